@@ -1,0 +1,226 @@
+/**
+ * The errors Millrace throws. One class per decision a caller takes; each carries what the reader needs as typed
+ * fields, a stable `code`, and a message that says what happened, to what, which limit, and what to do.
+ *
+ * Two questions are answered here once, never by matching messages:
+ * - `retryable`: may the same call succeed later without a change by the caller?
+ * - `outcomeUnknown`: may the call have taken effect although it failed?
+ */
+export abstract class MillraceError extends Error {
+  abstract readonly code: string;
+  /** The same call may succeed later, unchanged. */
+  readonly retryable: boolean = false;
+  /** The call may have taken effect although it failed. */
+  readonly outcomeUnknown: boolean = false;
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** Configuration that cannot work. `problems` lists every one found, each naming its variable, option or file. */
+export class ConfigError extends MillraceError {
+  readonly code = 'CONFIG';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(
+      problems.length === 1
+        ? `cannot start: ${problems[0]}`
+        : `cannot start, ${problems.length} problems:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    );
+    this.problems = problems;
+  }
+}
+
+/** An event type nobody declared. Declare it with `option (millrace.v1.event)` on a message under proto/. */
+export class UnknownEventTypeError extends MillraceError {
+  readonly code = 'UNKNOWN_EVENT_TYPE';
+  readonly type: string;
+  readonly known: readonly string[];
+  constructor(type: string, known: readonly string[]) {
+    super(
+      `event type "${type}" is not declared; declared are: ${known.length ? known.join(', ') : 'none'}. ` +
+        `Add a message with option (millrace.v1.event) = { type: "${type}", subject: "…" } under proto/`,
+    );
+    this.type = type;
+    this.known = known;
+  }
+}
+
+/** Data that does not fit the event type's schema. Nothing was sent. `path` is the offending field, e.g. `items.0.quantity`. */
+export class InvalidEventError extends MillraceError {
+  readonly code = 'INVALID_EVENT';
+  readonly type: string;
+  readonly path: string;
+  readonly problem: string;
+  constructor(type: string, path: string, problem: string) {
+    super(`event "${type}"${path ? `, field ${path}` : ''}: ${problem}. Nothing was sent`);
+    this.type = type;
+    this.path = path;
+    this.problem = problem;
+  }
+}
+
+/** Something larger than its limit. Nothing was sent. */
+export class OversizeError extends MillraceError {
+  readonly code = 'OVERSIZE';
+  readonly what: string;
+  readonly actual: number;
+  readonly limit: number;
+  constructor(what: string, actual: number, limit: number, advice: string) {
+    super(`${what} has ${actual}, the limit is ${limit}. ${advice}`);
+    this.what = what;
+    this.actual = actual;
+    this.limit = limit;
+  }
+}
+
+/** Bytes that are not what they claim to be: checksum, framing or message do not match. */
+export class CorruptDataError extends MillraceError {
+  readonly code = 'CORRUPT_DATA';
+  readonly reason: 'checksum' | 'decode' | 'count' | 'missing';
+  constructor(reason: CorruptDataError['reason'], message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** The publisher's buffer is full and the caller asked not to wait (`whenFull: 'reject'`). Nothing was sent. */
+export class BackpressureError extends MillraceError {
+  readonly code = 'BACKPRESSURE';
+  override readonly retryable = true;
+  readonly partition: number;
+  readonly bufferedBytes: number;
+  readonly limitBytes: number;
+  readonly retryAfterMs: number;
+  constructor(partition: number, bufferedBytes: number, limitBytes: number, retryAfterMs: number) {
+    super(
+      `the publisher already buffers ${bufferedBytes} of ${limitBytes} bytes (partition ${partition} was next); ` +
+        `the event was not accepted. Try again in about ${retryAfterMs} ms, or publish with whenFull: 'wait'`,
+    );
+    this.partition = partition;
+    this.bufferedBytes = bufferedBytes;
+    this.limitBytes = limitBytes;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The publisher (or another part) was closed before or while the call was made. */
+export class ClosedError extends MillraceError {
+  readonly code = 'CLOSED';
+  constructor(what: string) {
+    super(`${what} is closed`);
+  }
+}
+
+/**
+ * A producer's flush arrived with a sequence that is neither the next nor the last one: Redis lost what it had
+ * acknowledged (failover, FLUSHALL, an append-only file cut back), or two producers share one id.
+ */
+export class ProducerGapError extends MillraceError {
+  readonly code = 'PRODUCER_GAP';
+  readonly producer: string;
+  readonly partition: number;
+  readonly expected: number;
+  readonly actual: number;
+  constructor(producer: string, partition: number, expected: number, actual: number) {
+    super(
+      `producer ${producer}, partition ${partition}: flush ${actual} came, but Redis expects ${expected}. Redis has lost ` +
+        `acknowledged flushes (failover, FLUSHALL, restored backup), or two producers use this id. This flush was not appended`,
+    );
+    this.producer = producer;
+    this.partition = partition;
+    this.expected = expected;
+    this.actual = actual;
+  }
+}
+
+/** The append is in Redis, but with less durability than asked for. */
+export class DurabilityError extends MillraceError {
+  readonly code = 'DURABILITY';
+  override readonly outcomeUnknown = true;
+  readonly asked: string;
+  constructor(asked: string, message: string) {
+    super(message);
+    this.asked = asked;
+  }
+}
+
+/** Redis did not answer a command: it may or may not have been executed. */
+export class UnknownOutcomeError extends MillraceError {
+  readonly code = 'UNKNOWN_OUTCOME';
+  override readonly retryable = true;
+  override readonly outcomeUnknown = true;
+  readonly command: string;
+  constructor(command: string, options?: { cause?: unknown }) {
+    super(
+      `Redis did not answer ${command}: it may or may not have been executed. Retry only what is idempotent`,
+      options,
+    );
+    this.command = command;
+  }
+}
+
+/** Redis answered with an error. */
+export class RedisReplyError extends MillraceError {
+  readonly code = 'REDIS_REPLY';
+  override readonly retryable: boolean;
+  /** First word of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`. */
+  readonly reply: string;
+  readonly command: string;
+  constructor(command: string, message: string, options?: { cause?: unknown }) {
+    super(`Redis refused ${command}: ${message}`, options);
+    this.command = command;
+    this.reply = /^-?([A-Z]+)\b/.exec(message)?.[1] ?? 'ERR';
+    this.retryable = ['OOM', 'LOADING', 'BUSY', 'MISCONF', 'CLUSTERDOWN', 'TRYAGAIN', 'READONLY', 'MASTERDOWN', 'NOREPLICAS'].includes(this.reply);
+  }
+}
+
+/** No redis-server to be found for the embedded default. The message names the three ways to get one. */
+export class RedisServerNotFoundError extends MillraceError {
+  readonly code = 'REDIS_SERVER_NOT_FOUND';
+  constructor(tried: readonly string[]) {
+    super(
+      `no redis-server found. Tried: ${tried.join('; ')}. Three ways to get one: set REDIS_URL to a running server; ` +
+        `install redis-server or valkey-server (>= 6.2) so that it is on PATH; or point MILLRACE_REDIS_SERVER at the binary`,
+    );
+  }
+}
+
+/** Throw this (or a subclass) in a function to dead-letter the event at once, without further attempts. */
+export class NonRetryableError extends MillraceError {
+  readonly code: string = 'NON_RETRYABLE';
+}
+
+/** A handler that had not settled `timeoutMs` after its start. Counts as a failed attempt. */
+export class HandlerTimeoutError extends MillraceError {
+  readonly code = 'HANDLER_TIMEOUT';
+  override readonly retryable = true;
+  readonly timeoutMs: number;
+  constructor(functionName: string, eventId: string, timeoutMs: number) {
+    super(`function "${functionName}" had not finished event ${eventId} after its timeoutMs of ${timeoutMs} ms`);
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/** The thread died while this event was running in it: process.exit, heap exhaustion, a native error, or an endless loop. */
+export class ThreadDeathError extends MillraceError {
+  readonly code = 'THREAD_DEATH';
+  override readonly retryable = true;
+  constructor(functionName: string, cause: string) {
+    super(`the thread running function "${functionName}" died: ${cause}`);
+  }
+}
+
+/** A lane's lease was lost: another dispatcher owns it. The commit changed nothing. */
+export class LeaseLostError extends MillraceError {
+  readonly code = 'LEASE_LOST';
+  readonly functionName: string;
+  readonly partition: number;
+  constructor(functionName: string, partition: number) {
+    super(`lane ${functionName}/${partition} is owned by another dispatcher now; nothing was committed`);
+    this.functionName = functionName;
+    this.partition = partition;
+  }
+}

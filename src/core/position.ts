@@ -1,0 +1,43 @@
+/** (entry id, position) is a total order per partition across types, and with the partition an event's address. */
+export interface Position {
+  readonly partition: number;
+  /** Stream entry id, `<ms>-<sequence>`. */
+  readonly entryId: string;
+  /** Place of the event in its flush, from 0. */
+  readonly position: number;
+}
+
+/** Compares two stream entry ids numerically (ms, then sequence): as strings 10-0 would come before 9-0. */
+export function compareEntryIds(a: string, b: string): number {
+  if (a === b) return 0;
+  const [aMs = '0', aSeq = '0'] = a.split('-');
+  const [bMs = '0', bSeq = '0'] = b.split('-');
+  return compareDecimal(aMs, bMs) || compareDecimal(aSeq, bSeq);
+}
+
+/** Compares unsigned decimals of any length without leading zeros (ids reach 2^64 - 1, beyond a double). */
+function compareDecimal(a: string, b: string): number {
+  if (a.length !== b.length) return a.length < b.length ? -1 : 1;
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+export function comparePositions(a: Position, b: Position): number {
+  return compareEntryIds(a.entryId, b.entryId) || a.position - b.position;
+}
+
+/** `3/1795450694309-0/17` */
+export function formatPosition(p: Position): string {
+  return `${p.partition}/${p.entryId}/${p.position}`;
+}
+
+/** Inverse of {@link formatPosition}; null when the text is not a position. */
+export function parsePosition(text: string): Position | null {
+  const match = /^(\d{1,4})\/(\d{1,20}-\d{1,20})\/(\d{1,9})$/.exec(text);
+  if (!match) return null;
+  return { partition: Number(match[1]), entryId: match[2] as string, position: Number(match[3]) };
+}
+
+/** Milliseconds since 1970 of an entry id: the server's clock at the append (unless a foreign producer chose the id). */
+export function entryIdTime(entryId: string): number {
+  return Number(entryId.slice(0, entryId.indexOf('-')));
+}

@@ -1,0 +1,41 @@
+/**
+ * Every key Millrace owns, one function each. All keys of partition p bear the hash tag `{p}`, so one script may touch
+ * all of them on one server or in a Redis Cluster.
+ */
+export interface Keys {
+  readonly namespace: string;
+  /** stream: the entries of one (type, partition) */
+  events(partition: number, type: string): string;
+  /** list: parked events of one subject (ordering 'key') or one event id (ordering 'none') */
+  parked(partition: number, fn: string, unit: string): string;
+  /** zset: unit -> server time in ms at which its retry is due */
+  due(partition: number, fn: string): string;
+  /** stream: dead letters */
+  dead(partition: number, fn: string): string;
+  /** string with TTL: `<dispatcher>:<epoch>` */
+  lease(partition: number, fn: string): string;
+  /** string with TTL: `<sequence>:<entry id>` of the producer's last flush */
+  producer(partition: number, producer: string): string;
+  /** hash: ms, seq of the last entry id handed out */
+  clock(partition: number): string;
+  /** hash: see docs/design.md */
+  counters(partition: number): string;
+  /** hash: settings of the deployment (partitions) */
+  settings(): string;
+}
+
+export function createKeys(namespace: string): Keys {
+  const p = (partition: number) => `${namespace}:{${partition}}`;
+  return {
+    namespace,
+    events: (partition, type) => `${p(partition)}:events:${type}`,
+    parked: (partition, fn, unit) => `${p(partition)}:parked:${fn}:${unit}`,
+    due: (partition, fn) => `${p(partition)}:due:${fn}`,
+    dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
+    lease: (partition, fn) => `${p(partition)}:lease:${fn}`,
+    producer: (partition, producer) => `${p(partition)}:producer:${producer}`,
+    clock: (partition) => `${p(partition)}:clock`,
+    counters: (partition) => `${p(partition)}:counters`,
+    settings: () => `${namespace}:registry:settings`,
+  };
+}
