@@ -1,0 +1,119 @@
+/**
+ * What travels between the dispatcher and a pool thread. Payload bytes are in `buffer`, which is transferred, never
+ * cloned; all else is small. Event indices run over the retries first, then over the entries' events in order.
+ */
+export interface BatchTask {
+  readonly kind: 'batch';
+  readonly fn: string;
+  readonly partition: number;
+  /** Bytes of all retries and entries, packed. */
+  readonly buffer: ArrayBuffer;
+  /** Parked records to run, in list order within a unit. */
+  readonly retries: readonly RetryItem[];
+  /** Stream entries in lane order (entry id; entries with the same id stand together). */
+  readonly entries: readonly EntryItem[];
+  /** Event types the entries' `type` refers to. */
+  readonly types: readonly string[];
+  /** Subjects whose events must not run, because earlier ones of them are parked. Empty with ordering 'none'. */
+  readonly blocked: readonly string[];
+  readonly events: number;
+  readonly cells: SharedArrayBuffer;
+  /** Run alone: an earlier attempt of its only event killed its thread. */
+  readonly isolate: boolean;
+}
+
+export interface RetryItem {
+  /** Index of the parked list: items of one unit stand together and run one after the other. */
+  readonly unit: number;
+  /** A millrace.v1.ParkedEvent in `buffer`. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface EntryItem {
+  readonly id: string;
+  readonly type: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Number of events, and the first one's index. */
+  readonly count: number;
+  readonly first: number;
+  /** As found in the entry: null where the producer wrote none. */
+  readonly n: number | null;
+  readonly crc: number | null;
+}
+
+export interface ErrorInfo {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+}
+
+export type FailureReason = 'attempts' | 'non-retryable' | 'decode' | 'schema' | 'timeout' | 'thread-death';
+
+/** One failed attempt. `retryable: false` goes to the dead letters at once. */
+export interface Failure {
+  readonly ref: EventRef;
+  readonly error: ErrorInfo;
+  readonly retryable: boolean;
+  readonly reason: FailureReason;
+}
+
+/** Where an event stands in the batch, with what parking or dead-lettering it needs. */
+export interface EventRef {
+  readonly index: number;
+  /** Index into `entries`, or -1 for a retry. */
+  readonly entry: number;
+  /** Index within its entry (of a retry: within the entry it once came from). */
+  readonly indexInEntry: number;
+  /** Its Event message, relative to the entry's bytes. Unused for a retry. */
+  readonly offset: number;
+  readonly length: number;
+  readonly position: number;
+  readonly id: string;
+  readonly subject: string;
+}
+
+/** An entry that could not be taken apart: dead as a whole. */
+export interface DeadEntry {
+  readonly entry: number;
+  readonly reason: 'checksum' | 'decode' | 'count' | 'missing';
+  readonly message: string;
+}
+
+export interface BatchReport {
+  readonly kind: 'report';
+  readonly failures: readonly Failure[];
+  readonly blocked: readonly EventRef[];
+  readonly deadEntries: readonly DeadEntry[];
+  /** Completed events by age (wall clock at completion minus event time): pairs of age in ms, count. */
+  readonly ages: readonly number[];
+}
+
+/** The function could not be loaded or its setup() threw: no event was tried, none is charged. */
+export interface SetupFailed {
+  readonly kind: 'setup-failed';
+  readonly error: ErrorInfo;
+}
+
+export interface DescribeTask {
+  readonly kind: 'describe';
+}
+
+/** Answer to describe: one per file. */
+export interface FileDescription {
+  readonly source: string;
+  readonly version: string;
+  readonly spec: import('./function-spec.ts').FunctionSpec | null;
+  readonly problem: string | null;
+}
+
+/** What each pool thread is started with. */
+export interface ThreadData {
+  readonly files: readonly FunctionFileData[];
+  readonly protoSources: readonly { readonly name: string; readonly text: string }[];
+  readonly logLevel: string;
+  /** BroadcastChannel over which the dispatcher asks for teardown. */
+  readonly channel: string;
+}
+export type FunctionFileData = import('./function-spec.ts').FunctionFile;

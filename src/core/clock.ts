@@ -1,0 +1,27 @@
+/**
+ * Monotonic time shared by all threads of the process, in ms. `performance.now()` is cheap but has its own origin per
+ * thread; process.hrtime has the same everywhere, so the distance is measured once.
+ */
+const originMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
+export function monotonicMs(): number {
+  return originMs + performance.now();
+}
+
+/** Wall clock in ms since 1970: for stamps people read, never for leases, delays or due dates. */
+export function wallClockMs(): number {
+  return Date.now();
+}
+
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener('abort', done, { once: true });
+  });
+}

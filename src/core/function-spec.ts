@@ -1,0 +1,27 @@
+import type { RetryPolicy } from './retry-policy.ts';
+
+/** What the dispatcher knows of a function: its definition without its code (that lives in the pool's threads). */
+export interface FunctionSpec {
+  readonly name: string;
+  readonly on: readonly string[];
+  readonly ordering: 'key' | 'none';
+  readonly concurrency: number;
+  readonly timeoutMs: number;
+  readonly retry: RetryPolicy;
+  readonly startFrom: 'start' | 'end';
+  readonly batch: boolean;
+  readonly batchSize: number;
+}
+
+/** A function file as the pool's threads load it. */
+export interface FunctionFile {
+  /** As the user wrote it, for messages. */
+  readonly source: string;
+  /** file: URL of the JavaScript to import. */
+  readonly url: string;
+  /** First 12 hex digits of the SHA-256 of that JavaScript. */
+  readonly version: string;
+}
+
+/** Names of functions, types and namespaces end up in Redis keys and metrics: no braces, no colons, bounded. */
+export const NAME_PATTERN = /^[a-z][a-z0-9_.-]{0,99}$/;

@@ -1,0 +1,200 @@
+import type { Logger } from 'pino';
+import { ConfigError } from '../core/errors.ts';
+import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
+import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
+import type { EventTypes } from './event-types.ts';
+
+/** Names of the declared event types; any string where no types were generated. */
+export type EventTypeName = keyof EventTypes extends never ? string : keyof EventTypes & string;
+
+/** Payload of an event type. */
+export type EventData<T extends string> = T extends keyof EventTypes ? EventTypes[T] : Record<string, unknown>;
+
+/** An event as a function sees it (CloudEvents 1.0 attribute names). */
+export interface FunctionEvent<T extends string = string, D = EventData<T>> {
+  readonly id: string;
+  readonly type: T;
+  /** The ordering key. */
+  readonly subject: string;
+  readonly source: string;
+  readonly time: Date;
+  /** Id of the writer's schema, 0 where none. */
+  readonly schema: number;
+  readonly data: D;
+  /** Address of the event: `partition/entry id/position`. */
+  readonly position: string;
+  /** CloudEvents extension attributes, e.g. traceparent. */
+  readonly extensions: Readonly<Record<string, string>>;
+}
+
+type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;
+
+export interface FunctionContext<R = unknown> {
+  /** Logs with function, event id and attempt bound. */
+  readonly logger: Logger;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  /** Stable over all attempts of this event by this function: hand it to whatever can drop duplicates. */
+  readonly idempotencyKey: string;
+  /** Aborts when `timeoutMs` is over. A handler that has not settled one second later loses its thread. */
+  readonly signal: AbortSignal;
+  /** When `timeoutMs` will be over. */
+  readonly deadline: Date;
+  /** What `setup()` returned in this thread. */
+  readonly resources: R;
+}
+
+export interface BatchContext<R = unknown> extends Omit<FunctionContext<R>, 'attempt' | 'idempotencyKey'> {
+  /** Attempt number of an event of this batch. */
+  attemptOf(event: { readonly id: string }): number;
+  idempotencyKeyOf(event: { readonly id: string }): string;
+}
+
+/** One failed event of a batch. Events not named succeeded. */
+export interface BatchFailure {
+  readonly id: string;
+  readonly error: unknown;
+}
+
+interface CommonOptions<T extends string, R> {
+  /** Unique; the consumer group's name. Lower case letters, digits, `_ . -`, at most 100 characters. */
+  readonly name: string;
+  /** Event types it consumes. */
+  readonly on: readonly T[];
+  /** `key` (default): events of one subject strictly in order. `none`: no order, a failing event holds up nothing. */
+  readonly ordering?: 'key' | 'none';
+  /** Subjects run at the same time in one thread. 1 … 10,000, default 32. */
+  readonly concurrency?: number;
+  /** Time for one attempt, in ms. 10 … 3,600,000, default 30,000. First the signal, one second later the thread. */
+  readonly timeoutMs?: number;
+  readonly retry?: Partial<RetryPolicy>;
+  /** Where a new function starts: `start` (default) of what is retained, or `end`: only what comes from now on. */
+  readonly startFrom?: 'start' | 'end';
+  /** Runs once per thread before the first event; what it returns is `ctx.resources`. */
+  readonly setup?: () => R | Promise<R>;
+  /** Runs once per thread when the dispatcher stops. */
+  readonly teardown?: (resources: R) => void | Promise<void>;
+}
+
+export type FunctionOptions<T extends string, R> = CommonOptions<T, R> &
+  (
+    | {
+        readonly handle: (event: EventUnion<T>, ctx: FunctionContext<R>) => unknown;
+        readonly handleBatch?: never;
+        readonly batchSize?: never;
+      }
+    | {
+        readonly handle?: never;
+        /**
+         * Gets up to `batchSize` events, those of one subject in order. Return nothing when all succeeded, or the failed
+         * ones. When it throws, the batch is halved and run again until the event that does it stands alone.
+         */
+        readonly handleBatch: (
+          events: readonly EventUnion<T>[],
+          ctx: BatchContext<R>,
+        ) => void | readonly BatchFailure[] | Promise<void | readonly BatchFailure[]>;
+        /** 1 … 10,000, default 256. */
+        readonly batchSize?: number;
+      }
+  );
+
+/** A checked function. `spec` is plain data; the handlers stay in the thread that loaded them. */
+export interface DefinedFunction {
+  readonly kind: 'millrace.function';
+  readonly spec: FunctionSpec;
+  readonly handle: ((event: FunctionEvent<string, unknown>, ctx: FunctionContext) => unknown) | null;
+  readonly handleBatch: ((events: readonly FunctionEvent<string, unknown>[], ctx: BatchContext) => unknown) | null;
+  readonly setup: (() => unknown) | null;
+  readonly teardown: ((resources: unknown) => unknown) | null;
+}
+
+/**
+ * Declares a function. Put one in a file and make it the default export.
+ *
+ * @throws ConfigError listing every option that is missing, unknown or out of bounds
+ */
+export function defineFunction<const T extends EventTypeName, R = undefined>(
+  options: FunctionOptions<T, R>,
+): DefinedFunction {
+  const problems: string[] = [];
+  const raw = options as unknown as Record<string, unknown>;
+  const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
+  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
+  for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
+
+  const name = raw['name'];
+  if (typeof name !== 'string' || !NAME_PATTERN.test(name)) {
+    problems.push(`${label}: name must match ${NAME_PATTERN.source}, got ${JSON.stringify(name)}`);
+  }
+  const on = raw['on'];
+  if (!Array.isArray(on) || on.length === 0 || !on.every((t) => typeof t === 'string')) {
+    problems.push(`${label}: on must list at least one event type`);
+  } else if (new Set(on).size !== on.length) problems.push(`${label}: on names a type twice`);
+
+  const oneOf = (key: string, allowed: readonly string[], fallback: string): string => {
+    const value = raw[key] ?? fallback;
+    if (!allowed.includes(value as string)) problems.push(`${label}: ${key} must be ${allowed.join(' or ')}, got ${JSON.stringify(value)}`);
+    return value as string;
+  };
+  const integer = (from: Record<string, unknown>, path: string, key: string, fallback: number, min: number, max: number): number => {
+    const value = from[key] ?? fallback;
+    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+      problems.push(`${label}: ${path}${key} must be a whole number from ${min} to ${max}, got ${JSON.stringify(value)}`);
+    }
+    return value as number;
+  };
+  const ordering = oneOf('ordering', ['key', 'none'], 'key') as 'key' | 'none';
+  const startFrom = oneOf('startFrom', ['start', 'end'], 'start') as 'start' | 'end';
+  const concurrency = integer(raw, '', 'concurrency', 32, 1, 10_000);
+  const timeoutMs = integer(raw, '', 'timeoutMs', 30_000, 10, 3_600_000);
+  const batchSize = integer(raw, '', 'batchSize', 256, 1, 10_000);
+
+  const rawRetry = (raw['retry'] ?? {}) as Record<string, unknown>;
+  for (const key of Object.keys(rawRetry)) {
+    if (!(key in DEFAULT_RETRY)) problems.push(`${label}: unknown option "retry.${key}"`);
+  }
+  const minDelayMs = integer(rawRetry, 'retry.', 'minDelayMs', DEFAULT_RETRY.minDelayMs, 0, 86_400_000);
+  const factor = rawRetry['factor'] ?? DEFAULT_RETRY.factor;
+  if (typeof factor !== 'number' || !(factor >= 1 && factor <= 10)) {
+    problems.push(`${label}: retry.factor must be a number from 1 to 10, got ${JSON.stringify(factor)}`);
+  }
+  const jitter = rawRetry['jitter'] ?? DEFAULT_RETRY.jitter;
+  if (typeof jitter !== 'boolean') problems.push(`${label}: retry.jitter must be true or false`);
+  const retry: RetryPolicy = {
+    attempts: integer(rawRetry, 'retry.', 'attempts', DEFAULT_RETRY.attempts, 1, 1000),
+    minDelayMs,
+    maxDelayMs: integer(rawRetry, 'retry.', 'maxDelayMs', Math.max(DEFAULT_RETRY.maxDelayMs, minDelayMs), minDelayMs, 86_400_000),
+    factor: factor as number,
+    jitter: jitter as boolean,
+  };
+
+  for (const key of ['handle', 'handleBatch', 'setup', 'teardown']) {
+    if (raw[key] !== undefined && typeof raw[key] !== 'function') problems.push(`${label}: ${key} must be a function`);
+  }
+  if ((raw['handle'] === undefined) === (raw['handleBatch'] === undefined)) {
+    problems.push(`${label}: give either handle or handleBatch`);
+  }
+  if (raw['batchSize'] !== undefined && raw['handleBatch'] === undefined) {
+    problems.push(`${label}: batchSize goes with handleBatch`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  return {
+    kind: 'millrace.function',
+    spec: {
+      name: name as string,
+      on: [...(on as string[])],
+      ordering,
+      concurrency,
+      timeoutMs,
+      retry,
+      startFrom,
+      batch: raw['handleBatch'] !== undefined,
+      batchSize,
+    },
+    handle: (raw['handle'] as DefinedFunction['handle']) ?? null,
+    handleBatch: (raw['handleBatch'] as DefinedFunction['handleBatch']) ?? null,
+    setup: (raw['setup'] as DefinedFunction['setup']) ?? null,
+    teardown: (raw['teardown'] as DefinedFunction['teardown']) ?? null,
+  };
+}

@@ -1,0 +1,15 @@
+/** `millrace/define`: what function files import. Light: no Redis client, no dispatcher. */
+export { defineFunction } from './define-function.ts';
+export type {
+  BatchContext,
+  BatchFailure,
+  DefinedFunction,
+  EventData,
+  EventTypeName,
+  FunctionContext,
+  FunctionEvent,
+  FunctionOptions,
+} from './define-function.ts';
+export type { EventTypes } from './event-types.ts';
+export { MillraceError, NonRetryableError } from '../core/errors.ts';
+export type { RetryPolicy } from '../core/retry-policy.ts';
