@@ -1,0 +1,39 @@
+-- register: makes a function known in one partition: its consumer groups and where its counting starts.
+-- KEYS  1 counters, 2.. the streams of its types
+-- ARGV  1 function, 2 'start' | 'end', 3.. its types, in the order of the streams
+-- reply per stream: 'created' | 'exists' | 'recreated' (the group was lost: recreated behind the last commit, or at 0)
+-- Run adopt.lua first where startFrom is 'end', so that foreign entries already there are not counted as new ones.
+-- cost  O(types)
+local fn = ARGV[1]
+local reply = {}
+for i = 2, #KEYS do
+  local t = ARGV[i + 1]
+  local base = 'base:' .. fn .. ':' .. t
+  local known = redis.call('HEXISTS', KEYS[1], base) == 1
+  local from = '0'
+  if known then
+    from = redis.call('HGET', KEYS[1], 'at:' .. fn .. ':' .. t) or '0'
+  elseif ARGV[2] == 'end' then
+    from = '$'
+  end
+  local made = redis.pcall('XGROUP', 'CREATE', KEYS[i], fn, from, 'MKSTREAM')
+  if made.err then
+    if string.sub(made.err, 1, 9) ~= 'BUSYGROUP' then return redis.error_reply(made.err) end
+    reply[i - 1] = 'exists'
+  else
+    reply[i - 1] = known and 'recreated' or 'created'
+  end
+  if not known then
+    local before = 0
+    if ARGV[2] == 'end' then
+      before = redis.call('HGET', KEYS[1], 'appended:' .. t) or 0
+    else
+      before = redis.call('HGET', KEYS[1], 'trimmed:' .. t) or 0
+    end
+    redis.call('HSET', KEYS[1], base, before)
+  end
+end
+local types = {}
+for i = 3, #ARGV do types[#types + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], 'start:' .. fn, ARGV[2], 'types:' .. fn, table.concat(types, ','))
+return reply
