@@ -7,7 +7,8 @@
 --       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events, number of fields, field, value, ...}
 --       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'dead'),
 --            new head bytes or '', delay in ms or '' (due now)}
--- reply {'stale'} | {'repeat', next due or ''} | {'ok', server time in ms, next due or '', ids of entries that were not pending...}
+-- reply {'stale'} | {'repeat', next due or ''} |
+--       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
 -- it was still pending. PEXPIRE and XACK come first: they work under OOM and make the rest of the script work there too.
 -- cost  O(entries + parked + dead + settled)
@@ -77,6 +78,7 @@ for _ = 1, D do
 end
 
 -- results of retries
+local emptied = {}
 for _ = 1, R do
   local u, taken, settled = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
   local list, unit = KEYS[4 + T + u], units[u]
@@ -92,6 +94,7 @@ for _ = 1, R do
   a = a + 2
   if redis.call('EXISTS', list) == 0 then
     redis.call('ZREM', KEYS[3], unit)
+    emptied[#emptied + 1] = unit
   else
     if head ~= '' then
       redis.call('LSET', list, 0, head)
@@ -105,6 +108,4 @@ for field, by in pairs(sums) do redis.call('HINCRBY', KEYS[2], field, by) end
 if retried > 0 then redis.call('HINCRBY', KEYS[2], 'retried:' .. fn, retried) end
 for t, id in pairs(at) do redis.call('HSET', KEYS[2], 'at:' .. fn .. ':' .. t, id) end
 
-local reply = {'ok', string.format('%.0f', now), nextDue()}
-for i = 1, #missing do reply[3 + i] = missing[i] end
-return reply
+return {'ok', string.format('%.0f', now), nextDue(), missing, emptied}

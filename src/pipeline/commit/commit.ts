@@ -1,0 +1,263 @@
+/**
+ * Turns what a batch came to into the one script call that makes it so.
+ *
+ * Who owns what: the lane owns its turn counter and its set of parked units; Redis owns everything else. A commit whose
+ * reply was lost is sent again unchanged: commit.lua recognises the turn id.
+ */
+import type { DeadEntry, EventRef, Failure } from '../../core/batch-task.ts';
+import type { FunctionSpec } from '../../core/function-spec.ts';
+import { nextDelayMs } from '../../core/retry-policy.ts';
+import { CELL } from '../../core/progress-cells.ts';
+import type { Keys } from '../../redis/keys.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+import { defineScript } from '../../redis/script.ts';
+import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/event-batch.ts';
+import type { Batch, StreamEntry } from '../batch/batch.ts';
+
+const script = defineScript({ url: new URL('./commit.lua', import.meta.url), keys: 'variable' });
+
+/** Attempts kept in a parked record's history. */
+const HISTORY = 10;
+
+export interface CommitContext {
+  readonly keys: Keys;
+  readonly spec: FunctionSpec;
+  readonly partition: number;
+  readonly leaseValue: string;
+  readonly leaseTtlMs: number;
+  readonly turnId: string;
+  /** Server time now, estimated, in ms since 1970: stamps in records. Delays are added to the server's own clock. */
+  readonly nowMs: number;
+  readonly dispatcher: string;
+  readonly version: string;
+}
+
+export interface ResultOfRun {
+  readonly states: Uint8Array;
+  readonly failures: readonly Failure[];
+  readonly blocked: readonly EventRef[];
+  readonly deadEntries: readonly DeadEntry[];
+}
+
+export interface CommitPlan {
+  readonly keys: readonly string[];
+  readonly args: readonly (string | number | Buffer)[];
+  readonly done: number;
+  readonly retried: number;
+  readonly dead: number;
+  /** Units that have a parked list once this is committed. */
+  readonly parkedUnits: readonly string[];
+  /** For the log. */
+  readonly deadLetters: readonly { readonly id: string; readonly subject: string; readonly reason: string; readonly message: string }[];
+}
+
+export type CommitReply =
+  | { readonly kind: 'stale' }
+  | {
+      readonly kind: 'ok';
+      readonly repeated: boolean;
+      readonly nextDueMs: number | null;
+      readonly missing: readonly string[];
+      readonly emptied: readonly string[];
+    };
+
+type Arg = string | number | Buffer;
+
+export function planCommit(batch: Batch, result: ResultOfRun, context: CommitContext): CommitPlan {
+  const { spec, partition, keys } = context;
+  for (let i = 0; i < batch.events; i++) {
+    const state = result.states[i];
+    if (state !== CELL.DONE && state !== CELL.FAILED && state !== CELL.BLOCKED) {
+      throw new Error(`event ${i} of a batch of ${spec.name}/${partition} has no outcome (state ${String(state)}); nothing is committed`);
+    }
+  }
+
+  // entries: done = all that neither failed nor was held back
+  const notDone = new Array<number>(batch.entries.length).fill(0);
+  for (const { ref } of result.failures) if (ref.entry >= 0) notDone[ref.entry] = (notDone[ref.entry] as number) + 1;
+  for (const ref of result.blocked) notDone[ref.entry] = (notDone[ref.entry] as number) + 1;
+  for (const { entry } of result.deadEntries) notDone[entry] = (batch.entries[entry] as StreamEntry).count;
+
+  const units: string[] = [];
+  const unitIndex = new Map<string, number>();
+  const unitOf = (unit: string): number => {
+    let at = unitIndex.get(unit);
+    if (at === undefined) {
+      units.push(unit);
+      at = units.length;
+      unitIndex.set(unit, at);
+    }
+    return at;
+  };
+
+  let done = 0;
+  let retried = 0;
+  let dead = 0;
+  const deadLetters: CommitPlan['deadLetters'][number][] = [];
+  const entryArgs: Arg[] = [];
+  batch.entries.forEach((entry, i) => {
+    const completed = entry.count - (notDone[i] as number);
+    done += completed;
+    entryArgs.push(entry.type + 1, entry.id, completed);
+  });
+
+  // parked: heads and what waits behind them, in stream order
+  const parkArgs: Arg[] = [];
+  let parked = 0;
+  const deadArgs: Arg[] = [];
+  let deadCount = 0;
+  const letter = (at: { entry: number; stream: number; type: string; events: number }, fields: readonly Arg[]): void => {
+    deadArgs.push(at.entry, at.stream, at.type, at.events, fields.length, ...fields);
+    deadCount++;
+    dead += at.events;
+  };
+
+  const failureOf = new Map(result.failures.map((f) => [f.ref.index, f]));
+  const held = [...result.failures.filter((f) => f.ref.entry >= 0).map((f) => f.ref), ...result.blocked]
+    .sort((a, b) => a.index - b.index || a.position - b.position);
+  // Within one flush the types' events are ordered by position, not by index.
+  held.sort((a, b) => {
+    const idA = (batch.entries[a.entry] as StreamEntry).id;
+    const idB = (batch.entries[b.entry] as StreamEntry).id;
+    return idA === idB ? a.position - b.position : a.index - b.index;
+  });
+  for (const ref of held) {
+    const entry = batch.entries[ref.entry] as StreamEntry;
+    const type = batch.types[entry.type] as string;
+    const bytes = entry.bytes.subarray(ref.offset, ref.offset + ref.length);
+    const unit = spec.ordering === 'key' ? ref.subject : `${ref.id}`;
+    const failure = failureOf.get(ref.index);
+    const base: ParkedRecord = {
+      event: bytes, type, entryId: entry.id, index: ref.indexInEntry, position: ref.position, attempts: 0,
+      firstFailedMs: 0, lastFailedMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject,
+    };
+    if (!failure) {
+      parked++;
+      parkArgs.push(unitOf(unit), ref.entry + 1, '', encodeParked(base));
+      continue;
+    }
+    const record = failedOnce(base, failure, context.nowMs);
+    const delay = failure.retryable ? nextDelayMs(spec.retry, record.attempts) : null;
+    if (delay !== null) {
+      parked++;
+      retried++;
+      parkArgs.push(unitOf(unit), ref.entry + 1, delay, encodeParked(record));
+    } else {
+      letter(
+        { entry: ref.entry + 1, stream: entry.type + 1, type, events: 1 },
+        letterOfEvent(record, failure, context),
+      );
+      deadLetters.push({ id: ref.id, subject: ref.subject, reason: failure.reason, message: failure.error.message });
+    }
+  }
+  for (const gone of result.deadEntries) {
+    const entry = batch.entries[gone.entry] as StreamEntry;
+    const type = batch.types[entry.type] as string;
+    letter({ entry: gone.entry + 1, stream: entry.type + 1, type, events: entry.count }, letterOfEntry(entry, type, gone, context));
+    deadLetters.push({ id: `${partition}/${entry.id}`, subject: '', reason: gone.reason, message: gone.message });
+  }
+
+  // retries: what was settled comes off the head of its list
+  const retryArgs: Arg[] = [];
+  let index = 0;
+  for (const unit of batch.retries) {
+    const settled: Arg[] = [];
+    let taken = 0;
+    let head: Buffer | '' = '';
+    let delayArg: number | '' = '';
+    for (const bytes of unit.records) {
+      const at = index++;
+      const state = result.states[at];
+      if (state === CELL.BLOCKED || head !== '') continue;
+      const record = decodeParked(bytes);
+      if (state === CELL.DONE) {
+        done++;
+        taken++;
+        settled.push(record.type, 'done');
+        continue;
+      }
+      const failure = failureOf.get(at) as Failure;
+      const failed = failedOnce(record, failure, context.nowMs);
+      const delay = failure.retryable ? nextDelayMs(spec.retry, failed.attempts) : null;
+      if (delay !== null) {
+        retried++;
+        head = encodeParked(failed);
+        delayArg = delay;
+      } else {
+        taken++;
+        settled.push(record.type, 'dead');
+        letter({ entry: 0, stream: batch.types.indexOf(record.type) + 1, type: record.type, events: 1 }, letterOfEvent(failed, failure, context));
+        deadLetters.push({ id: record.eventId, subject: record.subject, reason: failure.reason, message: failure.error.message });
+      }
+    }
+    retryArgs.push(unitOf(unit.unit), taken, settled.length / 2, ...settled, head, delayArg);
+  }
+
+  const fn = spec.name;
+  return {
+    keys: [
+      keys.lease(partition, fn),
+      keys.counters(partition),
+      keys.due(partition, fn),
+      keys.dead(partition, fn),
+      ...batch.types.map((type) => keys.events(partition, type)),
+      ...units.map((unit) => keys.parked(partition, fn, unit)),
+    ],
+    args: [
+      context.leaseValue, context.leaseTtlMs, fn, context.turnId,
+      batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length,
+      ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs,
+    ],
+    done,
+    retried,
+    dead,
+    parkedUnits: units,
+    deadLetters,
+  };
+}
+
+/** @throws UnknownOutcomeError, RedisReplyError: send the same plan again */
+export async function sendCommit(connection: RedisConnection, plan: CommitPlan): Promise<CommitReply> {
+  const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[]];
+  if (reply[0] === 'stale') return { kind: 'stale' };
+  if (reply[0] === 'repeat') {
+    return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [] };
+  }
+  return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4] };
+}
+
+function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): ParkedRecord {
+  const attempts = record.attempts + 1;
+  return {
+    ...record,
+    attempts,
+    firstFailedMs: record.firstFailedMs || nowMs,
+    lastFailedMs: nowMs,
+    isolate: failure.reason === 'thread-death' || failure.reason === 'timeout',
+    history: [
+      ...record.history,
+      { atMs: nowMs, attempt: attempts, name: failure.error.name, message: failure.error.message.slice(0, 500) },
+    ].slice(-HISTORY),
+  };
+}
+
+function letterOfEvent(record: ParkedRecord, failure: Failure, context: CommitContext): Arg[] {
+  return [
+    'event', Buffer.from(record.event), 'kind', 'event', 'type', record.type, 'partition', context.partition,
+    'entry', record.entryId, 'index', record.index, 'position', record.position, 'id', record.eventId, 'subject', record.subject,
+    'reason', failure.reason, 'name', failure.error.name, 'message', failure.error.message, 'stack', failure.error.stack,
+    'attempts', record.attempts, 'first', record.firstFailedMs, 'last', record.lastFailedMs,
+    'dispatcher', context.dispatcher, 'version', context.version, 'events', 1,
+    'history', JSON.stringify(record.history.map((h) => ({ at: h.atMs, attempt: h.attempt, name: h.name, message: h.message }))),
+  ];
+}
+
+function letterOfEntry(entry: StreamEntry, type: string, gone: DeadEntry, context: CommitContext): Arg[] {
+  return [
+    'event', entry.bytes, 'kind', 'entry', 'type', type, 'partition', context.partition,
+    'entry', entry.id, 'index', 0, 'position', 0, 'id', '', 'subject', '',
+    'reason', gone.reason, 'name', 'CorruptDataError', 'message', gone.message, 'stack', '',
+    'attempts', 1, 'first', context.nowMs, 'last', context.nowMs,
+    'dispatcher', context.dispatcher, 'version', context.version, 'events', entry.count, 'history', '[]',
+  ];
+}

@@ -1,0 +1,293 @@
+/**
+ * One lane: a function's events of one partition, taken, run and committed turn after turn.
+ *
+ *   wait for work → a slot → take → batch → run → commit → again
+ *
+ * States: `running` until its lease is lost or stop() is called; a turn under way is then finished (stop) or thrown away
+ * (lease lost: its commit would be refused).
+ *
+ * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
+ */
+import { sleep, wallClockMs } from '../../core/clock.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { FunctionSpec } from '../../core/function-spec.ts';
+import type { SetupFailed } from '../../core/batch-task.ts';
+import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
+import type { FairShare } from '../batch/fair-share.ts';
+import type { CommitContext, CommitPlan, CommitReply } from '../commit/commit.ts';
+import type { Bell } from '../read/doorbell.ts';
+import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
+import type { BatchResult } from '../run/run-isolating.ts';
+
+/** What a turn came to, for metrics. */
+export interface TurnDone {
+  readonly fn: string;
+  readonly partition: number;
+  readonly done: number;
+  readonly retried: number;
+  readonly dead: number;
+  readonly entries: number;
+  /** Completed events by age at the commit: pairs of ms, count. */
+  readonly ages: readonly number[];
+  readonly busyMs: number;
+}
+
+/** The stages and neighbours a lane is given. */
+export interface LaneStages {
+  readonly reader: LaneReader;
+  readonly share: FairShare;
+  /** Records of parked lists whose retry is due. */
+  readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
+  readonly listParked: () => Promise<string[]>;
+  readonly run: (batch: Batch, blocked: readonly string[]) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
+  readonly plan: (batch: Batch, result: BatchResult, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs'>) => CommitPlan;
+  /** Sends until Redis has answered; rejects when the signal aborts. */
+  readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
+  /** Recreates a lost group. */
+  readonly register: () => Promise<void>;
+  readonly idle: () => void;
+  readonly turnDone: (turn: TurnDone) => void;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+}
+
+export interface LaneOptions {
+  readonly spec: FunctionSpec;
+  readonly partition: number;
+  readonly leaseValue: string;
+  readonly streamKeys: readonly string[];
+  /** Most bytes of a batch. */
+  readonly batchBytes: number;
+  /** Most events of a batch. */
+  readonly batchEvents: number;
+  /** A batch should keep a thread about this long. */
+  readonly batchMs: number;
+  /** Look for work at least this often, whatever the doorbell says. */
+  readonly pollMs: number;
+}
+
+const RETRY_UNITS = 64;
+const BACKOFF_MS = { min: 50, max: 2000 };
+
+export class Lane implements Bell {
+  readonly streamKeys: readonly string[];
+  readonly #options: LaneOptions;
+  readonly #stages: LaneStages;
+  readonly #parked = new Set<string>();
+  readonly #stop = new AbortController();
+  readonly #abandon = new AbortController();
+  #turn = 0;
+  #rings = 1;
+  #seenRings = 0;
+  #waiting: (() => void) | null = null;
+  #dueTimer: NodeJS.Timeout | null = null;
+  #loop: Promise<void> | null = null;
+  #lost = false;
+  #msPerEvent = 0;
+  #failures = 0;
+  /** When the last turn with work ended, for health; process clock. */
+  lastProgressMs = 0;
+
+  constructor(options: LaneOptions, stages: LaneStages) {
+    this.#options = options;
+    this.#stages = stages;
+    this.streamKeys = options.streamKeys;
+  }
+
+  get fn(): string {
+    return this.#options.spec.name;
+  }
+  get partition(): number {
+    return this.#options.partition;
+  }
+  get leaseValue(): string {
+    return this.#options.leaseValue;
+  }
+  get idle(): boolean {
+    return this.#waiting !== null;
+  }
+  /** The lease is gone: another dispatcher owns the lane. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  ring(): void {
+    this.#rings++;
+    this.#waiting?.();
+  }
+
+  /** The next retry is due then, by the server's clock. */
+  dueAt(dueMs: number | null, serverNowMs: number): void {
+    if (this.#dueTimer) clearTimeout(this.#dueTimer);
+    this.#dueTimer = null;
+    if (dueMs === null || this.#stop.signal.aborted) return;
+    const inMs = Math.min(Math.max(0, dueMs - serverNowMs), 60_000);
+    this.#dueTimer = setTimeout(() => this.ring(), inMs + 1);
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  /** Finishes the turn under way. Resolves when nothing is left. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#waiting?.();
+    if (this.#dueTimer) clearTimeout(this.#dueTimer);
+    await this.#loop;
+  }
+
+  /** Throws the turn under way away: it stays pending in Redis. */
+  abandon(): void {
+    this.#stop.abort();
+    this.#abandon.abort();
+    this.#waiting?.();
+  }
+
+  loseLease(): void {
+    this.#lost = true;
+    this.abandon();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let first = true;
+    while (!signal.aborted) {
+      try {
+        if (first) {
+          this.#parked.clear();
+          for (const unit of await this.#stages.listParked()) this.#parked.add(unit);
+          first = false;
+        }
+        await this.#workToDo();
+        if (signal.aborted) break;
+        const slot = await this.#stages.share.acquire(this.fn);
+        let busyMs = 0;
+        try {
+          if (!signal.aborted) busyMs = await this.#oneTurn();
+        } finally {
+          slot.release(busyMs);
+        }
+        this.#failures = 0;
+      } catch (error) {
+        if (signal.aborted) break;
+        // Unknown what was taken or committed: start over from what Redis holds.
+        this.#stages.reader.reset();
+        first = true;
+        this.#rings++;
+        const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** this.#failures++);
+        const expected = error instanceof MillraceError && error.retryable;
+        this.#stages.log(expected && this.#failures < 5 ? 'warn' : 'error', 'turn failed, trying again', {
+          function: this.fn, partition: this.partition, delayMs, err: error,
+        });
+        await sleep(delayMs, signal);
+      }
+    }
+    if (this.#dueTimer) clearTimeout(this.#dueTimer);
+  }
+
+  /** Resolves when the doorbell rang since the last look, a retry is due, or it is time to look anyway. */
+  #workToDo(): Promise<void> {
+    if (this.#rings !== this.#seenRings) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(poll);
+        this.#waiting = null;
+        resolve();
+      };
+      const poll = setTimeout(() => {
+        this.#rings++;
+        done();
+      }, this.#options.pollMs);
+      this.#waiting = done;
+      this.#stages.idle();
+    });
+  }
+
+  /** @returns ms its batch was in a pool thread */
+  async #oneTurn(): Promise<number> {
+    const { spec, partition, leaseValue } = this.#options;
+    const { reader } = this.#stages;
+    this.#seenRings = this.#rings;
+
+    const taken = await reader.take(leaseValue, this.#budget());
+    if (taken.kind === 'stale') {
+      this.loseLease();
+      return 0;
+    }
+    if (taken.kind === 'nogroup') {
+      this.#stages.log('error', 'LOSS: the consumer group is gone (FLUSHALL, failover, or somebody destroyed it); recreating it behind the last commit', {
+        function: spec.name, partition, reply: taken.message,
+      });
+      await this.#stages.register();
+      reader.reset();
+      this.#rings++;
+      return 0;
+    }
+    if (taken.more) this.#rings++;
+    if (taken.entries.length === 0 && taken.units.length === 0) {
+      this.dueAt(taken.nextDueMs, taken.serverNowMs);
+      return 0;
+    }
+
+    const serverAheadMs = taken.serverNowMs - wallClockMs();
+    for (const unit of taken.units) this.#parked.add(unit);
+    const retries = taken.units.length > 0 ? await this.#stages.fetchParked(taken.units) : [];
+    const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
+    const blocked = spec.ordering === 'key' ? [...this.#parked] : [];
+
+    const result = await this.#stages.run(batch, blocked);
+    if (result.kind === 'stopped') {
+      reader.reset();
+      return 0;
+    }
+    if (result.kind === 'setup-failed') {
+      throw new Error(`setup of function "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
+    }
+    const ranMs = wallClockMs();
+    const plan = this.#stages.plan(batch, result, {
+      leaseValue,
+      turnId: `${leaseValue.slice(leaseValue.lastIndexOf(':') + 1)}.${++this.#turn}`,
+      nowMs: ranMs + serverAheadMs,
+    });
+    const reply = await this.#stages.commit(plan, this.#abandon.signal);
+    if (reply.kind === 'stale') {
+      this.loseLease();
+      return result.busyMs;
+    }
+    for (const unit of plan.parkedUnits) this.#parked.add(unit);
+    for (const unit of reply.emptied) this.#parked.delete(unit);
+    if (reply.repeated && plan.parkedUnits.length > 0) {
+      // Which lists the first sending emptied is not known: ask.
+      this.#parked.clear();
+      for (const unit of await this.#stages.listParked()) this.#parked.add(unit);
+    }
+    if (reply.missing.length > 0) {
+      this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied', {
+        function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
+      });
+    }
+    for (const letter of plan.deadLetters) {
+      this.#stages.log('warn', 'event dead-lettered', { function: spec.name, partition, eventId: letter.id, subject: letter.subject, reason: letter.reason, error: letter.message });
+    }
+    this.dueAt(reply.nextDueMs, taken.serverNowMs + (wallClockMs() + serverAheadMs - taken.serverNowMs));
+
+    const commitMs = wallClockMs() - ranMs;
+    const ages = [...result.ages];
+    for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
+    if (batch.events > 0) {
+      this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
+    }
+    this.lastProgressMs = wallClockMs();
+    this.#stages.turnDone({
+      fn: spec.name, partition, done: plan.done, retried: plan.retried, dead: plan.dead,
+      entries: batch.entries.length, ages, busyMs: result.busyMs,
+    });
+    return result.busyMs;
+  }
+
+  #budget(): ReadBudget {
+    const { batchEvents, batchBytes, batchMs } = this.#options;
+    const byTime = this.#msPerEvent > 0 ? Math.max(1, Math.floor(batchMs / this.#msPerEvent)) : 256;
+    return { events: Math.min(batchEvents, byTime), bytes: batchBytes, retryUnits: RETRY_UNITS };
+  }
+}

@@ -1,0 +1,47 @@
+/** Lane leases: who may read and commit a lane. See docs/design.md, "One lane, one consumer". */
+import type { Keys } from '../../redis/keys.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+import { defineScript } from '../../redis/script.ts';
+
+const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 2 });
+const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), keys: 'variable' });
+const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 1 });
+
+/** @returns the lease value, or how long the present owner's lease still runs in ms */
+export async function acquireLease(
+  connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number,
+): Promise<{ readonly value: string } | { readonly freeInMs: number }> {
+  const reply = (await acquire.run(
+    connection, [keys.lease(partition, fn), keys.counters(partition)], [fn, dispatcher, ttlMs],
+  )) as [number, string | number];
+  return reply[0] === 1 ? { value: String(reply[1]) } : { freeInMs: Math.max(0, Number(reply[1])) };
+}
+
+export interface RenewedLane {
+  readonly held: boolean;
+  readonly nextDueMs: number | null;
+}
+
+/** Renews the leases of one partition's lanes in one call. */
+export async function renewLeases(
+  connection: RedisConnection, keys: Keys, partition: number, lanes: readonly { readonly fn: string; readonly leaseValue: string }[], ttlMs: number,
+): Promise<{ readonly serverNowMs: number; readonly lanes: readonly RenewedLane[] }> {
+  const reply = (await renew.run(
+    connection,
+    lanes.flatMap((lane) => [keys.lease(partition, lane.fn), keys.due(partition, lane.fn)]),
+    [ttlMs, ...lanes.map((lane) => lane.leaseValue)],
+  )) as string[];
+  return {
+    serverNowMs: Number(reply[0]),
+    lanes: lanes.map((_, i) => {
+      const answer = reply[i + 1] ?? '';
+      return { held: answer !== '', nextDueMs: answer === '' || answer === 'none' ? null : Number(answer) };
+    }),
+  };
+}
+
+export async function releaseLease(
+  connection: RedisConnection, keys: Keys, partition: number, fn: string, leaseValue: string,
+): Promise<void> {
+  await release.run(connection, [keys.lease(partition, fn)], [leaseValue]);
+}

@@ -1,0 +1,122 @@
+/**
+ * Wakes idle lanes: one blocking XREAD (without a group, COUNT 1) over all streams, on a connection of its own.
+ *
+ * It rings for any append, ours or a foreign producer's. It is not asked while no lane is idle, so under load it costs
+ * nothing. `seen` only grows; whoever reads a stream says how far (observe), and whatever moves it forward wakes the
+ * idle lanes of that stream: an entry can be overlooked only by a lane that reads again anyway.
+ */
+import { sleep } from '../../core/clock.ts';
+import { compareEntryIds } from '../../core/position.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+
+export interface Bell {
+  readonly streamKeys: readonly string[];
+  ring(): void;
+  /** Whether it waits for a ring. */
+  readonly idle: boolean;
+}
+
+export interface DoorbellOptions {
+  /** A connection for blocking reads. */
+  readonly connection: RedisConnection;
+  readonly blockMs: number;
+  readonly failed: (error: unknown) => void;
+}
+
+/** Between two answers, so that a busy stream does not ring for every entry. */
+const REST_MS = 1;
+const RETRY_MS = 200;
+
+export class Doorbell {
+  readonly #options: DoorbellOptions;
+  readonly #seen = new Map<string, string>();
+  readonly #bells = new Map<string, Set<Bell>>();
+  readonly #stop = new AbortController();
+  #wake: (() => void) | null = null;
+  #loop: Promise<void> | null = null;
+
+  constructor(options: DoorbellOptions) {
+    this.#options = options;
+  }
+
+  add(bell: Bell): void {
+    for (const key of bell.streamKeys) {
+      if (!this.#seen.has(key)) this.#seen.set(key, '0-0');
+      const bells = this.#bells.get(key) ?? new Set();
+      bells.add(bell);
+      this.#bells.set(key, bells);
+    }
+    this.#wake?.();
+  }
+
+  remove(bell: Bell): void {
+    for (const key of bell.streamKeys) {
+      const bells = this.#bells.get(key);
+      bells?.delete(bell);
+      if (bells?.size === 0) {
+        this.#bells.delete(key);
+        this.#seen.delete(key);
+      }
+    }
+  }
+
+  /** Somebody has read a stream up to this id. */
+  observe(streamKey: string, lastId: string): void {
+    const seen = this.#seen.get(streamKey);
+    if (seen === undefined || compareEntryIds(lastId, seen) <= 0) return;
+    this.#seen.set(streamKey, lastId);
+    for (const bell of this.#bells.get(streamKey) ?? []) bell.ring();
+  }
+
+  /** A lane turned idle. */
+  nudge(): void {
+    this.#wake?.();
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#wake?.();
+    this.#options.connection.destroy();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const keys = this.#listen();
+      if (keys.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = null;
+        continue;
+      }
+      try {
+        const reply = (await this.#options.connection.commandBuffer(
+          'XREAD', 'COUNT', 1, 'BLOCK', this.#options.blockMs, 'STREAMS', ...keys, ...keys.map((k) => this.#seen.get(k) as string),
+        )) as [Buffer, [Buffer, unknown][]][] | null;
+        for (const [key, entries] of reply ?? []) {
+          const last = entries[entries.length - 1];
+          if (last) this.observe(key.toString(), last[0].latin1Slice());
+        }
+        if (reply) await sleep(REST_MS, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#options.failed(error);
+        // What was appended meanwhile rang nowhere: everybody looks for himself.
+        for (const bells of this.#bells.values()) for (const bell of bells) bell.ring();
+        await sleep(RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** All streams, as long as one lane is idle: the set must not depend on who is idle while the call is on its way. */
+  #listen(): string[] {
+    for (const bells of this.#bells.values()) for (const bell of bells) if (bell.idle) return [...this.#seen.keys()];
+    return [];
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Runs a batch so that an event which kills its thread costs itself and nothing else.
+ *
+ * When a thread dies, the shared cells say which events were running. A single one is the culprit. Several are suspects:
+ * each runs again alone, and only what kills a thread alone is charged an attempt. Completed events are not run again.
+ * What was not running when the thread died (a failed sibling whose details died with the thread, an event not yet
+ * reached) runs in a later round, uncharged.
+ */
+import type { BatchReport, DeadEntry, EventRef, Failure, FailureReason, SetupFailed } from '../../core/batch-task.ts';
+import { monotonicMs } from '../../core/clock.ts';
+import { HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
+import type { FunctionSpec } from '../../core/function-spec.ts';
+import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
+import { decodeParked, readEvent, walkBatch } from '../../wire/event-batch.ts';
+import { packBatch, type Batch, type StreamEntry } from '../batch/batch.ts';
+import { TIMEOUT_GRACE_MS, type WorkerPool } from './worker-pool.ts';
+
+export interface BatchResult {
+  readonly kind: 'result';
+  /** Final state per event: DONE, FAILED or BLOCKED. */
+  readonly states: Uint8Array;
+  readonly failures: readonly Failure[];
+  readonly blocked: readonly EventRef[];
+  readonly deadEntries: readonly DeadEntry[];
+  readonly ages: readonly number[];
+  readonly busyMs: number;
+  /** Threads it cost. */
+  readonly deaths: number;
+}
+
+/** Deaths with no handler running before the events are run one by one all the same. */
+const BLIND_DEATHS = 2;
+
+export async function runIsolating(
+  pool: Pick<WorkerPool, 'run'>,
+  batch: Batch,
+  spec: FunctionSpec,
+  blockedSubjects: readonly string[],
+  cancel: AbortSignal,
+): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
+  const states = new Uint8Array(batch.events);
+  const failures: Failure[] = [];
+  const blocked: EventRef[] = [];
+  const deadEntries: DeadEntry[] = [];
+  const ages: number[] = [];
+  const stopped = new Set(blockedSubjects);
+  const failedUnits = new Set<number>();
+  let deaths = 0;
+  let blind = 0;
+  const startedMs = monotonicMs();
+
+  const take = (report: BatchReport, cells: ProgressCells, only: readonly number[] | null): void => {
+    if (only) for (const i of only) states[i] = cells.states[i] as number;
+    else for (let i = 0; i < batch.events; i++) if (cells.states[i] !== CELL.SKIP) states[i] = cells.states[i] as number;
+    for (const failure of report.failures) {
+      failures.push(failure);
+      stop(failure.ref);
+    }
+    blocked.push(...report.blocked);
+    // Run alone, an event says nothing of the other entries: they have their own round.
+    if (!only) deadEntries.push(...report.deadEntries);
+    for (const n of report.ages) ages.push(n);
+  };
+  const stop = (ref: EventRef): void => {
+    if (ref.entry < 0) failedUnits.add(unitOf(batch, ref.index));
+    else if (spec.ordering === 'key') stopped.add(ref.subject);
+  };
+  const charge = (index: number, cause: string, timeout: boolean): void => {
+    const ref = locate(batch, index);
+    const error = timeout
+      ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs)
+      : new ThreadDeathError(spec.name, cause);
+    const reason: FailureReason = timeout ? 'timeout' : 'thread-death';
+    states[index] = CELL.FAILED;
+    failures.push({ ref, error: { name: error.name, message: error.message, stack: '' }, retryable: true, reason });
+    stop(ref);
+  };
+
+  /** @param only run these alone; null: all that is left */
+  const round = async (only: readonly number[] | null): Promise<SetupFailed | 'stopped' | 'ok' | Suspects> => {
+    const skip = new Uint8Array(batch.events);
+    for (let i = 0; i < batch.events; i++) {
+      const settled = states[i] !== CELL.TODO;
+      const behind = i < batch.retryEvents && failedUnits.has(unitOf(batch, i));
+      if (settled || (behind && only === null)) skip[i] = CELL.SKIP;
+      if (behind && !settled && only === null) states[i] = CELL.BLOCKED;
+      if (only && !only.includes(i)) skip[i] = CELL.SKIP;
+    }
+    if (skip.every((s) => s === CELL.SKIP)) return 'ok';
+    const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null);
+    const result = await pool.run(packed, spec.timeoutMs, cancel);
+    if (result.kind === 'setup-failed') return result;
+    if (result.kind === 'report') {
+      take(result, packed.cells, only);
+      return 'ok';
+    }
+    if (cancel.aborted) return 'stopped';
+    deaths++;
+    const now = monotonicMs();
+    const running: number[] = [];
+    const late: number[] = [];
+    for (let i = 0; i < batch.events; i++) {
+      const state = packed.cells.states[i];
+      if (state === CELL.DONE) states[i] = CELL.DONE;
+      if (state !== CELL.RUNNING) continue;
+      running.push(i);
+      if (now - (packed.cells.starts[i] as number) >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2) late.push(i);
+    }
+    return { cause: result.cause, timeout: result.timeout, certain: result.timeout && result.alive && !spec.batch ? late : null, running };
+  };
+
+  // Events whose last attempt killed its thread run alone from the start.
+  const firstAlone: number[] = [];
+  let index = 0;
+  for (const unit of batch.retries) {
+    if (unit.isolate) firstAlone.push(index);
+    index += unit.records.length;
+  }
+  const alone = async (suspects: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
+    for (const suspect of suspects) {
+      const outcome = await round([suspect]);
+      if (outcome === 'ok') continue;
+      if (outcome === 'stopped' || 'kind' in outcome) return outcome;
+      charge(suspect, outcome.cause, outcome.timeout);
+    }
+    return 'ok';
+  };
+
+  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(firstAlone);
+  while (outcome === 'ok') {
+    outcome = await round(null);
+    if (outcome === 'ok') break;
+    if (outcome === 'stopped' || 'kind' in outcome) break;
+    const { certain, running, cause, timeout } = outcome;
+    if (certain && certain.length > 0) {
+      for (const i of certain) charge(i, cause, timeout);
+      outcome = 'ok';
+    } else if (running.length === 1) {
+      charge(running[0] as number, cause, timeout);
+      outcome = 'ok';
+    } else if (running.length > 1) outcome = await alone(running);
+    else {
+      // Nobody was running: a late throw of an event already settled, or death while decoding. Try again, then look closer.
+      outcome = 'ok';
+      if (++blind > BLIND_DEATHS) {
+        const first = states.findIndex((s, i) => s === CELL.TODO && !(i < batch.retryEvents && failedUnits.has(unitOf(batch, i))));
+        if (first >= 0) outcome = await alone([first]);
+      }
+    }
+  }
+  if (outcome === 'stopped') return { kind: 'stopped' };
+  if (outcome !== 'ok') return 'kind' in outcome ? outcome : { kind: 'stopped' };
+  return { kind: 'result', states, failures, blocked, deadEntries, ages, busyMs: monotonicMs() - startedMs, deaths };
+}
+
+interface Suspects {
+  readonly cause: string;
+  readonly timeout: boolean;
+  readonly certain: readonly number[] | null;
+  readonly running: readonly number[];
+}
+
+/** Which retried unit an event index belongs to. */
+export function unitOf(batch: Batch, index: number): number {
+  let end = 0;
+  for (let unit = 0; unit < batch.retries.length; unit++) {
+    end += batch.retries[unit]?.records.length ?? 0;
+    if (index < end) return unit;
+  }
+  return -1;
+}
+
+/** The parked record of a retried event. */
+export function recordOf(batch: Batch, index: number): Buffer {
+  let start = 0;
+  for (const unit of batch.retries) {
+    if (index < start + unit.records.length) return unit.records[index - start] as Buffer;
+    start += unit.records.length;
+  }
+  throw new RangeError(`event ${index} is not a retry`);
+}
+
+/** Finds an event by its index. Decodes the envelope here, in the dispatcher: only after a thread's death. */
+function locate(batch: Batch, index: number): EventRef {
+  if (index < batch.retryEvents) {
+    const bytes = recordOf(batch, index);
+    const record = decodeParked(bytes);
+    const header = readEvent(record.event);
+    return {
+      index, entry: -1, indexInEntry: record.index, offset: 0, length: bytes.length,
+      position: record.position, id: header.id, subject: header.subject,
+    };
+  }
+  let entry = batch.entries.length - 1;
+  while ((batch.firsts[entry] as number) > index) entry--;
+  const wanted = index - (batch.firsts[entry] as number);
+  let found: EventRef | null = null;
+  let inEntry = 0;
+  walkBatch((batch.entries[entry] as StreamEntry).bytes, (header) => {
+    if (inEntry++ === wanted) {
+      found = {
+        index, entry, indexInEntry: wanted, offset: header.offset, length: header.length,
+        position: header.position, id: header.id, subject: header.subject,
+      };
+    }
+  });
+  if (!found) throw new RangeError(`event ${index} is not in its entry`);
+  return found;
+}

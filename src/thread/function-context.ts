@@ -1,0 +1,95 @@
+import type { Logger } from 'pino';
+import { monotonicMs, wallClockMs } from '../core/clock.ts';
+import { HandlerTimeoutError } from '../core/errors.ts';
+import type { BatchContext, FunctionContext } from '../define/define-function.ts';
+import type { RunningEvent } from './running-event.ts';
+
+/** What all contexts of one batch share. */
+export interface ContextShared {
+  readonly functionName: string;
+  readonly timeoutMs: number;
+  readonly logger: Logger;
+  readonly resources: unknown;
+}
+
+/**
+ * `ctx` of one attempt. Made for every event, so it holds two references and makes the logger, the AbortController and
+ * the Date only when they are asked for.
+ */
+export class EventContext implements FunctionContext {
+  readonly #shared: ContextShared;
+  readonly #event: RunningEvent;
+  #controller: AbortController | null = null;
+  #logger: Logger | null = null;
+
+  constructor(shared: ContextShared, event: RunningEvent) {
+    this.#shared = shared;
+    this.#event = event;
+  }
+  get logger(): Logger {
+    this.#logger ??= this.#shared.logger.child({
+      function: this.#shared.functionName,
+      eventId: this.#event.view.id,
+      attempt: this.#event.attempt,
+    });
+    return this.#logger;
+  }
+  get attempt(): number {
+    return this.#event.attempt;
+  }
+  get idempotencyKey(): string {
+    return `${this.#shared.functionName}:${this.#event.view.id}`;
+  }
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#event.timedOut) this.expire();
+    }
+    return this.#controller.signal;
+  }
+  get deadline(): Date {
+    return new Date(wallClockMs() + this.#event.startedMs + this.#shared.timeoutMs - monotonicMs());
+  }
+  get resources(): unknown {
+    return this.#shared.resources;
+  }
+  /** The time is over. */
+  expire(): void {
+    this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.#event.view.id, this.#shared.timeoutMs));
+  }
+}
+
+/** `ctx` of one call of handleBatch. */
+export class EventsContext implements BatchContext {
+  readonly #shared: ContextShared;
+  readonly #attempts: Map<string, number>;
+  readonly #startedMs: number;
+  readonly #controller = new AbortController();
+
+  constructor(shared: ContextShared, events: readonly RunningEvent[], startedMs: number) {
+    this.#shared = shared;
+    this.#attempts = new Map(events.map((e) => [e.view.id, e.attempt]));
+    this.#startedMs = startedMs;
+  }
+  get logger(): Logger {
+    return this.#shared.logger.child({ function: this.#shared.functionName, events: this.#attempts.size });
+  }
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+  get deadline(): Date {
+    return new Date(wallClockMs() + this.#startedMs + this.#shared.timeoutMs - monotonicMs());
+  }
+  get resources(): unknown {
+    return this.#shared.resources;
+  }
+  attemptOf(event: { readonly id: string }): number {
+    return this.#attempts.get(event.id) ?? 1;
+  }
+  idempotencyKeyOf(event: { readonly id: string }): string {
+    return `${this.#shared.functionName}:${event.id}`;
+  }
+  expire(firstEventId: string): void {
+    this.#controller.abort(new HandlerTimeoutError(this.#shared.functionName, firstEventId, this.#shared.timeoutMs));
+  }
+}

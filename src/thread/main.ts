@@ -1,0 +1,35 @@
+/** One pool thread: answers the dispatcher's tasks. Holds no Redis connection and no dispatcher. */
+import { workerData } from 'node:worker_threads';
+import { pino } from 'pino';
+import type { BatchReport, BatchTask, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
+import { createCatalog } from '../wire/catalog.ts';
+import { errorInfo } from './error-info.ts';
+import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
+import { runBatch } from './run-batch.ts';
+
+// Piscina hands its own data first and the pool's `workerData` second.
+const data = (Array.isArray(workerData) ? workerData[1] : workerData) as ThreadData;
+const catalog = createCatalog(data.protoSources);
+const logger = pino({ level: data.logLevel, base: { pid: process.pid } });
+const functions = createFunctionLoader(data.files);
+process.setSourceMapsEnabled(true);
+
+const channel = new BroadcastChannel(data.channel);
+channel.onmessage = (message) => {
+  if ((message as MessageEvent).data !== 'teardown') return;
+  void functions.teardown().then(() => channel.postMessage('torn-down'));
+};
+(channel as unknown as { unref(): void }).unref();
+
+export default async function main(
+  task: BatchTask | DescribeTask,
+): Promise<BatchReport | SetupFailed | FileDescription[]> {
+  if (task.kind === 'describe') return functions.describe();
+  let loaded: LoadedFunction;
+  try {
+    loaded = await functions.load(task.fn);
+  } catch (error) {
+    return { kind: 'setup-failed', error: errorInfo(error) };
+  }
+  return runBatch(task, loaded, catalog, logger);
+}
