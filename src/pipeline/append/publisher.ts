@@ -1,0 +1,352 @@
+/**
+ * publish: check and encode once, in the caller's process → per-partition buffer → append script.
+ *
+ * Adaptive batching, per partition: an idle partition flushes at once; while a flush is in flight the next one gathers.
+ * So batches grow with the load, and without load batching costs no latency. At most `maxFlushes` flushes are in flight
+ * over all partitions, which makes batches grow further when Redis is the slower side.
+ *
+ * Owned here: per partition the open buffer, the flush in flight and the sequence. A partition's flushes are sent one
+ * after the other, so a sequence is never overtaken. A flush whose outcome stays unknown at the deadline ends that
+ * producer id for the partition: the next flush starts a new one at 1.
+ */
+import { randomBytes } from 'node:crypto';
+import { BackpressureError, ClosedError, InvalidEventError, OversizeError } from '../../core/errors.ts';
+import { monotonicMs, wallClockMs } from '../../core/clock.ts';
+import { partitionOf } from '../../core/partition.ts';
+import { formatPosition } from '../../core/position.ts';
+import type { Keys } from '../../redis/keys.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+import type { Catalog } from '../../wire/catalog.ts';
+import { BatchBuilder } from '../../wire/event-batch.ts';
+import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush } from './append.ts';
+
+export interface PublishOptions {
+  /** Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of UTF-8. */
+  readonly subject?: string;
+  /** Event id, unique; default: one made by the publisher. 1 … 256 bytes of UTF-8. */
+  readonly id?: string;
+  /** Default: the publisher's `source`. */
+  readonly source?: string;
+  /** When it happened, ms since 1970 or a Date. Default: now. */
+  readonly time?: number | Date;
+  /** CloudEvents extension attributes. */
+  readonly extensions?: Readonly<Record<string, string>>;
+}
+
+export interface PublishItem extends PublishOptions {
+  readonly type: string;
+  readonly data: unknown;
+}
+
+/** Where an event stands now. */
+export interface Published {
+  readonly id: string;
+  /** Its address: `partition/entry id/position`. */
+  readonly position: string;
+}
+
+export interface PublisherSettings {
+  /** Most bytes buffered over all partitions, in flight included. 64 KiB … 1 GiB, default 32 MiB. */
+  readonly bufferBytes: number;
+  /** Most events of one flush of a partition. 1 … 65,536, default 2,048. */
+  readonly flushEvents: number;
+  /** Most bytes of one flush of a partition. Default 256 KiB. */
+  readonly flushBytes: number;
+  /** Wait this long for more events before an idle partition flushes, in ms. 0 … 1,000, default 0: at once. */
+  readonly lingerMs: number;
+  /** Flushes in flight over all partitions. 1 … 1,024, default 8. */
+  readonly maxFlushes: number;
+  /** When the buffer is full: `wait` (default) or `reject` with BackpressureError. */
+  readonly whenFull: 'wait' | 'reject';
+  /** Give up on a flush that Redis has not answered for this long, in ms. Default 30,000. */
+  readonly deadlineMs: number;
+  readonly source: string;
+}
+
+export const DEFAULT_PUBLISHER: PublisherSettings = {
+  bufferBytes: 32 * 1024 * 1024,
+  flushEvents: 2048,
+  flushBytes: 256 * 1024,
+  lingerMs: 0,
+  maxFlushes: 8,
+  whenFull: 'wait',
+  deadlineMs: 30_000,
+  source: 'millrace',
+};
+
+/** Subjects and ids, in bytes of UTF-8. */
+export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
+
+interface Waiter {
+  readonly resolve: (entryId: string) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Events gathered for one flush of one partition. */
+interface Gathering {
+  readonly builders: Map<string, BatchBuilder>;
+  readonly waiters: Waiter[];
+  events: number;
+  bytes: number;
+}
+
+interface PartitionState {
+  producer: string;
+  sequence: number;
+  lastFlushMs: number;
+  inFlight: boolean;
+  queued: boolean;
+  /** Full gatherings, then the open one. */
+  readonly gatherings: Gathering[];
+  linger: NodeJS.Timeout | null;
+}
+
+export interface PublisherParts {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly catalog: Catalog;
+  readonly partitions: number;
+  readonly confirm: Confirm;
+  readonly settings: PublisherSettings;
+}
+
+export class Publisher {
+  readonly #parts: PublisherParts;
+  readonly #states: PartitionState[];
+  readonly #idPrefix = randomBytes(9).toString('base64url');
+  readonly #stop = new AbortController();
+  /** Partitions with something to flush, in turn. */
+  readonly #ready: number[] = [];
+  readonly #waitingForRoom: (() => void)[] = [];
+  readonly #idle: (() => void)[] = [];
+  #nextId = 0;
+  #generation = 0;
+  #flushes = 0;
+  #bytes = 0;
+  #closed = false;
+
+  constructor(parts: PublisherParts) {
+    this.#parts = parts;
+    this.#states = Array.from({ length: parts.partitions }, () => ({
+      producer: '', sequence: 0, lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
+    }));
+  }
+
+  /** Bytes accepted and not yet appended. */
+  get bufferedBytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Publishes one event. Resolves when Redis has it with the durability asked for.
+   *
+   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the limit): nothing was sent
+   * @throws BackpressureError with `whenFull: 'reject'`: nothing was sent
+   * @throws ProducerGapError: Redis lost acknowledged flushes; this event was not appended
+   * @throws DurabilityError, UnknownOutcomeError: it may have been appended
+   * @throws ClosedError
+   */
+  async publish(type: string, data: unknown, options: PublishOptions = {}): Promise<Published> {
+    const [published] = await this.publishMany([{ type, data, ...options }]);
+    return published as Published;
+  }
+
+  /**
+   * Publishes events; those of one partition keep their order, and those of one call for one partition that fit one flush
+   * are appended together. Everything is checked before anything is sent.
+   *
+   * @throws as publish; `InvalidEventError.path` etc. speak of the first bad event
+   */
+  async publishMany(items: readonly PublishItem[]): Promise<Published[]> {
+    if (this.#closed) throw new ClosedError('the publisher');
+    const { settings, partitions } = this.#parts;
+    // Checked and encoded before the first is buffered: bad input changes nothing.
+    const encoded = items.map((item) => this.#encode(item));
+    const out = new Array<Published>(items.length);
+    const pending: Promise<void>[] = [];
+    for (let i = 0; i < encoded.length; i++) {
+      const event = encoded[i] as EncodedEvent;
+      const partition = partitionOf(event.subject, partitions);
+      if (this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0) {
+        if (settings.whenFull === 'reject') {
+          const error = new BackpressureError(partition, this.#bytes, settings.bufferBytes, 100);
+          if (pending.length === 0) throw error;
+          pending.push(Promise.reject(error));
+          break;
+        }
+        while (this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0) {
+          await new Promise<void>((resolve) => this.#waitingForRoom.push(resolve));
+          if (this.#closed) throw new ClosedError('the publisher');
+        }
+      }
+      const slot = this.#add(partition, event);
+      const { id } = event;
+      pending.push(
+        new Promise<string>((resolve, reject) => slot.gathering.waiters.push({ resolve, reject })).then((entryId) => {
+          out[i] = { id, position: formatPosition({ partition, entryId, position: slot.position }) };
+        }),
+      );
+      this.#schedule(partition);
+    }
+    await Promise.all(pending);
+    return out;
+  }
+
+  /** Resolves when everything accepted so far has been appended or refused. */
+  async flush(): Promise<void> {
+    while (this.#bytes > 0 || this.#flushes > 0) {
+      this.#states.forEach((_, partition) => this.#enqueue(partition));
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    }
+  }
+
+  /** Flushes what was accepted, then refuses everything. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const resolve of this.#waitingForRoom.splice(0)) resolve();
+    await this.flush();
+    this.#stop.abort();
+  }
+
+  #encode(item: PublishItem): EncodedEvent {
+    const type = this.#parts.catalog.get(item.type);
+    type.check(item.data);
+    const subject = item.subject ?? type.subjectOf(item.data);
+    if (typeof subject !== 'string' || subject === '') {
+      throw new InvalidEventError(item.type, item.subject === undefined ? type.subjectField : 'subject', 'the subject is missing or empty');
+    }
+    limit(item.type, 'subject', subject, LIMITS.subject);
+    const id = item.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`;
+    if (id === '') throw new InvalidEventError(item.type, 'id', 'the event id is empty');
+    if (item.id !== undefined) limit(item.type, 'id', id, LIMITS.id);
+    const source = item.source ?? this.#parts.settings.source;
+    if (item.source !== undefined) limit(item.type, 'source', source, LIMITS.source);
+    const timeMs = item.time === undefined ? wallClockMs() : Number(item.time);
+    if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
+      throw new InvalidEventError(item.type, 'time', 'not a time in ms since 1970');
+    }
+    if (item.extensions) limit(item.type, 'extensions', JSON.stringify(item.extensions), LIMITS.extensions);
+    const data = type.encode(item.data);
+    if (data.length > type.maxBytes) {
+      throw new OversizeError(`event "${item.type}"`, data.length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
+    }
+    return {
+      type: item.type, id, subject, source, timeMs: Math.floor(timeMs), data,
+      extensions: item.extensions ?? null,
+      bytes: data.length + subject.length + id.length + source.length + 48,
+    };
+  }
+
+  #add(partition: number, event: EncodedEvent): { gathering: Gathering; position: number } {
+    const { settings } = this.#parts;
+    const state = this.#states[partition] as PartitionState;
+    let gathering = state.gatherings[state.gatherings.length - 1];
+    if (!gathering || gathering.events >= settings.flushEvents || gathering.bytes + event.bytes > settings.flushBytes) {
+      gathering = { builders: new Map(), waiters: [], events: 0, bytes: 0 };
+      state.gatherings.push(gathering);
+    }
+    let builder = gathering.builders.get(event.type);
+    if (!builder) {
+      builder = new BatchBuilder();
+      gathering.builders.set(event.type, builder);
+    }
+    const position = gathering.events;
+    builder.add({
+      id: event.id, subject: event.subject, data: event.data, timeMs: event.timeMs, source: event.source,
+      schema: 0, position, extensions: event.extensions,
+    });
+    gathering.events++;
+    gathering.bytes += event.bytes;
+    this.#bytes += event.bytes;
+    return { gathering, position };
+  }
+
+  /** Something was added: flush now, or when the linger time is over. */
+  #schedule(partition: number): void {
+    const { settings } = this.#parts;
+    const state = this.#states[partition] as PartitionState;
+    if (settings.lingerMs === 0 || state.gatherings.length > 1) return this.#enqueue(partition);
+    state.linger ??= setTimeout(() => {
+      state.linger = null;
+      this.#enqueue(partition);
+    }, settings.lingerMs);
+  }
+
+  #enqueue(partition: number): void {
+    const state = this.#states[partition] as PartitionState;
+    if (state.queued || state.inFlight || state.gatherings.length === 0) return;
+    state.queued = true;
+    this.#ready.push(partition);
+    // In a microtask's time, so that what one call publishes to a partition travels together.
+    if (this.#ready.length === 1) queueMicrotask(() => this.#pump());
+  }
+
+  #pump(): void {
+    while (this.#ready.length > 0 && this.#flushes < this.#parts.settings.maxFlushes) {
+      void this.#flushPartition(this.#ready.shift() as number);
+    }
+  }
+
+  async #flushPartition(partition: number): Promise<void> {
+    const state = this.#states[partition] as PartitionState;
+    const gathering = state.gatherings.shift() as Gathering;
+    state.queued = false;
+    state.inFlight = true;
+    this.#flushes++;
+    const now = monotonicMs();
+    // Redis forgets silent producers: start over well before that.
+    if (state.producer === '' || now - state.lastFlushMs > PRODUCER_TTL_MS / 2) this.#newProducer(state);
+    const flush: Flush = {
+      partition,
+      producer: state.producer,
+      sequence: ++state.sequence,
+      parts: [...gathering.builders].map(([type, builder]) => ({ type, ...builder.finish() })),
+    };
+    try {
+      const { connection, keys, confirm, settings } = this.#parts;
+      const { entryId } = await appendFlush(flush, {
+        connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs,
+      });
+      state.lastFlushMs = now;
+      for (const waiter of gathering.waiters) waiter.resolve(entryId);
+    } catch (error) {
+      // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
+      this.#newProducer(state);
+      for (const waiter of gathering.waiters) waiter.reject(error);
+    } finally {
+      state.inFlight = false;
+      this.#flushes--;
+      this.#bytes -= gathering.bytes;
+      this.#enqueue(partition);
+      this.#pump();
+      for (const resolve of this.#waitingForRoom.splice(0)) resolve();
+      for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  #newProducer(state: PartitionState): void {
+    state.producer = `${this.#idPrefix}.${++this.#generation}`;
+    state.sequence = 0;
+    state.lastFlushMs = monotonicMs();
+  }
+}
+
+interface EncodedEvent {
+  readonly type: string;
+  readonly id: string;
+  readonly subject: string;
+  readonly source: string;
+  readonly timeMs: number;
+  readonly data: Uint8Array;
+  readonly extensions: Readonly<Record<string, string>> | null;
+  /** Estimate of what it takes in a batch. */
+  readonly bytes: number;
+}
+
+function limit(type: string, field: string, value: string, limitBytes: number): void {
+  // Three bytes of UTF-8 a UTF-16 unit at most: short ones need no count.
+  if (value.length * 3 <= limitBytes) return;
+  const bytes = Buffer.byteLength(value);
+  if (bytes > limitBytes) throw new OversizeError(`event "${type}": ${field}`, bytes, limitBytes, 'bytes of UTF-8. Nothing was sent');
+}
