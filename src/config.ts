@@ -1,0 +1,53 @@
+/**
+ * Settings from the environment: declared once here, checked all at once. The only reader of process.env.
+ */
+import { availableParallelism } from 'node:os';
+import { z } from 'zod';
+import { ConfigError } from './core/errors.ts';
+import { NAME_PATTERN } from './core/function-spec.ts';
+
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+/** Every variable: its check, default and meaning. docs/operations.md prints this table. */
+export const ENVIRONMENT = {
+  REDIS_URL: { check: z.string().min(1).optional(), text: 'server (redis://, rediss://, unix:) or Cluster (comma separated); unset: the embedded server' },
+  WORKERS: { check: whole(1, 256).default(availableParallelism()), text: 'worker threads in the pool (default: available cores)' },
+  MILLRACE_PARTITIONS: { check: whole(1, 1024).optional(), text: 'P, fixed at a deployment\'s first start (default 16)' },
+  MILLRACE_NAMESPACE: { check: z.string().regex(NAME_PATTERN, `must match ${NAME_PATTERN.source}`).default('mr'), text: 'key prefix' },
+  MILLRACE_PORT: { check: whole(0, 65_535).default(9464), text: 'admin HTTP port' },
+  MILLRACE_HOST: { check: z.string().min(1).default('127.0.0.1'), text: 'admin HTTP address' },
+  MILLRACE_TOKEN: { check: z.string().min(1).optional(), text: 'bearer token for /api' },
+  LOG_LEVEL: { check: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'), text: 'pino level' },
+  MILLRACE_DIR: { check: z.string().min(1).default('.millrace'), text: 'folder of the embedded server\'s data and of the binary\'s cache' },
+  MILLRACE_REDIS_SERVER: { check: z.string().min(1).optional(), text: 'redis-server or valkey-server to run embedded' },
+  MILLRACE_APPENDFSYNC: { check: z.enum(['everysec', 'always']).default('everysec'), text: 'appendfsync of the embedded server' },
+  MILLRACE_LEASE_MS: { check: whole(500, 600_000).default(10_000), text: 'TTL of a lane lease: how long a crashed dispatcher\'s lanes wait' },
+  MILLRACE_DRAIN_MS: { check: whole(0, 3_600_000).default(30_000), text: 'time for running batches to finish after SIGTERM' },
+  MILLRACE_BATCH_EVENTS: { check: whole(1, 65_536).default(4096), text: 'most events of a batch' },
+  MILLRACE_BATCH_BYTES: { check: whole(1024, 64 * 1024 * 1024).default(1024 * 1024), text: 'most bytes of a batch (one entry is always taken)' },
+  MILLRACE_THREAD_HEAP_MB: { check: whole(16, 65_536).optional(), text: 'heap limit of a pool thread (default: Node\'s)' },
+} as const;
+
+type Checks = { [K in keyof typeof ENVIRONMENT]: (typeof ENVIRONMENT)[K]['check'] };
+export type Environment = { [K in keyof Checks]: z.infer<Checks[K]> };
+
+/**
+ * @throws ConfigError naming every variable that is wrong
+ */
+export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environment {
+  const problems: string[] = [];
+  const out: Record<string, unknown> = {};
+  for (const [name, { check }] of Object.entries(ENVIRONMENT)) {
+    const raw = from[name];
+    const parsed = check.safeParse(raw === '' ? undefined : raw);
+    if (parsed.success) out[name] = parsed.data;
+    else {
+      for (const issue of parsed.error.issues) problems.push(`${name}: ${issue.message} (got ${JSON.stringify(raw)})`);
+    }
+  }
+  for (const name of Object.keys(from)) {
+    if (name.startsWith('MILLRACE_') && !(name in ENVIRONMENT)) problems.push(`${name}: no such setting; known are ${Object.keys(ENVIRONMENT).join(', ')}`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return out as Environment;
+}
