@@ -1,0 +1,118 @@
+/**
+ * One deployment as a process sees it: the server (given or embedded), its settings, the declared event types. Opened
+ * first by the dispatcher, the publisher and every command.
+ */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Environment } from './config.ts';
+import { ConfigError } from './core/errors.ts';
+import { inspectServer, serverProblems, type ServerInfo } from './redis/capability.ts';
+import { openConnection, type RedisConnection } from './redis/connection.ts';
+import { connectOrStart } from './redis/embedded-server.ts';
+import { createKeys, type Keys } from './redis/keys.ts';
+import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
+
+export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+
+const DEFAULT_PARTITIONS = 16;
+
+export interface DeploymentOptions {
+  readonly environment: Environment;
+  /** Folder of the .proto files, default `proto`. Null: no types are needed. */
+  readonly protoDir: string | null;
+  readonly log: Log;
+  /** Shown in CLIENT LIST. */
+  readonly name: string;
+}
+
+export interface Deployment {
+  readonly environment: Environment;
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+  readonly catalog: Catalog;
+  readonly server: ServerInfo;
+  /** True when this process runs the embedded server. */
+  readonly ownsServer: boolean;
+  readonly url: string;
+  readonly log: Log;
+  /** A further connection to the same server. */
+  connect(name: string, options?: { readonly blocking?: boolean }): RedisConnection;
+  close(): Promise<void>;
+}
+
+/**
+ * @throws ConfigError with every problem found: server too old, eviction policy, another number of partitions, proto files
+ * @throws RedisServerNotFoundError, UnknownOutcomeError when the server cannot be reached
+ */
+export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
+  const { environment, log } = options;
+  const problems: string[] = [];
+  let catalog: Catalog = createCatalog([]);
+  if (options.protoDir !== null) {
+    const dir = resolve(options.protoDir);
+    if (!existsSync(dir)) problems.push(`proto folder ${options.protoDir} does not exist`);
+    else {
+      try {
+        catalog = createCatalog(loadProtoFolder(dir));
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        problems.push(...error.problems);
+      }
+    }
+  }
+
+  const embedded = environment.REDIS_URL
+    ? null
+    : await connectOrStart({
+        dir: resolve(environment.MILLRACE_DIR),
+        appendfsync: environment.MILLRACE_APPENDFSYNC,
+        ...(environment.MILLRACE_REDIS_SERVER === undefined ? {} : { serverPath: environment.MILLRACE_REDIS_SERVER }),
+        log,
+      });
+  const url = environment.REDIS_URL ?? (embedded as { url: string }).url;
+  const connections: RedisConnection[] = [];
+  const connect = (name: string, more: { readonly blocking?: boolean } = {}): RedisConnection => {
+    const connection = openConnection({ url, name: `millrace-${name}`, blocking: more.blocking ?? false, log });
+    connections.push(connection);
+    return connection;
+  };
+  const close = async (): Promise<void> => {
+    await Promise.all(connections.map((c) => c.close()));
+    await embedded?.stop();
+  };
+
+  try {
+    const connection = connect(options.name);
+    const server = await inspectServer(connection);
+    problems.push(...serverProblems(server, { minVersion: '6.2' }));
+    const keys = createKeys(environment.MILLRACE_NAMESPACE);
+    let partitions = environment.MILLRACE_PARTITIONS ?? DEFAULT_PARTITIONS;
+    if (problems.length === 0) {
+      const settled = await settlePartitions(connection, keys, environment.MILLRACE_PARTITIONS);
+      if (typeof settled === 'string') problems.push(settled);
+      else partitions = settled;
+    }
+    if (problems.length > 0) throw new ConfigError(problems);
+    return {
+      environment, connection, keys, partitions, catalog, server, url, log, connect, close,
+      ownsServer: embedded?.owned ?? false,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** P is written by the first process of a deployment; who comes with another one is refused. */
+async function settlePartitions(connection: RedisConnection, keys: Keys, wanted: number | undefined): Promise<number | string> {
+  await connection.command('HSETNX', keys.settings(), 'partitions', wanted ?? DEFAULT_PARTITIONS);
+  const stored = Number(await connection.command('HGET', keys.settings(), 'partitions'));
+  if (wanted !== undefined && wanted !== stored) {
+    return (
+      `MILLRACE_PARTITIONS is ${wanted}, but this deployment (namespace "${keys.namespace}") was started with ${stored}, which cannot be ` +
+      `changed: subjects would move to other partitions and lose their order. Set it to ${stored}, or use another MILLRACE_NAMESPACE`
+    );
+  }
+  return stored;
+}

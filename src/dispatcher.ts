@@ -1,0 +1,299 @@
+/**
+ * The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic of its own beyond
+ * which lanes to ask for.
+ */
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { sleep, wallClockMs } from './core/clock.ts';
+import { ConfigError, MillraceError } from './core/errors.ts';
+import type { FunctionSpec } from './core/function-spec.ts';
+import type { FileDescription } from './core/batch-task.ts';
+import type { Deployment } from './deployment.ts';
+import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
+import { FairShare } from './pipeline/batch/fair-share.ts';
+import { Lane, type TurnDone } from './pipeline/lane/lane.ts';
+import { acquireLease, releaseLease, renewLeases } from './pipeline/lane/leases.ts';
+import { registerFunction } from './pipeline/lane/register.ts';
+import { Doorbell } from './pipeline/read/doorbell.ts';
+import { LaneReader } from './pipeline/read/lane-reader.ts';
+import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
+import { findFunctions } from './pipeline/run/find-functions.ts';
+import { runIsolating } from './pipeline/run/run-isolating.ts';
+import { WorkerPool } from './pipeline/run/worker-pool.ts';
+import { withRetry, type RedisConnection } from './redis/connection.ts';
+
+export interface DispatcherOptions {
+  readonly deployment: Deployment;
+  /** Folder of the function files. */
+  readonly functionsDir: string;
+  /** Told of every turn that did something. */
+  readonly onTurn?: (turn: TurnDone) => void;
+  /** Function files to leave out, by name. */
+  readonly skipFiles?: readonly string[];
+}
+
+export interface FunctionInfo {
+  readonly spec: FunctionSpec;
+  readonly version: string;
+  readonly source: string;
+}
+
+/** Turns under way: two a thread (one runs, one waits in the pool's queue) and some that are reading or committing. */
+const slotsFor = (threads: number): number => threads * 2 + 2;
+const DOORBELL_BLOCK_MS = 1000;
+const POLL_MS = 5000;
+const BATCH_MS = 100;
+
+export class Dispatcher {
+  /** Names this process in leases and dead letters. */
+  readonly id = `${hostname().replaceAll(':', '_').slice(0, 60)}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  readonly #options: DispatcherOptions;
+  readonly #deployment: Deployment;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #stopping = new AbortController();
+  readonly #cancelRuns = new AbortController();
+  #functions: FunctionInfo[] = [];
+  #pool: WorkerPool | null = null;
+  #share: FairShare | null = null;
+  #doorbell: Doorbell | null = null;
+  #connection: RedisConnection | null = null;
+  #keeping: Promise<void> | null = null;
+  #stopped: Promise<void> | null = null;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#deployment = options.deployment;
+  }
+
+  get functions(): readonly FunctionInfo[] {
+    return this.#functions;
+  }
+  get lanesOwned(): number {
+    return this.#lanes.size;
+  }
+  get threadDeaths(): number {
+    return this.#pool?.deaths ?? 0;
+  }
+
+  /**
+   * Loads the functions, registers them, starts the lanes. Resolves when every lane nobody else owns is running.
+   *
+   * @throws ConfigError naming every problem: files that do not compile or export no function, unknown types in `on`,
+   *   duplicate names
+   */
+  async start(): Promise<void> {
+    const { environment, catalog, log } = this.#deployment;
+    const dir = resolve(this.#options.functionsDir);
+    const files = await findFunctions(dir, join(dirname(dir), '.millrace'), this.#options.skipFiles);
+    this.#pool = new WorkerPool({
+      entry: new URL('../workers/thread.js', import.meta.url),
+      threads: environment.WORKERS,
+      heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
+      data: {
+        files,
+        protoSources: catalog.sources,
+        logLevel: environment.LOG_LEVEL,
+        channel: `millrace-${this.id}`,
+      },
+    });
+    try {
+      this.#functions = checkFunctions(await this.#pool.describe(), catalog);
+      this.#connection = this.#deployment.connect('dispatcher');
+      this.#share = new FairShare({
+        slots: slotsFor(environment.WORKERS),
+        slowLimit: Math.max(1, environment.WORKERS - 1),
+      });
+      this.#doorbell = new Doorbell({
+        connection: this.#deployment.connect('doorbell', { blocking: true }),
+        blockMs: DOORBELL_BLOCK_MS,
+        failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
+      });
+      for (const { spec } of this.#functions) {
+        this.#share.register(spec.name);
+        for (let partition = 0; partition < this.#deployment.partitions; partition++) await this.#register(spec, partition);
+      }
+      await this.#claimLanes();
+      this.#doorbell.start();
+      this.#keeping = this.#keepLeases();
+    } catch (error) {
+      await this.stop(0);
+      throw error;
+    }
+    log('info', 'dispatcher started', {
+      dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.#lanes.size,
+      functions: this.#functions.map((f) => f.spec.name),
+    });
+  }
+
+  /**
+   * Drains: reads nothing more, lets running batches finish and commit within the deadline, leaves the rest pending,
+   * gives the leases back, ends the threads. Idempotent.
+   */
+  stop(deadlineMs: number = this.#deployment.environment.MILLRACE_DRAIN_MS): Promise<void> {
+    this.#stopped ??= this.#stop(deadlineMs);
+    return this.#stopped;
+  }
+
+  /** Ends a drain at once: what runs is thrown away and stays pending. */
+  abort(): void {
+    this.#cancelRuns.abort();
+    for (const lane of this.#lanes.values()) lane.abandon();
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    this.#stopping.abort();
+    const drained = Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
+    const timer = setTimeout(() => this.abort(), deadlineMs);
+    await drained;
+    clearTimeout(timer);
+    await this.#doorbell?.stop();
+    await this.#keeping;
+    const connection = this.#connection;
+    if (connection) {
+      await Promise.allSettled(
+        [...this.#lanes.values()].filter((lane) => !lane.lost).map((lane) =>
+          releaseLease(connection, this.#deployment.keys, lane.partition, lane.fn, lane.leaseValue),
+        ),
+      );
+    }
+    this.#lanes.clear();
+    await this.#pool?.close(Math.min(5000, deadlineMs));
+  }
+
+  async #register(spec: FunctionSpec, partition: number): Promise<void> {
+    const { keys, log } = this.#deployment;
+    const answers = await withRetry(() => registerFunction(this.#connection as RedisConnection, keys, partition, spec), {
+      signal: this.#stopping.signal, deadlineMs: 30_000, minDelayMs: 50, maxDelayMs: 1000,
+    });
+    answers.forEach((answer, i) => {
+      if (answer === 'recreated') {
+        log('error', 'LOSS: a consumer group was gone and has been recreated behind the last commit', {
+          function: spec.name, partition, type: spec.on[i],
+        });
+      }
+    });
+  }
+
+  /** Asks for every lane that is not ours; runs what it gets. */
+  async #claimLanes(): Promise<void> {
+    const { keys, partitions, environment } = this.#deployment;
+    const connection = this.#connection as RedisConnection;
+    const wanted: Promise<void>[] = [];
+    for (let partition = 0; partition < partitions; partition++) {
+      for (const info of this.#functions) {
+        const { spec } = info;
+        const name = `${spec.name}/${partition}`;
+        if (this.#lanes.has(name)) continue;
+        wanted.push(
+          acquireLease(connection, keys, partition, spec.name, this.id, environment.MILLRACE_LEASE_MS).then((answer) => {
+            if (!('value' in answer) || this.#stopping.signal.aborted) return;
+            const lane = this.#createLane(info, partition, answer.value);
+            this.#lanes.set(name, lane);
+            this.#doorbell?.add(lane);
+            lane.start();
+          }),
+        );
+      }
+    }
+    await Promise.all(wanted);
+  }
+
+  #createLane(info: FunctionInfo, partition: number, leaseValue: string): Lane {
+    const { spec, version } = info;
+    const { keys, environment, log } = this.#deployment;
+    const connection = this.#connection as RedisConnection;
+    const pool = this.#pool as WorkerPool;
+    const doorbell = this.#doorbell as Doorbell;
+    const leaseTtlMs = environment.MILLRACE_LEASE_MS;
+    const streamKeys = spec.on.map((type) => keys.events(partition, type));
+    const reader = new LaneReader({
+      connection, fn: spec.name, leaseTtlMs, streamKeys,
+      leaseKey: keys.lease(partition, spec.name),
+      dueKey: keys.due(partition, spec.name),
+      observed: (key, id) => doorbell.observe(key, id),
+    });
+    return new Lane(
+      {
+        spec, partition, leaseValue, streamKeys,
+        batchBytes: environment.MILLRACE_BATCH_BYTES,
+        batchEvents: environment.MILLRACE_BATCH_EVENTS,
+        batchMs: BATCH_MS,
+        pollMs: POLL_MS,
+      },
+      {
+        reader,
+        share: this.#share as FairShare,
+        fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
+        listParked: () => listParked(connection, keys, partition, spec.name),
+        run: (batch, blocked) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal),
+        plan: (batch, result, context) =>
+          planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version }),
+        commit: (plan, signal) =>
+          withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 }),
+        register: () => this.#register(spec, partition),
+        idle: () => doorbell.nudge(),
+        turnDone: (turn) => this.#options.onTurn?.(turn),
+        log,
+      },
+    );
+  }
+
+  /** Keeps leases alive, takes over lanes that became free, and looks for retries that somebody else made due. */
+  async #keepLeases(): Promise<void> {
+    const { keys, environment, log, partitions } = this.#deployment;
+    const { signal } = this.#stopping;
+    const everyMs = Math.min(1000, environment.MILLRACE_LEASE_MS / 4);
+    while (!signal.aborted) {
+      await sleep(everyMs, signal);
+      if (signal.aborted) return;
+      try {
+        for (let partition = 0; partition < partitions; partition++) {
+          const lanes = [...this.#lanes.values()].filter((lane) => lane.partition === partition);
+          if (lanes.length === 0) continue;
+          const renewed = await renewLeases(this.#connection as RedisConnection, keys, partition, lanes, environment.MILLRACE_LEASE_MS);
+          renewed.lanes.forEach(({ held, nextDueMs }, i) => {
+            const lane = lanes[i] as Lane;
+            if (!held) lane.loseLease();
+            else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
+          });
+        }
+        for (const [name, lane] of this.#lanes) {
+          if (!lane.lost) continue;
+          log('warn', 'lease lost: the lane is asked for again', { function: lane.fn, partition: lane.partition });
+          this.#doorbell?.remove(lane);
+          await lane.stop();
+          this.#lanes.delete(name);
+        }
+        await this.#claimLanes();
+      } catch (error) {
+        if (signal.aborted) return;
+        const expected = error instanceof MillraceError && error.retryable;
+        log(expected ? 'warn' : 'error', 'leases could not be renewed, trying again', { err: error, at: wallClockMs() });
+      }
+    }
+  }
+}
+
+function checkFunctions(described: readonly FileDescription[], catalog: Deployment['catalog']): FunctionInfo[] {
+  const problems: string[] = [];
+  const bySource = new Map<string, string>();
+  const functions: FunctionInfo[] = [];
+  for (const { source, spec, version, problem } of described) {
+    if (spec === null) {
+      problems.push(`${source} ${problem ?? 'exports no function'}`);
+      continue;
+    }
+    const other = bySource.get(spec.name);
+    if (other !== undefined) problems.push(`${source}: a function named "${spec.name}" is in ${other} already`);
+    bySource.set(spec.name, source);
+    for (const type of spec.on) {
+      if (!catalog.types.has(type)) {
+        problems.push(`${source}: on names the event type "${type}", which no message under proto/ declares (declared: ${[...catalog.types.keys()].join(', ') || 'none'})`);
+      }
+    }
+    functions.push({ spec, version, source });
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return functions;
+}

@@ -1,0 +1,18 @@
+/** Makes a function known in a partition: its groups, and where its counting starts. */
+import type { FunctionSpec } from '../../core/function-spec.ts';
+import type { Keys } from '../../redis/keys.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+import { defineScript } from '../../redis/script.ts';
+
+const script = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 'variable' });
+
+/** @returns per type of `on` */
+export async function registerFunction(
+  connection: RedisConnection, keys: Keys, partition: number, spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom'>,
+): Promise<('created' | 'exists' | 'recreated')[]> {
+  return (await script.run(
+    connection,
+    [keys.counters(partition), ...spec.on.map((type) => keys.events(partition, type))],
+    [spec.name, spec.startFrom, ...spec.on],
+  )) as ('created' | 'exists' | 'recreated')[];
+}
