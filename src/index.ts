@@ -1,0 +1,14 @@
+/** `millrace`: what services import. Function files import `millrace/define`. */
+export { connect, Millrace } from './millrace.ts';
+export type { MillraceOptions, PublisherOptions } from './millrace.ts';
+export { Publisher } from './pipeline/append/publisher.ts';
+export type { Published, PublishItem, PublishOptions, PublisherSettings } from './pipeline/append/publisher.ts';
+export type { Durability } from './pipeline/append/append.ts';
+export { Dispatcher } from './dispatcher.ts';
+export type { DispatcherOptions, FunctionInfo } from './dispatcher.ts';
+export type { Deployment } from './deployment.ts';
+export type { TurnDone } from './pipeline/lane/lane.ts';
+export type { Environment } from './config.ts';
+export { formatPosition, parsePosition, type Position } from './core/position.ts';
+export { partitionOf } from './core/partition.ts';
+export * from './core/errors.ts';

@@ -1,0 +1,132 @@
+/** The door for services: connect, publish, run a dispatcher inside one's own process. */
+import { pino, type Logger } from 'pino';
+import { readEnvironment, type Environment } from './config.ts';
+import { ConfigError } from './core/errors.ts';
+import { openDeployment, type Deployment, type Log } from './deployment.ts';
+import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
+import type { Confirm, Durability } from './pipeline/append/append.ts';
+import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
+
+export interface MillraceOptions {
+  /** Settings that would otherwise come from the environment. */
+  readonly environment?: Partial<Environment>;
+  /** Folder of the .proto files that declare the event types. Default `proto`. */
+  readonly protoDir?: string | null;
+  /** Default: a pino logger at LOG_LEVEL. */
+  readonly logger?: Logger;
+  /** Shown in CLIENT LIST. Default `service`. */
+  readonly name?: string;
+}
+
+export interface PublisherOptions extends Partial<PublisherSettings> {
+  /**
+   * What has happened when publish() resolves. `memory` (default): Redis has it in memory. `fsync`: it is on disk (needs
+   * WAITAOF, Redis 7.2, or appendfsync always). `replicated`: `replicas` replicas have it (WAIT).
+   */
+  readonly durability?: Durability;
+  /** With `replicated`: how many. Default 1. */
+  readonly replicas?: number;
+  /** With `fsync` and `replicated`: how long to wait for the confirmation, in ms. Default 5,000. */
+  readonly confirmMs?: number;
+}
+
+export class Millrace {
+  readonly deployment: Deployment;
+  readonly #parts: { close(): Promise<void> }[] = [];
+
+  constructor(deployment: Deployment) {
+    this.deployment = deployment;
+  }
+
+  /**
+   * A publisher on a connection of its own.
+   * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
+   */
+  publisher(options: PublisherOptions = {}): Publisher {
+    const { durability = 'memory', replicas = 1, confirmMs = 5000, ...settings } = options;
+    const merged: PublisherSettings = { ...DEFAULT_PUBLISHER, ...settings };
+    const problems = publisherProblems(merged);
+    const confirm = this.#confirm(durability, replicas, confirmMs, problems);
+    if (problems.length > 0) throw new ConfigError(problems);
+    const { keys, catalog, partitions } = this.deployment;
+    const connection = this.deployment.connect('publisher');
+    const publisher = new Publisher({ connection, keys, catalog, partitions, confirm, settings: merged });
+    this.#parts.push(publisher);
+    return publisher;
+  }
+
+  /** A dispatcher over a folder of functions; call its start(). */
+  dispatcher(options: Omit<DispatcherOptions, 'deployment'>): Dispatcher {
+    const dispatcher = new Dispatcher({ ...options, deployment: this.deployment });
+    this.#parts.push({ close: () => dispatcher.stop() });
+    return dispatcher;
+  }
+
+  /** Flushes publishers, drains dispatchers, closes connections, stops an embedded server this process owns. */
+  async close(): Promise<void> {
+    await Promise.all(this.#parts.splice(0).map((part) => part.close()));
+    await this.deployment.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #confirm(durability: Durability, replicas: number, timeoutMs: number, problems: string[]): Confirm {
+    const { server } = this.deployment;
+    if (durability === 'replicated') {
+      if (server.replicas < replicas) {
+        problems.push(`durability "replicated" asks for ${replicas} replicas, the server has ${server.replicas} connected`);
+      }
+      return { kind: 'wait', replicas, timeoutMs };
+    }
+    if (durability === 'fsync') {
+      if (server.appendonly === false) problems.push('durability "fsync" needs an append-only file: the server has appendonly no');
+      else if (server.hasWaitAof) return { kind: 'waitaof', timeoutMs };
+      else if (server.appendfsync !== 'always') {
+        problems.push(`durability "fsync" needs WAITAOF (Redis 7.2) or appendfsync always; the server is ${server.version} with appendfsync ${server.appendfsync ?? 'unknown'}`);
+      }
+    }
+    return { kind: 'none' };
+  }
+}
+
+/**
+ * Opens a deployment: the server in REDIS_URL, or the embedded one of this folder.
+ *
+ * @throws ConfigError with every problem found
+ */
+export async function connect(options: MillraceOptions = {}): Promise<Millrace> {
+  const environment: Environment = { ...readEnvironment(), ...options.environment };
+  const logger = options.logger ?? pino({ level: environment.LOG_LEVEL });
+  const deployment = await openDeployment({
+    environment,
+    protoDir: options.protoDir === undefined ? 'proto' : options.protoDir,
+    log: logWith(logger),
+    name: options.name ?? 'service',
+  });
+  return new Millrace(deployment);
+}
+
+export function logWith(logger: Logger): Log {
+  return (level, message, fields) => logger[level](fields ?? {}, message);
+}
+
+function publisherProblems(settings: PublisherSettings): string[] {
+  const bounds: [keyof PublisherSettings, number, number][] = [
+    ['bufferBytes', 65_536, 1_073_741_824],
+    ['flushEvents', 1, 65_536],
+    ['flushBytes', 1024, 64 * 1024 * 1024],
+    ['lingerMs', 0, 1000],
+    ['maxFlushes', 1, 1024],
+    ['deadlineMs', 100, 3_600_000],
+  ];
+  const problems: string[] = [];
+  for (const [name, min, max] of bounds) {
+    const value = settings[name] as number;
+    if (!Number.isInteger(value) || value < min || value > max) problems.push(`publisher option ${name} must be a whole number from ${min} to ${max}, got ${String(value)}`);
+  }
+  if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject') problems.push(`publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`);
+  for (const name of Object.keys(settings)) if (!(name in DEFAULT_PUBLISHER)) problems.push(`publisher option ${name} is unknown`);
+  return problems;
+}
