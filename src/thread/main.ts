@@ -1,5 +1,5 @@
 /** One pool thread: answers the dispatcher's tasks. Holds no Redis connection and no dispatcher. */
-import { workerData } from 'node:worker_threads';
+import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import type { BatchReport, BatchTask, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
 import { createCatalog } from '../wire/catalog.ts';
@@ -15,11 +15,11 @@ const functions = createFunctionLoader(data.files);
 process.setSourceMapsEnabled(true);
 
 const channel = new BroadcastChannel(data.channel);
-channel.onmessage = (message) => {
-  if ((message as MessageEvent).data !== 'teardown') return;
+channel.onmessage = (message: unknown) => {
+  if ((message as { data: unknown }).data !== 'teardown') return;
   void functions.teardown().then(() => channel.postMessage('torn-down'));
 };
-(channel as unknown as { unref(): void }).unref();
+channel.unref();
 
 export default async function main(
   task: BatchTask | DescribeTask,

@@ -101,7 +101,7 @@ export class Doorbell {
         )) as [Buffer, [Buffer, unknown][]][] | null;
         for (const [key, entries] of reply ?? []) {
           const last = entries[entries.length - 1];
-          if (last) this.observe(key.toString(), last[0].latin1Slice());
+          if (last) this.observe(key.toString(), last[0].toString('latin1'));
         }
         if (reply) await sleep(REST_MS, signal);
       } catch (error) {

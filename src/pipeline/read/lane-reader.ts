@@ -144,10 +144,10 @@ export class LaneReader {
   #receive(stream: StreamState, flat: Buffer[], count: number): void {
     const type = this.#streams.indexOf(stream);
     for (let i = 0; i + 3 < flat.length; i += 4) {
-      const id = (flat[i] as Buffer).latin1Slice();
+      const id = (flat[i] as Buffer).toString('latin1');
       const bytes = flat[i + 1] as Buffer;
-      const nText = (flat[i + 2] as Buffer).latin1Slice();
-      const cText = (flat[i + 3] as Buffer).latin1Slice();
+      const nText = (flat[i + 2] as Buffer).toString('latin1');
+      const cText = (flat[i + 3] as Buffer).toString('latin1');
       const gone = nText === 'gone' && bytes.length === 0;
       const n = gone ? null : parseCount(nText);
       const entry: StreamEntry = {

@@ -3,6 +3,7 @@
  * disabled (with the default, a thread's own sockets and timers stand still between tasks), and a watch that takes the
  * thread from a handler that has not settled `timeoutMs` plus one second after its start.
  */
+import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { BatchReport, BatchTask, FileDescription, SetupFailed, ThreadData } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
@@ -124,8 +125,8 @@ export class WorkerPool {
       await new Promise<void>((resolve) => {
         let answers = 0;
         const timer = setTimeout(resolve, deadlineMs);
-        this.#channel.onmessage = (message) => {
-          if ((message as MessageEvent).data !== 'torn-down' || ++answers < expected) return;
+        this.#channel.onmessage = (message: unknown) => {
+          if ((message as { data: unknown }).data !== 'torn-down' || ++answers < expected) return;
           clearTimeout(timer);
           resolve();
         };
