@@ -15,7 +15,8 @@ import { CorruptDataError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog, EventType } from '../wire/catalog.ts';
-import { checkBatch, decodeParked, readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
+import { checkBatch, readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
+import { decodeParked } from '../wire/parked.ts';
 import { errorInfo, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
@@ -176,7 +177,7 @@ class BatchRun {
       if (entry.length === 0) {
         throw new CorruptDataError('missing', 'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"');
       }
-      checkBatch(bytes, entry.n, entry.crc);
+      checkBatch(bytes, entry.crc);
       let inEntry = 0;
       walkBatch(bytes, (header: EventHeader) => {
         if (inEntry >= entry.count) throw new CorruptDataError('count', `more than the ${entry.count} events its "n" announces`);

@@ -11,7 +11,7 @@ import { CELL } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/event-batch.ts';
+import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 
 const script = defineScript({ url: new URL('./commit.lua', import.meta.url), keys: 'variable' });

@@ -1,7 +1,7 @@
 /** Reading parked lists: by their lane's owner, so nobody else takes anything off them meanwhile (a replay may add). */
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
-import { decodeParked } from '../../wire/event-batch.ts';
+import { decodeParked } from '../../wire/parked.ts';
 import type { RetryUnit } from '../batch/batch.ts';
 
 /** Records of one unit run in one turn: the rest follows when these are settled. */

@@ -11,7 +11,8 @@ import { monotonicMs } from '../../core/clock.ts';
 import { HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
-import { decodeParked, readEvent, walkBatch } from '../../wire/event-batch.ts';
+import { readEvent, walkBatch } from '../../wire/event-batch.ts';
+import { decodeParked } from '../../wire/parked.ts';
 import { packBatch, type Batch, type StreamEntry } from '../batch/batch.ts';
 import { TIMEOUT_GRACE_MS, type WorkerPool } from './worker-pool.ts';
 

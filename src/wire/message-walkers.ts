@@ -1,0 +1,220 @@
+/**
+ * Compiled once per message: what protobufjs leaves open.
+ *
+ * check: protobufjs' verify() accepts unknown names and integers beyond 2^53 and stops at types; here a payload is refused
+ * with the path of the first field that does not fit, so that a typo never becomes a silently missing value.
+ * numbers: 64-bit fields arrive as Long objects; functions get numbers, or an error where a number cannot hold the value.
+ */
+import protobuf from 'protobufjs';
+import { CorruptDataError } from '../core/errors.ts';
+
+export interface Problem {
+  readonly path: string;
+  readonly what: string;
+}
+export type Check = (data: unknown, path: string) => Problem | null;
+type FieldCheck = (value: unknown, path: string) => Problem | null;
+
+const MAX_DEPTH = 100;
+
+export function compileCheck(message: protobuf.Type): Check {
+  return compileMessage(message, new Map());
+}
+
+function compileMessage(message: protobuf.Type, done: Map<protobuf.Type, Check>): Check {
+  const existing = done.get(message);
+  if (existing) return existing;
+  let depth = 0;
+  const fields = new Map<string, FieldCheck>();
+  const check: Check = (data, path) => {
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) return { path, what: `an object was expected, got ${show(data)}` };
+    if (++depth > MAX_DEPTH) {
+      depth = 0;
+      return { path, what: `nested deeper than ${MAX_DEPTH}` };
+    }
+    for (const key in data) {
+      const value = (data as Record<string, unknown>)[key];
+      if (value === undefined || value === null || typeof value === 'function') continue;
+      const field = fields.get(key);
+      if (!field) {
+        depth--;
+        return { path: join(path, key), what: `no such field in ${message.fullName.slice(1)}; it has ${[...fields.keys()].join(', ') || 'none'}` };
+      }
+      const problem = field(value, path === '' ? key : `${path}.${key}`);
+      if (problem) {
+        depth--;
+        return problem;
+      }
+    }
+    depth--;
+    return oneofs.length === 0 ? null : oneofProblem(data as Record<string, unknown>, path);
+  };
+  const oneofs = message.oneofsArray.filter((o) => !o.isProto3Optional);
+  const oneofProblem = (data: Record<string, unknown>, path: string): Problem | null => {
+    for (const oneof of oneofs) {
+      const set = oneof.fieldsArray.filter((f) => data[f.name] !== undefined && data[f.name] !== null);
+      if (set.length > 1) return { path: join(path, oneof.name), what: `only one of ${set.map((f) => f.name).join(', ')} may be set` };
+    }
+    return null;
+  };
+  done.set(message, check);
+  for (const field of message.fieldsArray) {
+    field.resolve();
+    fields.set(field.name, compileField(field, done));
+  }
+  return check;
+}
+
+function compileField(field: protobuf.Field, done: Map<protobuf.Type, Check>): FieldCheck {
+  const one = compileValue(field, done);
+  if (field.map) {
+    return (value, path) => {
+      if (typeof value !== 'object' || Array.isArray(value)) return { path, what: `an object was expected, got ${show(value)}` };
+      for (const key of Object.keys(value as object)) {
+        const problem = one((value as Record<string, unknown>)[key], `${path}.${key}`);
+        if (problem) return problem;
+      }
+      return null;
+    };
+  }
+  if (field.repeated) {
+    return (value, path) => {
+      if (!Array.isArray(value)) return { path, what: `an array was expected, got ${show(value)}` };
+      for (let i = 0; i < value.length; i++) {
+        // The path is only put together when something is wrong.
+        const problem = one(value[i], path === '' ? '' : `${path}.${i}`);
+        if (problem) return problem;
+      }
+      return null;
+    };
+  }
+  return one;
+}
+
+function compileValue(field: protobuf.Field, done: Map<protobuf.Type, Check>): FieldCheck {
+  const { resolvedType } = field;
+  if (resolvedType instanceof protobuf.Type) {
+    const inner = compileMessage(resolvedType, done);
+    return (value, path) => inner(value, path);
+  }
+  if (resolvedType instanceof protobuf.Enum) {
+    const { values } = resolvedType;
+    const numbers = new Set(Object.values(values));
+    return (value, path) =>
+      typeof value === 'number' && numbers.has(value) ? null : { path, what: `one of ${Object.entries(values).map(([k, v]) => `${v} (${k})`).join(', ')} was expected, got ${show(value)}` };
+  }
+  switch (field.type) {
+    case 'string':
+      return (value, path) => (typeof value === 'string' ? null : { path, what: `a string was expected, got ${show(value)}` });
+    case 'bool':
+      return (value, path) => (typeof value === 'boolean' ? null : { path, what: `true or false was expected, got ${show(value)}` });
+    case 'bytes':
+      return (value, path) => (value instanceof Uint8Array ? null : { path, what: `a Uint8Array was expected, got ${show(value)}` });
+    case 'double':
+    case 'float':
+      return (value, path) => (typeof value === 'number' ? null : { path, what: `a number was expected, got ${show(value)}` });
+    case 'int32':
+    case 'sint32':
+    case 'sfixed32':
+      return integer(-2147483648, 2147483647);
+    case 'uint32':
+    case 'fixed32':
+      return integer(0, 4294967295);
+    case 'int64':
+    case 'sint64':
+    case 'sfixed64':
+      return integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    default:
+      return integer(0, Number.MAX_SAFE_INTEGER);
+  }
+}
+
+function integer(min: number, max: number): FieldCheck {
+  return (value, path) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+      ? null
+      : { path, what: `a whole number from ${min} to ${max} was expected, got ${show(value)}` };
+}
+
+function show(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'object') return 'an object';
+  if (typeof value === 'bigint') return `${value}n`;
+  return `${typeof value} ${JSON.stringify(value)?.slice(0, 60) ?? ''}`.trim();
+}
+
+function join(path: string, key: string): string {
+  return path === '' ? key : `${path}.${key}`;
+}
+
+// ---------------------------------------------------------------- 64-bit fields
+
+export type Numbers = (message: Record<string, unknown>, path: string) => void;
+const WIDE = new Set(['int64', 'uint64', 'sint64', 'fixed64', 'sfixed64']);
+
+/** @returns null where the message holds no 64-bit field at any depth */
+export function compileNumbers(message: protobuf.Type): Numbers | null {
+  return hasWide(message, new Set()) ? compileWide(message, new Map()) : null;
+}
+
+function hasWide(message: protobuf.Type, seen: Set<protobuf.Type>): boolean {
+  if (seen.has(message)) return false;
+  seen.add(message);
+  return message.fieldsArray.some((field) => {
+    field.resolve();
+    return WIDE.has(field.type) || (field.resolvedType instanceof protobuf.Type && hasWide(field.resolvedType, seen));
+  });
+}
+
+function compileWide(message: protobuf.Type, done: Map<protobuf.Type, Numbers>): Numbers {
+  const existing = done.get(message);
+  if (existing) return existing;
+  const steps: ((m: Record<string, unknown>, path: string) => void)[] = [];
+  const walk: Numbers = (m, path) => {
+    for (let i = 0; i < steps.length; i++) (steps[i] as Numbers)(m, path);
+  };
+  done.set(message, walk);
+  const proto = message.ctor.prototype as Record<string, unknown>;
+  for (const field of message.fieldsArray) {
+    const { name } = field;
+    const wide = WIDE.has(field.type);
+    const inner =
+      !wide && field.resolvedType instanceof protobuf.Type && hasWide(field.resolvedType, new Set())
+        ? compileWide(field.resolvedType, done)
+        : null;
+    if (!wide && !inner) continue;
+    if (field.map || field.repeated) {
+      steps.push((m, path) => {
+        if (!Object.hasOwn(m, name)) return;
+        const list = m[name] as Record<string | number, unknown>;
+        for (const key of Object.keys(list)) {
+          if (wide) list[key] = toNumber(list[key], name, path);
+          else inner?.(list[key] as Record<string, unknown>, path);
+        }
+      });
+    } else if (wide) {
+      // The default lives on the prototype, once, as a Long too.
+      if (typeof proto[name] === 'object' && proto[name] !== null) proto[name] = 0;
+      steps.push((m, path) => {
+        const value = m[name];
+        if (typeof value === 'object' && value !== null) m[name] = toNumber(value, name, path);
+      });
+    } else {
+      steps.push((m, path) => {
+        const value = m[name];
+        if (typeof value === 'object' && value !== null) inner?.(value as Record<string, unknown>, path);
+      });
+    }
+  }
+  return walk;
+}
+
+function toNumber(value: unknown, field: string, path: string): number {
+  if (typeof value === 'number') return value;
+  const number = (value as { toNumber(): number }).toNumber();
+  if (!Number.isSafeInteger(number)) {
+    throw new CorruptDataError('decode', `field ${join(path, field)} holds ${String(value)}, beyond what a JavaScript number can (2^53)`);
+  }
+  return number;
+}

@@ -1,0 +1,48 @@
+/** Parked records: millrace.v1.ParkedEvent. Failure paths only, so the reflective codec will do. */
+import protobuf from 'protobufjs';
+import { CorruptDataError } from '../core/errors.ts';
+import { readBundled } from './bundled-protos.ts';
+
+export interface ParkedAttempt {
+  readonly atMs: number;
+  readonly attempt: number;
+  readonly name: string;
+  readonly message: string;
+}
+
+/** Times are server time in ms since 1970, 0 where nothing has failed yet. */
+export interface ParkedRecord {
+  /** The Event message's original bytes. */
+  readonly event: Uint8Array;
+  readonly type: string;
+  readonly entryId: string;
+  readonly index: number;
+  readonly position: number;
+  readonly attempts: number;
+  readonly firstFailedMs: number;
+  readonly lastFailedMs: number;
+  readonly history: readonly ParkedAttempt[];
+  readonly isolate: boolean;
+  readonly eventId: string;
+  readonly subject: string;
+}
+
+const ParkedEvent = protobuf.parse(readBundled('millrace/v1/parked.proto')).root.lookupType('millrace.v1.ParkedEvent');
+
+export function encodeParked(record: ParkedRecord): Buffer {
+  const bytes = ParkedEvent.encode(ParkedEvent.fromObject(record)).finish();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
+ * `event` is a view of `bytes`, not a copy.
+ * @throws CorruptDataError('decode')
+ */
+export function decodeParked(bytes: Uint8Array): ParkedRecord {
+  try {
+    const message = ParkedEvent.decode(bytes);
+    return ParkedEvent.toObject(message, { longs: Number, defaults: true, arrays: true }) as unknown as ParkedRecord;
+  } catch (error) {
+    throw new CorruptDataError('decode', `a parked record of ${bytes.length} bytes cannot be decoded`, { cause: error });
+  }
+}
