@@ -73,9 +73,8 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const root = new protobuf.Root();
   const known = new Set<string>([...BUNDLED, ...sources.map((s) => s.name)]);
   const files = new Map<string, string>();
-  for (const name of BUNDLED) {
-    protobuf.parse(readBundled(name), root);
-  }
+  // options.proto extends descriptor.proto, which reflection has no use for: the option is read off the parsed text.
+  for (const name of BUNDLED) if (!name.endsWith('options.proto')) protobuf.parse(readBundled(name), root);
   for (const { name, text } of sources) {
     try {
       const before = new Set(messagesOf(root).map((m) => m.fullName));
