@@ -1,0 +1,114 @@
+/** What kind of server we are connected to, and whether Millrace's guarantees can be kept on it. */
+import { RedisReplyError } from '../core/errors.ts';
+import type { RedisConnection } from './connection.ts';
+import { atLeast } from './server-binary.ts';
+
+export interface ServerNode {
+  readonly node: string;
+  readonly flavor: 'redis' | 'valkey';
+  readonly version: string;
+  readonly role: 'master' | 'replica';
+  readonly maxmemoryPolicy: string | null;
+  readonly appendonly: boolean | null;
+  readonly appendfsync: 'always' | 'everysec' | 'no' | null;
+  readonly replicas: number;
+}
+
+/** Null where the server does not tell (CONFIG is often denied on managed ones). In a cluster: the least of all masters. */
+export interface ServerInfo {
+  readonly flavor: 'redis' | 'valkey';
+  readonly version: string;
+  readonly mode: 'standalone' | 'cluster';
+  /** Connected as to a cluster, that is, redirections are followed. */
+  readonly followsRedirections: boolean;
+  readonly maxmemoryPolicy: string | null;
+  readonly appendonly: boolean | null;
+  readonly appendfsync: 'always' | 'everysec' | 'no' | null;
+  /** WAITAOF exists. */
+  readonly hasWaitAof: boolean;
+  /** Replicas connected to the master that has fewest. */
+  readonly replicas: number;
+  readonly nodes: readonly ServerNode[];
+}
+
+export async function inspectServer(connection: RedisConnection): Promise<ServerInfo> {
+  const infos = await connection.commandOnMasters('INFO');
+  const settings = new Map<string, Map<string, string>>();
+  for (const pattern of ['maxmemory-policy', 'appendonly', 'appendfsync']) {
+    for (const { node, reply } of await configGet(connection, pattern)) {
+      const flat = reply as readonly string[];
+      const ofNode = settings.get(node) ?? new Map<string, string>();
+      for (let i = 0; i + 1 < flat.length; i += 2) ofNode.set(flat[i] as string, flat[i + 1] as string);
+      settings.set(node, ofNode);
+    }
+  }
+  const nodes = infos.map(({ node, reply }) => describe(node, String(reply), settings.get(node) ?? new Map<string, string>()));
+  const first = nodes[0];
+  if (!first) throw new RedisReplyError('INFO', 'the cluster has no master that can be reached');
+  const lowest = nodes.reduce((a, b) => (atLeast(a.version, b.version) ? b : a));
+  const clustered = infos.some(({ reply }) => /^(?:redis_mode:cluster|cluster_enabled:1)\r?$/m.test(String(reply)));
+  return {
+    flavor: first.flavor,
+    version: lowest.version,
+    mode: clustered ? 'cluster' : 'standalone',
+    followsRedirections: connection.isCluster,
+    maxmemoryPolicy: (nodes.find((n) => n.maxmemoryPolicy !== null && n.maxmemoryPolicy !== 'noeviction') ?? first).maxmemoryPolicy,
+    appendonly: (nodes.find((n) => n.appendonly !== true) ?? first).appendonly,
+    appendfsync: (nodes.find((n) => n.appendfsync !== 'always') ?? first).appendfsync,
+    hasWaitAof: nodes.every((n) => atLeast(n.version, '7.2')),
+    replicas: Math.min(...nodes.map((n) => n.replicas)),
+    nodes,
+  };
+}
+
+async function configGet(connection: RedisConnection, name: string): Promise<readonly { node: string; reply: unknown }[]> {
+  try {
+    return await connection.commandOnMasters('CONFIG', 'GET', name);
+  } catch (error) {
+    // NOPERM, or "unknown command" where CONFIG is renamed away.
+    if (error instanceof RedisReplyError && !error.retryable) return [];
+    throw error;
+  }
+}
+
+function describe(node: string, info: string, settings: ReadonlyMap<string, string>): ServerNode {
+  const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
+  const valkey = field('valkey_version');
+  const appendonly = settings.get('appendonly') ?? { '1': 'yes', '0': 'no' }[field('aof_enabled') ?? ''];
+  const appendfsync = settings.get('appendfsync');
+  return {
+    node,
+    flavor: valkey === undefined ? 'redis' : 'valkey',
+    // Valkey's redis_version is frozen at 7.2.4, for the sake of clients.
+    version: valkey ?? field('redis_version') ?? '0',
+    role: field('role') === 'slave' ? 'replica' : 'master',
+    maxmemoryPolicy: settings.get('maxmemory-policy') ?? field('maxmemory_policy') ?? null,
+    appendonly: appendonly === undefined ? null : appendonly === 'yes',
+    appendfsync: appendfsync === 'always' || appendfsync === 'everysec' || appendfsync === 'no' ? appendfsync : null,
+    replicas: Number(field('connected_slaves') ?? 0),
+  };
+}
+
+/** What makes the server unfit, each with what to do about it. */
+export function serverProblems(info: ServerInfo, options: { readonly minVersion: string }): string[] {
+  const problems: string[] = [];
+  if (info.mode === 'cluster' && !info.followsRedirections) {
+    problems.push('the server is a node of a Redis Cluster: name several of its nodes in REDIS_URL, separated by commas');
+  } else if (info.mode === 'standalone' && info.followsRedirections) {
+    problems.push('REDIS_URL names several servers, but they are not a Redis Cluster: name the one to use');
+  }
+  for (const node of info.nodes) {
+    const at = info.nodes.length > 1 ? ` (node ${node.node})` : '';
+    if (!atLeast(node.version, options.minVersion)) {
+      problems.push(`the server is ${node.flavor} ${node.version}${at}, at least ${options.minVersion} is needed: upgrade it, or unset REDIS_URL to use the embedded one`);
+    }
+    if (node.role === 'replica') problems.push(`the server${at} is a replica and takes no writes: point REDIS_URL at its master`);
+    if (node.maxmemoryPolicy !== null && node.maxmemoryPolicy !== 'noeviction') {
+      problems.push(
+        `the server's maxmemory-policy is "${node.maxmemoryPolicy}"${at}: under memory pressure it would delete events that are not yet processed. ` +
+          'Set it with CONFIG SET maxmemory-policy noeviction, and in the configuration file',
+      );
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,60 @@
+/**
+ * One .lua file as a function. Sent as EVALSHA (EVAL once, where the server does not know it yet), with the SHA-1 computed
+ * when the module is loaded: the call itself costs no more than the command.
+ *
+ * Order: calls on one connection run in the order in which they were made, unless the server has just lost its scripts
+ * (restart, SCRIPT FLUSH): then one that has to be sent again may be overtaken. Await the one before where it matters.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { RedisArg, RedisConnection, ScriptCall } from './connection.ts';
+
+export interface ScriptDefinition {
+  /** The file: `new URL('./x.lua', import.meta.url)`. */
+  readonly url: URL;
+  /** How many keys it takes. */
+  readonly keys: number | 'variable';
+}
+
+export interface RedisScript {
+  /** File name, as it appears in errors: `commit.lua`. */
+  readonly name: string;
+  readonly sha: string;
+  readonly source: string;
+  /** The reply with strings. */
+  run(connection: RedisConnection, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
+  /** The reply with Buffers where Redis sent strings. */
+  runBuffer(connection: RedisConnection, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
+  /**
+   * Sends `follow` (WAIT, WAITAOF) right behind the script, on the same connection; resolves with both replies. Its own
+   * timeout must be shorter than the connection's replyTimeoutMs. If it rejects, the script may have been executed.
+   */
+  runThen(
+    connection: RedisConnection,
+    keys: readonly string[],
+    args: readonly RedisArg[],
+    follow: readonly [string, ...RedisArg[]],
+  ): Promise<[unknown, unknown]>;
+}
+
+export function defineScript(definition: ScriptDefinition): RedisScript {
+  const source = readFileSync(definition.url, 'utf8');
+  const name = basename(fileURLToPath(definition.url));
+  const sha = createHash('sha1').update(source).digest('hex');
+  const call = (keys: readonly string[], args: readonly RedisArg[]): ScriptCall => {
+    if (definition.keys !== 'variable' && keys.length !== definition.keys) {
+      throw new TypeError(`${name} takes ${definition.keys} keys, not ${keys.length}`);
+    }
+    return { name, sha, source, keys, args };
+  };
+  return {
+    name,
+    sha,
+    source,
+    run: (connection, keys, args) => connection.script(call(keys, args), false),
+    runBuffer: (connection, keys, args) => connection.script(call(keys, args), true),
+    runThen: (connection, keys, args, follow) => connection.scriptThen(call(keys, args), follow, false),
+  };
+}

@@ -1,0 +1,150 @@
+/** A real redis-server for one test: started, restarted, killed and paused at will; gone when the test is over. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { superviseServer, type SupervisedServer } from '../../src/redis/embedded-server.ts';
+import { findServerBinary, type ServerBinary } from '../../src/redis/server-binary.ts';
+
+/** What is needed of a tap test. */
+export interface TestLike {
+  teardown(fn: () => void | Promise<void>): void;
+}
+
+export interface TestRedisOptions {
+  readonly appendfsync?: 'always' | 'everysec' | 'no';
+  /** Further settings, as on the command line: ['--maxmemory', '10mb']. */
+  readonly args?: readonly string[];
+  /** Holds socket, data and log; default a fresh one that is removed afterwards. */
+  readonly dir?: string;
+  /** Also listens on a free port of 127.0.0.1: `tcpUrl`, `port`. */
+  readonly tcp?: boolean;
+}
+
+export interface TestRedis {
+  readonly url: string;
+  readonly tcpUrl: string;
+  readonly port: number;
+  readonly socket: string;
+  readonly dir: string;
+  readonly pid: number;
+  /** kill -9, and waits until it is gone. */
+  kill(): Promise<void>;
+  /** Orderly shutdown. */
+  stop(): Promise<void>;
+  /** Orderly shutdown if it runs, then up again on the same data, socket and port. */
+  restart(): Promise<void>;
+  /** SIGSTOP: takes connections and bytes, answers nothing. */
+  pause(): void;
+  resume(): void;
+  /** A plain ioredis to look with; closed with the test. */
+  client(options?: { readonly db?: number; readonly connectionName?: string }): Redis;
+}
+
+/** dist/test/support -> the project: its .millrace keeps the binary, so that it is fetched once. */
+export const projectDir = fileURLToPath(new URL('../../../', import.meta.url));
+
+let binary: Promise<ServerBinary> | undefined;
+
+export function testServerBinary(): Promise<ServerBinary> {
+  binary ??= findServerBinary({ cacheDir: join(projectDir, '.millrace') });
+  return binary;
+}
+
+export async function startRedis(t: TestLike, options: TestRedisOptions = {}): Promise<TestRedis> {
+  const found = await testServerBinary();
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'millrace-test-'));
+  const socket = join(dir, 'redis.sock');
+  const port = options.tcp ? await freePort() : 0;
+  const args = [
+    '--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', dir, '--logfile', join(dir, 'redis.log'),
+    '--appendonly', 'yes', '--appendfsync', options.appendfsync ?? 'everysec', '--save', '', '--maxmemory-policy', 'noeviction',
+    ...(options.args ?? []),
+  ];
+  const clients: Redis[] = [];
+  let server: SupervisedServer | null = null;
+
+  const start = async (): Promise<void> => {
+    server = await superviseServer(found, join(dir, 'redis.lock'), args, 5);
+    const probe = new Redis({ path: socket, retryStrategy: () => 10, maxRetriesPerRequest: null, maxLoadingRetryTime: 50 });
+    probe.on('error', () => {});
+    const gone = server.exited.then((code) => {
+      throw new Error(`redis-server ended with status ${code}: ${server?.stderr() ?? ''} (${dir}/redis.log)`);
+    });
+    try {
+      await Promise.race([probe.ping(), gone]);
+    } finally {
+      gone.catch(() => {});
+      probe.disconnect();
+    }
+  };
+  const signal = (name: NodeJS.Signals): void => {
+    if (server) process.kill(server.pid, name);
+  };
+  const stop = async (): Promise<void> => {
+    const running = server;
+    server = null;
+    await running?.stop();
+  };
+
+  t.teardown(async () => {
+    for (const client of clients) client.disconnect();
+    await stop();
+    if (options.dir === undefined) rmSync(dir, { recursive: true, force: true });
+  });
+  await start();
+
+  return {
+    url: `unix:${socket}`,
+    tcpUrl: `redis://127.0.0.1:${port}`,
+    port,
+    socket,
+    dir,
+    get pid() {
+      if (!server) throw new Error('the server is not running');
+      return server.pid;
+    },
+    async kill() {
+      const running = server;
+      if (!running) return;
+      signal('SIGKILL');
+      server = null;
+      await running.exited;
+    },
+    stop,
+    async restart() {
+      await stop();
+      await start();
+    },
+    pause: () => signal('SIGSTOP'),
+    resume: () => signal('SIGCONT'),
+    client(more = {}) {
+      const client = new Redis({ path: socket, maxRetriesPerRequest: null, ...more });
+      client.on('error', () => {});
+      clients.push(client);
+      return client;
+    },
+  };
+}
+
+/** For what cannot be awaited otherwise: looks every 10 ms until `check` is truthy; fails after `timeoutMs`, saying what for. */
+export async function until<T>(what: string, check: () => T | Promise<T>, timeoutMs = 10_000): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
+    await delay(10);
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
