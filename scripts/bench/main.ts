@@ -1,0 +1,45 @@
+/** npm run bench: measures, checks what it measured, prints a table, writes JSON. Exit 1 if an event is unaccounted for. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { benchBinary } from './bench-server.ts';
+import { readOptions, RIVALS, SCENARIOS, USAGE, UsageError } from './options.ts';
+import { describeEnvironment, ratiosOf, tableOf, type BenchResult, type ScenarioResult } from './result.ts';
+import { runRival } from './rivals.ts';
+import { runScenario } from './scenarios.ts';
+
+const say = (text: string): void => console.error(`bench: ${text}`);
+
+async function main(): Promise<number> {
+  const options = readOptions(process.argv.slice(2));
+  if (options === 'help') {
+    console.log(USAGE);
+    return 0;
+  }
+  if (options.cpuProf !== null) mkdirSync(options.cpuProf, { recursive: true });
+  const environment = describeEnvironment(options, await benchBinary());
+  const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name);
+  const scenarios: ScenarioResult[] = [];
+  for (const name of SCENARIOS) {
+    if (!wanted(name)) continue;
+    say(name);
+    scenarios.push(...(await runScenario(name, options, say)));
+  }
+  for (const name of RIVALS) {
+    if (!options.rivals || !wanted(name)) continue;
+    say(name);
+    scenarios.push(...(await runRival(name, options, say)));
+  }
+  const result: BenchResult = { environment, scenarios, ratios: ratiosOf(scenarios) };
+  console.log(tableOf(result));
+  if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
+  const lost = scenarios.filter((s) => !s.accounted);
+  for (const { name } of lost) say(`${name}: events are not accounted for; its figures are worthless`);
+  return lost.length > 0 ? 1 : 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  say(`${error.message}\n\n${USAGE}`);
+  process.exitCode = 2;
+}

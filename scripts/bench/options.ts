@@ -1,0 +1,85 @@
+import { parseArgs } from 'node:util';
+import { availableParallelism } from 'node:os';
+
+export const SCENARIOS = ['publish', 'drain', 'through', 'latency-1k', 'latency-33k', 'cpu', 'io'] as const;
+export const RIVALS = ['bound-decode', 'ioredis-loop', 'bullmq'] as const;
+export type ScenarioName = (typeof SCENARIOS)[number];
+export type RivalName = (typeof RIVALS)[number];
+
+export interface BenchOptions {
+  readonly json: string | null;
+  readonly only: readonly string[];
+  readonly quick: boolean;
+  readonly events: number;
+  readonly backlog: number;
+  readonly seconds: number;
+  readonly workers: number;
+  readonly fsync: 'everysec' | 'always';
+  readonly rivals: boolean;
+  readonly cpuProf: string | null;
+  readonly chunk: number;
+  readonly callers: number;
+}
+
+export const USAGE = `npm run bench -- [options]
+  --json FILE        write the results as JSON
+  --only NAME,NAME   run these only: ${[...SCENARIOS, ...RIVALS].join(', ')}
+  --quick            small counts: a smoke test, not a measurement
+  --events N         events of publish, through and the rivals' runs (default 2,000,000)
+  --backlog N        events of drain (default: --events)
+  --seconds N        length of a latency run (default 15)
+  --workers N        worker threads (default: available cores)
+  --fsync always     appendfsync of the servers (default everysec)
+  --no-rivals        leave out BullMQ, the ioredis loop and the bound
+  --chunk N          events of one publishMany, flat out (default 2,000)
+  --callers N        publishMany calls under way at once, flat out (default 16)
+  --cpu-prof DIR     write CPU profiles of the producer and dispatcher processes`;
+
+export class UsageError extends Error {}
+
+/** @throws UsageError */
+export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
+  const option = { type: 'string' } as const;
+  let values;
+  try {
+    values = parseArgs({
+      args: [...argv],
+      options: {
+        json: option, only: option, events: option, backlog: option, seconds: option, workers: option, fsync: option,
+        chunk: option, callers: option, 'cpu-prof': option,
+        quick: { type: 'boolean' }, 'no-rivals': { type: 'boolean' }, help: { type: 'boolean' },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  if (values.help) return 'help';
+  const whole = (name: 'events' | 'backlog' | 'seconds' | 'workers' | 'chunk' | 'callers', fallback: number, max: number): number => {
+    const text = values[name];
+    if (text === undefined) return fallback;
+    const value = Number(text.replaceAll('_', ''));
+    if (!Number.isInteger(value) || value < 1 || value > max) throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
+    return value;
+  };
+  const known: readonly string[] = [...SCENARIOS, ...RIVALS];
+  const only = (values.only ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
+  for (const name of only) if (!known.includes(name)) throw new UsageError(`--only names "${name}"; known are ${known.join(', ')}`);
+  const fsync = values.fsync ?? 'everysec';
+  if (fsync !== 'always' && fsync !== 'everysec') throw new UsageError(`--fsync must be always or everysec, got ${fsync}`);
+  const quick = values.quick ?? false;
+  const events = whole('events', quick ? 20_000 : 2_000_000, 100_000_000);
+  return {
+    json: values.json ?? null,
+    only,
+    quick,
+    events,
+    backlog: whole('backlog', events, 100_000_000),
+    seconds: whole('seconds', quick ? 1 : 15, 3600),
+    workers: whole('workers', availableParallelism(), 256),
+    fsync,
+    rivals: !(values['no-rivals'] ?? false),
+    cpuProf: values['cpu-prof'] ?? null,
+    chunk: whole('chunk', 2000, 65_536),
+    callers: whole('callers', 16, 1000),
+  };
+}

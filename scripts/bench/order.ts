@@ -1,0 +1,61 @@
+/** The orders of the benchmark, and the sums by which a run is checked. */
+export const ORDER_TYPE = 'bench.order';
+
+export interface Order {
+  readonly orderId: string;
+  readonly userId: string;
+  readonly items: readonly { readonly sku: string; readonly quantity: number; readonly unitPrice: number }[];
+  readonly total: number;
+  readonly sentMs: number;
+  readonly number: number;
+}
+
+export function makeOrder(number: number, sentMs: number): Order {
+  const first = 100 + (number % 900);
+  const second = 1000 + (number % 9000);
+  return {
+    orderId: `order-${1_000_000_000 + number}`,
+    userId: `user-${10_000 + ((number * 7919) % 50_000)}`,
+    items: [
+      { sku: `SKU-${10_000 + (number % 4000)}`, quantity: 1 + (number % 5), unitPrice: first },
+      { sku: `SKU-${20_000 + (number % 3000)}`, quantity: 1, unitPrice: second },
+    ],
+    total: first * (1 + (number % 5)) + second,
+    sentMs: sentMs,
+    number,
+  };
+}
+
+/**
+ * What the functions saw. The same number of events with the same two sums: every event once. Two sums, because a lost and
+ * a doubled event can cancel out in one.
+ */
+export interface Seen {
+  count: number;
+  sum: number;
+  mixed: number;
+}
+
+/** 24 bits of a number, well mixed: the sum over millions stays exact. */
+export function mix(number: number): number {
+  let x = Math.imul(number ^ 0x9e3779b9, 0x85ebca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+  return (x ^ (x >>> 16)) & 0xffffff;
+}
+
+export function note(seen: Seen, number: number): void {
+  seen.count++;
+  seen.sum += number;
+  seen.mixed += mix(number);
+}
+
+/** What functions must have seen after `events` orders. */
+export function expectedSeen(events: number): Seen {
+  const seen: Seen = { count: 0, sum: 0, mixed: 0 };
+  for (let i = 0; i < events; i++) note(seen, i);
+  return seen;
+}
+
+export function sameSeen(a: Seen, b: Seen): boolean {
+  return a.count === b.count && a.sum === b.sum && a.mixed === b.mixed;
+}

@@ -1,0 +1,93 @@
+/** The producer process: orders flat out, or at a fixed rate. */
+import { connect } from '../../src/millrace.ts';
+import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
+import { makeOrder, ORDER_TYPE } from './order.ts';
+import type { Publisher } from '../../src/pipeline/append/publisher.ts';
+import { benchEnvironment, PROTO_DIR } from './settings.ts';
+
+export interface ProducerArgument {
+  readonly url: string;
+  readonly events: number;
+  /** Events a second; null: flat out. */
+  readonly rate: number | null;
+  /** Events of one publishMany, flat out. */
+  readonly chunk: number;
+  /** Calls of publishMany under way at once, flat out. */
+  readonly callers: number;
+}
+
+export interface ProducerResult {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly cpuSeconds: number;
+  /** At a fixed rate: how late the latest event was handed to publish, in ms. */
+  readonly latestMs: number;
+}
+
+await childMain<ProducerArgument, ProducerResult>(async (argument, ready) => {
+  const millrace = await connect({ environment: benchEnvironment(argument.url, 1), protoDir: PROTO_DIR, name: 'bench-producer' });
+  const publisher = millrace.publisher();
+  await ready();
+  const cpuBefore = cpuSeconds();
+  const startMs = sharedNowMs();
+  const latestMs = argument.rate === null ? await flatOut(publisher, argument) : await atRate(publisher, argument, argument.rate);
+  await publisher.flush();
+  const endMs = sharedNowMs();
+  const used = cpuSeconds() - cpuBefore;
+  await millrace.close();
+  return { startMs, endMs, cpuSeconds: used, latestMs };
+});
+
+async function flatOut(publisher: Publisher, { events, chunk, callers }: ProducerArgument): Promise<number> {
+  let next = 0;
+  const caller = async (): Promise<void> => {
+    while (next < events) {
+      const from = next;
+      const to = Math.min(events, from + chunk);
+      next = to;
+      const now = Date.now();
+      const items: { type: string; data: unknown }[] = [];
+      for (let number = from; number < to; number++) items.push({ type: ORDER_TYPE, data: makeOrder(number, now) });
+      await publisher.publishMany(items);
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
+  return 0;
+}
+
+/**
+ * Event i is due at start + i / rate, whatever became of those before: the schedule does not wait for a slow system, and
+ * an event's time is when it was due, so waiting in the producer counts as latency (no coordinated omission).
+ */
+async function atRate(publisher: Publisher, { events }: ProducerArgument, rate: number): Promise<number> {
+  const originMs = performance.now();
+  const wallMs = Date.now();
+  const pending = new Set<Promise<unknown>>();
+  let failure: Error | null = null;
+  let next = 0;
+  let latestMs = 0;
+  while (next < events && failure === null) {
+    const elapsedMs = performance.now() - originMs;
+    const due = Math.min(events, Math.floor((elapsedMs * rate) / 1000) + 1);
+    if (due > next) {
+      latestMs = Math.max(latestMs, elapsedMs - (next * 1000) / rate);
+      const items: { type: string; data: unknown; time: number }[] = [];
+      for (; next < due; next++) {
+        const time = wallMs + (next * 1000) / rate;
+        items.push({ type: ORDER_TYPE, data: makeOrder(next, Math.floor(time)), time });
+      }
+      const call: Promise<void> = publisher.publishMany(items).then(
+        () => void pending.delete(call),
+        (error: unknown) => {
+          failure = error as Error;
+        },
+      );
+      pending.add(call);
+    }
+    const untilNextMs = (next * 1000) / rate - (performance.now() - originMs);
+    if (next < events) await new Promise((resolve) => setTimeout(resolve, Math.max(1, untilNextMs)));
+  }
+  await Promise.all(pending);
+  if (failure !== null) throw failure as Error;
+  return latestMs;
+}

@@ -1,0 +1,83 @@
+/** What a run says, as JSON and as a table. */
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import Table from 'cli-table3';
+import type { BenchOptions } from './options.ts';
+import type { ServerBinary } from '../../src/redis/server-binary.ts';
+
+export interface ScenarioResult {
+  readonly name: string;
+  readonly params: Readonly<Record<string, string | number | boolean | null>>;
+  readonly eventsPerSecond: number;
+  /** Latency from the event's (intended) time to its commit; null where the scenario is not about it. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly p999Ms: number | null;
+  readonly maxMs: number | null;
+  /** Peak of the process under test, threads included. */
+  readonly rssMb: number | null;
+  /** Every event published was processed exactly once, and counted so. */
+  readonly accounted: boolean;
+}
+
+export interface BenchResult {
+  readonly environment: Readonly<Record<string, string | number>>;
+  readonly scenarios: readonly ScenarioResult[];
+  readonly ratios: Readonly<Record<string, number>>;
+}
+
+export function describeEnvironment(options: BenchOptions, binary: ServerBinary): BenchResult['environment'] {
+  return {
+    date: new Date().toISOString(),
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memoryMb: Math.round(totalmem() / 1024 / 1024),
+    redis: `${binary.flavor} ${binary.version}`,
+    appendfsync: options.fsync,
+    workers: options.workers,
+    quick: options.quick ? 'yes: a smoke test, its figures mean nothing' : 'no',
+  };
+}
+
+/** Figures of one run against each other: on a shared machine only these are to be trusted. */
+export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, number> {
+  const rate = (name: string, workers?: number): number | null =>
+    scenarios.find((s) => s.name === name && s.accounted && (workers === undefined || s.params['workers'] === workers))?.eventsPerSecond ?? null;
+  const ratios: Record<string, number> = {};
+  const put = (name: string, a: number | null, b: number | null): void => {
+    if (a !== null && b !== null && b > 0) ratios[name] = Math.round((a / b) * 1000) / 1000;
+  };
+  put('drain / bound-decode', rate('drain'), rate('bound-decode'));
+  put('drain / ioredis-loop', rate('drain'), rate('ioredis-loop-drain'));
+  put('drain / bullmq', rate('drain'), rate('bullmq-drain'));
+  put('publish / ioredis-loop', rate('publish'), rate('ioredis-loop-publish'));
+  put('publish / bullmq', rate('publish'), rate('bullmq-publish'));
+  put('through / drain', rate('through'), rate('drain'));
+  for (const name of ['cpu', 'io']) {
+    for (const { params } of scenarios.filter((s) => s.name === name)) {
+      const workers = params['workers'] as number;
+      if (workers > 1) put(`${name}: ${workers} workers / 1`, rate(name, workers), rate(name, 1));
+    }
+  }
+  return ratios;
+}
+
+export function tableOf(result: BenchResult): string {
+  const table = new Table({
+    head: ['scenario', 'events', 'workers', 'events/s', 'M/min', 'p50 ms', 'p99 ms', 'p99.9 ms', 'max ms', 'RSS MB', 'accounted'],
+    colAligns: ['left', ...new Array<'right'>(9).fill('right'), 'left'],
+    style: { head: [], border: [], compact: true },
+  });
+  const number = (value: number | null, digits = 0): string =>
+    value === null ? '' : value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  for (const s of result.scenarios) {
+    table.push([
+      s.name, number(s.params['events'] as number), String(s.params['workers'] ?? ''), number(s.eventsPerSecond),
+      number((s.eventsPerSecond * 60) / 1e6, 2), number(s.p50Ms), number(s.p99Ms), number(s.p999Ms), number(s.maxMs), number(s.rssMb),
+      s.accounted ? 'yes' : 'NO',
+    ]);
+  }
+  const ratios = Object.entries(result.ratios).map(([name, value]) => `  ${name.padEnd(28)} ${value.toFixed(2).padStart(8)}`);
+  return [table.toString(), ...(ratios.length > 0 ? ['', 'Ratios', ...ratios] : [])].join('\n');
+}

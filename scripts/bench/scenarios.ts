@@ -1,0 +1,232 @@
+/** Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of their own. */
+import { openConnection } from '../../src/redis/connection.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { startBenchServer, type BenchServer } from './bench-server.ts';
+import { Child } from './child.ts';
+import type { ConsumerArgument, ConsumerResult } from './consumer.ts';
+import { Histogram } from './histogram.ts';
+import type { BenchOptions, ScenarioName } from './options.ts';
+import { expectedSeen, ORDER_TYPE, sameSeen } from './order.ts';
+import type { ProducerArgument, ProducerResult } from './producer.ts';
+import type { ScenarioResult } from './result.ts';
+
+interface Bench {
+  readonly server: BenchServer;
+  readonly options: BenchOptions;
+  producer(events: number, rate?: number): Child<ProducerResult>;
+  consumer(functions: string, events: number, workers: number): Child<ConsumerResult>;
+}
+
+type Params = Record<string, string | number | boolean | null>;
+const NO_LATENCY = { p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null } as const;
+const STALL_MS = 30_000;
+
+export async function runScenario(name: ScenarioName, options: BenchOptions, say: (text: string) => void): Promise<ScenarioResult[]> {
+  const { events, quick } = options;
+  switch (name) {
+    case 'publish':
+      return [await onServer(options, (bench) => publish(bench, events))];
+    case 'drain':
+      return [await onServer(options, (bench) => drain('drain', bench, 'noop-decode', options.backlog, options.workers, say))];
+    case 'through':
+      return [await onServer(options, (bench) => through(bench, events))];
+    case 'latency-1k':
+      return [await onServer(options, (bench) => latency(name, bench, 1000))];
+    case 'latency-33k':
+      return [await onServer(options, (bench) => latency(name, bench, quick ? 5000 : 33_334))];
+    case 'cpu':
+    case 'io': {
+      const results: ScenarioResult[] = [];
+      const perWorker = name === 'cpu' ? 20_000 : 10_000;
+      for (let workers = 1; workers <= options.workers; workers++) {
+        const count = quick ? 1000 : perWorker * workers;
+        results.push(await onServer(options, (bench) => drain(name, bench, name, count, workers, say)));
+      }
+      return results;
+    }
+  }
+}
+
+async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promise<T>): Promise<T> {
+  const server = await startBenchServer(options.fsync);
+  const children: { end(graceMs?: number): Promise<void> }[] = [];
+  const start = <R>(file: string, argument: unknown): Child<R> => {
+    const child = new Child<R>(file, argument, options.cpuProf);
+    children.push(child);
+    return child;
+  };
+  let ok = false;
+  try {
+    const result = await work({
+      server,
+      options,
+      producer: (events, rate) =>
+        start<ProducerResult>('./producer.js', {
+          url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers,
+        } satisfies ProducerArgument),
+      consumer: (functions, events, workers) =>
+        start<ConsumerResult>('./consumer.js', {
+          url: server.url, functions, workers, events, stallMs: STALL_MS,
+        } satisfies ConsumerArgument),
+    });
+    ok = true;
+    return result;
+  } finally {
+    await Promise.all(children.map((child) => child.end(ok ? 15_000 : 0)));
+    await server.remove();
+  }
+}
+
+async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
+  const producer = bench.producer(events);
+  await producer.ready;
+  producer.go();
+  const result = await producer.result;
+  const ms = result.endMs - result.startMs;
+  const totals = await countersOf(bench.server.url, null);
+  return {
+    name: 'publish',
+    params: { events, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }), bytesPerEvent: round(totals.bytes / events) },
+    eventsPerSecond: round((events * 1000) / ms),
+    ...NO_LATENCY,
+    rssMb: null,
+    accounted: totals.appended === events,
+  };
+}
+
+async function drain(
+  name: string, bench: Bench, functions: string, events: number, workers: number, say: (text: string) => void,
+): Promise<ScenarioResult> {
+  const producer = bench.producer(events);
+  await producer.ready;
+  producer.go();
+  await producer.result;
+  await producer.end();
+  say(`${events} events are waiting`);
+  const redisBefore = bench.server.cpuSeconds();
+  const consumer = bench.consumer(functions, events, workers);
+  await consumer.ready;
+  consumer.go();
+  const result = await consumer.result;
+  const ms = result.lastCommitMs - result.firstCommitMs;
+  const startMs = result.lastCommitMs - result.processStartMs;
+  return {
+    name,
+    params: {
+      events, workers, turns: result.turns, entries: result.entries,
+      eventsPerSecondFromProcessStart: round((events * 1000) / startMs),
+      ...usage(bench, startMs, { dispatcherCpu: result.cpuSeconds }, redisBefore),
+    },
+    eventsPerSecond: round(((result.done - result.firstCommitEvents) * 1000) / Math.max(1, ms)),
+    ...NO_LATENCY,
+    rssMb: round(result.rssMb),
+    accounted: await accounted(bench, functions, events, result),
+  };
+}
+
+async function through(bench: Bench, events: number): Promise<ScenarioResult> {
+  const consumer = bench.consumer('noop-decode', events, bench.options.workers);
+  const producer = bench.producer(events);
+  await Promise.all([consumer.ready, producer.ready]);
+  const redisBefore = bench.server.cpuSeconds();
+  consumer.go();
+  producer.go();
+  const [sent, result] = await Promise.all([producer.result, consumer.result]);
+  const ms = result.lastCommitMs - sent.startMs;
+  return {
+    name: 'through',
+    params: {
+      events, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      publishedPerSecond: round((events * 1000) / (sent.endMs - sent.startMs)),
+      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, redisBefore),
+    },
+    eventsPerSecond: round((events * 1000) / ms),
+    ...NO_LATENCY,
+    rssMb: round(result.rssMb),
+    accounted: await accounted(bench, 'noop-decode', events, result),
+  };
+}
+
+async function latency(name: string, bench: Bench, rate: number): Promise<ScenarioResult> {
+  const events = rate * bench.options.seconds;
+  const consumer = bench.consumer('noop-decode', events, bench.options.workers);
+  const producer = bench.producer(events, rate);
+  await Promise.all([consumer.ready, producer.ready]);
+  const redisBefore = bench.server.cpuSeconds();
+  consumer.go();
+  producer.go();
+  const [sent, result] = await Promise.all([producer.result, consumer.result]);
+  const ms = result.lastCommitMs - sent.startMs;
+  const ages = new Histogram();
+  ages.addPairs(result.ages);
+  return {
+    name,
+    params: {
+      events, rate, seconds: bench.options.seconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      producerLatestMs: round(sent.latestMs),
+      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, redisBefore),
+    },
+    eventsPerSecond: round((events * 1000) / ms),
+    p50Ms: ages.quantile(0.5),
+    p99Ms: ages.quantile(0.99),
+    p999Ms: ages.quantile(0.999),
+    maxMs: ages.quantile(1),
+    rssMb: round(result.rssMb),
+    accounted: ages.total === events && (await accounted(bench, 'noop-decode', events, result)),
+  };
+}
+
+/** Our own counters in Redis, what the dispatcher reported, and what the functions saw: all three must agree. */
+async function accounted(bench: Bench, fn: string, events: number, result: ConsumerResult): Promise<boolean> {
+  const totals = await countersOf(bench.server.url, fn);
+  const problems: string[] = [];
+  if (totals.appended !== events) problems.push(`appended ${totals.appended}`);
+  if (totals.done !== events || totals.dead !== 0 || totals.parked !== 0) problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
+  if (result.done !== events || result.dead !== 0) problems.push(`the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`);
+  if (!sameSeen(result.seen, expectedSeen(events))) problems.push(`the functions saw ${JSON.stringify(result.seen)}, expected ${JSON.stringify(expectedSeen(events))}`);
+  if (result.threadDeaths > 0) problems.push(`${result.threadDeaths} threads died`);
+  if (problems.length > 0) console.error(`NOT ACCOUNTED, of ${events} events: ${problems.join('; ')}`);
+  return problems.length === 0;
+}
+
+async function countersOf(url: string, fn: string | null): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {
+  const connection = openConnection({ url, name: 'bench' });
+  try {
+    const keys = createKeys('mr');
+    const partitions = Number(await connection.command('HGET', keys.settings(), 'partitions'));
+    const totals = { appended: 0, done: 0, dead: 0, parked: 0, bytes: 0 };
+    for (let partition = 0; partition < partitions; partition++) {
+      const flat = (await connection.command('HGETALL', keys.counters(partition))) as string[] | Record<string, string>;
+      const fields = new Map<string, string>(Array.isArray(flat) ? pairs(flat) : Object.entries(flat));
+      const of = (field: string): number => Number(fields.get(field) ?? 0);
+      totals.appended += of(`appended:${ORDER_TYPE}`);
+      if (fn !== null) {
+        totals.done += of(`done:${fn}:${ORDER_TYPE}`);
+        totals.dead += of(`dead:${fn}:${ORDER_TYPE}`);
+        totals.parked += of(`parked:${fn}:${ORDER_TYPE}`);
+      } else totals.bytes += Number((await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0);
+    }
+    return totals;
+  } finally {
+    await connection.close();
+  }
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] as string, flat[2 * i + 1] as string]);
+}
+
+/** Who was busy, in cores. */
+function usage(bench: Bench, ms: number, seconds: Record<string, number>, redisBefore: number | null = null): Params {
+  const params: Params = {};
+  for (const [name, value] of Object.entries(seconds)) params[name] = round((value * 1000) / ms, 2);
+  const redis = bench.server.cpuSeconds();
+  if (redis !== null) params['redisCpu'] = round(((redis - (redisBefore ?? 0)) * 1000) / ms, 2);
+  const rss = bench.server.peakRssMb();
+  if (rss !== null) params['redisRssMb'] = round(rss);
+  return params;
+}
+
+function round(value: number, digits = 0): number {
+  return Math.round(value * 10 ** digits) / 10 ** digits;
+}

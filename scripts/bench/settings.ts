@@ -1,0 +1,18 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Environment } from '../../src/config.ts';
+
+/** Folder of package.json: compiled code is one level deeper than the sources. */
+export const PACKAGE_DIR = (() => {
+  let dir = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(dir, 'package.json'))) dir = dirname(dir);
+  return dir;
+})();
+
+export const PROTO_DIR = join(PACKAGE_DIR, 'scripts', 'bench', 'proto');
+
+/** What the processes under test are set to: defaults, on the run's own server. */
+export function benchEnvironment(url: string, workers: number): Partial<Environment> {
+  return { REDIS_URL: url, WORKERS: workers, LOG_LEVEL: 'warn', MILLRACE_NAMESPACE: 'mr' };
+}
