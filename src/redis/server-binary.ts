@@ -135,8 +135,9 @@ async function fillCache(folder: string, systemLists: boolean): Promise<string |
   let problem: string | null = null;
   try {
     for (const lists of systemLists ? (['system', 'private'] as const) : (['private'] as const)) {
-      const state = join(work, 'apt');
-      const apt = aptOptions(lists === 'private' ? state : null);
+      const state = join(work, `apt-${lists}`);
+      const apt = aptOptions(state, lists === 'private');
+      await mkdir(join(state, 'cache', 'archives', 'partial'), { recursive: true });
       // Empty or outdated lists are the normal state of a fresh machine; ours can be updated by anybody.
       if (lists === 'private') await updateLists(state, apt);
       for (const name of NAMES) {
@@ -172,24 +173,26 @@ async function install(root: string, folder: string): Promise<void> {
   }
 }
 
-/** With `dir`, apt keeps all its state there and needs neither root nor anything but /etc/apt and dpkg's status. */
-function aptOptions(dir: string | null): string[] {
-  const options = ['-o', 'Acquire::Retries=2', '-o', 'Acquire::http::Timeout=30', '-o', 'Acquire::https::Timeout=30'];
-  // As root, apt would drop to the user _apt, who cannot write here.
-  options.push('-o', 'APT::Sandbox::User=root');
-  if (dir !== null) {
+/** apt writes nothing outside `work`; with `ownLists` it reads no package lists of the system's either, only /etc/apt. */
+function aptOptions(work: string, ownLists: boolean): string[] {
+  const options = [
+    'Acquire::Retries=2', 'Acquire::http::Timeout=30', 'Acquire::https::Timeout=30',
+    // As root, apt would drop to the user _apt, who cannot write here.
+    'APT::Sandbox::User=root',
+    // Parsed lists are kept from call to call (images switch that off), which takes a second each otherwise.
+    `Dir::Cache=${join(work, 'cache')}`, 'Dir::Cache::pkgcache=pkgcache.bin', 'Dir::Cache::srcpkgcache=srcpkgcache.bin',
+  ];
+  if (ownLists) {
     options.push(
-      '-o', `Dir::State=${join(dir, 'state')}`, '-o', `Dir::State::lists=${join(dir, 'state', 'lists')}`,
-      '-o', 'Dir::State::status=/var/lib/dpkg/status', '-o', `Dir::Cache=${join(dir, 'cache')}`, '-o', `Dir::Log=${join(dir, 'log')}`,
-      // Containers delete what is downloaded here, through hooks that need root.
-      '-o', 'APT::Update::Post-Invoke::=', '-o', 'APT::Update::Post-Invoke-Success::=',
+      `Dir::State=${join(work, 'state')}`, `Dir::State::lists=${join(work, 'state', 'lists')}`,
+      'Dir::State::status=/var/lib/dpkg/status', `Dir::Log=${join(work, 'log')}`,
     );
   }
-  return options;
+  return options.flatMap((option) => ['-o', option]);
 }
 
 async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
-  for (const sub of ['state/lists/partial', 'cache/archives/partial', 'log']) await mkdir(join(dir, sub), { recursive: true });
+  for (const sub of ['state/lists/partial', 'log']) await mkdir(join(dir, sub), { recursive: true });
   await output('apt-get', [...apt, '-q', 'update'], { timeoutMs: APT_TIMEOUT_MS });
 }
 

@@ -18,44 +18,44 @@ export interface ContextShared {
  */
 export class EventContext implements FunctionContext {
   readonly #shared: ContextShared;
-  readonly #event: RunningEvent;
+  readonly event: RunningEvent;
   #controller: AbortController | null = null;
   #logger: Logger | null = null;
 
   constructor(shared: ContextShared, event: RunningEvent) {
     this.#shared = shared;
-    this.#event = event;
+    this.event = event;
   }
   get logger(): Logger {
     this.#logger ??= this.#shared.logger.child({
       function: this.#shared.functionName,
-      eventId: this.#event.view.id,
-      attempt: this.#event.attempt,
+      eventId: this.event.view.id,
+      attempt: this.event.attempt,
     });
     return this.#logger;
   }
   get attempt(): number {
-    return this.#event.attempt;
+    return this.event.attempt;
   }
   get idempotencyKey(): string {
-    return `${this.#shared.functionName}:${this.#event.view.id}`;
+    return `${this.#shared.functionName}:${this.event.view.id}`;
   }
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
-      if (this.#event.timedOut) this.expire();
+      if (this.event.timedOut) this.expire();
     }
     return this.#controller.signal;
   }
   get deadline(): Date {
-    return new Date(wallClockMs() + this.#event.startedMs + this.#shared.timeoutMs - monotonicMs());
+    return new Date(wallClockMs() + this.event.startedMs + this.#shared.timeoutMs - monotonicMs());
   }
   get resources(): unknown {
     return this.#shared.resources;
   }
   /** The time is over. */
   expire(): void {
-    this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.#event.view.id, this.#shared.timeoutMs));
+    this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.event.view.id, this.#shared.timeoutMs));
   }
 }
 

@@ -20,7 +20,7 @@ import { decodeParked } from '../wire/parked.ts';
 import { errorInfo, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
-import { EventView, refOf, type RunningEvent } from './running-event.ts';
+import { EventView, RunningEvent } from './running-event.ts';
 
 export async function runBatch(
   task: BatchTask,
@@ -44,8 +44,10 @@ class BatchRun {
   readonly #blocked: EventRef[] = [];
   readonly #deadEntries: DeadEntry[] = [];
   readonly #ages = new Map<number, number>();
-  /** Handlers called and not settled, with their contexts: what the sweep looks at. */
-  readonly #running = new Map<RunningEvent, { expire(): void }>();
+  #age = -1;
+  #ageCount = 0;
+  /** Per runner, what it waits for: what the sweep looks at. */
+  readonly #running: (Expiring | null)[] = [];
 
   constructor(task: BatchTask, loaded: LoadedFunction, catalog: Catalog, logger: Logger) {
     this.#task = task;
@@ -62,6 +64,7 @@ class BatchRun {
   }
 
   report(): BatchReport {
+    this.#countAge();
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
     return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#deadEntries, ages };
@@ -75,11 +78,10 @@ class BatchRun {
       () => {
         const now = monotonicMs();
         this.#cells.starts[signOfLife] = now;
-        for (const [event, context] of this.#running) {
-          if (!event.timedOut && now - event.startedMs >= spec.timeoutMs) {
-            event.timedOut = true;
-            context.expire();
-          }
+        for (const running of this.#running) {
+          if (!running || running.event.timedOut || now - running.event.startedMs < spec.timeoutMs) continue;
+          running.event.timedOut = true;
+          running.expire();
         }
       },
       Math.min(250, Math.max(5, spec.timeoutMs / 4)),
@@ -137,7 +139,7 @@ class BatchRun {
       if (byKey && blocked.size > 0 && blocked.has(event.view.subject)) {
         if (states[event.index] === CELL.SKIP) continue;
         states[event.index] = CELL.BLOCKED;
-        this.#blocked.push(refOf(event));
+        this.#blocked.push(event.ref());
         continue;
       }
       if (states[event.index] === CELL.SKIP) continue;
@@ -160,11 +162,7 @@ class BatchRun {
       header.id, record.type, header.subject, header.source, header.schema, header.extensions,
       header.timeMs, this.#task.partition, record.entryId, record.position,
     );
-    return {
-      view, index, timeMs: header.timeMs, entry: -1, indexInEntry: record.index, offset, length, position: record.position,
-      dataStart: start + header.dataOffset, dataEnd: start + header.dataOffset + header.dataLength,
-      attempt: record.attempts + 1, startedMs: 0, timedOut: false, next: null,
-    };
+    return new RunningEvent(view, header, start, index, -1, record.index, record.attempts + 1);
   }
 
   #openEntry(e: number, into: RunningEvent[]): void {
@@ -185,12 +183,7 @@ class BatchRun {
           header.id, type, header.subject, header.source, header.schema, header.extensions,
           header.timeMs, partition, entry.id, header.position,
         );
-        into.push({
-          view, index: entry.first + inEntry, timeMs: header.timeMs, entry: e, indexInEntry: inEntry,
-          offset: header.offset, length: header.length, position: header.position,
-          dataStart: entry.offset + header.dataOffset, dataEnd: entry.offset + header.dataOffset + header.dataLength,
-          attempt: 1, startedMs: 0, timedOut: false, next: null,
-        });
+        into.push(new RunningEvent(view, header, entry.offset, entry.first + inEntry, e, inEntry, 1));
         inEntry++;
       });
       if (inEntry !== entry.count) throw new CorruptDataError('count', `${inEntry} events where its "n" announces ${entry.count}`);
@@ -205,86 +198,86 @@ class BatchRun {
   async #runChains(heads: RunningEvent[], concurrency: number): Promise<void> {
     // Runners pull the next chain: p-limit bounds how many work at once without a queued promise per subject.
     const limit = pLimit(concurrency);
+    const { states, starts } = this.#cells;
+    const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
     let next = 0;
-    const runner = async (): Promise<void> => {
+    const runner = async (_: unknown, slot: number): Promise<void> => {
       while (next < heads.length) {
         let event: RunningEvent | null = heads[next++] as RunningEvent;
         while (event !== null) {
-          const running: RunningEvent = event;
-          const ok = this.#start(running);
-          const failed = ok === true ? false : ok === false ? true : !(await ok);
-          if (failed) this.#block(running);
-          event = failed ? null : running.next;
+          if (!this.#decode(event)) {
+            this.#block(event);
+            break;
+          }
+          const context = new EventContext(this.#shared, event);
+          event.startedMs = monotonicMs();
+          starts[event.index] = event.startedMs;
+          states[event.index] = CELL.RUNNING;
+          try {
+            const result = handle(event.view, context);
+            if (isThenable(result)) {
+              this.#running[slot] = context;
+              await result;
+            }
+            this.#done(event);
+          } catch (error) {
+            this.#failed(event, error);
+            this.#block(event);
+            break;
+          } finally {
+            this.#running[slot] = null;
+          }
+          event = event.next;
         }
       }
     };
-    await Promise.all(Array.from({ length: Math.min(concurrency, heads.length) }, () => limit(runner)));
-  }
-
-  /** Calls the handler. True or false at once where nothing has to be waited for. */
-  #start(event: RunningEvent): boolean | Promise<boolean> {
-    if (!this.#decode(event)) return false;
-    const { states, starts } = this.#cells;
-    const context = new EventContext(this.#shared, event);
-    event.startedMs = monotonicMs();
-    starts[event.index] = event.startedMs;
-    states[event.index] = CELL.RUNNING;
-    try {
-      const result = this.#loaded.definition.handle?.(event.view, context);
-      if (isThenable(result)) return this.#settle(event, context, result);
-      this.#done(event);
-      return true;
-    } catch (error) {
-      this.#failed(event, error);
-      return false;
-    }
-  }
-
-  async #settle(event: RunningEvent, context: EventContext, result: PromiseLike<unknown>): Promise<boolean> {
-    this.#running.set(event, context);
-    try {
-      await result;
-      this.#done(event);
-      return true;
-    } catch (error) {
-      this.#failed(event, error);
-      return false;
-    } finally {
-      this.#running.delete(event);
-    }
+    const slots = Array.from({ length: Math.min(concurrency, heads.length) }, (_, slot) => slot);
+    await Promise.all(slots.map((slot) => limit(runner, null, slot)));
   }
 
   #decode(event: RunningEvent): boolean {
     let type: EventType;
     try {
       type = this.#catalog.get(event.view.type);
-      event.view.data = type.decode(this.#bytes.subarray(event.dataStart, event.dataEnd));
+      const start = event.base + event.header.dataOffset;
+      event.view.data = type.decodeAt(this.#bytes, start, start + event.header.dataLength);
       return true;
     } catch (error) {
       this.#cells.states[event.index] = CELL.FAILED;
-      this.#failures.push({ ref: refOf(event), error: errorInfo(error), retryable: false, reason: 'decode' });
+      this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: false, reason: 'decode' });
       return false;
     }
   }
 
   #done(event: RunningEvent): void {
     this.#cells.states[event.index] = CELL.DONE;
-    const age = coarse(Math.max(0, wallClockMs() - event.timeMs));
-    this.#ages.set(age, (this.#ages.get(age) ?? 0) + 1);
+    const age = coarse(Math.max(0, wallClockMs() - event.header.timeMs));
+    // Neighbours tend to be of one age: counted before they go to the map.
+    if (age === this.#age) this.#ageCount++;
+    else {
+      this.#countAge();
+      this.#age = age;
+      this.#ageCount = 1;
+    }
+  }
+
+  #countAge(): void {
+    if (this.#ageCount > 0) this.#ages.set(this.#age, (this.#ages.get(this.#age) ?? 0) + this.#ageCount);
+    this.#ageCount = 0;
   }
 
   #failed(event: RunningEvent, error: unknown): void {
     this.#cells.states[event.index] = CELL.FAILED;
     const final = isNonRetryable(error);
     const reason: FailureReason = final ? 'non-retryable' : event.timedOut ? 'timeout' : 'attempts';
-    this.#failures.push({ ref: refOf(event), error: errorInfo(error), retryable: !final, reason });
+    this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
   /** The events behind a failed one. */
   #block(failed: RunningEvent): void {
     for (let event = failed.next; event !== null; event = event.next) {
       this.#cells.states[event.index] = CELL.BLOCKED;
-      if (event.entry >= 0) this.#blocked.push(refOf(event));
+      if (event.entry >= 0) this.#blocked.push(event.ref());
     }
   }
 
@@ -325,14 +318,13 @@ class BatchRun {
       states[event.index] = CELL.RUNNING;
     }
     const first = part[0] as RunningEvent;
-    this.#running.set(first, { expire: () => context.expire(first.view.id) });
+    this.#running[0] = { event: first, expire: () => context.expire(first.view.id) };
     let named: readonly BatchFailure[];
     try {
       const answer = await this.#loaded.definition.handleBatch?.(part.map((e) => e.view), context);
       named = checkAnswer(answer, part);
     } catch (error) {
       if (part.length === 1) {
-        first.timedOut = this.#running.has(first) && first.timedOut;
         this.#failed(first, error);
         this.#block(first);
         return [first];
@@ -345,7 +337,7 @@ class BatchRun {
       const failedSecond = await this.#callBatch(part.slice(half).filter((e) => !behindFailed.has(e)));
       return [...failedFirst, ...failedSecond];
     } finally {
-      this.#running.delete(first);
+      this.#running[0] = null;
     }
     const errors = new Map(named.map((f) => [f.id, f.error]));
     const failed: RunningEvent[] = [];
@@ -365,13 +357,19 @@ class BatchRun {
   }
 }
 
+/** A handler that has been called and has not settled. */
+interface Expiring {
+  readonly event: RunningEvent;
+  expire(): void;
+}
+
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }
 
 /** Entries with one id come from one flush: their events are in order by position across the types. */
 function sortTail(events: RunningEvent[], from: number): void {
-  const tail = events.splice(from).sort((a, b) => a.position - b.position);
+  const tail = events.splice(from).sort((a, b) => a.header.position - b.header.position);
   for (const event of tail) events.push(event);
 }
 

@@ -1,5 +1,6 @@
 import type { EventRef } from '../core/batch-task.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
+import type { EventHeader } from '../wire/event-batch.ts';
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
@@ -43,6 +44,10 @@ export class EventView implements FunctionEvent<string, unknown> {
   get time(): Date {
     return new Date(this.#timeMs);
   }
+  /** Its place in the flush. */
+  get place(): number {
+    return this.#position;
+  }
   get position(): string {
     return `${this.#partition}/${this.#entryId}/${this.#position}`;
   }
@@ -63,33 +68,40 @@ export class EventView implements FunctionEvent<string, unknown> {
 }
 
 /** One event of the running batch. Owned by run-batch; linked to the next event of its subject. */
-export interface RunningEvent {
+export class RunningEvent {
   readonly view: EventView;
+  readonly header: EventHeader;
+  /** Where the bytes start to which the header's offsets are relative, in the batch's buffer. */
+  readonly base: number;
   readonly index: number;
-  readonly timeMs: number;
   readonly entry: number;
   readonly indexInEntry: number;
-  readonly offset: number;
-  readonly length: number;
-  readonly position: number;
-  /** Payload, within the batch's buffer. */
-  readonly dataStart: number;
-  readonly dataEnd: number;
   readonly attempt: number;
-  startedMs: number;
-  timedOut: boolean;
-  next: RunningEvent | null;
-}
+  startedMs = 0;
+  timedOut = false;
+  next: RunningEvent | null = null;
 
-export function refOf(event: RunningEvent): EventRef {
-  return {
-    index: event.index,
-    entry: event.entry,
-    indexInEntry: event.indexInEntry,
-    offset: event.offset,
-    length: event.length,
-    position: event.position,
-    id: event.view.id,
-    subject: event.view.subject,
-  };
+  constructor(view: EventView, header: EventHeader, base: number, index: number, entry: number, indexInEntry: number, attempt: number) {
+    this.view = view;
+    this.header = header;
+    this.base = base;
+    this.index = index;
+    this.entry = entry;
+    this.indexInEntry = indexInEntry;
+    this.attempt = attempt;
+  }
+
+  ref(): EventRef {
+    const { header } = this;
+    return {
+      index: this.index,
+      entry: this.entry,
+      indexInEntry: this.indexInEntry,
+      offset: header.offset,
+      length: header.length,
+      position: this.view.place,
+      id: header.id,
+      subject: header.subject,
+    };
+  }
 }

@@ -10,7 +10,8 @@ import protobuf from 'protobufjs';
 import { ConfigError, CorruptDataError, InvalidEventError, UnknownEventTypeError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
-import { compileCheck, compileNumbers } from './message-walkers.ts';
+import { compileCheck, zeroWideDefaults } from './message-walkers.ts';
+import { PayloadReader, type PayloadArena } from './payload-codec.ts';
 
 export interface ProtoSource {
   /** Path below the proto folder, as imports name it. */
@@ -28,6 +29,8 @@ export interface EventType {
   /** @throws InvalidEventError naming the field's path */
   check(data: unknown): void;
   subjectOf(data: unknown): string | undefined;
+  /** Appends the encoded payload to the arena. Call check first. */
+  encodeTo(data: unknown, arena: PayloadArena): void;
   /** Call check first. */
   encode(data: unknown): Uint8Array;
   /**
@@ -35,6 +38,8 @@ export interface EventType {
    * @throws CorruptDataError('decode'), also for integers beyond 2^53
    */
   decode(bytes: Uint8Array): unknown;
+  /** The same, of a part of a larger buffer. */
+  decodeAt(bytes: Buffer, start: number, end: number): unknown;
 }
 
 export interface Catalog {
@@ -132,7 +137,14 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
 
 function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number): EventType {
   const check = compileCheck(message);
-  const numbers = compileNumbers(message);
+  zeroWideDefaults(message);
+  const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
+    try {
+      return message.decode(reader.over(bytes, start, end));
+    } catch (error) {
+      throw new CorruptDataError('decode', `${end - start} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`, { cause: error });
+    }
+  };
   return {
     name,
     messageName: message.fullName.slice(1),
@@ -143,19 +155,15 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
     },
     subjectOf: (data) => (data as Record<string, string | undefined>)[subjectField],
+    encodeTo: (data, arena) => void message.encode(data as protobuf.Message<object>, arena.writer),
     encode: (data) => message.encode(data as protobuf.Message<object>).finish(),
-    decode(bytes) {
-      let decoded: protobuf.Message<object>;
-      try {
-        decoded = message.decode(bytes);
-      } catch (error) {
-        throw new CorruptDataError('decode', `${bytes.length} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`, { cause: error });
-      }
-      if (numbers) numbers(decoded as unknown as Record<string, unknown>, '');
-      return decoded;
-    },
+    decode: (bytes) => decodeAt(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length),
+    decodeAt,
   };
 }
+
+/** Decoding is synchronous and never nested: one reader serves all types. */
+const reader = new PayloadReader();
 
 function declarationOf(message: protobuf.Type): { type: string; subject: string; maxBytes: number } | null {
   for (const option of (message.parsedOptions ?? []) as Record<string, unknown>[]) {

@@ -1,12 +1,8 @@
 /**
- * Compiled once per message: what protobufjs leaves open.
- *
- * check: protobufjs' verify() accepts unknown names and integers beyond 2^53 and stops at types; here a payload is refused
+ * Compiled once per message: what protobufjs leaves open. Its verify() accepts unknown names and integers beyond 2^53 and stops at types; here a payload is refused
  * with the path of the first field that does not fit, so that a typo never becomes a silently missing value.
- * numbers: 64-bit fields arrive as Long objects; functions get numbers, or an error where a number cannot hold the value.
  */
 import protobuf from 'protobufjs';
-import { CorruptDataError } from '../core/errors.ts';
 
 export interface Problem {
   readonly path: string;
@@ -81,8 +77,7 @@ function compileField(field: protobuf.Field, done: Map<protobuf.Type, Check>): F
     return (value, path) => {
       if (!Array.isArray(value)) return { path, what: `an array was expected, got ${show(value)}` };
       for (let i = 0; i < value.length; i++) {
-        // The path is only put together when something is wrong.
-        const problem = one(value[i], path === '' ? '' : `${path}.${i}`);
+        const problem = one(value[i], `${path}.${i}`);
         if (problem) return problem;
       }
       return null;
@@ -150,71 +145,16 @@ function join(path: string, key: string): string {
 
 // ---------------------------------------------------------------- 64-bit fields
 
-export type Numbers = (message: Record<string, unknown>, path: string) => void;
 const WIDE = new Set(['int64', 'uint64', 'sint64', 'fixed64', 'sfixed64']);
 
-/** @returns null where the message holds no 64-bit field at any depth */
-export function compileNumbers(message: protobuf.Type): Numbers | null {
-  return hasWide(message, new Set()) ? compileWide(message, new Map()) : null;
-}
-
-function hasWide(message: protobuf.Type, seen: Set<protobuf.Type>): boolean {
-  if (seen.has(message)) return false;
+/** An absent 64-bit field reads as the number 0, as a present one reads as a number (see payload-codec.ts). */
+export function zeroWideDefaults(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): void {
+  if (seen.has(message)) return;
   seen.add(message);
-  return message.fieldsArray.some((field) => {
-    field.resolve();
-    return WIDE.has(field.type) || (field.resolvedType instanceof protobuf.Type && hasWide(field.resolvedType, seen));
-  });
-}
-
-function compileWide(message: protobuf.Type, done: Map<protobuf.Type, Numbers>): Numbers {
-  const existing = done.get(message);
-  if (existing) return existing;
-  const steps: ((m: Record<string, unknown>, path: string) => void)[] = [];
-  const walk: Numbers = (m, path) => {
-    for (let i = 0; i < steps.length; i++) (steps[i] as Numbers)(m, path);
-  };
-  done.set(message, walk);
   const proto = message.ctor.prototype as Record<string, unknown>;
   for (const field of message.fieldsArray) {
-    const { name } = field;
-    const wide = WIDE.has(field.type);
-    const inner =
-      !wide && field.resolvedType instanceof protobuf.Type && hasWide(field.resolvedType, new Set())
-        ? compileWide(field.resolvedType, done)
-        : null;
-    if (!wide && !inner) continue;
-    if (field.map || field.repeated) {
-      steps.push((m, path) => {
-        if (!Object.hasOwn(m, name)) return;
-        const list = m[name] as Record<string | number, unknown>;
-        for (const key of Object.keys(list)) {
-          if (wide) list[key] = toNumber(list[key], name, path);
-          else inner?.(list[key] as Record<string, unknown>, path);
-        }
-      });
-    } else if (wide) {
-      // The default lives on the prototype, once, as a Long too.
-      if (typeof proto[name] === 'object' && proto[name] !== null) proto[name] = 0;
-      steps.push((m, path) => {
-        const value = m[name];
-        if (typeof value === 'object' && value !== null) m[name] = toNumber(value, name, path);
-      });
-    } else {
-      steps.push((m, path) => {
-        const value = m[name];
-        if (typeof value === 'object' && value !== null) inner?.(value as Record<string, unknown>, path);
-      });
-    }
+    field.resolve();
+    if (WIDE.has(field.type) && !field.repeated && !field.map && typeof proto[field.name] === 'object' && proto[field.name] !== null) proto[field.name] = 0;
+    if (field.resolvedType instanceof protobuf.Type) zeroWideDefaults(field.resolvedType, seen);
   }
-  return walk;
-}
-
-function toNumber(value: unknown, field: string, path: string): number {
-  if (typeof value === 'number') return value;
-  const number = (value as { toNumber(): number }).toNumber();
-  if (!Number.isSafeInteger(number)) {
-    throw new CorruptDataError('decode', `field ${join(path, field)} holds ${String(value)}, beyond what a JavaScript number can (2^53)`);
-  }
-  return number;
 }

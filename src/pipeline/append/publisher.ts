@@ -13,11 +13,11 @@ import { randomBytes } from 'node:crypto';
 import { BackpressureError, ClosedError, InvalidEventError, OversizeError } from '../../core/errors.ts';
 import { monotonicMs, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
-import { formatPosition } from '../../core/position.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder } from '../../wire/event-batch.ts';
+import { PayloadArena } from '../../wire/payload-codec.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush } from './append.ts';
 
 export interface PublishOptions {
@@ -77,17 +77,28 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
 /** Subjects and ids, in bytes of UTF-8. */
 export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
 
-interface Waiter {
-  readonly resolve: (entryId: string) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** Events gathered for one flush of one partition. */
 interface Gathering {
   readonly builders: Map<string, BatchBuilder>;
-  readonly waiters: Waiter[];
   events: number;
   bytes: number;
+  /** Settles with the flush, for all events in it. */
+  readonly appended: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+  entryId: string;
+}
+
+function newGathering(): Gathering {
+  let resolve!: () => void;
+  let reject!: (error: unknown) => void;
+  const appended = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // Every publishMany looks at it; one that gave up on another flush first must not leave it unhandled.
+  appended.catch(() => undefined);
+  return { builders: new Map(), events: 0, bytes: 0, appended, resolve, reject, entryId: '' };
 }
 
 interface PartitionState {
@@ -119,6 +130,7 @@ export class Publisher {
   readonly #ready: number[] = [];
   readonly #waitingForRoom: (() => void)[] = [];
   readonly #idle: (() => void)[] = [];
+  readonly #arenas: PayloadArena[] = [];
   #nextId = 0;
   #generation = 0;
   #flushes = 0;
@@ -159,37 +171,55 @@ export class Publisher {
    */
   async publishMany(items: readonly PublishItem[]): Promise<Published[]> {
     if (this.#closed) throw new ClosedError('the publisher');
-    const { settings, partitions } = this.#parts;
+    const { settings } = this.#parts;
     // Checked and encoded before the first is buffered: bad input changes nothing.
-    const encoded = items.map((item) => this.#encode(item));
-    const out = new Array<Published>(items.length);
-    const pending: Promise<void>[] = [];
-    for (let i = 0; i < encoded.length; i++) {
-      const event = encoded[i] as EncodedEvent;
-      const partition = partitionOf(event.subject, partitions);
-      if (this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0) {
-        if (settings.whenFull === 'reject') {
-          const error = new BackpressureError(partition, this.#bytes, settings.bufferBytes, 100);
-          if (pending.length === 0) throw error;
-          pending.push(Promise.reject(error));
+    const arena = this.#arenas.pop() ?? new PayloadArena();
+    const gatherings = new Array<Gathering>(items.length);
+    const positions = new Array<number>(items.length);
+    let encoded: EncodedEvent[];
+    try {
+      encoded = items.map((item) => this.#encode(item, arena));
+    } catch (error) {
+      this.#giveBack(arena);
+      throw error;
+    }
+    if (settings.whenFull === 'reject' && this.#bytes > 0) {
+      // All or nothing: a call that is refused has sent nothing.
+      const wanted = encoded.reduce((sum, event) => sum + event.bytes, 0);
+      if (this.#bytes + wanted > settings.bufferBytes) {
+        this.#giveBack(arena);
+        throw new BackpressureError((encoded[0] as EncodedEvent).partition, this.#bytes, settings.bufferBytes, 100);
+      }
+    }
+    const waits = settings.whenFull === 'wait';
+    let accepted = 0;
+    let refused: Error | null = null;
+    for (; accepted < encoded.length; accepted++) {
+      const event = encoded[accepted] as EncodedEvent;
+      if (waits && this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0) {
+        while (this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0 && !this.#closed) {
+          await new Promise<void>((resolve) => this.#waitingForRoom.push(resolve));
+        }
+        if (this.#closed) {
+          refused = new ClosedError('the publisher');
           break;
         }
-        while (this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0) {
-          await new Promise<void>((resolve) => this.#waitingForRoom.push(resolve));
-          if (this.#closed) throw new ClosedError('the publisher');
-        }
       }
-      const slot = this.#add(partition, event);
-      const { id } = event;
-      pending.push(
-        new Promise<string>((resolve, reject) => slot.gathering.waiters.push({ resolve, reject })).then((entryId) => {
-          out[i] = { id, position: formatPosition({ partition, entryId, position: slot.position }) };
-        }),
-      );
-      this.#schedule(partition);
+      const gathering = this.#add(event, arena);
+      gatherings[accepted] = gathering;
+      positions[accepted] = gathering.events - 1;
+      this.#schedule(event.partition);
     }
-    await Promise.all(pending);
-    return out;
+    this.#giveBack(arena);
+    // Each flush settles once, for all of its events.
+    const flushes = new Set(gatherings.slice(0, accepted));
+    const outcomes = await Promise.allSettled([...flushes].map((g) => g.appended));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    if (refused) throw refused;
+    return encoded.map((event, i) => ({
+      id: event.id,
+      position: `${event.partition}/${(gatherings[i] as Gathering).entryId}/${String(positions[i])}`,
+    }));
   }
 
   /** Resolves when everything accepted so far has been appended or refused. */
@@ -209,7 +239,7 @@ export class Publisher {
     this.#stop.abort();
   }
 
-  #encode(item: PublishItem): EncodedEvent {
+  #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
     const type = this.#parts.catalog.get(item.type);
     type.check(item.data);
     const subject = item.subject ?? type.subjectOf(item.data);
@@ -227,23 +257,32 @@ export class Publisher {
       throw new InvalidEventError(item.type, 'time', 'not a time in ms since 1970');
     }
     if (item.extensions) limit(item.type, 'extensions', JSON.stringify(item.extensions), LIMITS.extensions);
-    const data = type.encode(item.data);
-    if (data.length > type.maxBytes) {
-      throw new OversizeError(`event "${item.type}"`, data.length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
+    const dataStart = arena.end;
+    type.encodeTo(item.data, arena);
+    const dataEnd = arena.end;
+    const length = dataEnd - dataStart;
+    if (length > type.maxBytes) {
+      throw new OversizeError(`event "${item.type}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
     }
     return {
-      type: item.type, id, subject, source, timeMs: Math.floor(timeMs), data,
+      type: item.type, partition: partitionOf(subject, this.#parts.partitions), id, subject, source, timeMs: Math.floor(timeMs),
+      dataStart, dataEnd,
       extensions: item.extensions ?? null,
-      bytes: data.length + subject.length + id.length + source.length + 48,
+      bytes: length + subject.length + id.length + source.length + 48,
     };
   }
 
-  #add(partition: number, event: EncodedEvent): { gathering: Gathering; position: number } {
+  #giveBack(arena: PayloadArena): void {
+    arena.clear();
+    if (this.#arenas.length < 4) this.#arenas.push(arena);
+  }
+
+  #add(event: EncodedEvent, arena: PayloadArena): Gathering {
     const { settings } = this.#parts;
-    const state = this.#states[partition] as PartitionState;
+    const state = this.#states[event.partition] as PartitionState;
     let gathering = state.gatherings[state.gatherings.length - 1];
     if (!gathering || gathering.events >= settings.flushEvents || gathering.bytes + event.bytes > settings.flushBytes) {
-      gathering = { builders: new Map(), waiters: [], events: 0, bytes: 0 };
+      gathering = newGathering();
       state.gatherings.push(gathering);
     }
     let builder = gathering.builders.get(event.type);
@@ -251,15 +290,14 @@ export class Publisher {
       builder = new BatchBuilder();
       gathering.builders.set(event.type, builder);
     }
-    const position = gathering.events;
     builder.add({
-      id: event.id, subject: event.subject, data: event.data, timeMs: event.timeMs, source: event.source,
-      schema: 0, position, extensions: event.extensions,
+      id: event.id, subject: event.subject, dataBuffer: arena.buffer, dataStart: event.dataStart, dataEnd: event.dataEnd,
+      timeMs: event.timeMs, source: event.source, schema: 0, position: gathering.events, extensions: event.extensions,
     });
     gathering.events++;
     gathering.bytes += event.bytes;
     this.#bytes += event.bytes;
-    return { gathering, position };
+    return gathering;
   }
 
   /** Something was added: flush now, or when the linger time is over. */
@@ -309,11 +347,12 @@ export class Publisher {
         connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs,
       });
       state.lastFlushMs = now;
-      for (const waiter of gathering.waiters) waiter.resolve(entryId);
+      gathering.entryId = entryId;
+      gathering.resolve();
     } catch (error) {
       // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
       this.#newProducer(state);
-      for (const waiter of gathering.waiters) waiter.reject(error);
+      gathering.reject(error);
     } finally {
       state.inFlight = false;
       this.#flushes--;
@@ -337,8 +376,11 @@ interface EncodedEvent {
   readonly id: string;
   readonly subject: string;
   readonly source: string;
+  readonly partition: number;
   readonly timeMs: number;
-  readonly data: Uint8Array;
+  /** Payload, in the call's arena. */
+  readonly dataStart: number;
+  readonly dataEnd: number;
   readonly extensions: Readonly<Record<string, string>> | null;
   /** Estimate of what it takes in a batch. */
   readonly bytes: number;

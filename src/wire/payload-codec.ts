@@ -1,0 +1,154 @@
+/**
+ * Readers and writers for payloads: protobufjs' own, with what it leaves open for speed.
+ *
+ * - 64-bit integers come out as numbers, at once: a Long object per field costs more than the rest of the event. A value
+ *   beyond 2^53 is an error, never a rounded number.
+ * - one reader serves all payloads of a thread, moved from slice to slice; one writer takes payload after payload.
+ * protobufjs' globals stay as they are: a user's own protobufjs in the same thread keeps its Longs.
+ */
+import protobuf from 'protobufjs';
+
+function tooLarge(): never {
+  throw new RangeError('a 64-bit integer beyond what a JavaScript number can hold (2^53)');
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Reads payloads out of one larger buffer. */
+export class PayloadReader extends protobuf.Reader {
+  constructor() {
+    super(NOTHING);
+  }
+
+  /** The next message lies between these offsets. */
+  over(bytes: Buffer, start: number, end: number): this {
+    this.buf = bytes;
+    this.pos = start;
+    this.len = end;
+    (this as unknown as { view: null }).view = null;
+    return this;
+  }
+
+  /** Copied: a view would keep the whole batch alive. */
+  override bytes(): Uint8Array {
+    return Uint8Array.prototype.slice.call(super.bytes());
+  }
+
+  override int64(): never {
+    return this.#varint64(true) as never;
+  }
+  override uint64(): never {
+    return this.#varint64(false) as never;
+  }
+  override sint64(): never {
+    // zig-zag: 0 -> 0, 1 -> -1, 2 -> 1, ...
+    const low = this.#varintParts();
+    const high = this.#high;
+    const negative = low & 1;
+    const value = (high >>> 1) * 4294967296 + (((low >>> 1) | (high << 31)) >>> 0);
+    if (value > Number.MAX_SAFE_INTEGER) tooLarge();
+    return (negative ? -value - 1 : value) as never;
+  }
+  override fixed64(): never {
+    return this.#fixed(false) as never;
+  }
+  override sfixed64(): never {
+    return this.#fixed(true) as never;
+  }
+  override int64s(into: number[]): number[] {
+    return this.#packed(into, () => this.int64());
+  }
+  override uint64s(into: number[]): number[] {
+    return this.#packed(into, () => this.uint64());
+  }
+  override sint64s(into: number[]): number[] {
+    return this.#packed(into, () => this.sint64());
+  }
+  override fixed64s(into: number[]): number[] {
+    return this.#packed(into, () => this.fixed64());
+  }
+  override sfixed64s(into: number[]): number[] {
+    return this.#packed(into, () => this.sfixed64());
+  }
+
+  #high = 0;
+
+  /** Ten bytes at most: low 32 bits returned, high 32 in #high. */
+  #varintParts(): number {
+    let low = 0;
+    let high = 0;
+    for (let i = 0; i < 10; i++) {
+      if (this.pos >= this.len) throw new RangeError('a truncated integer');
+      const byte = this.buf[this.pos++] as number;
+      if (i < 4) low |= (byte & 0x7f) << (i * 7);
+      else if (i === 4) {
+        low |= (byte & 0x7f) << 28;
+        high = (byte & 0x7f) >> 4;
+      } else high |= (byte & 0x7f) << (i * 7 - 32);
+      if (byte < 0x80) {
+        this.#high = high >>> 0;
+        return low >>> 0;
+      }
+    }
+    throw new RangeError('an integer of more than ten bytes');
+  }
+
+  #varint64(signed: boolean): number {
+    const first = this.pos < this.len ? (this.buf[this.pos] as number) : 0x80;
+    if (first < 0x80) {
+      this.pos++;
+      return first;
+    }
+    const low = this.#varintParts();
+    return combine(low, this.#high, signed);
+  }
+
+  #fixed(signed: boolean): number {
+    const low = this.fixed32();
+    return combine(low, this.fixed32(), signed);
+  }
+
+  #packed(into: number[], one: () => number): number[] {
+    const end = this.size() + this.pos;
+    if (end > this.len) throw new RangeError('a packed field beyond the end of the message');
+    while (this.pos < end) into.push(one());
+    return into;
+  }
+}
+
+function combine(low: number, high: number, signed: boolean): number {
+  const value = (signed ? high | 0 : high) * 4294967296 + low;
+  if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER) tooLarge();
+  return value;
+}
+
+interface OpenWriter {
+  buf: Buffer;
+  pos: number;
+  states: number[] | null;
+}
+
+/** Takes payloads one behind the other. Offsets stay valid until clear(); `buffer` is to be asked for after the last one. */
+export class PayloadArena {
+  readonly writer = new protobuf.BufferWriter();
+
+  get #open(): OpenWriter {
+    return this.writer as unknown as OpenWriter;
+  }
+  get buffer(): Buffer {
+    return this.#open.buf;
+  }
+  get end(): number {
+    return this.#open.pos;
+  }
+  /** Forgets what was written behind this offset (a payload that failed half-way). */
+  truncate(to: number): void {
+    this.#open.pos = to;
+    if (this.#open.states) this.#open.states.length = 0;
+  }
+  /** Empty again. A buffer that has grown large is given up. */
+  clear(): void {
+    this.truncate(0);
+    if (this.#open.buf.length > 1_048_576) this.#open.buf = Buffer.allocUnsafeSlow(65_536);
+  }
+}
