@@ -51,6 +51,8 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #deployment: Deployment;
   readonly #lanes = new Map<string, Lane>();
+  /** Lanes that lost their lease and whose last batch still runs. */
+  readonly #closing = new Set<Lane>();
   readonly #stopping = new AbortController();
   readonly #cancelRuns = new AbortController();
   #functions: FunctionInfo[] = [];
@@ -158,7 +160,7 @@ export class Dispatcher {
       );
     }
     this.#lanes.clear();
-    await this.#pool?.close(Math.min(5000, deadlineMs));
+    await this.#pool?.close(this.#cancelRuns.signal.aborted ? 0 : Math.min(5000, deadlineMs));
   }
 
   async #register(spec: FunctionSpec, partition: number): Promise<void> {
@@ -186,7 +188,9 @@ export class Dispatcher {
         const name = `${spec.name}/${partition}`;
         if (this.#lanes.has(name)) continue;
         wanted.push(
-          acquireLease(connection, keys, partition, spec.name, this.id, environment.MILLRACE_LEASE_MS).then((answer) => {
+          withRetry(() => acquireLease(connection, keys, partition, spec.name, this.id, environment.MILLRACE_LEASE_MS), {
+            signal: this.#stopping.signal, deadlineMs: 10_000,
+          }).then((answer) => {
             if (!('value' in answer) || this.#stopping.signal.aborted) return;
             const lane = this.#createLane(info, partition, answer.value);
             this.#lanes.set(name, lane);
@@ -249,7 +253,7 @@ export class Dispatcher {
       if (signal.aborted) return;
       try {
         for (let partition = 0; partition < partitions; partition++) {
-          const lanes = [...this.#lanes.values()].filter((lane) => lane.partition === partition);
+          const lanes = [...this.#lanes.values()].filter((lane) => lane.partition === partition && !lane.lost);
           if (lanes.length === 0) continue;
           const renewed = await renewLeases(this.#connection as RedisConnection, keys, partition, lanes, environment.MILLRACE_LEASE_MS);
           renewed.lanes.forEach(({ held, nextDueMs }, i) => {
@@ -259,11 +263,16 @@ export class Dispatcher {
           });
         }
         for (const [name, lane] of this.#lanes) {
-          if (!lane.lost) continue;
+          if (!lane.lost || this.#closing.has(lane)) continue;
           log('warn', 'lease lost: the lane is asked for again', { function: lane.fn, partition: lane.partition });
           this.#doorbell?.remove(lane);
-          await lane.stop();
-          this.#lanes.delete(name);
+          // Not before its handlers have ended, so that no subject runs twice at a time here; and not awaited, because
+          // the other lanes' leases go on.
+          this.#closing.add(lane);
+          void lane.stop().then(() => {
+            this.#lanes.delete(name);
+            this.#closing.delete(lane);
+          });
         }
         await this.#claimLanes();
       } catch (error) {

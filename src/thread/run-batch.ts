@@ -14,7 +14,7 @@ import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
 import type { BatchFailure } from '../define/define-function.ts';
-import type { Catalog, EventType } from '../wire/catalog.ts';
+import type { Catalog } from '../wire/catalog.ts';
 import { checkBatch, readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
 import { decodeParked } from '../wire/parked.ts';
 import { errorInfo, isNonRetryable } from './error-info.ts';
@@ -44,8 +44,10 @@ class BatchRun {
   readonly #blocked: EventRef[] = [];
   readonly #deadEntries: DeadEntry[] = [];
   readonly #ages = new Map<number, number>();
-  #age = -1;
+  #lastAge = -1;
   #ageCount = 0;
+  /** Wall clock minus monotonic clock: events are stamped with the former. */
+  readonly #wallAheadMs = wallClockMs() - monotonicMs();
   /** Per runner, what it waits for: what the sweep looks at. */
   readonly #running: (Expiring | null)[] = [];
 
@@ -162,13 +164,14 @@ class BatchRun {
       header.id, record.type, header.subject, header.source, header.schema, header.extensions,
       header.timeMs, this.#task.partition, record.entryId, record.position,
     );
-    return new RunningEvent(view, header, start, index, -1, record.index, record.attempts + 1);
+    return new RunningEvent(view, header, start, index, -1, record.index, record.attempts + 1, null);
   }
 
   #openEntry(e: number, into: RunningEvent[]): void {
     const entry = this.#task.entries[e] as BatchTask['entries'][number];
     const type = this.#task.types[entry.type] as string;
     const { partition } = this.#task;
+    const declared = this.#catalog.types.get(type) ?? null;
     const bytes = this.#bytes.subarray(entry.offset, entry.offset + entry.length);
     const before = into.length;
     try {
@@ -183,7 +186,7 @@ class BatchRun {
           header.id, type, header.subject, header.source, header.schema, header.extensions,
           header.timeMs, partition, entry.id, header.position,
         );
-        into.push(new RunningEvent(view, header, entry.offset, entry.first + inEntry, e, inEntry, 1));
+        into.push(new RunningEvent(view, header, entry.offset, entry.first + inEntry, e, inEntry, 1, declared));
         inEntry++;
       });
       if (inEntry !== entry.count) throw new CorruptDataError('count', `${inEntry} events where its "n" announces ${entry.count}`);
@@ -202,24 +205,30 @@ class BatchRun {
     const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
     let next = 0;
     const runner = async (_: unknown, slot: number): Promise<void> => {
+      let ended: RunningEvent | null = null;
       while (next < heads.length) {
         let event: RunningEvent | null = heads[next++] as RunningEvent;
         while (event !== null) {
+          const now = monotonicMs();
+          event.startedMs = now;
+          starts[event.index] = now;
+          states[event.index] = CELL.RUNNING;
+          // The clock is read once an event: this start is the end of the one before.
+          if (ended !== null) this.#age(ended, now);
+          ended = null;
           if (!this.#decode(event)) {
             this.#block(event);
             break;
           }
           const context = new EventContext(this.#shared, event);
-          event.startedMs = monotonicMs();
-          starts[event.index] = event.startedMs;
-          states[event.index] = CELL.RUNNING;
           try {
             const result = handle(event.view, context);
             if (isThenable(result)) {
               this.#running[slot] = context;
               await result;
             }
-            this.#done(event);
+            states[event.index] = CELL.DONE;
+            ended = event;
           } catch (error) {
             this.#failed(event, error);
             this.#block(event);
@@ -230,15 +239,15 @@ class BatchRun {
           event = event.next;
         }
       }
+      if (ended !== null) this.#age(ended, monotonicMs());
     };
     const slots = Array.from({ length: Math.min(concurrency, heads.length) }, (_, slot) => slot);
     await Promise.all(slots.map((slot) => limit(runner, null, slot)));
   }
 
   #decode(event: RunningEvent): boolean {
-    let type: EventType;
     try {
-      type = this.#catalog.get(event.view.type);
+      const type = event.type ?? this.#catalog.get(event.view.type);
       const start = event.base + event.header.dataOffset;
       event.view.data = type.decodeAt(this.#bytes, start, start + event.header.dataLength);
       return true;
@@ -249,20 +258,20 @@ class BatchRun {
     }
   }
 
-  #done(event: RunningEvent): void {
-    this.#cells.states[event.index] = CELL.DONE;
-    const age = coarse(Math.max(0, wallClockMs() - event.header.timeMs));
+  /** @param endedMs monotonic */
+  #age(event: RunningEvent, endedMs: number): void {
+    const age = coarse(endedMs + this.#wallAheadMs - event.header.timeMs);
     // Neighbours tend to be of one age: counted before they go to the map.
-    if (age === this.#age) this.#ageCount++;
+    if (age === this.#lastAge) this.#ageCount++;
     else {
       this.#countAge();
-      this.#age = age;
+      this.#lastAge = age;
       this.#ageCount = 1;
     }
   }
 
   #countAge(): void {
-    if (this.#ageCount > 0) this.#ages.set(this.#age, (this.#ages.get(this.#age) ?? 0) + this.#ageCount);
+    if (this.#ageCount > 0) this.#ages.set(this.#lastAge, (this.#ages.get(this.#lastAge) ?? 0) + this.#ageCount);
     this.#ageCount = 0;
   }
 
@@ -339,13 +348,15 @@ class BatchRun {
     } finally {
       this.#running[0] = null;
     }
+    const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
     const failed: RunningEvent[] = [];
     const behind = new Set<RunningEvent>();
     for (const event of part) {
       if (behind.has(event)) continue; // blocked by an earlier failure of its subject: it runs again after it
       if (!errors.has(event.view.id)) {
-        this.#done(event);
+        states[event.index] = CELL.DONE;
+        this.#age(event, endedMs);
         continue;
       }
       this.#failed(event, errors.get(event.view.id));
@@ -375,9 +386,9 @@ function sortTail(events: RunningEvent[], from: number): void {
 
 /** Ages above a second keep ten significant bits, so that a batch has few different ones. */
 function coarse(ms: number): number {
-  if (ms < 1024) return Math.floor(ms);
-  const step = 2 ** (Math.floor(Math.log2(ms)) - 9);
-  return Math.floor(ms / step) * step;
+  if (ms < 1024) return ms > 0 ? Math.floor(ms) : 0;
+  const dropped = Math.max(0, 22 - Math.clz32(ms));
+  return dropped > 20 ? 2 ** 31 : (ms >>> dropped) << dropped;
 }
 
 function checkAnswer(answer: unknown, part: readonly RunningEvent[]): readonly BatchFailure[] {

@@ -1,5 +1,6 @@
 import type { EventRef } from '../core/batch-task.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
+import type { EventType } from '../wire/catalog.ts';
 import type { EventHeader } from '../wire/event-batch.ts';
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
@@ -77,11 +78,13 @@ export class RunningEvent {
   readonly entry: number;
   readonly indexInEntry: number;
   readonly attempt: number;
+  /** Null: to be looked up. */
+  readonly type: EventType | null;
   startedMs = 0;
   timedOut = false;
   next: RunningEvent | null = null;
 
-  constructor(view: EventView, header: EventHeader, base: number, index: number, entry: number, indexInEntry: number, attempt: number) {
+  constructor(view: EventView, header: EventHeader, base: number, index: number, entry: number, indexInEntry: number, attempt: number, type: EventType | null) {
     this.view = view;
     this.header = header;
     this.base = base;
@@ -89,6 +92,7 @@ export class RunningEvent {
     this.entry = entry;
     this.indexInEntry = indexInEntry;
     this.attempt = attempt;
+    this.type = type;
   }
 
   ref(): EventRef {

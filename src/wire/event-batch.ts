@@ -95,7 +95,7 @@ function sizeBound(event: EventFields): number {
   return size;
 }
 
-function writeEvent(buffer: Buffer, at: number, event: EventFields): number {
+function writeEvent(buffer: Buffer, at: number, event: EventFields, knownSource: string): number {
   at = writeString(buffer, at, 0x0a, event.id);
   at = writeString(buffer, at, 0x12, event.subject);
   const length = event.dataEnd - event.dataStart;
@@ -109,7 +109,7 @@ function writeEvent(buffer: Buffer, at: number, event: EventFields): number {
     buffer[at++] = 0x20;
     at = writeVarint(buffer, at, event.timeMs);
   }
-  at = writeString(buffer, at, 0x2a, event.source);
+  if (event.source !== knownSource) at = writeString(buffer, at, 0x2a, event.source);
   if (event.schema > 0) {
     buffer[at++] = 0x30;
     at = writeVarint(buffer, at, event.schema);
@@ -139,7 +139,7 @@ function writeEvent(buffer: Buffer, at: number, event: EventFields): number {
 /** One Event message. */
 export function encodeEvent(event: EventFields): Buffer {
   const buffer = Buffer.allocUnsafe(sizeBound(event));
-  return buffer.subarray(0, writeEvent(buffer, 0, event));
+  return buffer.subarray(0, writeEvent(buffer, 0, event, ''));
 }
 
 /** Builds one EventBatch event by event, straight into its bytes. */
@@ -147,6 +147,18 @@ export class BatchBuilder {
   #buffer = Buffer.allocUnsafeSlow(1024);
   #at = 0;
   #count = 0;
+  readonly #source: string;
+
+  /** @param source of all events that have the same one: written once */
+  constructor(source = '') {
+    this.#source = source;
+    const bytes = Buffer.byteLength(source);
+    if (bytes === 0) return;
+    this.#reserve(bytes + 6);
+    this.#buffer[0] = 0x12;
+    this.#at = writeVarint(this.#buffer, 1, bytes);
+    this.#at += this.#buffer.write(source, this.#at);
+  }
 
   get count(): number {
     return this.#count;
@@ -162,7 +174,7 @@ export class BatchBuilder {
     // Written behind a gap for the length, then moved up if the length took less: most events stay below 128 or 16,384.
     const gap = varintSize(bound);
     const start = this.#at + 1 + gap;
-    const end = writeEvent(buffer, start, event);
+    const end = writeEvent(buffer, start, event, this.#source);
     const length = end - start;
     const used = varintSize(length);
     buffer[this.#at] = 0x1a;

@@ -287,7 +287,7 @@ export class Publisher {
     }
     let builder = gathering.builders.get(event.type);
     if (!builder) {
-      builder = new BatchBuilder();
+      builder = new BatchBuilder(settings.source);
       gathering.builders.set(event.type, builder);
     }
     builder.add({
