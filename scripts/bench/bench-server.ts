@@ -60,3 +60,14 @@ export async function startBenchServer(appendfsync: 'everysec' | 'always'): Prom
     throw error;
   }
 }
+
+/** CPU seconds of the whole machine since its start: used by anybody, and taken by the host (steal). Null without /proc. */
+export function machineCpuSeconds(): { readonly busy: number; readonly steal: number } | null {
+  try {
+    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '')
+      .split(/\s+/).slice(1).map(Number);
+    return { busy: (user + nice + system + irq + softirq) / 100, steal: steal / 100 };
+  } catch {
+    return null;
+  }
+}

@@ -15,6 +15,8 @@ export interface ConsumerArgument {
   readonly functions: string;
   readonly workers: number;
   readonly events: number;
+  /** The ages of so many first events are left out. */
+  readonly warmUp: number;
   /** Give up when nothing was settled for so long. */
   readonly stallMs: number;
 }
@@ -31,6 +33,8 @@ export interface ConsumerResult {
   readonly dead: number;
   readonly turns: number;
   readonly entries: number;
+  /** Events in `ages`. */
+  readonly measured: number;
   /** Age at commit in ms, count, … */
   readonly ages: readonly number[];
   readonly seen: Seen;
@@ -58,6 +62,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   let dead = 0;
   let turns = 0;
   let entries = 0;
+  let measured = 0;
   let settled: () => void = () => {};
   const allSettled = new Promise<void>((resolve) => (settled = resolve));
 
@@ -72,11 +77,14 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
         firstCommitMs = lastCommitMs;
         firstCommitEvents = turn.done;
       }
+      if (done >= argument.warmUp) {
+        ages.addPairs(turn.ages);
+        measured += turn.done;
+      }
       done += turn.done;
       retried += turn.retried;
       dead += turn.dead;
       entries += turn.entries;
-      ages.addPairs(turn.ages);
       if (done + dead >= argument.events) settled();
     },
   });
@@ -98,7 +106,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   channel.close();
   return {
     processStartMs: performance.timeOrigin, readyMs, firstCommitMs, lastCommitMs, firstCommitEvents, done, retried, dead, turns,
-    entries, ages: ages.toPairs(), seen, rssMb, cpuSeconds: used, threadDeaths: dispatcher.threadDeaths,
+    entries, measured, ages: ages.toPairs(), seen, rssMb, cpuSeconds: used, threadDeaths: dispatcher.threadDeaths,
   };
 });
 

@@ -1,7 +1,7 @@
 /** Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of their own. */
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { startBenchServer, type BenchServer } from './bench-server.ts';
+import { machineCpuSeconds, startBenchServer, type BenchServer } from './bench-server.ts';
 import { Child } from './child.ts';
 import type { ConsumerArgument, ConsumerResult } from './consumer.ts';
 import { Histogram } from './histogram.ts';
@@ -14,7 +14,8 @@ interface Bench {
   readonly server: BenchServer;
   readonly options: BenchOptions;
   producer(events: number, rate?: number): Child<ProducerResult>;
-  consumer(functions: string, events: number, workers: number): Child<ConsumerResult>;
+  /** @param warmUp ages of so many first events are left out */
+  consumer(functions: string, events: number, workers: number, warmUp?: number): Child<ConsumerResult>;
 }
 
 type Params = Record<string, string | number | boolean | null>;
@@ -64,9 +65,9 @@ async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promis
         start<ProducerResult>('./producer.js', {
           url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers,
         } satisfies ProducerArgument),
-      consumer: (functions, events, workers) =>
+      consumer: (functions, events, workers, warmUp = 0) =>
         start<ConsumerResult>('./consumer.js', {
-          url: server.url, functions, workers, events, stallMs: STALL_MS,
+          url: server.url, functions, workers, events, warmUp, stallMs: STALL_MS,
         } satisfies ConsumerArgument),
     });
     ok = true;
@@ -80,13 +81,14 @@ async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promis
 async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
   const producer = bench.producer(events);
   await producer.ready;
+  const before = cpuNow(bench);
   producer.go();
   const result = await producer.result;
   const ms = result.endMs - result.startMs;
   const totals = await countersOf(bench.server.url, null);
   return {
     name: 'publish',
-    params: { events, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }), bytesPerEvent: round(totals.bytes / events) },
+    params: { events, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before), bytesPerEvent: round(totals.bytes / events) },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
     rssMb: null,
@@ -103,7 +105,7 @@ async function drain(
   await producer.result;
   await producer.end();
   say(`${events} events are waiting`);
-  const redisBefore = bench.server.cpuSeconds();
+  const before = cpuNow(bench);
   const consumer = bench.consumer(functions, events, workers);
   await consumer.ready;
   consumer.go();
@@ -115,7 +117,7 @@ async function drain(
     params: {
       events, workers, turns: result.turns, entries: result.entries,
       eventsPerSecondFromProcessStart: round((events * 1000) / startMs),
-      ...usage(bench, startMs, { dispatcherCpu: result.cpuSeconds }, redisBefore),
+      ...usage(bench, startMs, { dispatcherCpu: result.cpuSeconds }, before),
     },
     eventsPerSecond: round(((result.done - result.firstCommitEvents) * 1000) / Math.max(1, ms)),
     ...NO_LATENCY,
@@ -128,7 +130,7 @@ async function through(bench: Bench, events: number): Promise<ScenarioResult> {
   const consumer = bench.consumer('noop-decode', events, bench.options.workers);
   const producer = bench.producer(events);
   await Promise.all([consumer.ready, producer.ready]);
-  const redisBefore = bench.server.cpuSeconds();
+  const before = cpuNow(bench);
   consumer.go();
   producer.go();
   const [sent, result] = await Promise.all([producer.result, consumer.result]);
@@ -138,7 +140,7 @@ async function through(bench: Bench, events: number): Promise<ScenarioResult> {
     params: {
       events, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       publishedPerSecond: round((events * 1000) / (sent.endMs - sent.startMs)),
-      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, redisBefore),
+      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
     },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
@@ -148,11 +150,13 @@ async function through(bench: Bench, events: number): Promise<ScenarioResult> {
 }
 
 async function latency(name: string, bench: Bench, rate: number): Promise<ScenarioResult> {
-  const events = rate * bench.options.seconds;
-  const consumer = bench.consumer('noop-decode', events, bench.options.workers);
+  // The first seconds, in which everybody's code is still being compiled, are run and accounted for, but not measured.
+  const warmUpSeconds = bench.options.quick ? 0 : 3;
+  const events = rate * (bench.options.seconds + warmUpSeconds);
+  const consumer = bench.consumer('noop-decode', events, bench.options.workers, rate * warmUpSeconds);
   const producer = bench.producer(events, rate);
   await Promise.all([consumer.ready, producer.ready]);
-  const redisBefore = bench.server.cpuSeconds();
+  const before = cpuNow(bench);
   consumer.go();
   producer.go();
   const [sent, result] = await Promise.all([producer.result, consumer.result]);
@@ -162,9 +166,9 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
   return {
     name,
     params: {
-      events, rate, seconds: bench.options.seconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events, rate, seconds: bench.options.seconds, warmUpSeconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       producerLatestMs: round(sent.latestMs),
-      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, redisBefore),
+      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
     },
     eventsPerSecond: round((events * 1000) / ms),
     p50Ms: ages.quantile(0.5),
@@ -172,7 +176,7 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
     p999Ms: ages.quantile(0.999),
     maxMs: ages.quantile(1),
     rssMb: round(result.rssMb),
-    accounted: ages.total === events && (await accounted(bench, 'noop-decode', events, result)),
+    accounted: result.measured === ages.total && (await accounted(bench, 'noop-decode', events, result)),
   };
 }
 
@@ -216,12 +220,36 @@ function pairs(flat: readonly string[]): [string, string][] {
   return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] as string, flat[2 * i + 1] as string]);
 }
 
-/** Who was busy, in cores. */
-function usage(bench: Bench, ms: number, seconds: Record<string, number>, redisBefore: number | null = null): Params {
+interface CpuNow {
+  readonly redis: number | null;
+  readonly machine: ReturnType<typeof machineCpuSeconds>;
+}
+
+function cpuNow(bench: Bench): CpuNow {
+  return { redis: bench.server.cpuSeconds(), machine: machineCpuSeconds() };
+}
+
+/**
+ * Who was busy from `before` until now, `ms` long, in cores. `othersCpu` (this machine's other processes, and this one) and
+ * `stealCpu` (the host) say how far the figures can be trusted.
+ */
+function usage(bench: Bench, ms: number, seconds: Record<string, number>, before: CpuNow): Params {
   const params: Params = {};
-  for (const [name, value] of Object.entries(seconds)) params[name] = round((value * 1000) / ms, 2);
-  const redis = bench.server.cpuSeconds();
-  if (redis !== null) params['redisCpu'] = round(((redis - (redisBefore ?? 0)) * 1000) / ms, 2);
+  const cores = (value: number): number => round((value * 1000) / ms, 2);
+  const now = cpuNow(bench);
+  let ours = 0;
+  for (const [name, value] of Object.entries(seconds)) {
+    params[name] = cores(value);
+    ours += value;
+  }
+  if (now.redis !== null && before.redis !== null) {
+    params['redisCpu'] = cores(now.redis - before.redis);
+    ours += now.redis - before.redis;
+  }
+  if (now.machine !== null && before.machine !== null) {
+    params['othersCpu'] = cores(Math.max(0, now.machine.busy - before.machine.busy - ours));
+    params['stealCpu'] = cores(now.machine.steal - before.machine.steal);
+  }
   const rss = bench.server.peakRssMb();
   if (rss !== null) params['redisRssMb'] = round(rss);
   return params;
