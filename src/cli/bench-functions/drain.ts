@@ -1,0 +1,10 @@
+/** What `millrace bench` drains with: reads a field, so that the payload is decoded, and does nothing else. */
+import { defineFunction } from '../../define/index.ts';
+
+export default defineFunction({
+  name: 'bench-drain',
+  on: ['bench.event'],
+  handle(event) {
+    if (typeof event.data['key'] !== 'string') throw new Error('the payload has no key');
+  },
+});

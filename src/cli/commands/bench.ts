@@ -1,0 +1,189 @@
+/** `millrace bench`: a quick check of what this machine and this server can do. Own namespace, removed afterwards. */
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { monotonicMs } from '../../core/clock.ts';
+import type { Deployment } from '../../deployment.ts';
+import { Millrace } from '../../millrace.ts';
+import { createCatalog } from '../../wire/catalog.ts';
+import type { LongRunningContext } from '../context.ts';
+import { formatCount, plural, wholeNumber } from '../options.ts';
+
+const TYPE = 'bench.event';
+const PROTO = `syntax = "proto3";
+package millrace.bench;
+import "millrace/v1/options.proto";
+message BenchEvent {
+  option (millrace.v1.event) = { type: "${TYPE}", subject: "key" };
+  string key = 1;
+  int64 amount = 2;
+  string text = 3;
+}`;
+const BLOCK = 4096;
+const SUBJECTS = 10_000;
+const STALL_MS = 60_000;
+const PROGRESS_MS = 250;
+
+interface Phase {
+  readonly seconds: number;
+  readonly eventsPerSecond: number;
+}
+
+export function registerBench(program: Command, context: LongRunningContext): void {
+  program
+    .command('bench')
+    .description('publish synthetic events into a namespace of its own, and drain them')
+    .option('--events <n>', 'how many', wholeNumber(1, 100_000_000), 200_000)
+    .option('--json', 'print the result as one JSON object')
+    .addHelpText('after', `
+A quick check, not the benchmark of the repository. Payloads have about 60 bytes; one built-in function decodes them in WORKERS threads.
+Nothing of the deployment is touched; what was written is removed. Exit status 1 when not every event was handled exactly once.
+
+Example:
+  millrace bench --events 500000`)
+    .action((flags: { events: number; json?: boolean }) => bench(flags.events, flags.json ?? false, context));
+}
+
+async function bench(events: number, json: boolean, context: LongRunningContext): Promise<void> {
+  const stop = context.takeStop();
+  const opened = await context.open({
+    protoDir: null,
+    name: 'bench',
+    environment: { MILLRACE_NAMESPACE: `bench-${randomBytes(6).toString('hex')}` },
+  });
+  const deployment: Deployment = { ...opened, catalog: createCatalog([{ name: 'bench.proto', text: PROTO }]) };
+  try {
+    const millrace = new Millrace(deployment);
+    const publish = await publishAll(millrace, events, stop.first);
+    const drain = await drainAll(millrace, events, stop.first);
+    const result = { events, workers: deployment.environment.WORKERS, partitions: deployment.partitions, server: deployment.server.version, publish, drain };
+    if (json) context.out(JSON.stringify(result));
+    else {
+      context.out(`publish  ${describe(publish)}`);
+      context.out(`drain    ${describe(drain)}`);
+      context.out(`${plural(events, 'event')}, each handled once; ${plural(result.workers, 'worker thread')}, ${plural(result.partitions, 'partition')}, server ${result.server}`);
+    }
+  } finally {
+    await removeNamespace(deployment);
+  }
+}
+
+async function publishAll(millrace: Millrace, events: number, signal: AbortSignal): Promise<Phase> {
+  const publisher = millrace.publisher();
+  const progress = new Progress('published', events);
+  const startedMs = monotonicMs();
+  let sent = 0;
+  // Two blocks under way: one is encoded while the other one travels.
+  let previous: Promise<unknown> = Promise.resolve();
+  while (sent < events) {
+    if (signal.aborted) throw new Error('interrupted');
+    const size = Math.min(BLOCK, events - sent);
+    const items = Array.from({ length: size }, (_, i) => {
+      const n = sent + i;
+      return { type: TYPE, data: { key: `subject-${n % SUBJECTS}`, amount: n, text: 'what a small business event carries' } };
+    });
+    const current = publisher.publishMany(items);
+    current.catch(() => {});
+    await previous;
+    previous = current;
+    sent += size;
+    progress.show(sent);
+  }
+  await previous;
+  const phase = phaseOf(events, startedMs);
+  progress.clear();
+  await publisher.close();
+  return phase;
+}
+
+async function drainAll(millrace: Millrace, events: number, signal: AbortSignal): Promise<Phase> {
+  const progress = new Progress('handled', events);
+  let done = 0;
+  let failed = 0;
+  let lastMs = monotonicMs();
+  let finished = (): void => {};
+  const all = new Promise<void>((resolve) => (finished = resolve));
+  const dispatcher = millrace.dispatcher({
+    functionsDir: fileURLToPath(new URL('../bench-functions/', import.meta.url)),
+    onTurn(turn) {
+      done += turn.done;
+      failed += turn.dead + turn.retried;
+      lastMs = monotonicMs();
+      progress.show(done);
+      if (done + failed >= events) finished();
+    },
+  });
+  let startedMs = monotonicMs();
+  try {
+    await dispatcher.start();
+    // Lanes run before start() has returned: what they have done by now is little and counted into the time.
+    startedMs = Math.min(lastMs, monotonicMs());
+    await Promise.race([all, stalled(() => lastMs, signal)]);
+  } finally {
+    progress.clear();
+  }
+  const phase = phaseOf(events, startedMs);
+  await dispatcher.stop();
+  if (done !== events || failed > 0) throw new Error(`${formatCount(events)} events were published, but ${formatCount(done)} handled and ${formatCount(failed)} failed`);
+  return phase;
+}
+
+function stalled(lastMs: () => number, signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const timer = setInterval(() => {
+      if (monotonicMs() - lastMs() < STALL_MS && !signal.aborted) return;
+      clearInterval(timer);
+      reject(new Error(signal.aborted ? 'interrupted' : `no event was handled for ${STALL_MS} ms`));
+    }, 100);
+    timer.unref();
+  });
+}
+
+function phaseOf(events: number, startedMs: number): Phase {
+  const seconds = Math.max(0.001, (monotonicMs() - startedMs) / 1000);
+  return { seconds: Number(seconds.toFixed(3)), eventsPerSecond: Math.round(events / seconds) };
+}
+
+function describe({ seconds, eventsPerSecond }: Phase): string {
+  return `${formatCount(eventsPerSecond).padStart(11)} events/s  ${(eventsPerSecond * 60 / 1e6).toFixed(1).padStart(6)} M/min  in ${seconds.toFixed(2)} s`;
+}
+
+async function removeNamespace({ connection, keys, partitions }: Deployment): Promise<void> {
+  const fn = 'bench-drain';
+  for (let p = 0; p < partitions; p++) {
+    for (const key of [keys.events(p, TYPE), keys.counters(p), keys.clock(p), keys.lease(p, fn), keys.due(p, fn), keys.dead(p, fn)]) {
+      await connection.command('UNLINK', key);
+    }
+  }
+  await connection.command('UNLINK', keys.settings());
+  // What is left are the producers' keys, which expire; a Cluster cannot be scanned as one.
+  if (connection.isCluster) return;
+  let cursor = '0';
+  do {
+    const [next, found] = (await connection.command('SCAN', cursor, 'MATCH', `${keys.namespace}:*`, 'COUNT', 1000)) as [string, string[]];
+    if (found.length > 0) await connection.command('UNLINK', ...found);
+    cursor = next;
+  } while (cursor !== '0');
+}
+
+class Progress {
+  readonly #what: string;
+  readonly #total: number;
+  #lastMs = 0;
+  #shown = false;
+  constructor(what: string, total: number) {
+    this.#what = what;
+    this.#total = total;
+  }
+  show(count: number): void {
+    const now = monotonicMs();
+    if (!process.stderr.isTTY || now - this.#lastMs < PROGRESS_MS) return;
+    this.#lastMs = now;
+    this.#shown = true;
+    process.stderr.write(`\r\x1b[K${formatCount(count)} of ${formatCount(this.#total)} ${this.#what}`);
+  }
+  clear(): void {
+    if (this.#shown) process.stderr.write('\r\x1b[K');
+    this.#shown = false;
+  }
+}

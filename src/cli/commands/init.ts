@@ -1,0 +1,100 @@
+/** `millrace init`: a small project that runs as it is. Overwrites nothing. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { CliContext } from '../context.ts';
+import { packageVersion } from '../package-info.ts';
+
+export function registerInit(program: Command, context: CliContext): void {
+  program
+    .command('init')
+    .description('create a project with one event type and one function')
+    .argument('<dir>', 'folder, new or without the files in question')
+    .addHelpText('after', `
+Example:
+  millrace init greetings`)
+    .action((dir: string) => init(dir, context));
+}
+
+function init(dir: string, context: CliContext): void {
+  const root = resolve(dir);
+  const files = scaffold(packageName(root));
+  const taken = [...files.keys()].filter((name) => existsSync(join(root, name)));
+  if (taken.length > 0) throw new Error(`${dir} has ${taken.join(', ')} already; nothing was written`);
+  for (const [name, text] of files) {
+    const path = join(root, name);
+    mkdirSync(dirname(path), { recursive: true });
+    // wx: should one have appeared meanwhile, it stays.
+    writeFileSync(path, text, { flag: 'wx' });
+  }
+  for (const name of files.keys()) context.out(`created ${join(dir, name)}`);
+  context.err(`
+Next:
+  cd ${dir}
+  npm install
+  npm start
+and in a second terminal:
+  npx millrace publish greeting.requested --data '{"name":"Ada"}'
+  npx millrace lag`);
+}
+
+/** The folder's name, as npm accepts it. */
+function packageName(root: string): string {
+  const name = basename(root).toLowerCase().replace(/[^a-z0-9._-]+/g, '-').replace(/^[._-]+|[._-]+$/g, '');
+  return name === '' ? 'millrace-project' : name;
+}
+
+function scaffold(name: string): Map<string, string> {
+  const manifest = {
+    name,
+    version: '0.0.0',
+    private: true,
+    type: 'module',
+    scripts: { start: 'millrace start', types: 'millrace proto' },
+    dependencies: { millrace: `^${packageVersion()}` },
+  };
+  return new Map([
+    ['package.json', `${JSON.stringify(manifest, null, 2)}\n`],
+    ['.gitignore', 'node_modules/\n.millrace/\n'],
+    ['proto/example/v1/greetings.proto', `syntax = "proto3";
+
+package example.v1;
+
+import "millrace/v1/options.proto";
+
+// This option declares the event type. Events of one subject are handled one after the other, in their order.
+message GreetingRequested {
+  option (millrace.v1.event) = { type: "greeting.requested", subject: "name" };
+  string name = 1;
+  string language = 2;
+}
+`],
+    ['workers/hello.ts', `import { defineFunction } from 'millrace/define';
+
+export default defineFunction({
+  name: 'hello',
+  on: ['greeting.requested'],
+  async handle(event, ctx) {
+    ctx.logger.info({ name: event.data['name'] }, 'hello');
+  },
+});
+`],
+    ['README.md', `# ${name}
+
+Events in, functions out, with [Millrace](https://www.npmjs.com/package/millrace).
+
+    npm install
+    npm start
+
+In a second terminal:
+
+    npx millrace publish greeting.requested --data '{"name":"Ada"}'
+    npx millrace tail greeting.requested --from start
+    npx millrace lag
+
+- \`proto/\` declares the event types. \`npm run types\` writes their TypeScript types to \`workers/generated/\`, and \`event.data\` is typed.
+- \`workers/\` holds the functions, one a file. TypeScript runs as it is.
+- Without \`REDIS_URL\` Millrace runs a private Redis with its data in \`.millrace/\`.
+`],
+  ]);
+}

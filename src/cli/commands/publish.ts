@@ -1,0 +1,284 @@
+/** `millrace publish`: one event from the command line, or CloudEvents NDJSON of any length from a file or stdin. */
+import { createReadStream } from 'node:fs';
+import type { Command } from 'commander';
+import { monotonicMs } from '../../core/clock.ts';
+import { InvalidEventError, MillraceError, OversizeError, UnknownEventTypeError } from '../../core/errors.ts';
+import { Millrace } from '../../millrace.ts';
+import type { Publisher, PublishItem } from '../../pipeline/append/publisher.ts';
+import { parseEvent } from '../event-json.ts';
+import type { LongRunningContext, Stop } from '../context.ts';
+import { UsageError } from '../exit-status.ts';
+import { readLines, type Line } from '../lines.ts';
+import { formatCount, plural } from '../options.ts';
+
+const MAX_LINE_BYTES = 2 * 1024 * 1024;
+/** Read at once; with the block being sent, at most two blocks of events (and one unfinished line) are in memory. */
+const READ_BYTES = 256 * 1024;
+const PROGRESS_MS = 250;
+
+interface PublishFlags {
+  readonly data?: string;
+  readonly file?: string;
+  readonly subject?: string;
+  readonly id?: string;
+  readonly skipBad?: boolean;
+  readonly json?: boolean;
+}
+
+export function registerPublish(program: Command, context: LongRunningContext): void {
+  program
+    .command('publish')
+    .description('publish one event, or the events of an NDJSON file')
+    .argument('[type]', 'event type; with --file or -: the type of lines that name none')
+    .argument('[-]', 'a dash: read NDJSON from stdin')
+    .option('--data <json>', 'payload of one event')
+    .option('--file <path>', 'NDJSON, one CloudEvents JSON object a line; - is stdin')
+    .option('--subject <text>', 'with --data: the ordering key (default: the subject field of the payload)')
+    .option('--id <text>', 'with --data: the event id (default: a new one)')
+    .option('--skip-bad', 'with --file: go on after a bad line')
+    .option('--json', 'print the result as one JSON object')
+    .addHelpText('after', `
+A bad line (no JSON, no CloudEvent, unknown type, data that does not fit the schema, longer than 2 MiB) is reported on stderr with its
+number. Without --skip-bad it ends the command: nothing from that line on is sent, exit status 1. With --skip-bad it is left out and
+counted; the exit status is then 0.
+
+Examples:
+  millrace publish order.created --data '{"orderId":"A-1","country":"GB","total":{"amount":1250,"currency":"GBP"}}'
+  millrace publish --file events.ndjson --skip-bad
+  millrace tail order.created --no-follow | MILLRACE_NAMESPACE=copy millrace publish -`)
+    .action((type: string | undefined, dash: string | undefined, flags: PublishFlags) => publish(type, dash, flags, context));
+}
+
+async function publish(first: string | undefined, second: string | undefined, flags: PublishFlags, context: LongRunningContext): Promise<void> {
+  const { type, file } = checkUse(first, second, flags);
+  if (file !== undefined) return publishFile(file, type, flags, context);
+
+  let data: unknown;
+  try {
+    data = JSON.parse(flags.data as string);
+  } catch (error) {
+    throw new UsageError(`--data is not JSON: ${(error as Error).message}`);
+  }
+  const publisher = new Millrace(await context.open()).publisher();
+  const published = await publisher.publish(type as string, data, {
+    ...(flags.subject === undefined ? {} : { subject: flags.subject }),
+    ...(flags.id === undefined ? {} : { id: flags.id }),
+  });
+  await publisher.close();
+  context.out(flags.json ? JSON.stringify(published) : `published ${published.id} at ${published.position}`);
+}
+
+/** @throws UsageError */
+function checkUse(first: string | undefined, second: string | undefined, flags: PublishFlags): { type: string | undefined; file: string | undefined } {
+  if (second !== undefined && second !== '-') throw new UsageError(`unexpected argument "${second}"; payloads go into --data, files into --file`);
+  const dash = first === '-' || second === '-';
+  if (first === '-' && second === '-') throw new UsageError('stdin is given twice');
+  const type = first === '-' ? undefined : first;
+  const given = [flags.data !== undefined, flags.file !== undefined, dash].filter(Boolean).length;
+  if (given !== 1) throw new UsageError(`give ${given === 0 ? '' : 'only '}one of --data JSON, --file FILE and - (stdin)`);
+  if (flags.data !== undefined) {
+    if (type === undefined) throw new UsageError('--data needs the event type: millrace publish TYPE --data JSON');
+    if (flags.skipBad) throw new UsageError('--skip-bad goes with --file');
+    return { type, file: undefined };
+  }
+  for (const name of ['subject', 'id'] as const) {
+    if (flags[name] !== undefined) throw new UsageError(`--${name} goes with --data; a line of NDJSON names its own`);
+  }
+  return { type, file: dash ? '-' : (flags.file as string) };
+}
+
+async function publishFile(file: string, type: string | undefined, flags: PublishFlags, context: LongRunningContext): Promise<void> {
+  const input = await openInput(file);
+  const stop = context.takeStop();
+  const publisher = new Millrace(await context.open()).publisher();
+  const job = new FilePublisher(publisher, type, flags.skipBad ?? false, context, stop);
+  const startedMs = monotonicMs();
+  let failure: unknown = null;
+  try {
+    await job.run(input);
+  } catch (error) {
+    failure = error;
+  } finally {
+    job.clearProgress();
+  }
+  const seconds = (monotonicMs() - startedMs) / 1000;
+  const eventsPerSecond = Math.round(job.published / Math.max(seconds, 0.001));
+  if (flags.json) {
+    context.out(JSON.stringify({ published: job.published, skipped: job.skipped, unknown: job.unknown, seconds: Number(seconds.toFixed(3)), eventsPerSecond }));
+  } else {
+    context.out(`${plural(job.published, 'event')} published in ${seconds.toFixed(2)} s (${formatCount(eventsPerSecond)} events/s)${job.skipped > 0 ? `, ${plural(job.skipped, 'bad line')} skipped` : ''}`);
+  }
+  if (failure !== null) {
+    if (job.unknown > 0) context.err(`millrace: of the last ${plural(job.unknown, 'event')} some may have been published: the server did not answer for all of them`);
+    throw failure;
+  }
+  if (stop.first.aborted) {
+    context.err(`millrace: ended by ${stop.reason ?? 'a signal'} before the end of the input, after line ${job.lastLine}`);
+    context.fail();
+  } else if (job.badLine !== null) {
+    context.err(`millrace: stopped at line ${job.badLine}: ${plural(job.published, 'event')} of the lines before it published, nothing after. --skip-bad leaves such lines out`);
+    context.fail();
+  } else await publisher.close();
+}
+
+/** Opened before anything else, so that a wrong path costs no connection. */
+async function openInput(file: string): Promise<AsyncIterable<Buffer> & { destroy(): unknown }> {
+  if (file === '-') return process.stdin;
+  const stream = createReadStream(file, { highWaterMark: READ_BYTES });
+  await new Promise<void>((resolve, reject) => {
+    stream.once('open', () => resolve());
+    stream.once('error', (error: NodeJS.ErrnoException) => {
+      reject(new UsageError(`--file ${file} cannot be read: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`));
+    });
+  });
+  return stream;
+}
+
+interface Numbered {
+  readonly line: number;
+  readonly item: PublishItem;
+}
+
+/** One block of lines is sent while the next one is read and parsed: memory stays bounded whatever the length of the input. */
+class FilePublisher {
+  readonly #publisher: Publisher;
+  readonly #type: string | undefined;
+  readonly #skipBad: boolean;
+  readonly #context: LongRunningContext;
+  readonly #stop: Stop;
+  #progressMs = 0;
+  #progressShown = false;
+  published = 0;
+  skipped = 0;
+  /** Events of a block that failed while it was being sent. */
+  unknown = 0;
+  lastLine = 0;
+  /** The line that ended it. */
+  badLine: number | null = null;
+
+  constructor(publisher: Publisher, type: string | undefined, skipBad: boolean, context: LongRunningContext, stop: Stop) {
+    this.#publisher = publisher;
+    this.#type = type;
+    this.#skipBad = skipBad;
+    this.#context = context;
+    this.#stop = stop;
+  }
+
+  async run(input: AsyncIterable<Buffer> & { destroy(): unknown }): Promise<void> {
+    // A pipe that sends nothing must not hold up the end.
+    this.#stop.first.addEventListener('abort', () => input.destroy(), { once: true });
+    let sending: Promise<void> = Promise.resolve();
+    try {
+      for await (const lines of readLines(input, MAX_LINE_BYTES)) {
+        if (this.#stop.first.aborted) break;
+        const { items, badLine } = this.#parse(lines);
+        await sending;
+        if (this.badLine !== null || this.#stop.first.aborted) break;
+        sending = this.#send(items, badLine);
+        // Looked at when the next block has been read; until then a failure is not an unhandled one.
+        sending.catch(() => {});
+        this.lastLine = lines[lines.length - 1]?.number ?? this.lastLine;
+        if (badLine !== null) break;
+        this.#progress();
+      }
+    } catch (error) {
+      if (!this.#stop.first.aborted) {
+        await sending;
+        throw error;
+      }
+    }
+    await sending;
+  }
+
+  /** The items up to the first bad line; with --skip-bad all good ones. */
+  #parse(lines: readonly Line[]): { items: Numbered[]; badLine: { line: number; why: string } | null } {
+    const items: Numbered[] = [];
+    for (const { number, text, problem } of lines) {
+      if (text !== null && text.trim() === '') continue;
+      let why = problem;
+      if (text !== null) {
+        try {
+          items.push({ line: number, item: parseLine(text, this.#type) });
+          continue;
+        } catch (error) {
+          why = (error as Error).message;
+        }
+      }
+      if (!this.#skipBad) return { items, badLine: { line: number, why } };
+      this.#report(number, why);
+      this.skipped++;
+    }
+    return { items, badLine: null };
+  }
+
+  async #send(items: readonly Numbered[], badLine: { line: number; why: string } | null): Promise<void> {
+    try {
+      await this.#count(items.length, this.#publisher.publishMany(items.map(({ item }) => item)));
+    } catch (error) {
+      if (!isBadInput(error)) throw error;
+      // publishMany checks everything before it sends anything: which one it was is found by sending them one by one.
+      if (this.#skipBad) await Promise.all(items.map((numbered) => this.#sendOne(numbered)));
+      else for (const numbered of items) if (!(await this.#sendOne(numbered))) return;
+    }
+    if (badLine !== null) {
+      this.#report(badLine.line, badLine.why);
+      this.badLine = badLine.line;
+    }
+  }
+
+  async #sendOne({ line, item }: Numbered): Promise<boolean> {
+    try {
+      await this.#count(1, this.#publisher.publishMany([item]));
+      return true;
+    } catch (error) {
+      if (!isBadInput(error)) throw error;
+      this.#report(line, error.message.replace(/\. Nothing was sent$/, ''));
+      if (this.#skipBad) this.skipped++;
+      else this.badLine = line;
+      return false;
+    }
+  }
+
+  async #count(events: number, sending: Promise<unknown>): Promise<void> {
+    try {
+      await sending;
+      this.published += events;
+    } catch (error) {
+      if (error instanceof MillraceError && error.outcomeUnknown) this.unknown += events;
+      throw error;
+    }
+  }
+
+  #report(line: number, why: string): void {
+    this.clearProgress();
+    this.#context.err(`line ${line}: ${why}`);
+  }
+
+  #progress(): void {
+    const now = monotonicMs();
+    if (!process.stderr.isTTY || now - this.#progressMs < PROGRESS_MS) return;
+    this.#progressMs = now;
+    this.#progressShown = true;
+    process.stderr.write(`\r\x1b[K${formatCount(this.published)} events published, line ${formatCount(this.lastLine)}`);
+  }
+
+  clearProgress(): void {
+    if (this.#progressShown) process.stderr.write('\r\x1b[K');
+    this.#progressShown = false;
+  }
+}
+
+function isBadInput(error: unknown): error is InvalidEventError | OversizeError | UnknownEventTypeError {
+  return error instanceof InvalidEventError || error instanceof OversizeError || error instanceof UnknownEventTypeError;
+}
+
+/** @throws Error saying what is wrong with the line */
+function parseLine(text: string, defaultType: string | undefined): PublishItem {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`not JSON: ${(error as Error).message}`);
+  }
+  return parseEvent(value, defaultType);
+}

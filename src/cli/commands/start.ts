@@ -1,0 +1,107 @@
+/** `millrace start`: a dispatcher over a folder of functions, until it is told to stop. */
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { monotonicMs } from '../../core/clock.ts';
+import { logWith, Millrace } from '../../millrace.ts';
+import type { LongRunningContext, Stop } from '../context.ts';
+import { plural } from '../options.ts';
+import { packageFolder } from '../package-info.ts';
+
+export function registerStart(program: Command, context: LongRunningContext): void {
+  program
+    .command('start')
+    .description('run the functions of a folder until SIGTERM or SIGINT')
+    .argument('[dir]', 'folder of the function files', './workers')
+    .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
+    .addHelpText('after', `
+Logs go to stdout as JSON lines, or readable on a terminal; one line on stderr says when all lanes run. The first SIGTERM or SIGINT
+drains: nothing more is read, what runs is finished and committed within MILLRACE_DRAIN_MS. The second one stops at once.
+Exit status: 0 after a clean drain; 1 when it could not start, or the drain was cut short (what was not committed runs again).
+
+Example:
+  WORKERS=4 LOG_LEVEL=info millrace start ./workers --proto ./proto`)
+    .action((dir: string, options: { proto: string }) => start(dir, options.proto, context));
+}
+
+async function start(dir: string, protoDir: string, context: LongRunningContext): Promise<void> {
+  const stop = context.takeStop();
+  const environment = context.environment();
+  const logger = await createLogger(environment.LOG_LEVEL);
+  const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start' });
+  if (stop.first.aborted) return;
+  const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir) });
+  const stopped = aborted(stop.first);
+  const starting = dispatcher.start();
+  if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {
+    // Asked to stop while it starts: nothing has run yet that would have to be finished.
+    starting.catch(() => {});
+    await dispatcher.stop(0);
+    return;
+  }
+  const names = dispatcher.functions.map((f) => f.spec.name);
+  context.err(
+    `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}, ` +
+      `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}`,
+  );
+  await stopped;
+  await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
+}
+
+async function drain(
+  dispatcher: { stop(deadlineMs?: number): Promise<void>; abort(): void },
+  drainMs: number,
+  stop: Stop,
+  context: LongRunningContext,
+  logger: Logger,
+): Promise<void> {
+  logger.info({ reason: stop.reason, drainMs }, 'draining');
+  const startedMs = monotonicMs();
+  const stopping = dispatcher.stop(drainMs).then(() => 'drained' as const);
+  const outcome = await Promise.race([stopping, aborted(stop.second)]);
+  if (outcome !== 'drained') {
+    // Not waited for: the lanes' leases run out by themselves, and a thread in an endless loop must not hold up the end.
+    stopping.catch(() => {});
+    dispatcher.abort();
+    context.err('millrace: stopped at once: what was running was not committed and will run again');
+    context.fail();
+  } else if (drainMs > 0 && monotonicMs() - startedMs >= drainMs) {
+    context.err(`millrace: the drain was cut short after ${drainMs} ms (MILLRACE_DRAIN_MS): what was running was not committed and will run again`);
+    context.fail();
+  } else {
+    logger.info({ drainedMs: Math.round(monotonicMs() - startedMs) }, 'drained');
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<'stop'> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve('stop');
+    else signal.addEventListener('abort', () => resolve('stop'), { once: true });
+  });
+}
+
+/** Millrace's own folder `workers` also holds the entry of the pool's threads, which is no function. */
+function ownFiles(dir: string): string[] {
+  try {
+    const own = realpathSync(join(fileURLToPath(packageFolder()), 'workers'));
+    return realpathSync(resolve(dir)) === own ? ['thread.ts'] : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Through process.stdout, so that a closed pipe is noticed in one place. */
+async function createLogger(level: string): Promise<Logger> {
+  let stream: DestinationStream = process.stdout;
+  if (process.stdout.isTTY) {
+    try {
+      const { default: pretty } = await import('pino-pretty');
+      stream = pretty({ colorize: true, destination: process.stdout, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' });
+    } catch {
+      // pino-pretty is not a dependency: whoever installs it gets readable logs
+    }
+  }
+  return pino({ level }, stream);
+}
