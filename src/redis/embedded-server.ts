@@ -42,7 +42,9 @@ export interface EmbeddedServer {
 }
 
 /** Another process runs a server in this folder. */
-export class FolderInUse extends Error {}
+export class FolderInUse extends Error {
+  override readonly name = 'FolderInUse';
+}
 
 /** Exit status of the supervisor when another one holds the lock. */
 const LOCKED = 75;

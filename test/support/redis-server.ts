@@ -90,10 +90,20 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
     await running?.stop();
   };
 
+  const kill = async (): Promise<void> => {
+    const running = server;
+    server = null;
+    if (!running) return;
+    process.kill(running.pid, 'SIGKILL');
+    await running.exited;
+  };
+
   t.teardown(async () => {
     for (const client of clients) client.disconnect();
-    await stop();
-    if (options.dir === undefined) rmSync(dir, { recursive: true, force: true });
+    // A master's orderly shutdown waits for its replicas: not for data that goes away with it.
+    if (options.dir !== undefined) return stop();
+    await kill();
+    rmSync(dir, { recursive: true, force: true });
   });
   await start();
 
@@ -107,13 +117,7 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
       if (!server) throw new Error('the server is not running');
       return server.pid;
     },
-    async kill() {
-      const running = server;
-      if (!running) return;
-      signal('SIGKILL');
-      server = null;
-      await running.exited;
-    },
+    kill,
     stop,
     async restart() {
       await stop();
@@ -131,7 +135,7 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
 }
 
 /** For what cannot be awaited otherwise: looks every 10 ms until `check` is truthy; fails after `timeoutMs`, saying what for. */
-export async function until<T>(what: string, check: () => T | Promise<T>, timeoutMs = 10_000): Promise<T> {
+export async function until<T>(what: string, check: () => T | Promise<T>, timeoutMs = 10_000): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const value = await check();
@@ -141,7 +145,7 @@ export async function until<T>(what: string, check: () => T | Promise<T>, timeou
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
