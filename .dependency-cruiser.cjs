@@ -1,0 +1,46 @@
+/** Which folder may import which, and why. See docs/design.md. */
+const only = (name, from, allowed, comment) => ({
+  name,
+  comment,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^(src|workers|scripts|test)/', pathNot: allowed },
+});
+const owner = (name, library, allowed, comment) => ({
+  name,
+  comment,
+  severity: 'error',
+  from: { path: '^src/', pathNot: allowed },
+  to: { path: `node_modules/${library}/` },
+});
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', comment: 'the way of an event runs one way', from: { path: '^(src|workers)/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    only('core-is-alone', '^src/core/', '^src/core/', 'the words must not know the machine'),
+    only('wire-is-an-edge', '^src/wire/', '^src/(core|wire)/', 'bytes do not know the server'),
+    only('redis-is-an-edge', '^src/redis/', '^src/(core|redis)/', 'the server does not know the bytes'),
+    only('define-is-light', '^src/define/', '^src/(core|define)/', 'function files import it inside every pool thread'),
+    only('thread-has-no-redis', '^(src/thread/|workers/thread)', '^src/(core|wire|define|thread)/', 'a pool thread never holds the dispatcher or a writing connection'),
+    only('append-stage', '^src/pipeline/append/', '^src/(core|wire|redis|pipeline/append)/', 'stages do not import each other: lane.ts and dispatcher.ts put them in a row'),
+    only('read-stage', '^src/pipeline/read/', '^src/(core|wire|redis|pipeline/(read|batch))/', 'reads entries in the batch\'s words'),
+    only('batch-stage', '^src/pipeline/batch/', '^src/(core|wire|pipeline/batch)/', 'packs bytes, knows no server'),
+    only('run-stage', '^src/pipeline/run/', '^src/(core|wire|pipeline/(run|batch))/', 'runs batches, knows no server'),
+    only('commit-stage', '^src/pipeline/commit/', '^src/(core|wire|redis|pipeline/(commit|batch))/', 'stages do not import each other'),
+    only('retry-stage', '^src/pipeline/retry/', '^src/(core|wire|redis|pipeline/(retry|batch))/', 'stages do not import each other'),
+    only('dead-stage', '^src/pipeline/dead/', '^src/(core|wire|redis|deployment|pipeline/dead)', 'stages do not import each other'),
+    only('src-stands-alone', '^src/', '^src/', 'what ships never imports workers, scripts or tests'),
+    { name: 'cli-is-outermost', severity: 'error', comment: 'nothing but the binary imports the command line', from: { path: '^src/', pathNot: '^src/cli/' }, to: { path: '^src/cli/' } },
+    owner('ioredis-owner', 'ioredis', '^src/redis/', 'one place decides how commands are sent and resent'),
+    owner('piscina-owner', 'piscina', '^src/pipeline/run/', 'one owner of the pool'),
+    owner('p-limit-owner', 'p-limit', '^src/thread/', 'concurrency across subjects is decided in the thread'),
+    owner('protobufjs-owner', 'protobufjs', '^src/(wire|schema)/', 'bytes are made and read in one place'),
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^dist/|\\.d\\.ts$)' },
+    enhancedResolveOptions: { extensions: ['.ts', '.js', '.mjs'], conditionNames: ['import', 'types', 'default'], exportsFields: ['exports'] },
+  },
+};

@@ -1,0 +1,51 @@
+import t from 'tap';
+import * as errors from '../../src/core/errors.ts';
+
+const samples: errors.MillraceError[] = [
+  new errors.ConfigError(['REDIS_URL: bad']),
+  new errors.UnknownEventTypeError('x', ['a']),
+  new errors.InvalidEventError('x', 'items.0', 'bad'),
+  new errors.OversizeError('event', 2, 1, 'shrink it'),
+  new errors.CorruptDataError('decode', 'bad bytes'),
+  new errors.BackpressureError(1, 2, 3, 4),
+  new errors.ClosedError('the publisher'),
+  new errors.ProducerGapError('p', 1, 2, 3),
+  new errors.DurabilityError('fsync', 'not synced'),
+  new errors.UnknownOutcomeError('append'),
+  new errors.RedisReplyError('append', 'OOM command not allowed'),
+  new errors.RedisServerNotFoundError(['PATH']),
+  new errors.NonRetryableError('no'),
+  new errors.HandlerTimeoutError('f', 'e', 10),
+  new errors.ThreadDeathError('f', 'exit'),
+  new errors.LeaseLostError('f', 1),
+];
+
+t.test('every error class is in the table, named as its class, with a code of its own', async (t) => {
+  const classes = Object.values(errors).filter((c) => c !== errors.MillraceError);
+  t.equal(samples.length, classes.length, 'one sample a class');
+  for (const sample of samples) {
+    t.equal(sample.name, sample.constructor.name);
+    t.ok(sample instanceof Error);
+    t.match(sample.message, /\S/);
+  }
+  t.equal(new Set(samples.map((e) => e.code)).size, samples.length, 'codes are unique');
+});
+
+t.test('worth a retry and outcome unknown are answered by the error', async (t) => {
+  t.ok(new errors.RedisReplyError('x', 'LOADING Redis is loading').retryable);
+  t.notOk(new errors.RedisReplyError('x', 'WRONGTYPE Operation').retryable);
+  t.equal(new errors.RedisReplyError('x', 'NOGROUP No such key').reply, 'NOGROUP');
+  t.ok(new errors.UnknownOutcomeError('x').outcomeUnknown);
+  t.notOk(new errors.InvalidEventError('x', '', 'y').retryable);
+});
+
+t.test('a config error lists every problem', async (t) => {
+  const error = new errors.ConfigError(['one', 'two']);
+  t.match(error.message, /one[\s\S]*two/);
+  t.same(error.problems, ['one', 'two']);
+});
+
+t.test('a subclass keeps its own name', async (t) => {
+  class CardRefused extends errors.NonRetryableError {}
+  t.equal(new CardRefused('x').name, 'CardRefused');
+});
