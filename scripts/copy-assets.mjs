@@ -7,7 +7,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const folders = ['src'];
 for (const folder of folders) {
   for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !/\.(lua|html)$/.test(entry.name)) continue;
+    if (!entry.isFile() || !/\.(lua|html)$|generated\/.*\.(js|d\.ts)$/.test(join(entry.parentPath ?? entry.path, entry.name))) continue;
     const from = join(entry.parentPath ?? entry.path, entry.name);
     const to = join(root, 'dist', from.slice(root.length + 1));
     mkdirSync(dirname(to), { recursive: true });

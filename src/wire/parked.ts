@@ -1,7 +1,6 @@
-/** Parked records: millrace.v1.ParkedEvent. Failure paths only, so the reflective codec will do. */
-import protobuf from 'protobufjs';
+/** Parked records: millrace.v1.ParkedEvent. */
 import { CorruptDataError } from '../core/errors.ts';
-import { readBundled } from './bundled-protos.ts';
+import { millrace } from './generated/millrace.js';
 
 export interface ParkedAttempt {
   readonly atMs: number;
@@ -27,7 +26,7 @@ export interface ParkedRecord {
   readonly subject: string;
 }
 
-const ParkedEvent = protobuf.parse(readBundled('millrace/v1/parked.proto')).root.lookupType('millrace.v1.ParkedEvent');
+const { ParkedEvent } = millrace.v1;
 
 export function encodeParked(record: ParkedRecord): Buffer {
   const bytes = ParkedEvent.encode(ParkedEvent.fromObject(record)).finish();

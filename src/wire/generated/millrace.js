@@ -1,0 +1,2004 @@
+/*eslint-disable block-scoped-var, id-length, no-control-regex, no-magic-numbers, no-mixed-operators, no-prototype-builtins, no-redeclare, no-shadow, no-var, sort-vars, default-case, jsdoc/require-param*/
+import $protobuf from "protobufjs/minimal.js";
+
+// Common aliases
+const $Reader = $protobuf.Reader, $Writer = $protobuf.Writer, $util = $protobuf.util;
+const $Object = $util.global.Object, $undefined = $util.global.undefined, $Error = $util.global.Error, $RangeError = $util.global.RangeError, $Array = $util.global.Array, $TypeError = $util.global.TypeError, $String = $util.global.String, $Number = $util.global.Number, $parseInt = $util.global.parseInt, $BigInt = $util.global.BigInt, $Boolean = $util.global.Boolean;
+
+// Exported root namespace
+const $root = $protobuf.roots["default"] || ($protobuf.roots["default"] = {});
+
+export const millrace = $root.millrace = (() => {
+
+    /**
+     * Namespace millrace.
+     * @exports millrace
+     * @namespace
+     */
+    const millrace = {};
+
+    millrace.v1 = (function() {
+
+        /**
+         * Namespace v1.
+         * @memberof millrace
+         * @namespace
+         */
+        const v1 = {};
+
+        v1.EventBatch = (function() {
+
+            /**
+             * Properties of an EventBatch.
+             * @typedef {Object} millrace.v1.EventBatch.$Properties
+             * @property {string|null} [type] EventBatch type
+             * @property {string|null} [source] EventBatch source
+             * @property {Array.<millrace.v1.Event.$Properties>|null} [events] EventBatch events
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+
+            /**
+             * Properties of an EventBatch.
+             * @memberof millrace.v1
+             * @interface IEventBatch
+             * @augments millrace.v1.EventBatch.$Properties
+             * @deprecated Use millrace.v1.EventBatch.$Properties instead.
+             */
+
+            /**
+             * Shape of an EventBatch.
+             * @typedef {millrace.v1.EventBatch.$Properties} millrace.v1.EventBatch.$Shape
+             */
+
+            /**
+             * Constructs a new EventBatch.
+             * @memberof millrace.v1
+             * @classdesc Represents an EventBatch.
+             * @constructor
+             * @param {millrace.v1.EventBatch.$Properties=} [properties] Properties to set
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+            const EventBatch = function (properties) {
+                this.events = [];
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            /**
+             * EventBatch type.
+             * @member {string} type
+             * @memberof millrace.v1.EventBatch
+             * @instance
+             */
+            EventBatch.prototype.type = "";
+
+            /**
+             * EventBatch source.
+             * @member {string} source
+             * @memberof millrace.v1.EventBatch
+             * @instance
+             */
+            EventBatch.prototype.source = "";
+
+            /**
+             * EventBatch events.
+             * @member {Array.<millrace.v1.Event.$Properties>} events
+             * @memberof millrace.v1.EventBatch
+             * @instance
+             */
+            EventBatch.prototype.events = $util.emptyArray;
+
+            /**
+             * Creates a new EventBatch instance using the specified properties.
+             * @function create
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {millrace.v1.EventBatch.$Properties=} [properties] Properties to set
+             * @returns {millrace.v1.EventBatch} EventBatch instance
+             * @type {{
+             *   (properties: millrace.v1.EventBatch.$Shape): millrace.v1.EventBatch & millrace.v1.EventBatch.$Shape;
+             *   (properties?: millrace.v1.EventBatch.$Properties): millrace.v1.EventBatch;
+             * }}
+             */
+            EventBatch.create = function(properties) {
+                return new EventBatch(properties);
+            };
+
+            /**
+             * Encodes the specified EventBatch message. Does not implicitly {@link millrace.v1.EventBatch.verify|verify} messages.
+             * @function encode
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {millrace.v1.EventBatch.$Properties} message EventBatch message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            EventBatch.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type") && message.type !== "")
+                    writer.uint32(/* id 1, wireType 2 =*/10).string(message.type);
+                if (message.source != null && $Object.hasOwnProperty.call(message, "source") && message.source !== "")
+                    writer.uint32(/* id 2, wireType 2 =*/18).string(message.source);
+                if (message.events != null && message.events.length)
+                    for (let i = 0; i < message.events.length; ++i)
+                        $root.millrace.v1.Event.encode(message.events[i], writer.uint32(/* id 3, wireType 2 =*/26).fork(), _depth + 1).ldelim();
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            /**
+             * Encodes the specified EventBatch message, length delimited. Does not implicitly {@link millrace.v1.EventBatch.verify|verify} messages.
+             * @function encodeDelimited
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {millrace.v1.EventBatch.$Properties} message EventBatch message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            EventBatch.encodeDelimited = function(message, writer) {
+                return this.encode(message, (writer || $Writer.create()).fork()).ldelim();
+            };
+
+            /**
+             * Decodes an EventBatch message from the specified reader or buffer.
+             * @function decode
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @param {number} [length] Message length if known beforehand
+             * @returns {millrace.v1.EventBatch & millrace.v1.EventBatch.$Shape} EventBatch
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            EventBatch.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.millrace.v1.EventBatch();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.type = value;
+                            else
+                                delete message.type;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.source = value;
+                            else
+                                delete message.source;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 2)
+                                break;
+                            if (!(message.events && message.events.length))
+                                message.events = [];
+                            message.events.push($root.millrace.v1.Event.decode(reader, reader.size(), $undefined, _depth + 1));
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            /**
+             * Decodes an EventBatch message from the specified reader or buffer, length delimited.
+             * @function decodeDelimited
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @returns {millrace.v1.EventBatch & millrace.v1.EventBatch.$Shape} EventBatch
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            EventBatch.decodeDelimited = function(reader) {
+                if (!(reader instanceof $Reader))
+                    reader = new $Reader(reader);
+                return this.decode(reader, reader.size());
+            };
+
+            /**
+             * Verifies an EventBatch message.
+             * @function verify
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {Object.<string,*>} message Plain object to verify
+             * @returns {string|null} `null` if valid, otherwise the reason why it is not
+             */
+            EventBatch.verify = function (message, _depth) {
+                if (typeof message !== "object" || message === null)
+                    return "object expected";
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    return "max depth exceeded";
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+                    if (!$util.isString(message.type))
+                        return "type: string expected";
+                if (message.source != null && $Object.hasOwnProperty.call(message, "source"))
+                    if (!$util.isString(message.source))
+                        return "source: string expected";
+                if (message.events != null && $Object.hasOwnProperty.call(message, "events")) {
+                    if (!$Array.isArray(message.events))
+                        return "events: array expected";
+                    for (let i = 0; i < message.events.length; ++i) {
+                        let error = $root.millrace.v1.Event.verify(message.events[i], _depth + 1);
+                        if (error)
+                            return "events." + error;
+                    }
+                }
+                return null;
+            };
+
+            /**
+             * Creates an EventBatch message from a plain object. Also converts values to their respective internal types.
+             * @function fromObject
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {Object.<string,*>} object Plain object
+             * @returns {millrace.v1.EventBatch} EventBatch
+             */
+            EventBatch.fromObject = function (object, _depth) {
+                if (object instanceof $root.millrace.v1.EventBatch)
+                    return object;
+                if (!$util.isObject(object))
+                    throw $TypeError(".millrace.v1.EventBatch: object expected");
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let message = new $root.millrace.v1.EventBatch();
+                if (object.type != null)
+                    if (typeof object.type !== "string" || object.type.length)
+                        message.type = $String(object.type);
+                if (object.source != null)
+                    if (typeof object.source !== "string" || object.source.length)
+                        message.source = $String(object.source);
+                if (object.events) {
+                    if (!$Array.isArray(object.events))
+                        throw $TypeError(".millrace.v1.EventBatch.events: array expected");
+                    message.events = $Array(object.events.length);
+                    for (let i = 0; i < object.events.length; ++i) {
+                        if (!$util.isObject(object.events[i]))
+                            throw $TypeError(".millrace.v1.EventBatch.events: object expected");
+                        message.events[i] = $root.millrace.v1.Event.fromObject(object.events[i], _depth + 1);
+                    }
+                }
+                return message;
+            };
+
+            /**
+             * Creates a plain object from an EventBatch message. Also converts values to other types if specified.
+             * @function toObject
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {millrace.v1.EventBatch} message EventBatch
+             * @param {$protobuf.IConversionOptions} [options] Conversion options
+             * @returns {Object.<string,*>} Plain object
+             */
+            EventBatch.toObject = function (message, options, _depth) {
+                if (!options)
+                    options = {};
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let object = {};
+                if (options.arrays || options.defaults)
+                    object.events = [];
+                if (options.defaults) {
+                    object.type = "";
+                    object.source = "";
+                }
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+                    object.type = message.type;
+                if (message.source != null && $Object.hasOwnProperty.call(message, "source"))
+                    object.source = message.source;
+                if (message.events && message.events.length) {
+                    object.events = $Array(message.events.length);
+                    for (let j = 0; j < message.events.length; ++j)
+                        object.events[j] = $root.millrace.v1.Event.toObject(message.events[j], options, _depth + 1);
+                }
+                return object;
+            };
+
+            /**
+             * Converts this EventBatch to JSON.
+             * @function toJSON
+             * @memberof millrace.v1.EventBatch
+             * @instance
+             * @returns {Object.<string,*>} JSON object
+             */
+            EventBatch.prototype.toJSON = function() {
+                return EventBatch.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            /**
+             * Gets the type url for EventBatch
+             * @function getTypeUrl
+             * @memberof millrace.v1.EventBatch
+             * @static
+             * @param {string} [prefix] Custom type url prefix, defaults to `"type.googleapis.com"`
+             * @returns {string} The type url
+             */
+            EventBatch.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/millrace.v1.EventBatch";
+            };
+
+            return EventBatch;
+        })();
+
+        v1.Event = (function() {
+
+            /**
+             * Properties of an Event.
+             * @typedef {Object} millrace.v1.Event.$Properties
+             * @property {string|null} [id] Event id
+             * @property {string|null} [subject] Event subject
+             * @property {Uint8Array|null} [data] Event data
+             * @property {number|Long|null} [time_ms] Event time_ms
+             * @property {string|null} [source] Event source
+             * @property {number|null} [schema] Event schema
+             * @property {number|null} [position] Event position
+             * @property {string|null} [type] Event type
+             * @property {Object.<string,string>|null} [extensions] Event extensions
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+
+            /**
+             * Properties of an Event.
+             * @memberof millrace.v1
+             * @interface IEvent
+             * @augments millrace.v1.Event.$Properties
+             * @deprecated Use millrace.v1.Event.$Properties instead.
+             */
+
+            /**
+             * Shape of an Event.
+             * @typedef {millrace.v1.Event.$Properties} millrace.v1.Event.$Shape
+             */
+
+            /**
+             * Constructs a new Event.
+             * @memberof millrace.v1
+             * @classdesc Represents an Event.
+             * @constructor
+             * @param {millrace.v1.Event.$Properties=} [properties] Properties to set
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+            const Event = function (properties) {
+                this.extensions = {};
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            /**
+             * Event id.
+             * @member {string} id
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.id = "";
+
+            /**
+             * Event subject.
+             * @member {string} subject
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.subject = "";
+
+            /**
+             * Event data.
+             * @member {Uint8Array} data
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.data = $util.newBuffer([]);
+
+            /**
+             * Event time_ms.
+             * @member {number|Long} time_ms
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.time_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+
+            /**
+             * Event source.
+             * @member {string} source
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.source = "";
+
+            /**
+             * Event schema.
+             * @member {number} schema
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.schema = 0;
+
+            /**
+             * Event position.
+             * @member {number} position
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.position = 0;
+
+            /**
+             * Event type.
+             * @member {string} type
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.type = "";
+
+            /**
+             * Event extensions.
+             * @member {Object.<string,string>} extensions
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.extensions = $util.emptyObject;
+
+            /**
+             * Creates a new Event instance using the specified properties.
+             * @function create
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {millrace.v1.Event.$Properties=} [properties] Properties to set
+             * @returns {millrace.v1.Event} Event instance
+             * @type {{
+             *   (properties: millrace.v1.Event.$Shape): millrace.v1.Event & millrace.v1.Event.$Shape;
+             *   (properties?: millrace.v1.Event.$Properties): millrace.v1.Event;
+             * }}
+             */
+            Event.create = function(properties) {
+                return new Event(properties);
+            };
+
+            /**
+             * Encodes the specified Event message. Does not implicitly {@link millrace.v1.Event.verify|verify} messages.
+             * @function encode
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {millrace.v1.Event.$Properties} message Event message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            Event.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.id != null && $Object.hasOwnProperty.call(message, "id") && message.id !== "")
+                    writer.uint32(/* id 1, wireType 2 =*/10).string(message.id);
+                if (message.subject != null && $Object.hasOwnProperty.call(message, "subject") && message.subject !== "")
+                    writer.uint32(/* id 2, wireType 2 =*/18).string(message.subject);
+                if (message.data != null && $Object.hasOwnProperty.call(message, "data") && message.data.length)
+                    writer.uint32(/* id 3, wireType 2 =*/26).bytes(message.data);
+                if (message.time_ms != null && $Object.hasOwnProperty.call(message, "time_ms") && (typeof message.time_ms === "object" ? message.time_ms.low || message.time_ms.high : message.time_ms !== 0))
+                    writer.uint32(/* id 4, wireType 0 =*/32).uint64(message.time_ms);
+                if (message.source != null && $Object.hasOwnProperty.call(message, "source") && message.source !== "")
+                    writer.uint32(/* id 5, wireType 2 =*/42).string(message.source);
+                if (message.schema != null && $Object.hasOwnProperty.call(message, "schema") && message.schema !== 0)
+                    writer.uint32(/* id 6, wireType 0 =*/48).uint32(message.schema);
+                if (message.position != null && $Object.hasOwnProperty.call(message, "position") && message.position !== 0)
+                    writer.uint32(/* id 7, wireType 0 =*/56).uint32(message.position);
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type") && message.type !== "")
+                    writer.uint32(/* id 8, wireType 2 =*/66).string(message.type);
+                if (message.extensions != null && $Object.hasOwnProperty.call(message, "extensions"))
+                    for (let keys = $Object.keys(message.extensions), i = 0; i < keys.length; ++i)
+                        writer.uint32(/* id 9, wireType 2 =*/74).fork().uint32(/* id 1, wireType 2 =*/10).string(keys[i]).uint32(/* id 2, wireType 2 =*/18).string(message.extensions[keys[i]]).ldelim();
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            /**
+             * Encodes the specified Event message, length delimited. Does not implicitly {@link millrace.v1.Event.verify|verify} messages.
+             * @function encodeDelimited
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {millrace.v1.Event.$Properties} message Event message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            Event.encodeDelimited = function(message, writer) {
+                return this.encode(message, (writer || $Writer.create()).fork()).ldelim();
+            };
+
+            /**
+             * Decodes an Event message from the specified reader or buffer.
+             * @function decode
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @param {number} [length] Message length if known beforehand
+             * @returns {millrace.v1.Event & millrace.v1.Event.$Shape} Event
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            Event.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, key, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.millrace.v1.Event();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.id = value;
+                            else
+                                delete message.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.subject = value;
+                            else
+                                delete message.subject;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.data = value;
+                            else
+                                delete message.data;
+                            continue;
+                        }
+                    case 4: {
+                            if (wireType !== 0)
+                                break;
+                            if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+                                message.time_ms = value;
+                            else
+                                delete message.time_ms;
+                            continue;
+                        }
+                    case 5: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.source = value;
+                            else
+                                delete message.source;
+                            continue;
+                        }
+                    case 6: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.schema = value;
+                            else
+                                delete message.schema;
+                            continue;
+                        }
+                    case 7: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.position = value;
+                            else
+                                delete message.position;
+                            continue;
+                        }
+                    case 8: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.type = value;
+                            else
+                                delete message.type;
+                            continue;
+                        }
+                    case 9: {
+                            if (wireType !== 2)
+                                break;
+                            if (message.extensions === $util.emptyObject)
+                                message.extensions = {};
+                            let end2 = reader.size() + reader.pos;
+                            if (end2 > reader.len)
+                                throw $RangeError("index out of range");
+                            reader.len = end2;
+                            key = "";
+                            value = "";
+                            while (reader.pos < end2) {
+                                let tag2 = reader.tag();
+                                wireType = tag2 & 7;
+                                switch (tag2 >>>= 3) {
+                                case 1:
+                                    if (wireType !== 2)
+                                        break;
+                                    key = reader.stringVerify();
+                                    continue;
+                                case 2:
+                                    if (wireType !== 2)
+                                        break;
+                                    value = reader.stringVerify();
+                                    continue;
+                                }
+                                reader.skipType(wireType, _depth, tag2);
+                            }
+                            if (reader.pos !== end2)
+                                throw $RangeError("index out of range");
+                            reader.len = end;
+                            if (key === "__proto__")
+                                $util.makeProp(message.extensions, key);
+                            message.extensions[key] = value;
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            /**
+             * Decodes an Event message from the specified reader or buffer, length delimited.
+             * @function decodeDelimited
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @returns {millrace.v1.Event & millrace.v1.Event.$Shape} Event
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            Event.decodeDelimited = function(reader) {
+                if (!(reader instanceof $Reader))
+                    reader = new $Reader(reader);
+                return this.decode(reader, reader.size());
+            };
+
+            /**
+             * Verifies an Event message.
+             * @function verify
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {Object.<string,*>} message Plain object to verify
+             * @returns {string|null} `null` if valid, otherwise the reason why it is not
+             */
+            Event.verify = function (message, _depth) {
+                if (typeof message !== "object" || message === null)
+                    return "object expected";
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    return "max depth exceeded";
+                if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
+                    if (!$util.isString(message.id))
+                        return "id: string expected";
+                if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
+                    if (!$util.isString(message.subject))
+                        return "subject: string expected";
+                if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
+                    if (!(message.data && typeof message.data.length === "number" || $util.isString(message.data)))
+                        return "data: buffer expected";
+                if (message.time_ms != null && $Object.hasOwnProperty.call(message, "time_ms"))
+                    if (!$util.isInteger(message.time_ms) && !(message.time_ms && $util.isInteger(message.time_ms.low) && $util.isInteger(message.time_ms.high)))
+                        return "time_ms: integer|Long expected";
+                if (message.source != null && $Object.hasOwnProperty.call(message, "source"))
+                    if (!$util.isString(message.source))
+                        return "source: string expected";
+                if (message.schema != null && $Object.hasOwnProperty.call(message, "schema"))
+                    if (!$util.isInteger(message.schema))
+                        return "schema: integer expected";
+                if (message.position != null && $Object.hasOwnProperty.call(message, "position"))
+                    if (!$util.isInteger(message.position))
+                        return "position: integer expected";
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+                    if (!$util.isString(message.type))
+                        return "type: string expected";
+                if (message.extensions != null && $Object.hasOwnProperty.call(message, "extensions")) {
+                    if (!$util.isObject(message.extensions))
+                        return "extensions: object expected";
+                    let key = $Object.keys(message.extensions);
+                    for (let i = 0; i < key.length; ++i)
+                        if (!$util.isString(message.extensions[key[i]]))
+                            return "extensions: string{k:string} expected";
+                }
+                return null;
+            };
+
+            /**
+             * Creates an Event message from a plain object. Also converts values to their respective internal types.
+             * @function fromObject
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {Object.<string,*>} object Plain object
+             * @returns {millrace.v1.Event} Event
+             */
+            Event.fromObject = function (object, _depth) {
+                if (object instanceof $root.millrace.v1.Event)
+                    return object;
+                if (!$util.isObject(object))
+                    throw $TypeError(".millrace.v1.Event: object expected");
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let message = new $root.millrace.v1.Event();
+                if (object.id != null)
+                    if (typeof object.id !== "string" || object.id.length)
+                        message.id = $String(object.id);
+                if (object.subject != null)
+                    if (typeof object.subject !== "string" || object.subject.length)
+                        message.subject = $String(object.subject);
+                if (object.data != null)
+                    if (object.data.length)
+                        if (typeof object.data === "string")
+                            $util.base64.decode(object.data, message.data = $util.newBuffer($util.base64.length(object.data)), 0);
+                        else if (object.data.length >= 0)
+                            message.data = object.data;
+                if (object.time_ms != null)
+                    if (typeof object.time_ms === "object" ? object.time_ms.low || object.time_ms.high : $Number(object.time_ms) !== 0)
+                        if ($util.Long)
+                            message.time_ms = $util.Long.fromValue(object.time_ms, true);
+                        else if (typeof object.time_ms === "string")
+                            message.time_ms = $parseInt(object.time_ms, 10);
+                        else if (typeof object.time_ms === "number")
+                            message.time_ms = object.time_ms;
+                        else if (typeof object.time_ms === "object")
+                            message.time_ms = new $util.LongBits(object.time_ms.low >>> 0, object.time_ms.high >>> 0).toNumber(true);
+                if (object.source != null)
+                    if (typeof object.source !== "string" || object.source.length)
+                        message.source = $String(object.source);
+                if (object.schema != null)
+                    if ($Number(object.schema) !== 0)
+                        message.schema = object.schema >>> 0;
+                if (object.position != null)
+                    if ($Number(object.position) !== 0)
+                        message.position = object.position >>> 0;
+                if (object.type != null)
+                    if (typeof object.type !== "string" || object.type.length)
+                        message.type = $String(object.type);
+                if (object.extensions) {
+                    if (!$util.isObject(object.extensions))
+                        throw $TypeError(".millrace.v1.Event.extensions: object expected");
+                    message.extensions = {};
+                    for (let keys = $Object.keys(object.extensions), i = 0; i < keys.length; ++i) {
+                        if (keys[i] === "__proto__")
+                            $util.makeProp(message.extensions, keys[i]);
+                        message.extensions[keys[i]] = $String(object.extensions[keys[i]]);
+                    }
+                }
+                return message;
+            };
+
+            /**
+             * Creates a plain object from an Event message. Also converts values to other types if specified.
+             * @function toObject
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {millrace.v1.Event} message Event
+             * @param {$protobuf.IConversionOptions} [options] Conversion options
+             * @returns {Object.<string,*>} Plain object
+             */
+            Event.toObject = function (message, options, _depth) {
+                if (!options)
+                    options = {};
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let object = {};
+                if (options.objects || options.defaults)
+                    object.extensions = {};
+                if (options.defaults) {
+                    object.id = "";
+                    object.subject = "";
+                    if (options.bytes === $String)
+                        object.data = "";
+                    else {
+                        object.data = [];
+                        if (options.bytes !== $Array)
+                            object.data = $util.newBuffer(object.data);
+                    }
+                    if ($util.Long) {
+                        let long = new $util.Long(0, 0, true);
+                        object.time_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                    } else
+                        object.time_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                    object.source = "";
+                    object.schema = 0;
+                    object.position = 0;
+                    object.type = "";
+                }
+                if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
+                    object.id = message.id;
+                if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
+                    object.subject = message.subject;
+                if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
+                    object.data = options.bytes === $String ? $util.base64.encode(message.data, 0, message.data.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.data) : message.data;
+                if (message.time_ms != null && $Object.hasOwnProperty.call(message, "time_ms"))
+                    if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+                        object.time_ms = typeof message.time_ms === "number" ? $BigInt(message.time_ms) : $util.Long.fromBits(message.time_ms.low >>> 0, message.time_ms.high >>> 0, true).toBigInt();
+                    else if (typeof message.time_ms === "number")
+                        object.time_ms = options.longs === $String ? $String(message.time_ms) : message.time_ms;
+                    else
+                        object.time_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.time_ms) : options.longs === $Number ? new $util.LongBits(message.time_ms.low >>> 0, message.time_ms.high >>> 0).toNumber(true) : message.time_ms;
+                if (message.source != null && $Object.hasOwnProperty.call(message, "source"))
+                    object.source = message.source;
+                if (message.schema != null && $Object.hasOwnProperty.call(message, "schema"))
+                    object.schema = message.schema;
+                if (message.position != null && $Object.hasOwnProperty.call(message, "position"))
+                    object.position = message.position;
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+                    object.type = message.type;
+                let keys2;
+                if (message.extensions && (keys2 = $Object.keys(message.extensions)).length) {
+                    object.extensions = {};
+                    for (let j = 0; j < keys2.length; ++j) {
+                        if (keys2[j] === "__proto__")
+                            $util.makeProp(object.extensions, keys2[j]);
+                        object.extensions[keys2[j]] = message.extensions[keys2[j]];
+                    }
+                }
+                return object;
+            };
+
+            /**
+             * Converts this Event to JSON.
+             * @function toJSON
+             * @memberof millrace.v1.Event
+             * @instance
+             * @returns {Object.<string,*>} JSON object
+             */
+            Event.prototype.toJSON = function() {
+                return Event.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            /**
+             * Gets the type url for Event
+             * @function getTypeUrl
+             * @memberof millrace.v1.Event
+             * @static
+             * @param {string} [prefix] Custom type url prefix, defaults to `"type.googleapis.com"`
+             * @returns {string} The type url
+             */
+            Event.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/millrace.v1.Event";
+            };
+
+            return Event;
+        })();
+
+        v1.ParkedEvent = (function() {
+
+            /**
+             * Properties of a ParkedEvent.
+             * @typedef {Object} millrace.v1.ParkedEvent.$Properties
+             * @property {Uint8Array|null} [event] ParkedEvent event
+             * @property {string|null} [type] ParkedEvent type
+             * @property {string|null} [entry_id] ParkedEvent entry_id
+             * @property {number|null} [index] ParkedEvent index
+             * @property {number|null} [position] ParkedEvent position
+             * @property {number|null} [attempts] ParkedEvent attempts
+             * @property {number|Long|null} [first_failed_ms] ParkedEvent first_failed_ms
+             * @property {number|Long|null} [last_failed_ms] ParkedEvent last_failed_ms
+             * @property {Array.<millrace.v1.Attempt.$Properties>|null} [history] ParkedEvent history
+             * @property {boolean|null} [isolate] ParkedEvent isolate
+             * @property {string|null} [event_id] ParkedEvent event_id
+             * @property {string|null} [subject] ParkedEvent subject
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+
+            /**
+             * Properties of a ParkedEvent.
+             * @memberof millrace.v1
+             * @interface IParkedEvent
+             * @augments millrace.v1.ParkedEvent.$Properties
+             * @deprecated Use millrace.v1.ParkedEvent.$Properties instead.
+             */
+
+            /**
+             * Shape of a ParkedEvent.
+             * @typedef {millrace.v1.ParkedEvent.$Properties} millrace.v1.ParkedEvent.$Shape
+             */
+
+            /**
+             * Constructs a new ParkedEvent.
+             * @memberof millrace.v1
+             * @classdesc Represents a ParkedEvent.
+             * @constructor
+             * @param {millrace.v1.ParkedEvent.$Properties=} [properties] Properties to set
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+            const ParkedEvent = function (properties) {
+                this.history = [];
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            /**
+             * ParkedEvent event.
+             * @member {Uint8Array} event
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.event = $util.newBuffer([]);
+
+            /**
+             * ParkedEvent type.
+             * @member {string} type
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.type = "";
+
+            /**
+             * ParkedEvent entry_id.
+             * @member {string} entry_id
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.entry_id = "";
+
+            /**
+             * ParkedEvent index.
+             * @member {number} index
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.index = 0;
+
+            /**
+             * ParkedEvent position.
+             * @member {number} position
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.position = 0;
+
+            /**
+             * ParkedEvent attempts.
+             * @member {number} attempts
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.attempts = 0;
+
+            /**
+             * ParkedEvent first_failed_ms.
+             * @member {number|Long} first_failed_ms
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.first_failed_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+
+            /**
+             * ParkedEvent last_failed_ms.
+             * @member {number|Long} last_failed_ms
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.last_failed_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+
+            /**
+             * ParkedEvent history.
+             * @member {Array.<millrace.v1.Attempt.$Properties>} history
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.history = $util.emptyArray;
+
+            /**
+             * ParkedEvent isolate.
+             * @member {boolean} isolate
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.isolate = false;
+
+            /**
+             * ParkedEvent event_id.
+             * @member {string} event_id
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.event_id = "";
+
+            /**
+             * ParkedEvent subject.
+             * @member {string} subject
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.subject = "";
+
+            /**
+             * Creates a new ParkedEvent instance using the specified properties.
+             * @function create
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {millrace.v1.ParkedEvent.$Properties=} [properties] Properties to set
+             * @returns {millrace.v1.ParkedEvent} ParkedEvent instance
+             * @type {{
+             *   (properties: millrace.v1.ParkedEvent.$Shape): millrace.v1.ParkedEvent & millrace.v1.ParkedEvent.$Shape;
+             *   (properties?: millrace.v1.ParkedEvent.$Properties): millrace.v1.ParkedEvent;
+             * }}
+             */
+            ParkedEvent.create = function(properties) {
+                return new ParkedEvent(properties);
+            };
+
+            /**
+             * Encodes the specified ParkedEvent message. Does not implicitly {@link millrace.v1.ParkedEvent.verify|verify} messages.
+             * @function encode
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {millrace.v1.ParkedEvent.$Properties} message ParkedEvent message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            ParkedEvent.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.event != null && $Object.hasOwnProperty.call(message, "event") && message.event.length)
+                    writer.uint32(/* id 1, wireType 2 =*/10).bytes(message.event);
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type") && message.type !== "")
+                    writer.uint32(/* id 2, wireType 2 =*/18).string(message.type);
+                if (message.entry_id != null && $Object.hasOwnProperty.call(message, "entry_id") && message.entry_id !== "")
+                    writer.uint32(/* id 3, wireType 2 =*/26).string(message.entry_id);
+                if (message.index != null && $Object.hasOwnProperty.call(message, "index") && message.index !== 0)
+                    writer.uint32(/* id 4, wireType 0 =*/32).uint32(message.index);
+                if (message.position != null && $Object.hasOwnProperty.call(message, "position") && message.position !== 0)
+                    writer.uint32(/* id 5, wireType 0 =*/40).uint32(message.position);
+                if (message.attempts != null && $Object.hasOwnProperty.call(message, "attempts") && message.attempts !== 0)
+                    writer.uint32(/* id 6, wireType 0 =*/48).uint32(message.attempts);
+                if (message.first_failed_ms != null && $Object.hasOwnProperty.call(message, "first_failed_ms") && (typeof message.first_failed_ms === "object" ? message.first_failed_ms.low || message.first_failed_ms.high : message.first_failed_ms !== 0))
+                    writer.uint32(/* id 7, wireType 0 =*/56).uint64(message.first_failed_ms);
+                if (message.last_failed_ms != null && $Object.hasOwnProperty.call(message, "last_failed_ms") && (typeof message.last_failed_ms === "object" ? message.last_failed_ms.low || message.last_failed_ms.high : message.last_failed_ms !== 0))
+                    writer.uint32(/* id 8, wireType 0 =*/64).uint64(message.last_failed_ms);
+                if (message.history != null && message.history.length)
+                    for (let i = 0; i < message.history.length; ++i)
+                        $root.millrace.v1.Attempt.encode(message.history[i], writer.uint32(/* id 9, wireType 2 =*/74).fork(), _depth + 1).ldelim();
+                if (message.isolate != null && $Object.hasOwnProperty.call(message, "isolate") && message.isolate !== false)
+                    writer.uint32(/* id 10, wireType 0 =*/80).bool(message.isolate);
+                if (message.event_id != null && $Object.hasOwnProperty.call(message, "event_id") && message.event_id !== "")
+                    writer.uint32(/* id 11, wireType 2 =*/90).string(message.event_id);
+                if (message.subject != null && $Object.hasOwnProperty.call(message, "subject") && message.subject !== "")
+                    writer.uint32(/* id 12, wireType 2 =*/98).string(message.subject);
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            /**
+             * Encodes the specified ParkedEvent message, length delimited. Does not implicitly {@link millrace.v1.ParkedEvent.verify|verify} messages.
+             * @function encodeDelimited
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {millrace.v1.ParkedEvent.$Properties} message ParkedEvent message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            ParkedEvent.encodeDelimited = function(message, writer) {
+                return this.encode(message, (writer || $Writer.create()).fork()).ldelim();
+            };
+
+            /**
+             * Decodes a ParkedEvent message from the specified reader or buffer.
+             * @function decode
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @param {number} [length] Message length if known beforehand
+             * @returns {millrace.v1.ParkedEvent & millrace.v1.ParkedEvent.$Shape} ParkedEvent
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            ParkedEvent.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.millrace.v1.ParkedEvent();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.event = value;
+                            else
+                                delete message.event;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.type = value;
+                            else
+                                delete message.type;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.entry_id = value;
+                            else
+                                delete message.entry_id;
+                            continue;
+                        }
+                    case 4: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.index = value;
+                            else
+                                delete message.index;
+                            continue;
+                        }
+                    case 5: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.position = value;
+                            else
+                                delete message.position;
+                            continue;
+                        }
+                    case 6: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.attempts = value;
+                            else
+                                delete message.attempts;
+                            continue;
+                        }
+                    case 7: {
+                            if (wireType !== 0)
+                                break;
+                            if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+                                message.first_failed_ms = value;
+                            else
+                                delete message.first_failed_ms;
+                            continue;
+                        }
+                    case 8: {
+                            if (wireType !== 0)
+                                break;
+                            if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+                                message.last_failed_ms = value;
+                            else
+                                delete message.last_failed_ms;
+                            continue;
+                        }
+                    case 9: {
+                            if (wireType !== 2)
+                                break;
+                            if (!(message.history && message.history.length))
+                                message.history = [];
+                            message.history.push($root.millrace.v1.Attempt.decode(reader, reader.size(), $undefined, _depth + 1));
+                            continue;
+                        }
+                    case 10: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.bool())
+                                message.isolate = value;
+                            else
+                                delete message.isolate;
+                            continue;
+                        }
+                    case 11: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.event_id = value;
+                            else
+                                delete message.event_id;
+                            continue;
+                        }
+                    case 12: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.subject = value;
+                            else
+                                delete message.subject;
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            /**
+             * Decodes a ParkedEvent message from the specified reader or buffer, length delimited.
+             * @function decodeDelimited
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @returns {millrace.v1.ParkedEvent & millrace.v1.ParkedEvent.$Shape} ParkedEvent
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            ParkedEvent.decodeDelimited = function(reader) {
+                if (!(reader instanceof $Reader))
+                    reader = new $Reader(reader);
+                return this.decode(reader, reader.size());
+            };
+
+            /**
+             * Verifies a ParkedEvent message.
+             * @function verify
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {Object.<string,*>} message Plain object to verify
+             * @returns {string|null} `null` if valid, otherwise the reason why it is not
+             */
+            ParkedEvent.verify = function (message, _depth) {
+                if (typeof message !== "object" || message === null)
+                    return "object expected";
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    return "max depth exceeded";
+                if (message.event != null && $Object.hasOwnProperty.call(message, "event"))
+                    if (!(message.event && typeof message.event.length === "number" || $util.isString(message.event)))
+                        return "event: buffer expected";
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+                    if (!$util.isString(message.type))
+                        return "type: string expected";
+                if (message.entry_id != null && $Object.hasOwnProperty.call(message, "entry_id"))
+                    if (!$util.isString(message.entry_id))
+                        return "entry_id: string expected";
+                if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
+                    if (!$util.isInteger(message.index))
+                        return "index: integer expected";
+                if (message.position != null && $Object.hasOwnProperty.call(message, "position"))
+                    if (!$util.isInteger(message.position))
+                        return "position: integer expected";
+                if (message.attempts != null && $Object.hasOwnProperty.call(message, "attempts"))
+                    if (!$util.isInteger(message.attempts))
+                        return "attempts: integer expected";
+                if (message.first_failed_ms != null && $Object.hasOwnProperty.call(message, "first_failed_ms"))
+                    if (!$util.isInteger(message.first_failed_ms) && !(message.first_failed_ms && $util.isInteger(message.first_failed_ms.low) && $util.isInteger(message.first_failed_ms.high)))
+                        return "first_failed_ms: integer|Long expected";
+                if (message.last_failed_ms != null && $Object.hasOwnProperty.call(message, "last_failed_ms"))
+                    if (!$util.isInteger(message.last_failed_ms) && !(message.last_failed_ms && $util.isInteger(message.last_failed_ms.low) && $util.isInteger(message.last_failed_ms.high)))
+                        return "last_failed_ms: integer|Long expected";
+                if (message.history != null && $Object.hasOwnProperty.call(message, "history")) {
+                    if (!$Array.isArray(message.history))
+                        return "history: array expected";
+                    for (let i = 0; i < message.history.length; ++i) {
+                        let error = $root.millrace.v1.Attempt.verify(message.history[i], _depth + 1);
+                        if (error)
+                            return "history." + error;
+                    }
+                }
+                if (message.isolate != null && $Object.hasOwnProperty.call(message, "isolate"))
+                    if (typeof message.isolate !== "boolean")
+                        return "isolate: boolean expected";
+                if (message.event_id != null && $Object.hasOwnProperty.call(message, "event_id"))
+                    if (!$util.isString(message.event_id))
+                        return "event_id: string expected";
+                if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
+                    if (!$util.isString(message.subject))
+                        return "subject: string expected";
+                return null;
+            };
+
+            /**
+             * Creates a ParkedEvent message from a plain object. Also converts values to their respective internal types.
+             * @function fromObject
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {Object.<string,*>} object Plain object
+             * @returns {millrace.v1.ParkedEvent} ParkedEvent
+             */
+            ParkedEvent.fromObject = function (object, _depth) {
+                if (object instanceof $root.millrace.v1.ParkedEvent)
+                    return object;
+                if (!$util.isObject(object))
+                    throw $TypeError(".millrace.v1.ParkedEvent: object expected");
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let message = new $root.millrace.v1.ParkedEvent();
+                if (object.event != null)
+                    if (object.event.length)
+                        if (typeof object.event === "string")
+                            $util.base64.decode(object.event, message.event = $util.newBuffer($util.base64.length(object.event)), 0);
+                        else if (object.event.length >= 0)
+                            message.event = object.event;
+                if (object.type != null)
+                    if (typeof object.type !== "string" || object.type.length)
+                        message.type = $String(object.type);
+                if (object.entry_id != null)
+                    if (typeof object.entry_id !== "string" || object.entry_id.length)
+                        message.entry_id = $String(object.entry_id);
+                if (object.index != null)
+                    if ($Number(object.index) !== 0)
+                        message.index = object.index >>> 0;
+                if (object.position != null)
+                    if ($Number(object.position) !== 0)
+                        message.position = object.position >>> 0;
+                if (object.attempts != null)
+                    if ($Number(object.attempts) !== 0)
+                        message.attempts = object.attempts >>> 0;
+                if (object.first_failed_ms != null)
+                    if (typeof object.first_failed_ms === "object" ? object.first_failed_ms.low || object.first_failed_ms.high : $Number(object.first_failed_ms) !== 0)
+                        if ($util.Long)
+                            message.first_failed_ms = $util.Long.fromValue(object.first_failed_ms, true);
+                        else if (typeof object.first_failed_ms === "string")
+                            message.first_failed_ms = $parseInt(object.first_failed_ms, 10);
+                        else if (typeof object.first_failed_ms === "number")
+                            message.first_failed_ms = object.first_failed_ms;
+                        else if (typeof object.first_failed_ms === "object")
+                            message.first_failed_ms = new $util.LongBits(object.first_failed_ms.low >>> 0, object.first_failed_ms.high >>> 0).toNumber(true);
+                if (object.last_failed_ms != null)
+                    if (typeof object.last_failed_ms === "object" ? object.last_failed_ms.low || object.last_failed_ms.high : $Number(object.last_failed_ms) !== 0)
+                        if ($util.Long)
+                            message.last_failed_ms = $util.Long.fromValue(object.last_failed_ms, true);
+                        else if (typeof object.last_failed_ms === "string")
+                            message.last_failed_ms = $parseInt(object.last_failed_ms, 10);
+                        else if (typeof object.last_failed_ms === "number")
+                            message.last_failed_ms = object.last_failed_ms;
+                        else if (typeof object.last_failed_ms === "object")
+                            message.last_failed_ms = new $util.LongBits(object.last_failed_ms.low >>> 0, object.last_failed_ms.high >>> 0).toNumber(true);
+                if (object.history) {
+                    if (!$Array.isArray(object.history))
+                        throw $TypeError(".millrace.v1.ParkedEvent.history: array expected");
+                    message.history = $Array(object.history.length);
+                    for (let i = 0; i < object.history.length; ++i) {
+                        if (!$util.isObject(object.history[i]))
+                            throw $TypeError(".millrace.v1.ParkedEvent.history: object expected");
+                        message.history[i] = $root.millrace.v1.Attempt.fromObject(object.history[i], _depth + 1);
+                    }
+                }
+                if (object.isolate != null)
+                    if (object.isolate)
+                        message.isolate = $Boolean(object.isolate);
+                if (object.event_id != null)
+                    if (typeof object.event_id !== "string" || object.event_id.length)
+                        message.event_id = $String(object.event_id);
+                if (object.subject != null)
+                    if (typeof object.subject !== "string" || object.subject.length)
+                        message.subject = $String(object.subject);
+                return message;
+            };
+
+            /**
+             * Creates a plain object from a ParkedEvent message. Also converts values to other types if specified.
+             * @function toObject
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {millrace.v1.ParkedEvent} message ParkedEvent
+             * @param {$protobuf.IConversionOptions} [options] Conversion options
+             * @returns {Object.<string,*>} Plain object
+             */
+            ParkedEvent.toObject = function (message, options, _depth) {
+                if (!options)
+                    options = {};
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let object = {};
+                if (options.arrays || options.defaults)
+                    object.history = [];
+                if (options.defaults) {
+                    if (options.bytes === $String)
+                        object.event = "";
+                    else {
+                        object.event = [];
+                        if (options.bytes !== $Array)
+                            object.event = $util.newBuffer(object.event);
+                    }
+                    object.type = "";
+                    object.entry_id = "";
+                    object.index = 0;
+                    object.position = 0;
+                    object.attempts = 0;
+                    if ($util.Long) {
+                        let long = new $util.Long(0, 0, true);
+                        object.first_failed_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                    } else
+                        object.first_failed_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        let long = new $util.Long(0, 0, true);
+                        object.last_failed_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                    } else
+                        object.last_failed_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                    object.isolate = false;
+                    object.event_id = "";
+                    object.subject = "";
+                }
+                if (message.event != null && $Object.hasOwnProperty.call(message, "event"))
+                    object.event = options.bytes === $String ? $util.base64.encode(message.event, 0, message.event.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.event) : message.event;
+                if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+                    object.type = message.type;
+                if (message.entry_id != null && $Object.hasOwnProperty.call(message, "entry_id"))
+                    object.entry_id = message.entry_id;
+                if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
+                    object.index = message.index;
+                if (message.position != null && $Object.hasOwnProperty.call(message, "position"))
+                    object.position = message.position;
+                if (message.attempts != null && $Object.hasOwnProperty.call(message, "attempts"))
+                    object.attempts = message.attempts;
+                if (message.first_failed_ms != null && $Object.hasOwnProperty.call(message, "first_failed_ms"))
+                    if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+                        object.first_failed_ms = typeof message.first_failed_ms === "number" ? $BigInt(message.first_failed_ms) : $util.Long.fromBits(message.first_failed_ms.low >>> 0, message.first_failed_ms.high >>> 0, true).toBigInt();
+                    else if (typeof message.first_failed_ms === "number")
+                        object.first_failed_ms = options.longs === $String ? $String(message.first_failed_ms) : message.first_failed_ms;
+                    else
+                        object.first_failed_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.first_failed_ms) : options.longs === $Number ? new $util.LongBits(message.first_failed_ms.low >>> 0, message.first_failed_ms.high >>> 0).toNumber(true) : message.first_failed_ms;
+                if (message.last_failed_ms != null && $Object.hasOwnProperty.call(message, "last_failed_ms"))
+                    if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+                        object.last_failed_ms = typeof message.last_failed_ms === "number" ? $BigInt(message.last_failed_ms) : $util.Long.fromBits(message.last_failed_ms.low >>> 0, message.last_failed_ms.high >>> 0, true).toBigInt();
+                    else if (typeof message.last_failed_ms === "number")
+                        object.last_failed_ms = options.longs === $String ? $String(message.last_failed_ms) : message.last_failed_ms;
+                    else
+                        object.last_failed_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.last_failed_ms) : options.longs === $Number ? new $util.LongBits(message.last_failed_ms.low >>> 0, message.last_failed_ms.high >>> 0).toNumber(true) : message.last_failed_ms;
+                if (message.history && message.history.length) {
+                    object.history = $Array(message.history.length);
+                    for (let j = 0; j < message.history.length; ++j)
+                        object.history[j] = $root.millrace.v1.Attempt.toObject(message.history[j], options, _depth + 1);
+                }
+                if (message.isolate != null && $Object.hasOwnProperty.call(message, "isolate"))
+                    object.isolate = message.isolate;
+                if (message.event_id != null && $Object.hasOwnProperty.call(message, "event_id"))
+                    object.event_id = message.event_id;
+                if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
+                    object.subject = message.subject;
+                return object;
+            };
+
+            /**
+             * Converts this ParkedEvent to JSON.
+             * @function toJSON
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             * @returns {Object.<string,*>} JSON object
+             */
+            ParkedEvent.prototype.toJSON = function() {
+                return ParkedEvent.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            /**
+             * Gets the type url for ParkedEvent
+             * @function getTypeUrl
+             * @memberof millrace.v1.ParkedEvent
+             * @static
+             * @param {string} [prefix] Custom type url prefix, defaults to `"type.googleapis.com"`
+             * @returns {string} The type url
+             */
+            ParkedEvent.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/millrace.v1.ParkedEvent";
+            };
+
+            return ParkedEvent;
+        })();
+
+        v1.Attempt = (function() {
+
+            /**
+             * Properties of an Attempt.
+             * @typedef {Object} millrace.v1.Attempt.$Properties
+             * @property {number|Long|null} [at_ms] Attempt at_ms
+             * @property {number|null} [attempt] Attempt attempt
+             * @property {string|null} [name] Attempt name
+             * @property {string|null} [message] Attempt message
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+
+            /**
+             * Properties of an Attempt.
+             * @memberof millrace.v1
+             * @interface IAttempt
+             * @augments millrace.v1.Attempt.$Properties
+             * @deprecated Use millrace.v1.Attempt.$Properties instead.
+             */
+
+            /**
+             * Shape of an Attempt.
+             * @typedef {millrace.v1.Attempt.$Properties} millrace.v1.Attempt.$Shape
+             */
+
+            /**
+             * Constructs a new Attempt.
+             * @memberof millrace.v1
+             * @classdesc Represents an Attempt.
+             * @constructor
+             * @param {millrace.v1.Attempt.$Properties=} [properties] Properties to set
+             * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
+             */
+            const Attempt = function (properties) {
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            /**
+             * Attempt at_ms.
+             * @member {number|Long} at_ms
+             * @memberof millrace.v1.Attempt
+             * @instance
+             */
+            Attempt.prototype.at_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+
+            /**
+             * Attempt attempt.
+             * @member {number} attempt
+             * @memberof millrace.v1.Attempt
+             * @instance
+             */
+            Attempt.prototype.attempt = 0;
+
+            /**
+             * Attempt name.
+             * @member {string} name
+             * @memberof millrace.v1.Attempt
+             * @instance
+             */
+            Attempt.prototype.name = "";
+
+            /**
+             * Attempt message.
+             * @member {string} message
+             * @memberof millrace.v1.Attempt
+             * @instance
+             */
+            Attempt.prototype.message = "";
+
+            /**
+             * Creates a new Attempt instance using the specified properties.
+             * @function create
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {millrace.v1.Attempt.$Properties=} [properties] Properties to set
+             * @returns {millrace.v1.Attempt} Attempt instance
+             * @type {{
+             *   (properties: millrace.v1.Attempt.$Shape): millrace.v1.Attempt & millrace.v1.Attempt.$Shape;
+             *   (properties?: millrace.v1.Attempt.$Properties): millrace.v1.Attempt;
+             * }}
+             */
+            Attempt.create = function(properties) {
+                return new Attempt(properties);
+            };
+
+            /**
+             * Encodes the specified Attempt message. Does not implicitly {@link millrace.v1.Attempt.verify|verify} messages.
+             * @function encode
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {millrace.v1.Attempt.$Properties} message Attempt message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            Attempt.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.at_ms != null && $Object.hasOwnProperty.call(message, "at_ms") && (typeof message.at_ms === "object" ? message.at_ms.low || message.at_ms.high : message.at_ms !== 0))
+                    writer.uint32(/* id 1, wireType 0 =*/8).uint64(message.at_ms);
+                if (message.attempt != null && $Object.hasOwnProperty.call(message, "attempt") && message.attempt !== 0)
+                    writer.uint32(/* id 2, wireType 0 =*/16).uint32(message.attempt);
+                if (message.name != null && $Object.hasOwnProperty.call(message, "name") && message.name !== "")
+                    writer.uint32(/* id 3, wireType 2 =*/26).string(message.name);
+                if (message.message != null && $Object.hasOwnProperty.call(message, "message") && message.message !== "")
+                    writer.uint32(/* id 4, wireType 2 =*/34).string(message.message);
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            /**
+             * Encodes the specified Attempt message, length delimited. Does not implicitly {@link millrace.v1.Attempt.verify|verify} messages.
+             * @function encodeDelimited
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {millrace.v1.Attempt.$Properties} message Attempt message or plain object to encode
+             * @param {$protobuf.Writer} [writer] Writer to encode to
+             * @returns {$protobuf.Writer} Writer
+             */
+            Attempt.encodeDelimited = function(message, writer) {
+                return this.encode(message, (writer || $Writer.create()).fork()).ldelim();
+            };
+
+            /**
+             * Decodes an Attempt message from the specified reader or buffer.
+             * @function decode
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @param {number} [length] Message length if known beforehand
+             * @returns {millrace.v1.Attempt & millrace.v1.Attempt.$Shape} Attempt
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            Attempt.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.millrace.v1.Attempt();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 0)
+                                break;
+                            if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+                                message.at_ms = value;
+                            else
+                                delete message.at_ms;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.attempt = value;
+                            else
+                                delete message.attempt;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.name = value;
+                            else
+                                delete message.name;
+                            continue;
+                        }
+                    case 4: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.message = value;
+                            else
+                                delete message.message;
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            /**
+             * Decodes an Attempt message from the specified reader or buffer, length delimited.
+             * @function decodeDelimited
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {$protobuf.Reader|Uint8Array} reader Reader or buffer to decode from
+             * @returns {millrace.v1.Attempt & millrace.v1.Attempt.$Shape} Attempt
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            Attempt.decodeDelimited = function(reader) {
+                if (!(reader instanceof $Reader))
+                    reader = new $Reader(reader);
+                return this.decode(reader, reader.size());
+            };
+
+            /**
+             * Verifies an Attempt message.
+             * @function verify
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {Object.<string,*>} message Plain object to verify
+             * @returns {string|null} `null` if valid, otherwise the reason why it is not
+             */
+            Attempt.verify = function (message, _depth) {
+                if (typeof message !== "object" || message === null)
+                    return "object expected";
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    return "max depth exceeded";
+                if (message.at_ms != null && $Object.hasOwnProperty.call(message, "at_ms"))
+                    if (!$util.isInteger(message.at_ms) && !(message.at_ms && $util.isInteger(message.at_ms.low) && $util.isInteger(message.at_ms.high)))
+                        return "at_ms: integer|Long expected";
+                if (message.attempt != null && $Object.hasOwnProperty.call(message, "attempt"))
+                    if (!$util.isInteger(message.attempt))
+                        return "attempt: integer expected";
+                if (message.name != null && $Object.hasOwnProperty.call(message, "name"))
+                    if (!$util.isString(message.name))
+                        return "name: string expected";
+                if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
+                    if (!$util.isString(message.message))
+                        return "message: string expected";
+                return null;
+            };
+
+            /**
+             * Creates an Attempt message from a plain object. Also converts values to their respective internal types.
+             * @function fromObject
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {Object.<string,*>} object Plain object
+             * @returns {millrace.v1.Attempt} Attempt
+             */
+            Attempt.fromObject = function (object, _depth) {
+                if (object instanceof $root.millrace.v1.Attempt)
+                    return object;
+                if (!$util.isObject(object))
+                    throw $TypeError(".millrace.v1.Attempt: object expected");
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let message = new $root.millrace.v1.Attempt();
+                if (object.at_ms != null)
+                    if (typeof object.at_ms === "object" ? object.at_ms.low || object.at_ms.high : $Number(object.at_ms) !== 0)
+                        if ($util.Long)
+                            message.at_ms = $util.Long.fromValue(object.at_ms, true);
+                        else if (typeof object.at_ms === "string")
+                            message.at_ms = $parseInt(object.at_ms, 10);
+                        else if (typeof object.at_ms === "number")
+                            message.at_ms = object.at_ms;
+                        else if (typeof object.at_ms === "object")
+                            message.at_ms = new $util.LongBits(object.at_ms.low >>> 0, object.at_ms.high >>> 0).toNumber(true);
+                if (object.attempt != null)
+                    if ($Number(object.attempt) !== 0)
+                        message.attempt = object.attempt >>> 0;
+                if (object.name != null)
+                    if (typeof object.name !== "string" || object.name.length)
+                        message.name = $String(object.name);
+                if (object.message != null)
+                    if (typeof object.message !== "string" || object.message.length)
+                        message.message = $String(object.message);
+                return message;
+            };
+
+            /**
+             * Creates a plain object from an Attempt message. Also converts values to other types if specified.
+             * @function toObject
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {millrace.v1.Attempt} message Attempt
+             * @param {$protobuf.IConversionOptions} [options] Conversion options
+             * @returns {Object.<string,*>} Plain object
+             */
+            Attempt.toObject = function (message, options, _depth) {
+                if (!options)
+                    options = {};
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let object = {};
+                if (options.defaults) {
+                    if ($util.Long) {
+                        let long = new $util.Long(0, 0, true);
+                        object.at_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                    } else
+                        object.at_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                    object.attempt = 0;
+                    object.name = "";
+                    object.message = "";
+                }
+                if (message.at_ms != null && $Object.hasOwnProperty.call(message, "at_ms"))
+                    if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+                        object.at_ms = typeof message.at_ms === "number" ? $BigInt(message.at_ms) : $util.Long.fromBits(message.at_ms.low >>> 0, message.at_ms.high >>> 0, true).toBigInt();
+                    else if (typeof message.at_ms === "number")
+                        object.at_ms = options.longs === $String ? $String(message.at_ms) : message.at_ms;
+                    else
+                        object.at_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.at_ms) : options.longs === $Number ? new $util.LongBits(message.at_ms.low >>> 0, message.at_ms.high >>> 0).toNumber(true) : message.at_ms;
+                if (message.attempt != null && $Object.hasOwnProperty.call(message, "attempt"))
+                    object.attempt = message.attempt;
+                if (message.name != null && $Object.hasOwnProperty.call(message, "name"))
+                    object.name = message.name;
+                if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
+                    object.message = message.message;
+                return object;
+            };
+
+            /**
+             * Converts this Attempt to JSON.
+             * @function toJSON
+             * @memberof millrace.v1.Attempt
+             * @instance
+             * @returns {Object.<string,*>} JSON object
+             */
+            Attempt.prototype.toJSON = function() {
+                return Attempt.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            /**
+             * Gets the type url for Attempt
+             * @function getTypeUrl
+             * @memberof millrace.v1.Attempt
+             * @static
+             * @param {string} [prefix] Custom type url prefix, defaults to `"type.googleapis.com"`
+             * @returns {string} The type url
+             */
+            Attempt.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/millrace.v1.Attempt";
+            };
+
+            return Attempt;
+        })();
+
+        return v1;
+    })();
+
+    return millrace;
+})();
+
+export {
+  $root as default
+};
