@@ -88,12 +88,14 @@ exit $code
 
 export interface SupervisedServer {
   readonly pid: number;
-  /** Resolves with the exit status (or -1) when the server and its supervisor are gone. */
+  /** Resolves with the exit status (or -1) when the server and its supervisor are gone. Keeps no process waiting. */
   readonly exited: Promise<number>;
   /** What it wrote to stderr: Redis complains there about its arguments. */
   stderr(): string;
   /** Asks it to shut down (SIGTERM, SIGKILL after the grace), and waits. */
   stop(): Promise<void>;
+  /** SIGKILL, and waits. */
+  kill(): Promise<void>;
 }
 
 /** Starts a server that dies with this process. @throws FolderInUse */
@@ -123,6 +125,11 @@ export async function superviseServer(binary: ServerBinary, lockFile: string, ar
     async stop() {
       child.ref();
       child.stdin.destroy();
+      await exited;
+    },
+    async kill() {
+      child.ref();
+      if (child.exitCode === null) process.kill(pid, 'SIGKILL');
       await exited;
     },
   };

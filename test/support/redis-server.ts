@@ -93,9 +93,7 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
   const kill = async (): Promise<void> => {
     const running = server;
     server = null;
-    if (!running) return;
-    process.kill(running.pid, 'SIGKILL');
-    await running.exited;
+    await running?.kill();
   };
 
   t.teardown(async () => {
@@ -103,7 +101,8 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
     // A master's orderly shutdown waits for its replicas: not for data that goes away with it.
     if (options.dir !== undefined) return stop();
     await kill();
-    rmSync(dir, { recursive: true, force: true });
+    // A fork of the server (rewrite, replication) may still write for a moment.
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   });
   await start();
 
