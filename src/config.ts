@@ -51,3 +51,11 @@ export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environm
   if (problems.length > 0) throw new ConfigError(problems);
   return out as Environment;
 }
+
+/**
+ * The environment of the pool's threads: this process's, with REDIS_URL set to the deployment's server also where it is the
+ * embedded one, so that a function's setup() can open its own connection.
+ */
+export function threadEnvironment(redisUrl: string): NodeJS.ProcessEnv {
+  return { ...process.env, REDIS_URL: redisUrl };
+}

@@ -9,6 +9,7 @@ import { sleep, wallClockMs } from './core/clock.ts';
 import { ConfigError, MillraceError } from './core/errors.ts';
 import type { FunctionSpec } from './core/function-spec.ts';
 import type { FileDescription } from './core/batch-task.ts';
+import { threadEnvironment } from './config.ts';
 import type { Deployment } from './deployment.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
@@ -92,6 +93,7 @@ export class Dispatcher {
       entry: new URL('../workers/thread.js', import.meta.url),
       threads: environment.WORKERS,
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
+      env: threadEnvironment(this.#deployment.url),
       data: {
         files,
         protoSources: catalog.sources,

@@ -25,6 +25,8 @@ export interface WorkerPoolOptions {
   readonly entry: URL;
   readonly threads: number;
   readonly data: ThreadData;
+  /** process.env of the threads. */
+  readonly env: NodeJS.ProcessEnv;
   /** Old-generation heap limit of a thread in MB, null for Node's default. */
   readonly heapMb: number | null;
 }
@@ -54,6 +56,7 @@ export class WorkerPool {
       atomics: 'disabled',
       recordTiming: false,
       workerData: options.data,
+      env: options.env as Record<string, string>,
       ...(options.heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
     });
     // A thread that dies between tasks is replaced; the error belongs to nobody's event.
