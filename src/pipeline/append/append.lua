@@ -10,7 +10,11 @@ local previous = redis.call('GET', KEYS[1])
 if previous then
   local colon = string.find(previous, ':', 1, true)
   local last = tonumber(string.sub(previous, 1, colon - 1))
-  if sequence == last then return {'duplicate', string.sub(previous, colon + 1)} end
+  if sequence == last then
+    -- A write, so that a WAIT or WAITAOF sent behind it waits for the first time's data too.
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return {'duplicate', string.sub(previous, colon + 1)}
+  end
   if sequence ~= last + 1 then return {'gap', string.format('%.0f', last + 1)} end
 elseif sequence ~= 1 then
   return {'gap', '1'}

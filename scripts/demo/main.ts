@@ -1,0 +1,228 @@
+/**
+ * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions, orders through all of it, and the result
+ * checked against the input. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
+ */
+import { rmSync } from 'node:fs';
+import { createHistogram } from 'node:perf_hooks';
+import { Command, InvalidArgumentError } from 'commander';
+import { Presets, SingleBar } from 'cli-progress';
+import Table from 'cli-table3';
+import { pino } from 'pino';
+import { connect, type Deployment, type PublishItem, type TurnDone } from '../../src/index.ts';
+import { inventOrders, readOrders, BadOrdersFileError, type Order } from './orders.ts';
+import { differences, sumFile, sumOrders, type Sums } from './sums.ts';
+
+const whole = (text: string): number => {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1 || n > 10_000_000) throw new InvalidArgumentError('a whole number from 1 to 10,000,000');
+  return n;
+};
+
+const program = new Command('demo')
+  .description('Sends orders through the shop and checks the result.')
+  .option('--orders <file>', 'real orders: a CSV with InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country')
+  .option('--count <n>', 'how many orders to make up', whole, 50_000)
+  .option('--deadline <s>', 'give up when not everything is settled after so many seconds', whole, 300)
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .parse();
+const options = program.opts<{ orders?: string; count: number; deadline: number }>();
+
+/** Fresh each time, and nothing is left running. */
+const DIR = '.millrace/demo';
+
+interface Progress {
+  done: number;
+  retried: number;
+  dead: number;
+  firstMs: number;
+  lastMs: number;
+  readonly latency: ReturnType<typeof createHistogram>;
+}
+
+async function main(): Promise<number> {
+  const expected = options.orders ? await sumFile(options.orders) : sumOrders(inventOrders(options.count));
+  rmSync(`${DIR}/data`, { recursive: true, force: true });
+  const millrace = await connect({
+    environment: { REDIS_URL: undefined, MILLRACE_DIR: DIR },
+    logger: pino({ level: process.env['LOG_LEVEL'] ?? 'fatal' }),
+    name: 'demo',
+  });
+  try {
+    return await run(millrace, expected);
+  } finally {
+    await millrace.close();
+    rmSync(`${DIR}/data`, { recursive: true, force: true });
+  }
+}
+
+async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums): Promise<number> {
+  const { deployment } = millrace;
+  const progress = new Map<string, Progress>();
+  const dispatcher = millrace.dispatcher({
+    functionsDir: 'workers',
+    skipFiles: ['thread.ts'],
+    onTurn: (turn) => note(progress, turn),
+  });
+  await dispatcher.start();
+  const functions = dispatcher.functions.map((f) => f.spec.name);
+  console.log(`Millrace demo: redis ${deployment.server.version} (embedded), ${deployment.environment.WORKERS} worker threads, functions ${functions.join(', ')}`);
+
+  const orders = options.orders ? readOrders(options.orders) : inventOrders(options.count);
+  const total = [...expected.values()].reduce((sum, c) => sum + c.orders + c.cancellations, 0);
+  const bar = process.stderr.isTTY
+    ? new SingleBar({ format: 'publishing {bar} {value}/{total} orders', clearOnComplete: false, stream: process.stderr }, Presets.shades_classic)
+    : null;
+  bar?.start(total, 0);
+  const startedMs = performance.now();
+  const publisher = millrace.publisher({ source: 'demo' });
+  let published = 0;
+  for await (const chunk of inChunks(orders, 500)) {
+    await publisher.publishMany(chunk);
+    published += chunk.length;
+    bar?.update(published);
+  }
+  bar?.stop();
+  console.log(`published ${published} orders in ${((performance.now() - startedMs) / 1000).toFixed(2)} s`);
+
+  const deadline = performance.now() + options.deadline * 1000;
+  let totals = await readTotals(deployment, functions);
+  while ([...totals.values()].some((t) => t.lag > 0 || t.parked > 0)) {
+    if (performance.now() > deadline) {
+      console.error(`not settled after ${options.deadline} s: ${JSON.stringify(Object.fromEntries(totals))}`);
+      return 1;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    totals = await readTotals(deployment, functions);
+  }
+
+  printFunctions(functions, totals, progress, published);
+  await printDeadLetters(deployment, functions);
+  const actual = await readAnalytics(deployment);
+  printSums(expected, actual);
+  const wrong = differences(expected, actual);
+  for (const fn of functions) {
+    const t = totals.get(fn) as Totals;
+    if (t.done + t.dead !== published) wrong.push(`${fn}: ${t.done} done + ${t.dead} dead are not the ${published} published`);
+  }
+  if (wrong.length > 0) {
+    console.error(`\nNOT EQUAL to the input:\n  ${wrong.join('\n  ')}`);
+    return 1;
+  }
+  console.log(`\nEqual: orders, cancellations, items and revenue of all ${expected.size} countries match ${options.orders ? 'a straight sum over the file' : 'the input'}.`);
+  return 0;
+}
+
+async function* inChunks(orders: AsyncIterable<Order> | Iterable<Order>, size: number): AsyncGenerator<PublishItem[]> {
+  let chunk: PublishItem[] = [];
+  for await (const order of orders) {
+    chunk.push(order);
+    if (chunk.length === size) {
+      yield chunk;
+      chunk = [];
+    }
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+function note(progress: Map<string, Progress>, turn: TurnDone): void {
+  let p = progress.get(turn.fn);
+  if (!p) {
+    p = { done: 0, retried: 0, dead: 0, firstMs: performance.now(), lastMs: 0, latency: createHistogram() };
+    progress.set(turn.fn, p);
+  }
+  p.done += turn.done;
+  p.retried += turn.retried;
+  p.dead += turn.dead;
+  p.lastMs = performance.now();
+  for (let i = 0; i < turn.ages.length; i += 2) {
+    const ms = Math.max(1, Math.round(turn.ages[i] as number));
+    for (let n = turn.ages[i + 1] as number; n > 0; n--) p.latency.record(ms);
+  }
+}
+
+interface Totals {
+  done: number;
+  dead: number;
+  parked: number;
+  lag: number;
+}
+
+/** From the counters every partition keeps. */
+async function readTotals(deployment: Deployment, functions: readonly string[]): Promise<Map<string, Totals>> {
+  const out = new Map<string, Totals>(functions.map((fn) => [fn, { done: 0, dead: 0, parked: 0, lag: 0 }]));
+  for (let partition = 0; partition < deployment.partitions; partition++) {
+    const flat = (await deployment.connection.command('HGETALL', deployment.keys.counters(partition))) as string[];
+    const counters = new Map<string, number>();
+    for (let i = 0; i < flat.length; i += 2) counters.set(flat[i] as string, Number(flat[i + 1]));
+    for (const [fn, totals] of out) {
+      for (const type of ['order.created', 'order.cancelled']) {
+        const [done = 0, dead = 0, parked = 0, appended = 0] = [`done:${fn}:${type}`, `dead:${fn}:${type}`, `parked:${fn}:${type}`, `appended:${type}`].map((f) => counters.get(f));
+        totals.done += done;
+        totals.dead += dead;
+        totals.parked += parked;
+        totals.lag += appended - done - dead - parked;
+      }
+    }
+  }
+  return out;
+}
+
+function printFunctions(functions: readonly string[], totals: Map<string, Totals>, progress: Map<string, Progress>, published: number): void {
+  const table = new Table({ head: ['function', 'done', 'retried', 'dead', 'lag', 'events/s', 'p50 ms', 'p99 ms'], style: { head: [], border: [] } });
+  for (const fn of functions) {
+    const t = totals.get(fn) as Totals;
+    const p = progress.get(fn);
+    const seconds = p ? Math.max(0.001, (p.lastMs - p.firstMs) / 1000) : 1;
+    table.push([fn, t.done, p?.retried ?? 0, t.dead, t.lag, Math.round(published / seconds), p?.latency.percentile(50) ?? 0, p?.latency.percentile(99) ?? 0]);
+  }
+  console.log(table.toString());
+}
+
+async function printDeadLetters(deployment: Deployment, functions: readonly string[]): Promise<void> {
+  const shown: string[] = [];
+  let count = 0;
+  for (const fn of functions) {
+    for (let partition = 0; partition < deployment.partitions; partition++) {
+      const entries = (await deployment.connection.command('XRANGE', deployment.keys.dead(partition, fn), '-', '+', 'COUNT', 1000)) as [string, string[]][];
+      for (const [, fields] of entries) {
+        count++;
+        const field = (name: string) => fields[fields.indexOf(name) + 1] ?? '';
+        if (shown.length < 5) shown.push(`  ${fn}: ${field('type')} ${field('subject')}: ${field('reason')}: ${field('message')}`);
+      }
+    }
+  }
+  if (count > 0) console.log(`dead letters: ${count}, for example\n${shown.join('\n')}`);
+}
+
+async function readAnalytics({ connection }: Deployment): Promise<Sums> {
+  const sums: Sums = new Map();
+  for (const key of ['orders', 'cancellations', 'items', 'revenue'] as const) {
+    const flat = (await connection.command('HGETALL', `shop:analytics:${key}`)) as string[];
+    for (let i = 0; i < flat.length; i += 2) {
+      const country = flat[i] as string;
+      const found = sums.get(country) ?? { orders: 0, cancellations: 0, items: 0, revenue: 0 };
+      found[key] = Number(flat[i + 1]);
+      sums.set(country, found);
+    }
+  }
+  return sums;
+}
+
+function printSums(expected: Sums, actual: Sums): void {
+  const table = new Table({ head: ['country', 'orders', 'cancelled', 'items', 'revenue (pence)', 'input says'], style: { head: [], border: [] } });
+  for (const [country, e] of [...expected].sort(([, a], [, b]) => b.revenue - a.revenue)) {
+    const a = actual.get(country) ?? { orders: 0, cancellations: 0, items: 0, revenue: 0 };
+    const same = differences(new Map([[country, e]]), new Map([[country, a]])).length === 0;
+    table.push([country, a.orders, a.cancellations, a.items, a.revenue, same ? 'the same' : `${e.orders} / ${e.cancellations} / ${e.items} / ${e.revenue}`]);
+  }
+  console.log(table.toString());
+}
+
+// Ctrl-C: the embedded server ends with this process, its data goes with the next run.
+process.once('SIGINT', () => process.exit(130));
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`demo: ${error instanceof BadOrdersFileError ? error.message : error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
