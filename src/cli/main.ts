@@ -14,6 +14,7 @@ import { EXIT, UsageError } from './exit-status.ts';
 import { packageVersion } from './package-info.ts';
 import { registerBench } from './commands/bench.ts';
 import { registerInit } from './commands/init.ts';
+import { registerProto } from './commands/proto.ts';
 import { registerPublish } from './commands/publish.ts';
 import { registerStart } from './commands/start.ts';
 import { registerTail } from './commands/tail.ts';
@@ -177,6 +178,7 @@ Example:
   registerPublish(program, shell);
   registerTail(program, shell);
   registerBench(program, shell);
+  registerProto(program, shell);
   return program;
 }
 

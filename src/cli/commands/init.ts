@@ -3,7 +3,24 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
+import { createCatalog } from '../../wire/catalog.ts';
+import { generateTypes } from '../../wire/generate-types.ts';
 import { packageVersion } from '../package-info.ts';
+
+const PROTO_NAME = 'example/v1/greetings.proto';
+const PROTO = `syntax = "proto3";
+
+package example.v1;
+
+import "millrace/v1/options.proto";
+
+// This option declares the event type. Events of one subject are handled one after the other, in their order.
+message GreetingRequested {
+  option (millrace.v1.event) = { type: "greeting.requested", subject: "name" };
+  string name = 1;
+  string language = 2;
+}
+`;
 
 export function registerInit(program: Command, context: CliContext): void {
   program
@@ -53,29 +70,24 @@ function scaffold(name: string): Map<string, string> {
     scripts: { start: 'millrace start', types: 'millrace proto' },
     dependencies: { millrace: `^${packageVersion()}` },
   };
+  // For the editor and `npx tsc`; running needs neither.
+  const compiler = {
+    compilerOptions: { target: 'ES2022', module: 'NodeNext', strict: true, noEmit: true, allowImportingTsExtensions: true, skipLibCheck: true },
+    include: ['workers'],
+  };
   return new Map([
     ['package.json', `${JSON.stringify(manifest, null, 2)}\n`],
+    ['tsconfig.json', `${JSON.stringify(compiler, null, 2)}\n`],
     ['.gitignore', 'node_modules/\n.millrace/\n'],
-    ['proto/example/v1/greetings.proto', `syntax = "proto3";
-
-package example.v1;
-
-import "millrace/v1/options.proto";
-
-// This option declares the event type. Events of one subject are handled one after the other, in their order.
-message GreetingRequested {
-  option (millrace.v1.event) = { type: "greeting.requested", subject: "name" };
-  string name = 1;
-  string language = 2;
-}
-`],
+    [`proto/${PROTO_NAME}`, PROTO],
+    ['workers/generated/events.ts', generateTypes(createCatalog([{ name: PROTO_NAME, text: PROTO }]))],
     ['workers/hello.ts', `import { defineFunction } from 'millrace/define';
 
 export default defineFunction({
   name: 'hello',
   on: ['greeting.requested'],
   async handle(event, ctx) {
-    ctx.logger.info({ name: event.data['name'] }, 'hello');
+    ctx.logger.info({ name: event.data.name }, 'hello');
   },
 });
 `],
@@ -92,7 +104,7 @@ In a second terminal:
     npx millrace tail greeting.requested --from start
     npx millrace lag
 
-- \`proto/\` declares the event types. \`npm run types\` writes their TypeScript types to \`workers/generated/\`, and \`event.data\` is typed.
+- \`proto/\` declares the event types. \After a change, \`npm run types\` writes their TypeScript types to \`workers/generated/\`.
 - \`workers/\` holds the functions, one a file. TypeScript runs as it is.
 - Without \`REDIS_URL\` Millrace runs a private Redis with its data in \`.millrace/\`.
 `],
