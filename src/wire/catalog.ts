@@ -10,6 +10,7 @@ import protobuf from 'protobufjs';
 import { ConfigError, CorruptDataError, InvalidEventError, UnknownEventTypeError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
+import { compileWriter } from './message-writer.ts';
 import { compileCheck, zeroWideDefaults } from './message-walkers.ts';
 import { PayloadReader, type PayloadArena } from './payload-codec.ts';
 
@@ -29,7 +30,10 @@ export interface EventType {
   /** @throws InvalidEventError naming the field's path */
   check(data: unknown): void;
   subjectOf(data: unknown): string | undefined;
-  /** Appends the encoded payload to the arena. Call check first. */
+  /**
+   * Checks the data and appends it, encoded, to the arena. After an error the arena holds a part of it: truncate.
+   * @throws InvalidEventError naming the field's path
+   */
   encodeTo(data: unknown, arena: PayloadArena): void;
   /** Call check first. */
   encode(data: unknown): Uint8Array;
@@ -137,6 +141,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
 
 function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number): EventType {
   const check = compileCheck(message);
+  const write = compileWriter(message);
   zeroWideDefaults(message);
   const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
     try {
@@ -155,7 +160,10 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
     },
     subjectOf: (data) => (data as Record<string, string | undefined>)[subjectField],
-    encodeTo: (data, arena) => void message.encode(data as protobuf.Message<object>, arena.writer),
+    encodeTo(data, arena) {
+      const problem = write(data, arena.writer);
+      if (problem) throw new InvalidEventError(name, problem.path, problem.what);
+    },
     encode: (data) => message.encode(data as protobuf.Message<object>).finish(),
     decode: (bytes) => decodeAt(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length),
     decodeAt,

@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { CorruptDataError } from '../core/errors.ts';
+import type { PayloadArena } from './payload-codec.ts';
 
 export const MAX_EVENTS = 65_536;
 
@@ -142,6 +143,24 @@ export function encodeEvent(event: EventFields): Buffer {
   return buffer.subarray(0, writeEvent(buffer, 0, event, ''));
 }
 
+/**
+ * What is around a payload, written behind it: all of an Event message but its data and its position.
+ * `source` is left out where it is empty (the batch's source holds).
+ */
+export function writeEnvelope(
+  arena: PayloadArena, id: string, subject: string, timeMs: number, source: string, extensions: Readonly<Record<string, string>> | null,
+): void {
+  const { writer } = arena;
+  writer.uint32(0x0a).string(id).uint32(0x12).string(subject);
+  if (timeMs > 0) writer.uint32(0x20).uint64(timeMs);
+  if (source !== '') writer.uint32(0x2a).string(source);
+  if (extensions) {
+    for (const [key, value] of Object.entries(extensions)) {
+      writer.uint32(0x4a).fork().uint32(0x0a).string(key).uint32(0x12).string(value).ldelim();
+    }
+  }
+}
+
 /** Builds one EventBatch event by event, straight into its bytes. */
 export class BatchBuilder {
   #buffer = Buffer.allocUnsafeSlow(1024);
@@ -181,6 +200,22 @@ export class BatchBuilder {
     writeVarint(buffer, this.#at + 1, length);
     if (used !== gap) buffer.copyWithin(this.#at + 1 + used, start, end);
     this.#at += 1 + used + length;
+    this.#count++;
+  }
+
+  /** An Event message written elsewhere (writeEnvelope), with its position put behind it. */
+  addWritten(from: Buffer, start: number, end: number, position: number): void {
+    const length = end - start + (position > 0 ? 1 + varintSize(position) : 0);
+    this.#reserve(length + 6);
+    const buffer = this.#buffer;
+    buffer[this.#at++] = 0x1a;
+    let at = writeVarint(buffer, this.#at, length);
+    at += from.copy(buffer, at, start, end);
+    if (position > 0) {
+      buffer[at++] = 0x38;
+      at = writeVarint(buffer, at, position);
+    }
+    this.#at = at;
     this.#count++;
   }
 

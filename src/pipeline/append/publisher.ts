@@ -13,10 +13,11 @@ import { randomBytes } from 'node:crypto';
 import { BackpressureError, ClosedError, InvalidEventError, OversizeError } from '../../core/errors.ts';
 import { monotonicMs, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
+import { formatPosition } from '../../core/position.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
-import { BatchBuilder } from '../../wire/event-batch.ts';
+import { BatchBuilder, writeEnvelope } from '../../wire/event-batch.ts';
 import { PayloadArena } from '../../wire/payload-codec.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush } from './append.ts';
 
@@ -79,6 +80,7 @@ export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 }
 
 /** Events gathered for one flush of one partition. */
 interface Gathering {
+  /** Empty once the flush is under way. */
   readonly builders: Map<string, BatchBuilder>;
   events: number;
   bytes: number;
@@ -174,8 +176,6 @@ export class Publisher {
     const { settings } = this.#parts;
     // Checked and encoded before the first is buffered: bad input changes nothing.
     const arena = this.#arenas.pop() ?? new PayloadArena();
-    const gatherings = new Array<Gathering>(items.length);
-    const positions = new Array<number>(items.length);
     let encoded: EncodedEvent[];
     try {
       encoded = items.map((item) => this.#encode(item, arena));
@@ -192,6 +192,7 @@ export class Publisher {
       }
     }
     const waits = settings.whenFull === 'wait';
+    const flushes = new Set<Gathering>();
     let accepted = 0;
     let refused: Error | null = null;
     for (; accepted < encoded.length; accepted++) {
@@ -206,20 +207,17 @@ export class Publisher {
         }
       }
       const gathering = this.#add(event, arena);
-      gatherings[accepted] = gathering;
-      positions[accepted] = gathering.events - 1;
+      event.flush = gathering;
+      event.place = gathering.events - 1;
+      flushes.add(gathering);
       this.#schedule(event.partition);
     }
     this.#giveBack(arena);
     // Each flush settles once, for all of its events.
-    const flushes = new Set(gatherings.slice(0, accepted));
     const outcomes = await Promise.allSettled([...flushes].map((g) => g.appended));
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     if (refused) throw refused;
-    return encoded.map((event, i) => ({
-      id: event.id,
-      position: `${event.partition}/${(gatherings[i] as Gathering).entryId}/${String(positions[i])}`,
-    }));
+    return encoded;
   }
 
   /** Resolves when everything accepted so far has been appended or refused. */
@@ -241,7 +239,7 @@ export class Publisher {
 
   #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
     const type = this.#parts.catalog.get(item.type);
-    type.check(item.data);
+    if (typeof item.data !== 'object' || item.data === null) type.check(item.data);
     const subject = item.subject ?? type.subjectOf(item.data);
     if (typeof subject !== 'string' || subject === '') {
       throw new InvalidEventError(item.type, item.subject === undefined ? type.subjectField : 'subject', 'the subject is missing or empty');
@@ -250,26 +248,25 @@ export class Publisher {
     const id = item.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`;
     if (id === '') throw new InvalidEventError(item.type, 'id', 'the event id is empty');
     if (item.id !== undefined) limit(item.type, 'id', id, LIMITS.id);
-    const source = item.source ?? this.#parts.settings.source;
-    if (item.source !== undefined) limit(item.type, 'source', source, LIMITS.source);
+    // The batch carries the publisher's own source once.
+    const source = item.source === undefined || item.source === this.#parts.settings.source ? '' : item.source;
+    if (source !== '') limit(item.type, 'source', source, LIMITS.source);
     const timeMs = item.time === undefined ? wallClockMs() : Number(item.time);
     if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
       throw new InvalidEventError(item.type, 'time', 'not a time in ms since 1970');
     }
     if (item.extensions) limit(item.type, 'extensions', JSON.stringify(item.extensions), LIMITS.extensions);
+    const start = arena.end;
+    arena.writer.uint32(0x1a).fork();
     const dataStart = arena.end;
     type.encodeTo(item.data, arena);
-    const dataEnd = arena.end;
-    const length = dataEnd - dataStart;
+    const length = arena.end - dataStart;
     if (length > type.maxBytes) {
       throw new OversizeError(`event "${item.type}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
     }
-    return {
-      type: item.type, partition: partitionOf(subject, this.#parts.partitions), id, subject, source, timeMs: Math.floor(timeMs),
-      dataStart, dataEnd,
-      extensions: item.extensions ?? null,
-      bytes: length + subject.length + id.length + source.length + 48,
-    };
+    arena.writer.ldelim();
+    writeEnvelope(arena, id, subject, Math.floor(timeMs), source, item.extensions ?? null);
+    return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end);
   }
 
   #giveBack(arena: PayloadArena): void {
@@ -290,10 +287,7 @@ export class Publisher {
       builder = new BatchBuilder(settings.source);
       gathering.builders.set(event.type, builder);
     }
-    builder.add({
-      id: event.id, subject: event.subject, dataBuffer: arena.buffer, dataStart: event.dataStart, dataEnd: event.dataEnd,
-      timeMs: event.timeMs, source: event.source, schema: 0, position: gathering.events, extensions: event.extensions,
-    });
+    builder.addWritten(arena.buffer, event.start, event.end, gathering.events);
     gathering.events++;
     gathering.bytes += event.bytes;
     this.#bytes += event.bytes;
@@ -341,6 +335,8 @@ export class Publisher {
       sequence: ++state.sequence,
       parts: [...gathering.builders].map(([type, builder]) => ({ type, ...builder.finish() })),
     };
+    // Callers may keep their Published, which knows its gathering: the bytes must not stay with it.
+    gathering.builders.clear();
     try {
       const { connection, keys, confirm, settings } = this.#parts;
       const { entryId } = await appendFlush(flush, {
@@ -371,19 +367,34 @@ export class Publisher {
   }
 }
 
-interface EncodedEvent {
-  readonly type: string;
+/** An event on its way, and afterwards what publish() answers: one object for both. */
+class EncodedEvent implements Published {
   readonly id: string;
-  readonly subject: string;
-  readonly source: string;
+  readonly type: string;
   readonly partition: number;
-  readonly timeMs: number;
-  /** Payload, in the call's arena. */
-  readonly dataStart: number;
-  readonly dataEnd: number;
-  readonly extensions: Readonly<Record<string, string>> | null;
-  /** Estimate of what it takes in a batch. */
-  readonly bytes: number;
+  /** The Event message without its position: these bytes of the call's arena. */
+  readonly start: number;
+  readonly end: number;
+  flush: Gathering | null = null;
+  place = 0;
+
+  constructor(id: string, type: string, partition: number, start: number, end: number) {
+    this.id = id;
+    this.type = type;
+    this.partition = partition;
+    this.start = start;
+    this.end = end;
+  }
+  /** What it takes in a buffer. */
+  get bytes(): number {
+    return this.end - this.start + 10;
+  }
+  get position(): string {
+    return formatPosition({ partition: this.partition, entryId: this.flush?.entryId ?? '', position: this.place });
+  }
+  toJSON(): Published {
+    return { id: this.id, position: this.position };
+  }
 }
 
 function limit(type: string, field: string, value: string, limitBytes: number): void {

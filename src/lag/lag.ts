@@ -1,0 +1,205 @@
+/**
+ * Where every function stands: what was appended for it, and which of done, parked, dead, pending, lag each event is in.
+ *
+ * The five states are measured apart from each other and from what was appended: done, dead and parked are the commits'
+ * counters, pending is the group's pending list, lag comes from the entries' ordinals. `conserved` says that they add up.
+ */
+import { entryIdTime, compareEntryIds } from '../core/position.ts';
+import type { Deployment } from '../deployment.ts';
+import { readPartition, type PartitionState } from '../pipeline/dead/registered-functions.ts';
+import { withRetry } from '../redis/connection.ts';
+import { defineScript } from '../redis/script.ts';
+import { adoptForeign } from './adopt.ts';
+
+const script = defineScript({ url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
+const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable' });
+
+export interface LagCounts {
+  readonly appended: number;
+  readonly done: number;
+  readonly parked: number;
+  /** Dead letters, and of those also the purged ones: their events have ended as dead. */
+  readonly dead: number;
+  /** Of `dead`: letters that were purged. */
+  readonly purged: number;
+  /** Delivered, neither settled nor parked. */
+  readonly pending: number;
+  /** Not delivered yet. */
+  readonly lag: number;
+  /** Age by the server's clock of the oldest event that is parked, pending or lagging; null when there is none. */
+  readonly oldestMs: number | null;
+}
+
+export interface TypeLag extends LagCounts {
+  readonly type: string;
+  readonly partition: number;
+}
+
+export interface FunctionLag extends LagCounts {
+  readonly name: string;
+  /** In every partition and type the states add up to what was appended. */
+  readonly conserved: boolean;
+  readonly types: readonly TypeLag[];
+}
+
+export interface LagReport {
+  readonly functions: readonly FunctionLag[];
+}
+
+const LIMITS = {
+  pendingEntries: 4096,
+  undeliveredEntries: 1024,
+  parkedUnits: 256,
+  /** Lists are looked into this deep where a function has several types. */
+  parkedRecords: 8,
+  /** A foreign producer that appends all the time: adoption and reading are repeated so often to meet at one moment. */
+  tries: 10,
+} as const;
+const DEADLINE_MS = 15_000;
+
+type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+interface Row extends TypeLag {
+  readonly fn: string;
+  readonly conserved: boolean;
+}
+
+/** @throws UnknownOutcomeError, RedisReplyError */
+export async function readLag(source: Source): Promise<LagReport> {
+  const partitions = await Promise.all(
+    Array.from({ length: source.partitions }, (_, partition) => withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS })),
+  );
+  const functions = new Map<string, Row[]>();
+  for (const row of partitions.flat()) {
+    const rows = functions.get(row.fn);
+    if (rows) rows.push(row);
+    else functions.set(row.fn, [row]);
+  }
+  return {
+    functions: [...functions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, rows]) => {
+      rows.sort((a, b) => (a.type === b.type ? a.partition - b.partition : a.type < b.type ? -1 : 1));
+      const sum = (of: (row: Row) => number): number => rows.reduce((total, row) => total + of(row), 0);
+      return {
+        name,
+        appended: sum((r) => r.appended),
+        done: sum((r) => r.done),
+        parked: sum((r) => r.parked),
+        dead: sum((r) => r.dead),
+        purged: sum((r) => r.purged),
+        pending: sum((r) => r.pending),
+        lag: sum((r) => r.lag),
+        oldestMs: rows.reduce<number | null>((oldest, row) => (row.oldestMs === null ? oldest : Math.max(oldest ?? 0, row.oldestMs)), null),
+        conserved: rows.every((row) => row.conserved),
+        types: rows.map(({ fn: _fn, conserved: _conserved, ...row }) => row),
+      };
+    }),
+  };
+}
+
+type Measured = [
+  group: number, even: number, appended: string, base: string, done: string, dead: string, purged: string, parked: string,
+  pending: string, pendingExact: number, lag: string, lagExact: number, firstPending: string, firstUndelivered: string,
+];
+
+async function readPartitionLag(source: Source, partition: number): Promise<Row[]> {
+  const { connection, keys } = source;
+  const state = await readPartition(source, partition);
+  const pairs = state.functions.flatMap((fn) => fn.types.map((type) => ({ fn: fn.name, type, severalTypes: fn.types.length > 1 })));
+  if (pairs.length === 0) return [];
+  let nowMs = 0;
+  let measured: Measured[] = [];
+  for (let attempt = 0; attempt < LIMITS.tries; attempt++) {
+    if (attempt > 0) {
+      const uneven = new Set(pairs.filter((_, i) => (measured[i] as Measured)[1] === 0).map((pair) => pair.type));
+      if (uneven.size === 0) break;
+      for (const type of uneven) await adoptForeign(connection, keys, partition, type);
+    }
+    const reply = (await script.run(
+      connection,
+      [keys.counters(partition), ...pairs.map((pair) => keys.events(partition, pair.type))],
+      [LIMITS.pendingEntries, LIMITS.undeliveredEntries, ...pairs.flatMap((pair) => [pair.fn, pair.type])],
+    )) as [string, ...Measured[]];
+    nowMs = Number(reply[0]);
+    measured = reply.slice(1) as Measured[];
+  }
+
+  const parkedIds = await oldestParked(source, partition, state, measured, pairs);
+  return pairs.map(({ fn, type }, i) => {
+    const [group, even, appendedText, base, done, dead, purged, parked, pending, pendingExact, lag, lagExact, firstPending, firstUndelivered] =
+      measured[i] as Measured;
+    const counts = balance({
+      appended: Number(appendedText) - Number(base), done: Number(done), dead: Number(dead), purged: Number(purged), parked: Number(parked),
+      pending: Number(pending), lag: Number(lag), even: even === 1, pendingExact: pendingExact === 1, lagExact: lagExact === 1,
+    });
+    let oldest: string | null = null;
+    for (const id of [firstPending, firstUndelivered, parkedIds.get(`${fn} ${type}`) ?? '']) {
+      if (id !== '' && (oldest === null || compareEntryIds(id, oldest) < 0)) oldest = id;
+    }
+    return {
+      fn, type, partition, appended: counts.appended, done: counts.done, parked: counts.parked, dead: counts.dead, purged: counts.purged,
+      pending: counts.pending, lag: counts.lag,
+      oldestMs: oldest === null ? null : Math.max(0, nowMs - entryIdTime(oldest)),
+      conserved: counts.conserved && group === 1,
+    };
+  });
+}
+
+interface Balance {
+  appended: number;
+  done: number;
+  dead: number;
+  purged: number;
+  parked: number;
+  pending: number;
+  lag: number;
+  even: boolean;
+  pendingExact: boolean;
+  lagExact: boolean;
+}
+
+/** Exported for its test. Where something was too much to be added up, the rest stands in for it and only its sign is checked. */
+export function balance(m: Balance): Omit<LagCounts, 'oldestMs'> & { conserved: boolean } {
+  const settled = m.done + m.dead + m.purged + m.parked;
+  const rest = m.appended - settled - m.pending - m.lag;
+  let conserved = m.done >= 0 && m.dead >= 0 && m.purged >= 0 && m.parked >= 0 && m.appended >= 0;
+  let { pending, lag, appended } = m;
+  if (!m.even) {
+    // Foreign events that nobody has counted are among the others already, but not in `appended`.
+    conserved &&= rest <= 0;
+    appended -= Math.min(0, rest);
+  } else if (!m.lagExact) {
+    conserved &&= rest >= 0;
+    lag += Math.max(0, rest);
+  } else if (!m.pendingExact) {
+    conserved &&= rest >= 0;
+    pending += Math.max(0, rest);
+  } else conserved &&= rest === 0;
+  return { appended, done: m.done, dead: m.dead + m.purged, purged: m.purged, parked: m.parked, pending, lag, conserved };
+}
+
+/** `<function> <type>` -> entry id of the oldest parked event found. Looks at the units due first, bounded. */
+async function oldestParked(
+  source: Source, partition: number, state: PartitionState, measured: readonly Measured[],
+  pairs: readonly { readonly fn: string; readonly type: string; readonly severalTypes: boolean }[],
+): Promise<Map<string, string>> {
+  const { connection, keys } = source;
+  const oldest = new Map<string, string>();
+  await Promise.all(state.functions.map(async ({ name, types }) => {
+    if (!pairs.some((pair, i) => pair.fn === name && Number((measured[i] as Measured)[7]) > 0)) return;
+    const units = (await connection.command('ZRANGE', keys.due(partition, name), 0, LIMITS.parkedUnits - 1)) as string[];
+    const depth = types.length > 1 ? LIMITS.parkedRecords : 1;
+    // Few lists a call: a record may have hundreds of kilobytes.
+    for (let i = 0; i < units.length; i += 32) {
+      const reply = (await origins.run(connection, units.slice(i, i + 32).map((unit) => keys.parked(partition, name, unit)), [depth])) as string[][];
+      for (const found of reply) {
+        for (let j = 0; j + 1 < found.length; j += 2) {
+          const at = `${name} ${found[j] as string}`;
+          const id = found[j + 1] as string;
+          const before = oldest.get(at);
+          if (before === undefined || compareEntryIds(id, before) < 0) oldest.set(at, id);
+        }
+      }
+    }
+  }));
+  return oldest;
+}

@@ -1,0 +1,50 @@
+-- parked-origins: where the first records of parked lists came from, without their payloads.
+-- KEYS  parked lists
+-- ARGV  1 most records per list
+-- reply per list {type, entry id, type, entry id, ...}; a record that is no ParkedEvent is left out
+-- cost  O(lists x records), each with its bytes
+local function origin(b)
+  local at, kind, id = 1, nil, nil
+  local function varint()
+    local value, factor = 0, 1
+    for _ = 1, 10 do
+      local byte = string.byte(b, at)
+      if not byte then return nil end
+      at = at + 1
+      if byte < 128 then return value + byte * factor end
+      value = value + (byte - 128) * factor
+      factor = factor * 128
+    end
+    return nil
+  end
+  while at <= #b do
+    local tag = varint()
+    if not tag then return nil end
+    local wire = tag % 8
+    if wire == 0 then
+      if not varint() then return nil end
+    elseif wire == 1 then at = at + 8
+    elseif wire == 5 then at = at + 4
+    elseif wire == 2 then
+      local size = varint()
+      if not size or at + size > #b + 1 then return nil end
+      if tag == 18 then kind = string.sub(b, at, at + size - 1) elseif tag == 34 then id = string.sub(b, at, at + size - 1) end
+      at = at + size
+    else return nil end
+  end
+  if kind and id and string.find(id, '^%d+%-%d+$') then return kind, id end
+  return nil
+end
+local reply = {}
+for i = 1, #KEYS do
+  local out = {}
+  for _, record in ipairs(redis.call('LRANGE', KEYS[i], 0, tonumber(ARGV[1]) - 1)) do
+    local kind, id = origin(record)
+    if kind then
+      out[#out + 1] = kind
+      out[#out + 1] = id
+    end
+  end
+  reply[i] = out
+end
+return reply

@@ -1,0 +1,65 @@
+/** Which functions a deployment knows, from its counters: no dispatcher needs to run. */
+import { MillraceError } from '../../core/errors.ts';
+import type { Deployment } from '../../deployment.ts';
+
+export interface RegisteredFunction {
+  readonly name: string;
+  /** Types it consumes now. Empty when only its dead letters are left. */
+  readonly types: readonly string[];
+  readonly ordering: 'key' | 'none';
+}
+
+export interface PartitionState {
+  readonly partition: number;
+  readonly functions: readonly RegisteredFunction[];
+  /** The counters as they are. */
+  readonly counters: ReadonlyMap<string, string>;
+}
+
+/** A function that no dispatcher has registered in this deployment. */
+export class UnknownFunctionError extends MillraceError {
+  readonly code = 'UNKNOWN_FUNCTION';
+  readonly functionName: string;
+  readonly known: readonly string[];
+  constructor(functionName: string, known: readonly string[]) {
+    super(
+      `function "${functionName}" is not registered in this deployment; registered are: ${known.length > 0 ? known.join(', ') : 'none'}. ` +
+        'A dispatcher registers its functions when it starts',
+    );
+    this.functionName = functionName;
+    this.known = known;
+  }
+}
+
+type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+/** One round trip for all partitions together. */
+export async function readPartitions(source: Source): Promise<PartitionState[]> {
+  return Promise.all(Array.from({ length: source.partitions }, (_, partition) => readPartition(source, partition)));
+}
+
+export async function readPartition(source: Source, partition: number): Promise<PartitionState> {
+  const flat = (await source.connection.command('HGETALL', source.keys.counters(partition))) as string[];
+  const counters = new Map<string, string>();
+  for (let i = 0; i + 1 < flat.length; i += 2) counters.set(flat[i] as string, flat[i + 1] as string);
+  const names = new Set<string>();
+  for (const [field, value] of counters) {
+    if (field.startsWith('types:')) names.add(field.slice('types:'.length));
+    else if (field.startsWith('dead:') && Number(value) > 0) names.add(field.split(':')[1] as string);
+  }
+  return {
+    partition,
+    counters,
+    functions: [...names].sort().map((name) => ({
+      name,
+      types: (counters.get(`types:${name}`) ?? '').split(',').filter((type) => type !== ''),
+      ordering: counters.get(`ordering:${name}`) === 'none' ? 'none' : 'key',
+    })),
+  };
+}
+
+/** @throws UnknownFunctionError */
+export function requireFunction(states: readonly PartitionState[], name: string): void {
+  const known = new Set(states.flatMap((state) => state.functions.map((fn) => fn.name)));
+  if (!known.has(name)) throw new UnknownFunctionError(name, [...known].sort());
+}
