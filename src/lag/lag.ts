@@ -125,7 +125,7 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
 
   const parkedIds = await oldestParked(source, partition, state, measured, pairs);
   return pairs.map(({ fn, type }, i) => {
-    const [group, even, appendedText, base, done, dead, purged, parked, pending, pendingExact, lag, lagExact, firstPending, firstUndelivered] =
+    const [, even, appendedText, base, done, dead, purged, parked, pending, pendingExact, lag, lagExact, firstPending, firstUndelivered] =
       measured[i] as Measured;
     const counts = balance({
       appended: Number(appendedText) - Number(base), done: Number(done), dead: Number(dead), purged: Number(purged), parked: Number(parked),
@@ -139,7 +139,7 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
       fn, type, partition, appended: counts.appended, done: counts.done, parked: counts.parked, dead: counts.dead, purged: counts.purged,
       pending: counts.pending, lag: counts.lag,
       oldestMs: oldest === null ? null : Math.max(0, nowMs - entryIdTime(oldest)),
-      conserved: counts.conserved && group === 1,
+      conserved: counts.conserved,
     };
   });
 }

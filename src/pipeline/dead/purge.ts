@@ -1,0 +1,35 @@
+/** Deletes dead letters for good. */
+import { withRetry } from '../../redis/connection.ts';
+import { defineScript } from '../../redis/script.ts';
+import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
+
+const script = defineScript({ url: new URL('./purge.lua', import.meta.url), keys: 2 });
+const DEADLINE_MS = 15_000;
+
+/** What purging needs of a letter; so a caller need not keep its bytes. */
+export type LetterPlace = Pick<DeadLetter, 'function' | 'partition' | 'letterId' | 'type' | 'events'>;
+
+/**
+ * One call per function and partition among the letters; keep it to some hundred letters.
+ * @returns how many were deleted by this call; after a lost reply those of the first sending are not among them
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
+export async function purgeDeadLetters(source: DeadLetterSource, letters: readonly LetterPlace[]): Promise<number> {
+  const groups = new Map<string, LetterPlace[]>();
+  for (const letter of letters) {
+    const place = `${letter.partition}/${letter.function}`;
+    const group = groups.get(place);
+    if (group) group.push(letter);
+    else groups.set(place, [letter]);
+  }
+  let purged = 0;
+  for (const group of groups.values()) {
+    const { function: fn, partition } = group[0] as LetterPlace;
+    purged += (await withRetry(() => script.run(
+      source.connection,
+      [source.keys.dead(partition, fn), source.keys.counters(partition)],
+      [fn, ...group.flatMap((letter) => [letter.letterId, letter.type, letter.events])],
+    ), { deadlineMs: DEADLINE_MS })) as number;
+  }
+  return purged;
+}
