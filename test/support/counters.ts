@@ -1,0 +1,76 @@
+/** Facts about a deployment, read off Redis with a plain client: what the tests wait for and compare. */
+import type { Redis } from 'ioredis';
+import { until } from './redis-server.ts';
+
+export interface Totals {
+  readonly appended: number;
+  readonly done: number;
+  readonly dead: number;
+  readonly parked: number;
+  readonly retried: number;
+}
+
+/** Sums of mr:{p}:counters over partitions and types. */
+export async function totals(redis: Redis, fn: string, partitions: number): Promise<Totals> {
+  const out = { appended: 0, done: 0, dead: 0, parked: 0, retried: 0 };
+  for (let p = 0; p < partitions; p++) {
+    const counters = await redis.hgetall(`mr:{${p}}:counters`);
+    for (const [field, value] of Object.entries(counters)) {
+      const [name = '', second = ''] = field.split(':');
+      if (name === 'appended' || (name in out && second === fn)) out[name as keyof Totals] += Number(value);
+    }
+  }
+  return out;
+}
+
+/** Waits until `count` events are done or dead for the function and none is parked. */
+export async function settled(redis: Redis, fn: string, partitions: number, count: number, timeoutMs = 60_000): Promise<Totals> {
+  let last: Totals | null = null;
+  try {
+    return await until(`${count} events are settled`, async () => {
+      last = await totals(redis, fn, partitions);
+      return last.done + last.dead >= count && last.parked === 0 ? last : null;
+    }, timeoutMs);
+  } catch (error) {
+    throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}`, { cause: error });
+  }
+}
+
+export interface DeadLetter {
+  readonly partition: number;
+  readonly fields: Readonly<Record<string, string>>;
+  readonly event: Buffer;
+}
+
+export async function deadLetters(redis: Redis, fn: string, partitions: number): Promise<DeadLetter[]> {
+  const out: DeadLetter[] = [];
+  for (let p = 0; p < partitions; p++) {
+    for (const [, flat] of await redis.xrangeBuffer(`mr:{${p}}:dead:${fn}`, '-', '+')) {
+      const fields: Record<string, string> = {};
+      let event: Buffer = Buffer.alloc(0);
+      for (let i = 0; i + 1 < flat.length; i += 2) {
+        const name = String(flat[i]);
+        if (name === 'event') event = flat[i + 1] as Buffer;
+        else fields[name] = String(flat[i + 1]);
+      }
+      out.push({ partition: p, fields, event });
+    }
+  }
+  return out;
+}
+
+export async function entriesIn(redis: Redis, partitions: number, types: readonly string[]): Promise<number> {
+  let entries = 0;
+  for (let p = 0; p < partitions; p++) for (const type of types) entries += await redis.xlen(`mr:{${p}}:events:${type}`);
+  return entries;
+}
+
+/** Everything in the database, for "nothing has changed". Volatile: leases, TTLs. */
+export async function dump(redis: Redis): Promise<Record<string, string>> {
+  const out: Record<string, string> = {};
+  for (const key of (await redis.keys('*')).sort()) {
+    if (key.includes(':lease:')) continue;
+    out[key] = ((await redis.dumpBuffer(key)) ?? Buffer.alloc(0)).toString('hex');
+  }
+  return out;
+}

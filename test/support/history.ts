@@ -1,0 +1,117 @@
+/** What the test functions wrote down, and what it must be like. */
+import { existsSync, readFileSync } from 'node:fs';
+
+export interface HistoryLine {
+  /** The handler was called; it succeeded; it failed. A run without its end died with its thread or process. */
+  readonly what: 'start' | 'end' | 'fail';
+  readonly fn: string;
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly number: number;
+  readonly order: string;
+  readonly attempt: number;
+  readonly position: string;
+  readonly pid: number;
+  readonly thread: number;
+}
+
+/** One call of a handler for one event. Times are line numbers: the file is appended to by one writer at a time. */
+export interface Run extends Omit<HistoryLine, 'what'> {
+  readonly startedAt: number;
+  /** Infinity: it never ended. */
+  endedAt: number;
+  outcome: 'end' | 'fail' | 'died';
+}
+
+/** Empty when nothing has run yet. A last line that is not complete is left out. */
+export function readHistory(file: string): HistoryLine[] {
+  if (!existsSync(file)) return [];
+  const text = readFileSync(file, 'utf8');
+  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as HistoryLine);
+}
+
+export function runsOf(lines: readonly HistoryLine[]): Run[] {
+  const runs: Run[] = [];
+  const open = new Map<string, Run>();
+  lines.forEach((line, at) => {
+    const { what, ...rest } = line;
+    const key = `${line.pid}/${line.thread}/${line.fn}/${line.id}`;
+    if (what === 'start') {
+      const run: Run = { ...rest, startedAt: at, endedAt: Infinity, outcome: 'died' };
+      runs.push(run);
+      open.set(key, run);
+      return;
+    }
+    const run = open.get(key);
+    if (!run) throw new Error(`line ${at + 1} of the history ends what never started: ${JSON.stringify(line)}`);
+    run.endedAt = at;
+    run.outcome = what;
+    open.delete(key);
+  });
+  return runs;
+}
+
+/** How often each event's handler succeeded. */
+export function completions(runs: readonly Run[]): Map<string, number> {
+  const out = new Map<string, number>();
+  for (const run of runs) if (run.outcome === 'end') out.set(run.id, (out.get(run.id) ?? 0) + 1);
+  return out;
+}
+
+/** @returns problems: published events that were neither done nor dead, and what ran without having been published */
+export function lost(runs: readonly Run[], published: Iterable<string>, dead: Iterable<string> = []): string[] {
+  const done = completions(runs);
+  const deadIds = new Set(dead);
+  const known = new Set(published);
+  const problems: string[] = [];
+  for (const id of known) if (!done.has(id) && !deadIds.has(id)) problems.push(`${id} was published but is neither done nor dead`);
+  for (const run of runs) if (!known.has(run.id)) problems.push(`${run.id} ran but was not published`);
+  return problems;
+}
+
+/**
+ * Order per subject, by the payload's `number`: when an event starts, all with a lower number have succeeded before (or are
+ * in `dead`, having started before), and no two runs of one subject overlap.
+ */
+export function disorder(runs: readonly Run[], options: { readonly dead?: Iterable<string>; readonly overlapAllowed?: boolean } = {}): string[] {
+  const dead = new Set(options.dead ?? []);
+  const problems: string[] = [];
+  const bySubject = new Map<string, Run[]>();
+  for (const run of runs) {
+    const key = `${run.fn} ${run.subject}`;
+    const list = bySubject.get(key);
+    if (list) list.push(run);
+    else bySubject.set(key, [run]);
+  }
+  for (const [subject, list] of bySubject) {
+    const settledAt = new Map<number, number>();
+    for (const run of list) {
+      const at = run.outcome === 'end' ? run.endedAt : dead.has(run.id) ? run.startedAt : Infinity;
+      settledAt.set(run.number, Math.min(settledAt.get(run.number) ?? Infinity, at));
+    }
+    const numbers = [...settledAt.keys()].sort((a, b) => a - b);
+    for (const run of list) {
+      for (const number of numbers) {
+        if (number >= run.number) break;
+        if ((settledAt.get(number) as number) > run.startedAt) problems.push(`${subject}: number ${run.number} (${run.id}) started before ${number} was settled`);
+      }
+    }
+    if (options.overlapAllowed) continue;
+    let before: Run | null = null;
+    for (const run of list) {
+      if (before && before.outcome !== 'died' && before.endedAt > run.startedAt) {
+        problems.push(`${subject}: number ${run.number} (${run.id}) started while ${before.number} (${before.id}) was running`);
+      }
+      if (before === null || run.outcome !== 'died') before = run;
+    }
+  }
+  return problems;
+}
+
+/** Attempt numbers of an event's runs, in order, without repeats. */
+export function attemptsOf(runs: readonly Run[], id: string): number[] {
+  const out: number[] = [];
+  for (const run of runs) if (run.id === id && out.at(-1) !== run.attempt) out.push(run.attempt);
+  return out;
+}
