@@ -14,6 +14,7 @@ export interface ConsumerArgument {
   /** Folder under functions/. */
   readonly functions: string;
   readonly workers: number;
+  readonly partitions: number;
   readonly events: number;
   /** The ages of so many first events are left out. */
   readonly warmUp: number;
@@ -67,7 +68,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   const allSettled = new Promise<void>((resolve) => (settled = resolve));
 
   const millrace = await connect({
-    environment: benchEnvironment(argument.url, argument.workers), protoDir: PROTO_DIR, name: 'bench-dispatcher',
+    environment: benchEnvironment(argument.url, argument.workers, argument.partitions), protoDir: PROTO_DIR, name: 'bench-dispatcher',
   });
   const dispatcher = millrace.dispatcher({
     functionsDir: fileURLToPath(new URL(`./functions/${argument.functions}/`, import.meta.url)),
@@ -91,6 +92,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   await dispatcher.start();
   const readyMs = sharedNowMs();
   await ready();
+  const cpuBefore = cpuSeconds();
 
   let before = -1;
   const watch = setInterval(() => {
@@ -99,7 +101,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   }, argument.stallMs);
   await allSettled;
   clearInterval(watch);
-  const used = cpuSeconds();
+  const used = cpuSeconds() - cpuBefore;
   const rssMb = peakRssMb();
   await millrace.close();
   await new Promise((resolve) => setTimeout(resolve, 20)); // the threads' last words

@@ -18,15 +18,19 @@ async function main(): Promise<number> {
   const environment = describeEnvironment(options, await benchBinary());
   const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name);
   const scenarios: ScenarioResult[] = [];
+  const add = (result: ScenarioResult): void => {
+    scenarios.push(result);
+    say(`${result.name}: ${result.eventsPerSecond.toLocaleString('en-US')} events/s${result.p99Ms === null ? '' : `, p99 ${result.p99Ms} ms`}`);
+  };
   for (const name of SCENARIOS) {
     if (!wanted(name)) continue;
     say(name);
-    scenarios.push(...(await runScenario(name, options, say)));
+    for (const result of await runScenario(name, options, say)) add(result);
   }
   for (const name of RIVALS) {
     if (!options.rivals || !wanted(name)) continue;
     say(name);
-    scenarios.push(...(await runRival(name, options, say)));
+    for (const result of await runRival(name, options, say)) add(result);
   }
   const result: BenchResult = { environment, scenarios, ratios: ratiosOf(scenarios) };
   console.log(tableOf(result));

@@ -19,6 +19,7 @@ export interface BenchOptions {
   readonly cpuProf: string | null;
   readonly chunk: number;
   readonly callers: number;
+  readonly partitions: number;
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -32,6 +33,7 @@ export const USAGE = `npm run bench -- [options]
   --fsync always     appendfsync of the servers (default everysec)
   --no-rivals        leave out BullMQ, the ioredis loop and the bound
   --chunk N          events of one publishMany, flat out (default 2,000)
+  --partitions N     partitions of the deployment (default 16)
   --callers N        publishMany calls under way at once, flat out (default 16)
   --cpu-prof DIR     write CPU profiles of the producer and dispatcher processes`;
 
@@ -46,7 +48,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
       args: [...argv],
       options: {
         json: option, only: option, events: option, backlog: option, seconds: option, workers: option, fsync: option,
-        chunk: option, callers: option, 'cpu-prof': option,
+        chunk: option, callers: option, partitions: option, 'cpu-prof': option,
         quick: { type: 'boolean' }, 'no-rivals': { type: 'boolean' }, help: { type: 'boolean' },
       },
     }).values;
@@ -54,7 +56,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     throw new UsageError((error as Error).message);
   }
   if (values.help) return 'help';
-  const whole = (name: 'events' | 'backlog' | 'seconds' | 'workers' | 'chunk' | 'callers', fallback: number, max: number): number => {
+  const whole = (name: 'events' | 'backlog' | 'seconds' | 'workers' | 'chunk' | 'callers' | 'partitions', fallback: number, max: number): number => {
     const text = values[name];
     if (text === undefined) return fallback;
     const value = Number(text.replaceAll('_', ''));
@@ -81,5 +83,6 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     cpuProf: values['cpu-prof'] ?? null,
     chunk: whole('chunk', 2000, 65_536),
     callers: whole('callers', 16, 1000),
+    partitions: whole('partitions', 16, 1024),
   };
 }

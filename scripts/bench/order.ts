@@ -10,15 +10,20 @@ export interface Order {
   readonly number: number;
 }
 
+// Customers and articles are known before an order comes in; its id is new.
+const USERS = Array.from({ length: 50_000 }, (_, i) => `customer-${10_000 + i}`);
+const FIRST_SKUS = Array.from({ length: 4000 }, (_, i) => `SKU-${10_000 + i}-BLUE-L`);
+const SECOND_SKUS = Array.from({ length: 3000 }, (_, i) => `SKU-${20_000 + i}-XL`);
+
 export function makeOrder(number: number, sentMs: number): Order {
   const first = 100 + (number % 900);
   const second = 1000 + (number % 9000);
   return {
     orderId: `order-${1_000_000_000 + number}`,
-    userId: `user-${10_000 + ((number * 7919) % 50_000)}`,
+    userId: USERS[(number * 7919) % USERS.length] as string,
     items: [
-      { sku: `SKU-${10_000 + (number % 4000)}`, quantity: 1 + (number % 5), unitPrice: first },
-      { sku: `SKU-${20_000 + (number % 3000)}`, quantity: 1, unitPrice: second },
+      { sku: FIRST_SKUS[number % FIRST_SKUS.length] as string, quantity: 1 + (number % 5), unitPrice: first },
+      { sku: SECOND_SKUS[number % SECOND_SKUS.length] as string, quantity: 1, unitPrice: second },
     ],
     total: first * (1 + (number % 5)) + second,
     sentMs: sentMs,

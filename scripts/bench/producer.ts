@@ -7,6 +7,7 @@ import { benchEnvironment, PROTO_DIR } from './settings.ts';
 
 export interface ProducerArgument {
   readonly url: string;
+  readonly partitions: number;
   readonly events: number;
   /** Events a second; null: flat out. */
   readonly rate: number | null;
@@ -14,6 +15,8 @@ export interface ProducerArgument {
   readonly chunk: number;
   /** Calls of publishMany under way at once, flat out. */
   readonly callers: number;
+  /** At a fixed rate: so many first events do not count for `latestMs`. */
+  readonly warmUp: number;
 }
 
 export interface ProducerResult {
@@ -25,7 +28,7 @@ export interface ProducerResult {
 }
 
 await childMain<ProducerArgument, ProducerResult>(async (argument, ready) => {
-  const millrace = await connect({ environment: benchEnvironment(argument.url, 1), protoDir: PROTO_DIR, name: 'bench-producer' });
+  const millrace = await connect({ environment: benchEnvironment(argument.url, 1, argument.partitions), protoDir: PROTO_DIR, name: 'bench-producer' });
   const publisher = millrace.publisher();
   await ready();
   const cpuBefore = cpuSeconds();
@@ -59,7 +62,7 @@ async function flatOut(publisher: Publisher, { events, chunk, callers }: Produce
  * Event i is due at start + i / rate, whatever became of those before: the schedule does not wait for a slow system, and
  * an event's time is when it was due, so waiting in the producer counts as latency (no coordinated omission).
  */
-async function atRate(publisher: Publisher, { events }: ProducerArgument, rate: number): Promise<number> {
+async function atRate(publisher: Publisher, { events, warmUp }: ProducerArgument, rate: number): Promise<number> {
   const originMs = performance.now();
   const wallMs = Date.now();
   const pending = new Set<Promise<unknown>>();
@@ -70,7 +73,7 @@ async function atRate(publisher: Publisher, { events }: ProducerArgument, rate: 
     const elapsedMs = performance.now() - originMs;
     const due = Math.min(events, Math.floor((elapsedMs * rate) / 1000) + 1);
     if (due > next) {
-      latestMs = Math.max(latestMs, elapsedMs - (next * 1000) / rate);
+      if (next >= warmUp) latestMs = Math.max(latestMs, elapsedMs - (next * 1000) / rate);
       const items: { type: string; data: unknown; time: number }[] = [];
       for (; next < due; next++) {
         const time = wallMs + (next * 1000) / rate;

@@ -36,6 +36,7 @@ export function describeEnvironment(options: BenchOptions, binary: ServerBinary)
     redis: `${binary.flavor} ${binary.version}`,
     appendfsync: options.fsync,
     workers: options.workers,
+    partitions: options.partitions,
     quick: options.quick ? 'yes: a smoke test, its figures mean nothing' : 'no',
   };
 }

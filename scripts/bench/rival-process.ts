@@ -26,16 +26,6 @@ const BATCH = 500;
 const STREAM = 'orders';
 const GROUP = 'workers';
 
-await childMain<RivalArgument, RivalResult>(async ({ rival, role, url, events }, ready) => {
-  const works: Record<RivalArgument['rival'], Record<RivalArgument['role'], Work>> = {
-    'ioredis-loop': { publish: ioredisPublish, drain: ioredisDrain },
-    bullmq: { publish: bullmqPublish, drain: bullmqDrain },
-  };
-  await ready();
-  const result = await works[rival][role](decodeURI(url.replace(/^unix:/, '')), events);
-  return { ...result, rssMb: process.resourceUsage().maxRSS / 1024 };
-});
-
 const orderType = () => createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);
 
 /** One event an entry, pipelines of 500. */
@@ -136,3 +126,13 @@ async function bullmqDrain(socket: string, events: number): ReturnType<Work> {
   await (worker as InstanceType<BullMq['Worker']> | null)?.close();
   return { events: completed, ms, seen };
 }
+
+await childMain<RivalArgument, RivalResult>(async ({ rival, role, url, events }, ready) => {
+  const works: Record<RivalArgument['rival'], Record<RivalArgument['role'], Work>> = {
+    'ioredis-loop': { publish: ioredisPublish, drain: ioredisDrain },
+    bullmq: { publish: bullmqPublish, drain: bullmqDrain },
+  };
+  await ready();
+  const result = await works[rival][role](decodeURI(url.replace(/^unix:/, '')), events);
+  return { ...result, rssMb: process.resourceUsage().maxRSS / 1024 };
+});

@@ -13,7 +13,7 @@ import type { ScenarioResult } from './result.ts';
 interface Bench {
   readonly server: BenchServer;
   readonly options: BenchOptions;
-  producer(events: number, rate?: number): Child<ProducerResult>;
+  producer(events: number, rate?: number, warmUp?: number): Child<ProducerResult>;
   /** @param warmUp ages of so many first events are left out */
   consumer(functions: string, events: number, workers: number, warmUp?: number): Child<ConsumerResult>;
 }
@@ -61,13 +61,13 @@ async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promis
     const result = await work({
       server,
       options,
-      producer: (events, rate) =>
+      producer: (events, rate, warmUp = 0) =>
         start<ProducerResult>('./producer.js', {
-          url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers,
+          url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers, warmUp, partitions: options.partitions,
         } satisfies ProducerArgument),
       consumer: (functions, events, workers, warmUp = 0) =>
         start<ConsumerResult>('./consumer.js', {
-          url: server.url, functions, workers, events, warmUp, stallMs: STALL_MS,
+          url: server.url, functions, workers, events, warmUp, partitions: options.partitions, stallMs: STALL_MS,
         } satisfies ConsumerArgument),
     });
     ok = true;
@@ -105,9 +105,9 @@ async function drain(
   await producer.result;
   await producer.end();
   say(`${events} events are waiting`);
-  const before = cpuNow(bench);
   const consumer = bench.consumer(functions, events, workers);
   await consumer.ready;
+  const before = cpuNow(bench);
   consumer.go();
   const result = await consumer.result;
   const ms = result.lastCommitMs - result.firstCommitMs;
@@ -117,7 +117,7 @@ async function drain(
     params: {
       events, workers, turns: result.turns, entries: result.entries,
       eventsPerSecondFromProcessStart: round((events * 1000) / startMs),
-      ...usage(bench, startMs, { dispatcherCpu: result.cpuSeconds }, before),
+      ...usage(bench, result.lastCommitMs - result.readyMs, { dispatcherCpu: result.cpuSeconds }, before),
     },
     eventsPerSecond: round(((result.done - result.firstCommitEvents) * 1000) / Math.max(1, ms)),
     ...NO_LATENCY,
@@ -154,7 +154,7 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
   const warmUpSeconds = bench.options.quick ? 0 : 3;
   const events = rate * (bench.options.seconds + warmUpSeconds);
   const consumer = bench.consumer('noop-decode', events, bench.options.workers, rate * warmUpSeconds);
-  const producer = bench.producer(events, rate);
+  const producer = bench.producer(events, rate, rate * warmUpSeconds);
   await Promise.all([consumer.ready, producer.ready]);
   const before = cpuNow(bench);
   consumer.go();
