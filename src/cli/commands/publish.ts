@@ -5,7 +5,7 @@ import { monotonicMs } from '../../core/clock.ts';
 import { InvalidEventError, MillraceError, OversizeError, UnknownEventTypeError } from '../../core/errors.ts';
 import { Millrace } from '../../millrace.ts';
 import type { Publisher, PublishItem } from '../../pipeline/append/publisher.ts';
-import { parseEvent } from '../event-json.ts';
+import { createBytesReader, parseEvent } from '../event-json.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { readLines, type Line } from '../lines.ts';
@@ -59,8 +59,9 @@ async function publish(first: string | undefined, second: string | undefined, fl
   } catch (error) {
     throw new UsageError(`--data is not JSON: ${(error as Error).message}`);
   }
-  const publisher = new Millrace(await context.open()).publisher();
-  const published = await publisher.publish(type as string, data, {
+  const deployment = await context.open();
+  const publisher = new Millrace(deployment).publisher();
+  const published = await publisher.publish(type as string, createBytesReader(deployment.catalog)(type as string, data), {
     ...(flags.subject === undefined ? {} : { subject: flags.subject }),
     ...(flags.id === undefined ? {} : { id: flags.id }),
   });
@@ -90,8 +91,10 @@ function checkUse(first: string | undefined, second: string | undefined, flags: 
 async function publishFile(file: string, type: string | undefined, flags: PublishFlags, context: LongRunningContext): Promise<void> {
   const input = await openInput(file);
   const stop = context.takeStop();
-  const publisher = new Millrace(await context.open()).publisher();
-  const job = new FilePublisher(publisher, type, flags.skipBad ?? false, context, stop);
+  const deployment = await context.open();
+  const publisher = new Millrace(deployment).publisher();
+  const parse = createLineParser(type, createBytesReader(deployment.catalog));
+  const job = new FilePublisher(publisher, parse, flags.skipBad ?? false, context, stop);
   const startedMs = monotonicMs();
   let failure: unknown = null;
   try {
@@ -142,7 +145,7 @@ interface Numbered {
 /** One block of lines is sent while the next one is read and parsed: memory stays bounded whatever the length of the input. */
 class FilePublisher {
   readonly #publisher: Publisher;
-  readonly #type: string | undefined;
+  readonly #parseLine: (text: string) => PublishItem;
   readonly #skipBad: boolean;
   readonly #context: LongRunningContext;
   readonly #stop: Stop;
@@ -156,9 +159,9 @@ class FilePublisher {
   /** The line that ended it. */
   badLine: number | null = null;
 
-  constructor(publisher: Publisher, type: string | undefined, skipBad: boolean, context: LongRunningContext, stop: Stop) {
+  constructor(publisher: Publisher, parse: (text: string) => PublishItem, skipBad: boolean, context: LongRunningContext, stop: Stop) {
     this.#publisher = publisher;
-    this.#type = type;
+    this.#parseLine = parse;
     this.#skipBad = skipBad;
     this.#context = context;
     this.#stop = stop;
@@ -198,7 +201,7 @@ class FilePublisher {
       let why = problem;
       if (text !== null) {
         try {
-          items.push({ line: number, item: parseLine(text, this.#type) });
+          items.push({ line: number, item: this.#parseLine(text) });
           continue;
         } catch (error) {
           why = (error as Error).message;
@@ -272,13 +275,16 @@ function isBadInput(error: unknown): error is InvalidEventError | OversizeError 
   return error instanceof InvalidEventError || error instanceof OversizeError || error instanceof UnknownEventTypeError;
 }
 
-/** @throws Error saying what is wrong with the line */
-function parseLine(text: string, defaultType: string | undefined): PublishItem {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new Error(`not JSON: ${(error as Error).message}`);
-  }
-  return parseEvent(value, defaultType);
+/** The parser throws an Error saying what is wrong with the line. */
+function createLineParser(defaultType: string | undefined, readBytes: (type: string, data: unknown) => unknown): (text: string) => PublishItem {
+  return (text) => {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw new Error(`not JSON: ${(error as Error).message}`);
+    }
+    const item = parseEvent(value, defaultType);
+    return { ...item, data: readBytes(item.type, item.data) };
+  };
 }
