@@ -1,0 +1,66 @@
+-- rewind: sets where one function goes on in one partition, for all its types, in one step.
+-- KEYS  1 lease, 2 counters, then the streams of its types
+-- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), then per stream: type,
+--       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',
+--       events behind that id up to and including `exact:<type>`
+-- reply {'unknown'} (not registered here) | {'again', type} (adopt, look again, call again) |
+--       {'ok', then per stream: id, events that will be delivered}
+-- Takes the lease away: a turn under way can no longer commit, its owner comes back under a new epoch. Destroys and creates the
+-- group in place of XACK and XGROUP SETID: the pending list goes with it at once, however long, so nothing can be left half done.
+-- done starts again at 0; base is set so that the events to come and those kept as parked, dead or purged add up to what is
+-- appended for the function. Sent again it does the same again.
+-- cost  O(types + pending)
+local fn = ARGV[1]
+if redis.call('HEXISTS', KEYS[2], 'start:' .. fn) == 0 then return {'unknown'} end
+local function counter(field) return tonumber(redis.call('HGET', KEYS[2], field) or '0') end
+local function whole(x) return string.format('%.0f', x) end
+local function compare(a, b)
+  local aMs, aSeq = string.match(a, '^(%d+)-(%d+)$')
+  local bMs, bSeq = string.match(b, '^(%d+)-(%d+)$')
+  if #aMs ~= #bMs then return #aMs < #bMs and -1 or 1 end
+  if aMs ~= bMs then return aMs < bMs and -1 or 1 end
+  if #aSeq ~= #bSeq then return #aSeq < #bSeq and -1 or 1 end
+  if aSeq ~= bSeq then return aSeq < bSeq and -1 or 1 end
+  return 0
+end
+
+-- First look, then write.
+local plan = {}
+for i = 3, #KEYS do
+  local a = 3 + (i - 3) * 4
+  local t, id, seen, counted = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+  local exact = redis.call('HGET', KEYS[2], 'exact:' .. t) or '0-0'
+  if ARGV[2] ~= '1' and (redis.call('XLEN', KEYS[i]) ~= counter('entries:' .. t) or exact ~= seen) then return {'again', t} end
+  if id == '$' then
+    local last = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)[1]
+    plan[i] = {t, last and last[1] or '0-0', 0}
+  else
+    local ahead = counted
+    local from = compare(id, seen) > 0 and id or seen
+    -- the first entry whose ordinal can be relied upon
+    local page = redis.call('XRANGE', KEYS[i], '(' .. from, '+', 'COUNT', 1)
+    if page[1] then
+      local n, o
+      local fields = page[1][2]
+      for f = 1, #fields, 2 do
+        if fields[f] == 'n' then n = tonumber(fields[f + 1]) elseif fields[f] == 'o' then o = tonumber(fields[f + 1]) end
+      end
+      if o and n then ahead = ahead + counter('appended:' .. t) - (o - n) end
+    end
+    plan[i] = {t, id, ahead}
+  end
+end
+
+redis.call('DEL', KEYS[1])
+local reply = {'ok'}
+for i = 3, #KEYS do
+  local t, id, ahead = plan[i][1], plan[i][2], plan[i][3]
+  local at = ':' .. fn .. ':' .. t
+  redis.call('XGROUP', 'DESTROY', KEYS[i], fn)
+  redis.call('XGROUP', 'CREATE', KEYS[i], fn, id, 'MKSTREAM')
+  local kept = counter('parked' .. at) + counter('dead' .. at) + counter('purged' .. at)
+  redis.call('HSET', KEYS[2], 'done' .. at, 0, 'base' .. at, whole(counter('appended:' .. t) - ahead - kept), 'at' .. at, id)
+  reply[#reply + 1] = id
+  reply[#reply + 1] = whole(ahead)
+end
+return reply

@@ -1,0 +1,148 @@
+/**
+ * Sets a function back (or forward): everything from the target on is delivered to it, again or for the first time.
+ * Parked events and dead letters stay what they are; where they lie behind the target they will be delivered once more.
+ */
+import { MillraceError } from '../core/errors.ts';
+import { compareEntryIds } from '../core/position.ts';
+import type { Deployment } from '../deployment.ts';
+import { adoptForeign } from '../lag/adopt.ts';
+import { readPartitions, requireFunction } from '../pipeline/dead/registered-functions.ts';
+import { withRetry } from '../redis/connection.ts';
+import { defineScript } from '../redis/script.ts';
+import { countEntry } from './count-entry.ts';
+
+const script = defineScript({ url: new URL('./rewind.lua', import.meta.url), keys: 'variable' });
+
+export type RewindTarget =
+  | { readonly kind: 'start' }
+  | { readonly kind: 'end' }
+  /** Entries appended at this time or later, ms since 1970 by the server's clock. */
+  | { readonly kind: 'time'; readonly ms: number }
+  /** This entry and later ones; of one partition, or (null) of all. */
+  | { readonly kind: 'entry'; readonly partition: number | null; readonly entryId: string };
+
+export interface RewoundPartition {
+  readonly partition: number;
+  readonly types: readonly { readonly type: string; /** Goes on behind this entry id. */ readonly after: string; /** Events that will be delivered. */ readonly events: number }[];
+}
+
+export interface RewindReport {
+  readonly function: string;
+  readonly partitions: readonly RewoundPartition[];
+  /** Events that will be delivered, of those appended until now. */
+  readonly events: number;
+}
+
+/** A target that is none of start, end, a time, a position or an entry id, or that lies outside the deployment. */
+export class RewindTargetError extends MillraceError {
+  readonly code = 'REWIND_TARGET';
+  constructor(text: string, problem: string) {
+    super(
+      `cannot rewind to ${JSON.stringify(text.slice(0, 200))}: ${problem}. Targets: start, end, a time (2026-01-31T12:00:00Z, or ms since 1970), ` +
+        'an entry id (1795450694309-0), a position (3/1795450694309-0/17)',
+    );
+  }
+}
+
+const MAX_SEQUENCE = 18_446_744_073_709_551_615n;
+const PAGE = 64;
+/** A foreign producer that appends all the time: after so many tries its latest entries are left uncounted for now. */
+const TRIES = 20;
+const DEADLINE_MS = 15_000;
+
+/** @throws RewindTargetError */
+export function parseRewindTarget(text: string): RewindTarget {
+  if (text === 'start' || text === 'end') return { kind: text };
+  const place = /^(?:(\d{1,4})\/)?(\d{1,20}-\d{1,20})(?:\/\d{1,9})?$/.exec(text);
+  if (place) {
+    const [ms = '0', seq = '0'] = (place[2] as string).split('-');
+    if (BigInt(ms) > MAX_SEQUENCE || BigInt(seq) > MAX_SEQUENCE) throw new RewindTargetError(text, 'ids of entries end at 2^64 - 1');
+    if (place[1] === undefined && text.includes('/')) throw new RewindTargetError(text, 'a position begins with its partition');
+    // Redis writes ids without leading zeros; they are compared as such.
+    return { kind: 'entry', partition: place[1] === undefined ? null : Number(place[1]), entryId: `${BigInt(ms)}-${BigInt(seq)}` };
+  }
+  if (/^\d{1,16}$/.test(text) && Number(text) <= Number.MAX_SAFE_INTEGER) return { kind: 'time', ms: Number(text) };
+  // Date.parse alone would take "1" or "March" for a date; without an offset it would mean another moment on every machine.
+  const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?$/.exec(text);
+  if (!iso) throw new RewindTargetError(text, 'it is none of the targets');
+  if (iso[1] !== undefined && iso[4] === undefined) throw new RewindTargetError(text, 'the time has no zone; add Z or an offset such as +01:00');
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms) || ms < 0) throw new RewindTargetError(text, 'there is no such time since 1970');
+  return { kind: 'time', ms };
+}
+
+/** The largest id below. */
+export function idBefore(entryId: string): string {
+  const [ms = '0', seq = '0'] = entryId.split('-');
+  if (BigInt(seq) > 0n) return `${ms}-${BigInt(seq) - 1n}`;
+  return BigInt(ms) > 0n ? `${BigInt(ms) - 1n}-${MAX_SEQUENCE}` : '0-0';
+}
+
+/**
+ * Partition by partition, each in one step; sent again after a failure it does the same again.
+ * @throws UnknownFunctionError, RewindTargetError (partition), UnknownOutcomeError, RedisReplyError
+ */
+export async function rewindFunction(deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, target: RewindTarget): Promise<RewindReport> {
+  const { connection, keys, partitions } = deployment;
+  if (target.kind === 'entry' && target.partition !== null && target.partition >= partitions) {
+    throw new RewindTargetError(`${target.partition}/${target.entryId}`, `this deployment has the partitions 0 to ${partitions - 1}`);
+  }
+  const states = await readPartitions(deployment);
+  requireFunction(states, fn);
+  const rewound: RewoundPartition[] = [];
+  for (const state of states) {
+    if (target.kind === 'entry' && target.partition !== null && target.partition !== state.partition) continue;
+    const types = state.functions.find((f) => f.name === fn)?.types ?? [];
+    if (types.length === 0) continue;
+    const done = await rewindPartition({ connection, keys, partitions }, fn, state.partition, types, target);
+    if (done) rewound.push(done);
+  }
+  return {
+    function: fn,
+    partitions: rewound,
+    events: rewound.reduce((sum, p) => sum + p.types.reduce((inner, t) => inner + t.events, 0), 0),
+  };
+}
+
+async function rewindPartition(
+  source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, partition: number, types: readonly string[], target: RewindTarget,
+): Promise<RewoundPartition | null> {
+  const { connection, keys } = source;
+  const after =
+    target.kind === 'start' ? '0-0'
+    : target.kind === 'end' ? '$'
+    : idBefore(target.kind === 'time' ? `${target.ms}-0` : target.entryId);
+  for (let attempt = 1; ; attempt++) {
+    const args: (string | number)[] = [];
+    for (const type of types) {
+      await adoptForeign(connection, keys, partition, type);
+      const exact = ((await connection.command('HGET', keys.counters(partition), `exact:${type}`)) as string | null) ?? '0-0';
+      const counted = after === '$' ? 0 : await countBetween(source, partition, type, after, exact);
+      args.push(type, after, exact, counted);
+    }
+    const reply = (await withRetry(() => script.run(
+      connection,
+      [keys.lease(partition, fn), keys.counters(partition), ...types.map((type) => keys.events(partition, type))],
+      [fn, attempt >= TRIES ? '1' : '0', ...args],
+    ), { deadlineMs: DEADLINE_MS })) as string[];
+    if (reply[0] === 'unknown') return null;
+    if (reply[0] === 'ok') {
+      return { partition, types: types.map((type, i) => ({ type, after: reply[1 + 2 * i] as string, events: Number(reply[2 + 2 * i]) })) };
+    }
+  }
+}
+
+/** Events of the entries behind `after` up to and including `upTo`: where ordinals cannot be relied upon (foreign producers). */
+async function countBetween(source: Pick<Deployment, 'connection' | 'keys'>, partition: number, type: string, after: string, upTo: string): Promise<number> {
+  if (compareEntryIds(after, upTo) >= 0) return 0;
+  let events = 0;
+  let cursor = after;
+  for (;;) {
+    const page = (await source.connection.commandBuffer('XRANGE', source.keys.events(partition, type), `(${cursor}`, upTo, 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    for (const [id, fields] of page) {
+      events += countEntry(fields);
+      cursor = id.toString('latin1');
+    }
+    if (page.length < PAGE) return events;
+  }
+}
