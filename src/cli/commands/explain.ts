@@ -1,0 +1,91 @@
+/** `millrace explain`: where an event is for each function, every attempt, and why it is not running. Reads only. */
+import type { Command } from 'commander';
+import { formatPosition } from '../../core/position.ts';
+import { explain, type Attempt, type ExplainedEvent, type FunctionState } from '../../explain/explain.ts';
+import type { CliContext } from '../context.ts';
+import { UsageError } from '../exit-status.ts';
+import { plural, wholeNumber } from '../options.ts';
+import { duration, isoTime, printable, safeJson } from '../printable.ts';
+
+interface ExplainFlags {
+  readonly subject?: string;
+  readonly scan: number;
+  readonly limit: number;
+  readonly json?: boolean;
+}
+
+export function registerExplain(program: Command, context: CliContext): void {
+  program
+    .command('explain')
+    .description('say where an event is for each function, what was tried, and why it is not running')
+    .argument('[event-id]', 'id of the event')
+    .option('--subject <subject>', 'instead of an id: the events of this subject')
+    .option('--scan <n>', 'search through so many events, newest first', wholeNumber(1, 1_000_000_000), 100_000)
+    .option('--limit <n>', 'with --subject: explain at most so many events, the newest', wholeNumber(1, 10_000), 20)
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', `
+A subject is quick to find: it names its partition. An id alone is searched in all streams, newest events first, then in the parked
+lists and the dead letters. Exit status 1 when nothing was found.
+
+Examples:
+  millrace explain 0195f1c2-7a7b-7d3e-9e0c-0f6a3b1c2d4e
+  millrace explain --subject order-17`)
+    .action((id: string | undefined, flags: ExplainFlags) => run(id, flags, context));
+}
+
+async function run(id: string | undefined, flags: ExplainFlags, context: CliContext): Promise<void> {
+  if (id !== undefined && flags.subject !== undefined) throw new UsageError('give an event id or --subject, not both');
+  const query = id !== undefined ? { eventId: id } : flags.subject !== undefined ? { subject: flags.subject } : null;
+  if (query === null) throw new UsageError('give an event id, or --subject');
+  if ((id ?? flags.subject) === '') throw new UsageError('the event id or subject is empty');
+  const deployment = await context.open({ protoDir: null });
+  const report = await explain(deployment, query, { scan: flags.scan, limit: flags.limit });
+  if (flags.json) context.out(safeJson({ ...report, events: report.events.map(asJson) }));
+  else report.events.forEach((event, i) => context.out((i > 0 ? '\n' : '') + describe(event)));
+  if (report.events.length === 0) {
+    const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists and the dead letters`;
+    const more = report.searched.complete ? 'that is all that is retained' : 'more are retained: raise --scan, or give the --subject';
+    throw new Error(`${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`);
+  }
+}
+
+function asJson(event: ExplainedEvent): unknown {
+  const { appendedMs, functions, ...rest } = event;
+  return {
+    ...rest,
+    appendedAt: isoTime(appendedMs),
+    functions: functions.map((fn) => ('history' in fn ? { ...fn, history: fn.history.map(({ atMs, ...attempt }) => ({ at: isoTime(atMs), ...attempt })) } : fn)),
+  };
+}
+
+function describe(event: ExplainedEvent): string {
+  const lines = [
+    `event ${printable(event.id)}  ${printable(event.type)}  subject ${printable(event.subject)}`,
+    `  at ${formatPosition(event)}, index ${event.index}, appended ${isoTime(event.appendedMs) ?? '-'}${event.inStream ? '' : ' (its entry was not looked at: trimmed, or beyond --scan)'}`,
+  ];
+  if (event.functions.length === 0) lines.push(`  no function consumes ${printable(event.type)}`);
+  for (const fn of event.functions) {
+    lines.push(`  ${fn.function}: ${fn.state}${detail(fn)}`, `    ${printable(fn.why, 600)}`);
+    if ('history' in fn) for (const attempt of fn.history) lines.push(`    ${attemptLine(attempt)}`);
+  }
+  return lines.join('\n');
+}
+
+function detail(fn: FunctionState): string {
+  switch (fn.state) {
+    case 'parked':
+      return `, ${plural(fn.attempts, 'attempt')}, ${fn.dueInMs === null ? 'no due time' : fn.dueInMs > 0 ? `due in ${duration(fn.dueInMs)}` : 'due now'}`;
+    case 'dead':
+      return `, ${plural(fn.attempts, 'attempt')}, ${printable(fn.reason)}`;
+    case 'lag':
+      return fn.eventsBefore === null ? '' : `, ${plural(fn.eventsBefore, 'event')} before it`;
+    case 'pending':
+      return `, delivered ${duration(fn.deliveredMsAgo)} ago`;
+    default:
+      return '';
+  }
+}
+
+function attemptLine(attempt: Attempt): string {
+  return `attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 300)}`;
+}

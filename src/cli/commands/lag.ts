@@ -1,0 +1,77 @@
+/** `millrace lag`: what was appended for each function, and which state every event of it is in. Reads only (and counts foreign entries). */
+import type { Command } from 'commander';
+import { readLag, type FunctionLag, type LagReport } from '../../lag/lag.ts';
+import { UnknownFunctionError } from '../../pipeline/dead/registered-functions.ts';
+import type { CliContext } from '../context.ts';
+import { formatCount } from '../options.ts';
+import { duration, safeJson, table, type Column } from '../printable.ts';
+
+interface LagFlags {
+  readonly function?: string;
+  readonly types?: boolean;
+  readonly json?: boolean;
+}
+
+export function registerLag(program: Command, context: CliContext): void {
+  program
+    .command('lag')
+    .description('show per function how many events are done, parked, dead, pending and not read yet')
+    .option('--function <name>', 'only this function')
+    .option('--types', 'a row per type and partition')
+    .option('--json', 'print one JSON object, types and partitions included')
+    .addHelpText('after', `
+  appended  events for the function since it was registered (or rewound)
+  done      processed                       parked   waiting for a retry, or behind one of the same subject
+  dead      in the dead letters, or purged  pending  delivered to a dispatcher, not settled
+  lag       not read yet                    oldest   age of the oldest event that is parked, pending or not read
+
+The states are measured apart from each other. "NO" under conserved: they do not add up to what was appended, that is, entries have
+been deleted or Redis has lost data.
+
+Examples:
+  millrace lag
+  millrace lag --json | jq '.functions[] | {name, lag, oldestMs}'`)
+    .action((flags: LagFlags) => lag(flags, context));
+}
+
+async function lag(flags: LagFlags, context: CliContext): Promise<void> {
+  const deployment = await context.open({ protoDir: null });
+  const report = await readLag(deployment);
+  const functions = flags.function === undefined ? report.functions : report.functions.filter((fn) => fn.name === flags.function);
+  if (flags.function !== undefined && functions.length === 0) throw new UnknownFunctionError(flags.function, report.functions.map((fn) => fn.name));
+  if (flags.json) {
+    context.out(safeJson({ functions } satisfies LagReport));
+    return;
+  }
+  if (functions.length === 0) {
+    context.err('millrace: no function is registered in this deployment; millrace start registers those of a folder');
+    return;
+  }
+  context.out(flags.types ? typesTable(functions) : functionsTable(functions));
+  for (const fn of functions) {
+    if (!fn.conserved) context.err(`millrace: the states of ${fn.name} do not add up to what was appended for it: entries were deleted, or Redis has lost data`);
+  }
+}
+
+const COUNTS: readonly Column[] = ['appended', 'done', 'parked', 'dead', 'pending', 'lag', 'oldest'].map((title) => ({ title, right: true }));
+
+function cells(row: FunctionLag | FunctionLag['types'][number]): string[] {
+  return [
+    ...[row.appended, row.done, row.parked, row.dead, row.pending, row.lag].map(formatCount),
+    row.oldestMs === null ? '-' : duration(row.oldestMs),
+  ];
+}
+
+function functionsTable(functions: readonly FunctionLag[]): string {
+  return table(
+    [{ title: 'function' }, ...COUNTS, { title: 'conserved' }],
+    functions.map((fn) => [fn.name, ...cells(fn), fn.conserved ? 'yes' : 'NO']),
+  );
+}
+
+function typesTable(functions: readonly FunctionLag[]): string {
+  return table(
+    [{ title: 'function' }, { title: 'type' }, { title: 'partition', right: true }, ...COUNTS],
+    functions.flatMap((fn) => fn.types.map((row) => [fn.name, row.type, String(row.partition), ...cells(row)])),
+  );
+}
