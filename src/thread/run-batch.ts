@@ -9,18 +9,16 @@
  */
 import pLimit from 'p-limit';
 import type { Logger } from 'pino';
-import type { BatchReport, BatchTask, DeadEntry, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
+import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
-import { CorruptDataError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { checkBatch, readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
-import { decodeParked } from '../wire/parked.ts';
+import { BatchSource } from './batch-source.ts';
 import { errorInfo, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
-import { EventView, RunningEvent } from './running-event.ts';
+import type { RunningEvent } from './running-event.ts';
 
 export async function runBatch(
   task: BatchTask,
@@ -37,12 +35,17 @@ class BatchRun {
   readonly #task: BatchTask;
   readonly #loaded: LoadedFunction;
   readonly #catalog: Catalog;
+  readonly #source: BatchSource;
+  readonly #byKey: boolean;
+  /** Subjects with a parked list. */
+  readonly #parked: ReadonlySet<string>;
+  /** Subjects of which an event failed in this batch. */
+  readonly #stopped = new Set<string>();
   readonly #bytes: Buffer;
   readonly #cells: ProgressCells;
   readonly #shared: ContextShared;
   readonly #failures: Failure[] = [];
   readonly #blocked: EventRef[] = [];
-  readonly #deadEntries: DeadEntry[] = [];
   readonly #ages = new Map<number, number>();
   #lastAge = -1;
   #ageCount = 0;
@@ -57,6 +60,9 @@ class BatchRun {
     this.#catalog = catalog;
     this.#bytes = Buffer.from(task.buffer);
     this.#cells = openCells(task.cells, task.events);
+    this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
+    this.#byKey = loaded.definition.spec.ordering === 'key';
+    this.#parked = new Set(task.blocked);
     this.#shared = {
       functionName: task.fn,
       timeoutMs: loaded.definition.spec.timeoutMs,
@@ -69,7 +75,7 @@ class BatchRun {
     this.#countAge();
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
-    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#deadEntries, ages };
+    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, ages };
   }
 
   async run(): Promise<void> {
@@ -89,125 +95,59 @@ class BatchRun {
       Math.min(250, Math.max(5, spec.timeoutMs / 4)),
     );
     try {
-      const heads = this.#takeApart();
-      if (spec.batch) await this.#runTogether(heads, spec.batchSize);
-      else await this.#runChains(heads, spec.concurrency);
+      if (spec.batch) await this.#runTogether(spec.batchSize);
+      else await this.#runChains(spec.concurrency);
     } finally {
       clearInterval(sweep);
     }
   }
 
-  /** Bytes to chains of events: one chain per retried unit and, with ordering 'key', per subject. */
-  #takeApart(): RunningEvent[] {
-    const heads: RunningEvent[] = [];
-    const task = this.#task;
-    const states = this.#cells.states;
-
-    let index = 0;
-    let unit = -1;
-    let tail: RunningEvent | null = null;
-    for (const item of task.retries) {
-      const event = this.#openRetry(item.offset, item.length, index++);
-      if (event === null) {
-        // An unreadable record has been dead-lettered; what follows in its unit runs on.
-        if (item.unit !== unit) tail = null;
-        unit = item.unit;
-        continue;
-      }
-      if (item.unit === unit && tail) tail.next = event;
-      else heads.push(event);
-      unit = item.unit;
-      tail = event;
-    }
-
-    const events: RunningEvent[] = [];
-    let group = 0;
-    let groupMixed = false;
-    for (let e = 0; e < task.entries.length; e++) {
-      const entry = task.entries[e] as BatchTask['entries'][number];
-      if (e > 0 && task.entries[e - 1]?.id !== entry.id) {
-        if (groupMixed) sortTail(events, group);
-        group = events.length;
-        groupMixed = false;
-      } else if (e > 0) groupMixed = true;
-      this.#openEntry(e, events);
-    }
-    if (groupMixed) sortTail(events, group);
-
-    const byKey = this.#loaded.definition.spec.ordering === 'key';
-    const blocked = new Set(task.blocked);
-    const tails = new Map<string, RunningEvent>();
-    for (const event of events) {
-      if (byKey && blocked.size > 0 && blocked.has(event.view.subject)) {
-        if (states[event.index] === CELL.SKIP) continue;
-        states[event.index] = CELL.BLOCKED;
-        this.#blocked.push(event.ref());
-        continue;
-      }
-      if (states[event.index] === CELL.SKIP) continue;
-      const before = byKey ? tails.get(event.view.subject) : undefined;
-      if (before) before.next = event;
-      else heads.push(event);
-      if (byKey) tails.set(event.view.subject, event);
-    }
-    return heads;
-  }
-
-  #openRetry(offset: number, length: number, index: number): RunningEvent | null {
-    const bytes = this.#bytes.subarray(offset, offset + length);
-    const record = decodeParked(bytes);
-    const event = record.event;
-    const header = readEvent(event);
-    // The event's bytes lie inside the record's: same memory, so the payload needs no second copy.
-    const start = event.byteOffset - this.#bytes.byteOffset;
-    const view = new EventView(
-      header.id, record.type, header.subject, header.source, header.schema, header.extensions,
-      header.timeMs, this.#task.partition, record.entryId, record.position,
-    );
-    return new RunningEvent(view, header, start, index, -1, record.index, record.attempts + 1, null);
-  }
-
-  #openEntry(e: number, into: RunningEvent[]): void {
-    const entry = this.#task.entries[e] as BatchTask['entries'][number];
-    const type = this.#task.types[entry.type] as string;
-    const { partition } = this.#task;
-    const declared = this.#catalog.types.get(type) ?? null;
-    const bytes = this.#bytes.subarray(entry.offset, entry.offset + entry.length);
-    const before = into.length;
-    try {
-      if (entry.length === 0) {
-        throw new CorruptDataError('missing', 'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"');
-      }
-      checkBatch(bytes, entry.crc);
-      let inEntry = 0;
-      walkBatch(bytes, (header: EventHeader) => {
-        if (inEntry >= entry.count) throw new CorruptDataError('count', `more than the ${entry.count} events its "n" announces`);
-        const view = new EventView(
-          header.id, type, header.subject, header.source, header.schema, header.extensions,
-          header.timeMs, partition, entry.id, header.position,
-        );
-        into.push(new RunningEvent(view, header, entry.offset, entry.first + inEntry, e, inEntry, 1, declared));
-        inEntry++;
-      });
-      if (inEntry !== entry.count) throw new CorruptDataError('count', `${inEntry} events where its "n" announces ${entry.count}`);
-    } catch (error) {
-      into.length = before;
-      if (!(error instanceof CorruptDataError)) throw error;
-      this.#deadEntries.push({ entry: e, reason: error.reason, message: error.message });
-      this.#cells.states.fill(CELL.FAILED, entry.first, entry.first + entry.count);
+  /** The next event that may run: not behind a failed or parked one. */
+  #next(): RunningEvent | null {
+    for (;;) {
+      const event = this.#source.next();
+      if (event === null || !this.#byKey) return event;
+      const { subject } = event.view;
+      // Retried records of a parked subject run; what its streams bring waits behind them.
+      if (!this.#stopped.has(subject) && (event.entry < 0 || !this.#parked.has(subject))) return event;
+      this.#hold(event);
     }
   }
 
-  async #runChains(heads: RunningEvent[], concurrency: number): Promise<void> {
-    // Runners pull the next chain: p-limit bounds how many work at once without a queued promise per subject.
+  /** Not run: it stays behind the earlier event of its subject. */
+  #hold(event: RunningEvent): void {
+    this.#cells.states[event.index] = CELL.BLOCKED;
+    if (event.entry >= 0) this.#blocked.push(event.ref());
+  }
+
+  /** An event failed: its subject goes no further in this batch. */
+  #stop(event: RunningEvent): void {
+    if (!this.#byKey) return;
+    this.#stopped.add(event.view.subject);
+    for (let behind = event.next; behind !== null; behind = behind.next) this.#hold(behind);
+  }
+
+  async #runChains(concurrency: number): Promise<void> {
     const limit = pLimit(concurrency);
     const { states, starts } = this.#cells;
     const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
-    let next = 0;
+    // Last event in line of each subject that a runner is busy with: what comes for it waits there.
+    const busy = new Map<string, RunningEvent>();
+    const pull = (): RunningEvent | null => {
+      for (;;) {
+        const event = this.#next();
+        if (event === null || !this.#byKey) return event;
+        const last = busy.get(event.view.subject);
+        busy.set(event.view.subject, event);
+        if (last === undefined) return event;
+        last.next = event;
+      }
+    };
+    // Runners pull the next subject: p-limit bounds how many work at once without a queued promise per event.
     const runner = async (_: unknown, slot: number): Promise<void> => {
       let ended: RunningEvent | null = null;
-      while (next < heads.length) {
-        let event: RunningEvent | null = heads[next++] as RunningEvent;
+      for (let first = pull(); first !== null; first = pull()) {
+        let event: RunningEvent | null = first;
         while (event !== null) {
           const now = monotonicMs();
           event.startedMs = now;
@@ -217,7 +157,7 @@ class BatchRun {
           if (ended !== null) this.#age(ended, now);
           ended = null;
           if (!this.#decode(event)) {
-            this.#block(event);
+            this.#stop(event);
             break;
           }
           const context = new EventContext(this.#shared, event);
@@ -231,17 +171,18 @@ class BatchRun {
             ended = event;
           } catch (error) {
             this.#failed(event, error);
-            this.#block(event);
+            this.#stop(event);
             break;
           } finally {
             this.#running[slot] = null;
           }
           event = event.next;
         }
+        busy.delete(first.view.subject);
       }
       if (ended !== null) this.#age(ended, monotonicMs());
     };
-    const slots = Array.from({ length: Math.min(concurrency, heads.length) }, (_, slot) => slot);
+    const slots = Array.from({ length: Math.min(concurrency, this.#task.events) }, (_, slot) => slot);
     await Promise.all(slots.map((slot) => limit(runner, null, slot)));
   }
 
@@ -282,41 +223,36 @@ class BatchRun {
     this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
-  /** The events behind a failed one. */
-  #block(failed: RunningEvent): void {
-    for (let event = failed.next; event !== null; event = event.next) {
-      this.#cells.states[event.index] = CELL.BLOCKED;
-      if (event.entry >= 0) this.#blocked.push(event.ref());
-    }
-  }
-
-  /** handleBatch: everything of a unit or subject in order, `batchSize` at a time. */
-  async #runTogether(heads: RunningEvent[], batchSize: number): Promise<void> {
-    // Round by round, so that a subject's later event never shares a call with one that may fail before it... they may
-    // share a call (that is what a batch handler is for) but a failure blocks those behind in later calls.
-    const queue: RunningEvent[] = [];
-    for (const head of heads) for (let event: RunningEvent | null = head; event; event = event.next) queue.push(event);
-    const headOf = new Map<RunningEvent, RunningEvent>();
-    for (const head of heads) for (let event: RunningEvent | null = head; event; event = event.next) headOf.set(event, head);
-    const stopped = new Set<RunningEvent>();
-    for (let at = 0; at < queue.length; ) {
+  /** handleBatch: `batchSize` events at a time, those of one subject in order. */
+  async #runTogether(batchSize: number): Promise<void> {
+    for (;;) {
       const part: RunningEvent[] = [];
-      for (; at < queue.length && part.length < batchSize; at++) {
-        const event = queue[at] as RunningEvent;
-        if (stopped.has(headOf.get(event) as RunningEvent)) continue;
-        if (this.#decode(event)) part.push(event);
-        else {
-          this.#block(event);
-          stopped.add(headOf.get(event) as RunningEvent);
+      const last = new Map<string, RunningEvent>();
+      let more = true;
+      while (part.length < batchSize) {
+        const event = this.#next();
+        if (event === null) {
+          more = false;
+          break;
         }
+        if (!this.#decode(event)) {
+          this.#stop(event);
+          continue;
+        }
+        if (this.#byKey) {
+          const before = last.get(event.view.subject);
+          if (before) before.next = event;
+          last.set(event.view.subject, event);
+        }
+        part.push(event);
       }
-      for (const failed of await this.#callBatch(part)) stopped.add(headOf.get(failed) as RunningEvent);
+      await this.#callBatch(part);
+      if (!more) return;
     }
   }
 
-  /** @returns the events that failed */
-  async #callBatch(part: RunningEvent[]): Promise<RunningEvent[]> {
-    if (part.length === 0) return [];
+  async #callBatch(part: readonly RunningEvent[]): Promise<void> {
+    if (part.length === 0) return;
     const { states, starts } = this.#cells;
     const now = monotonicMs();
     const context = new EventsContext(this.#shared, part, now);
@@ -333,38 +269,33 @@ class BatchRun {
       const answer = await this.#loaded.definition.handleBatch?.(part.map((e) => e.view), context);
       named = checkAnswer(answer, part);
     } catch (error) {
+      this.#running[0] = null;
       if (part.length === 1) {
         this.#failed(first, error);
-        this.#block(first);
-        return [first];
+        this.#stop(first);
+        return;
       }
-      // An opaque throw: halve until the event that does it stands alone.
+      // An opaque throw: halve until the event that does it stands alone. What stands behind one that failed is held.
+      for (const event of part) states[event.index] = CELL.TODO;
       const half = part.length >> 1;
-      const failedFirst = await this.#callBatch(part.slice(0, half));
-      const behindFailed = new Set<RunningEvent>();
-      for (const failed of failedFirst) for (let e = failed.next; e; e = e.next) behindFailed.add(e);
-      const failedSecond = await this.#callBatch(part.slice(half).filter((e) => !behindFailed.has(e)));
-      return [...failedFirst, ...failedSecond];
-    } finally {
-      this.#running[0] = null;
+      await this.#callBatch(part.slice(0, half));
+      await this.#callBatch(part.slice(half).filter((event) => states[event.index] === CELL.TODO));
+      return;
     }
+    this.#running[0] = null;
     const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
-    const failed: RunningEvent[] = [];
-    const behind = new Set<RunningEvent>();
     for (const event of part) {
-      if (behind.has(event)) continue; // blocked by an earlier failure of its subject: it runs again after it
-      if (!errors.has(event.view.id)) {
+      // Behind a failed one of its subject: it runs again after it.
+      if (states[event.index] === CELL.BLOCKED) continue;
+      if (errors.has(event.view.id)) {
+        this.#failed(event, errors.get(event.view.id));
+        this.#stop(event);
+      } else {
         states[event.index] = CELL.DONE;
         this.#age(event, endedMs);
-        continue;
       }
-      this.#failed(event, errors.get(event.view.id));
-      this.#block(event);
-      for (let e = event.next; e; e = e.next) behind.add(e);
-      failed.push(event);
     }
-    return failed;
   }
 }
 
@@ -376,12 +307,6 @@ interface Expiring {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
-}
-
-/** Entries with one id come from one flush: their events are in order by position across the types. */
-function sortTail(events: RunningEvent[], from: number): void {
-  const tail = events.splice(from).sort((a, b) => a.header.position - b.header.position);
-  for (const event of tail) events.push(event);
 }
 
 /** Ages above a second keep ten significant bits, so that a batch has few different ones. */

@@ -294,7 +294,11 @@ class Cursor {
       }
       fail('varint of more than 10 bytes');
     } else if (wireType === 1) this.forward(8);
-    else if (wireType === 2) this.at += this.length();
+    else if (wireType === 2) {
+      // read first: `this.at +=` would take the place before the length
+      const length = this.length();
+      this.at += length;
+    }
     else if (wireType === 5) this.forward(4);
     else fail(`wire type ${wireType}`);
   }
@@ -339,9 +343,7 @@ function readHeader(cursor: Cursor, index: number, length: number, defaultSource
       case 0x38: position = cursor.varint(); break;
       case 0x42: type = cursor.string(); break;
       case 0x4a: extensions = readExtension(cursor, extensions); break;
-      default:
-        if (tag >>> 3 === 0) fail('field number 0');
-        cursor.skip(tag & 7);
+      default: skipField(cursor, tag);
     }
   }
   cursor.end = outer;
@@ -358,7 +360,7 @@ function readExtension(cursor: Cursor, into: Record<string, string> | null): Rec
     const tag = cursor.varint();
     if (tag === 0x0a) key = cursor.string();
     else if (tag === 0x12) value = cursor.string();
-    else cursor.skip(tag & 7);
+    else skipField(cursor, tag);
   }
   cursor.end = outer;
   // Without a prototype: a key named __proto__ is a key like any other.
@@ -371,26 +373,86 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** Reads the events of an EventBatch one after the other. */
+export class BatchCursor {
+  readonly #cursor: Cursor;
+  #source = '';
+  #index = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
+  }
+
+  /**
+   * @returns null at the end
+   * @throws CorruptDataError('decode') on bytes that are no EventBatch
+   */
+  next(): EventHeader | null {
+    const cursor = this.#cursor;
+    while (cursor.at < cursor.end) {
+      const tag = cursor.varint();
+      if (tag === 0x1a) {
+        const length = cursor.length();
+        if (this.#index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
+        return readHeader(cursor, this.#index++, length, this.#source);
+      }
+      if (tag === 0x12) this.#source = cursor.string();
+      else skipField(cursor, tag);
+    }
+    return null;
+  }
+}
+
+function skipField(cursor: Cursor, tag: number): void {
+  if (tag >>> 3 === 0) fail('field number 0');
+  cursor.skip(tag & 7);
+}
+
 /**
  * Visits the events of an EventBatch in order.
  * @throws CorruptDataError('decode') on bytes that are none; events visited before stay visited
  */
 export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => void): void {
+  const cursor = new BatchCursor(bytes);
+  for (let header = cursor.next(); header !== null; header = cursor.next()) visit(header);
+}
+
+/**
+ * Whether all of it can be read, without reading it: the framing of the batch and of each event.
+ * @returns how many events it holds
+ * @throws CorruptDataError('decode')
+ */
+export function scanBatch(bytes: Uint8Array): number {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
-  let source = '';
-  let index = 0;
+  let count = 0;
   while (cursor.at < cursor.end) {
     const tag = cursor.varint();
-    if (tag === 0x1a) {
-      const length = cursor.length();
-      if (index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
-      visit(readHeader(cursor, index++, length, source));
-    } else if (tag === 0x12) source = cursor.string();
-    else {
-      if (tag >>> 3 === 0) fail('field number 0');
-      cursor.skip(tag & 7);
+    if (tag !== 0x1a) {
+      skipField(cursor, tag);
+      continue;
     }
+    if (count++ >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
+    const outer = cursor.end;
+    const length = cursor.length();
+    cursor.end = cursor.at + length;
+    while (cursor.at < cursor.end) {
+      const inner = cursor.varint();
+      // what readHeader takes as a number must be one
+      if (inner === 0x20 || inner === 0x30 || inner === 0x38) cursor.varint();
+      else if (inner === 0x4a) scanExtension(cursor);
+      else skipField(cursor, inner);
+    }
+    cursor.end = outer;
   }
+  return count;
+}
+
+function scanExtension(cursor: Cursor): void {
+  const length = cursor.length();
+  const outer = cursor.end;
+  cursor.end = cursor.at + length;
+  while (cursor.at < cursor.end) skipField(cursor, cursor.varint());
+  cursor.end = outer;
 }
 
 /** One Event message; offsets are relative to its own bytes. */

@@ -164,8 +164,8 @@ export namespace millrace {
             /** Event data. */
             data: Uint8Array;
 
-            /** Event time_ms. */
-            time_ms: (number|Long);
+            /** Event timeMs. */
+            timeMs: (number|Long);
 
             /** Event source. */
             source: string;
@@ -275,8 +275,8 @@ export namespace millrace {
                 /** Event data */
                 data?: (Uint8Array|null);
 
-                /** Event time_ms */
-                time_ms?: (number|Long|null);
+                /** Event timeMs */
+                timeMs?: (number|Long|null);
 
                 /** Event source */
                 source?: (string|null);
@@ -326,8 +326,8 @@ export namespace millrace {
             /** ParkedEvent type. */
             type: string;
 
-            /** ParkedEvent entry_id. */
-            entry_id: string;
+            /** ParkedEvent entryId. */
+            entryId: string;
 
             /** ParkedEvent index. */
             index: number;
@@ -338,11 +338,11 @@ export namespace millrace {
             /** ParkedEvent attempts. */
             attempts: number;
 
-            /** ParkedEvent first_failed_ms. */
-            first_failed_ms: (number|Long);
+            /** ParkedEvent firstFailedMs. */
+            firstFailedMs: (number|Long);
 
-            /** ParkedEvent last_failed_ms. */
-            last_failed_ms: (number|Long);
+            /** ParkedEvent lastFailedMs. */
+            lastFailedMs: (number|Long);
 
             /** ParkedEvent history. */
             history: millrace.v1.Attempt.$Properties[];
@@ -350,8 +350,8 @@ export namespace millrace {
             /** ParkedEvent isolate. */
             isolate: boolean;
 
-            /** ParkedEvent event_id. */
-            event_id: string;
+            /** ParkedEvent eventId. */
+            eventId: string;
 
             /** ParkedEvent subject. */
             subject: string;
@@ -446,8 +446,8 @@ export namespace millrace {
                 /** ParkedEvent type */
                 type?: (string|null);
 
-                /** ParkedEvent entry_id */
-                entry_id?: (string|null);
+                /** ParkedEvent entryId */
+                entryId?: (string|null);
 
                 /** ParkedEvent index */
                 index?: (number|null);
@@ -458,11 +458,11 @@ export namespace millrace {
                 /** ParkedEvent attempts */
                 attempts?: (number|null);
 
-                /** ParkedEvent first_failed_ms */
-                first_failed_ms?: (number|Long|null);
+                /** ParkedEvent firstFailedMs */
+                firstFailedMs?: (number|Long|null);
 
-                /** ParkedEvent last_failed_ms */
-                last_failed_ms?: (number|Long|null);
+                /** ParkedEvent lastFailedMs */
+                lastFailedMs?: (number|Long|null);
 
                 /** ParkedEvent history */
                 history?: (millrace.v1.Attempt.$Properties[]|null);
@@ -470,8 +470,8 @@ export namespace millrace {
                 /** ParkedEvent isolate */
                 isolate?: (boolean|null);
 
-                /** ParkedEvent event_id */
-                event_id?: (string|null);
+                /** ParkedEvent eventId */
+                eventId?: (string|null);
 
                 /** ParkedEvent subject */
                 subject?: (string|null);
@@ -503,8 +503,8 @@ export namespace millrace {
             /** Unknown fields preserved while decoding when enabled */
             $unknowns?: Uint8Array[];
 
-            /** Attempt at_ms. */
-            at_ms: (number|Long);
+            /** Attempt atMs. */
+            atMs: (number|Long);
 
             /** Attempt attempt. */
             attempt: number;
@@ -599,8 +599,8 @@ export namespace millrace {
             /** Properties of an Attempt. */
             interface $Properties {
 
-                /** Attempt at_ms */
-                at_ms?: (number|Long|null);
+                /** Attempt atMs */
+                atMs?: (number|Long|null);
 
                 /** Attempt attempt */
                 attempt?: (number|null);

@@ -6,7 +6,7 @@ const $Reader = $protobuf.Reader, $Writer = $protobuf.Writer, $util = $protobuf.
 const $Object = $util.global.Object, $undefined = $util.global.undefined, $Error = $util.global.Error, $RangeError = $util.global.RangeError, $Array = $util.global.Array, $TypeError = $util.global.TypeError, $String = $util.global.String, $Number = $util.global.Number, $parseInt = $util.global.parseInt, $BigInt = $util.global.BigInt, $Boolean = $util.global.Boolean;
 
 // Exported root namespace
-const $root = $protobuf.roots["default"] || ($protobuf.roots["default"] = {});
+const $root = $protobuf.roots["millrace_v1"] || ($protobuf.roots["millrace_v1"] = {});
 
 export const millrace = $root.millrace = (() => {
 
@@ -386,7 +386,7 @@ export const millrace = $root.millrace = (() => {
              * @property {string|null} [id] Event id
              * @property {string|null} [subject] Event subject
              * @property {Uint8Array|null} [data] Event data
-             * @property {number|Long|null} [time_ms] Event time_ms
+             * @property {number|Long|null} [timeMs] Event timeMs
              * @property {string|null} [source] Event source
              * @property {number|null} [schema] Event schema
              * @property {number|null} [position] Event position
@@ -449,12 +449,12 @@ export const millrace = $root.millrace = (() => {
             Event.prototype.data = $util.newBuffer([]);
 
             /**
-             * Event time_ms.
-             * @member {number|Long} time_ms
+             * Event timeMs.
+             * @member {number|Long} timeMs
              * @memberof millrace.v1.Event
              * @instance
              */
-            Event.prototype.time_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+            Event.prototype.timeMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
             /**
              * Event source.
@@ -534,8 +534,8 @@ export const millrace = $root.millrace = (() => {
                     writer.uint32(/* id 2, wireType 2 =*/18).string(message.subject);
                 if (message.data != null && $Object.hasOwnProperty.call(message, "data") && message.data.length)
                     writer.uint32(/* id 3, wireType 2 =*/26).bytes(message.data);
-                if (message.time_ms != null && $Object.hasOwnProperty.call(message, "time_ms") && (typeof message.time_ms === "object" ? message.time_ms.low || message.time_ms.high : message.time_ms !== 0))
-                    writer.uint32(/* id 4, wireType 0 =*/32).uint64(message.time_ms);
+                if (message.timeMs != null && $Object.hasOwnProperty.call(message, "timeMs") && (typeof message.timeMs === "object" ? message.timeMs.low || message.timeMs.high : message.timeMs !== 0))
+                    writer.uint32(/* id 4, wireType 0 =*/32).uint64(message.timeMs);
                 if (message.source != null && $Object.hasOwnProperty.call(message, "source") && message.source !== "")
                     writer.uint32(/* id 5, wireType 2 =*/42).string(message.source);
                 if (message.schema != null && $Object.hasOwnProperty.call(message, "schema") && message.schema !== 0)
@@ -635,9 +635,9 @@ export const millrace = $root.millrace = (() => {
                             if (wireType !== 0)
                                 break;
                             if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
-                                message.time_ms = value;
+                                message.timeMs = value;
                             else
-                                delete message.time_ms;
+                                delete message.timeMs;
                             continue;
                         }
                     case 5: {
@@ -769,9 +769,9 @@ export const millrace = $root.millrace = (() => {
                 if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
                     if (!(message.data && typeof message.data.length === "number" || $util.isString(message.data)))
                         return "data: buffer expected";
-                if (message.time_ms != null && $Object.hasOwnProperty.call(message, "time_ms"))
-                    if (!$util.isInteger(message.time_ms) && !(message.time_ms && $util.isInteger(message.time_ms.low) && $util.isInteger(message.time_ms.high)))
-                        return "time_ms: integer|Long expected";
+                if (message.timeMs != null && $Object.hasOwnProperty.call(message, "timeMs"))
+                    if (!$util.isInteger(message.timeMs) && !(message.timeMs && $util.isInteger(message.timeMs.low) && $util.isInteger(message.timeMs.high)))
+                        return "timeMs: integer|Long expected";
                 if (message.source != null && $Object.hasOwnProperty.call(message, "source"))
                     if (!$util.isString(message.source))
                         return "source: string expected";
@@ -825,16 +825,16 @@ export const millrace = $root.millrace = (() => {
                             $util.base64.decode(object.data, message.data = $util.newBuffer($util.base64.length(object.data)), 0);
                         else if (object.data.length >= 0)
                             message.data = object.data;
-                if (object.time_ms != null)
-                    if (typeof object.time_ms === "object" ? object.time_ms.low || object.time_ms.high : $Number(object.time_ms) !== 0)
+                if (object.timeMs != null)
+                    if (typeof object.timeMs === "object" ? object.timeMs.low || object.timeMs.high : $Number(object.timeMs) !== 0)
                         if ($util.Long)
-                            message.time_ms = $util.Long.fromValue(object.time_ms, true);
-                        else if (typeof object.time_ms === "string")
-                            message.time_ms = $parseInt(object.time_ms, 10);
-                        else if (typeof object.time_ms === "number")
-                            message.time_ms = object.time_ms;
-                        else if (typeof object.time_ms === "object")
-                            message.time_ms = new $util.LongBits(object.time_ms.low >>> 0, object.time_ms.high >>> 0).toNumber(true);
+                            message.timeMs = $util.Long.fromValue(object.timeMs, true);
+                        else if (typeof object.timeMs === "string")
+                            message.timeMs = $parseInt(object.timeMs, 10);
+                        else if (typeof object.timeMs === "number")
+                            message.timeMs = object.timeMs;
+                        else if (typeof object.timeMs === "object")
+                            message.timeMs = new $util.LongBits(object.timeMs.low >>> 0, object.timeMs.high >>> 0).toNumber(true);
                 if (object.source != null)
                     if (typeof object.source !== "string" || object.source.length)
                         message.source = $String(object.source);
@@ -891,9 +891,9 @@ export const millrace = $root.millrace = (() => {
                     }
                     if ($util.Long) {
                         let long = new $util.Long(0, 0, true);
-                        object.time_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                        object.timeMs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
                     } else
-                        object.time_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                        object.timeMs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
                     object.source = "";
                     object.schema = 0;
                     object.position = 0;
@@ -905,13 +905,13 @@ export const millrace = $root.millrace = (() => {
                     object.subject = message.subject;
                 if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
                     object.data = options.bytes === $String ? $util.base64.encode(message.data, 0, message.data.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.data) : message.data;
-                if (message.time_ms != null && $Object.hasOwnProperty.call(message, "time_ms"))
+                if (message.timeMs != null && $Object.hasOwnProperty.call(message, "timeMs"))
                     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
-                        object.time_ms = typeof message.time_ms === "number" ? $BigInt(message.time_ms) : $util.Long.fromBits(message.time_ms.low >>> 0, message.time_ms.high >>> 0, true).toBigInt();
-                    else if (typeof message.time_ms === "number")
-                        object.time_ms = options.longs === $String ? $String(message.time_ms) : message.time_ms;
+                        object.timeMs = typeof message.timeMs === "number" ? $BigInt(message.timeMs) : $util.Long.fromBits(message.timeMs.low >>> 0, message.timeMs.high >>> 0, true).toBigInt();
+                    else if (typeof message.timeMs === "number")
+                        object.timeMs = options.longs === $String ? $String(message.timeMs) : message.timeMs;
                     else
-                        object.time_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.time_ms) : options.longs === $Number ? new $util.LongBits(message.time_ms.low >>> 0, message.time_ms.high >>> 0).toNumber(true) : message.time_ms;
+                        object.timeMs = options.longs === $String ? $util.Long.prototype.toString.call(message.timeMs) : options.longs === $Number ? new $util.LongBits(message.timeMs.low >>> 0, message.timeMs.high >>> 0).toNumber(true) : message.timeMs;
                 if (message.source != null && $Object.hasOwnProperty.call(message, "source"))
                     object.source = message.source;
                 if (message.schema != null && $Object.hasOwnProperty.call(message, "schema"))
@@ -967,15 +967,15 @@ export const millrace = $root.millrace = (() => {
              * @typedef {Object} millrace.v1.ParkedEvent.$Properties
              * @property {Uint8Array|null} [event] ParkedEvent event
              * @property {string|null} [type] ParkedEvent type
-             * @property {string|null} [entry_id] ParkedEvent entry_id
+             * @property {string|null} [entryId] ParkedEvent entryId
              * @property {number|null} [index] ParkedEvent index
              * @property {number|null} [position] ParkedEvent position
              * @property {number|null} [attempts] ParkedEvent attempts
-             * @property {number|Long|null} [first_failed_ms] ParkedEvent first_failed_ms
-             * @property {number|Long|null} [last_failed_ms] ParkedEvent last_failed_ms
+             * @property {number|Long|null} [firstFailedMs] ParkedEvent firstFailedMs
+             * @property {number|Long|null} [lastFailedMs] ParkedEvent lastFailedMs
              * @property {Array.<millrace.v1.Attempt.$Properties>|null} [history] ParkedEvent history
              * @property {boolean|null} [isolate] ParkedEvent isolate
-             * @property {string|null} [event_id] ParkedEvent event_id
+             * @property {string|null} [eventId] ParkedEvent eventId
              * @property {string|null} [subject] ParkedEvent subject
              * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
              */
@@ -1026,12 +1026,12 @@ export const millrace = $root.millrace = (() => {
             ParkedEvent.prototype.type = "";
 
             /**
-             * ParkedEvent entry_id.
-             * @member {string} entry_id
+             * ParkedEvent entryId.
+             * @member {string} entryId
              * @memberof millrace.v1.ParkedEvent
              * @instance
              */
-            ParkedEvent.prototype.entry_id = "";
+            ParkedEvent.prototype.entryId = "";
 
             /**
              * ParkedEvent index.
@@ -1058,20 +1058,20 @@ export const millrace = $root.millrace = (() => {
             ParkedEvent.prototype.attempts = 0;
 
             /**
-             * ParkedEvent first_failed_ms.
-             * @member {number|Long} first_failed_ms
+             * ParkedEvent firstFailedMs.
+             * @member {number|Long} firstFailedMs
              * @memberof millrace.v1.ParkedEvent
              * @instance
              */
-            ParkedEvent.prototype.first_failed_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+            ParkedEvent.prototype.firstFailedMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
             /**
-             * ParkedEvent last_failed_ms.
-             * @member {number|Long} last_failed_ms
+             * ParkedEvent lastFailedMs.
+             * @member {number|Long} lastFailedMs
              * @memberof millrace.v1.ParkedEvent
              * @instance
              */
-            ParkedEvent.prototype.last_failed_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+            ParkedEvent.prototype.lastFailedMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
             /**
              * ParkedEvent history.
@@ -1090,12 +1090,12 @@ export const millrace = $root.millrace = (() => {
             ParkedEvent.prototype.isolate = false;
 
             /**
-             * ParkedEvent event_id.
-             * @member {string} event_id
+             * ParkedEvent eventId.
+             * @member {string} eventId
              * @memberof millrace.v1.ParkedEvent
              * @instance
              */
-            ParkedEvent.prototype.event_id = "";
+            ParkedEvent.prototype.eventId = "";
 
             /**
              * ParkedEvent subject.
@@ -1141,25 +1141,25 @@ export const millrace = $root.millrace = (() => {
                     writer.uint32(/* id 1, wireType 2 =*/10).bytes(message.event);
                 if (message.type != null && $Object.hasOwnProperty.call(message, "type") && message.type !== "")
                     writer.uint32(/* id 2, wireType 2 =*/18).string(message.type);
-                if (message.entry_id != null && $Object.hasOwnProperty.call(message, "entry_id") && message.entry_id !== "")
-                    writer.uint32(/* id 3, wireType 2 =*/26).string(message.entry_id);
+                if (message.entryId != null && $Object.hasOwnProperty.call(message, "entryId") && message.entryId !== "")
+                    writer.uint32(/* id 3, wireType 2 =*/26).string(message.entryId);
                 if (message.index != null && $Object.hasOwnProperty.call(message, "index") && message.index !== 0)
                     writer.uint32(/* id 4, wireType 0 =*/32).uint32(message.index);
                 if (message.position != null && $Object.hasOwnProperty.call(message, "position") && message.position !== 0)
                     writer.uint32(/* id 5, wireType 0 =*/40).uint32(message.position);
                 if (message.attempts != null && $Object.hasOwnProperty.call(message, "attempts") && message.attempts !== 0)
                     writer.uint32(/* id 6, wireType 0 =*/48).uint32(message.attempts);
-                if (message.first_failed_ms != null && $Object.hasOwnProperty.call(message, "first_failed_ms") && (typeof message.first_failed_ms === "object" ? message.first_failed_ms.low || message.first_failed_ms.high : message.first_failed_ms !== 0))
-                    writer.uint32(/* id 7, wireType 0 =*/56).uint64(message.first_failed_ms);
-                if (message.last_failed_ms != null && $Object.hasOwnProperty.call(message, "last_failed_ms") && (typeof message.last_failed_ms === "object" ? message.last_failed_ms.low || message.last_failed_ms.high : message.last_failed_ms !== 0))
-                    writer.uint32(/* id 8, wireType 0 =*/64).uint64(message.last_failed_ms);
+                if (message.firstFailedMs != null && $Object.hasOwnProperty.call(message, "firstFailedMs") && (typeof message.firstFailedMs === "object" ? message.firstFailedMs.low || message.firstFailedMs.high : message.firstFailedMs !== 0))
+                    writer.uint32(/* id 7, wireType 0 =*/56).uint64(message.firstFailedMs);
+                if (message.lastFailedMs != null && $Object.hasOwnProperty.call(message, "lastFailedMs") && (typeof message.lastFailedMs === "object" ? message.lastFailedMs.low || message.lastFailedMs.high : message.lastFailedMs !== 0))
+                    writer.uint32(/* id 8, wireType 0 =*/64).uint64(message.lastFailedMs);
                 if (message.history != null && message.history.length)
                     for (let i = 0; i < message.history.length; ++i)
                         $root.millrace.v1.Attempt.encode(message.history[i], writer.uint32(/* id 9, wireType 2 =*/74).fork(), _depth + 1).ldelim();
                 if (message.isolate != null && $Object.hasOwnProperty.call(message, "isolate") && message.isolate !== false)
                     writer.uint32(/* id 10, wireType 0 =*/80).bool(message.isolate);
-                if (message.event_id != null && $Object.hasOwnProperty.call(message, "event_id") && message.event_id !== "")
-                    writer.uint32(/* id 11, wireType 2 =*/90).string(message.event_id);
+                if (message.eventId != null && $Object.hasOwnProperty.call(message, "eventId") && message.eventId !== "")
+                    writer.uint32(/* id 11, wireType 2 =*/90).string(message.eventId);
                 if (message.subject != null && $Object.hasOwnProperty.call(message, "subject") && message.subject !== "")
                     writer.uint32(/* id 12, wireType 2 =*/98).string(message.subject);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -1241,9 +1241,9 @@ export const millrace = $root.millrace = (() => {
                             if (wireType !== 2)
                                 break;
                             if ((value = reader.stringVerify()).length)
-                                message.entry_id = value;
+                                message.entryId = value;
                             else
-                                delete message.entry_id;
+                                delete message.entryId;
                             continue;
                         }
                     case 4: {
@@ -1277,18 +1277,18 @@ export const millrace = $root.millrace = (() => {
                             if (wireType !== 0)
                                 break;
                             if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
-                                message.first_failed_ms = value;
+                                message.firstFailedMs = value;
                             else
-                                delete message.first_failed_ms;
+                                delete message.firstFailedMs;
                             continue;
                         }
                     case 8: {
                             if (wireType !== 0)
                                 break;
                             if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
-                                message.last_failed_ms = value;
+                                message.lastFailedMs = value;
                             else
-                                delete message.last_failed_ms;
+                                delete message.lastFailedMs;
                             continue;
                         }
                     case 9: {
@@ -1312,9 +1312,9 @@ export const millrace = $root.millrace = (() => {
                             if (wireType !== 2)
                                 break;
                             if ((value = reader.stringVerify()).length)
-                                message.event_id = value;
+                                message.eventId = value;
                             else
-                                delete message.event_id;
+                                delete message.eventId;
                             continue;
                         }
                     case 12: {
@@ -1380,9 +1380,9 @@ export const millrace = $root.millrace = (() => {
                 if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
                     if (!$util.isString(message.type))
                         return "type: string expected";
-                if (message.entry_id != null && $Object.hasOwnProperty.call(message, "entry_id"))
-                    if (!$util.isString(message.entry_id))
-                        return "entry_id: string expected";
+                if (message.entryId != null && $Object.hasOwnProperty.call(message, "entryId"))
+                    if (!$util.isString(message.entryId))
+                        return "entryId: string expected";
                 if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
                     if (!$util.isInteger(message.index))
                         return "index: integer expected";
@@ -1392,12 +1392,12 @@ export const millrace = $root.millrace = (() => {
                 if (message.attempts != null && $Object.hasOwnProperty.call(message, "attempts"))
                     if (!$util.isInteger(message.attempts))
                         return "attempts: integer expected";
-                if (message.first_failed_ms != null && $Object.hasOwnProperty.call(message, "first_failed_ms"))
-                    if (!$util.isInteger(message.first_failed_ms) && !(message.first_failed_ms && $util.isInteger(message.first_failed_ms.low) && $util.isInteger(message.first_failed_ms.high)))
-                        return "first_failed_ms: integer|Long expected";
-                if (message.last_failed_ms != null && $Object.hasOwnProperty.call(message, "last_failed_ms"))
-                    if (!$util.isInteger(message.last_failed_ms) && !(message.last_failed_ms && $util.isInteger(message.last_failed_ms.low) && $util.isInteger(message.last_failed_ms.high)))
-                        return "last_failed_ms: integer|Long expected";
+                if (message.firstFailedMs != null && $Object.hasOwnProperty.call(message, "firstFailedMs"))
+                    if (!$util.isInteger(message.firstFailedMs) && !(message.firstFailedMs && $util.isInteger(message.firstFailedMs.low) && $util.isInteger(message.firstFailedMs.high)))
+                        return "firstFailedMs: integer|Long expected";
+                if (message.lastFailedMs != null && $Object.hasOwnProperty.call(message, "lastFailedMs"))
+                    if (!$util.isInteger(message.lastFailedMs) && !(message.lastFailedMs && $util.isInteger(message.lastFailedMs.low) && $util.isInteger(message.lastFailedMs.high)))
+                        return "lastFailedMs: integer|Long expected";
                 if (message.history != null && $Object.hasOwnProperty.call(message, "history")) {
                     if (!$Array.isArray(message.history))
                         return "history: array expected";
@@ -1410,9 +1410,9 @@ export const millrace = $root.millrace = (() => {
                 if (message.isolate != null && $Object.hasOwnProperty.call(message, "isolate"))
                     if (typeof message.isolate !== "boolean")
                         return "isolate: boolean expected";
-                if (message.event_id != null && $Object.hasOwnProperty.call(message, "event_id"))
-                    if (!$util.isString(message.event_id))
-                        return "event_id: string expected";
+                if (message.eventId != null && $Object.hasOwnProperty.call(message, "eventId"))
+                    if (!$util.isString(message.eventId))
+                        return "eventId: string expected";
                 if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
                     if (!$util.isString(message.subject))
                         return "subject: string expected";
@@ -1446,9 +1446,9 @@ export const millrace = $root.millrace = (() => {
                 if (object.type != null)
                     if (typeof object.type !== "string" || object.type.length)
                         message.type = $String(object.type);
-                if (object.entry_id != null)
-                    if (typeof object.entry_id !== "string" || object.entry_id.length)
-                        message.entry_id = $String(object.entry_id);
+                if (object.entryId != null)
+                    if (typeof object.entryId !== "string" || object.entryId.length)
+                        message.entryId = $String(object.entryId);
                 if (object.index != null)
                     if ($Number(object.index) !== 0)
                         message.index = object.index >>> 0;
@@ -1458,26 +1458,26 @@ export const millrace = $root.millrace = (() => {
                 if (object.attempts != null)
                     if ($Number(object.attempts) !== 0)
                         message.attempts = object.attempts >>> 0;
-                if (object.first_failed_ms != null)
-                    if (typeof object.first_failed_ms === "object" ? object.first_failed_ms.low || object.first_failed_ms.high : $Number(object.first_failed_ms) !== 0)
+                if (object.firstFailedMs != null)
+                    if (typeof object.firstFailedMs === "object" ? object.firstFailedMs.low || object.firstFailedMs.high : $Number(object.firstFailedMs) !== 0)
                         if ($util.Long)
-                            message.first_failed_ms = $util.Long.fromValue(object.first_failed_ms, true);
-                        else if (typeof object.first_failed_ms === "string")
-                            message.first_failed_ms = $parseInt(object.first_failed_ms, 10);
-                        else if (typeof object.first_failed_ms === "number")
-                            message.first_failed_ms = object.first_failed_ms;
-                        else if (typeof object.first_failed_ms === "object")
-                            message.first_failed_ms = new $util.LongBits(object.first_failed_ms.low >>> 0, object.first_failed_ms.high >>> 0).toNumber(true);
-                if (object.last_failed_ms != null)
-                    if (typeof object.last_failed_ms === "object" ? object.last_failed_ms.low || object.last_failed_ms.high : $Number(object.last_failed_ms) !== 0)
+                            message.firstFailedMs = $util.Long.fromValue(object.firstFailedMs, true);
+                        else if (typeof object.firstFailedMs === "string")
+                            message.firstFailedMs = $parseInt(object.firstFailedMs, 10);
+                        else if (typeof object.firstFailedMs === "number")
+                            message.firstFailedMs = object.firstFailedMs;
+                        else if (typeof object.firstFailedMs === "object")
+                            message.firstFailedMs = new $util.LongBits(object.firstFailedMs.low >>> 0, object.firstFailedMs.high >>> 0).toNumber(true);
+                if (object.lastFailedMs != null)
+                    if (typeof object.lastFailedMs === "object" ? object.lastFailedMs.low || object.lastFailedMs.high : $Number(object.lastFailedMs) !== 0)
                         if ($util.Long)
-                            message.last_failed_ms = $util.Long.fromValue(object.last_failed_ms, true);
-                        else if (typeof object.last_failed_ms === "string")
-                            message.last_failed_ms = $parseInt(object.last_failed_ms, 10);
-                        else if (typeof object.last_failed_ms === "number")
-                            message.last_failed_ms = object.last_failed_ms;
-                        else if (typeof object.last_failed_ms === "object")
-                            message.last_failed_ms = new $util.LongBits(object.last_failed_ms.low >>> 0, object.last_failed_ms.high >>> 0).toNumber(true);
+                            message.lastFailedMs = $util.Long.fromValue(object.lastFailedMs, true);
+                        else if (typeof object.lastFailedMs === "string")
+                            message.lastFailedMs = $parseInt(object.lastFailedMs, 10);
+                        else if (typeof object.lastFailedMs === "number")
+                            message.lastFailedMs = object.lastFailedMs;
+                        else if (typeof object.lastFailedMs === "object")
+                            message.lastFailedMs = new $util.LongBits(object.lastFailedMs.low >>> 0, object.lastFailedMs.high >>> 0).toNumber(true);
                 if (object.history) {
                     if (!$Array.isArray(object.history))
                         throw $TypeError(".millrace.v1.ParkedEvent.history: array expected");
@@ -1491,9 +1491,9 @@ export const millrace = $root.millrace = (() => {
                 if (object.isolate != null)
                     if (object.isolate)
                         message.isolate = $Boolean(object.isolate);
-                if (object.event_id != null)
-                    if (typeof object.event_id !== "string" || object.event_id.length)
-                        message.event_id = $String(object.event_id);
+                if (object.eventId != null)
+                    if (typeof object.eventId !== "string" || object.eventId.length)
+                        message.eventId = $String(object.eventId);
                 if (object.subject != null)
                     if (typeof object.subject !== "string" || object.subject.length)
                         message.subject = $String(object.subject);
@@ -1528,50 +1528,50 @@ export const millrace = $root.millrace = (() => {
                             object.event = $util.newBuffer(object.event);
                     }
                     object.type = "";
-                    object.entry_id = "";
+                    object.entryId = "";
                     object.index = 0;
                     object.position = 0;
                     object.attempts = 0;
                     if ($util.Long) {
                         let long = new $util.Long(0, 0, true);
-                        object.first_failed_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                        object.firstFailedMs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
                     } else
-                        object.first_failed_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                        object.firstFailedMs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
                     if ($util.Long) {
                         let long = new $util.Long(0, 0, true);
-                        object.last_failed_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                        object.lastFailedMs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
                     } else
-                        object.last_failed_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                        object.lastFailedMs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
                     object.isolate = false;
-                    object.event_id = "";
+                    object.eventId = "";
                     object.subject = "";
                 }
                 if (message.event != null && $Object.hasOwnProperty.call(message, "event"))
                     object.event = options.bytes === $String ? $util.base64.encode(message.event, 0, message.event.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.event) : message.event;
                 if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
                     object.type = message.type;
-                if (message.entry_id != null && $Object.hasOwnProperty.call(message, "entry_id"))
-                    object.entry_id = message.entry_id;
+                if (message.entryId != null && $Object.hasOwnProperty.call(message, "entryId"))
+                    object.entryId = message.entryId;
                 if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
                     object.index = message.index;
                 if (message.position != null && $Object.hasOwnProperty.call(message, "position"))
                     object.position = message.position;
                 if (message.attempts != null && $Object.hasOwnProperty.call(message, "attempts"))
                     object.attempts = message.attempts;
-                if (message.first_failed_ms != null && $Object.hasOwnProperty.call(message, "first_failed_ms"))
+                if (message.firstFailedMs != null && $Object.hasOwnProperty.call(message, "firstFailedMs"))
                     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
-                        object.first_failed_ms = typeof message.first_failed_ms === "number" ? $BigInt(message.first_failed_ms) : $util.Long.fromBits(message.first_failed_ms.low >>> 0, message.first_failed_ms.high >>> 0, true).toBigInt();
-                    else if (typeof message.first_failed_ms === "number")
-                        object.first_failed_ms = options.longs === $String ? $String(message.first_failed_ms) : message.first_failed_ms;
+                        object.firstFailedMs = typeof message.firstFailedMs === "number" ? $BigInt(message.firstFailedMs) : $util.Long.fromBits(message.firstFailedMs.low >>> 0, message.firstFailedMs.high >>> 0, true).toBigInt();
+                    else if (typeof message.firstFailedMs === "number")
+                        object.firstFailedMs = options.longs === $String ? $String(message.firstFailedMs) : message.firstFailedMs;
                     else
-                        object.first_failed_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.first_failed_ms) : options.longs === $Number ? new $util.LongBits(message.first_failed_ms.low >>> 0, message.first_failed_ms.high >>> 0).toNumber(true) : message.first_failed_ms;
-                if (message.last_failed_ms != null && $Object.hasOwnProperty.call(message, "last_failed_ms"))
+                        object.firstFailedMs = options.longs === $String ? $util.Long.prototype.toString.call(message.firstFailedMs) : options.longs === $Number ? new $util.LongBits(message.firstFailedMs.low >>> 0, message.firstFailedMs.high >>> 0).toNumber(true) : message.firstFailedMs;
+                if (message.lastFailedMs != null && $Object.hasOwnProperty.call(message, "lastFailedMs"))
                     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
-                        object.last_failed_ms = typeof message.last_failed_ms === "number" ? $BigInt(message.last_failed_ms) : $util.Long.fromBits(message.last_failed_ms.low >>> 0, message.last_failed_ms.high >>> 0, true).toBigInt();
-                    else if (typeof message.last_failed_ms === "number")
-                        object.last_failed_ms = options.longs === $String ? $String(message.last_failed_ms) : message.last_failed_ms;
+                        object.lastFailedMs = typeof message.lastFailedMs === "number" ? $BigInt(message.lastFailedMs) : $util.Long.fromBits(message.lastFailedMs.low >>> 0, message.lastFailedMs.high >>> 0, true).toBigInt();
+                    else if (typeof message.lastFailedMs === "number")
+                        object.lastFailedMs = options.longs === $String ? $String(message.lastFailedMs) : message.lastFailedMs;
                     else
-                        object.last_failed_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.last_failed_ms) : options.longs === $Number ? new $util.LongBits(message.last_failed_ms.low >>> 0, message.last_failed_ms.high >>> 0).toNumber(true) : message.last_failed_ms;
+                        object.lastFailedMs = options.longs === $String ? $util.Long.prototype.toString.call(message.lastFailedMs) : options.longs === $Number ? new $util.LongBits(message.lastFailedMs.low >>> 0, message.lastFailedMs.high >>> 0).toNumber(true) : message.lastFailedMs;
                 if (message.history && message.history.length) {
                     object.history = $Array(message.history.length);
                     for (let j = 0; j < message.history.length; ++j)
@@ -1579,8 +1579,8 @@ export const millrace = $root.millrace = (() => {
                 }
                 if (message.isolate != null && $Object.hasOwnProperty.call(message, "isolate"))
                     object.isolate = message.isolate;
-                if (message.event_id != null && $Object.hasOwnProperty.call(message, "event_id"))
-                    object.event_id = message.event_id;
+                if (message.eventId != null && $Object.hasOwnProperty.call(message, "eventId"))
+                    object.eventId = message.eventId;
                 if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
                     object.subject = message.subject;
                 return object;
@@ -1619,7 +1619,7 @@ export const millrace = $root.millrace = (() => {
             /**
              * Properties of an Attempt.
              * @typedef {Object} millrace.v1.Attempt.$Properties
-             * @property {number|Long|null} [at_ms] Attempt at_ms
+             * @property {number|Long|null} [atMs] Attempt atMs
              * @property {number|null} [attempt] Attempt attempt
              * @property {string|null} [name] Attempt name
              * @property {string|null} [message] Attempt message
@@ -1655,12 +1655,12 @@ export const millrace = $root.millrace = (() => {
             };
 
             /**
-             * Attempt at_ms.
-             * @member {number|Long} at_ms
+             * Attempt atMs.
+             * @member {number|Long} atMs
              * @memberof millrace.v1.Attempt
              * @instance
              */
-            Attempt.prototype.at_ms = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+            Attempt.prototype.atMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
             /**
              * Attempt attempt.
@@ -1718,8 +1718,8 @@ export const millrace = $root.millrace = (() => {
                     _depth = 0;
                 if (_depth > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                if (message.at_ms != null && $Object.hasOwnProperty.call(message, "at_ms") && (typeof message.at_ms === "object" ? message.at_ms.low || message.at_ms.high : message.at_ms !== 0))
-                    writer.uint32(/* id 1, wireType 0 =*/8).uint64(message.at_ms);
+                if (message.atMs != null && $Object.hasOwnProperty.call(message, "atMs") && (typeof message.atMs === "object" ? message.atMs.low || message.atMs.high : message.atMs !== 0))
+                    writer.uint32(/* id 1, wireType 0 =*/8).uint64(message.atMs);
                 if (message.attempt != null && $Object.hasOwnProperty.call(message, "attempt") && message.attempt !== 0)
                     writer.uint32(/* id 2, wireType 0 =*/16).uint32(message.attempt);
                 if (message.name != null && $Object.hasOwnProperty.call(message, "name") && message.name !== "")
@@ -1787,9 +1787,9 @@ export const millrace = $root.millrace = (() => {
                             if (wireType !== 0)
                                 break;
                             if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
-                                message.at_ms = value;
+                                message.atMs = value;
                             else
-                                delete message.at_ms;
+                                delete message.atMs;
                             continue;
                         }
                     case 2: {
@@ -1867,9 +1867,9 @@ export const millrace = $root.millrace = (() => {
                     _depth = 0;
                 if (_depth > $util.recursionLimit)
                     return "max depth exceeded";
-                if (message.at_ms != null && $Object.hasOwnProperty.call(message, "at_ms"))
-                    if (!$util.isInteger(message.at_ms) && !(message.at_ms && $util.isInteger(message.at_ms.low) && $util.isInteger(message.at_ms.high)))
-                        return "at_ms: integer|Long expected";
+                if (message.atMs != null && $Object.hasOwnProperty.call(message, "atMs"))
+                    if (!$util.isInteger(message.atMs) && !(message.atMs && $util.isInteger(message.atMs.low) && $util.isInteger(message.atMs.high)))
+                        return "atMs: integer|Long expected";
                 if (message.attempt != null && $Object.hasOwnProperty.call(message, "attempt"))
                     if (!$util.isInteger(message.attempt))
                         return "attempt: integer expected";
@@ -1900,16 +1900,16 @@ export const millrace = $root.millrace = (() => {
                 if (_depth > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 let message = new $root.millrace.v1.Attempt();
-                if (object.at_ms != null)
-                    if (typeof object.at_ms === "object" ? object.at_ms.low || object.at_ms.high : $Number(object.at_ms) !== 0)
+                if (object.atMs != null)
+                    if (typeof object.atMs === "object" ? object.atMs.low || object.atMs.high : $Number(object.atMs) !== 0)
                         if ($util.Long)
-                            message.at_ms = $util.Long.fromValue(object.at_ms, true);
-                        else if (typeof object.at_ms === "string")
-                            message.at_ms = $parseInt(object.at_ms, 10);
-                        else if (typeof object.at_ms === "number")
-                            message.at_ms = object.at_ms;
-                        else if (typeof object.at_ms === "object")
-                            message.at_ms = new $util.LongBits(object.at_ms.low >>> 0, object.at_ms.high >>> 0).toNumber(true);
+                            message.atMs = $util.Long.fromValue(object.atMs, true);
+                        else if (typeof object.atMs === "string")
+                            message.atMs = $parseInt(object.atMs, 10);
+                        else if (typeof object.atMs === "number")
+                            message.atMs = object.atMs;
+                        else if (typeof object.atMs === "object")
+                            message.atMs = new $util.LongBits(object.atMs.low >>> 0, object.atMs.high >>> 0).toNumber(true);
                 if (object.attempt != null)
                     if ($Number(object.attempt) !== 0)
                         message.attempt = object.attempt >>> 0;
@@ -1942,20 +1942,20 @@ export const millrace = $root.millrace = (() => {
                 if (options.defaults) {
                     if ($util.Long) {
                         let long = new $util.Long(0, 0, true);
-                        object.at_ms = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                        object.atMs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
                     } else
-                        object.at_ms = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                        object.atMs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
                     object.attempt = 0;
                     object.name = "";
                     object.message = "";
                 }
-                if (message.at_ms != null && $Object.hasOwnProperty.call(message, "at_ms"))
+                if (message.atMs != null && $Object.hasOwnProperty.call(message, "atMs"))
                     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
-                        object.at_ms = typeof message.at_ms === "number" ? $BigInt(message.at_ms) : $util.Long.fromBits(message.at_ms.low >>> 0, message.at_ms.high >>> 0, true).toBigInt();
-                    else if (typeof message.at_ms === "number")
-                        object.at_ms = options.longs === $String ? $String(message.at_ms) : message.at_ms;
+                        object.atMs = typeof message.atMs === "number" ? $BigInt(message.atMs) : $util.Long.fromBits(message.atMs.low >>> 0, message.atMs.high >>> 0, true).toBigInt();
+                    else if (typeof message.atMs === "number")
+                        object.atMs = options.longs === $String ? $String(message.atMs) : message.atMs;
                     else
-                        object.at_ms = options.longs === $String ? $util.Long.prototype.toString.call(message.at_ms) : options.longs === $Number ? new $util.LongBits(message.at_ms.low >>> 0, message.at_ms.high >>> 0).toNumber(true) : message.at_ms;
+                        object.atMs = options.longs === $String ? $util.Long.prototype.toString.call(message.atMs) : options.longs === $Number ? new $util.LongBits(message.atMs.low >>> 0, message.atMs.high >>> 0).toNumber(true) : message.atMs;
                 if (message.attempt != null && $Object.hasOwnProperty.call(message, "attempt"))
                     object.attempt = message.attempt;
                 if (message.name != null && $Object.hasOwnProperty.call(message, "name"))
