@@ -2,6 +2,7 @@
 import type { PublishItem } from '../pipeline/append/publisher.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import type { EventHeader } from '../wire/event-batch.ts';
+import { safeJson } from './printable.ts';
 
 const OWN = new Set(['specversion', 'id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'data', 'data_base64']);
 
@@ -40,7 +41,7 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
 }
 
 export function formatEvent(header: EventHeader, type: string, data: unknown): string {
-  return JSON.stringify({
+  return safeJson({
     specversion: '1.0', id: header.id, source: header.source, type, subject: header.subject,
     ...(header.timeMs > 0 && header.timeMs <= 8.64e15 ? { time: new Date(header.timeMs).toISOString() } : {}),
     datacontenttype: 'application/json', data: plain(data), ...header.extensions,

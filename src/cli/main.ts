@@ -12,10 +12,15 @@ import { sleep } from '../core/clock.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
 import { packageVersion } from './package-info.ts';
+import { printable } from './printable.ts';
 import { registerBench } from './commands/bench.ts';
+import { registerDlq } from './commands/dlq.ts';
+import { registerExplain } from './commands/explain.ts';
 import { registerInit } from './commands/init.ts';
+import { registerLag } from './commands/lag.ts';
 import { registerProto } from './commands/proto.ts';
 import { registerPublish } from './commands/publish.ts';
+import { registerRewind } from './commands/rewind.ts';
 import { registerStart } from './commands/start.ts';
 import { registerTail } from './commands/tail.ts';
 
@@ -148,7 +153,7 @@ function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (process.env['LOG_LEVEL'] === 'debug' || process.env['LOG_LEVEL'] === 'trace') return error.stack ?? error.message;
   // Its list of problems is worth its lines; any other message is one.
-  return error instanceof ConfigError ? error.message : error.message.replace(/\s*\n\s*/g, ' ');
+  return error instanceof ConfigError ? error.message : printable(error.message, 2000);
 }
 
 function statusOf(error: unknown, shell: Shell): number {
@@ -177,6 +182,10 @@ Example:
   registerStart(program, shell);
   registerPublish(program, shell);
   registerTail(program, shell);
+  registerLag(program, shell);
+  registerDlq(program, shell);
+  registerExplain(program, shell);
+  registerRewind(program, shell);
   registerBench(program, shell);
   registerProto(program, shell);
   return program;

@@ -102,7 +102,7 @@ t.test('a reader that has seen enough: ends with 0, in silence', async (t) => {
   const project = createProject(t, url);
   await project.run(['publish', '-'], { stdin: lines(1, 20_000) });
   const shell = spawn('bash', ['-c', `"${process.execPath}" "${CLI}" tail note.added --no-follow | head -n 2; echo "\${PIPESTATUS[0]}"`], {
-    cwd: project.dir, env: { PATH: process.env['PATH'], REDIS_URL: url },
+    cwd: project.dir, env: { PATH: process.env['PATH'], HOME: project.dir, REDIS_URL: url },
   });
   let stdout = '';
   let stderr = '';

@@ -10,6 +10,7 @@ import type { LongRunningContext, Stop } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { readLines, type Line } from '../lines.ts';
 import { formatCount, plural } from '../options.ts';
+import { printable } from '../printable.ts';
 
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
 /** Read at once; with the block being sent, at most two blocks of events (and one unfinished line) are in memory. */
@@ -254,7 +255,7 @@ class FilePublisher {
 
   #report(line: number, why: string): void {
     this.clearProgress();
-    this.#context.err(`line ${line}: ${why}`);
+    this.#context.err(`line ${line}: ${printable(why, 500)}`);
   }
 
   #progress(): void {

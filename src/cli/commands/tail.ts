@@ -11,6 +11,7 @@ import { checkBatch, walkBatch, type EventHeader } from '../../wire/event-batch.
 import type { LongRunningContext, Stop } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
+import { printable } from '../printable.ts';
 
 const BLOCK_MS = 1000;
 /** A Cluster has no blocking read over the streams of several nodes: it is asked this often. */
@@ -186,7 +187,7 @@ class Printer {
       checkBatch(bytes, crc ? Number(crc.toString('latin1')) : null);
       walkBatch(bytes, (header) => headers.push(header));
     } catch (error) {
-      this.#context.err(`millrace: entry ${address} passed over: ${(error as Error).message}`);
+      this.#context.err(`millrace: entry ${address} passed over: ${printable((error as Error).message)}`);
       return;
     }
     for (const header of headers) {
@@ -196,7 +197,7 @@ class Printer {
         this.#context.out(this.#line(bytes as Buffer, header));
         this.#printed++;
       } catch (error) {
-        this.#context.err(`millrace: event ${header.id} at ${position} passed over: ${(error as Error).message}`);
+        this.#context.err(`millrace: event ${printable(header.id)} at ${position} passed over: ${printable((error as Error).message)}`);
       }
     }
   }
