@@ -1,4 +1,5 @@
 /** Which folder may import which, and why. See docs/design.md. */
+/** Of our own code, files under `from` may import what matches `allowed` only. */
 const only = (name, from, allowed, comment) => ({
   name,
   comment,
@@ -6,6 +7,7 @@ const only = (name, from, allowed, comment) => ({
   from: { path: from },
   to: { path: '^(src|workers|scripts|test)/', pathNot: allowed },
 });
+/** Of what ships, files under `allowed` only may import the library. Functions, tests and benchmarks may use what they like. */
 const owner = (name, library, allowed, comment) => ({
   name,
   comment,
@@ -28,9 +30,17 @@ module.exports = {
     only('run-stage', '^src/pipeline/run/', '^src/(core|wire|pipeline/(run|batch))/', 'runs batches, knows no server'),
     only('commit-stage', '^src/pipeline/commit/', '^src/(core|wire|redis|pipeline/(commit|batch))/', 'stages do not import each other'),
     only('retry-stage', '^src/pipeline/retry/', '^src/(core|wire|redis|pipeline/(retry|batch))/', 'stages do not import each other'),
+    only('lane-joins-stages', '^src/pipeline/lane/', '^src/(core|wire|redis|pipeline)/', 'puts the stages in a row; knows no feature, no configuration, no command'),
     only('dead-stage', '^src/pipeline/dead/', '^src/(core|wire|redis|deployment|pipeline/dead)', 'stages do not import each other'),
     only('src-stands-alone', '^src/', '^src/', 'what ships never imports workers, scripts or tests'),
     { name: 'cli-is-outermost', severity: 'error', comment: 'nothing but the binary imports the command line', from: { path: '^src/', pathNot: '^src/cli/' }, to: { path: '^src/cli/' } },
+    {
+      name: 'threads-are-light',
+      severity: 'error',
+      comment: 'nothing a pool thread or a function file loads may lead to the Redis client, the pool or the dispatcher, however many files away',
+      from: { path: '^(src/define/|src/thread/|workers/thread\\.ts$)' },
+      to: { path: '(node_modules/(ioredis|piscina)/|^src/(redis|pipeline|dispatcher|cli))', reachable: true },
+    },
     owner('ioredis-owner', 'ioredis', '^src/redis/', 'one place decides how commands are sent and resent'),
     owner('piscina-owner', 'piscina', '^src/pipeline/run/', 'one owner of the pool'),
     owner('p-limit-owner', 'p-limit', '^src/thread/', 'concurrency across subjects is decided in the thread'),
@@ -40,7 +50,8 @@ module.exports = {
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '(^dist/|\\.d\\.ts$)' },
+    // Our own declarations only: many libraries are found by their .d.ts, and would escape their owner's rule.
+    exclude: { path: '^(dist/|(src|workers|scripts|test)/.*\\.d\\.ts$)' },
     enhancedResolveOptions: { extensions: ['.ts', '.js', '.mjs'], conditionNames: ['import', 'types', 'default'], exportsFields: ['exports'] },
   },
 };

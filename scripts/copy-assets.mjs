@@ -1,16 +1,35 @@
-// Copies what tsc does not: the Lua scripts, beside the compiled code that loads them by import.meta.url.
-import { cpSync, readdirSync, mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+/**
+ * The end of `npm run build`, for what tsc does not do:
+ * - removes from dist/ what has lost its source: a deleted test would run for ever, a deleted module would ship;
+ * - copies the Lua scripts and generated code beside the compiled code, which loads them by import.meta.url.
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const folders = ['src'];
-for (const folder of folders) {
-  for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !/\.(lua|html)$|generated\/.*\.(js|d\.ts)$/.test(join(entry.parentPath ?? entry.path, entry.name))) continue;
-    const from = join(entry.parentPath ?? entry.path, entry.name);
-    const to = join(root, 'dist', from.slice(root.length + 1));
-    mkdirSync(dirname(to), { recursive: true });
-    cpSync(from, to);
-  }
+const dist = join(root, 'dist');
+/** What tsconfig.json includes. */
+const COMPILED = ['src', 'workers', 'scripts', 'test'];
+/** Written by tsc, or copied below: nothing else in dist/ is ours to remove. */
+const OUTPUT = /(\.d\.ts|\.js\.map|\.js|\.lua|\.html)$/;
+const ASSET = /\.(lua|html)$|[\\/]generated[\\/].*\.(js|d\.ts)$/;
+
+/** @returns {string[]} paths below the folder, relative to the project or to dist */
+function files(base, folder) {
+  if (!existsSync(join(base, folder))) return [];
+  return readdirSync(join(base, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(base, join(entry.parentPath ?? entry.path, entry.name)));
+}
+
+for (const path of COMPILED.flatMap((folder) => files(dist, folder))) {
+  if (!OUTPUT.test(path)) continue;
+  const sources = [path, path.replace(OUTPUT, '.ts')];
+  if (!sources.some((source) => existsSync(join(root, source)))) rmSync(join(dist, path), { force: true });
+}
+
+for (const path of files(root, 'src').filter((path) => ASSET.test(path))) {
+  mkdirSync(dirname(join(dist, path)), { recursive: true });
+  cpSync(join(root, path), join(dist, path));
 }

@@ -1,14 +1,20 @@
-// Prints "N passed, N failed" from the runner's own last line in the TAP of a whole run: `# { total: 61, pass: 59, fail: 1, skip: 1 }`.
-// Exit status 1 when a test failed, or none was executed, or the runner never came to its last line.
+/**
+ * Prints `N passed, N failed` as the last line: the assertions of a whole run, as the runner itself summed them up at the end of
+ * its TAP (`tap run --output-file`): `# { total: 61, pass: 59, fail: 1, skip: 1 }`, at top level, where no test can print.
+ * What was skipped or is still to do counts as neither and is named on a line before.
+ * Exit status 1 when a test failed, none was executed, or the runner never came to its summary.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 
 const file = process.argv[2];
-const text = file && existsSync(file) ? readFileSync(file, 'utf8') : '';
-const totals = [...text.matchAll(/^# \{ ([a-z]+: \d+(?:, [a-z]+: \d+)*) \}$/gm)].at(-1)?.[1] ?? '';
-const number = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0);
+const text = file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : '';
+const totals = [...text.matchAll(/^# \{ (total: \d+(?:, [a-z]+: \d+)*) \}$/gm)].at(-1)?.[1];
+const number = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals ?? '')?.[1] ?? 0);
+
 const passed = number('pass');
 const failed = number('fail');
-const skipped = number('skip') + number('todo');
-if (totals === '') console.log('the test runner did not finish');
-console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
-process.exit(failed > 0 || passed === 0 ? 1 : 0);
+if (totals === undefined) console.log('the test runner did not finish: nothing was counted');
+else if (passed + failed === 0) console.log('no test was executed');
+for (const name of ['skip', 'todo']) if (number(name) > 0) console.log(`${name}: ${number(name)}`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = totals === undefined || failed > 0 || passed === 0 ? 1 : 0;
