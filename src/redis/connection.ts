@@ -228,6 +228,8 @@ class Connection implements RedisConnection {
     });
   }
 
+  #corked = false;
+
   get status(): ConnectionStatus {
     return this.#status;
   }
@@ -334,9 +336,27 @@ class Connection implements RedisConnection {
     return this.#write(label, new Command(name, args as RedisArg[], { replyEncoding }));
   }
 
+  /**
+   * Commands sent in the same tick leave in one system call, and come to Redis in one read: at thousands of small scripts a
+   * second the calls cost more than the scripts.
+   */
+  #cork(client: Redis): void {
+    const { stream } = client;
+    if (this.#corked || !stream || stream.destroyed) return;
+    this.#corked = true;
+    stream.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      stream.uncork();
+    });
+  }
+
   #write(label: string, command: Command, choice?: NodeChoice): Promise<unknown> {
     if (choice) (this.#client as Cluster).sendCommand(command, undefined, choice);
-    else this.#client.sendCommand(command);
+    else {
+      this.#cork(this.#client as Redis);
+      this.#client.sendCommand(command);
+    }
     return settle(label, command);
   }
 
