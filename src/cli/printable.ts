@@ -2,10 +2,8 @@
 import Table from 'cli-table3';
 
 /** C0, DEL and C1 controls, line and paragraph separators, bidirectional controls, lone surrogates. */
-// eslint-disable-next-line no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 /** Escape sequences as a whole, so that not even their rests remain. */
-// eslint-disable-next-line no-control-regex
 const ANSI = /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|(?:\u001b\]|\u009d)[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?|\u001b[PX^_][^\u001b\u009c]*(?:\u001b\\|\u009c)?|\u001b[ -/]*[0-~]/g;
 
 /** One line, at most `max` characters. */

@@ -2,8 +2,8 @@
 -- so a page is counted once whatever becomes of the caller.
 -- KEYS  1 counters, 2 stream
 -- ARGV  1 type, 2 entries a page
--- reply {'even'} (every entry is accounted for) | {'page', entries adopted} (call again) |
---       {'end', XLEN - entries that cannot be explained, 0 or more} (searched to the end)
+-- reply {'even', entries adopted} (every entry is accounted for) | {'page', entries adopted} (call again) |
+--       {'uneven', entries adopted} (searched to the end; there are more entries than counters and cursor explain)
 -- Events of an entry, as the lane's reader counts them: `n` when it is a whole number from 1 to 65536, else the events in `b`
 -- (field 3 of EventBatch), else 1. Entries that have vanished although nobody trimmed them move from `entries` to `lost`, so
 -- that they do not hide foreign ones that come later.
@@ -18,7 +18,7 @@ local cursor = redis.call('HGET', KEYS[1], 'adopted:' .. t) or '0-0'
 if length == counter('entries') then
   -- pcall: under OOM the cursor may stay behind, which only costs a longer search later
   if lastId ~= cursor then redis.pcall('HSET', KEYS[1], 'adopted:' .. t, lastId) end
-  return {'even'}
+  return {'even', 0}
 end
 
 -- Number(text) of JavaScript, for what can be a whole number from 1 to 65536; else nil
@@ -100,5 +100,4 @@ if surplus < 0 then
   redis.call('HINCRBY', KEYS[1], 'entries:' .. t, surplus)
   redis.call('HINCRBY', KEYS[1], 'lost:' .. t, -surplus)
 end
-if surplus == 0 then return {'even'} end
-return {'end', math.max(0, surplus)}
+return {surplus > 0 and 'uneven' or 'even', entries}

@@ -26,17 +26,16 @@ export async function adoptForeign(connection: RedisConnection, keys: Keys, part
   let entries = 0;
   for (;;) {
     // A repeated page is not counted twice: the cursor has moved on.
-    const call = () => script.run(connection, [keys.counters(partition), keys.events(partition, type)], [type, pageEntries]);
-    let reply: [string, number?];
-    try {
-      reply = (await withRetry(call, { deadlineMs: DEADLINE_MS })) as [string, number?];
-    } catch (error) {
-      if (error instanceof RedisReplyError && error.reply === 'OOM') return { entries, even: false };
-      throw error;
-    }
-    const [kind, count = 0] = reply;
-    if (kind === 'even') return { entries, even: true };
-    if (kind === 'end') return { entries, even: count === 0 };
-    entries += count;
+    const call = async (): Promise<unknown> => {
+      try {
+        return await script.run(connection, [keys.counters(partition), keys.events(partition, type)], [type, pageEntries]);
+      } catch (error) {
+        if (error instanceof RedisReplyError && error.reply === 'OOM') return ['uneven', 0];
+        throw error;
+      }
+    };
+    const [kind, adopted] = (await withRetry(call, { deadlineMs: DEADLINE_MS })) as [string, number];
+    entries += adopted;
+    if (kind !== 'page') return { entries, even: kind === 'even' };
   }
 }

@@ -104,7 +104,7 @@ type Measured = [
 async function readPartitionLag(source: Source, partition: number): Promise<Row[]> {
   const { connection, keys } = source;
   const state = await readPartition(source, partition);
-  const pairs = state.functions.flatMap((fn) => fn.types.map((type) => ({ fn: fn.name, type, severalTypes: fn.types.length > 1 })));
+  const pairs = state.functions.flatMap((fn) => fn.types.map((type) => ({ fn: fn.name, type })));
   if (pairs.length === 0) return [];
   let nowMs = 0;
   let measured: Measured[] = [];
@@ -112,7 +112,12 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
     if (attempt > 0) {
       const uneven = new Set(pairs.filter((_, i) => (measured[i] as Measured)[1] === 0).map((pair) => pair.type));
       if (uneven.size === 0) break;
-      for (const type of uneven) await adoptForeign(connection, keys, partition, type);
+      let progress = false;
+      for (const type of uneven) {
+        const { entries, even } = await adoptForeign(connection, keys, partition, type);
+        progress ||= even || entries > 0;
+      }
+      if (!progress) break;
     }
     const reply = (await script.run(
       connection,
@@ -180,7 +185,7 @@ export function balance(m: Balance): Omit<LagCounts, 'oldestMs'> & { conserved: 
 /** `<function> <type>` -> entry id of the oldest parked event found. Looks at the units due first, bounded. */
 async function oldestParked(
   source: Source, partition: number, state: PartitionState, measured: readonly Measured[],
-  pairs: readonly { readonly fn: string; readonly type: string; readonly severalTypes: boolean }[],
+  pairs: readonly { readonly fn: string; readonly type: string }[],
 ): Promise<Map<string, string>> {
   const { connection, keys } = source;
   const oldest = new Map<string, string>();

@@ -1,0 +1,204 @@
+/** A lane without a dispatcher: the real append, register, lease, take and commit, with outcomes chosen by the test. */
+import { crc32 } from 'node:zlib';
+import { CELL } from '../../src/core/progress-cells.ts';
+import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
+import type { EventRef, Failure } from '../../src/core/batch-task.ts';
+import type { FunctionSpec } from '../../src/core/function-spec.ts';
+import { appendFlush } from '../../src/pipeline/append/append.ts';
+import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
+import { planCommit, sendCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import { acquireLease } from '../../src/pipeline/lane/leases.ts';
+import { registerFunction } from '../../src/pipeline/lane/register.ts';
+import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
+import { fetchParked, listParked } from '../../src/pipeline/retry/parked-lists.ts';
+import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
+import { createKeys, type Keys } from '../../src/redis/keys.ts';
+import { walkBatch } from '../../src/wire/event-batch.ts';
+import { decodeParked } from '../../src/wire/parked.ts';
+import { millrace } from '../../src/wire/generated/millrace.js';
+import { startRedis, type TestLike, type TestRedis } from '../support/redis-server.ts';
+
+export interface Bed {
+  readonly redis: TestRedis;
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+}
+
+export async function makeBed(t: TestLike, partitions = 2): Promise<Bed> {
+  const redis = await startRedis(t);
+  const connection = openConnection({ url: redis.url });
+  t.teardown(() => connection.destroy());
+  return { redis, connection, keys: createKeys('mr'), partitions };
+}
+
+export interface TestEvent {
+  readonly id: string;
+  readonly subject: string;
+}
+
+export function encodeEvents(events: readonly TestEvent[]): Buffer {
+  return Buffer.from(millrace.v1.EventBatch.encode(millrace.v1.EventBatch.fromObject({
+    events: events.map((event, position) => ({ ...event, position, data: Buffer.from('payload') })),
+  })).finish());
+}
+
+let producers = 0;
+
+/** One flush of a new producer. @returns its entry id */
+export async function publish(bed: Bed, partition: number, parts: Readonly<Record<string, readonly TestEvent[]>>): Promise<string> {
+  const { entryId } = await appendFlush(
+    {
+      partition, producer: `test-${producers++}`, sequence: 1,
+      parts: Object.entries(parts).map(([type, events]) => {
+        const bytes = encodeEvents(events);
+        return { type, count: events.length, crc: crc32(bytes), bytes };
+      }),
+    },
+    { connection: bed.connection, keys: bed.keys, confirm: { kind: 'none' }, signal: new AbortController().signal, deadlineMs: 5000 },
+  );
+  return entryId;
+}
+
+/** As a producer in another language may append. @returns the entry id */
+export async function foreign(bed: Bed, partition: number, type: string, events: readonly TestEvent[], withCount = false): Promise<string> {
+  return (await bed.connection.command(
+    'XADD', bed.keys.events(partition, type), '*', 'b', encodeEvents(events), ...(withCount ? ['n', events.length] : []),
+  )) as string;
+}
+
+let made = 0;
+export function events(count: number, subject?: string): TestEvent[] {
+  return Array.from({ length: count }, () => ({ id: `e${made++}`, subject: subject ?? `s${made % 5}` }));
+}
+
+export function specOf(name: string, on: readonly string[], more: Partial<FunctionSpec> = {}): FunctionSpec {
+  return {
+    name, on, ordering: 'key', concurrency: 1, timeoutMs: 1000, retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
+    startFrom: 'start', batch: false, batchSize: 100, ...more,
+  };
+}
+
+export type Choose = (event: { readonly id: string; readonly subject: string; readonly attempts: number }) => 'done' | 'retry' | 'dead';
+
+export class BareLane {
+  readonly spec: FunctionSpec;
+  readonly partition: number;
+  readonly #bed: Bed;
+  #lease = '';
+  #turn = 0;
+  #reader: LaneReader;
+
+  constructor(bed: Bed, spec: FunctionSpec, partition: number) {
+    this.#bed = bed;
+    this.spec = spec;
+    this.partition = partition;
+    this.#reader = this.#newReader();
+  }
+
+  async register(): Promise<void> {
+    await registerFunction(this.#bed.connection, this.#bed.keys, this.partition, this.spec);
+  }
+
+  /** As a dispatcher that has just started, or lost the lane and got it back. */
+  async acquire(): Promise<void> {
+    const got = await acquireLease(this.#bed.connection, this.#bed.keys, this.partition, this.spec.name, 'test', 60_000);
+    if (!('value' in got)) throw new Error('somebody else has the lease');
+    this.#lease = got.value;
+    this.#reader = this.#newReader();
+  }
+
+  /** Takes; the plan is not sent. Null: nothing to do, 'stale': the lease is gone. */
+  async turn(choose: Choose, budgetEvents = 1000): Promise<CommitPlan | null | 'stale'> {
+    const { connection, keys } = this.#bed;
+    const { spec, partition } = this;
+    const taken = await this.#reader.take(this.#lease, { events: budgetEvents, bytes: 1e6, retryUnits: 64 });
+    if (taken.kind === 'stale') return 'stale';
+    if (taken.kind === 'nogroup') throw new Error(taken.message);
+    if (taken.entries.length === 0 && taken.units.length === 0) return null;
+    const retries = await fetchParked(connection, keys, partition, spec.name, taken.units);
+    const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
+    const parked = new Set(spec.ordering === 'key' ? await listParked(connection, keys, partition, spec.name) : []);
+    const states = new Uint8Array(batch.events).fill(CELL.DONE);
+    const failures: Failure[] = [];
+    const blocked: EventRef[] = [];
+    let index = 0;
+    const fail = (ref: EventRef, choice: 'retry' | 'dead'): void => {
+      states[ref.index] = CELL.FAILED;
+      failures.push({
+        ref, error: { name: 'TestError', message: `no \u001b[31m${ref.id}`, stack: '' }, retryable: choice === 'retry',
+        reason: choice === 'retry' ? 'attempts' : 'non-retryable',
+      });
+    };
+    for (const unit of retries) {
+      let stopped = false;
+      for (const bytes of unit.records) {
+        const record = decodeParked(bytes);
+        const at = index++;
+        if (stopped) {
+          states[at] = CELL.BLOCKED;
+          continue;
+        }
+        const choice = choose({ id: record.eventId, subject: record.subject, attempts: record.attempts });
+        if (choice === 'done') continue;
+        if (choice === 'retry') stopped = true;
+        fail({ index: at, entry: -1, indexInEntry: record.index, offset: 0, length: 0, position: record.position, id: record.eventId, subject: record.subject }, choice);
+      }
+    }
+    batch.entries.forEach((entry: StreamEntry, e) => {
+      walkBatch(entry.bytes, (header) => {
+        const ref: EventRef = {
+          index: index + header.index, entry: e, indexInEntry: header.index, offset: header.offset, length: header.length,
+          position: header.position, id: header.id, subject: header.subject,
+        };
+        if (parked.has(header.subject)) {
+          states[ref.index] = CELL.BLOCKED;
+          blocked.push(ref);
+          return;
+        }
+        const choice = choose({ id: header.id, subject: header.subject, attempts: 0 });
+        if (choice === 'done') return;
+        if (choice === 'retry' && spec.ordering === 'key') parked.add(header.subject);
+        fail(ref, choice);
+      });
+      index += entry.count;
+    });
+    return planCommit(batch, { states, failures, blocked, deadEntries: [] }, {
+      keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
+      nowMs: Date.now(), dispatcher: 'test', version: 'v1',
+    });
+  }
+
+  /** Takes and commits once. */
+  async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale'> {
+    const plan = await this.turn(choose, budgetEvents);
+    if (plan === null) return 'idle';
+    if (plan === 'stale') return 'stale';
+    return (await sendCommit(this.#bed.connection, plan)).kind;
+  }
+
+  /** Until there is nothing to do. */
+  async drain(choose: Choose = () => 'done'): Promise<void> {
+    for (let i = 0; i < 1000; i++) {
+      const result = await this.work(choose);
+      if (result === 'idle') return;
+      if (result === 'stale') throw new Error('stale');
+    }
+    throw new Error('no end');
+  }
+
+  #newReader(): LaneReader {
+    const { connection, keys } = this.#bed;
+    return new LaneReader({
+      connection, fn: this.spec.name, leaseKey: keys.lease(this.partition, this.spec.name), dueKey: keys.due(this.partition, this.spec.name),
+      streamKeys: this.spec.on.map((type) => keys.events(this.partition, type)), leaseTtlMs: 60_000, observed: () => {},
+    });
+  }
+}
+
+export async function startLane(bed: Bed, spec: FunctionSpec, partition: number): Promise<BareLane> {
+  const lane = new BareLane(bed, spec, partition);
+  await lane.register();
+  await lane.acquire();
+  return lane;
+}
