@@ -43,6 +43,16 @@ class Shell implements LongRunningContext {
     return this.#failed ? EXIT.failed : EXIT.ok;
   }
 
+  /** Whether stacks are asked for. */
+  get detailed(): boolean {
+    try {
+      return ['debug', 'trace'].includes(this.environment().LOG_LEVEL);
+    } catch {
+      // the settings themselves are what is wrong
+      return false;
+    }
+  }
+
   environment(): Environment {
     this.#environment ??= readEnvironment();
     return this.#environment;
@@ -149,16 +159,16 @@ class Shell implements LongRunningContext {
   }
 }
 
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (process.env['LOG_LEVEL'] === 'debug' || process.env['LOG_LEVEL'] === 'trace') return error.stack ?? error.message;
+function describe(error: unknown, detailed: boolean): string {
+  if (!(error instanceof Error)) return printable(String(error), 2000);
+  if (detailed) return error.stack ?? error.message;
   // Its list of problems is worth its lines; any other message is one.
   return error instanceof ConfigError ? error.message : printable(error.message, 2000);
 }
 
 function statusOf(error: unknown, shell: Shell): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  shell.err(`millrace: ${describe(error)}`);
+  shell.err(`millrace: ${describe(error, shell.detailed)}`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failed;
 }
 

@@ -27,12 +27,12 @@ const WRONG: [what: string, args: string[], stderr: RegExp][] = [
 
 t.test('what is wrong on the command line is said in a line, status 2', async (t) => {
   const project = createProject(t, (await startRedis(t)).url);
-  for (const [what, args, stderr] of WRONG) {
+  await Promise.all(WRONG.map(async ([what, args, stderr]) => {
     const result = await project.run(args);
     t.equal(result.status, 2, what);
     t.match(result.stderr, stderr, what);
     t.equal(result.stdout, '', `${what}: nothing on stdout`);
-  }
+  }));
 });
 
 t.test('each command explains itself, with an example', async (t) => {
