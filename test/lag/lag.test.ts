@@ -6,7 +6,7 @@ import { purgeDeadLetters } from '../../src/pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
-import { BareLane, events, foreign, makeBed, publish, specOf, startLane } from './bare-lane.ts';
+import { type BareLane, events, foreign, makeBed, publish, specOf, startLane } from './bare-lane.ts';
 
 const only = (report: LagReport) => {
   const [fn] = report.functions;

@@ -113,7 +113,7 @@ t.test('replay behind what is parked already; ordering none; a thread killer run
   const none = await startLane(bed, specOf('n', ['a.b'], { ordering: 'none' }), 0);
   await none.drain(() => 'dead');
   for (const l of await all(bed, { function: 'n' })) await replayDeadLetter(bed, l);
-  t.strictSame((await client.zrange('mr:{0}:due:n', 0, -1)).sort(), ['dead', 'parked']);
+  t.strictSame((await client.zrange('mr:{0}:due:n', '0', '-1')).sort(), ['dead', 'parked']);
 });
 
 t.test('an entry that could not be taken apart: not to be replayed, counted with all its events, purged', async (t) => {
