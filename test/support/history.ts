@@ -74,7 +74,7 @@ export function lost(runs: readonly Run[], published: Iterable<string>, dead: It
  * Order per subject, by the payload's `number`: when an event starts, all with a lower number have succeeded before (or are
  * in `dead`, having started before), and no two runs of one subject overlap.
  */
-export function disorder(runs: readonly Run[], options: { readonly dead?: Iterable<string>; readonly overlapAllowed?: boolean } = {}): string[] {
+export function disorder(runs: readonly Run[], options: { readonly dead?: Iterable<string> } = {}): string[] {
   const dead = new Set(options.dead ?? []);
   const problems: string[] = [];
   const bySubject = new Map<string, Run[]>();
@@ -97,13 +97,35 @@ export function disorder(runs: readonly Run[], options: { readonly dead?: Iterab
         if ((settledAt.get(number) as number) > run.startedAt) problems.push(`${subject}: number ${run.number} (${run.id}) started before ${number} was settled`);
       }
     }
-    if (options.overlapAllowed) continue;
     let before: Run | null = null;
     for (const run of list) {
       if (before && before.outcome !== 'died' && before.endedAt > run.startedAt) {
         problems.push(`${subject}: number ${run.number} (${run.id}) started while ${before.number} (${before.id}) was running`);
       }
       if (before === null || run.outcome !== 'died') before = run;
+    }
+  }
+  return problems;
+}
+
+/**
+ * The same for handleBatch, whose calls hold several events of one subject: the last success of an event comes after all
+ * with a lower number have succeeded for the last time (or, dead, been tried for the last time).
+ */
+export function batchDisorder(runs: readonly Run[], dead: Iterable<string> = []): string[] {
+  const deadIds = new Set(dead);
+  const problems: string[] = [];
+  const last = new Map<string, Map<number, number>>();
+  for (const run of runs) {
+    const at = deadIds.has(run.id) ? run.startedAt : run.outcome === 'end' ? run.endedAt : -1;
+    const numbers = last.get(run.subject) ?? new Map<number, number>();
+    last.set(run.subject, numbers.set(run.number, Math.max(numbers.get(run.number) ?? -1, at)));
+  }
+  for (const [subject, numbers] of last) {
+    let before = -1;
+    for (const [number, at] of [...numbers].sort((a, b) => a[0] - b[0])) {
+      if (at < before) problems.push(`${subject}: number ${number} succeeded for the last time before a lower one did`);
+      before = Math.max(before, at);
     }
   }
   return problems;

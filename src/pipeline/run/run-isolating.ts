@@ -117,8 +117,18 @@ export async function runIsolating(
     if (unit.isolate) firstAlone.push(index);
     index += unit.records.length;
   }
+  const behindFailure = (index: number): boolean =>
+    index < batch.retryEvents
+      ? failedUnits.has(unitOf(batch, index))
+      : spec.ordering === 'key' && stopped.size > 0 && stopped.has(locate(batch, index).subject);
   const alone = async (suspects: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
     for (const suspect of suspects) {
+      // A call of handleBatch runs several events of a subject: once an earlier one has failed, the later ones wait behind it.
+      if (behindFailure(suspect)) {
+        states[suspect] = CELL.BLOCKED;
+        if (suspect >= batch.retryEvents) blocked.push(locate(batch, suspect));
+        continue;
+      }
       const outcome = await round([suspect]);
       if (outcome === 'ok') continue;
       if (outcome === 'stopped' || 'kind' in outcome) return outcome;
