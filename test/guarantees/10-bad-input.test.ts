@@ -1,0 +1,183 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { pino } from 'pino';
+import { readEnvironment } from '../../src/config.ts';
+import { partitionOf } from '../../src/core/partition.ts';
+import { connect } from '../../src/millrace.ts';
+import { millrace } from '../../src/wire/generated/millrace.js';
+import { ConfigError } from '../../src/core/errors.ts';
+import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { deadLetters, dump, settled } from '../support/counters.ts';
+import { openService, PROTO_DIR, startDispatcher, testDir } from '../support/dispatcher-process.ts';
+import { completions, readHistory, runsOf } from '../support/history.ts';
+import { projectDir, startRedis } from '../support/redis-server.ts';
+
+const PARTITIONS = 2;
+const silent = pino({ level: 'silent' });
+
+t.test('at publish: bad input is refused by name, and nothing changes', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
+  const good = { key: 's', number: 1, order: 'ok', filler: new Uint8Array(0) };
+  await publisher.publish('test.event', good);
+  const before = await dump(look);
+
+  const bad: [string, Parameters<typeof publisher.publish>, object][] = [
+    ['unknown type', ['test.evnet', good], { code: 'UNKNOWN_EVENT_TYPE', message: /test\.evnet.*test\.event, test\.other/ }],
+    ['wrong kind of field', ['test.event', { ...good, number: 'seven' }], { code: 'INVALID_EVENT', path: 'number' }],
+    ['a fraction', ['test.event', { ...good, number: 1.5 }], { code: 'INVALID_EVENT', path: 'number' }],
+    ['a field that is not declared', ['test.event', { ...good, nubmer: 1 }], { code: 'INVALID_EVENT', path: 'nubmer' }],
+    ['no object', ['test.event', 'text'], { code: 'INVALID_EVENT' }],
+    ['null', ['test.event', null], { code: 'INVALID_EVENT' }],
+    ['missing subject', ['test.event', { number: 1 }], { code: 'INVALID_EVENT', path: 'key' }],
+    ['empty subject', ['test.event', { ...good, key: '' }], { code: 'INVALID_EVENT', path: 'key' }],
+    ['empty subject option', ['test.event', good, { subject: '' }], { code: 'INVALID_EVENT', path: 'subject' }],
+    ['subject too long', ['test.event', { ...good, key: 'é'.repeat(513) }], { code: 'OVERSIZE', actual: 1026, limit: 1024 }],
+    ['empty id', ['test.event', good, { id: '' }], { code: 'INVALID_EVENT', path: 'id' }],
+    ['id too long', ['test.event', good, { id: 'x'.repeat(257) }], { code: 'OVERSIZE', actual: 257, limit: 256 }],
+    ['payload too large', ['test.event', { ...good, filler: new Uint8Array(262_144) }], { code: 'OVERSIZE', limit: 262_144 }],
+    ['no time', ['test.event', good, { time: NaN }], { code: 'INVALID_EVENT', path: 'time' }],
+    ['extensions too large', ['test.event', good, { extensions: { x: 'y'.repeat(4096) } }], { code: 'OVERSIZE', limit: 4096 }],
+  ];
+  for (const [what, args, expected] of bad) {
+    await t.rejects(publisher.publish(...args), expected as Error, what);
+  }
+  await t.rejects(
+    publisher.publishMany([{ type: 'test.event', data: good }, { type: 'test.event', data: { ...good, number: {} } }]),
+    { code: 'INVALID_EVENT', path: 'number' },
+    'one bad event of many: none is sent',
+  );
+  t.strictSame(await dump(look), before, 'no key has changed');
+  t.match(await publisher.publish('test.event', { ...good, key: 'é'.repeat(512) }), { position: /^\d\/\d+-\d+\/\d+$/ }, 'the longest subject is fine');
+});
+
+t.test('in the stream: what is corrupt is dead-lettered with the reason, and the lane goes on', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const history = join(testDir(t), 'history');
+  const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
+  const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
+  const { EventBatch } = millrace.v1;
+  const subject = 'foreign';
+  const stream = `mr:{${partitionOf(subject, PARTITIONS)}}:events:test.event`;
+  const payload = (number: number): Uint8Array => catalog.get('test.event').encode({ key: subject, number, order: 'ok', filler: new Uint8Array(0) });
+  const batch = (...numbers: number[]): Buffer =>
+    Buffer.from(EventBatch.encode(EventBatch.fromObject({
+      type: 'test.event', source: 'plain ioredis',
+      events: numbers.map((number, position) => ({ id: `foreign-${number}`, subject, data: payload(number), timeMs: 1_700_000_000_000, position })),
+    })).finish());
+
+  const dispatcher = await startDispatcher(t, { url: redis.url, functions: 'handle', history });
+  await publisher.publish('test.event', { key: subject, number: 0, order: 'ok', filler: new Uint8Array(0) }, { id: 'before' });
+  const undecodable = Buffer.from(EventBatch.encode(EventBatch.fromObject({
+    events: [{ id: 'undecodable', subject, data: Buffer.from([0x0a, 0xff, 0xff, 0x01]), timeMs: 1 }, { id: 'foreign-20', subject: 'neighbour', data: payload(20), timeMs: 1, position: 1 }],
+  })).finish());
+  const add = (...fields: (string | Buffer | number)[]) => look.xadd(stream, '*', ...fields);
+  await add('b', batch(1, 2));
+  await add('b', Buffer.from('\xff\xff\xff these are no bytes of a batch', 'latin1'));
+  await add('b', batch(3), 'n', 1, 'c', 12345);
+  await add('b', batch(4, 5), 'n', 3);
+  await add('b', batch(6, 7), 'n', 1);
+  await add('x', 'y');
+  await add('b', undecodable);
+  await add('b', '');
+  await add('b', batch(8), 'unknown', 'field', 'n', '1');
+  await add('b', batch(9), 'n', 'many');
+  await add('b', Buffer.concat([batch(10), Buffer.from([0xa2, 0x06, 3, 1, 2, 3, 0xf8, 0x07, 5])]));
+  await publisher.publish('test.event', { key: subject, number: 99, order: 'ok', filler: new Uint8Array(0) }, { id: 'after' });
+
+  // before, 1, 2, 8, 10, 20, after are done (and 9, whose "n" is no number, is as good as without); the rest is dead
+  const expectDone = ['before', 'foreign-1', 'foreign-2', 'foreign-8', 'foreign-9', 'foreign-10', 'foreign-20', 'after'];
+  const letters = 1 + 1 + 3 + 1 + 1 + 1 + 1; // garbage, checksum, n too high (3), n too low (1), no b, undecodable, empty b
+  await settled(look, 'handle', PARTITIONS, expectDone.length + letters);
+  t.equal(await dispatcher.terminate(), 0);
+  t.strictSame([...completions(runsOf(readHistory(history))).keys()].sort(), [...expectDone].sort(), 'all that is sound was done');
+  const dead = (await deadLetters(look, 'handle', PARTITIONS)).map((letter) => letter.fields);
+  t.strictSame(
+    dead.map((fields) => `${fields['kind']} ${fields['reason']}`),
+    ['entry decode', 'entry checksum', 'entry count', 'entry count', 'entry missing', 'event decode', 'entry missing'],
+    'one letter each, with the reason, in order',
+  );
+  for (const fields of dead) t.ok((fields['message'] ?? '').length > 10, fields['message'] ?? 'no message');
+  const [garbage] = await deadLetters(look, 'handle', PARTITIONS);
+  t.match(garbage?.event.toString('latin1'), /these are no bytes of a batch/, 'with the original bytes');
+});
+
+t.test('start-up names every problem at once', async (t) => {
+  const problemsOf = async (work: () => unknown): Promise<readonly string[]> => {
+    try {
+      await work();
+    } catch (error) {
+      if (error instanceof ConfigError) return error.problems;
+      throw error;
+    }
+    return [];
+  };
+
+  t.test('of the environment', async (t) => {
+    const problems = await problemsOf(() => readEnvironment({ WORKERS: 'many', MILLRACE_PARTITIONS: '0', LOG_LEVEL: 'loud', MILLRACE_NAMESPACE: 'a{b}', MILLRACE_LAESE_MS: '1' }));
+    for (const name of ['WORKERS', 'MILLRACE_PARTITIONS', 'LOG_LEVEL', 'MILLRACE_NAMESPACE', 'MILLRACE_LAESE_MS']) {
+      t.equal(problems.filter((problem) => problem.startsWith(`${name}:`)).length, 1, name);
+    }
+    t.equal(problems.length, 5);
+  });
+
+  t.test('of the server and the proto files', async (t) => {
+    const redis = await startRedis(t, { args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] });
+    const dir = mkdtempSync(join(projectDir, '.millrace', 'test-proto-'));
+    t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+    writeFileSync(join(dir, 'a.proto'), 'syntax = "proto3"; message A { option (millrace.v1.event) = { type: "a.a", subject: "nope" }; string key = 1; }');
+    writeFileSync(join(dir, 'b.proto'), 'syntax = "proto3"; message B { option (millrace.v1.event) = { type: "Bad Name", subject: "key" }; string key = 1; }');
+    const problems = await problemsOf(() => connect({ environment: { REDIS_URL: redis.url }, protoDir: dir, logger: silent }));
+    t.match(problems.join('\n'), /allkeys-lru/);
+    t.match(problems.join('\n'), /a\.proto: message A: its subject "nope"/);
+    t.match(problems.join('\n'), /b\.proto: message B: event type "Bad Name"/);
+    t.equal(problems.length, 3);
+  });
+
+  t.test('of the number of partitions', async (t) => {
+    const redis = await startRedis(t);
+    await openService(t, redis.url, 4);
+    const problems = await problemsOf(() => connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 8 }, protoDir: PROTO_DIR, logger: silent }));
+    t.match(problems, [/MILLRACE_PARTITIONS is 8.*started with 4/]);
+  });
+
+  t.test('of the functions', async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const service = await openService(t, redis.url, 2);
+    const root = mkdtempSync(join(projectDir, '.millrace', 'test-functions-'));
+    t.teardown(() => rmSync(root, { recursive: true, force: true }));
+    const dir = join(root, 'functions');
+    mkdirSync(dir);
+    const define = new URL('../../src/define/index.js', import.meta.url).href;
+    const write = (name: string, text: string) => writeFileSync(join(dir, name), text.replace('DEFINE', `import { defineFunction } from ${JSON.stringify(define)};`));
+    write('good.js', "DEFINE export default defineFunction({ name: 'good', on: ['test.event'], handle() {} });");
+    write('same-name.js', "DEFINE export default defineFunction({ name: 'good', on: ['test.event'], handle() {} });");
+    write('unknown-type.mjs', "DEFINE export default defineFunction({ name: 'unknown-type', on: ['test.event', 'test.evnet'], handle() {} });");
+    write('no-function.js', 'export const nothing = 1;');
+    write('throws.js', "throw new Error('not today');");
+    write('bad-options.js', "DEFINE export default defineFunction({ name: 'Bad Name', on: [], timeoutMs: 1, concurency: 3, handle() {} });");
+    const problems = await problemsOf(() => service.dispatcher({ functionsDir: dir }).start());
+    const text = problems.join('\n');
+    t.match(text, /same-name\.js: a function named "good" is in .*good\.js already/);
+    t.match(text, /unknown-type\.mjs: on names the event type "test\.evnet".*declared: test\.event, test\.other/);
+    t.match(text, /no-function\.js exports no function/);
+    t.match(text, /throws\.js cannot be loaded: Error: not today/);
+    t.match(text, /bad-options\.js .*unknown option "concurency"/);
+    t.match(text, /name must match/);
+    t.match(text, /timeoutMs must be a whole number/);
+    t.strictSame(await look.keys('mr:{*'), [], 'nothing was registered');
+
+    write('does-not-compile.ts', 'export default {');
+    write('nor-this.ts', 'const x: = 1;');
+    const compile = (await problemsOf(() => service.dispatcher({ functionsDir: dir }).start())).join('\n');
+    t.match(compile, /does-not-compile\.ts does not compile: line 1/);
+    t.match(compile, /nor-this\.ts does not compile: line 1/);
+
+    t.match(await problemsOf(() => service.dispatcher({ functionsDir: root }).start()), [/holds no function file/]);
+    t.match(await problemsOf(() => service.dispatcher({ functionsDir: join(root, 'nope') }).start()), [/cannot be read/]);
+  });
+});
