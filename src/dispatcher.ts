@@ -59,7 +59,8 @@ export class Dispatcher {
   #functions: FunctionInfo[] = [];
   #pool: WorkerPool | null = null;
   #share: FairShare | null = null;
-  #doorbell: Doorbell | null = null;
+  /** One for all partitions; in a Cluster one each, because a blocking read stays in one slot. */
+  #doorbells: Doorbell[] = [];
   #connection: RedisConnection | null = null;
   #keeping: Promise<void> | null = null;
   #stopped: Promise<void> | null = null;
@@ -108,17 +109,19 @@ export class Dispatcher {
         slots: slotsFor(environment.WORKERS),
         slowLimit: Math.max(1, environment.WORKERS - 1),
       });
-      this.#doorbell = new Doorbell({
-        connection: this.#deployment.connect('doorbell', { blocking: true }),
-        blockMs: DOORBELL_BLOCK_MS,
-        failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
-      });
+      this.#doorbells = Array.from({ length: this.#connection.isCluster ? this.#deployment.partitions : 1 }, () =>
+        new Doorbell({
+          connection: this.#deployment.connect('doorbell', { blocking: true }),
+          blockMs: DOORBELL_BLOCK_MS,
+          failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
+        }),
+      );
       for (const { spec } of this.#functions) {
         this.#share.register(spec.name);
         for (let partition = 0; partition < this.#deployment.partitions; partition++) await this.#register(spec, partition);
       }
       await this.#claimLanes();
-      this.#doorbell.start();
+      for (const doorbell of this.#doorbells) doorbell.start();
       this.#keeping = this.#keepLeases();
     } catch (error) {
       await this.stop(0);
@@ -151,7 +154,7 @@ export class Dispatcher {
     const timer = setTimeout(() => this.abort(), deadlineMs);
     await drained;
     clearTimeout(timer);
-    await this.#doorbell?.stop();
+    await Promise.all(this.#doorbells.map((doorbell) => doorbell.stop()));
     await this.#keeping;
     const connection = this.#connection;
     if (connection) {
@@ -163,6 +166,10 @@ export class Dispatcher {
     }
     this.#lanes.clear();
     await this.#pool?.close(this.#cancelRuns.signal.aborted ? 0 : Math.min(5000, deadlineMs));
+  }
+
+  #doorbellOf(partition: number): Doorbell {
+    return this.#doorbells[partition % this.#doorbells.length] as Doorbell;
   }
 
   async #register(spec: FunctionSpec, partition: number): Promise<void> {
@@ -196,7 +203,7 @@ export class Dispatcher {
             if (!('value' in answer) || this.#stopping.signal.aborted) return;
             const lane = this.#createLane(info, partition, answer.value);
             this.#lanes.set(name, lane);
-            this.#doorbell?.add(lane);
+            this.#doorbellOf(partition).add(lane);
             lane.start();
           }),
         );
@@ -210,7 +217,7 @@ export class Dispatcher {
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
     const pool = this.#pool as WorkerPool;
-    const doorbell = this.#doorbell as Doorbell;
+    const doorbell = this.#doorbellOf(partition);
     const leaseTtlMs = environment.MILLRACE_LEASE_MS;
     const streamKeys = spec.on.map((type) => keys.events(partition, type));
     const reader = new LaneReader({
@@ -267,7 +274,7 @@ export class Dispatcher {
         for (const [name, lane] of this.#lanes) {
           if (!lane.lost || this.#closing.has(lane)) continue;
           log('warn', 'lease lost: the lane is asked for again', { function: lane.fn, partition: lane.partition });
-          this.#doorbell?.remove(lane);
+          this.#doorbellOf(lane.partition).remove(lane);
           // Not before its handlers have ended, so that no subject runs twice at a time here; and not awaited, because
           // the other lanes' leases go on.
           this.#closing.add(lane);

@@ -6,6 +6,7 @@
  * idle lanes of that stream: an entry can be overlooked only by a lane that reads again anyway.
  */
 import { sleep } from '../../core/clock.ts';
+import { RedisReplyError } from '../../core/errors.ts';
 import { compareEntryIds } from '../../core/position.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 
@@ -29,7 +30,8 @@ const RETRY_MS = 200;
 
 export class Doorbell {
   readonly #options: DoorbellOptions;
-  readonly #seen = new Map<string, string>();
+  /** Per stream the id up to which somebody has looked; null: not known yet. */
+  readonly #seen = new Map<string, string | null>();
   readonly #bells = new Map<string, Set<Bell>>();
   readonly #stop = new AbortController();
   #wake: (() => void) | null = null;
@@ -41,7 +43,7 @@ export class Doorbell {
 
   add(bell: Bell): void {
     for (const key of bell.streamKeys) {
-      if (!this.#seen.has(key)) this.#seen.set(key, '0-0');
+      if (!this.#seen.has(key)) this.#seen.set(key, null);
       const bells = this.#bells.get(key) ?? new Set();
       bells.add(bell);
       this.#bells.set(key, bells);
@@ -63,7 +65,7 @@ export class Doorbell {
   /** Somebody has read a stream up to this id. */
   observe(streamKey: string, lastId: string): void {
     const seen = this.#seen.get(streamKey);
-    if (seen === undefined || compareEntryIds(lastId, seen) <= 0) return;
+    if (seen === undefined || (seen !== null && compareEntryIds(lastId, seen) <= 0)) return;
     this.#seen.set(streamKey, lastId);
     for (const bell of this.#bells.get(streamKey) ?? []) bell.ring();
   }
@@ -96,6 +98,7 @@ export class Doorbell {
         continue;
       }
       try {
+        await this.#findEnds(keys);
         const reply = (await this.#options.connection.commandBuffer(
           'XREAD', 'COUNT', 1, 'BLOCK', this.#options.blockMs, 'STREAMS', ...keys, ...keys.map((k) => this.#seen.get(k) as string),
         )) as [Buffer, [Buffer, unknown][]][] | null;
@@ -111,6 +114,25 @@ export class Doorbell {
         for (const bells of this.#bells.values()) for (const bell of bells) bell.ring();
         await sleep(RETRY_MS, signal);
       }
+    }
+  }
+
+  /**
+   * Where streams end that were just added: from their beginning, every entry they hold would ring. Their lanes look once
+   * more afterwards, for what came before the end was known.
+   */
+  async #findEnds(keys: readonly string[]): Promise<void> {
+    for (const key of keys) {
+      if (this.#seen.get(key) !== null) continue;
+      let end = '0-0';
+      try {
+        const info = (await this.#options.connection.command('XINFO', 'STREAM', key)) as unknown[];
+        end = String(info[info.indexOf('last-generated-id') + 1]);
+      } catch (error) {
+        if (!(error instanceof RedisReplyError)) throw error; // no such stream yet
+      }
+      if (this.#seen.get(key) === null) this.#seen.set(key, end);
+      for (const bell of this.#bells.get(key) ?? []) bell.ring();
     }
   }
 
