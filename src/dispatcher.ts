@@ -6,11 +6,12 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { sleep, wallClockMs } from './core/clock.ts';
-import { ConfigError, MillraceError } from './core/errors.ts';
+import { ClosedError, ConfigError, MillraceError } from './core/errors.ts';
 import type { FunctionSpec } from './core/function-spec.ts';
 import type { FileDescription } from './core/batch-task.ts';
 import { threadEnvironment } from './config.ts';
 import type { Deployment } from './deployment.ts';
+import { adoptForeign } from './lag/adopt.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
 import { Lane, type TurnDone } from './pipeline/lane/lane.ts';
@@ -118,7 +119,10 @@ export class Dispatcher {
       );
       for (const { spec } of this.#functions) {
         this.#share.register(spec.name);
-        for (let partition = 0; partition < this.#deployment.partitions; partition++) await this.#register(spec, partition);
+        for (let partition = 0; partition < this.#deployment.partitions; partition++) {
+          if (this.#stopping.signal.aborted) throw new ClosedError('the dispatcher');
+          await this.#register(spec, partition);
+        }
       }
       await this.#claimLanes();
       for (const doorbell of this.#doorbells) doorbell.start();
@@ -174,6 +178,10 @@ export class Dispatcher {
 
   async #register(spec: FunctionSpec, partition: number): Promise<void> {
     const { keys, log } = this.#deployment;
+    if (spec.startFrom === 'end') {
+      // What foreign producers left so far is not new to it.
+      for (const type of spec.on) await adoptForeign(this.#connection as RedisConnection, keys, partition, type);
+    }
     const answers = await withRetry(() => registerFunction(this.#connection as RedisConnection, keys, partition, spec), {
       signal: this.#stopping.signal, deadlineMs: 30_000, minDelayMs: 50, maxDelayMs: 1000,
     });

@@ -126,7 +126,8 @@ export interface PublisherParts {
 export class Publisher {
   readonly #parts: PublisherParts;
   readonly #states: PartitionState[];
-  readonly #idPrefix = randomBytes(9).toString('base64url');
+  /** No dash in front: ids are typed on command lines. */
+  readonly #idPrefix = randomBytes(8).toString('hex');
   readonly #stop = new AbortController();
   /** Partitions with something to flush, in turn. */
   readonly #ready: number[] = [];

@@ -27,6 +27,12 @@ for i = 2, #KEYS do
     local before = 0
     if ARGV[2] == 'end' then
       before = redis.call('HGET', KEYS[1], 'appended:' .. t) or 0
+      -- should the group be lost before its first commit, it is recreated here, not at 0
+      for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[i])) do
+        local info = {}
+        for j = 1, #group, 2 do info[group[j]] = group[j + 1] end
+        if info.name == fn then redis.call('HSET', KEYS[1], 'at:' .. fn .. ':' .. t, info['last-delivered-id']) end
+      end
     else
       before = redis.call('HGET', KEYS[1], 'trimmed:' .. t) or 0
     end
