@@ -58,7 +58,8 @@ if not added then
   -- Step above whatever is in any of the streams.
   for i = 4, #KEYS do
     if redis.call('EXISTS', KEYS[i]) == 1 then
-      local info = redis.call('XINFO', 'STREAM', KEYS[i])
+      local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
+      if info.err then undo(); return redis.error_reply(info.err) end
       for j = 1, #info, 2 do
         if info[j] == 'last-generated-id' then
           local dash = string.find(info[j + 1], '-', 1, true)
