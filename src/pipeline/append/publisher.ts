@@ -132,6 +132,8 @@ export class Publisher {
   /** Partitions with something to flush, in turn. */
   readonly #ready: number[] = [];
   readonly #waitingForRoom: (() => void)[] = [];
+  /** Calls that found the buffer full, in order: the first one waits for room, the others for their turn. */
+  readonly #line = new Set<() => void>();
   readonly #idle: (() => void)[] = [];
   readonly #arenas: PayloadArena[] = [];
   #nextId = 0;
@@ -196,22 +198,30 @@ export class Publisher {
     const flushes = new Set<Gathering>();
     let accepted = 0;
     let refused: Error | null = null;
-    for (; accepted < encoded.length; accepted++) {
-      const event = encoded[accepted] as EncodedEvent;
-      if (waits && this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0) {
-        while (this.#bytes + event.bytes > settings.bufferBytes && this.#bytes > 0 && !this.#closed) {
+    let inLine = false;
+    let leave = (): void => undefined;
+    try {
+      for (; accepted < encoded.length; accepted++) {
+        const event = encoded[accepted] as EncodedEvent;
+        if (waits && !inLine && (this.#line.size > 0 || this.#full(event.bytes))) {
+          leave = await this.#joinLine();
+          inLine = true;
+        }
+        while (inLine && this.#full(event.bytes) && !this.#closed) {
           await new Promise<void>((resolve) => this.#waitingForRoom.push(resolve));
         }
-        if (this.#closed) {
+        if (inLine && this.#closed) {
           refused = new ClosedError('the publisher');
           break;
         }
+        const gathering = this.#add(event, arena);
+        event.flush = gathering;
+        event.place = gathering.events - 1;
+        flushes.add(gathering);
+        this.#schedule(event.partition);
       }
-      const gathering = this.#add(event, arena);
-      event.flush = gathering;
-      event.place = gathering.events - 1;
-      flushes.add(gathering);
-      this.#schedule(event.partition);
+    } finally {
+      leave();
     }
     this.#giveBack(arena);
     // Each flush settles once, for all of its events.
@@ -236,6 +246,25 @@ export class Publisher {
     for (const resolve of this.#waitingForRoom.splice(0)) resolve();
     await this.flush();
     this.#stop.abort();
+  }
+
+  /** An event larger than the whole buffer goes alone. */
+  #full(bytes: number): boolean {
+    return this.#bytes > 0 && this.#bytes + bytes > this.#parts.settings.bufferBytes;
+  }
+
+  /** So that a small event never overtakes a large one that waits. Resolves at the head of the line, with what leaves it. */
+  async #joinLine(): Promise<() => void> {
+    let place!: () => void;
+    await new Promise<void>((resolve) => {
+      place = resolve;
+      this.#line.add(place);
+      if (this.#line.size === 1) resolve();
+    });
+    return () => {
+      this.#line.delete(place);
+      for (const next of this.#line) return next();
+    };
   }
 
   #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
