@@ -83,7 +83,7 @@ function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> |
     case 'non-retryable':
       throw new NonRetryableError('never to be tried again');
     case 'non-error':
-      throw 'a string is no error'; // eslint-disable-line @typescript-eslint/only-throw-error
+      throw 'a string is no error';
     case 'uncloneable':
       throw Object.assign(new Error('cannot be cloned'), { f: () => 1, s: Symbol('s'), self: globalThis });
     case 'hang':
