@@ -1,75 +1,219 @@
-/** What npm would publish: checked, installed in an empty folder, and used there as its README says. */
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+/** What npm publishes, as a stranger gets it: checked by publint and attw, installed into an empty folder, and used there. */
+import { execFile, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
-import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+import { projectDir, testServerBinary, until } from '../support/redis-server.ts';
 
-const work = mkdtempSync(join(tmpdir(), 'millrace-pack-'));
-t.teardown(() => rmSync(work, { recursive: true, force: true }));
+const execute = promisify(execFile);
+/** A first install fetches some 60 packages from the registry. */
+const INSTALL_MS = 240_000;
+const COMMAND_MS = 60_000;
+t.setTimeout(400_000);
 
-function run(command: string, args: readonly string[], cwd: string, env: Record<string, string> = {}): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '', ...env }, timeout: 180_000, maxBuffer: 64 * 1024 * 1024 });
-  return { status, stdout, stderr };
+/**
+ * The environment of a user's shell: without what npm and tap tell the processes they start (tap would load itself into each), and
+ * without settings of Millrace. Proxies, certificates and the registry stay as they are.
+ */
+const NOT_A_USERS = /^(npm_(package|lifecycle)_|npm_(command|config_local_prefix)$|TAP|_TAPJS|MILLRACE_|(NODE_OPTIONS|NODE_V8_COVERAGE|INIT_CWD|REDIS_URL|WORKERS|LOG_LEVEL)$)/;
+const environment: NodeJS.ProcessEnv = {
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_A_USERS.test(name))),
+  MILLRACE_PORT: '0',
+  WORKERS: '1',
+};
+
+interface Ended {
+  readonly status: number | string | null;
+  readonly stdout: string;
+  readonly stderr: string;
 }
 
-// The suite runs on what `npm run build` made: packing must not build again under the other tests.
-const packed = run('npm', ['pack', '--ignore-scripts', '--pack-destination', work], projectDir);
-const tarball = join(work, readdirSync(work).find((name) => name.endsWith('.tgz')) ?? 'missing.tgz');
+/** Never rejects: the exit status is part of what is tested. */
+async function run(cwd: string, command: string, args: readonly string[], timeout = COMMAND_MS): Promise<Ended> {
+  try {
+    return { status: 0, ...(await execute(command, args, { cwd, env: environment, timeout, maxBuffer: 64 * 1024 * 1024 })) };
+  } catch (error) {
+    const { code, signal, stdout, stderr } = error as { code?: number | string; signal?: string; stdout: string; stderr: string };
+    return { status: code ?? signal ?? null, stdout, stderr };
+  }
+}
 
-t.test('the tarball holds what is needed and nothing else', async (t) => {
-  t.equal(packed.status, 0, packed.stderr);
-  const listed = run('tar', ['-tzf', tarball], work).stdout.trim().split('\n').map((name) => name.replace(/^package\//, ''));
+interface Pack {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'millrace-packed-'));
+t.teardown(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
+
+// --ignore-scripts: `prepare` would build over the very files the other tests are running from.
+const packed = await run(projectDir, 'npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]);
+if (packed.status !== 0) throw new Error(`npm pack ended with ${packed.status}: ${packed.stderr}`);
+const pack = (JSON.parse(packed.stdout) as Pack[])[0] as Pack;
+const tarball = join(folder, basename(pack.filename));
+
+t.test('the tarball holds what is needed at run time, and nothing of our workshop', async (t) => {
+  const paths = pack.files.map((file) => file.path);
   for (const needed of [
-    'dist/src/index.js', 'dist/src/index.d.ts', 'dist/src/define/index.js', 'dist/src/cli/main.js', 'dist/workers/thread.js',
-    'dist/src/pipeline/commit/commit.lua', 'dist/src/wire/generated/millrace.js', 'proto/millrace/v1/options.proto', 'README.md', 'LICENSE',
-  ]) t.ok(listed.includes(needed), needed);
-  t.same(listed.filter((name) => /^(src|test|scripts|dist\/(test|scripts))\//.test(name)), [], 'no sources, tests or scripts');
+    'package.json',
+    'LICENSE',
+    'CHANGELOG.md',
+    'dist/src/index.js',
+    'dist/src/index.d.ts',
+    'dist/src/define/index.js',
+    'dist/src/define/index.d.ts',
+    'dist/src/cli/main.js',
+    'dist/src/wire/generated/millrace.js',
+    'dist/src/wire/generated/millrace.d.ts',
+    'dist/workers/thread.js',
+    'proto/millrace/v1/batch.proto',
+    'proto/millrace/v1/options.proto',
+  ]) {
+    t.ok(paths.includes(needed), needed);
+  }
+  const { stdout } = await execute('git', ['ls-files', 'src/*.lua'], { cwd: projectDir });
+  const scripts = stdout.split('\n').filter((path) => path !== '');
+  t.ok(scripts.length > 0);
+  for (const script of scripts) t.ok(paths.includes(`dist/${script}`), `${script} beside the code that loads it`);
+  t.strictSame(paths.filter((path) => /(^|\/)(test|scripts|\.millrace|\.tap)\/|\.test\.|\.map$|tsbuildinfo/.test(path)), [], 'no tests, tools, maps or data');
 });
 
-t.test('its exports are right for bundlers, Node and TypeScript', async (t) => {
-  const publint = run(join(projectDir, 'node_modules', '.bin', 'publint'), ['--strict', '--pack', 'false', projectDir], projectDir);
-  t.equal(publint.status, 0, publint.stdout + publint.stderr);
-  const attw = run(join(projectDir, 'node_modules', '.bin', 'attw'), [tarball, '--profile', 'esm-only', '--no-color'], work);
-  t.equal(attw.status, 0, attw.stdout + attw.stderr);
+t.test('publint finds nothing wrong with it', async (t) => {
+  const bytes = readFileSync(tarball);
+  const archive = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+  const { messages, pkg } = await publint({ pack: { tarball: archive }, strict: true });
+  t.strictSame(messages.map((message) => formatMessage(message, pkg, { color: false })), []);
 });
 
-t.test('installed in an empty folder, it makes a project, runs its function and says so', async (t) => {
-  const redis = await startRedis(t);
-  const app = join(work, 'app');
-  const env = { REDIS_URL: redis.url, WORKERS: '1', LOG_LEVEL: 'info' };
-  const bootstrap = join(work, 'bootstrap');
-  rmSync(bootstrap, { recursive: true, force: true });
-  const installed = run('npm', ['install', '--prefix', bootstrap, '--prefer-offline', '--no-audit', '--no-fund', tarball], work);
-  t.equal(installed.status, 0, installed.stderr);
-  const init = run(join(bootstrap, 'node_modules', '.bin', 'millrace'), ['init', app], work);
-  t.equal(init.status, 0, init.stderr);
-  const manifest = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
-  manifest.dependencies['millrace'] = `file:${tarball}`;
-  writeFileSync(join(app, 'package.json'), JSON.stringify(manifest));
-  const own = run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund'], app);
-  t.equal(own.status, 0, own.stderr);
+t.test('the types of both doors resolve for those who import it as ESM', async (t) => {
+  const attw = await run(folder, process.execPath, [join(projectDir, 'node_modules/@arethetypeswrong/cli/dist/index.js'), '--profile', 'esm-only', '--no-color', '--no-emoji', tarball]);
+  t.equal(attw.status, 0, 'attw', { output: `${attw.stdout}${attw.stderr}` });
+  for (const door of ['"millrace"', '"millrace/define"']) t.match(attw.stdout, door);
+});
 
-  const millrace = join(app, 'node_modules', '.bin', 'millrace');
-  const published = run(millrace, ['publish', 'greeting.requested', '--data', '{"name":"Ada"}'], app, env);
-  t.equal(published.status, 0, published.stderr);
+const PROTO = `syntax = "proto3";
+package parcels.v1;
+import "millrace/v1/options.proto";
+message ParcelSent {
+  option (millrace.v1.event) = { type: "parcel.sent", subject: "parcel_id" };
+  string parcel_id = 1;
+  int32 weight_grams = 2;
+}
+`;
 
-  const dispatcher = spawn(millrace, ['start'], { cwd: app, env: { ...process.env, NODE_OPTIONS: '', ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
-  t.teardown(() => void dispatcher.kill('SIGKILL'));
-  const ended = new Promise<number | null>((resolve) => dispatcher.once('exit', resolve));
-  const greeted = new Promise<string>((resolve) => {
-    createInterface(dispatcher.stdout).on('line', (line) => {
-      if (line.includes('Ada')) resolve(line);
+/** Typed by hand, so that compiling it proves that the package's types reach a user; appends what it got to a file. */
+const FUNCTION = `import { appendFileSync } from 'node:fs';
+import { defineFunction, NonRetryableError, type FunctionEvent } from 'millrace/define';
+
+function line(event: FunctionEvent): string {
+  if (event.type !== 'parcel.sent') throw new NonRetryableError('not asked for: ' + event.type);
+  return JSON.stringify({ id: event.id, subject: event.subject, data: event.data }) + '\\n';
+}
+
+export default defineFunction({
+  name: 'record',
+  on: ['parcel.sent'],
+  handle(event) {
+    appendFileSync('recorded.ndjson', line(event));
+  },
+});
+`;
+
+interface Lag {
+  readonly functions: readonly { readonly name: string; readonly appended: number; readonly done: number; readonly dead: number; readonly pending: number; readonly lag: number; readonly conserved: boolean }[];
+}
+
+t.test('installed into an empty folder', async (t) => {
+  const home = join(folder, 'parcels');
+  mkdirSync(home);
+  const millrace = (...args: string[]): Promise<Ended> => run(home, 'npx', ['--no', '--', 'millrace', ...args]);
+
+  await t.test('npm installs it', async (t) => {
+    const install = await run(home, 'npm', ['install', '--no-save', '--no-package-lock', '--prefer-offline', '--no-audit', '--no-fund', tarball], INSTALL_MS);
+    t.equal(install.status, 0, 'npm install', { output: install.stderr });
+    const version = await millrace('--version');
+    t.equal(version.stdout.trim(), (JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8')) as { version: string }).version);
+  });
+
+  await t.test('both doors open', async (t) => {
+    const look = `
+      const service = await import('millrace'), define = await import('millrace/define');
+      console.log([typeof service.connect, typeof define.defineFunction, service.MillraceError === define.MillraceError].join(' '));`;
+    const looked = await run(home, process.execPath, ['--input-type=module', '-e', look]);
+    t.equal(looked.stdout.trim(), 'function function true', looked.stderr);
+  });
+
+  await t.test('init makes a project and overwrites nothing', async (t) => {
+    const init = await millrace('init', '.');
+    t.equal(init.status, 0, 'init', { output: init.stderr });
+    for (const made of ['package.json', 'proto', 'workers']) t.ok(existsSync(join(home, made)), made);
+    const manifest = readFileSync(join(home, 'package.json'), 'utf8');
+    const again = await millrace('init', '.');
+    t.equal(again.status, 1, 'a second time it refuses');
+    t.match(again.stderr, /package\.json.*nothing was written/);
+    t.equal(readFileSync(join(home, 'package.json'), 'utf8'), manifest);
+  });
+
+  await t.test('a function in TypeScript compiles against the types of the package', async (t) => {
+    mkdirSync(join(home, 'proto/parcels/v1'), { recursive: true });
+    writeFileSync(join(home, 'proto/parcels/v1/parcels.proto'), PROTO);
+    writeFileSync(join(home, 'workers/record.ts'), FUNCTION);
+    // The compiler and Node's types are the project's: what is asked here is whether ours are found.
+    const tsc = await run(home, process.execPath, [
+      join(projectDir, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2022',
+      '--typeRoots', join(projectDir, 'node_modules/@types'), '--types', 'node', 'workers/record.ts',
+    ]);
+    t.equal(tsc.status, 0, 'tsc', { output: tsc.stdout });
+  });
+
+  await t.test('what is published is handled, accounted for, and stopped in order', async (t) => {
+    // The binary the other tests use, where the embedded server looks for it: no second download.
+    await testServerBinary();
+    const cache = join(projectDir, '.millrace/redis-server');
+    if (existsSync(cache)) cpSync(cache, join(home, '.millrace/redis-server'), { recursive: true });
+
+    const published = await millrace('publish', 'parcel.sent', '--data', '{"parcelId":"p-1","weightGrams":250}', '--json');
+    t.equal(published.status, 0, 'publish', { output: published.stderr });
+    const { id } = JSON.parse(published.stdout) as { id: string };
+
+    // Not through npx: the signal is for the process itself.
+    const started = spawn(join(home, 'node_modules/.bin/millrace'), ['start'], { cwd: home, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise<number | string | null>((resolve) => {
+      started.once('error', (error) => resolve(error.message));
+      started.once('exit', (code, signal) => resolve(code ?? signal));
     });
+    let output = '';
+    for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    t.teardown(async () => {
+      started.kill('SIGKILL');
+      await ended;
+    });
+    const whileRunning = <T>(what: string, check: () => T | Promise<T>): Promise<NonNullable<T>> =>
+      Promise.race([
+        until(what, check, COMMAND_MS),
+        ended.then((status) => {
+          throw new Error(`millrace start ended with ${status} before ${what}:\n${output}`);
+        }),
+      ]);
+
+    const record = join(home, 'recorded.ndjson');
+    const recorded = await whileRunning('the function has written', () => (existsSync(record) ? readFileSync(record, 'utf8') : null));
+    t.strictSame(JSON.parse(recorded), { id, subject: 'p-1', data: { parcelId: 'p-1', weightGrams: 250 } });
+
+    // The commit follows the function.
+    const row = await whileRunning('lag says that it is done', async () => {
+      const lag = await millrace('lag', '--json');
+      if (lag.status !== 0) throw new Error(`millrace lag ended with ${lag.status}: ${lag.stderr}`);
+      return (JSON.parse(lag.stdout) as Lag).functions.find((f) => f.name === 'record' && f.done === 1);
+    });
+    t.match(row, { appended: 1, done: 1, dead: 0, pending: 0, lag: 0, conserved: true });
+
+    started.kill('SIGTERM');
+    t.equal(await ended, 0, 'SIGTERM: drained, status 0', { output });
+    t.equal(readFileSync(record, 'utf8'), recorded, 'handled once');
   });
-  t.match(await greeted, /hello/, 'the function ran');
-  await until('lag says done', async () => {
-    const lag = run(millrace, ['lag', '--json'], app, env);
-    const { functions } = JSON.parse(lag.stdout) as { functions: { name: string; done: number; conserved: boolean }[] };
-    return functions.some((f) => f.name === 'hello' && f.done === 1 && f.conserved);
-  });
-  dispatcher.kill('SIGTERM');
-  t.equal(await ended, 0, 'drained');
 });
