@@ -41,8 +41,8 @@ export interface FunctionInfo {
   readonly source: string;
 }
 
-/** Turns under way: two a thread (one runs, one waits in the pool's queue) and some that are reading or committing. */
-const slotsFor = (threads: number): number => threads * 2 + 2;
+/** Turns under way: enough that lanes with little to do read, run and commit together, in few messages and system calls. */
+const slotsFor = (threads: number): number => Math.max(32, threads * 4);
 const DOORBELL_BLOCK_MS = 1000;
 const POLL_MS = 5000;
 const BATCH_MS = 100;

@@ -22,6 +22,12 @@ export interface BatchTask {
   readonly isolate: boolean;
 }
 
+/** Batches of one function that run one after the other; answered by a list of reports. */
+export interface BatchesTask {
+  readonly kind: 'batches';
+  readonly tasks: readonly BatchTask[];
+}
+
 export interface RetryItem {
   /** Index of the parked list: items of one unit stand together and run one after the other. */
   readonly unit: number;
@@ -88,6 +94,8 @@ export interface BatchReport {
   readonly deadEntries: readonly DeadEntry[];
   /** Completed events by age (wall clock at completion minus event time): pairs of age in ms, count. */
   readonly ages: readonly number[];
+  /** Time it had the thread. */
+  readonly busyMs: number;
 }
 
 /** The function could not be loaded or its setup() threw: no event was tried, none is charged. */

@@ -1,7 +1,7 @@
 /** One pool thread: answers the dispatcher's tasks. Holds no Redis connection and no dispatcher. */
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
-import type { BatchReport, BatchTask, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
+import type { BatchesTask, BatchReport, BatchTask, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
 import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
@@ -22,9 +22,15 @@ channel.onmessage = (message: unknown) => {
 channel.unref();
 
 export default async function main(
-  task: BatchTask | DescribeTask,
-): Promise<BatchReport | SetupFailed | FileDescription[]> {
+  task: BatchesTask | DescribeTask,
+): Promise<(BatchReport | SetupFailed)[] | FileDescription[]> {
   if (task.kind === 'describe') return functions.describe();
+  const reports: (BatchReport | SetupFailed)[] = [];
+  for (const batch of task.tasks) reports.push(await run(batch));
+  return reports;
+}
+
+async function run(task: BatchTask): Promise<BatchReport | SetupFailed> {
   let loaded: LoadedFunction;
   try {
     loaded = await functions.load(task.fn);

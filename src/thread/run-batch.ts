@@ -26,9 +26,10 @@ export async function runBatch(
   catalog: Catalog,
   logger: Logger,
 ): Promise<BatchReport> {
+  const startedMs = monotonicMs();
   const run = new BatchRun(task, loaded, catalog, logger);
   await run.run();
-  return run.report();
+  return run.report(monotonicMs() - startedMs);
 }
 
 class BatchRun {
@@ -71,11 +72,11 @@ class BatchRun {
     };
   }
 
-  report(): BatchReport {
+  report(busyMs: number): BatchReport {
     this.#countAge();
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
-    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, ages };
+    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, ages, busyMs };
   }
 
   async run(): Promise<void> {

@@ -48,7 +48,7 @@ export async function runIsolating(
   const failedUnits = new Set<number>();
   let deaths = 0;
   let blind = 0;
-  const startedMs = monotonicMs();
+  let busyMs = 0;
 
   const take = (report: BatchReport, cells: ProgressCells, only: readonly number[] | null): void => {
     if (only) for (const i of only) states[i] = cells.states[i] as number;
@@ -89,15 +89,18 @@ export async function runIsolating(
     }
     if (skip.every((s) => s === CELL.SKIP)) return 'ok';
     const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null);
-    const result = await pool.run(packed, spec.timeoutMs, cancel);
+    const sentMs = monotonicMs();
+    const result = await pool.run(packed, spec.timeoutMs, cancel, only !== null || deaths > 0);
     if (result.kind === 'setup-failed') return result;
     if (result.kind === 'report') {
+      busyMs += result.busyMs;
       take(result, packed.cells, only);
       return 'ok';
     }
     if (cancel.aborted) return 'stopped';
     deaths++;
     const now = monotonicMs();
+    busyMs += now - sentMs;
     const running: number[] = [];
     const late: number[] = [];
     for (let i = 0; i < batch.events; i++) {
@@ -161,7 +164,7 @@ export async function runIsolating(
   }
   if (outcome === 'stopped') return { kind: 'stopped' };
   if (outcome !== 'ok') return 'kind' in outcome ? outcome : { kind: 'stopped' };
-  return { kind: 'result', states, failures, blocked, deadEntries, ages, busyMs: monotonicMs() - startedMs, deaths };
+  return { kind: 'result', states, failures, blocked, deadEntries, ages, busyMs, deaths };
 }
 
 interface Suspects {

@@ -5,7 +5,7 @@
  */
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import type { BatchReport, BatchTask, FileDescription, SetupFailed, ThreadData } from '../../core/batch-task.ts';
+import type { BatchesTask, BatchReport, BatchTask, FileDescription, SetupFailed, ThreadData } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 import type { PackedTask } from '../batch/batch.ts';
@@ -31,6 +31,19 @@ export interface WorkerPoolOptions {
   readonly heapMb: number | null;
 }
 
+/** Batches of this many events, or expected to take this long, go alone. */
+const GROUP_EVENTS = 1024;
+const GROUP_MS = 20;
+
+/** A batch that has no thread yet. */
+interface Waiting {
+  readonly packed: PackedTask;
+  readonly timeoutMs: number;
+  readonly cancel: AbortSignal | undefined;
+  readonly alone: boolean;
+  readonly resolve: (result: RunResult) => void;
+}
+
 interface Watched {
   readonly cells: ProgressCells;
   readonly timeoutMs: number;
@@ -44,9 +57,16 @@ export class WorkerPool {
   readonly #channel: BroadcastChannel;
   readonly #watched = new Set<Watched>();
   readonly #watch: NodeJS.Timeout;
+  readonly #queue: Waiting[] = [];
+  /** Running mean per function, to know what is small. */
+  readonly #msPerEvent = new Map<string, number>();
+  readonly #threads: number;
+  #busy = 0;
+  #pumping = false;
   #deaths = 0;
 
   constructor(options: WorkerPoolOptions) {
+    this.#threads = options.threads;
     this.#piscina = new Piscina({
       filename: options.entry.href,
       minThreads: options.threads,
@@ -80,29 +100,89 @@ export class WorkerPool {
     return this.#piscina.run({ kind: 'describe' }) as Promise<FileDescription[]>;
   }
 
-  /** Never rejects: a dead thread is an answer. */
-  async run(packed: PackedTask, timeoutMs: number, cancel?: AbortSignal): Promise<RunResult> {
+  /**
+   * Never rejects: a dead thread is an answer.
+   *
+   * Small batches of one function that wait at the same moment travel in one message and run one after the other: waking a
+   * thread costs more than running a dozen events. When the thread dies, each batch is answered by its own cells.
+   *
+   * @param alone never together with others: after a death, so that the culprit takes nobody along
+   */
+  run(packed: PackedTask, timeoutMs: number, cancel?: AbortSignal, alone = false): Promise<RunResult> {
+    return new Promise((resolve) => {
+      this.#queue.push({ packed, timeoutMs, cancel, alone, resolve });
+      if (this.#pumping) return;
+      this.#pumping = true;
+      // After all replies of one read have been looked at.
+      setImmediate(() => {
+        this.#pumping = false;
+        this.#pump();
+      });
+    });
+  }
+
+  #pump(): void {
+    while (this.#busy < this.#threads && this.#queue.length > 0) {
+      const share = Math.ceil(this.#queue.length / (this.#threads - this.#busy));
+      const first = this.#queue.shift() as Waiting;
+      const group = [first];
+      const { fn } = first.packed.task;
+      const most = Math.min(GROUP_EVENTS, GROUP_MS / (this.#msPerEvent.get(fn) ?? 1));
+      let events = first.packed.task.events;
+      for (let i = 0; i < this.#queue.length && group.length < share && !first.alone; ) {
+        const next = this.#queue[i] as Waiting;
+        if (next.alone || next.packed.task.fn !== fn || events + next.packed.task.events > most) {
+          i++;
+          continue;
+        }
+        events += next.packed.task.events;
+        group.push(next);
+        this.#queue.splice(i, 1);
+      }
+      void this.#runGroup(group, events);
+    }
+  }
+
+  async #runGroup(group: readonly Waiting[], events: number): Promise<void> {
+    this.#busy++;
     const abort = new AbortController();
-    const watched: Watched = { cells: packed.cells, timeoutMs, abort, events: packed.task.events, alive: true };
     const cancelled = () => abort.abort('stopping');
+    const { cancel } = group[0] as Waiting;
     if (cancel?.aborted) cancelled();
     cancel?.addEventListener('abort', cancelled, { once: true });
-    this.#watched.add(watched);
-    const task: BatchTask = packed.task;
+    const watched = group.map(
+      ({ packed, timeoutMs }): Watched => ({ cells: packed.cells, timeoutMs, abort, events: packed.task.events, alive: true }),
+    );
+    for (const one of watched) this.#watched.add(one);
+    const startedMs = monotonicMs();
+    let deaths: ((one: Watched) => RunResult) | null = null;
+    let reports: readonly (BatchReport | SetupFailed)[] = [];
     try {
-      return (await this.#piscina.run(task, { transferList: [task.buffer], signal: abort.signal })) as BatchReport | SetupFailed;
+      const tasks: readonly BatchTask[] = group.map(({ packed }) => packed.task);
+      reports = (await this.#piscina.run({ kind: 'batches', tasks } satisfies BatchesTask, {
+        transferList: tasks.map((task) => task.buffer),
+        signal: abort.signal,
+      })) as (BatchReport | SetupFailed)[];
+      const perEvent = (monotonicMs() - startedMs) / events;
+      const { fn } = (tasks[0] as BatchTask);
+      const before = this.#msPerEvent.get(fn) ?? perEvent;
+      this.#msPerEvent.set(fn, before + (perEvent - before) * 0.1);
     } catch (error) {
       this.#deaths++;
-      const reason = abort.signal.reason as unknown;
-      if (abort.signal.aborted && reason === 'stopping') return { kind: 'death', cause: 'stopped', timeout: false, alive: true };
-      if (abort.signal.aborted) {
-        return { kind: 'death', cause: `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${timeoutMs}`, timeout: true, alive: watched.alive };
-      }
-      return { kind: 'death', cause: describeDeath(error), timeout: false, alive: false };
+      const stopping = abort.signal.aborted && (abort.signal.reason as unknown) === 'stopping';
+      deaths = ({ timeoutMs, alive }) =>
+        stopping
+          ? { kind: 'death', cause: 'stopped', timeout: false, alive: true }
+          : abort.signal.aborted
+            ? { kind: 'death', cause: `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${timeoutMs}`, timeout: true, alive }
+            : { kind: 'death', cause: describeDeath(error), timeout: false, alive: false };
     } finally {
-      this.#watched.delete(watched);
+      for (const one of watched) this.#watched.delete(one);
       cancel?.removeEventListener('abort', cancelled);
+      this.#busy--;
     }
+    group.forEach(({ resolve }, i) => resolve(deaths ? deaths(watched[i] as Watched) : (reports[i] as BatchReport | SetupFailed)));
+    this.#pump();
   }
 
   #look(): void {
