@@ -44,7 +44,7 @@ export async function startDispatcher(t: TestLike, options: DispatcherProcessOpt
     stdio: ['pipe', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: options.url, TEST_HISTORY: options.history,
-      WORKERS: '2', LOG_LEVEL: 'warn', MILLRACE_THREAD_HEAP_MB: '48', ...options.environment,
+      WORKERS: '2', LOG_LEVEL: 'info', MILLRACE_THREAD_HEAP_MB: '48', ...options.environment,
     },
   });
   let out = '';
@@ -66,7 +66,9 @@ export async function startDispatcher(t: TestLike, options: DispatcherProcessOpt
   await until(`the dispatcher is ready: ${options.functions}`, () => {
     if (!alive) throw new Error(`the dispatcher ended while it started: ${err}`);
     return out.includes('ready');
-  }, 60_000);
+  }, 60_000).catch((error: unknown) => {
+    throw new Error(`${(error as Error).message}; its log: ${err.slice(-3000)}`, { cause: error });
+  });
   return {
     pid: child.pid as number,
     get stderr() {
