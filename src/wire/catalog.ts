@@ -56,24 +56,32 @@ export interface Catalog {
 }
 
 export const DEFAULT_MAX_BYTES = 262_144;
-const FOLDER_LIMITS = { files: 2000, fileBytes: 1_048_576 };
+const FOLDER_LIMITS = { files: 2000, fileBytes: 1_048_576, allBytes: 16_777_216 };
 
-/** @throws ConfigError when the folder cannot be read or is too large */
+/**
+ * The .proto files below the folder, sorted by name. `millrace/v1/` is left out: those come with the package.
+ * @throws ConfigError when the folder cannot be read or is too large
+ */
 export function loadProtoFolder(dir: string): ProtoSource[] {
-  let names: string[];
   try {
-    names = (readdirSync(dir, { recursive: true }) as string[]).filter((name) => name.endsWith('.proto')).map((n) => n.replaceAll('\\', '/')).sort();
-  } catch (error) {
-    throw new ConfigError([`proto folder ${dir} cannot be read: ${(error as Error).message}`]);
-  }
-  if (names.length > FOLDER_LIMITS.files) throw new ConfigError([`proto folder ${dir} holds ${names.length} files, the limit is ${FOLDER_LIMITS.files}`]);
-  return names
-    .filter((name) => !name.startsWith('millrace/'))
-    .map((name) => {
+    const names = (readdirSync(dir, { recursive: true }) as string[])
+      .map((name) => name.replaceAll('\\', '/'))
+      .filter((name) => name.endsWith('.proto') && !name.startsWith('millrace/v1/') && statSync(join(dir, name)).isFile())
+      .sort();
+    if (names.length > FOLDER_LIMITS.files) throw new ConfigError([`proto folder ${dir} holds ${names.length} files, the limit is ${FOLDER_LIMITS.files}`]);
+    let total = 0;
+    return names.map((name) => {
       const path = join(dir, name);
-      if (statSync(path).size > FOLDER_LIMITS.fileBytes) throw new ConfigError([`${path} is larger than ${FOLDER_LIMITS.fileBytes} bytes`]);
+      const { size } = statSync(path);
+      total += size;
+      if (size > FOLDER_LIMITS.fileBytes) throw new ConfigError([`${path} is larger than ${FOLDER_LIMITS.fileBytes} bytes`]);
+      if (total > FOLDER_LIMITS.allBytes) throw new ConfigError([`proto folder ${dir} holds more than ${FOLDER_LIMITS.allBytes} bytes`]);
       return { name, text: readFileSync(path, 'utf8') };
     });
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError([`proto folder ${dir} cannot be read: ${(error as Error).message}`]);
+  }
 }
 
 /** @throws ConfigError listing every problem of every file */
@@ -81,33 +89,27 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const problems: string[] = [];
   const root = new protobuf.Root();
   const known = new Set<string>([...BUNDLED, ...sources.map((s) => s.name)]);
-  const files = new Map<string, string>();
   // options.proto extends descriptor.proto, which reflection has no use for: the option is read off the parsed text.
   for (const name of BUNDLED) if (!name.endsWith('options.proto')) protobuf.parse(readBundled(name), root);
   for (const { name, text } of sources) {
     try {
-      const before = new Set(messagesOf(root).map((m) => m.fullName));
-      const parsed = protobuf.parse(text, root);
-      for (const message of messagesOf(root)) if (!before.has(message.fullName)) files.set(message.fullName, name);
+      const parsed = parseFile(name, text, root);
       for (const path of [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])]) {
+        if (known.has(path)) continue;
         if (path.startsWith('google/protobuf/')) addWellKnown(root, path, name, problems);
-        else if (!known.has(path)) problems.push(`${name}: imports ${path}, which is not in the proto folder`);
+        else problems.push(`${name}: imports ${path}, which is not in the proto folder`);
       }
     } catch (error) {
       problems.push(`${name}: ${(error as Error).message}`);
     }
   }
+  if (problems.length === 0) resolve(root, problems);
   const types = new Map<string, EventType>();
   if (problems.length === 0) {
-    try {
-      root.resolveAll();
-    } catch (error) {
-      problems.push((error as Error).message);
-    }
     for (const message of messagesOf(root)) {
-      const declared = declarationOf(message);
+      const where = `${message.filename ?? '?'}: message ${message.fullName.slice(1)}`;
+      const declared = declarationOf(message, where, problems);
       if (!declared) continue;
-      const where = `${files.get(message.fullName) ?? '?'}: message ${message.fullName.slice(1)}`;
       const { type, subject, maxBytes } = declared;
       if (!NAME_PATTERN.test(type)) {
         problems.push(`${where}: event type "${type}" must match ${NAME_PATTERN.source}`);
@@ -118,9 +120,14 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
         problems.push(`${where}: event type "${type}" is declared by ${other.messageName} already`);
         continue;
       }
-      const field = message.fieldsArray.find((f) => f.name === subject || f.name === camel(subject));
+      const field = message.fieldsArray.find((f) => f.name === subject || f.name === protobuf.util.camelCase(subject));
       if (!field || field.type !== 'string' || field.repeated || field.map) {
         problems.push(`${where}: its subject "${subject}" is not a string field of it`);
+        continue;
+      }
+      const unfit = unsupported(message);
+      if (unfit.length > 0) {
+        problems.push(...unfit.map((problem) => `${where}: ${problem}`));
         continue;
       }
       types.set(type, createType(type, message, field.name, maxBytes));
@@ -143,6 +150,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
   const check = compileCheck(message);
   const write = compileWriter(message);
   zeroWideDefaults(message);
+  settlePrototype(message);
   const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
     try {
       return message.decode(reader.over(bytes, start, end));
@@ -159,7 +167,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
       const problem = check(data, '');
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
     },
-    subjectOf: (data) => (data as Record<string, string | undefined>)[subjectField],
+    subjectOf: (data) => (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
     encodeTo(data, arena) {
       const problem = write(data, arena.writer);
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
@@ -173,14 +181,98 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
 /** Decoding is synchronous and never nested: one reader serves all types. */
 const reader = new PayloadReader();
 
-function declarationOf(message: protobuf.Type): { type: string; subject: string; maxBytes: number } | null {
+/** Parses one file into the root; its messages know the file by name from then on. */
+function parseFile(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {
+  // protobufjs takes the name from this global, which its types leave out
+  const parse = protobuf.parse as typeof protobuf.parse & { filename: string | null };
+  parse.filename = name;
+  try {
+    return parse(text, root);
+  } catch (error) {
+    // "illegal id ';' (a.proto, line 3)": the name stands before it already
+    throw new Error((error as Error).message.replace(`(${name}, line `, '(line '), { cause: error });
+  } finally {
+    parse.filename = null;
+  }
+}
+
+/** protobufjs stops at the first name it cannot find: ask each field, so that all are told at once. */
+function resolve(root: protobuf.Root, problems: string[]): void {
+  try {
+    root.resolveAll();
+  } catch (error) {
+    const before = problems.length;
+    for (const message of messagesOf(root)) {
+      for (const field of message.fieldsArray) {
+        try {
+          field.resolve();
+        } catch (problem) {
+          problems.push(`${message.filename ?? '?'}: message ${message.fullName.slice(1)}, field ${field.name}: ${(problem as Error).message}`);
+        }
+      }
+    }
+    if (problems.length === before) problems.push((error as Error).message);
+  }
+}
+
+interface Declaration {
+  readonly type: string;
+  readonly subject: string;
+  readonly maxBytes: number;
+}
+
+/** Null where the message declares no event type, or wrongly: then a problem is added. */
+function declarationOf(message: protobuf.Type, where: string, problems: string[]): Declaration | null {
   for (const option of (message.parsedOptions ?? []) as Record<string, unknown>[]) {
     const value = (option['(millrace.v1.event)'] ?? option['(.millrace.v1.event)']) as Record<string, unknown> | undefined;
     if (!value) continue;
-    const maxBytes = Number(value['max_bytes'] ?? value['maxBytes'] ?? 0);
-    return { type: String(value['type'] ?? ''), subject: String(value['subject'] ?? ''), maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES };
+    const unknown = Object.keys(value).filter((key) => !['type', 'subject', 'max_bytes', 'maxBytes'].includes(key));
+    const maxBytes = value['max_bytes'] ?? value['maxBytes'] ?? 0;
+    if (unknown.length > 0) problems.push(`${where}: its option (millrace.v1.event) has no ${unknown.join(', ')}; it has type, subject, max_bytes`);
+    else if (typeof maxBytes !== 'number' || !Number.isInteger(maxBytes) || maxBytes < 0 || maxBytes > 0xffffffff) {
+      problems.push(`${where}: max_bytes must be a whole number of bytes, it is ${JSON.stringify(maxBytes)}`);
+    } else return { type: String(value['type'] ?? ''), subject: String(value['subject'] ?? ''), maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES };
+    return null;
   }
   return null;
+}
+
+/**
+ * What payloads cannot be made of, in the message or below it. Leaving out zeros, as proto3 does, would turn a 0 into
+ * another default; a missing required field would be invented; a field named like a member of every object seems always set.
+ */
+function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): string[] {
+  if (seen.has(message)) return [];
+  seen.add(message);
+  return message.fieldsArray.flatMap((field) => {
+    const name = `field ${field.name} of ${message.fullName.slice(1)}`;
+    if (field.required) return [`${name} is required, which is not supported: make it optional`];
+    if (field.delimited) return [`${name} is a group, which is not supported: make it a message`];
+    if (field.name in Object.prototype) return [`${name} has the name of a member of every JavaScript object: rename it`];
+    if (!field.repeated && !field.map && !isZero(field.typeDefault)) return [`${name} has a default other than zero, which is not supported`];
+    return field.resolvedType instanceof protobuf.Type ? unsupported(field.resolvedType, seen) : [];
+  });
+}
+
+function isZero(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return !value;
+  // a Long, or bytes
+  return 'low' in value && 'high' in value ? value.low === 0 && value.high === 0 : (value as ArrayLike<unknown>).length === 0;
+}
+
+/**
+ * What decoded messages inherit. Unset `optional` fields and members of a oneof read as null, as the generated types say:
+ * protobufjs does so for some types only. And its own `$type` is hidden, so that a decoded payload can be published again.
+ */
+function settlePrototype(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): void {
+  if (seen.has(message)) return;
+  seen.add(message);
+  const proto = message.ctor.prototype as Record<string, unknown>;
+  Object.defineProperty(proto, '$type', { value: message, enumerable: false });
+  for (const field of message.fieldsArray) {
+    if (field.partOf) proto[field.name] = null;
+    if (field.resolvedType instanceof protobuf.Type) settlePrototype(field.resolvedType, seen);
+  }
 }
 
 function messagesOf(namespace: protobuf.NamespaceBase): protobuf.Type[] {
@@ -192,15 +284,18 @@ function messagesOf(namespace: protobuf.NamespaceBase): protobuf.Type[] {
   return out;
 }
 
+/** What custom options extend. Their content is of no use here, but without the messages such files do not resolve. */
+const OPTION_MESSAGES = ['File', 'Message', 'Field', 'Oneof', 'ExtensionRange', 'Enum', 'EnumValue', 'Service', 'Method'].map((of) => `${of}Options`);
+
 function addWellKnown(root: protobuf.Root, path: string, importer: string, problems: string[]): void {
-  if (path === 'google/protobuf/descriptor.proto') return;
+  if (path === 'google/protobuf/descriptor.proto') {
+    if (root.lookup(`.google.protobuf.${OPTION_MESSAGES[0]}`)) return;
+    root.define('google.protobuf').addJSON(Object.fromEntries(OPTION_MESSAGES.map((name) => [name, { fields: {} }])));
+    return;
+  }
   const common = protobuf.common.get(path);
   if (!common) problems.push(`${importer}: imports ${path}, which is not supported`);
   else if (!wellKnownLoaded(root, path)) root.addJSON(common.nested ?? {});
-}
-
-function camel(name: string): string {
-  return name.replace(/_([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 }
 
 /** protobufjs ships the well-known types as JSON: adding the same one twice is an error. */
