@@ -18,9 +18,11 @@ export function generateTypes(catalog: Catalog): string {
   const enums: protobuf.Enum[] = [];
   const collect = (namespace: protobuf.NamespaceBase): void => {
     for (const nested of namespace.nestedArray) {
+      // custom options extend these: no payload
+      if (/^\.google\.protobuf\.\w+Options$/.test(nested.fullName)) continue;
       if (nested instanceof protobuf.Enum) enums.push(nested);
       if (nested instanceof protobuf.Type) messages.push(nested);
-      if (nested instanceof protobuf.Namespace && !nested.fullName.startsWith('.millrace')) collect(nested);
+      if (nested instanceof protobuf.Namespace && nested.fullName !== '.millrace.v1') collect(nested);
     }
   };
   collect(catalog.root);
@@ -65,11 +67,24 @@ function typeOf(field: protobuf.Field, names: Map<protobuf.ReflectionObject, str
   return field.partOf ? `${base} | null` : base;
 }
 
+/** Names the generated module uses itself, or TypeScript does not let a type have. */
+const TAKEN = [
+  'EventTypes', 'Record', 'Uint8Array', 'Array',
+  'any', 'bigint', 'boolean', 'never', 'null', 'number', 'object', 'string', 'symbol', 'undefined', 'unknown', 'void',
+];
+
 /** Short names where they are unique, else with the path: OrderCreated, or BillingV1Money. */
 function uniqueNames(objects: readonly protobuf.ReflectionObject[]): Map<protobuf.ReflectionObject, string> {
-  const short = new Map<string, number>();
+  const short = new Map<string, number>(TAKEN.map((name) => [name, 1]));
   for (const one of objects) short.set(one.name, (short.get(one.name) ?? 0) + 1);
   const pascal = (path: string): string =>
     path.split(/[._]/).filter(Boolean).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join('');
-  return new Map(objects.map((one) => [one, (short.get(one.name) ?? 0) > 1 ? pascal(one.fullName) : one.name]));
+  const used = new Set([...TAKEN, ...objects.map((one) => one.name)]);
+  return new Map(objects.map((one) => {
+    if (short.get(one.name) === 1) return [one, one.name];
+    let name = pascal(one.fullName);
+    while (used.has(name)) name += '_';
+    used.add(name);
+    return [one, name];
+  }));
 }
