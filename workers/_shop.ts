@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
  */
 export function openShop(): Redis {
   const url = process.env['REDIS_URL'] ?? '';
-  const redis = url.startsWith('unix:') ? new Redis({ path: url.replace(/^unix:(\/\/)?/, '') }) : new Redis(url);
+  const redis = url.startsWith('unix:') ? new Redis({ path: decodeURIComponent(url.replace(/^unix:(\/\/)?/, '')) }) : new Redis(url);
   redis.on('error', () => undefined); // commands report their own failure
   return redis;
 }

@@ -2,9 +2,10 @@
  * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions, orders through all of it, and the result
  * checked against the input. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
  */
-import { rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { createHistogram } from 'node:perf_hooks';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { Presets, SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import { pino } from 'pino';
@@ -21,14 +22,29 @@ const whole = (text: string): number => {
 const program = new Command('demo')
   .description('Sends orders through the shop and checks the result.')
   .option('--orders <file>', 'real orders: a CSV with InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country')
-  .option('--count <n>', 'how many orders to make up', whole, 50_000)
+  .addOption(new Option('--count <n>', 'how many orders to make up').argParser(whole).default(50_000).conflicts('orders'))
   .option('--deadline <s>', 'give up when not everything is settled after so many seconds', whole, 300)
+  .showHelpAfterError()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .parse();
 const options = program.opts<{ orders?: string; count: number; deadline: number }>();
 
-/** Fresh each time, and nothing is left running. */
-const DIR = '.millrace/demo';
+/** Ctrl-C: what runs is given up, the server is stopped and its data removed; a second one ends it at once. */
+const interrupted = new AbortController();
+process.on('SIGINT', () => {
+  if (interrupted.signal.aborted) process.exit(130);
+  interrupted.abort();
+});
+
+/** A folder for this run only, so that two demos at once do not meet; the server's binary is in the project's own cache. */
+function createFolder(): string {
+  const cache = resolve('.millrace/redis-server');
+  mkdirSync(cache, { recursive: true });
+  mkdirSync('.millrace/demo', { recursive: true });
+  const dir = mkdtempSync(resolve('.millrace/demo/run-'));
+  symlinkSync(cache, join(dir, 'redis-server'));
+  return dir;
+}
 
 interface Progress {
   done: number;
@@ -41,17 +57,20 @@ interface Progress {
 
 async function main(): Promise<number> {
   const expected = options.orders ? await sumFile(options.orders) : sumOrders(inventOrders(options.count));
-  rmSync(`${DIR}/data`, { recursive: true, force: true });
-  const millrace = await connect({
-    environment: { REDIS_URL: undefined, MILLRACE_DIR: DIR },
-    logger: pino({ level: process.env['LOG_LEVEL'] ?? 'fatal' }),
-    name: 'demo',
-  });
+  const dir = createFolder();
   try {
-    return await run(millrace, expected);
+    const millrace = await connect({
+      environment: { REDIS_URL: undefined, MILLRACE_DIR: dir },
+      logger: pino({ level: process.env['LOG_LEVEL'] ?? 'fatal' }),
+      name: 'demo',
+    });
+    try {
+      return await run(millrace, expected);
+    } finally {
+      await millrace.close();
+    }
   } finally {
-    await millrace.close();
-    rmSync(`${DIR}/data`, { recursive: true, force: true });
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 
@@ -63,6 +82,7 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
     skipFiles: ['thread.ts'],
     onTurn: (turn) => note(progress, turn),
   });
+  interrupted.signal.addEventListener('abort', () => void dispatcher.stop(0), { once: true });
   await dispatcher.start();
   const functions = dispatcher.functions.map((f) => f.spec.name);
   console.log(`Millrace demo: redis ${deployment.server.version} (embedded), ${deployment.environment.WORKERS} worker threads, functions ${functions.join(', ')}`);
@@ -77,16 +97,19 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   const publisher = millrace.publisher({ source: 'demo' });
   let published = 0;
   for await (const chunk of inChunks(orders, 500)) {
+    if (interrupted.signal.aborted) break;
     await publisher.publishMany(chunk);
     published += chunk.length;
     bar?.update(published);
   }
   bar?.stop();
+  if (interrupted.signal.aborted) return 130;
   console.log(`published ${published} orders in ${((performance.now() - startedMs) / 1000).toFixed(2)} s`);
 
   const deadline = performance.now() + options.deadline * 1000;
   let totals = await readTotals(deployment, functions);
   while ([...totals.values()].some((t) => t.lag > 0 || t.parked > 0)) {
+    if (interrupted.signal.aborted) return 130;
     if (performance.now() > deadline) {
       console.error(`not settled after ${options.deadline} s: ${JSON.stringify(Object.fromEntries(totals))}`);
       return 1;
@@ -218,11 +241,10 @@ function printSums(expected: Sums, actual: Sums): void {
   console.log(table.toString());
 }
 
-// Ctrl-C: the embedded server ends with this process, its data goes with the next run.
-process.once('SIGINT', () => process.exit(130));
 try {
   process.exitCode = await main();
 } catch (error) {
+  if (interrupted.signal.aborted) process.exit(130); // what was given up fails in its own ways
   console.error(`demo: ${error instanceof BadOrdersFileError ? error.message : error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 }

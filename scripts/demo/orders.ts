@@ -38,11 +38,42 @@ export function pence(text: string): number | null {
 }
 
 /**
+ * Rows of a file with the columns of the "Online Retail" data set. Both passes over it read it so.
+ * @throws BadOrdersFileError
+ */
+export async function* readRows(path: string): AsyncGenerator<{ row: Row; at: string; quantity: number; unitPrice: number }> {
+  const parser = parse({ columns: true, bom: true, info: true, skip_empty_lines: true });
+  // pipe() passes no errors on: a file that is not there would end the process, or hang it.
+  const file = createReadStream(path).once('error', (error) => parser.destroy(error));
+  let empty = true;
+  try {
+    for await (const { record: row, info } of file.pipe(parser) as AsyncIterable<{ record: Row; info: { lines: number } }>) {
+      const at = `${path}, line ${info.lines}`;
+      if (empty) {
+        const lacking = COLUMNS.filter((column) => !(column in row));
+        if (lacking.length > 0) throw new BadOrdersFileError(`${path}, line 1 lacks the column ${lacking.join(', ')}`);
+      }
+      empty = false;
+      if (!/^-?\d{1,9}$/.test(row.Quantity)) throw new BadOrdersFileError(`${at}: Quantity "${row.Quantity}" is no whole number`);
+      const unitPrice = pence(row.UnitPrice);
+      if (unitPrice === null) throw new BadOrdersFileError(`${at}: UnitPrice "${row.UnitPrice}" is no amount of whole pence`);
+      if (row.InvoiceNo === '') throw new BadOrdersFileError(`${at}: InvoiceNo is empty`);
+      yield { row, at, quantity: Number(row.Quantity), unitPrice };
+    }
+  } catch (error) {
+    if (error instanceof BadOrdersFileError) throw error;
+    throw new BadOrdersFileError(`${path}: ${(error as Error).message}`, { cause: error });
+  } finally {
+    file.destroy();
+  }
+  if (empty) throw new BadOrdersFileError(`${path} holds no orders`);
+}
+
+/**
  * Orders of a file with the columns of the "Online Retail" data set, invoice by invoice, in bounded memory.
  * @throws BadOrdersFileError
  */
 export async function* readOrders(path: string): AsyncGenerator<Order> {
-  const rows = createReadStream(path).pipe(parse({ columns: true, bom: true, info: true, skip_empty_lines: true }));
   let invoice = '';
   let lines: Line[] = [];
   let first: Row | null = null;
@@ -56,34 +87,18 @@ export async function* readOrders(path: string): AsyncGenerator<Order> {
       ? { type: 'order.cancelled', data: { ...data, reason: 'returned' } }
       : { type: 'order.created', data };
   };
-  try {
-    for await (const { record, info } of rows as AsyncIterable<{ record: Row; info: { lines: number } }>) {
-      const at = `${path}, line ${info.lines}`;
-      if (first === null) {
-        const lacking = COLUMNS.filter((column) => !(column in record));
-        if (lacking.length > 0) throw new BadOrdersFileError(`${path} lacks the column ${lacking.join(', ')}`);
-      }
-      const quantity = Number(record.Quantity);
-      if (!/^-?\d{1,9}$/.test(record.Quantity)) throw new BadOrdersFileError(`${at}: Quantity "${record.Quantity}" is no whole number`);
-      const unitPrice = pence(record.UnitPrice);
-      if (unitPrice === null) throw new BadOrdersFileError(`${at}: UnitPrice "${record.UnitPrice}" is no amount of whole pence`);
-      if (record.InvoiceNo === '') throw new BadOrdersFileError(`${at}: InvoiceNo is empty`);
-      if (record.InvoiceNo !== invoice) {
-        if (lines.length > 0) yield finish();
-        if (seen.has(record.InvoiceNo)) throw new BadOrdersFileError(`${at}: invoice ${record.InvoiceNo} appears a second time, not in one piece`);
-        seen.add(record.InvoiceNo);
-        invoice = record.InvoiceNo;
-        lines = [];
-        first = record;
-      }
-      lines.push({ sku: record.StockCode, description: record.Description, quantity, unitPrice });
+  for await (const { row, at, quantity, unitPrice } of readRows(path)) {
+    if (row.InvoiceNo !== invoice) {
+      if (lines.length > 0) yield finish();
+      if (seen.has(row.InvoiceNo)) throw new BadOrdersFileError(`${at}: invoice ${row.InvoiceNo} appears a second time, not in one piece`);
+      seen.add(row.InvoiceNo);
+      invoice = row.InvoiceNo;
+      lines = [];
+      first = row;
     }
-  } catch (error) {
-    if (error instanceof BadOrdersFileError) throw error;
-    throw new BadOrdersFileError(`${path}: ${(error as Error).message}`, { cause: error });
+    lines.push({ sku: row.StockCode, description: row.Description, quantity, unitPrice });
   }
-  if (lines.length > 0) yield finish();
-  else throw new BadOrdersFileError(`${path} holds no orders`);
+  yield finish();
 }
 
 const COUNTRIES = ['United Kingdom', 'France', 'Germany', 'Ireland', 'Norway'];

@@ -1,7 +1,5 @@
 /** What analytics must come to, computed apart from it, and the comparison. */
-import { createReadStream } from 'node:fs';
-import { parse } from 'csv-parse';
-import { pence, type Order } from './orders.ts';
+import { readRows, type Order } from './orders.ts';
 
 export interface CountrySums {
   orders: number;
@@ -22,17 +20,15 @@ function of(sums: Sums, country: string): CountrySums {
 export async function sumFile(path: string): Promise<Sums> {
   const sums: Sums = new Map();
   const invoices = new Set<string>();
-  const rows = createReadStream(path).pipe(parse({ columns: true, bom: true, skip_empty_lines: true }));
-  for await (const row of rows as AsyncIterable<Record<string, string>>) {
-    const country = of(sums, row['Country'] as string);
-    const invoice = row['InvoiceNo'] as string;
-    if (!invoices.has(invoice)) {
-      invoices.add(invoice);
-      if (invoice.startsWith('C')) country.cancellations++;
+  for await (const { row, quantity, unitPrice } of readRows(path)) {
+    const country = of(sums, row.Country);
+    if (!invoices.has(row.InvoiceNo)) {
+      invoices.add(row.InvoiceNo);
+      if (row.InvoiceNo.startsWith('C')) country.cancellations++;
       else country.orders++;
     }
-    country.items += Number(row['Quantity']);
-    country.revenue += Number(row['Quantity']) * (pence(row['UnitPrice'] as string) as number);
+    country.items += quantity;
+    country.revenue += quantity * unitPrice;
   }
   return sums;
 }

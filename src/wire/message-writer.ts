@@ -115,7 +115,6 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
     }
     return false;
   };
-  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- as protobufjs does; see the head of the file
   box.run = new Function('T', 'E', 'BAD', 'unknown', `'use strict'; return function write(d, w, depth) {\n${lines.join('\n')}\n}`)(inner, enums, BAD, unknown) as Inner;
   return box;
 }
