@@ -30,7 +30,8 @@ function compileMessage(message: protobuf.Type, done: Map<protobuf.Type, Check>)
     }
     for (const key in data) {
       const value = (data as Record<string, unknown>)[key];
-      if (value === undefined || value === null || typeof value === 'function') continue;
+      // a decoded message inherits methods: not data
+      if (value === undefined || value === null || (typeof value === 'function' && !Object.hasOwn(data, key))) continue;
       const field = fields.get(key);
       if (!field) {
         depth--;
@@ -64,9 +65,11 @@ function compileMessage(message: protobuf.Type, done: Map<protobuf.Type, Check>)
 function compileField(field: protobuf.Field, done: Map<protobuf.Type, Check>): FieldCheck {
   const one = compileValue(field, done);
   if (field.map) {
+    const { keyType } = field as unknown as protobuf.MapField;
     return (value, path) => {
       if (typeof value !== 'object' || Array.isArray(value)) return { path, what: `an object was expected, got ${show(value)}` };
       for (const key of Object.keys(value as object)) {
+        if (!keyFits(keyType, key)) return { path, what: `its keys are ${keyType}, ${JSON.stringify(key.slice(0, 60))} is none` };
         const problem = one((value as Record<string, unknown>)[key], `${path}.${key}`);
         if (problem) return problem;
       }
@@ -100,7 +103,8 @@ function compileValue(field: protobuf.Field, done: Map<protobuf.Type, Check>): F
   }
   switch (field.type) {
     case 'string':
-      return (value, path) => (typeof value === 'string' ? null : { path, what: `a string was expected, got ${show(value)}` });
+      return (value, path) =>
+        typeof value !== 'string' ? { path, what: `a string was expected, got ${show(value)}` } : UNPAIRED.test(value) ? { path, what: 'an unpaired surrogate, which UTF-8 cannot hold' } : null;
     case 'bool':
       return (value, path) => (typeof value === 'boolean' ? null : { path, what: `true or false was expected, got ${show(value)}` });
     case 'bytes':
@@ -122,6 +126,20 @@ function compileValue(field: protobuf.Field, done: Map<protobuf.Type, Check>): F
     default:
       return integer(0, Number.MAX_SAFE_INTEGER);
   }
+}
+
+/** Half of a surrogate pair: protobufjs would write bytes that no reader accepts. */
+const UNPAIRED = /\p{Surrogate}/u;
+
+/** Whether the text of a map's key is one of its key type, as protobufjs will read it: anything else would be written as 0. */
+function keyFits(type: string, key: string): boolean {
+  if (type === 'string') return !UNPAIRED.test(key);
+  if (type === 'bool') return key === 'true' || key === 'false';
+  const number = Number(key);
+  if (String(number) !== key || !Number.isSafeInteger(number)) return false;
+  const wide = type.endsWith('64');
+  if (type.startsWith('u') || type === 'fixed32' || type === 'fixed64') return number >= 0 && (wide || number <= 4294967295);
+  return wide || (number >= -2147483648 && number <= 2147483647);
 }
 
 function integer(min: number, max: number): FieldCheck {

@@ -86,12 +86,12 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
       if (field.repeated) lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { ${one('v[i]')} }`);
       else lines.push(one('v'));
     } else if (field.repeated) {
-      lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { if (typeof v[i] !== 'string') return BAD; w.uint32(${(field.id << 3) | 2}).string(v[i]); }`);
+      lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { if (typeof v[i] !== 'string' || !v[i].isWellFormed()) return BAD; w.uint32(${(field.id << 3) | 2}).string(v[i]); }`);
     } else if (field.resolvedType instanceof protobuf.Enum) {
       const at = enums.push(new Set(Object.values(field.resolvedType.values))) - 1;
       lines.push(`if (!E[${at}].has(v)) return BAD;`, `${present ? '' : 'if (v !== 0) '}w.uint32(${field.id << 3}).int32(v);`);
     } else if (field.type === 'string') {
-      lines.push("if (typeof v !== 'string') return BAD;", `${present ? '' : "if (v !== '') "}w.uint32(${(field.id << 3) | 2}).string(v);`);
+      lines.push("if (typeof v !== 'string' || !v.isWellFormed()) return BAD;", `${present ? '' : "if (v !== '') "}w.uint32(${(field.id << 3) | 2}).string(v);`);
     } else if (field.type === 'bytes') {
       lines.push('if (!(v instanceof Uint8Array)) return BAD;', `${present ? '' : 'if (v.length > 0) '}w.uint32(${(field.id << 3) | 2}).bytes(v);`);
     } else if (field.type === 'bool') {

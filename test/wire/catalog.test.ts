@@ -216,3 +216,14 @@ t.test('no bytes make decode throw anything but CorruptDataError', async () => {
     }
   }), { numRuns: 2000 });
 });
+
+t.test('what would be written as something else is refused', async (t) => {
+  const type = typeOf('map<int32, string> i = 2; map<int64, string> w = 3; map<bool, string> b = 4; map<uint32, string> u = 5; map<string, string> m = 6; repeated string l = 7;');
+  for (const [data, path] of [[{ s: 'a\ud800b' }, 's'], [{ l: ['\udc00'] }, 'l.0'], [{ m: { '\ud800': 'x' } }, 'm'], [{ i: { abc: 'x' } }, 'i'], [{ i: { '2147483648': 'x' } }, 'i'], [{ w: { '1.5': 'x' } }, 'w'], [{ b: { yes: 'x' } }, 'b'], [{ u: { '-1': 'x' } }, 'u'], [{ s: () => 'x' }, 's']] as const) {
+    t.throws(() => type.check(data), { code: 'INVALID_EVENT', path }, path);
+    t.throws(() => written(type, data), { code: 'INVALID_EVENT', path }, path);
+  }
+  type.check({ s: '\u{1F600}', i: { '-5': 'x' }, w: { '9007199254740991': 'x' }, b: { true: 'x' }, u: { 7: 'x' } });
+  const strings = typeOf('repeated string l = 2;');
+  for (const [data, path] of [[{ s: 'a\ud800b' }, 's'], [{ l: ['\udc00'] }, 'l.0']] as const) t.throws(() => written(strings, data), { code: 'INVALID_EVENT', path }, path);
+});
