@@ -21,10 +21,6 @@ function compareDecimal(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-export function comparePositions(a: Position, b: Position): number {
-  return compareEntryIds(a.entryId, b.entryId) || a.position - b.position;
-}
-
 /** `3/1795450694309-0/17` */
 export function formatPosition(p: Position): string {
   return `${p.partition}/${p.entryId}/${p.position}`;

@@ -1,5 +1,5 @@
 /** One call of append.lua: sent again until Redis has answered, which (producer, sequence) makes harmless. */
-import { DurabilityError, MillraceError, ProducerGapError, RedisReplyError } from '../../core/errors.ts';
+import { DurabilityError, ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -77,9 +77,4 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<{ ent
     minDelayMs: 20,
     maxDelayMs: 1000,
   });
-}
-
-/** For the publisher: whether what failed may have been appended all the same. */
-export function mayHaveBeenAppended(error: unknown): boolean {
-  return error instanceof MillraceError && error.outcomeUnknown;
 }
