@@ -96,12 +96,13 @@ t.test('in the stream: what is corrupt is dead-lettered with the reason, and the
   t.strictSame([...completions(runsOf(readHistory(history))).keys()].sort(), [...expectDone].sort(), 'all that is sound was done');
   const dead = (await deadLetters(look, 'handle', PARTITIONS)).map((letter) => letter.fields);
   t.strictSame(
-    dead.map((fields) => `${fields['kind']} ${fields['reason']}`),
-    ['entry decode', 'entry checksum', 'entry count', 'entry count', 'entry missing', 'event decode', 'entry missing'],
-    'one letter each, with the reason, in order',
+    // which of them share a turn, and so the order of the letters, is up to the timing of the reads
+    dead.map((fields) => `${fields['kind']} ${fields['reason']}`).sort(),
+    ['entry checksum', 'entry count', 'entry count', 'entry decode', 'entry missing', 'entry missing', 'event decode'],
+    'one letter each, with the reason',
   );
   for (const fields of dead) t.ok((fields['message'] ?? '').length > 10, fields['message'] ?? 'no message');
-  const [garbage] = await deadLetters(look, 'handle', PARTITIONS);
+  const garbage = (await deadLetters(look, 'handle', PARTITIONS)).find((letter) => letter.fields['reason'] === 'decode' && letter.fields['kind'] === 'entry');
   t.match(garbage?.event.toString('latin1'), /these are no bytes of a batch/, 'with the original bytes');
 });
 
