@@ -2,7 +2,7 @@
  * Shared-memory state of each event of a running batch. It outlives the thread: when a thread dies, the dispatcher
  * reads here which events were running and which had been completed.
  *
- * Layout, n events: Float64 × n start times (ms, monotonicMs(), the same in all threads), one Float64 with the thread's
+ * Layout, room for n events: Float64 × n start times (ms, monotonicMs(), the same in all threads), one Float64 with the thread's
  * last sign of life (its timers run), then Uint8 × n states.
  * Writers: the dispatcher before the batch is posted (TODO -> SKIP), afterwards only the thread (TODO -> RUNNING -> DONE,
  * FAILED or BLOCKED). Readers: the dispatcher, at any time; a state read while the thread lives may be a moment old.
@@ -25,19 +25,42 @@ export type CellState = (typeof CELL)[keyof typeof CELL];
 
 export interface ProgressCells {
   readonly shared: SharedArrayBuffer;
-  /** `starts[n]` is the thread's last sign of life. */
+  /** Events it has room for. */
+  readonly capacity: number;
+  /** `starts[capacity]` is the thread's last sign of life. */
   readonly starts: Float64Array;
   readonly states: Uint8Array;
 }
 
+/** Making shared memory costs more than running a dozen events, so it is used again: few sizes, few of each kept. */
+const SMALLEST = 64;
+const KEPT = 64;
+const free = new Map<number, ProgressCells[]>();
+
+/** All TODO. Give them back with recycleCells. */
 export function createCells(events: number): ProgressCells {
-  return openCells(new SharedArrayBuffer(events * 9 + 8), events);
+  let capacity = SMALLEST;
+  while (capacity < events) capacity *= 4;
+  const used = free.get(capacity)?.pop();
+  if (!used) return openCells(new SharedArrayBuffer(capacity * 9 + 8));
+  used.states.fill(CELL.TODO, 0, events);
+  used.starts[capacity] = 0;
+  return used;
 }
 
-export function openCells(shared: SharedArrayBuffer, events: number): ProgressCells {
+/** Only when the thread has answered: a dead one's cells stay with whoever still reads them. */
+export function recycleCells(cells: ProgressCells): void {
+  const kept = free.get(cells.capacity);
+  if (!kept) free.set(cells.capacity, [cells]);
+  else if (kept.length < KEPT) kept.push(cells);
+}
+
+export function openCells(shared: SharedArrayBuffer): ProgressCells {
+  const capacity = (shared.byteLength - 8) / 9;
   return {
     shared,
-    starts: new Float64Array(shared, 0, events + 1),
-    states: new Uint8Array(shared, events * 8 + 8, events),
+    capacity,
+    starts: new Float64Array(shared, 0, capacity + 1),
+    states: new Uint8Array(shared, capacity * 8 + 8, capacity),
   };
 }

@@ -60,7 +60,7 @@ class BatchRun {
     this.#loaded = loaded;
     this.#catalog = catalog;
     this.#bytes = Buffer.from(task.buffer);
-    this.#cells = openCells(task.cells, task.events);
+    this.#cells = openCells(task.cells);
     this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
     this.#byKey = loaded.definition.spec.ordering === 'key';
     this.#parked = new Set(task.blocked);
@@ -81,7 +81,7 @@ class BatchRun {
 
   async run(): Promise<void> {
     const { spec } = this.#loaded.definition;
-    const signOfLife = this.#task.events;
+    const signOfLife = this.#cells.capacity;
     this.#cells.starts[signOfLife] = monotonicMs();
     const sweep = setInterval(
       () => {

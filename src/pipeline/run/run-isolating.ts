@@ -10,7 +10,7 @@ import type { BatchReport, DeadEntry, EventRef, Failure, FailureReason, SetupFai
 import { monotonicMs } from '../../core/clock.ts';
 import { HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
-import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
+import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cells.ts';
 import { readEvent, walkBatch } from '../../wire/event-batch.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import { packBatch, type Batch, type StreamEntry } from '../batch/batch.ts';
@@ -95,6 +95,7 @@ export async function runIsolating(
     if (result.kind === 'report') {
       busyMs += result.busyMs;
       take(result, packed.cells, only);
+      recycleCells(packed.cells);
       return 'ok';
     }
     if (cancel.aborted) return 'stopped';

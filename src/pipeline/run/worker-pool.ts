@@ -34,6 +34,8 @@ export interface WorkerPoolOptions {
 /** Batches of this many events, or expected to take this long, go alone. */
 const GROUP_EVENTS = 1024;
 const GROUP_MS = 20;
+/** A thread is not woken for less than this, when another one is woken anyway. */
+const WAKE_MS = 0.5;
 
 /** A batch that has no thread yet. */
 interface Waiting {
@@ -127,9 +129,10 @@ export class WorkerPool {
       const first = this.#queue.shift() as Waiting;
       const group = [first];
       const { fn } = first.packed.task;
-      const most = Math.min(GROUP_EVENTS, GROUP_MS / (this.#msPerEvent.get(fn) ?? 1));
+      const msPerEvent = this.#msPerEvent.get(fn) ?? 1;
+      const most = Math.min(GROUP_EVENTS, GROUP_MS / msPerEvent);
       let events = first.packed.task.events;
-      for (let i = 0; i < this.#queue.length && group.length < share && !first.alone; ) {
+      for (let i = 0; i < this.#queue.length && (group.length < share || events * msPerEvent < WAKE_MS) && !first.alone; ) {
         const next = this.#queue[i] as Waiting;
         if (next.alone || next.packed.task.fn !== fn || events + next.packed.task.events > most) {
           i++;
@@ -154,7 +157,6 @@ export class WorkerPool {
       ({ packed, timeoutMs }): Watched => ({ cells: packed.cells, timeoutMs, abort, events: packed.task.events, alive: true }),
     );
     for (const one of watched) this.#watched.add(one);
-    const startedMs = monotonicMs();
     let deaths: ((one: Watched) => RunResult) | null = null;
     let reports: readonly (BatchReport | SetupFailed)[] = [];
     try {
@@ -163,7 +165,9 @@ export class WorkerPool {
         transferList: tasks.map((task) => task.buffer),
         signal: abort.signal,
       })) as (BatchReport | SetupFailed)[];
-      const perEvent = (monotonicMs() - startedMs) / events;
+      let busyMs = 0;
+      for (const report of reports) busyMs += report.kind === 'report' ? report.busyMs : GROUP_MS;
+      const perEvent = busyMs / events;
       const { fn } = (tasks[0] as BatchTask);
       const before = this.#msPerEvent.get(fn) ?? perEvent;
       this.#msPerEvent.set(fn, before + (perEvent - before) * 0.1);
@@ -192,7 +196,7 @@ export class WorkerPool {
       const limit = watched.timeoutMs + TIMEOUT_GRACE_MS;
       for (let i = 0; i < watched.events; i++) {
         if (states[i] !== CELL.RUNNING || now - (starts[i] as number) < limit) continue;
-        const signOfLife = starts[watched.events] as number;
+        const signOfLife = starts[watched.cells.capacity] as number;
         watched.alive = now - signOfLife < TIMEOUT_GRACE_MS;
         watched.abort.abort('timeout');
         break;
