@@ -232,9 +232,9 @@ export class Dispatcher {
       connection, fn: spec.name, leaseTtlMs, streamKeys,
       leaseKey: keys.lease(partition, spec.name),
       dueKey: keys.due(partition, spec.name),
-      observed: (key, id) => doorbell.observe(key, id),
+      observed: (key, id) => doorbell.observe(key, id, lane),
     });
-    return new Lane(
+    const lane: Lane = new Lane(
       {
         spec, partition, leaseValue, streamKeys,
         batchBytes: environment.MILLRACE_BATCH_BYTES,
@@ -258,6 +258,7 @@ export class Dispatcher {
         log,
       },
     );
+    return lane;
   }
 
   /** Keeps leases alive, takes over lanes that became free, and looks for retries that somebody else made due. */

@@ -32,9 +32,9 @@ export const USAGE = `npm run bench -- [options]
   --workers N        worker threads (default: available cores)
   --fsync always     appendfsync of the servers (default everysec)
   --no-rivals        leave out BullMQ, the ioredis loop and the bound
-  --chunk N          events of one publishMany, flat out (default 2,000)
-  --partitions N     partitions of the deployment (default 16)
-  --callers N        publishMany calls under way at once, flat out (default 16)
+  --chunk N          events of one publishMany, flat out (default 250)
+  --partitions N     partitions of the deployment (default: two a core)
+  --callers N        publishMany calls under way at once, flat out (default 8)
   --cpu-prof DIR     write CPU profiles of the producer and dispatcher processes`;
 
 export class UsageError extends Error {}
@@ -81,8 +81,8 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     fsync,
     rivals: !(values['no-rivals'] ?? false),
     cpuProf: values['cpu-prof'] ?? null,
-    chunk: whole('chunk', 2000, 65_536),
-    callers: whole('callers', 16, 1000),
-    partitions: whole('partitions', 16, 1024),
+    chunk: whole('chunk', 250, 65_536),
+    callers: whole('callers', 8, 1000),
+    partitions: whole('partitions', 2 * availableParallelism(), 1024),
   };
 }

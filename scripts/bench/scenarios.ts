@@ -88,7 +88,7 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
   const totals = await countersOf(bench.server.url, null);
   return {
     name: 'publish',
-    params: { events, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before), bytesPerEvent: round(totals.bytes / events) },
+    params: { events, partitions: bench.options.partitions, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before), bytesPerEvent: round(totals.bytes / events) },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
     rssMb: null,
@@ -115,7 +115,7 @@ async function drain(
   return {
     name,
     params: {
-      events, workers, turns: result.turns, entries: result.entries,
+      events, partitions: bench.options.partitions, workers, turns: result.turns, entries: result.entries,
       eventsPerSecondFromProcessStart: round((events * 1000) / startMs),
       ...usage(bench, result.lastCommitMs - result.readyMs, { dispatcherCpu: result.cpuSeconds }, before),
     },
@@ -138,7 +138,7 @@ async function through(bench: Bench, events: number): Promise<ScenarioResult> {
   return {
     name: 'through',
     params: {
-      events, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events, partitions: bench.options.partitions, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       publishedPerSecond: round((events * 1000) / (sent.endMs - sent.startMs)),
       ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
     },
@@ -166,7 +166,7 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
   return {
     name,
     params: {
-      events, rate, seconds: bench.options.seconds, warmUpSeconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events, partitions: bench.options.partitions, rate, seconds: bench.options.seconds, warmUpSeconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       producerLatestMs: round(sent.latestMs),
       ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
     },

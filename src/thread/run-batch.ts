@@ -7,7 +7,7 @@
  * - an entry whose checksum or framing is wrong is dead as a whole, the other entries go on
  * - every event's state is in the shared cells before and after its handler, so that it survives the thread
  */
-import pLimit from 'p-limit';
+import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
@@ -30,6 +30,18 @@ export async function runBatch(
   const run = new BatchRun(task, loaded, catalog, logger);
   await run.run();
   return run.report(monotonicMs() - startedMs);
+}
+
+/** Making one costs as much as running a few events. A thread runs one batch at a time, so batches can share them. */
+const limiters = new Map<number, LimitFunction>();
+
+function limiterOf(concurrency: number): LimitFunction {
+  let limiter = limiters.get(concurrency);
+  if (!limiter) {
+    limiter = pLimit(concurrency);
+    limiters.set(concurrency, limiter);
+  }
+  return limiter;
 }
 
 class BatchRun {
@@ -129,7 +141,7 @@ class BatchRun {
   }
 
   async #runChains(concurrency: number): Promise<void> {
-    const limit = pLimit(concurrency);
+    const limit = limiterOf(concurrency);
     const { states, starts } = this.#cells;
     const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
     // Last event in line of each subject that a runner is busy with: what comes for it waits there.
@@ -144,7 +156,16 @@ class BatchRun {
         last.next = event;
       }
     };
-    // Runners pull the next subject: p-limit bounds how many work at once without a queued promise per event.
+    // Runners pull the next subject: p-limit bounds how many work at once without a queued promise per event. The next
+    // one starts when a handler has to be waited for: handlers that do not wait need one runner.
+    const runners: Promise<void>[] = [];
+    const most = Math.min(concurrency, this.#task.events);
+    const startRunner = (): void => {
+      if (runners.length >= most) return;
+      const one = limit(runner, null, runners.length);
+      one.catch(() => undefined);
+      runners.push(one);
+    };
     const runner = async (_: unknown, slot: number): Promise<void> => {
       let ended: RunningEvent | null = null;
       for (let first = pull(); first !== null; first = pull()) {
@@ -166,6 +187,7 @@ class BatchRun {
             const result = handle(event.view, context);
             if (isThenable(result)) {
               this.#running[slot] = context;
+              startRunner();
               await result;
             }
             states[event.index] = CELL.DONE;
@@ -183,8 +205,9 @@ class BatchRun {
       }
       if (ended !== null) this.#age(ended, monotonicMs());
     };
-    const slots = Array.from({ length: Math.min(concurrency, this.#task.events) }, (_, slot) => slot);
-    await Promise.all(slots.map((slot) => limit(runner, null, slot)));
+    startRunner();
+    // The list grows while it is gone through.
+    for (const one of runners) await one;
   }
 
   #decode(event: RunningEvent): boolean {

@@ -12,7 +12,8 @@ import { NAME_PATTERN } from '../core/function-spec.ts';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
 import { compileWriter } from './message-writer.ts';
 import { compileCheck, zeroWideDefaults } from './message-walkers.ts';
-import { PayloadReader, type PayloadArena } from './payload-codec.ts';
+import type { PayloadArena } from './payload-arena.ts';
+import { PayloadReader } from './payload-reader.ts';
 
 export interface ProtoSource {
   /** Path below the proto folder, as imports name it. */
@@ -169,7 +170,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
     },
     subjectOf: (data) => (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
     encodeTo(data, arena) {
-      const problem = write(data, arena.writer);
+      const problem = write(data, arena);
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
     },
     encode: (data) => message.encode(data as protobuf.Message<object>).finish(),

@@ -5,7 +5,7 @@
 import { crc32 } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { CorruptDataError } from '../core/errors.ts';
-import type { PayloadArena } from './payload-codec.ts';
+import { varint as writeVarint, varintSize, type PayloadArena } from './payload-arena.ts';
 
 export const MAX_EVENTS = 65_536;
 
@@ -43,25 +43,6 @@ export interface EventFields {
 }
 
 // ---------------------------------------------------------------- writing
-
-/** Varint of a non-negative safe integer. */
-function writeVarint(buffer: Buffer, at: number, value: number): number {
-  while (value >= 0x80) {
-    buffer[at++] = (value % 128) | 0x80;
-    value = Math.floor(value / 128);
-  }
-  buffer[at++] = value;
-  return at;
-}
-
-function varintSize(value: number): number {
-  let size = 1;
-  while (value >= 0x80) {
-    value = Math.floor(value / 128);
-    size++;
-  }
-  return size;
-}
 
 /** A length-delimited string field; short ASCII without a call into native code. */
 function writeString(buffer: Buffer, at: number, tag: number, text: string): number {
@@ -146,31 +127,39 @@ export function encodeEvent(event: EventFields): Buffer {
 /**
  * What is around a payload, written behind it: all of an Event message but its data and its position.
  * `source` is left out where it is empty (the batch's source holds).
+ * @returns the attribute that is no proper Unicode text, then the arena's content is undefined; null if all is well
  */
 export function writeEnvelope(
   arena: PayloadArena, id: string, subject: string, timeMs: number, source: string, extensions: Readonly<Record<string, string>> | null,
-): void {
-  const { writer } = arena;
-  writer.uint32(0x0a).string(id).uint32(0x12).string(subject);
-  if (timeMs > 0) writer.uint32(0x20).uint64(timeMs);
-  if (source !== '') writer.uint32(0x2a).string(source);
+): 'id' | 'subject' | 'source' | 'extensions' | null {
+  if (!arena.string(0x0a, id)) return 'id';
+  if (!arena.string(0x12, subject)) return 'subject';
+  if (timeMs > 0) arena.uint(0x20, timeMs);
+  if (source !== '' && !arena.string(0x2a, source)) return 'source';
   if (extensions) {
     for (const [key, value] of Object.entries(extensions)) {
-      writer.uint32(0x4a).fork().uint32(0x0a).string(key).uint32(0x12).string(value).ldelim();
+      const extension = arena.open(0x4a);
+      if (!arena.string(0x0a, key) || !arena.string(0x12, value)) return 'extensions';
+      arena.close(extension);
     }
   }
+  return null;
 }
 
 /** Builds one EventBatch event by event, straight into its bytes. */
 export class BatchBuilder {
-  #buffer = Buffer.allocUnsafeSlow(1024);
+  #buffer: Buffer;
   #at = 0;
   #count = 0;
   readonly #source: string;
 
-  /** @param source of all events that have the same one: written once */
-  constructor(source = '') {
+  /**
+   * @param source of all events that have the same one: written once
+   * @param buffer to write into, its content is lost; replaced by a larger one where it is too small
+   */
+  constructor(source = '', buffer: Buffer = Buffer.allocUnsafeSlow(1024)) {
     this.#source = source;
+    this.#buffer = buffer;
     const bytes = Buffer.byteLength(source);
     if (bytes === 0) return;
     this.#reserve(bytes + 6);
@@ -227,6 +216,11 @@ export class BatchBuilder {
     this.#buffer.set(event, this.#at);
     this.#at += event.length;
     this.#count++;
+  }
+
+  /** What it wrote into: may be given to another builder once nobody reads the finished bytes any more. */
+  get buffer(): Buffer {
+    return this.#buffer;
   }
 
   finish(): { bytes: Buffer; count: number; crc: number } {

@@ -165,7 +165,7 @@ function join(path: string, key: string): string {
 
 const WIDE = new Set(['int64', 'uint64', 'sint64', 'fixed64', 'sfixed64']);
 
-/** An absent 64-bit field reads as the number 0, as a present one reads as a number (see payload-codec.ts). */
+/** An absent 64-bit field reads as the number 0, as a present one reads as a number (see payload-reader.ts). */
 export function zeroWideDefaults(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): void {
   if (seen.has(message)) return;
   seen.add(message);

@@ -8,12 +8,13 @@
  * Names from the .proto enter the source only through JSON.stringify.
  */
 import protobuf from 'protobufjs';
+import type { PayloadArena } from './payload-arena.ts';
 import { compileCheck, type Problem } from './message-walkers.ts';
 
-/** Appends the encoded message to the writer, or says why not; then the writer's content is undefined behind its start. */
-export type MessageWriter = (data: unknown, writer: protobuf.Writer) => Problem | null;
+/** Appends the encoded message to the arena, or says why not; then the arena's content is undefined behind its start. */
+export type MessageWriter = (data: unknown, arena: PayloadArena) => Problem | null;
 
-type Inner = (data: unknown, writer: protobuf.Writer, depth: number) => string[] | null;
+type Inner = (data: unknown, arena: PayloadArena, depth: number) => string[] | null;
 
 const INTEGERS: Record<string, readonly [min: number, max: number]> = {
   int32: [-2147483648, 2147483647],
@@ -28,16 +29,16 @@ const MAX_DEPTH = 100;
 export function compileWriter(message: protobuf.Type): MessageWriter {
   const check = compileCheck(message);
   if (!compilable(message, new Set())) {
-    return (data, writer) => {
+    return (data, arena) => {
       const problem = check(data, '');
       if (problem) return problem;
-      message.encode(data as protobuf.Message<object>, writer);
+      arena.raw(message.encode(data as protobuf.Message<object>));
       return null;
     };
   }
   const write = compile(message, new Map()).run;
-  return (data, writer) => {
-    if (write(data, writer, 0) === null) return null;
+  return (data, arena) => {
+    if (write(data, arena, 0) === null) return null;
     // Something does not fit: the slow check finds the words for it.
     return check(data, '') ?? { path: '', what: 'it does not fit its schema' };
   };
@@ -73,7 +74,7 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
   const names = new Set(message.fieldsArray.map((f) => f.name));
   const lines = [
     `if (typeof d !== 'object' || d === null || Array.isArray(d) || depth > ${MAX_DEPTH}) return BAD;`,
-    'let known = 0, v;',
+    'let known = 0, v, m;',
   ];
   for (const field of message.fieldsArray) {
     lines.push(`v = d[${JSON.stringify(field.name)}];`, 'if (v !== undefined && v !== null) {', 'known++;');
@@ -81,29 +82,26 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
     const present = field.partOf !== null;
     if (field.resolvedType instanceof protobuf.Type) {
       const at = inner.push(compile(field.resolvedType, done)) - 1;
-      const tag = (field.id << 3) | 2;
-      const one = (value: string): string => `w.uint32(${tag}).fork(); if (T[${at}].run(${value}, w, depth + 1) !== null) return BAD; w.ldelim();`;
+      const one = (value: string): string => `m = w.open(${(field.id << 3) | 2}); if (T[${at}].run(${value}, w, depth + 1) !== null) return BAD; w.close(m);`;
       if (field.repeated) lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { ${one('v[i]')} }`);
       else lines.push(one('v'));
     } else if (field.repeated) {
-      lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { if (typeof v[i] !== 'string' || !v[i].isWellFormed()) return BAD; w.uint32(${(field.id << 3) | 2}).string(v[i]); }`);
+      lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { if (typeof v[i] !== 'string' || !w.string(${(field.id << 3) | 2}, v[i])) return BAD; }`);
     } else if (field.resolvedType instanceof protobuf.Enum) {
       const at = enums.push(new Set(Object.values(field.resolvedType.values))) - 1;
-      lines.push(`if (!E[${at}].has(v)) return BAD;`, `${present ? '' : 'if (v !== 0) '}w.uint32(${field.id << 3}).int32(v);`);
+      lines.push(`if (!E[${at}].has(v)) return BAD;`, `${present ? '' : 'if (v !== 0) '}w.int(${field.id << 3}, v);`);
     } else if (field.type === 'string') {
-      lines.push("if (typeof v !== 'string' || !v.isWellFormed()) return BAD;", `${present ? '' : "if (v !== '') "}w.uint32(${(field.id << 3) | 2}).string(v);`);
+      lines.push("if (typeof v !== 'string') return BAD;", `if (${present ? '' : "v !== '' && "}!w.string(${(field.id << 3) | 2}, v)) return BAD;`);
     } else if (field.type === 'bytes') {
-      lines.push('if (!(v instanceof Uint8Array)) return BAD;', `${present ? '' : 'if (v.length > 0) '}w.uint32(${(field.id << 3) | 2}).bytes(v);`);
+      lines.push('if (!(v instanceof Uint8Array)) return BAD;', `${present ? '' : 'if (v.length > 0) '}w.bytes(${(field.id << 3) | 2}, v);`);
     } else if (field.type === 'bool') {
-      lines.push("if (typeof v !== 'boolean') return BAD;", `${present ? '' : 'if (v) '}w.uint32(${field.id << 3}).bool(v);`);
+      lines.push("if (typeof v !== 'boolean') return BAD;", `${present ? '' : 'if (v) '}w.uint(${field.id << 3}, v ? 1 : 0);`);
     } else if (field.type === 'double') {
-      lines.push("if (typeof v !== 'number') return BAD;", `${present ? '' : 'if (v !== 0 || 1 / v < 0) '}w.uint32(${(field.id << 3) | 1}).double(v);`);
+      lines.push("if (typeof v !== 'number') return BAD;", `${present ? '' : 'if (v !== 0 || 1 / v < 0) '}w.double(${(field.id << 3) | 1}, v);`);
     } else {
       const [min, max] = INTEGERS[field.type] as readonly [number, number];
-      // Small non-negative numbers, which most are, take the 32-bit way: the same bytes.
-      const wide = field.type === 'int64' || field.type === 'uint64' || field.type === 'int32';
-      const put = wide ? `if (v >= 0 && v <= 4294967295) w.uint32(v); else w.${field.type}(v);` : `w.${field.type}(v);`;
-      lines.push(`if (!Number.isInteger(v) || v < ${min} || v > ${max}) return BAD;`, `${present ? '' : 'if (v !== 0) '}{ w.uint32(${field.id << 3}); ${put} }`);
+      const put = field.type.startsWith('s') ? 'sint' : 'int';
+      lines.push(`if (!Number.isInteger(v) || v < ${min} || v > ${max}) return BAD;`, `${present ? '' : 'if (v !== 0) '}w.${put}(${field.id << 3}, v);`);
     }
     lines.push('}');
   }

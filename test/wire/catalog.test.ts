@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { ConfigError, CorruptDataError, InvalidEventError } from '../../src/core/errors.ts';
 import { createCatalog, loadProtoFolder, type EventType } from '../../src/wire/catalog.ts';
-import { PayloadArena } from '../../src/wire/payload-codec.ts';
+import { PayloadArena } from '../../src/wire/payload-arena.ts';
 
 const HEAD = 'syntax = "proto3"; package a; import "millrace/v1/options.proto";\n';
 const DECLARED = 'option (millrace.v1.event) = { type: "m", subject: "s" };';

@@ -4,7 +4,7 @@ import { CorruptDataError } from '../../src/core/errors.ts';
 import { BatchBuilder, checkBatch, countEvents, encodeEvent, scanBatch, walkBatch, writeEnvelope, type EventHeader } from '../../src/wire/event-batch.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
 import { decodeParked, encodeParked } from '../../src/wire/parked.ts';
-import { PayloadArena } from '../../src/wire/payload-codec.ts';
+import { PayloadArena } from '../../src/wire/payload-arena.ts';
 
 const { EventBatch, Event } = millrace.v1;
 const text = (max: number) => fc.string({ unit: 'grapheme', maxLength: max });
@@ -47,7 +47,7 @@ t.test('what the builder writes, the generated code reads the same; and so does 
 t.test('an event written by the publisher\'s way is the one the builder would have written', async () => {
   fc.assert(fc.property(event, (e) => {
     const arena = new PayloadArena();
-    arena.writer.uint32(0x1a).bytes(e.data);
+    arena.bytes(0x1a, e.data);
     writeEnvelope(arena, e.id, e.subject, e.timeMs, e.source, e.extensions);
     const builder = new BatchBuilder();
     builder.addWritten(arena.buffer, 0, arena.end, e.position);

@@ -19,7 +19,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, writeEnvelope } from '../../wire/event-batch.ts';
-import { PayloadArena } from '../../wire/payload-codec.ts';
+import { PayloadArena } from '../../wire/payload-arena.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush } from './append.ts';
 
 export interface PublishOptions {
@@ -80,6 +80,7 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
 const PACE_FROM = 12;
 const PACE_MS = 5;
 const PACE_WINDOW_MS = 20;
+const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** Subjects and ids, in bytes of UTF-8. */
 export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
@@ -142,6 +143,9 @@ export class Publisher {
   readonly #line = new Set<() => void>();
   readonly #idle: (() => void)[] = [];
   readonly #arenas: PayloadArena[] = [];
+  /** Of flushes that have been answered, for the next ones. */
+  readonly #spare: Buffer[] = [];
+  #spareBytes = 0;
   #departing = false;
   #departedMs = 0;
   #paceMs = 0;
@@ -298,15 +302,15 @@ export class Publisher {
     }
     if (item.extensions) limit(item.type, 'extensions', JSON.stringify(item.extensions), LIMITS.extensions);
     const start = arena.end;
-    arena.writer.uint32(0x1a).fork();
-    const dataStart = arena.end;
+    const payload = arena.open(0x1a);
     type.encodeTo(item.data, arena);
-    const length = arena.end - dataStart;
+    const length = arena.end - payload;
     if (length > type.maxBytes) {
       throw new OversizeError(`event "${item.type}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
     }
-    arena.writer.ldelim();
-    writeEnvelope(arena, id, subject, Math.floor(timeMs), source, item.extensions ?? null);
+    arena.close(payload);
+    const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, item.extensions ?? null);
+    if (unfit !== null) throw new InvalidEventError(item.type, unfit, 'an unpaired surrogate: no proper Unicode text');
     return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end);
   }
 
@@ -325,7 +329,9 @@ export class Publisher {
     }
     let builder = gathering.builders.get(event.type);
     if (!builder) {
-      builder = new BatchBuilder(settings.source);
+      const spare = this.#spare.pop();
+      if (spare) this.#spareBytes -= spare.length;
+      builder = new BatchBuilder(settings.source, spare);
       gathering.builders.set(event.type, builder);
     }
     builder.addWritten(arena.buffer, event.start, event.end, gathering.events);
@@ -402,6 +408,7 @@ export class Publisher {
       parts: [...gathering.builders].map(([type, builder]) => ({ type, ...builder.finish() })),
     };
     // Callers may keep their Published, which knows its gathering: the bytes must not stay with it.
+    const builders = [...gathering.builders.values()];
     gathering.builders.clear();
     try {
       const { connection, keys, confirm, settings } = this.#parts;
@@ -419,11 +426,19 @@ export class Publisher {
       state.inFlight = false;
       this.#flushes--;
       this.#bytes -= gathering.bytes;
+      for (const { buffer } of builders) this.#keep(buffer);
       this.#enqueue(partition);
       if (this.#ready.length > 0) this.#departSoon();
       for (const resolve of this.#waitingForRoom.splice(0)) resolve();
       for (const resolve of this.#idle.splice(0)) resolve();
     }
+  }
+
+  /** Buffers are used again: the garbage collector is late for memory it does not see. */
+  #keep(buffer: Buffer): void {
+    if (this.#spareBytes + buffer.length > SPARE_BYTES) return;
+    this.#spareBytes += buffer.length;
+    this.#spare.push(buffer);
   }
 
   #newProducer(state: PartitionState): void {

@@ -66,6 +66,8 @@ export interface LaneOptions {
 }
 
 const RETRY_UNITS = 64;
+/** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
+const HOT_EVENTS = 8;
 const BACKOFF_MS = { min: 50, max: 2000 };
 
 export class Lane implements Bell {
@@ -82,6 +84,7 @@ export class Lane implements Bell {
   #dueTimer: NodeJS.Timeout | null = null;
   #loop: Promise<void> | null = null;
   #lost = false;
+  #hot = false;
   #msPerEvent = 0;
   #failures = 0;
   /** When the last turn with work ended, for health; process clock. */
@@ -104,6 +107,9 @@ export class Lane implements Bell {
   }
   get idle(): boolean {
     return this.#waiting !== null;
+  }
+  get hot(): boolean {
+    return this.#hot;
   }
   /** The lease is gone: another dispatcher owns the lane. */
   get lost(): boolean {
@@ -224,6 +230,9 @@ export class Lane implements Bell {
       return 0;
     }
     if (taken.more) this.#rings++;
+    let events = 0;
+    for (const entry of taken.entries) events += entry.count;
+    this.#hot = events >= HOT_EVENTS;
     if (taken.entries.length === 0 && taken.units.length === 0) {
       this.dueAt(taken.nextDueMs, taken.serverNowMs);
       return 0;

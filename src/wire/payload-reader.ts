@@ -1,9 +1,9 @@
 /**
- * Readers and writers for payloads: protobufjs' own, with what it leaves open for speed.
+ * Reads payloads: protobufjs' own reader, with what it leaves open for speed.
  *
  * - 64-bit integers come out as numbers, at once: a Long object per field costs more than the rest of the event. A value
  *   beyond 2^53 is an error, never a rounded number.
- * - one reader serves all payloads of a thread, moved from slice to slice; one writer takes payload after payload.
+ * - one reader serves all payloads of a thread, moved from slice to slice.
  * protobufjs' globals stay as they are: a user's own protobufjs in the same thread keeps its Longs.
  */
 import protobuf from 'protobufjs';
@@ -120,35 +120,4 @@ function combine(low: number, high: number, signed: boolean): number {
   const value = (signed ? high | 0 : high) * 4294967296 + low;
   if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER) tooLarge();
   return value;
-}
-
-interface OpenWriter {
-  buf: Buffer;
-  pos: number;
-  states: number[] | null;
-}
-
-/** Takes payloads one behind the other. Offsets stay valid until clear(); `buffer` is to be asked for after the last one. */
-export class PayloadArena {
-  readonly writer = new protobuf.BufferWriter();
-
-  get #open(): OpenWriter {
-    return this.writer as unknown as OpenWriter;
-  }
-  get buffer(): Buffer {
-    return this.#open.buf;
-  }
-  get end(): number {
-    return this.#open.pos;
-  }
-  /** Forgets what was written behind this offset (a payload that failed half-way). */
-  truncate(to: number): void {
-    this.#open.pos = to;
-    if (this.#open.states) this.#open.states.length = 0;
-  }
-  /** Empty again. A buffer that has grown large is given up. */
-  clear(): void {
-    this.truncate(0);
-    if (this.#open.buf.length > 1_048_576) this.#open.buf = Buffer.allocUnsafeSlow(65_536);
-  }
 }

@@ -1,0 +1,185 @@
+/**
+ * Where a publisher writes payloads and their envelopes, one behind the other, before they go to their partitions' batches.
+ *
+ * Our own and not protobufjs' writer, because a publisher does little else: short ASCII strings, which most are, are
+ * written in one loop without a call into native code, and a message's length is put in front of it in place.
+ */
+import type protobuf from 'protobufjs';
+
+/** Room one call may write without asking: tag and any fixed-size value. */
+const SLACK = 32;
+const LARGE = 1_048_576;
+const START = 65_536;
+/** ECMAScript 2024, in every Node we run on; the compiler's library is older. */
+const { isWellFormed } = String.prototype as unknown as { isWellFormed: (this: string) => boolean };
+
+export class PayloadArena {
+  #buffer: Buffer = Buffer.allocUnsafeSlow(START);
+  #view = viewOf(this.#buffer);
+  #end = 0;
+
+  /** To be asked for after the last write: it may have been replaced by a larger one. */
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+  get end(): number {
+    return this.#end;
+  }
+  /** Forgets what was written behind this offset (a payload that failed half-way). */
+  truncate(to: number): void {
+    this.#end = to;
+  }
+  /** Empty again. A buffer that has grown large is given up. */
+  clear(): void {
+    this.#end = 0;
+    if (this.#buffer.length > LARGE) this.#replace(Buffer.allocUnsafeSlow(START));
+  }
+
+  /** Tag, then a non-negative safe integer. */
+  uint(tag: number, value: number): void {
+    this.#reserve(SLACK);
+    this.#end = varint(this.#buffer, varint(this.#buffer, this.#end, tag), value);
+  }
+
+  /** Tag, then any safe integer as int32, int64 or enum: negative ones take ten bytes. */
+  int(tag: number, value: number): void {
+    if (value >= 0) return this.uint(tag, value);
+    this.#reserve(SLACK);
+    let at = varint(this.#buffer, this.#end, tag);
+    // two's complement, 64 bits
+    let rest = BigInt.asUintN(64, BigInt(value));
+    for (; rest >= 0x80n; rest >>= 7n) this.#buffer[at++] = Number(rest & 0x7fn) | 0x80;
+    this.#buffer[at++] = Number(rest);
+    this.#end = at;
+  }
+
+  /** Tag, then a safe integer in zig-zag: 0, -1, 1, -2 … */
+  sint(tag: number, value: number): void {
+    if (value <= 0x3fff_ffff && value >= -0x4000_0000) return this.uint(tag, ((value << 1) ^ (value >> 31)) >>> 0);
+    this.#reserve(SLACK);
+    let at = varint(this.#buffer, this.#end, tag);
+    let rest = value >= 0 ? BigInt(value) * 2n : BigInt(value) * -2n - 1n;
+    for (; rest >= 0x80n; rest >>= 7n) this.#buffer[at++] = Number(rest & 0x7fn) | 0x80;
+    this.#buffer[at++] = Number(rest);
+    this.#end = at;
+  }
+
+  double(tag: number, value: number): void {
+    this.#reserve(SLACK);
+    const at = varint(this.#buffer, this.#end, tag);
+    this.#view.setFloat64(at, value, true);
+    this.#end = at + 8;
+  }
+
+  bytes(tag: number, value: Uint8Array): void {
+    this.#reserve(SLACK + value.length);
+    const at = varint(this.#buffer, varint(this.#buffer, this.#end, tag), value.length);
+    this.#buffer.set(value, at);
+    this.#end = at + value.length;
+  }
+
+  /** @returns false, and nothing is written, where the text has an unpaired surrogate: UTF-8 cannot hold it */
+  string(tag: number, text: string): boolean {
+    const { length } = text;
+    this.#reserve(SLACK + length * 3);
+    const buffer = this.#buffer;
+    const head = varint(buffer, this.#end, tag);
+    if (length < 64) {
+      let at = head + 1;
+      for (let i = 0; i < length; i++) {
+        const c = text.charCodeAt(i);
+        if (c > 127) {
+          at = -1;
+          break;
+        }
+        buffer[at++] = c;
+      }
+      if (at >= 0) {
+        buffer[head] = length;
+        this.#end = at;
+        return true;
+      }
+    }
+    if (!isWellFormed.call(text)) return false;
+    const bytes = Buffer.byteLength(text);
+    const at = varint(buffer, head, bytes);
+    buffer.write(text, at, bytes, 'utf8');
+    this.#end = at + bytes;
+    return true;
+  }
+
+  /** Starts a message. @returns where its content starts, for close() */
+  open(tag: number): number {
+    this.#reserve(SLACK);
+    // One byte for the length, which is enough for most; close() makes room for more.
+    this.#end = varint(this.#buffer, this.#end, tag) + 1;
+    return this.#end;
+  }
+
+  /** Ends the message whose content starts there. */
+  close(start: number): void {
+    const length = this.#end - start;
+    if (length < 0x80) {
+      this.#buffer[start - 1] = length;
+      return;
+    }
+    this.#reserve(SLACK);
+    const more = varintSize(length) - 1;
+    this.#buffer.copyWithin(start + more, start, this.#end);
+    varint(this.#buffer, start - 1, length);
+    this.#end += more;
+  }
+
+  /** What protobufjs encoded: the fields of a message, without tag and length. */
+  raw(writer: protobuf.Writer): void {
+    const bytes = writer.finish();
+    this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#end);
+    this.#end += bytes.length;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#end + bytes;
+    if (needed <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, needed));
+    this.#buffer.copy(grown, 0, 0, this.#end);
+    this.#replace(grown);
+  }
+
+  #replace(buffer: Buffer): void {
+    this.#buffer = buffer;
+    this.#view = viewOf(buffer);
+  }
+}
+
+function viewOf(buffer: Buffer): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
+}
+
+/** Writes a non-negative safe integer. @returns the offset behind it */
+export function varint(buffer: Buffer, at: number, value: number): number {
+  if (value < 0x80) {
+    buffer[at++] = value;
+    return at;
+  }
+  // beyond 32 bits with division, the rest with shifts
+  while (value > 0x7fff_ffff) {
+    buffer[at++] = (value % 128) | 0x80;
+    value = Math.floor(value / 128);
+  }
+  while (value >= 0x80) {
+    buffer[at++] = (value & 0x7f) | 0x80;
+    value >>>= 7;
+  }
+  buffer[at++] = value;
+  return at;
+}
+
+export function varintSize(value: number): number {
+  let size = 1;
+  while (value >= 0x80) {
+    value = Math.floor(value / 128);
+    size++;
+  }
+  return size;
+}
