@@ -1,12 +1,8 @@
-/**
- * The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic of its own beyond
- * which lanes to ask for.
- */
+/** The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic of its own. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { sleep, wallClockMs } from './core/clock.ts';
-import { ClosedError, ConfigError, MillraceError } from './core/errors.ts';
+import { ClosedError, ConfigError } from './core/errors.ts';
 import type { FunctionSpec } from './core/function-spec.ts';
 import type { FileDescription } from './core/batch-task.ts';
 import { threadEnvironment } from './config.ts';
@@ -15,7 +11,7 @@ import { adoptForeign } from './lag/adopt.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
 import { Lane, type TurnDone } from './pipeline/lane/lane.ts';
-import { acquireLease, releaseLease, renewLeases } from './pipeline/lane/leases.ts';
+import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { LaneReader } from './pipeline/read/lane-reader.ts';
@@ -52,9 +48,6 @@ export class Dispatcher {
   readonly id = `${hostname().replaceAll(':', '_').slice(0, 60)}-${process.pid}-${randomBytes(4).toString('hex')}`;
   readonly #options: DispatcherOptions;
   readonly #deployment: Deployment;
-  readonly #lanes = new Map<string, Lane>();
-  /** Lanes that lost their lease and whose last batch still runs. */
-  readonly #closing = new Set<Lane>();
   readonly #stopping = new AbortController();
   readonly #cancelRuns = new AbortController();
   #functions: FunctionInfo[] = [];
@@ -63,7 +56,7 @@ export class Dispatcher {
   /** One for all partitions; in a Cluster one each, because a blocking read stays in one slot. */
   #doorbells: Doorbell[] = [];
   #connection: RedisConnection | null = null;
-  #keeping: Promise<void> | null = null;
+  #keeper: LaneKeeper | null = null;
   #stopped: Promise<void> | null = null;
 
   constructor(options: DispatcherOptions) {
@@ -75,14 +68,15 @@ export class Dispatcher {
     return this.#functions;
   }
   get lanesOwned(): number {
-    return this.#lanes.size;
+    return this.#keeper?.lanes.size ?? 0;
   }
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
   }
 
   /**
-   * Loads the functions, registers them, starts the lanes. Resolves when every lane nobody else owns is running.
+   * Loads the functions, registers them, starts the lanes. Resolves when the lanes that are its share and that nobody
+   * holds are running; others follow as they are given back.
    *
    * @throws ConfigError naming every problem: files that do not compile or export no function, unknown types in `on`,
    *   duplicate names
@@ -124,15 +118,15 @@ export class Dispatcher {
           await this.#register(spec, partition);
         }
       }
-      await this.#claimLanes();
+      this.#keeper = this.#createKeeper(this.#connection);
+      await this.#keeper.start();
       for (const doorbell of this.#doorbells) doorbell.start();
-      this.#keeping = this.#keepLeases();
     } catch (error) {
       await this.stop(0);
       throw error;
     }
     log('info', 'dispatcher started', {
-      dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.#lanes.size,
+      dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.lanesOwned,
       functions: this.#functions.map((f) => f.spec.name),
     });
   }
@@ -149,26 +143,15 @@ export class Dispatcher {
   /** Ends a drain at once: what runs is thrown away and stays pending. */
   abort(): void {
     this.#cancelRuns.abort();
-    for (const lane of this.#lanes.values()) lane.abandon();
+    for (const lane of this.#keeper?.lanes.values() ?? []) lane.abandon();
   }
 
   async #stop(deadlineMs: number): Promise<void> {
     this.#stopping.abort();
-    const drained = Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
     const timer = setTimeout(() => this.abort(), deadlineMs);
-    await drained;
+    await this.#keeper?.stop();
     clearTimeout(timer);
     await Promise.all(this.#doorbells.map((doorbell) => doorbell.stop()));
-    await this.#keeping;
-    const connection = this.#connection;
-    if (connection) {
-      await Promise.allSettled(
-        [...this.#lanes.values()].filter((lane) => !lane.lost).map((lane) =>
-          releaseLease(connection, this.#deployment.keys, lane.partition, lane.fn, lane.leaseValue),
-        ),
-      );
-    }
-    this.#lanes.clear();
     await this.#pool?.close(this.#cancelRuns.signal.aborted ? 0 : Math.min(5000, deadlineMs));
   }
 
@@ -194,30 +177,19 @@ export class Dispatcher {
     });
   }
 
-  /** Asks for every lane that is not ours; runs what it gets. */
-  async #claimLanes(): Promise<void> {
-    const { keys, partitions, environment } = this.#deployment;
-    const connection = this.#connection as RedisConnection;
-    const wanted: Promise<void>[] = [];
-    for (let partition = 0; partition < partitions; partition++) {
-      for (const info of this.#functions) {
-        const { spec } = info;
-        const name = `${spec.name}/${partition}`;
-        if (this.#lanes.has(name)) continue;
-        wanted.push(
-          withRetry(() => acquireLease(connection, keys, partition, spec.name, this.id, environment.MILLRACE_LEASE_MS), {
-            signal: this.#stopping.signal, deadlineMs: 10_000,
-          }).then((answer) => {
-            if (!('value' in answer) || this.#stopping.signal.aborted) return;
-            const lane = this.#createLane(info, partition, answer.value);
-            this.#lanes.set(name, lane);
-            this.#doorbellOf(partition).add(lane);
-            lane.start();
-          }),
-        );
-      }
-    }
-    await Promise.all(wanted);
+  #createKeeper(connection: RedisConnection): LaneKeeper {
+    const { keys, partitions, environment, log } = this.#deployment;
+    const byName = new Map(this.#functions.map((info) => [info.spec.name, info]));
+    return new LaneKeeper({
+      connection, keys, partitions, log,
+      dispatcher: this.id,
+      functions: [...byName.keys()],
+      leaseTtlMs: environment.MILLRACE_LEASE_MS,
+      stopping: this.#stopping.signal,
+      createLane: (fn, partition, leaseValue) => this.#createLane(byName.get(fn) as FunctionInfo, partition, leaseValue),
+      opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
+      closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
+    });
   }
 
   #createLane(info: FunctionInfo, partition: number, leaseValue: string): Lane {
@@ -259,46 +231,6 @@ export class Dispatcher {
       },
     );
     return lane;
-  }
-
-  /** Keeps leases alive, takes over lanes that became free, and looks for retries that somebody else made due. */
-  async #keepLeases(): Promise<void> {
-    const { keys, environment, log, partitions } = this.#deployment;
-    const { signal } = this.#stopping;
-    const everyMs = Math.min(1000, environment.MILLRACE_LEASE_MS / 4);
-    while (!signal.aborted) {
-      await sleep(everyMs, signal);
-      if (signal.aborted) return;
-      try {
-        for (let partition = 0; partition < partitions; partition++) {
-          const lanes = [...this.#lanes.values()].filter((lane) => lane.partition === partition && !lane.lost);
-          if (lanes.length === 0) continue;
-          const renewed = await renewLeases(this.#connection as RedisConnection, keys, partition, lanes, environment.MILLRACE_LEASE_MS);
-          renewed.lanes.forEach(({ held, nextDueMs }, i) => {
-            const lane = lanes[i] as Lane;
-            if (!held) lane.loseLease();
-            else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
-          });
-        }
-        for (const [name, lane] of this.#lanes) {
-          if (!lane.lost || this.#closing.has(lane)) continue;
-          log('warn', 'lease lost: the lane is asked for again', { function: lane.fn, partition: lane.partition });
-          this.#doorbellOf(lane.partition).remove(lane);
-          // Not before its handlers have ended, so that no subject runs twice at a time here; and not awaited, because
-          // the other lanes' leases go on.
-          this.#closing.add(lane);
-          void lane.stop().then(() => {
-            this.#lanes.delete(name);
-            this.#closing.delete(lane);
-          });
-        }
-        await this.#claimLanes();
-      } catch (error) {
-        if (signal.aborted) return;
-        const expected = error instanceof MillraceError && error.retryable;
-        log(expected ? 'warn' : 'error', 'leases could not be renewed, trying again', { err: error, at: wallClockMs() });
-      }
-    }
   }
 }
 

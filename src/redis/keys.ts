@@ -14,6 +14,8 @@ export interface Keys {
   dead(partition: number, fn: string): string;
   /** string with TTL: `<dispatcher>:<epoch>` */
   lease(partition: number, fn: string): string;
+  /** zset: dispatchers that serve a function -> server time in ms until which they count */
+  members(fn: string): string;
   /** string with TTL: `<sequence>:<entry id>` of the producer's last flush */
   producer(partition: number, producer: string): string;
   /** hash: ms, seq of the last entry id handed out */
@@ -33,6 +35,7 @@ export function createKeys(namespace: string): Keys {
     due: (partition, fn) => `${p(partition)}:due:${fn}`,
     dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
     lease: (partition, fn) => `${p(partition)}:lease:${fn}`,
+    members: (fn) => `${namespace}:members:${fn}`,
     producer: (partition, producer) => `${p(partition)}:producer:${producer}`,
     clock: (partition) => `${p(partition)}:clock`,
     counters: (partition) => `${p(partition)}:counters`,

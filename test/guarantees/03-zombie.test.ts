@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import t from 'tap';
 import { deadLetters, dump, settled } from '../support/counters.ts';
 import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
@@ -6,6 +7,16 @@ import { completions, lost, readHistory, runsOf } from '../support/history.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 
 const PARTITIONS = 2;
+
+/** All there is but epochs: continued, the zombie gets its share of the lanes again. */
+async function dumpOutcomes(look: Redis): Promise<Record<string, unknown>> {
+  const all: Record<string, unknown> = await dump(look);
+  for (const key of Object.keys(all)) {
+    if (!key.endsWith(':counters')) continue;
+    all[key] = Object.fromEntries(Object.entries(await look.hgetall(key)).filter(([field]) => !field.startsWith('epoch:')));
+  }
+  return all;
+}
 
 for (const thawWhen of ['its heir has begun', 'its heir has finished'] as const) {
   t.test(`a dispatcher stopped beyond its lease, and continued when ${thawWhen}: its commits change nothing`, async (t) => {
@@ -38,11 +49,11 @@ for (const thawWhen of ['its heir has begun', 'its heir has finished'] as const)
       await settled(look, 'handle', PARTITIONS, items.length);
     } else {
       await settled(look, 'handle', PARTITIONS, items.length);
-      const before = await dump(look);
+      const before = await dumpOutcomes(look);
       zombie.thaw();
       await zombie.logged(/lease lost/);
       t.equal(await zombie.terminate(), 0, 'it ends in order');
-      t.strictSame(await dump(look), before, 'no key has changed');
+      t.strictSame(await dumpOutcomes(look), before, 'no key has changed but who owns which lane');
     }
 
     const again = items.slice(0, 20).map((item, i) => ({ ...item, id: `later-${i}`, data: { ...item.data, number: 3, order: 'ok' } }));

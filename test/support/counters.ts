@@ -65,11 +65,11 @@ export async function entriesIn(redis: Redis, partitions: number, types: readonl
   return entries;
 }
 
-/** Everything in the database, for "nothing has changed". Volatile: leases, TTLs. */
+/** Everything in the database, for "nothing has changed". Volatile: leases, members, TTLs. */
 export async function dump(redis: Redis): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
   for (const key of (await redis.keys('*')).sort()) {
-    if (key.includes(':lease:')) continue;
+    if (key.includes(':lease:') || key.includes(':members:')) continue;
     out[key] = ((await redis.dumpBuffer(key)) ?? Buffer.alloc(0)).toString('hex');
   }
   return out;

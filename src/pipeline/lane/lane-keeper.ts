@@ -1,0 +1,186 @@
+/**
+ * Which lanes this dispatcher runs: it says which functions it serves, computes from the members who shall own each lane,
+ * asks for the leases of its own, keeps them alive, and gives back what now belongs to somebody else.
+ *
+ * The members only say who should; the lease says who may. Two dispatchers that disagree for a moment wait for each other.
+ *
+ * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher that died are taken over
+ * within TTL + check; of one that left within check; one that joins has its share within 2 checks plus the turns under way
+ * (timeoutMs + 1 s at most).
+ *
+ * Owned here: the lanes, and the last known members.
+ */
+import { sleep, wallClockMs } from '../../core/clock.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Keys } from '../../redis/keys.ts';
+import { withRetry, type RedisConnection } from '../../redis/connection.ts';
+import type { Lane } from './lane.ts';
+import { acquireLease, releaseLease, renewLeases } from './leases.ts';
+import { announceMember, assignLanes, removeMember } from './members.ts';
+
+export interface LaneKeeperOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  /** This process, in leases and among the members. */
+  readonly dispatcher: string;
+  /** Names. */
+  readonly functions: readonly string[];
+  readonly partitions: number;
+  readonly leaseTtlMs: number;
+  /** Aborts when the dispatcher stops. */
+  readonly stopping: AbortSignal;
+  readonly createLane: (fn: string, partition: number, leaseValue: string) => Lane;
+  /** It runs from now on: ring it. */
+  readonly opened: (lane: Lane) => void;
+  readonly closed: (lane: Lane) => void;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+}
+
+export class LaneKeeper {
+  readonly #options: LaneKeeperOptions;
+  readonly #lanes = new Map<string, Lane>();
+  /** Lanes that lost their lease, or are given back, and whose last batch still runs. */
+  readonly #closing = new Set<Lane>();
+  /** Per function the members, as last told, and what follows from them. */
+  readonly #assigned = new Map<string, { readonly members: string; readonly owners: readonly string[] }>();
+  /** Wanted leases that end soon: the next look is then. */
+  #freeInMs = Infinity;
+  #loop: Promise<void> | null = null;
+  readonly #done = new AbortController();
+
+  constructor(options: LaneKeeperOptions) {
+    this.#options = options;
+  }
+
+  get lanes(): ReadonlyMap<string, Lane> {
+    return this.#lanes;
+  }
+
+  /** Resolves when it has asked once for every lane that is its own. */
+  async start(): Promise<void> {
+    await this.#look();
+    this.#loop = this.#keep();
+  }
+
+  /** Lets the turns under way end, gives the leases back. Whoever aborts the lanes meanwhile makes it quicker. */
+  async stop(): Promise<void> {
+    const { connection, keys, dispatcher, functions } = this.#options;
+    // Beside the rest: the others come for the lanes as they get free.
+    const left = Promise.allSettled(functions.map((fn) => removeMember(connection, keys, fn, dispatcher)));
+    await Promise.all([...this.#lanes.values()].map(async (lane) => {
+      await lane.stop();
+      if (!lane.lost) await this.#release(lane).catch(() => undefined);
+    }));
+    // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
+    this.#done.abort();
+    await this.#loop;
+    await left;
+    this.#lanes.clear();
+  }
+
+  #release(lane: Lane): Promise<void> {
+    return releaseLease(this.#options.connection, this.#options.keys, lane.partition, lane.fn, lane.leaseValue);
+  }
+
+  async #keep(): Promise<void> {
+    const { leaseTtlMs, stopping, log } = this.#options;
+    const checkMs = Math.min(1000, leaseTtlMs / 4);
+    const done = this.#done.signal;
+    while (!done.aborted) {
+      await sleep(Math.min(checkMs, Math.max(20, this.#freeInMs + 1)), done);
+      if (done.aborted) return;
+      try {
+        await this.#renew();
+        this.#giveUpLost();
+        if (!stopping.aborted) await this.#look();
+      } catch (error) {
+        if (stopping.aborted) continue;
+        const expected = error instanceof MillraceError && error.retryable;
+        log(expected ? 'warn' : 'error', 'leases could not be kept, trying again', { err: error, at: wallClockMs() });
+      }
+    }
+  }
+
+  /** Also tells lanes of retries that somebody else made due. */
+  async #renew(): Promise<void> {
+    const { connection, keys, leaseTtlMs } = this.#options;
+    const byPartition = new Map<number, Lane[]>();
+    for (const lane of this.#lanes.values()) {
+      if (lane.lost) continue;
+      const lanes = byPartition.get(lane.partition);
+      if (lanes) lanes.push(lane);
+      else byPartition.set(lane.partition, [lane]);
+    }
+    await Promise.all([...byPartition].map(async ([partition, lanes]) => {
+      const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
+      renewed.lanes.forEach(({ held, nextDueMs }, i) => {
+        const lane = lanes[i] as Lane;
+        if (!held) lane.loseLease();
+        else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
+      });
+    }));
+  }
+
+  #giveUpLost(): void {
+    for (const lane of this.#lanes.values()) {
+      if (!lane.lost || this.#closing.has(lane)) continue;
+      this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
+      this.#close(lane);
+    }
+  }
+
+  /**
+   * Not awaited, because the other lanes' leases go on. The lane leaves the map, and may be asked for again, only when its
+   * handlers have ended, so that no subject runs twice at a time here.
+   */
+  #close(lane: Lane): void {
+    this.#closing.add(lane);
+    this.#options.closed(lane);
+    void lane.stop()
+      .then(() => (lane.lost ? undefined : this.#release(lane)))
+      .catch((error: unknown) => this.#options.log('warn', 'lease could not be given back: it ends by itself', { function: lane.fn, partition: lane.partition, err: error }))
+      .then(() => {
+        this.#lanes.delete(`${lane.fn}/${lane.partition}`);
+        this.#closing.delete(lane);
+      });
+  }
+
+  /** Who serves what now; gives back what is not ours any more, asks for what is. */
+  async #look(): Promise<void> {
+    const { connection, keys, functions, dispatcher, leaseTtlMs, partitions, log, stopping } = this.#options;
+    this.#freeInMs = Infinity;
+    await Promise.all(functions.map(async (fn) => {
+      const members = await withRetry(() => announceMember(connection, keys, fn, dispatcher, leaseTtlMs), { signal: stopping, deadlineMs: 10_000 });
+      const known = members.sort().join('\n');
+      const before = this.#assigned.get(fn);
+      if (before?.members === known) return;
+      this.#assigned.set(fn, { members: known, owners: assignLanes(fn, partitions, members) });
+      log('info', 'lanes shared out', { function: fn, dispatchers: members.length, ours: this.#assigned.get(fn)?.owners.filter((owner) => owner === dispatcher).length });
+    }));
+    const wanted: Promise<void>[] = [];
+    for (const fn of functions) {
+      const owners = this.#assigned.get(fn)?.owners ?? [];
+      for (let partition = 0; partition < partitions; partition++) {
+        const lane = this.#lanes.get(`${fn}/${partition}`);
+        const ours = owners[partition] === dispatcher;
+        if (lane && !ours && !this.#closing.has(lane)) this.#close(lane);
+        if (!lane && ours) wanted.push(this.#claim(fn, partition));
+      }
+    }
+    await Promise.all(wanted);
+  }
+
+  async #claim(fn: string, partition: number): Promise<void> {
+    const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } = this.#options;
+    const answer = await withRetry(() => acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs), { signal: stopping, deadlineMs: 10_000 });
+    if (!('value' in answer)) {
+      this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
+      return;
+    }
+    if (stopping.aborted) return;
+    const lane = createLane(fn, partition, answer.value);
+    this.#lanes.set(`${fn}/${partition}`, lane);
+    opened(lane);
+    lane.start();
+  }
+}
