@@ -11,6 +11,7 @@ import { adoptForeign } from './lag/adopt.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
 import { Lane, type TurnDone } from './pipeline/lane/lane.ts';
+import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
@@ -186,13 +187,13 @@ export class Dispatcher {
       functions: [...byName.keys()],
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
       stopping: this.#stopping.signal,
-      createLane: (fn, partition, leaseValue) => this.#createLane(byName.get(fn) as FunctionInfo, partition, leaseValue),
+      createLane: (fn, partition, leaseValue, orphaned) => this.#createLane(byName.get(fn) as FunctionInfo, partition, leaseValue, orphaned),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
       closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
     });
   }
 
-  #createLane(info: FunctionInfo, partition: number, leaseValue: string): Lane {
+  #createLane(info: FunctionInfo, partition: number, leaseValue: string, orphaned: boolean): Lane {
     const { spec, version } = info;
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
@@ -219,7 +220,8 @@ export class Dispatcher {
         share: this.#share as FairShare,
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
         listParked: () => listParked(connection, keys, partition, spec.name),
-        run: (batch, blocked) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal),
+        beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
+        run: (batch, blocked, search) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search),
         plan: (batch, result, context) =>
           planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version }),
         commit: (plan, signal) =>

@@ -213,14 +213,12 @@ export class ThreadDeathError extends MillraceError {
   }
 }
 
-/** A lane's lease was lost: another dispatcher owns it. The commit changed nothing. */
-export class LeaseLostError extends MillraceError {
-  readonly code = 'LEASE_LOST';
-  readonly functionName: string;
-  readonly partition: number;
-  constructor(functionName: string, partition: number) {
-    super(`lane ${functionName}/${partition} is owned by another dispatcher now; nothing was committed`);
-    this.functionName = functionName;
-    this.partition = partition;
+/** The whole dispatcher died each time this event ran alone: a native crash, or the kernel's out-of-memory killer. */
+export class DispatcherDeathError extends MillraceError {
+  readonly code = 'DISPATCHER_DEATH';
+  readonly deaths: number;
+  constructor(functionName: string, eventId: string, deaths: number) {
+    super(`${deaths} dispatchers died one after the other while function "${functionName}" ran event ${eventId} alone`);
+    this.deaths = deaths;
   }
 }

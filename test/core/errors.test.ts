@@ -17,7 +17,7 @@ const samples: errors.MillraceError[] = [
   new errors.NonRetryableError('no'),
   new errors.HandlerTimeoutError('f', 'e', 10),
   new errors.ThreadDeathError('f', 'exit'),
-  new errors.LeaseLostError('f', 1),
+  new errors.DispatcherDeathError('f', 'e', 3),
 ];
 
 t.test('every error class is in the table, named as its class, with a code of its own', async (t) => {

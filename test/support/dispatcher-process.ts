@@ -25,6 +25,8 @@ export interface DispatcherProcessOptions {
 
 export interface DispatcherProcess {
   readonly pid: number;
+  /** It has ended, however. */
+  readonly dead: boolean;
   /** What it has logged, and why it died. */
   readonly stderr: string;
   /** kill -9, and waits until it is gone. */
@@ -71,6 +73,9 @@ export async function startDispatcher(t: TestLike, options: DispatcherProcessOpt
   });
   return {
     pid: child.pid as number,
+    get dead() {
+      return !alive;
+    },
     get stderr() {
       return err;
     },

@@ -1,14 +1,20 @@
 -- acquire-lease: become the owner of a lane, if nobody else is.
 -- KEYS  1 lease, 2 counters
 -- ARGV  1 function, 2 dispatcher, 3 TTL in ms
--- reply {1, '<dispatcher>:<epoch>'} | {0, ms until the present lease ends}
+-- reply {1, '<dispatcher>:<epoch>', 1 if the owner before never gave it back, else 0} | {0, ms until the present lease ends}
 -- Each acquisition gets a new epoch, also when this dispatcher held the lease before: what it still had in flight is refused.
+-- DEL comes first: it works under OOM and makes the rest of the script work there too (consumers are what frees memory).
 -- cost  O(1)
 local current = redis.call('GET', KEYS[1])
 if current then
   local owner = string.match(current, '^(.*):%d+$')
   if owner ~= ARGV[2] then return {0, redis.call('PTTL', KEYS[1])} end
 end
-local value = ARGV[2] .. ':' .. redis.call('HINCRBY', KEYS[2], 'epoch:' .. ARGV[1], 1)
+redis.call('DEL', KEYS[1])
+local fn = ARGV[1]
+local epoch = redis.call('HINCRBY', KEYS[2], 'epoch:' .. fn, 1)
+local value = ARGV[2] .. ':' .. epoch
 redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
-return {1, value}
+local orphaned = redis.call('HEXISTS', KEYS[2], 'open:' .. fn)
+redis.call('HSET', KEYS[2], 'open:' .. fn, epoch)
+return {1, value, orphaned}

@@ -29,7 +29,7 @@ export interface LaneKeeperOptions {
   readonly leaseTtlMs: number;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
-  readonly createLane: (fn: string, partition: number, leaseValue: string) => Lane;
+  readonly createLane: (fn: string, partition: number, leaseValue: string, orphaned: boolean) => Lane;
   /** It runs from now on: ring it. */
   readonly opened: (lane: Lane) => void;
   readonly closed: (lane: Lane) => void;
@@ -178,7 +178,7 @@ export class LaneKeeper {
       return;
     }
     if (stopping.aborted) return;
-    const lane = createLane(fn, partition, answer.value);
+    const lane = createLane(fn, partition, answer.value, answer.orphaned);
     this.#lanes.set(`${fn}/${partition}`, lane);
     opened(lane);
     lane.start();

@@ -15,6 +15,7 @@ import type { SetupFailed } from '../../core/batch-task.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
 import type { CommitContext, CommitPlan, CommitReply } from '../commit/commit.ts';
+import type { CrashSearch } from './crash-search.ts';
 import type { Bell } from '../read/doorbell.ts';
 import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
 import type { BatchResult } from '../run/run-isolating.ts';
@@ -39,7 +40,9 @@ export interface LaneStages {
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
   readonly listParked: () => Promise<string[]>;
-  readonly run: (batch: Batch, blocked: readonly string[]) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
+  /** Asked once, before the first turn. */
+  readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
+  readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
   readonly plan: (batch: Batch, result: BatchResult, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs'>) => CommitPlan;
   /** Sends until Redis has answered; rejects when the signal aborts. */
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
@@ -66,6 +69,7 @@ export interface LaneOptions {
 }
 
 const RETRY_UNITS = 64;
+const SEARCH_EVENTS = 16;
 /** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
 const HOT_EVENTS = 8;
 const BACKOFF_MS = { min: 50, max: 2000 };
@@ -85,6 +89,7 @@ export class Lane implements Bell {
   #loop: Promise<void> | null = null;
   #lost = false;
   #hot = false;
+  #search: CrashSearch | null = null;
   #msPerEvent = 0;
   #failures = 0;
   /** When the last turn with work ended, for health; process clock. */
@@ -157,8 +162,23 @@ export class Lane implements Bell {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     let first = true;
+    let fresh = true;
     while (!signal.aborted) {
       try {
+        if (fresh) {
+          const search = await this.#stages.beginSearch();
+          fresh = false;
+          if (search === 'stale') {
+            this.loseLease();
+            break;
+          }
+          this.#search = search;
+          if (search) {
+            this.#stages.log('error', 'dispatchers have died again and again at this place: what is pending runs one by one', {
+              function: this.fn, partition: this.partition, suspect: search.suspect,
+            });
+          }
+        }
         if (first) {
           this.#parked.clear();
           for (const unit of await this.#stages.listParked()) this.#parked.add(unit);
@@ -244,7 +264,7 @@ export class Lane implements Bell {
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const blocked = spec.ordering === 'key' ? [...this.#parked] : [];
 
-    const result = await this.#stages.run(batch, blocked);
+    const result = await this.#stages.run(batch, blocked, this.#search);
     if (result.kind === 'stopped') {
       reader.reset();
       return 0;
@@ -262,6 +282,12 @@ export class Lane implements Bell {
     if (reply.kind === 'stale') {
       this.loseLease();
       return result.busyMs;
+    }
+    if (this.#search && !reader.pendingLeft) {
+      // What the one before left behind has been passed.
+      const search = this.#search;
+      this.#search = null;
+      await search.end();
     }
     for (const unit of plan.parkedUnits) this.#parked.add(unit);
     for (const unit of reply.emptied) this.#parked.delete(unit);
@@ -297,6 +323,8 @@ export class Lane implements Bell {
   #budget(): ReadBudget {
     const { batchEvents, batchBytes, batchMs } = this.#options;
     const byTime = this.#msPerEvent > 0 ? Math.max(1, Math.floor(batchMs / this.#msPerEvent)) : 256;
+    // In a search every event is found and run by itself: few at a time.
+    if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: SEARCH_EVENTS };
     return { events: Math.min(batchEvents, byTime), bytes: batchBytes, retryUnits: RETRY_UNITS };
   }
 }

@@ -5,16 +5,19 @@ import { defineScript } from '../../redis/script.ts';
 
 const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 2 });
 const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), keys: 'variable' });
-const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 1 });
+const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 2 });
 
-/** @returns the lease value, or how long the present owner's lease still runs in ms */
+/**
+ * @returns the lease value and whether the owner before never gave it back (it died, or was cut off), or how long the
+ *   present owner's lease still runs in ms
+ */
 export async function acquireLease(
   connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number,
-): Promise<{ readonly value: string } | { readonly freeInMs: number }> {
+): Promise<{ readonly value: string; readonly orphaned: boolean } | { readonly freeInMs: number }> {
   const reply = (await acquire.run(
     connection, [keys.lease(partition, fn), keys.counters(partition)], [fn, dispatcher, ttlMs],
-  )) as [number, string | number];
-  return reply[0] === 1 ? { value: String(reply[1]) } : { freeInMs: Math.max(0, Number(reply[1])) };
+  )) as [number, string | number, number];
+  return reply[0] === 1 ? { value: String(reply[1]), orphaned: Number(reply[2]) === 1 } : { freeInMs: Math.max(0, Number(reply[1])) };
 }
 
 export interface RenewedLane {
@@ -43,5 +46,5 @@ export async function renewLeases(
 export async function releaseLease(
   connection: RedisConnection, keys: Keys, partition: number, fn: string, leaseValue: string,
 ): Promise<void> {
-  await release.run(connection, [keys.lease(partition, fn)], [leaseValue]);
+  await release.run(connection, [keys.lease(partition, fn), keys.counters(partition)], [leaseValue, fn]);
 }

@@ -135,6 +135,11 @@ export class LaneReader {
     }
   }
 
+  /** Entries that were delivered before and have not been taken again. */
+  get pendingLeft(): boolean {
+    return this.#streams.some((stream) => stream.mode === 'pending');
+  }
+
   #count(budget: ReadBudget): number {
     const byBytes = budget.bytes / this.#meanBytes;
     const byEvents = budget.events / this.#meanEvents;

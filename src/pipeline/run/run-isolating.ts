@@ -5,10 +5,12 @@
  * each runs again alone, and only what kills a thread alone is charged an attempt. Completed events are not run again.
  * What was not running when the thread died (a failed sibling whose details died with the thread, an event not yet
  * reached) runs in a later round, uncharged.
+ *
+ * Where whole dispatchers have died (SoloSearch) everything runs alone from the start.
  */
 import type { BatchReport, DeadEntry, EventRef, Failure, FailureReason, SetupFailed } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
-import { HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
+import { CorruptDataError, DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cells.ts';
 import { readEvent, walkBatch } from '../../wire/event-batch.ts';
@@ -29,6 +31,13 @@ export interface BatchResult {
   readonly deaths: number;
 }
 
+/** What is known of an event that kills whole dispatchers: then everything runs alone, marked before it does. */
+export interface SoloSearch {
+  readonly suspect: { readonly address: string; readonly deaths: number } | null;
+  /** @returns false where the lease is lost: the event must not run */
+  mark(address: string): Promise<boolean>;
+}
+
 /** Deaths with no handler running before the events are run one by one all the same. */
 const BLIND_DEATHS = 2;
 
@@ -38,6 +47,7 @@ export async function runIsolating(
   spec: FunctionSpec,
   blockedSubjects: readonly string[],
   cancel: AbortSignal,
+  search: SoloSearch | null = null,
 ): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
   const states = new Uint8Array(batch.events);
   const failures: Failure[] = [];
@@ -74,6 +84,14 @@ export async function runIsolating(
     const reason: FailureReason = timeout ? 'timeout' : 'thread-death';
     states[index] = CELL.FAILED;
     failures.push({ ref, error: { name: error.name, message: error.message, stack: '' }, retryable: true, reason });
+    stop(ref);
+  };
+
+  const chargeDispatcher = (index: number, deaths: number): void => {
+    const ref = locate(batch, index);
+    const error = new DispatcherDeathError(spec.name, ref.id, deaths);
+    states[index] = CELL.FAILED;
+    failures.push({ ref, error: { name: error.name, message: error.message, stack: '' }, retryable: false, reason: 'dispatcher-death' });
     stop(ref);
   };
 
@@ -133,6 +151,15 @@ export async function runIsolating(
         if (suspect >= batch.retryEvents) blocked.push(locate(batch, suspect));
         continue;
       }
+      if (search) {
+        const address = addressOf(batch, suspect);
+        const known = search.suspect?.address === address ? search.suspect.deaths : 0;
+        if (known >= spec.retry.attempts) {
+          chargeDispatcher(suspect, known);
+          continue;
+        }
+        if (!(await search.mark(address))) return 'stopped';
+      }
       const outcome = await round([suspect]);
       if (outcome === 'ok') continue;
       if (outcome === 'stopped' || 'kind' in outcome) return outcome;
@@ -141,7 +168,7 @@ export async function runIsolating(
     return 'ok';
   };
 
-  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(firstAlone);
+  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(search ? locatable(batch) : firstAlone);
   while (outcome === 'ok') {
     outcome = await round(null);
     if (outcome === 'ok') break;
@@ -173,6 +200,27 @@ interface Suspects {
   readonly timeout: boolean;
   readonly certain: readonly number[] | null;
   readonly running: readonly number[];
+}
+
+/** All events that can be found; what cannot be taken apart is dead-lettered by the round over what is left. */
+function locatable(batch: Batch): number[] {
+  const out: number[] = [];
+  for (let index = 0; index < batch.events; index++) {
+    try {
+      locate(batch, index);
+      out.push(index);
+    } catch (error) {
+      if (!(error instanceof CorruptDataError || error instanceof RangeError)) throw error;
+    }
+  }
+  return out;
+}
+
+/** `entry id/index in the entry`: the same for a first run and for a retry. */
+function addressOf(batch: Batch, index: number): string {
+  const { entry, indexInEntry } = locate(batch, index);
+  const entryId = entry < 0 ? decodeParked(recordOf(batch, index)).entryId : (batch.entries[entry] as StreamEntry).id;
+  return `${entryId}/${indexInEntry}`;
 }
 
 /** Which retried unit an event index belongs to. */

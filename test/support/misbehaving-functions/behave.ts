@@ -11,7 +11,7 @@ import type { HistoryLine } from '../history.ts';
  */
 export const ORDERS = [
   'ok', 'slow', 'throw', 'throw-once', 'reject', 'non-retryable', 'non-error', 'uncloneable', 'hang', 'hang-polite', 'loop', 'exit', 'oom',
-  'late-throw', 'unhandled',
+  'late-throw', 'unhandled', 'kill-dispatcher',
 ] as const;
 export type Order = (typeof ORDERS)[number];
 
@@ -72,6 +72,10 @@ function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> |
     case 'ok':
     case 'slow':
     case 'unhandled':
+      return;
+    case 'kill-dispatcher':
+      // as the kernel's out-of-memory killer would
+      process.kill(process.pid, 'SIGKILL');
       return;
     case 'throw':
       throw new Error('thrown as ordered');

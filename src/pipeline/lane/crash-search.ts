@@ -1,0 +1,68 @@
+/**
+ * An event that kills the whole dispatcher (a native crash, the kernel's out-of-memory killer) leaves nobody to isolate it.
+ * So the search for it is written down in Redis: how many owners of the lane died in a row with the same entries pending;
+ * from the third on its next owner runs what was pending one by one, each event marked before it runs. A mark that is found
+ * again is an attempt of that event, and of no other.
+ *
+ * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to nobody.
+ */
+import type { Keys } from '../../redis/keys.ts';
+import type { RedisConnection } from '../../redis/connection.ts';
+import { defineScript } from '../../redis/script.ts';
+
+const noteCrash = defineScript({ url: new URL('./note-crash.lua', import.meta.url), keys: 'variable' });
+const markSuspect = defineScript({ url: new URL('./mark-suspect.lua', import.meta.url), keys: 2 });
+
+/** Owners that died in a row at the same place before events are run one by one. */
+const CRASHES = 3;
+
+export interface CrashSearchOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly fn: string;
+  readonly partition: number;
+  readonly types: readonly string[];
+  readonly leaseValue: string;
+  readonly leaseTtlMs: number;
+}
+
+export class CrashSearch {
+  readonly #options: CrashSearchOptions;
+  /** Address of the event that was running alone when the owner before died, and how often that has happened. */
+  readonly suspect: { readonly address: string; readonly deaths: number } | null;
+
+  private constructor(options: CrashSearchOptions, mark: string) {
+    this.#options = options;
+    const [, deaths, address] = /^(\d+) (.+)$/.exec(mark) ?? [];
+    this.suspect = deaths && address ? { address, deaths: Number(deaths) } : null;
+  }
+
+  /** @returns null where there is nothing to search for; 'stale' where the lease is lost */
+  static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
+    const { connection, keys, fn, partition, types, leaseValue, leaseTtlMs } = options;
+    const reply = (await noteCrash.run(
+      connection,
+      [keys.lease(partition, fn), keys.counters(partition), ...types.map((type) => keys.events(partition, type))],
+      [leaseValue, leaseTtlMs, fn],
+    )) as [string, number, string];
+    if (reply[0] === 'stale') return 'stale';
+    // A mark: the search was under way, and may have passed the place where it began.
+    return Number(reply[1]) >= CRASHES || String(reply[2]) !== '' ? new CrashSearch(options, String(reply[2])) : null;
+  }
+
+  /** The event at this address runs now, alone. @returns false where the lease is lost: do not run it */
+  mark(address: string): Promise<boolean> {
+    const deaths = this.suspect?.address === address ? this.suspect.deaths : 0;
+    return this.#write(`${deaths + 1} ${address}`);
+  }
+
+  /** What was pending has been passed. */
+  end(): Promise<boolean> {
+    return this.#write('');
+  }
+
+  async #write(mark: string): Promise<boolean> {
+    const { connection, keys, fn, partition, leaseValue, leaseTtlMs } = this.#options;
+    return Number(await markSuspect.run(connection, [keys.lease(partition, fn), keys.counters(partition)], [leaseValue, leaseTtlMs, fn, mark])) === 1;
+  }
+}
