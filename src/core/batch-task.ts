@@ -55,7 +55,7 @@ export interface ErrorInfo {
   readonly stack: string;
 }
 
-export type FailureReason = 'attempts' | 'non-retryable' | 'decode' | 'schema' | 'timeout' | 'thread-death' | 'dispatcher-death';
+export type FailureReason = 'attempts' | 'non-retryable' | 'decode' | 'schema' | 'timeout' | 'thread-death' | 'dispatcher-death' | 'parked-limit';
 
 /** One failed attempt. `retryable: false` goes to the dead letters at once. */
 export interface Failure {

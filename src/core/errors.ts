@@ -213,6 +213,21 @@ export class ThreadDeathError extends MillraceError {
   }
 }
 
+/** More events wait behind a failed one of their subject than the function allows: this one was dead-lettered without a try. */
+export class ParkedLimitError extends MillraceError {
+  readonly code = 'PARKED_LIMIT';
+  readonly subject: string;
+  readonly limit: number;
+  constructor(functionName: string, subject: string, limit: number) {
+    super(
+      `${limit} events of subject ${subject} wait behind a failed one for function "${functionName}" (maxParkedPerSubject). ` +
+        'Mend or discard that one, then replay this one with dlq replay',
+    );
+    this.subject = subject;
+    this.limit = limit;
+  }
+}
+
 /** The whole dispatcher died each time this event ran alone: a native crash, or the kernel's out-of-memory killer. */
 export class DispatcherDeathError extends MillraceError {
   readonly code = 'DISPATCHER_DEATH';

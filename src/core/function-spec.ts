@@ -9,6 +9,14 @@ export interface FunctionSpec {
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
   readonly startFrom: 'start' | 'end';
+  /** What becomes of a subject whose event is dead-lettered: its later events run, or wait for the operator. */
+  readonly onDead: 'continue' | 'hold';
+  /** Most events parked behind one failed event; those beyond are dead-lettered. */
+  readonly maxParkedPerSubject: number;
+  /** With so many events parked in a partition its lane reads nothing new. */
+  readonly maxParkedPerPartition: number;
+  /** Most events that run at the same time in one dispatcher; null: as many as its threads take. */
+  readonly maxConcurrency: number | null;
   readonly batch: boolean;
   readonly batchSize: number;
 }

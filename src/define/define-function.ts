@@ -70,6 +70,20 @@ interface CommonOptions<T extends string, R> {
   readonly retry?: Partial<RetryPolicy>;
   /** Where a new function starts: `start` (default) of what is retained, or `end`: only what comes from now on. */
   readonly startFrom?: 'start' | 'end';
+  /**
+   * When an event of a subject is dead-lettered: `continue` (default) with the subject's next event, or `hold` the subject:
+   * its later events stay parked until the dead letter is replayed (it then runs first) or purged. With `ordering: 'key'`.
+   */
+  readonly onDead?: 'continue' | 'hold';
+  /**
+   * Most events parked behind one failed event of a subject; those beyond are dead-lettered with the reason `parked-limit`.
+   * 1 … 1,000,000, default 10,000.
+   */
+  readonly maxParkedPerSubject?: number;
+  /** With so many events parked in a partition its lane reads nothing new until there are fewer. 1 … 10,000,000, default 100,000. */
+  readonly maxParkedPerPartition?: number;
+  /** Most events (with handleBatch: calls) that run at the same time in one dispatcher process, over all its threads. 1 … 1,000,000, default: no bound. */
+  readonly maxConcurrency?: number;
   /** Runs once per thread before the first event; what it returns is `ctx.resources`. */
   readonly setup?: () => R | Promise<R>;
   /** Runs once per thread when the dispatcher stops. */
@@ -119,7 +133,7 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const problems: string[] = [];
   const raw = options as unknown as Record<string, unknown>;
   const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
-  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
+  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
   for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
 
   const name = raw['name'];
@@ -145,6 +159,11 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   };
   const ordering = oneOf('ordering', ['key', 'none'], 'key') as 'key' | 'none';
   const startFrom = oneOf('startFrom', ['start', 'end'], 'start') as 'start' | 'end';
+  const onDead = oneOf('onDead', ['continue', 'hold'], 'continue') as 'continue' | 'hold';
+  if (onDead === 'hold' && ordering === 'none') problems.push(`${label}: onDead "hold" goes with ordering "key": without order nothing waits`);
+  const maxParkedPerSubject = integer(raw, '', 'maxParkedPerSubject', 10_000, 1, 1_000_000);
+  const maxParkedPerPartition = integer(raw, '', 'maxParkedPerPartition', 100_000, 1, 10_000_000);
+  const maxConcurrency = raw['maxConcurrency'] === undefined ? null : integer(raw, '', 'maxConcurrency', 1, 1, 1_000_000);
   const concurrency = integer(raw, '', 'concurrency', 32, 1, 10_000);
   const timeoutMs = integer(raw, '', 'timeoutMs', 30_000, 10, 3_600_000);
   const batchSize = integer(raw, '', 'batchSize', 256, 1, 10_000);
@@ -189,6 +208,10 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
       timeoutMs,
       retry,
       startFrom,
+      onDead,
+      maxParkedPerSubject,
+      maxParkedPerPartition,
+      maxConcurrency,
       batch: raw['handleBatch'] !== undefined,
       batchSize,
     },

@@ -7,7 +7,7 @@
 import { compareEntryIds, entryIdTime } from '../core/position.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { Deployment } from '../deployment.ts';
-import { lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
+import { formatLetterId, lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import { readPartition, readPartitions, type PartitionState, type RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
 import { countEntry, entryFields } from '../rewind/count-entry.ts';
 import { walkBatch, type EventHeader } from '../wire/event-batch.ts';
@@ -295,6 +295,14 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
     head ??= record;
     if (record.entryId !== entryId || record.index !== place.index || record.type !== type) continue;
     const due = (await connection.command('ZSCORE', keys.due(partition, fn.name), unit)) as string | null;
+    const holder = (await connection.command('HGET', keys.held(partition, fn.name), unit)) as string | null;
+    if (holder !== null) {
+      const letter = formatLetterId(fn.name, partition, holder);
+      return {
+        function: fn.name, state: 'parked', attempts: record.attempts, history: record.history, dueInMs: null, place: at, behind: null, dispatcher,
+        why: `its subject is held by dead letter ${letter} (onDead: "hold"): millrace dlq replay ${letter} or dlq purge ${letter} lets it go on`,
+      };
+    }
     const dueInMs = due === null ? null : Number(due) - nowMs;
     const when = dueInMs === null ? 'at an unknown time' : dueInMs > 0 ? `in ${dueInMs} ms` : `since ${-dueInMs} ms`;
     const last = record.history.at(-1);

@@ -10,6 +10,8 @@ export interface Keys {
   parked(partition: number, fn: string, unit: string): string;
   /** zset: unit -> server time in ms at which its retry is due */
   due(partition: number, fn: string): string;
+  /** hash: unit -> dead letter that holds it (onDead: 'hold') */
+  held(partition: number, fn: string): string;
   /** stream: dead letters */
   dead(partition: number, fn: string): string;
   /** string with TTL: `<dispatcher>:<epoch>` */
@@ -33,6 +35,7 @@ export function createKeys(namespace: string): Keys {
     events: (partition, type) => `${p(partition)}:events:${type}`,
     parked: (partition, fn, unit) => `${p(partition)}:parked:${fn}:${unit}`,
     due: (partition, fn) => `${p(partition)}:due:${fn}`,
+    held: (partition, fn) => `${p(partition)}:held:${fn}`,
     dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
     lease: (partition, fn) => `${p(partition)}:lease:${fn}`,
     members: (fn) => `${namespace}:members:${fn}`,

@@ -109,7 +109,7 @@ class BatchRun {
     );
     try {
       if (spec.batch) await this.#runTogether(spec.batchSize);
-      else await this.#runChains(spec.concurrency);
+      else await this.#runChains(Math.min(spec.concurrency, spec.maxConcurrency ?? Infinity));
     } finally {
       clearInterval(sweep);
     }

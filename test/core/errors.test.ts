@@ -18,6 +18,7 @@ const samples: errors.MillraceError[] = [
   new errors.HandlerTimeoutError('f', 'e', 10),
   new errors.ThreadDeathError('f', 'exit'),
   new errors.DispatcherDeathError('f', 'e', 3),
+  new errors.ParkedLimitError('f', 's', 3),
 ];
 
 t.test('every error class is in the table, named as its class, with a code of its own', async (t) => {

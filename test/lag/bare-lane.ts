@@ -75,7 +75,7 @@ export function events(count: number, subject?: string): TestEvent[] {
 export function specOf(name: string, on: readonly string[], more: Partial<FunctionSpec> = {}): FunctionSpec {
   return {
     name, on, ordering: 'key', concurrency: 1, timeoutMs: 1000, retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
-    startFrom: 'start', batch: false, batchSize: 100, ...more,
+    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, batch: false, batchSize: 100, ...more,
   };
 }
 
@@ -118,7 +118,7 @@ export class BareLane {
     if (taken.entries.length === 0 && taken.units.length === 0) return null;
     const retries = await fetchParked(connection, keys, partition, spec.name, taken.units);
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
-    const parked = new Set(spec.ordering === 'key' ? await listParked(connection, keys, partition, spec.name) : []);
+    const parked = new Set(spec.ordering === 'key' ? (await listParked(connection, keys, partition, spec.name)).keys() : []);
     const states = new Uint8Array(batch.events).fill(CELL.DONE);
     const failures: Failure[] = [];
     const blocked: EventRef[] = [];
@@ -165,7 +165,7 @@ export class BareLane {
     });
     return planCommit(batch, { states, failures, blocked, deadEntries: [] }, {
       keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
-      nowMs: Date.now(), dispatcher: 'test', version: 'v1',
+      nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0,
     });
   }
 

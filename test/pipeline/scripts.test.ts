@@ -52,8 +52,8 @@ interface CommitCall {
   readonly entries?: readonly (readonly [number, string, number])[];
   /** unit, entry, delay, bytes */
   readonly parked?: readonly (readonly [number, number, number | '', string])[];
-  /** entry, stream, type, events, fields */
-  readonly dead?: readonly (readonly [number, number, string, number, readonly string[]])[];
+  /** entry, stream, type, events, fields, unit it holds */
+  readonly dead?: readonly (readonly [number, number, string, number, readonly string[], number?])[];
   /** unit, taken, settled, head, delay */
   readonly retries?: readonly (readonly [number, number, readonly (readonly [string, 'done' | 'dead'])[], string, number | ''])[];
 }
@@ -63,11 +63,11 @@ async function callCommit({ connection, lease }: Lane, call: CommitCall): Promis
     call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length,
     ...TYPES, ...units, ...entries.flat(), ...parked.flat(),
   ];
-  for (const [entry, stream, type, events, fields] of dead) args.push(entry, stream, type, events, fields.length, ...fields);
+  for (const [entry, stream, type, events, fields, holds = 0] of dead) args.push(entry, stream, type, events, holds, fields.length, ...fields);
   for (const [unit, taken, settled, head, delay] of retries) args.push(unit, taken, settled.length, ...settled.flat(), head, delay);
   return (await commit.run(
     connection,
-    [keys.lease(0, FN), keys.counters(0), keys.due(0, FN), keys.dead(0, FN), ...TYPES.map((type) => keys.events(0, type)), ...units.map((unit) => keys.parked(0, FN, unit))],
+    [keys.lease(0, FN), keys.counters(0), keys.due(0, FN), keys.dead(0, FN), keys.held(0, FN), ...TYPES.map((type) => keys.events(0, type)), ...units.map((unit) => keys.parked(0, FN, unit))],
     args,
   )) as unknown[];
 }

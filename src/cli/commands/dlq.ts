@@ -236,7 +236,7 @@ async function purge(ids: readonly string[], flags: ChangeFlags, context: CliCon
   for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
     seen++;
     events += letter.events;
-    places.push({ function: letter.function, partition: letter.partition, letterId: letter.letterId, type: letter.type, events: letter.events });
+    places.push({ function: letter.function, partition: letter.partition, letterId: letter.letterId, type: letter.type, events: letter.events, subject: letter.subject });
     if (places.length >= PURGE_AT_ONCE) await flush();
     if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
   }

@@ -1,19 +1,24 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
--- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, then T streams, then U parked lists
+-- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried
 --       T types (in the order of the streams), U units (in the order of the lists)
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head), ParkedEvent bytes}
---       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events, number of fields, field, value, ...}
+--       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events,
+--          unit 1..U that it holds or 0, number of fields, field, value, ...}
 --       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'dead'),
 --            new head bytes or '', delay in ms or '' (due now)}
 -- reply {'stale'} | {'repeat', next due or ''} |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
+-- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
 -- it was still pending. PEXPIRE and XACK come first: they work under OOM and make the rest of the script work there too.
 -- cost  O(entries + parked + dead + settled)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
-local function nextDue() return redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or '' end
+local function nextDue()
+  local score = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''
+  return score == 'inf' and '' or score
+end
 local fn = ARGV[3]
 if redis.call('HGET', KEYS[2], 'turn:' .. fn) == ARGV[4] then return {'repeat', nextDue()} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -40,7 +45,7 @@ for i = 1, E do
   local t, id = tonumber(ARGV[a + 1]), ARGV[a + 2]
   entryType[i] = types[t]
   at[types[t]] = id
-  if redis.call('XACK', KEYS[4 + t], fn, id) == 1 then
+  if redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
     acked[i] = true
     local done = tonumber(ARGV[a + 3])
     if done > 0 then count('done', types[t], done) end
@@ -56,32 +61,39 @@ local retried = 0
 for _ = 1, P do
   local u, e, delay, bytes = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4]
   if acked[e] then
-    local length = redis.call('RPUSH', KEYS[4 + T + u], bytes)
+    local length = redis.call('RPUSH', KEYS[5 + T + u], bytes)
     count('parked', entryType[e], 1)
     if delay ~= '' then retried = retried + 1 end
     -- a list that was there already keeps its own due time: its head decides
-    if length == 1 then redis.call('ZADD', KEYS[3], string.format('%.0f', now + (tonumber(delay) or 0)), units[u]) end
+    -- (and a unit held with nothing behind it stays held)
+    if length == 1 then redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + (tonumber(delay) or 0)), units[u]) end
   end
   a = a + 4
 end
 
 -- dead-letter
+local held = {}
 for _ = 1, D do
-  local e, t, events, fields = tonumber(ARGV[a + 1]), ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
+  local e, t, events, holds, fields = tonumber(ARGV[a + 1]), ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
   if e == 0 or acked[e] then
     local command = {'XADD', KEYS[4], '*'}
-    for f = 1, fields do command[f + 3] = ARGV[a + 5 + f] end
-    redis.call(unpack(command))
+    for f = 1, fields do command[f + 3] = ARGV[a + 6 + f] end
+    local letter = redis.call(unpack(command))
     count('dead', t, events)
+    if holds > 0 then
+      held[holds] = true
+      redis.call('HSET', KEYS[5], units[holds], letter)
+      redis.call('ZADD', KEYS[3], '+inf', units[holds])
+    end
   end
-  a = a + 5 + fields
+  a = a + 6 + fields
 end
 
 -- results of retries
 local emptied = {}
 for _ = 1, R do
   local u, taken, settled = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
-  local list, unit = KEYS[4 + T + u], units[u]
+  local list, unit = KEYS[5 + T + u], units[u]
   a = a + 3
   for _ = 1, settled do
     local t = ARGV[a + 1]
@@ -92,7 +104,9 @@ for _ = 1, R do
   if taken > 0 then redis.call('LTRIM', list, taken, -1) end
   local head, delay = ARGV[a + 1], ARGV[a + 2]
   a = a + 2
-  if redis.call('EXISTS', list) == 0 then
+  if held[u] then
+    -- it waits for its dead letter
+  elseif redis.call('EXISTS', list) == 0 then
     redis.call('ZREM', KEYS[3], unit)
     emptied[#emptied + 1] = unit
   else

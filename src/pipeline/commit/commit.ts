@@ -6,6 +6,7 @@
  */
 import type { DeadEntry, EventRef, Failure } from '../../core/batch-task.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
+import { ParkedLimitError } from '../../core/errors.ts';
 import { nextDelayMs } from '../../core/retry-policy.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -30,6 +31,8 @@ export interface CommitContext {
   readonly nowMs: number;
   readonly dispatcher: string;
   readonly version: string;
+  /** Events parked in a unit's list now. */
+  readonly parkedOf: (unit: string) => number;
 }
 
 export interface ResultOfRun {
@@ -45,8 +48,8 @@ export interface CommitPlan {
   readonly done: number;
   readonly retried: number;
   readonly dead: number;
-  /** Units that have a parked list once this is committed. */
-  readonly parkedUnits: readonly string[];
+  /** Units that have a parked list once this is committed (unless it is told to be empty), and by how many events it grows. */
+  readonly parked: ReadonlyMap<string, number>;
   /** For the log. */
   readonly deadLetters: readonly { readonly id: string; readonly subject: string; readonly reason: string; readonly message: string }[];
 }
@@ -90,6 +93,13 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     return at;
   };
 
+  const growth = new Map<string, number>();
+  const grow = (unit: string, by: number): void => void growth.set(unit, (growth.get(unit) ?? 0) + by);
+  const holdOf = (unit: string): number => {
+    if (spec.onDead !== 'hold') return 0;
+    grow(unit, 0);
+    return unitOf(unit);
+  };
   let done = 0;
   let retried = 0;
   let dead = 0;
@@ -106,8 +116,8 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   let parked = 0;
   const deadArgs: Arg[] = [];
   let deadCount = 0;
-  const letter = (at: { entry: number; stream: number; type: string; events: number }, fields: readonly Arg[]): void => {
-    deadArgs.push(at.entry, at.stream, at.type, at.events, fields.length, ...fields);
+  const letter = (at: { entry: number; stream: number; type: string; events: number; holds: number }, fields: readonly Arg[]): void => {
+    deadArgs.push(at.entry, at.stream, at.type, at.events, at.holds, fields.length, ...fields);
     deadCount++;
     dead += at.events;
   };
@@ -132,7 +142,15 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       firstFailedMs: 0, lastFailedMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject,
     };
     if (!failure) {
+      if (context.parkedOf(unit) + (growth.get(unit) ?? 0) >= spec.maxParkedPerSubject) {
+        const error = new ParkedLimitError(spec.name, ref.subject, spec.maxParkedPerSubject);
+        const over: Failure = { ref, retryable: false, reason: 'parked-limit', error: { name: error.name, message: error.message, stack: '' } };
+        letter({ entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: 0 }, letterOfEvent(base, over, context));
+        deadLetters.push({ id: ref.id, subject: ref.subject, reason: over.reason, message: error.message });
+        continue;
+      }
       parked++;
+      grow(unit, 1);
       parkArgs.push(unitOf(unit), ref.entry + 1, '', encodeParked(base));
       continue;
     }
@@ -141,10 +159,11 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     if (delay !== null) {
       parked++;
       retried++;
+      grow(unit, 1);
       parkArgs.push(unitOf(unit), ref.entry + 1, delay, encodeParked(record));
     } else {
       letter(
-        { entry: ref.entry + 1, stream: entry.type + 1, type, events: 1 },
+        { entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: holdOf(unit) },
         letterOfEvent(record, failure, context),
       );
       deadLetters.push({ id: ref.id, subject: ref.subject, reason: failure.reason, message: failure.error.message });
@@ -153,7 +172,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   for (const gone of result.deadEntries) {
     const entry = batch.entries[gone.entry] as StreamEntry;
     const type = batch.types[entry.type] as string;
-    letter({ entry: gone.entry + 1, stream: entry.type + 1, type, events: entry.count }, letterOfEntry(entry, type, gone, context));
+    letter({ entry: gone.entry + 1, stream: entry.type + 1, type, events: entry.count, holds: 0 }, letterOfEntry(entry, type, gone, context));
     deadLetters.push({ id: `${partition}/${entry.id}`, subject: '', reason: gone.reason, message: gone.message });
   }
 
@@ -186,10 +205,11 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       } else {
         taken++;
         settled.push(record.type, 'dead');
-        letter({ entry: 0, stream: batch.types.indexOf(record.type) + 1, type: record.type, events: 1 }, letterOfEvent(failed, failure, context));
+        letter({ entry: 0, stream: batch.types.indexOf(record.type) + 1, type: record.type, events: 1, holds: holdOf(unit.unit) }, letterOfEvent(failed, failure, context));
         deadLetters.push({ id: record.eventId, subject: record.subject, reason: failure.reason, message: failure.error.message });
       }
     }
+    grow(unit.unit, -taken);
     retryArgs.push(unitOf(unit.unit), taken, settled.length / 2, ...settled, head, delayArg);
   }
 
@@ -200,6 +220,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       keys.counters(partition),
       keys.due(partition, fn),
       keys.dead(partition, fn),
+      keys.held(partition, fn),
       ...batch.types.map((type) => keys.events(partition, type)),
       ...units.map((unit) => keys.parked(partition, fn, unit)),
     ],
@@ -211,7 +232,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     done,
     retried,
     dead,
-    parkedUnits: units,
+    parked: growth,
     deadLetters,
   };
 }

@@ -1,15 +1,26 @@
 -- purge: deletes dead letters of one function and partition for good. Their events stay settled: they move from `dead` to `purged`.
--- KEYS  1 dead letters, 2 counters
--- ARGV  1 function, then per letter: entry id, type, number of events it stands for
+-- KEYS  1 dead letters, 2 counters, 3 due, 4 held, then per letter the parked list of its unit
+-- ARGV  1 function, then per letter: entry id, type, number of events it stands for, unit ('' where it has none)
 -- reply number of letters deleted (those that were gone before are not counted twice)
+-- A unit that a deleted letter held goes on with what stands behind it.
 -- XDEL comes first: it works under OOM and makes the rest of the script work there too.
 -- cost  O(letters)
 local fn, purged, sums = ARGV[1], 0, {}
-for a = 2, #ARGV, 3 do
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+for a = 2, #ARGV, 4 do
   if redis.call('XDEL', KEYS[1], ARGV[a]) == 1 then
     purged = purged + 1
-    local t = ARGV[a + 1]
+    local t, unit = ARGV[a + 1], ARGV[a + 3]
     sums[t] = (sums[t] or 0) + tonumber(ARGV[a + 2])
+    if redis.call('HGET', KEYS[4], unit) == ARGV[a] then
+      redis.call('HDEL', KEYS[4], unit)
+      if redis.call('EXISTS', KEYS[5 + (a - 2) / 4]) == 1 then
+        redis.call('ZADD', KEYS[3], now, unit)
+      else
+        redis.call('ZREM', KEYS[3], unit)
+      end
+    end
   end
 end
 for t, events in pairs(sums) do

@@ -3,11 +3,11 @@ import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
-const script = defineScript({ url: new URL('./purge.lua', import.meta.url), keys: 2 });
+const script = defineScript({ url: new URL('./purge.lua', import.meta.url), keys: 'variable' });
 const DEADLINE_MS = 15_000;
 
 /** What purging needs of a letter; so a caller need not keep its bytes. */
-export type LetterPlace = Pick<DeadLetter, 'function' | 'partition' | 'letterId' | 'type' | 'events'>;
+export type LetterPlace = Pick<DeadLetter, 'function' | 'partition' | 'letterId' | 'type' | 'events' | 'subject'>;
 
 /**
  * One call per function and partition among the letters; keep it to some hundred letters.
@@ -27,8 +27,12 @@ export async function purgeDeadLetters(source: DeadLetterSource, letters: readon
     const { function: fn, partition } = group[0] as LetterPlace;
     purged += (await withRetry(() => script.run(
       source.connection,
-      [source.keys.dead(partition, fn), source.keys.counters(partition)],
-      [fn, ...group.flatMap((letter) => [letter.letterId, letter.type, letter.events])],
+      [
+        source.keys.dead(partition, fn), source.keys.counters(partition), source.keys.due(partition, fn), source.keys.held(partition, fn),
+        ...group.map((letter) => source.keys.parked(partition, fn, letter.subject)),
+      ],
+      // Only a subject is ever held: with ordering 'none' nothing waits for anything.
+      [fn, ...group.flatMap((letter) => [letter.letterId, letter.type, letter.events, letter.subject])],
     ), { deadlineMs: DEADLINE_MS })) as number;
   }
   return purged;

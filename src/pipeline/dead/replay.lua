@@ -1,14 +1,21 @@
 -- replay: one dead letter back into the parked list of its unit, in one step. Sent again it changes nothing.
--- KEYS  1 dead letters, 2 parked list, 3 due, 4 counters
+-- KEYS  1 dead letters, 2 parked list, 3 due, 4 counters, 5 held
 -- ARGV  1 letter's entry id, 2 function, 3 type, 4 unit, 5 ParkedEvent bytes
 -- reply {'gone'} (replayed or purged before; nothing is done) | {'replayed', length of the list now}
+-- A letter that holds its unit goes to the head of the list, in front of what has waited for it, and holds it no longer.
 -- XDEL comes first: it works under OOM and makes the rest of the script work there too.
 -- cost  O(log(units))
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return {'gone'} end
-local length = redis.call('RPUSH', KEYS[2], ARGV[5])
-if length == 1 then
-  local time = redis.call('TIME')
-  redis.call('ZADD', KEYS[3], string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)), ARGV[4])
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+local length
+if redis.call('HGET', KEYS[5], ARGV[4]) == ARGV[1] then
+  length = redis.call('LPUSH', KEYS[2], ARGV[5])
+  redis.call('HDEL', KEYS[5], ARGV[4])
+  redis.call('ZADD', KEYS[3], now, ARGV[4])
+else
+  length = redis.call('RPUSH', KEYS[2], ARGV[5])
+  if length == 1 then redis.call('ZADD', KEYS[3], 'NX', now, ARGV[4]) end
 end
 redis.call('HINCRBY', KEYS[4], 'dead:' .. ARGV[2] .. ':' .. ARGV[3], -1)
 redis.call('HINCRBY', KEYS[4], 'parked:' .. ARGV[2] .. ':' .. ARGV[3], 1)

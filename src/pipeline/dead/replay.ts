@@ -1,5 +1,6 @@
 /**
- * Brings a dead letter back: its event goes to the end of its unit's parked list, with no attempts made and its history kept.
+ * Brings a dead letter back: its event goes to the end of its unit's parked list (to its head, where it held the unit), with no
+ * attempts made and its history kept.
  * The lane's owner finds it as it finds any retry.
  */
 import { MillraceError } from '../../core/errors.ts';
@@ -8,7 +9,7 @@ import { defineScript } from '../../redis/script.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
-const script = defineScript({ url: new URL('./replay.lua', import.meta.url), keys: 4 });
+const script = defineScript({ url: new URL('./replay.lua', import.meta.url), keys: 5 });
 const DEADLINE_MS = 15_000;
 
 /** The letter holds a whole entry that could not be taken apart: there is no event to run. */
@@ -46,7 +47,7 @@ export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLet
     sent++;
     const [kind] = (await script.run(
       connection,
-      [keys.dead(partition, fn), keys.parked(partition, fn, unit), keys.due(partition, fn), keys.counters(partition)],
+      [keys.dead(partition, fn), keys.parked(partition, fn, unit), keys.due(partition, fn), keys.counters(partition), keys.held(partition, fn)],
       [letter.letterId, fn, type, unit, record],
     )) as [string];
     // Gone at a repeated sending: most likely it was ours whose reply was lost.

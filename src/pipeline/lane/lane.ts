@@ -39,11 +39,11 @@ export interface LaneStages {
   readonly share: FairShare;
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
-  readonly listParked: () => Promise<string[]>;
+  readonly listParked: () => Promise<ReadonlyMap<string, number>>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
   readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
-  readonly plan: (batch: Batch, result: BatchResult, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs'>) => CommitPlan;
+  readonly plan: (batch: Batch, result: BatchResult, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf'>) => CommitPlan;
   /** Sends until Redis has answered; rejects when the signal aborts. */
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
   /** Recreates a lost group. */
@@ -78,7 +78,10 @@ export class Lane implements Bell {
   readonly streamKeys: readonly string[];
   readonly #options: LaneOptions;
   readonly #stages: LaneStages;
-  readonly #parked = new Set<string>();
+  /** Units that are parked, and how many events wait in each. */
+  readonly #parked = new Map<string, number>();
+  #parkedEvents = 0;
+  #full = false;
   readonly #stop = new AbortController();
   readonly #abandon = new AbortController();
   #turn = 0;
@@ -180,8 +183,7 @@ export class Lane implements Bell {
           }
         }
         if (first) {
-          this.#parked.clear();
-          for (const unit of await this.#stages.listParked()) this.#parked.add(unit);
+          await this.#countParked();
           first = false;
         }
         await this.#workToDo();
@@ -259,10 +261,10 @@ export class Lane implements Bell {
     }
 
     const serverAheadMs = taken.serverNowMs - wallClockMs();
-    for (const unit of taken.units) this.#parked.add(unit);
+    for (const unit of taken.units) if (!this.#parked.has(unit)) this.#park(unit, 0);
     const retries = taken.units.length > 0 ? await this.#stages.fetchParked(taken.units) : [];
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
-    const blocked = spec.ordering === 'key' ? [...this.#parked] : [];
+    const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : [];
 
     const result = await this.#stages.run(batch, blocked, this.#search);
     if (result.kind === 'stopped') {
@@ -277,6 +279,7 @@ export class Lane implements Bell {
       leaseValue,
       turnId: `${leaseValue.slice(leaseValue.lastIndexOf(':') + 1)}.${++this.#turn}`,
       nowMs: ranMs + serverAheadMs,
+      parkedOf: (unit) => this.#parked.get(unit) ?? 0,
     });
     const reply = await this.#stages.commit(plan, this.#abandon.signal);
     if (reply.kind === 'stale') {
@@ -289,13 +292,14 @@ export class Lane implements Bell {
       this.#search = null;
       await search.end();
     }
-    for (const unit of plan.parkedUnits) this.#parked.add(unit);
-    for (const unit of reply.emptied) this.#parked.delete(unit);
-    if (reply.repeated && plan.parkedUnits.length > 0) {
-      // Which lists the first sending emptied is not known: ask.
-      this.#parked.clear();
-      for (const unit of await this.#stages.listParked()) this.#parked.add(unit);
+    for (const [unit, growth] of plan.parked) this.#park(unit, growth);
+    for (const unit of reply.emptied) {
+      this.#parkedEvents -= this.#parked.get(unit) ?? 0;
+      this.#parked.delete(unit);
     }
+    // Which lists the first sending emptied is not known: ask.
+    if (reply.repeated && plan.parked.size > 0) await this.#countParked();
+    this.#checkParked();
     if (reply.missing.length > 0) {
       this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied', {
         function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
@@ -320,9 +324,35 @@ export class Lane implements Bell {
     return result.busyMs;
   }
 
+  async #countParked(): Promise<void> {
+    const found = await this.#stages.listParked();
+    this.#parked.clear();
+    this.#parkedEvents = 0;
+    for (const [unit, events] of found) this.#park(unit, events);
+    this.#checkParked();
+  }
+
+  #park(unit: string, growth: number): void {
+    const events = Math.max(0, (this.#parked.get(unit) ?? 0) + growth);
+    this.#parkedEvents += events - (this.#parked.get(unit) ?? 0);
+    this.#parked.set(unit, events);
+  }
+
+  /** At the bound nothing new is read, so that nothing more is parked; retries go on. */
+  #checkParked(): void {
+    const full = this.#parkedEvents >= this.#options.spec.maxParkedPerPartition;
+    if (full === this.#full) return;
+    this.#full = full;
+    this.#rings++;
+    const fields = { function: this.fn, partition: this.partition, parked: this.#parkedEvents, subjects: this.#parked.size, limit: this.#options.spec.maxParkedPerPartition };
+    if (full) this.#stages.log('error', 'too many events are parked (maxParkedPerPartition): the lane reads nothing new until there are fewer', fields);
+    else this.#stages.log('info', 'fewer events are parked: the lane reads on', fields);
+  }
+
   #budget(): ReadBudget {
     const { batchEvents, batchBytes, batchMs } = this.#options;
     const byTime = this.#msPerEvent > 0 ? Math.max(1, Math.floor(batchMs / this.#msPerEvent)) : 256;
+    if (this.#full) return { events: 0, bytes: 0, retryUnits: RETRY_UNITS };
     // In a search every event is found and run by itself: few at a time.
     if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: SEARCH_EVENTS };
     return { events: Math.min(batchEvents, byTime), bytes: batchBytes, retryUnits: RETRY_UNITS };

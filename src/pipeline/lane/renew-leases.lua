@@ -10,7 +10,9 @@ for i = 1, #KEYS, 2 do
   if redis.call('GET', KEYS[i]) == ARGV[lane + 1] then
     redis.call('PEXPIRE', KEYS[i], ARGV[1])
     local first = redis.call('ZRANGE', KEYS[i + 1], 0, 0, 'WITHSCORES')
-    reply[lane + 1] = first[2] or 'none'
+    local due = first[2] or 'none'
+    if due == 'inf' then due = 'none' end
+    reply[lane + 1] = due
   else
     reply[lane + 1] = ''
   end

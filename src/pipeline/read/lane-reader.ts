@@ -103,6 +103,7 @@ export class LaneReader {
       // With several types all are read in one script, so that one moment's picture is merged; a stream that still holds
       // a full read waits, and limits the others by its last id.
       const several = this.#streams.length > 1;
+      if (budget.events === 0) return await this.#takeDue(leaseValue, budget);
       const wanted = this.#streams.filter((s) => s.queue.length === 0 || (several && s.queue.length < count));
       for (const stream of this.#streams) stream.limit = stream.lastId;
       const reply = (await take.runBuffer(
@@ -133,6 +134,14 @@ export class LaneReader {
         return { kind: 'ok', units, entries, serverNowMs, nextDueMs, more };
       }
     }
+  }
+
+  /** Retries only: no room for anything new. */
+  async #takeDue(leaseValue: string, budget: ReadBudget): Promise<Taken> {
+    const { connection, leaseKey, dueKey, leaseTtlMs, fn } = this.#options;
+    const reply = (await take.run(connection, [leaseKey, dueKey], [leaseValue, leaseTtlMs, fn, budget.retryUnits, 0])) as [string, string, string, string[]];
+    if (reply[0] === 'stale') return { kind: 'stale' };
+    return { kind: 'ok', units: reply[3], entries: [], serverNowMs: Number(reply[1]), nextDueMs: reply[2] === '' ? null : Number(reply[2]), more: false };
   }
 
   /** Entries that were delivered before and have not been taken again. */

@@ -15,7 +15,9 @@ local limit = tonumber(ARGV[4])
 local units = {}
 if limit > 0 then units = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, limit) end
 local first = redis.call('ZRANGE', KEYS[2], #units, #units, 'WITHSCORES')
-local reply = {'ok', now, first[2] or '', units}
+local nextDue = first[2] or ''
+if nextDue == 'inf' then nextDue = '' end -- held: see commit.lua
+local reply = {'ok', now, nextDue, units}
 
 local command = {'XREADGROUP', 'GROUP', ARGV[3], 'lane', 'COUNT', ARGV[5], 'STREAMS'}
 local place = {}

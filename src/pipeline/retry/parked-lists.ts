@@ -6,10 +6,18 @@ import type { RetryUnit } from '../batch/batch.ts';
 
 /** Records of one unit run in one turn: the rest follows when these are settled. */
 const RECORDS_PER_UNIT = 64;
+const AT_ONCE = 500;
 
-/** Units that have a parked list. */
-export async function listParked(connection: RedisConnection, keys: Keys, partition: number, fn: string): Promise<string[]> {
-  return (await connection.command('ZRANGE', keys.due(partition, fn), 0, -1)) as string[];
+/** Units that are parked, with the number of events in their lists. */
+export async function listParked(connection: RedisConnection, keys: Keys, partition: number, fn: string): Promise<Map<string, number>> {
+  const units = (await connection.command('ZRANGE', keys.due(partition, fn), 0, -1)) as string[];
+  const out = new Map<string, number>();
+  for (let from = 0; from < units.length; from += AT_ONCE) {
+    const some = units.slice(from, from + AT_ONCE);
+    const lengths = await Promise.all(some.map((unit) => connection.command('LLEN', keys.parked(partition, fn, unit))));
+    some.forEach((unit, i) => out.set(unit, Number(lengths[i])));
+  }
+  return out;
 }
 
 /** The first records of each unit's list. A unit without a list (already settled) comes back without records. */

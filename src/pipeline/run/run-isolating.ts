@@ -49,6 +49,7 @@ export async function runIsolating(
   cancel: AbortSignal,
   search: SoloSearch | null = null,
 ): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
+  const mostThreads = mostThreadsOf(spec);
   const states = new Uint8Array(batch.events);
   const failures: Failure[] = [];
   const blocked: EventRef[] = [];
@@ -108,7 +109,7 @@ export async function runIsolating(
     if (skip.every((s) => s === CELL.SKIP)) return 'ok';
     const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null);
     const sentMs = monotonicMs();
-    const result = await pool.run(packed, spec.timeoutMs, cancel, only !== null || deaths > 0);
+    const result = await pool.run(packed, { timeoutMs: spec.timeoutMs, alone: only !== null || deaths > 0, mostThreads }, cancel);
     if (result.kind === 'setup-failed') return result;
     if (result.kind === 'report') {
       busyMs += result.busyMs;
@@ -200,6 +201,13 @@ interface Suspects {
   readonly timeout: boolean;
   readonly certain: readonly number[] | null;
   readonly running: readonly number[];
+}
+
+/** How many threads may run the function at once so that maxConcurrency holds; a thread runs one batch at a time. */
+function mostThreadsOf(spec: FunctionSpec): number {
+  if (spec.maxConcurrency === null) return Infinity;
+  // handleBatch: a call counts as one, and a thread makes one at a time
+  return spec.batch ? spec.maxConcurrency : Math.max(1, Math.floor(spec.maxConcurrency / Math.min(spec.concurrency, spec.maxConcurrency)));
 }
 
 /** All events that can be found; what cannot be taken apart is dead-lettered by the round over what is left. */

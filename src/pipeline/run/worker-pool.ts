@@ -37,9 +37,19 @@ const GROUP_MS = 20;
 /** A thread is not woken for less than this, when another one is woken anyway. */
 const WAKE_MS = 0.5;
 
+export interface RunLimits {
+  readonly timeoutMs: number;
+  /** Never together with others: after a death, so that the culprit takes nobody along. Default false. */
+  readonly alone?: boolean;
+  /** Threads the function may have at once. Default: all. */
+  readonly mostThreads?: number;
+}
+
 /** A batch that has no thread yet. */
 interface Waiting {
   readonly packed: PackedTask;
+  /** Threads its function may have at once. */
+  readonly mostThreads: number;
   readonly timeoutMs: number;
   readonly cancel: AbortSignal | undefined;
   readonly alone: boolean;
@@ -63,6 +73,8 @@ export class WorkerPool {
   /** Running mean per function, to know what is small. */
   readonly #msPerEvent = new Map<string, number>();
   readonly #threads: number;
+  /** Threads each function has now. */
+  readonly #threadsOf = new Map<string, number>();
   #busy = 0;
   #pumping = false;
   #deaths = 0;
@@ -108,11 +120,11 @@ export class WorkerPool {
    * Small batches of one function that wait at the same moment travel in one message and run one after the other: waking a
    * thread costs more than running a dozen events. When the thread dies, each batch is answered by its own cells.
    *
-   * @param alone never together with others: after a death, so that the culprit takes nobody along
    */
-  run(packed: PackedTask, timeoutMs: number, cancel?: AbortSignal, alone = false): Promise<RunResult> {
+  run(packed: PackedTask, limits: RunLimits, cancel?: AbortSignal): Promise<RunResult> {
     return new Promise((resolve) => {
-      this.#queue.push({ packed, timeoutMs, cancel, alone, resolve });
+      const { timeoutMs, alone = false, mostThreads = Infinity } = limits;
+      this.#queue.push({ packed, timeoutMs, cancel, alone, mostThreads, resolve });
       if (this.#pumping) return;
       this.#pumping = true;
       // After all replies of one read have been looked at.
@@ -124,9 +136,11 @@ export class WorkerPool {
   }
 
   #pump(): void {
-    while (this.#busy < this.#threads && this.#queue.length > 0) {
+    while (this.#busy < this.#threads) {
+      const next = this.#queue.findIndex(({ packed, mostThreads }) => (this.#threadsOf.get(packed.task.fn) ?? 0) < mostThreads);
+      if (next < 0) return;
       const share = Math.ceil(this.#queue.length / (this.#threads - this.#busy));
-      const first = this.#queue.shift() as Waiting;
+      const first = this.#queue.splice(next, 1)[0] as Waiting;
       const group = [first];
       const { fn } = first.packed.task;
       const msPerEvent = this.#msPerEvent.get(fn) ?? 1;
@@ -147,7 +161,9 @@ export class WorkerPool {
   }
 
   async #runGroup(group: readonly Waiting[], events: number): Promise<void> {
+    const { fn } = (group[0] as Waiting).packed.task;
     this.#busy++;
+    this.#threadsOf.set(fn, (this.#threadsOf.get(fn) ?? 0) + 1);
     const abort = new AbortController();
     const cancelled = () => abort.abort('stopping');
     const { cancel } = group[0] as Waiting;
@@ -168,7 +184,6 @@ export class WorkerPool {
       let busyMs = 0;
       for (const report of reports) busyMs += report.kind === 'report' ? report.busyMs : GROUP_MS;
       const perEvent = busyMs / events;
-      const { fn } = (tasks[0] as BatchTask);
       const before = this.#msPerEvent.get(fn) ?? perEvent;
       this.#msPerEvent.set(fn, before + (perEvent - before) * 0.1);
     } catch (error) {
@@ -184,6 +199,7 @@ export class WorkerPool {
       for (const one of watched) this.#watched.delete(one);
       cancel?.removeEventListener('abort', cancelled);
       this.#busy--;
+      this.#threadsOf.set(fn, (this.#threadsOf.get(fn) as number) - 1);
     }
     group.forEach(({ resolve }, i) => resolve(deaths ? deaths(watched[i] as Watched) : (reports[i] as BatchReport | SetupFailed)));
     this.#pump();
