@@ -26,7 +26,13 @@ export interface Keys {
   counters(partition: number): string;
   /** hash: settings of the deployment (partitions) */
   settings(): string;
+  /** Schema registry; all its keys share the hash tag `{schemas}`. See src/registry/store.ts. */
+  registry(part: RegistryPart): string;
+  /** hash: versions of one subject */
+  registrySubject(subject: string): string;
 }
+
+export type RegistryPart = 'meta' | 'ids' | 'fingerprints' | 'texts' | 'subjects' | 'levels' | 'uses' | 'references';
 
 export function createKeys(namespace: string): Keys {
   const p = (partition: number) => `${namespace}:{${partition}}`;
@@ -43,5 +49,7 @@ export function createKeys(namespace: string): Keys {
     clock: (partition) => `${p(partition)}:clock`,
     counters: (partition) => `${p(partition)}:counters`,
     settings: () => `${namespace}:registry:settings`,
+    registry: (part) => `${namespace}:registry:{schemas}:${part}`,
+    registrySubject: (subject) => `${namespace}:registry:{schemas}:subject:${subject}`,
   };
 }

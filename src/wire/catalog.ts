@@ -54,6 +54,12 @@ export interface Catalog {
   readonly root: protobuf.Root;
   /** @throws UnknownEventTypeError */
   get(type: string): EventType;
+  /**
+   * The text that a type's schema is: first the file that declares it, then all it imports, by name. Files that come with
+   * Millrace and Google's well-known ones are left out.
+   * @throws UnknownEventTypeError
+   */
+  filesOf(type: string): readonly ProtoSource[];
 }
 
 export const DEFAULT_MAX_BYTES = 262_144;
@@ -90,12 +96,15 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const problems: string[] = [];
   const root = new protobuf.Root();
   const known = new Set<string>([...BUNDLED, ...sources.map((s) => s.name)]);
+  const importsOf = new Map<string, readonly string[]>();
   // options.proto extends descriptor.proto, which reflection has no use for: the option is read off the parsed text.
   for (const name of BUNDLED) if (!name.endsWith('options.proto')) protobuf.parse(readBundled(name), root);
   for (const { name, text } of sources) {
     try {
       const parsed = parseFile(name, text, root);
-      for (const path of [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])]) {
+      const imports = [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])];
+      importsOf.set(name, imports);
+      for (const path of imports) {
         if (known.has(path)) continue;
         if (path.startsWith('google/protobuf/')) addWellKnown(root, path, name, problems);
         else problems.push(`${name}: imports ${path}, which is not in the proto folder`);
@@ -106,6 +115,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   }
   if (problems.length === 0) resolve(root, problems);
   const types = new Map<string, EventType>();
+  const declaredIn = new Map<string, string>();
   if (problems.length === 0) {
     for (const message of messagesOf(root)) {
       const where = `${message.filename ?? '?'}: message ${message.fullName.slice(1)}`;
@@ -132,6 +142,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
         continue;
       }
       types.set(type, createType(type, message, field.name, maxBytes));
+      declaredIn.set(type, message.filename ?? '');
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -144,7 +155,31 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
       if (!found) throw new UnknownEventTypeError(type, [...types.keys()]);
       return found;
     },
+    filesOf(type) {
+      this.get(type);
+      return closureOf(declaredIn.get(type) as string, sources, importsOf);
+    },
   };
+}
+
+/** A file of the sources, and what it leads to. */
+function closureOf(root: string, sources: readonly ProtoSource[], importsOf: ReadonlyMap<string, readonly string[]>): ProtoSource[] {
+  const byName = new Map(sources.map((source) => [source.name, source]));
+  const wanted = new Set([root]);
+  for (const name of wanted) for (const path of importsOf.get(name) ?? []) if (byName.has(path)) wanted.add(path);
+  wanted.delete(root);
+  return [root, ...[...wanted].sort()].map((name) => byName.get(name) as ProtoSource);
+}
+
+/**
+ * Reads and writes one message of a catalog, whether or not it declares an event type: how an upcaster's input, written by
+ * another version, is read.
+ * @throws CorruptDataError('missing') when the catalog has no such message
+ */
+export function messageType(catalog: Catalog, type: string, messageName: string): EventType {
+  const message = messagesOf(catalog.root).find((one) => one.fullName.slice(1) === messageName);
+  if (!message) throw new CorruptDataError('missing', `the schema of "${type}" has no message ${messageName}`);
+  return catalog.types.get(type)?.messageName === messageName ? catalog.get(type) : createType(type, message, '', DEFAULT_MAX_BYTES);
 }
 
 function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number): EventType {

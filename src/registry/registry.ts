@@ -1,0 +1,251 @@
+/**
+ * The schema registry: subjects (event types, or any name a client of the Confluent API comes with), their versions, and
+ * schemas under global ids.
+ *
+ * Registering is optimistic: read the subject, judge the candidate against its versions, and have register.lua take it only
+ * if the subject and its level are still what the candidate was judged by. So two incompatible schemas never both get in,
+ * whoever registers at the same time.
+ */
+import { createHash } from 'node:crypto';
+import type { ProtoSource } from '../wire/catalog.ts';
+import {
+  checkLevel, DeletionError, IncompatibleSchemaError, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
+  UnknownVersionError,
+} from './errors.ts';
+import { judge, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
+import type { RegistryStore, SchemaReference, StoredSchema, SubjectState, SubjectVersion } from './store.ts';
+
+export const DEFAULT_LEVEL: Level = 'FULL_TRANSITIVE';
+const SUBJECT_BYTES = 255;
+/** Somebody else registering the same subject at the same moment: judged again, so many times. */
+const ROUNDS = 20;
+/** Parsed schemas kept: judging a subject again must not parse its history again. */
+const PARSED = 256;
+
+export interface SchemaDraft {
+  readonly subject: string;
+  /** First the file itself, then all it imports. */
+  readonly files: readonly ProtoSource[];
+  readonly references?: readonly SchemaReference[];
+}
+
+export interface RegisteredBy {
+  readonly by: string;
+  readonly gitRevision: string;
+}
+
+export interface Registered {
+  readonly id: number;
+  readonly version: number;
+  /** False: it was registered before. */
+  readonly isNew: boolean;
+}
+
+export interface Verdict {
+  readonly compatible: boolean;
+  readonly level: Level;
+  readonly findings: readonly Finding[];
+  /** Versions it was compared with. */
+  readonly against: readonly number[];
+}
+
+export interface VersionWithSchema extends SubjectVersion {
+  readonly schema: StoredSchema;
+}
+
+export class SchemaRegistry {
+  readonly store: RegistryStore;
+  /** By id: a schema under an id never changes. Oldest out first. */
+  readonly #parsed = new Map<number, PreparedSchema>();
+
+  constructor(store: RegistryStore) {
+    this.store = store;
+  }
+
+  /**
+   * Registers a schema as the next version of its subject. One that is a version of it already is answered with it.
+   *
+   * @throws InvalidSchemaError: the text is no schema, or not one that is accepted
+   * @throws IncompatibleSchemaError with every finding; RegistryInputError for the name; RegistryFullError
+   */
+  async register(draft: SchemaDraft, by: RegisteredBy): Promise<Registered> {
+    checkSubject(draft.subject);
+    const candidate = await prepareSchema(draft.subject, draft.files);
+    for (let round = 0; round < ROUNDS; round++) {
+      const state = await this.store.state(draft.subject);
+      const same = await this.#sameIn(state, candidate);
+      if (same === null) {
+        const verdict = await this.#judge(candidate, state, liveVersions(state));
+        if (!verdict.compatible) throw new IncompatibleSchemaError(draft.subject, verdict.level, verdict.findings);
+      }
+      const reply = await this.store.register({
+        subject: draft.subject,
+        fingerprint: candidate.fingerprint,
+        schema: { message: candidate.message, files: draft.files, references: draft.references ?? [] },
+        textHash: textHash(draft.subject, draft.files),
+        by: by.by.slice(0, 200),
+        gitRevision: by.gitRevision.slice(0, 100),
+        judgedBy: state,
+      });
+      if (reply.kind !== 'changed') return { id: reply.id, version: reply.version, isNew: reply.kind === 'registered' };
+    }
+    throw new RegistryInputError('subject', `"${draft.subject}" was changed by others ${ROUNDS} times while its schema was being judged; nothing was registered, try again`);
+  }
+
+  /**
+   * What registering would say, without registering. A subject without versions accepts every schema.
+   * @param version only against this one, whatever the level says of how many; it must exist
+   * @throws InvalidSchemaError, UnknownVersionError, RegistryInputError
+   */
+  async check(draft: SchemaDraft, version?: number): Promise<Verdict> {
+    checkSubject(draft.subject);
+    const candidate = await prepareSchema(draft.subject, draft.files);
+    const state = await this.store.state(draft.subject);
+    if (version === undefined) return this.#judge(candidate, state, liveVersions(state));
+    const found = state.versions.find((one) => one.version === version);
+    if (!found) throw new UnknownVersionError(draft.subject, version);
+    return this.#judge(candidate, state, [found]);
+  }
+
+  /**
+   * Where this schema is a live version of the subject; null where it is none.
+   * @throws InvalidSchemaError
+   */
+  async find(draft: SchemaDraft, deletedToo = false): Promise<SubjectVersion | null> {
+    const candidate = await prepareSchema(draft.subject, draft.files);
+    const id = await this.store.idOfFingerprint(candidate.fingerprint);
+    const { versions } = await this.store.state(draft.subject);
+    return versions.findLast((one) => one.id === id && (deletedToo || !one.deleted)) ?? null;
+  }
+
+  /** Names of the subjects that have a live version. */
+  async subjects(deletedToo = false): Promise<string[]> {
+    const subjects = await this.store.subjects();
+    const states = await Promise.all(subjects.map((subject) => this.store.state(subject)));
+    return states.filter((state) => (deletedToo ? state.versions : liveVersions(state)).length > 0).map((state) => state.subject);
+  }
+
+  /**
+   * Oldest first.
+   * @throws UnknownSubjectError
+   */
+  async versions(subject: string, deletedToo = false): Promise<readonly SubjectVersion[]> {
+    const state = await this.store.state(subject);
+    const versions = deletedToo ? state.versions : liveVersions(state);
+    if (versions.length === 0) throw new UnknownSubjectError(subject);
+    return versions;
+  }
+
+  /** @throws UnknownSubjectError, UnknownVersionError */
+  async version(subject: string, version: number | 'latest', deletedToo = false): Promise<VersionWithSchema> {
+    const versions = await this.versions(subject, deletedToo);
+    const found = version === 'latest' ? versions.at(-1) : versions.find((one) => one.version === version);
+    if (!found) throw new UnknownVersionError(subject, version as number);
+    return { ...found, schema: await this.schema(found.id) };
+  }
+
+  /** @throws UnknownSchemaError */
+  async schema(id: number): Promise<StoredSchema> {
+    const [schema] = await this.store.schemas([id]);
+    if (!schema) throw new UnknownSchemaError(`no schema is registered under id ${id}`);
+    return schema;
+  }
+
+  /** The parsed form, for comparing. @throws UnknownSchemaError, InvalidSchemaError */
+  async prepared(id: number, subject: string): Promise<PreparedSchema> {
+    const kept = this.#parsed.get(id);
+    if (kept) return kept;
+    const schema = await this.schema(id);
+    const prepared = { ...(await prepareSchema(subject, schema.files)), message: schema.message };
+    if (this.#parsed.size >= PARSED) this.#parsed.delete(this.#parsed.keys().next().value as number);
+    this.#parsed.set(id, prepared);
+    return prepared;
+  }
+
+  /** The level that holds for a subject; without a subject the global one. */
+  async level(subject?: string): Promise<{ readonly level: Level; readonly own: boolean }> {
+    if (subject === undefined) {
+      const level = await this.store.globalLevel();
+      return { level: level === '' ? DEFAULT_LEVEL : (level as Level), own: level !== '' };
+    }
+    const state = await this.store.state(subject);
+    return { level: levelOf(state), own: state.ownLevel !== null };
+  }
+
+  /**
+   * @param subject null: the global level
+   * @param level null: the subject follows the global level again (the global one: its default)
+   * @throws RegistryInputError, RegistryFullError
+   */
+  async setLevel(subject: string | null, level: string | null): Promise<void> {
+    if (subject !== null) checkSubject(subject);
+    await this.store.setLevel(subject, level === null ? null : checkLevel(level));
+  }
+
+  /**
+   * Softly (default): the version is no longer offered, and new ones are not compared with it. For good: only what is deleted
+   * softly. What bears its schema's id is still decoded, also then.
+   * @returns the versions deleted
+   * @throws UnknownSubjectError, UnknownVersionError, DeletionError, SchemaReferencedError
+   */
+  async delete(subject: string, which: number | 'latest' | 'all', permanent = false): Promise<number[]> {
+    const { versions } = await this.store.state(subject);
+    if (versions.length === 0) throw new UnknownSubjectError(subject);
+    const live = versions.filter((one) => !one.deleted);
+    let chosen: readonly SubjectVersion[];
+    if (which === 'all') {
+      if (permanent && live.length > 0) throw new DeletionError(subject, null, 'live');
+      if (!permanent && live.length === 0) throw new DeletionError(subject, null, 'already');
+      chosen = permanent ? versions : live;
+    } else {
+      const found = which === 'latest' ? live.at(-1) : versions.find((one) => one.version === which);
+      if (!found) throw new UnknownVersionError(subject, which === 'latest' ? 0 : which);
+      chosen = [found];
+    }
+    const deleted: number[] = [];
+    const schemas = await this.store.schemas(chosen.map((one) => one.id));
+    for (const [i, { version }] of chosen.entries()) {
+      const reply = await this.store.delete(subject, version, permanent ? 'permanent' : 'soft', schemas[i]?.references ?? []);
+      if (reply.kind === 'unknown') throw new UnknownVersionError(subject, version);
+      if (reply.kind === 'already' || reply.kind === 'live') throw new DeletionError(subject, version, reply.kind);
+      if (reply.kind === 'referenced') throw new SchemaReferencedError(subject, version, reply.by.map((one) => `version ${one.version} of "${one.subject}"`));
+      deleted.push(version);
+    }
+    return deleted;
+  }
+
+  async #sameIn(state: SubjectState, candidate: PreparedSchema): Promise<SubjectVersion | null> {
+    const id = await this.store.idOfFingerprint(candidate.fingerprint);
+    return id === null ? null : (liveVersions(state).findLast((one) => one.id === id) ?? null);
+  }
+
+  async #judge(candidate: PreparedSchema, state: SubjectState, versions: readonly SubjectVersion[]): Promise<Verdict> {
+    const level = levelOf(state);
+    if (level === 'NONE' || versions.length === 0) return { compatible: true, level, findings: [], against: [] };
+    const compared = level.endsWith('_TRANSITIVE') ? versions : versions.slice(-1);
+    const previous = await Promise.all(compared.map((one) => this.prepared(one.id, state.subject)));
+    const { compatible, findings } = judge(level, candidate, previous);
+    return { compatible, level, findings, against: compared.map((one) => one.version) };
+  }
+}
+
+function liveVersions(state: SubjectState): readonly SubjectVersion[] {
+  return state.versions.filter((one) => !one.deleted);
+}
+
+function levelOf(state: SubjectState): Level {
+  return state.level === '' ? DEFAULT_LEVEL : (state.level as Level);
+}
+
+/** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */
+function checkSubject(subject: string): void {
+  // eslint-disable-next-line no-control-regex -- they are what is refused
+  if (subject === '' || Buffer.byteLength(subject) > SUBJECT_BYTES || /[\u0000-\u001f\u007f]/.test(subject)) {
+    throw new RegistryInputError('subject', `a subject has 1 to ${SUBJECT_BYTES} bytes and no control characters, got ${JSON.stringify(subject.slice(0, 100))}`);
+  }
+}
+
+/** The same text is found by it without being parsed. */
+export function textHash(subject: string, files: readonly ProtoSource[]): string {
+  return createHash('sha256').update(JSON.stringify([subject, files.map(({ name, text }) => [name, text])])).digest('hex');
+}

@@ -1,0 +1,219 @@
+/**
+ * What the registry keeps in Redis, all under the hash tag `{schemas}`, so that one script may touch it in a Cluster:
+ *
+ *   registry:{schemas}:meta               hash: last id handed out, global level
+ *   registry:{schemas}:ids                hash: id -> schema as JSON; never removed, because events bear ids
+ *   registry:{schemas}:fingerprints       hash: fingerprint -> id
+ *   registry:{schemas}:texts              hash: SHA-256 of (subject, files) -> id: a process that starts finds its schemas without parsing
+ *   registry:{schemas}:subjects           hash: subject -> last version handed out
+ *   registry:{schemas}:levels             hash: subject -> its own compatibility level
+ *   registry:{schemas}:uses               hash: id -> lines `<version> <subject>`
+ *   registry:{schemas}:references         hash: `<version> <subject>` -> lines `<version> <subject>` of the schemas that import it
+ *   registry:{schemas}:subject:<subject>  hash: revision, and per version id, at, by, git, deleted
+ *
+ * Nothing here judges a schema: see registry.ts.
+ */
+import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { Keys } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+import type { ProtoSource } from '../wire/catalog.ts';
+import { RegistryFullError } from './errors.ts';
+
+const registerScript = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 9 });
+const deleteScript = defineScript({ url: new URL('./delete.lua', import.meta.url), keys: 3 });
+const levelScript = defineScript({ url: new URL('./set-level.lua', import.meta.url), keys: 2 });
+
+/** Ten thousand event types are more than a deployment has streams for; a thousand versions are one a day for three years. */
+export const REGISTRY_LIMITS = { subjects: 10_000, versions: 1_000, texts: 20_000 } as const;
+const DEADLINE_MS = 15_000;
+
+/** Another schema, as the Confluent API names it: `name` is the path that an import uses. */
+export interface SchemaReference {
+  readonly name: string;
+  readonly subject: string;
+  readonly version: number;
+}
+
+export interface StoredSchema {
+  readonly id: number;
+  readonly fingerprint: string;
+  /** Full name of the message that the subject's events are. */
+  readonly message: string;
+  /** The text: first the file itself, then all it imports, by name. Files that come with Millrace are left out. */
+  readonly files: readonly ProtoSource[];
+  readonly references: readonly SchemaReference[];
+}
+
+export interface SubjectVersion {
+  readonly subject: string;
+  readonly version: number;
+  readonly id: number;
+  /** Server time of the registration, ms since 1970. */
+  readonly atMs: number;
+  readonly by: string;
+  /** Git revision it was registered from, '' where unknown. */
+  readonly revision: string;
+  readonly deleted: boolean;
+}
+
+export interface SubjectState {
+  readonly subject: string;
+  /** Changes with every registration and deletion. '' for a subject that has never had a version. */
+  readonly revision: string;
+  /** By number, oldest first; softly deleted ones too. */
+  readonly versions: readonly SubjectVersion[];
+  /** Its own level, else the global one, '' where neither was set. */
+  readonly level: string;
+  readonly ownLevel: string | null;
+}
+
+export interface Registration {
+  readonly subject: string;
+  readonly fingerprint: string;
+  readonly schema: Omit<StoredSchema, 'id' | 'fingerprint'>;
+  readonly textHash: string;
+  readonly by: string;
+  readonly gitRevision: string;
+  /** What the schema was judged by. */
+  readonly judgedBy: Pick<SubjectState, 'revision' | 'level'>;
+}
+
+export type RegistrationReply = { readonly kind: 'same' | 'registered'; readonly id: number; readonly version: number } | { readonly kind: 'changed' };
+
+export class RegistryStore {
+  readonly #connection: RedisConnection;
+  readonly #keys: Keys;
+
+  constructor(connection: RedisConnection, keys: Keys) {
+    this.#connection = connection;
+    this.#keys = keys;
+  }
+
+  async subjects(): Promise<string[]> {
+    return ((await this.#command('HKEYS', this.#keys.registry('subjects'))) as string[]).sort();
+  }
+
+  async state(subject: string): Promise<SubjectState> {
+    const [flat, own, global] = (await Promise.all([
+      this.#command('HGETALL', this.#keys.registrySubject(subject)),
+      this.#command('HGET', this.#keys.registry('levels'), subject),
+      this.#command('HGET', this.#keys.registry('meta'), 'level'),
+    ])) as [string[], string | null, string | null];
+    const fields = new Map<string, string>();
+    for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
+    const versions: SubjectVersion[] = [];
+    for (const [field, id] of fields) {
+      if (!field.startsWith('id:')) continue;
+      const version = field.slice(3);
+      versions.push({
+        subject, version: Number(version), id: Number(id), atMs: Number(fields.get(`at:${version}`) ?? 0),
+        by: fields.get(`by:${version}`) ?? '', revision: fields.get(`git:${version}`) ?? '', deleted: fields.has(`deleted:${version}`),
+      });
+    }
+    versions.sort((a, b) => a.version - b.version);
+    return { subject, revision: fields.get('revision') ?? '', versions, level: own ?? global ?? '', ownLevel: own };
+  }
+
+  /** In the order of the ids; null where there is none. */
+  async schemas(ids: readonly number[]): Promise<(StoredSchema | null)[]> {
+    if (ids.length === 0) return [];
+    const found = (await this.#command('HMGET', this.#keys.registry('ids'), ...ids)) as (string | null)[];
+    return found.map((json, i) => (json === null ? null : { id: ids[i] as number, ...(JSON.parse(json) as Omit<StoredSchema, 'id'>) }));
+  }
+
+  async idOfFingerprint(fingerprint: string): Promise<number | null> {
+    const id = (await this.#command('HGET', this.#keys.registry('fingerprints'), fingerprint)) as string | null;
+    return id === null ? null : Number(id);
+  }
+
+  async idsOfTexts(hashes: readonly string[]): Promise<(number | null)[]> {
+    if (hashes.length === 0) return [];
+    const ids = (await this.#command('HMGET', this.#keys.registry('texts'), ...hashes)) as (string | null)[];
+    return ids.map((id) => (id === null ? null : Number(id)));
+  }
+
+  /** Which versions of which subjects a schema is, softly deleted ones too. */
+  async uses(id: number): Promise<{ subject: string; version: number }[]> {
+    return parseUses((await this.#command('HGET', this.#keys.registry('uses'), id)) as string | null);
+  }
+
+  async referencedBy(subject: string, version: number): Promise<{ subject: string; version: number }[]> {
+    return parseUses((await this.#command('HGET', this.#keys.registry('references'), `${version} ${subject}`)) as string | null);
+  }
+
+  async globalLevel(): Promise<string> {
+    return ((await this.#command('HGET', this.#keys.registry('meta'), 'level')) as string | null) ?? '';
+  }
+
+  /**
+   * Safe to send again: a schema that is registered is answered with what it is.
+   * @throws RegistryFullError, UnknownOutcomeError, RedisReplyError
+   */
+  async register(registration: Registration): Promise<RegistrationReply> {
+    const { subject, fingerprint, schema, textHash, by, gitRevision, judgedBy } = registration;
+    const keys = this.#keys;
+    const reply = (await this.#retry(() =>
+      registerScript.run(
+        this.#connection,
+        [
+          keys.registry('meta'), keys.registry('ids'), keys.registry('fingerprints'), keys.registry('texts'), keys.registry('subjects'),
+          keys.registry('levels'), keys.registry('uses'), keys.registry('references'), keys.registrySubject(subject),
+        ],
+        [
+          subject, fingerprint, JSON.stringify({ fingerprint, ...schema }), textHash, by, gitRevision, judgedBy.revision, judgedBy.level,
+          REGISTRY_LIMITS.subjects, REGISTRY_LIMITS.versions, REGISTRY_LIMITS.texts,
+          ...schema.references.map((reference) => `${reference.version} ${reference.subject}`),
+        ],
+      ),
+    )) as [string, string, string];
+    const [kind, first, version] = reply;
+    if (kind === 'full') {
+      const what = first as 'subjects' | 'versions';
+      throw new RegistryFullError(what === 'subjects' ? what : `versions of "${subject}"`, REGISTRY_LIMITS[what]);
+    }
+    return kind === 'changed' ? { kind } : { kind: kind as 'same' | 'registered', id: Number(first), version: Number(version) };
+  }
+
+  async delete(
+    subject: string, version: number, how: 'soft' | 'permanent', references: readonly SchemaReference[],
+  ): Promise<{ kind: 'deleted' | 'unknown' | 'already' | 'live' } | { kind: 'referenced'; by: { subject: string; version: number }[] }> {
+    const keys = this.#keys;
+    let sent = 0;
+    const [kind, by] = (await this.#retry(() => {
+      sent++;
+      return deleteScript.run(
+        this.#connection,
+        [keys.registry('uses'), keys.registry('references'), keys.registrySubject(subject)],
+        [subject, version, how, ...references.map((reference) => `${reference.version} ${reference.subject}`)],
+      );
+    })) as [string, string];
+    if (kind === 'referenced') return { kind, by: parseUses(by) };
+    // At a repeated sending: most likely it was ours whose reply was lost.
+    if (sent > 1 && (kind === 'already' || (how === 'permanent' && kind === 'unknown'))) return { kind: 'deleted' };
+    return { kind: kind as 'deleted' | 'unknown' | 'already' | 'live' };
+  }
+
+  /** @param subject null: the global level. @param level null: none of its own */
+  async setLevel(subject: string | null, level: string | null): Promise<void> {
+    const [kind] = (await this.#retry(() =>
+      levelScript.run(this.#connection, [this.#keys.registry('meta'), this.#keys.registry('levels')], [subject ?? '', level ?? '', REGISTRY_LIMITS.subjects]),
+    )) as [string];
+    if (kind === 'full') throw new RegistryFullError('subjects with a level', REGISTRY_LIMITS.subjects);
+  }
+
+  /** Reads may be repeated. */
+  #command(name: string, ...args: readonly (string | number)[]): Promise<unknown> {
+    return this.#retry(() => this.#connection.command(name, ...args));
+  }
+
+  #retry<T>(call: () => Promise<T>): Promise<T> {
+    return withRetry(call, { deadlineMs: DEADLINE_MS });
+  }
+}
+
+function parseUses(lines: string | null): { subject: string; version: number }[] {
+  return (lines ?? '').split('\n').filter((line) => line !== '').map((line) => {
+    const space = line.indexOf(' ');
+    return { version: Number(line.slice(0, space)), subject: line.slice(space + 1) };
+  });
+}
