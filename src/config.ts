@@ -18,6 +18,11 @@ export const ENVIRONMENT = {
   MILLRACE_HOST: { check: z.string().min(1).default('127.0.0.1'), text: 'admin HTTP address' },
   MILLRACE_TOKEN: { check: z.string().min(1).optional(), text: 'bearer token for /api' },
   LOG_LEVEL: { check: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'), text: 'pino level' },
+  MILLRACE_MODE: {
+    check: z.enum(['development', 'production']).default('development'),
+    text: 'what happens at start to schemas under proto/ that are not registered: development registers compatible ones, production refuses to start',
+  },
+  MILLRACE_SCHEMA_WAIT_MS: { check: whole(0, 604_800_000).default(600_000), text: 'how long an event waits, parked, for its schema to be registered' },
   MILLRACE_DIR: { check: z.string().min(1).default('.millrace'), text: 'folder of the embedded server\'s data and of the binary\'s cache' },
   MILLRACE_REDIS_SERVER: { check: z.string().min(1).optional(), text: 'redis-server or valkey-server to run embedded' },
   MILLRACE_APPENDFSYNC: { check: z.enum(['everysec', 'always']).default('everysec'), text: 'appendfsync of the embedded server' },

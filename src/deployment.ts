@@ -10,6 +10,10 @@ import { inspectServer, serverProblems, type ServerInfo } from './redis/capabili
 import { openConnection, type RedisConnection } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
+import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.ts';
+import { registeredBy } from './registry/registered-by.ts';
+import { SchemaRegistry } from './registry/registry.ts';
+import { RegistryStore } from './registry/store.ts';
 import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -23,6 +27,11 @@ export interface DeploymentOptions {
   readonly log: Log;
   /** Shown in CLIENT LIST. */
   readonly name: string;
+  /**
+   * Compare the schemas under proto/ with the registry, as whoever publishes or consumes events must (MILLRACE_MODE says what
+   * happens to new ones). Default false: the command only looks.
+   */
+  readonly settleSchemas?: boolean;
 }
 
 export interface Deployment {
@@ -31,6 +40,9 @@ export interface Deployment {
   readonly keys: Keys;
   readonly partitions: number;
   readonly catalog: Catalog;
+  readonly registry: SchemaRegistry;
+  /** Id and version of each event type's schema. Empty unless the deployment was opened with settleSchemas. */
+  readonly schemas: LocalSchemas;
   readonly server: ServerInfo;
   /** True when this process runs the embedded server. */
   readonly ownsServer: boolean;
@@ -43,6 +55,7 @@ export interface Deployment {
 
 /**
  * @throws ConfigError with every problem found: server too old, eviction policy, another number of partitions, proto files
+ * @throws SchemaNotRegisteredError with settleSchemas: a schema under proto/ is incompatible, or new in production mode
  * @throws RedisServerNotFoundError, UnknownOutcomeError when the server cannot be reached
  */
 export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
@@ -94,8 +107,15 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       else partitions = settled;
     }
     if (problems.length > 0) throw new ConfigError(problems);
+    const registry = new SchemaRegistry(new RegistryStore(connection, keys));
+    const schemas = options.settleSchemas
+      ? await settleLocalSchemas({
+          registry, catalog, log, mode: environment.MILLRACE_MODE,
+          registeredBy: () => registeredBy(resolve(options.protoDir ?? '.')),
+        })
+      : new Map<string, never>();
     return {
-      environment, connection, keys, partitions, catalog, server, url, log, connect, close,
+      environment, connection, keys, partitions, catalog, registry, schemas, server, url, log, connect, close,
       ownsServer: embedded?.owned ?? false,
     };
   } catch (error) {

@@ -20,6 +20,7 @@ import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
 import { findFunctions } from './pipeline/run/find-functions.ts';
 import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
+import { WriterSchemas } from './registry/writer-schemas.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
 
 export interface DispatcherOptions {
@@ -83,7 +84,8 @@ export class Dispatcher {
    *   duplicate names
    */
   async start(): Promise<void> {
-    const { environment, catalog, log } = this.#deployment;
+    const { environment, catalog, registry, schemas, log } = this.#deployment;
+    const writers = new WriterSchemas({ registry, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS, log });
     const dir = resolve(this.#options.functionsDir);
     const files = await findFunctions(dir, join(dirname(dir), '.millrace'), this.#options.skipFiles);
     this.#pool = new WorkerPool({
@@ -91,8 +93,10 @@ export class Dispatcher {
       threads: environment.WORKERS,
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
       env: threadEnvironment(this.#deployment.url),
+      answer: writers.find,
       data: {
         files,
+        schemas,
         protoSources: catalog.sources,
         logLevel: environment.LOG_LEVEL,
         channel: `millrace-${this.id}`,
@@ -223,7 +227,7 @@ export class Dispatcher {
         beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
         run: (batch, blocked, search) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search),
         plan: (batch, result, context) =>
-          planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version }),
+          planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
         commit: (plan, signal) =>
           withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 }),
         register: () => this.#register(spec, partition),

@@ -48,9 +48,9 @@ export class Millrace {
     const problems = publisherProblems(merged);
     const confirm = this.#confirm(durability, replicas, confirmMs, problems);
     if (problems.length > 0) throw new ConfigError(problems);
-    const { keys, catalog, partitions } = this.deployment;
+    const { keys, catalog, schemas, partitions } = this.deployment;
     const connection = this.deployment.connect('publisher');
-    const publisher = new Publisher({ connection, keys, catalog, partitions, confirm, settings: merged });
+    const publisher = new Publisher({ connection, keys, catalog, schemas, partitions, confirm, settings: merged });
     this.#parts.push(publisher);
     return publisher;
   }
@@ -92,9 +92,11 @@ export class Millrace {
 }
 
 /**
- * Opens a deployment: the server in REDIS_URL, or the embedded one of this folder.
+ * Opens a deployment: the server in REDIS_URL, or the embedded one of this folder. The schemas under the proto folder are
+ * compared with the registry: new compatible ones are registered in development; see MILLRACE_MODE.
  *
  * @throws ConfigError with every problem found
+ * @throws SchemaNotRegisteredError naming every schema that is incompatible, or not registered in production mode
  */
 export async function connect(options: MillraceOptions = {}): Promise<Millrace> {
   const environment: Environment = { ...readEnvironment(), ...options.environment };
@@ -104,6 +106,7 @@ export async function connect(options: MillraceOptions = {}): Promise<Millrace> 
     protoDir: options.protoDir === undefined ? 'proto' : options.protoDir,
     log: logWith(logger),
     name: options.name ?? 'service',
+    settleSchemas: true,
   });
   return new Millrace(deployment);
 }

@@ -9,9 +9,11 @@ export interface CliContext {
    *
    * `protoDir` undefined: `./proto` where that folder exists, else no types. A folder: it must exist. Null: no types.
    *
+   * `settleSchemas`: compare the types with the registry first, as whatever publishes or consumes must. Default false.
+   *
    * @throws ConfigError naming every problem
    */
-  open(options?: { protoDir?: string | null }): Promise<Deployment>;
+  open(options?: { protoDir?: string | null; settleSchemas?: boolean }): Promise<Deployment>;
   /** One line of data to stdout; the line break is added. */
   out(text: string): void;
   /** One line for humans (warnings, progress, summaries) to stderr; the line break is added. */
@@ -34,6 +36,7 @@ export interface Stop {
 export interface LongRunningContext extends CliContext {
   open(options?: {
     protoDir?: string | null;
+    settleSchemas?: boolean;
     /** Default: warnings and errors as lines on stderr. */
     log?: Log;
     /** Shown in CLIENT LIST. Default `cli`. */

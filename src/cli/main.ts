@@ -9,6 +9,7 @@ import { readEnvironment, type Environment } from '../config.ts';
 import { ConfigError } from '../core/errors.ts';
 import { openDeployment, type Deployment, type Log } from '../deployment.ts';
 import { sleep } from '../core/clock.ts';
+import { IncompatibleSchemaError, SchemaNotRegisteredError } from '../registry/errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
 import { packageVersion } from './package-info.ts';
@@ -63,6 +64,7 @@ class Shell implements LongRunningContext {
     const protoDir = options.protoDir === undefined ? (existsSync('proto') ? 'proto' : null) : options.protoDir;
     const opening = openDeployment({
       environment, protoDir, log: options.log ?? this.#lineLog(environment.LOG_LEVEL), name: options.name ?? 'cli',
+      settleSchemas: options.settleSchemas ?? false,
     });
     this.#opening.add(opening);
     const deployment = await opening.finally(() => this.#opening.delete(opening));
@@ -163,7 +165,7 @@ function describe(error: unknown, detailed: boolean): string {
   if (!(error instanceof Error)) return printable(String(error), 2000);
   if (detailed) return error.stack ?? error.message;
   // Its list of problems is worth its lines; any other message is one.
-  return error instanceof ConfigError ? error.message : printable(error.message, 2000);
+  return error instanceof ConfigError || error instanceof SchemaNotRegisteredError || error instanceof IncompatibleSchemaError ? error.message : printable(error.message, 2000);
 }
 
 function statusOf(error: unknown, shell: Shell): number {

@@ -63,6 +63,8 @@ export interface Failure {
   readonly error: ErrorInfo;
   readonly retryable: boolean;
   readonly reason: FailureReason;
+  /** No attempt was made: the registry does not know the event's schema (yet). It waits, up to a bound. */
+  readonly waits?: boolean;
 }
 
 /** Where an event stands in the batch, with what parking or dead-lettering it needs. */
@@ -116,12 +118,47 @@ export interface FileDescription {
   readonly problem: string | null;
 }
 
+/** A version of an event type, as the registry knows it. */
+export interface SchemaVersion {
+  readonly id: number;
+  readonly version: number;
+}
+
+/**
+ * What a thread asks the dispatcher about the schemas of writers: who uses an id (`id:7`), or the text of a schema, by id
+ * (`text:7`) or by version (`text:order.created/2`).
+ */
+export type SchemaKey = `id:${number}` | `text:${number}` | `text:${string}/${number}`;
+
+/** Null: the registry does not know it. */
+export type SchemaAnswer = WriterSchema | null;
+
+export interface WriterSchema {
+  readonly id: number;
+  /** Full name of the message. */
+  readonly message: string;
+  /** Versions of subjects it is. */
+  readonly uses: readonly { readonly subject: string; readonly version: number }[];
+  /** Its text, where that was asked for. */
+  readonly files: readonly { readonly name: string; readonly text: string }[];
+}
+
+/** Over the channel between the dispatcher and its threads. */
+export type ChannelMessage =
+  | 'teardown'
+  | 'torn-down'
+  | { readonly kind: 'schema?'; readonly key: SchemaKey }
+  /** To all threads: whoever asked takes it. */
+  | { readonly kind: 'schema'; readonly key: SchemaKey; readonly answer: SchemaAnswer };
+
 /** What each pool thread is started with. */
 export interface ThreadData {
   readonly files: readonly FunctionFileData[];
   readonly protoSources: readonly { readonly name: string; readonly text: string }[];
   readonly logLevel: string;
-  /** BroadcastChannel over which the dispatcher asks for teardown. */
+  /** The event types' schemas as they are under proto/, where they are registered. */
+  readonly schemas: ReadonlyMap<string, SchemaVersion>;
+  /** BroadcastChannel over which the dispatcher asks for teardown and answers questions. */
   readonly channel: string;
 }
 export type FunctionFileData = import('./function-spec.ts').FunctionFile;

@@ -19,6 +19,8 @@ export interface FunctionSpec {
   readonly maxConcurrency: number | null;
   readonly batch: boolean;
   readonly batchSize: number;
+  /** Versions of event types it can bring to a later one. */
+  readonly upcasts: readonly { readonly type: string; readonly from: number; readonly to: number }[];
 }
 
 /** A function file as the pool's threads load it. */

@@ -3,6 +3,7 @@ import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
 import type { EventTypes } from './event-types.ts';
+import { upcastProblems, type Upcast } from './upcast.ts';
 
 /** Names of the declared event types; any string where no types were generated. */
 export type EventTypeName = keyof EventTypes extends never ? string : keyof EventTypes & string;
@@ -84,6 +85,8 @@ interface CommonOptions<T extends string, R> {
   readonly maxParkedPerPartition?: number;
   /** Most events (with handleBatch: calls) that run at the same time in one dispatcher process, over all its threads. 1 … 1,000,000, default: no bound. */
   readonly maxConcurrency?: number;
+  /** How events of older versions become what the handler expects: see upcast. Default none. */
+  readonly upcasts?: readonly Upcast[];
   /** Runs once per thread before the first event; what it returns is `ctx.resources`. */
   readonly setup?: () => R | Promise<R>;
   /** Runs once per thread when the dispatcher stops. */
@@ -120,6 +123,7 @@ export interface DefinedFunction {
   readonly handleBatch: ((events: readonly FunctionEvent<string, unknown>[], ctx: BatchContext) => unknown) | null;
   readonly setup: (() => unknown) | null;
   readonly teardown: ((resources: unknown) => unknown) | null;
+  readonly upcasts: readonly Upcast[];
 }
 
 /**
@@ -133,7 +137,7 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const problems: string[] = [];
   const raw = options as unknown as Record<string, unknown>;
   const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
-  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
+  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
   for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
 
   const name = raw['name'];
@@ -144,6 +148,9 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   if (!Array.isArray(on) || on.length === 0 || !on.every((t) => typeof t === 'string')) {
     problems.push(`${label}: on must list at least one event type`);
   } else if (new Set(on).size !== on.length) problems.push(`${label}: on names a type twice`);
+
+  const upcasts = (raw['upcasts'] ?? []) as readonly Upcast[];
+  problems.push(...upcastProblems(upcasts, label, Array.isArray(on) ? (on as string[]) : []));
 
   const oneOf = (key: string, allowed: readonly string[], fallback: string): string => {
     const value = raw[key] ?? fallback;
@@ -214,7 +221,9 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
       maxConcurrency,
       batch: raw['handleBatch'] !== undefined,
       batchSize,
+      upcasts: upcasts.map(({ type, from, to }) => ({ type, from, to })),
     },
+    upcasts,
     handle: (raw['handle'] as DefinedFunction['handle']) ?? null,
     handleBatch: (raw['handleBatch'] as DefinedFunction['handleBatch']) ?? null,
     setup: (raw['setup'] as DefinedFunction['setup']) ?? null,

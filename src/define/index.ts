@@ -10,6 +10,8 @@ export type {
   FunctionEvent,
   FunctionOptions,
 } from './define-function.ts';
+export { applyUpcasts, upcast } from './upcast.ts';
+export type { Upcast } from './upcast.ts';
 export type { EventTypes } from './event-types.ts';
 export { MillraceError, NonRetryableError } from '../core/errors.ts';
 export type { RetryPolicy } from '../core/retry-policy.ts';

@@ -1,11 +1,13 @@
 /** One pool thread: answers the dispatcher's tasks. Holds no Redis connection and no dispatcher. */
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
-import type { BatchesTask, BatchReport, BatchTask, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
+import type { BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
 import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
 import { runBatch } from './run-batch.ts';
+import { SchemaQuestions } from './schema-questions.ts';
+import { WriterSchemas } from './writer-schemas.ts';
 
 // Piscina hands its own data first and the pool's `workerData` second.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as ThreadData;
@@ -15,9 +17,12 @@ const functions = createFunctionLoader(data.files);
 process.setSourceMapsEnabled(true);
 
 const channel = new BroadcastChannel(data.channel);
-channel.onmessage = (message: unknown) => {
-  if ((message as { data: unknown }).data !== 'teardown') return;
-  void functions.teardown().then(() => channel.postMessage('torn-down'));
+const questions = new SchemaQuestions(channel);
+const schemas = new WriterSchemas(catalog, data.schemas, questions.ask);
+channel.onmessage = (event: unknown) => {
+  const message = (event as { data: ChannelMessage }).data;
+  if (message === 'teardown') void functions.teardown().then(() => channel.postMessage('torn-down'));
+  else if (typeof message === 'object' && message.kind === 'schema') questions.answered(message.key, message.answer);
 };
 channel.unref();
 
@@ -37,5 +42,5 @@ async function run(task: BatchTask): Promise<BatchReport | SetupFailed> {
   } catch (error) {
     return { kind: 'setup-failed', error: errorInfo(error) };
   }
-  return runBatch(task, loaded, catalog, logger);
+  return runBatch(task, loaded, { catalog, schemas, logger });
 }

@@ -19,15 +19,18 @@ import { errorInfo, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
 import type { RunningEvent } from './running-event.ts';
+import type { Way, WriterSchemas } from './writer-schemas.ts';
 
-export async function runBatch(
-  task: BatchTask,
-  loaded: LoadedFunction,
-  catalog: Catalog,
-  logger: Logger,
-): Promise<BatchReport> {
+/** What a thread has for all batches. */
+export interface ThreadParts {
+  readonly catalog: Catalog;
+  readonly schemas: WriterSchemas;
+  readonly logger: Logger;
+}
+
+export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: ThreadParts): Promise<BatchReport> {
   const startedMs = monotonicMs();
-  const run = new BatchRun(task, loaded, catalog, logger);
+  const run = new BatchRun(task, loaded, parts);
   await run.run();
   return run.report(monotonicMs() - startedMs);
 }
@@ -48,6 +51,7 @@ class BatchRun {
   readonly #task: BatchTask;
   readonly #loaded: LoadedFunction;
   readonly #catalog: Catalog;
+  readonly #schemas: WriterSchemas;
   readonly #source: BatchSource;
   readonly #byKey: boolean;
   /** Subjects with a parked list. */
@@ -67,10 +71,17 @@ class BatchRun {
   /** Per runner, what it waits for: what the sweep looks at. */
   readonly #running: (Expiring | null)[] = [];
 
-  constructor(task: BatchTask, loaded: LoadedFunction, catalog: Catalog, logger: Logger) {
+  /** How the last event's payload was read, mostly as the next one's is; and what the batch has found not to be registered. */
+  #lastSchema = 0;
+  #lastType = '';
+  #lastWay: Way | null = null;
+  readonly #unknown = new Set<number>();
+
+  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger }: ThreadParts) {
     this.#task = task;
     this.#loaded = loaded;
     this.#catalog = catalog;
+    this.#schemas = schemas;
     this.#bytes = Buffer.from(task.buffer);
     this.#cells = openCells(task.cells);
     this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
@@ -171,6 +182,8 @@ class BatchRun {
       for (let first = pull(); first !== null; first = pull()) {
         let event: RunningEvent | null = first;
         while (event !== null) {
+          let way = this.#wayOf(event);
+          if (way instanceof Promise) way = await way;
           const now = monotonicMs();
           event.startedMs = now;
           starts[event.index] = now;
@@ -178,7 +191,7 @@ class BatchRun {
           // The clock is read once an event: this start is the end of the one before.
           if (ended !== null) this.#age(ended, now);
           ended = null;
-          if (!this.#decode(event)) {
+          if (!this.#decode(event, way)) {
             this.#stop(event);
             break;
           }
@@ -210,17 +223,52 @@ class BatchRun {
     for (const one of runners) await one;
   }
 
-  #decode(event: RunningEvent): boolean {
+  /** How its payload is to be read. Null: with the function's own schema; nothing is awaited then, as for all but the first event of a schema. */
+  #wayOf(event: RunningEvent): Way | null | Promise<Way | null> {
+    const { schema } = event.header;
+    if (schema === 0) return null;
+    const { type } = event.view;
+    if (schema === this.#lastSchema && type === this.#lastType) return this.#lastWay;
+    const found = this.#unknown.has(schema) ? UNKNOWN : this.#schemas.wayOf(this.#loaded.definition, type, schema);
+    return found instanceof Promise ? found.then((way) => this.#remember(type, schema, way)) : this.#remember(type, schema, found);
+  }
+
+  #remember(type: string, schema: number, way: Way): Way | null {
+    if (way.kind === 'unknown') this.#unknown.add(schema);
+    this.#lastSchema = schema;
+    this.#lastType = type;
+    this.#lastWay = way.kind === 'read' ? null : way;
+    return this.#lastWay;
+  }
+
+  #decode(event: RunningEvent, way: Way | null): boolean {
     try {
-      const type = event.type ?? this.#catalog.get(event.view.type);
       const start = event.base + event.header.dataOffset;
-      event.view.data = type.decodeAt(this.#bytes, start, start + event.header.dataLength);
+      const end = start + event.header.dataLength;
+      if (way === null) event.view.data = (event.type ?? this.#catalog.get(event.view.type)).decodeAt(this.#bytes, start, end);
+      else if (way.kind === 'upcast') event.view.data = way.convert(this.#bytes, start, end);
+      else if (way.kind !== 'read') return this.#unreadable(event, way);
       return true;
     } catch (error) {
       this.#cells.states[event.index] = CELL.FAILED;
-      this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: false, reason: 'decode' });
+      this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: false, reason: way === null ? 'decode' : 'schema' });
       return false;
     }
+  }
+
+  /** Its handler is not called: it waits for its schema, or is dead. */
+  #unreadable(event: RunningEvent, way: Way): false {
+    const { type } = event.view;
+    const { schema } = event.header;
+    const message = way.kind === 'refused'
+      ? way.why
+      : `schema id ${schema} of "${type}" is not in the registry: register the schema it was written with (millrace schema register), then dlq replay`;
+    this.#cells.states[event.index] = CELL.FAILED;
+    const waits = way.kind === 'unknown';
+    this.#failures.push({
+      ref: event.ref(), error: { name: waits ? 'UnknownSchemaError' : 'SchemaMismatchError', message, stack: '' }, retryable: waits, reason: 'schema', waits,
+    });
+    return false;
   }
 
   /** @param endedMs monotonic */
@@ -259,7 +307,9 @@ class BatchRun {
           more = false;
           break;
         }
-        if (!this.#decode(event)) {
+        let way = this.#wayOf(event);
+        if (way instanceof Promise) way = await way;
+        if (!this.#decode(event, way)) {
           this.#stop(event);
           continue;
         }
@@ -322,6 +372,8 @@ class BatchRun {
     }
   }
 }
+
+const UNKNOWN: Way = { kind: 'unknown' };
 
 /** A handler that has been called and has not settled. */
 interface Expiring {

@@ -130,12 +130,14 @@ export function encodeEvent(event: EventFields): Buffer {
  * @returns the attribute that is no proper Unicode text, then the arena's content is undefined; null if all is well
  */
 export function writeEnvelope(
-  arena: PayloadArena, id: string, subject: string, timeMs: number, source: string, extensions: Readonly<Record<string, string>> | null,
+  arena: PayloadArena, id: string, subject: string, timeMs: number, source: string, schema: number,
+  extensions: Readonly<Record<string, string>> | null,
 ): 'id' | 'subject' | 'source' | 'extensions' | null {
   if (!arena.string(0x0a, id)) return 'id';
   if (!arena.string(0x12, subject)) return 'subject';
   if (timeMs > 0) arena.uint(0x20, timeMs);
   if (source !== '' && !arena.string(0x2a, source)) return 'source';
+  if (schema > 0) arena.uint(0x30, schema);
   if (extensions) {
     for (const [key, value] of Object.entries(extensions)) {
       const extension = arena.open(0x4a);

@@ -20,6 +20,8 @@ export interface ParkedRecord {
   readonly attempts: number;
   readonly firstFailedMs: number;
   readonly lastFailedMs: number;
+  /** Since when it is parked without an attempt, 0 once one was made: how long it has waited for its schema. */
+  readonly waitingSinceMs: number;
   readonly history: readonly ParkedAttempt[];
   readonly isolate: boolean;
   readonly eventId: string;

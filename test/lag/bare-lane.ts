@@ -75,7 +75,8 @@ export function events(count: number, subject?: string): TestEvent[] {
 export function specOf(name: string, on: readonly string[], more: Partial<FunctionSpec> = {}): FunctionSpec {
   return {
     name, on, ordering: 'key', concurrency: 1, timeoutMs: 1000, retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
-    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, batch: false, batchSize: 100, ...more,
+    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, batch: false, batchSize: 100, upcasts: [],
+    ...more,
   };
 }
 
@@ -165,7 +166,7 @@ export class BareLane {
     });
     return planCommit(batch, { states, failures, blocked, deadEntries: [] }, {
       keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
-      nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0,
+      nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0, schemaWaitMs: 600_000,
     });
   }
 

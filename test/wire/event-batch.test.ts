@@ -48,11 +48,11 @@ t.test('an event written by the publisher\'s way is the one the builder would ha
   fc.assert(fc.property(event, (e) => {
     const arena = new PayloadArena();
     arena.bytes(0x1a, e.data);
-    writeEnvelope(arena, e.id, e.subject, e.timeMs, e.source, e.extensions);
+    writeEnvelope(arena, e.id, e.subject, e.timeMs, e.source, e.schema, e.extensions);
     const builder = new BatchBuilder();
     builder.addWritten(arena.buffer, 0, arena.end, e.position);
     const [h] = headers(builder.finish().bytes) as [EventHeader];
-    return h.id === e.id && h.subject === e.subject && h.timeMs === e.timeMs && h.source === e.source && h.position === e.position && h.dataLength === e.data.length;
+    return h.id === e.id && h.subject === e.subject && h.timeMs === e.timeMs && h.source === e.source && h.schema === e.schema && h.position === e.position && h.dataLength === e.data.length;
   }));
 });
 
@@ -103,7 +103,7 @@ t.test('a wrong checksum is noticed', async (t) => {
 t.test('a parked record survives; garbage is a CorruptDataError', async (t) => {
   const record = {
     event: Buffer.from(Event.encode({ id: 'e', subject: 's' }).finish()), type: 'a.b', entryId: '1-2', index: 3, position: 4, attempts: 2,
-    firstFailedMs: 1_795_450_694_309, lastFailedMs: 1_795_450_694_400, history: [{ atMs: 5, attempt: 1, name: 'E', message: 'm' }], isolate: true, eventId: 'e', subject: 's',
+    firstFailedMs: 1_795_450_694_309, lastFailedMs: 1_795_450_694_400, waitingSinceMs: 1_795_450_694_200, history: [{ atMs: 5, attempt: 1, name: 'E', message: 'm' }], isolate: true, eventId: 'e', subject: 's',
   };
   t.same({ ...decodeParked(encodeParked(record)), event: record.event }, record);
   t.same(Buffer.from(decodeParked(encodeParked(record)).event), record.event);

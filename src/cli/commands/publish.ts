@@ -60,7 +60,7 @@ async function publish(first: string | undefined, second: string | undefined, fl
   } catch (error) {
     throw new UsageError(`--data is not JSON: ${(error as Error).message}`);
   }
-  const deployment = await context.open();
+  const deployment = await context.open({ settleSchemas: true });
   const publisher = new Millrace(deployment).publisher();
   const published = await publisher.publish(type as string, createBytesReader(deployment.catalog)(type as string, data), {
     ...(flags.subject === undefined ? {} : { subject: flags.subject }),
@@ -92,7 +92,7 @@ function checkUse(first: string | undefined, second: string | undefined, flags: 
 async function publishFile(file: string, type: string | undefined, flags: PublishFlags, context: LongRunningContext): Promise<void> {
   const input = await openInput(file);
   const stop = context.takeStop();
-  const deployment = await context.open();
+  const deployment = await context.open({ settleSchemas: true });
   const publisher = new Millrace(deployment).publisher();
   const parse = createLineParser(type, createBytesReader(deployment.catalog));
   const job = new FilePublisher(publisher, parse, flags.skipBad ?? false, context, stop);

@@ -30,7 +30,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const stop = context.takeStop();
   const environment = context.environment();
   const logger = await createLogger(environment.LOG_LEVEL);
-  const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start' });
+  const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true });
   if (stop.first.aborted) return;
   const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir) });
   const stopped = aborted(stop.first);

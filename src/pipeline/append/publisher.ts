@@ -125,6 +125,8 @@ export interface PublisherParts {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly catalog: Catalog;
+  /** Ids of the types' schemas in the registry, stamped on each event. A type without one is stamped with none. */
+  readonly schemas: ReadonlyMap<string, { readonly id: number }>;
   readonly partitions: number;
   readonly confirm: Confirm;
   readonly settings: PublisherSettings;
@@ -133,6 +135,7 @@ export interface PublisherParts {
 export class Publisher {
   readonly #parts: PublisherParts;
   readonly #states: PartitionState[];
+  readonly #schemaIds: ReadonlyMap<string, number>;
   /** No dash in front: ids are typed on command lines. */
   readonly #idPrefix = randomBytes(8).toString('hex');
   readonly #stop = new AbortController();
@@ -159,6 +162,7 @@ export class Publisher {
 
   constructor(parts: PublisherParts) {
     this.#parts = parts;
+    this.#schemaIds = new Map([...parts.schemas].map(([type, { id }]) => [type, id]));
     this.#states = Array.from({ length: parts.partitions }, () => ({
       producer: '', sequence: 0, lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
     }));
@@ -309,7 +313,8 @@ export class Publisher {
       throw new OversizeError(`event "${item.type}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
     }
     arena.close(payload);
-    const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, item.extensions ?? null);
+    const schema = this.#schemaIds.get(item.type) ?? 0;
+    const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, schema, item.extensions ?? null);
     if (unfit !== null) throw new InvalidEventError(item.type, unfit, 'an unpaired surrogate: no proper Unicode text');
     return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end);
   }

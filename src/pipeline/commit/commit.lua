@@ -3,11 +3,11 @@
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried
 --       T types (in the order of the streams), U units (in the order of the lists)
 --       E x {stream 1..T, entry id, events done}
---       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head), ParkedEvent bytes}
+--       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
 --       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events,
 --          unit 1..U that it holds or 0, number of fields, field, value, ...}
 --       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'dead'),
---            new head bytes or '', delay in ms or '' (due now)}
+--            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
 -- reply {'stale'} | {'repeat', next due or ''} |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
@@ -56,6 +56,13 @@ for i = 1, E do
 end
 redis.call('HSET', KEYS[2], 'turn:' .. fn, ARGV[4])
 
+-- ms, and whether it comes from an attempt
+local function delayOf(text)
+  local ms = string.match(text, '^wait:(%d+)$')
+  if ms then return tonumber(ms), false end
+  return tonumber(text) or 0, text ~= ''
+end
+
 -- park
 local retried = 0
 for _ = 1, P do
@@ -63,10 +70,11 @@ for _ = 1, P do
   if acked[e] then
     local length = redis.call('RPUSH', KEYS[5 + T + u], bytes)
     count('parked', entryType[e], 1)
-    if delay ~= '' then retried = retried + 1 end
+    local ms, attempt = delayOf(delay)
+    if attempt then retried = retried + 1 end
     -- a list that was there already keeps its own due time: its head decides
     -- (and a unit held with nothing behind it stays held)
-    if length == 1 then redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + (tonumber(delay) or 0)), units[u]) end
+    if length == 1 then redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + ms), units[u]) end
   end
   a = a + 4
 end
@@ -110,11 +118,12 @@ for _ = 1, R do
     redis.call('ZREM', KEYS[3], unit)
     emptied[#emptied + 1] = unit
   else
+    local ms, attempt = delayOf(delay)
     if head ~= '' then
       redis.call('LSET', list, 0, head)
-      retried = retried + 1
+      if attempt then retried = retried + 1 end
     end
-    redis.call('ZADD', KEYS[3], string.format('%.0f', now + (tonumber(delay) or 0)), unit)
+    redis.call('ZADD', KEYS[3], string.format('%.0f', now + ms), unit)
   end
 end
 

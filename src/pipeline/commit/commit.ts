@@ -19,6 +19,8 @@ const script = defineScript({ url: new URL('./commit.lua', import.meta.url), key
 
 /** Attempts kept in a parked record's history. */
 const HISTORY = 10;
+/** How long after a look for its schema an event is looked at again: after a quarter of the time it has waited. */
+const SCHEMA_LOOK_MS = { min: 500, max: 30_000 };
 
 export interface CommitContext {
   readonly keys: Keys;
@@ -33,6 +35,8 @@ export interface CommitContext {
   readonly version: string;
   /** Events parked in a unit's list now. */
   readonly parkedOf: (unit: string) => number;
+  /** How long an event waits for its schema to be registered, in ms. */
+  readonly schemaWaitMs: number;
 }
 
 export interface ResultOfRun {
@@ -139,7 +143,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     const failure = failureOf.get(ref.index);
     const base: ParkedRecord = {
       event: bytes, type, entryId: entry.id, index: ref.indexInEntry, position: ref.position, attempts: 0,
-      firstFailedMs: 0, lastFailedMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject,
+      firstFailedMs: 0, lastFailedMs: 0, waitingSinceMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject,
     };
     if (!failure) {
       if (context.parkedOf(unit) + (growth.get(unit) ?? 0) >= spec.maxParkedPerSubject) {
@@ -151,14 +155,14 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       }
       parked++;
       grow(unit, 1);
-      parkArgs.push(unitOf(unit), ref.entry + 1, '', encodeParked(base));
+      // Should its schema turn out to be unknown, its time is running: not one bound after the other for a line of events.
+      parkArgs.push(unitOf(unit), ref.entry + 1, '', encodeParked({ ...base, waitingSinceMs: context.nowMs }));
       continue;
     }
-    const record = failedOnce(base, failure, context.nowMs);
-    const delay = failure.retryable ? nextDelayMs(spec.retry, record.attempts) : null;
+    const { record, delay } = after(base, failure, context);
     if (delay !== null) {
       parked++;
-      retried++;
+      if (!failure.waits) retried++;
       grow(unit, 1);
       parkArgs.push(unitOf(unit), ref.entry + 1, delay, encodeParked(record));
     } else {
@@ -183,7 +187,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     const settled: Arg[] = [];
     let taken = 0;
     let head: Buffer | '' = '';
-    let delayArg: number | '' = '';
+    let delayArg: number | string = '';
     for (const bytes of unit.records) {
       const at = index++;
       const state = result.states[at];
@@ -196,10 +200,9 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         continue;
       }
       const failure = failureOf.get(at) as Failure;
-      const failed = failedOnce(record, failure, context.nowMs);
-      const delay = failure.retryable ? nextDelayMs(spec.retry, failed.attempts) : null;
+      const { record: failed, delay } = after(record, failure, context);
       if (delay !== null) {
-        retried++;
+        if (!failure.waits) retried++;
         head = encodeParked(failed);
         delayArg = delay;
       } else {
@@ -247,6 +250,22 @@ export async function sendCommit(connection: RedisConnection, plan: CommitPlan):
   return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4] };
 }
 
+/** Its record from now on, and when it is to run again: ms, `wait:ms` where this was no attempt, null: never. */
+function after(record: ParkedRecord, failure: Failure, context: CommitContext): { record: ParkedRecord; delay: number | string | null } {
+  if (!failure.waits) {
+    const failed = failedOnce(record, failure, context.nowMs);
+    return { record: failed, delay: failure.retryable ? nextDelayMs(context.spec.retry, failed.attempts) : null };
+  }
+  const waitingSinceMs = record.waitingSinceMs || context.nowMs;
+  const waitedMs = context.nowMs - waitingSinceMs;
+  if (waitedMs >= context.schemaWaitMs) {
+    return { record: { ...record, firstFailedMs: record.firstFailedMs || waitingSinceMs, lastFailedMs: context.nowMs }, delay: null };
+  }
+  // Looked at ever less often, and once more when its time is over.
+  const delay = Math.min(Math.max(SCHEMA_LOOK_MS.min, Math.min(SCHEMA_LOOK_MS.max, waitedMs / 4)), context.schemaWaitMs - waitedMs);
+  return { record: { ...record, waitingSinceMs }, delay: `wait:${Math.ceil(delay)}` };
+}
+
 function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): ParkedRecord {
   const attempts = record.attempts + 1;
   return {
@@ -254,6 +273,7 @@ function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): Park
     attempts,
     firstFailedMs: record.firstFailedMs || nowMs,
     lastFailedMs: nowMs,
+    waitingSinceMs: 0,
     isolate: failure.reason === 'thread-death' || failure.reason === 'timeout',
     history: [
       ...record.history,

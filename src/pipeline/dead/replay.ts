@@ -38,7 +38,7 @@ export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLet
   const unit = ordering === 'none' ? letter.eventId : letter.subject;
   const record = encodeParked({
     event: letter.bytes, type, entryId: letter.entryId, index: letter.index, position: letter.position, attempts: 0,
-    firstFailedMs: letter.firstFailedMs, lastFailedMs: letter.lastFailedMs, history: letter.history,
+    firstFailedMs: letter.firstFailedMs, lastFailedMs: letter.lastFailedMs, waitingSinceMs: 0, history: letter.history,
     // What killed a thread before is run alone.
     isolate: letter.reason === 'thread-death' || letter.reason === 'timeout' || letter.reason === 'dispatcher-death', eventId: letter.eventId, subject: letter.subject,
   });

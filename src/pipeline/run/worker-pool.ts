@@ -5,7 +5,9 @@
  */
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import type { BatchesTask, BatchReport, BatchTask, FileDescription, SetupFailed, ThreadData } from '../../core/batch-task.ts';
+import type {
+  BatchesTask, BatchReport, BatchTask, ChannelMessage, FileDescription, SchemaAnswer, SchemaKey, SetupFailed, ThreadData,
+} from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 import type { PackedTask } from '../batch/batch.ts';
@@ -29,6 +31,8 @@ export interface WorkerPoolOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Old-generation heap limit of a thread in MB, null for Node's default. */
   readonly heapMb: number | null;
+  /** Answers a thread's question about a writer's schema. Default: nothing is known. Must not reject. */
+  readonly answer?: (key: SchemaKey) => Promise<SchemaAnswer>;
 }
 
 /** Batches of this many events, or expected to take this long, go alone. */
@@ -76,6 +80,8 @@ export class WorkerPool {
   /** Threads each function has now. */
   readonly #threadsOf = new Map<string, number>();
   #busy = 0;
+  #closed = false;
+  #tornDown: () => void = () => undefined;
   #pumping = false;
   #deaths = 0;
 
@@ -96,6 +102,11 @@ export class WorkerPool {
     // A thread that dies between tasks is replaced; the error belongs to nobody's event.
     this.#piscina.on('error', () => this.#deaths++);
     this.#channel = new BroadcastChannel(options.data.channel);
+    this.#channel.onmessage = (event: unknown) => {
+      const message = (event as { data: ChannelMessage }).data;
+      if (message === 'torn-down') this.#tornDown();
+      else if (typeof message === 'object' && message.kind === 'schema?') void this.#reply(message.key, options.answer);
+    };
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
     this.#watch.unref();
   }
@@ -220,6 +231,12 @@ export class WorkerPool {
     }
   }
 
+  async #reply(key: SchemaKey, find: WorkerPoolOptions['answer']): Promise<void> {
+    const answer = (await find?.(key)) ?? null;
+    // Closed meanwhile: nobody waits for it.
+    if (!this.#closed) this.#channel.postMessage({ kind: 'schema', key, answer } satisfies ChannelMessage);
+  }
+
   /** Runs every function's teardown() in every thread, then ends them. */
   async close(deadlineMs: number): Promise<void> {
     clearInterval(this.#watch);
@@ -228,14 +245,15 @@ export class WorkerPool {
       await new Promise<void>((resolve) => {
         let answers = 0;
         const timer = setTimeout(resolve, deadlineMs);
-        this.#channel.onmessage = (message: unknown) => {
-          if ((message as { data: unknown }).data !== 'torn-down' || ++answers < expected) return;
+        this.#tornDown = () => {
+          if (++answers < expected) return;
           clearTimeout(timer);
           resolve();
         };
         this.#channel.postMessage('teardown');
       });
     }
+    this.#closed = true;
     this.#channel.close();
     await this.#piscina.destroy();
   }

@@ -356,6 +356,9 @@ export namespace millrace {
             /** ParkedEvent subject. */
             subject: string;
 
+            /** ParkedEvent waitingSinceMs. */
+            waitingSinceMs: (number|Long);
+
             /**
              * Creates a new ParkedEvent instance using the specified properties.
              * @param [properties] Properties to set
@@ -475,6 +478,9 @@ export namespace millrace {
 
                 /** ParkedEvent subject */
                 subject?: (string|null);
+
+                /** ParkedEvent waitingSinceMs */
+                waitingSinceMs?: (number|Long|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

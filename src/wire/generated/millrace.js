@@ -977,6 +977,7 @@ export const millrace = $root.millrace = (() => {
              * @property {boolean|null} [isolate] ParkedEvent isolate
              * @property {string|null} [eventId] ParkedEvent eventId
              * @property {string|null} [subject] ParkedEvent subject
+             * @property {number|Long|null} [waitingSinceMs] ParkedEvent waitingSinceMs
              * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
              */
 
@@ -1106,6 +1107,14 @@ export const millrace = $root.millrace = (() => {
             ParkedEvent.prototype.subject = "";
 
             /**
+             * ParkedEvent waitingSinceMs.
+             * @member {number|Long} waitingSinceMs
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.waitingSinceMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+
+            /**
              * Creates a new ParkedEvent instance using the specified properties.
              * @function create
              * @memberof millrace.v1.ParkedEvent
@@ -1162,6 +1171,8 @@ export const millrace = $root.millrace = (() => {
                     writer.uint32(/* id 11, wireType 2 =*/90).string(message.eventId);
                 if (message.subject != null && $Object.hasOwnProperty.call(message, "subject") && message.subject !== "")
                     writer.uint32(/* id 12, wireType 2 =*/98).string(message.subject);
+                if (message.waitingSinceMs != null && $Object.hasOwnProperty.call(message, "waitingSinceMs") && (typeof message.waitingSinceMs === "object" ? message.waitingSinceMs.low || message.waitingSinceMs.high : message.waitingSinceMs !== 0))
+                    writer.uint32(/* id 13, wireType 0 =*/104).uint64(message.waitingSinceMs);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1326,6 +1337,15 @@ export const millrace = $root.millrace = (() => {
                                 delete message.subject;
                             continue;
                         }
+                    case 13: {
+                            if (wireType !== 0)
+                                break;
+                            if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+                                message.waitingSinceMs = value;
+                            else
+                                delete message.waitingSinceMs;
+                            continue;
+                        }
                     }
                     reader.skipType(wireType, _depth, tag);
                     if (!reader.discardUnknown) {
@@ -1416,6 +1436,9 @@ export const millrace = $root.millrace = (() => {
                 if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
                     if (!$util.isString(message.subject))
                         return "subject: string expected";
+                if (message.waitingSinceMs != null && $Object.hasOwnProperty.call(message, "waitingSinceMs"))
+                    if (!$util.isInteger(message.waitingSinceMs) && !(message.waitingSinceMs && $util.isInteger(message.waitingSinceMs.low) && $util.isInteger(message.waitingSinceMs.high)))
+                        return "waitingSinceMs: integer|Long expected";
                 return null;
             };
 
@@ -1497,6 +1520,16 @@ export const millrace = $root.millrace = (() => {
                 if (object.subject != null)
                     if (typeof object.subject !== "string" || object.subject.length)
                         message.subject = $String(object.subject);
+                if (object.waitingSinceMs != null)
+                    if (typeof object.waitingSinceMs === "object" ? object.waitingSinceMs.low || object.waitingSinceMs.high : $Number(object.waitingSinceMs) !== 0)
+                        if ($util.Long)
+                            message.waitingSinceMs = $util.Long.fromValue(object.waitingSinceMs, true);
+                        else if (typeof object.waitingSinceMs === "string")
+                            message.waitingSinceMs = $parseInt(object.waitingSinceMs, 10);
+                        else if (typeof object.waitingSinceMs === "number")
+                            message.waitingSinceMs = object.waitingSinceMs;
+                        else if (typeof object.waitingSinceMs === "object")
+                            message.waitingSinceMs = new $util.LongBits(object.waitingSinceMs.low >>> 0, object.waitingSinceMs.high >>> 0).toNumber(true);
                 return message;
             };
 
@@ -1545,6 +1578,11 @@ export const millrace = $root.millrace = (() => {
                     object.isolate = false;
                     object.eventId = "";
                     object.subject = "";
+                    if ($util.Long) {
+                        let long = new $util.Long(0, 0, true);
+                        object.waitingSinceMs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+                    } else
+                        object.waitingSinceMs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
                 }
                 if (message.event != null && $Object.hasOwnProperty.call(message, "event"))
                     object.event = options.bytes === $String ? $util.base64.encode(message.event, 0, message.event.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.event) : message.event;
@@ -1583,6 +1621,13 @@ export const millrace = $root.millrace = (() => {
                     object.eventId = message.eventId;
                 if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
                     object.subject = message.subject;
+                if (message.waitingSinceMs != null && $Object.hasOwnProperty.call(message, "waitingSinceMs"))
+                    if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+                        object.waitingSinceMs = typeof message.waitingSinceMs === "number" ? $BigInt(message.waitingSinceMs) : $util.Long.fromBits(message.waitingSinceMs.low >>> 0, message.waitingSinceMs.high >>> 0, true).toBigInt();
+                    else if (typeof message.waitingSinceMs === "number")
+                        object.waitingSinceMs = options.longs === $String ? $String(message.waitingSinceMs) : message.waitingSinceMs;
+                    else
+                        object.waitingSinceMs = options.longs === $String ? $util.Long.prototype.toString.call(message.waitingSinceMs) : options.longs === $Number ? new $util.LongBits(message.waitingSinceMs.low >>> 0, message.waitingSinceMs.high >>> 0).toNumber(true) : message.waitingSinceMs;
                 return object;
             };
 

@@ -1,0 +1,86 @@
+/**
+ * The schemas under proto/ against the registry, when a publisher or a dispatcher starts. One that is registered is found by
+ * the hash of its text, without parsing. One that is not: in development it is registered where it is compatible; in
+ * production the process refuses to start, with the reasons.
+ */
+import type { SchemaVersion } from '../core/batch-task.ts';
+import type { Catalog } from '../wire/catalog.ts';
+import { describeFinding, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
+import { textHash, type RegisteredBy, type SchemaDraft, type SchemaRegistry } from './registry.ts';
+import { InvalidSchemaError } from './schema-tools.ts';
+
+/** Per event type. */
+export type LocalSchemas = ReadonlyMap<string, SchemaVersion>;
+
+export interface SettleOptions {
+  readonly registry: SchemaRegistry;
+  readonly catalog: Catalog;
+  readonly mode: 'development' | 'production';
+  /** Asked only when something is registered. */
+  readonly registeredBy: () => Promise<RegisteredBy>;
+  readonly log: (level: 'info', message: string, fields: Record<string, unknown>) => void;
+}
+
+/**
+ * @throws SchemaNotRegisteredError listing every type whose schema is refused, each with its findings; what was compatible
+ *   is registered all the same (in development)
+ */
+export async function settleLocalSchemas(options: SettleOptions): Promise<LocalSchemas> {
+  const { registry, catalog, mode, log } = options;
+  const drafts = [...catalog.types.keys()].map((subject): SchemaDraft => ({ subject, files: catalog.filesOf(subject) }));
+  const settled = await findByText(registry, drafts);
+  const problems: string[] = [];
+  let by: RegisteredBy | null = null;
+  for (const draft of drafts) {
+    if (settled.has(draft.subject)) continue;
+    try {
+      if (mode === 'development') {
+        by ??= await options.registeredBy();
+        const { id, version, isNew } = await registry.register(draft, by);
+        settled.set(draft.subject, { id, version });
+        if (isNew) log('info', 'schema registered', { type: draft.subject, version, schema: id });
+        continue;
+      }
+      const found = await registry.find(draft);
+      if (found) settled.set(draft.subject, { id: found.id, version: found.version });
+      else problems.push(await whyNot(registry, draft));
+    } catch (error) {
+      if (error instanceof IncompatibleSchemaError) problems.push(incompatible(error.subject, error.level, error.findings));
+      else if (error instanceof InvalidSchemaError) problems.push(`${draft.subject}: ${error.message}`);
+      else throw error;
+    }
+  }
+  if (problems.length > 0) throw new SchemaNotRegisteredError(problems);
+  return settled;
+}
+
+/** One round trip for the ids, one for the versions. */
+async function findByText(registry: SchemaRegistry, drafts: readonly SchemaDraft[]): Promise<Map<string, SchemaVersion>> {
+  const ids = await registry.store.idsOfTexts(drafts.map((draft) => textHash(draft.subject, draft.files)));
+  const found = new Map<string, SchemaVersion>();
+  await Promise.all(
+    drafts.map(async ({ subject }, i) => {
+      const id = ids[i];
+      if (id === null || id === undefined) return;
+      const { versions } = await registry.store.state(subject);
+      const version = versions.findLast((one) => one.id === id && !one.deleted);
+      if (version) found.set(subject, { id, version: version.version });
+    }),
+  );
+  return found;
+}
+
+async function whyNot(registry: SchemaRegistry, draft: SchemaDraft): Promise<string> {
+  const { compatible, level, findings } = await registry.check(draft);
+  return compatible
+    ? `${draft.subject}: its schema is not registered, and MILLRACE_MODE is production. It is compatible (level ${level}): millrace schema register ${draft.subject}`
+    : incompatible(draft.subject, level, findings);
+}
+
+function incompatible(subject: string, level: string, findings: IncompatibleSchemaError['findings']): string {
+  return (
+    `${subject}: its schema is not compatible with what is registered (level ${level}):\n` +
+    `${findings.map((finding) => `    ${describeFinding(finding)}`).join('\n')}\n` +
+    `    Or, where no event of an older version matters (a playground): millrace schema level ${subject} NONE`
+  );
+}

@@ -1,0 +1,98 @@
+/**
+ * The schemas of writers, for the pool's threads: each fetched once and kept (a schema under an id never changes). What the
+ * registry does not know is asked again after a second, for it may be registered meanwhile, and is said in the log.
+ */
+import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/batch-task.ts';
+import { monotonicMs } from '../core/clock.ts';
+import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './errors.ts';
+import type { SchemaRegistry } from './registry.ts';
+
+const UNKNOWN_MS = 1000;
+const ALARM_MS = 60_000;
+/** Answers kept; the oldest go first. */
+const KEPT = 4096;
+
+export interface WriterSchemasOptions {
+  readonly registry: SchemaRegistry;
+  /** Named in the alarm. */
+  readonly schemaWaitMs: number;
+  readonly log: (level: 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+}
+
+export class WriterSchemas {
+  readonly #options: WriterSchemasOptions;
+  readonly #known = new Map<SchemaKey, WriterSchema>();
+  /** When they were last asked for, and last said in the log. */
+  readonly #unknown = new Map<SchemaKey, { askedMs: number; saidMs: number }>();
+  readonly #asking = new Map<SchemaKey, Promise<SchemaAnswer>>();
+
+  constructor(options: WriterSchemasOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects: when the registry cannot be reached the answer is null, and the event waits as for an unknown schema. */
+  readonly find = (key: SchemaKey): Promise<SchemaAnswer> => {
+    const known = this.#known.get(key);
+    if (known) return Promise.resolve(known);
+    const unknown = this.#unknown.get(key);
+    if (unknown && monotonicMs() - unknown.askedMs < UNKNOWN_MS) return Promise.resolve(null);
+    let asking = this.#asking.get(key);
+    if (!asking) {
+      asking = this.#ask(key).finally(() => this.#asking.delete(key));
+      this.#asking.set(key, asking);
+    }
+    return asking;
+  };
+
+  async #ask(key: SchemaKey): Promise<SchemaAnswer> {
+    try {
+      const schema = await this.#fetch(key);
+      if (schema === null) {
+        this.#alarm(key);
+        return null;
+      }
+      this.#unknown.delete(key);
+      keep(this.#known, key, schema);
+      return schema;
+    } catch (error) {
+      this.#options.log('warn', 'the schema registry could not be asked', { key, err: error });
+      return null;
+    }
+  }
+
+  /** `id:7`, `text:7`, `text:order.created/2` */
+  async #fetch(key: SchemaKey): Promise<SchemaAnswer> {
+    const { registry } = this.#options;
+    const withText = key.startsWith('text:');
+    const name = key.slice(key.indexOf(':') + 1);
+    try {
+      const slash = name.lastIndexOf('/');
+      const id = slash < 0 ? Number(name) : (await registry.version(name.slice(0, slash), Number(name.slice(slash + 1)), true)).id;
+      const schema = await registry.schema(id);
+      const uses = await registry.store.uses(id);
+      // Through the same checks as at its registration: a thread makes code of it.
+      if (withText) await registry.prepared(id, uses[0]?.subject ?? '');
+      return { id, message: schema.message, uses, files: withText ? schema.files : [] };
+    } catch (error) {
+      if (error instanceof UnknownSchemaError || error instanceof UnknownSubjectError || error instanceof UnknownVersionError) return null;
+      throw error;
+    }
+  }
+
+  #alarm(key: SchemaKey): void {
+    const now = monotonicMs();
+    const before = this.#unknown.get(key);
+    const say = before === undefined || now - before.saidMs >= ALARM_MS;
+    keep(this.#unknown, key, { askedMs: now, saidMs: say ? now : before.saidMs });
+    if (!say) return;
+    this.#options.log('error', 'UNKNOWN SCHEMA: events bear a schema id that the registry does not know; they wait, parked, and are dead-lettered when it is not registered in time', {
+      schema: key.slice(key.indexOf(':') + 1), waitMs: this.#options.schemaWaitMs,
+    });
+  }
+}
+
+function keep<K, V>(map: Map<K, V>, key: K, value: V): void {
+  map.delete(key);
+  if (map.size >= KEPT) map.delete(map.keys().next().value as K);
+  map.set(key, value);
+}

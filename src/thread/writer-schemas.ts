@@ -1,0 +1,101 @@
+/**
+ * How the payloads of one writer's schema are read: with the function's own schema (nearly always), through upcasts, or not
+ * (yet) at all. What this thread does not know it asks the dispatcher for, once; only "not registered" is asked again.
+ */
+import type { SchemaAnswer, SchemaKey, SchemaVersion } from '../core/batch-task.ts';
+import type { DefinedFunction } from '../define/define-function.ts';
+import { applyStep, chainOf, type Upcast } from '../define/upcast.ts';
+import { createCatalog, messageType, type Catalog, type EventType } from '../wire/catalog.ts';
+
+export type Way =
+  | { readonly kind: 'read' }
+  | { readonly kind: 'upcast'; readonly convert: (bytes: Buffer, start: number, end: number) => unknown }
+  /** The registry does not know the schema (yet). */
+  | { readonly kind: 'unknown' }
+  /** It never will do: the schema is another type's. */
+  | { readonly kind: 'refused'; readonly why: string };
+
+const READ: Way = { kind: 'read' };
+const UNKNOWN: Way = { kind: 'unknown' };
+/** Schemas and ways kept per thread. Beyond it, all are asked for anew. */
+const KEPT = 10_000;
+
+export class WriterSchemas {
+  readonly #catalog: Catalog;
+  readonly #local: ReadonlyMap<string, SchemaVersion>;
+  readonly #ask: (key: SchemaKey) => Promise<SchemaAnswer>;
+  readonly #ways = new Map<string, Way>();
+  readonly #types = new Map<string, Promise<EventType | null>>();
+
+  constructor(catalog: Catalog, local: ReadonlyMap<string, SchemaVersion>, ask: (key: SchemaKey) => Promise<SchemaAnswer>) {
+    this.#catalog = catalog;
+    this.#local = local;
+    this.#ask = ask;
+  }
+
+  /** At once where it is known: then nothing is awaited. @param id not 0 */
+  wayOf(definition: DefinedFunction, type: string, id: number): Way | Promise<Way> {
+    if (this.#local.get(type)?.id === id) return READ;
+    // A type that is not declared here fails as it does without a schema id.
+    if (!this.#catalog.types.has(type)) return READ;
+    const key = `${definition.spec.name}/${type}/${id}`;
+    return this.#ways.get(key) ?? this.#find(definition, type, id).then(
+      (way) => {
+        if (way.kind === 'unknown') return way;
+        if (this.#ways.size >= KEPT) this.#ways.clear();
+        this.#ways.set(key, way);
+        return way;
+      },
+      // A batch must not fail as a whole over one event's schema.
+      (error: unknown): Way => ({ kind: 'refused', why: `schema id ${id} of "${type}" cannot be read: ${(error as Error).message}` }),
+    );
+  }
+
+  async #find(definition: DefinedFunction, type: string, id: number): Promise<Way> {
+    const known = await this.#ask(`id:${id}`);
+    if (known === null) return UNKNOWN;
+    const reader = this.#catalog.get(type);
+    const versions = known.uses.filter((use) => use.subject === type).map((use) => use.version);
+    if (versions.length === 0 && known.message !== reader.messageName) {
+      const owners = known.uses.map((use) => `version ${use.version} of "${use.subject}"`).join(', ') || known.message;
+      return { kind: 'refused', why: `it bears schema id ${id}, which is ${owners}, not a schema of "${type}"` };
+    }
+    const local = this.#local.get(type);
+    for (const version of versions) {
+      const steps = chainOf(definition.upcasts, type, version, local?.version);
+      if (steps.length > 0) return this.#throughUpcasts(reader, id, steps, local);
+    }
+    return READ;
+  }
+
+  /** Read as it was written, converted step by step, then brought to the function's own schema as any event of that version is. */
+  async #throughUpcasts(reader: EventType, id: number, steps: readonly Upcast[], local: SchemaVersion | undefined): Promise<Way> {
+    const arrival = (steps.at(-1) as Upcast).to;
+    const [writer, arrived] = await Promise.all([
+      this.#typeOf(reader.name, `text:${id}`),
+      arrival === local?.version ? reader : this.#typeOf(reader.name, `text:${reader.name}/${arrival}`),
+    ]);
+    if (writer === null) return UNKNOWN;
+    const target = arrived ?? reader;
+    return {
+      kind: 'upcast',
+      convert: (bytes, start, end) => {
+        let data = writer.decodeAt(bytes, start, end);
+        for (const step of steps) data = applyStep(step, data);
+        target.check(data);
+        return reader.decode(target.encode(data));
+      },
+    };
+  }
+
+  #typeOf(type: string, key: SchemaKey): Promise<EventType | null> {
+    const kept = this.#types.get(key);
+    if (kept) return kept;
+    const found = this.#ask(key).then((answer) => (answer === null ? null : messageType(createCatalog(answer.files), type, answer.message)));
+    if (this.#types.size >= KEPT) this.#types.clear();
+    this.#types.set(key, found);
+    const forget = (): boolean => this.#types.delete(key);
+    found.then((found) => found ?? forget(), forget);
+    return found;
+  }
+}
