@@ -41,6 +41,7 @@ export interface FunctionInfo {
 
 /** Turns under way: enough that lanes with little to do read, run and commit together, in few messages and system calls. */
 const slotsFor = (threads: number): number => Math.max(32, threads * 4);
+const THREAD_ENTRY = new URL('../workers/thread.js', import.meta.url);
 const DOORBELL_BLOCK_MS = 1000;
 const POLL_MS = 5000;
 const BATCH_MS = 100;
@@ -89,7 +90,7 @@ export class Dispatcher {
     const dir = resolve(this.#options.functionsDir);
     const files = await findFunctions(dir, join(dirname(dir), '.millrace'), this.#options.skipFiles);
     this.#pool = new WorkerPool({
-      entry: new URL('../workers/thread.js', import.meta.url),
+      entry: THREAD_ENTRY,
       threads: environment.WORKERS,
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
       env: threadEnvironment(this.#deployment.url),
@@ -237,6 +238,32 @@ export class Dispatcher {
       },
     );
     return lane;
+  }
+}
+
+/**
+ * What the function files of a folder define, without running any.
+ * @throws ConfigError naming every problem, as Dispatcher.start()
+ */
+export async function describeFunctions(deployment: Deployment, dir: string, cacheDir: string, skipFiles: readonly string[] = []): Promise<FunctionInfo[]> {
+  const { environment, catalog, url } = deployment;
+  const pool = new WorkerPool({
+    entry: THREAD_ENTRY,
+    threads: 1,
+    heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
+    env: threadEnvironment(url),
+    data: {
+      files: await findFunctions(dir, cacheDir, skipFiles),
+      schemas: new Map(),
+      protoSources: catalog.sources,
+      logLevel: environment.LOG_LEVEL,
+      channel: `millrace-describe-${randomBytes(8).toString('hex')}`,
+    },
+  });
+  try {
+    return checkFunctions(await pool.describe(), catalog);
+  } finally {
+    await pool.close(0);
   }
 }
 

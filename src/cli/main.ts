@@ -22,6 +22,7 @@ import { registerLag } from './commands/lag.ts';
 import { registerProto } from './commands/proto.ts';
 import { registerPublish } from './commands/publish.ts';
 import { registerRewind } from './commands/rewind.ts';
+import { registerSchema } from './commands/schema.ts';
 import { registerStart } from './commands/start.ts';
 import { registerTail } from './commands/tail.ts';
 
@@ -200,6 +201,7 @@ Example:
   registerRewind(program, shell);
   registerBench(program, shell);
   registerProto(program, shell);
+  registerSchema(program, shell);
   return program;
 }
 

@@ -14,8 +14,8 @@ export function printable(text: string, max = 200): string {
 }
 
 /** Several lines, e.g. a stack. */
-export function printableLines(text: string, maxLines = 30): string {
-  const lines = text.slice(0, 20_000).split(/\r?\n/);
+export function printableLines(text: string, maxLines = 30, maxChars = 20_000): string {
+  const lines = text.slice(0, maxChars).split(/\r?\n/);
   const shown = lines.slice(0, maxLines).map((line) => `${/^\s*/.exec(line)?.[0].replace(UNSAFE, ' ') ?? ''}${printable(line, 500)}`);
   return lines.length > maxLines ? `${shown.join('\n')}\n… ${lines.length - maxLines} more lines` : shown.join('\n');
 }

@@ -10,7 +10,7 @@ import type { Deployment } from '../deployment.ts';
 import { formatLetterId, lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import { readPartition, readPartitions, type PartitionState, type RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
 import { countEntry, entryFields } from '../rewind/count-entry.ts';
-import { walkBatch, type EventHeader } from '../wire/event-batch.ts';
+import { readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
 import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
 
 export type ExplainQuery = { readonly eventId: string } | { readonly subject: string };
@@ -306,7 +306,9 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
     const dueInMs = due === null ? null : Number(due) - nowMs;
     const when = dueInMs === null ? 'at an unknown time' : dueInMs > 0 ? `in ${dueInMs} ms` : `since ${-dueInMs} ms`;
     const last = record.history.at(-1);
-    const failed = record.attempts === 0
+    const { schema } = readEvent(record.event);
+    const unknownSchema = at === 0 && record.attempts === 0 && schema > 0 && (await connection.command('HEXISTS', keys.registry('ids'), schema)) === 0;
+    const failed = unknownSchema ? `it waits for its schema, id ${schema}, which the registry does not know` : record.attempts === 0
       ? last ? 'it was replayed from the dead letters' : 'it was not tried yet'
       : `its attempt ${record.attempts} failed${last ? ` (${last.name}: ${last.message})` : ''}`;
     return {

@@ -83,7 +83,7 @@ function aborted(signal: AbortSignal): Promise<'stop'> {
 }
 
 /** Millrace's own folder `workers` also holds the entry of the pool's threads, which is no function. */
-function ownFiles(dir: string): string[] {
+export function ownFiles(dir: string): string[] {
   try {
     const own = realpathSync(join(fileURLToPath(packageFolder()), 'workers'));
     return realpathSync(resolve(dir)) === own ? ['thread.ts'] : [];

@@ -1,0 +1,87 @@
+/**
+ * Before a deployment: can these functions, with these schemas, read every event that is there? Old ones in the streams (a
+ * rewind brings them back), what waits in parked lists, what a replay would take out of the dead letters.
+ */
+import type { FunctionSpec } from '../core/function-spec.ts';
+import type { Deployment } from '../deployment.ts';
+import type { Catalog } from '../wire/catalog.ts';
+import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
+import type { SchemaRegistry } from './registry.ts';
+import { judge, prepareSchema, type Finding, type PreparedSchema } from './schema-tools.ts';
+
+export interface Unreadable {
+  readonly function: string;
+  readonly type: string;
+  readonly schema: number;
+  /** Version of the type, null where the registry does not know the schema, or knows it as another type's. */
+  readonly version: number | null;
+  readonly why: string;
+  readonly findings: readonly Finding[];
+}
+
+export interface DeployReport extends PresentSchemas {
+  /** Versions of each schema that is present, by id; empty where the registry does not know it. */
+  readonly versions: ReadonlyMap<number, readonly { readonly subject: string; readonly version: number }[]>;
+  readonly unreadableBy: readonly Unreadable[];
+}
+
+/** @throws InvalidSchemaError for a schema of the catalog that the registry would not take */
+export async function deployCheck(
+  deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions' | 'registry'>,
+  catalog: Catalog,
+  functions: readonly FunctionSpec[],
+  progress?: (events: number) => void,
+): Promise<DeployReport> {
+  const { registry } = deployment;
+  const present = await findPresentSchemas(deployment, functions, progress);
+  const ids = [...new Set(present.schemas.map((one) => one.schema))].filter((id) => id > 0);
+  const versions = new Map(await Promise.all(ids.map(async (id) => [id, await registry.store.uses(id)] as const)));
+  const readers = new Map<string, PreparedSchema>();
+  const unreadableBy: Unreadable[] = [];
+  for (const fn of functions) {
+    for (const one of present.schemas) {
+      if (one.schema === 0 || !concerns(fn, one)) continue;
+      let reader = readers.get(one.type);
+      if (!reader) {
+        reader = await prepareSchema(one.type, catalog.filesOf(one.type));
+        readers.set(one.type, reader);
+      }
+      const problem = await judgeOne(registry, fn, one, reader, versions.get(one.schema) ?? []);
+      if (problem) unreadableBy.push({ function: fn.name, type: one.type, schema: one.schema, ...problem });
+    }
+  }
+  return { ...present, versions, unreadableBy };
+}
+
+/** Events in the streams are for every function of the type; parked and dead ones for their own. */
+function concerns(fn: FunctionSpec, one: PresentSchema): boolean {
+  return fn.on.includes(one.type) && (one.streams > 0 || one.functions.has(fn.name));
+}
+
+async function judgeOne(
+  registry: SchemaRegistry, fn: FunctionSpec, one: PresentSchema, reader: PreparedSchema, uses: readonly { subject: string; version: number }[],
+): Promise<Omit<Unreadable, 'function' | 'type' | 'schema'> | null> {
+  const [schema] = await registry.store.schemas([one.schema]);
+  if (!schema) return { version: null, why: `the registry does not know schema id ${one.schema}: register the schema it was written with`, findings: [] };
+  const version = uses.find((use) => use.subject === one.type)?.version ?? null;
+  if (version === null && schema.message !== reader.message) {
+    return { version, why: `schema id ${one.schema} is ${schema.message}, not a schema of "${one.type}"`, findings: [] };
+  }
+  if (schema.fingerprint === reader.fingerprint) return null;
+  const arrival = version === null ? null : arrivalOf(fn, one.type, version);
+  const writer = arrival === null || arrival === version
+    ? await registry.prepared(one.schema, one.type)
+    : await registry.prepared((await registry.version(one.type, arrival, true)).id, one.type);
+  if (writer.fingerprint === reader.fingerprint) return null;
+  // New reads old: what BACKWARD asks.
+  const { compatible, findings } = judge('BACKWARD', reader, [writer]);
+  if (compatible) return null;
+  const through = arrival !== null && arrival !== version ? ` (upcast to version ${arrival})` : '';
+  return { version, why: `the schema under proto/ cannot read version ${String(version)}${through}`, findings };
+}
+
+/** Where the function's upcasts lead from a version. */
+function arrivalOf(fn: FunctionSpec, type: string, version: number): number {
+  const step = fn.upcasts.find((one) => one.type === type && one.from === version);
+  return step ? arrivalOf(fn, type, step.to) : version;
+}

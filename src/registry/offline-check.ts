@@ -1,0 +1,37 @@
+/** Schemas of one state of the source against those of another: without a registry, for CI. */
+import type { Catalog } from '../wire/catalog.ts';
+import { judge, prepareSchema, type Finding, type Level } from './schema-tools.ts';
+
+export interface OfflineResult {
+  readonly type: string;
+  readonly compatible: boolean;
+  readonly level: Level;
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * A type that only one of them declares: new ones are fine; one that is gone is a finding, for its events may still be there.
+ * @throws InvalidSchemaError for text that is not accepted
+ */
+export async function checkOffline(now: Catalog, before: Catalog, level: Level, types: readonly string[]): Promise<OfflineResult[]> {
+  const results: OfflineResult[] = [];
+  for (const type of types) {
+    const old = before.types.get(type);
+    const fresh = now.types.get(type);
+    let findings: readonly Finding[] = [];
+    let compatible = true;
+    if (fresh) {
+      const candidate = await prepareSchema(type, now.filesOf(type));
+      if (old) ({ compatible, findings } = judge(level, candidate, [await prepareSchema(type, before.filesOf(type))]));
+    } else if (old && level !== 'NONE') {
+      compatible = false;
+      findings = [{
+        rule: 'EVENT_TYPE_REMOVED', path: old.messageName, reader: '', writer: type,
+        what: `no message declares the event type "${type}" any more: its events could not be read`,
+        cure: `Keep the message until millrace schema deploy-check finds no event of "${type}"`,
+      }];
+    }
+    results.push({ type, compatible, level, findings });
+  }
+  return results;
+}
