@@ -8,15 +8,18 @@ import { NAME_PATTERN } from './core/function-spec.ts';
 
 const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
+/** Where the admin server listens unless MILLRACE_PORT says otherwise. */
+export const DEFAULT_PORT = 9464;
+
 /** Every variable: its check, default and meaning. docs/operations.md prints this table. */
 export const ENVIRONMENT = {
   REDIS_URL: { check: z.string().min(1).optional(), text: 'server (redis://, rediss://, unix:) or Cluster (comma separated); unset: the embedded server' },
   WORKERS: { check: whole(1, 256).default(availableParallelism()), text: 'worker threads in the pool (default: available cores)' },
   MILLRACE_PARTITIONS: { check: whole(1, 1024).optional(), text: 'P, fixed at a deployment\'s first start (default 16)' },
   MILLRACE_NAMESPACE: { check: z.string().regex(NAME_PATTERN, `must match ${NAME_PATTERN.source}`).default('mr'), text: 'key prefix' },
-  MILLRACE_PORT: { check: whole(0, 65_535).default(9464), text: 'admin HTTP port' },
+  MILLRACE_PORT: { check: whole(0, 65_535).optional(), text: 'admin HTTP port, 0: any free one (default 9464, or none where another process has it)' },
   MILLRACE_HOST: { check: z.string().min(1).default('127.0.0.1'), text: 'admin HTTP address' },
-  MILLRACE_TOKEN: { check: z.string().min(1).optional(), text: 'bearer token for /api' },
+  MILLRACE_TOKEN: { check: z.string().min(1).optional(), text: 'token of the admin server: as bearer, or as the password of basic authentication' },
   LOG_LEVEL: { check: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'), text: 'pino level' },
   MILLRACE_MODE: {
     check: z.enum(['development', 'production']).default('development'),

@@ -239,7 +239,6 @@ function levelOf(state: SubjectState): Level {
 
 /** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */
 function checkSubject(subject: string): void {
-  // eslint-disable-next-line no-control-regex -- they are what is refused
   if (subject === '' || Buffer.byteLength(subject) > SUBJECT_BYTES || /[\u0000-\u001f\u007f]/.test(subject)) {
     throw new RegistryInputError('subject', `a subject has 1 to ${SUBJECT_BYTES} bytes and no control characters, got ${JSON.stringify(subject.slice(0, 100))}`);
   }

@@ -1,5 +1,5 @@
 /** Services of one deployment in one process, each with its own proto folder and functions: what a rollout looks like. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { connect, type Millrace } from '../../src/millrace.ts';
@@ -27,6 +27,9 @@ export class Shop {
   /** Lines of the log, warnings and worse. */
   readonly logged: Record<string, unknown>[] = [];
   #folders = 0;
+  readonly #seen: Seen[] = [];
+  /** Bytes of the history that are in #seen. */
+  #read = 0;
 
   constructor(t: TestLike, url: string, environment: Partial<Environment> = {}) {
     this.#t = t;
@@ -81,11 +84,18 @@ export default defineFunction({ name: ${JSON.stringify(name)}, on: ['order.creat
     return join(this.dir, 'history.ndjson');
   }
 
-  seen(fn?: string): Seen[] {
-    if (!existsSync(this.#history)) appendFileSync(this.#history, '');
-    const text = readFileSync(this.#history, 'utf8');
-    const all = text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter(Boolean).map((line) => JSON.parse(line) as Seen);
-    return fn === undefined ? all : all.filter((one) => one.fn === fn);
+  /** What handlers have written down so far. */
+  seen(fn?: string): readonly Seen[] {
+    if (existsSync(this.#history)) {
+      const file = openSync(this.#history, 'r');
+      const more = Buffer.alloc(fstatSync(file).size - this.#read);
+      readSync(file, more, 0, more.length, this.#read);
+      closeSync(file);
+      const whole = more.subarray(0, more.lastIndexOf(10) + 1);
+      this.#read += whole.length;
+      for (const line of whole.toString('utf8').split('\n')) if (line !== '') this.#seen.push(JSON.parse(line) as Seen);
+    }
+    return fn === undefined ? this.#seen : this.#seen.filter((one) => one.fn === fn);
   }
 }
 

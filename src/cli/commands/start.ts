@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { pino, type DestinationStream, type Logger } from 'pino';
+import { startAdmin } from '../../admin/admin.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
@@ -32,21 +33,23 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const logger = await createLogger(environment.LOG_LEVEL);
   const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true });
   if (stop.first.aborted) return;
+  const admin = await startAdmin(deployment);
   const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir) });
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
   if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {
     // Asked to stop while it starts: nothing has run yet that would have to be finished.
     starting.catch(() => {});
-    await dispatcher.stop(0);
+    await Promise.all([dispatcher.stop(0), admin?.close()]);
     return;
   }
   const names = dispatcher.functions.map((f) => f.spec.name);
   context.err(
     `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}, ` +
-      `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}`,
+      `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}${admin ? `, admin ${admin.url}` : ''}`,
   );
   await stopped;
+  await admin?.close();
   await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
 }
 

@@ -1,0 +1,79 @@
+/**
+ * Who may do what on the admin server. With a token (MILLRACE_TOKEN) every guarded route needs it. Without one they may be
+ * read, and changed only where the server is bound to loopback; a web page that the operator happens to visit must not do it
+ * for them, so names other than loopback's and foreign origins are refused there.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+
+export interface AccessRules {
+  readonly token: string | undefined;
+  /** Address it is bound to. */
+  readonly host: string;
+}
+
+export interface AccessRequest {
+  readonly changes: boolean;
+  /** `Authorization` */
+  readonly authorization: string | undefined;
+  /** `Host`: the name the client used. */
+  readonly hostHeader: string | undefined;
+  readonly origin: string | undefined;
+}
+
+export type AccessAnswer = { readonly ok: true } | { readonly ok: false; readonly status: 401 | 403; readonly message: string };
+
+const YES: AccessAnswer = { ok: true };
+
+export function decideAccess(rules: AccessRules, request: AccessRequest): AccessAnswer {
+  if (rules.token !== undefined) {
+    const given = tokenOf(request.authorization);
+    if (given !== null && same(given, rules.token)) return YES;
+    return { ok: false, status: 401, message: 'the token is missing or wrong: Authorization: Bearer <MILLRACE_TOKEN> (or Basic with it as the password)' };
+  }
+  if (!isLoopback(rules.host)) {
+    return request.changes ? { ok: false, status: 403, message: 'nothing can be changed here: the server is not bound to loopback and has no token; set MILLRACE_TOKEN' } : YES;
+  }
+  // A name that resolves to 127.0.0.1 is how a web page would reach it.
+  if (request.hostHeader !== undefined && !isLoopback(hostOf(request.hostHeader))) {
+    return { ok: false, status: 403, message: 'a server bound to loopback answers to loopback names only; set MILLRACE_TOKEN to serve others' };
+  }
+  if (request.changes && request.origin !== undefined && !originFits(request.origin, request.hostHeader)) {
+    return { ok: false, status: 403, message: 'another site\'s page must not change anything here; set MILLRACE_TOKEN to allow it with the token' };
+  }
+  return YES;
+}
+
+/** Of `Bearer <token>` or `Basic base64(user:token)`. */
+function tokenOf(authorization: string | undefined): string | null {
+  const match = /^(Bearer|Basic) +(\S+)\s*$/i.exec(authorization ?? '');
+  if (!match) return null;
+  const value = match[2] as string;
+  if ((match[1] as string).toLowerCase() === 'bearer') return value;
+  const pair = Buffer.from(value, 'base64').toString('utf8');
+  return pair.slice(pair.indexOf(':') + 1);
+}
+
+/** In a time that does not tell how much of it is right. */
+function same(a: string, b: string): boolean {
+  const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(hash(a), hash(b));
+}
+
+export function isLoopback(host: string): boolean {
+  const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
+  return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127(\.\d{1,3}){3}$/.test(name) || /^::ffff:127(\.\d{1,3}){3}$/.test(name);
+}
+
+/** Without the port. */
+function hostOf(header: string): string {
+  return header.replace(/:\d+$/, '');
+}
+
+function originFits(origin: string, hostHeader: string | undefined): boolean {
+  try {
+    return new URL(origin).host === hostHeader;
+  } catch {
+    // "null", as a sandboxed page sends it
+    return false;
+  }
+}

@@ -1,0 +1,27 @@
+/** The admin server of a deployment: which groups of routes it has. */
+import { DEFAULT_PORT } from '../config.ts';
+import type { Deployment } from '../deployment.ts';
+import { registryApi } from './registry-api.ts';
+import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
+
+/**
+ * @returns null where the default port is taken by another process (MILLRACE_PORT was not set): several dispatchers on a
+ *   machine need no settings, one of them answers
+ * @throws AdminAddressError for an address that was asked for and cannot be listened at
+ */
+export async function startAdmin(deployment: Deployment): Promise<AdminServer | null> {
+  const { environment, registry, log } = deployment;
+  try {
+    return await startAdminServer({
+      host: environment.MILLRACE_HOST,
+      port: environment.MILLRACE_PORT ?? DEFAULT_PORT,
+      token: environment.MILLRACE_TOKEN,
+      groups: [registryApi({ registry })],
+      log,
+    });
+  } catch (error) {
+    if (!(error instanceof AdminAddressError) || error.reason !== 'EADDRINUSE' || environment.MILLRACE_PORT !== undefined) throw error;
+    log('info', `the admin port ${DEFAULT_PORT} is taken: this process serves none; MILLRACE_PORT sets another`);
+    return null;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * A second version of a shop event is rolled out under load: old and new publishers, old and new consumers side by side,
+ * lanes moving from the old dispatcher to the new one. Nothing is dead-lettered, retried, lost or out of order, and each
+ * consumer sees what its own schema says.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { readLag } from '../../src/lag/lag.ts';
+import type { Millrace } from '../../src/millrace.ts';
+import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
+import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { HANDLE, HANDLE_BATCH, Shop, type Seen } from './shop.ts';
+
+const V1 = readFileSync(join(projectDir, 'proto/shop/v1/orders.proto'), 'utf8');
+/** One field more, one less, a nested message changed, a field of a new type. */
+const V2 = V1
+  .replace('  string description = 2;\n', '  reserved 2;\n  reserved "description";\n')
+  .replace('  Money total = 5;\n}', '  Money total = 5;\n  Channel channel = 6;\n  optional string voucher = 7;\n}\n\nenum Channel {\n  CHANNEL_UNSPECIFIED = 0;\n  CHANNEL_WEB = 1;\n  CHANNEL_APP = 2;\n}');
+
+const SUBJECTS = 40;
+
+interface Load {
+  readonly published: number;
+  stop(): Promise<void>;
+}
+
+/** Publishes until told to stop, each subject's events numbered in the order in which they were published. */
+function load(millrace: Millrace, tag: string, data: (n: number) => object): Load {
+  const publisher = millrace.publisher();
+  let going = true;
+  let published = 0;
+  const run = (async () => {
+    for (let n = 0; going; n += SUBJECTS) {
+      await publisher.publishMany(Array.from({ length: SUBJECTS }, (_, i) => ({
+        type: 'order.created', id: `${tag}-${n + i}`, data: { orderId: `${tag}${i}`, userId: String(n), country: 'GB', total: { amount: n, currency: 'GBP' }, ...data(n) },
+      })));
+      published += SUBJECTS;
+    }
+  })();
+  return {
+    get published() {
+      return published;
+    },
+    async stop() {
+      going = false;
+      await run;
+    },
+  };
+}
+
+t.test('a second version rolls out under load', async (t) => {
+  const redis = await startRedis(t);
+  const shop = new Shop(t, redis.url, { MILLRACE_PARTITIONS: 4 });
+  const item = { sku: 'x', quantity: 1, unitPrice: 5 };
+
+  const old = await shop.connect(V1);
+  // shipping runs in both versions of the service; the other two are each in one
+  const oldDispatcher = await shop.dispatch(old, { shipping: HANDLE, 'old-audit': HANDLE_BATCH });
+  const oldLoad = load(old, 'old', () => ({ items: [{ ...item, description: 'a thing' }] }));
+  await until('there is load', () => shop.seen('shipping').length > 500);
+
+  const fresh = await shop.connect(V2);
+  const [first, second] = [old, fresh].map(({ deployment }) => deployment.schemas.get('order.created')?.id);
+  t.equal(fresh.deployment.schemas.get('order.created')?.version, 2, 'the start of the new service has registered it');
+  const freshDispatcher = await shop.dispatch(fresh, { shipping: HANDLE, 'new-audit': HANDLE });
+  const freshLoad = load(fresh, 'new', () => ({ items: [item], channel: 2, voucher: '' }));
+  const before = shop.seen().length;
+  await until('both audits see events of both versions', () => ['old-audit', 'new-audit'].every((fn) => {
+    const seen = shop.seen(fn);
+    return [first, second].every((schema) => seen.some((one) => one.schema === schema));
+  }), 30_000);
+  await until('it goes on under load', () => shop.seen().length > before + 2000, 30_000);
+
+  // The old service goes: its lanes of shipping move, in the middle of the load.
+  await oldLoad.stop();
+  await oldDispatcher.stop();
+  const alone = freshLoad.published;
+  await until('the new one goes on alone', () => freshLoad.published > alone + 1000, 30_000);
+  await freshLoad.stop();
+  const total = oldLoad.published + freshLoad.published;
+  await until('everything is done', async () => {
+    const { functions } = await readLag(fresh.deployment);
+    return functions.filter((fn) => fn.name !== 'old-audit').every((fn) => fn.done === total);
+  }, 30_000);
+
+  const { functions } = await readLag(fresh.deployment);
+  t.match(functions.map(({ name, parked, dead, conserved }) => ({ name, parked, dead, conserved })), ['new-audit', 'old-audit', 'shipping'].map((name) => ({ name, parked: 0, dead: 0, conserved: true })));
+  const letters: unknown[] = [];
+  for await (const letter of listDeadLetters(fresh.deployment)) letters.push(letter);
+  t.same(letters, [], 'nothing is dead');
+  let retried = 0;
+  for (let p = 0; p < 4; p++) for (const fn of ['shipping', 'old-audit', 'new-audit']) retried += Number((await redis.client().hget(`mr:{${p}}:counters`, `retried:${fn}`)) ?? 0);
+  t.equal(retried, 0, 'nothing was retried');
+  t.ok(freshDispatcher.lanesOwned === 8, 'all lanes moved');
+
+  const all = shop.seen();
+  t.equal(new Set(all.filter((one) => one.fn === 'shipping').map((one) => one.id)).size, total);
+  const wrong = (fn: string, test: (one: Seen) => boolean): number => all.filter((one) => one.fn === fn && !test(one)).length;
+  t.equal(wrong('old-audit', ({ data }) => !('channel' in data) && !('voucher' in data)), 0, 'the old consumer sees the old fields of every event');
+  t.equal(wrong('new-audit', ({ schema, data }) => (schema === first ? !('channel' in data) : data['channel'] === 'CHANNEL_APP' && data['voucher'] === '')), 0, 'the new one the new fields, where they were written');
+  t.equal(wrong('new-audit', ({ data }) => !('description' in ((data['items'] as object[])[0] as object))), 0, 'and none that is gone');
+  t.equal(wrong('old-audit', ({ schema, data }) => 'description' in ((data['items'] as object[])[0] as object) === (schema === first)), 0);
+
+  // Order per subject. An event may run again where a lane moved between its run and its commit: its first run counts.
+  let disorder = 0;
+  for (const fn of ['shipping', 'new-audit', 'old-audit']) {
+    const last = new Map<string, number>();
+    const met = new Set<string>();
+    for (const one of all) {
+      if (one.fn !== fn || met.has(one.id)) continue;
+      met.add(one.id);
+      const n = Number(one.data['userId']);
+      if (n <= (last.get(one.subject) ?? -1)) disorder++;
+      last.set(one.subject, n);
+    }
+  }
+  t.equal(disorder, 0, 'each subject in order');
+  t.comment(`${total} events, ${oldLoad.published} of version 1 and ${freshLoad.published} of version 2`);
+});
