@@ -7,6 +7,15 @@ export type { Durability } from './pipeline/append/append.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { DispatcherOptions, FunctionInfo } from './dispatcher.ts';
 export type { Deployment } from './deployment.ts';
+export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';
+export type { ConfluentFrame } from './registry/confluent-frame.ts';
+export type { Registered, RegisteredBy, SchemaDraft, SchemaRegistry, Verdict, VersionWithSchema } from './registry/registry.ts';
+export type { SchemaReference, StoredSchema, SubjectVersion } from './registry/store.ts';
+export type { LocalSchemas } from './registry/local-schemas.ts';
+export {
+  DeletionError, IncompatibleSchemaError, RegistryFullError, RegistryInputError, SchemaNotRegisteredError, SchemaReferencedError, UnknownSchemaError,
+  UnknownSubjectError, UnknownVersionError,
+} from './registry/errors.ts';
 export type { TurnDone } from './pipeline/lane/lane.ts';
 export type { Environment } from './config.ts';
 export { formatPosition, parsePosition, type Position } from './core/position.ts';

@@ -183,7 +183,10 @@ class BatchRun {
         let event: RunningEvent | null = first;
         while (event !== null) {
           let way = this.#wayOf(event);
-          if (way instanceof Promise) way = await way;
+          if (way instanceof Promise) {
+            startRunner();
+            way = await way;
+          }
           const now = monotonicMs();
           event.startedMs = now;
           starts[event.index] = now;

@@ -52,7 +52,7 @@ t.test('what the arena holds reads as what protobufjs writes, whatever came befo
 
 t.test('an attribute with an unpaired surrogate is named', async (t) => {
   const write = (id: string, subject: string, source: string, extensions: Record<string, string>): string | null =>
-    writeEnvelope(new PayloadArena(), id, subject, 1, source, extensions);
+    writeEnvelope(new PayloadArena(), id, subject, 1, source, 0, extensions);
   t.equal(write('\ud800', 's', '', {}), 'id');
   t.equal(write('i', '\udc00x', '', {}), 'subject');
   t.equal(write('i', 's', 'a\ud800', {}), 'source');
