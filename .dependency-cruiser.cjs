@@ -32,6 +32,8 @@ module.exports = {
     only('retry-stage', '^src/pipeline/retry/', '^src/(core|wire|redis|pipeline/(retry|batch))/', 'stages do not import each other'),
     only('lane-joins-stages', '^src/pipeline/lane/', '^src/(core|wire|redis|pipeline)/', 'puts the stages in a row; knows no feature, no configuration, no command'),
     only('dead-stage', '^src/pipeline/dead/', '^src/(core|wire|redis|deployment|pipeline/dead)', 'stages do not import each other'),
+    only('registry-is-a-feature', '^src/registry/', '^src/(core|define|wire|redis|schema|registry|deployment|pipeline/dead/)', 'schemas stand on the log; of its stages they read the dead letters only'),
+    only('admin-watches', '^src/admin/', '^src/(?!cli/)', 'may look at everything; nothing but the command line starts it'),
     only('src-stands-alone', '^src/', '^src/', 'what ships never imports workers, scripts or tests'),
     { name: 'cli-is-outermost', severity: 'error', comment: 'nothing but the binary imports the command line', from: { path: '^src/', pathNot: '^src/cli/' }, to: { path: '^src/cli/' } },
     {
@@ -44,6 +46,8 @@ module.exports = {
     owner('ioredis-owner', 'ioredis', '^src/redis/', 'one place decides how commands are sent and resent'),
     owner('piscina-owner', 'piscina', '^src/pipeline/run/', 'one owner of the pool'),
     owner('p-limit-owner', 'p-limit', '^src/thread/', 'concurrency across subjects is decided in the thread'),
+    owner('hono-owner', '(hono|@hono)', '^src/admin/', 'one HTTP server'),
+    owner('diff-owner', 'diff', '^src/cli/', 'shows changes to people'),
     owner('protobufjs-owner', 'protobufjs', '^src/(wire|schema)/', 'bytes are made and read in one place'),
   ],
   options: {
