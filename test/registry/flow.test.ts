@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import t from 'tap';
+import { explain } from '../../src/explain/explain.ts';
 import { SchemaNotRegisteredError } from '../../src/registry/errors.ts';
 import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
@@ -102,6 +103,9 @@ for (const [kind, options] of [['handle', HANDLE], ['handleBatch', HANDLE_BATCH]
     await until('the alarm was given', () => shop.logged.some((line) => /UNKNOWN SCHEMA/.test(String(line['msg']))));
     t.match(shop.logged.find((line) => /UNKNOWN SCHEMA/.test(String(line['msg']))), { level: 50, schema: '77' });
     t.equal(await sum(look, 'retried:f'), 0, 'no attempt was made');
+
+    const { events } = await explain(millrace.deployment, { eventId: 'early' }, { scan: 1000, limit: 10 });
+    t.match(events[0]?.functions, [{ function: 'f', state: 'parked', attempts: 0, why: /waits for its schema, id 77, which the registry does not know/ }]);
 
     // The registry has handed out 76 ids before the one that the event bears.
     await look.hset('mr:registry:{schemas}:meta', 'last', 76);
