@@ -2,9 +2,9 @@
 import type { Finding } from '../registry/schema-tools.ts';
 import { printable } from './printable.ts';
 
-export function findingLines(finding: Finding): string {
+export function findingLines(finding: Finding, prefix = ''): string {
   return [
-    `  ${finding.rule} at ${printable(finding.path)}: ${printable(finding.what, 500)}`,
+    `  ${prefix}${finding.rule} at ${printable(finding.path)}: ${printable(finding.what, 500)}`,
     ...(finding.writer === '' && finding.reader === '' ? [] : [`      written as ${printable(finding.writer) || 'nothing'}, read as ${printable(finding.reader) || 'nothing'}`]),
     `      ${printable(finding.cure, 500)}`,
   ].join('\n');

@@ -7,7 +7,7 @@ import type { Deployment } from '../deployment.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
 import type { SchemaRegistry } from './registry.ts';
-import { judge, prepareSchema, type Finding, type PreparedSchema } from './schema-tools.ts';
+import { prepareSchema, readingProblems, type Finding, type PreparedSchema } from './schema-tools.ts';
 
 export interface Unreadable {
   readonly function: string;
@@ -73,9 +73,8 @@ async function judgeOne(
     ? await registry.prepared(one.schema, one.type)
     : await registry.prepared((await registry.version(one.type, arrival, true)).id, one.type);
   if (writer.fingerprint === reader.fingerprint) return null;
-  // New reads old: what BACKWARD asks.
-  const { compatible, findings } = judge('BACKWARD', reader, [writer]);
-  if (compatible) return null;
+  const findings = readingProblems(reader, writer);
+  if (findings.length === 0) return null;
   const through = arrival !== null && arrival !== version ? ` (upcast to version ${arrival})` : '';
   return { version, why: `the schema under proto/ cannot read version ${String(version)}${through}`, findings };
 }

@@ -7,6 +7,7 @@ export interface OfflineResult {
   readonly compatible: boolean;
   readonly level: Level;
   readonly findings: readonly Finding[];
+  readonly warnings: readonly Finding[];
 }
 
 /**
@@ -19,19 +20,21 @@ export async function checkOffline(now: Catalog, before: Catalog, level: Level, 
     const old = before.types.get(type);
     const fresh = now.types.get(type);
     let findings: readonly Finding[] = [];
+    let warnings: readonly Finding[] = [];
     let compatible = true;
     if (fresh) {
       const candidate = await prepareSchema(type, now.filesOf(type));
-      if (old && level !== 'NONE') ({ compatible, findings } = judge(level, candidate, [await prepareSchema(type, before.filesOf(type))]));
+      if (old && level !== 'NONE') ({ compatible, findings, warnings } = judge(level, candidate, [await prepareSchema(type, before.filesOf(type))]));
     } else if (old && level !== 'NONE') {
       compatible = false;
       findings = [{
         rule: 'EVENT_TYPE_REMOVED', path: old.messageName, reader: '', writer: type,
         what: `no message declares the event type "${type}" any more: its events could not be read`,
         cure: `Keep the message until millrace schema deploy-check finds no event of "${type}"`,
+        breaks: 'both',
       }];
     }
-    results.push({ type, compatible, level, findings });
+    results.push({ type, compatible, level, findings, warnings });
   }
   return results;
 }

@@ -45,6 +45,8 @@ export interface Verdict {
   readonly compatible: boolean;
   readonly level: Level;
   readonly findings: readonly Finding[];
+  /** Not refused, but somebody should know: names that JSON and handlers see, for one. */
+  readonly warnings: readonly Finding[];
   /** Versions it was compared with. */
   readonly against: readonly number[];
 }
@@ -221,11 +223,11 @@ export class SchemaRegistry {
 
   async #judge(candidate: PreparedSchema, state: SubjectState, versions: readonly SubjectVersion[]): Promise<Verdict> {
     const level = levelOf(state);
-    if (level === 'NONE' || versions.length === 0) return { compatible: true, level, findings: [], against: [] };
+    if (level === 'NONE' || versions.length === 0) return { compatible: true, level, findings: [], warnings: [], against: [] };
     const compared = level.endsWith('_TRANSITIVE') ? versions : versions.slice(-1);
     const previous = await Promise.all(compared.map((one) => this.prepared(one.id, state.subject)));
-    const { compatible, findings } = judge(level, candidate, previous);
-    return { compatible, level, findings, against: compared.map((one) => one.version) };
+    const { compatible, findings, warnings } = judge(level, candidate, previous);
+    return { compatible, level, findings, warnings, against: compared.map((one) => one.version) };
   }
 }
 

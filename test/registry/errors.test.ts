@@ -4,7 +4,7 @@ import * as errors from '../../src/registry/errors.ts';
 import { AdminAddressError } from '../../src/admin/server.ts';
 import { toApiError } from '../../src/admin/registry-errors.ts';
 
-const finding = { rule: 'R', path: 'a.B.c', reader: 'int32', writer: 'string', what: 'it changed', cure: 'Put it back' };
+const finding = { rule: 'R', path: 'a.B.c', reader: 'int32', writer: 'string', what: 'it changed', cure: 'Put it back', breaks: 'both' } as const;
 const samples: core.MillraceError[] = [
   new errors.IncompatibleSchemaError('order.created', 'FULL', [finding]),
   new errors.SchemaNotRegisteredError(['order.created: not registered']),

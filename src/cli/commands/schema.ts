@@ -168,12 +168,13 @@ function report(results: readonly CheckResult[], json: boolean, context: LongRun
   const bad = results.filter((one) => !one.compatible);
   if (bad.length > 0) context.fail();
   if (json) {
-    context.out(safeJson({ compatible: bad.length === 0, types: results.map(({ type, compatible, level, findings }) => ({ type, compatible, level, findings })) }));
+    context.out(safeJson({ compatible: bad.length === 0, types: results.map(({ type, compatible, level, findings, warnings }) => ({ type, compatible, level, findings, warnings })) }));
     return;
   }
-  for (const { type, compatible, level, findings } of results) {
+  for (const { type, compatible, level, findings, warnings } of results) {
     context.out(`${printable(type)}: ${compatible ? 'compatible' : `NOT compatible, ${plural(findings.length, 'finding')}`} (level ${level})`);
     for (const finding of findings) context.out(findingLines(finding));
+    for (const warning of warnings) context.out(findingLines(warning, 'warning: '));
   }
 }
 
@@ -219,9 +220,10 @@ async function diff(subject: string, from: number | undefined, to: number | unde
     context.out('no difference');
     return;
   }
-  const { compatible, level, findings } = await registry.check({ subject, files: fresh.files }, old.version);
+  const { compatible, level, findings, warnings } = await registry.check({ subject, files: fresh.files }, old.version);
   context.out(`${compatible ? 'compatible' : `NOT compatible, ${plural(findings.length, 'finding')}`} with version ${old.version} (level ${level})`);
   for (const finding of findings) context.out(findingLines(finding));
+  for (const warning of warnings) context.out(findingLines(warning, 'warning: '));
 }
 
 async function setLevel(first: string | undefined, second: string | undefined, flags: { unset?: boolean; json?: boolean }, context: LongRunningContext): Promise<void> {

@@ -1,0 +1,159 @@
+/** .proto text -> model. Runs in a throw-away thread (parse-thread.ts) for what strangers send; nothing of it is compiled. */
+import protobuf from 'protobufjs';
+import { BUNDLED, readBundled } from '../wire/bundled-protos.ts';
+import { checkName, checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
+import type { EnumModel, FieldModel, MessageModel, ParsedSchema, Reserved, SchemaFile } from './model.ts';
+
+/**
+ * @param files the schema's own file first, then what it imports
+ * @throws InvalidSchemaError naming file and line, or message and field
+ */
+export function readModel(files: readonly SchemaFile[]): ParsedSchema {
+  checkText(files);
+  const root = new protobuf.Root();
+  const known = new Set<string>([...BUNDLED, ...files.map((file) => file.name)]);
+  for (const name of BUNDLED) if (!name.endsWith('options.proto')) protobuf.parse(readBundled(name), root, { keepCase: true });
+  for (const { name, text } of files) {
+    // Ours stand already, whoever sends a copy along.
+    if ((BUNDLED as readonly string[]).includes(name)) continue;
+    try {
+      const parsed = parseFile(name, text, root);
+      for (const path of [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])]) {
+        if (known.has(path)) continue;
+        const common = protobuf.common.get(path);
+        if (path === 'google/protobuf/descriptor.proto') known.add(path);
+        else if (common) {
+          known.add(path);
+          root.addJSON(common.nested ?? {});
+        } else throw new InvalidSchemaError(`it imports ${path}, which did not come with it`);
+      }
+    } catch (error) {
+      throw new InvalidSchemaError(`${name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  resolveFields(root);
+  const messages: Record<string, MessageModel> = {};
+  const enums: Record<string, EnumModel> = {};
+  const events: Record<string, string> = {};
+  const roots: string[] = [];
+  let count = 0;
+  let members = 0;
+  const walk = (space: protobuf.NamespaceBase, top: boolean): void => {
+    for (const nested of space.nestedArray) {
+      const where = nested.fullName.slice(1);
+      if (!(nested instanceof protobuf.Field)) checkName(nested.name, where);
+      if (nested instanceof protobuf.Type) {
+        if (++count > SCHEMA_LIMITS.messages) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
+        members += nested.fieldsArray.length;
+        if (members > SCHEMA_LIMITS.members) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.members} fields and enum values`);
+        messages[where] = messageOf(nested, where);
+        if (top && nested.filename === files[0]?.name) roots.push(where);
+        const type = eventType(nested);
+        if (type !== null) events[type] = where;
+        walk(nested, false);
+      } else if (nested instanceof protobuf.Enum) {
+        members += Object.keys(nested.values).length;
+        if (members > SCHEMA_LIMITS.members) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.members} fields and enum values`);
+        enums[where] = enumOf(nested, where);
+      } else if (nested instanceof protobuf.Namespace) walk(nested, top);
+    }
+  };
+  walk(root, true);
+  if (roots.length === 0) throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
+  return { messages, enums, roots, events };
+}
+
+/** Finds the types of all fields, then what their syntax makes of them (required, presence). */
+function resolveFields(root: protobuf.Root): void {
+  const walk = (space: protobuf.NamespaceBase): void => {
+    for (const nested of space.nestedArray) {
+      if (nested instanceof protobuf.Type) {
+        for (const field of nested.fieldsArray) {
+          try {
+            field.resolve();
+          } catch (error) {
+            throw new InvalidSchemaError(`${nested.fullName.slice(1)}.${field.name}: ${(error as Error).message}`, { cause: error });
+          }
+        }
+      }
+      if (nested instanceof protobuf.Namespace) walk(nested);
+    }
+  };
+  walk(root);
+  try {
+    root.resolveAll();
+  } catch (error) {
+    throw new InvalidSchemaError((error as Error).message, { cause: error });
+  }
+}
+
+/** protobufjs takes the name for messages and their `filename` from a property of its parse function. */
+function parseFile(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {
+  const parse = protobuf.parse as unknown as { filename: string | null };
+  parse.filename = name;
+  try {
+    return protobuf.parse(text, root, { keepCase: true });
+  } finally {
+    parse.filename = null;
+  }
+}
+
+function eventType(message: protobuf.Type): string | null {
+  const declared = message.parsedOptions?.find((option: Record<string, unknown>) => '(millrace.v1.event)' in option)?.['(millrace.v1.event)'] as { type?: unknown } | undefined;
+  return typeof declared?.type === 'string' ? declared.type : null;
+}
+
+/** proto2 | proto3 | an edition, as protobufjs has worked it out for this object. */
+function syntaxOf(object: protobuf.ReflectionObject): string {
+  for (let at: protobuf.ReflectionObject | null = object; at !== null; at = at.parent) {
+    const edition = (at as unknown as { _edition?: string })._edition;
+    if (typeof edition === 'string') return edition;
+  }
+  return 'proto2';
+}
+
+function messageOf(message: protobuf.Type, where: string): MessageModel {
+  const fields = message.fieldsArray.map((field): FieldModel => {
+    checkName(field.name, `${where}.${field.name}`);
+    const { resolvedType } = field;
+    const kind = resolvedType instanceof protobuf.Type ? 'message' : resolvedType instanceof protobuf.Enum ? 'enum' : 'scalar';
+    if (field.delimited) throw new InvalidSchemaError(`${where}.${field.name}: groups are not supported; use a message field`);
+    const oneof = field.partOf !== null && !field.partOf.isProto3Optional ? field.partOf.name : null;
+    return {
+      number: field.id,
+      name: field.name,
+      type: resolvedType ? resolvedType.fullName.slice(1) : field.type,
+      kind,
+      repeated: field.repeated,
+      mapKey: field instanceof protobuf.MapField ? field.keyType : null,
+      oneof,
+      // (hasPresence is the oneof itself where it is in one)
+      presence: !field.repeated && !field.map && (kind === 'message' || oneof !== null || Boolean(field.hasPresence)),
+      required: field.required,
+      default: field.options?.['default'] === undefined ? null : String(field.options['default']),
+      jsonName: typeof field.options?.['json_name'] === 'string' ? field.options['json_name'] : null,
+    };
+  });
+  fields.sort((a, b) => a.number - b.number);
+  return { syntax: syntaxOf(message), fields, reserved: reservedOf(message.reserved) };
+}
+
+function enumOf(type: protobuf.Enum, where: string): EnumModel {
+  const values = Object.entries(type.values).map(([name, number]) => {
+    checkName(name, `${where}.${name}`);
+    return [name, number] as const;
+  });
+  values.sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1));
+  return { syntax: syntaxOf(type), values, reserved: reservedOf(type.reserved) };
+}
+
+function reservedOf(reserved: readonly (readonly number[] | string)[] | undefined): Reserved {
+  const ranges: [number, number][] = [];
+  const names: string[] = [];
+  for (const one of reserved ?? []) {
+    if (typeof one === 'string') names.push(one);
+    else ranges.push([one[0] as number, one[1] as number]);
+  }
+  return { ranges, names };
+}
