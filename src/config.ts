@@ -26,6 +26,8 @@ export const ENVIRONMENT = {
     text: 'what happens at start to schemas under proto/ that are not registered: development registers compatible ones, production refuses to start',
   },
   MILLRACE_SCHEMA_WAIT_MS: { check: whole(0, 604_800_000).default(600_000), text: 'how long an event waits, parked, for its schema to be registered' },
+  MILLRACE_UPKEEP_MS: { check: whole(50, 3_600_000).default(10_000), text: 'how often a dispatcher trims streams and looks for entries that have vanished' },
+  MILLRACE_STALL_MS: { check: whole(100, 86_400_000).default(60_000), text: '/healthz is red when a lane has work and gets nothing done for so long' },
   MILLRACE_DIR: { check: z.string().min(1).default('.millrace'), text: 'folder of the embedded server\'s data and of the binary\'s cache' },
   MILLRACE_REDIS_SERVER: { check: z.string().min(1).optional(), text: 'redis-server or valkey-server to run embedded' },
   MILLRACE_APPENDFSYNC: { check: z.enum(['everysec', 'always']).default('everysec'), text: 'appendfsync of the embedded server' },

@@ -8,6 +8,7 @@ import type { FileDescription } from './core/batch-task.ts';
 import { threadEnvironment } from './config.ts';
 import type { Deployment } from './deployment.ts';
 import { adoptForeign } from './lag/adopt.ts';
+import { noteLoss } from './lag/losses.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
 import { Lane, type TurnDone } from './pipeline/lane/lane.ts';
@@ -22,6 +23,8 @@ import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
+import { Scheduler } from './upkeep/scheduler.ts';
+import { Upkeep } from './upkeep/upkeep.ts';
 
 export interface DispatcherOptions {
   readonly deployment: Deployment;
@@ -31,6 +34,22 @@ export interface DispatcherOptions {
   readonly onTurn?: (turn: TurnDone) => void;
   /** Function files to leave out, by name. */
   readonly skipFiles?: readonly string[];
+}
+
+export interface HealthProblem {
+  readonly function: string;
+  readonly partition: number;
+  readonly problem: string;
+}
+
+export interface HealthReport {
+  /** No lane has work without getting anything done. */
+  readonly ok: boolean;
+  /** start() has ended, stop() has not begun. */
+  readonly started: boolean;
+  readonly connection: string;
+  readonly lanes: number;
+  readonly problems: readonly HealthProblem[];
 }
 
 export interface FunctionInfo {
@@ -60,6 +79,9 @@ export class Dispatcher {
   #doorbells: Doorbell[] = [];
   #connection: RedisConnection | null = null;
   #keeper: LaneKeeper | null = null;
+  #upkeep: Upkeep | null = null;
+  #scheduler: Scheduler | null = null;
+  #started = false;
   #stopped: Promise<void> | null = null;
 
   constructor(options: DispatcherOptions) {
@@ -127,6 +149,11 @@ export class Dispatcher {
       this.#keeper = this.#createKeeper(this.#connection);
       await this.#keeper.start();
       for (const doorbell of this.#doorbells) doorbell.start();
+      this.#upkeep = this.#createUpkeep(this.#connection);
+      this.#upkeep.start();
+      this.#scheduler = new Scheduler({ connection: this.#connection, keys: this.#deployment.keys, log, partitions: () => [...(this.#keeper?.lanes.values() ?? [])].map((lane) => lane.partition) });
+      this.#scheduler.start();
+      this.#started = true;
     } catch (error) {
       await this.stop(0);
       throw error;
@@ -154,9 +181,12 @@ export class Dispatcher {
 
   async #stop(deadlineMs: number): Promise<void> {
     this.#stopping.abort();
+    this.#started = false;
+    const upkeep = Promise.all([this.#upkeep?.stop(), this.#scheduler?.stop()]);
     const timer = setTimeout(() => this.abort(), deadlineMs);
     await this.#keeper?.stop();
     clearTimeout(timer);
+    await upkeep;
     await Promise.all(this.#doorbells.map((doorbell) => doorbell.stop()));
     await this.#pool?.close(this.#cancelRuns.signal.aborted ? 0 : Math.min(5000, deadlineMs));
   }
@@ -176,11 +206,32 @@ export class Dispatcher {
     });
     answers.forEach((answer, i) => {
       if (answer === 'recreated') {
-        log('error', 'LOSS: a consumer group was gone and has been recreated behind the last commit', {
-          function: spec.name, partition, type: spec.on[i],
-        });
+        const message = 'a consumer group was gone and has been recreated behind the last commit';
+        log('error', `LOSS: ${message}`, { function: spec.name, partition, type: spec.on[i] });
+        void noteLoss(this.#connection as RedisConnection, keys, partition, { kind: 'group', function: spec.name, type: spec.on[i] as string, from: '', to: '', count: 0, message });
       }
     });
+  }
+
+  #lost(fn: string, partition: number, kind: 'pending' | 'acknowledgement', entryIds: readonly string[]): void {
+    const { keys } = this.#deployment;
+    const message = kind === 'pending'
+      ? 'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"'
+      : 'entries were no longer pending at their acknowledgement: what they would have caused was not applied';
+    void noteLoss(this.#connection as RedisConnection, keys, partition, {
+      kind, function: fn, from: entryIds[0] ?? '', to: entryIds[entryIds.length - 1] ?? '', count: entryIds.length, message,
+    });
+  }
+
+  /** Whether its lanes get on. See Lane.stalled. */
+  health(): HealthReport {
+    const { connection, environment } = this.#deployment;
+    const problems: HealthProblem[] = [];
+    for (const lane of this.#keeper?.lanes.values() ?? []) {
+      const what = lane.stalled(environment.MILLRACE_STALL_MS);
+      if (what !== null) problems.push({ function: lane.fn, partition: lane.partition, problem: what });
+    }
+    return { ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems };
   }
 
   #createKeeper(connection: RedisConnection): LaneKeeper {
@@ -195,6 +246,16 @@ export class Dispatcher {
       createLane: (fn, partition, leaseValue, orphaned) => this.#createLane(byName.get(fn) as FunctionInfo, partition, leaseValue, orphaned),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
       closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
+    });
+  }
+
+  #createUpkeep(connection: RedisConnection): Upkeep {
+    const { keys, partitions, environment, log } = this.#deployment;
+    const typesOf = new Map(this.#functions.map(({ spec }) => [spec.name, spec.on]));
+    return new Upkeep({
+      connection, keys, partitions, log,
+      everyMs: environment.MILLRACE_UPKEEP_MS,
+      lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost).map((lane) => ({ partition: lane.partition, types: typesOf.get(lane.fn) ?? [] })),
     });
   }
 
@@ -226,7 +287,8 @@ export class Dispatcher {
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
-        run: (batch, blocked, search) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search),
+        run: (batch, blocked, search, observe) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe),
+        lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
         plan: (batch, result, context) =>
           planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
         commit: (plan, signal) =>

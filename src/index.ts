@@ -5,7 +5,7 @@ export { Publisher } from './pipeline/append/publisher.ts';
 export type { Published, PublishItem, PublishOptions, PublisherSettings } from './pipeline/append/publisher.ts';
 export type { Durability } from './pipeline/append/append.ts';
 export { Dispatcher } from './dispatcher.ts';
-export type { DispatcherOptions, FunctionInfo } from './dispatcher.ts';
+export type { DispatcherOptions, FunctionInfo, HealthProblem, HealthReport } from './dispatcher.ts';
 export type { Deployment } from './deployment.ts';
 export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';
 export type { ConfluentFrame } from './registry/confluent-frame.ts';
@@ -16,6 +16,14 @@ export {
   DeletionError, IncompatibleSchemaError, RegistryFullError, RegistryInputError, SchemaNotRegisteredError, SchemaReferencedError, UnknownSchemaError,
   UnknownSubjectError, UnknownVersionError,
 } from './registry/errors.ts';
+export { readLosses } from './lag/losses.ts';
+export type { Loss, LossKind, RecordedLoss } from './lag/losses.ts';
+export { InvalidLimitError, readTypeLimits, setTypeLimits } from './upkeep/type-limits.ts';
+export type { TypeLimits } from './upkeep/type-limits.ts';
+export { cancelScheduled, listScheduled } from './upkeep/scheduled-events.ts';
+export type { ScheduledEvent } from './upkeep/scheduled-events.ts';
+export { ScheduleFullError } from './pipeline/append/schedule.ts';
+export { FunctionHasEventsError, FunctionInUseError, removeFunction } from './upkeep/remove-function.ts';
 export type { TurnDone } from './pipeline/lane/lane.ts';
 export type { Environment } from './config.ts';
 export { formatPosition, parsePosition, type Position } from './core/position.ts';

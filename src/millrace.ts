@@ -4,6 +4,8 @@ import { readEnvironment, type Environment } from './config.ts';
 import { ConfigError } from './core/errors.ts';
 import { openDeployment, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
+import { noteLoss } from './lag/losses.ts';
+import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/append.ts';
 import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
 
@@ -50,7 +52,20 @@ export class Millrace {
     if (problems.length > 0) throw new ConfigError(problems);
     const { keys, catalog, schemas, partitions } = this.deployment;
     const connection = this.deployment.connect('publisher');
-    const publisher = new Publisher({ connection, keys, catalog, schemas, partitions, confirm, settings: merged });
+    const publisher = new Publisher({
+      connection, keys, catalog, schemas, partitions, confirm, settings: merged,
+      maxBacklogs: async () => {
+        const limits = await readTypeLimits(this.deployment);
+        return new Map([...limits].flatMap(([type, { maxBacklog }]) => (maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const])));
+      },
+      gap: (error) => {
+        this.deployment.log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
+        void noteLoss(connection, keys, error.partition, {
+          kind: 'sequence', from: '', to: '', count: Math.max(0, error.actual - error.expected),
+          message: `producer ${error.producer} sent flush ${error.actual}, Redis expected ${error.expected}`,
+        });
+      },
+    });
     this.#parts.push(publisher);
     return publisher;
   }

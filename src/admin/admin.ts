@@ -1,6 +1,8 @@
 /** The admin server of a deployment: which groups of routes it has. */
 import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
+import type { HealthReport } from '../dispatcher.ts';
+import { healthRoutes } from './health.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
 
@@ -9,14 +11,14 @@ import { AdminAddressError, startAdminServer, type AdminServer } from './server.
  *   machine need no settings, one of them answers
  * @throws AdminAddressError for an address that was asked for and cannot be listened at
  */
-export async function startAdmin(deployment: Deployment): Promise<AdminServer | null> {
+export async function startAdmin(deployment: Deployment, health: () => HealthReport | null): Promise<AdminServer | null> {
   const { environment, registry, log } = deployment;
   try {
     return await startAdminServer({
       host: environment.MILLRACE_HOST,
       port: environment.MILLRACE_PORT ?? DEFAULT_PORT,
       token: environment.MILLRACE_TOKEN,
-      groups: [registryApi({ registry })],
+      groups: [healthRoutes(health), registryApi({ registry })],
       log,
     });
   } catch (error) {

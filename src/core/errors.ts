@@ -86,23 +86,49 @@ export class CorruptDataError extends MillraceError {
   }
 }
 
-/** The publisher's buffer is full and the caller asked not to wait (`whenFull: 'reject'`). Nothing was sent. */
-export class BackpressureError extends MillraceError {
+/** Why a publisher takes nothing more for now. */
+export interface Pressure {
+  /**
+   * `bytes`: the publisher's own buffer is full. `lag`: a function of the type is further behind than the type's maxBacklog.
+   * `redis-memory`: Redis refuses writes (OOM).
+   */
+  readonly reason: 'bytes' | 'lag' | 'redis-memory';
+  /** When to try again, in ms from now. */
+  readonly retryAfterMs: number;
+  /** With `lag`. */
+  readonly type?: string;
+  readonly partition?: number;
+  readonly function?: string;
+  /** How much there is: buffered bytes, or events behind in the partition. */
+  readonly actual?: number;
+  readonly limit?: number;
+}
+
+/** An event was not accepted: see `reason`. It was not sent. With `whenFull: 'wait'` thrown only when waiting had no end in time. */
+export class BackpressureError extends MillraceError implements Pressure {
   readonly code = 'BACKPRESSURE';
   override readonly retryable = true;
-  readonly partition: number;
-  readonly bufferedBytes: number;
-  readonly limitBytes: number;
+  readonly reason: Pressure['reason'];
   readonly retryAfterMs: number;
-  constructor(partition: number, bufferedBytes: number, limitBytes: number, retryAfterMs: number) {
-    super(
-      `the publisher already buffers ${bufferedBytes} of ${limitBytes} bytes (partition ${partition} was next); ` +
-        `the event was not accepted. Try again in about ${retryAfterMs} ms, or publish with whenFull: 'wait'`,
-    );
-    this.partition = partition;
-    this.bufferedBytes = bufferedBytes;
-    this.limitBytes = limitBytes;
-    this.retryAfterMs = retryAfterMs;
+  readonly type?: string;
+  readonly partition?: number;
+  readonly function?: string;
+  readonly actual?: number;
+  readonly limit?: number;
+  constructor(pressure: Pressure) {
+    const { reason, actual, limit } = pressure;
+    const why =
+      reason === 'bytes' ? `the publisher buffers ${actual} of ${limit} bytes already`
+      : reason === 'lag' ? `function "${pressure.function}" is ${actual} events of "${pressure.type}" behind in partition ${pressure.partition}; the limit is ${limit} (millrace limits)`
+      : 'Redis is out of memory and takes no events';
+    super(`${why}. The event was not accepted. Try again in about ${pressure.retryAfterMs} ms`);
+    this.reason = reason;
+    this.retryAfterMs = pressure.retryAfterMs;
+    if (pressure.type !== undefined) this.type = pressure.type;
+    if (pressure.partition !== undefined) this.partition = pressure.partition;
+    if (pressure.function !== undefined) this.function = pressure.function;
+    if (actual !== undefined) this.actual = actual;
+    if (limit !== undefined) this.limit = limit;
   }
 }
 

@@ -2,12 +2,18 @@
 import { RedisReplyError } from '../core/errors.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
+import { noteLoss } from './losses.ts';
 import { defineScript } from '../redis/script.ts';
+import { ENTRIES } from '../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./adopt.lua', import.meta.url), keys: 2 });
+const script = defineScript({ with: ENTRIES, url: new URL('./adopt.lua', import.meta.url), keys: 2 });
+
+const gap = defineScript({ with: ENTRIES, url: new URL('./find-gap.lua', import.meta.url), keys: 2 });
 
 /** An entry may have megabytes: a page must not hold the server up. */
 const PAGE = 100;
+/** A loss further back is told without its range's beginning. */
+const GAP_PAGES = 200;
 const DEADLINE_MS = 15_000;
 
 export interface Adopted {
@@ -15,6 +21,8 @@ export interface Adopted {
   readonly entries: number;
   /** Whether every entry of the stream is accounted for. */
   readonly even: boolean;
+  /** Entries that have vanished since the last time; they are in the loss ledger now. */
+  readonly lost: number;
 }
 
 /**
@@ -30,12 +38,32 @@ export async function adoptForeign(connection: RedisConnection, keys: Keys, part
       try {
         return await script.run(connection, [keys.counters(partition), keys.events(partition, type)], [type, pageEntries]);
       } catch (error) {
-        if (error instanceof RedisReplyError && error.reply === 'OOM') return ['uneven', 0];
+        if (error instanceof RedisReplyError && error.reply === 'OOM') return ['uneven', 0, 0];
         throw error;
       }
     };
-    const [kind, adopted] = (await withRetry(call, { deadlineMs: DEADLINE_MS })) as [string, number];
+    const [kind, adopted, lost] = (await withRetry(call, { deadlineMs: DEADLINE_MS })) as [string, number, number];
     entries += adopted;
-    if (kind !== 'page') return { entries, even: kind === 'even' };
+    if (lost > 0) {
+      const range = await findGap(connection, keys, partition, type);
+      await noteLoss(connection, keys, partition, {
+        kind: 'entries', type, ...range, count: lost,
+        message: `${lost} entries of the stream have vanished although retention did not take them`,
+      });
+    }
+    if (kind !== 'page') return { entries, even: kind === 'even', lost };
   }
+}
+
+/** Between which entries something is missing, as the ordinals tell; all of the stream where they do not. */
+async function findGap(connection: RedisConnection, keys: Keys, partition: number, type: string): Promise<{ from: string; to: string }> {
+  let cursor = '';
+  let ordinal = '';
+  for (let page = 0; page < GAP_PAGES; page++) {
+    const reply = (await withRetry(() => gap.run(connection, [keys.counters(partition), keys.events(partition, type)], [type, cursor, ordinal, PAGE]), { deadlineMs: DEADLINE_MS })) as [string, string, string];
+    if (reply[0] === 'gap') return { from: reply[1], to: reply[2] };
+    if (reply[0] === 'end') return { from: reply[1], to: '' };
+    [, cursor, ordinal] = reply;
+  }
+  return { from: cursor, to: '' };
 }

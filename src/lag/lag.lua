@@ -1,4 +1,5 @@
 -- lag: where every function of one partition stands, at one moment. Reads only.
+-- With src/wire/entries.lua in front.
 -- KEYS  1 counters, then a stream per pair of function and type
 -- ARGV  1 most pending entries to add up per pair, 2 most undelivered entries to add up per pair, then per pair: function, type
 -- reply {server time in ms, per pair {group, even, appended, base, done, dead, purged, parked, pending events, pending exact,
@@ -13,72 +14,6 @@ local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonum
 local pendingLimit, lagLimit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local PAGE = 64
 local function whole(x) return string.format('%.0f', x) end
-
-local function compare(a, b)
-  local aMs, aSeq = string.match(a, '^(%d+)-(%d+)$')
-  local bMs, bSeq = string.match(b, '^(%d+)-(%d+)$')
-  if #aMs ~= #bMs then return #aMs < #bMs and -1 or 1 end
-  if aMs ~= bMs then return aMs < bMs and -1 or 1 end
-  if #aSeq ~= #bSeq then return #aSeq < #bSeq and -1 or 1 end
-  if aSeq ~= bSeq then return aSeq < bSeq and -1 or 1 end
-  return 0
-end
-
--- walk, parseCount: as in adopt.lua, so that an entry weighs the same everywhere. Events in an EventBatch; 1 when it is none.
-local function walk(b)
-  local at, stop, events = 1, #b, 0
-  local function varint()
-    local value, factor = 0, 1
-    for _ = 1, 10 do
-      local byte = string.byte(b, at)
-      if not byte then return nil end
-      at = at + 1
-      if byte < 128 then return value + byte * factor end
-      value = value + (byte - 128) * factor
-      factor = factor * 128
-    end
-    return nil
-  end
-  while at <= stop do
-    local tag = varint()
-    if not tag or tag > 9007199254740991 then return 1 end
-    if tag == 26 then events = events + 1 end
-    local wire = tag % 8
-    if wire == 0 then
-      if not varint() then return 1 end
-    elseif wire == 1 then at = at + 8
-    elseif wire == 5 then at = at + 4
-    elseif wire == 2 then
-      local size = varint()
-      if not size or size > 9007199254740991 then return 1 end
-      at = at + size
-    else return 1 end
-    if at > stop + 1 then return 1 end
-  end
-  return math.max(1, events)
-end
-
-local function parseCount(text)
-  local s = string.match(text, '^%s*(.-)%s*$')
-  local n
-  if string.find(s, '^0[xX]%x+$') then n = tonumber(string.sub(s, 3), 16)
-  elseif string.find(s, '^0[bB][01]+$') then n = tonumber(string.sub(s, 3), 2)
-  elseif string.find(s, '^0[oO][0-7]+$') then n = tonumber(string.sub(s, 3), 8)
-  elseif string.find(s, '^%+?%d[%d.]*[eE]?[+-]?%d*$') or string.find(s, '^%+?%.%d[%d]*[eE]?[+-]?%d*$') then n = tonumber(s) end
-  if n and n >= 1 and n <= 65536 and n == math.floor(n) then return n end
-  return nil
-end
-
--- Events of an entry, and its ordinal if it has one.
-local function measure(entry)
-  local fields = entry[2]
-  local b, n, o = '', '', nil
-  for f = 1, #fields, 2 do
-    local name = fields[f]
-    if name == 'b' then b = fields[f + 1] elseif name == 'n' then n = fields[f + 1] elseif name == 'o' then o = tonumber(fields[f + 1]) end
-  end
-  return parseCount(n) or walk(b), o
-end
 
 local function pendingOf(stream, fn)
   local events, entries, from, first = 0, 0, '-', ''
@@ -108,7 +43,7 @@ local function undelivered(stream, after, exact, appended)
     for i = 1, #page do
       if first == '' then first = page[i][1] end
       local n, o = measure(page[i])
-      if o and compare(page[i][1], exact) > 0 then return events + appended - (o - n), 1, first end
+      if o and compareIds(page[i][1], exact) > 0 then return events + appended - (o - n), 1, first end
       events = events + n
       entries = entries + 1
     end

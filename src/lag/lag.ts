@@ -9,9 +9,10 @@ import type { Deployment } from '../deployment.ts';
 import { readPartition, type PartitionState } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
+import { ENTRIES } from '../wire/entries-lua.ts';
 import { adoptForeign } from './adopt.ts';
 
-const script = defineScript({ url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({ with: ENTRIES, url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
 const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable' });
 
 export interface LagCounts {

@@ -20,12 +20,22 @@ export interface Keys {
   members(fn: string): string;
   /** string with TTL: `<sequence>:<entry id>` of the producer's last flush */
   producer(partition: number, producer: string): string;
+  /** set: ids of the type appended in one of two windows that take turns */
+  publishedIds(partition: number, type: string, turn: 0 | 1): string;
+  /** zset: `<number>:<event id>` -> server time in ms at which the event is to be appended */
+  scheduled(partition: number): string;
+  /** hash: event id -> the scheduled event */
+  scheduledEvents(partition: number): string;
   /** hash: ms, seq of the last entry id handed out */
   clock(partition: number): string;
   /** hash: see docs/design.md */
   counters(partition: number): string;
+  /** stream: what was found missing (src/lag/losses.ts) */
+  losses(partition: number): string;
   /** hash: settings of the deployment (partitions) */
   settings(): string;
+  /** hash: event type -> JSON of its limits (src/upkeep/type-limits.ts) */
+  limits(): string;
   /** Schema registry; all its keys share the hash tag `{schemas}`. See src/registry/store.ts. */
   registry(part: RegistryPart): string;
   /** hash: versions of one subject */
@@ -46,8 +56,13 @@ export function createKeys(namespace: string): Keys {
     lease: (partition, fn) => `${p(partition)}:lease:${fn}`,
     members: (fn) => `${namespace}:members:${fn}`,
     producer: (partition, producer) => `${p(partition)}:producer:${producer}`,
+    publishedIds: (partition, type, turn) => `${p(partition)}:ids:${type}:${turn}`,
+    scheduled: (partition) => `${p(partition)}:scheduled`,
+    scheduledEvents: (partition) => `${p(partition)}:scheduled:events`,
     clock: (partition) => `${p(partition)}:clock`,
     counters: (partition) => `${p(partition)}:counters`,
+    losses: (partition) => `${p(partition)}:losses`,
+    limits: () => `${namespace}:registry:limits`,
     settings: () => `${namespace}:registry:settings`,
     registry: (part) => `${namespace}:registry:{schemas}:${part}`,
     registrySubject: (subject) => `${namespace}:registry:{schemas}:subject:${subject}`,

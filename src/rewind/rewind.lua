@@ -1,4 +1,5 @@
 -- rewind: sets where one function goes on in one partition, for all its types, in one step.
+-- With src/wire/entries.lua in front.
 -- KEYS  1 lease, 2 counters, then the streams of its types
 -- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), then per stream: type,
 --       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',
@@ -14,16 +15,6 @@ local fn = ARGV[1]
 if redis.call('HEXISTS', KEYS[2], 'start:' .. fn) == 0 then return {'unknown'} end
 local function counter(field) return tonumber(redis.call('HGET', KEYS[2], field) or '0') end
 local function whole(x) return string.format('%.0f', x) end
-local function compare(a, b)
-  local aMs, aSeq = string.match(a, '^(%d+)-(%d+)$')
-  local bMs, bSeq = string.match(b, '^(%d+)-(%d+)$')
-  if #aMs ~= #bMs then return #aMs < #bMs and -1 or 1 end
-  if aMs ~= bMs then return aMs < bMs and -1 or 1 end
-  if #aSeq ~= #bSeq then return #aSeq < #bSeq and -1 or 1 end
-  if aSeq ~= bSeq then return aSeq < bSeq and -1 or 1 end
-  return 0
-end
-
 -- First look, then write.
 local plan = {}
 for i = 3, #KEYS do
@@ -36,7 +27,7 @@ for i = 3, #KEYS do
     plan[i] = {t, last and last[1] or '0-0', 0}
   else
     local ahead = counted
-    local from = compare(id, seen) > 0 and id or seen
+    local from = compareIds(id, seen) > 0 and id or seen
     -- the first entry whose ordinal can be relied upon
     local page = redis.call('XRANGE', KEYS[i], '(' .. from, '+', 'COUNT', 1)
     if page[1] then

@@ -28,6 +28,8 @@ export interface EventType {
   /** The subject's field as it is in `data` (camelCase). */
   readonly subjectField: string;
   readonly maxBytes: number;
+  /** An id published again within this time is dropped, in ms; 0: ids are not looked at. */
+  readonly dedupeMs: number;
   /** @throws InvalidEventError naming the field's path */
   check(data: unknown): void;
   subjectOf(data: unknown): string | undefined;
@@ -121,7 +123,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
       const where = `${message.filename ?? '?'}: message ${message.fullName.slice(1)}`;
       const declared = declarationOf(message, where, problems);
       if (!declared) continue;
-      const { type, subject, maxBytes } = declared;
+      const { type, subject, maxBytes, dedupeMs } = declared;
       if (!NAME_PATTERN.test(type)) {
         problems.push(`${where}: event type "${type}" must match ${NAME_PATTERN.source}`);
         continue;
@@ -141,7 +143,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
         problems.push(...unfit.map((problem) => `${where}: ${problem}`));
         continue;
       }
-      types.set(type, createType(type, message, field.name, maxBytes));
+      types.set(type, createType(type, message, field.name, maxBytes, dedupeMs));
       declaredIn.set(type, message.filename ?? '');
     }
   }
@@ -179,10 +181,10 @@ function closureOf(root: string, sources: readonly ProtoSource[], importsOf: Rea
 export function messageType(catalog: Catalog, type: string, messageName: string): EventType {
   const message = messagesOf(catalog.root).find((one) => one.fullName.slice(1) === messageName);
   if (!message) throw new CorruptDataError('missing', `the schema of "${type}" has no message ${messageName}`);
-  return catalog.types.get(type)?.messageName === messageName ? catalog.get(type) : createType(type, message, '', DEFAULT_MAX_BYTES);
+  return catalog.types.get(type)?.messageName === messageName ? catalog.get(type) : createType(type, message, '', DEFAULT_MAX_BYTES, 0);
 }
 
-function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number): EventType {
+function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number, dedupeMs: number): EventType {
   const check = compileCheck(message);
   const write = compileWriter(message);
   zeroWideDefaults(message);
@@ -199,6 +201,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
     messageName: message.fullName.slice(1),
     subjectField,
     maxBytes,
+    dedupeMs,
     check(data) {
       const problem = check(data, '');
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
@@ -255,6 +258,7 @@ interface Declaration {
   readonly type: string;
   readonly subject: string;
   readonly maxBytes: number;
+  readonly dedupeMs: number;
 }
 
 /** Null where the message declares no event type, or wrongly: then a problem is added. */
@@ -262,12 +266,15 @@ function declarationOf(message: protobuf.Type, where: string, problems: string[]
   for (const option of (message.parsedOptions ?? []) as Record<string, unknown>[]) {
     const value = (option['(millrace.v1.event)'] ?? option['(.millrace.v1.event)']) as Record<string, unknown> | undefined;
     if (!value) continue;
-    const unknown = Object.keys(value).filter((key) => !['type', 'subject', 'max_bytes', 'maxBytes'].includes(key));
+    const unknown = Object.keys(value).filter((key) => !['type', 'subject', 'max_bytes', 'maxBytes', 'dedupe_ms', 'dedupeMs'].includes(key));
     const maxBytes = value['max_bytes'] ?? value['maxBytes'] ?? 0;
-    if (unknown.length > 0) problems.push(`${where}: its option (millrace.v1.event) has no ${unknown.join(', ')}; it has type, subject, max_bytes`);
+    const dedupeMs = value['dedupe_ms'] ?? value['dedupeMs'] ?? 0;
+    if (unknown.length > 0) problems.push(`${where}: its option (millrace.v1.event) has no ${unknown.join(', ')}; it has type, subject, max_bytes, dedupe_ms`);
     else if (typeof maxBytes !== 'number' || !Number.isInteger(maxBytes) || maxBytes < 0 || maxBytes > 0xffffffff) {
       problems.push(`${where}: max_bytes must be a whole number of bytes, it is ${JSON.stringify(maxBytes)}`);
-    } else return { type: String(value['type'] ?? ''), subject: String(value['subject'] ?? ''), maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES };
+    } else if (typeof dedupeMs !== 'number' || !Number.isInteger(dedupeMs) || dedupeMs > 0xffffffff || (dedupeMs !== 0 && dedupeMs < 1000)) {
+      problems.push(`${where}: dedupe_ms must be a whole number of ms, 1000 or more, it is ${JSON.stringify(dedupeMs)}`);
+    } else return { type: String(value['type'] ?? ''), subject: String(value['subject'] ?? ''), maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES, dedupeMs };
     return null;
   }
   return null;

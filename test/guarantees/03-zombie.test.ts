@@ -8,12 +8,16 @@ import { startRedis, until } from '../support/redis-server.ts';
 
 const PARTITIONS = 2;
 
-/** All there is but epochs: continued, the zombie gets its share of the lanes again. */
+/** All there is but who owned a lane and looked at a stream when: continued, the zombie gets its share of the lanes again. */
 async function dumpOutcomes(look: Redis): Promise<Record<string, unknown>> {
   const all: Record<string, unknown> = await dump(look);
   for (const key of Object.keys(all)) {
+    if (key.includes(':events:')) {
+      const groups = (await look.xinfo('GROUPS', key)) as (string | number)[][];
+      all[key] = { entries: await look.xrangeBuffer(key, '-', '+'), groups: groups.map((flat) => ['name', 'pending', 'last-delivered-id'].map((field) => flat[flat.indexOf(field) + 1])) };
+    }
     if (!key.endsWith(':counters')) continue;
-    all[key] = Object.fromEntries(Object.entries(await look.hgetall(key)).filter(([field]) => !field.startsWith('epoch:')));
+    all[key] = Object.fromEntries(Object.entries(await look.hgetall(key)).filter(([field]) => !/^(epoch|open|crash|suspect):/.test(field)));
   }
   return all;
 }
@@ -24,7 +28,7 @@ for (const thawWhen of ['its heir has begun', 'its heir has finished'] as const)
     const look = redis.client();
     const history = join(testDir(t), 'history');
     const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
-    const options = { url: redis.url, functions: 'handle', history, environment: { MILLRACE_LEASE_MS: '500' } } as const;
+    const options = { url: redis.url, functions: 'handle', history, environment: { MILLRACE_LEASE_MS: '500', MILLRACE_UPKEEP_MS: '3600000' } } as const;
     const zombie = await startDispatcher(t, options);
     const heir = await startDispatcher(t, options);
     // Every kind of outcome: done, dead at once, retried; all of them still running when the process is stopped.

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ProducerGapError } from '../../src/core/errors.ts';
-import { appendFlush, type Flush } from '../../src/pipeline/append/append.ts';
+import { appendFlush, type Flush, type Appended } from '../../src/pipeline/append/append.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { BatchBuilder } from '../../src/wire/event-batch.ts';
@@ -23,10 +23,10 @@ t.test('flushes of a producer', async (t) => {
     }),
   });
 
-  const first = await appendFlush(flush(1), options);
+  const first = (await appendFlush(flush(1), options)) as Appended;
   t.match(first, { duplicate: false, entryId: /^\d+-\d+$/ });
-  const again = await appendFlush(flush(1), options);
-  t.strictSame(again, { duplicate: true, entryId: first.entryId }, 'the same flush again is answered with the first entry');
+  const again = (await appendFlush(flush(1), options)) as Appended;
+  t.strictSame(again, { kind: 'appended', duplicate: true, entryId: first.entryId, backlogs: [] }, 'the same flush again is answered with the first entry');
   t.equal(await look.xlen('mr:{0}:events:test.event'), 1, 'and is one entry');
   t.equal(await look.hget('mr:{0}:counters', 'appended:test.event'), '3');
   t.equal(await look.hget('mr:{0}:counters', 'entries:test.event'), '1');
@@ -35,18 +35,18 @@ t.test('flushes of a producer', async (t) => {
   t.type(gap, ProducerGapError);
   t.match(gap, { producer: 'p', partition: 0, expected: 2, actual: 3, outcomeUnknown: false });
   t.equal(await look.xlen('mr:{0}:events:test.event'), 1, 'a gap appends nothing');
-  const second = await appendFlush(flush(2), options);
+  const second = (await appendFlush(flush(2), options)) as Appended;
   t.equal(second.duplicate, false, 'the right one is taken after it');
   t.match(await appendFlush(flush(1), options).catch((error: unknown) => error), { expected: 3, actual: 1 }, 'what is older than the last is refused');
   t.match(await appendFlush(flush(2, ['test.event'], 'unknown'), options).catch((error: unknown) => error), { expected: 1, actual: 2 }, 'an unknown producer starts at 1');
 
-  const two = await appendFlush(flush(3, ['test.event', 'test.other']), options);
-  t.strictSame(await appendFlush(flush(3, ['test.event', 'test.other']), options), { duplicate: true, entryId: two.entryId });
+  const two = (await appendFlush(flush(3, ['test.event', 'test.other']), options)) as Appended;
+  t.strictSame(await appendFlush(flush(3, ['test.event', 'test.other']), options), { kind: 'appended', duplicate: true, entryId: two.entryId, backlogs: [] });
   t.equal(await look.xlen('mr:{0}:events:test.event'), 3);
   t.equal(await look.xlen('mr:{0}:events:test.other'), 1);
   t.equal((await look.xrange('mr:{0}:events:test.other', '-', '+'))[0]?.[0], two.entryId, 'types of one flush share the id');
 
-  const parallel = await Promise.all(Array.from({ length: 20 }, () => appendFlush(flush(4), options)));
+  const parallel = (await Promise.all(Array.from({ length: 20 }, () => appendFlush(flush(4), options)))) as Appended[];
   t.equal(parallel.filter((p) => !p.duplicate).length, 1, 'the same flush sent twenty times at once is appended once');
   t.equal(new Set(parallel.map((p) => p.entryId)).size, 1);
   const ttl = await look.pttl('mr:{0}:producer:p');

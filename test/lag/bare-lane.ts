@@ -4,7 +4,7 @@ import { CELL } from '../../src/core/progress-cells.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
 import type { EventRef, Failure } from '../../src/core/batch-task.ts';
 import type { FunctionSpec } from '../../src/core/function-spec.ts';
-import { appendFlush } from '../../src/pipeline/append/append.ts';
+import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import { planCommit, sendCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import { acquireLease } from '../../src/pipeline/lane/leases.ts';
@@ -47,7 +47,7 @@ let producers = 0;
 
 /** One flush of a new producer. @returns its entry id */
 export async function publish(bed: Bed, partition: number, parts: Readonly<Record<string, readonly TestEvent[]>>): Promise<string> {
-  const { entryId } = await appendFlush(
+  const { entryId } = (await appendFlush(
     {
       partition, producer: `test-${producers++}`, sequence: 1,
       parts: Object.entries(parts).map(([type, events]) => {
@@ -56,7 +56,7 @@ export async function publish(bed: Bed, partition: number, parts: Readonly<Recor
       }),
     },
     { connection: bed.connection, keys: bed.keys, confirm: { kind: 'none' }, signal: new AbortController().signal, deadlineMs: 5000 },
-  );
+  )) as Appended;
   return entryId;
 }
 

@@ -23,8 +23,8 @@ interface Call {
 }
 const eventsKey = (type: string): string => `mr:{0}:events:${type}`;
 function flush(connection: RedisConnection, { producer = 'p', sequence, types, count = 1, bytes = Buffer.from('bytes') }: Call): Promise<[string, string]> {
-  const args: RedisArg[] = [sequence, 60_000];
-  for (const type of types) args.push(type, count, 7, bytes);
+  const args: RedisArg[] = [sequence, 60_000, types.length, 0, 1000];
+  for (const type of types) args.push(type, count, 7, bytes, '', 0, 0);
   return append.run(connection, [`mr:{0}:producer:${producer}`, 'mr:{0}:clock', 'mr:{0}:counters', ...types.map(eventsKey)], args) as Promise<[string, string]>;
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { appendFlush } from '../../src/pipeline/append/append.ts';
+import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { acquireLease } from '../../src/pipeline/lane/leases.ts';
 import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
@@ -79,10 +79,10 @@ t.test('property: types, budgets and resets as they come: the entries come out i
           for (const flush of one.flushes) {
             const chosen = flush.types.filter((type) => type < types);
             if (chosen.length === 0) continue;
-            const { entryId } = await appendFlush(
+            const { entryId } = (await appendFlush(
               { partition: 0, producer: 'p', sequence: ++sequence, parts: chosen.map((type) => ({ type: names[type] as string, count: flush.events, crc: 0, bytes: Buffer.alloc(flush.bytes) })) },
               { connection, keys, confirm: { kind: 'none' }, signal: new AbortController().signal, deadlineMs: 5000 },
-            );
+            )) as Appended;
             for (const type of chosen) all.push({ id: entryId, type, count: flush.events, bytes: flush.bytes });
           }
         } else if (one.do === 'take') await takeOnce(one.events, one.bytes);

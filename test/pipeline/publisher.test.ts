@@ -86,7 +86,7 @@ t.test("whenFull 'reject': all or nothing, and what was accepted is kept", async
     if (refused !== null) accepted.pop();
     if (next > 100) throw new Error('never full');
   }
-  t.match(refused, { code: 'BACKPRESSURE', retryable: true, outcomeUnknown: false, limitBytes: 64 * KIB });
+  t.match(refused, { code: 'BACKPRESSURE', retryable: true, outcomeUnknown: false, reason: 'bytes', limit: 64 * KIB });
   t.ok(accepted.length >= 12 && accepted.length <= 16, `${accepted.length} of 4 KiB fit`);
   t.ok(publisher.bufferedBytes <= 64 * KIB);
   const many = ids(1000, 1004).map((id) => ({ type: 'test.event', data: data(1, 4 * KIB), id }));

@@ -1,5 +1,6 @@
 /** A real redis-server for one test: started, restarted, killed and paused at will; gone when the test is over. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -101,8 +102,7 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
     // A master's orderly shutdown waits for its replicas: not for data that goes away with it.
     if (options.dir !== undefined) return stop();
     await kill();
-    // A fork of the server (rewrite, replication) may still write for a moment.
-    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+    await removeDir(dir);
   });
   await start();
 
@@ -131,6 +131,19 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
       return client;
     },
   };
+}
+
+/** A fork of a killed server (rewrite, replication) may still write for a moment: tries until that is over. */
+async function removeDir(dir: string): Promise<void> {
+  for (let left = 100; ; left--) {
+    try {
+      await rm(dir, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if (left === 0 || (error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
+      await delay(50);
+    }
+  }
 }
 
 /** For what cannot be awaited otherwise: looks every 10 ms until `check` is truthy; fails after `timeoutMs`, saying what for. */

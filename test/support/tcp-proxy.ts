@@ -21,6 +21,8 @@ export interface TcpProxy {
    * and the proxy works again: executed, but the reply is lost. Resolves when it has been cut.
    */
   dropRepliesThenCut(n?: number): Promise<void>;
+  /** True: requests are forwarded, their replies swallowed. */
+  swallowReplies(on: boolean): void;
   /** Milliseconds added to each direction. */
   delay(ms: number): void;
   close(): Promise<void>;
@@ -35,6 +37,7 @@ export async function startProxy(t: TestLike, upstream: { readonly port: number 
   const pairs = new Set<Pair>();
   let refusing = false;
   let silent = false;
+  let swallowing = false;
   let delayMs = 0;
   let accepted = 0;
   let dropping: { left: number; done: () => void } | null = null;
@@ -70,7 +73,7 @@ export async function startProxy(t: TestLike, upstream: { readonly port: number 
       if (!silent) later(() => pair.server.writable && pair.server.write(bytes));
     });
     pair.server.on('data', (bytes) => {
-      if (silent) return;
+      if (silent || swallowing) return;
       if (dropping) {
         if (--dropping.left > 0) return;
         const { done } = dropping;
@@ -107,6 +110,9 @@ export async function startProxy(t: TestLike, upstream: { readonly port: number 
     },
     halfOpen(on) {
       silent = on;
+    },
+    swallowReplies(on) {
+      swallowing = on;
     },
     dropRepliesThenCut: (n = 1) => new Promise((done) => (dropping = { left: n, done })),
     delay(ms) {

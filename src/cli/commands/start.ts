@@ -33,8 +33,8 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const logger = await createLogger(environment.LOG_LEVEL);
   const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true });
   if (stop.first.aborted) return;
-  const admin = await startAdmin(deployment);
   const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir) });
+  const admin = await startAdmin(deployment, () => dispatcher.health());
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
   if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {

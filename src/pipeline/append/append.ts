@@ -9,6 +9,9 @@ const script = defineScript({ url: new URL('./append.lua', import.meta.url), key
 /** Publishers that have been silent for half of this towards a partition start over under a new producer id. */
 export const PRODUCER_TTL_MS = 3_600_000;
 
+/** Ids remembered per type, partition and window; beyond that they are forgotten, and counted as `forgotten:<type>`. */
+export const REMEMBERED_IDS = 1_000_000;
+
 export type Durability = 'memory' | 'fsync' | 'replicated';
 
 /** How a flush is made durable before it counts as appended. */
@@ -17,11 +20,52 @@ export type Confirm =
   | { readonly kind: 'wait'; readonly replicas: number; readonly timeoutMs: number }
   | { readonly kind: 'waitaof'; readonly timeoutMs: number };
 
+export interface FlushPart {
+  readonly type: string;
+  readonly count: number;
+  readonly crc: number;
+  readonly bytes: Buffer;
+  /** Most events its slowest function may be behind in a partition before publishers are told. */
+  readonly maxBacklog?: number | undefined;
+  /** Ids of the events, in order: what was appended within the window is not appended again. */
+  readonly dedupe?: { readonly ids: readonly string[]; readonly windowMs: number } | undefined;
+}
+
 export interface Flush {
   readonly partition: number;
   readonly producer: string;
-  readonly sequence: number;
-  readonly parts: readonly { readonly type: string; readonly count: number; readonly crc: number; readonly bytes: Buffer }[];
+  /** Null: no producer; then `takes` is what keeps it from being appended twice. */
+  readonly sequence: number | null;
+  readonly parts: readonly FlushPart[];
+  /** Scheduled events that these are: they leave the schedule in the same step. */
+  readonly takes?: readonly { readonly member: string; readonly field: string }[];
+}
+
+/** A type whose slowest function is further behind than its limit allows. */
+export interface Backlog {
+  readonly type: string;
+  readonly function: string;
+  /** Events, in this partition. */
+  readonly events: number;
+}
+
+export interface Appended {
+  readonly kind: 'appended';
+  readonly entryId: string;
+  /** Redis had it already. */
+  readonly duplicate: boolean;
+  readonly backlogs: readonly Backlog[];
+}
+
+/** Nothing was appended: these events' ids were there within their window, or twice in this flush. Leave them out. */
+export interface Repeated {
+  readonly kind: 'repeated';
+  readonly events: readonly { readonly part: number; readonly index: number }[];
+}
+
+/** Nothing was appended: somebody else has appended, or cancelled, one of the scheduled events. */
+export interface AlreadyTaken {
+  readonly kind: 'taken';
 }
 
 export interface AppendOptions {
@@ -31,14 +75,16 @@ export interface AppendOptions {
   readonly signal: AbortSignal;
   /** Give up after this long without an answer, in ms. */
   readonly deadlineMs: number;
+  /** Told of an attempt that failed and will be repeated. */
+  readonly onRetry?: (error: unknown, waitMs: number) => void;
 }
 
 /**
- * @returns the entry id of the flush, and whether Redis had it already
+ * @returns what became of it: appended, or refused whole because of events that are there already
  * @throws ProducerGapError, DurabilityError, UnknownOutcomeError after the deadline, RedisReplyError
  */
-export function appendFlush(flush: Flush, options: AppendOptions): Promise<{ entryId: string; duplicate: boolean }> {
-  const { partition, producer, sequence, parts } = flush;
+export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appended | Repeated | AlreadyTaken> {
+  const { partition, producer, sequence, parts, takes = [] } = flush;
   const { keys, connection, confirm } = options;
   const scriptKeys = [
     keys.producer(partition, producer),
@@ -46,10 +92,17 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<{ ent
     keys.counters(partition),
     ...parts.map((part) => keys.events(partition, part.type)),
   ];
-  const args: (string | number | Buffer)[] = [sequence, PRODUCER_TTL_MS];
-  for (const part of parts) args.push(part.type, part.count, part.crc, part.bytes);
+  const args: (string | number | Buffer)[] = [sequence ?? '', PRODUCER_TTL_MS, parts.length, takes.length, REMEMBERED_IDS];
+  for (const part of parts) args.push(part.type, part.count, part.crc, part.bytes, part.maxBacklog ?? '', part.dedupe?.ids.length ?? 0, part.dedupe?.windowMs ?? 0);
+  for (const { type, dedupe } of parts) {
+    if (!dedupe || dedupe.ids.length === 0) continue;
+    scriptKeys.push(keys.publishedIds(partition, type, 0), keys.publishedIds(partition, type, 1));
+    for (const id of dedupe.ids) args.push(id);
+  }
+  if (takes.length > 0) scriptKeys.push(keys.scheduled(partition), keys.scheduledEvents(partition));
+  for (const { member, field } of takes) args.push(member, field);
 
-  const send = async (): Promise<{ entryId: string; duplicate: boolean }> => {
+  const send = async (): Promise<Appended | Repeated | AlreadyTaken> => {
     let reply: unknown;
     let confirmed: unknown = null;
     if (confirm.kind === 'none') reply = await script.run(connection, scriptKeys, args);
@@ -58,8 +111,13 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<{ ent
         confirm.kind === 'wait' ? ['WAIT', confirm.replicas, confirm.timeoutMs] : ['WAITAOF', 1, 0, confirm.timeoutMs];
       [reply, confirmed] = await script.runThen(connection, scriptKeys, args, follow);
     }
-    const [kind, value] = reply as [string, string];
-    if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence);
+    const [kind, value, ...behind] = reply as [string, string, ...string[]];
+    if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence ?? 0);
+    if (kind === 'taken') return { kind };
+    if (kind === 'repeated') {
+      const flat = (reply as (string | number)[]).slice(1).map(Number);
+      return { kind, events: Array.from({ length: flat.length / 2 }, (_, i) => ({ part: (flat[2 * i] as number) - 1, index: flat[2 * i + 1] as number })) };
+    }
     if (kind === 'exhausted') {
       throw new RedisReplyError('append', `stream ${value} has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`);
     }
@@ -69,12 +127,15 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<{ ent
     if (confirm.kind === 'waitaof' && Number((confirmed as unknown[])[0]) < 1) {
       throw new DurabilityError('fsync', `appended as ${partition}/${value}, but not synced to disk within ${confirm.timeoutMs} ms`);
     }
-    return { entryId: value, duplicate: kind === 'duplicate' };
+    const backlogs: Backlog[] = [];
+    for (let i = 0; i + 2 < behind.length; i += 3) backlogs.push({ type: behind[i] as string, function: behind[i + 1] as string, events: Number(behind[i + 2]) });
+    return { kind: 'appended', entryId: value, duplicate: kind === 'duplicate', backlogs };
   };
   return withRetry(send, {
     signal: options.signal,
     deadlineMs: options.deadlineMs,
     minDelayMs: 20,
     maxDelayMs: 1000,
+    ...(options.onRetry ? { onRetry: (error: unknown, _attempt: number, waitMs: number) => options.onRetry?.(error, waitMs) } : {}),
   });
 }

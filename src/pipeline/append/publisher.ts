@@ -11,16 +11,18 @@
  * producer id for the partition: the next flush starts a new one at 1.
  */
 import { randomBytes } from 'node:crypto';
-import { BackpressureError, ClosedError, InvalidEventError, OversizeError } from '../../core/errors.ts';
-import { monotonicMs, wallClockMs } from '../../core/clock.ts';
+import { BackpressureError, ClosedError, InvalidEventError, OversizeError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
+import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
-import { BatchBuilder, writeEnvelope } from '../../wire/event-batch.ts';
+import { BatchBuilder, walkBatch, writeEnvelope } from '../../wire/event-batch.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
-import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush } from './append.ts';
+import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush, type FlushPart } from './append.ts';
+import { PressureGauge } from './pressure.ts';
+import { MAX_AHEAD_MS, scheduleEvents, type ScheduledItem } from './schedule.ts';
 
 export interface PublishOptions {
   /** Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of UTF-8. */
@@ -33,6 +35,13 @@ export interface PublishOptions {
   readonly time?: number | Date;
   /** CloudEvents extension attributes. */
   readonly extensions?: Readonly<Record<string, string>>;
+  /**
+   * Append it then, by the server's clock: ms since 1970 or a Date, at most ten years ahead. It takes its place in the order of
+   * its subject when it is appended, not now; scheduled for the same moment, events keep the order in which they were scheduled.
+   */
+  readonly deliverAt?: number | Date;
+  /** Append it so many ms from now, by the server's clock. */
+  readonly delayMs?: number;
 }
 
 export interface PublishItem extends PublishOptions {
@@ -43,8 +52,12 @@ export interface PublishItem extends PublishOptions {
 /** Where an event stands now. */
 export interface Published {
   readonly id: string;
-  /** Its address: `partition/entry id/position`. */
+  /** Its address: `partition/entry id/position`. Empty where it is not appended (now). */
   readonly position: string;
+  /** It was dropped: its type remembers ids (dedupe_ms), and an event with this one is there. */
+  readonly duplicate?: true;
+  /** It waits for this moment, by the server's clock, in ms since 1970. */
+  readonly scheduledMs?: number;
 }
 
 export interface PublisherSettings {
@@ -80,6 +93,10 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
 const PACE_FROM = 12;
 const PACE_MS = 5;
 const PACE_WINDOW_MS = 20;
+/** A full buffer is worth another try after this. */
+const BUFFER_RETRY_MS = 100;
+/** The types' limits are read again after this. */
+const LIMITS_TTL_MS = 10_000;
 const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** Subjects and ids, in bytes of UTF-8. */
@@ -87,6 +104,8 @@ export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 }
 
 /** Events gathered for one flush of one partition. */
 interface Gathering {
+  /** Of types that remember ids: the events, in order. */
+  readonly remembered: Map<string, EncodedEvent[]>;
   /** Empty once the flush is under way. */
   readonly builders: Map<string, BatchBuilder>;
   events: number;
@@ -107,7 +126,7 @@ function newGathering(): Gathering {
   });
   // Every publishMany looks at it; one that gave up on another flush first must not leave it unhandled.
   appended.catch(() => undefined);
-  return { builders: new Map(), events: 0, bytes: 0, appended, resolve, reject, entryId: '' };
+  return { builders: new Map(), remembered: new Map(), events: 0, bytes: 0, appended, resolve, reject, entryId: '' };
 }
 
 interface PartitionState {
@@ -130,6 +149,10 @@ export interface PublisherParts {
   readonly partitions: number;
   readonly confirm: Confirm;
   readonly settings: PublisherSettings;
+  /** Per type: most events its slowest function may be behind in a partition. Asked now and then. */
+  readonly maxBacklogs?: () => Promise<ReadonlyMap<string, number>>;
+  /** Redis has lost flushes it had acknowledged. */
+  readonly gap?: (error: ProducerGapError) => void;
 }
 
 export class Publisher {
@@ -154,6 +177,16 @@ export class Publisher {
   #paceMs = 0;
   #windowMs = 0;
   #windowEvents = 0;
+  readonly #gauge = new PressureGauge();
+  /** Settles when the last call that waits for relief has left. */
+  #relief: Promise<void> = Promise.resolve();
+  #inRelief = 0;
+  readonly #closing = new AbortController();
+  #maxBacklogs: ReadonlyMap<string, number> = new Map();
+  #limitsReadMs = -Infinity;
+  /** Calls of schedule.lua under way. */
+  readonly #scheduling = new Set<Promise<unknown>>();
+  #nextCall = 0;
   #nextId = 0;
   #generation = 0;
   #flushes = 0;
@@ -173,11 +206,20 @@ export class Publisher {
     return this.#bytes;
   }
 
+  /** Why events are held back or refused now, and when to try again. Empty: they are not. */
+  get pressure(): readonly Pressure[] {
+    const { bufferBytes } = this.#parts.settings;
+    const full: Pressure[] = this.#bytes >= bufferBytes ? [{ reason: 'bytes', retryAfterMs: BUFFER_RETRY_MS, actual: this.#bytes, limit: bufferBytes }] : [];
+    return [...full, ...this.#gauge.list()];
+  }
+
   /**
    * Publishes one event. Resolves when Redis has it with the durability asked for.
    *
    * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the limit): nothing was sent
-   * @throws BackpressureError with `whenFull: 'reject'`: nothing was sent
+   * @throws BackpressureError: it was not sent. With `whenFull: 'reject'` at once, with `wait` after `deadlineMs` of waiting
+   *   for a function that is too far behind, or for a server that is out of memory
+   * @throws ScheduleFullError: too many scheduled events wait; nothing was scheduled in that partition
    * @throws ProducerGapError: Redis lost acknowledged flushes; this event was not appended
    * @throws DurabilityError, UnknownOutcomeError: it may have been appended
    * @throws ClosedError
@@ -205,12 +247,14 @@ export class Publisher {
       this.#giveBack(arena);
       throw error;
     }
+    if (encoded.some((event) => event.when !== null)) return this.#publishScheduled(encoded, items, arena);
+    if (!this.#gauge.calm || this.#inRelief > 0) await this.#waitForRelief(encoded, arena);
     if (settings.whenFull === 'reject' && this.#bytes > 0) {
       // All or nothing: a call that is refused has sent nothing.
       const wanted = encoded.reduce((sum, event) => sum + event.bytes, 0);
       if (this.#bytes + wanted > settings.bufferBytes) {
         this.#giveBack(arena);
-        throw new BackpressureError((encoded[0] as EncodedEvent).partition, this.#bytes, settings.bufferBytes, 100);
+        throw new BackpressureError({ reason: 'bytes', actual: this.#bytes, limit: settings.bufferBytes, retryAfterMs: BUFFER_RETRY_MS });
       }
     }
     const waits = settings.whenFull === 'wait';
@@ -250,6 +294,91 @@ export class Publisher {
     return encoded;
   }
 
+  /**
+   * Some of a call's events are for later. They are put away first, partition by partition; what is for now follows.
+   * Their type's ids are looked at when they are scheduled (an id that waits is not scheduled twice), not when they are appended.
+   */
+  async #publishScheduled(encoded: readonly EncodedEvent[], items: readonly PublishItem[], arena: PayloadArena): Promise<Published[]> {
+    const { connection, keys, settings } = this.#parts;
+    const byPartition = new Map<number, EncodedEvent[]>();
+    for (const event of encoded) {
+      if (event.when === null) continue;
+      const events = byPartition.get(event.partition);
+      if (events) events.push(event);
+      else byPartition.set(event.partition, [event]);
+    }
+    const calls = [...byPartition].map(([partition, events]) => ({
+      partition, events, call: `${this.#idPrefix}.${(this.#nextCall++).toString(36)}`,
+      items: events.map(({ id, type, when, start, end }) => ({ id, type, when: when as When, bytes: Buffer.from(arena.buffer.subarray(start, end)) })),
+    }));
+    this.#giveBack(arena);
+    const put = Promise.all(calls.map(async ({ partition, events, call, items: scheduled }) => {
+      const answers = await scheduleEvents(partition, scheduled, { connection, keys, call, signal: this.#stop.signal, deadlineMs: settings.deadlineMs });
+      answers.forEach(({ dueMs, repeated }, i) => {
+        const event = events[i] as EncodedEvent;
+        event.scheduledMs = dueMs;
+        if (repeated) event.duplicate = true;
+      });
+    }));
+    this.#scheduling.add(put);
+    try {
+      await put;
+    } finally {
+      this.#scheduling.delete(put);
+    }
+    const now = encoded.flatMap((event, i) => (event.when === null ? [{ ...(items[i] as PublishItem), id: event.id }] : []));
+    const published = now.length > 0 ? await this.publishMany(now) : [];
+    let next = 0;
+    return encoded.map((event) => (event.when === null ? (published[next++] as Published) : event));
+  }
+
+  /**
+   * At the door: calls with events whose functions are too far behind wait here, one behind the other, or are refused. Calls
+   * with other types go past them.
+   */
+  async #waitForRelief(encoded: readonly EncodedEvent[], arena: PayloadArena): Promise<void> {
+    const { settings } = this.#parts;
+    if (!this.#gauge.calm && !encoded.some(({ type, partition }) => this.#gauge.holds(type, partition))) return;
+    const giveUpMs = monotonicMs() + settings.deadlineMs;
+    const before = this.#relief;
+    let leave!: () => void;
+    this.#relief = new Promise<void>((resolve) => (leave = resolve));
+    this.#inRelief++;
+    try {
+      if (settings.whenFull === 'wait') await before;
+      for (;;) {
+        let pressure: Pressure | null = null;
+        for (const { type, partition } of encoded) pressure ??= this.#gauge.check(type, partition, false);
+        if (this.#closed) throw new ClosedError('the publisher');
+        if (pressure === null) break;
+        if (settings.whenFull === 'reject' || monotonicMs() + pressure.retryAfterMs > giveUpMs) throw new BackpressureError(pressure);
+        await sleep(pressure.retryAfterMs, this.#closing.signal);
+      }
+      for (const { type, partition } of encoded) this.#gauge.check(type, partition, true);
+    } catch (error) {
+      this.#giveBack(arena);
+      throw error;
+    } finally {
+      this.#inRelief--;
+      leave();
+    }
+  }
+
+  #dedupeMs(type: string): number {
+    return this.#parts.catalog.types.get(type)?.dedupeMs ?? 0;
+  }
+
+  #limitOf(type: string): number | undefined {
+    const { maxBacklogs } = this.#parts;
+    const now = monotonicMs();
+    if (maxBacklogs && now - this.#limitsReadMs > LIMITS_TTL_MS) {
+      this.#limitsReadMs = now;
+      // Not waited for, and not missed: limits are advice to publishers.
+      maxBacklogs().then((limits) => (this.#maxBacklogs = limits), () => undefined);
+    }
+    return this.#maxBacklogs.get(type);
+  }
+
   /** Resolves when everything accepted so far has been appended or refused. */
   async flush(): Promise<void> {
     while (this.#bytes > 0 || this.#flushes > 0) {
@@ -262,7 +391,9 @@ export class Publisher {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closing.abort();
     for (const resolve of this.#waitingForRoom.splice(0)) resolve();
+    await Promise.allSettled(this.#scheduling);
     await this.flush();
     this.#stop.abort();
   }
@@ -298,7 +429,10 @@ export class Publisher {
     if (id === '') throw new InvalidEventError(item.type, 'id', 'the event id is empty');
     if (item.id !== undefined) limit(item.type, 'id', id, LIMITS.id);
     // The batch carries the publisher's own source once.
-    const source = item.source === undefined || item.source === this.#parts.settings.source ? '' : item.source;
+    const when = whenOf(item);
+    // A scheduled event travels without a batch.
+    const own = item.source === undefined || item.source === this.#parts.settings.source;
+    const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
     if (source !== '') limit(item.type, 'source', source, LIMITS.source);
     const timeMs = item.time === undefined ? wallClockMs() : Number(item.time);
     if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
@@ -316,7 +450,7 @@ export class Publisher {
     const schema = this.#schemaIds.get(item.type) ?? 0;
     const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, schema, item.extensions ?? null);
     if (unfit !== null) throw new InvalidEventError(item.type, unfit, 'an unpaired surrogate: no proper Unicode text');
-    return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end);
+    return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end, when);
   }
 
   #giveBack(arena: PayloadArena): void {
@@ -340,6 +474,11 @@ export class Publisher {
       gathering.builders.set(event.type, builder);
     }
     builder.addWritten(arena.buffer, event.start, event.end, gathering.events);
+    if (this.#dedupeMs(event.type) > 0) {
+      const events = gathering.remembered.get(event.type);
+      if (events) events.push(event);
+      else gathering.remembered.set(event.type, [event]);
+    }
     gathering.events++;
     gathering.bytes += event.bytes;
     this.#bytes += event.bytes;
@@ -406,28 +545,51 @@ export class Publisher {
     const now = monotonicMs();
     // Redis forgets silent producers: start over well before that.
     if (state.producer === '' || now - state.lastFlushMs > PRODUCER_TTL_MS / 2) this.#newProducer(state);
-    const flush: Flush = {
+    let flush: Flush = {
       partition,
       producer: state.producer,
       sequence: ++state.sequence,
-      parts: [...gathering.builders].map(([type, builder]) => ({ type, ...builder.finish() })),
+      parts: [...gathering.builders].map(([type, builder]) => {
+        const events = gathering.remembered.get(type);
+        return {
+          type, ...builder.finish(), maxBacklog: this.#limitOf(type),
+          dedupe: events && { ids: events.map((event) => event.id), windowMs: this.#dedupeMs(type) },
+        };
+      }),
     };
     // Callers may keep their Published, which knows its gathering: the bytes must not stay with it.
     const builders = [...gathering.builders.values()];
     gathering.builders.clear();
     try {
       const { connection, keys, confirm, settings } = this.#parts;
-      const { entryId } = await appendFlush(flush, {
-        connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs,
-      });
-      state.lastFlushMs = now; 
-      gathering.entryId = entryId;
+      for (;;) {
+        const answer = await appendFlush(flush, {
+          connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs,
+          onRetry: (error) => {
+            if (outOfMemory(error)) this.#gauge.outOfMemory();
+          },
+        });
+        if (answer.kind === 'taken') throw new TypeError('append.lua answered what nobody asked');
+        if (answer.kind === 'repeated') {
+          flush = leaveOut(flush, answer.events, gathering.remembered, settings.source);
+          if (flush.parts.length > 0) continue;
+          // The sequence was not used.
+          state.sequence--;
+        } else {
+          gathering.entryId = answer.entryId;
+          if (answer.backlogs.length > 0 || !this.#gauge.calm) this.#gauge.answered(partition, flush.parts, answer.backlogs);
+        }
+        break;
+      }
+      state.lastFlushMs = now;
       gathering.resolve();
     } catch (error) {
+      if (error instanceof ProducerGapError) this.#parts.gap?.(error);
       // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
       this.#newProducer(state);
-      gathering.reject(error);
+      gathering.reject(outOfMemory(error) ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 }) : error);
     } finally {
+      gathering.remembered.clear();
       state.inFlight = false;
       this.#flushes--;
       this.#bytes -= gathering.bytes;
@@ -453,6 +615,20 @@ export class Publisher {
   }
 }
 
+type When = ScheduledItem['when'];
+
+/** @throws InvalidEventError */
+function whenOf({ type, deliverAt, delayMs }: PublishItem): When | null {
+  if (deliverAt === undefined && delayMs === undefined) return null;
+  if (deliverAt !== undefined && delayMs !== undefined) throw new InvalidEventError(type, 'deliverAt', 'give deliverAt or delayMs, not both');
+  const ms = Number(deliverAt ?? delayMs);
+  const ahead = deliverAt === undefined ? ms : ms - wallClockMs();
+  if (!Number.isFinite(ms) || ms < 0 || ahead > MAX_AHEAD_MS) {
+    throw new InvalidEventError(type, deliverAt === undefined ? 'delayMs' : 'deliverAt', deliverAt === undefined ? 'not a time in ms, ten years at most' : 'not a time in ms since 1970, ten years ahead at most');
+  }
+  return { kind: deliverAt === undefined ? 'delay' : 'time', ms };
+}
+
 /** An event on its way, and afterwards what publish() answers: one object for both. */
 class EncodedEvent implements Published {
   readonly id: string;
@@ -463,8 +639,14 @@ class EncodedEvent implements Published {
   readonly end: number;
   flush: Gathering | null = null;
   place = 0;
+  /** Set only where it is so: one shape for all others. */
+  duplicate?: true;
+  scheduledMs?: number;
 
-  constructor(id: string, type: string, partition: number, start: number, end: number) {
+  readonly when: When | null;
+
+  constructor(id: string, type: string, partition: number, start: number, end: number, when: When | null) {
+    this.when = when;
     this.id = id;
     this.type = type;
     this.partition = partition;
@@ -476,11 +658,45 @@ class EncodedEvent implements Published {
     return this.end - this.start + 10;
   }
   get position(): string {
-    return formatPosition({ partition: this.partition, entryId: this.flush?.entryId ?? '', position: this.place });
+    const entryId = this.flush?.entryId ?? '';
+    return entryId === '' || this.duplicate ? '' : formatPosition({ partition: this.partition, entryId, position: this.place });
   }
   toJSON(): Published {
-    return { id: this.id, position: this.position };
+    return {
+      id: this.id, position: this.position,
+      ...(this.duplicate ? { duplicate: true as const } : {}), ...(this.scheduledMs === undefined ? {} : { scheduledMs: this.scheduledMs }),
+    };
   }
+}
+
+/** The flush without the events that are there already; a part of which nothing is left goes too. */
+function leaveOut(flush: Flush, repeated: readonly { readonly part: number; readonly index: number }[], remembered: ReadonlyMap<string, EncodedEvent[]>, source: string): Flush {
+  const parts: FlushPart[] = [];
+  flush.parts.forEach((part, p) => {
+    const out = new Set(repeated.filter((one) => one.part === p).map((one) => one.index));
+    if (out.size === 0) return void parts.push(part);
+    const events = remembered.get(part.type) as EncodedEvent[];
+    const kept = events.filter((event, index) => {
+      if (out.has(index)) event.duplicate = true;
+      return !out.has(index);
+    });
+    // Kept where later answers speak of what is left.
+    events.splice(0, events.length, ...kept);
+    if (kept.length === 0) return;
+    const left: Uint8Array[] = [];
+    walkBatch(part.bytes, (header) => {
+      if (!out.has(header.index)) left.push(part.bytes.subarray(header.offset, header.offset + header.length));
+    });
+    const builder = new BatchBuilder(source);
+    for (const event of left) builder.addRaw(event);
+    parts.push({ ...part, ...builder.finish(), dedupe: { ids: kept.map((event) => event.id), windowMs: part.dedupe?.windowMs ?? 0 } });
+  });
+  return { ...flush, parts };
+}
+
+/** Redis refused the flush as a whole: nothing of it is there. */
+function outOfMemory(error: unknown): boolean {
+  return error instanceof RedisReplyError && error.reply === 'OOM';
 }
 
 function limit(type: string, field: string, value: string, limitBytes: number): void {

@@ -8,10 +8,11 @@
  *
  * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
  */
-import { sleep, wallClockMs } from '../../core/clock.ts';
+import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
+import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
 import type { CommitContext, CommitPlan, CommitReply } from '../commit/commit.ts';
@@ -33,6 +34,13 @@ export interface TurnDone {
   readonly busyMs: number;
 }
 
+/** Entries that should have been there. */
+export interface LaneLoss {
+  readonly kind: 'pending' | 'acknowledgement';
+  /** In order. */
+  readonly entryIds: readonly string[];
+}
+
 /** The stages and neighbours a lane is given. */
 export interface LaneStages {
   readonly reader: LaneReader;
@@ -42,10 +50,13 @@ export interface LaneStages {
   readonly listParked: () => Promise<ReadonlyMap<string, number>>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
-  readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
+  /** `observe`: told of the cells each time events are sent to a thread. */
+  readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null, observe: (cells: ProgressCells) => void) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
   readonly plan: (batch: Batch, result: BatchResult, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf'>) => CommitPlan;
   /** Sends until Redis has answered; rejects when the signal aborts. */
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
+  /** Told, best effort, of what was found missing. */
+  readonly lost: (loss: LaneLoss) => void;
   /** Recreates a lost group. */
   readonly register: () => Promise<void>;
   readonly idle: () => void;
@@ -72,6 +83,8 @@ const RETRY_UNITS = 64;
 const SEARCH_EVENTS = 16;
 /** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
 const HOT_EVENTS = 8;
+/** A handler that overruns is given this long to end before its thread is. */
+const RUN_GRACE_MS = 5000;
 const BACKOFF_MS = { min: 50, max: 2000 };
 
 export class Lane implements Bell {
@@ -95,8 +108,12 @@ export class Lane implements Bell {
   #search: CrashSearch | null = null;
   #msPerEvent = 0;
   #failures = 0;
-  /** When the last turn with work ended, for health; process clock. */
-  lastProgressMs = 0;
+  /** What it is at, and since when it has made no progress: for health. */
+  #doing: 'idle' | 'waiting for a free slot' | 'reading' | 'running' | 'committing' | 'failing' = 'idle';
+  #progressMs = monotonicMs();
+  #cells: { readonly cells: ProgressCells; readonly events: number } | null = null;
+  #settled = 0;
+  #lastError = '';
 
   constructor(options: LaneOptions, stages: LaneStages) {
     this.#options = options;
@@ -136,6 +153,26 @@ export class Lane implements Bell {
     if (dueMs === null || this.#stop.signal.aborted) return;
     const inMs = Math.min(Math.max(0, dueMs - serverNowMs), 60_000);
     this.#dueTimer = setTimeout(() => this.ring(), inMs + 1);
+  }
+
+  /**
+   * Whether it has work and nothing gets done: no event settled and no turn ended for `quietMs` (and, while handlers run,
+   * for the time they are allowed on top: a slow downstream alone is no stall).
+   * @returns what it hangs at, or null
+   */
+  stalled(quietMs: number): string | null {
+    const now = monotonicMs();
+    if (this.#doing === 'idle') this.#progressMs = now;
+    if (this.#doing === 'running' && this.#cells) {
+      let settled = 0;
+      for (let i = 0; i < this.#cells.events; i++) if ((this.#cells.cells.states[i] as number) > CELL.RUNNING) settled++;
+      if (settled !== this.#settled) this.#progressMs = now;
+      this.#settled = settled;
+    }
+    const allowedMs = quietMs + (this.#doing === 'running' ? this.#options.spec.timeoutMs + RUN_GRACE_MS : 0);
+    const quiet = now - this.#progressMs;
+    if (quiet <= allowedMs) return null;
+    return `${this.#doing} for ${Math.round(quiet / 1000)} s${this.#doing === 'failing' ? `: ${this.#lastError}` : ''}`;
   }
 
   start(): void {
@@ -188,6 +225,7 @@ export class Lane implements Bell {
         }
         await this.#workToDo();
         if (signal.aborted) break;
+        this.#doing = 'waiting for a free slot';
         const slot = await this.#stages.share.acquire(this.fn);
         let busyMs = 0;
         try {
@@ -198,6 +236,8 @@ export class Lane implements Bell {
         this.#failures = 0;
       } catch (error) {
         if (signal.aborted) break;
+        this.#doing = 'failing';
+        this.#lastError = (error as Error).message;
         // Unknown what was taken or committed: start over from what Redis holds.
         this.#stages.reader.reset();
         first = true;
@@ -227,6 +267,7 @@ export class Lane implements Bell {
         done();
       }, this.#options.pollMs);
       this.#waiting = done;
+      this.#doing = 'idle';
       this.#stages.idle();
     });
   }
@@ -236,6 +277,7 @@ export class Lane implements Bell {
     const { spec, partition, leaseValue } = this.#options;
     const { reader } = this.#stages;
     this.#seenRings = this.#rings;
+    this.#doing = 'reading';
 
     const taken = await reader.take(leaseValue, this.#budget());
     if (taken.kind === 'stale') {
@@ -266,7 +308,17 @@ export class Lane implements Bell {
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : [];
 
-    const result = await this.#stages.run(batch, blocked, this.#search);
+    const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);
+    if (gone.length > 0) this.#stages.lost({ kind: 'pending', entryIds: gone });
+
+    this.#doing = 'running';
+    this.#settled = 0;
+    const result = await this.#stages.run(batch, blocked, this.#search, (cells) => {
+      this.#cells = { cells, events: batch.events };
+    }).finally(() => {
+      this.#cells = null;
+    });
+    this.#doing = 'committing';
     if (result.kind === 'stopped') {
       reader.reset();
       return 0;
@@ -301,6 +353,7 @@ export class Lane implements Bell {
     if (reply.repeated && plan.parked.size > 0) await this.#countParked();
     this.#checkParked();
     if (reply.missing.length > 0) {
+      this.#stages.lost({ kind: 'acknowledgement', entryIds: reply.missing });
       this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied', {
         function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
       });
@@ -316,7 +369,7 @@ export class Lane implements Bell {
     if (batch.events > 0) {
       this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
     }
-    this.lastProgressMs = wallClockMs();
+    this.#progressMs = monotonicMs();
     this.#stages.turnDone({
       fn: spec.name, partition, done: plan.done, retried: plan.retried, dead: plan.dead,
       entries: batch.entries.length, ages, busyMs: result.busyMs,

@@ -48,6 +48,7 @@ export async function runIsolating(
   blockedSubjects: readonly string[],
   cancel: AbortSignal,
   search: SoloSearch | null = null,
+  observe?: (cells: ProgressCells) => void,
 ): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
   const mostThreads = mostThreadsOf(spec);
   const states = new Uint8Array(batch.events);
@@ -108,6 +109,7 @@ export async function runIsolating(
     }
     if (skip.every((s) => s === CELL.SKIP)) return 'ok';
     const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null);
+    observe?.(packed.cells);
     const sentMs = monotonicMs();
     const result = await pool.run(packed, { timeoutMs: spec.timeoutMs, alone: only !== null || deaths > 0, mostThreads }, cancel);
     if (result.kind === 'setup-failed') return result;

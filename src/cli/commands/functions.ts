@@ -1,0 +1,54 @@
+/** `millrace functions`: which functions the deployment knows; forgetting one that is deployed no more. */
+import type { Command } from 'commander';
+import { readLag } from '../../lag/lag.ts';
+import { removeFunction } from '../../upkeep/remove-function.ts';
+import type { CliContext } from '../context.ts';
+import { formatCount, plural } from '../options.ts';
+import { safeJson, table } from '../printable.ts';
+
+export function registerFunctions(program: Command, context: CliContext): void {
+  const functions = program
+    .command('functions')
+    .description('the functions the deployment knows: list, remove')
+    .addHelpText('after', `
+Examples:
+  millrace functions list
+  millrace functions remove old-report`);
+
+  functions
+    .command('list')
+    .description('print every function that was ever started here, and what it holds')
+    .option('--json', 'one JSON object a line')
+    .action((flags: { readonly json?: boolean }) => list(flags, context));
+
+  functions
+    .command('remove')
+    .description('forget a function that is deployed no more, so that it holds no stream against retention')
+    .argument('<function>', 'its name')
+    .option('--discard', 'also when it has parked, dead or pending events, which are then gone')
+    .option('--json', 'print the result as one JSON object')
+    .addHelpText('after', `
+Refused while a dispatcher runs it. The events stay in their streams; should the function be started again, it begins as a new one.`)
+    .action((name: string, flags: { readonly discard?: boolean; readonly json?: boolean }) => remove(name, flags, context));
+}
+
+async function list(flags: { readonly json?: boolean }, context: CliContext): Promise<void> {
+  const { functions } = await readLag(await context.open({ protoDir: null }));
+  const rows = functions.map((fn) => ({
+    name: fn.name, types: [...new Set(fn.types.map((row) => row.type))], lag: fn.lag, parked: fn.parked, dead: fn.dead - fn.purged, pending: fn.pending,
+  }));
+  if (flags.json) for (const row of rows) context.out(safeJson(row));
+  else if (rows.length === 0) context.err('millrace: no function is registered in this deployment; millrace start registers those of a folder');
+  else {
+    context.out(table(
+      [{ title: 'function' }, { title: 'types' }, ...['lag', 'parked', 'dead', 'pending'].map((title) => ({ title, right: true }))],
+      rows.map((row) => [row.name, row.types.join(', '), ...[row.lag, row.parked, row.dead, row.pending].map(formatCount)]),
+    ));
+  }
+}
+
+async function remove(name: string, flags: { readonly discard?: boolean; readonly json?: boolean }, context: CliContext): Promise<void> {
+  const gone = await removeFunction(await context.open({ protoDir: null }), name, flags.discard ?? false);
+  if (flags.json) context.out(safeJson({ function: name, ...gone }));
+  else context.out(`${name} is forgotten, with ${plural(gone.parkedUnits, 'parked subject')}, ${plural(gone.deadLetters, 'dead letter')} and ${plural(gone.pendingEntries, 'pending entry').replace('entrys', 'entries')}`);
+}

@@ -1,0 +1,78 @@
+/**
+ * What holds a publisher back beside its own buffer: functions that are too far behind (told by append.lua with each flush),
+ * and a server that is out of memory. Per type and partition, so that one slow consumer slows only what it consumes.
+ *
+ * While something is held back, one event is let through per `retryAfterMs`: its flush says whether it is over. The time
+ * doubles while it is not.
+ */
+import { monotonicMs } from '../../core/clock.ts';
+import type { Pressure } from '../../core/errors.ts';
+import type { Backlog } from './append.ts';
+
+const RETRY_MS = { min: 100, max: 5000 } as const;
+
+interface Held {
+  readonly pressure: Omit<Pressure, 'retryAfterMs'>;
+  delayMs: number;
+  untilMs: number;
+}
+
+export class PressureGauge {
+  readonly #held = new Map<string, Held>();
+  #memory: Held | null = null;
+
+  /** Nothing is held back: what is asked per event is this. */
+  get calm(): boolean {
+    return this.#memory === null && this.#held.size === 0;
+  }
+
+  holds(type: string, partition: number): boolean {
+    return this.#memory !== null || this.#held.has(`${partition} ${type}`);
+  }
+
+  /** What a flush's answer said of its types. */
+  answered(partition: number, types: readonly { readonly type: string; readonly maxBacklog?: number | undefined }[], backlogs: readonly Backlog[]): void {
+    this.#memory = null;
+    for (const { type, maxBacklog } of types) {
+      const key = `${partition} ${type}`;
+      const backlog = backlogs.find((one) => one.type === type);
+      if (!backlog) this.#held.delete(key);
+      else {
+        const before = this.#held.get(key);
+        this.#held.set(key, {
+          ...this.#longer(before), pressure: { reason: 'lag', type, partition, function: backlog.function, actual: backlog.events, ...(maxBacklog === undefined ? {} : { limit: maxBacklog }) },
+        });
+      }
+    }
+  }
+
+  outOfMemory(): void {
+    this.#memory = { pressure: { reason: 'redis-memory' }, ...this.#longer(this.#memory ?? undefined) };
+  }
+
+  #longer(before: Held | undefined): { delayMs: number; untilMs: number } {
+    const now = monotonicMs();
+    // Answers of flushes that were under way together count once.
+    if (before && now < before.untilMs) return { delayMs: before.delayMs, untilMs: before.untilMs };
+    const delayMs = before ? Math.min(RETRY_MS.max, before.delayMs * 2) : RETRY_MS.min;
+    return { delayMs, untilMs: now + delayMs };
+  }
+
+  /** Why an event must wait; null: it may go. Asking for null takes the place of the one that is let through. */
+  check(type: string, partition: number, take: boolean): Pressure | null {
+    const now = monotonicMs();
+    for (const held of [this.#memory, this.#held.get(`${partition} ${type}`)]) {
+      if (!held) continue;
+      if (now < held.untilMs) return { ...held.pressure, retryAfterMs: Math.ceil(held.untilMs - now) };
+      if (take) held.untilMs = now + held.delayMs;
+    }
+    return null;
+  }
+
+  /** All that is held back now. */
+  list(): Pressure[] {
+    const now = monotonicMs();
+    return [this.#memory, ...this.#held.values()].filter((held): held is Held => held !== null)
+      .map((held) => ({ ...held.pressure, retryAfterMs: Math.max(0, Math.ceil(held.untilMs - now)) }));
+  }
+}

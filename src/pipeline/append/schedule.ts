@@ -1,0 +1,56 @@
+/** One call of schedule.lua: events that are to be appended later. What moves them when they are due is src/upkeep/scheduler.ts. */
+import { MillraceError } from '../../core/errors.ts';
+import type { Keys } from '../../redis/keys.ts';
+import { withRetry, type RedisConnection } from '../../redis/connection.ts';
+import { defineScript } from '../../redis/script.ts';
+
+const script = defineScript({ url: new URL('./schedule.lua', import.meta.url), keys: 4 });
+
+/** Of a partition. */
+export const MAX_SCHEDULED = 1_000_000;
+/** Longest way ahead: ten years. */
+export const MAX_AHEAD_MS = 10 * 366 * 86_400_000;
+
+/** As many events wait for their time in a partition as may. Nothing was scheduled. */
+export class ScheduleFullError extends MillraceError {
+  readonly code = 'SCHEDULE_FULL';
+  override readonly retryable = true;
+  readonly partition: number;
+  constructor(partition: number, limit: number) {
+    super(`partition ${partition} holds ${limit} scheduled events, the most there may be; nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`);
+    this.partition = partition;
+  }
+}
+
+export interface ScheduledItem {
+  readonly id: string;
+  readonly type: string;
+  readonly when: { readonly kind: 'time' | 'delay'; readonly ms: number };
+  /** Event message. */
+  readonly bytes: Buffer;
+}
+
+export interface ScheduleOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  /** Names this call: sent again under the same name it changes nothing. */
+  readonly call: string;
+  readonly signal: AbortSignal;
+  readonly deadlineMs: number;
+}
+
+/**
+ * @returns per item when it is due, and whether an event with this id was scheduled already
+ * @throws ScheduleFullError, UnknownOutcomeError after the deadline, RedisReplyError
+ */
+export async function scheduleEvents(partition: number, items: readonly ScheduledItem[], options: ScheduleOptions): Promise<{ dueMs: number; repeated: boolean }[]> {
+  const { connection, keys, signal, deadlineMs } = options;
+  const args: (string | number | Buffer)[] = [deadlineMs * 2 + 60_000, MAX_SCHEDULED];
+  for (const { id, type, when, bytes } of items) args.push(id, when.kind === 'delay' ? 1 : 0, Math.floor(when.ms), type, bytes);
+  const reply = (await withRetry(
+    () => script.run(connection, [keys.producer(partition, `schedule.${options.call}`), keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args),
+    { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000 },
+  )) as string[];
+  if (reply[0] === 'full') throw new ScheduleFullError(partition, MAX_SCHEDULED);
+  return items.map((_, i) => ({ dueMs: Number(reply[1 + 2 * i]), repeated: reply[2 + 2 * i] === '1' }));
+}

@@ -1,0 +1,66 @@
+/** Events that wait for their time: looking at them, and taking one back. */
+import type { RedisConnection } from '../redis/connection.ts';
+import type { Keys } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+
+const cancel = defineScript({ url: new URL('./cancel-scheduled.lua', import.meta.url), keys: 2 });
+
+export interface ScheduledEvent {
+  readonly partition: number;
+  readonly id: string;
+  readonly type: string;
+  /** By the server's clock, in ms since 1970. */
+  readonly dueMs: number;
+  /** In the schedule's zset. */
+  readonly member: string;
+  /** Event message. */
+  readonly bytes: Buffer;
+}
+
+/** The next ones of a partition, in the order in which they will be appended. @param due only those whose time has come, by the server's clock */
+export async function scheduledFrom(connection: RedisConnection, keys: Keys, partition: number, limit: number, due = false): Promise<ScheduledEvent[]> {
+  const [first] = (await connection.command('ZRANGE', keys.scheduled(partition), 0, 0, 'WITHSCORES')) as [string?, string?];
+  if (first === undefined) return [];
+  let until = '+inf';
+  if (due) {
+    const [seconds, micros] = (await connection.command('TIME')) as [string, string];
+    until = String(Number(seconds) * 1000 + Math.floor(Number(micros) / 1000));
+  }
+  const members = (await connection.command('ZRANGEBYSCORE', keys.scheduled(partition), '-inf', until, 'LIMIT', 0, limit)) as string[];
+  if (members.length === 0) return [];
+  const ids = members.map((member) => member.slice(member.indexOf(':') + 1));
+  const records = (await connection.commandBuffer('HMGET', keys.scheduledEvents(partition), ...ids)) as (Buffer | null)[];
+  return members.flatMap((member, i) => {
+    const record = records[i];
+    return record ? [{ partition, id: ids[i] as string, member, ...parse(record) }] : [];
+  });
+}
+
+/** `<due> <number> <type> <bytes>`, as schedule.lua writes it. */
+function parse(record: Buffer): { dueMs: number; type: string; bytes: Buffer } {
+  const first = record.indexOf(0x20);
+  const second = record.indexOf(0x20, first + 1);
+  const third = record.indexOf(0x20, second + 1);
+  return { dueMs: Number(record.toString('latin1', 0, first)), type: record.toString('latin1', second + 1, third), bytes: record.subarray(third + 1) };
+}
+
+interface Source {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+}
+
+/** Of all partitions, the next ones first. */
+export async function listScheduled({ connection, keys, partitions }: Source, limit: number): Promise<ScheduledEvent[]> {
+  const all = await Promise.all(Array.from({ length: partitions }, (_, partition) => scheduledFrom(connection, keys, partition, limit)));
+  return all.flat().sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition).slice(0, limit);
+}
+
+/**
+ * Takes a scheduled event back. In one step: it is cancelled, or it was appended.
+ * @returns false where no event with this id waits (any more)
+ */
+export async function cancelScheduled({ connection, keys, partitions }: Source, eventId: string): Promise<boolean> {
+  const found = await Promise.all(Array.from({ length: partitions }, (_, partition) => cancel.run(connection, [keys.scheduled(partition), keys.scheduledEvents(partition)], [eventId])));
+  return found.some((count) => count === 1);
+}

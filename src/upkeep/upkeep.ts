@@ -1,0 +1,102 @@
+/**
+ * What a dispatcher does beside its lanes, every MILLRACE_UPKEEP_MS, in the partitions where it owns one: counts what foreign
+ * producers appended, notices entries that have vanished, and trims what the types' limits allow. Several dispatchers may do
+ * so at once: each step is one script that changes nothing twice.
+ */
+import { sleep, wallClockMs } from '../core/clock.ts';
+import { MillraceError } from '../core/errors.ts';
+import { adoptForeign } from '../lag/adopt.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import type { Keys } from '../redis/keys.ts';
+import { retain } from './retention.ts';
+import { readTypeLimits, type TypeLimits } from './type-limits.ts';
+
+export interface UpkeepOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+  readonly everyMs: number;
+  /** The lanes that run here now. */
+  readonly lanes: () => readonly { readonly partition: number; readonly types: readonly string[] }[];
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+}
+
+/** The same alarm is repeated no more often than this. */
+const REPEAT_MS = 60_000;
+
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #stopping = new AbortController();
+  readonly #told = new Map<string, number>();
+  #loop: Promise<void> | null = null;
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { everyMs, log } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      // Not all dispatchers at the same moment.
+      await sleep(everyMs * (0.75 + Math.random() / 2), signal);
+      if (signal.aborted) return;
+      try {
+        await this.#round();
+      } catch (error) {
+        if (signal.aborted) return;
+        const expected = error instanceof MillraceError && error.retryable;
+        log(expected ? 'warn' : 'error', 'upkeep failed, trying again', { err: error });
+      }
+    }
+  }
+
+  async #round(): Promise<void> {
+    const limits = await readTypeLimits(this.#options);
+    const partitions = new Map<number, Set<string>>();
+    for (const lane of this.#options.lanes()) {
+      const types = partitions.get(lane.partition) ?? new Set(limits.keys());
+      for (const type of lane.types) types.add(type);
+      partitions.set(lane.partition, types);
+    }
+    for (const [partition, types] of partitions) {
+      for (const type of types) {
+        if (this.#stopping.signal.aborted) return;
+        await this.#stream(partition, type, limits.get(type));
+      }
+    }
+    // What is over is told again when it comes again.
+    for (const [key, atMs] of this.#told) if (wallClockMs() - atMs > 2 * REPEAT_MS) this.#told.delete(key);
+  }
+
+  async #stream(partition: number, type: string, limits: TypeLimits | undefined): Promise<void> {
+    const { connection, keys, partitions, log } = this.#options;
+    const { lost } = await adoptForeign(connection, keys, partition, type);
+    if (lost > 0) log('error', 'LOSS: entries have vanished from a stream although retention did not take them; "millrace losses" has the range', { type, partition, entries: lost });
+    if (limits === undefined) return;
+    const { events, held } = await retain(connection, keys, partition, type, limits, partitions, this.#stopping.signal);
+    if (events > 0) log('info', 'trimmed', { type, partition, events });
+    if (held && this.#tell(`held ${type} ${held.function}`)) {
+      log('warn', 'RETENTION HELD: a stream stays above its limit because a function has not settled its events', {
+        type, partition, function: held.function, entryId: held.entryId, ageMs: wallClockMs() - held.sinceMs,
+        remedy: 'let it catch up; or, if it is deployed no more: millrace functions remove',
+      });
+    }
+  }
+
+  #tell(key: string): boolean {
+    const now = wallClockMs();
+    if (now - (this.#told.get(key) ?? -Infinity) < REPEAT_MS) return false;
+    this.#told.set(key, now);
+    return true;
+  }
+}

@@ -1,0 +1,75 @@
+-- entries: what scripts need to know about stream entries. Put in front of a script by defineScript's `with`.
+
+-- -1, 0, 1: entry ids compared as text, because a sequence may exceed what a Lua number holds.
+local function compareIds(a, b)
+  local aMs, aSeq = string.match(a, '^(%d+)-(%d+)$')
+  local bMs, bSeq = string.match(b, '^(%d+)-(%d+)$')
+  if #aMs ~= #bMs then return #aMs < #bMs and -1 or 1 end
+  if aMs ~= bMs then return aMs < bMs and -1 or 1 end
+  if #aSeq ~= #bSeq then return #aSeq < #bSeq and -1 or 1 end
+  if aSeq ~= bSeq then return aSeq < bSeq and -1 or 1 end
+  return 0
+end
+
+-- Number(text) of JavaScript, for what can be a whole number from 1 to 65536; else nil
+local function parseCount(text)
+  local s = string.match(text, '^%s*(.-)%s*$')
+  local n
+  if string.find(s, '^0[xX]%x+$') then n = tonumber(string.sub(s, 3), 16)
+  elseif string.find(s, '^0[bB][01]+$') then n = tonumber(string.sub(s, 3), 2)
+  elseif string.find(s, '^0[oO][0-7]+$') then n = tonumber(string.sub(s, 3), 8)
+  elseif string.find(s, '^%+?%d[%d.]*[eE]?[+-]?%d*$') or string.find(s, '^%+?%.%d[%d]*[eE]?[+-]?%d*$') then n = tonumber(s) end
+  if n and n >= 1 and n <= 65536 and n == math.floor(n) then return n end
+  return nil
+end
+
+-- Events in an EventBatch (its field 3); 1 when the bytes are none.
+local function countEvents(b)
+  local at, stop, events = 1, #b, 0
+  local function varint(bounded)
+    local value, factor = 0, 1
+    for _ = 1, 10 do
+      local byte = string.byte(b, at)
+      if not byte then return nil end
+      at = at + 1
+      if byte < 128 then
+        value = value + byte * factor
+        if bounded and value > 9007199254740991 then return nil end
+        return value
+      end
+      value = value + (byte - 128) * factor
+      factor = factor * 128
+    end
+    return nil
+  end
+  while at <= stop do
+    local tag = varint(true)
+    if not tag then return 1 end
+    if tag == 26 then events = events + 1 end
+    local wire = tag % 8
+    if wire == 0 then
+      if not varint(false) then return 1 end
+    elseif wire == 1 then at = at + 8
+    elseif wire == 5 then at = at + 4
+    elseif wire == 2 then
+      local size = varint(true)
+      if not size then return 1 end
+      at = at + size
+    else return 1 end
+    if at > stop + 1 then return 1 end
+  end
+  return math.max(1, events)
+end
+
+-- Events of an entry as the lane's reader counts them: `n` when it is a whole number from 1 to 65536, else those in `b`,
+-- else 1; and its ordinal `o`, nil for a foreign entry.
+local function measure(entry)
+  local fields = entry[2]
+  local b, n, o = '', '', nil
+  for f = 1, #fields, 2 do
+    local name = fields[f]
+    if name == 'b' then b = fields[f + 1] elseif name == 'n' then n = fields[f + 1] elseif name == 'o' then o = tonumber(fields[f + 1]) end
+  end
+  return parseCount(n) or countEvents(b), o
+end
+
