@@ -9,7 +9,7 @@ import { createBytesReader, parseEvent } from '../event-json.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { readLines, type Line } from '../lines.ts';
-import { formatCount, plural } from '../options.ts';
+import { formatCount, plural, wholeNumber } from '../options.ts';
 import { printable } from '../printable.ts';
 
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
@@ -23,6 +23,7 @@ interface PublishFlags {
   readonly subject?: string;
   readonly id?: string;
   readonly skipBad?: boolean;
+  readonly deadline: number;
   readonly json?: boolean;
 }
 
@@ -37,6 +38,7 @@ export function registerPublish(program: Command, context: LongRunningContext): 
     .option('--subject <text>', 'with --data: the ordering key (default: the subject field of the payload)')
     .option('--id <text>', 'with --data: the event id (default: a new one)')
     .option('--skip-bad', 'with --file: go on after a bad line')
+    .option('--deadline <ms>', 'give up when the server has not answered for so long', wholeNumber(1, 3_600_000), 30_000)
     .option('--json', 'print the result as one JSON object')
     .addHelpText('after', `
 A bad line (no JSON, no CloudEvent, unknown type, data that does not fit the schema, longer than 2 MiB) is reported on stderr with its
@@ -61,7 +63,7 @@ async function publish(first: string | undefined, second: string | undefined, fl
     throw new UsageError(`--data is not JSON: ${(error as Error).message}`);
   }
   const deployment = await context.open({ settleSchemas: true });
-  const publisher = new Millrace(deployment).publisher();
+  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline });
   const published = await publisher.publish(type as string, createBytesReader(deployment.catalog)(type as string, data), {
     ...(flags.subject === undefined ? {} : { subject: flags.subject }),
     ...(flags.id === undefined ? {} : { id: flags.id }),
@@ -93,7 +95,7 @@ async function publishFile(file: string, type: string | undefined, flags: Publis
   const input = await openInput(file);
   const stop = context.takeStop();
   const deployment = await context.open({ settleSchemas: true });
-  const publisher = new Millrace(deployment).publisher();
+  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline });
   const parse = createLineParser(type, createBytesReader(deployment.catalog));
   const job = new FilePublisher(publisher, parse, flags.skipBad ?? false, context, stop);
   const startedMs = monotonicMs();
