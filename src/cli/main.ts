@@ -7,28 +7,34 @@ import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { readEnvironment, type Environment } from '../config.ts';
 import { ConfigError } from '../core/errors.ts';
-import { openDeployment, type Deployment, type Log } from '../deployment.ts';
+import type { Deployment, Log } from '../deployment.ts';
 import { sleep } from '../core/clock.ts';
 import { IncompatibleSchemaError, SchemaNotRegisteredError } from '../registry/errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
 import { packageVersion } from './package-info.ts';
 import { printable } from './printable.ts';
-import { registerBench } from './commands/bench.ts';
-import { registerDlq } from './commands/dlq.ts';
-import { registerExplain } from './commands/explain.ts';
-import { registerFunctions } from './commands/functions.ts';
-import { registerInit } from './commands/init.ts';
-import { registerLag } from './commands/lag.ts';
-import { registerLimits } from './commands/limits.ts';
-import { registerLosses } from './commands/losses.ts';
-import { registerProto } from './commands/proto.ts';
-import { registerPublish } from './commands/publish.ts';
-import { registerRewind } from './commands/rewind.ts';
-import { registerScheduled } from './commands/scheduled.ts';
-import { registerSchema } from './commands/schema.ts';
-import { registerStart } from './commands/start.ts';
-import { registerTail } from './commands/tail.ts';
+
+type Register = (program: Command, context: LongRunningContext) => void;
+
+/** In the order in which help lists them. Loaded when needed: most of what a command costs is the loading of what it needs. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  init: async () => (await import('./commands/init.ts')).registerInit,
+  start: async () => (await import('./commands/start.ts')).registerStart,
+  publish: async () => (await import('./commands/publish.ts')).registerPublish,
+  tail: async () => (await import('./commands/tail.ts')).registerTail,
+  lag: async () => (await import('./commands/lag.ts')).registerLag,
+  functions: async () => (await import('./commands/functions.ts')).registerFunctions,
+  limits: async () => (await import('./commands/limits.ts')).registerLimits,
+  losses: async () => (await import('./commands/losses.ts')).registerLosses,
+  scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,
+  dlq: async () => (await import('./commands/dlq.ts')).registerDlq,
+  explain: async () => (await import('./commands/explain.ts')).registerExplain,
+  rewind: async () => (await import('./commands/rewind.ts')).registerRewind,
+  bench: async () => (await import('./commands/bench.ts')).registerBench,
+  proto: async () => (await import('./commands/proto.ts')).registerProto,
+  schema: async () => (await import('./commands/schema.ts')).registerSchema,
+};
 
 /** An interrupted command has this long to close what it opened. */
 const CLOSE_MS = 5000;
@@ -67,10 +73,10 @@ class Shell implements LongRunningContext {
   async open(options: Parameters<LongRunningContext['open']>[0] = {}): Promise<Deployment> {
     const environment: Environment = { ...this.environment(), ...options.environment };
     const protoDir = options.protoDir === undefined ? (existsSync('proto') ? 'proto' : null) : options.protoDir;
-    const opening = openDeployment({
+    const opening = import('../deployment.ts').then(({ openDeployment }) => openDeployment({
       environment, protoDir, log: options.log ?? this.#lineLog(environment.LOG_LEVEL), name: options.name ?? 'cli',
       settleSchemas: options.settleSchemas ?? false,
-    });
+    }));
     this.#opening.add(opening);
     const deployment = await opening.finally(() => this.#opening.delete(opening));
     let closing: Promise<void> | null = null;
@@ -179,7 +185,8 @@ function statusOf(error: unknown, shell: Shell): number {
   return error instanceof UsageError ? EXIT.usage : EXIT.failed;
 }
 
-function buildProgram(shell: Shell): Command {
+/** @param argument the first one: names the command, if it does */
+async function buildProgram(shell: Shell, argument: string): Promise<Command> {
   const program = new Command('millrace')
     .description('Streams in, functions out: events on Redis Streams, handled by functions in worker threads.')
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -195,21 +202,8 @@ Exit status: 0 ok, 1 failed, 2 wrong use. Errors are one line; LOG_LEVEL=debug a
 Example:
   millrace init shop && cd shop && npm install && npm start`)
     .exitOverride();
-  registerInit(program, shell);
-  registerStart(program, shell);
-  registerPublish(program, shell);
-  registerTail(program, shell);
-  registerLag(program, shell);
-  registerFunctions(program, shell);
-  registerLimits(program, shell);
-  registerLosses(program, shell);
-  registerScheduled(program, shell);
-  registerDlq(program, shell);
-  registerExplain(program, shell);
-  registerRewind(program, shell);
-  registerBench(program, shell);
-  registerProto(program, shell);
-  registerSchema(program, shell);
+  const named = Object.hasOwn(COMMANDS, argument) ? [COMMANDS[argument] as () => Promise<Register>] : Object.values(COMMANDS);
+  for (const register of argument === '--version' || argument === '-V' ? [] : await Promise.all(named.map((load) => load()))) register(program, shell);
   return program;
 }
 
@@ -217,7 +211,7 @@ const shell = new Shell();
 shell.listen();
 let status: number;
 try {
-  await buildProgram(shell).parseAsync(process.argv);
+  await (await buildProgram(shell, process.argv[2] ?? '')).parseAsync(process.argv);
   status = shell.status;
 } catch (error) {
   status = statusOf(error, shell);
