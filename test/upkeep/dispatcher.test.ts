@@ -57,7 +57,7 @@ t.test('trims what its functions have settled; writes down lost groups and lost 
 t.test('health: red where a lane has work and gets nothing done, green where a handler is slow', async (t) => {
   const redis = await startRedis(t);
   const look = redis.client();
-  const millrace = await open(t, redis.url, { MILLRACE_STALL_MS: 300 });
+  const millrace = await open(t, redis.url, { MILLRACE_STALL_MS: 1500 });
   const dispatcher = millrace.dispatcher({ functionsDir: functionsDirOf('handle') });
   let built = false;
   const admin = await startAdminServer({ host: '127.0.0.1', port: 0, token: undefined, groups: [healthRoutes(() => (built ? dispatcher.health() : null))], log: () => {} });
@@ -74,7 +74,7 @@ t.test('health: red where a lane has work and gets nothing done, green where a h
   t.match(await ask('/healthz'), { status: 200, body: { status: 'ok', problems: [] } });
 
   const publisher = millrace.publisher();
-  await publisher.publish('test.event', event('slow', 'slow:1200').data, { id: 'slow' });
+  await publisher.publish('test.event', event('slow', 'slow:2500').data, { id: 'slow' });
   let worst = 200;
   await until('the slow one is done', async () => {
     worst = Math.max(worst, (await ask('/healthz')).status);
