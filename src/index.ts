@@ -3,7 +3,7 @@ export { connect, Millrace } from './millrace.ts';
 export type { MillraceOptions, PublisherOptions } from './millrace.ts';
 export { Publisher } from './pipeline/append/publisher.ts';
 export type { Published, PublishItem, PublishOptions, PublisherSettings } from './pipeline/append/publisher.ts';
-export type { Durability } from './pipeline/append/append.ts';
+export type { Durability } from './pipeline/append/confirm.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { DispatcherOptions, FunctionInfo, HealthProblem, HealthReport } from './dispatcher.ts';
 export type { Deployment } from './deployment.ts';

@@ -6,7 +6,7 @@ import { openDeployment, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
-import type { Confirm, Durability } from './pipeline/append/append.ts';
+import type { Confirm, Durability } from './pipeline/append/confirm.ts';
 import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
 
 export interface MillraceOptions {

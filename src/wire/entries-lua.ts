@@ -1,2 +1,4 @@
 /** For `with` of defineScript: what scripts need to know about stream entries. */
 export const ENTRIES = new URL('./entries.lua', import.meta.url);
+/** For `with` of defineScript: a producer's sequences, and the appending of entries. */
+export const APPEND_ENTRIES = new URL('./append-entries.lua', import.meta.url);

@@ -3,10 +3,11 @@ import t from 'tap';
 import { compareEntryIds } from '../../src/core/position.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { defineScript } from '../../src/redis/script.ts';
+import { APPEND_ENTRIES } from '../../src/wire/entries-lua.ts';
 import { dump } from '../support/counters.ts';
 import { startRedis, type TestLike } from '../support/redis-server.ts';
 
-const append = defineScript({ url: new URL('../../src/pipeline/append/append.lua', import.meta.url), keys: 'variable' });
+const append = defineScript({ url: new URL('../../src/pipeline/append/append.lua', import.meta.url), with: APPEND_ENTRIES, keys: 'variable' });
 
 function open(t: TestLike, url: string): RedisConnection {
   const connection = openConnection({ url });

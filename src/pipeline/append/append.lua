@@ -14,24 +14,12 @@
 local T, U, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST, WIDTH = 6, 7
 local sequence = tonumber(ARGV[1])
-local previous = sequence and redis.call('GET', KEYS[1])
-if not sequence then
-  -- guarded by what it takes
-elseif previous then
-  local colon = string.find(previous, ':', 1, true)
-  local last = tonumber(string.sub(previous, 1, colon - 1))
-  if sequence == last then
-    -- A write, so that a WAIT or WAITAOF sent behind it waits for the first time's data too.
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    return {'duplicate', string.sub(previous, colon + 1)}
-  end
-  if sequence ~= last + 1 then return {'gap', string.format('%.0f', last + 1)} end
-elseif sequence ~= 1 then
-  return {'gap', '1'}
+if sequence then
+  local answered, expected = knownFlush(KEYS[1], sequence, ARGV[2])
+  if answered then return {'duplicate', answered} end
+  if expected then return {'gap', expected} end
 end
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = serverNow()
 
 -- ids appended before, or twice in this flush
 local at, sets, repeated, remembered = FIRST + T * WIDTH, 3 + T, {'repeated'}, {}
@@ -60,70 +48,15 @@ for u = 0, U - 1 do
   if redis.call('ZSCORE', KEYS[sets + 1], ARGV[at + 2 * u]) == false then return {'taken'} end
 end
 
-local ms = now
-local seq = 0
-local clock = redis.call('HMGET', KEYS[2], 'ms', 'seq')
-if clock[1] and tonumber(clock[1]) >= ms then
-  ms = tonumber(clock[1])
-  seq = tonumber(clock[2]) + 1
+local parts = {}
+for i = 1, T do
+  local a = FIRST + (i - 1) * WIDTH
+  parts[i] = {key = KEYS[3 + i], type = ARGV[a], count = ARGV[a + 1], crc = ARGV[a + 2], bytes = ARGV[a + 3]}
 end
-local function id() return string.format('%.0f-%.0f', ms, seq) end
+local id, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
+if not id then return refused end
 
--- Appends all streams under the current id; on "equal or smaller" (a foreign producer is ahead) returns false and the
--- number of streams that had already taken it.
-local ordinals = {}
-for i = 4, 3 + T do
-  local a = FIRST + (i - 4) * WIDTH
-  ordinals[i] = redis.call('HINCRBY', KEYS[3], 'appended:' .. ARGV[a], ARGV[a + 1])
-end
-local function add()
-  for i = 4, 3 + T do
-    local a = FIRST + (i - 4) * WIDTH
-    local reply = redis.pcall('XADD', KEYS[i], id(), 'b', ARGV[a + 3], 'n', ARGV[a + 1], 'c', ARGV[a + 2], 'o', ordinals[i])
-    if type(reply) == 'table' and reply.err then return false, i - 1, reply.err end
-  end
-  return true
-end
-
-local added, upto, err = add()
-if not added then
-  for i = 4, upto do redis.call('XDEL', KEYS[i], id()) end
-  local function undo()
-    for i = 4, 3 + T do
-      local a = FIRST + (i - 4) * WIDTH
-      redis.call('HINCRBY', KEYS[3], 'appended:' .. ARGV[a], -tonumber(ARGV[a + 1]))
-    end
-  end
-  -- Step above whatever is in any of the streams.
-  for i = 4, 3 + T do
-    if redis.call('EXISTS', KEYS[i]) == 1 then
-      local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
-      if info.err then undo(); return redis.error_reply(info.err) end
-      for j = 1, #info, 2 do
-        if info[j] == 'last-generated-id' then
-          local dash = string.find(info[j + 1], '-', 1, true)
-          local lastMs = tonumber(string.sub(info[j + 1], 1, dash - 1))
-          local lastSeq = tonumber(string.sub(info[j + 1], dash + 1))
-          if lastSeq >= 9007199254740991 then lastMs = lastMs + 1; lastSeq = -1 end
-          if lastMs >= 9007199254740991 then undo(); return {'exhausted', KEYS[i]} end
-          if lastMs > ms or (lastMs == ms and lastSeq >= seq) then ms = lastMs; seq = lastSeq + 1 end
-        end
-      end
-    end
-  end
-  added, upto, err = add()
-  if not added then
-    for i = 4, upto do redis.call('XDEL', KEYS[i], id()) end
-    undo()
-    return redis.error_reply(err)
-  end
-end
-
-for i = 4, 3 + T do
-  redis.call('HINCRBY', KEYS[3], 'entries:' .. ARGV[FIRST + (i - 4) * WIDTH], 1)
-end
-redis.call('HSET', KEYS[2], 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq))
-if sequence then redis.call('SET', KEYS[1], ARGV[1] .. ':' .. id(), 'PX', ARGV[2]) end
+if sequence then redis.call('SET', KEYS[1], ARGV[1] .. ':' .. id, 'PX', ARGV[2]) end
 for _, one in ipairs(remembered) do
   local set, from, ids, until_, t = one[1], one[2], one[3], one[4], one[5]
   local room = most - redis.call('SCARD', set)
@@ -135,7 +68,7 @@ for u = 0, U - 1 do
   redis.call('ZREM', KEYS[sets + 1], ARGV[at + 2 * u])
   redis.call('HDEL', KEYS[sets + 2], ARGV[at + 2 * u + 1])
 end
-local reply = {'ok', id()}
+local reply = {'ok', id}
 for i = 4, 3 + T do
   local a = FIRST + (i - 4) * WIDTH
   local t, limit = ARGV[a], tonumber(ARGV[a + 4])

@@ -1,24 +1,18 @@
 /** One call of append.lua: sent again until Redis has answered, which (producer, sequence) makes harmless. */
-import { DurabilityError, ProducerGapError, RedisReplyError } from '../../core/errors.ts';
+import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { APPEND_ENTRIES } from '../../wire/entries-lua.ts';
+import { runConfirmed, type Confirm } from './confirm.ts';
 
-const script = defineScript({ url: new URL('./append.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({ url: new URL('./append.lua', import.meta.url), with: APPEND_ENTRIES, keys: 'variable' });
 
 /** Publishers that have been silent for half of this towards a partition start over under a new producer id. */
 export const PRODUCER_TTL_MS = 3_600_000;
 
 /** Ids remembered per type, partition and window; beyond that they are forgotten, and counted as `forgotten:<type>`. */
 export const REMEMBERED_IDS = 1_000_000;
-
-export type Durability = 'memory' | 'fsync' | 'replicated';
-
-/** How a flush is made durable before it counts as appended. */
-export type Confirm =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'wait'; readonly replicas: number; readonly timeoutMs: number }
-  | { readonly kind: 'waitaof'; readonly timeoutMs: number };
 
 export interface FlushPart {
   readonly type: string;
@@ -103,14 +97,7 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
   for (const { member, field } of takes) args.push(member, field);
 
   const send = async (): Promise<Appended | Repeated | AlreadyTaken> => {
-    let reply: unknown;
-    let confirmed: unknown = null;
-    if (confirm.kind === 'none') reply = await script.run(connection, scriptKeys, args);
-    else {
-      const follow: [string, ...(string | number)[]] =
-        confirm.kind === 'wait' ? ['WAIT', confirm.replicas, confirm.timeoutMs] : ['WAITAOF', 1, 0, confirm.timeoutMs];
-      [reply, confirmed] = await script.runThen(connection, scriptKeys, args, follow);
-    }
+    const { reply, confirmed } = await runConfirmed(script, connection, scriptKeys, args, confirm);
     const [kind, value, ...behind] = reply as [string, string, ...string[]];
     if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence ?? 0);
     if (kind === 'taken') return { kind };
@@ -121,12 +108,7 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
     if (kind === 'exhausted') {
       throw new RedisReplyError('append', `stream ${value} has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`);
     }
-    if (confirm.kind === 'wait' && Number(confirmed) < confirm.replicas) {
-      throw new DurabilityError('replicated', `appended as ${partition}/${value}, but only ${String(confirmed)} of ${confirm.replicas} replicas confirmed within ${confirm.timeoutMs} ms`);
-    }
-    if (confirm.kind === 'waitaof' && Number((confirmed as unknown[])[0]) < 1) {
-      throw new DurabilityError('fsync', `appended as ${partition}/${value}, but not synced to disk within ${confirm.timeoutMs} ms`);
-    }
+    confirmed(`${partition}/${value}`);
     const backlogs: Backlog[] = [];
     for (let i = 0; i + 2 < behind.length; i += 3) backlogs.push({ type: behind[i] as string, function: behind[i + 1] as string, events: Number(behind[i + 2]) });
     return { kind: 'appended', entryId: value, duplicate: kind === 'duplicate', backlogs };

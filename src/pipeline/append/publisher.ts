@@ -11,16 +11,18 @@
  * producer id for the partition: the next flush starts a new one at 1.
  */
 import { randomBytes } from 'node:crypto';
-import { BackpressureError, ClosedError, InvalidEventError, OversizeError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
+import { BackpressureError, ClosedError, InvalidEventError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
 import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
-import { BatchBuilder, walkBatch, writeEnvelope } from '../../wire/event-batch.ts';
+import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
-import { appendFlush, PRODUCER_TTL_MS, type Confirm, type Flush, type FlushPart } from './append.ts';
+import { appendFlush, PRODUCER_TTL_MS, type Flush, type FlushPart } from './append.ts';
+import type { Confirm } from './confirm.ts';
+import { encodeEvent, limit, LIMITS } from './encode-event.ts';
 import { PressureGauge } from './pressure.ts';
 import { MAX_AHEAD_MS, scheduleEvents, type ScheduledItem } from './schedule.ts';
 
@@ -98,9 +100,6 @@ const BUFFER_RETRY_MS = 100;
 /** The types' limits are read again after this. */
 const LIMITS_TTL_MS = 10_000;
 const SPARE_BYTES = 8 * 1024 * 1024;
-
-/** Subjects and ids, in bytes of UTF-8. */
-export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
 
 /** Events gathered for one flush of one partition. */
 interface Gathering {
@@ -433,23 +432,7 @@ export class Publisher {
     // A scheduled event travels without a batch.
     const own = item.source === undefined || item.source === this.#parts.settings.source;
     const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
-    if (source !== '') limit(item.type, 'source', source, LIMITS.source);
-    const timeMs = item.time === undefined ? wallClockMs() : Number(item.time);
-    if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
-      throw new InvalidEventError(item.type, 'time', 'not a time in ms since 1970');
-    }
-    if (item.extensions) limit(item.type, 'extensions', JSON.stringify(item.extensions), LIMITS.extensions);
-    const start = arena.end;
-    const payload = arena.open(0x1a);
-    type.encodeTo(item.data, arena);
-    const length = arena.end - payload;
-    if (length > type.maxBytes) {
-      throw new OversizeError(`event "${item.type}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
-    }
-    arena.close(payload);
-    const schema = this.#schemaIds.get(item.type) ?? 0;
-    const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, schema, item.extensions ?? null);
-    if (unfit !== null) throw new InvalidEventError(item.type, unfit, 'an unpaired surrogate: no proper Unicode text');
+    const start = encodeEvent(arena, type, id, subject, source, this.#schemaIds.get(item.type) ?? 0, item);
     return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end, when);
   }
 
@@ -697,11 +680,4 @@ function leaveOut(flush: Flush, repeated: readonly { readonly part: number; read
 /** Redis refused the flush as a whole: nothing of it is there. */
 function outOfMemory(error: unknown): boolean {
   return error instanceof RedisReplyError && error.reply === 'OOM';
-}
-
-function limit(type: string, field: string, value: string, limitBytes: number): void {
-  // Three bytes of UTF-8 a UTF-16 unit at most: short ones need no count.
-  if (value.length * 3 <= limitBytes) return;
-  const bytes = Buffer.byteLength(value);
-  if (bytes > limitBytes) throw new OversizeError(`event "${type}": ${field}`, bytes, limitBytes, 'bytes of UTF-8. Nothing was sent');
 }

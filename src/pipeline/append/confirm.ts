@@ -1,0 +1,42 @@
+/** A script that appends, and what is asked of Redis before it counts as appended. */
+import { DurabilityError } from '../../core/errors.ts';
+import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
+import type { RedisScript } from '../../redis/script.ts';
+
+export type Durability = 'memory' | 'fsync' | 'replicated';
+
+/** How a flush is made durable before it counts as appended. */
+export type Confirm =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'wait'; readonly replicas: number; readonly timeoutMs: number }
+  | { readonly kind: 'waitaof'; readonly timeoutMs: number };
+
+export interface Confirmed {
+  readonly reply: unknown;
+  /**
+   * To be called once the reply says that something was appended.
+   * @throws DurabilityError: it is appended there, but with less durability than asked for
+   */
+  readonly confirmed: (position: string) => void;
+}
+
+/** @throws UnknownOutcomeError, RedisReplyError */
+export async function runConfirmed(
+  script: RedisScript, connection: RedisConnection, keys: readonly string[], args: readonly RedisArg[], confirm: Confirm,
+): Promise<Confirmed> {
+  if (confirm.kind === 'none') return { reply: await script.run(connection, keys, args), confirmed: () => undefined };
+  const follow: [string, ...(string | number)[]] =
+    confirm.kind === 'wait' ? ['WAIT', confirm.replicas, confirm.timeoutMs] : ['WAITAOF', 1, 0, confirm.timeoutMs];
+  const [reply, answer] = await script.runThen(connection, keys, args, follow);
+  return {
+    reply,
+    confirmed(position) {
+      if (confirm.kind === 'wait' && Number(answer) < confirm.replicas) {
+        throw new DurabilityError('replicated', `appended as ${position}, but only ${String(answer)} of ${confirm.replicas} replicas confirmed within ${confirm.timeoutMs} ms`);
+      }
+      if (confirm.kind === 'waitaof' && Number((answer as unknown[])[0]) < 1) {
+        throw new DurabilityError('fsync', `appended as ${position}, but not synced to disk within ${confirm.timeoutMs} ms`);
+      }
+    },
+  };
+}

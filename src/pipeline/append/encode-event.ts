@@ -1,0 +1,52 @@
+/** An event as it comes from a caller → checked, and encoded once, into an arena. */
+import { InvalidEventError, OversizeError } from '../../core/errors.ts';
+import { wallClockMs } from '../../core/clock.ts';
+import type { EventType } from '../../wire/catalog.ts';
+import { writeEnvelope } from '../../wire/event-batch.ts';
+import type { PayloadArena } from '../../wire/payload-arena.ts';
+
+/** Subjects and ids, in bytes of UTF-8. */
+export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
+
+export interface EventAttributes {
+  readonly data: unknown;
+  /** When it happened, ms since 1970 or a Date. Default: now. */
+  readonly time?: number | Date;
+  /** CloudEvents extension attributes. */
+  readonly extensions?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Writes the Event message, without its position, behind what the arena holds. After an error the arena holds a part of it.
+ * @param source empty: the batch's
+ * @param schema id of the type's schema in the registry; 0: none
+ * @returns where it starts in the arena; it ends where the arena does
+ * @throws InvalidEventError naming the field, OversizeError naming the limit: nothing was sent
+ */
+export function encodeEvent(arena: PayloadArena, type: EventType, id: string, subject: string, source: string, schema: number, from: EventAttributes): number {
+  if (source !== '') limit(type.name, 'source', source, LIMITS.source);
+  const timeMs = from.time === undefined ? wallClockMs() : Number(from.time);
+  if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
+    throw new InvalidEventError(type.name, 'time', 'not a time in ms since 1970');
+  }
+  if (from.extensions) limit(type.name, 'extensions', JSON.stringify(from.extensions), LIMITS.extensions);
+  const start = arena.end;
+  const payload = arena.open(0x1a);
+  type.encodeTo(from.data, arena);
+  const length = arena.end - payload;
+  if (length > type.maxBytes) {
+    throw new OversizeError(`event "${type.name}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
+  }
+  arena.close(payload);
+  const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, schema, from.extensions ?? null);
+  if (unfit !== null) throw new InvalidEventError(type.name, unfit, 'an unpaired surrogate: no proper Unicode text');
+  return start;
+}
+
+/** @throws OversizeError */
+export function limit(type: string, field: string, value: string, limitBytes: number): void {
+  // Three bytes of UTF-8 a UTF-16 unit at most: short ones need no count.
+  if (value.length * 3 <= limitBytes) return;
+  const bytes = Buffer.byteLength(value);
+  if (bytes > limitBytes) throw new OversizeError(`event "${type}": ${field}`, bytes, limitBytes, 'bytes of UTF-8. Nothing was sent');
+}

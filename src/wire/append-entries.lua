@@ -1,0 +1,94 @@
+-- append-entries: how events come into the streams of a partition. Put in front of a script by defineScript's `with`.
+
+local function serverNow()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Sequences of a producer, 1, 2, ...: its key holds `<last sequence>:<what that flush was answered>`.
+-- Returns nil for the next one, what the last one was answered for that one again, or nil and the expected one for any other.
+local function knownFlush(key, sequence, ttl)
+  local previous = redis.call('GET', key)
+  if not previous then
+    if sequence ~= 1 then return nil, '1' end
+    return nil
+  end
+  local colon = string.find(previous, ':', 1, true)
+  local last = tonumber(string.sub(previous, 1, colon - 1))
+  if sequence == last then
+    -- A write, so that a WAIT or WAITAOF sent behind it waits for the first time's data too.
+    redis.call('PEXPIRE', key, ttl)
+    return string.sub(previous, colon + 1)
+  end
+  if sequence ~= last + 1 then return nil, string.format('%.0f', last + 1) end
+  return nil
+end
+
+-- Adds one entry per part {key, type, count, crc, bytes}, all under the partition's next id, and counts them (docs/design.md).
+-- Returns the id; or nil and the reply to give, and nothing has changed: {'exhausted', key} or Redis' own error.
+-- Its first write is one that Redis refuses under OOM.
+local function appendEntries(clock, counters, now, parts)
+  local ms, seq = now, 0
+  local last = redis.call('HMGET', clock, 'ms', 'seq')
+  if last[1] and tonumber(last[1]) >= ms then
+    ms = tonumber(last[1])
+    seq = tonumber(last[2]) + 1
+  end
+  local function id() return string.format('%.0f-%.0f', ms, seq) end
+
+  local ordinals = {}
+  for i, part in ipairs(parts) do ordinals[i] = redis.call('HINCRBY', counters, 'appended:' .. part.type, part.count) end
+  -- On "equal or smaller" (a foreign producer is ahead) false, how many streams had already taken it, and the error.
+  local function add()
+    for i, part in ipairs(parts) do
+      local reply = redis.pcall('XADD', part.key, id(), 'b', part.bytes, 'n', part.count, 'c', part.crc, 'o', ordinals[i])
+      if type(reply) == 'table' and reply.err then return false, i - 1, reply.err end
+    end
+    return true
+  end
+  local function undo(upto)
+    for i = 1, upto do redis.call('XDEL', parts[i].key, id()) end
+  end
+  local function uncount()
+    for _, part in ipairs(parts) do redis.call('HINCRBY', counters, 'appended:' .. part.type, -tonumber(part.count)) end
+  end
+
+  local added, upto, err = add()
+  if not added then
+    undo(upto)
+    -- Step above whatever is in any of the streams.
+    for _, part in ipairs(parts) do
+      if redis.call('EXISTS', part.key) == 1 then
+        local info = redis.pcall('XINFO', 'STREAM', part.key)
+        if info.err then
+          uncount()
+          return nil, redis.error_reply(info.err)
+        end
+        for j = 1, #info, 2 do
+          if info[j] == 'last-generated-id' then
+            local dash = string.find(info[j + 1], '-', 1, true)
+            local lastMs = tonumber(string.sub(info[j + 1], 1, dash - 1))
+            local lastSeq = tonumber(string.sub(info[j + 1], dash + 1))
+            if lastSeq >= 9007199254740991 then lastMs = lastMs + 1; lastSeq = -1 end
+            if lastMs >= 9007199254740991 then
+              uncount()
+              return nil, {'exhausted', part.key}
+            end
+            if lastMs > ms or (lastMs == ms and lastSeq >= seq) then ms = lastMs; seq = lastSeq + 1 end
+          end
+        end
+      end
+    end
+    added, upto, err = add()
+    if not added then
+      undo(upto)
+      uncount()
+      return nil, redis.error_reply(err)
+    end
+  end
+
+  for _, part in ipairs(parts) do redis.call('HINCRBY', counters, 'entries:' .. part.type, 1) end
+  redis.call('HSET', clock, 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq))
+  return id()
+end
+
