@@ -35,6 +35,7 @@ module.exports = {
     only('schema-judges', '^src/schema/', '^src/(core|wire|schema)/', 'text in, verdicts out: knows no server'),
     only('registry-is-a-feature', '^src/registry/', '^src/(core|define|wire|redis|schema|registry|deployment|pipeline/dead/)', 'schemas stand on the log; of its stages they read the dead letters only'),
     only('upkeep-is-a-feature', '^src/upkeep/', '^src/(core|wire|redis|lag|upkeep|deployment|pipeline/(dead|append)/)', 'beside the lanes: knows streams and counters, not how they are worked on'),
+    only('store-is-a-feature', '^src/store/', '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/writer-schemas)', 'histories stand on the log: appended to as streams are, read as a pool thread reads'),
     only('admin-watches', '^src/admin/', '^src/(?!cli/)', 'may look at everything; nothing but the command line starts it'),
     only('src-stands-alone', '^src/', '^src/', 'what ships never imports workers, scripts or tests'),
     { name: 'cli-is-outermost', severity: 'error', comment: 'nothing but the binary imports the command line', from: { path: '^src/', pathNot: '^src/cli/' }, to: { path: '^src/cli/' } },

@@ -1,9 +1,14 @@
 /** `millrace`: what services import. Function files import `millrace/define`. */
 export { connect, Millrace } from './millrace.ts';
-export type { MillraceOptions, PublisherOptions } from './millrace.ts';
+export type { DurabilityOptions, MillraceOptions, PublisherOptions, StoreOptions } from './millrace.ts';
 export { Publisher } from './pipeline/append/publisher.ts';
 export type { Published, PublishItem, PublishOptions, PublisherSettings } from './pipeline/append/publisher.ts';
 export type { Durability } from './pipeline/append/confirm.ts';
+export { EventStore } from './store/event-store.ts';
+export type { AppendedEvent, AppendOptions, AppendResult, Loaded, LoadOptions, ReadOptions, StoreSettings } from './store/event-store.ts';
+export type { ExpectedRevision } from './store/expected-revision.ts';
+export { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './store/errors.ts';
+export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { DispatcherOptions, FunctionInfo, HealthProblem, HealthReport } from './dispatcher.ts';
 export type { Deployment } from './deployment.ts';

@@ -1,13 +1,16 @@
 /** The door for services: connect, publish, run a dispatcher inside one's own process. */
 import { pino, type Logger } from 'pino';
 import { readEnvironment, type Environment } from './config.ts';
-import { ConfigError } from './core/errors.ts';
+import { ConfigError, type ProducerGapError } from './core/errors.ts';
 import { openDeployment, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
+import type { RedisConnection } from './redis/connection.ts';
+import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';
 import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
+import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-store.ts';
 
 export interface MillraceOptions {
   /** Settings that would otherwise come from the environment. */
@@ -20,9 +23,9 @@ export interface MillraceOptions {
   readonly name?: string;
 }
 
-export interface PublisherOptions extends Partial<PublisherSettings> {
+export interface DurabilityOptions {
   /**
-   * What has happened when publish() resolves. `memory` (default): Redis has it in memory. `fsync`: it is on disk (needs
+   * What has happened when a publish or an append resolves. `memory` (default): Redis has it in memory. `fsync`: it is on disk (needs
    * WAITAOF, Redis 7.2, or appendfsync always). `replicated`: `replicas` replicas have it (WAIT).
    */
   readonly durability?: Durability;
@@ -31,6 +34,10 @@ export interface PublisherOptions extends Partial<PublisherSettings> {
   /** With `fsync` and `replicated`: how long to wait for the confirmation, in ms. Default 5,000. */
   readonly confirmMs?: number;
 }
+
+export interface PublisherOptions extends Partial<PublisherSettings>, DurabilityOptions {}
+
+export interface StoreOptions extends Partial<StoreSettings>, DurabilityOptions {}
 
 export class Millrace {
   readonly deployment: Deployment;
@@ -58,16 +65,26 @@ export class Millrace {
         const limits = await readTypeLimits(this.deployment);
         return new Map([...limits].flatMap(([type, { maxBacklog }]) => (maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const])));
       },
-      gap: (error) => {
-        this.deployment.log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
-        void noteLoss(connection, keys, error.partition, {
-          kind: 'sequence', from: '', to: '', count: Math.max(0, error.actual - error.expected),
-          message: `producer ${error.producer} sent flush ${error.actual}, Redis expected ${error.expected}`,
-        });
-      },
+      gap: (error) => this.#gap(connection, error),
     });
     this.#parts.push(publisher);
     return publisher;
+  }
+
+  /**
+   * An event store on a connection of its own: one per process is enough, its appends share round trips.
+   * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
+   */
+  store(options: StoreOptions = {}): EventStore {
+    const { durability = 'memory', replicas = 1, confirmMs = 5000, ...settings } = options;
+    const merged: StoreSettings = { ...DEFAULT_STORE, ...settings };
+    const problems = storeProblems(merged);
+    const confirm = this.#confirm(durability, replicas, confirmMs, problems);
+    if (problems.length > 0) throw new ConfigError(problems);
+    const connection = this.deployment.connect('store');
+    const store = new EventStore({ deployment: this.deployment, connection, confirm, settings: merged, gap: (error) => this.#gap(connection, error) });
+    this.#parts.push(store);
+    return store;
   }
 
   /** A dispatcher over a folder of functions; call its start(). */
@@ -85,6 +102,15 @@ export class Millrace {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #gap(connection: RedisConnection, error: ProducerGapError): void {
+    const { keys, log } = this.deployment;
+    log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
+    void noteLoss(connection, keys, error.partition, {
+      kind: 'sequence', from: '', to: '', count: Math.max(0, error.actual - error.expected),
+      message: `producer ${error.producer} sent flush ${error.actual}, Redis expected ${error.expected}`,
+    });
   }
 
   #confirm(durability: Durability, replicas: number, timeoutMs: number, problems: string[]): Confirm {
@@ -131,20 +157,37 @@ export function logWith(logger: Logger): Log {
 }
 
 function publisherProblems(settings: PublisherSettings): string[] {
-  const bounds: [keyof PublisherSettings, number, number][] = [
+  const problems = settingProblems('publisher', settings, DEFAULT_PUBLISHER, [
     ['bufferBytes', 65_536, 1_073_741_824],
     ['flushEvents', 1, 65_536],
     ['flushBytes', 1024, 64 * 1024 * 1024],
     ['lingerMs', 0, 1000],
     ['maxFlushes', 1, 1024],
     ['deadlineMs', 100, 3_600_000],
-  ];
+  ]);
+  if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject') problems.push(`publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`);
+  return problems;
+}
+
+function storeProblems(settings: StoreSettings): string[] {
+  const problems = settingProblems('store', settings, DEFAULT_STORE, [
+    ['maxEvents', 1, 10_000_000],
+    ['bufferBytes', 65_536, 1_073_741_824],
+    ['deadlineMs', 100, 3_600_000],
+  ]);
+  if (!Array.isArray(settings.upcasts) || !settings.upcasts.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')) {
+    problems.push('store option upcasts must be a list of what upcast() returns');
+  }
+  return problems;
+}
+
+/** Numbers out of bounds, and options nobody knows. */
+function settingProblems<S extends object>(of: string, settings: S, known: S, bounds: readonly (readonly [name: keyof S & string, min: number, max: number])[]): string[] {
   const problems: string[] = [];
   for (const [name, min, max] of bounds) {
     const value = settings[name] as number;
-    if (!Number.isInteger(value) || value < min || value > max) problems.push(`publisher option ${name} must be a whole number from ${min} to ${max}, got ${String(value)}`);
+    if (!Number.isInteger(value) || value < min || value > max) problems.push(`${of} option ${name} must be a whole number from ${min} to ${max}, got ${String(value)}`);
   }
-  if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject') problems.push(`publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`);
-  for (const name of Object.keys(settings)) if (!(name in DEFAULT_PUBLISHER)) problems.push(`publisher option ${name} is unknown`);
+  for (const name of Object.keys(settings)) if (!(name in known)) problems.push(`${of} option ${name} is unknown`);
   return problems;
 }

@@ -10,6 +10,8 @@ export type {
   FunctionEvent,
   FunctionOptions,
 } from './define-function.ts';
+export { defineAggregate, defineDecider } from './define-aggregate.ts';
+export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define-aggregate.ts';
 export { applyUpcasts, upcast } from './upcast.ts';
 export type { Upcast } from './upcast.ts';
 export type { EventTypes } from './event-types.ts';

@@ -30,6 +30,14 @@ export interface Keys {
   clock(partition: number): string;
   /** hash: see docs/design.md */
   counters(partition: number): string;
+  /** list: the aggregate's events, each an EventBatch of one; its length is the revision */
+  history(partition: number, category: string, id: string): string;
+  /** zset, all scores 0: ids of the category's histories */
+  histories(partition: number, category: string): string;
+  /** hash: first event id of an append that brought its own ids -> `<revision before>:<events>` */
+  appends(partition: number, category: string, id: string): string;
+  /** hash: revision, state, schema */
+  snapshot(partition: number, category: string, id: string): string;
   /** stream: what was found missing (src/lag/losses.ts) */
   losses(partition: number): string;
   /** hash: settings of the deployment (partitions) */
@@ -61,6 +69,10 @@ export function createKeys(namespace: string): Keys {
     scheduledEvents: (partition) => `${p(partition)}:scheduled:events`,
     clock: (partition) => `${p(partition)}:clock`,
     counters: (partition) => `${p(partition)}:counters`,
+    history: (partition, category, id) => `${p(partition)}:history:${category}:${id}`,
+    histories: (partition, category) => `${p(partition)}:histories:${category}`,
+    appends: (partition, category, id) => `${p(partition)}:appends:${category}:${id}`,
+    snapshot: (partition, category, id) => `${p(partition)}:snapshot:${category}:${id}`,
     losses: (partition) => `${p(partition)}:losses`,
     limits: () => `${namespace}:registry:limits`,
     settings: () => `${namespace}:registry:settings`,

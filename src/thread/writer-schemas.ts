@@ -3,7 +3,6 @@
  * (yet) at all. What this thread does not know it asks the dispatcher for, once; only "not registered" is asked again.
  */
 import type { SchemaAnswer, SchemaKey, SchemaVersion } from '../core/batch-task.ts';
-import type { DefinedFunction } from '../define/define-function.ts';
 import { applyStep, chainOf, type Upcast } from '../define/upcast.ts';
 import { createCatalog, messageType, type Catalog, type EventType } from '../wire/catalog.ts';
 
@@ -14,6 +13,12 @@ export type Way =
   | { readonly kind: 'unknown' }
   /** It never will do: the schema is another type's. */
   | { readonly kind: 'refused'; readonly why: string };
+
+/** Whoever reads: a function, or an event store. */
+export interface Reader {
+  readonly spec: { readonly name: string };
+  readonly upcasts: readonly Upcast[];
+}
 
 const READ: Way = { kind: 'read' };
 const UNKNOWN: Way = { kind: 'unknown' };
@@ -34,7 +39,7 @@ export class WriterSchemas {
   }
 
   /** At once where it is known: then nothing is awaited. @param id not 0 */
-  wayOf(definition: DefinedFunction, type: string, id: number): Way | Promise<Way> {
+  wayOf(definition: Reader, type: string, id: number): Way | Promise<Way> {
     if (this.#local.get(type)?.id === id) return READ;
     // A type that is not declared here fails as it does without a schema id.
     if (!this.#catalog.types.has(type)) return READ;
@@ -51,7 +56,7 @@ export class WriterSchemas {
     );
   }
 
-  async #find(definition: DefinedFunction, type: string, id: number): Promise<Way> {
+  async #find(definition: Reader, type: string, id: number): Promise<Way> {
     const known = await this.#ask(`id:${id}`);
     if (known === null) return UNKNOWN;
     const reader = this.#catalog.get(type);

@@ -13,6 +13,7 @@ import { BUNDLED, readBundled } from './bundled-protos.ts';
 import { compileWriter } from './message-writer.ts';
 import { compileCheck, zeroWideDefaults } from './message-walkers.ts';
 import type { PayloadArena } from './payload-arena.ts';
+import { plainCopier } from './plain-data.ts';
 import { PayloadReader } from './payload-reader.ts';
 
 export interface ProtoSource {
@@ -47,6 +48,8 @@ export interface EventType {
   decode(bytes: Uint8Array): unknown;
   /** The same, of a part of a larger buffer. */
   decodeAt(bytes: Buffer, start: number, end: number): unknown;
+  /** Decoded data as a plain object, for what is kept: see plain-data.ts. */
+  plain(data: unknown): unknown;
 }
 
 export interface Catalog {
@@ -189,6 +192,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
   const write = compileWriter(message);
   zeroWideDefaults(message);
   settlePrototype(message);
+  let copy: ((data: unknown) => unknown) | null = null;
   const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
     try {
       return message.decode(reader.over(bytes, start, end));
@@ -214,6 +218,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
     encode: (data) => message.encode(data as protobuf.Message<object>).finish(),
     decode: (bytes) => decodeAt(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length),
     decodeAt,
+    plain: (data) => (copy ??= plainCopier(message))(data),
   };
 }
 

@@ -194,8 +194,11 @@ export class BatchBuilder {
     this.#count++;
   }
 
-  /** An Event message written elsewhere (writeEnvelope), with its position put behind it. */
-  addWritten(from: Buffer, start: number, end: number, position: number): void {
+  /**
+   * An Event message written elsewhere (writeEnvelope), with its position put behind it.
+   * @returns its length with the position
+   */
+  addWritten(from: Buffer, start: number, end: number, position: number): number {
     const length = end - start + (position > 0 ? 1 + varintSize(position) : 0);
     this.#reserve(length + 6);
     const buffer = this.#buffer;
@@ -208,6 +211,7 @@ export class BatchBuilder {
     }
     this.#at = at;
     this.#count++;
+    return length;
   }
 
   /** An Event message as it is, unknown fields included. */
@@ -449,6 +453,37 @@ function scanExtension(cursor: Cursor): void {
   cursor.end = cursor.at + length;
   while (cursor.at < cursor.end) skipField(cursor, cursor.varint());
   cursor.end = outer;
+}
+
+/** One element of a history: an EventBatch of one event that says its type and the entry by which it was published. */
+export interface HistoryElement {
+  readonly header: EventHeader;
+  readonly type: string;
+  readonly entryId: string;
+}
+
+/** @throws CorruptDataError('decode'), CorruptDataError('count') when it does not hold one event */
+export function readHistoryElement(bytes: Buffer): HistoryElement {
+  const cursor = new Cursor(bytes, 0, bytes.length);
+  let type = '';
+  let source = '';
+  let entryId = '';
+  let header: EventHeader | null = null;
+  let events = 0;
+  while (cursor.at < cursor.end) {
+    const tag = cursor.varint();
+    switch (tag) {
+      case 0x0a: type = cursor.string(); break;
+      case 0x12: source = cursor.string(); break;
+      case 0x1a:
+        header = readHeader(cursor, events++, cursor.length(), source);
+        break;
+      case 0x22: entryId = cursor.string(); break;
+      default: skipField(cursor, tag);
+    }
+  }
+  if (header === null || events > 1) throw new CorruptDataError('count', `an element of a history must hold one event, this one holds ${events}`);
+  return { header, type, entryId };
 }
 
 /** One Event message; offsets are relative to its own bytes. */

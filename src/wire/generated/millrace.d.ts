@@ -35,6 +35,9 @@ export namespace millrace {
             /** EventBatch events. */
             events: millrace.v1.Event.$Properties[];
 
+            /** EventBatch entryId. */
+            entryId: string;
+
             /**
              * Creates a new EventBatch instance using the specified properties.
              * @param [properties] Properties to set
@@ -127,6 +130,9 @@ export namespace millrace {
 
                 /** EventBatch events */
                 events?: (millrace.v1.Event.$Properties[]|null);
+
+                /** EventBatch entryId */
+                entryId?: (string|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

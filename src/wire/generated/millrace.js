@@ -34,6 +34,7 @@ export const millrace = $root.millrace = (() => {
              * @property {string|null} [type] EventBatch type
              * @property {string|null} [source] EventBatch source
              * @property {Array.<millrace.v1.Event.$Properties>|null} [events] EventBatch events
+             * @property {string|null} [entryId] EventBatch entryId
              * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
              */
 
@@ -91,6 +92,14 @@ export const millrace = $root.millrace = (() => {
             EventBatch.prototype.events = $util.emptyArray;
 
             /**
+             * EventBatch entryId.
+             * @member {string} entryId
+             * @memberof millrace.v1.EventBatch
+             * @instance
+             */
+            EventBatch.prototype.entryId = "";
+
+            /**
              * Creates a new EventBatch instance using the specified properties.
              * @function create
              * @memberof millrace.v1.EventBatch
@@ -129,6 +138,8 @@ export const millrace = $root.millrace = (() => {
                 if (message.events != null && message.events.length)
                     for (let i = 0; i < message.events.length; ++i)
                         $root.millrace.v1.Event.encode(message.events[i], writer.uint32(/* id 3, wireType 2 =*/26).fork(), _depth + 1).ldelim();
+                if (message.entryId != null && $Object.hasOwnProperty.call(message, "entryId") && message.entryId !== "")
+                    writer.uint32(/* id 4, wireType 2 =*/34).string(message.entryId);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -212,6 +223,15 @@ export const millrace = $root.millrace = (() => {
                             message.events.push($root.millrace.v1.Event.decode(reader, reader.size(), $undefined, _depth + 1));
                             continue;
                         }
+                    case 4: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.entryId = value;
+                            else
+                                delete message.entryId;
+                            continue;
+                        }
                     }
                     reader.skipType(wireType, _depth, tag);
                     if (!reader.discardUnknown) {
@@ -275,6 +295,9 @@ export const millrace = $root.millrace = (() => {
                             return "events." + error;
                     }
                 }
+                if (message.entryId != null && $Object.hasOwnProperty.call(message, "entryId"))
+                    if (!$util.isString(message.entryId))
+                        return "entryId: string expected";
                 return null;
             };
 
@@ -312,6 +335,9 @@ export const millrace = $root.millrace = (() => {
                         message.events[i] = $root.millrace.v1.Event.fromObject(object.events[i], _depth + 1);
                     }
                 }
+                if (object.entryId != null)
+                    if (typeof object.entryId !== "string" || object.entryId.length)
+                        message.entryId = $String(object.entryId);
                 return message;
             };
 
@@ -337,6 +363,7 @@ export const millrace = $root.millrace = (() => {
                 if (options.defaults) {
                     object.type = "";
                     object.source = "";
+                    object.entryId = "";
                 }
                 if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
                     object.type = message.type;
@@ -347,6 +374,8 @@ export const millrace = $root.millrace = (() => {
                     for (let j = 0; j < message.events.length; ++j)
                         object.events[j] = $root.millrace.v1.Event.toObject(message.events[j], options, _depth + 1);
                 }
+                if (message.entryId != null && $Object.hasOwnProperty.call(message, "entryId"))
+                    object.entryId = message.entryId;
                 return object;
             };
 

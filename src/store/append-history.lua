@@ -1,0 +1,161 @@
+-- append-history: appends to histories of one partition that travel together. Each is decided by itself, in order; what is
+-- accepted goes into its history and, in the same step, into the streams of its types.
+-- KEYS  1 producer, 2 clock, 3 counters, then T streams, H histories, R hashes of remembered appends (one per remembered append), C sets of histories
+-- ARGV  1 sequence of the batch (1, 2, ...), 2 TTL of the producer key in ms, 3 T, 4 H, 5 R, 6 most events of a history,
+--       7 length of what stands before the first event in each EventBatch (its source), 8 plan,
+--       then T x {type, number of events, CRC-32, EventBatch bytes: the events of this type of all appends, in order},
+--       then H ids, then R ids of first events
+-- plan  u32, little-endian: H x category 1..C, A, then A x {history 1..H, remembered 1..R or 0, expected revision or ANY or EXISTS, E, P,
+--       P x {type 1..T, number of events, CRC-32 of the source and these}, E x {type, length of the Event message}}
+-- reply {'ok', answers, errors...} | {'gap', expected sequence}
+--       answers, one per append, with a space between: w<revision> appended, under the entry id of the last @<id> before it;
+--       r<revision before>:<events> its first event's id is remembered; c<revision> conflict; f<revision> full; x a key of another type is
+--       in the way; e<n> the n-th error
+-- All that are accepted share one entry per type. Where one is not, or the common entry fails, each gets its own: no fate is shared.
+-- A batch sent again is answered what it was answered. Under OOM the first write fails and nothing is done.
+-- cost  O(appends + events) plus the copy of the bytes
+local ANY, EXISTS = 4294967295, 4294967294
+local sequence = tonumber(ARGV[1])
+local answered, wanted = knownFlush(KEYS[1], sequence, ARGV[2])
+if answered then return cjson.decode(answered) end
+if wanted then return {'gap', wanted} end
+
+local T, H, R = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local most, head, plan = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local histories, memories, sets = 3 + T, 3 + T + H, 3 + T + H + R
+local ids = 8 + 4 * T
+local firsts = ids + H
+local unpackPlan = struct.unpack
+local at = 1
+local categories = {}
+for h = 1, H do categories[h], at = unpackPlan('<I4', plan, at) end
+local A
+A, at = unpackPlan('<I4', plan, at)
+
+-- decide
+local revisions, begun, mine = {}, {}, {}
+local appends, answers, accepted = {}, {}, 0
+for a = 1, A do
+  local h, r, expected, E, P
+  h, r, expected, E, P, at = unpackPlan('<I4I4I4I4I4', plan, at)
+  local append = {h = h, r = r, events = E, parts = at, P = P, lengths = at + 12 * P}
+  appends[a] = append
+  at = append.lengths + 8 * E
+  local actual = revisions[h]
+  if actual == nil then
+    local length = redis.pcall('LLEN', KEYS[histories + h])
+    actual = type(length) == 'number' and length or false
+    revisions[h] = actual
+    begun[h] = actual
+  end
+  local known = false
+  if r > 0 and actual then
+    known = mine[h .. ' ' .. ARGV[firsts + r]] or redis.pcall('HGET', KEYS[memories + r], ARGV[firsts + r])
+    if type(known) == 'table' then actual = false end
+  end
+  if not actual then answers[a] = 'x'
+  elseif known then answers[a] = 'r' .. known
+  elseif expected == EXISTS and actual == 0 or expected < EXISTS and expected ~= actual then answers[a] = 'c' .. actual
+  elseif actual + E > most then answers[a] = 'f' .. actual
+  else
+    append.before = actual
+    revisions[h] = actual + E
+    accepted = accepted + 1
+    if r > 0 then mine[h .. ' ' .. ARGV[firsts + r]] = actual .. ':' .. E end
+  end
+end
+
+local function framed(length)
+  -- tag and varint
+  if length < 128 then return length + 2 elseif length < 16384 then return length + 3 elseif length < 2097152 then return length + 4 end
+  return length + 5
+end
+local function text(tag, value)
+  if #value < 128 then return tag .. string.char(#value) .. value end
+  return tag .. string.char(#value % 128 + 128, math.floor(#value / 128)) .. value
+end
+
+-- the events as they stand in the batches: where each append's are, and each of an accepted one
+local now = serverNow()
+local cursors, before = {}, {}
+for t = 1, T do
+  cursors[t] = head + 1
+  before[t] = text('\10', ARGV[8 + 4 * t - 3]) .. string.sub(ARGV[8 + 4 * t], 1, head)
+end
+for a = 1, A do
+  local append = appends[a]
+  local plans, starts, events = append.lengths, {}, {}
+  for e = 1, append.events do
+    local t, length
+    t, length, plans = unpackPlan('<I4I4', plan, plans)
+    local from = cursors[t]
+    if not starts[t] then starts[t] = from end
+    cursors[t] = from + framed(length)
+    if append.before then events[e] = before[t] .. string.sub(ARGV[8 + 4 * t], from, cursors[t] - 1) end
+  end
+  if append.before then
+    append.elements = events
+    append.starts = starts
+    append.ends = {}
+    for t in pairs(starts) do append.ends[t] = cursors[t] - 1 end
+  end
+end
+
+local out, errors = {}, {}
+local function settle(group, parts)
+  local id, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
+  if not id then return refused end
+  local tail = text('\34', id)
+  for i, a in ipairs(group) do
+    local append = appends[a]
+    local key, elements = KEYS[histories + append.h], append.elements
+    for e = 1, #elements do elements[e] = elements[e] .. tail end
+    for from = 1, #elements, 1000 do redis.call('RPUSH', key, unpack(elements, from, math.min(from + 999, #elements))) end
+    if append.before == 0 then redis.pcall('ZADD', KEYS[sets + categories[append.h]], 0, ARGV[ids + append.h]) end
+    if append.r > 0 then redis.call('HSET', KEYS[memories + append.r], ARGV[firsts + append.r], append.before .. ':' .. append.events) end
+    answers[a] = (i == 1 and '@' .. id .. ' ' or '') .. 'w' .. append.before + append.events
+  end
+  return nil
+end
+
+local common = accepted == A and A > 0
+if common then
+  local group, parts = {}, {}
+  for a = 1, A do group[a] = a end
+  for t = 1, T do
+    local i = 8 + 4 * t
+    parts[t] = {key = KEYS[3 + t], type = ARGV[i - 3], count = ARGV[i - 2], crc = ARGV[i - 1], bytes = ARGV[i]}
+  end
+  common = settle(group, parts) == nil
+end
+if not common then
+  -- A later append to a history stands on the one before it: when that one fails, so does it.
+  local failed = {}
+  for a = 1, A do
+    local append = appends[a]
+    if failed[append.h] then answers[a] = failed[append.h]
+    elseif append.before then
+      local parts, plans = {}, append.parts
+      for p = 1, append.P do
+        local t, count, crc
+        t, count, crc, plans = unpackPlan('<I4I4I4', plan, plans)
+        local bytes = ARGV[8 + 4 * t]
+        parts[p] = {
+          key = KEYS[3 + t], type = ARGV[8 + 4 * t - 3], count = string.format('%.0f', count), crc = string.format('%.0f', crc),
+          bytes = string.sub(bytes, 1, head) .. string.sub(bytes, append.starts[t], append.ends[t]),
+        }
+      end
+      local refused = settle({a}, parts)
+      if refused then
+        errors[#errors + 1] = refused.err or ('ERR the ids of ' .. refused[2] .. ' are used up')
+        answers[a] = 'e' .. #errors
+        failed[append.h] = answers[a]
+      end
+    end
+  end
+end
+
+local reply = {'ok', table.concat(answers, ' ')}
+for _, err in ipairs(errors) do reply[#reply + 1] = err end
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. cjson.encode(reply), 'PX', ARGV[2])
+return reply

@@ -1,0 +1,302 @@
+/** The event store: histories of aggregates, appended to with an expectation, read, and folded into states. */
+import { randomBytes } from 'node:crypto';
+import { InvalidEventError, OversizeError, type ProducerGapError } from '../core/errors.ts';
+import { NAME_PATTERN } from '../core/function-spec.ts';
+import { partitionOf } from '../core/partition.ts';
+import { formatPosition } from '../core/position.ts';
+import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
+import type { Upcast } from '../define/upcast.ts';
+import type { Deployment } from '../deployment.ts';
+import type { Confirm } from '../pipeline/append/confirm.ts';
+import { encodeEvent, limit, LIMITS } from '../pipeline/append/encode-event.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import { PayloadArena } from '../wire/payload-arena.ts';
+import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
+import { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './errors.ts';
+import { encodeExpected, type ExpectedRevision } from './expected-revision.ts';
+import { createDataReader } from './read-data.ts';
+import { parseElement, readElement, readPage, revisionAt, type HistoryAddress, type ReadData } from './read-history.ts';
+import { schemaOf, Snapshots } from './snapshots.ts';
+
+export interface StoreSettings extends QueueSettings {
+  /** How events of older versions become what `evolve` expects: see upcast. */
+  readonly upcasts: readonly Upcast[];
+}
+
+export const DEFAULT_STORE: StoreSettings = { maxEvents: 100_000, bufferBytes: 32 * 1024 * 1024, deadlineMs: 30_000, source: 'millrace', upcasts: [] };
+
+/** Events of one append: they are one entry, and one step of Redis. */
+const MAX_APPEND = { events: 1000, bytes: 4 * 1024 * 1024 } as const;
+/** Ids of a category read at once. */
+const IDS_PAGE = 1000;
+
+export interface AppendOptions {
+  /** Where the history must be for the events to be appended. */
+  readonly expectedRevision: ExpectedRevision;
+}
+
+export interface AppendedEvent {
+  readonly id: string;
+  /** Its place in the history, from 1. */
+  readonly revision: number;
+  /** Its address in the streams: `partition/entry id/position`. */
+  readonly position: string;
+}
+
+export interface AppendResult {
+  /** Of the history, right after these events. */
+  readonly revision: number;
+  readonly events: readonly AppendedEvent[];
+  /** They were appended before: this is what the first time was answered. */
+  readonly repeated: boolean;
+}
+
+export interface ReadOptions {
+  /** First revision to read, in the order of reading. Default: 1, backwards the last one. */
+  readonly from?: number;
+  /** Last revision to read, itself included. Default: the last one, backwards 1. */
+  readonly to?: number;
+  readonly backwards?: boolean;
+  /** At most so many events. Default: all. */
+  readonly limit?: number;
+}
+
+export interface LoadOptions {
+  /** As it was: after so many events, or at that time (by the server's clock, when they were appended). Default: as it is. */
+  readonly at?: number | Date;
+  /** Look for the append whose first event has this id. */
+  readonly remembered?: string;
+}
+
+export interface Loaded<State> {
+  readonly state: State;
+  /** Number of events that led to it; 0: there is no such history (or was none yet). */
+  readonly revision: number;
+  /** Of the snapshot it started from; 0: none. */
+  readonly snapshotRevision: number;
+  /** The append that was looked for: the history's revision before it, and its number of events. Null: it is not there. */
+  readonly remembered: { readonly before: number; readonly events: number } | null;
+}
+
+export interface StoreParts {
+  readonly deployment: Deployment;
+  readonly connection: RedisConnection;
+  readonly confirm: Confirm;
+  readonly settings: StoreSettings;
+  readonly gap: (error: ProducerGapError) => void;
+}
+
+export class EventStore {
+  readonly #parts: StoreParts;
+  readonly #queue: AppendQueue;
+  readonly #snapshots: Snapshots;
+  readonly #readData: ReadData;
+  readonly #arena = new PayloadArena();
+  readonly #idPrefix = randomBytes(8).toString('hex');
+  #nextId = 0;
+
+  constructor(parts: StoreParts) {
+    const { deployment, connection, confirm, settings, gap } = parts;
+    const { keys, partitions, log } = deployment;
+    this.#parts = parts;
+    this.#queue = new AppendQueue({ connection, keys, partitions, confirm, settings, gap });
+    this.#snapshots = new Snapshots({ connection, keys }, log);
+    this.#readData = createDataReader(deployment, settings.upcasts);
+  }
+
+  /**
+   * Appends events to the history (category, id) if it is where it is expected to be, and publishes them to the streams of their
+   * types in the same step: both, or neither. Their subject must be the id.
+   *
+   * Made again with the ids of the first time, an append is answered what it was answered then, as long as the history is there.
+   * Without ids of the caller's own only a reply that was lost is made up for (the store does it).
+   *
+   * @throws ConflictError: the history is elsewhere · HistoryFullError · EventIdReusedError · StoreInputError
+   * @throws UnknownEventTypeError, InvalidEventError, OversizeError: bad input, nothing was sent
+   * @throws BackpressureError: Redis is out of memory and stayed so for `deadlineMs`
+   * @throws ProducerGapError: Redis lost acknowledged batches; this append was not made
+   * @throws DurabilityError, UnknownOutcomeError: it may have been appended
+   * @throws ClosedError
+   */
+  async append(category: string, id: string, events: readonly NewEvent[], options: AppendOptions): Promise<AppendResult> {
+    const at = this.#address(category, id);
+    const { expectedRevision } = options;
+    const expected = encodeExpected(expectedRevision);
+    const given = events as readonly NewEvent<string>[];
+    if (!Array.isArray(given) || given.length === 0) throw new StoreInputError('an append', 'must have at least one event');
+    if (given.length > MAX_APPEND.events) throw new OversizeError(`an append to ${category} ${id}`, given.length, MAX_APPEND.events, 'events. Nothing was sent. Make several');
+    const ids = given.map((event) => event.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`);
+    let settled: Promise<SettledAppend>;
+    try {
+      const encoded = given.map((event, i) => this.#encode(event, ids[i] as string, id));
+      const bytes = this.#arena.end;
+      if (bytes > MAX_APPEND.bytes) throw new OversizeError(`an append to ${category} ${id}`, bytes, MAX_APPEND.bytes, 'bytes. Nothing was sent. Make several');
+      settled = this.#queue.add({ ...at, expected, remember: given[0]?.id ?? null, buffer: this.#arena.buffer, events: encoded, bytes });
+    } finally {
+      // What was accepted has been copied.
+      this.#arena.clear();
+    }
+    const { answer, place } = await settled;
+    switch (answer.kind) {
+      case 'appended': {
+        const first = answer.revision - ids.length + 1;
+        return {
+          revision: answer.revision, repeated: false,
+          events: ids.map((one, i) => ({ id: one, revision: first + i, position: formatPosition({ partition: at.partition, entryId: answer.entryId, position: place + i }) })),
+        };
+      }
+      case 'remembered':
+        return this.#firstResult(at, answer, given);
+      case 'conflict':
+        throw new ConflictError(category, id, expectedRevision, answer.actual);
+      case 'full':
+        throw new HistoryFullError(category, id, answer.actual, this.#parts.settings.maxEvents);
+      case 'failed':
+        throw answer.error;
+    }
+  }
+
+  /**
+   * The events of a history in order, or backwards, a page at a time. A history that does not exist has none. What is appended
+   * while it is read is read too.
+   *
+   * @throws StoreInputError, UnknownEventTypeError, CorruptDataError, UnknownOutcomeError, RedisReplyError
+   */
+  async *read(category: string, id: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent, void, void> {
+    const at = this.#address(category, id);
+    const { backwards = false, limit: most = Infinity } = options;
+    for (const [name, value] of [['from', options.from], ['to', options.to], ['limit', options.limit]] as const) {
+      if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) throw new StoreInputError(name, `must be a whole number from 1, it is ${String(value)}`);
+    }
+    let next = options.from ?? (backwards ? Number.MAX_SAFE_INTEGER : 1);
+    const last = options.to ?? (backwards ? 1 : Number.MAX_SAFE_INTEGER);
+    for (let left = most; left > 0 && (backwards ? next >= last : next <= last); ) {
+      const page = await readPage(this.#source, at, { first: next, last, backwards, events: left });
+      for (const [i, bytes] of page.elements.entries()) {
+        const revision = page.first + (backwards ? -i : i);
+        yield await readElement(bytes, parseElement(bytes, at, revision), at, revision, this.#readData);
+      }
+      if (page.elements.length === 0) return;
+      left -= page.elements.length;
+      next = page.first + (backwards ? -page.elements.length : page.elements.length);
+    }
+  }
+
+  /** Number of events of a history; 0: there is none. @throws StoreInputError, UnknownOutcomeError, RedisReplyError */
+  async revision(category: string, id: string): Promise<number> {
+    return (await readPage(this.#source, this.#address(category, id), { first: 1, last: 0, events: 0 })).revision;
+  }
+
+  /**
+   * The state of an aggregate: its last fitting snapshot, and what was appended since. One round trip where the rest fits a page.
+   *
+   * @throws StoreInputError, CorruptDataError, UnknownOutcomeError, RedisReplyError, and what `evolve` throws
+   */
+  async load<State, T extends string>(aggregate: Aggregate<State, T>, id: string, options: LoadOptions = {}): Promise<Loaded<State>> {
+    const folded = aggregate as unknown as Aggregate<State, never>;
+    const at = this.#address(aggregate.category, id);
+    const last = await this.#lastRevision(at, options.at);
+    const query = { last, ...(options.remembered === undefined ? {} : { remembered: options.remembered }) };
+    let page = await readPage(this.#source, at, { ...query, first: 1, ...(folded.snapshot ? { snapshot: schemaOf(folded.snapshot) } : {}) });
+    const { remembered } = page;
+    let found = page.snapshot === null ? undefined : this.#snapshots.read(folded, at, page.snapshot.state);
+    const snapshotRevision = found === undefined ? 0 : (page.snapshot?.revision ?? 0);
+    if (page.snapshot !== null && found === undefined) page = await readPage(this.#source, at, { ...query, first: 1 });
+    let state = found === undefined ? aggregate.initialState() : found.state;
+    found = undefined;
+    const types = new Set<string>(aggregate.events);
+    let revision = snapshotRevision;
+    for (;;) {
+      for (const bytes of page.elements) {
+        revision++;
+        // Most histories hold nothing else; what is not understood is not decoded.
+        const element = parseElement(bytes, at, revision);
+        if (!types.has(element.type)) continue;
+        const event = readElement(bytes, element, at, revision, this.#readData);
+        state = folded.evolve(state, (event instanceof Promise ? await event : event) as never);
+      }
+      if (page.elements.length === 0 || revision >= Math.min(page.revision, last)) break;
+      page = await readPage(this.#source, at, { first: revision + 1, last });
+    }
+    if (options.at === undefined) this.#snapshots.offer(folded, at, state, revision, snapshotRevision);
+    return { state, revision, snapshotRevision, remembered };
+  }
+
+  /** Ids of all histories of a category, partition by partition, sorted by their bytes within each; a page at a time. */
+  async *histories(category: string): AsyncGenerator<string, void, void> {
+    checkCategory(category);
+    const { connection, keys } = this.#source;
+    for (let partition = 0; partition < this.#parts.deployment.partitions; partition++) {
+      for (let after = '-'; ; ) {
+        const ids = (await connection.command('ZRANGEBYLEX', keys.histories(partition, category), after, '+', 'LIMIT', 0, IDS_PAGE)) as string[];
+        yield* ids;
+        if (ids.length < IDS_PAGE) break;
+        after = `(${ids[ids.length - 1] as string}`;
+      }
+    }
+  }
+
+  /** Sends what was accepted, waits for snapshots under way, then refuses everything. Idempotent. */
+  async close(): Promise<void> {
+    await this.#queue.close();
+    await this.#snapshots.settled();
+  }
+
+  get #source() {
+    return { connection: this.#parts.connection, keys: this.#parts.deployment.keys };
+  }
+
+  #address(category: string, id: string): HistoryAddress {
+    checkCategory(category);
+    if (typeof id !== 'string' || id === '') throw new StoreInputError(`the id of a history of ${category}`, 'is missing or empty');
+    limit(category, 'id of the history', id, LIMITS.subject);
+    return { partition: partitionOf(id, this.#parts.deployment.partitions), category, id };
+  }
+
+  /** Into the arena. */
+  #encode(event: NewEvent<string>, eventId: string, id: string): { type: string; start: number; end: number } {
+    const { catalog, schemas } = this.#parts.deployment;
+    const type = catalog.get(event.type);
+    if (typeof event.data !== 'object' || event.data === null) type.check(event.data);
+    const subject = type.subjectOf(event.data);
+    if (subject !== id) {
+      throw new InvalidEventError(event.type, type.subjectField, `the subject of a history's events is the history's id, ${JSON.stringify(id)}; it is ${JSON.stringify(subject)}`);
+    }
+    if (eventId === '') throw new InvalidEventError(event.type, 'id', 'the event id is empty');
+    if (event.id !== undefined) limit(event.type, 'id', eventId, LIMITS.id);
+    const source = event.source === undefined || event.source === this.#parts.settings.source ? '' : event.source;
+    const start = encodeEvent(this.#arena, type, eventId, id, source, schemas.get(event.type)?.id ?? 0, event);
+    return { type: event.type, start, end: this.#arena.end };
+  }
+
+  /** What an append that is made again was answered the first time. */
+  async #firstResult(at: HistoryAddress, { before, events }: { before: number; events: number }, given: readonly NewEvent<string>[]): Promise<AppendResult> {
+    const appended: AppendedEvent[] = [];
+    while (appended.length < events) {
+      const from = before + appended.length + 1;
+      const page = await readPage(this.#source, at, { first: from, last: before + events });
+      if (page.elements.length === 0) break;
+      page.elements.forEach((bytes, i) => {
+        const { header, entryId } = parseElement(bytes, at, from + i);
+        appended.push({ id: header.id, revision: from + i, position: formatPosition({ partition: at.partition, entryId, position: header.position }) });
+      });
+    }
+    const same = appended.length === given.length && appended.every(({ id }, i) => given[i]?.id === undefined || given[i]?.id === id);
+    if (!same) throw new EventIdReusedError(at.category, at.id, given[0]?.id ?? '', before + 1);
+    return { revision: before + events, events: appended, repeated: true };
+  }
+
+  async #lastRevision(at: HistoryAddress, when: number | Date | undefined): Promise<number> {
+    if (when === undefined) return Number.MAX_SAFE_INTEGER;
+    if (when instanceof Date) {
+      if (Number.isNaN(when.getTime())) throw new StoreInputError('at', 'is no valid date');
+      return revisionAt(this.#source, at, when.getTime());
+    }
+    if (!Number.isSafeInteger(when) || when < 0) throw new StoreInputError('at', `must be a whole number from 0 or a Date, it is ${String(when)}`);
+    return when;
+  }
+}
+
+function checkCategory(category: string): void {
+  if (typeof category !== 'string' || !NAME_PATTERN.test(category)) throw new StoreInputError('the category', `must match ${NAME_PATTERN.source}, it is ${JSON.stringify(category)}`);
+}

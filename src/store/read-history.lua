@@ -1,0 +1,37 @@
+-- read-history: a page of a history; for a load also what else it needs to know, in the same round trip.
+-- KEYS  1 history, 2 snapshot, 3 remembered appends
+-- ARGV  1 first revision, 2 last revision (both from 1, in the order of reading), 3 most events, 4 stop after so many bytes,
+--       5 schema of the snapshot to start behind or '' (forwards only), 6 first event id of an append to look for or '', 7 'forwards' | 'backwards'
+-- reply {revision of the history, that append: '<revision before>:<events>' or '', snapshot's revision or '', its state, event, ...}
+-- With a snapshot that fits (this schema, within the history and the range) the events are those after it. Reads only.
+-- cost  O(events of the page), plus the way into the middle of a long list
+local CHUNK = 32
+local length = redis.call('LLEN', KEYS[1])
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
+local most, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+local reply = {string.format('%.0f', length), '', '', ''}
+if ARGV[6] ~= '' then reply[2] = redis.call('HGET', KEYS[3], ARGV[6]) or '' end
+local backwards = ARGV[7] == 'backwards'
+if ARGV[5] ~= '' then
+  local snapshot = redis.call('HMGET', KEYS[2], 'revision', 'state', 'schema')
+  local revision = tonumber(snapshot[1])
+  if revision and snapshot[2] and snapshot[3] == ARGV[5] and revision >= first and revision <= math.min(last, length) then
+    reply[3], reply[4] = snapshot[1], snapshot[2]
+    first = revision + 1
+  end
+end
+if backwards then first = math.min(first, length) else last = math.min(last, length) end
+while most > 0 and bytes > 0 and (backwards and first >= last or not backwards and first <= last) do
+  local take = math.min(CHUNK, most, math.abs(last - first) + 1)
+  local events
+  if backwards then events = redis.call('LRANGE', KEYS[1], first - take, first - 1)
+  else events = redis.call('LRANGE', KEYS[1], first - 1, first + take - 2) end
+  for i = 1, take do
+    local event = events[backwards and take - i + 1 or i]
+    reply[#reply + 1] = event
+    bytes = bytes - #event
+  end
+  most = most - take
+  first = first + (backwards and -take or take)
+end
+return reply

@@ -1,0 +1,93 @@
+/**
+ * States kept so that a load need not replay all of a history. Only ever a shortcut: a snapshot that is missing, of another
+ * version, or that cannot be read costs a replay, and one that cannot be written costs nothing but a line in the log.
+ *
+ * Written beside the way of an append, by put-snapshot.lua, which never lets an older one overwrite a newer one.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';
+import { defineScript } from '../redis/script.ts';
+import type { HistoryAddress, HistorySource } from './read-history.ts';
+
+const script = defineScript({ url: new URL('./put-snapshot.lua', import.meta.url), keys: 2 });
+
+const EVERY = 100;
+const MAX_BYTES = 1_048_576;
+/** Snapshots being written; beyond it they are left out. */
+const MAX_WRITING = 64;
+
+export type SnapshotLog = (level: 'debug' | 'warn', message: string, fields: Record<string, unknown>) => void;
+
+/** What a snapshot is of: it fits only what has the same. */
+export function schemaOf(policy: { readonly version: number }): string {
+  return `v${policy.version}`;
+}
+
+export class Snapshots {
+  readonly #source: HistorySource;
+  readonly #log: SnapshotLog;
+  readonly #writing = new Set<Promise<void>>();
+  /** Categories whose states JSON cannot hold: said once each. */
+  readonly #said = new Set<string>();
+
+  constructor(source: HistorySource, log: SnapshotLog) {
+    this.#source = source;
+    this.#log = log;
+  }
+
+  /** @returns undefined where it does not fit */
+  read<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, bytes: Buffer): { readonly state: State } | undefined {
+    try {
+      const value: unknown = JSON.parse(bytes.toString('utf8'));
+      const { decode } = aggregate.snapshot as SnapshotPolicy<State>;
+      return { state: decode ? decode(value) : (value as State) };
+    } catch (error) {
+      this.#log('warn', 'a snapshot cannot be read and is left aside', { category: at.category, id: at.id, err: error });
+      return undefined;
+    }
+  }
+
+  /** Takes one if it is time for one. The state is encoded before this returns, written afterwards. */
+  offer<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, state: State, revision: number, lastRevision: number): void {
+    const policy = aggregate.snapshot;
+    const events = revision - lastRevision;
+    if (policy === undefined || events <= 0 || this.#writing.size >= MAX_WRITING) return;
+    try {
+      if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY))) return;
+      const text = encode(policy, state);
+      if (text === null) return this.#refuse(at.category, 'JSON does not give this state back as it is: give snapshot.encode and snapshot.decode');
+      if (Buffer.byteLength(text) > MAX_BYTES) return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);
+      const writing = this.#write(at, revision, text, schemaOf(policy)).finally(() => this.#writing.delete(writing));
+      this.#writing.add(writing);
+    } catch (error) {
+      this.#refuse(at.category, `when or encode failed: ${(error as Error).message}`);
+    }
+  }
+
+  /** Resolves when nothing is being written any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+
+  async #write(at: HistoryAddress, revision: number, text: string, schema: string): Promise<void> {
+    const { connection, keys } = this.#source;
+    try {
+      await script.run(connection, [keys.history(at.partition, at.category, at.id), keys.snapshot(at.partition, at.category, at.id)], [revision, text, schema]);
+    } catch (error) {
+      this.#log('debug', 'a snapshot was not written', { category: at.category, id: at.id, err: error });
+    }
+  }
+
+  #refuse(category: string, why: string): void {
+    if (this.#said.has(category)) return;
+    this.#said.add(category);
+    this.#log('warn', `no snapshots are taken: ${why}`, { category });
+  }
+}
+
+/** Null where what comes back would be another state: a replay and a snapshot must lead to the same. */
+function encode<State>(policy: SnapshotPolicy<State>, state: State): string | null {
+  const value = policy.encode ? policy.encode(state) : state;
+  const text = JSON.stringify(value) as string | undefined;
+  return text !== undefined && isDeepStrictEqual(JSON.parse(text), value) ? text : null;
+}
