@@ -6,8 +6,11 @@ export type { Published, PublishItem, PublishOptions, PublisherSettings } from '
 export type { Durability } from './pipeline/append/confirm.ts';
 export { EventStore } from './store/event-store.ts';
 export type { AppendedEvent, AppendOptions, AppendResult, Loaded, LoadOptions, ReadOptions, StoreSettings } from './store/event-store.ts';
+export { handleCommand } from './commands/handle-command.ts';
+export type { CommandOptions, CommandResult } from './commands/handle-command.ts';
 export type { ExpectedRevision } from './store/expected-revision.ts';
 export { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './store/errors.ts';
+export { defineAggregate, defineDecider } from './define/define-aggregate.ts';
 export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { DispatcherOptions, FunctionInfo, HealthProblem, HealthReport } from './dispatcher.ts';

@@ -1,5 +1,6 @@
 /** The event store: histories of aggregates, appended to with an expectation, read, and folded into states. */
 import { randomBytes } from 'node:crypto';
+import { wallClockMs } from '../core/clock.ts';
 import { InvalidEventError, OversizeError, type ProducerGapError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
@@ -72,7 +73,7 @@ export interface Loaded<State> {
   readonly state: State;
   /** Number of events that led to it; 0: there is no such history (or was none yet). */
   readonly revision: number;
-  /** Of the snapshot it started from; 0: none. */
+  /** Of the last snapshot; 0: none. */
   readonly snapshotRevision: number;
   /** The append that was looked for: the history's revision before it, and its number of events. Null: it is not there. */
   readonly remembered: { readonly before: number; readonly events: number } | null;
@@ -218,8 +219,23 @@ export class EventStore {
       if (page.elements.length === 0 || revision >= Math.min(page.revision, last)) break;
       page = await readPage(this.#source, at, { first: revision + 1, last });
     }
-    if (options.at === undefined) this.#snapshots.offer(folded, at, state, revision, snapshotRevision);
-    return { state, revision, snapshotRevision, remembered };
+    const taken = options.at === undefined && this.#snapshots.offer(folded, at, state, revision, snapshotRevision);
+    return { state, revision, snapshotRevision: taken ? revision : snapshotRevision, remembered };
+  }
+
+  /**
+   * The state after an append that was made where it was loaded, without reading it again: what `load` would give now.
+   * @throws what `evolve` throws
+   */
+  advance<State, T extends string>(aggregate: Aggregate<State, T>, id: string, loaded: Loaded<State>, events: readonly NewEvent[], appended: AppendResult): State {
+    const folded = aggregate as unknown as Aggregate<State, never>;
+    const types = new Set<string>(aggregate.events);
+    let { state } = loaded;
+    events.forEach((event, i) => {
+      if (types.has(event.type)) state = folded.evolve(state, this.#recorded(event, id, appended.events[i] as AppendedEvent) as never);
+    });
+    this.#snapshots.offer(folded, this.#address(aggregate.category, id), state, appended.revision, loaded.snapshotRevision);
+    return state;
   }
 
   /** Ids of all histories of a category, partition by partition, sorted by their bytes within each; a page at a time. */
@@ -267,6 +283,16 @@ export class EventStore {
     const source = event.source === undefined || event.source === this.#parts.settings.source ? '' : event.source;
     const start = encodeEvent(this.#arena, type, eventId, id, source, schemas.get(event.type)?.id ?? 0, event);
     return { type: event.type, start, end: this.#arena.end };
+  }
+
+  /** An event as reading it would give it. */
+  #recorded(event: NewEvent, id: string, { id: eventId, revision, position }: AppendedEvent): RecordedEvent {
+    const { catalog, schemas } = this.#parts.deployment;
+    const type = catalog.get(event.type);
+    return {
+      id: eventId, type: event.type, subject: id, source: event.source ?? this.#parts.settings.source, time: new Date(Number(event.time ?? wallClockMs())),
+      schema: schemas.get(event.type)?.id ?? 0, data: type.plain(type.decode(type.encode(event.data))), position, extensions: event.extensions ?? {}, revision,
+    } as RecordedEvent;
   }
 
   /** What an append that is made again was answered the first time. */

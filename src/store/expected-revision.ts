@@ -26,3 +26,9 @@ export function encodeExpected(expected: ExpectedRevision): number {
       return expected;
   }
 }
+
+/** Whether a history of so many events is where it is expected to be: what append-history.lua decides. */
+export function meets(expected: ExpectedRevision, actual: number): boolean {
+  const wanted = encodeExpected(expected);
+  return wanted === ANY || (wanted === EXISTS ? actual > 0 : actual === wanted);
+}

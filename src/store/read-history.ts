@@ -1,5 +1,5 @@
 /** Histories, a page at a time: bounded in events and in bytes. */
-import { CorruptDataError, MillraceError } from '../core/errors.ts';
+import { CorruptDataError, type MillraceError } from '../core/errors.ts';
 import { formatPosition } from '../core/position.ts';
 import type { RecordedEvent } from '../define/define-aggregate.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';

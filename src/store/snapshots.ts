@@ -47,20 +47,24 @@ export class Snapshots {
     }
   }
 
-  /** Takes one if it is time for one. The state is encoded before this returns, written afterwards. */
-  offer<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, state: State, revision: number, lastRevision: number): void {
+  /**
+   * Takes one if it is time for one. The state is encoded before this returns, written afterwards.
+   * @returns whether one is taken
+   */
+  offer<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, state: State, revision: number, lastRevision: number): boolean {
     const policy = aggregate.snapshot;
     const events = revision - lastRevision;
-    if (policy === undefined || events <= 0 || this.#writing.size >= MAX_WRITING) return;
+    if (policy === undefined || events <= 0 || this.#writing.size >= MAX_WRITING) return false;
     try {
-      if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY))) return;
+      if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY))) return false;
       const text = encode(policy, state);
       if (text === null) return this.#refuse(at.category, 'JSON does not give this state back as it is: give snapshot.encode and snapshot.decode');
       if (Buffer.byteLength(text) > MAX_BYTES) return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);
       const writing = this.#write(at, revision, text, schemaOf(policy)).finally(() => this.#writing.delete(writing));
       this.#writing.add(writing);
+      return true;
     } catch (error) {
-      this.#refuse(at.category, `when or encode failed: ${(error as Error).message}`);
+      return this.#refuse(at.category, `when or encode failed: ${(error as Error).message}`);
     }
   }
 
@@ -78,10 +82,12 @@ export class Snapshots {
     }
   }
 
-  #refuse(category: string, why: string): void {
-    if (this.#said.has(category)) return;
-    this.#said.add(category);
-    this.#log('warn', `no snapshots are taken: ${why}`, { category });
+  #refuse(category: string, why: string): false {
+    if (!this.#said.has(category)) {
+      this.#said.add(category);
+      this.#log('warn', `no snapshots are taken: ${why}`, { category });
+    }
+    return false;
   }
 }
 

@@ -66,6 +66,8 @@ t.test('the tarball holds what is needed at run time, and nothing of our worksho
     'dist/src/index.d.ts',
     'dist/src/define/index.js',
     'dist/src/define/index.d.ts',
+    'dist/src/testing/index.js',
+    'dist/src/testing/index.d.ts',
     'dist/src/cli/main.js',
     'dist/src/wire/generated/millrace.js',
     'dist/src/wire/generated/millrace.d.ts',
@@ -139,12 +141,12 @@ t.test('installed into an empty folder', async (t) => {
     t.equal(version.stdout.trim(), (JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8')) as { version: string }).version);
   });
 
-  await t.test('both doors open', async (t) => {
+  await t.test('all doors open', async (t) => {
     const look = `
-      const service = await import('millrace'), define = await import('millrace/define');
-      console.log([typeof service.connect, typeof define.defineFunction, service.MillraceError === define.MillraceError].join(' '));`;
+      const service = await import('millrace'), define = await import('millrace/define'), testing = await import('millrace/testing');
+      console.log([typeof service.connect, typeof define.defineFunction, typeof testing.specify, service.MillraceError === define.MillraceError].join(' '));`;
     const looked = await run(home, process.execPath, ['--input-type=module', '-e', look]);
-    t.equal(looked.stdout.trim(), 'function function true', looked.stderr);
+    t.equal(looked.stdout.trim(), 'function function function true', looked.stderr);
   });
 
   await t.test('init makes a project and overwrites nothing', async (t) => {
