@@ -3,6 +3,8 @@
  * the same checksum Redis Cluster uses for key slots (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#appendix),
  * so every Redis client has it at hand.
  */
+import { charCodeAt } from './char-code-at.ts';
+
 const TABLE = new Uint16Array(256);
 for (let i = 0; i < 256; i++) {
   let crc = i << 8;
@@ -14,16 +16,17 @@ const scratch = new Uint8Array(4096);
 const encoder = new TextEncoder();
 
 export function crc16(text: string): number {
+  const { length } = text;
   let crc = 0;
   let i = 0;
   // ASCII without a copy: nearly every subject.
-  for (; i < text.length; i++) {
-    const c = text.charCodeAt(i);
+  for (; i < length; i++) {
+    const c = charCodeAt.call(text, i);
     if (c > 127) break;
     crc = ((crc << 8) & 0xffff) ^ (TABLE[((crc >> 8) ^ c) & 0xff] as number);
   }
-  if (i === text.length) return crc;
-  const bytes = text.length * 3 <= scratch.length
+  if (i === length) return crc;
+  const bytes = length * 3 <= scratch.length
     ? scratch.subarray(0, encoder.encodeInto(text, scratch).written)
     : encoder.encode(text);
   crc = 0;

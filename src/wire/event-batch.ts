@@ -4,6 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import protobuf from 'protobufjs';
+import { charCodeAt } from '../core/char-code-at.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { varint as writeVarint, varintSize, type PayloadArena } from './payload-arena.ts';
 
@@ -52,7 +53,7 @@ function writeString(buffer: Buffer, at: number, tag: number, text: string): num
     const start = at + 1;
     let end = start;
     for (let i = 0; i < text.length; i++) {
-      const c = text.charCodeAt(i);
+      const c = charCodeAt.call(text, i);
       if (c > 127) {
         end = -1;
         break;

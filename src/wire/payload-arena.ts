@@ -5,6 +5,7 @@
  * written in one loop without a call into native code, and a message's length is put in front of it in place.
  */
 import type protobuf from 'protobufjs';
+import { charCodeAt } from '../core/char-code-at.ts';
 
 /** Room one call may write without asking: tag and any fixed-size value. */
 const SLACK = 32;
@@ -87,7 +88,7 @@ export class PayloadArena {
     if (length < 64) {
       let at = head + 1;
       for (let i = 0; i < length; i++) {
-        const c = text.charCodeAt(i);
+        const c = charCodeAt.call(text, i);
         if (c > 127) {
           at = -1;
           break;
