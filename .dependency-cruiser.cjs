@@ -52,6 +52,7 @@ module.exports = {
     owner('piscina-owner', 'piscina', '^src/pipeline/run/', 'one owner of the pool'),
     owner('p-limit-owner', 'p-limit', '^src/thread/', 'concurrency across subjects is decided in the thread'),
     owner('hono-owner', '(hono|@hono)', '^src/admin/', 'one HTTP server'),
+    owner('prom-client-owner', 'prom-client', '^src/admin/', 'metrics are made where they are told; nothing counts into a global'),
     owner('diff-owner', 'diff', '^src/cli/', 'shows changes to people'),
     owner('protobufjs-owner', 'protobufjs', '^src/(wire|schema)/', 'bytes are made and read in one place'),
   ],

@@ -98,6 +98,14 @@ export class Dispatcher {
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
   }
+  /** Lanes that were taken away while they ran: this process stalled, or was cut off. */
+  get leaseLosses(): number {
+    return this.#keeper?.losses ?? 0;
+  }
+  /** Batches that wait for a thread. */
+  get queuedBatches(): number {
+    return this.#pool?.queued ?? 0;
+  }
 
   /**
    * Loads the functions, registers them, starts the lanes. Resolves when the lanes that are its share and that nobody
@@ -223,12 +231,17 @@ export class Dispatcher {
     });
   }
 
-  /** Whether its lanes get on. See Lane.stalled. */
+  /** Whether its lanes get on. See LaneProgress.stalled(). */
   health(): HealthReport {
     const { connection, environment } = this.#deployment;
     const problems: HealthProblem[] = [];
-    for (const lane of this.#keeper?.lanes.values() ?? []) {
-      const what = lane.stalled(environment.MILLRACE_STALL_MS);
+    const lanes = [...(this.#keeper?.lanes.values() ?? [])];
+    const others = {
+      progressMs: Math.max(...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last())),
+      timeoutMs: Math.max(...this.#functions.map(({ spec }) => spec.timeoutMs)),
+    };
+    for (const lane of lanes) {
+      const what = lane.progress.stalled(environment.MILLRACE_STALL_MS, others);
       if (what !== null) problems.push({ function: lane.fn, partition: lane.partition, problem: what });
     }
     return { ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems };

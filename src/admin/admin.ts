@@ -1,24 +1,40 @@
 /** The admin server of a deployment: which groups of routes it has. */
 import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
-import type { HealthReport } from '../dispatcher.ts';
+import { readLag, type LagReport } from '../lag/lag.ts';
 import { healthRoutes } from './health.ts';
+import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
+import { metricsRoutes, recent, stateRoutes } from './state-routes.ts';
+
+export interface AdminSources {
+  readonly dispatcher: Watched;
+  /** Told of the dispatcher's turns. */
+  readonly metrics: Metrics;
+  readonly lag: () => Promise<LagReport>;
+}
+
+const LAG_FRESH_MS = 2000;
+
+/** Where the functions stand, asked of Redis at most once in two seconds. */
+export function recentLag(deployment: Deployment): () => Promise<LagReport> {
+  return recent(() => readLag(deployment), LAG_FRESH_MS);
+}
 
 /**
  * @returns null where the default port is taken by another process (MILLRACE_PORT was not set): several dispatchers on a
  *   machine need no settings, one of them answers
  * @throws AdminAddressError for an address that was asked for and cannot be listened at
  */
-export async function startAdmin(deployment: Deployment, health: () => HealthReport | null): Promise<AdminServer | null> {
+export async function startAdmin(deployment: Deployment, { dispatcher, metrics, lag }: AdminSources): Promise<AdminServer | null> {
   const { environment, registry, log } = deployment;
   try {
     return await startAdminServer({
       host: environment.MILLRACE_HOST,
       port: environment.MILLRACE_PORT ?? DEFAULT_PORT,
       token: environment.MILLRACE_TOKEN,
-      groups: [healthRoutes(health), registryApi({ registry })],
+      groups: [healthRoutes(() => dispatcher.health()), metricsRoutes(metrics), stateRoutes(dispatcher, lag), registryApi({ registry })],
       log,
     });
   } catch (error) {

@@ -1,7 +1,5 @@
-/** Upkeep, ledger and health as a running dispatcher does them. */
+/** Upkeep and ledger as a running dispatcher does them. */
 import t from 'tap';
-import { healthRoutes } from '../../src/admin/health.ts';
-import { startAdminServer } from '../../src/admin/server.ts';
 import { readLosses } from '../../src/lag/losses.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
@@ -52,45 +50,4 @@ t.test('trims what its functions have settled; writes down lost groups and lost 
     return kinds.includes('pending') && kinds.includes('entries');
   });
   t.match((await readLosses(deployment)).find((loss) => loss.kind === 'pending'), { function: 'handle', from: entry?.[0], to: entry?.[0], count: 1 });
-});
-
-t.test('health: red where a lane has work and gets nothing done, green where a handler is slow', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const millrace = await open(t, redis.url, { MILLRACE_STALL_MS: 1500 });
-  const dispatcher = millrace.dispatcher({ functionsDir: functionsDirOf('handle') });
-  let built = false;
-  const admin = await startAdminServer({ host: '127.0.0.1', port: 0, token: undefined, groups: [healthRoutes(() => (built ? dispatcher.health() : null))], log: () => {} });
-  t.teardown(() => admin.close());
-  const ask = async (path: string): Promise<{ status: number; body: Record<string, unknown> }> => {
-    const response = await fetch(`${admin.url}${path}`);
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-  };
-  t.match(await ask('/healthz'), { status: 200, body: { status: 'starting' } });
-  t.match(await ask('/readyz'), { status: 503, body: { status: 'not ready' } });
-  built = true;
-  await dispatcher.start();
-  t.match(await ask('/readyz'), { status: 200, body: { status: 'ready', lanes: 1 } });
-  t.match(await ask('/healthz'), { status: 200, body: { status: 'ok', problems: [] } });
-
-  const publisher = millrace.publisher();
-  await publisher.publish('test.event', event('slow', 'slow:2500').data, { id: 'slow' });
-  let worst = 200;
-  await until('the slow one is done', async () => {
-    worst = Math.max(worst, (await ask('/healthz')).status);
-    return Number(await look.hget('mr:{0}:counters', 'done:handle:test.event')) === 1;
-  });
-  t.equal(worst, 200, 'a slow downstream alone is no stall');
-
-  // A key of another type where the due set should be: no turn can be taken.
-  await look.set('mr:{0}:due:handle', 'x');
-  await publisher.publish('test.event', event('stuck').data, { id: 'stuck' });
-  const red = await until('it is red', async () => {
-    const answer = await ask('/healthz');
-    return answer.status === 503 ? answer : null;
-  });
-  t.match(red.body, { status: 'stalled', problems: [{ function: 'handle', partition: 0, problem: /failing for .*WRONGTYPE/ }] });
-  await look.del('mr:{0}:due:handle');
-  await until('it is green again', async () => (await ask('/healthz')).status === 200);
-  t.equal(Number(await look.hget('mr:{0}:counters', 'done:handle:test.event')), 2);
 });

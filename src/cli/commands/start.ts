@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { startAdmin } from '../../admin/admin.ts';
+import { recentLag, startAdmin } from '../../admin/admin.ts';
+import { Metrics } from '../../admin/metrics.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
@@ -33,8 +34,10 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const logger = await createLogger(environment.LOG_LEVEL);
   const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true });
   if (stop.first.aborted) return;
-  const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir) });
-  const admin = await startAdmin(deployment, () => dispatcher.health());
+  const lag = recentLag(deployment);
+  const metrics: Metrics = new Metrics(() => dispatcher, lag);
+  const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), onTurn: metrics.turn });
+  const admin = await startAdmin(deployment, { dispatcher, metrics, lag });
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
   if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {
@@ -49,8 +52,9 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
       `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}${admin ? `, admin ${admin.url}` : ''}`,
   );
   await stopped;
-  await admin?.close();
+  // /readyz says 503 from here on; the server itself goes last.
   await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
+  await admin?.close();
 }
 
 async function drain(

@@ -45,6 +45,7 @@ export class LaneKeeper {
   readonly #assigned = new Map<string, { readonly members: string; readonly owners: readonly string[] }>();
   /** Wanted leases that end soon: the next look is then. */
   #freeInMs = Infinity;
+  #losses = 0;
   #loop: Promise<void> | null = null;
   readonly #done = new AbortController();
 
@@ -54,6 +55,10 @@ export class LaneKeeper {
 
   get lanes(): ReadonlyMap<string, Lane> {
     return this.#lanes;
+  }
+  /** Leases lost since the start. */
+  get losses(): number {
+    return this.#losses;
   }
 
   /** Resolves when it has asked once for every lane that is its own. */
@@ -124,6 +129,7 @@ export class LaneKeeper {
   #giveUpLost(): void {
     for (const lane of this.#lanes.values()) {
       if (!lane.lost || this.#closing.has(lane)) continue;
+      this.#losses++;
       this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
       this.#close(lane);
     }

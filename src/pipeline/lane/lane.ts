@@ -8,15 +8,16 @@
  *
  * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
  */
-import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
+import { sleep, wallClockMs } from '../../core/clock.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
-import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
+import type { ProgressCells } from '../../core/progress-cells.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
 import type { CommitContext, CommitPlan, CommitReply } from '../commit/commit.ts';
 import type { CrashSearch } from './crash-search.ts';
+import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
 import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
 import type { BatchResult } from '../run/run-isolating.ts';
@@ -83,8 +84,6 @@ const RETRY_UNITS = 64;
 const SEARCH_EVENTS = 16;
 /** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
 const HOT_EVENTS = 8;
-/** A handler that overruns is given this long to end before its thread is. */
-const RUN_GRACE_MS = 5000;
 const BACKOFF_MS = { min: 50, max: 2000 };
 
 export class Lane implements Bell {
@@ -107,18 +106,13 @@ export class Lane implements Bell {
   #hot = false;
   #search: CrashSearch | null = null;
   #msPerEvent = 0;
-  #failures = 0;
-  /** What it is at, and since when it has made no progress: for health. */
-  #doing: 'idle' | 'waiting for a free slot' | 'reading' | 'running' | 'committing' | 'failing' = 'idle';
-  #progressMs = monotonicMs();
-  #cells: { readonly cells: ProgressCells; readonly events: number } | null = null;
-  #settled = 0;
-  #lastError = '';
+  readonly progress: LaneProgress;
 
   constructor(options: LaneOptions, stages: LaneStages) {
     this.#options = options;
     this.#stages = stages;
     this.streamKeys = options.streamKeys;
+    this.progress = new LaneProgress(options.spec.timeoutMs);
   }
 
   get fn(): string {
@@ -153,26 +147,6 @@ export class Lane implements Bell {
     if (dueMs === null || this.#stop.signal.aborted) return;
     const inMs = Math.min(Math.max(0, dueMs - serverNowMs), 60_000);
     this.#dueTimer = setTimeout(() => this.ring(), inMs + 1);
-  }
-
-  /**
-   * Whether it has work and nothing gets done: no event settled and no turn ended for `quietMs` (and, while handlers run,
-   * for the time they are allowed on top: a slow downstream alone is no stall).
-   * @returns what it hangs at, or null
-   */
-  stalled(quietMs: number): string | null {
-    const now = monotonicMs();
-    if (this.#doing === 'idle') this.#progressMs = now;
-    if (this.#doing === 'running' && this.#cells) {
-      let settled = 0;
-      for (let i = 0; i < this.#cells.events; i++) if ((this.#cells.cells.states[i] as number) > CELL.RUNNING) settled++;
-      if (settled !== this.#settled) this.#progressMs = now;
-      this.#settled = settled;
-    }
-    const allowedMs = quietMs + (this.#doing === 'running' ? this.#options.spec.timeoutMs + RUN_GRACE_MS : 0);
-    const quiet = now - this.#progressMs;
-    if (quiet <= allowedMs) return null;
-    return `${this.#doing} for ${Math.round(quiet / 1000)} s${this.#doing === 'failing' ? `: ${this.#lastError}` : ''}`;
   }
 
   start(): void {
@@ -225,31 +199,33 @@ export class Lane implements Bell {
         }
         await this.#workToDo();
         if (signal.aborted) break;
-        this.#doing = 'waiting for a free slot';
+        this.progress.doing = 'waiting for a free slot';
         const slot = await this.#stages.share.acquire(this.fn);
+        this.progress.gotOn();
         let busyMs = 0;
         try {
           if (!signal.aborted) busyMs = await this.#oneTurn();
         } finally {
           slot.release(busyMs);
         }
-        this.#failures = 0;
+        this.progress.failures = 0;
       } catch (error) {
         if (signal.aborted) break;
-        this.#doing = 'failing';
-        this.#lastError = (error as Error).message;
+        this.progress.doing = 'failing';
+        this.progress.lastError = (error as Error).message;
         // Unknown what was taken or committed: start over from what Redis holds.
         this.#stages.reader.reset();
         first = true;
         this.#rings++;
-        const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** this.#failures++);
+        const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** this.progress.failures++);
         const expected = error instanceof MillraceError && error.retryable;
-        this.#stages.log(expected && this.#failures < 5 ? 'warn' : 'error', 'turn failed, trying again', {
+        this.#stages.log(expected && this.progress.failures < 5 ? 'warn' : 'error', 'turn failed, trying again', {
           function: this.fn, partition: this.partition, delayMs, err: error,
         });
         await sleep(delayMs, signal);
       }
     }
+    this.progress.doing = 'idle';
     if (this.#dueTimer) clearTimeout(this.#dueTimer);
   }
 
@@ -260,6 +236,7 @@ export class Lane implements Bell {
       const done = () => {
         clearTimeout(poll);
         this.#waiting = null;
+        this.progress.made();
         resolve();
       };
       const poll = setTimeout(() => {
@@ -267,7 +244,7 @@ export class Lane implements Bell {
         done();
       }, this.#options.pollMs);
       this.#waiting = done;
-      this.#doing = 'idle';
+      this.progress.doing = 'idle';
       this.#stages.idle();
     });
   }
@@ -277,7 +254,7 @@ export class Lane implements Bell {
     const { spec, partition, leaseValue } = this.#options;
     const { reader } = this.#stages;
     this.#seenRings = this.#rings;
-    this.#doing = 'reading';
+    this.progress.doing = 'reading';
 
     const taken = await reader.take(leaseValue, this.#budget());
     if (taken.kind === 'stale') {
@@ -298,6 +275,7 @@ export class Lane implements Bell {
     for (const entry of taken.entries) events += entry.count;
     this.#hot = events >= HOT_EVENTS;
     if (taken.entries.length === 0 && taken.units.length === 0) {
+      this.progress.made();
       this.dueAt(taken.nextDueMs, taken.serverNowMs);
       return 0;
     }
@@ -311,14 +289,14 @@ export class Lane implements Bell {
     const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);
     if (gone.length > 0) this.#stages.lost({ kind: 'pending', entryIds: gone });
 
-    this.#doing = 'running';
-    this.#settled = 0;
+    this.progress.running();
     const result = await this.#stages.run(batch, blocked, this.#search, (cells) => {
-      this.#cells = { cells, events: batch.events };
+      this.progress.observe(cells, batch.events);
     }).finally(() => {
-      this.#cells = null;
+      this.progress.observe(null, 0);
     });
-    this.#doing = 'committing';
+    if (result.kind === 'result') this.progress.gotOn();
+    this.progress.doing = 'committing';
     if (result.kind === 'stopped') {
       reader.reset();
       return 0;
@@ -369,7 +347,7 @@ export class Lane implements Bell {
     if (batch.events > 0) {
       this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
     }
-    this.#progressMs = monotonicMs();
+    this.progress.made();
     this.#stages.turnDone({
       fn: spec.name, partition, done: plan.done, retried: plan.retried, dead: plan.dead,
       entries: batch.entries.length, ages, busyMs: result.busyMs,

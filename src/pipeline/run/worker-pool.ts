@@ -119,6 +119,10 @@ export class WorkerPool {
   get deaths(): number {
     return this.#deaths;
   }
+  /** Batches that wait for a thread. */
+  get queued(): number {
+    return this.#queue.length;
+  }
 
   /** Has one thread load the function files: what they define, and what is wrong with them. */
   describe(): Promise<FileDescription[]> {

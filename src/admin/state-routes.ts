@@ -1,0 +1,54 @@
+/** `/metrics` for Prometheus, open as probes are; `/api/lag` and `/api/health` as JSON, under the rules of access.ts. */
+import { monotonicMs } from '../core/clock.ts';
+import { MillraceError } from '../core/errors.ts';
+import type { LagReport } from '../lag/lag.ts';
+import type { Metrics, Watched } from './metrics.ts';
+import type { RouteGroup } from './server.ts';
+
+export function metricsRoutes(metrics: Metrics): RouteGroup {
+  return {
+    prefixes: ['/metrics'],
+    access: 'open',
+    mount(app) {
+      app.get('/metrics', async (c) => c.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));
+    },
+  };
+}
+
+export function stateRoutes(dispatcher: Watched, lag: () => Promise<LagReport>): RouteGroup {
+  return {
+    prefixes: ['/api/lag', '/api/health'],
+    access: 'guarded',
+    mount(app) {
+      app.get('/api/lag', async (c) => {
+        try {
+          return c.json(await lag());
+        } catch (error) {
+          if (error instanceof MillraceError && error.retryable) return c.json({ error: error.message }, 503);
+          throw error;
+        }
+      });
+      app.get('/api/health', (c) => {
+        const { ok, ...report } = dispatcher.health();
+        return c.json({
+          status: ok ? 'ok' : 'stalled', ...report, functions: dispatcher.functions.map(({ spec, version }) => ({ name: spec.name, version, on: spec.on })),
+          threadDeaths: dispatcher.threadDeaths, leaseLosses: dispatcher.leaseLosses, queuedBatches: dispatcher.queuedBatches,
+        });
+      });
+    },
+  };
+}
+
+/** Every partition is asked: however many look, that happens once in `freshMs`. A failure is not kept. */
+export function recent<T>(read: () => Promise<T>, freshMs: number): () => Promise<T> {
+  let last: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
+  return () => {
+    if (last !== null && monotonicMs() - last.atMs < freshMs) return last.answer;
+    const answer = read();
+    const mine = (last = { atMs: monotonicMs(), answer });
+    answer.catch(() => {
+      if (last === mine) last = null;
+    });
+    return answer;
+  };
+}
