@@ -20,6 +20,8 @@ export interface BatchTask {
   readonly cells: SharedArrayBuffer;
   /** Run alone: an earlier attempt of its only event killed its thread. */
   readonly isolate: boolean;
+  /** What earlier rounds of the batch have caused (src/core/effects.ts), in order. */
+  readonly caused: readonly Uint8Array[];
 }
 
 /** Batches of one function that run one after the other; answered by a list of reports. */
@@ -94,6 +96,8 @@ export interface BatchReport {
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
   readonly deadEntries: readonly DeadEntry[];
+  /** What its events caused, packed (src/core/effects.ts); null: nothing. */
+  readonly effects: Uint8Array | null;
   /** Completed events by age (wall clock at completion minus event time): pairs of age in ms, count. */
   readonly ages: readonly number[];
   /** Time it had the thread. */

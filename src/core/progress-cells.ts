@@ -5,7 +5,7 @@
  * Layout, room for n events: Float64 × n start times (ms, monotonicMs(), the same in all threads), one Float64 with the thread's
  * last sign of life (its timers run), then Uint8 × n states.
  * Writers: the dispatcher before the batch is posted (TODO -> SKIP), afterwards only the thread (TODO -> RUNNING -> DONE,
- * FAILED or BLOCKED). Readers: the dispatcher, at any time; a state read while the thread lives may be a moment old.
+ * CAUSED, FAILED or BLOCKED). Readers: the dispatcher, at any time; a state read while the thread lives may be a moment old.
  */
 export const CELL = {
   /** to be run */
@@ -20,6 +20,8 @@ export const CELL = {
   BLOCKED: 4,
   /** not to be run in this task (settled before, or another task's turn) */
   SKIP: 5,
+  /** the handler succeeded, and has effects that are in the thread until it reports: lost with it, the event runs again */
+  CAUSED: 6,
 } as const;
 export type CellState = (typeof CELL)[keyof typeof CELL];
 

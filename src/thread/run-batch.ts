@@ -99,7 +99,7 @@ class BatchRun {
     this.#countAge();
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
-    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, ages, busyMs };
+    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, effects: null, ages, busyMs };
   }
 
   async run(): Promise<void> {

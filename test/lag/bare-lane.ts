@@ -110,7 +110,7 @@ export class BareLane {
   }
 
   /** Takes; the plan is not sent. Null: nothing to do, 'stale': the lease is gone. */
-  async turn(choose: Choose, budgetEvents = 1000): Promise<CommitPlan | null | 'stale'> {
+  async turn(choose: Choose, budgetEvents = 1000, caused: { readonly keys: readonly string[]; readonly blocks: readonly Uint8Array[] } = { keys: [], blocks: [] }): Promise<CommitPlan | null | 'stale'> {
     const { connection, keys } = this.#bed;
     const { spec, partition } = this;
     const taken = await this.#reader.take(this.#lease, { events: budgetEvents, bytes: 1e6, retryUnits: 64 });
@@ -164,14 +164,14 @@ export class BareLane {
       });
       index += entry.count;
     });
-    return planCommit(batch, { states, failures, blocked, deadEntries: [] }, {
+    return planCommit({ ...batch, effectKeys: caused.keys }, { states, failures, blocked, deadEntries: [], effects: caused.blocks }, {
       keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
       nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0, schemaWaitMs: 600_000,
     });
   }
 
   /** Takes and commits once. */
-  async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale'> {
+  async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale' | 'refused'> {
     const plan = await this.turn(choose, budgetEvents);
     if (plan === null) return 'idle';
     if (plan === 'stale') return 'stale';

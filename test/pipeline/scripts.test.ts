@@ -60,7 +60,7 @@ interface CommitCall {
 async function callCommit({ connection, lease }: Lane, call: CommitCall): Promise<unknown[]> {
   const { units = [], entries = [], parked = [], dead = [], retries = [] } = call;
   const args: RedisArg[] = [
-    call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length,
+    call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length, 0,
     ...TYPES, ...units, ...entries.flat(), ...parked.flat(),
   ];
   for (const [entry, stream, type, events, fields, holds = 0] of dead) args.push(entry, stream, type, events, holds, fields.length, ...fields);

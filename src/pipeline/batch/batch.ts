@@ -35,6 +35,8 @@ export interface Batch {
   readonly bytes: number;
   /** First event index of each entry. */
   readonly firsts: readonly number[];
+  /** Keys its effects name by their number, from 1. Empty for functions that have none. */
+  readonly effectKeys: readonly string[];
 }
 
 export function createBatch(
@@ -57,7 +59,7 @@ export function createBatch(
     events += entry.count;
     bytes += entry.bytes.length;
   }
-  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts };
+  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts, effectKeys: [] };
 }
 
 export interface PackedTask {
@@ -71,8 +73,9 @@ export interface PackedTask {
  *
  * @param skip states of an earlier run: what is SKIP there is not run
  * @param blocked subjects whose stream events must not run
+ * @param caused effects of earlier runs
  */
-export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readonly string[], isolate: boolean): PackedTask {
+export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readonly string[], isolate: boolean, caused: readonly Uint8Array[] = []): PackedTask {
   const buffer = new ArrayBuffer(batch.bytes);
   const target = Buffer.from(buffer);
   let at = 0;
@@ -116,6 +119,7 @@ export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readon
       events: batch.events,
       cells: cells.shared,
       isolate,
+      caused,
     },
   };
 }

@@ -1,6 +1,6 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
--- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried
+-- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects
 --       T types (in the order of the streams), U units (in the order of the lists)
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
@@ -8,7 +8,8 @@
 --          unit 1..U that it holds or 0, number of fields, field, value, ...}
 --       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'dead'),
 --            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
--- reply {'stale'} | {'repeat', next due or ''} |
+--       F blocks of effects, done in order: see src/core/effects.ts
+-- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects is written as a whole or not at all) | {'repeat', next due or ''} |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
@@ -26,7 +27,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local T, U, E, P, D, R = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local a = 10
+local F = tonumber(ARGV[11])
+local a = 11
 local types, units = {}, {}
 for i = 1, T do types[i] = ARGV[a + i] end
 a = a + T
@@ -37,6 +39,34 @@ local sums = {}
 local function count(state, t, by)
   local field = state .. ':' .. fn .. ':' .. t
   sums[field] = (sums[field] or 0) + by
+end
+
+-- Everything that may be wrong with the effects is found before the first write.
+local blocks = {}
+if F > 0 then
+  local gone = {}
+  for i = 1, E do
+    local id = ARGV[a + 3 * i - 1]
+    local pending = redis.pcall('XPENDING', KEYS[5 + tonumber(ARGV[a + 3 * i - 2])], fn, id, id, 1)
+    if pending.err or #pending == 0 then gone[#gone + 1] = id end
+  end
+  if #gone > 0 then return {'refused', gone} end
+  for f = 1, F do
+    local steps = cmsgpack.unpack(ARGV[#ARGV - F + f])
+    local s = 1
+    while s <= #steps do
+      local name = steps[s]
+      if name == 'add' or name == 'remove' then
+        local key = KEYS[5 + T + U + steps[s + 2]]
+        local kind = redis.call('TYPE', key).ok
+        if kind ~= 'zset' and kind ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not the index it should be') end
+      elseif name ~= 'set' and name ~= 'del' then
+        return redis.error_reply('ERR unknown effect ' .. tostring(name))
+      end
+      s = s + 2 + steps[s + 1]
+    end
+    blocks[f] = steps
+  end
 end
 
 -- acknowledge
@@ -55,6 +85,36 @@ for i = 1, E do
   a = a + 3
 end
 redis.call('HSET', KEYS[2], 'turn:' .. fn, ARGV[4])
+
+-- effects
+for _, steps in ipairs(blocks) do
+  local s = 1
+  while s <= #steps do
+    local name, n = steps[s], steps[s + 1]
+    local command
+    if name == 'set' then
+      command = {'MSET'}
+      for i = s + 2, s + n, 2 do
+        command[#command + 1] = KEYS[5 + T + U + steps[i]]
+        command[#command + 1] = steps[i + 1]
+      end
+    elseif name == 'del' then
+      command = {'UNLINK'}
+      for i = s + 2, s + 1 + n do command[#command + 1] = KEYS[5 + T + U + steps[i]] end
+    elseif name == 'add' then
+      command = {'ZADD', KEYS[5 + T + U + steps[s + 2]]}
+      for i = s + 3, s + 1 + n do
+        command[#command + 1] = '0'
+        command[#command + 1] = steps[i]
+      end
+    else
+      command = {'ZREM', KEYS[5 + T + U + steps[s + 2]]}
+      for i = s + 3, s + 1 + n do command[#command + 1] = steps[i] end
+    end
+    redis.call(unpack(command))
+    s = s + 2 + n
+  end
+end
 
 -- ms, and whether it comes from an attempt
 local function delayOf(text)

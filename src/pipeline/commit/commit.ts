@@ -44,6 +44,8 @@ export interface ResultOfRun {
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
   readonly deadEntries: readonly DeadEntry[];
+  /** Blocks of steps (src/core/effects.ts), in order. */
+  readonly effects: readonly Uint8Array[];
 }
 
 export interface CommitPlan {
@@ -60,6 +62,8 @@ export interface CommitPlan {
 
 export type CommitReply =
   | { readonly kind: 'stale' }
+  /** Nothing was written: the turn has effects, and these entries are no longer pending. */
+  | { readonly kind: 'refused'; readonly missing: readonly string[] }
   | {
       readonly kind: 'ok';
       readonly repeated: boolean;
@@ -226,11 +230,12 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       keys.held(partition, fn),
       ...batch.types.map((type) => keys.events(partition, type)),
       ...units.map((unit) => keys.parked(partition, fn, unit)),
+      ...(result.effects.length > 0 ? batch.effectKeys : []),
     ],
     args: [
       context.leaseValue, context.leaseTtlMs, fn, context.turnId,
-      batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length,
-      ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs,
+      batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length, result.effects.length,
+      ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...result.effects.map(asBuffer),
     ],
     done,
     retried,
@@ -244,11 +249,14 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
 export async function sendCommit(connection: RedisConnection, plan: CommitPlan): Promise<CommitReply> {
   const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[]];
   if (reply[0] === 'stale') return { kind: 'stale' };
+  if (reply[0] === 'refused') return { kind: 'refused', missing: reply[1] as unknown as string[] };
   if (reply[0] === 'repeat') {
     return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [] };
   }
   return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4] };
 }
+
+const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Its record from now on, and when it is to run again: ms, `wait:ms` where this was no attempt, null: never. */
 function after(record: ParkedRecord, failure: Failure, context: CommitContext): { record: ParkedRecord; delay: number | string | null } {

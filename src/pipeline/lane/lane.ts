@@ -316,6 +316,15 @@ export class Lane implements Bell {
       this.loseLease();
       return result.busyMs;
     }
+    if (reply.kind === 'refused') {
+      this.#stages.lost({ kind: 'acknowledgement', entryIds: reply.missing });
+      this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; nothing of the turn was written, the others run again', {
+        function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
+      });
+      reader.reset();
+      this.#rings++;
+      return result.busyMs;
+    }
     if (this.#search && !reader.pendingLeft) {
       // What the one before left behind has been passed.
       const search = this.#search;

@@ -4,7 +4,8 @@
  * When a thread dies, the shared cells say which events were running. A single one is the culprit. Several are suspects:
  * each runs again alone, and only what kills a thread alone is charged an attempt. Completed events are not run again.
  * What was not running when the thread died (a failed sibling whose details died with the thread, an event not yet
- * reached) runs in a later round, uncharged.
+ * reached) runs in a later round, uncharged. Completed events whose effects died with the thread run again before anything else
+ * does: they come before whatever was running of their subjects.
  *
  * Where whole dispatchers have died (SoloSearch) everything runs alone from the start.
  */
@@ -25,6 +26,8 @@ export interface BatchResult {
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
   readonly deadEntries: readonly DeadEntry[];
+  /** In the order in which they are to be written. */
+  readonly effects: readonly Uint8Array[];
   readonly ages: readonly number[];
   readonly busyMs: number;
   /** Threads it cost. */
@@ -40,6 +43,8 @@ export interface SoloSearch {
 
 /** Deaths with no handler running before the events are run one by one all the same. */
 const BLIND_DEATHS = 2;
+/** Times completed events are run again together, before each runs alone. */
+const GROUP_TRIES = 2;
 
 export async function runIsolating(
   pool: Pick<WorkerPool, 'run'>,
@@ -55,6 +60,7 @@ export async function runIsolating(
   const failures: Failure[] = [];
   const blocked: EventRef[] = [];
   const deadEntries: DeadEntry[] = [];
+  const effects: Uint8Array[] = [];
   const ages: number[] = [];
   const stopped = new Set(blockedSubjects);
   const failedUnits = new Set<number>();
@@ -63,8 +69,12 @@ export async function runIsolating(
   let busyMs = 0;
 
   const take = (report: BatchReport, cells: ProgressCells, only: readonly number[] | null): void => {
-    if (only) for (const i of only) states[i] = cells.states[i] as number;
-    else for (let i = 0; i < batch.events; i++) if (cells.states[i] !== CELL.SKIP) states[i] = cells.states[i] as number;
+    const settle = (i: number): void => {
+      const state = cells.states[i] as number;
+      if (state !== CELL.SKIP) states[i] = state === CELL.CAUSED ? CELL.DONE : state;
+    };
+    if (only) only.forEach(settle);
+    else for (let i = 0; i < batch.events; i++) settle(i);
     for (const failure of report.failures) {
       failures.push(failure);
       stop(failure.ref);
@@ -72,6 +82,7 @@ export async function runIsolating(
     blocked.push(...report.blocked);
     // Run alone, an event says nothing of the other entries: they have their own round.
     if (!only) deadEntries.push(...report.deadEntries);
+    if (report.effects) effects.push(report.effects);
     for (const n of report.ages) ages.push(n);
   };
   const stop = (ref: EventRef): void => {
@@ -108,7 +119,7 @@ export async function runIsolating(
       if (only && !only.includes(i)) skip[i] = CELL.SKIP;
     }
     if (skip.every((s) => s === CELL.SKIP)) return 'ok';
-    const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null);
+    const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null, [...effects]);
     observe?.(packed.cells);
     const sentMs = monotonicMs();
     const result = await pool.run(packed, { timeoutMs: spec.timeoutMs, alone: only !== null || deaths > 0, mostThreads }, cancel);
@@ -125,14 +136,16 @@ export async function runIsolating(
     busyMs += now - sentMs;
     const running: number[] = [];
     const late: number[] = [];
+    const lost: number[] = [];
     for (let i = 0; i < batch.events; i++) {
       const state = packed.cells.states[i];
       if (state === CELL.DONE) states[i] = CELL.DONE;
+      if (state === CELL.CAUSED) lost.push(i);
       if (state !== CELL.RUNNING) continue;
       running.push(i);
       if (now - (packed.cells.starts[i] as number) >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2) late.push(i);
     }
-    return { cause: result.cause, timeout: result.timeout, certain: result.timeout && result.alive && !spec.batch ? late : null, running };
+    return { cause: result.cause, timeout: result.timeout, certain: result.timeout && result.alive && !spec.batch ? late : null, running, lost };
   };
 
   // Events whose last attempt killed its thread run alone from the start.
@@ -171,12 +184,29 @@ export async function runIsolating(
     return 'ok';
   };
 
-  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(search ? locatable(batch) : firstAlone);
+  /** Completed, but their effects died with the thread. */
+  const again = async (lost: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
+    for (let tries = 0; tries < GROUP_TRIES; tries++) {
+      const outcome = await round(lost);
+      if (outcome === 'ok' || outcome === 'stopped' || 'kind' in outcome) return outcome;
+    }
+    return alone(inOrder(batch, lost));
+  };
+
+  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(search ? inOrder(batch, locatable(batch)) : firstAlone);
   while (outcome === 'ok') {
     outcome = await round(null);
     if (outcome === 'ok') break;
     if (outcome === 'stopped' || 'kind' in outcome) break;
-    const { certain, running, cause, timeout } = outcome;
+    const { cause, timeout, lost } = outcome;
+    let { certain, running } = outcome;
+    if (lost.length > 0) {
+      outcome = await again(lost);
+      if (outcome !== 'ok') break;
+      // What now stands behind a failure is held by the next round.
+      certain = certain?.filter((i) => !behindFailure(i)) ?? null;
+      running = running.filter((i) => !behindFailure(i));
+    }
     if (certain && certain.length > 0) {
       for (const i of certain) charge(i, cause, timeout);
       outcome = 'ok';
@@ -195,7 +225,7 @@ export async function runIsolating(
   }
   if (outcome === 'stopped') return { kind: 'stopped' };
   if (outcome !== 'ok') return 'kind' in outcome ? outcome : { kind: 'stopped' };
-  return { kind: 'result', states, failures, blocked, deadEntries, ages, busyMs, deaths };
+  return { kind: 'result', states, failures, blocked, deadEntries, effects, ages, busyMs, deaths };
 }
 
 interface Suspects {
@@ -203,6 +233,8 @@ interface Suspects {
   readonly timeout: boolean;
   readonly certain: readonly number[] | null;
   readonly running: readonly number[];
+  /** Completed ones whose effects died with the thread. */
+  readonly lost: readonly number[];
 }
 
 /** How many threads may run the function at once so that maxConcurrency holds; a thread runs one batch at a time. */
@@ -224,6 +256,20 @@ function locatable(batch: Batch): number[] {
     }
   }
   return out;
+}
+
+/** As they are to be seen: within one flush the types' events go by position, not by index. */
+function inOrder(batch: Batch, indexes: readonly number[]): number[] {
+  const firstOfFlush = (index: number): number => {
+    let entry = batch.entries.length - 1;
+    while ((batch.firsts[entry] as number) > index) entry--;
+    while (entry > 0 && batch.entries[entry - 1]?.id === batch.entries[entry]?.id) entry--;
+    return batch.firsts[entry] as number;
+  };
+  return indexes
+    .map((index) => (index < batch.retryEvents ? { index, flush: index, position: 0 } : { index, flush: firstOfFlush(index), position: locate(batch, index).position }))
+    .sort((a, b) => a.flush - b.flush || a.position - b.position || a.index - b.index)
+    .map(({ index }) => index);
 }
 
 /** `entry id/index in the entry`: the same for a first run and for a retry. */

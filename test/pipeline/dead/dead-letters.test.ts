@@ -127,7 +127,7 @@ t.test('an entry that could not be taken apart: not to be replayed, counted with
   if (!('value' in lease)) throw new Error('no lease');
   const batch = createBatch('f', 0, ['a.b'], [], [{ id, type: 0, bytes, n: 7, crc: null, count: 7, gone: false }]);
   await sendCommit(bed.connection, planCommit(batch, {
-    states: new Uint8Array(7).fill(CELL.DONE), failures: [], blocked: [], deadEntries: [{ entry: 0, reason: 'decode', message: 'not an EventBatch' }],
+    states: new Uint8Array(7).fill(CELL.DONE), failures: [], blocked: [], deadEntries: [{ entry: 0, reason: 'decode', message: 'not an EventBatch' }], effects: [],
   }, { keys: bed.keys, spec: lane.spec, partition: 0, leaseValue: lease.value, leaseTtlMs: 1000, turnId: '9.1', nowMs: Date.now(), dispatcher: 'd', version: 'v', parkedOf: () => 0, schemaWaitMs: 600_000 }));
   t.match((await readLag(bed)).functions, [{ appended: 7, dead: 7, conserved: true }]);
   const [letter] = (await all(bed)) as [DeadLetter];

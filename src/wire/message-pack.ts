@@ -1,0 +1,142 @@
+/**
+ * A list of texts, bytes and whole numbers as one block of MessagePack: what a pool thread and a Lua script (cmsgpack) hand
+ * each other past the dispatcher, which does not look inside. Only what both sides need of the format.
+ */
+
+/** One flat list, grown item by item. */
+export class PackWriter {
+  #buffer: Buffer;
+  /** Behind the list's header, whose length is known at the end. */
+  #at = 5;
+  #items = 0;
+
+  constructor(size = 4096) {
+    this.#buffer = Buffer.allocUnsafeSlow(Math.max(64, size));
+  }
+
+  get items(): number {
+    return this.#items;
+  }
+  get bytes(): number {
+    return this.#at;
+  }
+
+  /** @param value 0 … 2^32 - 1 */
+  uint(value: number): void {
+    this.#reserve(5);
+    if (value < 128) this.#buffer[this.#at++] = value;
+    else {
+      this.#buffer[this.#at] = 0xce;
+      this.#at = this.#buffer.writeUInt32BE(value, this.#at + 1);
+    }
+    this.#items++;
+  }
+
+  text(value: string): void {
+    const length = Buffer.byteLength(value);
+    this.#head(length);
+    this.#at += this.#buffer.write(value, this.#at, length);
+  }
+
+  raw(value: Uint8Array): void {
+    this.#head(value.length);
+    this.#buffer.set(value, this.#at);
+    this.#at += value.length;
+  }
+
+  /** The block, in memory of its own. */
+  finish(): Uint8Array {
+    this.#buffer[0] = 0xdd;
+    this.#buffer.writeUInt32BE(this.#items, 1);
+    return Uint8Array.prototype.slice.call(this.#buffer, 0, this.#at);
+  }
+
+  #head(length: number): void {
+    this.#reserve(length + 5);
+    if (length < 32) this.#buffer[this.#at++] = 0xa0 | length;
+    else if (length < 65_536) {
+      this.#buffer[this.#at] = 0xda;
+      this.#at = this.#buffer.writeUInt16BE(length, this.#at + 1);
+    } else {
+      this.#buffer[this.#at] = 0xdb;
+      this.#at = this.#buffer.writeUInt32BE(length, this.#at + 1);
+    }
+    this.#items++;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#at + bytes <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, this.#at + bytes));
+    this.#buffer.copy(grown, 0, 0, this.#at);
+    this.#buffer = grown;
+  }
+}
+
+/** Reads a flat list item by item. */
+export class PackReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+  #left = 1;
+
+  /** @throws RangeError for bytes that are no list */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const head = this.#item();
+    if (head >= 0x90 && head <= 0x9f) this.#left = head & 0x0f;
+    else if (head === 0xdc) this.#left = this.#number(2);
+    else if (head === 0xdd) this.#left = this.#number(4);
+    else throw new RangeError(`not a packed list: it begins with ${head}`);
+  }
+
+  /** Items still to be read. */
+  get left(): number {
+    return this.#left;
+  }
+
+  text(): string {
+    const length = this.#length();
+    this.#at += length;
+    return this.#bytes.toString('utf8', this.#at - length, this.#at);
+  }
+
+  /** A view of the block's memory. */
+  raw(): Buffer {
+    const length = this.#length();
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+
+  uint(): number {
+    const head = this.#item();
+    if (head < 0x80) return head;
+    if (head === 0xcc) return this.#number(1);
+    if (head === 0xcd) return this.#number(2);
+    if (head === 0xce) return this.#number(4);
+    throw new RangeError(`not a whole number: it begins with ${head}`);
+  }
+
+  #length(): number {
+    const head = this.#item();
+    const length =
+      head >= 0xa0 && head <= 0xbf ? head & 0x1f
+      : head === 0xd9 ? this.#number(1)
+      : head === 0xda ? this.#number(2)
+      : head === 0xdb ? this.#number(4)
+      : -1;
+    if (length < 0) throw new RangeError(`not a text: it begins with ${head}`);
+    if (this.#at + length > this.#bytes.length) throw new RangeError('a text beyond the end');
+    return length;
+  }
+
+  #number(bytes: number): number {
+    if (this.#at + bytes > this.#bytes.length) throw new RangeError('a number beyond the end');
+    this.#at += bytes;
+    return this.#bytes.readUIntBE(this.#at - bytes, bytes);
+  }
+
+  #item(): number {
+    if (this.#left === 0 || this.#at >= this.#bytes.length) throw new RangeError('a list beyond its end');
+    this.#left--;
+    return this.#bytes[this.#at++] as number;
+  }
+}
