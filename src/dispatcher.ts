@@ -11,7 +11,7 @@ import { adoptForeign } from './lag/adopt.ts';
 import { noteLoss } from './lag/losses.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
-import { Lane, type TurnDone } from './pipeline/lane/lane.ts';
+import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
@@ -34,6 +34,8 @@ export interface DispatcherOptions {
   readonly onTurn?: (turn: TurnDone) => void;
   /** Function files to leave out, by name. */
   readonly skipFiles?: readonly string[];
+  /** For fault injection: gets between a lane and its stages, once when the lane is opened. */
+  readonly aroundStages?: (stages: LaneStages, lane: { readonly fn: string; readonly partition: number; readonly leaseValue: string }) => LaneStages;
 }
 
 export interface HealthProblem {
@@ -286,6 +288,7 @@ export class Dispatcher {
       dueKey: keys.due(partition, spec.name),
       observed: (key, id) => doorbell.observe(key, id, lane),
     });
+    const around = this.#options.aroundStages ?? ((stages: LaneStages) => stages);
     const lane: Lane = new Lane(
       {
         spec, partition, leaseValue, streamKeys,
@@ -294,7 +297,7 @@ export class Dispatcher {
         batchMs: BATCH_MS,
         pollMs: POLL_MS,
       },
-      {
+      around({
         reader,
         share: this.#share as FairShare,
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
@@ -310,7 +313,7 @@ export class Dispatcher {
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
         log,
-      },
+      }, { fn: spec.name, partition, leaseValue }),
     );
     return lane;
   }

@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   explain: async () => (await import('./commands/explain.ts')).registerExplain,
   rewind: async () => (await import('./commands/rewind.ts')).registerRewind,
   bench: async () => (await import('./commands/bench.ts')).registerBench,
+  torture: async () => (await import('./commands/torture.ts')).registerTorture,
   proto: async () => (await import('./commands/proto.ts')).registerProto,
   schema: async () => (await import('./commands/schema.ts')).registerSchema,
 };

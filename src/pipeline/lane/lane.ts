@@ -44,7 +44,7 @@ export interface LaneLoss {
 
 /** The stages and neighbours a lane is given. */
 export interface LaneStages {
-  readonly reader: LaneReader;
+  readonly reader: Pick<LaneReader, 'take' | 'reset' | 'pendingLeft'>;
   readonly share: FairShare;
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;

@@ -1,0 +1,169 @@
+/** Bugs put into a dispatcher on purpose: the checker must catch each of them. */
+import { crc32 } from 'node:zlib';
+import { CELL } from '../../src/core/progress-cells.ts';
+import type { Batch, StreamEntry } from '../../src/pipeline/batch/batch.ts';
+import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
+import type { BatchResult } from '../../src/pipeline/run/run-isolating.ts';
+import { walkBatch } from '../../src/wire/event-batch.ts';
+import { COMMIT_ARGS, entriesAt, type LaneName } from './recorder.ts';
+
+export const BUGS = [
+  'acknowledge before running', 'drop 1 in 10,000', 'apply twice', 'swap two of one subject', 'lose the dead letter', 'ignore the fencing epoch', 'skip the own-pending read',
+] as const;
+export type Bug = (typeof BUGS)[number];
+
+/** What the bugs know of Redis. */
+export interface Look {
+  /** The lease that counts now: what a dispatcher that ignores fencing would go by. */
+  currentLease(lane: LaneName): Promise<string | null>;
+  /** Entries that are pending in the lane's streams. */
+  pendingIds(lane: LaneName): Promise<string[]>;
+}
+
+export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneName) => LaneStages {
+  switch (bug) {
+    case 'acknowledge before running':
+      return acknowledgeFirst;
+    case 'drop 1 in 10,000':
+      return dropOne();
+    case 'apply twice':
+      return (stages) => ({
+        ...stages,
+        async run(...batch) {
+          await stages.run(...batch);
+          return stages.run(...batch);
+        },
+      });
+    case 'swap two of one subject':
+      return (stages) => ({ ...stages, reader: around(stages, (entries) => swapTwo(entries)) });
+    case 'lose the dead letter':
+      return loseLetters;
+    case 'ignore the fencing epoch':
+      return (stages, lane) => ({
+        ...stages,
+        async commit(plan) {
+          const args = [...plan.args];
+          args[COMMIT_ARGS.leaseValue] = (await look.currentLease(lane)) ?? lane.leaseValue;
+          return stages.commit({ ...plan, args }, new AbortController().signal);
+        },
+      });
+    case 'skip the own-pending read':
+      return (stages, lane) => skipPending(stages, lane, look.pendingIds);
+  }
+}
+
+function around(stages: LaneStages, change: (entries: readonly StreamEntry[]) => readonly StreamEntry[]): LaneStages['reader'] {
+  const { reader } = stages;
+  return {
+    reset: () => reader.reset(),
+    get pendingLeft() {
+      return reader.pendingLeft;
+    },
+    async take(leaseValue, budget) {
+      const taken = await reader.take(leaseValue, budget);
+      return taken.kind === 'ok' ? { ...taken, entries: change(taken.entries) } : taken;
+    },
+  };
+}
+
+function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
+  let turn = 1_000_000;
+  return {
+    ...stages,
+    async run(batch, ...more) {
+      const made: Pick<BatchResult, 'states' | 'failures' | 'blocked' | 'deadEntries'> = {
+        states: new Uint8Array(batch.events).fill(CELL.DONE), failures: [], blocked: [], deadEntries: [],
+      };
+      const epoch = lane.leaseValue.slice(lane.leaseValue.lastIndexOf(':') + 1);
+      const plan = stages.plan(batch, { ...made, kind: 'result', ages: [], busyMs: 0, deaths: 0 }, { leaseValue: lane.leaseValue, turnId: `${epoch}.${++turn}`, nowMs: Date.now(), parkedOf: () => 0 });
+      await stages.commit(plan, new AbortController().signal);
+      return stages.run(batch, ...more);
+    },
+    commit: () => Promise.resolve({ kind: 'ok', repeated: false, nextDueMs: null, missing: [], emptied: [] }),
+  };
+}
+
+const DROP_AT = 4321;
+
+/** One event vanishes between reading and running, and is counted as done all the same: the books balance. */
+function dropOne(): (stages: LaneStages) => LaneStages {
+  let seen = 0;
+  let dropped: string | null = null;
+  return (stages) => ({
+    ...stages,
+    reader: around(stages, (entries) => entries.map((entry) => {
+      seen += entry.count;
+      if (dropped !== null || seen < DROP_AT || entry.count < 2) return entry;
+      dropped = entry.id;
+      return withoutLast(entry);
+    })),
+    plan(batch, ...more) {
+      const plan = stages.plan(batch, ...more);
+      const at = batch.entries.findIndex((entry) => entry.id === dropped);
+      return at < 0 ? plan : countOneMore(plan, at);
+    },
+  });
+}
+
+function withoutLast(entry: StreamEntry): StreamEntry {
+  let start = 0;
+  let length = 0;
+  walkBatch(entry.bytes, (header) => {
+    start = header.offset;
+    length = header.length;
+  });
+  // in front of the message stand its tag and its length
+  const prefix = 1 + (length < 128 ? 1 : length < 16_384 ? 2 : 3);
+  const bytes = Buffer.concat([entry.bytes.subarray(0, start - prefix), entry.bytes.subarray(start + length)]);
+  return { ...entry, bytes, count: entry.count - 1, n: entry.count - 1, crc: crc32(bytes) };
+}
+
+function countOneMore(plan: CommitPlan, entry: number): CommitPlan {
+  const args = [...plan.args];
+  const at = entriesAt(plan) + 3 * entry + 2;
+  args[at] = Number(args[at]) + 1;
+  return { ...plan, args };
+}
+
+/** Exchanges two entries next to each other that hold events of one subject. */
+function swapTwo(entries: readonly StreamEntry[]): readonly StreamEntry[] {
+  for (let i = 0; i + 1 < entries.length; i++) {
+    const [first, second] = [entries[i] as StreamEntry, entries[i + 1] as StreamEntry];
+    const subjects = subjectsOf(first);
+    if ([...subjectsOf(second)].some((subject) => subjects.has(subject))) return [...entries.slice(0, i), second, first, ...entries.slice(i + 2)];
+  }
+  return entries;
+}
+
+function subjectsOf(entry: StreamEntry): Set<string> {
+  const out = new Set<string>();
+  walkBatch(entry.bytes, (header) => out.add(header.subject));
+  return out;
+}
+
+/** What would be dead is counted as done: the books balance. */
+function loseLetters(stages: LaneStages): LaneStages {
+  return {
+    ...stages,
+    plan(batch: Batch, result, context) {
+      const lost = new Set(stages.plan(batch, result, context).deadLetters.map((letter) => letter.id));
+      const states = Uint8Array.from(result.states);
+      for (const { ref } of result.failures) if (lost.has(ref.id)) states[ref.index] = CELL.DONE;
+      return stages.plan(batch, { ...result, states, failures: result.failures.filter(({ ref }) => !lost.has(ref.id)) }, context);
+    },
+  };
+}
+
+/** What the owner before left unfinished is not taken up: as if the first read were for new entries. */
+function skipPending(stages: LaneStages, lane: LaneName, pendingIds: Look['pendingIds']): LaneStages {
+  let skipped = new Set<string>();
+  return {
+    ...stages,
+    async beginSearch() {
+      skipped = new Set(await pendingIds(lane));
+      return null;
+    },
+    reader: around(stages, (entries) => entries.filter((entry) => !skipped.has(entry.id))),
+  };
+}

@@ -1,0 +1,69 @@
+/** What operators do, and what happens to a cluster. */
+import { spawn as spawnProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { listDeadLetters } from '../../../src/pipeline/dead/dead-letters.ts';
+import { replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
+import { until } from '../../../test/support/redis-server.ts';
+import type { Fault } from '../fault.ts';
+
+const CLI = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
+
+export const operationFaults: readonly Fault[] = [
+  {
+    name: 'replay-crash',
+    about: 'dlq replay killed half-way, again and again, then run to its end',
+    load: () => ({ orders: ['broken'], ordersPerThousand: 150 }),
+    async inject({ redis, sink, service, random, allowed, pause, note }) {
+      const { deployment } = service;
+      const broken = async () => {
+        const letters = [];
+        for await (const letter of listDeadLetters(deployment)) if (/is broken/.test(letter.error.message)) letters.push(letter);
+        return letters;
+      };
+      await sink.breakDown(true);
+      await until('letters gather', async () => (await broken()).length > 60, 20_000);
+      await sink.breakDown(false);
+      await pause(200, 400);
+      // Known before the first is moved; what dies of it later is replayed below.
+      for (const { function: fn, eventId } of await broken()) allowed.replayed.add(`${fn} ${eventId}`);
+      for (let i = 0; i < 3; i++) {
+        await note('kill replay');
+        const replay = spawnProcess(process.execPath, [CLI, 'dlq', 'replay', '--all'], {
+          stdio: 'ignore', env: { PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: redis?.url },
+        });
+        const gone = once(replay, 'exit');
+        // Somewhere between its start and its end.
+        await Promise.race([gone, pause(350, 800)]);
+        replay.kill('SIGKILL');
+        await gone;
+      }
+      await until('nothing is left to replay', async () => {
+        const left = await broken();
+        for (const letter of left) {
+          allowed.replayed.add(`${letter.function} ${letter.eventId}`);
+          await replayDeadLetter(deployment, letter);
+        }
+        return left.length === 0;
+      }, 20_000);
+      await pause(random.whole(0, 100), 200);
+    },
+  },
+  {
+    name: 'failover',
+    about: 'a master of a 3+3 cluster killed, its replica takes over; events published as replicated',
+    needs: 'cluster',
+    async inject({ cluster, allowed, pause, note }) {
+      if (!cluster) throw new Error('this fault needs a cluster');
+      await pause(200, 600);
+      const victim = cluster.nodes[await cluster.ownerOf('mr:{0}:counters')];
+      // Replication is asynchronous: outcomes that had not reached the replica are forgotten, and their events run again.
+      allowed.stateGoesBack = true;
+      await note('kill master');
+      await victim?.kill();
+      await cluster.whole(20_000);
+      await victim?.restart();
+      await pause(500, 1000);
+    },
+  },
+];

@@ -1,0 +1,143 @@
+/** Redis dies, forgets, is full, holds rubbish. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type { Redis } from 'ioredis';
+import { BatchBuilder } from '../../../src/wire/event-batch.ts';
+import type { Fault, FaultContext } from '../fault.ts';
+import type { TestRedis } from '../../../test/support/redis-server.ts';
+
+const server = ({ redis }: FaultContext): TestRedis => {
+  if (!redis) throw new Error('this fault needs a single server');
+  return redis;
+};
+
+const restart = (appendfsync: 'everysec' | 'always'): Fault => ({
+  name: `redis-kill-${appendfsync}`,
+  about: `kill -9 of redis-server and restart, appendfsync ${appendfsync}`,
+  appendfsync,
+  async inject(context) {
+    for (let i = 0; i < 2; i++) {
+      await context.pause(100, 500);
+      await context.note('kill redis');
+      await server(context).kill();
+      await context.pause(0, 600);
+      await server(context).restart();
+    }
+  },
+});
+
+/** The append-only file that grows. */
+function growingFile(dir: string): string {
+  const folder = join(dir, 'appendonlydir');
+  const name = readdirSync(folder).filter((file) => file.endsWith('.incr.aof')).sort().at(-1);
+  if (name === undefined) throw new Error(`no append-only file in ${folder}`);
+  return join(folder, name);
+}
+
+const FUNCTIONS = [['keyed', 'test.event'], ['keyed', 'test.other'], ['loose', 'test.other'], ['batched', 'test.event']] as const;
+
+/** Bytes that no publisher of ours would write: rubbish, half an entry, one bit wrong, another type, nothing. */
+function corruptions(random: FaultContext['random'], good: Buffer): (string | Buffer)[][] {
+  const flipped = Buffer.from(good);
+  const at = random.whole(0, good.length - 1);
+  flipped[at] = (flipped[at] as number) ^ (1 << random.whole(0, 7));
+  const noise = randomBytes(random.whole(1, 80));
+  return [
+    ['b', noise, 'n', '1', 'c', String(crc32(good))],
+    ['b', good.subarray(0, random.whole(1, good.length - 1)), 'n', '1', 'c', String(crc32(good))],
+    ['b', flipped, 'n', '1', 'c', String(crc32(good))],
+    ['b', good, 'n', '7', 'c', String(crc32(good))],
+    ['b', '', 'n', '1'],
+    ['something', 'else'],
+  ];
+}
+
+export const serverFaults: readonly Fault[] = [
+  restart('everysec'),
+  restart('always'),
+  {
+    name: 'power-loss',
+    about: 'the append-only file cut back to an earlier size: what was acknowledged since may be missing, never doubled',
+    appendfsync: 'everysec',
+    async inject(context) {
+      const redis = server(context);
+      const file = growingFile(redis.dir);
+      const samples: { readonly atMs: number; readonly bytes: number }[] = [];
+      const until = performance.now() + context.random.whole(600, 1600);
+      while (performance.now() < until) {
+        samples.push({ atMs: performance.now(), bytes: statSync(file).size });
+        await delay(25);
+      }
+      await context.note('power loss');
+      const cut = samples[Math.max(0, samples.length - 1 - context.random.whole(0, Math.min(samples.length - 1, 40)))] as { atMs: number; bytes: number };
+      context.allowed.stateGoesBack = true;
+      await redis.kill();
+      truncateSync(file, cut.bytes);
+      await redis.restart();
+      context.lostSince(cut.atMs, performance.now());
+    },
+  },
+  {
+    name: 'lost-group',
+    about: 'consumer groups destroyed under way',
+    async inject(context) {
+      const look: Redis = server(context).client();
+      for (let i = 0; i < 6; i++) {
+        const [fn, type] = context.random.pick(FUNCTIONS);
+        await context.note(`destroy group ${fn}`);
+        await look.xgroup('DESTROY', `mr:{${context.random.whole(0, context.partitions - 1)}}:events:${type}`, fn);
+        await context.pause(50, 300);
+      }
+    },
+  },
+  {
+    name: 'flushall',
+    about: 'FLUSHALL under way: what was there is gone, all that comes after is processed',
+    async inject(context) {
+      const look: Redis = server(context).client();
+      await context.pause(100, 600);
+      context.allowed.stateGoesBack = true;
+      await look.flushall();
+      await context.note('flushall');
+      context.lostSince(-Infinity, performance.now());
+      await context.pause(1000, 1500);
+    },
+  },
+  {
+    name: 'maxmemory',
+    about: 'Redis full under noeviction, later raised again',
+    load: () => ({ fillerBytes: 20_000, chunk: 20 }),
+    async inject(context) {
+      const look: Redis = server(context).client();
+      const used = Number(/used_memory:(\d+)/.exec(await look.info('memory'))?.[1]);
+      await look.config('SET', 'maxmemory', used + context.random.whole(200_000, 2_000_000));
+      await context.note('maxmemory');
+      await context.pause(1500, 2500);
+      await look.config('SET', 'maxmemory', 0);
+    },
+  },
+  {
+    name: 'corrupt',
+    about: 'corrupt entries in the streams: rubbish, cut, one bit flipped, a wrong count, empty',
+    async inject(context) {
+      context.allowed.foreign = true;
+      const look: Redis = server(context).client();
+      for (let i = 0; i < 12; i++) {
+        const builder = new BatchBuilder();
+        const dataBuffer = context.service.deployment.catalog.get('test.event').encode({ key: `foreign/${i}`, number: 0, order: 'ok', filler: new Uint8Array(9) });
+        builder.add({
+          id: `foreign-${i}`, subject: `foreign/${i}`, timeMs: Date.now(), source: 'foreign', schema: 0, position: 0, extensions: null,
+          dataBuffer, dataStart: 0, dataEnd: dataBuffer.length,
+        });
+        const good = builder.finish().bytes;
+        const stream = `mr:{${context.random.whole(0, context.partitions - 1)}}:events:test.event`;
+        const fields = context.random.chance(0.2) ? ['b', good] : context.random.pick(corruptions(context.random, good));
+        await look.call('XADD', stream, '*', ...fields);
+        await context.pause(20, 120);
+      }
+    },
+  },
+];

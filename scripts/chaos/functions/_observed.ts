@@ -1,0 +1,33 @@
+/** What the functions under chaos have in common: they say in the sink what they do, and behave as the event orders. */
+import { threadId } from 'node:worker_threads';
+import type { HandlerOp } from '../../../src/torture/history.ts';
+import { behave, POLICY, type TestData, type TestEventView } from '../../../test/support/misbehaving-functions/behave.ts';
+import { Sink } from '../sink.ts';
+
+/** Quick retries, as in the tests. */
+export const policy = POLICY;
+
+let sink: Sink | null = null;
+export const theSink = (): Sink => (sink ??= new Sink(process.env['CHAOS_SINK'] ?? ''));
+
+export function opOf(what: HandlerOp['what'], fn: string, event: TestEventView, attempt: number): HandlerOp {
+  const { id, type, subject, position } = event;
+  return { what, fn, id, type, subject, number: (event.data as TestData).number, attempt, position, pid: process.pid, thread: threadId };
+}
+
+/** As ordered, and one order more: `broken` fails as long as the sink says that things are broken. */
+export async function act(event: TestEventView, attempt: number, signal: AbortSignal): Promise<void> {
+  if ((event.data as TestData).order !== 'broken') return behave(event, attempt, signal);
+  if (await theSink().broken()) throw new Error('what it calls is broken');
+}
+
+export async function handleOne(fn: string, event: TestEventView, attempt: number, signal: AbortSignal, key: string): Promise<void> {
+  await theSink().push(opOf('start', fn, event, attempt));
+  try {
+    await act(event, attempt, signal);
+  } catch (error) {
+    await theSink().push(opOf('fail', fn, event, attempt));
+    throw error;
+  }
+  await theSink().effect(key, opOf('end', fn, event, attempt));
+}

@@ -1,0 +1,63 @@
+import { parseArgs } from 'node:util';
+import { FAULTS } from './faults/index.ts';
+import type { Fault } from './fault.ts';
+
+export interface ChaosOptions {
+  readonly faults: readonly Fault[];
+  readonly seeds: readonly number[];
+  readonly jobs: number;
+  readonly json: string | null;
+  readonly keepDir: string | null;
+}
+
+const width = Math.max(...FAULTS.map((fault) => fault.name.length)) + 2;
+
+export const USAGE = `npm run chaos -- [options]
+  --seeds N          seeds 1 to N for each fault (default 3)
+  --seed N           this seed only: repeats a run
+  --fault NAME,NAME  these faults only
+  --jobs N           runs side by side (default 1)
+  --json FILE        write the results as JSON
+  --keep DIR         keep history and logs of runs with violations there
+Exit status: 0 without violations, 1 with, 2 wrong use.
+
+Faults:
+${FAULTS.map((fault) => `  ${fault.name.padEnd(width)}${fault.about}`).join('\n')}`;
+
+export class UsageError extends Error {}
+
+/** @throws UsageError */
+export function readOptions(argv: readonly string[]): ChaosOptions | 'help' {
+  const option = { type: 'string' } as const;
+  let values;
+  try {
+    values = parseArgs({
+      args: [...argv],
+      options: { seeds: option, seed: option, fault: option, jobs: option, json: option, keep: option, help: { type: 'boolean' } },
+    }).values;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  if (values.help) return 'help';
+  const whole = (name: 'seeds' | 'seed' | 'jobs', max: number): number | null => {
+    const text = values[name];
+    if (text === undefined) return null;
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < 1 || value > max) throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
+    return value;
+  };
+  const seed = whole('seed', 2 ** 31);
+  const seeds = whole('seeds', 10_000);
+  if (seed !== null && seeds !== null) throw new UsageError('--seed and --seeds exclude each other');
+  const names = (values.fault ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
+  for (const name of names) {
+    if (!FAULTS.some((fault) => fault.name === name)) throw new UsageError(`--fault names "${name}"; known are ${FAULTS.map((fault) => fault.name).join(', ')}`);
+  }
+  return {
+    faults: names.length === 0 ? FAULTS : FAULTS.filter((fault) => names.includes(fault.name)),
+    seeds: seed === null ? Array.from({ length: seeds ?? 3 }, (_, i) => i + 1) : [seed],
+    jobs: whole('jobs', 64) ?? 1,
+    json: values.json ?? null,
+    keepDir: values.keep ?? null,
+  };
+}

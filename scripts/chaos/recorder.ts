@@ -1,0 +1,46 @@
+/** Between a lane and its stages: writes each commit down, before it is sent and when Redis has answered. */
+import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
+import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import type { CommitOp } from '../../src/torture/history.ts';
+import type { Sink } from './sink.ts';
+
+export interface LaneName {
+  readonly fn: string;
+  readonly partition: number;
+  readonly leaseValue: string;
+}
+
+/** Where commit.lua finds what: see its header. */
+export const COMMIT_ARGS = { leaseValue: 0, types: 4, units: 5, entries: 6, first: 10 } as const;
+
+/** Index in the plan's arguments of the first of its entries' triples. */
+export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
+  return COMMIT_ARGS.first + Number(args[COMMIT_ARGS.types]) + Number(args[COMMIT_ARGS.units]);
+}
+
+function entriesOf(plan: CommitPlan): [string, string, number][] {
+  const { args } = plan;
+  const out: [string, string, number][] = [];
+  let at = entriesAt(plan);
+  for (let left = Number(args[COMMIT_ARGS.entries]); left > 0; left--, at += 3) {
+    out.push([String(args[COMMIT_ARGS.first + Number(args[at]) - 1]), String(args[at + 1]), Number(args[at + 2])]);
+  }
+  return out;
+}
+
+let serial = 0;
+
+export function recordCommits(stages: LaneStages, lane: LaneName, sink: Sink): LaneStages {
+  const { fn, partition, leaseValue } = lane;
+  const epoch = Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1));
+  return {
+    ...stages,
+    async commit(plan, signal) {
+      const op = { fn, partition, epoch, serial: ++serial, pid: process.pid };
+      await sink.push({ what: 'commit', ...op, entries: entriesOf(plan) } satisfies CommitOp);
+      const reply = await stages.commit(plan, signal);
+      await sink.push({ what: reply.kind === 'stale' ? 'refused' : 'committed', ...op });
+      return reply;
+    },
+  };
+}

@@ -1,0 +1,50 @@
+/** The second server, never faulted: what functions did and dispatchers committed, in the order in which it happened. */
+import { Redis } from 'ioredis';
+import type { HandlerOp, Op } from '../../src/torture/history.ts';
+
+const LOG = 'log';
+const APPLIED = 'applied';
+const BROKEN = 'broken';
+
+/** The effect of an event, guarded by its idempotency key, and the line that says so, in one step. */
+const EFFECT = `
+local first = redis.call('HSETNX', KEYS[1], ARGV[1], '1') == 1
+local line = string.sub(ARGV[2], 1, -2) .. ',"applied":' .. tostring(first) .. '}'
+return redis.call('RPUSH', KEYS[2], line)`;
+
+export class Sink {
+  readonly #redis: Redis;
+
+  constructor(socket: string) {
+    this.#redis = new Redis({ path: socket, maxRetriesPerRequest: null });
+    // A sink that is gone ends the run: its harness has stopped it.
+    this.#redis.on('error', () => {});
+  }
+
+  async push(op: Op): Promise<void> {
+    await this.#redis.rpush(LOG, JSON.stringify(op));
+  }
+
+  async effect(idempotencyKey: string, op: HandlerOp): Promise<void> {
+    await this.#redis.eval(EFFECT, 2, APPLIED, LOG, idempotencyKey, JSON.stringify(op));
+  }
+
+  /** Whether what the functions call is out of order: events ordered to be `broken` fail meanwhile. */
+  async broken(): Promise<boolean> {
+    return (await this.#redis.exists(BROKEN)) === 1;
+  }
+  async breakDown(on: boolean): Promise<void> {
+    await (on ? this.#redis.set(BROKEN, 1) : this.#redis.del(BROKEN));
+  }
+
+  async length(): Promise<number> {
+    return this.#redis.llen(LOG);
+  }
+  async read(): Promise<Op[]> {
+    return (await this.#redis.lrange(LOG, 0, -1)).map((line) => JSON.parse(line) as Op);
+  }
+
+  close(): void {
+    this.#redis.disconnect();
+  }
+}

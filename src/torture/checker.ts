@@ -1,0 +1,275 @@
+/**
+ * Judges a history of a run under faults. Pure: the same history, the same verdict.
+ *
+ * Sound rather than complete: where a fault explains what was seen (a lease that was lost, a thread that died, a server that
+ * went back in time), it is let pass; scripts/chaos/bugs.ts shows what is caught.
+ */
+import type { CommitOp, FunctionRules, HandlerOp, History, Letter, Violation } from './history.ts';
+
+/** One call of a handler for one event. Times are indices of ops. */
+export interface Run {
+  readonly op: HandlerOp;
+  readonly startedAt: number;
+  /** Infinity: it never ended. */
+  endedAt: number;
+  outcome: 'end' | 'fail' | 'died';
+}
+
+export function check(history: History): Violation[] {
+  const runs = runsOf(history);
+  return [
+    ...drainProblems(history),
+    ...lossProblems(history, runs),
+    ...countProblems(history, runs),
+    ...effectProblems(history, runs),
+    ...history.functions.filter((fn) => fn.ordering === 'key').flatMap((fn) => orderProblems(history, fn, runs.filter((run) => run.op.fn === fn.name))),
+    ...commitProblems(history),
+    ...attemptProblems(history, runs),
+    ...letterProblems(history),
+  ];
+}
+
+export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
+  const runs: Run[] = [];
+  const open = new Map<string, Run>();
+  ops.forEach((op, at) => {
+    if (op.what !== 'start' && op.what !== 'end' && op.what !== 'fail') return;
+    const key = `${op.pid}/${op.thread}/${op.fn}/${op.id}`;
+    if (op.what === 'start') {
+      const run: Run = { op, startedAt: at, endedAt: Infinity, outcome: 'died' };
+      runs.push(run);
+      open.set(key, run);
+      return;
+    }
+    const run = open.get(key);
+    if (!run) throw new Error(`op ${at} of the history ends what never started: ${JSON.stringify(op)}`);
+    run.endedAt = at;
+    run.outcome = op.what;
+    open.delete(key);
+  });
+  return runs;
+}
+
+function drainProblems({ end }: History): Violation[] {
+  const out: Violation[] = [];
+  if (end.drainMs === null) {
+    const left = end.functions.map((fn) => `${fn.name}: pending ${fn.pending}, lag ${fn.lag}, parked ${fn.parked}`).join('; ');
+    out.push({ rule: 'drain', what: `not everything was settled within ${end.drainBoundMs} ms after the faults: ${left}` });
+  } else if (end.leftBehind > 0) out.push({ rule: 'memory', what: `${end.leftBehind} parked lists or due entries are left although nothing is parked` });
+  if (end.peakRssMb > end.rssBoundMb) out.push({ rule: 'memory', what: `a dispatcher had ${Math.round(end.peakRssMb)} MB, allowed are ${end.rssBoundMb}` });
+  return out;
+}
+
+/** Every acknowledged event was handled or is dead, for every function; nothing ran that was not published. */
+function lossProblems({ events, functions, end, allowed }: History, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  const known = new Set(events.map((event) => event.id));
+  const settled = new Set(end.letters.map((letter) => `${letter.fn} ${letter.id}`));
+  for (const { op, outcome } of runs) {
+    if (outcome === 'end') settled.add(`${op.fn} ${op.id}`);
+    if (!allowed.foreign && !known.has(op.id)) out.push({ rule: 'ghost', what: `${op.fn}: ${op.id} ran but was never published` });
+  }
+  for (const { id, type, fate } of events) {
+    if (fate !== 'acknowledged' || allowed.missing.has(id)) continue;
+    for (const fn of functions) {
+      if (fn.on.includes(type) && !settled.has(`${fn.name} ${id}`)) out.push({ rule: 'lost', what: `${fn.name}: ${id} was acknowledged to its publisher but neither done nor dead` });
+    }
+  }
+  return out;
+}
+
+/** Millrace's own books balance, and they say what was seen. */
+function countProblems({ functions, end, allowed }: History, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  for (const fn of end.functions) {
+    if (!fn.conserved) out.push({ rule: 'conservation', what: `${fn.name}: appended ${fn.appended} is not done ${fn.done} + dead ${fn.dead} + parked ${fn.parked} + pending ${fn.pending} + lag ${fn.lag}` });
+    if (end.drainMs === null || allowed.stateGoesBack || !functions.some((rules) => rules.name === fn.name)) continue;
+    const letters = end.letters.filter((letter) => letter.fn === fn.name);
+    const seen = new Set(letters.filter((letter) => letter.kind === 'event').map((letter) => letter.id));
+    for (const run of runs) if (run.op.fn === fn.name && run.outcome === 'end') seen.add(run.op.id);
+    const whole = letters.filter((letter) => letter.kind === 'entry').reduce((sum, letter) => sum + letter.events, 0);
+    if (seen.size + whole !== fn.done + fn.dead) {
+      out.push({ rule: 'conservation', what: `${fn.name}: counted ${fn.done} done and ${fn.dead} dead, but ${seen.size} events were handled or are dead and ${whole} are in dead entries` });
+    }
+  }
+  return out;
+}
+
+function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  const applied = new Set<string>();
+  for (const op of ops) {
+    if (op.what !== 'end' || op.applied !== true) continue;
+    const key = `${op.fn} ${op.id}`;
+    if (applied.has(key)) out.push({ rule: 'applied twice', what: `${op.fn}: the effect of ${op.id} was applied again` });
+    applied.add(key);
+  }
+  if (allowed.stateGoesBack) return out;
+  // One owner, one success: a second one by the same process needs a cause, which is a lost lease or the thread's death.
+  const lastOfThread = new Map<string, number>();
+  ops.forEach((op, at) => {
+    if ('thread' in op) lastOfThread.set(`${op.pid}/${op.thread}`, at);
+  });
+  const lostAt = lostLeases(ops);
+  const firstEnd = new Map<string, Run>();
+  for (const run of runs) {
+    if (run.outcome !== 'end') continue;
+    const { op } = run;
+    const key = `${op.pid} ${op.fn} ${op.id}`;
+    const before = firstEnd.get(key);
+    if (!before) {
+      firstEnd.set(key, run);
+      continue;
+    }
+    const threadDied = before.op.thread !== op.thread && (lastOfThread.get(`${op.pid}/${before.op.thread}`) as number) < run.startedAt;
+    if (threadDied || lostAfter(lostAt, before)) continue;
+    out.push({ rule: 'ran twice', what: `${op.fn}: ${op.id} was handled twice by process ${op.pid} though nothing had happened to it` });
+  }
+  return out;
+}
+
+/** `pid fn partition` -> when it noticed */
+function lostLeases(ops: History['ops']): Map<string, number[]> {
+  const out = new Map<string, number[]>();
+  ops.forEach((op, at) => {
+    if (op.what !== 'lease-lost') return;
+    const key = `${op.pid} ${op.fn} ${op.partition}`;
+    const times = out.get(key);
+    if (times) times.push(at);
+    else out.set(key, [at]);
+  });
+  return out;
+}
+
+function lostAfter(lost: ReadonlyMap<string, readonly number[]>, run: Run): boolean {
+  return (lost.get(laneOf(run)) ?? []).some((at) => at > run.startedAt);
+}
+
+const laneOf = ({ op }: Run): string => `${op.pid} ${op.fn} ${op.position.split('/')[0] as string}`;
+
+/**
+ * When an event begins, all before it of its subject are settled (handled, or dead); and no two calls for one subject overlap,
+ * unless one of the two processes had lost its lease.
+ */
+function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  const letters = new Map(end.letters.filter((letter) => letter.fn === fn.name).map((letter) => [letter.id, letter]));
+  const suspended = new Set(ops.flatMap((op) => (op.what === 'fault' && op.pid > 0 ? [op.pid] : [])));
+  const lostAt = lostLeases(ops);
+  // What it had begun goes on beside its heir's work until the batch ends, also when it has noticed.
+  const hasLost = (run: Run): boolean => suspended.has(run.op.pid) || lostAt.has(laneOf(run));
+  const bySubject = new Map<string, Run[]>();
+  const counted = new Set(events.map((event) => event.id));
+  for (const run of runs) {
+    if (!counted.has(run.op.id)) continue;
+    const list = bySubject.get(run.op.subject);
+    if (list) list.push(run);
+    else bySubject.set(run.op.subject, [run]);
+  }
+  for (const [subject, list] of bySubject) {
+    const settledAt = settleTimes(list, letters, (id) => allowed.replayed.has(`${fn.name} ${id}`));
+    const numbers = [...settledAt.keys()].sort((a, b) => a - b);
+    // latest settlement among all with a lower number
+    const below = new Map<number, { readonly at: number; readonly number: number }>();
+    let latest = { at: -1, number: -1 };
+    for (const number of numbers) {
+      below.set(number, latest);
+      const at = settledAt.get(number) as number;
+      if (at > latest.at) latest = { at, number };
+    }
+    for (const run of list) {
+      const begins = fn.batch ? run.endedAt : run.startedAt;
+      const before = below.get(run.op.number) as { at: number; number: number };
+      // A call of handleBatch that failed as a whole says nothing of its events one by one.
+      if (run.outcome !== 'end' && fn.batch) continue;
+      if (before.at > begins) out.push({ rule: 'order', what: `${fn.name}: ${run.op.id} (number ${run.op.number} of ${subject}) ran before number ${before.number} was settled` });
+    }
+    let open: Run | null = null;
+    for (const run of list) {
+      if (open && open.endedAt > run.startedAt && open.outcome !== 'died') {
+        const sameCall = fn.batch && open.op.pid === run.op.pid && open.op.thread === run.op.thread;
+        const excused = open.op.pid !== run.op.pid && (hasLost(open) || hasLost(run));
+        if (!sameCall && !excused) {
+          out.push({ rule: 'overlap', what: `${fn.name}: ${run.op.id} of ${subject} began in process ${run.op.pid} while ${open.op.id} was running in ${open.op.pid}` });
+        }
+      }
+      if (open === null || run.outcome !== 'died') open = run;
+    }
+  }
+  return out;
+}
+
+/** Number -> when it stopped holding up the ones behind it. */
+function settleTimes(runs: readonly Run[], letters: ReadonlyMap<string, Letter>, replayed: (id: string) => boolean): Map<number, number> {
+  const out = new Map<number, number>();
+  for (const run of runs) {
+    const letter = letters.get(run.op.id);
+    let at = Infinity;
+    if (run.outcome === 'end') at = run.endedAt;
+    else if (replayed(run.op.id)) at = run.startedAt;
+    else if (letter && run.op.attempt >= letter.attempts) at = run.startedAt;
+    out.set(run.op.number, Math.min(out.get(run.op.number) ?? Infinity, at));
+  }
+  return out;
+}
+
+/** Entries are acknowledged after their events' outcomes, by the lane's owner only. */
+function commitProblems({ ops, allowed }: History): Violation[] {
+  const out: Violation[] = [];
+  const ended = new Map<string, Set<string>>();
+  const begun = new Map<string, { readonly op: CommitOp; readonly at: number; readonly early: string | null }>();
+  const newest = new Map<string, { epoch: number; at: number }>();
+  ops.forEach((op, at) => {
+    if (op.what === 'end') {
+      const key = `${op.fn} ${op.type} ${op.position.slice(0, op.position.lastIndexOf('/'))}`;
+      const ids = ended.get(key);
+      if (ids) ids.add(op.id);
+      else ended.set(key, new Set([op.id]));
+    } else if (op.what === 'commit') {
+      let early: string | null = null;
+      for (const [type, entryId, done] of op.entries ?? []) {
+        const handled = ended.get(`${op.fn} ${type} ${op.partition}/${entryId}`)?.size ?? 0;
+        if (handled < done) early ??= `${op.fn}: ${done} events of ${type} ${op.partition}/${entryId} were acknowledged as done when ${handled} had been handled`;
+      }
+      begun.set(`${op.pid}/${op.serial}`, { op, at, early });
+    } else if (op.what === 'committed') {
+      const begin = begun.get(`${op.pid}/${op.serial}`);
+      if (!begin) throw new Error(`op ${at} of the history ends a commit that never began: ${JSON.stringify(op)}`);
+      if (begin.early !== null) out.push({ rule: 'acknowledged early', what: begin.early });
+      const lane = `${op.fn}/${op.partition}`;
+      const newer = newest.get(lane);
+      if (newer && newer.epoch > op.epoch && newer.at < begin.at && !allowed.stateGoesBack) {
+        out.push({ rule: 'fencing', what: `${lane}: epoch ${op.epoch} committed after epoch ${newer.epoch} had` });
+      }
+      if (!newer || op.epoch > newer.epoch) newest.set(lane, { epoch: op.epoch, at });
+    }
+  });
+  return out;
+}
+
+function attemptProblems({ functions, events, end }: History, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  const most = new Map(functions.map((fn) => [fn.name, fn.attempts]));
+  const innocent = new Set(events.filter((event) => event.innocent).map((event) => event.id));
+  for (const { op } of runs) {
+    const limit = most.get(op.fn) ?? Infinity;
+    if (op.attempt > limit) out.push({ rule: 'attempts', what: `${op.fn}: ${op.id} was tried ${op.attempt} times, allowed are ${limit}` });
+    else if (op.attempt > 1 && innocent.has(op.id)) out.push({ rule: 'attempts', what: `${op.fn}: ${op.id}, which never fails, was charged an attempt` });
+  }
+  for (const letter of end.letters) {
+    if (innocent.has(letter.id)) out.push({ rule: 'attempts', what: `${letter.fn}: ${letter.id}, which never fails, is dead` });
+  }
+  return out;
+}
+
+function letterProblems({ end }: History): Violation[] {
+  const out: Violation[] = [];
+  const seen = new Set<string>();
+  for (const { fn, id, kind, faithful } of end.letters) {
+    if (faithful === false) out.push({ rule: 'dead letter', what: `${fn}: the dead letter of ${id} does not hold the bytes of the event` });
+    if (kind !== 'event') continue;
+    if (seen.has(`${fn} ${id}`)) out.push({ rule: 'dead letter', what: `${fn}: ${id} has two dead letters` });
+    seen.add(`${fn} ${id}`);
+  }
+  return out;
+}

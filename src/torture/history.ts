@@ -1,0 +1,132 @@
+/** What happened in a run under faults, as it was written down: the checker judges by this alone. */
+
+/** A handler's call for one event. A `start` without its `end` or `fail` died with its thread or process. */
+export interface HandlerOp {
+  readonly what: 'start' | 'end' | 'fail';
+  readonly fn: string;
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  /** Position in its subject, where the publisher counted. */
+  readonly number: number;
+  readonly attempt: number;
+  /** `partition/entry id/position` */
+  readonly position: string;
+  readonly pid: number;
+  readonly thread: number;
+  /** Of `end`, where effects are guarded by the idempotency key: whether this call's effect was the first. */
+  readonly applied?: boolean;
+}
+
+/** A lane's commit: `commit` before it is sent, `committed` or `refused` when Redis has answered. */
+export interface CommitOp {
+  readonly what: 'commit' | 'committed' | 'refused';
+  readonly fn: string;
+  readonly partition: number;
+  readonly epoch: number;
+  /** Numbers the commits of one process. */
+  readonly serial: number;
+  readonly pid: number;
+  /** Of `commit`: type, entry id, events of it that are done. */
+  readonly entries?: readonly (readonly [type: string, entryId: string, done: number])[];
+}
+
+/** The process has noticed that a lane is no longer its own. */
+export interface LeaseLostOp {
+  readonly what: 'lease-lost';
+  readonly fn: string;
+  readonly partition: number;
+  readonly pid: number;
+}
+
+/** Something was done to a process or to the server. */
+export interface FaultOp {
+  readonly what: 'fault';
+  readonly name: string;
+  /** Of the process it was done to; 0: the server or the network. */
+  readonly pid: number;
+}
+
+export type Op = HandlerOp | CommitOp | LeaseLostOp | FaultOp;
+
+export interface PublishedEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly number: number;
+  /** `unknown`: the publisher was told of an error; it may be there or not. */
+  readonly fate: 'acknowledged' | 'unknown';
+  /** By the publisher's clock, ms: for a declared window of loss. */
+  readonly atMs: number;
+  /** Its handler succeeds at once: nothing gives a cause for a second attempt. */
+  readonly innocent: boolean;
+}
+
+export interface FunctionRules {
+  readonly name: string;
+  readonly on: readonly string[];
+  readonly ordering: 'key' | 'none';
+  readonly attempts: number;
+  /** handleBatch: its calls begin several events of a subject at once. */
+  readonly batch: boolean;
+}
+
+export interface FunctionEnd {
+  readonly name: string;
+  readonly appended: number;
+  readonly done: number;
+  readonly dead: number;
+  readonly parked: number;
+  readonly pending: number;
+  readonly lag: number;
+  readonly conserved: boolean;
+}
+
+export interface Letter {
+  readonly fn: string;
+  readonly id: string;
+  readonly kind: 'event' | 'entry';
+  readonly attempts: number;
+  readonly events: number;
+  /** Its bytes are those of the event in the stream; null: the stream does not have it any more. */
+  readonly faithful: boolean | null;
+}
+
+export interface History {
+  /** In the order in which they happened. */
+  readonly ops: readonly Op[];
+  readonly events: readonly PublishedEvent[];
+  readonly functions: readonly FunctionRules[];
+  readonly end: {
+    readonly functions: readonly FunctionEnd[];
+    readonly letters: readonly Letter[];
+    /** Everything was done or dead within the bound after the faults had ended. */
+    readonly drainMs: number | null;
+    readonly drainBoundMs: number;
+    /** Most memory of any dispatcher, and what it may have. */
+    readonly peakRssMb: number;
+    readonly rssBoundMb: number;
+    /** Keys of parked lists and entries of `due` that were left when all was settled. */
+    readonly leftBehind: number;
+  };
+  readonly allowed: {
+    /** Acknowledged events that may be missing: those of a declared window of loss. */
+    readonly missing: ReadonlySet<string>;
+    /** Redis itself forgot outcomes (power loss, FLUSHALL, failover): what was done before runs again. */
+    readonly stateGoesBack: boolean;
+    /** Dead letters that were replayed: `function event id`. Their events run behind later ones. */
+    readonly replayed: ReadonlySet<string>;
+    /** Published by others than the harness (foreign producers, corrupt entries): runs of unknown ids are no ghosts. */
+    readonly foreign: boolean;
+  };
+}
+
+export const RULES = [
+  'lost', 'ghost', 'conservation', 'applied twice', 'ran twice', 'order', 'overlap', 'acknowledged early', 'fencing', 'attempts', 'dead letter', 'memory', 'drain',
+] as const;
+export type Rule = (typeof RULES)[number];
+
+export interface Violation {
+  readonly rule: Rule;
+  readonly what: string;
+}

@@ -1,0 +1,123 @@
+/** A TCP proxy in front of Redis that does what networks do: cuts, refuses, goes silent, loses replies, is slow. */
+import { createConnection, createServer, type AddressInfo, type NetConnectOpts, type Socket } from 'node:net';
+
+export interface TcpProxy {
+  /** redis://127.0.0.1:port */
+  readonly url: string;
+  readonly port: number;
+  /** Connections open now. */
+  readonly connections: number;
+  /** Connections accepted so far. */
+  readonly accepted: number;
+  /** Resets every connection. */
+  cutNow(): void;
+  /** True: new connections are closed at once. Open ones stay. */
+  refuse(on: boolean): void;
+  /** True: nothing is forwarded any more, in either direction, and nobody is told (bytes are lost, not delayed). */
+  halfOpen(on: boolean): void;
+  /**
+   * From now on requests are forwarded but their replies swallowed; after the n-th piece of a reply the connection is cut
+   * and the proxy works again: executed, but the reply is lost. Resolves when it has been cut.
+   */
+  dropRepliesThenCut(n?: number): Promise<void>;
+  /** True: requests are forwarded, their replies swallowed. */
+  swallowReplies(on: boolean): void;
+  /** Milliseconds added to each direction. */
+  delay(ms: number): void;
+  close(): Promise<void>;
+}
+
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+}
+
+export type Upstream = { readonly port: number; readonly host?: string } | { readonly socket: string };
+
+export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
+  const pairs = new Set<Pair>();
+  let refusing = false;
+  let silent = false;
+  let swallowing = false;
+  let delayMs = 0;
+  let accepted = 0;
+  let dropping: { left: number; done: () => void } | null = null;
+
+  const to: NetConnectOpts = 'socket' in upstream ? { path: upstream.socket } : { port: upstream.port, host: upstream.host ?? '127.0.0.1' };
+  const cut = (pair: Pair): void => {
+    pairs.delete(pair);
+    pair.client.resetAndDestroy();
+    pair.server.destroy();
+  };
+  const later = (send: () => void): void => {
+    if (delayMs === 0) send();
+    else setTimeout(send, delayMs);
+  };
+
+  const listener = createServer({ noDelay: true }, (client) => {
+    accepted++;
+    if (refusing) {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      return;
+    }
+    const pair: Pair = { client, server: createConnection(to) };
+    pairs.add(pair);
+    for (const socket of [client, pair.server]) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        // Half open: the other side is not told.
+        if (!silent && pairs.has(pair)) cut(pair);
+      });
+    }
+    client.on('data', (bytes) => {
+      if (!silent) later(() => pair.server.writable && pair.server.write(bytes));
+    });
+    pair.server.on('data', (bytes) => {
+      if (silent || swallowing) return;
+      if (dropping) {
+        if (--dropping.left > 0) return;
+        const { done } = dropping;
+        dropping = null;
+        for (const each of [...pairs]) cut(each);
+        done();
+        return;
+      }
+      later(() => client.writable && client.write(bytes));
+    });
+  });
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const { port } = listener.address() as AddressInfo;
+
+  const close = async (): Promise<void> => {
+    for (const pair of [...pairs]) cut(pair);
+    if (listener.listening) await new Promise((resolve) => listener.close(resolve));
+  };
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    get connections() {
+      return pairs.size;
+    },
+    get accepted() {
+      return accepted;
+    },
+    cutNow() {
+      for (const pair of [...pairs]) cut(pair);
+    },
+    refuse(on) {
+      refusing = on;
+    },
+    halfOpen(on) {
+      silent = on;
+    },
+    swallowReplies(on) {
+      swallowing = on;
+    },
+    dropRepliesThenCut: (n = 1) => new Promise((done) => (dropping = { left: n, done })),
+    delay(ms) {
+      delayMs = ms;
+    },
+    close,
+  };
+}

@@ -1,0 +1,190 @@
+/**
+ * The faults of scripts/chaos, turned on somebody's own functions and server: in a namespace of its own, with made-up events,
+ * dispatchers are killed and frozen, connections cut, replies lost, while handlers write down what they do.
+ *
+ *   wrap the function files → publish → fault after fault → settle → judge (checker.ts) → remove the namespace
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { monotonicMs, sleep } from '../core/clock.ts';
+import { ConfigError } from '../core/errors.ts';
+import { openDeployment, type Deployment, type Log } from '../deployment.ts';
+import { describeFunctions } from '../dispatcher.ts';
+import { Millrace } from '../millrace.ts';
+import { findFunctions } from '../pipeline/run/find-functions.ts';
+import { parseRedisUrls } from '../redis/connection.ts';
+import { check } from './checker.ts';
+import { readBooks, readLetters } from './end-state.ts';
+import { injectFaults, type Torture } from './faults.ts';
+import type { FunctionEnd, History, Op, Violation } from './history.ts';
+import { Load } from './load.ts';
+import { seededRandom } from './random.ts';
+import { takeoverBoundMs } from './takeover.ts';
+import { openProxy, type TcpProxy } from './tcp-proxy.ts';
+import { Victims } from './victims.ts';
+
+export interface TortureOptions {
+  /** The user's: where the server is, and under which namespace the real data is (left alone). */
+  readonly deployment: Deployment;
+  readonly functionsDir: string;
+  readonly protoDir: string;
+  readonly seed: number;
+  readonly seconds: number;
+  readonly faults: readonly Torture[];
+  readonly log: Log;
+  /** Aborts: no further fault, the rest as usual. */
+  readonly signal: AbortSignal;
+  /** Told of each fault. */
+  readonly progress: (text: string) => void;
+}
+
+export interface TortureFunction {
+  readonly name: string;
+  readonly handled: number;
+  readonly dead: number;
+  /** Acknowledged to the publisher, neither handled nor dead. */
+  readonly lost: number;
+  /** Events whose handler has succeeded more than once: at least once is what is promised for effects outside Redis. */
+  readonly doubles: number;
+  readonly orderBreaks: number;
+}
+
+export interface TortureReport {
+  readonly namespace: string;
+  readonly seed: number;
+  readonly published: number;
+  readonly acknowledged: number;
+  readonly faults: Readonly<Record<Torture, number>>;
+  readonly functions: readonly TortureFunction[];
+  readonly violations: readonly Violation[];
+  readonly takeover: { readonly formula: string; readonly boundMs: number; readonly measured: number; readonly worstMs: number | null };
+  /** From the end of the last fault until everything was done or dead; null: not within the time. */
+  readonly settledMs: number | null;
+}
+
+const LEASE_MS = 1000;
+const SETTLE_MS = 60_000;
+const RSS_BOUND_MB = 2048;
+
+/** @throws ConfigError: a Cluster, functions or types with problems */
+export async function torture(options: TortureOptions): Promise<TortureReport> {
+  const { deployment, seed, signal } = options;
+  if (deployment.connection.isCluster) throw new ConfigError(['torture works on a single server; REDIS_URL names a Cluster']);
+  const namespace = `${deployment.keys.namespace.slice(0, 60)}-torture-${randomBytes(4).toString('hex')}`;
+  const dir = mkdtempSync(join(tmpdir(), 'millrace-torture-'));
+  const undo: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
+  try {
+    const functions = await describeFunctions(deployment, options.functionsDir, cacheOf(options.functionsDir));
+    const history = join(dir, 'history');
+    await wrapFunctions(options.functionsDir, dir, history);
+    const way = await wayTo(deployment.url);
+    undo.push(() => way?.proxy.close());
+    const url = way?.url ?? deployment.url;
+    const environment = { ...deployment.environment, REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS };
+    const open = async (address: string): Promise<Deployment> => {
+      const opened = await openDeployment({ environment: { ...environment, REDIS_URL: address }, protoDir: options.protoDir, log: () => {}, name: 'torture', settleSchemas: true });
+      undo.push(() => opened.close());
+      return opened;
+    };
+    undo.push(() => removeNamespace(deployment, namespace));
+    const direct = await open(deployment.url);
+    const victims = new Victims({ functionsDir: join(dir, 'functions'), protoDir: resolve(options.protoDir), history, environment: { REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS } });
+    undo.push(() => victims.kill());
+    await Promise.all([victims.spawn(), victims.spawn()]);
+
+    const types = [...new Set(functions.flatMap(({ spec }) => spec.on))];
+    const publisher = new Millrace(await open(url)).publisher({ flushEvents: 64, deadlineMs: 10_000 });
+    const load = new Load(publisher, direct.catalog, types, seededRandom(seed));
+    undo.push(() => publisher.close());
+    const loading = load.run();
+    undo.push(() => load.stop());
+    const done = await injectFaults({ ...options, leaseMs: LEASE_MS, direct, proxy: way?.proxy ?? null, victims, names: functions.map(({ spec }) => spec.name) }, signal);
+    const healedMs = monotonicMs();
+    load.stop();
+    await loading;
+    const settledMs = await settle(direct, healedMs);
+    const rss = victims.peakRssMb();
+    await victims.terminate();
+
+    const ops = readOps(history);
+    const books = await readBooks(direct);
+    const record: History = {
+      ops,
+      events: load.events,
+      functions: functions.map(({ spec }) => ({ name: spec.name, on: spec.on, ordering: spec.ordering, attempts: spec.retry.attempts, batch: spec.batch })),
+      end: { functions: books, letters: await readLetters(direct), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
+      allowed: { missing: new Set(), stateGoesBack: false, replayed: new Set(), foreign: false },
+    };
+    const violations = check(record);
+    return {
+      namespace, seed, violations, settledMs,
+      published: load.events.length,
+      acknowledged: load.events.filter((event) => event.fate === 'acknowledged').length,
+      faults: done.counts,
+      functions: books.map((fn) => judge(fn, ops, violations)),
+      takeover: { formula: 'TTL + min(1 s, TTL / 4)', boundMs: takeoverBoundMs(LEASE_MS), measured: done.takeoversMs.length, worstMs: done.takeoversMs.length > 0 ? Math.max(...done.takeoversMs) : null },
+    };
+  } finally {
+    for (const step of undo.reverse()) await Promise.resolve(step()).catch((error: unknown) => options.log('warn', 'torture could not clean up', { err: error }));
+  }
+}
+
+const cacheOf = (functionsDir: string): string => join(dirname(resolve(functionsDir)), '.millrace');
+
+/** In the place of each function file stands one that imports and observes it. */
+async function wrapFunctions(functionsDir: string, dir: string, history: string): Promise<void> {
+  const observer = new URL('./observed.js', import.meta.url).href;
+  mkdirSync(join(dir, 'functions'));
+  (await findFunctions(functionsDir, cacheOf(functionsDir))).forEach(({ url }, i) => {
+    const text = `import original from ${JSON.stringify(url)};\nimport { observed } from ${JSON.stringify(observer)};\nexport default observed(original, ${JSON.stringify(history)});\n`;
+    writeFileSync(join(dir, 'functions', `f${i}.mjs`), text);
+  });
+}
+
+interface Way {
+  readonly proxy: TcpProxy;
+  readonly url: string;
+}
+
+/** Null where there is TLS, which would notice. */
+async function wayTo(url: string): Promise<Way | null> {
+  const target = parseRedisUrls(url)[0];
+  if (!target || target.tls) return null;
+  const proxy = await openProxy(target.path === undefined ? { host: target.host ?? '127.0.0.1', port: target.port ?? 6379 } : { socket: target.path });
+  const { username = '', password } = target;
+  const login = password === undefined ? '' : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
+  return { proxy, url: `redis://${login}127.0.0.1:${proxy.port}/${target.db}` };
+}
+
+async function removeNamespace({ connection }: Deployment, namespace: string): Promise<void> {
+  let cursor = '0';
+  do {
+    const [next, keys] = (await connection.command('SCAN', cursor, 'MATCH', `${namespace}:*`, 'COUNT', 1000)) as [string, string[]];
+    cursor = next;
+    if (keys.length > 0) await connection.command('UNLINK', ...keys);
+  } while (cursor !== '0');
+}
+
+async function settle(deployment: Deployment, healedMs: number): Promise<number | null> {
+  for (;;) {
+    const books = await readBooks(deployment);
+    if (books.length > 0 && books.every((fn) => fn.pending === 0 && fn.lag === 0 && fn.parked === 0)) return Math.round(monotonicMs() - healedMs);
+    if (monotonicMs() - healedMs > SETTLE_MS) return null;
+    await sleep(100);
+  }
+}
+
+function readOps(file: string): Op[] {
+  if (!existsSync(file)) return [];
+  const text = readFileSync(file, 'utf8');
+  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Op);
+}
+
+function judge({ name, dead }: FunctionEnd, ops: readonly Op[], violations: readonly Violation[]): TortureFunction {
+  const times = new Map<string, number>();
+  for (const op of ops) if (op.what === 'end' && op.fn === name) times.set(op.id, (times.get(op.id) ?? 0) + 1);
+  const broken = (rules: readonly Violation['rule'][]): number => violations.filter(({ rule, what }) => rules.includes(rule) && what.startsWith(`${name}: `)).length;
+  return { name, dead, handled: times.size, lost: broken(['lost']), doubles: [...times.values()].filter((count) => count > 1).length, orderBreaks: broken(['order', 'overlap']) };
+}

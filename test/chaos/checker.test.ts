@@ -1,0 +1,91 @@
+/** Every rule of the checker, by a good history in which one thing is changed. Made up: test/chaos/bugs.test.ts has real runs. */
+import t from 'tap';
+import { check } from '../../src/torture/checker.ts';
+import { RULES, type CommitOp, type HandlerOp, type History, type Op, type PublishedEvent, type Rule } from '../../src/torture/history.ts';
+
+const handler = (what: HandlerOp['what'], number: number, more: Partial<HandlerOp> = {}): HandlerOp => ({
+  what, fn: 'f', id: `e${number}`, type: 'a', subject: 's', number, attempt: 1, position: `0/${number}-0/0`, pid: 10, thread: 1,
+  ...(what === 'end' ? { applied: true } : {}), ...more,
+});
+const commit = (what: CommitOp['what'], serial: number, number: number, done: number, more: Partial<CommitOp> = {}): CommitOp => ({
+  what, fn: 'f', partition: 0, epoch: 1, serial, pid: 10, ...(what === 'commit' ? { entries: [['a', `${number}-0`, done]] } : {}), ...more,
+});
+const event = (number: number, more: Partial<PublishedEvent> = {}): PublishedEvent => ({
+  id: `e${number}`, type: 'a', subject: 's', number, fate: 'acknowledged', atMs: 0, innocent: true, ...more,
+});
+
+/** e1 done, e2 failing until it is dead, e3 done. */
+const OPS: readonly Op[] = [
+  handler('start', 1), handler('end', 1), commit('commit', 1, 1, 1), commit('committed', 1, 1, 1),
+  handler('start', 2), handler('fail', 2), commit('commit', 2, 2, 0), commit('committed', 2, 2, 0),
+  handler('start', 2, { attempt: 2 }), handler('fail', 2, { attempt: 2 }),
+  handler('start', 3), handler('end', 3), commit('commit', 3, 3, 1), commit('committed', 3, 3, 1),
+];
+
+const GOOD: History = {
+  ops: OPS,
+  events: [event(1), event(2, { innocent: false }), event(3)],
+  functions: [{ name: 'f', on: ['a'], ordering: 'key', attempts: 2, batch: false }],
+  end: {
+    functions: [{ name: 'f', appended: 3, done: 2, dead: 1, parked: 0, pending: 0, lag: 0, conserved: true }],
+    letters: [{ fn: 'f', id: 'e2', kind: 'event', attempts: 2, events: 1, faithful: true }],
+    drainMs: 10, drainBoundMs: 1000, peakRssMb: 100, rssBoundMb: 200, leftBehind: 0,
+  },
+  allowed: { missing: new Set(), stateGoesBack: false, replayed: new Set(), foreign: false },
+};
+
+const without = (...at: number[]): Op[] => OPS.filter((_, i) => !at.includes(i));
+const insert = (at: number, ...ops: Op[]): Op[] => [...OPS.slice(0, at), ...ops, ...OPS.slice(at)];
+const end = (more: Partial<History['end']>): History => ({ ...GOOD, end: { ...GOOD.end, ...more } });
+const rulesOf = (history: History): Rule[] => [...new Set(check(history).map((violation) => violation.rule))].sort();
+
+t.test('a good history has no violation', (t) => {
+  t.strictSame(check(GOOD), []);
+  t.end();
+});
+
+const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[] = [
+  ['an event neither handled nor dead', 'lost', { ...GOOD, ops: without(10, 11, 12, 13) }],
+  ['a letter that is gone', 'lost', end({ letters: [] })],
+  ['a run of what nobody published', 'ghost', { ...GOOD, events: GOOD.events.slice(0, 2) }],
+  ['books that do not balance', 'conservation', end({ functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], conserved: false }] })],
+  ['more counted than seen', 'conservation', end({ functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], done: 3 }] })],
+  ['an effect applied again', 'applied twice', { ...GOOD, ops: insert(14, handler('start', 3, { pid: 11 }), handler('end', 3, { pid: 11 })) }],
+  ['a second success without a cause', 'ran twice', { ...GOOD, ops: insert(14, handler('start', 3), handler('end', 3, { applied: false })) }],
+  ['a second success on another thread while the first one lives', 'ran twice', { ...GOOD, ops: insert(2, handler('start', 1, { thread: 2 }), handler('end', 1, { thread: 2, applied: false })) }],
+  ['a later event before an earlier one', 'order', { ...GOOD, ops: [OPS[10] as Op, OPS[11] as Op, ...OPS.slice(0, 10), OPS[12] as Op, OPS[13] as Op] }],
+  ['a later event before the last attempt of one that died', 'order', { ...GOOD, ops: [...OPS.slice(0, 8), ...OPS.slice(10), OPS[8] as Op, OPS[9] as Op] }],
+  ['two calls for one subject at a time', 'overlap', { ...GOOD, ops: [OPS[0] as Op, handler('start', 1, { pid: 11 }), ...OPS.slice(1), handler('end', 1, { pid: 11, applied: false })] }],
+  ['acknowledged before it was handled', 'acknowledged early', { ...GOOD, ops: [OPS[2] as Op, OPS[0] as Op, OPS[1] as Op, ...OPS.slice(3)] }],
+  ['a commit of an older epoch after one of a newer', 'fencing', { ...GOOD, ops: insert(14, commit('commit', 1, 3, 0, { pid: 11, epoch: 2 }), commit('committed', 1, 3, 0, { pid: 11, epoch: 2 }), commit('commit', 4, 3, 0), commit('committed', 4, 3, 0)) }],
+  ['an attempt too many', 'attempts', { ...GOOD, ops: insert(10, handler('start', 2, { attempt: 3 }), handler('fail', 2, { attempt: 3 })) }],
+  ['an innocent that was charged', 'attempts', { ...GOOD, events: GOOD.events.map((e) => ({ ...e, innocent: true })) }],
+  ['two letters for one event', 'dead letter', end({ letters: [...GOOD.end.letters, ...GOOD.end.letters] })],
+  ['a letter with other bytes', 'dead letter', end({ letters: GOOD.end.letters.map((letter) => ({ ...letter, faithful: false })) })],
+  ['too much memory', 'memory', end({ peakRssMb: 201 })],
+  ['parked lists left behind', 'memory', end({ leftBehind: 1 })],
+  ['not settled in time', 'drain', end({ drainMs: null })],
+];
+for (const [what, rule, history] of BROKEN) {
+  t.test(`caught: ${what}`, (t) => {
+    t.ok(rulesOf(history).includes(rule), `${rulesOf(history).join(', ')}`);
+    t.end();
+  });
+}
+
+t.test('every rule has its case', (t) => {
+  t.strictSame([...new Set(BROKEN.map(([, rule]) => rule))].sort(), [...RULES].sort());
+  t.end();
+});
+
+t.test('what a fault explains is let pass', (t) => {
+  const zombie = insert(2, handler('start', 1, { pid: 11 }), handler('end', 1, { pid: 11, applied: false }));
+  t.strictSame(rulesOf({ ...GOOD, ops: zombie }), [], 'another process ran it again, one after the other');
+  const overlap = [OPS[0] as Op, handler('start', 1, { pid: 11 }), ...OPS.slice(1), handler('end', 1, { pid: 11, applied: false })];
+  t.strictSame(rulesOf({ ...GOOD, ops: [...overlap, { what: 'lease-lost', fn: 'f', partition: 0, pid: 10 }] }), [], 'the first one had lost its lease');
+  t.strictSame(rulesOf({ ...GOOD, ops: [{ what: 'fault', name: 'frozen', pid: 10 }, ...overlap] }), [], 'or was stopped');
+  t.strictSame(rulesOf({ ...GOOD, ops: without(10, 11, 12, 13), events: GOOD.events.slice(0, 2).concat(event(3, { fate: 'unknown' })), end: { ...GOOD.end, functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], done: 1 }] } }), [], 'nobody was told that it is there');
+  const threads = insert(2, handler('start', 1, { thread: 2 }), handler('end', 1, { thread: 2, applied: false })).map((op, i) => (i > 3 && 'thread' in op ? { ...op, thread: 2 } : op));
+  t.strictSame(rulesOf({ ...GOOD, ops: threads }), [], 'its thread died before it was known to be done');
+  t.end();
+});
