@@ -22,6 +22,7 @@ import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Flush, type FlushPart } from './append.ts';
 import type { Confirm } from './confirm.ts';
+import { Departures } from './departures.ts';
 import { encodeEvent, limit, LIMITS } from './encode-event.ts';
 import { PressureGauge } from './pressure.ts';
 import { MAX_AHEAD_MS, scheduleEvents, type ScheduledItem } from './schedule.ts';
@@ -91,10 +92,6 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
   source: 'millrace',
 };
 
-/** At this rate (events per ms, over the last 20 ms and more) departures are spaced, in ms. */
-const PACE_FROM = 12;
-const PACE_MS = 5;
-const PACE_WINDOW_MS = 20;
 /** A full buffer is worth another try after this. */
 const BUFFER_RETRY_MS = 100;
 /** The types' limits are read again after this. */
@@ -171,11 +168,9 @@ export class Publisher {
   /** Of flushes that have been answered, for the next ones. */
   readonly #spare: Buffer[] = [];
   #spareBytes = 0;
-  #departing = false;
-  #departedMs = 0;
-  #paceMs = 0;
-  #windowMs = 0;
-  #windowEvents = 0;
+  readonly #departures: Departures;
+  /** What the next departure waits for; 'soon': a microtask. */
+  #departing: NodeJS.Timeout | 'soon' | null = null;
   readonly #gauge = new PressureGauge();
   /** Settles when the last call that waits for relief has left. */
   #relief: Promise<void> = Promise.resolve();
@@ -195,6 +190,7 @@ export class Publisher {
   constructor(parts: PublisherParts) {
     this.#parts = parts;
     this.#schemaIds = new Map([...parts.schemas].map(([type, { id }]) => [type, id]));
+    this.#departures = new Departures(parts.partitions);
     this.#states = Array.from({ length: parts.partitions }, () => ({
       producer: '', sequence: 0, lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
     }));
@@ -286,6 +282,8 @@ export class Publisher {
       leave();
     }
     this.#giveBack(arena);
+    // There may be enough now.
+    if (this.#departing !== null) this.#departSoon();
     // Each flush settles once, for all of its events.
     const outcomes = await Promise.allSettled([...flushes].map((g) => g.appended));
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
@@ -465,7 +463,7 @@ export class Publisher {
     gathering.events++;
     gathering.bytes += event.bytes;
     this.#bytes += event.bytes;
-    this.#windowEvents++;
+    this.#departures.added();
     return gathering;
   }
 
@@ -489,31 +487,24 @@ export class Publisher {
   }
 
   /**
-   * The next departure: all partitions with something to flush leave together, in one write. At once (in a microtask's
-   * time, so that what one call publishes travels together) while little is published; when much is, not sooner than
-   * a few ms after the last one: a flush costs Redis and the dispatcher the same with five events as with fifty.
+   * The next departure: all partitions with something to flush leave together, in one write. In a microtask's time, so that
+   * what one call publishes travels together, or when it has waited for others (see Departures).
    */
   #departSoon(): void {
-    if (this.#departing) return;
-    this.#departing = true;
-    const depart = (): void => {
-      this.#departing = false;
-      this.#pump();
-    };
-    const waitMs = this.#departedMs + this.#paceMs - monotonicMs();
-    if (waitMs > 0) setTimeout(depart, waitMs);
-    else queueMicrotask(depart);
+    if (this.#departing === 'soon') return;
+    const waitMs = this.#departures.waitMs(monotonicMs());
+    if (waitMs > 0) {
+      this.#departing ??= setTimeout(() => this.#depart(), waitMs);
+      return;
+    }
+    if (this.#departing !== null) clearTimeout(this.#departing);
+    this.#departing = 'soon';
+    queueMicrotask(() => this.#depart());
   }
 
-  #pump(): void {
-    const now = monotonicMs();
-    const windowMs = now - this.#windowMs;
-    if (windowMs >= PACE_WINDOW_MS) {
-      this.#paceMs = this.#windowEvents / windowMs >= PACE_FROM ? PACE_MS : 0;
-      this.#windowMs = now;
-      this.#windowEvents = 0;
-    }
-    this.#departedMs = now;
+  #depart(): void {
+    this.#departing = null;
+    this.#departures.departed(monotonicMs());
     while (this.#ready.length > 0 && this.#flushes < this.#parts.settings.maxFlushes) {
       void this.#flushPartition(this.#ready.shift() as number);
     }
