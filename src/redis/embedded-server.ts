@@ -241,6 +241,9 @@ function serverArguments(options: { dir: string; socket: string; logFile: string
     appendfsync: options.appendfsync,
     // No snapshots beside the append-only file: they would only cost forks.
     save: '',
+    // A rewrite of it would spend most of its time compressing events, on the cores that process them; and rewrites of little are many.
+    rdbcompression: 'no',
+    'auto-aof-rewrite-min-size': '256mb',
     'maxmemory-policy': 'noeviction',
     logfile: options.logFile,
     daemonize: 'no',
