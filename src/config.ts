@@ -6,7 +6,14 @@ import { z } from 'zod';
 import { ConfigError } from './core/errors.ts';
 import { NAME_PATTERN } from './core/function-spec.ts';
 
-const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const whole = (min: number, max: number) =>
+  z.string().transform((text, context) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    context.addIssue(`must be a whole number from ${min} to ${max}`);
+    return z.NEVER;
+  });
+const oneOf = <const T extends readonly string[]>(names: T) => z.enum(names, { error: `must be one of ${names.join(', ')}` });
 
 /** Where the admin server listens unless MILLRACE_PORT says otherwise. */
 export const DEFAULT_PORT = 9464;
@@ -20,9 +27,9 @@ export const ENVIRONMENT = {
   MILLRACE_PORT: { check: whole(0, 65_535).optional(), text: 'admin HTTP port, 0: any free one (default 9464, or none where another process has it)' },
   MILLRACE_HOST: { check: z.string().min(1).default('127.0.0.1'), text: 'admin HTTP address' },
   MILLRACE_TOKEN: { check: z.string().min(1).optional(), text: 'token of the admin server: as bearer, or as the password of basic authentication' },
-  LOG_LEVEL: { check: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'), text: 'pino level' },
+  LOG_LEVEL: { check: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'), text: 'pino level' },
   MILLRACE_MODE: {
-    check: z.enum(['development', 'production']).default('development'),
+    check: oneOf(['development', 'production']).default('development'),
     text: 'what happens at start to schemas under proto/ that are not registered: development registers compatible ones, production refuses to start',
   },
   MILLRACE_SCHEMA_WAIT_MS: { check: whole(0, 604_800_000).default(600_000), text: 'how long an event waits, parked, for its schema to be registered' },
@@ -30,7 +37,7 @@ export const ENVIRONMENT = {
   MILLRACE_STALL_MS: { check: whole(100, 86_400_000).default(60_000), text: '/healthz is red when a lane has work and gets nothing done for so long' },
   MILLRACE_DIR: { check: z.string().min(1).default('.millrace'), text: 'folder of the embedded server\'s data and of the binary\'s cache' },
   MILLRACE_REDIS_SERVER: { check: z.string().min(1).optional(), text: 'redis-server or valkey-server to run embedded' },
-  MILLRACE_APPENDFSYNC: { check: z.enum(['everysec', 'always']).default('everysec'), text: 'appendfsync of the embedded server' },
+  MILLRACE_APPENDFSYNC: { check: oneOf(['everysec', 'always']).default('everysec'), text: 'appendfsync of the embedded server' },
   MILLRACE_LEASE_MS: { check: whole(500, 600_000).default(10_000), text: 'TTL of a lane lease: how long a crashed dispatcher\'s lanes wait' },
   MILLRACE_DRAIN_MS: { check: whole(0, 3_600_000).default(30_000), text: 'time for running batches to finish after SIGTERM' },
   MILLRACE_BATCH_EVENTS: { check: whole(1, 65_536).default(4096), text: 'most events of a batch' },

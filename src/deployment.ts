@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Environment } from './config.ts';
-import { ConfigError } from './core/errors.ts';
+import { ConfigError, ServerUnreachableError } from './core/errors.ts';
 import { inspectServer, serverProblems, type ServerInfo } from './redis/capability.ts';
 import { openConnection, type RedisConnection } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
@@ -19,6 +19,7 @@ import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts'
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 
 const DEFAULT_PARTITIONS = 16;
+const CONNECT_MS = 5000;
 
 export interface DeploymentOptions {
   readonly environment: Environment;
@@ -56,7 +57,7 @@ export interface Deployment {
 /**
  * @throws ConfigError with every problem found: server too old, eviction policy, another number of partitions, proto files
  * @throws SchemaNotRegisteredError with settleSchemas: a schema under proto/ is incompatible, or new in production mode
- * @throws RedisServerNotFoundError, UnknownOutcomeError when the server cannot be reached
+ * @throws RedisServerNotFoundError, ServerUnreachableError
  */
 export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
   const { environment, log } = options;
@@ -97,6 +98,9 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
 
   try {
     const connection = connect(options.name);
+    await connection.ready(CONNECT_MS).catch((error: unknown) => {
+      throw new ServerUnreachableError(connection.target, rootCause(error), { cause: error });
+    });
     const server = await inspectServer(connection);
     problems.push(...serverProblems(server, { minVersion: '6.2' }));
     const keys = createKeys(environment.MILLRACE_NAMESPACE);
@@ -122,6 +126,12 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     await close();
     throw error;
   }
+}
+
+function rootCause(error: unknown): string {
+  let last = error;
+  while (last instanceof Error && last.cause instanceof Error) last = last.cause;
+  return last instanceof Error ? last.message : String(last);
 }
 
 /** P is written by the first process of a deployment; who comes with another one is refused. */

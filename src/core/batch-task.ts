@@ -57,7 +57,12 @@ export interface ErrorInfo {
   readonly stack: string;
 }
 
-export type FailureReason = 'attempts' | 'non-retryable' | 'decode' | 'schema' | 'timeout' | 'thread-death' | 'dispatcher-death' | 'parked-limit';
+/** Why an event is dead. */
+export const FAILURE_REASONS = ['attempts', 'non-retryable', 'decode', 'schema', 'timeout', 'thread-death', 'dispatcher-death', 'parked-limit'] as const;
+export type FailureReason = (typeof FAILURE_REASONS)[number];
+/** Why an entry could not be taken apart. */
+export const ENTRY_REASONS = ['checksum', 'decode', 'count', 'missing'] as const;
+export type EntryReason = (typeof ENTRY_REASONS)[number];
 
 /** One failed attempt. `retryable: false` goes to the dead letters at once. */
 export interface Failure {
@@ -87,7 +92,7 @@ export interface EventRef {
 /** An entry that could not be taken apart: dead as a whole. */
 export interface DeadEntry {
   readonly entry: number;
-  readonly reason: 'checksum' | 'decode' | 'count' | 'missing';
+  readonly reason: EntryReason;
   readonly message: string;
 }
 

@@ -68,8 +68,9 @@ export class OversizeError extends MillraceError {
   readonly what: string;
   readonly actual: number;
   readonly limit: number;
+  /** @param advice begins with what is counted: `bytes. Nothing was sent. …` */
   constructor(what: string, actual: number, limit: number, advice: string) {
-    super(`${what} has ${actual}, the limit is ${limit}. ${advice}`);
+    super(`${what}: the limit is ${limit}, it has ${actual} ${advice}`);
     this.what = what;
     this.actual = actual;
     this.limit = limit;
@@ -185,6 +186,18 @@ export class UnknownOutcomeError extends MillraceError {
       options,
     );
     this.command = command;
+  }
+}
+
+/** No connection to the server, from the start. Nothing was sent. */
+export class ServerUnreachableError extends MillraceError {
+  readonly code = 'SERVER_UNREACHABLE';
+  override readonly retryable = true;
+  /** Without passwords. */
+  readonly target: string;
+  constructor(target: string, why: string, options?: { cause?: unknown }) {
+    super(`Redis at ${target} cannot be reached: ${why}. Check that it runs and that REDIS_URL leads to it; without REDIS_URL Millrace runs its own`, options);
+    this.target = target;
   }
 }
 

@@ -222,6 +222,7 @@ class Connection implements RedisConnection {
     });
     client.on('error', (error: Error) => {
       this.#lastError = strip(error);
+      if (this.#status === 'closed') return;
       if (this.#loggedError === error.message) return;
       this.#loggedError = error.message;
       options.log?.('warn', 'redis connection', { target: this.target, name: options.name, error: error.message });

@@ -70,7 +70,7 @@ function zigZag(value: number): number[] {
 }
 
 function whole(what: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > max) throw new OversizeError(what, value, max, 'It must be a whole number from 0');
+  if (!Number.isInteger(value) || value < 0 || value > max) throw new OversizeError(what, value, max, '(a whole number from 0 is needed)');
 }
 
 function fail(what: string): never {

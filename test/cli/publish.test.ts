@@ -92,8 +92,8 @@ t.test('--skip-bad leaves bad lines out, names them, and ends with 0', async (t)
   const result = await project.run(['publish', '--file', 'events.ndjson', '--skip-bad']);
   t.equal(result.status, 0);
   t.match(result.stdout, /^4,990 events published in .* 11 bad lines skipped\n$/);
-  const named = result.stderr.split('\n').filter(Boolean).map((line) => Number(/^line (\d+): /.exec(line)?.[1])).sort((a, b) => a - b);
-  t.same(named, [3, 501, 1001, 1501, 2001, 2501, 3001, 3501, 4001, 4501, 5001]);
+  const named = result.stderr.split('\n').filter(Boolean).map((line) => Number(/^line (\d+): /.exec(line)?.[1]));
+  t.same(named, [3, 501, 1001, 1501, 2001, 2501, 3001, 3501, 4001, 4501, 5001], 'in the order of the lines');
   t.equal(await counter(redis.client(), 'appended:note.added'), 4990);
 
   // per subject in the order of the file

@@ -20,6 +20,8 @@ const WRONG: [what: string, args: string[], stderr: RegExp][] = [
   ['publish --file --id', ['publish', '--file', 'x', '--id', 'y'], /^millrace: --id goes with --data/],
   ['publish --data --skip-bad', ['publish', 'note.added', '--data', '{}', '--skip-bad'], /^millrace: --skip-bad goes with --file/],
   ['publish of a missing file', ['publish', '--file', 'missing.ndjson'], /^millrace: --file missing.ndjson cannot be read: it does not exist\n$/],
+  ['publish of a folder', ['publish', '--file', '.'], /^millrace: --file \. cannot be read: it is a folder\n$/],
+  ['dlq --reason nonsense', ['dlq', 'list', '--reason', 'nonsense'], /^millrace: .*Allowed choices are attempts, non-retryable, .*missing\.\n$/],
   ['publish with a stray argument', ['publish', 'note.added', '{}'], /^millrace: unexpected argument "\{\}"/],
   ['bench of nothing', ['bench', '--events', '0'], /^millrace: .*--events.*whole number from 1/],
   ['init without a folder', ['init'], /^millrace: missing required argument 'dir'\n$/],
@@ -66,9 +68,9 @@ t.test('failures are a line without a stack, status 1', async (t) => {
   t.equal(stack.status, 1);
   t.match(stack.stderr, /UnknownEventTypeError: .*\n +at /);
 
-  const settings = await project.run(['tail', 'note.added'], { env: { WORKERS: 'many', MILLRACE_PARTITION: '3' } });
+  const settings = await project.run(['tail', 'note.added'], { env: { WORKERS: 'many', MILLRACE_PARTITION: '3', MILLRACE_DRAIN_MS: '1.5', LOG_LEVEL: 'loud' } });
   t.equal(settings.status, 1);
-  t.match(settings.stderr, /^millrace: cannot start, 2 problems:\n  - WORKERS: .*\n  - MILLRACE_PARTITION: no such setting.*\n$/);
+  t.match(settings.stderr, /^millrace: cannot start, 4 problems:\n  - WORKERS: must be a whole number from 1 to 256 \(got "many"\)\n  - LOG_LEVEL: must be one of trace, debug, .*\(got "loud"\)\n  - MILLRACE_DRAIN_MS: must be a whole number from 0 to 3600000 \(got "1.5"\)\n  - MILLRACE_PARTITION: no such setting.*\n$/);
 
   const other = await project.run(['tail', 'note.added', '--no-follow'], { env: { MILLRACE_PARTITIONS: '8' } });
   t.equal(other.status, 1);
@@ -77,6 +79,6 @@ t.test('failures are a line without a stack, status 1', async (t) => {
   await redis.stop();
   const gone = await project.run(['tail', 'note.added']);
   t.equal(gone.status, 1);
-  t.match(gone.stderr, /^millrace: .*$/m);
+  t.match(gone.stderr, /^millrace: Redis at unix:.* cannot be reached: connect .*without REDIS_URL Millrace runs its own$/m);
   t.notMatch(gone.stderr, /\n +at /);
 });

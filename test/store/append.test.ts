@@ -104,7 +104,7 @@ t.test('what is refused, and that nothing has changed', async (t) => {
   await bad(UnknownEventTypeError, () => store.append('order', 'E', [{ type: 'nope', data: {} } as never], { expectedRevision: 'any' }), /not declared/);
   await bad(InvalidEventError, () => store.append('order', 'E', [reserved('E', 1), { type: 'stock.reserved', data: { orderId: 'E', lines: 7 } } as never], { expectedRevision: 'any' }), /lines/);
   await bad(InvalidEventError, () => store.append('order', 'E', [reserved('E', 1, { id: '' })], { expectedRevision: 'any' }), /id is empty/);
-  await bad(OversizeError, () => store.append('order', 'E', Array.from({ length: 1001 }, () => reserved('E', 1)), { expectedRevision: 'any' }), /1001.*1000 events|has 1001, the limit is 1000/);
+  await bad(OversizeError, () => store.append('order', 'E', Array.from({ length: 1001 }, () => reserved('E', 1)), { expectedRevision: 'any' }), /limit is 1000, it has 1001 events/);
   await bad(StoreInputError, () => store.append('order', 'E', [], { expectedRevision: 'any' }), /at least one event/);
   await bad(StoreInputError, () => store.append('Order', 'E', [reserved('E', 1)], { expectedRevision: 'any' }), /category/);
   await bad(StoreInputError, () => store.append('order', '', [reserved('', 1)], { expectedRevision: 'any' }), /missing or empty/);

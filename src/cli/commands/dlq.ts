@@ -1,5 +1,6 @@
 /** `millrace dlq`: dead letters: list, show, replay, purge. */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
+import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/batch-task.ts';
 import { readEvent } from '../../wire/event-batch.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
@@ -82,7 +83,7 @@ function filtered(command: Command): Command {
     .option('--function <name>', 'only of this function')
     .option('--type <type>', 'only of this event type')
     .option('--subject <subject>', 'only of this subject')
-    .option('--reason <reason>', 'only for this reason: attempts, non-retryable, decode, checksum, count, schema, timeout, thread-death, missing')
+    .addOption(new Option('--reason <reason>', 'only for this reason').choices([...new Set([...FAILURE_REASONS, ...ENTRY_REASONS])]))
     .option('--event <id>', 'only of the event with this id')
     .option('--limit <n>', 'at most so many', wholeNumber(1, Number.MAX_SAFE_INTEGER));
 }

@@ -1,5 +1,6 @@
 /** `millrace publish`: one event from the command line, or CloudEvents NDJSON of any length from a file or stdin. */
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { monotonicMs } from '../../core/clock.ts';
 import { InvalidEventError, MillraceError, OversizeError, UnknownEventTypeError } from '../../core/errors.ts';
@@ -130,6 +131,7 @@ async function publishFile(file: string, type: string | undefined, flags: Publis
 /** Opened before anything else, so that a wrong path costs no connection. */
 async function openInput(file: string): Promise<AsyncIterable<Buffer> & { destroy(): unknown }> {
   if (file === '-') return process.stdin;
+  if (await stat(file).then((of) => of.isDirectory(), () => false)) throw new UsageError(`--file ${file} cannot be read: it is a folder`);
   const stream = createReadStream(file, { highWaterMark: READ_BYTES });
   await new Promise<void>((resolve, reject) => {
     stream.once('open', () => resolve());
@@ -143,6 +145,11 @@ async function openInput(file: string): Promise<AsyncIterable<Buffer> & { destro
 interface Numbered {
   readonly line: number;
   readonly item: PublishItem;
+}
+
+interface BadLine {
+  readonly line: number;
+  readonly why: string;
 }
 
 /** One block of lines is sent while the next one is read and parsed: memory stays bounded whatever the length of the input. */
@@ -177,14 +184,14 @@ class FilePublisher {
     try {
       for await (const lines of readLines(input, MAX_LINE_BYTES)) {
         if (this.#stop.first.aborted) break;
-        const { items, badLine } = this.#parse(lines);
+        const { items, bad } = this.#parse(lines);
         await sending;
         if (this.badLine !== null || this.#stop.first.aborted) break;
-        sending = this.#send(items, badLine);
+        sending = this.#send(items, bad);
         // Looked at when the next block has been read; until then a failure is not an unhandled one.
         sending.catch(() => {});
         this.lastLine = lines[lines.length - 1]?.number ?? this.lastLine;
-        if (badLine !== null) break;
+        if (bad.length > 0 && !this.#skipBad) break;
         this.#progress();
       }
     } catch (error) {
@@ -196,9 +203,10 @@ class FilePublisher {
     await sending;
   }
 
-  /** The items up to the first bad line; with --skip-bad all good ones. */
-  #parse(lines: readonly Line[]): { items: Numbered[]; badLine: { line: number; why: string } | null } {
+  /** The items up to the first bad line, and that one; with --skip-bad all good ones, and all bad ones. */
+  #parse(lines: readonly Line[]): { items: Numbered[]; bad: BadLine[] } {
     const items: Numbered[] = [];
+    const bad: BadLine[] = [];
     for (const { number, text, problem } of lines) {
       if (text !== null && text.trim() === '') continue;
       let why = problem;
@@ -210,39 +218,47 @@ class FilePublisher {
           why = (error as Error).message;
         }
       }
-      if (!this.#skipBad) return { items, badLine: { line: number, why } };
-      this.#report(number, why);
-      this.skipped++;
+      bad.push({ line: number, why });
+      if (!this.#skipBad) break;
     }
-    return { items, badLine: null };
+    return { items, bad };
   }
 
-  async #send(items: readonly Numbered[], badLine: { line: number; why: string } | null): Promise<void> {
+  /** Says what is bad in the order of the lines, whether it was the parser or the publisher that found it. */
+  async #send(items: readonly Numbered[], unreadable: readonly BadLine[]): Promise<void> {
+    let unfit: BadLine[] = [];
     try {
       await this.#count(items.length, this.#publisher.publishMany(items.map(({ item }) => item)));
     } catch (error) {
       if (!isBadInput(error)) throw error;
       // publishMany checks everything before it sends anything: which one it was is found by sending them one by one.
-      if (this.#skipBad) await Promise.all(items.map((numbered) => this.#sendOne(numbered)));
-      else for (const numbered of items) if (!(await this.#sendOne(numbered))) return;
+      unfit = await this.#sendEach(items);
     }
-    if (badLine !== null) {
-      this.#report(badLine.line, badLine.why);
-      this.badLine = badLine.line;
+    const bad = [...unfit, ...unreadable].sort((a, b) => a.line - b.line);
+    for (const { line, why } of this.#skipBad ? bad : bad.slice(0, 1)) {
+      this.#report(line, why);
+      if (this.#skipBad) this.skipped++;
+      else this.badLine = line;
     }
   }
 
-  async #sendOne({ line, item }: Numbered): Promise<boolean> {
-    try {
-      await this.#count(1, this.#publisher.publishMany([item]));
-      return true;
-    } catch (error) {
-      if (!isBadInput(error)) throw error;
-      this.#report(line, error.message.replace(/\. Nothing was sent$/, ''));
-      if (this.#skipBad) this.skipped++;
-      else this.badLine = line;
-      return false;
+  /** @returns those that do not fit; without --skip-bad the first one, behind which nothing was sent */
+  async #sendEach(items: readonly Numbered[]): Promise<BadLine[]> {
+    const bad: BadLine[] = [];
+    const sendOne = async ({ line, item }: Numbered): Promise<void> => {
+      try {
+        await this.#count(1, this.#publisher.publishMany([item]));
+      } catch (error) {
+        if (!isBadInput(error)) throw error;
+        bad.push({ line, why: error.message.replace(/\. Nothing was sent$/, '') });
+      }
+    };
+    if (this.#skipBad) await Promise.all(items.map(sendOne));
+    for (const numbered of this.#skipBad ? [] : items) {
+      await sendOne(numbered);
+      if (bad.length > 0) break;
     }
+    return bad;
   }
 
   async #count(events: number, sending: Promise<unknown>): Promise<void> {

@@ -416,12 +416,17 @@ export class Publisher {
 
   #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
     const type = this.#parts.catalog.get(item.type);
-    if (typeof item.data !== 'object' || item.data === null) type.check(item.data);
+    if (typeof item.data !== 'object' || item.data === null || Array.isArray(item.data)) type.check(item.data);
     const subject = item.subject ?? type.subjectOf(item.data);
     if (typeof subject !== 'string' || subject === '') {
+      text(item.type, 'subject', item.subject);
+      // A subject of another kind than text is more than missing.
+      type.check(item.data);
       throw new InvalidEventError(item.type, item.subject === undefined ? type.subjectField : 'subject', 'the subject is missing or empty');
     }
     limit(item.type, 'subject', subject, LIMITS.subject);
+    text(item.type, 'id', item.id);
+    text(item.type, 'source', item.source);
     const id = item.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`;
     if (id === '') throw new InvalidEventError(item.type, 'id', 'the event id is empty');
     if (item.id !== undefined) limit(item.type, 'id', id, LIMITS.id);
@@ -671,4 +676,9 @@ function leaveOut(flush: Flush, repeated: readonly { readonly part: number; read
 /** Redis refused the flush as a whole: nothing of it is there. */
 function outOfMemory(error: unknown): boolean {
   return error instanceof RedisReplyError && error.reply === 'OOM';
+}
+
+/** From JavaScript, or a caller's cast, anything may come. */
+function text(type: string, field: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'string') throw new InvalidEventError(type, field, `a string was expected, got ${value === null ? 'null' : typeof value}`);
 }
