@@ -91,10 +91,10 @@ t.test('publint finds nothing wrong with it', async (t) => {
   t.strictSame(messages.map((message) => formatMessage(message, pkg, { color: false })), []);
 });
 
-t.test('the types of both doors resolve for those who import it as ESM', async (t) => {
+t.test('the types of all doors resolve for those who import it as ESM', async (t) => {
   const attw = await run(folder, process.execPath, [join(projectDir, 'node_modules/@arethetypeswrong/cli/dist/index.js'), '--profile', 'esm-only', '--no-color', '--no-emoji', tarball]);
   t.equal(attw.status, 0, 'attw', { output: `${attw.stdout}${attw.stderr}` });
-  for (const door of ['"millrace"', '"millrace/define"']) t.match(attw.stdout, door);
+  for (const door of ['"millrace"', '"millrace/define"', '"millrace/testing"']) t.match(attw.stdout, door);
 });
 
 const PROTO = `syntax = "proto3";
