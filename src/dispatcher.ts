@@ -15,6 +15,7 @@ import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
+import { loadRows } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { LaneReader } from './pipeline/read/lane-reader.ts';
 import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
@@ -25,6 +26,7 @@ import { WriterSchemas } from './registry/writer-schemas.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
+import { registerGenerations } from './views/generations.ts';
 
 export interface DispatcherOptions {
   readonly deployment: Deployment;
@@ -36,6 +38,8 @@ export interface DispatcherOptions {
   readonly skipFiles?: readonly string[];
   /** For fault injection: gets between a lane and its stages, once when the lane is opened. */
   readonly aroundStages?: (stages: LaneStages, lane: { readonly fn: string; readonly partition: number; readonly leaseValue: string }) => LaneStages;
+  /** Functions to run, of those found; default all. Given what it found, returns what is to run. @throws what start() then throws */
+  readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
 }
 
 export interface HealthProblem {
@@ -136,7 +140,8 @@ export class Dispatcher {
       },
     });
     try {
-      this.#functions = checkFunctions(await this.#pool.describe(), catalog);
+      const found = checkFunctions(await this.#pool.describe(), catalog);
+      this.#functions = [...(this.#options.choose?.(found) ?? found)];
       this.#connection = this.#deployment.connect('dispatcher');
       this.#share = new FairShare({
         slots: slotsFor(environment.WORKERS),
@@ -156,6 +161,7 @@ export class Dispatcher {
           await this.#register(spec, partition);
         }
       }
+      await registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec));
       this.#keeper = this.#createKeeper(this.#connection);
       await this.#keeper.start();
       for (const doorbell of this.#doorbells) doorbell.start();
@@ -301,6 +307,7 @@ export class Dispatcher {
         reader,
         share: this.#share as FairShare,
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
+        load: (batch) => (spec.view ? loadRows(connection, keys, partition, spec.name, spec.view, batch) : Promise.resolve(batch)),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
         run: (batch, blocked, search, observe) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe),

@@ -9,6 +9,7 @@ import type { RedisConnection } from './redis/connection.ts';
 import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';
+import { View } from './views/view-query.ts';
 import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
 import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-store.ts';
 
@@ -92,6 +93,11 @@ export class Millrace {
     const dispatcher = new Dispatcher({ ...options, deployment: this.deployment });
     this.#parts.push({ close: () => dispatcher.stop() });
     return dispatcher;
+  }
+
+  /** Queries of a view, by its name. `Row` is what its evolve returns. */
+  view<Row = Record<string, unknown>>(name: string): View<Row> {
+    return new View<Row>(this.deployment, name);
   }
 
   /** Flushes publishers, drains dispatchers, closes connections, stops an embedded server this process owns. */

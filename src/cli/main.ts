@@ -30,6 +30,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,
   dlq: async () => (await import('./commands/dlq.ts')).registerDlq,
   explain: async () => (await import('./commands/explain.ts')).registerExplain,
+  view: async () => (await import('./commands/view.ts')).registerView,
   rewind: async () => (await import('./commands/rewind.ts')).registerRewind,
   bench: async () => (await import('./commands/bench.ts')).registerBench,
   torture: async () => (await import('./commands/torture.ts')).registerTorture,

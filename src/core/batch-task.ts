@@ -20,6 +20,8 @@ export interface BatchTask {
   readonly cells: SharedArrayBuffer;
   /** Run alone: an earlier attempt of its only event killed its thread. */
   readonly isolate: boolean;
+  /** Where the rows are in `buffer` that a view's events are folded onto: packed list of id, stored row. */
+  readonly rows: { readonly offset: number; readonly length: number } | null;
   /** What earlier rounds of the batch have caused (src/core/effects.ts), in order. */
   readonly caused: readonly Uint8Array[];
 }

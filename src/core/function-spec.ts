@@ -1,4 +1,5 @@
 import type { RetryPolicy } from './retry-policy.ts';
+import type { ViewSpec } from './view-spec.ts';
 
 /** What the dispatcher knows of a function: its definition without its code (that lives in the pool's threads). */
 export interface FunctionSpec {
@@ -21,6 +22,10 @@ export interface FunctionSpec {
   readonly batchSize: number;
   /** Versions of event types it can bring to a later one. */
   readonly upcasts: readonly { readonly type: string; readonly from: number; readonly to: number }[];
+  /** May see events again that it has completed long ago: see `millrace rewind`. */
+  readonly replaySafe: boolean;
+  /** What it writes are the rows of a view; null: it is an ordinary function. */
+  readonly view: ViewSpec | null;
 }
 
 /** A function file as the pool's threads load it. */

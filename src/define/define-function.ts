@@ -4,6 +4,7 @@ import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
 import type { EventTypes } from './event-types.ts';
 import { upcastProblems, type Upcast } from './upcast.ts';
+import type { ViewCode } from './define-view.ts';
 
 /** Names of the declared event types; any string where no types were generated. */
 export type EventTypeName = keyof EventTypes extends never ? string : keyof EventTypes & string;
@@ -85,6 +86,11 @@ interface CommonOptions<T extends string, R> {
   readonly maxParkedPerPartition?: number;
   /** Most events (with handleBatch: calls) that run at the same time in one dispatcher process, over all its threads. 1 … 1,000,000, default: no bound. */
   readonly maxConcurrency?: number;
+  /**
+   * Whether events it has completed long ago may be given to it again (`millrace rewind`). Default true: functions are idempotent.
+   * false where the memory of idempotency keys is short, or a late repetition does harm: a rewind is then refused unless forced.
+   */
+  readonly replaySafe?: boolean;
   /** How events of older versions become what the handler expects: see upcast. Default none. */
   readonly upcasts?: readonly Upcast[];
   /** Runs once per thread before the first event; what it returns is `ctx.resources`. */
@@ -124,6 +130,8 @@ export interface DefinedFunction {
   readonly setup: (() => unknown) | null;
   readonly teardown: ((resources: unknown) => unknown) | null;
   readonly upcasts: readonly Upcast[];
+  /** Of a view (defineView): then it has no handler. */
+  readonly view: ViewCode | null;
 }
 
 /**
@@ -137,7 +145,7 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const problems: string[] = [];
   const raw = options as unknown as Record<string, unknown>;
   const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
-  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
+  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'replaySafe', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
   for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
 
   const name = raw['name'];
@@ -171,6 +179,8 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const maxParkedPerSubject = integer(raw, '', 'maxParkedPerSubject', 10_000, 1, 1_000_000);
   const maxParkedPerPartition = integer(raw, '', 'maxParkedPerPartition', 100_000, 1, 10_000_000);
   const maxConcurrency = raw['maxConcurrency'] === undefined ? null : integer(raw, '', 'maxConcurrency', 1, 1, 1_000_000);
+  const replaySafe = raw['replaySafe'] ?? true;
+  if (typeof replaySafe !== 'boolean') problems.push(`${label}: replaySafe must be true or false`);
   const concurrency = integer(raw, '', 'concurrency', 32, 1, 10_000);
   const timeoutMs = integer(raw, '', 'timeoutMs', 30_000, 10, 3_600_000);
   const batchSize = integer(raw, '', 'batchSize', 256, 1, 10_000);
@@ -222,8 +232,11 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
       batch: raw['handleBatch'] !== undefined,
       batchSize,
       upcasts: upcasts.map(({ type, from, to }) => ({ type, from, to })),
+      replaySafe: replaySafe as boolean,
+      view: null,
     },
     upcasts,
+    view: null,
     handle: (raw['handle'] as DefinedFunction['handle']) ?? null,
     handleBatch: (raw['handleBatch'] as DefinedFunction['handleBatch']) ?? null,
     setup: (raw['setup'] as DefinedFunction['setup']) ?? null,

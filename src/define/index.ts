@@ -12,6 +12,8 @@ export type {
 } from './define-function.ts';
 export { defineAggregate, defineDecider } from './define-aggregate.ts';
 export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define-aggregate.ts';
+export { defineView } from './define-view.ts';
+export type { Evolve, RowOf, ViewIndex, ViewOptions } from './define-view.ts';
 export { applyUpcasts, upcast } from './upcast.ts';
 export type { Upcast } from './upcast.ts';
 export type { EventTypes } from './event-types.ts';

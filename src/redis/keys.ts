@@ -40,6 +40,12 @@ export interface Keys {
   snapshot(partition: number, category: string, id: string): string;
   /** stream: what was found missing (src/lag/losses.ts) */
   losses(partition: number): string;
+  /** string: a view's row (src/wire/view-row.ts). `generation` is `<view>@<version>` */
+  viewRow(partition: number, generation: string, id: string): string;
+  /** zset, all scores 0: entries of an index; the index `*` holds all rows */
+  viewIndex(partition: number, generation: string, index: string): string;
+  /** hash: live, previous and known generations of each view (src/views/generations.ts) */
+  views(): string;
   /** hash: settings of the deployment (partitions) */
   settings(): string;
   /** hash: event type -> JSON of its limits (src/upkeep/type-limits.ts) */
@@ -74,6 +80,9 @@ export function createKeys(namespace: string): Keys {
     appends: (partition, category, id) => `${p(partition)}:appends:${category}:${id}`,
     snapshot: (partition, category, id) => `${p(partition)}:snapshot:${category}:${id}`,
     losses: (partition) => `${p(partition)}:losses`,
+    viewRow: (partition, generation, id) => `${p(partition)}:view:${generation}:${id}`,
+    viewIndex: (partition, generation, index) => `${p(partition)}:index:${generation}:${index}`,
+    views: () => `${namespace}:registry:views`,
     limits: () => `${namespace}:registry:limits`,
     settings: () => `${namespace}:registry:settings`,
     registry: (part) => `${namespace}:registry:{schemas}:${part}`,

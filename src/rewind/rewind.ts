@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../core/errors.ts';
 import { compareEntryIds } from '../core/position.ts';
+import { parseGeneration } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { readPartitions, requireFunction } from '../pipeline/dead/registered-functions.ts';
@@ -45,6 +46,21 @@ export class RewindTargetError extends MillraceError {
   }
 }
 
+/** The function is not to see old events again: its file says so, or it is a view. Nothing was changed. */
+export class NotReplaySafeError extends MillraceError {
+  readonly code = 'NOT_REPLAY_SAFE';
+  readonly functionName: string;
+  constructor(fn: string) {
+    const view = parseGeneration(fn);
+    super(
+      view
+        ? `"${fn}" is a version of a view: its rows would not be folded anew. Raise its version and build that: millrace view rebuild ${view.view}`
+        : `function "${fn}" says that it must not see events again (replaySafe: false). --force rewinds it all the same`,
+    );
+    this.functionName = fn;
+  }
+}
+
 const MAX_SEQUENCE = 18_446_744_073_709_551_615n;
 const PAGE = 64;
 /** A foreign producer that appends all the time: after so many tries its latest entries are left uncounted for now. */
@@ -81,15 +97,18 @@ export function idBefore(entryId: string): string {
 
 /**
  * Partition by partition, each in one step; sent again after a failure it does the same again.
- * @throws UnknownFunctionError, RewindTargetError (partition), UnknownOutcomeError, RedisReplyError
+ * @param force also where the function says that it must not see old events again (no view)
+ * @throws NotReplaySafeError, UnknownFunctionError, RewindTargetError (partition), UnknownOutcomeError, RedisReplyError
  */
-export async function rewindFunction(deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, target: RewindTarget): Promise<RewindReport> {
+export async function rewindFunction(deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, target: RewindTarget, force = false): Promise<RewindReport> {
   const { connection, keys, partitions } = deployment;
   if (target.kind === 'entry' && target.partition !== null && target.partition >= partitions) {
     throw new RewindTargetError(`${target.partition}/${target.entryId}`, `this deployment has the partitions 0 to ${partitions - 1}`);
   }
   const states = await readPartitions(deployment);
   requireFunction(states, fn);
+  const unsafe = states.some(({ counters }) => counters.has(`replay:${fn}`));
+  if (parseGeneration(fn) !== null || (unsafe && !force && target.kind !== 'end')) throw new NotReplaySafeError(fn);
   const rewound: RewoundPartition[] = [];
   for (const state of states) {
     if (target.kind === 'entry' && target.partition !== null && target.partition !== state.partition) continue;

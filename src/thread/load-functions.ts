@@ -29,7 +29,7 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
     }
     const definition = module.default as DefinedFunction | undefined;
     if (definition === null || typeof definition !== 'object' || definition.kind !== 'millrace.function') {
-      return failed('exports no function: its default export must be defineFunction({ … })');
+      return failed('exports no function: its default export must be defineFunction({ … }) or defineView({ … })');
     }
     definitions.set(definition.spec.name, definition);
     return { source: file.source, version: file.version, spec: definition.spec, problem: null };

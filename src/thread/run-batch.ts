@@ -19,6 +19,7 @@ import { errorInfo, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
 import type { RunningEvent } from './running-event.ts';
+import { ViewRun } from './view-run.ts';
 import type { Way, WriterSchemas } from './writer-schemas.ts';
 
 /** What a thread has for all batches. */
@@ -61,6 +62,8 @@ class BatchRun {
   readonly #bytes: Buffer;
   readonly #cells: ProgressCells;
   readonly #shared: ContextShared;
+  /** Of a view. */
+  readonly #view: ViewRun | null;
   readonly #failures: Failure[] = [];
   readonly #blocked: EventRef[] = [];
   readonly #ages = new Map<number, number>();
@@ -87,6 +90,9 @@ class BatchRun {
     this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
     this.#byKey = loaded.definition.spec.ordering === 'key';
     this.#parked = new Set(task.blocked);
+    const code = loaded.definition.view;
+    const rows = task.rows;
+    this.#view = code && rows ? new ViewRun(task.fn, code, this.#bytes.subarray(rows.offset, rows.offset + rows.length), task.caused) : null;
     this.#shared = {
       functionName: task.fn,
       timeoutMs: loaded.definition.spec.timeoutMs,
@@ -99,7 +105,7 @@ class BatchRun {
     this.#countAge();
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
-    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, effects: null, ages, busyMs };
+    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, ages, busyMs };
   }
 
   async run(): Promise<void> {
@@ -154,7 +160,12 @@ class BatchRun {
   async #runChains(concurrency: number): Promise<void> {
     const limit = limiterOf(concurrency);
     const { states, starts } = this.#cells;
-    const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
+    const fold = this.#view;
+    const handle: NonNullable<LoadedFunction['definition']['handle']> = fold
+      ? (_, context) => fold.fold((context as EventContext).event)
+      : (this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>);
+    // What a view makes of an event is here until it is reported.
+    const settled = fold ? CELL.CAUSED : CELL.DONE;
     // Last event in line of each subject that a runner is busy with: what comes for it waits there.
     const busy = new Map<string, RunningEvent>();
     const pull = (): RunningEvent | null => {
@@ -206,7 +217,7 @@ class BatchRun {
               startRunner();
               await result;
             }
-            states[event.index] = CELL.DONE;
+            states[event.index] = settled;
             ended = event;
           } catch (error) {
             this.#failed(event, error);

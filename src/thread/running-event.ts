@@ -45,6 +45,9 @@ export class EventView implements FunctionEvent<string, unknown> {
   get time(): Date {
     return new Date(this.#timeMs);
   }
+  get entryId(): string {
+    return this.#entryId;
+  }
   /** Its place in the flush. */
   get place(): number {
     return this.#position;
@@ -93,6 +96,10 @@ export class RunningEvent {
     this.indexInEntry = indexInEntry;
     this.attempt = attempt;
     this.type = type;
+  }
+
+  get entryId(): string {
+    return this.view.entryId;
   }
 
   ref(): EventRef {

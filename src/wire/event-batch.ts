@@ -419,6 +419,32 @@ export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => voi
 }
 
 /**
+ * Visits the subjects of an EventBatch's events, in order, reading nothing else.
+ * @throws CorruptDataError('decode') on bytes that are none; what was visited before stays visited
+ */
+export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void): void {
+  const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
+  while (cursor.at < cursor.end) {
+    const tag = cursor.varint();
+    if (tag !== 0x1a) {
+      skipField(cursor, tag);
+      continue;
+    }
+    const outer = cursor.end;
+    const length = cursor.length();
+    cursor.end = cursor.at + length;
+    let subject = '';
+    while (cursor.at < cursor.end) {
+      const inner = cursor.varint();
+      if (inner === 0x12) subject = cursor.string();
+      else skipField(cursor, inner);
+    }
+    cursor.end = outer;
+    visit(subject);
+  }
+}
+
+/**
  * Whether all of it can be read, without reading it: the framing of the batch and of each event.
  * @returns how many events it holds
  * @throws CorruptDataError('decode')

@@ -75,7 +75,7 @@ export function events(count: number, subject?: string): TestEvent[] {
 export function specOf(name: string, on: readonly string[], more: Partial<FunctionSpec> = {}): FunctionSpec {
   return {
     name, on, ordering: 'key', concurrency: 1, timeoutMs: 1000, retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
-    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, batch: false, batchSize: 100, upcasts: [],
+    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, batch: false, batchSize: 100, upcasts: [], replaySafe: true, view: null,
     ...more,
   };
 }

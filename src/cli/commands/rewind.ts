@@ -12,6 +12,7 @@ export function registerRewind(program: Command, context: CliContext): void {
     .description('set where a function goes on: everything from there is delivered to it (again)')
     .argument('<function>', 'its name')
     .requiredOption('--to <target>', 'start, end, a time, an entry id or a position')
+    .option('--force', 'also a function that says it must not see events again (replaySafe: false)')
     .option('--json', 'print the result as one JSON object')
     .addHelpText('after', `
 Targets:
@@ -23,15 +24,21 @@ Targets:
                              whole: also the events of it before the position
 
 Works while dispatchers run: their turns under way are thrown away and the lanes go on from the target. Counting starts anew;
-parked events and dead letters stay what they are.
+parked events and dead letters stay what they are. A view is not rewound but built anew: millrace view rebuild.
 
 Examples:
   millrace rewind analytics --to start
   millrace rewind analytics --to 2026-01-31T12:00:00Z`)
-    .action((fn: string, flags: { readonly to: string; readonly json?: boolean }) => rewind(fn, flags, context));
+    .action((fn: string, flags: RewindFlags) => rewind(fn, flags, context));
 }
 
-async function rewind(fn: string, flags: { readonly to: string; readonly json?: boolean }, context: CliContext): Promise<void> {
+interface RewindFlags {
+  readonly to: string;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+async function rewind(fn: string, flags: RewindFlags, context: CliContext): Promise<void> {
   let target: RewindTarget;
   try {
     target = parseRewindTarget(flags.to);
@@ -40,7 +47,7 @@ async function rewind(fn: string, flags: { readonly to: string; readonly json?: 
     throw error;
   }
   const deployment = await context.open({ protoDir: null });
-  const report = await rewindFunction(deployment, fn, target);
+  const report = await rewindFunction(deployment, fn, target, flags.force);
   if (flags.json) context.out(safeJson(report));
   else context.out(`${fn} goes on at ${flags.to} in ${plural(report.partitions.length, 'partition')}: ${plural(report.events, 'event')} to be delivered`);
 }

@@ -37,6 +37,8 @@ export interface Batch {
   readonly firsts: readonly number[];
   /** Keys its effects name by their number, from 1. Empty for functions that have none. */
   readonly effectKeys: readonly string[];
+  /** Of a view: the rows its events are folded onto, packed by load-rows.lua. */
+  readonly rows: Buffer | null;
 }
 
 export function createBatch(
@@ -59,7 +61,7 @@ export function createBatch(
     events += entry.count;
     bytes += entry.bytes.length;
   }
-  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts, effectKeys: [] };
+  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts, effectKeys: [], rows: null };
 }
 
 export interface PackedTask {
@@ -101,6 +103,8 @@ export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readon
     });
     at += entry.bytes.copy(target, at);
   }
+  const rows = batch.rows && { offset: at, length: batch.rows.length };
+  batch.rows?.copy(target, at);
   const cells = createCells(batch.events);
   if (skip) {
     for (let i = 0; i < batch.events; i++) if (skip[i] === CELL.SKIP) cells.states[i] = CELL.SKIP;
@@ -119,6 +123,7 @@ export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readon
       events: batch.events,
       cells: cells.shared,
       isolate,
+      rows,
       caused,
     },
   };

@@ -49,6 +49,8 @@ export interface LaneStages {
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
   readonly listParked: () => Promise<ReadonlyMap<string, number>>;
+  /** The batch with what a view's events are folded onto. */
+  readonly load: (batch: Batch) => Promise<Batch>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
   /** `observe`: told of the cells each time events are sent to a thread. */
@@ -82,6 +84,8 @@ export interface LaneOptions {
 
 const RETRY_UNITS = 64;
 const SEARCH_EVENTS = 16;
+/** Rows of a view that a turn should read and write, in bytes. */
+const ROW_BYTES = 4 * 1024 * 1024;
 /** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
 const HOT_EVENTS = 8;
 const BACKOFF_MS = { min: 50, max: 2000 };
@@ -106,6 +110,8 @@ export class Lane implements Bell {
   #hot = false;
   #search: CrashSearch | null = null;
   #msPerEvent = 0;
+  /** Bytes of rows, read and written, per event: follows a rise at once. */
+  #rowBytesPerEvent = 0;
   readonly progress: LaneProgress;
 
   constructor(options: LaneOptions, stages: LaneStages) {
@@ -283,7 +289,8 @@ export class Lane implements Bell {
     const serverAheadMs = taken.serverNowMs - wallClockMs();
     for (const unit of taken.units) if (!this.#parked.has(unit)) this.#park(unit, 0);
     const retries = taken.units.length > 0 ? await this.#stages.fetchParked(taken.units) : [];
-    const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
+    const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
+    const batch = spec.view ? await this.#stages.load(read) : read;
     const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : [];
 
     const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);
@@ -304,6 +311,7 @@ export class Lane implements Bell {
     if (result.kind === 'setup-failed') {
       throw new Error(`setup of function "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
     }
+    if (batch.rows) this.#weigh(batch, result.effects);
     const ranMs = wallClockMs();
     const plan = this.#stages.plan(batch, result, {
       leaseValue,
@@ -378,6 +386,12 @@ export class Lane implements Bell {
     this.#parked.set(unit, events);
   }
 
+  #weigh(batch: Batch, effects: readonly Uint8Array[]): void {
+    let bytes = batch.rows?.length ?? 0;
+    for (const block of effects) bytes += block.length;
+    this.#rowBytesPerEvent = Math.max(bytes / batch.events, this.#rowBytesPerEvent * 0.9);
+  }
+
   /** At the bound nothing new is read, so that nothing more is parked; retries go on. */
   #checkParked(): void {
     const full = this.#parkedEvents >= this.#options.spec.maxParkedPerPartition;
@@ -395,6 +409,7 @@ export class Lane implements Bell {
     if (this.#full) return { events: 0, bytes: 0, retryUnits: RETRY_UNITS };
     // In a search every event is found and run by itself: few at a time.
     if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: SEARCH_EVENTS };
-    return { events: Math.min(batchEvents, byTime), bytes: batchBytes, retryUnits: RETRY_UNITS };
+    const byRows = this.#rowBytesPerEvent > 0 ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent)) : Infinity;
+    return { events: Math.min(batchEvents, byTime, byRows), bytes: batchBytes, retryUnits: RETRY_UNITS };
   }
 }

@@ -1,13 +1,13 @@
 -- register: makes a function known in one partition: its consumer groups and where its counting starts.
 -- KEYS  1 counters, 2.. the streams of its types
--- ARGV  1 function, 2 'start' | 'end', 3 ordering: 'key' | 'none', 4.. its types, in the order of the streams
+-- ARGV  1 function, 2 'start' | 'end', 3 ordering: 'key' | 'none', 4 'unsafe' (it must not see old events again) or '', 5.. its types, in the order of the streams
 -- reply per stream: 'created' | 'exists' | 'recreated' (the group was lost: recreated behind the last commit, or at 0)
 -- Run adopt.lua first where startFrom is 'end', so that foreign entries already there are not counted as new ones.
 -- cost  O(types)
 local fn = ARGV[1]
 local reply = {}
 for i = 2, #KEYS do
-  local t = ARGV[i + 2]
+  local t = ARGV[i + 3]
   local base = 'base:' .. fn .. ':' .. t
   local known = redis.call('HEXISTS', KEYS[1], base) == 1
   local from = '0'
@@ -40,6 +40,7 @@ for i = 2, #KEYS do
   end
 end
 local types = {}
-for i = 4, #ARGV do types[#types + 1] = ARGV[i] end
+for i = 5, #ARGV do types[#types + 1] = ARGV[i] end
 redis.call('HSET', KEYS[1], 'start:' .. fn, ARGV[2], 'ordering:' .. fn, ARGV[3], 'types:' .. fn, table.concat(types, ','))
+if ARGV[4] == '' then redis.call('HDEL', KEYS[1], 'replay:' .. fn) else redis.call('HSET', KEYS[1], 'replay:' .. fn, ARGV[4]) end
 return reply

@@ -8,11 +8,11 @@ const script = defineScript({ url: new URL('./register.lua', import.meta.url), k
 
 /** @returns per type of `on` */
 export async function registerFunction(
-  connection: RedisConnection, keys: Keys, partition: number, spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom' | 'ordering'>,
+  connection: RedisConnection, keys: Keys, partition: number, spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom' | 'ordering'> & Partial<Pick<FunctionSpec, 'replaySafe'>>,
 ): Promise<('created' | 'exists' | 'recreated')[]> {
   return (await script.run(
     connection,
     [keys.counters(partition), ...spec.on.map((type) => keys.events(partition, type))],
-    [spec.name, spec.startFrom, spec.ordering, ...spec.on],
+    [spec.name, spec.startFrom, spec.ordering, spec.replaySafe === false ? 'unsafe' : '', ...spec.on],
   )) as ('created' | 'exists' | 'recreated')[];
 }

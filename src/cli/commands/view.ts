@@ -1,0 +1,235 @@
+/** `millrace view`: what a view holds; its generations: rebuild, switch, roll back, drop. */
+import type { Command } from 'commander';
+import { join, resolve } from 'node:path';
+import { Presets, SingleBar } from 'cli-progress';
+import type { FunctionInfo } from '../../dispatcher.ts';
+import { ConfigError } from '../../core/errors.ts';
+import type { Deployment } from '../../deployment.ts';
+import { Millrace } from '../../millrace.ts';
+import { dropGeneration, listViews, requireView, rollBackView, switchLive, type Generation } from '../../views/generations.ts';
+import { followRebuild, trimmedEvents, verifyGeneration, type RebuildProgress } from '../../views/rebuild.ts';
+import { View, type ListOptions } from '../../views/view-query.ts';
+import type { LongRunningContext } from '../context.ts';
+import { UsageError } from '../exit-status.ts';
+import { formatCount, plural, wholeNumber } from '../options.ts';
+import { duration, safeJson, table } from '../printable.ts';
+import { ownFiles } from './start.ts';
+
+interface RangeFlags {
+  readonly index?: string;
+  readonly equals?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly json?: boolean;
+}
+
+export function registerView(program: Command, context: LongRunningContext): void {
+  const view = program
+    .command('view')
+    .description('what views hold, and building a changed one anew: get, list, count, status, rebuild, rollback, drop')
+    .addHelpText('after', `
+Examples:
+  millrace view get order-summary o-17
+  millrace view list order-summary --index status --equals cancelled --desc
+  millrace view rebuild order-summary`);
+
+  view.command('get').description('print one row').argument('<view>', 'its name').argument('<id>', 'id of the row')
+    .option('--json', 'the row with its position and how fresh it is, as one JSON object')
+    .action((name: string, id: string, flags: { readonly json?: boolean }) => get(name, id, flags, context));
+
+  const ranged = (command: Command): Command => command
+    .argument('<view>', 'its name')
+    .option('--index <name>', 'an index of the view; default: all rows, by id')
+    .option('--equals <value>', 'rows with this value')
+    .option('--from <number>', 'rows sorted at this number, or time, or behind')
+    .option('--to <number>', 'rows sorted before this number, or time');
+  ranged(view.command('list').description('print rows, one JSON object a line'))
+    .option('--desc', 'largest first')
+    .option('--limit <n>', 'rows at most', wholeNumber(1, 1_000_000), 100)
+    .option('--cursor <text>', 'go on behind a page')
+    .action((name: string, flags: RangeFlags & { readonly desc?: boolean; readonly limit: number; readonly cursor?: string }) => list(name, flags, context));
+  ranged(view.command('count').description('print how many rows there are'))
+    .option('--json', 'as one JSON object, with how fresh it is')
+    .action((name: string, flags: RangeFlags) => count(name, flags, context));
+
+  view.command('status').description('print the views, their versions, and which one is live')
+    .option('--json', 'one JSON object a line')
+    .action((flags: { readonly json?: boolean }) => status(flags, context));
+
+  view.command('rebuild')
+    .description('build the version that the folder holds from the beginning of the streams, beside the live one; verify it; make it live')
+    .argument('<view>', 'its name')
+    .option('--dir <dir>', 'folder of the function files', './workers')
+    .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
+    .option('--version <n>', 'which version, where the folder holds several; default: the highest', wholeNumber(1, 999_999_999))
+    .option('--no-switch', 'build and verify only')
+    .option('--incomplete', 'also from streams of which the beginning was trimmed')
+    .option('--json', 'progress and result as JSON lines')
+    .addHelpText('after', `
+Only this view runs here: no function that does anything else. Stopped or killed, it goes on where it was when it is started again.
+Dispatchers that serve the same version help. The version that was live is kept: millrace view rollback, and later millrace view drop.
+Afterwards deploy the new version: from then on its dispatchers keep it up to date.`)
+    .action((name: string, flags: RebuildFlags) => rebuild(name, flags, context));
+
+  view.command('rollback').description('make the version live again that was live before').argument('<view>', 'its name')
+    .action(async (name: string) => {
+      const { from, to } = await rollBackView(await context.open({ protoDir: null }), name);
+      context.out(`${name}: version ${to} is live, no longer ${from}`);
+    });
+
+  view.command('drop').description('remove a version that is not live: its rows, indexes and lanes').argument('<view>', 'its name').argument('<version>', 'which', wholeNumber(1, 999_999_999))
+    .action(async (name: string, version: number) => {
+      const rows = await dropGeneration(await context.open({ protoDir: null }), name, version);
+      context.out(`${name}: version ${version} is removed, with ${plural(rows, 'row')}`);
+    });
+}
+
+async function get(name: string, id: string, flags: { readonly json?: boolean }, context: LongRunningContext): Promise<void> {
+  const got = await new View(await context.open({ protoDir: null }), name).get(id);
+  if (flags.json) context.out(safeJson(got));
+  if (!got.found) {
+    if (!flags.json) context.err(`millrace: view "${name}" has no row ${id}${behind(got.lag)}`);
+    context.fail();
+  } else if (!flags.json) {
+    context.out(safeJson(got.found.row, 2));
+    context.err(`millrace: ${plural(got.found.revision, 'event')}, last ${got.found.position}${behind(got.lag)}`);
+  }
+}
+
+const behind = (lag: number): string => (lag === 0 ? '' : `; ${plural(lag, 'event')} not folded yet`);
+
+function rangeOf(flags: RangeFlags): Pick<ListOptions, 'index' | 'equals' | 'from' | 'to'> {
+  const bound = (option: string, text: string | undefined): number | undefined => {
+    if (text === undefined) return undefined;
+    const value = /^-?[\d.]+(e[+-]?\d+)?$/i.test(text) ? Number(text) : Date.parse(text);
+    if (Number.isNaN(value)) throw new UsageError(`${option} is neither a number nor a time: ${text}`);
+    return value;
+  };
+  const [from, to] = [bound('--from', flags.from), bound('--to', flags.to)];
+  return {
+    ...(flags.index === undefined ? {} : { index: flags.index }), ...(flags.equals === undefined ? {} : { equals: flags.equals }),
+    ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }),
+  };
+}
+
+async function list(name: string, flags: RangeFlags & { readonly desc?: boolean; readonly limit: number; readonly cursor?: string }, context: LongRunningContext): Promise<void> {
+  const view = new View(await context.open({ protoDir: null }), name);
+  let cursor = flags.cursor ?? null;
+  let left = flags.limit;
+  do {
+    const page = await view.list({ ...rangeOf(flags), order: flags.desc ? 'desc' : 'asc', limit: Math.min(1000, left), ...(cursor === null ? {} : { cursor }) });
+    for (const row of page.rows) context.out(safeJson(row));
+    left -= page.rows.length;
+    cursor = page.cursor;
+  } while (cursor !== null && left > 0);
+  if (cursor !== null) context.err(`millrace: there are more: --cursor ${cursor}`);
+}
+
+async function count(name: string, flags: RangeFlags, context: LongRunningContext): Promise<void> {
+  const counted = await new View(await context.open({ protoDir: null }), name).count(rangeOf(flags));
+  context.out(flags.json ? safeJson(counted) : String(counted.count));
+}
+
+async function status(flags: { readonly json?: boolean }, context: LongRunningContext): Promise<void> {
+  const deployment = await context.open({ protoDir: null });
+  const rows: string[][] = [];
+  for (const known of await listViews(deployment)) {
+    for (const generation of known.generations) {
+      const state = generation.version === known.live ? 'live' : generation.version === known.previous ? 'previous' : '';
+      const size = await rowsOf(deployment, generation);
+      if (flags.json) context.out(safeJson({ view: known.view, version: generation.version, live: state === 'live', previous: state === 'previous', rows: size, types: generation.types, indexes: generation.indexes }));
+      else rows.push([known.view, String(generation.version), state, formatCount(size), generation.types.join(', '), generation.indexes.join(', ')]);
+    }
+  }
+  if (flags.json) return;
+  if (rows.length === 0) context.err('millrace: no view is known in this deployment; millrace start makes those of a folder known');
+  else context.out(table([{ title: 'view' }, { title: 'version', right: true }, { title: '' }, { title: 'rows', right: true }, { title: 'types' }, { title: 'indexes' }], rows));
+}
+
+async function rowsOf({ connection, keys, partitions }: Deployment, { name }: Generation): Promise<number> {
+  const sizes = await Promise.all(Array.from({ length: partitions }, (_, partition) => connection.command('ZCARD', keys.viewIndex(partition, name, '*'))));
+  return sizes.reduce<number>((sum, size) => sum + Number(size), 0);
+}
+
+interface RebuildFlags {
+  readonly dir: string;
+  readonly proto: string;
+  readonly version?: number;
+  readonly switch: boolean;
+  readonly incomplete?: boolean;
+  readonly json?: boolean;
+}
+
+async function rebuild(name: string, flags: RebuildFlags, context: LongRunningContext): Promise<void> {
+  const stop = context.takeStop();
+  const deployment = await context.open({ protoDir: flags.proto, name: 'rebuild', settleSchemas: true });
+  let chosen: FunctionInfo | null = null;
+  const dispatcher = new Millrace(deployment).dispatcher({
+    functionsDir: resolve(flags.dir),
+    skipFiles: ownFiles(join(flags.dir)),
+    choose: (found) => {
+      const versions = found.filter(({ spec }) => spec.view?.view === name && (flags.version === undefined || spec.view.version === flags.version));
+      chosen = versions.sort((a, b) => (a.spec.view?.version ?? 0) - (b.spec.view?.version ?? 0)).at(-1) ?? null;
+      if (!chosen) throw new ConfigError([`${flags.dir} holds no view "${name}"${flags.version === undefined ? '' : ` of version ${flags.version}`}`]);
+      return [chosen];
+    },
+  });
+  const bar = !flags.json && process.stderr.isTTY
+    ? new SingleBar({ format: `${name} {bar} {value}/{total} events, {rate}/s, {eta_text} left`, stream: process.stderr, hideCursor: true }, Presets.shades_classic)
+    : null;
+  try {
+    if (stop.first.aborted) return;
+    await dispatcher.start();
+    const { spec } = chosen as unknown as FunctionInfo;
+    const known = await requireView(deployment, name);
+    const generation = known.generations.find(({ version }) => version === spec.view?.version) as Generation;
+    const trimmed = await trimmedEvents(deployment, generation.types);
+    if (trimmed > 0 && !flags.incomplete) {
+      context.err(`millrace: ${plural(trimmed, 'event')} of ${generation.types.join(', ')} are no longer in the streams (retention): version ${generation.version} would lack them. --incomplete builds it all the same`);
+      context.fail();
+      return;
+    }
+    await follow(deployment, generation, flags, bar, context, stop.first);
+    const verified = await verifyGeneration(deployment, generation);
+    const result = { view: name, version: generation.version, ...verified, live: known.live };
+    if (verified.problems.length > 0) {
+      if (flags.json) context.out(safeJson(result));
+      for (const problem of verified.problems.slice(0, 20)) context.err(`millrace: ${generation.name}: ${problem}`);
+      context.err(`millrace: version ${known.live} stays live`);
+      context.fail();
+      return;
+    }
+    if (flags.switch && known.live !== generation.version) await switchLive(deployment, name, known.live, generation.version);
+    const live = flags.switch ? generation.version : known.live;
+    if (flags.json) context.out(safeJson({ ...result, live }));
+    else {
+      context.out(`${name}: version ${generation.version} has ${plural(verified.rows, 'row')} from ${plural(verified.events, 'event')}, verified; version ${live} is live${live !== known.live ? `, ${known.live} is kept (millrace view rollback ${name})` : ''}`);
+    }
+  } catch (error) {
+    if (!stop.first.aborted) throw error;
+    context.err('millrace: stopped; what is built is kept, the same command goes on from there');
+    context.fail();
+  } finally {
+    bar?.stop();
+    await dispatcher.stop();
+  }
+}
+
+async function follow(deployment: Deployment, generation: Generation, flags: RebuildFlags, bar: SingleBar | null, context: LongRunningContext, signal: AbortSignal): Promise<void> {
+  let shownMs = 0;
+  const show = (now: RebuildProgress): void => {
+    const rate = formatCount(now.eventsPerSecond);
+    const left = now.etaMs === null ? '?' : duration(now.etaMs);
+    if (bar) {
+      if (shownMs === 0) bar.start(now.appended, now.settled, { rate, eta_text: left });
+      bar.setTotal(now.appended);
+      bar.update(now.settled, { rate, eta_text: left });
+      shownMs = 1;
+    } else if (flags.json) context.out(safeJson({ progress: now }));
+    else if (performance.now() - shownMs > 2000) {
+      shownMs = performance.now();
+      context.err(`millrace: ${generation.name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')}, ${rate}/s, ${left} left`);
+    }
+  };
+  await followRebuild(deployment, generation, show, signal);
+}

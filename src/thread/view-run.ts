@@ -1,0 +1,210 @@
+/**
+ * Folds a batch's events onto the rows that came with it, and packs what became of them: rows to be written, entries of indexes
+ * to be added and removed.
+ *
+ * A row is turned into text after each event. That is what the next event's failure falls back to, whatever evolve did to the
+ * object it was given, and where an oversize row or a bad index value is charged to the event that made it.
+ */
+import { OversizeError } from '../core/errors.ts';
+import { STEP, STEP_OPERANDS } from '../core/effects.ts';
+import { compareEntryIds } from '../core/position.ts';
+import type { ViewCode } from '../define/define-view.ts';
+import { PackReader, PackWriter } from '../wire/message-pack.ts';
+import { INDEX_VALUE_BYTES, indexMember, sameEntry, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
+import type { RunningEvent } from './running-event.ts';
+
+/** One row of the batch. */
+interface OpenRow {
+  readonly id: string;
+  /** Number of its key. */
+  readonly key: number;
+  /** As it is in Redis when this round's effects are written; '' where it is not. */
+  readonly storedText: string;
+  readonly stored: StoredRow | null;
+  /** JSON of the row after the last event folded; null: no row; undefined: as stored. */
+  text: string | null | undefined;
+  row: unknown;
+  /** `row` is what `text` says. */
+  fresh: boolean;
+  at: string;
+  rev: number;
+  ix: readonly IndexEntry[];
+  changed: boolean;
+}
+
+const NO_ENTRIES: readonly IndexEntry[] = [];
+
+export class ViewRun {
+  readonly #code: ViewCode;
+  readonly #name: string;
+  /** Not opened yet: the stored text. */
+  readonly #rows = new Map<string, OpenRow | { readonly key: number; readonly stored: string }>();
+  readonly #changed: OpenRow[] = [];
+
+  /**
+   * @param rows list of id, stored row: the key of a row is its place in it
+   * @param caused what earlier rounds of the batch have written onto them
+   */
+  constructor(name: string, code: ViewCode, rows: Uint8Array, caused: readonly Uint8Array[]) {
+    this.#name = name;
+    this.#code = code;
+    const reader = new PackReader(rows);
+    const ids: string[] = [];
+    while (reader.left > 0) {
+      const id = reader.text();
+      ids.push(id);
+      this.#rows.set(id, { key: ids.length, stored: reader.text() });
+    }
+    for (const block of caused) this.#overlay(block, ids);
+  }
+
+  #overlay(block: Uint8Array, ids: readonly string[]): void {
+    const reader = new PackReader(block);
+    const put = (key: number, stored: string): void => void this.#rows.set(ids[key - 1] as string, { key, stored });
+    while (reader.left > 0) {
+      const name = reader.text();
+      let operands = reader.uint();
+      if (name === STEP.SET) for (; operands > 0; operands -= 2) put(reader.uint(), reader.text());
+      else if (name === STEP.DEL) for (; operands > 0; operands--) put(reader.uint(), '');
+      else {
+        reader.uint();
+        for (; operands > 1; operands--) reader.raw();
+      }
+    }
+  }
+
+  /** @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then as before. */
+  fold(event: RunningEvent): void {
+    const { view } = event;
+    const row = this.#open(view.subject);
+    // A stream hands out each event once, in order. Should it not (a group set back by hand), the row knows better. What was
+    // parked comes later than its place, and was not folded then.
+    if (event.entry >= 0 && row.at !== '' && !isBehind(event, row.at)) return;
+    if (!row.fresh) row.row = row.text === undefined ? parseStored(row.storedText)?.row ?? null : row.text === null ? null : JSON.parse(row.text);
+    row.fresh = false;
+    const next: unknown = this.#code.evolve(row.row, view);
+    let text: string | null = null;
+    let ix = NO_ENTRIES;
+    if (next !== null) {
+      text = this.#textOf(next);
+      ix = this.#code.indexes.map(({ name, by, sort }) => this.#entry(name, by(next as object), sort(next as object)));
+    }
+    row.row = next;
+    row.text = text;
+    row.fresh = true;
+    row.ix = ix;
+    row.rev++;
+    if (event.entry >= 0 || row.at === '' || isBehind(event, row.at)) row.at = `${event.entryId}/${view.place}`;
+    if (!row.changed) {
+      row.changed = true;
+      this.#changed.push(row);
+    }
+  }
+
+  #open(id: string): OpenRow {
+    const found = this.#rows.get(id);
+    if (!found) throw new Error(`the row of ${id} was not loaded with the batch`);
+    if ('id' in found) return found;
+    const stored = parseStored(found.stored);
+    const row: OpenRow = {
+      id, key: found.key, storedText: found.stored, stored, text: undefined, row: stored?.row ?? null, fresh: true, at: stored?.at ?? '', rev: stored?.rev ?? 0, ix: stored?.ix ?? NO_ENTRIES, changed: false,
+    };
+    this.#rows.set(id, row);
+    return row;
+  }
+
+  #textOf(next: unknown): string {
+    if (typeof next !== 'object' || Array.isArray(next)) throw new TypeError(`evolve of view "${this.#name}" must return the row as an object, or null: it returned ${next === undefined ? 'nothing' : typeof next}`);
+    if (typeof (next as { then?: unknown }).then === 'function') throw new TypeError(`evolve of view "${this.#name}" must not be async: a row follows from its events alone`);
+    const text = JSON.stringify(next);
+    const { maxRowBytes } = this.#code;
+    if (text.length * 3 > maxRowBytes) {
+      const bytes = Buffer.byteLength(text);
+      if (bytes > maxRowBytes) throw new OversizeError(`a row of view "${this.#name}"`, bytes, maxRowBytes, 'Keep less in the row, or raise maxRowBytes');
+    }
+    return text;
+  }
+
+  #entry(index: string, value: unknown, sort: unknown): IndexEntry {
+    if (value === null || value === undefined) return null;
+    if (typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`index "${index}" of view "${this.#name}": by must give a text, number or boolean, not a ${typeof value}`);
+    const text = String(value);
+    if (text.length * 3 > INDEX_VALUE_BYTES && Buffer.byteLength(text) > INDEX_VALUE_BYTES) {
+      throw new OversizeError(`a value of index "${index}" of view "${this.#name}"`, Buffer.byteLength(text), INDEX_VALUE_BYTES, 'Index something shorter');
+    }
+    const number = sort instanceof Date ? sort.getTime() : sort;
+    if (typeof number !== 'number' || Number.isNaN(number)) throw new TypeError(`index "${index}" of view "${this.#name}": sort must give a number or a Date, not ${String(number)}`);
+    // JSON knows no infinity
+    if (!Number.isFinite(number)) throw new TypeError(`index "${index}" of view "${this.#name}": sort must be finite`);
+    return [text, number];
+  }
+
+  /** Null: nothing changed. */
+  pack(): Uint8Array | null {
+    const rows = this.#changed.filter((row) => row.text !== null || row.stored !== null);
+    if (rows.length === 0) return null;
+    let bytes = 1024;
+    for (const row of rows) bytes += (row.text?.length ?? 0) + 200;
+    const out = new PackWriter(bytes);
+    const written = rows.filter((row) => typeof row.text === 'string');
+    inSteps(written.length, STEP_OPERANDS / 2, (from, to) => {
+      out.text(STEP.SET);
+      out.uint(2 * (to - from));
+      for (let i = from; i < to; i++) {
+        const row = written[i] as OpenRow;
+        out.uint(row.key);
+        out.text(`{"row":${row.text as string},"at":"${row.at}","rev":${row.rev},"ix":${JSON.stringify(row.ix)}}`);
+      }
+    });
+    const deleted = rows.filter((row) => row.text === null);
+    inSteps(deleted.length, STEP_OPERANDS, (from, to) => {
+      out.text(STEP.DEL);
+      out.uint(to - from);
+      for (let i = from; i < to; i++) out.uint((deleted[i] as OpenRow).key);
+    });
+    const all = (exists: boolean): IndexEntry => (exists ? ['', 0] : null);
+    const firstIndex = this.#rows.size + 1;
+    packIndex(out, firstIndex, rows, (row) => all(row.stored !== null), (row) => all(row.text !== null));
+    for (let i = 0; i < this.#code.indexes.length; i++) {
+      packIndex(out, firstIndex + 1 + i, rows, (row) => row.stored?.ix[i], (row) => row.ix[i]);
+    }
+    return out.finish();
+  }
+}
+
+function parseStored(text: string): StoredRow | null {
+  return text === '' ? null : (JSON.parse(text) as StoredRow);
+}
+
+/** After `at`, in stream order. */
+function isBehind(event: RunningEvent, at: string): boolean {
+  const slash = at.indexOf('/');
+  const entryId = at.slice(0, slash);
+  if (event.entryId === entryId) return event.view.place > Number(at.slice(slash + 1));
+  return compareEntryIds(event.entryId, entryId) > 0;
+}
+
+function packIndex(
+  out: PackWriter, key: number, rows: readonly OpenRow[], before: (row: OpenRow) => IndexEntry | undefined, after: (row: OpenRow) => IndexEntry | undefined,
+): void {
+  const removed: Buffer[] = [];
+  const added: Buffer[] = [];
+  for (const row of rows) {
+    const [old, now] = [before(row), after(row)];
+    if (sameEntry(old, now)) continue;
+    if (old) removed.push(indexMember(old, row.id));
+    if (now) added.push(indexMember(now, row.id));
+  }
+  for (const [step, members] of [[STEP.REMOVE, removed], [STEP.ADD, added]] as const) {
+    inSteps(members.length, STEP_OPERANDS, (from, to) => {
+      out.text(step);
+      out.uint(1 + to - from);
+      out.uint(key);
+      for (let i = from; i < to; i++) out.raw(members[i] as Buffer);
+    });
+  }
+}
+
+function inSteps(count: number, size: number, step: (from: number, to: number) => void): void {
+  for (let from = 0; from < count; from += size) step(from, Math.min(count, from + size));
+}

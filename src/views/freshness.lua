@@ -1,0 +1,16 @@
+-- freshness: how far a view's lane in this partition is behind. Put in front of a script by defineScript's `with`.
+
+-- server time in ms, events of its types that are not folded yet (parked ones included), then per type the last entry id passed or ''
+local function freshness(counters, fn, types)
+  local time = redis.call('TIME')
+  local behind = 0
+  local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)), ''}
+  for i, t in ipairs(types) do
+    local own = ':' .. fn .. ':' .. t
+    local n = redis.call('HMGET', counters, 'appended:' .. t, 'base' .. own, 'done' .. own, 'dead' .. own, 'purged' .. own, 'at' .. own)
+    behind = behind + tonumber(n[1] or '0') - tonumber(n[2] or '0') - tonumber(n[3] or '0') - tonumber(n[4] or '0') - tonumber(n[5] or '0')
+    reply[i + 2] = n[6] or ''
+  end
+  reply[2] = string.format('%.0f', behind)
+  return reply
+end

@@ -1,0 +1,148 @@
+/**
+ * Generations of views: each version of a view has its own rows, its own lanes (a function named `<view>@<version>`), and one of
+ * them is live: what queries read. The pointer is one field of one hash, so a switch is one step for all readers.
+ *
+ * `mr:registry:views` (hash): `live:<view>` and `previous:<view>` -> version; `generation:<view>@<version>` -> JSON of its types
+ * and indexes.
+ */
+import { ConfigError } from '../core/errors.ts';
+import type { FunctionSpec } from '../core/function-spec.ts';
+import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
+import type { Deployment } from '../deployment.ts';
+import { UnknownFunctionError } from '../pipeline/dead/registered-functions.ts';
+import { withRetry } from '../redis/connection.ts';
+import { defineScript } from '../redis/script.ts';
+import { removeFunction } from '../upkeep/remove-function.ts';
+import { parseMember } from '../wire/view-row.ts';
+import { UnknownViewError, ViewGenerationError } from './errors.ts';
+
+const register = defineScript({ url: new URL('./register-generation.lua', import.meta.url), keys: 1 });
+const live = defineScript({ url: new URL('./live-generation.lua', import.meta.url), keys: 1 });
+const switchTo = defineScript({ url: new URL('./switch-live.lua', import.meta.url), keys: 1 });
+const forget = defineScript({ url: new URL('./forget-generation.lua', import.meta.url), keys: 1 });
+
+type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+export interface Generation {
+  readonly view: string;
+  readonly version: number;
+  /** `<view>@<version>`: its function. */
+  readonly name: string;
+  readonly types: readonly string[];
+  readonly indexes: readonly string[];
+}
+
+export interface KnownView {
+  readonly view: string;
+  readonly live: number;
+  /** What a rollback goes back to. */
+  readonly previous: number | null;
+  readonly generations: readonly Generation[];
+}
+
+const DEADLINE_MS = 15_000;
+const PAGE = 500;
+
+const generation = (view: string, version: number, shape: string): Generation => {
+  const { types, indexes } = JSON.parse(shape) as { types: string[]; indexes: string[] };
+  return { view, version, name: generationOf(view, version), types, indexes };
+};
+
+/**
+ * At the start of whatever runs views.
+ * @throws ConfigError where a version is there already with other types or indexes: its rows would not be what it says
+ */
+export async function registerGenerations({ connection, keys }: Pick<Source, 'connection' | 'keys'>, specs: readonly FunctionSpec[]): Promise<void> {
+  const problems: string[] = [];
+  for (const { view, on } of specs) {
+    if (!view) continue;
+    const shape = JSON.stringify({ types: [...on].sort(), indexes: view.indexes });
+    const reply = (await withRetry(() => register.run(connection, [keys.views()], [view.view, view.version, shape]), { deadlineMs: DEADLINE_MS })) as [string, string];
+    if (reply[0] === 'changed') {
+      problems.push(`view "${view.view}": version ${view.version} was built with ${reply[1]}, this one has ${shape}. Raise its version, then: millrace view rebuild ${view.view}`);
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** @throws UnknownViewError */
+export async function liveGeneration(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<Generation> {
+  const [version, shape] = (await live.run(source.connection, [source.keys.views()], [view])) as [string?, string?];
+  if (version === undefined || shape === undefined) throw new UnknownViewError(view, (await listViews(source)).map((known) => known.view));
+  return generation(view, Number(version), shape);
+}
+
+export async function listViews({ connection, keys }: Pick<Source, 'connection' | 'keys'>): Promise<KnownView[]> {
+  const flat = (await connection.command('HGETALL', keys.views())) as string[];
+  const fields = new Map<string, string>();
+  for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
+  const views: KnownView[] = [];
+  for (const [field, version] of [...fields].sort()) {
+    if (!field.startsWith('live:')) continue;
+    const view = field.slice('live:'.length);
+    const previous = fields.get(`previous:${view}`);
+    const generations = [...fields]
+      .filter(([name]) => name.startsWith(`generation:${view}@`))
+      .map(([name, shape]) => generation(view, Number(name.slice(`generation:${view}@`.length)), shape))
+      .sort((a, b) => a.version - b.version);
+    views.push({ view, live: Number(version), previous: previous === undefined ? null : Number(previous), generations });
+  }
+  return views;
+}
+
+/** @throws UnknownViewError */
+export async function requireView(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<KnownView> {
+  const views = await listViews(source);
+  const found = views.find((known) => known.view === view);
+  if (!found) throw new UnknownViewError(view, views.map((known) => known.view));
+  return found;
+}
+
+/** @throws ViewGenerationError where `from` is not live, or `to` is not known (any more) */
+export async function switchLive({ connection, keys }: Pick<Source, 'connection' | 'keys'>, view: string, from: number, to: number): Promise<void> {
+  const reply = (await withRetry(() => switchTo.run(connection, [keys.views()], [view, from, to]), { deadlineMs: DEADLINE_MS })) as [string, string];
+  if (reply[0] === 'unknown') throw new ViewGenerationError(view, `version ${to} is not there`);
+  if (reply[0] === 'live') throw new ViewGenerationError(view, `version ${reply[1]} is live, not ${from}: somebody else has switched`);
+}
+
+/** Back to what was live before the last switch. @throws UnknownViewError, ViewGenerationError */
+export async function rollBackView(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<{ readonly from: number; readonly to: number }> {
+  const known = await requireView(source, view);
+  if (known.previous === null) throw new ViewGenerationError(view, 'no earlier version is kept to go back to');
+  await switchLive(source, view, known.live, known.previous);
+  return { from: known.live, to: known.previous };
+}
+
+/**
+ * Removes a generation that is not live: its lanes, rows and indexes. Broken off half-way, it may be removed again.
+ * @returns rows removed
+ * @throws UnknownViewError, ViewGenerationError, FunctionInUseError
+ */
+export async function dropGeneration(source: Deployment, view: string, version: number): Promise<number> {
+  const { connection, keys, partitions } = source;
+  const known = await requireView(source, view);
+  const name = generationOf(view, version);
+  if (known.live === version) throw new ViewGenerationError(view, `version ${version} is live`);
+  const { indexes = [] } = known.generations.find((one) => one.version === version) ?? {};
+  if (indexes.length === 0 && !known.generations.some((one) => one.version === version)) throw new ViewGenerationError(view, `version ${version} is not there`);
+  try {
+    await removeFunction(source, name, true);
+  } catch (error) {
+    // an earlier removal got so far
+    if (!(error instanceof UnknownFunctionError)) throw error;
+  }
+  let rows = 0;
+  for (let partition = 0; partition < partitions; partition++) {
+    const all = keys.viewIndex(partition, name, ALL_ROWS);
+    for (;;) {
+      const members = (await connection.commandBuffer('ZRANGE', all, 0, PAGE - 1)) as Buffer[];
+      if (members.length === 0) break;
+      await connection.command('UNLINK', ...members.map((member) => keys.viewRow(partition, name, parseMember(member).id)));
+      rows += Number(await connection.command('ZREM', all, ...members));
+    }
+    await connection.command('UNLINK', ...[ALL_ROWS, ...indexes].map((index) => keys.viewIndex(partition, name, index)));
+  }
+  const [reply] = (await withRetry(() => forget.run(connection, [keys.views()], [view, version]), { deadlineMs: DEADLINE_MS })) as [string];
+  if (reply === 'live') throw new ViewGenerationError(view, `version ${version} has become live while it was removed: switch away from it (millrace view rollback ${view}) and rebuild it`);
+  return rows;
+}

@@ -1,0 +1,268 @@
+/**
+ * Queries of a view. Each reads the pointer to the live generation first, so a switch is seen by the next query.
+ *
+ * A row and its index entries are always written together, per partition; a list over all partitions is no snapshot: each
+ * partition is read at its own moment. `lag` and `asOf` say how fresh what was read is.
+ */
+import { monotonicMs, sleep } from '../core/clock.ts';
+import { partitionOf } from '../core/partition.ts';
+import { compareEntryIds, entryIdTime, parsePosition } from '../core/position.ts';
+import { ALL_ROWS } from '../core/view-spec.ts';
+import type { Deployment } from '../deployment.ts';
+import { defineScript } from '../redis/script.ts';
+import { memberPrefix, parseMember, sameEntry, sortBytes, type StoredRow } from '../wire/view-row.ts';
+import { ViewBehindError, ViewQueryError } from './errors.ts';
+import { liveGeneration, type Generation } from './generations.ts';
+
+const FRESHNESS = new URL('./freshness.lua', import.meta.url);
+const readRow = defineScript({ with: FRESHNESS, url: new URL('./read-row.lua', import.meta.url), keys: 2 });
+const readIndex = defineScript({ with: FRESHNESS, url: new URL('./read-index.lua', import.meta.url), keys: 2 });
+
+export interface Freshness {
+  /** Events of the view's types that were published and are not folded yet, in the partitions that were read. 0: up to date. */
+  readonly lag: number;
+  /** Everything published before this moment (the server's clock) is in it. */
+  readonly asOf: Date;
+}
+
+export interface ViewRow<Row> {
+  readonly id: string;
+  readonly row: Row;
+  /** Events folded into it. */
+  readonly revision: number;
+  /** The last of them. */
+  readonly position: string;
+}
+
+export interface Got<Row> extends Freshness {
+  /** Null: there is no such row (yet). */
+  readonly found: ViewRow<Row> | null;
+  /** Version of the view that was read. */
+  readonly version: number;
+}
+
+export interface Range {
+  /** A name of `indexes`. Default: all rows, by id. */
+  readonly index?: string;
+  /** Rows whose `by` is this. Required where the index has a `by`. */
+  readonly equals?: string | number | boolean;
+  /** Rows whose `sort` is this or larger. */
+  readonly from?: number | Date;
+  /** Rows whose `sort` is smaller. */
+  readonly to?: number | Date;
+}
+
+export interface ListOptions extends Range {
+  readonly order?: 'asc' | 'desc';
+  /** Rows a page at most. 1 … 1,000, default 100. */
+  readonly limit?: number;
+  /** Of the page before. */
+  readonly cursor?: string;
+}
+
+export interface Page<Row> extends Freshness {
+  /** May be fewer than `limit` although more follow: rows that changed while they were read are left out. */
+  readonly rows: readonly ViewRow<Row>[];
+  /** For the next page; null: this was the last one. */
+  readonly cursor: string | null;
+  readonly version: number;
+}
+
+export interface Counted extends Freshness {
+  readonly count: number;
+  readonly version: number;
+}
+
+const POLL_MS = { min: 2, max: 50 };
+const MAX_LIMIT = 1000;
+const TOP = Buffer.alloc(9, 0xff);
+
+/** How far a lane has come: server time, events behind, per type the last entry id. */
+type FreshnessReply = readonly string[];
+
+export class View<Row = Record<string, unknown>> {
+  readonly name: string;
+  readonly #source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+  constructor(source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, name: string) {
+    this.#source = source;
+    this.name = name;
+  }
+
+  /**
+   * One row, by its id (the subject of its events).
+   * @param options waitFor: position of a published event that the row is to show, see waitFor()
+   * @throws UnknownViewError, ViewBehindError
+   */
+  async get(id: string, options: { readonly waitFor?: string; readonly timeoutMs?: number } = {}): Promise<Got<Row>> {
+    if (options.waitFor !== undefined) await this.waitFor(options.waitFor, options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs });
+    const { connection, keys, partitions } = this.#source;
+    const generation = await liveGeneration(this.#source, this.name);
+    const partition = partitionOf(id, partitions);
+    const [text, freshness] = (await readRow.run(
+      connection, [keys.viewRow(partition, generation.name, id), keys.counters(partition)], [generation.name, ...generation.types],
+    )) as [string, FreshnessReply];
+    return { found: text === '' ? null : rowOf<Row>(id, partition, text), version: generation.version, ...freshnessOf([freshness]) };
+  }
+
+  /**
+   * Rows of an index, page by page.
+   * @throws UnknownViewError, ViewQueryError
+   */
+  async list(options: ListOptions = {}): Promise<Page<Row>> {
+    const { limit = 100, order = 'asc', cursor } = options;
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw new ViewQueryError(this.name, `limit must be a whole number from 1 to ${MAX_LIMIT}, got ${String(limit)}`);
+    if ((order as string) !== 'asc' && (order as string) !== 'desc') throw new ViewQueryError(this.name, `order must be asc or desc, got ${String(order)}`);
+    const generation = await liveGeneration(this.#source, this.name);
+    const range = this.#range(generation, options);
+    if (cursor !== undefined) {
+      const after = Buffer.concat([Buffer.from('('), range.prefix, this.#readCursor(cursor, range.prefix, order)]);
+      if (order === 'asc') range.min = after;
+      else range.max = after;
+    }
+    const pages = await this.#readIndex<Buffer[]>(generation, range, order, limit + 1);
+    const direction = order === 'asc' ? 1 : -1;
+    const found = pages
+      .flatMap(([members], partition) => members.map((member) => ({ member, partition, place: member.subarray(range.prefix.length) })))
+      .sort((a, b) => direction * Buffer.compare(a.place, b.place));
+    const shown = found.slice(0, limit);
+    const last = shown.at(-1);
+    return {
+      rows: await this.#readRows(generation, range.index, shown),
+      cursor: found.length > limit && last ? Buffer.concat([Buffer.from([order === 'asc' ? 0 : 1]), memberHash(range.prefix), last.place]).toString('base64url') : null,
+      version: generation.version,
+      ...freshnessOf(pages.map(([, freshness]) => freshness.map(String))),
+    };
+  }
+
+  /** @throws UnknownViewError, ViewQueryError */
+  async count(options: Range = {}): Promise<Counted> {
+    const generation = await liveGeneration(this.#source, this.name);
+    const counts = await this.#readIndex<number>(generation, this.#range(generation, options), 'count', 0);
+    return {
+      count: counts.reduce((sum, [count]) => sum + Number(count), 0),
+      version: generation.version,
+      ...freshnessOf(counts.map(([, freshness]) => freshness.map(String))),
+    };
+  }
+
+  /**
+   * Resolves when the view has passed the event: to read one's own write. An event that could not be folded counts as passed
+   * once it is parked or dead-lettered.
+   *
+   * @param position as publish() returns it
+   * @param options timeoutMs: default 5,000
+   * @throws UnknownViewError, ViewQueryError for what is no position, ViewBehindError
+   */
+  async waitFor(position: string, options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { timeoutMs = 5000, signal } = options;
+    const { connection, keys, partitions } = this.#source;
+    const wanted = parsePosition(position);
+    if (!wanted || wanted.partition >= partitions) throw new ViewQueryError(this.name, `${JSON.stringify(position.slice(0, 100))} is no position of this deployment`);
+    const startedMs = monotonicMs();
+    for (let waitMs = POLL_MS.min; ; waitMs = Math.min(POLL_MS.max, waitMs * 1.5)) {
+      signal?.throwIfAborted();
+      const { name, types } = await liveGeneration(this.#source, this.name);
+      const ids = (await connection.command('HMGET', keys.counters(wanted.partition), ...types.map((type) => `at:${name}:${type}`))) as (string | null)[];
+      // The lane goes through all its types in one order: what has been passed of one has been passed of all.
+      const at = latest(ids.map((id) => id ?? ''));
+      if (at !== null && compareEntryIds(at, wanted.entryId) >= 0) return;
+      const leftMs = startedMs + timeoutMs - monotonicMs();
+      if (leftMs <= 0) throw new ViewBehindError(this.name, position, timeoutMs, at);
+      await sleep(Math.min(waitMs, leftMs), signal);
+    }
+  }
+
+  #range(generation: Generation, options: Range): { index: string; prefix: Buffer; min: Buffer; max: Buffer } {
+    const { index, equals, from, to } = options;
+    if (index !== undefined && !generation.indexes.includes(index)) {
+      throw new ViewQueryError(this.name, `it has no index "${index}"; it has ${generation.indexes.join(', ') || 'none'}`);
+    }
+    if (index === undefined && equals !== undefined) throw new ViewQueryError(this.name, 'equals goes with an index');
+    const prefix = memberPrefix(equals === undefined ? '' : String(equals));
+    const bound = (value: number | Date): Buffer => {
+      const number = value instanceof Date ? value.getTime() : value;
+      if (typeof number !== 'number' || Number.isNaN(number)) throw new ViewQueryError(this.name, `from and to must be numbers or Dates, got ${String(value)}`);
+      return Buffer.concat([prefix, sortBytes(number)]);
+    };
+    return {
+      index: index ?? ALL_ROWS,
+      prefix,
+      min: Buffer.concat([Buffer.from('['), from === undefined ? prefix : bound(from)]),
+      max: Buffer.concat([Buffer.from('('), to === undefined ? Buffer.concat([prefix, TOP]) : bound(to)]),
+    };
+  }
+
+  #readCursor(text: string, prefix: Buffer, order: 'asc' | 'desc'): Buffer {
+    const bytes = Buffer.from(text, 'base64url');
+    const [direction] = bytes;
+    if (bytes.length < 13 || direction !== (order === 'asc' ? 0 : 1) || !bytes.subarray(1, 5).equals(memberHash(prefix))) {
+      throw new ViewQueryError(this.name, 'the cursor is none of this query: take it from the page before, with the same index, equals and order');
+    }
+    return bytes.subarray(5);
+  }
+
+  /** Per partition what was found, and how fresh. */
+  #readIndex<T>(generation: Generation, range: { index: string; min: Buffer; max: Buffer }, how: 'asc' | 'desc' | 'count', limit: number): Promise<[T, readonly Buffer[]][]> {
+    const { connection, keys, partitions } = this.#source;
+    return Promise.all(Array.from({ length: partitions }, (_, partition) => readIndex.runBuffer(
+      connection,
+      [keys.viewIndex(partition, generation.name, range.index), keys.counters(partition)],
+      [generation.name, how, range.min, range.max, limit, ...generation.types],
+    ) as Promise<[T, readonly Buffer[]]>));
+  }
+
+  /** In the order given; without those that no longer are what the index said. */
+  async #readRows(generation: Generation, index: string, found: readonly { readonly member: Buffer; readonly partition: number }[]): Promise<ViewRow<Row>[]> {
+    const { connection, keys } = this.#source;
+    const at = generation.indexes.indexOf(index);
+    const wanted = found.map(({ member, partition }) => ({ ...parseMember(member), partition }));
+    const texts = new Map<(typeof wanted)[number], string | null>();
+    const byPartition = new Map<number, typeof wanted>();
+    for (const one of wanted) byPartition.set(one.partition, [...(byPartition.get(one.partition) ?? []), one]);
+    await Promise.all([...byPartition].map(async ([partition, some]) => {
+      const rows = (await connection.command('MGET', ...some.map(({ id }) => keys.viewRow(partition, generation.name, id)))) as (string | null)[];
+      some.forEach((one, i) => texts.set(one, rows[i] ?? null));
+    }));
+    const rows: ViewRow<Row>[] = [];
+    for (const one of wanted) {
+      const text = texts.get(one);
+      if (!text) continue;
+      if (at >= 0 && !sameEntry((JSON.parse(text) as StoredRow).ix[at], [one.value, one.sort])) continue;
+      rows.push(rowOf<Row>(one.id, one.partition, text));
+    }
+    return rows;
+  }
+}
+
+/** Four bytes that tell the value of a cursor's query from others. */
+function memberHash(prefix: Buffer): Buffer {
+  const hash = Buffer.alloc(4);
+  let sum = 0x811c9dc5;
+  for (const byte of prefix) sum = Math.imul(sum ^ byte, 0x01000193) >>> 0;
+  hash.writeUInt32BE(sum);
+  return hash;
+}
+
+function rowOf<Row>(id: string, partition: number, text: string): ViewRow<Row> {
+  const { row, at, rev } = JSON.parse(text) as StoredRow;
+  return { id, row: row as Row, revision: rev, position: `${partition}/${at}` };
+}
+
+function latest(ids: readonly string[]): string | null {
+  let at: string | null = null;
+  for (const id of ids) if (/^\d+-\d+$/.test(id) && (at === null || compareEntryIds(id, at) > 0)) at = id;
+  return at;
+}
+
+function freshnessOf(replies: readonly FreshnessReply[]): Freshness {
+  let lag = 0;
+  let asOfMs = Infinity;
+  for (const [now = '0', behind = '0', ...ids] of replies) {
+    const events = Math.max(0, Number(behind));
+    lag += events;
+    const at = latest(ids);
+    asOfMs = Math.min(asOfMs, events === 0 ? Number(now) : at === null ? 0 : entryIdTime(at));
+  }
+  return { lag, asOf: new Date(Number.isFinite(asOfMs) ? asOfMs : 0) };
+}

@@ -1,0 +1,63 @@
+/**
+ * A view's row as it is stored, and a member of its indexes.
+ *
+ * Row: JSON `{"row":…,"at":"<entry id>/<position>","rev":<events folded>,"ix":[[value,sort]|null,…]}`, `ix` in the order of the
+ * generation's indexes: what has to be taken out of them when the row changes.
+ *
+ * Member of an index (a zset with all scores 0, so ordered by bytes): length of the value (2 bytes), value, sort as 8 bytes that
+ * order like the numbers, id. All rows with one value lie together, by sort, then by id.
+ */
+export interface StoredRow {
+  readonly row: unknown;
+  readonly at: string;
+  readonly rev: number;
+  readonly ix: readonly IndexEntry[];
+}
+
+/** Null: the row is not in this index. */
+export type IndexEntry = readonly [value: string, sort: number] | null;
+
+/** Bytes of an index value at most. */
+export const INDEX_VALUE_BYTES = 512;
+
+export function memberPrefix(value: string): Buffer {
+  const length = Buffer.byteLength(value);
+  const prefix = Buffer.allocUnsafe(2 + length);
+  prefix.writeUInt16BE(length);
+  prefix.write(value, 2);
+  return prefix;
+}
+
+/** 8 bytes whose order is that of the numbers. */
+export function sortBytes(sort: number): Buffer {
+  const bytes = Buffer.allocUnsafe(8);
+  // -0 is 0
+  bytes.writeDoubleBE(sort === 0 ? 0 : sort);
+  if ((bytes[0] as number) & 0x80) for (let i = 0; i < 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
+  else bytes[0] = (bytes[0] as number) | 0x80;
+  return bytes;
+}
+
+export function indexMember(entry: NonNullable<IndexEntry>, id: string): Buffer {
+  const [value, sort] = entry;
+  const valueBytes = Buffer.byteLength(value);
+  const member = Buffer.allocUnsafe(10 + valueBytes + Buffer.byteLength(id));
+  member.writeUInt16BE(valueBytes);
+  member.write(value, 2);
+  sortBytes(sort).copy(member, 2 + valueBytes);
+  member.write(id, 10 + valueBytes);
+  return member;
+}
+
+export function parseMember(member: Buffer): { readonly value: string; readonly sort: number; readonly id: string } {
+  const valueBytes = member.readUInt16BE();
+  const bytes = Buffer.from(member.subarray(2 + valueBytes, 10 + valueBytes));
+  if ((bytes[0] as number) & 0x80) bytes[0] = (bytes[0] as number) & 0x7f;
+  else for (let i = 0; i < 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
+  return { value: member.toString('utf8', 2, 2 + valueBytes), sort: bytes.readDoubleBE(), id: member.toString('utf8', 10 + valueBytes) };
+}
+
+export function sameEntry(a: IndexEntry | undefined, b: IndexEntry | undefined): boolean {
+  if (!a || !b) return !a && !b;
+  return a[0] === b[0] && a[1] === b[1];
+}

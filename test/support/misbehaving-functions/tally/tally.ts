@@ -1,0 +1,51 @@
+/** A view whose fold counts: an event folded twice, not at all, or out of order shows in the row. */
+import { defineView } from '../../../../src/define/index.ts';
+
+export interface Tally {
+  count: number;
+  sum: number;
+  /** Differs with the order. */
+  chain: number;
+  size: 'small' | 'large';
+  last: string;
+}
+
+export const step = (row: Tally | null, type: string, number: number): Tally => {
+  const { count = 0, sum = 0, chain = 7 } = row ?? {};
+  const total = sum + number;
+  return { count: count + 1, sum: total, chain: (chain * 31 + number) % 1_000_003, size: total > 100 ? 'large' : 'small', last: type };
+};
+
+/** Ids that failed once in this thread. */
+const failed = new Set<string>();
+
+export default defineView({
+  name: 'tally',
+  version: 1,
+  on: ['test.event', 'test.other'],
+  retry: { attempts: 4, minDelayMs: 10, maxDelayMs: 20, jitter: false },
+  timeoutMs: 5000,
+  maxRowBytes: 2000,
+  evolve(row: Tally | null, event): Tally | null {
+    const { order, number } = event.data as { order: string; number: number };
+    if (order === 'drop') return null;
+    if (order === 'exit') process.exit(3);
+    if (order === 'throw') throw new Error('as ordered');
+    if (order === 'huge') return { ...step(row, event.type, number), last: 'x'.repeat(3000) };
+    if (order === 'wrong') return 5 as unknown as Tally;
+    if (order === 'spoil' && row && !failed.has(event.id)) {
+      failed.add(event.id);
+      row.sum = -1_000_000;
+      throw new Error('spoilt the row it was given, then failed');
+    }
+    const next = step(row, event.type, number);
+    // In place, as a fold may.
+    return row ? Object.assign(row, next) : next;
+  },
+  indexes: {
+    size: { by: 'size', sort: 'sum' },
+    sum: { sort: (row) => row.sum },
+    // only some rows
+    odd: { by: (row) => (row.count % 2 === 1 ? row.last : null) },
+  },
+});
