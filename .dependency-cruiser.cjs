@@ -28,6 +28,7 @@ module.exports = {
     only('read-stage', '^src/pipeline/read/', '^src/(core|wire|redis|pipeline/(read|batch))/', 'reads entries in the batch\'s words'),
     only('batch-stage', '^src/pipeline/batch/', '^src/(core|wire|pipeline/batch)/', 'packs bytes, knows no server'),
     only('run-stage', '^src/pipeline/run/', '^src/(core|wire|pipeline/(run|batch))/', 'runs batches, knows no server'),
+    only('inbox-stage', '^src/pipeline/inbox/', '^src/(core|wire|redis|pipeline/(inbox|batch))/', 'looks batches up before they run; stages do not import each other'),
     only('commit-stage', '^src/pipeline/commit/', '^src/(core|wire|redis|pipeline/(commit|batch))/', 'stages do not import each other'),
     only('load-stage', '^src/pipeline/load/', '^src/(core|wire|redis|pipeline/(load|batch))/', 'reads what a batch stands on'),
     only('retry-stage', '^src/pipeline/retry/', '^src/(core|wire|redis|pipeline/(retry|batch))/', 'stages do not import each other'),

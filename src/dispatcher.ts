@@ -11,6 +11,7 @@ import { adoptForeign } from './lag/adopt.ts';
 import { noteLoss } from './lag/losses.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
+import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
 import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
@@ -310,7 +311,11 @@ export class Dispatcher {
         load: (batch) => (spec.view ? loadRows(connection, keys, partition, spec.name, spec.view, batch) : Promise.resolve(batch)),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
-        run: (batch, blocked, search, observe) => runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe),
+        run: async (batch, blocked, search, observe) => {
+          const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
+          const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe, seen?.states);
+          return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
+        },
         lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
         plan: (batch, result, context) =>
           planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),

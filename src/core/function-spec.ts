@@ -18,6 +18,8 @@ export interface FunctionSpec {
   readonly maxParkedPerPartition: number;
   /** Most events that run at the same time in one dispatcher; null: as many as its threads take. */
   readonly maxConcurrency: number | null;
+  /** Event ids it has settled within the window are not run again; null: ids are not looked at. */
+  readonly dedupe: { readonly windowMs: number; readonly maxIds: number } | null;
   readonly batch: boolean;
   readonly batchSize: number;
   /** Versions of event types it can bring to a later one. */

@@ -91,6 +91,12 @@ interface CommonOptions<T extends string, R> {
    * false where the memory of idempotency keys is short, or a late repetition does harm: a rewind is then refused unless forced.
    */
   readonly replaySafe?: boolean;
+  /**
+   * Event ids that this function has settled (done or dead) within `windowMs` are skipped, also where a foreign producer has
+   * sent them under another entry. 1,000 … 604,800,000 ms. At most `maxIds` (1 … 10,000,000, default 200,000) are remembered
+   * per partition and window. Default: ids are not looked at.
+   */
+  readonly dedupe?: { readonly windowMs: number; readonly maxIds?: number };
   /** How events of older versions become what the handler expects: see upcast. Default none. */
   readonly upcasts?: readonly Upcast[];
   /** Runs once per thread before the first event; what it returns is `ctx.resources`. */
@@ -145,7 +151,7 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const problems: string[] = [];
   const raw = options as unknown as Record<string, unknown>;
   const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
-  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'replaySafe', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
+  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'replaySafe', 'dedupe', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
   for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
 
   const name = raw['name'];
@@ -184,6 +190,14 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const concurrency = integer(raw, '', 'concurrency', 32, 1, 10_000);
   const timeoutMs = integer(raw, '', 'timeoutMs', 30_000, 10, 3_600_000);
   const batchSize = integer(raw, '', 'batchSize', 256, 1, 10_000);
+
+  const rawDedupe = raw['dedupe'] === undefined ? null : (raw['dedupe'] as Record<string, unknown> | null);
+  if (raw['dedupe'] !== undefined && (typeof rawDedupe !== 'object' || rawDedupe === null)) problems.push(`${label}: dedupe must be { windowMs, maxIds }`);
+  for (const key of Object.keys(rawDedupe ?? {})) if (key !== 'windowMs' && key !== 'maxIds') problems.push(`${label}: unknown option "dedupe.${key}"`);
+  const dedupe = rawDedupe === null ? null : {
+    windowMs: integer(rawDedupe, 'dedupe.', 'windowMs', Number.NaN, 1000, 604_800_000),
+    maxIds: integer(rawDedupe, 'dedupe.', 'maxIds', 200_000, 1, 10_000_000),
+  };
 
   const rawRetry = (raw['retry'] ?? {}) as Record<string, unknown>;
   for (const key of Object.keys(rawRetry)) {
@@ -229,6 +243,7 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
       maxParkedPerSubject,
       maxParkedPerPartition,
       maxConcurrency,
+      dedupe,
       batch: raw['handleBatch'] !== undefined,
       batchSize,
       upcasts: upcasts.map(({ type, from, to }) => ({ type, from, to })),

@@ -3,7 +3,7 @@
 -- KEYS  1 counters, then a stream per pair of function and type
 -- ARGV  1 most pending entries to add up per pair, 2 most undelivered entries to add up per pair, then per pair: function, type
 -- reply {server time in ms, per pair {group, even, appended, base, done, dead, purged, parked, pending events, pending exact,
---        lag, lag exact, first pending entry id, first undelivered entry id}}
+--        lag, lag exact, first pending entry id, first undelivered entry id, skipped (of done)}}
 --       group: 1 | 0 (the consumer group is gone); even: 1 | 0 (foreign entries wait for their adoption);
 --       exact: 1 | 0 (more entries than ARGV allows: events of those that were added up)
 -- Lag comes from ordinals (`o`), never as a remainder, so that the caller's sum is a check and not a tautology. An `o` can be
@@ -55,7 +55,7 @@ end
 for k = 2, #KEYS do
   local fn, t, stream = ARGV[2 * k - 1], ARGV[2 * k], KEYS[k]
   local c = redis.call('HMGET', KEYS[1], 'appended:' .. t, 'entries:' .. t, 'exact:' .. t, 'base:' .. fn .. ':' .. t, 'done:' .. fn .. ':' .. t,
-    'dead:' .. fn .. ':' .. t, 'purged:' .. fn .. ':' .. t, 'parked:' .. fn .. ':' .. t, 'at:' .. fn .. ':' .. t)
+    'dead:' .. fn .. ':' .. t, 'purged:' .. fn .. ':' .. t, 'parked:' .. fn .. ':' .. t, 'at:' .. fn .. ':' .. t, 'skipped:' .. fn .. ':' .. t)
   local appended = tonumber(c[1] or '0')
   local even = redis.call('XLEN', stream) == tonumber(c[2] or '0') and 1 or 0
   local group
@@ -76,7 +76,7 @@ for k = 2, #KEYS do
   local lag, exactLag, firstUndelivered = undelivered(stream, after, c[3] or '0-0', appended)
   reply[k] = {
     group and 1 or 0, even, whole(appended), c[4] or '0', c[5] or '0', c[6] or '0', c[7] or '0', c[8] or '0',
-    whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered,
+    whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered, c[10] or '0',
   }
 end
 return reply

@@ -18,6 +18,8 @@ const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.
 export interface LagCounts {
   readonly appended: number;
   readonly done: number;
+  /** Of `done`: not run, because its function had settled their ids before (`dedupe`). */
+  readonly skipped: number;
   readonly parked: number;
   /** Dead letters, and of those also the purged ones: their events have ended as dead. */
   readonly dead: number;
@@ -84,6 +86,7 @@ export async function readLag(source: Source): Promise<LagReport> {
         name,
         appended: sum((r) => r.appended),
         done: sum((r) => r.done),
+        skipped: sum((r) => r.skipped),
         parked: sum((r) => r.parked),
         dead: sum((r) => r.dead),
         purged: sum((r) => r.purged),
@@ -99,7 +102,7 @@ export async function readLag(source: Source): Promise<LagReport> {
 
 type Measured = [
   group: number, even: number, appended: string, base: string, done: string, dead: string, purged: string, parked: string,
-  pending: string, pendingExact: number, lag: string, lagExact: number, firstPending: string, firstUndelivered: string,
+  pending: string, pendingExact: number, lag: string, lagExact: number, firstPending: string, firstUndelivered: string, skipped: string,
 ];
 
 async function readPartitionLag(source: Source, partition: number): Promise<Row[]> {
@@ -131,7 +134,7 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
 
   const parkedIds = await oldestParked(source, partition, state, measured, pairs);
   return pairs.map(({ fn, type }, i) => {
-    const [, even, appendedText, base, done, dead, purged, parked, pending, pendingExact, lag, lagExact, firstPending, firstUndelivered] =
+    const [, even, appendedText, base, done, dead, purged, parked, pending, pendingExact, lag, lagExact, firstPending, firstUndelivered, skipped] =
       measured[i] as Measured;
     const counts = balance({
       appended: Number(appendedText) - Number(base), done: Number(done), dead: Number(dead), purged: Number(purged), parked: Number(parked),
@@ -142,7 +145,7 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
       if (id !== '' && (oldest === null || compareEntryIds(id, oldest) < 0)) oldest = id;
     }
     return {
-      fn, type, partition, appended: counts.appended, done: counts.done, parked: counts.parked, dead: counts.dead, purged: counts.purged,
+      fn, type, partition, appended: counts.appended, done: counts.done, skipped: Number(skipped), parked: counts.parked, dead: counts.dead, purged: counts.purged,
       pending: counts.pending, lag: counts.lag,
       oldestMs: oldest === null ? null : Math.max(0, nowMs - entryIdTime(oldest)),
       conserved: counts.conserved,
@@ -164,7 +167,7 @@ interface Balance {
 }
 
 /** Exported for its test. Where something was too much to be added up, the rest stands in for it and only its sign is checked. */
-export function balance(m: Balance): Omit<LagCounts, 'oldestMs'> & { conserved: boolean } {
+export function balance(m: Balance): Omit<LagCounts, 'oldestMs' | 'skipped'> & { conserved: boolean } {
   const settled = m.done + m.dead + m.purged + m.parked;
   const rest = m.appended - settled - m.pending - m.lag;
   let conserved = m.done >= 0 && m.dead >= 0 && m.purged >= 0 && m.parked >= 0 && m.appended >= 0;

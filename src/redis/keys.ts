@@ -22,6 +22,8 @@ export interface Keys {
   producer(partition: number, producer: string): string;
   /** set: ids of the type appended in one of two windows that take turns */
   publishedIds(partition: number, type: string, turn: 0 | 1): string;
+  /** set: ids of events the function has settled in one of two windows that take turns (functions with `dedupe`) */
+  settledIds(partition: number, fn: string, turn: 0 | 1): string;
   /** zset: `<number>:<event id>` -> server time in ms at which the event is to be appended */
   scheduled(partition: number): string;
   /** hash: event id -> the scheduled event */
@@ -71,6 +73,7 @@ export function createKeys(namespace: string): Keys {
     members: (fn) => `${namespace}:members:${fn}`,
     producer: (partition, producer) => `${p(partition)}:producer:${producer}`,
     publishedIds: (partition, type, turn) => `${p(partition)}:ids:${type}:${turn}`,
+    settledIds: (partition, fn, turn) => `${p(partition)}:inbox:${fn}:${turn}`,
     scheduled: (partition) => `${p(partition)}:scheduled`,
     scheduledEvents: (partition) => `${p(partition)}:scheduled:events`,
     clock: (partition) => `${p(partition)}:clock`,

@@ -1,6 +1,6 @@
 -- rewind: sets where one function goes on in one partition, for all its types, in one step.
 -- With src/wire/entries.lua in front.
--- KEYS  1 lease, 2 counters, then the streams of its types
+-- KEYS  1 lease, 2 counters, 3 and 4 the inbox's sets, then the streams of its types
 -- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), then per stream: type,
 --       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',
 --       events behind that id up to and including `exact:<type>`
@@ -8,7 +8,7 @@
 --       {'ok', then per stream: id, events that will be delivered}
 -- Takes the lease away: a turn under way can no longer commit, its owner comes back under a new epoch. Destroys and creates the
 -- group in place of XACK and XGROUP SETID: the pending list goes with it at once, however long, so nothing can be left half done.
--- done starts again at 0; base is set so that the events to come and those kept as parked, dead or purged add up to what is
+-- The inbox forgets everything: what is delivered again is to run again. done starts again at 0; base is set so that the events to come and those kept as parked, dead or purged add up to what is
 -- appended for the function. Sent again it does the same again.
 -- cost  O(types + pending)
 local fn = ARGV[1]
@@ -17,8 +17,8 @@ local function counter(field) return tonumber(redis.call('HGET', KEYS[2], field)
 local function whole(x) return string.format('%.0f', x) end
 -- First look, then write.
 local plan = {}
-for i = 3, #KEYS do
-  local a = 3 + (i - 3) * 4
+for i = 5, #KEYS do
+  local a = 3 + (i - 5) * 4
   local t, id, seen, counted = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   local exact = redis.call('HGET', KEYS[2], 'exact:' .. t) or '0-0'
   if ARGV[2] ~= '1' and (redis.call('XLEN', KEYS[i]) ~= counter('entries:' .. t) or exact ~= seen) then return {'again', t} end
@@ -43,14 +43,15 @@ for i = 3, #KEYS do
 end
 
 redis.call('DEL', KEYS[1])
+redis.call('UNLINK', KEYS[3], KEYS[4])
 local reply = {'ok'}
-for i = 3, #KEYS do
+for i = 5, #KEYS do
   local t, id, ahead = plan[i][1], plan[i][2], plan[i][3]
   local at = ':' .. fn .. ':' .. t
   redis.call('XGROUP', 'DESTROY', KEYS[i], fn)
   redis.call('XGROUP', 'CREATE', KEYS[i], fn, id, 'MKSTREAM')
   local kept = counter('parked' .. at) + counter('dead' .. at) + counter('purged' .. at)
-  redis.call('HSET', KEYS[2], 'done' .. at, 0, 'base' .. at, whole(counter('appended:' .. t) - ahead - kept), 'at' .. at, id)
+  redis.call('HSET', KEYS[2], 'done' .. at, 0, 'skipped' .. at, 0, 'base' .. at, whole(counter('appended:' .. t) - ahead - kept), 'at' .. at, id)
   reply[#reply + 1] = id
   reply[#reply + 1] = whole(ahead)
 end

@@ -142,7 +142,7 @@ async function rewindPartition(
     }
     const reply = (await withRetry(() => script.run(
       connection,
-      [keys.lease(partition, fn), keys.counters(partition), ...types.map((type) => keys.events(partition, type))],
+      [keys.lease(partition, fn), keys.counters(partition), keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1), ...types.map((type) => keys.events(partition, type))],
       [fn, attempt >= TRIES ? '1' : '0', ...args],
     ), { deadlineMs: DEADLINE_MS })) as string[];
     if (reply[0] === 'unknown') return null;

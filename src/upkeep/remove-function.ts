@@ -52,7 +52,7 @@ export async function removeFunction(source: Deployment, name: string, discard: 
   requireFunction(states, name);
   const serving = await servingDispatchers(source, name);
   if (serving.length > 0) throw new FunctionInUseError(name, serving);
-  const base = (partition: number): string[] => [keys.lease(partition, name), keys.counters(partition), keys.due(partition, name), keys.held(partition, name), keys.dead(partition, name)];
+  const base = (partition: number): string[] => [keys.lease(partition, name), keys.counters(partition), keys.due(partition, name), keys.held(partition, name), keys.dead(partition, name), keys.settledIds(partition, name, 0), keys.settledIds(partition, name, 1)];
   const typesOf = (partition: number): string[] => {
     const types = new Set(states[partition]?.functions.find((fn) => fn.name === name)?.types ?? []);
     // also those it no longer consumes: their groups are there still

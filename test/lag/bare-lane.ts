@@ -7,6 +7,7 @@ import type { FunctionSpec } from '../../src/core/function-spec.ts';
 import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import { planCommit, sendCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import { lookUp, withRepeats } from '../../src/pipeline/inbox/inbox.ts';
 import { acquireLease } from '../../src/pipeline/lane/leases.ts';
 import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
@@ -75,7 +76,7 @@ export function events(count: number, subject?: string): TestEvent[] {
 export function specOf(name: string, on: readonly string[], more: Partial<FunctionSpec> = {}): FunctionSpec {
   return {
     name, on, ordering: 'key', concurrency: 1, timeoutMs: 1000, retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
-    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, batch: false, batchSize: 100, upcasts: [], replaySafe: true, view: null,
+    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, dedupe: null, batch: false, batchSize: 100, upcasts: [], replaySafe: true, view: null,
     ...more,
   };
 }
@@ -120,7 +121,8 @@ export class BareLane {
     const retries = await fetchParked(connection, keys, partition, spec.name, taken.units);
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const parked = new Set(spec.ordering === 'key' ? (await listParked(connection, keys, partition, spec.name)).keys() : []);
-    const states = new Uint8Array(batch.events).fill(CELL.DONE);
+    const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
+    const states = seen?.states.map((state) => (state === CELL.SKIP ? state : CELL.DONE)) ?? new Uint8Array(batch.events).fill(CELL.DONE);
     const failures: Failure[] = [];
     const blocked: EventRef[] = [];
     let index = 0;
@@ -137,9 +139,10 @@ export class BareLane {
         const record = decodeParked(bytes);
         const at = index++;
         if (stopped) {
-          states[at] = CELL.BLOCKED;
+          if (states[at] !== CELL.SKIP) states[at] = CELL.BLOCKED;
           continue;
         }
+        if (states[at] === CELL.SKIP) continue;
         const choice = choose({ id: record.eventId, subject: record.subject, attempts: record.attempts });
         if (choice === 'done') continue;
         if (choice === 'retry') stopped = true;
@@ -152,6 +155,7 @@ export class BareLane {
           index: index + header.index, entry: e, indexInEntry: header.index, offset: header.offset, length: header.length,
           position: header.position, id: header.id, subject: header.subject,
         };
+        if (states[ref.index] === CELL.SKIP) return;
         if (parked.has(header.subject)) {
           states[ref.index] = CELL.BLOCKED;
           blocked.push(ref);
@@ -164,7 +168,8 @@ export class BareLane {
       });
       index += entry.count;
     });
-    return planCommit({ ...batch, effectKeys: caused.keys }, { states, failures, blocked, deadEntries: [], effects: caused.blocks }, {
+    const result = { states, failures, blocked, deadEntries: [], effects: caused.blocks };
+    return planCommit({ ...batch, effectKeys: caused.keys }, seen ? withRepeats(result, seen) : result, {
       keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
       nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0, schemaWaitMs: 600_000,
     });

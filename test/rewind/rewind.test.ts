@@ -100,10 +100,10 @@ t.test('what cannot be rewound changes nothing', async (t) => {
   await t.rejects(rewindFunction(bed, 'g', { kind: 'start' }), UnknownFunctionError);
   await t.rejects(rewindFunction(bed, 'f', { kind: 'entry', partition: 2, entryId: '1-1' }), RewindTargetError);
   t.strictSame(await rewindFunction(bed, 'f', { kind: 'entry', partition: 1, entryId: '1-1' }), { function: 'f', partitions: [], events: 0 }, 'not registered there');
-  const keys = ['mr:{0}:lease:f', 'mr:{0}:counters', 'mr:{0}:events:a.b'];
+  const keys = ['mr:{0}:lease:f', 'mr:{0}:counters', 'mr:{0}:inbox:f:0', 'mr:{0}:inbox:f:1', 'mr:{0}:events:a.b'];
   t.strictSame(await script.run(bed.connection, keys, ['g', '0', 'a.b', '0-0', '0-0', 0]), ['unknown']);
   t.strictSame(await script.run(bed.connection, keys, ['f', '0', 'a.b', '0-0', '5-5', 0]), ['again', 'a.b']);
-  await bed.connection.command('XADD', keys[2] as string, '*', 'b', 'x');
+  await bed.connection.command('XADD', keys[4] as string, '*', 'b', 'x');
   t.strictSame(await script.run(bed.connection, keys, ['f', '0', 'a.b', '0-0', '0-0', 0]), ['again', 'a.b']);
   t.match(await dump(bed.redis.client()), { 'mr:{0}:counters': before['mr:{0}:counters'] });
 });

@@ -1,20 +1,23 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
--- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects
+-- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects,
+--       then with an inbox its two sets
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects
 --       T types (in the order of the streams), U units (in the order of the lists)
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
 --       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events,
 --          unit 1..U that it holds or 0, number of fields, field, value, ...}
---       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'dead'),
+--       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'skipped' | 'dead'),
 --            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
+--       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of ids, ids settled}
 --       F blocks of effects, done in order: see src/core/effects.ts
 -- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects is written as a whole or not at all) | {'repeat', next due or ''} |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
 -- it was still pending. PEXPIRE and XACK come first: they work under OOM and make the rest of the script work there too.
--- cost  O(entries + parked + dead + settled)
+-- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is remembered for one to two windows.
+-- cost  O(entries + parked + dead + settled + ids)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
 local function nextDue()
   local score = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''
@@ -166,7 +169,8 @@ for _ = 1, R do
   for _ = 1, settled do
     local t = ARGV[a + 1]
     count('parked', t, -1)
-    if ARGV[a + 2] == 'done' then count('done', t, 1) end
+    if ARGV[a + 2] ~= 'dead' then count('done', t, 1) end
+    if ARGV[a + 2] == 'skipped' then count('skipped', t, 1) end
     a = a + 2
   end
   if taken > 0 then redis.call('LTRIM', list, taken, -1) end
@@ -185,6 +189,29 @@ for _ = 1, R do
     end
     redis.call('ZADD', KEYS[3], string.format('%.0f', now + ms), unit)
   end
+end
+
+-- what an inbox remembers
+if ARGV[a + 1] == 'inbox' then
+  local window, most, groups = tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
+  a = a + 4
+  local slot = math.floor(now / window)
+  local set = KEYS[#KEYS - 1 + slot % 2]
+  local room, over = most - redis.call('SCARD', set), 0
+  for _ = 1, groups do
+    local e, skipped, ids = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+    if e == 0 or acked[e] then
+      if skipped > 0 then count('skipped', entryType[e], skipped) end
+      local take = math.max(0, math.min(ids, room))
+      for from = 1, take, 500 do
+        redis.call('SADD', set, unpack(ARGV, a + 3 + from, a + 3 + math.min(take, from + 499)))
+      end
+      room, over = room - take, over + ids - take
+    end
+    a = a + 3 + ids
+  end
+  redis.call('PEXPIREAT', set, string.format('%.0f', (slot + 2) * window))
+  if over > 0 then redis.call('HINCRBY', KEYS[2], 'unremembered:' .. fn, over) end
 end
 
 for field, by in pairs(sums) do redis.call('HINCRBY', KEYS[2], field, by) end

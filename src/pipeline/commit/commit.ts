@@ -46,6 +46,8 @@ export interface ResultOfRun {
   readonly deadEntries: readonly DeadEntry[];
   /** Blocks of steps (src/core/effects.ts), in order. */
   readonly effects: readonly Uint8Array[];
+  /** Of a function with an inbox: the events' ids ('' where it has none). */
+  readonly ids?: readonly string[];
 }
 
 export interface CommitPlan {
@@ -78,7 +80,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   const { spec, partition, keys } = context;
   for (let i = 0; i < batch.events; i++) {
     const state = result.states[i];
-    if (state !== CELL.DONE && state !== CELL.FAILED && state !== CELL.BLOCKED) {
+    if (state !== CELL.DONE && state !== CELL.FAILED && state !== CELL.BLOCKED && !(state === CELL.SKIP && result.ids)) {
       throw new Error(`event ${i} of a batch of ${spec.name}/${partition} has no outcome (state ${String(state)}); nothing is committed`);
     }
   }
@@ -130,6 +132,8 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     dead += at.events;
   };
 
+  /** Events dead-lettered by this turn. */
+  const died = new Set<number>();
   const failureOf = new Map(result.failures.map((f) => [f.ref.index, f]));
   const held = [...result.failures.filter((f) => f.ref.entry >= 0).map((f) => f.ref), ...result.blocked]
     .sort((a, b) => a.index - b.index || a.position - b.position);
@@ -154,6 +158,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         const error = new ParkedLimitError(spec.name, ref.subject, spec.maxParkedPerSubject);
         const over: Failure = { ref, retryable: false, reason: 'parked-limit', error: { name: error.name, message: error.message, stack: '' } };
         letter({ entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: 0 }, letterOfEvent(base, over, context));
+        died.add(ref.index);
         deadLetters.push({ id: ref.id, subject: ref.subject, reason: over.reason, message: error.message });
         continue;
       }
@@ -174,6 +179,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         { entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: holdOf(unit) },
         letterOfEvent(record, failure, context),
       );
+      died.add(ref.index);
       deadLetters.push({ id: ref.id, subject: ref.subject, reason: failure.reason, message: failure.error.message });
     }
   }
@@ -186,21 +192,28 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
 
   // retries: what was settled comes off the head of its list
   const retryArgs: Arg[] = [];
+  /** Retried records that stay where they are. */
+  const left = new Set<number>();
   let index = 0;
   for (const unit of batch.retries) {
     const settled: Arg[] = [];
     let taken = 0;
     let head: Buffer | '' = '';
     let delayArg: number | string = '';
+    let waits = false;
     for (const bytes of unit.records) {
       const at = index++;
       const state = result.states[at];
-      if (state === CELL.BLOCKED || head !== '') continue;
+      waits ||= state === CELL.BLOCKED || head !== '';
+      if (waits) {
+        left.add(at);
+        continue;
+      }
       const record = decodeParked(bytes);
-      if (state === CELL.DONE) {
+      if (state === CELL.DONE || state === CELL.SKIP) {
         done++;
         taken++;
-        settled.push(record.type, 'done');
+        settled.push(record.type, state === CELL.DONE ? 'done' : 'skipped');
         continue;
       }
       const failure = failureOf.get(at) as Failure;
@@ -211,6 +224,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         delayArg = delay;
       } else {
         taken++;
+        died.add(at);
         settled.push(record.type, 'dead');
         letter({ entry: 0, stream: batch.types.indexOf(record.type) + 1, type: record.type, events: 1, holds: holdOf(unit.unit) }, letterOfEvent(failed, failure, context));
         deadLetters.push({ id: record.eventId, subject: record.subject, reason: failure.reason, message: failure.error.message });
@@ -221,6 +235,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   }
 
   const fn = spec.name;
+  const inbox = result.ids && spec.dedupe ? inboxArgs(batch, result.states, result.ids, died, left, spec.dedupe) : [];
   return {
     keys: [
       keys.lease(partition, fn),
@@ -231,11 +246,12 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       ...batch.types.map((type) => keys.events(partition, type)),
       ...units.map((unit) => keys.parked(partition, fn, unit)),
       ...(result.effects.length > 0 ? batch.effectKeys : []),
+      ...(inbox.length > 0 ? [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)] : []),
     ],
     args: [
       context.leaseValue, context.leaseTtlMs, fn, context.turnId,
       batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length, result.effects.length,
-      ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...result.effects.map(asBuffer),
+      ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...inbox, ...result.effects.map(asBuffer),
     ],
     done,
     retried,
@@ -243,6 +259,29 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     parked: growth,
     deadLetters,
   };
+}
+
+/** The ids that this turn settles, by the entry they came in, and how many of it were skipped. */
+function inboxArgs(
+  batch: Batch, states: Uint8Array, ids: readonly string[], died: ReadonlySet<number>, left: ReadonlySet<number>, dedupe: NonNullable<FunctionSpec['dedupe']>,
+): Arg[] {
+  const groups: Arg[] = [];
+  let count = 0;
+  const group = (entry: number, from: number, to: number): void => {
+    const settled: string[] = [];
+    let skipped = 0;
+    for (let i = from; i < to; i++) {
+      if (states[i] === CELL.SKIP) skipped++;
+      else if (ids[i] !== '' && !left.has(i) && (states[i] === CELL.DONE || died.has(i))) settled.push(ids[i] as string);
+    }
+    if (skipped === 0 && settled.length === 0) return;
+    count++;
+    // What was skipped of the retries is told with them.
+    groups.push(entry, entry === 0 ? 0 : skipped, settled.length, ...settled);
+  };
+  group(0, 0, batch.retryEvents);
+  batch.entries.forEach((entry, at) => group(at + 1, batch.firsts[at] as number, (batch.firsts[at] as number) + entry.count));
+  return count > 0 ? ['inbox', dedupe.windowMs, dedupe.maxIds, count, ...groups] : [];
 }
 
 /** @throws UnknownOutcomeError, RedisReplyError: send the same plan again */

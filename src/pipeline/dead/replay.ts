@@ -9,7 +9,7 @@ import { defineScript } from '../../redis/script.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
-const script = defineScript({ url: new URL('./replay.lua', import.meta.url), keys: 5 });
+const script = defineScript({ url: new URL('./replay.lua', import.meta.url), keys: 7 });
 const DEADLINE_MS = 15_000;
 
 /** The letter holds a whole entry that could not be taken apart: there is no event to run. */
@@ -47,8 +47,9 @@ export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLet
     sent++;
     const [kind] = (await script.run(
       connection,
-      [keys.dead(partition, fn), keys.parked(partition, fn, unit), keys.due(partition, fn), keys.counters(partition), keys.held(partition, fn)],
-      [letter.letterId, fn, type, unit, record],
+      [keys.dead(partition, fn), keys.parked(partition, fn, unit), keys.due(partition, fn), keys.counters(partition), keys.held(partition, fn),
+        keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
+      [letter.letterId, fn, type, unit, record, letter.eventId],
     )) as [string];
     // Gone at a repeated sending: most likely it was ours whose reply was lost.
     return kind === 'replayed' || sent > 1 ? 'replayed' : 'gone';

@@ -21,7 +21,7 @@ import { TIMEOUT_GRACE_MS, type WorkerPool } from './worker-pool.ts';
 
 export interface BatchResult {
   readonly kind: 'result';
-  /** Final state per event: DONE, FAILED or BLOCKED. */
+  /** Final state per event: DONE, FAILED, BLOCKED, or SKIP as asked for. */
   readonly states: Uint8Array;
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
@@ -54,9 +54,11 @@ export async function runIsolating(
   cancel: AbortSignal,
   search: SoloSearch | null = null,
   observe?: (cells: ProgressCells) => void,
+  /** What is SKIP there is not run, and stays SKIP. */
+  before: Uint8Array | null = null,
 ): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
   const mostThreads = mostThreadsOf(spec);
-  const states = new Uint8Array(batch.events);
+  const states = before?.slice() ?? new Uint8Array(batch.events);
   const failures: Failure[] = [];
   const blocked: EventRef[] = [];
   const deadEntries: DeadEntry[] = [];
@@ -161,6 +163,7 @@ export async function runIsolating(
       : spec.ordering === 'key' && stopped.size > 0 && stopped.has(locate(batch, index).subject);
   const alone = async (suspects: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
     for (const suspect of suspects) {
+      if (states[suspect] === CELL.SKIP) continue;
       // A call of handleBatch runs several events of a subject: once an earlier one has failed, the later ones wait behind it.
       if (behindFailure(suspect)) {
         states[suspect] = CELL.BLOCKED;

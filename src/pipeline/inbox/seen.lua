@@ -1,0 +1,16 @@
+-- seen: which of these ids has the function settled lately? Reads only; what it is asked for is remembered by commit.lua.
+-- KEYS  1, 2 the ids of two windows that take turns
+-- ARGV  ids
+-- reply the places in ARGV, from 0, of those that are there
+-- cost  O(ids)
+local out = {}
+if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return out end
+for from = 1, #ARGV, 500 do
+  local to = math.min(#ARGV, from + 499)
+  local one = redis.call('SMISMEMBER', KEYS[1], unpack(ARGV, from, to))
+  local other = redis.call('SMISMEMBER', KEYS[2], unpack(ARGV, from, to))
+  for i = 1, #one do
+    if one[i] == 1 or other[i] == 1 then out[#out + 1] = from + i - 2 end
+  end
+end
+return out
