@@ -273,11 +273,13 @@ export class Dispatcher {
 
   #createUpkeep(connection: RedisConnection): Upkeep {
     const { keys, partitions, environment, log } = this.#deployment;
-    const typesOf = new Map(this.#functions.map(({ spec }) => [spec.name, spec.on]));
+    const specs = new Map(this.#functions.map(({ spec }) => [spec.name, spec]));
     return new Upkeep({
       connection, keys, partitions, log,
       everyMs: environment.MILLRACE_UPKEEP_MS,
-      lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost).map((lane) => ({ partition: lane.partition, types: typesOf.get(lane.fn) ?? [] })),
+      lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost).map(({ fn, partition }) => ({
+        fn, partition, types: specs.get(fn)?.on ?? [], maxDelayMs: specs.get(fn)?.retry.maxDelayMs ?? 0,
+      })),
     });
   }
 

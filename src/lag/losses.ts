@@ -11,9 +11,11 @@ import type { Keys } from '../redis/keys.ts';
  * - `pending`: entries vanished while a function had them pending: dead-lettered with the reason `missing`
  * - `acknowledgement`: an entry was no longer pending when its outcome was committed; what it would have caused was not applied
  * - `group`: a consumer group was gone (FLUSHALL, failover, XGROUP DESTROY) and was made again behind the last commit
+ * - `parked`: events that are counted as parked are in no list (somebody deleted it)
+ * - `wedged`: a parked subject waited without a reason (see check-parked.lua); nothing was lost, it has been set free
  * - `sequence`: a producer's next flush was not the one Redis expected: it has lost flushes it had acknowledged
  */
-export type LossKind = 'entries' | 'pending' | 'acknowledgement' | 'group' | 'sequence';
+export type LossKind = 'entries' | 'pending' | 'acknowledgement' | 'group' | 'parked' | 'wedged' | 'sequence';
 
 export interface Loss {
   readonly kind: LossKind;
@@ -22,7 +24,7 @@ export interface Loss {
   /** Entry ids between which it lies, both included; '' where that is not known. */
   readonly from: string;
   readonly to: string;
-  /** Entries (of `sequence`: flushes), 0 where that is not known. */
+  /** Entries (of `sequence`: flushes; of `parked` and `wedged`: events), 0 where that is not known. */
   readonly count: number;
   /** For people. */
   readonly message: string;

@@ -1,13 +1,15 @@
 /**
  * What a dispatcher does beside its lanes, every MILLRACE_UPKEEP_MS, in the partitions where it owns one: counts what foreign
- * producers appended, notices entries that have vanished, and trims what the types' limits allow. Several dispatchers may do
- * so at once: each step is one script that changes nothing twice.
+ * producers appended, notices entries that have vanished, trims what the types' limits allow, and looks whether what is parked
+ * is parked for a reason. Several dispatchers may do so at once: each step is one script that changes nothing twice.
  */
 import { sleep, wallClockMs } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
+import { noteLoss } from '../lag/losses.ts';
+import { ParkedSweep, type SweptLane } from './parked-sweep.ts';
 import { retain } from './retention.ts';
 import { readTypeLimits, type TypeLimits } from './type-limits.ts';
 
@@ -17,7 +19,7 @@ export interface UpkeepOptions {
   readonly partitions: number;
   readonly everyMs: number;
   /** The lanes that run here now. */
-  readonly lanes: () => readonly { readonly partition: number; readonly types: readonly string[] }[];
+  readonly lanes: () => readonly SweptLane[];
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
 }
 
@@ -28,10 +30,12 @@ export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #stopping = new AbortController();
   readonly #told = new Map<string, number>();
+  readonly #sweep: ParkedSweep;
   #loop: Promise<void> | null = null;
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
+    this.#sweep = new ParkedSweep(options.connection, options.keys);
   }
 
   start(): void {
@@ -74,6 +78,10 @@ export class Upkeep {
         await this.#stream(partition, type, limits.get(type));
       }
     }
+    for (const lane of this.#options.lanes()) {
+      if (this.#stopping.signal.aborted) return;
+      await this.#parked(lane);
+    }
     // What is over is told again when it comes again.
     for (const [key, atMs] of this.#told) if (wallClockMs() - atMs > 2 * REPEAT_MS) this.#told.delete(key);
   }
@@ -90,6 +98,27 @@ export class Upkeep {
         type, partition, function: held.function, entryId: held.entryId, ageMs: wallClockMs() - held.sinceMs,
         remedy: 'let it catch up; or, if it is deployed no more: millrace functions remove',
       });
+    }
+  }
+
+  async #parked(lane: SweptLane): Promise<void> {
+    const { connection, keys, log } = this.#options;
+    const { fn, partition } = lane;
+    const { wedged, missing } = await this.#sweep.sweep(lane);
+    for (const { unit, why, events } of wedged) {
+      const message = `a parked subject had no reason to wait (${why}) and has been set free: ${unit.slice(0, 200)}`;
+      log('error', `WEDGED: ${message}`, { function: fn, partition, events });
+      await noteLoss(connection, keys, partition, { kind: 'wedged', function: fn, from: '', to: '', count: events, message });
+    }
+    if (missing === 0) return;
+    // Told once, also where the lane has moved meanwhile.
+    const field = `unparked:${fn}`;
+    const known = Number((await connection.command('HGET', keys.counters(partition), field)) ?? 0);
+    if (missing > known) {
+      const message = `${missing} events are counted as parked and are in no list`;
+      log('error', `LOSS: ${message}`, { function: fn, partition });
+      await noteLoss(connection, keys, partition, { kind: 'parked', function: fn, from: '', to: '', count: missing - known, message });
+      await connection.command('HSET', keys.counters(partition), field, missing);
     }
   }
 

@@ -15,6 +15,8 @@ export function registerLosses(program: Command, context: CliContext): void {
   pending          vanished while a function had them pending: in its dead letters, reason "missing"
   acknowledgement  no longer pending when the outcome was committed: nothing of it was applied
   group            a consumer group was gone and was made again behind the last commit
+  parked           events that are counted as parked are in no list
+  wedged           a parked subject had no reason to wait; it has been set free, nothing was lost
   sequence         Redis lost flushes it had acknowledged to a producer
 
 Found by running dispatchers and by "millrace lag". The last 1,000 or so of each partition are kept. Exit status 0, losses or none.

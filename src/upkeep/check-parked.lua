@@ -1,0 +1,48 @@
+-- check-parked: does every parked unit have a reason that is still true? It is due within its function's longest delay, or held
+-- by a dead letter that is there. What has none is set free, or forgotten where nothing is parked.
+-- KEYS  1 counters, 2 due, 3 held, 4 dead letters, then the parked list of each unit
+-- ARGV  1 function, 2 longest delay in ms, 3 T, then T types, then units
+-- reply {1 if these are all units there are else 0, events in their lists, events parked as counted, unit, why, events, unit, ...}
+--       why: 'unscheduled' (a list that nobody would ever look at), 'letterless' (held by a dead letter that is gone),
+--       'unheld' (held and due at the same time), 'late' (due later than any retry of this function), 'empty' (nothing is parked)
+-- cost  O(units x log(units)) and the walk over T counters
+local fn, longest, T = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local counted, events, scheduled = 0, 0, 0
+for i = 1, T do counted = counted + tonumber(redis.call('HGET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i]) or '0') end
+local reply = {0, 0, 0}
+for i = 5, #KEYS do
+  local unit, list = ARGV[3 + T + i - 4], KEYS[i]
+  local score, length, letter = redis.call('ZSCORE', KEYS[2], unit), redis.call('LLEN', list), redis.call('HGET', KEYS[3], unit)
+  local holds = letter and #redis.call('XRANGE', KEYS[4], letter, letter) == 1
+  local why
+  if letter and not holds then
+    why = 'letterless'
+    redis.call('HDEL', KEYS[3], unit)
+    redis.call('ZADD', KEYS[2], string.format('%.0f', now), unit)
+  elseif holds then
+    if score ~= 'inf' then
+      why = 'unheld'
+      redis.call('ZADD', KEYS[2], '+inf', unit)
+    end
+  elseif length > 0 and not score then
+    why = 'unscheduled'
+    redis.call('ZADD', KEYS[2], string.format('%.0f', now), unit)
+  elseif length > 0 and (score == 'inf' or tonumber(score) > now + longest) then
+    why = 'late'
+    redis.call('ZADD', KEYS[2], string.format('%.0f', now), unit)
+  elseif length == 0 and score then
+    why = 'empty'
+  end
+  if length == 0 and not holds then redis.call('ZREM', KEYS[2], unit) else scheduled = scheduled + 1 end
+  events = events + length
+  if why then
+    reply[#reply + 1] = unit
+    reply[#reply + 1] = why
+    reply[#reply + 1] = length
+  end
+end
+reply[1] = redis.call('ZCARD', KEYS[2]) == scheduled and 1 or 0
+reply[2], reply[3] = events, string.format('%.0f', counted)
+return reply
