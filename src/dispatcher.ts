@@ -212,22 +212,25 @@ export class Dispatcher {
     return this.#doorbells[partition % this.#doorbells.length] as Doorbell;
   }
 
-  async #register(spec: FunctionSpec, partition: number): Promise<void> {
+  /** @param again its groups have been there: they go on behind the last commit, or where not even that is known at 0, never at the end */
+  async #register(spec: FunctionSpec, partition: number, again = false): Promise<void> {
     const { keys, log } = this.#deployment;
-    if (spec.startFrom === 'end') {
+    const connection = this.#connection as RedisConnection;
+    if (spec.startFrom === 'end' && !again) {
       // What foreign producers left so far is not new to it.
-      for (const type of spec.on) await adoptForeign(this.#connection as RedisConnection, keys, partition, type);
+      for (const type of spec.on) await adoptForeign(connection, keys, partition, type);
     }
-    const answers = await withRetry(() => registerFunction(this.#connection as RedisConnection, keys, partition, spec), {
+    const answers = await withRetry(() => registerFunction(connection, keys, partition, again ? { ...spec, startFrom: 'start' } : spec), {
       signal: this.#stopping.signal, deadlineMs: 30_000, minDelayMs: 50, maxDelayMs: 1000,
     });
-    answers.forEach((answer, i) => {
-      if (answer === 'recreated') {
-        const message = 'a consumer group was gone and has been recreated behind the last commit';
-        log('error', `LOSS: ${message}`, { function: spec.name, partition, type: spec.on[i] });
-        void noteLoss(this.#connection as RedisConnection, keys, partition, { kind: 'group', function: spec.name, type: spec.on[i] as string, from: '', to: '', count: 0, message });
-      }
-    });
+    for (const [i, answer] of answers.entries()) {
+      if (answer === 'exists' || (answer === 'created' && !again)) continue;
+      const type = spec.on[i] as string;
+      const from = ((await withRetry(() => connection.command('HGET', keys.counters(partition), `at:${spec.name}:${type}`), { signal: this.#stopping.signal, deadlineMs: 10_000 })) as string | null) ?? '0-0';
+      const message = `a consumer group was gone and has been made again behind ${from}${answer === 'created' ? ': the counters are gone too' : ', the last commit'}`;
+      log('error', `LOSS: ${message}`, { function: spec.name, partition, type });
+      void noteLoss(connection, keys, partition, { kind: 'group', function: spec.name, type, from, to: '', count: 0, message });
+    }
   }
 
   #lost(fn: string, partition: number, kind: 'pending' | 'acknowledgement', entryIds: readonly string[]): void {
@@ -323,7 +326,7 @@ export class Dispatcher {
           planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
         commit: (plan, signal) =>
           withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 }),
-        register: () => this.#register(spec, partition),
+        register: () => this.#register(spec, partition, true),
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
         log,

@@ -66,7 +66,7 @@ export class Millrace {
         const limits = await readTypeLimits(this.deployment);
         return new Map([...limits].flatMap(([type, { maxBacklog }]) => (maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const])));
       },
-      gap: (error) => this.#gap(connection, error),
+      gap: (error, lastEntryId) => void this.#gap(connection, error, lastEntryId),
     });
     this.#parts.push(publisher);
     return publisher;
@@ -83,7 +83,7 @@ export class Millrace {
     const confirm = this.#confirm(durability, replicas, confirmMs, problems);
     if (problems.length > 0) throw new ConfigError(problems);
     const connection = this.deployment.connect('store');
-    const store = new EventStore({ deployment: this.deployment, connection, confirm, settings: merged, gap: (error) => this.#gap(connection, error) });
+    const store = new EventStore({ deployment: this.deployment, connection, confirm, settings: merged, gap: (error) => void this.#gap(connection, error) });
     this.#parts.push(store);
     return store;
   }
@@ -110,11 +110,13 @@ export class Millrace {
     await this.close();
   }
 
-  #gap(connection: RedisConnection, error: ProducerGapError): void {
+  async #gap(connection: RedisConnection, error: ProducerGapError, to = ''): Promise<void> {
     const { keys, log } = this.deployment;
     log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
-    void noteLoss(connection, keys, error.partition, {
-      kind: 'sequence', from: '', to: '', count: Math.max(0, error.actual - error.expected),
+    // What Redis still knows of the producer lies before what it has lost.
+    const known = (await connection.command('GET', keys.producer(error.partition, error.producer)).catch(() => null)) as string | null;
+    await noteLoss(connection, keys, error.partition, {
+      kind: 'sequence', from: known?.split(':')[1] ?? '', to, count: Math.max(0, error.actual - error.expected),
       message: `producer ${error.producer} sent flush ${error.actual}, Redis expected ${error.expected}`,
     });
   }

@@ -163,6 +163,15 @@ export class ProducerGapError extends MillraceError {
   }
 }
 
+/** A function's consumer group was gone in the middle of its work. It has been made again behind the last commit, or at the beginning. */
+export class GroupLostError extends MillraceError {
+  readonly code = 'GROUP_LOST';
+  override readonly retryable = true;
+  constructor(fn: string, partition: number, reply: string) {
+    super(`the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): FLUSHALL, a failover, or somebody destroyed it. It has been made again; "millrace losses" has it`);
+  }
+}
+
 /** The append is in Redis, but with less durability than asked for. */
 export class DurabilityError extends MillraceError {
   readonly code = 'DURABILITY';

@@ -128,6 +128,7 @@ function newGathering(): Gathering {
 interface PartitionState {
   producer: string;
   sequence: number;
+  lastEntryId: string;
   lastFlushMs: number;
   inFlight: boolean;
   queued: boolean;
@@ -147,8 +148,8 @@ export interface PublisherParts {
   readonly settings: PublisherSettings;
   /** Per type: most events its slowest function may be behind in a partition. Asked now and then. */
   readonly maxBacklogs?: () => Promise<ReadonlyMap<string, number>>;
-  /** Redis has lost flushes it had acknowledged. */
-  readonly gap?: (error: ProducerGapError) => void;
+  /** Redis has lost flushes it had acknowledged, the last of them under this id ('': not known). */
+  readonly gap?: (error: ProducerGapError, lastEntryId: string) => void;
 }
 
 export class Publisher {
@@ -192,7 +193,7 @@ export class Publisher {
     this.#schemaIds = new Map([...parts.schemas].map(([type, { id }]) => [type, id]));
     this.#departures = new Departures(parts.partitions);
     this.#states = Array.from({ length: parts.partitions }, () => ({
-      producer: '', sequence: 0, lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
+      producer: '', sequence: 0, lastEntryId: '', lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
     }));
   }
 
@@ -556,6 +557,7 @@ export class Publisher {
           state.sequence--;
         } else {
           gathering.entryId = answer.entryId;
+          state.lastEntryId = answer.entryId;
           if (answer.backlogs.length > 0 || !this.#gauge.calm) this.#gauge.answered(partition, flush.parts, answer.backlogs);
         }
         break;
@@ -563,7 +565,7 @@ export class Publisher {
       state.lastFlushMs = now;
       gathering.resolve();
     } catch (error) {
-      if (error instanceof ProducerGapError) this.#parts.gap?.(error);
+      if (error instanceof ProducerGapError) this.#parts.gap?.(error, state.lastEntryId);
       // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
       this.#newProducer(state);
       gathering.reject(outOfMemory(error) ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 }) : error);

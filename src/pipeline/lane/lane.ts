@@ -9,7 +9,7 @@
  * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
  */
 import { sleep, wallClockMs } from '../../core/clock.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { GroupLostError, MillraceError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
 import type { ProgressCells } from '../../core/progress-cells.ts';
@@ -272,9 +272,8 @@ export class Lane implements Bell {
         function: spec.name, partition, reply: taken.message,
       });
       await this.#stages.register();
-      reader.reset();
-      this.#rings++;
-      return 0;
+      // Goes on after a pause that grows while groups get lost again and again.
+      throw new GroupLostError(spec.name, partition, taken.message);
     }
     if (taken.more) this.#rings++;
     let events = 0;
