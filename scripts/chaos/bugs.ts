@@ -45,6 +45,8 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
         async commit(plan) {
           const args = [...plan.args];
           args[COMMIT_ARGS.leaseValue] = (await look.currentLease(lane)) ?? lane.leaseValue;
+          // nor by the turn that it thinks was the last
+          args[COMMIT_ARGS.turnId] = String(args[COMMIT_ARGS.turnId]).split(' ')[0] as string;
           return stages.commit({ ...plan, args }, new AbortController().signal);
         },
       });
@@ -126,12 +128,17 @@ function countOneMore(plan: CommitPlan, entry: number): CommitPlan {
   return { ...plan, args };
 }
 
-/** Exchanges two entries next to each other that hold events of one subject. */
+/** Exchanges two entries of different flushes that hold events of one subject. */
 function swapTwo(entries: readonly StreamEntry[]): readonly StreamEntry[] {
-  for (let i = 0; i + 1 < entries.length; i++) {
-    const [first, second] = [entries[i] as StreamEntry, entries[i + 1] as StreamEntry];
+  for (let i = 0; i < entries.length; i++) {
+    const first = entries[i] as StreamEntry;
     const subjects = subjectsOf(first);
-    if ([...subjectsOf(second)].some((subject) => subjects.has(subject))) return [...entries.slice(0, i), second, first, ...entries.slice(i + 2)];
+    const j = entries.findIndex((entry, at) => at > i && entry.id !== first.id && [...subjectsOf(entry)].some((subject) => subjects.has(subject)));
+    if (j < 0) continue;
+    const swapped = [...entries];
+    swapped[i] = entries[j] as StreamEntry;
+    swapped[j] = first;
+    return swapped;
   }
   return entries;
 }

@@ -12,6 +12,7 @@ import type { Sink } from './sink.ts';
 export interface Allowed {
   readonly missing: Set<string>;
   stateGoesBack: boolean;
+  runsAgain: boolean;
   readonly replayed: Set<string>;
   foreign: boolean;
 }
@@ -48,6 +49,8 @@ export interface Fault {
   readonly about: string;
   readonly needs?: 'proxy' | 'cluster';
   readonly appendfsync?: 'always' | 'everysec';
+  /** Function files to leave out. */
+  readonly skip?: readonly string[];
   readonly load?: (random: Random) => LoadOptions;
   readonly environment?: (random: Random) => Readonly<Record<string, string>>;
   /** Resolves when what it has broken works again. Whoever it has killed need not be replaced. */

@@ -11,7 +11,7 @@ export interface LaneName {
 }
 
 /** Where commit.lua finds what: see its header. */
-export const COMMIT_ARGS = { leaseValue: 0, types: 4, units: 5, entries: 6, first: 10 } as const;
+export const COMMIT_ARGS = { leaseValue: 0, turnId: 3, types: 4, units: 5, entries: 6, first: 11 } as const;
 
 /** Index in the plan's arguments of the first of its entries' triples. */
 export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
@@ -39,7 +39,7 @@ export function recordCommits(stages: LaneStages, lane: LaneName, sink: Sink): L
       const op = { fn, partition, epoch, serial: ++serial, pid: process.pid };
       await sink.push({ what: 'commit', ...op, entries: entriesOf(plan) } satisfies CommitOp);
       const reply = await stages.commit(plan, signal);
-      await sink.push({ what: reply.kind === 'stale' ? 'refused' : 'committed', ...op });
+      await sink.push({ what: reply.kind === 'ok' ? 'committed' : 'refused', ...op });
       return reply;
     },
   };

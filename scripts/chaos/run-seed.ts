@@ -73,7 +73,8 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
 
 async function run(options: SeedOptions, teardown: (fn: () => void | Promise<void>) => void): Promise<SeedResult> {
   const { fault, seed, bug } = options;
-  const functions = RULES_OF_FUNCTIONS.filter((fn) => !options.skip?.includes(fn.name));
+  const skip = [...(fault.skip ?? []), ...(options.skip ?? [])];
+  const functions = RULES_OF_FUNCTIONS.filter((fn) => !skip.includes(fn.name));
   const random = seededRandom(`${fault.name}/${seed}`);
   const scope = { teardown };
   const sinkServer = await startRedis(scope, { args: ['--appendonly', 'no'] });
@@ -102,7 +103,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
       {
         url, sink: sinkServer.socket,
         environment: {
-          MILLRACE_LEASE_MS: String(LEASE_MS), CHAOS_SKIP: (options.skip ?? []).map((name) => `${name}.js`).join(),
+          MILLRACE_LEASE_MS: String(LEASE_MS), CHAOS_SKIP: skip.map((name) => `${name}.js`).join(),
           ...fault.environment?.(random), ...(bug === undefined ? {} : { CHAOS_BUG: bug }), ...environment,
         },
       },
@@ -118,7 +119,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   await Promise.all(Array.from({ length: options.dispatchers ?? 2 }, () => spawn()));
   for (const { alive, log } of fleet) if (!alive) throw new Error(`a dispatcher did not start: ${log.slice(-3000)}`);
 
-  const allowed: Allowed = { missing: new Set(), stateGoesBack: false, replayed: new Set(), foreign: false };
+  const allowed: Allowed = { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false };
   const windows: { readonly fromMs: number; readonly toMs: number }[] = [];
   const takeovers: number[] = [];
   const sampler = setInterval(() => {

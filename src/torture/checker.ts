@@ -104,7 +104,7 @@ function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violat
     if (applied.has(key)) out.push({ rule: 'applied twice', what: `${op.fn}: the effect of ${op.id} was applied again` });
     applied.add(key);
   }
-  if (allowed.stateGoesBack) return out;
+  if (allowed.stateGoesBack || allowed.runsAgain) return out;
   // One owner, one success: a second one by the same process needs a cause, which is a lost lease or the thread's death.
   const lastOfThread = new Map<string, number>();
   ops.forEach((op, at) => {
@@ -167,7 +167,7 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
     else bySubject.set(run.op.subject, [run]);
   }
   for (const [subject, list] of bySubject) {
-    const settledAt = settleTimes(list, letters, (id) => allowed.replayed.has(`${fn.name} ${id}`));
+    const settledAt = settleTimes(list, letters, (id) => allowed.replayed.has(`${fn.name} ${id}`) || allowed.missing.has(id));
     const numbers = [...settledAt.keys()].sort((a, b) => a - b);
     // latest settlement among all with a lower number
     const below = new Map<number, { readonly at: number; readonly number: number }>();
@@ -199,14 +199,17 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
   return out;
 }
 
-/** Number -> when it stopped holding up the ones behind it. */
-function settleTimes(runs: readonly Run[], letters: ReadonlyMap<string, Letter>, replayed: (id: string) => boolean): Map<number, number> {
+/**
+ * Number -> when it stopped holding up the ones behind it.
+ * @param excused it may be missing, or was dead and has been replayed: nobody waits for it
+ */
+function settleTimes(runs: readonly Run[], letters: ReadonlyMap<string, Letter>, excused: (id: string) => boolean): Map<number, number> {
   const out = new Map<number, number>();
   for (const run of runs) {
     const letter = letters.get(run.op.id);
     let at = Infinity;
     if (run.outcome === 'end') at = run.endedAt;
-    else if (replayed(run.op.id)) at = run.startedAt;
+    else if (excused(run.op.id)) at = run.startedAt;
     else if (letter && run.op.attempt >= letter.attempts) at = run.startedAt;
     out.set(run.op.number, Math.min(out.get(run.op.number) ?? Infinity, at));
   }

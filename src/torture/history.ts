@@ -114,6 +114,8 @@ export interface History {
     readonly missing: ReadonlySet<string>;
     /** Redis itself forgot outcomes (power loss, FLUSHALL, failover): what was done before runs again. */
     readonly stateGoesBack: boolean;
+    /** Redis forgot what it had handed out (a consumer group was destroyed): what was under way runs again. */
+    readonly runsAgain: boolean;
     /** Dead letters that were replayed: `function event id`. Their events run behind later ones. */
     readonly replayed: ReadonlySet<string>;
     /** Published by others than the harness (foreign producers, corrupt entries): runs of unknown ids are no ghosts. */

@@ -49,9 +49,25 @@ export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
     pair.client.resetAndDestroy();
     pair.server.destroy();
   };
-  const later = (send: () => void): void => {
-    if (delayMs === 0) send();
-    else setTimeout(send, delayMs);
+  /** For one direction of one connection: in order, also where the delay gets shorter meanwhile. */
+  const delayLine = (): ((send: () => void) => void) => {
+    const line: { readonly atMs: number; readonly send: () => void }[] = [];
+    const leave = (): void => {
+      for (let next = line[0]; next !== undefined; next = line[0]) {
+        const leftMs = next.atMs - performance.now();
+        if (leftMs > 0) {
+          setTimeout(leave, leftMs);
+          return;
+        }
+        line.shift();
+        next.send();
+      }
+    };
+    return (send) => {
+      if (delayMs === 0 && line.length === 0) return send();
+      line.push({ atMs: performance.now() + delayMs, send });
+      if (line.length === 1) leave();
+    };
   };
 
   const listener = createServer({ noDelay: true }, (client) => {
@@ -63,6 +79,8 @@ export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
     }
     const pair: Pair = { client, server: createConnection(to) };
     pairs.add(pair);
+    const toServer = delayLine();
+    const toClient = delayLine();
     for (const socket of [client, pair.server]) {
       socket.on('error', () => {});
       socket.on('close', () => {
@@ -71,7 +89,7 @@ export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
       });
     }
     client.on('data', (bytes) => {
-      if (!silent) later(() => pair.server.writable && pair.server.write(bytes));
+      if (!silent) toServer(() => pair.server.writable && pair.server.write(bytes));
     });
     pair.server.on('data', (bytes) => {
       if (silent || swallowing) return;
@@ -83,7 +101,7 @@ export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
         done();
         return;
       }
-      later(() => client.writable && client.write(bytes));
+      toClient(() => client.writable && client.write(bytes));
     });
   });
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));

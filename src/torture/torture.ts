@@ -29,6 +29,8 @@ export interface TortureOptions {
   /** The user's: where the server is, and under which namespace the real data is (left alone). */
   readonly deployment: Deployment;
   readonly functionsDir: string;
+  /** Function files to leave out, by name. */
+  readonly skipFiles?: readonly string[];
   readonly protoDir: string;
   readonly seed: number;
   readonly seconds: number;
@@ -76,9 +78,9 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-torture-'));
   const undo: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
   try {
-    const functions = await describeFunctions(deployment, options.functionsDir, cacheOf(options.functionsDir));
+    const functions = await describeFunctions(deployment, options.functionsDir, cacheOf(options.functionsDir), options.skipFiles);
     const history = join(dir, 'history');
-    await wrapFunctions(options.functionsDir, dir, history);
+    await wrapFunctions(options, dir, history);
     const way = await wayTo(deployment.url);
     undo.push(() => way?.proxy.close());
     const url = way?.url ?? deployment.url;
@@ -115,7 +117,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       events: load.events,
       functions: functions.map(({ spec }) => ({ name: spec.name, on: spec.on, ordering: spec.ordering, attempts: spec.retry.attempts, batch: spec.batch })),
       end: { functions: books, letters: await readLetters(direct), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
-      allowed: { missing: new Set(), stateGoesBack: false, replayed: new Set(), foreign: false },
+      allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
     };
     const violations = check(record);
     return {
@@ -134,10 +136,10 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
 const cacheOf = (functionsDir: string): string => join(dirname(resolve(functionsDir)), '.millrace');
 
 /** In the place of each function file stands one that imports and observes it. */
-async function wrapFunctions(functionsDir: string, dir: string, history: string): Promise<void> {
+async function wrapFunctions({ functionsDir, skipFiles }: TortureOptions, dir: string, history: string): Promise<void> {
   const observer = new URL('./observed.js', import.meta.url).href;
   mkdirSync(join(dir, 'functions'));
-  (await findFunctions(functionsDir, cacheOf(functionsDir))).forEach(({ url }, i) => {
+  (await findFunctions(functionsDir, cacheOf(functionsDir), skipFiles)).forEach(({ url }, i) => {
     const text = `import original from ${JSON.stringify(url)};\nimport { observed } from ${JSON.stringify(observer)};\nexport default observed(original, ${JSON.stringify(history)});\n`;
     writeFileSync(join(dir, 'functions', `f${i}.mjs`), text);
   });

@@ -18,9 +18,9 @@ const burst = (count: number): Fault => ({
 /** A dispatcher stopped in the midst of its handlers, and continued when its heir has committed what it had begun. */
 const zombie: Fault = {
   name: 'zombie', about: 'a zombie that has something to commit',
-  load: () => ({ orders: ['slow:150'], ordersPerThousand: 500, calm: true }),
+  load: () => ({ orders: ['slow:200'], ordersPerThousand: 300, calm: true, pauseMs: 200 }),
   async inject({ producers, dispatchers, takeover, sink }) {
-    await Promise.all(producers.map((producer) => producer.burst(100)));
+    await Promise.all(producers.map((producer) => producer.burst(50)));
     const victim = dispatchers[0] as (typeof dispatchers)[number];
     const ops = async () => sink.read();
     await until('its handlers run', async () => (await ops()).some((op) => op.what === 'start' && op.pid === victim.pid), 20_000);
@@ -56,10 +56,10 @@ const CASES: Readonly<Record<Bug, { readonly rule: Rule; readonly run: Omit<Seed
   'acknowledge before running': { rule: 'acknowledged early', run: { fault: burst(50), ...keyedOnly } },
   'drop 1 in 10,000': { rule: 'lost', run: { fault: burst(5000), ...batchedOnly } },
   'apply twice': { rule: 'ran twice', run: { fault: burst(50), ...keyedOnly } },
-  'swap two of one subject': { rule: 'order', run: { fault: burst(200), ...keyedOnly, load: { calm: true } } },
+  'swap two of one subject': { rule: 'order', run: { fault: burst(200), ...keyedOnly, load: { calm: true, orders: ['slow:20'], ordersPerThousand: 300 } } },
   'lose the dead letter': { rule: 'lost', run: { fault: burst(200), ...keyedOnly } },
   'ignore the fencing epoch': { rule: 'fencing', run: { fault: zombie, skip: ['batched', 'loose'] } },
-  'skip the own-pending read': { rule: 'drain', run: { fault: death, ...keyedOnly, drainBoundMs: 6000 } },
+  'skip the own-pending read': { rule: 'drain', run: { fault: death, ...keyedOnly, load: { calm: true }, drainBoundMs: 6000 } },
 };
 
 for (const bug of BUGS) {
@@ -71,7 +71,7 @@ for (const bug of BUGS) {
   });
 }
 
-for (const run of [CASES['drop 1 in 10,000'].run, CASES['ignore the fencing epoch'].run, CASES['skip the own-pending read'].run]) {
+for (const run of [CASES['ignore the fencing epoch'].run, CASES['skip the own-pending read'].run]) {
   t.test(`and without a bug nothing is: ${run.fault.name}`, async (t) => {
     const { violations } = await runSeed({ ...run, seed: 1 });
     t.strictSame(violations.slice(0, 5), []);

@@ -31,7 +31,7 @@ const GOOD: History = {
     letters: [{ fn: 'f', id: 'e2', kind: 'event', attempts: 2, events: 1, faithful: true }],
     drainMs: 10, drainBoundMs: 1000, peakRssMb: 100, rssBoundMb: 200, leftBehind: 0,
   },
-  allowed: { missing: new Set(), stateGoesBack: false, replayed: new Set(), foreign: false },
+  allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
 };
 
 const without = (...at: number[]): Op[] => OPS.filter((_, i) => !at.includes(i));

@@ -176,7 +176,7 @@ export class BareLane {
   }
 
   /** Takes and commits once. */
-  async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale' | 'refused'> {
+  async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale' | 'refused' | 'back'> {
     const plan = await this.turn(choose, budgetEvents);
     if (plan === null) return 'idle';
     if (plan === 'stale') return 'stale';

@@ -1,7 +1,7 @@
 /** take.lua, commit.lua and the lease scripts, called directly. */
 import type { Redis } from 'ioredis';
 import t from 'tap';
-import { acquireLease, releaseLease, renewLeases } from '../../src/pipeline/lane/leases.ts';
+import { acquireLease, hasGoneBack, releaseLease, renewLeases } from '../../src/pipeline/lane/leases.ts';
 import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -167,6 +167,52 @@ t.test('commit: an entry that is not pending any more causes nothing, and is nam
   t.equal(await look.exists(keys.dead(0, FN)), 0);
   t.strictSame(await look.zrange(keys.due(0, FN), '0', '-1'), ['v']);
   t.match(await look.hgetall(keys.counters(0)), { 'done:f:a': '1', 'parked:f:a': '1' });
+});
+
+t.test('commit: an entry without an outcome is not passed: a lost group is recreated in front of it', async (t) => {
+  const lane = await setUp(t);
+  const { look } = lane;
+  for (const id of ['1-0', '2-0']) await add(look, 'a', id);
+  await callTake(lane);
+  await callCommit(lane, { turn: '1.1', entries: [[1, '1-0', 1]] });
+  await look.xgroup('DESTROY', keys.events(0, 'a'), FN);
+  const reply = await callCommit(lane, { turn: '1.2', entries: [[1, '2-0', 1]] });
+  t.strictSame(reply[3], ['2-0']);
+  t.equal(await look.hget(keys.counters(0), 'at:f:a'), '1-0');
+});
+
+t.test('commit: refused where Redis has forgotten the turn before', async (t) => {
+  const lane = await setUp(t);
+  const { look } = lane;
+  await add(look, 'a', '1-0');
+  await callTake(lane);
+  await look.rpush(keys.parked(0, FN, 'u'), 'u1');
+  const call: CommitCall = { turn: '1.3 1.2', units: ['u'], entries: [[1, '1-0', 1]], retries: [[1, 1, [['a', 'done']], '', '']] };
+  const before = await dump(look);
+  t.strictSame(await callCommit(lane, call), ['back']);
+  await look.hset(keys.counters(0), 'turn:f', '1.1');
+  t.strictSame(await callCommit(lane, call), ['back']);
+  await look.hdel(keys.counters(0), 'turn:f');
+  t.strictSame(await dump(look), before, 'nothing has changed');
+  await look.hset(keys.counters(0), 'turn:f', '1.2');
+  t.equal((await callCommit(lane, call))[0], 'ok');
+  t.equal(await look.hget(keys.counters(0), 'turn:f'), '1.3');
+  t.equal((await callCommit(lane, call))[0], 'repeat');
+});
+
+t.test('leases: what Redis has forgotten of a lane is noticed when its lease is renewed', async (t) => {
+  const lane = await setUp(t);
+  const { connection, look } = lane;
+  const turn = async (): Promise<string> => (await renewLeases(connection, keys, 0, [{ fn: FN, leaseValue: lane.lease }], 60_000)).lanes[0]?.turn ?? '?';
+  t.equal(await turn(), '');
+  await look.hset(keys.counters(0), 'turn:f', '1.12');
+  t.equal(await turn(), '1.12');
+  t.equal(hasGoneBack('1.12', ''), false, 'it has committed nothing yet');
+  t.equal(hasGoneBack('1.12', '1.12'), false);
+  t.equal(hasGoneBack('1.12', '1.9'), false, 'a commit came in between');
+  t.equal(hasGoneBack('1.9', '1.12'), true);
+  t.equal(hasGoneBack('', '1.1'), true);
+  t.equal(hasGoneBack('1.40', '2.3'), true, 'the turn of an owner before');
 });
 
 t.test('commit: results of retries', async (t) => {

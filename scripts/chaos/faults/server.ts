@@ -85,6 +85,7 @@ export const serverFaults: readonly Fault[] = [
     about: 'consumer groups destroyed under way',
     async inject(context) {
       const look: Redis = server(context).client();
+      context.allowed.runsAgain = true;
       for (let i = 0; i < 6; i++) {
         const [fn, type] = context.random.pick(FUNCTIONS);
         await context.note(`destroy group ${fn}`);

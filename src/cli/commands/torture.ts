@@ -5,6 +5,7 @@ import { torture, type TortureReport } from '../../torture/torture.ts';
 import type { LongRunningContext } from '../context.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
 import { table } from '../printable.ts';
+import { ownFiles } from './start.ts';
 
 interface Flags {
   readonly proto: string;
@@ -48,7 +49,7 @@ async function run(dir: string, flags: Flags, context: LongRunningContext): Prom
   const deployment = await context.open({ protoDir: flags.proto, name: 'torture' });
   context.err(`millrace: the handlers of ${dir} run with made-up events for ${flags.seconds} s`);
   const report = await torture({
-    deployment, functionsDir: dir, protoDir: flags.proto, seed: flags.seed, seconds: flags.seconds, faults: flags.fault,
+    deployment, functionsDir: dir, skipFiles: ownFiles(dir), protoDir: flags.proto, seed: flags.seed, seconds: flags.seconds, faults: flags.fault,
     log: (level, message, fields) => {
       if (level === 'warn' || level === 'error') context.err(`millrace: ${message} ${JSON.stringify(fields)}`);
     },

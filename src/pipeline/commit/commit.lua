@@ -1,7 +1,7 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
 -- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects,
 --       then with an inbox its two sets
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, and behind a space the lane's turn committed before, if there is one, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects
 --       T types (in the order of the streams), U units (in the order of the lists)
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
@@ -12,6 +12,7 @@
 --       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of ids, ids settled}
 --       F blocks of effects, done in order: see src/core/effects.ts
 -- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects is written as a whole or not at all) | {'repeat', next due or ''} |
+--       {'back'} (Redis no longer knows the turn before; nothing is done) |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
@@ -24,7 +25,11 @@ local function nextDue()
   return score == 'inf' and '' or score
 end
 local fn = ARGV[3]
-if redis.call('HGET', KEYS[2], 'turn:' .. fn) == ARGV[4] then return {'repeat', nextDue()} end
+local turn, before = string.match(ARGV[4], '^(%S*) ?(%S*)$')
+local last = redis.call('HGET', KEYS[2], 'turn:' .. fn)
+if last == turn then return {'repeat', nextDue()} end
+-- power loss, a failover: what this turn has taken belongs to a time that is forgotten
+if before ~= '' and last ~= before then return {'back'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 
 local time = redis.call('TIME')
@@ -77,9 +82,10 @@ local missing, acked, entryType, at = {}, {}, {}, {}
 for i = 1, E do
   local t, id = tonumber(ARGV[a + 1]), ARGV[a + 2]
   entryType[i] = types[t]
-  at[types[t]] = id
   if redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
     acked[i] = true
+    -- a lost group is recreated there: not behind what has had no outcome
+    at[types[t]] = id
     local done = tonumber(ARGV[a + 3])
     if done > 0 then count('done', types[t], done) end
   else
@@ -87,7 +93,7 @@ for i = 1, E do
   end
   a = a + 3
 end
-redis.call('HSET', KEYS[2], 'turn:' .. fn, ARGV[4])
+redis.call('HSET', KEYS[2], 'turn:' .. fn, turn)
 
 -- effects
 for _, steps in ipairs(blocks) do

@@ -28,6 +28,7 @@ export interface CommitContext {
   readonly partition: number;
   readonly leaseValue: string;
   readonly leaseTtlMs: number;
+  /** `<epoch>.<turn>`, and behind a space the one this lane has committed before: with it, a Redis that has gone back in time is noticed. */
   readonly turnId: string;
   /** Server time now, estimated, in ms since 1970: stamps in records. Delays are added to the server's own clock. */
   readonly nowMs: number;
@@ -66,6 +67,8 @@ export type CommitReply =
   | { readonly kind: 'stale' }
   /** Nothing was written: the turn has effects, and these entries are no longer pending. */
   | { readonly kind: 'refused'; readonly missing: readonly string[] }
+  /** Redis has forgotten the lane's last commit. Nothing was done. */
+  | { readonly kind: 'back' }
   | {
       readonly kind: 'ok';
       readonly repeated: boolean;
@@ -287,7 +290,7 @@ function inboxArgs(
 /** @throws UnknownOutcomeError, RedisReplyError: send the same plan again */
 export async function sendCommit(connection: RedisConnection, plan: CommitPlan): Promise<CommitReply> {
   const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[]];
-  if (reply[0] === 'stale') return { kind: 'stale' };
+  if (reply[0] === 'stale' || reply[0] === 'back') return { kind: reply[0] };
   if (reply[0] === 'refused') return { kind: 'refused', missing: reply[1] as unknown as string[] };
   if (reply[0] === 'repeat') {
     return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [] };

@@ -4,6 +4,9 @@
  * from the third on its next owner runs what was pending one by one, each event marked before it runs. A mark that is found
  * again is an attempt of that event, and of no other.
  *
+ * One event at a time is run so in the whole process, whichever lane it is of: else the one that kills would have the others' marks
+ * found again as well. The mark of one that was survived no longer counts.
+ *
  * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to nobody.
  */
 import type { Keys } from '../../redis/keys.ts';
@@ -12,6 +15,9 @@ import { defineScript } from '../../redis/script.ts';
 
 const noteCrash = defineScript({ url: new URL('./note-crash.lua', import.meta.url), keys: 'variable' });
 const markSuspect = defineScript({ url: new URL('./mark-suspect.lua', import.meta.url), keys: 2 });
+
+/** Of this process: what dies is the process. */
+let line: Promise<unknown> = Promise.resolve();
 
 /** Owners that died in a row at the same place before events are run one by one. */
 const CRASHES = 3;
@@ -50,10 +56,20 @@ export class CrashSearch {
     return Number(reply[1]) >= CRASHES || String(reply[2]) !== '' ? new CrashSearch(options, String(reply[2])) : null;
   }
 
-  /** The event at this address runs now, alone. @returns false where the lease is lost: do not run it */
-  mark(address: string): Promise<boolean> {
-    const deaths = this.suspect?.address === address ? this.suspect.deaths : 0;
-    return this.#write(`${deaths + 1} ${address}`);
+  /** Runs the event at this address, marked. @returns false where the lease is lost: it was not run */
+  async alone<T>(address: string, run: () => Promise<T>): Promise<T | false> {
+    const before = line;
+    let leave!: () => void;
+    line = new Promise<void>((resolve) => (leave = resolve));
+    try {
+      await before;
+      const deaths = this.suspect?.address === address ? this.suspect.deaths : 0;
+      if (!(await this.#write(`${deaths + 1} ${address}`))) return false;
+      const result = await run();
+      return (await this.#write(`${deaths} ${address}`)) ? result : false;
+    } finally {
+      leave();
+    }
   }
 
   /** What was pending has been passed. */

@@ -15,7 +15,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import type { Lane } from './lane.ts';
-import { acquireLease, releaseLease, renewLeases } from './leases.ts';
+import { acquireLease, hasGoneBack, releaseLease, renewLeases } from './leases.ts';
 import { announceMember, assignLanes, removeMember } from './members.ts';
 
 export interface LaneKeeperOptions {
@@ -106,7 +106,7 @@ export class LaneKeeper {
     }
   }
 
-  /** Also tells lanes of retries that somebody else made due. */
+  /** Also tells lanes of retries that somebody else made due, and of a Redis that has gone back in time. */
   async #renew(): Promise<void> {
     const { connection, keys, leaseTtlMs } = this.#options;
     const byPartition = new Map<number, Lane[]>();
@@ -117,9 +117,11 @@ export class LaneKeeper {
       else byPartition.set(lane.partition, [lane]);
     }
     await Promise.all([...byPartition].map(async ([partition, lanes]) => {
+      const committed = lanes.map((lane) => lane.committed);
       const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
-      renewed.lanes.forEach(({ held, nextDueMs }, i) => {
+      renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
         const lane = lanes[i] as Lane;
+        if (held && hasGoneBack(turn, committed[i] as string)) lane.startOver();
         if (!held) lane.loseLease();
         else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
       });

@@ -101,6 +101,9 @@ export class Lane implements Bell {
   readonly #stop = new AbortController();
   readonly #abandon = new AbortController();
   #turn = 0;
+  /** Id of the last turn that is known to be committed. */
+  #committed = '';
+  #startOver = false;
   #rings = 1;
   #seenRings = 0;
   #waiting: (() => void) | null = null;
@@ -136,6 +139,10 @@ export class Lane implements Bell {
   get hot(): boolean {
     return this.#hot;
   }
+  /** Id of its last committed turn; '' before the first. */
+  get committed(): string {
+    return this.#committed;
+  }
   /** The lease is gone: another dispatcher owns the lane. */
   get lost(): boolean {
     return this.#lost;
@@ -144,6 +151,19 @@ export class Lane implements Bell {
   ring(): void {
     this.#rings++;
     this.#waiting?.();
+  }
+
+  /**
+   * Redis has forgotten the last commit (power loss, failover): what this lane remembers belongs to a time that never was. From the
+   * next turn on it goes by what Redis holds, beginning with its own pending list.
+   */
+  startOver(): void {
+    if (this.#startOver) return;
+    this.#startOver = true;
+    this.#stages.log('error', 'LOSS: Redis has forgotten the last commit of a lane (power loss, failover): starting over from what it holds', {
+      function: this.fn, partition: this.partition,
+    });
+    this.ring();
   }
 
   /** The next retry is due then, by the server's clock. */
@@ -198,6 +218,12 @@ export class Lane implements Bell {
               function: this.fn, partition: this.partition, suspect: search.suspect,
             });
           }
+        }
+        if (this.#startOver) {
+          this.#startOver = false;
+          this.#committed = '';
+          this.#stages.reader.reset();
+          first = true;
         }
         if (first) {
           await this.#countParked();
@@ -312,15 +338,20 @@ export class Lane implements Bell {
     }
     if (batch.rows) this.#weigh(batch, result.effects);
     const ranMs = wallClockMs();
+    const turnId = `${leaseValue.slice(leaseValue.lastIndexOf(':') + 1)}.${++this.#turn}`;
     const plan = this.#stages.plan(batch, result, {
       leaseValue,
-      turnId: `${leaseValue.slice(leaseValue.lastIndexOf(':') + 1)}.${++this.#turn}`,
+      turnId: this.#committed === '' ? turnId : `${turnId} ${this.#committed}`,
       nowMs: ranMs + serverAheadMs,
       parkedOf: (unit) => this.#parked.get(unit) ?? 0,
     });
     const reply = await this.#stages.commit(plan, this.#abandon.signal);
     if (reply.kind === 'stale') {
       this.loseLease();
+      return result.busyMs;
+    }
+    if (reply.kind === 'back') {
+      this.startOver();
       return result.busyMs;
     }
     if (reply.kind === 'refused') {
@@ -332,6 +363,7 @@ export class Lane implements Bell {
       this.#rings++;
       return result.busyMs;
     }
+    this.#committed = turnId;
     if (this.#search && !reader.pendingLeft) {
       // What the one before left behind has been passed.
       const search = this.#search;

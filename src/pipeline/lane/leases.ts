@@ -23,6 +23,8 @@ export async function acquireLease(
 export interface RenewedLane {
   readonly held: boolean;
   readonly nextDueMs: number | null;
+  /** Of its last commit; '' without one. */
+  readonly turn: string;
 }
 
 /** Renews the leases of one partition's lanes in one call. */
@@ -31,16 +33,24 @@ export async function renewLeases(
 ): Promise<{ readonly serverNowMs: number; readonly lanes: readonly RenewedLane[] }> {
   const reply = (await renew.run(
     connection,
-    lanes.flatMap((lane) => [keys.lease(partition, lane.fn), keys.due(partition, lane.fn)]),
-    [ttlMs, ...lanes.map((lane) => lane.leaseValue)],
+    [keys.counters(partition), ...lanes.flatMap((lane) => [keys.lease(partition, lane.fn), keys.due(partition, lane.fn)])],
+    [ttlMs, ...lanes.flatMap((lane) => [lane.leaseValue, lane.fn])],
   )) as string[];
   return {
     serverNowMs: Number(reply[0]),
     lanes: lanes.map((_, i) => {
-      const answer = reply[i + 1] ?? '';
-      return { held: answer !== '', nextDueMs: answer === '' || answer === 'none' ? null : Number(answer) };
+      const [due = '', turn = ''] = (reply[i + 1] ?? '').split(' ');
+      return { held: due !== '', nextDueMs: due === '' || due === 'none' ? null : Number(due), turn };
     }),
   };
+}
+
+/** Whether Redis, whose last turn of a lane is `stored`, has forgotten one the lane knows to be committed. Turn ids: `<epoch>.<turn>`. */
+export function hasGoneBack(stored: string, committed: string): boolean {
+  if (committed === '' || stored === committed) return false;
+  const [epoch, turn] = stored.split('.');
+  const [ownEpoch, ownTurn] = committed.split('.');
+  return epoch !== ownEpoch || Number(turn) < Number(ownTurn);
 }
 
 export async function releaseLease(

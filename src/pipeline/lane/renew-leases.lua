@@ -1,18 +1,18 @@
--- renew-leases: keep the leases of one partition's lanes alive and learn when their next retries are due.
--- KEYS  per lane: lease, due
--- ARGV  1 TTL in ms, then per lane its lease value
--- reply {server time in ms, per lane: '' (lease lost) | 'none' | due time in ms}
+-- renew-leases: keep the leases of one partition's lanes alive, learn when their next retries are due and which turn was committed last.
+-- KEYS  1 counters, then per lane: lease, due
+-- ARGV  1 TTL in ms, then per lane: its lease value, its function
+-- reply {server time in ms, per lane: '' (lease lost) | '<due time in ms, or none> <turn id, or nothing>'}
 -- Only PEXPIRE: works under OOM. cost O(lanes)
 local time = redis.call('TIME')
 local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))}
-for i = 1, #KEYS, 2 do
-  local lane = (i + 1) / 2
-  if redis.call('GET', KEYS[i]) == ARGV[lane + 1] then
+for i = 2, #KEYS, 2 do
+  local lane = i / 2
+  if redis.call('GET', KEYS[i]) == ARGV[i] then
     redis.call('PEXPIRE', KEYS[i], ARGV[1])
     local first = redis.call('ZRANGE', KEYS[i + 1], 0, 0, 'WITHSCORES')
     local due = first[2] or 'none'
     if due == 'inf' then due = 'none' end
-    reply[lane + 1] = due
+    reply[lane + 1] = due .. ' ' .. (redis.call('HGET', KEYS[1], 'turn:' .. ARGV[i + 1]) or '')
   else
     reply[lane + 1] = ''
   end

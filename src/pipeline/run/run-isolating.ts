@@ -37,8 +37,8 @@ export interface BatchResult {
 /** What is known of an event that kills whole dispatchers: then everything runs alone, marked before it does. */
 export interface SoloSearch {
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
-  /** @returns false where the lease is lost: the event must not run */
-  mark(address: string): Promise<boolean>;
+  /** Runs it, marked, while no other one runs so. @returns false where the lease is lost */
+  alone<T>(address: string, run: () => Promise<T>): Promise<T | false>;
 }
 
 /** Deaths with no handler running before the events are run one by one all the same. */
@@ -162,7 +162,7 @@ export async function runIsolating(
       ? failedUnits.has(unitOf(batch, index))
       : spec.ordering === 'key' && stopped.size > 0 && stopped.has(locate(batch, index).subject);
   const alone = async (suspects: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
-    for (const suspect of suspects) {
+    for (const suspect of inOrder(batch, suspects)) {
       if (states[suspect] === CELL.SKIP) continue;
       // A call of handleBatch runs several events of a subject: once an earlier one has failed, the later ones wait behind it.
       if (behindFailure(suspect)) {
@@ -170,16 +170,17 @@ export async function runIsolating(
         if (suspect >= batch.retryEvents) blocked.push(locate(batch, suspect));
         continue;
       }
-      if (search) {
+      let outcome: Awaited<ReturnType<typeof round>>;
+      if (!search) outcome = await round([suspect]);
+      else {
         const address = addressOf(batch, suspect);
         const known = search.suspect?.address === address ? search.suspect.deaths : 0;
         if (known >= spec.retry.attempts) {
           chargeDispatcher(suspect, known);
           continue;
         }
-        if (!(await search.mark(address))) return 'stopped';
+        outcome = (await search.alone(address, () => round([suspect]))) || 'stopped';
       }
-      const outcome = await round([suspect]);
       if (outcome === 'ok') continue;
       if (outcome === 'stopped' || 'kind' in outcome) return outcome;
       charge(suspect, outcome.cause, outcome.timeout);
@@ -193,10 +194,10 @@ export async function runIsolating(
       const outcome = await round(lost);
       if (outcome === 'ok' || outcome === 'stopped' || 'kind' in outcome) return outcome;
     }
-    return alone(inOrder(batch, lost));
+    return alone(lost);
   };
 
-  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(search ? inOrder(batch, locatable(batch)) : firstAlone);
+  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(search ? locatable(batch) : firstAlone);
   while (outcome === 'ok') {
     outcome = await round(null);
     if (outcome === 'ok') break;

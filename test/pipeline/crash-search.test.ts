@@ -1,0 +1,92 @@
+/** The search for what kills dispatchers: who is marked, who is charged, in which order suspects run. */
+import t, { type Test } from 'tap';
+import { CELL } from '../../src/core/progress-cells.ts';
+import { defineFunction } from '../../src/define/index.ts';
+import { createBatch, type PackedTask } from '../../src/pipeline/batch/batch.ts';
+import { CrashSearch } from '../../src/pipeline/lane/crash-search.ts';
+import { acquireLease } from '../../src/pipeline/lane/leases.ts';
+import { runIsolating } from '../../src/pipeline/run/run-isolating.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { BatchBuilder } from '../../src/wire/event-batch.ts';
+import { startRedis } from '../support/redis-server.ts';
+
+const keys = createKeys('mr');
+const FN = 'f';
+
+async function searches(t: Test) {
+  const redis = await startRedis(t);
+  const connection = openConnection({ url: redis.url, name: 'test', blocking: false, log: () => {} });
+  t.teardown(() => connection.close());
+  const look = redis.client();
+  const begin = async (partition: number): Promise<CrashSearch> => {
+    const lease = await acquireLease(connection, keys, partition, FN, 'one', 60_000);
+    if (!('value' in lease)) throw new Error('the lease is taken');
+    const search = await CrashSearch.begin({ connection, keys, fn: FN, partition, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000 });
+    if (search === null || search === 'stale') throw new Error(`no search: ${String(search)}`);
+    return search;
+  };
+  return { look, begin, suspect: (partition: number) => look.hget(keys.counters(partition), `suspect:${FN}`) };
+}
+
+t.test('one event at a time runs marked in the whole process, and a mark that was survived does not count', async (t) => {
+  const { look, begin, suspect } = await searches(t);
+  for (const partition of [0, 1]) await look.hset(keys.counters(partition), `crash:${FN}`, '2 ,');
+  const [first, second] = [await begin(0), await begin(1)];
+  let end!: () => void;
+  const running = first.alone('1-0/0', () => new Promise<string>((resolve) => (end = () => resolve('done'))));
+  let secondRan = false;
+  const waiting = second.alone('2-0/0', () => {
+    secondRan = true;
+    return Promise.resolve('done');
+  });
+  while ((await suspect(0)) === null) await look.ping();
+  for (let i = 0; i < 20; i++) await look.ping();
+  t.equal(await suspect(0), '1 1-0/0');
+  t.equal(secondRan, false, 'the other lane waits');
+  t.equal(await suspect(1), null, 'and has marked nothing: should the first one kill us, nobody else is charged');
+  end();
+  t.equal(await running, 'done');
+  t.equal(await waiting, 'done');
+  t.equal(await suspect(0), '0 1-0/0', 'survived');
+  t.equal((await begin(0)).suspect?.deaths, 0);
+});
+
+t.test('a mark that is found again is a death of that event', async (t) => {
+  const { look, begin, suspect } = await searches(t);
+  await look.hset(keys.counters(0), `suspect:${FN}`, '2 1-0/0');
+  const search = await begin(0);
+  t.strictSame(search.suspect, { address: '1-0/0', deaths: 2 });
+  await search.alone('1-0/0', async () => t.equal(await suspect(0), '3 1-0/0'));
+  t.equal(await suspect(0), '2 1-0/0');
+  await look.del(keys.lease(0, FN));
+  t.equal(await search.alone('1-0/0', () => Promise.reject(new Error('must not run'))), false, 'the lease is lost');
+});
+
+t.test('suspects of two types in one flush run in the order in which they were appended', async (t) => {
+  const entry = (type: number, positions: readonly number[]) => {
+    const builder = new BatchBuilder();
+    for (const position of positions) {
+      builder.add({ id: `e${position}`, subject: 's', timeMs: 1, source: '', schema: 0, position, extensions: null, dataBuffer: new Uint8Array(0), dataStart: 0, dataEnd: 0 });
+    }
+    const { bytes, count, crc } = builder.finish();
+    return { id: '1-0', type, bytes, n: count, crc, count, gone: false };
+  };
+  const { spec } = defineFunction({ name: FN, on: ['a', 'b'], handle: () => {} } as unknown as Parameters<typeof defineFunction>[0]);
+  const batch = createBatch(FN, 0, ['a', 'b'], [], [entry(0, [1, 2]), entry(1, [0, 3])]);
+  const ran: number[] = [];
+  const pool = {
+    run({ cells }: PackedTask) {
+      for (let i = 0; i < batch.events; i++) {
+        if (cells.states[i] !== CELL.TODO) continue;
+        ran.push(i);
+        cells.states[i] = CELL.DONE;
+      }
+      return Promise.resolve({ kind: 'report' as const, failures: [], blocked: [], deadEntries: [], ages: [], busyMs: 0 });
+    },
+  };
+  const search = { suspect: null, alone: <T>(_: string, run: () => Promise<T>) => run() };
+  const result = await runIsolating(pool, batch, spec, [], new AbortController().signal, search);
+  t.equal(result.kind, 'result');
+  t.strictSame(ran, [2, 0, 1, 3], 'positions 0, 1, 2, 3');
+});

@@ -1,0 +1,60 @@
+import t from 'tap';
+import { startRedis } from '../support/redis-server.ts';
+import type { TortureReport } from '../../src/torture/torture.ts';
+import { createProject, NOTES_PROTO } from '../cli/run-cli.ts';
+import { dump } from '../support/counters.ts';
+
+const FILES = {
+  'proto/notes.proto': NOTES_PROTO,
+  'workers/keeper.ts': `import { defineFunction } from 'millrace/define';
+import { nap } from './_nap.ts';
+export default defineFunction({ name: 'keeper', on: ['note.added', 'note.removed'], retry: { attempts: 3 },
+  async handle(event, ctx) {
+    await nap();
+    if (ctx.attempt === 1 && event.id.endsWith('7')) throw new Error('the first time it fails');
+    if (event.id.endsWith('13')) throw new Error('always');
+  } });
+`,
+  'workers/_nap.ts': `import { setTimeout as delay } from 'node:timers/promises';
+export const nap = () => delay(2);
+`,
+  'workers/summary.mjs': `import { defineFunction } from 'millrace/define';
+export default defineFunction({ name: 'summary', on: ['note.added'], async handleBatch(events) {
+  return events.filter((event) => event.id.endsWith('5') && event.data.number % 2 === 0).map((event) => ({ id: event.id, error: new Error('named') }));
+} });
+`,
+};
+
+t.test('millrace torture: nothing is lost or out of order, and the real data is left alone', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const project = createProject(t, redis.url, FILES);
+  t.equal((await project.run(['publish', 'note.added', '--data', '{"book":"real","number":1}'])).status, 0);
+  const before = await dump(look);
+  const { status, stdout, stderr } = await project.run(['torture', '--seconds', '1', '--seed', '3', '--json'], { env: { WORKERS: '2' } });
+  t.equal(status, 0, stderr);
+  const report = JSON.parse(stdout) as TortureReport;
+  t.strictSame(report.violations, []);
+  t.strictSame(report.functions.map(({ name, lost, orderBreaks }) => ({ name, lost, orderBreaks })), [
+    { name: 'keeper', lost: 0, orderBreaks: 0 }, { name: 'summary', lost: 0, orderBreaks: 0 },
+  ]);
+  t.ok(report.functions.every((fn) => fn.handled > 0), 'handlers ran');
+  t.ok((report.functions[0]?.dead ?? 0) > 0, 'and failed as they do');
+  t.ok(Object.values(report.faults).every((count) => count >= 1), JSON.stringify(report.faults));
+  t.equal(report.takeover.boundMs, 1250);
+  t.ok(report.takeover.measured >= 2, 'a takeover after a kill and after a freeze');
+  t.ok(report.settledMs !== null);
+  t.ok(report.acknowledged > 20 && report.acknowledged <= report.published);
+  t.strictSame(await dump(look), before, 'no key is left, none has changed');
+});
+
+t.test('millrace torture: wrong use', async (t) => {
+  const redis = await startRedis(t);
+  const project = createProject(t, redis.url, FILES);
+  const wrong = await project.run(['torture', '--fault', 'kill,explode']);
+  t.equal(wrong.status, 2);
+  t.match(wrong.stderr, /"explode" is none of kill, freeze, cut, duplicate/);
+  const missing = await project.run(['torture', './nowhere']);
+  t.equal(missing.status, 1);
+  t.match(missing.stderr, /nowhere/);
+});
