@@ -4,6 +4,7 @@ import { BUGS, type Bug } from '../../scripts/chaos/bugs.ts';
 import type { Fault } from '../../scripts/chaos/fault.ts';
 import { FAULT_POINTS } from '../../scripts/chaos/fault-points.ts';
 import { runSeed, type SeedOptions } from '../../scripts/chaos/run-seed.ts';
+import { runsOf } from '../../src/torture/checker.ts';
 import type { Rule } from '../../src/torture/history.ts';
 import { until } from '../support/redis-server.ts';
 
@@ -23,8 +24,14 @@ const zombie: Fault = {
     await Promise.all(producers.map((producer) => producer.burst(50)));
     const victim = dispatchers[0] as (typeof dispatchers)[number];
     const ops = async () => sink.read();
-    await until('its handlers run', async () => (await ops()).some((op) => op.what === 'start' && op.pid === victim.pid), 20_000);
-    await victim.suspend();
+    const busy = async () => runsOf({ ops: await ops() }).some((run) => run.op.pid === victim.pid && run.outcome === 'died');
+    await until('it is stopped in the midst of a handler', async () => {
+      if (!(await busy())) return false;
+      await victim.suspend();
+      if (await busy()) return true;
+      victim.thaw();
+      return false;
+    }, 20_000);
     await takeover(victim);
     const lanes = new Set((await ops()).flatMap((op) => (op.what === 'start' && op.pid === victim.pid ? [`${op.fn}/${op.position.split('/')[0] as string}`] : [])));
     await until('its heir has committed', async () => {
