@@ -82,7 +82,7 @@ t.test('suspects of two types in one flush run in the order in which they were a
         ran.push(i);
         cells.states[i] = CELL.DONE;
       }
-      return Promise.resolve({ kind: 'report' as const, failures: [], blocked: [], deadEntries: [], ages: [], busyMs: 0 });
+      return Promise.resolve({ kind: 'report' as const, effects: null, failures: [], blocked: [], deadEntries: [], ages: [], busyMs: 0 });
     },
   };
   const search = { suspect: null, alone: <T>(_: string, run: () => Promise<T>) => run() };
