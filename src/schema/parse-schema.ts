@@ -39,8 +39,12 @@ export async function parseSchema(files: readonly SchemaFile[], limits: { readon
 class ParseThread {
   readonly #worker = new Worker(new URL('./parse-thread.js', import.meta.url), {
     env: {},
+    // Loaders and hooks of the process have no business here, and may take longer to start than the time there is.
+    execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: SCHEMA_LIMITS.heapMb, stackSizeMb: 4 },
   });
+  /** Its code runs. What the machine takes to start a thread is not the schema's fault. */
+  readonly #online = new Promise<void>((resolve) => void this.#worker.once('online', resolve).once('exit', () => resolve()));
   #uses = 0;
   #idleTimer: NodeJS.Timeout | null = null;
 
@@ -54,8 +58,13 @@ class ParseThread {
     if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
     this.#worker.ref();
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => refuse(new InvalidSchemaError(`it was not parsed within ${parseMs} ms`)), parseMs);
+      let timer: NodeJS.Timeout | undefined;
+      let over = false;
+      void this.#online.then(() => {
+        if (!over) timer = setTimeout(() => refuse(new InvalidSchemaError(`it was not parsed within ${parseMs} ms`)), parseMs);
+      });
       const quiet = (): void => {
+        over = true;
         clearTimeout(timer);
         this.#worker.off('message', answered).off('error', failed).off('exit', exited);
       };
