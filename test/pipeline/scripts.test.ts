@@ -181,6 +181,19 @@ t.test('commit: an entry without an outcome is not passed: a lost group is recre
   t.equal(await look.hget(keys.counters(0), 'at:f:a'), '1-0');
 });
 
+t.test('commit: nothing is parked in front of what another type, whose group was destroyed, brings again', async (t) => {
+  const lane = await setUp(t);
+  const { look } = lane;
+  await add(look, 'a', '1-0');
+  await add(look, 'b', '1-0');
+  await callTake(lane);
+  await look.xgroup('DESTROY', keys.events(0, 'a'), FN);
+  const before = await dump(look);
+  const call: CommitCall = { turn: '1.1', units: ['u'], entries: [[1, '1-0', 0], [2, '1-0', 0]], parked: [[1, 1, 5, 'first'], [1, 2, '', 'second']] };
+  t.strictSame(await callCommit(lane, call), ['refused', ['1-0']]);
+  t.strictSame(await dump(look), before);
+});
+
 t.test('commit: refused where Redis has forgotten the turn before', async (t) => {
   const lane = await setUp(t);
   const { look } = lane;

@@ -11,7 +11,7 @@
 --            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
 --       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of ids, ids settled}
 --       F blocks of effects, done in order: see src/core/effects.ts
--- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects is written as a whole or not at all) | {'repeat', next due or ''} |
+-- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
 --       {'back'} (Redis no longer knows the turn before; nothing is done) |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
@@ -49,16 +49,18 @@ local function count(state, t, by)
   sums[field] = (sums[field] or 0) + by
 end
 
--- Everything that may be wrong with the effects is found before the first write.
+-- Everything that may be wrong with the effects is found before the first write. And where one type's group was destroyed, nothing of
+-- the other types may be parked in front of what will be read again.
 local blocks = {}
-if F > 0 then
-  local gone = {}
+if F > 0 or (P > 0 and T > 1) then
+  local gone, several = {}, false
   for i = 1, E do
-    local id = ARGV[a + 3 * i - 1]
-    local pending = redis.pcall('XPENDING', KEYS[5 + tonumber(ARGV[a + 3 * i - 2])], fn, id, id, 1)
+    local stream, id = ARGV[a + 3 * i - 2], ARGV[a + 3 * i - 1]
+    several = several or stream ~= ARGV[a + 1]
+    local pending = redis.pcall('XPENDING', KEYS[5 + tonumber(stream)], fn, id, id, 1)
     if pending.err or #pending == 0 then gone[#gone + 1] = id end
   end
-  if #gone > 0 then return {'refused', gone} end
+  if #gone > 0 and (F > 0 or several) then return {'refused', gone} end
   for f = 1, F do
     local steps = cmsgpack.unpack(ARGV[#ARGV - F + f])
     local s = 1

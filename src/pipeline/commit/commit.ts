@@ -65,7 +65,7 @@ export interface CommitPlan {
 
 export type CommitReply =
   | { readonly kind: 'stale' }
-  /** Nothing was written: the turn has effects, and these entries are no longer pending. */
+  /** Nothing was written: the turn has effects or parks events of several types, and these entries are no longer pending. */
   | { readonly kind: 'refused'; readonly missing: readonly string[] }
   /** Redis has forgotten the lane's last commit. Nothing was done. */
   | { readonly kind: 'back' }
