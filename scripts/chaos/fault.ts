@@ -18,6 +18,7 @@ export interface Allowed {
 }
 
 export interface FaultContext {
+  readonly seed: number;
   readonly random: Random;
   /** Null with a cluster. */
   readonly redis: TestRedis | null;

@@ -8,7 +8,7 @@ import { runSeed, type SeedResult } from './run-seed.ts';
 type Outcome = Omit<SeedResult, 'history'> | { readonly fault: string; readonly seed: number; readonly failed: string };
 
 async function main(options: ChaosOptions): Promise<number> {
-  const queue = options.faults.flatMap((fault) => options.seeds.map((seed) => ({ fault, seed })));
+  const queue = options.seeds.flatMap((seed) => options.faults.map((fault) => ({ fault, seed })));
   const outcomes: Outcome[] = [];
   let interrupted = false;
   process.once('SIGINT', () => (interrupted = true));

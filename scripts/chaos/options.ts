@@ -14,7 +14,7 @@ const width = Math.max(...FAULTS.map((fault) => fault.name.length)) + 2;
 
 export const USAGE = `npm run chaos -- [options]
   --seeds N          seeds 1 to N for each fault (default 3)
-  --seed N           this seed only: repeats a run
+  --seed N[-M]       this seed, or these seeds, only: repeats runs
   --fault NAME,NAME  these faults only
   --jobs N           runs side by side (default 1)
   --json FILE        write the results as JSON
@@ -39,23 +39,24 @@ export function readOptions(argv: readonly string[]): ChaosOptions | 'help' {
     throw new UsageError((error as Error).message);
   }
   if (values.help) return 'help';
-  const whole = (name: 'seeds' | 'seed' | 'jobs', max: number): number | null => {
+  const whole = (name: 'seeds' | 'jobs', max: number): number | null => {
     const text = values[name];
     if (text === undefined) return null;
     const value = Number(text);
     if (!Number.isInteger(value) || value < 1 || value > max) throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
     return value;
   };
-  const seed = whole('seed', 2 ** 31);
   const seeds = whole('seeds', 10_000);
-  if (seed !== null && seeds !== null) throw new UsageError('--seed and --seeds exclude each other');
+  if (values.seed !== undefined && seeds !== null) throw new UsageError('--seed and --seeds exclude each other');
+  const [, from = '', to = from] = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(values.seed ?? `1-${seeds ?? 3}`) ?? [];
+  if (from === '' || Number(to) < Number(from)) throw new UsageError(`--seed must be a whole number, or two like 11-20, got ${String(values.seed)}`);
   const names = (values.fault ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
   for (const name of names) {
     if (!FAULTS.some((fault) => fault.name === name)) throw new UsageError(`--fault names "${name}"; known are ${FAULTS.map((fault) => fault.name).join(', ')}`);
   }
   return {
     faults: names.length === 0 ? FAULTS : FAULTS.filter((fault) => names.includes(fault.name)),
-    seeds: seed === null ? Array.from({ length: seeds ?? 3 }, (_, i) => i + 1) : [seed],
+    seeds: Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => Number(from) + i),
     jobs: whole('jobs', 64) ?? 1,
     json: values.json ?? null,
     keepDir: values.keep ?? null,

@@ -127,7 +127,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   }, 100);
   teardown(() => clearInterval(sampler));
   const context: FaultContext = {
-    random, redis, cluster, proxy, service, sink, producers, allowed, spawn, partitions: PARTITIONS,
+    seed, random, redis, cluster, proxy, service, sink, producers, allowed, spawn, partitions: PARTITIONS,
     get dispatchers() {
       return fleet.filter((process) => process.alive);
     },

@@ -2,17 +2,17 @@
 import { FAULT_POINTS } from '../fault-points.ts';
 import type { Fault } from '../fault.ts';
 
-/** Every point has its turn as seeds go up. */
-let nextPoint = 0;
+const KILLS = 3;
 
 export const processFaults: readonly Fault[] = [
   {
     name: 'kill-point',
     about: 'kill -9 of a dispatcher at named points of a turn (11 points)',
-    async inject({ random, spawn, dispatchers, takeover, note }) {
+    async inject({ seed, random, spawn, dispatchers, takeover, note }) {
       const [first] = dispatchers;
-      for (let i = 0; i < 3; i++) {
-        const point = FAULT_POINTS[nextPoint++ % FAULT_POINTS.length] as string;
+      for (let i = 0; i < KILLS; i++) {
+        // Each point has its turn as seeds go up.
+        const point = FAULT_POINTS[(seed * KILLS + i) % FAULT_POINTS.length] as string;
         await note(`kill at: ${point}`);
         const victim = await spawn({ CHAOS_POINT: `${point}:${random.whole(1, 6)}` });
         // Where the point is never reached (no retry came its way): killed all the same.

@@ -117,6 +117,7 @@ export const serverFaults: readonly Fault[] = [
       await look.config('SET', 'maxmemory', used + context.random.whole(200_000, 2_000_000));
       await context.note('maxmemory');
       await context.pause(1500, 2500);
+      if (!/errorstat_OOM:/.test(await look.info('errorstats'))) throw new Error('memory has not run out: nothing was tested');
       await look.config('SET', 'maxmemory', 0);
     },
   },
