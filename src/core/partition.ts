@@ -3,7 +3,9 @@
  * the same checksum Redis Cluster uses for key slots (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#appendix),
  * so every Redis client has it at hand.
  */
-import { charCodeAt } from './char-code-at.ts';
+
+/** Not looked up for every character: see wire/payload-arena.ts. */
+const { charCodeAt } = String.prototype as unknown as { readonly charCodeAt: (this: string, at: number) => number };
 
 const TABLE = new Uint16Array(256);
 for (let i = 0; i < 256; i++) {

@@ -4,7 +4,6 @@
  */
 import { crc32 } from 'node:zlib';
 import protobuf from 'protobufjs';
-import { charCodeAt } from '../core/char-code-at.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { varint as writeVarint, varintSize, type PayloadArena } from './payload-arena.ts';
 
@@ -44,6 +43,9 @@ export interface EventFields {
 }
 
 // ---------------------------------------------------------------- writing
+
+/** Not looked up for every character: see payload-arena.ts. */
+const { charCodeAt } = String.prototype as unknown as { readonly charCodeAt: (this: string, at: number) => number };
 
 /** A length-delimited string field; short ASCII without a call into native code. */
 function writeString(buffer: Buffer, at: number, tag: number, text: string): number {

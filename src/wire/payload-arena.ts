@@ -5,14 +5,20 @@
  * written in one loop without a call into native code, and a message's length is put in front of it in place.
  */
 import type protobuf from 'protobufjs';
-import { charCodeAt } from '../core/char-code-at.ts';
 
 /** Room one call may write without asking: tag and any fixed-size value. */
 const SLACK = 32;
 const LARGE = 1_048_576;
 const START = 65_536;
-/** ECMAScript 2024, in every Node we run on; the compiler's library is older. */
-const { isWellFormed } = String.prototype as unknown as { isWellFormed: (this: string) => boolean };
+/** isWellFormed: ECMAScript 2024, in every Node we run on; the compiler's library is older. */
+const { isWellFormed, charCodeAt } = String.prototype as unknown as {
+  readonly isWellFormed: (this: string) => boolean;
+  /**
+   * V8 has more kinds of strings (flat, concatenated, sliced, internalised, ...) than a property access remembers: where
+   * all of them come by, `text.charCodeAt` is looked up anew for every character. It must be a constant of this module.
+   */
+  readonly charCodeAt: (this: string, at: number) => number;
+};
 
 export class PayloadArena {
   #buffer: Buffer = Buffer.allocUnsafeSlow(START);
