@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 
-export const SCENARIOS = ['publish', 'drain', 'through', 'latency-1k', 'latency-33k', 'cpu', 'io'] as const;
-export const RIVALS = ['bound-decode', 'ioredis-loop', 'bullmq'] as const;
+export const SCENARIOS = ['publish', 'drain', 'through', 'latency-1k', 'latency-33k', 'cpu', 'io', 'append', 'load'] as const;
+export const RIVALS = ['bound-decode', 'ioredis-loop', 'bullmq', 'naive-append'] as const;
 export type ScenarioName = (typeof SCENARIOS)[number];
 export type RivalName = (typeof RIVALS)[number];
 
@@ -26,7 +26,7 @@ export const USAGE = `npm run bench -- [options]
   --json FILE        write the results as JSON
   --only NAME,NAME   run these only: ${[...SCENARIOS, ...RIVALS].join(', ')}
   --quick            small counts: a smoke test, not a measurement
-  --events N         events of publish, through and the rivals' runs (default 2,000,000)
+  --events N         events of publish, through, append and the rivals' runs (default 2,000,000)
   --backlog N        events of drain (default: --events)
   --seconds N        length of a latency run (default 15)
   --workers N        worker threads (default: available cores)

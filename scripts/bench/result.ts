@@ -54,6 +54,7 @@ export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, n
   put('drain / bullmq', rate('drain'), rate('bullmq-drain'));
   put('publish / ioredis-loop', rate('publish'), rate('ioredis-loop-publish'));
   put('publish / bullmq', rate('publish'), rate('bullmq-publish'));
+  put('append / naive-append', rate('append'), rate('naive-append'));
   put('through / drain', rate('through'), rate('drain'));
   for (const name of ['cpu', 'io']) {
     for (const { params } of scenarios.filter((s) => s.name === name)) {

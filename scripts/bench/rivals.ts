@@ -7,9 +7,11 @@ import { expectedSeen, makeOrder, note, ORDER_TYPE, sameSeen, type Order, type S
 import type { RivalArgument, RivalResult } from './rival-process.ts';
 import type { ScenarioResult } from './result.ts';
 import { PROTO_DIR } from './settings.ts';
+import { runStoreScenario } from './store-scenarios.ts';
 
 export async function runRival(name: RivalName, options: BenchOptions, say: (text: string) => void): Promise<ScenarioResult[]> {
   if (name === 'bound-decode') return [boundDecode(Math.min(options.events, 1_000_000))];
+  if (name === 'naive-append') return [await runStoreScenario(name, options)];
   if (name === 'bullmq') {
     const bullmq: string = 'bullmq';
     try {

@@ -9,6 +9,7 @@ import type { BenchOptions, ScenarioName } from './options.ts';
 import { expectedSeen, ORDER_TYPE, sameSeen } from './order.ts';
 import type { ProducerArgument, ProducerResult } from './producer.ts';
 import type { ScenarioResult } from './result.ts';
+import { runStoreScenario } from './store-scenarios.ts';
 
 interface Bench {
   readonly server: BenchServer;
@@ -45,6 +46,9 @@ export async function runScenario(name: ScenarioName, options: BenchOptions, say
       }
       return results;
     }
+    case 'append':
+    case 'load':
+      return [await runStoreScenario(name, options)];
   }
 }
 

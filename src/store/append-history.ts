@@ -17,17 +17,47 @@ export interface BatchPart {
   readonly bytes: Buffer;
 }
 
-export interface PlannedAppend {
-  /** Index into `histories`. */
-  readonly history: number;
-  /** Its first event's id, where the append is to be remembered by it. */
-  readonly remember: string | null;
-  /** See encodeExpected. */
-  readonly expected: number;
-  /** Its share of each part it has events in. CRC-32: of the source and these events. */
-  readonly shares: readonly { readonly part: number; readonly count: number; readonly crc: number }[];
-  /** Its events, in order: part, length of the Event message. */
-  readonly events: readonly (readonly [part: number, length: number])[];
+/** What is to be done with a batch's events, written down append by append: see the plan of append-history.lua. */
+export class AppendPlan {
+  readonly #words: number[] = [];
+  /** First event ids of the appends that are to be remembered by it, and their histories. */
+  readonly remembered: { readonly history: number; readonly eventId: string }[] = [];
+  appends = 0;
+
+  /**
+   * Begins an append; its parts follow, then its events, as many as are announced here.
+   * @param history index into the batch's histories
+   * @param remember its first event's id, where the append is to be remembered by it
+   * @param expected see encodeExpected
+   */
+  append(history: number, remember: string | null, expected: number, events: number, parts: number): void {
+    if (remember !== null) this.remembered.push({ history, eventId: remember });
+    this.#words.push(history + 1, remember === null ? 0 : this.remembered.length, expected, events, parts);
+    this.appends++;
+  }
+  /** @param part index into the batch's parts @param crc CRC-32 of the source and of this append's events in the part */
+  part(part: number, count: number, crc: number): void {
+    this.#words.push(part + 1, count, crc);
+  }
+  /** @param length of the Event message */
+  event(part: number, length: number): void {
+    this.#words.push(part + 1, length);
+  }
+
+  encode(categories: readonly number[]): Buffer {
+    const words = this.#words;
+    const plan = Buffer.allocUnsafe((categories.length + 1 + words.length) * 4);
+    let at = 0;
+    for (const category of categories) at = plan.writeUInt32LE(category + 1, at);
+    at = plan.writeUInt32LE(this.appends, at);
+    for (const word of words) {
+      plan[at++] = word;
+      plan[at++] = word >>> 8;
+      plan[at++] = word >>> 16;
+      plan[at++] = word >>> 24;
+    }
+    return plan;
+  }
 }
 
 export interface AppendBatch {
@@ -40,7 +70,7 @@ export interface AppendBatch {
   readonly headBytes: number;
   readonly parts: readonly BatchPart[];
   readonly histories: readonly { readonly category: string; readonly id: string }[];
-  readonly appends: readonly PlannedAppend[];
+  readonly plan: AppendPlan;
 }
 
 /** What became of one append of a batch. */
@@ -70,34 +100,33 @@ export interface AppendedBatch {
 
 /** @throws ProducerGapError, UnknownOutcomeError after the deadline, RedisReplyError: for all of the batch */
 export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Promise<AppendedBatch> {
-  const { partition, producer, sequence, parts, histories, appends } = batch;
+  const { partition, producer, sequence, parts, histories, plan } = batch;
   const { keys, connection, confirm } = options;
   const categories = [...new Set(histories.map((history) => history.category))];
-  const remembered = appends.filter((append) => append.remember !== null);
-  const at = (append: PlannedAppend) => histories[append.history] as { category: string; id: string };
+  const at = (history: number) => histories[history] as { category: string; id: string };
   const scriptKeys = [
     keys.producer(partition, producer),
     keys.clock(partition),
     keys.counters(partition),
     ...parts.map((part) => keys.events(partition, part.type)),
     ...histories.map(({ category, id }) => keys.history(partition, category, id)),
-    ...remembered.map((append) => keys.appends(partition, at(append).category, at(append).id)),
+    ...plan.remembered.map(({ history }) => keys.appends(partition, at(history).category, at(history).id)),
     ...categories.map((category) => keys.histories(partition, category)),
   ];
   const args: (string | number | Buffer)[] = [
-    sequence, PRODUCER_TTL_MS, parts.length, histories.length, remembered.length, batch.maxEvents, batch.headBytes,
-    planOf(histories.map(({ category }) => categories.indexOf(category) + 1), appends),
+    sequence, PRODUCER_TTL_MS, parts.length, histories.length, plan.remembered.length, batch.maxEvents, batch.headBytes,
+    plan.encode(histories.map(({ category }) => categories.indexOf(category))),
   ];
   for (const { type, count, crc, bytes } of parts) args.push(type, count, crc, bytes);
   for (const { id } of histories) args.push(id);
-  for (const { remember } of remembered) args.push(remember as string);
+  for (const { eventId } of plan.remembered) args.push(eventId);
 
   const send = async (): Promise<AppendedBatch> => {
     const { reply, confirmed } = await runConfirmed(script, connection, scriptKeys, args, confirm);
     const [kind, value, ...errors] = reply as [string, string, ...string[]];
     if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence);
     const answers = readAnswers(value, errors);
-    if (answers.length !== appends.length) throw new TypeError(`append-history.lua answered ${answers.length} of ${appends.length} appends`);
+    if (answers.length !== plan.appends) throw new TypeError(`append-history.lua answered ${answers.length} of ${plan.appends} appends`);
     const first = answers.find((answer) => answer.kind === 'appended');
     try {
       if (first) confirmed(`${partition}/${first.entryId}`);
@@ -108,37 +137,6 @@ export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Pr
     }
   };
   return withRetry(send, { signal: options.signal, deadlineMs: options.deadlineMs, minDelayMs: 20, maxDelayMs: 1000 });
-}
-
-/** See the header of append-history.lua. */
-function planOf(categories: readonly number[], appends: readonly PlannedAppend[]): Buffer {
-  let words = categories.length + 1;
-  for (const append of appends) words += 5 + 3 * append.shares.length + 2 * append.events.length;
-  const plan = Buffer.allocUnsafe(words * 4);
-  let at = 0;
-  const put = (value: number): void => {
-    at = plan.writeUInt32LE(value, at);
-  };
-  for (const category of categories) put(category);
-  put(appends.length);
-  let remembered = 0;
-  for (const { history, remember, expected, shares, events } of appends) {
-    put(history + 1);
-    put(remember === null ? 0 : ++remembered);
-    put(expected);
-    put(events.length);
-    put(shares.length);
-    for (const { part, count, crc } of shares) {
-      put(part + 1);
-      put(count);
-      put(crc);
-    }
-    for (const [part, length] of events) {
-      put(part + 1);
-      put(length);
-    }
-  }
-  return plan;
 }
 
 function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {

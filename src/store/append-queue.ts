@@ -17,7 +17,7 @@ import type { Confirm } from '../pipeline/append/confirm.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
-import { appendBatch, type AppendAnswer, type AppendedBatch, type PlannedAppend } from './append-history.ts';
+import { appendBatch, AppendPlan, type AppendAnswer, type AppendedBatch } from './append-history.ts';
 
 export interface QueueSettings {
   /** Most events of a history. */
@@ -34,6 +34,8 @@ export interface QueueSettings {
 const BATCH = { appends: 512, events: 4096, bytes: 262_144 } as const;
 /** Batches in flight over all partitions. */
 const MAX_BATCHES = 32;
+const YIELD_FROM = 32;
+const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** Events of one append, each an Event message without its position in `buffer`. */
 export interface EncodedAppend {
@@ -64,7 +66,7 @@ interface Waiting {
 interface OpenBatch {
   readonly builders: Map<string, { readonly index: number; readonly builder: BatchBuilder }>;
   readonly histories: Map<string, { readonly index: number; readonly category: string; readonly id: string }>;
-  readonly appends: PlannedAppend[];
+  readonly plan: AppendPlan;
   readonly waiting: Waiting[];
   events: number;
   bytes: number;
@@ -103,6 +105,9 @@ export class AppendQueue {
   /** Appends that found the buffer full, in order. */
   readonly #line: { readonly append: EncodedAppend; readonly resolve: Waiting['resolve']; readonly reject: Waiting['reject'] }[] = [];
   readonly #idle: (() => void)[] = [];
+  /** Buffers of batches that have been answered, for the next ones: the garbage collector is late for memory it does not see. */
+  readonly #spare: Buffer[] = [];
+  #spareBytes = 0;
   #departing = false;
   #generation = 0;
   #inFlight = 0;
@@ -144,8 +149,8 @@ export class AppendQueue {
   #accept(append: EncodedAppend, resolve: Waiting['resolve'], reject: Waiting['reject']): void {
     const state = this.#states[append.partition] as PartitionState;
     let batch = state.batches[state.batches.length - 1];
-    if (!batch || batch.appends.length >= BATCH.appends || batch.events + append.events.length > BATCH.events || batch.bytes + append.bytes > BATCH.bytes) {
-      batch = { builders: new Map(), histories: new Map(), appends: [], waiting: [], events: 0, bytes: 0 };
+    if (!batch || batch.plan.appends >= BATCH.appends || batch.events + append.events.length > BATCH.events || batch.bytes + append.bytes > BATCH.bytes) {
+      batch = { builders: new Map(), histories: new Map(), plan: new AppendPlan(), waiting: [], events: 0, bytes: 0 };
       state.batches.push(batch);
     }
     batch.waiting.push({ place: this.#put(append, batch), resolve, reject });
@@ -162,25 +167,37 @@ export class AppendQueue {
       batch.histories.set(key, history);
     }
     const place = batch.events;
-    const events: [number, number][] = [];
-    const shares = new Map<number, { builder: BatchBuilder; from: number; count: number }>();
-    for (const { type, start, end } of append.events) {
-      let part = batch.builders.get(type);
-      if (!part) {
-        part = { index: batch.builders.size, builder: new BatchBuilder(this.#parts.settings.source) };
-        batch.builders.set(type, part);
+    const { events } = append;
+    // What each type's part gets of it, and the lengths as they were written.
+    const shares: { readonly part: number; readonly builder: BatchBuilder; readonly from: number; count: number }[] = [];
+    const lengths: number[] = [];
+    for (const { type, start, end } of events) {
+      const { index, builder } = this.#builderOf(type, batch);
+      let share = shares.find((one) => one.part === index);
+      if (!share) {
+        share = { part: index, builder, from: builder.bytes, count: 0 };
+        shares.push(share);
       }
-      const share = shares.get(part.index);
-      if (share) share.count++;
-      else shares.set(part.index, { builder: part.builder, from: part.builder.bytes, count: 1 });
-      events.push([part.index, part.builder.addWritten(append.buffer, start, end, batch.events++)]);
+      share.count++;
+      lengths.push(index, builder.addWritten(append.buffer, start, end, batch.events++));
     }
     batch.bytes += append.bytes;
-    batch.appends.push({
-      history: history.index, remember: append.remember, expected: append.expected, events,
-      shares: [...shares].map(([part, { builder, from, count }]) => ({ part, count, crc: crc32(builder.buffer.subarray(from, builder.bytes), this.#headCrc) })),
-    });
+    const { plan } = batch;
+    plan.append(history.index, append.remember, append.expected, events.length, shares.length);
+    for (const { part, builder, from, count } of shares) plan.part(part, count, crc32(builder.buffer.subarray(from, builder.bytes), this.#headCrc));
+    for (let i = 0; i < lengths.length; i += 2) plan.event(lengths[i] as number, lengths[i + 1] as number);
     return place;
+  }
+
+  #builderOf(type: string, batch: OpenBatch): { readonly index: number; readonly builder: BatchBuilder } {
+    let part = batch.builders.get(type);
+    if (!part) {
+      const spare = this.#spare.pop();
+      if (spare) this.#spareBytes -= spare.length;
+      part = { index: batch.builders.size, builder: new BatchBuilder(this.#parts.settings.source, spare) };
+      batch.builders.set(type, part);
+    }
+    return part;
   }
 
   #enqueue(partition: number): void {
@@ -211,36 +228,46 @@ export class AppendQueue {
     // Redis forgets silent producers: start over well before that.
     if (state.producer === '' || now - state.lastBatchMs > PRODUCER_TTL_MS / 2) this.#newProducer(state);
     const { connection, keys, confirm, settings } = this.#parts;
+    let appended: AppendedBatch | null = null;
+    let failure: unknown;
     try {
-      const appended = await appendBatch(
+      appended = await appendBatch(
         {
           partition, producer: state.producer, sequence: ++state.sequence, maxEvents: settings.maxEvents, headBytes: this.#headBytes,
           parts: [...batch.builders].map(([type, { builder }]) => ({ type, ...builder.finish() })),
-          histories: [...batch.histories.values()], appends: batch.appends,
+          histories: [...batch.histories.values()], plan: batch.plan,
         },
         { connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs },
       );
       state.lastBatchMs = now;
-      settle(batch, appended);
     } catch (error) {
       if (error instanceof ProducerGapError) this.#parts.gap(error);
       // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
       this.#newProducer(state);
       const outOfMemory = error instanceof RedisReplyError && error.reply === 'OOM';
-      const reason = outOfMemory ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 }) : error;
-      for (const { reject } of batch.waiting) reject(reason);
-    } finally {
-      state.inFlight = false;
-      this.#inFlight--;
-      this.#bytes -= batch.bytes;
-      this.#enqueue(partition);
-      if (this.#ready.length > 0) this.#departSoon();
-      for (let next = this.#line[0]; next && !this.#full(next.append.bytes); next = this.#line[0]) {
-        this.#line.shift();
-        this.#accept(next.append, next.resolve, next.reject);
-      }
-      for (const resolve of this.#idle.splice(0)) resolve();
+      failure = outOfMemory ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 }) : error;
     }
+    state.inFlight = false;
+    this.#inFlight--;
+    this.#bytes -= batch.bytes;
+    for (const { builder } of batch.builders.values()) this.#keep(builder.buffer);
+    this.#enqueue(partition);
+    if (this.#ready.length > 0) this.#departSoon();
+    for (let next = this.#line[0]; next && !this.#full(next.append.bytes); next = this.#line[0]) {
+      this.#line.shift();
+      this.#accept(next.append, next.resolve, next.reject);
+    }
+    // Many callers go on at once, and most append again: what one batch's do leaves before the next batch's begin.
+    if (batch.waiting.length >= YIELD_FROM) await new Promise((resolve) => setImmediate(resolve));
+    if (appended) settle(batch, appended);
+    else for (const { reject } of batch.waiting) reject(failure);
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #keep(buffer: Buffer): void {
+    if (this.#spareBytes + buffer.length > SPARE_BYTES) return;
+    this.#spareBytes += buffer.length;
+    this.#spare.push(buffer);
   }
 
   #newProducer(state: PartitionState): void {

@@ -1,0 +1,54 @@
+/** The event store: appends with an expected revision, one event each, many under way; loads of an aggregate. */
+import type { AppenderArgument, AppenderResult } from './appender.ts';
+import { startBenchServer } from './bench-server.ts';
+import { Child } from './child.ts';
+import { Histogram } from './histogram.ts';
+import type { BenchOptions } from './options.ts';
+import type { ScenarioResult } from './result.ts';
+
+const WRITERS = 512;
+const PER_HISTORY = 10;
+const MAX_APPENDS = 500_000;
+
+/** `naive-append`: the same appends by a hand-written script, one call each. */
+export async function runStoreScenario(name: 'append' | 'naive-append' | 'load', options: BenchOptions): Promise<ScenarioResult> {
+  const server = await startBenchServer(options.fsync);
+  const events = name === 'load' ? (options.quick ? 200 : 5000) : Math.min(options.events, MAX_APPENDS);
+  const child = new Child<AppenderResult>('./appender.js', {
+    url: server.url, partitions: options.partitions, what: name === 'naive-append' ? 'naive' : name, events, writers: WRITERS, perHistory: PER_HISTORY,
+  } satisfies AppenderArgument, options.cpuProf);
+  try {
+    await child.ready;
+    const redisBefore = server.cpuSeconds();
+    child.go();
+    const result = await child.result;
+    const redisAfter = server.cpuSeconds();
+    const ms = result.endMs - result.startMs;
+    const cores = (seconds: number): number => Math.round(seconds * 100_000 / ms) / 100;
+    const common = {
+      name, eventsPerSecond: Math.round((events * 1000) / ms), p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null, rssMb: Math.round(result.rssMb),
+    };
+    const cpu = { appenderCpu: cores(result.cpuSeconds), redisCpu: redisBefore === null || redisAfter === null ? null : cores(redisAfter - redisBefore) };
+    if (name !== 'load') {
+      return {
+        ...common,
+        params: { events, partitions: options.partitions, writers: WRITERS, perHistory: PER_HISTORY, ...cpu },
+        accounted: result.stored === events && result.histories === Math.ceil(events / PER_HISTORY),
+      };
+    }
+    const loads = new Histogram();
+    const pings = new Histogram();
+    loads.addPairs(result.loads);
+    pings.addPairs(result.pings);
+    const at = (histogram: Histogram, share: number): number => (histogram.quantile(share) ?? 0) / 1000;
+    return {
+      ...common,
+      params: { events, history: result.stored, pingP50Ms: at(pings, 0.5), overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000, ...cpu },
+      p50Ms: at(loads, 0.5), p99Ms: at(loads, 0.99), p999Ms: at(loads, 0.999), maxMs: at(loads, 1),
+      accounted: result.right && loads.total === events,
+    };
+  } finally {
+    await child.end(5000);
+    await server.remove();
+  }
+}
