@@ -40,11 +40,14 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
   return out;
 }
 
-export function formatEvent(header: EventHeader, type: string, data: unknown): string {
+/** @param more further members, e.g. its revision in a history */
+export function formatEvent(
+  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'>, type: string, data: unknown, more: Readonly<Record<string, unknown>> = {},
+): string {
   return safeJson({
     specversion: '1.0', id: header.id, source: header.source, type, subject: header.subject,
     ...(header.timeMs > 0 && header.timeMs <= 8.64e15 ? { time: new Date(header.timeMs).toISOString() } : {}),
-    datacontenttype: 'application/json', data: plain(data), ...header.extensions,
+    datacontenttype: 'application/json', data: plain(data), ...header.extensions, ...more,
   });
 }
 
@@ -52,7 +55,7 @@ export function formatEvent(header: EventHeader, type: string, data: unknown): s
  * Decoded messages bring a toJSON of their own, by the rules of proto3 JSON: 64-bit integers as strings, enums by name.
  * Here JSON has what functions see and publish() takes: numbers. Bytes are base64.
  */
-function plain(value: unknown): unknown {
+export function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;

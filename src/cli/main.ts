@@ -29,6 +29,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   losses: async () => (await import('./commands/losses.ts')).registerLosses,
   scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,
   dlq: async () => (await import('./commands/dlq.ts')).registerDlq,
+  history: async () => (await import('./commands/history.ts')).registerHistory,
   explain: async () => (await import('./commands/explain.ts')).registerExplain,
   view: async () => (await import('./commands/view.ts')).registerView,
   rewind: async () => (await import('./commands/rewind.ts')).registerRewind,

@@ -188,6 +188,11 @@ export class EventStore {
     return (await readPage(this.#source, this.#address(category, id), { first: 1, last: 0, events: 0 })).revision;
   }
 
+  /** Number of events of a history at a time, by the server's clock. @throws StoreInputError, UnknownOutcomeError, RedisReplyError */
+  async revisionAt(category: string, id: string, time: Date): Promise<number> {
+    return this.#lastRevision(this.#address(category, id), time);
+  }
+
   /**
    * The state of an aggregate: its last fitting snapshot, and what was appended since. One round trip where the rest fits a page.
    *

@@ -41,7 +41,7 @@ t.test('each command explains itself, with an example', async (t) => {
   const project = createProject(t, undefined);
   const all = await project.run(['--help']);
   t.equal(all.status, 0);
-  for (const command of ['init', 'start', 'publish', 'tail', 'lag', 'dlq', 'explain', 'rewind', 'bench', 'proto', 'functions', 'limits', 'losses', 'scheduled']) {
+  for (const command of ['init', 'start', 'publish', 'tail', 'lag', 'dlq', 'explain', 'rewind', 'bench', 'proto', 'functions', 'limits', 'losses', 'scheduled', 'history']) {
     t.match(all.stdout, new RegExp(`^  ${command} `, 'm'));
     const { status, stdout, stderr } = await project.run([command, '--help']);
     t.equal(status, 0);

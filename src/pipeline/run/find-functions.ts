@@ -1,11 +1,9 @@
 /** A folder → the function files in it, ready to be imported by a pool thread. Runs in the dispatcher; executes nothing of them. */
-import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, extname, join, relative, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { build } from 'esbuild';
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { ConfigError } from '../../core/errors.ts';
 import type { FunctionFile } from '../../core/function-spec.ts';
+import { bundleScript } from './bundle-script.ts';
 
 const SCRIPT = /\.(ts|mts|js|mjs)$/;
 const NOT_A_FUNCTION = /(\.d\.m?ts|\.test\.m?[jt]s)$/;
@@ -32,45 +30,13 @@ export async function findFunctions(folder: string, cacheDir: string, skip: read
   const problems: string[] = [];
   const found: FunctionFile[] = [];
   for (const name of files) {
-    const path = join(dir, name);
-    const source = relative(process.cwd(), path) || path;
-    if (/\.m?js$/.test(name)) {
-      const text = readFileSync(path);
-      found.push({ source, url: pathToFileURL(path).href, version: hash(text) });
-      continue;
-    }
     try {
-      const result = await build({
-        entryPoints: [path],
-        bundle: true,
-        packages: 'external',
-        platform: 'node',
-        format: 'esm',
-        target: 'node20',
-        sourcemap: 'inline',
-        write: false,
-        logLevel: 'silent',
-        define: { 'import.meta.url': JSON.stringify(pathToFileURL(path).href) },
-      });
-      const text = result.outputFiles[0]?.contents ?? new Uint8Array();
-      const version = hash(text);
-      // Below the functions' own folder, so that packages resolve as they do for the source.
-      const outDir = join(cacheDir, 'functions');
-      mkdirSync(outDir, { recursive: true });
-      const out = join(outDir, `${basename(name, extname(name))}-${version}.mjs`);
-      writeFileSync(out, text);
-      found.push({ source, url: pathToFileURL(out).href, version });
+      found.push(await bundleScript(join(dir, name), cacheDir));
     } catch (error) {
-      const errors = (error as { errors?: { text: string; location?: { line: number } | null }[] }).errors ?? [];
-      problems.push(
-        `${source} does not compile: ${errors.length > 0 ? errors.slice(0, 5).map((e) => `${e.location ? `line ${e.location.line}: ` : ''}${e.text}`).join('; ') : (error as Error).message}`,
-      );
+      if (!(error instanceof ConfigError)) throw error;
+      problems.push(...error.problems);
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return found;
-}
-
-function hash(text: Uint8Array): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 12);
 }
