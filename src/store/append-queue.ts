@@ -24,7 +24,7 @@ export interface QueueSettings {
   readonly maxEvents: number;
   /** Most bytes of appends not yet answered; more of them wait. */
   readonly bufferBytes: number;
-  /** Give up on a batch that Redis has not answered for this long, in ms. */
+  /** Give up on what Redis has not answered for this long, in ms. */
   readonly deadlineMs: number;
   /** Of events that name none. */
   readonly source: string;

@@ -16,7 +16,7 @@ import { AppendQueue, type QueueSettings, type SettledAppend } from './append-qu
 import { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './errors.ts';
 import { encodeExpected, type ExpectedRevision } from './expected-revision.ts';
 import { createDataReader } from './read-data.ts';
-import { parseElement, readElement, readPage, revisionAt, type HistoryAddress, type ReadData } from './read-history.ts';
+import { parseElement, readElement, readIds, readPage, revisionAt, type HistoryAddress, type ReadData } from './read-history.ts';
 import { schemaOf, Snapshots } from './snapshots.ts';
 
 export interface StoreSettings extends QueueSettings {
@@ -101,7 +101,7 @@ export class EventStore {
     const { keys, partitions, log } = deployment;
     this.#parts = parts;
     this.#queue = new AppendQueue({ connection, keys, partitions, confirm, settings, gap });
-    this.#snapshots = new Snapshots({ connection, keys }, log);
+    this.#snapshots = new Snapshots({ connection, keys, deadlineMs: settings.deadlineMs }, log);
     this.#readData = createDataReader(deployment, settings.upcasts);
   }
 
@@ -243,16 +243,19 @@ export class EventStore {
     return state;
   }
 
-  /** Ids of all histories of a category, partition by partition, sorted by their bytes within each; a page at a time. */
+  /**
+   * Ids of all histories of a category, partition by partition, sorted by their bytes within each; a page at a time.
+   * @throws StoreInputError, UnknownOutcomeError, RedisReplyError
+   */
   async *histories(category: string): AsyncGenerator<string, void, void> {
     checkCategory(category);
-    const { connection, keys } = this.#source;
     for (let partition = 0; partition < this.#parts.deployment.partitions; partition++) {
-      for (let after = '-'; ; ) {
-        const ids = (await connection.command('ZRANGEBYLEX', keys.histories(partition, category), after, '+', 'LIMIT', 0, IDS_PAGE)) as string[];
+      let last: string | null = null;
+      for (;;) {
+        const ids: string[] = await readIds(this.#source, partition, category, last, IDS_PAGE);
         yield* ids;
         if (ids.length < IDS_PAGE) break;
-        after = `(${ids[ids.length - 1] as string}`;
+        last = ids[ids.length - 1] as string;
       }
     }
   }
@@ -264,7 +267,7 @@ export class EventStore {
   }
 
   get #source() {
-    return { connection: this.#parts.connection, keys: this.#parts.deployment.keys };
+    return { connection: this.#parts.connection, keys: this.#parts.deployment.keys, deadlineMs: this.#parts.settings.deadlineMs };
   }
 
   #address(category: string, id: string): HistoryAddress {

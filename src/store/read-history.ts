@@ -12,8 +12,6 @@ const atScript = defineScript({ url: new URL('./revision-at.lua', import.meta.ur
 
 /** Of a page: few enough that a reader of many histories stays small, enough that a round trip costs little. */
 const PAGE = { events: 512, bytes: 1_048_576 } as const;
-/** Reads change nothing: they are made again for so long, in ms. */
-const DEADLINE_MS = 10_000;
 
 export interface HistoryAddress {
   readonly partition: number;
@@ -47,10 +45,12 @@ export interface HistoryPage {
 export interface HistorySource {
   readonly connection: RedisConnection;
   readonly keys: Keys;
+  /** Reads change nothing: they are made again for so long, in ms. */
+  readonly deadlineMs: number;
 }
 
 /** @throws UnknownOutcomeError after the deadline, RedisReplyError */
-export async function readPage({ connection, keys }: HistorySource, at: HistoryAddress, query: PageQuery): Promise<HistoryPage> {
+export async function readPage({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, query: PageQuery): Promise<HistoryPage> {
   const { partition, category, id } = at;
   const reply = (await withRetry(
     () => pageScript.runBuffer(
@@ -58,7 +58,7 @@ export async function readPage({ connection, keys }: HistorySource, at: HistoryA
       [keys.history(partition, category, id), keys.snapshot(partition, category, id), keys.appends(partition, category, id)],
       [query.first, query.last, Math.min(query.events ?? PAGE.events, PAGE.events), PAGE.bytes, query.snapshot ?? '', query.remembered ?? '', query.backwards ? 'backwards' : 'forwards'],
     ),
-    { deadlineMs: DEADLINE_MS, minDelayMs: 20 },
+    { deadlineMs, minDelayMs: 20 },
   )) as Buffer[];
   const [revision, remembered, snapshotRevision, state, ...elements] = reply as [Buffer, Buffer, Buffer, Buffer, ...Buffer[]];
   const length = Number(revision.toString('latin1'));
@@ -72,11 +72,24 @@ export async function readPage({ connection, keys }: HistorySource, at: HistoryA
 }
 
 /** @throws UnknownOutcomeError after the deadline, RedisReplyError */
-export async function revisionAt({ connection, keys }: HistorySource, at: HistoryAddress, ms: number): Promise<number> {
+export async function revisionAt({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, ms: number): Promise<number> {
   return Number(await withRetry(
     () => atScript.run(connection, [keys.history(at.partition, at.category, at.id)], [Math.floor(ms)]),
-    { deadlineMs: DEADLINE_MS, minDelayMs: 20 },
+    { deadlineMs, minDelayMs: 20 },
   ));
+}
+
+/**
+ * Ids of a category's histories in one partition, sorted by their bytes.
+ * @param after the last one of the page before
+ * @throws UnknownOutcomeError after the deadline, RedisReplyError
+ */
+export async function readIds({ connection, keys, deadlineMs }: HistorySource, partition: number, category: string, after: string | null, count: number): Promise<string[]> {
+  const from = after === null ? '-' : `(${after}`;
+  return (await withRetry(
+    () => connection.command('ZRANGEBYLEX', keys.histories(partition, category), from, '+', 'LIMIT', 0, count),
+    { deadlineMs, minDelayMs: 20 },
+  )) as string[];
 }
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
