@@ -40,6 +40,7 @@ export const ENVIRONMENT = {
   MILLRACE_APPENDFSYNC: { check: oneOf(['everysec', 'always']).default('everysec'), text: 'appendfsync of the embedded server' },
   MILLRACE_LEASE_MS: { check: whole(500, 600_000).default(10_000), text: 'TTL of a lane lease: how long a crashed dispatcher\'s lanes wait' },
   MILLRACE_DRAIN_MS: { check: whole(0, 3_600_000).default(30_000), text: 'time for running batches to finish after SIGTERM' },
+  MILLRACE_LOAD_MS: { check: whole(1000, 600_000).default(30_000), text: 'time for the function files to load at start' },
   MILLRACE_BATCH_EVENTS: { check: whole(1, 65_536).default(4096), text: 'most events of a batch' },
   MILLRACE_BATCH_BYTES: { check: whole(1024, 64 * 1024 * 1024).default(1024 * 1024), text: 'most bytes of a batch (one entry is always taken)' },
   MILLRACE_THREAD_HEAP_MB: { check: whole(16, 65_536).optional(), text: 'heap limit of a pool thread (default: Node\'s)' },

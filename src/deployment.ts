@@ -61,20 +61,7 @@ export interface Deployment {
  */
 export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
   const { environment, log } = options;
-  const problems: string[] = [];
-  let catalog: Catalog = createCatalog([]);
-  if (options.protoDir !== null) {
-    const dir = resolve(options.protoDir);
-    if (!existsSync(dir)) problems.push(`proto folder ${options.protoDir} does not exist`);
-    else {
-      try {
-        catalog = createCatalog(loadProtoFolder(dir));
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        problems.push(...error.problems);
-      }
-    }
-  }
+  const { catalog, problems } = readProtoFolder(options.protoDir);
 
   const embedded = environment.REDIS_URL
     ? null
@@ -125,6 +112,20 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** The types it declares (without a folder: none), and what is wrong with it. */
+export function readProtoFolder(protoDir: string | null): { catalog: Catalog; problems: string[] } {
+  const none = createCatalog([]);
+  if (protoDir === null) return { catalog: none, problems: [] };
+  const dir = resolve(protoDir);
+  if (!existsSync(dir)) return { catalog: none, problems: [`proto folder ${protoDir} does not exist`] };
+  try {
+    return { catalog: createCatalog(loadProtoFolder(dir)), problems: [] };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { catalog: none, problems: [...error.problems] };
   }
 }
 

@@ -1,11 +1,10 @@
 /** The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic of its own. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
 import { ClosedError, ConfigError } from './core/errors.ts';
 import type { FunctionSpec } from './core/function-spec.ts';
-import type { FileDescription } from './core/batch-task.ts';
 import { threadEnvironment } from './config.ts';
+import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
 import type { Deployment } from './deployment.ts';
 import { adoptForeign } from './lag/adopt.ts';
 import { noteLoss } from './lag/losses.ts';
@@ -20,7 +19,6 @@ import { loadRows } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { LaneReader } from './pipeline/read/lane-reader.ts';
 import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
-import { findFunctions } from './pipeline/run/find-functions.ts';
 import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
@@ -59,15 +57,8 @@ export interface HealthReport {
   readonly problems: readonly HealthProblem[];
 }
 
-export interface FunctionInfo {
-  readonly spec: FunctionSpec;
-  readonly version: string;
-  readonly source: string;
-}
-
 /** Turns under way: enough that lanes with little to do read, run and commit together, in few messages and system calls. */
 const slotsFor = (threads: number): number => Math.max(32, threads * 4);
-const THREAD_ENTRY = new URL('../workers/thread.js', import.meta.url);
 const DOORBELL_BLOCK_MS = 1000;
 const POLL_MS = 5000;
 const BATCH_MS = 100;
@@ -124,8 +115,8 @@ export class Dispatcher {
   async start(): Promise<void> {
     const { environment, catalog, registry, schemas, log } = this.#deployment;
     const writers = new WriterSchemas({ registry, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS, log });
-    const dir = resolve(this.#options.functionsDir);
-    const files = await findFunctions(dir, join(dirname(dir), '.millrace'), this.#options.skipFiles);
+    const { files, problems } = await findIn(this.#options.functionsDir, this.#options.skipFiles);
+    if (files.length === 0) throw new ConfigError(problems);
     this.#pool = new WorkerPool({
       entry: THREAD_ENTRY,
       threads: environment.WORKERS,
@@ -141,7 +132,7 @@ export class Dispatcher {
       },
     });
     try {
-      const found = checkFunctions(await this.#pool.describe(), catalog);
+      const found = checkFunctions(problems, await this.#pool.describe(environment.MILLRACE_LOAD_MS), catalog);
       this.#functions = [...(this.#options.choose?.(found) ?? found)];
       this.#connection = this.#deployment.connect('dispatcher');
       this.#share = new FairShare({
@@ -334,53 +325,4 @@ export class Dispatcher {
     );
     return lane;
   }
-}
-
-/**
- * What the function files of a folder define, without running any.
- * @throws ConfigError naming every problem, as Dispatcher.start()
- */
-export async function describeFunctions(deployment: Deployment, dir: string, cacheDir: string, skipFiles: readonly string[] = []): Promise<FunctionInfo[]> {
-  const { environment, catalog, url } = deployment;
-  const pool = new WorkerPool({
-    entry: THREAD_ENTRY,
-    threads: 1,
-    heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
-    env: threadEnvironment(url),
-    data: {
-      files: await findFunctions(dir, cacheDir, skipFiles),
-      schemas: new Map(),
-      protoSources: catalog.sources,
-      logLevel: environment.LOG_LEVEL,
-      channel: `millrace-describe-${randomBytes(8).toString('hex')}`,
-    },
-  });
-  try {
-    return checkFunctions(await pool.describe(), catalog);
-  } finally {
-    await pool.close(0);
-  }
-}
-
-function checkFunctions(described: readonly FileDescription[], catalog: Deployment['catalog']): FunctionInfo[] {
-  const problems: string[] = [];
-  const bySource = new Map<string, string>();
-  const functions: FunctionInfo[] = [];
-  for (const { source, spec, version, problem } of described) {
-    if (spec === null) {
-      problems.push(`${source} ${problem ?? 'exports no function'}`);
-      continue;
-    }
-    const other = bySource.get(spec.name);
-    if (other !== undefined) problems.push(`${source}: a function named "${spec.name}" is in ${other} already`);
-    bySource.set(spec.name, source);
-    for (const type of spec.on) {
-      if (!catalog.types.has(type)) {
-        problems.push(`${source}: on names the event type "${type}", which no message under proto/ declares (declared: ${[...catalog.types.keys()].join(', ') || 'none'})`);
-      }
-    }
-    functions.push({ spec, version, source });
-  }
-  if (problems.length > 0) throw new ConfigError(problems);
-  return functions;
 }

@@ -13,7 +13,8 @@ export { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } 
 export { defineAggregate, defineDecider } from './define/define-aggregate.ts';
 export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
-export type { DispatcherOptions, FunctionInfo, HealthProblem, HealthReport } from './dispatcher.ts';
+export type { FunctionInfo } from './describe-functions.ts';
+export type { DispatcherOptions, HealthProblem, HealthReport } from './dispatcher.ts';
 export type { Deployment } from './deployment.ts';
 export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';
 export type { ConfluentFrame } from './registry/confluent-frame.ts';

@@ -119,6 +119,8 @@ export interface SetupFailed {
 
 export interface DescribeTask {
   readonly kind: 'describe';
+  /** Only this file, by its source. Default: all. */
+  readonly only?: string;
 }
 
 /** Answer to describe: one per file. */

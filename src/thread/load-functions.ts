@@ -49,7 +49,9 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
   }
 
   return {
-    describe: importAll,
+    describe(only?: string): Promise<FileDescription[]> {
+      return only === undefined ? importAll() : Promise.all(files.filter((file) => file.source === only).map(importFile));
+    },
     /** @throws what the file or its setup() throws; the next call tries again */
     load(name: string): Promise<LoadedFunction> {
       let loading = ready.get(name);

@@ -29,7 +29,7 @@ channel.unref();
 export default async function main(
   task: BatchesTask | DescribeTask,
 ): Promise<(BatchReport | SetupFailed)[] | FileDescription[]> {
-  if (task.kind === 'describe') return functions.describe();
+  if (task.kind === 'describe') return functions.describe(task.only);
   const reports: (BatchReport | SetupFailed)[] = [];
   for (const batch of task.tasks) reports.push(await run(batch));
   return reports;

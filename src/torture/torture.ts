@@ -7,13 +7,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import { openDeployment, type Deployment, type Log } from '../deployment.ts';
-import { describeFunctions } from '../dispatcher.ts';
+import { describeFunctions, findIn } from '../describe-functions.ts';
 import { Millrace } from '../millrace.ts';
-import { findFunctions } from '../pipeline/run/find-functions.ts';
 import { parseRedisUrls } from '../redis/connection.ts';
 import { check } from './checker.ts';
 import { readBooks, readLetters } from './end-state.ts';
@@ -78,7 +77,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-torture-'));
   const undo: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
   try {
-    const functions = await describeFunctions(deployment, options.functionsDir, cacheOf(options.functionsDir), options.skipFiles);
+    const functions = await describeFunctions({ ...deployment, functionsDir: options.functionsDir, skipFiles: options.skipFiles });
     const history = join(dir, 'history');
     await wrapFunctions(options, dir, history);
     const way = await wayTo(deployment.url);
@@ -133,13 +132,11 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   }
 }
 
-const cacheOf = (functionsDir: string): string => join(dirname(resolve(functionsDir)), '.millrace');
-
 /** In the place of each function file stands one that imports and observes it. */
 async function wrapFunctions({ functionsDir, skipFiles }: TortureOptions, dir: string, history: string): Promise<void> {
   const observer = new URL('./observed.js', import.meta.url).href;
   mkdirSync(join(dir, 'functions'));
-  (await findFunctions(functionsDir, cacheOf(functionsDir), skipFiles)).forEach(({ url }, i) => {
+  (await findIn(functionsDir, skipFiles)).files.forEach(({ url }, i) => {
     const text = `import original from ${JSON.stringify(url)};\nimport { observed } from ${JSON.stringify(observer)};\nexport default observed(original, ${JSON.stringify(history)});\n`;
     writeFileSync(join(dir, 'functions', `f${i}.mjs`), text);
   });

@@ -121,6 +121,14 @@ export default defineFunction({ name: 'lost', on: ['note.lost'], handle() {} });
   t.match(both.stderr, /empty.ts exports no function/);
   t.match(both.stderr, /lost.ts: on names the event type "note.lost"/);
 
+  const all = await p.run(['start', 'functions'], { env: { WORKERS: '0' } });
+  t.equal(all.status, 1);
+  t.match(all.stderr, /^millrace: cannot start, 3 problems:\n  - WORKERS: .*\n  - .*empty.ts exports no function.*\n  - .*lost.ts: on names .*\n$/, 'wrong settings hide nothing');
+  await redis.client().config('SET', 'maxmemory-policy', 'allkeys-lru');
+  const server = await p.run(['start', 'functions']);
+  t.match(server.stderr, /^millrace: cannot start, 3 problems:\n  - the server's maxmemory-policy is "allkeys-lru".*\n  - .*empty.ts .*\n  - .*lost.ts: .*\n$/, 'nor does a server that will not do');
+  await redis.client().config('SET', 'maxmemory-policy', 'noeviction');
+
   const proto = await p.run(['start', 'functions', '--proto', 'nowhere']);
   t.equal(proto.status, 1);
   t.match(proto.stderr, /proto folder nowhere does not exist/);

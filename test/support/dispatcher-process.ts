@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
-import { connect, type Millrace } from '../../src/millrace.ts';
+import { connect, type Millrace, type MillraceOptions } from '../../src/millrace.ts';
 import { projectDir, until, type TestLike } from './redis-server.ts';
 
 export const PROTO_DIR = join(projectDir, 'test/support/proto');
@@ -93,9 +93,9 @@ export async function startDispatcher(t: TestLike, options: DispatcherProcessOpt
 }
 
 /** A service in the test's own process: to publish with. */
-export async function openService(t: TestLike, url: string, partitions: number): Promise<Millrace> {
+export async function openService(t: TestLike, url: string, partitions: number, more: MillraceOptions['environment'] = {}): Promise<Millrace> {
   const millrace = await connect({
-    environment: { REDIS_URL: url, MILLRACE_PARTITIONS: partitions },
+    environment: { REDIS_URL: url, MILLRACE_PARTITIONS: partitions, ...more },
     protoDir: PROTO_DIR,
     logger: pino({ level: process.env['TEST_VERBOSE'] ? 'warn' : 'silent' }),
     name: 'test',

@@ -1,7 +1,6 @@
 /** `millrace schema deploy-check`: can these functions read every event that is there? */
-import { join, dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { describeFunctions } from '../../dispatcher.ts';
+import { describeFunctions } from '../../describe-functions.ts';
 import { deployCheck, type DeployReport } from '../../registry/deploy-check.ts';
 import type { LongRunningContext } from '../context.ts';
 import { findingLines } from '../findings.ts';
@@ -32,7 +31,7 @@ Example:
 
 async function run(dir: string, flags: Flags, context: LongRunningContext): Promise<void> {
   const deployment = await context.open({ protoDir: flags.proto });
-  const functions = await describeFunctions(deployment, resolve(dir), join(dirname(resolve(dir)), '.millrace'), ownFiles(dir));
+  const functions = await describeFunctions({ ...deployment, functionsDir: dir, skipFiles: ownFiles(dir) });
   const report = await deployCheck(deployment, deployment.catalog, functions.map((fn) => fn.spec), (events) => {
     if (process.stderr.isTTY) context.err(`millrace: ${formatCount(events)} events so far`);
   });

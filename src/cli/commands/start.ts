@@ -6,7 +6,11 @@ import type { Command } from 'commander';
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { recentLag, startAdmin } from '../../admin/admin.ts';
 import { Metrics } from '../../admin/metrics.ts';
+import { readEnvironment } from '../../config.ts';
 import { monotonicMs } from '../../core/clock.ts';
+import { ConfigError } from '../../core/errors.ts';
+import { readProtoFolder } from '../../deployment.ts';
+import { describeFunctions } from '../../describe-functions.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { plural } from '../options.ts';
@@ -30,9 +34,10 @@ Example:
 
 async function start(dir: string, protoDir: string, context: LongRunningContext): Promise<void> {
   const stop = context.takeStop();
-  const environment = context.environment();
+  const all = <T>(attempt: () => T | Promise<T>): Promise<T> => withFunctionProblems(attempt, dir, protoDir);
+  const environment = await all(() => context.environment());
   const logger = await createLogger(environment.LOG_LEVEL);
-  const deployment = await context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true });
+  const deployment = await all(() => context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true }));
   if (stop.first.aborted) return;
   const lag = recentLag(deployment);
   const metrics: Metrics = new Metrics(() => dispatcher, lag);
@@ -55,6 +60,25 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   // /readyz says 503 from here on; the server itself goes last.
   await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
   await admin?.close();
+}
+
+/** Wrong settings, and a server that will not do, do not hide what is wrong with the functions: all of it is said at once. */
+async function withFunctionProblems<T>(attempt: () => T | Promise<T>, dir: string, protoDir: string): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const { catalog, problems } = readProtoFolder(protoDir);
+    try {
+      await describeFunctions({
+        functionsDir: dir, skipFiles: ownFiles(dir), environment: readEnvironment({}), catalog: problems.length > 0 ? null : catalog, url: '',
+      });
+    } catch (more) {
+      if (!(more instanceof ConfigError)) throw error;
+      problems.push(...more.problems);
+    }
+    throw new ConfigError([...new Set([...error.problems, ...problems])]);
+  }
 }
 
 async function drain(

@@ -8,24 +8,29 @@ import { bundleScript } from './bundle-script.ts';
 const SCRIPT = /\.(ts|mts|js|mjs)$/;
 const NOT_A_FUNCTION = /(\.d\.m?ts|\.test\.m?[jt]s)$/;
 
+export interface FoundFunctions {
+  readonly files: readonly FunctionFile[];
+  readonly problems: readonly string[];
+}
+
 /**
  * Function files are the scripts directly in the folder. Files in sub-folders, `*.d.ts`, `*.test.*`, and files starting
  * with `_` or `.` are helpers. TypeScript is bundled with its relative imports into `<cacheDir>/functions/`; packages stay imports.
  *
- * @throws ConfigError listing every file that does not compile, or that there is none
+ * @returns what can be loaded, and what is wrong with the rest, or with the folder
  */
-export async function findFunctions(folder: string, cacheDir: string, skip: readonly string[] = []): Promise<FunctionFile[]> {
+export async function findFunctions(folder: string, cacheDir: string, skip: readonly string[] = []): Promise<FoundFunctions> {
   const dir = resolve(folder);
   let names: string[];
   try {
     names = readdirSync(dir, { withFileTypes: true }).filter((e) => e.isFile()).map((e) => e.name);
   } catch (error) {
-    throw new ConfigError([`functions folder ${folder} cannot be read: ${(error as Error).message}`]);
+    return { files: [], problems: [`functions folder ${folder} cannot be read: ${(error as Error).message}`] };
   }
   const files = names
     .filter((name) => SCRIPT.test(name) && !NOT_A_FUNCTION.test(name) && !/^[_.]/.test(name) && !skip.includes(name))
     .sort();
-  if (files.length === 0) throw new ConfigError([`functions folder ${folder} holds no function file (*.ts, *.mts, *.js, *.mjs)`]);
+  if (files.length === 0) return { files: [], problems: [`functions folder ${folder} holds no function file (*.ts, *.mts, *.js, *.mjs)`] };
 
   const problems: string[] = [];
   const found: FunctionFile[] = [];
@@ -37,6 +42,5 @@ export async function findFunctions(folder: string, cacheDir: string, skip: read
       problems.push(...error.problems);
     }
   }
-  if (problems.length > 0) throw new ConfigError(problems);
-  return found;
+  return { files: found, problems };
 }

@@ -6,9 +6,10 @@
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type {
-  BatchesTask, BatchReport, BatchTask, ChannelMessage, FileDescription, SchemaAnswer, SchemaKey, SetupFailed, ThreadData,
+  BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask, FileDescription, FunctionFileData, SchemaAnswer, SchemaKey, SetupFailed, ThreadData,
 } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
+import { ConfigError } from '../../core/errors.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 import type { PackedTask } from '../batch/batch.ts';
 
@@ -70,6 +71,7 @@ interface Watched {
 
 export class WorkerPool {
   readonly #piscina: Piscina;
+  readonly #files: readonly FunctionFileData[];
   readonly #channel: BroadcastChannel;
   readonly #watched = new Set<Watched>();
   readonly #watch: NodeJS.Timeout;
@@ -87,6 +89,7 @@ export class WorkerPool {
 
   constructor(options: WorkerPoolOptions) {
     this.#threads = options.threads;
+    this.#files = options.data.files;
     this.#piscina = new Piscina({
       filename: options.entry.href,
       minThreads: options.threads,
@@ -124,9 +127,31 @@ export class WorkerPool {
     return this.#queue.length;
   }
 
-  /** Has one thread load the function files: what they define, and what is wrong with them. */
-  describe(): Promise<FileDescription[]> {
-    return this.#piscina.run({ kind: 'describe' }) as Promise<FileDescription[]>;
+  /**
+   * Has one thread load the function files: what they define, and what is wrong with them.
+   * @param loadMs a file that takes longer counts as one that never ends loading
+   * @throws ConfigError when they cannot be loaded together, though each of them can
+   */
+  async describe(loadMs: number): Promise<readonly FileDescription[]> {
+    try {
+      return await this.#describe({ kind: 'describe' }, loadMs);
+    } catch (error) {
+      // One of them ends its thread or never ends loading: it is found by loading each by itself.
+      const found: FileDescription[] = [];
+      for (const { source, version } of this.#files) {
+        try {
+          found.push(...(await this.#describe({ kind: 'describe', only: source }, loadMs)));
+        } catch (alone) {
+          found.push({ source, version, spec: null, problem: describeLoading(alone, loadMs) });
+        }
+      }
+      if (found.every(({ problem }) => problem === null)) throw new ConfigError([`the function files, loaded together: ${describeLoading(error, loadMs)}`]);
+      return found;
+    }
+  }
+
+  #describe(task: DescribeTask, loadMs: number): Promise<FileDescription[]> {
+    return this.#piscina.run(task, { signal: AbortSignal.timeout(loadMs) }) as Promise<FileDescription[]>;
   }
 
   /**
@@ -261,6 +286,12 @@ export class WorkerPool {
     this.#channel.close();
     await this.#piscina.destroy();
   }
+}
+
+function describeLoading(error: unknown, loadMs: number): string {
+  return (error as { name?: unknown } | null)?.name === 'AbortError'
+    ? `had not finished loading after ${loadMs} ms (MILLRACE_LOAD_MS): a loop, or a top-level await that nothing settles?`
+    : `cannot be loaded: it ends its thread: ${describeDeath(error)}`;
 }
 
 function describeDeath(error: unknown): string {

@@ -1,0 +1,87 @@
+/** What the function files of a folder define, and everything that is wrong with them: without running any, and without a server. */
+import { randomBytes } from 'node:crypto';
+import { dirname, join, resolve } from 'node:path';
+import { threadEnvironment, type Environment } from './config.ts';
+import type { FileDescription } from './core/batch-task.ts';
+import { ConfigError } from './core/errors.ts';
+import type { FunctionSpec } from './core/function-spec.ts';
+import { findFunctions, type FoundFunctions } from './pipeline/run/find-functions.ts';
+import { WorkerPool } from './pipeline/run/worker-pool.ts';
+import type { Catalog } from './wire/catalog.ts';
+
+export interface FunctionInfo {
+  readonly spec: FunctionSpec;
+  readonly version: string;
+  readonly source: string;
+}
+
+export interface DescribeOptions {
+  readonly functionsDir: string;
+  /** Function files to leave out, by name. */
+  readonly skipFiles?: readonly string[] | undefined;
+  readonly environment: Environment;
+  /** The declared event types; null: not known, and `on` is not looked at. */
+  readonly catalog: Catalog | null;
+  /** What the threads find as REDIS_URL. */
+  readonly url: string;
+}
+
+export const THREAD_ENTRY = new URL('../workers/thread.js', import.meta.url);
+
+/** Compiled code is kept beside the functions' folder. */
+export function findIn(functionsDir: string, skipFiles?: readonly string[]): Promise<FoundFunctions> {
+  const dir = resolve(functionsDir);
+  return findFunctions(dir, join(dirname(dir), '.millrace'), skipFiles);
+}
+
+/** @throws ConfigError naming every problem, as Dispatcher.start() */
+export async function describeFunctions(options: DescribeOptions): Promise<FunctionInfo[]> {
+  const { environment, catalog } = options;
+  const found = await findIn(options.functionsDir, options.skipFiles);
+  if (found.files.length === 0) throw new ConfigError(found.problems);
+  const pool = new WorkerPool({
+    entry: THREAD_ENTRY,
+    threads: 1,
+    heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
+    env: threadEnvironment(options.url),
+    data: {
+      files: found.files,
+      schemas: new Map(),
+      protoSources: catalog?.sources ?? [],
+      logLevel: environment.LOG_LEVEL,
+      channel: `millrace-describe-${randomBytes(8).toString('hex')}`,
+    },
+  });
+  try {
+    return checkFunctions(found.problems, await pool.describe(environment.MILLRACE_LOAD_MS), catalog);
+  } finally {
+    await pool.close(0);
+  }
+}
+
+/**
+ * @param found problems of files that could not be loaded at all
+ * @throws ConfigError naming every problem
+ */
+export function checkFunctions(found: readonly string[], described: readonly FileDescription[], catalog: Catalog | null): FunctionInfo[] {
+  const problems = [...found];
+  const bySource = new Map<string, string>();
+  const functions: FunctionInfo[] = [];
+  for (const { source, spec, version, problem } of described) {
+    if (spec === null) {
+      problems.push(`${source} ${problem ?? 'exports no function'}`);
+      continue;
+    }
+    const other = bySource.get(spec.name);
+    if (other !== undefined) problems.push(`${source}: a function named "${spec.name}" is in ${other} already`);
+    bySource.set(spec.name, source);
+    for (const type of catalog === null ? [] : spec.on) {
+      if (!catalog?.types.has(type)) {
+        problems.push(`${source}: on names the event type "${type}", which no message under proto/ declares (declared: ${[...(catalog?.types.keys() ?? [])].join(', ') || 'none'})`);
+      }
+    }
+    functions.push({ spec, version, source });
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return functions;
+}
