@@ -42,3 +42,5 @@ export interface FunctionFile {
 
 /** Names of functions, types and namespaces end up in Redis keys and metrics: no braces, no colons, bounded. */
 export const NAME_PATTERN = /^[a-z][a-z0-9_.-]{0,99}$/;
+/** Of a registered function: a version of a view has it behind its name. */
+export const FUNCTION_PATTERN = /^[a-z][a-z0-9_.-]{0,99}(@\d{1,9})?$/;

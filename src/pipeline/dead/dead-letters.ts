@@ -3,7 +3,7 @@
  * What it says (subject, ids, messages) comes from producers and user code: print it only through a filter for control characters.
  */
 import { MillraceError } from '../../core/errors.ts';
-import { NAME_PATTERN } from '../../core/function-spec.ts';
+import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
 import type { Deployment } from '../../deployment.ts';
 import { readPartitions, requireFunction, type PartitionState } from './registered-functions.ts';
 
@@ -85,7 +85,7 @@ export function formatLetterId(fn: string, partition: number, letterId: string):
 /** @throws DeadLetterIdError */
 export function parseLetterId(id: string, partitions: number): { fn: string; partition: number; letterId: string } {
   const match = /^([^/]+)\/(\d{1,4})\/(\d{1,20}-\d{1,20})$/.exec(id);
-  if (!match || !NAME_PATTERN.test(match[1] as string)) throw new DeadLetterIdError(id.slice(0, 200), 'its form is wrong');
+  if (!match || !FUNCTION_PATTERN.test(match[1] as string)) throw new DeadLetterIdError(id.slice(0, 200), 'its form is wrong');
   const partition = Number(match[2]);
   if (partition >= partitions) throw new DeadLetterIdError(id, `this deployment has the partitions 0 to ${partitions - 1}`);
   return { fn: match[1] as string, partition, letterId: match[3] as string };

@@ -1,0 +1,122 @@
+/** `millrace view`: a changed view is built beside the live one, killed again and again, verified, switched, rolled back, dropped. */
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t from 'tap';
+import { connect } from '../../src/millrace.ts';
+import { counter, createProject, parseLines } from '../cli/run-cli.ts';
+import { startRedis, until } from '../support/redis-server.ts';
+
+/** The fold takes its time, so that it can be killed in the middle. */
+const source = (version: number, more: string): string => `
+import { defineView } from 'millrace/define';
+export default defineView({
+  name: 'books', version: ${version}, on: ['note.added', 'note.removed'],
+  evolve(row, event) {
+    const until = performance.now() + Number(process.env.TEST_SPIN_MS ?? 0);
+    while (performance.now() < until);
+    const { count = 0, chain = 7 } = row ?? {};
+    return { count: count + 1, chain: (chain * 31 + Number(event.data.number ?? 1)) % 1000003 ${more} };
+  },
+  indexes: { count: { sort: 'count' }, parity: { by: (row) => (row.count % 2 === 0 ? 'even' : 'odd'), sort: 'count' } },
+});
+`;
+const EFFECT = `
+import { defineFunction } from 'millrace/define';
+export default defineFunction({ name: 'mailer', on: ['note.added'], replaySafe: false, handle: () => undefined });
+`;
+
+t.test('a changed view', { timeout: 120_000 }, async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const project = createProject(t, redis.url);
+  project.write('workers/books.js', source(1, ''));
+  project.write('workers/mailer.js', EFFECT);
+  const millrace = await connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 4 }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }) });
+  t.teardown(() => millrace.close());
+  const publisher = millrace.publisher({ flushEvents: 50 });
+  const expected = new Map<string, { count: number; chain: number }>();
+  let published = 0;
+  const publish = async (count: number): Promise<void> => {
+    const items = Array.from({ length: count }, () => {
+      const number = published++;
+      const book = `b${(number * 7) % 61}`;
+      const removed = number % 5 === 0;
+      const { count: before, chain } = expected.get(book) ?? { count: 0, chain: 7 };
+      expected.set(book, { count: before + 1, chain: (chain * 31 + (removed ? 1 : number)) % 1_000_003 });
+      return removed ? { type: 'note.removed', data: { book } } : { type: 'note.added', data: { book, number, text: '' } };
+    });
+    await publisher.publishMany(items);
+  };
+  const folded = async (fn: string): Promise<number> => (await counter(look, `done:${fn}:note.added`)) + (await counter(look, `done:${fn}:note.removed`));
+  const rows = async (): Promise<Map<unknown, unknown>> => {
+    const listed = await project.run(['view', 'list', 'books', '--limit', '1000']);
+    return new Map(parseLines(listed.stdout).map(({ id, row }) => [id, row]));
+  };
+  const sorted = (more: object = {}): Map<string, object> => new Map([...expected].sort(([a], [b]) => (a < b ? -1 : 1)).map(([id, row]) => [id, { ...row, ...more }]));
+  await publish(4000);
+
+  await t.test('the first version is live as soon as it is known', async (t) => {
+    t.match(await project.run(['view', 'get', 'books', 'b1']), { status: 1, stderr: /not known in this deployment/ });
+    const built = await project.run(['view', 'rebuild', 'books']);
+    t.match(built, { status: 0, stdout: /version 1 has 61 rows from 4,000 events, verified; version 1 is live\n/ });
+    t.strictSame(await rows(), sorted());
+    t.equal(await look.hexists('mr:{0}:counters', 'start:mailer'), 0, 'no other function runs in a rebuild');
+  });
+
+  await t.test('killed again and again: right in the end; the live version answers meanwhile', async (t) => {
+    project.write('workers/books-2.js', source(2, ', renewed: true'));
+    const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '50', MILLRACE_LEASE_MS: '500' };
+    let done = 0;
+    for (const share of [0.05, 0.2, 0.3, 0.55, 0.8]) {
+      const running = project.start(['view', 'rebuild', 'books', '--json'], env);
+      await until('some are folded', async () => ((done = await folded('books@2')) >= published * share ? true : null), 30_000);
+      running.child.kill('SIGKILL');
+      t.match(await running.ended, { signal: 'SIGKILL' });
+    }
+    t.ok(done < published, `${done} of ${published} when killed last`);
+    t.strictSame(await rows(), sorted(), 'version 1 is read');
+    const stopped = project.start(['view', 'rebuild', 'books'], { ...env, TEST_SPIN_MS: '3' });
+    await until('it goes on', async () => ((await folded('books@2')) > done ? true : null), 30_000);
+    stopped.child.kill('SIGTERM');
+    t.match(await stopped.ended, { status: 1, stderr: /stopped; what is built is kept/ });
+
+    await publish(500);
+    const result = parseLines((await project.run(['view', 'rebuild', 'books', '--json'], { env })).stdout).at(-1);
+    t.match(result, { view: 'books', version: 2, live: 2, rows: 61, events: published, problems: [] });
+    t.strictSame(await rows(), sorted({ renewed: true }));
+    t.match(JSON.parse((await project.run(['view', 'get', 'books', 'b1', '--json'])).stdout), { found: { id: 'b1', row: { renewed: true } }, lag: 0, version: 2 });
+    const [even, odd] = await Promise.all(['even', 'odd'].map((parity) => project.run(['view', 'count', 'books', '--index', 'parity', '--equals', parity])));
+    t.equal(Number(even?.stdout) + Number(odd?.stdout), 61);
+  });
+
+  await t.test('rollback, drop, refusals', async (t) => {
+    t.match(await project.run(['view', 'drop', 'books', '2']), { status: 1, stderr: /version 2 is live/ });
+    t.match(await project.run(['view', 'rollback', 'books']), { status: 0, stdout: /version 1 is live, no longer 2/ });
+    t.equal((await rows()).size, 61);
+    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [{ version: 1, live: true, rows: 61 }, { version: 2, previous: true, rows: 61 }]);
+    t.match(await project.run(['view', 'rollback', 'books']), { status: 0, stdout: /version 2 is live, no longer 1/ });
+    t.match(await project.run(['view', 'drop', 'books', '1']), { status: 0, stdout: /removed, with 61 rows/ });
+    t.strictSame(await look.keys('*books@1*'), []);
+    t.match(await project.run(['view', 'rollback', 'books']), { status: 1, stderr: /no earlier version is kept/ });
+    t.match(await project.run(['view', 'drop', 'books', '1']), { status: 1, stderr: /version 1 is not there/ });
+    t.match(await project.run(['view', 'rebuild', 'nothing']), { status: 1, stderr: /holds no view "nothing"/ });
+    t.match(await project.run(['view', 'list', 'books', '--from', 'soon']), { status: 2, stderr: /neither a number nor a time/ });
+    t.match(await project.run(['rewind', 'books@2', '--to', 'start']), { status: 1, stderr: /millrace view rebuild books/ });
+  });
+
+  await t.test('a function that is not replay-safe is rewound only by force', async (t) => {
+    const dispatcher = millrace.dispatcher({ functionsDir: join(project.dir, 'workers'), skipFiles: ['books.js'] });
+    await dispatcher.start();
+    await dispatcher.stop();
+    t.match(await project.run(['rewind', 'mailer', '--to', 'start']), { status: 1, stderr: /replaySafe: false/ });
+    t.match(await project.run(['rewind', 'mailer', '--to', 'end']), { status: 0 }, 'forward is no replay');
+    t.match(await project.run(['rewind', 'mailer', '--to', 'start', '--force']), { status: 0 });
+  });
+
+  await t.test('streams that are not whole', async (t) => {
+    await look.hset('mr:{0}:counters', 'trimmed:note.added', 3);
+    project.write('workers/books-3.js', source(3, ', third: true'));
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /3 events of note.added, note.removed are no longer in the streams/ });
+    t.match((await project.run(['view', 'status', '--json'])).stdout, /"version":2,"live":true/);
+  });
+});
