@@ -74,7 +74,8 @@ t.test('made-up orders go through all functions and add up', async (t) => {
   t.equal(status, 0, stderr);
   t.match(stdout, /published 1000 orders/);
   t.match(stdout, /Equal: orders, cancellations, items and revenue of all 5 countries match the input/);
-  for (const fn of ['analytics', 'inventory', 'notification']) {
+  t.match(stdout, /Equal: all 950 rows of the view order-summary/);
+  for (const fn of ['analytics', 'inventory', 'notification', 'order-summary@1']) {
     const [done, retried, dead, lag] = row(stdout, fn).map(Number);
     t.equal((done ?? 0) + (dead ?? 0), 1000, `${fn}: each order is done or dead`);
     t.equal(lag, 0, `${fn}: nothing is left`);

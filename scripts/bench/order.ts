@@ -15,11 +15,15 @@ const USERS = Array.from({ length: 50_000 }, (_, i) => `customer-${10_000 + i}`)
 const FIRST_SKUS = Array.from({ length: 4000 }, (_, i) => `SKU-${10_000 + i}-BLUE-L`);
 const SECOND_SKUS = Array.from({ length: 3000 }, (_, i) => `SKU-${20_000 + i}-XL`);
 
-export function makeOrder(number: number, sentMs: number): Order {
+/** Orders of which the events are mixed with one another: what is open in a shop at a time. */
+const MIXED = 1000;
+
+/** @param eventsPerOrder events of one order, which come MIXED orders at a time */
+export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): Order {
   const first = 100 + (number % 900);
   const second = 1000 + (number % 9000);
   return {
-    orderId: `order-${1_000_000_000 + number}`,
+    orderId: `order-${1_000_000_000 + (eventsPerOrder === 1 ? number : Math.floor(number / (MIXED * eventsPerOrder)) * MIXED + (number % MIXED))}`,
     userId: USERS[(number * 7919) % USERS.length] as string,
     items: [
       { sku: FIRST_SKUS[number % FIRST_SKUS.length] as string, quantity: 1 + (number % 5), unitPrice: first },

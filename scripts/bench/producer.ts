@@ -15,6 +15,8 @@ export interface ProducerArgument {
   readonly chunk: number;
   /** Calls of publishMany under way at once, flat out. */
   readonly callers: number;
+  /** Flat out: so many events of each order. */
+  readonly eventsPerOrder: number;
   /** At a fixed rate: so many first events do not count for `latestMs`. */
   readonly warmUp: number;
 }
@@ -41,7 +43,7 @@ await childMain<ProducerArgument, ProducerResult>(async (argument, ready) => {
   return { startMs, endMs, cpuSeconds: used, latestMs };
 });
 
-async function flatOut(publisher: Publisher, { events, chunk, callers }: ProducerArgument): Promise<number> {
+async function flatOut(publisher: Publisher, { events, chunk, callers, eventsPerOrder }: ProducerArgument): Promise<number> {
   let next = 0;
   const caller = async (): Promise<void> => {
     while (next < events) {
@@ -50,7 +52,7 @@ async function flatOut(publisher: Publisher, { events, chunk, callers }: Produce
       next = to;
       const now = Date.now();
       const items: { type: string; data: unknown }[] = [];
-      for (let number = from; number < to; number++) items.push({ type: ORDER_TYPE, data: makeOrder(number, now) });
+      for (let number = from; number < to; number++) items.push({ type: ORDER_TYPE, data: makeOrder(number, now, eventsPerOrder) });
       await publisher.publishMany(items);
     }
   };

@@ -6,7 +6,9 @@ import { Child } from './child.ts';
 import type { ConsumerArgument, ConsumerResult } from './consumer.ts';
 import { Histogram } from './histogram.ts';
 import type { BenchOptions, ScenarioName } from './options.ts';
-import { expectedSeen, ORDER_TYPE, sameSeen } from './order.ts';
+import { View, type Page } from '../../src/views/view-query.ts';
+import type { OrderRow } from './functions/view/view.ts';
+import { expectedSeen, ORDER_TYPE, sameSeen, type Seen } from './order.ts';
 import type { ProducerArgument, ProducerResult } from './producer.ts';
 import type { ScenarioResult } from './result.ts';
 import { runStoreScenario } from './store-scenarios.ts';
@@ -14,7 +16,7 @@ import { runStoreScenario } from './store-scenarios.ts';
 interface Bench {
   readonly server: BenchServer;
   readonly options: BenchOptions;
-  producer(events: number, rate?: number, warmUp?: number): Child<ProducerResult>;
+  producer(events: number, rate?: number, warmUp?: number, eventsPerOrder?: number): Child<ProducerResult>;
   /** @param warmUp ages of so many first events are left out */
   consumer(functions: string, events: number, workers: number, warmUp?: number): Child<ConsumerResult>;
 }
@@ -31,7 +33,11 @@ export async function runScenario(name: ScenarioName, options: BenchOptions, say
     case 'drain':
       return [await onServer(options, (bench) => drain('drain', bench, 'noop-decode', options.backlog, options.workers, say))];
     case 'through':
-      return [await onServer(options, (bench) => through(bench, events))];
+      return [await onServer(options, (bench) => through(name, bench, 'noop-decode', events))];
+    case 'view':
+      return [await onServer(options, (bench) => through(name, bench, 'view', events))];
+    case 'view-drain':
+      return [await onServer(options, (bench) => drain(name, bench, 'view', options.backlog, options.workers, say))];
     case 'latency-1k':
       return [await onServer(options, (bench) => latency(name, bench, 1000))];
     case 'latency-33k':
@@ -65,9 +71,9 @@ async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promis
     const result = await work({
       server,
       options,
-      producer: (events, rate, warmUp = 0) =>
+      producer: (events, rate, warmUp = 0, eventsPerOrder = 1) =>
         start<ProducerResult>('./producer.js', {
-          url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers, warmUp, partitions: options.partitions,
+          url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers, warmUp, eventsPerOrder, partitions: options.partitions,
         } satisfies ProducerArgument),
       consumer: (functions, events, workers, warmUp = 0) =>
         start<ConsumerResult>('./consumer.js', {
@@ -103,7 +109,7 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
 async function drain(
   name: string, bench: Bench, functions: string, events: number, workers: number, say: (text: string) => void,
 ): Promise<ScenarioResult> {
-  const producer = bench.producer(events);
+  const producer = bench.producer(events, undefined, 0, eventsPerOrder(functions));
   await producer.ready;
   producer.go();
   await producer.result;
@@ -130,9 +136,9 @@ async function drain(
   };
 }
 
-async function through(bench: Bench, events: number): Promise<ScenarioResult> {
-  const consumer = bench.consumer('noop-decode', events, bench.options.workers);
-  const producer = bench.producer(events);
+async function through(name: string, bench: Bench, functions: string, events: number): Promise<ScenarioResult> {
+  const consumer = bench.consumer(functions, events, bench.options.workers);
+  const producer = bench.producer(events, undefined, 0, eventsPerOrder(functions));
   await Promise.all([consumer.ready, producer.ready]);
   const before = cpuNow(bench);
   consumer.go();
@@ -140,7 +146,7 @@ async function through(bench: Bench, events: number): Promise<ScenarioResult> {
   const [sent, result] = await Promise.all([producer.result, consumer.result]);
   const ms = result.lastCommitMs - sent.startMs;
   return {
-    name: 'through',
+    name,
     params: {
       events, partitions: bench.options.partitions, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       publishedPerSecond: round((events * 1000) / (sent.endMs - sent.startMs)),
@@ -149,8 +155,13 @@ async function through(bench: Bench, events: number): Promise<ScenarioResult> {
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
     rssMb: round(result.rssMb),
-    accounted: await accounted(bench, 'noop-decode', events, result),
+    accounted: await accounted(bench, functions, events, result),
   };
+}
+
+/** A view's rows are made of several events; the other functions take each for itself. */
+function eventsPerOrder(functions: string): number {
+  return functions === 'view' ? 5 : 1;
 }
 
 async function latency(name: string, bench: Bench, rate: number): Promise<ScenarioResult> {
@@ -186,15 +197,39 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
 
 /** Our own counters in Redis, what the dispatcher reported, and what the functions saw: all three must agree. */
 async function accounted(bench: Bench, fn: string, events: number, result: ConsumerResult): Promise<boolean> {
-  const totals = await countersOf(bench.server.url, fn);
+  const isView = fn === 'view';
+  const totals = await countersOf(bench.server.url, isView ? 'view@1' : fn);
+  const seen = isView ? await seenInRows(bench.server.url, bench.options.partitions) : result.seen;
   const problems: string[] = [];
   if (totals.appended !== events) problems.push(`appended ${totals.appended}`);
   if (totals.done !== events || totals.dead !== 0 || totals.parked !== 0) problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
   if (result.done !== events || result.dead !== 0) problems.push(`the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`);
-  if (!sameSeen(result.seen, expectedSeen(events))) problems.push(`the functions saw ${JSON.stringify(result.seen)}, expected ${JSON.stringify(expectedSeen(events))}`);
+  if (!sameSeen(seen, expectedSeen(events))) problems.push(`${isView ? 'the rows say' : 'the functions saw'} ${JSON.stringify(seen)}, expected ${JSON.stringify(expectedSeen(events))}`);
   if (result.threadDeaths > 0) problems.push(`${result.threadDeaths} threads died`);
   if (problems.length > 0) console.error(`NOT ACCOUNTED, of ${events} events: ${problems.join('; ')}`);
   return problems.length === 0;
+}
+
+/** Every row, through the view's own list. */
+async function seenInRows(url: string, partitions: number): Promise<Seen> {
+  const connection = openConnection({ url, name: 'bench' });
+  const seen: Seen = { count: 0, sum: 0, mixed: 0 };
+  try {
+    const view = new View<OrderRow>({ connection, keys: createKeys('mr'), partitions }, 'view');
+    let cursor: string | null = null;
+    do {
+      const page: Page<OrderRow> = await view.list({ limit: 1000, ...(cursor === null ? {} : { cursor }) });
+      for (const { row } of page.rows) {
+        seen.count += row.count;
+        seen.sum += row.sum;
+        seen.mixed += row.mixed;
+      }
+      cursor = page.cursor;
+    } while (cursor !== null);
+    return seen;
+  } finally {
+    await connection.close();
+  }
 }
 
 async function countersOf(url: string, fn: string | null): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {

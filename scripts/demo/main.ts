@@ -9,8 +9,9 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { Presets, SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import { pino } from 'pino';
-import { connect, type Deployment, type PublishItem, type TurnDone } from '../../src/index.ts';
+import { connect, type Deployment, type TurnDone } from '../../src/index.ts';
 import { inventOrders, readOrders, BadOrdersFileError, type Order } from './orders.ts';
+import { compareSummaries, foldOrder, type Summary } from './summaries.ts';
 import { differences, sumFile, sumOrders, type Sums } from './sums.ts';
 
 const whole = (text: string): number => {
@@ -96,9 +97,11 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   const startedMs = performance.now();
   const publisher = millrace.publisher({ source: 'demo' });
   let published = 0;
+  const summaries = new Map<string, Summary>();
   for await (const chunk of inChunks(orders, 500)) {
     if (interrupted.signal.aborted) break;
     await publisher.publishMany(chunk);
+    for (const order of chunk) foldOrder(summaries, order);
     published += chunk.length;
     bar?.update(published);
   }
@@ -127,16 +130,18 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
     const t = totals.get(fn) as Totals;
     if (t.done + t.dead !== published) wrong.push(`${fn}: ${t.done} done + ${t.dead} dead are not the ${published} published`);
   }
+  wrong.push(...(await compareSummaries(millrace.view<Summary>('order-summary'), summaries)).map((line) => `order-summary: ${line}`));
   if (wrong.length > 0) {
     console.error(`\nNOT EQUAL to the input:\n  ${wrong.join('\n  ')}`);
     return 1;
   }
   console.log(`\nEqual: orders, cancellations, items and revenue of all ${expected.size} countries match ${options.orders ? 'a straight sum over the file' : 'the input'}.`);
+  console.log(`Equal: all ${summaries.size} rows of the view order-summary, listed by status, newest first, are the fold over the input.`);
   return 0;
 }
 
-async function* inChunks(orders: AsyncIterable<Order> | Iterable<Order>, size: number): AsyncGenerator<PublishItem[]> {
-  let chunk: PublishItem[] = [];
+async function* inChunks(orders: AsyncIterable<Order> | Iterable<Order>, size: number): AsyncGenerator<Order[]> {
+  let chunk: Order[] = [];
   for await (const order of orders) {
     chunk.push(order);
     if (chunk.length === size) {
