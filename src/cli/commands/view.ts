@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { join, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
-import type { FunctionInfo } from '../../dispatcher.ts';
+import type { FunctionInfo } from '../../describe-functions.ts';
 import { ConfigError } from '../../core/errors.ts';
 import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
