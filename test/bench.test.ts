@@ -18,19 +18,20 @@ t.test('the benchmark runs, accounts for every event, and writes its JSON', asyn
   const file = join(dir, 'bench.json');
   const { stdout } = await run(
     process.execPath,
-    [main, '--quick', '--events', '3000', '--only', 'drain,latency-1k', '--no-rivals', '--json', file],
+    [main, '--quick', '--events', '3000', '--only', 'drain,lag', '--no-rivals', '--json', file],
     { timeout: 100_000 },
   );
   t.match(stdout, /events\/s.*M\/min/, 'prints a table');
   const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
   t.equal(result.environment['node'], process.version);
-  t.strictSame(result.scenarios.map((s) => s.name), ['drain', 'latency-1k']);
+  t.strictSame(result.scenarios.map((s) => s.name), ['drain', 'lag']);
   for (const scenario of result.scenarios) {
     t.equal(scenario.accounted, true, `${scenario.name}: every event is accounted for`);
     t.ok(scenario.eventsPerSecond > 0);
     t.ok((scenario.rssMb ?? 0) > 0);
   }
   const [drain, latency] = result.scenarios;
+  t.equal(latency?.params['functions'], 2);
   t.equal(drain?.params['events'], 3000);
   t.equal(drain?.p50Ms, null, 'a drain says nothing of latency');
   t.ok((latency?.p50Ms ?? -1) >= 0);
@@ -43,7 +44,7 @@ t.test('bad options exit 2, say what is wrong, and start nothing', async (t) => 
   for (const [argv, text] of [
     [['--only', 'nope'], /--only names "nope"; known are publish, drain/],
     [['--events', '0'], /--events must be a whole number from 1/],
-    [['--fsync', 'sometimes'], /--fsync must be always or everysec/],
+    [['--fsync', 'sometimes'], /--fsync must be always, everysec or both/],
     [['--what'], /--what/],
   ] as const) {
     const failed = await run(process.execPath, [main, ...argv], { timeout: 60_000 }).then(

@@ -1,6 +1,5 @@
 /** The dispatcher process: runs one of the benchmark's functions until so many events are settled. */
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { BroadcastChannel } from 'node:worker_threads';
 import { connect } from '../../src/millrace.ts';
 import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
@@ -11,10 +10,11 @@ import { benchEnvironment, PROTO_DIR } from './settings.ts';
 
 export interface ConsumerArgument {
   readonly url: string;
-  /** Folder under functions/. */
-  readonly functions: string;
+  /** Folder of the functions. */
+  readonly functionsDir: string;
   readonly workers: number;
   readonly partitions: number;
+  /** To be settled, of all functions together. */
   readonly events: number;
   /** The ages of so many first events are left out. */
   readonly warmUp: number;
@@ -71,7 +71,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
     environment: benchEnvironment(argument.url, argument.workers, argument.partitions), protoDir: PROTO_DIR, name: 'bench-dispatcher',
   });
   const dispatcher = millrace.dispatcher({
-    functionsDir: fileURLToPath(new URL(`./functions/${argument.functions}/`, import.meta.url)),
+    functionsDir: argument.functionsDir,
     onTurn(turn) {
       lastCommitMs = sharedNowMs();
       if (turns++ === 0) {

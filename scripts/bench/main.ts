@@ -22,10 +22,12 @@ async function main(): Promise<number> {
     scenarios.push(result);
     say(`${result.name}: ${result.eventsPerSecond.toLocaleString('en-US')} events/s${result.p99Ms === null ? '' : `, p99 ${result.p99Ms} ms`}`);
   };
-  for (const name of SCENARIOS) {
-    if (!wanted(name)) continue;
-    say(name);
-    for (const result of await runScenario(name, options, say)) add(result);
+  for (const fsync of options.fsync) {
+    for (const name of SCENARIOS) {
+      if (!wanted(name)) continue;
+      say(options.fsync.length > 1 ? `${name}, appendfsync ${fsync}` : name);
+      for (const result of await runScenario(name, options, fsync, say)) add(result);
+    }
   }
   for (const name of RIVALS) {
     if (!options.rivals || !wanted(name)) continue;

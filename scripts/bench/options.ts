@@ -1,10 +1,12 @@
 import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 
-export const SCENARIOS = ['publish', 'drain', 'through', 'view', 'view-drain', 'latency-1k', 'latency-33k', 'cpu', 'io', 'append', 'load'] as const;
+export const SCENARIOS = ['publish', 'drain', 'through', 'view', 'view-drain', 'latency-1k', 'latency-33k', 'cpu', 'io', 'lag', 'append', 'load'] as const;
 export const RIVALS = ['bound-decode', 'ioredis-loop', 'bullmq', 'naive-append'] as const;
 export type ScenarioName = (typeof SCENARIOS)[number];
 export type RivalName = (typeof RIVALS)[number];
+
+export type Fsync = 'everysec' | 'always';
 
 export interface BenchOptions {
   readonly json: string | null;
@@ -14,7 +16,8 @@ export interface BenchOptions {
   readonly backlog: number;
   readonly seconds: number;
   readonly workers: number;
-  readonly fsync: 'everysec' | 'always';
+  /** appendfsync of the servers; all scenarios run with each. */
+  readonly fsync: readonly [Fsync, ...Fsync[]];
   readonly rivals: boolean;
   readonly cpuProf: string | null;
   readonly chunk: number;
@@ -30,10 +33,10 @@ export const USAGE = `npm run bench -- [options]
   --backlog N        events of drain (default: --events)
   --seconds N        length of a latency run (default 15)
   --workers N        worker threads (default: available cores)
-  --fsync always     appendfsync of the servers (default everysec)
+  --fsync WHEN       appendfsync of the servers: everysec, always or both (default: both, with --only or --quick everysec)
   --no-rivals        leave out BullMQ, the ioredis loop and the bound
   --chunk N          events of one publishMany, flat out (default 250)
-  --partitions N     partitions of the deployment (default: two a core)
+  --partitions N     partitions of the deployment (default 16, as any deployment has)
   --callers N        publishMany calls under way at once, flat out (default 8)
   --cpu-prof DIR     write CPU profiles of the producer and dispatcher processes`;
 
@@ -66,9 +69,9 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
   const known: readonly string[] = [...SCENARIOS, ...RIVALS];
   const only = (values.only ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
   for (const name of only) if (!known.includes(name)) throw new UsageError(`--only names "${name}"; known are ${known.join(', ')}`);
-  const fsync = values.fsync ?? 'everysec';
-  if (fsync !== 'always' && fsync !== 'everysec') throw new UsageError(`--fsync must be always or everysec, got ${fsync}`);
   const quick = values.quick ?? false;
+  const fsync = values.fsync ?? (only.length > 0 || quick ? 'everysec' : 'both');
+  if (fsync !== 'always' && fsync !== 'everysec' && fsync !== 'both') throw new UsageError(`--fsync must be always, everysec or both, got ${fsync}`);
   const events = whole('events', quick ? 20_000 : 2_000_000, 100_000_000);
   return {
     json: values.json ?? null,
@@ -78,11 +81,11 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     backlog: whole('backlog', events, 100_000_000),
     seconds: whole('seconds', quick ? 1 : 15, 3600),
     workers: whole('workers', availableParallelism(), 256),
-    fsync,
+    fsync: fsync === 'both' ? ['everysec', 'always'] : [fsync],
     rivals: !(values['no-rivals'] ?? false),
     cpuProf: values['cpu-prof'] ?? null,
     chunk: whole('chunk', 250, 65_536),
     callers: whole('callers', 8, 1000),
-    partitions: whole('partitions', 2 * availableParallelism(), 1024),
+    partitions: whole('partitions', 16, 1024),
   };
 }

@@ -58,11 +58,11 @@ export function note(seen: Seen, number: number): void {
   seen.mixed += mix(number);
 }
 
-/** What functions must have seen after `events` orders. */
-export function expectedSeen(events: number): Seen {
+/** What so many functions together must have seen after `events` orders. */
+export function expectedSeen(events: number, functions = 1): Seen {
   const seen: Seen = { count: 0, sum: 0, mixed: 0 };
   for (let i = 0; i < events; i++) note(seen, i);
-  return seen;
+  return { count: seen.count * functions, sum: seen.sum * functions, mixed: seen.mixed * functions };
 }
 
 export function sameSeen(a: Seen, b: Seen): boolean {

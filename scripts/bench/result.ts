@@ -34,7 +34,7 @@ export function describeEnvironment(options: BenchOptions, binary: ServerBinary)
     cores: availableParallelism(),
     memoryMb: Math.round(totalmem() / 1024 / 1024),
     redis: `${binary.flavor} ${binary.version}`,
-    appendfsync: options.fsync,
+    appendfsync: options.fsync.join(', '),
     workers: options.workers,
     partitions: options.partitions,
     quick: options.quick ? 'yes: a smoke test, its figures mean nothing' : 'no',
@@ -43,8 +43,8 @@ export function describeEnvironment(options: BenchOptions, binary: ServerBinary)
 
 /** Figures of one run against each other: on a shared machine only these are to be trusted. */
 export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, number> {
-  const rate = (name: string, workers?: number): number | null =>
-    scenarios.find((s) => s.name === name && s.accounted && (workers === undefined || s.params['workers'] === workers))?.eventsPerSecond ?? null;
+  const rate = (name: string, workers?: number, fsync?: string): number | null =>
+    scenarios.find((s) => s.name === name && s.accounted && (workers === undefined || s.params['workers'] === workers) && (fsync === undefined || s.params['appendfsync'] === fsync))?.eventsPerSecond ?? null;
   const ratios: Record<string, number> = {};
   const put = (name: string, a: number | null, b: number | null): void => {
     if (a !== null && b !== null && b > 0) ratios[name] = Math.round((a / b) * 1000) / 1000;
@@ -57,29 +57,31 @@ export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, n
   put('append / naive-append', rate('append'), rate('naive-append'));
   put('through / drain', rate('through'), rate('drain'));
   for (const name of ['cpu', 'io']) {
-    for (const { params } of scenarios.filter((s) => s.name === name)) {
-      const workers = params['workers'] as number;
+    for (const workers of new Set(scenarios.filter((s) => s.name === name).map((s) => s.params['workers'] as number))) {
       if (workers > 1) put(`${name}: ${workers} workers / 1`, rate(name, workers), rate(name, 1));
     }
+  }
+  for (const name of ['publish', 'drain', 'through']) {
+    put(`${name}: appendfsync always / everysec`, rate(name, undefined, 'always'), rate(name, undefined, 'everysec'));
   }
   return ratios;
 }
 
 export function tableOf(result: BenchResult): string {
   const table = new Table({
-    head: ['scenario', 'events', 'workers', 'events/s', 'M/min', 'p50 ms', 'p99 ms', 'p99.9 ms', 'max ms', 'RSS MB', 'accounted'],
-    colAligns: ['left', ...new Array<'right'>(9).fill('right'), 'left'],
+    head: ['scenario', 'fsync', 'functions', 'events', 'workers', 'events/s', 'M/min', 'p50 ms', 'p99 ms', 'p99.9 ms', 'max ms', 'RSS MB', 'accounted'],
+    colAligns: ['left', 'left', ...new Array<'right'>(10).fill('right'), 'left'],
     style: { head: [], border: [], compact: true },
   });
   const number = (value: number | null, digits = 0): string =>
     value === null ? '' : value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
   for (const s of result.scenarios) {
     table.push([
-      s.name, number(s.params['events'] as number), String(s.params['workers'] ?? ''), number(s.eventsPerSecond),
+      s.name, String(s.params['appendfsync'] ?? ''), String(s.params['functions'] ?? ''), number(s.params['events'] as number), String(s.params['workers'] ?? ''), number(s.eventsPerSecond),
       number((s.eventsPerSecond * 60) / 1e6, 2), number(s.p50Ms), number(s.p99Ms), number(s.p999Ms), number(s.maxMs), number(s.rssMb),
       s.accounted ? 'yes' : 'NO',
     ]);
   }
-  const ratios = Object.entries(result.ratios).map(([name, value]) => `  ${name.padEnd(28)} ${value.toFixed(2).padStart(8)}`);
+  const ratios = Object.entries(result.ratios).map(([name, value]) => `  ${name.padEnd(36)} ${value.toFixed(2).padStart(8)}`);
   return [table.toString(), ...(ratios.length > 0 ? ['', 'Ratios', ...ratios] : [])].join('\n');
 }

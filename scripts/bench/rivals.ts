@@ -11,7 +11,7 @@ import { runStoreScenario } from './store-scenarios.ts';
 
 export async function runRival(name: RivalName, options: BenchOptions, say: (text: string) => void): Promise<ScenarioResult[]> {
   if (name === 'bound-decode') return [boundDecode(Math.min(options.events, 1_000_000))];
-  if (name === 'naive-append') return [await runStoreScenario(name, options)];
+  if (name === 'naive-append') return [await runStoreScenario(name, options, options.fsync[0])];
   if (name === 'bullmq') {
     const bullmq: string = 'bullmq';
     try {
@@ -48,7 +48,7 @@ function boundDecode(events: number): ScenarioResult {
 }
 
 async function rival(name: 'ioredis-loop' | 'bullmq', events: number, options: BenchOptions): Promise<ScenarioResult[]> {
-  const server = await startBenchServer(options.fsync);
+  const server = await startBenchServer(options.fsync[0]);
   const run = async (role: RivalArgument['role']): Promise<RivalResult> => {
     const child = new Child<RivalResult>('./rival-process.js', { rival: name, role, url: server.url, events } satisfies RivalArgument, null);
     try {

@@ -1,11 +1,14 @@
 /** Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of their own. */
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { machineCpuSeconds, startBenchServer, type BenchServer } from './bench-server.ts';
 import { Child } from './child.ts';
 import type { ConsumerArgument, ConsumerResult } from './consumer.ts';
 import { Histogram } from './histogram.ts';
-import type { BenchOptions, ScenarioName } from './options.ts';
+import { makeFunctions } from './many-functions.ts';
+import type { BenchOptions, Fsync, ScenarioName } from './options.ts';
 import { View, type Page } from '../../src/views/view-query.ts';
 import type { OrderRow } from './functions/view/view.ts';
 import { expectedSeen, ORDER_TYPE, sameSeen, type Seen } from './order.ts';
@@ -16,50 +19,65 @@ import { runStoreScenario } from './store-scenarios.ts';
 interface Bench {
   readonly server: BenchServer;
   readonly options: BenchOptions;
+  readonly fsync: Fsync;
   producer(events: number, rate?: number, warmUp?: number, eventsPerOrder?: number): Child<ProducerResult>;
-  /** @param warmUp ages of so many first events are left out */
-  consumer(functions: string, events: number, workers: number, warmUp?: number): Child<ConsumerResult>;
+  /**
+   * @param functionsDir absolute, or the name of a folder under functions/
+   * @param events to be settled, of all functions together
+   * @param warmUp ages of so many first ones are left out
+   */
+  consumer(functionsDir: string, events: number, workers: number, warmUp?: number): Child<ConsumerResult>;
 }
 
 type Params = Record<string, string | number | boolean | null>;
 const NO_LATENCY = { p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null } as const;
+const FUNCTIONS = fileURLToPath(new URL('./functions/', import.meta.url));
 const STALL_MS = 30_000;
+/** So many functions on one type, at so many events a second. */
+const LAG_FUNCTIONS = [1, 4, 16];
+const LAG_RATE = 5000;
 
-export async function runScenario(name: ScenarioName, options: BenchOptions, say: (text: string) => void): Promise<ScenarioResult[]> {
+export async function runScenario(name: ScenarioName, options: BenchOptions, fsync: Fsync, say: (text: string) => void): Promise<ScenarioResult[]> {
   const { events, quick } = options;
+  const onServer = <T>(work: (bench: Bench) => Promise<T>): Promise<T> => onFreshServer(options, fsync, work);
   switch (name) {
     case 'publish':
-      return [await onServer(options, (bench) => publish(bench, events))];
+      return [await onServer((bench) => publish(bench, events))];
     case 'drain':
-      return [await onServer(options, (bench) => drain('drain', bench, 'noop-decode', options.backlog, options.workers, say))];
+      return [await onServer((bench) => drain('drain', bench, 'noop-decode', options.backlog, options.workers, say))];
     case 'through':
-      return [await onServer(options, (bench) => through(name, bench, 'noop-decode', events))];
+      return [await onServer((bench) => through(name, bench, 'noop-decode', events))];
     case 'view':
-      return [await onServer(options, (bench) => through(name, bench, 'view', events))];
+      return [await onServer((bench) => through(name, bench, 'view', events))];
     case 'view-drain':
-      return [await onServer(options, (bench) => drain(name, bench, 'view', options.backlog, options.workers, say))];
+      return [await onServer((bench) => drain(name, bench, 'view', options.backlog, options.workers, say))];
     case 'latency-1k':
-      return [await onServer(options, (bench) => latency(name, bench, 1000))];
+      return [await onServer((bench) => latency(name, bench, 1000))];
     case 'latency-33k':
-      return [await onServer(options, (bench) => latency(name, bench, quick ? 5000 : 33_334))];
+      return [await onServer((bench) => latency(name, bench, quick ? 5000 : 33_334))];
     case 'cpu':
     case 'io': {
       const results: ScenarioResult[] = [];
       const perWorker = name === 'cpu' ? 20_000 : 10_000;
       for (let workers = 1; workers <= options.workers; workers++) {
         const count = quick ? 1000 : perWorker * workers;
-        results.push(await onServer(options, (bench) => drain(name, bench, name, count, workers, say)));
+        results.push(await onServer((bench) => drain(name, bench, name, count, workers, say)));
       }
+      return results;
+    }
+    case 'lag': {
+      const results: ScenarioResult[] = [];
+      for (const count of quick ? [2] : LAG_FUNCTIONS) results.push(await onServer((bench) => lag(bench, count, quick ? 500 : LAG_RATE)));
       return results;
     }
     case 'append':
     case 'load':
-      return [await runStoreScenario(name, options)];
+      return [await runStoreScenario(name, options, fsync)];
   }
 }
 
-async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promise<T>): Promise<T> {
-  const server = await startBenchServer(options.fsync);
+async function onFreshServer<T>(options: BenchOptions, fsync: Fsync, work: (bench: Bench) => Promise<T>): Promise<T> {
+  const server = await startBenchServer(fsync);
   const children: { end(graceMs?: number): Promise<void> }[] = [];
   const start = <R>(file: string, argument: unknown): Child<R> => {
     const child = new Child<R>(file, argument, options.cpuProf);
@@ -71,13 +89,14 @@ async function onServer<T>(options: BenchOptions, work: (bench: Bench) => Promis
     const result = await work({
       server,
       options,
+      fsync,
       producer: (events, rate, warmUp = 0, eventsPerOrder = 1) =>
         start<ProducerResult>('./producer.js', {
           url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers, warmUp, eventsPerOrder, partitions: options.partitions,
         } satisfies ProducerArgument),
-      consumer: (functions, events, workers, warmUp = 0) =>
+      consumer: (functionsDir, events, workers, warmUp = 0) =>
         start<ConsumerResult>('./consumer.js', {
-          url: server.url, functions, workers, events, warmUp, partitions: options.partitions, stallMs: STALL_MS,
+          url: server.url, functionsDir: resolve(FUNCTIONS, functionsDir), workers, events, warmUp, partitions: options.partitions, stallMs: STALL_MS,
         } satisfies ConsumerArgument),
     });
     ok = true;
@@ -95,10 +114,10 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
   producer.go();
   const result = await producer.result;
   const ms = result.endMs - result.startMs;
-  const totals = await countersOf(bench.server.url, null);
+  const totals = await countersOf(bench.server.url, []);
   return {
     name: 'publish',
-    params: { events, partitions: bench.options.partitions, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before), bytesPerEvent: round(totals.bytes / events) },
+    params: { events, appendfsync: bench.fsync, partitions: bench.options.partitions, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before), bytesPerEvent: round(totals.bytes / events) },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
     rssMb: null,
@@ -125,14 +144,14 @@ async function drain(
   return {
     name,
     params: {
-      events, partitions: bench.options.partitions, workers, turns: result.turns, entries: result.entries,
+      events, appendfsync: bench.fsync, partitions: bench.options.partitions, workers, turns: result.turns, entries: result.entries,
       eventsPerSecondFromProcessStart: round((events * 1000) / startMs),
       ...usage(bench, result.lastCommitMs - result.readyMs, { dispatcherCpu: result.cpuSeconds }, before),
     },
     eventsPerSecond: round(((result.done - result.firstCommitEvents) * 1000) / Math.max(1, ms)),
     ...NO_LATENCY,
     rssMb: round(result.rssMb),
-    accounted: await accounted(bench, functions, events, result),
+    accounted: await accounted(bench, [functions], events, result),
   };
 }
 
@@ -148,14 +167,14 @@ async function through(name: string, bench: Bench, functions: string, events: nu
   return {
     name,
     params: {
-      events, partitions: bench.options.partitions, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events, appendfsync: bench.fsync, partitions: bench.options.partitions, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       publishedPerSecond: round((events * 1000) / (sent.endMs - sent.startMs)),
       ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
     },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
     rssMb: round(result.rssMb),
-    accounted: await accounted(bench, functions, events, result),
+    accounted: await accounted(bench, [functions], events, result),
   };
 }
 
@@ -164,11 +183,21 @@ function eventsPerOrder(functions: string): number {
   return functions === 'view' ? 5 : 1;
 }
 
-async function latency(name: string, bench: Bench, rate: number): Promise<ScenarioResult> {
+/** How far `count` functions on one type are behind, in ms: the ages at their commits, of all of them. */
+async function lag(bench: Bench, count: number, rate: number): Promise<ScenarioResult> {
+  const functions = makeFunctions(count);
+  try {
+    return await latency('lag', bench, rate, functions.dir, functions.names);
+  } finally {
+    await functions.remove();
+  }
+}
+
+async function latency(name: string, bench: Bench, rate: number, functionsDir = 'noop-decode', functions: readonly string[] = ['noop-decode']): Promise<ScenarioResult> {
   // The first seconds, in which everybody's code is still being compiled, are run and accounted for, but not measured.
   const warmUpSeconds = bench.options.quick ? 0 : 3;
   const events = rate * (bench.options.seconds + warmUpSeconds);
-  const consumer = bench.consumer('noop-decode', events, bench.options.workers, rate * warmUpSeconds);
+  const consumer = bench.consumer(functionsDir, events * functions.length, bench.options.workers, rate * warmUpSeconds * functions.length);
   const producer = bench.producer(events, rate, rate * warmUpSeconds);
   await Promise.all([consumer.ready, producer.ready]);
   const before = cpuNow(bench);
@@ -181,7 +210,7 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
   return {
     name,
     params: {
-      events, partitions: bench.options.partitions, rate, seconds: bench.options.seconds, warmUpSeconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events, functions: functions.length, appendfsync: bench.fsync, partitions: bench.options.partitions, rate, seconds: bench.options.seconds, warmUpSeconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
       producerLatestMs: round(sent.latestMs),
       ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
     },
@@ -191,22 +220,24 @@ async function latency(name: string, bench: Bench, rate: number): Promise<Scenar
     p999Ms: ages.quantile(0.999),
     maxMs: ages.quantile(1),
     rssMb: round(result.rssMb),
-    accounted: result.measured === ages.total && (await accounted(bench, 'noop-decode', events, result)),
+    accounted: result.measured === ages.total && (await accounted(bench, functions, events, result)),
   };
 }
 
 /** Our own counters in Redis, what the dispatcher reported, and what the functions saw: all three must agree. */
-async function accounted(bench: Bench, fn: string, events: number, result: ConsumerResult): Promise<boolean> {
-  const isView = fn === 'view';
-  const totals = await countersOf(bench.server.url, isView ? 'view@1' : fn);
+async function accounted(bench: Bench, functions: readonly string[], events: number, result: ConsumerResult): Promise<boolean> {
+  const isView = functions[0] === 'view';
+  const totals = await countersOf(bench.server.url, isView ? ['view@1'] : functions);
   const seen = isView ? await seenInRows(bench.server.url, bench.options.partitions) : result.seen;
+  const runs = events * functions.length;
   const problems: string[] = [];
   if (totals.appended !== events) problems.push(`appended ${totals.appended}`);
-  if (totals.done !== events || totals.dead !== 0 || totals.parked !== 0) problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
-  if (result.done !== events || result.dead !== 0) problems.push(`the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`);
-  if (!sameSeen(seen, expectedSeen(events))) problems.push(`${isView ? 'the rows say' : 'the functions saw'} ${JSON.stringify(seen)}, expected ${JSON.stringify(expectedSeen(events))}`);
+  if (totals.done !== runs || totals.dead !== 0 || totals.parked !== 0) problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
+  if (result.done !== runs || result.dead !== 0) problems.push(`the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`);
+  const expected = expectedSeen(events, functions.length);
+  if (!sameSeen(seen, expected)) problems.push(`${isView ? 'the rows say' : 'the functions saw'} ${JSON.stringify(seen)}, expected ${JSON.stringify(expected)}`);
   if (result.threadDeaths > 0) problems.push(`${result.threadDeaths} threads died`);
-  if (problems.length > 0) console.error(`NOT ACCOUNTED, of ${events} events: ${problems.join('; ')}`);
+  if (problems.length > 0) console.error(`NOT ACCOUNTED, of ${events} events for ${functions.length} functions: ${problems.join('; ')}`);
   return problems.length === 0;
 }
 
@@ -232,7 +263,8 @@ async function seenInRows(url: string, partitions: number): Promise<Seen> {
   }
 }
 
-async function countersOf(url: string, fn: string | null): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {
+/** Over all partitions, and the named functions. */
+async function countersOf(url: string, functions: readonly string[]): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {
   const connection = openConnection({ url, name: 'bench' });
   try {
     const keys = createKeys('mr');
@@ -243,11 +275,12 @@ async function countersOf(url: string, fn: string | null): Promise<{ appended: n
       const fields = new Map<string, string>(Array.isArray(flat) ? pairs(flat) : Object.entries(flat));
       const of = (field: string): number => Number(fields.get(field) ?? 0);
       totals.appended += of(`appended:${ORDER_TYPE}`);
-      if (fn !== null) {
+      for (const fn of functions) {
         totals.done += of(`done:${fn}:${ORDER_TYPE}`);
         totals.dead += of(`dead:${fn}:${ORDER_TYPE}`);
         totals.parked += of(`parked:${fn}:${ORDER_TYPE}`);
-      } else totals.bytes += Number((await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0);
+      }
+      totals.bytes += Number((await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0);
     }
     return totals;
   } finally {

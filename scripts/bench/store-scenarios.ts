@@ -3,7 +3,7 @@ import type { AppenderArgument, AppenderResult } from './appender.ts';
 import { startBenchServer } from './bench-server.ts';
 import { Child } from './child.ts';
 import { Histogram } from './histogram.ts';
-import type { BenchOptions } from './options.ts';
+import type { BenchOptions, Fsync } from './options.ts';
 import type { ScenarioResult } from './result.ts';
 
 const WRITERS = 512;
@@ -11,8 +11,8 @@ const PER_HISTORY = 10;
 const MAX_APPENDS = 500_000;
 
 /** `naive-append`: the same appends by a hand-written script, one call each. */
-export async function runStoreScenario(name: 'append' | 'naive-append' | 'load', options: BenchOptions): Promise<ScenarioResult> {
-  const server = await startBenchServer(options.fsync);
+export async function runStoreScenario(name: 'append' | 'naive-append' | 'load', options: BenchOptions, fsync: Fsync): Promise<ScenarioResult> {
+  const server = await startBenchServer(fsync);
   const events = name === 'load' ? (options.quick ? 200 : 5000) : Math.min(options.events, MAX_APPENDS);
   const child = new Child<AppenderResult>('./appender.js', {
     url: server.url, partitions: options.partitions, what: name === 'naive-append' ? 'naive' : name, events, writers: WRITERS, perHistory: PER_HISTORY,
@@ -32,7 +32,7 @@ export async function runStoreScenario(name: 'append' | 'naive-append' | 'load',
     if (name !== 'load') {
       return {
         ...common,
-        params: { events, partitions: options.partitions, writers: WRITERS, perHistory: PER_HISTORY, ...cpu },
+        params: { events, appendfsync: fsync, partitions: options.partitions, writers: WRITERS, perHistory: PER_HISTORY, ...cpu },
         accounted: result.stored === events && result.histories === Math.ceil(events / PER_HISTORY),
       };
     }
@@ -43,7 +43,7 @@ export async function runStoreScenario(name: 'append' | 'naive-append' | 'load',
     const at = (histogram: Histogram, share: number): number => (histogram.quantile(share) ?? 0) / 1000;
     return {
       ...common,
-      params: { events, history: result.stored, pingP50Ms: at(pings, 0.5), overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000, ...cpu },
+      params: { events, appendfsync: fsync, history: result.stored, pingP50Ms: at(pings, 0.5), overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000, ...cpu },
       p50Ms: at(loads, 0.5), p99Ms: at(loads, 0.99), p999Ms: at(loads, 0.999), maxMs: at(loads, 1),
       accounted: result.right && loads.total === events,
     };
