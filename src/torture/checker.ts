@@ -110,7 +110,7 @@ function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violat
   ops.forEach((op, at) => {
     if ('thread' in op) lastOfThread.set(`${op.pid}/${op.thread}`, at);
   });
-  const lostAt = lostLeases(ops);
+  const lost = lostLeases(ops);
   const firstEnd = new Map<string, Run>();
   for (const run of runs) {
     if (run.outcome !== 'end') continue;
@@ -122,27 +122,16 @@ function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violat
       continue;
     }
     const threadDied = before.op.thread !== op.thread && (lastOfThread.get(`${op.pid}/${before.op.thread}`) as number) < run.startedAt;
-    if (threadDied || lostAfter(lostAt, before)) continue;
+    // It may have noticed before: what it had in hand goes on until the batch ends.
+    if (threadDied || lost.has(laneOf(before))) continue;
     out.push({ rule: 'ran twice', what: `${op.fn}: ${op.id} was handled twice by process ${op.pid} though nothing had happened to it` });
   }
   return out;
 }
 
-/** `pid fn partition` -> when it noticed */
-function lostLeases(ops: History['ops']): Map<string, number[]> {
-  const out = new Map<string, number[]>();
-  ops.forEach((op, at) => {
-    if (op.what !== 'lease-lost') return;
-    const key = `${op.pid} ${op.fn} ${op.partition}`;
-    const times = out.get(key);
-    if (times) times.push(at);
-    else out.set(key, [at]);
-  });
-  return out;
-}
-
-function lostAfter(lost: ReadonlyMap<string, readonly number[]>, run: Run): boolean {
-  return (lost.get(laneOf(run)) ?? []).some((at) => at > run.startedAt);
+/** `pid fn partition` of lanes whose owner has noticed that they are no longer its own. */
+function lostLeases(ops: History['ops']): Set<string> {
+  return new Set(ops.flatMap((op) => (op.what === 'lease-lost' ? [`${op.pid} ${op.fn} ${op.partition}`] : [])));
 }
 
 const laneOf = ({ op }: Run): string => `${op.pid} ${op.fn} ${op.position.split('/')[0] as string}`;
@@ -155,9 +144,9 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
   const out: Violation[] = [];
   const letters = new Map(end.letters.filter((letter) => letter.fn === fn.name).map((letter) => [letter.id, letter]));
   const suspended = new Set(ops.flatMap((op) => (op.what === 'fault' && op.pid > 0 ? [op.pid] : [])));
-  const lostAt = lostLeases(ops);
+  const lost = lostLeases(ops);
   // What it had begun goes on beside its heir's work until the batch ends, also when it has noticed.
-  const hasLost = (run: Run): boolean => suspended.has(run.op.pid) || lostAt.has(laneOf(run));
+  const hasLost = (run: Run): boolean => suspended.has(run.op.pid) || lost.has(laneOf(run));
   const bySubject = new Map<string, Run[]>();
   const counted = new Set(events.map((event) => event.id));
   for (const run of runs) {
@@ -208,8 +197,8 @@ function settleTimes(runs: readonly Run[], letters: ReadonlyMap<string, Letter>,
   for (const run of runs) {
     const letter = letters.get(run.op.id);
     let at = Infinity;
-    if (run.outcome === 'end') at = run.endedAt;
-    else if (excused(run.op.id)) at = run.startedAt;
+    if (excused(run.op.id)) at = -1;
+    else if (run.outcome === 'end') at = run.endedAt;
     else if (letter && run.op.attempt >= letter.attempts) at = run.startedAt;
     out.set(run.op.number, Math.min(out.get(run.op.number) ?? Infinity, at));
   }
