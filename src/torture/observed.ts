@@ -9,7 +9,7 @@ import type { HandlerOp } from './history.ts';
 
 /** Lines appended by processes of one machine: a short line is written whole, and the file's order is theirs. */
 export function observed(definition: DefinedFunction, file: string): DefinedFunction {
-  const { spec, handle, handleBatch } = definition;
+  const { spec, handle, handleBatch, view } = definition;
   const history = openSync(file, 'a');
   const write = (what: HandlerOp['what'], { id, type, subject, position }: Pick<HandlerOp, 'id' | 'type' | 'subject' | 'position'>, attempt: number): void => {
     const op: HandlerOp = { what, fn: spec.name, id, type, subject, number: numberOf(id), attempt, position, pid: process.pid, thread: threadId };
@@ -46,6 +46,21 @@ export function observed(definition: DefinedFunction, file: string): DefinedFunc
       }
       return answer;
     }),
+    view: view && {
+      ...view,
+      evolve(row, event) {
+        write('start', event, 1);
+        let next: unknown;
+        try {
+          next = view.evolve(row, event);
+        } catch (error) {
+          write('fail', event, 1);
+          throw error;
+        }
+        write('end', event, 1);
+        return next;
+      },
+    },
   };
 }
 

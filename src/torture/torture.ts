@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
+import type { FunctionSpec } from '../core/function-spec.ts';
 import { openDeployment, type Deployment, type Log } from '../deployment.ts';
 import { describeFunctions, findIn } from '../describe-functions.ts';
 import { Millrace } from '../millrace.ts';
@@ -17,7 +18,7 @@ import { parseRedisUrls } from '../redis/connection.ts';
 import { check } from './checker.ts';
 import { readBooks, readLetters } from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
-import type { FunctionEnd, History, Op, Violation } from './history.ts';
+import type { FunctionEnd, FunctionRules, History, Op, Violation } from './history.ts';
 import { Load } from './load.ts';
 import { seededRandom } from './random.ts';
 import { takeoverBoundMs } from './takeover.ts';
@@ -114,7 +115,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
     const record: History = {
       ops,
       events: load.events,
-      functions: functions.map(({ spec }) => ({ name: spec.name, on: spec.on, ordering: spec.ordering, attempts: spec.retry.attempts, batch: spec.batch })),
+      functions: functions.map(({ spec }) => rulesOf(spec)),
       end: { functions: books, letters: await readLetters(direct), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
       allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
     };
@@ -130,6 +131,11 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   } finally {
     for (const step of undo.reverse()) await Promise.resolve(step()).catch((error: unknown) => options.log('warn', 'torture could not clean up', { err: error }));
   }
+}
+
+/** A view's evolve is not told which attempt it is: of views, order is not judged. */
+function rulesOf({ name, on, ordering, retry, batch, view }: FunctionSpec): FunctionRules {
+  return { name, on, attempts: retry.attempts, batch, ordering: view === null ? ordering : 'none' };
 }
 
 /** In the place of each function file stands one that imports and observes it. */
