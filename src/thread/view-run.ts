@@ -26,7 +26,9 @@ interface OpenRow {
   row: unknown;
   /** `row` is what `text` says. */
   fresh: boolean;
-  at: string;
+  /** The last event folded, where it is not as stored: what `at` will be. */
+  entryId: string;
+  place: number;
   rev: number;
   ix: readonly IndexEntry[];
   changed: boolean;
@@ -79,7 +81,8 @@ export class ViewRun {
     const row = this.#open(view.subject);
     // A stream hands out each event once, in order. Should it not (a group set back by hand), the row knows better. What was
     // parked comes later than its place, and was not folded then.
-    if (event.entry >= 0 && row.at !== '' && !isBehind(event, row.at)) return;
+    // Within the batch they are in order.
+    if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at)) return;
     if (!row.fresh) row.row = row.text === undefined ? parseStored(row.storedText)?.row ?? null : row.text === null ? null : JSON.parse(row.text);
     row.fresh = false;
     const next: unknown = this.#code.evolve(row.row, view);
@@ -94,7 +97,10 @@ export class ViewRun {
     row.fresh = true;
     row.ix = ix;
     row.rev++;
-    if (event.entry >= 0 || row.at === '' || isBehind(event, row.at)) row.at = `${event.entryId}/${view.place}`;
+    if (event.entry >= 0 || row.stored === null || isBehind(event, row.stored.at)) {
+      row.entryId = event.entryId;
+      row.place = view.place;
+    }
     if (!row.changed) {
       row.changed = true;
       this.#changed.push(row);
@@ -107,7 +113,7 @@ export class ViewRun {
     if ('id' in found) return found;
     const stored = parseStored(found.stored);
     const row: OpenRow = {
-      id, key: found.key, storedText: found.stored, stored, text: undefined, row: stored?.row ?? null, fresh: true, at: stored?.at ?? '', rev: stored?.rev ?? 0, ix: stored?.ix ?? NO_ENTRIES, changed: false,
+      id, key: found.key, storedText: found.stored, stored, text: undefined, row: stored?.row ?? null, fresh: true, entryId: '', place: 0, rev: stored?.rev ?? 0, ix: stored?.ix ?? NO_ENTRIES, changed: false,
     };
     this.#rows.set(id, row);
     return row;
@@ -153,7 +159,7 @@ export class ViewRun {
       for (let i = from; i < to; i++) {
         const row = written[i] as OpenRow;
         out.uint(row.key);
-        out.text(`{"row":${row.text as string},"at":"${row.at}","rev":${row.rev},"ix":${JSON.stringify(row.ix)}}`);
+        out.text(`{"row":${row.text as string},"at":"${row.entryId === '' ? (row.stored?.at ?? '') : `${row.entryId}/${row.place}`}","rev":${row.rev},"ix":${JSON.stringify(row.ix)}}`);
       }
     });
     const deleted = rows.filter((row) => row.text === null);
