@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { ClosedError, ConfigError } from './core/errors.ts';
-import type { FunctionSpec } from './core/function-spec.ts';
+import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
 import { threadEnvironment } from './config.ts';
 import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
 import type { Deployment } from './deployment.ts';
@@ -14,6 +14,7 @@ import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
 import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
+import { retireHelper } from './pipeline/lane/leases.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
 import { loadRows } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
@@ -259,7 +260,8 @@ export class Dispatcher {
       functions: [...byName.keys()],
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
       stopping: this.#stopping.signal,
-      createLane: (fn, partition, leaseValue, orphaned) => this.#createLane(byName.get(fn) as FunctionInfo, partition, leaseValue, orphaned),
+      competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
+      createLane: (fn, partition, leaseValue, orphaned, consumer, heir) => this.#createLane(byName.get(fn) as FunctionInfo, partition, { leaseValue, orphaned, consumer, heir }),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
       closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
     });
@@ -271,13 +273,15 @@ export class Dispatcher {
     return new Upkeep({
       connection, keys, partitions, log,
       everyMs: environment.MILLRACE_UPKEEP_MS,
-      lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost).map(({ fn, partition }) => ({
+      lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost && lane.consumer === OWNER).map(({ fn, partition }) => ({
         fn, partition, types: specs.get(fn)?.on ?? [], maxDelayMs: specs.get(fn)?.retry.maxDelayMs ?? 0,
       })),
     });
   }
 
-  #createLane(info: FunctionInfo, partition: number, leaseValue: string, orphaned: boolean): Lane {
+  #createLane(
+    info: FunctionInfo, partition: number, { leaseValue, orphaned, consumer, heir }: { readonly leaseValue: string; readonly orphaned: boolean; readonly consumer: string; readonly heir: boolean },
+  ): Lane {
     const { spec, version } = info;
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
@@ -286,15 +290,15 @@ export class Dispatcher {
     const leaseTtlMs = environment.MILLRACE_LEASE_MS;
     const streamKeys = spec.on.map((type) => keys.events(partition, type));
     const reader = new LaneReader({
-      connection, fn: spec.name, leaseTtlMs, streamKeys,
-      leaseKey: keys.lease(partition, spec.name),
+      connection, fn: spec.name, consumer, pendingOnly: heir, leaseTtlMs, streamKeys,
+      leaseKey: keys.lease(partition, laneName(spec.name, consumer)),
       dueKey: keys.due(partition, spec.name),
       observed: (key, id) => doorbell.observe(key, id, lane),
     });
     const around = this.#options.aroundStages ?? ((stages: LaneStages) => stages);
     const lane: Lane = new Lane(
       {
-        spec, partition, leaseValue, streamKeys,
+        spec, partition, leaseValue, consumer, heir, streamKeys,
         batchBytes: environment.MILLRACE_BATCH_BYTES,
         batchEvents: environment.MILLRACE_BATCH_EVENTS,
         batchMs: BATCH_MS,
@@ -306,7 +310,7 @@ export class Dispatcher {
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
         load: (batch) => (spec.view ? loadRows(connection, keys, partition, spec.name, spec.view, batch) : Promise.resolve(batch)),
         listParked: () => listParked(connection, keys, partition, spec.name),
-        beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
+        beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
         run: async (batch, blocked, search, observe) => {
           const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
           const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe, seen?.states);
@@ -314,10 +318,11 @@ export class Dispatcher {
         },
         lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
         plan: (batch, result, context) =>
-          planCommit(batch, result, { ...context, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
+          planCommit(batch, result, { ...context, consumer, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
         commit: (plan, signal) =>
           withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 }),
         register: () => this.#register(spec, partition, true),
+        retire: () => withRetry(() => retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer), { deadlineMs: leaseTtlMs }),
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
         log,

@@ -59,6 +59,9 @@ function around(stages: LaneStages, change: (entries: readonly StreamEntry[]) =>
   const { reader } = stages;
   return {
     reset: () => reader.reset(),
+    get drained() {
+      return reader.drained;
+    },
     get pendingLeft() {
       return reader.pendingLeft;
     },

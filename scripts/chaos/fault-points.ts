@@ -32,6 +32,9 @@ export function dieAt({ point, hits }: { readonly point: FaultPoint; readonly hi
     },
     reader: {
       reset: () => stages.reader.reset(),
+      get drained() {
+        return stages.reader.drained;
+      },
       get pendingLeft() {
         return stages.reader.pendingLeft;
       },

@@ -40,6 +40,14 @@ export interface FunctionFile {
   readonly version: string;
 }
 
+/** The consumer that a lane's owner reads as. Others (ordering 'none') read as themselves: see lane-keeper.ts. */
+export const OWNER = 'lane';
+
+/** Names what belongs to one consumer of a lane: its lease, and its fields in the counters. `#` is in no function's name. */
+export function laneName(fn: string, consumer: string): string {
+  return consumer === OWNER ? fn : `${fn}#${consumer}`;
+}
+
 /** Names of functions, types and namespaces end up in Redis keys and metrics: no braces, no colons, bounded. */
 export const NAME_PATTERN = /^[a-z][a-z0-9_.-]{0,99}$/;
 /** Of a registered function: a version of a view has it behind its name. */

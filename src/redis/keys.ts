@@ -14,8 +14,10 @@ export interface Keys {
   held(partition: number, fn: string): string;
   /** stream: dead letters */
   dead(partition: number, fn: string): string;
-  /** string with TTL: `<dispatcher>:<epoch>` */
-  lease(partition: number, fn: string): string;
+  /** string with TTL: `<dispatcher>:<epoch>`. @param lane see laneName */
+  lease(partition: number, lane: string): string;
+  /** set: consumers of a function with ordering 'none' beside the owner */
+  helpers(partition: number, fn: string): string;
   /** zset: dispatchers that serve a function -> server time in ms until which they count */
   members(fn: string): string;
   /** string with TTL: `<sequence>:<entry id>` of the producer's last flush */
@@ -69,7 +71,8 @@ export function createKeys(namespace: string): Keys {
     due: (partition, fn) => `${p(partition)}:due:${fn}`,
     held: (partition, fn) => `${p(partition)}:held:${fn}`,
     dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
-    lease: (partition, fn) => `${p(partition)}:lease:${fn}`,
+    lease: (partition, lane) => `${p(partition)}:lease:${lane}`,
+    helpers: (partition, fn) => `${p(partition)}:helpers:${fn}`,
     members: (fn) => `${namespace}:members:${fn}`,
     producer: (partition, producer) => `${p(partition)}:producer:${producer}`,
     publishedIds: (partition, type, turn) => `${p(partition)}:ids:${type}:${turn}`,

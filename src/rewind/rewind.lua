@@ -1,6 +1,6 @@
 -- rewind: sets where one function goes on in one partition, for all its types, in one step.
 -- With src/wire/entries.lua in front.
--- KEYS  1 lease, 2 counters, 3 and 4 the inbox's sets, then the streams of its types
+-- KEYS  1 lease, 2 counters, 3 and 4 the inbox's sets, then the streams of its types, then the leases of its helpers
 -- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), then per stream: type,
 --       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',
 --       events behind that id up to and including `exact:<type>`
@@ -15,9 +15,10 @@ local fn = ARGV[1]
 if redis.call('HEXISTS', KEYS[2], 'start:' .. fn) == 0 then return {'unknown'} end
 local function counter(field) return tonumber(redis.call('HGET', KEYS[2], field) or '0') end
 local function whole(x) return string.format('%.0f', x) end
+local last = 4 + (#ARGV - 2) / 4
 -- First look, then write.
 local plan = {}
-for i = 5, #KEYS do
+for i = 5, last do
   local a = 3 + (i - 5) * 4
   local t, id, seen, counted = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   local exact = redis.call('HGET', KEYS[2], 'exact:' .. t) or '0-0'
@@ -44,8 +45,9 @@ end
 
 redis.call('DEL', KEYS[1])
 redis.call('UNLINK', KEYS[3], KEYS[4])
+for i = last + 1, #KEYS do redis.call('DEL', KEYS[i]) end
 local reply = {'ok'}
-for i = 5, #KEYS do
+for i = 5, last do
   local t, id, ahead = plan[i][1], plan[i][2], plan[i][3]
   local at = ':' .. fn .. ':' .. t
   redis.call('XGROUP', 'DESTROY', KEYS[i], fn)

@@ -3,6 +3,7 @@
  * Parked events and dead letters stay what they are; where they lie behind the target they will be delivered once more.
  */
 import { MillraceError } from '../core/errors.ts';
+import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { parseGeneration } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
@@ -140,9 +141,11 @@ async function rewindPartition(
       const counted = after === '$' ? 0 : await countBetween(source, partition, type, after, exact);
       args.push(type, after, exact, counted);
     }
+    const helpers = (await connection.command('SMEMBERS', keys.helpers(partition, fn))) as string[];
     const reply = (await withRetry(() => script.run(
       connection,
-      [keys.lease(partition, fn), keys.counters(partition), keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1), ...types.map((type) => keys.events(partition, type))],
+      [keys.lease(partition, fn), keys.counters(partition), keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1), ...types.map((type) => keys.events(partition, type)),
+        ...helpers.map((helper) => keys.lease(partition, laneName(fn, helper)))],
       [fn, attempt >= TRIES ? '1' : '0', ...args],
     ), { deadlineMs: DEADLINE_MS })) as string[];
     if (reply[0] === 'unknown') return null;

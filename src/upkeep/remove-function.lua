@@ -1,6 +1,6 @@
 -- remove-function: takes what is left of a function out of one partition. Last step: its groups, keys and counters; the parked
 -- lists go before, page by page (ARGV 2).
--- KEYS  1 lease, 2 counters, 3 due, 4 held, 5 dead letters, 6 and 7 the inbox's sets, then streams, or parked lists
+-- KEYS  1 lease, 2 counters, 3 due, 4 held, 5 dead letters, 6 and 7 the inbox's sets, 8 helpers, then streams, or parked lists
 -- ARGV  1 function, 2 'look' | 'lists' | 'rest', then for 'lists': units in the order of the lists; for 'rest': types in the order of the streams
 -- reply {'owned', lease value} (a dispatcher runs it) | {'look', parked units, dead letters, pending entries} | {'ok'}
 -- The counters that make it known go last, in the same step as its groups: broken off before, it is removed again.
@@ -10,7 +10,7 @@ if lease then return {'owned', lease} end
 local fn, step = ARGV[1], ARGV[2]
 if step == 'look' then
   local pending = 0
-  for i = 8, #KEYS do
+  for i = 9, #KEYS do
     if redis.call('EXISTS', KEYS[i]) == 1 then
       for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[i])) do
         local info = {}
@@ -22,14 +22,14 @@ if step == 'look' then
   return {'look', redis.call('ZCARD', KEYS[3]), redis.call('XLEN', KEYS[5]), pending}
 end
 if step == 'lists' then
-  for i = 8, #KEYS do
+  for i = 9, #KEYS do
     redis.call('UNLINK', KEYS[i])
-    redis.call('ZREM', KEYS[3], ARGV[i - 5])
+    redis.call('ZREM', KEYS[3], ARGV[i - 6])
   end
   return {'ok'}
 end
-redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
-for i = 8, #KEYS do
+redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+for i = 9, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[i], fn) end
 end
 for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
@@ -38,6 +38,8 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   local state = string.match(field, '^[^:]+')
   local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
     or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked')
-  if second == fn and (own or (rest ~= '' and string.sub(rest, 1, 1) == ':')) then redis.call('HDEL', KEYS[2], field) end
+  -- `turn:<f>#<helper>`
+  local helper = second and string.sub(second, 1, #fn + 1) == fn .. '#'
+  if helper or second == fn and (own or (rest ~= '' and string.sub(rest, 1, 1) == ':')) then redis.call('HDEL', KEYS[2], field) end
 end
 return {'ok'}

@@ -1,5 +1,6 @@
 /** Forgets a function that is deployed no more: until then it holds its streams against retention, and counts as behind. */
 import { MillraceError } from '../core/errors.ts';
+import { laneName } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { readPartitions, requireFunction } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
@@ -52,7 +53,7 @@ export async function removeFunction(source: Deployment, name: string, discard: 
   requireFunction(states, name);
   const serving = await servingDispatchers(source, name);
   if (serving.length > 0) throw new FunctionInUseError(name, serving);
-  const base = (partition: number): string[] => [keys.lease(partition, name), keys.counters(partition), keys.due(partition, name), keys.held(partition, name), keys.dead(partition, name), keys.settledIds(partition, name, 0), keys.settledIds(partition, name, 1)];
+  const base = (partition: number): string[] => [keys.lease(partition, name), keys.counters(partition), keys.due(partition, name), keys.held(partition, name), keys.dead(partition, name), keys.settledIds(partition, name, 0), keys.settledIds(partition, name, 1), keys.helpers(partition, name)];
   const typesOf = (partition: number): string[] => {
     const types = new Set(states[partition]?.functions.find((fn) => fn.name === name)?.types ?? []);
     // also those it no longer consumes: their groups are there still
@@ -67,6 +68,9 @@ export async function removeFunction(source: Deployment, name: string, discard: 
 
   const left = { parkedUnits: 0, deadLetters: 0, pendingEntries: 0 };
   for (let partition = 0; partition < partitions; partition++) {
+    for (const helper of (await connection.command('SMEMBERS', keys.helpers(partition, name))) as string[]) {
+      if ((await connection.command('EXISTS', keys.lease(partition, laneName(name, helper)))) === 1) throw new FunctionInUseError(name, [helper]);
+    }
     const [, parked, dead, pending] = await call(partition, typesOf(partition).map((type) => keys.events(partition, type)), ['look']);
     left.parkedUnits += Number(parked);
     left.deadLetters += Number(dead);

@@ -175,6 +175,11 @@ export class BareLane {
     });
   }
 
+  async send(plan: CommitPlan | null | 'stale'): Promise<string> {
+    if (plan === null || plan === 'stale') throw new Error('there is no plan');
+    return (await sendCommit(this.#bed.connection, plan)).kind;
+  }
+
   /** Takes and commits once. */
   async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale' | 'refused' | 'back'> {
     const plan = await this.turn(choose, budgetEvents);

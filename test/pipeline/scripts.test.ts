@@ -40,7 +40,7 @@ interface TakeCall {
 async function callTake({ connection, lease }: Lane, call: TakeCall = {}): Promise<[string, string, string, string[], string[], string[]]> {
   return (await take.run(
     connection, [keys.lease(0, FN), keys.due(0, FN), ...TYPES.map((type) => keys.events(0, type))],
-    [call.lease ?? lease, 60_000, FN, call.units ?? 10, call.count ?? 100, ...(call.after ?? ['>', '>'])],
+    [call.lease ?? lease, 60_000, FN, call.units ?? 10, call.count ?? 100, 'lane', ...(call.after ?? ['>', '>'])],
   )) as [string, string, string, string[], string[], string[]];
 }
 
@@ -60,7 +60,7 @@ interface CommitCall {
 async function callCommit({ connection, lease }: Lane, call: CommitCall): Promise<unknown[]> {
   const { units = [], entries = [], parked = [], dead = [], retries = [] } = call;
   const args: RedisArg[] = [
-    call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length, 0,
+    call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length, 0, '',
     ...TYPES, ...units, ...entries.flat(), ...parked.flat(),
   ];
   for (const [entry, stream, type, events, fields, holds = 0] of dead) args.push(entry, stream, type, events, holds, fields.length, ...fields);

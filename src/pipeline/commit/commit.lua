@@ -1,7 +1,8 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
 -- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects,
 --       then with an inbox its two sets
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, and behind a space the lane's turn committed before, if there is one, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, and behind a space the lane's turn committed before, if there is one, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects,
+--       12 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one)
 --       T types (in the order of the streams), U units (in the order of the lists)
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
@@ -15,6 +16,7 @@
 --       {'back'} (Redis no longer knows the turn before; nothing is done) |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
+-- With ordering 'none' others read the same streams: an entry counts only while it is pending for this consumer.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
 -- it was still pending. PEXPIRE and XACK come first: they work under OOM and make the rest of the script work there too.
 -- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is remembered for one to two windows.
@@ -24,9 +26,10 @@ local function nextDue()
   local score = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''
   return score == 'inf' and '' or score
 end
-local fn = ARGV[3]
+local fn, owner = ARGV[3], ARGV[12]
 local turn, before = string.match(ARGV[4], '^(%S*) ?(%S*)$')
-local last = redis.call('HGET', KEYS[2], 'turn:' .. fn)
+local turnField = 'turn:' .. fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
+local last = redis.call('HGET', KEYS[2], turnField)
 if last == turn then return {'repeat', nextDue()} end
 -- power loss, a failover: what this turn has taken belongs to a time that is forgotten
 if before ~= '' and last ~= before then return {'back'} end
@@ -36,7 +39,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local T, U, E, P, D, R = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local F = tonumber(ARGV[11])
-local a = 11
+local a = 12
 local types, units = {}, {}
 for i = 1, T do types[i] = ARGV[a + i] end
 a = a + T
@@ -49,6 +52,12 @@ local function count(state, t, by)
   sums[field] = (sums[field] or 0) + by
 end
 
+local function pending(key, id)
+  local found
+  if owner == '' then found = redis.pcall('XPENDING', key, fn, id, id, 1) else found = redis.pcall('XPENDING', key, fn, id, id, 1, owner) end
+  return not found.err and #found == 1
+end
+
 -- Everything that may be wrong with the effects is found before the first write. And where one type's group was destroyed, nothing of
 -- the other types may be parked in front of what will be read again.
 local blocks = {}
@@ -57,8 +66,7 @@ if F > 0 or (P > 0 and T > 1) then
   for i = 1, E do
     local stream, id = ARGV[a + 3 * i - 2], ARGV[a + 3 * i - 1]
     several = several or stream ~= ARGV[a + 1]
-    local pending = redis.pcall('XPENDING', KEYS[5 + tonumber(stream)], fn, id, id, 1)
-    if pending.err or #pending == 0 then gone[#gone + 1] = id end
+    if not pending(KEYS[5 + tonumber(stream)], id) then gone[#gone + 1] = id end
   end
   if #gone > 0 and (F > 0 or several) then return {'refused', gone} end
   for f = 1, F do
@@ -84,7 +92,7 @@ local missing, acked, entryType, at = {}, {}, {}, {}
 for i = 1, E do
   local t, id = tonumber(ARGV[a + 1]), ARGV[a + 2]
   entryType[i] = types[t]
-  if redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
+  if (owner == '' or pending(KEYS[5 + t], id)) and redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
     acked[i] = true
     -- a lost group is recreated there: not behind what has had no outcome
     at[types[t]] = id
@@ -95,7 +103,7 @@ for i = 1, E do
   end
   a = a + 3
 end
-redis.call('HSET', KEYS[2], 'turn:' .. fn, turn)
+redis.call('HSET', KEYS[2], turnField, turn)
 
 -- effects
 for _, steps in ipairs(blocks) do
@@ -224,6 +232,32 @@ end
 
 for field, by in pairs(sums) do redis.call('HINCRBY', KEYS[2], field, by) end
 if retried > 0 then redis.call('HINCRBY', KEYS[2], 'retried:' .. fn, retried) end
-for t, id in pairs(at) do redis.call('HSET', KEYS[2], 'at:' .. fn .. ':' .. t, id) end
+-- Everything up to here is settled. With ordering 'none' others may still have earlier entries pending.
+local function parts(id)
+  local dash = string.find(id, '-', 1, true)
+  return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
+end
+for i = 1, T do
+  local t, field = types[i], 'at:' .. fn .. ':' .. types[i]
+  local id = at[t]
+  if id and owner ~= '' then
+    local lowest = redis.pcall('XPENDING', KEYS[5 + i], fn)
+    local ms, seq = parts(id)
+    if lowest.err then id = nil
+    elseif lowest[1] > 0 then
+      ms, seq = parts(lowest[2])
+      if ms >= 9007199254740991 or seq >= 9007199254740991 then id = nil
+      elseif seq > 0 then id = string.format('%.0f-%.0f', ms, seq - 1)
+      else id = string.format('%.0f-18446744073709551615', math.max(0, ms - 1)) end
+    else
+      local before = redis.call('HGET', KEYS[2], field)
+      if before then
+        local beforeMs, beforeSeq = parts(before)
+        if beforeMs > ms or (beforeMs == ms and beforeSeq > seq) then id = nil end
+      end
+    end
+  end
+  if id then redis.call('HSET', KEYS[2], field, id) end
+end
 
 return {'ok', string.format('%.0f', now), nextDue(), missing, emptied}

@@ -5,7 +5,7 @@
  * reply was lost is sent again unchanged: commit.lua recognises the turn id.
  */
 import type { DeadEntry, EventRef, Failure } from '../../core/batch-task.ts';
-import type { FunctionSpec } from '../../core/function-spec.ts';
+import { laneName, OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import { ParkedLimitError } from '../../core/errors.ts';
 import { nextDelayMs } from '../../core/retry-policy.ts';
 import { CELL } from '../../core/progress-cells.ts';
@@ -26,6 +26,8 @@ export interface CommitContext {
   readonly keys: Keys;
   readonly spec: FunctionSpec;
   readonly partition: number;
+  /** Of ordering 'none': who read it. Default: the lane's owner. */
+  readonly consumer?: string;
   readonly leaseValue: string;
   readonly leaseTtlMs: number;
   /** `<epoch>.<turn>`, and behind a space the one this lane has committed before: with it, a Redis that has gone back in time is noticed. */
@@ -238,10 +240,11 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   }
 
   const fn = spec.name;
+  const consumer = context.consumer ?? OWNER;
   const inbox = result.ids && spec.dedupe ? inboxArgs(batch, result.states, result.ids, died, left, spec.dedupe) : [];
   return {
     keys: [
-      keys.lease(partition, fn),
+      keys.lease(partition, laneName(fn, consumer)),
       keys.counters(partition),
       keys.due(partition, fn),
       keys.dead(partition, fn),
@@ -254,6 +257,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     args: [
       context.leaseValue, context.leaseTtlMs, fn, context.turnId,
       batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length, result.effects.length,
+      spec.ordering === 'none' ? consumer : '',
       ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...inbox, ...result.effects.map(asBuffer),
     ],
     done,

@@ -9,6 +9,7 @@
  *
  * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to nobody.
  */
+import { laneName } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -28,6 +29,7 @@ export interface CrashSearchOptions {
   readonly fn: string;
   readonly partition: number;
   readonly types: readonly string[];
+  readonly consumer: string;
   readonly leaseValue: string;
   readonly leaseTtlMs: number;
 }
@@ -45,11 +47,12 @@ export class CrashSearch {
 
   /** @returns null where there is nothing to search for; 'stale' where the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
-    const { connection, keys, fn, partition, types, leaseValue, leaseTtlMs } = options;
+    const { connection, keys, fn, partition, types, consumer, leaseValue, leaseTtlMs } = options;
+    const lane = laneName(fn, consumer);
     const reply = (await noteCrash.run(
       connection,
-      [keys.lease(partition, fn), keys.counters(partition), ...types.map((type) => keys.events(partition, type))],
-      [leaseValue, leaseTtlMs, fn],
+      [keys.lease(partition, lane), keys.counters(partition), ...types.map((type) => keys.events(partition, type))],
+      [leaseValue, leaseTtlMs, fn, lane, consumer],
     )) as [string, number, string];
     if (reply[0] === 'stale') return 'stale';
     // A mark: the search was under way, and may have passed the place where it began.
@@ -78,7 +81,8 @@ export class CrashSearch {
   }
 
   async #write(mark: string): Promise<boolean> {
-    const { connection, keys, fn, partition, leaseValue, leaseTtlMs } = this.#options;
-    return Number(await markSuspect.run(connection, [keys.lease(partition, fn), keys.counters(partition)], [leaseValue, leaseTtlMs, fn, mark])) === 1;
+    const { connection, keys, fn, partition, consumer, leaseValue, leaseTtlMs } = this.#options;
+    const lane = laneName(fn, consumer);
+    return Number(await markSuspect.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, leaseTtlMs, lane, mark])) === 1;
   }
 }

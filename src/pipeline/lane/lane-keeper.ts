@@ -4,6 +4,10 @@
  *
  * The members only say who should; the lease says who may. Two dispatchers that disagree for a moment wait for each other.
  *
+ * Ordering 'none': a partition's events of such a function are read by all of its dispatchers at the same time. The owner reads
+ * as the consumer `lane` and runs the retries; every other member reads as itself, a helper, under a lease that says that it
+ * lives. What is pending for a helper that is gone is settled by the owner, in its name (its heir), and its consumer retired.
+ *
  * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher that died are taken over
  * within TTL + check; of one that left within check; one that joins has its share within 2 checks plus the turns under way
  * (timeoutMs + 1 s at most).
@@ -12,6 +16,7 @@
  */
 import { sleep, wallClockMs } from '../../core/clock.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import type { Lane } from './lane.ts';
@@ -25,16 +30,20 @@ export interface LaneKeeperOptions {
   readonly dispatcher: string;
   /** Names. */
   readonly functions: readonly string[];
+  /** Whether the function has ordering 'none'. */
+  readonly competing: (fn: string) => boolean;
   readonly partitions: number;
   readonly leaseTtlMs: number;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
-  readonly createLane: (fn: string, partition: number, leaseValue: string, orphaned: boolean) => Lane;
+  readonly createLane: (fn: string, partition: number, leaseValue: string, orphaned: boolean, consumer: string, heir: boolean) => Lane;
   /** It runs from now on: ring it. */
   readonly opened: (lane: Lane) => void;
   readonly closed: (lane: Lane) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
 }
+
+const placeOf = (fn: string, partition: number, consumer: string): string => `${laneName(fn, consumer)}/${partition}`;
 
 export class LaneKeeper {
   readonly #options: LaneKeeperOptions;
@@ -74,7 +83,7 @@ export class LaneKeeper {
     const left = Promise.allSettled(functions.map((fn) => removeMember(connection, keys, fn, dispatcher)));
     await Promise.all([...this.#lanes.values()].map(async (lane) => {
       await lane.stop();
-      if (!lane.lost) await this.#release(lane).catch(() => undefined);
+      if (!lane.lost && !lane.retired) await this.#release(lane).catch(() => undefined);
     }));
     // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
     this.#done.abort();
@@ -83,8 +92,9 @@ export class LaneKeeper {
     this.#lanes.clear();
   }
 
-  #release(lane: Lane): Promise<void> {
-    return releaseLease(this.#options.connection, this.#options.keys, lane.partition, lane.fn, lane.leaseValue);
+  async #release(lane: Lane): Promise<void> {
+    if (lane.consumer !== OWNER && (await lane.retire())) return;
+    await releaseLease(this.#options.connection, this.#options.keys, lane.partition, lane.fn, lane.leaseValue, lane.consumer);
   }
 
   async #keep(): Promise<void> {
@@ -111,7 +121,7 @@ export class LaneKeeper {
     const { connection, keys, leaseTtlMs } = this.#options;
     const byPartition = new Map<number, Lane[]>();
     for (const lane of this.#lanes.values()) {
-      if (lane.lost) continue;
+      if (lane.lost || lane.retired) continue;
       const lanes = byPartition.get(lane.partition);
       if (lanes) lanes.push(lane);
       else byPartition.set(lane.partition, [lane]);
@@ -130,10 +140,12 @@ export class LaneKeeper {
 
   #giveUpLost(): void {
     for (const lane of this.#lanes.values()) {
-      if (!lane.lost || this.#closing.has(lane)) continue;
-      this.#losses++;
-      this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
-      this.#close(lane);
+      if (this.#closing.has(lane)) continue;
+      if (lane.lost) {
+        this.#losses++;
+        this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
+      }
+      if (lane.lost || lane.retired) this.#close(lane);
     }
   }
 
@@ -145,10 +157,10 @@ export class LaneKeeper {
     this.#closing.add(lane);
     this.#options.closed(lane);
     void lane.stop()
-      .then(() => (lane.lost ? undefined : this.#release(lane)))
+      .then(() => (lane.lost || lane.retired ? undefined : this.#release(lane)))
       .catch((error: unknown) => this.#options.log('warn', 'lease could not be given back: it ends by itself', { function: lane.fn, partition: lane.partition, err: error }))
       .then(() => {
-        this.#lanes.delete(`${lane.fn}/${lane.partition}`);
+        this.#lanes.delete(placeOf(lane.fn, lane.partition, lane.consumer));
         this.#closing.delete(lane);
       });
   }
@@ -169,25 +181,47 @@ export class LaneKeeper {
     for (const fn of functions) {
       const owners = this.#assigned.get(fn)?.owners ?? [];
       for (let partition = 0; partition < partitions; partition++) {
-        const lane = this.#lanes.get(`${fn}/${partition}`);
+        const lane = this.#lanes.get(placeOf(fn, partition, OWNER));
         const ours = owners[partition] === dispatcher;
         if (lane && !ours && !this.#closing.has(lane)) this.#close(lane);
-        if (!lane && ours) wanted.push(this.#claim(fn, partition));
+        if (!lane && ours) wanted.push(this.#claim(fn, partition, OWNER));
+        if (this.#options.competing(fn)) wanted.push(this.#help(fn, partition, ours, lane));
       }
     }
     await Promise.all(wanted);
   }
 
-  async #claim(fn: string, partition: number): Promise<void> {
+  /** Ordering 'none': reads beside the owner, or as the owner finishes what helpers that are gone have left. */
+  async #help(fn: string, partition: number, ours: boolean, owned: Lane | undefined): Promise<void> {
+    const { dispatcher, connection, keys, stopping } = this.#options;
+    const helper = this.#lanes.get(placeOf(fn, partition, dispatcher));
+    if (!ours) {
+      for (const lane of this.#lanes.values()) {
+        if (lane.heir && lane.fn === fn && lane.partition === partition && !this.#closing.has(lane)) this.#close(lane);
+      }
+      if (!helper) await this.#claim(fn, partition, dispatcher);
+      return;
+    }
+    if (helper && !helper.heir && !this.#closing.has(helper)) this.#close(helper);
+    if (!owned || this.#closing.has(owned)) return;
+    const living = new Set(this.#assigned.get(fn)?.members.split('\n'));
+    const helpers = (await withRetry(() => connection.command('SMEMBERS', keys.helpers(partition, fn)), { signal: stopping, deadlineMs: 10_000 })) as string[];
+    for (const name of helpers) {
+      if (name !== dispatcher && living.has(name)) continue;
+      if (!this.#lanes.has(placeOf(fn, partition, name))) await this.#claim(fn, partition, name, true);
+    }
+  }
+
+  async #claim(fn: string, partition: number, consumer: string, heir = false): Promise<void> {
     const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } = this.#options;
-    const answer = await withRetry(() => acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs), { signal: stopping, deadlineMs: 10_000 });
+    const answer = await withRetry(() => acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer), { signal: stopping, deadlineMs: 10_000 });
     if (!('value' in answer)) {
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
       return;
     }
     if (stopping.aborted) return;
-    const lane = createLane(fn, partition, answer.value, answer.orphaned);
-    this.#lanes.set(`${fn}/${partition}`, lane);
+    const lane = createLane(fn, partition, answer.value, answer.orphaned, consumer, heir);
+    this.#lanes.set(placeOf(fn, partition, consumer), lane);
     opened(lane);
     lane.start();
   }

@@ -10,7 +10,7 @@
  */
 import { sleep, wallClockMs } from '../../core/clock.ts';
 import { GroupLostError, MillraceError } from '../../core/errors.ts';
-import type { FunctionSpec } from '../../core/function-spec.ts';
+import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
 import type { ProgressCells } from '../../core/progress-cells.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
@@ -44,7 +44,7 @@ export interface LaneLoss {
 
 /** The stages and neighbours a lane is given. */
 export interface LaneStages {
-  readonly reader: Pick<LaneReader, 'take' | 'reset' | 'pendingLeft'>;
+  readonly reader: Pick<LaneReader, 'take' | 'reset' | 'pendingLeft' | 'drained'>;
   readonly share: FairShare;
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
@@ -62,6 +62,8 @@ export interface LaneStages {
   readonly lost: (loss: LaneLoss) => void;
   /** Recreates a lost group. */
   readonly register: () => Promise<void>;
+  /** Takes a helper's consumer away. @returns false: entries are pending for it */
+  readonly retire: () => Promise<boolean>;
   readonly idle: () => void;
   readonly turnDone: (turn: TurnDone) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
@@ -71,6 +73,10 @@ export interface LaneOptions {
   readonly spec: FunctionSpec;
   readonly partition: number;
   readonly leaseValue: string;
+  /** Default: the lane's owner. Others are helpers (ordering 'none'): they leave the retries to the owner. */
+  readonly consumer?: string;
+  /** In place of a helper that is gone: settles what is pending for it, and retires it. */
+  readonly heir?: boolean;
   readonly streamKeys: readonly string[];
   /** Most bytes of a batch. */
   readonly batchBytes: number;
@@ -110,6 +116,7 @@ export class Lane implements Bell {
   #dueTimer: NodeJS.Timeout | null = null;
   #loop: Promise<void> | null = null;
   #lost = false;
+  #retired = false;
   #hot = false;
   #search: CrashSearch | null = null;
   #msPerEvent = 0;
@@ -130,6 +137,12 @@ export class Lane implements Bell {
   get partition(): number {
     return this.#options.partition;
   }
+  get consumer(): string {
+    return this.#options.consumer ?? OWNER;
+  }
+  get heir(): boolean {
+    return this.#options.heir ?? false;
+  }
   get leaseValue(): string {
     return this.#options.leaseValue;
   }
@@ -146,6 +159,10 @@ export class Lane implements Bell {
   /** The lease is gone: another dispatcher owns the lane. */
   get lost(): boolean {
     return this.#lost;
+  }
+  /** As an heir it has nothing left to do; its consumer and its lease are gone. */
+  get retired(): boolean {
+    return this.#retired;
   }
 
   ring(): void {
@@ -168,6 +185,7 @@ export class Lane implements Bell {
 
   /** The next retry is due then, by the server's clock. */
   dueAt(dueMs: number | null, serverNowMs: number): void {
+    if (this.consumer !== OWNER) return;
     if (this.#dueTimer) clearTimeout(this.#dueTimer);
     this.#dueTimer = null;
     if (dueMs === null || this.#stop.signal.aborted) return;
@@ -286,6 +304,8 @@ export class Lane implements Bell {
     const { spec, partition, leaseValue } = this.#options;
     const { reader } = this.#stages;
     this.#seenRings = this.#rings;
+    // The owner settles what a helper has parked: only Redis knows how much of it is left.
+    if (this.#full && this.consumer !== OWNER) await this.#countParked();
     this.progress.doing = 'reading';
 
     const taken = await reader.take(leaseValue, this.#budget());
@@ -305,6 +325,10 @@ export class Lane implements Bell {
     let events = 0;
     for (const entry of taken.entries) events += entry.count;
     this.#hot = events >= HOT_EVENTS;
+    if (this.heir && reader.drained && taken.entries.length === 0) {
+      await this.#retire();
+      return 0;
+    }
     if (taken.entries.length === 0 && taken.units.length === 0) {
       this.progress.made();
       this.dueAt(taken.nextDueMs, taken.serverNowMs);
@@ -403,6 +427,18 @@ export class Lane implements Bell {
     return result.busyMs;
   }
 
+  /** Resolves with false where entries are pending for its consumer. Not for the owner. */
+  retire(): Promise<boolean> {
+    return this.#stages.retire();
+  }
+
+  async #retire(): Promise<void> {
+    this.#retired = await this.#stages.retire();
+    if (this.#retired) return this.abandon();
+    this.#stages.reader.reset();
+    this.#rings++;
+  }
+
   async #countParked(): Promise<void> {
     const found = await this.#stages.listParked();
     this.#parked.clear();
@@ -437,10 +473,11 @@ export class Lane implements Bell {
   #budget(): ReadBudget {
     const { batchEvents, batchBytes, batchMs } = this.#options;
     const byTime = this.#msPerEvent > 0 ? Math.max(1, Math.floor(batchMs / this.#msPerEvent)) : 256;
-    if (this.#full) return { events: 0, bytes: 0, retryUnits: RETRY_UNITS };
+    const retryUnits = this.consumer === OWNER ? RETRY_UNITS : 0;
+    if (this.#full) return { events: 0, bytes: 0, retryUnits };
     // In a search every event is found and run by itself: few at a time.
-    if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: SEARCH_EVENTS };
+    if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
     const byRows = this.#rowBytesPerEvent > 0 ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent)) : Infinity;
-    return { events: Math.min(batchEvents, byTime, byRows), bytes: batchBytes, retryUnits: RETRY_UNITS };
+    return { events: Math.min(batchEvents, byTime, byRows), bytes: batchBytes, retryUnits };
   }
 }

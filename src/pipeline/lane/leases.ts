@@ -1,10 +1,12 @@
 /** Lane leases: who may read and commit a lane. See docs/design.md, "One lane, one consumer". */
+import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 
-const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 2 });
+const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 3 });
 const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), keys: 'variable' });
+const retire = defineScript({ url: new URL('./retire.lua', import.meta.url), keys: 'variable' });
 const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 2 });
 
 /**
@@ -12,10 +14,11 @@ const release = defineScript({ url: new URL('./release-lease.lua', import.meta.u
  *   present owner's lease still runs in ms
  */
 export async function acquireLease(
-  connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number,
+  connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number, consumer: string = OWNER,
 ): Promise<{ readonly value: string; readonly orphaned: boolean } | { readonly freeInMs: number }> {
   const reply = (await acquire.run(
-    connection, [keys.lease(partition, fn), keys.counters(partition)], [fn, dispatcher, ttlMs],
+    connection, [keys.lease(partition, laneName(fn, consumer)), keys.counters(partition), keys.helpers(partition, fn)],
+    [fn, dispatcher, ttlMs, laneName(fn, consumer), consumer === OWNER ? '' : consumer],
   )) as [number, string | number, number];
   return reply[0] === 1 ? { value: String(reply[1]), orphaned: Number(reply[2]) === 1 } : { freeInMs: Math.max(0, Number(reply[1])) };
 }
@@ -29,12 +32,12 @@ export interface RenewedLane {
 
 /** Renews the leases of one partition's lanes in one call. */
 export async function renewLeases(
-  connection: RedisConnection, keys: Keys, partition: number, lanes: readonly { readonly fn: string; readonly leaseValue: string }[], ttlMs: number,
+  connection: RedisConnection, keys: Keys, partition: number, lanes: readonly { readonly fn: string; readonly consumer?: string; readonly leaseValue: string }[], ttlMs: number,
 ): Promise<{ readonly serverNowMs: number; readonly lanes: readonly RenewedLane[] }> {
   const reply = (await renew.run(
     connection,
-    [keys.counters(partition), ...lanes.flatMap((lane) => [keys.lease(partition, lane.fn), keys.due(partition, lane.fn)])],
-    [ttlMs, ...lanes.flatMap((lane) => [lane.leaseValue, lane.fn])],
+    [keys.counters(partition), ...lanes.flatMap((lane) => [keys.lease(partition, laneName(lane.fn, lane.consumer ?? OWNER)), keys.due(partition, lane.fn)])],
+    [ttlMs, ...lanes.flatMap((lane) => [lane.leaseValue, laneName(lane.fn, lane.consumer ?? OWNER)])],
   )) as string[];
   return {
     serverNowMs: Number(reply[0]),
@@ -54,7 +57,20 @@ export function hasGoneBack(stored: string, committed: string): boolean {
 }
 
 export async function releaseLease(
-  connection: RedisConnection, keys: Keys, partition: number, fn: string, leaseValue: string,
+  connection: RedisConnection, keys: Keys, partition: number, fn: string, leaseValue: string, consumer: string = OWNER,
 ): Promise<void> {
-  await release.run(connection, [keys.lease(partition, fn), keys.counters(partition)], [leaseValue, fn]);
+  const lane = laneName(fn, consumer);
+  await release.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, lane]);
+}
+
+/** @returns false where entries are still pending for the helper (nothing was done), or the lease is lost */
+export async function retireHelper(
+  connection: RedisConnection, keys: Keys, partition: number, fn: string, types: readonly string[], leaseValue: string, consumer: string,
+): Promise<boolean> {
+  const lane = laneName(fn, consumer);
+  return Number(await retire.run(
+    connection,
+    [keys.lease(partition, lane), keys.counters(partition), keys.helpers(partition, fn), ...types.map((type) => keys.events(partition, type))],
+    [leaseValue, fn, lane, consumer],
+  )) === 1;
 }

@@ -1,6 +1,6 @@
 -- mark-suspect: written down before an event is run that may kill the whole dispatcher; cleared when the place is passed.
 -- KEYS  1 lease, 2 counters
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 the mark; '' ends the search
+-- ARGV  1 lease value, 2 TTL in ms, 3 lane name, 4 the mark; '' ends the search
 -- reply 1 | 0 (the lease is lost)
 -- PEXPIRE comes first: it works under OOM and makes the rest of the script work there too. cost O(1)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -1,6 +1,6 @@
 -- release-lease: give a lane back, so that its next owner need not wait for the TTL and knows that nobody died.
 -- KEYS  1 lease, 2 counters
--- ARGV  1 lease value, 2 function
+-- ARGV  1 lease value, 2 lane name
 -- reply 1 | 0 (it was not ours any more). cost O(1)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[2], 'open:' .. ARGV[2], 'crash:' .. ARGV[2], 'suspect:' .. ARGV[2])

@@ -6,6 +6,7 @@
  * A stream whose answer was cut by COUNT may have more below the others' ids: nothing beyond its last id is given out
  * until it has been read further (the horizon). What is held back stays here, bounded by COUNT per stream.
  */
+import { OWNER } from '../../core/function-spec.ts';
 import { compareEntryIds } from '../../core/position.ts';
 import { countEvents } from '../../wire/event-batch.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
@@ -55,6 +56,10 @@ const MAX_COUNT = 1024;
 export interface LaneReaderOptions {
   readonly connection: RedisConnection;
   readonly fn: string;
+  /** Default: the lane's owner. */
+  readonly consumer?: string;
+  /** Only what is pending for the consumer, nothing new. */
+  readonly pendingOnly?: boolean;
   readonly leaseKey: string;
   readonly dueKey: string;
   readonly streamKeys: readonly string[];
@@ -104,8 +109,8 @@ export class LaneReader {
       // a full read waits, and limits the others by its last id.
       const several = this.#streams.length > 1;
       if (budget.events === 0) return await this.#takeDue(leaseValue, budget);
-      const wanted = this.#streams.filter((s) => s.queue.length === 0 || (several && s.queue.length < count));
-      for (const stream of this.#streams) stream.limit = stream.lastId;
+      const wanted = this.#streams.filter((s) => !this.#ended(s) && (s.queue.length === 0 || (several && s.queue.length < count)));
+      for (const stream of this.#streams) stream.limit = this.#ended(stream) ? null : stream.lastId;
       const reply = (await take.runBuffer(
         this.#options.connection,
         [this.#options.leaseKey, this.#options.dueKey, ...wanted.map((s) => s.key)],
@@ -115,6 +120,7 @@ export class LaneReader {
           this.#options.fn,
           Math.max(0, budget.retryUnits - units.length),
           count,
+          this.#options.consumer ?? OWNER,
           ...wanted.map((s) => (s.mode === 'new' ? '>' : s.cursor)),
         ],
       )) as (Buffer | Buffer[])[];
@@ -139,7 +145,7 @@ export class LaneReader {
   /** Retries only: no room for anything new. */
   async #takeDue(leaseValue: string, budget: ReadBudget): Promise<Taken> {
     const { connection, leaseKey, dueKey, leaseTtlMs, fn } = this.#options;
-    const reply = (await take.run(connection, [leaseKey, dueKey], [leaseValue, leaseTtlMs, fn, budget.retryUnits, 0])) as [string, string, string, string[]];
+    const reply = (await take.run(connection, [leaseKey, dueKey], [leaseValue, leaseTtlMs, fn, budget.retryUnits, 0, OWNER])) as [string, string, string, string[]];
     if (reply[0] === 'stale') return { kind: 'stale' };
     return { kind: 'ok', units: reply[3], entries: [], serverNowMs: Number(reply[1]), nextDueMs: reply[2] === '' ? null : Number(reply[2]), more: false };
   }
@@ -147,6 +153,15 @@ export class LaneReader {
   /** Entries that were delivered before and have not been taken again. */
   get pendingLeft(): boolean {
     return this.#streams.some((stream) => stream.mode === 'pending');
+  }
+
+  /** Of `pendingOnly`: all that was pending has been given out. */
+  get drained(): boolean {
+    return this.#streams.every((stream) => this.#ended(stream) && stream.queue.length === 0);
+  }
+
+  #ended(stream: StreamState): boolean {
+    return this.#options.pendingOnly === true && stream.mode === 'new';
   }
 
   #count(budget: ReadBudget): number {
@@ -182,8 +197,8 @@ export class LaneReader {
     if (stream.mode === 'pending') {
       if (last) stream.cursor = last.id;
       // Beyond the pending list there may be new entries below other streams' ids: cut until '>' was read.
-      stream.cut = true;
       if (got < count) stream.mode = 'new';
+      stream.cut = !this.#ended(stream);
     } else stream.cut = got >= count;
     stream.limit = stream.cut ? stream.lastId : null;
   }

@@ -1,7 +1,7 @@
 -- take: what a lane runs next. Fenced: a dispatcher that lost the lease must not move entries into the pending list.
 -- KEYS  1 lease, 2 due, 3.. streams to read
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 most units with a due retry, 5 COUNT per stream,
---       6.. per stream the id to read after: '>' for new entries, else own pending entries after that id
+--       6 consumer, 7.. per stream the id to read after: '>' for new entries, else own pending entries after that id
 -- reply {'stale'} | {'nogroup', message} |
 --       {'ok', server time in ms, due time of the first unit not returned or '', {units due}, per stream {id, b, n, c, id, b, ...}}
 --       n, c are '' where the producer wrote none; b is '' and n 'gone' for a pending entry that was deleted
@@ -19,7 +19,7 @@ local nextDue = first[2] or ''
 if nextDue == 'inf' then nextDue = '' end -- held: see commit.lua
 local reply = {'ok', now, nextDue, units}
 
-local command = {'XREADGROUP', 'GROUP', ARGV[3], 'lane', 'COUNT', ARGV[5], 'STREAMS'}
+local command = {'XREADGROUP', 'GROUP', ARGV[3], ARGV[6], 'COUNT', ARGV[5], 'STREAMS'}
 local place = {}
 for i = 3, #KEYS do
   command[#command + 1] = KEYS[i]
@@ -27,7 +27,7 @@ for i = 3, #KEYS do
   reply[i + 2] = {}
 end
 if #KEYS < 3 or ARGV[5] == '0' then return reply end
-for i = 6, #ARGV do command[#command + 1] = ARGV[i] end
+for i = 7, #ARGV do command[#command + 1] = ARGV[i] end
 local read = redis.pcall(unpack(command))
 if not read then return reply end
 if read.err then return {'nogroup', read.err} end
