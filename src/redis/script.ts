@@ -14,8 +14,8 @@ import type { RedisArg, RedisConnection, ScriptCall } from './connection.ts';
 export interface ScriptDefinition {
   /** The file: `new URL('./x.lua', import.meta.url)`. */
   readonly url: URL;
-  /** A file with local functions, put in front of the script. */
-  readonly with?: URL;
+  /** Files with local functions, put in front of the script. */
+  readonly with?: URL | readonly URL[];
   /** How many keys it takes. */
   readonly keys: number | 'variable';
 }
@@ -42,7 +42,7 @@ export interface RedisScript {
 }
 
 export function defineScript(definition: ScriptDefinition): RedisScript {
-  const source = (definition.with ? readFileSync(definition.with, 'utf8') : '') + readFileSync(definition.url, 'utf8');
+  const source = [...[definition.with ?? []].flat(), definition.url].map((url) => readFileSync(url, 'utf8')).join('');
   const name = basename(fileURLToPath(definition.url));
   const sha = createHash('sha1').update(source).digest('hex');
   const call = (keys: readonly string[], args: readonly RedisArg[]): ScriptCall => {

@@ -2,3 +2,5 @@
 export const ENTRIES = new URL('./entries.lua', import.meta.url);
 /** For `with` of defineScript: a producer's sequences, and the appending of entries. */
 export const APPEND_ENTRIES = new URL('./append-entries.lua', import.meta.url);
+/** For `with` of defineScript: the putting away of an event until it is due. */
+export const SCHEDULE_EVENT = new URL('./schedule-event.lua', import.meta.url);

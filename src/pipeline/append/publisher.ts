@@ -12,20 +12,21 @@
  */
 import { randomBytes } from 'node:crypto';
 import { BackpressureError, ClosedError, InvalidEventError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
-import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
+import { monotonicMs, sleep } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
+import { whenOf, type When } from '../../core/when.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
+import { encodeEvent, limit, LIMITS } from '../../wire/encode-event.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Flush, type FlushPart } from './append.ts';
 import type { Confirm } from './confirm.ts';
 import { Departures } from './departures.ts';
-import { encodeEvent, limit, LIMITS } from './encode-event.ts';
 import { PressureGauge } from './pressure.ts';
-import { MAX_AHEAD_MS, scheduleEvents, type ScheduledItem } from './schedule.ts';
+import { scheduleEvents } from './schedule.ts';
 
 export interface PublishOptions {
   /** Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of UTF-8. */
@@ -432,7 +433,7 @@ export class Publisher {
     if (id === '') throw new InvalidEventError(item.type, 'id', 'the event id is empty');
     if (item.id !== undefined) limit(item.type, 'id', id, LIMITS.id);
     // The batch carries the publisher's own source once.
-    const when = whenOf(item);
+    const when = whenOf(item.type, item);
     // A scheduled event travels without a batch.
     const own = item.source === undefined || item.source === this.#parts.settings.source;
     const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
@@ -594,20 +595,6 @@ export class Publisher {
     state.sequence = 0;
     state.lastFlushMs = monotonicMs();
   }
-}
-
-type When = ScheduledItem['when'];
-
-/** @throws InvalidEventError */
-function whenOf({ type, deliverAt, delayMs }: PublishItem): When | null {
-  if (deliverAt === undefined && delayMs === undefined) return null;
-  if (deliverAt !== undefined && delayMs !== undefined) throw new InvalidEventError(type, 'deliverAt', 'give deliverAt or delayMs, not both');
-  const ms = Number(deliverAt ?? delayMs);
-  const ahead = deliverAt === undefined ? ms : ms - wallClockMs();
-  if (!Number.isFinite(ms) || ms < 0 || ahead > MAX_AHEAD_MS) {
-    throw new InvalidEventError(type, deliverAt === undefined ? 'delayMs' : 'deliverAt', deliverAt === undefined ? 'not a time in ms, ten years at most' : 'not a time in ms since 1970, ten years ahead at most');
-  }
-  return { kind: deliverAt === undefined ? 'delay' : 'time', ms };
 }
 
 /** An event on its way, and afterwards what publish() answers: one object for both. */

@@ -1,15 +1,15 @@
 /** One call of schedule.lua: events that are to be appended later. What moves them when they are due is src/upkeep/scheduler.ts. */
 import { MillraceError } from '../../core/errors.ts';
+import type { When } from '../../core/when.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./schedule.lua', import.meta.url), keys: 4 });
+const script = defineScript({ url: new URL('./schedule.lua', import.meta.url), with: [APPEND_ENTRIES, SCHEDULE_EVENT], keys: 4 });
 
 /** Of a partition. */
 export const MAX_SCHEDULED = 1_000_000;
-/** Longest way ahead: ten years. */
-export const MAX_AHEAD_MS = 10 * 366 * 86_400_000;
 
 /** As many events wait for their time in a partition as may. Nothing was scheduled. */
 export class ScheduleFullError extends MillraceError {
@@ -25,7 +25,7 @@ export class ScheduleFullError extends MillraceError {
 export interface ScheduledItem {
   readonly id: string;
   readonly type: string;
-  readonly when: { readonly kind: 'time' | 'delay'; readonly ms: number };
+  readonly when: When;
   /** Event message. */
   readonly bytes: Buffer;
 }
@@ -46,7 +46,7 @@ export interface ScheduleOptions {
 export async function scheduleEvents(partition: number, items: readonly ScheduledItem[], options: ScheduleOptions): Promise<{ dueMs: number; repeated: boolean }[]> {
   const { connection, keys, signal, deadlineMs } = options;
   const args: (string | number | Buffer)[] = [deadlineMs * 2 + 60_000, MAX_SCHEDULED];
-  for (const { id, type, when, bytes } of items) args.push(id, when.kind === 'delay' ? 1 : 0, Math.floor(when.ms), type, bytes);
+  for (const { id, type, when, bytes } of items) args.push(id, when.kind === 'delay' ? 1 : 0, when.ms, type, bytes);
   const reply = (await withRetry(
     () => script.run(connection, [keys.producer(partition, `schedule.${options.call}`), keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args),
     { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000 },

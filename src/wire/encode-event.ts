@@ -1,9 +1,9 @@
 /** An event as it comes from a caller → checked, and encoded once, into an arena. */
-import { InvalidEventError, OversizeError } from '../../core/errors.ts';
-import { wallClockMs } from '../../core/clock.ts';
-import type { EventType } from '../../wire/catalog.ts';
-import { writeEnvelope } from '../../wire/event-batch.ts';
-import type { PayloadArena } from '../../wire/payload-arena.ts';
+import { InvalidEventError, OversizeError } from '../core/errors.ts';
+import { wallClockMs } from '../core/clock.ts';
+import type { EventType } from './catalog.ts';
+import { writeEnvelope } from './event-batch.ts';
+import type { PayloadArena } from './payload-arena.ts';
 
 /** Subjects and ids, in bytes of UTF-8. */
 export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
