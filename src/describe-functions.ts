@@ -49,6 +49,8 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
       schemas: new Map(),
       protoSources: catalog?.sources ?? [],
       logLevel: environment.LOG_LEVEL,
+      // Nothing runs, so nothing is emitted anywhere.
+      partitions: 1,
       channel: `millrace-describe-${randomBytes(8).toString('hex')}`,
     },
   });

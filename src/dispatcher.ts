@@ -24,6 +24,7 @@ import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
+import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
 import { registerGenerations } from './views/generations.ts';
@@ -80,6 +81,7 @@ export class Dispatcher {
   #keeper: LaneKeeper | null = null;
   #upkeep: Upkeep | null = null;
   #scheduler: Scheduler | null = null;
+  #relay: Relay | null = null;
   #started = false;
   #stopped: Promise<void> | null = null;
 
@@ -129,6 +131,7 @@ export class Dispatcher {
         schemas,
         protoSources: catalog.sources,
         logLevel: environment.LOG_LEVEL,
+        partitions: this.#deployment.partitions,
         channel: `millrace-${this.id}`,
       },
     });
@@ -155,6 +158,7 @@ export class Dispatcher {
         }
       }
       await registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec));
+      this.#relay = this.#createRelay(this.#connection);
       this.#keeper = this.#createKeeper(this.#connection);
       await this.#keeper.start();
       for (const doorbell of this.#doorbells) doorbell.start();
@@ -162,6 +166,7 @@ export class Dispatcher {
       this.#upkeep.start();
       this.#scheduler = new Scheduler({ connection: this.#connection, keys: this.#deployment.keys, log, partitions: () => [...(this.#keeper?.lanes.values() ?? [])].map((lane) => lane.partition) });
       this.#scheduler.start();
+      this.#relay.start();
       this.#started = true;
     } catch (error) {
       await this.stop(0);
@@ -196,6 +201,8 @@ export class Dispatcher {
     await this.#keeper?.stop();
     clearTimeout(timer);
     await upkeep;
+    // After the lanes: what their last turns emitted to other partitions may still leave.
+    await this.#relay?.stop();
     await Promise.all(this.#doorbells.map((doorbell) => doorbell.stop()));
     await this.#pool?.close(this.#cancelRuns.signal.aborted ? 0 : Math.min(5000, deadlineMs));
   }
@@ -279,6 +286,16 @@ export class Dispatcher {
     });
   }
 
+  #createRelay(connection: RedisConnection): Relay {
+    const { keys, log } = this.#deployment;
+    const lanes = (): Lane[] => [...(this.#keeper?.lanes.values() ?? [])];
+    return new Relay({
+      connection, keys, log,
+      partitions: () => lanes().map((lane) => lane.partition),
+      relieved: (partition) => lanes().forEach((lane) => lane.partition === partition && lane.ring()),
+    });
+  }
+
   #createLane(
     info: FunctionInfo, partition: number, { leaseValue, orphaned, consumer, heir }: { readonly leaseValue: string; readonly orphaned: boolean; readonly consumer: string; readonly heir: boolean },
   ): Lane {
@@ -286,6 +303,7 @@ export class Dispatcher {
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
     const pool = this.#pool as WorkerPool;
+    const relay = this.#relay as Relay;
     const doorbell = this.#doorbellOf(partition);
     const leaseTtlMs = environment.MILLRACE_LEASE_MS;
     const streamKeys = spec.on.map((type) => keys.events(partition, type));
@@ -323,6 +341,8 @@ export class Dispatcher {
           withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 }),
         register: () => this.#register(spec, partition, true),
         retire: () => withRetry(() => retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer), { deadlineMs: leaseTtlMs }),
+        outboxFull: () => relay.isFull(partition),
+        relay: (size) => relay.ring(partition, size),
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
         log,

@@ -31,7 +31,6 @@ export { InvalidLimitError, readTypeLimits, setTypeLimits } from './upkeep/type-
 export type { TypeLimits } from './upkeep/type-limits.ts';
 export { cancelScheduled, listScheduled } from './upkeep/scheduled-events.ts';
 export type { ScheduledEvent } from './upkeep/scheduled-events.ts';
-export { ScheduleFullError } from './pipeline/append/schedule.ts';
 export { FunctionHasEventsError, FunctionInUseError, removeFunction } from './upkeep/remove-function.ts';
 export { View } from './views/view-query.ts';
 export type { Counted, Freshness, Got, ListOptions, Page, Range, ViewRow } from './views/view-query.ts';

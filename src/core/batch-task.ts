@@ -2,6 +2,8 @@
  * What travels between the dispatcher and a pool thread. Payload bytes are in `buffer`, which is transferred, never
  * cloned; all else is small. Event indices run over the retries first, then over the entries' events in order.
  */
+import type { Emitted } from './emitted.ts';
+
 export interface BatchTask {
   readonly kind: 'batch';
   readonly fn: string;
@@ -60,7 +62,7 @@ export interface ErrorInfo {
 }
 
 /** Why an event is dead. */
-export const FAILURE_REASONS = ['attempts', 'non-retryable', 'decode', 'schema', 'timeout', 'thread-death', 'dispatcher-death', 'parked-limit'] as const;
+export const FAILURE_REASONS = ['attempts', 'non-retryable', 'decode', 'schema', 'timeout', 'thread-death', 'dispatcher-death', 'parked-limit', 'emit-loop'] as const;
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 /** Why an entry could not be taken apart. */
 export const ENTRY_REASONS = ['checksum', 'decode', 'count', 'missing'] as const;
@@ -105,6 +107,8 @@ export interface BatchReport {
   readonly deadEntries: readonly DeadEntry[];
   /** What its events caused, packed (src/core/effects.ts); null: nothing. */
   readonly effects: Uint8Array | null;
+  /** Events that its events emitted (src/core/emitted.ts). Absent: none. */
+  readonly emitted?: Emitted;
   /** Completed events by age (wall clock at completion minus event time): pairs of age in ms, count. */
   readonly ages: readonly number[];
   /** Time it had the thread. */
@@ -169,6 +173,8 @@ export interface ThreadData {
   readonly files: readonly FunctionFileData[];
   readonly protoSources: readonly { readonly name: string; readonly text: string }[];
   readonly logLevel: string;
+  /** P of the deployment. */
+  readonly partitions: number;
   /** The event types' schemas as they are under proto/, where they are registered. */
   readonly schemas: ReadonlyMap<string, SchemaVersion>;
   /** BroadcastChannel over which the dispatcher asks for teardown and answers questions. */

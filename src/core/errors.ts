@@ -236,9 +236,41 @@ export class RedisServerNotFoundError extends MillraceError {
   }
 }
 
+/** As many events wait for their time in a partition as may. Nothing was scheduled. */
+export class ScheduleFullError extends MillraceError {
+  readonly code = 'SCHEDULE_FULL';
+  override readonly retryable = true;
+  readonly partition: number;
+  constructor(partition: number, limit: number) {
+    super(`partition ${partition} holds ${limit} scheduled events, the most there may be; nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`);
+    this.partition = partition;
+  }
+}
+
 /** Throw this (or a subclass) in a function to dead-letter the event at once, without further attempts. */
 export class NonRetryableError extends MillraceError {
   readonly code: string = 'NON_RETRYABLE';
+}
+
+/** An emitted event has led to another one, and so on, more often than may be: functions that feed each other. Dead at once. */
+export class EmitLoopError extends NonRetryableError {
+  override readonly code: string = 'EMIT_LOOP';
+  readonly limit: number;
+  constructor(functionName: string, eventId: string, limit: number) {
+    super(
+      `function "${functionName}" emits for event ${eventId}, which is itself the last of ${limit} events in a row that were emitted because of one another. ` +
+        'Functions that feed each other without an end? Nothing was emitted. Break the circle; what is to go on for ever, publish anew',
+    );
+    this.limit = limit;
+  }
+}
+
+/** ctx.emit was called when the event's outcome was settled already: what is emitted is written together with the outcome. */
+export class EmitClosedError extends MillraceError {
+  readonly code = 'EMIT_CLOSED';
+  constructor(functionName: string, eventId: string) {
+    super(`function "${functionName}" emits for event ${eventId} after its handler has returned. Nothing was emitted. Await everything before the handler returns`);
+  }
 }
 
 /** A handler that had not settled `timeoutMs` after its start. Counts as a failed attempt. */

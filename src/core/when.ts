@@ -13,6 +13,9 @@ export interface Scheduling {
   readonly delayMs?: number;
 }
 
+/** Scheduled events of a partition. */
+export const MAX_SCHEDULED = 1_000_000;
+
 /** Longest way ahead: ten years. */
 const MAX_AHEAD_MS = 10 * 366 * 86_400_000;
 

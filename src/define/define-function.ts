@@ -29,6 +29,22 @@ export interface FunctionEvent<T extends string = string, D = EventData<T>> {
   readonly extensions: Readonly<Record<string, string>>;
 }
 
+export interface EmitOptions {
+  /** Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of UTF-8. */
+  readonly subject?: string;
+  /** Event id. Default: made from the causing event's id, the function's name and a number: the same each time the event runs. */
+  readonly id?: string;
+  /** Append it then, by the server's clock: ms since 1970 or a Date, at most ten years ahead. */
+  readonly deliverAt?: number | Date;
+  /** Append it so many ms from the moment at which the causing event is committed. */
+  readonly delayMs?: number;
+}
+
+export interface BatchEmitOptions extends EmitOptions {
+  /** The event of the batch because of which it is emitted: if that one fails, nothing is emitted. */
+  readonly cause: { readonly id: string };
+}
+
 type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;
 
 export interface FunctionContext<R = unknown> {
@@ -44,9 +60,19 @@ export interface FunctionContext<R = unknown> {
   readonly deadline: Date;
   /** What `setup()` returned in this thread. */
   readonly resources: R;
+  /**
+   * Emits an event: written in the step that records this event as done, exactly once; dropped when this event fails.
+   *
+   * @returns the emitted event's id
+   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the limit), EmitLoopError,
+   *   EmitClosedError: it is not emitted
+   */
+  emit<T extends EventTypeName>(type: T, data: EventData<T>, options?: EmitOptions): string;
 }
 
-export interface BatchContext<R = unknown> extends Omit<FunctionContext<R>, 'attempt' | 'idempotencyKey'> {
+export interface BatchContext<R = unknown> extends Omit<FunctionContext<R>, 'attempt' | 'idempotencyKey' | 'emit'> {
+  /** As emit of FunctionContext, because of one event of the batch. */
+  emit<T extends EventTypeName>(type: T, data: EventData<T>, options: BatchEmitOptions): string;
   /** Attempt number of an event of this batch. */
   attemptOf(event: { readonly id: string }): number;
   idempotencyKeyOf(event: { readonly id: string }): string;

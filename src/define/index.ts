@@ -2,8 +2,10 @@
 export { defineFunction } from './define-function.ts';
 export type {
   BatchContext,
+  BatchEmitOptions,
   BatchFailure,
   DefinedFunction,
+  EmitOptions,
   EventData,
   EventTypeName,
   FunctionContext,
@@ -17,5 +19,5 @@ export type { Evolve, RowOf, ViewIndex, ViewOptions } from './define-view.ts';
 export { applyUpcasts, upcast } from './upcast.ts';
 export type { Upcast } from './upcast.ts';
 export type { EventTypes } from './event-types.ts';
-export { MillraceError, NonRetryableError } from '../core/errors.ts';
+export { EmitClosedError, EmitLoopError, InvalidEventError, MillraceError, NonRetryableError, OversizeError, UnknownEventTypeError } from '../core/errors.ts';
 export type { RetryPolicy } from '../core/retry-policy.ts';

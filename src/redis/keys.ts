@@ -30,6 +30,10 @@ export interface Keys {
   scheduled(partition: number): string;
   /** hash: event id -> the scheduled event */
   scheduledEvents(partition: number): string;
+  /** stream: flushes of emitted events for other partitions, until they are relayed */
+  outbox(partition: number): string;
+  /** hash: source partition -> id of the last entry of its outbox that was relayed here */
+  relayed(partition: number): string;
   /** hash: ms, seq of the last entry id handed out */
   clock(partition: number): string;
   /** hash: see docs/design.md */
@@ -79,6 +83,8 @@ export function createKeys(namespace: string): Keys {
     settledIds: (partition, fn, turn) => `${p(partition)}:inbox:${fn}:${turn}`,
     scheduled: (partition) => `${p(partition)}:scheduled`,
     scheduledEvents: (partition) => `${p(partition)}:scheduled:events`,
+    outbox: (partition) => `${p(partition)}:outbox`,
+    relayed: (partition) => `${p(partition)}:relayed`,
     clock: (partition) => `${p(partition)}:clock`,
     counters: (partition) => `${p(partition)}:counters`,
     history: (partition, category, id) => `${p(partition)}:history:${category}:${id}`,

@@ -9,7 +9,7 @@ import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggreg
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
-import { encodeEvent, limit, LIMITS } from '../pipeline/append/encode-event.ts';
+import { encodeEvent, limit, LIMITS } from '../wire/encode-event.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
-import { HandlerTimeoutError } from '../core/errors.ts';
-import type { BatchContext, FunctionContext } from '../define/define-function.ts';
+import { EmitClosedError, HandlerTimeoutError } from '../core/errors.ts';
+import type { BatchContext, BatchEmitOptions, EmitOptions, FunctionContext } from '../define/define-function.ts';
+import type { Emits } from './emits.ts';
 import type { RunningEvent } from './running-event.ts';
 
 /** What all contexts of one batch share. */
@@ -10,6 +11,7 @@ export interface ContextShared {
   readonly timeoutMs: number;
   readonly logger: Logger;
   readonly resources: unknown;
+  readonly emits: Emits;
 }
 
 /**
@@ -53,6 +55,9 @@ export class EventContext implements FunctionContext {
   get resources(): unknown {
     return this.#shared.resources;
   }
+  emit(type: string, data: unknown, options: EmitOptions = {}): string {
+    return this.#shared.emits.add(this.event, type, data, options);
+  }
   /** The time is over. */
   expire(): void {
     this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.event.view.id, this.#shared.timeoutMs));
@@ -62,12 +67,16 @@ export class EventContext implements FunctionContext {
 /** `ctx` of one call of handleBatch. */
 export class EventsContext implements BatchContext {
   readonly #shared: ContextShared;
+  readonly #events: readonly RunningEvent[];
   readonly #attempts: Map<string, number>;
+  #byView: Map<unknown, RunningEvent> | null = null;
+  #over = false;
   readonly #startedMs: number;
   readonly #controller = new AbortController();
 
   constructor(shared: ContextShared, events: readonly RunningEvent[], startedMs: number) {
     this.#shared = shared;
+    this.#events = events;
     this.#attempts = new Map(events.map((e) => [e.view.id, e.attempt]));
     this.#startedMs = startedMs;
   }
@@ -88,6 +97,17 @@ export class EventsContext implements BatchContext {
   }
   idempotencyKeyOf(event: { readonly id: string }): string {
     return `${this.#shared.functionName}:${event.id}`;
+  }
+  emit(type: string, data: unknown, options: BatchEmitOptions): string {
+    this.#byView ??= new Map(this.#events.map((event) => [event.view, event]));
+    const cause = this.#byView.get((options as BatchEmitOptions | undefined)?.cause);
+    if (!cause) throw new TypeError('emit in handleBatch needs { cause }: the event of the batch because of which it is emitted');
+    if (this.#over) throw new EmitClosedError(this.#shared.functionName, cause.view.id);
+    return this.#shared.emits.add(cause, type, data, options);
+  }
+  /** The call has settled: whatever comes of it is its own. */
+  close(): void {
+    this.#over = true;
   }
   expire(firstEventId: string): void {
     this.#controller.abort(new HandlerTimeoutError(this.#shared.functionName, firstEventId, this.#shared.timeoutMs));

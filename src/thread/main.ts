@@ -42,5 +42,5 @@ async function run(task: BatchTask): Promise<BatchReport | SetupFailed> {
   } catch (error) {
     return { kind: 'setup-failed', error: errorInfo(error) };
   }
-  return runBatch(task, loaded, { catalog, schemas, logger });
+  return runBatch(task, loaded, { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas });
 }

@@ -11,10 +11,12 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
+import { EmitLoopError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchSource } from './batch-source.ts';
+import { Emits } from './emits.ts';
 import { errorInfo, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
@@ -27,6 +29,10 @@ export interface ThreadParts {
   readonly catalog: Catalog;
   readonly schemas: WriterSchemas;
   readonly logger: Logger;
+  /** P of the deployment. */
+  readonly partitions: number;
+  /** Ids of the types' schemas in the registry. */
+  readonly schemaIds: ReadonlyMap<string, { readonly id: number }>;
 }
 
 export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: ThreadParts): Promise<BatchReport> {
@@ -64,6 +70,7 @@ class BatchRun {
   readonly #shared: ContextShared;
   /** Of a view. */
   readonly #view: ViewRun | null;
+  readonly #emits: Emits;
   readonly #failures: Failure[] = [];
   readonly #blocked: EventRef[] = [];
   readonly #ages = new Map<number, number>();
@@ -80,7 +87,7 @@ class BatchRun {
   #lastWay: Way | null = null;
   readonly #unknown = new Set<number>();
 
-  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger }: ThreadParts) {
+  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger, partitions, schemaIds }: ThreadParts) {
     this.#task = task;
     this.#loaded = loaded;
     this.#catalog = catalog;
@@ -90,6 +97,7 @@ class BatchRun {
     this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
     this.#byKey = loaded.definition.spec.ordering === 'key';
     this.#parked = new Set(task.blocked);
+    this.#emits = new Emits({ fn: task.fn, partition: task.partition, partitions, catalog, schemas: schemaIds });
     const code = loaded.definition.view;
     const rows = task.rows;
     this.#view = code && rows ? new ViewRun(task.fn, code, this.#bytes.subarray(rows.offset, rows.offset + rows.length), task.caused) : null;
@@ -98,6 +106,7 @@ class BatchRun {
       timeoutMs: loaded.definition.spec.timeoutMs,
       logger,
       resources: loaded.resources,
+      emits: this.#emits,
     };
   }
 
@@ -105,7 +114,8 @@ class BatchRun {
     this.#countAge();
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
-    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, ages, busyMs };
+    const emitted = this.#emits.report();
+    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, ages, busyMs, ...(emitted ? { emitted } : {}) };
   }
 
   async run(): Promise<void> {
@@ -136,7 +146,12 @@ class BatchRun {
   #next(): RunningEvent | null {
     for (;;) {
       const event = this.#source.next();
-      if (event === null || !this.#byKey) return event;
+      if (event === null) return null;
+      if (this.#emits.full) {
+        this.#defer(event);
+        continue;
+      }
+      if (!this.#byKey) return event;
       const { subject } = event.view;
       // Retried records of a parked subject run; what its streams bring waits behind them.
       if (!this.#stopped.has(subject) && (event.entry < 0 || !this.#parked.has(subject))) return event;
@@ -148,6 +163,12 @@ class BatchRun {
   #hold(event: RunningEvent): void {
     this.#cells.states[event.index] = CELL.BLOCKED;
     if (event.entry >= 0) this.#blocked.push(event.ref());
+  }
+
+  /** The turn emits as much as it may: the event, and what is in line behind it, is for the next one. No attempt was made. */
+  #defer(event: RunningEvent): void {
+    this.#hold(event);
+    this.#stop(event);
   }
 
   /** An event failed: its subject goes no further in this batch. */
@@ -193,6 +214,10 @@ class BatchRun {
       for (let first = pull(); first !== null; first = pull()) {
         let event: RunningEvent | null = first;
         while (event !== null) {
+          if (this.#emits.full) {
+            this.#defer(event);
+            break;
+          }
           let way = this.#wayOf(event);
           if (way instanceof Promise) {
             startRunner();
@@ -217,7 +242,7 @@ class BatchRun {
               startRunner();
               await result;
             }
-            states[event.index] = settled;
+            states[event.index] = this.#emits.settle(event) ? CELL.CAUSED : settled;
             ended = event;
           } catch (error) {
             this.#failed(event, error);
@@ -303,9 +328,11 @@ class BatchRun {
   }
 
   #failed(event: RunningEvent, error: unknown): void {
+    event.settled = true;
+    this.#emits.drop(event);
     this.#cells.states[event.index] = CELL.FAILED;
     const final = isNonRetryable(error);
-    const reason: FailureReason = final ? 'non-retryable' : event.timedOut ? 'timeout' : 'attempts';
+    const reason: FailureReason = error instanceof EmitLoopError ? 'emit-loop' : final ? 'non-retryable' : event.timedOut ? 'timeout' : 'attempts';
     this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
@@ -342,6 +369,10 @@ class BatchRun {
   async #callBatch(part: readonly RunningEvent[]): Promise<void> {
     if (part.length === 0) return;
     const { states, starts } = this.#cells;
+    if (this.#emits.full) {
+      for (const event of part) if (states[event.index] === CELL.TODO) this.#defer(event);
+      return;
+    }
     const now = monotonicMs();
     const context = new EventsContext(this.#shared, part, now);
     for (const event of part) {
@@ -355,9 +386,12 @@ class BatchRun {
     let named: readonly BatchFailure[];
     try {
       const answer = await this.#loaded.definition.handleBatch?.(part.map((e) => e.view), context);
+      context.close();
       named = checkAnswer(answer, part);
     } catch (error) {
+      context.close();
       this.#running[0] = null;
+      for (const event of part) this.#emits.drop(event);
       if (part.length === 1) {
         this.#failed(first, error);
         this.#stop(first);
@@ -375,12 +409,16 @@ class BatchRun {
     const errors = new Map(named.map((f) => [f.id, f.error]));
     for (const event of part) {
       // Behind a failed one of its subject: it runs again after it.
-      if (states[event.index] === CELL.BLOCKED) continue;
+      if (states[event.index] === CELL.BLOCKED) {
+        event.settled = true;
+        this.#emits.drop(event);
+        continue;
+      }
       if (errors.has(event.view.id)) {
         this.#failed(event, errors.get(event.view.id));
         this.#stop(event);
       } else {
-        states[event.index] = CELL.DONE;
+        states[event.index] = this.#emits.settle(event) ? CELL.CAUSED : CELL.DONE;
         this.#age(event, endedMs);
       }
     }

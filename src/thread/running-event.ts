@@ -2,6 +2,7 @@ import type { EventRef } from '../core/batch-task.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
 import type { EventType } from '../wire/catalog.ts';
 import type { EventHeader } from '../wire/event-batch.ts';
+import type { EmittedBy } from './emits.ts';
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
@@ -86,6 +87,10 @@ export class RunningEvent {
   startedMs = 0;
   timedOut = false;
   next: RunningEvent | null = null;
+  /** Null: nothing. */
+  emitted: EmittedBy | null = null;
+  /** Done or failed: nothing more can be emitted for it. */
+  settled = false;
 
   constructor(view: EventView, header: EventHeader, base: number, index: number, entry: number, indexInEntry: number, attempt: number, type: EventType | null) {
     this.view = view;

@@ -20,6 +20,9 @@ const samples: errors.MillraceError[] = [
   new errors.ThreadDeathError('f', 'exit'),
   new errors.DispatcherDeathError('f', 'e', 3),
   new errors.ParkedLimitError('f', 's', 3),
+  new errors.ScheduleFullError(1, 2),
+  new errors.EmitLoopError('f', 'e', 64),
+  new errors.EmitClosedError('f', 'e'),
 ];
 
 t.test('every error class is in the table, named as its class, with a code of its own', async (t) => {

@@ -22,7 +22,7 @@ async function searches(t: Test) {
   const begin = async (partition: number): Promise<CrashSearch> => {
     const lease = await acquireLease(connection, keys, partition, FN, 'one', 60_000);
     if (!('value' in lease)) throw new Error('the lease is taken');
-    const search = await CrashSearch.begin({ connection, keys, fn: FN, partition, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000 });
+    const search = await CrashSearch.begin({ connection, keys, fn: FN, partition, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000, consumer: 'lane' });
     if (search === null || search === 'stale') throw new Error(`no search: ${String(search)}`);
     return search;
   };

@@ -6,11 +6,16 @@ import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
+import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../src/wire/entries-lua.ts';
 import { dump } from '../support/counters.ts';
 import { startRedis, until, type TestLike } from '../support/redis-server.ts';
 
 const take = defineScript({ url: new URL('../../src/pipeline/read/take.lua', import.meta.url), keys: 'variable' });
-const commit = defineScript({ url: new URL('../../src/pipeline/commit/commit.lua', import.meta.url), keys: 'variable' });
+const commit = defineScript({
+  url: new URL('../../src/pipeline/commit/commit.lua', import.meta.url),
+  with: [APPEND_ENTRIES, SCHEDULE_EVENT, new URL('../../src/pipeline/commit/emit-events.lua', import.meta.url)],
+  keys: 'variable',
+});
 const keys = createKeys('mr');
 const FN = 'f';
 const TYPES = ['a', 'b'];
@@ -60,7 +65,7 @@ interface CommitCall {
 async function callCommit({ connection, lease }: Lane, call: CommitCall): Promise<unknown[]> {
   const { units = [], entries = [], parked = [], dead = [], retries = [] } = call;
   const args: RedisArg[] = [
-    call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length, 0, '',
+    call.lease ?? lease, 60_000, FN, call.turn ?? '1.1', TYPES.length, units.length, entries.length, parked.length, dead.length, retries.length, 0, 0, 0, 0, 0, '',
     ...TYPES, ...units, ...entries.flat(), ...parked.flat(),
   ];
   for (const [entry, stream, type, events, fields, holds = 0] of dead) args.push(entry, stream, type, events, holds, fields.length, ...fields);

@@ -1,26 +1,12 @@
 /** One call of schedule.lua: events that are to be appended later. What moves them when they are due is src/upkeep/scheduler.ts. */
-import { MillraceError } from '../../core/errors.ts';
-import type { When } from '../../core/when.ts';
+import { ScheduleFullError } from '../../core/errors.ts';
+import { MAX_SCHEDULED, type When } from '../../core/when.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
 
 const script = defineScript({ url: new URL('./schedule.lua', import.meta.url), with: [APPEND_ENTRIES, SCHEDULE_EVENT], keys: 4 });
-
-/** Of a partition. */
-export const MAX_SCHEDULED = 1_000_000;
-
-/** As many events wait for their time in a partition as may. Nothing was scheduled. */
-export class ScheduleFullError extends MillraceError {
-  readonly code = 'SCHEDULE_FULL';
-  override readonly retryable = true;
-  readonly partition: number;
-  constructor(partition: number, limit: number) {
-    super(`partition ${partition} holds ${limit} scheduled events, the most there may be; nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`);
-    this.partition = partition;
-  }
-}
 
 export interface ScheduledItem {
   readonly id: string;

@@ -1,9 +1,10 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
 -- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects,
---       then with an inbox its two sets
+--       then with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), M streams, then with an inbox its two sets
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, and behind a space the lane's turn committed before, if there is one, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects,
---       12 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one)
---       T types (in the order of the streams), U units (in the order of the lists)
+--       12 M types emitted to this partition, 13 B blocks of emitted events, 14 most scheduled events of a partition, 15 number of keys before those of emitted events,
+--       16 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one)
+--       T types (in the order of the streams), U units (in the order of the lists), M types, B blocks of emitted events: see src/core/emitted.ts
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
 --       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events,
@@ -14,19 +15,21 @@
 --       F blocks of effects, done in order: see src/core/effects.ts
 -- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
 --       {'back'} (Redis no longer knows the turn before; nothing is done) |
---       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now}}
+--       {'full'}: the schedule has no room for what was emitted; nothing is done | {'exhausted', key of a stream}: likewise |
+--       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now},
+--        {entries, bytes} of the outbox, or '' where nothing was put there}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- With ordering 'none' others read the same streams: an entry counts only while it is pending for this consumer.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
 -- it was still pending. PEXPIRE and XACK come first: they work under OOM and make the rest of the script work there too.
 -- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is remembered for one to two windows.
--- cost  O(entries + parked + dead + settled + ids)
+-- cost  O(entries + parked + dead + settled + ids + emitted flushes and scheduled events)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
 local function nextDue()
   local score = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''
   return score == 'inf' and '' or score
 end
-local fn, owner = ARGV[3], ARGV[12]
+local fn, owner = ARGV[3], ARGV[16]
 local turn, before = string.match(ARGV[4], '^(%S*) ?(%S*)$')
 local turnField = 'turn:' .. fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
 local last = redis.call('HGET', KEYS[2], turnField)
@@ -35,16 +38,17 @@ if last == turn then return {'repeat', nextDue()} end
 if before ~= '' and last ~= before then return {'back'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = serverNow()
 local T, U, E, P, D, R = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local F = tonumber(ARGV[11])
-local a = 12
+local F, M, B = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local a = 16
 local types, units = {}, {}
 for i = 1, T do types[i] = ARGV[a + i] end
 a = a + T
 for i = 1, U do units[i] = ARGV[a + i] end
 a = a + U
+local emitted = a
+a = a + M + B
 
 local sums = {}
 local function count(state, t, by)
@@ -61,14 +65,14 @@ end
 -- Everything that may be wrong with the effects is found before the first write. And where one type's group was destroyed, nothing of
 -- the other types may be parked in front of what will be read again.
 local blocks = {}
-if F > 0 or (P > 0 and T > 1) then
+if F > 0 or B > 0 or (P > 0 and T > 1) then
   local gone, several = {}, false
   for i = 1, E do
     local stream, id = ARGV[a + 3 * i - 2], ARGV[a + 3 * i - 1]
     several = several or stream ~= ARGV[a + 1]
     if not pending(KEYS[5 + tonumber(stream)], id) then gone[#gone + 1] = id end
   end
-  if #gone > 0 and (F > 0 or several) then return {'refused', gone} end
+  if #gone > 0 and (F > 0 or B > 0 or several) then return {'refused', gone} end
   for f = 1, F do
     local steps = cmsgpack.unpack(ARGV[#ARGV - F + f])
     local s = 1
@@ -85,6 +89,18 @@ if F > 0 or (P > 0 and T > 1) then
     end
     blocks[f] = steps
   end
+end
+
+-- emitted events, in time to be taken back where a stream refuses one
+local outbox = ''
+if B > 0 then
+  local k, streams, packed = tonumber(ARGV[15]) + 4, {}, {}
+  for i = 1, M do streams[ARGV[emitted + i]] = KEYS[k + i] end
+  for i = 1, B do packed[i] = ARGV[emitted + M + i] end
+  local keys = {counters = KEYS[2], clock = KEYS[k - 3], outbox = KEYS[k - 2], scheduled = KEYS[k - 1], records = KEYS[k]}
+  local refused
+  outbox, refused = emitEvents(keys, streams, packed, tonumber(ARGV[14]), now)
+  if not outbox then return refused end
 end
 
 -- acknowledge
@@ -260,4 +276,4 @@ for i = 1, T do
   if id then redis.call('HSET', KEYS[2], field, id) end
 end
 
-return {'ok', string.format('%.0f', now), nextDue(), missing, emptied}
+return {'ok', string.format('%.0f', now), nextDue(), missing, emptied, outbox}

@@ -6,16 +6,23 @@
  */
 import type { DeadEntry, EventRef, Failure } from '../../core/batch-task.ts';
 import { laneName, OWNER, type FunctionSpec } from '../../core/function-spec.ts';
-import { ParkedLimitError } from '../../core/errors.ts';
+import type { Emitted, OutboxSize } from '../../core/emitted.ts';
+import { ParkedLimitError, RedisReplyError, ScheduleFullError } from '../../core/errors.ts';
 import { nextDelayMs } from '../../core/retry-policy.ts';
 import { CELL } from '../../core/progress-cells.ts';
+import { MAX_SCHEDULED } from '../../core/when.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
 import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 
-const script = defineScript({ url: new URL('./commit.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({
+  url: new URL('./commit.lua', import.meta.url),
+  with: [APPEND_ENTRIES, SCHEDULE_EVENT, new URL('./emit-events.lua', import.meta.url)],
+  keys: 'variable',
+});
 
 /** Attempts kept in a parked record's history. */
 const HISTORY = 10;
@@ -51,9 +58,12 @@ export interface ResultOfRun {
   readonly effects: readonly Uint8Array[];
   /** Of a function with an inbox: the events' ids ('' where it has none). */
   readonly ids?: readonly string[];
+  /** What the events emitted, in order. Absent: nothing. */
+  readonly emitted?: readonly Emitted[];
 }
 
 export interface CommitPlan {
+  readonly partition: number;
   readonly keys: readonly string[];
   readonly args: readonly (string | number | Buffer)[];
   readonly done: number;
@@ -77,6 +87,8 @@ export type CommitReply =
       readonly nextDueMs: number | null;
       readonly missing: readonly string[];
       readonly emptied: readonly string[];
+      /** Null: nothing was put there, or not known. */
+      readonly outbox: OutboxSize | null;
     };
 
 type Arg = string | number | Buffer;
@@ -242,7 +254,10 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   const fn = spec.name;
   const consumer = context.consumer ?? OWNER;
   const inbox = result.ids && spec.dedupe ? inboxArgs(batch, result.states, result.ids, died, left, spec.dedupe) : [];
+  const emitted = result.emitted ?? [];
+  const emittedTypes = [...new Set(emitted.flatMap(({ types }) => types))];
   return {
+    partition,
     keys: [
       keys.lease(partition, laneName(fn, consumer)),
       keys.counters(partition),
@@ -252,13 +267,16 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       ...batch.types.map((type) => keys.events(partition, type)),
       ...units.map((unit) => keys.parked(partition, fn, unit)),
       ...(result.effects.length > 0 ? batch.effectKeys : []),
+      ...(emitted.length > 0 ? [keys.clock(partition), keys.outbox(partition), keys.scheduled(partition), keys.scheduledEvents(partition)] : []),
+      ...emittedTypes.map((type) => keys.events(partition, type)),
       ...(inbox.length > 0 ? [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)] : []),
     ],
     args: [
       context.leaseValue, context.leaseTtlMs, fn, context.turnId,
       batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length, result.effects.length,
+      emittedTypes.length, emitted.length, MAX_SCHEDULED, 5 + batch.types.length + units.length + (result.effects.length > 0 ? batch.effectKeys.length : 0),
       spec.ordering === 'none' ? consumer : '',
-      ...batch.types, ...units, ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...inbox, ...result.effects.map(asBuffer),
+      ...batch.types, ...units, ...emittedTypes, ...emitted.map(({ block }) => asBuffer(block)), ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...inbox, ...result.effects.map(asBuffer),
     ],
     done,
     retried,
@@ -291,15 +309,20 @@ function inboxArgs(
   return count > 0 ? ['inbox', dedupe.windowMs, dedupe.maxIds, count, ...groups] : [];
 }
 
-/** @throws UnknownOutcomeError, RedisReplyError: send the same plan again */
+/** @throws UnknownOutcomeError, RedisReplyError, ScheduleFullError: send the same plan again */
 export async function sendCommit(connection: RedisConnection, plan: CommitPlan): Promise<CommitReply> {
-  const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[]];
+  const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[], '' | [number, number]];
   if (reply[0] === 'stale' || reply[0] === 'back') return { kind: reply[0] };
   if (reply[0] === 'refused') return { kind: 'refused', missing: reply[1] as unknown as string[] };
-  if (reply[0] === 'repeat') {
-    return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [] };
+  if (reply[0] === 'full') throw new ScheduleFullError(plan.partition, MAX_SCHEDULED);
+  if (reply[0] === 'exhausted') {
+    throw new RedisReplyError('commit', `stream ${reply[1]}, to which events were emitted, has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`);
   }
-  return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4] };
+  if (reply[0] === 'repeat') {
+    return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [], outbox: null };
+  }
+  const outbox = reply[5] === '' ? null : { entries: reply[5][0], bytes: reply[5][1] };
+  return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4], outbox };
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

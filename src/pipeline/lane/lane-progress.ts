@@ -5,7 +5,7 @@
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 
-export type Doing = 'idle' | 'waiting for a free slot' | 'reading' | 'running' | 'committing' | 'failing';
+export type Doing = 'idle' | 'waiting for room in the outbox' | 'waiting for a free slot' | 'reading' | 'running' | 'committing' | 'failing';
 
 /** A handler that overruns is given this long to end before its thread is. */
 const RUN_GRACE_MS = 5000;

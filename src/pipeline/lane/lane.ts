@@ -9,6 +9,7 @@
  * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
  */
 import { sleep, wallClockMs } from '../../core/clock.ts';
+import { EMIT_LIMITS, type OutboxSize } from '../../core/emitted.ts';
 import { GroupLostError, MillraceError } from '../../core/errors.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
@@ -60,6 +61,10 @@ export interface LaneStages {
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
   /** Told, best effort, of what was found missing. */
   readonly lost: (loss: LaneLoss) => void;
+  /** The partition's outbox holds as much as it may: nothing more is to be emitted to other partitions. The lane is rung when that is over. */
+  readonly outboxFull: () => boolean;
+  /** Told that events were emitted to other partitions, and what the outbox holds now, where that is known. */
+  readonly relay: (size: OutboxSize | null) => void;
   /** Recreates a lost group. */
   readonly register: () => Promise<void>;
   /** Takes a helper's consumer away. @returns false: entries are pending for it */
@@ -122,6 +127,10 @@ export class Lane implements Bell {
   #msPerEvent = 0;
   /** Bytes of rows, read and written, per event: follows a rise at once. */
   #rowBytesPerEvent = 0;
+  /** Bytes emitted per event. */
+  #emittedPerEvent = 0;
+  /** It has emitted to other partitions. */
+  #fillsOutbox = false;
   readonly progress: LaneProgress;
 
   constructor(options: LaneOptions, stages: LaneStages) {
@@ -294,7 +303,7 @@ export class Lane implements Bell {
         done();
       }, this.#options.pollMs);
       this.#waiting = done;
-      this.progress.doing = 'idle';
+      this.progress.doing = this.#fillsOutbox && this.#stages.outboxFull() ? 'waiting for room in the outbox' : 'idle';
       this.#stages.idle();
     });
   }
@@ -306,6 +315,7 @@ export class Lane implements Bell {
     this.#seenRings = this.#rings;
     // The owner settles what a helper has parked: only Redis knows how much of it is left.
     if (this.#full && this.consumer !== OWNER) await this.#countParked();
+    if (this.#fillsOutbox && this.#stages.outboxFull()) return 0;
     this.progress.doing = 'reading';
 
     const taken = await reader.take(leaseValue, this.#budget());
@@ -394,6 +404,10 @@ export class Lane implements Bell {
       this.#search = null;
       await search.end();
     }
+    if (reply.outbox || (reply.repeated && result.emitted.length > 0)) {
+      this.#fillsOutbox ||= reply.outbox !== null;
+      this.#stages.relay(reply.outbox);
+    }
     for (const [unit, growth] of plan.parked) this.#park(unit, growth);
     for (const unit of reply.emptied) {
       this.#parkedEvents -= this.#parked.get(unit) ?? 0;
@@ -417,6 +431,8 @@ export class Lane implements Bell {
     const ages = [...result.ages];
     for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
     if (batch.events > 0) {
+      const emittedBytes = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
+      this.#emittedPerEvent += (emittedBytes / batch.events - this.#emittedPerEvent) * (this.#emittedPerEvent === 0 ? 1 : 0.2);
       this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
     }
     this.progress.made();
@@ -478,6 +494,8 @@ export class Lane implements Bell {
     // In a search every event is found and run by itself: few at a time.
     if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
     const byRows = this.#rowBytesPerEvent > 0 ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent)) : Infinity;
-    return { events: Math.min(batchEvents, byTime, byRows), bytes: batchBytes, retryUnits };
+    // What a turn emits is bounded too: events beyond that would be held, one by one.
+    const byEmits = this.#emittedPerEvent > 0 ? Math.max(1, Math.floor(EMIT_LIMITS.turnBytes / 2 / this.#emittedPerEvent)) : Infinity;
+    return { events: Math.min(batchEvents, byTime, byRows, byEmits), bytes: batchBytes, retryUnits };
   }
 }

@@ -11,6 +11,7 @@
  */
 import type { BatchReport, DeadEntry, EventRef, Failure, FailureReason, SetupFailed } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
+import type { Emitted } from '../../core/emitted.ts';
 import { CorruptDataError, DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cells.ts';
@@ -28,6 +29,8 @@ export interface BatchResult {
   readonly deadEntries: readonly DeadEntry[];
   /** In the order in which they are to be written. */
   readonly effects: readonly Uint8Array[];
+  /** In the order in which it is to be written. */
+  readonly emitted: readonly Emitted[];
   readonly ages: readonly number[];
   readonly busyMs: number;
   /** Threads it cost. */
@@ -63,6 +66,7 @@ export async function runIsolating(
   const blocked: EventRef[] = [];
   const deadEntries: DeadEntry[] = [];
   const effects: Uint8Array[] = [];
+  const emitted: Emitted[] = [];
   const ages: number[] = [];
   const stopped = new Set(blockedSubjects);
   const failedUnits = new Set<number>();
@@ -85,6 +89,7 @@ export async function runIsolating(
     // Run alone, an event says nothing of the other entries: they have their own round.
     if (!only) deadEntries.push(...report.deadEntries);
     if (report.effects) effects.push(report.effects);
+    if (report.emitted) emitted.push(report.emitted);
     for (const n of report.ages) ages.push(n);
   };
   const stop = (ref: EventRef): void => {
@@ -229,7 +234,7 @@ export async function runIsolating(
   }
   if (outcome === 'stopped') return { kind: 'stopped' };
   if (outcome !== 'ok') return 'kind' in outcome ? outcome : { kind: 'stopped' };
-  return { kind: 'result', states, failures, blocked, deadEntries, effects, ages, busyMs, deaths };
+  return { kind: 'result', states, failures, blocked, deadEntries, effects, emitted, ages, busyMs, deaths };
 }
 
 interface Suspects {

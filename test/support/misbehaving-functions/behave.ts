@@ -33,6 +33,7 @@ declare module '../../../src/define/index.ts' {
   interface EventTypes {
     'test.event': TestData;
     'test.other': TestData;
+    'test.third': TestData;
   }
 }
 

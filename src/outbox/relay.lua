@@ -1,0 +1,53 @@
+-- relay: appends flushes that the outbox of another partition holds for this one, each in one step, in their order.
+-- KEYS  1 relayed (hash), 2 clock, 3 counters, 4 scheduled (zset), 5 scheduled events (hash), then T streams
+-- ARGV  1 source partition, 2 most scheduled events of a partition, 3 T, 4 F, T types (in the order of the streams),
+--       F x {id of its entry in the outbox, P, P x {stream 1..T, number of events, CRC-32, EventBatch bytes},
+--            S, S x {id, due in ms, type, Event message}}
+-- reply {how many of the flushes are here now, why no more: '' | 'full' | an error, how many of them were here before}
+-- The source partition is the producer, the id of the outbox entry its sequence: what is not above the last one is here already. So any
+-- number of relays may send the same entries, at any time, as long as each sends a source's entries in the order of the outbox, from
+-- its first one on. The hash has a field per partition, and no expiry: a relay may have been stopped for as long as it likes.
+-- Under OOM the first write fails and nothing is done.
+-- cost  O(events scheduled + flushes) plus the copy of the bytes
+local T, F = tonumber(ARGV[3]), tonumber(ARGV[4])
+local function numbers(id)
+  local dash = string.find(id, '-', 1, true)
+  return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
+end
+local lastMs, lastSeq = -1, -1
+local last = redis.call('HGET', KEYS[1], ARGV[1])
+if last then lastMs, lastSeq = numbers(last) end
+
+local now = serverNow()
+local a, here, before = 4 + T, 0, 0
+for _ = 1, F do
+  local id, P = ARGV[a + 1], tonumber(ARGV[a + 2])
+  a = a + 2
+  local parts = {}
+  for i = 1, P do
+    local t = tonumber(ARGV[a + 1])
+    parts[i] = {key = KEYS[5 + t], type = ARGV[4 + t], count = ARGV[a + 2], crc = ARGV[a + 3], bytes = ARGV[a + 4]}
+    a = a + 4
+  end
+  local S = tonumber(ARGV[a + 1])
+  a = a + 1
+  local ms, seq = numbers(id)
+  if ms < lastMs or (ms == lastMs and seq <= lastSeq) then before = before + 1
+  else
+    if S > 0 then
+      if redis.call('ZCARD', KEYS[4]) + S > tonumber(ARGV[2]) then return {here, 'full', before} end
+      -- Were it a key of another type, this fails before anything is written.
+      redis.call('HLEN', KEYS[5])
+    end
+    if P > 0 then
+      local entry, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
+      if not entry then return {here, refused.err or ('the ids of ' .. refused[2] .. ' are used up'), before} end
+    end
+    for i = 0, S - 1 do scheduleEvent(KEYS[4], KEYS[5], KEYS[3], ARGV[a + 4 * i + 1], tonumber(ARGV[a + 4 * i + 2]), ARGV[a + 4 * i + 3], ARGV[a + 4 * i + 4]) end
+    redis.call('HSET', KEYS[1], ARGV[1], id)
+    lastMs, lastSeq = ms, seq
+  end
+  here = here + 1
+  a = a + 4 * S
+end
+return {here, '', before}

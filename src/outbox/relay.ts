@@ -1,0 +1,195 @@
+/**
+ * Brings what functions emit to other partitions there: reads the outbox of each partition in which this dispatcher owns a lane,
+ * in order, appends each entry to its target (relay.lua), then takes it out (clear.lua).
+ *
+ * Exactly once: the target remembers the last outbox entry of each source. An entry that was appended but not taken out (the relay
+ * died, an answer was lost) is recognised when it comes again, by whichever relay. Several dispatchers may relay the same outbox.
+ *
+ * Order: of one source and target, that of the outbox. A target that cannot be reached holds up its own entries only.
+ *
+ * Owned here: what is known of each outbox's size, for the lanes that fill it; and when to look again.
+ */
+import { monotonicMs } from '../core/clock.ts';
+import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
+import { MillraceError } from '../core/errors.ts';
+import { MAX_SCHEDULED } from '../core/when.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import type { Keys } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../wire/entries-lua.ts';
+import { readOutboxEntry, type OutboxEntry } from './outbox-entry.ts';
+
+const relay = defineScript({ url: new URL('./relay.lua', import.meta.url), with: [APPEND_ENTRIES, SCHEDULE_EVENT], keys: 'variable' });
+const clear = defineScript({ url: new URL('./clear.lua', import.meta.url), keys: 2 });
+
+export interface RelayOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  /** Those with a lane that runs here. */
+  readonly partitions: () => Iterable<number>;
+  /** An outbox that was full has room again. */
+  readonly relieved: (partition: number) => void;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+}
+
+/** All outboxes are looked at so often, also those that nobody here has filled. */
+const LOOK_MS = 1000;
+/** Outboxes read at the same time. */
+const MOST_BUSY = 16;
+const PAGE = 32;
+/** A target that failed is left alone for so long: others should not wait for it again and again. */
+const REST_MS = 1000;
+/** The same alarm is repeated no more often than this. */
+const REPEAT_MS = 60_000;
+
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #rung = new Set<number>();
+  readonly #busy = new Map<number, Promise<void>>();
+  readonly #full = new Set<number>();
+  /** Target -> until when. */
+  readonly #resting = new Map<number, number>();
+  readonly #told = new Map<string, number>();
+  #looking: NodeJS.Timeout | null = null;
+  #stopping = false;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const look = (): void => {
+      for (const partition of this.#options.partitions()) this.#rung.add(partition);
+      this.#pump();
+    };
+    this.#looking = setInterval(look, LOOK_MS);
+    look();
+  }
+
+  /** Ends with the steps under way; what is left in the outboxes is relayed by others, or after the next start. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    if (this.#looking) clearInterval(this.#looking);
+    await Promise.all(this.#busy.values());
+  }
+
+  /** A turn was committed that emitted to other partitions. `size`: of the outbox then, where it is known. */
+  ring(partition: number, size: OutboxSize | null): void {
+    if (size) this.#sized(partition, size);
+    this.#rung.add(partition);
+    this.#pump();
+  }
+
+  /** It holds as much as it may. */
+  isFull(partition: number): boolean {
+    return this.#full.has(partition);
+  }
+
+  #pump(): void {
+    for (const partition of this.#rung) {
+      if (this.#stopping || this.#busy.size >= MOST_BUSY) return;
+      if (this.#busy.has(partition)) continue;
+      this.#rung.delete(partition);
+      this.#busy.set(partition, this.#empty(partition).finally(() => {
+        this.#busy.delete(partition);
+        this.#pump();
+      }));
+    }
+  }
+
+  async #empty(partition: number): Promise<void> {
+    const now = monotonicMs();
+    for (const [to, untilMs] of this.#resting) if (untilMs <= now) this.#resting.delete(to);
+    const failed = new Set(this.#resting.keys());
+    try {
+      for (let from = '-'; !this.#stopping; ) {
+        const page = await this.#read(partition, from);
+        const byTarget = new Map<number, OutboxEntry[]>();
+        for (const entry of page) {
+          const entries = byTarget.get(entry.to);
+          if (entries) entries.push(entry);
+          else if (!failed.has(entry.to)) byTarget.set(entry.to, [entry]);
+        }
+        const relayed = (await Promise.all([...byTarget].map(([to, entries]) => this.#send(partition, to, entries, failed)))).flat();
+        // Asked also with nothing to take out: the size is what the lanes wait for.
+        if (relayed.length > 0 || this.#full.has(partition)) await this.#clear(partition, relayed);
+        if (page.length < PAGE) return;
+        from = `(${(page[page.length - 1] as OutboxEntry).id}`;
+      }
+    } catch (error) {
+      this.#failed(error, { partition });
+    }
+  }
+
+  async #read(partition: number, from: string): Promise<OutboxEntry[]> {
+    const { connection, keys } = this.#options;
+    const entries = (await connection.commandBuffer('XRANGE', keys.outbox(partition), from, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    return entries.map(readOutboxEntry);
+  }
+
+  /** @returns the entries that are at their target now */
+  async #send(source: number, to: number, entries: readonly OutboxEntry[], failed: Set<number>): Promise<readonly OutboxEntry[]> {
+    const { connection, keys } = this.#options;
+    const types = [...new Set(entries.flatMap((entry) => entry.parts.map((part) => part.type)))];
+    const args: (string | number | Buffer)[] = [source, MAX_SCHEDULED, types.length, entries.length, ...types];
+    for (const { id, parts, scheduled } of entries) {
+      args.push(id, parts.length);
+      for (const part of parts) args.push(types.indexOf(part.type) + 1, part.count, part.crc, part.bytes);
+      args.push(scheduled.length);
+      for (const event of scheduled) args.push(event.id, event.dueMs, event.type, event.bytes);
+    }
+    try {
+      const [here, why] = (await relay.run(
+        connection,
+        [keys.relayed(to), keys.clock(to), keys.counters(to), keys.scheduled(to), keys.scheduledEvents(to), ...types.map((type) => keys.events(to, type))],
+        args,
+      )) as [number, string, number];
+      if (why !== '') this.#rest(to, why === 'full' ? `partition ${to} holds as many scheduled events as it may` : why, source, failed);
+      return entries.slice(0, here);
+    } catch (error) {
+      // Perhaps appended: the next time will tell.
+      this.#rest(to, error, source, failed);
+      return [];
+    }
+  }
+
+  /** Nothing that stands behind what failed may be sent before it. */
+  #rest(to: number, why: unknown, source: number, failed: Set<number>): void {
+    failed.add(to);
+    this.#resting.set(to, monotonicMs() + REST_MS);
+    this.#failed(why, { partition: source, to });
+  }
+
+  async #clear(partition: number, relayed: readonly OutboxEntry[]): Promise<void> {
+    const { connection, keys } = this.#options;
+    const [entries, bytes] = (await clear.run(
+      connection, [keys.outbox(partition), keys.counters(partition)], relayed.flatMap((entry) => [entry.id, entry.bytes]),
+    )) as [number, number];
+    this.#sized(partition, { entries, bytes });
+  }
+
+  #sized(partition: number, { entries, bytes }: OutboxSize): void {
+    // With room for a while: not full again with the next turn.
+    if (this.#full.has(partition)) {
+      if (entries > OUTBOX_LIMITS.entries / 2 || bytes > OUTBOX_LIMITS.bytes / 2) return;
+      this.#full.delete(partition);
+      this.#options.log('info', 'the outbox has room again: the lanes that emit read on', { partition, entries });
+      this.#options.relieved(partition);
+    } else if (entries >= OUTBOX_LIMITS.entries || bytes >= OUTBOX_LIMITS.bytes) {
+      this.#full.add(partition);
+      this.#options.log('error', 'the outbox is full: lanes that emit to other partitions read nothing new until there is room', {
+        partition, entries, bytes, limitEntries: OUTBOX_LIMITS.entries, limitBytes: OUTBOX_LIMITS.bytes,
+      });
+    }
+  }
+
+  #failed(error: unknown, fields: { readonly partition: number; readonly to?: number }): void {
+    if (this.#stopping) return;
+    const key = fields.to === undefined ? `from ${fields.partition}` : `to ${fields.to}`;
+    const now = monotonicMs();
+    if (now - (this.#told.get(key) ?? -Infinity) < REPEAT_MS) return;
+    this.#told.set(key, now);
+    const expected = error instanceof MillraceError && error.retryable;
+    this.#options.log(expected ? 'warn' : 'error', 'emitted events could not be relayed to another partition, trying again', { ...fields, err: error });
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * What the events of a batch emit. Checked and encoded at the call; kept with the event that causes it until that is done, then
+ * written into the batch's block, in the order in which the causes were done. What failed has emitted nothing.
+ */
+import { createHash } from 'node:crypto';
+import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
+import { EmitClosedError, EmitLoopError, InvalidEventError, OversizeError } from '../core/errors.ts';
+import { partitionOf } from '../core/partition.ts';
+import { whenOf, type When } from '../core/when.ts';
+import type { EmitOptions } from '../define/define-function.ts';
+import type { Catalog } from '../wire/catalog.ts';
+import { encodeEvent, limit, LIMITS } from '../wire/encode-event.ts';
+import { BatchBuilder } from '../wire/event-batch.ts';
+import { PackWriter } from '../wire/message-pack.ts';
+import { PayloadArena } from '../wire/payload-arena.ts';
+import type { RunningEvent } from './running-event.ts';
+
+export interface EmitsParts {
+  readonly fn: string;
+  readonly partition: number;
+  readonly partitions: number;
+  readonly catalog: Catalog;
+  /** Ids of the types' schemas in the registry. */
+  readonly schemas: ReadonlyMap<string, { readonly id: number }>;
+}
+
+/** One emitted event: these bytes of the arena, an Event message without its position. */
+interface Emission {
+  readonly id: string;
+  readonly type: string;
+  readonly partition: number;
+  readonly when: When | null;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What one event has emitted so far. */
+export interface EmittedBy {
+  readonly emissions: Emission[];
+  bytes: number;
+  /** What its emissions' ids begin with. */
+  readonly idPrefix: string;
+  readonly depth: number;
+  readonly extensions: Readonly<Record<string, string>>;
+}
+
+/** A flush: into one partition, under one entry id. */
+const FLUSH = { bytes: 262_144, events: 16_384, scheduled: 500, types: 100 } as const;
+
+/** A thread runs one batch at a time, and nothing can be emitted when it is over. */
+const arena = new PayloadArena();
+
+export class Emits {
+  readonly #parts: EmitsParts;
+  readonly #settled: Emission[] = [];
+  /** Of running events and of those that are done. */
+  #bytes = 0;
+
+  constructor(parts: EmitsParts) {
+    this.#parts = parts;
+    arena.clear();
+  }
+
+  /** The turn is to run no further event. */
+  get full(): boolean {
+    return this.#bytes >= EMIT_LIMITS.turnBytes;
+  }
+
+  /**
+   * @returns the emitted event's id
+   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the limit), EmitLoopError,
+   *   EmitClosedError: it is not emitted
+   */
+  add(cause: RunningEvent, type: string, data: unknown, options: EmitOptions): string {
+    const { fn, catalog, schemas, partitions } = this.#parts;
+    if (cause.settled) throw new EmitClosedError(fn, cause.view.id);
+    const declared = catalog.get(type);
+    if (typeof data !== 'object' || data === null) declared.check(data);
+    const subject = options.subject ?? declared.subjectOf(data);
+    if (typeof subject !== 'string' || subject === '') {
+      throw new InvalidEventError(type, options.subject === undefined ? declared.subjectField : 'subject', 'the subject is missing or empty');
+    }
+    limit(type, 'subject', subject, LIMITS.subject);
+    const when = whenOf(type, options);
+    const by = (cause.emitted ??= emittedBy(fn, cause));
+    if (by.depth > EMIT_LIMITS.depth) throw new EmitLoopError(fn, cause.view.id, EMIT_LIMITS.depth);
+    if (by.emissions.length >= EMIT_LIMITS.events) {
+      throw new OversizeError(`what function "${fn}" emits for event ${cause.view.id}`, by.emissions.length + 1, EMIT_LIMITS.events, 'events. Emit fewer, larger ones, or one event whose function emits the rest');
+    }
+    const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
+    if (typeof id !== 'string' || id === '') throw new InvalidEventError(type, 'id', 'the event id is empty');
+    if (options.id !== undefined) limit(type, 'id', id, LIMITS.id);
+    const before = arena.end;
+    try {
+      // A scheduled event travels without a batch, whose source would be its own.
+      encodeEvent(arena, declared, id, subject, when === null ? '' : fn, schemas.get(type)?.id ?? 0, { data, extensions: by.extensions });
+      const bytes = arena.end - before;
+      if (by.bytes + bytes > EMIT_LIMITS.eventBytes) {
+        throw new OversizeError(`what function "${fn}" emits for event ${cause.view.id}`, by.bytes + bytes, EMIT_LIMITS.eventBytes, 'bytes. Emit references to the data');
+      }
+      if (this.#bytes + bytes > EMIT_LIMITS.turnMostBytes) {
+        throw new OversizeError(`what function "${fn}" emits in one turn`, this.#bytes + bytes, EMIT_LIMITS.turnMostBytes, 'bytes. Lower its concurrency or batchSize; this event is tried again');
+      }
+      by.bytes += bytes;
+      this.#bytes += bytes;
+    } catch (error) {
+      arena.truncate(before);
+      throw error;
+    }
+    by.emissions.push({ id, type, partition: partitionOf(subject, partitions), when, start: before, end: arena.end });
+    return id;
+  }
+
+  /** The event is done: what it emitted will be written. @returns whether there is any */
+  settle(cause: RunningEvent): boolean {
+    cause.settled = true;
+    if (cause.emitted === null || cause.emitted.emissions.length === 0) return false;
+    for (const emission of cause.emitted.emissions) this.#settled.push(emission);
+    return true;
+  }
+
+  /** The event failed, or is to run again: it has emitted nothing. */
+  drop(cause: RunningEvent): void {
+    if (cause.emitted === null) return;
+    this.#bytes -= cause.emitted.bytes;
+    cause.emitted = null;
+  }
+
+  /** All that is to be written; null: nothing. */
+  report(): Emitted | null {
+    if (this.#settled.length === 0) return null;
+    const { fn, partition } = this.#parts;
+    const types = new Set<string>();
+    const pack = new PackWriter(this.#bytes + 1024);
+    const open = new Map<number, Flush>();
+    for (const emission of this.#settled) {
+      let flush = open.get(emission.partition);
+      if (!flush) open.set(emission.partition, (flush = new Flush(fn)));
+      flush.add(emission);
+      if (emission.partition === partition && emission.when === null) types.add(emission.type);
+      if (!flush.full) continue;
+      flush.writeTo(pack, emission.partition === partition ? 0 : emission.partition + 1);
+      open.delete(emission.partition);
+    }
+    for (const [to, flush] of open) flush.writeTo(pack, to === partition ? 0 : to + 1);
+    return { types: [...types], block: pack.finish(), bytes: this.#bytes };
+  }
+}
+
+class Flush {
+  readonly #source: string;
+  readonly #builders = new Map<string, BatchBuilder>();
+  readonly #scheduled: Emission[] = [];
+  #events = 0;
+  #bytes = 0;
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  get full(): boolean {
+    return this.#bytes >= FLUSH.bytes || this.#events >= FLUSH.events || this.#scheduled.length >= FLUSH.scheduled || this.#builders.size >= FLUSH.types;
+  }
+
+  add(emission: Emission): void {
+    this.#bytes += emission.end - emission.start;
+    if (emission.when !== null) {
+      this.#scheduled.push(emission);
+      return;
+    }
+    let builder = this.#builders.get(emission.type);
+    if (!builder) this.#builders.set(emission.type, (builder = new BatchBuilder(this.#source)));
+    builder.addWritten(arena.buffer, emission.start, emission.end, this.#events++);
+  }
+
+  writeTo(pack: PackWriter, to: number): void {
+    pack.uint(to);
+    pack.uint(this.#bytes);
+    pack.uint(this.#builders.size);
+    for (const [type, builder] of this.#builders) {
+      const { bytes, count, crc } = builder.finish();
+      pack.text(type);
+      pack.uint(count);
+      pack.uint(crc);
+      pack.raw(bytes);
+    }
+    pack.uint(this.#scheduled.length);
+    for (const { id, type, when, start, end } of this.#scheduled) {
+      const { kind, ms } = when as When;
+      pack.text(id);
+      pack.text(kind === 'delay' ? '1' : '0');
+      pack.text(String(ms));
+      pack.text(type);
+      pack.raw(arena.buffer.subarray(start, end));
+    }
+  }
+}
+
+function emittedBy(fn: string, { view }: RunningEvent): EmittedBy {
+  const { extensions } = view;
+  const depth = (Number(extensions[CAUSATION.depth]) || 0) + 1;
+  return {
+    emissions: [],
+    bytes: 0,
+    // The same whenever the event runs: who gets an emitted event twice (after a replay or a rewind) can tell.
+    idPrefix: createHash('sha256').update(view.id).update('\0').update(fn).digest('hex').slice(0, 32),
+    depth,
+    extensions: {
+      [CAUSATION.cause]: view.id,
+      [CAUSATION.correlation]: extensions[CAUSATION.correlation] || view.id,
+      [CAUSATION.depth]: String(depth),
+    },
+  };
+}

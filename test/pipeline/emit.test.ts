@@ -1,0 +1,126 @@
+/** ctx.emit through a dispatcher: what is written, where, and what is refused. */
+import { createHash } from 'node:crypto';
+import t from 'tap';
+import { readLag } from '../../src/lag/lag.ts';
+import { partitionOf } from '../../src/core/partition.ts';
+import { deadLetters, settled } from '../support/counters.ts';
+import { functionsDirOf, openService } from '../support/dispatcher-process.ts';
+import { eventsIn, miscounted, outboxEntries } from '../support/emits.ts';
+import { dataFor, type Plan } from '../support/misbehaving-functions/emit/_plan.ts';
+import { startRedis, until } from '../support/redis-server.ts';
+
+const PARTITIONS = 4;
+const idOf = (cause: string, fn: string, index: number): string =>
+  `${createHash('sha256').update(`${cause}\0${fn}`).digest('hex').slice(0, 32)}-${index.toString(36)}`;
+const event = (id: string, plan: Plan, key = `subject-${id}`, type = 'test.event') => ({ type, id, data: dataFor(key, 0, JSON.stringify(plan)) });
+
+t.test('emitting', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const millrace = await openService(t, redis.url, PARTITIONS);
+  const publisher = millrace.publisher();
+  await millrace.dispatcher({ functionsDir: functionsDirOf('emit') }).start();
+  let events = 0;
+  let others = 0;
+  const run = async (...items: ReturnType<typeof event>[]): Promise<void> => {
+    await publisher.publishMany(items);
+    events += items.filter((item) => item.type === 'test.event').length;
+    await settled(look, 'emitter', PARTITIONS, events);
+  };
+  const arrived = async (count: number): Promise<void> => {
+    others += count;
+    await settled(look, 'sink', PARTITIONS, others);
+  };
+  const near = (key: string): string => Array.from({ length: 200 }, (_, i) => `near-${i}`).find((s) => partitionOf(s, PARTITIONS) === partitionOf(key, PARTITIONS)) as string;
+  const away = (key: string): string => Array.from({ length: 200 }, (_, i) => `away-${i}`).find((s) => partitionOf(s, PARTITIONS) !== partitionOf(key, PARTITIONS)) as string;
+
+  await t.test('to the own partition and to another one: deterministic ids, causation, source, counted', async (t) => {
+    const [here, there] = [near('A'), away('A')];
+    await run(event('first', { emits: [{ type: 'test.other', subject: here }, { type: 'test.other', subject: there }, { type: 'test.other', subject: here, id: 'own-id' }] }, 'A'));
+    await arrived(3);
+    const found = await eventsIn(look, PARTITIONS, 'test.other');
+    t.strictSame(miscounted(found, [idOf('first', 'emitter', 0), idOf('first', 'emitter', 1), 'own-id']), []);
+    for (const one of found) {
+      t.match(one, { source: 'emitter', extensions: { causationid: 'first', correlationid: 'first', emitdepth: '1' } });
+      t.equal(one.partition, partitionOf(one.subject, PARTITIONS));
+    }
+    t.equal(new Set(found.filter((one) => one.subject === here).map((one) => one.entry)).size, 1, 'those of one turn are one entry');
+    t.match((await readLag(millrace.deployment)).functions.find(({ name }) => name === 'sink'), { appended: 3, done: 3, conserved: true });
+    t.equal(await outboxEntries(look, PARTITIONS), 0, 'the outbox is empty again');
+    t.equal(await look.hget(`mr:{${partitionOf('A', PARTITIONS)}}:counters`, 'outbox'), null);
+  });
+
+  await t.test('correlation goes on; the emitted event knows its cause', async (t) => {
+    const chain = JSON.stringify({ emits: [{ type: 'test.third', subject: away('B'), order: '{"emits":[]}' }] });
+    await publisher.publish('test.event', dataFor('B', 0, JSON.stringify({ emits: [{ type: 'test.other', subject: away('B'), order: chain }] })), {
+      id: 'root', extensions: { correlationid: 'request-7', emitdepth: 'not a number' },
+    });
+    events++;
+    await arrived(1);
+    const [third] = await until('the second hop is there', async () => {
+      const found = await eventsIn(look, PARTITIONS, 'test.third');
+      return found.length > 0 ? found : null;
+    });
+    t.match(third, { id: idOf(idOf('root', 'emitter', 0), 'sink', 0), source: 'sink', extensions: { causationid: idOf('root', 'emitter', 0), correlationid: 'request-7', emitdepth: '2' } });
+  });
+
+  await t.test('a failing event emits nothing; its retry that succeeds emits once', async (t) => {
+    const before = (await eventsIn(look, PARTITIONS, 'test.other')).map(({ id }) => id);
+    const emits = [{ type: 'test.other', subject: near('C') }, { type: 'test.other', subject: away('C') }, { type: 'test.other', subject: near('C'), delayMs: 1 }];
+    await run(event('fails', { emits, then: 'throw' }, 'C'), event('fails-once', { emits, then: 'throw-once' }, 'D'), event('kills-once', { emits, then: 'exit-once' }, 'E'));
+    await arrived(6);
+    t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [
+      ...before, ...['fails-once', 'kills-once'].flatMap((cause) => [0, 1, 2].map((i) => idOf(cause, 'emitter', i))),
+    ]), []);
+    t.match(await deadLetters(look, 'emitter', PARTITIONS), [{ fields: { id: 'fails', reason: 'attempts' } }]);
+  });
+
+  await t.test('handleBatch: named failures emit nothing, the others do', async (t) => {
+    const before = (await eventsIn(look, PARTITIONS, 'test.other')).map(({ id }) => id);
+    const plans = Array.from({ length: 40 }, (_, i): Plan => ({
+      emits: [{ type: 'test.other', subject: `batch-${i}` }], ...(i % 10 === 3 ? { then: 'throw' } : i % 10 === 4 ? { then: 'throw-once' } : i % 10 === 5 ? { bad: 'wrong data' } : {}),
+    }));
+    await publisher.publishMany(plans.map((plan, i) => event(`batch-${i}`, plan, `batch-${i % 20}`, 'test.third')));
+    const good = plans.flatMap((plan, i) => (plan.then === 'throw' || plan.bad ? [] : [idOf(`batch-${i}`, 'batch-emitter', 0)]));
+    await arrived(good.length);
+    await settled(look, 'batch-emitter', PARTITIONS, 41);
+    t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [...before, ...good]), []);
+    t.equal((await deadLetters(look, 'batch-emitter', PARTITIONS)).length, 8);
+  });
+
+  await t.test('what is wrong with an emit fails its event, and nothing of it is written', async (t) => {
+    const before = await eventsIn(look, PARTITIONS, 'test.other');
+    const bad = ['unknown type', 'wrong data', 'no subject', 'oversize', 'too many', 'too much', 'two times'] as const;
+    await run(...bad.map((one) => event(one, { emits: [{ type: 'test.other', subject: near(one) }], bad: one }, one)), event('good', { emits: [] }, 'good'));
+    const letters = new Map((await deadLetters(look, 'emitter', PARTITIONS)).map(({ fields }) => [fields['id'], `${fields['name']}: ${fields['message']}`]));
+    for (const [one, message] of [
+      ['unknown type', /UnknownEventTypeError: .*"no\.such" is not declared/], ['wrong data', /InvalidEventError: .*field number/], ['no subject', /InvalidEventError: .*field key: the subject is missing/],
+      ['oversize', /OversizeError: event "test\.other" has 3\d+, the limit is 262144/], ['too many', /OversizeError: .*has 1001, the limit is 1000 events/],
+      ['too much', /OversizeError: .*the limit is 1048576 bytes/], ['two times', /InvalidEventError: .*not both/],
+    ] as const) t.match(letters.get(one), message);
+    t.notOk(letters.has('good'));
+    t.strictSame(await eventsIn(look, PARTITIONS, 'test.other'), before);
+  });
+
+  await t.test('functions that feed each other are stopped after 64 hops', async (t) => {
+    // Each hop emits what it was told to emit: itself.
+    await publisher.publish('test.other', dataFor('loop', 0, '"loop"'), { id: 'loop' });
+    const [letter] = await until('the loop is broken', async () => {
+      const found = await deadLetters(look, 'sink', PARTITIONS);
+      return found.length > 0 ? found : null;
+    }, 30_000);
+    others += 65;
+    await settled(look, 'sink', PARTITIONS, others);
+    t.match(letter, { fields: { reason: 'emit-loop', name: 'EmitLoopError', attempts: '1' } });
+    t.equal((await eventsIn(look, PARTITIONS, 'test.other')).filter(({ extensions }) => extensions?.['correlationid'] === 'loop').length, 64);
+  });
+
+  await t.test('a turn that emits much: the rest comes with the next ones, and all of it', async (t) => {
+    const before = (await eventsIn(look, PARTITIONS, 'test.other')).map(({ id }) => id);
+    const items = Array.from({ length: 60 }, (_, i) => event(`much-${i}`, { emits: [{ type: 'test.other', subject: `much-${i}`, size: 200_000 }, { type: 'test.other', subject: `much-${i + 1}`, size: 200_000 }] }, `one-${i % 3}`));
+    await run(...items);
+    await arrived(120);
+    t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [...before, ...items.flatMap(({ id }) => [idOf(id, 'emitter', 0), idOf(id, 'emitter', 1)])]), []);
+    t.match((await readLag(millrace.deployment)).functions.map(({ name, conserved }) => [name, conserved]), [['batch-emitter', true], ['emitter', true], ['sink', true]]);
+  });
+});
