@@ -1,6 +1,7 @@
 /** A lane without a dispatcher: the real append, register, lease, take and commit, with outcomes chosen by the test. */
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
+import type { Emitted } from '../../src/core/emitted.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
 import type { EventRef, Failure } from '../../src/core/batch-task.ts';
 import type { FunctionSpec } from '../../src/core/function-spec.ts';
@@ -83,6 +84,13 @@ export function specOf(name: string, on: readonly string[], more: Partial<Functi
 
 export type Choose = (event: { readonly id: string; readonly subject: string; readonly attempts: number }) => 'done' | 'retry' | 'dead';
 
+/** What the turn causes besides outcomes. */
+export interface Caused {
+  readonly keys: readonly string[];
+  readonly blocks: readonly Uint8Array[];
+  readonly emitted?: readonly Emitted[];
+}
+
 export class BareLane {
   readonly spec: FunctionSpec;
   readonly partition: number;
@@ -111,7 +119,7 @@ export class BareLane {
   }
 
   /** Takes; the plan is not sent. Null: nothing to do, 'stale': the lease is gone. */
-  async turn(choose: Choose, budgetEvents = 1000, caused: { readonly keys: readonly string[]; readonly blocks: readonly Uint8Array[] } = { keys: [], blocks: [] }): Promise<CommitPlan | null | 'stale'> {
+  async turn(choose: Choose, budgetEvents = 1000, caused: Caused = { keys: [], blocks: [] }): Promise<CommitPlan | null | 'stale'> {
     const { connection, keys } = this.#bed;
     const { spec, partition } = this;
     const taken = await this.#reader.take(this.#lease, { events: budgetEvents, bytes: 1e6, retryUnits: 64 });
@@ -168,7 +176,7 @@ export class BareLane {
       });
       index += entry.count;
     });
-    const result = { states, failures, blocked, deadEntries: [], effects: caused.blocks };
+    const result = { states, failures, blocked, deadEntries: [], effects: caused.blocks, emitted: caused.emitted ?? [] };
     return planCommit({ ...batch, effectKeys: caused.keys }, seen ? withRepeats(result, seen) : result, {
       keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
       nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0, schemaWaitMs: 600_000,

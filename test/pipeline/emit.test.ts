@@ -1,17 +1,24 @@
 /** ctx.emit through a dispatcher: what is written, where, and what is refused. */
-import { createHash } from 'node:crypto';
+import { pino } from 'pino';
 import t from 'tap';
+import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
 import { readLag } from '../../src/lag/lag.ts';
+import { EmitClosedError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
+import { Emits } from '../../src/thread/emits.ts';
+import { EventContext, EventsContext } from '../../src/thread/function-context.ts';
+import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
+import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { readEvent } from '../../src/wire/event-batch.ts';
+import { PackReader } from '../../src/wire/message-pack.ts';
 import { deadLetters, settled } from '../support/counters.ts';
-import { functionsDirOf, openService } from '../support/dispatcher-process.ts';
+import { functionsDirOf, openService, PROTO_DIR } from '../support/dispatcher-process.ts';
+import { emittedId } from '../support/emit-flow.ts';
 import { eventsIn, miscounted, outboxEntries } from '../support/emits.ts';
 import { dataFor, type Plan } from '../support/misbehaving-functions/emit/_plan.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 
 const PARTITIONS = 4;
-const idOf = (cause: string, fn: string, index: number): string =>
-  `${createHash('sha256').update(`${cause}\0${fn}`).digest('hex').slice(0, 32)}-${index.toString(36)}`;
 const event = (id: string, plan: Plan, key = `subject-${id}`, type = 'test.event') => ({ type, id, data: dataFor(key, 0, JSON.stringify(plan)) });
 
 t.test('emitting', async (t) => {
@@ -39,7 +46,7 @@ t.test('emitting', async (t) => {
     await run(event('first', { emits: [{ type: 'test.other', subject: here }, { type: 'test.other', subject: there }, { type: 'test.other', subject: here, id: 'own-id' }] }, 'A'));
     await arrived(3);
     const found = await eventsIn(look, PARTITIONS, 'test.other');
-    t.strictSame(miscounted(found, [idOf('first', 'emitter', 0), idOf('first', 'emitter', 1), 'own-id']), []);
+    t.strictSame(miscounted(found, [emittedId('first', 'emitter', 0), emittedId('first', 'emitter', 1), 'own-id']), []);
     for (const one of found) {
       t.match(one, { source: 'emitter', extensions: { causationid: 'first', correlationid: 'first', emitdepth: '1' } });
       t.equal(one.partition, partitionOf(one.subject, PARTITIONS));
@@ -61,7 +68,7 @@ t.test('emitting', async (t) => {
       const found = await eventsIn(look, PARTITIONS, 'test.third');
       return found.length > 0 ? found : null;
     });
-    t.match(third, { id: idOf(idOf('root', 'emitter', 0), 'sink', 0), source: 'sink', extensions: { causationid: idOf('root', 'emitter', 0), correlationid: 'request-7', emitdepth: '2' } });
+    t.match(third, { id: emittedId(emittedId('root', 'emitter', 0), 'sink', 0), source: 'sink', extensions: { causationid: emittedId('root', 'emitter', 0), correlationid: 'request-7', emitdepth: '2' } });
   });
 
   await t.test('a failing event emits nothing; its retry that succeeds emits once', async (t) => {
@@ -70,7 +77,7 @@ t.test('emitting', async (t) => {
     await run(event('fails', { emits, then: 'throw' }, 'C'), event('fails-once', { emits, then: 'throw-once' }, 'D'), event('kills-once', { emits, then: 'exit-once' }, 'E'));
     await arrived(6);
     t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [
-      ...before, ...['fails-once', 'kills-once'].flatMap((cause) => [0, 1, 2].map((i) => idOf(cause, 'emitter', i))),
+      ...before, ...['fails-once', 'kills-once'].flatMap((cause) => [0, 1, 2].map((i) => emittedId(cause, 'emitter', i))),
     ]), []);
     t.match(await deadLetters(look, 'emitter', PARTITIONS), [{ fields: { id: 'fails', reason: 'attempts' } }]);
   });
@@ -81,7 +88,7 @@ t.test('emitting', async (t) => {
       emits: [{ type: 'test.other', subject: `batch-${i}` }], ...(i % 10 === 3 ? { then: 'throw' } : i % 10 === 4 ? { then: 'throw-once' } : i % 10 === 5 ? { bad: 'wrong data' } : {}),
     }));
     await publisher.publishMany(plans.map((plan, i) => event(`batch-${i}`, plan, `batch-${i % 20}`, 'test.third')));
-    const good = plans.flatMap((plan, i) => (plan.then === 'throw' || plan.bad ? [] : [idOf(`batch-${i}`, 'batch-emitter', 0)]));
+    const good = plans.flatMap((plan, i) => (plan.then === 'throw' || plan.bad ? [] : [emittedId(`batch-${i}`, 'batch-emitter', 0)]));
     await arrived(good.length);
     await settled(look, 'batch-emitter', PARTITIONS, 41);
     t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [...before, ...good]), []);
@@ -102,6 +109,34 @@ t.test('emitting', async (t) => {
     t.strictSame(await eventsIn(look, PARTITIONS, 'test.other'), before);
   });
 
+  await t.test('a full outbox: lanes that emit to other partitions take nothing new, others go on', async (t) => {
+    const key = near('full');
+    const [from, to] = [partitionOf(key, PARTITIONS), partitionOf(away(key), PARTITIONS)];
+    await run(event('fills-1', { emits: [{ type: 'test.other', subject: away(key) }] }, key));
+    await arrived(1);
+    // Its target refuses.
+    const relayed = (await look.hgetall(`mr:{${to}}:relayed`));
+    await look.del(`mr:{${to}}:relayed`);
+    await look.set(`mr:{${to}}:relayed`, 'in the way');
+    const pipeline = look.pipeline();
+    for (let i = 0; i < OUTBOX_LIMITS.entries; i++) pipeline.xadd(`mr:{${from}}:outbox`, '*', 'to', to, 'size', 0);
+    await pipeline.exec();
+    await run(event('fills-2', { emits: [{ type: 'test.other', subject: away(key) }] }, key));
+    await publisher.publishMany([event('waits', { emits: [{ type: 'test.other', subject: away(key) }] }, key), event('of-another-lane', { emits: [] }, key, 'test.other')]);
+    events++;
+    await arrived(1);
+    const undelivered = async (): Promise<unknown> => {
+      const [flat] = (await look.xinfo('GROUPS', `mr:{${from}}:events:test.event`)) as (string | number)[][];
+      return flat?.[flat.indexOf('lag') + 1];
+    };
+    t.equal(await undelivered(), 1, 'it has not been taken');
+    await look.del(`mr:{${to}}:relayed`);
+    await look.hset(`mr:{${to}}:relayed`, relayed);
+    await settled(look, 'emitter', PARTITIONS, events);
+    await arrived(2);
+    t.strictSame(miscounted((await eventsIn(look, PARTITIONS, 'test.other')).filter(({ extensions }) => /^(fills|waits)/.test(extensions?.['causationid'] ?? '')), ['fills-1', 'fills-2', 'waits'].map((cause) => emittedId(cause, 'emitter', 0))), []);
+  });
+
   await t.test('functions that feed each other are stopped after 64 hops', async (t) => {
     // Each hop emits what it was told to emit: itself.
     await publisher.publish('test.other', dataFor('loop', 0, '"loop"'), { id: 'loop' });
@@ -120,7 +155,32 @@ t.test('emitting', async (t) => {
     const items = Array.from({ length: 60 }, (_, i) => event(`much-${i}`, { emits: [{ type: 'test.other', subject: `much-${i}`, size: 200_000 }, { type: 'test.other', subject: `much-${i + 1}`, size: 200_000 }] }, `one-${i % 3}`));
     await run(...items);
     await arrived(120);
-    t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [...before, ...items.flatMap(({ id }) => [idOf(id, 'emitter', 0), idOf(id, 'emitter', 1)])]), []);
+    t.strictSame(miscounted(await eventsIn(look, PARTITIONS, 'test.other'), [...before, ...items.flatMap(({ id }) => [emittedId(id, 'emitter', 0), emittedId(id, 'emitter', 1)])]), []);
     t.match((await readLag(millrace.deployment)).functions.map(({ name, conserved }) => [name, conserved]), [['batch-emitter', true], ['emitter', true], ['sink', true]]);
   });
+});
+
+t.test('nothing can be emitted for an event whose outcome is settled, nor by a call of handleBatch that is over', (t) => {
+  const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
+  const emits = new Emits({ fn: 'f', partition: 0, partitions: 1, catalog, schemas: new Map() });
+  const running = (index: number): RunningEvent =>
+    new RunningEvent(new EventView(`e${index}`, 'test.event', 's', '', 0, null, 0, 0, '1-1', index), readEvent(Buffer.alloc(0)), 0, index, 0, index, 1, null);
+  const shared = { functionName: 'f', timeoutMs: 1000, logger: pino({ level: 'silent' }), resources: null, emits };
+  const one = running(0);
+  const context = new EventContext(shared, one);
+  const id = context.emit('test.other', dataFor('s', 0));
+  t.equal(id, emittedId('e0', 'f', 0));
+  t.ok(emits.settle(one));
+  t.throws(() => context.emit('test.other', dataFor('s', 1)), EmitClosedError);
+  const [two, three] = [running(1), running(2)];
+  const batch = new EventsContext(shared, [two], 0);
+  batch.emit('test.other', dataFor('s', 0), { cause: two.view });
+  t.throws(() => batch.emit('test.other', dataFor('s', 0), { cause: three.view }), TypeError);
+  batch.close();
+  t.throws(() => batch.emit('test.other', dataFor('s', 0), { cause: two.view }), EmitClosedError);
+  emits.drop(two);
+  t.notOk(emits.settle(two), 'what was dropped is not written');
+  t.match(emits.report(), { types: ['test.other'] });
+  t.equal(new PackReader(emits.report()?.block as Uint8Array).left, 8, 'one flush with one entry');
+  t.end();
 });

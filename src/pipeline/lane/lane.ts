@@ -257,6 +257,7 @@ export class Lane implements Bell {
           first = false;
         }
         await this.#workToDo();
+        await this.#roomInOutbox();
         if (signal.aborted) break;
         this.progress.doing = 'waiting for a free slot';
         const slot = await this.#stages.share.acquire(this.fn);
@@ -303,9 +304,18 @@ export class Lane implements Bell {
         done();
       }, this.#options.pollMs);
       this.#waiting = done;
-      this.progress.doing = this.#fillsOutbox && this.#stages.outboxFull() ? 'waiting for room in the outbox' : 'idle';
+      this.progress.doing = 'idle';
       this.#stages.idle();
     });
+  }
+
+  /** Resolves when its events may emit to other partitions, or the lane is to stop. */
+  async #roomInOutbox(): Promise<void> {
+    while (this.#fillsOutbox && this.#stages.outboxFull() && !this.#stop.signal.aborted) {
+      this.progress.doing = 'waiting for room in the outbox';
+      await new Promise<void>((resolve) => (this.#waiting = resolve));
+      this.#waiting = null;
+    }
   }
 
   /** @returns ms its batch was in a pool thread */
@@ -315,7 +325,6 @@ export class Lane implements Bell {
     this.#seenRings = this.#rings;
     // The owner settles what a helper has parked: only Redis knows how much of it is left.
     if (this.#full && this.consumer !== OWNER) await this.#countParked();
-    if (this.#fillsOutbox && this.#stages.outboxFull()) return 0;
     this.progress.doing = 'reading';
 
     const taken = await reader.take(leaseValue, this.#budget());

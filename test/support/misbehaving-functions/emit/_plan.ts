@@ -19,7 +19,7 @@ export interface Plan {
   /** After all is emitted: throw, the first time or each time; end the thread, the first time. */
   readonly then?: 'throw-once' | 'throw' | 'exit-once';
   /** Something that ctx.emit must refuse. */
-  readonly bad?: 'unknown type' | 'wrong data' | 'no subject' | 'oversize' | 'too many' | 'too much' | 'late' | 'two times';
+  readonly bad?: 'unknown type' | 'wrong data' | 'no subject' | 'oversize' | 'too many' | 'too much' | 'two times';
 }
 
 /** `"loop"`: emits another such event, for ever. */
@@ -51,12 +51,5 @@ function misuse(bad: NonNullable<Plan['bad']>, emit: Emit): void {
     case 'two times': return void emit('test.other', dataFor('s', 0), { delayMs: 5, deliverAt: 5 });
     case 'too many': for (let i = 0; i <= 1000; i++) emit('test.other', dataFor('s', i)); return;
     case 'too much': for (let i = 0; i <= 5; i++) emit('test.other', dataFor('s', i, '', 250_000)); return;
-    case 'late': return void setTimeout(() => {
-      try {
-        emit('test.other', dataFor('s', 0));
-      } catch (error) {
-        process.stderr.write(`late emit refused: ${(error as { code?: string }).code ?? String(error)}\n`);
-      }
-    }, 5);
   }
 }

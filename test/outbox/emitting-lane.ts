@@ -1,0 +1,70 @@
+/** A lane without a dispatcher whose events emit: the thread's own encoding, the real commit, the real relay. */
+import { Emits } from '../../src/thread/emits.ts';
+import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
+import { readEvent } from '../../src/wire/event-batch.ts';
+import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import type { RedisConnection } from '../../src/redis/connection.ts';
+import { Relay } from '../../src/outbox/relay.ts';
+import { UnknownOutcomeError } from '../../src/core/errors.ts';
+import { publish, type BareLane, type Bed } from '../lag/bare-lane.ts';
+import { PROTO_DIR } from '../support/dispatcher-process.ts';
+import { dataFor } from '../support/misbehaving-functions/emit/_plan.ts';
+
+const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
+
+export interface Cause {
+  readonly id: string;
+  readonly emits: readonly { readonly type: string; readonly subject: string; readonly delayMs?: number; readonly size?: number }[];
+  readonly outcome: 'done' | 'dead';
+}
+
+/** Publishes the causes, takes them, runs them. The plan is not sent. */
+export async function turnOf(bed: Bed, lane: BareLane, causes: readonly Cause[]): Promise<{ plan: CommitPlan; emitted: { id: string; type: string; subject: string; later: boolean }[] }> {
+  await publish(bed, lane.partition, { 'a.b': causes.map(({ id }) => ({ id, subject: 's' })) });
+  const emits = new Emits({ fn: lane.spec.name, partition: lane.partition, partitions: bed.partitions, catalog, schemas: new Map() });
+  const emitted: { id: string; type: string; subject: string; later: boolean }[] = [];
+  causes.forEach((cause, i) => {
+    const event = new RunningEvent(new EventView(cause.id, 'a.b', 's', '', 0, null, 0, lane.partition, '1-1', i), readEvent(Buffer.alloc(0)), 0, i, 0, i, 1, null);
+    const ids = cause.emits.map(({ type, subject, delayMs, size }, at) => ({
+      id: emits.add(event, type, dataFor(subject, at, '', size), delayMs === undefined ? {} : { delayMs }), type, subject, later: delayMs !== undefined,
+    }));
+    if (cause.outcome === 'dead') emits.drop(event);
+    else {
+      emits.settle(event);
+      emitted.push(...ids);
+    }
+  });
+  const outcomes = new Map(causes.map(({ id, outcome }) => [id, outcome]));
+  const report = emits.report();
+  const plan = await lane.turn(({ id }) => outcomes.get(id) ?? 'done', 10_000, { keys: [], blocks: [], emitted: report ? [report] : [] });
+  if (plan === null || plan === 'stale') throw new Error('nothing was taken');
+  return { plan, emitted };
+}
+
+export interface Meddling {
+  /** Called before a script is sent. */
+  readonly before?: (script: string) => void | Promise<void>;
+  /** Its answer is lost. */
+  readonly lose?: (script: string) => boolean;
+  /** It is not sent, and its outcome unknown. */
+  readonly drop?: (script: string) => boolean;
+}
+
+/** The connection, with what may happen to scripts on their way. */
+export function meddled(connection: RedisConnection, meddling: Meddling): RedisConnection {
+  const out = Object.create(connection) as { script: RedisConnection['script'] } & RedisConnection;
+  for (const name of ['command', 'commandBuffer'] as const) out[name] = (command, ...args) => connection[name](command, ...args);
+  out.script = async (call, asBuffers) => {
+    await meddling.before?.(call.name);
+    if (meddling.drop?.(call.name)) throw new UnknownOutcomeError(call.name);
+    const reply = await connection.script(call, asBuffers);
+    if (meddling.lose?.(call.name)) throw new UnknownOutcomeError(call.name);
+    return reply;
+  };
+  return out;
+}
+
+export function createRelay(bed: Bed, connection = bed.connection, relieved: (partition: number) => void = () => undefined): Relay {
+  return new Relay({ connection, keys: bed.keys, partitions: () => [], relieved, log: () => undefined });
+}
