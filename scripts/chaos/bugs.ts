@@ -81,11 +81,11 @@ function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
         states: new Uint8Array(batch.events).fill(CELL.DONE), failures: [], blocked: [], deadEntries: [],
       };
       const epoch = lane.leaseValue.slice(lane.leaseValue.lastIndexOf(':') + 1);
-      const plan = stages.plan(batch, { ...made, kind: 'result', effects: [], ages: [], busyMs: 0, deaths: 0 }, { leaseValue: lane.leaseValue, turnId: `${epoch}.${++turn}`, nowMs: Date.now(), parkedOf: () => 0 });
+      const plan = stages.plan(batch, { ...made, kind: 'result', effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 }, { leaseValue: lane.leaseValue, turnId: `${epoch}.${++turn}`, nowMs: Date.now(), parkedOf: () => 0 });
       await stages.commit(plan, new AbortController().signal);
       return stages.run(batch, ...more);
     },
-    commit: () => Promise.resolve({ kind: 'ok', repeated: false, nextDueMs: null, missing: [], emptied: [] }),
+    commit: () => Promise.resolve({ kind: 'ok', repeated: false, nextDueMs: null, missing: [], emptied: [], outbox: null }),
   };
 }
 
