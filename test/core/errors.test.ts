@@ -20,6 +20,7 @@ const samples: errors.MillraceError[] = [
   new errors.ThreadDeathError('f', 'exit'),
   new errors.DispatcherDeathError('f', 'e', 3),
   new errors.ParkedLimitError('f', 's', 3),
+  new errors.GroupLostError('f', 1, 'NOGROUP'),
   new errors.ScheduleFullError(1, 2),
   new errors.EmitLoopError('f', 'e', 64),
   new errors.EmitClosedError('f', 'e'),
