@@ -19,7 +19,7 @@ import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.ts';
 import type { Bug } from './bugs.ts';
 import { DispatcherProcess } from './dispatchers.ts';
 import type { Allowed, Fault, FaultContext } from './fault.ts';
-import { RULES_OF_FUNCTIONS } from './function-rules.ts';
+import { RULES_OF_FUNCTIONS, VIEW, type FoldedRow } from './function-rules.ts';
 import { Producer, type LoadOptions } from './load.ts';
 import { Sink } from './sink.ts';
 
@@ -148,7 +148,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   await Promise.all(producers.map((producer) => producer.stop()));
 
   const drainBoundMs = options.drainBoundMs ?? DRAIN_BOUND_MS;
-  const drained = await drain(service, healedMs, drainBoundMs, functions.length);
+  const drained = await drain(service, healedMs, drainBoundMs, functions.length + (skip.includes(VIEW.file) ? 0 : 1));
   clearInterval(sampler);
   for (const process of context.dispatchers) peakRssMb = Math.max(peakRssMb, process.peakRssMb());
   if (drained !== null) {
@@ -188,10 +188,22 @@ async function open(url: string, teardown: (fn: () => Promise<void>) => void): P
   return millrace;
 }
 
-async function readEndState({ deployment }: Millrace, redis: TestRedis | null): Promise<Pick<History['end'], 'functions' | 'letters' | 'leftBehind'>> {
+async function readEndState({ deployment }: Millrace, redis: TestRedis | null): Promise<Pick<History['end'], 'functions' | 'letters' | 'folds' | 'leftBehind'>> {
   const functions = await readBooks(deployment);
+  const { connection, partitions } = deployment;
   const lists = redis ? (await redis.client().keys('mr:*:parked:*')).length : 0;
-  return { functions, letters: await readLetters(deployment), leftBehind: lists + (await countDue(deployment, functions.map((fn) => fn.name))) };
+  let folded = 0;
+  let disordered = 0;
+  for (let partition = 0; partition < partitions; partition++) {
+    const masters = await connection.commandOnMasters('KEYS', `mr:{${partition}}:view:${VIEW.name}:*`);
+    for (const key of masters.flatMap(({ reply }) => reply as string[])) {
+      const { row } = JSON.parse(String(await connection.command('GET', key))) as { row: FoldedRow };
+      folded += row.count;
+      disordered += row.disordered;
+    }
+  }
+  const folds = functions.some((fn) => fn.name === VIEW.name) ? [{ fn: VIEW.name, folded, disordered }] : [];
+  return { functions, folds, letters: await readLetters(deployment), leftBehind: lists + (await countDue(deployment, functions.map((fn) => fn.name))) };
 }
 
 const settled = (fn: FunctionEnd): boolean => fn.pending === 0 && fn.lag === 0 && fn.parked === 0;

@@ -26,6 +26,7 @@ export function check(history: History): Violation[] {
     ...commitProblems(history),
     ...attemptProblems(history, runs),
     ...letterProblems(history),
+    ...foldProblems(history),
   ];
 }
 
@@ -262,6 +263,17 @@ function letterProblems({ end }: History): Violation[] {
     if (kind !== 'event') continue;
     if (seen.has(`${fn} ${id}`)) out.push({ rule: 'dead letter', what: `${fn}: ${id} has two dead letters` });
     seen.add(`${fn} ${id}`);
+  }
+  return out;
+}
+
+/** A view's rows hold each event that is done once, in order: they are written with the acknowledgement. */
+function foldProblems({ end }: History): Violation[] {
+  const out: Violation[] = [];
+  for (const { fn, folded, disordered } of end.folds) {
+    const done = end.functions.find(({ name }) => name === fn)?.done ?? 0;
+    if (folded !== done) out.push({ rule: folded > done ? 'applied twice' : 'lost', what: `${fn}: its rows hold ${folded} events, ${done} are done` });
+    if (disordered > 0) out.push({ rule: 'order', what: `${fn}: ${disordered} events are folded behind later ones` });
   }
   return out;
 }

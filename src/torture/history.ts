@@ -92,6 +92,13 @@ export interface Letter {
   readonly faithful: boolean | null;
 }
 
+export interface Fold {
+  readonly fn: string;
+  /** Events in its rows. */
+  readonly folded: number;
+  readonly disordered: number;
+}
+
 export interface History {
   /** In the order in which they happened. */
   readonly ops: readonly Op[];
@@ -100,6 +107,8 @@ export interface History {
   readonly end: {
     readonly functions: readonly FunctionEnd[];
     readonly letters: readonly Letter[];
+    /** Effects in Redis: what the rows of views say. */
+    readonly folds: readonly Fold[];
     /** Everything was done or dead within the bound after the faults had ended. */
     readonly drainMs: number | null;
     readonly drainBoundMs: number;

@@ -116,7 +116,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       ops,
       events: load.events,
       functions: functions.map(({ spec }) => rulesOf(spec)),
-      end: { functions: books, letters: await readLetters(direct), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
+      end: { functions: books, letters: await readLetters(direct), folds: [], drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
       allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
     };
     const violations = check(record);

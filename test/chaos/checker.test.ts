@@ -29,6 +29,7 @@ const GOOD: History = {
   end: {
     functions: [{ name: 'f', appended: 3, done: 2, dead: 1, parked: 0, pending: 0, lag: 0, conserved: true }],
     letters: [{ fn: 'f', id: 'e2', kind: 'event', attempts: 2, events: 1, faithful: true }],
+    folds: [{ fn: 'f', folded: 2, disordered: 0 }],
     drainMs: 10, drainBoundMs: 1000, peakRssMb: 100, rssBoundMb: 200, leftBehind: 0,
   },
   allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
@@ -62,6 +63,9 @@ const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[]
   ['an innocent that was charged', 'attempts', { ...GOOD, events: GOOD.events.map((e) => ({ ...e, innocent: true })) }],
   ['two letters for one event', 'dead letter', end({ letters: [...GOOD.end.letters, ...GOOD.end.letters] })],
   ['a letter with other bytes', 'dead letter', end({ letters: GOOD.end.letters.map((letter) => ({ ...letter, faithful: false })) })],
+  ['a row that holds an event twice', 'applied twice', end({ folds: [{ fn: 'f', folded: 3, disordered: 0 }] })],
+  ['a row that lacks an event', 'lost', end({ folds: [{ fn: 'f', folded: 1, disordered: 0 }] })],
+  ['a row folded out of order', 'order', end({ folds: [{ fn: 'f', folded: 2, disordered: 1 }] })],
   ['too much memory', 'memory', end({ peakRssMb: 201 })],
   ['parked lists left behind', 'memory', end({ leftBehind: 1 })],
   ['not settled in time', 'drain', end({ drainMs: null })],
@@ -84,7 +88,7 @@ t.test('what a fault explains is let pass', (t) => {
   const overlap = [OPS[0] as Op, handler('start', 1, { pid: 11 }), ...OPS.slice(1), handler('end', 1, { pid: 11, applied: false })];
   t.strictSame(rulesOf({ ...GOOD, ops: [...overlap, { what: 'lease-lost', fn: 'f', partition: 0, pid: 10 }] }), [], 'the first one had lost its lease');
   t.strictSame(rulesOf({ ...GOOD, ops: [{ what: 'fault', name: 'frozen', pid: 10 }, ...overlap] }), [], 'or was stopped');
-  t.strictSame(rulesOf({ ...GOOD, ops: without(10, 11, 12, 13), events: GOOD.events.slice(0, 2).concat(event(3, { fate: 'unknown' })), end: { ...GOOD.end, functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], done: 1 }] } }), [], 'nobody was told that it is there');
+  t.strictSame(rulesOf({ ...GOOD, ops: without(10, 11, 12, 13), events: GOOD.events.slice(0, 2).concat(event(3, { fate: 'unknown' })), end: { ...GOOD.end, folds: [], functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], done: 1 }] } }), [], 'nobody was told that it is there');
   const threads = insert(2, handler('start', 1, { thread: 2 }), handler('end', 1, { thread: 2, applied: false })).map((op, i) => (i > 3 && 'thread' in op ? { ...op, thread: 2 } : op));
   t.strictSame(rulesOf({ ...GOOD, ops: threads }), [], 'its thread died before it was known to be done');
   t.end();

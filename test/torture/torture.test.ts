@@ -16,7 +16,7 @@ export default defineFunction({ name: 'keeper', on: ['note.added', 'note.removed
   } });
 `,
   'workers/book.mjs': `import { defineView } from 'millrace/define';
-export default defineView({ name: 'book', on: ['note.added'], evolve: (row, event) => ({ notes: (row?.notes ?? 0) + 1, text: event.data.text }) });
+export default defineView({ name: 'book', version: 1, on: ['note.added'], evolve: (row, event) => ({ notes: (row?.notes ?? 0) + 1, text: event.data.text }) });
 `,
   'workers/_nap.ts': `import { setTimeout as delay } from 'node:timers/promises';
 export const nap = () => delay(2);

@@ -25,7 +25,7 @@ export const handlerFaults: readonly Fault[] = [
   {
     name: 'kill-by-event',
     about: 'an event whose handler kills the whole dispatcher, again and again, until it is found',
-    skip: ['batched', 'loose'],
+    skip: ['batched', 'loose', 'folded'],
     async inject(context) {
       const { producers, random, spawn, service, note } = context;
       await note('order: kill-dispatcher');

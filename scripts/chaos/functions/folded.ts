@@ -1,0 +1,24 @@
+/** A view: what it writes is in Redis itself, and exactly once, whatever happens. */
+import { defineView, NonRetryableError } from '../../../src/define/index.ts';
+import type { FoldedRow } from '../function-rules.ts';
+import { policy } from './_observed.ts';
+
+/** Ids that failed once in this thread. */
+const failed = new Set<string>();
+
+export default defineView({
+  name: 'folded',
+  version: 1,
+  on: ['test.event', 'test.other'],
+  ...policy,
+  evolve(row: FoldedRow | null, event): FoldedRow {
+    const { order, number } = event.data as { order: string; number: number };
+    if (order === 'throw') throw new Error('thrown as ordered');
+    if (order === 'non-retryable') throw new NonRetryableError('never to be tried again');
+    if (order === 'throw-once' && !failed.has(event.id)) {
+      failed.add(event.id);
+      throw new Error('thrown once as ordered');
+    }
+    return { count: (row?.count ?? 0) + 1, last: number, disordered: (row?.disordered ?? 0) + (row && number <= row.last ? 1 : 0) };
+  },
+});
