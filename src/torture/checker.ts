@@ -130,9 +130,9 @@ function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violat
   return out;
 }
 
-/** `pid fn partition` of lanes whose owner has noticed that they are no longer its own. */
+/** `pid fn partition` of lanes whose owner was told that they are no longer its own, or whose commit was refused: what it held runs again. */
 function lostLeases(ops: History['ops']): Set<string> {
-  return new Set(ops.flatMap((op) => (op.what === 'lease-lost' ? [`${op.pid} ${op.fn} ${op.partition}`] : [])));
+  return new Set(ops.flatMap((op) => (op.what === 'lease-lost' || op.what === 'refused' ? [`${op.pid} ${op.fn} ${op.partition}`] : [])));
 }
 
 const laneOf = ({ op }: Run): string => `${op.pid} ${op.fn} ${op.position.split('/')[0] as string}`;
