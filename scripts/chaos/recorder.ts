@@ -36,7 +36,7 @@ export function recordCommits(stages: LaneStages, lane: LaneName, sink: Sink): L
   return {
     ...stages,
     async commit(plan, signal) {
-      const op = { fn, partition, epoch, serial: ++serial, pid: process.pid };
+      const op = { fn, partition, lease: String(plan.keys[0]), epoch, serial: ++serial, pid: process.pid };
       await sink.push({ what: 'commit', ...op, entries: entriesOf(plan) } satisfies CommitOp);
       const reply = await stages.commit(plan, signal);
       await sink.push({ what: reply.kind === 'ok' ? 'committed' : 'refused', ...op });

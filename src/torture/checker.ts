@@ -229,12 +229,11 @@ function commitProblems({ ops, allowed }: History): Violation[] {
       const begin = begun.get(`${op.pid}/${op.serial}`);
       if (!begin) throw new Error(`op ${at} of the history ends a commit that never began: ${JSON.stringify(op)}`);
       if (begin.early !== null) out.push({ rule: 'acknowledged early', what: begin.early });
-      const lane = `${op.fn}/${op.partition}`;
-      const newer = newest.get(lane);
+      const newer = newest.get(op.lease);
       if (newer && newer.epoch > op.epoch && newer.at < begin.at && !allowed.stateGoesBack) {
-        out.push({ rule: 'fencing', what: `${lane}: epoch ${op.epoch} committed after epoch ${newer.epoch} had` });
+        out.push({ rule: 'fencing', what: `${op.lease}: epoch ${op.epoch} committed after epoch ${newer.epoch} had` });
       }
-      if (!newer || op.epoch > newer.epoch) newest.set(lane, { epoch: op.epoch, at });
+      if (!newer || op.epoch > newer.epoch) newest.set(op.lease, { epoch: op.epoch, at });
     }
   });
   return out;

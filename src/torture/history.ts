@@ -23,6 +23,8 @@ export interface CommitOp {
   readonly what: 'commit' | 'committed' | 'refused';
   readonly fn: string;
   readonly partition: number;
+  /** Key of the lease: a function without order has several lanes in a partition. */
+  readonly lease: string;
   readonly epoch: number;
   /** Numbers the commits of one process. */
   readonly serial: number;

@@ -8,7 +8,7 @@ const handler = (what: HandlerOp['what'], number: number, more: Partial<HandlerO
   ...(what === 'end' ? { applied: true } : {}), ...more,
 });
 const commit = (what: CommitOp['what'], serial: number, number: number, done: number, more: Partial<CommitOp> = {}): CommitOp => ({
-  what, fn: 'f', partition: 0, epoch: 1, serial, pid: 10, ...(what === 'commit' ? { entries: [['a', `${number}-0`, done]] } : {}), ...more,
+  what, fn: 'f', partition: 0, lease: 'mr:{0}:lease:f', epoch: 1, serial, pid: 10, ...(what === 'commit' ? { entries: [['a', `${number}-0`, done]] } : {}), ...more,
 });
 const event = (number: number, more: Partial<PublishedEvent> = {}): PublishedEvent => ({
   id: `e${number}`, type: 'a', subject: 's', number, fate: 'acknowledged', atMs: 0, innocent: true, ...more,
