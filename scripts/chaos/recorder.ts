@@ -11,11 +11,11 @@ export interface LaneName {
 }
 
 /** Where commit.lua finds what: see its header. */
-export const COMMIT_ARGS = { leaseValue: 0, turnId: 3, types: 4, units: 5, entries: 6, first: 11 } as const;
+export const COMMIT_ARGS = { leaseValue: 0, turnId: 3, types: 4, units: 5, entries: 6, emittedTypes: 11, emittedBlocks: 12, first: 16 } as const;
 
 /** Index in the plan's arguments of the first of its entries' triples. */
 export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
-  return COMMIT_ARGS.first + Number(args[COMMIT_ARGS.types]) + Number(args[COMMIT_ARGS.units]);
+  return COMMIT_ARGS.first + [COMMIT_ARGS.types, COMMIT_ARGS.units, COMMIT_ARGS.emittedTypes, COMMIT_ARGS.emittedBlocks].reduce((sum, at) => sum + Number(args[at]), 0);
 }
 
 function entriesOf(plan: CommitPlan): [string, string, number][] {
