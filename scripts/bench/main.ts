@@ -1,4 +1,4 @@
-/** npm run bench: measures, checks what it measured, prints a table, writes JSON. Exit 1 if an event is unaccounted for. */
+/** npm run bench: measures, checks what it measured, prints a table, writes JSON. Exit 1 if an event is unaccounted for or a scenario fails. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { benchBinary } from './bench-server.ts';
 import { readOptions, RIVALS, SCENARIOS, USAGE, UsageError } from './options.ts';
@@ -22,24 +22,35 @@ async function main(): Promise<number> {
     scenarios.push(result);
     say(`${result.name}: ${result.eventsPerSecond.toLocaleString('en-US')} events/s${result.p99Ms === null ? '' : `, p99 ${result.p99Ms} ms`}`);
   };
+  const failed: string[] = [];
+  /** One that fails does not take the others' figures along. */
+  const attempt = async (name: string, run: () => Promise<ScenarioResult[]>): Promise<void> => {
+    try {
+      for (const result of await run()) add(result);
+    } catch (error) {
+      failed.push(name);
+      say(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    }
+  };
   for (const fsync of options.fsync) {
     for (const name of SCENARIOS) {
       if (!wanted(name)) continue;
       say(options.fsync.length > 1 ? `${name}, appendfsync ${fsync}` : name);
-      for (const result of await runScenario(name, options, fsync, say)) add(result);
+      await attempt(name, () => runScenario(name, options, fsync, say));
     }
   }
   for (const name of RIVALS) {
     if (!options.rivals || !wanted(name)) continue;
     say(name);
-    for (const result of await runRival(name, options, say)) add(result);
+    await attempt(name, () => runRival(name, options, say));
   }
   const result: BenchResult = { environment, scenarios, ratios: ratiosOf(scenarios) };
   console.log(tableOf(result));
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
   const lost = scenarios.filter((s) => !s.accounted);
   for (const { name } of lost) say(`${name}: events are not accounted for; its figures are worthless`);
-  return lost.length > 0 ? 1 : 0;
+  if (failed.length > 0) say(`failed: ${failed.join(', ')}`);
+  return lost.length + failed.length > 0 ? 1 : 0;
 }
 
 try {
