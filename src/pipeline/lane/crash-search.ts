@@ -9,7 +9,7 @@
  *
  * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to nobody.
  */
-import { laneName } from '../../core/function-spec.ts';
+import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -29,7 +29,8 @@ export interface CrashSearchOptions {
   readonly fn: string;
   readonly partition: number;
   readonly types: readonly string[];
-  readonly consumer: string;
+  /** Default: the lane's owner. */
+  readonly consumer?: string;
   readonly leaseValue: string;
   readonly leaseTtlMs: number;
 }
@@ -47,7 +48,7 @@ export class CrashSearch {
 
   /** @returns null where there is nothing to search for; 'stale' where the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
-    const { connection, keys, fn, partition, types, consumer, leaseValue, leaseTtlMs } = options;
+    const { connection, keys, fn, partition, types, consumer = OWNER, leaseValue, leaseTtlMs } = options;
     const lane = laneName(fn, consumer);
     const reply = (await noteCrash.run(
       connection,
@@ -81,7 +82,7 @@ export class CrashSearch {
   }
 
   async #write(mark: string): Promise<boolean> {
-    const { connection, keys, fn, partition, consumer, leaseValue, leaseTtlMs } = this.#options;
+    const { connection, keys, fn, partition, consumer = OWNER, leaseValue, leaseTtlMs } = this.#options;
     const lane = laneName(fn, consumer);
     return Number(await markSuspect.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, leaseTtlMs, lane, mark])) === 1;
   }
