@@ -1,15 +1,17 @@
 /** The example's gateway: statuses, ETags, idempotency; over inject, no port is opened. */
 import t from 'tap';
+import { join } from 'node:path';
+import type { OrderSummary } from '../workers/order-summary.ts';
 import { buildGateway } from '../scripts/shop-gateway/app.ts';
 import { collect, openShop } from './store/open-store.ts';
-import { startRedis } from './support/redis-server.ts';
+import { projectDir, startRedis, until } from './support/redis-server.ts';
 import { startProxy } from './support/tcp-proxy.ts';
 
 const redis = await startRedis(t);
 const proxy = await startProxy(t, { socket: redis.socket });
 const millrace = await openShop(t, proxy.url, 4);
 const store = millrace.store({ deadlineMs: 200 });
-const app = buildGateway({ store });
+const app = buildGateway({ store, summaries: millrace.view<OrderSummary>('order-summary') });
 t.teardown(() => app.close());
 
 const order = { userId: 'ann', country: 'Norway', currency: 'EUR', items: [{ sku: 'A', quantity: 2, unitPrice: 300 }] };
@@ -74,6 +76,28 @@ t.test('what is refused', async (t) => {
     t.match(await ask('POST', '/orders', key(), bad), { status: 400 }, JSON.stringify(bad));
   }
   t.match(await ask('POST', '/orders', key(), { ...order, userId: '\ud800' }), { status: 400, body: { title: 'InvalidEventError' } });
+});
+
+t.test('lists come from the view, page by page', async (t) => {
+  t.match(await ask('GET', '/orders?status=created'), { status: 503 }, 'nobody has folded anything yet');
+  const dispatcher = (await openShop(t, redis.url, 4)).dispatcher({
+    functionsDir: join(projectDir, 'workers'), skipFiles: ['thread.ts', 'analytics.ts', 'inventory.ts', 'notification.ts'],
+  });
+  await dispatcher.start();
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) ids.push(String((await ask('POST', '/orders', key(), { ...order, userId: 'carla' })).location).slice('/orders/'.length));
+  const page = async (query: string) => (await ask('GET', `/orders?${query}`)).body as { orders: OrderSummary[]; next: string | null; lag: number };
+  await until('the view has them', async () => (await page('customer=carla')).orders.length === 5);
+  const first = await page('customer=carla&limit=3');
+  const second = await page(`customer=carla&limit=3&cursor=${String(first.next)}`);
+  t.strictSame([...first.orders, ...second.orders].map((one) => one.orderId).sort(), [...ids].sort());
+  t.strictSame([first.orders.length, second.next, first.lag], [3, null, 0]);
+  await ask('POST', `/orders/${ids[2] ?? ''}/cancel`, { ...key(), 'if-match': '"1"' }, { reason: '' });
+  await until('the view has seen it', async () => (await page('status=cancelled')).orders.some((one) => one.orderId === ids[2]));
+  for (const bad of ['', 'status=created&customer=x', 'status=created&limit=0', 'status=created&limit=1e9', 'status=created&cursor=nonsense', 'status=created&page=2']) {
+    t.equal((await ask('GET', `/orders?${bad}`)).status, 400, bad);
+  }
+  await dispatcher.stop();
 });
 
 t.test('when Redis does not answer it says so, and the request may be sent again', async (t) => {

@@ -6,12 +6,15 @@
  */
 import { createHash } from 'node:crypto';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { BackpressureError, ConflictError, handleCommand, HistoryFullError, InvalidEventError, OversizeError, StoreInputError, UnknownOutcomeError, type CommandResult, type EventStore, type ExpectedRevision } from 'millrace';
+import { BackpressureError, ConflictError, handleCommand, HistoryFullError, InvalidEventError, OversizeError, StoreInputError, UnknownOutcomeError, UnknownViewError, ViewQueryError, type CommandResult, type EventStore, type ExpectedRevision, type View } from 'millrace';
 import type { Item, Money } from '../../workers/generated/events.ts';
+import type { OrderSummary } from '../../workers/order-summary.ts';
 import { OrderRefusedError, orders, type OrderCommand, type OrderState } from '../../workers/_orders.ts';
 
 export interface GatewayOptions {
   readonly store: EventStore;
+  /** For lists; an order by itself is read from its history, which is always up to date. */
+  readonly summaries: View<OrderSummary>;
   readonly logger?: boolean;
 }
 
@@ -34,6 +37,14 @@ const CREATE = closed({ userId: text, country: text, currency, items: { type: 'a
 const PAY = closed({ paymentId: text, amount: whole, currency });
 const CANCEL = closed({ reason: { type: 'string', maxLength: 1000 } });
 
+/** A page of orders: by status or by customer, newest first. */
+const LIST = {
+  querystring: {
+    type: 'object', additionalProperties: false, oneOf: [{ required: ['status'] }, { required: ['customer'] }],
+    properties: { status: text, customer: text, limit: { type: 'string', pattern: '^[1-9]\\d{0,2}$', default: '50' }, cursor: { type: 'string', maxLength: 4096 } },
+  },
+} as const;
+
 /** What is wrong with a request, before the store is asked. */
 class RequestError extends Error {
   readonly statusCode: number;
@@ -43,7 +54,7 @@ class RequestError extends Error {
   }
 }
 
-export function buildGateway({ store, logger = false }: GatewayOptions): FastifyInstance {
+export function buildGateway({ store, summaries, logger = false }: GatewayOptions): FastifyInstance {
   // No coercion: "2" is no quantity.
   const app = Fastify({ logger, bodyLimit: BODY_LIMIT, ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } });
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply));
@@ -70,6 +81,15 @@ export function buildGateway({ store, logger = false }: GatewayOptions): Fastify
     if (revision === 0) throw new RequestError(404, `there is no order ${id}`);
     void reply.header('etag', etag(revision));
     return request.headers['if-none-match'] === etag(revision) ? reply.code(304).send() : reply.send(shown(id, { state, revision }));
+  });
+  app.get<{ Querystring: { status?: string; customer?: string; limit: string; cursor?: string } }>('/orders', { schema: LIST }, async (request, reply) => {
+    const { status, customer, limit, cursor } = request.query;
+    const { rows, cursor: next, lag, asOf } = await summaries.list({
+      ...(status === undefined ? { index: 'customer', equals: customer as string } : { index: 'status', equals: status }),
+      order: 'desc', limit: Number(limit), ...(cursor === undefined ? {} : { cursor }),
+    });
+    // The view follows the histories: it says how far behind it is.
+    return reply.send({ orders: rows.map(({ row, revision }) => ({ ...row, revision })), next, lag, asOf });
   });
   return app;
 }
@@ -127,11 +147,12 @@ function answerError(error: FastifyError, request: FastifyRequest, reply: Fastif
   }
   if (error instanceof OrderRefusedError) return answer(error.status === 'none' ? 404 : 409, error.message, { orderStatus: error.status });
   if (error instanceof HistoryFullError) return answer(409, error.message);
-  if (error instanceof InvalidEventError || error instanceof OversizeError || error instanceof StoreInputError) return answer(400, error.message);
+  if (error instanceof InvalidEventError || error instanceof OversizeError || error instanceof StoreInputError || error instanceof ViewQueryError) return answer(400, error.message);
   if (error instanceof BackpressureError || error instanceof UnknownOutcomeError) {
     void reply.header('retry-after', error instanceof BackpressureError ? Math.ceil(error.retryAfterMs / 1000) : 1);
     return answer(503, error instanceof BackpressureError ? error.message : 'whether it was done is not known: send it again with the same Idempotency-Key');
   }
+  if (error instanceof UnknownViewError) return answer(503, 'there are no lists yet: the dispatcher has not started');
   const status = error.statusCode ?? 500;
   if (status < 500) return answer(status, error.message);
   request.log.error(error);
