@@ -80,7 +80,8 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   const progress = new Map<string, Progress>();
   const dispatcher = millrace.dispatcher({
     functionsDir: 'workers',
-    skipFiles: ['thread.ts'],
+    // The process of an order waits for payments that nobody makes here.
+    skipFiles: ['thread.ts', 'order-process.ts'],
     onTurn: (turn) => note(progress, turn),
   });
   interrupted.signal.addEventListener('abort', () => void dispatcher.stop(0), { once: true });

@@ -42,6 +42,39 @@ export interface PaymentFailed {
   reason: string;
 }
 
+export interface PaymentRequested {
+  orderId: string;
+  userId: string;
+  amount: Money | null;
+}
+
+export interface PaymentTimeout {
+  orderId: string;
+}
+
+export interface ShipmentRequested {
+  orderId: string;
+  paymentId: string;
+}
+
+export interface ShipmentDispatched {
+  orderId: string;
+  trackingId: string;
+}
+
+export interface ShipmentTimeout {
+  orderId: string;
+}
+
+export interface ShipmentDelayed {
+  orderId: string;
+}
+
+export interface OrderAbandoned {
+  orderId: string;
+  reason: string;
+}
+
 export interface StockReserved {
   orderId: string;
   lines: StockLine[];
@@ -60,10 +93,17 @@ export interface StockLine {
 
 declare module 'millrace/define' {
   interface EventTypes {
+    'order.abandoned': OrderAbandoned;
     'order.cancelled': OrderCancelled;
     'order.created': OrderCreated;
     'payment.captured': PaymentCaptured;
     'payment.failed': PaymentFailed;
+    'payment.requested': PaymentRequested;
+    'payment.timeout': PaymentTimeout;
+    'shipment.delayed': ShipmentDelayed;
+    'shipment.dispatched': ShipmentDispatched;
+    'shipment.requested': ShipmentRequested;
+    'shipment.timeout': ShipmentTimeout;
     'stock.rejected': StockRejected;
     'stock.reserved': StockReserved;
   }
