@@ -7,7 +7,7 @@
  */
 import type { Context, Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { checkLevel, describeFinding, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
+import { checkLevel, describeFindings, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
 import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
@@ -111,7 +111,7 @@ function compatibility(app: Hono, registry: SchemaRegistry): void {
   const check = (version: (c: Context) => Promise<number | undefined>) => answering(async (c) => {
     const draft = await draftOf(c, registry);
     const { compatible, findings } = await registry.check(draft, await version(c));
-    return json(c, { is_compatible: compatible, ...(flag(c, 'verbose') || !compatible ? { messages: findings.map(describeFinding) } : {}) });
+    return json(c, { is_compatible: compatible, ...(flag(c, 'verbose') || !compatible ? { messages: describeFindings(findings) } : {}) });
   });
   app.post('/compatibility/subjects/:subject/versions', check(() => Promise.resolve(undefined)));
   app.post('/compatibility/subjects/:subject/versions/:version', check(async (c) => (await registry.version(subjectOf(c), versionOf(c))).version));

@@ -1,7 +1,7 @@
 /** The registry's errors as the Confluent Schema Registry numbers them. */
 import { CorruptDataError, MillraceError } from '../core/errors.ts';
 import {
-  DeletionError, describeFinding, IncompatibleSchemaError, RegistryFullError, RegistryInputError, SchemaReferencedError, UnknownSchemaError,
+  DeletionError, describeFindings, IncompatibleSchemaError, RegistryFullError, RegistryInputError, SchemaReferencedError, UnknownSchemaError,
   UnknownSubjectError, UnknownVersionError,
 } from '../registry/errors.ts';
 import { InvalidSchemaError } from '../registry/schema-tools.ts';
@@ -25,7 +25,7 @@ export function toApiError(error: unknown): ApiError | null {
   if (error instanceof UnknownSchemaError) return new ApiError(404, 40403, 'Schema not found');
   if (error instanceof DeletionError) return deletion(error);
   if (error instanceof IncompatibleSchemaError) {
-    const findings = error.findings.map(describeFinding).join('; ');
+    const findings = describeFindings(error.findings).join('; ');
     return new ApiError(409, 409, `Schema being registered is incompatible with an earlier schema for subject "${error.subject}", details: [${findings}]; compatibility: ${error.level}`);
   }
   if (error instanceof InvalidSchemaError) return new ApiError(422, 42201, `Invalid schema: ${error.message}`);

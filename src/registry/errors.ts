@@ -11,7 +11,7 @@ export class IncompatibleSchemaError extends MillraceError {
   constructor(subject: string, level: string, findings: readonly Finding[]) {
     super(
       `the schema of "${subject}" is not compatible with what is registered (level ${level}), ${findings.length} finding${findings.length === 1 ? '' : 's'}:\n` +
-        findings.map((finding) => `  - ${describeFinding(finding)}`).join('\n'),
+        describeFindings(findings).map((line) => `  - ${line}`).join('\n'),
     );
     this.subject = subject;
     this.level = level;
@@ -23,6 +23,13 @@ export class IncompatibleSchemaError extends MillraceError {
 export function describeFinding(finding: Finding): string {
   return `${finding.rule} ${finding.path}: ${finding.what}. ${finding.cure}`;
 }
+
+/** The first hundred, and how many more there are: enough to be read, and no message of megabytes. */
+export function describeFindings(findings: readonly Finding[]): string[] {
+  const lines = findings.slice(0, MOST_LINES).map(describeFinding);
+  return findings.length > MOST_LINES ? [...lines, `… and ${findings.length - MOST_LINES} more`] : lines;
+}
+const MOST_LINES = 100;
 
 /** The subject's schema under proto/ is not registered, and this process must not register it (MILLRACE_MODE is production). */
 export class SchemaNotRegisteredError extends MillraceError {

@@ -5,7 +5,7 @@
  */
 import type { SchemaVersion } from '../core/batch-task.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { describeFinding, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
+import { describeFindings, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
 import { textHash, type RegisteredBy, type SchemaDraft, type SchemaRegistry } from './registry.ts';
 import { InvalidSchemaError } from './schema-tools.ts';
 
@@ -80,7 +80,7 @@ async function whyNot(registry: SchemaRegistry, draft: SchemaDraft): Promise<str
 function incompatible(subject: string, level: string, findings: IncompatibleSchemaError['findings']): string {
   return (
     `${subject}: its schema is not compatible with what is registered (level ${level}):\n` +
-    `${findings.map((finding) => `    ${describeFinding(finding)}`).join('\n')}\n` +
+    `${describeFindings(findings).map((line) => `    ${line}`).join('\n')}\n` +
     `    Or, where no event of an older version matters (a playground): millrace schema level ${subject} NONE`
   );
 }

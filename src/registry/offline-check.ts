@@ -24,7 +24,7 @@ export async function checkOffline(now: Catalog, before: Catalog, level: Level, 
     let compatible = true;
     if (fresh) {
       const candidate = await prepareSchema(type, now.filesOf(type));
-      if (old && level !== 'NONE') ({ compatible, findings, warnings } = judge(level, candidate, [await prepareSchema(type, before.filesOf(type))]));
+      if (old && level !== 'NONE') ({ compatible, findings, warnings } = await judge(level, candidate, [await prepareSchema(type, before.filesOf(type))]));
     } else if (old && level !== 'NONE') {
       compatible = false;
       findings = [{

@@ -225,8 +225,10 @@ export class SchemaRegistry {
     const level = levelOf(state);
     if (level === 'NONE' || versions.length === 0) return { compatible: true, level, findings: [], warnings: [], against: [] };
     const compared = level.endsWith('_TRANSITIVE') ? versions : versions.slice(-1);
-    const previous = await Promise.all(compared.map((one) => this.prepared(one.id, state.subject)));
-    const { compatible, findings, warnings } = judge(level, candidate, previous);
+    const previous = function* (registry: SchemaRegistry): Generator<Promise<PreparedSchema>> {
+      for (const one of compared) yield registry.prepared(one.id, state.subject);
+    };
+    const { compatible, findings, warnings } = await judge(level, candidate, previous(this));
     return { compatible, level, findings, warnings, against: compared.map((one) => one.version) };
   }
 }

@@ -1,6 +1,7 @@
 /** What the registry needs of a schema: which message it is, its fingerprint, and the verdict against older ones. */
+import { setImmediate } from 'node:timers/promises';
 import type { ProtoSource } from '../wire/catalog.ts';
-import { canRead, judge as judgeModels, type Comparison, type Finding } from '../schema/compatibility.ts';
+import { canRead, Judgement, type Comparison, type Finding } from '../schema/compatibility.ts';
 import { fingerprint } from '../schema/fingerprint.ts';
 import { InvalidSchemaError } from '../schema/limits.ts';
 import type { Level, ParsedSchema } from '../schema/model.ts';
@@ -25,14 +26,25 @@ export interface PreparedSchema {
  */
 export async function prepareSchema(subject: string, files: readonly ProtoSource[]): Promise<PreparedSchema> {
   const model = await parseSchema(files);
-  const declared = model.events[subject];
+  const declared = Object.hasOwn(model.events, subject) ? model.events[subject] : undefined;
   const roots = declared === undefined ? model.roots : [declared];
   return { message: roots[0] as string, fingerprint: fingerprint(model, roots), model, roots };
 }
 
-/** All findings against all of the previous ones, each once; warnings refuse nothing. */
-export function judge(level: Level, candidate: PreparedSchema, previous: readonly PreparedSchema[]): { readonly compatible: boolean } & Comparison {
-  return judgeModels(level, candidate.model, candidate.roots, previous.map(({ model, roots }) => ({ schema: model, roots })));
+/**
+ * All findings against all of the previous ones, each once; warnings refuse nothing. One previous schema after the other, and
+ * others get their turn between: a subject may have a thousand.
+ */
+export async function judge(
+  level: Level, candidate: PreparedSchema, previous: Iterable<PreparedSchema | Promise<PreparedSchema>>,
+): Promise<{ readonly compatible: boolean } & Comparison> {
+  const judgement = new Judgement(level, candidate.model, candidate.roots);
+  for (const one of previous) {
+    const { model, roots } = await one;
+    judgement.compareWith(model, roots);
+    await setImmediate();
+  }
+  return judgement.verdict();
 }
 
 /** What is in the way of decoding what the writer wrote. */

@@ -31,27 +31,41 @@ export interface Comparison {
   readonly warnings: readonly Finding[];
 }
 
-/**
- * All findings of a level, against all of the older schemas it speaks of (which ones is the caller's choice), each once.
- * @param roots of the candidate and of each older schema: the messages that are compared, by their names
- */
-export function judge(
-  level: Level, candidate: ParsedSchema, candidateRoots: readonly string[], older: readonly { readonly schema: ParsedSchema; readonly roots: readonly string[] }[],
-): { readonly compatible: boolean } & Comparison {
-  const findings = new Map<string, Finding>();
-  const warnings = new Map<string, Finding>();
-  const direction = level.replace('_TRANSITIVE', '');
-  if (direction !== 'NONE') {
-    for (const one of older) {
-      const compared = compare(candidate, candidateRoots, one.schema, one.roots);
-      for (const finding of compared.findings) {
-        const counts = direction === 'FULL' || finding.breaks === 'both' || finding.breaks === direction.toLowerCase();
-        if (counts) findings.set(keyOf(finding), finding);
-      }
-      for (const warning of compared.warnings) warnings.set(keyOf(warning), warning);
-    }
+/** Findings kept; a schema that breaks more than that is refused with these. */
+export const MOST_FINDINGS = 1000;
+
+/** All findings of a level against older schemas, each once. Which of them the level speaks of is the caller's choice. */
+export class Judgement {
+  readonly #direction: string;
+  readonly #candidate: ParsedSchema;
+  readonly #roots: readonly string[];
+  readonly #findings = new Map<string, Finding>();
+  readonly #warnings = new Map<string, Finding>();
+
+  /** @param roots the messages that are compared, by their names */
+  constructor(level: Level, candidate: ParsedSchema, roots: readonly string[]) {
+    this.#direction = level.replace('_TRANSITIVE', '');
+    this.#candidate = candidate;
+    this.#roots = roots;
   }
-  return { compatible: findings.size === 0, findings: [...findings.values()], warnings: [...warnings.values()] };
+
+  compareWith(older: ParsedSchema, roots: readonly string[]): void {
+    if (this.#direction === 'NONE') return;
+    const { findings, warnings } = compare(this.#candidate, this.#roots, older, roots);
+    for (const finding of findings) {
+      const counts = this.#direction === 'FULL' || finding.breaks === 'both' || finding.breaks === this.#direction.toLowerCase();
+      if (counts) keep(this.#findings, finding);
+    }
+    for (const warning of warnings) keep(this.#warnings, warning);
+  }
+
+  verdict(): { readonly compatible: boolean } & Comparison {
+    return { compatible: this.#findings.size === 0, findings: [...this.#findings.values()], warnings: [...this.#warnings.values()] };
+  }
+}
+
+function keep(kept: Map<string, Finding>, finding: Finding): void {
+  if (kept.size < MOST_FINDINGS) kept.set(`${finding.rule} ${finding.path} ${finding.writer}`, finding);
 }
 
 /** What is in the way of decoding what `writer` wrote with `reader`: rules about the future (reservations) are left out. */
@@ -60,8 +74,6 @@ export function canRead(reader: ParsedSchema, readerRoots: readonly string[], wr
 }
 const FUTURE = new Set(['FIELD_REMOVED_UNRESERVED', 'RESERVATION_REMOVED', 'ENUM_VALUE_REMOVED_UNRESERVED', 'ONEOF_RENAMED', 'ONEOF_JOINED_ALONE']);
 
-const keyOf = (finding: Finding): string => `${finding.rule} ${finding.path} ${finding.writer}`;
-
 export function compare(now: ParsedSchema, nowRoots: readonly string[], before: ParsedSchema, beforeRoots: readonly string[]): Comparison {
   const comparing = new Comparing(now, before);
   if (nowRoots.length === 1 && beforeRoots.length === 1 && nowRoots[0] !== beforeRoots[0]) {
@@ -69,7 +81,7 @@ export function compare(now: ParsedSchema, nowRoots: readonly string[], before: 
     comparing.report('MESSAGE_RENAMED', old, fresh, old, `the message was ${old} and is ${fresh}`, `Name it ${old} again, package included, or declare a new event type`, 'both');
   } else {
     for (const root of beforeRoots) {
-      if (root in now.messages) comparing.messages(root);
+      if (Object.hasOwn(now.messages, root)) comparing.messages(root);
       else comparing.report('MESSAGE_REMOVED', root, '', root, 'the message is gone: its events can be read no more', 'Put it back; leave the messages of old events where they are', 'both');
     }
   }
@@ -82,6 +94,7 @@ class Comparing implements Comparison {
   readonly #now: ParsedSchema;
   readonly #before: ParsedSchema;
   readonly #seen = new Set<string>();
+  readonly #queue: string[] = [];
 
   constructor(now: ParsedSchema, before: ParsedSchema) {
     this.#now = now;
@@ -97,37 +110,47 @@ class Comparing implements Comparison {
 
   /** Both versions have a message of this name; what it leads to is compared too, once. */
   messages(name: string): void {
+    this.#meet(name);
+    for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop()) this.#message(next);
+  }
+
+  #meet(name: string): void {
     if (this.#seen.has(name)) return;
     this.#seen.add(name);
-    const now = this.#now.messages[name] as MessageModel;
-    const before = this.#before.messages[name] as MessageModel;
+    this.#queue.push(name);
+  }
+
+  #message(name: string): void {
+    const now = new Indexed(this.#now.messages[name] as MessageModel);
+    const before = new Indexed(this.#before.messages[name] as MessageModel);
     if (now.syntax !== before.syntax) {
       this.report('SYNTAX_CHANGED', name, now.syntax, before.syntax, `its file was ${before.syntax} and is ${now.syntax}: presence, packing and enums differ`, `Make the file ${before.syntax} again`, 'both');
     }
     for (const field of now.fields) {
-      if (field.required && !before.fields.some((old) => old.number === field.number && old.required)) {
+      if (field.required && !before.byNumber.get(field.number)?.required) {
         this.report('REQUIRED_ADDED', `${name}.${field.name}`, 'required', '', 'a required field: events without it can never be read again', 'Make it optional', 'both');
       }
     }
-    for (const old of before.fields) this.#field(name, now, old);
+    for (const old of before.fields) this.#field(name, now, before, old);
     this.#newInOneofs(name, now, before);
-    this.#reservations(name, now.reserved, before.reserved);
+    this.#reservations(name, now, before.reserved);
   }
 
-  #field(message: string, now: MessageModel, old: FieldModel): void {
+  #field(message: string, now: Indexed, before: Indexed, old: FieldModel): void {
     const path = `${message}.${old.name}`;
-    const fresh = now.fields.find((field) => field.number === old.number);
-    const moved = now.fields.find((field) => field.name === old.name && field.number !== old.number);
+    const fresh = now.byNumber.get(old.number);
+    const named = now.byName.get(old.name);
+    const moved = named !== undefined && named.number !== old.number;
     if (moved) {
-      this.report('FIELD_RENUMBERED', path, `= ${moved.number}`, `= ${old.number}`, `it was number ${old.number} and is number ${moved.number}: what was written is not found again`, `Give it number ${old.number} again; a new number needs a new name, and "reserved ${old.number};"`, 'both');
+      this.report('FIELD_RENUMBERED', path, `= ${named.number}`, `= ${old.number}`, `it was number ${old.number} and is number ${named.number}: what was written is not found again`, `Give it number ${old.number} again; a new number needs a new name, and "reserved ${old.number};"`, 'both');
     }
     if (!fresh) {
       if (old.required) this.report('REQUIRED_REMOVED', path, '', 'required', 'a required field is gone: older readers refuse events without it', 'Put it back', 'both');
-      const kept = numberReserved(now.reserved, old.number) && now.reserved.names.includes(old.name);
+      const kept = now.reserves(old.number) && now.reservedNames.has(old.name);
       if (!kept && !moved) {
         this.report('FIELD_REMOVED_UNRESERVED', path, '', shapeOf(old), `field ${old.number} is gone, and its number and name are not both reserved: somebody may use them again`, `Add: reserved ${old.number}; reserved "${old.name}";`, 'both');
       }
-      if (old.oneof !== null && now.fields.some((field) => field.oneof === old.oneof)) {
+      if (old.oneof !== null && now.oneofs.has(old.oneof)) {
         this.report('ONEOF_MEMBER_REMOVED', path, '', `oneof ${old.oneof}`, `it is gone from oneof ${old.oneof}: old events that set it read as if nothing were set`, 'Put it back, deprecated', 'backward');
       }
       return;
@@ -137,7 +160,7 @@ class Comparing implements Comparison {
     if (old.required && !fresh.required) this.report('REQUIRED_REMOVED', path, shapeOf(fresh), 'required', 'it was required and is not: older readers refuse events without it', 'Leave it required, and always set it', 'both');
     if (fresh.default !== old.default) this.report('DEFAULT_CHANGED', path, fresh.default ?? 'none', old.default ?? 'none', 'its default has changed: old events without it change their meaning', `Make the default ${old.default ?? 'none'} again`, 'both');
     this.#type(path, old, fresh);
-    this.#oneof(path, message, now, old, fresh);
+    this.#oneof(path, now, before, old, fresh);
     const single = !fresh.repeated && !old.repeated && fresh.mapKey === null && old.mapKey === null;
     if (single && fresh.presence !== old.presence && fresh.oneof === null && old.oneof === null && fresh.kind === old.kind && fresh.kind !== 'message') {
       this.#warn('PRESENCE_CHANGED', path, fresh.presence ? 'optional' : 'implicit', old.presence ? 'optional' : 'implicit', 'a zero that was written reads as unset, or the other way round', 'Treat unset and zero alike in handlers');
@@ -158,7 +181,7 @@ class Comparing implements Comparison {
     if (old.kind !== fresh.kind) return changed('FIELD_KIND_CHANGED', `it was ${was} and is ${is}`, 'both');
     if (old.kind === 'message') {
       if (old.type !== fresh.type) changed('FIELD_MESSAGE_CHANGED', `its message was ${old.type} and is ${fresh.type}`, 'both');
-      else if (old.type in this.#now.messages && old.type in this.#before.messages) this.messages(old.type);
+      else if (Object.hasOwn(this.#now.messages, old.type) && Object.hasOwn(this.#before.messages, old.type)) this.#meet(old.type);
       return;
     }
     if (old.kind === 'enum') {
@@ -174,31 +197,27 @@ class Comparing implements Comparison {
     else changed('FIELD_TYPE_CHANGED', `${what}: the bytes of the one are no value of the other`, breaks);
   }
 
-  #oneof(path: string, message: string, now: MessageModel, old: FieldModel, fresh: FieldModel): void {
+  #oneof(path: string, now: Indexed, before: Indexed, old: FieldModel, fresh: FieldModel): void {
     if (old.oneof === fresh.oneof) return;
-    const before = this.#before.messages[message] as MessageModel;
     const was = old.oneof === null ? 'in no oneof' : `oneof ${old.oneof}`;
     const is = fresh.oneof === null ? 'in no oneof' : `oneof ${fresh.oneof}`;
     const report = (rule: string, what: string, cure: string, breaks: Breaks): void => this.report(rule, path, is, was, what, cure, breaks);
     if (old.oneof === null) {
-      const mates = now.fields.filter((field) => field.oneof === fresh.oneof && field.number !== fresh.number);
-      const metBefore = mates.filter((mate) => before.fields.some((field) => field.number === mate.number));
-      const existed = before.fields.some((field) => field.oneof === fresh.oneof);
-      if (existed || metBefore.length > 0) report('ONEOF_JOINED', `it is ${is} now: of old events that set several of its fields only one is read`, 'Leave it outside; put a new field into the oneof', 'backward');
+      // With others that were there before: several may be set in an old event.
+      if (before.oneofs.has(fresh.oneof as string) || now.known(fresh.oneof as string, before) > 1) report('ONEOF_JOINED', `it is ${is} now: of old events that set several of its fields only one is read`, 'Leave it outside; put a new field into the oneof', 'backward');
       else report('ONEOF_JOINED_ALONE', `it is ${is} now, which Buf's WIRE rules ban`, 'Leave it outside; put a new field into the oneof', 'both');
     } else if (fresh.oneof === null) {
       report('ONEOF_LEFT', `it was ${was} and is in none: older readers that find two set keep one`, `Leave it in ${was}`, 'forward');
+    } else if (before.numbersOf(old.oneof) === now.numbersOf(fresh.oneof)) {
+      report('ONEOF_RENAMED', `its oneof was ${old.oneof} and is ${fresh.oneof}, which Buf's WIRE rules ban`, `Name the oneof ${old.oneof} again`, 'both');
     } else {
-      const mates = (fields: readonly FieldModel[], oneof: string): string => fields.filter((field) => field.oneof === oneof).map((field) => field.number).sort((a, b) => a - b).join(' ');
-      if (mates(before.fields, old.oneof) === mates(now.fields, fresh.oneof)) report('ONEOF_RENAMED', `its oneof was ${old.oneof} and is ${fresh.oneof}, which Buf's WIRE rules ban`, `Name the oneof ${old.oneof} again`, 'both');
-      else report('ONEOF_CHANGED', `it moved from oneof ${old.oneof} to ${fresh.oneof}`, `Leave it in ${was}`, 'both');
+      report('ONEOF_CHANGED', `it moved from oneof ${old.oneof} to ${fresh.oneof}`, `Leave it in ${was}`, 'both');
     }
   }
 
-  #newInOneofs(name: string, now: MessageModel, before: MessageModel): void {
+  #newInOneofs(name: string, now: Indexed, before: Indexed): void {
     for (const field of now.fields) {
-      if (field.oneof === null || before.fields.some((old) => old.number === field.number)) continue;
-      if (!before.fields.some((old) => old.oneof === field.oneof)) continue;
+      if (field.oneof === null || before.byNumber.has(field.number) || !before.oneofs.has(field.oneof)) continue;
       this.#warn('ONEOF_MEMBER_ADDED', `${name}.${field.name}`, `oneof ${field.oneof}`, '', `it is new in oneof ${field.oneof}: to older readers nothing of it is set`, 'Give older handlers a default branch first');
     }
   }
@@ -209,26 +228,27 @@ class Comparing implements Comparison {
     const now = this.#now.enums[name] as EnumModel;
     const before = this.#before.enums[name] as EnumModel;
     if (now.syntax !== before.syntax) this.report('SYNTAX_CHANGED', name, now.syntax, before.syntax, `its file was ${before.syntax} and is ${now.syntax}`, `Make the file ${before.syntax} again`, 'both');
-    const numbers = new Set(now.values.map(([, number]) => number));
+    const names = new Map(now.values);
+    const nameOf = new Map(now.values.map(([value, number]) => [number, value]));
+    const reserved = new Reservations(now.reserved);
     for (const [value, number] of before.values) {
       const path = `${name}.${value}`;
-      if (!numbers.has(number)) {
-        if (!numberReserved(now.reserved, number)) this.report('ENUM_VALUE_REMOVED_UNRESERVED', path, '', String(number), `value ${number} is gone and its number is not reserved: somebody may use it again`, `Add: reserved ${number}; reserved "${value}";`, 'both');
-      } else {
-        const moved = now.values.find(([other]) => other === value);
-        if (moved && moved[1] !== number) this.report('ENUM_VALUE_RENUMBERED', path, String(moved[1]), String(number), `${value} was ${number} and is ${moved[1]}`, `Give ${value} the number ${number} again`, 'both');
-        else if (!moved) this.#warn('ENUM_VALUE_RENAMED', path, now.values.find(([, other]) => other === number)?.[0] ?? '', value, `value ${number} has another name: the bytes are the same, JSON is not`, `Keep the name ${value}, or allow_alias`);
-      }
+      const moved = names.get(value);
+      if (!nameOf.has(number)) {
+        if (!reserved.reserves(number)) this.report('ENUM_VALUE_REMOVED_UNRESERVED', path, '', String(number), `value ${number} is gone and its number is not reserved: somebody may use it again`, `Add: reserved ${number}; reserved "${value}";`, 'both');
+      } else if (moved === undefined) this.#warn('ENUM_VALUE_RENAMED', path, nameOf.get(number) ?? '', value, `value ${number} has another name: the bytes are the same, JSON is not`, `Keep the name ${value}, or allow_alias`);
+      else if (moved !== number) this.report('ENUM_VALUE_RENUMBERED', path, String(moved), String(number), `${value} was ${number} and is ${moved}`, `Give ${value} the number ${number} again`, 'both');
     }
-    this.#reservations(name, now.reserved, before.reserved);
+    this.#reservations(name, reserved, before.reserved);
   }
 
-  #reservations(path: string, now: Reserved, before: Reserved): void {
+  #reservations(path: string, now: Reservations, before: Reserved): void {
     for (const [from, to] of before.ranges) {
-      if (!rangeReserved(now, from, to)) this.report('RESERVATION_REMOVED', path, '', from === to ? String(from) : `${from} to ${to}`, 'a number that was reserved no longer is: an old field had it', 'Reserve it again', 'both');
+      const numbers = from === to ? String(from) : `${from} to ${to}`;
+      if (!now.reserves(from, to)) this.report('RESERVATION_REMOVED', path, '', numbers, 'a number that was reserved no longer is: an old field had it', `Add: reserved ${numbers};`, 'both');
     }
     for (const name of before.names) {
-      if (!now.names.includes(name)) this.report('RESERVATION_REMOVED', path, '', `"${name}"`, 'a name that was reserved no longer is: an old field had it', `Add: reserved "${name}";`, 'both');
+      if (!now.reservedNames.has(name)) this.report('RESERVATION_REMOVED', path, '', `"${name}"`, 'a name that was reserved no longer is: an old field had it', `Add: reserved "${name}";`, 'both');
     }
   }
 }
@@ -246,17 +266,72 @@ function scalarChange(from: string, to: string): Breaks {
   return WIDENS.has(`${to} ${from}`) ? 'backward' : 'both';
 }
 
-function numberReserved(reserved: Reserved, number: number): boolean {
-  return reserved.ranges.some(([from, to]) => number >= from && number <= to);
+/** Numbers and names that are reserved, found quickly whatever their count. */
+class Reservations {
+  readonly reservedNames: ReadonlySet<string>;
+  /** Apart from each other, in order. */
+  readonly #ranges: [from: number, to: number][] = [];
+
+  constructor({ ranges, names }: Reserved) {
+    this.reservedNames = new Set(names);
+    for (const [from, to] of [...ranges].sort((a, b) => a[0] - b[0])) {
+      const last = this.#ranges.at(-1);
+      if (last && from <= last[1] + 1) last[1] = Math.max(last[1], to);
+      else this.#ranges.push([from, to]);
+    }
+  }
+
+  /** Every number of the range. */
+  reserves(from: number, to = from): boolean {
+    let [low, high] = [0, this.#ranges.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#ranges[middle] as [number, number])[1] < from) low = middle + 1;
+      else high = middle;
+    }
+    const range = this.#ranges[low];
+    return range !== undefined && range[0] <= from && to <= range[1];
+  }
 }
 
-/** Whether every number of a range lies in some range. */
-function rangeReserved(reserved: Reserved, from: number, to: number): boolean {
-  let at = from;
-  for (const [first, last] of [...reserved.ranges].sort((a, b) => a[0] - b[0])) {
-    if (first > at) break;
-    if (last >= at) at = last + 1;
-    if (at > to) return true;
+/** A message whose fields are found by number and name: it may have thousands. */
+class Indexed extends Reservations {
+  readonly syntax: string;
+  readonly fields: readonly FieldModel[];
+  readonly reserved: Reserved;
+  readonly byNumber: ReadonlyMap<number, FieldModel>;
+  readonly byName: ReadonlyMap<string, FieldModel>;
+  /** Numbers of each oneof's fields, in order. */
+  readonly oneofs = new Map<string, number[]>();
+  readonly #known = new Map<string, number>();
+  readonly #numbers = new Map<string, string>();
+
+  constructor(message: MessageModel) {
+    super(message.reserved);
+    this.syntax = message.syntax;
+    this.fields = message.fields;
+    this.reserved = message.reserved;
+    this.byNumber = new Map(message.fields.map((field) => [field.number, field]));
+    this.byName = new Map(message.fields.map((field) => [field.name, field]));
+    for (const { oneof, number } of message.fields) {
+      if (oneof === null) continue;
+      const numbers = this.oneofs.get(oneof);
+      if (numbers) numbers.push(number);
+      else this.oneofs.set(oneof, [number]);
+    }
   }
-  return at > to;
+
+  /** How many fields of the oneof another version has too. */
+  known(oneof: string, other: Indexed): number {
+    let count = this.#known.get(oneof);
+    if (count === undefined) this.#known.set(oneof, (count = (this.oneofs.get(oneof) ?? []).filter((number) => other.byNumber.has(number)).length));
+    return count;
+  }
+
+  /** As text. */
+  numbersOf(oneof: string): string {
+    let text = this.#numbers.get(oneof);
+    if (text === undefined) this.#numbers.set(oneof, (text = (this.oneofs.get(oneof) ?? []).join(' ')));
+    return text;
+  }
 }

@@ -9,8 +9,8 @@ import type { ParsedSchema } from './model.ts';
  */
 export function fingerprint(schema: ParsedSchema, roots: readonly string[]): string {
   const names = reachable(schema, roots);
-  const messages = names.filter((name) => name in schema.messages).map((name) => [name, schema.messages[name]]);
-  const enums = names.filter((name) => name in schema.enums).map((name) => [name, schema.enums[name]]);
+  const messages = names.filter((name) => Object.hasOwn(schema.messages, name)).map((name) => [name, schema.messages[name]]);
+  const enums = names.filter((name) => Object.hasOwn(schema.enums, name)).map((name) => [name, schema.enums[name]]);
   return createHash('sha256').update(JSON.stringify([roots, messages, enums])).digest('hex');
 }
 

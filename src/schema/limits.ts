@@ -12,7 +12,7 @@ export const SCHEMA_LIMITS = {
   /** Braces inside braces. */
   depth: 32,
   messages: 2_000,
-  /** Fields and enum values together. */
+  /** Fields, enum values and reservations together. */
   members: 20_000,
   /** Characters of a name between dots. */
   name: 255,
@@ -22,13 +22,19 @@ export const SCHEMA_LIMITS = {
   heapMb: 128,
 } as const;
 
+/** What a refusal quotes of a schema is cut off here. */
+const MESSAGE = 1000;
+
 /** Text that is no schema, or none that is accepted: the message says where and why, and which limit. Nothing was registered. */
 export class InvalidSchemaError extends MillraceError {
   readonly code = 'INVALID_SCHEMA';
+  constructor(message: string, options?: ErrorOptions) {
+    super(message.length > MESSAGE ? `${message.slice(0, MESSAGE)} …` : message, options);
+  }
 }
 
 /** Names that mean something to JavaScript objects: harmless in other languages, refused here. */
-const UNSAFE = new Set(['__proto__', 'prototype', 'constructor', '__defineGetter__', '__defineSetter__', '__lookupGetter__', '__lookupSetter__', 'hasOwnProperty', 'toString', 'valueOf']);
+const UNSAFE = new Set(['__proto__', 'prototype', 'constructor', '__defineGetter__', '__defineSetter__', '__lookupGetter__', '__lookupSetter__', 'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'toLocaleString', 'toString', 'valueOf']);
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** @throws InvalidSchemaError */

@@ -35,33 +35,36 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   resolveFields(root);
   const messages: Record<string, MessageModel> = {};
   const enums: Record<string, EnumModel> = {};
-  const events: Record<string, string> = {};
+  /** A type may have any name, also one that means something to objects. */
+  const events = new Map<string, string>();
   const roots: string[] = [];
-  let count = 0;
+  let messageCount = 0;
   let members = 0;
+  const count = (more: number): void => {
+    members += more;
+    if (members > SCHEMA_LIMITS.members) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.members} fields, enum values and reservations`);
+  };
   const walk = (space: protobuf.NamespaceBase, top: boolean): void => {
     for (const nested of space.nestedArray) {
       const where = nested.fullName.slice(1);
       if (!(nested instanceof protobuf.Field)) checkName(nested.name, where);
       if (nested instanceof protobuf.Type) {
-        if (++count > SCHEMA_LIMITS.messages) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
-        members += nested.fieldsArray.length;
-        if (members > SCHEMA_LIMITS.members) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.members} fields and enum values`);
+        if (++messageCount > SCHEMA_LIMITS.messages) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
+        count(nested.fieldsArray.length + (nested.reserved?.length ?? 0));
         messages[where] = messageOf(nested, where);
         if (top && nested.filename === files[0]?.name) roots.push(where);
         const type = eventType(nested);
-        if (type !== null) events[type] = where;
+        if (type !== null) events.set(type, where);
         walk(nested, false);
       } else if (nested instanceof protobuf.Enum) {
-        members += Object.keys(nested.values).length;
-        if (members > SCHEMA_LIMITS.members) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.members} fields and enum values`);
+        count(Object.keys(nested.values).length + (nested.reserved?.length ?? 0));
         enums[where] = enumOf(nested, where);
       } else if (nested instanceof protobuf.Namespace) walk(nested, top);
     }
   };
   walk(root, true);
   if (roots.length === 0) throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
-  return { messages, enums, roots, events };
+  return { messages, enums, roots, events: Object.fromEntries(events) };
 }
 
 /** Finds the types of all fields, then what their syntax makes of them (required, presence). */
@@ -136,7 +139,7 @@ function messageOf(message: protobuf.Type, where: string): MessageModel {
     };
   });
   fields.sort((a, b) => a.number - b.number);
-  return { syntax: syntaxOf(message), fields, reserved: reservedOf(message.reserved) };
+  return { syntax: syntaxOf(message), fields, reserved: reservedOf(message.reserved, where) };
 }
 
 function enumOf(type: protobuf.Enum, where: string): EnumModel {
@@ -145,15 +148,19 @@ function enumOf(type: protobuf.Enum, where: string): EnumModel {
     return [name, number] as const;
   });
   values.sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1));
-  return { syntax: syntaxOf(type), values, reserved: reservedOf(type.reserved) };
+  return { syntax: syntaxOf(type), values, reserved: reservedOf(type.reserved, where) };
 }
 
-function reservedOf(reserved: readonly (readonly number[] | string)[] | undefined): Reserved {
+function reservedOf(reserved: readonly (readonly number[] | string)[] | undefined, where: string): Reserved {
   const ranges: [number, number][] = [];
   const names: string[] = [];
   for (const one of reserved ?? []) {
     if (typeof one === 'string') names.push(one);
-    else ranges.push([one[0] as number, one[1] as number]);
+    else {
+      const [from, to] = one as [number, number];
+      if (!(from <= to)) throw new InvalidSchemaError(`${where}: "reserved ${from} to ${to}" is no range`);
+      ranges.push([from, to]);
+    }
   }
   return { ranges, names };
 }

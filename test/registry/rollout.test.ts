@@ -3,20 +3,16 @@
  * lanes moving from the old dispatcher to the new one. Nothing is dead-lettered, retried, lost or out of order, and each
  * consumer sees what its own schema says.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
+import { orderVersions } from '../../scripts/demo/versions.ts';
 import { projectDir, startRedis, until } from '../support/redis-server.ts';
 import { HANDLE, HANDLE_BATCH, Shop, type Seen } from './shop.ts';
 
-const V1 = readFileSync(join(projectDir, 'proto/shop/v1/orders.proto'), 'utf8');
-/** One field more, one less, a nested message changed, a field of a new type. */
-const V2 = V1
-  .replace('  string description = 2;\n', '  reserved 2;\n  reserved "description";\n')
-  .replace('  Money total = 5;\n}', '  Money total = 5;\n  Channel channel = 6;\n  optional string voucher = 7;\n}\n\nenum Channel {\n  CHANNEL_UNSPECIFIED = 0;\n  CHANNEL_WEB = 1;\n  CHANNEL_APP = 2;\n}');
+const { first: V1, second: V2 } = orderVersions(join(projectDir, 'proto/shop/v1/orders.proto'));
 
 const SUBJECTS = 40;
 

@@ -1,9 +1,9 @@
 /** The verdicts: every row of the table, every change of a scalar type, and the real buf as an oracle. */
 import fc from 'fast-check';
 import t from 'tap';
-import { canRead, compare, judge, type Finding } from '../../src/schema/compatibility.ts';
+import { canRead, compare, Judgement, MOST_FINDINGS, type Comparison, type Finding } from '../../src/schema/compatibility.ts';
 import { fingerprint } from '../../src/schema/fingerprint.ts';
-import { LEVELS, type ParsedSchema } from '../../src/schema/model.ts';
+import { LEVELS, type Level, type ParsedSchema } from '../../src/schema/model.ts';
 import { readModel } from '../../src/schema/read-model.ts';
 import { bufBans } from './buf.ts';
 import { ROWS, textOf, type Row } from './rows.ts';
@@ -13,6 +13,11 @@ const model = (text: string): ParsedSchema => readModel([{ name: 'a.proto', text
 const oldOf = (row: Row): ParsedSchema => model(textOf(row.old, row.syntax?.[0]));
 const freshOf = (row: Row): ParsedSchema => model(textOf(row.fresh, row.syntax?.[1]));
 const ROOT = ['a.M'];
+const judge = (level: Level, now: ParsedSchema, ...older: ParsedSchema[]): { compatible: boolean } & Comparison => {
+  const judgement = new Judgement(level, now, ROOT);
+  for (const one of older) judgement.compareWith(one, ROOT);
+  return judgement.verdict();
+};
 
 t.test('every row of the table', async (t) => {
   for (const row of ROWS) {
@@ -35,21 +40,43 @@ t.test('package changed, message renamed, message gone', async (t) => {
 t.test('the levels: which direction counts, all findings at once, each once', async (t) => {
   const before = model(textOf('message M { string id = 1; int32 wide = 2; bytes narrow = 3; string gone = 4; }'));
   const now = model(textOf('message M { string id = 1; int64 wide = 2; string narrow = 3; }'));
-  const older = [{ schema: before, roots: ROOT }, { schema: before, roots: ROOT }];
   const rules = (findings: readonly Finding[]): string => findings.map((finding) => finding.rule).sort().join(' ');
   const expected: Record<string, string> = {
     NONE: '', BACKWARD: 'FIELD_REMOVED_UNRESERVED FIELD_TYPE_NARROWED', FORWARD: 'FIELD_REMOVED_UNRESERVED FIELD_TYPE_WIDENED',
     FULL: 'FIELD_REMOVED_UNRESERVED FIELD_TYPE_NARROWED FIELD_TYPE_WIDENED',
   };
   for (const level of LEVELS) {
-    const verdict = judge(level, now, ROOT, older);
+    const verdict = judge(level, now, before, before);
     t.equal(rules(verdict.findings), expected[level.replace('_TRANSITIVE', '')], level);
     t.equal(verdict.compatible, level === 'NONE');
   }
   t.equal(rules(canRead(now, ROOT, before, ROOT)), 'FIELD_TYPE_NARROWED', 'a reservation that is missing is in nobody\'s way today');
-  t.match(judge('FULL', model(textOf('message M { string id = 1; int32 broad = 2; }')), ROOT, [{ schema: model(textOf('message M { string id = 1; int32 wide = 2; }')), roots: ROOT }]), {
+  t.match(judge('FULL', model(textOf('message M { string id = 1; int32 broad = 2; }')), model(textOf('message M { string id = 1; int32 wide = 2; }'))), {
     compatible: true, findings: [], warnings: [{ rule: 'FIELD_RENAMED', path: 'a.M.wide', reader: 'broad' }],
   });
+});
+
+t.test('schemas as large as they may be', async (t) => {
+  const many = (count: number, line: (n: number) => string): string => Array.from({ length: count }, (_, i) => line(i + 1)).join(' ');
+  const scalar = (name: string, number: number): ParsedSchema['messages'][string]['fields'][number] => ({
+    number, name, type: 'int32', kind: 'scalar', repeated: false, mapKey: null, oneof: null, presence: false, required: false, default: null, jsonName: null,
+  });
+  const wide = (oneof: string | null, of = 20_000): ParsedSchema => ({
+    enums: {}, events: {}, roots: ROOT,
+    messages: { 'a.M': { syntax: 'proto3', fields: Array.from({ length: of }, (_, i) => ({ ...scalar(`f${i}`, i + 1), oneof })), reserved: { ranges: [], names: [] } } },
+  });
+  t.strictSame(compare(wide('o'), ROOT, wide(null), ROOT).findings.length, 20_000, 'into a oneof');
+  t.strictSame(compare(wide('o'), ROOT, wide('p'), ROOT).findings.length, 20_000, 'a oneof renamed');
+  t.match(judge('FULL', wide(null, 1), wide(null)), { compatible: false, findings: { length: MOST_FINDINGS } }, 'findings are bounded');
+  const reserved = (first: number): ParsedSchema => {
+    const { messages, ...rest } = wide(null, 0);
+    return { ...rest, messages: { 'a.M': { ...messages['a.M'] as ParsedSchema['messages'][string], reserved: { ranges: Array.from({ length: 20_000 }, (_, i) => [first + 2 * i, first + 2 * i] as const), names: [] } } } };
+  };
+  t.equal(compare(reserved(1), ROOT, reserved(1), ROOT).findings.length, 0);
+  t.equal(compare(reserved(2), ROOT, reserved(1), ROOT).findings.length, 20_000);
+  const chain = (last: string): ParsedSchema => model(textOf(`message M { N1 n = 1; } ${many(1_900, (n) => `message N${n} { ${n < 1_900 ? `N${n + 1} n = 1;` : `${last} n = 1;`} }`)}`));
+  t.match(compare(chain('string'), ROOT, chain('int32'), ROOT).findings, [{ rule: 'FIELD_TYPE_CHANGED', path: 'a.N1900.n' }]);
+  t.match(compare(model(textOf('message M { string a = 1; }')), ROOT, model(textOf('message M { string a = 1; } message N { M m = 1; }')), ['a.M', 'isPrototypeOf']).findings, [{ rule: 'MESSAGE_REMOVED', path: 'isPrototypeOf' }]);
 });
 
 t.test('fingerprints: blind to comments, order and file names, not to anything else', async (t) => {
