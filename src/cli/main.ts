@@ -54,6 +54,11 @@ class Shell implements LongRunningContext {
   #environment: Environment | null = null;
   #finishing: Promise<never> | null = null;
 
+  /** It ends already: what fails from now on fails because of that. */
+  get ending(): boolean {
+    return this.#finishing !== null;
+  }
+
   get status(): number {
     return this.#failed ? EXIT.failed : EXIT.ok;
   }
@@ -183,6 +188,7 @@ function describe(error: unknown, detailed: boolean): string {
 }
 
 function statusOf(error: unknown, shell: Shell): number {
+  if (shell.ending) return EXIT.failed;
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   shell.err(`millrace: ${describe(error, shell.detailed)}`);
   return error instanceof UsageError ? EXIT.usage : EXIT.failed;

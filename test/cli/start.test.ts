@@ -1,3 +1,6 @@
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { startRedis, until } from '../support/redis-server.ts';
 import { counter, createProject, NOTES_PROTO } from './run-cli.ts';
@@ -19,7 +22,10 @@ const DATA = ['publish', 'note.added', '--data', '{"book":"b","number":1}'];
 t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => {
   const redis = await startRedis(t);
   const client = redis.client();
-  const p = project(t, redis.url, { 'workers/keeper.ts': worker(`ctx.logger.info({ number: event.data.number }, 'kept');`) });
+  const p = project(t, redis.url, {
+    'workers/keeper.ts': `import { where, stack } from './lib/helper.ts';\n${worker(`ctx.logger.info({ number: event.data.number, where: [import.meta.url, where()], stack: stack() }, 'kept');`)}`,
+    'workers/lib/helper.ts': '// 1\n// 2\nexport const where = (): string => import.meta.url;\nexport const stack = (): string => String(new Error(\'here\').stack);\n',
+  });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const running = p.start(['start']);
     const ready = await running.seen('stderr', /^millrace: ready: 1 function \(keeper\), 4 lanes, 1 worker thread, unix:.*\n/m);
@@ -32,7 +38,11 @@ t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => 
     t.equal(status, 0, signal);
     t.equal(stderr.trim().split('\n').length, 1, 'the ready line alone');
     const logs = stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
-    t.ok(logs.some((log) => log['msg'] === 'kept' && log['number'] === 1));
+    const kept = logs.find((log) => log['msg'] === 'kept');
+    t.equal(kept?.['number'], 1);
+    t.strictSame(kept?.['where'], ['keeper.ts', 'lib/helper.ts'].map((name) => pathToFileURL(join(realpathSync(p.dir), 'workers', name)).href), 'each file of a bundle has its own import.meta.url');
+    t.match(kept?.['stack'], new RegExp(`${p.dir}/workers/lib/helper\\.ts:4:`), 'stacks name the source and its line');
+    t.match(kept?.['stack'], `${p.dir}/workers/keeper.ts:`);
     t.ok(logs.some((log) => log['msg'] === 'drained'));
   }
 });
@@ -112,6 +122,8 @@ t.test('what cannot start says every problem, status 1', async (t) => {
 
   const p = project(t, redis.url, {
     'functions/empty.ts': 'export const x = 1;\n',
+    'broken/broken.ts': 'import "./lib/half.ts";\n',
+    'broken/lib/half.ts': '\nexport const = 2;\n',
     'functions/lost.ts': `import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: 'lost', on: ['note.lost'], handle() {} });\n`,
   });
@@ -128,6 +140,8 @@ export default defineFunction({ name: 'lost', on: ['note.lost'], handle() {} });
   const server = await p.run(['start', 'functions']);
   t.match(server.stderr, /^millrace: cannot start, 3 problems:\n  - the server's maxmemory-policy is "allkeys-lru".*\n  - .*empty.ts .*\n  - .*lost.ts: .*\n$/, 'nor does a server that will not do');
   await redis.client().config('SET', 'maxmemory-policy', 'noeviction');
+
+  t.match((await p.run(['start', 'broken'])).stderr, /broken\/broken\.ts does not compile: broken\/lib\/half\.ts, line 2: /);
 
   const proto = await p.run(['start', 'functions', '--proto', 'nowhere']);
   t.equal(proto.status, 1);

@@ -9,6 +9,7 @@ import {
 import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../pipeline/dead/replay.ts';
 import type { CliContext } from '../context.ts';
+import { plain } from '../event-json.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
 import { isoTime, printable, printableLines, safeJson, table } from '../printable.ts';
@@ -192,7 +193,7 @@ function payloadOf(letter: DeadLetter, deployment: Deployment): { payload: unkno
     if (letter.kind === 'entry') throw new Error('the entry could not be taken apart');
     const header = readEvent(letter.bytes);
     const type = deployment.catalog.get(letter.type);
-    return { payload: type.decode(letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength)) };
+    return { payload: plain(type.decode(letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength))) };
   } catch (error) {
     return { bytesBase64: letter.bytes.toString('base64'), undecodable: (error as Error).message };
   }
