@@ -32,8 +32,6 @@ export async function findFunctions(folder: string, cacheDir: string, skip: read
     .sort();
   if (files.length === 0) return { files: [], problems: [`functions folder ${folder} holds no function file (*.ts, *.mts, *.js, *.mjs)`] };
 
-  // Below the functions' own folder, so that packages resolve as they do for the source.
-  const outDir = join(cacheDir, 'functions');
   const problems: string[] = [];
   const found: FunctionFile[] = [];
   for (const name of files) {
