@@ -207,8 +207,9 @@ function settleTimes(runs: readonly Run[], letters: ReadonlyMap<string, Letter>,
 }
 
 /** Entries are acknowledged after their events' outcomes, by the lane's owner only. */
-function commitProblems({ ops, allowed }: History): Violation[] {
+function commitProblems({ ops, allowed, functions }: History): Violation[] {
   const out: Violation[] = [];
+  const observed = new Set(functions.map((fn) => fn.name));
   const ended = new Map<string, Set<string>>();
   const begun = new Map<string, { readonly op: CommitOp; readonly at: number; readonly early: string | null }>();
   const newest = new Map<string, { epoch: number; at: number }>();
@@ -222,7 +223,7 @@ function commitProblems({ ops, allowed }: History): Violation[] {
       let early: string | null = null;
       for (const [type, entryId, done] of op.entries ?? []) {
         const handled = ended.get(`${op.fn} ${type} ${op.partition}/${entryId}`)?.size ?? 0;
-        if (handled < done) early ??= `${op.fn}: ${done} events of ${type} ${op.partition}/${entryId} were acknowledged as done when ${handled} had been handled`;
+        if (handled < done && observed.has(op.fn)) early ??= `${op.fn}: ${done} events of ${type} ${op.partition}/${entryId} were acknowledged as done when ${handled} had been handled`;
       }
       begun.set(`${op.pid}/${op.serial}`, { op, at, early });
     } else if (op.what === 'committed') {

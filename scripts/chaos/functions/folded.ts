@@ -1,5 +1,5 @@
-/** A view: what it writes is in Redis itself, and exactly once, whatever happens. */
-import { defineView, NonRetryableError } from '../../../src/define/index.ts';
+/** A view: what it writes is in Redis itself, and exactly once, whatever happens. Nothing dies of it: that would hold its subject for good. */
+import { defineView } from '../../../src/define/index.ts';
 import type { FoldedRow } from '../function-rules.ts';
 import { policy } from './_observed.ts';
 
@@ -13,8 +13,6 @@ export default defineView({
   ...policy,
   evolve(row: FoldedRow | null, event): FoldedRow {
     const { order, number } = event.data as { order: string; number: number };
-    if (order === 'throw') throw new Error('thrown as ordered');
-    if (order === 'non-retryable') throw new NonRetryableError('never to be tried again');
     if (order === 'throw-once' && !failed.has(event.id)) {
       failed.add(event.id);
       throw new Error('thrown once as ordered');
