@@ -53,9 +53,9 @@ async function demoFolder(t: TestLike): Promise<string> {
   return dir;
 }
 
-function start(dir: string, args: readonly string[]) {
+function start(dir: string, args: readonly string[], main = MAIN) {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(MILLRACE_|REDIS_URL|WORKERS|LOG_LEVEL|NODE_OPTIONS|TAP)/.test(name)));
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: dir, env: { ...clean, WORKERS: '2', MILLRACE_PARTITIONS: '4' }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [main, ...args], { cwd: dir, env: { ...clean, WORKERS: '2', MILLRACE_PARTITIONS: '4' }, stdio: ['ignore', 'pipe', 'pipe'] });
   const text = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) child[name].setEncoding('utf8').on('data', (chunk: string) => (text[name] += chunk));
   const ended = new Promise<Result>((resolve) => child.once('close', (status) => resolve({ status, ...text })));
@@ -67,6 +67,14 @@ function row(stdout: string, name: string): string[] {
   const line = stdout.split('\n').find((l) => l.split('│')[1]?.trim() === name);
   return (line ?? '').split('│').slice(2, -1).map((cell) => cell.trim());
 }
+
+t.test('a second version rolls out, a wrong one is refused, nothing is retried or dead', async (t) => {
+  const { status, stdout, stderr } = await start(await demoFolder(t), ['--seconds', '0.3'], join(projectDir, 'dist/scripts/demo/rollout.js')).ended;
+  t.equal(status, 0, stderr);
+  t.match(stdout, /FIELD_REMOVED_UNRESERVED shop\.v1\.Item\.description: .*Add: reserved 2; reserved "description";/);
+  t.match(stdout, /retried: 0, dead-lettered: 0\n/);
+  for (const fn of ['new-audit', 'old-audit', 'shipping']) t.strictSame(row(stdout, fn).slice(1), ['0', '0', '0', 'yes'], fn);
+});
 
 t.test('made-up orders go through all functions and add up', async (t) => {
   const dir = await demoFolder(t);
