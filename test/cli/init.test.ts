@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { projectDir, startRedis } from '../support/redis-server.ts';
@@ -16,6 +16,8 @@ t.test('what init writes runs as it is, and type-checks', async (t) => {
   const root = join(p.dir, 'greetings');
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>;
   t.match(manifest, { name: 'greetings', type: 'module', scripts: { start: 'millrace start' } });
+  const { millrace } = manifest['dependencies'] as { millrace: string };
+  t.equal(realpathSync(join(root, millrace.replace(/^file:/, ''))), realpathSync(projectDir), 'run from a checkout, npm install takes that one');
 
   linkPackage(root);
   const tsc = spawnSync(join(projectDir, 'node_modules/.bin/tsc'), ['-p', root], { encoding: 'utf8' });

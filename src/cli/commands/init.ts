@@ -1,11 +1,12 @@
 /** `millrace init`: a small project that runs as it is. Overwrites nothing. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { createCatalog } from '../../wire/catalog.ts';
 import { generateTypes } from '../../wire/generate-types.ts';
-import { packageVersion } from '../package-info.ts';
+import { packageFolder, packageVersion } from '../package-info.ts';
 
 const PROTO_NAME = 'example/v1/greetings.proto';
 const PROTO = `syntax = "proto3";
@@ -35,7 +36,7 @@ Example:
 
 function init(dir: string, context: CliContext): void {
   const root = resolve(dir);
-  const files = scaffold(packageName(root));
+  const files = scaffold(packageName(root), dependencyOf(root));
   const taken = [...files.keys()].filter((name) => existsSync(join(root, name)));
   if (taken.length > 0) throw new Error(`${dir} has ${taken.join(', ')} already; nothing was written`);
   for (const [name, text] of files) {
@@ -61,14 +62,20 @@ function packageName(root: string): string {
   return name === '' ? 'millrace-project' : name;
 }
 
-function scaffold(name: string): Map<string, string> {
+/** What `npm install` gets millrace from: the registry, or the checkout that this command was run from. */
+function dependencyOf(root: string): string {
+  const own = fileURLToPath(packageFolder());
+  return own.split(sep).includes('node_modules') ? `^${packageVersion()}` : `file:${relative(root, own).split(sep).join('/')}`;
+}
+
+function scaffold(name: string, millrace: string): Map<string, string> {
   const manifest = {
     name,
     version: '0.0.0',
     private: true,
     type: 'module',
     scripts: { start: 'millrace start', types: 'millrace proto' },
-    dependencies: { millrace: `^${packageVersion()}` },
+    dependencies: { millrace },
   };
   // For the editor and `npx tsc`; running needs neither.
   const compiler = {
@@ -101,10 +108,10 @@ Events in, functions out, with [Millrace](https://www.npmjs.com/package/millrace
 In a second terminal:
 
     npx millrace publish greeting.requested --data '{"name":"Ada"}'
-    npx millrace tail greeting.requested --from start
+    npx millrace tail greeting.requested --from start --limit 1
     npx millrace lag
 
-- \`proto/\` declares the event types. \After a change, \`npm run types\` writes their TypeScript types to \`workers/generated/\`.
+- \`proto/\` declares the event types. After a change, \`npm run types\` writes their TypeScript types to \`workers/generated/\`.
 - \`workers/\` holds the functions, one a file. TypeScript runs as it is.
 - Without \`REDIS_URL\` Millrace runs a private Redis with its data in \`.millrace/\`.
 `],
