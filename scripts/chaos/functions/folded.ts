@@ -11,6 +11,8 @@ export default defineView({
   version: 1,
   on: ['test.event', 'test.other'],
   ...policy,
+  // Each thread that comes upon it fails it once.
+  retry: { ...policy.retry, attempts: 50 },
   evolve(row: FoldedRow | null, event): FoldedRow {
     const { order, number } = event.data as { order: string; number: number };
     if (order === 'throw-once' && !failed.has(event.id)) {
