@@ -24,6 +24,7 @@ import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
+import { recount } from './rewind/rewind.ts';
 import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
@@ -230,6 +231,8 @@ export class Dispatcher {
       log('error', `LOSS: ${message}`, { function: spec.name, partition, type });
       void noteLoss(connection, keys, partition, { kind: 'group', function: spec.name, type, from, to: '', count: 0, message });
     }
+    const double = spec.on.filter((_, i) => answers[i] === 'recount');
+    if (double.length > 0) await recount({ connection, keys, partitions: this.#deployment.partitions }, spec.name, partition, double);
   }
 
   #lost(fn: string, partition: number, kind: 'pending' | 'acknowledgement', entryIds: readonly string[]): void {

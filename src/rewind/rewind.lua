@@ -1,7 +1,7 @@
 -- rewind: sets where one function goes on in one partition, for all its types, in one step.
 -- With src/wire/entries.lua in front.
 -- KEYS  1 lease, 2 counters, 3 and 4 the inbox's sets, then the streams of its types, then the leases of its helpers
--- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), then per stream: type,
+-- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), 3 '1': a recount (else '0'), then per stream: type,
 --       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',
 --       events behind that id up to and including `exact:<type>`
 -- reply {'unknown'} (not registered here) | {'again', type} (adopt, look again, call again) |
@@ -10,16 +10,19 @@
 -- group in place of XACK and XGROUP SETID: the pending list goes with it at once, however long, so nothing can be left half done.
 -- The inbox forgets everything: what is delivered again is to run again. done starts again at 0; base is set so that the events to come and those kept as parked, dead or purged add up to what is
 -- appended for the function. Sent again it does the same again.
+-- A recount is no wish to see events again: they come again because a group was lost. The inbox is kept, and so are done and base, less what is counted
+-- once more; base gives way only where that is more than there is (dead ones that will die again).
 -- cost  O(types + pending)
 local fn = ARGV[1]
 if redis.call('HEXISTS', KEYS[2], 'start:' .. fn) == 0 then return {'unknown'} end
 local function counter(field) return tonumber(redis.call('HGET', KEYS[2], field) or '0') end
 local function whole(x) return string.format('%.0f', x) end
-local last = 4 + (#ARGV - 2) / 4
+local recount = ARGV[3] == '1'
+local last = 4 + (#ARGV - 3) / 4
 -- First look, then write.
 local plan = {}
 for i = 5, last do
-  local a = 3 + (i - 5) * 4
+  local a = 4 + (i - 5) * 4
   local t, id, seen, counted = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
   local exact = redis.call('HGET', KEYS[2], 'exact:' .. t) or '0-0'
   if ARGV[2] ~= '1' and (redis.call('XLEN', KEYS[i]) ~= counter('entries:' .. t) or exact ~= seen) then return {'again', t} end
@@ -44,7 +47,7 @@ for i = 5, last do
 end
 
 redis.call('DEL', KEYS[1])
-redis.call('UNLINK', KEYS[3], KEYS[4])
+if not recount then redis.call('UNLINK', KEYS[3], KEYS[4]) end
 for i = last + 1, #KEYS do redis.call('DEL', KEYS[i]) end
 local reply = {'ok'}
 for i = 5, last do
@@ -53,7 +56,13 @@ for i = 5, last do
   redis.call('XGROUP', 'DESTROY', KEYS[i], fn)
   redis.call('XGROUP', 'CREATE', KEYS[i], fn, id, 'MKSTREAM')
   local kept = counter('parked' .. at) + counter('dead' .. at) + counter('purged' .. at)
-  redis.call('HSET', KEYS[2], 'done' .. at, 0, 'skipped' .. at, 0, 'base' .. at, whole(counter('appended:' .. t) - ahead - kept), 'at' .. at, id)
+  local base, done = counter('appended:' .. t) - ahead - kept, 0
+  if recount then
+    done = math.max(0, base - counter('base' .. at))
+    base = base - done
+  else redis.call('HSET', KEYS[2], 'skipped' .. at, 0) end
+  redis.call('HSET', KEYS[2], 'done' .. at, whole(done), 'base' .. at, whole(base), 'at' .. at, id)
+  redis.call('HDEL', KEYS[2], 'recount' .. at)
   reply[#reply + 1] = id
   reply[#reply + 1] = whole(ahead)
 end

@@ -110,12 +110,13 @@ export async function rewindFunction(deployment: Pick<Deployment, 'connection' |
   requireFunction(states, fn);
   const unsafe = states.some(({ counters }) => counters.has(`replay:${fn}`));
   if (parseGeneration(fn) !== null || (unsafe && !force && target.kind !== 'end')) throw new NotReplaySafeError(fn);
+  const place = placeOf(target);
   const rewound: RewoundPartition[] = [];
   for (const state of states) {
     if (target.kind === 'entry' && target.partition !== null && target.partition !== state.partition) continue;
     const types = state.functions.find((f) => f.name === fn)?.types ?? [];
     if (types.length === 0) continue;
-    const done = await rewindPartition({ connection, keys, partitions }, fn, state.partition, types, target);
+    const done = await rewindPartition({ connection, keys, partitions }, fn, state.partition, types, () => place, false);
     if (done) rewound.push(done);
   }
   return {
@@ -125,17 +126,36 @@ export async function rewindFunction(deployment: Pick<Deployment, 'connection' |
   };
 }
 
+/**
+ * For a function with ordering 'none' whose groups of these types were lost and made again: what others had settled behind the
+ * place where they go on is delivered once more, and must not count twice.
+ * @throws UnknownOutcomeError, RedisReplyError; it is asked for again at the next start then
+ */
+export async function recount(deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, partition: number, types: readonly string[]): Promise<void> {
+  const { connection, keys } = deployment;
+  const ids = new Map<string, string>();
+  for (const type of types) ids.set(type, ((await connection.command('HGET', keys.counters(partition), `at:${fn}:${type}`)) as string | null) ?? '0-0');
+  await rewindPartition(deployment, fn, partition, types, (type) => ids.get(type) as string, true);
+}
+
+function placeOf(target: RewindTarget): string {
+  if (target.kind === 'start') return '0-0';
+  if (target.kind === 'end') return '$';
+  return idBefore(target.kind === 'time' ? `${target.ms}-0` : target.entryId);
+}
+
+/**
+ * @param placeOfType the entry id behind which it goes on, '$': behind the last one
+ * @param recounts what is delivered again was not asked for: see rewind.lua
+ */
 async function rewindPartition(
-  source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, partition: number, types: readonly string[], target: RewindTarget,
+  source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, partition: number, types: readonly string[], placeOfType: (type: string) => string, recounts: boolean,
 ): Promise<RewoundPartition | null> {
   const { connection, keys } = source;
-  const after =
-    target.kind === 'start' ? '0-0'
-    : target.kind === 'end' ? '$'
-    : idBefore(target.kind === 'time' ? `${target.ms}-0` : target.entryId);
   for (let attempt = 1; ; attempt++) {
     const args: (string | number)[] = [];
     for (const type of types) {
+      const after = placeOfType(type);
       await adoptForeign(connection, keys, partition, type);
       const exact = ((await connection.command('HGET', keys.counters(partition), `exact:${type}`)) as string | null) ?? '0-0';
       const counted = after === '$' ? 0 : await countBetween(source, partition, type, after, exact);
@@ -146,7 +166,7 @@ async function rewindPartition(
       connection,
       [keys.lease(partition, fn), keys.counters(partition), keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1), ...types.map((type) => keys.events(partition, type)),
         ...helpers.map((helper) => keys.lease(partition, laneName(fn, helper)))],
-      [fn, attempt >= TRIES ? '1' : '0', ...args],
+      [fn, attempt >= TRIES ? '1' : '0', recounts ? '1' : '0', ...args],
     ), { deadlineMs: DEADLINE_MS })) as string[];
     if (reply[0] === 'unknown') return null;
     if (reply[0] === 'ok') {

@@ -41,9 +41,12 @@ t.test('a function too far behind: refused with the reason, per type; over when 
   t.match(message, /function "behind" is \d+ events of "test\.event" behind in partition 0; the limit is 10/);
   await publisher.publish('test.other', data(3));
   t.pass('another type goes through');
-  await t.rejects(publisher.publishMany([{ type: 'test.other', data: data(4) }, { type: 'test.event', data: data(5) }]), BackpressureError);
+  // Now and then one is let through, to see whether it is over.
+  let through = 0;
+  await until('a call is refused', () => publisher.publishMany([{ type: 'test.other', data: data(4) }, { type: 'test.event', data: data(5) }])
+    .then(() => through++ < 0, (e: unknown) => e instanceof BackpressureError));
   const appended = await look.hget('mr:{0}:counters', 'appended:test.other');
-  t.equal(appended, '1', 'a call is refused as a whole');
+  t.equal(appended, String(1 + through), 'a call is refused as a whole');
 
   await look.hset('mr:{0}:counters', 'done:behind:test.event', 1_000_000);
   await until('it goes through again', () => publisher.publish('test.event', data(6)).then(() => publisher.pressure.length === 0, () => false));

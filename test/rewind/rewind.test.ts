@@ -1,9 +1,10 @@
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
+import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { UnknownFunctionError } from '../../src/pipeline/dead/registered-functions.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { idBefore, parseRewindTarget, rewindFunction, RewindTargetError } from '../../src/rewind/rewind.ts';
+import { idBefore, parseRewindTarget, recount, rewindFunction, RewindTargetError } from '../../src/rewind/rewind.ts';
 import { dump } from '../support/counters.ts';
 import { events, foreign, makeBed, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
 
@@ -101,9 +102,32 @@ t.test('what cannot be rewound changes nothing', async (t) => {
   await t.rejects(rewindFunction(bed, 'f', { kind: 'entry', partition: 2, entryId: '1-1' }), RewindTargetError);
   t.strictSame(await rewindFunction(bed, 'f', { kind: 'entry', partition: 1, entryId: '1-1' }), { function: 'f', partitions: [], events: 0 }, 'not registered there');
   const keys = ['mr:{0}:lease:f', 'mr:{0}:counters', 'mr:{0}:inbox:f:0', 'mr:{0}:inbox:f:1', 'mr:{0}:events:a.b'];
-  t.strictSame(await script.run(bed.connection, keys, ['g', '0', 'a.b', '0-0', '0-0', 0]), ['unknown']);
-  t.strictSame(await script.run(bed.connection, keys, ['f', '0', 'a.b', '0-0', '5-5', 0]), ['again', 'a.b']);
+  t.strictSame(await script.run(bed.connection, keys, ['g', '0', '0', 'a.b', '0-0', '0-0', 0]), ['unknown']);
+  t.strictSame(await script.run(bed.connection, keys, ['f', '0', '0', 'a.b', '0-0', '5-5', 0]), ['again', 'a.b']);
   await bed.connection.command('XADD', keys[4] as string, '*', 'b', 'x');
-  t.strictSame(await script.run(bed.connection, keys, ['f', '0', 'a.b', '0-0', '0-0', 0]), ['again', 'a.b']);
+  t.strictSame(await script.run(bed.connection, keys, ['f', '0', '0', 'a.b', '0-0', '0-0', 0]), ['again', 'a.b']);
   t.match(await dump(bed.redis.client()), { 'mr:{0}:counters': before['mr:{0}:counters'] });
+});
+
+t.test("ordering 'none', a lost group: what is delivered again does not count twice, and is told until it has been taken off", async (t) => {
+  const bed = await makeBed(t, 1);
+  const { connection, keys } = bed;
+  const spec = specOf('f', ['a.b'], { ordering: 'none' });
+  const lane = await startLane(bed, spec, 0);
+  const first = await publish(bed, 0, { 'a.b': events(5, 'ok') });
+  await publish(bed, 0, { 'a.b': [...events(4, 'ok'), ...events(1, 'dead')] });
+  await lane.drain(({ subject }) => (subject === 'dead' ? 'dead' : 'done'));
+  t.match(await state(bed), { appended: 10, done: 9, dead: 1, conserved: true });
+
+  // Another dispatcher had something pending there.
+  await connection.command('HSET', keys.counters(0), 'at:f:a.b', first);
+  await connection.command('XGROUP', 'DESTROY', keys.events(0, 'a.b'), 'f');
+  t.strictSame(await registerFunction(connection, keys, 0, spec), ['recount']);
+  t.strictSame(await registerFunction(connection, keys, 0, spec), ['recount'], 'also where the first one to notice died');
+  await recount(bed, 'f', 0, ['a.b']);
+  t.strictSame(await registerFunction(connection, keys, 0, spec), ['exists']);
+  t.match(await state(bed), { appended: 10, done: 4, dead: 1, lag: 5, conserved: true });
+  await lane.acquire();
+  await lane.drain();
+  t.match(await state(bed), { appended: 10, done: 9, dead: 1, lag: 0, conserved: true });
 });

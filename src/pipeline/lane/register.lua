@@ -1,7 +1,9 @@
 -- register: makes a function known in one partition: its consumer groups and where its counting starts.
 -- KEYS  1 counters, 2.. the streams of its types
 -- ARGV  1 function, 2 'start' | 'end', 3 ordering: 'key' | 'none', 4 'unsafe' (it must not see old events again) or '', 5.. its types, in the order of the streams
--- reply per stream: 'created' | 'exists' | 'recreated' (the group was lost: recreated behind the last commit, or at 0)
+-- reply per stream: 'created' | 'exists' | 'recreated' (the group was lost: recreated behind the last commit, or at 0) |
+--       'recount' (ordering 'none' after that, now or in an earlier call: what others had settled behind that place is delivered again,
+--        and is to be taken off the counters by a rewind to it)
 -- Run adopt.lua first where startFrom is 'end', so that foreign entries already there are not counted as new ones.
 -- cost  O(types)
 local fn = ARGV[1]
@@ -22,7 +24,9 @@ for i = 2, #KEYS do
     reply[i - 1] = 'exists'
   else
     reply[i - 1] = known and 'recreated' or 'created'
+    if known and ARGV[3] == 'none' then redis.call('HSET', KEYS[1], 'recount:' .. fn .. ':' .. t, '1') end
   end
+  if redis.call('HEXISTS', KEYS[1], 'recount:' .. fn .. ':' .. t) == 1 then reply[i - 1] = 'recount' end
   if not known then
     local before = 0
     if ARGV[2] == 'end' then

@@ -6,13 +6,15 @@ import { defineScript } from '../../redis/script.ts';
 
 const script = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 'variable' });
 
+export type Registered = 'created' | 'exists' | 'recreated' | 'recount';
+
 /** @returns per type of `on` */
 export async function registerFunction(
   connection: RedisConnection, keys: Keys, partition: number, spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom' | 'ordering'> & Partial<Pick<FunctionSpec, 'replaySafe'>>,
-): Promise<('created' | 'exists' | 'recreated')[]> {
+): Promise<Registered[]> {
   return (await script.run(
     connection,
     [keys.counters(partition), ...spec.on.map((type) => keys.events(partition, type))],
     [spec.name, spec.startFrom, spec.ordering, spec.replaySafe === false ? 'unsafe' : '', ...spec.on],
-  )) as ('created' | 'exists' | 'recreated')[];
+  )) as Registered[];
 }
