@@ -112,7 +112,7 @@ async function list(flags: { deleted?: boolean; json?: boolean }, context: LongR
     } else {
       rows.push([
         subject, `${latest.version}${latest.deleted ? ' (deleted)' : ''}`, String(latest.id), latest.schema.message, own ? level : `${level} (global)`,
-        isoTime(latest.atMs) ?? '-', latest.by, latest.revision.slice(0, 12),
+        isoTime(latest.atMs) ?? '-', latest.by, latest.revision.replace(/^(\w{12})\w+/, '$1'),
       ]);
     }
   }
