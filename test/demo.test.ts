@@ -5,8 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { BadOrdersFileError, inventOrders, pence, readOrders, type Order } from '../scripts/demo/orders.ts';
+import { sendOrders } from '../scripts/demo/send-orders.ts';
+import { compareWithHistories, compareWithInput, type Summary } from '../scripts/demo/summaries.ts';
 import { differences, sumFile, sumOrders } from '../scripts/demo/sums.ts';
-import { projectDir, testServerBinary, type TestLike } from './support/redis-server.ts';
+import type { ViewRow } from '../src/index.ts';
+import { collect, openStore } from './store/open-store.ts';
+import { projectDir, startRedis, testServerBinary, type TestLike } from './support/redis-server.ts';
 
 const MAIN = join(projectDir, 'dist/scripts/demo/main.js');
 const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
@@ -80,9 +84,10 @@ t.test('made-up orders go through all functions and add up', async (t) => {
   const dir = await demoFolder(t);
   const { status, stdout, stderr } = await start(dir, ['--count', '1000']).ended;
   t.equal(status, 0, stderr);
-  t.match(stdout, /published 1000 orders/);
+  t.match(stdout, /1000 commands in .* 20 of them sent twice, and answered as the first time/);
   t.match(stdout, /Equal: orders, cancellations, items and revenue of all 5 countries match the input/);
   t.match(stdout, /Equal: all 950 rows of the view order-summary/);
+  t.match(stdout, /Equal: row by row they are the fold over all 950 histories, with 1000 events in them/);
   for (const fn of ['analytics', 'inventory', 'notification', 'order-summary@1']) {
     const [done, retried, dead, lag] = row(stdout, fn).map(Number);
     t.equal((done ?? 0) + (dead ?? 0), 1000, `${fn}: each order is done or dead`);
@@ -105,8 +110,9 @@ t.test('orders of a file: what the shop counted is a straight sum over the rows'
   writeFileSync(file, SMALL);
   const { status, stdout, stderr } = await start(dir, ['--orders', file]).ended;
   t.equal(status, 0, stderr);
-  t.match(stdout, /published 7 orders/);
+  t.match(stdout, /^7 commands in/m);
   t.match(stdout, /all 3 countries match a straight sum over the file/);
+  t.match(stdout, /the fold over all 7 histories/, 'a return has a history of its own');
   for (const [country, s] of SMALL_SUMS) {
     t.strictSame(row(stdout, country), [s.orders, s.cancellations, s.items, s.revenue, 'the same'].map(String), country);
   }
@@ -119,7 +125,7 @@ t.test('the demo does not accept a sum that differs', async (t) => {
   writeFileSync(file, csv('2001,A1,lantern,1,1/12/2010,1.00,,Norway', '2001,B2,lamp,1,1/12/2010,2.00,,Sweden'));
   const { status, stdout, stderr } = await start(dir, ['--orders', file]).ended;
   t.equal(status, 1);
-  t.match(stderr, /NOT EQUAL to the input:[^]*Sweden: revenue is 0, should be 200/);
+  t.match(stderr, /NOT EQUAL:[^]*Sweden: revenue is 0, should be 200/);
   t.notMatch(stdout, /Equal:/);
 });
 
@@ -186,6 +192,35 @@ t.test('the comparison notices one event too few, one too many, and one in the w
   const kind = [{ ...one, type: 'order.cancelled' as const }, ...orders.slice(1)];
   t.equal(differences(expected, sumOrders(kind)).length, 2, 'an order counted as a cancellation');
   t.end();
+});
+
+t.test('commands sent again change nothing, and a row that differs from its history is noticed', async (t) => {
+  const redis = await startRedis(t);
+  const store = await openStore(t, redis.url);
+  const { signal } = new AbortController();
+  const onSent = (): void => undefined;
+  const first = await sendOrders(store, inventOrders(100), { signal, onSent });
+  t.match(first, { commands: 100, again: 2 });
+  const second = await sendOrders(store, inventOrders(100), { signal, onSent });
+  t.strictSame([...second.last], [...first.last]);
+
+  const rows = new Map<string, ViewRow<Summary>>();
+  for (const [id, summary] of first.summaries) {
+    const events = await collect(store.read('order', id));
+    t.equal(events.length, summary.status === 'cancelled' ? 2 : 1);
+    rows.set(id, { id, row: { ...summary, createdAt: events[0]?.time.getTime() ?? NaN }, revision: events.length, position: '' });
+  }
+  const compared = async (change: (rows: Map<string, ViewRow<Summary>>) => unknown): Promise<string[]> => {
+    const changed = new Map(rows);
+    change(changed);
+    return [...compareWithInput(changed, first.summaries), ...(await compareWithHistories(changed, store, signal))];
+  };
+  const one = rows.get('order-3') as ViewRow<Summary>;
+  t.strictSame(await compared(() => undefined), []);
+  t.match(await compared((some) => some.set('order-3', { ...one, row: { ...one.row, total: 1 } })), [/^order-3 is .*"total":1,?.*the input says/, /^order-3 is .*its history says/]);
+  t.match(await compared((some) => some.set('order-3', { ...one, row: { ...one.row, createdAt: 1 } })), [/"createdAt":1}, its history says/]);
+  t.match(await compared((some) => some.set('order-3', { ...one, revision: 2 })), [/order-3 has 2 events folded, its history has 1/]);
+  t.match(await compared((some) => some.delete('order-3')), [/94 orders, the input 95/, /order-3 is undefined/, /94 orders, there are 95 histories/]);
 });
 
 t.test('pounds become pence exactly, or not at all', (t) => {

@@ -5,10 +5,12 @@ import type { Item, Money, OrderCancelled, OrderCreated, PaymentCaptured } from 
 export type OrderCommand =
   | { readonly kind: 'create'; readonly userId: string; readonly country: string; readonly currency: string; readonly items: readonly Item[] }
   | { readonly kind: 'pay'; readonly paymentId: string; readonly amount: Money }
-  | { readonly kind: 'cancel'; readonly reason: string };
+  | { readonly kind: 'cancel'; readonly reason: string }
+  /** A credit note: goods come back whose order is not known here. It has a number, and a history, of its own. `items` are what comes back. */
+  | { readonly kind: 'return'; readonly userId: string; readonly country: string; readonly currency: string; readonly items: readonly Item[]; readonly reason: string };
 
 export interface OrderState {
-  readonly status: 'none' | 'created' | 'paid' | 'cancelled';
+  readonly status: 'none' | 'created' | 'paid' | 'cancelled' | 'returned';
   readonly userId: string;
   readonly country: string;
   readonly items: readonly Item[];
@@ -29,7 +31,7 @@ export class OrderRefusedError extends MillraceError {
 export const orders = defineDecider({
   category: 'order',
   events: ['order.created', 'payment.captured', 'order.cancelled'],
-  snapshot: { version: 1, every: 100 },
+  snapshot: { version: 2, every: 100 },
   initialState: (): OrderState => ({ status: 'none', userId: '', country: '', items: [], total: null, paymentId: null }),
 
   evolve(state, event): OrderState {
@@ -38,8 +40,11 @@ export const orders = defineDecider({
         return { ...state, status: 'created', userId: event.data.userId, country: event.data.country, items: event.data.items, total: event.data.total };
       case 'payment.captured':
         return { ...state, status: 'paid', paymentId: event.data.paymentId };
-      case 'order.cancelled':
-        return { ...state, status: 'cancelled' };
+      case 'order.cancelled': {
+        if (state.status !== 'none') return { ...state, status: 'cancelled' };
+        const { userId, country, items, total } = event.data;
+        return { ...state, status: 'returned', userId, country, items, total };
+      }
     }
   },
 
@@ -48,8 +53,7 @@ export const orders = defineDecider({
       case 'create': {
         if (state.status !== 'none') throw new OrderRefusedError('created', state.status);
         const { userId, country, items, currency } = command;
-        const amount = items.reduce((sum, item) => sum + item.quantity * item.unitPrice, 0);
-        return { type: 'order.created', data: { orderId, userId, country, items: [...items], total: { amount, currency } } satisfies OrderCreated };
+        return { type: 'order.created', data: { orderId, userId, country, items: [...items], total: totalOf(items, currency) } satisfies OrderCreated };
       }
       case 'pay':
         if (state.status === 'paid' && state.paymentId === command.paymentId) return [];
@@ -57,18 +61,32 @@ export const orders = defineDecider({
         return { type: 'payment.captured', data: { orderId, paymentId: command.paymentId, amount: command.amount } satisfies PaymentCaptured };
       case 'cancel': {
         if (state.status === 'cancelled') return [];
-        if (state.status === 'none') throw new OrderRefusedError('cancelled', state.status);
+        if (state.status === 'none' || state.status === 'returned') throw new OrderRefusedError('cancelled', state.status);
         const { userId, country, items, total } = state;
         return {
           type: 'order.cancelled',
           // What is taken back: the quantities and the total of the order, negative.
           data: {
             orderId, userId, country, reason: command.reason,
-            items: items.map((item) => ({ ...item, quantity: -item.quantity })),
+            items: takenBack(items),
             total: total && { ...total, amount: -total.amount },
           } satisfies OrderCancelled,
         };
       }
+      case 'return': {
+        if (state.status !== 'none') throw new OrderRefusedError('a credit note', state.status);
+        const { userId, country, currency, reason } = command;
+        const items = takenBack(command.items);
+        return { type: 'order.cancelled', data: { orderId, userId, country, items, total: totalOf(items, currency), reason } satisfies OrderCancelled };
+      }
     }
   },
 });
+
+function totalOf(items: readonly Item[], currency: string): Money {
+  return { amount: items.reduce((sum, item) => sum + item.quantity * item.unitPrice, 0), currency };
+}
+
+function takenBack(items: readonly Item[]): Item[] {
+  return items.map((item) => ({ ...item, quantity: -item.quantity }));
+}

@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions, orders through all of it, and the result
- * checked against the input. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
+ * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions and its view, orders through all of it as
+ * commands, and the result checked against the input and against the histories. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -10,8 +10,9 @@ import { Presets, SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import { pino } from 'pino';
 import { connect, type Deployment, type TurnDone } from '../../src/index.ts';
-import { inventOrders, readOrders, BadOrdersFileError, type Order } from './orders.ts';
-import { compareSummaries, foldOrder, type Summary } from './summaries.ts';
+import { inventOrders, readOrders, BadOrdersFileError } from './orders.ts';
+import { sendOrders } from './send-orders.ts';
+import { compareWithHistories, compareWithInput, readSummaries, type Summary } from './summaries.ts';
 import { differences, sumFile, sumOrders, type Sums } from './sums.ts';
 
 const whole = (text: string): number => {
@@ -92,25 +93,24 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   const orders = options.orders ? readOrders(options.orders) : inventOrders(options.count);
   const total = [...expected.values()].reduce((sum, c) => sum + c.orders + c.cancellations, 0);
   const bar = process.stderr.isTTY
-    ? new SingleBar({ format: 'publishing {bar} {value}/{total} orders', clearOnComplete: false, stream: process.stderr }, Presets.shades_classic)
+    ? new SingleBar({ format: 'ordering {bar} {value}/{total} commands', clearOnComplete: false, stream: process.stderr }, Presets.shades_classic)
     : null;
   bar?.start(total, 0);
   const startedMs = performance.now();
-  const publisher = millrace.publisher({ source: 'demo' });
-  let published = 0;
-  const summaries = new Map<string, Summary>();
-  for await (const chunk of inChunks(orders, 500)) {
-    if (interrupted.signal.aborted) break;
-    await publisher.publishMany(chunk);
-    for (const order of chunk) foldOrder(summaries, order);
-    published += chunk.length;
-    bar?.update(published);
-  }
+  const store = millrace.store({ source: 'demo' });
+  const { signal } = interrupted;
+  const sent = await sendOrders(store, orders, { signal, onSent: (commands) => bar?.update(commands) });
   bar?.stop();
-  if (interrupted.signal.aborted) return 130;
-  console.log(`published ${published} orders in ${((performance.now() - startedMs) / 1000).toFixed(2)} s`);
+  if (signal.aborted) return 130;
+  const { commands } = sent;
+  const seconds = (performance.now() - startedMs) / 1000;
+  console.log(`${commands} commands in ${seconds.toFixed(2)} s, ${Math.round(commands / seconds)} a second; ${sent.again} of them sent twice, and answered as the first time`);
 
   const deadline = performance.now() + options.deadline * 1000;
+  const view = millrace.view<Summary>('order-summary');
+  const sentMs = performance.now();
+  for (const position of sent.last.values()) await view.waitFor(position, { timeoutMs: options.deadline * 1000, signal });
+  console.log(`the view order-summary has all of them ${Math.round(performance.now() - sentMs)} ms after the last answer`);
   let totals = await readTotals(deployment, functions);
   while ([...totals.values()].some((t) => t.lag > 0 || t.parked > 0)) {
     if (interrupted.signal.aborted) return 130;
@@ -122,35 +122,28 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
     totals = await readTotals(deployment, functions);
   }
 
-  printFunctions(functions, totals, progress, published);
+  printFunctions(functions, totals, progress, commands);
   await printDeadLetters(deployment, functions);
   const actual = await readAnalytics(deployment);
   printSums(expected, actual);
   const wrong = differences(expected, actual);
   for (const fn of functions) {
     const t = totals.get(fn) as Totals;
-    if (t.done + t.dead !== published) wrong.push(`${fn}: ${t.done} done + ${t.dead} dead are not the ${published} published`);
+    if (t.done + t.dead !== commands) wrong.push(`${fn}: ${t.done} done + ${t.dead} dead are not the ${commands} events of the commands`);
   }
-  wrong.push(...(await compareSummaries(millrace.view<Summary>('order-summary'), summaries)).map((line) => `order-summary: ${line}`));
+  const ofView: string[] = [];
+  const rows = await readSummaries(view, ofView);
+  ofView.push(...compareWithInput(rows, sent.summaries), ...(await compareWithHistories(rows, store, signal)));
+  if (signal.aborted) return 130;
+  wrong.push(...ofView.map((line) => `order-summary: ${line}`));
   if (wrong.length > 0) {
-    console.error(`\nNOT EQUAL to the input:\n  ${wrong.join('\n  ')}`);
+    console.error(`\nNOT EQUAL:\n  ${wrong.join('\n  ')}`);
     return 1;
   }
   console.log(`\nEqual: orders, cancellations, items and revenue of all ${expected.size} countries match ${options.orders ? 'a straight sum over the file' : 'the input'}.`);
-  console.log(`Equal: all ${summaries.size} rows of the view order-summary, listed by status, newest first, are the fold over the input.`);
+  console.log(`Equal: all ${rows.size} rows of the view order-summary, listed by status, newest first, are the fold over the input.`);
+  console.log(`Equal: row by row they are the fold over all ${rows.size} histories, with ${commands} events in them.`);
   return 0;
-}
-
-async function* inChunks(orders: AsyncIterable<Order> | Iterable<Order>, size: number): AsyncGenerator<Order[]> {
-  let chunk: Order[] = [];
-  for await (const order of orders) {
-    chunk.push(order);
-    if (chunk.length === size) {
-      yield chunk;
-      chunk = [];
-    }
-  }
-  if (chunk.length > 0) yield chunk;
 }
 
 function note(progress: Map<string, Progress>, turn: TurnDone): void {
@@ -196,13 +189,13 @@ async function readTotals(deployment: Deployment, functions: readonly string[]):
   return out;
 }
 
-function printFunctions(functions: readonly string[], totals: Map<string, Totals>, progress: Map<string, Progress>, published: number): void {
+function printFunctions(functions: readonly string[], totals: Map<string, Totals>, progress: Map<string, Progress>, events: number): void {
   const table = new Table({ head: ['function', 'done', 'retried', 'dead', 'lag', 'events/s', 'p50 ms', 'p99 ms'], style: { head: [], border: [] } });
   for (const fn of functions) {
     const t = totals.get(fn) as Totals;
     const p = progress.get(fn);
     const seconds = p ? Math.max(0.001, (p.lastMs - p.firstMs) / 1000) : 1;
-    table.push([fn, t.done, p?.retried ?? 0, t.dead, t.lag, Math.round(published / seconds), p?.latency.percentile(50) ?? 0, p?.latency.percentile(99) ?? 0]);
+    table.push([fn, t.done, p?.retried ?? 0, t.dead, t.lag, Math.round(events / seconds), p?.latency.percentile(50) ?? 0, p?.latency.percentile(99) ?? 0]);
   }
   console.log(table.toString());
 }

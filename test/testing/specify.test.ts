@@ -23,6 +23,14 @@ t.test('the example\'s orders', async () => {
   order.given([createdEvent, cancelled]).when({ kind: 'cancel', reason: 'again' }).thenNothing();
   order.given([createdEvent, cancelled]).when({ kind: 'pay', paymentId: 'p', amount: { amount: 600, currency: 'EUR' } }).thenThrows(/it is cancelled/).thenThrows({ status: 'cancelled' });
   order.given([]).when({ kind: 'cancel', reason: 'x' }).thenThrows();
+
+  const giveBack = { kind: 'return', userId: 'ann', country: 'Norway', currency: 'EUR', items, reason: 'late' } as const;
+  order.given([]).when(giveBack).thenEvents([cancelled]).thenState({
+    status: 'returned', userId: 'ann', country: 'Norway', items: cancelled.data.items, total: { amount: -600, currency: 'EUR' }, paymentId: null,
+  });
+  order.given([createdEvent]).when(giveBack).thenThrows(/cannot be a credit note: it is created/);
+  order.given([cancelled]).when(giveBack).thenThrows({ status: 'returned' });
+  order.given([cancelled]).when({ kind: 'cancel', reason: 'x' }).thenThrows(/cannot be cancelled: it is returned/);
 });
 
 t.test('what does not hold is said', async (t) => {
