@@ -12,8 +12,8 @@ import { benchEnvironment, PROTO_DIR } from './settings.ts';
 export interface AppenderArgument {
   readonly url: string;
   readonly partitions: number;
-  /** `naive`: one call of a script of our own for each append, on ioredis. */
-  readonly what: 'append' | 'naive' | 'load';
+  /** `naive`: one call of a script of our own for each append; `watch`: a transaction for each, on a connection for each writer. Both on ioredis. */
+  readonly what: 'append' | 'naive' | 'watch' | 'load';
   /** Events appended; for `load`: loads. */
   readonly events: number;
   /** Appends under way at once. */
@@ -43,14 +43,14 @@ const order = (number: number, orderId: string) => ({ ...makeOrder(number, 0), o
 const event = (number: number, id: string): NewEvent => ({ type: ORDER_TYPE, data: order(number, id) }) as unknown as NewEvent;
 
 /** So many writers, each from history to history; `append` gets the history, the revision expected and a number. */
-async function write({ events, writers, perHistory }: AppenderArgument, append: (id: string, revision: number, number: number) => Promise<void>): Promise<void> {
+async function write({ events, writers, perHistory }: AppenderArgument, append: (id: string, revision: number, number: number, writer: number) => Promise<void>): Promise<void> {
   let next = 0;
-  await Promise.all(Array.from({ length: writers }, async () => {
+  await Promise.all(Array.from({ length: writers }, async (_, writer) => {
     while (next < events) {
       const from = next;
       next = Math.min(events, from + perHistory);
       const to = next;
-      for (let number = from; number < to; number++) await append(`history-${from}`, number - from, number);
+      for (let number = from; number < to; number++) await append(`history-${from}`, number - from, number, writer);
     }
   }));
 }
@@ -79,6 +79,21 @@ async function appendNaively(redis: Redis, argument: AppenderArgument): Promise<
   });
 }
 
+/** Without a script: the history is watched, looked at, and appended to if nobody else was there. What is watched belongs to a connection. */
+async function appendWatched(connections: readonly Redis[], argument: AppenderArgument): Promise<void> {
+  const type = createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);
+  await write(argument, async (id, revision, number, writer) => {
+    const redis = connections[writer] as Redis;
+    const key = `mr:{0}:history:${CATEGORY}:${id}`;
+    const data = order(number, id);
+    type.check(data);
+    const bytes = Buffer.from(type.encode(data));
+    const [, length] = await Promise.all([redis.watch(key), redis.llen(key)]);
+    const done = length === revision ? await redis.multi().rpush(key, bytes).xadd('naive:stream', '*', 'e', bytes).exec() : null;
+    if (done === null) throw new Error(`revision ${revision} was taken`);
+  });
+}
+
 const sum = defineAggregate({
   category: CATEGORY,
   events: [ORDER_TYPE as never],
@@ -104,6 +119,8 @@ await childMain<AppenderArgument, AppenderResult>(async (argument, ready) => {
   const store = millrace.store();
   const redis = new Redis(argument.url.replace(/^unix:/, ''));
   await redis.ping();
+  const connections = argument.what === 'watch' ? Array.from({ length: argument.writers }, () => redis.duplicate()) : [];
+  await Promise.all(connections.map((one) => one.ping()));
   const expected = argument.what === 'load' ? await prepareLoad(store) : null;
   await ready();
   const cpuBefore = cpuSeconds();
@@ -113,6 +130,7 @@ await childMain<AppenderArgument, AppenderResult>(async (argument, ready) => {
   let right = true;
   if (argument.what === 'append') await appendWithStore(store, argument);
   else if (argument.what === 'naive') await appendNaively(redis, argument);
+  else if (argument.what === 'watch') await appendWatched(connections, argument);
   else {
     for (let i = 0; i < argument.events; i++) {
       const began = performance.now();
@@ -136,7 +154,7 @@ await childMain<AppenderArgument, AppenderResult>(async (argument, ready) => {
     cursor = next;
     if (cursor === '0') break;
   }
-  redis.disconnect();
+  for (const one of [redis, ...connections]) one.disconnect();
   await millrace.close();
   return { startMs, endMs, cpuSeconds: used, rssMb: process.resourceUsage().maxRSS / 1024, histories, stored, loads: loads.toPairs(), pings: pings.toPairs(), right };
 });

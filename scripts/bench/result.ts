@@ -55,6 +55,7 @@ export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, n
   put('publish / ioredis-loop', rate('publish'), rate('ioredis-loop-publish'));
   put('publish / bullmq', rate('publish'), rate('bullmq-publish'));
   put('append / naive-append', rate('append'), rate('naive-append'));
+  put('append / watch-append', rate('append'), rate('watch-append'));
   put('through / drain', rate('through'), rate('drain'));
   for (const name of ['cpu', 'io']) {
     for (const workers of new Set(scenarios.filter((s) => s.name === name).map((s) => s.params['workers'] as number))) {

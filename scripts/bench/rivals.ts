@@ -11,7 +11,7 @@ import { runStoreScenario } from './store-scenarios.ts';
 
 export async function runRival(name: RivalName, options: BenchOptions, say: (text: string) => void): Promise<ScenarioResult[]> {
   if (name === 'bound-decode') return [boundDecode(Math.min(options.events, 1_000_000))];
-  if (name === 'naive-append') return [await runStoreScenario(name, options, options.fsync[0])];
+  if (name === 'naive-append' || name === 'watch-append') return [await runStoreScenario(name, options, options.fsync[0])];
   if (name === 'bullmq') {
     const bullmq: string = 'bullmq';
     try {

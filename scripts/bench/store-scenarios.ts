@@ -10,12 +10,14 @@ const WRITERS = 512;
 const PER_HISTORY = 10;
 const MAX_APPENDS = 500_000;
 
-/** `naive-append`: the same appends by a hand-written script, one call each. */
-export async function runStoreScenario(name: 'append' | 'naive-append' | 'load', options: BenchOptions, fsync: Fsync): Promise<ScenarioResult> {
+const WHAT = { append: 'append', 'naive-append': 'naive', 'watch-append': 'watch', load: 'load' } as const;
+
+/** `naive-append`: the same appends by a hand-written script, one call each; `watch-append`: by WATCH and MULTI. */
+export async function runStoreScenario(name: keyof typeof WHAT, options: BenchOptions, fsync: Fsync): Promise<ScenarioResult> {
   const server = await startBenchServer(fsync);
   const events = name === 'load' ? (options.quick ? 200 : 5000) : Math.min(options.events, MAX_APPENDS);
   const child = new Child<AppenderResult>('./appender.js', {
-    url: server.url, partitions: options.partitions, what: name === 'naive-append' ? 'naive' : name, events, writers: WRITERS, perHistory: PER_HISTORY,
+    url: server.url, partitions: options.partitions, what: WHAT[name], events, writers: WRITERS, perHistory: PER_HISTORY,
   } satisfies AppenderArgument, options.cpuProf);
   try {
     await child.ready;
