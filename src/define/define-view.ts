@@ -35,15 +35,15 @@ export interface ViewOptions<T extends string, E extends Evolve<T>> {
   /** Event types it is folded from. The id of a row is the event's subject. */
   readonly on: readonly T[];
   /**
-   * The row after an event; null: no row. `row` is null where there is none yet. Called in per-subject order, once per event
-   * that counts; it must depend on nothing but its arguments, and must not wait. It may change `row` or return a new one. A row
+   * The row after an event; null: no row. `row` is null where there is none yet. Called in per-subject order; again, from
+   * the stored row, when a turn is repeated (an event of it failed, its thread died): it must depend on nothing but its arguments, and must not wait. It may change `row` or return a new one. A row
    * is what JSON keeps. Write its parameter's type, `row: MyRow | null`; the event's follows from `on`. Stands before `indexes`, whose
    * functions get their row's type from it.
    */
   readonly evolve: E;
   /** What `list` and `count` look up. At most 16. */
   readonly indexes?: Readonly<Record<string, ViewIndex<RowOf<NoInfer<E>>>>>;
-  /** A larger row fails the event that made it. 256 … 1,048,576 bytes of JSON, default 65,536. */
+  /** A larger row is not written: it fails the event that made it. 256 … 1,048,576 bytes of JSON, default 65,536. */
   readonly maxRowBytes?: number;
   /**
    * When an event cannot be folded: `hold` (default) its row where it is until the dead letter is replayed or purged, or

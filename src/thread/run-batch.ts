@@ -37,8 +37,16 @@ export interface ThreadParts {
 
 export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: ThreadParts): Promise<BatchReport> {
   const startedMs = monotonicMs();
-  const run = new BatchRun(task, loaded, parts);
+  const { states } = openCells(task.cells);
+  // Shared memory: a copy of its own.
+  const before = loaded.definition.view ? Uint8Array.from(states) : states;
+  let run = new BatchRun(task, loaded, parts, false);
   await run.run();
+  if (!run.finish()) {
+    states.set(before);
+    run = new BatchRun(task, loaded, parts, true);
+    await run.run();
+  }
   return run.report(monotonicMs() - startedMs);
 }
 
@@ -87,7 +95,8 @@ class BatchRun {
   #lastWay: Way | null = null;
   readonly #unknown = new Set<number>();
 
-  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger, partitions, schemaIds }: ThreadParts) {
+  /** @param careful of a view: after a first run that is in doubt */
+  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger, partitions, schemaIds }: ThreadParts, careful: boolean) {
     this.#task = task;
     this.#loaded = loaded;
     this.#catalog = catalog;
@@ -100,7 +109,7 @@ class BatchRun {
     this.#emits = new Emits({ fn: task.fn, partition: task.partition, partitions, catalog, schemas: schemaIds });
     const code = loaded.definition.view;
     const rows = task.rows;
-    this.#view = code && rows ? new ViewRun(task.fn, code, this.#bytes.subarray(rows.offset, rows.offset + rows.length), task.caused) : null;
+    this.#view = code && rows ? new ViewRun(task.fn, code, careful, this.#bytes.subarray(rows.offset, rows.offset + rows.length), task.caused) : null;
     this.#shared = {
       functionName: task.fn,
       timeoutMs: loaded.definition.spec.timeoutMs,
@@ -108,6 +117,11 @@ class BatchRun {
       resources: loaded.resources,
       emits: this.#emits,
     };
+  }
+
+  /** When it has run. @returns false: nothing of it may be used (a view's run in doubt) */
+  finish(): boolean {
+    return this.#view === null || this.#view.finish();
   }
 
   report(busyMs: number): BatchReport {
@@ -145,6 +159,7 @@ class BatchRun {
   /** The next event that may run: not behind a failed or parked one. */
   #next(): RunningEvent | null {
     for (;;) {
+      if (this.#view?.doubtful) return null;
       const event = this.#source.next();
       if (event === null) return null;
       if (this.#emits.full) {
@@ -182,9 +197,7 @@ class BatchRun {
     const limit = limiterOf(concurrency);
     const { states, starts } = this.#cells;
     const fold = this.#view;
-    const handle: NonNullable<LoadedFunction['definition']['handle']> = fold
-      ? (_, context) => fold.fold((context as EventContext).event)
-      : (this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>);
+    const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
     // What a view makes of an event is here until it is reported.
     const settled = fold ? CELL.CAUSED : CELL.DONE;
     // Last event in line of each subject that a runner is busy with: what comes for it waits there.
@@ -234,13 +247,16 @@ class BatchRun {
             this.#stop(event);
             break;
           }
-          const context = new EventContext(this.#shared, event);
           try {
-            const result = handle(event.view, context);
-            if (isThenable(result)) {
-              this.#running[slot] = context;
-              startRunner();
-              await result;
+            if (fold) fold.fold(event);
+            else {
+              const context = new EventContext(this.#shared, event);
+              const result = handle(event.view, context);
+              if (isThenable(result)) {
+                this.#running[slot] = context;
+                startRunner();
+                await result;
+              }
             }
             states[event.index] = this.#emits.settle(event) ? CELL.CAUSED : settled;
             ended = event;

@@ -2,8 +2,11 @@
  * Folds a batch's events onto the rows that came with it, and packs what became of them: rows to be written, entries of indexes
  * to be added and removed.
  *
- * A row is turned into text after each event. That is what the next event's failure falls back to, whatever evolve did to the
- * object it was given, and where an oversize row or a bad index value is charged to the event that made it.
+ * Two ways. Hopeful: a row is turned into text, and its index values are taken, once, when all its events are folded. Should
+ * anything go wrong, what evolve did to the object it was given is not known, nor which event is to blame: the run is in doubt,
+ * is thrown away whole, and the batch is folded anew from what was stored. That is right because a fold follows from its
+ * arguments alone. Careful: a row is turned into text after each event. That is what the next event's failure falls back to, and
+ * where an oversize row or a bad index value is charged to the event that made it.
  */
 import { OversizeError } from '../core/errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
@@ -11,7 +14,7 @@ import { compareEntryIds } from '../core/position.ts';
 import type { ViewCode } from '../define/define-view.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
 import { INDEX_VALUE_BYTES, indexMember, sameEntry, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
-import type { RunningEvent } from './running-event.ts';
+import type { EventView, RunningEvent } from './running-event.ts';
 
 /** One row of the batch. */
 interface OpenRow {
@@ -21,7 +24,7 @@ interface OpenRow {
   /** As it is in Redis when this round's effects are written; '' where it is not. */
   readonly storedText: string;
   readonly stored: StoredRow | null;
-  /** JSON of the row after the last event folded; null: no row; undefined: as stored. */
+  /** JSON of the row after the last event folded; null: no row; undefined: as stored, or not made yet (hopeful). */
   text: string | null | undefined;
   row: unknown;
   /** `row` is what `text` says. */
@@ -42,13 +45,17 @@ export class ViewRun {
   /** Not opened yet: the stored text. */
   readonly #rows = new Map<string, OpenRow | { readonly key: number; readonly stored: string }>();
   readonly #changed: OpenRow[] = [];
+  readonly #careful: boolean;
+  #doubtful = false;
 
   /**
+   * @param careful see above
    * @param rows list of id, stored row: the key of a row is its place in it
    * @param caused what earlier rounds of the batch have written onto them
    */
-  constructor(name: string, code: ViewCode, rows: Uint8Array, caused: readonly Uint8Array[]) {
+  constructor(name: string, code: ViewCode, careful: boolean, rows: Uint8Array, caused: readonly Uint8Array[]) {
     this.#name = name;
+    this.#careful = careful;
     this.#code = code;
     const reader = new PackReader(rows);
     const ids: string[] = [];
@@ -75,36 +82,70 @@ export class ViewRun {
     }
   }
 
-  /** @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then as before. */
+  /** Something went wrong on the hopeful way: nothing of this run may be used. */
+  get doubtful(): boolean {
+    return this.#doubtful;
+  }
+
+  /** @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then as before, or the run in doubt. */
   fold(event: RunningEvent): void {
-    const { view } = event;
-    const row = this.#open(view.subject);
+    const row = this.#open(event.view.subject);
     // A stream hands out each event once, in order. Should it not (a group set back by hand), the row knows better. What was
     // parked comes later than its place, and was not folded then.
     // Within the batch they are in order.
     if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at)) return;
-    if (!row.fresh) row.row = row.text === undefined ? parseStored(row.storedText)?.row ?? null : row.text === null ? null : JSON.parse(row.text);
-    row.fresh = false;
-    const next: unknown = this.#code.evolve(row.row, view);
-    let text: string | null = null;
-    let ix = NO_ENTRIES;
-    if (next !== null) {
-      text = this.#textOf(next);
-      ix = this.#code.indexes.map(({ name, by, sort }) => this.#entry(name, by(next as object), sort(next as object)));
-    }
-    row.row = next;
-    row.text = text;
-    row.fresh = true;
-    row.ix = ix;
+    if (this.#careful) this.#foldCarefully(row, event.view);
+    else this.#foldHopefully(row, event.view);
     row.rev++;
     if (event.entry >= 0 || row.stored === null || isBehind(event, row.stored.at)) {
       row.entryId = event.entryId;
-      row.place = view.place;
+      row.place = event.view.place;
     }
     if (!row.changed) {
       row.changed = true;
       this.#changed.push(row);
     }
+  }
+
+  #foldHopefully(row: OpenRow, view: EventView): void {
+    try {
+      const next: unknown = this.#code.evolve(row.row, view);
+      if (next !== null) this.#check(next);
+      row.row = next;
+    } catch (error) {
+      this.#doubtful = true;
+      throw error;
+    }
+  }
+
+  #foldCarefully(row: OpenRow, view: EventView): void {
+    if (!row.fresh) row.row = row.text === undefined ? parseStored(row.storedText)?.row ?? null : row.text === null ? null : JSON.parse(row.text);
+    row.fresh = false;
+    const next: unknown = this.#code.evolve(row.row, view);
+    if (next !== null) this.#check(next);
+    this.#keep(row, next);
+    row.row = next;
+    row.fresh = true;
+  }
+
+  /** Its text and index entries, or nothing of it. */
+  #keep(row: OpenRow, next: unknown): void {
+    const text = next === null ? null : this.#textOf(next);
+    const ix = next === null ? NO_ENTRIES : this.#code.indexes.map(({ name, by, sort }) => this.#entry(name, by(next as object), sort(next as object)));
+    row.text = text;
+    row.ix = ix;
+  }
+
+  /** When all events are folded. @returns false: in doubt */
+  finish(): boolean {
+    if (this.#careful || this.#doubtful) return !this.#doubtful;
+    try {
+      for (const row of this.#changed) this.#keep(row, row.row);
+    } catch {
+      // The careful way finds it again, and whose it is.
+      this.#doubtful = true;
+    }
+    return !this.#doubtful;
   }
 
   #open(id: string): OpenRow {
@@ -119,9 +160,12 @@ export class ViewRun {
     return row;
   }
 
-  #textOf(next: unknown): string {
+  #check(next: unknown): void {
     if (typeof next !== 'object' || Array.isArray(next)) throw new TypeError(`evolve of view "${this.#name}" must return the row as an object, or null: it returned ${next === undefined ? 'nothing' : typeof next}`);
     if (typeof (next as { then?: unknown }).then === 'function') throw new TypeError(`evolve of view "${this.#name}" must not be async: a row follows from its events alone`);
+  }
+
+  #textOf(next: unknown): string {
     const text = JSON.stringify(next);
     const { maxRowBytes } = this.#code;
     if (text.length * 3 > maxRowBytes) {
@@ -145,7 +189,7 @@ export class ViewRun {
     return [text, number];
   }
 
-  /** Null: nothing changed. */
+  /** After finish(). Null: nothing changed. */
   pack(): Uint8Array | null {
     const rows = this.#changed.filter((row) => row.text !== null || row.stored !== null);
     if (rows.length === 0) return null;

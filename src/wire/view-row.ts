@@ -31,11 +31,15 @@ export function memberPrefix(value: string): Buffer {
 /** 8 bytes whose order is that of the numbers. */
 export function sortBytes(sort: number): Buffer {
   const bytes = Buffer.allocUnsafe(8);
-  // -0 is 0
-  bytes.writeDoubleBE(sort === 0 ? 0 : sort);
-  if ((bytes[0] as number) & 0x80) for (let i = 0; i < 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
-  else bytes[0] = (bytes[0] as number) | 0x80;
+  writeSort(bytes, sort, 0);
   return bytes;
+}
+
+function writeSort(bytes: Buffer, sort: number, at: number): void {
+  // -0 is 0
+  bytes.writeDoubleBE(sort === 0 ? 0 : sort, at);
+  if ((bytes[at] as number) & 0x80) for (let i = at; i < at + 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
+  else bytes[at] = (bytes[at] as number) | 0x80;
 }
 
 export function indexMember(entry: NonNullable<IndexEntry>, id: string): Buffer {
@@ -44,7 +48,7 @@ export function indexMember(entry: NonNullable<IndexEntry>, id: string): Buffer 
   const member = Buffer.allocUnsafe(10 + valueBytes + Buffer.byteLength(id));
   member.writeUInt16BE(valueBytes);
   member.write(value, 2);
-  sortBytes(sort).copy(member, 2 + valueBytes);
+  writeSort(member, sort, 2 + valueBytes);
   member.write(id, 10 + valueBytes);
   return member;
 }
