@@ -32,21 +32,23 @@ export function check(history: History): Violation[] {
 
 export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
   const runs: Run[] = [];
-  const open = new Map<string, Run>();
+  // Several at once: without order, an event that comes again (its group was lost) may overlap its own retry.
+  const open = new Map<string, Run[]>();
   ops.forEach((op, at) => {
     if (op.what !== 'start' && op.what !== 'end' && op.what !== 'fail') return;
-    const key = `${op.pid}/${op.thread}/${op.fn}/${op.id}`;
+    const key = `${op.pid}/${op.thread}/${op.fn}/${op.id}/${op.attempt}`;
+    const here = open.get(key) ?? [];
     if (op.what === 'start') {
       const run: Run = { op, startedAt: at, endedAt: Infinity, outcome: 'died' };
       runs.push(run);
-      open.set(key, run);
+      open.set(key, [...here, run]);
       return;
     }
-    const run = open.get(key);
+    const run = here[0];
     if (!run) throw new Error(`op ${at} of the history ends what never started: ${JSON.stringify(op)}`);
     run.endedAt = at;
     run.outcome = op.what;
-    open.delete(key);
+    open.set(key, here.slice(1));
   });
   return runs;
 }
