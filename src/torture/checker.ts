@@ -98,7 +98,7 @@ function countProblems({ functions, end, allowed }: History, runs: readonly Run[
   return out;
 }
 
-function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violation[] {
+function effectProblems({ ops, allowed, functions }: History, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   const applied = new Set<string>();
   for (const op of ops) {
@@ -114,9 +114,10 @@ function effectProblems({ ops, allowed }: History, runs: readonly Run[]): Violat
     if ('thread' in op) lastOfThread.set(`${op.pid}/${op.thread}`, at);
   });
   const lost = lostLeases(ops);
+  const views = new Set(functions.filter((fn) => fn.view).map((fn) => fn.name));
   const firstEnd = new Map<string, Run>();
   for (const run of runs) {
-    if (run.outcome !== 'end') continue;
+    if (run.outcome !== 'end' || views.has(run.op.fn)) continue;
     const { op } = run;
     const key = `${op.pid} ${op.fn} ${op.id}`;
     const before = firstEnd.get(key);

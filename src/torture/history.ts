@@ -71,6 +71,8 @@ export interface FunctionRules {
   readonly attempts: number;
   /** handleBatch: its calls begin several events of a subject at once. */
   readonly batch: boolean;
+  /** A view: where an event of a turn fails, the others are folded again. What counts are its rows. */
+  readonly view?: boolean;
 }
 
 export interface FunctionEnd {

@@ -133,9 +133,9 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   }
 }
 
-/** A view's evolve is not told which attempt it is: of views, order is not judged. */
+/** A view's evolve is not told which attempt it is, and may be called again: of views, neither order nor repetition is judged. */
 function rulesOf({ name, on, ordering, retry, batch, view }: FunctionSpec): FunctionRules {
-  return { name, on, attempts: retry.attempts, batch, ordering: view === null ? ordering : 'none' };
+  return { name, on, attempts: retry.attempts, batch, ordering: view === null ? ordering : 'none', view: view !== null };
 }
 
 /** In the place of each function file stands one that imports and observes it. */
