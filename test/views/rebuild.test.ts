@@ -30,8 +30,8 @@ t.test('a changed view', { timeout: 120_000 }, async (t) => {
   const redis = await startRedis(t);
   const look = redis.client();
   const project = createProject(t, redis.url);
-  project.write('workers/books.js', source(1, ''));
-  project.write('workers/mailer.js', EFFECT);
+  project.write('workers/books.mjs', source(1, ''));
+  project.write('workers/mailer.mjs', EFFECT);
   const millrace = await connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 4 }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }) });
   t.teardown(() => millrace.close());
   const publisher = millrace.publisher({ flushEvents: 50 });
@@ -68,7 +68,7 @@ t.test('a changed view', { timeout: 120_000 }, async (t) => {
   });
 
   await t.test('killed again and again: right in the end; the live version answers meanwhile', async (t) => {
-    project.write('workers/books-2.js', source(2, ', renewed: true'));
+    project.write('workers/books-2.mjs', source(2, ', renewed: true'));
     const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '50', MILLRACE_LEASE_MS: '500' };
     let done = 0;
     for (const share of [0.05, 0.3, 0.55, 0.8]) {
@@ -109,7 +109,7 @@ t.test('a changed view', { timeout: 120_000 }, async (t) => {
   });
 
   await t.test('a function that is not replay-safe is rewound only by force', async (t) => {
-    const dispatcher = millrace.dispatcher({ functionsDir: join(project.dir, 'workers'), skipFiles: ['books.js'] });
+    const dispatcher = millrace.dispatcher({ functionsDir: join(project.dir, 'workers'), skipFiles: ['books.mjs'] });
     await dispatcher.start();
     await dispatcher.stop();
     t.match(await project.run(['rewind', 'mailer', '--to', 'start']), { status: 1, stderr: /replaySafe: false/ });
@@ -119,7 +119,7 @@ t.test('a changed view', { timeout: 120_000 }, async (t) => {
 
   await t.test('streams that are not whole', async (t) => {
     await look.hset('mr:{0}:counters', 'trimmed:note.added', 3);
-    project.write('workers/books-3.js', source(3, ', third: true'));
+    project.write('workers/books-3.mjs', source(3, ', third: true'));
     t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /3 events of note.added, note.removed are no longer in the streams/ });
     t.match(await listViews(millrace.deployment), [{ view: 'books', live: 2 }]);
   });
