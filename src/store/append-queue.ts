@@ -17,6 +17,7 @@ import type { Confirm } from '../pipeline/append/confirm.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
+import { SpareBuffers } from '../wire/spare-buffers.ts';
 import { appendBatch, AppendPlan, type AppendAnswer, type AppendedBatch } from './append-history.ts';
 
 export interface QueueSettings {
@@ -35,7 +36,6 @@ const BATCH = { appends: 512, events: 4096, bytes: 262_144 } as const;
 /** Batches in flight over all partitions. */
 const MAX_BATCHES = 32;
 const YIELD_FROM = 32;
-const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** Events of one append, each an Event message without its position in `buffer`. */
 export interface EncodedAppend {
@@ -106,8 +106,7 @@ export class AppendQueue {
   readonly #line: { readonly append: EncodedAppend; readonly resolve: Waiting['resolve']; readonly reject: Waiting['reject'] }[] = [];
   readonly #idle: (() => void)[] = [];
   /** Buffers of batches that have been answered, for the next ones: the garbage collector is late for memory it does not see. */
-  readonly #spare: Buffer[] = [];
-  #spareBytes = 0;
+  readonly #spare = new SpareBuffers();
   #departing = false;
   #generation = 0;
   #inFlight = 0;
@@ -192,9 +191,7 @@ export class AppendQueue {
   #builderOf(type: string, batch: OpenBatch): { readonly index: number; readonly builder: BatchBuilder } {
     let part = batch.builders.get(type);
     if (!part) {
-      const spare = this.#spare.pop();
-      if (spare) this.#spareBytes -= spare.length;
-      part = { index: batch.builders.size, builder: new BatchBuilder(this.#parts.settings.source, spare) };
+      part = { index: batch.builders.size, builder: new BatchBuilder(this.#parts.settings.source, this.#spare.take()) };
       batch.builders.set(type, part);
     }
     return part;
@@ -250,7 +247,7 @@ export class AppendQueue {
     state.inFlight = false;
     this.#inFlight--;
     this.#bytes -= batch.bytes;
-    for (const { builder } of batch.builders.values()) this.#keep(builder.buffer);
+    for (const { builder } of batch.builders.values()) this.#spare.keep(builder.buffer);
     this.#enqueue(partition);
     if (this.#ready.length > 0) this.#departSoon();
     for (let next = this.#line[0]; next && !this.#full(next.append.bytes); next = this.#line[0]) {
@@ -262,12 +259,6 @@ export class AppendQueue {
     if (appended) settle(batch, appended);
     else for (const { reject } of batch.waiting) reject(failure);
     for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #keep(buffer: Buffer): void {
-    if (this.#spareBytes + buffer.length > SPARE_BYTES) return;
-    this.#spareBytes += buffer.length;
-    this.#spare.push(buffer);
   }
 
   #newProducer(state: PartitionState): void {

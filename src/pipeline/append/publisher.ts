@@ -20,6 +20,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
+import { SpareBuffers } from '../../wire/spare-buffers.ts';
 import { encodeEvent, limit, LIMITS } from '../../wire/encode-event.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Flush, type FlushPart } from './append.ts';
@@ -97,7 +98,6 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
 const BUFFER_RETRY_MS = 100;
 /** The types' limits are read again after this. */
 const LIMITS_TTL_MS = 10_000;
-const SPARE_BYTES = 8 * 1024 * 1024;
 
 /** Events gathered for one flush of one partition. */
 interface Gathering {
@@ -168,8 +168,7 @@ export class Publisher {
   readonly #idle: (() => void)[] = [];
   readonly #arenas: PayloadArena[] = [];
   /** Of flushes that have been answered, for the next ones. */
-  readonly #spare: Buffer[] = [];
-  #spareBytes = 0;
+  readonly #spare = new SpareBuffers();
   readonly #departures: Departures;
   /** What the next departure waits for; 'soon': a microtask. */
   #departing: NodeJS.Timeout | 'soon' | null = null;
@@ -456,9 +455,7 @@ export class Publisher {
     }
     let builder = gathering.builders.get(event.type);
     if (!builder) {
-      const spare = this.#spare.pop();
-      if (spare) this.#spareBytes -= spare.length;
-      builder = new BatchBuilder(settings.source, spare);
+      builder = new BatchBuilder(settings.source, this.#spare.take());
       gathering.builders.set(event.type, builder);
     }
     builder.addWritten(arena.buffer, event.start, event.end, gathering.events);
@@ -575,19 +572,12 @@ export class Publisher {
       state.inFlight = false;
       this.#flushes--;
       this.#bytes -= gathering.bytes;
-      for (const { buffer } of builders) this.#keep(buffer);
+      for (const { buffer } of builders) this.#spare.keep(buffer);
       this.#enqueue(partition);
       if (this.#ready.length > 0) this.#departSoon();
       for (const resolve of this.#waitingForRoom.splice(0)) resolve();
       for (const resolve of this.#idle.splice(0)) resolve();
     }
-  }
-
-  /** Buffers are used again: the garbage collector is late for memory it does not see. */
-  #keep(buffer: Buffer): void {
-    if (this.#spareBytes + buffer.length > SPARE_BYTES) return;
-    this.#spareBytes += buffer.length;
-    this.#spare.push(buffer);
   }
 
   #newProducer(state: PartitionState): void {
