@@ -8,7 +8,7 @@
 import type { BatchTask, DeadEntry, EntryItem } from '../core/batch-task.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
-import type { Catalog } from '../wire/catalog.ts';
+import type { Catalog, EventType } from '../wire/catalog.ts';
 import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/event-batch.ts';
 import { decodeParked } from '../wire/parked.ts';
 import { EventView, RunningEvent } from './running-event.ts';
@@ -18,6 +18,9 @@ interface OpenEntry {
   readonly at: number;
   readonly item: EntryItem;
   readonly cursor: BatchCursor;
+  /** Its type. */
+  readonly name: string;
+  readonly type: EventType | null;
   inEntry: number;
   head: RunningEvent | null;
 }
@@ -67,7 +70,7 @@ export class BatchSource {
     for (;;) {
       let best: OpenEntry | null = null;
       for (const open of this.#open) {
-        if (open.head !== null && (best === null || open.head.header.position < (best.head as RunningEvent).header.position)) best = open;
+        if (open.head !== null && (best === null || open.head.view.place < (best.head as RunningEvent).view.place)) best = open;
       }
       if (best !== null) {
         const event = best.head as RunningEvent;
@@ -90,7 +93,8 @@ export class BatchSource {
       try {
         const bytes = this.#bytes.subarray(item.offset, item.offset + item.length);
         check(item, bytes);
-        const open: OpenEntry = { at, item, cursor: new BatchCursor(bytes), inEntry: 0, head: null };
+        const name = this.#task.types[item.type] as string;
+        const open: OpenEntry = { at, item, cursor: new BatchCursor(bytes), name, type: this.#catalog.types.get(name) ?? null, inEntry: 0, head: null };
         open.head = this.#read(open);
         this.#open.push(open);
       } catch (error) {
@@ -102,16 +106,15 @@ export class BatchSource {
   }
 
   #read(open: OpenEntry): RunningEvent | null {
-    const header = open.cursor.next();
-    if (header === null) return null;
+    if (!open.cursor.advance()) return null;
+    const header = open.cursor.event;
     const { item } = open;
-    const type = this.#task.types[item.type] as string;
     const view = new EventView(
-      header.id, type, header.subject, header.source, header.schema, header.extensions,
+      header.id, open.name, header.subject, header.source, header.schema, header.extensions,
       header.timeMs, this.#task.partition, item.id, header.position,
     );
     const inEntry = open.inEntry++;
-    return new RunningEvent(view, header, item.offset, item.first + inEntry, open.at, inEntry, 1, this.#catalog.types.get(type) ?? null);
+    return new RunningEvent(view, header, item.offset, item.first + inEntry, open.at, inEntry, 1, open.type);
   }
 }
 

@@ -169,7 +169,9 @@ class BatchRun {
       if (!this.#byKey) return event;
       const { subject } = event.view;
       // Retried records of a parked subject run; what its streams bring waits behind them.
-      if (!this.#stopped.has(subject) && (event.entry < 0 || !this.#parked.has(subject))) return event;
+      // Mostly there are none: the subject need not be hashed then.
+      const stopped = this.#stopped.size > 0 && this.#stopped.has(subject);
+      if (!stopped && (event.entry < 0 || this.#parked.size === 0 || !this.#parked.has(subject))) return event;
       this.#hold(event);
     }
   }
@@ -200,15 +202,17 @@ class BatchRun {
     const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
     // What a view makes of an event is here until it is reported.
     const settled = fold ? CELL.CAUSED : CELL.DONE;
-    // Last event in line of each subject that a runner is busy with: what comes for it waits there.
+    // Last event in line of each subject whose runner waits: what others pull for it waits there. A runner that has not had
+    // to wait is the only one that works, and its subject is not among them: keeping it here would cost every event of a
+    // handler that does not wait more than reading it.
     const busy = new Map<string, RunningEvent>();
     const pull = (): RunningEvent | null => {
       for (;;) {
         const event = this.#next();
-        if (event === null || !this.#byKey) return event;
+        if (event === null || busy.size === 0) return event;
         const last = busy.get(event.view.subject);
-        busy.set(event.view.subject, event);
         if (last === undefined) return event;
+        busy.set(event.view.subject, event);
         last.next = event;
       }
     };
@@ -222,10 +226,17 @@ class BatchRun {
       one.catch(() => undefined);
       runners.push(one);
     };
+    /** This runner waits with `head`, the first of its subject here. */
+    const wait = (head: RunningEvent): true => {
+      if (this.#byKey) busy.set(head.view.subject, head);
+      startRunner();
+      return true;
+    };
     const runner = async (_: unknown, slot: number): Promise<void> => {
       let ended: RunningEvent | null = null;
       for (let first = pull(); first !== null; first = pull()) {
         let event: RunningEvent | null = first;
+        let inLine = false;
         while (event !== null) {
           if (this.#emits.full) {
             this.#defer(event);
@@ -233,7 +244,7 @@ class BatchRun {
           }
           let way = this.#wayOf(event);
           if (way instanceof Promise) {
-            startRunner();
+            inLine ||= wait(event);
             way = await way;
           }
           const now = monotonicMs();
@@ -254,7 +265,7 @@ class BatchRun {
               const result = handle(event.view, context);
               if (isThenable(result)) {
                 this.#running[slot] = context;
-                startRunner();
+                inLine ||= wait(event);
                 await result;
               }
             }
@@ -269,7 +280,7 @@ class BatchRun {
           }
           event = event.next;
         }
-        busy.delete(first.view.subject);
+        if (inLine) busy.delete(first.view.subject);
       }
       if (ended !== null) this.#age(ended, monotonicMs());
     };
@@ -280,7 +291,7 @@ class BatchRun {
 
   /** How its payload is to be read. Null: with the function's own schema; nothing is awaited then, as for all but the first event of a schema. */
   #wayOf(event: RunningEvent): Way | null | Promise<Way | null> {
-    const { schema } = event.header;
+    const { schema } = event.view;
     if (schema === 0) return null;
     const { type } = event.view;
     if (schema === this.#lastSchema && type === this.#lastType) return this.#lastWay;
@@ -298,10 +309,9 @@ class BatchRun {
 
   #decode(event: RunningEvent, way: Way | null): boolean {
     try {
-      const start = event.base + event.header.dataOffset;
-      const end = start + event.header.dataLength;
-      if (way === null) event.view.data = (event.type ?? this.#catalog.get(event.view.type)).decodeAt(this.#bytes, start, end);
-      else if (way.kind === 'upcast') event.view.data = way.convert(this.#bytes, start, end);
+      const { dataStart, dataEnd } = event;
+      if (way === null) event.view.data = (event.type ?? this.#catalog.get(event.view.type)).decodeAt(this.#bytes, dataStart, dataEnd);
+      else if (way.kind === 'upcast') event.view.data = way.convert(this.#bytes, dataStart, dataEnd);
       else if (way.kind !== 'read') return this.#unreadable(event, way);
       return true;
     } catch (error) {
@@ -314,7 +324,7 @@ class BatchRun {
   /** Its handler is not called: it waits for its schema, or is dead. */
   #unreadable(event: RunningEvent, way: Way): false {
     const { type } = event.view;
-    const { schema } = event.header;
+    const { schema } = event.view;
     const message = way.kind === 'refused'
       ? way.why
       : `schema id ${schema} of "${type}" is not in the registry: register the schema it was written with (millrace schema register), then dlq replay`;
@@ -328,7 +338,7 @@ class BatchRun {
 
   /** @param endedMs monotonic */
   #age(event: RunningEvent, endedMs: number): void {
-    const age = coarse(endedMs + this.#wallAheadMs - event.header.timeMs);
+    const age = coarse(endedMs + this.#wallAheadMs - event.timeMs);
     // Neighbours tend to be of one age: counted before they go to the map.
     if (age === this.#lastAge) this.#ageCount++;
     else {

@@ -75,9 +75,13 @@ export class EventView implements FunctionEvent<string, unknown> {
 /** One event of the running batch. Owned by run-batch; linked to the next event of its subject. */
 export class RunningEvent {
   readonly view: EventView;
-  readonly header: EventHeader;
-  /** Where the bytes start to which the header's offsets are relative, in the batch's buffer. */
-  readonly base: number;
+  /** The Event message, in the entry's bytes. */
+  readonly offset: number;
+  readonly length: number;
+  /** The payload, in the batch's buffer. */
+  readonly dataStart: number;
+  readonly dataEnd: number;
+  readonly timeMs: number;
   readonly index: number;
   readonly entry: number;
   readonly indexInEntry: number;
@@ -92,10 +96,17 @@ export class RunningEvent {
   /** Done or failed: nothing more can be emitted for it. */
   settled = false;
 
+  /**
+   * @param header read once: it may be another event's afterwards
+   * @param base where the bytes start to which the header's offsets are relative, in the batch's buffer
+   */
   constructor(view: EventView, header: EventHeader, base: number, index: number, entry: number, indexInEntry: number, attempt: number, type: EventType | null) {
     this.view = view;
-    this.header = header;
-    this.base = base;
+    this.offset = header.offset;
+    this.length = header.length;
+    this.dataStart = base + header.dataOffset;
+    this.dataEnd = this.dataStart + header.dataLength;
+    this.timeMs = header.timeMs;
     this.index = index;
     this.entry = entry;
     this.indexInEntry = indexInEntry;
@@ -108,16 +119,16 @@ export class RunningEvent {
   }
 
   ref(): EventRef {
-    const { header } = this;
+    const { view } = this;
     return {
       index: this.index,
       entry: this.entry,
       indexInEntry: this.indexInEntry,
-      offset: header.offset,
-      length: header.length,
-      position: this.view.place,
-      id: header.id,
-      subject: header.subject,
+      offset: this.offset,
+      length: this.length,
+      position: view.place,
+      id: view.id,
+      subject: view.subject,
     };
   }
 }

@@ -316,41 +316,74 @@ function fail(what: string): never {
   throw new CorruptDataError('decode', `not an EventBatch: ${what}`);
 }
 
-function readHeader(cursor: Cursor, index: number, length: number, defaultSource: string): EventHeader {
-  const offset = cursor.at;
-  const outer = cursor.end;
-  cursor.end = offset + length;
-  let id = '';
-  let subject = '';
-  let timeMs = 0;
-  let source = '';
-  let schema = 0;
-  let position = 0;
-  let type = '';
-  let dataOffset = offset;
-  let dataLength = 0;
-  let extensions: Record<string, string> | null = null;
-  while (cursor.at < cursor.end) {
-    const tag = cursor.varint();
-    switch (tag) {
-      case 0x0a: id = cursor.string(); break;
-      case 0x12: subject = cursor.string(); break;
-      case 0x1a:
-        dataLength = cursor.length();
-        dataOffset = cursor.at;
-        cursor.at += dataLength;
-        break;
-      case 0x20: timeMs = cursor.varint(); break;
-      case 0x2a: source = cursor.string(); break;
-      case 0x30: schema = cursor.varint(); break;
-      case 0x38: position = cursor.varint(); break;
-      case 0x42: type = cursor.string(); break;
-      case 0x4a: extensions = readExtension(cursor, extensions); break;
-      default: skipField(cursor, tag);
+/** What is read of an event, field by field: overwritten by the next, so that reading allocates nothing but the texts. */
+class EventFieldsRead implements EventHeader {
+  index = 0;
+  offset = 0;
+  length = 0;
+  id = '';
+  subject = '';
+  timeMs = 0;
+  source = '';
+  schema = 0;
+  position = 0;
+  type = '';
+  dataOffset = 0;
+  dataLength = 0;
+  extensions: Readonly<Record<string, string>> | null = null;
+
+  read(cursor: Cursor, index: number, length: number, defaultSource: string): void {
+    const offset = cursor.at;
+    const outer = cursor.end;
+    cursor.end = offset + length;
+    this.index = index;
+    this.offset = offset;
+    this.length = length;
+    this.id = '';
+    this.subject = '';
+    this.timeMs = 0;
+    this.source = defaultSource;
+    this.schema = 0;
+    this.position = 0;
+    this.type = '';
+    this.dataOffset = offset;
+    this.dataLength = 0;
+    this.extensions = null;
+    let extensions: Record<string, string> | null = null;
+    while (cursor.at < cursor.end) {
+      const tag = cursor.varint();
+      switch (tag) {
+        case 0x0a: this.id = cursor.string(); break;
+        case 0x12: this.subject = cursor.string(); break;
+        case 0x1a: {
+          const dataLength = cursor.length();
+          this.dataLength = dataLength;
+          this.dataOffset = cursor.at;
+          cursor.at += dataLength;
+          break;
+        }
+        case 0x20: this.timeMs = cursor.varint(); break;
+        case 0x2a: this.source = cursor.string() || defaultSource; break;
+        case 0x30: this.schema = cursor.varint(); break;
+        case 0x38: this.position = cursor.varint(); break;
+        case 0x42: this.type = cursor.string(); break;
+        case 0x4a: this.extensions = extensions = readExtension(cursor, extensions); break;
+        default: skipField(cursor, tag);
+      }
     }
+    cursor.end = outer;
   }
-  cursor.end = outer;
-  return { index, offset, length, id, subject, timeMs, source: source === '' ? defaultSource : source, schema, position, type, dataOffset, dataLength, extensions };
+
+  copy(): EventHeader {
+    const { index, offset, length, id, subject, timeMs, source, schema, position, type, dataOffset, dataLength, extensions } = this;
+    return { index, offset, length, id, subject, timeMs, source, schema, position, type, dataOffset, dataLength, extensions };
+  }
+}
+
+function readHeader(cursor: Cursor, index: number, length: number, defaultSource: string): EventHeader {
+  const event = new EventFieldsRead();
+  event.read(cursor, index, length, defaultSource);
+  return event;
 }
 
 function readExtension(cursor: Cursor, into: Record<string, string> | null): Record<string, string> {
@@ -379,6 +412,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
 /** Reads the events of an EventBatch one after the other. */
 export class BatchCursor {
   readonly #cursor: Cursor;
+  readonly #event = new EventFieldsRead();
   #source = '';
   #index = 0;
 
@@ -386,23 +420,38 @@ export class BatchCursor {
     this.#cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
   }
 
+  /** The event that advance() has come to; the same object each time. */
+  get event(): EventHeader {
+    return this.#event;
+  }
+
   /**
-   * @returns null at the end
+   * To the next event.
+   * @returns false at the end
    * @throws CorruptDataError('decode') on bytes that are no EventBatch
    */
-  next(): EventHeader | null {
+  advance(): boolean {
     const cursor = this.#cursor;
     while (cursor.at < cursor.end) {
       const tag = cursor.varint();
       if (tag === 0x1a) {
         const length = cursor.length();
         if (this.#index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
-        return readHeader(cursor, this.#index++, length, this.#source);
+        this.#event.read(cursor, this.#index++, length, this.#source);
+        return true;
       }
       if (tag === 0x12) this.#source = cursor.string();
       else skipField(cursor, tag);
     }
-    return null;
+    return false;
+  }
+
+  /**
+   * The next event, null at the end.
+   * @throws CorruptDataError('decode') on bytes that are no EventBatch
+   */
+  next(): EventHeader | null {
+    return this.advance() ? this.#event.copy() : null;
   }
 }
 
