@@ -41,7 +41,7 @@ module.exports = {
     only('store-is-a-feature', '^src/store/', '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/writer-schemas)', 'histories stand on the log: appended to as streams are, read as a pool thread reads'),
     only('commands-stand-on-the-store', '^src/commands/', '^src/(core|define|store|commands)/', 'load, decide, append: knows no server'),
     only('testing-is-light', '^src/testing/', '^src/(core|define|testing)/', 'users\' tests of deciders need no server'),
-    only('views-are-a-feature', '^src/views/', '^src/(core|wire|redis|lag|upkeep|views|deployment|pipeline/dead/)', 'reads what the lanes have written; the wiring alone joins both'),
+    only('views-are-a-feature', '^src/views/', '^src/(core|wire|redis|lag|upkeep|views|deployment|pipeline/dead/|store/read-history)', 'reads what the lanes have written, and histories; the wiring alone joins both'),
     only('admin-watches', '^src/admin/', '^src/(?!cli/)', 'may look at everything; nothing but the command line starts it'),
     only('torture-is-outermost-but-one', '^src/torture/', '^src/(?!cli/|admin/)', 'faults on whole dispatchers: stands on all of Millrace, and only the command line starts it'),
     only('src-stands-alone', '^src/', '^src/', 'what ships never imports workers, scripts or tests'),

@@ -28,7 +28,9 @@ import { recount } from './rewind/rewind.ts';
 import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
+import { createViewFold } from './view-fold.ts';
 import { registerGenerations } from './views/generations.ts';
+import type { ViewFold } from './views/history-pass.ts';
 
 export interface DispatcherOptions {
   readonly deployment: Deployment;
@@ -40,6 +42,8 @@ export interface DispatcherOptions {
   readonly skipFiles?: readonly string[];
   /** For fault injection: gets between a lane and its stages, once when the lane is opened. */
   readonly aroundStages?: (stages: LaneStages, lane: { readonly fn: string; readonly partition: number; readonly leaseValue: string }) => LaneStages;
+  /** Before any lane is registered or started: what is to happen to views first. @throws what start() then throws */
+  readonly beforeLanes?: (views: readonly ViewFold[]) => Promise<void>;
   /** Functions to run, of those found; default all. Given what it found, returns what is to run. @throws what start() then throws */
   readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
 }
@@ -109,6 +113,12 @@ export class Dispatcher {
     return this.#pool?.queued ?? 0;
   }
 
+  /** Its views, to be folded in its pool without their lanes. Once start() has loaded them. */
+  get viewFolds(): ViewFold[] {
+    const { connection, pool } = { connection: this.#connection as RedisConnection, pool: this.#pool as WorkerPool };
+    return this.#functions.filter(({ spec }) => spec.view).map((info) => createViewFold({ deployment: this.#deployment, connection, pool, info, owner: this.id, cancel: this.#cancelRuns.signal }));
+  }
+
   /**
    * Loads the functions, registers them, starts the lanes. Resolves when the lanes that are its share and that nobody
    * holds are running; others follow as they are given back.
@@ -151,6 +161,8 @@ export class Dispatcher {
           failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
         }),
       );
+      await registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec));
+      await this.#options.beforeLanes?.(this.viewFolds);
       for (const { spec } of this.#functions) {
         this.#share.register(spec.name);
         for (let partition = 0; partition < this.#deployment.partitions; partition++) {
@@ -158,7 +170,6 @@ export class Dispatcher {
           await this.#register(spec, partition);
         }
       }
-      await registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec));
       this.#relay = this.#createRelay(this.#connection);
       this.#keeper = this.#createKeeper(this.#connection);
       await this.#keeper.start();

@@ -50,6 +50,8 @@ export interface Keys {
   losses(partition: number): string;
   /** string: a view's row (src/wire/view-row.ts). `generation` is `<view>@<version>` */
   viewRow(partition: number, generation: string, id: string): string;
+  /** string: how far a pass over the histories has come that builds a generation (src/views/history-pass.ts) */
+  viewPass(partition: number, generation: string): string;
   /** zset, all scores 0: entries of an index; the index `*` holds all rows */
   viewIndex(partition: number, generation: string, index: string): string;
   /** hash: live, previous and known generations of each view (src/views/generations.ts) */
@@ -94,6 +96,7 @@ export function createKeys(namespace: string): Keys {
     losses: (partition) => `${p(partition)}:losses`,
     viewRow: (partition, generation, id) => `${p(partition)}:view:${generation}:${id}`,
     viewIndex: (partition, generation, index) => `${p(partition)}:index:${generation}:${index}`,
+    viewPass: (partition, generation) => `${p(partition)}:pass:${generation}`,
     views: () => `${namespace}:registry:views`,
     limits: () => `${namespace}:registry:limits`,
     settings: () => `${namespace}:registry:settings`,

@@ -96,7 +96,8 @@ export class ViewRun {
     if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at)) return;
     if (this.#careful) this.#foldCarefully(row, event.view);
     else this.#foldHopefully(row, event.view);
-    row.rev++;
+    // From the event that made the row, whatever batches they came in.
+    row.rev = row.row === null ? 0 : row.rev + 1;
     if (event.entry >= 0 || row.stored === null || isBehind(event, row.stored.at)) {
       row.entryId = event.entryId;
       row.place = event.view.place;

@@ -44,3 +44,70 @@ export class ViewGenerationError extends MillraceError {
     this.view = view;
   }
 }
+
+/** Events of a type and partition that a generation would lack. */
+export interface MissingEvents {
+  readonly partition: number;
+  readonly type: string;
+  /** Negative: histories hold more of them than were appended. */
+  readonly events: number;
+}
+
+/**
+ * Retention has trimmed events that a generation is to be built from, and the histories do not hold them either. `late`: it was begun when
+ * they were gone already · `unstored`: they were published without the event store · `no-histories`: there are none. It is not made live.
+ */
+export class IncompleteHistoriesError extends MillraceError {
+  readonly code = 'INCOMPLETE_HISTORIES';
+  readonly generation: string;
+  readonly why: 'late' | 'unstored' | 'no-histories';
+  readonly missing: readonly MissingEvents[];
+  constructor(generation: string, why: 'late' | 'unstored' | 'no-histories', missing: readonly MissingEvents[]) {
+    const [view, version] = splitGeneration(generation);
+    const types = [...new Set(missing.map(({ type }) => type))].sort();
+    const count = (of: readonly MissingEvents[]): number => of.reduce((sum, { events }) => sum + events, 0);
+    const listed = types.map((type) => `${count(missing.filter((one) => one.type === type))} of ${type}`).join(', ');
+    const partitions = [...new Set(missing.map(({ partition }) => partition))].sort((a, b) => a - b).join(', ');
+    const drop = `millrace view drop ${view} ${version}`;
+    super({
+      'no-histories': `${count(missing)} events of ${types.join(', ')} are no longer in the streams (retention), and there are no histories to take them from: version ${version} would lack them. --incomplete builds it all the same`,
+      unstored: `the streams of version ${version} are trimmed (retention), and not all of their events are in histories, as far as was looked (partition ${partitions}): ${listed}. They were published without the event store: version ${version} lacks them. ` +
+        `--incomplete goes on without them; ${drop} removes what is built`,
+      late: `${count(missing)} events (${listed}) were no longer in the streams (retention) when a dispatcher began version ${version}: it lacks them. To build it from the histories stop those dispatchers, then: ${drop}, ` +
+        'and rebuild. --incomplete accepts it as it is',
+    }[why]);
+    this.generation = generation;
+    this.why = why;
+    this.missing = missing;
+  }
+}
+
+export interface FoldedEvent {
+  readonly category: string;
+  readonly id: string;
+  readonly revision: number;
+  readonly type: string;
+  readonly eventId: string;
+  readonly position: string;
+}
+
+/** An event of a history cannot be folded: evolve threw, took too long, or made what is no row. Nothing of its batch was written; what was built before stays. */
+export class ViewFoldError extends MillraceError {
+  readonly code = 'VIEW_FOLD';
+  readonly generation: string;
+  readonly event: FoldedEvent;
+  constructor(generation: string, event: FoldedEvent, cause: { readonly name: string; readonly message: string }) {
+    const [view, version] = splitGeneration(generation);
+    super(
+      `view "${view}", version ${version}, cannot fold ${event.type} ${event.eventId} (${event.position}; history ${event.category} ${event.id}, revision ${event.revision}): ${cause.name}: ${cause.message}. ` +
+        `Nothing of its batch was written. Mend evolve and rebuild: it goes on at this event. Where it now folds earlier events differently too: millrace view drop ${view} ${version} first`,
+    );
+    this.generation = generation;
+    this.event = event;
+  }
+}
+
+function splitGeneration(name: string): [view: string, version: string] {
+  const at = name.lastIndexOf('@');
+  return [name.slice(0, at), name.slice(at + 1)];
+}

@@ -4,10 +4,13 @@
 local function freshness(counters, fn, types)
   local time = redis.call('TIME')
   local behind = 0
+  -- what comes from the histories is not there before all of it is (src/views/history-pass.ts)
+  local building = redis.call('HEXISTS', counters, 'pass:' .. fn) == 1
   local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)), ''}
   for i, t in ipairs(types) do
     local own = ':' .. fn .. ':' .. t
     local n = redis.call('HMGET', counters, 'appended:' .. t, 'base' .. own, 'done' .. own, 'dead' .. own, 'purged' .. own, 'at' .. own)
+    if building then n[2], n[6] = '0', '' end
     behind = behind + tonumber(n[1] or '0') - tonumber(n[2] or '0') - tonumber(n[3] or '0') - tonumber(n[4] or '0') - tonumber(n[5] or '0')
     reply[i + 2] = n[6] or ''
   end

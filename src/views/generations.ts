@@ -140,7 +140,7 @@ export async function dropGeneration(source: Deployment, view: string, version: 
       await connection.command('UNLINK', ...members.map((member) => keys.viewRow(partition, name, parseMember(member).id)));
       rows += Number(await connection.command('ZREM', all, ...members));
     }
-    await connection.command('UNLINK', ...[ALL_ROWS, ...indexes].map((index) => keys.viewIndex(partition, name, index)));
+    await connection.command('UNLINK', keys.viewPass(partition, name), ...[ALL_ROWS, ...indexes].map((index) => keys.viewIndex(partition, name, index)));
   }
   const [reply] = (await withRetry(() => forget.run(connection, [keys.views()], [view, version]), { deadlineMs: DEADLINE_MS })) as [string];
   if (reply === 'live') throw new ViewGenerationError(view, `version ${version} has become live while it was removed: switch away from it (millrace view rollback ${view}) and rebuild it`);

@@ -1,17 +1,23 @@
 /**
- * A new generation of a view is built by its own lanes, from the beginning of the streams, beside the live one. What is left to do
+ * A new generation of a view is built by its own lanes, from the beginning of the streams, beside the live one (where they are trimmed
+ * first from the histories: history-pass.ts). What is left to do
  * here: say how far it is, tell when it has caught up, verify it. Nothing of the progress is kept here: it is the lanes' own, so
  * whoever is killed goes on where the last commit was, and nothing is folded twice.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { monotonicMs, sleep } from '../core/clock.ts';
+import { compareEntryIds } from '../core/position.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag } from '../lag/lag.ts';
-import { readPartitions } from '../pipeline/dead/registered-functions.ts';
+import { readPartitions, type PartitionState } from '../pipeline/dead/registered-functions.ts';
 import { indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
 import type { Generation } from './generations.ts';
+import type { ViewFold } from './history-pass.ts';
+import { findCategories, readSubject, type HistoryEvent } from './history-walk.ts';
 
 export interface RebuildProgress {
+  readonly from: 'histories' | 'streams';
   /** Events appended for it so far. */
   readonly appended: number;
   /** Folded, or dead-lettered. */
@@ -28,6 +34,8 @@ export interface Verification {
   readonly rows: number;
   /** Rows whose index entries were looked up. */
   readonly checkedRows: number;
+  /** Rows that were compared with a fold over their histories. */
+  readonly refoldedRows: number;
   /** What is wrong; empty: it may go live. */
   readonly problems: readonly string[];
 }
@@ -36,12 +44,9 @@ const LOOK_MS = 200;
 /** Caught up: what had been appended when this phase began was folded within so long. */
 const CLOSE_MS = 2000;
 const CHECKED_ROWS = 64;
-
-/** Events that the streams no longer hold: a generation built from them would lack these. */
-export async function trimmedEvents(source: Deployment, types: readonly string[]): Promise<number> {
-  const states = await readPartitions(source);
-  return states.reduce((sum, { counters }) => sum + types.reduce((inner, type) => inner + Number(counters.get(`trimmed:${type}`) ?? 0), 0), 0);
-}
+/** Per partition: folded anew. Of longer histories it would be too much work for a look. */
+const REFOLDED_ROWS = 8;
+const REFOLDED = { events: 2000, bytes: 2_097_152 } as const;
 
 /**
  * Resolves when the generation has caught up with what is appended. Its lanes must run somewhere.
@@ -61,7 +66,7 @@ export async function followRebuild(source: Deployment, generation: Generation, 
     }
     before = { settled, atMs: now };
     const left = appended - settled - parked;
-    progress({ appended, settled, parked, dead, eventsPerSecond: rate, etaMs: rate > 0 ? (left / rate) * 1000 : null });
+    progress({ from: 'streams', appended, settled, parked, dead, eventsPerSecond: rate, etaMs: rate > 0 ? (left / rate) * 1000 : null });
     if (left <= 0) return;
     goal ??= { appended, sinceMs: now };
     if (settled + parked >= goal.appended) {
@@ -87,8 +92,12 @@ async function countEvents(source: Deployment, { name, types }: Generation): Pro
   return sum;
 }
 
-/** Counts, and for some rows of each partition whether every index has them where they say they are. */
-export async function verifyGeneration(source: Deployment, generation: Generation): Promise<Verification> {
+/**
+ * Counts; and for some rows of each partition whether every index has them where they say they are, and whether they are what their
+ * histories come to.
+ * @param fold to fold some anew; null: that is left out
+ */
+export async function verifyGeneration(source: Deployment, generation: Generation, fold: ViewFold | null): Promise<Verification> {
   const { connection, keys, partitions } = source;
   const problems: string[] = [];
   const lag = (await readLag(source)).functions.find((fn) => fn.name === generation.name);
@@ -98,8 +107,10 @@ export async function verifyGeneration(source: Deployment, generation: Generatio
     if (lag.parked > 0) problems.push(`${lag.parked} events are parked: they could not be folded, or wait behind such`);
     if (lag.dead - lag.purged > 0) problems.push(`${lag.dead - lag.purged} events were dead-lettered: see millrace dlq list ${generation.name}`);
   }
+  const refold = fold ? await createRefold(source, generation, fold) : null;
   let rows = 0;
   let checkedRows = 0;
+  let refoldedRows = 0;
   for (let partition = 0; partition < partitions; partition++) {
     const all = keys.viewIndex(partition, generation.name, ALL_ROWS);
     const size = Number(await connection.command('ZCARD', all));
@@ -109,19 +120,56 @@ export async function verifyGeneration(source: Deployment, generation: Generatio
     const ids = members.map((member) => parseMember(member).id);
     const texts = (await connection.command('MGET', ...ids.map((id) => keys.viewRow(partition, generation.name, id)))) as (string | null)[];
     for (const [i, id] of ids.entries()) {
-      const stored = texts[i] === null ? null : (JSON.parse(texts[i] as string) as StoredRow);
+      const text = texts[i] ?? null;
+      const stored = text === null ? null : (JSON.parse(text) as StoredRow);
+      // It may just have moved: the row decides.
+      const moved = async (): Promise<boolean> => (await connection.command('GET', keys.viewRow(partition, generation.name, id))) !== text;
       const entries = stored?.ix ?? [];
       for (const [at, index] of generation.indexes.entries()) {
         const entry = entries[at];
         if (!entry) continue;
         const there = await connection.command('ZSCORE', keys.viewIndex(partition, generation.name, index), indexMember(entry, id));
-        // It may just have moved: the row decides.
-        if (there !== null) continue;
-        const again = await connection.command('GET', keys.viewRow(partition, generation.name, id));
-        if (again === texts[i]) problems.push(`row ${id} is not in its index "${index}"`);
+        if (there === null && !(await moved())) problems.push(`row ${id} is not in its index "${index}"`);
       }
       checkedRows++;
+      if (!stored || i >= REFOLDED_ROWS) continue;
+      const same = await refold?.(partition, id, stored);
+      if (same === undefined || same === null) continue;
+      refoldedRows++;
+      if (!same && !(await moved())) problems.push(`row ${id} is not what its histories come to, folded anew`);
     }
   }
-  return { events: lag?.appended ?? 0, rows, checkedRows, problems };
+  return { events: lag?.appended ?? 0, rows, checkedRows, refoldedRows, problems };
+}
+
+/** Whether a row is what its histories come to; null: that cannot be told of it. */
+type Refold = (partition: number, id: string, stored: StoredRow) => Promise<boolean | null>;
+
+/**
+ * Where all events of the view's types went through histories, and none was left out: in a partition in which so many were appended to
+ * histories as were appended at all, of a view whose rows wait for their dead events, without a purged one.
+ */
+async function createRefold(source: Deployment, { name, types }: Generation, fold: ViewFold): Promise<Refold | null> {
+  const count = ({ counters }: PartitionState, field: string): number => Number(counters.get(field) ?? 0);
+  const whole = new Set<number>();
+  for (const state of await readPartitions(source)) {
+    if (types.every((type) => count(state, `stored:${type}`) === count(state, `appended:${type}`) && count(state, `purged:${name}:${type}`) === 0 && count(state, `base:${name}:${type}`) === 0)) whole.add(state.partition);
+  }
+  if (whole.size === 0 || fold.spec.onDead !== 'hold') return null;
+  const categories = await findCategories(source);
+  return async (partition, id, stored) => {
+    if (!whole.has(partition)) return null;
+    const events = await readSubject(source, partition, categories, id, REFOLDED);
+    if (events === null) return null;
+    const behind = stored.at.indexOf('/');
+    const [entryId, position] = [stored.at.slice(0, behind), Number(stored.at.slice(behind + 1))];
+    const isIn = (event: HistoryEvent): boolean => (compareEntryIds(event.entryId, entryId) || event.position - position) <= 0;
+    const wanted = events.filter((event) => types.includes(event.type) && isIn(event));
+    if (wanted.length === 0) return false;
+    const folded = await fold.fold(partition, wanted.map(({ entryId: from, type, bytes }) => ({ entryId: from, type: fold.spec.on.indexOf(type), bytes })), true);
+    if (folded.kind !== 'folded') return folded.kind === 'stopped' ? null : false;
+    const text = folded.rows().get(id);
+    // Compared as data: in which order a row's fields stand may depend on what came in one batch.
+    return text !== undefined && isDeepStrictEqual(JSON.parse(text), stored);
+  };
 }

@@ -7,7 +7,9 @@ import { ConfigError } from '../../core/errors.ts';
 import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
 import { dropGeneration, listViews, requireView, rollBackView, switchLive, type Generation } from '../../views/generations.ts';
-import { followRebuild, trimmedEvents, verifyGeneration, type RebuildProgress } from '../../views/rebuild.ts';
+import { IncompleteHistoriesError } from '../../views/errors.ts';
+import { buildFromHistories, lackingEvents, type ViewFold } from '../../views/history-pass.ts';
+import { followRebuild, verifyGeneration, type RebuildProgress } from '../../views/rebuild.ts';
 import { View, type ListOptions } from '../../views/view-query.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
@@ -57,13 +59,13 @@ Examples:
     .action((flags: { readonly json?: boolean }) => status(flags, context));
 
   view.command('rebuild')
-    .description('build the version that the folder holds from the beginning of the streams, beside the live one; verify it; make it live')
+    .description('build the version that the folder holds beside the live one, from the beginning of the streams, or from the histories where they are trimmed; verify it; make it live')
     .argument('<view>', 'its name')
     .option('--dir <dir>', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
     .option('--version <n>', 'which version, where the folder holds several; default: the highest', wholeNumber(1, 999_999_999))
     .option('--no-switch', 'build and verify only')
-    .option('--incomplete', 'also from streams of which the beginning was trimmed')
+    .option('--incomplete', 'also without events that retention has trimmed and no history holds')
     .option('--json', 'progress and result as JSON lines')
     .addHelpText('after', `
 Only this view runs here: no function that does anything else. Stopped or killed, it goes on where it was when it is started again.
@@ -163,6 +165,24 @@ interface RebuildFlags {
 async function rebuild(name: string, flags: RebuildFlags, context: LongRunningContext): Promise<void> {
   const stop = context.takeStop();
   const deployment = await context.open({ protoDir: flags.proto, name: 'rebuild', settleSchemas: true });
+  const bar = !flags.json && process.stderr.isTTY
+    ? new SingleBar({ format: `${name} {bar} {value}/{total} events from the {from}, {rate}/s, {eta_text} left`, stream: process.stderr, hideCursor: true }, Presets.shades_classic)
+    : null;
+  let shownMs = 0;
+  const show = (now: RebuildProgress): void => {
+    const rate = formatCount(now.eventsPerSecond);
+    const left = now.etaMs === null ? '?' : duration(now.etaMs);
+    if (bar) {
+      if (shownMs === 0) bar.start(now.appended, now.settled, { rate, eta_text: left, from: now.from });
+      bar.setTotal(now.appended);
+      bar.update(now.settled, { rate, eta_text: left, from: now.from });
+      shownMs = 1;
+    } else if (flags.json) context.out(safeJson({ progress: now }));
+    else if (performance.now() - shownMs > 2000) {
+      shownMs = performance.now();
+      context.err(`millrace: ${name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')} from the ${now.from}, ${rate}/s, ${left} left`);
+    }
+  };
   let chosen: FunctionInfo | null = null;
   const dispatcher = new Millrace(deployment).dispatcher({
     functionsDir: resolve(flags.dir),
@@ -173,24 +193,28 @@ async function rebuild(name: string, flags: RebuildFlags, context: LongRunningCo
       if (!chosen) throw new ConfigError([`${flags.dir} holds no view "${name}"${flags.version === undefined ? '' : ` of version ${flags.version}`}`]);
       return [chosen];
     },
+    beforeLanes: async ([view]) => {
+      await buildFromHistories(deployment, view as ViewFold, {
+        incomplete: flags.incomplete ?? false,
+        signal: stop.first,
+        progress: show,
+        begun: (partitions, events) => {
+          context.err(`millrace: streams trimmed: building ${(view as ViewFold).spec.name} from histories in ${plural(partitions, 'partition')}, ${plural(events, 'event')}`);
+        },
+      });
+    },
   });
-  const bar = !flags.json && process.stderr.isTTY
-    ? new SingleBar({ format: `${name} {bar} {value}/{total} events, {rate}/s, {eta_text} left`, stream: process.stderr, hideCursor: true }, Presets.shades_classic)
-    : null;
   try {
     if (stop.first.aborted) return;
     await dispatcher.start();
     const { spec } = chosen as unknown as FunctionInfo;
     const known = await requireView(deployment, name);
     const generation = known.generations.find(({ version }) => version === spec.view?.version) as Generation;
-    const trimmed = await trimmedEvents(deployment, generation.types);
-    if (trimmed > 0 && !flags.incomplete) {
-      context.err(`millrace: ${plural(trimmed, 'event')} of ${generation.types.join(', ')} are no longer in the streams (retention): version ${generation.version} would lack them. --incomplete builds it all the same`);
-      context.fail();
-      return;
-    }
-    await follow(deployment, generation, flags, bar, context, stop.first);
-    const verified = await verifyGeneration(deployment, generation);
+    // Trimmed between the look and the registration.
+    const lacking = flags.incomplete ? [] : await lackingEvents(deployment, generation);
+    if (lacking.length > 0) throw new IncompleteHistoriesError(generation.name, 'late', lacking);
+    await followRebuild(deployment, generation, show, stop.first);
+    const verified = await verifyGeneration(deployment, generation, dispatcher.viewFolds[0] ?? null);
     const result = { view: name, version: generation.version, ...verified, live: known.live };
     if (verified.problems.length > 0) {
       if (flags.json) context.out(safeJson(result));
@@ -213,23 +237,4 @@ async function rebuild(name: string, flags: RebuildFlags, context: LongRunningCo
     bar?.stop();
     await dispatcher.stop();
   }
-}
-
-async function follow(deployment: Deployment, generation: Generation, flags: RebuildFlags, bar: SingleBar | null, context: LongRunningContext, signal: AbortSignal): Promise<void> {
-  let shownMs = 0;
-  const show = (now: RebuildProgress): void => {
-    const rate = formatCount(now.eventsPerSecond);
-    const left = now.etaMs === null ? '?' : duration(now.etaMs);
-    if (bar) {
-      if (shownMs === 0) bar.start(now.appended, now.settled, { rate, eta_text: left });
-      bar.setTotal(now.appended);
-      bar.update(now.settled, { rate, eta_text: left });
-      shownMs = 1;
-    } else if (flags.json) context.out(safeJson({ progress: now }));
-    else if (performance.now() - shownMs > 2000) {
-      shownMs = performance.now();
-      context.err(`millrace: ${generation.name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')}, ${rate}/s, ${left} left`);
-    }
-  };
-  await followRebuild(deployment, generation, show, signal);
 }

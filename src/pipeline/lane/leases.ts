@@ -10,15 +10,16 @@ const retire = defineScript({ url: new URL('./retire.lua', import.meta.url), key
 const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 2 });
 
 /**
+ * @param purpose of 'pass' while a pass over the histories builds the function's rows here, and only then: no lane runs meanwhile
  * @returns the lease value and whether the owner before never gave it back (it died, or was cut off), or how long the
  *   present owner's lease still runs in ms
  */
 export async function acquireLease(
-  connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number, consumer: string = OWNER,
+  connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number, consumer: string = OWNER, purpose: 'lane' | 'pass' = 'lane',
 ): Promise<{ readonly value: string; readonly orphaned: boolean } | { readonly freeInMs: number }> {
   const reply = (await acquire.run(
     connection, [keys.lease(partition, laneName(fn, consumer)), keys.counters(partition), keys.helpers(partition, fn)],
-    [fn, dispatcher, ttlMs, laneName(fn, consumer), consumer === OWNER ? '' : consumer],
+    [fn, dispatcher, ttlMs, laneName(fn, consumer), consumer === OWNER ? '' : consumer, purpose],
   )) as [number, string | number, number];
   return reply[0] === 1 ? { value: String(reply[1]), orphaned: Number(reply[2]) === 1 } : { freeInMs: Math.max(0, Number(reply[1])) };
 }

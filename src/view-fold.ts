@@ -1,0 +1,134 @@
+/** Joins the stages of a lane for what folds a view's events without a stream: load rows, run in the pool, commit. */
+import type { Deployment } from './deployment.ts';
+import type { FunctionInfo } from './describe-functions.ts';
+import { STEP } from './core/effects.ts';
+import { OWNER } from './core/function-spec.ts';
+import { createBatch, type Batch } from './pipeline/batch/batch.ts';
+import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
+import { acquireLease, releaseLease, renewLeases } from './pipeline/lane/leases.ts';
+import { loadRows } from './pipeline/load/load-rows.ts';
+import { runIsolating, type BatchResult } from './pipeline/run/run-isolating.ts';
+import type { WorkerPool } from './pipeline/run/worker-pool.ts';
+import { withRetry, type RedisConnection } from './redis/connection.ts';
+import type { FoldEvent, ViewFold } from './views/history-pass.ts';
+import { PackReader, PackWriter } from './wire/message-pack.ts';
+import { BatchCursor } from './wire/event-batch.ts';
+
+export interface ViewFoldParts {
+  readonly deployment: Deployment;
+  readonly connection: RedisConnection;
+  readonly pool: WorkerPool;
+  /** Of a view. */
+  readonly info: FunctionInfo;
+  /** Names the process in leases. */
+  readonly owner: string;
+  /** Ends what runs in the pool. */
+  readonly cancel: AbortSignal;
+}
+
+export function createViewFold({ deployment, connection, pool, info, owner, cancel }: ViewFoldParts): ViewFold {
+  const { keys, environment, log } = deployment;
+  const { spec, version } = info;
+  const { view } = spec;
+  if (!view) throw new TypeError(`function "${spec.name}" is no view`);
+  const leaseTtlMs = environment.MILLRACE_LEASE_MS;
+  return {
+    spec,
+    maxEvents: environment.MILLRACE_BATCH_EVENTS,
+    maxBytes: environment.MILLRACE_BATCH_BYTES,
+    parallel: environment.WORKERS + 1,
+    async fold(partition, events, fresh) {
+      const read = createBatch(spec.name, partition, spec.on, [], events.map(({ entryId, type, bytes }) => ({ id: entryId, type, bytes, n: null, crc: null, count: 1, gone: false })));
+      const batch = fresh ? withoutRows(read, events) : await withRetry(() => loadRows(connection, keys, partition, spec.name, view, read), { signal: cancel, deadlineMs: Infinity });
+      const result = await runIsolating(pool, batch, spec, [], cancel);
+      if (result.kind === 'stopped') return result;
+      if (result.kind === 'setup-failed') throw new Error(`setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
+      const failed = firstFailure(result);
+      if (failed) return failed;
+      const ids = fresh ? [...new Set(events.map(subjectOf))] : [];
+      return {
+        kind: 'folded',
+        rowBytes: (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
+        rows: () => rowsOf(result.effects, ids),
+        async commit({ leaseValue, turn, before, cursor }) {
+          const epoch = leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
+          const effectKeys = [...batch.effectKeys, keys.viewPass(partition, spec.name)];
+          const out = new PackWriter(cursor.length + 64);
+          out.text(STEP.SET);
+          out.uint(2);
+          out.uint(effectKeys.length);
+          out.text(cursor);
+          // No entry is acknowledged: what is left of a turn are its effects, under the fence of the lease.
+          const plan = planCommit({ ...createBatch(spec.name, partition, [], [], []), effectKeys }, { ...NOTHING, effects: [...result.effects, out.finish()] }, {
+            keys, spec, partition, leaseValue, leaseTtlMs, turnId: `${epoch}.${turn}${before === '' ? '' : ` ${epoch}.${before}`}`,
+            nowMs: 0, dispatcher: owner, version, parkedOf: () => 0, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+          });
+          const reply = await withRetry(() => sendCommit(connection, plan), { signal: cancel, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 });
+          return reply.kind === 'ok' ? 'ok' : 'stale';
+        },
+      };
+    },
+    async acquire(partition) {
+      const got = await withRetry(() => acquireLease(connection, keys, partition, spec.name, owner, leaseTtlMs, OWNER, 'pass'), { signal: cancel, deadlineMs: 10_000 });
+      if (!('value' in got)) return null;
+      const leaseValue = got.value;
+      // A batch may take longer than a lease lasts. Should it get lost all the same, the commit is refused.
+      const timer = setInterval(() => {
+        renewLeases(connection, keys, partition, [{ fn: spec.name, leaseValue }], leaseTtlMs).catch((error: unknown) => log('warn', 'a lease could not be renewed', { function: spec.name, partition, err: error }));
+      }, leaseTtlMs / 3);
+      return {
+        leaseValue,
+        async release() {
+          clearInterval(timer);
+          // Where it fails the lease ends by itself.
+          await releaseLease(connection, keys, partition, spec.name, leaseValue).catch(() => undefined);
+        },
+      };
+    },
+  };
+}
+
+const NOTHING = { states: new Uint8Array(0), failures: [], blocked: [], deadEntries: [] } as const;
+
+/** What stands at fault; entries stand for one event each. */
+function firstFailure(result: BatchResult): { kind: 'failed'; event: number; name: string; message: string } | null {
+  const failures = [
+    ...result.failures.map(({ ref, error }) => ({ kind: 'failed' as const, event: ref.entry, name: error.name, message: error.message })),
+    ...result.deadEntries.map(({ entry, message }) => ({ kind: 'failed' as const, event: entry, name: 'CorruptDataError', message })),
+  ];
+  return failures.sort((a, b) => a.event - b.event)[0] ?? null;
+}
+
+function subjectOf({ bytes }: FoldEvent): string {
+  return new BatchCursor(bytes).next()?.subject ?? '';
+}
+
+/** As load-rows.lua packs them, for rows that are not there. */
+function withoutRows(batch: Batch, events: readonly FoldEvent[]): Batch {
+  const out = new PackWriter();
+  for (const id of new Set(events.map(subjectOf))) {
+    out.text(id);
+    out.text('');
+  }
+  const rows = Buffer.from(out.finish());
+  return { ...batch, rows, bytes: batch.bytes + rows.length };
+}
+
+/** The rows that effects set, of ids whose keys have the numbers 1, 2, … */
+function rowsOf(effects: readonly Uint8Array[], ids: readonly string[]): Map<string, string> {
+  const rows = new Map<string, string>();
+  for (const block of effects) {
+    const reader = new PackReader(block);
+    while (reader.left > 0) {
+      const step = reader.text();
+      let operands = reader.uint();
+      if (step === STEP.SET) for (; operands > 0; operands -= 2) rows.set(ids[reader.uint() - 1] as string, reader.text());
+      else if (step === STEP.DEL) for (; operands > 0; operands--) rows.delete(ids[reader.uint() - 1] as string);
+      else {
+        reader.uint();
+        for (; operands > 1; operands--) reader.raw();
+      }
+    }
+  }
+  return rows;
+}

@@ -1,0 +1,235 @@
+/**
+ * All histories of a partition, in an order that can be taken up again: by id (as bytes), and the histories of one id in different
+ * categories merged by entry id and position, because they are one row of a view: its events in the order in which they were appended.
+ *
+ * Bounded: a page of ids, and of events READ.events or READ.bytes (and the last chunk), whatever the histories' length.
+ */
+import { compareEntryIds } from '../core/position.ts';
+import type { Deployment } from '../deployment.ts';
+import { withRetry } from '../redis/connection.ts';
+import { defineScript } from '../redis/script.ts';
+import { parseElement, readIds, readPage, type HistorySource } from '../store/read-history.ts';
+
+const categoriesScript = defineScript({ url: new URL('./find-categories.lua', import.meta.url), keys: 1 });
+const pageScript = defineScript({ url: new URL('./read-histories.lua', import.meta.url), keys: 'variable' });
+
+const DEADLINE_MS = 15_000;
+const IDS = 500;
+/** Histories of one round trip. */
+const HISTORIES = 200;
+const READ = { events: 4096, bytes: 2_097_152 } as const;
+const SCAN_KEYS = 5000;
+
+/** An event as a history holds it. */
+export interface HistoryEvent {
+  readonly category: string;
+  /** Of the history, and so of the row. */
+  readonly id: string;
+  readonly revision: number;
+  readonly type: string;
+  readonly eventId: string;
+  readonly entryId: string;
+  readonly position: number;
+  /** The element. */
+  readonly bytes: Buffer;
+}
+
+/** How far a walk has come: in this id, so many events of each category's history are behind it; all ids before it are. */
+export interface WalkPlace {
+  readonly id: string;
+  readonly read: Readonly<Record<string, number>>;
+}
+
+export interface WalkStep {
+  /** Null: nothing but a place to go on from. */
+  readonly event: HistoryEvent | null;
+  readonly place: () => WalkPlace;
+}
+
+type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+/** Categories that have histories. Looks through all keys of the server, once: nothing lists the categories. @throws UnknownOutcomeError, RedisReplyError */
+export async function findCategories({ connection, keys, partitions }: Source): Promise<string[]> {
+  const pattern = keys.histories(0, '*').replace('{0}', '{*}');
+  const [before, behind] = keys.histories(0, '').split('0') as [string, string];
+  const found = new Set<string>();
+  // A server holds all partitions, a node of a Cluster some: looked at once for each, as their places may change meanwhile.
+  for (let partition = 0; partition < (connection.isCluster ? partitions : 1); partition++) {
+    let cursor = '0';
+    do {
+      const at = cursor;
+      const [next, ...names] = (await withRetry(() => categoriesScript.run(connection, [keys.counters(partition)], [at, pattern, SCAN_KEYS]), { deadlineMs: DEADLINE_MS })) as [string, ...string[]];
+      for (const name of names) {
+        const end = name.indexOf(behind);
+        if (name.startsWith(before) && end > 0) found.add(name.slice(end + behind.length));
+      }
+      cursor = next;
+    } while (cursor !== '0');
+  }
+  return [...found].sort();
+}
+
+interface Subject {
+  readonly id: string;
+  readonly categories: readonly string[];
+}
+
+/** Ids of the partition's histories from `from` on (itself included), each once, with the categories that have it. */
+async function* subjects(source: HistorySource, partition: number, categories: readonly string[], from: string | null): AsyncGenerator<Subject, void, void> {
+  interface Column {
+    readonly category: string;
+    ids: string[];
+    at: number;
+    last: string | null;
+    more: boolean;
+  }
+  const columns: Column[] = categories.map((category) => ({ category, ids: [], at: 0, last: null, more: true }));
+  if (from !== null) {
+    const there = await Promise.all(columns.map(({ category }) => withRetry(() => source.connection.command('ZSCORE', source.keys.histories(partition, category), from), { deadlineMs: source.deadlineMs })));
+    for (const column of columns) column.last = from;
+    const having = categories.filter((_, i) => there[i] !== null);
+    if (having.length > 0) yield { id: from, categories: having };
+  }
+  for (;;) {
+    for (const column of columns) {
+      if (column.at < column.ids.length || !column.more) continue;
+      column.ids = await readIds(source, partition, column.category, column.last, IDS);
+      column.at = 0;
+      column.more = column.ids.length === IDS;
+      column.last = column.ids.at(-1) ?? column.last;
+    }
+    let first: string | null = null;
+    for (const { ids, at } of columns) {
+      const id = ids[at];
+      if (id !== undefined && (first === null || Buffer.compare(Buffer.from(id), Buffer.from(first)) < 0)) first = id;
+    }
+    if (first === null) return;
+    const having: string[] = [];
+    for (const column of columns) {
+      if (column.ids[column.at] !== first) continue;
+      column.at++;
+      having.push(column.category);
+    }
+    yield { id: first, categories: having };
+  }
+}
+
+/** One history of the id that is being merged. */
+interface OpenHistory {
+  readonly category: string;
+  /** Elements read and not given out yet. */
+  elements: readonly Buffer[];
+  at: number;
+  /** Events given out, or passed over. */
+  read: number;
+  /** Its events when it was first looked at. What is appended later is not for us. */
+  readonly revision: number;
+  head: HistoryEvent | null;
+}
+
+/** The histories of one id, merged. @param behind so many events of each are not wanted */
+async function* merged(source: HistorySource, partition: number, id: string, histories: OpenHistory[]): AsyncGenerator<WalkStep, void, void> {
+  const place = (): WalkPlace => placeOf(id, histories);
+  for (;;) {
+    let first: OpenHistory | null = null;
+    for (const history of histories) {
+      if (history.head === null && history.read < history.revision) {
+        if (history.at === history.elements.length) {
+          const page = await readPage(source, { partition, category: history.category, id }, { first: history.read + 1, last: history.revision });
+          if (page.elements.length === 0) history.read = history.revision;
+          history.elements = page.elements;
+          history.at = 0;
+        }
+        const bytes = history.elements[history.at];
+        if (bytes !== undefined) history.head = toEvent(partition, history, id, bytes);
+      }
+      if (history.head !== null && (first === null || isBefore(history.head, first.head as HistoryEvent))) first = history;
+    }
+    if (first === null) return;
+    const event = first.head;
+    first.head = null;
+    first.at++;
+    first.read++;
+    yield { event, place };
+  }
+}
+
+function placeOf(id: string, histories: readonly OpenHistory[]): WalkPlace {
+  return { id, read: Object.fromEntries(histories.map(({ category, read }) => [category, read])) };
+}
+
+async function lengthOf(source: HistorySource, partition: number, category: string, id: string): Promise<number> {
+  return (await readPage(source, { partition, category, id }, { first: 1, last: 0, events: 0 })).revision;
+}
+
+async function readBeginnings({ connection, keys, deadlineMs }: HistorySource, partition: number, ids: readonly Subject[]): Promise<Buffer[][]> {
+  const histories = ids.flatMap(({ id, categories }) => categories.map((category) => keys.history(partition, category, id)));
+  return (await withRetry(() => pageScript.runBuffer(connection, histories, [READ.events, READ.bytes]), { deadlineMs })) as Buffer[][];
+}
+
+function toEvent(partition: number, { category, read }: OpenHistory, id: string, bytes: Buffer): HistoryEvent {
+  const { header, type, entryId } = parseElement(bytes, { partition, category, id }, read + 1);
+  return { category, id, revision: read + 1, type, eventId: header.id, entryId, position: header.position, bytes };
+}
+
+function isBefore(a: HistoryEvent, b: HistoryEvent): boolean {
+  return (compareEntryIds(a.entryId, b.entryId) || a.position - b.position) < 0;
+}
+
+/** All events of the partition's histories. @throws CorruptDataError naming history and revision, UnknownOutcomeError, RedisReplyError */
+export async function* walkHistories(deployment: Source, partition: number, categories: readonly string[], from: WalkPlace | null): AsyncGenerator<WalkStep, void, void> {
+  const source: HistorySource = { connection: deployment.connection, keys: deployment.keys, deadlineMs: DEADLINE_MS };
+  let page: Subject[] = [];
+  let histories = 0;
+  const flush = async function* (): AsyncGenerator<WalkStep, void, void> {
+    for (let next = 0; next < page.length; ) {
+      const rest = page.slice(next);
+      const read = await readBeginnings(source, partition, rest);
+      let place: WalkPlace | null = null;
+      let at = 0;
+      for (const { id, categories: having } of rest) {
+        // What the budget did not reach is asked for anew. It reached the first one: merged() reads on from there.
+        if (at >= read.length) break;
+        const open: OpenHistory[] = [];
+        for (const category of having) {
+          const [length, ...elements] = read[at++] ?? [];
+          const behind = from?.id === id ? (from.read[category] ?? 0) : 0;
+          const revision = length ? Number(length.toString('latin1')) : await lengthOf(source, partition, category, id);
+          open.push({ category, elements, at: Math.min(behind, elements.length), read: behind, revision, head: null });
+        }
+        yield* merged(source, partition, id, open);
+        place = placeOf(id, open);
+        next++;
+      }
+      const end = place;
+      if (end) yield { event: null, place: () => end };
+    }
+    page = [];
+    histories = 0;
+  };
+  for await (const subject of subjects(source, partition, categories, from?.id ?? null)) {
+    page.push(subject);
+    histories += subject.categories.length;
+    if (histories >= HISTORIES) yield* flush();
+  }
+  yield* flush();
+}
+
+/** All events of one id's histories, merged. Null: more than that. @throws CorruptDataError, UnknownOutcomeError, RedisReplyError */
+export async function readSubject(deployment: Source, partition: number, categories: readonly string[], id: string, most: { readonly events: number; readonly bytes: number }): Promise<HistoryEvent[] | null> {
+  const source: HistorySource = { connection: deployment.connection, keys: deployment.keys, deadlineMs: DEADLINE_MS };
+  const open: OpenHistory[] = [];
+  for (const category of categories) {
+    const revision = await lengthOf(source, partition, category, id);
+    if (revision > 0) open.push({ category, elements: [], at: 0, read: 0, revision, head: null });
+  }
+  const events: HistoryEvent[] = [];
+  let bytes = 0;
+  for await (const { event } of merged(source, partition, id, open)) {
+    if (event === null) continue;
+    events.push(event);
+    bytes += event.bytes.length;
+    if (events.length > most.events || bytes > most.bytes) return null;
+  }
+  return events;
+}
