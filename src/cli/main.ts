@@ -200,6 +200,8 @@ async function buildProgram(shell: Shell, argument: string): Promise<Command> {
     .description('Streams in, functions out: events on Redis Streams, handled by functions in worker threads.')
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help; also after a command')
+    // Behind a command, --version is that command's.
+    .enablePositionalOptions()
     .showSuggestionAfterError()
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'millrace: ')),

@@ -1,0 +1,264 @@
+/** `millrace view rebuild` where retention has trimmed the streams: from the histories, killed and paused on the way, and right in the end. */
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t from 'tap';
+import { connect, type Millrace } from '../../src/millrace.ts';
+import { retain } from '../../src/upkeep/retention.ts';
+import type { RedisConnection } from '../../src/redis/connection.ts';
+import { createProject, NOTES_PROTO, parseLines, type Project } from '../cli/run-cli.ts';
+import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { seeded } from './seeded.ts';
+
+const PARTITIONS = 4;
+const PROTO = `${NOTES_PROTO}
+message NoteRead {
+  option (millrace.v1.event) = { type: "note.read", subject: "book" };
+  string book = 1;
+}
+`;
+/** Kills in a pass; more for a longer look: TEST_KILLS=10 node dist/test/views/rebuild-histories.test.js */
+const KILLS = Number(process.env['TEST_KILLS'] ?? 4);
+
+interface Book {
+  readonly count: number;
+  readonly chain: number;
+}
+
+/** As in the view's source. */
+function evolve(row: Book | null, type: string, number: number): Book | null {
+  const { count, chain } = row ?? { count: 0, chain: 7 };
+  if (type === 'note.removed' && count % 3 === 0) return null;
+  return { count: count + 1, chain: (chain * 31 + number) % 1_000_003 };
+}
+
+const source = (version: number, more = '', before = ''): string => `
+import { defineView } from 'millrace/define';
+export default defineView({
+  name: 'books', version: ${version}, on: ['note.added', 'note.removed'],
+  evolve(row, event) {
+    ${before}
+    const until = performance.now() + Number(process.env.TEST_SPIN_MS ?? 0);
+    while (performance.now() < until);
+    const { count = 0, chain = 7 } = row ?? {};
+    if (event.type === 'note.removed' && count % 3 === 0) return null;
+    return { count: count + 1, chain: (chain * 31 + Number(event.data.number ?? 1)) % 1000003 ${more} };
+  },
+  indexes: { count: { sort: 'count' }, parity: { by: (row) => (row.count % 2 === 0 ? 'even' : 'odd'), sort: 'count' } },
+});
+`;
+
+interface Bed {
+  readonly project: Project;
+  readonly millrace: Millrace;
+  readonly look: ReturnType<Awaited<ReturnType<typeof startRedis>>['client']>;
+  readonly expected: Map<string, Book>;
+  appended(): number;
+  /** Appends so many events to histories, in two categories that share their ids. */
+  append(count: number): Promise<void>;
+  trim(keep: number): Promise<void>;
+  folded(generation: string): Promise<number>;
+  /** Of the passes that are under way: events folded, by partition. */
+  passes(generation: string): Promise<Map<number, number>>;
+  rows(): Promise<Map<unknown, unknown>>;
+  conserved(name: string): Promise<{ conserved: boolean; appended: number; done: number; lag: number }>;
+}
+
+async function open(t: TestLike, seed: number): Promise<Bed> {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const project = createProject(t, redis.url, { 'proto/notes.proto': PROTO });
+  const millrace = await connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: PARTITIONS }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }) });
+  t.teardown(() => millrace.close());
+  const store = millrace.store();
+  const random = seeded(seed);
+  const expected = new Map<string, Book>();
+  let appended = 0;
+  const bed: Bed = {
+    project, millrace, look, expected,
+    appended: () => appended,
+    async append(count) {
+      // One after the other of an id, all ids together: what the rows must be follows from the order per id.
+      const perId = new Map<string, (() => Promise<unknown>)[]>();
+      for (let left = count; left > 0; ) {
+        // One history is longer than a page.
+        const id = random(4) === 0 ? 'long' : `b${random(40)} é`;
+        const events = Array.from({ length: Math.min(left, 1 + random(3)) }, () => {
+          if (random(12) === 0) return { type: 'note.read' as const, data: { book: id } };
+          left--;
+          const number = appended++;
+          const removed = random(5) === 0;
+          const row = evolve(expected.get(id) ?? null, removed ? 'note.removed' : 'note.added', removed ? 1 : number);
+          if (row === null) expected.delete(id);
+          else expected.set(id, row);
+          return removed ? { type: 'note.removed' as const, data: { book: id } } : { type: 'note.added' as const, data: { book: id, number, text: 'x'.repeat(random(30)) } };
+        });
+        const line = perId.get(id) ?? [];
+        perId.set(id, line);
+        const category = random(2) === 0 ? 'book' : 'shelf';
+        line.push(() => store.append(category, id, events as never, { expectedRevision: 'any' }));
+      }
+      await Promise.all([...perId.values()].map(async (line) => {
+        for (const append of line) await append();
+      }));
+    },
+    async trim(keep) {
+      const { connection, keys } = millrace.deployment;
+      for (let p = 0; p < PARTITIONS; p++) for (const type of ['note.added', 'note.removed']) await retain(connection as RedisConnection, keys, p, type, { maxEvents: keep }, PARTITIONS);
+    },
+    async folded(generation) {
+      let sum = [...(await bed.passes(generation)).values()].reduce((all, events) => all + events, 0);
+      for (let p = 0; p < PARTITIONS; p++) {
+        for (const type of ['note.added', 'note.removed']) sum += Number((await look.hget(`mr:{${p}}:counters`, `done:${generation}:${type}`)) ?? 0);
+      }
+      return sum;
+    },
+    async passes(generation) {
+      const found = new Map<number, number>();
+      for (let p = 0; p < PARTITIONS; p++) {
+        const text = await look.get(`mr:{${p}}:pass:${generation}`);
+        if (text !== null) found.set(p, Object.values((JSON.parse(text) as { folded: Record<string, number> }).folded).reduce((sum, events) => sum + events, 0));
+      }
+      return found;
+    },
+    async rows() {
+      const { rows } = await millrace.view('books').list({ limit: 1000 });
+      return new Map(rows.map(({ id, row }) => [id, row]));
+    },
+    async conserved(name) {
+      const { functions } = JSON.parse((await project.run(['lag', '--json'])).stdout) as { functions: { name: string; conserved: boolean; appended: number; done: number; lag: number }[] };
+      return functions.find((fn) => fn.name === name) as { name: string; conserved: boolean; appended: number; done: number; lag: number };
+    },
+  };
+  return bed;
+}
+
+const sorted = (expected: ReadonlyMap<string, Book>, more: object = {}): Map<string, object> =>
+  new Map([...expected].sort(([a], [b]) => (a < b ? -1 : 1)).map(([id, row]) => [id, { ...row, ...more }]));
+
+t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) => {
+  const bed = await open(t, 11);
+  const { project, look, expected, millrace } = bed;
+  project.write('workers/books.mjs', source(1));
+  await bed.append(5000);
+  const first = await project.run(['view', 'rebuild', 'books', '--json']);
+  t.match(parseLines(first.stdout).at(-1), { version: 1, live: 1, events: 5000, problems: [] });
+  t.ok(Number(parseLines(first.stdout).at(-1)?.['refoldedRows']) > 0, 'some rows were folded anew from their histories');
+  t.strictSame(await bed.rows(), sorted(expected));
+
+  await t.test('verified: a row that is not what its histories come to', async (t) => {
+    const keys = (await look.keys('mr:{*}:view:books@1:*')).sort();
+    const before = await look.mget(keys);
+    for (const [i, key] of keys.entries()) await look.set(key, (before[i] as string).replace(/"chain":\d+/, '"chain":1'));
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /row .* is not what its histories come to, folded anew/ });
+    for (const [i, key] of keys.entries()) await look.set(key, before[i] as string);
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0 });
+  });
+
+  await bed.trim(400);
+  const trimmed = await Promise.all(Array.from({ length: PARTITIONS }, async (_, p) => Number(await look.hget(`mr:{${p}}:counters`, 'trimmed:note.added'))));
+  t.ok(trimmed.every((events) => events > 0), `trimmed in every partition: ${trimmed.join(', ')}`);
+
+  await t.test('what was complete before the trimming is so still', async (t) => {
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: /version 1 has/ });
+  });
+
+  await t.test('killed in the pass, paused, appended to meanwhile', async (t) => {
+    project.write('workers/books-2.mjs', source(2, ', renewed: true'));
+    const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '40', MILLRACE_LEASE_MS: '500' };
+    const random = seeded(5);
+    let done = 0;
+    for (let kill = 0; kill < KILLS; kill++) {
+      const goal = done + random(Math.floor(4000 / KILLS));
+      const running = project.start(['view', 'rebuild', 'books'], env);
+      await running.seen('stderr', /streams trimmed: building books@2 from histories in \d+ partitions?, /);
+      await until('some are folded', async () => ((done = await bed.folded('books@2')) >= goal ? true : null), 30_000);
+      const appending = bed.append(30);
+      running.child.kill('SIGKILL');
+      t.match(await running.ended, { signal: 'SIGKILL' });
+      await appending;
+    }
+    const pass = await look.keys('mr:{*}:pass:books@2');
+    t.ok(pass.length > 0, 'in the pass when killed last');
+    t.match(await bed.conserved('books@2'), { conserved: true, parked: 0, dead: 0 }, 'conserved half-way');
+    t.match(await project.run(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
+    t.strictSame(await bed.rows(), sorted(expected), 'version 1 is read, and kept up to date');
+
+    // A dispatcher of the new version, deployed too early: it must not fold later events onto rows that are not there yet.
+    project.write('early/books.mjs', source(2, ', renewed: true'));
+    const early = project.start(['start', './early', '--proto', './proto'], { MILLRACE_PORT: '0', MILLRACE_LEASE_MS: '500' });
+    await early.seen('stderr', /ready/);
+    await bed.append(50);
+    const before = await bed.passes('books@2');
+
+    const paused = project.start(['view', 'rebuild', 'books'], { ...env, TEST_SPIN_MS: '2' });
+    await until('it goes on', async () => ([...(await bed.passes('books@2'))].some(([p, events]) => events > (before.get(p) ?? 0)) ? true : null), 30_000);
+    paused.child.kill('SIGTERM');
+    t.match(await paused.ended, { status: 1, stderr: /stopped; what is built is kept/ });
+    t.ok((await look.keys('mr:{*}:pass:books@2')).length > 0, 'still in the pass');
+
+    await bed.append(100);
+    const ended = await project.run(['view', 'rebuild', 'books', '--json'], { env: { MILLRACE_LEASE_MS: '500' } });
+    early.child.kill('SIGTERM');
+    await early.ended;
+    const lines = parseLines(ended.stdout);
+    t.match(lines.find(({ progress }) => progress !== undefined), { progress: { from: 'histories' } });
+    t.match(lines.at(-1), { view: 'books', version: 2, live: 2, rows: expected.size, events: bed.appended(), problems: [] }, ended.stderr);
+    t.ok(Number(lines.at(-1)?.['refoldedRows']) > 0);
+    t.strictSame(await bed.rows(), sorted(expected, { renewed: true }), 'each row is the fold over all its events');
+    t.strictSame(await look.keys('mr:{*}:pass:*'), []);
+    t.match(await bed.conserved('books@2'), { conserved: true, appended: bed.appended(), done: bed.appended(), lag: 0 });
+    const view = millrace.view('books');
+    t.equal((await view.count({ index: 'parity', equals: 'odd' })).count + (await view.count({ index: 'parity', equals: 'even' })).count, expected.size);
+    t.equal((await view.count({ index: 'count' })).count, expected.size);
+  });
+
+  await t.test('an event that cannot be folded', async (t) => {
+    await bed.trim(40);
+    const bad = `if (event.subject === 'long' && row?.count === 17) throw new RangeError('seventeen');`;
+    project.write('workers/books-3.mjs', source(3, ', third: true', bad));
+    const failed = await project.run(['view', 'rebuild', 'books']);
+    t.match(failed, { status: 1, stderr: /view "books", version 3, cannot fold note\.\w+ \S+ \(\d\/\d+-\d+\/\d+; history (book|shelf) long, revision \d+\): RangeError: seventeen\. Nothing of its batch was written\. Mend evolve/ });
+    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [{ version: 1 }, { version: 2, live: true }, { version: 3, live: false }]);
+    project.write('workers/books-3.mjs', source(3, ', third: true'));
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: new RegExp(`version 3 has ${expected.size} rows .* version 3 is live`) });
+    t.strictSame(await bed.rows(), sorted(expected, { third: true }));
+  });
+
+  await t.test('events that are in no history', async (t) => {
+    // Of a type that is not the view's: no matter.
+    const publisher = millrace.publisher();
+    await publisher.publishMany([{ type: 'note.read', data: { book: 'long' } }]);
+    project.write('workers/books-4.mjs', source(4, ', fourth: true'));
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: /version 4 is live/ });
+
+    await publisher.publishMany([{ type: 'note.added', data: { book: 'plain', number: 5, text: '' } }]);
+    project.write('workers/books-5.mjs', source(5, ', fifth: true'));
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 1, stderr: /the streams of version 5 are trimmed .*\(partition \d\): 1 of note\.added\. They were published without the event store/,
+    });
+    t.match(await bed.conserved('books@5'), { conserved: true });
+    t.match(await project.run(['view', 'drop', 'books', '5']), { status: 0 });
+    t.strictSame(await look.keys('*books@5*'), []);
+    t.equal((await Promise.all(Array.from({ length: PARTITIONS }, async (_, p) => (await look.hkeys(`mr:{${p}}:counters`)).filter((field) => field.includes('books@5'))))).flat().length, 0);
+
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1 });
+    t.match(await project.run(['view', 'rebuild', 'books', '--incomplete']), { status: 0, stdout: /version 5 is live/ });
+    const rows = await bed.rows();
+    rows.delete('plain');
+    t.strictSame(rows, sorted(expected, { fifth: true }), 'what the histories hold');
+    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /1 events \(1 of note.added\) were no longer in the streams \(retention\) when a dispatcher began version 5/ });
+  });
+});
+
+t.test('one partition trimmed, the others whole; a history with a type that the view lacks', { timeout: 60_000 }, async (t) => {
+  const bed = await open(t, 3);
+  const { project, millrace, expected } = bed;
+  await bed.append(600);
+  const { connection, keys } = millrace.deployment;
+  for (const type of ['note.added', 'note.removed']) await retain(connection, keys, 1, type, { maxEvents: 0 }, PARTITIONS);
+  project.write('workers/books.mjs', source(1));
+  const built = await project.run(['view', 'rebuild', 'books']);
+  t.match(built, { status: 0, stderr: /building books@1 from histories in 1 partition, / });
+  t.strictSame(await bed.rows(), sorted(expected));
+  t.match(await bed.conserved('books@1'), { conserved: true, appended: 600, done: 600, lag: 0 });
+});
