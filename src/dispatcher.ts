@@ -16,7 +16,7 @@ import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
 import { retireHelper } from './pipeline/lane/leases.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
-import { loadRows } from './pipeline/load/load-rows.ts';
+import { RowLoader } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { LaneReader } from './pipeline/read/lane-reader.ts';
 import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
@@ -328,6 +328,7 @@ export class Dispatcher {
       observed: (key, id) => doorbell.observe(key, id, lane),
     });
     const around = this.#options.aroundStages ?? ((stages: LaneStages) => stages);
+    const rows = spec.view && new RowLoader(connection, keys, partition, spec.name, spec.view);
     const lane: Lane = new Lane(
       {
         spec, partition, leaseValue, consumer, heir, streamKeys,
@@ -340,7 +341,7 @@ export class Dispatcher {
         reader,
         share: this.#share as FairShare,
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
-        load: (batch) => (spec.view ? loadRows(connection, keys, partition, spec.name, spec.view, batch) : Promise.resolve(batch)),
+        load: (batch) => rows?.load(batch) ?? Promise.resolve(batch),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
         run: async (batch, blocked, search, observe) => {

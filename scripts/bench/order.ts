@@ -22,9 +22,11 @@ const MIXED = 1000;
 export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): Order {
   const first = 100 + (number % 900);
   const second = 1000 + (number % 9000);
+  const order = eventsPerOrder === 1 ? number : Math.floor(number / (MIXED * eventsPerOrder)) * MIXED + (number % MIXED);
   return {
-    orderId: `order-${1_000_000_000 + (eventsPerOrder === 1 ? number : Math.floor(number / (MIXED * eventsPerOrder)) * MIXED + (number % MIXED))}`,
-    userId: USERS[(number * 7919) % USERS.length] as string,
+    orderId: `order-${1_000_000_000 + order}`,
+    // All events of an order are of one customer.
+    userId: USERS[(order * 7919) % USERS.length] as string,
     items: [
       { sku: FIRST_SKUS[number % FIRST_SKUS.length] as string, quantity: 1 + (number % 5), unitPrice: first },
       { sku: SECOND_SKUS[number % SECOND_SKUS.length] as string, quantity: 1, unitPrice: second },

@@ -22,8 +22,8 @@ export interface BatchTask {
   readonly cells: SharedArrayBuffer;
   /** Run alone: an earlier attempt of its only event killed its thread. */
   readonly isolate: boolean;
-  /** Where the rows are in `buffer` that a view's events are folded onto: packed list of id, stored row. */
-  readonly rows: { readonly offset: number; readonly length: number } | null;
+  /** Where the rows are in `buffer` that a view's events are folded onto: packed list of id, stored row. `added`: ids of rows that are not there yet. */
+  readonly rows: { readonly offset: number; readonly length: number; readonly added: readonly string[] } | null;
   /** What earlier rounds of the batch have caused (src/core/effects.ts), in order. */
   readonly caused: readonly Uint8Array[];
 }

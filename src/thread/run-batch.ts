@@ -109,7 +109,7 @@ class BatchRun {
     this.#emits = new Emits({ fn: task.fn, partition: task.partition, partitions, catalog, schemas: schemaIds });
     const code = loaded.definition.view;
     const rows = task.rows;
-    this.#view = code && rows ? new ViewRun(task.fn, code, careful, this.#bytes.subarray(rows.offset, rows.offset + rows.length), task.caused) : null;
+    this.#view = code && rows ? new ViewRun(task.fn, code, careful, this.#bytes.subarray(rows.offset, rows.offset + rows.length), rows.added, task.caused) : null;
     this.#shared = {
       functionName: task.fn,
       timeoutMs: loaded.definition.spec.timeoutMs,

@@ -50,20 +50,21 @@ export class ViewRun {
 
   /**
    * @param careful see above
-   * @param rows list of id, stored row: the key of a row is its place in it
+   * @param rows list of id, stored row: the key of a row is its place in it. May be empty bytes
+   * @param added ids of rows that are not stored: their keys come behind
    * @param caused what earlier rounds of the batch have written onto them
    */
-  constructor(name: string, code: ViewCode, careful: boolean, rows: Uint8Array, caused: readonly Uint8Array[]) {
+  constructor(name: string, code: ViewCode, careful: boolean, rows: Uint8Array, added: readonly string[], caused: readonly Uint8Array[]) {
     this.#name = name;
     this.#careful = careful;
     this.#code = code;
-    const reader = new PackReader(rows);
     const ids: string[] = [];
-    while (reader.left > 0) {
+    for (const reader = rows.length > 0 ? new PackReader(rows) : null; reader !== null && reader.left > 0; ) {
       const id = reader.text();
       ids.push(id);
       this.#rows.set(id, { key: ids.length, stored: reader.text() });
     }
+    for (const id of added) this.#rows.set(id, { key: ids.push(id), stored: '' });
     for (const block of caused) this.#overlay(block, ids);
   }
 

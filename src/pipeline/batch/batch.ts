@@ -39,6 +39,8 @@ export interface Batch {
   readonly effectKeys: readonly string[];
   /** Of a view: the rows its events are folded onto, packed by load-rows.lua. */
   readonly rows: Buffer | null;
+  /** Of a view: ids of rows that are known not to be there yet. Their keys come behind those of `rows`. */
+  readonly newRows: readonly string[];
 }
 
 export function createBatch(
@@ -61,7 +63,7 @@ export function createBatch(
     events += entry.count;
     bytes += entry.bytes.length;
   }
-  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts, effectKeys: [], rows: null };
+  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts, effectKeys: [], rows: null, newRows: [] };
 }
 
 export interface PackedTask {
@@ -103,7 +105,7 @@ export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readon
     });
     at += entry.bytes.copy(target, at);
   }
-  const rows = batch.rows && { offset: at, length: batch.rows.length };
+  const rows = batch.rows && { offset: at, length: batch.rows.length, added: batch.newRows };
   batch.rows?.copy(target, at);
   const cells = createCells(batch.events);
   if (skip) {

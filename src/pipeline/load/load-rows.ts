@@ -1,6 +1,9 @@
 /**
  * The rows a view's batch is folded onto, read in one round trip before it runs. Nobody else writes them meanwhile: the lane's
  * owner does, turn by turn, and a commit of anybody else is refused.
+ *
+ * So a lane that found the generation empty knows of which rows there can be any, and does not ask for the others: all rows of a rebuild are
+ * new once.
  */
 import { CorruptDataError } from '../../core/errors.ts';
 import { ALL_ROWS, type ViewSpec } from '../../core/view-spec.ts';
@@ -9,17 +12,43 @@ import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { walkSubjects } from '../../wire/event-batch.ts';
 import type { Batch } from '../batch/batch.ts';
+import { RowFilter } from './row-filter.ts';
 
 const script = defineScript({ url: new URL('./load-rows.lua', import.meta.url), keys: 'variable' });
+const NO_ROWS = Buffer.alloc(0);
 
-/** The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows first). */
-export async function loadRows(connection: RedisConnection, keys: Keys, partition: number, generation: string, view: ViewSpec, batch: Batch): Promise<Batch> {
-  const prefix = keys.viewRow(partition, generation, '');
-  const rowKeys = [...subjectsOf(batch)].map((subject) => prefix + subject);
-  if (rowKeys.length === 0) return batch;
-  const rows = (await script.runBuffer(connection, rowKeys, [Buffer.byteLength(prefix)])) as Buffer;
-  const indexKeys = [ALL_ROWS, ...view.indexes].map((index) => keys.viewIndex(partition, generation, index));
-  return { ...batch, rows, bytes: batch.bytes + rows.length, effectKeys: [...rowKeys, ...indexKeys] };
+/** Of one lane, made when it has its lease. */
+export class RowLoader {
+  readonly #connection: RedisConnection;
+  readonly #prefix: string;
+  readonly #indexKeys: readonly string[];
+  /** Rows there may be. Null: any. Undefined: not known yet. */
+  #filter: RowFilter | null | undefined = undefined;
+
+  constructor(connection: RedisConnection, keys: Keys, partition: number, generation: string, view: ViewSpec) {
+    this.#connection = connection;
+    this.#prefix = keys.viewRow(partition, generation, '');
+    this.#indexKeys = [ALL_ROWS, ...view.indexes].map((index) => keys.viewIndex(partition, generation, index));
+  }
+
+  /** The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows first). */
+  async load(batch: Batch): Promise<Batch> {
+    const subjects = subjectsOf(batch);
+    if (subjects.size === 0) return batch;
+    if (this.#filter === undefined) this.#filter = Number(await this.#connection.command('ZCARD', this.#indexKeys[0] as string)) === 0 ? new RowFilter() : null;
+    const effectKeys: string[] = [];
+    const newRows: string[] = [];
+    // Noted before it is written: a turn that is run again asks for what it may have written.
+    for (const id of subjects) {
+      if (this.#filter === null || this.#filter.add(id)) effectKeys.push(this.#prefix + id);
+      else newRows.push(id);
+    }
+    if (this.#filter?.full) this.#filter = null;
+    const rows = effectKeys.length === 0 ? NO_ROWS : ((await script.runBuffer(this.#connection, effectKeys, [Buffer.byteLength(this.#prefix)])) as Buffer);
+    for (const id of newRows) effectKeys.push(this.#prefix + id);
+    effectKeys.push(...this.#indexKeys);
+    return { ...batch, rows, newRows, bytes: batch.bytes + rows.length, effectKeys };
+  }
 }
 
 /** Subjects are the ids of rows. What cannot be taken apart the thread dead-letters: it needs no row. */
