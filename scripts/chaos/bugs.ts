@@ -9,7 +9,7 @@ import { walkBatch } from '../../src/wire/event-batch.ts';
 import { COMMIT_ARGS, entriesAt, type LaneName } from './recorder.ts';
 
 export const BUGS = [
-  'acknowledge before running', 'drop 1 in 10,000', 'apply twice', 'swap two of one subject', 'lose the dead letter', 'ignore the fencing epoch', 'skip the own-pending read',
+  'acknowledge before running', 'drop 1 in 10,000', 'apply twice', 'swap two of one subject', 'lose the dead letter', 'ignore the fencing epoch', 'skip the own-pending read', 'lose what is emitted', 'emit twice',
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
@@ -52,6 +52,10 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
       });
     case 'skip the own-pending read':
       return (stages, lane) => skipPending(stages, lane, look.pendingIds);
+    case 'lose what is emitted':
+      return (stages) => ({ ...stages, plan: (batch, result, context) => stages.plan(batch, { ...result, emitted: [] }, context) });
+    case 'emit twice':
+      return (stages) => ({ ...stages, plan: (batch, result, context) => stages.plan(batch, { ...result, emitted: [...(result.emitted ?? []), ...(result.emitted ?? [])] }, context) });
   }
 }
 

@@ -11,6 +11,7 @@ import type { Sink } from './sink.ts';
 /** What the checker is told to let pass; see History.allowed. */
 export interface Allowed {
   readonly missing: Set<string>;
+  readonly relayed: Set<string>;
   stateGoesBack: boolean;
   runsAgain: boolean;
   readonly replayed: Set<string>;
@@ -40,6 +41,11 @@ export interface FaultContext {
   pause(minMs: number, maxMs: number): Promise<void>;
   /** Declares a window of loss: what was acknowledged in it (performance.now(), ms) may be missing. */
   lostSince(fromMs: number, toMs: number): void;
+  /**
+   * Declares that servers with these partitions may have forgotten what was relayed between them and others, for events that were
+   * handled between these two lengths of the sink.
+   */
+  relayForgets(partitions: ReadonlySet<number>, fromOp: number, toOp: number): void;
   /** From now until nobody dead owns a lane: kept as measured takeover. The victim is dead or frozen, others run. */
   takeover(victim: DispatcherProcess): Promise<void>;
 }

@@ -5,7 +5,22 @@ export const RULES_OF_FUNCTIONS: readonly FunctionRules[] = [
   { name: 'keyed', on: ['test.event', 'test.other'], ordering: 'key', attempts: 3, batch: false },
   { name: 'loose', on: ['test.other'], ordering: 'none', attempts: 3, batch: false },
   { name: 'batched', on: ['test.event'], ordering: 'key', attempts: 3, batch: true },
+  { name: 'emitted', on: ['test.third'], ordering: 'key', attempts: 3, batch: false },
 ];
+
+/** `keyed` emits for events of one of its types, before it does as ordered: what it emits where it then fails must not be seen. */
+export const EMITS = { fn: 'keyed', on: 'test.other', type: 'test.third' } as const;
+
+export interface PlannedEmission {
+  readonly subject: string;
+  readonly order: string;
+}
+
+/** Two: one to the own subject, so to the own partition and in the commit; one to a subject in most cases elsewhere, through the outbox. */
+export function plannedEmissions(subject: string, number: number): readonly PlannedEmission[] {
+  const order = number % 25 === 0 ? 'throw' : number % 10 === 3 ? 'throw-once' : 'ok';
+  return [{ subject, order }, { subject: `to/${subject}`, order }];
+}
 
 export const VIEW = { file: 'folded', name: 'folded@1' } as const;
 

@@ -32,7 +32,7 @@ function usualOrder(random: Random): string {
   return x < 0.99 ? 'non-retryable' : 'reject';
 }
 
-const isInnocent = (order: string): boolean => order === 'ok' || order.startsWith('slow');
+export const isInnocent = (order: string): boolean => order === 'ok' || order.startsWith('slow');
 
 interface Item {
   readonly type: string;

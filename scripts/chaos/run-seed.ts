@@ -8,8 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { check } from '../../src/torture/checker.ts';
-import { countDue, readBooks, readLetters } from '../../src/torture/end-state.ts';
-import type { FunctionEnd, History, Violation } from '../../src/torture/history.ts';
+import { countDue, countOutboxes, readBooks, readEmitted, readLetters } from '../../src/torture/end-state.ts';
+import { partitionOf } from '../../src/core/partition.ts';
+import type { Emission, FunctionEnd, History, Op, PublishedEvent, Violation } from '../../src/torture/history.ts';
 import { seededRandom } from '../../src/torture/random.ts';
 import { measureTakeover, takeoverBoundMs } from '../../src/torture/takeover.ts';
 import { PROTO_DIR } from '../../test/support/dispatcher-process.ts';
@@ -19,8 +20,9 @@ import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.ts';
 import type { Bug } from './bugs.ts';
 import { DispatcherProcess } from './dispatchers.ts';
 import type { Allowed, Fault, FaultContext } from './fault.ts';
-import { RULES_OF_FUNCTIONS, VIEW, type FoldedRow } from './function-rules.ts';
-import { Producer, type LoadOptions } from './load.ts';
+import { emittedId } from '../../test/support/emitted-id.ts';
+import { EMITS, plannedEmissions, RULES_OF_FUNCTIONS, VIEW, type FoldedRow } from './function-rules.ts';
+import { isInnocent, Producer, type LoadOptions } from './load.ts';
 import { Sink } from './sink.ts';
 
 const PARTITIONS = 4;
@@ -119,8 +121,9 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   await Promise.all(Array.from({ length: options.dispatchers ?? 2 }, () => spawn()));
   for (const { alive, log } of fleet) if (!alive) throw new Error(`a dispatcher did not start: ${log.slice(-3000)}`);
 
-  const allowed: Allowed = { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false };
+  const allowed: Allowed = { missing: new Set(), relayed: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false };
   const windows: { readonly fromMs: number; readonly toMs: number }[] = [];
+  const forgetful: { readonly partitions: ReadonlySet<number>; readonly fromOp: number; readonly toOp: number }[] = [];
   const takeovers: number[] = [];
   const sampler = setInterval(() => {
     for (const process of fleet) if (process.alive) peakRssMb = Math.max(peakRssMb, process.peakRssMb());
@@ -134,6 +137,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
     note: (name) => sink.push({ what: 'fault', name, pid: 0 }),
     pause: (minMs, maxMs) => delay(random.whole(minMs, maxMs)),
     lostSince: (fromMs, toMs) => windows.push({ fromMs, toMs }),
+    relayForgets: (partitions, fromOp, toOp) => forgetful.push({ partitions, fromOp, toOp }),
     async takeover(victim) {
       const tookMs = await measureTakeover(service.deployment, functions.map((fn) => fn.name), victim.id, 10 * TAKEOVER_BOUND_MS);
       if (tookMs !== null) takeovers.push(tookMs);
@@ -159,8 +163,12 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
 
   const events = producers.flatMap((producer) => producer.events);
   for (const { fromMs, toMs } of windows) for (const event of events) if (event.atMs >= fromMs && event.atMs <= toMs) allowed.missing.add(event.id);
+  const ops = await sink.read();
+  const emissions = functions.some((fn) => fn.name === EMITS.fn) ? events.flatMap(emissionsOf) : [];
+  for (const { partitions, fromOp, toOp } of forgetful) for (const id of crossing(emissions, ops.slice(fromOp, toOp), partitions)) allowed.relayed.add(id);
   const history: History = {
-    ops: await sink.read(),
+    ops,
+    emissions,
     events,
     functions,
     end: { ...(await readEndState(service, redis)), drainMs: drained, drainBoundMs, peakRssMb, rssBoundMb: RSS_BOUND_MB },
@@ -182,13 +190,29 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   };
 }
 
+function emissionsOf({ id, type, subject, number }: PublishedEvent): Emission[] {
+  if (type !== EMITS.on) return [];
+  return plannedEmissions(subject, number).map((planned, index) => ({
+    fn: EMITS.fn, cause: id, id: emittedId(id, EMITS.fn, index), type: EMITS.type, subject: planned.subject, number, innocent: isInnocent(planned.order),
+  }));
+}
+
+/** Ids of emissions between these partitions and others, for events that were handled in the course of these ops. */
+function crossing(emissions: readonly Emission[], ops: readonly Op[], partitions: ReadonlySet<number>): string[] {
+  const from = new Map(ops.flatMap((op) => (op.what === 'end' && op.fn === EMITS.fn ? [[op.id, Number(op.position.split('/')[0])]] : [])));
+  return emissions.flatMap(({ id, cause, subject }) => {
+    const source = from.get(cause);
+    return source !== undefined && partitions.has(source) !== partitions.has(partitionOf(subject, PARTITIONS)) ? [id] : [];
+  });
+}
+
 async function open(url: string, teardown: (fn: () => Promise<void>) => void): Promise<Millrace> {
   const millrace = await connect({ environment: { REDIS_URL: url, MILLRACE_PARTITIONS: PARTITIONS }, protoDir: PROTO_DIR, logger: pino({ level: 'silent' }), name: 'chaos' });
   teardown(() => millrace.close());
   return millrace;
 }
 
-async function readEndState({ deployment }: Millrace, redis: TestRedis | null): Promise<Pick<History['end'], 'functions' | 'letters' | 'folds' | 'leftBehind'>> {
+async function readEndState({ deployment }: Millrace, redis: TestRedis | null): Promise<Pick<History['end'], 'functions' | 'letters' | 'folds' | 'emitted' | 'leftBehind'>> {
   const functions = await readBooks(deployment);
   const { connection, partitions } = deployment;
   const lists = redis ? (await redis.client().keys('mr:*:parked:*')).length : 0;
@@ -203,7 +227,7 @@ async function readEndState({ deployment }: Millrace, redis: TestRedis | null): 
     }
   }
   const folds = functions.some((fn) => fn.name === VIEW.name) ? [{ fn: VIEW.name, folded, disordered }] : [];
-  return { functions, folds, letters: await readLetters(deployment), leftBehind: lists + (await countDue(deployment, functions.map((fn) => fn.name))) };
+  return { functions, folds, emitted: await readEmitted(deployment, [EMITS.type]), letters: await readLetters(deployment), leftBehind: lists + (await countDue(deployment, functions.map((fn) => fn.name))) };
 }
 
 const settled = (fn: FunctionEnd): boolean => fn.pending === 0 && fn.lag === 0 && fn.parked === 0;
@@ -211,7 +235,7 @@ const settled = (fn: FunctionEnd): boolean => fn.pending === 0 && fn.lag === 0 &
 async function drain(service: Millrace, healedMs: number, boundMs: number, functions: number): Promise<number | null> {
   for (;;) {
     const found = await readBooks(service.deployment);
-    if (found.length >= functions && found.every(settled)) return Math.round(performance.now() - healedMs);
+    if (found.length >= functions && found.every(settled) && (await countOutboxes(service.deployment)) === 0) return Math.round(performance.now() - healedMs);
     if (performance.now() - healedMs > boundMs) return null;
     await delay(60);
   }

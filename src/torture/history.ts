@@ -64,6 +64,25 @@ export interface PublishedEvent {
   readonly innocent: boolean;
 }
 
+/** What a function emits for an event it has done: this, exactly once. For one that is dead: nothing. */
+export interface Emission {
+  readonly fn: string;
+  /** Id of the event that causes it. */
+  readonly cause: string;
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly number: number;
+  /** As of a published event. */
+  readonly innocent: boolean;
+}
+
+/** An event in a stream that says what caused it. */
+export interface EmittedEvent {
+  readonly id: string;
+  readonly cause: string;
+}
+
 export interface FunctionRules {
   readonly name: string;
   readonly on: readonly string[];
@@ -108,11 +127,15 @@ export interface History {
   readonly ops: readonly Op[];
   readonly events: readonly PublishedEvent[];
   readonly functions: readonly FunctionRules[];
+  /** Whatever the events published will have caused if they are done; null: nobody knows what the functions emit. */
+  readonly emissions: readonly Emission[] | null;
   readonly end: {
     readonly functions: readonly FunctionEnd[];
     readonly letters: readonly Letter[];
     /** Effects in Redis: what the rows of views say. */
     readonly folds: readonly Fold[];
+    /** Of the streams, at the end: as often as it is there. */
+    readonly emitted: readonly EmittedEvent[];
     /** Everything was done or dead within the bound after the faults had ended. */
     readonly drainMs: number | null;
     readonly drainBoundMs: number;
@@ -125,6 +148,11 @@ export interface History {
   readonly allowed: {
     /** Acknowledged events that may be missing: those of a declared window of loss. */
     readonly missing: ReadonlySet<string>;
+    /**
+     * Ids of emissions between two servers of a Cluster of which one forgot, in the moment in which they were relayed: no script
+     * spans both, so they may be missing or there twice. On one server nothing may.
+     */
+    readonly relayed: ReadonlySet<string>;
     /** Redis itself forgot outcomes (power loss, FLUSHALL, failover): what was done before runs again. */
     readonly stateGoesBack: boolean;
     /** Redis forgot what it had handed out (a consumer group was destroyed): what was under way runs again. */
@@ -137,7 +165,7 @@ export interface History {
 }
 
 export const RULES = [
-  'lost', 'ghost', 'conservation', 'applied twice', 'ran twice', 'order', 'overlap', 'acknowledged early', 'fencing', 'attempts', 'dead letter', 'memory', 'drain',
+  'lost', 'ghost', 'emit lost', 'emit twice', 'emit ghost', 'conservation', 'applied twice', 'ran twice', 'order', 'overlap', 'acknowledged early', 'fencing', 'attempts', 'dead letter', 'memory', 'drain',
 ] as const;
 export type Rule = (typeof RULES)[number];
 

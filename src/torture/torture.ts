@@ -16,7 +16,7 @@ import { describeFunctions, findIn } from '../describe-functions.ts';
 import { Millrace } from '../millrace.ts';
 import { parseRedisUrls } from '../redis/connection.ts';
 import { check } from './checker.ts';
-import { readBooks, readLetters } from './end-state.ts';
+import { countOutboxes, readBooks, readEmitted, readLetters } from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
 import type { FunctionEnd, FunctionRules, History, Op, Violation } from './history.ts';
 import { Load } from './load.ts';
@@ -116,8 +116,9 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       ops,
       events: load.events,
       functions: functions.map(({ spec }) => rulesOf(spec)),
-      end: { functions: books, letters: await readLetters(direct), folds: [], drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
-      allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
+      emissions: null,
+      end: { functions: books, letters: await readLetters(direct), folds: [], emitted: await readEmitted(direct, types), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
+      allowed: { missing: new Set(), relayed: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
     };
     const violations = check(record);
     return {
@@ -175,7 +176,7 @@ async function removeNamespace({ connection }: Deployment, namespace: string): P
 async function settle(deployment: Deployment, healedMs: number): Promise<number | null> {
   for (;;) {
     const books = await readBooks(deployment);
-    if (books.length > 0 && books.every((fn) => fn.pending === 0 && fn.lag === 0 && fn.parked === 0)) return Math.round(monotonicMs() - healedMs);
+    if (books.length > 0 && books.every((fn) => fn.pending === 0 && fn.lag === 0 && fn.parked === 0) && (await countOutboxes(deployment)) === 0) return Math.round(monotonicMs() - healedMs);
     if (monotonicMs() - healedMs > SETTLE_MS) return null;
     await sleep(100);
   }

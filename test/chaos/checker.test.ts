@@ -1,7 +1,7 @@
 /** Every rule of the checker, by a good history in which one thing is changed. Made up: test/chaos/bugs.test.ts has real runs. */
 import t from 'tap';
 import { check } from '../../src/torture/checker.ts';
-import { RULES, type CommitOp, type HandlerOp, type History, type Op, type PublishedEvent, type Rule } from '../../src/torture/history.ts';
+import { RULES, type CommitOp, type Emission, type HandlerOp, type History, type Op, type PublishedEvent, type Rule } from '../../src/torture/history.ts';
 
 const handler = (what: HandlerOp['what'], number: number, more: Partial<HandlerOp> = {}): HandlerOp => ({
   what, fn: 'f', id: `e${number}`, type: 'a', subject: 's', number, attempt: 1, position: `0/${number}-0/0`, pid: 10, thread: 1,
@@ -14,25 +14,33 @@ const event = (number: number, more: Partial<PublishedEvent> = {}): PublishedEve
   id: `e${number}`, type: 'a', subject: 's', number, fate: 'acknowledged', atMs: 0, innocent: true, ...more,
 });
 
-/** e1 done, e2 failing until it is dead, e3 done. */
+/** e1 done, e2 failing until it is dead, e3 done. e1 has emitted x1, which g has handled; e2 would have emitted x2. */
 const OPS: readonly Op[] = [
   handler('start', 1), handler('end', 1), commit('commit', 1, 1, 1), commit('committed', 1, 1, 1),
   handler('start', 2), handler('fail', 2), commit('commit', 2, 2, 0), commit('committed', 2, 2, 0),
   handler('start', 2, { attempt: 2 }), handler('fail', 2, { attempt: 2 }),
   handler('start', 3), handler('end', 3), commit('commit', 3, 3, 1), commit('committed', 3, 3, 1),
+  handler('start', 1, { fn: 'g', id: 'x1', type: 'b', subject: 'to/s' }), handler('end', 1, { fn: 'g', id: 'x1', type: 'b', subject: 'to/s' }),
 ];
+const emission = (number: number, innocent: boolean): Emission => ({ fn: 'f', cause: `e${number}`, id: `x${number}`, type: 'b', subject: 'to/s', number, innocent });
+const X1 = { id: 'x1', cause: 'e1' } as const;
 
 const GOOD: History = {
   ops: OPS,
   events: [event(1), event(2, { innocent: false }), event(3)],
-  functions: [{ name: 'f', on: ['a'], ordering: 'key', attempts: 2, batch: false }],
+  functions: [{ name: 'f', on: ['a'], ordering: 'key', attempts: 2, batch: false }, { name: 'g', on: ['b'], ordering: 'key', attempts: 2, batch: false }],
+  emissions: [emission(1, true), emission(2, true)],
   end: {
-    functions: [{ name: 'f', appended: 3, done: 2, dead: 1, parked: 0, pending: 0, lag: 0, conserved: true }],
+    functions: [
+      { name: 'f', appended: 3, done: 2, dead: 1, parked: 0, pending: 0, lag: 0, conserved: true },
+      { name: 'g', appended: 1, done: 1, dead: 0, parked: 0, pending: 0, lag: 0, conserved: true },
+    ],
     letters: [{ fn: 'f', id: 'e2', kind: 'event', attempts: 2, events: 1, faithful: true }],
     folds: [{ fn: 'f', folded: 2, disordered: 0 }],
+    emitted: [X1],
     drainMs: 10, drainBoundMs: 1000, peakRssMb: 100, rssBoundMb: 200, leftBehind: 0,
   },
-  allowed: { missing: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
+  allowed: { missing: new Set(), relayed: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
 };
 
 const without = (...at: number[]): Op[] => OPS.filter((_, i) => !at.includes(i));
@@ -49,6 +57,18 @@ const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[]
   ['an event neither handled nor dead', 'lost', { ...GOOD, ops: without(10, 11, 12, 13) }],
   ['a letter that is gone', 'lost', end({ letters: [] })],
   ['a run of what nobody published', 'ghost', { ...GOOD, events: GOOD.events.slice(0, 2) }],
+  ['an emitted event that is not there', 'emit lost', end({ emitted: [] })],
+  ['an emitted event with another cause', 'emit lost', end({ emitted: [{ id: 'x1', cause: 'e3' }] })],
+  ['an emitted event that is there twice', 'emit twice', end({ emitted: [X1, X1] })],
+  ['what an event that is dead would have emitted', 'emit ghost', end({ emitted: [X1, { id: 'x2', cause: 'e2' }] })],
+  ['what an event that nobody handled would have emitted', 'emit ghost', { ...GOOD, ops: without(0, 1) }],
+  ['what nobody emits', 'emit ghost', end({ emitted: [X1, { id: 'x9', cause: 'e1' }] })],
+  ['an emitted event neither handled nor dead', 'lost', { ...GOOD, ops: without(14, 15) }],
+  ['an emitted event that was charged an attempt', 'attempts', { ...GOOD, ops: insert(16, handler('start', 1, { fn: 'g', id: 'x1', type: 'b', subject: 'to/s', attempt: 2 })) }],
+  ['emitted events of a subject out of order', 'order', {
+    ...GOOD, emissions: [emission(1, true), { ...emission(3, true), subject: 'to/s' }],
+    ops: insert(14, handler('start', 3, { fn: 'g', id: 'x3', type: 'b', subject: 'to/s' }), handler('end', 3, { fn: 'g', id: 'x3', type: 'b', subject: 'to/s' })),
+  }],
   ['books that do not balance', 'conservation', end({ functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], conserved: false }] })],
   ['more counted than seen', 'conservation', end({ functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], done: 3 }] })],
   ['an effect applied again', 'applied twice', { ...GOOD, ops: insert(14, handler('start', 3, { pid: 11 }), handler('end', 3, { pid: 11 })) }],
@@ -91,5 +111,25 @@ t.test('what a fault explains is let pass', (t) => {
   t.strictSame(rulesOf({ ...GOOD, ops: without(10, 11, 12, 13), events: GOOD.events.slice(0, 2).concat(event(3, { fate: 'unknown' })), end: { ...GOOD.end, folds: [], functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], done: 1 }] } }), [], 'nobody was told that it is there');
   const threads = insert(2, handler('start', 1, { thread: 2 }), handler('end', 1, { thread: 2, applied: false })).map((op, i) => (i > 3 && 'thread' in op ? { ...op, thread: 2 } : op));
   t.strictSame(rulesOf({ ...GOOD, ops: threads }), [], 'its thread died before it was known to be done');
+  t.end();
+});
+
+t.test('what a fault explains of emitted events is let pass', (t) => {
+  const allow = (allowed: Partial<History['allowed']>, more: Partial<History['end']>, events = GOOD.events): Rule[] =>
+    rulesOf({ ...end(more), events, allowed: { ...GOOD.allowed, ...allowed } });
+  t.strictSame(allow({ missing: new Set(['e1']) }, { emitted: [] }), [], 'lost together with its cause');
+  t.strictSame(allow({ missing: new Set(['e1']) }, { emitted: [X1, X1] }), ['emit twice'], 'but not doubled');
+  t.strictSame(allow({ missing: new Set(['e3']), stateGoesBack: true }, { emitted: [] }), ['emit lost'], 'nor lost for another one');
+  const unknown = [event(1, { fate: 'unknown' }), ...GOOD.events.slice(1)];
+  t.strictSame(allow({ stateGoesBack: true }, { emitted: [] }, unknown), [], 'gone with a cause that nobody was told of');
+  t.strictSame(allow({}, { emitted: [] }, unknown), ['emit lost'], 'which is gone only where Redis forgets');
+  t.strictSame(allow({ relayed: new Set(['x1']) }, { emitted: [X1, X1] }), [], 'relayed twice between servers of which one forgot');
+  t.strictSame(allow({ relayed: new Set(['x1']) }, { emitted: [] }), [], 'or not');
+  t.strictSame(allow({ relayed: new Set(['x2']) }, { emitted: [X1, { id: 'x2', cause: 'e2' }] }), ['emit ghost', 'lost'], 'but never for an event that is dead');
+  const late = { ...GOOD, emissions: [emission(1, true), emission(3, true)], allowed: { ...GOOD.allowed, replayed: new Set(['f e1']) } };
+  const third = insert(14, handler('start', 3, { fn: 'g', id: 'x3', type: 'b', subject: 'to/s' }), handler('end', 3, { fn: 'g', id: 'x3', type: 'b', subject: 'to/s' }));
+  const functions = GOOD.end.functions.map((fn) => (fn.name === 'g' ? { ...fn, appended: 2, done: 2 } : fn));
+  t.strictSame(rulesOf({ ...late, ops: third, end: { ...GOOD.end, functions, emitted: [X1, { id: 'x3', cause: 'e3' }] } }), [], 'behind later ones, because its cause was dead and replayed');
+  t.strictSame(rulesOf({ ...GOOD, emissions: null }), [], 'nobody knows what the functions emit: what is in the streams is no ghost');
   t.end();
 });

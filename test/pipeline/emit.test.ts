@@ -13,7 +13,7 @@ import { readEvent } from '../../src/wire/event-batch.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
 import { deadLetters, settled } from '../support/counters.ts';
 import { functionsDirOf, openService, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { emittedId } from '../support/emit-flow.ts';
+import { emittedId } from '../support/emitted-id.ts';
 import { eventsIn, miscounted, outboxEntries } from '../support/emits.ts';
 import { dataFor, type Plan } from '../support/misbehaving-functions/emit/_plan.ts';
 import { startRedis, until } from '../support/redis-server.ts';

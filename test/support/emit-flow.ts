@@ -1,15 +1,12 @@
 /** A flow of events that emit, as planned; and what must have come of it. */
-import { createHash } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import type { Millrace } from '../../src/millrace.ts';
+import { emittedId } from './emitted-id.ts';
 import { eventsIn, miscounted, outboxEntries } from './emits.ts';
 import { dataFor, type Plan } from './misbehaving-functions/emit/_plan.ts';
 import { until } from './redis-server.ts';
-
-export const emittedId = (cause: string, fn: string, index: number): string =>
-  `${createHash('sha256').update(`${cause}\0${fn}`).digest('hex').slice(0, 32)}-${index.toString(36)}`;
 
 /** Numbers from 0 to `below`, the same for the same seed. */
 export function randomOf(seed: number): (below: number) => number {

@@ -53,15 +53,21 @@ export const operationFaults: readonly Fault[] = [
     name: 'failover',
     about: 'a master of a 3+3 cluster killed, its replica takes over; events published as replicated',
     needs: 'cluster',
-    async inject({ cluster, allowed, pause, note }) {
+    async inject({ cluster, sink, partitions, allowed, pause, note, relayForgets }) {
       if (!cluster) throw new Error('this fault needs a cluster');
       await pause(200, 600);
-      const victim = cluster.nodes[await cluster.ownerOf('mr:{0}:counters')];
+      const index = await cluster.ownerOf('mr:{0}:counters');
+      const victim = cluster.nodes[index];
+      const owners = await Promise.all(Array.from({ length: partitions }, (_, partition) => cluster.ownerOf(`mr:{${partition}}:counters`)));
+      // Longer than what asynchronous replication is behind here: milliseconds.
+      const fromOp = await sink.length();
+      await pause(200, 200);
       // Replication is asynchronous: outcomes that had not reached the replica are forgotten, and their events run again.
       allowed.stateGoesBack = true;
       await note('kill master');
       await victim?.kill();
       await cluster.whole(20_000);
+      relayForgets(new Set(owners.flatMap((owner, partition) => (owner === index ? [partition] : []))), fromOp, await sink.length());
       await victim?.restart();
       await pause(500, 1000);
     },

@@ -37,7 +37,7 @@ function growingFile(dir: string): string {
   return join(folder, name);
 }
 
-const FUNCTIONS = [['keyed', 'test.event'], ['keyed', 'test.other'], ['loose', 'test.other'], ['batched', 'test.event']] as const;
+const FUNCTIONS = [['keyed', 'test.event'], ['keyed', 'test.other'], ['loose', 'test.other'], ['batched', 'test.event'], ['emitted', 'test.third']] as const;
 
 /** Bytes that no publisher of ours would write: rubbish, half an entry, one bit wrong, another type, nothing. */
 function corruptions(random: FaultContext['random'], good: Buffer): (string | Buffer)[][] {
