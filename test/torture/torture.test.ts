@@ -13,6 +13,7 @@ export default defineFunction({ name: 'keeper', on: ['note.added', 'note.removed
     await nap();
     if (ctx.attempt === 1 && event.id.endsWith('7')) throw new Error('the first time it fails');
     if (event.id.endsWith('13')) throw new Error('always');
+    if (event.type === 'note.added') ctx.emit('note.removed', { book: 'emitted' });
   } });
 `,
   'workers/book.mjs': `import { defineView } from 'millrace/define';
