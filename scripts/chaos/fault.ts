@@ -39,7 +39,7 @@ export interface FaultContext {
   note(name: string): Promise<void>;
   /** Waits for a time that the seed decides. */
   pause(minMs: number, maxMs: number): Promise<void>;
-  /** Declares a window of loss: what was acknowledged in it (performance.now(), ms) may be missing. */
+  /** Declares a window of loss: what was being published in it (performance.now(), ms) may be missing. */
   lostSince(fromMs: number, toMs: number): void;
   /**
    * Declares that servers with these partitions may have forgotten what was relayed between them and others, for events that were

@@ -91,6 +91,7 @@ export class Producer {
   }
 
   async #publish(items: readonly Item[]): Promise<void> {
+    const sentMs = performance.now();
     let fate: PublishedEvent['fate'] = 'acknowledged';
     try {
       await this.#publisher.publishMany(items);
@@ -100,7 +101,7 @@ export class Producer {
     }
     const atMs = performance.now();
     for (const { id, type, data } of items) {
-      this.events.push({ id, type, subject: data.key, number: data.number, fate, atMs, innocent: isInnocent(data.order) });
+      this.events.push({ id, type, subject: data.key, number: data.number, fate, sentMs, atMs, innocent: isInnocent(data.order) });
     }
   }
 

@@ -162,7 +162,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   } else await Promise.all(context.dispatchers.map((process) => process.kill()));
 
   const events = producers.flatMap((producer) => producer.events);
-  for (const { fromMs, toMs } of windows) for (const event of events) if (event.atMs >= fromMs && event.atMs <= toMs) allowed.missing.add(event.id);
+  for (const { fromMs, toMs } of windows) for (const event of events) if (event.atMs >= fromMs && event.sentMs <= toMs) allowed.missing.add(event.id);
   const ops = await sink.read();
   const emissions = functions.some((fn) => fn.name === EMITS.fn) ? events.flatMap(emissionsOf) : [];
   for (const { partitions, fromOp, toOp } of forgetful) for (const id of crossing(emissions, ops.slice(fromOp, toOp), partitions)) allowed.relayed.add(id);

@@ -68,7 +68,7 @@ function withEmissions(history: History): History {
   const more = emissions.map(({ fn, cause, id, type, subject, number, innocent }): PublishedEvent => {
     if (allowed.missing.has(cause)) missing.add(id);
     if (allowed.replayed.has(`${fn} ${cause}`)) for (const consumer of functions) if (consumer.on.includes(type)) replayed.add(`${consumer.name} ${id}`);
-    return { id, type, subject, number, innocent, fate: there.has(id) ? 'acknowledged' : 'unknown', atMs: 0 };
+    return { id, type, subject, number, innocent, fate: there.has(id) ? 'acknowledged' : 'unknown', sentMs: 0, atMs: 0 };
   });
   return { ...history, events: [...history.events, ...more], allowed: { ...allowed, missing, replayed } };
 }

@@ -58,7 +58,8 @@ export interface PublishedEvent {
   readonly number: number;
   /** `unknown`: the publisher was told of an error; it may be there or not. */
   readonly fate: 'acknowledged' | 'unknown';
-  /** By the publisher's clock, ms: for a declared window of loss. */
+  /** When the call was made, and when it was answered, by the publisher's clock in ms: in between it was appended, before or in a declared window of loss. */
+  readonly sentMs: number;
   readonly atMs: number;
   /** Its handler succeeds at once: nothing gives a cause for a second attempt. */
   readonly innocent: boolean;

@@ -47,6 +47,7 @@ export class Load {
       this.#numbers.set(subject, number);
       return { type, id: eventId(subject, number), subject, number, data: sampleData(this.#catalog, type, subject, this.#random.next) };
     });
+    const sentMs = performance.now();
     let fate: PublishedEvent['fate'] = 'acknowledged';
     try {
       await this.#publisher.publishMany(items.map(({ type, id, data }) => ({ type, id, data })));
@@ -55,6 +56,6 @@ export class Load {
       fate = 'unknown';
     }
     const atMs = performance.now();
-    for (const { id, type, subject, number } of items) this.events.push({ id, type, subject, number, fate, atMs, innocent: false });
+    for (const { id, type, subject, number } of items) this.events.push({ id, type, subject, number, fate, sentMs, atMs, innocent: false });
   }
 }

@@ -11,7 +11,7 @@ const commit = (what: CommitOp['what'], serial: number, number: number, done: nu
   what, fn: 'f', partition: 0, lease: 'mr:{0}:lease:f', epoch: 1, serial, pid: 10, ...(what === 'commit' ? { entries: [['a', `${number}-0`, done]] } : {}), ...more,
 });
 const event = (number: number, more: Partial<PublishedEvent> = {}): PublishedEvent => ({
-  id: `e${number}`, type: 'a', subject: 's', number, fate: 'acknowledged', atMs: 0, innocent: true, ...more,
+  id: `e${number}`, type: 'a', subject: 's', number, fate: 'acknowledged', sentMs: 0, atMs: 0, innocent: true, ...more,
 });
 
 /** e1 done, e2 failing until it is dead, e3 done. e1 has emitted x1, which g has handled; e2 would have emitted x2. */
