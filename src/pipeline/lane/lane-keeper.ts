@@ -55,6 +55,7 @@ export class LaneKeeper {
   /** Wanted leases that end soon: the next look is then. */
   #freeInMs = Infinity;
   #losses = 0;
+  readonly #toldLost = new WeakSet<Lane>();
   #loop: Promise<void> | null = null;
   readonly #done = new AbortController();
 
@@ -140,13 +141,17 @@ export class LaneKeeper {
 
   #giveUpLost(): void {
     for (const lane of this.#lanes.values()) {
-      if (this.#closing.has(lane)) continue;
-      if (lane.lost) {
-        this.#losses++;
-        this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
-      }
-      if (lane.lost || lane.retired) this.#close(lane);
+      this.#tellLost(lane);
+      if ((lane.lost || lane.retired) && !this.#closing.has(lane)) this.#close(lane);
     }
+  }
+
+  /** Once, also of a lane that was on its way to somebody else: its last turn's work runs again there. */
+  #tellLost(lane: Lane): void {
+    if (!lane.lost || this.#toldLost.has(lane)) return;
+    this.#toldLost.add(lane);
+    this.#losses++;
+    this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
   }
 
   /**
@@ -160,6 +165,7 @@ export class LaneKeeper {
       .then(() => (lane.lost || lane.retired ? undefined : this.#release(lane)))
       .catch((error: unknown) => this.#options.log('warn', 'lease could not be given back: it ends by itself', { function: lane.fn, partition: lane.partition, err: error }))
       .then(() => {
+        this.#tellLost(lane);
         this.#lanes.delete(placeOf(lane.fn, lane.partition, lane.consumer));
         this.#closing.delete(lane);
       });
