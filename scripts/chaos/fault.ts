@@ -6,6 +6,7 @@ import type { TestRedis } from '../../test/support/redis-server.ts';
 import type { TcpProxy } from '../../test/support/tcp-proxy.ts';
 import type { DispatcherProcess } from './dispatchers.ts';
 import type { LoadOptions, Producer } from './load.ts';
+import type { ServerClock } from './server-clock.ts';
 import type { Sink } from './sink.ts';
 
 /** What the checker is told to let pass; see History.allowed. */
@@ -25,6 +26,7 @@ export interface FaultContext {
   readonly redis: TestRedis | null;
   readonly cluster: TestCluster | null;
   readonly proxy: TcpProxy | null;
+  readonly serverClock: ServerClock | null;
   /** Not through the proxy. */
   readonly service: Millrace;
   readonly sink: Sink;
@@ -54,7 +56,7 @@ export interface Fault {
   readonly name: string;
   /** In one line, for --help and the table in docs/chaos.md. */
   readonly about: string;
-  readonly needs?: 'proxy' | 'cluster';
+  readonly needs?: 'proxy' | 'cluster' | 'server clock';
   readonly appendfsync?: 'always' | 'everysec';
   /** Function files to leave out. */
   readonly skip?: readonly string[];

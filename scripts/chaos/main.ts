@@ -4,8 +4,9 @@ import Table from 'cli-table3';
 import type { Fault } from './fault.ts';
 import { readOptions, UsageError, USAGE, type ChaosOptions } from './options.ts';
 import { runSeed, type SeedResult } from './run-seed.ts';
+import { SkippedRun } from './server-clock.ts';
 
-type Outcome = Omit<SeedResult, 'history'> | { readonly fault: string; readonly seed: number; readonly failed: string };
+type Outcome = Omit<SeedResult, 'history'> | { readonly fault: string; readonly seed: number; readonly failed: string } | { readonly fault: string; readonly seed: number; readonly skipped: string };
 
 async function main(options: ChaosOptions): Promise<number> {
   const queue = options.seeds.flatMap((seed) => options.faults.map((fault) => ({ fault, seed })));
@@ -23,7 +24,7 @@ async function main(options: ChaosOptions): Promise<number> {
   await Promise.all(Array.from({ length: options.jobs }, worker));
   process.stdout.write(`${table(options.faults, outcomes)}\n`);
   if (options.json !== null) writeFileSync(options.json, JSON.stringify({ node: process.version, outcomes }, null, 1));
-  return outcomes.length < total || outcomes.some((outcome) => 'failed' in outcome || outcome.violations.length > 0) ? 1 : 0;
+  return outcomes.length < total || outcomes.some((outcome) => 'failed' in outcome || ('violations' in outcome && outcome.violations.length > 0)) ? 1 : 0;
 }
 
 async function one(fault: Fault, seed: number, keepDir: string | null): Promise<Outcome> {
@@ -31,12 +32,14 @@ async function one(fault: Fault, seed: number, keepDir: string | null): Promise<
     const { history: _, ...result } = await runSeed({ fault, seed, ...(keepDir === null ? {} : { keepDir }) });
     return result;
   } catch (error) {
+    if (error instanceof SkippedRun) return { fault: fault.name, seed, skipped: error.message };
     return { fault: fault.name, seed, failed: (error as Error).stack ?? String(error) };
   }
 }
 
 function line(outcome: Outcome): string {
   const head = `${outcome.fault} seed ${outcome.seed}`;
+  if ('skipped' in outcome) return `${head}: skipped: ${outcome.skipped}`;
   if ('failed' in outcome) return `${head}: the run failed: ${outcome.failed}`;
   const { events, acknowledged, handled, dead, drainMs, takeoverMs, violations } = outcome;
   const facts = `${events} events, ${acknowledged} acknowledged, ${handled} handled, ${dead} dead, drained in ${drainMs ?? '-'} ms${takeoverMs === null ? '' : `, taken over in ${takeoverMs} ms`}`;
@@ -50,14 +53,14 @@ function table(faults: readonly Fault[], outcomes: readonly Outcome[]): string {
   });
   for (const { name } of faults) {
     const runs = outcomes.filter((outcome) => outcome.fault === name);
-    const results = runs.filter((outcome): outcome is Omit<SeedResult, 'history'> => !('failed' in outcome));
+    const results = runs.filter((outcome): outcome is Omit<SeedResult, 'history'> => 'violations' in outcome);
     const sum = (of: (result: Omit<SeedResult, 'history'>) => number): number => results.reduce((total, result) => total + of(result), 0);
     const max = (of: (result: Omit<SeedResult, 'history'>) => number | null): string => {
       const known = results.map(of).filter((value): value is number => value !== null);
       return known.length === 0 ? '' : String(Math.max(...known));
     };
     rows.push([
-      name, runs.length, runs.length - results.length, sum((r) => r.violations.length), sum((r) => r.events), sum((r) => r.acknowledged), sum((r) => r.handled), sum((r) => r.dead),
+      name, results.length === 0 && runs.some((outcome) => 'skipped' in outcome) ? 'skipped' : runs.length, runs.filter((outcome) => 'failed' in outcome).length, sum((r) => r.violations.length), sum((r) => r.events), sum((r) => r.acknowledged), sum((r) => r.handled), sum((r) => r.dead),
       max((r) => r.drainMs), max((r) => r.takeoverMs), max((r) => (r.takeoverMs === null ? null : r.takeoverBoundMs)), max((r) => r.peakRssMb),
     ]);
   }

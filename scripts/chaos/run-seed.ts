@@ -23,6 +23,7 @@ import type { Allowed, Fault, FaultContext } from './fault.ts';
 import { emittedId } from '../../test/support/emitted-id.ts';
 import { EMITS, plannedEmissions, RULES_OF_FUNCTIONS, VIEW, type FoldedRow } from './function-rules.ts';
 import { isInnocent, Producer, type LoadOptions } from './load.ts';
+import { openServerClock } from './server-clock.ts';
 import { Sink } from './sink.ts';
 
 const PARTITIONS = 4;
@@ -63,7 +64,7 @@ export interface SeedResult {
   readonly history: History;
 }
 
-/** @throws Error where the run itself could not be carried out */
+/** @throws SkippedRun where the fault cannot be had here, Error where the run itself could not be carried out */
 export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   const undo: (() => void | Promise<void>)[] = [];
   try {
@@ -79,6 +80,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   const functions = RULES_OF_FUNCTIONS.filter((fn) => !skip.includes(fn.name));
   const random = seededRandom(`${fault.name}/${seed}`);
   const scope = { teardown };
+  const serverClock = fault.needs === 'server clock' ? await openServerClock(scope) : null;
   const sinkServer = await startRedis(scope, { args: ['--appendonly', 'no'] });
   const sink = new Sink(sinkServer.socket);
   teardown(() => sink.close());
@@ -86,7 +88,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   let cluster: TestCluster | null = null;
   let proxy: TcpProxy | null = null;
   if (fault.needs === 'cluster') cluster = await startCluster(scope, { masters: 3, replicas: true });
-  else redis = await startRedis(scope, { appendfsync: fault.appendfsync ?? 'everysec' });
+  else redis = await startRedis(scope, { appendfsync: fault.appendfsync ?? 'everysec', ...(serverClock ? { env: serverClock.env } : {}) });
   if (fault.needs === 'proxy') proxy = await startProxy(scope, { socket: (redis as TestRedis).socket });
   const direct = cluster?.url ?? (redis as TestRedis).url;
   const url = proxy?.url ?? direct;
@@ -130,7 +132,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   }, 100);
   teardown(() => clearInterval(sampler));
   const context: FaultContext = {
-    seed, random, redis, cluster, proxy, service, sink, producers, allowed, spawn, partitions: PARTITIONS,
+    seed, random, redis, cluster, proxy, serverClock, service, sink, producers, allowed, spawn, partitions: PARTITIONS,
     get dispatchers() {
       return fleet.filter((process) => process.alive);
     },

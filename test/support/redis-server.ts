@@ -19,6 +19,8 @@ export interface TestRedisOptions {
   readonly appendfsync?: 'always' | 'everysec' | 'no';
   /** Further settings, as on the command line: ['--maxmemory', '10mb']. */
   readonly args?: readonly string[];
+  /** More of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Holds socket, data and log; default a fresh one that is removed afterwards. */
   readonly dir?: string;
   /** Also listens on a free port of 127.0.0.1: `tcpUrl`, `port`. */
@@ -56,11 +58,15 @@ export function testServerBinary(): Promise<ServerBinary> {
 }
 
 export async function startRedis(t: TestLike, options: TestRedisOptions = {}): Promise<TestRedis> {
-  const found = await testServerBinary();
+  const plain = await testServerBinary();
+  const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
+  // For the server alone, not for the shell that supervises it.
+  const found = env.length === 0 ? plain : { ...plain, path: 'env' };
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'millrace-test-'));
   const socket = join(dir, 'redis.sock');
   const port = options.tcp ? await freePort() : 0;
   const args = [
+    ...(env.length === 0 ? [] : [...env, plain.path]),
     '--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', dir, '--logfile', join(dir, 'redis.log'),
     '--appendonly', 'yes', '--appendfsync', options.appendfsync ?? 'everysec', '--save', '', '--maxmemory-policy', 'noeviction',
     ...(options.args ?? []),

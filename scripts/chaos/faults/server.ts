@@ -108,6 +108,34 @@ export const serverFaults: readonly Fault[] = [
     },
   },
   {
+    name: 'server-clock',
+    about: 'the wall clock of redis-server jumps by up to two minutes, either way; a dispatcher is killed meanwhile (takes a C compiler)',
+    needs: 'server clock',
+    async inject(context) {
+      const { serverClock, random, dispatchers, spawn, pause, note } = context;
+      if (!serverClock) throw new Error('this fault needs the clock of its server');
+      const look: Redis = server(context).client();
+      let aheadMs = 0;
+      let mostMs = 0;
+      for (let i = 0; i < 6; i++) {
+        aheadMs += random.pick([-120_000, -10_000, -1000, 1000, 10_000, 120_000]);
+        mostMs = Math.max(mostMs, aheadMs);
+        await note(`server's clock ${aheadMs} ms`);
+        serverClock.shift(aheadMs);
+        const [seconds = 0] = await look.time();
+        if (Math.abs(Number(seconds) * 1000 - Date.now() - aheadMs) > 5000) throw new Error(`the server's clock is not ${aheadMs} ms ahead: nothing was tested`);
+        await pause(100, 500);
+        if (i !== 2) continue;
+        await random.pick(dispatchers).kill();
+        await spawn();
+      }
+      // What was to happen at a time of the clock that was furthest ahead waits for that time: it is not to be waited for here.
+      serverClock.shift(mostMs);
+      await note(`server's clock ${mostMs} ms`);
+      await pause(300, 600);
+    },
+  },
+  {
     name: 'maxmemory',
     about: 'Redis full under noeviction, later raised again',
     load: () => ({ fillerBytes: 20_000, chunk: 20 }),
