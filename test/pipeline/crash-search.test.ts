@@ -2,8 +2,10 @@
 import t, { type Test } from 'tap';
 import { CELL } from '../../src/core/progress-cells.ts';
 import { defineFunction } from '../../src/define/index.ts';
-import { createBatch, type PackedTask } from '../../src/pipeline/batch/batch.ts';
+import { createBatch, type PackedTask, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
+import { FairShare } from '../../src/pipeline/batch/fair-share.ts';
 import { CrashSearch } from '../../src/pipeline/lane/crash-search.ts';
+import { Lane, type LaneStages } from '../../src/pipeline/lane/lane.ts';
 import { acquireLease } from '../../src/pipeline/lane/leases.ts';
 import { runIsolating } from '../../src/pipeline/run/run-isolating.ts';
 import { openConnection } from '../../src/redis/connection.ts';
@@ -13,6 +15,16 @@ import { startRedis } from '../support/redis-server.ts';
 
 const keys = createKeys('mr');
 const FN = 'f';
+
+const entry = (type: number, positions: readonly number[]): StreamEntry => {
+  const builder = new BatchBuilder();
+  for (const position of positions) {
+    builder.add({ id: `e${position}`, subject: 's', timeMs: 1, source: '', schema: 0, position, extensions: null, dataBuffer: new Uint8Array(0), dataStart: 0, dataEnd: 0 });
+  }
+  const { bytes, count, crc } = builder.finish();
+  return { id: '1-0', type, bytes, n: count, crc, count, gone: false };
+};
+const { spec } = defineFunction({ name: FN, on: ['a', 'b'], handle: () => {} } as unknown as Parameters<typeof defineFunction>[0]);
 
 async function searches(t: Test) {
   const redis = await startRedis(t);
@@ -61,18 +73,37 @@ t.test('a mark that is found again is a death of that event', async (t) => {
   t.equal(await suspect(0), '2 1-0/0');
   await look.del(keys.lease(0, FN));
   t.equal(await search.alone('1-0/0', () => Promise.reject(new Error('must not run'))), false, 'the lease is lost');
+  t.equal(search.leaseLost, true);
+});
+
+t.test('a lane that ends while it searches, and learns by it that its lease is lost, says so', async (t) => {
+  for (const leaseLost of [true, false]) {
+    const share = new FairShare({ slots: 1, slowLimit: 1 });
+    share.register(FN);
+    let began!: () => void;
+    const running = new Promise<void>((resolve) => (began = resolve));
+    const stages: Pick<LaneStages, 'reader' | 'share' | 'beginSearch' | 'listParked' | 'run' | 'log'> = {
+      reader: { take: () => Promise.resolve({ kind: 'ok', entries: [entry(0, [1])], units: [], more: false, nextDueMs: null, serverNowMs: 0 }), reset() {}, pendingLeft: true, drained: false },
+      share,
+      // All that a lane asks of it here.
+      beginSearch: () => Promise.resolve({ suspect: null, leaseLost } as CrashSearch),
+      listParked: () => Promise.resolve(new Map()),
+      run() {
+        began();
+        void lane.stop();
+        return Promise.resolve({ kind: 'stopped' });
+      },
+      log() {},
+    };
+    const lane: Lane = new Lane({ spec, partition: 0, leaseValue: 'one:1', streamKeys: [], batchBytes: 1000, batchEvents: 10, batchMs: 10, pollMs: 1000 }, stages as LaneStages);
+    lane.start();
+    await running;
+    await lane.stop();
+    t.equal(lane.lost, leaseLost);
+  }
 });
 
 t.test('suspects of two types in one flush run in the order in which they were appended', async (t) => {
-  const entry = (type: number, positions: readonly number[]) => {
-    const builder = new BatchBuilder();
-    for (const position of positions) {
-      builder.add({ id: `e${position}`, subject: 's', timeMs: 1, source: '', schema: 0, position, extensions: null, dataBuffer: new Uint8Array(0), dataStart: 0, dataEnd: 0 });
-    }
-    const { bytes, count, crc } = builder.finish();
-    return { id: '1-0', type, bytes, n: count, crc, count, gone: false };
-  };
-  const { spec } = defineFunction({ name: FN, on: ['a', 'b'], handle: () => {} } as unknown as Parameters<typeof defineFunction>[0]);
   const batch = createBatch(FN, 0, ['a', 'b'], [], [entry(0, [1, 2]), entry(1, [0, 3])]);
   const ran: number[] = [];
   const pool = {

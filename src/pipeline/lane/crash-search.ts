@@ -40,6 +40,8 @@ export class CrashSearch {
   /** Address of the event that was running alone when the owner before died, and how often that has happened. */
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
 
+  #leaseLost = false;
+
   private constructor(options: CrashSearchOptions, mark: string) {
     this.#options = options;
     const [, deaths, address] = /^(\d+) (.+)$/.exec(mark) ?? [];
@@ -58,6 +60,11 @@ export class CrashSearch {
     if (reply[0] === 'stale') return 'stale';
     // A mark: the search was under way, and may have passed the place where it began.
     return Number(reply[1]) >= CRASHES || String(reply[2]) !== '' ? new CrashSearch(options, String(reply[2])) : null;
+  }
+
+  /** A mark was refused: somebody else owns the lane now. */
+  get leaseLost(): boolean {
+    return this.#leaseLost;
   }
 
   /** Runs the event at this address, marked. @returns false where the lease is lost: it was not run */
@@ -84,6 +91,8 @@ export class CrashSearch {
   async #write(mark: string): Promise<boolean> {
     const { connection, keys, fn, partition, consumer = OWNER, leaseValue, leaseTtlMs } = this.#options;
     const lane = laneName(fn, consumer);
-    return Number(await markSuspect.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, leaseTtlMs, lane, mark])) === 1;
+    const written = Number(await markSuspect.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, leaseTtlMs, lane, mark])) === 1;
+    this.#leaseLost ||= !written;
+    return written;
   }
 }

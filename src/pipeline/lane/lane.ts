@@ -373,6 +373,7 @@ export class Lane implements Bell {
     if (result.kind === 'result') this.progress.gotOn();
     this.progress.doing = 'committing';
     if (result.kind === 'stopped') {
+      if (this.#search?.leaseLost) this.loseLease();
       reader.reset();
       return 0;
     }
