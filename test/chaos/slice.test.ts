@@ -9,6 +9,7 @@ for (const name of ['kill-random', 'power-loss', 'net-lost-replies']) {
     t.strictSame(result.violations.slice(0, 5), []);
     t.ok(result.acknowledged > 50 && result.handled > 50, `${result.acknowledged} acknowledged, ${result.handled} handled`);
     t.ok(result.dead > 0, 'with dead letters among them');
+    t.ok(result.history.end.emitted.length > 10, `${result.history.end.emitted.length} emitted events`);
     if (name === 'kill-random') t.ok(new Set(result.history.ops.map((op) => op.pid)).size > 2, 'several dispatchers had a part');
   });
 }
