@@ -34,8 +34,10 @@ interface Pair {
 
 export type Upstream = { readonly port: number; readonly host?: string } | { readonly socket: string };
 
-export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
+/** @param only the source addresses whose connections suffer; those of others are passed on untouched. Default: all suffer */
+export async function openProxy(upstream: Upstream, only?: readonly string[]): Promise<TcpProxy> {
   const pairs = new Set<Pair>();
+  const bystanders = new Set<Socket>();
   let refusing = false;
   let silent = false;
   let swallowing = false;
@@ -70,8 +72,22 @@ export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
     };
   };
 
+  const passOn = (client: Socket): void => {
+    const server = createConnection(to);
+    bystanders.add(client);
+    client.pipe(server).pipe(client);
+    for (const [socket, other] of [[client, server], [server, client]] as const) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        bystanders.delete(client);
+        other.destroy();
+      });
+    }
+  };
+
   const listener = createServer({ noDelay: true }, (client) => {
     accepted++;
+    if (only && !only.includes(client.remoteAddress ?? '')) return passOn(client);
     if (refusing) {
       client.on('error', () => {});
       client.resetAndDestroy();
@@ -109,6 +125,7 @@ export async function openProxy(upstream: Upstream): Promise<TcpProxy> {
 
   const close = async (): Promise<void> => {
     for (const pair of [...pairs]) cut(pair);
+    for (const client of bystanders) client.destroy();
     if (listener.listening) await new Promise((resolve) => listener.close(resolve));
   };
   return {

@@ -70,7 +70,7 @@ t.test('a master dies and its replica takes over: what was published as replicat
   await until('a third has been published', () => acknowledged.length > items.length / 3, 30_000);
   const victim = await cluster.ownerOf('mr:{0}:counters');
   await cluster.nodes[victim]?.kill();
-  await cluster.whole(20_000);
+  await cluster.succeeded(victim);
   // It comes back as the replica of its heir: without one nothing can be replicated there.
   await cluster.nodes[victim]?.restart();
   await publishing;

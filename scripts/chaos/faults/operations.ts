@@ -66,7 +66,7 @@ export const operationFaults: readonly Fault[] = [
       allowed.stateGoesBack = true;
       await note('kill master');
       await victim?.kill();
-      await cluster.whole(20_000);
+      await cluster.succeeded(index);
       relayForgets(new Set(owners.flatMap((owner, partition) => (owner === index ? [partition] : []))), fromOp, await sink.length());
       await victim?.restart();
       await pause(500, 1000);
