@@ -50,6 +50,8 @@ export interface RedisConnection {
   commandBuffer(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
   /** The command once on every master (a single server is its own only master). */
   commandOnMasters(name: string, ...args: readonly RedisArg[]): Promise<readonly { node: string; reply: unknown }[]>;
+  /** Keys that match, of every master, page by page: each at least once if it is there all the time. */
+  scan(pattern: string): AsyncIterable<readonly string[]>;
   script(call: ScriptCall, asBuffers: boolean): Promise<unknown>;
   /** The script, and right behind it on the same connection to the same server `follow` (WAIT, WAITAOF). */
   scriptThen(call: ScriptCall, follow: readonly [string, ...RedisArg[]], asBuffers: boolean): Promise<[unknown, unknown]>;
@@ -256,6 +258,21 @@ class Connection implements RedisConnection {
         }),
       );
     });
+  }
+
+  async *scan(pattern: string): AsyncIterable<readonly string[]> {
+    await this.ready(this.#offlineWaitMs);
+    const client = this.#client;
+    for (const node of client instanceof Cluster ? client.nodes('master') : [client]) {
+      let cursor = '0';
+      do {
+        const command = new Command('SCAN', [cursor, 'MATCH', pattern, 'COUNT', 1000], { replyEncoding: 'utf8' });
+        node.sendCommand(command);
+        const [next, keys] = (await settle('SCAN', command)) as [string, string[]];
+        cursor = next;
+        if (keys.length > 0) yield keys;
+      } while (cursor !== '0');
+    }
   }
 
   script(call: ScriptCall, asBuffers: boolean): Promise<unknown> {

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { monotonicMs } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
+import { removeKeys } from '../../redis/remove-keys.ts';
 import { createCatalog } from '../../wire/catalog.ts';
 import type { LongRunningContext } from '../context.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
@@ -64,7 +65,7 @@ async function bench(events: number, json: boolean, context: LongRunningContext)
       context.out(`${plural(events, 'event')}, each handled once; ${plural(result.workers, 'worker thread')}, ${plural(result.partitions, 'partition')}, server ${result.server}`);
     }
   } finally {
-    await removeNamespace(deployment);
+    await removeKeys(deployment.connection, `${deployment.keys.namespace}:`);
   }
 }
 
@@ -146,24 +147,6 @@ function phaseOf(events: number, startedMs: number): Phase {
 
 function describe({ seconds, eventsPerSecond }: Phase): string {
   return `${formatCount(eventsPerSecond).padStart(11)} events/s  ${(eventsPerSecond * 60 / 1e6).toFixed(1).padStart(6)} M/min  in ${seconds.toFixed(2)} s`;
-}
-
-async function removeNamespace({ connection, keys, partitions }: Deployment): Promise<void> {
-  const fn = 'bench-drain';
-  for (let p = 0; p < partitions; p++) {
-    for (const key of [keys.events(p, TYPE), keys.counters(p), keys.clock(p), keys.lease(p, fn), keys.due(p, fn), keys.dead(p, fn)]) {
-      await connection.command('UNLINK', key);
-    }
-  }
-  await connection.command('UNLINK', keys.settings());
-  // What is left are the producers' keys, which expire; a Cluster cannot be scanned as one.
-  if (connection.isCluster) return;
-  let cursor = '0';
-  do {
-    const [next, found] = (await connection.command('SCAN', cursor, 'MATCH', `${keys.namespace}:*`, 'COUNT', 1000)) as [string, string[]];
-    if (found.length > 0) await connection.command('UNLINK', ...found);
-    cursor = next;
-  } while (cursor !== '0');
 }
 
 class Progress {
