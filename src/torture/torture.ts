@@ -14,7 +14,8 @@ import type { FunctionSpec } from '../core/function-spec.ts';
 import { openDeployment, type Deployment, type Log } from '../deployment.ts';
 import { describeFunctions, findIn } from '../describe-functions.ts';
 import { Millrace } from '../millrace.ts';
-import { parseRedisUrls } from '../redis/connection.ts';
+import { parseRedisUrls, type RedisTarget } from '../redis/connection.ts';
+import { removeKeys } from '../redis/remove-keys.ts';
 import { check } from './checker.ts';
 import { countOutboxes, readBooks, readEmitted, readLetters } from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
@@ -59,6 +60,8 @@ export interface TortureReport {
   readonly published: number;
   readonly acknowledged: number;
   readonly faults: Readonly<Record<Torture, number>>;
+  /** Faults asked for that cannot be made here, and why. */
+  readonly leftOut: { readonly faults: readonly Torture[]; readonly why: string } | null;
   readonly functions: readonly TortureFunction[];
   readonly violations: readonly Violation[];
   readonly takeover: { readonly formula: string; readonly boundMs: number; readonly measured: number; readonly worstMs: number | null };
@@ -70,10 +73,12 @@ const LEASE_MS = 1000;
 const SETTLE_MS = 60_000;
 const RSS_BOUND_MB = 2048;
 
-/** @throws ConfigError: a Cluster, functions or types with problems */
+/** @throws ConfigError: functions or types with problems; faults of the network only, where they cannot be made */
 export async function torture(options: TortureOptions): Promise<TortureReport> {
   const { deployment, seed, signal } = options;
-  if (deployment.connection.isCluster) throw new ConfigError(['torture works on a single server; REDIS_URL names a Cluster']);
+  const whyNot = whyNoProxy(deployment);
+  if (whyNot !== null && !options.faults.some((fault) => !NETWORK.includes(fault))) throw new ConfigError([`nothing can be tortured: ${options.faults.join(' and ')} need a proxy in front of the server, and ${whyNot}`]);
+  const leftOut = whyNot === null ? [] : options.faults.filter((fault) => NETWORK.includes(fault));
   const namespace = `${deployment.keys.namespace.slice(0, 60)}-torture-${randomBytes(4).toString('hex')}`;
   const dir = mkdtempSync(join(tmpdir(), 'millrace-torture-'));
   const undo: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
@@ -81,7 +86,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
     const functions = await describeFunctions({ ...deployment, functionsDir: options.functionsDir, skipFiles: options.skipFiles });
     const history = join(dir, 'history');
     await wrapFunctions(options, dir, history);
-    const way = await wayTo(deployment.url);
+    const way = whyNot === null ? await wayTo(deployment.url) : null;
     undo.push(() => way?.proxy.close());
     const url = way?.url ?? deployment.url;
     const environment = { ...deployment.environment, REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS };
@@ -90,7 +95,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       undo.push(() => opened.close());
       return opened;
     };
-    undo.push(() => removeNamespace(deployment, namespace));
+    undo.push(() => removeKeys(deployment.connection, `${namespace}:`));
     const direct = await open(deployment.url);
     const victims = new Victims({ functionsDir: join(dir, 'functions'), protoDir: resolve(options.protoDir), history, environment: { REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS } });
     undo.push(() => victims.kill());
@@ -123,6 +128,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
     const violations = check(record);
     return {
       namespace, seed, violations, settledMs,
+      leftOut: whyNot === null || leftOut.length === 0 ? null : { faults: leftOut, why: whyNot },
       published: load.events.length,
       acknowledged: load.events.filter((event) => event.fate === 'acknowledged').length,
       faults: done.counts,
@@ -154,23 +160,22 @@ interface Way {
   readonly url: string;
 }
 
-/** Null where there is TLS, which would notice. */
-async function wayTo(url: string): Promise<Way | null> {
-  const target = parseRedisUrls(url)[0];
-  if (!target || target.tls) return null;
+/** Made by a proxy between the dispatchers and the server. */
+const NETWORK: readonly Torture[] = ['cut', 'duplicate'];
+
+/** @returns why no proxy can stand between the dispatchers and the server; null: one can */
+function whyNoProxy({ connection, url }: Deployment): string | null {
+  if (connection.isCluster) return 'a Cluster tells its clients the addresses of its nodes, which lead past a proxy';
+  if (parseRedisUrls(url)[0]?.tls) return 'TLS would notice it';
+  return null;
+}
+
+async function wayTo(url: string): Promise<Way> {
+  const target = parseRedisUrls(url)[0] as RedisTarget;
   const proxy = await openProxy(target.path === undefined ? { host: target.host ?? '127.0.0.1', port: target.port ?? 6379 } : { socket: target.path });
   const { username = '', password } = target;
   const login = password === undefined ? '' : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
   return { proxy, url: `redis://${login}127.0.0.1:${proxy.port}/${target.db}` };
-}
-
-async function removeNamespace({ connection }: Deployment, namespace: string): Promise<void> {
-  let cursor = '0';
-  do {
-    const [next, keys] = (await connection.command('SCAN', cursor, 'MATCH', `${namespace}:*`, 'COUNT', 1000)) as [string, string[]];
-    cursor = next;
-    if (keys.length > 0) await connection.command('UNLINK', ...keys);
-  } while (cursor !== '0');
 }
 
 async function settle(deployment: Deployment, healedMs: number): Promise<number | null> {

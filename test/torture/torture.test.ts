@@ -1,4 +1,5 @@
 import t from 'tap';
+import { startCluster } from '../support/redis-cluster.ts';
 import { startRedis } from '../support/redis-server.ts';
 import type { TortureReport } from '../../src/torture/torture.ts';
 import { createProject, NOTES_PROTO } from '../cli/run-cli.ts';
@@ -61,4 +62,25 @@ t.test('millrace torture: wrong use', async (t) => {
   const missing = await project.run(['torture', './nowhere']);
   t.equal(missing.status, 1);
   t.match(missing.stderr, /nowhere/);
+});
+
+t.test('millrace torture on a Cluster: kill and freeze; what cannot be done there is named', async (t) => {
+  const cluster = await startCluster(t, { masters: 3 });
+  const look = cluster.client();
+  const project = createProject(t, cluster.url, FILES);
+  const { status, stdout, stderr } = await project.run(['torture', '--seconds', '1', '--seed', '3', '--json'], { env: { WORKERS: '2', MILLRACE_PARTITIONS: '8' } });
+  t.equal(status, 0, stderr);
+  const report = JSON.parse(stdout) as TortureReport;
+  t.strictSame(report.violations, []);
+  t.match(report.faults, { cut: 0, duplicate: 0 });
+  t.ok(report.faults.kill >= 1 && report.faults.freeze >= 1, JSON.stringify(report.faults));
+  t.match(report.leftOut, { faults: ['cut', 'duplicate'], why: /Cluster/ });
+  t.ok(report.functions.length === 3 && report.functions.every((fn) => fn.handled > 0 && fn.lost === 0 && fn.orderBreaks === 0));
+  t.ok(report.takeover.measured >= 2);
+  t.ok(report.settledMs !== null);
+  const left = await Promise.all(look.nodes('master').map((node) => node.keys('*torture*')));
+  t.strictSame(left.flat(), [], 'no key is left on any master');
+  const network = await project.run(['torture', '--fault', 'cut'], { env: { MILLRACE_PARTITIONS: '8' } });
+  t.equal(network.status, 1);
+  t.match(network.stderr, /nothing can be tortured: cut need a proxy .*Cluster/);
 });

@@ -29,7 +29,8 @@ export function registerTorture(program: Command, context: LongRunningContext): 
 Your handlers really run, with made-up events of their types: point what they call at something that may be written to.
 The data of the deployment is left alone: torture works under a namespace of its own and removes it at the end.
 Faults: kill (kill -9), freeze (SIGSTOP beyond the lease, then SIGCONT), cut (connections reset), duplicate (replies lost, so that
-everything under way is sent again). cut and duplicate need a connection without TLS. Delays between attempts are cut short.
+everything under way is sent again). cut and duplicate need a single server without TLS; elsewhere they are left out, and the report says
+so. Delays between attempts are cut short.
 Doubles are events whose handler succeeded more than once, which Millrace allows (make effects idempotent with ctx.idempotencyKey).
 Exit status: 0 nothing was lost, out of order or uncounted; 1 something was, or it could not run.
 
@@ -71,5 +72,6 @@ function print(report: TortureReport, context: LongRunningContext): void {
   const measured = takeover.worstMs === null ? 'not measured' : `${takeover.worstMs} ms at worst of ${takeover.measured}`;
   context.out(`lanes of a dead dispatcher taken over: ${measured}; promised: ${takeover.formula} = ${takeover.boundMs} ms`);
   context.out(report.settledMs === null ? 'not everything was settled in time' : `everything settled ${report.settledMs} ms after the last fault`);
+  if (report.leftOut !== null) context.out(`left out: ${report.leftOut.faults.join(', ')}, because ${report.leftOut.why}`);
   for (const { rule, what } of report.violations.slice(0, 50)) context.out(`VIOLATION ${rule}: ${what}`);
 }
