@@ -6,7 +6,7 @@
 --       events behind that id up to and including `exact:<type>`
 -- reply {'unknown'} (not registered here) | {'again', type} (adopt, look again, call again) |
 --       {'ok', then per stream: id, events that will be delivered}
--- Takes the lease away: a turn under way can no longer commit, its owner comes back under a new epoch. Destroys and creates the
+-- Takes the lease away: a turn under way can no longer commit, its owner comes back under a new epoch; `rewound:<function>` tells it that nothing was wrong. Destroys and creates the
 -- group in place of XACK and XGROUP SETID: the pending list goes with it at once, however long, so nothing can be left half done.
 -- The inbox forgets everything: what is delivered again is to run again. done starts again at 0; base is set so that the events to come and those kept as parked, dead or purged add up to what is
 -- appended for the function. Sent again it does the same again.
@@ -47,6 +47,7 @@ for i = 5, last do
 end
 
 redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[2], 'rewound:' .. fn, counter('epoch:' .. fn))
 if not recount then redis.call('UNLINK', KEYS[3], KEYS[4]) end
 for i = last + 1, #KEYS do redis.call('DEL', KEYS[i]) end
 local reply = {'ok'}

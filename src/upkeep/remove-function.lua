@@ -37,7 +37,8 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   -- `done:<f>:<t>`, `epoch:<f>`; not `appended:<t>`, which a type of the same name would look like
   local state = string.match(field, '^[^:]+')
   local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
-    or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked' or state == 'pass')
+    or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked' or state == 'pass'
+    or state == 'rewound')
   -- `turn:<f>#<helper>`
   local helper = second and string.sub(second, 1, #fn + 1) == fn .. '#'
   if helper or second == fn and (own or (rest ~= '' and string.sub(rest, 1, 1) == ':')) then redis.call('HDEL', KEYS[2], field) end

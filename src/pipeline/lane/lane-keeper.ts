@@ -56,6 +56,10 @@ export class LaneKeeper {
   #freeInMs = Infinity;
   #losses = 0;
   readonly #toldLost = new WeakSet<Lane>();
+  /** Leases given back, or about to be: that they are not held any more is no loss. */
+  readonly #givenBack = new WeakSet<Lane>();
+  /** Losses that are being looked into. */
+  readonly #judging = new Set<Promise<void>>();
   #loop: Promise<void> | null = null;
   readonly #done = new AbortController();
 
@@ -89,11 +93,12 @@ export class LaneKeeper {
     // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
     this.#done.abort();
     await this.#loop;
-    await left;
+    await Promise.all([left, ...this.#judging]);
     this.#lanes.clear();
   }
 
   async #release(lane: Lane): Promise<void> {
+    this.#givenBack.add(lane);
     if (lane.consumer !== OWNER && (await lane.retire())) return;
     await releaseLease(this.#options.connection, this.#options.keys, lane.partition, lane.fn, lane.leaseValue, lane.consumer);
   }
@@ -122,7 +127,7 @@ export class LaneKeeper {
     const { connection, keys, leaseTtlMs } = this.#options;
     const byPartition = new Map<number, Lane[]>();
     for (const lane of this.#lanes.values()) {
-      if (lane.lost || lane.retired) continue;
+      if (lane.lost || lane.retired || this.#givenBack.has(lane)) continue;
       const lanes = byPartition.get(lane.partition);
       if (lanes) lanes.push(lane);
       else byPartition.set(lane.partition, [lane]);
@@ -133,8 +138,9 @@ export class LaneKeeper {
       renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
         const lane = lanes[i] as Lane;
         if (held && hasGoneBack(turn, committed[i] as string)) lane.startOver();
-        if (!held) lane.loseLease();
-        else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
+        if (!held) {
+          if (!this.#givenBack.has(lane)) lane.loseLease();
+        } else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
       });
     }));
   }
@@ -150,8 +156,20 @@ export class LaneKeeper {
   #tellLost(lane: Lane): void {
     if (!lane.lost || this.#toldLost.has(lane)) return;
     this.#toldLost.add(lane);
+    const judging = this.#judge(lane).finally(() => this.#judging.delete(judging));
+    this.#judging.add(judging);
+  }
+
+  /** A rewind takes the lease away on purpose: somebody wanted it, and nothing is wrong with this process. */
+  async #judge({ fn, partition, leaseValue }: Lane): Promise<void> {
+    const { connection, keys, log } = this.#options;
+    const rewound = await connection.command('HGET', keys.counters(partition), `rewound:${fn}`).catch(() => null);
+    if (Number(rewound ?? 0) >= Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1))) {
+      log('info', 'lease lost to a rewind: what was under way is thrown away, the lane goes on from there', { function: fn, partition });
+      return;
+    }
     this.#losses++;
-    this.#options.log('warn', 'lease lost: what was under way is thrown away', { function: lane.fn, partition: lane.partition });
+    log('warn', 'lease lost: what was under way is thrown away', { function: fn, partition });
   }
 
   /**
