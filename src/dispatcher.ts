@@ -49,13 +49,14 @@ export interface DispatcherOptions {
 }
 
 export interface HealthProblem {
-  readonly function: string;
+  /** Null: the outbox of the partition, which its functions share. */
+  readonly function: string | null;
   readonly partition: number;
   readonly problem: string;
 }
 
 export interface HealthReport {
-  /** No lane has work without getting anything done. */
+  /** No lane has work without getting anything done, and what was emitted to other partitions leaves the outboxes. */
   readonly ok: boolean;
   /** start() has ended, stop() has not begun. */
   readonly started: boolean;
@@ -256,7 +257,7 @@ export class Dispatcher {
     });
   }
 
-  /** Whether its lanes get on. See LaneProgress.stalled(). */
+  /** Whether its lanes get on, and its outboxes. See LaneProgress.stalled() and Relay.stalled(). */
   health(): HealthReport {
     const { connection, environment } = this.#deployment;
     const problems: HealthProblem[] = [];
@@ -269,6 +270,7 @@ export class Dispatcher {
       const what = lane.progress.stalled(environment.MILLRACE_STALL_MS, others);
       if (what !== null) problems.push({ function: lane.fn, partition: lane.partition, problem: what });
     }
+    for (const stalled of this.#relay?.stalled(environment.MILLRACE_STALL_MS) ?? []) problems.push({ function: null, ...stalled });
     return { ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems };
   }
 

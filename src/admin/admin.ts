@@ -2,6 +2,7 @@
 import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag, type LagReport } from '../lag/lag.ts';
+import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
 import { healthRoutes } from './health.ts';
 import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
@@ -20,6 +21,11 @@ const LAG_FRESH_MS = 2000;
 /** Where the functions stand, asked of Redis at most once in two seconds. */
 export function recentLag(deployment: Deployment): () => Promise<LagReport> {
   return recent(() => readLag(deployment), LAG_FRESH_MS);
+}
+
+/** What waits in the outboxes, asked as often. */
+export function recentOutboxes(deployment: Deployment): () => Promise<readonly OutboxState[]> {
+  return recent(() => readOutboxes(deployment), LAG_FRESH_MS);
 }
 
 /**

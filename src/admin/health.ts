@@ -8,7 +8,7 @@ export function healthRoutes(health: () => HealthReport | null): RouteGroup {
     prefixes: ['/healthz', '/readyz'],
     access: 'open',
     mount(app) {
-      // 503 tells a supervisor to restart it: so only where a lane has work and gets nothing done, never for a slow downstream.
+      // 503 tells a supervisor to restart it: so only where a lane has work and gets nothing done, or an outbox does not move, never for a slow downstream.
       app.get('/healthz', (c) => {
         const report = health();
         if (report === null) return c.json({ status: 'starting' });

@@ -6,6 +6,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { sleep } from '../core/clock.ts';
 import type { Dispatcher } from '../dispatcher.ts';
 import type { FunctionLag, LagReport } from '../lag/lag.ts';
+import type { OutboxState } from '../outbox/outbox-state.ts';
 import type { TurnDone } from '../pipeline/lane/lane.ts';
 
 /** A scrape waits so long for Redis, then goes without what only Redis knows. */
@@ -28,12 +29,15 @@ export class Metrics {
   readonly #functions = new Map<string, FunctionMeters>();
   readonly #dispatcher: () => Watched | null;
   readonly #lag: () => Promise<LagReport>;
+  readonly #outboxes: () => Promise<readonly OutboxState[]>;
+  readonly #outbox: { readonly flushes: Gauge; readonly bytes: Gauge; readonly seconds: Gauge };
   readonly #states: readonly { readonly gauge: Gauge<'function'>; readonly of: (lag: FunctionLag) => number }[];
 
   /** @param dispatcher null: there is none (yet) */
-  constructor(dispatcher: () => Watched | null, lag: () => Promise<LagReport>) {
+  constructor(dispatcher: () => Watched | null, lag: () => Promise<LagReport>, outboxes: () => Promise<readonly OutboxState[]>) {
     this.#dispatcher = dispatcher;
     this.#lag = lag;
+    this.#outboxes = outboxes;
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#events = new Counter({ name: 'millrace_events_total', help: 'outcomes of events in this process: done, retry (parked for another attempt), dead', labelNames: ['function', 'outcome'], registers });
@@ -51,10 +55,16 @@ export class Metrics {
     };
     gauge('millrace_lanes', 'lanes (function and partition) this process owns', (of) => of.lanesOwned);
     gauge('millrace_queued_batches', 'batches that wait for a pool thread', (of) => of.queuedBatches);
-    gauge('millrace_stalled_lanes', 'lanes that have work and get nothing done: what makes /healthz red', (of) => of.health().problems.length);
+    gauge('millrace_stalled_lanes', 'lanes that have work and get nothing done, and outboxes that do not move: what makes /healthz red', (of) => of.health().problems.length);
     gauge('millrace_redis_up', '1 while the connection to Redis is up', (of) => (of.health().connection === 'up' ? 1 : 0));
     counter('millrace_thread_deaths_total', 'pool threads that died or were taken', (of) => of.threadDeaths);
     counter('millrace_lease_losses_total', 'lanes that were lost while they ran', (of) => of.leaseLosses);
+    const outbox = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
+    this.#outbox = {
+      flushes: outbox('millrace_outbox_flushes', 'whole deployment: flushes of emitted events that are not in the partition they are for yet'),
+      bytes: outbox('millrace_outbox_bytes', 'whole deployment: their bytes'),
+      seconds: outbox('millrace_outbox_oldest_seconds', 'whole deployment: age of the oldest of them, 0 without one'),
+    };
     const state = (name: string, help: string, of: (lag: FunctionLag) => number) => ({ gauge: new Gauge({ name, help, labelNames: ['function'] as const, registers }), of });
     this.#states = [
       state('millrace_lag_events', 'whole deployment: events not delivered yet', (lag) => lag.lag),
@@ -87,13 +97,20 @@ export class Metrics {
 
   async #readStates(): Promise<void> {
     const waited = new AbortController();
-    const report = await Promise.race([this.#lag().catch(() => null), sleep(LAG_WAIT_MS, waited.signal).then(() => null)]);
+    const late = sleep(LAG_WAIT_MS, waited.signal).then(() => null);
+    const [report, outboxes] = await Promise.all([Promise.race([this.#lag().catch(() => null), late]), Promise.race([this.#outboxes().catch(() => null), late])]);
     waited.abort();
     for (const { gauge, of } of this.#states) {
       // Nothing is told of what is not known, and nothing of functions that are gone.
       gauge.reset();
       for (const lag of report?.functions ?? []) gauge.set({ function: lag.name }, of(lag));
     }
+    const { flushes, bytes, seconds } = this.#outbox;
+    for (const gauge of [flushes, bytes, seconds]) gauge.remove();
+    if (outboxes === null) return;
+    flushes.set(outboxes.reduce((sum, { entries }) => sum + entries, 0));
+    bytes.set(outboxes.reduce((sum, outbox) => sum + outbox.bytes, 0));
+    seconds.set(Math.max(0, ...outboxes.map(({ oldestMs }) => (oldestMs ?? 0) / 1000)));
   }
 
   #meters(fn: string): FunctionMeters {

@@ -27,6 +27,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   functions: async () => (await import('./commands/functions.ts')).registerFunctions,
   limits: async () => (await import('./commands/limits.ts')).registerLimits,
   losses: async () => (await import('./commands/losses.ts')).registerLosses,
+  outbox: async () => (await import('./commands/outbox.ts')).registerOutbox,
   scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,
   dlq: async () => (await import('./commands/dlq.ts')).registerDlq,
   history: async () => (await import('./commands/history.ts')).registerHistory,

@@ -7,7 +7,8 @@
  *
  * Order: of one source and target, that of the outbox. A target that cannot be reached holds up its own entries only.
  *
- * Owned here: what is known of each outbox's size, for the lanes that fill it; and when to look again.
+ * Owned here: what is known of each outbox's size, for the lanes that fill it; what is first in it and since when, for health; and when
+ * to look again.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
@@ -50,6 +51,8 @@ export class Relay {
   /** Target -> until when. */
   readonly #resting = new Map<number, number>();
   readonly #told = new Map<string, number>();
+  /** Source partition -> the entry that is first in its outbox, and since when. */
+  readonly #first = new Map<number, { readonly id: string; readonly sinceMs: number; readonly to: number }>();
   #looking: NodeJS.Timeout | null = null;
   #stopping = false;
 
@@ -59,7 +62,9 @@ export class Relay {
 
   start(): void {
     const look = (): void => {
-      for (const partition of this.#options.partitions()) this.#rung.add(partition);
+      const ours = new Set(this.#options.partitions());
+      for (const partition of this.#first.keys()) if (!ours.has(partition)) this.#first.delete(partition);
+      for (const partition of ours) this.#rung.add(partition);
       this.#pump();
     };
     this.#looking = setInterval(look, LOOK_MS);
@@ -83,6 +88,14 @@ export class Relay {
   /** It holds as much as it may. */
   isFull(partition: number): boolean {
     return this.#full.has(partition);
+  }
+
+  /** Outboxes whose first entry has not left for so long, though this relay looks: everything for that target waits. */
+  stalled(quietMs: number): { readonly partition: number; readonly problem: string }[] {
+    const now = monotonicMs();
+    return [...this.#first].filter(([, { sinceMs }]) => now - sinceMs > quietMs).map(([partition, { sinceMs, to }]) => ({
+      partition, problem: `emitted events have waited in the outbox for partition ${to} for ${Math.round((now - sinceMs) / 1000)} s`,
+    }));
   }
 
   #pump(): void {
@@ -111,6 +124,7 @@ export class Relay {
           else if (!failed.has(entry.to)) byTarget.set(entry.to, [entry]);
         }
         const relayed = (await Promise.all([...byTarget].map(([to, entries]) => this.#send(partition, to, entries, failed)))).flat();
+        if (from === '-') this.#noteFirst(partition, page.find((entry) => !relayed.includes(entry)));
         // Asked also with nothing to take out: the size is what the lanes wait for.
         if (relayed.length > 0 || this.#full.has(partition)) await this.#clear(partition, relayed);
         if (page.length < PAGE) return;
@@ -119,6 +133,11 @@ export class Relay {
     } catch (error) {
       this.#failed(error, { partition });
     }
+  }
+
+  #noteFirst(partition: number, first: OutboxEntry | undefined): void {
+    if (!first) this.#first.delete(partition);
+    else if (this.#first.get(partition)?.id !== first.id) this.#first.set(partition, { id: first.id, to: first.to, sinceMs: monotonicMs() });
   }
 
   async #read(partition: number, from: string): Promise<OutboxEntry[]> {

@@ -127,7 +127,7 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { att
   for (const line of [
     'millrace_events_total{function="keeper",outcome="done"} 3', 'millrace_events_total{function="keeper",outcome="retry"} 1', 'millrace_events_total{function="keeper",outcome="dead"} 1',
     'millrace_lag_events{function="keeper"} 0', 'millrace_parked_events{function="keeper"} 0', 'millrace_oldest_event_seconds{function="keeper"} 0', 'millrace_conserved{function="keeper"} 1',
-    'millrace_lanes 4', 'millrace_thread_deaths_total 0', 'millrace_lease_losses_total 0', 'millrace_queued_batches 0', 'millrace_stalled_lanes 0', 'millrace_redis_up 1',
+    'millrace_lanes 4', 'millrace_thread_deaths_total 0', 'millrace_lease_losses_total 0', 'millrace_queued_batches 0', 'millrace_stalled_lanes 0', 'millrace_redis_up 1', 'millrace_outbox_flushes 0', 'millrace_outbox_bytes 0', 'millrace_outbox_oldest_seconds 0',
   ]) t.ok(told.split('\n').includes(line), line);
   t.match(told, /^millrace_turn_seconds_count\{function="keeper"\} [1-9]/m);
   t.match(told, /^process_cpu_seconds_total /m);
@@ -157,7 +157,7 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], handle() {} 
   await until('not ready', async () => (await fetch(`${url}/readyz`)).status === 503);
   const text = await (await fetch(`${url}/metrics`)).text();
   t.match(text, /^millrace_redis_up 0$/m);
-  t.notMatch(text, /^millrace_lag_events\{/m, 'nothing is told of what is not known');
+  t.notMatch(text, /^millrace_(lag_events\{|outbox_)/m, 'nothing is told of what is not known');
   t.match(text, /^millrace_events_total\{function="keeper",outcome="done"\} 0$/m);
   running.child.kill('SIGKILL');
 });

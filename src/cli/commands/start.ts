@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { recentLag, startAdmin } from '../../admin/admin.ts';
+import { recentLag, recentOutboxes, startAdmin } from '../../admin/admin.ts';
 import { Metrics } from '../../admin/metrics.ts';
 import { readEnvironment } from '../../config.ts';
 import { monotonicMs } from '../../core/clock.ts';
@@ -40,7 +40,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const deployment = await all(() => context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true }));
   if (stop.first.aborted) return;
   const lag = recentLag(deployment);
-  const metrics: Metrics = new Metrics(() => dispatcher, lag);
+  const metrics: Metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
   const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), onTurn: metrics.turn });
   const admin = await startAdmin(deployment, { dispatcher, metrics, lag });
   const stopped = aborted(stop.first);

@@ -1,0 +1,44 @@
+/** What waits in the outboxes: emitted events that are not in the partition they are for yet. */
+import { entryIdTime } from '../core/position.ts';
+import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { Keys } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+
+const script = defineScript({ url: new URL('./outbox-state.lua', import.meta.url), keys: 2 });
+
+export interface OutboxTarget {
+  readonly partition: number;
+  readonly entries: number;
+  readonly events: number;
+  readonly oldestMs: number;
+}
+
+export interface OutboxState {
+  /** Of the functions that emitted. */
+  readonly partition: number;
+  /** Flushes. */
+  readonly entries: number;
+  readonly bytes: number;
+  /** Age of the oldest by the server's clock; null: nothing waits. */
+  readonly oldestMs: number | null;
+  /** Of the oldest 1,024 entries, by the partition they are for. */
+  readonly targets: readonly OutboxTarget[];
+}
+
+const MOST_ENTRIES = 1024;
+const DEADLINE_MS = 15_000;
+
+/** One script a partition; all partitions together. @throws UnknownOutcomeError, RedisReplyError */
+export function readOutboxes(source: { readonly connection: RedisConnection; readonly keys: Keys; readonly partitions: number }): Promise<OutboxState[]> {
+  const { connection, keys } = source;
+  return Promise.all(Array.from({ length: source.partitions }, async (_, partition) => {
+    const reply = (await withRetry(() => script.run(connection, [keys.outbox(partition), keys.counters(partition)], [MOST_ENTRIES]), { deadlineMs: DEADLINE_MS })) as (string | number)[];
+    const [now, entries, bytes, oldest] = reply as [string, number, number, string];
+    const age = (id: string): number => Math.max(0, Number(now) - entryIdTime(id));
+    const targets: OutboxTarget[] = [];
+    for (let i = 5; i + 3 < reply.length; i += 4) {
+      targets.push({ partition: Number(reply[i]), entries: Number(reply[i + 1]), events: Number(reply[i + 2]), oldestMs: age(String(reply[i + 3])) });
+    }
+    return { partition, entries: Number(entries), bytes: Number(bytes), oldestMs: oldest === '' ? null : age(oldest), targets: targets.sort((a, b) => a.partition - b.partition) };
+  }));
+}
