@@ -76,25 +76,28 @@ async function publishAll(millrace: Millrace, events: number, signal: AbortSigna
   let sent = 0;
   // Two blocks under way: one is encoded while the other one travels.
   let previous: Promise<unknown> = Promise.resolve();
-  while (sent < events) {
-    if (signal.aborted) throw new Error('interrupted');
-    const size = Math.min(BLOCK, events - sent);
-    const items = Array.from({ length: size }, (_, i) => {
-      const n = sent + i;
-      return { type: TYPE, data: { key: `subject-${n % SUBJECTS}`, amount: n, text: 'what a small business event carries' } };
-    });
-    const current = publisher.publishMany(items);
-    current.catch(() => {});
+  try {
+    while (sent < events) {
+      if (signal.aborted) throw new Error('interrupted');
+      const size = Math.min(BLOCK, events - sent);
+      const items = Array.from({ length: size }, (_, i) => {
+        const n = sent + i;
+        return { type: TYPE, data: { key: `subject-${n % SUBJECTS}`, amount: n, text: 'what a small business event carries' } };
+      });
+      const current = publisher.publishMany(items);
+      current.catch(() => {});
+      await previous;
+      previous = current;
+      sent += size;
+      progress.show(sent);
+    }
     await previous;
-    previous = current;
-    sent += size;
-    progress.show(sent);
+    return phaseOf(events, startedMs);
+  } finally {
+    progress.clear();
+    // Also when interrupted: a flush that comes when the keys are gone would look like a loss.
+    await publisher.close();
   }
-  await previous;
-  const phase = phaseOf(events, startedMs);
-  progress.clear();
-  await publisher.close();
-  return phase;
 }
 
 async function drainAll(millrace: Millrace, events: number, signal: AbortSignal): Promise<Phase> {
