@@ -118,16 +118,17 @@ async function drainAll(millrace: Millrace, events: number, signal: AbortSignal)
     },
   });
   let startedMs = monotonicMs();
+  let phase: Phase;
   try {
     await dispatcher.start();
     // Lanes run before start() has returned: what they have done by now is little and counted into the time.
     startedMs = Math.min(lastMs, monotonicMs());
     await Promise.race([all, stalled(() => lastMs, signal)]);
+    phase = phaseOf(events, startedMs);
   } finally {
     progress.clear();
+    await (signal.aborted ? dispatcher.stop(0) : dispatcher.stop());
   }
-  const phase = phaseOf(events, startedMs);
-  await dispatcher.stop();
   if (done !== events || failed > 0) throw new Error(`${formatCount(events)} events were published, but ${formatCount(done)} handled and ${formatCount(failed)} failed`);
   return phase;
 }
