@@ -3,10 +3,10 @@ import type { Deployment } from './deployment.ts';
 import type { FunctionInfo } from './describe-functions.ts';
 import { STEP } from './core/effects.ts';
 import { OWNER } from './core/function-spec.ts';
-import { createBatch, type Batch } from './pipeline/batch/batch.ts';
+import { createBatch } from './pipeline/batch/batch.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { acquireLease, releaseLease, renewLeases } from './pipeline/lane/leases.ts';
-import { loadRows } from './pipeline/load/load-rows.ts';
+import { RowLoader } from './pipeline/load/load-rows.ts';
 import { runIsolating, type BatchResult } from './pipeline/run/run-isolating.ts';
 import type { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
@@ -32,6 +32,13 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
   const { view } = spec;
   if (!view) throw new TypeError(`function "${spec.name}" is no view`);
   const leaseTtlMs = environment.MILLRACE_LEASE_MS;
+  // Per partition, since its lease was acquired.
+  const loaders = new Map<number, RowLoader>();
+  const createLoader = (partition: number): RowLoader => {
+    const loader = new RowLoader(connection, keys, partition, spec.name, view);
+    loaders.set(partition, loader);
+    return loader;
+  };
   return {
     spec,
     maxEvents: environment.MILLRACE_BATCH_EVENTS,
@@ -39,13 +46,14 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
     parallel: environment.WORKERS + 1,
     async fold(partition, events, fresh) {
       const read = createBatch(spec.name, partition, spec.on, [], events.map(({ entryId, type, bytes }) => ({ id: entryId, type, bytes, n: null, crc: null, count: 1, gone: false })));
-      const batch = fresh ? withoutRows(read, events) : await withRetry(() => loadRows(connection, keys, partition, spec.name, view, read), { signal: cancel, deadlineMs: Infinity });
+      const ids = fresh ? [...new Set(events.map(subjectOf))] : [];
+      const loader = loaders.get(partition) ?? createLoader(partition);
+      const batch = fresh ? { ...read, rows: Buffer.alloc(0), newRows: ids } : await withRetry(() => loader.load(read), { signal: cancel, deadlineMs: Infinity });
       const result = await runIsolating(pool, batch, spec, [], cancel);
       if (result.kind === 'stopped') return result;
       if (result.kind === 'setup-failed') throw new Error(`setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
       const failed = firstFailure(result);
       if (failed) return failed;
-      const ids = fresh ? [...new Set(events.map(subjectOf))] : [];
       return {
         kind: 'folded',
         rowBytes: (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
@@ -72,6 +80,7 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
       const got = await withRetry(() => acquireLease(connection, keys, partition, spec.name, owner, leaseTtlMs, OWNER, 'pass'), { signal: cancel, deadlineMs: 10_000 });
       if (!('value' in got)) return null;
       const leaseValue = got.value;
+      createLoader(partition);
       // A batch may take longer than a lease lasts. Should it get lost all the same, the commit is refused.
       const timer = setInterval(() => {
         renewLeases(connection, keys, partition, [{ fn: spec.name, leaseValue }], leaseTtlMs).catch((error: unknown) => log('warn', 'a lease could not be renewed', { function: spec.name, partition, err: error }));
@@ -101,17 +110,6 @@ function firstFailure(result: BatchResult): { kind: 'failed'; event: number; nam
 
 function subjectOf({ bytes }: FoldEvent): string {
   return new BatchCursor(bytes).next()?.subject ?? '';
-}
-
-/** As load-rows.lua packs them, for rows that are not there. */
-function withoutRows(batch: Batch, events: readonly FoldEvent[]): Batch {
-  const out = new PackWriter();
-  for (const id of new Set(events.map(subjectOf))) {
-    out.text(id);
-    out.text('');
-  }
-  const rows = Buffer.from(out.finish());
-  return { ...batch, rows, bytes: batch.bytes + rows.length };
 }
 
 /** The rows that effects set, of ids whose keys have the numbers 1, 2, … */
