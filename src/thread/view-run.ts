@@ -13,7 +13,7 @@ import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { ViewCode } from '../define/define-view.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
-import { INDEX_VALUE_BYTES, indexMember, sameEntry, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
+import { INDEX_VALUE_BYTES, memberBound, sameEntry, writeMember, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
 import type { EventView, RunningEvent } from './running-event.ts';
 
 /** One row of the batch. */
@@ -64,7 +64,7 @@ export class ViewRun {
       ids.push(id);
       this.#rows.set(id, { key: ids.length, stored: reader.text() });
     }
-    for (const id of added) this.#rows.set(id, { key: ids.push(id), stored: '' });
+    for (const id of added) this.#rows.set(id, openRow(id, ids.push(id), ''));
     for (const block of caused) this.#overlay(block, ids);
   }
 
@@ -154,10 +154,7 @@ export class ViewRun {
     const found = this.#rows.get(id);
     if (!found) throw new Error(`the row of ${id} was not loaded with the batch`);
     if ('id' in found) return found;
-    const stored = parseStored(found.stored);
-    const row: OpenRow = {
-      id, key: found.key, storedText: found.stored, stored, text: undefined, row: stored?.row ?? null, fresh: true, entryId: '', place: 0, rev: stored?.rev ?? 0, ix: stored?.ix ?? NO_ENTRIES, changed: false,
-    };
+    const row = openRow(id, found.key, found.stored);
     this.#rows.set(id, row);
     return row;
   }
@@ -224,6 +221,13 @@ export class ViewRun {
   }
 }
 
+function openRow(id: string, key: number, storedText: string): OpenRow {
+  const stored = parseStored(storedText);
+  return {
+    id, key, storedText, stored, text: undefined, row: stored?.row ?? null, fresh: true, entryId: '', place: 0, rev: stored?.rev ?? 0, ix: stored?.ix ?? NO_ENTRIES, changed: false,
+  };
+}
+
 function parseStored(text: string): StoredRow | null {
   return text === '' ? null : (JSON.parse(text) as StoredRow);
 }
@@ -236,23 +240,31 @@ function isBehind(event: RunningEvent, at: string): boolean {
   return compareEntryIds(event.entryId, entryId) > 0;
 }
 
+interface Member {
+  readonly entry: NonNullable<IndexEntry>;
+  readonly id: string;
+}
+
 function packIndex(
   out: PackWriter, key: number, rows: readonly OpenRow[], before: (row: OpenRow) => IndexEntry | undefined, after: (row: OpenRow) => IndexEntry | undefined,
 ): void {
-  const removed: Buffer[] = [];
-  const added: Buffer[] = [];
+  const removed: Member[] = [];
+  const added: Member[] = [];
   for (const row of rows) {
     const [old, now] = [before(row), after(row)];
     if (sameEntry(old, now)) continue;
-    if (old) removed.push(indexMember(old, row.id));
-    if (now) added.push(indexMember(now, row.id));
+    if (old) removed.push({ entry: old, id: row.id });
+    if (now) added.push({ entry: now, id: row.id });
   }
   for (const [step, members] of [[STEP.REMOVE, removed], [STEP.ADD, added]] as const) {
     inSteps(members.length, STEP_OPERANDS, (from, to) => {
       out.text(step);
       out.uint(1 + to - from);
       out.uint(key);
-      for (let i = from; i < to; i++) out.raw(members[i] as Buffer);
+      for (let i = from; i < to; i++) {
+        const { entry, id } = members[i] as Member;
+        out.built(memberBound(entry, id), writeMember, entry, id);
+      }
     });
   }
 }

@@ -33,15 +33,41 @@ export class PackWriter {
   }
 
   text(value: string): void {
-    const length = Buffer.byteLength(value);
-    this.#head(length);
-    this.#at += this.#buffer.write(value, this.#at, length);
+    const most = value.length * 3;
+    if (most > 65_535 || value.length < 11) {
+      const length = Buffer.byteLength(value);
+      this.#head(length);
+      this.#at += this.#buffer.write(value, this.#at, length);
+      return;
+    }
+    // Its length comes out of writing it: the head is that of a text which could be three bytes a character.
+    this.#reserve(most + 3);
+    const length = this.#buffer.write(value, this.#at + 3);
+    this.#buffer[this.#at] = 0xda;
+    this.#at = this.#buffer.writeUInt16BE(length, this.#at + 1) + length;
+    this.#items++;
   }
 
   raw(value: Uint8Array): void {
     this.#head(value.length);
     this.#buffer.set(value, this.#at);
     this.#at += value.length;
+  }
+
+  /** Bytes that `write` puts at a place of a buffer: at most so many; it gives where they end. */
+  built<A, B>(most: number, write: (buffer: Buffer, at: number, a: A, b: B) => number, a: A, b: B): void {
+    this.#reserve(most + 5);
+    const start = this.#at + (most < 65_536 ? 3 : 5);
+    const end = write(this.#buffer, start, a, b);
+    if (most < 65_536) {
+      this.#buffer[this.#at] = 0xda;
+      this.#buffer.writeUInt16BE(end - start, this.#at + 1);
+    } else {
+      this.#buffer[this.#at] = 0xdb;
+      this.#buffer.writeUInt32BE(end - start, this.#at + 1);
+    }
+    this.#at = end;
+    this.#items++;
   }
 
   /** The block, in memory of its own. */

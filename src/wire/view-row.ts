@@ -43,14 +43,31 @@ function writeSort(bytes: Buffer, sort: number, at: number): void {
 }
 
 export function indexMember(entry: NonNullable<IndexEntry>, id: string): Buffer {
-  const [value, sort] = entry;
-  const valueBytes = Buffer.byteLength(value);
-  const member = Buffer.allocUnsafe(10 + valueBytes + Buffer.byteLength(id));
-  member.writeUInt16BE(valueBytes);
-  member.write(value, 2);
-  writeSort(member, sort, 2 + valueBytes);
-  member.write(id, 10 + valueBytes);
-  return member;
+  const member = Buffer.allocUnsafe(memberBound(entry, id));
+  return member.subarray(0, writeMember(member, 0, entry, id));
+}
+
+/** Bytes of a member at most. */
+export function memberBound([value]: NonNullable<IndexEntry>, id: string): number {
+  return 10 + 3 * (value.length + id.length);
+}
+
+/** @returns where it ends */
+export function writeMember(bytes: Buffer, start: number, [value, sort]: NonNullable<IndexEntry>, id: string): number {
+  const at = writeText(bytes, start + 2, value);
+  bytes.writeUInt16BE(at - start - 2, start);
+  writeSort(bytes, sort, at);
+  return writeText(bytes, at + 8, id);
+}
+
+/** Short and mostly ASCII: a call into native code costs more than the text. */
+function writeText(bytes: Buffer, start: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 127) return start + bytes.write(text, start);
+    bytes[start + i] = code;
+  }
+  return start + text.length;
 }
 
 export function parseMember(member: Buffer): { readonly value: string; readonly sort: number; readonly id: string } {
