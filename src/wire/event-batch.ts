@@ -405,7 +405,7 @@ function readExtension(cursor: Cursor, into: Record<string, string> | null): Rec
   return extensions;
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
+export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 

@@ -1,6 +1,8 @@
 /** Parked records: millrace.v1.ParkedEvent. */
 import { CorruptDataError } from '../core/errors.ts';
+import { asBuffer } from './event-batch.ts';
 import { millrace } from './generated/millrace.js';
+import { PayloadReader } from './payload-reader.ts';
 
 export interface ParkedAttempt {
   readonly atMs: number;
@@ -30,6 +32,9 @@ export interface ParkedRecord {
 
 const { ParkedEvent } = millrace.v1;
 
+/** The reader that payloads are read with: a second class in a thread would make protobufjs' methods slower for all payloads from then on. */
+const reader = new PayloadReader();
+
 export function encodeParked(record: ParkedRecord): Buffer {
   const bytes = ParkedEvent.encode(ParkedEvent.fromObject(record)).finish();
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -41,7 +46,7 @@ export function encodeParked(record: ParkedRecord): Buffer {
  */
 export function decodeParked(bytes: Uint8Array): ParkedRecord {
   try {
-    const message = ParkedEvent.decode(bytes);
+    const message = ParkedEvent.decode(reader.over(asBuffer(bytes), 0, bytes.length, true));
     return ParkedEvent.toObject(message, { longs: Number, defaults: true, arrays: true }) as unknown as ParkedRecord;
   } catch (error) {
     throw new CorruptDataError('decode', `a parked record of ${bytes.length} bytes cannot be decoded`, { cause: error });

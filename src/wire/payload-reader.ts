@@ -20,8 +20,14 @@ export class PayloadReader extends protobuf.Reader {
     super(NOTHING);
   }
 
-  /** The next message lies between these offsets. */
-  over(bytes: Buffer, start: number, end: number): this {
+  #views = false;
+
+  /**
+   * The next message lies between these offsets.
+   * @param views `bytes` fields are views of the buffer, not copies
+   */
+  over(bytes: Buffer, start: number, end: number, views = false): this {
+    this.#views = views;
     this.buf = bytes;
     this.pos = start;
     this.len = end;
@@ -29,8 +35,9 @@ export class PayloadReader extends protobuf.Reader {
     return this;
   }
 
-  /** Copied: a view would keep the whole batch alive. */
+  /** Copied unless asked otherwise: a view would keep the whole batch alive. */
   override bytes(): Uint8Array {
+    if (this.#views) return super.bytes();
     return Uint8Array.prototype.slice.call(super.bytes());
   }
 
