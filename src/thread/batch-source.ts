@@ -52,6 +52,15 @@ export class BatchSource {
     }
   }
 
+  /** An event of a retried unit failed: what stands behind it need not be read to be held. */
+  holdUnit(index: number): void {
+    const { retries } = this.#task;
+    const unit = retries[index]?.unit;
+    for (; this.#retry < retries.length && retries[this.#retry]?.unit === unit; this.#retry++) {
+      if (this.#states[this.#retry] !== CELL.SKIP) this.#states[this.#retry] = CELL.BLOCKED;
+    }
+  }
+
   #nextRetry(): RunningEvent {
     const index = this.#retry++;
     const { offset, length } = this.#task.retries[index] as BatchTask['retries'][number];

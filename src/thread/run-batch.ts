@@ -193,6 +193,7 @@ class BatchRun {
     if (!this.#byKey) return;
     this.#stopped.add(event.view.subject);
     for (let behind = event.next; behind !== null; behind = behind.next) this.#hold(behind);
+    if (event.entry < 0) this.#source.holdUnit(event.index);
   }
 
   async #runChains(concurrency: number): Promise<void> {
