@@ -71,6 +71,15 @@ export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environm
 }
 
 /**
+ * Settings of a process that does nothing but rebuild, where its environment says nothing: in larger turns more events of a row meet, and
+ * there is no other function that would wait for them. Its own thread, and a server beside it, need a core, too.
+ */
+export function rebuildSettings(given: NodeJS.ProcessEnv = process.env): Partial<Environment> {
+  const settings = { WORKERS: Math.max(1, availableParallelism() - 1), MILLRACE_BATCH_EVENTS: 16_384, MILLRACE_BATCH_BYTES: 2 * 1024 * 1024 };
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => (given[name] ?? '') === ''));
+}
+
+/**
  * The environment of the pool's threads: this process's, with REDIS_URL set to the deployment's server also where it is the
  * embedded one, so that a function's setup() can open its own connection.
  */

@@ -1,6 +1,7 @@
 /** The dispatcher process: runs one of the benchmark's functions until so many events are settled. */
 import { readFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
+import type { Environment } from '../../src/config.ts';
 import { connect } from '../../src/millrace.ts';
 import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
 import { SEEN_CHANNEL } from './functions/bench-function.ts';
@@ -13,6 +14,8 @@ export interface ConsumerArgument {
   /** Folder of the functions. */
   readonly functionsDir: string;
   readonly workers: number;
+  /** Other settings than the defaults. */
+  readonly settings: Partial<Environment>;
   readonly partitions: number;
   /** To be settled, of all functions together. */
   readonly events: number;
@@ -68,7 +71,7 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   const allSettled = new Promise<void>((resolve) => (settled = resolve));
 
   const millrace = await connect({
-    environment: benchEnvironment(argument.url, argument.workers, argument.partitions), protoDir: PROTO_DIR, name: 'bench-dispatcher',
+    environment: { ...benchEnvironment(argument.url, argument.workers, argument.partitions), ...argument.settings }, protoDir: PROTO_DIR, name: 'bench-dispatcher',
   });
   const dispatcher = millrace.dispatcher({
     functionsDir: argument.functionsDir,

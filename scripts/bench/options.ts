@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 
-export const SCENARIOS = ['publish', 'drain', 'through', 'view', 'view-drain', 'latency-1k', 'latency-33k', 'cpu', 'io', 'lag', 'append', 'load'] as const;
+export const SCENARIOS = ['publish', 'drain', 'through', 'view', 'view-drain', 'rebuild', 'latency-1k', 'latency-33k', 'cpu', 'io', 'lag', 'append', 'load'] as const;
 export const RIVALS = ['bound-decode', 'ioredis-loop', 'bullmq', 'naive-append', 'watch-append'] as const;
 export type ScenarioName = (typeof SCENARIOS)[number];
 export type RivalName = (typeof RIVALS)[number];

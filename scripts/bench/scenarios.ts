@@ -1,6 +1,7 @@
 /** Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of their own. */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rebuildSettings, type Environment } from '../../src/config.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { machineCpuSeconds, startBenchServer, type BenchServer } from './bench-server.ts';
@@ -26,7 +27,7 @@ interface Bench {
    * @param events to be settled, of all functions together
    * @param warmUp ages of so many first ones are left out
    */
-  consumer(functionsDir: string, events: number, workers: number, warmUp?: number): Child<ConsumerResult>;
+  consumer(functionsDir: string, events: number, workers: number, warmUp?: number, settings?: Partial<Environment>): Child<ConsumerResult>;
 }
 
 type Params = Record<string, string | number | boolean | null>;
@@ -51,6 +52,11 @@ export async function runScenario(name: ScenarioName, options: BenchOptions, fsy
       return [await onServer((bench) => through(name, bench, 'view', events))];
     case 'view-drain':
       return [await onServer((bench) => drain(name, bench, 'view', options.backlog, options.workers, say))];
+    case 'rebuild': {
+      // As millrace view rebuild runs a new version's lanes.
+      const settings = rebuildSettings({});
+      return [await onServer((bench) => drain(name, bench, 'view', options.backlog, settings.WORKERS ?? options.workers, say, settings))];
+    }
     case 'latency-1k':
       return [await onServer((bench) => latency(name, bench, 1000))];
     case 'latency-33k':
@@ -94,9 +100,9 @@ async function onFreshServer<T>(options: BenchOptions, fsync: Fsync, work: (benc
         start<ProducerResult>('./producer.js', {
           url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers, warmUp, eventsPerOrder, partitions: options.partitions,
         } satisfies ProducerArgument),
-      consumer: (functionsDir, events, workers, warmUp = 0) =>
+      consumer: (functionsDir, events, workers, warmUp = 0, settings = {}) =>
         start<ConsumerResult>('./consumer.js', {
-          url: server.url, functionsDir: resolve(FUNCTIONS, functionsDir), workers, events, warmUp, partitions: options.partitions, stallMs: STALL_MS,
+          url: server.url, functionsDir: resolve(FUNCTIONS, functionsDir), workers, settings, events, warmUp, partitions: options.partitions, stallMs: STALL_MS,
         } satisfies ConsumerArgument),
     });
     ok = true;
@@ -126,7 +132,7 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
 }
 
 async function drain(
-  name: string, bench: Bench, functions: string, events: number, workers: number, say: (text: string) => void,
+  name: string, bench: Bench, functions: string, events: number, workers: number, say: (text: string) => void, settings: Partial<Environment> = {},
 ): Promise<ScenarioResult> {
   const producer = bench.producer(events, undefined, 0, eventsPerOrder(functions));
   await producer.ready;
@@ -134,7 +140,7 @@ async function drain(
   await producer.result;
   await producer.end();
   say(`${events} events are waiting`);
-  const consumer = bench.consumer(functions, events, workers);
+  const consumer = bench.consumer(functions, events, workers, 0, settings);
   await consumer.ready;
   const before = cpuNow(bench);
   consumer.go();

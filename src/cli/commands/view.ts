@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { join, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
+import { rebuildSettings } from '../../config.ts';
 import type { FunctionInfo } from '../../describe-functions.ts';
 import { ConfigError } from '../../core/errors.ts';
 import type { Deployment } from '../../deployment.ts';
@@ -164,7 +165,7 @@ interface RebuildFlags {
 
 async function rebuild(name: string, flags: RebuildFlags, context: LongRunningContext): Promise<void> {
   const stop = context.takeStop();
-  const deployment = await context.open({ protoDir: flags.proto, name: 'rebuild', settleSchemas: true });
+  const deployment = await context.open({ protoDir: flags.proto, name: 'rebuild', settleSchemas: true, environment: rebuildSettings() });
   const bar = !flags.json && process.stderr.isTTY
     ? new SingleBar({ format: `${name} {bar} {value}/{total} events from the {from}, {rate}/s, {eta_text} left`, stream: process.stderr, hideCursor: true }, Presets.shades_classic)
     : null;
