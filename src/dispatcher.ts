@@ -343,7 +343,7 @@ export class Dispatcher {
         reader,
         share: this.#share as FairShare,
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
-        load: (batch) => rows?.load(batch) ?? Promise.resolve(batch),
+        load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
         run: async (batch, blocked, search, observe) => {

@@ -48,7 +48,7 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
       const read = createBatch(spec.name, partition, spec.on, [], events.map(({ entryId, type, bytes }) => ({ id: entryId, type, bytes, n: null, crc: null, count: 1, gone: false })));
       const ids = fresh ? [...new Set(events.map(subjectOf))] : [];
       const loader = loaders.get(partition) ?? createLoader(partition);
-      const batch = fresh ? { ...read, rows: Buffer.alloc(0), newRows: ids } : await withRetry(() => loader.load(read), { signal: cancel, deadlineMs: Infinity });
+      const batch = fresh ? { ...read, rows: Buffer.alloc(0), newRows: ids } : await withRetry(() => loader.load(read, false), { signal: cancel, deadlineMs: Infinity });
       const result = await runIsolating(pool, batch, spec, [], cancel);
       if (result.kind === 'stopped') return result;
       if (result.kind === 'setup-failed') throw new Error(`setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);

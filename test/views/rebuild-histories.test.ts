@@ -17,7 +17,7 @@ message NoteRead {
 }
 `;
 /** Kills in a pass; more for a longer look: TEST_KILLS=10 node dist/test/views/rebuild-histories.test.js */
-const KILLS = Number(process.env['TEST_KILLS'] ?? 4);
+const KILLS = Number(process.env['TEST_KILLS'] ?? 2);
 
 interface Book {
   readonly count: number;

@@ -50,8 +50,8 @@ export interface LaneStages {
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
   readonly listParked: () => Promise<ReadonlyMap<string, number>>;
-  /** The batch with what a view's events are folded onto. */
-  readonly load: (batch: Batch) => Promise<Batch>;
+  /** The batch with what a view's events are folded onto. `anew`: Redis has gone back in time, what is remembered of it is void. */
+  readonly load: (batch: Batch, anew: boolean) => Promise<Batch>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
   /** `observe`: told of the cells each time events are sent to a thread. */
@@ -115,6 +115,8 @@ export class Lane implements Bell {
   /** Id of the last turn that is known to be committed. */
   #committed = '';
   #startOver = false;
+  /** Redis has gone back in time since rows were loaded. */
+  #loadAnew = false;
   #rings = 1;
   #seenRings = 0;
   #waiting: (() => void) | null = null;
@@ -248,6 +250,7 @@ export class Lane implements Bell {
         }
         if (this.#startOver) {
           this.#startOver = false;
+          this.#loadAnew = true;
           this.#committed = '';
           this.#stages.reader.reset();
           first = true;
@@ -336,6 +339,7 @@ export class Lane implements Bell {
       this.#stages.log('error', 'LOSS: the consumer group is gone (FLUSHALL, failover, or somebody destroyed it); recreating it behind the last commit', {
         function: spec.name, partition, reply: taken.message,
       });
+      this.#loadAnew = true;
       await this.#stages.register();
       // Goes on after a pause that grows while groups get lost again and again.
       throw new GroupLostError(spec.name, partition, taken.message);
@@ -358,7 +362,8 @@ export class Lane implements Bell {
     for (const unit of taken.units) if (!this.#parked.has(unit)) this.#park(unit, 0);
     const retries = taken.units.length > 0 ? await this.#stages.fetchParked(taken.units) : [];
     const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
-    const batch = spec.view ? await this.#stages.load(read) : read;
+    const batch = spec.view ? await this.#stages.load(read, this.#loadAnew) : read;
+    this.#loadAnew = false;
     const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : [];
 
     const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);

@@ -31,8 +31,13 @@ export class RowLoader {
     this.#indexKeys = [ALL_ROWS, ...view.indexes].map((index) => keys.viewIndex(partition, generation, index));
   }
 
-  /** The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows first). */
-  async load(batch: Batch): Promise<Batch> {
+  /**
+   * The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows first).
+   *
+   * @param anew Redis has gone back in time: there may be rows again that were not
+   */
+  async load(batch: Batch, anew: boolean): Promise<Batch> {
+    if (anew) this.#filter = undefined;
     const subjects = subjectsOf(batch);
     if (subjects.size === 0) return batch;
     if (this.#filter === undefined) this.#filter = Number(await this.#connection.command('ZCARD', this.#indexKeys[0] as string)) === 0 ? new RowFilter() : null;
