@@ -2,8 +2,9 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { checkFlow, inventFlow, randomOf } from '../support/emit-flow.ts';
+import { checkFlow, inventFlow } from '../support/emit-flow.ts';
 import { readHistory } from '../support/history.ts';
+import { randomOf } from '../support/random.ts';
 import { startCluster } from '../support/redis-cluster.ts';
 import { until } from '../support/redis-server.ts';
 

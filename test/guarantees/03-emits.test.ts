@@ -2,8 +2,9 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { openService, startDispatcher, testDir, type DispatcherProcess } from '../support/dispatcher-process.ts';
-import { checkFlow, inventFlow, randomOf, type Flow } from '../support/emit-flow.ts';
+import { checkFlow, inventFlow, type Flow } from '../support/emit-flow.ts';
 import { readHistory } from '../support/history.ts';
+import { randomOf } from '../support/random.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 

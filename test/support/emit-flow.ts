@@ -8,15 +8,6 @@ import { eventsIn, miscounted, outboxEntries } from './emits.ts';
 import { dataFor, type Plan } from './misbehaving-functions/emit/_plan.ts';
 import { until } from './redis-server.ts';
 
-/** Numbers from 0 to `below`, the same for the same seed. */
-export function randomOf(seed: number): (below: number) => number {
-  let state = seed * 2_654_435_761 % 2 ** 32;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 export interface Flow {
   readonly items: readonly { readonly type: string; readonly id: string; readonly data: unknown }[];
   /** Ids of everything that is to be emitted. */
@@ -37,19 +28,19 @@ export function inventFlow(name: string, count: number, random: (below: number) 
 }
 
 /** Waits until everything published has been worked on and everything emitted too; then counts it, by id. */
-export async function checkFlow(t: Test, service: Millrace, look: Redis | Cluster, partitions: number, flow: Flow): Promise<void> {
+export async function checkFlow(t: Test, service: Millrace, look: Redis | Cluster, partitions: number, flow: Flow, functions: readonly string[] = ['batch-emitter', 'emitter', 'sink']): Promise<void> {
   const { deployment } = service;
   let last: unknown;
   await until('all is done, and nothing is under way', async () => {
-    const { functions } = await readLag(deployment);
-    last = functions;
-    const of = (name: string) => functions.find((fn) => fn.name === name);
+    const lag = await readLag(deployment);
+    last = lag.functions;
+    const of = (name: string) => lag.functions.find((fn) => fn.name === name);
     const [emitter, sink] = [of('emitter'), of('sink')];
     return emitter && sink && emitter.done + emitter.dead === flow.items.length && sink.done + sink.dead >= flow.emitted.length && (await outboxEntries(look, partitions)) === 0;
   }, 60_000).catch((error: unknown) => {
     throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}, ${flow.emitted.length} should be emitted`, { cause: error });
   });
   t.strictSame(miscounted(await eventsIn(look, partitions, 'test.other'), flow.emitted), [], 'each once');
-  const { functions } = await readLag(deployment);
-  t.strictSame(functions.filter(({ conserved }) => !conserved), [], 'conserved');
+  const lag = await readLag(deployment);
+  t.strictSame(lag.functions.map(({ name, conserved }) => [name, conserved]), functions.map((name) => [name, true]), 'conserved');
 }

@@ -6,8 +6,8 @@ import { connect, type Millrace } from '../../src/millrace.ts';
 import { retain } from '../../src/upkeep/retention.ts';
 import type { RedisConnection } from '../../src/redis/connection.ts';
 import { createProject, NOTES_PROTO, parseLines, type Project } from '../cli/run-cli.ts';
+import { randomOf } from '../support/random.ts';
 import { startRedis, until, type TestLike } from '../support/redis-server.ts';
-import { seeded } from './seeded.ts';
 
 const PARTITIONS = 4;
 const PROTO = `${NOTES_PROTO}
@@ -70,7 +70,7 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
   const millrace = await connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: PARTITIONS }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }) });
   t.teardown(() => millrace.close());
   const store = millrace.store();
-  const random = seeded(seed);
+  const random = randomOf(seed);
   const expected = new Map<string, Book>();
   let appended = 0;
   const bed: Bed = {
@@ -165,7 +165,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
   await t.test('killed in the pass, paused, appended to meanwhile', async (t) => {
     project.write('workers/books-2.mjs', source(2, ', renewed: true'));
     const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '40', MILLRACE_LEASE_MS: '500' };
-    const random = seeded(5);
+    const random = randomOf(5);
     let done = 0;
     for (let kill = 0; kill < KILLS; kill++) {
       const goal = done + random(Math.floor(4000 / KILLS));

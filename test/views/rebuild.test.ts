@@ -5,8 +5,8 @@ import t from 'tap';
 import { connect } from '../../src/millrace.ts';
 import { dropGeneration, listViews, rollBackView } from '../../src/views/generations.ts';
 import { counter, createProject, parseLines } from '../cli/run-cli.ts';
+import { randomOf } from '../support/random.ts';
 import { startRedis, until } from '../support/redis-server.ts';
-import { seeded } from './seeded.ts';
 
 /** The fold takes its time, so that it can be killed in the middle. */
 const source = (version: number, more: string): string => `
@@ -72,7 +72,7 @@ t.test('a changed view', { timeout: 120_000 }, async (t) => {
     project.write('workers/books-2.mjs', source(2, ', renewed: true'));
     const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '50', MILLRACE_LEASE_MS: '500' };
     let done = 0;
-    const random = seeded(4);
+    const random = randomOf(4);
     for (let kill = 0; kill < 10; kill++) {
       // Now and then before it has got anywhere.
       const goal = done + random(published * 0.12);

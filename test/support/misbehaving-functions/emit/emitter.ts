@@ -1,15 +1,3 @@
-import { defineFunction } from '../../../../src/define/index.ts';
-import { record } from '../behave.ts';
-import { follow, planOf } from './_plan.ts';
+import { emitter } from './_emitter.ts';
 
-export default defineFunction({
-  name: 'emitter',
-  on: ['test.event'],
-  timeoutMs: 5000,
-  retry: { attempts: 3, minDelayMs: 10, maxDelayMs: 50 },
-  async handle(event, ctx) {
-    record('start', 'emitter', event, ctx.attempt);
-    await follow(planOf(event.data), ctx.emit.bind(ctx) as never, ctx.attempt);
-    record('end', 'emitter', event, ctx.attempt);
-  },
-});
+export default emitter('key');
