@@ -116,7 +116,8 @@ export class Dispatcher {
 
   /** Its views, to be folded in its pool without their lanes. Once start() has loaded them. */
   get viewFolds(): ViewFold[] {
-    const { connection, pool } = { connection: this.#connection as RedisConnection, pool: this.#pool as WorkerPool };
+    const connection = this.#connection as RedisConnection;
+    const pool = this.#pool as WorkerPool;
     return this.#functions.filter(({ spec }) => spec.view).map((info) => createViewFold({ deployment: this.#deployment, connection, pool, info, owner: this.id, cancel: this.#cancelRuns.signal }));
   }
 

@@ -6,13 +6,13 @@ import { OWNER } from './core/function-spec.ts';
 import { createBatch } from './pipeline/batch/batch.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { acquireLease, releaseLease, renewLeases } from './pipeline/lane/leases.ts';
-import { RowLoader } from './pipeline/load/load-rows.ts';
+import { RowLoader, withoutRows } from './pipeline/load/load-rows.ts';
 import { runIsolating, type BatchResult } from './pipeline/run/run-isolating.ts';
 import type { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
-import type { FoldEvent, ViewFold } from './views/history-pass.ts';
-import { PackReader, PackWriter } from './wire/message-pack.ts';
-import { BatchCursor } from './wire/event-batch.ts';
+import type { ViewFold } from './views/history-pass.ts';
+import { PackWriter } from './wire/message-pack.ts';
+import { readRowEffects } from './wire/row-effects.ts';
 
 export interface ViewFoldParts {
   readonly deployment: Deployment;
@@ -46,9 +46,9 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
     parallel: environment.WORKERS + 1,
     async fold(partition, events, fresh) {
       const read = createBatch(spec.name, partition, spec.on, [], events.map(({ entryId, type, bytes }) => ({ id: entryId, type, bytes, n: null, crc: null, count: 1, gone: false })));
-      const ids = fresh ? [...new Set(events.map(subjectOf))] : [];
-      const loader = loaders.get(partition) ?? createLoader(partition);
-      const batch = fresh ? { ...read, rows: Buffer.alloc(0), newRows: ids } : await withRetry(() => loader.load(read, false), { signal: cancel, deadlineMs: Infinity });
+      const batch = fresh
+        ? withoutRows(read)
+        : await withRetry(() => (loaders.get(partition) ?? createLoader(partition)).load(read, false), { signal: cancel, deadlineMs: Infinity });
       const result = await runIsolating(pool, batch, spec, [], cancel);
       if (result.kind === 'stopped') return result;
       if (result.kind === 'setup-failed') throw new Error(`setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
@@ -57,7 +57,7 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
       return {
         kind: 'folded',
         rowBytes: (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
-        rows: () => rowsOf(result.effects, ids),
+        rows: () => rowsOf(result.effects, batch.newRows),
         async commit({ leaseValue, turn, before, cursor }) {
           const epoch = leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
           const effectKeys = [...batch.effectKeys, keys.viewPass(partition, spec.name)];
@@ -108,25 +108,15 @@ function firstFailure(result: BatchResult): { kind: 'failed'; event: number; nam
   return failures.sort((a, b) => a.event - b.event)[0] ?? null;
 }
 
-function subjectOf({ bytes }: FoldEvent): string {
-  return new BatchCursor(bytes).next()?.subject ?? '';
-}
-
 /** The rows that effects set, of ids whose keys have the numbers 1, 2, … */
 function rowsOf(effects: readonly Uint8Array[], ids: readonly string[]): Map<string, string> {
   const rows = new Map<string, string>();
   for (const block of effects) {
-    const reader = new PackReader(block);
-    while (reader.left > 0) {
-      const step = reader.text();
-      let operands = reader.uint();
-      if (step === STEP.SET) for (; operands > 0; operands -= 2) rows.set(ids[reader.uint() - 1] as string, reader.text());
-      else if (step === STEP.DEL) for (; operands > 0; operands--) rows.delete(ids[reader.uint() - 1] as string);
-      else {
-        reader.uint();
-        for (; operands > 1; operands--) reader.raw();
-      }
-    }
+    readRowEffects(block, (key, stored) => {
+      const id = ids[key - 1] as string;
+      if (stored === '') rows.delete(id);
+      else rows.set(id, stored);
+    });
   }
   return rows;
 }

@@ -292,9 +292,8 @@ class BatchRun {
 
   /** How its payload is to be read. Null: with the function's own schema; nothing is awaited then, as for all but the first event of a schema. */
   #wayOf(event: RunningEvent): Way | null | Promise<Way | null> {
-    const { schema } = event.view;
+    const { schema, type } = event.view;
     if (schema === 0) return null;
-    const { type } = event.view;
     if (schema === this.#lastSchema && type === this.#lastType) return this.#lastWay;
     const found = this.#unknown.has(schema) ? UNKNOWN : this.#schemas.wayOf(this.#loaded.definition, type, schema);
     return found instanceof Promise ? found.then((way) => this.#remember(type, schema, way)) : this.#remember(type, schema, found);
@@ -324,8 +323,7 @@ class BatchRun {
 
   /** Its handler is not called: it waits for its schema, or is dead. */
   #unreadable(event: RunningEvent, way: Way): false {
-    const { type } = event.view;
-    const { schema } = event.view;
+    const { type, schema } = event.view;
     const message = way.kind === 'refused'
       ? way.why
       : `schema id ${schema} of "${type}" is not in the registry: register the schema it was written with (millrace schema register), then dlq replay`;

@@ -13,6 +13,7 @@ import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { ViewCode } from '../define/define-view.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
+import { readRowEffects } from '../wire/row-effects.ts';
 import { INDEX_VALUE_BYTES, memberBound, sameEntry, writeMember, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
 import type { EventView, RunningEvent } from './running-event.ts';
 
@@ -65,22 +66,7 @@ export class ViewRun {
       this.#rows.set(id, { key: ids.length, stored: reader.text() });
     }
     for (const id of added) this.#rows.set(id, openRow(id, ids.push(id), ''));
-    for (const block of caused) this.#overlay(block, ids);
-  }
-
-  #overlay(block: Uint8Array, ids: readonly string[]): void {
-    const reader = new PackReader(block);
-    const put = (key: number, stored: string): void => void this.#rows.set(ids[key - 1] as string, { key, stored });
-    while (reader.left > 0) {
-      const name = reader.text();
-      let operands = reader.uint();
-      if (name === STEP.SET) for (; operands > 0; operands -= 2) put(reader.uint(), reader.text());
-      else if (name === STEP.DEL) for (; operands > 0; operands--) put(reader.uint(), '');
-      else {
-        reader.uint();
-        for (; operands > 1; operands--) reader.raw();
-      }
-    }
+    for (const block of caused) readRowEffects(block, (key, stored) => void this.#rows.set(ids[key - 1] as string, { key, stored }));
   }
 
   /** Something went wrong on the hopeful way: nothing of this run may be used. */

@@ -24,6 +24,7 @@ import { defineScript } from '../redis/script.ts';
 import { IncompleteHistoriesError, ViewFoldError, type MissingEvents } from './errors.ts';
 import type { Generation } from './generations.ts';
 import { findCategories, walkHistories, type HistoryEvent, type WalkPlace } from './history-walk.ts';
+import { Pace } from './pace.ts';
 import type { RebuildProgress } from './rebuild.ts';
 
 const beginScript = defineScript({ url: new URL('./begin-pass.lua', import.meta.url), keys: 'variable' });
@@ -302,26 +303,19 @@ class Watch {
   readonly #passes: readonly Pass[];
   readonly #total: number;
   readonly #tell: (now: RebuildProgress) => void;
-  #before: { readonly settled: number; readonly atMs: number };
-  #rate = 0;
+  readonly #pace: Pace;
 
   constructor(passes: readonly Pass[], total: number, tell: (now: RebuildProgress) => void) {
     this.#passes = passes;
     this.#total = total;
     this.#tell = tell;
-    this.#before = { settled: this.#settled(), atMs: monotonicMs() };
+    this.#pace = new Pace(this.#settled());
   }
 
   look(always: boolean): void {
-    const now = monotonicMs();
-    const passedMs = now - this.#before.atMs;
-    if (!always && passedMs < LOOK_MS) return;
+    if (!always && this.#pace.sinceMs < LOOK_MS) return;
     const settled = this.#settled();
-    const current = ((settled - this.#before.settled) * 1000) / Math.max(1, passedMs);
-    this.#rate = this.#rate === 0 ? current : this.#rate + (current - this.#rate) * 0.3;
-    this.#before = { settled, atMs: now };
-    const left = this.#total - settled;
-    this.#tell({ from: 'histories', appended: this.#total, settled, parked: 0, dead: 0, eventsPerSecond: this.#rate, etaMs: this.#rate > 0 ? (left / this.#rate) * 1000 : null });
+    this.#tell({ from: 'histories', appended: this.#total, settled, parked: 0, dead: 0, ...this.#pace.look(settled, this.#total - settled) });
   }
 
   #settled(): number {

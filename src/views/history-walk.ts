@@ -10,7 +10,6 @@ import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { parseElement, readIds, readPage, type HistorySource } from '../store/read-history.ts';
 
-const categoriesScript = defineScript({ url: new URL('./find-categories.lua', import.meta.url), keys: 1 });
 const pageScript = defineScript({ url: new URL('./read-histories.lua', import.meta.url), keys: 'variable' });
 
 const DEADLINE_MS = 15_000;
@@ -18,7 +17,6 @@ const IDS = 500;
 /** Histories of one round trip. */
 const HISTORIES = 200;
 const READ = { events: 4096, bytes: 2_097_152 } as const;
-const SCAN_KEYS = 5000;
 
 /** An event as a history holds it. */
 export interface HistoryEvent {
@@ -48,24 +46,20 @@ export interface WalkStep {
 
 type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
-/** Categories that have histories. Looks through all keys of the server, once: nothing lists the categories. @throws UnknownOutcomeError, RedisReplyError */
-export async function findCategories({ connection, keys, partitions }: Source): Promise<string[]> {
+/** Categories that have histories. Looks through all keys of the server, or Cluster, once: nothing lists the categories. @throws UnknownOutcomeError, RedisReplyError */
+export async function findCategories({ connection, keys }: Source): Promise<string[]> {
   const pattern = keys.histories(0, '*').replace('{0}', '{*}');
   const [before, behind] = keys.histories(0, '').split('0') as [string, string];
-  const found = new Set<string>();
-  // A server holds all partitions, a node of a Cluster some: looked at once for each, as their places may change meanwhile.
-  for (let partition = 0; partition < (connection.isCluster ? partitions : 1); partition++) {
-    let cursor = '0';
-    do {
-      const at = cursor;
-      const [next, ...names] = (await withRetry(() => categoriesScript.run(connection, [keys.counters(partition)], [at, pattern, SCAN_KEYS]), { deadlineMs: DEADLINE_MS })) as [string, ...string[]];
+  const found = await withRetry(async () => {
+    const categories = new Set<string>();
+    for await (const names of connection.scan(pattern)) {
       for (const name of names) {
         const end = name.indexOf(behind);
-        if (name.startsWith(before) && end > 0) found.add(name.slice(end + behind.length));
+        if (name.startsWith(before) && end > 0) categories.add(name.slice(end + behind.length));
       }
-      cursor = next;
-    } while (cursor !== '0');
-  }
+    }
+    return categories;
+  }, { deadlineMs: DEADLINE_MS });
   return [...found].sort();
 }
 

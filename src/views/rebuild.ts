@@ -15,6 +15,7 @@ import { indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
 import type { Generation } from './generations.ts';
 import type { ViewFold } from './history-pass.ts';
 import { findCategories, readSubject, type HistoryEvent } from './history-walk.ts';
+import { Pace } from './pace.ts';
 
 export interface RebuildProgress {
   readonly from: 'histories' | 'streams';
@@ -54,19 +55,14 @@ const REFOLDED = { events: 2000, bytes: 2_097_152 } as const;
  */
 export async function followRebuild(source: Deployment, generation: Generation, progress: (now: RebuildProgress) => void, signal: AbortSignal): Promise<void> {
   let goal: { readonly appended: number; readonly sinceMs: number } | null = null;
-  let before: { readonly settled: number; readonly atMs: number } | null = null;
-  let rate = 0;
+  let pace: Pace | null = null;
   for (;;) {
     signal.throwIfAborted();
     const { appended, settled, parked, dead } = await countEvents(source, generation);
     const now = monotonicMs();
-    if (before && now > before.atMs) {
-      const current = ((settled - before.settled) * 1000) / (now - before.atMs);
-      rate = rate === 0 ? current : rate + (current - rate) * 0.3;
-    }
-    before = { settled, atMs: now };
     const left = appended - settled - parked;
-    progress({ from: 'streams', appended, settled, parked, dead, eventsPerSecond: rate, etaMs: rate > 0 ? (left / rate) * 1000 : null });
+    pace ??= new Pace(settled);
+    progress({ from: 'streams', appended, settled, parked, dead, ...pace.look(settled, left) });
     if (left <= 0) return;
     goal ??= { appended, sinceMs: now };
     if (settled + parked >= goal.appended) {

@@ -373,11 +373,6 @@ class EventFieldsRead implements EventHeader {
     }
     cursor.end = outer;
   }
-
-  copy(): EventHeader {
-    const { index, offset, length, id, subject, timeMs, source, schema, position, type, dataOffset, dataLength, extensions } = this;
-    return { index, offset, length, id, subject, timeMs, source, schema, position, type, dataOffset, dataLength, extensions };
-  }
 }
 
 function readHeader(cursor: Cursor, index: number, length: number, defaultSource: string): EventHeader {
@@ -431,19 +426,7 @@ export class BatchCursor {
    * @throws CorruptDataError('decode') on bytes that are no EventBatch
    */
   advance(): boolean {
-    const cursor = this.#cursor;
-    while (cursor.at < cursor.end) {
-      const tag = cursor.varint();
-      if (tag === 0x1a) {
-        const length = cursor.length();
-        if (this.#index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
-        this.#event.read(cursor, this.#index++, length, this.#source);
-        return true;
-      }
-      if (tag === 0x12) this.#source = cursor.string();
-      else skipField(cursor, tag);
-    }
-    return false;
+    return this.#read(this.#event);
   }
 
   /**
@@ -451,7 +434,24 @@ export class BatchCursor {
    * @throws CorruptDataError('decode') on bytes that are no EventBatch
    */
   next(): EventHeader | null {
-    return this.advance() ? this.#event.copy() : null;
+    const event = new EventFieldsRead();
+    return this.#read(event) ? event : null;
+  }
+
+  #read(into: EventFieldsRead): boolean {
+    const cursor = this.#cursor;
+    while (cursor.at < cursor.end) {
+      const tag = cursor.varint();
+      if (tag === 0x1a) {
+        const length = cursor.length();
+        if (this.#index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
+        into.read(cursor, this.#index++, length, this.#source);
+        return true;
+      }
+      if (tag === 0x12) this.#source = cursor.string();
+      else skipField(cursor, tag);
+    }
+    return false;
   }
 }
 

@@ -3,6 +3,8 @@
  * each other past the dispatcher, which does not look inside. Only what both sides need of the format.
  */
 
+const writeUtf8 = (buffer: Buffer, at: number, value: string, _: null): number => at + buffer.write(value, at);
+
 /** One flat list, grown item by item. */
 export class PackWriter {
   #buffer: Buffer;
@@ -40,12 +42,8 @@ export class PackWriter {
       this.#at += this.#buffer.write(value, this.#at, length);
       return;
     }
-    // Its length comes out of writing it: the head is that of a text which could be three bytes a character.
-    this.#reserve(most + 3);
-    const length = this.#buffer.write(value, this.#at + 3);
-    this.#buffer[this.#at] = 0xda;
-    this.#at = this.#buffer.writeUInt16BE(length, this.#at + 1) + length;
-    this.#items++;
+    // Its length comes out of writing it.
+    this.built(most, writeUtf8, value, null);
   }
 
   raw(value: Uint8Array): void {

@@ -56,6 +56,11 @@ export class RowLoader {
   }
 }
 
+/** The batch, to be folded onto no rows; nothing of it is to be written. */
+export function withoutRows(batch: Batch): Batch {
+  return { ...batch, rows: NO_ROWS, newRows: [...subjectsOf(batch)] };
+}
+
 /** Subjects are the ids of rows. What cannot be taken apart the thread dead-letters: it needs no row. */
 function subjectsOf(batch: Batch): Set<string> {
   const subjects = new Set<string>();
