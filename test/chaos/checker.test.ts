@@ -53,6 +53,23 @@ t.test('a good history has no violation', (t) => {
   t.end();
 });
 
+/** Without order e2 came again after its group was lost, and died again. */
+const diedTwice = (counted: number): History => ({
+  ...end({
+    letters: [...GOOD.end.letters, ...GOOD.end.letters],
+    functions: [{ ...GOOD.end.functions[0] as History['end']['functions'][number], dead: counted }, GOOD.end.functions[1] as History['end']['functions'][number]],
+  }),
+  functions: GOOD.functions.map((rules) => ({ ...rules, ordering: 'none' as const })),
+  allowed: { ...GOOD.allowed, runsAgain: true },
+});
+
+t.test('an event that may die again is counted as often as it died', (t) => {
+  t.strictSame(check(diedTwice(2)), []);
+  t.strictSame(rulesOf(diedTwice(1)), ['conservation']);
+  t.strictSame(rulesOf(diedTwice(3)), ['conservation']);
+  t.end();
+});
+
 const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[] = [
   ['an event neither handled nor dead', 'lost', { ...GOOD, ops: without(10, 11, 12, 13) }],
   ['a letter that is gone', 'lost', end({ letters: [] })],
