@@ -32,6 +32,8 @@ export const DEFAULT_RETRY: RetryPolicy = {
  */
 export function nextDelayMs(policy: RetryPolicy, attempts: number, random: () => number = Math.random): number | null {
   if (attempts >= policy.attempts) return null;
-  const cap = Math.min(policy.maxDelayMs, policy.minDelayMs * policy.factor ** (attempts - 1));
+  // Infinity times no delay would be no number.
+  const growth = Math.min(Number.MAX_VALUE, policy.factor ** (attempts - 1));
+  const cap = Math.min(policy.maxDelayMs, policy.minDelayMs * growth);
   return Math.round(policy.jitter ? random() * cap : cap);
 }

@@ -10,6 +10,7 @@ t.test('without jitter the delays are the caps', (t) => {
   t.equal(nextDelayMs({ ...policy, attempts: 1 }, 1), null, 'one attempt means: never again');
   t.equal(nextDelayMs({ ...policy, factor: 1 }, 4), 100);
   t.equal(nextDelayMs({ ...policy, minDelayMs: 0, maxDelayMs: 0 }, 1), 0);
+  t.equal(nextDelayMs({ attempts: 947, minDelayMs: 0, maxDelayMs: 0, factor: 2.1193147766507927, jitter: false }, 946), 0, 'also where the factor has outgrown all numbers');
   t.end();
 });
 
