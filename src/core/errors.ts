@@ -6,6 +6,8 @@
  * - `retryable`: may the same call succeed later without a change by the caller?
  * - `outcomeUnknown`: may the call have taken effect although it failed?
  */
+import { meaningOf, replyCode, type Refusal } from './redis-replies.ts';
+
 export abstract class MillraceError extends Error {
   abstract readonly code: string;
   /** The same call may succeed later, unchanged. */
@@ -210,18 +212,28 @@ export class ServerUnreachableError extends MillraceError {
   }
 }
 
-/** Redis answered with an error. */
+/** Redis answered with an error. What its code means is in redis-replies.ts. */
 export class RedisReplyError extends MillraceError {
   readonly code = 'REDIS_REPLY';
   override readonly retryable: boolean;
-  /** First word of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`. */
+  /** Code of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`; of a script's error the code of what went wrong inside. */
   readonly reply: string;
   readonly command: string;
   constructor(command: string, message: string, options?: { cause?: unknown }) {
-    super(`Redis refused ${command}: ${message}`, options);
+    const reply = replyCode(message);
+    const { retryable, cure } = meaningOf(reply);
+    super(`Redis refused ${command}: ${message}${cure === '' ? '' : ` (${cure})`}`, options);
     this.command = command;
-    this.reply = /^-?([A-Z]+)\b/.exec(message)?.[1] ?? 'ERR';
-    this.retryable = ['OOM', 'LOADING', 'BUSY', 'MISCONF', 'CLUSTERDOWN', 'TRYAGAIN', 'READONLY', 'MASTERDOWN', 'NOREPLICAS'].includes(this.reply);
+    this.reply = reply;
+    this.retryable = retryable;
+  }
+  /** What the server does not do now: this call alone, writes (it still reads), or everything. */
+  get refuses(): Refusal {
+    return meaningOf(this.reply).refuses;
+  }
+  /** The server behind the connection cannot serve us now: the connection is opened anew, with its address resolved again. */
+  get reconnect(): boolean {
+    return meaningOf(this.reply).reconnect;
   }
 }
 
