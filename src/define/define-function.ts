@@ -78,7 +78,10 @@ export interface BatchContext<R = unknown> extends Omit<FunctionContext<R>, 'att
   idempotencyKeyOf(event: { readonly id: string }): string;
 }
 
-/** One failed event of a batch. Events not named succeeded. */
+/**
+ * One failed event of a batch. Events not named succeeded. With `ordering: 'key'` a success behind a failed event of its subject
+ * runs again after it, unless the failed one is dead: the order of the subject's effects is kept.
+ */
 export interface BatchFailure {
   readonly id: string;
   readonly error: unknown;

@@ -13,6 +13,7 @@ import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '.
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { EmitLoopError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
+import { nextDelayMs } from '../core/retry-policy.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchSource } from './batch-source.ts';
@@ -81,6 +82,8 @@ class BatchRun {
   readonly #emits: Emits;
   readonly #failures: Failure[] = [];
   readonly #blocked: EventRef[] = [];
+  /** handleBatch: succeeded behind an event of its subject that is dead. See #passed. */
+  readonly #passedBy: RunningEvent[] = [];
   readonly #ages = new Map<number, number>();
   #lastAge = -1;
   #ageCount = 0;
@@ -126,6 +129,7 @@ class BatchRun {
 
   report(busyMs: number): BatchReport {
     this.#countAge();
+    for (const event of this.#passedBy) this.#cells.states[event.index] = CELL.DONE;
     const ages: number[] = [];
     for (const [age, count] of this.#ages) ages.push(age, count);
     const emitted = this.#emits.report();
@@ -361,6 +365,29 @@ class BatchRun {
     this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
+  /** Whether it is dead, and its subject goes on without it: then what succeeded behind it in the same call is done. */
+  #makesWay(event: RunningEvent, error: unknown): boolean {
+    const { onDead, retry } = this.#loaded.definition.spec;
+    return onDead === 'continue' && (isNonRetryable(error) || nextDelayMs(retry, event.attempt) === null);
+  }
+
+  /**
+   * Succeeded behind a dead one of its subject. The failure's details are here until the report: should the thread die, the
+   * dead one runs again, and this one behind it. So it is not DONE before.
+   */
+  #passed(event: RunningEvent): void {
+    this.#cells.states[event.index] = CELL.BLOCKED;
+    this.#passedBy.push(event);
+  }
+
+  /** The dead one's call was the last of its subject in this batch: what follows waits for the next turn. */
+  #stopBehindCall(event: RunningEvent): void {
+    this.#stopped.add(event.view.subject);
+    for (let behind = event.next; behind !== null; behind = behind.next) {
+      if (this.#cells.states[behind.index] === CELL.TODO) this.#hold(behind);
+    }
+  }
+
   /** handleBatch: `batchSize` events at a time, those of one subject in order. */
   async #runTogether(batchSize: number): Promise<void> {
     for (;;) {
@@ -432,6 +459,7 @@ class BatchRun {
     this.#running[0] = null;
     const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
+    const passed = new Set<string>();
     for (const event of part) {
       // Behind a failed one of its subject: it runs again after it.
       if (states[event.index] === CELL.BLOCKED) {
@@ -440,12 +468,18 @@ class BatchRun {
         continue;
       }
       if (errors.has(event.view.id)) {
-        this.#failed(event, errors.get(event.view.id));
-        this.#stop(event);
-      } else {
-        states[event.index] = this.#emits.settle(event) ? CELL.CAUSED : CELL.DONE;
-        this.#age(event, endedMs);
+        const error = errors.get(event.view.id);
+        this.#failed(event, error);
+        if (this.#byKey && this.#makesWay(event, error)) {
+          passed.add(event.view.subject);
+          this.#stopBehindCall(event);
+        } else this.#stop(event);
+        continue;
       }
+      const caused = this.#emits.settle(event);
+      if (passed.has(event.view.subject)) this.#passed(event);
+      else states[event.index] = caused ? CELL.CAUSED : CELL.DONE;
+      this.#age(event, endedMs);
     }
   }
 }
