@@ -11,6 +11,7 @@ import { noteLoss } from './lag/losses.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
 import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
+import { FailureLog } from './pipeline/lane/failure-log.ts';
 import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
@@ -78,6 +79,7 @@ export class Dispatcher {
   readonly #deployment: Deployment;
   readonly #stopping = new AbortController();
   readonly #cancelRuns = new AbortController();
+  readonly #failures: FailureLog;
   #functions: FunctionInfo[] = [];
   #pool: WorkerPool | null = null;
   #share: FairShare | null = null;
@@ -94,6 +96,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#deployment = options.deployment;
+    this.#failures = new FailureLog({ log: options.deployment.log });
   }
 
   get functions(): readonly FunctionInfo[] {
@@ -214,6 +217,7 @@ export class Dispatcher {
     const timer = setTimeout(() => this.abort(), deadlineMs);
     await this.#keeper?.stop();
     clearTimeout(timer);
+    this.#failures.close();
     await upkeep;
     // After the lanes: what their last turns emitted to other partitions may still leave.
     await this.#relay?.stop();
@@ -363,6 +367,7 @@ export class Dispatcher {
         relay: (size) => relay.ring(partition, size),
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
+        failed: (failures) => this.#failures.failed(spec.name, partition, spec.retry.attempts, failures),
         log,
       }, { fn: spec.name, partition, leaseValue }),
     );

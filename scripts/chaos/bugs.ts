@@ -161,7 +161,7 @@ function loseLetters(stages: LaneStages): LaneStages {
   return {
     ...stages,
     plan(batch: Batch, result, context) {
-      const lost = new Set(stages.plan(batch, result, context).deadLetters.map((letter) => letter.id));
+      const lost = new Set(stages.plan(batch, result, context).failed.filter(({ nextMs }) => nextMs === null).map(({ eventId }) => eventId));
       const states = Uint8Array.from(result.states);
       for (const { ref } of result.failures) if (lost.has(ref.id)) states[ref.index] = CELL.DONE;
       return stages.plan(batch, { ...result, states, failures: result.failures.filter(({ ref }) => !lost.has(ref.id)) }, context);

@@ -59,6 +59,8 @@ export interface ErrorInfo {
   readonly name: string;
   readonly message: string;
   readonly stack: string;
+  /** The chain of `error.cause`, in one bounded line; absent or empty where there is none. */
+  readonly cause?: string;
 }
 
 /** Why an event is dead. */

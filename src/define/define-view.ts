@@ -64,6 +64,8 @@ export interface ViewCode {
 }
 
 const MAX_INDEXES = 16;
+/** A fold follows from its arguments alone: no outage passes while its event waits. */
+const VIEW_ATTEMPTS = 5;
 
 /**
  * Declares a view. Put one in a file of the functions' folder and make it the default export.
@@ -93,7 +95,7 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
   try {
     // What a view shares with other functions is checked, and defaulted, in one place.
     base = defineFunction({
-      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: options.retry ?? {}, upcasts: options.upcasts ?? [],
+      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: { attempts: VIEW_ATTEMPTS, ...options.retry }, upcasts: options.upcasts ?? [],
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
       handle: () => undefined,
     });

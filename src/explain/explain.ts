@@ -27,6 +27,8 @@ export interface Attempt {
   readonly attempt: number;
   readonly name: string;
   readonly message: string;
+  /** What the error was caused by, where it says so. */
+  readonly cause?: string;
 }
 
 export type EventState =
@@ -46,7 +48,7 @@ export type EventState =
       readonly behind: string | null;
       readonly dispatcher: string | null;
     }
-  | { readonly state: 'dead'; readonly letter: string; readonly reason: string; readonly attempts: number; readonly history: readonly Attempt[]; readonly error: { readonly name: string; readonly message: string } };
+  | { readonly state: 'dead'; readonly letter: string; readonly reason: string; readonly attempts: number; readonly history: readonly Attempt[]; readonly error: { readonly name: string; readonly message: string; readonly cause?: string } };
 
 export type FunctionState = EventState & { readonly function: string; readonly why: string };
 
@@ -310,7 +312,7 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
     const unknownSchema = at === 0 && record.attempts === 0 && schema > 0 && (await connection.command('HEXISTS', keys.registry('ids'), schema)) === 0;
     const failed = unknownSchema ? `it waits for its schema, id ${schema}, which the registry does not know` : record.attempts === 0
       ? last ? 'it was replayed from the dead letters' : 'it was not tried yet'
-      : `its attempt ${record.attempts} failed${last ? ` (${last.name}: ${last.message})` : ''}`;
+      : `its attempt ${record.attempts} failed${last ? ` (${last.name}: ${last.message}${causedBy(last)})` : ''}`;
     return {
       function: fn.name, state: 'parked', attempts: record.attempts, history: record.history, dueInMs, place: at,
       behind: at === 0 ? null : head.eventId, dispatcher,
@@ -324,8 +326,8 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
   if (letter) {
     return {
       function: fn.name, state: 'dead', letter: letter.id, reason: letter.reason, attempts: letter.attempts, history: letter.history,
-      error: { name: letter.error.name, message: letter.error.message },
-      why: `it is dead letter ${letter.id} (${letter.reason}: ${letter.error.message}); ` +
+      error: { name: letter.error.name, message: letter.error.message, ...(letter.error.cause ? { cause: letter.error.cause } : {}) },
+      why: `it is dead letter ${letter.id} (${letter.reason}: ${letter.error.message}${causedBy(letter.error)}); ` +
         (letter.kind === 'event' ? `millrace dlq replay ${letter.id} tries it again` : 'its entry could not be taken apart'),
     };
   }
@@ -342,6 +344,10 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
     function: fn.name, state: 'done',
     why: purged > 0 ? `it is settled: done, or one of ${purged} events whose dead letters were purged` : 'it was processed and acknowledged',
   };
+}
+
+function causedBy({ cause }: { readonly cause?: string }): string {
+  return cause ? `; caused by ${cause}` : '';
 }
 
 async function lastDelivered(source: Source, stream: string, fn: string): Promise<string | null> {

@@ -9,6 +9,8 @@ export interface ParkedAttempt {
   readonly attempt: number;
   readonly name: string;
   readonly message: string;
+  /** What the error was caused by; absent or empty: nothing is known. */
+  readonly cause?: string;
 }
 
 /** Times are server time in ms since 1970, 0 where nothing has failed yet. */

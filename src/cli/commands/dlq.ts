@@ -116,7 +116,7 @@ function checkIds(ids: readonly string[], partitions: number): void {
 function summary(letter: DeadLetter): Record<string, unknown> {
   return {
     id: letter.id, function: letter.function, type: letter.type, subject: letter.subject, eventId: letter.eventId, reason: letter.reason,
-    error: { name: letter.error.name, message: letter.error.message }, attempts: letter.attempts,
+    error: { name: letter.error.name, message: letter.error.message, ...(letter.error.cause ? { cause: letter.error.cause } : {}) }, attempts: letter.attempts,
     firstFailedAt: isoTime(letter.firstFailedMs), lastFailedAt: isoTime(letter.lastFailedMs),
   };
 }
@@ -180,9 +180,10 @@ async function show(id: string, flags: { readonly payload?: boolean; readonly js
     ['code version', letter.version],
     ['error', `${letter.error.name}: ${letter.error.message}`],
   ];
+  if (letter.error.cause) facts.push(['caused by', letter.error.cause]);
   for (const [name, value] of facts) context.out(`${name.padEnd(13)} ${printable(value, 1000)}`.trimEnd());
   if (letter.error.stack !== '') context.out(printableLines(letter.error.stack).replace(/^/gm, '  '));
-  for (const attempt of letter.history) context.out(`attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 500)}`);
+  for (const attempt of letter.history) context.out(`attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 500)}${attempt.cause ? `; caused by ${printable(attempt.cause, 500)}` : ''}`);
   if (payload === null) context.err(`millrace: ${letter.bytes.length} bytes of ${letter.kind === 'entry' ? 'entry' : 'event'}; --payload shows them`);
   else context.out(`${'payload' in payload ? 'payload' : 'bytes'.padEnd(7)}       ${safeJson('payload' in payload ? payload.payload : payload.bytesBase64, 2)}`);
 }

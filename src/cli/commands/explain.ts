@@ -87,5 +87,5 @@ function detail(fn: FunctionState): string {
 }
 
 function attemptLine(attempt: Attempt): string {
-  return `attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 300)}`;
+  return `attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 300)}${attempt.cause ? `; caused by ${printable(attempt.cause, 500)}` : ''}`;
 }

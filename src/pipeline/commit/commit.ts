@@ -4,7 +4,7 @@
  * Who owns what: the lane owns its turn counter and its set of parked units; Redis owns everything else. A commit whose
  * reply was lost is sent again unchanged: commit.lua recognises the turn id.
  */
-import type { DeadEntry, EventRef, Failure } from '../../core/batch-task.ts';
+import type { DeadEntry, ErrorInfo, EventRef, Failure } from '../../core/batch-task.ts';
 import { laneName, OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { Emitted, OutboxSize } from '../../core/emitted.ts';
 import { ParkedLimitError, RedisReplyError, ScheduleFullError } from '../../core/errors.ts';
@@ -62,6 +62,21 @@ export interface ResultOfRun {
   readonly emitted?: readonly Emitted[];
 }
 
+/** One failed attempt, for the log. */
+export interface FailedAttempt {
+  readonly eventId: string;
+  readonly type: string;
+  readonly subject: string;
+  /** Where the event is: entry id in its type's stream, index in the entry. */
+  readonly entry: string;
+  readonly index: number;
+  readonly attempt: number;
+  /** When it is tried again, in ms from the commit; null: never, it is dead. */
+  readonly nextMs: number | null;
+  readonly reason: string;
+  readonly error: ErrorInfo;
+}
+
 export interface CommitPlan {
   readonly partition: number;
   readonly keys: readonly string[];
@@ -71,8 +86,8 @@ export interface CommitPlan {
   readonly dead: number;
   /** Units that have a parked list once this is committed (unless it is told to be empty), and by how many events it grows. */
   readonly parked: ReadonlyMap<string, number>;
-  /** For the log. */
-  readonly deadLetters: readonly { readonly id: string; readonly subject: string; readonly reason: string; readonly message: string }[];
+  /** For the log: every attempt that failed, and what is dead without one. */
+  readonly failed: readonly FailedAttempt[];
 }
 
 export type CommitReply =
@@ -125,7 +140,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   let done = 0;
   let retried = 0;
   let dead = 0;
-  const deadLetters: CommitPlan['deadLetters'][number][] = [];
+  const failed: FailedAttempt[] = [];
   const entryArgs: Arg[] = [];
   batch.entries.forEach((entry, i) => {
     const completed = entry.count - (notDone[i] as number);
@@ -171,7 +186,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         const over: Failure = { ref, retryable: false, reason: 'parked-limit', error: { name: error.name, message: error.message, stack: '' } };
         letter({ entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: 0 }, letterOfEvent(base, over, context));
         died.add(ref.index);
-        deadLetters.push({ id: ref.id, subject: ref.subject, reason: over.reason, message: error.message });
+        failed.push(attemptOf(base, over, null));
         continue;
       }
       parked++;
@@ -183,7 +198,10 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     const { record, delay } = after(base, failure, context);
     if (delay !== null) {
       parked++;
-      if (!failure.waits) retried++;
+      if (typeof delay === 'number') {
+        retried++;
+        failed.push(attemptOf(record, failure, delay));
+      }
       grow(unit, 1);
       parkArgs.push(unitOf(unit), ref.entry + 1, delay, encodeParked(record));
     } else {
@@ -192,14 +210,17 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         letterOfEvent(record, failure, context),
       );
       died.add(ref.index);
-      deadLetters.push({ id: ref.id, subject: ref.subject, reason: failure.reason, message: failure.error.message });
+      failed.push(attemptOf(record, failure, null));
     }
   }
   for (const gone of result.deadEntries) {
     const entry = batch.entries[gone.entry] as StreamEntry;
     const type = batch.types[entry.type] as string;
     letter({ entry: gone.entry + 1, stream: entry.type + 1, type, events: entry.count, holds: 0 }, letterOfEntry(entry, type, gone, context));
-    deadLetters.push({ id: `${partition}/${entry.id}`, subject: '', reason: gone.reason, message: gone.message });
+    failed.push({
+      eventId: '', type, subject: '', entry: entry.id, index: 0, attempt: 0, nextMs: null, reason: gone.reason,
+      error: { name: 'CorruptDataError', message: gone.message, stack: '' },
+    });
   }
 
   // retries: what was settled comes off the head of its list
@@ -229,17 +250,20 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         continue;
       }
       const failure = failureOf.get(at) as Failure;
-      const { record: failed, delay } = after(record, failure, context);
+      const { record: next, delay } = after(record, failure, context);
       if (delay !== null) {
-        if (!failure.waits) retried++;
-        head = encodeParked(failed);
+        if (typeof delay === 'number') {
+          retried++;
+          failed.push(attemptOf(next, failure, delay));
+        }
+        head = encodeParked(next);
         delayArg = delay;
       } else {
         taken++;
         died.add(at);
         settled.push(record.type, 'dead');
-        letter({ entry: 0, stream: batch.types.indexOf(record.type) + 1, type: record.type, events: 1, holds: holdOf(unit.unit) }, letterOfEvent(failed, failure, context));
-        deadLetters.push({ id: record.eventId, subject: record.subject, reason: failure.reason, message: failure.error.message });
+        letter({ entry: 0, stream: batch.types.indexOf(record.type) + 1, type: record.type, events: 1, holds: holdOf(unit.unit) }, letterOfEvent(next, failure, context));
+        failed.push(attemptOf(next, failure, null));
       }
     }
     grow(unit.unit, -taken);
@@ -277,7 +301,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     retried,
     dead,
     parked: growth,
-    deadLetters,
+    failed,
   };
 }
 
@@ -351,6 +375,13 @@ function after(record: ParkedRecord, failure: Failure, context: CommitContext): 
   return { record: { ...record, waitingSinceMs }, delay: `wait:${Math.ceil(delay)}` };
 }
 
+function attemptOf(record: ParkedRecord, failure: Failure, nextMs: number | null): FailedAttempt {
+  return {
+    eventId: record.eventId, type: record.type, subject: record.subject, entry: record.entryId, index: record.index, attempt: record.attempts,
+    nextMs, reason: failure.reason, error: failure.error,
+  };
+}
+
 function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): ParkedRecord {
   const attempts = record.attempts + 1;
   return {
@@ -362,7 +393,7 @@ function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): Park
     isolate: failure.reason === 'thread-death' || failure.reason === 'timeout',
     history: [
       ...record.history,
-      { atMs: nowMs, attempt: attempts, name: failure.error.name, message: failure.error.message.slice(0, 500) },
+      { atMs: nowMs, attempt: attempts, name: failure.error.name, message: failure.error.message.slice(0, 500), cause: (failure.error.cause ?? '').slice(0, 500) },
     ].slice(-HISTORY),
   };
 }
@@ -372,9 +403,10 @@ function letterOfEvent(record: ParkedRecord, failure: Failure, context: CommitCo
     'event', Buffer.from(record.event), 'kind', 'event', 'type', record.type, 'partition', context.partition,
     'entry', record.entryId, 'index', record.index, 'position', record.position, 'id', record.eventId, 'subject', record.subject,
     'reason', failure.reason, 'name', failure.error.name, 'message', failure.error.message, 'stack', failure.error.stack,
+    ...(failure.error.cause ? ['cause', failure.error.cause] : []),
     'attempts', record.attempts, 'first', record.firstFailedMs, 'last', record.lastFailedMs,
     'dispatcher', context.dispatcher, 'version', context.version, 'events', 1,
-    'history', JSON.stringify(record.history.map((h) => ({ at: h.atMs, attempt: h.attempt, name: h.name, message: h.message }))),
+    'history', JSON.stringify(record.history.map((h) => ({ at: h.atMs, attempt: h.attempt, name: h.name, message: h.message, ...(h.cause ? { cause: h.cause } : {}) }))),
   ];
 }
 

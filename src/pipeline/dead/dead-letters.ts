@@ -12,6 +12,8 @@ export interface DeadLetterAttempt {
   readonly attempt: number;
   readonly name: string;
   readonly message: string;
+  /** What the error was caused by, where it says so. */
+  readonly cause?: string;
 }
 
 export interface DeadLetter {
@@ -29,7 +31,8 @@ export interface DeadLetter {
   readonly index: number;
   readonly position: number;
   readonly reason: string;
-  readonly error: { readonly name: string; readonly message: string; readonly stack: string };
+  /** `cause`: what the error was caused by, where it says so. */
+  readonly error: { readonly name: string; readonly message: string; readonly stack: string; readonly cause?: string };
   readonly attempts: number;
   /** Server time, ms since 1970. */
   readonly firstFailedMs: number;
@@ -193,7 +196,7 @@ function parseLetter(fn: string, partition: number, letterId: string, fields: re
     index: number('index'),
     position: number('position'),
     reason: text('reason'),
-    error: { name: text('name'), message: text('message'), stack: text('stack') },
+    error: { name: text('name'), message: text('message'), stack: text('stack'), ...causeOf(text('cause')) },
     attempts: number('attempts'),
     firstFailedMs: number('first'),
     lastFailedMs: number('last'),
@@ -219,5 +222,11 @@ function parseHistory(json: string): DeadLetterAttempt[] {
     attempt: Number(h['attempt']) || 0,
     name: String(h['name'] ?? ''),
     message: String(h['message'] ?? ''),
+    ...causeOf(h['cause']),
   }));
+}
+
+/** Letters of earlier versions have none. */
+function causeOf(cause: unknown): { cause?: string } {
+  return typeof cause === 'string' && cause !== '' ? { cause } : {};
 }

@@ -16,7 +16,7 @@ import type { SetupFailed } from '../../core/batch-task.ts';
 import type { ProgressCells } from '../../core/progress-cells.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
-import type { CommitContext, CommitPlan, CommitReply } from '../commit/commit.ts';
+import type { CommitContext, CommitPlan, CommitReply, FailedAttempt } from '../commit/commit.ts';
 import type { CrashSearch } from './crash-search.ts';
 import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
@@ -71,6 +71,8 @@ export interface LaneStages {
   readonly retire: () => Promise<boolean>;
   readonly idle: () => void;
   readonly turnDone: (turn: TurnDone) => void;
+  /** Told of the attempts that failed, once that is committed. */
+  readonly failed: (failures: readonly FailedAttempt[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
 }
 
@@ -437,9 +439,7 @@ export class Lane implements Bell {
         function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
       });
     }
-    for (const letter of plan.deadLetters) {
-      this.#stages.log('warn', 'event dead-lettered', { function: spec.name, partition, eventId: letter.id, subject: letter.subject, reason: letter.reason, error: letter.message });
-    }
+    if (plan.failed.length > 0) this.#stages.failed(plan.failed);
     this.dueAt(reply.nextDueMs, taken.serverNowMs + (wallClockMs() + serverAheadMs - taken.serverNowMs));
 
     const commitMs = wallClockMs() - ranMs;

@@ -46,6 +46,8 @@ export interface SoloSearch {
 
 /** Deaths with no handler running before the events are run one by one all the same. */
 const BLIND_DEATHS = 2;
+/** Attempts are for outages of what a function calls; an event that ends whole processes gets fewer. */
+const MOST_DISPATCHER_DEATHS = 5;
 /** Times completed events are run again together, before each runs alone. */
 const GROUP_TRIES = 2;
 
@@ -180,7 +182,7 @@ export async function runIsolating(
       else {
         const address = addressOf(batch, suspect);
         const known = search.suspect?.address === address ? search.suspect.deaths : 0;
-        if (known >= spec.retry.attempts) {
+        if (known >= Math.min(spec.retry.attempts, MOST_DISPATCHER_DEATHS)) {
           chargeDispatcher(suspect, known);
           continue;
         }

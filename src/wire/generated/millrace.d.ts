@@ -527,6 +527,9 @@ export namespace millrace {
             /** Attempt message. */
             message: string;
 
+            /** Attempt cause. */
+            cause: string;
+
             /**
              * Creates a new Attempt instance using the specified properties.
              * @param [properties] Properties to set
@@ -622,6 +625,9 @@ export namespace millrace {
 
                 /** Attempt message */
                 message?: (string|null);
+
+                /** Attempt cause */
+                cause?: (string|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

@@ -1697,6 +1697,7 @@ export const millrace = $root.millrace = (() => {
              * @property {number|null} [attempt] Attempt attempt
              * @property {string|null} [name] Attempt name
              * @property {string|null} [message] Attempt message
+             * @property {string|null} [cause] Attempt cause
              * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
              */
 
@@ -1761,6 +1762,14 @@ export const millrace = $root.millrace = (() => {
             Attempt.prototype.message = "";
 
             /**
+             * Attempt cause.
+             * @member {string} cause
+             * @memberof millrace.v1.Attempt
+             * @instance
+             */
+            Attempt.prototype.cause = "";
+
+            /**
              * Creates a new Attempt instance using the specified properties.
              * @function create
              * @memberof millrace.v1.Attempt
@@ -1800,6 +1809,8 @@ export const millrace = $root.millrace = (() => {
                     writer.uint32(/* id 3, wireType 2 =*/26).string(message.name);
                 if (message.message != null && $Object.hasOwnProperty.call(message, "message") && message.message !== "")
                     writer.uint32(/* id 4, wireType 2 =*/34).string(message.message);
+                if (message.cause != null && $Object.hasOwnProperty.call(message, "cause") && message.cause !== "")
+                    writer.uint32(/* id 5, wireType 2 =*/42).string(message.cause);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1893,6 +1904,15 @@ export const millrace = $root.millrace = (() => {
                                 delete message.message;
                             continue;
                         }
+                    case 5: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.stringVerify()).length)
+                                message.cause = value;
+                            else
+                                delete message.cause;
+                            continue;
+                        }
                     }
                     reader.skipType(wireType, _depth, tag);
                     if (!reader.discardUnknown) {
@@ -1953,6 +1973,9 @@ export const millrace = $root.millrace = (() => {
                 if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
                     if (!$util.isString(message.message))
                         return "message: string expected";
+                if (message.cause != null && $Object.hasOwnProperty.call(message, "cause"))
+                    if (!$util.isString(message.cause))
+                        return "cause: string expected";
                 return null;
             };
 
@@ -1993,6 +2016,9 @@ export const millrace = $root.millrace = (() => {
                 if (object.message != null)
                     if (typeof object.message !== "string" || object.message.length)
                         message.message = $String(object.message);
+                if (object.cause != null)
+                    if (typeof object.cause !== "string" || object.cause.length)
+                        message.cause = $String(object.cause);
                 return message;
             };
 
@@ -2022,6 +2048,7 @@ export const millrace = $root.millrace = (() => {
                     object.attempt = 0;
                     object.name = "";
                     object.message = "";
+                    object.cause = "";
                 }
                 if (message.atMs != null && $Object.hasOwnProperty.call(message, "atMs"))
                     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
@@ -2036,6 +2063,8 @@ export const millrace = $root.millrace = (() => {
                     object.name = message.name;
                 if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
                     object.message = message.message;
+                if (message.cause != null && $Object.hasOwnProperty.call(message, "cause"))
+                    object.cause = message.cause;
                 return object;
             };
 
