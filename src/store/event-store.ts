@@ -299,7 +299,7 @@ export class EventStore {
     const type = catalog.get(event.type);
     return {
       id: eventId, type: event.type, subject: id, source: event.source ?? this.#parts.settings.source, time: new Date(Number(event.time ?? wallClockMs())),
-      schema: schemas.get(event.type)?.id ?? 0, data: type.plain(type.decode(type.encode(event.data))), position, extensions: event.extensions ?? {}, revision,
+      schema: schemas.get(event.type)?.id ?? 0, data: type.decode(type.encode(event.data)), position, extensions: event.extensions ?? {}, revision,
     } as RecordedEvent;
   }
 

@@ -13,10 +13,7 @@ import type { ReadData } from './read-history.ts';
 export function createDataReader(deployment: Pick<Deployment, 'catalog' | 'schemas' | 'registry' | 'environment' | 'log'>, upcasts: readonly Upcast[]): ReadData {
   const { catalog, schemas, registry, environment, log } = deployment;
   const upcast = new Set(upcasts.map((one) => one.type));
-  const read = (type: string, bytes: Buffer, start: number, end: number): unknown => {
-    const known = catalog.get(type);
-    return known.plain(known.decodeAt(bytes, start, end));
-  };
+  const read = (type: string, bytes: Buffer, start: number, end: number): unknown => catalog.get(type).decodeAt(bytes, start, end);
   if (upcasts.length === 0) return (type, _schema, bytes, start, end) => read(type, bytes, start, end);
 
   const asked = new RegistrySchemas({ registry, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS, log });
@@ -28,7 +25,7 @@ export function createDataReader(deployment: Pick<Deployment, 'catalog' | 'schem
       case 'read':
         return read(type, bytes, start, end);
       case 'upcast':
-        return catalog.get(type).plain(way.convert(bytes, start, end));
+        return way.convert(bytes, start, end);
       case 'unknown':
         throw new CorruptDataError('missing', `its schema id ${schema} is not in the registry (or the registry could not be asked): how it is to be upcast is not known`);
       case 'refused':

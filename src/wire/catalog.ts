@@ -10,10 +10,10 @@ import protobuf from 'protobufjs';
 import { ConfigError, CorruptDataError, InvalidEventError, UnknownEventTypeError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
-import { compileWriter } from './message-writer.ts';
-import { compileCheck, zeroWideDefaults } from './message-walkers.ts';
-import type { PayloadArena } from './payload-arena.ts';
-import { plainCopier } from './plain-data.ts';
+import { compileReader, type MessageReader } from './message-reader.ts';
+import { compileCheck, type Check } from './message-walkers.ts';
+import { compileWriter, type MessageWriter } from './message-writer.ts';
+import { PayloadArena } from './payload-arena.ts';
 import { PayloadReader } from './payload-reader.ts';
 
 export interface ProtoSource {
@@ -39,17 +39,18 @@ export interface EventType {
    * @throws InvalidEventError naming the field's path
    */
   encodeTo(data: unknown, arena: PayloadArena): void;
-  /** Call check first. */
+  /**
+   * The same, as bytes of their own.
+   * @throws InvalidEventError naming the field's path
+   */
   encode(data: unknown): Uint8Array;
   /**
-   * 64-bit fields become numbers.
+   * Plain data in the form that the generated types say: every field an own property, set or not; 64-bit fields are numbers.
    * @throws CorruptDataError('decode'), also for integers beyond 2^53
    */
   decode(bytes: Uint8Array): unknown;
   /** The same, of a part of a larger buffer. */
   decodeAt(bytes: Buffer, start: number, end: number): unknown;
-  /** Decoded data as a plain object, for what is kept: see plain-data.ts. */
-  plain(data: unknown): unknown;
 }
 
 export interface Catalog {
@@ -188,17 +189,21 @@ export function messageType(catalog: Catalog, type: string, messageName: string)
 }
 
 function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number, dedupeMs: number): EventType {
-  const check = compileCheck(message);
-  const write = compileWriter(message);
-  zeroWideDefaults(message);
-  settlePrototype(message);
-  let copy: ((data: unknown) => unknown) | null = null;
+  // Compiled at first use: most processes use few of the types that are declared.
+  let check: Check | null = null;
+  let write: MessageWriter | null = null;
+  let read: MessageReader | null = null;
   const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
+    read ??= compileReader(message);
     try {
-      return message.decode(reader.over(bytes, start, end));
+      return read(reader.over(bytes, start, end), end);
     } catch (error) {
       throw new CorruptDataError('decode', `${end - start} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`, { cause: error });
     }
+  };
+  const encodeTo = (data: unknown, arena: PayloadArena): void => {
+    const problem = (write ??= compileWriter(message))(data, arena);
+    if (problem) throw new InvalidEventError(name, problem.path, problem.what);
   };
   return {
     name,
@@ -207,18 +212,18 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
     maxBytes,
     dedupeMs,
     check(data) {
-      const problem = check(data, '');
+      const problem = (check ??= compileCheck(message))(data, '');
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
     },
     subjectOf: (data) => (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
-    encodeTo(data, arena) {
-      const problem = write(data, arena);
-      if (problem) throw new InvalidEventError(name, problem.path, problem.what);
+    encodeTo,
+    encode(data) {
+      const arena = new PayloadArena();
+      encodeTo(data, arena);
+      return arena.buffer.subarray(0, arena.end);
     },
-    encode: (data) => message.encode(data as protobuf.Message<object>).finish(),
     decode: (bytes) => decodeAt(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length),
     decodeAt,
-    plain: (data) => (copy ??= plainCopier(message))(data),
   };
 }
 
@@ -308,21 +313,6 @@ function isZero(value: unknown): boolean {
   return 'low' in value && 'high' in value ? value.low === 0 && value.high === 0 : (value as ArrayLike<unknown>).length === 0;
 }
 
-/**
- * What decoded messages inherit. Unset `optional` fields and members of a oneof read as null, as the generated types say:
- * protobufjs does so for some types only. And its own `$type` is hidden, so that a decoded payload can be published again.
- */
-function settlePrototype(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): void {
-  if (seen.has(message)) return;
-  seen.add(message);
-  const proto = message.ctor.prototype as Record<string, unknown>;
-  Object.defineProperty(proto, '$type', { value: message, enumerable: false });
-  for (const field of message.fieldsArray) {
-    if (field.partOf) proto[field.name] = null;
-    if (field.resolvedType instanceof protobuf.Type) settlePrototype(field.resolvedType, seen);
-  }
-}
-
 function messagesOf(namespace: protobuf.NamespaceBase): protobuf.Type[] {
   const out: protobuf.Type[] = [];
   for (const nested of namespace.nestedArray) {
@@ -343,7 +333,20 @@ function addWellKnown(root: protobuf.Root, path: string, importer: string, probl
   }
   const common = protobuf.common.get(path);
   if (!common) problems.push(`${importer}: imports ${path}, which is not supported`);
-  else if (!wellKnownLoaded(root, path)) root.addJSON(common.nested ?? {});
+  else if (!wellKnownLoaded(root, path)) root.addJSON(camelCased(common.nested ?? {}));
+}
+
+/** protobufjs names `type_url` of Any as its .proto does; all other fields are named in camelCase. */
+function camelCased(nested: Readonly<Record<string, protobuf.AnyNestedObject>>): Record<string, protobuf.AnyNestedObject> {
+  const renamed = (one: protobuf.AnyNestedObject): protobuf.AnyNestedObject => {
+    const { fields, nested: inner } = one as protobuf.IType;
+    return {
+      ...one,
+      ...(fields ? { fields: Object.fromEntries(Object.entries(fields).map(([name, field]) => [protobuf.util.camelCase(name), field])) } : {}),
+      ...(inner ? { nested: camelCased(inner) } : {}),
+    };
+  };
+  return Object.fromEntries(Object.entries(nested).map(([name, one]) => [name, renamed(one)]));
 }
 
 /** protobufjs ships the well-known types as JSON: adding the same one twice is an error. */

@@ -1,6 +1,7 @@
 /** TypeScript types of the event payloads, from the catalog: what `npm run proto` and `millrace proto` write. */
 import protobuf from 'protobufjs';
 import type { Catalog } from './catalog.ts';
+import { isNullable } from './fields.ts';
 
 const SCALARS: Record<string, string> = {
   string: 'string',
@@ -62,9 +63,8 @@ function typeOf(field: protobuf.Field, names: Map<protobuf.ReflectionObject, str
   const base = resolvedType ? (names.get(resolvedType) ?? 'unknown') : (SCALARS[field.type] ?? 'number');
   if (field.map) return `Record<string, ${base}>`;
   if (field.repeated) return `${base}[]`;
-  if (resolvedType instanceof protobuf.Type) return `${base} | null`;
-  // proto3 `optional` and oneof members tell unset from the default
-  return field.partOf ? `${base} | null` : base;
+  // messages, members of a oneof, proto3's `optional`, and all fields of proto2: unset is told from the default
+  return isNullable(field) ? `${base} | null` : base;
 }
 
 /** Names the generated module uses itself, or TypeScript does not let a type have. */

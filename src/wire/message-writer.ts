@@ -3,59 +3,34 @@
  * its own encoders, but refusing what does not fit with the path of the field. Publishing is what this is for: half of a
  * publisher's time was looking at every field twice.
  *
- * Only what most events are made of is compiled (strings, bool, whole numbers, double, bytes, enums, messages, and lists of
- * strings and messages). A message with anything else is checked (message-walkers.ts), then encoded by protobufjs.
- * Names from the .proto enter the source only through JSON.stringify.
+ * What it refuses the check (message-walkers.ts) explains. Names from the .proto enter the source only through JSON.stringify.
  */
 import protobuf from 'protobufjs';
+import { INTEGERS, isClosed, isGroup, isNullable, keyTagOf, keyTypeOf, MAX_DEPTH, oneofOf, tagOf, wireTypeOf } from './fields.ts';
+import { compileCheck, entriesOf, fitsFloat, isDetached, keyFits, type Problem } from './message-walkers.ts';
 import type { PayloadArena } from './payload-arena.ts';
-import { compileCheck, type Problem } from './message-walkers.ts';
+import { hasContent, isData, isPlain } from './plain-value.ts';
+import { wellKnown, type WellKnown } from './well-known.ts';
 
 /** Appends the encoded message to the arena, or says why not; then the arena's content is undefined behind its start. */
 export type MessageWriter = (data: unknown, arena: PayloadArena) => Problem | null;
 
-type Inner = (data: unknown, arena: PayloadArena, depth: number) => string[] | null;
-
-const INTEGERS: Record<string, readonly [min: number, max: number]> = {
-  int32: [-2147483648, 2147483647],
-  uint32: [0, 4294967295],
-  int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
-  uint64: [0, Number.MAX_SAFE_INTEGER],
-  sint32: [-2147483648, 2147483647],
-  sint64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
-};
-const MAX_DEPTH = 100;
+type Inner = (data: unknown, arena: PayloadArena, depth: number) => boolean;
 
 export function compileWriter(message: protobuf.Type): MessageWriter {
   const check = compileCheck(message);
-  if (!compilable(message, new Set())) {
-    return (data, arena) => {
+  const write = compile(message, new Map());
+  return (data, arena) => {
+    try {
+      if (write.run(data, arena, 0)) return null;
+    } catch (error) {
+      // A getter, or a revoked Proxy: the check comes upon it again.
       const problem = check(data, '');
       if (problem) return problem;
-      arena.raw(message.encode(data as protobuf.Message<object>));
-      return null;
-    };
-  }
-  const write = compile(message, new Map()).run;
-  return (data, arena) => {
-    if (write(data, arena, 0) === null) return null;
-    // Something does not fit: the slow check finds the words for it.
+      throw error;
+    }
     return check(data, '') ?? { path: '', what: 'it does not fit its schema' };
   };
-}
-
-function compilable(message: protobuf.Type, seen: Set<protobuf.Type>): boolean {
-  if (seen.has(message)) return true;
-  seen.add(message);
-  if (message.oneofsArray.some((o) => !o.isProto3Optional)) return false;
-  return message.fieldsArray.every((field) => {
-    field.resolve();
-    if (field.map || field.required) return false;
-    if (field.resolvedType instanceof protobuf.Type) return compilable(field.resolvedType, seen);
-    if (field.resolvedType instanceof protobuf.Enum) return !field.repeated;
-    if (field.type === 'string') return true;
-    return !field.repeated && (field.type in INTEGERS || field.type === 'bool' || field.type === 'double' || field.type === 'bytes');
-  });
 }
 
 /** A box, so that a message may refer to itself. */
@@ -63,58 +38,140 @@ interface Compiled {
   run: Inner;
 }
 
+/** What the source of one message's function refers to by number. */
+interface Links {
+  readonly inner: Compiled[];
+  readonly enums: ReadonlySet<number>[];
+  readonly known: WellKnown[];
+  readonly done: Map<protobuf.Type, Compiled>;
+}
+
+/** True: written. False: the data does not fit. */
 function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Compiled {
   const existing = done.get(message);
   if (existing) return existing;
-  const box: Compiled = { run: () => null };
+  const box: Compiled = { run: () => false };
   done.set(message, box);
-
-  const inner: Compiled[] = [];
-  const enums: Set<number>[] = [];
-  const names = new Set(message.fieldsArray.map((f) => f.name));
+  const links: Links = { inner: [], enums: [], known: [], done };
+  const oneofs = message.oneofsArray.filter((oneof) => !oneof.isProto3Optional);
+  const known = wellKnown(message);
   const lines = [
-    `if (typeof d !== 'object' || d === null || Array.isArray(d) || depth > ${MAX_DEPTH}) return BAD;`,
-    'let known = 0, v, m;',
+    `if (typeof d !== 'object' || d === null || depth > ${MAX_DEPTH}) return false;`,
+    // All but literals and the like are looked at closely: most have no content to be written. This is a load that V8 remembers,
+    // a call of getPrototypeOf would not be; whom it does not find out (old style classes), `misfit` does.
+    'const instance = d.constructor !== Object;',
+    'if (instance && !isPlain(d) && !hasContent(d)) return false;',
+    `let known = 0, v, m, q, x${oneofs.map((_, i) => `, o${i} = false`).join('')};`,
   ];
   for (const field of message.fieldsArray) {
-    lines.push(`v = d[${JSON.stringify(field.name)}];`, 'if (v !== undefined && v !== null) {', 'known++;');
-    // proto3 `optional` writes its default too; all others leave it out
-    const present = field.partOf !== null;
-    if (field.resolvedType instanceof protobuf.Type) {
-      const at = inner.push(compile(field.resolvedType, done)) - 1;
-      const one = (value: string): string => `m = w.open(${(field.id << 3) | 2}); if (T[${at}].run(${value}, w, depth + 1) !== null) return BAD; w.close(m);`;
-      if (field.repeated) lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { ${one('v[i]')} }`);
-      else lines.push(one('v'));
-    } else if (field.repeated) {
-      lines.push('if (!Array.isArray(v)) return BAD;', `for (let i = 0; i < v.length; i++) { if (typeof v[i] !== 'string' || !w.string(${(field.id << 3) | 2}, v[i])) return BAD; }`);
-    } else if (field.resolvedType instanceof protobuf.Enum) {
-      const at = enums.push(new Set(Object.values(field.resolvedType.values))) - 1;
-      lines.push(`if (!E[${at}].has(v)) return BAD;`, `${present ? '' : 'if (v !== 0) '}w.int(${field.id << 3}, v);`);
-    } else if (field.type === 'string') {
-      lines.push("if (typeof v !== 'string') return BAD;", `if (${present ? '' : "v !== '' && "}!w.string(${(field.id << 3) | 2}, v)) return BAD;`);
-    } else if (field.type === 'bytes') {
-      lines.push('if (!(v instanceof Uint8Array)) return BAD;', `${present ? '' : 'if (v.length > 0) '}w.bytes(${(field.id << 3) | 2}, v);`);
-    } else if (field.type === 'bool') {
-      lines.push("if (typeof v !== 'boolean') return BAD;", `${present ? '' : 'if (v) '}w.uint(${field.id << 3}, v ? 1 : 0);`);
-    } else if (field.type === 'double') {
-      lines.push("if (typeof v !== 'number') return BAD;", `${present ? '' : 'if (v !== 0 || 1 / v < 0) '}w.double(${(field.id << 3) | 1}, v);`);
-    } else {
-      const [min, max] = INTEGERS[field.type] as readonly [number, number];
-      const put = field.type.startsWith('s') ? 'sint' : 'int';
-      lines.push(`if (!Number.isInteger(v) || v < ${min} || v > ${max}) return BAD;`, `${present ? '' : 'if (v !== 0) '}w.${put}(${field.id << 3}, v);`);
-    }
-    lines.push('}');
+    const oneof = oneofOf(field.resolve());
+    const member = oneof === null ? '' : `if (o${oneofs.indexOf(oneof)}) return false; o${oneofs.indexOf(oneof)} = true;`;
+    lines.push(`v = d[${JSON.stringify(field.name)}];`, 'if (v !== undefined && v !== null) {', 'known++;', member, ...fieldLines(field, links), '}');
   }
-  lines.push('for (const _ in d) known--;', 'if (known !== 0 && unknown(d)) return BAD;', 'return null;');
-  const unknown = (data: Record<string, unknown>): boolean => {
-    for (const key in data) {
-      const value = data[key];
-      if (value !== undefined && value !== null && typeof value !== 'function' && !names.has(key)) return true;
-    }
-    return false;
-  };
-  box.run = new Function('T', 'E', 'BAD', 'unknown', `'use strict'; return function write(d, w, depth) {\n${lines.join('\n')}\n}`)(inner, enums, BAD, unknown) as Inner;
+  if (known !== null) lines.push(`if (K[${links.known.push(known) - 1}].outside(d) !== null) return false;`);
+  lines.push('for (const _ in d) known--;', 'return (known === 0 && !instance) || !misfit(d);');
+  const names = new Set(message.fieldsArray.map((field) => field.name));
+  const misfit = (data: Record<string, unknown>): boolean => isMisfit(data, names);
+  const source = `'use strict'; return function write(d, w, depth) {\n${lines.join('\n')}\n}`;
+  const tools = { entriesOf, fitsFloat, isDetached, keyFits, isPlain, hasContent, misfit };
+  const make = new Function('T', 'E', 'K', ...Object.keys(tools), source) as (...links: unknown[]) => Inner;
+  box.run = make(links.inner, links.enums, links.known, ...Object.values(tools));
   return box;
 }
 
-const BAD: string[] = [];
+/** Whether it has keys that are no fields, or fields whose values are in no enumerable property. */
+function isMisfit(data: Record<string, unknown>, names: ReadonlySet<string>): boolean {
+  if (!isPlain(data) && !hasContent(data)) return true;
+  let fields = 0;
+  for (const name of names) if (data[name] !== undefined && data[name] !== null) fields++;
+  for (const key in data) {
+    if (data[key] === undefined || data[key] === null || !isData(data, key)) continue;
+    if (!names.has(key)) return true;
+    fields--;
+  }
+  return fields !== 0;
+}
+
+/** Writes `v`, which is there, as source. */
+function fieldLines(field: protobuf.Field, links: Links): string[] {
+  if (field.map) return mapLines(field, links);
+  const tag = tagOf(field.id, wireTypeOf(field));
+  if (!field.repeated) {
+    const zero = isNullable(field) ? '' : `if (${isNotZero(field)}) `;
+    return [`if (${isBad(field, 'v', links)}) return false;`, `${zero}${put(field, 'v', tag, links)}`];
+  }
+  const each = (one: string): string => `for (let i = 0; i < v.length; i++) { x = v[i]; if (${isBad(field, 'x', links)}) return false; ${one} }`;
+  if (!field.packed || wireTypeOf(field) === 2 || field.resolvedType instanceof protobuf.Type) {
+    return ['if (!Array.isArray(v)) return false;', each(put(field, 'x', tag, links))];
+  }
+  return ['if (!Array.isArray(v)) return false;', `if (v.length > 0) { m = w.open(${tagOf(field.id, 2)});`, each(put(field, 'x', 0, links)), 'w.close(m); }'];
+}
+
+/** Every entry with its key and its value, zeros too. */
+function mapLines(field: protobuf.Field, links: Links): string[] {
+  const keyType = keyTypeOf(field);
+  const key = keyType === 'string' ? 'if (!w.string(10, k)) return false;'
+    : keyType === 'bool' ? "w.uint(8, k === true || k === 'true' ? 1 : 0);"
+      : `k = Number(k); ${putNumber(keyType, 'k', keyTagOf(keyType))}`;
+  return [
+    'q = entriesOf(v);', 'if (q === null) return false;',
+    'for (let i = 0; i < q.length; i += 2) {', 'let k = q[i]; x = q[i + 1];',
+    `if (!keyFits('${keyType}', k) || ${isBad(field, 'x', links)}) return false;`,
+    `const entry = w.open(${tagOf(field.id, 2)});`, key, put(field, 'x', tagOf(2, wireTypeOf(field)), links), 'w.close(entry);', '}',
+  ];
+}
+
+/** Condition under which one value does not fit, but for what writing it finds out. Replaces what stands for a message. */
+function isBad(field: protobuf.Field, value: string, links: Links): string {
+  const { resolvedType } = field;
+  if (resolvedType instanceof protobuf.Type) {
+    const known = wellKnown(resolvedType);
+    return known === null ? 'false' : `(${value} = K[${links.known.push(known) - 1}].convert(${value})) === null`;
+  }
+  if (resolvedType instanceof protobuf.Enum) {
+    return isClosed(resolvedType) ? `!E[${links.enums.push(new Set(Object.values(resolvedType.values))) - 1}].has(${value})` : `typeof ${value} !== 'number' || ${value} !== (${value} | 0)`;
+  }
+  switch (field.type) {
+    case 'string':
+      return `typeof ${value} !== 'string'`;
+    case 'bool':
+      return `typeof ${value} !== 'boolean'`;
+    case 'bytes':
+      return `!(${value} instanceof Uint8Array) || (${value}.length === 0 && isDetached(${value}))`;
+    case 'double':
+      return `typeof ${value} !== 'number'`;
+    case 'float':
+      return `typeof ${value} !== 'number' || !fitsFloat(${value})`;
+    default: {
+      const [min, max] = INTEGERS[field.type] as readonly [number, number];
+      return `!Number.isInteger(${value}) || ${value} < ${min} || ${value} > ${max}`;
+    }
+  }
+}
+
+/** Fields that cannot tell unset from zero leave zeros out. */
+function isNotZero(field: protobuf.Field): string {
+  if (field.type === 'string') return "v !== ''";
+  if (field.type === 'bytes') return 'v.length > 0';
+  if (field.type === 'bool') return 'v';
+  return field.type === 'double' || field.type === 'float' ? 'v !== 0 || 1 / v < 0' : 'v !== 0';
+}
+
+/** Statement that writes one value. @param tag 0: an element of a packed field */
+function put(field: protobuf.Field, value: string, tag: number, links: Links): string {
+  if (field.resolvedType instanceof protobuf.Type) {
+    const run = `T[${links.inner.push(compile(field.resolvedType, links.done)) - 1}].run(${value}, w, depth + 1)`;
+    if (isGroup(field)) return `{ w.tag(${tag}); if (!${run}) return false; w.tag(${tagOf(field.id, 4)}); }`;
+    return `{ m = w.open(${tag}); if (!${run}) return false; w.close(m); }`;
+  }
+  if (field.resolvedType instanceof protobuf.Enum) return `w.int(${tag}, ${value});`;
+  if (field.type === 'string') return `if (!w.string(${tag}, ${value})) return false;`;
+  if (field.type === 'bool') return `w.uint(${tag}, ${value} ? 1 : 0);`;
+  if (field.type === 'bytes' || field.type === 'double' || field.type === 'float') return `w.${field.type}(${tag}, ${value});`;
+  return putNumber(field.type, value, tag);
+}
+
+function putNumber(type: string, value: string, tag: number): string {
+  const method = /fixed/.test(type) ? type.replace(/^s/, '') : type.startsWith('s') ? 'sint' : 'int';
+  return `w.${method}(${tag}, ${value});`;
+}

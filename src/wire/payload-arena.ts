@@ -3,8 +3,9 @@
  *
  * Our own and not protobufjs' writer, because a publisher does little else: short ASCII strings, which most are, are
  * written in one loop without a call into native code, and a message's length is put in front of it in place.
+ *
+ * Tags are those of protobuf (`tagOf`); where a number is asked for, tag 0 writes none: an element of a packed field.
  */
-import type protobuf from 'protobufjs';
 
 /** Room one call may write without asking: tag and any fixed-size value. */
 const SLACK = 32;
@@ -45,14 +46,14 @@ export class PayloadArena {
   /** Tag, then a non-negative safe integer. */
   uint(tag: number, value: number): void {
     this.#reserve(SLACK);
-    this.#end = varint(this.#buffer, varint(this.#buffer, this.#end, tag), value);
+    this.#end = varint(this.#buffer, this.#tag(tag), value);
   }
 
   /** Tag, then any safe integer as int32, int64 or enum: negative ones take ten bytes. */
   int(tag: number, value: number): void {
     if (value >= 0) return this.uint(tag, value);
     this.#reserve(SLACK);
-    let at = varint(this.#buffer, this.#end, tag);
+    let at = this.#tag(tag);
     // two's complement, 64 bits
     let rest = BigInt.asUintN(64, BigInt(value));
     for (; rest >= 0x80n; rest >>= 7n) this.#buffer[at++] = Number(rest & 0x7fn) | 0x80;
@@ -64,7 +65,7 @@ export class PayloadArena {
   sint(tag: number, value: number): void {
     if (value <= 0x3fff_ffff && value >= -0x4000_0000) return this.uint(tag, ((value << 1) ^ (value >> 31)) >>> 0);
     this.#reserve(SLACK);
-    let at = varint(this.#buffer, this.#end, tag);
+    let at = this.#tag(tag);
     let rest = value >= 0 ? BigInt(value) * 2n : BigInt(value) * -2n - 1n;
     for (; rest >= 0x80n; rest >>= 7n) this.#buffer[at++] = Number(rest & 0x7fn) | 0x80;
     this.#buffer[at++] = Number(rest);
@@ -73,9 +74,40 @@ export class PayloadArena {
 
   double(tag: number, value: number): void {
     this.#reserve(SLACK);
-    const at = varint(this.#buffer, this.#end, tag);
+    const at = this.#tag(tag);
     this.#view.setFloat64(at, value, true);
     this.#end = at + 8;
+  }
+
+  /** Tag, then a number that 32 bits can hold, rounded. */
+  float(tag: number, value: number): void {
+    this.#reserve(SLACK);
+    const at = this.#tag(tag);
+    this.#view.setFloat32(at, value, true);
+    this.#end = at + 4;
+  }
+
+  /** Tag, then an integer as fixed32 or sfixed32. */
+  fixed32(tag: number, value: number): void {
+    this.#reserve(SLACK);
+    const at = this.#tag(tag);
+    this.#view.setInt32(at, value | 0, true);
+    this.#end = at + 4;
+  }
+
+  /** Tag, then a safe integer as fixed64 or sfixed64. */
+  fixed64(tag: number, value: number): void {
+    this.#reserve(SLACK);
+    const at = this.#tag(tag);
+    this.#view.setInt32(at, value | 0, true);
+    this.#view.setInt32(at + 4, Math.floor(value / 4294967296), true);
+    this.#end = at + 8;
+  }
+
+  /** A tag alone: the ends of a group. */
+  tag(tag: number): void {
+    this.#reserve(SLACK);
+    this.#end = varint(this.#buffer, this.#end, tag);
   }
 
   bytes(tag: number, value: Uint8Array): void {
@@ -137,12 +169,9 @@ export class PayloadArena {
     this.#end += more;
   }
 
-  /** What protobufjs encoded: the fields of a message, without tag and length. */
-  raw(writer: protobuf.Writer): void {
-    const bytes = writer.finish();
-    this.#reserve(bytes.length);
-    this.#buffer.set(bytes, this.#end);
-    this.#end += bytes.length;
+  /** @returns the offset behind it; nothing is reserved */
+  #tag(tag: number): number {
+    return tag === 0 ? this.#end : varint(this.#buffer, this.#end, tag);
   }
 
   #reserve(bytes: number): void {

@@ -1,5 +1,6 @@
 /**
- * Reads payloads: protobufjs' own reader, with what it leaves open for speed.
+ * What the compiled readers of payloads (message-reader.ts) read single values with: protobufjs' own reader, with what it
+ * leaves open for speed.
  *
  * - 64-bit integers come out as numbers, at once: a Long object per field costs more than the rest of the event. A value
  *   beyond 2^53 is an error, never a rounded number.
@@ -7,6 +8,7 @@
  * protobufjs' globals stay as they are: a user's own protobufjs in the same thread keeps its Longs.
  */
 import protobuf from 'protobufjs';
+import { MAX_DEPTH } from './fields.ts';
 
 function tooLarge(): never {
   throw new RangeError('a 64-bit integer beyond what a JavaScript number can hold (2^53)');
@@ -35,6 +37,56 @@ export class PayloadReader extends protobuf.Reader {
     return this;
   }
 
+  /**
+   * Passes over the value behind a tag that means nothing here.
+   * @param depth of the message it stands in: groups nest as messages do
+   * @throws Error, RangeError where there is no such value
+   */
+  skipField(tag: number, depth: number): void {
+    if (tag >>> 3 === 0) throw new Error('field number 0');
+    switch (tag & 7) {
+      case 0:
+        return this.#skipVarint();
+      case 1:
+        return this.#forward(8);
+      case 2:
+        return this.#forward(this.size());
+      case 3:
+        return this.#skipGroup(tag, depth + 1);
+      case 5:
+        return this.#forward(4);
+      default:
+        throw new Error(`wire type ${tag & 7}`);
+    }
+  }
+
+  #skipGroup(start: number, depth: number): void {
+    if (depth > MAX_DEPTH) throw new RangeError(`nested deeper than ${MAX_DEPTH}`);
+    for (;;) {
+      const tag = this.tag();
+      // the same field number with wire type 4
+      if (tag === start + 1) return;
+      this.skipField(tag, depth);
+    }
+  }
+
+  #skipVarint(): void {
+    for (let i = 0; i < 10; i++) {
+      if (this.pos >= this.len) throw new RangeError('a truncated integer');
+      if ((this.buf[this.pos++] as number) < 0x80) return;
+    }
+    throw new RangeError('an integer of more than ten bytes');
+  }
+
+  #forward(bytes: number): void {
+    if (bytes > this.len - this.pos) this.beyond();
+    this.pos += bytes;
+  }
+
+  beyond(): never {
+    throw new RangeError('a length beyond the end of the message');
+  }
+
   /** Copied unless asked otherwise: a view would keep the whole batch alive. */
   override bytes(): Uint8Array {
     if (this.#views) return super.bytes();
@@ -61,21 +113,6 @@ export class PayloadReader extends protobuf.Reader {
   }
   override sfixed64(): never {
     return this.#fixed(true) as never;
-  }
-  override int64s(into: number[]): number[] {
-    return this.#packed(into, () => this.int64());
-  }
-  override uint64s(into: number[]): number[] {
-    return this.#packed(into, () => this.uint64());
-  }
-  override sint64s(into: number[]): number[] {
-    return this.#packed(into, () => this.sint64());
-  }
-  override fixed64s(into: number[]): number[] {
-    return this.#packed(into, () => this.fixed64());
-  }
-  override sfixed64s(into: number[]): number[] {
-    return this.#packed(into, () => this.sfixed64());
   }
 
   #high = 0;
@@ -113,13 +150,6 @@ export class PayloadReader extends protobuf.Reader {
   #fixed(signed: boolean): number {
     const low = this.fixed32();
     return combine(low, this.fixed32(), signed);
-  }
-
-  #packed(into: number[], one: () => number): number[] {
-    const end = this.size() + this.pos;
-    if (end > this.len) throw new RangeError('a packed field beyond the end of the message');
-    while (this.pos < end) into.push(one());
-    return into;
   }
 }
 

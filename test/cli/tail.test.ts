@@ -74,8 +74,8 @@ t.test('foreign entries are printed, broken ones named and passed over', async (
   const { status, stdout, stderr } = await project.run(['tail', 'note.added', '--no-follow']);
   t.equal(status, 0);
   t.same(parseLines(stdout).map(({ id, subject, data }) => ({ id, subject, data })), [
-    { id: 'foreign', subject: 's', data: { book: 'b', number: 7 } },
-    { id: 'last', subject: 's', data: { book: 'b', number: 7 } },
+    { id: 'foreign', subject: 's', data: { book: 'b', text: '', number: 7 } },
+    { id: 'last', subject: 's', data: { book: 'b', text: '', number: 7 } },
   ]);
   t.match(stderr, /entry 2\/2-1 passed over: .*CRC-32/);
   t.match(stderr, /entry 2\/3-1 passed over: /);

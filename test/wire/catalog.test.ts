@@ -128,7 +128,7 @@ t.test('what does not fit is refused with the path of the field, by check and by
     t.throws(() => written(order, data), { code: 'INVALID_EVENT', type: 'order.created', path }, `encodeTo ${path}`);
   }
   const others = typeOf('enum E { ZERO = 0; TWO = 2; } E e = 2; bool b = 3; bytes y = 4; double d = 5; uint32 u = 6; map<string, int32> m = 7; oneof o { string p = 8; string q = 9; }');
-  for (const [data, path] of [[{ e: 1 }, 'e'], [{ e: 'TWO' }, 'e'], [{ b: 1 }, 'b'], [{ y: 'aGk=' }, 'y'], [{ d: '1' }, 'd'], [{ u: -1 }, 'u'], [{ m: [] }, 'm'], [{ m: { k: 'x' } }, 'm.k'], [{ p: '1', q: '2' }, 'o']] as const) {
+  for (const [data, path] of [[{ e: 1.5 }, 'e'], [{ e: 2 ** 31 }, 'e'], [{ e: 'TWO' }, 'e'], [{ b: 1 }, 'b'], [{ y: 'aGk=' }, 'y'], [{ d: '1' }, 'd'], [{ u: -1 }, 'u'], [{ m: [] }, 'm'], [{ m: { k: 'x' } }, 'm.k'], [{ p: '1', q: '2' }, 'o']] as const) {
     t.throws(() => others.check(data), { code: 'INVALID_EVENT', path }, path);
     t.throws(() => written(others, data), { code: 'INVALID_EVENT', path }, path);
   }
