@@ -289,7 +289,7 @@ export class Dispatcher {
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
       stopping: this.#stopping.signal,
       competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
-      createLane: (fn, partition, leaseValue, orphaned, consumer, heir) => this.#createLane(byName.get(fn) as FunctionInfo, partition, { leaseValue, orphaned, consumer, heir }),
+      createLane: (fn, partition, leaseValue, presumedDead, consumer, heir) => this.#createLane(byName.get(fn) as FunctionInfo, partition, { leaseValue, presumedDead, consumer, heir }),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
       closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
     });
@@ -318,7 +318,7 @@ export class Dispatcher {
   }
 
   #createLane(
-    info: FunctionInfo, partition: number, { leaseValue, orphaned, consumer, heir }: { readonly leaseValue: string; readonly orphaned: boolean; readonly consumer: string; readonly heir: boolean },
+    info: FunctionInfo, partition: number, { leaseValue, presumedDead, consumer, heir }: { readonly leaseValue: string; readonly presumedDead: string; readonly consumer: string; readonly heir: boolean },
   ): Lane {
     const { spec, version } = info;
     const { keys, environment, log } = this.#deployment;
@@ -350,7 +350,7 @@ export class Dispatcher {
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
         load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
         listParked: () => listParked(connection, keys, partition, spec.name),
-        beginSearch: () => (orphaned ? CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs }) : Promise.resolve(null)),
+        beginSearch: () => CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs, presumedDead }),
         run: async (batch, blocked, search, observe) => {
           const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
           const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe, seen?.states);

@@ -139,18 +139,24 @@ class BatchRun {
   async run(): Promise<void> {
     const { spec } = this.#loaded.definition;
     const signOfLife = this.#cells.capacity;
-    this.#cells.starts[signOfLife] = monotonicMs();
+    let sweptMs = monotonicMs();
+    this.#cells.starts[signOfLife] = sweptMs;
+    const everyMs = Math.min(250, Math.max(5, spec.timeoutMs / 4));
     const sweep = setInterval(
       () => {
         const now = monotonicMs();
         this.#cells.starts[signOfLife] = now;
+        const late = now - sweptMs - everyMs;
+        sweptMs = now;
         for (const running of this.#running) {
+          // The process was stopped, or another handler had the thread: this one could not go on meanwhile.
+          if (running && late > STOOD_STILL_MS) running.event.startedMs += late;
           if (!running || running.event.timedOut || now - running.event.startedMs < spec.timeoutMs) continue;
           running.event.timedOut = true;
           running.expire();
         }
       },
-      Math.min(250, Math.max(5, spec.timeoutMs / 4)),
+      everyMs,
     );
     try {
       if (spec.batch) await this.#runTogether(spec.batchSize);
@@ -483,6 +489,9 @@ class BatchRun {
     }
   }
 }
+
+/** A sweep that comes later than this was held up. */
+const STOOD_STILL_MS = 1000;
 
 const UNKNOWN: Way = { kind: 'unknown' };
 

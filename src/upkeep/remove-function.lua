@@ -36,7 +36,7 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   local second, rest = string.match(field, '^[^:]+:([^:]+)(.*)$')
   -- `done:<f>:<t>`, `epoch:<f>`; not `appended:<t>`, which a type of the same name would look like
   local state = string.match(field, '^[^:]+')
-  local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
+  local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'opener' or state == 'presumed' or state == 'lives' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
     or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked' or state == 'pass'
     or state == 'rewound')
   -- `turn:<f>#<helper>`

@@ -34,7 +34,7 @@ async function searches(t: Test) {
   const begin = async (partition: number): Promise<CrashSearch> => {
     const lease = await acquireLease(connection, keys, partition, FN, 'one', 60_000);
     if (!('value' in lease)) throw new Error('the lease is taken');
-    const search = await CrashSearch.begin({ connection, keys, fn: FN, partition, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000, consumer: 'lane' });
+    const search = await CrashSearch.begin({ connection, keys, fn: FN, partition, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000, consumer: 'lane', presumedDead: lease.presumedDead });
     if (search === null || search === 'stale') throw new Error(`no search: ${String(search)}`);
     return search;
   };
@@ -43,7 +43,7 @@ async function searches(t: Test) {
 
 t.test('one event at a time runs marked in the whole process, and a mark that was survived does not count', async (t) => {
   const { look, begin, suspect } = await searches(t);
-  for (const partition of [0, 1]) await look.hset(keys.counters(partition), `crash:${FN}`, '2 ,');
+  for (const partition of [0, 1]) await look.hset(keys.counters(partition), `crash:${FN}`, '3 ,');
   const [first, second] = [await begin(0), await begin(1)];
   let end!: () => void;
   const running = first.alone('1-0/0', () => new Promise<string>((resolve) => (end = () => resolve('done'))));
@@ -116,7 +116,7 @@ t.test('suspects of two types in one flush run in the order in which they were a
       return Promise.resolve({ kind: 'report' as const, effects: null, failures: [], blocked: [], deadEntries: [], ages: [], busyMs: 0 });
     },
   };
-  const search = { suspect: null, alone: <T>(_: string, run: () => Promise<T>) => run() };
+  const search = { suspect: null, deathsOf: () => Promise.resolve(0), alone: <T>(_: string, run: () => Promise<T>) => run() };
   const result = await runIsolating(pool, batch, spec, [], new AbortController().signal, search);
   t.equal(result.kind, 'result');
   t.strictSame(ran, [2, 0, 1, 3], 'positions 0, 1, 2, 3');

@@ -120,7 +120,7 @@ void t.test('events whose effects died with their thread run again, before what 
         // the third event kills its thread each time it runs
         for (const i of mine) {
           cells.states[i] = i === 2 ? CELL.RUNNING : CELL.CAUSED;
-          if (i === 2) return Promise.resolve({ kind: 'death' as const, cause: 'gone', timeout: false, alive: false });
+          if (i === 2) return Promise.resolve({ kind: 'death' as const, cause: 'gone', timeout: false, alive: false, stoodStillMs: 0 });
         }
         return Promise.resolve({ kind: 'report', failures: [], blocked: [], deadEntries: [], effects: Uint8Array.of(ran.length), ages: [], busyMs: 1 } satisfies BatchReport);
       },

@@ -21,7 +21,7 @@ t.test('a lane whose lease is lost while its last turn runs on its way to somebo
   const told: unknown[] = [];
   const keeper = new LaneKeeper({
     connection, keys, dispatcher: 'one', functions: ['f'], competing: () => false, partitions: PARTITIONS, leaseTtlMs: 400, stopping: stopping.signal,
-    createLane(fn, partition, leaseValue, _orphaned, consumer) {
+    createLane(fn, partition, leaseValue, _presumedDead, consumer) {
       const lane = {
         fn, partition, leaseValue, consumer, heir: false, committed: '', lost: false, retired: false,
         start() {}, startOver() {}, dueAt() {},

@@ -281,14 +281,14 @@ t.test('leases: one owner, a new epoch with every acquisition, given back only b
   t.equal(lane.lease, 'one:1');
   const refused = await acquireLease(connection, keys, 0, FN, 'two', 60_000);
   t.ok('freeInMs' in refused && refused.freeInMs > 0 && refused.freeInMs <= 60_000);
-  t.strictSame(await acquireLease(connection, keys, 0, FN, 'one', 60_000), { value: 'one:2', orphaned: true }, 'also for the one who held it: what is in flight is refused');
+  t.strictSame(await acquireLease(connection, keys, 0, FN, 'one', 60_000), { value: 'one:2', presumedDead: '' }, 'also for the one who held it: what is in flight is refused, and nobody died');
   t.match(await renewLeases(connection, keys, 0, [{ fn: FN, leaseValue: 'one:1' }, { fn: FN, leaseValue: 'one:2' }, { fn: 'g', leaseValue: 'one:1' }], 60_000), {
     lanes: [{ held: false }, { held: true, nextDueMs: null }, { held: false }],
   });
   await releaseLease(connection, keys, 0, FN, 'one:1');
   t.equal(await look.get(keys.lease(0, FN)), 'one:2');
   await releaseLease(connection, keys, 0, FN, 'one:2');
-  t.strictSame(await acquireLease(connection, keys, 0, FN, 'two', 50), { value: 'two:3', orphaned: false });
+  t.strictSame(await acquireLease(connection, keys, 0, FN, 'two', 50), { value: 'two:3', presumedDead: '' });
   await until('the lease has run out', async () => (await look.exists(keys.lease(0, FN))) === 0);
-  t.strictSame(await acquireLease(connection, keys, 0, FN, 'one', 60_000), { value: 'one:4', orphaned: true });
+  t.strictSame(await acquireLease(connection, keys, 0, FN, 'one', 60_000), { value: 'one:4', presumedDead: 'two:3' });
 });

@@ -2,7 +2,9 @@
 -- KEYS  1 lease, 2 counters, 3 helpers
 -- ARGV  1 function, 2 dispatcher, 3 TTL in ms, 4 lane name, 5 the helper's consumer, '' for the owner, 6 'lane' | 'pass' (see src/views/history-pass.ts:
 --       while one is not finished it alone gets the lease)
--- reply {1, '<dispatcher>:<epoch>', 1 if the owner before never gave it back, else 0} | {0, ms until the present lease ends}
+-- reply {1, '<dispatcher>:<epoch>', lease value of an owner before that never gave it back, or ''} | {0, ms until the present lease ends}
+-- An owner that is this dispatcher itself lives: it lost its lease, and comes again. Of any other one it is presumed that it died,
+-- until it says that it lives (not-dead.lua).
 -- Epochs are the function's, so that a helper that comes again never has an old one.
 -- Each acquisition gets a new epoch, also when this dispatcher held the lease before: what it still had in flight is refused.
 -- DEL comes first: it works under OOM and makes the rest of the script work there too (consumers are what frees memory).
@@ -18,7 +20,21 @@ redis.call('DEL', KEYS[1])
 local epoch = redis.call('HINCRBY', KEYS[2], 'epoch:' .. fn, 1)
 local value = ARGV[2] .. ':' .. epoch
 redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
-local orphaned = redis.call('HEXISTS', KEYS[2], 'open:' .. lane)
-redis.call('HSET', KEYS[2], 'open:' .. lane, epoch)
+local before = ''
+local open = redis.call('HGET', KEYS[2], 'open:' .. lane)
+if open then
+  before = redis.call('HGET', KEYS[2], 'opener:' .. lane) or ''
+  local who, at = string.match(before, '^(.*):(%d+)$')
+  -- a dispatcher of an older version does not say who it is
+  if at ~= open then who, before = '', ':' .. open end
+  if who == ARGV[2] then before = '' end
+end
+redis.call('HSET', KEYS[2], 'open:' .. lane, epoch, 'opener:' .. lane, value)
+if before ~= '' then
+  local presumed = {}
+  for one in string.gmatch(redis.call('HGET', KEYS[2], 'presumed:' .. lane) or '', '%S+') do presumed[#presumed + 1] = one end
+  presumed[#presumed + 1] = before
+  redis.call('HSET', KEYS[2], 'presumed:' .. lane, table.concat(presumed, ' ', math.max(1, #presumed - 15)))
+end
 if ARGV[5] ~= '' then redis.call('SADD', KEYS[3], ARGV[5]) end
-return {1, value, orphaned}
+return {1, value, before}

@@ -7,7 +7,8 @@
  * One event at a time is run so in the whole process, whichever lane it is of: else the one that kills would have the others' marks
  * found again as well. The mark of one that was survived no longer counts.
  *
- * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to nobody.
+ * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to nobody. Nor is a lease that ended while its
+ * owner lived (a stall, a pause of Redis, a jump of the clock): that one says so as soon as it learns of it (not-dead.lua).
  */
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -33,6 +34,8 @@ export interface CrashSearchOptions {
   readonly consumer?: string;
   readonly leaseValue: string;
   readonly leaseTtlMs: number;
+  /** Lease value of the owner before, where that never gave it back and is not this dispatcher; else ''. */
+  readonly presumedDead: string;
 }
 
 export class CrashSearch {
@@ -41,6 +44,7 @@ export class CrashSearch {
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
 
   #leaseLost = false;
+  #marked = '';
 
   private constructor(options: CrashSearchOptions, mark: string) {
     this.#options = options;
@@ -50,12 +54,12 @@ export class CrashSearch {
 
   /** @returns null where there is nothing to search for; 'stale' where the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
-    const { connection, keys, fn, partition, types, consumer = OWNER, leaseValue, leaseTtlMs } = options;
+    const { connection, keys, fn, partition, types, consumer = OWNER, leaseValue, leaseTtlMs, presumedDead } = options;
     const lane = laneName(fn, consumer);
     const reply = (await noteCrash.run(
       connection,
       [keys.lease(partition, lane), keys.counters(partition), ...types.map((type) => keys.events(partition, type))],
-      [leaseValue, leaseTtlMs, fn, lane, consumer],
+      [leaseValue, leaseTtlMs, fn, lane, consumer, presumedDead],
     )) as [string, number, string];
     if (reply[0] === 'stale') return 'stale';
     // A mark: the search was under way, and may have passed the place where it began.
@@ -67,6 +71,16 @@ export class CrashSearch {
     return this.#leaseLost;
   }
 
+  /** Address of the event that runs marked, '' while none does. */
+  get marked(): string {
+    return this.#marked;
+  }
+
+  /** Owners that died of the event at this address, as far as is known now: one that was presumed dead may have come again. */
+  async deathsOf(address: string): Promise<number> {
+    return this.suspect?.address === address ? Math.max(0, await this.#write('look', address)) : 0;
+  }
+
   /** Runs the event at this address, marked. @returns false where the lease is lost: it was not run */
   async alone<T>(address: string, run: () => Promise<T>): Promise<T | false> {
     const before = line;
@@ -74,25 +88,27 @@ export class CrashSearch {
     line = new Promise<void>((resolve) => (leave = resolve));
     try {
       await before;
-      const deaths = this.suspect?.address === address ? this.suspect.deaths : 0;
-      if (!(await this.#write(`${deaths + 1} ${address}`))) return false;
+      if ((await this.#write('begin', address)) < 0) return false;
+      this.#marked = address;
       const result = await run();
-      return (await this.#write(`${deaths} ${address}`)) ? result : false;
+      if ((await this.#write('survived', address)) < 0) return false;
+      this.#marked = '';
+      return result;
     } finally {
       leave();
     }
   }
 
   /** What was pending has been passed. */
-  end(): Promise<boolean> {
-    return this.#write('');
+  async end(): Promise<boolean> {
+    return (await this.#write('end', '')) >= 0;
   }
 
-  async #write(mark: string): Promise<boolean> {
+  async #write(what: 'begin' | 'survived' | 'look' | 'end', address: string): Promise<number> {
     const { connection, keys, fn, partition, consumer = OWNER, leaseValue, leaseTtlMs } = this.#options;
     const lane = laneName(fn, consumer);
-    const written = Number(await markSuspect.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, leaseTtlMs, lane, mark])) === 1;
-    this.#leaseLost ||= !written;
-    return written;
+    const deaths = Number(await markSuspect.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, leaseTtlMs, lane, what, address, this.suspect?.address === address ? this.suspect.deaths : 0]));
+    this.#leaseLost ||= deaths < 0;
+    return deaths;
   }
 }

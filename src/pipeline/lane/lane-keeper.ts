@@ -20,7 +20,7 @@ import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import type { Lane } from './lane.ts';
-import { acquireLease, hasGoneBack, releaseLease, renewLeases } from './leases.ts';
+import { acquireLease, hasGoneBack, noteNotDead, releaseLease, renewLeases } from './leases.ts';
 import { announceMember, assignLanes, removeMember } from './members.ts';
 
 export interface LaneKeeperOptions {
@@ -36,7 +36,7 @@ export interface LaneKeeperOptions {
   readonly leaseTtlMs: number;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
-  readonly createLane: (fn: string, partition: number, leaseValue: string, orphaned: boolean, consumer: string, heir: boolean) => Lane;
+  readonly createLane: (fn: string, partition: number, leaseValue: string, presumedDead: string, consumer: string, heir: boolean) => Lane;
   /** It runs from now on: ring it. */
   readonly opened: (lane: Lane) => void;
   readonly closed: (lane: Lane) => void;
@@ -89,6 +89,7 @@ export class LaneKeeper {
     await Promise.all([...this.#lanes.values()].map(async (lane) => {
       await lane.stop();
       if (!lane.lost && !lane.retired) await this.#release(lane).catch(() => undefined);
+      this.#tellLost(lane);
     }));
     // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
     this.#done.abort();
@@ -161,10 +162,12 @@ export class LaneKeeper {
   }
 
   /** A rewind takes the lease away on purpose: somebody wanted it, and nothing is wrong with this process. */
-  async #judge({ fn, partition, leaseValue }: Lane): Promise<void> {
-    const { connection, keys, log } = this.#options;
-    const rewound = await connection.command('HGET', keys.counters(partition), `rewound:${fn}`).catch(() => null);
-    if (Number(rewound ?? 0) >= Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1))) {
+  async #judge(lane: Lane): Promise<void> {
+    const { connection, keys, log, leaseTtlMs } = this.#options;
+    const { fn, partition, leaseValue } = lane;
+    // In any case it says that it lives, so that its heir counts no death.
+    const rewound = await withRetry(() => noteNotDead(connection, keys, lane, lane.marked), { deadlineMs: leaseTtlMs }).catch(() => 0);
+    if (rewound >= Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1))) {
       log('info', 'lease lost to a rewind: what was under way is thrown away, the lane goes on from there', { function: fn, partition });
       return;
     }
@@ -244,7 +247,7 @@ export class LaneKeeper {
       return;
     }
     if (stopping.aborted) return;
-    const lane = createLane(fn, partition, answer.value, answer.orphaned, consumer, heir);
+    const lane = createLane(fn, partition, answer.value, answer.presumedDead, consumer, heir);
     this.#lanes.set(placeOf(fn, partition, consumer), lane);
     opened(lane);
     lane.start();

@@ -173,6 +173,10 @@ export class Lane implements Bell {
   get lost(): boolean {
     return this.#lost;
   }
+  /** Address of the event that runs marked in a search for what kills dispatchers, '' without one. */
+  get marked(): string {
+    return this.#search?.marked ?? '';
+  }
   /** As an heir it has nothing left to do; its consumer and its lease are gone. */
   get retired(): boolean {
     return this.#retired;

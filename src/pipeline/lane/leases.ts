@@ -7,21 +7,34 @@ import { defineScript } from '../../redis/script.ts';
 const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 3 });
 const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), keys: 'variable' });
 const retire = defineScript({ url: new URL('./retire.lua', import.meta.url), keys: 'variable' });
+const notDead = defineScript({ url: new URL('./not-dead.lua', import.meta.url), keys: 1 });
 const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 2 });
 
 /**
  * @param purpose of 'pass' while a pass over the histories builds the function's rows here, and only then: no lane runs meanwhile
- * @returns the lease value and whether the owner before never gave it back (it died, or was cut off), or how long the
- *   present owner's lease still runs in ms
+ * @returns the lease value, and the one of the owner before where that never gave it back (it is presumed that it died; '': it did, or was this
+ *   dispatcher); or how long the present owner's lease still runs in ms
  */
 export async function acquireLease(
   connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number, consumer: string = OWNER, purpose: 'lane' | 'pass' = 'lane',
-): Promise<{ readonly value: string; readonly orphaned: boolean } | { readonly freeInMs: number }> {
+): Promise<{ readonly value: string; readonly presumedDead: string } | { readonly freeInMs: number }> {
   const reply = (await acquire.run(
     connection, [keys.lease(partition, laneName(fn, consumer)), keys.counters(partition), keys.helpers(partition, fn)],
     [fn, dispatcher, ttlMs, laneName(fn, consumer), consumer === OWNER ? '' : consumer, purpose],
-  )) as [number, string | number, number];
-  return reply[0] === 1 ? { value: String(reply[1]), orphaned: Number(reply[2]) === 1 } : { freeInMs: Math.max(0, Number(reply[1])) };
+  )) as [number, string | number, string];
+  return reply[0] === 1 ? { value: String(reply[1]), presumedDead: String(reply[2]) } : { freeInMs: Math.max(0, Number(reply[1])) };
+}
+
+/**
+ * Says of an owner that has lost its lease that it lives: nobody is charged with its death.
+ * @param marked address of the event that it ran marked, '' without one
+ * @returns the epoch of the function's last rewind, 0 without one
+ */
+export async function noteNotDead(
+  connection: RedisConnection, keys: Keys, lane: { readonly partition: number; readonly fn: string; readonly consumer: string; readonly leaseValue: string }, marked: string,
+): Promise<number> {
+  const { partition, fn, consumer, leaseValue } = lane;
+  return Number(await notDead.run(connection, [keys.counters(partition)], [fn, laneName(fn, consumer), leaseValue, marked]));
 }
 
 export interface RenewedLane {

@@ -1,13 +1,24 @@
 -- mark-suspect: written down before an event is run that may kill the whole dispatcher; cleared when the place is passed.
 -- KEYS  1 lease, 2 counters
--- ARGV  1 lease value, 2 TTL in ms, 3 lane name, 4 the mark; '' ends the search
--- reply 1 | 0 (the lease is lost)
+-- ARGV  1 lease value, 2 TTL in ms, 3 lane name, 4 'begin' | 'survived' | 'look' | 'end' (of the search), 5 address of the event, 6 deaths of which it was suspected when the search began
+-- reply -1 (the lease is lost) | deaths of which the event is suspected, without a run that is under way
+-- The mark `<deaths> <address>` counts a run under way as a death, until it is survived.
 -- PEXPIRE comes first: it works under OOM and makes the rest of the script work there too. cost O(1)
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if ARGV[4] == '' then
-  redis.call('HDEL', KEYS[2], 'crash:' .. ARGV[3], 'suspect:' .. ARGV[3])
-else
-  redis.call('HSET', KEYS[2], 'suspect:' .. ARGV[3], ARGV[4])
+local lane, what, address = ARGV[3], ARGV[4], ARGV[5]
+if what == 'end' then
+  redis.call('HDEL', KEYS[2], 'crash:' .. lane, 'suspect:' .. lane, 'presumed:' .. lane, 'lives:' .. lane)
+  return 0
 end
-return 1
+local count, at = string.match(redis.call('HGET', KEYS[2], 'suspect:' .. lane) or '', '^(%d+) (.+)$')
+local deaths = tonumber(count)
+if at ~= address then
+  -- The marks of others have taken its place. An owner that was presumed dead of it may have said since that it lives.
+  local lives, of = string.match(redis.call('HGET', KEYS[2], 'lives:' .. lane) or '', '^(%d+) (.+)$')
+  deaths = math.max(0, tonumber(ARGV[6]) - (of == address and tonumber(lives) or 0))
+end
+if what == 'look' then return deaths end
+if what == 'survived' then deaths = math.max(0, deaths - 1) end
+redis.call('HSET', KEYS[2], 'suspect:' .. lane, (what == 'begin' and deaths + 1 or deaths) .. ' ' .. address)
+return deaths

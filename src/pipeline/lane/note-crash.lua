@@ -1,23 +1,38 @@
--- note-crash: the lane's owner before died, or was cut off. How often has that happened at the same place?
+-- note-crash: the lane's owner before is presumed dead. How often has that happened at the same place?
 -- KEYS  1 lease, 2 counters, 3.. streams of the function's types
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer, 6 lease value of the owner before
 -- reply {'stale'} | {'ok', how many owners in a row died with the same entries pending, the suspect's mark or ''}
+-- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. One that is counted bears a '!' in `presumed`.
 -- PEXPIRE comes first: it works under OOM and makes the rest of the script work there too. cost O(types)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-local lane = ARGV[4]
+local lane, opener = ARGV[4], ARGV[6]
 local place = ''
 for i = 3, #KEYS do
   local first = redis.pcall('XPENDING', KEYS[i], ARGV[3], '-', '+', 1, ARGV[5])
   if not first.err and first[1] then place = place .. first[1][1] end
   place = place .. ','
 end
-local times = 1
+local times = 0
 local before = redis.call('HGET', KEYS[2], 'crash:' .. lane)
 if before then
   local count, at = string.match(before, '^(%d+) (.*)$')
-  if at == place then times = tonumber(count) + 1 end
+  if at == place then times = tonumber(count) end
 end
-redis.call('HSET', KEYS[2], 'crash:' .. lane, times .. ' ' .. place)
+local presumed, counts = {}, false
+for one in string.gmatch(redis.call('HGET', KEYS[2], 'presumed:' .. lane) or '', '%S+') do
+  if one == opener then
+    counts = true
+    presumed[#presumed + 1] = one .. '!'
+  elseif times > 0 then
+    -- of another place: nothing of it counts any more
+    presumed[#presumed + 1] = one
+  end
+end
+if counts then
+  times = times + 1
+  redis.call('HSET', KEYS[2], 'crash:' .. lane, times .. ' ' .. place, 'presumed:' .. lane, table.concat(presumed, ' '))
+end
+redis.call('HDEL', KEYS[2], 'lives:' .. lane)
 local suspect = redis.call('HGET', KEYS[2], 'suspect:' .. lane) or ''
 return {'ok', times, suspect}

@@ -20,5 +20,5 @@ for i = 4, #KEYS do
 end
 for _, stream in ipairs(there) do redis.call('XGROUP', 'DELCONSUMER', stream, ARGV[2], ARGV[4]) end
 redis.call('SREM', KEYS[3], ARGV[4])
-redis.call('HDEL', KEYS[2], 'open:' .. ARGV[3], 'crash:' .. ARGV[3], 'suspect:' .. ARGV[3], 'turn:' .. ARGV[3])
+redis.call('HDEL', KEYS[2], 'open:' .. ARGV[3], 'opener:' .. ARGV[3], 'presumed:' .. ARGV[3], 'lives:' .. ARGV[3], 'crash:' .. ARGV[3], 'suspect:' .. ARGV[3], 'turn:' .. ARGV[3])
 return redis.call('DEL', KEYS[1])

@@ -40,6 +40,8 @@ export interface BatchResult {
 /** What is known of an event that kills whole dispatchers: then everything runs alone, marked before it does. */
 export interface SoloSearch {
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
+  /** Owners that died of it, as far as is known now. */
+  deathsOf(address: string): Promise<number>;
   /** Runs it, marked, while no other one runs so. @returns false where the lease is lost */
   alone<T>(address: string, run: () => Promise<T>): Promise<T | false>;
 }
@@ -152,7 +154,7 @@ export async function runIsolating(
       if (state === CELL.CAUSED) lost.push(i);
       if (state !== CELL.RUNNING) continue;
       running.push(i);
-      if (now - (packed.cells.starts[i] as number) >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2) late.push(i);
+      if (now - (packed.cells.starts[i] as number) >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + result.stoodStillMs) late.push(i);
     }
     return { cause: result.cause, timeout: result.timeout, certain: result.timeout && result.alive && !spec.batch ? late : null, running, lost };
   };
@@ -181,7 +183,7 @@ export async function runIsolating(
       if (!search) outcome = await round([suspect]);
       else {
         const address = addressOf(batch, suspect);
-        const known = search.suspect?.address === address ? search.suspect.deaths : 0;
+        const known = await search.deathsOf(address);
         if (known >= Math.min(spec.retry.attempts, MOST_DISPATCHER_DEATHS)) {
           chargeDispatcher(suspect, known);
           continue;

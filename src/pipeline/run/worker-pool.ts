@@ -16,12 +16,17 @@ import type { PackedTask } from '../batch/batch.ts';
 /** After the signal, a handler has this long to settle before its thread is taken. */
 export const TIMEOUT_GRACE_MS = 1000;
 const WATCH_MS = 100;
+/** A watch that comes later than this was stopped, with the handlers (SIGSTOP, a suspended machine) or without them: that time is charged to nobody. */
+const STOOD_STILL_MS = 1000;
 
 export type RunResult =
   | BatchReport
   | SetupFailed
-  /** The thread died. `timeout`: we took it. `alive`: its timers still ran, so only the handlers over time are to blame. */
-  | { readonly kind: 'death'; readonly cause: string; readonly timeout: boolean; readonly alive: boolean };
+  /**
+   * The thread died. `timeout`: we took it. `alive`: its timers still ran, so only the handlers over time are to blame.
+   * `stoodStillMs`: how much longer than usual they had, because the process had stood still.
+   */
+  | { readonly kind: 'death'; readonly cause: string; readonly timeout: boolean; readonly alive: boolean; readonly stoodStillMs: number };
 
 export interface WorkerPoolOptions {
   /** URL of the compiled thread entry. */
@@ -67,6 +72,7 @@ interface Watched {
   readonly abort: AbortController;
   readonly events: number;
   alive: boolean;
+  stoodStillMs: number;
 }
 
 export class WorkerPool {
@@ -86,6 +92,7 @@ export class WorkerPool {
   #tornDown: () => void = () => undefined;
   #pumping = false;
   #deaths = 0;
+  #lookedMs = monotonicMs();
 
   constructor(options: WorkerPoolOptions) {
     this.#threads = options.threads;
@@ -210,7 +217,7 @@ export class WorkerPool {
     if (cancel?.aborted) cancelled();
     cancel?.addEventListener('abort', cancelled, { once: true });
     const watched = group.map(
-      ({ packed, timeoutMs }): Watched => ({ cells: packed.cells, timeoutMs, abort, events: packed.task.events, alive: true }),
+      ({ packed, timeoutMs }): Watched => ({ cells: packed.cells, timeoutMs, abort, events: packed.task.events, alive: true, stoodStillMs: 0 }),
     );
     for (const one of watched) this.#watched.add(one);
     let deaths: ((one: Watched) => RunResult) | null = null;
@@ -229,12 +236,12 @@ export class WorkerPool {
     } catch (error) {
       this.#deaths++;
       const stopping = abort.signal.aborted && (abort.signal.reason as unknown) === 'stopping';
-      deaths = ({ timeoutMs, alive }) =>
+      deaths = ({ timeoutMs, alive, stoodStillMs }) =>
         stopping
-          ? { kind: 'death', cause: 'stopped', timeout: false, alive: true }
+          ? { kind: 'death', cause: 'stopped', timeout: false, alive: true, stoodStillMs }
           : abort.signal.aborted
-            ? { kind: 'death', cause: `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${timeoutMs}`, timeout: true, alive }
-            : { kind: 'death', cause: describeDeath(error), timeout: false, alive: false };
+            ? { kind: 'death', cause: `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${timeoutMs}`, timeout: true, alive, stoodStillMs }
+            : { kind: 'death', cause: describeDeath(error), timeout: false, alive: false, stoodStillMs };
     } finally {
       for (const one of watched) this.#watched.delete(one);
       cancel?.removeEventListener('abort', cancelled);
@@ -247,9 +254,12 @@ export class WorkerPool {
 
   #look(): void {
     const now = monotonicMs();
+    const late = now - this.#lookedMs - WATCH_MS;
+    this.#lookedMs = now;
     for (const watched of this.#watched) {
       const { starts, states } = watched.cells;
-      const limit = watched.timeoutMs + TIMEOUT_GRACE_MS;
+      if (late > STOOD_STILL_MS) watched.stoodStillMs += late;
+      const limit = watched.timeoutMs + TIMEOUT_GRACE_MS + watched.stoodStillMs;
       for (let i = 0; i < watched.events; i++) {
         if (states[i] !== CELL.RUNNING || now - (starts[i] as number) < limit) continue;
         const signOfLife = starts[watched.cells.capacity] as number;
