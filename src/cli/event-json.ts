@@ -1,10 +1,10 @@
 /** A line of NDJSON <-> an event: CloudEvents 1.0 JSON, as `tail` prints it and `publish --file` takes it. */
+import { EVENT_ATTRIBUTES, extensionProblem } from '../core/extensions.ts';
+import { formatRfc3339, parseRfc3339, END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { PublishItem } from '../pipeline/append/publisher.ts';
-import type { Catalog } from '../wire/catalog.ts';
 import type { EventHeader } from '../wire/event-batch.ts';
+import { plainJson } from '../wire/payload-json.ts';
 import { safeJson } from './printable.ts';
-
-const OWN = new Set(['specversion', 'id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'data', 'data_base64']);
 
 /** @throws Error saying what is wrong with it */
 export function parseEvent(value: unknown, defaultType: string | undefined): PublishItem {
@@ -25,89 +25,55 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
   if (id !== undefined) out.id = id;
   if (source !== undefined) out.source = source;
   if (subject !== undefined) out.subject = subject;
-  if (time !== undefined) {
-    out.time = Date.parse(time);
-    if (Number.isNaN(out.time)) throw new Error(`"time" is no RFC 3339 time: ${JSON.stringify(time)}`);
+  if (time !== undefined) out.time = timeOf(time);
+  const contentType = text('datacontenttype');
+  if (contentType !== undefined && !/^application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)) {
+    throw new Error(`"datacontenttype" must be JSON, it is ${JSON.stringify(contentType.slice(0, 60))}`);
   }
-  const extensions: [string, string][] = [];
-  for (const [name, extension] of Object.entries(from)) {
-    if (OWN.has(name) || extension === null) continue;
-    if (!/^[a-z0-9]+$/.test(name)) throw new Error(`"${name}" is no attribute of CloudEvents: lower case letters and digits only`);
-    if (typeof extension === 'object') throw new Error(`extension "${name}" must be a string, number or boolean`);
-    extensions.push([name, String(extension)]);
-  }
-  if (extensions.length > 0) out.extensions = Object.fromEntries(extensions);
+  text('dataschema');
+  const extensions = extensionsOf(from);
+  if (extensions !== null) out.extensions = extensions;
   return out;
 }
 
-/** @param more further members, e.g. its revision in a history */
-export function formatEvent(
-  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'>, type: string, data: unknown, more: Readonly<Record<string, unknown>> = {},
-): string {
-  return safeJson({
-    specversion: '1.0', id: header.id, source: header.source, type, subject: header.subject,
-    ...(header.timeMs > 0 && header.timeMs <= 8.64e15 ? { time: new Date(header.timeMs).toISOString() } : {}),
-    datacontenttype: 'application/json', data: plain(data), ...header.extensions, ...more,
-  });
+/** ms since 1970. */
+function timeOf(text: string): number {
+  const moment = parseRfc3339(text);
+  if (moment === null) throw new Error(`"time" is no RFC 3339 time: ${JSON.stringify(text.slice(0, 60))}`);
+  if (moment.ms < 0) throw new Error(`"time" is before 1970: ${JSON.stringify(text)}`);
+  return moment.ms;
+}
+
+/** Strings, booleans and CloudEvents' integers, all of them as text; null: none. */
+function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, string> | null {
+  const extensions: [string, string][] = [];
+  for (const [name, value] of Object.entries(from)) {
+    if (EVENT_ATTRIBUTES.has(name) || value === null) continue;
+    if (typeof value === 'object') throw new Error(`extension "${name}" must be a string, number or boolean`);
+    if (typeof value === 'number' && (value | 0) !== value) {
+      throw new Error(`extension "${name}" is no integer of 32 bits: CloudEvents has no other numbers. Write a string`);
+    }
+    extensions.push([name, String(value)]);
+  }
+  if (extensions.length === 0) return null;
+  const all = Object.fromEntries(extensions);
+  const problem = extensionProblem(all);
+  if (problem) throw new Error(`"${problem.path.slice('extensions.'.length)}" is no attribute of CloudEvents: ${problem.what}`);
+  return all;
 }
 
 /**
- * Decoded messages bring a toJSON of their own, by the rules of proto3 JSON: 64-bit integers as strings, enums by name.
- * Here JSON has what functions see and publish() takes: numbers. Bytes are base64.
+ * One line. The event's own attributes win over extensions of the same name, which a foreign
+ * producer may have written.
+ * @param more further members, e.g. its revision in a history
  */
-export function plain(value: unknown): unknown {
-  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, plain(field)]));
-}
-
-/** What is used of a message's description. */
-interface Described {
-  readonly fullName: string;
-  readonly fieldsArray: readonly { readonly name: string; readonly type: string; readonly repeated: boolean; readonly map: boolean; readonly resolvedType: unknown }[];
-}
-
-/** The inverse of `plain`: JSON has no bytes, so the fields that are some are taken as base64. Other data is left as it is. */
-export function createBytesReader(catalog: Catalog): (type: string, data: unknown) => unknown {
-  const messages = new Map<string, Described | null>();
-  const read = (message: Described, data: unknown): unknown => {
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) return data;
-    const out: Record<string, unknown> = { ...data };
-    for (const field of message.fieldsArray) {
-      const value = out[field.name];
-      if (value === undefined || value === null) continue;
-      const nested = field.resolvedType as Described | null;
-      const convert =
-        field.type === 'bytes' ? fromBase64 : nested?.fieldsArray && hasBytes(nested) ? (one: unknown) => read(nested, one) : null;
-      if (!convert) continue;
-      if (field.repeated) out[field.name] = Array.isArray(value) ? value.map(convert) : value;
-      else if (field.map && typeof value === 'object') out[field.name] = Object.fromEntries(Object.entries(value).map(([key, one]) => [key, convert(one)]));
-      else out[field.name] = convert(value);
-    }
-    return out;
-  };
-  return (type, data) => {
-    let message = messages.get(type);
-    if (message === undefined) {
-      const declared = catalog.types.get(type);
-      const found: Described | null = declared ? catalog.root.lookupType(declared.messageName) : null;
-      message = found && hasBytes(found) ? found : null;
-      messages.set(type, message);
-    }
-    return message ? read(message, data) : data;
-  };
-}
-
-function hasBytes(message: Described, seen = new Set<string>()): boolean {
-  if (seen.has(message.fullName)) return false;
-  seen.add(message.fullName);
-  return message.fieldsArray.some(
-    (field) => field.type === 'bytes' || ((field.resolvedType as Described | null)?.fieldsArray !== undefined && hasBytes(field.resolvedType as Described, seen)),
-  );
-}
-
-function fromBase64(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^[A-Za-z0-9+/]*={0,2}$/.test(value)) return value;
-  return Buffer.from(value, 'base64');
+export function formatEvent(
+  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'>, type: string, data: unknown, more: Readonly<Record<string, unknown>> = {},
+): string {
+  const extensions = Object.entries(header.extensions ?? {}).filter(([name]) => !EVENT_ATTRIBUTES.has(name));
+  return safeJson({
+    specversion: '1.0', id: header.id, source: header.source, type, subject: header.subject,
+    ...(header.timeMs < END_OF_TIME_MS ? { time: formatRfc3339({ ms: header.timeMs, nanos: 0 }) } : {}),
+    datacontenttype: 'application/json', data: plainJson(data), ...Object.fromEntries(extensions), ...more,
+  });
 }

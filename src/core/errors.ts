@@ -7,6 +7,7 @@
  * - `outcomeUnknown`: may the call have taken effect although it failed?
  */
 import { meaningOf, replyCode, type Refusal } from './redis-replies.ts';
+import { didYouMean } from './suggest.ts';
 
 export abstract class MillraceError extends Error {
   abstract readonly code: string;
@@ -42,7 +43,7 @@ export class UnknownEventTypeError extends MillraceError {
   readonly known: readonly string[];
   constructor(type: string, known: readonly string[]) {
     super(
-      `event type "${type}" is not declared; declared are: ${known.length ? known.join(', ') : 'none'}. ` +
+      `event type "${type}" is not declared${didYouMean(type, known)}; declared are: ${known.length ? known.join(', ') : 'none'}. ` +
         `Add a message with option (millrace.v1.event) = { type: "${type}", subject: "…" } under proto/`,
     );
     this.type = type;

@@ -48,7 +48,12 @@ export function laneName(fn: string, consumer: string): string {
   return consumer === OWNER ? fn : `${fn}#${consumer}`;
 }
 
-/** Names of functions, types and namespaces end up in Redis keys and metrics: no braces, no colons, bounded. */
+/**
+ * Names of event types. Wide enough for what CloudEvents, .NET (`Shop.Orders+Created`) and Java
+ * (`com.acme.Order$Created`) use; without `:`, `,`, braces and blanks, which keys and counters use.
+ */
+export const TYPE_PATTERN = /^[A-Za-z][A-Za-z0-9_.+$-]{0,199}$/;
+/** Names of functions, categories and namespaces end up in Redis keys and metrics: no braces, no colons, bounded. */
 export const NAME_PATTERN = /^[a-z][a-z0-9_.-]{0,99}$/;
 /** Of a registered function: a version of a view has it behind its name. */
 export const FUNCTION_PATTERN = /^[a-z][a-z0-9_.-]{0,99}(@\d{1,9})?$/;

@@ -65,3 +65,12 @@ export function formatRfc3339({ ms, nanos }: Moment): string {
   const digits = String(nanos).padStart(6, '0').replace(/000$/, '');
   return `${text.slice(0, -1)}${digits}Z`;
 }
+
+/**
+ * Parses a time that a person gives on a command line: RFC 3339, or a day alone for its first
+ * moment in UTC.
+ * @returns null where the text is neither
+ */
+export function parseTimeArgument(text: string): Moment | null {
+  return parseRfc3339(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+}

@@ -5,6 +5,15 @@ export interface ViewSpec {
   readonly version: number;
   /** In the order in which a row keeps its index values. */
   readonly indexes: readonly string[];
+  readonly lookups: ViewLookups;
+}
+
+/** How indexes are looked up: what a query has to name, and what it may. */
+export interface ViewLookups {
+  /** Indexes with a `by`: a query names the value of its rows. */
+  readonly by: readonly string[];
+  /** Indexes with a `sort`: a query may name a range. */
+  readonly sort: readonly string[];
 }
 
 /** Index of all rows of a generation, by id. Not a name a user's index can have. */

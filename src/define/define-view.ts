@@ -104,12 +104,21 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
     problems.push(...error.problems.map((problem) => problem.replace(/^function "view"/, label)));
   }
   if (problems.length > 0 || base === null) throw new ConfigError(problems);
-  const view = { view: name as string, version: version as number, indexes: indexes.map((index) => index.name) };
+  const view = {
+    view: name as string, version: version as number, indexes: indexes.map((index) => index.name),
+    lookups: { by: namesWith('by', raw['indexes']), sort: namesWith('sort', raw['indexes']) },
+  };
   return {
     ...base,
     spec: { ...base.spec, name: generationOf(view.view, view.version), view },
     view: { evolve: options.evolve as unknown as ViewCode['evolve'], indexes, maxRowBytes: maxRowBytes as number },
   };
+}
+
+/** Names of the indexes that have this option. */
+function namesWith(option: keyof ViewIndex<object>, indexes: unknown): string[] {
+  const all = Object.entries((indexes ?? {}) as Record<string, ViewIndex<object> | null>);
+  return all.filter(([, index]) => index?.[option] !== undefined).map(([name]) => name);
 }
 
 function readIndexes(raw: unknown, label: string, problems: string[]): ViewCode['indexes'] {

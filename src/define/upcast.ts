@@ -3,7 +3,7 @@
  * an enum's meaning. Compatible changes need none: an event is decoded with the function's own schema anyway.
  */
 import { ConfigError } from '../core/errors.ts';
-import { NAME_PATTERN } from '../core/function-spec.ts';
+import { TYPE_PATTERN } from '../core/function-spec.ts';
 
 /** One step. Versions are those of the event type in the registry (`millrace schema list`). */
 export interface Upcast {
@@ -31,7 +31,7 @@ export function upcast<From = Record<string, unknown>, To = Record<string, unkno
 ): Upcast {
   const problems: string[] = [];
   const label = `upcast of ${JSON.stringify(type)}`;
-  if (typeof type !== 'string' || !NAME_PATTERN.test(type)) problems.push(`${label}: the event type must match ${NAME_PATTERN.source}`);
+  if (typeof type !== 'string' || !TYPE_PATTERN.test(type)) problems.push(`${label}: the event type must match ${TYPE_PATTERN.source}`);
   const { from, to } = versions as { from: unknown; to: unknown };
   for (const [name, version] of [['from', from], ['to', to]] as const) {
     if (!Number.isInteger(version) || (version as number) < 1) problems.push(`${label}: ${name} must be a version from 1, got ${JSON.stringify(version)}`);

@@ -12,6 +12,7 @@ import { readPartition, readPartitions, type PartitionState, type RegisteredFunc
 import { countEntry, entryFields } from '../rewind/count-entry.ts';
 import { readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
 import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
+import { waitingEvents, type WaitingEvent } from './waiting.ts';
 
 export type ExplainQuery = { readonly eventId: string } | { readonly subject: string };
 
@@ -69,6 +70,8 @@ export interface ExplainedEvent {
 
 export interface ExplainReport {
   readonly events: readonly ExplainedEvent[];
+  /** In no stream yet: scheduled, or on their way to another partition. */
+  readonly waiting: readonly WaitingEvent[];
   readonly searched: {
     readonly events: number;
     readonly partitions: number;
@@ -127,7 +130,8 @@ export async function explain(source: Source, query: ExplainQuery, options: Expl
       position: place.position, appendedMs: entryIdTime(place.entryId), inStream: place.inStream, functions,
     });
   }
-  return { events, searched: { events: search.events, partitions: states.length, complete: search.complete } };
+  const waiting = places.length > 0 && 'eventId' in query ? [] : await waitingEvents(source, query, limit);
+  return { events, waiting, searched: { events: search.events, partitions: states.length, complete: search.complete } };
 }
 
 function addressOf(place: Place): string {

@@ -5,6 +5,7 @@
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
+import { END_OF_TIME_MS, formatRfc3339, parseTimeArgument } from '../core/rfc3339.ts';
 import { parseGeneration } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { adoptForeign } from '../lag/adopt.ts';
@@ -79,14 +80,28 @@ export function parseRewindTarget(text: string): RewindTarget {
     // Redis writes ids without leading zeros; they are compared as such.
     return { kind: 'entry', partition: place[1] === undefined ? null : Number(place[1]), entryId: `${BigInt(ms)}-${BigInt(seq)}` };
   }
-  if (/^\d{1,16}$/.test(text) && Number(text) <= Number.MAX_SAFE_INTEGER) return { kind: 'time', ms: Number(text) };
-  // Date.parse alone would take "1" or "March" for a date; without an offset it would mean another moment on every machine.
-  const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?$/.exec(text);
-  if (!iso) throw new RewindTargetError(text, 'it is none of the targets');
-  if (iso[1] !== undefined && iso[4] === undefined) throw new RewindTargetError(text, 'the time has no zone; add Z or an offset such as +01:00');
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms) || ms < 0) throw new RewindTargetError(text, 'there is no such time since 1970');
-  return { kind: 'time', ms };
+  if (/^\d{1,16}$/.test(text)) {
+    const ms = Number(text);
+    if (ms >= FIRST_MS && ms < END_OF_TIME_MS) return { kind: 'time', ms };
+    throw new RewindTargetError(text, isSeconds(ms) ? `as ms since 1970 it is ${formatRfc3339({ ms, nanos: 0 })}; did you mean ${ms}000` : 'as ms since 1970 it is before 2000 or after 9999');
+  }
+  const moment = parseTimeArgument(text);
+  if (moment === null) throw new RewindTargetError(text, timeProblem(text));
+  if (moment.ms < 0) throw new RewindTargetError(text, 'there is no such time since 1970');
+  // Entry ids have whole milliseconds: an entry of the moment's own millisecond is at or behind it.
+  return { kind: 'time', ms: moment.ms };
+}
+
+/** 2000-01-01. Streams are younger, and a smaller number is most likely in seconds. */
+const FIRST_MS = 946_684_800_000;
+
+/** Whether the number is a time from 2000 on when it counts seconds. */
+const isSeconds = (value: number): boolean => value * 1000 >= FIRST_MS && value * 1000 < END_OF_TIME_MS;
+
+function timeProblem(text: string): string {
+  if (/^\d{4}-\d\d-\d\d[Tt ][\d:.]+$/.test(text)) return 'the time has no zone; add Z or an offset such as +01:00';
+  if (/^\d{4}-\d\d-\d\d/.test(text)) return 'it is no time that RFC 3339 knows';
+  return 'it is none of the targets';
 }
 
 /** The largest id below. */

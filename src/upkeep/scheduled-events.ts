@@ -32,12 +32,12 @@ export async function scheduledFrom(connection: RedisConnection, keys: Keys, par
   const records = (await connection.commandBuffer('HMGET', keys.scheduledEvents(partition), ...ids)) as (Buffer | null)[];
   return members.flatMap((member, i) => {
     const record = records[i];
-    return record ? [{ partition, id: ids[i] as string, member, ...parse(record) }] : [];
+    return record ? [{ partition, id: ids[i] as string, member, ...parseScheduled(record) }] : [];
   });
 }
 
 /** `<due> <number> <type> <bytes>`, as schedule.lua writes it. */
-function parse(record: Buffer): { dueMs: number; type: string; bytes: Buffer } {
+export function parseScheduled(record: Buffer): { dueMs: number; type: string; bytes: Buffer } {
   const first = record.indexOf(0x20);
   const second = record.indexOf(0x20, first + 1);
   const third = record.indexOf(0x20, second + 1);

@@ -1,6 +1,6 @@
 /** What the operators have set for event types: how long events are kept, how far functions may fall behind. In Redis, for all processes. */
 import { MillraceError } from '../core/errors.ts';
-import { NAME_PATTERN } from '../core/function-spec.ts';
+import { TYPE_PATTERN } from '../core/function-spec.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 
@@ -52,7 +52,7 @@ export async function setTypeLimits({ connection, keys }: Source, type: string, 
 }
 
 function checked(type: string, limits: TypeLimits): TypeLimits {
-  if (!NAME_PATTERN.test(type)) throw new InvalidLimitError(`"${type}" is no name of an event type`);
+  if (!TYPE_PATTERN.test(type)) throw new InvalidLimitError(`"${type}" is no name of an event type`);
   for (const [name, value] of Object.entries(limits) as [keyof TypeLimits, unknown][]) {
     const bounds = BOUNDS[name] as readonly [number, number] | undefined;
     if (!bounds) throw new InvalidLimitError(`${type}: there is no limit "${name}"`);

@@ -1,11 +1,12 @@
 import { MillraceError } from '../core/errors.ts';
+import { didYouMean } from '../core/suggest.ts';
 
 /** A view (or a version of it) that no dispatcher has registered in this deployment. */
 export class UnknownViewError extends MillraceError {
   readonly code = 'UNKNOWN_VIEW';
   readonly view: string;
   constructor(view: string, known: readonly string[]) {
-    super(`view "${view}" is not known in this deployment; known are: ${known.length > 0 ? known.join(', ') : 'none'}. A dispatcher makes its views known when it starts`);
+    super(`view "${view}" is not known in this deployment${didYouMean(view, known)}; known are: ${known.length > 0 ? known.join(', ') : 'none'}. A dispatcher makes its views known when it starts`);
     this.view = view;
   }
 }

@@ -3,11 +3,11 @@
  * them is live: what queries read. The pointer is one field of one hash, so a switch is one step for all readers.
  *
  * `mr:registry:views` (hash): `live:<view>` and `previous:<view>` -> version; `generation:<view>@<version>` -> JSON of its types
- * and indexes.
+ * and indexes; `lookups:<view>@<version>` -> JSON of which indexes have a `by` and which a `sort`.
  */
 import { ConfigError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
-import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
+import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { UnknownFunctionError } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
@@ -30,6 +30,8 @@ export interface Generation {
   readonly name: string;
   readonly types: readonly string[];
   readonly indexes: readonly string[];
+  /** Null: registered by an earlier Millrace, which did not say. */
+  readonly lookups: ViewLookups | null;
 }
 
 export interface KnownView {
@@ -43,9 +45,9 @@ export interface KnownView {
 const DEADLINE_MS = 15_000;
 const PAGE = 500;
 
-const generation = (view: string, version: number, shape: string): Generation => {
+const generation = (view: string, version: number, shape: string, lookups: string | undefined): Generation => {
   const { types, indexes } = JSON.parse(shape) as { types: string[]; indexes: string[] };
-  return { view, version, name: generationOf(view, version), types, indexes };
+  return { view, version, name: generationOf(view, version), types, indexes, lookups: lookups ? (JSON.parse(lookups) as ViewLookups) : null };
 };
 
 /**
@@ -57,9 +59,9 @@ export async function registerGenerations({ connection, keys }: Pick<Source, 'co
   for (const { view, on } of specs) {
     if (!view) continue;
     const shape = JSON.stringify({ types: [...on].sort(), indexes: view.indexes });
-    const reply = (await withRetry(() => register.run(connection, [keys.views()], [view.view, view.version, shape]), { deadlineMs: DEADLINE_MS })) as [string, string];
+    const reply = (await withRetry(() => register.run(connection, [keys.views()], [view.view, view.version, shape, JSON.stringify(view.lookups)]), { deadlineMs: DEADLINE_MS })) as [string, string, string?];
     if (reply[0] === 'changed') {
-      problems.push(`view "${view.view}": version ${view.version} was built with ${reply[1]}, this one has ${shape}. Raise its version, then: millrace view rebuild ${view.view}`);
+      problems.push(`view "${view.view}": version ${view.version} was built with ${reply[1]}, this one has ${reply[2] === 'lookups' ? JSON.stringify(view.lookups) : shape}. Raise its version, then: millrace view rebuild ${view.view}`);
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -67,9 +69,9 @@ export async function registerGenerations({ connection, keys }: Pick<Source, 'co
 
 /** @throws UnknownViewError */
 export async function liveGeneration(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<Generation> {
-  const [version, shape] = (await live.run(source.connection, [source.keys.views()], [view])) as [string?, string?];
+  const [version, shape, lookups] = (await live.run(source.connection, [source.keys.views()], [view])) as [string?, string?, string?];
   if (version === undefined || shape === undefined) throw new UnknownViewError(view, (await listViews(source)).map((known) => known.view));
-  return generation(view, Number(version), shape);
+  return generation(view, Number(version), shape, lookups);
 }
 
 export async function listViews({ connection, keys }: Pick<Source, 'connection' | 'keys'>): Promise<KnownView[]> {
@@ -83,7 +85,7 @@ export async function listViews({ connection, keys }: Pick<Source, 'connection' 
     const previous = fields.get(`previous:${view}`);
     const generations = [...fields]
       .filter(([name]) => name.startsWith(`generation:${view}@`))
-      .map(([name, shape]) => generation(view, Number(name.slice(`generation:${view}@`.length)), shape))
+      .map(([name, shape]) => generation(view, Number(name.slice(`generation:${view}@`.length)), shape, fields.get(name.replace('generation:', 'lookups:'))))
       .sort((a, b) => a.version - b.version);
     views.push({ view, live: Number(version), previous: previous === undefined ? null : Number(previous), generations });
   }

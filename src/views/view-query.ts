@@ -7,6 +7,7 @@
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { partitionOf } from '../core/partition.ts';
 import { compareEntryIds, entryIdTime, parsePosition } from '../core/position.ts';
+import { didYouMean } from '../core/suggest.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { defineScript } from '../redis/script.ts';
@@ -21,8 +22,11 @@ const readIndex = defineScript({ with: FRESHNESS, url: new URL('./read-index.lua
 export interface Freshness {
   /** Events of the view's types that were published and are not folded yet, in the partitions that were read. 0: up to date. */
   readonly lag: number;
-  /** Everything published before this moment (the server's clock) is in it. */
-  readonly asOf: Date;
+  /**
+   * Everything published before this moment (the server's clock) is in it. Null: a partition that
+   * was read has events, and none of them is folded yet.
+   */
+  readonly asOf: Date | null;
 }
 
 export interface ViewRow<Row> {
@@ -44,9 +48,9 @@ export interface Got<Row> extends Freshness {
 export interface Range {
   /** A name of `indexes`. Default: all rows, by id. */
   readonly index?: string;
-  /** Rows whose `by` is this. Required where the index has a `by`. */
+  /** Rows whose `by` is this. Required where the index has a `by`, refused where it has none. */
   readonly equals?: string | number | boolean;
-  /** Rows whose `sort` is this or larger. */
+  /** Rows whose `sort` is this or larger. Only with an index that has a `sort`; `to` likewise. */
   readonly from?: number | Date;
   /** Rows whose `sort` is smaller. */
   readonly to?: number | Date;
@@ -110,6 +114,7 @@ export class View<Row = Record<string, unknown>> {
    * @throws UnknownViewError, ViewQueryError
    */
   async list(options: ListOptions = {}): Promise<Page<Row>> {
+    checkOptions(this.name, options, LIST_OPTIONS);
     const { limit = 100, order = 'asc', cursor } = options;
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw new ViewQueryError(this.name, `limit must be a whole number from 1 to ${MAX_LIMIT}, got ${String(limit)}`);
     if ((order as string) !== 'asc' && (order as string) !== 'desc') throw new ViewQueryError(this.name, `order must be asc or desc, got ${String(order)}`);
@@ -137,6 +142,7 @@ export class View<Row = Record<string, unknown>> {
 
   /** @throws UnknownViewError, ViewQueryError */
   async count(options: Range = {}): Promise<Counted> {
+    checkOptions(this.name, options, RANGE_OPTIONS);
     const generation = await liveGeneration(this.#source, this.name);
     const counts = await this.#readIndex<number>(generation, this.#range(generation, options), 'count', 0);
     return {
@@ -176,9 +182,10 @@ export class View<Row = Record<string, unknown>> {
   #range(generation: Generation, options: Range): { index: string; prefix: Buffer; min: Buffer; max: Buffer } {
     const { index, equals, from, to } = options;
     if (index !== undefined && !generation.indexes.includes(index)) {
-      throw new ViewQueryError(this.name, `it has no index "${index}"; it has ${generation.indexes.join(', ') || 'none'}`);
+      throw new ViewQueryError(this.name, `it has no index "${index}"${didYouMean(index, generation.indexes)}; it has ${generation.indexes.join(', ') || 'none'}`);
     }
-    if (index === undefined && equals !== undefined) throw new ViewQueryError(this.name, 'equals goes with an index');
+    const problem = rangeProblem(generation, options);
+    if (problem !== null) throw new ViewQueryError(this.name, problem);
     const prefix = memberPrefix(equals === undefined ? '' : String(equals));
     const bound = (value: number | Date): Buffer => {
       const number = value instanceof Date ? value.getTime() : value;
@@ -235,6 +242,39 @@ export class View<Row = Record<string, unknown>> {
   }
 }
 
+/** A range that would find nothing whatever the rows are, and why; null: the index has such ranges. */
+function rangeProblem({ indexes, lookups }: Generation, { index, equals, from, to }: Range): string | null {
+  if (equals !== undefined && !['string', 'number', 'boolean'].includes(typeof equals)) {
+    return `equals must be a string, number or boolean, got ${equals === null ? 'null' : typeof equals}`;
+  }
+  if (index === undefined) {
+    const others = indexes.length > 0 ? `; it has ${indexes.join(', ')}` : '';
+    if (equals !== undefined) return `equals goes with an index${others}`;
+    return from === undefined && to === undefined ? null : `from and to go with an index that has a sort${others}`;
+  }
+  if (lookups === null) return null;
+  if (lookups.by.includes(index) && equals === undefined) {
+    return `index "${index}" finds rows by a value: equals (--equals) is required`;
+  }
+  if (!lookups.by.includes(index) && equals !== undefined) {
+    return `index "${index}" has no "by", all its rows are one list: leave out equals (--equals)`;
+  }
+  if (!lookups.sort.includes(index) && (from !== undefined || to !== undefined)) {
+    return `index "${index}" has no "sort": leave out from and to`;
+  }
+  return null;
+}
+
+/** Options that are none would leave the query wider than it was meant. */
+function checkOptions(view: string, options: object, known: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new ViewQueryError(view, `there is no option "${name}"${didYouMean(name, known)}; there are ${known.join(', ')}`);
+  }
+}
+
+const RANGE_OPTIONS = ['index', 'equals', 'from', 'to'] as const;
+const LIST_OPTIONS = [...RANGE_OPTIONS, 'order', 'limit', 'cursor'] as const;
+
 /** Four bytes that tell the value of a cursor's query from others. */
 function memberHash(prefix: Buffer): Buffer {
   const hash = Buffer.alloc(4);
@@ -262,7 +302,7 @@ function freshnessOf(replies: readonly FreshnessReply[]): Freshness {
     const events = Math.max(0, Number(behind));
     lag += events;
     const at = latest(ids);
-    asOfMs = Math.min(asOfMs, events === 0 ? Number(now) : at === null ? 0 : entryIdTime(at));
+    asOfMs = Math.min(asOfMs, events === 0 ? Number(now) : at === null ? -Infinity : Math.min(Number(now), entryIdTime(at)));
   }
-  return { lag, asOf: new Date(Number.isFinite(asOfMs) ? asOfMs : 0) };
+  return { lag, asOf: Number.isFinite(asOfMs) ? new Date(asOfMs) : null };
 }

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
 import { ConfigError, CorruptDataError, InvalidEventError, UnknownEventTypeError } from '../core/errors.ts';
-import { NAME_PATTERN } from '../core/function-spec.ts';
+import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
 import { compileReader, type MessageReader } from './message-reader.ts';
 import { compileCheck, type Check } from './message-walkers.ts';
@@ -128,8 +128,8 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
       const declared = declarationOf(message, where, problems);
       if (!declared) continue;
       const { type, subject, maxBytes, dedupeMs } = declared;
-      if (!NAME_PATTERN.test(type)) {
-        problems.push(`${where}: event type "${type}" must match ${NAME_PATTERN.source}`);
+      if (!TYPE_PATTERN.test(type)) {
+        problems.push(`${where}: event type "${type}" must match ${TYPE_PATTERN.source}`);
         continue;
       }
       const other = types.get(type);

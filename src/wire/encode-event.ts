@@ -1,5 +1,6 @@
 /** An event as it comes from a caller → checked, and encoded once, into an arena. */
 import { InvalidEventError, OversizeError } from '../core/errors.ts';
+import { extensionProblem } from '../core/extensions.ts';
 import { wallClockMs } from '../core/clock.ts';
 import type { EventType } from './catalog.ts';
 import { writeEnvelope } from './event-batch.ts';
@@ -12,7 +13,10 @@ export interface EventAttributes {
   readonly data: unknown;
   /** When it happened, ms since 1970 or a Date. Default: now. */
   readonly time?: number | Date;
-  /** CloudEvents extension attributes. */
+  /**
+   * CloudEvents extension attributes. Names: lower case letters and digits, none of the event's own
+   * attributes. Values: strings. At most 4,096 bytes as JSON.
+   */
   readonly extensions?: Readonly<Record<string, string>>;
 }
 
@@ -29,7 +33,7 @@ export function encodeEvent(arena: PayloadArena, type: EventType, id: string, su
   if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
     throw new InvalidEventError(type.name, 'time', 'not a time in ms since 1970');
   }
-  if (from.extensions) limit(type.name, 'extensions', JSON.stringify(from.extensions), LIMITS.extensions);
+  if (from.extensions !== undefined && from.extensions !== null) checkExtensions(type.name, from.extensions);
   const start = arena.end;
   const payload = arena.open(0x1a);
   type.encodeTo(from.data, arena);
@@ -41,6 +45,13 @@ export function encodeEvent(arena: PayloadArena, type: EventType, id: string, su
   const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, schema, from.extensions ?? null);
   if (unfit !== null) throw new InvalidEventError(type.name, unfit, 'an unpaired surrogate: no proper Unicode text');
   return start;
+}
+
+/** @throws InvalidEventError naming the extension, OversizeError */
+function checkExtensions(type: string, extensions: unknown): void {
+  const problem = extensionProblem(extensions);
+  if (problem !== null) throw new InvalidEventError(type, problem.path, problem.what);
+  limit(type, 'extensions', JSON.stringify(extensions), LIMITS.extensions);
 }
 
 /** @throws OversizeError */

@@ -1,7 +1,9 @@
 /** functions, limits, losses, scheduled: what they print and change, without a process each. */
 import { Command, CommanderError } from 'commander';
 import t from 'tap';
+import { registerDlq } from '../../src/cli/commands/dlq.ts';
 import { registerFunctions } from '../../src/cli/commands/functions.ts';
+import { registerLag } from '../../src/cli/commands/lag.ts';
 import { registerLimits } from '../../src/cli/commands/limits.ts';
 import { registerLosses } from '../../src/cli/commands/losses.ts';
 import { registerScheduled } from '../../src/cli/commands/scheduled.ts';
@@ -35,7 +37,7 @@ function cli(millrace: Millrace): (...args: string[]) => Promise<Ran> {
       fail: () => void (ran.failed = true),
     };
     const program = new Command().exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
-    for (const register of [registerFunctions, registerLimits, registerLosses, registerScheduled]) register(program, context);
+    for (const register of [registerDlq, registerFunctions, registerLag, registerLimits, registerLosses, registerScheduled]) register(program, context);
     ran.error = await program.parseAsync(['node', 'millrace', ...args]).then(() => null, (error: unknown) => error);
     return ran;
   };
@@ -63,13 +65,43 @@ t.test('functions, limits, losses, scheduled', async (t) => {
   const before = await dump(redis.client());
   for (const args of [
     ['limits', 'test.event', '--max-age', '10'], ['limits', 'test.event', '--max-age', '5ms'], ['limits', 'test.event', '--max-events', '-1'], ['limits', 'test.event', '--max-backlog', '0'],
-    ['limits', '--max-events', '5'], ['limits', '--unset'], ['limits', 'test.event', '--unset', '--max-events', '5'], ['limits', 'No Name', '--max-events', '5'], ['functions'], ['functions', 'remove'],
+    ['limits', '--max-events', '5'], ['limits', '--unset'], ['limits', 'test.event', '--unset', '--max-events', '5'], ['limits', 'No Name', '--max-events', '5'], ['limits', 'a:b'], ['functions'], ['functions', 'remove'],
     ['scheduled', 'cancel'], ['scheduled', 'list', '--limit', '0'], ['losses', 'x'],
   ]) {
     const { error } = await run(...args);
     t.ok(error instanceof UsageError || error instanceof CommanderError, `${args.join(' ')}: ${String(error)}`);
   }
   t.strictSame(await dump(redis.client()), before, 'wrong use changes nothing');
+
+  await t.test('names that nobody knows are errors, never empty answers', async (t) => {
+    await redis.client().hset(keys.counters(0), 'types:known', 'test.event', 'ordering:known', 'key');
+    const set = await dump(redis.client());
+    for (const [args, code] of [
+      [['dlq', 'replay', 'knwon/0/1-1'], 'UNKNOWN_FUNCTION'], [['dlq', 'purge', 'knwon/0/1-1', '--yes'], 'UNKNOWN_FUNCTION'], [['dlq', 'show', 'known/0/1-1'], 'DEAD_LETTER_NOT_FOUND'],
+      [['dlq', 'replay', '--function', 'knwon'], 'UNKNOWN_FUNCTION'], [['dlq', 'list', '--function', 'knwon'], 'UNKNOWN_FUNCTION'], [['lag', '--function', 'knwon'], 'UNKNOWN_FUNCTION'],
+      [['dlq', 'list', '--type', 'test.evnet'], 'UNKNOWN_EVENT_TYPE'], [['dlq', 'replay', '--type', 'test.evnet'], 'UNKNOWN_EVENT_TYPE'], [['dlq', 'purge', '--type', 'test.evnet', '--yes'], 'UNKNOWN_EVENT_TYPE'],
+    ] as const) {
+      const { error, out } = await run(...args);
+      t.match(error, { code }, args.join(' '));
+      t.equal(out, '');
+      if (code.startsWith('UNKNOWN')) t.match(error, { message: /did you mean "(known|test\.event)"\?/ }, args.join(' '));
+    }
+    for (const args of [['dlq', 'replay', 'known/0/1-1'], ['dlq', 'purge', 'known/0/1-1', '--yes'], ['dlq', 'replay', 'known/0/1-1', '--json']]) {
+      const { failed, err } = await run(...args);
+      t.ok(failed, `${args.join(' ')}: a letter that is not there fails`);
+      t.match(err, /1 letter of those named is not there/);
+    }
+    t.strictSame(await dump(redis.client()), set, 'nothing has changed');
+    await redis.client().hdel(keys.counters(0), 'types:known', 'ordering:known');
+  });
+
+  await t.test('limits of a misspelt type are refused, with the type that was meant', async (t) => {
+    for (const args of [['--max-age', '7d'], ['--unset'], []]) {
+      const { error } = await run('limits', 'test.evnet', ...args);
+      t.match(error, { code: 'UNKNOWN_EVENT_TYPE', message: /did you mean "test\.event"\?/ }, args.join(' '));
+    }
+    t.strictSame(await dump(redis.client()), before, 'nothing was set');
+  });
 
   await t.test('limits: set one by one, shown, taken away', async (t) => {
     await ok('limits', 'test.event', '--max-age', '7d', '--max-backlog', '1000');

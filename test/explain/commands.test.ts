@@ -5,7 +5,7 @@ import { registerDlq } from '../../src/cli/commands/dlq.ts';
 import { registerExplain } from '../../src/cli/commands/explain.ts';
 import { registerLag } from '../../src/cli/commands/lag.ts';
 import { registerRewind } from '../../src/cli/commands/rewind.ts';
-import type { CliContext } from '../../src/cli/context.ts';
+import type { LongRunningContext } from '../../src/cli/context.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { createProject } from '../cli/run-cli.ts';
@@ -23,7 +23,8 @@ t.test('printable', (t) => {
 });
 
 t.test('bad use is refused before anything is opened', async (t) => {
-  const context: CliContext = { open: () => Promise.reject(new Error('opened')), out: () => {}, err: () => {} };
+  const unused = (): never => { throw new Error('used'); };
+  const context: LongRunningContext = { open: () => Promise.reject(new Error('opened')), out: () => {}, err: () => {}, takeStop: unused, environment: unused, fail: () => {} };
   const id = 'f/0/1-1';
   for (const args of [
     ['dlq', 'what'], ['dlq', 'replay'], ['dlq', 'purge', '--all'], ['dlq', 'purge', '--yes'], ['dlq', 'purge', 'nonsense', '--yes'], ['dlq', 'replay', id, '--all'],

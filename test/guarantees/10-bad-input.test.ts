@@ -44,6 +44,11 @@ t.test('at publish: bad input is refused by name, and nothing changes', async (t
     ['id too long', ['test.event', good, { id: 'x'.repeat(257) }], { code: 'OVERSIZE', actual: 257, limit: 256, message: /id: the limit is 256, it has 257 bytes of UTF-8\. Nothing was sent$/ }],
     ['payload too large', ['test.event', { ...good, filler: new Uint8Array(262_144) }], { code: 'OVERSIZE', limit: 262_144 }],
     ['no time', ['test.event', good, { time: NaN }], { code: 'INVALID_EVENT', path: 'time' }],
+    ...[
+      ...['specversion', 'id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'data', 'data_base64'], 'x-tenant', 'Tenant', 'tenant_id', 'ténant', '', ' ', '__proto__', 'a.b',
+    ].map((name): [string, Parameters<typeof publisher.publish>, object] => [`extension named ${JSON.stringify(name)}`, ['test.event', good, { extensions: Object.fromEntries([[name, 'x']]) }], { code: 'INVALID_EVENT', path: `extensions.${name}` }]),
+    ...[5, true, null, undefined, {}, [], 5n, Symbol('s'), new Date(0), '\ud83d'].map((value): [string, Parameters<typeof publisher.publish>, object] => [`extension of the value ${String(value)}`, ['test.event', good, { extensions: { tenant: value as string } }], { code: 'INVALID_EVENT', path: /^extensions/ }]),
+    ...[new Map([['a', 'b']]), [], 'a=b', 7, new Date(0)].map((value): [string, Parameters<typeof publisher.publish>, object] => ['extensions that are no plain object', ['test.event', good, { extensions: value as unknown as Record<string, string> }], { code: 'INVALID_EVENT', path: 'extensions' }]),
     ['extensions too large', ['test.event', good, { extensions: { x: 'y'.repeat(4096) } }], { code: 'OVERSIZE', limit: 4096 }],
   ];
   for (const [what, args, expected] of bad) {

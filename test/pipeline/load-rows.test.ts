@@ -11,7 +11,7 @@ import { BatchBuilder } from '../../src/wire/event-batch.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
 import { startRedis } from '../support/redis-server.ts';
 
-const VIEW = { view: 'sums', version: 1, indexes: ['status'] };
+const VIEW = { view: 'sums', version: 1, indexes: ['status'], lookups: { by: ['status'], sort: [] } };
 const keys = createKeys('mr');
 
 function batchOf(...subjects: string[]): Batch {

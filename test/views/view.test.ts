@@ -80,7 +80,7 @@ t.test('a view in the flow', async (t) => {
     const [first = ''] = await publish([event('test.event', 'a', 5)]);
     const got = await view.get('a', { waitFor: first });
     t.match(got, { found: { id: 'a', row: { count: 1, sum: 5, size: 'small' }, revision: 1, position: first }, lag: 0, version: 1 });
-    t.ok(got.asOf.getTime() >= before - 1000);
+    t.ok((got.asOf?.getTime() ?? 0) >= before - 1000);
     t.match(await view.get('nobody'), { found: null });
     await t.rejects(view.waitFor(first.replace(/\/\d+-/, '/99999999999999-'), { timeoutMs: 30 }), { code: 'VIEW_BEHIND', timeoutMs: 30 });
     await t.rejects(view.waitFor('nowhere'), { code: 'VIEW_QUERY' });
@@ -126,6 +126,15 @@ t.test('a view in the flow', async (t) => {
     await t.rejects(view.list({ index: 'nope' }), { code: 'VIEW_QUERY', message: /it has size, sum, odd/ });
     await t.rejects(view.list({ limit: 0 }), { code: 'VIEW_QUERY' });
     await t.rejects(view.list({ equals: 'x' }), { code: 'VIEW_QUERY' });
+    // Each of these would find nothing, or everything, whatever the rows are.
+    for (const [range, said] of [
+      [{ index: 'size' }, /equals \(--equals\) is required/], [{ index: 'sum', equals: 5 }, /has no "by"/], [{ from: 5 }, /an index that has a sort/],
+      [{ to: 5 }, /an index that has a sort/], [{ index: 'odd', equals: 'test.event', from: 1 }, /has no "sort"/], [{ indx: 'size' }, /no option "indx" \(did you mean "index"\?\)/],
+      [{ index: 'summ' }, /did you mean "sum"/], [{ index: 'size', equals: ['small'] }, /equals must be a string/], [{ index: 'size', equals: null }, /equals must be a string/],
+    ] as [object, RegExp][]) {
+      await t.rejects(view.list(range), { code: 'VIEW_QUERY', message: said }, JSON.stringify(range));
+      await t.rejects(view.count(range), { code: 'VIEW_QUERY', message: said }, JSON.stringify(range));
+    }
     await t.rejects(view.list({ order: 'up' as 'asc' }), { code: 'VIEW_QUERY' });
     await t.rejects(view.count({ index: 'sum', from: Number.NaN }), { code: 'VIEW_QUERY' });
     const { cursor } = await view.list({ limit: 1 });

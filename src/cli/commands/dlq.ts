@@ -8,8 +8,8 @@ import {
 } from '../../pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../pipeline/dead/replay.ts';
-import type { CliContext } from '../context.ts';
-import { plain } from '../event-json.ts';
+import { plainJson } from '../../wire/payload-json.ts';
+import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
 import { isoTime, printable, printableLines, safeJson, table } from '../printable.ts';
@@ -35,7 +35,7 @@ const TABLE_ROWS = 200;
 const PURGE_AT_ONCE = 200;
 const PROGRESS_LETTERS = 1000;
 
-export function registerDlq(program: Command, context: CliContext): void {
+export function registerDlq(program: Command, context: LongRunningContext): void {
   const dlq = program
     .command('dlq')
     .description('dead letters: list, show, replay, purge')
@@ -66,7 +66,7 @@ Examples:
     .option('--dry-run', 'only count')
     .option('--json', 'print the result as one JSON object')
     .addHelpText('after', `
-Each letter moves in one step: interrupted at any moment, it is in the dead letters or in the retries, never in both or neither. Run it again to go on.
+Each letter moves in one step: interrupted at any moment, it is in the dead letters or in the retries, never in both or neither. Run it again to go on. A named letter that is not there (any more) is reported; exit status 1.
 A letter that holds an entry that could not be taken apart (kind "entry") cannot be replayed: it is reported, the others go on, exit status 1.`)
     .action((ids: string[], flags: ChangeFlags) => replay(ids, flags, context));
 
@@ -121,7 +121,7 @@ function summary(letter: DeadLetter): Record<string, unknown> {
   };
 }
 
-async function list(flags: FilterFlags, context: CliContext): Promise<void> {
+async function list(flags: FilterFlags, context: LongRunningContext): Promise<void> {
   const deployment = await context.open({ protoDir: null });
   let count = 0;
   let rows: string[][] = [];
@@ -149,7 +149,7 @@ async function list(flags: FilterFlags, context: CliContext): Promise<void> {
   context.err(count === 0 ? 'millrace: no dead letters' : `millrace: ${plural(count, 'dead letter')}`);
 }
 
-async function show(id: string, flags: { readonly payload?: boolean; readonly json?: boolean }, context: CliContext): Promise<void> {
+async function show(id: string, flags: { readonly payload?: boolean; readonly json?: boolean }, context: LongRunningContext): Promise<void> {
   checkIds([id], 1024);
   const deployment = await context.open(flags.payload ? {} : { protoDir: null });
   const letter = await getDeadLetter(deployment, id);
@@ -194,13 +194,13 @@ function payloadOf(letter: DeadLetter, deployment: Deployment): { payload: unkno
     if (letter.kind === 'entry') throw new Error('the entry could not be taken apart');
     const header = readEvent(letter.bytes);
     const type = deployment.catalog.get(letter.type);
-    return { payload: plain(type.decode(letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength))) };
+    return { payload: plainJson(type.decode(letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength))) };
   } catch (error) {
     return { bytesBase64: letter.bytes.toString('base64'), undecodable: (error as Error).message };
   }
 }
 
-async function replay(ids: readonly string[], flags: ChangeFlags, context: CliContext): Promise<void> {
+async function replay(ids: readonly string[], flags: ChangeFlags, context: LongRunningContext): Promise<void> {
   checkScope(ids, flags);
   const deployment = await context.open({ protoDir: null });
   checkIds(ids, deployment.partitions);
@@ -222,7 +222,7 @@ async function replay(ids: readonly string[], flags: ChangeFlags, context: CliCo
   if (result.notReplayable > 0) throw new Error(`${plural(result.notReplayable, 'dead letter')} cannot be replayed`);
 }
 
-async function purge(ids: readonly string[], flags: ChangeFlags, context: CliContext): Promise<void> {
+async function purge(ids: readonly string[], flags: ChangeFlags, context: LongRunningContext): Promise<void> {
   checkScope(ids, flags);
   if (!flags.yes && !flags.dryRun) throw new UsageError('purging cannot be undone: add --yes, or count first with --dry-run');
   const deployment = await context.open({ protoDir: null });
@@ -249,10 +249,11 @@ async function purge(ids: readonly string[], flags: ChangeFlags, context: CliCon
   else context.out(`${plural(purged, 'dead letter')} (${plural(events, 'event')}) ${flags.dryRun ? 'would be purged' : 'purged'}${gone > 0 ? `, ${gone} gone already` : ''}`);
 }
 
-/** Named letters that are not there (or that a filter given beside them keeps out). */
-function missing(ids: readonly string[], seen: number, flags: ChangeFlags, context: CliContext): number {
+/** Named letters that are not there (or that a filter given beside them keeps out): a failure, said once. */
+function missing(ids: readonly string[], seen: number, flags: ChangeFlags, context: LongRunningContext): number {
   const wanted = new Set(ids).size;
   if (wanted <= seen || flags.limit !== undefined) return 0;
   context.err(`millrace: ${plural(wanted - seen, 'letter')} of those named ${wanted - seen === 1 ? 'is' : 'are'} not there (any more)`);
+  context.fail();
   return wanted - seen;
 }

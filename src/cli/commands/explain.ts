@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { formatPosition } from '../../core/position.ts';
 import { explain, type Attempt, type ExplainedEvent, type FunctionState } from '../../explain/explain.ts';
+import type { WaitingEvent } from '../../explain/waiting.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
@@ -40,10 +41,14 @@ async function run(id: string | undefined, flags: ExplainFlags, context: CliCont
   if ((id ?? flags.subject) === '') throw new UsageError('the event id or subject is empty');
   const deployment = await context.open({ protoDir: null });
   const report = await explain(deployment, query, { scan: flags.scan, limit: flags.limit });
-  if (flags.json) context.out(safeJson({ ...report, events: report.events.map(asJson) }));
-  else report.events.forEach((event, i) => context.out((i > 0 ? '\n' : '') + describe(event)));
-  if (report.events.length === 0) {
-    const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists and the dead letters`;
+  if (flags.json) {
+    const waiting = report.waiting.map(({ dueMs, ...event }) => ({ ...event, dueAt: dueMs === null ? null : isoTime(dueMs) }));
+    context.out(safeJson({ ...report, events: report.events.map(asJson), waiting }));
+  } else if (report.events.length + report.waiting.length > 0) {
+    context.out([...report.events.map(describe), ...report.waiting.map(describeWaiting)].join('\n\n'));
+  }
+  if (report.events.length === 0 && report.waiting.length === 0) {
+    const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists, the dead letters, the schedules and the outboxes`;
     const more = report.searched.complete ? 'that is all that is retained' : 'more are retained: raise --scan, or give the --subject';
     throw new Error(`${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`);
   }
@@ -69,6 +74,11 @@ function describe(event: ExplainedEvent): string {
     if ('history' in fn) for (const attempt of fn.history) lines.push(`    ${attemptLine(attempt)}`);
   }
   return lines.join('\n');
+}
+
+function describeWaiting({ id, type, subject, partition, where, why }: WaitingEvent): string {
+  const head = `event ${printable(id)}  ${printable(type)}  subject ${printable(subject)}`;
+  return [head, `  in no stream yet, for partition ${partition}: ${where}`, `    ${printable(why, 600)}`].join('\n');
 }
 
 function detail(fn: FunctionState): string {

@@ -3,11 +3,13 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Aggregate, RecordedEvent } from '../../define/define-aggregate.ts';
+import { parseTimeArgument } from '../../core/rfc3339.ts';
 import { Millrace } from '../../millrace.ts';
 import { bundleScript } from '../../pipeline/run/bundle-script.ts';
 import type { EventStore } from '../../store/event-store.ts';
+import { plainJson } from '../../wire/payload-json.ts';
 import type { CliContext } from '../context.ts';
-import { formatEvent, plain } from '../event-json.ts';
+import { formatEvent } from '../event-json.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
 import { isoTime, printable, safeJson } from '../printable.ts';
@@ -56,9 +58,9 @@ async function run(category: string, id: string, flags: HistoryFlags, context: C
 /** Digits alone are a revision. */
 function parseAt(text: string): number | Date {
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new UsageError(`--at ${printable(text)}: neither a revision (a whole number) nor an RFC 3339 time such as 2026-03-01T12:00:00Z`);
-  return time;
+  const moment = parseTimeArgument(text);
+  if (moment === null) throw new UsageError(`--at ${printable(text)}: neither a revision (a whole number) nor an RFC 3339 time such as 2026-03-01T12:00:00Z`);
+  return new Date(moment.ms);
 }
 
 async function printEvents(store: EventStore, category: string, id: string, at: number | Date | undefined, flags: HistoryFlags, context: CliContext): Promise<void> {
@@ -78,7 +80,7 @@ function describe(event: RecordedEvent): string {
   const attributes = Object.entries(event.extensions).map(([name, value]) => `  ${name}=${value}`);
   return [
     printable(`${event.revision}  ${isoTime(event.time.getTime()) ?? '-'}  ${event.type}  by ${event.source}${attributes.join('')}  (${event.id} at ${event.position})`, 1000),
-    `   ${printable(safeJson(plain(event.data)), 2000)}`,
+    `   ${printable(safeJson(plainJson(event.data)), 2000)}`,
   ].join('\n');
 }
 

@@ -1,9 +1,11 @@
 /** `millrace limits`: how long events of a type are kept, and how far its functions may fall behind. */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { TYPE_PATTERN } from '../../core/function-spec.ts';
 import { InvalidLimitError, readTypeLimits, setTypeLimits, type TypeLimits } from '../../upkeep/type-limits.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
+import { requireKnownType } from '../known-types.ts';
 import { formatCount, wholeNumber } from '../options.ts';
 import { duration, safeJson, table } from '../printable.ts';
 
@@ -54,9 +56,13 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
   const changes = Object.keys(asked).length > 0;
   if (changes && flags.unset) throw new UsageError('give limits or --unset, not both');
   if ((changes || flags.unset) && type === undefined) throw new UsageError('name the event type whose limits are to be set');
+  if (type !== undefined && !TYPE_PATTERN.test(type)) throw new UsageError(`"${type}" is no name of an event type: it must match ${TYPE_PATTERN.source}`);
   const deployment = await context.open({ protoDir: null });
+  const known = await readTypeLimits(deployment);
+  // A type with limits may be gone from everywhere else: its limits can still be taken away.
+  if (type !== undefined && !known.has(type)) await requireKnownType(deployment, type);
   if (type !== undefined && (changes || flags.unset)) {
-    const before = (await readTypeLimits(deployment)).get(type) ?? {};
+    const before = known.get(type) ?? {};
     try {
       await setTypeLimits(deployment, type, flags.unset ? null : { ...before, ...asked });
     } catch (error) {

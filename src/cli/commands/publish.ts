@@ -6,7 +6,8 @@ import { monotonicMs } from '../../core/clock.ts';
 import { InvalidEventError, MillraceError, OversizeError, UnknownEventTypeError } from '../../core/errors.ts';
 import { Millrace } from '../../millrace.ts';
 import type { Publisher, PublishItem } from '../../pipeline/append/publisher.ts';
-import { createBytesReader, parseEvent } from '../event-json.ts';
+import { parseEvent } from '../event-json.ts';
+import { createJsonReader } from '../../wire/payload-json.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { readLines, type Line } from '../lines.ts';
@@ -65,7 +66,7 @@ async function publish(first: string | undefined, second: string | undefined, fl
   }
   const deployment = await context.open({ settleSchemas: true });
   const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline });
-  const published = await publisher.publish(type as string, createBytesReader(deployment.catalog)(type as string, data), {
+  const published = await publisher.publish(type as string, createJsonReader(deployment.catalog)(type as string, data), {
     ...(flags.subject === undefined ? {} : { subject: flags.subject }),
     ...(flags.id === undefined ? {} : { id: flags.id }),
   });
@@ -97,7 +98,7 @@ async function publishFile(file: string, type: string | undefined, flags: Publis
   const stop = context.takeStop();
   const deployment = await context.open({ settleSchemas: true });
   const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline });
-  const parse = createLineParser(type, createBytesReader(deployment.catalog));
+  const parse = createLineParser(type, createJsonReader(deployment.catalog));
   const job = new FilePublisher(publisher, parse, flags.skipBad ?? false, context, stop);
   const startedMs = monotonicMs();
   let failure: unknown = null;
@@ -215,7 +216,7 @@ class FilePublisher {
           items.push({ line: number, item: this.#parseLine(text) });
           continue;
         } catch (error) {
-          why = (error as Error).message;
+          why = reason(error as Error);
         }
       }
       bad.push({ line: number, why });
@@ -250,7 +251,7 @@ class FilePublisher {
         await this.#count(1, this.#publisher.publishMany([item]));
       } catch (error) {
         if (!isBadInput(error)) throw error;
-        bad.push({ line, why: error.message.replace(/\. Nothing was sent$/, '') });
+        bad.push({ line, why: reason(error) });
       }
     };
     if (this.#skipBad) await Promise.all(items.map(sendOne));
@@ -290,12 +291,17 @@ class FilePublisher {
   }
 }
 
+/** Without the end that speaks of a single call: other lines may have been sent. */
+function reason(error: Error): string {
+  return error.message.replace(/\. Nothing was sent$/, '');
+}
+
 function isBadInput(error: unknown): error is InvalidEventError | OversizeError | UnknownEventTypeError {
   return error instanceof InvalidEventError || error instanceof OversizeError || error instanceof UnknownEventTypeError;
 }
 
 /** The parser throws an Error saying what is wrong with the line. */
-function createLineParser(defaultType: string | undefined, readBytes: (type: string, data: unknown) => unknown): (text: string) => PublishItem {
+function createLineParser(defaultType: string | undefined, readData: (type: string, json: unknown) => unknown): (text: string) => PublishItem {
   return (text) => {
     let value: unknown;
     try {
@@ -304,6 +310,6 @@ function createLineParser(defaultType: string | undefined, readBytes: (type: str
       throw new Error(`not JSON: ${(error as Error).message}`);
     }
     const item = parseEvent(value, defaultType);
-    return { ...item, data: readBytes(item.type, item.data) };
+    return { ...item, data: readData(item.type, item.data) };
   };
 }

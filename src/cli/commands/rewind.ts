@@ -18,7 +18,7 @@ export function registerRewind(program: Command, context: CliContext): void {
 Targets:
   start                      the oldest event that is retained
   end                        behind everything: what has not been read yet is passed over
-  2026-01-31T12:00:00Z       events appended then or later (server time); also ms since 1970
+  2026-01-31T12:00:00Z       events appended then or later (server time); also a day, or ms since 1970
   1795450694309-0            this entry and later ones, in every partition
   3/1795450694309-0/17       the same in partition 3 only, as "tail", "dlq show" and "explain" print it. An entry is delivered as a
                              whole: also the events of it before the position

@@ -12,6 +12,7 @@ import { createCatalog, loadProtoFolder, type Catalog, type ProtoSource } from '
 import type { LongRunningContext } from '../context.ts';
 import { findingLines } from '../findings.ts';
 import { UsageError } from '../exit-status.ts';
+import { requireKnownType } from '../known-types.ts';
 import { plural, wholeNumber } from '../options.ts';
 import { isoTime, printable, printableLines, safeJson, table } from '../printable.ts';
 import { protoAt } from '../proto-at.ts';
@@ -232,8 +233,12 @@ async function setLevel(first: string | undefined, second: string | undefined, f
   const wanted = global ? first : second;
   if (wanted !== undefined && flags.unset) throw new UsageError('give a level or --unset, not both');
   const level = wanted === undefined ? undefined : asLevel(wanted);
-  const { registry } = await context.open({ protoDir: null });
-  if (subject !== null && level === undefined && !flags.unset && !(await registry.store.subjects()).includes(subject)) throw new UnknownSubjectError(subject);
+  const deployment = await context.open({ protoDir: null });
+  const { registry } = deployment;
+  if (subject !== null && !(await registry.store.subjects()).includes(subject)) {
+    if (level === undefined && !flags.unset) throw new UnknownSubjectError(subject);
+    await requireKnownType(deployment, subject);
+  }
   if (level !== undefined || flags.unset) await registry.setLevel(subject, level ?? null);
   const now = await registry.level(subject ?? undefined);
   if (flags.json) context.out(safeJson({ subject, level: now.level, own: now.own }));

@@ -5,6 +5,7 @@ import { Presets, SingleBar } from 'cli-progress';
 import { rebuildSettings } from '../../config.ts';
 import type { FunctionInfo } from '../../describe-functions.ts';
 import { ConfigError } from '../../core/errors.ts';
+import { parseTimeArgument } from '../../core/rfc3339.ts';
 import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
 import { dropGeneration, listViews, requireView, rollBackView, switchLive, type Generation } from '../../views/generations.ts';
@@ -104,9 +105,10 @@ const behind = (lag: number): string => (lag === 0 ? '' : `; ${plural(lag, 'even
 function rangeOf(flags: RangeFlags): Pick<ListOptions, 'index' | 'equals' | 'from' | 'to'> {
   const bound = (option: string, text: string | undefined): number | undefined => {
     if (text === undefined) return undefined;
-    const value = /^-?[\d.]+(e[+-]?\d+)?$/i.test(text) ? Number(text) : Date.parse(text);
-    if (Number.isNaN(value)) throw new UsageError(`${option} is neither a number nor a time: ${text}`);
-    return value;
+    if (/^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text)) return Number(text);
+    const moment = parseTimeArgument(text);
+    if (moment === null) throw new UsageError(`${option} is neither a number nor an RFC 3339 time such as 2026-03-01T12:00:00Z: ${text}`);
+    return moment.ms;
   };
   const [from, to] = [bound('--from', flags.from), bound('--to', flags.to)];
   return {

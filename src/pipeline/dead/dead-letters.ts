@@ -2,10 +2,10 @@
  * Reading dead letters. A letter's id is `<function>/<partition>/<entry id>`: where it is, without a search.
  * What it says (subject, ids, messages) comes from producers and user code: print it only through a filter for control characters.
  */
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
 import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
 import type { Deployment } from '../../deployment.ts';
-import { readPartitions, requireFunction, type PartitionState } from './registered-functions.ts';
+import { knownTypes, readPartitions, requireFunction, type PartitionState } from './registered-functions.ts';
 
 export interface DeadLetterAttempt {
   readonly atMs: number;
@@ -97,13 +97,16 @@ export function parseLetterId(id: string, partitions: number): { fn: string; par
 /**
  * By function, then partition, then age; oldest first. Letters that arrive meanwhile may or may not be among them; letters
  * that were there at the start and still are, are. Purging or replaying what has been listed is safe.
- * @throws UnknownFunctionError for a filter by a function nobody registered, DeadLetterIdError
+ * @throws UnknownFunctionError for a filter by, or an id of, a function nobody registered;
+ *   UnknownEventTypeError for a filter by a type the deployment has never seen; DeadLetterIdError
  */
 export async function* listDeadLetters(source: DeadLetterSource, filter: DeadLetterFilter = {}): AsyncGenerator<DeadLetter> {
   let left = filter.limit ?? Infinity;
   if (left <= 0) return;
   if (filter.ids) {
     const places = filter.ids.map((id) => parseLetterId(id, source.partitions));
+    const states = await readPartitions(source);
+    for (const { fn } of places) requireFunction(states, fn);
     for (const { fn, partition, letterId } of places) {
       const letter = await fetchLetter(source, fn, partition, letterId);
       if (!letter || !matches(letter, filter)) continue;
@@ -113,6 +116,10 @@ export async function* listDeadLetters(source: DeadLetterSource, filter: DeadLet
     return;
   }
   const states = await readPartitions(source);
+  if (filter.type !== undefined) {
+    const types = knownTypes(states);
+    if (!types.has(filter.type)) throw new UnknownEventTypeError(filter.type, [...types].sort());
+  }
   if (filter.function !== undefined) requireFunction(states, filter.function);
   for (const [fn, partitions] of placesOf(states, filter.function)) {
     for (const partition of partitions) {

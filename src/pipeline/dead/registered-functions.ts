@@ -1,5 +1,6 @@
 /** Which functions a deployment knows, from its counters: no dispatcher needs to run. */
 import { MillraceError } from '../../core/errors.ts';
+import { didYouMean } from '../../core/suggest.ts';
 import type { Deployment } from '../../deployment.ts';
 
 export interface RegisteredFunction {
@@ -23,7 +24,7 @@ export class UnknownFunctionError extends MillraceError {
   readonly known: readonly string[];
   constructor(functionName: string, known: readonly string[]) {
     super(
-      `function "${functionName}" is not registered in this deployment; registered are: ${known.length > 0 ? known.join(', ') : 'none'}. ` +
+      `function "${functionName}" is not registered in this deployment${didYouMean(functionName, known)}; registered are: ${known.length > 0 ? known.join(', ') : 'none'}. ` +
         'A dispatcher registers its functions when it starts',
     );
     this.functionName = functionName;
@@ -62,4 +63,17 @@ export async function readPartition(source: Source, partition: number): Promise<
 export function requireFunction(states: readonly PartitionState[], name: string): void {
   const known = new Set(states.flatMap((state) => state.functions.map((fn) => fn.name)));
   if (!known.has(name)) throw new UnknownFunctionError(name, [...known].sort());
+}
+
+/** Types of which events were appended, are consumed, or lie among the dead letters. */
+export function knownTypes(states: readonly PartitionState[]): Set<string> {
+  const types = new Set(states.flatMap(({ functions }) => functions.flatMap((fn) => fn.types)));
+  for (const { counters } of states) {
+    for (const field of counters.keys()) {
+      const [kind, first, second] = field.split(':', 3);
+      if (kind === 'appended' && first !== undefined) types.add(first);
+      if (kind === 'dead' && second !== undefined) types.add(second);
+    }
+  }
+  return types;
 }

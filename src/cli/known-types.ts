@@ -1,0 +1,35 @@
+/** Event types that a command may name: a misspelt one must be an error, never an empty answer. */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { UnknownEventTypeError } from '../core/errors.ts';
+import type { Deployment } from '../deployment.ts';
+import { knownTypes, readPartitions } from '../pipeline/dead/registered-functions.ts';
+import { createCatalog, loadProtoFolder } from '../wire/catalog.ts';
+
+/** Of the deployment: published, consumed or dead there, or registered with a schema. */
+export async function deployedTypes(deployment: Deployment): Promise<Set<string>> {
+  const [states, subjects] = await Promise.all([readPartitions(deployment), deployment.registry.subjects()]);
+  return new Set([...knownTypes(states), ...subjects]);
+}
+
+/**
+ * Checks a type that a command is about to set something for. Types of ./proto are known too,
+ * because settings may come before the first event.
+ * @throws UnknownEventTypeError with the nearest known type
+ */
+export async function requireKnownType(deployment: Deployment, type: string): Promise<void> {
+  const known = await deployedTypes(deployment);
+  if (known.has(type)) return;
+  const declared = [...deployment.catalog.types.keys(), ...declaredTypes()];
+  if (declared.includes(type)) return;
+  throw new UnknownEventTypeError(type, [...new Set([...known, ...declared])].sort());
+}
+
+/** Of ./proto; none where the folder is not there or has mistakes, which are other commands' to tell. */
+function declaredTypes(): string[] {
+  try {
+    return existsSync('proto') ? [...createCatalog(loadProtoFolder(resolve('proto'))).types.keys()] : [];
+  } catch {
+    return [];
+  }
+}

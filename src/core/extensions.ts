@@ -1,0 +1,46 @@
+/**
+ * Extension attributes, as CloudEvents 1.0 defines them (section "Attributes"): the one place that
+ * says which names and values are possible. Publishers refuse others, readers dead-letter them.
+ */
+
+/** Extension attributes by name. */
+export type Extensions = Readonly<Record<string, string>>;
+
+/** Names that CloudEvents gives to the event itself, in its JSON format too. */
+export const EVENT_ATTRIBUTES: ReadonlySet<string> = new Set([
+  'specversion', 'id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'data', 'data_base64',
+]);
+
+const NAME = /^[a-z0-9]{1,256}$/;
+
+/** The first extension that is none, and why; null: all are sound. */
+export function extensionProblem(
+  extensions: unknown,
+): { readonly path: string; readonly what: string } | null {
+  if (!isPlain(extensions)) {
+    return { path: 'extensions', what: 'a plain object of names and strings was expected' };
+  }
+  for (const name of Object.keys(extensions)) {
+    const what = nameProblem(name) ?? valueProblem(extensions[name]);
+    if (what !== null) return { path: `extensions.${name.slice(0, 60)}`, what };
+  }
+  return null;
+}
+
+/** A Map or a class instance keeps its content elsewhere, and would be written as nothing. */
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+function nameProblem(name: string): string | null {
+  if (EVENT_ATTRIBUTES.has(name)) return 'CloudEvents gives this name to the event itself';
+  return NAME.test(name) ? null : 'names of extensions are lower case letters and digits only';
+}
+
+/** Lone surrogates are left to the writer, which looks at each character anyway. */
+function valueProblem(value: unknown): string | null {
+  if (typeof value === 'string') return null;
+  return `a string was expected, got ${value === null ? 'null' : typeof value}. Convert it first`;
+}

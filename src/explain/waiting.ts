@@ -1,0 +1,122 @@
+/**
+ * Events that are in no stream yet: scheduled ones, and emitted ones on their way to another
+ * partition. Reads only, in bounded pages.
+ */
+import { partitionOf } from '../core/partition.ts';
+import type { Keys } from '../redis/keys.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import { readOutboxEntry } from '../outbox/outbox-entry.ts';
+import { parseScheduled } from '../upkeep/scheduled-events.ts';
+import { readEvent, walkBatch } from '../wire/event-batch.ts';
+
+export interface WaitingEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  /** Where it will be appended. */
+  readonly partition: number;
+  /** `scheduled`: until its time. `outbox`: until it is relayed to its partition. */
+  readonly where: 'scheduled' | 'outbox';
+  /** When it is due by the server's clock, in ms since 1970; null: at once. */
+  readonly dueMs: number | null;
+  readonly why: string;
+}
+
+interface Source {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+}
+
+type Query = { readonly eventId: string } | { readonly subject: string };
+
+/** Scheduled events, and outbox entries, looked at in a partition. */
+const LIMITS = { scheduled: 10_000, outbox: 1_024 } as const;
+const PAGE = 32;
+
+/** @throws UnknownOutcomeError, RedisReplyError */
+export async function waitingEvents(source: Source, query: Query, limit: number): Promise<WaitingEvent[]> {
+  const all = Array.from({ length: source.partitions }, (_, partition) => partition);
+  const targets = 'subject' in query ? [partitionOf(query.subject, source.partitions)] : all;
+  const scheduled = await Promise.all(targets.map((partition) => scheduledIn(source, query, partition)));
+  // An outbox is in the partition of the function that emitted, whatever the event's own one.
+  const emitted: WaitingEvent[][] = [];
+  for (const partition of all) emitted.push(await emittedIn(source, query, partition));
+  return [...scheduled.flat(), ...emitted.flat()].slice(0, limit);
+}
+
+async function scheduledIn(source: Source, query: Query, partition: number): Promise<WaitingEvent[]> {
+  const { connection, keys } = source;
+  const key = keys.scheduledEvents(partition);
+  if ('eventId' in query) {
+    const record = (await connection.commandBuffer('HGET', key, query.eventId)) as Buffer | null;
+    return record === null ? [] : found(query, partition, query.eventId, record);
+  }
+  const events: WaitingEvent[] = [];
+  let cursor = '0';
+  for (let looked = 0; looked < LIMITS.scheduled; ) {
+    const [next, page] = (await connection.commandBuffer('HSCAN', key, cursor, 'COUNT', 500)) as [Buffer, Buffer[]];
+    for (let i = 0; i + 1 < page.length; i += 2) {
+      events.push(...found(query, partition, (page[i] as Buffer).toString(), page[i + 1] as Buffer));
+    }
+    looked += page.length / 2;
+    cursor = next.toString();
+    if (cursor === '0') break;
+  }
+  return events;
+}
+
+/** A record that cannot be read is for the scheduler to set aside. */
+function found(query: Query, partition: number, id: string, record: Buffer): WaitingEvent[] {
+  try {
+    const { dueMs, type, bytes } = parseScheduled(record);
+    const { subject } = readEvent(bytes);
+    if ('subject' in query && subject !== query.subject) return [];
+    return [scheduledEvent({ id, type, subject, partition }, dueMs)];
+  } catch {
+    return [];
+  }
+}
+
+function scheduledEvent(event: Pick<WaitingEvent, 'id' | 'type' | 'subject' | 'partition'>, dueMs: number): WaitingEvent {
+  const at = dueMs > 0 && dueMs <= 8.64e15 ? new Date(dueMs).toISOString() : String(dueMs);
+  return { ...event, where: 'scheduled', dueMs, why: `it is scheduled: it will be appended at ${at}. millrace scheduled cancel takes it back` };
+}
+
+async function emittedIn(source: Source, query: Query, partition: number): Promise<WaitingEvent[]> {
+  const events: WaitingEvent[] = [];
+  let after = '-';
+  for (let looked = 0; looked < LIMITS.outbox; ) {
+    const page = (await source.connection.commandBuffer('XRANGE', source.keys.outbox(partition), after, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    for (const entry of page) {
+      after = `(${entry[0].toString()}`;
+      events.push(...emittedBy(query, partition, entry));
+    }
+    looked += page.length;
+    if (page.length < PAGE) break;
+  }
+  return events;
+}
+
+/** An entry that cannot be read is for the relay to set aside. */
+function emittedBy(query: Query, from: number, entry: [Buffer, Buffer[]]): WaitingEvent[] {
+  const events: WaitingEvent[] = [];
+  const wanted = (id: string, subject: string): boolean => ('eventId' in query ? id === query.eventId : subject === query.subject);
+  try {
+    const { id: entryId, to, parts, scheduled } = readOutboxEntry(entry);
+    for (const { type, bytes } of parts) {
+      walkBatch(bytes, ({ id, subject }) => {
+        if (!wanted(id, subject)) return;
+        const why = `it was emitted in partition ${from} and waits in the outbox there (entry ${entryId}) to be relayed`;
+        events.push({ id, type, subject, partition: to, where: 'outbox', dueMs: null, why });
+      });
+    }
+    for (const { id, type, dueMs, bytes } of scheduled) {
+      const { subject } = readEvent(bytes);
+      if (wanted(id, subject)) events.push(scheduledEvent({ id, type, subject, partition: to }, dueMs));
+    }
+  } catch {
+    return events;
+  }
+  return events;
+}
