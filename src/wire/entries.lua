@@ -23,7 +23,7 @@ local function parseCount(text)
   return nil
 end
 
--- Events in an EventBatch (its field 3); 1 when the bytes are none.
+-- Events in an EventBatch (its field 3); 1 when the bytes are none. As countEvents of event-batch.ts.
 local function countEvents(b)
   local at, stop, events = 1, #b, 0
   local function varint(bounded)
@@ -42,21 +42,39 @@ local function countEvents(b)
     end
     return nil
   end
-  while at <= stop do
+  -- Five bytes at most, and no field number 0.
+  local function tagHere()
+    local from = at
     local tag = varint(true)
-    if not tag then return 1 end
-    if tag == 26 then events = events + 1 end
+    if not tag or tag < 8 or tag > 4294967295 or at - from > 5 then return nil end
+    return tag
+  end
+  -- Passes over the value behind a tag. False: there is none.
+  local function skip(tag, depth)
     local wire = tag % 8
-    if wire == 0 then
-      if not varint(false) then return 1 end
+    if wire == 0 then return varint(false) ~= nil
     elseif wire == 1 then at = at + 8
     elseif wire == 5 then at = at + 4
     elseif wire == 2 then
       local size = varint(true)
-      if not size then return 1 end
+      if not size then return false end
       at = at + size
-    else return 1 end
-    if at > stop + 1 then return 1 end
+    elseif wire == 3 and depth < 100 then
+      -- a group: up to the same field number with wire type 4
+      while true do
+        local inner = tagHere()
+        if not inner then return false end
+        if inner == tag + 1 then return true end
+        if not skip(inner, depth + 1) then return false end
+      end
+    else return false end
+    return at <= stop + 1
+  end
+  while at <= stop do
+    local tag = tagHere()
+    if not tag then return 1 end
+    if tag == 26 then events = events + 1 end
+    if not skip(tag, 0) then return 1 end
   end
   return math.max(1, events)
 end

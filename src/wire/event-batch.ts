@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { CorruptDataError } from '../core/errors.ts';
+import { MAX_DEPTH } from './fields.ts';
 import { varint as writeVarint, varintSize, type PayloadArena } from './payload-arena.ts';
 
 export const MAX_EVENTS = 65_536;
@@ -274,6 +275,29 @@ class Cursor {
     return fail('varint of more than 10 bytes');
   }
 
+  /** Of five bytes at most, as protobuf has it; never of field number 0. */
+  tag(): number {
+    const start = this.at;
+    const tag = this.varint();
+    if (tag < 0x80) return tag > 7 ? tag : fail('field number 0');
+    if (tag > 0xffff_ffff || this.at - start > 5) fail('a tag of more than 32 bits');
+    return tag > 7 ? tag : fail('field number 0');
+  }
+
+  /** A uint32: of a longer number the low 32 bits, as protobuf has it. */
+  uint32(): number {
+    const first = this.at < this.end ? (this.bytes[this.at] as number) : 0x80;
+    if (first < 0x80) {
+      this.at++;
+      return first;
+    }
+    const start = this.at;
+    this.skipVarint();
+    let value = 0;
+    for (let i = Math.min(this.at - start, 5) - 1; i >= 0; i--) value = (value * 128 + ((this.bytes[start + i] as number) & 0x7f)) % 4294967296;
+    return value;
+  }
+
   /** Length of a length-delimited field that lies within the bounds. */
   length(): number {
     const length = this.varint();
@@ -288,22 +312,44 @@ class Cursor {
     return protobuf.util.utf8.read(this.bytes, from, from + length);
   }
 
-  skip(wireType: number): void {
-    if (wireType === 0) {
-      // any ten-byte varint, also beyond 2^53: it is not looked at
-      for (let i = 0; i < 10; i++) {
-        if (this.at >= this.end) fail('truncated varint');
-        if ((this.bytes[this.at++] as number) < 0x80) return;
-      }
-      fail('varint of more than 10 bytes');
-    } else if (wireType === 1) this.forward(8);
-    else if (wireType === 2) {
-      // read first: `this.at +=` would take the place before the length
-      const length = this.length();
-      this.at += length;
+  /**
+   * Passes over the value behind a tag.
+   * @param depth of groups within groups
+   */
+  skip(tag: number, depth = 0): void {
+    switch (tag & 7) {
+      case 0:
+        return this.skipVarint();
+      case 1:
+        return this.forward(8);
+      case 2:
+        return this.forward(this.length());
+      case 3:
+        return this.#skipGroup(tag, depth + 1);
+      case 5:
+        return this.forward(4);
+      default:
+        fail(`wire type ${tag & 7}`);
     }
-    else if (wireType === 5) this.forward(4);
-    else fail(`wire type ${wireType}`);
+  }
+
+  #skipGroup(start: number, depth: number): void {
+    if (depth > MAX_DEPTH) fail(`groups nested deeper than ${MAX_DEPTH}`);
+    for (;;) {
+      const tag = this.tag();
+      // the same field number with wire type 4
+      if (tag === start + 1) return;
+      this.skip(tag, depth);
+    }
+  }
+
+  /** Any varint of ten bytes, also beyond 2^53: it is not looked at. */
+  skipVarint(): void {
+    for (let i = 0; i < 10; i++) {
+      if (this.at >= this.end) fail('truncated varint');
+      if ((this.bytes[this.at++] as number) < 0x80) return;
+    }
+    fail('varint of more than 10 bytes');
   }
 
   forward(bytes: number): void {
@@ -351,7 +397,7 @@ class EventFieldsRead implements EventHeader {
     this.extensions = null;
     let extensions: Record<string, string> | null = null;
     while (cursor.at < cursor.end) {
-      const tag = cursor.varint();
+      const tag = cursor.tag();
       switch (tag) {
         case 0x0a: this.id = cursor.string(); break;
         case 0x12: this.subject = cursor.string(); break;
@@ -364,11 +410,11 @@ class EventFieldsRead implements EventHeader {
         }
         case 0x20: this.timeMs = cursor.varint(); break;
         case 0x2a: this.source = cursor.string() || defaultSource; break;
-        case 0x30: this.schema = cursor.varint(); break;
-        case 0x38: this.position = cursor.varint(); break;
+        case 0x30: this.schema = cursor.uint32(); break;
+        case 0x38: this.position = cursor.uint32(); break;
         case 0x42: this.type = cursor.string(); break;
         case 0x4a: this.extensions = extensions = readExtension(cursor, extensions); break;
-        default: skipField(cursor, tag);
+        default: cursor.skip(tag);
       }
     }
     cursor.end = outer;
@@ -388,10 +434,10 @@ function readExtension(cursor: Cursor, into: Record<string, string> | null): Rec
   let key = '';
   let value = '';
   while (cursor.at < cursor.end) {
-    const tag = cursor.varint();
+    const tag = cursor.tag();
     if (tag === 0x0a) key = cursor.string();
     else if (tag === 0x12) value = cursor.string();
-    else skipField(cursor, tag);
+    else cursor.skip(tag);
   }
   cursor.end = outer;
   // Without a prototype: a key named __proto__ is a key like any other.
@@ -408,7 +454,7 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 export class BatchCursor {
   readonly #cursor: Cursor;
   readonly #event = new EventFieldsRead();
-  #source = '';
+  #source: string | null = null;
   #index = 0;
 
   constructor(bytes: Uint8Array) {
@@ -441,23 +487,33 @@ export class BatchCursor {
   #read(into: EventFieldsRead): boolean {
     const cursor = this.#cursor;
     while (cursor.at < cursor.end) {
-      const tag = cursor.varint();
+      const tag = cursor.tag();
       if (tag === 0x1a) {
         const length = cursor.length();
         if (this.#index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
-        into.read(cursor, this.#index++, length, this.#source);
+        into.read(cursor, this.#index++, length, (this.#source ??= sourceOf(cursor.bytes)));
         return true;
       }
-      if (tag === 0x12) this.#source = cursor.string();
-      else skipField(cursor, tag);
+      cursor.skip(tag);
     }
     return false;
   }
 }
 
-function skipField(cursor: Cursor, tag: number): void {
-  if (tag >>> 3 === 0) fail('field number 0');
-  cursor.skip(tag & 7);
+/**
+ * The source of all events that name none. It may stand behind them, and the last one counts: batches that were written one
+ * behind the other are one batch.
+ * @throws CorruptDataError('decode')
+ */
+function sourceOf(bytes: Buffer): string {
+  const cursor = new Cursor(bytes, 0, bytes.length);
+  let source = '';
+  while (cursor.at < cursor.end) {
+    const tag = cursor.tag();
+    if (tag === 0x12) source = cursor.string();
+    else cursor.skip(tag);
+  }
+  return source;
 }
 
 /**
@@ -476,9 +532,9 @@ export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => voi
 export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void): void {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
   while (cursor.at < cursor.end) {
-    const tag = cursor.varint();
+    const tag = cursor.tag();
     if (tag !== 0x1a) {
-      skipField(cursor, tag);
+      cursor.skip(tag);
       continue;
     }
     const outer = cursor.end;
@@ -486,9 +542,9 @@ export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void
     cursor.end = cursor.at + length;
     let subject = '';
     while (cursor.at < cursor.end) {
-      const inner = cursor.varint();
+      const inner = cursor.tag();
       if (inner === 0x12) subject = cursor.string();
-      else skipField(cursor, inner);
+      else cursor.skip(inner);
     }
     cursor.end = outer;
     visit(subject);
@@ -504,9 +560,9 @@ export function scanBatch(bytes: Uint8Array): number {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
   let count = 0;
   while (cursor.at < cursor.end) {
-    const tag = cursor.varint();
+    const tag = cursor.tag();
     if (tag !== 0x1a) {
-      skipField(cursor, tag);
+      cursor.skip(tag);
       continue;
     }
     if (count++ >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
@@ -514,11 +570,11 @@ export function scanBatch(bytes: Uint8Array): number {
     const length = cursor.length();
     cursor.end = cursor.at + length;
     while (cursor.at < cursor.end) {
-      const inner = cursor.varint();
-      // what readHeader takes as a number must be one
-      if (inner === 0x20 || inner === 0x30 || inner === 0x38) cursor.varint();
+      const inner = cursor.tag();
+      // the time must be a number that JavaScript can hold
+      if (inner === 0x20) cursor.varint();
       else if (inner === 0x4a) scanExtension(cursor);
-      else skipField(cursor, inner);
+      else cursor.skip(inner);
     }
     cursor.end = outer;
   }
@@ -529,7 +585,7 @@ function scanExtension(cursor: Cursor): void {
   const length = cursor.length();
   const outer = cursor.end;
   cursor.end = cursor.at + length;
-  while (cursor.at < cursor.end) skipField(cursor, cursor.varint());
+  while (cursor.at < cursor.end) cursor.skip(cursor.tag());
   cursor.end = outer;
 }
 
@@ -544,20 +600,19 @@ export interface HistoryElement {
 export function readHistoryElement(bytes: Buffer): HistoryElement {
   const cursor = new Cursor(bytes, 0, bytes.length);
   let type = '';
-  let source = '';
+  const source = sourceOf(bytes);
   let entryId = '';
   let header: EventHeader | null = null;
   let events = 0;
   while (cursor.at < cursor.end) {
-    const tag = cursor.varint();
+    const tag = cursor.tag();
     switch (tag) {
       case 0x0a: type = cursor.string(); break;
-      case 0x12: source = cursor.string(); break;
       case 0x1a:
         header = readHeader(cursor, events++, cursor.length(), source);
         break;
       case 0x22: entryId = cursor.string(); break;
-      default: skipField(cursor, tag);
+      default: cursor.skip(tag);
     }
   }
   if (header === null || events > 1) throw new CorruptDataError('count', `an element of a history must hold one event, this one holds ${events}`);
@@ -574,9 +629,9 @@ export function countEvents(bytes: Uint8Array): number {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
   let count = 0;
   while (cursor.at < cursor.end) {
-    const tag = cursor.varint();
+    const tag = cursor.tag();
     if (tag === 0x1a) count++;
-    cursor.skip(tag & 7);
+    cursor.skip(tag);
   }
   return count;
 }
