@@ -2,6 +2,7 @@
  * One deployment as a process sees it: the server (given or embedded), its settings, the declared event types. Opened
  * first by the dispatcher, the publisher and every command.
  */
+import { showAs } from './core/shown.ts';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Environment } from './config.ts';
@@ -105,14 +106,24 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
           registeredBy: () => registeredBy(resolve(options.protoDir ?? '.')),
         })
       : new Map<string, never>();
-    return {
+    const deployment: Deployment = {
       environment, connection, keys, partitions, catalog, registry, schemas, server, url, log, connect, close,
       ownsServer: embedded?.owned ?? false,
     };
+    // The URL, and the environment with it, may hold a password.
+    return showAs(deployment, 'Deployment', () => shownDeployment(deployment));
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** What a log may say of it. */
+export function shownDeployment({ connection, environment, partitions, catalog, server, ownsServer }: Deployment): Record<string, unknown> {
+  return {
+    target: connection.target, connection: connection.status, server: server.version, ownsServer, namespace: environment.MILLRACE_NAMESPACE, partitions,
+    types: [...catalog.types.keys()],
+  };
 }
 
 /** The types it declares (without a folder: none), and what is wrong with it. */

@@ -1,8 +1,10 @@
 /** The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic of its own. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import type { InspectOptions } from 'node:util';
 import { ClosedError, ConfigError } from './core/errors.ts';
 import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
+import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
 import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
 import type { Deployment } from './deployment.ts';
@@ -115,6 +117,14 @@ export class Dispatcher {
   /** Batches that wait for a thread. */
   get queuedBatches(): number {
     return this.#pool?.queued ?? 0;
+  }
+
+  /** For logs. */
+  toJSON(): Record<string, unknown> {
+    return { id: this.id, functions: this.#functions.map(({ spec }) => spec.name), lanes: this.lanesOwned };
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('Dispatcher', this.toJSON(), options, inspect);
   }
 
   /** Its views, to be folded in its pool without their lanes. Once start() has loaded them. */

@@ -2,6 +2,8 @@
 export { connect, Millrace } from './millrace.ts';
 export type { DurabilityOptions, MillraceOptions, PublisherOptions, StoreOptions } from './millrace.ts';
 export { Publisher } from './pipeline/append/publisher.ts';
+export type { PublishData } from './define/publish-data.ts';
+export type { EventTypeName } from './define/define-function.ts';
 export type { Published, PublishItem, PublishOptions, PublisherSettings } from './pipeline/append/publisher.ts';
 export type { Durability } from './pipeline/append/confirm.ts';
 export { EventStore } from './store/event-store.ts';

@@ -1,8 +1,10 @@
 /** The door for services: connect, publish, run a dispatcher inside one's own process. */
+import type { InspectOptions } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { readEnvironment, type Environment } from './config.ts';
 import { ConfigError, type ProducerGapError } from './core/errors.ts';
-import { openDeployment, type Deployment, type Log } from './deployment.ts';
+import { INSPECT, shown } from './core/shown.ts';
+import { openDeployment, shownDeployment, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/connection.ts';
@@ -108,6 +110,14 @@ export class Millrace {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** For logs: where it is connected to, without a password. */
+  toJSON(): Record<string, unknown> {
+    return shownDeployment(this.deployment);
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('Millrace', this.toJSON(), options, inspect);
   }
 
   async #gap(connection: RedisConnection, error: ProducerGapError, to = ''): Promise<void> {

@@ -20,6 +20,13 @@ export abstract class MillraceError extends Error {
     super(message, options);
     this.name = new.target.name;
   }
+
+  /** For logs: JSON leaves an error's message out. Its cause by its text: what it holds besides may be anybody's data. */
+  toJSON(): Record<string, unknown> {
+    const { cause } = this;
+    const because = cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause === 'string' ? cause : undefined;
+    return { ...(this as Record<string, unknown>), name: this.name, message: this.message, ...(because === undefined ? {} : { cause: because }) };
+  }
 }
 
 /** Configuration that cannot work. `problems` lists every one found, each naming its variable, option or file. */

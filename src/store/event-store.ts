@@ -1,10 +1,12 @@
 /** The event store: histories of aggregates, appended to with an expectation, read, and folded into states. */
 import { randomBytes } from 'node:crypto';
+import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
 import { InvalidEventError, OversizeError, type ProducerGapError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
 import { formatPosition } from '../core/position.ts';
+import { INSPECT, shown } from '../core/shown.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
@@ -264,6 +266,15 @@ export class EventStore {
   async close(): Promise<void> {
     await this.#queue.close();
     await this.#snapshots.settled();
+  }
+
+  /** For logs. */
+  toJSON(): Record<string, unknown> {
+    const { source, maxEvents, bufferBytes, deadlineMs } = this.#parts.settings;
+    return { source, maxEvents, bufferBytes, deadlineMs };
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('EventStore', this.toJSON(), options, inspect);
   }
 
   get #source() {

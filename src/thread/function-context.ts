@@ -1,5 +1,7 @@
+import type { InspectOptions } from 'node:util';
 import type { Logger } from 'pino';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
+import { INSPECT, shown } from '../core/shown.ts';
 import { EmitClosedError, HandlerTimeoutError } from '../core/errors.ts';
 import type { BatchContext, BatchEmitOptions, EmitOptions, FunctionContext } from '../define/define-function.ts';
 import type { Emits } from './emits.ts';
@@ -20,47 +22,57 @@ export interface ContextShared {
  */
 export class EventContext implements FunctionContext {
   readonly #shared: ContextShared;
-  readonly event: RunningEvent;
+  readonly #event: RunningEvent;
   #controller: AbortController | null = null;
   #logger: Logger | null = null;
 
   constructor(shared: ContextShared, event: RunningEvent) {
     this.#shared = shared;
-    this.event = event;
+    this.#event = event;
   }
   get logger(): Logger {
     this.#logger ??= this.#shared.logger.child({
       function: this.#shared.functionName,
-      eventId: this.event.view.id,
-      attempt: this.event.attempt,
+      eventId: this.#event.view.id,
+      attempt: this.#event.attempt,
     });
     return this.#logger;
   }
   get attempt(): number {
-    return this.event.attempt;
+    return this.#event.attempt;
   }
   get idempotencyKey(): string {
-    return `${this.#shared.functionName}:${this.event.view.id}`;
+    return `${this.#shared.functionName}:${this.#event.view.id}`;
   }
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
-      if (this.event.timedOut) this.expire();
+      if (this.#event.timedOut) this.expire();
     }
     return this.#controller.signal;
   }
   get deadline(): Date {
-    return new Date(wallClockMs() + this.event.startedMs + this.#shared.timeoutMs - monotonicMs());
+    return new Date(wallClockMs() + this.#event.startedMs + this.#shared.timeoutMs - monotonicMs());
   }
   get resources(): unknown {
     return this.#shared.resources;
   }
   emit(type: string, data: unknown, options: EmitOptions = {}): string {
-    return this.#shared.emits.add(this.event, type, data, options);
+    return this.#shared.emits.add(this.#event, type, data, options);
+  }
+  toJSON(): Record<string, unknown> {
+    return { attempt: this.attempt, idempotencyKey: this.idempotencyKey, deadline: this.deadline };
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('FunctionContext', this.toJSON(), options, inspect);
+  }
+  /** For the runner. On the prototype, so that no log shows it. */
+  get event(): RunningEvent {
+    return this.#event;
   }
   /** The time is over. */
   expire(): void {
-    this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.event.view.id, this.#shared.timeoutMs));
+    this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.#event.view.id, this.#shared.timeoutMs));
   }
 }
 
@@ -104,6 +116,12 @@ export class EventsContext implements BatchContext {
     if (!cause) throw new TypeError('emit in handleBatch needs { cause }: the event of the batch because of which it is emitted');
     if (this.#over) throw new EmitClosedError(this.#shared.functionName, cause.view.id);
     return this.#shared.emits.add(cause, type, data, options);
+  }
+  toJSON(): Record<string, unknown> {
+    return { events: this.#attempts.size, deadline: this.deadline };
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('BatchContext', this.toJSON(), options, inspect);
   }
   /** The call has settled: whatever comes of it is its own. */
   close(): void {

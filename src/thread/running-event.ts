@@ -1,4 +1,6 @@
+import type { InspectOptions } from 'node:util';
 import type { EventRef } from '../core/batch-task.ts';
+import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
 import type { EventType } from '../wire/catalog.ts';
 import type { EventHeader } from '../wire/event-batch.ts';
@@ -69,6 +71,9 @@ export class EventView implements FunctionEvent<string, unknown> {
       extensions: this.extensions,
       data: this.data,
     };
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('', { ...this.toJSON(), time: this.time }, options, inspect);
   }
 }
 

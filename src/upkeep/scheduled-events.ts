@@ -1,4 +1,5 @@
 /** Events that wait for their time: looking at them, and taking one back. */
+import { showAs } from '../core/shown.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
@@ -53,7 +54,8 @@ interface Source {
 /** Of all partitions, the next ones first. */
 export async function listScheduled({ connection, keys, partitions }: Source, limit: number): Promise<ScheduledEvent[]> {
   const all = await Promise.all(Array.from({ length: partitions }, (_, partition) => scheduledFrom(connection, keys, partition, limit)));
-  return all.flat().sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition).slice(0, limit);
+  return all.flat().sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition).slice(0, limit)
+    .map((event) => showAs(event, '', () => ({ partition: event.partition, id: event.id, type: event.type, dueMs: event.dueMs, bytes: event.bytes.length })));
 }
 
 /**

@@ -55,7 +55,7 @@ t.test('at publish: bad input is refused by name, and nothing changes', async (t
     await t.rejects(publisher.publish(...args), expected as Error, what);
   }
   await t.rejects(
-    publisher.publishMany([{ type: 'test.event', data: good }, { type: 'test.event', data: { ...good, number: {} } }]),
+    publisher.publishMany([{ type: 'test.event', data: good }, { type: 'test.event' as string, data: { ...good, number: {} } }]),
     { code: 'INVALID_EVENT', path: 'number' },
     'one bad event of many: none is sent',
   );

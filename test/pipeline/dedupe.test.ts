@@ -43,15 +43,15 @@ t.test('an id published again is dropped and told; other types and ids are not',
   const redis = await startRedis(t);
   const millrace = await open(t, redis.url);
   const publisher = millrace.publisher();
-  const first = await publisher.publish('paid', { k: 'k', n: 1 }, { id: 'a' });
+  const first = await publisher.publish('paid' as string, { k: 'k', n: 1 }, { id: 'a' });
   t.notOk(first.duplicate);
-  const again = await publisher.publish('paid', { k: 'k', n: 2 }, { id: 'a' });
+  const again = await publisher.publish('paid' as string, { k: 'k', n: 2 }, { id: 'a' });
   t.strictSame(JSON.parse(JSON.stringify(again)), { id: 'a', position: '', duplicate: true });
-  await publisher.publish('seen', { k: 'k' }, { id: 'a' });
-  await publisher.publish('seen', { k: 'k' }, { id: 'a' });
+  await publisher.publish('seen' as string, { k: 'k' }, { id: 'a' });
+  await publisher.publish('seen' as string, { k: 'k' }, { id: 'a' });
   const mixed = await publisher.publishMany([
-    { type: 'paid', data: { k: 'k', n: 3 }, id: 'b' }, { type: 'paid', data: { k: 'k', n: 3 }, id: 'a' }, { type: 'seen', data: { k: 'k' }, id: 's' },
-    { type: 'paid', data: { k: 'k', n: 3 }, id: 'c' }, { type: 'paid', data: { k: 'k', n: 4 }, id: 'b' },
+    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'b' }, { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'a' }, { type: 'seen' as string, data: { k: 'k' }, id: 's' },
+    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'c' }, { type: 'paid' as string, data: { k: 'k', n: 4 }, id: 'b' },
   ]);
   t.strictSame(mixed.map((one) => one.duplicate ?? false), [false, true, false, false, true]);
   t.ok(mixed.every((one) => (one.duplicate ? one.position === '' : /^0\/\d+-\d+\/\d+$/.test(one.position))));
@@ -59,8 +59,8 @@ t.test('an id published again is dropped and told; other types and ids are not',
   t.strictSame(await idsOf(redis, 'seen'), ['a', 'a', 's']);
   // Another process, which knows nothing of the first.
   const other = (await open(t, redis.url)).publisher();
-  t.equal((await other.publish('paid', { k: 'k', n: 1 }, { id: 'c' })).duplicate, true);
-  t.equal((await other.publish('paid', { k: 'k', n: 1 }, { id: 'd' })).duplicate, undefined);
+  t.equal((await other.publish('paid' as string, { k: 'k', n: 1 }, { id: 'c' })).duplicate, true);
+  t.equal((await other.publish('paid' as string, { k: 'k', n: 1 }, { id: 'd' })).duplicate, undefined);
   t.match(await redis.client().hgetall('mr:{0}:counters'), { 'appended:paid': '4', 'appended:seen': '3' });
 });
 
@@ -68,9 +68,9 @@ t.test('a flush whose answer was lost is not taken for a repetition of itself', 
   const redis = await startRedis(t);
   const proxy = await startProxy(t, { socket: redis.socket });
   const publisher = (await open(t, proxy.url)).publisher();
-  await publisher.publish('paid', { k: 'k', n: 0 }, { id: 'first' });
+  await publisher.publish('paid' as string, { k: 'k', n: 0 }, { id: 'first' });
   proxy.swallowReplies(true);
-  const published = publisher.publish('paid', { k: 'k', n: 1 }, { id: 'x' });
+  const published = publisher.publish('paid' as string, { k: 'k', n: 1 }, { id: 'x' });
   await until('it is there', async () => (await idsOf(redis)).includes('x'));
   proxy.swallowReplies(false);
   proxy.cutNow();
@@ -82,11 +82,11 @@ t.test('forgotten after the window, and remembered for all of it', async (t) => 
   const redis = await startRedis(t);
   const publisher = (await open(t, redis.url)).publisher();
   const startMs = performance.now();
-  await publisher.publish('short', { k: 'k' }, { id: 'a' });
-  let again = await publisher.publish('short', { k: 'k' }, { id: 'a' });
+  await publisher.publish('short' as string, { k: 'k' }, { id: 'a' });
+  let again = await publisher.publish('short' as string, { k: 'k' }, { id: 'a' });
   while (again.duplicate) {
     await new Promise((resolve) => setTimeout(resolve, 20));
-    again = await publisher.publish('short', { k: 'k' }, { id: 'a' });
+    again = await publisher.publish('short' as string, { k: 'k' }, { id: 'a' });
   }
   const after = performance.now() - startMs;
   t.ok(after > 990, `remembered for ${Math.round(after)} ms`);
@@ -99,7 +99,7 @@ t.test('property: of all that was published each id is there once, first come fi
   let run = 0;
   await fc.assert(fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 12 }), { minLength: 1, maxLength: 9 }), { maxLength: 8 }), async (calls) => {
     const prefix = `r${run++}-`;
-    const outcomes = (await Promise.all(calls.map((ids) => publisher.publishMany(ids.map((n) => ({ type: 'paid', data: { k: 'k', n }, id: `${prefix}${n}` })))))).flat();
+    const outcomes = (await Promise.all(calls.map((ids) => publisher.publishMany(ids.map((n) => ({ type: 'paid' as string, data: { k: 'k', n }, id: `${prefix}${n}` })))))).flat();
     const wanted = [...new Set(calls.flat())].map((n) => `${prefix}${n}`);
     const found = (await idsOf(redis)).filter((id) => id.startsWith(prefix));
     if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${found.join()} instead of ${wanted.join()}`);

@@ -227,11 +227,11 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
   await t.test('events that are in no history', async (t) => {
     // Of a type that is not the view's: no matter.
     const publisher = millrace.publisher();
-    await publisher.publishMany([{ type: 'note.read', data: { book: 'long' } }]);
+    await publisher.publishMany([{ type: 'note.read' as string, data: { book: 'long' } }]);
     project.write('workers/books-4.mjs', source(4, ', fourth: true'));
     t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: /version 4 is live/ });
 
-    await publisher.publishMany([{ type: 'note.added', data: { book: 'plain', number: 5, text: '' } }]);
+    await publisher.publishMany([{ type: 'note.added' as string, data: { book: 'plain', number: 5, text: '' } }]);
     project.write('workers/books-5.mjs', source(5, ', fifth: true'));
     t.match(await project.run(['view', 'rebuild', 'books']), {
       status: 1, stderr: /the streams of version 5 are trimmed .*\(partition \d\): 1 of note\.added\. They were published without the event store/,

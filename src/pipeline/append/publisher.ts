@@ -11,11 +11,15 @@
  * producer id for the partition: the next flush starts a new one at 1.
  */
 import { randomBytes } from 'node:crypto';
+import type { InspectOptions } from 'node:util';
 import { BackpressureError, ClosedError, InvalidEventError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
+import { INSPECT, shown } from '../../core/shown.ts';
 import { whenOf, type When } from '../../core/when.ts';
+import type { EventTypeName } from '../../define/define-function.ts';
+import type { PublishData } from '../../define/publish-data.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
@@ -49,10 +53,11 @@ export interface PublishOptions {
   readonly delayMs?: number;
 }
 
-export interface PublishItem extends PublishOptions {
-  readonly type: string;
-  readonly data: unknown;
-}
+/** An event to be published. Of the types in `T`; of any where that is `string`. */
+export type PublishItem<T extends string = string> = T extends string ? PublishOptions & { readonly type: T; readonly data: PublishData<T> } : never;
+
+/** `T` where it is not known before the program runs; never for a literal, which must be declared. */
+type AnyType<T extends string> = T & (string extends T ? unknown : never);
 
 /** Where an event stands now. */
 export interface Published {
@@ -220,6 +225,8 @@ export class Publisher {
    * @throws DurabilityError, UnknownOutcomeError: it may have been appended
    * @throws ClosedError
    */
+  async publish<T extends EventTypeName>(type: T, data: PublishData<T>, options?: PublishOptions): Promise<Published>;
+  async publish<T extends string>(type: AnyType<T>, data: unknown, options?: PublishOptions): Promise<Published>;
   async publish(type: string, data: unknown, options: PublishOptions = {}): Promise<Published> {
     const [published] = await this.publishMany([{ type, data, ...options }]);
     return published as Published;
@@ -231,6 +238,8 @@ export class Publisher {
    *
    * @throws as publish; `InvalidEventError.path` etc. speak of the first bad event
    */
+  async publishMany(items: readonly PublishItem<EventTypeName>[]): Promise<Published[]>;
+  async publishMany<T extends string>(items: readonly (PublishOptions & { readonly type: AnyType<T>; readonly data: unknown })[]): Promise<Published[]>;
   async publishMany(items: readonly PublishItem[]): Promise<Published[]> {
     if (this.#closed) throw new ClosedError('the publisher');
     const { settings } = this.#parts;
@@ -289,7 +298,7 @@ export class Publisher {
     const outcomes = await Promise.allSettled([...flushes].map((g) => g.appended));
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     if (refused) throw refused;
-    return encoded;
+    return encoded.map(publishedOf);
   }
 
   /**
@@ -327,7 +336,7 @@ export class Publisher {
     const now = encoded.flatMap((event, i) => (event.when === null ? [{ ...(items[i] as PublishItem), id: event.id }] : []));
     const published = now.length > 0 ? await this.publishMany(now) : [];
     let next = 0;
-    return encoded.map((event) => (event.when === null ? (published[next++] as Published) : event));
+    return encoded.map((event) => (event.when === null ? (published[next++] as Published) : publishedOf(event)));
   }
 
   /**
@@ -394,6 +403,14 @@ export class Publisher {
     await Promise.allSettled(this.#scheduling);
     await this.flush();
     this.#stop.abort();
+  }
+
+  /** For logs. */
+  toJSON(): Record<string, unknown> {
+    return { source: this.#parts.settings.source, bufferedBytes: this.bufferedBytes, pressure: this.pressure, closed: this.#closed };
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('Publisher', this.toJSON(), options, inspect);
   }
 
   /** An event larger than the whole buffer goes alone. */
@@ -587,8 +604,8 @@ export class Publisher {
   }
 }
 
-/** An event on its way, and afterwards what publish() answers: one object for both. */
-class EncodedEvent implements Published {
+/** An event on its way. */
+class EncodedEvent {
   readonly id: string;
   readonly type: string;
   readonly partition: number;
@@ -597,10 +614,8 @@ class EncodedEvent implements Published {
   readonly end: number;
   flush: Gathering | null = null;
   place = 0;
-  /** Set only where it is so: one shape for all others. */
-  duplicate?: true;
-  scheduledMs?: number;
-
+  duplicate = false;
+  scheduledMs: number | null = null;
   readonly when: When | null;
 
   constructor(id: string, type: string, partition: number, start: number, end: number, when: When | null) {
@@ -615,16 +630,13 @@ class EncodedEvent implements Published {
   get bytes(): number {
     return this.end - this.start + 10;
   }
-  get position(): string {
-    const entryId = this.flush?.entryId ?? '';
-    return entryId === '' || this.duplicate ? '' : formatPosition({ partition: this.partition, entryId, position: this.place });
-  }
-  toJSON(): Published {
-    return {
-      id: this.id, position: this.position,
-      ...(this.duplicate ? { duplicate: true as const } : {}), ...(this.scheduledMs === undefined ? {} : { scheduledMs: this.scheduledMs }),
-    };
-  }
+}
+
+/** What publish() answers, once its flush has. Plain, so that it can be logged, compared and cloned, and keeps no buffer alive. */
+function publishedOf({ id, partition, flush, place, duplicate, scheduledMs }: EncodedEvent): Published {
+  const position = flush === null || flush.entryId === '' || duplicate ? '' : formatPosition({ partition, entryId: flush.entryId, position: place });
+  if (!duplicate && scheduledMs === null) return { id, position };
+  return { id, position, ...(duplicate ? { duplicate: true as const } : {}), ...(scheduledMs === null ? {} : { scheduledMs }) };
 }
 
 /** The flush without the events that are there already; a part of which nothing is left goes too. */
