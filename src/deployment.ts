@@ -11,15 +11,16 @@ import { inspectServer, serverProblems, type ServerInfo } from './redis/capabili
 import { openConnection, type RedisConnection } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
+import { untilWritten, type WaitForWrites } from './redis/refused-writes.ts';
 import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.ts';
 import { registeredBy } from './registry/registered-by.ts';
 import { SchemaRegistry } from './registry/registry.ts';
 import { RegistryStore } from './registry/store.ts';
+import { DEFAULT_PARTITIONS, readSettings, SettingsGuard, settleSettings } from './settings.ts';
 import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
 
-const DEFAULT_PARTITIONS = 16;
 const CONNECT_MS = 5000;
 
 export interface DeploymentOptions {
@@ -31,9 +32,12 @@ export interface DeploymentOptions {
   readonly name: string;
   /**
    * Compare the schemas under proto/ with the registry, as whoever publishes or consumes events must (MILLRACE_MODE says what
-   * happens to new ones). Default false: the command only looks.
+   * happens to new ones), and fix the deployment's settings where nobody has yet. Default false: the command only looks, and
+   * opening writes nothing.
    */
   readonly settleSchemas?: boolean;
+  /** Where Redis refuses what has to be written: wait until it is taken. Default: reject with WritesRefusedError. */
+  readonly whenRefused?: WaitForWrites;
 }
 
 export interface Deployment {
@@ -41,6 +45,10 @@ export interface Deployment {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly partitions: number;
+  /** The settings are in Redis. False: nobody has started or published here yet, and `partitions` is a guess. */
+  readonly settled: boolean;
+  /** Compares the settings of this process with those in Redis. */
+  readonly settings: SettingsGuard;
   readonly catalog: Catalog;
   readonly registry: SchemaRegistry;
   /** Id and version of each event type's schema. Empty unless the deployment was opened with settleSchemas. */
@@ -90,24 +98,27 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       throw new ServerUnreachableError(connection.target, rootCause(error), { cause: error });
     });
     const server = await inspectServer(connection);
-    problems.push(...serverProblems(server, { minVersion: '6.2' }));
-    const keys = createKeys(environment.MILLRACE_NAMESPACE);
-    let partitions = environment.MILLRACE_PARTITIONS ?? DEFAULT_PARTITIONS;
-    if (problems.length === 0) {
-      const settled = await settlePartitions(connection, keys, environment.MILLRACE_PARTITIONS);
-      if (typeof settled === 'string') problems.push(settled);
-      else partitions = settled;
-    }
+    const settles = options.settleSchemas ?? false;
+    problems.push(...serverProblems(server, { minVersion: '6.2', replica: !settles }));
     if (problems.length > 0) throw new ConfigError(problems);
+    const write = <T>(what: string, attempt: () => Promise<T>): Promise<T> => untilWritten(what, connection, attempt, options.whenRefused);
+    const keys = createKeys(environment.MILLRACE_NAMESPACE);
+    const wanted = environment.MILLRACE_PARTITIONS;
+    const stored = settles
+      ? await write('to fix the number of partitions', () => settleSettings(connection, keys, wanted ?? DEFAULT_PARTITIONS))
+      : await readSettings(connection, keys);
+    if (stored && wanted !== undefined && wanted !== stored.partitions) throw new ConfigError([otherPartitions(keys, wanted, stored.partitions)]);
+    const partitions = stored?.partitions ?? wanted ?? DEFAULT_PARTITIONS;
+    const settings = new SettingsGuard(connection, keys, { partitions, created: stored?.created ?? '' });
     const registry = new SchemaRegistry(new RegistryStore(connection, keys));
-    const schemas = options.settleSchemas
-      ? await settleLocalSchemas({
+    const schemas = settles
+      ? await write('to register schemas', () => settleLocalSchemas({
           registry, catalog, log, mode: environment.MILLRACE_MODE,
           registeredBy: () => registeredBy(resolve(options.protoDir ?? '.')),
-        })
+        }))
       : new Map<string, never>();
     const deployment: Deployment = {
-      environment, connection, keys, partitions, catalog, registry, schemas, server, url, log, connect, close,
+      environment, connection, keys, partitions, settings, settled: stored !== null, catalog, registry, schemas, server, url, log, connect, close,
       ownsServer: embedded?.owned ?? false,
     };
     // The URL, and the environment with it, may hold a password.
@@ -146,15 +157,9 @@ function rootCause(error: unknown): string {
   return last instanceof Error ? last.message : String(last);
 }
 
-/** P is written by the first process of a deployment; who comes with another one is refused. */
-async function settlePartitions(connection: RedisConnection, keys: Keys, wanted: number | undefined): Promise<number | string> {
-  await connection.command('HSETNX', keys.settings(), 'partitions', wanted ?? DEFAULT_PARTITIONS);
-  const stored = Number(await connection.command('HGET', keys.settings(), 'partitions'));
-  if (wanted !== undefined && wanted !== stored) {
-    return (
-      `MILLRACE_PARTITIONS is ${wanted}, but this deployment (namespace "${keys.namespace}") was started with ${stored}, which cannot be ` +
-      `changed: subjects would move to other partitions and lose their order. Set it to ${stored}, or use another MILLRACE_NAMESPACE`
-    );
-  }
-  return stored;
+function otherPartitions(keys: Keys, wanted: number, stored: number): string {
+  return (
+    `MILLRACE_PARTITIONS is ${wanted}, but this deployment (namespace "${keys.namespace}") was started with ${stored}, which cannot be ` +
+    `changed: subjects would move to other partitions and lose their order. Set it to ${stored}, or use another MILLRACE_NAMESPACE`
+  );
 }

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
-import { ClosedError, ConfigError } from './core/errors.ts';
+import { sleep } from './core/clock.ts';
+import { ClosedError, ConfigError, SettingsChangedError, type MillraceError, type RedisReplyError } from './core/errors.ts';
 import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
@@ -10,6 +11,7 @@ import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './descr
 import type { Deployment } from './deployment.ts';
 import { adoptForeign } from './lag/adopt.ts';
 import { noteLoss } from './lag/losses.ts';
+import { describeUnserved } from './lag/unserved.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
 import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
@@ -27,6 +29,7 @@ import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
 import { withRetry, type RedisConnection } from './redis/connection.ts';
+import { describeRefusal, untilWritten } from './redis/refused-writes.ts';
 import { recount } from './rewind/rewind.ts';
 import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
@@ -47,14 +50,17 @@ export interface DispatcherOptions {
   readonly aroundStages?: (stages: LaneStages, lane: { readonly fn: string; readonly partition: number; readonly leaseValue: string }) => LaneStages;
   /** Before any lane is registered or started: what is to happen to views first. @throws what start() then throws */
   readonly beforeLanes?: (views: readonly ViewFold[]) => Promise<void>;
+  /** Told, at once and every 30 s, what start() waits for: Redis takes no writes. Default: a warning in the log. */
+  readonly waiting?: (message: string) => void;
   /** Functions to run, of those found; default all. Given what it found, returns what is to run. @throws what start() then throws */
   readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
 }
 
 export interface HealthProblem {
-  /** Null: the outbox of the partition, which its functions share. */
+  /** Null: the outbox of the partition, which its functions share, or what concerns the whole process. */
   readonly function: string | null;
-  readonly partition: number;
+  /** Null: all of them. */
+  readonly partition: number | null;
   readonly problem: string;
 }
 
@@ -66,6 +72,8 @@ export interface HealthReport {
   readonly connection: string;
   readonly lanes: number;
   readonly problems: readonly HealthProblem[];
+  /** What start() waits for. */
+  readonly waitingFor?: string;
 }
 
 /** Turns under way: enough that lanes with little to do read, run and commit together, in few messages and system calls. */
@@ -73,6 +81,7 @@ const slotsFor = (threads: number): number => Math.max(32, threads * 4);
 const DOORBELL_BLOCK_MS = 1000;
 const POLL_MS = 5000;
 const BATCH_MS = 100;
+const SETTINGS_MS = 1000;
 
 export class Dispatcher {
   /** Names this process in leases and dead letters. */
@@ -94,6 +103,14 @@ export class Dispatcher {
   #relay: Relay | null = null;
   #started = false;
   #stopped: Promise<void> | null = null;
+  #waitingFor: string | null = null;
+  #watch: Promise<void> | null = null;
+  /** What the keeper was refused, told whole. */
+  #refusal: { readonly error: RedisReplyError; readonly text: string } | null = null;
+  #failure: MillraceError | null = null;
+  #fail!: (error: MillraceError) => void;
+  /** Resolves when it has stopped itself, with why: the deployment is not the one any more that it was started for. */
+  readonly failed: Promise<MillraceError> = new Promise((resolve) => (this.#fail = resolve));
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -176,24 +193,26 @@ export class Dispatcher {
           failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
         }),
       );
-      await registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec));
+      await this.#written('to register views', () => registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec)));
       await this.#options.beforeLanes?.(this.viewFolds);
       for (const { spec } of this.#functions) {
         this.#share.register(spec.name);
         for (let partition = 0; partition < this.#deployment.partitions; partition++) {
           if (this.#stopping.signal.aborted) throw new ClosedError('the dispatcher');
-          await this.#register(spec, partition);
+          await this.#written('to register functions', () => this.#register(spec, partition));
         }
       }
       this.#relay = this.#createRelay(this.#connection);
       this.#keeper = this.#createKeeper(this.#connection);
-      await this.#keeper.start();
+      const keeper = this.#keeper;
+      await this.#written('to take the lanes', () => keeper.start());
       for (const doorbell of this.#doorbells) doorbell.start();
       this.#upkeep = this.#createUpkeep(this.#connection);
       this.#upkeep.start();
       this.#scheduler = new Scheduler({ connection: this.#connection, keys: this.#deployment.keys, log, partitions: () => [...(this.#keeper?.lanes.values() ?? [])].map((lane) => lane.partition) });
       this.#scheduler.start();
       this.#relay.start();
+      this.#watch = this.#watchSettings();
       this.#started = true;
     } catch (error) {
       await this.stop(0);
@@ -203,6 +222,47 @@ export class Dispatcher {
       dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.lanesOwned,
       functions: this.#functions.map((f) => f.spec.name),
     });
+  }
+
+  /** A step of the start: waits, and says so, while Redis takes no writes. */
+  async #written<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+    const { connection, log } = this.#deployment;
+    const waiting = (message: string): void => {
+      this.#waitingFor = message;
+      (this.#options.waiting ?? ((text: string) => log('warn', text)))(message);
+    };
+    try {
+      return await untilWritten(what, connection, attempt, { signal: this.#stopping.signal, waiting });
+    } finally {
+      this.#waitingFor = null;
+    }
+  }
+
+  /** Once a second: is this still the deployment that it was started for; and what has Redis against our writes, if so. */
+  async #watchSettings(): Promise<void> {
+    const { settings, connection, log } = this.#deployment;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await sleep(SETTINGS_MS, signal);
+      if (signal.aborted) return;
+      settings.doubt();
+      try {
+        await settings.verify();
+      } catch (error) {
+        if (error instanceof SettingsChangedError) {
+          this.#failure = error;
+          log('error', 'SETTINGS CHANGED: nothing more is read here', { err: error });
+          void this.stop().then(() => this.#fail(error));
+          return;
+        }
+        // Redis does not say: the lanes tell of that, and it is asked again.
+      }
+      const refused = this.#keeper?.refused ?? null;
+      if (refused === null) this.#refusal = null;
+      else if (refused.message !== this.#refusal?.error.message) {
+        this.#refusal = { error: refused, text: await describeRefusal(connection, refused) };
+      }
+    }
   }
 
   /**
@@ -228,7 +288,7 @@ export class Dispatcher {
     await this.#keeper?.stop();
     clearTimeout(timer);
     this.#failures.close();
-    await upkeep;
+    await Promise.all([upkeep, this.#watch]);
     // After the lanes: what their last turns emitted to other partitions may still leave.
     await this.#relay?.stop();
     await Promise.all(this.#doorbells.map((doorbell) => doorbell.stop()));
@@ -286,7 +346,23 @@ export class Dispatcher {
       if (what !== null) problems.push({ function: lane.fn, partition: lane.partition, problem: what });
     }
     for (const stalled of this.#relay?.stalled(environment.MILLRACE_STALL_MS) ?? []) problems.push({ function: null, ...stalled });
-    return { ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems };
+    for (const problem of this.#wholeProblems()) problems.push({ function: null, partition: null, problem });
+    const waitingFor = this.#waitingFor;
+    return {
+      ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems,
+      ...(waitingFor === null ? {} : { waitingFor }),
+    };
+  }
+
+  /** What is wrong with all of it. */
+  #wholeProblems(): string[] {
+    const problems: string[] = [];
+    const refused = this.#keeper?.refused ?? null;
+    if (refused !== null) problems.push(this.#refusal?.error === refused ? this.#refusal.text : refused.message);
+    if (this.#failure !== null) problems.push(this.#failure.message);
+    const unserved = this.#upkeep?.unserved ?? [];
+    if (unserved.length > 0) problems.push(describeUnserved(this.#deployment.partitions, unserved));
+    return problems;
   }
 
   #createKeeper(connection: RedisConnection): LaneKeeper {
@@ -370,7 +446,7 @@ export class Dispatcher {
         plan: (batch, result, context) =>
           planCommit(batch, result, { ...context, consumer, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
         commit: (plan, signal) =>
-          withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 }),
+          withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' }),
         register: () => this.#register(spec, partition, true),
         retire: () => withRetry(() => retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer), { deadlineMs: leaseTtlMs }),
         outboxFull: () => relay.isFull(partition),

@@ -2,18 +2,22 @@
 import type { InspectOptions } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { readEnvironment, type Environment } from './config.ts';
-import { ConfigError, type ProducerGapError } from './core/errors.ts';
+import { monotonicMs } from './core/clock.ts';
+import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/connection.ts';
+import { describeRefusal } from './redis/refused-writes.ts';
 import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';
 import { View } from './views/view-query.ts';
 import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
 import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-store.ts';
+
+const REFUSED_REPEAT_MS = 30_000;
 
 export interface MillraceOptions {
   /** Settings that would otherwise come from the environment. */
@@ -69,6 +73,8 @@ export class Millrace {
         return new Map([...limits].flatMap(([type, { maxBacklog }]) => (maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const])));
       },
       gap: (error, lastEntryId) => void this.#gap(connection, error, lastEntryId),
+      verify: () => this.deployment.settings.verify(),
+      refused: this.#tellRefused(connection),
     });
     this.#parts.push(publisher);
     return publisher;
@@ -112,16 +118,15 @@ export class Millrace {
     await this.close();
   }
 
-  /** For logs: where it is connected to, without a password. */
-  toJSON(): Record<string, unknown> {
-    return shownDeployment(this.deployment);
-  }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
-    return shown('Millrace', this.toJSON(), options, inspect);
+import { monotonicMs } from './core/clock.ts';
+import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
+import { INSPECT, shown } from './core/shown.ts';
+import { openDeployment, shownDeployment, type Deployment, type Log } from './deployment.ts';
   }
 
   async #gap(connection: RedisConnection, error: ProducerGapError, to = ''): Promise<void> {
-    const { keys, log } = this.deployment;
+    const { keys, log, settings } = this.deployment;
+    settings.doubt();
     log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
     // What Redis still knows of the producer lies before what it has lost.
     const known = (await connection.command('GET', keys.producer(error.partition, error.producer)).catch(() => null)) as string | null;
@@ -184,6 +189,7 @@ function publisherProblems(settings: PublisherSettings): string[] {
     ['deadlineMs', 100, 3_600_000],
   ]);
   if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject') problems.push(`publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`);
+  if (settings.whenRefused !== 'wait' && settings.whenRefused !== 'reject') problems.push(`publisher option whenRefused must be "wait" or "reject", got ${String(settings.whenRefused)}`);
   return problems;
 }
 

@@ -71,7 +71,7 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
             keys, spec, partition, leaseValue, leaseTtlMs, turnId: `${epoch}.${turn}${before === '' ? '' : ` ${epoch}.${before}`}`,
             nowMs: 0, dispatcher: owner, version, parkedOf: () => 0, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
           });
-          const reply = await withRetry(() => sendCommit(connection, plan), { signal: cancel, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000 });
+          const reply = await withRetry(() => sendCommit(connection, plan), { signal: cancel, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' });
           return reply.kind === 'ok' ? 'ok' : 'stale';
         },
       };

@@ -1,6 +1,7 @@
 /** What a command gets from `main.ts`: the deployment on demand, and where to print. No command touches process.stdout itself. */
 import type { Environment } from '../config.ts';
 import type { Deployment, Log } from '../deployment.ts';
+import type { WaitForWrites } from '../redis/refused-writes.ts';
 
 export interface CliContext {
   /**
@@ -9,11 +10,14 @@ export interface CliContext {
    *
    * `protoDir` undefined: `./proto` where that folder exists, else no types. A folder: it must exist. Null: no types.
    *
-   * `settleSchemas`: compare the types with the registry first, as whatever publishes or consumes must. Default false.
+   * `settleSchemas`: compare the types with the registry first, as whatever publishes or consumes must. Default false: opening
+   * writes nothing.
+   *
+   * `anew`: the command has a use where nobody has started anything yet. Default false: that is said on stderr.
    *
    * @throws ConfigError naming every problem
    */
-  open(options?: { protoDir?: string | null; settleSchemas?: boolean }): Promise<Deployment>;
+  open(options?: { protoDir?: string | null; settleSchemas?: boolean; anew?: boolean }): Promise<Deployment>;
   /** One line of data to stdout; the line break is added. */
   out(text: string): void;
   /** One line for humans (warnings, progress, summaries) to stderr; the line break is added. */
@@ -37,6 +41,9 @@ export interface LongRunningContext extends CliContext {
   open(options?: {
     protoDir?: string | null;
     settleSchemas?: boolean;
+    anew?: boolean;
+    /** Default: reject where Redis takes no writes and some are needed. */
+    whenRefused?: WaitForWrites;
     /** Default: warnings and errors as lines on stderr. */
     log?: Log;
     /** Shown in CLIENT LIST. Default `cli`. */

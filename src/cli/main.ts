@@ -9,6 +9,7 @@ import { readEnvironment, type Environment } from '../config.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { Deployment, Log } from '../deployment.ts';
 import { sleep } from '../core/clock.ts';
+import { describeRefusal, isWriteRefusal } from '../redis/refused-writes.ts';
 import { IncompatibleSchemaError, SchemaNotRegisteredError } from '../registry/errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
@@ -65,6 +66,13 @@ class Shell implements LongRunningContext {
   }
 
   /** Whether stacks are asked for. */
+  /** A refusal of writes with where the server's files are, if that is what is wrong. */
+  async explained(error: unknown): Promise<unknown> {
+    if (!isWriteRefusal(error) || error.reply !== 'MISCONF') return error;
+    const connection = this.#opened.at(-1)?.connection;
+    return connection ? new Error(await describeRefusal(connection, error), { cause: error }) : error;
+  }
+
   get detailed(): boolean {
     try {
       return ['debug', 'trace'].includes(this.environment().LOG_LEVEL);
@@ -84,13 +92,16 @@ class Shell implements LongRunningContext {
     const protoDir = options.protoDir === undefined ? (existsSync('proto') ? 'proto' : null) : options.protoDir;
     const opening = import('../deployment.ts').then(({ openDeployment }) => openDeployment({
       environment, protoDir, log: options.log ?? this.#lineLog(environment.LOG_LEVEL), name: options.name ?? 'cli',
-      settleSchemas: options.settleSchemas ?? false,
+      settleSchemas: options.settleSchemas ?? false, ...(options.whenRefused ? { whenRefused: options.whenRefused } : {}),
     }));
     this.#opening.add(opening);
     const deployment = await opening.finally(() => this.#opening.delete(opening));
     let closing: Promise<void> | null = null;
     const once: Deployment = { ...deployment, close: () => (closing ??= deployment.close()) };
     this.#opened.push(once);
+    if (!deployment.settled && options.anew !== true) {
+      this.err(`millrace: nothing here yet: nobody has started or published anything in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`);
+    }
     return once;
   }
 
@@ -226,6 +237,6 @@ try {
   await (await buildProgram(shell, process.argv[2] ?? '')).parseAsync(process.argv);
   status = shell.status;
 } catch (error) {
-  status = statusOf(error, shell);
+  status = statusOf(await shell.explained(error), shell);
 }
 await shell.finish(status);

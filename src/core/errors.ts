@@ -245,6 +245,40 @@ export class RedisReplyError extends MillraceError {
   }
 }
 
+/** Redis answers, but takes no writes, and something has to be written first. Nothing was written. */
+export class WritesRefusedError extends MillraceError {
+  readonly code = 'WRITES_REFUSED';
+  override readonly retryable: boolean;
+  /** Code of Redis' reply: `MISCONF`, `OOM`, `NOREPLICAS`, `READONLY`, `NOPERM`. */
+  readonly reply: string;
+  /** @param what completes "it is needed": `to register functions`. @param why the refusal, and its cure */
+  constructor(what: string, reply: string, why: string, options?: { cause?: unknown }) {
+    super(`${why}. The write was needed ${what}; nothing was changed`, options);
+    this.reply = reply;
+    this.retryable = reply !== 'NOPERM';
+  }
+}
+
+/**
+ * The deployment in Redis is not the one this process works with: Redis had lost its data, or a backup was restored, and
+ * somebody started with another number of partitions. Nothing was written with the wrong one.
+ */
+export class SettingsChangedError extends MillraceError {
+  readonly code = 'SETTINGS_CHANGED';
+  readonly namespace: string;
+  readonly partitions: number;
+  readonly stored: number;
+  constructor(namespace: string, partitions: number, stored: number) {
+    super(
+      `this process works with ${partitions} partitions, but the deployment (namespace "${namespace}") has ${stored} now: Redis had lost its data ` +
+        `(FLUSHALL, a restored backup) and another process started first. Set MILLRACE_PARTITIONS to the same number everywhere, and start this process again`,
+    );
+    this.namespace = namespace;
+    this.partitions = partitions;
+    this.stored = stored;
+  }
+}
+
 /** No redis-server to be found for the embedded default. The message names the three ways to get one. */
 export class RedisServerNotFoundError extends MillraceError {
   readonly code = 'REDIS_SERVER_NOT_FOUND';

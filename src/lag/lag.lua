@@ -1,7 +1,9 @@
 -- lag: where every function of one partition stands, at one moment. Reads only.
 -- With src/wire/entries.lua in front.
 -- KEYS  1 counters, then a stream per pair of function and type
--- ARGV  1 most pending entries to add up per pair, 2 most undelivered entries to add up per pair, then per pair: function, type
+-- ARGV  1 most pending entries to add up per pair, 2 most undelivered entries to add up per pair, then per pair: function, type, and
+--       of foreign entries that nobody has adopted, as count-foreign.lua found them: '' (not looked for) or where the adoption had come to,
+--       entries, events, id up to which it has looked
 -- reply {server time in ms, per pair {group, even, appended, base, done, dead, purged, parked, pending events, pending exact,
 --        lag, lag exact, first pending entry id, first undelivered entry id, skipped (of done)}}
 --       group: 1 | 0 (the consumer group is gone); even: 1 | 0 (foreign entries wait for their adoption);
@@ -53,11 +55,20 @@ local function undelivered(stream, after, exact, appended)
 end
 
 for k = 2, #KEYS do
-  local fn, t, stream = ARGV[2 * k - 1], ARGV[2 * k], KEYS[k]
+  local a = 6 * (k - 2) + 3
+  local fn, t, stream = ARGV[a], ARGV[a + 1], KEYS[k]
   local c = redis.call('HMGET', KEYS[1], 'appended:' .. t, 'entries:' .. t, 'exact:' .. t, 'base:' .. fn .. ':' .. t, 'done:' .. fn .. ':' .. t,
     'dead:' .. fn .. ':' .. t, 'purged:' .. fn .. ':' .. t, 'parked:' .. fn .. ':' .. t, 'at:' .. fn .. ':' .. t, 'skipped:' .. fn .. ':' .. t)
   local appended = tonumber(c[1] or '0')
-  local even = redis.call('XLEN', stream) == tonumber(c[2] or '0') and 1 or 0
+  local length, counted = redis.call('XLEN', stream), tonumber(c[2] or '0')
+  local even, exact = length == counted and 1 or 0, c[3] or '0-0'
+  -- As if they were adopted: unless somebody has done so meanwhile.
+  if even == 0 and ARGV[a + 2] ~= '' and ARGV[a + 2] == (redis.call('HGET', KEYS[1], 'adopted:' .. t) or '0-0') then
+    local entries = tonumber(ARGV[a + 3])
+    appended = appended + tonumber(ARGV[a + 4])
+    if entries > 0 then exact = ARGV[a + 5] end
+    if length <= counted + entries then even = 1 end
+  end
   local group
   if redis.call('EXISTS', stream) == 1 then
     for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
@@ -73,7 +84,7 @@ for k = 2, #KEYS do
   end
   -- A lost group is recreated behind the last commit.
   local after = group and group['last-delivered-id'] or c[9] or '0-0'
-  local lag, exactLag, firstUndelivered = undelivered(stream, after, c[3] or '0-0', appended)
+  local lag, exactLag, firstUndelivered = undelivered(stream, after, exact, appended)
   reply[k] = {
     group and 1 or 0, even, whole(appended), c[4] or '0', c[5] or '0', c[6] or '0', c[7] or '0', c[8] or '0',
     whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered, c[10] or '0',

@@ -10,9 +10,10 @@ import { readPartition, type PartitionState } from '../pipeline/dead/registered-
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../wire/entries-lua.ts';
-import { adoptForeign } from './adopt.ts';
+import { findUnserved, type Unserved } from './unserved.ts';
 
 const script = defineScript({ with: ENTRIES, url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
+const foreignScript = defineScript({ with: ENTRIES, url: new URL('./count-foreign.lua', import.meta.url), keys: 2 });
 const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable' });
 
 export interface LagCounts {
@@ -47,6 +48,8 @@ export interface FunctionLag extends LagCounts {
 
 export interface LagReport {
   readonly functions: readonly FunctionLag[];
+  /** Events in partitions that the deployment does not have, only where there are any. For their functions nothing adds up. */
+  readonly unserved?: readonly Unserved[];
 }
 
 const LIMITS = {
@@ -55,8 +58,11 @@ const LIMITS = {
   parkedUnits: 256,
   /** Lists are looked into this deep where a function has several types. */
   parkedRecords: 8,
-  /** A foreign producer that appends all the time: adoption and reading are repeated so often to meet at one moment. */
+  /** A foreign producer that appends all the time: counting and reading are repeated so often to meet at one moment. */
   tries: 10,
+  /** Foreign entries that nobody has adopted: so many are looked through, in pages (an entry may have megabytes). */
+  foreignEntries: 100_000,
+  foreignPage: 100,
 } as const;
 const DEADLINE_MS = 15_000;
 
@@ -73,12 +79,15 @@ export async function readLag(source: Source): Promise<LagReport> {
     Array.from({ length: source.partitions }, (_, partition) => withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS })),
   );
   const functions = new Map<string, Row[]>();
-  for (const row of partitions.flat()) {
+  const rows = partitions.flat();
+  const unserved = await findUnserved(source, new Set(rows.map((row) => row.type)));
+  for (const row of [...rows, ...unservedRows(rows, unserved)]) {
     const rows = functions.get(row.fn);
     if (rows) rows.push(row);
     else functions.set(row.fn, [row]);
   }
   return {
+    ...(unserved.length === 0 ? {} : { unserved }),
     functions: [...functions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, rows]) => {
       rows.sort((a, b) => (a.type === b.type ? a.partition - b.partition : a.type < b.type ? -1 : 1));
       const sum = (of: (row: Row) => number): number => rows.reduce((total, row) => total + of(row), 0);
@@ -100,6 +109,14 @@ export async function readLag(source: Source): Promise<LagReport> {
   };
 }
 
+/** They wait for each function of their type, and will do so for ever. */
+function unservedRows(rows: readonly Row[], unserved: readonly Unserved[]): Row[] {
+  return unserved.flatMap(({ partition, type, events }) =>
+    [...new Set(rows.filter((row) => row.type === type).map((row) => row.fn))].map((fn) => ({
+      fn, type, partition, appended: events, done: 0, skipped: 0, parked: 0, dead: 0, purged: 0, pending: 0, lag: events, oldestMs: null, conserved: false,
+    })));
+}
+
 type Measured = [
   group: number, even: number, appended: string, base: string, done: string, dead: string, purged: string, parked: string,
   pending: string, pendingExact: number, lag: string, lagExact: number, firstPending: string, firstUndelivered: string, skipped: string,
@@ -112,21 +129,17 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
   if (pairs.length === 0) return [];
   let nowMs = 0;
   let measured: Measured[] = [];
+  const foreign = new Map<string, Foreign>();
   for (let attempt = 0; attempt < LIMITS.tries; attempt++) {
     if (attempt > 0) {
       const uneven = new Set(pairs.filter((_, i) => (measured[i] as Measured)[1] === 0).map((pair) => pair.type));
       if (uneven.size === 0) break;
-      let progress = false;
-      for (const type of uneven) {
-        const { entries, even } = await adoptForeign(connection, keys, partition, type);
-        progress ||= even || entries > 0;
-      }
-      if (!progress) break;
+      for (const type of uneven) foreign.set(type, await countForeign(source, partition, type));
     }
     const reply = (await script.run(
       connection,
       [keys.counters(partition), ...pairs.map((pair) => keys.events(partition, pair.type))],
-      [LIMITS.pendingEntries, LIMITS.undeliveredEntries, ...pairs.flatMap((pair) => [pair.fn, pair.type])],
+      [LIMITS.pendingEntries, LIMITS.undeliveredEntries, ...pairs.flatMap((pair) => [pair.fn, pair.type, ...(foreign.get(pair.type) ?? ['', 0, 0, ''])])],
     )) as [string, ...Measured[]];
     nowMs = Number(reply[0]);
     measured = reply.slice(1) as Measured[];
@@ -151,6 +164,25 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
       conserved: counts.conserved,
     };
   });
+}
+
+/** What lag.lua is told of foreign entries: where the adoption had come to, entries, events, id up to which was looked. */
+type Foreign = readonly [adopted: string, entries: number, events: number, upto: string];
+
+/** Reads only: adopting them is what dispatchers do (upkeep). */
+async function countForeign({ connection, keys }: Source, partition: number, type: string): Promise<Foreign> {
+  let [start, entries, events, cursor] = ['', 0, 0, ''];
+  for (let seen = 0; seen < LIMITS.foreignEntries; seen += LIMITS.foreignPage) {
+    const [adopted, more, ofThem, last, goesOn] = (await foreignScript.run(
+      connection, [keys.counters(partition), keys.events(partition, type)], [type, cursor, LIMITS.foreignPage],
+    )) as [string, number, string, string, number];
+    if (seen === 0) start = adopted;
+    entries += more;
+    events += Number(ofThem);
+    cursor = last;
+    if (goesOn === 0) break;
+  }
+  return [start, entries, events, cursor];
 }
 
 interface Balance {

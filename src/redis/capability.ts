@@ -90,7 +90,7 @@ function describe(node: string, info: string, settings: ReadonlyMap<string, stri
 }
 
 /** What makes the server unfit, each with what to do about it. */
-export function serverProblems(info: ServerInfo, options: { readonly minVersion: string }): string[] {
+export function serverProblems(info: ServerInfo, options: { readonly minVersion: string; /** A replica will do: nothing is to be written. */ readonly replica?: boolean }): string[] {
   const problems: string[] = [];
   if (info.mode === 'cluster' && !info.followsRedirections) {
     problems.push('the server is a node of a Redis Cluster: name several of its nodes in REDIS_URL, separated by commas');
@@ -102,7 +102,7 @@ export function serverProblems(info: ServerInfo, options: { readonly minVersion:
     if (!atLeast(node.version, options.minVersion)) {
       problems.push(`the server is ${node.flavor} ${node.version}${at}, at least ${options.minVersion} is needed: upgrade it, or unset REDIS_URL to use the embedded one`);
     }
-    if (node.role === 'replica') problems.push(`the server${at} is a replica and takes no writes: point REDIS_URL at its master`);
+    if (node.role === 'replica' && options.replica !== true) problems.push(`the server${at} is a replica and takes no writes: point REDIS_URL at its master`);
     if (node.maxmemoryPolicy !== null && node.maxmemoryPolicy !== 'noeviction') {
       problems.push(
         `the server's maxmemory-policy is "${node.maxmemoryPolicy}"${at}: under memory pressure it would delete events that are not yet processed. ` +

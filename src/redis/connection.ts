@@ -520,6 +520,19 @@ export interface RetryOptions {
   /** Default 2,000. */
   readonly maxDelayMs?: number;
   readonly onRetry?: (error: MillraceError, attempt: number, delayMs: number) => void;
+  /**
+   * What to do when the server takes no writes (full disk, full memory, too few replicas). `throw` (default): the caller is told
+   * at once. `retry`: for what has to be written whenever it can be. `retry-memory`: where only memory is missing, which
+   * consumers free.
+   */
+  readonly refusedWrites?: RefusedWrites;
+}
+
+export type RefusedWrites = 'throw' | 'retry' | 'retry-memory';
+
+/** Not where another server may be behind the address: a new connection soon says. */
+function isRefusedWrite(error: MillraceError): error is RedisReplyError {
+  return error instanceof RedisReplyError && error.refuses === 'writes' && !error.reconnect;
 }
 
 /**
@@ -534,6 +547,7 @@ export async function withRetry<T>(fn: (attempt: number) => Promise<T>, options:
       return await fn(attempt);
     } catch (error) {
       if (!(error instanceof MillraceError) || !error.retryable) throw error;
+      if (isRefusedWrite(error) && options.refusedWrites !== 'retry' && !(options.refusedWrites === 'retry-memory' && error.reply === 'OOM')) throw error;
       const base = Math.min(options.maxDelayMs ?? 2_000, (options.minDelayMs ?? 50) * 2 ** Math.min(attempt - 1, 20));
       const wait = base * (0.75 + Math.random() / 4);
       if (options.deadlineMs !== undefined && performance.now() - start + wait > options.deadlineMs) throw error;

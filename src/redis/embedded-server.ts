@@ -293,7 +293,8 @@ function ping(socket: string, timeoutMs = 2_000): Promise<'ready' | 'busy' | 'no
       connected = true;
       connection.write('PING\r\n');
     });
-    connection.once('data', (reply) => done(reply.toString('latin1').startsWith('+PONG') ? 'ready' : 'busy'));
+    // MISCONF: its disk is full. It is up and answers; what it refuses it says itself.
+    connection.once('data', (reply) => done(/^(\+PONG|-MISCONF)/.test(reply.toString('latin1')) ? 'ready' : 'busy'));
     connection.once('error', () => done('nobody'));
     connection.once('close', () => done('nobody'));
   });

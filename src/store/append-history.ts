@@ -136,7 +136,7 @@ export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Pr
       return { answers, weak: error };
     }
   };
-  return withRetry(send, { signal: options.signal, deadlineMs: options.deadlineMs, minDelayMs: 20, maxDelayMs: 1000 });
+  return withRetry(send, { signal: options.signal, deadlineMs: options.deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' });
 }
 
 function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {

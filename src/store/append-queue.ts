@@ -14,7 +14,7 @@ import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError } fro
 import { monotonicMs } from '../core/clock.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
 import { SpareBuffers } from '../wire/spare-buffers.ts';
@@ -90,6 +90,8 @@ export interface QueueParts {
   readonly settings: QueueSettings;
   /** Redis has lost batches it had acknowledged. */
   readonly gap: (error: ProducerGapError) => void;
+  /** Whether the deployment is still the one this was made for; null where that is known. Rejects where it is not. */
+  readonly verify?: () => Promise<void> | null;
 }
 
 export class AppendQueue {
@@ -228,6 +230,9 @@ export class AppendQueue {
     let appended: AppendedBatch | null = null;
     let failure: unknown;
     try {
+      const { verify } = this.#parts;
+      const first = verify?.() ?? null;
+      if (first) await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), { signal: this.#stop.signal, deadlineMs: settings.deadlineMs });
       appended = await appendBatch(
         {
           partition, producer: state.producer, sequence: ++state.sequence, maxEvents: settings.maxEvents, headBytes: this.#headBytes,

@@ -102,7 +102,7 @@ export class EventStore {
     const { deployment, connection, confirm, settings, gap } = parts;
     const { keys, partitions, log } = deployment;
     this.#parts = parts;
-    this.#queue = new AppendQueue({ connection, keys, partitions, confirm, settings, gap });
+    this.#queue = new AppendQueue({ connection, keys, partitions, confirm, settings, gap, verify: () => deployment.settings.verify() });
     this.#snapshots = new Snapshots({ connection, keys, deadlineMs: settings.deadlineMs }, log);
     this.#readData = createDataReader(deployment, settings.upcasts);
   }

@@ -9,6 +9,7 @@ import { adoptForeign } from '../lag/adopt.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from '../lag/losses.ts';
+import { describeUnserved, findUnserved, type Unserved } from '../lag/unserved.ts';
 import { ParkedSweep, type SweptLane } from './parked-sweep.ts';
 import { retain } from './retention.ts';
 import { readTypeLimits, type TypeLimits } from './type-limits.ts';
@@ -32,10 +33,16 @@ export class Upkeep {
   readonly #told = new Map<string, number>();
   readonly #sweep: ParkedSweep;
   #loop: Promise<void> | null = null;
+  #unserved: readonly Unserved[] = [];
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
     this.#sweep = new ParkedSweep(options.connection, options.keys);
+  }
+
+  /** Events in partitions that the deployment does not have, as the last round found them. */
+  get unserved(): readonly Unserved[] {
+    return this.#unserved;
   }
 
   start(): void {
@@ -82,8 +89,15 @@ export class Upkeep {
       if (this.#stopping.signal.aborted) return;
       await this.#parked(lane);
     }
+    await this.#lookBeyond(new Set([...partitions.values()].flatMap((types) => [...types])));
     // What is over is told again when it comes again.
     for (const [key, atMs] of this.#told) if (wallClockMs() - atMs > 2 * REPEAT_MS) this.#told.delete(key);
+  }
+
+  async #lookBeyond(types: ReadonlySet<string>): Promise<void> {
+    const { partitions, log } = this.#options;
+    this.#unserved = await findUnserved(this.#options, types);
+    if (this.#unserved.length > 0 && this.#tell('unserved')) log('error', `UNSERVED: ${describeUnserved(partitions, this.#unserved)}`, { streams: this.#unserved.slice(0, 20) });
   }
 
   async #stream(partition: number, type: string, limits: TypeLimits | undefined): Promise<void> {

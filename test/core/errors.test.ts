@@ -14,6 +14,8 @@ const samples: errors.MillraceError[] = [
   new errors.UnknownOutcomeError('append'),
   new errors.ServerUnreachableError('redis://h:1', 'refused'),
   new errors.RedisReplyError('append', 'OOM command not allowed'),
+  new errors.WritesRefusedError('to start', 'OOM', 'Redis refused SET: OOM'),
+  new errors.SettingsChangedError('mr', 4, 16),
   new errors.RedisServerNotFoundError(['PATH']),
   new errors.NonRetryableError('no'),
   new errors.HandlerTimeoutError('f', 'e', 10),

@@ -50,6 +50,7 @@ async function bench(events: number, json: boolean, context: LongRunningContext)
   const opened = await context.open({
     protoDir: null,
     name: 'bench',
+    settleSchemas: true,
     environment: { MILLRACE_NAMESPACE: `bench-${randomBytes(6).toString('hex')}` },
   });
   const deployment: Deployment = { ...opened, catalog: createCatalog([{ name: 'bench.proto', text: PROTO }]) };

@@ -1,6 +1,7 @@
-/** `millrace lag`: what was appended for each function, and which state every event of it is in. Reads only (and counts foreign entries). */
+/** `millrace lag`: what was appended for each function, and which state every event of it is in. Reads only. */
 import type { Command } from 'commander';
 import { readLag, type FunctionLag, type LagReport } from '../../lag/lag.ts';
+import { describeUnserved } from '../../lag/unserved.ts';
 import { UnknownFunctionError } from '../../pipeline/dead/registered-functions.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount } from '../options.ts';
@@ -40,9 +41,10 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
   const functions = flags.function === undefined ? report.functions : report.functions.filter((fn) => fn.name === flags.function);
   if (flags.function !== undefined && functions.length === 0) throw new UnknownFunctionError(flags.function, report.functions.map((fn) => fn.name));
   if (flags.json) {
-    context.out(safeJson({ functions } satisfies LagReport));
+    context.out(safeJson({ ...report, functions } satisfies LagReport));
     return;
   }
+  if (report.unserved) context.err(`millrace: ${describeUnserved(deployment.partitions, report.unserved)}`);
   if (functions.length === 0) {
     context.err('millrace: no function is registered in this deployment; millrace start registers those of a folder');
     return;

@@ -65,7 +65,7 @@ async function publish(first: string | undefined, second: string | undefined, fl
     throw new UsageError(`--data is not JSON: ${(error as Error).message}`);
   }
   const deployment = await context.open({ settleSchemas: true });
-  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline });
+  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline, whenRefused: 'reject' });
   const published = await publisher.publish(type as string, createJsonReader(deployment.catalog)(type as string, data), {
     ...(flags.subject === undefined ? {} : { subject: flags.subject }),
     ...(flags.id === undefined ? {} : { id: flags.id }),
@@ -97,7 +97,7 @@ async function publishFile(file: string, type: string | undefined, flags: Publis
   const input = await openInput(file);
   const stop = context.takeStop();
   const deployment = await context.open({ settleSchemas: true });
-  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline });
+  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline, whenRefused: 'reject' });
   const parse = createLineParser(type, createJsonReader(deployment.catalog));
   const job = new FilePublisher(publisher, parse, flags.skipBad ?? false, context, stop);
   const startedMs = monotonicMs();

@@ -30,7 +30,7 @@ Example:
 }
 
 async function run(dir: string, flags: Flags, context: LongRunningContext): Promise<void> {
-  const deployment = await context.open({ protoDir: flags.proto });
+  const deployment = await context.open({ protoDir: flags.proto, anew: true });
   const functions = await describeFunctions({ ...deployment, functionsDir: dir, skipFiles: ownFiles(dir) });
   const report = await deployCheck(deployment, deployment.catalog, functions.map((fn) => fn.spec), (events) => {
     if (process.stderr.isTTY) context.err(`millrace: ${formatCount(events)} events so far`);

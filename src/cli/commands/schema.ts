@@ -98,7 +98,7 @@ interface CheckFlags {
 }
 
 async function list(flags: { deleted?: boolean; json?: boolean }, context: LongRunningContext): Promise<void> {
-  const { registry } = await context.open({ protoDir: null });
+  const { registry } = await context.open({ protoDir: null, anew: true });
   const subjects = await registry.subjects(flags.deleted);
   const rows: string[][] = [];
   for (const subject of subjects) {
@@ -124,7 +124,7 @@ async function list(flags: { deleted?: boolean; json?: boolean }, context: LongR
 
 async function show(subject: string | undefined, version: number | undefined, flags: { id?: number; json?: boolean }, context: LongRunningContext): Promise<void> {
   if ((subject === undefined) === (flags.id === undefined)) throw new UsageError('give a subject or --id');
-  const { registry } = await context.open({ protoDir: null });
+  const { registry } = await context.open({ protoDir: null, anew: true });
   const found = subject === undefined ? null : await registry.version(subject, version ?? 'latest', true);
   const schema = found?.schema ?? (await registry.schema(flags.id as number));
   const uses = await registry.store.uses(schema.id);
@@ -150,7 +150,7 @@ async function check(types: readonly string[], flags: CheckFlags, context: LongR
   const catalog = readCatalog(flags.proto);
   let results: readonly CheckResult[];
   if (flags.against === undefined) {
-    const { registry } = await context.open({ protoDir: null });
+    const { registry } = await context.open({ protoDir: null, anew: true });
     results = [];
     for (const draft of draftsOf(catalog, types)) results = [...results, { type: draft.subject, ...(await registry.check(draft)) }];
   } else {
@@ -181,7 +181,7 @@ function report(results: readonly CheckResult[], json: boolean, context: LongRun
 
 async function register(types: readonly string[], flags: { proto: string; json?: boolean }, context: LongRunningContext): Promise<void> {
   const drafts = draftsOf(readCatalog(flags.proto), types);
-  const { registry } = await context.open({ protoDir: null });
+  const { registry } = await context.open({ protoDir: null, anew: true });
   const results: CheckResult[] = [];
   for (const draft of drafts) results.push({ type: draft.subject, ...(await registry.check(draft)) });
   const bad = results.filter((one) => !one.compatible);
@@ -201,7 +201,7 @@ async function register(types: readonly string[], flags: { proto: string; json?:
 }
 
 async function diff(subject: string, from: number | undefined, to: number | undefined, protoDir: string, context: LongRunningContext): Promise<void> {
-  const { registry } = await context.open({ protoDir: null });
+  const { registry } = await context.open({ protoDir: null, anew: true });
   const old = await registry.version(subject, from ?? 'latest', true);
   let fresh: { readonly name: string; readonly files: readonly ProtoSource[] };
   if (to === undefined) {
@@ -233,7 +233,7 @@ async function setLevel(first: string | undefined, second: string | undefined, f
   const wanted = global ? first : second;
   if (wanted !== undefined && flags.unset) throw new UsageError('give a level or --unset, not both');
   const level = wanted === undefined ? undefined : asLevel(wanted);
-  const deployment = await context.open({ protoDir: null });
+  const deployment = await context.open({ protoDir: null, anew: true });
   const { registry } = deployment;
   if (subject !== null && !(await registry.store.subjects()).includes(subject)) {
     if (level === undefined && !flags.unset) throw new UnknownSubjectError(subject);

@@ -37,11 +37,18 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const all = <T>(attempt: () => T | Promise<T>): Promise<T> => withFunctionProblems(attempt, dir, protoDir);
   const environment = await all(() => context.environment());
   const logger = await createLogger(environment.LOG_LEVEL);
-  const deployment = await all(() => context.open({ protoDir, log: logWith(logger), name: 'start', settleSchemas: true }));
+  const waiting = (message: string): void => {
+    logger.warn(message);
+    context.err(`millrace: ${message}`);
+  };
+  const deployment = await untilStopped(stop.first, all(() => context.open({
+    protoDir, log: logWith(logger), name: 'start', settleSchemas: true, whenRefused: { signal: stop.first, waiting },
+  })));
+  if (deployment === null) return;
   if (stop.first.aborted) return;
   const lag = recentLag(deployment);
   const metrics: Metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
-  const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), onTurn: metrics.turn });
+  const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), onTurn: metrics.turn, waiting });
   const admin = await startAdmin(deployment, { dispatcher, metrics, lag });
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
@@ -56,10 +63,24 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
     `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}, ` +
       `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}${admin ? `, admin ${admin.url}` : ''}`,
   );
-  await stopped;
+  const failure = await Promise.race([stopped, dispatcher.failed]);
+  if (failure !== 'stop') {
+    context.err(`millrace: ${failure.message}`);
+    context.fail();
+  }
   // /readyz says 503 from here on; the server itself goes last.
   await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
   await admin?.close();
+}
+
+/** Null: asked to stop while it waited for Redis to take writes. */
+async function untilStopped<T>(stop: AbortSignal, opening: Promise<T>): Promise<T | null> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (stop.aborted && error === stop.reason) return null;
+    throw error;
+  }
 }
 
 /** Wrong settings, and a server that will not do, do not hide what is wrong with the functions: all of it is said at once. */

@@ -47,7 +47,7 @@ function parseFaults(text: string): readonly Torture[] {
 
 async function run(dir: string, flags: Flags, context: LongRunningContext): Promise<void> {
   const stop = context.takeStop();
-  const deployment = await context.open({ protoDir: flags.proto, name: 'torture' });
+  const deployment = await context.open({ protoDir: flags.proto, name: 'torture', anew: true });
   context.err(`millrace: the handlers of ${dir} run with made-up events for ${flags.seconds} s`);
   const report = await torture({
     deployment, functionsDir: dir, skipFiles: ownFiles(dir), protoDir: flags.proto, seed: flags.seed, seconds: flags.seconds, faults: flags.fault,

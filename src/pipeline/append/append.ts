@@ -1,7 +1,7 @@
 /** One call of append.lua: sent again until Redis has answered, which (producer, sequence) makes harmless. */
 import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
-import { withRetry, type RedisConnection } from '../../redis/connection.ts';
+import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES } from '../../wire/entries-lua.ts';
 import { runConfirmed, type Confirm } from './confirm.ts';
@@ -71,6 +71,8 @@ export interface AppendOptions {
   readonly deadlineMs: number;
   /** Told of an attempt that failed and will be repeated. */
   readonly onRetry?: (error: unknown, waitMs: number) => void;
+  /** See RetryOptions. Default `retry`. */
+  readonly refusedWrites?: RefusedWrites;
 }
 
 /**
@@ -118,6 +120,7 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
     deadlineMs: options.deadlineMs,
     minDelayMs: 20,
     maxDelayMs: 1000,
+    refusedWrites: options.refusedWrites ?? 'retry',
     ...(options.onRetry ? { onRetry: (error: unknown, _attempt: number, waitMs: number) => options.onRetry?.(error, waitMs) } : {}),
   });
 }

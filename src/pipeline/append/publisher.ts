@@ -21,7 +21,7 @@ import { whenOf, type When } from '../../core/when.ts';
 import type { EventTypeName } from '../../define/define-function.ts';
 import type { PublishData } from '../../define/publish-data.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
 import { SpareBuffers } from '../../wire/spare-buffers.ts';
@@ -85,6 +85,11 @@ export interface PublisherSettings {
   readonly whenFull: 'wait' | 'reject';
   /** Give up on a flush that Redis has not answered for this long, in ms. Default 30,000. */
   readonly deadlineMs: number;
+  /**
+   * When Redis takes no writes (full disk, too few replicas): `wait` (default) until deadlineMs, or `reject` at once with what
+   * it said. Full memory is waited for in both.
+   */
+  readonly whenRefused: 'wait' | 'reject';
   readonly source: string;
 }
 
@@ -96,6 +101,7 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
   maxFlushes: 32,
   whenFull: 'wait',
   deadlineMs: 30_000,
+  whenRefused: 'wait',
   source: 'millrace',
 };
 
@@ -156,6 +162,10 @@ export interface PublisherParts {
   readonly maxBacklogs?: () => Promise<ReadonlyMap<string, number>>;
   /** Redis has lost flushes it had acknowledged, the last of them under this id ('': not known). */
   readonly gap?: (error: ProducerGapError, lastEntryId: string) => void;
+  /** Whether the deployment is still the one this was made for; null where that is known. Rejects where it is not. */
+  readonly verify?: () => Promise<void> | null;
+  /** A flush was refused because Redis takes no writes; it is sent again. */
+  readonly refused?: (error: RedisReplyError) => void;
 }
 
 export class Publisher {
@@ -320,7 +330,8 @@ export class Publisher {
     }));
     this.#giveBack(arena);
     const put = Promise.all(calls.map(async ({ partition, events, call, items: scheduled }) => {
-      const answers = await scheduleEvents(partition, scheduled, { connection, keys, call, signal: this.#stop.signal, deadlineMs: settings.deadlineMs });
+      await this.#verify();
+      const answers = await scheduleEvents(partition, scheduled, { connection, keys, call, signal: this.#stop.signal, deadlineMs: settings.deadlineMs, refusedWrites: this.#refusedWrites });
       answers.forEach(({ dueMs, repeated }, i) => {
         const event = events[i] as EncodedEvent;
         event.scheduledMs = dueMs;
@@ -369,6 +380,20 @@ export class Publisher {
       this.#inRelief--;
       leave();
     }
+  }
+
+  get #refusedWrites(): RefusedWrites {
+    return this.#parts.settings.whenRefused === 'reject' ? 'retry-memory' : 'retry';
+  }
+
+  /** Once a second at most, and when Redis has been away: the partitions may have become others. */
+  async #verify(): Promise<void> {
+    const { verify, settings } = this.#parts;
+    const first = verify?.() ?? null;
+    if (first === null) return;
+    await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
+      signal: this.#stop.signal, deadlineMs: settings.deadlineMs, minDelayMs: 20, maxDelayMs: 1000,
+    });
   }
 
   #dedupeMs(type: string): number {
@@ -557,11 +582,13 @@ export class Publisher {
     gathering.builders.clear();
     try {
       const { connection, keys, confirm, settings } = this.#parts;
+      await this.#verify();
       for (;;) {
         const answer = await appendFlush(flush, {
-          connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs,
+          connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs, refusedWrites: this.#refusedWrites,
           onRetry: (error) => {
             if (outOfMemory(error)) this.#gauge.outOfMemory();
+            if (error instanceof RedisReplyError && error.refuses === 'writes') this.#parts.refused?.(error);
           },
         });
         if (answer.kind === 'taken') throw new TypeError('append.lua answered what nobody asked');

@@ -2,7 +2,7 @@
 import { ScheduleFullError } from '../../core/errors.ts';
 import { MAX_SCHEDULED, type When } from '../../core/when.ts';
 import type { Keys } from '../../redis/keys.ts';
-import { withRetry, type RedisConnection } from '../../redis/connection.ts';
+import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
 
@@ -23,6 +23,8 @@ export interface ScheduleOptions {
   readonly call: string;
   readonly signal: AbortSignal;
   readonly deadlineMs: number;
+  /** See RetryOptions. */
+  readonly refusedWrites: RefusedWrites;
 }
 
 /**
@@ -30,12 +32,12 @@ export interface ScheduleOptions {
  * @throws ScheduleFullError, UnknownOutcomeError after the deadline, RedisReplyError
  */
 export async function scheduleEvents(partition: number, items: readonly ScheduledItem[], options: ScheduleOptions): Promise<{ dueMs: number; repeated: boolean }[]> {
-  const { connection, keys, signal, deadlineMs } = options;
+  const { connection, keys, signal, deadlineMs, refusedWrites } = options;
   const args: (string | number | Buffer)[] = [deadlineMs * 2 + 60_000, MAX_SCHEDULED];
   for (const { id, type, when, bytes } of items) args.push(id, when.kind === 'delay' ? 1 : 0, when.ms, type, bytes);
   const reply = (await withRetry(
     () => script.run(connection, [keys.producer(partition, `schedule.${options.call}`), keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args),
-    { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000 },
+    { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites },
   )) as string[];
   if (reply[0] === 'full') throw new ScheduleFullError(partition, MAX_SCHEDULED);
   return items.map((_, i) => ({ dueMs: Number(reply[1 + 2 * i]), repeated: reply[2 + 2 * i] === '1' }));

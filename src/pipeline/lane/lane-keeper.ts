@@ -15,7 +15,7 @@
  * Owned here: the lanes, and the last known members.
  */
 import { sleep, wallClockMs } from '../../core/clock.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError, RedisReplyError } from '../../core/errors.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
@@ -55,6 +55,8 @@ export class LaneKeeper {
   /** Wanted leases that end soon: the next look is then. */
   #freeInMs = Infinity;
   #losses = 0;
+  /** Redis answers, and takes no writes: leases cannot be kept. Null where they can. */
+  #refused: RedisReplyError | null = null;
   readonly #toldLost = new WeakSet<Lane>();
   /** Leases given back, or about to be: that they are not held any more is no loss. */
   readonly #givenBack = new WeakSet<Lane>();
@@ -73,6 +75,11 @@ export class LaneKeeper {
   /** Leases lost since the start. */
   get losses(): number {
     return this.#losses;
+  }
+
+  /** What Redis said at the last check, if it takes no writes. */
+  get refused(): RedisReplyError | null {
+    return this.#refused;
   }
 
   /** Resolves when it has asked once for every lane that is its own. */
@@ -115,8 +122,10 @@ export class LaneKeeper {
         await this.#renew();
         this.#giveUpLost();
         if (!stopping.aborted) await this.#look();
+        this.#refused = null;
       } catch (error) {
         if (stopping.aborted) continue;
+        this.#refused = error instanceof RedisReplyError && error.refuses === 'writes' ? error : null;
         const expected = error instanceof MillraceError && error.retryable;
         log(expected ? 'warn' : 'error', 'leases could not be kept, trying again', { err: error, at: wallClockMs() });
       }

@@ -5,8 +5,10 @@
 --       'recount' (ordering 'none' after that, now or in an earlier call: what others had settled behind that place is delivered again,
 --        and is to be taken off the counters by a rewind to it)
 -- Run adopt.lua first where startFrom is 'end', so that foreign entries already there are not counted as new ones.
+-- HDEL comes first: it works under OOM and makes the rest of the script work there too (consumers are what frees memory).
 -- cost  O(types)
 local fn = ARGV[1]
+redis.call('HDEL', KEYS[1], '')
 local reply = {}
 for i = 2, #KEYS do
   local t = ARGV[i + 3]

@@ -1,0 +1,19 @@
+-- count-foreign: what adopt.lua would count in one stream, without counting it. A page a call; reads only.
+-- With src/wire/entries.lua in front.
+-- KEYS  1 counters, 2 stream
+-- ARGV  1 type, 2 id to go on behind; '' begins where the adoption has come to, 3 entries a page
+-- reply {where the adoption has come to, foreign entries of the page, their events, last id of the page, 1 if the stream goes on}
+-- cost  O(page), plus the walk over the bytes of foreign entries without `n`
+local adopted = redis.call('HGET', KEYS[1], 'adopted:' .. ARGV[1]) or '0-0'
+local cursor = ARGV[2] == '' and adopted or ARGV[2]
+local page = redis.call('XRANGE', KEYS[2], '(' .. cursor, '+', 'COUNT', ARGV[3])
+local entries, events = 0, 0
+for i = 1, #page do
+  local count, ordinal = measure(page[i])
+  if not ordinal then
+    entries = entries + 1
+    events = events + count
+  end
+  cursor = page[i][1]
+end
+return {adopted, entries, string.format('%.0f', events), cursor, #page >= tonumber(ARGV[3]) and 1 or 0}

@@ -1,0 +1,79 @@
+/**
+ * Events in partitions that this deployment does not have: somebody published with another number of partitions. No lane reads
+ * them, so they are counted wherever somebody looks. Reads only.
+ */
+import type { Deployment } from '../deployment.ts';
+
+export interface Unserved {
+  readonly partition: number;
+  readonly type: string;
+  /** Appended there; entries, where a foreign producer has counted nothing. */
+  readonly events: number;
+  /** '' where there is none (any more). */
+  readonly firstEntryId: string;
+}
+
+type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+/** MILLRACE_PARTITIONS is no larger. */
+const MOST_PARTITIONS = 1024;
+/** Streams without counters, which only foreign producers leave, are looked for up to here. */
+const FOREIGN_PARTITIONS = 256;
+const CHUNK = 2000;
+
+/** @param types of which streams without counters are looked for, too. @throws UnknownOutcomeError, RedisReplyError */
+export async function findUnserved(source: Source, types: ReadonlySet<string>): Promise<Unserved[]> {
+  const { connection, keys, partitions } = source;
+  const beyond = Array.from({ length: MOST_PARTITIONS - partitions }, (_, i) => partitions + i);
+  const counted = await existing(source, beyond, (partition) => keys.counters(partition));
+  const found = new Map<string, Unserved>();
+  const add = async (partition: number, type: string, appended: number): Promise<void> => {
+    const [length, first] = (await Promise.all([
+      connection.command('XLEN', keys.events(partition, type)),
+      connection.command('XRANGE', keys.events(partition, type), '-', '+', 'COUNT', 1),
+    ])) as [number, [string, unknown][]];
+    const events = Math.max(appended, length);
+    if (events > 0) found.set(`${partition} ${type}`, { partition, type, events, firstEntryId: first[0]?.[0] ?? '' });
+  };
+  for (const partition of counted) {
+    const flat = (await connection.command('HGETALL', keys.counters(partition))) as string[];
+    for (let i = 0; i + 1 < flat.length; i += 2) {
+      const [kind, type] = (flat[i] as string).split(/:(.*)/s);
+      if (kind === 'appended' && type !== undefined) await add(partition, type, Number(flat[i + 1]));
+    }
+  }
+  const near = beyond.filter((partition) => partition < FOREIGN_PARTITIONS);
+  for (const type of types) {
+    for (const partition of await existing(source, near, (of) => keys.events(of, type))) {
+      if (!found.has(`${partition} ${type}`)) await add(partition, type, 0);
+    }
+  }
+  return [...found.values()].sort((a, b) => a.partition - b.partition || (a.type < b.type ? -1 : 1));
+}
+
+/** One round trip where nothing is there, which is nearly always. */
+async function existing({ connection }: Source, partitions: readonly number[], keyOf: (partition: number) => string): Promise<number[]> {
+  const found: number[] = [];
+  const one = async (partition: number): Promise<void> => {
+    if ((await connection.command('EXISTS', keyOf(partition))) === 1) found.push(partition);
+  };
+  // In a Cluster each key is in its partition's slot.
+  if (connection.isCluster) await Promise.all(partitions.map(one));
+  else {
+    for (let i = 0; i < partitions.length; i += CHUNK) {
+      const some = partitions.slice(i, i + CHUNK);
+      if (Number(await connection.command('EXISTS', ...some.map(keyOf))) > 0) await Promise.all(some.map(one));
+    }
+  }
+  return found;
+}
+
+/** For people: what it is, and what helps. */
+export function describeUnserved(partitions: number, unserved: readonly Unserved[]): string {
+  const events = unserved.reduce((sum, one) => sum + one.events, 0);
+  const where = [...new Set(unserved.map((one) => one.partition))];
+  return (
+    `${events} event${events === 1 ? '' : 's'} lie in partition${where.length === 1 ? '' : 's'} ${where.slice(0, 20).join(', ')}${where.length > 20 ? ', …' : ''}, ` +
+    `which nobody reads: this deployment has ${partitions} partitions. They were published with another number of them; publish them again`
+  );
+}
