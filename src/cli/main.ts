@@ -54,6 +54,7 @@ class Shell implements LongRunningContext {
   #taken = false;
   #failed = false;
   #environment: Environment | null = null;
+  #emptiness: string | null = null;
   #finishing: Promise<never> | null = null;
 
   /** It ends already: what fails from now on fails because of that. */
@@ -66,6 +67,11 @@ class Shell implements LongRunningContext {
   }
 
   /** Whether stacks are asked for. */
+  /** Said behind what the command has said itself, and only where it had no other complaint. */
+  tellEmptiness(): void {
+    if (this.#emptiness !== null) this.err(this.#emptiness);
+  }
+
   /** A refusal of writes with where the server's files are, if that is what is wrong. */
   async explained(error: unknown): Promise<unknown> {
     if (!isWriteRefusal(error) || error.reply !== 'MISCONF') return error;
@@ -100,7 +106,7 @@ class Shell implements LongRunningContext {
     const once: Deployment = { ...deployment, close: () => (closing ??= deployment.close()) };
     this.#opened.push(once);
     if (!deployment.settled && options.anew !== true) {
-      this.err(`millrace: nothing here yet: nobody has started or published anything in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`);
+      this.#emptiness = `millrace: nothing here yet: nobody has started or published anything in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`;
     }
     return once;
   }
@@ -235,6 +241,7 @@ shell.listen();
 let status: number;
 try {
   await (await buildProgram(shell, process.argv[2] ?? '')).parseAsync(process.argv);
+  shell.tellEmptiness();
   status = shell.status;
 } catch (error) {
   status = statusOf(await shell.explained(error), shell);
