@@ -118,10 +118,22 @@ export class Millrace {
     await this.close();
   }
 
-import { monotonicMs } from './core/clock.ts';
-import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
-import { INSPECT, shown } from './core/shown.ts';
-import { openDeployment, shownDeployment, type Deployment, type Log } from './deployment.ts';
+  /** For logs: where it is connected to, without a password. */
+  toJSON(): Record<string, unknown> {
+    return shownDeployment(this.deployment);
+  }
+  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+    return shown('Millrace', this.toJSON(), options, inspect);
+  }
+
+  /** At once, then every 30 s while it goes on: a publisher that waits is not to be silent. */
+  #tellRefused(connection: RedisConnection): (error: RedisReplyError) => void {
+    let toldMs = -Infinity;
+    return (error) => {
+      if (monotonicMs() - toldMs < REFUSED_REPEAT_MS) return;
+      toldMs = monotonicMs();
+      void describeRefusal(connection, error).then((why) => this.deployment.log('warn', `publishing waits: ${why}`));
+    };
   }
 
   async #gap(connection: RedisConnection, error: ProducerGapError, to = ''): Promise<void> {

@@ -10,12 +10,13 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '../core/errors.ts';
+import { repairAppendOnlyFile } from './append-only-file.ts';
 import type { RedisLog } from './connection.ts';
 import { findServerBinary, type ServerBinary } from './server-binary.ts';
 
@@ -162,9 +163,26 @@ export async function startEmbeddedServer(options: EmbeddedOptions): Promise<Emb
   const logFile = join(dir, 'redis.log');
   const start = async (): Promise<SupervisedServer> => {
     if (existsSync(logFile) && statSync(logFile).size > LOG_LIMIT) renameSync(logFile, `${logFile}.1`);
-    const server = await superviseServer(binary, join(dir, 'redis.lock'), serverArguments({ dir, socket, logFile, appendfsync: options.appendfsync ?? 'everysec' }));
-    await untilReady(server, socket, options.startTimeoutMs ?? 60_000, logFile);
-    return server;
+    const lock = join(dir, 'redis.lock');
+    const attempt = async (truncated: 'no' | 'yes'): Promise<SupervisedServer> => {
+      const args = serverArguments({ dir, socket, logFile, appendfsync: options.appendfsync ?? 'everysec', truncated });
+      const server = await superviseServer(binary, lock, args);
+      await untilReady(server, socket, options.startTimeoutMs ?? 60_000, logFile);
+      return server;
+    };
+    try {
+      return await attempt('no');
+    } catch (error) {
+      if (!(error instanceof EndedAtOnce) || (await ping(socket)) !== 'nobody') throw error;
+      const torn = lastLines(logFile).includes('nexpected end of file reading the append only file');
+      const repair = repairAppendOnlyFile(join(dir, 'data'));
+      if (repair !== null) {
+        log('warn', 'the append-only file was torn (a crash, or a full disk): its end is cut back to the last whole transaction', { ...repair });
+        return attempt('no');
+      }
+      if (!torn) throw error;
+      return mendByRewriting(await attempt('yes'), socket, log);
+    }
   };
 
   let stopping = false;
@@ -230,7 +248,43 @@ export async function connectOrStart(options: EmbeddedOptions): Promise<{ url: s
   }
 }
 
-function serverArguments(options: { dir: string; socket: string; logFile: string; appendfsync: string }): string[] {
+/** The server has ended before it was ready. */
+class EndedAtOnce extends ConfigError {}
+
+/**
+ * For a file whose form is not known here (Redis before 7): loaded without its torn end, and written anew before anybody
+ * writes behind that. See append-only-file.ts for why.
+ */
+async function mendByRewriting(server: SupervisedServer, socket: string, log: RedisLog): Promise<SupervisedServer> {
+  log('warn', 'the append-only file was torn (a crash, or a full disk): it is loaded without its end, and written anew');
+  const field = (info: string, name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
+  await ask(socket, 'BGREWRITEAOF');
+  for (;;) {
+    const info = await ask(socket, 'INFO persistence');
+    if (field(info, 'aof_rewrite_in_progress') === '0' && field(info, 'aof_rewrite_scheduled') === '0') {
+      if (field(info, 'aof_last_bgrewrite_status') === 'ok') return server;
+      await server.stop();
+      throw new ConfigError(['the append-only file of the embedded server was torn, and could not be written anew: is its disk full?']);
+    }
+    await delay(50);
+  }
+}
+
+/** One command, by hand; its reply as it comes. */
+function ask(socket: string, command: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const connection = createConnection(socket);
+    let text = '';
+    connection.setEncoding('latin1').once('connect', () => connection.write(`${command}\r\n`)).once('error', reject).once('close', () => resolve(text));
+    connection.on('data', (piece: string) => {
+      text += piece;
+      const size = /^\$(\d+)\r\n/.exec(text);
+      if (size ? text.length >= Number(size[1]) + size[0].length + 2 : text.includes('\r\n')) connection.end();
+    });
+  });
+}
+
+function serverArguments(options: { dir: string; socket: string; logFile: string; appendfsync: string; truncated: 'no' | 'yes' }): string[] {
   const settings: Record<string, string> = {
     port: '0',
     unixsocket: options.socket,
@@ -239,6 +293,8 @@ function serverArguments(options: { dir: string; socket: string; logFile: string
     dir: join(options.dir, 'data'),
     appendonly: 'yes',
     appendfsync: options.appendfsync,
+    // A torn file is mended before it is loaded: see append-only-file.ts.
+    'aof-load-truncated': options.truncated,
     // No snapshots beside the append-only file: they would only cost forks.
     save: '',
     // A rewrite of it would spend most of its time compressing events, on the cores that process them; and rewrites of little are many.
@@ -258,7 +314,7 @@ async function untilReady(server: SupervisedServer, socket: string, timeoutMs: n
   for (;;) {
     if (status !== null) {
       const reason = server.stderr().trim() || lastLines(logFile);
-      throw new ConfigError([`the embedded redis-server ended at once with status ${String(status)} (${logFile}): ${reason}`]);
+      throw new EndedAtOnce([`the embedded redis-server ended at once with status ${String(status)} (${logFile}): ${reason}${noSpace(dirname(logFile))}`]);
     }
     if ((await ping(socket)) === 'ready') return;
     if (performance.now() > deadline) {
@@ -266,6 +322,16 @@ async function untilReady(server: SupervisedServer, socket: string, timeoutMs: n
       throw new ConfigError([`the embedded redis-server did not become ready within ${timeoutMs} ms; see ${logFile}`]);
     }
     await Promise.race([delay(10), server.exited]);
+  }
+}
+
+/** Said beside what the server has said itself: its log may be on the same full disk. */
+function noSpace(dir: string): string {
+  try {
+    const { bavail, bsize } = statfsSync(dir);
+    return bavail * bsize < 1 << 20 ? `. The disk of ${dir} is full: free space there` : '';
+  } catch {
+    return '';
   }
 }
 
