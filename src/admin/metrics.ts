@@ -71,6 +71,7 @@ export class Metrics {
       state('millrace_pending_events', 'whole deployment: events delivered and not settled', (lag) => lag.pending),
       state('millrace_parked_events', 'whole deployment: events that wait for a retry, or behind one', (lag) => lag.parked),
       state('millrace_dead_events', 'whole deployment: dead letters, and those purged', (lag) => lag.dead),
+      state('millrace_purged_events', 'whole deployment: of the dead, those whose letters were purged', (lag) => lag.purged),
       state('millrace_oldest_event_seconds', 'whole deployment: age of the oldest event that is not settled, 0 without one', (lag) => (lag.oldestMs ?? 0) / 1000),
       state('millrace_conserved', 'whole deployment: 1 where done, parked, dead, pending and lag add up to what was appended', (lag) => (lag.conserved ? 1 : 0)),
     ];

@@ -10,12 +10,13 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, realpathSync, renameSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '../core/errors.ts';
+import { makeFolder } from '../core/make-folder.ts';
 import { repairAppendOnlyFile } from './append-only-file.ts';
 import type { RedisLog } from './connection.ts';
 import { findServerBinary, type ServerBinary } from './server-binary.ts';
@@ -368,7 +369,7 @@ function ping(socket: string, timeoutMs = 2_000): Promise<'ready' | 'busy' | 'no
 
 function prepareFolder(path: string): string {
   try {
-    mkdirSync(join(path, 'data'), { recursive: true, mode: 0o700 });
+    makeFolder(join(path, 'data'), 0o700);
     const dir = realpathSync(path);
     const ignore = join(dir, '.gitignore');
     if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
@@ -393,7 +394,7 @@ function socketPath(dir: string): string {
   }
   const name = `millrace-${createHash('sha256').update(dir).digest('hex').slice(0, 16)}`;
   const folder = [tmpdir(), '/tmp'].map((tmp) => join(tmp, name)).find((path) => fits(join(path, 'redis.sock'))) as string;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, 0o700);
   if (!isPrivate(folder)) throw new ConfigError([`${folder} belongs to another user; use a shorter path than ${dir}, so that its socket needs no place there`]);
   const path = join(folder, 'redis.sock');
   writeFileSync(note, `${path}\n`);

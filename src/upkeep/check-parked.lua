@@ -2,16 +2,24 @@
 -- by a dead letter that is there. What has none is set free, or forgotten where nothing is parked.
 -- KEYS  1 counters, 2 due, 3 held, 4 dead letters, then the parked list of each unit
 -- ARGV  1 function, 2 longest delay in ms, 3 T, then T types, then units
--- reply {1 if these are all units there are else 0, events in their lists, events parked as counted, unit, why, events, unit, ...}
+-- reply {1 if these are all units there are else 0, events in their lists, events parked as counted, by how much the counts were
+--       set right, unit, why, events, unit, ...}
 --       why: 'unscheduled' (a list that nobody would ever look at), 'letterless' (held by a dead letter that is gone),
 --       'unheld' (held and due at the same time), 'late' (due later than any retry of this function), 'empty' (nothing is parked)
+-- A count below zero is of a transaction of which Redis has applied a half (docs/operations.md): where it is clear what it should
+-- be, it is set right.
 -- cost  O(units x log(units)) and the walk over T counters
 local fn, longest, T = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local counted, events, scheduled = 0, 0, 0
-for i = 1, T do counted = counted + tonumber(redis.call('HGET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i]) or '0') end
-local reply = {0, 0, 0}
+local below = false
+for i = 1, T do
+  local count = tonumber(redis.call('HGET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i]) or '0')
+  counted = counted + count
+  if count < 0 then below = true end
+end
+local reply = {0, 0, 0, 0}
 for i = 5, #KEYS do
   local unit, list = ARGV[3 + T + i - 4], KEYS[i]
   local score, length, letter = redis.call('ZSCORE', KEYS[2], unit), redis.call('LLEN', list), redis.call('HGET', KEYS[3], unit)
@@ -45,4 +53,8 @@ for i = 5, #KEYS do
 end
 reply[1] = redis.call('ZCARD', KEYS[2]) == scheduled and 1 or 0
 reply[2], reply[3] = events, string.format('%.0f', counted)
+if below and reply[1] == 1 and (events == 0 or T == 1) then
+  for i = 1, T do redis.call('HSET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i], i == 1 and events or 0) end
+  reply[4] = string.format('%.0f', events - counted)
+end
 return reply

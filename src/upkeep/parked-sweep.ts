@@ -38,6 +38,8 @@ export interface Swept {
   readonly wedged: readonly Wedged[];
   /** Events that are counted as parked and in no list. */
   readonly missing: number;
+  /** By so much what was counted as parked was below what is there; it is set right. */
+  readonly corrected: number;
 }
 
 interface Place {
@@ -70,19 +72,20 @@ export class ParkedSweep {
     const at = `${partition}/${fn}`;
     if (due === 0 && held === 0 && counts.every((count) => count === null || count === '0')) {
       this.#places.delete(at);
-      return { wedged: [], missing: 0 };
+      return { wedged: [], missing: 0, corrected: 0 };
     }
     const place = this.#places.get(at) ?? { due: '0', held: '0', search: null, searchedFor: 0 };
     this.#places.set(at, place);
     const checked = await this.#check(lane, await this.#page(lane, place, due));
     const wedged = [...checked.wedged];
+    const { corrected } = checked;
     if (!checked.exact || checked.missing <= 0) {
       Object.assign(place, { search: null, searchedFor: 0 } satisfies Partial<Place>);
-      return { wedged, missing: 0 };
+      return { wedged, missing: 0, corrected };
     }
-    if (checked.missing <= place.searchedFor) return { wedged, missing: checked.missing };
+    if (checked.missing <= place.searchedFor) return { wedged, missing: checked.missing, corrected };
     wedged.push(...(await this.#search(lane, place, checked.missing)));
-    return { wedged, missing: 0 };
+    return { wedged, missing: 0, corrected };
   }
 
   async #page({ fn, partition }: SweptLane, place: Place, due: number): Promise<string[]> {
@@ -99,16 +102,16 @@ export class ParkedSweep {
     return [...units];
   }
 
-  async #check({ fn, partition, types, maxDelayMs }: SweptLane, units: readonly string[]): Promise<{ wedged: Wedged[]; exact: boolean; missing: number }> {
+  async #check({ fn, partition, types, maxDelayMs }: SweptLane, units: readonly string[]): Promise<{ wedged: Wedged[]; exact: boolean; missing: number; corrected: number }> {
     const keys = this.#keys;
-    const [exact, events, counted, ...flat] = (await check.run(
+    const [exact, events, counted, corrected, ...flat] = (await check.run(
       this.#connection,
       [keys.counters(partition), keys.due(partition, fn), keys.held(partition, fn), keys.dead(partition, fn), ...units.map((unit) => keys.parked(partition, fn, unit))],
       [fn, maxDelayMs + TOLERANCE_MS, types.length, ...types, ...units],
-    )) as [number, number, string, ...(string | number)[]];
+    )) as [number, number, string, string | number, ...(string | number)[]];
     const wedged: Wedged[] = [];
     for (let i = 0; i + 2 < flat.length; i += 3) wedged.push({ unit: flat[i] as string, why: flat[i + 1] as Wedged['why'], events: Number(flat[i + 2]) });
-    return { wedged, exact: exact === 1, missing: Number(counted) - events };
+    return { wedged, exact: exact === 1, missing: Number(counted) - events, corrected: Number(corrected) };
   }
 
   async #search(lane: SweptLane, place: Place, missing: number): Promise<Wedged[]> {

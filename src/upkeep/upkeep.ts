@@ -118,11 +118,16 @@ export class Upkeep {
   async #parked(lane: SweptLane): Promise<void> {
     const { connection, keys, log } = this.#options;
     const { fn, partition } = lane;
-    const { wedged, missing } = await this.#sweep.sweep(lane);
+    const { wedged, missing, corrected } = await this.#sweep.sweep(lane);
     for (const { unit, why, events } of wedged) {
       const message = `a parked subject had no reason to wait (${why}) and has been set free: ${unit.slice(0, 200)}`;
       log('error', `WEDGED: ${message}`, { function: fn, partition, events });
       await noteLoss(connection, keys, partition, { kind: 'wedged', function: fn, from: '', to: '', count: events, message });
+    }
+    if (corrected !== 0) {
+      const message = `the count of parked events was ${corrected} below what is there and has been set right: Redis has applied a half of a transaction (a torn append-only file)`;
+      log('error', `LOSS: ${message}`, { function: fn, partition });
+      await noteLoss(connection, keys, partition, { kind: 'counts', function: fn, from: '', to: '', count: corrected, message });
     }
     if (missing === 0) return;
     // Told once, also where the lane has moved meanwhile.

@@ -118,10 +118,10 @@ t.test('functions, limits, losses, scheduled', async (t) => {
     await publish(bed, 0, { 'test.event': [{ id: 'bad\u001b[31m', subject: 'x' }, ...events(2)] });
     await lane.drain(({ subject }) => (subject === 'x' ? 'dead' : 'done'));
     t.strictSame(parseLines((await ok('functions', 'list', '--json')).out), [
-      { name: 'kept', types: ['test.event', 'test.other'], lag: 3, parked: 0, dead: 0, pending: 0 },
-      { name: 'old', types: ['test.event'], lag: 0, parked: 0, dead: 1, pending: 0 },
+      { name: 'kept', types: ['test.event', 'test.other'], lag: 3, parked: 0, dead: 0, purged: 0, pending: 0 },
+      { name: 'old', types: ['test.event'], lag: 0, parked: 0, dead: 1, purged: 0, pending: 0 },
     ]);
-    t.match((await ok('functions', 'list')).out, /^old +test\.event +0 +0 +1 +0$/m);
+    t.match((await ok('functions', 'list')).out, /^old +test\.event +0 +0 +1 +0 +0$/m);
     t.match((await run('functions', 'remove', 'old')).error, { code: 'FUNCTION_IN_USE' });
     await connection.command('DEL', keys.lease(0, 'old'));
     t.type((await run('functions', 'remove', 'old')).error, FunctionHasEventsError);

@@ -89,3 +89,12 @@ t.test('through a dispatcher, across a restart of Redis; functions see them as a
   t.match(await settled(redis.client(), 'handle', 1, 600), { appended: 600, done: 600, dead: 0 });
   t.equal(new Set(await idsOf(redis)).size, 600);
 });
+
+t.test('what makes a repeated call harmless is gone once the call was answered', async (t) => {
+  const redis = await startRedis(t);
+  const publisher = (await openService(t, redis.url, 1)).publisher();
+  for (let i = 0; i < 20; i++) await publisher.publish('test.event', data(), { delayMs: 3_600_000 });
+  const look = redis.client();
+  await until('no key of a call is left', async () => (await look.keys('mr:{0}:producer:schedule.*')).length === 0, 5_000);
+  t.equal(await look.zcard('mr:{0}:scheduled'), 20);
+});

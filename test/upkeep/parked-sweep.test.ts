@@ -119,3 +119,23 @@ t.test('a running dispatcher sets them free, and writes it down', async (t) => {
   await until('what is gone is written down', async () => (await readLosses(millrace.deployment)).length > 1);
   t.match((await readLosses(millrace.deployment))[1], { kind: 'parked', count: 4 });
 });
+
+t.test('a count below zero, as half a transaction leaves it, is set right', async (t) => {
+  const { bed, lane, sweep } = await parkedBed(t);
+  const look = bed.redis.client();
+  const counters = 'mr:{0}:counters';
+  const parked = Number(await look.hget(counters, 'parked:f:a.b'));
+  await look.hset(counters, 'parked:f:a.b', '-2');
+  t.equal((await sweep.sweep(LANE)).corrected, parked + 2);
+  t.equal(Number(await look.hget(counters, 'parked:f:a.b')), parked, 'to what the lists hold');
+  t.equal((await sweep.sweep(LANE)).corrected, 0, 'once');
+  t.equal((await readLag(bed)).functions[0]?.conserved, true);
+  await look.zadd(DUE, 0, 'a', 0, 'b');
+  await look.del(HELD);
+  await look.zadd(DUE, 0, 'c', 0, 'd');
+  await lane.drain(() => 'done');
+  await look.hset(counters, 'parked:f:a.b', '-1');
+  const two = { ...LANE, types: ['a.b', 'b.c'] };
+  t.equal((await sweep.sweep(two)).corrected, 1, 'also of several types, where nothing is parked');
+  t.strictSame(await look.hmget(counters, 'parked:f:a.b', 'parked:f:b.c'), ['0', '0']);
+});

@@ -35,14 +35,14 @@ Refused while a dispatcher runs it. The events stay in their streams; should the
 async function list(flags: { readonly json?: boolean }, context: CliContext): Promise<void> {
   const { functions } = await readLag(await context.open({ protoDir: null }));
   const rows = functions.map((fn) => ({
-    name: fn.name, types: [...new Set(fn.types.map((row) => row.type))], lag: fn.lag, parked: fn.parked, dead: fn.dead - fn.purged, pending: fn.pending,
+    name: fn.name, types: [...new Set(fn.types.map((row) => row.type))], lag: fn.lag, parked: fn.parked, dead: fn.dead - fn.purged, purged: fn.purged, pending: fn.pending,
   }));
   if (flags.json) for (const row of rows) context.out(safeJson(row));
   else if (rows.length === 0) context.err('millrace: no function is registered in this deployment; millrace start registers those of a folder');
   else {
     context.out(table(
-      [{ title: 'function' }, { title: 'types' }, ...['lag', 'parked', 'dead', 'pending'].map((title) => ({ title, right: true }))],
-      rows.map((row) => [row.name, row.types.join(', '), ...[row.lag, row.parked, row.dead, row.pending].map(formatCount)]),
+      [{ title: 'function' }, { title: 'types' }, ...['lag', 'parked', 'dead', 'purged', 'pending'].map((title) => ({ title, right: true }))],
+      rows.map((row) => [row.name, row.types.join(', '), ...[row.lag, row.parked, row.dead, row.purged, row.pending].map(formatCount)]),
     ));
   }
 }

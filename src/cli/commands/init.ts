@@ -1,8 +1,9 @@
 /** `millrace init`: a small project that runs as it is. Overwrites nothing. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { makeFolder } from '../../core/make-folder.ts';
 import type { CliContext } from '../context.ts';
 import { createCatalog } from '../../wire/catalog.ts';
 import { generateTypes } from '../../wire/generate-types.ts';
@@ -41,7 +42,7 @@ function init(dir: string, context: CliContext): void {
   if (taken.length > 0) throw new Error(`${dir} has ${taken.join(', ')} already; nothing was written`);
   for (const [name, text] of files) {
     const path = join(root, name);
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     // wx: should one have appeared meanwhile, it stays.
     writeFileSync(path, text, { flag: 'wx' });
   }

@@ -52,6 +52,7 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
   context.out(flags.types ? typesTable(functions) : functionsTable(functions));
   for (const fn of functions) {
     if (!fn.conserved) context.err(`millrace: the states of ${fn.name} do not add up to what was appended for it: entries were deleted, or Redis has lost data`);
+    if (fn.purged > 0) context.err(`millrace: ${formatCount(fn.purged)} of the dead events of ${fn.name} are purged: their letters are gone`);
     if (fn.skipped > 0) context.err(`millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped: it had settled their ids before (dedupe)`);
   }
 }

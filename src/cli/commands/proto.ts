@@ -1,7 +1,8 @@
 /** `millrace proto`: the TypeScript types of the project's events. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { makeFolder } from '../../core/make-folder.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { createCatalog, loadProtoFolder } from '../../wire/catalog.ts';
 import { generateTypes } from '../../wire/generate-types.ts';
@@ -30,7 +31,7 @@ Example:
       }
       // Unchanged files keep their time: whatever watches them stays quiet.
       if (read(flags.out) !== text) {
-        mkdirSync(dirname(resolve(flags.out)), { recursive: true });
+        makeFolder(dirname(resolve(flags.out)));
         writeFileSync(flags.out, text);
       }
       context.out(`${flags.out}: ${plural(catalog.types.size, 'event type')} (${[...catalog.types.keys()].join(', ')})`);

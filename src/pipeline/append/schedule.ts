@@ -35,10 +35,17 @@ export async function scheduleEvents(partition: number, items: readonly Schedule
   const { connection, keys, signal, deadlineMs, refusedWrites } = options;
   const args: (string | number | Buffer)[] = [deadlineMs * 2 + 60_000, MAX_SCHEDULED];
   for (const { id, type, when, bytes } of items) args.push(id, when.kind === 'delay' ? 1 : 0, when.ms, type, bytes);
+  const callKey = keys.producer(partition, `schedule.${options.call}`);
+  let attempts = 0;
   const reply = (await withRetry(
-    () => script.run(connection, [keys.producer(partition, `schedule.${options.call}`), keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args),
+    (attempt) => {
+      attempts = attempt;
+      return script.run(connection, [callKey, keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args);
+    },
     { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites },
   )) as string[];
+  // Answered at its only sending: nobody comes again under this name. Else one that was thought lost may still arrive.
+  if (attempts === 1) connection.command('DEL', callKey).catch(() => undefined);
   if (reply[0] === 'full') throw new ScheduleFullError(partition, MAX_SCHEDULED);
   return items.map((_, i) => ({ dueMs: Number(reply[1 + 2 * i]), repeated: reply[2 + 2 * i] === '1' }));
 }
