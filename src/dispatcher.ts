@@ -4,6 +4,8 @@ import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
 import { sleep } from './core/clock.ts';
 import { ClosedError, ConfigError, SettingsChangedError, type MillraceError, type RedisReplyError } from './core/errors.ts';
+import type { UncaughtError } from './core/batch-task.ts';
+import { KEEP_SETUP_FAILURE_MS } from './core/setup-failure.ts';
 import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
@@ -101,6 +103,7 @@ export class Dispatcher {
   #upkeep: Upkeep | null = null;
   #scheduler: Scheduler | null = null;
   #relay: Relay | null = null;
+  #uncaught = 0;
   #started = false;
   #stopped: Promise<void> | null = null;
   #waitingFor: string | null = null;
@@ -126,6 +129,10 @@ export class Dispatcher {
   }
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
+  }
+  /** Errors that nobody handled, and calls of process.exit, in its threads: each has ended one. */
+  get uncaughtErrors(): number {
+    return this.#uncaught;
   }
   /** Lanes that were taken away while they ran: this process stalled, or was cut off. */
   get leaseLosses(): number {
@@ -169,6 +176,7 @@ export class Dispatcher {
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
       env: threadEnvironment(this.#deployment.url),
       answer: writers.find,
+      uncaught: (error) => this.#sayUncaught(error),
       data: {
         files,
         schemas,
@@ -293,6 +301,18 @@ export class Dispatcher {
     await this.#relay?.stop();
     await Promise.all(this.#doorbells.map((doorbell) => doorbell.stop()));
     await this.#pool?.close(this.#cancelRuns.signal.aborted ? 0 : Math.min(5000, deadlineMs));
+  }
+
+  #sayUncaught({ origin, error, functions, certain, events }: UncaughtError): void {
+    this.#uncaught++;
+    const whose = functions.length === 0 ? 'before any function ran'
+      : certain ? `of function "${functions.join('", "')}"` : `of one of the functions that ran last: ${functions.join(', ')}`;
+    const cure = origin === 'exit' ? 'Throw instead: a thread is shared by all functions'
+      : 'Await every promise before the handler returns, and handle the errors of what goes on after it: .catch(), on("error")';
+    const what = origin === 'exit' ? 'process.exit' : origin === 'rejection' ? 'a rejection that nobody handled' : 'an error that nobody caught';
+    this.#deployment.log('error', `a thread was ended by ${what}, ${whose}. ${cure}`, {
+      functions, lastEvents: events, error: error.message, errorName: error.name, ...(error.cause ? { cause: error.cause } : {}), stack: error.stack,
+    });
   }
 
   #doorbellOf(partition: number): Doorbell {
@@ -453,6 +473,11 @@ export class Dispatcher {
         relay: (size) => relay.ring(partition, size),
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
+        setupFailing: (failure) => {
+          const key = keys.setupFailure(partition, spec.name);
+          const said = failure ? connection.command('SET', key, JSON.stringify(failure), 'PX', KEEP_SETUP_FAILURE_MS) : connection.command('DEL', key);
+          said.catch(() => undefined);
+        },
         failed: (failures) => this.#failures.failed(spec.name, partition, spec.retry.attempts, failures),
         log,
       }, { fn: spec.name, partition, leaseValue }),

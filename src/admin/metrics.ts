@@ -13,7 +13,7 @@ import type { TurnDone } from '../pipeline/lane/lane.ts';
 const LAG_WAIT_MS = 3000;
 const TURN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 
-export type Watched = Pick<Dispatcher, 'functions' | 'lanesOwned' | 'threadDeaths' | 'leaseLosses' | 'queuedBatches' | 'health'>;
+export type Watched = Pick<Dispatcher, 'functions' | 'lanesOwned' | 'threadDeaths' | 'uncaughtErrors' | 'leaseLosses' | 'queuedBatches' | 'health'>;
 
 interface FunctionMeters {
   readonly done: Counter.Internal;
@@ -58,6 +58,7 @@ export class Metrics {
     gauge('millrace_stalled_lanes', 'lanes that have work and get nothing done, and outboxes that do not move: what makes /healthz red', (of) => of.health().problems.length);
     gauge('millrace_redis_up', '1 while the connection to Redis is up', (of) => (of.health().connection === 'up' ? 1 : 0));
     counter('millrace_thread_deaths_total', 'pool threads that died or were taken', (of) => of.threadDeaths);
+    counter('millrace_uncaught_errors_total', 'errors in pool threads that nobody handled, and calls of process.exit: each ended its thread', (of) => of.uncaughtErrors);
     counter('millrace_lease_losses_total', 'lanes that were lost while they ran', (of) => of.leaseLosses);
     const outbox = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
     this.#outbox = {

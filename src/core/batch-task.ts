@@ -162,10 +162,22 @@ export interface WriterSchema {
   readonly files: readonly { readonly name: string; readonly text: string }[];
 }
 
+/** An error that nobody handled, or a call of process.exit: its thread has ended. */
+export interface UncaughtError {
+  readonly origin: 'rejection' | 'throw' | 'exit';
+  readonly error: ErrorInfo;
+  /** Whose it is: by its stack, or else those that ran in the thread last. */
+  readonly functions: readonly string[];
+  readonly certain: boolean;
+  /** What the thread took last, oldest first. */
+  readonly events: readonly { readonly function: string; readonly eventId: string }[];
+}
+
 /** Over the channel between the dispatcher and its threads. */
 export type ChannelMessage =
   | 'teardown'
   | 'torn-down'
+  | { readonly kind: 'uncaught'; readonly uncaught: UncaughtError }
   | { readonly kind: 'schema?'; readonly key: SchemaKey }
   /** To all threads: whoever asked takes it. */
   | { readonly kind: 'schema'; readonly key: SchemaKey; readonly answer: SchemaAnswer };

@@ -327,6 +327,23 @@ export class EmitClosedError extends MillraceError {
   }
 }
 
+/** `setup` of a function threw, or its file could not be loaded: none of its events was tried. Its stack is that of what was thrown. */
+export class SetupError extends MillraceError {
+  readonly code = 'SETUP';
+  override readonly retryable = true;
+  readonly function: string;
+  constructor(functionName: string, thrown: { readonly name: string; readonly message: string; readonly stack: string; readonly cause?: string }) {
+    super(`setup of function "${functionName}" failed: ${thrown.name}: ${thrown.message}${thrown.cause ? `; caused by ${thrown.cause}` : ''}`);
+    this.function = functionName;
+    if (thrown.stack !== '') this.stack = `${this.name}: ${this.message}\n${framesOf(thrown.stack)}`;
+  }
+}
+
+function framesOf(stack: string): string {
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
+  return frames.length > 0 ? frames.join('\n') : stack;
+}
+
 /** A handler that had not settled `timeoutMs` after its start. Counts as a failed attempt. */
 export class HandlerTimeoutError extends MillraceError {
   readonly code = 'HANDLER_TIMEOUT';

@@ -5,6 +5,7 @@
  * being one script: an event that moves meanwhile is found where it was or where it went.
  */
 import { compareEntryIds, entryIdTime } from '../core/position.ts';
+import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { Deployment } from '../deployment.ts';
 import { formatLetterId, lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
@@ -34,7 +35,11 @@ export interface Attempt {
 
 export type EventState =
   | { readonly state: 'done' | 'skipped' }
-  | { readonly state: 'pending'; readonly deliveredMsAgo: number; readonly deliveries: number; readonly dispatcher: string | null }
+  | {
+      readonly state: 'pending'; readonly deliveredMsAgo: number; readonly deliveries: number; readonly dispatcher: string | null;
+      /** Its function's setup fails: it was not tried. */
+      readonly setup?: SetupFailure;
+    }
   /** `eventsBefore` null: too many to be counted one by one. */
   | { readonly state: 'lag'; readonly eventsBefore: number | null; readonly dispatcher: string | null }
   | {
@@ -271,6 +276,11 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
   const lane = `${fn.name}/${partition}`;
   const owner = dispatcher === null ? `no dispatcher owns lane ${lane}` : `dispatcher ${dispatcher} owns lane ${lane}`;
 
+  const setup = parseSetupFailure((await connection.command('GET', keys.setupFailure(partition, fn.name))) as string | null);
+  const notSetUp = setup && `${setup.error}. It fails since ${isoOf(setup.sinceMs)}, last at ${isoOf(setup.atMs)}; ` +
+    (dispatcher === null ? 'no dispatcher tries it now' : `the next try is due at ${isoOf(setup.nextMs)}`);
+  const andSetUp = notSetUp ? `; ${notSetUp}` : '';
+
   if (place.inStream) {
     const delivered = await lastDelivered(source, stream, fn.name);
     if (delivered === null || compareEntryIds(entryId, delivered) > 0) {
@@ -280,15 +290,15 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
         function: fn.name, state: 'lag', eventsBefore, dispatcher,
         why: delivered === null
           ? `it was not read yet: the consumer group is gone; the next dispatcher to run ${fn.name} recreates it behind the last commit`
-          : `it was not read yet: ${ahead}, and ${owner}`,
+          : `it was not read yet: ${ahead}, and ${owner}${andSetUp}`,
       };
     }
     const pending = (await connection.command('XPENDING', stream, fn.name, entryId, entryId, 1)) as [string, string, number, number][];
     if (pending[0]) {
       const [, , idle, deliveries] = pending[0];
       return {
-        function: fn.name, state: 'pending', deliveredMsAgo: Number(idle), deliveries: Number(deliveries), dispatcher,
-        why: dispatcher === null
+        function: fn.name, state: 'pending', deliveredMsAgo: Number(idle), deliveries: Number(deliveries), dispatcher, ...(setup ? { setup } : {}),
+        why: setup ? `${notSetUp}; the event was not tried, and ${owner}` : dispatcher === null
           ? `it was delivered ${idle} ms ago and not settled, but ${owner} now: the next owner takes it up again`
           : `it was delivered ${idle} ms ago and is running, or waits in its batch; ${owner}`,
       };
@@ -321,7 +331,7 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
       function: fn.name, state: 'parked', attempts: record.attempts, history: record.history, dueInMs, place: at,
       behind: at === 0 ? null : head.eventId, dispatcher,
       why: at === 0
-        ? `${failed}; its next attempt is due ${when}, and ${owner}`
+        ? `${failed}; its next attempt is due ${when}, and ${owner}${andSetUp}`
         : `it waits behind event ${head.eventId} of the same subject (place ${at} of its queue), which is due ${when}, and ${owner}`,
     };
   }
@@ -349,6 +359,8 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
     why: purged > 0 ? `it is settled: done, or one of ${purged} events whose dead letters were purged` : 'it was processed and acknowledged',
   };
 }
+
+const isoOf = (ms: number): string => new Date(ms).toISOString();
 
 function causedBy({ cause }: { readonly cause?: string }): string {
   return cause ? `; caused by ${cause}` : '';

@@ -12,6 +12,8 @@ export interface Keys {
   due(partition: number, fn: string): string;
   /** hash: unit -> dead letter that holds it (onDead: 'hold') */
   held(partition: number, fn: string): string;
+  /** text, JSON: the function's setup fails */
+  setupFailure(partition: number, fn: string): string;
   /** stream: dead letters */
   dead(partition: number, fn: string): string;
   /** string with TTL: `<dispatcher>:<epoch>`. @param lane see laneName */
@@ -76,6 +78,7 @@ export function createKeys(namespace: string): Keys {
     parked: (partition, fn, unit) => `${p(partition)}:parked:${fn}:${unit}`,
     due: (partition, fn) => `${p(partition)}:due:${fn}`,
     held: (partition, fn) => `${p(partition)}:held:${fn}`,
+    setupFailure: (partition, fn) => `${p(partition)}:setup:${fn}`,
     dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
     lease: (partition, lane) => `${p(partition)}:lease:${lane}`,
     helpers: (partition, fn) => `${p(partition)}:helpers:${fn}`,

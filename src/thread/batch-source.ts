@@ -11,6 +11,7 @@ import { CELL } from '../core/progress-cells.ts';
 import type { Catalog, EventType } from '../wire/catalog.ts';
 import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/event-batch.ts';
 import { decodeParked } from '../wire/parked.ts';
+import { noteEvent } from './late-failures.ts';
 import { EventView, RunningEvent } from './running-event.ts';
 
 /** One entry being read. */
@@ -48,7 +49,9 @@ export class BatchSource {
     for (;;) {
       const event = this.#retry < this.#task.retries.length ? this.#nextRetry() : this.#nextOfFlush();
       if (event === null) return null;
-      if (this.#states[event.index] !== CELL.SKIP) return event;
+      if (this.#states[event.index] === CELL.SKIP) continue;
+      noteEvent(event.view.id);
+      return event;
     }
   }
 

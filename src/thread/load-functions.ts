@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { ConfigError } from '../core/errors.ts';
 import type { FileDescription } from '../core/batch-task.ts';
 import type { FunctionFile } from '../core/function-spec.ts';
@@ -12,6 +13,7 @@ export interface LoadedFunction {
 /** Loads function files into this thread, each once; runs setup() before the first use. */
 export function createFunctionLoader(files: readonly FunctionFile[]) {
   const definitions = new Map<string, DefinedFunction>();
+  const sources = new Map<string, string>();
   const ready = new Map<string, Promise<LoadedFunction>>();
   let imported: Promise<FileDescription[]> | null = null;
 
@@ -32,6 +34,7 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
       return failed('exports no function: its default export must be defineFunction({ … }) or defineView({ … })');
     }
     definitions.set(definition.spec.name, definition);
+    sources.set(definition.spec.name, resolve(file.source));
     return { source: file.source, version: file.version, spec: definition.spec, problem: null };
   }
 
@@ -49,6 +52,8 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
   }
 
   return {
+    /** Path of each function's file, as stacks name it. */
+    sources: (): ReadonlyMap<string, string> => sources,
     describe(only?: string): Promise<FileDescription[]> {
       return only === undefined ? importAll() : Promise.all(files.filter((file) => file.source === only).map(importFile));
     },

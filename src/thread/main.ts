@@ -5,6 +5,7 @@ import type { BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask,
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
 import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
+import { noteBatch, watchUncaught } from './late-failures.ts';
 import { runBatch } from './run-batch.ts';
 import { SchemaQuestions } from './schema-questions.ts';
 import { WriterSchemas } from './writer-schemas.ts';
@@ -25,6 +26,7 @@ channel.onmessage = (event: unknown) => {
   else if (typeof message === 'object' && message.kind === 'schema') questions.answered(message.key, message.answer);
 };
 channel.unref();
+watchUncaught((uncaught) => channel.postMessage({ kind: 'uncaught', uncaught } satisfies ChannelMessage), functions.sources);
 
 export default async function main(
   task: BatchesTask | DescribeTask,
@@ -42,5 +44,6 @@ async function run(task: BatchTask): Promise<BatchReport | SetupFailed> {
   } catch (error) {
     return { kind: 'setup-failed', error: errorInfo(error) };
   }
+  noteBatch(task.fn);
   return runBatch(task, loaded, { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas });
 }

@@ -6,7 +6,7 @@ import type { WaitingEvent } from '../../explain/waiting.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
-import { duration, isoTime, printable, safeJson } from '../printable.ts';
+import { duration, isoTime, printable, printableLines, safeJson } from '../printable.ts';
 
 interface ExplainFlags {
   readonly subject?: string;
@@ -71,6 +71,7 @@ function describe(event: ExplainedEvent): string {
   if (event.functions.length === 0) lines.push(`  no function consumes ${printable(event.type)}`);
   for (const fn of event.functions) {
     lines.push(`  ${fn.function}: ${fn.state}${detail(fn)}`, `    ${printable(fn.why, 600)}`);
+    if ('setup' in fn && fn.setup.stack !== '') lines.push(...printableLines(fn.setup.stack).split('\n').slice(1, 9).map((line) => `    ${line}`));
     if ('history' in fn) for (const attempt of fn.history) lines.push(`    ${attemptLine(attempt)}`);
   }
   return lines.join('\n');

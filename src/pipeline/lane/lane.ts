@@ -10,9 +10,10 @@
  */
 import { sleep, wallClockMs } from '../../core/clock.ts';
 import { EMIT_LIMITS, type OutboxSize } from '../../core/emitted.ts';
-import { GroupLostError, MillraceError } from '../../core/errors.ts';
+import { GroupLostError, MillraceError, SetupError } from '../../core/errors.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
+import type { SetupFailure } from '../../core/setup-failure.ts';
 import type { ProgressCells } from '../../core/progress-cells.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
@@ -70,6 +71,8 @@ export interface LaneStages {
   /** Takes a helper's consumer away. @returns false: entries are pending for it */
   readonly retire: () => Promise<boolean>;
   readonly idle: () => void;
+  /** Told, best effort, that the function's setup fails; null: it works again. */
+  readonly setupFailing: (failure: SetupFailure | null) => void;
   readonly turnDone: (turn: TurnDone) => void;
   /** Told of the attempts that failed, once that is committed. */
   readonly failed: (failures: readonly FailedAttempt[]) => void;
@@ -117,6 +120,8 @@ export class Lane implements Bell {
   /** Id of the last turn that is known to be committed. */
   #committed = '';
   #startOver = false;
+  /** Wall clock; null: its function's setup has not failed, or works again. */
+  #setupFailingSince: number | null = null;
   /** Redis has gone back in time since rows were loaded. */
   #loadAnew = false;
   #rings = 1;
@@ -291,11 +296,19 @@ export class Lane implements Bell {
         this.#stages.log(expected && this.progress.failures < 5 ? 'warn' : 'error', 'turn failed, trying again', {
           function: this.fn, partition: this.partition, delayMs, err: error,
         });
+        if (error instanceof SetupError) this.#setupFailed(error, delayMs);
         await sleep(delayMs, signal);
       }
     }
     this.progress.doing = 'idle';
     if (this.#dueTimer) clearTimeout(this.#dueTimer);
+  }
+
+  /** For whoever asks why nothing runs. */
+  #setupFailed(error: SetupError, nextMs: number): void {
+    const now = wallClockMs();
+    this.#setupFailingSince ??= now;
+    this.#stages.setupFailing({ error: error.message, stack: error.stack ?? '', sinceMs: this.#setupFailingSince, atMs: now, nextMs: now + nextMs });
   }
 
   /** Resolves when the doorbell rang since the last look, a retry is due, or it is time to look anyway. */
@@ -389,7 +402,11 @@ export class Lane implements Bell {
       return 0;
     }
     if (result.kind === 'setup-failed') {
-      throw new Error(`setup of function "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
+      throw new SetupError(spec.name, result.error);
+    }
+    if (this.#setupFailingSince !== null) {
+      this.#setupFailingSince = null;
+      this.#stages.setupFailing(null);
     }
     if (batch.rows) this.#weigh(batch, result.effects);
     const ranMs = wallClockMs();

@@ -6,7 +6,7 @@
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type {
-  BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask, FileDescription, FunctionFileData, SchemaAnswer, SchemaKey, SetupFailed, ThreadData,
+  BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask, FileDescription, FunctionFileData, SchemaAnswer, SchemaKey, SetupFailed, ThreadData, UncaughtError,
 } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
@@ -39,6 +39,8 @@ export interface WorkerPoolOptions {
   readonly heapMb: number | null;
   /** Answers a thread's question about a writer's schema. Default: nothing is known. Must not reject. */
   readonly answer?: (key: SchemaKey) => Promise<SchemaAnswer>;
+  /** Told why a thread has ended by itself, where it could say so. */
+  readonly uncaught?: (error: UncaughtError) => void;
 }
 
 /** Batches of this many events, or expected to take this long, go alone. */
@@ -115,6 +117,7 @@ export class WorkerPool {
     this.#channel.onmessage = (event: unknown) => {
       const message = (event as { data: ChannelMessage }).data;
       if (message === 'torn-down') this.#tornDown();
+      else if (typeof message === 'object' && message.kind === 'uncaught') options.uncaught?.(message.uncaught);
       else if (typeof message === 'object' && message.kind === 'schema?') void this.#reply(message.key, options.answer);
     };
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
