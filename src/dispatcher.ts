@@ -378,7 +378,7 @@ export class Dispatcher {
   #wholeProblems(): string[] {
     const problems: string[] = [];
     const refused = this.#keeper?.refused ?? null;
-    if (refused !== null) problems.push(this.#refusal?.error === refused ? this.#refusal.text : refused.message);
+    if (refused !== null) problems.push(this.#refusal?.error.message === refused.message ? this.#refusal.text : refused.message);
     if (this.#failure !== null) problems.push(this.#failure.message);
     const unserved = this.#upkeep?.unserved ?? [];
     if (unserved.length > 0) problems.push(describeUnserved(this.#deployment.partitions, unserved));
