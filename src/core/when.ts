@@ -26,7 +26,9 @@ const MAX_AHEAD_MS = 10 * 366 * 86_400_000;
 export function whenOf(type: string, { deliverAt, delayMs }: Scheduling): When | null {
   if (deliverAt === undefined && delayMs === undefined) return null;
   if (deliverAt !== undefined && delayMs !== undefined) throw new InvalidEventError(type, 'deliverAt', 'give deliverAt or delayMs, not both');
-  const ms = Number(deliverAt ?? delayMs);
+  // Of another kind than its type says, null included, it is no time.
+  const given: unknown = deliverAt === undefined ? delayMs : deliverAt;
+  const ms = given instanceof Date && deliverAt !== undefined ? given.getTime() : typeof given === 'number' ? given : NaN;
   const ahead = deliverAt === undefined ? ms : ms - wallClockMs();
   if (!Number.isFinite(ms) || ms < 0 || ahead > MAX_AHEAD_MS) {
     throw new InvalidEventError(type, deliverAt === undefined ? 'delayMs' : 'deliverAt', deliverAt === undefined ? 'not a time in ms, ten years at most' : 'not a time in ms since 1970, ten years ahead at most');

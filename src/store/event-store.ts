@@ -11,7 +11,7 @@ import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggreg
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
-import { encodeEvent, limit, LIMITS } from '../wire/encode-event.ts';
+import { checkId, encodeEvent, limit, LIMITS, subjectOf, text } from '../wire/encode-event.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
@@ -292,13 +292,13 @@ export class EventStore {
   #encode(event: NewEvent<string>, eventId: string, id: string): { type: string; start: number; end: number } {
     const { catalog, schemas } = this.#parts.deployment;
     const type = catalog.get(event.type);
-    if (typeof event.data !== 'object' || event.data === null) type.check(event.data);
-    const subject = type.subjectOf(event.data);
+    const subject = subjectOf(type, event.data);
     if (subject !== id) {
+      type.check(event.data);
       throw new InvalidEventError(event.type, type.subjectField, `the subject of a history's events is the history's id, ${JSON.stringify(id)}; it is ${JSON.stringify(subject)}`);
     }
-    if (eventId === '') throw new InvalidEventError(event.type, 'id', 'the event id is empty');
-    if (event.id !== undefined) limit(event.type, 'id', eventId, LIMITS.id);
+    checkId(event.type, event.id);
+    text(event.type, 'source', event.source);
     const source = event.source === undefined || event.source === this.#parts.settings.source ? '' : event.source;
     const start = encodeEvent(this.#arena, type, eventId, id, source, schemas.get(event.type)?.id ?? 0, event);
     return { type: event.type, start, end: this.#arena.end };

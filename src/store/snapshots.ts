@@ -7,6 +7,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';
 import { defineScript } from '../redis/script.ts';
+import { emptiedByJson } from '../wire/plain-value.ts';
 import type { HistoryAddress, HistorySource } from './read-history.ts';
 
 const script = defineScript({ url: new URL('./put-snapshot.lua', import.meta.url), keys: 2 });
@@ -58,7 +59,7 @@ export class Snapshots {
     try {
       if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY))) return false;
       const text = encode(policy, state);
-      if (text === null) return this.#refuse(at.category, 'JSON does not give this state back as it is: give snapshot.encode and snapshot.decode');
+      if (text === null) return this.#refuse(at.category, `JSON does not give this state back as it is${lostOf(policy, state)}: give snapshot.encode and snapshot.decode`);
       if (Buffer.byteLength(text) > MAX_BYTES) return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);
       const writing = this.#write(at, revision, text, schemaOf(policy)).finally(() => this.#writing.delete(writing));
       this.#writing.add(writing);
@@ -96,4 +97,12 @@ function encode<State>(policy: SnapshotPolicy<State>, state: State): string | nu
   const value = policy.encode ? policy.encode(state) : state;
   const text = JSON.stringify(value) as string | undefined;
   return text !== undefined && isDeepStrictEqual(JSON.parse(text), value) ? text : null;
+}
+
+/** Which part of the state JSON leaves out, where that is known. */
+function lostOf<State>(policy: SnapshotPolicy<State>, state: State): string {
+  const value = policy.encode ? policy.encode(state) : state;
+  const emptied = emptiedByJson(value, JSON.stringify(value) ?? '');
+  if (emptied === null) return '';
+  return emptied.path === '' ? ` (it is ${emptied.what})` : ` (its field ${emptied.path} is ${emptied.what})`;
 }

@@ -4,12 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
-import { EmitClosedError, EmitLoopError, InvalidEventError, OversizeError } from '../core/errors.ts';
+import { EmitClosedError, EmitLoopError, OversizeError } from '../core/errors.ts';
 import { partitionOf } from '../core/partition.ts';
 import { whenOf, type When } from '../core/when.ts';
 import type { EmitOptions } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { encodeEvent, limit, LIMITS } from '../wire/encode-event.ts';
+import { checkId, encodeEvent, subjectFor } from '../wire/encode-event.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
 import { PackWriter } from '../wire/message-pack.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
@@ -75,12 +75,7 @@ export class Emits {
     const { fn, catalog, schemas, partitions } = this.#parts;
     if (cause.settled) throw new EmitClosedError(fn, cause.view.id);
     const declared = catalog.get(type);
-    if (typeof data !== 'object' || data === null) declared.check(data);
-    const subject = options.subject ?? declared.subjectOf(data);
-    if (typeof subject !== 'string' || subject === '') {
-      throw new InvalidEventError(type, options.subject === undefined ? declared.subjectField : 'subject', 'the subject is missing or empty');
-    }
-    limit(type, 'subject', subject, LIMITS.subject);
+    const subject = subjectFor(declared, data, options.subject);
     const when = whenOf(type, options);
     const by = (cause.emitted ??= emittedBy(fn, cause));
     if (by.depth > EMIT_LIMITS.depth) throw new EmitLoopError(fn, cause.view.id, EMIT_LIMITS.depth);
@@ -88,8 +83,7 @@ export class Emits {
       throw new OversizeError(`what function "${fn}" emits for event ${cause.view.id}`, by.emissions.length + 1, EMIT_LIMITS.events, 'events. Emit fewer, larger ones, or one event whose function emits the rest');
     }
     const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
-    if (typeof id !== 'string' || id === '') throw new InvalidEventError(type, 'id', 'the event id is empty');
-    if (options.id !== undefined) limit(type, 'id', id, LIMITS.id);
+    checkId(type, options.id);
     const before = arena.end;
     try {
       // A scheduled event travels without a batch, whose source would be its own.

@@ -11,9 +11,10 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
-import { EmitLoopError } from '../core/errors.ts';
+import { CorruptDataError, EmitLoopError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
 import { nextDelayMs } from '../core/retry-policy.ts';
+import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchSource } from './batch-source.ts';
@@ -319,6 +320,7 @@ class BatchRun {
 
   #decode(event: RunningEvent, way: Way | null): boolean {
     try {
+      if (event.timeMs >= END_OF_TIME_MS) throw new CorruptDataError('decode', `its time, ${event.timeMs} ms since 1970, is beyond the year 9999`);
       const { dataStart, dataEnd } = event;
       if (way === null) event.view.data = (event.type ?? this.#catalog.get(event.view.type)).decodeAt(this.#bytes, dataStart, dataEnd);
       else if (way.kind === 'upcast') event.view.data = way.convert(this.#bytes, dataStart, dataEnd);

@@ -13,6 +13,7 @@ import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { ViewCode } from '../define/define-view.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
+import { describe, emptiedByJson } from '../wire/plain-value.ts';
 import { readRowEffects } from '../wire/row-effects.ts';
 import { INDEX_VALUE_BYTES, memberBound, sameEntry, writeMember, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
 import type { EventView, RunningEvent } from './running-event.ts';
@@ -152,6 +153,11 @@ export class ViewRun {
 
   #textOf(next: unknown): string {
     const text = JSON.stringify(next);
+    const emptied = emptiedByJson(next, text);
+    if (emptied !== null) {
+      const where = emptied.path === '' ? 'it' : `field ${emptied.path}`;
+      throw new TypeError(`a row of view "${this.#name}": ${where} is ${emptied.what}, of which JSON keeps nothing`);
+    }
     const { maxRowBytes } = this.#code;
     if (text.length * 3 > maxRowBytes) {
       const bytes = Buffer.byteLength(text);
@@ -162,7 +168,7 @@ export class ViewRun {
 
   #entry(index: string, value: unknown, sort: unknown): IndexEntry {
     if (value === null || value === undefined) return null;
-    if (typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`index "${index}" of view "${this.#name}": by must give a text, number or boolean, not a ${typeof value}`);
+    if (typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`index "${index}" of view "${this.#name}": by must give a text, number or boolean, not ${describe(value)}`);
     const text = String(value);
     if (text.length * 3 > INDEX_VALUE_BYTES && Buffer.byteLength(text) > INDEX_VALUE_BYTES) {
       throw new OversizeError(`a value of index "${index}" of view "${this.#name}"`, Buffer.byteLength(text), INDEX_VALUE_BYTES, 'Index something shorter');

@@ -2,16 +2,18 @@
 import { InvalidEventError, OversizeError } from '../core/errors.ts';
 import { extensionProblem } from '../core/extensions.ts';
 import { wallClockMs } from '../core/clock.ts';
+import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { EventType } from './catalog.ts';
 import { writeEnvelope } from './event-batch.ts';
 import type { PayloadArena } from './payload-arena.ts';
+import { describe } from './plain-value.ts';
 
 /** Subjects and ids, in bytes of UTF-8. */
 export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
 
 export interface EventAttributes {
   readonly data: unknown;
-  /** When it happened, ms since 1970 or a Date. Default: now. */
+  /** When it happened, ms since 1970 or a Date, up to the year 9999; whole ms are kept. Default: now. */
   readonly time?: number | Date;
   /**
    * CloudEvents extension attributes. Names: lower case letters and digits, none of the event's own
@@ -29,10 +31,7 @@ export interface EventAttributes {
  */
 export function encodeEvent(arena: PayloadArena, type: EventType, id: string, subject: string, source: string, schema: number, from: EventAttributes): number {
   if (source !== '') limit(type.name, 'source', source, LIMITS.source);
-  const timeMs = from.time === undefined ? wallClockMs() : Number(from.time);
-  if (!Number.isFinite(timeMs) || timeMs < 0 || timeMs > Number.MAX_SAFE_INTEGER) {
-    throw new InvalidEventError(type.name, 'time', 'not a time in ms since 1970');
-  }
+  const timeMs = timeOf(type.name, from.time);
   if (from.extensions !== undefined && from.extensions !== null) checkExtensions(type.name, from.extensions);
   const start = arena.end;
   const payload = arena.open(0x1a);
@@ -42,9 +41,63 @@ export function encodeEvent(arena: PayloadArena, type: EventType, id: string, su
     throw new OversizeError(`event "${type.name}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
   }
   arena.close(payload);
-  const unfit = writeEnvelope(arena, id, subject, Math.floor(timeMs), source, schema, from.extensions ?? null);
+  const unfit = writeEnvelope(arena, id, subject, timeMs, source, schema, from.extensions ?? null);
   if (unfit !== null) throw new InvalidEventError(type.name, unfit, 'an unpaired surrogate: no proper Unicode text');
   return start;
+}
+
+/**
+ * The subject of an event as callers of publish and emit give it: named by them, or the data's own. What is no data of the type
+ * (a Promise whose await was forgotten, a list) is refused as that, and not as data without a subject.
+ * @throws InvalidEventError naming the field, OversizeError
+ */
+export function subjectFor(type: EventType, data: unknown, given: string | undefined): string {
+  const subject: unknown = given ?? subjectOf(type, data);
+  if (typeof subject !== 'string' || subject === '') {
+    text(type.name, 'subject', given);
+    type.check(data);
+    throw new InvalidEventError(type.name, given === undefined ? type.subjectField : 'subject', 'the subject is missing or empty');
+  }
+  limit(type.name, 'subject', subject, LIMITS.subject);
+  return subject;
+}
+
+/**
+ * What the data has in its subject's field, of whatever kind.
+ * @throws InvalidEventError where the data is none of the type
+ */
+export function subjectOf(type: EventType, data: unknown): unknown {
+  try {
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) type.check(data);
+    return type.subjectOf(data);
+  } catch (error) {
+    // a revoked Proxy, or a getter: the check says where
+    type.check(data);
+    throw error;
+  }
+}
+
+/** An id that a caller gives. @throws InvalidEventError, OversizeError */
+export function checkId(type: string, id: unknown): void {
+  if (id === undefined) return;
+  text(type, 'id', id);
+  if (id === '') throw new InvalidEventError(type, 'id', 'the event id is empty');
+  limit(type, 'id', id as string, LIMITS.id);
+}
+
+/** @throws InvalidEventError where it is given and is no text */
+export function text(type: string, field: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'string') throw new InvalidEventError(type, field, `a string was expected, got ${describe(value)}`);
+}
+
+/** Whole ms since 1970. A Date can hold no more than the year 275760, and RFC 3339 ends with the year 9999. */
+function timeOf(type: string, time: unknown): number {
+  if (time === undefined) return Math.floor(wallClockMs());
+  const ms = time instanceof Date ? time.getTime() : time;
+  if (typeof ms !== 'number' || !(ms >= 0 && ms < END_OF_TIME_MS)) {
+    throw new InvalidEventError(type, 'time', `a Date or ms since 1970, up to the year 9999, was expected, got ${describe(time)}`);
+  }
+  return Math.floor(ms);
 }
 
 /** @throws InvalidEventError naming the extension, OversizeError */

@@ -58,7 +58,7 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
   const lines = [
     `if (typeof d !== 'object' || d === null || depth > ${MAX_DEPTH}) return false;`,
     // All but literals and the like are looked at closely: most have no content to be written. This is a load that V8 remembers,
-    // a call of getPrototypeOf would not be; whom it does not find out (old style classes), `misfit` does.
+    // a call of getPrototypeOf would not be; what it does not find out (iterators, old style classes), `misfit` does.
     'const instance = d.constructor !== Object;',
     'if (instance && !isPlain(d) && !hasContent(d)) return false;',
     `let known = 0, v, m, q, x${oneofs.map((_, i) => `, o${i} = false`).join('')};`,
@@ -69,7 +69,7 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
     lines.push(`v = d[${JSON.stringify(field.name)}];`, 'if (v !== undefined && v !== null) {', 'known++;', member, ...fieldLines(field, links), '}');
   }
   if (known !== null) lines.push(`if (K[${links.known.push(known) - 1}].outside(d) !== null) return false;`);
-  lines.push('for (const _ in d) known--;', 'return (known === 0 && !instance) || !misfit(d);');
+  lines.push('const any = known > 0;', 'for (const _ in d) known--;', 'return (any && known === 0 && !instance) || !misfit(d);');
   const names = new Set(message.fieldsArray.map((field) => field.name));
   const misfit = (data: Record<string, unknown>): boolean => isMisfit(data, names);
   const source = `'use strict'; return function write(d, w, depth) {\n${lines.join('\n')}\n}`;

@@ -63,3 +63,30 @@ function describeObject(value: object): string {
   if (typeof (value as { readonly then?: unknown }).then === 'function') return `${of} with a method then (an await is missing?)`;
   return hasContent(value) ? of : `${of} without an enumerable property`;
 }
+
+/** Written by JSON as `{}` although it is something: a Map, a Set, a Promise, an Error. */
+export interface Emptied {
+  /** Dots between keys; '' for the value itself. */
+  readonly path: string;
+  readonly what: string;
+}
+
+/**
+ * The first object in a value whose content JSON leaves out.
+ * @param value of which JSON could be made: it has no cycle
+ * @param text its JSON, where nothing can be found without `{}` in it
+ */
+export function emptiedByJson(value: unknown, text: string): Emptied | null {
+  return text.includes('{}') ? findEmptied(value, '') : null;
+}
+
+function findEmptied(value: unknown, path: string): Emptied | null {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || typeof (value as { readonly toJSON?: unknown }).toJSON === 'function') return null;
+  if (value instanceof Number || value instanceof String || value instanceof Boolean) return null;
+  if (!Array.isArray(value) && !isPlain(value) && !hasContent(value)) return { path, what: describe(value) };
+  for (const [key, one] of Object.entries(value)) {
+    const found = findEmptied(one, path === '' ? key : `${path}.${key}`);
+    if (found) return found;
+  }
+  return null;
+}

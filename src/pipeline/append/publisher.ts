@@ -12,7 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
-import { BackpressureError, ClosedError, InvalidEventError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
+import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
@@ -25,7 +25,7 @@ import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
 import { SpareBuffers } from '../../wire/spare-buffers.ts';
-import { encodeEvent, limit, LIMITS } from '../../wire/encode-event.ts';
+import { checkId, encodeEvent, subjectFor, text } from '../../wire/encode-event.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Flush, type FlushPart } from './append.ts';
 import type { Confirm } from './confirm.ts';
@@ -459,20 +459,10 @@ export class Publisher {
 
   #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
     const type = this.#parts.catalog.get(item.type);
-    if (typeof item.data !== 'object' || item.data === null || Array.isArray(item.data)) type.check(item.data);
-    const subject = item.subject ?? type.subjectOf(item.data);
-    if (typeof subject !== 'string' || subject === '') {
-      text(item.type, 'subject', item.subject);
-      // A subject of another kind than text is more than missing.
-      type.check(item.data);
-      throw new InvalidEventError(item.type, item.subject === undefined ? type.subjectField : 'subject', 'the subject is missing or empty');
-    }
-    limit(item.type, 'subject', subject, LIMITS.subject);
-    text(item.type, 'id', item.id);
+    const subject = subjectFor(type, item.data, item.subject);
     text(item.type, 'source', item.source);
+    checkId(item.type, item.id);
     const id = item.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`;
-    if (id === '') throw new InvalidEventError(item.type, 'id', 'the event id is empty');
-    if (item.id !== undefined) limit(item.type, 'id', id, LIMITS.id);
     // The batch carries the publisher's own source once.
     const when = whenOf(item.type, item);
     // A scheduled event travels without a batch.
@@ -696,7 +686,3 @@ function outOfMemory(error: unknown): boolean {
   return error instanceof RedisReplyError && error.reply === 'OOM';
 }
 
-/** From JavaScript, or a caller's cast, anything may come. */
-function text(type: string, field: string, value: unknown): void {
-  if (value !== undefined && typeof value !== 'string') throw new InvalidEventError(type, field, `a string was expected, got ${value === null ? 'null' : typeof value}`);
-}
