@@ -21,6 +21,10 @@ export const DEFAULT_PORT = 9464;
 /** Every variable: its check, default and meaning. docs/operations.md prints this table. */
 export const ENVIRONMENT = {
   REDIS_URL: { check: z.string().min(1).optional(), text: 'server (redis://, rediss://, unix:) or Cluster (comma separated); unset: the embedded server' },
+  MILLRACE_REDIS_CA: { check: z.string().min(1).optional(), text: 'with rediss://: PEM file of the authorities that sign the server\'s certificate (default: those Node trusts)' },
+  MILLRACE_REDIS_CERT: { check: z.string().min(1).optional(), text: 'with rediss://: PEM file of the client certificate, for servers that ask for one' },
+  MILLRACE_REDIS_KEY: { check: z.string().min(1).optional(), text: 'PEM file of the client certificate\'s private key' },
+  MILLRACE_REDIS_KEY_PASSPHRASE: { check: z.string().min(1).optional(), text: 'passphrase of that key' },
   WORKERS: { check: whole(1, 256).default(availableParallelism()), text: 'worker threads in the pool (default: available cores)' },
   MILLRACE_PARTITIONS: { check: whole(1, 1024).optional(), text: 'P, fixed at a deployment\'s first start (default 16)' },
   MILLRACE_NAMESPACE: { check: z.string().regex(NAME_PATTERN, `must match ${NAME_PATTERN.source}`).default('mr'), text: 'key prefix' },

@@ -3,15 +3,16 @@
  * first by the dispatcher, the publisher and every command.
  */
 import { showAs } from './core/shown.ts';
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Environment } from './config.ts';
-import { ConfigError, ServerUnreachableError } from './core/errors.ts';
+import { ConfigError, ConnectionSetupError, ServerUnreachableError, UnknownOutcomeError } from './core/errors.ts';
 import { inspectServer, serverProblems, type ServerInfo } from './redis/capability.ts';
-import { openConnection, type RedisConnection } from './redis/connection.ts';
+import { openConnection, type RedisConnection, type TlsFiles } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
 import { untilWritten, type WaitForWrites } from './redis/refused-writes.ts';
+import { MIN_SERVER_VERSION } from './redis/server-binary.ts';
 import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.ts';
 import { registeredBy } from './registry/registered-by.ts';
 import { SchemaRegistry } from './registry/registry.ts';
@@ -66,11 +67,12 @@ export interface Deployment {
 /**
  * @throws ConfigError with every problem found: server too old, eviction policy, another number of partitions, proto files
  * @throws SchemaNotRegisteredError with settleSchemas: a schema under proto/ is incompatible, or new in production mode
- * @throws RedisServerNotFoundError, ServerUnreachableError
+ * @throws RedisServerNotFoundError, ServerUnreachableError, ConnectionSetupError
  */
 export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
   const { environment, log } = options;
   const { catalog, problems } = readProtoFolder(options.protoDir);
+  const tls = tlsFiles(environment);
 
   const embedded = environment.REDIS_URL
     ? null
@@ -82,8 +84,11 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       });
   const url = environment.REDIS_URL ?? (embedded as { url: string }).url;
   const connections: RedisConnection[] = [];
+  let cluster = false;
   const connect = (name: string, more: { readonly blocking?: boolean } = {}): RedisConnection => {
-    const connection = openConnection({ url, name: `millrace-${name}`, blocking: more.blocking ?? false, log });
+    // One that only reads would never learn from the server's replies that it reads from a demoted one.
+    const onUnfit = (reply: string): void => connections.forEach((other) => other.renew(reply));
+    const connection = openConnection({ url, name: `millrace-${name}`, blocking: more.blocking ?? false, log, tls, cluster, onUnfit });
     connections.push(connection);
     return connection;
   };
@@ -93,13 +98,18 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   };
 
   try {
-    const connection = connect(options.name);
-    await connection.ready(CONNECT_MS).catch((error: unknown) => {
-      throw new ServerUnreachableError(connection.target, rootCause(error), { cause: error });
-    });
-    const server = await inspectServer(connection);
+    let connection = connect(options.name);
+    let server = await reach(connection);
+    if (server.mode === 'cluster' && !server.followsRedirections && !url.startsWith('unix:')) {
+      // One address stands for all nodes: a configuration endpoint, or a node that knows the others.
+      connections.splice(0);
+      connection.destroy();
+      cluster = true;
+      connection = connect(options.name);
+      server = await reach(connection);
+    }
     const settles = options.settleSchemas ?? false;
-    problems.push(...serverProblems(server, { minVersion: '6.2', replica: !settles }));
+    problems.push(...serverProblems(server, { minVersion: MIN_SERVER_VERSION, replica: !settles }));
     if (problems.length > 0) throw new ConfigError(problems);
     const write = <T>(what: string, attempt: () => Promise<T>): Promise<T> => untilWritten(what, connection, attempt, options.whenRefused);
     const keys = createKeys(environment.MILLRACE_NAMESPACE);
@@ -149,6 +159,42 @@ export function readProtoFolder(protoDir: string | null): { catalog: Catalog; pr
     if (!(error instanceof ConfigError)) throw error;
     return { catalog: none, problems: [...error.problems] };
   }
+}
+
+/**
+ * Connects and looks at the server. Nothing is written.
+ * @throws ServerUnreachableError, ConnectionSetupError where the server refuses the connection for good
+ */
+async function reach(connection: RedisConnection): Promise<ServerInfo> {
+  const { target } = connection;
+  try {
+    await connection.ready(CONNECT_MS);
+    return await inspectServer(connection);
+  } catch (error) {
+    if (error instanceof ConnectionSetupError || !(error instanceof UnknownOutcomeError)) throw error;
+    throw new ServerUnreachableError(target, rootCause(error), { cause: error });
+  }
+}
+
+/** @throws ConfigError */
+function tlsFiles(environment: Environment): TlsFiles {
+  const files = {
+    MILLRACE_REDIS_CA: environment.MILLRACE_REDIS_CA, MILLRACE_REDIS_CERT: environment.MILLRACE_REDIS_CERT, MILLRACE_REDIS_KEY: environment.MILLRACE_REDIS_KEY,
+  };
+  const problems: string[] = [];
+  for (const [name, path] of Object.entries(files)) {
+    if (path === undefined) continue;
+    if (!/^rediss:/i.test(environment.REDIS_URL?.trim() ?? '')) problems.push(`${name} is set, but REDIS_URL does not begin with rediss://`);
+    try {
+      accessSync(path, constants.R_OK);
+    } catch (error) {
+      problems.push(`${name}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
+    }
+  }
+  const { MILLRACE_REDIS_CA: ca, MILLRACE_REDIS_CERT: cert, MILLRACE_REDIS_KEY: key } = files;
+  if ((cert === undefined) !== (key === undefined)) problems.push('MILLRACE_REDIS_CERT and MILLRACE_REDIS_KEY belong together: set both, or neither');
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { ca, cert, key, keyPassphrase: environment.MILLRACE_REDIS_KEY_PASSPHRASE };
 }
 
 function rootCause(error: unknown): string {

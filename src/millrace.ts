@@ -151,7 +151,8 @@ export class Millrace {
   #confirm(durability: Durability, replicas: number, timeoutMs: number, problems: string[]): Confirm {
     const { server } = this.deployment;
     if (durability === 'replicated') {
-      if (server.replicas < replicas) {
+      // Not known: WAIT will tell, with each append.
+      if (server.replicas !== null && server.replicas < replicas) {
         problems.push(`durability "replicated" asks for ${replicas} replicas, the server has ${server.replicas} connected`);
       }
       return { kind: 'wait', replicas, timeoutMs };

@@ -193,18 +193,45 @@ export class DurabilityError extends MillraceError {
   }
 }
 
-/** Redis did not answer a command: it may or may not have been executed. */
+/** Redis did not answer a command: it may or may not have been executed, unless `outcomeUnknown` is false: then it was not sent. */
 export class UnknownOutcomeError extends MillraceError {
   readonly code = 'UNKNOWN_OUTCOME';
   override readonly retryable = true;
-  override readonly outcomeUnknown = true;
+  override readonly outcomeUnknown: boolean;
   readonly command: string;
-  constructor(command: string, options?: { cause?: unknown }) {
+  /** @param options.notSent why there was no connection on which it could have been sent. Default: it was sent, or that is not known */
+  constructor(command: string, options: { readonly cause?: unknown; readonly notSent?: string } = {}) {
+    const { cause, notSent } = options;
     super(
-      `Redis did not answer ${command}: it may or may not have been executed. Retry only what is idempotent`,
-      options,
+      notSent === undefined
+        ? `Redis did not answer ${command}: it may or may not have been executed. Retry only what is idempotent`
+        : `${command} was not sent to Redis: ${notSent}. Nothing was executed`,
+      cause === undefined ? {} : { cause },
     );
     this.command = command;
+    this.outcomeUnknown = notSent === undefined;
+  }
+}
+
+/** The server refused a step without which a connection is not what REDIS_URL asks for. Nothing else was sent on it. */
+export class ConnectionSetupError extends MillraceError {
+  readonly code = 'CONNECTION_SETUP';
+  override readonly retryable: boolean;
+  /** Without passwords. */
+  readonly target: string;
+  /** Command that was refused, without a password: `SELECT 99`. */
+  readonly step: string;
+  /** Code of the reply, e.g. `WRONGPASS`, `NOPERM`; `ERR` for the rest. */
+  readonly reply: string;
+  /** @param why the server's words, or what it did */
+  constructor(target: string, step: string, why: string, advice: string, options?: { cause?: unknown }) {
+    const reply = replyCode(why);
+    super(`the connection to ${target} is not used, because the server refused ${step}: ${why}. ${advice}`, options);
+    this.target = target;
+    this.step = step;
+    this.reply = reply;
+    // Asked with what REDIS_URL says, the server will say the same again.
+    this.retryable = meaningOf(reply).retryable && reply !== 'WRONGPASS' && reply !== 'NOAUTH';
   }
 }
 
@@ -285,7 +312,7 @@ export class RedisServerNotFoundError extends MillraceError {
   constructor(tried: readonly string[]) {
     super(
       `no redis-server found. Tried: ${tried.join('; ')}. Three ways to get one: set REDIS_URL to a running server; ` +
-        `install redis-server or valkey-server (>= 6.2) so that it is on PATH; or point MILLRACE_REDIS_SERVER at the binary`,
+        `install redis-server or valkey-server (>= 7.0) so that it is on PATH; or point MILLRACE_REDIS_SERVER at the binary`,
     );
   }
 }

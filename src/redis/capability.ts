@@ -11,10 +11,10 @@ export interface ServerNode {
   readonly maxmemoryPolicy: string | null;
   readonly appendonly: boolean | null;
   readonly appendfsync: 'always' | 'everysec' | 'no' | null;
-  readonly replicas: number;
+  readonly replicas: number | null;
 }
 
-/** Null where the server does not tell (CONFIG is often denied on managed ones). In a cluster: the least of all masters. */
+/** Null where the server does not tell (CONFIG is often denied on managed ones, INFO to some users). In a cluster: the least of all masters. */
 export interface ServerInfo {
   readonly flavor: 'redis' | 'valkey';
   readonly version: string;
@@ -26,13 +26,13 @@ export interface ServerInfo {
   readonly appendfsync: 'always' | 'everysec' | 'no' | null;
   /** WAITAOF exists. */
   readonly hasWaitAof: boolean;
-  /** Replicas connected to the master that has fewest. */
-  readonly replicas: number;
+  /** Replicas connected to the master that has fewest. Null: not known. */
+  readonly replicas: number | null;
   readonly nodes: readonly ServerNode[];
 }
 
 export async function inspectServer(connection: RedisConnection): Promise<ServerInfo> {
-  const infos = await connection.commandOnMasters('INFO');
+  const infos = await infoOrHello(connection);
   const settings = new Map<string, Map<string, string>>();
   for (const pattern of ['maxmemory-policy', 'appendonly', 'appendfsync']) {
     for (const { node, reply } of await configGet(connection, pattern)) {
@@ -56,9 +56,26 @@ export async function inspectServer(connection: RedisConnection): Promise<Server
     appendonly: (nodes.find((n) => n.appendonly !== true) ?? first).appendonly,
     appendfsync: (nodes.find((n) => n.appendfsync !== 'always') ?? first).appendfsync,
     hasWaitAof: nodes.every((n) => atLeast(n.version, '7.2')),
-    replicas: Math.min(...nodes.map((n) => n.replicas)),
+    replicas: nodes.some((n) => n.replicas === null) ? null : Math.min(...nodes.map((n) => n.replicas ?? 0)),
     nodes,
   };
+}
+
+/** INFO, or where the user may not call it, what HELLO tells (which everybody may) in INFO's words. */
+async function infoOrHello(connection: RedisConnection): Promise<readonly { node: string; reply: unknown }[]> {
+  try {
+    return await connection.commandOnMasters('INFO');
+  } catch (error) {
+    // NOPERM, or "unknown command" where INFO is renamed away.
+    if (!(error instanceof RedisReplyError) || error.retryable) throw error;
+  }
+  const hellos = await connection.commandOnMasters('HELLO');
+  return hellos.map(({ node, reply }) => {
+    const flat = reply as readonly unknown[];
+    const field = (name: string): string => String(flat[flat.indexOf(name) + 1]);
+    const version = field('server') === 'valkey' ? 'valkey_version' : 'redis_version';
+    return { node, reply: `${version}:${field('version')}\nredis_mode:${field('mode')}\nrole:${field('role') === 'master' ? 'master' : 'slave'}\n` };
+  });
 }
 
 async function configGet(connection: RedisConnection, name: string): Promise<readonly { node: string; reply: unknown }[]> {
@@ -85,7 +102,7 @@ function describe(node: string, info: string, settings: ReadonlyMap<string, stri
     maxmemoryPolicy: settings.get('maxmemory-policy') ?? field('maxmemory_policy') ?? null,
     appendonly: appendonly === undefined ? null : appendonly === 'yes',
     appendfsync: appendfsync === 'always' || appendfsync === 'everysec' || appendfsync === 'no' ? appendfsync : null,
-    replicas: Number(field('connected_slaves') ?? 0),
+    replicas: field('connected_slaves') === undefined ? null : Number(field('connected_slaves')),
   };
 }
 

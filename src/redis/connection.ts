@@ -6,9 +6,14 @@
  * the reply, with RedisReplyError (Redis said no), or with UnknownOutcomeError (nobody knows). Sending it again is up to
  * the caller, who knows what is idempotent: see withRetry.
  */
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Command, Redis, ReplyError, type RedisOptions } from 'ioredis';
-import { ClosedError, ConfigError, MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
+import { ClosedError, ConnectionSetupError, MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
+import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
+import { setUp } from './setup.ts';
+
+export { parseRedisUrl, parseRedisUrls, type RedisTarget } from './redis-url.ts';
 
 export type RedisArg = string | number | Buffer;
 export type RedisLog = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -27,7 +32,24 @@ export interface ConnectionOptions {
   readonly replyTimeoutMs?: number;
   /** How long a command waits, unsent, for a connection that is down. Default 2,000. */
   readonly offlineWaitMs?: number;
+  /** Follow redirections, as in a Redis Cluster, although one url is given: a Cluster's configuration endpoint. Default: from the urls. */
+  readonly cluster?: boolean;
+  /** For rediss://, beside what Node trusts. Read anew for each connection, so that certificates may be exchanged. */
+  readonly tls?: TlsFiles;
+  /** Told when the server has said that it cannot serve us now, and the connection is opened anew. See RedisConnection.renew. */
+  readonly onUnfit?: (reply: string) => void;
   readonly log?: RedisLog;
+}
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  /** Certificates of the authorities that are trusted, in place of Node's. */
+  readonly ca?: string | undefined;
+  /** Client certificate, with its chain. */
+  readonly cert?: string | undefined;
+  /** Its private key. */
+  readonly key?: string | undefined;
+  readonly keyPassphrase?: string | undefined;
 }
 
 /** A script with its keys and arguments, as EVALSHA takes it. See script.ts. */
@@ -39,26 +61,43 @@ export interface ScriptCall {
   readonly args: readonly RedisArg[];
 }
 
-export interface RedisConnection {
-  readonly isCluster: boolean;
-  /** Where it leads, without passwords. */
-  readonly target: string;
-  readonly status: ConnectionStatus;
+export interface RedisSender {
   /** Replies with strings. */
   command(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
   /** Replies with Buffers. */
   commandBuffer(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
+  script(call: ScriptCall, asBuffers: boolean): Promise<unknown>;
+  /** The script, and right behind it on the same connection to the same server `follow` (WAIT, WAITAOF). */
+  scriptThen(call: ScriptCall, follow: readonly [string, ...RedisArg[]], asBuffers: boolean): Promise<[unknown, unknown]>;
+}
+
+export interface RedisConnection extends RedisSender {
+  readonly isCluster: boolean;
+  /** Where it leads, without passwords. */
+  readonly target: string;
+  readonly status: ConnectionStatus;
+  /**
+   * The same, for calls that have to settle by then (monotonicMs; Infinity: no bound of their own). What has not been sent by then is
+   * not sent any more; what has no reply by then rejects with UnknownOutcomeError.
+   */
+  until(ms: number): RedisSender;
   /** The command once on every master (a single server is its own only master). */
   commandOnMasters(name: string, ...args: readonly RedisArg[]): Promise<readonly { node: string; reply: unknown }[]>;
   /** Keys that match, of every master, page by page: each at least once if it is there all the time. */
   scan(pattern: string): AsyncIterable<readonly string[]>;
-  script(call: ScriptCall, asBuffers: boolean): Promise<unknown>;
-  /** The script, and right behind it on the same connection to the same server `follow` (WAIT, WAITAOF). */
-  scriptThen(call: ScriptCall, follow: readonly [string, ...RedisArg[]], asBuffers: boolean): Promise<[unknown, unknown]>;
   on(event: 'up' | 'down', listener: () => void): void;
   off(event: 'up' | 'down', listener: () => void): void;
-  /** Resolves once the connection is up; rejects with the last error when it is not within the time. */
+  /**
+   * Resolves once the connection is up.
+   * @throws UnknownOutcomeError with the last error at the end of its causes, when it is not within the time; ConnectionSetupError at once, where the
+   *   server refuses a first connection for good
+   */
   ready(timeoutMs?: number): Promise<void>;
+  /**
+   * Another connection to this address has met a server that cannot serve us (`reply` is the code): this one is opened anew, too,
+   * if it is as old. What is under way gets its reply, or UnknownOutcomeError.
+   */
+  renew(reply: string): void;
   /** A further connection with the same settings, but for these. */
   duplicate(changes?: Partial<Omit<ConnectionOptions, 'url'>>): RedisConnection;
   /** Waits for the replies still to come (at most 2 s), then closes. */
@@ -67,120 +106,13 @@ export interface RedisConnection {
   destroy(): void;
 }
 
-export interface RedisTarget {
-  readonly host?: string;
-  readonly port?: number;
-  readonly path?: string;
-  readonly tls: boolean;
-  readonly username?: string;
-  readonly password?: string;
-  readonly db: number;
-  /** The url without its password, for logs. */
-  readonly display: string;
-}
-
-const SCHEMES = 'redis://host:port, rediss://host:port or unix:/path/to/socket';
-
-/** Takes a url apart; throws ConfigError naming everything that is wrong with it. `what` is how the message calls it. */
-export function parseRedisUrl(url: string, what = 'REDIS_URL'): RedisTarget {
-  const trimmed = url.trim();
-  if (trimmed === '') throw new ConfigError([`${what} is empty; expected ${SCHEMES}`]);
-  if (/^unix:/i.test(trimmed)) return parseUnixUrl(trimmed, what);
-  let parsed: URL;
-  try {
-    parsed = new URL(trimmed);
-  } catch {
-    throw new ConfigError([`${what} "${redact(trimmed)}" is not a url; expected ${SCHEMES}`]);
-  }
-  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
-    const hint = /^[\w.-]+:\d+$/.test(trimmed) ? ` (did you mean redis://${trimmed}?)` : '';
-    throw new ConfigError([`${what} "${redact(trimmed)}" has the scheme "${parsed.protocol}"; expected ${SCHEMES}${hint}`]);
-  }
-  const problems: string[] = [];
-  const display = redact(trimmed);
-  if (parsed.hostname === '') problems.push(`${what} "${display}" names no host`);
-  const path = parsed.pathname.replace(/^\//, '');
-  const db = path === '' ? 0 : Number(path);
-  if (!/^\d*$/.test(path)) problems.push(`${what} "${display}": the path must be a database number, such as /0, not "/${path}"`);
-  for (const key of parsed.searchParams.keys()) problems.push(`${what} "${display}": the query parameter "${key}" is not known`);
-  if (problems.length) throw new ConfigError(problems);
-  return {
-    host: parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: parsed.port === '' ? 6379 : Number(parsed.port),
-    tls: parsed.protocol === 'rediss:',
-    ...(parsed.username === '' ? {} : { username: decode(parsed.username, what, 'user name') }),
-    ...(parsed.password === '' ? {} : { password: decode(parsed.password, what, 'password') }),
-    db,
-    display,
-  };
-}
-
-function parseUnixUrl(url: string, what: string): RedisTarget {
-  const [, rawPath = '', query = ''] = /^unix:(?:\/\/)?([^?]*)\??(.*)$/i.exec(url) ?? [];
-  const path = decode(rawPath, what, 'path');
-  const problems: string[] = [];
-  if (!path.startsWith('/') || path === '/') problems.push(`${what} "${url}": a unix socket needs an absolute path, as in unix:/run/redis.sock`);
-  if (Buffer.byteLength(path) > 107) {
-    problems.push(`${what}: the path of a unix socket may have at most 107 bytes, "${path}" has ${Buffer.byteLength(path)}`);
-  }
-  let db = 0;
-  for (const [key, value] of new URLSearchParams(query)) {
-    if (key !== 'db') problems.push(`${what} "${url}": the query parameter "${key}" is not known (only db is)`);
-    else if (!/^\d+$/.test(value)) problems.push(`${what} "${url}": db must be a number, not "${value}"`);
-    else db = Number(value);
-  }
-  if (problems.length) throw new ConfigError(problems);
-  return { path, tls: false, db, display: url };
-}
-
-/** All nodes of a url, or list of urls, together with what must fit together between them. */
-export function parseRedisUrls(url: string | readonly string[], what = 'REDIS_URL'): readonly RedisTarget[] {
-  const urls = (typeof url === 'string' ? [url] : url).flatMap(splitList);
-  const problems: string[] = [];
-  const targets: RedisTarget[] = [];
-  for (const one of urls) {
-    try {
-      targets.push(parseRedisUrl(one, what));
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      problems.push(...error.problems);
-    }
-  }
-  if (urls.length === 0) problems.push(`${what} is empty; expected ${SCHEMES}`);
-  if (targets.length > 1) {
-    for (const target of targets) {
-      if (target.path !== undefined) problems.push(`${what}: a cluster cannot have the unix socket "${target.display}" as a node`);
-      if (target.db !== 0) problems.push(`${what} "${target.display}": a cluster has only database 0`);
-      if (target.tls !== targets[0]?.tls) problems.push(`${what}: either all nodes use rediss:// or none does`);
-    }
-  }
-  if (problems.length) throw new ConfigError([...new Set(problems)]);
-  return targets;
-}
-
-/** Commas separate nodes where a scheme, or host:port, follows; a comma in a password stays. */
-function splitList(urls: string): string[] {
-  const parts = urls.split(/,(?=\s*(?:rediss?:|unix:))/i);
-  return parts.map((p) => p.trim()).filter((p) => p !== '');
-}
-
-function decode(text: string, what: string, part: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new ConfigError([`${what}: the ${part} is not percent-encoded properly`]);
-  }
-}
-
-function redact(url: string): string {
-  return url.replace(/\/\/([^/@]*)@/, (_, user: string) => `//${user.split(':')[0] ?? ''}:***@`);
-}
-
 export function openConnection(options: ConnectionOptions): RedisConnection {
   return new Connection(options);
 }
 
 interface Waiter {
+  /** It waits for the first connection, and for nothing else: see ready. */
+  readonly first: boolean;
   readonly go: () => void;
   readonly fail: (error: Error) => void;
   readonly timer: NodeJS.Timeout;
@@ -192,10 +124,17 @@ interface NodeChoice {
   redis?: Redis;
 }
 
+/** A Cluster that answers nothing but that it is down is left after so long: some of its slots may be served all the same. */
+const CLUSTER_PATIENCE_MS = 5_000;
+const CLUSTER_SETUP_MS = 1_000;
+/** A connection that was up for so long was well: the next attempt comes soon. */
+const STEADY_MS = 5_000;
+
 class Connection implements RedisConnection {
   readonly isCluster: boolean;
   readonly target: string;
   readonly #options: ConnectionOptions;
+  readonly #first: RedisTarget;
   readonly #client: Redis | Cluster;
   readonly #offlineWaitMs: number;
   readonly #listeners = { up: new Set<() => void>(), down: new Set<() => void>() };
@@ -203,32 +142,105 @@ class Connection implements RedisConnection {
   #status: ConnectionStatus = 'connecting';
   #lastError: Error | undefined;
   #loggedError: string | undefined;
+  /** Attempts to connect since the connection was well. */
+  #attempts = 0;
+  #upSinceMs = 0;
+  /** Grows with every socket: what belongs to an older one is void. */
+  #epoch = 0;
+  #wasUp = false;
+  /** Attempts that are counted on when a server is left soon after it was found. */
+  #left = 0;
+  /** A server has refused writes as a replica: the next one has to be a master. */
+  #wantsMaster = false;
+  /** In a Cluster: replies that were no refusal of everything, and since when there were none. */
+  #answers = 0;
+  #downSince: { readonly ms: number; readonly answers: number } | null = null;
 
   constructor(options: ConnectionOptions) {
     const targets = parseRedisUrls(options.url);
     const first = targets[0] as RedisTarget;
     this.#options = options;
+    this.#first = first;
     this.#offlineWaitMs = options.offlineWaitMs ?? 2_000;
-    this.isCluster = targets.length > 1;
+    this.isCluster = targets.length > 1 || options.cluster === true;
     this.target = targets.map((t) => t.display).join(',');
     const settings = settingsOf(options, first);
-    this.#client = this.isCluster ? openCluster(targets, settings) : new Redis({ ...settings, ...addressOf(first), retryStrategy });
+    const retryStrategy = (): number => backoff(++this.#attempts);
+    this.#client = this.isCluster
+      ? openCluster(targets, { ...settings, ...loginOf(options, first) }, retryStrategy)
+      : new Redis({ ...settings, ...addressOf(first), retryStrategy });
 
     const client = this.#client as Redis;
-    client.on('ready', () => this.#up());
-    client.on('close', () => this.#down());
+    client.on('ready', () => void this.#begin());
+    client.on('close', () => {
+      this.#epoch++;
+      this.#down();
+    });
     client.on('end', () => {
+      this.#epoch++;
       this.#down();
       // ioredis gives up by itself in a few corners (a connector that throws, a cluster whose seeds cannot be resolved).
       if (this.#status !== 'closed') setTimeout(() => this.#status !== 'closed' && void client.connect().catch(() => {}), 500).unref();
     });
-    client.on('error', (error: Error) => {
-      this.#lastError = strip(error);
-      if (this.#status === 'closed') return;
-      if (this.#loggedError === error.message) return;
-      this.#loggedError = error.message;
-      options.log?.('warn', 'redis connection', { target: this.target, name: options.name, error: error.message });
-    });
+    client.on('error', (error: Error) => this.#failed(strip(error)));
+  }
+
+  /** The socket is there: it is used once everything that REDIS_URL asks for has been granted. */
+  async #begin(): Promise<void> {
+    const epoch = this.#epoch;
+    const client = this.#client;
+    try {
+      await (client instanceof Cluster ? this.#setUpCluster(client) : within(this.#setupMs, this.#setUp(client)));
+    } catch (error) {
+      if (epoch !== this.#epoch || this.#status === 'closed') return;
+      this.#failed(error as Error);
+      client.disconnect(true);
+      return;
+    }
+    if (epoch === this.#epoch) this.#up();
+  }
+
+  get #setupMs(): number {
+    return Math.min(5_000, this.#options.replyTimeoutMs ?? 10_000);
+  }
+
+  #setUp(node: Redis): Promise<void> {
+    const send = (name: string, args: readonly RedisArg[]): Promise<unknown> => {
+      const command = new Command(name, [...args], { replyEncoding: 'utf8' });
+      void node.sendCommand(command);
+      return settle(name, command);
+    };
+    const display = this.target;
+    // In a Cluster ioredis opens connections as it needs them, and names them; it also waits for nodes that load their data.
+    if (this.isCluster) return setUp(send, { login: this.#first, display });
+    return setUp(send, { login: this.#first, display, rest: { db: this.#first.db, name: this.#options.name, master: this.#wantsMaster } });
+  }
+
+  /** ioredis is content with some refusals of a password. A node that cannot be asked now is no reason to do without the others. */
+  async #setUpCluster(client: Cluster): Promise<void> {
+    if (this.#first.password === undefined && this.#first.username === undefined) return;
+    await Promise.all(client.nodes('master').map((node) =>
+      within(CLUSTER_SETUP_MS, this.#setUp(node)).catch((error: unknown) => {
+        if (error instanceof ConnectionSetupError) throw error;
+      }),
+    ));
+  }
+
+  #failed(error: Error): void {
+    this.#lastError = error;
+    if (this.#status === 'closed') return;
+    if (error instanceof ConnectionSetupError && !error.retryable && !this.#wasUp) {
+      for (const waiter of [...this.#waiters]) if (waiter.first) this.#giveUp(waiter, error);
+    }
+    if (this.#loggedError === error.message) return;
+    this.#loggedError = error.message;
+    this.#options.log?.('warn', 'redis connection', { target: this.target, name: this.#options.name, error: error.message });
+  }
+
+  #giveUp(waiter: Waiter, error: Error): void {
+    clearTimeout(waiter.timer);
+    this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+    waiter.fail(error);
   }
 
   #corked = false;
@@ -245,6 +257,22 @@ class Connection implements RedisConnection {
     return this.#whenUp(name, () => this.#send(name, name, args, null));
   }
 
+  until(ms: number): RedisSender {
+    if (ms === Infinity) return this;
+    const call = (encoding: 'utf8' | null) => (name: string, ...args: readonly RedisArg[]): Promise<unknown> =>
+      this.#whenUp(name, () => by(ms, name, this.#send(name, name, args, encoding)), this.#waitUntil(ms));
+    return {
+      command: call('utf8'),
+      commandBuffer: call(null),
+      script: (script, asBuffers) => this.#script(script, asBuffers, ms),
+      scriptThen: (script, follow, asBuffers) => this.#scriptThen(script, follow, asBuffers, ms),
+    };
+  }
+
+  #waitUntil(ms: number): number {
+    return Math.max(0, Math.min(this.#offlineWaitMs, ms - performance.now()));
+  }
+
   commandOnMasters(name: string, ...args: readonly RedisArg[]): Promise<readonly { node: string; reply: unknown }[]> {
     return this.#whenUp(name, async () => {
       const client = this.#client;
@@ -253,7 +281,7 @@ class Connection implements RedisConnection {
         client.nodes('master').map(async (redis) => {
           const command = new Command(name, [...args], { replyEncoding: 'utf8' });
           redis.sendCommand(command);
-          const reply = await settle(name, command);
+          const reply = await this.#settle(name, command);
           return { node: `${redis.options.host}:${redis.options.port}`, reply };
         }),
       );
@@ -268,7 +296,7 @@ class Connection implements RedisConnection {
       do {
         const command = new Command('SCAN', [cursor, 'MATCH', pattern, 'COUNT', 1000], { replyEncoding: 'utf8' });
         node.sendCommand(command);
-        const [next, keys] = (await settle('SCAN', command)) as [string, string[]];
+        const [next, keys] = (await this.#settle('SCAN', command)) as [string, string[]];
         cursor = next;
         if (keys.length > 0) yield keys;
       } while (cursor !== '0');
@@ -276,17 +304,24 @@ class Connection implements RedisConnection {
   }
 
   script(call: ScriptCall, asBuffers: boolean): Promise<unknown> {
+    return this.#script(call, asBuffers, Infinity);
+  }
+
+  #script(call: ScriptCall, asBuffers: boolean, untilMs: number): Promise<unknown> {
     const encoding = asBuffers ? null : 'utf8';
     return this.#whenUp(call.name, () =>
-      this.#send('EVALSHA', call.name, scriptArgs(call.sha, call), encoding).catch((error: unknown) => {
+      by(untilMs, call.name, this.#send('EVALSHA', call.name, scriptArgs(call.sha, call), encoding)).catch((error: unknown) => {
         // NOSCRIPT is the one refusal after which sending again is safe: the script did not run.
         if (!isNoScript(error)) throw error;
-        return this.#send('EVAL', call.name, scriptArgs(call.source, call), encoding);
-      }),
-    );
+        return by(untilMs, call.name, this.#send('EVAL', call.name, scriptArgs(call.source, call), encoding));
+      }), this.#waitUntil(untilMs));
   }
 
   scriptThen(call: ScriptCall, follow: readonly [string, ...RedisArg[]], asBuffers: boolean): Promise<[unknown, unknown]> {
+    return this.#scriptThen(call, follow, asBuffers, Infinity);
+  }
+
+  #scriptThen(call: ScriptCall, follow: readonly [string, ...RedisArg[]], asBuffers: boolean, untilMs: number): Promise<[unknown, unknown]> {
     const encoding = asBuffers ? null : 'utf8';
     const attempt = async (name: 'EVALSHA' | 'EVAL', first: string): Promise<[unknown, unknown]> => {
       const command = new Command(name, scriptArgs(first, call) as RedisArg[], { replyEncoding: encoding });
@@ -295,7 +330,7 @@ class Connection implements RedisConnection {
       const [followName, ...followArgs] = follow;
       const script = this.#write(call.name, command, choice);
       const second = this.#write(followName, new Command(followName, followArgs, { replyEncoding: encoding }), choice);
-      const [scriptReply, followReply] = await Promise.allSettled([script, second]);
+      const [scriptReply, followReply] = await by(untilMs, call.name, Promise.allSettled([script, second]));
       if (scriptReply.status === 'rejected') throw scriptReply.reason;
       if (followReply.status === 'rejected') throw followReply.reason;
       return [scriptReply.value, followReply.value];
@@ -310,7 +345,7 @@ class Connection implements RedisConnection {
         await this.#send('EXISTS', 'EXISTS', [call.keys[0] ?? ''], 'utf8');
         return attempt('EVAL', call.source);
       }
-    });
+    }, this.#waitUntil(untilMs));
   }
 
   on(event: 'up' | 'down', listener: () => void): void {
@@ -322,7 +357,7 @@ class Connection implements RedisConnection {
   }
 
   ready(timeoutMs = 10_000): Promise<void> {
-    return this.#whenUp('connect', () => Promise.resolve(), timeoutMs);
+    return this.#whenUp('connect', () => Promise.resolve(), timeoutMs, true);
   }
 
   duplicate(changes: Partial<Omit<ConnectionOptions, 'url'>> = {}): RedisConnection {
@@ -375,21 +410,58 @@ class Connection implements RedisConnection {
       this.#cork(this.#client as Redis);
       this.#client.sendCommand(command);
     }
-    return settle(label, command);
+    return this.#settle(label, command);
+  }
+
+  #settle(label: string, command: Command): Promise<unknown> {
+    const reply = settle(label, command, (error) => this.#leave(error.reply));
+    if (!this.isCluster) return reply;
+    return reply.then((value) => {
+      this.#answers++;
+      return value;
+    });
+  }
+
+  /** The server has said that it cannot serve us now: to a new connection, with the address resolved again. */
+  #leave(reply: string): void {
+    if (this.#status !== 'up' || (this.isCluster && !this.#clusterIsLost())) return;
+    this.#options.log?.('warn', 'the server cannot serve us: connecting anew', { target: this.target, name: this.#options.name, reply });
+    this.renew(reply);
+    this.#options.onUnfit?.(reply);
+  }
+
+  /** One node's refusal does not mean the others, and their commands are under way on this connection, too. */
+  #clusterIsLost(): boolean {
+    const now = performance.now();
+    if (this.#downSince?.answers !== this.#answers) this.#downSince = { ms: now, answers: this.#answers };
+    return now - this.#downSince.ms >= CLUSTER_PATIENCE_MS;
+  }
+
+  renew(reply: string): void {
+    if (this.#status === 'closed') return;
+    this.#wantsMaster ||= reply === 'READONLY' || reply === 'UNBLOCKED';
+    // One that is about to be opened finds out for itself.
+    if (this.#status !== 'up') return;
+    const steady = performance.now() - this.#upSinceMs >= STEADY_MS;
+    this.#left = steady ? 0 : this.#left + 1;
+    this.#attempts = this.#left;
+    this.#down();
+    this.#client.disconnect(true);
   }
 
   /** Sends now if the connection is up, else waits (bounded, in order) until it is: what waits here was never sent. */
-  #whenUp<T>(name: string, send: () => Promise<T>, waitMs = this.#offlineWaitMs): Promise<T> {
+  #whenUp<T>(name: string, send: () => Promise<T>, waitMs = this.#offlineWaitMs, first = false): Promise<T> {
     if (this.#status === 'up' && this.#client.status === 'ready') return send();
     if (this.#status === 'closed') return Promise.reject(new ClosedError(`the connection to ${this.target}`));
     return new Promise<T>((resolve, reject) => {
       const waiter: Waiter = {
+        first,
         go: () => void send().then(resolve, reject),
         fail: reject,
         timer: setTimeout(() => {
-          this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
           const cause = new Error(`not sent: no connection to ${this.target} for ${waitMs} ms`, { cause: this.#lastError });
-          reject(new UnknownOutcomeError(name, { cause }));
+          const why = first ? { notSent: `no connection to ${this.target} for ${waitMs} ms` } : {};
+          this.#giveUp(waiter, new UnknownOutcomeError(name, { cause, ...why }));
         }, waitMs),
       };
       this.#waiters.push(waiter);
@@ -400,7 +472,11 @@ class Connection implements RedisConnection {
     if (this.#status === 'closed') return;
     this.#options.log?.(this.#status === 'down' ? 'info' : 'debug', 'redis connection is up', { target: this.target, name: this.#options.name });
     this.#status = 'up';
+    this.#wasUp = true;
+    this.#attempts = 0;
+    this.#upSinceMs = performance.now();
     this.#loggedError = undefined;
+    this.#downSince = null;
     for (const waiter of this.#waiters.splice(0)) {
       clearTimeout(waiter.timer);
       waiter.go();
@@ -431,11 +507,10 @@ function settingsOf(options: ConnectionOptions, target: RedisTarget): Settings {
   return {
     // RESP2: scripts reply with nothing it could not carry, and its shapes are the same on every server version.
     protocol: 2,
-    ...(options.name === undefined ? {} : { connectionName: options.name.replace(/\s+/g, '-') }),
-    ...(target.username === undefined ? {} : { username: target.username }),
-    ...(target.password === undefined ? {} : { password: target.password }),
-    ...(target.tls ? { tls: {} } : {}),
-    db: target.db,
+    ...(target.tls ? { tls: tlsOf(options.tls ?? {}) } : {}),
+    // What is said first is in setup.ts.
+    disableClientInfo: true,
+    enableReadyCheck: false,
     // At most once: nothing that was written is written again, all that lacks a reply rejects when the socket closes.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
@@ -446,9 +521,29 @@ function settingsOf(options: ConnectionOptions, target: RedisTarget): Settings {
     connectTimeout: Math.min(5_000, timeout),
     disconnectTimeout: 500,
     keepAlive: 10_000,
-    // Waits a server that is loading its data.
+  };
+}
+
+/** For the connections that ioredis opens to the nodes of a Cluster by itself. Their database is 0: see parseRedisUrls. */
+function loginOf({ name }: ConnectionOptions, { username, password }: RedisTarget): Settings {
+  return {
+    ...(name === undefined ? {} : { connectionName: name.replace(/[^!-~]+/g, '-') }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    // Waits for a node that is loading its data.
     enableReadyCheck: true,
     maxLoadingRetryTime: 1_000,
+  };
+}
+
+/** Getters: ioredis asks for them whenever it connects. */
+function tlsOf({ ca, cert, key, keyPassphrase }: TlsFiles): object {
+  const read = (path: string | undefined): Buffer | undefined => (path === undefined ? undefined : readFileSync(path));
+  return {
+    get ca() { return read(ca); },
+    get cert() { return read(cert); },
+    get key() { return read(key); },
+    ...(keyPassphrase === undefined ? {} : { passphrase: keyPassphrase }),
   };
 }
 
@@ -459,11 +554,11 @@ function addressOf(target: RedisTarget): Settings {
 }
 
 /** Never gives up; 50 ms to 2 s, with jitter so that many processes do not come back in step. */
-function retryStrategy(times: number): number {
+function backoff(times: number): number {
   return Math.min(2_000, 25 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2);
 }
 
-function openCluster(targets: readonly RedisTarget[], settings: Settings): Cluster {
+function openCluster(targets: readonly RedisTarget[], settings: Settings, retryStrategy: () => number): Cluster {
   return new Cluster(
     targets.map((t) => ({ host: t.host as string, port: t.port as number })),
     {
@@ -480,26 +575,70 @@ function openCluster(targets: readonly RedisTarget[], settings: Settings): Clust
   );
 }
 
+/** @throws UnknownOutcomeError when there is no reply by then */
+async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
+  if (untilMs === Infinity) return reply;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const leave = (): void => reject(new UnknownOutcomeError(command, { cause: new Error('no reply within the deadline of the call') }));
+    timer = setTimeout(leave, Math.max(0, untilMs - performance.now()));
+  });
+  reply.catch(() => undefined);
+  try {
+    return await Promise.race([reply, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** @throws Error when the promise has not settled in time */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the server has not answered the first commands on a new connection for ${ms} ms`)), ms);
+  });
+  promise.catch(() => undefined);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 function scriptArgs(first: string, call: ScriptCall): readonly RedisArg[] {
   return [first, call.keys.length, ...call.keys, ...call.args];
 }
 
-function settle(label: string, command: Command): Promise<unknown> {
+function settle(label: string, command: Command, unfit?: (error: RedisReplyError) => void): Promise<unknown> {
   return (command.promise as Promise<unknown>).then(undefined, (error: unknown) => {
-    throw toMillraceError(label, error);
+    const told = toMillraceError(label, error);
+    if (told instanceof RedisReplyError && told.reconnect) unfit?.(told);
+    throw told;
   });
 }
 
 function toMillraceError(command: string, error: unknown): MillraceError {
   const cause = strip(error);
-  if (cause instanceof (ReplyError as new () => Error)) return new RedisReplyError(command, cause.message, { cause });
+  if (cause instanceof (ReplyError as new () => Error)) return new RedisReplyError(command, (cause as Error).message, { cause });
   return new UnknownOutcomeError(command, { cause });
 }
 
-/** ioredis hangs the command with all its arguments on the error: payloads and passwords that would end up in logs. */
-function strip(error: unknown): Error {
-  if (!(error instanceof Error)) return new Error(String(error));
+/**
+ * ioredis hangs the command with all its arguments on the error, and errors on errors: payloads and passwords that would end
+ * up in logs.
+ */
+function strip(thrown: unknown, depth = 0): Error {
+  if (!(thrown instanceof Error)) return new Error(String(thrown));
+  const error: Error & { command?: unknown; lastNodeError?: unknown } = thrown;
   if ('command' in error) delete error.command;
+  if (depth > 5) return error;
+  for (const name of ['cause', 'lastNodeError', 'previousErrors', 'errors']) {
+    const inner = (error as unknown as Record<string, unknown>)[name];
+    for (const one of Array.isArray(inner) ? inner : [inner]) if (one instanceof Error) strip(one, depth + 1);
+  }
+  // Which of the nodes' refusals it was says more than that all of them failed.
+  const { lastNodeError } = error;
+  if (lastNodeError instanceof Error && !error.message.includes(lastNodeError.message)) error.message = `${error.message} ${lastNodeError.message}`;
   return error;
 }
 
@@ -538,19 +677,24 @@ function isRefusedWrite(error: MillraceError): error is RedisReplyError {
 /**
  * Calls `fn` until it succeeds, fails with an error that is not `retryable`, or the time is over. Only for what is
  * idempotent: an attempt whose outcome is unknown is made again.
+ *
+ * @param fn is told the attempt's number, from 1, and until when it has to settle: for RedisConnection.until. Infinity without a deadline
+ * @throws the last error; where an attempt before it may have had its effect, and the last one says that it had none, UnknownOutcomeError
  */
-export async function withRetry<T>(fn: (attempt: number) => Promise<T>, options: RetryOptions = {}): Promise<T> {
-  const start = performance.now();
+export async function withRetry<T>(fn: (attempt: number, untilMs: number) => Promise<T>, options: RetryOptions = {}): Promise<T> {
+  const untilMs = performance.now() + (options.deadlineMs ?? Infinity);
+  let unknown: MillraceError | null = null;
   for (let attempt = 1; ; attempt++) {
     options.signal?.throwIfAborted();
     try {
-      return await fn(attempt);
+      return await fn(attempt, untilMs);
     } catch (error) {
       if (!(error instanceof MillraceError) || !error.retryable) throw error;
-      if (isRefusedWrite(error) && options.refusedWrites !== 'retry' && !(options.refusedWrites === 'retry-memory' && error.reply === 'OOM')) throw error;
+      if (error.outcomeUnknown) unknown = error;
+      if (isRefusedWrite(error) && options.refusedWrites !== 'retry' && !(options.refusedWrites === 'retry-memory' && error.reply === 'OOM')) throw unknown ?? error;
       const base = Math.min(options.maxDelayMs ?? 2_000, (options.minDelayMs ?? 50) * 2 ** Math.min(attempt - 1, 20));
       const wait = base * (0.75 + Math.random() / 4);
-      if (options.deadlineMs !== undefined && performance.now() - start + wait > options.deadlineMs) throw error;
+      if (performance.now() + wait > untilMs) throw unknown !== null && !error.outcomeUnknown ? unknown : error;
       options.onRetry?.(error, attempt, wait);
       await delay(wait, undefined, options.signal ? { signal: options.signal } : {}).catch(() => options.signal?.throwIfAborted());
     }

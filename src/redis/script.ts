@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { RedisArg, RedisConnection, ScriptCall } from './connection.ts';
+import type { RedisArg, RedisSender, ScriptCall } from './connection.ts';
 
 export interface ScriptDefinition {
   /** The file: `new URL('./x.lua', import.meta.url)`. */
@@ -26,15 +26,15 @@ export interface RedisScript {
   readonly sha: string;
   readonly source: string;
   /** The reply with strings. */
-  run(connection: RedisConnection, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
+  run(connection: RedisSender, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
   /** The reply with Buffers where Redis sent strings. */
-  runBuffer(connection: RedisConnection, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
+  runBuffer(connection: RedisSender, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
   /**
    * Sends `follow` (WAIT, WAITAOF) right behind the script, on the same connection; resolves with both replies. Its own
    * timeout must be shorter than the connection's replyTimeoutMs. If it rejects, the script may have been executed.
    */
   runThen(
-    connection: RedisConnection,
+    connection: RedisSender,
     keys: readonly string[],
     args: readonly RedisArg[],
     follow: readonly [string, ...RedisArg[]],

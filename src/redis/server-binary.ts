@@ -30,7 +30,7 @@ export interface FindServerOptions {
   readonly log?: RedisLog;
 }
 
-export const MIN_SERVER_VERSION = '6.2';
+export const MIN_SERVER_VERSION = '7.0';
 const NAMES = ['redis-server', 'valkey-server'];
 const APT_TIMEOUT_MS = 180_000;
 

@@ -121,8 +121,8 @@ export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Pr
   for (const { id } of histories) args.push(id);
   for (const { eventId } of plan.remembered) args.push(eventId);
 
-  const send = async (): Promise<AppendedBatch> => {
-    const { reply, confirmed } = await runConfirmed(script, connection, scriptKeys, args, confirm);
+  const send = async (_attempt: number, untilMs: number): Promise<AppendedBatch> => {
+    const { reply, confirmed } = await runConfirmed(script, connection.until(untilMs), scriptKeys, args, confirm);
     const [kind, value, ...errors] = reply as [string, string, ...string[]];
     if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence);
     const answers = readAnswers(value, errors);

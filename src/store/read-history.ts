@@ -53,8 +53,8 @@ export interface HistorySource {
 export async function readPage({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, query: PageQuery): Promise<HistoryPage> {
   const { partition, category, id } = at;
   const reply = (await withRetry(
-    () => pageScript.runBuffer(
-      connection,
+    (_attempt, untilMs) => pageScript.runBuffer(
+      connection.until(untilMs),
       [keys.history(partition, category, id), keys.snapshot(partition, category, id), keys.appends(partition, category, id)],
       [query.first, query.last, Math.min(query.events ?? PAGE.events, PAGE.events), PAGE.bytes, query.snapshot ?? '', query.remembered ?? '', query.backwards ? 'backwards' : 'forwards'],
     ),
@@ -74,7 +74,7 @@ export async function readPage({ connection, keys, deadlineMs }: HistorySource, 
 /** @throws UnknownOutcomeError after the deadline, RedisReplyError */
 export async function revisionAt({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, ms: number): Promise<number> {
   return Number(await withRetry(
-    () => atScript.run(connection, [keys.history(at.partition, at.category, at.id)], [Math.floor(ms)]),
+    (_attempt, untilMs) => atScript.run(connection.until(untilMs), [keys.history(at.partition, at.category, at.id)], [Math.floor(ms)]),
     { deadlineMs, minDelayMs: 20 },
   ));
 }
@@ -87,7 +87,7 @@ export async function revisionAt({ connection, keys, deadlineMs }: HistorySource
 export async function readIds({ connection, keys, deadlineMs }: HistorySource, partition: number, category: string, after: string | null, count: number): Promise<string[]> {
   const from = after === null ? '-' : `(${after}`;
   return (await withRetry(
-    () => connection.command('ZRANGEBYLEX', keys.histories(partition, category), from, '+', 'LIMIT', 0, count),
+    (_attempt, untilMs) => connection.until(untilMs).command('ZRANGEBYLEX', keys.histories(partition, category), from, '+', 'LIMIT', 0, count),
     { deadlineMs, minDelayMs: 20 },
   )) as string[];
 }

@@ -22,6 +22,8 @@ export interface TcpProxy {
   dropRepliesThenCut(n?: number): Promise<void>;
   /** True: requests are forwarded, their replies swallowed. */
   swallowReplies(on: boolean): void;
+  /** New connections lead there from now on; open ones stay where they are. */
+  leadTo(upstream: Upstream): void;
   /** Milliseconds added to each direction. */
   delay(ms: number): void;
   close(): Promise<void>;
@@ -45,7 +47,8 @@ export async function openProxy(upstream: Upstream, only?: readonly string[]): P
   let accepted = 0;
   let dropping: { left: number; done: () => void } | null = null;
 
-  const to: NetConnectOpts = 'socket' in upstream ? { path: upstream.socket } : { port: upstream.port, host: upstream.host ?? '127.0.0.1' };
+  const addressOf = (of: Upstream): NetConnectOpts => ('socket' in of ? { path: of.socket } : { port: of.port, host: of.host ?? '127.0.0.1' });
+  let to = addressOf(upstream);
   const cut = (pair: Pair): void => {
     pairs.delete(pair);
     pair.client.resetAndDestroy();
@@ -150,6 +153,9 @@ export async function openProxy(upstream: Upstream, only?: readonly string[]): P
       swallowing = on;
     },
     dropRepliesThenCut: (n = 1) => new Promise((done) => (dropping = { left: n, done })),
+    leadTo(next) {
+      to = addressOf(next);
+    },
     delay(ms) {
       delayMs = ms;
     },

@@ -13,6 +13,7 @@ const samples: errors.MillraceError[] = [
   new errors.DurabilityError('fsync', 'not synced'),
   new errors.UnknownOutcomeError('append'),
   new errors.ServerUnreachableError('redis://h:1', 'refused'),
+  new errors.ConnectionSetupError('redis://h:1', 'SELECT 99', 'ERR DB index is out of range', 'Name another one'),
   new errors.RedisReplyError('append', 'OOM command not allowed'),
   new errors.WritesRefusedError('to start', 'OOM', 'Redis refused SET: OOM'),
   new errors.SettingsChangedError('mr', 4, 16),
@@ -46,6 +47,9 @@ t.test('worth a retry and outcome unknown are answered by the error', async (t) 
   t.equal(new errors.RedisReplyError('x', 'NOGROUP No such key').reply, 'NOGROUP');
   t.ok(new errors.UnknownOutcomeError('x').outcomeUnknown);
   t.notOk(new errors.InvalidEventError('x', '', 'y').retryable);
+  t.notOk(new errors.UnknownOutcomeError('x', { notSent: 'no connection' }).outcomeUnknown, 'what was not sent was not executed');
+  t.notOk(new errors.ConnectionSetupError('x', 'SELECT 99', 'ERR DB index is out of range', '').retryable);
+  t.ok(new errors.ConnectionSetupError('x', 'PING', 'LOADING Redis is loading', '').retryable);
 });
 
 t.test('a config error lists every problem', async (t) => {

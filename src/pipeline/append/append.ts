@@ -98,8 +98,8 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
   if (takes.length > 0) scriptKeys.push(keys.scheduled(partition), keys.scheduledEvents(partition));
   for (const { member, field } of takes) args.push(member, field);
 
-  const send = async (): Promise<Appended | Repeated | AlreadyTaken> => {
-    const { reply, confirmed } = await runConfirmed(script, connection, scriptKeys, args, confirm);
+  const send = async (_attempt: number, untilMs: number): Promise<Appended | Repeated | AlreadyTaken> => {
+    const { reply, confirmed } = await runConfirmed(script, connection.until(untilMs), scriptKeys, args, confirm);
     const [kind, value, ...behind] = reply as [string, string, ...string[]];
     if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence ?? 0);
     if (kind === 'taken') return { kind };

@@ -1,6 +1,6 @@
 /** A script that appends, and what is asked of Redis before it counts as appended. */
 import { DurabilityError } from '../../core/errors.ts';
-import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
+import type { RedisArg, RedisSender } from '../../redis/connection.ts';
 import type { RedisScript } from '../../redis/script.ts';
 
 export type Durability = 'memory' | 'fsync' | 'replicated';
@@ -22,7 +22,7 @@ export interface Confirmed {
 
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function runConfirmed(
-  script: RedisScript, connection: RedisConnection, keys: readonly string[], args: readonly RedisArg[], confirm: Confirm,
+  script: RedisScript, connection: RedisSender, keys: readonly string[], args: readonly RedisArg[], confirm: Confirm,
 ): Promise<Confirmed> {
   if (confirm.kind === 'none') return { reply: await script.run(connection, keys, args), confirmed: () => undefined };
   const follow: [string, ...(string | number)[]] =

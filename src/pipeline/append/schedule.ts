@@ -38,9 +38,9 @@ export async function scheduleEvents(partition: number, items: readonly Schedule
   const callKey = keys.producer(partition, `schedule.${options.call}`);
   let attempts = 0;
   const reply = (await withRetry(
-    (attempt) => {
+    (attempt, untilMs) => {
       attempts = attempt;
-      return script.run(connection, [callKey, keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args);
+      return script.run(connection.until(untilMs), [callKey, keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args);
     },
     { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites },
   )) as string[];
