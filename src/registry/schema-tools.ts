@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ProtoSource } from '../wire/catalog.ts';
 import { canRead, Judgement, type Comparison, type Finding } from '../schema/compatibility.ts';
-import { fingerprint } from '../schema/fingerprint.ts';
+import { fingerprint, reachable } from '../schema/fingerprint.ts';
 import { InvalidSchemaError } from '../schema/limits.ts';
 import type { Level, ParsedSchema } from '../schema/model.ts';
 import { parseSchema } from '../schema/parse-schema.ts';
@@ -28,7 +28,9 @@ export async function prepareSchema(subject: string, files: readonly ProtoSource
   const model = await parseSchema(files);
   const declared = Object.hasOwn(model.events, subject) ? model.events[subject] : undefined;
   const roots = declared === undefined ? model.roots : [declared];
-  return { message: roots[0] as string, fingerprint: fingerprint(model, roots), model, roots };
+  const extended = reachable(model, roots).find((name) => Object.hasOwn(model.extended ?? {}, name));
+  if (extended !== undefined) throw new InvalidSchemaError(model.extended?.[extended] ?? extended);
+  return { message: roots[0] ?? '', fingerprint: fingerprint(model, roots), model, roots };
 }
 
 /**

@@ -51,6 +51,8 @@ export interface ParsedSchema {
   readonly roots: readonly string[];
   /** Event type -> message that declares it. */
   readonly events: Readonly<Record<string, string>>;
+  /** Extended message -> why schemas whose data carry it are refused. */
+  readonly extended?: Readonly<Record<string, string>>;
 }
 
 export const LEVELS = ['NONE', 'BACKWARD', 'BACKWARD_TRANSITIVE', 'FORWARD', 'FORWARD_TRANSITIVE', 'FULL', 'FULL_TRANSITIVE'] as const;

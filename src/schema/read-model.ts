@@ -1,6 +1,7 @@
 /** .proto text -> model. Runs in a throw-away thread (parse-thread.ts) for what strangers send; nothing of it is compiled. */
 import protobuf from 'protobufjs';
-import { BUNDLED, readBundled } from '../wire/bundled-protos.ts';
+import { BUNDLED } from '../wire/bundled-protos.ts';
+import { describeExtended, ProtoFiles } from '../wire/proto-files.ts';
 import { checkName, checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
 import type { EnumModel, FieldModel, MessageModel, ParsedSchema, Reserved, SchemaFile } from './model.ts';
 
@@ -10,22 +11,14 @@ import type { EnumModel, FieldModel, MessageModel, ParsedSchema, Reserved, Schem
  */
 export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   checkText(files);
-  const root = new protobuf.Root();
-  const known = new Set<string>([...BUNDLED, ...files.map((file) => file.name)]);
-  for (const name of BUNDLED) if (!name.endsWith('options.proto')) protobuf.parse(readBundled(name), root, { keepCase: true });
+  const protos = new ProtoFiles(files.map((file) => file.name), true);
+  const { root } = protos;
   for (const { name, text } of files) {
     // Ours stand already, whoever sends a copy along.
     if ((BUNDLED as readonly string[]).includes(name)) continue;
     try {
-      const parsed = parseFile(name, text, root);
-      for (const path of [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])]) {
-        if (known.has(path)) continue;
-        const common = protobuf.common.get(path);
-        if (path === 'google/protobuf/descriptor.proto') known.add(path);
-        else if (common) {
-          known.add(path);
-          root.addJSON(common.nested ?? {});
-        } else throw new InvalidSchemaError(`it imports ${path}, which did not come with it`);
+      for (const path of protos.add(name, text)) {
+        if (!protos.load(path)) throw new InvalidSchemaError(`it imports ${path}, which did not come with it`);
       }
     } catch (error) {
       throw new InvalidSchemaError(`${name}: ${(error as Error).message}`, { cause: error });
@@ -38,6 +31,8 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   /** A type may have any name, also one that means something to objects. */
   const events = new Map<string, string>();
   const roots: string[] = [];
+  /** Enums and services of the schema's own file: it may have no message. */
+  let others = 0;
   let messageCount = 0;
   let members = 0;
   const count = (more: number): void => {
@@ -59,12 +54,24 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
       } else if (nested instanceof protobuf.Enum) {
         count(Object.keys(nested.values).length + (nested.reserved?.length ?? 0));
         enums[where] = enumOf(nested, where);
-      } else if (nested instanceof protobuf.Namespace) walk(nested, top);
+        if (nested.filename === files[0]?.name) others++;
+      } else if (nested instanceof protobuf.Service) others++;
+      else if (nested instanceof protobuf.Namespace) walk(nested, top);
     }
   };
   walk(root, true);
-  if (roots.length === 0) throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
-  return { messages, enums, roots, events: Object.fromEntries(events) };
+  if (roots.length === 0 && others === 0 && !protos.extensions.some(({ file }) => file === files[0]?.name)) {
+    throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
+  }
+  return { messages, enums, roots, events: Object.fromEntries(events), extended: extendedIn(protos) };
+}
+
+/** Message -> why data that carries it is not supported. */
+function extendedIn(protos: ProtoFiles): Record<string, string> {
+  for (const { file, line, of } of protos.dangling()) {
+    throw new InvalidSchemaError(`${file}, line ${line}: it extends ${of}, which is no message`);
+  }
+  return Object.fromEntries(protos.extended().map((extended) => [extended.of, describeExtended(extended)]));
 }
 
 /** Finds the types of all fields, then what their syntax makes of them (required, presence). */
@@ -91,20 +98,13 @@ function resolveFields(root: protobuf.Root): void {
   }
 }
 
-/** protobufjs takes the name for messages and their `filename` from a property of its parse function. */
-function parseFile(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {
-  const parse = protobuf.parse as unknown as { filename: string | null };
-  parse.filename = name;
-  try {
-    return protobuf.parse(text, root, { keepCase: true });
-  } finally {
-    parse.filename = null;
-  }
-}
-
 function eventType(message: protobuf.Type): string | null {
-  const declared = message.parsedOptions?.find((option: Record<string, unknown>) => '(millrace.v1.event)' in option)?.['(millrace.v1.event)'] as { type?: unknown } | undefined;
-  return typeof declared?.type === 'string' ? declared.type : null;
+  const options = (message.parsedOptions ?? []) as Record<string, { type?: unknown } | undefined>[];
+  for (const option of options) {
+    const declared = option['(millrace.v1.event)'] ?? option['(.millrace.v1.event)'];
+    if (typeof declared?.type === 'string') return declared.type;
+  }
+  return null;
 }
 
 /** proto2 | proto3 | an edition, as protobufjs has worked it out for this object. */

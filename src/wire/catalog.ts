@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import protobuf from 'protobufjs';
 import { ConfigError, CorruptDataError, InvalidEventError, UnknownEventTypeError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
-import { BUNDLED, readBundled } from './bundled-protos.ts';
 import { compileReader, type MessageReader } from './message-reader.ts';
 import { compileCheck, type Check } from './message-walkers.ts';
 import { compileWriter, type MessageWriter } from './message-writer.ts';
 import { PayloadArena } from './payload-arena.ts';
 import { PayloadReader } from './payload-reader.ts';
+import { describeExtended, ProtoFiles } from './proto-files.ts';
 
 export interface ProtoSource {
   /** Path below the proto folder, as imports name it. */
@@ -100,26 +100,24 @@ export function loadProtoFolder(dir: string): ProtoSource[] {
 /** @throws ConfigError listing every problem of every file */
 export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const problems: string[] = [];
-  const root = new protobuf.Root();
-  const known = new Set<string>([...BUNDLED, ...sources.map((s) => s.name)]);
+  const files = new ProtoFiles(sources.map((source) => source.name), false);
+  const { root } = files;
   const importsOf = new Map<string, readonly string[]>();
-  // options.proto extends descriptor.proto, which reflection has no use for: the option is read off the parsed text.
-  for (const name of BUNDLED) if (!name.endsWith('options.proto')) protobuf.parse(readBundled(name), root);
   for (const { name, text } of sources) {
     try {
-      const parsed = parseFile(name, text, root);
-      const imports = [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])];
+      const imports = files.add(name, text);
       importsOf.set(name, imports);
       for (const path of imports) {
-        if (known.has(path)) continue;
-        if (path.startsWith('google/protobuf/')) addWellKnown(root, path, name, problems);
-        else problems.push(`${name}: imports ${path}, which is not in the proto folder`);
+        if (files.load(path)) continue;
+        problems.push(`${name}: imports ${path}, which is ${path.startsWith('google/protobuf/') ? 'not supported' : 'not in the proto folder'}`);
       }
     } catch (error) {
-      problems.push(`${name}: ${(error as Error).message}`);
+      // "illegal id ';' (a.proto, line 3)": the name stands before it already
+      problems.push(`${name}: ${(error as Error).message.replace(`(${name}, line `, '(line ')}`);
     }
   }
   if (problems.length === 0) resolve(root, problems);
+  for (const { file, line, of } of files.dangling()) problems.push(`${file}, line ${line}: it extends ${of}, which is no message`);
   const types = new Map<string, EventType>();
   const declaredIn = new Map<string, string>();
   if (problems.length === 0) {
@@ -142,7 +140,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
         problems.push(`${where}: its subject "${subject}" is not a string field of it`);
         continue;
       }
-      const unfit = unsupported(message);
+      const unfit = [...unsupported(message), ...files.carried(message).map(describeExtended)];
       if (unfit.length > 0) {
         problems.push(...unfit.map((problem) => `${where}: ${problem}`));
         continue;
@@ -230,21 +228,6 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
 /** Decoding is synchronous and never nested: one reader serves all types. */
 const reader = new PayloadReader();
 
-/** Parses one file into the root; its messages know the file by name from then on. */
-function parseFile(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {
-  // protobufjs takes the name from this global, which its types leave out
-  const parse = protobuf.parse as typeof protobuf.parse & { filename: string | null };
-  parse.filename = name;
-  try {
-    return parse(text, root);
-  } catch (error) {
-    // "illegal id ';' (a.proto, line 3)": the name stands before it already
-    throw new Error((error as Error).message.replace(`(${name}, line `, '(line '), { cause: error });
-  } finally {
-    parse.filename = null;
-  }
-}
-
 /** protobufjs stops at the first name it cannot find: ask each field, so that all are told at once. */
 function resolve(root: protobuf.Root, problems: string[]): void {
   try {
@@ -320,38 +303,4 @@ function messagesOf(namespace: protobuf.NamespaceBase): protobuf.Type[] {
     if (nested instanceof protobuf.Namespace) out.push(...messagesOf(nested));
   }
   return out;
-}
-
-/** What custom options extend. Their content is of no use here, but without the messages such files do not resolve. */
-const OPTION_MESSAGES = ['File', 'Message', 'Field', 'Oneof', 'ExtensionRange', 'Enum', 'EnumValue', 'Service', 'Method'].map((of) => `${of}Options`);
-
-function addWellKnown(root: protobuf.Root, path: string, importer: string, problems: string[]): void {
-  if (path === 'google/protobuf/descriptor.proto') {
-    if (root.lookup(`.google.protobuf.${OPTION_MESSAGES[0]}`)) return;
-    root.define('google.protobuf').addJSON(Object.fromEntries(OPTION_MESSAGES.map((name) => [name, { fields: {} }])));
-    return;
-  }
-  const common = protobuf.common.get(path);
-  if (!common) problems.push(`${importer}: imports ${path}, which is not supported`);
-  else if (!wellKnownLoaded(root, path)) root.addJSON(camelCased(common.nested ?? {}));
-}
-
-/** protobufjs names `type_url` of Any as its .proto does; all other fields are named in camelCase. */
-function camelCased(nested: Readonly<Record<string, protobuf.AnyNestedObject>>): Record<string, protobuf.AnyNestedObject> {
-  const renamed = (one: protobuf.AnyNestedObject): protobuf.AnyNestedObject => {
-    const { fields, nested: inner } = one as protobuf.IType;
-    return {
-      ...one,
-      ...(fields ? { fields: Object.fromEntries(Object.entries(fields).map(([name, field]) => [protobuf.util.camelCase(name), field])) } : {}),
-      ...(inner ? { nested: camelCased(inner) } : {}),
-    };
-  };
-  return Object.fromEntries(Object.entries(nested).map(([name, one]) => [name, renamed(one)]));
-}
-
-/** protobufjs ships the well-known types as JSON: adding the same one twice is an error. */
-function wellKnownLoaded(root: protobuf.Root, path: string): boolean {
-  const name = path.slice('google/protobuf/'.length, -'.proto'.length);
-  const probe = { any: 'Any', duration: 'Duration', empty: 'Empty', struct: 'Struct', timestamp: 'Timestamp', wrappers: 'StringValue', field_mask: 'FieldMask' }[name];
-  return probe !== undefined && root.lookup(`.google.protobuf.${probe}`) !== null;
 }

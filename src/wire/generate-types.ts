@@ -19,8 +19,8 @@ export function generateTypes(catalog: Catalog): string {
   const enums: protobuf.Enum[] = [];
   const collect = (namespace: protobuf.NamespaceBase): void => {
     for (const nested of namespace.nestedArray) {
-      // custom options extend these: no payload
-      if (/^\.google\.protobuf\.\w+Options$/.test(nested.fullName)) continue;
+      // custom options extend what is in it: no payload
+      if (nested.filename === 'google/protobuf/descriptor.proto') continue;
       if (nested instanceof protobuf.Enum) enums.push(nested);
       if (nested instanceof protobuf.Type) messages.push(nested);
       if (nested instanceof protobuf.Namespace && nested.fullName !== '.millrace.v1') collect(nested);

@@ -26,6 +26,8 @@ export class Shop {
   readonly #environment: Partial<Environment>;
   /** Lines of the log, warnings and worse. */
   readonly logged: Record<string, unknown>[] = [];
+  /** Files that each proto folder has beside orders.proto: path -> text. */
+  vendored: Readonly<Record<string, string>> = {};
   #folders = 0;
   readonly #seen: Seen[] = [];
   /** Bytes of the history that are in #seen. */
@@ -50,6 +52,7 @@ export class Shop {
   async connect(proto: string | readonly string[], more: Partial<Environment> = {}): Promise<Millrace> {
     const folder = `proto-${++this.#folders}`;
     this.write(`${folder}/orders.proto`, typeof proto === 'string' ? proto : orderProto(...proto));
+    for (const [name, text] of Object.entries(this.vendored)) this.write(`${folder}/${name}`, text);
     const millrace = await connect({
       environment: { REDIS_URL: this.#url, MILLRACE_PARTITIONS: 2, WORKERS: 1, MILLRACE_LEASE_MS: 1000, ...this.#environment, ...more },
       protoDir: join(this.dir, folder),

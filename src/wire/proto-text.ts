@@ -1,0 +1,200 @@
+/**
+ * .proto text without what carries no data: custom options, and `extend` blocks.
+ *
+ * Options are for other tools (validation, HTTP mappings, access rules). Their values may be anything the text format
+ * allows, which protobufjs does not read in full, and their declarations extend descriptor.proto. So both are taken out
+ * before the text is parsed; line numbers stay. Extensions of other messages do carry data: they are told to the caller.
+ */
+
+/** An `extend` block. */
+export interface Extension {
+  /** As written: `google.protobuf.FieldOptions`, `.shop.v1.Order`, `Order`. */
+  readonly of: string;
+  /** Where it stands: package and enclosing messages, `shop.v1.Order`; '' at the top of a file without a package. */
+  readonly scope: string;
+  readonly fields: readonly string[];
+  readonly line: number;
+}
+
+export interface StrippedText {
+  readonly text: string;
+  readonly extensions: readonly Extension[];
+}
+
+interface Token {
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The one custom option that Millrace reads itself. */
+const OWN_OPTION = 'millrace.v1.event';
+
+/** Text that ends in the middle of something stays as it is there: the parser says what is missing. */
+export function stripOptions(text: string): StrippedText {
+  return new Stripper(text).run();
+}
+
+/** Comments and strings are one token each; the first are left out. */
+const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|[\w.]+|[^\s]/g;
+const OPENS = '{[(<';
+const CLOSES = '}])>';
+
+/** The tokens that mean something, in their order. */
+export function* tokensOf(text: string): Generator<Token, undefined> {
+  for (const match of text.matchAll(TOKEN)) {
+    const [token] = match;
+    if (token.startsWith('//') || token.startsWith('/*')) continue;
+    yield { text: token, start: match.index, end: match.index + token.length };
+  }
+}
+
+class Stripper {
+  readonly #text: string;
+  readonly #tokens: Generator<Token, undefined>;
+  readonly #cuts: [start: number, end: number][] = [];
+  readonly #extensions: Extension[] = [];
+  /** Of the open blocks; '' for one that is no scope. */
+  readonly #scope: string[] = [];
+  #package = '';
+  /** Of the token put back. */
+  #waiting: Token | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+    this.#tokens = tokensOf(text);
+  }
+
+  run(): StrippedText {
+    for (let token = this.#next(); token; token = this.#next()) {
+      if (token.text === '}') this.#scope.pop();
+      else if (token.text === 'option') this.#option(token);
+      else if (token.text === 'extend') this.#extend(token);
+      else if (token.text !== ';') this.#statement(token);
+    }
+    return { text: this.#withoutCuts(), extensions: this.#extensions };
+  }
+
+  #next(): Token | undefined {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    return waiting ?? this.#tokens.next().value;
+  }
+
+  /** `option (name).more = value;` */
+  #option(first: Token): void {
+    let token = this.#next();
+    const named = token?.text === '(';
+    if (named) token = this.#next();
+    const custom = named && this.#isForeign(token);
+    let depth = named ? 1 : 0;
+    for (let before = token; (token = this.#next()); before = token) {
+      if (depth === 0 && token.text === ';') break;
+      // The semicolon behind an aggregate may be missing.
+      if (depth === 0 && before?.text === '}') {
+        this.#waiting = token;
+        token = before;
+        break;
+      }
+      depth += depthOf(token);
+      if (depth < 0) return;
+    }
+    if (custom && token) this.#cuts.push([first.start, token.end]);
+  }
+
+  #isForeign(name: Token | undefined): boolean {
+    return name?.text.replace(/^\./, '') !== OWN_OPTION;
+  }
+
+  #extend(first: Token): void {
+    let of = '';
+    let token = this.#next();
+    for (; token && /^[\w.]+$/.test(token.text); token = this.#next()) of += token.text;
+    if (token?.text !== '{') {
+      this.#waiting = token;
+      return;
+    }
+    const fields: string[] = [];
+    let depth = 1;
+    for (let before = token; depth > 0; before = token) {
+      token = this.#next();
+      if (!token) return;
+      if (depth === 1 && token.text === '=') fields.push(before.text);
+      // Angles are aggregates here, and the types of maps.
+      depth += depthOf(token);
+    }
+    if (!token) return;
+    this.#cuts.push([first.start, token.end]);
+    const scope = [this.#package, ...this.#scope].filter((name) => name !== '').join('.');
+    this.#extensions.push({ of, scope, fields, line: this.#text.slice(0, first.start).split('\n').length });
+  }
+
+  /** Up to its semicolon, or to the brace that opens its block. */
+  #statement(first: Token): void {
+    const words: string[] = [];
+    for (let token: Token | undefined = first; token; token = this.#next()) {
+      if (token.text === ';') break;
+      if (token.text === '}') {
+        this.#waiting = token;
+        return;
+      }
+      if (token.text === '{') {
+        this.#scope.push(scopeName(words));
+        return;
+      }
+      if (token.text === '[') this.#options(token, first.text === 'extensions');
+      else if (words.length < 8) words.push(token.text);
+    }
+    if (words[0] === 'package') this.#package = words.slice(1).join('');
+  }
+
+  /** `[a = 1, (b) = { … }]` behind a field, an enum value or an extension range. */
+  #options(open: Token, all: boolean): void {
+    const cuts: [number, number][] = [];
+    let kept = 0;
+    let comma: Token | null = null;
+    for (let token = this.#next(); token; ) {
+      const { start } = token;
+      let end = start;
+      const named: boolean = token.text === '(';
+      if (named) token = this.#next();
+      const custom = all || (named && this.#isForeign(token));
+      for (let depth = named ? 1 : 0; token && (depth > 0 || (token.text !== ',' && token.text !== ']')); token = this.#next()) {
+        depth += depthOf(token);
+        end = token.end;
+      }
+      if (!token) return;
+      if (custom) cuts.push([start, end]);
+      if (comma && (custom || kept === 0)) cuts.push([comma.start, comma.end]);
+      if (!custom) kept++;
+      if (token.text === ']') {
+        if (kept > 0) this.#cuts.push(...cuts);
+        else this.#cuts.push([open.start, token.end]);
+        return;
+      }
+      comma = token;
+      token = this.#next();
+    }
+  }
+
+  #withoutCuts(): string {
+    if (this.#cuts.length === 0) return this.#text;
+    let out = '';
+    let at = 0;
+    for (const [start, end] of this.#cuts.sort((a, b) => a[0] - b[0])) {
+      out += this.#text.slice(at, start) + this.#text.slice(start, end).replace(/[^\n]/g, ' ');
+      at = end;
+    }
+    return out + this.#text.slice(at);
+  }
+}
+
+function depthOf({ text }: Token): number {
+  return text.length > 1 ? 0 : OPENS.includes(text) ? 1 : CLOSES.includes(text) ? -1 : 0;
+}
+
+/** Of `message Order`, `export message Order`; '' for what declares no scope. */
+function scopeName(words: readonly string[]): string {
+  const at = words.indexOf('message');
+  return at === 0 || (at === 1 && /^(export|local)$/.test(words[0] as string)) ? (words[at + 1] ?? '') : '';
+}
