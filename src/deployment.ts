@@ -16,6 +16,7 @@ import { MIN_SERVER_VERSION } from './redis/server-binary.ts';
 import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.ts';
 import { registeredBy } from './registry/registered-by.ts';
 import { SchemaRegistry } from './registry/registry.ts';
+import { SchemaWatch } from './registry/schema-watch.ts';
 import { RegistryStore } from './registry/store.ts';
 import { DEFAULT_PARTITIONS, readSettings, SettingsGuard, settleSettings } from './settings.ts';
 import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
@@ -54,6 +55,8 @@ export interface Deployment {
   readonly registry: SchemaRegistry;
   /** Id and version of each event type's schema. Empty unless the deployment was opened with settleSchemas. */
   readonly schemas: LocalSchemas;
+  /** Looks now whether the registry still has these schemas, and registers again what it has lost. Never rejects. */
+  checkSchemas(): Promise<void>;
   readonly server: ServerInfo;
   /** True when this process runs the embedded server. */
   readonly ownsServer: boolean;
@@ -92,7 +95,9 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     connections.push(connection);
     return connection;
   };
+  let watch: SchemaWatch | null = null;
   const close = async (): Promise<void> => {
+    await watch?.close();
     await Promise.all(connections.map((c) => c.close()));
     await embedded?.stop();
   };
@@ -121,14 +126,17 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     const partitions = stored?.partitions ?? wanted ?? DEFAULT_PARTITIONS;
     const settings = new SettingsGuard(connection, keys, { partitions, created: stored?.created ?? '' });
     const registry = new SchemaRegistry(new RegistryStore(connection, keys));
+    const by = (): ReturnType<typeof registeredBy> => registeredBy(resolve(options.protoDir ?? '.'));
+    const settle = (): ReturnType<typeof settleLocalSchemas> =>
+      settleLocalSchemas({ registry, catalog, log, mode: environment.MILLRACE_MODE, registeredBy: by });
     const schemas = settles
-      ? await write('to register schemas', () => settleLocalSchemas({
-          registry, catalog, log, mode: environment.MILLRACE_MODE,
-          registeredBy: () => registeredBy(resolve(options.protoDir ?? '.')),
-        }))
+      ? await write('to register schemas', settle)
       : new Map<string, never>();
+    watch = new SchemaWatch({ registry, connection, catalog, schemas, registeredBy: by, log });
+    const checkSchemas = (): Promise<void> => watch?.check() ?? Promise.resolve();
     const deployment: Deployment = {
-      environment, connection, keys, partitions, settings, settled: stored !== null, catalog, registry, schemas, server, url, log, connect, close,
+      environment, connection, keys, partitions, settings, settled: stored !== null, catalog, registry, schemas, checkSchemas,
+      server, url, log, connect, close,
       ownsServer: embedded?.owned ?? false,
     };
     // The URL, and the environment with it, may hold a password.

@@ -140,6 +140,7 @@ export class Millrace {
     const { keys, log, settings } = this.deployment;
     settings.doubt();
     log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
+    void this.deployment.checkSchemas();
     // What Redis still knows of the producer lies before what it has lost.
     const known = (await connection.command('GET', keys.producer(error.partition, error.producer)).catch(() => null)) as string | null;
     await noteLoss(connection, keys, error.partition, {

@@ -29,6 +29,7 @@ if ARGV[3] == 'soft' then
 end
 if not gone then return {'live'} end
 redis.call('HDEL', KEYS[3], 'id:' .. ARGV[2], 'at:' .. ARGV[2], 'by:' .. ARGV[2], 'git:' .. ARGV[2], deleted)
+redis.call('HSET', KEYS[3], 'gone:' .. ARGV[2], 1)
 redis.call('HINCRBY', KEYS[3], 'revision', 1)
 redis.call('HSET', KEYS[1], id, without(redis.call('HGET', KEYS[1], id)))
 return {'deleted'}

@@ -7,7 +7,7 @@ import type { Deployment } from '../deployment.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
 import type { SchemaRegistry } from './registry.ts';
-import { prepareSchema, readingProblems, type Finding, type PreparedSchema } from './schema-tools.ts';
+import { identityOf, prepareSchema, readingProblems, type Finding, type PreparedSchema } from './schema-tools.ts';
 
 export interface Unreadable {
   readonly function: string;
@@ -50,7 +50,9 @@ export async function deployCheck(
       if (problem) unreadableBy.push({ function: fn.name, type: one.type, schema: one.schema, ...problem });
     }
   }
-  return { ...present, versions, unreadableBy };
+  const versionOf = ({ type, schema }: PresentSchema): number => versions.get(schema)?.find((use) => use.subject === type)?.version ?? 0;
+  const schemas = present.schemas.toSorted((a, b) => (a.type < b.type ? -1 : a.type > b.type ? 1 : versionOf(a) - versionOf(b) || a.schema - b.schema));
+  return { ...present, schemas, versions, unreadableBy };
 }
 
 /** Events in the streams are for every function of the type; parked and dead ones for their own. */
@@ -67,12 +69,12 @@ async function judgeOne(
   if (version === null && schema.message !== reader.message) {
     return { version, why: `schema id ${one.schema} is ${schema.message}, not a schema of "${one.type}"`, findings: [] };
   }
-  if (schema.fingerprint === reader.fingerprint) return null;
+  if (schema.fingerprint === identityOf(reader) || schema.fingerprint === reader.meaning) return null;
   const arrival = version === null ? null : arrivalOf(fn, one.type, version);
   const writer = arrival === null || arrival === version
     ? await registry.prepared(one.schema, one.type)
     : await registry.prepared((await registry.version(one.type, arrival, true)).id, one.type);
-  if (writer.fingerprint === reader.fingerprint) return null;
+  if (writer.meaning === reader.meaning) return null;
   const findings = readingProblems(reader, writer);
   if (findings.length === 0) return null;
   const through = arrival !== null && arrival !== version ? ` (upcast to version ${arrival})` : '';

@@ -3,14 +3,14 @@
  * the hash of its text, without parsing. One that is not: in development it is registered where it is compatible; in
  * production the process refuses to start, with the reasons.
  */
-import type { SchemaVersion } from '../core/batch-task.ts';
+import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { describeFindings, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
 import { textHash, type RegisteredBy, type SchemaDraft, type SchemaRegistry } from './registry.ts';
 import { InvalidSchemaError } from './schema-tools.ts';
 
 /** Per event type. */
-export type LocalSchemas = ReadonlyMap<string, SchemaVersion>;
+export type LocalSchemas = ReadonlyMap<string, LocalSchema>;
 
 export interface SettleOptions {
   readonly registry: SchemaRegistry;
@@ -25,7 +25,7 @@ export interface SettleOptions {
  * @throws SchemaNotRegisteredError listing every type whose schema is refused, each with its findings; what was compatible
  *   is registered all the same (in development)
  */
-export async function settleLocalSchemas(options: SettleOptions): Promise<LocalSchemas> {
+export async function settleLocalSchemas(options: SettleOptions): Promise<Map<string, LocalSchema>> {
   const { registry, catalog, mode, log } = options;
   const drafts = [...catalog.types.keys()].map((subject): SchemaDraft => ({ subject, files: catalog.filesOf(subject) }));
   const settled = await findByText(registry, drafts);
@@ -55,9 +55,9 @@ export async function settleLocalSchemas(options: SettleOptions): Promise<LocalS
 }
 
 /** One round trip for the ids, one for the versions. */
-async function findByText(registry: SchemaRegistry, drafts: readonly SchemaDraft[]): Promise<Map<string, SchemaVersion>> {
+async function findByText(registry: SchemaRegistry, drafts: readonly SchemaDraft[]): Promise<Map<string, LocalSchema>> {
   const ids = await registry.store.idsOfTexts(drafts.map((draft) => textHash(draft.subject, draft.files)));
-  const found = new Map<string, SchemaVersion>();
+  const found = new Map<string, LocalSchema>();
   await Promise.all(
     drafts.map(async ({ subject }, i) => {
       const id = ids[i];

@@ -2,9 +2,12 @@
 -- KEYS  1 meta, 2 ids, 3 fingerprints, 4 texts, 5 subjects, 6 levels, 7 uses, 8 references, 9 the subject
 -- ARGV  1 subject, 2 fingerprint, 3 schema (JSON), 4 hash of the text, 5 who, 6 git revision,
 --       7 revision of the subject and 8 level that the schema was judged by ('' where there is none), 9 most subjects,
---       10 most versions of a subject, 11 most texts, 12.. per schema it refers to: '<version> <subject>'
+--       10 most versions of a subject, 11 most texts, 12 ids to take, the first one that is free (comma separated),
+--       13 the id that the schema has under another fingerprint, or '', 14 and 15 id and version that it had in a registry
+--       that was lost, or '', 16.. per schema it refers to: '<version> <subject>'
 -- reply {'same', id, version} | {'registered', id, version} |
 --       {'changed'} (the subject or its level is not what the schema was judged by: judge again) | {'full', what}
+-- The id and the version that it had are given again where nothing else has them. An id is never given to two schemas.
 -- A schema that is a live version of the subject already is answered with it. Under OOM the first write fails and nothing is done.
 -- cost  O(1), plus O(versions of the subject) where the fingerprint is known
 local function level()
@@ -13,35 +16,55 @@ end
 local function remember(id)
   if ARGV[4] ~= '' and redis.call('HLEN', KEYS[4]) < tonumber(ARGV[11]) then redis.call('HSET', KEYS[4], ARGV[4], id) end
 end
+-- Also under the id that events bear from before the registry was lost.
+local function alias(id, version)
+  local had = ARGV[14]
+  if had == '' or had == id or redis.call('HEXISTS', KEYS[2], had) == 1 then return end
+  redis.call('HSET', KEYS[2], had, ARGV[3])
+  redis.call('HSET', KEYS[7], had, version .. ' ' .. ARGV[1] .. '\n')
+end
+local function freeId()
+  for candidate in string.gmatch(ARGV[14] .. ',' .. ARGV[12], '[^,]+') do
+    if redis.call('HEXISTS', KEYS[2], candidate) == 0 then return candidate end
+  end
+end
+local function versionAfter(last)
+  local had = tonumber(ARGV[15])
+  if not had or had > tonumber(ARGV[10]) then return last + 1 end
+  local taken = redis.call('HEXISTS', KEYS[9], 'id:' .. had) + redis.call('HEXISTS', KEYS[9], 'gone:' .. had)
+  return taken == 0 and had or last + 1
+end
 
-local id = redis.call('HGET', KEYS[3], ARGV[2])
+local id = redis.call('HGET', KEYS[3], ARGV[2]) or (ARGV[13] ~= '' and ARGV[13])
 local last = tonumber(redis.call('HGET', KEYS[5], ARGV[1]) or '0')
 if id then
   for version = last, 1, -1 do
     if redis.call('HGET', KEYS[9], 'id:' .. version) == id and redis.call('HEXISTS', KEYS[9], 'deleted:' .. version) == 0 then
       remember(id)
+      alias(id, tostring(version))
       return {'same', id, tostring(version)}
     end
   end
 end
 if (redis.call('HGET', KEYS[9], 'revision') or '') ~= ARGV[7] or level() ~= ARGV[8] then return {'changed'} end
 if last == 0 and redis.call('HLEN', KEYS[5]) >= tonumber(ARGV[9]) then return {'full', 'subjects'} end
-if last >= tonumber(ARGV[10]) then return {'full', 'versions'} end
+if versionAfter(last) > tonumber(ARGV[10]) then return {'full', 'versions'} end
 
-if not id then
-  id = tostring(redis.call('HINCRBY', KEYS[1], 'last', 1))
-  redis.call('HSET', KEYS[2], id, ARGV[3])
-  redis.call('HSET', KEYS[3], ARGV[2], id)
-end
-local version = tostring(last + 1)
+id = id or freeId()
+if not id then return {'full', 'ids'} end
+redis.call('HSETNX', KEYS[2], id, ARGV[3])
+redis.call('HSET', KEYS[3], ARGV[2], id)
+local number = versionAfter(last)
+local version = tostring(number)
 local time = redis.call('TIME')
 local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-redis.call('HSET', KEYS[5], ARGV[1], version)
+redis.call('HSET', KEYS[5], ARGV[1], tostring(math.max(last, number)))
 redis.call('HSET', KEYS[9], 'id:' .. version, id, 'at:' .. version, now, 'by:' .. version, ARGV[5], 'git:' .. version, ARGV[6])
 redis.call('HINCRBY', KEYS[9], 'revision', 1)
 redis.call('HSET', KEYS[7], id, (redis.call('HGET', KEYS[7], id) or '') .. version .. ' ' .. ARGV[1] .. '\n')
-for i = 12, #ARGV do
+for i = 16, #ARGV do
   redis.call('HSET', KEYS[8], ARGV[i], (redis.call('HGET', KEYS[8], ARGV[i]) or '') .. version .. ' ' .. ARGV[1] .. '\n')
 end
 remember(id)
+alias(id, version)
 return {'registered', id, version}

@@ -12,7 +12,7 @@ import {
   checkLevel, DeletionError, IncompatibleSchemaError, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
   UnknownVersionError,
 } from './errors.ts';
-import { judge, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
+import { identityOf, idsOf, judge, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
 import type { RegistryStore, SchemaReference, StoredSchema, SubjectState, SubjectVersion } from './store.ts';
 
 export const DEFAULT_LEVEL: Level = 'FULL_TRANSITIVE';
@@ -67,24 +67,30 @@ export class SchemaRegistry {
   /**
    * Registers a schema as the next version of its subject. One that is a version of it already is answered with it.
    *
+   * @param had what it was in a registry that was lost: it gets that id and version again where they are free, and stands beside
+   *   versions that are compatible with it as the older or as the newer one
    * @throws InvalidSchemaError: the text is no schema, or not one that is accepted
    * @throws IncompatibleSchemaError with every finding; RegistryInputError for the name; RegistryFullError
    */
-  async register(draft: SchemaDraft, by: RegisteredBy): Promise<Registered> {
+  async register(draft: SchemaDraft, by: RegisteredBy, had: Pick<Registered, 'id' | 'version'> | null = null): Promise<Registered> {
     checkSubject(draft.subject);
     const candidate = await prepareSchema(draft.subject, draft.files);
+    const fingerprint = identityOf(candidate, draft.references);
     for (let round = 0; round < ROUNDS; round++) {
       const state = await this.store.state(draft.subject);
-      const same = await this.#sameIn(state, candidate);
-      if (same === null) {
-        const verdict = await this.#judge(candidate, state, liveVersions(state));
+      const known = await this.#idOf(candidate, draft, liveVersions(state));
+      if (!liveVersions(state).some((one) => one.id === known.id)) {
+        const verdict = await (had === null ? this.#judge(candidate, state, liveVersions(state)) : this.#judgeLost(candidate, state));
         if (!verdict.compatible) throw new IncompatibleSchemaError(draft.subject, verdict.level, verdict.findings);
       }
       const reply = await this.store.register({
         subject: draft.subject,
-        fingerprint: candidate.fingerprint,
+        fingerprint,
         schema: { message: candidate.message, files: draft.files, references: draft.references ?? [] },
-        textHash: textHash(draft.subject, draft.files),
+        textHash: textHash(draft.subject, draft.files, draft.references),
+        ids: idsOf(fingerprint),
+        sameAs: known.exact ? null : known.id,
+        had,
         by: by.by.slice(0, 200),
         gitRevision: by.gitRevision.slice(0, 100),
         judgedBy: state,
@@ -115,8 +121,8 @@ export class SchemaRegistry {
    */
   async find(draft: SchemaDraft, deletedToo = false): Promise<SubjectVersion | null> {
     const candidate = await prepareSchema(draft.subject, draft.files);
-    const id = await this.store.idOfFingerprint(candidate.fingerprint);
     const { versions } = await this.store.state(draft.subject);
+    const { id } = await this.#idOf(candidate, draft, versions);
     return versions.findLast((one) => one.id === id && (deletedToo || !one.deleted)) ?? null;
   }
 
@@ -151,6 +157,14 @@ export class SchemaRegistry {
     const [schema] = await this.store.schemas([id]);
     if (!schema) throw new UnknownSchemaError(`no schema is registered under id ${id}`);
     return schema;
+  }
+
+  /** Whether the schema under this id is this one. */
+  async isIdOf(id: number, draft: SchemaDraft): Promise<boolean> {
+    const [stored] = await this.store.schemas([id]);
+    if (!stored) return false;
+    const candidate = await prepareSchema(draft.subject, draft.files);
+    return [identityOf(candidate, draft.references), candidate.meaning].includes(stored.fingerprint);
   }
 
   /** The parsed form, for comparing. @throws UnknownSchemaError, InvalidSchemaError */
@@ -216,9 +230,22 @@ export class SchemaRegistry {
     return deleted;
   }
 
-  async #sameIn(state: SubjectState, candidate: PreparedSchema): Promise<SubjectVersion | null> {
-    const id = await this.store.idOfFingerprint(candidate.fingerprint);
-    return id === null ? null : (liveVersions(state).findLast((one) => one.id === id) ?? null);
+  /** Null: none yet. `exact`: found under the fingerprint that it has now. */
+  async #idOf(
+    candidate: PreparedSchema, draft: SchemaDraft, versions: readonly SubjectVersion[],
+  ): Promise<{ readonly id: number | null; readonly exact: boolean }> {
+    const references = draft.references ?? [];
+    const exact = await this.store.idOfFingerprint(identityOf(candidate, references));
+    if (exact !== null) return { id: exact, exact: true };
+    // Millrace's own registrations hold the files, and refer to nothing.
+    const whole = references.length === 0 ? null : await this.store.idOfFingerprint(identityOf(candidate));
+    if (whole !== null && versions.some((one) => one.id === whole)) return { id: whole, exact: false };
+    // Fingerprints of an older form stood for several schemas: is it this one?
+    const older = await this.store.idOfFingerprint(candidate.meaning);
+    if (older === null) return { id: null, exact: false };
+    const stored = await this.schema(older);
+    const same = identityOf(await this.prepared(older, draft.subject), stored.references) === identityOf(candidate, references);
+    return { id: same ? older : null, exact: false };
   }
 
   async #judge(candidate: PreparedSchema, state: SubjectState, versions: readonly SubjectVersion[]): Promise<Verdict> {
@@ -230,6 +257,18 @@ export class SchemaRegistry {
     };
     const { compatible, findings, warnings } = await judge(level, candidate, previous(this));
     return { compatible, level, findings, warnings, against: compared.map((one) => one.version) };
+  }
+
+  /** Nobody knows any more which came first, so either order will do. */
+  async #judgeLost(candidate: PreparedSchema, state: SubjectState): Promise<Verdict> {
+    const level = levelOf(state);
+    for (const one of level === 'NONE' ? [] : liveVersions(state)) {
+      const other = await this.prepared(one.id, state.subject);
+      const asNewer = await judge(level, candidate, [other]);
+      if (asNewer.compatible || (await judge(level, other, [candidate])).compatible) continue;
+      return { ...asNewer, level, against: [one.version] };
+    }
+    return { compatible: true, level, findings: [], warnings: [], against: [] };
   }
 }
 
@@ -249,6 +288,7 @@ function checkSubject(subject: string): void {
 }
 
 /** The same text is found by it without being parsed. */
-export function textHash(subject: string, files: readonly ProtoSource[]): string {
-  return createHash('sha256').update(JSON.stringify([subject, files.map(({ name, text }) => [name, text])])).digest('hex');
+export function textHash(subject: string, files: readonly ProtoSource[], references: readonly SchemaReference[] = []): string {
+  const parts = [subject, files.map(({ name, text }) => [name, text]), ...(references.length > 0 ? [references] : [])];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

@@ -2,19 +2,21 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ProtoSource } from '../wire/catalog.ts';
 import { canRead, Judgement, type Comparison, type Finding } from '../schema/compatibility.ts';
-import { fingerprint, reachable } from '../schema/fingerprint.ts';
+import { fingerprint, identity, idsOf, reachable } from '../schema/fingerprint.ts';
 import { InvalidSchemaError } from '../schema/limits.ts';
 import type { Level, ParsedSchema } from '../schema/model.ts';
 import { parseSchema } from '../schema/parse-schema.ts';
+import type { SchemaReference } from './store.ts';
 
-export { InvalidSchemaError };
+export { idsOf, InvalidSchemaError };
 export type { Comparison, Finding, Level };
 export { LEVELS } from '../schema/model.ts';
 
 export interface PreparedSchema {
   /** Full name of the message that the subject's events are. */
   readonly message: string;
-  readonly fingerprint: string;
+  /** Of the messages that are compared: the same in schemas that differ elsewhere. */
+  readonly meaning: string;
   readonly model: ParsedSchema;
   /** The messages that are compared: the event's, or all at the top of the file where the subject is no event type. */
   readonly roots: readonly string[];
@@ -30,7 +32,18 @@ export async function prepareSchema(subject: string, files: readonly ProtoSource
   const roots = declared === undefined ? model.roots : [declared];
   const extended = reachable(model, roots).find((name) => Object.hasOwn(model.extended ?? {}, name));
   if (extended !== undefined) throw new InvalidSchemaError(model.extended?.[extended] ?? extended);
-  return { message: roots[0] ?? '', fingerprint: fingerprint(model, roots), model, roots };
+  return { message: roots[0] ?? '', meaning: fingerprint(model, roots), model, roots };
+}
+
+/** What a schema is found by in the registry. */
+export function identityOf({ model, meaning }: PreparedSchema, references: readonly SchemaReference[] = []): string {
+  // What the registry offers of files that came along is no schema of its own.
+  return identity(model, meaning, references.filter(({ subject }) => !isImported(subject)));
+}
+
+/** `<schema id>:<path>`: a file that came with a schema, as the HTTP API offers it. */
+export function isImported(subject: string): boolean {
+  return /^\d{1,10}:./.test(subject);
 }
 
 /**

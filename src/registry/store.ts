@@ -1,7 +1,7 @@
 /**
  * What the registry keeps in Redis, all under the hash tag `{schemas}`, so that one script may touch it in a Cluster:
  *
- *   registry:{schemas}:meta               hash: last id handed out, global level
+ *   registry:{schemas}:meta               hash: global level
  *   registry:{schemas}:ids                hash: id -> schema as JSON; never removed, because events bear ids
  *   registry:{schemas}:fingerprints       hash: fingerprint -> id
  *   registry:{schemas}:texts              hash: SHA-256 of (subject, files) -> id: a process that starts finds its schemas without parsing
@@ -9,7 +9,7 @@
  *   registry:{schemas}:levels             hash: subject -> its own compatibility level
  *   registry:{schemas}:uses               hash: id -> lines `<version> <subject>`
  *   registry:{schemas}:references         hash: `<version> <subject>` -> lines `<version> <subject>` of the schemas that import it
- *   registry:{schemas}:subject:<subject>  hash: revision, and per version id, at, by, git, deleted
+ *   registry:{schemas}:subject:<subject>  hash: revision, and per version id, at, by, git, deleted; gone: deleted for good
  *
  * Nothing here judges a schema: see registry.ts.
  */
@@ -72,6 +72,12 @@ export interface Registration {
   readonly fingerprint: string;
   readonly schema: Omit<StoredSchema, 'id' | 'fingerprint'>;
   readonly textHash: string;
+  /** Ids that it may have, the first one that is free. */
+  readonly ids: readonly number[];
+  /** Its id, where that is found under another fingerprint only (of an older form). */
+  readonly sameAs: number | null;
+  /** What it was in a registry that was lost. */
+  readonly had: { readonly id: number; readonly version: number } | null;
   readonly by: string;
   readonly gitRevision: string;
   /** What the schema was judged by. */
@@ -132,6 +138,13 @@ export class RegistryStore {
     return ids.map((id) => (id === null ? null : Number(id)));
   }
 
+  /** In the order of the ids: whether a schema is registered under it, and as a version of which subjects. */
+  async usesOf(ids: readonly number[]): Promise<({ subject: string; version: number }[] | null)[]> {
+    if (ids.length === 0) return [];
+    const found = (await this.#command('HMGET', this.#keys.registry('uses'), ...ids)) as (string | null)[];
+    return found.map((lines) => (lines === null ? null : parseUses(lines)));
+  }
+
   /** Which versions of which subjects a schema is, softly deleted ones too. */
   async uses(id: number): Promise<{ subject: string; version: number }[]> {
     return parseUses((await this.#command('HGET', this.#keys.registry('uses'), id)) as string | null);
@@ -150,7 +163,7 @@ export class RegistryStore {
    * @throws RegistryFullError, UnknownOutcomeError, RedisReplyError
    */
   async register(registration: Registration): Promise<RegistrationReply> {
-    const { subject, fingerprint, schema, textHash, by, gitRevision, judgedBy } = registration;
+    const { subject, fingerprint, schema, textHash, by, gitRevision, judgedBy, had } = registration;
     const keys = this.#keys;
     const reply = (await this.#retry(() =>
       registerScript.run(
@@ -162,14 +175,15 @@ export class RegistryStore {
         [
           subject, fingerprint, JSON.stringify({ fingerprint, ...schema }), textHash, by, gitRevision, judgedBy.revision, judgedBy.level,
           REGISTRY_LIMITS.subjects, REGISTRY_LIMITS.versions, REGISTRY_LIMITS.texts,
+          registration.ids.join(','), registration.sameAs ?? '', had?.id ?? '', had?.version ?? '',
           ...schema.references.map((reference) => `${reference.version} ${reference.subject}`),
         ],
       ),
     )) as [string, string, string];
     const [kind, first, version] = reply;
     if (kind === 'full') {
-      const what = first as 'subjects' | 'versions';
-      throw new RegistryFullError(what === 'subjects' ? what : `versions of "${subject}"`, REGISTRY_LIMITS[what]);
+      const what = first as 'subjects' | 'versions' | 'ids';
+      throw new RegistryFullError(what === 'versions' ? `versions of "${subject}"` : what, what === 'ids' ? registration.ids.length : REGISTRY_LIMITS[what]);
     }
     return kind === 'changed' ? { kind } : { kind: kind as 'same' | 'registered', id: Number(first), version: Number(version) };
   }

@@ -53,6 +53,8 @@ export interface ParsedSchema {
   readonly events: Readonly<Record<string, string>>;
   /** Extended message -> why schemas whose data carry it are refused. */
   readonly extended?: Readonly<Record<string, string>>;
+  /** Hash of the canonical form of the schema's own file: canonical.ts. */
+  readonly text?: string;
 }
 
 export const LEVELS = ['NONE', 'BACKWARD', 'BACKWARD_TRANSITIVE', 'FORWARD', 'FORWARD_TRANSITIVE', 'FULL', 'FULL_TRANSITIVE'] as const;

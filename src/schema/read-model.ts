@@ -2,6 +2,7 @@
 import protobuf from 'protobufjs';
 import { BUNDLED } from '../wire/bundled-protos.ts';
 import { describeExtended, ProtoFiles } from '../wire/proto-files.ts';
+import { canonicalHash } from './canonical.ts';
 import { checkName, checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
 import type { EnumModel, FieldModel, MessageModel, ParsedSchema, Reserved, SchemaFile } from './model.ts';
 
@@ -63,7 +64,7 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   if (roots.length === 0 && others === 0 && !protos.extensions.some(({ file }) => file === files[0]?.name)) {
     throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
   }
-  return { messages, enums, roots, events: Object.fromEntries(events), extended: extendedIn(protos) };
+  return { messages, enums, roots, events: Object.fromEntries(events), extended: extendedIn(protos), text: canonicalHash(files[0]?.text ?? '') };
 }
 
 /** Message -> why data that carries it is not supported. */

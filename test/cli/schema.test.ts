@@ -1,6 +1,6 @@
 import t from 'tap';
 import { startRedis } from '../support/redis-server.ts';
-import { orderProto } from '../registry/open-registry.ts';
+import { idOf, order, orderProto } from '../registry/open-registry.ts';
 import { createProject, parseLines } from './run-cli.ts';
 
 const V1 = orderProto('int32 amount = 2;');
@@ -11,19 +11,20 @@ t.test('register, list, show, diff, level', async (t) => {
   const redis = await startRedis(t);
   const project = createProject(t, redis.url, { 'proto/orders.proto': V1 });
   const run = (...args: string[]) => project.run(['schema', ...args]);
+  const [first, second] = [await idOf(order('int32 amount = 2;')), await idOf(order('int32 amount = 2;', 'string note = 3;'))];
 
   t.match(await run('list'), { status: 0, stdout: '', stderr: /no schema is registered/ });
-  t.match(await run('register'), { status: 0, stdout: /order\.created +1 +1 +registered/ });
+  t.match(await run('register'), { status: 0, stdout: /order\.created +1 +\d+ +registered/ });
   project.write('proto/orders.proto', V2);
   t.match(await run('check'), { status: 0, stdout: /order\.created: compatible \(level FULL_TRANSITIVE\)/ });
   t.match(await run('diff', 'order.created'), { status: 0, stdout: /\+ {2}string note = 3;[\s\S]*\ncompatible with version 1/ });
-  t.match(parseLines((await run('register', '--json')).stdout), [{ type: 'order.created', version: 2, id: 2, new: true }]);
+  t.match(parseLines((await run('register', '--json')).stdout), [{ type: 'order.created', version: 2, id: second, new: true }]);
   t.match(parseLines((await run('list', '--json')).stdout), [{
-    subject: 'order.created', level: 'FULL_TRANSITIVE', ownLevel: false, message: 'shop.v1.OrderCreated', versions: [{ version: 1, id: 1, by: /@/ }, { version: 2, id: 2 }],
+    subject: 'order.created', level: 'FULL_TRANSITIVE', ownLevel: false, message: 'shop.v1.OrderCreated', versions: [{ version: 1, id: first, by: /@/ }, { version: 2, id: second }],
   }]);
-  t.match(await run('list'), { stdout: /order\.created +2 +2 +shop\.v1\.OrderCreated +FULL_TRANSITIVE \(global\)/ });
+  t.match(await run('list'), { stdout: /order\.created +2 +\d+ +shop\.v1\.OrderCreated +FULL_TRANSITIVE \(global\)/ });
   t.match(await run('show', 'order.created', '1'), { status: 0, stdout: /registered .* by .*\n\n\/\/ orders\.proto\nsyntax = "proto3";[\s\S]*int32 amount = 2;\n}/ });
-  t.match(JSON.parse((await run('show', '--id', '2', '--json')).stdout), { id: 2, uses: [{ subject: 'order.created', version: 2 }], files: [{ name: 'orders.proto', text: V2 }] });
+  t.match(JSON.parse((await run('show', '--id', String(second), '--json')).stdout), { id: second, uses: [{ subject: 'order.created', version: 2 }], files: [{ name: 'orders.proto', text: V2 }] });
   t.match(await run('show', 'nothing'), { status: 1, stderr: /no schema is registered for "nothing"/ });
   t.match(await run('diff', 'order.created'), { status: 0, stdout: 'no difference\n' });
 

@@ -11,7 +11,7 @@ t.test('events of a schema with vendored options are published and handled; its 
   const shop = new Shop(t, redis.url);
   shop.vendored = VENDORED;
   const old = await shop.connect(ANNOTATED);
-  await old.publisher().publish('order.created', { orderId: 'A', quantity: 3, status: 1, cash: 5 }, { id: 'annotated' });
+  await old.publisher().publish('order.created' as string, { orderId: 'A', quantity: 3, status: 1, cash: 5 }, { id: 'annotated' });
   t.equal(old.deployment.schemas.get('order.created')?.version, 1);
 
   // Another service, which has no such files: it decodes with the registered text, and upcasts.

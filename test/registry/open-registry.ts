@@ -2,6 +2,7 @@
 import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
 import { SchemaRegistry, type SchemaDraft } from '../../src/registry/registry.ts';
+import { identityOf, idsOf, prepareSchema } from '../../src/registry/schema-tools.ts';
 import { RegistryStore } from '../../src/registry/store.ts';
 import { startRedis, type TestLike, type TestRedis } from '../support/redis-server.ts';
 
@@ -36,6 +37,11 @@ ${fields.map((field) => `  ${field}\n`).join('')}}
 
 export function order(...fields: readonly string[]): SchemaDraft {
   return { subject: 'order.created', files: [{ name: 'orders.proto', text: orderProto(...fields) }] };
+}
+
+/** The id that a schema gets where nothing else has it. */
+export async function idOf(draft: SchemaDraft): Promise<number> {
+  return idsOf(identityOf(await prepareSchema(draft.subject, draft.files), draft.references))[0] as number;
 }
 
 export const BY = { by: 'tester@here', gitRevision: 'abc123' };

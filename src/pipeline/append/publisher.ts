@@ -16,6 +16,7 @@ import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError, type
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
+import { schemaIdOf, type LocalSchema } from '../../core/schema-id.ts';
 import { INSPECT, shown } from '../../core/shown.ts';
 import { whenOf, type When } from '../../core/when.ts';
 import type { EventTypeName } from '../../define/define-function.ts';
@@ -154,7 +155,7 @@ export interface PublisherParts {
   readonly keys: Keys;
   readonly catalog: Catalog;
   /** Ids of the types' schemas in the registry, stamped on each event. A type without one is stamped with none. */
-  readonly schemas: ReadonlyMap<string, { readonly id: number }>;
+  readonly schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>;
   readonly partitions: number;
   readonly confirm: Confirm;
   readonly settings: PublisherSettings;
@@ -171,7 +172,6 @@ export interface PublisherParts {
 export class Publisher {
   readonly #parts: PublisherParts;
   readonly #states: PartitionState[];
-  readonly #schemaIds: ReadonlyMap<string, number>;
   /** No dash in front: ids are typed on command lines. */
   readonly #idPrefix = randomBytes(8).toString('hex');
   readonly #stop = new AbortController();
@@ -205,7 +205,6 @@ export class Publisher {
 
   constructor(parts: PublisherParts) {
     this.#parts = parts;
-    this.#schemaIds = new Map([...parts.schemas].map(([type, { id }]) => [type, id]));
     this.#departures = new Departures(parts.partitions);
     this.#states = Array.from({ length: parts.partitions }, () => ({
       producer: '', sequence: 0, lastEntryId: '', lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
@@ -231,6 +230,7 @@ export class Publisher {
    * @throws BackpressureError: it was not sent. With `whenFull: 'reject'` at once, with `wait` after `deadlineMs` of waiting
    *   for a function that is too far behind, or for a server that is out of memory
    * @throws ScheduleFullError: too many scheduled events wait; nothing was scheduled in that partition
+   * @throws SchemaNotRegisteredError: Redis lost the schema registry, and what is registered now contradicts the type's schema
    * @throws ProducerGapError: Redis lost acknowledged flushes; this event was not appended
    * @throws DurabilityError, UnknownOutcomeError: it may have been appended
    * @throws ClosedError
@@ -468,7 +468,7 @@ export class Publisher {
     // A scheduled event travels without a batch.
     const own = item.source === undefined || item.source === this.#parts.settings.source;
     const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
-    const start = encodeEvent(arena, type, id, subject, source, this.#schemaIds.get(item.type) ?? 0, item);
+    const start = encodeEvent(arena, type, id, subject, source, schemaIdOf(this.#parts.schemas, item.type), item);
     return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end, when);
   }
 

@@ -1,0 +1,100 @@
+/**
+ * A process knows the ids of its schemas from its start on. The registry may be lost meanwhile: FLUSHALL, an older backup,
+ * a failover. Then each process registers its schemas again, under the ids and versions they had. An id is a part of the
+ * schema's own hash, so whoever registers first, no id comes to mean another schema (fingerprint.ts).
+ *
+ * Looked at once a second, after every new connection, and when a publisher finds that Redis has lost its flushes.
+ */
+import { sleep } from '../core/clock.ts';
+import type { LocalSchema } from '../core/schema-id.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import type { Catalog } from '../wire/catalog.ts';
+import { describeFindings, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
+import type { RegisteredBy, SchemaDraft, SchemaRegistry } from './registry.ts';
+
+const INTERVAL_MS = 1000;
+/** How long closing waits for the last look. */
+const LAST_LOOK_MS = 1000;
+
+export interface SchemaWatchOptions {
+  readonly registry: SchemaRegistry;
+  readonly connection: Pick<RedisConnection, 'on'>;
+  readonly catalog: Catalog;
+  /** Changed in place where a schema gets another id, or is refused. */
+  readonly schemas: Map<string, LocalSchema>;
+  readonly registeredBy: () => Promise<RegisteredBy>;
+  readonly log: (level: 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+}
+
+export class SchemaWatch {
+  readonly #options: SchemaWatchOptions;
+  readonly #timer: NodeJS.Timeout | undefined;
+  /** Ids that were found with other subjects only, and are this schema's all the same. */
+  readonly #sound = new Set<number>();
+  #looking: Promise<void> | null = null;
+  #failing = false;
+  #closed = false;
+
+  constructor(options: SchemaWatchOptions) {
+    this.#options = options;
+    if (options.schemas.size === 0) return;
+    this.#timer = setInterval(() => void this.check(), INTERVAL_MS).unref();
+    options.connection.on('up', () => void this.check());
+  }
+
+  /** Registers again what the registry has lost. Never rejects: what fails is tried again with the next look. */
+  check(): Promise<void> {
+    if (this.#closed || this.#options.schemas.size === 0) return Promise.resolve();
+    return (this.#looking ??= this.#look()
+      .then(() => void (this.#failing = false), (error: unknown) => this.#failed(error))
+      .finally(() => (this.#looking = null)));
+  }
+
+  /** Looks once more: a process must not leave events behind whose schema nobody knows. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    const controller = new AbortController();
+    await Promise.race([this.check(), sleep(LAST_LOOK_MS, controller.signal)]);
+    controller.abort();
+    this.#closed = true;
+  }
+
+  /** Said once until it works again. */
+  #failed(error: unknown): void {
+    if (!this.#failing && !this.#closed) this.#options.log('warn', 'the schema registry cannot be looked at', { err: error });
+    this.#failing = true;
+  }
+
+  async #look(): Promise<void> {
+    const { registry, schemas } = this.#options;
+    const known = [...schemas].filter(([, schema]) => schema.refused === undefined);
+    const uses = await registry.store.usesOf(known.map(([, schema]) => schema.id));
+    for (const [i, [subject, schema]] of known.entries()) {
+      const found = uses[i];
+      if (found?.some((use) => use.subject === subject) || (found && this.#sound.has(schema.id))) continue;
+      const draft = { subject, files: this.#options.catalog.filesOf(subject) };
+      // Its own version may have been deleted for good, on purpose: the schema is there all the same.
+      if (found && (await registry.isIdOf(schema.id, draft))) this.#sound.add(schema.id);
+      else await this.#registerAgain(draft, schema);
+    }
+  }
+
+  async #registerAgain(draft: SchemaDraft, had: LocalSchema): Promise<void> {
+    const { registry, schemas, log } = this.#options;
+    const { subject } = draft;
+    this.#sound.delete(had.id);
+    try {
+      const { id, version } = await registry.register(draft, await this.#options.registeredBy(), had);
+      // Events bear the old id: it means this schema too, unless another one has it.
+      const [uses] = await registry.store.usesOf([had.id]);
+      const kept = uses?.some((use) => use.subject === subject) ?? false;
+      schemas.set(subject, { id: kept ? had.id : id, version });
+      log('warn', 'LOSS: the schema registry had lost a schema; it is registered again', { type: subject, schema: id, version, hadSchema: had.id, hadVersion: had.version });
+    } catch (error) {
+      if (!(error instanceof IncompatibleSchemaError)) throw error;
+      const why = `${subject}: the registry has lost its schema (id ${had.id}), and holds one now that it is not compatible with (level ${error.level}):\n${describeFindings(error.findings).map((line) => `    ${line}`).join('\n')}`;
+      schemas.set(subject, { ...had, refused: new SchemaNotRegisteredError([why]) });
+      log('error', 'LOSS: the schema registry had lost a schema and refuses it now; events of the type are not written any more', { type: subject, err: error });
+    }
+  }
+}
