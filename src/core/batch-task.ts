@@ -28,10 +28,34 @@ export interface BatchTask {
   readonly caused: readonly Uint8Array[];
 }
 
-/** Batches of one function that run one after the other; answered by a list of reports. */
+/**
+ * Batches of one function that run one after the other; answered by a list of reports. A report may name handlers that still run:
+ * what becomes of them is asked for by CollectTasks.
+ */
 export interface BatchesTask {
   readonly kind: 'batches';
+  readonly group: number;
   readonly tasks: readonly BatchTask[];
+  /** Most events of a batch that run at the same time. */
+  readonly concurrency: number;
+  /** A batch may be reported while handlers of it still run. */
+  readonly detach: boolean;
+}
+
+/** Answered by LateReport[] once a handler has settled that still ran when its batch of the group was reported. */
+export interface CollectTask {
+  readonly kind: 'collect';
+  readonly group: number;
+}
+
+/** What became of one event behind its batch's report. */
+export interface LateReport {
+  /** Index of its batch in the group. */
+  readonly batch: number;
+  /** Of the event, in its batch. */
+  readonly index: number;
+  /** Of this event only. */
+  readonly report: BatchReport;
 }
 
 export interface RetryItem {
@@ -115,6 +139,8 @@ export interface BatchReport {
   readonly ages: readonly number[];
   /** Time it had the thread. */
   readonly busyMs: number;
+  /** Handlers that still run: nothing else of the batch is left to do. Absent: none. */
+  readonly running?: readonly EventRef[];
 }
 
 /** The function could not be loaded or its setup() threw: no event was tried, none is charged. */

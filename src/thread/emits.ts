@@ -47,18 +47,26 @@ export interface EmittedBy {
 /** A flush: into one partition, under one entry id. */
 const FLUSH = { bytes: 262_144, events: 16_384, scheduled: 500, types: 100 } as const;
 
-/** A thread runs one batch at a time, and nothing can be emitted when it is over. */
-const arena = new PayloadArena();
+/** Used again by the next batch. A batch with handlers that still run keeps its own until they have settled. */
+let spare: PayloadArena | null = null;
 
 export class Emits {
   readonly #parts: EmitsParts;
-  readonly #settled: Emission[] = [];
+  readonly #arena: PayloadArena;
+  #settled: Emission[] = [];
   /** Of running events and of those that are done. */
   #bytes = 0;
 
   constructor(parts: EmitsParts) {
     this.#parts = parts;
-    arena.clear();
+    this.#arena = spare ?? new PayloadArena();
+    spare = null;
+    this.#arena.clear();
+  }
+
+  /** Nothing can be emitted any more. */
+  close(): void {
+    spare = this.#arena;
   }
 
   /** The turn is to run no further event. */
@@ -84,6 +92,7 @@ export class Emits {
     }
     const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
     checkId(type, options.id);
+    const arena = this.#arena;
     const before = arena.end;
     try {
       // A scheduled event travels without a batch, whose source would be its own.
@@ -120,16 +129,21 @@ export class Emits {
     cause.emitted = null;
   }
 
-  /** All that is to be written; null: nothing. */
+  /** All that is to be written and has not been reported before; null: nothing. */
   report(): Emitted | null {
-    if (this.#settled.length === 0) return null;
+    const emissions = this.#settled;
+    if (emissions.length === 0) return null;
+    this.#settled = [];
     const { fn, partition } = this.#parts;
     const types = new Set<string>();
-    const pack = new PackWriter(this.#bytes + 1024);
+    let bytes = 0;
+    for (const { start, end } of emissions) bytes += end - start;
+    this.#bytes -= bytes;
+    const pack = new PackWriter(bytes + 1024);
     const open = new Map<number, Flush>();
-    for (const emission of this.#settled) {
+    for (const emission of emissions) {
       let flush = open.get(emission.partition);
-      if (!flush) open.set(emission.partition, (flush = new Flush(fn)));
+      if (!flush) open.set(emission.partition, (flush = new Flush(fn, this.#arena)));
       flush.add(emission);
       if (emission.partition === partition && emission.when === null) types.add(emission.type);
       if (!flush.full) continue;
@@ -137,19 +151,21 @@ export class Emits {
       open.delete(emission.partition);
     }
     for (const [to, flush] of open) flush.writeTo(pack, to === partition ? 0 : to + 1);
-    return { types: [...types], block: pack.finish(), bytes: this.#bytes };
+    return { types: [...types], block: pack.finish(), bytes };
   }
 }
 
 class Flush {
   readonly #source: string;
+  readonly #arena: PayloadArena;
   readonly #builders = new Map<string, BatchBuilder>();
   readonly #scheduled: Emission[] = [];
   #events = 0;
   #bytes = 0;
 
-  constructor(source: string) {
+  constructor(source: string, arena: PayloadArena) {
     this.#source = source;
+    this.#arena = arena;
   }
 
   get full(): boolean {
@@ -164,7 +180,7 @@ class Flush {
     }
     let builder = this.#builders.get(emission.type);
     if (!builder) this.#builders.set(emission.type, (builder = new BatchBuilder(this.#source)));
-    builder.addWritten(arena.buffer, emission.start, emission.end, this.#events++);
+    builder.addWritten(this.#arena.buffer, emission.start, emission.end, this.#events++);
   }
 
   writeTo(pack: PackWriter, to: number): void {
@@ -185,7 +201,7 @@ class Flush {
       pack.text(kind === 'delay' ? '1' : '0');
       pack.text(String(ms));
       pack.text(type);
-      pack.raw(arena.buffer.subarray(start, end));
+      pack.raw(this.#arena.buffer.subarray(start, end));
     }
   }
 }

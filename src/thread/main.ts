@@ -1,12 +1,13 @@
 /** One pool thread: answers the dispatcher's tasks. Holds no Redis connection and no dispatcher. */
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
-import type { BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask, FileDescription, SetupFailed, ThreadData } from '../core/batch-task.ts';
+import type { BatchesTask, BatchReport, BatchTask, ChannelMessage, CollectTask, DescribeTask, FileDescription, LateReport, SetupFailed, ThreadData } from '../core/batch-task.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
 import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
 import { noteBatch, watchUncaught } from './late-failures.ts';
-import { runBatch } from './run-batch.ts';
+import { LateReports } from './late-reports.ts';
+import { runBatch, type RunOptions } from './run-batch.ts';
 import { SchemaQuestions } from './schema-questions.ts';
 import { WriterSchemas } from './writer-schemas.ts';
 
@@ -16,6 +17,9 @@ const catalog = createCatalog(data.protoSources);
 const logger = pino({ level: data.logLevel, base: { pid: process.pid } });
 const functions = createFunctionLoader(data.files);
 process.setSourceMapsEnabled(true);
+
+/** A batch whose last handlers have run this long is reported without them. */
+const DETACH_MS = { first: 200, next: 50 } as const;
 
 const channel = new BroadcastChannel(data.channel);
 const questions = new SchemaQuestions(channel);
@@ -28,16 +32,38 @@ channel.onmessage = (event: unknown) => {
 channel.unref();
 watchUncaught((uncaught) => channel.postMessage({ kind: 'uncaught', uncaught } satisfies ChannelMessage), functions.sources);
 
+/** Of tasks with handlers that still run. */
+const lateOf = new Map<number, LateReports>();
+
 export default async function main(
-  task: BatchesTask | DescribeTask,
-): Promise<(BatchReport | SetupFailed)[] | FileDescription[]> {
+  task: BatchesTask | CollectTask | DescribeTask,
+): Promise<readonly (BatchReport | SetupFailed)[] | readonly LateReport[] | readonly FileDescription[]> {
   if (task.kind === 'describe') return functions.describe(task.only);
+  if (task.kind === 'collect') return collect(task.group);
+  const late = new LateReports();
   const reports: (BatchReport | SetupFailed)[] = [];
-  for (const batch of task.tasks) reports.push(await run(batch));
+  for (const [at, batch] of task.tasks.entries()) {
+    const report = await run(batch, {
+      concurrency: task.concurrency,
+      // The next ones of the task need not wait so long again.
+      detachMs: task.detach ? (late.running > 0 ? DETACH_MS.next : DETACH_MS.first) : Infinity,
+      late: (index, report) => late.add({ batch: at, index, report }),
+    });
+    if (report.kind === 'report' && report.running) late.expect(report.running.length);
+    reports.push(report);
+  }
+  if (late.running > 0) lateOf.set(task.group, late);
   return reports;
 }
 
-async function run(task: BatchTask): Promise<BatchReport | SetupFailed> {
+async function collect(group: number): Promise<readonly LateReport[]> {
+  const late = lateOf.get(group);
+  const reports = (await late?.next()) ?? [];
+  if (late?.running === 0) lateOf.delete(group);
+  return reports;
+}
+
+async function run(task: BatchTask, options: RunOptions): Promise<BatchReport | SetupFailed> {
   let loaded: LoadedFunction;
   try {
     loaded = await functions.load(task.fn);
@@ -45,5 +71,5 @@ async function run(task: BatchTask): Promise<BatchReport | SetupFailed> {
     return { kind: 'setup-failed', error: errorInfo(error) };
   }
   noteBatch(task.fn);
-  return runBatch(task, loaded, { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas });
+  return runBatch(task, loaded, { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas }, options);
 }

@@ -6,6 +6,8 @@
  * - a retried unit stops at its first failure; what stands behind stays in its parked list
  * - an entry whose checksum or framing is wrong is dead as a whole, the other entries go on
  * - every event's state is in the shared cells before and after its handler, so that it survives the thread
+ * - a batch of which only slow handlers are left is reported without them; what stands behind them is BLOCKED, and each of
+ *   them is reported by itself when it has settled
  */
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
@@ -37,32 +39,47 @@ export interface ThreadParts {
   readonly schemaIds: ReadonlyMap<string, { readonly id: number }>;
 }
 
-export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: ThreadParts): Promise<BatchReport> {
+export interface RunOptions {
+  /** Most events at the same time. */
+  readonly concurrency: number;
+  /** When nothing but handlers that have run so long is left, they go on behind the report. Infinity: never. */
+  readonly detachMs: number;
+  /** Told what became of each of those, by its index. */
+  readonly late: (index: number, report: BatchReport) => void;
+}
+
+export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: ThreadParts, options: RunOptions): Promise<BatchReport> {
   const startedMs = monotonicMs();
   const { states } = openCells(task.cells);
   // Shared memory: a copy of its own.
   const before = loaded.definition.view ? Uint8Array.from(states) : states;
-  let run = new BatchRun(task, loaded, parts, false);
+  let run = new BatchRun(task, loaded, parts, options, false);
   await run.run();
   if (!run.finish()) {
     states.set(before);
-    run = new BatchRun(task, loaded, parts, true);
+    run = new BatchRun(task, loaded, parts, options, true);
     await run.run();
   }
   return run.report(monotonicMs() - startedMs);
 }
 
-/** Making one costs as much as running a few events. A thread runs one batch at a time, so batches can share them. */
-const limiters = new Map<number, LimitFunction>();
+/**
+ * Making one costs as much as running a few events. A function's batches share it: handlers that still run behind the report of
+ * their batch count among its `concurrency`.
+ */
+const limiters = new Map<string, LimitFunction>();
 
-function limiterOf(concurrency: number): LimitFunction {
-  let limiter = limiters.get(concurrency);
+function limiterOf(fn: string, concurrency: number): LimitFunction {
+  let limiter = limiters.get(fn);
   if (!limiter) {
     limiter = pLimit(concurrency);
-    limiters.set(concurrency, limiter);
+    limiters.set(fn, limiter);
   }
   return limiter;
 }
+
+/** Time limits, and handlers that are slow, are looked for so often. */
+const SWEEP_MS = 100;
 
 class BatchRun {
   readonly #task: BatchTask;
@@ -81,8 +98,9 @@ class BatchRun {
   /** Of a view. */
   readonly #view: ViewRun | null;
   readonly #emits: Emits;
-  readonly #failures: Failure[] = [];
-  readonly #blocked: EventRef[] = [];
+  readonly #options: RunOptions;
+  #failures: Failure[] = [];
+  #blocked: EventRef[] = [];
   /** handleBatch: succeeded behind an event of its subject that is dead. See #passed. */
   readonly #passedBy: RunningEvent[] = [];
   readonly #ages = new Map<number, number>();
@@ -92,6 +110,13 @@ class BatchRun {
   readonly #wallAheadMs = wallClockMs() - monotonicMs();
   /** Per runner, what it waits for: what the sweep looks at. */
   readonly #running: (Expiring | null)[] = [];
+  /** Runners that have begun and not ended. */
+  #runners = 0;
+  /** The source has nothing left. */
+  #exhausted = false;
+  /** Handlers that ran when the batch was reported; null before. */
+  #detached: readonly RunningEvent[] | null = null;
+  #detach: () => void = () => undefined;
 
   /** How the last event's payload was read, mostly as the next one's is; and what the batch has found not to be registered. */
   #lastSchema = 0;
@@ -100,9 +125,10 @@ class BatchRun {
   readonly #unknown = new Set<number>();
 
   /** @param careful of a view: after a first run that is in doubt */
-  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger, partitions, schemaIds }: ThreadParts, careful: boolean) {
+  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger, partitions, schemaIds }: ThreadParts, options: RunOptions, careful: boolean) {
     this.#task = task;
     this.#loaded = loaded;
+    this.#options = options;
     this.#catalog = catalog;
     this.#schemas = schemas;
     this.#bytes = Buffer.from(task.buffer);
@@ -129,20 +155,41 @@ class BatchRun {
   }
 
   report(busyMs: number): BatchReport {
-    this.#countAge();
     for (const event of this.#passedBy) this.#cells.states[event.index] = CELL.DONE;
-    const ages: number[] = [];
-    for (const [age, count] of this.#ages) ages.push(age, count);
-    const emitted = this.#emits.report();
-    return { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, ages, busyMs, ...(emitted ? { emitted } : {}) };
+    const running = this.#detached?.map((event) => event.ref());
+    return { ...this.#unreported(), deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, busyMs, ...(running ? { running } : {}) };
   }
 
+  /** What has come about since it was last asked. */
+  #unreported(): BatchReport {
+    this.#countAge();
+    this.#lastAge = -1;
+    const ages: number[] = [];
+    for (const [age, count] of this.#ages) ages.push(age, count);
+    this.#ages.clear();
+    const emitted = this.#emits.report();
+    const report: BatchReport = { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: [], effects: null, ages, busyMs: 0, ...(emitted ? { emitted } : {}) };
+    this.#failures = [];
+    this.#blocked = [];
+    return report;
+  }
+
+  /** Resolves when all is done, or may be reported while handlers still run. */
   async run(): Promise<void> {
+    const all = this.#all();
+    if (this.#options.detachMs === Infinity) return all;
+    const detached = new Promise<void>((resolve) => (this.#detach = resolve));
+    await Promise.race([all, detached]);
+    // It can only fail before: nothing is started any more.
+    if (this.#detached) all.catch(() => undefined);
+  }
+
+  async #all(): Promise<void> {
     const { spec } = this.#loaded.definition;
     const signOfLife = this.#cells.capacity;
     let sweptMs = monotonicMs();
     this.#cells.starts[signOfLife] = sweptMs;
-    const everyMs = Math.min(250, Math.max(5, spec.timeoutMs / 4));
+    const everyMs = Math.min(SWEEP_MS, Math.max(5, spec.timeoutMs / 4));
     const sweep = setInterval(
       () => {
         const now = monotonicMs();
@@ -156,15 +203,38 @@ class BatchRun {
           running.event.timedOut = true;
           running.expire();
         }
+        this.#leaveRunning(now);
       },
       everyMs,
     );
     try {
       if (spec.batch) await this.#runTogether(spec.batchSize);
-      else await this.#runChains(Math.min(spec.concurrency, spec.maxConcurrency ?? Infinity));
+      else await this.#runChains(Math.min(spec.concurrency, this.#options.concurrency));
     } finally {
       clearInterval(sweep);
+      this.#emits.close();
     }
+  }
+
+  /** Where nothing but slow handlers is left: they are left to themselves, and what stands behind them is held. */
+  #leaveRunning(now: number): void {
+    if (this.#detached || !this.#exhausted || this.#runners === 0 || this.#loaded.definition.spec.batch) return;
+    const running: RunningEvent[] = [];
+    for (const one of this.#running) if (one) running.push(one.event);
+    // A runner without a handler waits for a schema, or is about to go on.
+    if (running.length < this.#runners || running.some((event) => now - event.startedMs < this.#options.detachMs)) return;
+    this.#detached = running;
+    for (const event of running) {
+      for (let behind = event.next; behind !== null; behind = behind.next) this.#hold(behind);
+      event.next = null;
+    }
+    this.#detach();
+  }
+
+  /** A handler has settled: what it came to is told where its batch has been reported already. */
+  #settled(event: RunningEvent): void {
+    if (!this.#detached) return;
+    this.#options.late(event.index, this.#unreported());
   }
 
   /** The next event that may run: not behind a failed or parked one. */
@@ -172,7 +242,10 @@ class BatchRun {
     for (;;) {
       if (this.#view?.doubtful) return null;
       const event = this.#source.next();
-      if (event === null) return null;
+      if (event === null) {
+        this.#exhausted = true;
+        return null;
+      }
       if (this.#emits.full) {
         this.#defer(event);
         continue;
@@ -208,7 +281,7 @@ class BatchRun {
   }
 
   async #runChains(concurrency: number): Promise<void> {
-    const limit = limiterOf(concurrency);
+    const limit = limiterOf(this.#task.fn, this.#loaded.definition.spec.concurrency);
     const { states, starts } = this.#cells;
     const fold = this.#view;
     const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
@@ -246,6 +319,8 @@ class BatchRun {
     };
     const runner = async (_: unknown, slot: number): Promise<void> => {
       let ended: RunningEvent | null = null;
+      let last: RunningEvent | null = null;
+      this.#runners++;
       for (let first = pull(); first !== null; first = pull()) {
         let event: RunningEvent | null = first;
         let inLine = false;
@@ -289,12 +364,16 @@ class BatchRun {
             break;
           } finally {
             this.#running[slot] = null;
+            last = event;
           }
           event = event.next;
         }
         if (inLine) busy.delete(first.view.subject);
+        if (this.#detached) break;
       }
       if (ended !== null) this.#age(ended, monotonicMs());
+      this.#runners--;
+      if (last !== null) this.#settled(last);
     };
     startRunner();
     // The list grows while it is gone through.

@@ -9,7 +9,7 @@
  *
  * Where whole dispatchers have died (SoloSearch) everything runs alone from the start.
  */
-import type { BatchReport, DeadEntry, EventRef, Failure, FailureReason, SetupFailed } from '../../core/batch-task.ts';
+import type { BatchReport, DeadEntry, EventRef, Failure, SetupFailed } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import { CorruptDataError, DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
@@ -18,11 +18,30 @@ import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cell
 import { readEvent, walkBatch } from '../../wire/event-batch.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import { packBatch, type Batch, type StreamEntry } from '../batch/batch.ts';
-import { TIMEOUT_GRACE_MS, type WorkerPool } from './worker-pool.ts';
+import { TIMEOUT_GRACE_MS, type Straggler, type ThreadDeath, type WorkerPool } from './worker-pool.ts';
+
+/**
+ * What became of a handler that still ran when its batch was answered. `again`: it died with its thread and is not known to be to
+ * blame; it runs again uncharged, by itself where it may be. `stopped`: the dispatcher ended it.
+ */
+export type Ended =
+  | { readonly kind: 'done'; readonly emitted: Emitted | null; readonly ages: readonly number[] }
+  | { readonly kind: 'failed'; readonly failure: Failure }
+  | { readonly kind: 'again'; readonly isolate: boolean }
+  | { readonly kind: 'stopped' };
+
+/** A handler that still runs. */
+export interface Running {
+  readonly ref: EventRef;
+  /** monotonicMs() */
+  readonly startedMs: number;
+  /** Never rejects. */
+  readonly ended: Promise<Ended>;
+}
 
 export interface BatchResult {
   readonly kind: 'result';
-  /** Final state per event: DONE, FAILED, BLOCKED, or SKIP as asked for. */
+  /** Final state per event: DONE, FAILED, BLOCKED, SKIP as asked for, or RUNNING. */
   readonly states: Uint8Array;
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
@@ -35,6 +54,8 @@ export interface BatchResult {
   readonly busyMs: number;
   /** Threads it cost. */
   readonly deaths: number;
+  /** What is RUNNING. Absent: nothing. */
+  readonly running?: readonly Running[];
 }
 
 /** What is known of an event that kills whole dispatchers: then everything runs alone, marked before it does. */
@@ -63,8 +84,11 @@ export async function runIsolating(
   observe?: (cells: ProgressCells) => void,
   /** What is SKIP there is not run, and stays SKIP. */
   before: Uint8Array | null = null,
+  /** Slow handlers may go on behind the result. */
+  detach = false,
 ): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
-  const mostThreads = mostThreadsOf(spec);
+  const most = mostOf(spec);
+  const stillRunning: Running[] = [];
   const states = before?.slice() ?? new Uint8Array(batch.events);
   const failures: Failure[] = [];
   const blocked: EventRef[] = [];
@@ -102,12 +126,8 @@ export async function runIsolating(
   };
   const charge = (index: number, cause: string, timeout: boolean): void => {
     const ref = locate(batch, index);
-    const error = timeout
-      ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs)
-      : new ThreadDeathError(spec.name, cause);
-    const reason: FailureReason = timeout ? 'timeout' : 'thread-death';
     states[index] = CELL.FAILED;
-    failures.push({ ref, error: { name: error.name, message: error.message, stack: '' }, retryable: true, reason });
+    failures.push(failureOf(ref, spec, cause, timeout));
     stop(ref);
   };
 
@@ -133,12 +153,16 @@ export async function runIsolating(
     const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null, [...effects]);
     observe?.(packed.cells);
     const sentMs = monotonicMs();
-    const result = await pool.run(packed, { timeoutMs: spec.timeoutMs, alone: only !== null || deaths > 0, mostThreads }, cancel);
+    const result = await pool.run(packed, {
+      timeoutMs: spec.timeoutMs, concurrency: spec.concurrency, ...(most ? { most } : {}),
+      alone: only !== null || deaths > 0, solo: only !== null, detach: detach && only === null && !search,
+    }, cancel);
     if (result.kind === 'setup-failed') return result;
     if (result.kind === 'report') {
       busyMs += result.busyMs;
       take(result, packed.cells, only);
-      recycleCells(packed.cells);
+      if (!result.stragglers) recycleCells(packed.cells);
+      else for (const one of result.stragglers) stillRunning.push(follow(one, packed.cells, spec));
       return 'ok';
     }
     if (cancel.aborted) return 'stopped';
@@ -156,7 +180,8 @@ export async function runIsolating(
       running.push(i);
       if (now - (packed.cells.starts[i] as number) >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + result.stoodStillMs) late.push(i);
     }
-    return { cause: result.cause, timeout: result.timeout, certain: result.timeout && result.alive && !spec.batch ? late : null, running, lost };
+    const certain = result.innocent || (result.timeout && result.alive && !spec.batch) ? late : null;
+    return { cause: result.cause, timeout: result.timeout, certain, shared: result.shared ?? false, innocent: result.innocent ?? false, running, lost };
   };
 
   // Events whose last attempt killed its thread run alone from the start.
@@ -211,7 +236,7 @@ export async function runIsolating(
     outcome = await round(null);
     if (outcome === 'ok') break;
     if (outcome === 'stopped' || 'kind' in outcome) break;
-    const { cause, timeout, lost } = outcome;
+    const { cause, timeout, lost, shared, innocent } = outcome;
     let { certain, running } = outcome;
     if (lost.length > 0) {
       outcome = await again(lost);
@@ -223,14 +248,15 @@ export async function runIsolating(
     if (certain && certain.length > 0) {
       for (const i of certain) charge(i, cause, timeout);
       outcome = 'ok';
-    } else if (running.length === 1) {
+    } else if (innocent) outcome = 'ok';
+    else if (running.length === 1 && !shared) {
       charge(running[0] as number, cause, timeout);
       outcome = 'ok';
-    } else if (running.length > 1) outcome = await alone(running);
+    } else if (running.length > 0) outcome = await alone(running);
     else {
       // Nobody was running: a late throw of an event already settled, or death while decoding. Try again, then look closer.
       outcome = 'ok';
-      if (++blind > BLIND_DEATHS) {
+      if (!shared && ++blind > BLIND_DEATHS) {
         const first = states.findIndex((s, i) => s === CELL.TODO && !(i < batch.retryEvents && failedUnits.has(unitOf(batch, i))));
         if (first >= 0) outcome = await alone([first]);
       }
@@ -238,23 +264,58 @@ export async function runIsolating(
   }
   if (outcome === 'stopped') return { kind: 'stopped' };
   if (outcome !== 'ok') return 'kind' in outcome ? outcome : { kind: 'stopped' };
-  return { kind: 'result', states, failures, blocked, deadEntries, effects, emitted, ages, busyMs, deaths };
+  return { kind: 'result', states, failures, blocked, deadEntries, effects, emitted, ages, busyMs, deaths, ...(stillRunning.length > 0 ? { running: stillRunning } : {}) };
+}
+
+/** What becomes of a handler that goes on behind its batch's report. */
+function follow({ ref, ended }: Straggler, cells: ProgressCells, spec: FunctionSpec): Running {
+  const startedMs = cells.starts[ref.index] as number;
+  const judge = (death: ThreadDeath): Ended => {
+    const state = cells.states[ref.index];
+    if (state === CELL.DONE) return { kind: 'done', emitted: null, ages: [] };
+    if (death.cause === 'stopped') return { kind: 'stopped' };
+    // It had settled, and what it came to died with the thread.
+    if (state !== CELL.RUNNING) return { kind: 'again', isolate: false };
+    const late = monotonicMs() - startedMs >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2;
+    if (death.timeout && death.alive ? late : death.sole) {
+      return { kind: 'failed', failure: failureOf(ref, spec, death.cause, death.timeout) };
+    }
+    return { kind: 'again', isolate: !death.innocent };
+  };
+  return {
+    ref, startedMs,
+    ended: ended.then((end) => {
+      if (end.kind === 'death') return judge(end);
+      const [failure] = end.failures;
+      return failure ? { kind: 'failed', failure } : { kind: 'done', emitted: end.emitted ?? null, ages: end.ages };
+    }),
+  };
+}
+
+/** The event has cost its thread. */
+function failureOf(ref: EventRef, spec: FunctionSpec, cause: string, timeout: boolean): Failure {
+  const { name, message } = timeout ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs) : new ThreadDeathError(spec.name, cause);
+  return { ref, error: { name, message, stack: '' }, retryable: true, reason: timeout ? 'timeout' : 'thread-death' };
 }
 
 interface Suspects {
   readonly cause: string;
   readonly timeout: boolean;
   readonly certain: readonly number[] | null;
+  /** Handlers of other batches ran in the thread. */
+  readonly shared: boolean;
+  /** And they are to blame, not these. */
+  readonly innocent: boolean;
   readonly running: readonly number[];
   /** Completed ones whose effects died with the thread. */
   readonly lost: readonly number[];
 }
 
-/** How many threads may run the function at once so that maxConcurrency holds; a thread runs one batch at a time. */
-function mostThreadsOf(spec: FunctionSpec): number {
-  if (spec.maxConcurrency === null) return Infinity;
+/** What a batch counts against `maxConcurrency`. */
+function mostOf({ maxConcurrency, concurrency, batch }: FunctionSpec): { events: number; perBatch: number } | null {
+  if (maxConcurrency === null) return null;
   // handleBatch: a call counts as one, and a thread makes one at a time
-  return spec.batch ? spec.maxConcurrency : Math.max(1, Math.floor(spec.maxConcurrency / Math.min(spec.concurrency, spec.maxConcurrency)));
+  return { events: maxConcurrency, perBatch: batch ? 1 : Math.min(concurrency, maxConcurrency) };
 }
 
 /** All events that can be found; what cannot be taken apart is dead-lettered by the round over what is left. */

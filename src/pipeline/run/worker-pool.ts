@@ -1,17 +1,21 @@
 /**
- * The pool of threads, over Piscina: one task a thread at a time (when a thread dies, everything in it dies), atomics
+ * The pool of threads, over Piscina: one batch a thread at a time (when a thread dies, everything in it dies), atomics
  * disabled (with the default, a thread's own sockets and timers stand still between tasks), and a watch that takes the
  * thread from a handler that has not settled `timeoutMs` plus one second after its start.
+ *
+ * A batch of which only slow handlers are left gives its thread back: the answer names them (stragglers), and each is answered
+ * by itself. Piscina has a task of theirs in the thread all the time, so that a dead thread answers for all that ran in it.
  */
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type {
-  BatchesTask, BatchReport, BatchTask, ChannelMessage, DescribeTask, FileDescription, FunctionFileData, SchemaAnswer, SchemaKey, SetupFailed, ThreadData, UncaughtError,
+  BatchesTask, BatchReport, BatchTask, ChannelMessage, CollectTask, DescribeTask, EventRef, FileDescription, FunctionFileData, LateReport, SchemaAnswer, SchemaKey, SetupFailed, ThreadData, UncaughtError,
 } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
-import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
+import { CELL } from '../../core/progress-cells.ts';
 import type { PackedTask } from '../batch/batch.ts';
+import { PoolThreads, type LoadBalancer, type Occupant, type PoolThread, type Watched } from './pool-threads.ts';
 
 /** After the signal, a handler has this long to settle before its thread is taken. */
 export const TIMEOUT_GRACE_MS = 1000;
@@ -19,14 +23,32 @@ const WATCH_MS = 100;
 /** A watch that comes later than this was stopped, with the handlers (SIGSTOP, a suspended machine) or without them: that time is charged to nobody. */
 const STOOD_STILL_MS = 1000;
 
-export type RunResult =
-  | BatchReport
-  | SetupFailed
-  /**
-   * The thread died. `timeout`: we took it. `alive`: its timers still ran, so only the handlers over time are to blame.
-   * `stoodStillMs`: how much longer than usual they had, because the process had stood still.
-   */
-  | { readonly kind: 'death'; readonly cause: string; readonly timeout: boolean; readonly alive: boolean; readonly stoodStillMs: number };
+/** The thread died. */
+export interface ThreadDeath {
+  readonly kind: 'death';
+  readonly cause: string;
+  /** We took it. */
+  readonly timeout: boolean;
+  /** Its timers still ran, so only the handlers over time are to blame. */
+  readonly alive: boolean;
+  /** How much longer than usual its handlers had, because the process had stood still. */
+  readonly stoodStillMs: number;
+  /** Handlers of other batches ran in it. */
+  readonly shared?: boolean;
+  /** Nothing else ran in it but one handler of this batch. */
+  readonly sole?: boolean;
+  /** It was taken, alive, because of handlers of other batches: this batch's are not to blame. */
+  readonly innocent?: boolean;
+}
+
+/** A handler that still ran when its batch was reported. */
+export interface Straggler {
+  readonly ref: EventRef;
+  /** Its own report. Never rejects. */
+  readonly ended: Promise<BatchReport | ThreadDeath>;
+}
+
+export type RunResult = (BatchReport & { readonly stragglers?: readonly Straggler[] }) | SetupFailed | ThreadDeath;
 
 export interface WorkerPoolOptions {
   /** URL of the compiled thread entry. */
@@ -53,42 +75,70 @@ export interface RunLimits {
   readonly timeoutMs: number;
   /** Never together with others: after a death, so that the culprit takes nobody along. Default false. */
   readonly alone?: boolean;
-  /** Threads the function may have at once. Default: all. */
-  readonly mostThreads?: number;
+  /** And in a thread in which no handler runs that another batch has left behind. Default false. */
+  readonly solo?: boolean;
+  /** Handlers of the function that run in one thread at the same time. Default: no bound here. */
+  readonly concurrency?: number;
+  /** The function's `maxConcurrency`, and what a batch counts against it while it has its thread. Default: no bound. */
+  readonly most?: { readonly events: number; readonly perBatch: number };
+  /** It may be answered while handlers of it still run. Default false. */
+  readonly detach?: boolean;
 }
 
 /** A batch that has no thread yet. */
 interface Waiting {
   readonly packed: PackedTask;
-  /** Threads its function may have at once. */
-  readonly mostThreads: number;
-  readonly timeoutMs: number;
+  readonly limits: RunLimits;
   readonly cancel: AbortSignal | undefined;
-  readonly alone: boolean;
   readonly resolve: (result: RunResult) => void;
 }
 
-interface Watched {
-  readonly cells: ProgressCells;
-  readonly timeoutMs: number;
-  readonly abort: AbortController;
-  readonly events: number;
-  alive: boolean;
-  stoodStillMs: number;
+/** Batches of a function that travel together. */
+class Group implements Occupant {
+  readonly id: number;
+  readonly fn: string;
+  readonly solo: boolean;
+  readonly concurrency: number;
+  readonly batches: readonly Waiting[];
+  /** By batch. */
+  readonly byBatch: readonly Watched[];
+  readonly watched: Set<Watched>;
+  readonly abort = new AbortController();
+  /** Null: it waits for one. */
+  thread: PoolThread | null = null;
+  /** Stragglers, by `<batch>/<event>`. */
+  readonly stragglers = new Map<string, (ended: BatchReport | ThreadDeath) => void>();
+
+  constructor(id: number, batches: readonly Waiting[]) {
+    const { packed, limits } = batches[0] as Waiting;
+    this.id = id;
+    this.batches = batches;
+    this.fn = packed.task.fn;
+    this.solo = limits.solo ?? false;
+    this.concurrency = limits.concurrency ?? Infinity;
+    this.byBatch = batches.map((one) => ({ cells: one.packed.cells, timeoutMs: one.limits.timeoutMs, events: one.packed.task.events, stoodStillMs: 0 }));
+    this.watched = new Set(this.byBatch);
+  }
+
+  get left(): number {
+    return this.stragglers.size;
+  }
 }
 
 export class WorkerPool {
   readonly #piscina: Piscina;
   readonly #files: readonly FunctionFileData[];
   readonly #channel: BroadcastChannel;
-  readonly #watched = new Set<Watched>();
+  readonly #groups = new Set<Group>();
+  #groupCount = 0;
   readonly #watch: NodeJS.Timeout;
   readonly #queue: Waiting[] = [];
   /** Running mean per function, to know what is small. */
   readonly #msPerEvent = new Map<string, number>();
   readonly #threads: number;
-  /** Threads each function has now. */
-  readonly #threadsOf = new Map<string, number>();
+  readonly #books: PoolThreads;
+  /** Batches each function has in threads now, without those that have left handlers behind. */
+  readonly #activeOf = new Map<string, number>();
   #busy = 0;
   #closed = false;
   #tornDown: () => void = () => undefined;
@@ -98,13 +148,14 @@ export class WorkerPool {
 
   constructor(options: WorkerPoolOptions) {
     this.#threads = options.threads;
+    this.#books = new PoolThreads(options.threads);
     this.#files = options.data.files;
     this.#piscina = new Piscina({
       filename: options.entry.href,
       minThreads: options.threads,
       maxThreads: options.threads,
       idleTimeout: Infinity,
-      concurrentTasksPerWorker: 1,
+      loadBalancer: this.#balance,
       atomics: 'disabled',
       recordTiming: false,
       workerData: options.data,
@@ -173,22 +224,25 @@ export class WorkerPool {
    */
   run(packed: PackedTask, limits: RunLimits, cancel?: AbortSignal): Promise<RunResult> {
     return new Promise((resolve) => {
-      const { timeoutMs, alone = false, mostThreads = Infinity } = limits;
-      this.#queue.push({ packed, timeoutMs, cancel, alone, mostThreads, resolve });
-      if (this.#pumping) return;
-      this.#pumping = true;
-      // After all replies of one read have been looked at.
-      setImmediate(() => {
-        this.#pumping = false;
-        this.#pump();
-      });
+      this.#queue.push({ packed, limits, cancel, resolve });
+      this.#pumpSoon();
+    });
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    // After all replies of one read have been looked at.
+    setImmediate(() => {
+      this.#pumping = false;
+      this.#pump();
     });
   }
 
   #pump(): void {
     while (this.#busy < this.#threads) {
-      const next = this.#queue.findIndex(({ packed, mostThreads }) => (this.#threadsOf.get(packed.task.fn) ?? 0) < mostThreads);
-      if (next < 0) return;
+      const next = this.#queue.findIndex((one) => this.#mayRun(one));
+      if (next < 0) break;
       const share = Math.ceil(this.#queue.length / (this.#threads - this.#busy));
       const first = this.#queue.splice(next, 1)[0] as Waiting;
       const group = [first];
@@ -196,9 +250,9 @@ export class WorkerPool {
       const msPerEvent = this.#msPerEvent.get(fn) ?? 1;
       const most = Math.min(GROUP_EVENTS, GROUP_MS / msPerEvent);
       let events = first.packed.task.events;
-      for (let i = 0; i < this.#queue.length && (group.length < share || events * msPerEvent < WAKE_MS) && !first.alone; ) {
+      for (let i = 0; i < this.#queue.length && (group.length < share || events * msPerEvent < WAKE_MS) && !first.limits.alone; ) {
         const next = this.#queue[i] as Waiting;
-        if (next.alone || next.packed.task.fn !== fn || events + next.packed.task.events > most) {
+        if (next.limits.alone || next.packed.task.fn !== fn || events + next.packed.task.events > most) {
           i++;
           continue;
         }
@@ -206,69 +260,169 @@ export class WorkerPool {
         group.push(next);
         this.#queue.splice(i, 1);
       }
-      void this.#runGroup(group, events);
+      void this.#runGroup(new Group(this.#groupCount++, group), events);
+    }
+    this.#books.empty(this.#queue.some(({ limits }) => limits.solo));
+  }
+
+  #mayRun({ packed, limits }: Waiting): boolean {
+    const { fn } = packed.task;
+    if (this.#grant(fn, limits) < 1) return false;
+    return this.#books.hasRoom({ fn, solo: limits.solo ?? false, concurrency: limits.concurrency ?? Infinity });
+  }
+
+  /** How many events of a batch may run at the same time; below 1: it waits. */
+  #grant(fn: string, { most }: RunLimits): number {
+    if (!most) return Infinity;
+    let left = 0;
+    for (const group of this.#groups) if (group.fn === fn) left += group.left;
+    const rest = most.events - (this.#activeOf.get(fn) ?? 0) * most.perBatch - left;
+    // Half a batch's share is taken only where it is handlers left behind that have the other half.
+    return rest >= most.perBatch ? most.perBatch : left > 0 ? rest : 0;
+  }
+
+  /** Piscina asks it where a task is to run: the group that has sent it knows. */
+  readonly #balance: LoadBalancer = (task, workers) => {
+    // The symbol's type is not that of a key, in Piscina's declarations.
+    const group = (task as unknown as Readonly<Record<symbol, unknown>>)[Piscina.queueOptionsSymbol];
+    if (!(group instanceof Group)) return workers.find(({ currentUsage }) => currentUsage === 0) ?? null;
+    if (group.thread) return workers.find(({ id }) => id === group.thread?.id) ?? null;
+    const thread = this.#books.choose(workers, group);
+    if (!thread) return null;
+    thread.active = group;
+    thread.occupants.add(group);
+    group.thread = thread;
+    return workers.find(({ id }) => id === thread.id) ?? null;
+  };
+
+  /** To the group's thread. */
+  #send<T>(group: Group, task: BatchesTask | CollectTask, transferList: ArrayBuffer[] = []): Promise<T> {
+    return this.#piscina.run({ ...task, [Piscina.queueOptionsSymbol]: group }, { transferList, signal: group.abort.signal }) as Promise<T>;
+  }
+
+  async #runGroup(group: Group, events: number): Promise<void> {
+    const { fn, batches, abort } = group;
+    const { limits, cancel } = batches[0] as Waiting;
+    const concurrency = this.#grant(fn, limits);
+    this.#busy++;
+    this.#activeOf.set(fn, (this.#activeOf.get(fn) ?? 0) + 1);
+    this.#groups.add(group);
+    const cancelled = () => abort.abort('stopping');
+    if (cancel?.aborted) cancelled();
+    cancel?.addEventListener('abort', cancelled, { once: true });
+    let failed: { readonly error: unknown } | null = null;
+    let reports: readonly (BatchReport | SetupFailed)[] = [];
+    try {
+      const tasks: readonly BatchTask[] = batches.map(({ packed }) => packed.task);
+      const task: BatchesTask = { kind: 'batches', group: group.id, tasks, concurrency, detach: limits.detach ?? false };
+      reports = await this.#send(group, task, tasks.map(({ buffer }) => buffer));
+      this.#measure(fn, reports, events);
+    } catch (error) {
+      failed = { error };
+    }
+    this.#busy--;
+    this.#activeOf.set(fn, (this.#activeOf.get(fn) as number) - 1);
+    if (group.thread) group.thread.active = null;
+    if (failed) this.#died(group, failed.error);
+    else batches.forEach(({ resolve }, i) => resolve(this.#reported(group, i, reports[i] as BatchReport | SetupFailed)));
+    this.#pump();
+    // Not awaited in between: as long as something of it runs, Piscina has a task of it.
+    if (group.left > 0) await this.#collect(group);
+    this.#leave(group);
+    cancel?.removeEventListener('abort', cancelled);
+  }
+
+  #measure(fn: string, reports: readonly (BatchReport | SetupFailed)[], events: number): void {
+    let busyMs = 0;
+    for (const report of reports) busyMs += report.kind === 'report' ? report.busyMs : GROUP_MS;
+    const perEvent = busyMs / events;
+    const before = this.#msPerEvent.get(fn) ?? perEvent;
+    this.#msPerEvent.set(fn, before + (perEvent - before) * 0.1);
+  }
+
+  /** Nothing of it runs any more. */
+  #leave(group: Group): void {
+    this.#groups.delete(group);
+    group.watched.clear();
+    const { thread } = group;
+    if (!thread) return;
+    thread.occupants.delete(group);
+    if (thread.worker.destroyed) this.#books.forget(thread);
+    if (thread.occupants.size === 0) this.#pumpSoon();
+  }
+
+  #reported(group: Group, batch: number, report: BatchReport | SetupFailed): RunResult {
+    if (report.kind !== 'report' || !report.running) {
+      group.watched.delete(group.byBatch[batch] as Watched);
+      return report;
+    }
+    const stragglers = report.running.map((ref): Straggler => ({
+      ref,
+      ended: new Promise((resolve) => group.stragglers.set(`${batch}/${ref.index}`, resolve)),
+    }));
+    return { ...report, stragglers };
+  }
+
+  /** Until none of its handlers runs any more. */
+  async #collect(group: Group): Promise<void> {
+    try {
+      while (group.left > 0) {
+        if (group.thread?.worker.destroyed) throw new Error('the thread has ended');
+        for (const { batch, index, report } of await this.#send<readonly LateReport[]>(group, { kind: 'collect', group: group.id })) {
+          const at = `${batch}/${index}`;
+          group.stragglers.get(at)?.(report);
+          group.stragglers.delete(at);
+        }
+        this.#pumpSoon();
+      }
+    } catch (error) {
+      this.#died(group, error);
     }
   }
 
-  async #runGroup(group: readonly Waiting[], events: number): Promise<void> {
-    const { fn } = (group[0] as Waiting).packed.task;
-    this.#busy++;
-    this.#threadsOf.set(fn, (this.#threadsOf.get(fn) ?? 0) + 1);
-    const abort = new AbortController();
-    const cancelled = () => abort.abort('stopping');
-    const { cancel } = group[0] as Waiting;
-    if (cancel?.aborted) cancelled();
-    cancel?.addEventListener('abort', cancelled, { once: true });
-    const watched = group.map(
-      ({ packed, timeoutMs }): Watched => ({ cells: packed.cells, timeoutMs, abort, events: packed.task.events, alive: true, stoodStillMs: 0 }),
-    );
-    for (const one of watched) this.#watched.add(one);
-    let deaths: ((one: Watched) => RunResult) | null = null;
-    let reports: readonly (BatchReport | SetupFailed)[] = [];
-    try {
-      const tasks: readonly BatchTask[] = group.map(({ packed }) => packed.task);
-      reports = (await this.#piscina.run({ kind: 'batches', tasks } satisfies BatchesTask, {
-        transferList: tasks.map((task) => task.buffer),
-        signal: abort.signal,
-      })) as (BatchReport | SetupFailed)[];
-      let busyMs = 0;
-      for (const report of reports) busyMs += report.kind === 'report' ? report.busyMs : GROUP_MS;
-      const perEvent = busyMs / events;
-      const before = this.#msPerEvent.get(fn) ?? perEvent;
-      this.#msPerEvent.set(fn, before + (perEvent - before) * 0.1);
-    } catch (error) {
-      this.#deaths++;
-      const stopping = abort.signal.aborted && (abort.signal.reason as unknown) === 'stopping';
-      deaths = ({ timeoutMs, alive, stoodStillMs }) =>
-        stopping
-          ? { kind: 'death', cause: 'stopped', timeout: false, alive: true, stoodStillMs }
-          : abort.signal.aborted
-            ? { kind: 'death', cause: `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${timeoutMs}`, timeout: true, alive, stoodStillMs }
-            : { kind: 'death', cause: describeDeath(error), timeout: false, alive: false, stoodStillMs };
-    } finally {
-      for (const one of watched) this.#watched.delete(one);
-      cancel?.removeEventListener('abort', cancelled);
-      this.#busy--;
-      this.#threadsOf.set(fn, (this.#threadsOf.get(fn) as number) - 1);
-    }
-    group.forEach(({ resolve }, i) => resolve(deaths ? deaths(watched[i] as Watched) : (reports[i] as BatchReport | SetupFailed)));
-    this.#pump();
+  /** Answers for all of it that has not been answered. */
+  #died(group: Group, error: unknown): void {
+    const { thread, batches, byBatch, stragglers } = group;
+    if (!thread?.counted) this.#deaths++;
+    if (thread) thread.counted = true;
+    const late = new Map(stragglers);
+    stragglers.clear();
+    for (const [at, resolve] of late) resolve(this.#deathOf(group, byBatch[Number(at.slice(0, at.indexOf('/')))] as Watched, error));
+    if (late.size === 0) batches.forEach(({ resolve }, i) => resolve(this.#deathOf(group, byBatch[i] as Watched, error)));
+  }
+
+  #deathOf({ thread, abort, batches }: Group, own: Watched, error: unknown): ThreadDeath {
+    const death = { kind: 'death', stoodStillMs: own.stoodStillMs, shared: false, innocent: false } as const;
+    if (batches[0]?.cancel?.aborted) return { ...death, cause: 'stopped', timeout: false, alive: true };
+    if (thread === null) return { ...death, cause: describeDeath(error), timeout: abort.signal.aborted, alive: false };
+    const { running, late } = thread.autopsy(TIMEOUT_GRACE_MS);
+    let [others, othersLate] = [0, 0];
+    for (const [one, count] of running) if (one !== own) others += count;
+    for (const [one, count] of late) if (one !== own) othersLate += count;
+    const { overrun } = thread;
+    const alive = overrun?.alive ?? false;
+    return {
+      ...death, alive, timeout: overrun !== null, shared: others > 0, sole: others === 0 && running.get(own) === 1,
+      innocent: alive && othersLate > 0 && (late.get(own) ?? 0) === 0,
+      cause: overrun ? `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${overrun.of.timeoutMs}` : describeDeath(error),
+    };
   }
 
   #look(): void {
     const now = monotonicMs();
     const late = now - this.#lookedMs - WATCH_MS;
     this.#lookedMs = now;
-    for (const watched of this.#watched) {
-      const { starts, states } = watched.cells;
-      if (late > STOOD_STILL_MS) watched.stoodStillMs += late;
-      const limit = watched.timeoutMs + TIMEOUT_GRACE_MS + watched.stoodStillMs;
-      for (let i = 0; i < watched.events; i++) {
-        if (states[i] !== CELL.RUNNING || now - (starts[i] as number) < limit) continue;
-        const signOfLife = starts[watched.cells.capacity] as number;
-        watched.alive = now - signOfLife < TIMEOUT_GRACE_MS;
-        watched.abort.abort('timeout');
-        break;
+    for (const group of this.#groups) {
+      for (const watched of group.watched) {
+        const { starts, states, capacity } = watched.cells;
+        if (late > STOOD_STILL_MS) watched.stoodStillMs += late;
+        const limit = watched.timeoutMs + TIMEOUT_GRACE_MS + watched.stoodStillMs;
+        for (let i = 0; i < watched.events; i++) {
+          if (states[i] !== CELL.RUNNING || now - (starts[i] as number) < limit) continue;
+          if (group.thread) group.thread.overrun ??= { of: watched, alive: now - (starts[capacity] as number) < TIMEOUT_GRACE_MS };
+          group.abort.abort('timeout');
+          break;
+        }
       }
     }
   }

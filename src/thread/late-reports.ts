@@ -1,0 +1,33 @@
+/** What becomes of handlers that still ran when their batch was reported: kept until the dispatcher asks for it. */
+import type { LateReport } from '../core/batch-task.ts';
+
+/** Of the batches of one task. */
+export class LateReports {
+  /** Handlers that still run. */
+  #running = 0;
+  #ready: LateReport[] = [];
+  #wake: (() => void) | null = null;
+
+  get running(): number {
+    return this.#running;
+  }
+
+  expect(handlers: number): void {
+    this.#running += handlers;
+  }
+
+  add(late: LateReport): void {
+    this.#running--;
+    this.#ready.push(late);
+    this.#wake?.();
+  }
+
+  /** Resolves with at least one, unless nothing runs any more. */
+  async next(): Promise<readonly LateReport[]> {
+    if (this.#ready.length === 0 && this.#running > 0) await new Promise<void>((resolve) => (this.#wake = resolve));
+    this.#wake = null;
+    const ready = this.#ready;
+    this.#ready = [];
+    return ready;
+  }
+}
