@@ -20,6 +20,7 @@ import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
 import { FailureLog } from './pipeline/lane/failure-log.ts';
 import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
+import { parkedForMs, releaseRunning } from './pipeline/lane/in-flight.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
 import { retireHelper } from './pipeline/lane/leases.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
@@ -408,7 +409,7 @@ export class Dispatcher {
       connection, keys, partitions, log,
       everyMs: environment.MILLRACE_UPKEEP_MS,
       lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost && lane.consumer === OWNER).map(({ fn, partition }) => ({
-        fn, partition, types: specs.get(fn)?.on ?? [], maxDelayMs: specs.get(fn)?.retry.maxDelayMs ?? 0,
+        fn, partition, types: specs.get(fn)?.on ?? [], maxDelayMs: longestDelayMs(specs.get(fn)),
       })),
     });
   }
@@ -455,11 +456,12 @@ export class Dispatcher {
         share: this.#share as FairShare,
         fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
         load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
+        releaseRunning: () => releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs, presumedDead }),
         run: async (batch, blocked, search, observe) => {
           const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
-          const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe, seen?.states);
+          const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe, seen?.states, true);
           return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
         },
         lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
@@ -484,4 +486,9 @@ export class Dispatcher {
     );
     return lane;
   }
+}
+
+/** A parked event may be due so much later: for its next attempt, or because its handler runs. */
+function longestDelayMs(spec: FunctionSpec | undefined): number {
+  return spec ? Math.max(spec.retry.maxDelayMs, parkedForMs(spec.timeoutMs)) : 0;
 }

@@ -100,6 +100,8 @@ export interface Failure {
   readonly error: ErrorInfo;
   readonly retryable: boolean;
   readonly reason: FailureReason;
+  /** It has cost its thread: from now on it runs by itself. */
+  readonly isolate?: boolean;
   /** No attempt was made: the registry does not know the event's schema (yet). It waits, up to a bound. */
   readonly waits?: boolean;
 }

@@ -38,7 +38,7 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   local state = string.match(field, '^[^:]+')
   local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'opener' or state == 'presumed' or state == 'lives' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
     or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked' or state == 'pass'
-    or state == 'rewound')
+    or state == 'rewound' or state == 'running')
   -- `turn:<f>#<helper>`
   local helper = second and string.sub(second, 1, #fn + 1) == fn .. '#'
   if helper or second == fn and (own or (rest ~= '' and string.sub(rest, 1, 1) == ':')) then redis.call('HDEL', KEYS[2], field) end

@@ -1,5 +1,5 @@
 /** What the test functions wrote down, and what it must be like. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
 export interface HistoryLine {
   /** The handler was called; it succeeded; it failed. A run without its end died with its thread or process. */
@@ -22,6 +22,16 @@ export interface Run extends Omit<HistoryLine, 'what'> {
   /** Infinity: it never ended. */
   endedAt: number;
   outcome: 'end' | 'fail' | 'died';
+}
+
+/** Lets an event go on that was ordered to `gate`: it then does what `order` says. For its later attempts too, until it is shut. */
+export function openGate(history: string, id: string, order: string): void {
+  writeFileSync(`${history}.gate-${id}.new`, order);
+  renameSync(`${history}.gate-${id}.new`, `${history}.gate-${id}`);
+}
+
+export function shutGate(history: string, id: string): void {
+  rmSync(`${history}.gate-${id}`);
 }
 
 /** Empty when nothing has run yet. A last line that is not complete is left out. */

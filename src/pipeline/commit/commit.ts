@@ -47,6 +47,18 @@ export interface CommitContext {
   readonly parkedOf: (unit: string) => number;
   /** How long an event waits for its schema to be registered, in ms. */
   readonly schemaWaitMs: number;
+  /** What `running:<f>` says from then on; '-': nothing. Default: as before. */
+  readonly running?: string;
+  /** Whether the unit's head runs beside this turn. Default: none does. */
+  readonly inFlight?: (unit: string) => boolean;
+}
+
+/** An event that stays, or becomes, the head of its parked list without an attempt: its handler runs, or died without blame. */
+export interface Unsettled {
+  readonly ref: EventRef;
+  readonly delayMs: number;
+  /** It is to run by itself. */
+  readonly isolate: boolean;
 }
 
 export interface ResultOfRun {
@@ -60,6 +72,8 @@ export interface ResultOfRun {
   readonly ids?: readonly string[];
   /** What the events emitted, in order. Absent: nothing. */
   readonly emitted?: readonly Emitted[];
+  /** Their state is RUNNING. Absent: none. */
+  readonly unsettled?: readonly Unsettled[];
 }
 
 /** One failed attempt, for the log. */
@@ -86,6 +100,8 @@ export interface CommitPlan {
   readonly dead: number;
   /** Units that have a parked list once this is committed (unless it is told to be empty), and by how many events it grows. */
   readonly parked: ReadonlyMap<string, number>;
+  /** Records of the unsettled, by index in the batch. */
+  readonly unsettled: ReadonlyMap<number, Buffer>;
   /** For the log: every attempt that failed, and what is dead without one. */
   readonly failed: readonly FailedAttempt[];
 }
@@ -116,6 +132,10 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   const notDone = new Array<number>(batch.entries.length).fill(0);
   for (const { ref } of result.failures) if (ref.entry >= 0) notDone[ref.entry] = (notDone[ref.entry] as number) + 1;
   for (const ref of result.blocked) notDone[ref.entry] = (notDone[ref.entry] as number) + 1;
+  const unsettledOf = new Map((result.unsettled ?? []).map((one) => [one.ref.index, one]));
+  for (const { ref } of unsettledOf.values()) if (ref.entry >= 0) notDone[ref.entry] = (notDone[ref.entry] as number) + 1;
+  const unsettled = new Map<number, Buffer>();
+  const unitNameOf = (ref: EventRef): string => (spec.ordering === 'key' ? ref.subject : ref.id);
   for (const { entry } of result.deadEntries) notDone[entry] = (batch.entries[entry] as StreamEntry).count;
 
   const units: string[] = [];
@@ -162,7 +182,10 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   /** Events dead-lettered by this turn. */
   const died = new Set<number>();
   const failureOf = new Map(result.failures.map((f) => [f.ref.index, f]));
-  const held = [...result.failures.filter((f) => f.ref.entry >= 0).map((f) => f.ref), ...result.blocked]
+  const parkedRefs = [...result.failures, ...unsettledOf.values()].map((one) => one.ref).filter((ref) => ref.entry >= 0);
+  /** Units whose head runs: what waits for it is not too much. */
+  const runs = new Set(unsettledOf.size > 0 ? [...unsettledOf.values()].map(({ ref }) => unitNameOf(ref)) : []);
+  const held = [...parkedRefs, ...result.blocked]
     .sort((a, b) => a.index - b.index || a.position - b.position);
   // Within one flush the types' events are ordered by position, not by index.
   held.sort((a, b) => {
@@ -174,14 +197,24 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     const entry = batch.entries[ref.entry] as StreamEntry;
     const type = batch.types[entry.type] as string;
     const bytes = entry.bytes.subarray(ref.offset, ref.offset + ref.length);
-    const unit = spec.ordering === 'key' ? ref.subject : `${ref.id}`;
+    const unit = unitNameOf(ref);
     const failure = failureOf.get(ref.index);
     const base: ParkedRecord = {
       event: bytes, type, entryId: entry.id, index: ref.indexInEntry, position: ref.position, attempts: 0,
       firstFailedMs: 0, lastFailedMs: 0, waitingSinceMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject,
     };
+    const open = unsettledOf.get(ref.index);
+    if (open) {
+      const record = encodeParked({ ...base, isolate: open.isolate });
+      unsettled.set(ref.index, record);
+      parked++;
+      grow(unit, 1);
+      parkArgs.push(unitOf(unit), ref.entry + 1, `wait:${Math.ceil(open.delayMs)}`, record);
+      continue;
+    }
     if (!failure) {
-      if (context.parkedOf(unit) + (growth.get(unit) ?? 0) >= spec.maxParkedPerSubject) {
+      const running = runs.has(unit) || (context.inFlight?.(unit) ?? false);
+      if (!running && context.parkedOf(unit) + (growth.get(unit) ?? 0) >= spec.maxParkedPerSubject) {
         const error = new ParkedLimitError(spec.name, ref.subject, spec.maxParkedPerSubject);
         const over: Failure = { ref, retryable: false, reason: 'parked-limit', error: { name: error.name, message: error.message, stack: '' } };
         letter({ entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: 0 }, letterOfEvent(base, over, context));
@@ -243,6 +276,15 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
         continue;
       }
       const record = decodeParked(bytes);
+      const open = unsettledOf.get(at);
+      if (open) {
+        waits = true;
+        left.add(at);
+        unsettled.set(at, open.isolate === record.isolate ? bytes : encodeParked({ ...record, isolate: open.isolate }));
+        if (unsettled.get(at) !== bytes) head = unsettled.get(at) as Buffer;
+        delayArg = `wait:${Math.ceil(open.delayMs)}`;
+        continue;
+      }
       if (state === CELL.DONE || state === CELL.SKIP) {
         done++;
         taken++;
@@ -294,13 +336,14 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       context.leaseValue, context.leaseTtlMs, fn, context.turnId,
       batch.types.length, units.length, batch.entries.length, parked, deadCount, batch.retries.length, result.effects.length,
       emittedTypes.length, emitted.length, MAX_SCHEDULED, 5 + batch.types.length + units.length + (result.effects.length > 0 ? batch.effectKeys.length : 0),
-      spec.ordering === 'none' ? consumer : '',
+      spec.ordering === 'none' ? consumer : '', context.running ?? '',
       ...batch.types, ...units, ...emittedTypes, ...emitted.map(({ block }) => asBuffer(block)), ...entryArgs, ...parkArgs, ...deadArgs, ...retryArgs, ...inbox, ...result.effects.map(asBuffer),
     ],
     done,
     retried,
     dead,
     parked: growth,
+    unsettled,
     failed,
   };
 }
@@ -312,6 +355,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
 function checkOutcomes(batch: Batch, result: ResultOfRun, { spec, partition }: CommitContext): void {
   for (let i = 0; i < batch.events; i++) {
     const state = result.states[i];
+    if (state === CELL.RUNNING && result.unsettled) continue;
     if (state !== CELL.DONE && state !== CELL.FAILED && state !== CELL.BLOCKED && !(state === CELL.SKIP && result.ids)) {
       throw new Error(`event ${i} of a batch of ${spec.name}/${partition} has no outcome (state ${String(state)}); nothing is committed`);
     }
@@ -390,7 +434,7 @@ function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): Park
     firstFailedMs: record.firstFailedMs || nowMs,
     lastFailedMs: nowMs,
     waitingSinceMs: 0,
-    isolate: failure.reason === 'thread-death' || failure.reason === 'timeout',
+    isolate: failure.isolate === true,
     history: [
       ...record.history,
       { atMs: nowMs, attempt: attempts, name: failure.error.name, message: failure.error.message.slice(0, 500), cause: (failure.error.cause ?? '').slice(0, 500) },

@@ -9,11 +9,14 @@
  *
  * Owned here: which they are. Everything that must survive is in Redis.
  */
-import type { EventRef } from '../../core/batch-task.ts';
+import type { EventRef, Failure } from '../../core/batch-task.ts';
+import type { Emitted } from '../../core/emitted.ts';
+import { CELL } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import type { Ended, Running } from '../run/run-isolating.ts';
+import type { Unsettled } from '../commit/commit.ts';
+import type { BatchResult, Ended } from '../run/run-isolating.ts';
 
 const script = defineScript({ url: new URL('./release-running.lua', import.meta.url), keys: 3 });
 
@@ -70,6 +73,13 @@ export class InFlights {
       one.end = end;
       this.#rang();
     });
+  }
+
+  /** Handlers that run. */
+  get running(): number {
+    let running = 0;
+    for (const { end } of this.#byUnit.values()) if (end === null) running++;
+    return running;
   }
 
   /** Those that have ended and whose end is not committed. */
@@ -135,4 +145,49 @@ export async function releaseRunning(options: ReleaseOptions): Promise<number | 
     connection, [keys.lease(partition, fn), keys.counters(partition), keys.due(partition, fn)], [leaseValue, leaseTtlMs, fn],
   )) as [string, number];
   return reply[0] === 'stale' ? null : Number(reply[1]);
+}
+
+/** What a batch has come to, handlers that are not waited for among it. */
+export interface SettledBatch extends Omit<BatchResult, 'running'> {
+  readonly unsettled?: readonly Unsettled[];
+  /** Of a function with an inbox: the events' ids. */
+  readonly ids?: readonly string[];
+}
+
+/** A batch of which handlers still end. */
+export class OpenBatch {
+  readonly unsettled: Unsettled[] = [];
+  readonly #from: SettledBatch;
+  readonly #failures: Failure[];
+  readonly #emitted: Emitted[];
+  readonly #ages: number[];
+
+  constructor(from: BatchResult) {
+    this.#from = from;
+    this.#failures = [...from.failures];
+    this.#emitted = [...from.emitted];
+    this.#ages = [...from.ages];
+  }
+
+  /** @returns false: the dispatcher has ended it, and nothing is known of its event */
+  end(ref: EventRef, end: Ended): boolean {
+    const { states } = this.#from;
+    if (end.kind === 'stopped') return false;
+    if (end.kind === 'done') {
+      states[ref.index] = CELL.DONE;
+      if (end.emitted) this.#emitted.push(end.emitted);
+      for (const n of end.ages) this.#ages.push(n);
+    } else if (end.kind === 'failed') {
+      states[ref.index] = CELL.FAILED;
+      this.#failures.push({ ...end.failure, ref });
+    } else {
+      states[ref.index] = CELL.RUNNING;
+      this.unsettled.push({ ref, delayMs: 0, isolate: end.isolate });
+    }
+    return true;
+  }
+
+  result(): SettledBatch {
+    return { ...this.#from, failures: this.#failures, emitted: this.#emitted, ages: this.#ages, unsettled: this.unsettled };
+  }
 }

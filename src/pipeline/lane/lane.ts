@@ -3,18 +3,22 @@
  *
  *   wait for work → a slot → take → batch → run → commit → again
  *
+ * A turn does not wait for slow handlers: they run beside the next ones (in-flight.ts), and a turn of its own commits how they end.
+ *
  * States: `running` until its lease is lost or stop() is called; a turn under way is then finished (stop) or thrown away
  * (lease lost: its commit would be refused).
  *
  * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
  */
-import { sleep, wallClockMs } from '../../core/clock.ts';
+import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { EMIT_LIMITS, type OutboxSize } from '../../core/emitted.ts';
 import { GroupLostError, MillraceError, SetupError } from '../../core/errors.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
 import type { SetupFailure } from '../../core/setup-failure.ts';
+import type { EventRef } from '../../core/batch-task.ts';
 import type { ProgressCells } from '../../core/progress-cells.ts';
+import { decodeParked } from '../../wire/parked.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
 import type { CommitContext, CommitPlan, CommitReply, FailedAttempt } from '../commit/commit.ts';
@@ -22,7 +26,8 @@ import type { CrashSearch } from './crash-search.ts';
 import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
 import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
-import type { BatchResult } from '../run/run-isolating.ts';
+import { recordOf, type BatchResult, type Ended, type Running } from '../run/run-isolating.ts';
+import { IN_FLIGHT, InFlights, OpenBatch, parkedForMs, type InFlight, type SettledBatch } from './in-flight.ts';
 
 /** What a turn came to, for metrics. */
 export interface TurnDone {
@@ -44,6 +49,15 @@ export interface LaneLoss {
   readonly entryIds: readonly string[];
 }
 
+/** A handler of this turn's batch that goes on beside the next turns. */
+interface Leaving {
+  readonly unit: string;
+  readonly one: Running;
+  readonly attempt: number;
+  /** Server's clock. */
+  readonly sinceMs: number;
+}
+
 /** The stages and neighbours a lane is given. */
 export interface LaneStages {
   readonly reader: Pick<LaneReader, 'take' | 'reset' | 'pendingLeft' | 'drained'>;
@@ -57,7 +71,11 @@ export interface LaneStages {
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
   /** `observe`: told of the cells each time events are sent to a thread. */
   readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null, observe: (cells: ProgressCells) => void) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
-  readonly plan: (batch: Batch, result: BatchResult, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf'>) => CommitPlan;
+  readonly plan: (
+    batch: Batch, result: SettledBatch, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'running' | 'inFlight'>,
+  ) => CommitPlan;
+  /** Makes due what ran beside the turns of owners before this one. Null: the lease is lost. */
+  readonly releaseRunning: () => Promise<number | null>;
   /** Sends until Redis has answered; rejects when the signal aborts. */
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
   /** Told, best effort, of what was found missing. */
@@ -140,6 +158,9 @@ export class Lane implements Bell {
   #emittedPerEvent = 0;
   /** It has emitted to other partitions. */
   #fillsOutbox = false;
+  readonly #inFlight = new InFlights(() => this.ring());
+  /** The server's clock minus ours. */
+  #serverAheadMs = 0;
   readonly progress: LaneProgress;
 
   constructor(options: LaneOptions, stages: LaneStages) {
@@ -258,10 +279,16 @@ export class Lane implements Bell {
               function: this.fn, partition: this.partition, suspect: search.suspect,
             });
           }
+          if (this.consumer === OWNER && (await this.#stages.releaseRunning()) === null) {
+            this.loseLease();
+            break;
+          }
         }
         if (this.#startOver) {
           this.#startOver = false;
           this.#loadAnew = true;
+          // What they were parked by may be forgotten: then they are pending, and are not to run twice at a time.
+          await this.#inFlight.drop();
           this.#committed = '';
           this.#stages.reader.reset();
           first = true;
@@ -272,6 +299,8 @@ export class Lane implements Bell {
         }
         await this.#workToDo();
         await this.#roomInOutbox();
+        if (signal.aborted) break;
+        await this.#commitEnded();
         if (signal.aborted) break;
         this.progress.doing = 'waiting for a free slot';
         const slot = await this.#stages.share.acquire(this.fn);
@@ -300,6 +329,7 @@ export class Lane implements Bell {
         await sleep(delayMs, signal);
       }
     }
+    await this.#land();
     this.progress.doing = 'idle';
     if (this.#dueTimer) clearTimeout(this.#dueTimer);
   }
@@ -309,6 +339,21 @@ export class Lane implements Bell {
     const now = wallClockMs();
     this.#setupFailingSince ??= now;
     this.#stages.setupFailing({ error: error.message, stack: error.stack ?? '', sinceMs: this.#setupFailingSince, atMs: now, nextMs: now + nextMs });
+  }
+
+  /** Until the lane is abandoned, what runs beside its turns may end and be committed. Then it stays parked. */
+  async #land(): Promise<void> {
+    while (this.#inFlight.size > 0 && !this.#abandon.signal.aborted) {
+      try {
+        if (this.#inFlight.ended().length > 0) await this.#commitEnded();
+        else if (this.#inFlight.running === 0) break;
+        else await new Promise<void>((resolve) => (this.#waiting = resolve)).finally(() => (this.#waiting = null));
+      } catch (error) {
+        this.#stages.log('warn', 'what slow handlers came to could not be committed, trying again', { function: this.fn, partition: this.partition, err: error });
+        await sleep(BACKOFF_MS.min, this.#abandon.signal);
+      }
+    }
+    await this.#inFlight.drop();
   }
 
   /** Resolves when the doorbell rang since the last look, a retry is due, or it is time to look anyway. */
@@ -377,9 +422,16 @@ export class Lane implements Bell {
       return 0;
     }
 
-    const serverAheadMs = taken.serverNowMs - wallClockMs();
-    for (const unit of taken.units) if (!this.#parked.has(unit)) this.#park(unit, 0);
-    const retries = taken.units.length > 0 ? await this.#stages.fetchParked(taken.units) : [];
+    this.#serverAheadMs = taken.serverNowMs - wallClockMs();
+    // Overdue, and still running here: not to run twice at a time.
+    const due = taken.units.filter((unit) => !this.#inFlight.has(unit));
+    if (taken.entries.length === 0 && due.length === 0) {
+      this.progress.made();
+      this.dueAt(taken.nextDueMs, taken.serverNowMs);
+      return 0;
+    }
+    for (const unit of due) if (!this.#parked.has(unit)) this.#park(unit, 0);
+    const retries = due.length > 0 ? await this.#stages.fetchParked(due) : [];
     const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const batch = spec.view ? await this.#stages.load(read, this.#loadAnew) : read;
     this.#loadAnew = false;
@@ -395,7 +447,6 @@ export class Lane implements Bell {
       this.progress.observe(null, 0);
     });
     if (result.kind === 'result') this.progress.gotOn();
-    this.progress.doing = 'committing';
     if (result.kind === 'stopped') {
       if (this.#search?.leaseLost) this.loseLease();
       reader.reset();
@@ -409,39 +460,155 @@ export class Lane implements Bell {
       this.#stages.setupFailing(null);
     }
     if (batch.rows) this.#weigh(batch, result.effects);
+    let committed = false;
+    if (!result.running) committed = await this.#commit(batch, result, []);
+    else {
+      const leaving = this.#leaving(batch, result.running);
+      const settled = await this.#settle(result, result.running, leaving);
+      try {
+        committed = settled !== null && (await this.#commit(batch, settled, leaving));
+      } finally {
+        // Not parked, so they may run again: not as long as they run.
+        if (!committed) await Promise.all(leaving.map(({ one }) => one.ended));
+      }
+      if (settled === null) reader.reset();
+    }
+    if (committed && this.#search && !reader.pendingLeft && due.length < SEARCH_EVENTS) {
+      // What the one before left behind has been passed.
+      const search = this.#search;
+      this.#search = null;
+      await search.end();
+    }
+    if (batch.events > 0) {
+      const emittedBytes = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
+      this.#emittedPerEvent += (emittedBytes / batch.events - this.#emittedPerEvent) * (this.#emittedPerEvent === 0 ? 1 : 0.2);
+      this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
+    }
+    return result.busyMs;
+  }
+
+  /** Which of the handlers that still run are not waited for. */
+  #leaving(batch: Batch, running: readonly Running[]): Leaving[] {
+    const { ordering } = this.#options.spec;
+    // A helper leaves parked lists to the owner; in a search everything runs one by one.
+    if (this.consumer !== OWNER || this.#search || this.#inFlight.bytes + batch.bytes > IN_FLIGHT.bytes) return [];
+    const leaving: Leaving[] = [];
+    const units = new Set<string>();
+    const nowMs = monotonicMs();
+    for (const one of running) {
+      const { ref } = one;
+      const unit = ordering === 'key' ? ref.subject : ref.id;
+      const known = units.has(unit) || this.#inFlight.has(unit) || (ref.entry >= 0 && this.#parked.has(unit));
+      units.add(unit);
+      if (known || this.#inFlight.size + leaving.length >= IN_FLIGHT.events) continue;
+      const attempt = ref.entry < 0 ? decodeParked(recordOf(batch, ref.index)).attempts + 1 : 1;
+      leaving.push({ unit, one, attempt, sinceMs: wallClockMs() + this.#serverAheadMs - (nowMs - one.startedMs) });
+    }
+    return leaving;
+  }
+
+  /** Waits for the others. Null: the dispatcher has ended them. */
+  async #settle(result: BatchResult, running: readonly Running[], leaving: readonly Leaving[]): Promise<SettledBatch | null> {
+    const leave = new Set(leaving.map(({ one }) => one));
+    const settled = new OpenBatch(result);
+    for (const { one } of leaving) settled.unsettled.push({ ref: one.ref, delayMs: parkedForMs(this.#options.spec.timeoutMs), isolate: false });
+    for (const one of running) {
+      if (!leave.has(one) && !settled.end(one.ref, await one.ended)) return null;
+    }
+    return settled.result();
+  }
+
+  /**
+   * A turn of what has ended beside the turns.
+   * @throws what a turn throws: nothing was committed, and nothing is forgotten
+   */
+  async #commitEnded(): Promise<void> {
+    const ended = this.#inFlight.ended();
+    if (ended.length === 0) return;
+    const { spec, partition } = this.#options;
+    this.progress.doing = 'committing';
+    const heads = await this.#stages.fetchParked(ended.map(({ unit }) => unit));
+    const valid: InFlight[] = [];
+    ended.forEach((one, i) => {
+      if (heads[i]?.records[0]?.equals(one.record)) valid.push(one);
+      else {
+        // Lost with its list, or never parked because its entry had vanished.
+        this.#inFlight.settle(one.unit);
+        this.#stages.log('warn', 'what a slow handler came to is dropped: its event is not parked any more', { function: spec.name, partition, eventId: one.ref.id });
+      }
+    });
+    if (valid.length === 0) return;
+    const batch = createBatch(spec.name, partition, spec.on, valid.map(({ unit, record }) => ({ unit, records: [record], isolate: false })), []);
+    const none: BatchResult = { kind: 'result', states: new Uint8Array(batch.events), failures: [], blocked: [], deadEntries: [], effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 };
+    const settled = new OpenBatch(none);
+    valid.forEach(({ record, ref, end }, index) => {
+      const { index: indexInEntry, isolate } = decodeParked(record);
+      const at: EventRef = { ...ref, index, entry: -1, indexInEntry, offset: 0, length: record.length };
+      settled.end(at, end?.kind === 'again' ? { ...end, isolate: end.isolate || isolate } : (end as Ended));
+    });
+    const ids = spec.dedupe ? { ids: valid.map(({ ref }) => ref.id) } : {};
+    await this.#commit(batch, { ...settled.result(), ...ids }, [], valid.map(({ unit }) => unit));
+  }
+
+  /**
+   * @param leaving handlers that run beside the lane's turns from then on
+   * @param landed units of those that do so no more
+   * @returns whether it is committed
+   */
+  async #commit(batch: Batch, result: SettledBatch, leaving: readonly Leaving[], landed: readonly string[] = []): Promise<boolean> {
+    const { spec, partition, leaseValue } = this.#options;
+    this.progress.doing = 'committing';
     const ranMs = wallClockMs();
     const turnId = `${leaseValue.slice(leaseValue.lastIndexOf(':') + 1)}.${++this.#turn}`;
     const plan = this.#stages.plan(batch, result, {
       leaseValue,
       turnId: this.#committed === '' ? turnId : `${turnId} ${this.#committed}`,
-      nowMs: ranMs + serverAheadMs,
+      nowMs: ranMs + this.#serverAheadMs,
       parkedOf: (unit) => this.#parked.get(unit) ?? 0,
+      inFlight: (unit) => this.#inFlight.has(unit),
+      ...(leaving.length + landed.length > 0 ? { running: this.#inFlight.describe(leaseValue, landed, leaving) } : {}),
     });
     const reply = await this.#stages.commit(plan, this.#abandon.signal);
     if (reply.kind === 'stale') {
       this.loseLease();
-      return result.busyMs;
+      return false;
     }
     if (reply.kind === 'back') {
       this.startOver();
-      return result.busyMs;
+      return false;
     }
     if (reply.kind === 'refused') {
       this.#stages.lost({ kind: 'acknowledgement', entryIds: reply.missing });
       this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; nothing of the turn was written, the others run again', {
         function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
       });
-      reader.reset();
+      this.#stages.reader.reset();
       this.#rings++;
-      return result.busyMs;
+      return false;
     }
     this.#committed = turnId;
-    if (this.#search && !reader.pendingLeft) {
-      // What the one before left behind has been passed.
-      const search = this.#search;
-      this.#search = null;
-      await search.end();
+    for (const unit of landed) this.#inFlight.settle(unit);
+    const origin = { bytes: batch.bytes };
+    for (const { unit, one, attempt, sinceMs } of leaving) {
+      this.#inFlight.add({
+        unit, attempt, sinceMs, ref: one.ref, ended: one.ended, end: null, batch: origin, record: plan.unsettled.get(one.ref.index) as Buffer,
+      });
     }
+    await this.#committedAs(plan, reply, result);
+    const commitMs = wallClockMs() - ranMs;
+    const ages = [...result.ages];
+    for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
+    this.progress.made();
+    this.#stages.turnDone({
+      fn: spec.name, partition, done: plan.done, retried: plan.retried, dead: plan.dead,
+      entries: batch.entries.length, ages, busyMs: result.busyMs,
+    });
+    return true;
+  }
+
+  /** What is known here once it is committed. */
+  async #committedAs(plan: CommitPlan, reply: Extract<CommitReply, { kind: 'ok' }>, result: SettledBatch): Promise<void> {
+    const { spec, partition } = this.#options;
     if (reply.outbox || (reply.repeated && result.emitted.length > 0)) {
       this.#fillsOutbox ||= reply.outbox !== null;
       this.#stages.relay(reply.outbox);
@@ -461,22 +628,7 @@ export class Lane implements Bell {
       });
     }
     if (plan.failed.length > 0) this.#stages.failed(plan.failed);
-    this.dueAt(reply.nextDueMs, taken.serverNowMs + (wallClockMs() + serverAheadMs - taken.serverNowMs));
-
-    const commitMs = wallClockMs() - ranMs;
-    const ages = [...result.ages];
-    for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
-    if (batch.events > 0) {
-      const emittedBytes = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
-      this.#emittedPerEvent += (emittedBytes / batch.events - this.#emittedPerEvent) * (this.#emittedPerEvent === 0 ? 1 : 0.2);
-      this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
-    }
-    this.progress.made();
-    this.#stages.turnDone({
-      fn: spec.name, partition, done: plan.done, retried: plan.retried, dead: plan.dead,
-      entries: batch.entries.length, ages, busyMs: result.busyMs,
-    });
-    return result.busyMs;
+    this.dueAt(reply.nextDueMs, wallClockMs() + this.#serverAheadMs);
   }
 
   /** Resolves with false where entries are pending for its consumer. Not for the owner. */
@@ -525,13 +677,16 @@ export class Lane implements Bell {
   #budget(): ReadBudget {
     const { batchEvents, batchBytes, batchMs } = this.#options;
     const byTime = this.#msPerEvent > 0 ? Math.max(1, Math.floor(batchMs / this.#msPerEvent)) : 256;
-    const retryUnits = this.consumer === OWNER ? RETRY_UNITS : 0;
-    if (this.#full) return { events: 0, bytes: 0, retryUnits };
+    const retryUnits = this.consumer === OWNER ? RETRY_UNITS + this.#inFlight.size : 0;
+    // Behind an event whose handler runs, no more may queue up than may be parked of a subject.
+    let room = Infinity;
+    for (const unit of this.#inFlight.units()) room = Math.min(room, this.#options.spec.maxParkedPerSubject - (this.#parked.get(unit) ?? 0));
+    if (this.#full || room <= 0) return { events: 0, bytes: 0, retryUnits };
     // In a search every event is found and run by itself: few at a time.
     if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
     const byRows = this.#rowBytesPerEvent > 0 ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent)) : Infinity;
     // What a turn emits is bounded too: events beyond that would be held, one by one.
     const byEmits = this.#emittedPerEvent > 0 ? Math.max(1, Math.floor(EMIT_LIMITS.turnBytes / 2 / this.#emittedPerEvent)) : Infinity;
-    return { events: Math.min(batchEvents, byTime, byRows, byEmits), bytes: batchBytes, retryUnits };
+    return { events: Math.min(batchEvents, byTime, byRows, byEmits, room), bytes: batchBytes, retryUnits };
   }
 }

@@ -295,7 +295,7 @@ function follow({ ref, ended }: Straggler, cells: ProgressCells, spec: FunctionS
 /** The event has cost its thread. */
 function failureOf(ref: EventRef, spec: FunctionSpec, cause: string, timeout: boolean): Failure {
   const { name, message } = timeout ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs) : new ThreadDeathError(spec.name, cause);
-  return { ref, error: { name, message, stack: '' }, retryable: true, reason: timeout ? 'timeout' : 'thread-death' };
+  return { ref, error: { name, message, stack: '' }, retryable: true, isolate: true, reason: timeout ? 'timeout' : 'thread-death' };
 }
 
 interface Suspects {

@@ -1,5 +1,5 @@
 /** How the functions of the tests behave: as the payload's `order` says. Every run is written to the file TEST_HISTORY. */
-import { openSync, writeSync } from 'node:fs';
+import { openSync, readFileSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import { NonRetryableError } from '../../../src/define/index.ts';
@@ -7,11 +7,12 @@ import type { HistoryLine } from '../history.ts';
 
 /**
  * `name` or `name:ms`: first wait, then behave. throw-once fails the first attempt only. late-throw and unhandled are heard
- * of when the handler has returned, or still runs: `unhandled:500` still runs.
+ * of when the handler has returned, or still runs: `unhandled:500` still runs. gate: waits for the test's `openGate`, then does what
+ * that says.
  */
 export const ORDERS = [
   'ok', 'slow', 'throw', 'throw-once', 'reject', 'non-retryable', 'non-error', 'uncloneable', 'hang', 'hang-polite', 'loop', 'exit', 'oom',
-  'late-throw', 'unhandled', 'kill-dispatcher',
+  'late-throw', 'unhandled', 'kill-dispatcher', 'gate',
 ] as const;
 export type Order = (typeof ORDERS)[number];
 
@@ -64,8 +65,21 @@ export function behave(event: TestEventView, attempt: number, signal: AbortSigna
     void Promise.reject(new Error('nobody handles this'));
     return ms > 0 ? delay(ms) : undefined;
   }
+  if (name === 'gate') return gateOf(event.id, signal).then((order) => act(order, attempt, signal));
   if (ms > 0) return delay(ms).then(() => act(name, attempt, signal));
   return act(name, attempt, signal);
+}
+
+/** Looks for what the test has written for the event. */
+async function gateOf(id: string, signal: AbortSignal): Promise<Order> {
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      return readFileSync(`${process.env['TEST_HISTORY']}.gate-${id}`, 'utf8') as Order;
+    } catch {
+      await delay(10);
+    }
+  }
 }
 
 function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> | void {
@@ -73,6 +87,7 @@ function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> |
     case 'ok':
     case 'slow':
     case 'unhandled':
+    case 'gate':
       return;
     case 'kill-dispatcher':
       // as the kernel's out-of-memory killer would

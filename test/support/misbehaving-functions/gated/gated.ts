@@ -1,0 +1,11 @@
+import { defineFunction } from '../../../../src/define/index.ts';
+import { handleOne, POLICY } from '../behave.ts';
+
+export default defineFunction({
+  name: 'gated',
+  on: ['test.event'],
+  ordering: 'key',
+  ...POLICY,
+  timeoutMs: Number(process.env['TEST_TIMEOUT_MS'] ?? 120_000),
+  handle: (event, ctx) => handleOne('gated', event, ctx.attempt, ctx.signal),
+});
