@@ -9,6 +9,7 @@ import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { Deployment } from '../deployment.ts';
 import { formatLetterId, lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
+import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
 import { readPartition, readPartitions, type PartitionState, type RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
 import { countEntry, entryFields } from '../rewind/count-entry.ts';
 import { readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
@@ -52,6 +53,8 @@ export type EventState =
       readonly place: number;
       /** Event id of the head it waits behind. */
       readonly behind: string | null;
+      /** Its handler runs, beside the turns of its lane. `sinceMs`: ms since 1970. */
+      readonly running?: { readonly sinceMs: number; readonly attempt: number };
       readonly dispatcher: string | null;
     }
   | { readonly state: 'dead'; readonly letter: string; readonly reason: string; readonly attempts: number; readonly history: readonly Attempt[]; readonly error: { readonly name: string; readonly message: string; readonly cause?: string } };
@@ -137,6 +140,15 @@ export async function explain(source: Source, query: ExplainQuery, options: Expl
   }
   const waiting = places.length > 0 && 'eventId' in query ? [] : await waitingEvents(source, query, limit);
   return { events, waiting, searched: { events: search.events, partitions: states.length, complete: search.complete } };
+}
+
+/** Whether the head of the unit's list runs now: under the lease that says so. */
+async function runningOf({ connection, keys }: Source, fn: string, partition: number, unit: string): Promise<RunningUnit | null> {
+  const [text, lease] = (await Promise.all([
+    connection.command('HGET', keys.counters(partition), `running:${fn}`), connection.command('GET', keys.lease(partition, fn)),
+  ])) as [string | null, string | null];
+  const running = readRunning(text ?? undefined);
+  return running.lease === lease ? (running.units.find((one) => one.unit === unit) ?? null) : null;
 }
 
 function addressOf(place: Place): string {
@@ -317,6 +329,18 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
       return {
         function: fn.name, state: 'parked', attempts: record.attempts, history: record.history, dueInMs: null, place: at, behind: null, dispatcher,
         why: `its subject is held by dead letter ${letter} (onDead: "hold"): millrace dlq replay ${letter} or dlq purge ${letter} lets it go on`,
+      };
+    }
+    const running = await runningOf(source, fn.name, partition, unit);
+    if (running) {
+      const since = `since ${Math.max(0, Math.round(nowMs - running.sinceMs))} ms`;
+      return {
+        function: fn.name, state: 'parked', attempts: record.attempts, history: record.history, dueInMs: null, place: at,
+        behind: at === 0 ? null : head.eventId, dispatcher,
+        ...(at === 0 ? { running: { sinceMs: running.sinceMs, attempt: running.attempt } } : {}),
+        why: at === 0
+          ? `its handler runs ${since} (attempt ${running.attempt}), and ${owner}`
+          : `it waits behind event ${head.eventId} of the same subject (place ${at} of its queue), which runs ${since}, and ${owner}`,
       };
     }
     const dueInMs = due === null ? null : Number(due) - nowMs;
