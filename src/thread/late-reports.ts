@@ -12,6 +12,11 @@ export class LateReports {
     return this.#running;
   }
 
+  /** Whether anything runs, or has ended and was not asked for. */
+  get open(): boolean {
+    return this.#running > 0 || this.#ready.length > 0;
+  }
+
   expect(handlers: number): void {
     this.#running += handlers;
   }

@@ -52,14 +52,15 @@ export default async function main(
     if (report.kind === 'report' && report.running) late.expect(report.running.length);
     reports.push(report);
   }
-  if (late.running > 0) lateOf.set(task.group, late);
+  // Also where all of them have ended while a later batch ran.
+  if (late.open) lateOf.set(task.group, late);
   return reports;
 }
 
 async function collect(group: number): Promise<readonly LateReport[]> {
   const late = lateOf.get(group);
   const reports = (await late?.next()) ?? [];
-  if (late?.running === 0) lateOf.delete(group);
+  if (late?.open === false) lateOf.delete(group);
   return reports;
 }
 

@@ -3,8 +3,7 @@
 --       then with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), M streams, then with an inbox its two sets
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, and behind a space the lane's turn committed before, if there is one, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects,
 --       12 M types emitted to this partition, 13 B blocks of emitted events, 14 most scheduled events of a partition, 15 number of keys before those of emitted events,
---       16 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one),
---       17 what `running:<function>` says from now on (src/pipeline/lane/in-flight.ts; '-': nothing, '': as before)
+--       16 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one)
 --       T types (in the order of the streams), U units (in the order of the lists), M types, B blocks of emitted events: see src/core/emitted.ts
 --       E x {stream 1..T, entry id, events done}
 --       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
@@ -12,6 +11,7 @@
 --          unit 1..U that it holds or 0, number of fields, field, value, ...}
 --       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'skipped' | 'dead'),
 --            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
+--       where that changes: 'running', what `running:<function>` says from now on ('-': nothing; src/pipeline/lane/in-flight.ts)
 --       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of ids, ids settled}
 --       F blocks of effects, done in order: see src/core/effects.ts
 -- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
@@ -42,7 +42,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local now = serverNow()
 local T, U, E, P, D, R = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local F, M, B = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local a = 17
+local a = 16
 local types, units = {}, {}
 for i = 1, T do types[i] = ARGV[a + i] end
 a = a + T
@@ -121,8 +121,6 @@ for i = 1, E do
   a = a + 3
 end
 redis.call('HSET', KEYS[2], turnField, turn)
-if ARGV[17] == '-' then redis.call('HDEL', KEYS[2], 'running:' .. fn)
-elseif ARGV[17] ~= '' then redis.call('HSET', KEYS[2], 'running:' .. fn, ARGV[17]) end
 
 -- effects
 for _, steps in ipairs(blocks) do
@@ -224,6 +222,13 @@ for _ = 1, R do
     end
     redis.call('ZADD', KEYS[3], string.format('%.0f', now + ms), unit)
   end
+end
+
+-- handlers that run beside the lane's turns
+if ARGV[a + 1] == 'running' then
+  if ARGV[a + 2] == '-' then redis.call('HDEL', KEYS[2], 'running:' .. fn)
+  else redis.call('HSET', KEYS[2], 'running:' .. fn, ARGV[a + 2]) end
+  a = a + 2
 end
 
 -- what an inbox remembers

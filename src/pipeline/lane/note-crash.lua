@@ -13,6 +13,16 @@ for i = 3, #KEYS do
   if not first.err and first[1] then place = place .. first[1][1] end
   place = place .. ','
 end
+-- and what ran beside the turns: its entries are acknowledged
+local ran = ARGV[5] == 'lane' and redis.call('HGET', KEYS[2], 'running:' .. ARGV[3])
+if ran then
+  local read, running = pcall(cjson.decode, ran)
+  local lowest
+  for _, one in ipairs(read and type(running) == 'table' and running.units or {}) do
+    if not lowest or tostring(one[1]) < lowest then lowest = tostring(one[1]) end
+  end
+  if lowest then place = place .. lowest end
+end
 local times = 0
 local before = redis.call('HGET', KEYS[2], 'crash:' .. lane)
 if before then

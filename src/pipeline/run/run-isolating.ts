@@ -276,7 +276,7 @@ function follow({ ref, ended }: Straggler, cells: ProgressCells, spec: FunctionS
     if (death.cause === 'stopped') return { kind: 'stopped' };
     // It had settled, and what it came to died with the thread.
     if (state !== CELL.RUNNING) return { kind: 'again', isolate: false };
-    const late = monotonicMs() - startedMs >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2;
+    const late = monotonicMs() - startedMs >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + death.stoodStillMs;
     if (death.timeout && death.alive ? late : death.sole) {
       return { kind: 'failed', failure: failureOf(ref, spec, death.cause, death.timeout) };
     }

@@ -368,7 +368,9 @@ export class WorkerPool {
     try {
       while (group.left > 0) {
         if (group.thread?.worker.destroyed) throw new Error('the thread has ended');
-        for (const { batch, index, report } of await this.#send<readonly LateReport[]>(group, { kind: 'collect', group: group.id })) {
+        const late = await this.#send<readonly LateReport[]>(group, { kind: 'collect', group: group.id });
+        if (late.length === 0) throw new Error('the thread knows nothing of handlers that ran in it');
+        for (const { batch, index, report } of late) {
           const at = `${batch}/${index}`;
           group.stragglers.get(at)?.(report);
           group.stragglers.delete(at);
