@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { sleep } from '../core/clock.ts';
 import type { Decider, NewEvent } from '../define/define-aggregate.ts';
+import { decidedEvents } from '../define/decided-events.ts';
 import { ConflictError, StoreInputError } from '../store/errors.ts';
 import type { AppendedEvent, EventStore } from '../store/event-store.ts';
 import { encodeExpected, meets, type ExpectedRevision } from '../store/expected-revision.ts';
@@ -61,7 +62,7 @@ export async function handleCommand<State, Command, T extends string>(
     if (!meets(expectedRevision, loaded.revision)) throw new ConflictError(category, id, expectedRevision, loaded.revision);
     const now = new Date();
     const decided = decider.decide(command, loaded.state, { id, revision: loaded.revision, now });
-    const events = (Array.isArray(decided) ? (decided as readonly NewEvent<T>[]) : [decided as NewEvent<T>]).map((event, i) => ({
+    const events = decidedEvents(category, decided as readonly NewEvent<T>[] | NewEvent<T>).map((event, i) => ({
       ...event,
       time: event.time ?? now,
       ...(eventIds ? { id: eventIds(i) } : {}),

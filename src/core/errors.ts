@@ -415,3 +415,14 @@ export class DispatcherDeathError extends MillraceError {
     this.deaths = deaths;
   }
 }
+
+/** A decider's `decide` returned no events: a Promise, nothing, or something else. Nothing was appended. */
+export class DecisionError extends MillraceError {
+  readonly code = 'DECISION';
+  /** Of the decider's aggregate. */
+  readonly category: string;
+  constructor(category: string, problem: string) {
+    super(`decider "${category}": ${problem}. Nothing was appended`);
+    this.category = category;
+  }
+}

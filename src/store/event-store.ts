@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
 import { InvalidEventError, OversizeError, type ProducerGapError } from '../core/errors.ts';
+import { checkOptions, APPEND_EVENT } from '../core/known-options.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
 import { formatPosition } from '../core/position.ts';
@@ -293,6 +294,7 @@ export class EventStore {
   #encode(event: NewEvent<string>, eventId: string, id: string): { type: string; start: number; end: number } {
     const { catalog, schemas } = this.#parts.deployment;
     const type = catalog.get(event.type);
+    checkOptions(event.type, event, APPEND_EVENT);
     const subject = subjectOf(type, event.data);
     if (subject !== id) {
       type.check(event.data);

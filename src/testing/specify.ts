@@ -1,5 +1,6 @@
 /** Given what has happened, when a command comes, then this: deciders are tested by what goes in and what comes out. */
 import assert from 'node:assert/strict';
+import { decidedEvents } from '../define/decided-events.ts';
 import type { Decider, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 
 export interface SpecifyOptions {
@@ -39,7 +40,7 @@ export function specify<State, Command, T extends string>(decider: Decider<State
         const state = fold(decider.initialState(), events, 0);
         try {
           const decided = decider.decide(command, state, { id, revision: events.length, now });
-          const list = (Array.isArray(decided) ? decided : [decided]) as readonly NewEvent<T>[];
+          const list = decidedEvents(decider.category, decided as readonly NewEvent<T>[] | NewEvent<T>);
           return outcome(list, null, () => fold(state, list, events.length));
         } catch (error) {
           return outcome([], { error }, () => state);

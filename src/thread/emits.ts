@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
 import { EmitClosedError, EmitLoopError, OversizeError } from '../core/errors.ts';
+import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
 import { whenOf, type When } from '../core/when.ts';
 import type { EmitOptions } from '../define/define-function.ts';
@@ -83,6 +84,7 @@ export class Emits {
     const { fn, catalog, schemas, partitions } = this.#parts;
     if (cause.settled) throw new EmitClosedError(fn, cause.view.id);
     const declared = catalog.get(type);
+    checkOptions(type, options, EMIT_OPTIONS);
     const subject = subjectFor(declared, data, options.subject);
     const when = whenOf(type, options);
     const by = (cause.emitted ??= emittedBy(fn, cause));

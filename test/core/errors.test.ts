@@ -28,6 +28,7 @@ const samples: errors.MillraceError[] = [
   new errors.ScheduleFullError(1, 2),
   new errors.EmitLoopError('f', 'e', 64),
   new errors.EmitClosedError('f', 'e'),
+  new errors.DecisionError('order', 'decide returned undefined'),
 ];
 
 t.test('every error class is in the table, named as its class, with a code of its own', async (t) => {

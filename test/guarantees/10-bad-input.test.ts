@@ -49,6 +49,7 @@ t.test('at publish: bad input is refused by name, and nothing changes', async (t
     ].map((name): [string, Parameters<typeof publisher.publish>, object] => [`extension named ${JSON.stringify(name)}`, ['test.event', good, { extensions: Object.fromEntries([[name, 'x']]) }], { code: 'INVALID_EVENT', path: `extensions.${name}` }]),
     ...[5, true, null, undefined, {}, [], 5n, Symbol('s'), new Date(0), '\ud83d'].map((value): [string, Parameters<typeof publisher.publish>, object] => [`extension of the value ${String(value)}`, ['test.event', good, { extensions: { tenant: value as string } }], { code: 'INVALID_EVENT', path: /^extensions/ }]),
     ...[new Map([['a', 'b']]), [], 'a=b', 7, new Date(0)].map((value): [string, Parameters<typeof publisher.publish>, object] => ['extensions that are no plain object', ['test.event', good, { extensions: value as unknown as Record<string, string> }], { code: 'INVALID_EVENT', path: 'extensions' }]),
+    ['an option that nobody reads', ['test.event', good, { delay: 5000 } as object], { code: 'INVALID_EVENT', path: 'delay' }],
     ['extensions too large', ['test.event', good, { extensions: { x: 'y'.repeat(4096) } }], { code: 'OVERSIZE', limit: 4096 }],
   ];
   for (const [what, args, expected] of bad) {

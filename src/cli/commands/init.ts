@@ -49,12 +49,17 @@ function init(dir: string, context: CliContext): void {
   for (const name of files.keys()) context.out(`created ${join(dir, name)}`);
   context.err(`
 Next:
-  cd ${dir}
+  cd ${quoted(dir)}
   npm install
   npm start
 and in a second terminal:
   npx millrace publish greeting.requested --data '{"name":"Ada"}'
   npx millrace lag`);
+}
+
+/** A path as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) && !path.startsWith('-') ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** The folder's name, as npm accepts it. */

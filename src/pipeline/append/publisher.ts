@@ -13,6 +13,7 @@
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
+import { checkOptions, PUBLISH_ITEM } from '../../core/known-options.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
@@ -459,6 +460,7 @@ export class Publisher {
 
   #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
     const type = this.#parts.catalog.get(item.type);
+    checkOptions(item.type, item, PUBLISH_ITEM);
     const subject = subjectFor(type, item.data, item.subject);
     text(item.type, 'source', item.source);
     checkId(item.type, item.id);
