@@ -368,11 +368,17 @@ export class Dispatcher {
     }
     for (const stalled of this.#relay?.stalled(environment.MILLRACE_STALL_MS) ?? []) problems.push({ function: null, ...stalled });
     for (const problem of this.#wholeProblems()) problems.push({ function: null, partition: null, problem });
-    const waitingFor = this.#waitingFor;
+    const waitingFor = this.#waitingFor ?? this.#withoutLanes();
     return {
       ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems,
       ...(waitingFor === null ? {} : { waitingFor }),
     };
+  }
+
+  /** It takes no work as long as it holds none of the lanes that are its share. */
+  #withoutLanes(): string | null {
+    const share = this.#started ? this.#keeper?.share : undefined;
+    return share && share.lanes > 0 && share.missing === share.lanes ? `none of the ${share.lanes} lanes that are its share is held yet, or any more` : null;
   }
 
   /** What is wrong with all of it. */
@@ -381,6 +387,10 @@ export class Dispatcher {
     const refused = this.#keeper?.refused ?? null;
     if (refused !== null) problems.push(this.#refusal?.error.message === refused.message ? this.#refusal.text : refused.message);
     if (this.#failure !== null) problems.push(this.#failure.message);
+    const share = this.#keeper?.share;
+    if (share && share.missingMs >= this.#deployment.environment.MILLRACE_STALL_MS) {
+      problems.push(`${share.missing} of the ${share.lanes} lanes that are its share are not held, for ${Math.round(share.missingMs / 1000)} s`);
+    }
     const unserved = this.#upkeep?.unserved ?? [];
     if (unserved.length > 0) problems.push(describeUnserved(this.#deployment.partitions, unserved));
     return problems;

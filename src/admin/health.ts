@@ -16,7 +16,7 @@ export function healthRoutes(health: () => HealthReport | null): RouteGroup {
       });
       app.get('/readyz', (c) => {
         const report = health();
-        const ready = report !== null && report.started && report.connection === 'up' && report.problems.every(({ partition }) => partition !== null);
+        const ready = report !== null && report.started && report.connection === 'up' && report.waitingFor === undefined && report.problems.every(({ partition }) => partition !== null);
         const reason = report?.waitingFor ?? report?.problems.find(({ partition }) => partition === null)?.problem;
         return c.json({
           status: ready ? 'ready' : 'not ready', lanes: report?.lanes ?? 0, connection: report?.connection ?? 'unknown', ...(reason === undefined ? {} : { reason }),

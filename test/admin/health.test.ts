@@ -46,6 +46,44 @@ t.test('a lane: the time without work does not count, nor its turn in the queue 
   lane.abandon();
 });
 
+t.test('a dispatcher that holds none of its lanes takes no work, and says so', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const lane = async (): Promise<string> => (await look.keys('mr:*lease*'))[0] as string;
+  const open = async () => {
+    const millrace = await connect({
+      environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1, LOG_LEVEL: 'silent', MILLRACE_LEASE_MS: 1000, MILLRACE_STALL_MS: 1000 },
+      protoDir: PROTO_DIR,
+    });
+    t.teardown(() => millrace.close());
+    return millrace.dispatcher({ functionsDir: functionsDirOf('handle') });
+  };
+  const first = await open();
+  await first.start();
+  const key = await lane();
+  await first.stop();
+  await look.set(key, 'somebody-else:99');
+  const dispatcher = await open();
+  await dispatcher.start();
+  const admin = await startAdminServer({ host: '127.0.0.1', port: 0, token: undefined, groups: [healthRoutes(() => dispatcher.health())], log: () => {} });
+  t.teardown(() => admin.close());
+  const ready = await fetch(`${admin.url}/readyz`);
+  t.equal(ready.status, 503);
+  t.match(await ready.json(), { status: 'not ready', lanes: 0, reason: /none of the 1 lanes/ });
+  t.ok(dispatcher.health().ok, 'somebody has it: a restart would not help');
+  // A claim that fails, whatever with: nobody has the lane then.
+  await look.rename(key, 'aside');
+  await look.lpush(key, 'no lease');
+  const report = await until('it is not well after a while', () => {
+    const now = dispatcher.health();
+    return now.ok ? null : now;
+  });
+  t.match(report.problems, [{ function: null, partition: null, problem: /1 of the 1 lanes that are its share are not held, for \d+ s/ }]);
+  await look.del(key);
+  await until('it has its lane', async () => (await fetch(`${admin.url}/readyz`)).status === 200);
+  t.ok(dispatcher.health().ok);
+});
+
 t.test('health: red where a lane has work and gets nothing done, green where a handler is slow', async (t) => {
   const redis = await startRedis(t);
   const look = redis.client();

@@ -14,7 +14,7 @@
  *
  * Owned here: the lanes, and the last known members.
  */
-import { sleep, wallClockMs } from '../../core/clock.ts';
+import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { MillraceError, RedisReplyError } from '../../core/errors.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -55,6 +55,10 @@ export class LaneKeeper {
   /** Wanted leases that end soon: the next look is then. */
   #freeInMs = Infinity;
   #losses = 0;
+  /** Looked at by whoever asks, and at each round of keeping. */
+  #missingSinceMs: number | null = null;
+  /** Places that somebody else had at the last look. */
+  readonly #elsewhere = new Set<string>();
   /** Redis answers, and takes no writes: leases cannot be kept. Null where they can. */
   #refused: RedisReplyError | null = null;
   readonly #toldLost = new WeakSet<Lane>();
@@ -80,6 +84,30 @@ export class LaneKeeper {
   /** What Redis said at the last check, if it takes no writes. */
   get refused(): RedisReplyError | null {
     return this.#refused;
+  }
+
+  /**
+   * Lanes that are this dispatcher's share, and how many of them it does not hold; for how long there have been some, in ms, of
+   * which Redis does not say either that somebody else still has them (another dispatcher, a pass over the histories).
+   */
+  get share(): { readonly lanes: number; readonly missing: number; readonly missingMs: number } {
+    let lanes = 0;
+    let missing = 0;
+    let nobodys = 0;
+    for (const [fn, { owners }] of this.#assigned) {
+      owners.forEach((owner, partition) => {
+        if (owner !== this.#options.dispatcher) return;
+        lanes++;
+        const place = placeOf(fn, partition, OWNER);
+        const lane = this.#lanes.get(place);
+        if (lane && !lane.lost) return;
+        missing++;
+        if (!this.#elsewhere.has(place)) nobodys++;
+      });
+    }
+    if (nobodys === 0) this.#missingSinceMs = null;
+    else this.#missingSinceMs ??= monotonicMs();
+    return { lanes, missing, missingMs: this.#missingSinceMs === null ? 0 : monotonicMs() - this.#missingSinceMs };
   }
 
   /** Resolves when it has asked once for every lane that is its own. */
@@ -118,6 +146,7 @@ export class LaneKeeper {
     while (!done.aborted) {
       await sleep(Math.min(checkMs, Math.max(20, this.#freeInMs + 1)), done);
       if (done.aborted) return;
+      void this.share;
       try {
         await this.#renew();
         this.#giveUpLost();
@@ -205,6 +234,7 @@ export class LaneKeeper {
   async #look(): Promise<void> {
     const { connection, keys, functions, dispatcher, leaseTtlMs, partitions, log, stopping } = this.#options;
     this.#freeInMs = Infinity;
+    this.#elsewhere.clear();
     await Promise.all(functions.map(async (fn) => {
       const members = await withRetry(() => announceMember(connection, keys, fn, dispatcher, leaseTtlMs), { signal: stopping, deadlineMs: 10_000 });
       const known = members.sort().join('\n');
@@ -252,6 +282,7 @@ export class LaneKeeper {
     const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } = this.#options;
     const answer = await withRetry(() => acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer), { signal: stopping, deadlineMs: 10_000 });
     if (!('value' in answer)) {
+      this.#elsewhere.add(placeOf(fn, partition, consumer));
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
       return;
     }
