@@ -6,15 +6,15 @@
  * import), each of those files is offered as version 1 of a subject `<schema id>:<path>`, which exists for that only.
  */
 import type { Context, Hono } from 'hono';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { checkLevel, describeFindings, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
+import { describeFindings, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
 import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
-import { ApiError, toApiError } from './registry-errors.ts';
+import { ApiError } from './registry-errors.ts';
+import { answering, bodyOf, choose, flag, json, pageOf, subjectOf, subjectPrefix, TYPE, unprocessable } from './registry-request.ts';
+import { config, mode, PREFIXES, server } from './registry-settings.ts';
 import type { RouteGroup } from './server.ts';
 
-const TYPE = { 'content-type': 'application/vnd.schemaregistry.v1+json' };
 const MAX_REFERENCES = 100;
 
 export interface RegistryApiOptions {
@@ -23,7 +23,7 @@ export interface RegistryApiOptions {
 
 export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
   return {
-    prefixes: ['/subjects', '/schemas', '/compatibility', '/config', '/mode', '/contexts'],
+    prefixes: ['/', ...PREFIXES],
     access: 'guarded',
     // Looking a schema up and judging one are POSTs too.
     changes: (method, path) => !['GET', 'HEAD', 'OPTIONS'].includes(method) && !(method === 'POST' && !/^\/subjects\/[^/]+\/versions\/?$/.test(path)),
@@ -34,33 +34,21 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
       compatibility(app, registry);
       config(app, registry);
       mode(app);
+      server(app);
     },
-  };
-}
-
-type Handler = (c: Context) => Promise<Response> | Response;
-
-/** Errors of the registry become its answers; others are the server's. */
-function answering(handler: Handler): Handler {
-  return async (c) => {
-    try {
-      return await handler(c);
-    } catch (error) {
-      const answer = toApiError(error);
-      if (!answer) throw error;
-      return c.json({ error_code: answer.errorCode, message: answer.message }, answer.status as ContentfulStatusCode, TYPE);
-    }
   };
 }
 
 function subjects(app: Hono, registry: SchemaRegistry): void {
   app.get('/subjects', answering(async (c) => {
-    const prefix = c.req.query('subjectPrefix') ?? '';
-    return page(c, (await registry.subjects(flag(c, 'deleted'))).filter((subject) => subject.startsWith(prefix)));
+    const prefix = subjectPrefix(c);
+    const live = new Set(flag(c, 'deletedOnly') ? await registry.subjects() : []);
+    const all = await registry.subjects(flag(c, 'deleted') || flag(c, 'deletedOnly'));
+    return json(c, pageOf(c, all.filter((subject) => subject.startsWith(prefix) && !live.has(subject))));
   }));
   app.post('/subjects/:subject', answering(async (c) => {
     const draft = await draftOf(c, registry);
-    const deleted = flag(c, 'deleted');
+    const deleted = flag(c, 'deleted') || flag(c, 'lookupDeletedSchema');
     await registry.versions(draft.subject, deleted);
     const found = await registry.find(draft, deleted);
     if (!found) throw new UnknownSchemaError('not a version of the subject');
@@ -68,9 +56,12 @@ function subjects(app: Hono, registry: SchemaRegistry): void {
   }));
   app.delete('/subjects/:subject', answering(async (c) => json(c, await registry.delete(subjectOf(c), 'all', flag(c, 'permanent')))));
 
-  app.get('/subjects/:subject/versions', answering(async (c) => page(c, (await registry.versions(subjectOf(c), flag(c, 'deleted'))).map((one) => one.version))));
+  app.get('/subjects/:subject/versions', answering(async (c) => {
+    const versions = choose(c, await registry.versions(subjectOf(c), deletedToo(c)));
+    return json(c, pageOf(c, versions.map((one) => one.version)));
+  }));
   app.post('/subjects/:subject/versions', answering(async (c) => {
-    const draft = await draftOf(c, registry);
+    const draft = await draftOf(c, registry, true);
     const { id, version } = await registry.register(draft, { by: c.req.header('user-agent') ?? 'http', gitRevision: '' });
     return json(c, { id, version });
   }));
@@ -86,104 +77,42 @@ function subjects(app: Hono, registry: SchemaRegistry): void {
 }
 
 function schemas(app: Hono, registry: SchemaRegistry): void {
-  app.get('/schemas/types', (c) => json(c, ['PROTOBUF']));
+  app.get('/schemas/types', answering((c) => json(c, ['PROTOBUF'])));
   app.get('/schemas', answering(async (c) => {
-    const prefix = c.req.query('subjectPrefix') ?? '';
-    const deleted = flag(c, 'deleted');
+    const prefix = subjectPrefix(c);
+    const deleted = deletedToo(c);
     const out: object[] = [];
     for (const subject of (await registry.subjects(deleted)).filter((one) => one.startsWith(prefix))) {
-      const versions = await registry.versions(subject, deleted);
+      const versions = choose(c, await registry.versions(subject, deleted));
       for (const version of flag(c, 'latestOnly') ? versions.slice(-1) : versions) out.push(versionBody({ ...version, schema: await registry.schema(version.id) }));
     }
-    return page(c, out);
+    return json(c, pageOf(c, out));
   }));
   app.get('/schemas/ids/:id', answering(async (c) => {
     const schema = await registry.schema(idOf(c));
-    return json(c, { schemaType: 'PROTOBUF', schema: schema.files[0]?.text, references: referencesOf(schema) });
+    const maxId = flag(c, 'fetchMaxId') ? { maxId: Math.max(...(await registry.store.ids())) } : {};
+    return json(c, { schemaType: 'PROTOBUF', schema: schema.files[0]?.text, references: referencesOf(schema), ...maxId });
   }));
   app.get('/schemas/ids/:id/schema', answering(async (c) => c.body((await registry.schema(idOf(c))).files[0]?.text ?? '', 200, TYPE)));
-  app.get('/schemas/ids/:id/subjects', answering(async (c) => json(c, [...new Set((await usesOf(c, registry)).map((use) => use.subject))])));
-  app.get('/schemas/ids/:id/versions', answering(async (c) => json(c, await usesOf(c, registry))));
-  app.get('/contexts', (c) => json(c, ['.']));
+  app.get('/schemas/ids/:id/subjects', answering(async (c) => json(c, pageOf(c, [...new Set((await usesOf(c, registry)).map((use) => use.subject))]))));
+  app.get('/schemas/ids/:id/versions', answering(async (c) => json(c, pageOf(c, await usesOf(c, registry)))));
+  app.get('/contexts', answering((c) => json(c, ['.'])));
 }
 
 function compatibility(app: Hono, registry: SchemaRegistry): void {
   const check = (version: (c: Context) => Promise<number | undefined>) => answering(async (c) => {
     const draft = await draftOf(c, registry);
     const { compatible, findings } = await registry.check(draft, await version(c));
-    return json(c, { is_compatible: compatible, ...(flag(c, 'verbose') || !compatible ? { messages: describeFindings(findings) } : {}) });
+    return json(c, { is_compatible: compatible, ...(flag(c, 'verbose') ? { messages: describeFindings(findings) } : {}) });
   });
   app.post('/compatibility/subjects/:subject/versions', check(() => Promise.resolve(undefined)));
   app.post('/compatibility/subjects/:subject/versions/:version', check(async (c) => (await registry.version(subjectOf(c), versionOf(c))).version));
 }
 
-function config(app: Hono, registry: SchemaRegistry): void {
-  const wanted = async (c: Context): Promise<string> => checkLevel((await bodyOf(c))['compatibility']);
-  app.get('/config', answering(async (c) => json(c, { compatibilityLevel: (await registry.level()).level })));
-  app.put('/config', answering(async (c) => {
-    const level = await wanted(c);
-    await registry.setLevel(null, level);
-    return json(c, { compatibility: level });
-  }));
-  app.delete('/config', answering(async (c) => {
-    const { level } = await registry.level();
-    await registry.setLevel(null, null);
-    return json(c, { compatibilityLevel: level });
-  }));
-  const ownLevel = async (c: Context, globalToo: boolean): Promise<string> => {
-    const { level, own } = await registry.level(subjectOf(c));
-    if (!own && !globalToo) throw new ApiError(404, 40408, `Subject '${subjectOf(c)}' does not have subject-level compatibility configured`);
-    return level;
-  };
-  app.get('/config/:subject', answering(async (c) => json(c, { compatibilityLevel: await ownLevel(c, flag(c, 'defaultToGlobal')) })));
-  app.put('/config/:subject', answering(async (c) => {
-    const level = await wanted(c);
-    await registry.setLevel(subjectOf(c), level);
-    return json(c, { compatibility: level });
-  }));
-  app.delete('/config/:subject', answering(async (c) => {
-    const level = await ownLevel(c, false);
-    await registry.setLevel(subjectOf(c), null);
-    return json(c, { compatibilityLevel: level });
-  }));
-}
-
-/** Always READWRITE, and nothing else can be set. */
-function mode(app: Hono): void {
-  app.get('/mode', (c) => json(c, { mode: 'READWRITE' }));
-  app.get('/mode/:subject', answering((c) => {
-    if (flag(c, 'defaultToGlobal')) return json(c, { mode: 'READWRITE' });
-    throw new ApiError(404, 40409, `Subject '${subjectOf(c)}' does not have subject-level mode configured`);
-  }));
-  const refused = answering(() => {
-    throw new ApiError(422, 42205, 'the mode is READWRITE and cannot be changed');
-  });
-  for (const path of ['/mode', '/mode/:subject']) app.on(['PUT', 'DELETE'], path, refused);
-}
-
 // ---------------------------------------------------------------- requests
 
-function json(c: Context, body: unknown): Response {
-  return c.json(body as object, 200, TYPE);
-}
-
-/** `offset` and `limit`, as some of its lists take them. */
-function page(c: Context, list: readonly unknown[]): Response {
-  const number = (name: string, otherwise: number): number => {
-    const value = Number(c.req.query(name) ?? otherwise);
-    return Number.isInteger(value) && value >= 0 ? value : otherwise;
-  };
-  const offset = number('offset', 0);
-  const limit = number('limit', 0);
-  return json(c, list.slice(offset, limit > 0 ? offset + limit : undefined));
-}
-
-function flag(c: Context, name: string): boolean {
-  return c.req.query(name) === 'true';
-}
-
-function subjectOf(c: Context): string {
-  return c.req.param('subject') ?? '';
+function deletedToo(c: Context): boolean {
+  return flag(c, 'deleted') || flag(c, 'deletedOnly');
 }
 
 /** `latest` and -1 are the latest. @throws RegistryInputError */
@@ -238,26 +167,22 @@ function referencesOf(schema: StoredSchema): readonly SchemaReference[] {
   return imports.filter((name) => schema.files.some((file) => file.name === name)).map((name) => ({ name, subject: `${schema.id}:${name}`, version: 1 }));
 }
 
-async function bodyOf(c: Context): Promise<Record<string, unknown>> {
-  let body: unknown;
-  try {
-    body = JSON.parse(await c.req.text());
-  } catch {
-    throw new ApiError(400, 400, 'the body is not JSON');
-  }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ApiError(400, 400, 'the body is not a JSON object');
-  return body as Record<string, unknown>;
-}
+const DRAFT = ['schema', 'schemaType', 'references', 'id', 'version', 'subject', 'deleted', 'guid', 'ts'];
+const DRAFT_UNSUPPORTED = ['metadata', 'ruleSet', 'schemaTags', 'schemaTagsToAdd', 'schemaTagsToRemove', 'propagateSchemaTags'];
 
 /** @throws ApiError, RegistryInputError */
-async function draftOf(c: Context, registry: SchemaRegistry): Promise<SchemaDraft> {
+async function draftOf(c: Context, registry: SchemaRegistry, registers = false): Promise<SchemaDraft> {
   const subject = subjectOf(c);
-  const { schema, schemaType, references, ruleSet, metadata } = await bodyOf(c);
-  if (typeof schema !== 'string' || schema === '') throw new ApiError(422, 42201, 'Empty schema');
-  if (schemaType !== 'PROTOBUF') throw new ApiError(422, 42201, `Invalid schema: its type is ${JSON.stringify(schemaType ?? 'AVRO').slice(0, 50)}; this registry takes "PROTOBUF" only`);
-  for (const [name, value] of Object.entries({ ruleSet, metadata })) {
-    if (value !== undefined && value !== null && JSON.stringify(value) !== '{}') throw new ApiError(422, 42201, `Invalid schema: ${name} is not supported by this registry`);
+  const { schema, schemaType, references, id, version } = await bodyOf(c, DRAFT, DRAFT_UNSUPPORTED);
+  for (const [name, value] of Object.entries({ id, version })) {
+    if (value === undefined || value === null || value === -1 || value === 0) continue;
+    if (!Number.isInteger(value)) throw unprocessable(`${name} is a whole number`);
+    // Import mode is the only one in which a client numbers schemas.
+    if (registers) throw new ApiError(422, 42205, `Subject ${subject} is not in import mode: the ${name} is given by the registry`);
   }
+  if (schemaType !== undefined && schemaType !== null && typeof schemaType !== 'string') throw unprocessable('schemaType is a text');
+  if (typeof schema !== 'string' || schema.trim() === '') throw new ApiError(422, 42201, 'Empty schema');
+  if (schemaType !== 'PROTOBUF') throw new ApiError(422, 42201, `Invalid schema: its type is ${JSON.stringify(schemaType ?? 'AVRO').slice(0, 50)}; this registry takes "PROTOBUF" only`);
   const wanted = referencesIn(references);
   const files = new Map<string, string>();
   const add = ({ name, text }: ProtoSource): void => {

@@ -26,7 +26,7 @@ export function toApiError(error: unknown): ApiError | null {
   if (error instanceof DeletionError) return deletion(error);
   if (error instanceof IncompatibleSchemaError) {
     const findings = describeFindings(error.findings).join('; ');
-    return new ApiError(409, 409, `Schema being registered is incompatible with an earlier schema for subject "${error.subject}", details: [${findings}]; compatibility: ${error.level}`);
+    return new ApiError(409, 409, `Schema being registered is incompatible with an earlier schema for subject "${error.subject}", details: [${findings}, {oldSchemaVersion: ${error.against.at(-1) ?? 'none'}}, {compatibility: '${error.level}'}]; compatibility: ${error.level}`);
   }
   if (error instanceof InvalidSchemaError) return new ApiError(422, 42201, `Invalid schema: ${error.message}`);
   if (error instanceof SchemaReferencedError) return new ApiError(422, 42206, `One or more references exist to the schema: ${error.message}`);

@@ -53,7 +53,8 @@ export class AdminAddressError extends MillraceError {
 
 /** @throws AdminAddressError */
 export async function startAdminServer(options: AdminOptions): Promise<AdminServer> {
-  const app = new Hono();
+  // A trailing slash is no other path.
+  const app = new Hono({ strict: false });
   for (const group of options.groups) {
     const body = group.errorBody ?? ((_, message) => ({ error: message }));
     for (const prefix of group.prefixes) {

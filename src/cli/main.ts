@@ -13,7 +13,7 @@ import { describeRefusal, isWriteRefusal } from '../redis/refused-writes.ts';
 import { IncompatibleSchemaError, SchemaNotRegisteredError } from '../registry/errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
-import { packageVersion } from './package-info.ts';
+import { packageVersion } from '../package-info.ts';
 import { printable } from './printable.ts';
 
 type Register = (program: Command, context: LongRunningContext) => void;

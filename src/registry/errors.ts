@@ -8,7 +8,9 @@ export class IncompatibleSchemaError extends MillraceError {
   readonly subject: string;
   readonly level: string;
   readonly findings: readonly Finding[];
-  constructor(subject: string, level: string, findings: readonly Finding[]) {
+  /** Versions it was compared with, oldest first. */
+  readonly against: readonly number[];
+  constructor(subject: string, level: string, findings: readonly Finding[], against: readonly number[] = []) {
     super(
       `the schema of "${subject}" is not compatible with what is registered (level ${level}), ${findings.length} finding${findings.length === 1 ? '' : 's'}:\n` +
         describeFindings(findings).map((line) => `  - ${line}`).join('\n'),
@@ -16,6 +18,7 @@ export class IncompatibleSchemaError extends MillraceError {
     this.subject = subject;
     this.level = level;
     this.findings = findings;
+    this.against = against;
   }
 }
 

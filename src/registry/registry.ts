@@ -81,7 +81,7 @@ export class SchemaRegistry {
       const known = await this.#idOf(candidate, draft, liveVersions(state));
       if (!liveVersions(state).some((one) => one.id === known.id)) {
         const verdict = await (had === null ? this.#judge(candidate, state, liveVersions(state)) : this.#judgeLost(candidate, state));
-        if (!verdict.compatible) throw new IncompatibleSchemaError(draft.subject, verdict.level, verdict.findings);
+        if (!verdict.compatible) throw new IncompatibleSchemaError(draft.subject, verdict.level, verdict.findings, verdict.against);
       }
       const reply = await this.store.register({
         subject: draft.subject,

@@ -120,6 +120,11 @@ export class RegistryStore {
     return { subject, revision: fields.get('revision') ?? '', versions, level: own ?? global ?? '', ownLevel: own };
   }
 
+  /** All ids that were given, in no order. */
+  async ids(): Promise<number[]> {
+    return ((await this.#command('HKEYS', this.#keys.registry('ids'))) as string[]).map(Number);
+  }
+
   /** In the order of the ids; null where there is none. */
   async schemas(ids: readonly number[]): Promise<(StoredSchema | null)[]> {
     if (ids.length === 0) return [];

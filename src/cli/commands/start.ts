@@ -14,7 +14,7 @@ import { describeFunctions } from '../../describe-functions.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { plural } from '../options.ts';
-import { packageFolder } from '../package-info.ts';
+import { packageFolder } from '../../package-info.ts';
 
 export function registerStart(program: Command, context: LongRunningContext): void {
   program

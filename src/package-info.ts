@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 
-/** The package's folder: the nearest one above with a package.json (src/cli, or dist/src/cli once built). */
+/** The package's folder: the nearest one above with a package.json (src, or dist/src once built). */
 export function packageFolder(): URL {
-  for (const up of ['../../../', '../../']) {
+  for (const up of ['../../', '../']) {
     const folder = new URL(up, import.meta.url);
     if (existsSync(new URL('package.json', folder))) return folder;
   }
