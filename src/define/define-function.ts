@@ -80,7 +80,7 @@ export interface BatchContext<R = unknown> extends Omit<FunctionContext<R>, 'att
 
 /**
  * One failed event of a batch. Events not named succeeded. With `ordering: 'key'` a success behind a failed event of its subject
- * runs again after it, unless the failed one is dead: the order of the subject's effects is kept.
+ * runs again after it: the order of the subject's effects is kept, and what a handler skipped is not lost.
  */
 export interface BatchFailure {
   readonly id: string;

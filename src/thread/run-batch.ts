@@ -15,7 +15,6 @@ import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '.
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { CorruptDataError, EmitLoopError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
-import { nextDelayMs } from '../core/retry-policy.ts';
 import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -101,8 +100,6 @@ class BatchRun {
   readonly #options: RunOptions;
   #failures: Failure[] = [];
   #blocked: EventRef[] = [];
-  /** handleBatch: succeeded behind an event of its subject that is dead. See #passed. */
-  readonly #passedBy: RunningEvent[] = [];
   readonly #ages = new Map<number, number>();
   #lastAge = -1;
   #ageCount = 0;
@@ -155,7 +152,6 @@ class BatchRun {
   }
 
   report(busyMs: number): BatchReport {
-    for (const event of this.#passedBy) this.#cells.states[event.index] = CELL.DONE;
     const running = this.#detached?.map((event) => event.ref());
     return { ...this.#unreported(), deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, busyMs, ...(running ? { running } : {}) };
   }
@@ -452,29 +448,6 @@ class BatchRun {
     this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
-  /** Whether it is dead, and its subject goes on without it: then what succeeded behind it in the same call is done. */
-  #makesWay(event: RunningEvent, error: unknown): boolean {
-    const { onDead, retry } = this.#loaded.definition.spec;
-    return onDead === 'continue' && (isNonRetryable(error) || nextDelayMs(retry, event.attempt) === null);
-  }
-
-  /**
-   * Succeeded behind a dead one of its subject. The failure's details are here until the report: should the thread die, the
-   * dead one runs again, and this one behind it. So it is not DONE before.
-   */
-  #passed(event: RunningEvent): void {
-    this.#cells.states[event.index] = CELL.BLOCKED;
-    this.#passedBy.push(event);
-  }
-
-  /** The dead one's call was the last of its subject in this batch: what follows waits for the next turn. */
-  #stopBehindCall(event: RunningEvent): void {
-    this.#stopped.add(event.view.subject);
-    for (let behind = event.next; behind !== null; behind = behind.next) {
-      if (this.#cells.states[behind.index] === CELL.TODO) this.#hold(behind);
-    }
-  }
-
   /** handleBatch: `batchSize` events at a time, those of one subject in order. */
   async #runTogether(batchSize: number): Promise<void> {
     for (;;) {
@@ -546,7 +519,6 @@ class BatchRun {
     this.#running[0] = null;
     const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
-    const passed = new Set<string>();
     for (const event of part) {
       // Behind a failed one of its subject: it runs again after it.
       if (states[event.index] === CELL.BLOCKED) {
@@ -555,17 +527,11 @@ class BatchRun {
         continue;
       }
       if (errors.has(event.view.id)) {
-        const error = errors.get(event.view.id);
-        this.#failed(event, error);
-        if (this.#byKey && this.#makesWay(event, error)) {
-          passed.add(event.view.subject);
-          this.#stopBehindCall(event);
-        } else this.#stop(event);
+        this.#failed(event, errors.get(event.view.id));
+        this.#stop(event);
         continue;
       }
-      const caused = this.#emits.settle(event);
-      if (passed.has(event.view.subject)) this.#passed(event);
-      else states[event.index] = caused ? CELL.CAUSED : CELL.DONE;
+      states[event.index] = this.#emits.settle(event) ? CELL.CAUSED : CELL.DONE;
       this.#age(event, endedMs);
     }
   }
