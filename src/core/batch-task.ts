@@ -88,7 +88,7 @@ export interface ErrorInfo {
 }
 
 /** Why an event is dead. */
-export const FAILURE_REASONS = ['attempts', 'non-retryable', 'decode', 'schema', 'timeout', 'thread-death', 'dispatcher-death', 'parked-limit', 'emit-loop'] as const;
+export const FAILURE_REASONS = ['attempts', 'non-retryable', 'decode', 'envelope', 'schema', 'timeout', 'thread-death', 'dispatcher-death', 'parked-limit', 'emit-loop'] as const;
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 /** Why an entry could not be taken apart. */
 export const ENTRY_REASONS = ['checksum', 'decode', 'count', 'missing'] as const;

@@ -97,6 +97,20 @@ export class CorruptDataError extends MillraceError {
   }
 }
 
+/** An attribute of an event is none, though the event's bytes can be taken apart: a foreign producer wrote it so. */
+export class EnvelopeError extends MillraceError {
+  readonly code = 'ENVELOPE';
+  /** `id`, `subject`, `source`, `type` or `extensions`. */
+  readonly field: string;
+  /** Of its dead letter. `decode`: not valid UTF-8; `envelope`: empty or too long. */
+  readonly reason: 'decode' | 'envelope';
+  constructor(field: string, reason: 'decode' | 'envelope', problem: string) {
+    super(`the event's ${field} ${problem}. Mend its producer, and publish the event anew`);
+    this.field = field;
+    this.reason = reason;
+  }
+}
+
 /** Why a publisher takes nothing more for now. */
 export interface Pressure {
   /**

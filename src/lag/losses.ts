@@ -3,6 +3,7 @@
  * is known days later, when nobody has the logs any more. Bounded: the last thousand a partition.
  */
 import { MillraceError } from '../core/errors.ts';
+import { cut } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 
@@ -45,7 +46,7 @@ const KEPT = 1000;
  * @returns whether it was written
  */
 export async function noteLoss(connection: RedisConnection, keys: Keys, partition: number, loss: Loss): Promise<boolean> {
-  const fields = ['kind', loss.kind, 'function', loss.function ?? '', 'type', loss.type ?? '', 'from', loss.from, 'to', loss.to, 'count', loss.count, 'message', loss.message.slice(0, 500)];
+  const fields = ['kind', loss.kind, 'function', loss.function ?? '', 'type', loss.type ?? '', 'from', loss.from, 'to', loss.to, 'count', loss.count, 'message', cut(loss.message, 500)];
   try {
     await connection.command('XADD', keys.losses(partition), 'MAXLEN', '~', KEPT, '*', ...fields);
     return true;

@@ -12,6 +12,7 @@ import {
   checkLevel, DeletionError, IncompatibleSchemaError, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
   UnknownVersionError,
 } from './errors.ts';
+import { cut } from '../core/well-formed.ts';
 import { identityOf, idsOf, judge, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
 import type { RegistryStore, SchemaReference, StoredSchema, SubjectState, SubjectVersion } from './store.ts';
 
@@ -91,8 +92,8 @@ export class SchemaRegistry {
         ids: idsOf(fingerprint),
         sameAs: known.exact ? null : known.id,
         had,
-        by: by.by.slice(0, 200),
-        gitRevision: by.gitRevision.slice(0, 100),
+        by: cut(by.by, 200),
+        gitRevision: cut(by.gitRevision, 100),
         judgedBy: state,
       });
       if (reply.kind !== 'changed') return { id: reply.id, version: reply.version, isNew: reply.kind === 'registered' };

@@ -6,10 +6,11 @@
  * copy (taking a batch apart at once cost twice the time of running it).
  */
 import type { BatchTask, DeadEntry, EntryItem } from '../core/batch-task.ts';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError, type EnvelopeError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Catalog, EventType } from '../wire/catalog.ts';
-import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/event-batch.ts';
+import { BatchCursor, checkBatch, readEvent, scanBatch, type EventHeader } from '../wire/event-batch.ts';
+import { envelopeProblem, nameOr } from '../wire/envelope-problem.ts';
 import { decodeParked } from '../wire/parked.ts';
 import { noteEvent } from './late-failures.ts';
 import { EventView, RunningEvent } from './running-event.ts';
@@ -71,11 +72,14 @@ export class BatchSource {
     const header = readEvent(record.event);
     // The event's bytes lie inside the record's: same memory, so the payload needs no second copy.
     const base = record.event.byteOffset - this.#bytes.byteOffset;
+    const problem = envelopeProblem(header);
     const view = new EventView(
-      header.id, record.type, header.subject, header.source, header.schema, header.extensions,
-      header.timeMs, this.#task.partition, record.entryId, record.position,
+      nameOf(problem, 'id', header), record.type, nameOf(problem, 'subject', header), header.source, header.schema,
+      header.extensions, header.timeMs, this.#task.partition, record.entryId, record.position,
     );
-    return new RunningEvent(view, header, base, index, -1, record.index, record.attempts + 1, null);
+    const event = new RunningEvent(view, header, base, index, -1, record.index, record.attempts + 1, null);
+    event.envelope = problem;
+    return event;
   }
 
   #nextOfFlush(): RunningEvent | null {
@@ -121,13 +125,21 @@ export class BatchSource {
     if (!open.cursor.advance()) return null;
     const header = open.cursor.event;
     const { item } = open;
+    const problem = envelopeProblem(header);
     const view = new EventView(
-      header.id, open.name, header.subject, header.source, header.schema, header.extensions,
-      header.timeMs, this.#task.partition, item.id, header.position,
+      nameOf(problem, 'id', header), open.name, nameOf(problem, 'subject', header), header.source, header.schema,
+      header.extensions, header.timeMs, this.#task.partition, item.id, header.position,
     );
     const inEntry = open.inEntry++;
-    return new RunningEvent(view, header, item.offset, item.first + inEntry, open.at, inEntry, 1, open.type);
+    const event = new RunningEvent(view, header, item.offset, item.first + inEntry, open.at, inEntry, 1, open.type);
+    event.envelope = problem;
+    return event;
   }
+}
+
+/** Ids and subjects that are none stand for nothing: '' then. */
+function nameOf(problem: EnvelopeError | null, field: 'id' | 'subject', header: EventHeader): string {
+  return problem === null ? header[field] : nameOr(field, header[field]);
 }
 
 /**

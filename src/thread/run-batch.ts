@@ -13,14 +13,14 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
-import { CorruptDataError, EmitLoopError } from '../core/errors.ts';
+import { CorruptDataError, EmitLoopError, type EnvelopeError } from '../core/errors.ts';
 import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
 import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchSource } from './batch-source.ts';
 import { Emits } from './emits.ts';
-import { errorInfo, isNonRetryable } from './error-info.ts';
+import { errorInfo, isInstance, isNonRetryable } from './error-info.ts';
 import { EventContext, EventsContext, type ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
 import type { RunningEvent } from './running-event.ts';
@@ -87,6 +87,8 @@ class BatchRun {
   readonly #schemas: WriterSchemas;
   readonly #source: BatchSource;
   readonly #byKey: boolean;
+  /** A dead event holds its subject. */
+  readonly #holds: boolean;
   /** Subjects with a parked list. */
   readonly #parked: ReadonlySet<string>;
   /** Subjects of which an event failed in this batch. */
@@ -132,6 +134,7 @@ class BatchRun {
     this.#cells = openCells(task.cells);
     this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
     this.#byKey = loaded.definition.spec.ordering === 'key';
+    this.#holds = loaded.definition.spec.onDead === 'hold';
     this.#parked = new Set(task.blocked);
     this.#emits = new Emits({ fn: task.fn, partition: task.partition, partitions, catalog, schemas: schemaIds });
     const code = loaded.definition.view;
@@ -241,6 +244,11 @@ class BatchRun {
       if (event === null) {
         this.#exhausted = true;
         return null;
+      }
+      // Never to be run, it stands in no line. Only where it will hold its subject does it keep its place there.
+      if (event.envelope !== null && (!this.#holds || event.view.subject === '')) {
+        this.#refuse(event, event.envelope);
+        continue;
       }
       if (this.#emits.full) {
         this.#defer(event);
@@ -394,6 +402,7 @@ class BatchRun {
   }
 
   #decode(event: RunningEvent, way: Way | null): boolean {
+    if (event.envelope !== null) return this.#refuse(event, event.envelope);
     try {
       if (event.timeMs >= END_OF_TIME_MS) throw new CorruptDataError('decode', `its time, ${event.timeMs} ms since 1970, is beyond the year 9999`);
       const { dataStart, dataEnd } = event;
@@ -406,6 +415,13 @@ class BatchRun {
       this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: false, reason: way === null ? 'decode' : 'schema' });
       return false;
     }
+  }
+
+  /** Its handler is not called: its attributes are none, and it is dead. */
+  #refuse(event: RunningEvent, { name, message, reason }: EnvelopeError): false {
+    this.#cells.states[event.index] = CELL.FAILED;
+    this.#failures.push({ ref: event.ref(), error: { name, message, stack: '' }, retryable: false, reason });
+    return false;
   }
 
   /** Its handler is not called: it waits for its schema, or is dead. */
@@ -444,7 +460,7 @@ class BatchRun {
     this.#emits.drop(event);
     this.#cells.states[event.index] = CELL.FAILED;
     const final = isNonRetryable(error);
-    const reason: FailureReason = error instanceof EmitLoopError ? 'emit-loop' : final ? 'non-retryable' : event.timedOut ? 'timeout' : 'attempts';
+    const reason: FailureReason = isInstance(error, EmitLoopError) ? 'emit-loop' : final ? 'non-retryable' : event.timedOut ? 'timeout' : 'attempts';
     this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 

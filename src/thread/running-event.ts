@@ -1,5 +1,6 @@
 import type { InspectOptions } from 'node:util';
 import type { EventRef } from '../core/batch-task.ts';
+import type { EnvelopeError } from '../core/errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
 import type { EventType } from '../wire/catalog.ts';
@@ -98,6 +99,8 @@ export class RunningEvent {
   next: RunningEvent | null = null;
   /** Null: nothing. */
   emitted: EmittedBy | null = null;
+  /** Its attributes are none: it is not to be run. Ids and subjects that are none are '' in `view`. */
+  envelope: EnvelopeError | null = null;
   /** Done or failed: nothing more can be emitted for it. */
   settled = false;
 

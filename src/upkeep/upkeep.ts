@@ -5,6 +5,7 @@
  */
 import { sleep, wallClockMs } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
+import { cut } from '../core/well-formed.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -120,7 +121,7 @@ export class Upkeep {
     const { fn, partition } = lane;
     const { wedged, missing, corrected } = await this.#sweep.sweep(lane);
     for (const { unit, why, events } of wedged) {
-      const message = `a parked subject had no reason to wait (${why}) and has been set free: ${unit.slice(0, 200)}`;
+      const message = `a parked subject had no reason to wait (${why}) and has been set free: ${cut(unit, 200)}`;
       log('error', `WEDGED: ${message}`, { function: fn, partition, events });
       await noteLoss(connection, keys, partition, { kind: 'wedged', function: fn, from: '', to: '', count: events, message });
     }

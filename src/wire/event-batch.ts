@@ -27,7 +27,11 @@ export interface EventHeader {
   readonly dataOffset: number;
   readonly dataLength: number;
   readonly extensions: Readonly<Record<string, string>> | null;
+  /** The first attribute whose text is no valid UTF-8 (it is '' then); null: all are. See envelope-problem.ts. */
+  readonly invalid: TextAttribute | null;
 }
+
+export type TextAttribute = 'id' | 'subject' | 'source' | 'type' | 'extensions';
 
 export interface EventFields {
   readonly id: string;
@@ -248,11 +252,15 @@ export class BatchBuilder {
 
 // ---------------------------------------------------------------- reading
 
+const { readStrict } = protobuf.util.utf8;
+
 /** A place in the bytes; one per walk, so that reading allocates nothing. */
-class Cursor {
+export class Cursor {
   readonly bytes: Buffer;
   at: number;
   end: number;
+  /** The first attribute that was no valid UTF-8, since it was last set to null. */
+  invalid: TextAttribute | null = null;
   constructor(bytes: Buffer, at: number, end: number) {
     this.bytes = bytes;
     this.at = at;
@@ -304,12 +312,41 @@ class Cursor {
     return length > this.end - this.at ? fail('a length beyond the end') : length;
   }
 
-  string(): string {
+  /** Text that names something. Where it is no valid UTF-8: '', and noted. Never U+FFFD, which would make two names one. */
+  string(attribute: TextAttribute): string {
     const length = this.length();
     const from = this.at;
     this.at += length;
-    // protobufjs decodes short strings in JavaScript, which beats the call into native code
-    return protobuf.util.utf8.read(this.bytes, from, from + length);
+    try {
+      // protobufjs decodes short strings in JavaScript, which beats the call into native code
+      return readStrict(this.bytes, from, from + length);
+    } catch {
+      this.invalid ??= attribute;
+      return '';
+    }
+  }
+
+  /** As string(), but a record with such a text is no record. */
+  text(): string {
+    const length = this.length();
+    this.at += length;
+    try {
+      return readStrict(this.bytes, this.at - length, this.at);
+    } catch {
+      return fail('a text that is not UTF-8');
+    }
+  }
+
+  /** Text for people: what is no valid UTF-8 in it becomes U+FFFD. */
+  prose(): string {
+    return this.view().toString('utf8');
+  }
+
+  /** A view of a length-delimited field. */
+  view(): Buffer {
+    const length = this.length();
+    this.at += length;
+    return this.bytes.subarray(this.at - length, this.at);
   }
 
   /**
@@ -377,11 +414,13 @@ class EventFieldsRead implements EventHeader {
   dataOffset = 0;
   dataLength = 0;
   extensions: Readonly<Record<string, string>> | null = null;
+  invalid: TextAttribute | null = null;
 
   read(cursor: Cursor, index: number, length: number, defaultSource: string): void {
     const offset = cursor.at;
     const outer = cursor.end;
     cursor.end = offset + length;
+    cursor.invalid = null;
     this.index = index;
     this.offset = offset;
     this.length = length;
@@ -399,8 +438,8 @@ class EventFieldsRead implements EventHeader {
     while (cursor.at < cursor.end) {
       const tag = cursor.tag();
       switch (tag) {
-        case 0x0a: this.id = cursor.string(); break;
-        case 0x12: this.subject = cursor.string(); break;
+        case 0x0a: this.id = cursor.string('id'); break;
+        case 0x12: this.subject = cursor.string('subject'); break;
         case 0x1a: {
           const dataLength = cursor.length();
           this.dataLength = dataLength;
@@ -409,14 +448,15 @@ class EventFieldsRead implements EventHeader {
           break;
         }
         case 0x20: this.timeMs = cursor.varint(); break;
-        case 0x2a: this.source = cursor.string() || defaultSource; break;
+        case 0x2a: this.source = cursor.string('source') || defaultSource; break;
         case 0x30: this.schema = cursor.uint32(); break;
         case 0x38: this.position = cursor.uint32(); break;
-        case 0x42: this.type = cursor.string(); break;
+        case 0x42: this.type = cursor.string('type'); break;
         case 0x4a: this.extensions = extensions = readExtension(cursor, extensions); break;
         default: cursor.skip(tag);
       }
     }
+    this.invalid = cursor.invalid;
     cursor.end = outer;
   }
 }
@@ -435,8 +475,8 @@ function readExtension(cursor: Cursor, into: Record<string, string> | null): Rec
   let value = '';
   while (cursor.at < cursor.end) {
     const tag = cursor.tag();
-    if (tag === 0x0a) key = cursor.string();
-    else if (tag === 0x12) value = cursor.string();
+    if (tag === 0x0a) key = cursor.string('extensions');
+    else if (tag === 0x12) value = cursor.string('extensions');
     else cursor.skip(tag);
   }
   cursor.end = outer;
@@ -454,7 +494,8 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 export class BatchCursor {
   readonly #cursor: Cursor;
   readonly #event = new EventFieldsRead();
-  #source: string | null = null;
+  /** Null: not read yet. */
+  #source: BatchSourceText | null = null;
   #index = 0;
 
   constructor(bytes: Uint8Array) {
@@ -491,7 +532,9 @@ export class BatchCursor {
       if (tag === 0x1a) {
         const length = cursor.length();
         if (this.#index >= MAX_EVENTS) fail(`more than ${MAX_EVENTS} events`);
-        into.read(cursor, this.#index++, length, (this.#source ??= sourceOf(cursor.bytes)));
+        const source = (this.#source ??= sourceOf(cursor.bytes));
+        into.read(cursor, this.#index++, length, source.text);
+        if (source.invalid && into.source === '') into.invalid ??= 'source';
         return true;
       }
       cursor.skip(tag);
@@ -505,15 +548,24 @@ export class BatchCursor {
  * behind the other are one batch.
  * @throws CorruptDataError('decode')
  */
-function sourceOf(bytes: Buffer): string {
+function sourceOf(bytes: Buffer): BatchSourceText {
   const cursor = new Cursor(bytes, 0, bytes.length);
   let source = '';
   while (cursor.at < cursor.end) {
     const tag = cursor.tag();
-    if (tag === 0x12) source = cursor.string();
+    if (tag === 0x12) {
+      cursor.invalid = null;
+      source = cursor.string('source');
+    }
     else cursor.skip(tag);
   }
-  return source;
+  return { text: source, invalid: cursor.invalid !== null };
+}
+
+interface BatchSourceText {
+  readonly text: string;
+  /** It is no valid UTF-8: nor is that of any event that names none. */
+  readonly invalid: boolean;
 }
 
 /**
@@ -526,7 +578,7 @@ export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => voi
 }
 
 /**
- * Visits the subjects of an EventBatch's events, in order, reading nothing else.
+ * Visits the subjects of an EventBatch's events, in order, reading nothing else; those that are no valid UTF-8 are left out.
  * @throws CorruptDataError('decode') on bytes that are none; what was visited before stays visited
  */
 export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void): void {
@@ -541,13 +593,14 @@ export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void
     const length = cursor.length();
     cursor.end = cursor.at + length;
     let subject = '';
+    cursor.invalid = null;
     while (cursor.at < cursor.end) {
       const inner = cursor.tag();
-      if (inner === 0x12) subject = cursor.string();
+      if (inner === 0x12) subject = cursor.string('subject');
       else cursor.skip(inner);
     }
     cursor.end = outer;
-    visit(subject);
+    if (cursor.invalid === null) visit(subject);
   }
 }
 
@@ -600,18 +653,20 @@ export interface HistoryElement {
 export function readHistoryElement(bytes: Buffer): HistoryElement {
   const cursor = new Cursor(bytes, 0, bytes.length);
   let type = '';
-  const source = sourceOf(bytes);
+  const { text: source, invalid } = sourceOf(bytes);
+  if (invalid) fail('its source is not valid UTF-8');
   let entryId = '';
   let header: EventHeader | null = null;
   let events = 0;
   while (cursor.at < cursor.end) {
     const tag = cursor.tag();
     switch (tag) {
-      case 0x0a: type = cursor.string(); break;
+      case 0x0a: type = cursor.text(); break;
       case 0x1a:
         header = readHeader(cursor, events++, cursor.length(), source);
+        if (header.invalid !== null) fail(`the ${header.invalid} of its event is not valid UTF-8`);
         break;
-      case 0x22: entryId = cursor.string(); break;
+      case 0x22: entryId = cursor.text(); break;
       default: cursor.skip(tag);
     }
   }

@@ -12,7 +12,7 @@ import { projectDir, until, type TestLike } from './redis-server.ts';
 export const PROTO_DIR = join(projectDir, 'test/support/proto');
 const SCRIPT = fileURLToPath(new URL('./run-dispatcher.js', import.meta.url));
 
-export type FunctionSet = 'tally' | 'handle' | 'batch' | 'unordered' | 'ordered' | 'hold' | 'inbox' | 'late' | 'emit' | 'emit-unordered' | 'named' | 'gated';
+export type FunctionSet = 'tally' | 'handle' | 'batch' | 'unordered' | 'ordered' | 'hold' | 'inbox' | 'late' | 'emit' | 'emit-unordered' | 'named' | 'gated' | 'hostile';
 export const functionsDirOf = (set: FunctionSet): string => fileURLToPath(new URL(`./misbehaving-functions/${set}/`, import.meta.url));
 
 export interface DispatcherProcessOptions {

@@ -8,6 +8,7 @@ import type { RedisConnection } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { formatEvent } from '../event-json.ts';
 import { checkBatch, walkBatch, type EventHeader } from '../../wire/event-batch.ts';
+import { envelopeProblem } from '../../wire/envelope-problem.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
@@ -203,6 +204,8 @@ class Printer {
   }
 
   #line(bytes: Buffer, header: EventHeader): string {
+    const problem = envelopeProblem(header);
+    if (problem !== null) throw problem;
     const type = header.type === '' ? this.#type : header.type;
     const data = this.#catalog.get(type).decode(bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength));
     return formatEvent(header, type, data);

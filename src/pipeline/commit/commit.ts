@@ -11,6 +11,7 @@ import { ParkedLimitError, RedisReplyError, ScheduleFullError } from '../../core
 import { nextDelayMs } from '../../core/retry-policy.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { MAX_SCHEDULED } from '../../core/when.ts';
+import { cut } from '../../core/well-formed.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -153,7 +154,8 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   const growth = new Map<string, number>();
   const grow = (unit: string, by: number): void => void growth.set(unit, (growth.get(unit) ?? 0) + by);
   const holdOf = (unit: string): number => {
-    if (spec.onDead !== 'hold') return 0;
+    // Without a subject it holds nothing.
+    if (spec.onDead !== 'hold' || unit === '') return 0;
     grow(unit, 0);
     return unitOf(unit);
   };
@@ -438,7 +440,7 @@ function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): Park
     isolate: failure.isolate === true,
     history: [
       ...record.history,
-      { atMs: nowMs, attempt: attempts, name: failure.error.name, message: failure.error.message.slice(0, 500), cause: (failure.error.cause ?? '').slice(0, 500) },
+      { atMs: nowMs, attempt: attempts, name: failure.error.name, message: cut(failure.error.message, 500), cause: cut(failure.error.cause ?? '', 500) },
     ].slice(-HISTORY),
   };
 }

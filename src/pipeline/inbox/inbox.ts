@@ -14,6 +14,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { checkBatch, walkBatch, type EventHeader } from '../../wire/event-batch.ts';
+import { envelopeProblem } from '../../wire/envelope-problem.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 
@@ -64,6 +65,8 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   }
   batch.entries.forEach((entry, at) => {
     for (const header of headersOf(entry)) {
+      // Dead by itself, and not remembered: another event may bear its id.
+      if (envelopeProblem(header) !== null) continue;
       note({
         index: (batch.firsts[at] as number) + header.index, entry: at, indexInEntry: header.index, offset: header.offset, length: header.length,
         position: header.position, id: header.id, subject: header.subject,

@@ -10,6 +10,7 @@ import { ALL_ROWS, type ViewSpec } from '../../core/view-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { nameOr } from '../../wire/envelope-problem.ts';
 import { walkSubjects } from '../../wire/event-batch.ts';
 import type { Batch } from '../batch/batch.ts';
 import { RowFilter } from './row-filter.ts';
@@ -64,10 +65,12 @@ export function withoutRows(batch: Batch): Batch {
 /** Subjects are the ids of rows. What cannot be taken apart the thread dead-letters: it needs no row. */
 function subjectsOf(batch: Batch): Set<string> {
   const subjects = new Set<string>();
-  for (const { unit, records } of batch.retries) if (records.length > 0) subjects.add(unit);
+  for (const { unit, records } of batch.retries) if (records.length > 0 && unit !== '') subjects.add(unit);
   for (const { bytes } of batch.entries) {
     try {
-      walkSubjects(bytes, (subject) => subjects.add(subject));
+      walkSubjects(bytes, (subject) => {
+        if (nameOr('subject', subject) !== '') subjects.add(subject);
+      });
     } catch (error) {
       if (!(error instanceof CorruptDataError)) throw error;
     }

@@ -122,7 +122,7 @@ export async function runIsolating(
   };
   const stop = (ref: EventRef): void => {
     if (ref.entry < 0) failedUnits.add(unitOf(batch, ref.index));
-    else if (spec.ordering === 'key') stopped.add(ref.subject);
+    else if (spec.ordering === 'key' && ref.subject !== '') stopped.add(ref.subject);
   };
   const charge = (index: number, cause: string, timeout: boolean): void => {
     const ref = locate(batch, index);

@@ -14,6 +14,7 @@ import type {
 import { monotonicMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';
+import { cut } from '../../core/well-formed.ts';
 import type { PackedTask } from '../batch/batch.ts';
 import { PoolThreads, type LoadBalancer, type Occupant, type PoolThread, type Watched } from './pool-threads.ts';
 
@@ -464,7 +465,9 @@ function describeLoading(error: unknown, loadMs: number): string {
 }
 
 function describeDeath(error: unknown): string {
+  // What user code threw comes as a clone: plain data, but of any kind.
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (code === 'ERR_WORKER_OUT_OF_MEMORY') return 'heap exhausted (ERR_WORKER_OUT_OF_MEMORY)';
-  return typeof message === 'string' ? message.slice(0, 1000) : String(error).slice(0, 1000);
+  if (typeof message === 'string') return cut(message, 1000);
+  return cut(typeof error === 'object' && error !== null ? Object.prototype.toString.call(error) : String(error), 1000);
 }

@@ -1,0 +1,29 @@
+/**
+ * What is wrong with an event's attributes although its bytes can be taken apart. Millrace's own publishers refuse such
+ * events; a foreign producer may have written one all the same. It costs itself: the events around it are not concerned.
+ */
+import { EnvelopeError } from '../core/errors.ts';
+import { LIMITS } from './encode-event.ts';
+import type { EventHeader } from './event-batch.ts';
+
+/** Null: nothing is. A few comparisons an event. */
+export function envelopeProblem(event: EventHeader): EnvelopeError | null {
+  if (event.invalid !== null) {
+    return new EnvelopeError(event.invalid, 'decode', 'is not valid UTF-8');
+  }
+  return lengthProblem('subject', event.subject) ?? lengthProblem('id', event.id);
+}
+
+/** An id or subject that is one, else ''. */
+export function nameOr(field: 'id' | 'subject', text: string): string {
+  return lengthProblem(field, text) === null ? text : '';
+}
+
+function lengthProblem(field: 'id' | 'subject', text: string): EnvelopeError | null {
+  const limit = LIMITS[field];
+  if (text.length > 0 && text.length * 3 <= limit) return null;
+  if (text === '') return new EnvelopeError(field, 'envelope', `is empty; it must have 1 to ${limit} bytes`);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= limit) return null;
+  return new EnvelopeError(field, 'envelope', `has ${bytes} bytes, the limit is ${limit}; it begins with ${JSON.stringify(text.slice(0, 40))}`);
+}
