@@ -464,7 +464,9 @@ export class Dispatcher {
       around({
         reader,
         share: this.#share as FairShare,
-        fetchParked: (units) => fetchParked(connection, keys, partition, spec.name, units),
+        fetchParked: (units) => fetchParked({
+          connection, keys, partition, leaseValue, version, log, fn: spec.name, types: spec.on, ordering: spec.ordering, holds: spec.onDead === 'hold', dispatcher: this.id,
+        }, units),
         load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
         releaseRunning: () => releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
         listParked: () => listParked(connection, keys, partition, spec.name),

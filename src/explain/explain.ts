@@ -10,6 +10,7 @@ import { partitionOf } from '../core/partition.ts';
 import type { Deployment } from '../deployment.ts';
 import { formatLetterId, lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
+import { isWrongType } from '../pipeline/retry/set-aside.ts';
 import { readPartition, readPartitions, type PartitionState, type RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
 import { countEntry, entryFields } from '../rewind/count-entry.ts';
 import { readEvent, walkBatch, type EventHeader } from '../wire/event-batch.ts';
@@ -35,7 +36,8 @@ export interface Attempt {
 }
 
 export type EventState =
-  | { readonly state: 'done' | 'skipped' }
+  /** `unknown`: done, or what a dead letter holds that cannot be read; `why` names it. */
+  | { readonly state: 'done' | 'skipped' | 'unknown' }
   | {
       readonly state: 'pending'; readonly deliveredMsAgo: number; readonly deliveries: number; readonly dispatcher: string | null;
       /** Its function's setup fails: it was not tried. */
@@ -263,7 +265,13 @@ function placeOf(partition: number, from: Pick<ParkedRecord, 'eventId' | 'subjec
 async function* parkedRecords(source: Source, partition: number, fn: string, unit: string): AsyncGenerator<{ record: ParkedRecord; place: number }> {
   const key = source.keys.parked(partition, fn, unit);
   for (let from = 0; from < LIMITS.records; from += PAGE) {
-    const page = (await source.connection.commandBuffer('LRANGE', key, from, from + PAGE - 1)) as Buffer[];
+    let page: Buffer[];
+    try {
+      page = (await source.connection.commandBuffer('LRANGE', key, from, from + PAGE - 1)) as Buffer[];
+    } catch (error) {
+      if (!isWrongType(error)) throw error;
+      return; // set aside when it is due
+    }
     for (const [i, bytes] of page.entries()) {
       let record: ParkedRecord;
       try {
@@ -360,13 +368,20 @@ async function stateFor(source: Source, state: PartitionState, fn: RegisteredFun
     };
   }
 
-  const letter = await findLetter(source, fn.name, place);
+  const letter = await findLetter(source, fn, place);
+  const settledBefore = Number(state.counters.get(`done:${fn.name}:${type}`) ?? '0') > 0;
+  if (letter && !letter.identified && settledBefore) {
+    return {
+      function: fn.name, state: 'unknown',
+      why: `it is done, or it is dead letter ${letter.id}: a parked record of its ${fn.ordering === 'key' ? 'subject' : 'id'} that could not be read, and does not say of which event it was`,
+    };
+  }
   if (letter) {
     return {
       function: fn.name, state: 'dead', letter: letter.id, reason: letter.reason, attempts: letter.attempts, history: letter.history,
       error: { name: letter.error.name, message: letter.error.message, ...(letter.error.cause ? { cause: letter.error.cause } : {}) },
       why: `it is dead letter ${letter.id} (${letter.reason}: ${letter.error.message}${causedBy(letter.error)}); ` +
-        (letter.kind === 'event' ? `millrace dlq replay ${letter.id} tries it again` : 'its entry could not be taken apart'),
+        (letter.kind === 'event' ? `millrace dlq replay ${letter.id} tries it again` : `its ${letter.kind} could not be read; publish the event anew, then purge the letter`),
     };
   }
 
@@ -428,14 +443,19 @@ async function countBefore(source: Source, state: PartitionState, stream: string
   }
 }
 
-async function findLetter(source: Source, fn: string, place: Place): Promise<DeadLetter | null> {
+async function findLetter(source: Source, fn: RegisteredFunction, place: Place): Promise<(DeadLetter & { readonly identified: boolean }) | null> {
   // A letter is not older than the entry, both by the server's clock; a foreign entry may bear any id.
   const after = place.ordinal === null ? '0-0' : `${Math.max(0, entryIdTime(place.entryId) - 1)}-0`;
   let left: number = LIMITS.letters;
-  for await (const letter of lettersOf(source, fn, place.partition, after)) {
-    if (--left < 0) return null;
+  let maybe: DeadLetter | null = null;
+  for await (const letter of lettersOf(source, fn.name, place.partition, after)) {
+    if (--left < 0) break;
+    if (letter.kind === 'record' && letter.entryId === '' && (fn.ordering === 'key' ? letter.subject === place.subject : letter.eventId === place.id)) {
+      if (fn.ordering === 'none' || letter.bytes.includes(place.id)) return { ...letter, identified: true };
+      maybe ??= letter;
+    }
     if (letter.type !== place.type || letter.entryId !== place.entryId) continue;
-    if (letter.kind === 'entry' || letter.index === place.index) return letter;
+    if (letter.kind === 'entry' || letter.index === place.index) return { ...letter, identified: true };
   }
-  return null;
+  return maybe && { ...maybe, identified: false };
 }

@@ -38,7 +38,8 @@ end
 local reply = {}
 for i = 1, #KEYS do
   local out = {}
-  for _, record in ipairs(redis.call('LRANGE', KEYS[i], 0, tonumber(ARGV[1]) - 1)) do
+  local records = redis.pcall('LRANGE', KEYS[i], 0, tonumber(ARGV[1]) - 1)
+  for _, record in ipairs(records.err and {} or records) do
     local kind, id = origin(record)
     if kind then
       out[#out + 1] = kind

@@ -24,6 +24,7 @@ export async function readLetters(deployment: Deployment): Promise<Letter[]> {
 }
 
 async function isFaithful({ connection, keys }: Deployment, letter: DeadLetter): Promise<boolean | null> {
+  if (letter.kind === 'record') return null;
   const found = (await connection.commandBuffer('XRANGE', keys.events(letter.partition, letter.type), letter.entryId, letter.entryId)) as [Buffer, Buffer[]][];
   const fields = found[0]?.[1];
   if (!fields) return null;

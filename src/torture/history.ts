@@ -109,7 +109,7 @@ export interface FunctionEnd {
 export interface Letter {
   readonly fn: string;
   readonly id: string;
-  readonly kind: 'event' | 'entry';
+  readonly kind: 'event' | 'entry' | 'record';
   readonly attempts: number;
   readonly events: number;
   /** Its bytes are those of the event in the stream; null: the stream does not have it any more. */

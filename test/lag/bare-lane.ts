@@ -126,7 +126,10 @@ export class BareLane {
     if (taken.kind === 'stale') return 'stale';
     if (taken.kind === 'nogroup') throw new Error(taken.message);
     if (taken.entries.length === 0 && taken.units.length === 0) return null;
-    const retries = await fetchParked(connection, keys, partition, spec.name, taken.units);
+    const retries = await fetchParked({
+      connection, keys, partition, fn: spec.name, types: spec.on, ordering: spec.ordering, holds: spec.onDead === 'hold',
+      leaseValue: this.#lease, dispatcher: 'test', version: 'v1', log: () => {},
+    }, taken.units);
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const parked = new Set(spec.ordering === 'key' ? (await listParked(connection, keys, partition, spec.name)).keys() : []);
     const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;

@@ -184,14 +184,14 @@ async function show(id: string, flags: { readonly payload?: boolean; readonly js
   for (const [name, value] of facts) context.out(`${name.padEnd(13)} ${printable(value, 1000)}`.trimEnd());
   if (letter.error.stack !== '') context.out(printableLines(letter.error.stack).replace(/^/gm, '  '));
   for (const attempt of letter.history) context.out(`attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 500)}${attempt.cause ? `; caused by ${printable(attempt.cause, 500)}` : ''}`);
-  if (payload === null) context.err(`millrace: ${letter.bytes.length} bytes of ${letter.kind === 'entry' ? 'entry' : 'event'}; --payload shows them`);
+  if (payload === null) context.err(`millrace: ${letter.bytes.length} bytes of ${letter.kind}; --payload shows them`);
   else context.out(`${'payload' in payload ? 'payload' : 'bytes'.padEnd(7)}       ${safeJson('payload' in payload ? payload.payload : payload.bytesBase64, 2)}`);
 }
 
 /** Decoded; where that cannot be done the bytes, and why. */
 function payloadOf(letter: DeadLetter, deployment: Deployment): { payload: unknown } | { bytesBase64: string; undecodable: string } {
   try {
-    if (letter.kind === 'entry') throw new Error('the entry could not be taken apart');
+    if (letter.kind !== 'event') throw new Error(`the ${letter.kind} could not be read`);
     const header = readEvent(letter.bytes);
     const type = deployment.catalog.get(letter.type);
     return { payload: plainJson(type.decode(letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength))) };
@@ -209,9 +209,9 @@ async function replay(ids: readonly string[], flags: ChangeFlags, context: LongR
   let progress = 0;
   for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
     seen++;
-    if (letter.kind === 'entry') {
+    if (letter.kind !== 'event') {
       result.notReplayable++;
-      context.err(`millrace: ${letter.id} cannot be replayed: it holds an entry that could not be taken apart (${printable(letter.reason)})`);
+      context.err(`millrace: ${letter.id} cannot be replayed: what it holds could not be read (${printable(letter.reason)})`);
     } else if (flags.dryRun) result.replayed++;
     else result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
     if (++progress % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(progress, 'letter')} so far`);

@@ -22,7 +22,8 @@ export interface DeadLetter {
   readonly partition: number;
   /** Entry id in the stream of dead letters. */
   readonly letterId: string;
-  readonly kind: 'event' | 'entry';
+  /** `record`: a parked record that could not be read. */
+  readonly kind: 'event' | 'entry' | 'record';
   readonly type: string;
   readonly subject: string;
   readonly eventId: string;
@@ -42,7 +43,7 @@ export interface DeadLetter {
   /** How many events it stands for. */
   readonly events: number;
   readonly history: readonly DeadLetterAttempt[];
-  /** The Event message, or of kind 'entry' the whole field `b`. */
+  /** The Event message; of kind 'entry' the whole field `b`, of kind 'record' the whole record. */
   readonly bytes: Buffer;
 }
 
@@ -195,7 +196,7 @@ function parseLetter(fn: string, partition: number, letterId: string, fields: re
     function: fn,
     partition,
     letterId,
-    kind: text('kind') === 'entry' ? 'entry' : 'event',
+    kind: kindOf(text('kind')),
     type: text('type'),
     subject: text('subject'),
     eventId: text('id'),
@@ -213,6 +214,10 @@ function parseLetter(fn: string, partition: number, letterId: string, fields: re
     history: parseHistory(text('history')),
     bytes: found.get('event') ?? Buffer.alloc(0),
   };
+}
+
+function kindOf(text: string): DeadLetter['kind'] {
+  return text === 'entry' || text === 'record' ? text : 'event';
 }
 
 /** A letter is shown whatever its history looks like. */

@@ -18,7 +18,7 @@ export class NotReplayableError extends MillraceError {
   readonly id: string;
   constructor(id: string, reason: string, entry: string) {
     super(
-      `dead letter ${id} (${reason}) cannot be replayed: it holds entry ${entry} as a whole, which could not be taken apart into events. ` +
+      `dead letter ${id} (${reason}) cannot be replayed: it holds what could not be read as a whole (entry ${entry}): there is no event to run. ` +
         'dlq show --payload prints its bytes; publish the events anew, then purge it',
     );
     this.id = id;
@@ -31,7 +31,7 @@ export class NotReplayableError extends MillraceError {
  * @throws NotReplayableError, UnknownOutcomeError, RedisReplyError
  */
 export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLetter): Promise<'replayed' | 'gone'> {
-  if (letter.kind === 'entry') throw new NotReplayableError(letter.id, letter.reason, `${letter.partition}/${letter.entryId}`);
+  if (letter.kind !== 'event') throw new NotReplayableError(letter.id, letter.reason, `${letter.partition}/${letter.entryId}`);
   const { connection, keys } = source;
   const { partition, function: fn, type } = letter;
   const ordering = await connection.command('HGET', keys.counters(partition), `ordering:${fn}`);

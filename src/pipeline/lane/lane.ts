@@ -527,10 +527,12 @@ export class Lane implements Bell {
     if (ended.length === 0) return;
     const { spec, partition } = this.#options;
     this.progress.doing = 'committing';
-    const heads = await this.#stages.fetchParked(ended.map(({ unit }) => unit));
+    const fetched = await this.#stages.fetchParked(ended.map(({ unit }) => unit));
+    // A unit that a letter has come to hold meanwhile is not among them.
+    const heads = new Map(fetched.map(({ unit, records: [head] }) => [unit, head]));
     const valid: InFlight[] = [];
-    ended.forEach((one, i) => {
-      if (heads[i]?.records[0]?.equals(one.record)) valid.push(one);
+    ended.forEach((one) => {
+      if (heads.get(one.unit)?.equals(one.record)) valid.push(one);
       else {
         // Lost with its list, or never parked because its entry had vanished.
         this.#inFlight.settle(one.unit);

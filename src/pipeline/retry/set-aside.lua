@@ -1,0 +1,32 @@
+-- set-aside: a parked record that cannot be read goes to the dead letters, whole, so that what stands behind it goes on.
+-- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, 6 parked list
+-- ARGV  1 lease value, 2 function, 3 unit, 4 the record's bytes, 5 type, 6 events that it stands for, 7 '1' where the letter holds its unit,
+--       8.. fields of the letter (field, value, ...) without the bytes
+-- reply {'stale'} | {'gone'} (it is not there any more) | {'aside', id of the letter}
+-- A key that is no list is the record: taken as it is (a string's value, else its DUMP).
+-- LREM and UNLINK come first: they work under OOM and make the rest of the script work there too.
+-- cost  O(records of the list)
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
+local kind, bytes = redis.call('TYPE', KEYS[6]).ok, ARGV[4]
+if kind == 'none' then return {'gone'} end
+if kind == 'list' then
+  if redis.call('LREM', KEYS[6], 1, bytes) == 0 then return {'gone'} end
+else
+  bytes = kind == 'string' and redis.call('GET', KEYS[6]) or redis.call('DUMP', KEYS[6])
+  redis.call('UNLINK', KEYS[6])
+end
+local fn, unit, t, events = ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[6])
+local command = {'XADD', KEYS[4], '*', 'event', bytes}
+for i = 8, #ARGV do command[#command + 1] = ARGV[i] end
+local letter = redis.call(unpack(command))
+if events > 0 then
+  redis.call('HINCRBY', KEYS[2], 'parked:' .. fn .. ':' .. t, -events)
+  redis.call('HINCRBY', KEYS[2], 'dead:' .. fn .. ':' .. t, events)
+end
+if ARGV[7] == '1' then
+  redis.call('HSET', KEYS[5], unit, letter)
+  redis.call('ZADD', KEYS[3], '+inf', unit)
+elseif redis.call('EXISTS', KEYS[6]) == 0 and redis.call('HEXISTS', KEYS[5], unit) == 0 then
+  redis.call('ZREM', KEYS[3], unit)
+end
+return {'aside', letter}
