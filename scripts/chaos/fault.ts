@@ -56,7 +56,8 @@ export interface Fault {
   readonly name: string;
   /** In one line, for --help and the table in docs/chaos.md. */
   readonly about: string;
-  readonly needs?: 'proxy' | 'cluster' | 'server clock';
+  /** `embedded server`: the single server is started as `millrace start` does it. */
+  readonly needs?: 'proxy' | 'cluster' | 'server clock' | 'embedded server';
   readonly appendfsync?: 'always' | 'everysec';
   /** Function files to leave out. */
   readonly skip?: readonly string[];

@@ -19,6 +19,7 @@ import { startRedis, type TestRedis } from '../../test/support/redis-server.ts';
 import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.ts';
 import type { Bug } from './bugs.ts';
 import { DispatcherProcess } from './dispatchers.ts';
+import { startEmbedded } from './embedded-redis.ts';
 import type { Allowed, Fault, FaultContext } from './fault.ts';
 import { emittedId } from '../../test/support/emitted-id.ts';
 import { EMITS, plannedEmissions, RULES_OF_FUNCTIONS, VIEW, type FoldedRow } from './function-rules.ts';
@@ -88,6 +89,7 @@ async function run(options: SeedOptions, teardown: (fn: () => void | Promise<voi
   let cluster: TestCluster | null = null;
   let proxy: TcpProxy | null = null;
   if (fault.needs === 'cluster') cluster = await startCluster(scope, { masters: 3, replicas: true });
+  else if (fault.needs === 'embedded server') redis = await startEmbedded(scope);
   else redis = await startRedis(scope, { appendfsync: fault.appendfsync ?? 'everysec', ...(serverClock ? { env: serverClock.env } : {}) });
   if (fault.needs === 'proxy') proxy = await startProxy(scope, { socket: (redis as TestRedis).socket });
   const direct = cluster?.url ?? (redis as TestRedis).url;

@@ -33,6 +33,42 @@ export function repairAppendOnlyFile(dataDir: string): Repair | null {
   }
 }
 
+/** A MULTI … EXEC that is whole in the file: the effects of one script, or of one transaction. */
+export interface Transaction {
+  /** Of the first byte of its MULTI, in the file. */
+  readonly from: number;
+  /** Where each of its commands ends, in the file: MULTI first, EXEC last. */
+  readonly ends: readonly number[];
+}
+
+/**
+ * The transactions of the file that was written last, in its order. It is read whole: for tests and rehearsals, not for start.
+ * @param dataDir of a server that does not run. @returns null without such a file
+ */
+export function readTransactions(dataDir: string): { readonly file: string; readonly transactions: Transaction[] } | null {
+  const file = lastIncrement(dataDir);
+  if (file === null) return null;
+  const fd = openSync(file, 'r');
+  try {
+    const reader = new Reader(fd, fstatSync(fd).size);
+    const transactions: Transaction[] = [];
+    let open: { from: number; ends: number[] } | null = null;
+    while (!reader.atEnd) {
+      const from = reader.position;
+      const name = readCommand(reader);
+      if (name === 'torn' || name === null) break;
+      if (name === 'MULTI') open = { from, ends: [] };
+      open?.ends.push(reader.position);
+      if (name !== 'EXEC' || open === null) continue;
+      transactions.push(open);
+      open = null;
+    }
+    return { file, transactions };
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** The file that was written last, which alone may be torn (Redis 7: `appendonlydir` with a manifest). */
 function lastIncrement(dataDir: string): string | null {
   const dir = join(dataDir, 'appendonlydir');

@@ -4,11 +4,12 @@ import { networkFaults } from './network.ts';
 import { operationFaults } from './operations.ts';
 import { processFaults } from './processes.ts';
 import { serverFaults } from './server.ts';
+import { tornFileFaults } from './torn-file.ts';
 
 /** Nothing is broken: what the harness itself does to a run. */
 const calm: Fault = { name: 'none', about: 'no fault: the harness itself', inject: ({ pause }) => pause(300, 600) };
 
-export const FAULTS: readonly Fault[] = [calm, ...processFaults, ...handlerFaults, ...serverFaults, ...networkFaults, ...operationFaults];
+export const FAULTS: readonly Fault[] = [calm, ...processFaults, ...handlerFaults, ...serverFaults, ...tornFileFaults, ...networkFaults, ...operationFaults];
 
 /** @throws RangeError */
 export function faultNamed(name: string): Fault {

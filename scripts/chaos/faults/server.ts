@@ -1,12 +1,12 @@
 /** Redis dies, forgets, is full, holds rubbish. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, statSync, truncateSync } from 'node:fs';
-import { join } from 'node:path';
+import { statSync, truncateSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { Redis } from 'ioredis';
 import { BatchBuilder } from '../../../src/wire/event-batch.ts';
 import type { Fault, FaultContext } from '../fault.ts';
+import { growingFile } from './growing-file.ts';
 import type { TestRedis } from '../../../test/support/redis-server.ts';
 
 const server = ({ redis }: FaultContext): TestRedis => {
@@ -28,14 +28,6 @@ const restart = (appendfsync: 'everysec' | 'always'): Fault => ({
     }
   },
 });
-
-/** The append-only file that grows. */
-function growingFile(dir: string): string {
-  const folder = join(dir, 'appendonlydir');
-  const name = readdirSync(folder).filter((file) => file.endsWith('.incr.aof')).sort().at(-1);
-  if (name === undefined) throw new Error(`no append-only file in ${folder}`);
-  return join(folder, name);
-}
 
 const FUNCTIONS = [['keyed', 'test.event'], ['keyed', 'test.other'], ['loose', 'test.other'], ['batched', 'test.event'], ['emitted', 'test.third']] as const;
 
