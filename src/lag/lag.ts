@@ -41,6 +41,8 @@ export interface TypeLag extends LagCounts {
 
 export interface FunctionLag extends LagCounts {
   readonly name: string;
+  /** Dead letters that are there. One stands for several dead events where an entry died as a whole; a purged event has none. */
+  readonly letters: number;
   /** In every partition and type the states add up to what was appended. */
   readonly conserved: boolean;
   readonly types: readonly TypeLag[];
@@ -86,6 +88,7 @@ export async function readLag(source: Source): Promise<LagReport> {
     if (rows) rows.push(row);
     else functions.set(row.fn, [row]);
   }
+  const letters = new Map(await Promise.all([...functions.keys()].map(async (fn) => [fn, await countLetters(source, fn)] as const)));
   return {
     ...(unserved.length === 0 ? {} : { unserved }),
     functions: [...functions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, rows]) => {
@@ -93,6 +96,7 @@ export async function readLag(source: Source): Promise<LagReport> {
       const sum = (of: (row: Row) => number): number => rows.reduce((total, row) => total + of(row), 0);
       return {
         name,
+        letters: letters.get(name) ?? 0,
         appended: sum((r) => r.appended),
         done: sum((r) => r.done),
         skipped: sum((r) => r.skipped),
@@ -107,6 +111,13 @@ export async function readLag(source: Source): Promise<LagReport> {
       };
     }),
   };
+}
+
+/** Read behind the counters: a moment later. */
+async function countLetters({ connection, keys, partitions }: Source, fn: string): Promise<number> {
+  const counts = await Promise.all(Array.from({ length: partitions }, (_, partition) =>
+    withRetry(() => connection.command('XLEN', keys.dead(partition, fn)), { deadlineMs: DEADLINE_MS })));
+  return counts.reduce<number>((total, count) => total + Number(count), 0);
 }
 
 /** They wait for each function of their type, and will do so for ever. */

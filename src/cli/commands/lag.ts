@@ -52,6 +52,10 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
   context.out(flags.types ? typesTable(functions) : functionsTable(functions));
   for (const fn of functions) {
     if (!fn.conserved) context.err(`millrace: the states of ${fn.name} do not add up to what was appended for it: entries were deleted, or Redis has lost data`);
+    const dead = fn.dead - fn.purged;
+    if (fn.letters !== dead) {
+      context.err(`millrace: the ${formatCount(dead)} dead events of ${fn.name} stand in ${formatCount(fn.letters)} letters (dlq list): one letter holds all events of an entry that died as a whole`);
+    }
     if (fn.purged > 0) context.err(`millrace: ${formatCount(fn.purged)} of the dead events of ${fn.name} are purged: their letters are gone`);
     if (fn.skipped > 0) context.err(`millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped: it had settled their ids before (dedupe)`);
   }
