@@ -36,7 +36,7 @@ export interface FunctionFile {
   readonly source: string;
   /** file: URL of the JavaScript to import. */
   readonly url: string;
-  /** First 12 hex digits of the SHA-256 of that JavaScript. */
+  /** First 12 hex digits of the SHA-256 of what is compiled for it; of the file, where nothing is. */
   readonly version: string;
 }
 

@@ -29,7 +29,7 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
       const info = errorInfo(error);
       return failed(`cannot be loaded: ${info.name}: ${info.message}`);
     }
-    const definition = module.default as DefinedFunction | undefined;
+    const definition = defaultOf(module) as DefinedFunction | undefined;
     if (definition === null || typeof definition !== 'object' || definition.kind !== 'millrace.function') {
       return failed('exports no function: its default export must be defineFunction({ … }) or defineView({ … })');
     }
@@ -81,4 +81,10 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
     },
   };
 }
+/** CommonJS that a compiler wrote keeps its default export one level deeper. */
+function defaultOf(module: { default?: unknown }): unknown {
+  const outer = module.default as { __esModule?: unknown; default?: unknown } | null | undefined;
+  return outer?.__esModule === true ? outer.default : outer;
+}
+
 export type FunctionLoader = ReturnType<typeof createFunctionLoader>;

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import type { Aggregate, RecordedEvent } from '../../define/define-aggregate.ts';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
 import { Millrace } from '../../millrace.ts';
-import { bundleScript } from '../../pipeline/run/bundle-script.ts';
+import { compileScript } from '../../pipeline/run/compile-scripts.ts';
 import type { EventStore } from '../../store/event-store.ts';
 import { plainJson } from '../../wire/payload-json.ts';
 import type { CliContext } from '../context.ts';
@@ -100,7 +100,7 @@ async function printState(store: EventStore, aggregate: Aggregate<unknown>, id: 
 async function loadAggregate(file: string, category: string): Promise<Aggregate<unknown>> {
   const path = resolve(file);
   if (!existsSync(path)) throw new UsageError(`--aggregate ${file}: there is no such file`);
-  const { url, source } = await bundleScript(path, join(dirname(dirname(path)), '.millrace'));
+  const { url, source } = await compileScript(path, join(dirname(dirname(path)), '.millrace'));
   const exports = Object.values((await import(url)) as Record<string, unknown>).filter(isAggregate);
   const found = exports.find((one) => one.category === category);
   if (found) return found;

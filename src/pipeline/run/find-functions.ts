@@ -1,12 +1,11 @@
 /** A folder → the function files in it, ready to be imported by a pool thread. Runs in the dispatcher; executes nothing of them. */
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ConfigError } from '../../core/errors.ts';
 import type { FunctionFile } from '../../core/function-spec.ts';
-import { bundleScript } from './bundle-script.ts';
+import { compileScripts } from './compile-scripts.ts';
 
-const SCRIPT = /\.(ts|mts|js|mjs)$/;
-const NOT_A_FUNCTION = /(\.d\.m?ts|\.test\.m?[jt]s)$/;
+const SCRIPT = /\.([cm]?[jt]s|[jt]sx)$/;
+const NOT_A_FUNCTION = /(\.d(\.\w+)?\.[cm]?ts|\.test\.([cm]?[jt]s|[jt]sx))$/;
 
 export interface FoundFunctions {
   readonly files: readonly FunctionFile[];
@@ -15,7 +14,7 @@ export interface FoundFunctions {
 
 /**
  * Function files are the scripts directly in the folder. Files in sub-folders, `*.d.ts`, `*.test.*`, and files starting
- * with `_` or `.` are helpers. TypeScript is bundled with its relative imports into `<cacheDir>/functions/`; packages stay imports.
+ * with `_` or `.` are helpers. TypeScript is compiled: see compileScripts().
  *
  * @returns what can be loaded, and what is wrong with the rest, or with the folder
  */
@@ -30,17 +29,7 @@ export async function findFunctions(folder: string, cacheDir: string, skip: read
   const files = names
     .filter((name) => SCRIPT.test(name) && !NOT_A_FUNCTION.test(name) && !/^[_.]/.test(name) && !skip.includes(name))
     .sort();
-  if (files.length === 0) return { files: [], problems: [`functions folder ${folder} holds no function file (*.ts, *.mts, *.js, *.mjs)`] };
+  if (files.length === 0) return { files: [], problems: [`functions folder ${folder} holds no function file (*.ts, *.mts, *.cts, *.tsx, *.js, *.mjs, *.cjs, *.jsx)`] };
 
-  const problems: string[] = [];
-  const found: FunctionFile[] = [];
-  for (const name of files) {
-    try {
-      found.push(await bundleScript(join(dir, name), cacheDir));
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      problems.push(...error.problems);
-    }
-  }
-  return { files: found, problems };
+  return compileScripts(files.map((name) => join(dir, name)), cacheDir);
 }
