@@ -72,8 +72,8 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
   t.match(await ready.json(), { status: 'not ready', lanes: 0, reason: /none of the 1 lanes/ });
   t.ok(dispatcher.health().ok, 'somebody has it: a restart would not help');
   // A claim that fails, whatever with: nobody has the lane then.
-  await look.rename(key, 'aside');
-  await look.lpush(key, 'no lease');
+  // In one step: between two of them the dispatcher would get the lease.
+  await look.multi().rename(key, 'aside').lpush(key, 'no lease').exec();
   const report = await until('it is not well after a while', () => {
     const now = dispatcher.health();
     return now.ok ? null : now;
