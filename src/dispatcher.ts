@@ -22,7 +22,7 @@ import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
 import { CrashSearch } from './pipeline/lane/crash-search.ts';
 import { parkedForMs, releaseRunning } from './pipeline/lane/in-flight.ts';
 import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
-import { retireHelper } from './pipeline/lane/leases.ts';
+import { renewLeases, retireHelper } from './pipeline/lane/leases.ts';
 import { registerFunction } from './pipeline/lane/register.ts';
 import { RowLoader } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
@@ -482,6 +482,7 @@ export class Dispatcher {
         commit: (plan, signal) =>
           withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' }),
         register: () => this.#register(spec, partition, true),
+        stillOurs: async () => (await renewLeases(connection, keys, partition, [{ fn: spec.name, consumer, leaseValue }], leaseTtlMs)).lanes[0]?.held ?? false,
         retire: () => withRetry(() => retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer), { deadlineMs: leaseTtlMs }),
         outboxFull: () => relay.isFull(partition),
         relay: (size) => relay.ring(partition, size),

@@ -4,3 +4,5 @@ export const ENTRIES = new URL('./entries.lua', import.meta.url);
 export const APPEND_ENTRIES = new URL('./append-entries.lua', import.meta.url);
 /** For `with` of defineScript: the putting away of an event until it is due. */
 export const SCHEDULE_EVENT = new URL('./schedule-event.lua', import.meta.url);
+/** For `with` of defineScript: whether a lane is still its owner's. */
+export const HOLDS_LEASE = new URL('./holds-lease.lua', import.meta.url);

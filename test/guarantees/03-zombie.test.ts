@@ -17,7 +17,7 @@ async function dumpOutcomes(look: Redis): Promise<Record<string, unknown>> {
       all[key] = { entries: await look.xrangeBuffer(key, '-', '+'), groups: groups.map((flat) => ['name', 'pending', 'last-delivered-id'].map((field) => flat[flat.indexOf(field) + 1])) };
     }
     if (!key.endsWith(':counters')) continue;
-    all[key] = Object.fromEntries(Object.entries(await look.hgetall(key)).filter(([field]) => !/^(epoch|open|crash|suspect):/.test(field)));
+    all[key] = Object.fromEntries(Object.entries(await look.hgetall(key)).filter(([field]) => !/^(epoch|open|opener|presumed|crash|suspect|lives):/.test(field)));
   }
   return all;
 }

@@ -7,6 +7,7 @@ import { acquireLease, noteNotDead, releaseLease } from '../../src/pipeline/lane
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
+import { HOLDS_LEASE } from '../../src/wire/entries-lua.ts';
 import { settled, totals } from '../support/counters.ts';
 import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
 import { readHistory } from '../support/history.ts';
@@ -16,7 +17,7 @@ import { startRedis, until } from '../support/redis-server.ts';
 const keys = createKeys('mr');
 const FN = 'f';
 const ADDRESS = '1-0/0';
-const mark = defineScript({ url: new URL('../../src/pipeline/lane/mark-suspect.lua', import.meta.url), keys: 2 });
+const mark = defineScript({ url: new URL('../../src/pipeline/lane/mark-suspect.lua', import.meta.url), with: HOLDS_LEASE, keys: 2 });
 
 /** `ends`: its lease ends by itself. `lives`: it learns of that, and says that it lives. `dies`: as `ends`, and it never comes again. */
 type Step = readonly [dispatcher: string, what: 'takes' | 'ends' | 'lives' | 'gives back' | 'marks' | 'survives'];

@@ -6,14 +6,14 @@ import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../src/wire/entries-lua.ts';
+import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../src/wire/entries-lua.ts';
 import { dump } from '../support/counters.ts';
 import { startRedis, until, type TestLike } from '../support/redis-server.ts';
 
 const take = defineScript({ url: new URL('../../src/pipeline/read/take.lua', import.meta.url), keys: 'variable' });
 const commit = defineScript({
   url: new URL('../../src/pipeline/commit/commit.lua', import.meta.url),
-  with: [APPEND_ENTRIES, SCHEDULE_EVENT, new URL('../../src/pipeline/commit/emit-events.lua', import.meta.url)],
+  with: [HOLDS_LEASE, APPEND_ENTRIES, SCHEDULE_EVENT, new URL('../../src/pipeline/commit/emit-events.lua', import.meta.url)],
   keys: 'variable',
 });
 const keys = createKeys('mr');
@@ -273,6 +273,37 @@ t.test('commit: works when the server is out of memory', async (t) => {
   t.match(reply, ['ok', /\d/, /\d/, [], []]);
   t.equal(await look.llen(keys.parked(0, FN, 'u')), 1);
   t.equal(await look.xlen(keys.dead(0, FN)), 1);
+});
+
+t.test('leases: one that has ended is taken up again by its owner, unless anything came between', async (t) => {
+  const lane = await setUp(t);
+  const { connection, look } = lane;
+  const held = async (leaseValue: string) => (await renewLeases(connection, keys, 0, [{ fn: FN, leaseValue }], 60_000)).lanes[0]?.held;
+  const commit = async () => (await callCommit(lane, { lease: lane.lease, units: [], entries: [], parked: [], dead: [] }))[0];
+  await look.del(keys.lease(0, FN));
+  t.equal(await held('one:7'), false, 'another epoch');
+  t.equal(await held('two:1'), false, 'another dispatcher');
+  t.equal(await held(lane.lease), true);
+  t.equal(await look.get(keys.lease(0, FN)), lane.lease);
+  await look.del(keys.lease(0, FN));
+  t.equal(await commit(), 'ok', 'a commit takes it up as well');
+  const between: readonly (readonly [string, () => Promise<unknown>])[] = [
+    ['a rewind', () => look.hset(keys.counters(0), `rewound:${FN}`, '1')],
+    ['a pass over histories', () => look.hset(keys.counters(0), `pass:${FN}`, '{}')],
+    ['an owner of an older version', () => look.hset(keys.counters(0), `open:${FN}`, '2')],
+    ['another dispatcher under the same epoch, after Redis went back in time', () => look.hset(keys.counters(0), `opener:${FN}`, 'two:1')],
+    ['somebody who has it', () => look.set(keys.lease(0, FN), 'two:2')],
+    ['FLUSHALL', () => look.flushall()],
+  ];
+  for (const [what, happens] of between) {
+    await look.del(keys.lease(0, FN));
+    const counters = await look.hgetall(keys.counters(0));
+    await happens();
+    t.equal(await held(lane.lease), false, what);
+    t.equal(await commit(), 'stale', what);
+    await look.del(keys.counters(0));
+    await look.hset(keys.counters(0), counters);
+  }
 });
 
 t.test('leases: one owner, a new epoch with every acquisition, given back only by their owner', async (t) => {

@@ -22,22 +22,22 @@
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- With ordering 'none' others read the same streams: an entry counts only while it is pending for this consumer.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
--- it was still pending. PEXPIRE and XACK come first: they work under OOM and make the rest of the script work there too.
+-- it was still pending. What prolongs the lease (holds-lease.lua) and XACK come first: they work under OOM and make the rest of the script work there too.
 -- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is remembered for one to two windows.
 -- cost  O(entries + parked + dead + settled + ids + emitted flushes and scheduled events)
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
+local fn, owner = ARGV[3], ARGV[16]
+local lane = fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
+if not holdsLease(KEYS[1], KEYS[2], lane, ARGV[1], ARGV[2]) then return {'stale'} end
 local function nextDue()
   local score = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2] or ''
   return score == 'inf' and '' or score
 end
-local fn, owner = ARGV[3], ARGV[16]
 local turn, before = string.match(ARGV[4], '^(%S*) ?(%S*)$')
-local turnField = 'turn:' .. fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
+local turnField = 'turn:' .. lane
 local last = redis.call('HGET', KEYS[2], turnField)
 if last == turn then return {'repeat', nextDue()} end
 -- power loss, a failover: what this turn has taken belongs to a time that is forgotten
 if before ~= '' and last ~= before then return {'back'} end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
 
 local now = serverNow()
 local T, U, E, P, D, R = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])

@@ -15,13 +15,13 @@ import { cut } from '../../core/well-formed.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
+import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
 import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 
 const script = defineScript({
   url: new URL('./commit.lua', import.meta.url),
-  with: [APPEND_ENTRIES, SCHEDULE_EVENT, new URL('./emit-events.lua', import.meta.url)],
+  with: [HOLDS_LEASE, APPEND_ENTRIES, SCHEDULE_EVENT, new URL('./emit-events.lua', import.meta.url)],
   keys: 'variable',
 });
 

@@ -14,9 +14,10 @@ import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
 
-const noteCrash = defineScript({ url: new URL('./note-crash.lua', import.meta.url), keys: 'variable' });
-const markSuspect = defineScript({ url: new URL('./mark-suspect.lua', import.meta.url), keys: 2 });
+const noteCrash = defineScript({ url: new URL('./note-crash.lua', import.meta.url), with: HOLDS_LEASE, keys: 'variable' });
+const markSuspect = defineScript({ url: new URL('./mark-suspect.lua', import.meta.url), with: HOLDS_LEASE, keys: 2 });
 
 /** Of this process: what dies is the process. */
 let line: Promise<unknown> = Promise.resolve();

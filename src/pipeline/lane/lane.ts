@@ -86,6 +86,8 @@ export interface LaneStages {
   readonly relay: (size: OutboxSize | null) => void;
   /** Recreates a lost group. */
   readonly register: () => Promise<void>;
+  /** Whether the lane is its own: takes a lease that has ended up again where nobody has had the lane since. */
+  readonly stillOurs: () => Promise<boolean>;
   /** Takes a helper's consumer away. @returns false: entries are pending for it */
   readonly retire: () => Promise<boolean>;
   readonly idle: () => void;
@@ -394,7 +396,10 @@ export class Lane implements Bell {
     if (this.#full && this.consumer !== OWNER) await this.#countParked();
     this.progress.doing = 'reading';
 
-    const taken = await reader.take(leaseValue, this.#budget());
+    const budget = this.#budget();
+    let taken = await reader.take(leaseValue, budget);
+    // Its lease may have ended although nobody took the lane: Redis stood still, or this process.
+    if (taken.kind === 'stale' && (await this.#stages.stillOurs())) taken = await reader.take(leaseValue, budget);
     if (taken.kind === 'stale') {
       this.loseLease();
       return 0;

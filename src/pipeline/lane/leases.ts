@@ -3,12 +3,13 @@ import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
 
 const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 3 });
-const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), keys: 'variable' });
-const retire = defineScript({ url: new URL('./retire.lua', import.meta.url), keys: 'variable' });
+const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), with: HOLDS_LEASE, keys: 'variable' });
+const retire = defineScript({ url: new URL('./retire.lua', import.meta.url), with: HOLDS_LEASE, keys: 'variable' });
 const notDead = defineScript({ url: new URL('./not-dead.lua', import.meta.url), keys: 1 });
-const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), keys: 2 });
+const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), with: HOLDS_LEASE, keys: 2 });
 
 /**
  * @param purpose of 'pass' while a pass over the histories builds the function's rows here, and only then: no lane runs meanwhile

@@ -3,9 +3,8 @@
 -- ARGV  1 lease value, 2 TTL in ms, 3 lane name, 4 'begin' | 'survived' | 'look' | 'end' (of the search), 5 address of the event, 6 deaths of which it was suspected when the search began
 -- reply -1 (the lease is lost) | deaths of which the event is suspected, without a run that is under way
 -- The mark `<deaths> <address>` counts a run under way as a death, until it is survived.
--- PEXPIRE comes first: it works under OOM and makes the rest of the script work there too. cost O(1)
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- cost O(1)
+if not holdsLease(KEYS[1], KEYS[2], ARGV[3], ARGV[1], ARGV[2]) then return -1 end
 local lane, what, address = ARGV[3], ARGV[4], ARGV[5]
 if what == 'end' then
   redis.call('HDEL', KEYS[2], 'crash:' .. lane, 'suspect:' .. lane, 'presumed:' .. lane, 'lives:' .. lane)

@@ -3,9 +3,8 @@
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer, 6 lease value of the owner before
 -- reply {'stale'} | {'ok', how many owners in a row died with the same entries pending, the suspect's mark or ''}
 -- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. One that is counted bears a '!' in `presumed`.
--- PEXPIRE comes first: it works under OOM and makes the rest of the script work there too. cost O(types)
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- cost O(types)
+if not holdsLease(KEYS[1], KEYS[2], ARGV[4], ARGV[1], ARGV[2]) then return {'stale'} end
 local lane, opener = ARGV[4], ARGV[6]
 local place = ''
 for i = 3, #KEYS do

@@ -3,7 +3,7 @@
 -- ARGV  1 lease value, 2 function, 3 lane name, 4 consumer
 -- reply 1 | 0 (entries are pending, or the lease is lost: nothing was done)
 -- cost  O(consumers x types)
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if not holdsLease(KEYS[1], KEYS[2], ARGV[3], ARGV[1], nil) then return 0 end
 local there = {}
 for i = 4, #KEYS do
   local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[i], ARGV[2])
