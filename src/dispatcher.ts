@@ -84,6 +84,8 @@ const slotsFor = (threads: number): number => Math.max(32, threads * 4);
 const DOORBELL_BLOCK_MS = 1000;
 const POLL_MS = 5000;
 const BATCH_MS = 100;
+/** When a drain is over: to commit what is done. */
+const COMMIT_MS = 2000;
 const SETTINGS_MS = 1000;
 
 export class Dispatcher {
@@ -106,6 +108,9 @@ export class Dispatcher {
   #relay: Relay | null = null;
   #uncaught = 0;
   #started = false;
+  #repeats = 0;
+  #cutOff = 0;
+  #timers: NodeJS.Timeout[] = [];
   #stopped: Promise<void> | null = null;
   #waitingFor: string | null = null;
   #watch: Promise<void> | null = null;
@@ -138,6 +143,14 @@ export class Dispatcher {
   /** Lanes that were taken away while they ran: this process stalled, or was cut off. */
   get leaseLosses(): number {
     return this.#keeper?.losses ?? 0;
+  }
+  /** Events that were done here and run again all the same: their lane was lost, or they could not be committed. */
+  get repeats(): number {
+    return this.#repeats;
+  }
+  /** Handlers that were cut off by the end of a drain: their events run again. */
+  get cutOff(): number {
+    return this.#cutOff;
   }
   /** Batches that wait for a thread. */
   get queuedBatches(): number {
@@ -275,27 +288,33 @@ export class Dispatcher {
   }
 
   /**
-   * Drains: reads nothing more, lets running batches finish and commit within the deadline, leaves the rest pending,
-   * gives the leases back, ends the threads. Idempotent.
+   * Drains: starts no further event, commits what is done. What runs has time until the deadline; then it is cut off with its
+   * thread, has no outcome and stays in Redis, and what is done is committed all the same. Gives the leases back. Idempotent.
    */
   stop(deadlineMs: number = this.#deployment.environment.MILLRACE_DRAIN_MS): Promise<void> {
     this.#stopped ??= this.#stop(deadlineMs);
     return this.#stopped;
   }
 
-  /** Ends a drain at once: what runs is thrown away and stays pending. */
+  /** Ends a drain at once: what runs is cut off, and what is done is committed where that takes no time. */
   abort(): void {
+    const lanes = this.#keeper?.open ?? [];
+    if (!this.#cancelRuns.signal.aborted) for (const lane of lanes) this.#cutOff += lane.handlers;
     this.#cancelRuns.abort();
-    for (const lane of this.#keeper?.lanes.values() ?? []) lane.abandon();
+    this.#timers.push(setTimeout(() => {
+      for (const lane of lanes) lane.abandon();
+    }, COMMIT_MS));
   }
 
   async #stop(deadlineMs: number): Promise<void> {
     this.#stopping.abort();
     this.#started = false;
     const upkeep = Promise.all([this.#upkeep?.stop(), this.#scheduler?.stop()]);
-    const timer = setTimeout(() => this.abort(), deadlineMs);
-    await this.#keeper?.stop();
-    clearTimeout(timer);
+    // Lanes halt before anything is waited for.
+    const stopped = this.#keeper?.stop();
+    this.#timers.push(setTimeout(() => this.abort(), deadlineMs));
+    await stopped;
+    for (const timer of this.#timers) clearTimeout(timer);
     this.#failures.close();
     await Promise.all([upkeep, this.#watch]);
     // After the lanes: what their last turns emitted to other partitions may still leave.
@@ -455,7 +474,7 @@ export class Dispatcher {
     const rows = spec.view && new RowLoader(connection, keys, partition, spec.name, spec.view);
     const lane: Lane = new Lane(
       {
-        spec, partition, leaseValue, consumer, heir, streamKeys,
+        spec, partition, leaseValue, consumer, heir, streamKeys, leaseTtlMs,
         batchBytes: environment.MILLRACE_BATCH_BYTES,
         batchEvents: environment.MILLRACE_BATCH_EVENTS,
         batchMs: BATCH_MS,
@@ -471,9 +490,9 @@ export class Dispatcher {
         releaseRunning: () => releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs, presumedDead }),
-        run: async (batch, blocked, search, observe) => {
+        run: async (batch, blocked, search, control) => {
           const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
-          const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, observe, seen?.states, true);
+          const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, control, seen?.states, true);
           return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
         },
         lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
@@ -488,6 +507,7 @@ export class Dispatcher {
         relay: (size) => relay.ring(partition, size),
         idle: () => doorbell.nudge(),
         turnDone: (turn) => this.#options.onTurn?.(turn),
+        repeats: (events) => (this.#repeats += events),
         setupFailing: (failure) => {
           const key = keys.setupFailure(partition, spec.name);
           const said = failure ? connection.command('SET', key, JSON.stringify(failure), 'PX', KEEP_SETUP_FAILURE_MS) : connection.command('DEL', key);

@@ -13,7 +13,7 @@ import type { TurnDone } from '../pipeline/lane/lane.ts';
 const LAG_WAIT_MS = 3000;
 const TURN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 
-export type Watched = Pick<Dispatcher, 'functions' | 'lanesOwned' | 'threadDeaths' | 'uncaughtErrors' | 'leaseLosses' | 'queuedBatches' | 'health'>;
+export type Watched = Pick<Dispatcher, 'functions' | 'lanesOwned' | 'threadDeaths' | 'uncaughtErrors' | 'leaseLosses' | 'repeats' | 'queuedBatches' | 'health'>;
 
 interface FunctionMeters {
   readonly done: Counter.Internal;
@@ -60,6 +60,7 @@ export class Metrics {
     counter('millrace_thread_deaths_total', 'pool threads that died or were taken', (of) => of.threadDeaths);
     counter('millrace_uncaught_errors_total', 'errors in pool threads that nobody handled, and calls of process.exit: each ended its thread', (of) => of.uncaughtErrors);
     counter('millrace_lease_losses_total', 'lanes that were lost while they ran', (of) => of.leaseLosses);
+    counter('millrace_repeated_events_total', 'events that were done here and run again all the same: their lane was lost, or they could not be committed', (of) => of.repeats);
     const outbox = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
     this.#outbox = {
       flushes: outbox('millrace_outbox_flushes', 'whole deployment: flushes of emitted events that are not in the partition they are for yet'),

@@ -40,6 +40,8 @@ export interface BatchesTask {
   readonly concurrency: number;
   /** A batch may be reported while handlers of it still run. */
   readonly detach: boolean;
+  /** When they have run so long together, no further event of theirs is started. Infinity: all of them are. */
+  readonly turnMs: number;
 }
 
 /** Answered by LateReport[] once a handler has settled that still ran when its batch of the group was reported. */

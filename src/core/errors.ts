@@ -396,6 +396,17 @@ export class HandlerTimeoutError extends MillraceError {
   }
 }
 
+/** Reason of an aborted `ctx.signal`: the lane is another dispatcher's now. What the handler still does is thrown away, the event runs there. */
+export class LeaseLostError extends MillraceError {
+  readonly code = 'LEASE_LOST';
+  override readonly retryable = true;
+  readonly partition: number;
+  constructor(functionName: string, partition: number) {
+    super(`this dispatcher has lost partition ${partition} of function "${functionName}" to another one, where the event runs again; stop what can be stopped`);
+    this.partition = partition;
+  }
+}
+
 /** The thread died while this event was running in it: process.exit, heap exhaustion, a native error, or an endless loop. */
 export class ThreadDeathError extends MillraceError {
   readonly code = 'THREAD_DEATH';

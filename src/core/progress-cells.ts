@@ -3,9 +3,9 @@
  * reads here which events were running and which had been completed.
  *
  * Layout, room for n events: Float64 × n start times (ms, monotonicMs(), the same in all threads), one Float64 with the thread's
- * last sign of life (its timers run), then Uint8 × n states.
+ * last sign of life (its timers run), two Float64 of control (until when events may start, by monotonicMs(); an ORDER), then Uint8 × n states.
  * Writers: the dispatcher before the batch is posted (TODO -> SKIP), afterwards only the thread (TODO -> RUNNING -> DONE,
- * CAUSED, FAILED or BLOCKED). Readers: the dispatcher, at any time; a state read while the thread lives may be a moment old.
+ * CAUSED, FAILED or BLOCKED; TODO stays what is not started). Control: only the dispatcher, at any time. Readers: the dispatcher, at any time; a state read while the thread lives may be a moment old.
  */
 export const CELL = {
   /** to be run */
@@ -23,6 +23,12 @@ export const CELL = {
   /** the handler succeeded, and has effects that are in the thread until it reports: lost with it, the event runs again */
   CAUSED: 6,
 } as const;
+/** What the dispatcher tells a thread that runs a batch. */
+export const ORDER = {
+  NONE: 0,
+  /** The lane is somebody else's: the signals of running handlers abort, and what comes of them is thrown away. */
+  LEASE_LOST: 1,
+} as const;
 export type CellState = (typeof CELL)[keyof typeof CELL];
 
 export interface ProgressCells {
@@ -31,6 +37,8 @@ export interface ProgressCells {
   readonly capacity: number;
   /** `starts[capacity]` is the thread's last sign of life. */
   readonly starts: Float64Array;
+  /** Until when events may start, and an ORDER. */
+  readonly control: Float64Array;
   readonly states: Uint8Array;
 }
 
@@ -39,12 +47,18 @@ const SMALLEST = 64;
 const KEPT = 64;
 const free = new Map<number, ProgressCells[]>();
 
-/** All TODO. Give them back with recycleCells. */
+/** Bytes before the states, beside the start times. */
+const EXTRA = 24;
+
+/** All TODO, may start at any time. Give them back with recycleCells. */
 export function createCells(events: number): ProgressCells {
   let capacity = SMALLEST;
   while (capacity < events) capacity *= 4;
   const used = free.get(capacity)?.pop();
-  if (!used) return openCells(new SharedArrayBuffer(capacity * 9 + 8));
+  const cells = used ?? openCells(new SharedArrayBuffer(capacity * 9 + EXTRA));
+  cells.control[0] = Infinity;
+  cells.control[1] = ORDER.NONE;
+  if (!used) return cells;
   used.states.fill(CELL.TODO, 0, events);
   used.starts[capacity] = 0;
   return used;
@@ -58,11 +72,12 @@ export function recycleCells(cells: ProgressCells): void {
 }
 
 export function openCells(shared: SharedArrayBuffer): ProgressCells {
-  const capacity = (shared.byteLength - 8) / 9;
+  const capacity = (shared.byteLength - EXTRA) / 9;
   return {
     shared,
     capacity,
     starts: new Float64Array(shared, 0, capacity + 1),
-    states: new Uint8Array(shared, capacity * 8 + 8, capacity),
+    control: new Float64Array(shared, capacity * 8 + 8, 2),
+    states: new Uint8Array(shared, capacity * 8 + EXTRA, capacity),
   };
 }

@@ -14,6 +14,8 @@ export interface ContextShared {
   readonly logger: Logger;
   readonly resources: unknown;
   readonly emits: Emits;
+  /** Why what runs is of no interest any more. */
+  ended?: Error;
 }
 
 /**
@@ -48,6 +50,7 @@ export class EventContext implements FunctionContext {
     if (!this.#controller) {
       this.#controller = new AbortController();
       if (this.#event.timedOut) this.expire();
+      if (this.#shared.ended) this.abort(this.#shared.ended);
     }
     return this.#controller.signal;
   }
@@ -69,6 +72,9 @@ export class EventContext implements FunctionContext {
   /** For the runner. On the prototype, so that no log shows it. */
   get event(): RunningEvent {
     return this.#event;
+  }
+  abort(reason: Error): void {
+    this.#controller?.abort(reason);
   }
   /** The time is over. */
   expire(): void {
@@ -126,6 +132,9 @@ export class EventsContext implements BatchContext {
   /** The call has settled: whatever comes of it is its own. */
   close(): void {
     this.#over = true;
+  }
+  abort(reason: Error): void {
+    this.#controller.abort(reason);
   }
   expire(firstEventId: string): void {
     this.#controller.abort(new HandlerTimeoutError(this.#shared.functionName, firstEventId, this.#shared.timeoutMs));

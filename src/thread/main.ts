@@ -2,6 +2,7 @@
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import type { BatchesTask, BatchReport, BatchTask, ChannelMessage, CollectTask, DescribeTask, FileDescription, LateReport, SetupFailed, ThreadData } from '../core/batch-task.ts';
+import { monotonicMs } from '../core/clock.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
 import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
@@ -42,11 +43,16 @@ export default async function main(
   if (task.kind === 'collect') return collect(task.group);
   const late = new LateReports();
   const reports: (BatchReport | SetupFailed)[] = [];
+  // Together they have one turn: the last one's report waits for the first one's handlers, and the other way round.
+  let endsMs: number | null = null;
   for (const [at, batch] of task.tasks.entries()) {
     const report = await run(batch, {
       concurrency: task.concurrency,
       // The next ones of the task need not wait so long again.
       detachMs: task.detach ? (late.running > 0 ? DETACH_MS.next : DETACH_MS.first) : Infinity,
+      turnMs: task.turnMs,
+      // Asked when the function is loaded: setup() takes no time of it.
+      endsMs: () => (endsMs ??= monotonicMs() + task.turnMs),
       late: (index, report) => late.add({ batch: at, index, report }),
     });
     if (report.kind === 'report' && report.running) late.expect(report.running.length);

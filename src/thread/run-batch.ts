@@ -5,6 +5,7 @@
  * - events of one subject run one after the other; after a failure its later ones are BLOCKED, not run
  * - a retried unit stops at its first failure; what stands behind stays in its parked list
  * - an entry whose checksum or framing is wrong is dead as a whole, the other entries go on
+ * - nothing starts when its turn is over or the dispatcher says so (control): what is not started stays TODO
  * - every event's state is in the shared cells before and after its handler, so that it survives the thread
  * - a batch of which only slow handlers are left is reported without them; what stands behind them is BLOCKED, and each of
  *   them is reported by itself when it has settled
@@ -13,8 +14,8 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
 import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
-import { CorruptDataError, EmitLoopError, type EnvelopeError } from '../core/errors.ts';
-import { CELL, openCells, type ProgressCells } from '../core/progress-cells.ts';
+import { CorruptDataError, EmitLoopError, LeaseLostError, type EnvelopeError } from '../core/errors.ts';
+import { CELL, openCells, ORDER, type ProgressCells } from '../core/progress-cells.ts';
 import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { BatchFailure } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -43,6 +44,10 @@ export interface RunOptions {
   readonly concurrency: number;
   /** When nothing but handlers that have run so long is left, they go on behind the report. Infinity: never. */
   readonly detachMs: number;
+  /** A turn of this length starts nothing further. Infinity: no bound. */
+  readonly turnMs: number;
+  /** When this one's is over, by monotonicMs(). */
+  readonly endsMs: () => number;
   /** Told what became of each of those, by its index. */
   readonly late: (index: number, report: BatchReport) => void;
 }
@@ -56,7 +61,7 @@ export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: T
   await run.run();
   if (!run.finish()) {
     states.set(before);
-    run = new BatchRun(task, loaded, parts, options, true);
+    run = new BatchRun(task, loaded, parts, { ...options, endsMs: () => monotonicMs() + options.turnMs }, true);
     await run.run();
   }
   return run.report(monotonicMs() - startedMs);
@@ -100,6 +105,11 @@ class BatchRun {
   readonly #view: ViewRun | null;
   readonly #emits: Emits;
   readonly #options: RunOptions;
+  readonly #endsMs: number;
+  /** Nothing more is started. */
+  #halted = false;
+  /** handleBatch: something of it has an outcome. */
+  #gotOn = false;
   #failures: Failure[] = [];
   #blocked: EventRef[] = [];
   readonly #ages = new Map<number, number>();
@@ -128,6 +138,7 @@ class BatchRun {
     this.#task = task;
     this.#loaded = loaded;
     this.#options = options;
+    this.#endsMs = options.endsMs();
     this.#catalog = catalog;
     this.#schemas = schemas;
     this.#bytes = Buffer.from(task.buffer);
@@ -195,6 +206,7 @@ class BatchRun {
         this.#cells.starts[signOfLife] = now;
         const late = now - sweptMs - everyMs;
         sweptMs = now;
+        this.#obey();
         for (const running of this.#running) {
           // The process was stopped, or another handler had the thread: this one could not go on meanwhile.
           if (running && late > STOOD_STILL_MS) running.event.startedMs += late;
@@ -202,6 +214,7 @@ class BatchRun {
           running.event.timedOut = true;
           running.expire();
         }
+        this.#halts(now);
         this.#leaveRunning(now);
       },
       everyMs,
@@ -215,9 +228,26 @@ class BatchRun {
     }
   }
 
+  /** The lane is somebody else's: what runs is told. */
+  #obey(): void {
+    if (this.#cells.control[1] !== ORDER.LEASE_LOST || this.#shared.ended) return;
+    this.#shared.ended = new LeaseLostError(this.#task.fn, this.#task.partition);
+    for (const running of this.#running) running?.abort(this.#shared.ended);
+  }
+
+  /** Whether no further event is to start: the turn is over, or the dispatcher says so. */
+  #halts(now: number): boolean {
+    if (now > this.#endsMs || this.#isHalted(now)) this.#halted = true;
+    return this.#halted;
+  }
+
+  #isHalted(now: number): boolean {
+    return now > (this.#cells.control[0] as number);
+  }
+
   /** Where nothing but slow handlers is left: they are left to themselves, and what stands behind them is held. */
   #leaveRunning(now: number): void {
-    if (this.#detached || !this.#exhausted || this.#runners === 0 || this.#loaded.definition.spec.batch) return;
+    if (this.#detached || !(this.#exhausted || this.#halted) || this.#runners === 0 || this.#loaded.definition.spec.batch) return;
     const running: RunningEvent[] = [];
     for (const one of this.#running) if (one) running.push(one.event);
     // A runner without a handler waits for a schema, or is about to go on.
@@ -239,7 +269,7 @@ class BatchRun {
   /** The next event that may run: not behind a failed or parked one. */
   #next(): RunningEvent | null {
     for (;;) {
-      if (this.#view?.doubtful) return null;
+      if (this.#halted || this.#view?.doubtful) return null;
       const event = this.#source.next();
       if (event === null) {
         this.#exhausted = true;
@@ -339,6 +369,7 @@ class BatchRun {
             way = await way;
           }
           const now = monotonicMs();
+          if (this.#halts(now)) break;
           event.startedMs = now;
           starts[event.index] = now;
           states[event.index] = CELL.RUNNING;
@@ -494,14 +525,15 @@ class BatchRun {
     }
   }
 
-  async #callBatch(part: readonly RunningEvent[]): Promise<void> {
-    if (part.length === 0) return;
+  async #callBatch(part: readonly RunningEvent[], searching = false): Promise<void> {
+    // Once begun, a search for the event that throws must find it, or get another one done: else it would begin anew each turn.
+    const now = monotonicMs();
+    if (part.length === 0 || this.#isHalted(now) || ((!searching || this.#gotOn) && this.#halts(now))) return;
     const { states, starts } = this.#cells;
     if (this.#emits.full) {
       for (const event of part) if (states[event.index] === CELL.TODO) this.#defer(event);
       return;
     }
-    const now = monotonicMs();
     const context = new EventsContext(this.#shared, part, now);
     for (const event of part) {
       event.startedMs = now;
@@ -510,7 +542,7 @@ class BatchRun {
       states[event.index] = CELL.RUNNING;
     }
     const first = part[0] as RunningEvent;
-    this.#running[0] = { event: first, expire: () => context.expire(first.view.id) };
+    this.#running[0] = { event: first, expire: () => context.expire(first.view.id), abort: (reason) => context.abort(reason) };
     let named: readonly BatchFailure[];
     try {
       const answer = await this.#loaded.definition.handleBatch?.(part.map((e) => e.view), context);
@@ -521,6 +553,7 @@ class BatchRun {
       this.#running[0] = null;
       for (const event of part) this.#emits.drop(event);
       if (part.length === 1) {
+        this.#gotOn = true;
         this.#failed(first, error);
         this.#stop(first);
         return;
@@ -528,11 +561,12 @@ class BatchRun {
       // An opaque throw: halve until the event that does it stands alone. What stands behind one that failed is held.
       for (const event of part) states[event.index] = CELL.TODO;
       const half = part.length >> 1;
-      await this.#callBatch(part.slice(0, half));
-      await this.#callBatch(part.slice(half).filter((event) => states[event.index] === CELL.TODO));
+      await this.#callBatch(part.slice(0, half), true);
+      await this.#callBatch(part.slice(half).filter((event) => states[event.index] === CELL.TODO), true);
       return;
     }
     this.#running[0] = null;
+    this.#gotOn = true;
     const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
     for (const event of part) {
@@ -561,7 +595,10 @@ const UNKNOWN: Way = { kind: 'unknown' };
 /** A handler that has been called and has not settled. */
 interface Expiring {
   readonly event: RunningEvent;
+  /** Its time is over. */
   expire(): void;
+  /** What becomes of it is of no interest any more. */
+  abort(reason: Error): void;
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -19,7 +19,7 @@ const NOBODY = { progressMs: -Infinity, timeoutMs: 0 };
 function bareLane() {
   const hold: { slot?: () => void } = {};
   let reading = false;
-  const options = { spec: { name: 'f', on: [], ordering: 'key', timeoutMs: 0, maxParkedPerPartition: 1 } as unknown as FunctionSpec, partition: 0, leaseValue: 'd:1', streamKeys: [], batchBytes: 1, batchEvents: 1, batchMs: 1, pollMs: 60_000 };
+  const options = { spec: { name: 'f', on: [], ordering: 'key', timeoutMs: 0, maxParkedPerPartition: 1 } as unknown as FunctionSpec, partition: 0, leaseValue: 'd:1', streamKeys: [], leaseTtlMs: 60_000, batchBytes: 1, batchEvents: 1, batchMs: 1, pollMs: 60_000 };
   let reads = 0;
   const taken = { kind: 'taken', entries: [], units: [], more: false, nextDueMs: null, serverNowMs: 0 };
   const lane = new Lane(options, {

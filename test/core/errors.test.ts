@@ -21,6 +21,7 @@ const samples: errors.MillraceError[] = [
   new errors.RedisServerNotFoundError(['PATH']),
   new errors.NonRetryableError('no'),
   new errors.HandlerTimeoutError('f', 'e', 10),
+  new errors.LeaseLostError('f', 1),
   new errors.SetupError('f', { name: 'Error', message: 'db down', stack: 'Error: db down\n    at mine.ts:1:1' }),
   new errors.ThreadDeathError('f', 'exit'),
   new errors.DispatcherDeathError('f', 'e', 3),

@@ -95,7 +95,7 @@ t.test('a lane that ends while it searches, and learns by it that its lease is l
       },
       log() {},
     };
-    const lane: Lane = new Lane({ spec, partition: 0, leaseValue: 'one:1', streamKeys: [], batchBytes: 1000, batchEvents: 10, batchMs: 10, pollMs: 1000 }, stages as LaneStages);
+    const lane: Lane = new Lane({ spec, partition: 0, leaseValue: 'one:1', streamKeys: [], leaseTtlMs: 60_000, batchBytes: 1000, batchEvents: 10, batchMs: 10, pollMs: 1000 }, stages as LaneStages);
     lane.start();
     await running;
     await lane.stop();

@@ -24,7 +24,7 @@ t.test('a lane whose lease is lost while its last turn runs on its way to somebo
     createLane(fn, partition, leaseValue, _presumedDead, consumer) {
       const lane = {
         fn, partition, leaseValue, consumer, heir: false, committed: '', lost: false, retired: false,
-        start() {}, startOver() {}, dueAt() {},
+        start() {}, leaseHeld() {}, startOver() {}, dueAt() {},
         loseLease: () => void (lane.lost = true),
         stop() {
           asked.add(partition);

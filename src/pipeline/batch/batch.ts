@@ -21,6 +21,8 @@ export interface RetryUnit {
   readonly records: readonly Buffer[];
   /** Run alone: the last attempt killed its thread. */
   readonly isolate: boolean;
+  /** Nothing has failed in it: its head was only not started in its turn. Default false. */
+  readonly fresh?: boolean;
 }
 
 /** What one turn of a lane runs. Event indices: retried records first, then the entries' events. */

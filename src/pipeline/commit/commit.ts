@@ -46,6 +46,8 @@ export interface CommitContext {
   readonly version: string;
   /** Events parked in a unit's list now. */
   readonly parkedOf: (unit: string) => number;
+  /** Whether what is parked in it was only not started: nothing of it has failed. Default: none. */
+  readonly isLeft?: (unit: string) => boolean;
   /** How long an event waits for its schema to be registered, in ms. */
   readonly schemaWaitMs: number;
   /** What `running:<f>` says from then on; '-': nothing. Default: as before. */
@@ -75,6 +77,8 @@ export interface ResultOfRun {
   readonly emitted?: readonly Emitted[];
   /** Their state is RUNNING. Absent: none. */
   readonly unsettled?: readonly Unsettled[];
+  /** Of `blocked`: what was only not started. Absent: none. */
+  readonly left?: ReadonlySet<number>;
 }
 
 /** One failed attempt, for the log. */
@@ -103,6 +107,8 @@ export interface CommitPlan {
   readonly parked: ReadonlyMap<string, number>;
   /** Records of the unsettled, by index in the batch. */
   readonly unsettled: ReadonlyMap<number, Buffer>;
+  /** Units of `parked` that hold nothing but what was not started, and what came behind that. */
+  readonly left: ReadonlySet<string>;
   /** For the log: every attempt that failed, and what is dead without one. */
   readonly failed: readonly FailedAttempt[];
 }
@@ -181,6 +187,15 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     dead += at.events;
   };
 
+  const leftUnits = new Set<string>();
+  /** Nothing has failed in it: it is not for want of success that events wait there, and they are not too many. */
+  const isLeft = (unit: string, ref: EventRef): boolean => {
+    const parkedBefore = context.parkedOf(unit) + (growth.get(unit) ?? 0);
+    if (leftUnits.has(unit)) return true;
+    const fresh = parkedBefore === 0 ? (result.left?.has(ref.index) ?? false) : (context.isLeft?.(unit) ?? false);
+    if (fresh) leftUnits.add(unit);
+    return fresh;
+  };
   /** Events dead-lettered by this turn. */
   const died = new Set<number>();
   const failureOf = new Map(result.failures.map((f) => [f.ref.index, f]));
@@ -216,7 +231,8 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     }
     if (!failure) {
       const running = runs.has(unit) || (context.inFlight?.(unit) ?? false);
-      if (!running && context.parkedOf(unit) + (growth.get(unit) ?? 0) >= spec.maxParkedPerSubject) {
+      const own = isLeft(unit, ref);
+      if (!running && !own && context.parkedOf(unit) + (growth.get(unit) ?? 0) >= spec.maxParkedPerSubject) {
         const error = new ParkedLimitError(spec.name, ref.subject, spec.maxParkedPerSubject);
         const over: Failure = { ref, retryable: false, reason: 'parked-limit', error: { name: error.name, message: error.message, stack: '' } };
         letter({ entry: ref.entry + 1, stream: entry.type + 1, type, events: 1, holds: 0 }, letterOfEvent(base, over, context));
@@ -227,7 +243,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
       parked++;
       grow(unit, 1);
       // Should its schema turn out to be unknown, its time is running: not one bound after the other for a line of events.
-      parkArgs.push(unitOf(unit), ref.entry + 1, '', encodeParked({ ...base, waitingSinceMs: context.nowMs }));
+      parkArgs.push(unitOf(unit), ref.entry + 1, '', encodeParked({ ...base, waitingSinceMs: own ? 0 : context.nowMs }));
       continue;
     }
     const { record, delay } = after(base, failure, context);
@@ -347,6 +363,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     dead,
     parked: growth,
     unsettled,
+    left: leftUnits,
     failed,
   };
 }

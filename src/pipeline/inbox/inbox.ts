@@ -90,6 +90,11 @@ export function withRepeats<R extends { readonly states: Uint8Array; readonly bl
   for (const { ref, first } of repeats) {
     const state = result.states[first];
     if (state === CELL.DONE || state === CELL.SKIP) continue;
+    if (state === CELL.TODO) {
+      // Not started: nor is what stands behind it.
+      result.states[ref.index] = CELL.TODO;
+      continue;
+    }
     result.states[ref.index] = CELL.BLOCKED;
     if (ref.entry >= 0) blocked.push(ref);
   }

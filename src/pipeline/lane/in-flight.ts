@@ -150,6 +150,8 @@ export async function releaseRunning(options: ReleaseOptions): Promise<number | 
 /** What a batch has come to, handlers that are not waited for among it. */
 export interface SettledBatch extends Omit<BatchResult, 'running'> {
   readonly unsettled?: readonly Unsettled[];
+  /** Of `blocked`: what was only not started. */
+  readonly left?: ReadonlySet<number>;
   /** Of a function with an inbox: the events' ids. */
   readonly ids?: readonly string[];
 }

@@ -76,6 +76,10 @@ export class LaneKeeper {
   get lanes(): ReadonlyMap<string, Lane> {
     return this.#lanes;
   }
+  /** Those that may still run something. */
+  get open(): readonly Lane[] {
+    return [...this.#lanes.values()];
+  }
   /** Leases lost since the start. */
   get losses(): number {
     return this.#losses;
@@ -173,9 +177,11 @@ export class LaneKeeper {
     }
     await Promise.all([...byPartition].map(async ([partition, lanes]) => {
       const committed = lanes.map((lane) => lane.committed);
+      const askedMs = monotonicMs();
       const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
       renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
         const lane = lanes[i] as Lane;
+        if (held) lane.leaseHeld(askedMs + leaseTtlMs);
         if (held && hasGoneBack(turn, committed[i] as string)) lane.startOver();
         if (!held) {
           if (!this.#givenBack.has(lane)) lane.loseLease();
@@ -280,7 +286,11 @@ export class LaneKeeper {
 
   async #claim(fn: string, partition: number, consumer: string, heir = false): Promise<void> {
     const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } = this.#options;
-    const answer = await withRetry(() => acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer), { signal: stopping, deadlineMs: 10_000 });
+    let askedMs = 0;
+    const answer = await withRetry(() => {
+      askedMs = monotonicMs();
+      return acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer);
+    }, { signal: stopping, deadlineMs: 10_000 });
     if (!('value' in answer)) {
       this.#elsewhere.add(placeOf(fn, partition, consumer));
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
@@ -289,6 +299,7 @@ export class LaneKeeper {
     if (stopping.aborted) return;
     const lane = createLane(fn, partition, answer.value, answer.presumedDead, consumer, heir);
     this.#lanes.set(placeOf(fn, partition, consumer), lane);
+    lane.leaseHeld(askedMs + leaseTtlMs);
     opened(lane);
     lane.start();
   }

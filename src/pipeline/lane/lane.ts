@@ -17,7 +17,7 @@ import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { SetupFailed } from '../../core/batch-task.ts';
 import type { SetupFailure } from '../../core/setup-failure.ts';
 import type { EventRef } from '../../core/batch-task.ts';
-import type { ProgressCells } from '../../core/progress-cells.ts';
+import { CELL } from '../../core/progress-cells.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
@@ -26,7 +26,9 @@ import type { CrashSearch } from './crash-search.ts';
 import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
 import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
-import { recordOf, type BatchResult, type Ended, type Running } from '../run/run-isolating.ts';
+import { recordOf, unitOf, type BatchResult, type Ended, type RunControl, type Running } from '../run/run-isolating.ts';
+import { StartControl } from '../run/start-control.ts';
+import { withoutUntouched } from '../run/untouched.ts';
 import { IN_FLIGHT, InFlights, OpenBatch, parkedForMs, type InFlight, type SettledBatch } from './in-flight.ts';
 
 /** What a turn came to, for metrics. */
@@ -69,10 +71,9 @@ export interface LaneStages {
   readonly load: (batch: Batch, anew: boolean) => Promise<Batch>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
-  /** `observe`: told of the cells each time events are sent to a thread. */
-  readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null, observe: (cells: ProgressCells) => void) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
+  readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null, control: RunControl) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
   readonly plan: (
-    batch: Batch, result: SettledBatch, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'running' | 'inFlight'>,
+    batch: Batch, result: SettledBatch, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'isLeft' | 'running' | 'inFlight'>,
   ) => CommitPlan;
   /** Makes due what ran beside the turns of owners before this one. Null: the lease is lost. */
   readonly releaseRunning: () => Promise<number | null>;
@@ -94,6 +95,8 @@ export interface LaneStages {
   /** Told, best effort, that the function's setup fails; null: it works again. */
   readonly setupFailing: (failure: SetupFailure | null) => void;
   readonly turnDone: (turn: TurnDone) => void;
+  /** Told of events that were done, and run again all the same: the lane was lost before their commit, or Redis could not be asked. */
+  readonly repeats: (events: number) => void;
   /** Told of the attempts that failed, once that is committed. */
   readonly failed: (failures: readonly FailedAttempt[]) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
@@ -112,6 +115,8 @@ export interface LaneOptions {
   readonly batchBytes: number;
   /** Most events of a batch. */
   readonly batchEvents: number;
+  /** TTL of the lease. */
+  readonly leaseTtlMs: number;
   /** A batch should keep a thread about this long. */
   readonly batchMs: number;
   /** Look for work at least this often, whatever the doorbell says. */
@@ -122,6 +127,8 @@ const RETRY_UNITS = 64;
 const SEARCH_EVENTS = 16;
 /** Rows of a view that a turn should read and write, in bytes. */
 const ROW_BYTES = 4 * 1024 * 1024;
+/** With so many events parked that were only not started, a lane reads nothing new. */
+const MOST_LEFT = 1000;
 /** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
 const HOT_EVENTS = 8;
 const BACKOFF_MS = { min: 50, max: 2000 };
@@ -133,6 +140,9 @@ export class Lane implements Bell {
   /** Units that are parked, and how many events wait in each. */
   readonly #parked = new Map<string, number>();
   #parkedEvents = 0;
+  /** Of these, where nothing has failed: their events were not started in their turn. */
+  readonly #left = new Set<string>();
+  readonly #control = new StartControl();
   #full = false;
   readonly #stop = new AbortController();
   readonly #abandon = new AbortController();
@@ -164,12 +174,25 @@ export class Lane implements Bell {
   /** The server's clock minus ours. */
   #serverAheadMs = 0;
   readonly progress: LaneProgress;
+  readonly #runControl: RunControl;
 
   constructor(options: LaneOptions, stages: LaneStages) {
     this.#options = options;
     this.#stages = stages;
     this.streamKeys = options.streamKeys;
     this.progress = new LaneProgress(options.spec.timeoutMs);
+    const [control, progress] = [this.#control, this.progress];
+    this.#runControl = {
+      turnMs: control.turnMs,
+      get mayStart() {
+        return control.mayStart;
+      },
+      observe(cells, events) {
+        control.observe(cells, events);
+        progress.observe(cells, events);
+      },
+      beside: (cells, ended) => control.beside(cells, ended),
+    };
   }
 
   get fn(): string {
@@ -210,6 +233,16 @@ export class Lane implements Bell {
     return this.#retired;
   }
 
+  /** Its lease lasts until then, by monotonicMs(), whatever Redis does: one TTL after the request was sent that prolonged it. */
+  leaseHeld(untilMs: number): void {
+    this.#control.extend(untilMs);
+  }
+
+  /** Handlers that run: of its batch, and beside its turns. */
+  get handlers(): number {
+    return this.#control.running + this.#inFlight.running;
+  }
+
   ring(): void {
     this.#rings++;
     this.#waiting?.();
@@ -242,9 +275,10 @@ export class Lane implements Bell {
     this.#loop = this.#run();
   }
 
-  /** Finishes the turn under way. Resolves when nothing is left. Idempotent. */
+  /** Starts no further event, commits what is done. Resolves when nothing is left. Idempotent. */
   async stop(): Promise<void> {
     this.#stop.abort();
+    this.#control.halt();
     this.#waiting?.();
     if (this.#dueTimer) clearTimeout(this.#dueTimer);
     await this.#loop;
@@ -252,6 +286,7 @@ export class Lane implements Bell {
 
   /** Throws the turn under way away: it stays pending in Redis. */
   abandon(): void {
+    this.#control.halt();
     this.#stop.abort();
     this.#abandon.abort();
     this.#waiting?.();
@@ -259,6 +294,7 @@ export class Lane implements Bell {
 
   loseLease(): void {
     this.#lost = true;
+    this.#control.lose();
     this.abandon();
   }
 
@@ -396,10 +432,12 @@ export class Lane implements Bell {
     if (this.#full && this.consumer !== OWNER) await this.#countParked();
     this.progress.doing = 'reading';
 
+    const askedMs = monotonicMs();
     const budget = this.#budget();
     let taken = await reader.take(leaseValue, budget);
     // Its lease may have ended although nobody took the lane: Redis stood still, or this process.
     if (taken.kind === 'stale' && (await this.#stages.stillOurs())) taken = await reader.take(leaseValue, budget);
+    if (taken.kind === 'ok') this.#control.extend(askedMs + this.#options.leaseTtlMs);
     if (taken.kind === 'stale') {
       this.loseLease();
       return 0;
@@ -437,6 +475,8 @@ export class Lane implements Bell {
     }
     for (const unit of due) if (!this.#parked.has(unit)) this.#park(unit, 0);
     const retries = due.length > 0 ? await this.#stages.fetchParked(due) : [];
+    if (this.#control.halted) return 0;
+    if (this.consumer === OWNER) for (const { unit, fresh } of retries) if (fresh) this.#left.add(unit);
     const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const batch = spec.view ? await this.#stages.load(read, this.#loadAnew) : read;
     this.#loadAnew = false;
@@ -446,10 +486,8 @@ export class Lane implements Bell {
     if (gone.length > 0) this.#stages.lost({ kind: 'pending', entryIds: gone });
 
     this.progress.running();
-    const result = await this.#stages.run(batch, blocked, this.#search, (cells) => {
-      this.progress.observe(cells, batch.events);
-    }).finally(() => {
-      this.progress.observe(null, 0);
+    const result = await this.#stages.run(batch, blocked, this.#search, this.#runControl).finally(() => {
+      this.#runControl.observe(null, 0);
     });
     if (result.kind === 'result') this.progress.gotOn();
     if (result.kind === 'stopped') {
@@ -465,31 +503,42 @@ export class Lane implements Bell {
       this.#stages.setupFailing(null);
     }
     if (batch.rows) this.#weigh(batch, result.effects);
-    let committed = false;
-    if (!result.running) committed = await this.#commit(batch, result, []);
-    else {
-      const leaving = this.#leaving(batch, result.running);
-      const settled = await this.#settle(result, result.running, leaving);
-      try {
-        committed = settled !== null && (await this.#commit(batch, settled, leaving));
-      } finally {
-        // Not parked, so they may run again: not as long as they run.
-        if (!committed) await Promise.all(leaving.map(({ one }) => one.ended));
-      }
-      if (settled === null) reader.reset();
+    const touched = withoutUntouched(batch, result);
+    if (touched === null || !touched.whole) {
+      // What was read and not started is read again.
+      reader.reset();
+      this.#rings++;
     }
-    if (committed && this.#search && !reader.pendingLeft && due.length < SEARCH_EVENTS) {
+    if (touched === null) return result.busyMs;
+    const committed = await this.#commitTurn(touched.batch, touched.result);
+    if (committed && touched.whole && this.#search && !reader.pendingLeft && due.length < SEARCH_EVENTS) {
       // What the one before left behind has been passed.
       const search = this.#search;
       this.#search = null;
       await search.end();
     }
-    if (batch.events > 0) {
+    if (touched.started > 0) {
       const emittedBytes = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
-      this.#emittedPerEvent += (emittedBytes / batch.events - this.#emittedPerEvent) * (this.#emittedPerEvent === 0 ? 1 : 0.2);
-      this.#msPerEvent += (result.busyMs / batch.events - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
+      this.#emittedPerEvent += (emittedBytes / touched.started - this.#emittedPerEvent) * (this.#emittedPerEvent === 0 ? 1 : 0.2);
+      this.#msPerEvent += (result.busyMs / touched.started - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
     }
     return result.busyMs;
+  }
+
+  /** Commits what is done; handlers that still run are left to run beside the lane's turns, or waited for. @returns whether it is committed */
+  async #commitTurn(batch: Batch, result: BatchResult): Promise<boolean> {
+    if (!result.running) return this.#commit(batch, result, []);
+    const leaving = this.#lost ? [] : this.#leaving(batch, result.running);
+    const settled = await this.#settle(result, result.running, leaving);
+    let committed = false;
+    try {
+      committed = settled !== null && (await this.#commit(batch, settled, leaving));
+    } finally {
+      // Not parked, so they may run again: not as long as they run.
+      if (!committed) await Promise.all(leaving.map(({ one }) => one.ended));
+    }
+    if (settled === null) this.#stages.reader.reset();
+    return committed;
   }
 
   /** Which of the handlers that still run are not waited for. */
@@ -565,6 +614,10 @@ export class Lane implements Bell {
   async #commit(batch: Batch, result: SettledBatch, leaving: readonly Leaving[], landed: readonly string[] = []): Promise<boolean> {
     const { spec, partition, leaseValue } = this.#options;
     this.progress.doing = 'committing';
+    if (this.#lost) {
+      this.#repeat(result);
+      return false;
+    }
     const ranMs = wallClockMs();
     const turnId = `${leaseValue.slice(leaseValue.lastIndexOf(':') + 1)}.${++this.#turn}`;
     const plan = this.#stages.plan(batch, result, {
@@ -572,10 +625,16 @@ export class Lane implements Bell {
       turnId: this.#committed === '' ? turnId : `${turnId} ${this.#committed}`,
       nowMs: ranMs + this.#serverAheadMs,
       parkedOf: (unit) => this.#parked.get(unit) ?? 0,
+      isLeft: (unit) => this.#left.has(unit),
       inFlight: (unit) => this.#inFlight.has(unit),
       ...(leaving.length + landed.length > 0 ? { running: this.#inFlight.describe(leaseValue, landed, leaving) } : {}),
     });
-    const reply = await this.#stages.commit(plan, this.#abandon.signal);
+    const reply = await this.#stages.commit(plan, this.#abandon.signal).catch((error: unknown) => {
+      // Not known to be committed: at a drain's end, or when Redis says nothing for good.
+      if (this.#stop.signal.aborted) this.#repeat(result);
+      throw error;
+    });
+    if (reply.kind !== 'ok') this.#repeat(result);
     if (reply.kind === 'stale') {
       this.loseLease();
       return false;
@@ -602,6 +661,7 @@ export class Lane implements Bell {
       });
     }
     await this.#committedAs(plan, reply, result);
+    this.#noteLeft(batch, result, plan, reply.emptied);
     const commitMs = wallClockMs() - ranMs;
     const ages = [...result.ages];
     for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
@@ -638,6 +698,24 @@ export class Lane implements Bell {
     this.dueAt(reply.nextDueMs, wallClockMs() + this.#serverAheadMs);
   }
 
+  /** What was done, and is not known to be committed. */
+  #repeat({ states }: SettledBatch): void {
+    let done = 0;
+    for (const state of states) if (state === CELL.DONE) done++;
+    if (done > 0) this.#stages.repeats(done);
+  }
+
+  /** Which units hold only what was not started. */
+  #noteLeft(batch: Batch, result: SettledBatch, plan: CommitPlan, emptied: readonly string[]): void {
+    if (this.consumer !== OWNER) return;
+    for (const unit of plan.left) this.#left.add(unit);
+    if (this.#left.size === 0) return;
+    for (const unit of emptied) this.#left.delete(unit);
+    for (const { ref } of result.failures) if (ref.entry < 0) this.#left.delete(batch.retries[unitOf(batch, ref.index)]?.unit ?? '');
+    // They are due at once.
+    if (this.#left.size > 0) this.#rings++;
+  }
+
   /** Resolves with false where entries are pending for its consumer. Not for the owner. */
   retire(): Promise<boolean> {
     return this.#stages.retire();
@@ -655,6 +733,7 @@ export class Lane implements Bell {
     this.#parked.clear();
     this.#parkedEvents = 0;
     for (const [unit, events] of found) this.#park(unit, events);
+    for (const unit of this.#left) if (!this.#parked.has(unit)) this.#left.delete(unit);
     this.#checkParked();
   }
 
@@ -688,7 +767,9 @@ export class Lane implements Bell {
     // Behind an event whose handler runs, no more may queue up than may be parked of a subject.
     let room = Infinity;
     for (const unit of this.#inFlight.units()) room = Math.min(room, this.#options.spec.maxParkedPerSubject - (this.#parked.get(unit) ?? 0));
-    if (this.#full || room <= 0) return { events: 0, bytes: 0, retryUnits };
+    let left = 0;
+    for (const unit of this.#left) left += this.#parked.get(unit) ?? 0;
+    if (this.#full || room <= 0 || left >= MOST_LEFT) return { events: 0, bytes: 0, retryUnits };
     // In a search every event is found and run by itself: few at a time.
     if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
     const byRows = this.#rowBytesPerEvent > 0 ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent)) : Infinity;

@@ -67,7 +67,8 @@ async function fetchUnit(place: ParkedPlace, unit: string): Promise<RetryUnit | 
     }
     if (readable.length > 0 || records.length === 0) {
       const [head] = readable;
-      return { unit, records: readable, isolate: head !== undefined && decodeParked(head).isolate };
+      const read = head && decodeParked(head);
+      return { unit, records: readable, isolate: read?.isolate ?? false, fresh: read !== undefined && read.attempts === 0 && read.waitingSinceMs === 0 };
     }
   }
 }

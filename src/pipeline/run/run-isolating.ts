@@ -41,7 +41,7 @@ export interface Running {
 
 export interface BatchResult {
   readonly kind: 'result';
-  /** Final state per event: DONE, FAILED, BLOCKED, SKIP as asked for, or RUNNING. */
+  /** Final state per event: DONE, FAILED, BLOCKED, SKIP as asked for, or RUNNING; TODO where it was not started, or cut off (see untouched.ts). */
   readonly states: Uint8Array;
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
@@ -67,6 +67,17 @@ export interface SoloSearch {
   alone<T>(address: string, run: () => Promise<T>): Promise<T | false>;
 }
 
+/** How long events may start. Without one, all of them are run. */
+export interface RunControl {
+  /** A turn that has run so long starts nothing further, in ms. */
+  readonly turnMs: number;
+  readonly mayStart: boolean;
+  /** Told of the cells each time events are sent to a thread, before; null when they are no longer shared with it. */
+  observe(cells: ProgressCells | null, events: number): void;
+  /** Handlers of a batch that was reported run on, until then. */
+  beside(cells: ProgressCells, ended: Promise<unknown>): void;
+}
+
 /** Deaths with no handler running before the events are run one by one all the same. */
 const BLIND_DEATHS = 2;
 /** Attempts are for outages of what a function calls; an event that ends whole processes gets fewer. */
@@ -81,7 +92,7 @@ export async function runIsolating(
   blockedSubjects: readonly string[],
   cancel: AbortSignal,
   search: SoloSearch | null = null,
-  observe?: (cells: ProgressCells) => void,
+  control: RunControl | null = null,
   /** What is SKIP there is not run, and stays SKIP. */
   before: Uint8Array | null = null,
   /** Slow handlers may go on behind the result. */
@@ -140,7 +151,7 @@ export async function runIsolating(
   };
 
   /** @param only run these alone; null: all that is left */
-  const round = async (only: readonly number[] | null): Promise<SetupFailed | 'stopped' | 'ok' | Suspects> => {
+  const round = async (only: readonly number[] | null): Promise<SetupFailed | Halt | 'ok' | Suspects> => {
     const skip = new Uint8Array(batch.events);
     for (let i = 0; i < batch.events; i++) {
       const settled = states[i] !== CELL.TODO;
@@ -151,21 +162,30 @@ export async function runIsolating(
     }
     if (skip.every((s) => s === CELL.SKIP)) return 'ok';
     const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null, [...effects]);
-    observe?.(packed.cells);
+    control?.observe(packed.cells, batch.events);
     const sentMs = monotonicMs();
     const result = await pool.run(packed, {
       timeoutMs: spec.timeoutMs, concurrency: spec.concurrency, ...(most ? { most } : {}),
-      alone: only !== null || deaths > 0, solo: only !== null, detach: detach && only === null && !search,
+      alone: only !== null || deaths > 0, solo: only !== null, detach: detach && only === null && !search, turnMs: control?.turnMs ?? Infinity,
     }, cancel);
+    control?.observe(null, 0);
     if (result.kind === 'setup-failed') return result;
     if (result.kind === 'report') {
       busyMs += result.busyMs;
       take(result, packed.cells, only);
       if (!result.stragglers) recycleCells(packed.cells);
-      else for (const one of result.stragglers) stillRunning.push(follow(one, packed.cells, spec));
-      return 'ok';
+      else {
+        const behind = result.stragglers.map((one) => follow(one, packed.cells, spec));
+        stillRunning.push(...behind);
+        control?.beside(packed.cells, Promise.all(behind.map(({ ended }) => ended)));
+      }
+      return control && skip.some((state, i) => state !== CELL.SKIP && states[i] === CELL.TODO) ? 'halted' : 'ok';
     }
-    if (cancel.aborted) return 'stopped';
+    if (cancel.aborted) {
+      // What was done is done, also where nobody could report it. Effects are lost with the thread.
+      for (let i = 0; i < batch.events; i++) if (packed.cells.states[i] === CELL.DONE) states[i] = CELL.DONE;
+      return control ? 'halted' : 'stopped';
+    }
     deaths++;
     const now = monotonicMs();
     busyMs += now - sentMs;
@@ -195,9 +215,14 @@ export async function runIsolating(
     index < batch.retryEvents
       ? failedUnits.has(unitOf(batch, index))
       : spec.ordering === 'key' && stopped.size > 0 && stopped.has(locate(batch, index).subject);
-  const alone = async (suspects: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
+  const alone = async (suspects: readonly number[]): Promise<SetupFailed | Halt | 'ok'> => {
+    const sinceMs = monotonicMs();
+    let settled = false;
     for (const suspect of inOrder(batch, suspects)) {
       if (states[suspect] === CELL.SKIP) continue;
+      // Among suspects of one death the culprit is to be found in this turn: else they would kill a thread together again.
+      const long = search !== null && settled && monotonicMs() - sinceMs > (control?.turnMs ?? Infinity);
+      if (control && (!control.mayStart || long)) return 'halted';
       // A call of handleBatch runs several events of a subject: once an earlier one has failed, the later ones wait behind it.
       if (behindFailure(suspect)) {
         states[suspect] = CELL.BLOCKED;
@@ -211,31 +236,33 @@ export async function runIsolating(
         const known = await search.deathsOf(address);
         if (known >= Math.min(spec.retry.attempts, MOST_DISPATCHER_DEATHS)) {
           chargeDispatcher(suspect, known);
+          settled = true;
           continue;
         }
         outcome = (await search.alone(address, () => round([suspect]))) || 'stopped';
       }
+      settled = true;
       if (outcome === 'ok') continue;
-      if (outcome === 'stopped' || 'kind' in outcome) return outcome;
+      if (outcome === 'stopped' || outcome === 'halted' || 'kind' in outcome) return outcome;
       charge(suspect, outcome.cause, outcome.timeout);
     }
     return 'ok';
   };
 
   /** Completed, but their effects died with the thread. */
-  const again = async (lost: readonly number[]): Promise<SetupFailed | 'stopped' | 'ok'> => {
+  const again = async (lost: readonly number[]): Promise<SetupFailed | Halt | 'ok'> => {
     for (let tries = 0; tries < GROUP_TRIES; tries++) {
       const outcome = await round(lost);
-      if (outcome === 'ok' || outcome === 'stopped' || 'kind' in outcome) return outcome;
+      if (outcome === 'ok' || outcome === 'stopped' || outcome === 'halted' || 'kind' in outcome) return outcome;
     }
     return alone(lost);
   };
 
-  let outcome: SetupFailed | 'stopped' | 'ok' | Suspects = await alone(search ? locatable(batch) : firstAlone);
+  let outcome: SetupFailed | Halt | 'ok' | Suspects = await alone(search ? locatable(batch) : firstAlone);
   while (outcome === 'ok') {
     outcome = await round(null);
     if (outcome === 'ok') break;
-    if (outcome === 'stopped' || 'kind' in outcome) break;
+    if (outcome === 'stopped' || outcome === 'halted' || 'kind' in outcome) break;
     const { cause, timeout, lost, shared, innocent } = outcome;
     let { certain, running } = outcome;
     if (lost.length > 0) {
@@ -263,7 +290,7 @@ export async function runIsolating(
     }
   }
   if (outcome === 'stopped') return { kind: 'stopped' };
-  if (outcome !== 'ok') return 'kind' in outcome ? outcome : { kind: 'stopped' };
+  if (outcome !== 'ok' && outcome !== 'halted') return 'kind' in outcome ? outcome : { kind: 'stopped' };
   return { kind: 'result', states, failures, blocked, deadEntries, effects, emitted, ages, busyMs, deaths, ...(stillRunning.length > 0 ? { running: stillRunning } : {}) };
 }
 
@@ -297,6 +324,9 @@ function failureOf(ref: EventRef, spec: FunctionSpec, cause: string, timeout: bo
   const { name, message } = timeout ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs) : new ThreadDeathError(spec.name, cause);
   return { ref, error: { name, message, stack: '' }, retryable: true, isolate: true, reason: timeout ? 'timeout' : 'thread-death' };
 }
+
+/** `stopped`: nothing of it counts. `halted`: what has no outcome was not started, or was cut off. */
+type Halt = 'stopped' | 'halted';
 
 interface Suspects {
   readonly cause: string;

@@ -84,6 +84,8 @@ export interface RunLimits {
   readonly most?: { readonly events: number; readonly perBatch: number };
   /** It may be answered while handlers of it still run. Default false. */
   readonly detach?: boolean;
+  /** See BatchesTask. Default: no bound. */
+  readonly turnMs?: number;
 }
 
 /** A batch that has no thread yet. */
@@ -315,7 +317,7 @@ export class WorkerPool {
     let reports: readonly (BatchReport | SetupFailed)[] = [];
     try {
       const tasks: readonly BatchTask[] = batches.map(({ packed }) => packed.task);
-      const task: BatchesTask = { kind: 'batches', group: group.id, tasks, concurrency, detach: limits.detach ?? false };
+      const task: BatchesTask = { kind: 'batches', group: group.id, tasks, concurrency, detach: limits.detach ?? false, turnMs: limits.turnMs ?? Infinity };
       reports = await this.#send(group, task, tasks.map(({ buffer }) => buffer));
       this.#measure(fn, reports, events);
     } catch (error) {
