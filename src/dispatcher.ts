@@ -133,6 +133,10 @@ export class Dispatcher {
   get lanesOwned(): number {
     return this.#keeper?.lanes.size ?? 0;
   }
+  /** Lanes that are its share and that others hold yet: they give them back as their turns end. */
+  get lanesToCome(): number {
+    return this.#keeper?.share.missing ?? 0;
+  }
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
   }

@@ -47,6 +47,19 @@ t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => 
   }
 });
 
+t.test('a second one says which lanes are its share, although the first one still has them', async (t) => {
+  const redis = await startRedis(t);
+  const p = project(t, redis.url, { 'workers/keeper.ts': worker('') });
+  const first = p.start(['start']);
+  await first.seen('stderr', /ready: .*, 4 lanes, /);
+  const second = p.start(['start']);
+  await second.seen('stderr', /ready: .*, [01] lanes? \([12] more of its share follow as others give them back\), /);
+  for (const { child, ended } of [first, second]) {
+    child.kill('SIGTERM');
+    t.equal((await ended).status, 0);
+  }
+});
+
 t.test('a drain finishes and commits what runs', async (t) => {
   const redis = await startRedis(t);
   const client = redis.client();

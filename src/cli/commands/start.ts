@@ -63,7 +63,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   }
   const names = dispatcher.functions.map((f) => f.spec.name);
   context.err(
-    `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}, ` +
+    `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}${toCome(dispatcher.lanesToCome)}, ` +
       `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}${admin ? `, admin ${admin.url}` : ''}`,
   );
   const failure = await Promise.race([stopped, dispatcher.failed]);
@@ -74,6 +74,10 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   // /readyz says 503 from here on; the server itself goes last.
   await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
   await admin?.close();
+}
+
+function toCome(lanes: number): string {
+  return lanes === 0 ? '' : ` (${lanes} more of its share follow as others give them back)`;
 }
 
 /** Null: asked to stop while it waited for Redis to take writes. */
