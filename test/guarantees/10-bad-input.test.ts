@@ -188,13 +188,13 @@ t.test('start-up names every problem at once', async (t) => {
     write('nor-this.ts', 'const x: = 1;');
     write('exits.js', 'process.exit(3);');
     write('hangs.js', 'await new Promise(() => {});');
-    const impatient = await openService(t, redis.url, 2, { MILLRACE_LOAD_MS: 3000 });
+    const impatient = await openService(t, redis.url, 2, { MILLRACE_LOAD_MS: 8000 });
     const more = await problemsOf(() => impatient.dispatcher({ functionsDir: dir }).start());
     t.strictSame(problems.filter((problem) => !more.includes(problem)), [], 'all of the above');
     t.match(more.join('\n'), /does-not-compile\.ts does not compile: line 1/);
     t.match(more.join('\n'), /nor-this\.ts does not compile: line 1/);
     t.match(more.join('\n'), /exits\.js cannot be loaded: it ends its thread: .*code: 3/);
-    t.match(more.join('\n'), /hangs\.js had not finished loading after 3000 ms/);
+    t.match(more.join('\n'), /hangs\.js had not finished loading after 8000 ms/);
     t.equal(more.length, problems.length + 4);
 
     t.match(await problemsOf(() => service.dispatcher({ functionsDir: root }).start()), [/holds no function file/]);
