@@ -249,8 +249,10 @@ export async function connectOrStart(options: EmbeddedOptions): Promise<{ url: s
   }
 }
 
-/** The server has ended before it was ready. */
-class EndedAtOnce extends ConfigError {}
+/** The server has ended before it was ready. For callers it is a ConfigError. */
+class EndedAtOnce extends ConfigError {
+  override readonly name = 'ConfigError';
+}
 
 /**
  * For a file whose form is not known here (Redis before 7): loaded without its torn end, and written anew before anybody
