@@ -233,7 +233,7 @@ t.test('the binary', async (t) => {
       chmodSync(path, 0o755);
       return path;
     };
-    await t.rejects(give(fake('old', 'Redis server v=6.0.16 sha=0')), { message: /is version 6\.0\.16, at least 6\.2/ });
+    await t.rejects(give(fake('old', 'Redis server v=6.0.16 sha=0')), { message: /is version 6\.0\.16, at least 7\.0/ });
     await t.rejects(give(fake('other', 'hello')), { message: /is no redis-server/ });
     t.match(await give(fake('valkey', 'Valkey server v=8.1.1 sha=0')), { flavor: 'valkey', version: '8.1.1', libraryPath: '' });
     await t.rejects(connectOrStart({ dir, serverPath: '/nowhere' }), ConfigError);

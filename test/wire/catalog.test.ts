@@ -61,7 +61,7 @@ t.test('wrong declarations', async (t) => {
   t.match(declare('type: "m", subject: "nope"'), [/a\.proto: message a\.M: its subject "nope" is not a string field/]);
   t.match(declare('type: "m", subject: "n"'), [/"n" is not a string field/]);
   t.match(declare('type: "m", subject: "l"'), [/"l" is not a string field/]);
-  for (const name of ['', 'Order', '{m}', 'a:b', '1a', 'a b', 'x'.repeat(101)]) t.match(declare(`type: "${name}", subject: "s"`), [/must match/], name);
+  for (const name of ['', 'Ordér', '{m}', 'a:b', 'a,b', '1a', '$a', 'a b', 'x'.repeat(201)]) t.match(declare(`type: "${name}", subject: "s"`), [/must match/], name);
   t.match(declare('type: "m", subject: "s", maxbytes: 5'), [/has no maxbytes/]);
   t.match(declare('type: "m", subject: "s", max_bytes: -5'), [/max_bytes must be/]);
   t.match(declare('type: "m", subject: "s", max_bytes: "5"'), [/max_bytes must be/]);
