@@ -27,7 +27,7 @@ import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: 'mailer', on: ['note.added'], replaySafe: false, handle: () => undefined });
 `;
 
-t.test('a changed view', { timeout: 120_000 }, async (t) => {
+t.test('a changed view', { timeout: 240_000 }, async (t) => {
   const redis = await startRedis(t);
   const look = redis.client();
   const project = createProject(t, redis.url);
@@ -109,7 +109,7 @@ t.test('a changed view', { timeout: 120_000 }, async (t) => {
     await t.rejects(rollBackView(millrace.deployment, 'books'), { code: 'VIEW_GENERATION', message: /no earlier version is kept/ });
     await t.rejects(dropGeneration(millrace.deployment, 'books', 1), { code: 'VIEW_GENERATION', message: /version 1 is not there/ });
     t.match(await project.run(['view', 'rebuild', 'nothing']), { status: 1, stderr: /holds no view "nothing"/ });
-    t.match(await project.run(['view', 'list', 'books', '--from', 'soon']), { status: 2, stderr: /neither a number nor a time/ });
+    t.match(await project.run(['view', 'list', 'books', '--from', 'soon']), { status: 2, stderr: /neither a number nor an RFC 3339 time/ });
     t.match(await project.run(['rewind', 'books@2', '--to', 'start']), { status: 1, stderr: /millrace view rebuild books/ });
   });
 
