@@ -35,10 +35,12 @@ export { cancelScheduled, listScheduled } from './upkeep/scheduled-events.ts';
 export type { ScheduledEvent } from './upkeep/scheduled-events.ts';
 export { FunctionHasEventsError, FunctionInUseError, removeFunction } from './upkeep/remove-function.ts';
 export { View } from './views/view-query.ts';
-export type { Counted, Freshness, Got, ListOptions, Page, Range, ViewRow } from './views/view-query.ts';
+export type { Counted, Freshness, Got, ListOptions, Page, Range, Unreadable, ViewRow } from './views/view-query.ts';
 export { dropGeneration, listViews, rollBackView } from './views/generations.ts';
 export type { Generation, KnownView } from './views/generations.ts';
-export { IncompleteHistoriesError, UnknownViewError, ViewBehindError, ViewFoldError, ViewGenerationError, ViewQueryError } from './views/errors.ts';
+export {
+  IncompleteHistoriesError, UnknownViewError, UnreadableIndexError, ViewBehindError, ViewFoldError, ViewGenerationError, ViewQueryError,
+} from './views/errors.ts';
 export type { TurnDone } from './pipeline/lane/lane.ts';
 export type { Environment } from './config.ts';
 export { formatPosition, parsePosition, type Position } from './core/position.ts';

@@ -89,7 +89,7 @@ function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
       await stages.commit(plan, new AbortController().signal);
       return stages.run(batch, ...more);
     },
-    commit: () => Promise.resolve({ kind: 'ok', repeated: false, nextDueMs: null, missing: [], emptied: [], outbox: null }),
+    commit: () => Promise.resolve({ kind: 'ok', repeated: false, nextDueMs: null, missing: [], emptied: [], outbox: null, noIndexes: [] }),
   };
 }
 

@@ -97,6 +97,33 @@ export class CorruptDataError extends MillraceError {
   }
 }
 
+/** A stored row of a view that cannot be read. It was left as it is; other rows are not concerned. */
+export class UnreadableRowError extends MillraceError {
+  readonly code = 'UNREADABLE_ROW';
+  readonly view: string;
+  readonly version: number;
+  /** Id of the row. */
+  readonly id: string;
+  readonly problem: string;
+  /** Its key in Redis, with the deployment's prefix where that is known. */
+  readonly key: string;
+  /** @param generation `<view>@<version>` */
+  constructor(generation: string, id: string, key: string, problem: string) {
+    const at = generation.lastIndexOf('@');
+    const view = generation.slice(0, at);
+    super(
+      `row ${JSON.stringify(id)} of view "${view}", version ${generation.slice(at + 1)}, cannot be read: ${problem} ` +
+        `(key ${key}). To get it back: raise the view's version, then millrace view rebuild ${view}. ` +
+        'To begin it anew, without its past events: delete that key, then millrace dlq replay',
+    );
+    this.view = view;
+    this.version = Number(generation.slice(at + 1));
+    this.id = id;
+    this.key = key;
+    this.problem = problem;
+  }
+}
+
 /** An attribute of an event is none, though the event's bytes can be taken apart: a foreign producer wrote it so. */
 export class EnvelopeError extends MillraceError {
   readonly code = 'ENVELOPE';

@@ -8,14 +8,16 @@
  * arguments alone. Careful: a row is turned into text after each event. That is what the next event's failure falls back to, and
  * where an oversize row or a bad index value is charged to the event that made it.
  */
-import { OversizeError } from '../core/errors.ts';
+import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { ViewCode } from '../define/define-view.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
 import { describe, emptiedByJson } from '../wire/plain-value.ts';
 import { readRowEffects } from '../wire/row-effects.ts';
-import { INDEX_VALUE_BYTES, memberBound, sameEntry, writeMember, type IndexEntry, type StoredRow } from '../wire/view-row.ts';
+import {
+  INDEX_VALUE_BYTES, memberBound, NOT_UTF8, readStoredRow, sameEntry, writeMember, type IndexEntry, type StoredRow,
+} from '../wire/view-row.ts';
 import type { EventView, RunningEvent } from './running-event.ts';
 
 /** One row of the batch. */
@@ -44,8 +46,8 @@ const NO_ENTRIES: readonly IndexEntry[] = [];
 export class ViewRun {
   readonly #code: ViewCode;
   readonly #name: string;
-  /** Not opened yet: the stored text. */
-  readonly #rows = new Map<string, OpenRow | { readonly key: number; readonly stored: string }>();
+  /** Not opened yet: the stored text, null where it is no text. */
+  readonly #rows = new Map<string, OpenRow | { readonly key: number; readonly stored: string | null }>();
   readonly #changed: OpenRow[] = [];
   readonly #careful: boolean;
   #doubtful = false;
@@ -64,7 +66,7 @@ export class ViewRun {
     for (const reader = rows.length > 0 ? new PackReader(rows) : null; reader !== null && reader.left > 0; ) {
       const id = reader.text();
       ids.push(id);
-      this.#rows.set(id, { key: ids.length, stored: reader.text() });
+      this.#rows.set(id, { key: ids.length, stored: reader.strictText() });
     }
     for (const id of added) this.#rows.set(id, openRow(id, ids.push(id), ''));
     for (const block of caused) readRowEffects(block, (key, stored) => void this.#rows.set(ids[key - 1] as string, { key, stored }));
@@ -75,7 +77,10 @@ export class ViewRun {
     return this.#doubtful;
   }
 
-  /** @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then as before, or the run in doubt. */
+  /**
+   * @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then as before, or the run in doubt.
+   * @throws UnreadableRowError: what is stored is no row. That is never the run's doubt: nothing was folded
+   */
   fold(event: RunningEvent): void {
     const row = this.#open(event.view.subject);
     // A stream hands out each event once, in order. Should it not (a group set back by hand), the row knows better. What was
@@ -141,9 +146,14 @@ export class ViewRun {
     const found = this.#rows.get(id);
     if (!found) throw new Error(`the row of ${id} was not loaded with the batch`);
     if ('id' in found) return found;
-    const row = openRow(id, found.key, found.stored);
-    this.#rows.set(id, row);
-    return row;
+    try {
+      if (found.stored === null) throw new CorruptDataError('decode', NOT_UTF8);
+      const row = openRow(id, found.key, found.stored);
+      this.#rows.set(id, row);
+      return row;
+    } catch (error) {
+      throw new UnreadableRowError(this.#name, id, `…:view:${this.#name}:${id}`, (error as Error).message);
+    }
   }
 
   #check(next: unknown): void {
@@ -221,7 +231,7 @@ function openRow(id: string, key: number, storedText: string): OpenRow {
 }
 
 function parseStored(text: string): StoredRow | null {
-  return text === '' ? null : (JSON.parse(text) as StoredRow);
+  return text === '' ? null : readStoredRow(text);
 }
 
 /** After `at`, in stream order. */

@@ -21,6 +21,29 @@ export class ViewQueryError extends MillraceError {
   }
 }
 
+/** Part of an index of a view that cannot be read: its key is of another type. It was left as it is. */
+export class UnreadableIndexError extends MillraceError {
+  readonly code = 'UNREADABLE_INDEX';
+  readonly view: string;
+  readonly version: number;
+  readonly index: string;
+  readonly partition: number;
+  readonly key: string;
+  readonly problem: string;
+  constructor({ view, version }: { readonly view: string; readonly version: number }, index: string, partition: number, at: { readonly key: string; readonly problem: string }) {
+    super(
+      `index "${index}" of view "${view}", version ${version}, cannot be read in partition ${partition}: ${at.problem} (key ${at.key}). ` +
+        `To get it back: delete that key, raise the view's version, then millrace view rebuild ${view}`,
+    );
+    this.view = view;
+    this.version = version;
+    this.index = index;
+    this.partition = partition;
+    this.key = at.key;
+    this.problem = at.problem;
+  }
+}
+
 /** The view had not passed the position within the time. The same call may succeed later. */
 export class ViewBehindError extends MillraceError {
   readonly code = 'VIEW_BEHIND';

@@ -5,12 +5,12 @@
  * `mr:registry:views` (hash): `live:<view>` and `previous:<view>` -> version; `generation:<view>@<version>` -> JSON of its types
  * and indexes; `lookups:<view>@<version>` -> JSON of which indexes have a `by` and which a `sort`.
  */
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { UnknownFunctionError } from '../pipeline/dead/registered-functions.ts';
-import { withRetry } from '../redis/connection.ts';
+import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { removeFunction } from '../upkeep/remove-function.ts';
 import { parseMember } from '../wire/view-row.ts';
@@ -45,10 +45,37 @@ export interface KnownView {
 const DEADLINE_MS = 15_000;
 const PAGE = 500;
 
+/** @throws ViewGenerationError where what is registered of it is damaged */
 const generation = (view: string, version: number, shape: string, lookups: string | undefined): Generation => {
-  const { types, indexes } = JSON.parse(shape) as { types: string[]; indexes: string[] };
-  return { view, version, name: generationOf(view, version), types, indexes, lookups: lookups ? (JSON.parse(lookups) as ViewLookups) : null };
+  try {
+    const { types, indexes } = JSON.parse(shape) as Record<string, unknown>;
+    if (!isTexts(types) || !isTexts(indexes)) throw new TypeError('it names no types and indexes');
+    return { view, version, name: generationOf(view, version), types, indexes, lookups: lookups ? readLookups(lookups) : null };
+  } catch (error) {
+    throw new ViewGenerationError(
+      view, `what is registered of version ${version} cannot be read: ${(error as Error).message}. Delete the fields ` +
+        `generation:${view}@${version} and lookups:${view}@${version} of the hash registry:views: a dispatcher that starts writes them anew`,
+    );
+  }
 };
+
+const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((one) => typeof one === 'string');
+
+function readLookups(text: string): ViewLookups {
+  const { by, sort } = JSON.parse(text) as Partial<Record<keyof ViewLookups, unknown>>;
+  if (!isTexts(by) || !isTexts(sort)) throw new TypeError('its lookups are none');
+  return { by, sort };
+}
+
+/** Null: what is registered of it is damaged. Whoever asks for it is told; the others are not concerned. */
+function generationOrNull(...given: Parameters<typeof generation>): Generation | null {
+  try {
+    return generation(...given);
+  } catch (error) {
+    if (error instanceof ViewGenerationError) return null;
+    throw error;
+  }
+}
 
 /**
  * At the start of whatever runs views.
@@ -67,13 +94,37 @@ export async function registerGenerations({ connection, keys }: Pick<Source, 'co
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-/** @throws UnknownViewError */
+/** Entries of an index of one partition; null: its key is of another type. */
+export async function indexSize(connection: RedisConnection, key: string): Promise<number | null> {
+  try {
+    return Number(await connection.command('ZCARD', key));
+  } catch (error) {
+    if (error instanceof RedisReplyError && error.reply === 'WRONGTYPE') return null;
+    throw error;
+  }
+}
+
+/** Ids of rows, of those members that are any. */
+function idsOf(members: readonly Buffer[]): string[] {
+  const ids: string[] = [];
+  for (const member of members) {
+    try {
+      ids.push(parseMember(member).id);
+    } catch (error) {
+      if (!(error instanceof CorruptDataError)) throw error;
+    }
+  }
+  return ids;
+}
+
+/** @throws UnknownViewError, ViewGenerationError where what is registered of it is damaged */
 export async function liveGeneration(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<Generation> {
   const [version, shape, lookups] = (await live.run(source.connection, [source.keys.views()], [view])) as [string?, string?, string?];
   if (version === undefined || shape === undefined) throw new UnknownViewError(view, (await listViews(source)).map((known) => known.view));
   return generation(view, Number(version), shape, lookups);
 }
 
+/** Versions of which what is registered is damaged are left out. */
 export async function listViews({ connection, keys }: Pick<Source, 'connection' | 'keys'>): Promise<KnownView[]> {
   const flat = (await connection.command('HGETALL', keys.views())) as string[];
   const fields = new Map<string, string>();
@@ -85,7 +136,7 @@ export async function listViews({ connection, keys }: Pick<Source, 'connection' 
     const previous = fields.get(`previous:${view}`);
     const generations = [...fields]
       .filter(([name]) => name.startsWith(`generation:${view}@`))
-      .map(([name, shape]) => generation(view, Number(name.slice(`generation:${view}@`.length)), shape, fields.get(name.replace('generation:', 'lookups:'))))
+      .flatMap(([name, shape]) => generationOrNull(view, Number(name.slice(`generation:${view}@`.length)), shape, fields.get(name.replace('generation:', 'lookups:'))) ?? [])
       .sort((a, b) => a.version - b.version);
     views.push({ view, live: Number(version), previous: previous === undefined ? null : Number(previous), generations });
   }
@@ -137,9 +188,12 @@ export async function dropGeneration(source: Deployment, view: string, version: 
   for (let partition = 0; partition < partitions; partition++) {
     const all = keys.viewIndex(partition, name, ALL_ROWS);
     for (;;) {
+      // Of a key that is no index nothing can be told: it is removed with the others.
+      if ((await indexSize(connection, all)) === null) break;
       const members = (await connection.commandBuffer('ZRANGE', all, 0, PAGE - 1)) as Buffer[];
       if (members.length === 0) break;
-      await connection.command('UNLINK', ...members.map((member) => keys.viewRow(partition, name, parseMember(member).id)));
+      const ids = idsOf(members);
+      if (ids.length > 0) await connection.command('UNLINK', ...ids.map((id) => keys.viewRow(partition, name, id)));
       rows += Number(await connection.command('ZREM', all, ...members));
     }
     await connection.command('UNLINK', keys.viewPass(partition, name), ...[ALL_ROWS, ...indexes].map((index) => keys.viewIndex(partition, name, index)));

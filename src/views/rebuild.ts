@@ -6,13 +6,15 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { monotonicMs, sleep } from '../core/clock.ts';
+import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag } from '../lag/lag.ts';
 import { readPartitions, type PartitionState } from '../pipeline/dead/registered-functions.ts';
-import { indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
-import type { Generation } from './generations.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import { decodeStoredRow, indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
+import { indexSize, type Generation } from './generations.ts';
 import type { ViewFold } from './history-pass.ts';
 import { findCategories, readSubject, type HistoryEvent } from './history-walk.ts';
 import { Pace } from './pace.ts';
@@ -109,23 +111,26 @@ export async function verifyGeneration(source: Deployment, generation: Generatio
   let refoldedRows = 0;
   for (let partition = 0; partition < partitions; partition++) {
     const all = keys.viewIndex(partition, generation.name, ALL_ROWS);
-    const size = Number(await connection.command('ZCARD', all));
+    const size = await indexSize(connection, all);
+    if (size === null) problems.push(`the index of all rows is none in partition ${partition}: its key ${all} is of another type`);
+    if (size === null || size === 0) continue;
     rows += size;
-    if (size === 0) continue;
     const members = (await connection.commandBuffer('ZRANDMEMBER', all, CHECKED_ROWS)) as Buffer[];
-    const ids = members.map((member) => parseMember(member).id);
-    const texts = (await connection.command('MGET', ...ids.map((id) => keys.viewRow(partition, generation.name, id)))) as (string | null)[];
-    for (const [i, id] of ids.entries()) {
-      const text = texts[i] ?? null;
-      const stored = text === null ? null : (JSON.parse(text) as StoredRow);
+    const found = await readSample(source, generation, partition, members);
+    problems.push(...found.problems);
+    for (const [i, { id, bytes, stored }] of found.rows.entries()) {
+      const key = keys.viewRow(partition, generation.name, id);
       // It may just have moved: the row decides.
-      const moved = async (): Promise<boolean> => (await connection.command('GET', keys.viewRow(partition, generation.name, id))) !== text;
+      const moved = async (): Promise<boolean> => {
+        const now = (await connection.commandBuffer('GET', key)) as Buffer | null;
+        return now === null ? bytes !== null : bytes === null || !now.equals(bytes);
+      };
       const entries = stored?.ix ?? [];
       for (const [at, index] of generation.indexes.entries()) {
         const entry = entries[at];
         if (!entry) continue;
-        const there = await connection.command('ZSCORE', keys.viewIndex(partition, generation.name, index), indexMember(entry, id));
-        if (there === null && !(await moved())) problems.push(`row ${id} is not in its index "${index}"`);
+        const there = await isThere(connection, keys.viewIndex(partition, generation.name, index), indexMember(entry, id));
+        if (!there && !(await moved())) problems.push(`row ${id} is not in its index "${index}"`);
       }
       checkedRows++;
       if (!stored || i >= REFOLDED_ROWS) continue;
@@ -136,6 +141,50 @@ export async function verifyGeneration(source: Deployment, generation: Generatio
     }
   }
   return { events: lag?.appended ?? 0, rows, checkedRows, refoldedRows, problems };
+}
+
+interface SampleRow {
+  readonly id: string;
+  /** Null: it is not there. */
+  readonly bytes: Buffer | null;
+  readonly stored: StoredRow | null;
+}
+
+/** Rows of a sample of the index of all rows. What cannot be read is a problem. */
+async function readSample(
+  { connection, keys }: Deployment, { name }: Generation, partition: number, members: readonly Buffer[],
+): Promise<{ rows: SampleRow[]; problems: string[] }> {
+  const rows: SampleRow[] = [];
+  const problems: string[] = [];
+  const attempt = <T>(what: string, read: () => T): T | null => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof CorruptDataError)) throw error;
+      problems.push(`${what} cannot be read: ${error.message}`);
+      return null;
+    }
+  };
+  for (const member of members) {
+    const entry = attempt(`an entry of ${keys.viewIndex(partition, name, ALL_ROWS)}`, () => parseMember(member));
+    if (entry === null) continue;
+    const { id } = entry;
+    const [bytes = null] = (await connection.commandBuffer('MGET', keys.viewRow(partition, name, id))) as (Buffer | null)[];
+    const kind = bytes === null ? String(await connection.command('TYPE', keys.viewRow(partition, name, id))) : 'string';
+    if (kind !== 'none' && kind !== 'string') problems.push(`row ${id} cannot be read: its key is of another type: ${kind}`);
+    rows.push({ id, bytes, stored: bytes === null ? null : attempt(`row ${id}`, () => decodeStoredRow(bytes)) });
+  }
+  return { rows, problems };
+}
+
+/** Of a key that is no index: it is not. */
+async function isThere(connection: RedisConnection, key: string, member: Buffer): Promise<boolean> {
+  try {
+    return (await connection.command('ZSCORE', key, member)) !== null;
+  } catch (error) {
+    if (error instanceof RedisReplyError && error.reply === 'WRONGTYPE') return false;
+    throw error;
+  }
 }
 
 /** Whether a row is what its histories come to; null: that cannot be told of it. */

@@ -7,12 +7,13 @@
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { partitionOf } from '../core/partition.ts';
 import { compareEntryIds, entryIdTime, parsePosition } from '../core/position.ts';
+import { CorruptDataError, UnreadableRowError } from '../core/errors.ts';
 import { didYouMean } from '../core/suggest.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { defineScript } from '../redis/script.ts';
-import { memberPrefix, parseMember, sameEntry, sortBytes, type StoredRow } from '../wire/view-row.ts';
-import { ViewBehindError, ViewQueryError } from './errors.ts';
+import { decodeStoredRow, memberPrefix, parseMember, sameEntry, sortBytes, type StoredRow } from '../wire/view-row.ts';
+import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './errors.ts';
 import { liveGeneration, type Generation } from './generations.ts';
 
 const FRESHNESS = new URL('./freshness.lua', import.meta.url);
@@ -67,9 +68,21 @@ export interface ListOptions extends Range {
 export interface Page<Row> extends Freshness {
   /** May be fewer than `limit` although more follow: rows that changed while they were read are left out. */
   readonly rows: readonly ViewRow<Row>[];
+  /** What would be on this page, and what is in the way of other rows, but cannot be read. Mostly empty. */
+  readonly unreadable: readonly Unreadable[];
   /** For the next page; null: this was the last one. */
   readonly cursor: string | null;
   readonly version: number;
+}
+
+/** A record of a view that is not what it should be: a row, an entry of an index, or an index in one partition. */
+export interface Unreadable {
+  /** Of the row; null: not known. */
+  readonly id: string | null;
+  /** Its key in Redis. */
+  readonly key: string;
+  /** What is wrong, and the cure. */
+  readonly problem: string;
 }
 
 export interface Counted extends Freshness {
@@ -96,17 +109,19 @@ export class View<Row = Record<string, unknown>> {
   /**
    * One row, by its id (the subject of its events).
    * @param options waitFor: position of a published event that the row is to show, see waitFor()
-   * @throws UnknownViewError, ViewBehindError
+   * @throws UnknownViewError, ViewBehindError; UnreadableRowError where its record is damaged
    */
   async get(id: string, options: { readonly waitFor?: string; readonly timeoutMs?: number } = {}): Promise<Got<Row>> {
     if (options.waitFor !== undefined) await this.waitFor(options.waitFor, options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs });
     const { connection, keys, partitions } = this.#source;
     const generation = await liveGeneration(this.#source, this.name);
     const partition = partitionOf(id, partitions);
-    const [text, freshness] = (await readRow.run(
-      connection, [keys.viewRow(partition, generation.name, id), keys.counters(partition)], [generation.name, ...generation.types],
-    )) as [string, FreshnessReply];
-    return { found: text === '' ? null : rowOf<Row>(id, partition, text), version: generation.version, ...freshnessOf([freshness]) };
+    const key = keys.viewRow(partition, generation.name, id);
+    const [bytes, freshness] = (await readRow.runBuffer(
+      connection, [key, keys.counters(partition)], [generation.name, ...generation.types],
+    )) as [Buffer, readonly Buffer[]];
+    const found = bytes.length === 0 ? null : rowOf<Row>(id, partition, storedRow(generation, id, key, bytes));
+    return { found, version: generation.version, ...freshnessOf([freshness.map(String)]) };
   }
 
   /**
@@ -126,25 +141,32 @@ export class View<Row = Record<string, unknown>> {
       else range.max = after;
     }
     const pages = await this.#readIndex<Buffer[]>(generation, range, order, limit + 1);
+    const noIndex: UnreadableIndexError[] = [];
     const direction = order === 'asc' ? 1 : -1;
     const found = pages
-      .flatMap(([members], partition) => members.map((member) => ({ member, partition, place: member.subarray(range.prefix.length) })))
+      .flatMap(([members], partition) => this.#orUnreadable(generation, range.index, partition, members, noIndex).map((member) => ({ member, partition, place: member.subarray(range.prefix.length) })))
       .sort((a, b) => direction * Buffer.compare(a.place, b.place));
     const shown = found.slice(0, limit);
     const last = shown.at(-1);
+    const { rows, unreadable } = await this.#readRows(generation, range.index, shown);
     return {
-      rows: await this.#readRows(generation, range.index, shown),
+      rows,
+      unreadable: [...noIndex.map(({ key, message }) => ({ id: null, key, problem: message })), ...unreadable],
       cursor: found.length > limit && last ? Buffer.concat([Buffer.from([order === 'asc' ? 0 : 1]), memberHash(range.prefix), last.place]).toString('base64url') : null,
       version: generation.version,
       ...freshnessOf(pages.map(([, freshness]) => freshness.map(String))),
     };
   }
 
-  /** @throws UnknownViewError, ViewQueryError */
+  /** @throws UnknownViewError, ViewQueryError; UnreadableIndexError where a partition's part of the index is damaged */
   async count(options: Range = {}): Promise<Counted> {
     checkOptions(this.name, options, RANGE_OPTIONS);
     const generation = await liveGeneration(this.#source, this.name);
-    const counts = await this.#readIndex<number>(generation, this.#range(generation, options), 'count', 0);
+    const range = this.#range(generation, options);
+    const counts = await this.#readIndex<number>(generation, range, 'count', 0);
+    counts.forEach(([count], partition) => {
+      if (Buffer.isBuffer(count)) throw this.#unreadableIndex(generation, range.index, partition, count);
+    });
     return {
       count: counts.reduce((sum, [count]) => sum + Number(count), 0),
       version: generation.version,
@@ -203,43 +225,109 @@ export class View<Row = Record<string, unknown>> {
   #readCursor(text: string, prefix: Buffer, order: 'asc' | 'desc'): Buffer {
     const bytes = Buffer.from(text, 'base64url');
     const [direction] = bytes;
-    if (bytes.length < 13 || direction !== (order === 'asc' ? 0 : 1) || !bytes.subarray(1, 5).equals(memberHash(prefix))) {
+    if (bytes.length < 5 || direction !== (order === 'asc' ? 0 : 1) || !bytes.subarray(1, 5).equals(memberHash(prefix))) {
       throw new ViewQueryError(this.name, 'the cursor is none of this query: take it from the page before, with the same index, equals and order');
     }
     return bytes.subarray(5);
   }
 
   /** Per partition what was found, and how fresh. */
-  #readIndex<T>(generation: Generation, range: { index: string; min: Buffer; max: Buffer }, how: 'asc' | 'desc' | 'count', limit: number): Promise<[T, readonly Buffer[]][]> {
+  #readIndex<T>(generation: Generation, range: { index: string; min: Buffer; max: Buffer }, how: 'asc' | 'desc' | 'count', limit: number): Promise<[T | Buffer, readonly Buffer[]][]> {
     const { connection, keys, partitions } = this.#source;
     return Promise.all(Array.from({ length: partitions }, (_, partition) => readIndex.runBuffer(
       connection,
       [keys.viewIndex(partition, generation.name, range.index), keys.counters(partition)],
       [generation.name, how, range.min, range.max, limit, ...generation.types],
-    ) as Promise<[T, readonly Buffer[]]>));
+    ) as Promise<[T | Buffer, readonly Buffer[]]>));
+  }
+
+  /** What a partition has of an index. Nothing where its key is of another type: then that is noted. */
+  #orUnreadable(generation: Generation, index: string, partition: number, found: Buffer[] | Buffer, noted: UnreadableIndexError[]): Buffer[] {
+    if (!Buffer.isBuffer(found)) return found;
+    noted.push(this.#unreadableIndex(generation, index, partition, found));
+    return [];
+  }
+
+  #unreadableIndex(generation: Generation, index: string, partition: number, kind: Buffer): UnreadableIndexError {
+    const key = this.#source.keys.viewIndex(partition, generation.name, index);
+    const problem = `its key is of another type: ${kind.toString('latin1', 1)}`;
+    return new UnreadableIndexError(generation, index, partition, { key, problem });
   }
 
   /** In the order given; without those that no longer are what the index said. */
-  async #readRows(generation: Generation, index: string, found: readonly { readonly member: Buffer; readonly partition: number }[]): Promise<ViewRow<Row>[]> {
-    const { connection, keys } = this.#source;
+  async #readRows(
+    generation: Generation, index: string, found: readonly { readonly member: Buffer; readonly partition: number }[],
+  ): Promise<{ rows: ViewRow<Row>[]; unreadable: Unreadable[] }> {
+    const { keys } = this.#source;
     const at = generation.indexes.indexOf(index);
-    const wanted = found.map(({ member, partition }) => ({ ...parseMember(member), partition }));
-    const texts = new Map<(typeof wanted)[number], string | null>();
-    const byPartition = new Map<number, typeof wanted>();
-    for (const one of wanted) byPartition.set(one.partition, [...(byPartition.get(one.partition) ?? []), one]);
-    await Promise.all([...byPartition].map(async ([partition, some]) => {
-      const rows = (await connection.command('MGET', ...some.map(({ id }) => keys.viewRow(partition, generation.name, id)))) as (string | null)[];
-      some.forEach((one, i) => texts.set(one, rows[i] ?? null));
-    }));
     const rows: ViewRow<Row>[] = [];
-    for (const one of wanted) {
-      const text = texts.get(one);
-      if (!text) continue;
-      if (at >= 0 && !sameEntry((JSON.parse(text) as StoredRow).ix[at], [one.value, one.sort])) continue;
-      rows.push(rowOf<Row>(one.id, one.partition, text));
+    const unreadable: Unreadable[] = [];
+    const wanted: Wanted[] = [];
+    for (const { member, partition } of found) {
+      try {
+        const entry = parseMember(member);
+        wanted.push({ ...entry, partition, key: keys.viewRow(partition, generation.name, entry.id), bytes: null });
+      } catch (error) {
+        const key = keys.viewIndex(partition, generation.name, index);
+        unreadable.push({ id: null, key, problem: badMember(member, index, error) });
+      }
     }
-    return rows;
+    await this.#fetch(wanted);
+    for (const { id, value, sort, partition, key, bytes } of wanted) {
+      if (bytes === null) continue;
+      try {
+        const stored = storedRow(generation, id, key, bytes);
+        if (at >= 0 && !sameEntry(stored.ix[at], [value, sort])) continue;
+        rows.push(rowOf<Row>(id, partition, stored));
+      } catch (error) {
+        if (!(error instanceof UnreadableRowError)) throw error;
+        unreadable.push({ id, key, problem: error.message });
+      }
+    }
+    return { rows, unreadable };
   }
+
+  /** What is at the rows' keys; of a key that holds no text, of which type it is. */
+  async #fetch(wanted: readonly Wanted[]): Promise<void> {
+    const { connection } = this.#source;
+    const byPartition = new Map<number, Wanted[]>();
+    for (const one of wanted) byPartition.set(one.partition, [...(byPartition.get(one.partition) ?? []), one]);
+    await Promise.all([...byPartition.values()].map(async (some) => {
+      const rows = (await connection.commandBuffer('MGET', ...some.map(({ key }) => key))) as (Buffer | null)[];
+      await Promise.all(some.map(async (one, i) => {
+        one.bytes = rows[i] ?? null;
+        if (one.bytes !== null) return;
+        const kind = String(await connection.command('TYPE', one.key));
+        if (kind !== 'none' && kind !== 'string') one.bytes = Buffer.from(`!${kind}`);
+      }));
+    }));
+  }
+}
+
+/** A row that an index names. */
+interface Wanted {
+  readonly id: string;
+  readonly value: string;
+  readonly sort: number;
+  readonly partition: number;
+  readonly key: string;
+  /** As it is stored; null: it is not there. */
+  bytes: Buffer | null;
+}
+
+/** @throws UnreadableRowError */
+function storedRow(generation: Generation, id: string, key: string, bytes: Buffer): StoredRow {
+  try {
+    return decodeStoredRow(bytes);
+  } catch (error) {
+    if (!(error instanceof CorruptDataError)) throw error;
+    throw new UnreadableRowError(generation.name, id, key, error.message);
+  }
+}
+
+function badMember(member: Buffer, index: string, error: unknown): string {
+  return `entry ${member.toString('hex', 0, 40)} (hexadecimal) of index "${index}" is none: ${(error as Error).message}. ` +
+    'No view writes such a one: remove it (ZREM)';
 }
 
 /** A range that would find nothing whatever the rows are, and why; null: the index has such ranges. */
@@ -284,8 +372,7 @@ function memberHash(prefix: Buffer): Buffer {
   return hash;
 }
 
-function rowOf<Row>(id: string, partition: number, text: string): ViewRow<Row> {
-  const { row, at, rev } = JSON.parse(text) as StoredRow;
+function rowOf<Row>(id: string, partition: number, { row, at, rev }: StoredRow): ViewRow<Row> {
   return { id, row: row as Row, revision: rev, position: `${partition}/${at}` };
 }
 

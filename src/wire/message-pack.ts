@@ -2,6 +2,7 @@
  * A list of texts, bytes and whole numbers as one block of MessagePack: what a pool thread and a Lua script (cmsgpack) hand
  * each other past the dispatcher, which does not look inside. Only what both sides need of the format.
  */
+import { isUtf8 } from 'node:buffer';
 
 const writeUtf8 = (buffer: Buffer, at: number, value: string, _: null): number => at + buffer.write(value, at);
 
@@ -100,6 +101,8 @@ export class PackWriter {
 export class PackReader {
   readonly #bytes: Buffer;
   #at = 0;
+  /** Where the last text begins. */
+  #from = 0;
   #left = 1;
 
   /** @throws RangeError for bytes that are no list */
@@ -119,8 +122,17 @@ export class PackReader {
 
   text(): string {
     const length = this.#length();
+    this.#from = this.#at;
     this.#at += length;
-    return this.#bytes.toString('utf8', this.#at - length, this.#at);
+    return this.#bytes.toString('utf8', this.#from, this.#at);
+  }
+
+  /** Null: it is not valid UTF-8. */
+  strictText(): string | null {
+    const text = this.text();
+    if (!text.includes('\ufffd')) return text;
+    // Where the text is damaged, its length in bytes cannot be told from it.
+    return isUtf8(this.#bytes.subarray(this.#from, this.#at)) ? text : null;
   }
 
   /** A view of the block's memory. */

@@ -7,6 +7,9 @@
  * Member of an index (a zset with all scores 0, so ordered by bytes): length of the value (2 bytes), value, sort as 8 bytes that
  * order like the numbers, id. All rows with one value lie together, by sort, then by id.
  */
+import { isUtf8 } from 'node:buffer';
+import { CorruptDataError } from '../core/errors.ts';
+
 export interface StoredRow {
   readonly row: unknown;
   readonly at: string;
@@ -70,12 +73,74 @@ function writeText(bytes: Buffer, start: number, text: string): number {
   return start + text.length;
 }
 
+/**
+ * A row as it is stored.
+ * @throws CorruptDataError('decode') for what is none; the message says what is wrong, not with which row
+ */
+export function readStoredRow(text: string): StoredRow {
+  let stored: unknown;
+  try {
+    stored = JSON.parse(text);
+  } catch (error) {
+    if (text.startsWith(OF_ANOTHER_TYPE)) throw new CorruptDataError('decode', `its key is of another type: ${text.slice(1)}`);
+    throw new CorruptDataError('decode', `it is no JSON: ${(error as Error).message}`, { cause: error });
+  }
+  const wrong = wrongField(stored);
+  if (wrong !== null) throw new CorruptDataError('decode', wrong);
+  return stored as StoredRow;
+}
+
+/**
+ * Begins what scripts give for a row whose key is of another type: "!list". No JSON begins so.
+ */
+const OF_ANOTHER_TYPE = '!';
+
+/** @throws CorruptDataError('decode') */
+export function decodeStoredRow(bytes: Buffer): StoredRow {
+  const text = strictText(bytes);
+  if (text === null) throw new CorruptDataError('decode', NOT_UTF8);
+  return readStoredRow(text);
+}
+
+export const NOT_UTF8 = 'it is not valid UTF-8';
+
+/** Null: it is not valid UTF-8. */
+function strictText(bytes: Buffer): string | null {
+  const text = bytes.toString('utf8');
+  return text.includes('\ufffd') && !isUtf8(bytes) ? null : text;
+}
+
+/** Null: it has what a stored row has. */
+function wrongField(stored: unknown): string | null {
+  if (!isObject(stored)) return 'it is JSON, but no stored row';
+  const { row, at, rev, ix } = stored as Partial<Record<keyof StoredRow, unknown>>;
+  if (!isObject(row)) return 'its field "row" is no object';
+  if (typeof at !== 'string' || !/^\d+-\d+\/\d+$/.test(at)) return 'its field "at" is no entry and position';
+  if (!Number.isSafeInteger(rev) || (rev as number) < 0) return 'its field "rev" is no number of events';
+  return Array.isArray(ix) && ix.every(isEntry) ? null : 'its field "ix" is no list of index entries';
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isEntry(entry: unknown): boolean {
+  if (entry === null) return true;
+  return Array.isArray(entry) && entry.length === 2 && typeof entry[0] === 'string' && typeof entry[1] === 'number';
+}
+
+/** @throws CorruptDataError('decode') for what is no member */
 export function parseMember(member: Buffer): { readonly value: string; readonly sort: number; readonly id: string } {
-  const valueBytes = member.readUInt16BE();
+  const valueBytes = member.length < 2 ? 0 : member.readUInt16BE();
+  const value = strictText(member.subarray(2, 2 + valueBytes));
+  const id = strictText(member.subarray(10 + valueBytes));
+  if (!id || value === null) {
+    throw new CorruptDataError('decode', `its ${member.length} bytes are no value, number and id`);
+  }
   const bytes = Buffer.from(member.subarray(2 + valueBytes, 10 + valueBytes));
   if ((bytes[0] as number) & 0x80) bytes[0] = (bytes[0] as number) & 0x7f;
   else for (let i = 0; i < 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
-  return { value: member.toString('utf8', 2, 2 + valueBytes), sort: bytes.readDoubleBE(), id: member.toString('utf8', 10 + valueBytes) };
+  return { value, sort: bytes.readDoubleBE(), id };
 }
 
 export function sameEntry(a: IndexEntry | undefined, b: IndexEntry | undefined): boolean {

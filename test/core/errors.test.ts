@@ -7,6 +7,7 @@ const samples: errors.MillraceError[] = [
   new errors.InvalidEventError('x', 'items.0', 'bad'),
   new errors.OversizeError('event', 2, 1, 'bytes. Shrink it'),
   new errors.CorruptDataError('decode', 'bad bytes'),
+  new errors.UnreadableRowError('v@1', 'o-17', 'mr:{0}:view:v@1:o-17', 'it is no JSON'),
   new errors.EnvelopeError('id', 'decode', 'is not valid UTF-8'),
   new errors.BackpressureError({ reason: 'bytes', actual: 2, limit: 3, retryAfterMs: 4 }),
   new errors.ClosedError('the publisher'),

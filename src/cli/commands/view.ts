@@ -8,7 +8,7 @@ import { ConfigError } from '../../core/errors.ts';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
 import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
-import { dropGeneration, listViews, requireView, rollBackView, switchLive, type Generation } from '../../views/generations.ts';
+import { dropGeneration, indexSize, listViews, requireView, rollBackView, switchLive, type Generation } from '../../views/generations.ts';
 import { IncompleteHistoriesError } from '../../views/errors.ts';
 import { buildFromHistories, lackingEvents, type ViewFold } from '../../views/history-pass.ts';
 import { followRebuild, verifyGeneration, type RebuildProgress } from '../../views/rebuild.ts';
@@ -124,6 +124,8 @@ async function list(name: string, flags: RangeFlags & { readonly desc?: boolean;
   do {
     const page = await view.list({ ...rangeOf(flags), order: flags.desc ? 'desc' : 'asc', limit: Math.min(1000, left), ...(cursor === null ? {} : { cursor }) });
     for (const row of page.rows) context.out(safeJson(row));
+    for (const { problem } of page.unreadable) context.err(`millrace: ${problem}`);
+    if (page.unreadable.length > 0) context.fail();
     left -= page.rows.length;
     cursor = page.cursor;
   } while (cursor !== null && left > 0);
@@ -152,8 +154,8 @@ async function status(flags: { readonly json?: boolean }, context: LongRunningCo
 }
 
 async function rowsOf({ connection, keys, partitions }: Deployment, { name }: Generation): Promise<number> {
-  const sizes = await Promise.all(Array.from({ length: partitions }, (_, partition) => connection.command('ZCARD', keys.viewIndex(partition, name, '*'))));
-  return sizes.reduce<number>((sum, size) => sum + Number(size), 0);
+  const sizes = await Promise.all(Array.from({ length: partitions }, (_, partition) => indexSize(connection, keys.viewIndex(partition, name, '*'))));
+  return sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
 }
 
 interface RebuildFlags {

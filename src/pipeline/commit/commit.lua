@@ -18,7 +18,7 @@
 --       {'back'} (Redis no longer knows the turn before; nothing is done) |
 --       {'full'}: the schedule has no room for what was emitted; nothing is done | {'exhausted', key of a stream}: likewise |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now},
---        {entries, bytes} of the outbox, or '' where nothing was put there}
+--        {entries, bytes} of the outbox, or '' where nothing was put there, {keys of indexes that are none: not written}}
 -- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
 -- With ordering 'none' others read the same streams: an entry counts only while it is pending for this consumer.
 -- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
@@ -65,7 +65,8 @@ end
 
 -- Everything that may be wrong with the effects is found before the first write. And where one type's group was destroyed, nothing of
 -- the other types may be parked in front of what will be read again.
-local blocks = {}
+-- An index whose key is of another type costs itself: its entries are left out, and the reply names it.
+local blocks, noIndex, unwritten = {}, {}, {}
 if F > 0 or B > 0 or (P > 0 and T > 1) then
   local gone, several = {}, false
   for i = 1, E do
@@ -82,7 +83,10 @@ if F > 0 or B > 0 or (P > 0 and T > 1) then
       if name == 'add' or name == 'remove' then
         local key = KEYS[5 + T + U + steps[s + 2]]
         local kind = redis.call('TYPE', key).ok
-        if kind ~= 'zset' and kind ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not the index it should be') end
+        if kind ~= 'zset' and kind ~= 'none' and not noIndex[key] then
+          noIndex[key] = true
+          unwritten[#unwritten + 1] = key
+        end
       elseif name ~= 'set' and name ~= 'del' then
         return redis.error_reply('ERR unknown effect ' .. tostring(name))
       end
@@ -128,7 +132,9 @@ for _, steps in ipairs(blocks) do
   while s <= #steps do
     local name, n = steps[s], steps[s + 1]
     local command
-    if name == 'set' then
+    if (name == 'add' or name == 'remove') and noIndex[KEYS[5 + T + U + steps[s + 2]]] then
+      -- left out
+    elseif name == 'set' then
       command = {'MSET'}
       for i = s + 2, s + n, 2 do
         command[#command + 1] = KEYS[5 + T + U + steps[i]]
@@ -147,7 +153,7 @@ for _, steps in ipairs(blocks) do
       command = {'ZREM', KEYS[5 + T + U + steps[s + 2]]}
       for i = s + 3, s + 1 + n do command[#command + 1] = steps[i] end
     end
-    redis.call(unpack(command))
+    if command then redis.call(unpack(command)) end
     s = s + 2 + n
   end
 end
@@ -284,4 +290,4 @@ for i = 1, T do
   if id then redis.call('HSET', KEYS[2], field, id) end
 end
 
-return {'ok', string.format('%.0f', now), nextDue(), missing, emptied, outbox}
+return {'ok', string.format('%.0f', now), nextDue(), missing, emptied, outbox, unwritten}

@@ -127,6 +127,8 @@ export type CommitReply =
       readonly emptied: readonly string[];
       /** Null: nothing was put there, or not known. */
       readonly outbox: OutboxSize | null;
+      /** Keys of a view's indexes that are of another type: what belongs there was not written. */
+      readonly noIndexes: readonly string[];
     };
 
 type Arg = string | number | Buffer;
@@ -407,7 +409,7 @@ function inboxArgs(
 
 /** @throws UnknownOutcomeError, RedisReplyError, ScheduleFullError: send the same plan again */
 export async function sendCommit(connection: RedisConnection, plan: CommitPlan): Promise<CommitReply> {
-  const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[], '' | [number, number]];
+  const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[], '' | [number, number], string[]];
   if (reply[0] === 'stale' || reply[0] === 'back') return { kind: reply[0] };
   if (reply[0] === 'refused') return { kind: 'refused', missing: reply[1] as unknown as string[] };
   if (reply[0] === 'full') throw new ScheduleFullError(plan.partition, MAX_SCHEDULED);
@@ -415,10 +417,10 @@ export async function sendCommit(connection: RedisConnection, plan: CommitPlan):
     throw new RedisReplyError('commit', `stream ${reply[1]}, to which events were emitted, has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`);
   }
   if (reply[0] === 'repeat') {
-    return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [], outbox: null };
+    return { kind: 'ok', repeated: true, nextDueMs: reply[1] === '' ? null : Number(reply[1]), missing: [], emptied: [], outbox: null, noIndexes: [] };
   }
   const outbox = reply[5] === '' ? null : { entries: reply[5][0], bytes: reply[5][1] };
-  return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4], outbox };
+  return { kind: 'ok', repeated: false, nextDueMs: reply[2] === '' ? null : Number(reply[2]), missing: reply[3], emptied: reply[4], outbox, noIndexes: reply[6] };
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

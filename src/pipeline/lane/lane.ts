@@ -148,6 +148,8 @@ export class Lane implements Bell {
   readonly #abandon = new AbortController();
   #turn = 0;
   /** Id of the last turn that is known to be committed. */
+  /** Keys of indexes that are none, of which the log has been told. At most as many as the view has indexes. */
+  readonly #noIndexes = new Set<string>();
   #committed = '';
   #startOver = false;
   /** Wall clock; null: its function's setup has not failed, or works again. */
@@ -694,8 +696,19 @@ export class Lane implements Bell {
         function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
       });
     }
+    for (const key of reply.noIndexes) this.#noIndex(key);
     if (plan.failed.length > 0) this.#stages.failed(plan.failed);
     this.dueAt(reply.nextDueMs, wallClockMs() + this.#serverAheadMs);
+  }
+
+  /** Said once: its entries are left out at each turn. */
+  #noIndex(key: string): void {
+    if (this.#noIndexes.has(key)) return;
+    this.#noIndexes.add(key);
+    const { spec, partition } = this.#options;
+    this.#stages.log('error', 'a key of another type is where an index of the view should be: the rows are written, this index is not', {
+      function: spec.name, partition, key, cure: "delete the key, raise the view's version, then millrace view rebuild",
+    });
   }
 
   /** What was done, and is not known to be committed. */

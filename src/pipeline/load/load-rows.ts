@@ -41,7 +41,7 @@ export class RowLoader {
     if (anew) this.#filter = undefined;
     const subjects = subjectsOf(batch);
     if (subjects.size === 0) return batch;
-    if (this.#filter === undefined) this.#filter = Number(await this.#connection.command('ZCARD', this.#indexKeys[0] as string)) === 0 ? new RowFilter() : null;
+    if (this.#filter === undefined) this.#filter = Number(await this.#connection.command('EXISTS', this.#indexKeys[0] as string)) === 0 ? new RowFilter() : null;
     const effectKeys: string[] = [];
     const newRows: string[] = [];
     // Noted before it is written: a turn that is run again asks for what it may have written.
