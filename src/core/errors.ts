@@ -91,10 +91,21 @@ export class OversizeError extends MillraceError {
 export class CorruptDataError extends MillraceError {
   readonly code = 'CORRUPT_DATA';
   readonly reason: 'checksum' | 'decode' | 'count' | 'missing';
-  constructor(reason: CorruptDataError['reason'], message: string, options?: { cause?: unknown }) {
+  /** Of which event of which history; null: of something else. */
+  readonly history: PlaceInHistory | null;
+  constructor(reason: CorruptDataError['reason'], message: string, options?: { cause?: unknown; history?: PlaceInHistory }) {
     super(message, options);
     this.reason = reason;
+    this.history = options?.history ?? null;
   }
+}
+
+export interface PlaceInHistory {
+  readonly category: string;
+  readonly id: string;
+  readonly revision: number;
+  /** Null: that cannot be read either. */
+  readonly eventId: string | null;
 }
 
 /** A stored row of a view that cannot be read. It was left as it is; other rows are not concerned. */

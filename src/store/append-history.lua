@@ -10,7 +10,7 @@
 -- reply {'ok', answers, errors...} | {'gap', expected sequence}
 --       answers, one per append, with a space between: w<revision> appended, under the entry id of the last @<id> before it;
 --       r<revision before>:<events> its first event's id is remembered; c<revision> conflict; f<revision> full; x a key of another type is
---       in the way; e<n> the n-th error
+--       in the way; m what is remembered of its first event's id is none; e<n> the n-th error
 -- All that are accepted share one entry per type. Where one is not, or the common entry fails, each gets its own: no fate is shared.
 -- A batch sent again is answered what it was answered. Under OOM the first write fails and nothing is done.
 -- cost  O(appends + events) plus the copy of the bytes
@@ -48,12 +48,14 @@ for a = 1, A do
     revisions[h] = actual
     begun[h] = actual
   end
-  local known = false
+  local known, damaged = false, false
   if r > 0 and actual then
     known = mine[h .. ' ' .. ARGV[firsts + r]] or redis.pcall('HGET', KEYS[memories + r], ARGV[firsts + r])
-    if type(known) == 'table' then actual = false end
+    if type(known) == 'table' then actual = false
+    elseif known and not string.match(known, '^%d+:%d+$') then known, damaged = false, true end
   end
   if not actual then answers[a] = 'x'
+  elseif damaged then answers[a] = 'm'
   elseif known then answers[a] = 'r' .. known
   elseif expected == EXISTS and actual == 0 or expected < EXISTS and expected ~= actual then answers[a] = 'c' .. actual
   elseif actual + E > most then answers[a] = 'f' .. actual

@@ -165,6 +165,9 @@ function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {
       case 'x':
         answers.push({ kind: 'failed', error: new RedisReplyError('append-history.lua', "WRONGTYPE a key of another type is where the history's list or hash should be") });
         break;
+      case 'm':
+        answers.push({ kind: 'failed', error: new RedisReplyError('append-history.lua', "ERR what is remembered of the first event's id cannot be read: delete its field of the history's key appends:…") });
+        break;
       case 'e':
         answers.push({ kind: 'failed', error: new RedisReplyError('append-history.lua', errors[Number(rest) - 1] ?? 'ERR') });
         break;

@@ -165,7 +165,8 @@ export class EventStore {
    * The events of a history in order, or backwards, a page at a time. A history that does not exist has none. What is appended
    * while it is read is read too.
    *
-   * @throws StoreInputError, UnknownEventTypeError, CorruptDataError, UnknownOutcomeError, RedisReplyError
+   * @throws StoreInputError, UnknownEventTypeError, UnknownOutcomeError, RedisReplyError
+   * @throws CorruptDataError at an event that is damaged: read on from the revision behind it, `error.history.revision`
    */
   async *read(category: string, id: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent, void, void> {
     const at = this.#address(category, id);
@@ -200,7 +201,8 @@ export class EventStore {
   /**
    * The state of an aggregate: its last fitting snapshot, and what was appended since. One round trip where the rest fits a page.
    *
-   * @throws StoreInputError, CorruptDataError, UnknownOutcomeError, RedisReplyError, and what `evolve` throws
+   * @throws CorruptDataError naming what is damaged, an event with `error.history`
+   * @throws StoreInputError, UnknownOutcomeError, RedisReplyError, and what `evolve` throws
    */
   async load<State, T extends string>(aggregate: Aggregate<State, T>, id: string, options: LoadOptions = {}): Promise<Loaded<State>> {
     const folded = aggregate as unknown as Aggregate<State, never>;
@@ -209,8 +211,10 @@ export class EventStore {
     const query = { last, ...(options.remembered === undefined ? {} : { remembered: options.remembered }) };
     let page = await readPage(this.#source, at, { ...query, first: 1, ...(folded.snapshot ? { snapshot: schemaOf(folded.snapshot) } : {}) });
     const { remembered } = page;
+    if (page.noSnapshot !== null) this.#snapshots.leftAside(at, page.noSnapshot);
     let found = page.snapshot === null ? undefined : this.#snapshots.read(folded, at, page.snapshot.state);
     const snapshotRevision = found === undefined ? 0 : (page.snapshot?.revision ?? 0);
+    const unreadable = page.noSnapshot !== null || (page.snapshot !== null && found === undefined);
     if (page.snapshot !== null && found === undefined) page = await readPage(this.#source, at, { ...query, first: 1 });
     let state = found === undefined ? aggregate.initialState() : found.state;
     found = undefined;
@@ -228,7 +232,7 @@ export class EventStore {
       if (page.elements.length === 0 || revision >= Math.min(page.revision, last)) break;
       page = await readPage(this.#source, at, { first: revision + 1, last });
     }
-    const taken = options.at === undefined && this.#snapshots.offer(folded, at, state, revision, snapshotRevision);
+    const taken = options.at === undefined && this.#snapshots.offer(folded, at, state, revision, snapshotRevision, unreadable);
     return { state, revision, snapshotRevision: taken ? revision : snapshotRevision, remembered };
   }
 

@@ -1,12 +1,21 @@
 -- put-snapshot: keeps the state of an aggregate, unless a newer one is kept.
 -- KEYS  1 history, 2 snapshot
--- ARGV  1 revision, 2 state, 3 schema
+-- ARGV  1 revision, 2 state, 3 schema, 4 '1': the one that is kept was found to be unreadable
 -- reply 1 kept | 0 not: one of a later revision, or of the same one and schema, is there, or the history does not reach so far
+-- What is none (a key of another type, a revision that is no number, or beyond the history where that was found) is overwritten.
 -- cost  O(1) plus the copy of the state
 local revision = tonumber(ARGV[1])
-if redis.call('LLEN', KEYS[1]) < revision then return 0 end
-local kept = redis.call('HMGET', KEYS[2], 'revision', 'schema')
-local before = tonumber(kept[1])
-if before and (before > revision or before == revision and kept[2] == ARGV[3]) then return 0 end
+local length = redis.call('LLEN', KEYS[1])
+if length < revision then return 0 end
+local kept = redis.pcall('HMGET', KEYS[2], 'revision', 'schema')
+if kept.err then
+  if redis.call('TYPE', KEYS[2]).ok == 'hash' then return kept end
+  redis.call('UNLINK', KEYS[2])
+  kept = {}
+end
+local before = kept[1] and string.match(kept[1], '^%d+$') and tonumber(kept[1])
+local unreadable = ARGV[4] == '1'
+if before and before > revision and not (unreadable and before > length) then return 0 end
+if before == revision and kept[2] == ARGV[3] and not unreadable then return 0 end
 redis.call('HSET', KEYS[2], 'revision', ARGV[1], 'state', ARGV[2], 'schema', ARGV[3])
 return 1

@@ -1,5 +1,5 @@
 /** Histories, a page at a time: bounded in events and in bytes. */
-import { CorruptDataError, type MillraceError } from '../core/errors.ts';
+import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { formatPosition } from '../core/position.ts';
 import type { RecordedEvent } from '../define/define-aggregate.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
@@ -39,6 +39,8 @@ export interface HistoryPage {
   /** Revision of the first element. */
   readonly first: number;
   readonly snapshot: { readonly revision: number; readonly state: Buffer } | null;
+  /** Why the snapshot that is kept is none; null: it is one, or there is none. */
+  readonly noSnapshot: string | null;
   readonly remembered: { readonly before: number; readonly events: number } | null;
 }
 
@@ -49,7 +51,10 @@ export interface HistorySource {
   readonly deadlineMs: number;
 }
 
-/** @throws UnknownOutcomeError after the deadline, RedisReplyError */
+/**
+ * @throws UnknownOutcomeError after the deadline, RedisReplyError
+ * @throws CorruptDataError where the history, or the append that is looked for, is not what it should be
+ */
 export async function readPage({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, query: PageQuery): Promise<HistoryPage> {
   const { partition, category, id } = at;
   const reply = (await withRetry(
@@ -59,13 +64,21 @@ export async function readPage({ connection, keys, deadlineMs }: HistorySource, 
       [query.first, query.last, Math.min(query.events ?? PAGE.events, PAGE.events), PAGE.bytes, query.snapshot ?? '', query.remembered ?? '', query.backwards ? 'backwards' : 'forwards'],
     ),
     { deadlineMs, minDelayMs: 20 },
-  )) as Buffer[];
+  ).catch(anotherType(keys.history(partition, category, id), `history ${category} ${id}`))) as Buffer[];
   const [revision, remembered, snapshotRevision, state, ...elements] = reply as [Buffer, Buffer, Buffer, Buffer, ...Buffer[]];
   const length = Number(revision.toString('latin1'));
   const [before, events] = remembered.toString('latin1').split(':').map(Number);
-  const snapshot = snapshotRevision.length === 0 ? null : { revision: Number(snapshotRevision.toString('latin1')), state };
+  const noAppend = problemOf(remembered);
+  if (noAppend !== null) {
+    throw new CorruptDataError(
+      'decode', `history ${category} ${id}: what is remembered of the append of event ${query.remembered ?? ''} cannot be read: ` +
+        `${noAppend} (key ${keys.appends(partition, category, id)}). Delete that field, or the key where it is of another type`,
+    );
+  }
+  const noSnapshot = problemOf(snapshotRevision);
+  const snapshot = snapshotRevision.length === 0 || noSnapshot !== null ? null : { revision: Number(snapshotRevision.toString('latin1')), state };
   return {
-    revision: length, elements, snapshot,
+    revision: length, elements, snapshot, noSnapshot,
     first: snapshot !== null ? snapshot.revision + 1 : query.backwards ? Math.min(query.first, length) : query.first,
     remembered: remembered.length === 0 ? null : { before: before as number, events: events as number },
   };
@@ -76,7 +89,22 @@ export async function revisionAt({ connection, keys, deadlineMs }: HistorySource
   return Number(await withRetry(
     (_attempt, untilMs) => atScript.run(connection.until(untilMs), [keys.history(at.partition, at.category, at.id)], [Math.floor(ms)]),
     { deadlineMs, minDelayMs: 20 },
-  ));
+  ).catch(anotherType(keys.history(at.partition, at.category, at.id), `history ${at.category} ${at.id}`)));
+}
+
+/** See the reply of read-history.lua. */
+function problemOf(field: Buffer): string | null {
+  return field[0] === MARK ? field.toString('utf8', 1) : null;
+}
+const MARK = 0x21;
+
+/** The same error, but for a key of another type: that is named, with the cure. */
+function anotherType(key: string, what: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof RedisReplyError) || error.reply !== 'WRONGTYPE') throw error;
+    const cure = 'Millrace writes no such key: move it away, or restore it from a backup';
+    throw new CorruptDataError('decode', `${what} cannot be read: its key ${key} is of another type. ${cure}`, { cause: error });
+  };
 }
 
 /**
@@ -89,7 +117,7 @@ export async function readIds({ connection, keys, deadlineMs }: HistorySource, p
   return (await withRetry(
     (_attempt, untilMs) => connection.until(untilMs).command('ZRANGEBYLEX', keys.histories(partition, category), from, '+', 'LIMIT', 0, count),
     { deadlineMs, minDelayMs: 20 },
-  )) as string[];
+  ).catch(anotherType(keys.histories(partition, category), `the list of histories of ${category}`))) as string[];
 }
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
@@ -111,7 +139,7 @@ export function readElement(bytes: Buffer, element: HistoryElement, at: HistoryA
     revision,
   }) as RecordedEvent;
   const failed = (error: unknown): never => {
-    throw error instanceof CorruptDataError ? broken(at, revision, error) : error;
+    throw error instanceof CorruptDataError ? broken(at, revision, error, header.id) : error;
   };
   try {
     const data = readData(type, header.schema, bytes, dataOffset, dataOffset + dataLength);
@@ -130,7 +158,11 @@ export function parseElement(bytes: Buffer, at: HistoryAddress, revision: number
   }
 }
 
-function broken(at: HistoryAddress, revision: number, error: unknown): MillraceError {
+function broken({ category, id }: HistoryAddress, revision: number, error: unknown, eventId: string | null = null): CorruptDataError {
   const reason = error instanceof CorruptDataError ? error.reason : 'decode';
-  return new CorruptDataError(reason, `history ${at.category} ${at.id}, revision ${revision}: ${(error as Error).message}`, { cause: error });
+  const event = eventId === null ? '' : ` (event ${eventId})`;
+  return new CorruptDataError(
+    reason, `history ${category} ${id}, revision ${revision}${event}: ${(error as Error).message}. The events around it can be read: millrace history ${category} ${id}`,
+    { cause: error, history: { category, id, revision, eventId } },
+  );
 }

@@ -4,7 +4,9 @@
  *
  * Written beside the way of an append, by put-snapshot.lua, which never lets an older one overwrite a newer one.
  */
+import { isUtf8 } from 'node:buffer';
 import { isDeepStrictEqual } from 'node:util';
+import { CorruptDataError } from '../core/errors.ts';
 import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';
 import { defineScript } from '../redis/script.ts';
 import { emptiedByJson } from '../wire/plain-value.ts';
@@ -16,6 +18,8 @@ const EVERY = 100;
 const MAX_BYTES = 1_048_576;
 /** Snapshots being written; beyond it they are left out. */
 const MAX_WRITING = 64;
+/** Keys kept in mind, so that each is said once. */
+const MOST_SAID = 1000;
 
 export type SnapshotLog = (level: 'debug' | 'warn', message: string, fields: Record<string, unknown>) => void;
 
@@ -30,6 +34,8 @@ export class Snapshots {
   readonly #writing = new Set<Promise<void>>();
   /** Categories whose states JSON cannot hold: said once each. */
   readonly #said = new Set<string>();
+  /** Keys of snapshots that cannot be read: said once each. */
+  readonly #unreadable = new Set<string>();
 
   constructor(source: HistorySource, log: SnapshotLog) {
     this.#source = source;
@@ -39,20 +45,32 @@ export class Snapshots {
   /** @returns undefined where it does not fit */
   read<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, bytes: Buffer): { readonly state: State } | undefined {
     try {
+      if (!isUtf8(bytes)) throw new CorruptDataError('decode', 'it is not valid UTF-8');
       const value: unknown = JSON.parse(bytes.toString('utf8'));
       const { decode } = aggregate.snapshot as SnapshotPolicy<State>;
       return { state: decode ? decode(value) : (value as State) };
     } catch (error) {
-      this.#log('warn', 'a snapshot cannot be read and is left aside', { category: at.category, id: at.id, err: error });
+      this.leftAside(at, error);
       return undefined;
     }
   }
 
+  /** It is said once per key; the next snapshot overwrites the record. @param error an Error, or what is wrong */
+  leftAside({ partition, category, id }: HistoryAddress, error: unknown): void {
+    const key = this.#source.keys.snapshot(partition, category, id);
+    if (this.#unreadable.has(key)) return;
+    if (this.#unreadable.size >= MOST_SAID) this.#unreadable.clear();
+    this.#unreadable.add(key);
+    this.#log('warn', 'a snapshot cannot be read: the state is loaded from the events, the next snapshot overwrites it', { category, id, key, err: error });
+  }
+
   /**
    * Takes one if it is time for one. The state is encoded before this returns, written afterwards.
+   * @param lastRevision of the last snapshot that could be read
+   * @param overwrite the one that is kept cannot be read
    * @returns whether one is taken
    */
-  offer<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, state: State, revision: number, lastRevision: number): boolean {
+  offer<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, state: State, revision: number, lastRevision: number, overwrite = false): boolean {
     const policy = aggregate.snapshot;
     const events = revision - lastRevision;
     if (policy === undefined || events <= 0 || this.#writing.size >= MAX_WRITING) return false;
@@ -61,7 +79,7 @@ export class Snapshots {
       const text = encode(policy, state);
       if (text === null) return this.#refuse(at.category, `JSON does not give this state back as it is${lostOf(policy, state)}: give snapshot.encode and snapshot.decode`);
       if (Buffer.byteLength(text) > MAX_BYTES) return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);
-      const writing = this.#write(at, revision, text, schemaOf(policy)).finally(() => this.#writing.delete(writing));
+      const writing = this.#write(at, [revision, text, schemaOf(policy), overwrite ? '1' : '']).finally(() => this.#writing.delete(writing));
       this.#writing.add(writing);
       return true;
     } catch (error) {
@@ -74,10 +92,10 @@ export class Snapshots {
     await Promise.all(this.#writing);
   }
 
-  async #write(at: HistoryAddress, revision: number, text: string, schema: string): Promise<void> {
+  async #write(at: HistoryAddress, args: readonly (string | number)[]): Promise<void> {
     const { connection, keys } = this.#source;
     try {
-      await script.run(connection, [keys.history(at.partition, at.category, at.id), keys.snapshot(at.partition, at.category, at.id)], [revision, text, schema]);
+      await script.run(connection, [keys.history(at.partition, at.category, at.id), keys.snapshot(at.partition, at.category, at.id)], args);
     } catch (error) {
       this.#log('debug', 'a snapshot was not written', { category: at.category, id: at.id, err: error });
     }

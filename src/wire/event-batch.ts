@@ -649,6 +649,8 @@ export interface HistoryElement {
   readonly entryId: string;
 }
 
+const ENTRY_ID = /^\d+-\d+$/;
+
 /** @throws CorruptDataError('decode'), CorruptDataError('count') when it does not hold one event */
 export function readHistoryElement(bytes: Buffer): HistoryElement {
   const cursor = new Cursor(bytes, 0, bytes.length);
@@ -671,6 +673,8 @@ export function readHistoryElement(bytes: Buffer): HistoryElement {
     }
   }
   if (header === null || events > 1) throw new CorruptDataError('count', `an element of a history must hold one event, this one holds ${events}`);
+  if (type === '') fail('it names no event type');
+  if (!ENTRY_ID.test(entryId)) fail('it names no stream entry');
   return { header, type, entryId };
 }
 

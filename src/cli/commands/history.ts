@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Aggregate, RecordedEvent } from '../../define/define-aggregate.ts';
+import { CorruptDataError, UnknownEventTypeError } from '../../core/errors.ts';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
 import { Millrace } from '../../millrace.ts';
 import { compileScript } from '../../pipeline/run/compile-scripts.ts';
@@ -35,7 +36,7 @@ export function registerHistory(program: Command, context: CliContext): void {
     .option('--json', 'events: one CloudEvents JSON object a line, with revision and position; state: one JSON object')
     .addHelpText('after', `
 Who and why are what the event was appended with: its source, and extension attributes such as actor, commandid, causationid.
-Exit status 1 when there is no such history.
+Exit status 1 when there is no such history, or an event of it cannot be read: that one is named, the others are printed.
 
 Examples:
   millrace history order A-1
@@ -69,11 +70,37 @@ async function printEvents(store: EventStore, category: string, id: string, at: 
     context.err('millrace: it had no event then');
     return;
   }
-  const range = last === undefined ? {} : flags.backwards ? { from: last } : { to: last };
-  for await (const event of store.read(category, id, { ...range, backwards: flags.backwards ?? false, ...(flags.limit === undefined ? {} : { limit: flags.limit }) })) {
-    const header = { ...event, timeMs: event.time.getTime() };
-    context.out(flags.json ? formatEvent(header, event.type, event.data, { revision: event.revision, position: event.position }) : describe(event));
+  const end = Math.min(last ?? Infinity, await store.revision(category, id));
+  const step = flags.backwards ? -1 : 1;
+  const bound = flags.backwards ? 1 : end;
+  let next = flags.backwards ? end : 1;
+  let left = flags.limit ?? Infinity;
+  let unreadable = 0;
+  while (left > 0 && (bound - next) * step >= 0) {
+    try {
+      const options = { from: next, to: bound, backwards: flags.backwards ?? false };
+      for await (const event of store.read(category, id, left === Infinity ? options : { ...options, limit: left })) {
+        next = event.revision + step;
+        left--;
+        print(event, flags, context);
+      }
+      break;
+    } catch (error) {
+      // It is the one behind the last one printed: the others can be read.
+      if (!((error instanceof CorruptDataError && error.history !== null) || error instanceof UnknownEventTypeError)) throw error;
+      context.err(`millrace: revision ${next}: ${printable(error.message, 1000)}`);
+      unreadable++;
+      next += step;
+      left--;
+    }
   }
+  if (unreadable > 0) throw new Error(`${plural(unreadable, 'event')} of the history cannot be read, see above`);
+}
+
+function print(event: RecordedEvent, flags: HistoryFlags, context: CliContext): void {
+  const header = { ...event, timeMs: event.time.getTime() };
+  const { revision, position } = event;
+  context.out(flags.json ? formatEvent(header, event.type, event.data, { revision, position }) : describe(event));
 }
 
 function describe(event: RecordedEvent): string {
