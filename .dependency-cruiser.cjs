@@ -36,7 +36,7 @@ module.exports = {
     only('dead-stage', '^src/pipeline/dead/', '^src/(core|wire|redis|deployment|pipeline/dead)', 'stages do not import each other'),
     only('schema-judges', '^src/schema/', '^src/(core|wire|schema)/', 'text in, verdicts out: knows no server'),
     only('registry-is-a-feature', '^src/registry/', '^src/(core|define|wire|redis|schema|registry|deployment|pipeline/dead/)', 'schemas stand on the log; of its stages they read the dead letters only'),
-    only('outbox-is-a-feature', '^src/outbox/', '^src/(core|wire|redis|outbox)/', 'beside the lanes: moves flushes from partition to partition, knows no function'),
+    only('outbox-is-a-feature', '^src/outbox/', '^src/(core|wire|redis|outbox|pipeline/dead)/', 'beside the lanes: moves flushes from partition to partition, knows no function'),
     only('upkeep-is-a-feature', '^src/upkeep/', '^src/(core|wire|redis|lag|upkeep|deployment|pipeline/(dead|append)/)', 'beside the lanes: knows streams and counters, not how they are worked on'),
     only('store-is-a-feature', '^src/store/', '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/writer-schemas)', 'histories stand on the log: appended to as streams are, read as a pool thread reads'),
     only('commands-stand-on-the-store', '^src/commands/', '^src/(core|define|store|commands)/', 'load, decide, append: knows no server'),

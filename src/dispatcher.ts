@@ -28,6 +28,7 @@ import { RowLoader } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { LaneReader } from './pipeline/read/lane-reader.ts';
 import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
+import { setKeyAside, type ParkedPlace } from './pipeline/retry/set-aside.ts';
 import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
@@ -451,7 +452,7 @@ export class Dispatcher {
     const { keys, log } = this.#deployment;
     const lanes = (): Lane[] => [...(this.#keeper?.lanes.values() ?? [])];
     return new Relay({
-      connection, keys, log,
+      connection, keys, log, partitionCount: this.#deployment.partitions,
       partitions: () => lanes().map((lane) => lane.partition),
       relieved: (partition) => lanes().forEach((lane) => lane.partition === partition && lane.ring()),
     });
@@ -474,6 +475,10 @@ export class Dispatcher {
       dueKey: keys.due(partition, spec.name),
       observed: (key, id) => doorbell.observe(key, id, lane),
     });
+    const place: ParkedPlace = {
+      connection, keys, partition, leaseValue, version, log, fn: spec.name, types: spec.on, ordering: spec.ordering,
+      holds: spec.onDead === 'hold', dispatcher: this.id,
+    };
     const around = this.#options.aroundStages ?? ((stages: LaneStages) => stages);
     const rows = spec.view && new RowLoader(connection, keys, partition, spec.name, spec.view);
     const lane: Lane = new Lane(
@@ -487,9 +492,7 @@ export class Dispatcher {
       around({
         reader,
         share: this.#share as FairShare,
-        fetchParked: (units) => fetchParked({
-          connection, keys, partition, leaseValue, version, log, fn: spec.name, types: spec.on, ordering: spec.ordering, holds: spec.onDead === 'hold', dispatcher: this.id,
-        }, units),
+        fetchParked: (units) => fetchParked(place, units),
         load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
         releaseRunning: () => releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
         listParked: () => listParked(connection, keys, partition, spec.name),
@@ -503,7 +506,7 @@ export class Dispatcher {
         plan: (batch, result, context) =>
           planCommit(batch, result, { ...context, consumer, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
         commit: (plan, signal) =>
-          withRetry(() => sendCommit(connection, plan), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' }),
+          withRetry(() => sendCommit(connection, plan, (unit) => setKeyAside(place, unit)), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' }),
         register: () => this.#register(spec, partition, true),
         stillOurs: async () => (await renewLeases(connection, keys, partition, [{ fn: spec.name, consumer, leaseValue }], leaseTtlMs)).lanes[0]?.held ?? false,
         retire: () => withRetry(() => retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer), { deadlineMs: leaseTtlMs }),

@@ -5,6 +5,8 @@
 import { partitionOf } from '../core/partition.ts';
 import type { Keys } from '../redis/keys.ts';
 import type { RedisConnection } from '../redis/connection.ts';
+import { lettersOf } from '../pipeline/dead/dead-letters.ts';
+import { RECORD_STORES } from '../pipeline/dead/set-record-aside.ts';
 import { readOutboxEntry } from '../outbox/outbox-entry.ts';
 import { parseScheduled } from '../upkeep/scheduled-events.ts';
 import { readEvent, walkBatch } from '../wire/event-batch.ts';
@@ -15,8 +17,11 @@ export interface WaitingEvent {
   readonly subject: string;
   /** Where it will be appended. */
   readonly partition: number;
-  /** `scheduled`: until its time. `outbox`: until it is relayed to its partition. */
-  readonly where: 'scheduled' | 'outbox';
+  /**
+   * `scheduled`: until its time. `outbox`: until it is relayed to its partition. `dead`: it waits no more, its record could
+   * not be read; `why` names the dead letter.
+   */
+  readonly where: 'scheduled' | 'outbox' | 'dead';
   /** When it is due by the server's clock, in ms since 1970; null: at once. */
   readonly dueMs: number | null;
   readonly why: string;
@@ -31,7 +36,7 @@ interface Source {
 type Query = { readonly eventId: string } | { readonly subject: string };
 
 /** Scheduled events, and outbox entries, looked at in a partition. */
-const LIMITS = { scheduled: 10_000, outbox: 1_024 } as const;
+const LIMITS = { scheduled: 10_000, outbox: 1_024, letters: 1_000 } as const;
 const PAGE = 32;
 
 /** @throws UnknownOutcomeError, RedisReplyError */
@@ -42,7 +47,23 @@ export async function waitingEvents(source: Source, query: Query, limit: number)
   // An outbox is in the partition of the function that emitted, whatever the event's own one.
   const emitted: WaitingEvent[][] = [];
   for (const partition of all) emitted.push(await emittedIn(source, query, partition));
-  return [...scheduled.flat(), ...emitted.flat()].slice(0, limit);
+  const aside = 'eventId' in query ? await Promise.all(all.map((partition) => setAsideIn(source, query.eventId, partition))) : [];
+  return [...scheduled.flat(), ...emitted.flat(), ...aside.flat()].slice(0, limit);
+}
+
+/** Records that could not be read. Those of the outbox do not say of which events they were: their bytes may hold the id. */
+async function setAsideIn(source: Source, id: string, partition: number): Promise<WaitingEvent[]> {
+  const events: WaitingEvent[] = [];
+  for (const name of Object.values(RECORD_STORES)) {
+    let left: number = LIMITS.letters;
+    for await (const letter of lettersOf(source, name, partition)) {
+      if (--left < 0) break;
+      if (id === '' || (letter.eventId !== id && !letter.bytes.includes(id))) continue;
+      const why = `its record could not be read and was set aside: dead letter ${letter.id} (${letter.error.message}). Publish the event anew, then purge the letter`;
+      events.push({ id, type: letter.type, subject: '', partition, where: 'dead', dueMs: null, why });
+    }
+  }
+  return events;
 }
 
 async function scheduledIn(source: Source, query: Query, partition: number): Promise<WaitingEvent[]> {

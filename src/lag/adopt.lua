@@ -8,12 +8,12 @@
 -- that they do not hide foreign ones that come later.
 -- cost  O(1) when even, else O(page) plus the walk over the bytes of foreign entries without `n`
 local t = ARGV[1]
-local function counter(name) return tonumber(redis.call('HGET', KEYS[1], name .. ':' .. t) or '0') end
+local function counter(name) return countOf(redis.call('HGET', KEYS[1], name .. ':' .. t)) end
 local function whole(x) return string.format('%.0f', x) end
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local lastId = last and last[1] or '0-0'
 local length = redis.call('XLEN', KEYS[2])
-local cursor = redis.call('HGET', KEYS[1], 'adopted:' .. t) or '0-0'
+local cursor = idOf(redis.call('HGET', KEYS[1], 'adopted:' .. t))
 if length == counter('entries') then
   -- pcall: under OOM the cursor may stay behind, which only costs a longer search later
   if lastId ~= cursor then redis.pcall('HSET', KEYS[1], 'adopted:' .. t, lastId) end
@@ -30,9 +30,9 @@ for i = 1, #page do
   end
 end
 if entries > 0 then
-  redis.call('HINCRBY', KEYS[1], 'appended:' .. t, whole(events))
-  redis.call('HINCRBY', KEYS[1], 'foreign:' .. t, whole(events))
-  redis.call('HINCRBY', KEYS[1], 'entries:' .. t, entries)
+  addTo(KEYS[1], 'appended:' .. t, whole(events))
+  addTo(KEYS[1], 'foreign:' .. t, whole(events))
+  addTo(KEYS[1], 'entries:' .. t, entries)
   -- Our entries up to here were given their `o` without these events; those appended from now on include them.
   redis.call('HSET', KEYS[1], 'exact:' .. t, lastId)
 end
@@ -41,7 +41,7 @@ if #page >= tonumber(ARGV[2]) then return {'page', entries, 0} end
 
 local surplus = length - counter('entries')
 if surplus < 0 then
-  redis.call('HINCRBY', KEYS[1], 'entries:' .. t, surplus)
-  redis.call('HINCRBY', KEYS[1], 'lost:' .. t, -surplus)
+  addTo(KEYS[1], 'entries:' .. t, surplus)
+  addTo(KEYS[1], 'lost:' .. t, -surplus)
 end
 return {surplus > 0 and 'uneven' or 'even', entries, math.max(0, -surplus)}

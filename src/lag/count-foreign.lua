@@ -4,7 +4,7 @@
 -- ARGV  1 type, 2 id to go on behind; '' begins where the adoption has come to, 3 entries a page
 -- reply {where the adoption has come to, foreign entries of the page, their events, last id of the page, 1 if the stream goes on}
 -- cost  O(page), plus the walk over the bytes of foreign entries without `n`
-local adopted = redis.call('HGET', KEYS[1], 'adopted:' .. ARGV[1]) or '0-0'
+local adopted = idOf(redis.call('HGET', KEYS[1], 'adopted:' .. ARGV[1]))
 local cursor = ARGV[2] == '' and adopted or ARGV[2]
 local page = redis.call('XRANGE', KEYS[2], '(' .. cursor, '+', 'COUNT', ARGV[3])
 local entries, events = 0, 0

@@ -8,7 +8,7 @@ local t, cursor, ordinal = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if cursor == '' then
   cursor = redis.call('HGET', KEYS[1], 'exact:' .. t) or '0-0'
   -- ordinals start where retention has stopped; behind foreign entries they start anywhere
-  if cursor == '0-0' then ordinal = tonumber(redis.call('HGET', KEYS[1], 'trimmed:' .. t) or '0') end
+  if cursor == '0-0' then ordinal = countOf(redis.call('HGET', KEYS[1], 'trimmed:' .. t)) end
 end
 local page = redis.call('XRANGE', KEYS[2], '(' .. cursor, '+', 'COUNT', ARGV[4])
 for i = 1, #page do

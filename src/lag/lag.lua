@@ -59,11 +59,11 @@ for k = 2, #KEYS do
   local fn, t, stream = ARGV[a], ARGV[a + 1], KEYS[k]
   local c = redis.call('HMGET', KEYS[1], 'appended:' .. t, 'entries:' .. t, 'exact:' .. t, 'base:' .. fn .. ':' .. t, 'done:' .. fn .. ':' .. t,
     'dead:' .. fn .. ':' .. t, 'purged:' .. fn .. ':' .. t, 'parked:' .. fn .. ':' .. t, 'at:' .. fn .. ':' .. t, 'skipped:' .. fn .. ':' .. t)
-  local appended = tonumber(c[1] or '0')
-  local length, counted = redis.call('XLEN', stream), tonumber(c[2] or '0')
-  local even, exact = length == counted and 1 or 0, c[3] or '0-0'
+  local appended = countOf(c[1])
+  local length, counted = redis.call('XLEN', stream), countOf(c[2])
+  local even, exact = length == counted and 1 or 0, idOf(c[3])
   -- As if they were adopted: unless somebody has done so meanwhile.
-  if even == 0 and ARGV[a + 2] ~= '' and ARGV[a + 2] == (redis.call('HGET', KEYS[1], 'adopted:' .. t) or '0-0') then
+  if even == 0 and ARGV[a + 2] ~= '' and ARGV[a + 2] == idOf(redis.call('HGET', KEYS[1], 'adopted:' .. t)) then
     local entries = tonumber(ARGV[a + 3])
     appended = appended + tonumber(ARGV[a + 4])
     if entries > 0 then exact = ARGV[a + 5] end
@@ -83,11 +83,11 @@ for k = 2, #KEYS do
     if entries < group['pending'] then exactPending = 0 end
   end
   -- A lost group is recreated behind the last commit.
-  local after = group and group['last-delivered-id'] or c[9] or '0-0'
+  local after = group and group['last-delivered-id'] or idOf(c[9])
   local lag, exactLag, firstUndelivered = undelivered(stream, after, exact, appended)
   reply[k] = {
-    group and 1 or 0, even, whole(appended), c[4] or '0', c[5] or '0', c[6] or '0', c[7] or '0', c[8] or '0',
-    whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered, c[10] or '0',
+    group and 1 or 0, even, whole(appended), whole(countOf(c[4])), whole(countOf(c[5])), whole(countOf(c[6])), whole(countOf(c[7])), whole(countOf(c[8])),
+    whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered, whole(countOf(c[10])),
   }
 end
 return reply

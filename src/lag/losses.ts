@@ -15,7 +15,7 @@ import type { Keys } from '../redis/keys.ts';
  * - `parked`: events that are counted as parked are in no list (somebody deleted it)
  * - `wedged`: a parked subject waited without a reason (see check-parked.lua); nothing was lost, it has been set free
  * - `sequence`: a producer's next flush was not the one Redis expected: it has lost flushes it had acknowledged
- * - `counts`: a count was below zero, because Redis had applied a half of a transaction (a torn append-only file); it has been set right
+ * - `counts`: a count was below zero, because Redis had applied a half of a transaction (a torn append-only file); it has been set right. Or somebody else had written over a counter; it counts on from 0
  */
 export type LossKind = 'entries' | 'pending' | 'acknowledgement' | 'group' | 'parked' | 'wedged' | 'sequence' | 'counts';
 

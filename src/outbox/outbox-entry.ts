@@ -1,33 +1,91 @@
 /** An entry of an outbox, as commit.lua writes it: what one flush brings to one other partition. */
+import { CorruptDataError } from '../core/errors.ts';
+import { TYPE_PATTERN } from '../core/function-spec.ts';
 
 export interface OutboxEntry {
   readonly id: string;
   /** The target partition. */
   readonly to: number;
   readonly bytes: number;
-  readonly parts: readonly { readonly type: string; readonly count: string; readonly crc: string; readonly bytes: Buffer }[];
-  readonly scheduled: readonly { readonly id: string; readonly type: string; readonly dueMs: number; readonly bytes: Buffer }[];
+  readonly parts: readonly OutboxPart[];
+  readonly scheduled: readonly OutboxScheduled[];
+}
+
+export interface OutboxPart {
+  readonly type: string;
+  readonly count: string;
+  readonly crc: string;
+  readonly bytes: Buffer;
+}
+
+export interface OutboxScheduled {
+  readonly id: string;
+  readonly type: string;
+  readonly dueMs: number;
+  readonly bytes: Buffer;
 }
 
 /**
  * Fields: `to`, `size`; per type appended `type`, `n`, `c`, `b` (as in a stream's entry); per event scheduled `when`
- * (`0 <time>` or `1 <delay>`, a space, type, a space, id) and `event`. A delay counts from the commit, which the entry's id tells.
+ * (`0 <time>` or `1 <delay>`, a space, type, a space, id) and `event`. A delay counts from the commit, which the entry's id
+ * tells.
+ *
+ * @param partitions of the deployment. Default: any number is a target
+ * @throws CorruptDataError: it is not what commit.lua writes. Nothing of it may be relayed
  */
-export function readOutboxEntry([id, fields]: readonly [Buffer, readonly Buffer[]]): OutboxEntry {
-  const entryId = id.toString();
-  const text = (at: number): string => (fields[at] as Buffer).toString();
-  const parts: { type: string; count: string; crc: string; bytes: Buffer }[] = [];
-  const scheduled: { id: string; type: string; dueMs: number; bytes: Buffer }[] = [];
+export function readOutboxEntry(entry: readonly [Buffer, readonly Buffer[]], partitions = Infinity): OutboxEntry {
+  const [idBytes, fields] = entry;
+  const id = idBytes.toString();
+  const corrupt = (problem: string): never => {
+    throw new CorruptDataError('decode', `outbox entry ${id}: ${problem}`);
+  };
+  const valueOf = (at: number, name: string): Buffer => {
+    if (fields[at]?.toString() !== name) corrupt(`its field ${at / 2} is not "${name}"`);
+    return fields[at + 1] ?? corrupt(`its field "${name}" has no value`);
+  };
+  const numberOf = (at: number, name: string, most: number): number => {
+    const text = valueOf(at, name).toString();
+    if (!/^\d{1,16}$/.test(text) || Number(text) > most) corrupt(`its field "${name}" is not a number from 0 to ${most}`);
+    return Number(text);
+  };
+  const typeOf = (text: string): string => (TYPE_PATTERN.test(text) ? text : corrupt('it names an event type that is none'));
+  const to = numberOf(0, 'to', partitions - 1);
+  const bytes = numberOf(2, 'size', Number.MAX_SAFE_INTEGER);
+  const parts: OutboxPart[] = [];
+  const scheduled: OutboxScheduled[] = [];
   for (let at = 4; at < fields.length; ) {
-    if (text(at) === 'type') {
-      parts.push({ type: text(at + 1), count: text(at + 3), crc: text(at + 5), bytes: fields[at + 7] as Buffer });
+    if (fields[at]?.toString() === 'type') {
+      const type = typeOf(valueOf(at, 'type').toString());
+      const count = numberOf(at + 2, 'n', 65_536);
+      if (count === 0) corrupt('it brings no events of a type');
+      const crc = numberOf(at + 4, 'c', 2 ** 32 - 1);
+      parts.push({ type, count: String(count), crc: String(crc), bytes: valueOf(at + 6, 'b') });
       at += 8;
-    } else {
-      const [, kind, ms, type, eventId] = /^([01]) (\d+) (\S+) (.*)$/s.exec(text(at + 1)) as unknown as [string, string, string, string, string];
-      scheduled.push({ id: eventId, type, dueMs: Number(ms) + (kind === '1' ? Number(entryId.split('-')[0]) : 0), bytes: fields[at + 3] as Buffer });
-      at += 4;
+      continue;
     }
+    const when = /^([01]) (\d{1,16}) (\S+) (.*)$/s.exec(valueOf(at, 'when').toString());
+    const [kind, ms, type, eventId] = when?.slice(1) ?? corrupt('its field "when" does not say when which event is due');
+    const dueMs = Number(ms) + (kind === '1' ? Number(id.split('-')[0]) : 0);
+    scheduled.push({ id: eventId as string, type: typeOf(type as string), dueMs, bytes: valueOf(at + 2, 'event') });
+    at += 4;
   }
-  return { id: entryId, to: Number(text(1)), bytes: Number(text(3)), parts, scheduled };
+  if (parts.length + scheduled.length === 0) corrupt('it brings nothing');
+  return { id, to, bytes, parts, scheduled };
 }
 
+/** What can be told of an entry that cannot be read, for its dead letter. */
+export function describeEntry([id, fields]: readonly [Buffer, readonly Buffer[]]): {
+  readonly place: string; readonly type: string; readonly events: number; readonly outboxBytes: number;
+} {
+  let [type, events, outboxBytes] = ['', 0, 0];
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at]?.toString();
+    const value = fields[at + 1]?.subarray(0, 200).toString() ?? '';
+    const count = /^\d{1,9}$/.test(value) ? Number(value) : 0;
+    if (name === 'type' && type === '' && TYPE_PATTERN.test(value)) type = value;
+    else if (name === 'n') events += Math.min(count, 65_536);
+    else if (name === 'when') events++;
+    else if (name === 'size') outboxBytes = count;
+  }
+  return { place: id.toString(), type, events: Math.max(1, events), outboxBytes };
+}

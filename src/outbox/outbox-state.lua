@@ -13,7 +13,7 @@ while looked < most do
     local fields, to, events = entry[2], nil, 0
     for f = 1, #fields, 2 do
       local name = fields[f]
-      if name == 'to' then to = fields[f + 1] elseif name == 'n' then events = events + tonumber(fields[f + 1]) elseif name == 'when' then events = events + 1 end
+      if name == 'to' then to = fields[f + 1] elseif name == 'n' then events = events + countOf(fields[f + 1]) elseif name == 'when' then events = events + 1 end
     end
     if to then
       local target = targets[to]
@@ -32,7 +32,7 @@ while looked < most do
 end
 local reply = {
   string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)),
-  redis.call('XLEN', KEYS[1]), tonumber(redis.call('HGET', KEYS[2], 'outbox') or '0'), oldest, looked,
+  redis.call('XLEN', KEYS[1]), countOf(redis.call('HGET', KEYS[2], 'outbox')), oldest, looked,
 }
 for _, target in ipairs(order) do
   for i = 1, 4 do reply[#reply + 1] = target[i] end

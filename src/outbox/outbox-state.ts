@@ -3,8 +3,9 @@ import { entryIdTime } from '../core/position.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { COUNTS } from '../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./outbox-state.lua', import.meta.url), keys: 2 });
+const script = defineScript({ url: new URL('./outbox-state.lua', import.meta.url), with: COUNTS, keys: 2 });
 
 export interface OutboxTarget {
   readonly partition: number;

@@ -11,12 +11,13 @@
 -- cost  O(events scheduled + flushes) plus the copy of the bytes
 local T, F = tonumber(ARGV[3]), tonumber(ARGV[4])
 local function numbers(id)
-  local dash = string.find(id, '-', 1, true)
-  return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
+  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  return tonumber(ms), tonumber(seq)
 end
 local lastMs, lastSeq = -1, -1
 local last = redis.call('HGET', KEYS[1], ARGV[1])
-if last then lastMs, lastSeq = numbers(last) end
+-- What is no id there tells nothing: whatever the source still has is appended.
+if last and idOf(last) == last then lastMs, lastSeq = numbers(last) end
 
 local now = serverNow()
 local a, here, before = 4 + T, 0, 0

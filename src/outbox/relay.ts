@@ -12,20 +12,23 @@
  */
 import { monotonicMs } from '../core/clock.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
-import { MillraceError } from '../core/errors.ts';
+import { CorruptDataError, MillraceError } from '../core/errors.ts';
 import { MAX_SCHEDULED } from '../core/when.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../wire/entries-lua.ts';
-import { readOutboxEntry, type OutboxEntry } from './outbox-entry.ts';
+import { APPEND_ENTRIES, COUNTS, SCHEDULE_EVENT } from '../wire/entries-lua.ts';
+import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
+import { describeEntry, readOutboxEntry, type OutboxEntry } from './outbox-entry.ts';
 
 const relay = defineScript({ url: new URL('./relay.lua', import.meta.url), with: [APPEND_ENTRIES, SCHEDULE_EVENT], keys: 'variable' });
-const clear = defineScript({ url: new URL('./clear.lua', import.meta.url), keys: 2 });
+const clear = defineScript({ url: new URL('./clear.lua', import.meta.url), with: COUNTS, keys: 2 });
 
 export interface RelayOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
+  /** Of the deployment. */
+  readonly partitionCount: number;
   /** Those with a lane that runs here. */
   readonly partitions: () => Iterable<number>;
   /** An outbox that was full has room again. */
@@ -116,7 +119,7 @@ export class Relay {
     const failed = new Set(this.#resting.keys());
     try {
       for (let from = '-'; !this.#stopping; ) {
-        const page = await this.#read(partition, from);
+        const { entries: page, last, full } = await this.#read(partition, from);
         const byTarget = new Map<number, OutboxEntry[]>();
         for (const entry of page) {
           const entries = byTarget.get(entry.to);
@@ -127,8 +130,8 @@ export class Relay {
         if (from === '-') this.#noteFirst(partition, page.find((entry) => !relayed.includes(entry)));
         // Asked also with nothing to take out: the size is what the lanes wait for.
         if (relayed.length > 0 || this.#full.has(partition)) await this.#clear(partition, relayed);
-        if (page.length < PAGE) return;
-        from = `(${(page[page.length - 1] as OutboxEntry).id}`;
+        if (!full) return;
+        from = `(${last}`;
       }
     } catch (error) {
       this.#failed(error, { partition });
@@ -140,10 +143,20 @@ export class Relay {
     else if (this.#first.get(partition)?.id !== first.id) this.#first.set(partition, { id: first.id, to: first.to, sinceMs: monotonicMs() });
   }
 
-  async #read(partition: number, from: string): Promise<OutboxEntry[]> {
-    const { connection, keys } = this.#options;
-    const entries = (await connection.commandBuffer('XRANGE', keys.outbox(partition), from, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
-    return entries.map(readOutboxEntry);
+  /** What cannot be read is set aside on the way: nothing else waits for it. */
+  async #read(partition: number, from: string): Promise<{ entries: OutboxEntry[]; last: string; full: boolean }> {
+    const { connection, keys, partitionCount } = this.#options;
+    const page = (await connection.commandBuffer('XRANGE', keys.outbox(partition), from, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    const entries: OutboxEntry[] = [];
+    for (const entry of page) {
+      try {
+        entries.push(readOutboxEntry(entry, partitionCount));
+      } catch (error) {
+        if (!(error instanceof CorruptDataError)) throw error;
+        await setRecordAside(this.#options, { store: 'outbox', partition, eventId: '', record: Buffer.alloc(0), problem: error.message, ...describeEntry(entry) });
+      }
+    }
+    return { entries, last: page.at(-1)?.[0].toString() ?? '', full: page.length === PAGE };
   }
 
   /** @returns the entries that are at their target now */

@@ -10,10 +10,14 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Command, Redis, ReplyError, type RedisOptions } from 'ioredis';
 import { ClosedError, ConnectionSetupError, MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
+import { expectedType, wrongTypeText } from './key-types.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
 import { setUp } from './setup.ts';
 
 export { parseRedisUrl, parseRedisUrls, type RedisTarget } from './redis-url.ts';
+
+/** Of a call that met a key of another type: so many of its keys are looked at, to name it. */
+const MOST_KEYS_ASKED = 256;
 
 export type RedisArg = string | number | Buffer;
 export type RedisLog = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
@@ -414,12 +418,24 @@ class Connection implements RedisConnection {
   }
 
   #settle(label: string, command: Command): Promise<unknown> {
-    const reply = settle(label, command, (error) => this.#leave(error.reply));
+    const reply = settle(label, command, (error) => this.#leave(error.reply)).catch((error: unknown) => this.#nameKey(label, command, error));
     if (!this.isCluster) return reply;
     return reply.then((value) => {
       this.#answers++;
       return value;
     });
+  }
+
+  /** Redis does not say which key is of another type. */
+  async #nameKey(label: string, command: Command, error: unknown): Promise<never> {
+    if (!(error instanceof RedisReplyError) || error.reply !== 'WRONGTYPE' || command.name === 'type') throw error;
+    for (const key of command.getKeys().slice(0, MOST_KEYS_ASKED).map(String)) {
+      const expected = expectedType(key);
+      const found = expected === null ? null : await this.#send('TYPE', 'TYPE', [key], 'utf8').catch(() => null);
+      if (typeof found !== 'string' || found === 'none' || found === expected) continue;
+      throw new RedisReplyError(label, wrongTypeText(key, found, expected as string), { cause: error });
+    }
+    throw error;
   }
 
   /** The server has said that it cannot serve us now: to a new connection, with the address resolved again. */

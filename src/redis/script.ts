@@ -14,8 +14,8 @@ import type { RedisArg, RedisSender, ScriptCall } from './connection.ts';
 export interface ScriptDefinition {
   /** The file: `new URL('./x.lua', import.meta.url)`. */
   readonly url: URL;
-  /** Files with local functions, put in front of the script. */
-  readonly with?: URL | readonly URL[];
+  /** Files with local functions, put in front of the script; each once, in the order in which they are named first. */
+  readonly with?: URL | readonly (URL | readonly URL[])[];
   /** How many keys it takes. */
   readonly keys: number | 'variable';
 }
@@ -42,7 +42,8 @@ export interface RedisScript {
 }
 
 export function defineScript(definition: ScriptDefinition): RedisScript {
-  const source = [...[definition.with ?? []].flat(), definition.url].map((url) => readFileSync(url, 'utf8')).join('');
+  const files = new Set([definition.with ?? [], definition.url].flat(2).map(({ href }) => href));
+  const source = [...files].map((href) => readFileSync(new URL(href), 'utf8')).join('');
   const name = basename(fileURLToPath(definition.url));
   const sha = createHash('sha1').update(source).digest('hex');
   const call = (keys: readonly string[], args: readonly RedisArg[]): ScriptCall => {

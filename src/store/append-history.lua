@@ -107,7 +107,7 @@ local out, errors = {}, {}
 local function settle(group, parts)
   local id, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
   if not id then return refused end
-  for _, part in ipairs(parts) do redis.call('HINCRBY', KEYS[3], 'stored:' .. part.type, part.count) end
+  for _, part in ipairs(parts) do addTo(KEYS[3], 'stored:' .. part.type, part.count) end
   local tail = text('\34', id)
   for i, a in ipairs(group) do
     local append = appends[a]

@@ -15,7 +15,7 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local counted, events, scheduled = 0, 0, 0
 local below = false
 for i = 1, T do
-  local count = tonumber(redis.call('HGET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i]) or '0')
+  local count = countOf(redis.call('HGET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i]))
   counted = counted + count
   if count < 0 then below = true end
 end
@@ -23,7 +23,9 @@ local reply = {0, 0, 0, 0}
 for i = 5, #KEYS do
   local unit, list = ARGV[3 + T + i - 4], KEYS[i]
   local score, length, letter = redis.call('ZSCORE', KEYS[2], unit), redis.call('LLEN', list), redis.call('HGET', KEYS[3], unit)
-  local holds = letter and #redis.call('XRANGE', KEYS[4], letter, letter) == 1
+  -- pcall: somebody else may have written what is no id
+  local found = letter and redis.pcall('XRANGE', KEYS[4], letter, letter)
+  local holds = found and not found.err and #found == 1
   local why
   if letter and not holds then
     why = 'letterless'

@@ -8,8 +8,9 @@
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { COUNTS } from '../wire/entries-lua.ts';
 
-const check = defineScript({ url: new URL('./check-parked.lua', import.meta.url), keys: 'variable' });
+const check = defineScript({ url: new URL('./check-parked.lua', import.meta.url), with: COUNTS, keys: 'variable' });
 const find = defineScript({ url: new URL('./find-lists.lua', import.meta.url), keys: 1 });
 
 /** Units a round. With no more than these what is parked can be added up. */

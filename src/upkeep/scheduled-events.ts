@@ -1,4 +1,6 @@
 /** Events that wait for their time: looking at them, and taking one back. */
+import { CorruptDataError } from '../core/errors.ts';
+import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { showAs } from '../core/shown.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -18,31 +20,66 @@ export interface ScheduledEvent {
   readonly bytes: Buffer;
 }
 
-/** The next ones of a partition, in the order in which they will be appended. @param due only those whose time has come, by the server's clock */
-export async function scheduledFrom(connection: RedisConnection, keys: Keys, partition: number, limit: number, due = false): Promise<ScheduledEvent[]> {
+/** What stands in the schedule and cannot be appended. */
+export interface UnreadableEvent {
+  readonly member: string;
+  readonly id: string;
+  /** Empty: there is none. */
+  readonly record: Buffer;
+  readonly problem: string;
+}
+
+export interface ScheduledPage {
+  readonly events: readonly ScheduledEvent[];
+  readonly unreadable: readonly UnreadableEvent[];
+  /** More may follow. */
+  readonly full: boolean;
+}
+
+const NOTHING: ScheduledPage = { events: [], unreadable: [], full: false };
+
+/**
+ * The next ones of a partition, in the order in which they will be appended.
+ * @param due only those whose time has come, by the server's clock
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
+export async function scheduledFrom(connection: RedisConnection, keys: Keys, partition: number, limit: number, due = false): Promise<ScheduledPage> {
   const [first] = (await connection.command('ZRANGE', keys.scheduled(partition), 0, 0, 'WITHSCORES')) as [string?, string?];
-  if (first === undefined) return [];
+  if (first === undefined) return NOTHING;
   let until = '+inf';
   if (due) {
     const [seconds, micros] = (await connection.command('TIME')) as [string, string];
     until = String(Number(seconds) * 1000 + Math.floor(Number(micros) / 1000));
   }
   const members = (await connection.command('ZRANGEBYSCORE', keys.scheduled(partition), '-inf', until, 'LIMIT', 0, limit)) as string[];
-  if (members.length === 0) return [];
+  if (members.length === 0) return NOTHING;
   const ids = members.map((member) => member.slice(member.indexOf(':') + 1));
   const records = (await connection.commandBuffer('HMGET', keys.scheduledEvents(partition), ...ids)) as (Buffer | null)[];
-  return members.flatMap((member, i) => {
-    const record = records[i];
-    return record ? [{ partition, id: ids[i] as string, member, ...parseScheduled(record) }] : [];
+  const events: ScheduledEvent[] = [];
+  const unreadable: UnreadableEvent[] = [];
+  members.forEach((member, i) => {
+    const [id, record] = [ids[i] as string, records[i] ?? Buffer.alloc(0)];
+    try {
+      events.push({ partition, id, member, ...parseScheduled(record) });
+    } catch (error) {
+      if (!(error instanceof CorruptDataError)) throw error;
+      unreadable.push({ member, id, record, problem: `scheduled event ${JSON.stringify(id)}: ${error.message}` });
+    }
   });
+  return { events, unreadable, full: members.length === limit };
 }
 
-/** `<due> <number> <type> <bytes>`, as schedule.lua writes it. */
+/** `<due> <number> <type> <bytes>`, as schedule.lua writes it. @throws CorruptDataError */
 export function parseScheduled(record: Buffer): { dueMs: number; type: string; bytes: Buffer } {
+  if (record.length === 0) throw new CorruptDataError('missing', 'its record is gone');
   const first = record.indexOf(0x20);
   const second = record.indexOf(0x20, first + 1);
   const third = record.indexOf(0x20, second + 1);
-  return { dueMs: Number(record.toString('latin1', 0, first)), type: record.toString('latin1', second + 1, third), bytes: record.subarray(third + 1) };
+  const due = record.toString('latin1', 0, Math.max(0, first));
+  const type = record.toString('latin1', second + 1, Math.max(0, third));
+  if (first < 0 || second < 0 || third < 0 || !/^-?\d{1,16}$/.test(due)) throw new CorruptDataError('decode', 'its record does not begin with when it is due');
+  if (!TYPE_PATTERN.test(type)) throw new CorruptDataError('decode', 'its record names an event type that is none');
+  return { dueMs: Number(due), type, bytes: record.subarray(third + 1) };
 }
 
 interface Source {
@@ -54,7 +91,7 @@ interface Source {
 /** Of all partitions, the next ones first. */
 export async function listScheduled({ connection, keys, partitions }: Source, limit: number): Promise<ScheduledEvent[]> {
   const all = await Promise.all(Array.from({ length: partitions }, (_, partition) => scheduledFrom(connection, keys, partition, limit)));
-  return all.flat().sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition).slice(0, limit)
+  return all.flatMap(({ events }) => events).sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition).slice(0, limit)
     .map((event) => showAs(event, '', () => ({ partition: event.partition, id: event.id, type: event.type, dueMs: event.dueMs, bytes: event.bytes.length })));
 }
 

@@ -7,6 +7,7 @@
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
 import { appendFlush } from '../pipeline/append/append.ts';
+import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
 import { scheduledFrom, type ScheduledEvent } from './scheduled-events.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -20,6 +21,8 @@ export interface SchedulerOptions {
 }
 
 const LOOK_MS = 100;
+/** After a failure. */
+const REST_MS = 1000;
 /** Events moved in one step. */
 const PAGE = 256;
 const PAGE_BYTES = 1024 * 1024;
@@ -27,6 +30,7 @@ const PAGE_BYTES = 1024 * 1024;
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #stopping = new AbortController();
+  readonly #failing = new Map<number, { readonly times: number; readonly againMs: number }>();
   #loop: Promise<void> | null = null;
 
   constructor(options: SchedulerOptions) {
@@ -44,31 +48,45 @@ export class Scheduler {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    let failures = 0;
     while (!signal.aborted) {
       const startMs = monotonicMs();
-      try {
-        await Promise.all([...new Set(this.#options.partitions())].map((partition) => this.#look(partition)));
-        failures = 0;
-      } catch (error) {
-        if (signal.aborted) return;
-        const expected = error instanceof MillraceError && error.retryable;
-        if (failures++ % 20 === 0) this.#options.log(expected ? 'warn' : 'error', 'scheduled events could not be appended, trying again', { err: error });
-      }
-      await sleep(Math.max(10, startMs + (failures > 0 ? 1000 : LOOK_MS) - monotonicMs()), signal);
+      const partitions = [...new Set(this.#options.partitions())];
+      await Promise.all(partitions.map((partition) => this.#try(partition, startMs)));
+      await sleep(Math.max(10, startMs + LOOK_MS - monotonicMs()), signal);
+    }
+  }
+
+  /** What fails in one partition holds up no other one. */
+  async #try(partition: number, nowMs: number): Promise<void> {
+    const failing = this.#failing.get(partition);
+    if (failing && nowMs < failing.againMs) return;
+    try {
+      await this.#look(partition);
+      this.#failing.delete(partition);
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      const times = failing?.times ?? 0;
+      this.#failing.set(partition, { times: times + 1, againMs: monotonicMs() + REST_MS });
+      const expected = error instanceof MillraceError && error.retryable;
+      const text = 'scheduled events could not be appended, trying again';
+      if (times % 20 === 0) this.#options.log(expected ? 'warn' : 'error', text, { partition, err: error });
     }
   }
 
   async #look(partition: number): Promise<void> {
     const { connection, keys } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const due = await scheduledFrom(connection, keys, partition, PAGE, true);
-      if (due.length === 0) return;
+      const { events: due, unreadable, full } = await scheduledFrom(connection, keys, partition, PAGE, true);
+      for (const { member: place, id: eventId, record, problem } of unreadable) {
+        await setRecordAside(this.#options, { store: 'schedule', partition, place, eventId, record, problem, type: '', events: 1, outboxBytes: 0 });
+      }
+      if (due.length === 0 && !full) return;
+      if (due.length === 0) continue;
       let bytes = 0;
       let count = 0;
       while (count < due.length && (count === 0 || bytes < PAGE_BYTES)) bytes += (due[count++] as ScheduledEvent).bytes.length;
       await this.#append(partition, due.slice(0, count));
-      if (count === due.length && due.length < PAGE) return;
+      if (count === due.length && !full) return;
     }
   }
 

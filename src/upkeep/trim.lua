@@ -13,7 +13,7 @@ local maxAge, maxEvents, pageSize = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumb
 local flat = redis.call('HGETALL', KEYS[1])
 local counters = {}
 for i = 1, #flat, 2 do counters[flat[i]] = flat[i + 1] end
-local function counter(name) return tonumber(counters[name .. ':' .. t] or '0') end
+local function counter(name) return countOf(counters[name .. ':' .. t]) end
 -- Not even: somebody's entries are not counted yet, and taking them off would make the counters wrong.
 if redis.call('XLEN', KEYS[2]) ~= counter('entries') then return {'done', '0', '', ''} end
 if redis.call('EXISTS', KEYS[2]) == 0 then return {'done', '0', '', ''} end
@@ -31,7 +31,7 @@ for field, types in pairs(counters) do
   if fn and string.find(',' .. types .. ',', ',' .. t .. ',', 1, true) then
     local group = groups[fn]
     if group and group.pending > 0 then bounds[fn] = {redis.call('XPENDING', KEYS[2], fn)[2], false}
-    else bounds[fn] = {group and group['last-delivered-id'] or counters['at:' .. fn .. ':' .. t] or '0-0', true} end
+    else bounds[fn] = {group and group['last-delivered-id'] or idOf(counters['at:' .. fn .. ':' .. t]), true} end
   end
 end
 local function holderOf(id)
@@ -58,7 +58,7 @@ for i = 1, #page do
 end
 if entries > 0 then
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '=', redis.call('XLEN', KEYS[2]) - entries)
-  redis.call('HINCRBY', KEYS[1], 'trimmed:' .. t, string.format('%.0f', events))
-  redis.call('HINCRBY', KEYS[1], 'entries:' .. t, -entries)
+  addTo(KEYS[1], 'trimmed:' .. t, string.format('%.0f', events))
+  addTo(KEYS[1], 'entries:' .. t, -entries)
 end
 return {entries == pageSize and not holder and 'page' or 'done', string.format('%.0f', events), holder or '', holder and page[entries + 1][1] or ''}

@@ -13,6 +13,7 @@ import { noteLoss } from '../lag/losses.ts';
 import { describeUnserved, findUnserved, type Unserved } from '../lag/unserved.ts';
 import { ParkedSweep, type SweptLane } from './parked-sweep.ts';
 import { retain } from './retention.ts';
+import { noteSpoilt } from './spoilt-counts.ts';
 import { readTypeLimits, type TypeLimits } from './type-limits.ts';
 
 export interface UpkeepOptions {
@@ -85,6 +86,7 @@ export class Upkeep {
         if (this.#stopping.signal.aborted) return;
         await this.#stream(partition, type, limits.get(type));
       }
+      await this.#counts(partition);
     }
     for (const lane of this.#options.lanes()) {
       if (this.#stopping.signal.aborted) return;
@@ -114,6 +116,12 @@ export class Upkeep {
         remedy: 'let it catch up; or, if it is deployed no more: millrace functions remove',
       });
     }
+  }
+
+  async #counts(partition: number): Promise<void> {
+    const { connection, keys, log } = this.#options;
+    const counters = await noteSpoilt(connection, keys, partition);
+    if (counters.length > 0) log('error', 'LOSS: counters held what is no number, and count on from 0', { partition, counters: counters.slice(0, 20) });
   }
 
   async #parked(lane: SweptLane): Promise<void> {

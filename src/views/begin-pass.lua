@@ -9,7 +9,7 @@
 -- Sent again it does nothing and answers the same.
 -- cost  O(types)
 local fn = ARGV[1]
-local function counter(name, t) return tonumber(redis.call('HGET', KEYS[1], name .. ':' .. t) or '0') end
+local function counter(name, t) return countOf(redis.call('HGET', KEYS[1], name .. ':' .. t)) end
 local begun = redis.call('HGET', KEYS[1], 'pass:' .. fn)
 if begun then return {'pass', begun} end
 local trimmed = 0

@@ -15,12 +15,12 @@ local stored = cjson.decode(pass).stored
 local reply, missing, fields = {'missing'}, false, {}
 for i = 4, #ARGV, 2 do
   local t, folded = ARGV[i], tonumber(ARGV[i + 1])
-  local left = tonumber(redis.call('HGET', KEYS[2], 'base:' .. fn .. ':' .. t) or '0') - folded
+  local left = countOf(redis.call('HGET', KEYS[2], 'base:' .. fn .. ':' .. t)) - folded
   missing = missing or left ~= 0
   reply[#reply + 1] = whole(left)
   for _, text in ipairs({
     'base:' .. fn .. ':' .. t, whole(left), 'done:' .. fn .. ':' .. t, whole(folded),
-    'stored:' .. t, whole(tonumber(redis.call('HGET', KEYS[2], 'stored:' .. t) or '0') - tonumber(stored[t] or '0') + folded),
+    'stored:' .. t, whole(countOf(redis.call('HGET', KEYS[2], 'stored:' .. t)) - countOf(stored[t]) + folded),
   }) do fields[#fields + 1] = text end
 end
 if missing and ARGV[3] ~= '1' then return reply end

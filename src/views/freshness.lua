@@ -11,7 +11,7 @@ local function freshness(counters, fn, types)
     local own = ':' .. fn .. ':' .. t
     local n = redis.call('HMGET', counters, 'appended:' .. t, 'base' .. own, 'done' .. own, 'dead' .. own, 'purged' .. own, 'at' .. own)
     if building then n[2], n[6] = '0', '' end
-    behind = behind + tonumber(n[1] or '0') - tonumber(n[2] or '0') - tonumber(n[3] or '0') - tonumber(n[4] or '0') - tonumber(n[5] or '0')
+    behind = behind + countOf(n[1]) - countOf(n[2]) - countOf(n[3]) - countOf(n[4]) - countOf(n[5])
     reply[i + 2] = n[6] or ''
   end
   reply[2] = string.format('%.0f', behind)

@@ -21,14 +21,15 @@ import { adoptForeign } from '../lag/adopt.ts';
 import { readPartitions, type PartitionState } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
+import { COUNTS } from '../wire/entries-lua.ts';
 import { IncompleteHistoriesError, ViewFoldError, type MissingEvents } from './errors.ts';
 import type { Generation } from './generations.ts';
 import { findCategories, walkHistories, type HistoryEvent, type WalkPlace } from './history-walk.ts';
 import { Pace } from './pace.ts';
 import type { RebuildProgress } from './rebuild.ts';
 
-const beginScript = defineScript({ url: new URL('./begin-pass.lua', import.meta.url), keys: 'variable' });
-const finishScript = defineScript({ url: new URL('./finish-pass.lua', import.meta.url), keys: 3 });
+const beginScript = defineScript({ url: new URL('./begin-pass.lua', import.meta.url), with: COUNTS, keys: 'variable' });
+const finishScript = defineScript({ url: new URL('./finish-pass.lua', import.meta.url), with: COUNTS, keys: 3 });
 
 const DEADLINE_MS = 15_000;
 const LOOK_MS = 200;

@@ -12,11 +12,12 @@ import { didYouMean } from '../core/suggest.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { defineScript } from '../redis/script.ts';
+import { COUNTS } from '../wire/entries-lua.ts';
 import { decodeStoredRow, memberPrefix, parseMember, sameEntry, sortBytes, type StoredRow } from '../wire/view-row.ts';
 import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './errors.ts';
 import { liveGeneration, type Generation } from './generations.ts';
 
-const FRESHNESS = new URL('./freshness.lua', import.meta.url);
+const FRESHNESS = [COUNTS, new URL('./freshness.lua', import.meta.url)];
 const readRow = defineScript({ with: FRESHNESS, url: new URL('./read-row.lua', import.meta.url), keys: 2 });
 const readIndex = defineScript({ with: FRESHNESS, url: new URL('./read-index.lua', import.meta.url), keys: 2 });
 

@@ -13,12 +13,14 @@ local function knownFlush(key, sequence, ttl)
     if sequence ~= 1 then return nil, '1' end
     return nil
   end
-  local colon = string.find(previous, ':', 1, true)
-  local last = tonumber(string.sub(previous, 1, colon - 1))
+  local last, answer = string.match(previous, '^(%d+):(.*)$')
+  last = tonumber(last)
+  -- Somebody else has written it: what came before is not known.
+  if not last then return nil, '0' end
   if sequence == last then
     -- A write, so that a WAIT or WAITAOF sent behind it waits for the first time's data too.
     redis.call('PEXPIRE', key, ttl)
-    return string.sub(previous, colon + 1)
+    return answer
   end
   if sequence ~= last + 1 then return nil, string.format('%.0f', last + 1) end
   return nil
@@ -30,14 +32,15 @@ end
 local function appendEntries(clock, counters, now, parts)
   local ms, seq = now, 0
   local last = redis.call('HMGET', clock, 'ms', 'seq')
-  if last[1] and tonumber(last[1]) >= ms then
-    ms = tonumber(last[1])
-    seq = tonumber(last[2]) + 1
+  -- What is no number there is set anew: each stream refuses what is below its last id.
+  if countOf(last[1]) >= ms then
+    ms = countOf(last[1])
+    seq = countOf(last[2]) + 1
   end
   local function id() return string.format('%.0f-%.0f', ms, seq) end
 
   local ordinals = {}
-  for i, part in ipairs(parts) do ordinals[i] = redis.call('HINCRBY', counters, 'appended:' .. part.type, part.count) end
+  for i, part in ipairs(parts) do ordinals[i] = addTo(counters, 'appended:' .. part.type, part.count) end
   -- On "equal or smaller" (a foreign producer is ahead) false, how many streams had already taken it, and the error.
   local function add()
     for i, part in ipairs(parts) do
@@ -50,7 +53,7 @@ local function appendEntries(clock, counters, now, parts)
     for i = 1, upto do redis.call('XDEL', parts[i].key, id()) end
   end
   local function uncount()
-    for _, part in ipairs(parts) do redis.call('HINCRBY', counters, 'appended:' .. part.type, -tonumber(part.count)) end
+    for _, part in ipairs(parts) do addTo(counters, 'appended:' .. part.type, -tonumber(part.count)) end
   end
 
   local added, upto, err = add()
@@ -87,7 +90,7 @@ local function appendEntries(clock, counters, now, parts)
     end
   end
 
-  for _, part in ipairs(parts) do redis.call('HINCRBY', counters, 'entries:' .. part.type, 1) end
+  for _, part in ipairs(parts) do addTo(counters, 'entries:' .. part.type, 1) end
   redis.call('HSET', clock, 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq))
   return id()
 end

@@ -4,9 +4,16 @@
 -- A member is `<number>:<id>`, so that events due at the same moment keep their order. A record: due, number, type, then the bytes.
 local function scheduleEvent(schedule, records, counters, id, due, eventType, bytes)
   local before = redis.call('HGET', records, id)
-  if before then return string.match(before, '^(%d+) '), true end
+  local waits = before and string.match(before, '^(%-?%d+) %d+ %a[%w_.+$-]* ')
+  if waits then return waits, true end
+  if before then
+    -- Its record cannot be read: this one takes its place.
+    for _, member in ipairs(redis.call('ZRANGE', schedule, 0, -1)) do
+      if string.sub(member, (string.find(member, ':', 1, true) or 0) + 1) == id then redis.call('ZREM', schedule, member) end
+    end
+  end
   local text = string.format('%.0f', due)
-  local number = redis.call('HINCRBY', counters, 'schedulings', 1)
+  local number = addTo(counters, 'schedulings', 1)
   redis.call('HSET', records, id, text .. ' ' .. string.format('%.0f', number) .. ' ' .. eventType .. ' ' .. bytes)
   redis.call('ZADD', schedule, text, string.format('%016.0f', number) .. ':' .. id)
   return text, false

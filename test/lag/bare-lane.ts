@@ -13,6 +13,7 @@ import { acquireLease } from '../../src/pipeline/lane/leases.ts';
 import { registerFunction } from '../../src/pipeline/lane/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
 import { fetchParked, listParked } from '../../src/pipeline/retry/parked-lists.ts';
+import { setKeyAside, type ParkedPlace } from '../../src/pipeline/retry/set-aside.ts';
 import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
 import { walkBatch } from '../../src/wire/event-batch.ts';
@@ -126,10 +127,7 @@ export class BareLane {
     if (taken.kind === 'stale') return 'stale';
     if (taken.kind === 'nogroup') throw new Error(taken.message);
     if (taken.entries.length === 0 && taken.units.length === 0) return null;
-    const retries = await fetchParked({
-      connection, keys, partition, fn: spec.name, types: spec.on, ordering: spec.ordering, holds: spec.onDead === 'hold',
-      leaseValue: this.#lease, dispatcher: 'test', version: 'v1', log: () => {},
-    }, taken.units);
+    const retries = await fetchParked(this.#place(), taken.units);
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const parked = new Set(spec.ordering === 'key' ? (await listParked(connection, keys, partition, spec.name)).keys() : []);
     const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
@@ -188,7 +186,16 @@ export class BareLane {
 
   async send(plan: CommitPlan | null | 'stale'): Promise<string> {
     if (plan === null || plan === 'stale') throw new Error('there is no plan');
-    return (await sendCommit(this.#bed.connection, plan)).kind;
+    return (await sendCommit(this.#bed.connection, plan, (unit) => setKeyAside(this.#place(), unit))).kind;
+  }
+
+  #place(): ParkedPlace {
+    const { connection, keys } = this.#bed;
+    const { spec, partition } = this;
+    return {
+      connection, keys, partition, fn: spec.name, types: spec.on, ordering: spec.ordering, holds: spec.onDead === 'hold',
+      leaseValue: this.#lease, dispatcher: 'test', version: 'v1', log: () => {},
+    };
   }
 
   /** Takes and commits once. */
@@ -196,7 +203,7 @@ export class BareLane {
     const plan = await this.turn(choose, budgetEvents);
     if (plan === null) return 'idle';
     if (plan === 'stale') return 'stale';
-    return (await sendCommit(this.#bed.connection, plan)).kind;
+    return (await sendCommit(this.#bed.connection, plan, (unit) => setKeyAside(this.#place(), unit))).kind;
   }
 
   /** Until there is nothing to do. */

@@ -66,5 +66,5 @@ export function meddled(connection: RedisConnection, meddling: Meddling): RedisC
 }
 
 export function createRelay(bed: Bed, connection = bed.connection, relieved: (partition: number) => void = () => undefined): Relay {
-  return new Relay({ connection, keys: bed.keys, partitions: () => [], relieved, log: () => undefined });
+  return new Relay({ connection, keys: bed.keys, partitionCount: bed.partitions, partitions: () => [], relieved, log: () => undefined });
 }

@@ -62,7 +62,7 @@ for _, one in ipairs(remembered) do
   local room = most - redis.call('SCARD', set)
   for j = 0, math.min(ids, room) - 1 do redis.call('SADD', set, ARGV[from + j]) end
   redis.call('PEXPIREAT', set, string.format('%.0f', until_))
-  if room < ids then redis.call('HINCRBY', KEYS[3], 'forgotten:' .. t, ids - math.max(0, room)) end
+  if room < ids then addTo(KEYS[3], 'forgotten:' .. t, ids - math.max(0, room)) end
 end
 for u = 0, U - 1 do
   redis.call('ZREM', KEYS[sets + 1], ARGV[at + 2 * u])
@@ -89,8 +89,8 @@ for i = 4, 3 + T do
         local name = string.match(field, '^types:(.+)$')
         if name and string.find(',' .. types .. ',', ',' .. t .. ',', 1, true) then
           local at = ':' .. name .. ':' .. t
-          local function of(state) return tonumber(c[state .. at] or '0') end
-          local events = tonumber(c['appended:' .. t] or '0') - of('base') - of('done') - of('dead') - of('purged') - of('parked')
+          local function of(state) return countOf(c[state .. at]) end
+          local events = countOf(c['appended:' .. t]) - of('base') - of('done') - of('dead') - of('purged') - of('parked')
           if events > behind then behind, fn = events, name end
         end
       end

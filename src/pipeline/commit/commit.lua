@@ -14,7 +14,7 @@
 --       where that changes: 'running', what `running:<function>` says from now on ('-': nothing; src/pipeline/lane/in-flight.ts)
 --       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of ids, ids settled}
 --       F blocks of effects, done in order: see src/core/effects.ts
--- reply {'stale'} | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
+-- reply {'stale'} | {'foreign', unit}: the key of its parked list is none; nothing is done | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
 --       {'back'} (Redis no longer knows the turn before; nothing is done) |
 --       {'full'}: the schedule has no room for what was emitted; nothing is done | {'exhausted', key of a stream}: likewise |
 --       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now},
@@ -93,6 +93,21 @@ if F > 0 or B > 0 or (P > 0 and T > 1) then
       s = s + 2 + steps[s + 1]
     end
     blocks[f] = steps
+  end
+end
+
+-- A key that somebody else has written over is told of, and nothing is done.
+if P + D + R > 0 then
+  local function unlike(key, wanted)
+    local kind = redis.call('TYPE', key).ok
+    return kind ~= wanted and kind ~= 'none' and kind or nil
+  end
+  for k, wanted in pairs({[3] = 'zset', [4] = 'stream', [5] = 'hash'}) do
+    local kind = unlike(KEYS[k], wanted)
+    if kind then return redis.error_reply('WRONGTYPE ' .. KEYS[k] .. ' is a ' .. kind .. ', not the ' .. wanted .. ' it should be') end
+  end
+  for u = 1, U do
+    if unlike(KEYS[5 + T + u], 'list') then return {'foreign', units[u]} end
   end
 end
 
@@ -243,7 +258,9 @@ if ARGV[a + 1] == 'inbox' then
   a = a + 4
   local slot = math.floor(now / window)
   local set = KEYS[#KEYS - 1 + slot % 2]
-  local room, over = most - redis.call('SCARD', set), 0
+  -- pcall: with a key that is no set nothing is remembered
+  local size = redis.pcall('SCARD', set)
+  local room, over = type(size) == 'number' and most - size or 0, 0
   for _ = 1, groups do
     local e, skipped, ids = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
     if e == 0 or acked[e] then
@@ -257,11 +274,11 @@ if ARGV[a + 1] == 'inbox' then
     a = a + 3 + ids
   end
   redis.call('PEXPIREAT', set, string.format('%.0f', (slot + 2) * window))
-  if over > 0 then redis.call('HINCRBY', KEYS[2], 'unremembered:' .. fn, over) end
+  if over > 0 then addTo(KEYS[2], 'unremembered:' .. fn, over) end
 end
 
-for field, by in pairs(sums) do redis.call('HINCRBY', KEYS[2], field, by) end
-if retried > 0 then redis.call('HINCRBY', KEYS[2], 'retried:' .. fn, retried) end
+for field, by in pairs(sums) do addTo(KEYS[2], field, by) end
+if retried > 0 then addTo(KEYS[2], 'retried:' .. fn, retried) end
 -- Everything up to here is settled. With ordering 'none' others may still have earlier entries pending.
 local function parts(id)
   local dash = string.find(id, '-', 1, true)
@@ -282,7 +299,7 @@ for i = 1, T do
     else
       local before = redis.call('HGET', KEYS[2], field)
       if before then
-        local beforeMs, beforeSeq = parts(before)
+        local beforeMs, beforeSeq = parts(idOf(before))
         if beforeMs > ms or (beforeMs == ms and beforeSeq > seq) then id = nil end
       end
     end

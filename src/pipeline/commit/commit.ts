@@ -407,10 +407,20 @@ function inboxArgs(
   return count > 0 ? ['inbox', dedupe.windowMs, dedupe.maxIds, count, ...groups] : [];
 }
 
-/** @throws UnknownOutcomeError, RedisReplyError, ScheduleFullError: send the same plan again */
-export async function sendCommit(connection: RedisConnection, plan: CommitPlan): Promise<CommitReply> {
+/**
+ * @param setKeyAside called for a unit whose parked list is none, since somebody else has written its key
+ * @throws UnknownOutcomeError, RedisReplyError, ScheduleFullError: send the same plan again
+ */
+export async function sendCommit(
+  connection: RedisConnection, plan: CommitPlan, setKeyAside?: (unit: string) => Promise<void>,
+): Promise<CommitReply> {
   const reply = (await script.run(connection, plan.keys, plan.args)) as [string, string, string, string[], string[], '' | [number, number], string[]];
   if (reply[0] === 'stale' || reply[0] === 'back') return { kind: reply[0] };
+  if (reply[0] === 'foreign') {
+    if (!setKeyAside) throw new RedisReplyError('commit.lua', `WRONGTYPE the key of the parked list of ${JSON.stringify(reply[1])} is no list`);
+    await setKeyAside(reply[1]);
+    return sendCommit(connection, plan, setKeyAside);
+  }
   if (reply[0] === 'refused') return { kind: 'refused', missing: reply[1] as unknown as string[] };
   if (reply[0] === 'full') throw new ScheduleFullError(plan.partition, MAX_SCHEDULED);
   if (reply[0] === 'exhausted') {

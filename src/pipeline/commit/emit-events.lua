@@ -39,8 +39,8 @@ local function emitEvents(keys, streams, blocks, mostScheduled, now)
         for _, before in ipairs(done) do
           for _, part in ipairs(before.parts) do
             redis.call('XDEL', part.key, before.id)
-            redis.call('HINCRBY', keys.counters, 'appended:' .. part.type, -part.count)
-            redis.call('HINCRBY', keys.counters, 'entries:' .. part.type, -1)
+            addTo(keys.counters, 'appended:' .. part.type, -part.count)
+            addTo(keys.counters, 'entries:' .. part.type, -1)
           end
         end
         return nil, refused
@@ -71,6 +71,6 @@ local function emitEvents(keys, streams, blocks, mostScheduled, now)
     end
   end
   if not away then return '' end
-  return {redis.call('XLEN', keys.outbox), redis.call('HINCRBY', keys.counters, 'outbox', bytes)}
+  return {redis.call('XLEN', keys.outbox), addTo(keys.counters, 'outbox', bytes)}
 end
 

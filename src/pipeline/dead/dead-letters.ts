@@ -5,6 +5,7 @@
 import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
 import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
 import type { Deployment } from '../../deployment.ts';
+import { RECORD_STORES } from './set-record-aside.ts';
 import { knownTypes, readPartitions, requireFunction, type PartitionState } from './registered-functions.ts';
 
 export interface DeadLetterAttempt {
@@ -22,7 +23,7 @@ export interface DeadLetter {
   readonly partition: number;
   /** Entry id in the stream of dead letters. */
   readonly letterId: string;
-  /** `record`: a parked record that could not be read. */
+  /** `record`: what could not be read of what was parked, in an outbox or scheduled. Of the latter two, `function` is in RECORD_STORES. */
   readonly kind: 'event' | 'entry' | 'record';
   readonly type: string;
   readonly subject: string;
@@ -79,6 +80,8 @@ export class DeadLetterNotFoundError extends MillraceError {
 
 export type DeadLetterSource = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
+const STORE_NAMES: ReadonlySet<string> = new Set(Object.values(RECORD_STORES));
+
 /** Letters in memory at a time: each may have some hundred kilobytes. */
 const PAGE = 32;
 
@@ -89,7 +92,7 @@ export function formatLetterId(fn: string, partition: number, letterId: string):
 /** @throws DeadLetterIdError */
 export function parseLetterId(id: string, partitions: number): { fn: string; partition: number; letterId: string } {
   const match = /^([^/]+)\/(\d{1,4})\/(\d{1,20}-\d{1,20})$/.exec(id);
-  if (!match || !FUNCTION_PATTERN.test(match[1] as string)) throw new DeadLetterIdError(id.slice(0, 200), 'its form is wrong');
+  if (!match || !(FUNCTION_PATTERN.test(match[1] as string) || STORE_NAMES.has(match[1] as string))) throw new DeadLetterIdError(id.slice(0, 200), 'its form is wrong');
   const partition = Number(match[2]);
   if (partition >= partitions) throw new DeadLetterIdError(id, `this deployment has the partitions 0 to ${partitions - 1}`);
   return { fn: match[1] as string, partition, letterId: match[3] as string };

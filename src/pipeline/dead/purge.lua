@@ -24,7 +24,7 @@ for a = 2, #ARGV, 4 do
   end
 end
 for t, events in pairs(sums) do
-  redis.call('HINCRBY', KEYS[2], 'dead:' .. fn .. ':' .. t, -events)
-  redis.call('HINCRBY', KEYS[2], 'purged:' .. fn .. ':' .. t, events)
+  addTo(KEYS[2], 'dead:' .. fn .. ':' .. t, -events)
+  addTo(KEYS[2], 'purged:' .. fn .. ':' .. t, events)
 end
 return purged

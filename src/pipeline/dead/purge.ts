@@ -1,9 +1,10 @@
 /** Deletes dead letters for good. */
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { COUNTS } from '../../wire/entries-lua.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
-const script = defineScript({ url: new URL('./purge.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({ url: new URL('./purge.lua', import.meta.url), with: COUNTS, keys: 'variable' });
 const DEADLINE_MS = 15_000;
 
 /** What purging needs of a letter; so a caller need not keep its bytes. */

@@ -13,7 +13,7 @@ export interface RegisteredFunction {
 export interface PartitionState {
   readonly partition: number;
   readonly functions: readonly RegisteredFunction[];
-  /** The counters as they are. */
+  /** The counters; of one that is no number, 0. */
   readonly counters: ReadonlyMap<string, string>;
 }
 
@@ -42,7 +42,7 @@ export async function readPartitions(source: Source): Promise<PartitionState[]> 
 export async function readPartition(source: Source, partition: number): Promise<PartitionState> {
   const flat = (await source.connection.command('HGETALL', source.keys.counters(partition))) as string[];
   const counters = new Map<string, string>();
-  for (let i = 0; i + 1 < flat.length; i += 2) counters.set(flat[i] as string, flat[i + 1] as string);
+  for (let i = 0; i + 1 < flat.length; i += 2) counters.set(flat[i] as string, readable(flat[i] as string, flat[i + 1] as string));
   const names = new Set<string>();
   for (const [field, value] of counters) {
     if (field.startsWith('types:')) names.add(field.slice('types:'.length));
@@ -57,6 +57,16 @@ export async function readPartition(source: Source, partition: number): Promise<
       ordering: counters.get(`ordering:${name}`) === 'none' ? 'none' : 'key',
     })),
   };
+}
+
+const COUNTS: ReadonlySet<string> = new Set([
+  'appended', 'entries', 'base', 'done', 'skipped', 'parked', 'dead', 'purged', 'trimmed', 'foreign', 'lost', 'stored', 'retried', 'outbox', 'unremembered', 'forgotten',
+]);
+
+/** A count that somebody else has written over is 0, as for the scripts (src/wire/counts.lua). */
+function readable(field: string, text: string): string {
+  const [state] = field.split(':', 1);
+  return COUNTS.has(state as string) && !/^-?\d+$/.test(text) ? '0' : text;
 }
 
 /** @throws UnknownFunctionError */

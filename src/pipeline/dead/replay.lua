@@ -20,6 +20,6 @@ else
 end
 redis.call('SREM', KEYS[6], ARGV[6])
 redis.call('SREM', KEYS[7], ARGV[6])
-redis.call('HINCRBY', KEYS[4], 'dead:' .. ARGV[2] .. ':' .. ARGV[3], -1)
-redis.call('HINCRBY', KEYS[4], 'parked:' .. ARGV[2] .. ':' .. ARGV[3], 1)
+addTo(KEYS[4], 'dead:' .. ARGV[2] .. ':' .. ARGV[3], -1)
+addTo(KEYS[4], 'parked:' .. ARGV[2] .. ':' .. ARGV[3], 1)
 return {'replayed', length}

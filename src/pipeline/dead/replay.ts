@@ -6,10 +6,11 @@
 import { MillraceError } from '../../core/errors.ts';
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { COUNTS } from '../../wire/entries-lua.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
-const script = defineScript({ url: new URL('./replay.lua', import.meta.url), keys: 7 });
+const script = defineScript({ url: new URL('./replay.lua', import.meta.url), with: COUNTS, keys: 7 });
 const DEADLINE_MS = 15_000;
 
 /** The letter holds a whole entry that could not be taken apart: there is no event to run. */

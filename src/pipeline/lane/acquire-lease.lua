@@ -17,6 +17,9 @@ end
 local fn, lane = ARGV[1], ARGV[4]
 if (redis.call('HEXISTS', KEYS[2], 'pass:' .. fn) == 1) ~= (ARGV[6] == 'pass') then return {0, ARGV[3]} end
 redis.call('DEL', KEYS[1])
+local counted = redis.call('HGET', KEYS[2], 'epoch:' .. fn)
+-- Somebody else has written it: beyond each epoch that there can have been.
+if counted and not (string.find(counted, '^%d+$') and #counted < 16) then redis.call('HSET', KEYS[2], 'epoch:' .. fn, redis.call('TIME')[1]) end
 local epoch = redis.call('HINCRBY', KEYS[2], 'epoch:' .. fn, 1)
 local value = ARGV[2] .. ':' .. epoch
 redis.call('SET', KEYS[1], value, 'PX', ARGV[3])

@@ -16,7 +16,7 @@ for i = 2, #KEYS do
   local known = redis.call('HEXISTS', KEYS[1], base) == 1
   local from = '0'
   if known then
-    from = redis.call('HGET', KEYS[1], 'at:' .. fn .. ':' .. t) or '0'
+    from = idOf(redis.call('HGET', KEYS[1], 'at:' .. fn .. ':' .. t))
   elseif ARGV[2] == 'end' then
     from = '$'
   end
@@ -32,7 +32,7 @@ for i = 2, #KEYS do
   if not known then
     local before = 0
     if ARGV[2] == 'end' then
-      before = redis.call('HGET', KEYS[1], 'appended:' .. t) or 0
+      before = countOf(redis.call('HGET', KEYS[1], 'appended:' .. t))
       -- should the group be lost before its first commit, it is recreated here, not at 0
       for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[i])) do
         local info = {}
@@ -40,9 +40,9 @@ for i = 2, #KEYS do
         if info.name == fn then redis.call('HSET', KEYS[1], 'at:' .. fn .. ':' .. t, info['last-delivered-id']) end
       end
     else
-      before = redis.call('HGET', KEYS[1], 'trimmed:' .. t) or 0
+      before = countOf(redis.call('HGET', KEYS[1], 'trimmed:' .. t))
     end
-    redis.call('HSET', KEYS[1], base, before)
+    redis.call('HSET', KEYS[1], base, string.format('%.0f', before))
   end
 end
 local types = {}

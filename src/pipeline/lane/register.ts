@@ -3,8 +3,9 @@ import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { COUNTS } from '../../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({ url: new URL('./register.lua', import.meta.url), with: COUNTS, keys: 'variable' });
 
 export type Registered = 'created' | 'exists' | 'recreated' | 'recount';
 

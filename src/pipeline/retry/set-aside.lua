@@ -20,8 +20,8 @@ local command = {'XADD', KEYS[4], '*', 'event', bytes}
 for i = 8, #ARGV do command[#command + 1] = ARGV[i] end
 local letter = redis.call(unpack(command))
 if events > 0 then
-  redis.call('HINCRBY', KEYS[2], 'parked:' .. fn .. ':' .. t, -events)
-  redis.call('HINCRBY', KEYS[2], 'dead:' .. fn .. ':' .. t, events)
+  addTo(KEYS[2], 'parked:' .. fn .. ':' .. t, -events)
+  addTo(KEYS[2], 'dead:' .. fn .. ':' .. t, events)
 end
 if ARGV[7] == '1' then
   redis.call('HSET', KEYS[5], unit, letter)

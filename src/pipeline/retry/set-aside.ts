@@ -6,9 +6,10 @@ import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
+import { COUNTS } from '../../wire/entries-lua.ts';
 import { decodeParked, salvageParked } from '../../wire/parked.ts';
 
-const script = defineScript({ url: new URL('./set-aside.lua', import.meta.url), keys: 6 });
+const script = defineScript({ url: new URL('./set-aside.lua', import.meta.url), with: COUNTS, keys: 6 });
 const PAGE = 64;
 
 /** The lane whose parked lists are read, as its owner. */
