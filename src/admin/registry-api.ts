@@ -6,6 +6,7 @@
  * import), each of those files is offered as version 1 of a subject `<schema id>:<path>`, which exists for that only.
  */
 import type { Context, Hono } from 'hono';
+import { CorruptDataError } from '../core/errors.ts';
 import { describeFindings, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
 import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
@@ -83,8 +84,11 @@ function schemas(app: Hono, registry: SchemaRegistry): void {
     const deleted = deletedToo(c);
     const out: object[] = [];
     for (const subject of (await registry.subjects(deleted)).filter((one) => one.startsWith(prefix))) {
-      const versions = choose(c, await registry.versions(subject, deleted));
-      for (const version of flag(c, 'latestOnly') ? versions.slice(-1) : versions) out.push(versionBody({ ...version, schema: await registry.schema(version.id) }));
+      const versions = choose(c, (await readable(registry.versions(subject, deleted))) ?? []);
+      for (const version of flag(c, 'latestOnly') ? versions.slice(-1) : versions) {
+        const schema = await readable(registry.schema(version.id));
+        if (schema) out.push(versionBody({ ...version, schema }));
+      }
     }
     return json(c, pageOf(c, out));
   }));
@@ -124,6 +128,16 @@ function versionOf(c: Context): number | 'latest' {
     throw new RegistryInputError('version', `The specified version '${text.slice(0, 50)}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`);
   }
   return version;
+}
+
+/** Null: it cannot be read. A list gives the others; whoever asks for it is told. */
+async function readable<T>(reading: Promise<T>): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof CorruptDataError) return null;
+    throw error;
+  }
 }
 
 function idOf(c: Context): number {

@@ -35,7 +35,8 @@ export function toApiError(error: unknown): ApiError | null {
     return new ApiError(422, codes[error.what], error.message);
   }
   if (error instanceof RegistryFullError) return new ApiError(422, 42209, error.message);
-  if (error instanceof CorruptDataError) return null;
+  // As Confluent's registry says of its own store. The message names the record and the cure.
+  if (error instanceof CorruptDataError) return new ApiError(500, 50001, error.message);
   // Redis is away, or out of memory: the same request may succeed later.
   if (error instanceof MillraceError && error.retryable) return new ApiError(503, 50003, `the registry's store did not answer: ${error.message}`);
   return null;

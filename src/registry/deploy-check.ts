@@ -2,11 +2,13 @@
  * Before a deployment: can these functions, with these schemas, read every event that is there? Old ones in the streams (a
  * rewind brings them back), what waits in parked lists, what a replay would take out of the dead letters.
  */
+import { CorruptDataError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
 import type { SchemaRegistry } from './registry.ts';
+import type { StoredSchema } from './store.ts';
 import { identityOf, prepareSchema, readingProblems, type Finding, type PreparedSchema } from './schema-tools.ts';
 
 export interface Unreadable {
@@ -63,7 +65,13 @@ function concerns(fn: FunctionSpec, one: PresentSchema): boolean {
 async function judgeOne(
   registry: SchemaRegistry, fn: FunctionSpec, one: PresentSchema, reader: PreparedSchema, uses: readonly { subject: string; version: number }[],
 ): Promise<Omit<Unreadable, 'function' | 'type' | 'schema'> | null> {
-  const [schema] = await registry.store.schemas([one.schema]);
+  let schema: StoredSchema | null | undefined;
+  try {
+    [schema] = await registry.store.schemas([one.schema]);
+  } catch (error) {
+    if (!(error instanceof CorruptDataError)) throw error;
+    return { version: null, why: error.message, findings: [] };
+  }
   if (!schema) return { version: null, why: `the registry does not know schema id ${one.schema}: register the schema it was written with`, findings: [] };
   const version = uses.find((use) => use.subject === one.type)?.version ?? null;
   if (version === null && schema.message !== reader.message) {

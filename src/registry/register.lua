@@ -35,11 +35,39 @@ local function versionAfter(last)
   return taken == 0 and had or last + 1
 end
 
-local id = redis.call('HGET', KEYS[3], ARGV[2]) or (ARGV[13] ~= '' and ARGV[13])
-local last = tonumber(redis.call('HGET', KEYS[5], ARGV[1]) or '0')
+-- What is no number is no id. A schema that cannot be read is written anew under its id: its fingerprint says that it is this one.
+local function number(text) return text and string.match(text, '^%d+$') and text end
+local function texts(list, a, b)
+  if type(list) ~= 'table' then return false end
+  for _, one in ipairs(list) do
+    if type(one) ~= 'table' or type(one[a]) ~= 'string' or type(one[b]) ~= 'string' then return false end
+  end
+  return true
+end
+local function isSchema(json)
+  local read, kept = pcall(cjson.decode, json)
+  return read and type(kept) == 'table' and type(kept.fingerprint) == 'string' and type(kept.message) == 'string'
+    and texts(kept.files, 'name', 'text') and texts(kept.references, 'name', 'subject')
+end
+local function mend(id)
+  local kept = redis.call('HGET', KEYS[2], id)
+  if not kept or not isSchema(kept) then redis.call('HSET', KEYS[2], id, ARGV[3]) end
+end
+local function lastVersion()
+  local kept = redis.call('HGET', KEYS[5], ARGV[1])
+  if not kept or number(kept) then return tonumber(kept or '0') end
+  local highest = 0
+  for _, field in ipairs(redis.call('HKEYS', KEYS[9])) do
+    highest = math.max(highest, tonumber(string.match(field, '^id:(%d+)$') or string.match(field, '^gone:(%d+)$') or '0'))
+  end
+  return highest
+end
+local id = number(redis.call('HGET', KEYS[3], ARGV[2])) or (ARGV[13] ~= '' and ARGV[13])
+local last = lastVersion()
 if id then
   for version = last, 1, -1 do
     if redis.call('HGET', KEYS[9], 'id:' .. version) == id and redis.call('HEXISTS', KEYS[9], 'deleted:' .. version) == 0 then
+      mend(id)
       remember(id)
       alias(id, tostring(version))
       return {'same', id, tostring(version)}
@@ -52,13 +80,13 @@ if versionAfter(last) > tonumber(ARGV[10]) then return {'full', 'versions'} end
 
 id = id or freeId()
 if not id then return {'full', 'ids'} end
-redis.call('HSETNX', KEYS[2], id, ARGV[3])
+mend(id)
 redis.call('HSET', KEYS[3], ARGV[2], id)
-local number = versionAfter(last)
-local version = tostring(number)
+local next = versionAfter(last)
+local version = tostring(next)
 local time = redis.call('TIME')
 local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-redis.call('HSET', KEYS[5], ARGV[1], tostring(math.max(last, number)))
+redis.call('HSET', KEYS[5], ARGV[1], tostring(math.max(last, next)))
 redis.call('HSET', KEYS[9], 'id:' .. version, id, 'at:' .. version, now, 'by:' .. version, ARGV[5], 'git:' .. version, ARGV[6])
 redis.call('HINCRBY', KEYS[9], 'revision', 1)
 redis.call('HSET', KEYS[7], id, (redis.call('HGET', KEYS[7], id) or '') .. version .. ' ' .. ARGV[1] .. '\n')

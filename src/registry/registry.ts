@@ -7,13 +7,14 @@
  * whoever registers at the same time.
  */
 import { createHash } from 'node:crypto';
+import { CorruptDataError } from '../core/errors.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
 import {
   checkLevel, DeletionError, IncompatibleSchemaError, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
   UnknownVersionError,
 } from './errors.ts';
 import { cut } from '../core/well-formed.ts';
-import { identityOf, idsOf, judge, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
+import { identityOf, idsOf, judge, LEVELS, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
 import type { RegistryStore, SchemaReference, StoredSchema, SubjectState, SubjectVersion } from './store.ts';
 
 export const DEFAULT_LEVEL: Level = 'FULL_TRANSITIVE';
@@ -110,10 +111,11 @@ export class SchemaRegistry {
     checkSubject(draft.subject);
     const candidate = await prepareSchema(draft.subject, draft.files);
     const state = await this.store.state(draft.subject);
-    if (version === undefined) return this.#judge(candidate, state, liveVersions(state));
+    const { id } = await this.#idOf(candidate, draft, liveVersions(state));
+    if (version === undefined) return this.#judge(candidate, state, liveVersions(state), id);
     const found = state.versions.find((one) => one.version === version);
-    if (!found) throw new UnknownVersionError(draft.subject, version);
-    return this.#judge(candidate, state, [found]);
+    if (!found) throw unknownVersion(state, version);
+    return this.#judge(candidate, state, [found], id);
   }
 
   /**
@@ -130,39 +132,43 @@ export class SchemaRegistry {
   /** Names of the subjects that have a live version. */
   async subjects(deletedToo = false): Promise<string[]> {
     const subjects = await this.store.subjects();
-    const states = await Promise.all(subjects.map((subject) => this.store.state(subject)));
-    return states.filter((state) => (deletedToo ? state.versions : liveVersions(state)).length > 0).map((state) => state.subject);
+    const listed = await Promise.all(subjects.map(async (subject) => {
+      const state = await orNull(this.store.state(subject));
+      // One that cannot be read is there: whoever asks for it is told.
+      return state === null || state.damaged.length > 0 || (deletedToo ? state.versions : liveVersions(state)).length > 0;
+    }));
+    return subjects.filter((_, i) => listed[i]);
   }
 
   /**
    * Oldest first.
-   * @throws UnknownSubjectError
+   * @throws UnknownSubjectError; CorruptDataError where none of its versions can be read
    */
   async versions(subject: string, deletedToo = false): Promise<readonly SubjectVersion[]> {
-    const state = await this.store.state(subject);
-    const versions = deletedToo ? state.versions : liveVersions(state);
-    if (versions.length === 0) throw new UnknownSubjectError(subject);
-    return versions;
+    return chooseVersions(await this.store.state(subject), deletedToo);
   }
 
-  /** @throws UnknownSubjectError, UnknownVersionError */
+  /** @throws UnknownSubjectError, UnknownVersionError; CorruptDataError where its record, or that of its schema, is damaged */
   async version(subject: string, version: number | 'latest', deletedToo = false): Promise<VersionWithSchema> {
-    const versions = await this.versions(subject, deletedToo);
-    const found = version === 'latest' ? versions.at(-1) : versions.find((one) => one.version === version);
-    if (!found) throw new UnknownVersionError(subject, version as number);
+    const state = await this.store.state(subject);
+    const versions = chooseVersions(state, deletedToo);
+    const last = versions.at(-1);
+    const wanted = version === 'latest' ? Math.max(last?.version ?? 0, ...state.damaged) : version;
+    const found = versions.find((one) => one.version === wanted);
+    if (!found) throw unknownVersion(state, wanted);
     return { ...found, schema: await this.schema(found.id) };
   }
 
-  /** @throws UnknownSchemaError */
+  /** @throws UnknownSchemaError, CorruptDataError */
   async schema(id: number): Promise<StoredSchema> {
     const [schema] = await this.store.schemas([id]);
     if (!schema) throw new UnknownSchemaError(`no schema is registered under id ${id}`);
     return schema;
   }
 
-  /** Whether the schema under this id is this one. */
+  /** Whether the schema under this id is this one. One that cannot be read is none. */
   async isIdOf(id: number, draft: SchemaDraft): Promise<boolean> {
-    const [stored] = await this.store.schemas([id]);
+    const [stored] = (await orNull(this.store.schemas([id]))) ?? [];
     if (!stored) return false;
     const candidate = await prepareSchema(draft.subject, draft.files);
     return [identityOf(candidate, draft.references), candidate.meaning].includes(stored.fingerprint);
@@ -183,7 +189,7 @@ export class SchemaRegistry {
   async level(subject?: string): Promise<{ readonly level: Level; readonly own: boolean }> {
     if (subject === undefined) {
       const level = await this.store.globalLevel();
-      return { level: level === '' ? DEFAULT_LEVEL : (level as Level), own: level !== '' };
+      return { level: level === '' ? DEFAULT_LEVEL : storedLevel(level, ''), own: level !== '' };
     }
     const state = await this.store.state(subject);
     return { level: levelOf(state), own: state.ownLevel !== null };
@@ -220,7 +226,8 @@ export class SchemaRegistry {
       chosen = [found];
     }
     const deleted: number[] = [];
-    const schemas = await this.store.schemas(chosen.map((one) => one.id));
+    // What a schema refers to that cannot be read is not known: the version can be deleted all the same.
+    const schemas = await Promise.all(chosen.map(async (one) => (await orNull(this.store.schemas([one.id])))?.[0]));
     for (const [i, { version }] of chosen.entries()) {
       const reply = await this.store.delete(subject, version, permanent ? 'permanent' : 'soft', schemas[i]?.references ?? []);
       if (reply.kind === 'unknown') throw new UnknownVersionError(subject, version);
@@ -244,17 +251,22 @@ export class SchemaRegistry {
     // Fingerprints of an older form stood for several schemas: is it this one?
     const older = await this.store.idOfFingerprint(candidate.meaning);
     if (older === null) return { id: null, exact: false };
-    const stored = await this.schema(older);
+    const stored = (await orNull(this.store.schemas([older])))?.[0];
+    if (!stored) return { id: null, exact: false };
     const same = identityOf(await this.prepared(older, draft.subject), stored.references) === identityOf(candidate, references);
     return { id: same ? older : null, exact: false };
   }
 
-  async #judge(candidate: PreparedSchema, state: SubjectState, versions: readonly SubjectVersion[]): Promise<Verdict> {
+  /** @param own id of the candidate where it is registered: it is compared with itself as it is here */
+  async #judge(candidate: PreparedSchema, state: SubjectState, versions: readonly SubjectVersion[], own: number | null = null): Promise<Verdict> {
     const level = levelOf(state);
+    const [damaged] = level === 'NONE' ? [] : state.damaged;
+    // What it must be compared with is not known.
+    if (damaged !== undefined) throw unknownVersion(state, damaged);
     if (level === 'NONE' || versions.length === 0) return { compatible: true, level, findings: [], warnings: [], against: [] };
     const compared = level.endsWith('_TRANSITIVE') ? versions : versions.slice(-1);
     const previous = function* (registry: SchemaRegistry): Generator<Promise<PreparedSchema>> {
-      for (const one of compared) yield registry.prepared(one.id, state.subject);
+      for (const one of compared) yield one.id === own ? Promise.resolve(candidate) : registry.prepared(one.id, state.subject);
     };
     const { compatible, findings, warnings } = await judge(level, candidate, previous(this));
     return { compatible, level, findings, warnings, against: compared.map((one) => one.version) };
@@ -278,7 +290,39 @@ function liveVersions(state: SubjectState): readonly SubjectVersion[] {
 }
 
 function levelOf(state: SubjectState): Level {
-  return state.level === '' ? DEFAULT_LEVEL : (state.level as Level);
+  return state.level === '' ? DEFAULT_LEVEL : storedLevel(state.level, state.subject);
+}
+
+/** @throws CorruptDataError */
+function storedLevel(text: string, subject: string): Level {
+  const found = LEVELS.find((level) => level === text);
+  if (found) return found;
+  throw new CorruptDataError('decode', `the compatibility level in the registry is none: ${JSON.stringify(text.slice(0, 60))}. To set it anew: millrace schema level ${subject} ${DEFAULT_LEVEL}`.replaceAll('  ', ' '));
+}
+
+/** @throws UnknownSubjectError; CorruptDataError where none of its versions can be read */
+function chooseVersions(state: SubjectState, deletedToo: boolean): readonly SubjectVersion[] {
+  const versions = deletedToo ? state.versions : liveVersions(state);
+  const [damaged] = state.damaged;
+  if (versions.length === 0 && damaged !== undefined) throw unknownVersion(state, damaged);
+  if (versions.length === 0) throw new UnknownSubjectError(state.subject);
+  return versions;
+}
+
+/** A version whose record is damaged is told from one that is not there. */
+function unknownVersion({ subject, damaged }: SubjectState, version: number): Error {
+  if (!damaged.includes(version)) return new UnknownVersionError(subject, version);
+  return new CorruptDataError('decode', `version ${version} of "${subject}" cannot be read: its record in the registry names no schema id. The other versions can. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`);
+}
+
+/** Null: it cannot be read. */
+async function orNull<T>(reading: Promise<T>): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof CorruptDataError) return null;
+    throw error;
+  }
 }
 
 /** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */

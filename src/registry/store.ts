@@ -13,6 +13,7 @@
  *
  * Nothing here judges a schema: see registry.ts.
  */
+import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
@@ -62,6 +63,8 @@ export interface SubjectState {
   readonly revision: string;
   /** By number, oldest first; softly deleted ones too. */
   readonly versions: readonly SubjectVersion[];
+  /** Numbers of versions whose record names no schema id: of those nothing is known. Mostly empty. */
+  readonly damaged: readonly number[];
   /** Its own level, else the global one, '' where neither was set. */
   readonly level: string;
   readonly ownLevel: string | null;
@@ -99,48 +102,58 @@ export class RegistryStore {
     return ((await this.#command('HKEYS', this.#keys.registry('subjects'))) as string[]).sort();
   }
 
+  /** @throws CorruptDataError where the subject's key is of another type */
   async state(subject: string): Promise<SubjectState> {
     const [flat, own, global] = (await Promise.all([
-      this.#command('HGETALL', this.#keys.registrySubject(subject)),
+      this.#command('HGETALL', this.#keys.registrySubject(subject)).catch((error: unknown) => this.#noHash(subject, error)),
       this.#command('HGET', this.#keys.registry('levels'), subject),
       this.#command('HGET', this.#keys.registry('meta'), 'level'),
     ])) as [string[], string | null, string | null];
     const fields = new Map<string, string>();
     for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
     const versions: SubjectVersion[] = [];
+    const damaged: number[] = [];
     for (const [field, id] of fields) {
-      if (!field.startsWith('id:')) continue;
-      const version = field.slice(3);
+      const version = /^id:(\d+)$/.exec(field)?.[1];
+      if (version === undefined) continue;
+      const given = idOrNull(id);
+      if (given === null) {
+        damaged.push(Number(version));
+        continue;
+      }
       versions.push({
-        subject, version: Number(version), id: Number(id), atMs: Number(fields.get(`at:${version}`) ?? 0),
+        subject, version: Number(version), id: given, atMs: idOrNull(fields.get(`at:${version}`) ?? null) ?? 0,
         by: fields.get(`by:${version}`) ?? '', revision: fields.get(`git:${version}`) ?? '', deleted: fields.has(`deleted:${version}`),
       });
     }
     versions.sort((a, b) => a.version - b.version);
-    return { subject, revision: fields.get('revision') ?? '', versions, level: own ?? global ?? '', ownLevel: own };
+    return { subject, revision: fields.get('revision') ?? '', versions, damaged, level: own ?? global ?? '', ownLevel: own };
   }
 
   /** All ids that were given, in no order. */
   async ids(): Promise<number[]> {
-    return ((await this.#command('HKEYS', this.#keys.registry('ids'))) as string[]).map(Number);
+    return ((await this.#command('HKEYS', this.#keys.registry('ids'))) as string[]).map(idOrNull).filter((id) => id !== null);
   }
 
-  /** In the order of the ids; null where there is none. */
+  /**
+   * In the order of the ids; null where there is none.
+   * @throws CorruptDataError naming the first one that cannot be read: ask for each by itself where the others matter
+   */
   async schemas(ids: readonly number[]): Promise<(StoredSchema | null)[]> {
     if (ids.length === 0) return [];
     const found = (await this.#command('HMGET', this.#keys.registry('ids'), ...ids)) as (string | null)[];
-    return found.map((json, i) => (json === null ? null : { id: ids[i] as number, ...(JSON.parse(json) as Omit<StoredSchema, 'id'>) }));
+    return found.map((json, i) => (json === null ? null : this.#parseSchema(ids[i] as number, json)));
   }
 
   async idOfFingerprint(fingerprint: string): Promise<number | null> {
     const id = (await this.#command('HGET', this.#keys.registry('fingerprints'), fingerprint)) as string | null;
-    return id === null ? null : Number(id);
+    return idOrNull(id);
   }
 
   async idsOfTexts(hashes: readonly string[]): Promise<(number | null)[]> {
     if (hashes.length === 0) return [];
     const ids = (await this.#command('HMGET', this.#keys.registry('texts'), ...hashes)) as (string | null)[];
-    return ids.map((id) => (id === null ? null : Number(id)));
+    return ids.map(idOrNull);
   }
 
   /** In the order of the ids: whether a schema is registered under it, and as a version of which subjects. */
@@ -220,6 +233,24 @@ export class RegistryStore {
     if (kind === 'full') throw new RegistryFullError('subjects with a level', REGISTRY_LIMITS.subjects);
   }
 
+  #parseSchema(id: number, json: string): StoredSchema {
+    try {
+      const schema: unknown = JSON.parse(json);
+      if (!isSchema(schema)) throw new TypeError('it has no fingerprint, message, files and references');
+      const { fingerprint, message, files, references } = schema;
+      return { id, fingerprint, message, files, references };
+    } catch (error) {
+      const cure = 'To write it anew: millrace schema register, in a checkout whose proto/ has that version';
+      throw new CorruptDataError('decode', `schema id ${id} of the registry cannot be read: ${(error as Error).message} (field ${id} of ${this.#keys.registry('ids')}). ${cure}`, { cause: error });
+    }
+  }
+
+  #noHash(subject: string, error: unknown): never {
+    if (!(error instanceof RedisReplyError) || error.reply !== 'WRONGTYPE') throw error;
+    const key = this.#keys.registrySubject(subject);
+    throw new CorruptDataError('decode', `subject "${subject}" of the registry cannot be read: its key ${key} is of another type. Delete that key, and register its schemas again`, { cause: error });
+  }
+
   /** Reads may be repeated. */
   #command(name: string, ...args: readonly (string | number)[]): Promise<unknown> {
     return this.#retry(() => this.#connection.command(name, ...args));
@@ -230,8 +261,25 @@ export class RegistryStore {
   }
 }
 
+/** Ids, and times, are whole numbers. Null: it is none. */
+function idOrNull(text: string | null): number | null {
+  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function isSchema(value: unknown): value is Omit<StoredSchema, 'id'> {
+  if (typeof value !== 'object' || value === null) return false;
+  const { fingerprint, message, files, references } = value as Partial<Record<keyof StoredSchema, unknown>>;
+  return typeof fingerprint === 'string' && typeof message === 'string' && areRecords(files, ['name', 'text']) && areRecords(references, ['name', 'subject']);
+}
+
+function areRecords(list: unknown, texts: readonly string[]): boolean {
+  return Array.isArray(list) && list.every((one: unknown) =>
+    typeof one === 'object' && one !== null && texts.every((name) => typeof (one as Record<string, unknown>)[name] === 'string'));
+}
+
+/** Lines that are none are passed over. */
 function parseUses(lines: string | null): { subject: string; version: number }[] {
-  return (lines ?? '').split('\n').filter((line) => line !== '').map((line) => {
+  return (lines ?? '').split('\n').filter((line) => /^\d{1,15} ./.test(line)).map((line) => {
     const space = line.indexOf(' ');
     return { version: Number(line.slice(0, space)), subject: line.slice(space + 1) };
   });

@@ -3,6 +3,7 @@
  * registry does not know is asked again after a second, for it may be registered meanwhile, and is said in the log.
  */
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/batch-task.ts';
+import { CorruptDataError } from '../core/errors.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './errors.ts';
 import type { SchemaRegistry } from './registry.ts';
@@ -55,7 +56,8 @@ export class WriterSchemas {
       keep(this.#known, key, schema);
       return schema;
     } catch (error) {
-      this.#options.log('warn', 'the schema registry could not be asked', { key, err: error });
+      if (error instanceof CorruptDataError) this.#alarm(key, error);
+      else this.#options.log('warn', 'the schema registry could not be asked', { key, err: error });
       return null;
     }
   }
@@ -79,14 +81,15 @@ export class WriterSchemas {
     }
   }
 
-  #alarm(key: SchemaKey): void {
+  /** @param error it is there, but cannot be read */
+  #alarm(key: SchemaKey, error?: CorruptDataError): void {
     const now = monotonicMs();
     const before = this.#unknown.get(key);
     const say = before === undefined || now - before.saidMs >= ALARM_MS;
     keep(this.#unknown, key, { askedMs: now, saidMs: say ? now : before.saidMs });
     if (!say) return;
     this.#options.log('error', 'UNKNOWN SCHEMA: events bear a schema id that the registry does not know; they wait, parked, and are dead-lettered when it is not registered in time', {
-      schema: key.slice(key.indexOf(':') + 1), waitMs: this.#options.schemaWaitMs,
+      schema: key.slice(key.indexOf(':') + 1), waitMs: this.#options.schemaWaitMs, ...(error ? { err: error } : {}),
     });
   }
 }

@@ -2,9 +2,9 @@
 import { resolve } from 'node:path';
 import { createTwoFilesPatch } from 'diff';
 import type { Command } from 'commander';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError, CorruptDataError } from '../../core/errors.ts';
 import { registeredBy } from '../../registry/registered-by.ts';
-import { DEFAULT_LEVEL, type SchemaDraft, type Verdict } from '../../registry/registry.ts';
+import { DEFAULT_LEVEL, type SchemaDraft, type SchemaRegistry, type Verdict } from '../../registry/registry.ts';
 import { checkLevel, UnknownSubjectError } from '../../registry/errors.ts';
 import { checkOffline } from '../../registry/offline-check.ts';
 import { LEVELS, type Level } from '../../registry/schema-tools.ts';
@@ -102,9 +102,9 @@ async function list(flags: { deleted?: boolean; json?: boolean }, context: LongR
   const subjects = await registry.subjects(flags.deleted);
   const rows: string[][] = [];
   for (const subject of subjects) {
-    const versions = await registry.versions(subject, flags.deleted);
-    const latest = await registry.version(subject, 'latest', flags.deleted);
-    const { level, own } = await registry.level(subject);
+    const found = await readListed(registry, subject, flags.deleted ?? false, context);
+    if (found === null) continue;
+    const { versions, latest, level, own } = found;
     if (flags.json) {
       context.out(safeJson({
         subject, level, ownLevel: own, message: latest.schema.message,
@@ -120,6 +120,20 @@ async function list(flags: { deleted?: boolean; json?: boolean }, context: LongR
   if (flags.json) return;
   if (rows.length === 0) context.err('millrace: no schema is registered; millrace schema register registers those under proto/');
   else context.out(table([{ title: 'subject' }, { title: 'version', right: true }, { title: 'id', right: true }, { title: 'message' }, { title: 'level' }, { title: 'registered' }, { title: 'by' }, { title: 'revision' }], rows));
+}
+
+/** Null: it cannot be read, which is said. */
+async function readListed(registry: SchemaRegistry, subject: string, deletedToo: boolean, context: LongRunningContext) {
+  try {
+    const versions = await registry.versions(subject, deletedToo);
+    const latest = await registry.version(subject, 'latest', deletedToo);
+    return { versions, latest, ...(await registry.level(subject)) };
+  } catch (error) {
+    if (!(error instanceof CorruptDataError)) throw error;
+    context.err(`millrace: ${printable(subject)}: ${printable(error.message, 1000)}`);
+    context.fail();
+    return null;
+  }
 }
 
 async function show(subject: string | undefined, version: number | undefined, flags: { id?: number; json?: boolean }, context: LongRunningContext): Promise<void> {
