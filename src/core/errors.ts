@@ -140,7 +140,7 @@ export class EnvelopeError extends MillraceError {
   readonly code = 'ENVELOPE';
   /** `id`, `subject`, `source`, `type` or `extensions`. */
   readonly field: string;
-  /** Of its dead letter. `decode`: not valid UTF-8; `envelope`: empty or too long. */
+  /** Of its dead letter. `decode`: not valid UTF-8; `envelope`: empty, too long, or an extension that is none. */
   readonly reason: 'decode' | 'envelope';
   constructor(field: string, reason: 'decode' | 'envelope', problem: string) {
     super(`the event's ${field} ${problem}. Mend its producer, and publish the event anew`);

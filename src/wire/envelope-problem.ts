@@ -3,6 +3,7 @@
  * events; a foreign producer may have written one all the same. It costs itself: the events around it are not concerned.
  */
 import { EnvelopeError } from '../core/errors.ts';
+import { extensionProblem, type Extensions } from '../core/extensions.ts';
 import { LIMITS } from './encode-event.ts';
 import type { EventHeader } from './event-batch.ts';
 
@@ -11,7 +12,15 @@ export function envelopeProblem(event: EventHeader): EnvelopeError | null {
   if (event.invalid !== null) {
     return new EnvelopeError(event.invalid, 'decode', 'is not valid UTF-8');
   }
-  return lengthProblem('subject', event.subject) ?? lengthProblem('id', event.id);
+  return lengthProblem('subject', event.subject) ?? lengthProblem('id', event.id) ?? (event.extensions === null ? null : namesProblem(event.extensions));
+}
+
+/** Extensions that publishers refuse: one named `type` or `data` would pass for the event's own. */
+function namesProblem(extensions: Extensions): EnvelopeError | null {
+  const problem = extensionProblem(extensions);
+  if (problem === null) return null;
+  const name = JSON.stringify(problem.path.slice('extensions.'.length));
+  return new EnvelopeError('extensions', 'envelope', `have one named ${name}: ${problem.what}`);
 }
 
 /** An id or subject that is one, else ''. */
