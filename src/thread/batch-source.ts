@@ -69,7 +69,7 @@ export class BatchSource {
     const index = this.#retry++;
     const { offset, length } = this.#task.retries[index] as BatchTask['retries'][number];
     const record = decodeParked(this.#bytes.subarray(offset, offset + length));
-    const header = readEvent(record.event);
+    const header = readEvent(record.event, record.batchSource);
     // The event's bytes lie inside the record's: same memory, so the payload needs no second copy.
     const base = record.event.byteOffset - this.#bytes.byteOffset;
     const problem = envelopeProblem(header);

@@ -2,6 +2,7 @@
  * Bytes <-> events of one stream entry. The hot path: written by hand against proto/millrace/v1/batch.proto, with the
  * generated code as the oracle of its tests. An event costs one small object here, and no copy of its payload.
  */
+import { isUtf8 } from 'node:buffer';
 import { crc32 } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { CorruptDataError } from '../core/errors.ts';
@@ -678,9 +679,43 @@ export function readHistoryElement(bytes: Buffer): HistoryElement {
   return { header, type, entryId };
 }
 
-/** One Event message; offsets are relative to its own bytes. */
-export function readEvent(bytes: Uint8Array): EventHeader {
-  return readHeader(new Cursor(asBuffer(bytes), 0, bytes.length), 0, bytes.length, '');
+/**
+ * One Event message; offsets are relative to its own bytes.
+ * @param batchSource of the batch that it came with: its source, where it names none
+ */
+export function readEvent(bytes: Uint8Array, batchSource: Uint8Array = NO_SOURCE): EventHeader {
+  const event = new EventFieldsRead();
+  const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
+  if (batchSource.length === 0) {
+    event.read(cursor, 0, bytes.length, '');
+    return event;
+  }
+  const source = asBuffer(batchSource);
+  const valid = isUtf8(source);
+  event.read(cursor, 0, bytes.length, valid ? source.toString('utf8') : '');
+  if (!valid && event.source === '') event.invalid ??= 'source';
+  return event;
+}
+
+const NO_SOURCE = new Uint8Array(0);
+
+/**
+ * The source of an EventBatch as it stands there, a view of its bytes; empty: it names none, or cannot be taken apart.
+ */
+export function batchSourceOf(bytes: Uint8Array): Uint8Array {
+  const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
+  let source: Uint8Array = NO_SOURCE;
+  try {
+    while (cursor.at < cursor.end) {
+      const tag = cursor.tag();
+      if (tag === 0x12) source = cursor.view();
+      else cursor.skip(tag);
+    }
+  } catch (error) {
+    if (!(error instanceof CorruptDataError)) throw error;
+    return NO_SOURCE;
+  }
+  return source;
 }
 
 /** @throws CorruptDataError('decode') */

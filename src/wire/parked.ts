@@ -30,6 +30,8 @@ export interface ParkedRecord {
   readonly isolate: boolean;
   readonly eventId: string;
   readonly subject: string;
+  /** Of the batch that the event came with, as it stood there: that of an event that names none itself. */
+  readonly batchSource?: Uint8Array;
 }
 
 const { ParkedEvent } = millrace.v1;
@@ -123,6 +125,7 @@ function readField(cursor: Cursor, into: OpenRecord): void {
     case 0x5a: into.eventId = cursor.text(); break;
     case 0x62: into.subject = cursor.text(); break;
     case 0x68: into.waitingSinceMs = cursor.varint(); break;
+    case 0x72: into.batchSource = cursor.view(); break;
     default: cursor.skip(tag);
   }
 }

@@ -16,6 +16,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
+import { batchSourceOf } from '../../wire/event-batch.ts';
 import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 
@@ -212,6 +213,13 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     const idB = (batch.entries[b.entry] as StreamEntry).id;
     return idA === idB ? a.position - b.position : a.index - b.index;
   });
+  const sources = new Map<number, Uint8Array>();
+  /** Looked up once an entry, and only where something of it is parked or dead. */
+  const sourceOf = (at: number, bytes: Uint8Array): Uint8Array => {
+    let source = sources.get(at);
+    if (source === undefined) sources.set(at, (source = batchSourceOf(bytes)));
+    return source;
+  };
   for (const ref of held) {
     const entry = batch.entries[ref.entry] as StreamEntry;
     const type = batch.types[entry.type] as string;
@@ -220,7 +228,7 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
     const failure = failureOf.get(ref.index);
     const base: ParkedRecord = {
       event: bytes, type, entryId: entry.id, index: ref.indexInEntry, position: ref.position, attempts: 0,
-      firstFailedMs: 0, lastFailedMs: 0, waitingSinceMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject,
+      firstFailedMs: 0, lastFailedMs: 0, waitingSinceMs: 0, history: [], isolate: false, eventId: ref.id, subject: ref.subject, batchSource: sourceOf(ref.entry, entry.bytes),
     };
     const open = unsettledOf.get(ref.index);
     if (open) {
@@ -481,6 +489,7 @@ function letterOfEvent(record: ParkedRecord, failure: Failure, context: CommitCo
     'reason', failure.reason, 'name', failure.error.name, 'message', failure.error.message, 'stack', failure.error.stack,
     ...(failure.error.cause ? ['cause', failure.error.cause] : []),
     'attempts', record.attempts, 'first', record.firstFailedMs, 'last', record.lastFailedMs,
+    ...(record.batchSource?.length ? ['source', Buffer.from(record.batchSource)] : []),
     'dispatcher', context.dispatcher, 'version', context.version, 'events', 1,
     'history', JSON.stringify(record.history.map((h) => ({ at: h.atMs, attempt: h.attempt, name: h.name, message: h.message, ...(h.cause ? { cause: h.cause } : {}) }))),
   ];

@@ -46,6 +46,8 @@ export interface DeadLetter {
   readonly history: readonly DeadLetterAttempt[];
   /** The Event message; of kind 'entry' the whole field `b`, of kind 'record' the whole record. */
   readonly bytes: Buffer;
+  /** Of kind 'event': the source of the batch that it came with, that of an event that names none itself. Empty: none, or not known. */
+  readonly batchSource: Buffer;
 }
 
 export interface DeadLetterFilter {
@@ -216,6 +218,7 @@ function parseLetter(fn: string, partition: number, letterId: string, fields: re
     events: number('events', 1),
     history: parseHistory(text('history')),
     bytes: found.get('event') ?? Buffer.alloc(0),
+    batchSource: found.get('source') ?? Buffer.alloc(0),
   };
 }
 

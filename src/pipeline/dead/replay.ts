@@ -41,7 +41,7 @@ export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLet
     event: letter.bytes, type, entryId: letter.entryId, index: letter.index, position: letter.position, attempts: 0,
     firstFailedMs: letter.firstFailedMs, lastFailedMs: letter.lastFailedMs, waitingSinceMs: 0, history: letter.history,
     // What killed a thread before is run alone.
-    isolate: letter.reason === 'thread-death' || letter.reason === 'timeout' || letter.reason === 'dispatcher-death', eventId: letter.eventId, subject: letter.subject,
+    isolate: letter.reason === 'thread-death' || letter.reason === 'timeout' || letter.reason === 'dispatcher-death', eventId: letter.eventId, subject: letter.subject, batchSource: letter.batchSource,
   });
   let sent = 0;
   return withRetry(async () => {

@@ -365,6 +365,9 @@ export namespace millrace {
             /** ParkedEvent waitingSinceMs. */
             waitingSinceMs: (number|Long);
 
+            /** ParkedEvent batchSource. */
+            batchSource: Uint8Array;
+
             /**
              * Creates a new ParkedEvent instance using the specified properties.
              * @param [properties] Properties to set
@@ -487,6 +490,9 @@ export namespace millrace {
 
                 /** ParkedEvent waitingSinceMs */
                 waitingSinceMs?: (number|Long|null);
+
+                /** ParkedEvent batchSource */
+                batchSource?: (Uint8Array|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

@@ -1007,6 +1007,7 @@ export const millrace = $root.millrace = (() => {
              * @property {string|null} [eventId] ParkedEvent eventId
              * @property {string|null} [subject] ParkedEvent subject
              * @property {number|Long|null} [waitingSinceMs] ParkedEvent waitingSinceMs
+             * @property {Uint8Array|null} [batchSource] ParkedEvent batchSource
              * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
              */
 
@@ -1144,6 +1145,14 @@ export const millrace = $root.millrace = (() => {
             ParkedEvent.prototype.waitingSinceMs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
             /**
+             * ParkedEvent batchSource.
+             * @member {Uint8Array} batchSource
+             * @memberof millrace.v1.ParkedEvent
+             * @instance
+             */
+            ParkedEvent.prototype.batchSource = $util.newBuffer([]);
+
+            /**
              * Creates a new ParkedEvent instance using the specified properties.
              * @function create
              * @memberof millrace.v1.ParkedEvent
@@ -1202,6 +1211,8 @@ export const millrace = $root.millrace = (() => {
                     writer.uint32(/* id 12, wireType 2 =*/98).string(message.subject);
                 if (message.waitingSinceMs != null && $Object.hasOwnProperty.call(message, "waitingSinceMs") && (typeof message.waitingSinceMs === "object" ? message.waitingSinceMs.low || message.waitingSinceMs.high : message.waitingSinceMs !== 0))
                     writer.uint32(/* id 13, wireType 0 =*/104).uint64(message.waitingSinceMs);
+                if (message.batchSource != null && $Object.hasOwnProperty.call(message, "batchSource") && message.batchSource.length)
+                    writer.uint32(/* id 14, wireType 2 =*/114).bytes(message.batchSource);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1375,6 +1386,15 @@ export const millrace = $root.millrace = (() => {
                                 delete message.waitingSinceMs;
                             continue;
                         }
+                    case 14: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.batchSource = value;
+                            else
+                                delete message.batchSource;
+                            continue;
+                        }
                     }
                     reader.skipType(wireType, _depth, tag);
                     if (!reader.discardUnknown) {
@@ -1468,6 +1488,9 @@ export const millrace = $root.millrace = (() => {
                 if (message.waitingSinceMs != null && $Object.hasOwnProperty.call(message, "waitingSinceMs"))
                     if (!$util.isInteger(message.waitingSinceMs) && !(message.waitingSinceMs && $util.isInteger(message.waitingSinceMs.low) && $util.isInteger(message.waitingSinceMs.high)))
                         return "waitingSinceMs: integer|Long expected";
+                if (message.batchSource != null && $Object.hasOwnProperty.call(message, "batchSource"))
+                    if (!(message.batchSource && typeof message.batchSource.length === "number" || $util.isString(message.batchSource)))
+                        return "batchSource: buffer expected";
                 return null;
             };
 
@@ -1559,6 +1582,12 @@ export const millrace = $root.millrace = (() => {
                             message.waitingSinceMs = object.waitingSinceMs;
                         else if (typeof object.waitingSinceMs === "object")
                             message.waitingSinceMs = new $util.LongBits(object.waitingSinceMs.low >>> 0, object.waitingSinceMs.high >>> 0).toNumber(true);
+                if (object.batchSource != null)
+                    if (object.batchSource.length)
+                        if (typeof object.batchSource === "string")
+                            $util.base64.decode(object.batchSource, message.batchSource = $util.newBuffer($util.base64.length(object.batchSource)), 0);
+                        else if (object.batchSource.length >= 0)
+                            message.batchSource = object.batchSource;
                 return message;
             };
 
@@ -1612,6 +1641,13 @@ export const millrace = $root.millrace = (() => {
                         object.waitingSinceMs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
                     } else
                         object.waitingSinceMs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+                    if (options.bytes === $String)
+                        object.batchSource = "";
+                    else {
+                        object.batchSource = [];
+                        if (options.bytes !== $Array)
+                            object.batchSource = $util.newBuffer(object.batchSource);
+                    }
                 }
                 if (message.event != null && $Object.hasOwnProperty.call(message, "event"))
                     object.event = options.bytes === $String ? $util.base64.encode(message.event, 0, message.event.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.event) : message.event;
@@ -1657,6 +1693,8 @@ export const millrace = $root.millrace = (() => {
                         object.waitingSinceMs = options.longs === $String ? $String(message.waitingSinceMs) : message.waitingSinceMs;
                     else
                         object.waitingSinceMs = options.longs === $String ? $util.Long.prototype.toString.call(message.waitingSinceMs) : options.longs === $Number ? new $util.LongBits(message.waitingSinceMs.low >>> 0, message.waitingSinceMs.high >>> 0).toNumber(true) : message.waitingSinceMs;
+                if (message.batchSource != null && $Object.hasOwnProperty.call(message, "batchSource"))
+                    object.batchSource = options.bytes === $String ? $util.base64.encode(message.batchSource, 0, message.batchSource.length) : options.bytes === $Array ? $Array.prototype.slice.call(message.batchSource) : message.batchSource;
                 return object;
             };
 
