@@ -10,6 +10,8 @@ import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/connection.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
+import { textProblem } from './core/well-formed.ts';
+import { LIMITS } from './wire/encode-event.ts';
 import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';
@@ -202,6 +204,7 @@ function publisherProblems(settings: PublisherSettings): string[] {
     ['maxFlushes', 1, 1024],
     ['deadlineMs', 100, 3_600_000],
   ]);
+  problems.push(...sourceProblems('publisher', settings.source));
   if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject') problems.push(`publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`);
   if (settings.whenRefused !== 'wait' && settings.whenRefused !== 'reject') problems.push(`publisher option whenRefused must be "wait" or "reject", got ${String(settings.whenRefused)}`);
   return problems;
@@ -213,10 +216,19 @@ function storeProblems(settings: StoreSettings): string[] {
     ['bufferBytes', 65_536, 1_073_741_824],
     ['deadlineMs', 100, 3_600_000],
   ]);
+  problems.push(...sourceProblems('store', settings.source));
   if (!Array.isArray(settings.upcasts) || !settings.upcasts.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')) {
     problems.push('store option upcasts must be a list of what upcast() returns');
   }
   return problems;
+}
+
+/** It stands in each batch. */
+function sourceProblems(of: string, source: unknown): string[] {
+  const problem = textProblem(source);
+  if (problem !== null) return [`${of} option source ${problem}`];
+  const bytes = Buffer.byteLength(source as string);
+  return bytes > LIMITS.source ? [`${of} option source has ${bytes} bytes, the limit is ${LIMITS.source}`] : [];
 }
 
 /** Numbers out of bounds, and options nobody knows. */

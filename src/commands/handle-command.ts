@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { sleep } from '../core/clock.ts';
+import { textProblem } from '../core/well-formed.ts';
 import type { Decider, NewEvent } from '../define/define-aggregate.ts';
 import { decidedEvents } from '../define/decided-events.ts';
 import { ConflictError, StoreInputError } from '../store/errors.ts';
@@ -55,6 +56,8 @@ export async function handleCommand<State, Command, T extends string>(
   if (commandId !== undefined && (typeof commandId !== 'string' || commandId === '' || Buffer.byteLength(commandId) > MAX_COMMAND_ID)) {
     throw new StoreInputError('commandId', `must have 1 to ${MAX_COMMAND_ID} bytes of UTF-8`);
   }
+  const unfit = commandId === undefined ? null : textProblem(commandId);
+  if (unfit !== null) throw new StoreInputError('commandId', unfit);
   const eventIds = commandId === undefined ? null : idsOf(commandId, category, id);
   for (let attempt = 1; ; attempt++) {
     const loaded = await store.load(decider, id, eventIds ? { remembered: eventIds(0) } : {});

@@ -72,6 +72,18 @@ export class InvalidEventError extends MillraceError {
   }
 }
 
+/** What was looked for can name nothing: no string, or none that UTF-8 can hold. Nothing was done. */
+export class InvalidTextError extends MillraceError {
+  readonly code = 'INVALID_TEXT';
+  readonly what: string;
+  readonly problem: string;
+  constructor(what: string, problem: string) {
+    super(`${what} ${problem}. Nothing was done`);
+    this.what = what;
+    this.problem = problem;
+  }
+}
+
 /** Something larger than its limit. Nothing was sent. */
 export class OversizeError extends MillraceError {
   readonly code = 'OVERSIZE';

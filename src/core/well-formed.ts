@@ -3,6 +3,8 @@
  * surrogate pair ('🙂'.slice(0, 1)), which UTF-8 cannot: a record with such a text in it could not be read again.
  */
 
+import { InvalidTextError } from './errors.ts';
+
 /** ECMAScript 2024, in every Node we run on; the compiler's library is older. */
 const methods = String.prototype as unknown as {
   readonly isWellFormed: (this: string) => boolean;
@@ -12,6 +14,21 @@ const methods = String.prototype as unknown as {
 /** Whether UTF-8 can hold the text. Texts that name something (ids, subjects) are refused where it cannot. */
 export function isWellFormed(text: string): boolean {
   return methods.isWellFormed.call(text);
+}
+
+/**
+ * Why what a caller gives can name nothing; null: it can. The one check of ids, subjects and names that are looked for: half
+ * of a surrogate pair would become U+FFFD on its way, and find what somebody else has named so.
+ */
+export function textProblem(value: unknown): string | null {
+  if (typeof value !== 'string') return `must be a string, it is ${value === null ? 'null' : typeof value}`;
+  return isWellFormed(value) ? null : 'holds half of a surrogate pair: no proper Unicode text';
+}
+
+/** @throws InvalidTextError */
+export function checkText(what: string, value: unknown): void {
+  const problem = textProblem(value);
+  if (problem !== null) throw new InvalidTextError(what, problem);
 }
 
 /**

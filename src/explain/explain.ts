@@ -7,6 +7,7 @@
 import { compareEntryIds, entryIdTime } from '../core/position.ts';
 import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { partitionOf } from '../core/partition.ts';
+import { checkText } from '../core/well-formed.ts';
 import type { Deployment } from '../deployment.ts';
 import { formatLetterId, lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
@@ -110,8 +111,10 @@ const PAGE = 32;
 const PARALLEL = 16;
 const LIMITS = { records: 10_000, units: 2_000, letters: 10_000, countedEntries: 4_096 } as const;
 
-/** @throws UnknownOutcomeError, RedisReplyError */
+/** @throws InvalidTextError, UnknownOutcomeError, RedisReplyError */
 export async function explain(source: Source, query: ExplainQuery, options: ExplainOptions = {}): Promise<ExplainReport> {
+  if ('subject' in query) checkText('the subject', query.subject);
+  else checkText('the event id', query.eventId);
   const scan = options.scan ?? 100_000;
   const limit = options.limit ?? 100;
   const states = 'subject' in query ? [await readPartition(source, partitionOf(query.subject, source.partitions))] : await readPartitions(source);

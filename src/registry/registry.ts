@@ -13,7 +13,7 @@ import {
   checkLevel, DeletionError, IncompatibleSchemaError, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
   UnknownVersionError,
 } from './errors.ts';
-import { cut } from '../core/well-formed.ts';
+import { cut, textProblem } from '../core/well-formed.ts';
 import { identityOf, idsOf, judge, LEVELS, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
 import type { RegistryStore, SchemaReference, StoredSchema, SubjectState, SubjectVersion } from './store.ts';
 
@@ -327,6 +327,8 @@ async function orNull<T>(reading: Promise<T>): Promise<T | null> {
 
 /** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */
 function checkSubject(subject: string): void {
+  const unfit = textProblem(subject);
+  if (unfit !== null) throw new RegistryInputError('subject', `the subject ${unfit}`);
   if (subject === '' || Buffer.byteLength(subject) > SUBJECT_BYTES || /[\u0000-\u001f\u007f]/.test(subject)) {
     throw new RegistryInputError('subject', `a subject has 1 to ${SUBJECT_BYTES} bytes and no control characters, got ${JSON.stringify(subject.slice(0, 100))}`);
   }

@@ -14,11 +14,12 @@
  * Nothing here judges a schema: see registry.ts.
  */
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
+import { textProblem } from '../core/well-formed.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
-import { RegistryFullError } from './errors.ts';
+import { RegistryFullError, RegistryInputError } from './errors.ts';
 
 const registerScript = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 9 });
 const deleteScript = defineScript({ url: new URL('./delete.lua', import.meta.url), keys: 3 });
@@ -102,8 +103,10 @@ export class RegistryStore {
     return ((await this.#command('HKEYS', this.#keys.registry('subjects'))) as string[]).sort();
   }
 
-  /** @throws CorruptDataError where the subject's key is of another type */
+  /** @throws CorruptDataError where the subject's key is of another type; RegistryInputError for what can name nothing */
   async state(subject: string): Promise<SubjectState> {
+    const unfit = textProblem(subject);
+    if (unfit !== null) throw new RegistryInputError('subject', `the subject ${unfit}`);
     const [flat, own, global] = (await Promise.all([
       this.#command('HGETALL', this.#keys.registrySubject(subject)).catch((error: unknown) => this.#noHash(subject, error)),
       this.#command('HGET', this.#keys.registry('levels'), subject),

@@ -9,6 +9,7 @@ import { partitionOf } from '../core/partition.ts';
 import { formatPosition } from '../core/position.ts';
 import { schemaIdOf } from '../core/schema-id.ts';
 import { INSPECT, shown } from '../core/shown.ts';
+import { textProblem } from '../core/well-formed.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
@@ -207,6 +208,8 @@ export class EventStore {
   async load<State, T extends string>(aggregate: Aggregate<State, T>, id: string, options: LoadOptions = {}): Promise<Loaded<State>> {
     const folded = aggregate as unknown as Aggregate<State, never>;
     const at = this.#address(aggregate.category, id);
+    const unfit = options.remembered === undefined ? null : textProblem(options.remembered);
+    if (unfit !== null) throw new StoreInputError('remembered', unfit);
     const last = await this.#lastRevision(at, options.at);
     const query = { last, ...(options.remembered === undefined ? {} : { remembered: options.remembered }) };
     let page = await readPage(this.#source, at, { ...query, first: 1, ...(folded.snapshot ? { snapshot: schemaOf(folded.snapshot) } : {}) });
@@ -290,6 +293,8 @@ export class EventStore {
   #address(category: string, id: string): HistoryAddress {
     checkCategory(category);
     if (typeof id !== 'string' || id === '') throw new StoreInputError(`the id of a history of ${category}`, 'is missing or empty');
+    const problem = textProblem(id);
+    if (problem !== null) throw new StoreInputError(`the id of a history of ${category}`, problem);
     limit(category, 'id of the history', id, LIMITS.subject);
     return { partition: partitionOf(id, this.#parts.deployment.partitions), category, id };
   }

@@ -11,6 +11,7 @@
 import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
+import { textProblem } from '../core/well-formed.ts';
 import type { ViewCode } from '../define/define-view.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
 import { describe, emptiedByJson } from '../wire/plain-value.ts';
@@ -180,6 +181,8 @@ export class ViewRun {
     if (value === null || value === undefined) return null;
     if (typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`index "${index}" of view "${this.#name}": by must give a text, number or boolean, not ${describe(value)}`);
     const text = String(value);
+    const unfit = textProblem(text);
+    if (unfit !== null) throw new TypeError(`index "${index}" of view "${this.#name}": what by gives ${unfit}`);
     if (text.length * 3 > INDEX_VALUE_BYTES && Buffer.byteLength(text) > INDEX_VALUE_BYTES) {
       throw new OversizeError(`a value of index "${index}" of view "${this.#name}"`, Buffer.byteLength(text), INDEX_VALUE_BYTES, 'Index something shorter');
     }

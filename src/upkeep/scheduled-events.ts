@@ -2,6 +2,7 @@
 import { CorruptDataError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { showAs } from '../core/shown.ts';
+import { checkText } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
@@ -98,8 +99,10 @@ export async function listScheduled({ connection, keys, partitions }: Source, li
 /**
  * Takes a scheduled event back. In one step: it is cancelled, or it was appended.
  * @returns false where no event with this id waits (any more)
+ * @throws InvalidTextError
  */
 export async function cancelScheduled({ connection, keys, partitions }: Source, eventId: string): Promise<boolean> {
+  checkText('the event id', eventId);
   const found = await Promise.all(Array.from({ length: partitions }, (_, partition) => cancel.run(connection, [keys.scheduled(partition), keys.scheduledEvents(partition)], [eventId])));
   return found.some((count) => count === 1);
 }

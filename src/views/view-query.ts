@@ -10,6 +10,7 @@ import { compareEntryIds, entryIdTime, parsePosition } from '../core/position.ts
 import { CorruptDataError, UnreadableRowError } from '../core/errors.ts';
 import { didYouMean } from '../core/suggest.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
+import { textProblem } from '../core/well-formed.ts';
 import type { Deployment } from '../deployment.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
@@ -110,9 +111,11 @@ export class View<Row = Record<string, unknown>> {
   /**
    * One row, by its id (the subject of its events).
    * @param options waitFor: position of a published event that the row is to show, see waitFor()
-   * @throws UnknownViewError, ViewBehindError; UnreadableRowError where its record is damaged
+   * @throws UnknownViewError, ViewBehindError; ViewQueryError for an id that is none; UnreadableRowError where its record is damaged
    */
   async get(id: string, options: { readonly waitFor?: string; readonly timeoutMs?: number } = {}): Promise<Got<Row>> {
+    const problem = textProblem(id);
+    if (problem !== null) throw new ViewQueryError(this.name, `the id of a row ${problem}`);
     if (options.waitFor !== undefined) await this.waitFor(options.waitFor, options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs });
     const { connection, keys, partitions } = this.#source;
     const generation = await liveGeneration(this.#source, this.name);
@@ -186,8 +189,8 @@ export class View<Row = Record<string, unknown>> {
   async waitFor(position: string, options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
     const { timeoutMs = 5000, signal } = options;
     const { connection, keys, partitions } = this.#source;
-    const wanted = parsePosition(position);
-    if (!wanted || wanted.partition >= partitions) throw new ViewQueryError(this.name, `${JSON.stringify(position.slice(0, 100))} is no position of this deployment`);
+    const wanted = typeof position === 'string' ? parsePosition(position) : null;
+    if (!wanted || wanted.partition >= partitions) throw new ViewQueryError(this.name, `${JSON.stringify(String(position).slice(0, 100))} is no position of this deployment`);
     const startedMs = monotonicMs();
     for (let waitMs = POLL_MS.min; ; waitMs = Math.min(POLL_MS.max, waitMs * 1.5)) {
       signal?.throwIfAborted();
@@ -224,7 +227,7 @@ export class View<Row = Record<string, unknown>> {
   }
 
   #readCursor(text: string, prefix: Buffer, order: 'asc' | 'desc'): Buffer {
-    const bytes = Buffer.from(text, 'base64url');
+    const bytes = Buffer.from(typeof text === 'string' ? text : '', 'base64url');
     const [direction] = bytes;
     if (bytes.length < 5 || direction !== (order === 'asc' ? 0 : 1) || !bytes.subarray(1, 5).equals(memberHash(prefix))) {
       throw new ViewQueryError(this.name, 'the cursor is none of this query: take it from the page before, with the same index, equals and order');
@@ -336,6 +339,8 @@ function rangeProblem({ indexes, lookups }: Generation, { index, equals, from, t
   if (equals !== undefined && !['string', 'number', 'boolean'].includes(typeof equals)) {
     return `equals must be a string, number or boolean, got ${equals === null ? 'null' : typeof equals}`;
   }
+  const unfit = typeof equals === 'string' ? textProblem(equals) : null;
+  if (unfit !== null) return `equals ${unfit}`;
   if (index === undefined) {
     const others = indexes.length > 0 ? `; it has ${indexes.join(', ')}` : '';
     if (equals !== undefined) return `equals goes with an index${others}`;

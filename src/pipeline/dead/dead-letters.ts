@@ -4,6 +4,7 @@
  */
 import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
 import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
+import { checkText } from '../../core/well-formed.ts';
 import type { Deployment } from '../../deployment.ts';
 import { RECORD_STORES } from './set-record-aside.ts';
 import { knownTypes, readPartitions, requireFunction, type PartitionState } from './registered-functions.ts';
@@ -80,6 +81,10 @@ export class DeadLetterNotFoundError extends MillraceError {
   }
 }
 
+const FILTERED = [
+  ['function', 'the function'], ['type', 'the type'], ['subject', 'the subject'], ['reason', 'the reason'], ['eventId', 'the event id'],
+] as const;
+
 export type DeadLetterSource = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
 const STORE_NAMES: ReadonlySet<string> = new Set(Object.values(RECORD_STORES));
@@ -104,9 +109,10 @@ export function parseLetterId(id: string, partitions: number): { fn: string; par
  * By function, then partition, then age; oldest first. Letters that arrive meanwhile may or may not be among them; letters
  * that were there at the start and still are, are. Purging or replaying what has been listed is safe.
  * @throws UnknownFunctionError for a filter by, or an id of, a function nobody registered;
- *   UnknownEventTypeError for a filter by a type the deployment has never seen; DeadLetterIdError
+ *   UnknownEventTypeError for a filter by a type the deployment has never seen; DeadLetterIdError; InvalidTextError
  */
 export async function* listDeadLetters(source: DeadLetterSource, filter: DeadLetterFilter = {}): AsyncGenerator<DeadLetter> {
+  for (const [name, what] of FILTERED) if (filter[name] !== undefined) checkText(what, filter[name]);
   let left = filter.limit ?? Infinity;
   if (left <= 0) return;
   if (filter.ids) {
