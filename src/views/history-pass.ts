@@ -22,7 +22,7 @@ import { readPartitions, type PartitionState } from '../pipeline/dead/registered
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
-import { IncompleteHistoriesError, ViewFoldError, type MissingEvents } from './errors.ts';
+import { IncompleteHistoriesError, ViewFoldError, ViewGenerationError, type MissingEvents } from './errors.ts';
 import type { Generation } from './generations.ts';
 import { findCategories, walkHistories, type HistoryEvent, type WalkPlace } from './history-walk.ts';
 import { Pace } from './pace.ts';
@@ -191,7 +191,7 @@ async function begin(source: Source, { spec }: ViewFold, partition: number): Pro
     )) as [string, string, string?];
     if (kind === 'lanes') return null;
     if (kind === 'pass') {
-      const { to } = JSON.parse(detail) as { to: Record<string, string> };
+      const { to } = readProgress<{ to: Record<string, string> }>(spec.name, detail, ['to'], `field pass:${spec.name} of ${keys.counters(partition)}`);
       return { partition, to: new Map(Object.entries(to)), folded: (await readCursor(source, spec.name, partition)).folded };
     }
     if (kind === 'foreign' || attempt >= TRIES) throw new IncompleteHistoriesError(spec.name, 'unstored', [{ partition, type: detail, events: Number(events ?? 1) }]);
@@ -201,7 +201,22 @@ async function begin(source: Source, { spec }: ViewFold, partition: number): Pro
 
 async function readCursor({ connection, keys }: Source, name: string, partition: number): Promise<Cursor> {
   const text = (await withRetry(() => connection.command('GET', keys.viewPass(partition, name)), { deadlineMs: DEADLINE_MS })) as string | null;
-  return text === null ? { place: null, folded: {} } : (JSON.parse(text) as Cursor);
+  if (text === null) return { place: null, folded: {} };
+  return readProgress<Cursor>(name, text, ['place', 'folded'], keys.viewPass(partition, name));
+}
+
+/** How far a pass is. A guess would fold events twice, or leave some out. @throws ViewGenerationError */
+function readProgress<T extends object>(name: string, text: string, fields: readonly (keyof T & string)[], where: string): T {
+  const [view = '', version = ''] = name.split('@');
+  try {
+    const found: unknown = JSON.parse(text);
+    if (typeof found === 'object' && found !== null && fields.every((field) => typeof (found as Record<string, unknown>)[field] === 'object')) return found as T;
+  } catch {
+    // the same as any other that is none
+  }
+  throw new ViewGenerationError(
+    view, `how far version ${version} is built from histories cannot be read (${where}). To begin anew: millrace view drop ${view} ${version}, then millrace view rebuild ${view}`,
+  );
 }
 
 async function buildPartition(source: Source, fold: ViewFold, pass: Pass, categories: readonly string[], incomplete: boolean, signal: AbortSignal, progressed: () => void): Promise<void> {

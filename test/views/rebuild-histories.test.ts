@@ -162,6 +162,18 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: /version 1 has/ });
   });
 
+  await t.test('how far it is cannot be read: nothing is guessed', async (t) => {
+    project.write('workers/books.mjs', source(9));
+    const field = 'pass:books@9';
+    for (const damage of ['{', 'null', '5', '{}', '[]']) {
+      for (let p = 0; p < PARTITIONS; p++) await look.hset(`mr:{${p}}:counters`, field, damage);
+      t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /how far version 9 is built from histories cannot be read \(field pass:books@9 of mr:\{\d\}:counters\)/ }, damage);
+    }
+    for (let p = 0; p < PARTITIONS; p++) await look.hdel(`mr:{${p}}:counters`, field);
+    await look.hdel('mr:registry:views', 'generation:books@9', 'lookups:books@9');
+    project.write('workers/books.mjs', source(1));
+  });
+
   await t.test('killed in the pass, paused, appended to meanwhile', async (t) => {
     project.write('workers/books-2.mjs', source(2, ', renewed: true'));
     const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '40', MILLRACE_LEASE_MS: '500' };

@@ -8,6 +8,8 @@ import { startRedis, until } from '../support/redis-server.ts';
 import { registerView } from '../../src/cli/commands/view.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
+import { dropGeneration, liveGeneration } from '../../src/views/generations.ts';
+import { verifyGeneration } from '../../src/views/rebuild.ts';
 import { memberPrefix } from '../../src/wire/view-row.ts';
 import { event, listAll } from './tally-model.ts';
 
@@ -177,6 +179,23 @@ t.test('indexes', async (t) => {
     }
     const run = inProcess(registerView, { REDIS_URL: redis.url }, PROTO_DIR);
     t.match(await run('view', 'status'), { error: null, out: /tally/ });
+  });
+
+  await t.test('verified: such records are problems; and a version with such ones can be removed', async (t) => {
+    const generation = await liveGeneration(service.deployment, 'tally');
+    const row = (await look.keys(`mr:{0}:view:${FN}:*`))[0] as string;
+    await look.set(row, 'x');
+    const { problems } = await verifyGeneration(service.deployment, generation, null);
+    t.ok(problems.some((one) => /^row r\d+ cannot be read: it is no JSON/.test(one)), problems.join('\n'));
+    t.ok(problems.some((one) => one.startsWith(`an entry of ${keyOf(0, '*')} cannot be read`)));
+    t.ok(problems.some((one) => one.includes(`its key ${keyOf(1, '*')} is of another type`)));
+
+    // Another version, with the same records.
+    await look.hset('mr:registry:views', 'generation:tally@2', JSON.stringify({ types: ['test.event'], indexes: ['size'] }));
+    for (const p of [0, 1]) await look.copy(keyOf(p, '*'), keyOf(p, '*').replace('@1', '@2'));
+    await look.set(`mr:{0}:view:tally@2:${row.slice(row.lastIndexOf(':') + 1)}`, 'x');
+    t.ok(await dropGeneration(service.deployment, 'tally', 2) > 0);
+    t.strictSame(await look.keys('mr:*:tally@2:*'), []);
   });
 
   await t.test('what is registered of a version', async (t) => {
