@@ -121,8 +121,8 @@ interface CommonOptions<T extends string, R> {
    */
   readonly replaySafe?: boolean;
   /**
-   * Event ids that this function has settled (done or dead) within `windowMs` are skipped, also where a foreign producer has
-   * sent them under another entry. 1,000 … 604,800,000 ms. At most `maxIds` (1 … 10,000,000, default 200,000) are remembered
+   * Events that this function has settled (done or dead) within `windowMs` are skipped, also where a foreign producer has
+   * sent them under another entry. Id and source together say which event it is. 1,000 … 604,800,000 ms. At most `maxIds` (1 … 10,000,000, default 200,000) are remembered
    * per partition and window. Default: ids are not looked at.
    */
   readonly dedupe?: { readonly windowMs: number; readonly maxIds?: number };

@@ -15,6 +15,7 @@ import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
 import { checkId, encodeEvent, limit, LIMITS, subjectOf, text } from '../wire/encode-event.ts';
+import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
@@ -29,7 +30,7 @@ export interface StoreSettings extends QueueSettings {
   readonly upcasts: readonly Upcast[];
 }
 
-export const DEFAULT_STORE: StoreSettings = { maxEvents: 100_000, bufferBytes: 32 * 1024 * 1024, deadlineMs: 30_000, source: 'millrace', upcasts: [] };
+export const DEFAULT_STORE: StoreSettings = { maxEvents: 100_000, bufferBytes: 32 * 1024 * 1024, deadlineMs: 30_000, source: DEFAULT_SOURCE, upcasts: [] };
 
 /** Events of one append: they are one entry, and one step of Redis. */
 const MAX_APPEND = { events: 1000, bytes: 4 * 1024 * 1024 } as const;

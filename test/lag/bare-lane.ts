@@ -16,7 +16,7 @@ import { fetchParked, listParked } from '../../src/pipeline/retry/parked-lists.t
 import { setKeyAside, type ParkedPlace } from '../../src/pipeline/retry/set-aside.ts';
 import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { readEvent, walkBatch } from '../../src/wire/event-batch.ts';
 import { decodeParked } from '../../src/wire/parked.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
 import { startRedis, type TestLike, type TestRedis } from '../support/redis-server.ts';
@@ -38,10 +38,13 @@ export async function makeBed(t: TestLike, partitions = 2): Promise<Bed> {
 export interface TestEvent {
   readonly id: string;
   readonly subject: string;
+  /** Default: its batch's. */
+  readonly source?: string;
 }
 
-export function encodeEvents(events: readonly TestEvent[]): Buffer {
+export function encodeEvents(events: readonly TestEvent[], source = ''): Buffer {
   return Buffer.from(millrace.v1.EventBatch.encode(millrace.v1.EventBatch.fromObject({
+    source,
     events: events.map((event, position) => ({ ...event, position, data: Buffer.from('payload') })),
   })).finish());
 }
@@ -83,7 +86,7 @@ export function specOf(name: string, on: readonly string[], more: Partial<Functi
   };
 }
 
-export type Choose = (event: { readonly id: string; readonly subject: string; readonly attempts: number }) => 'done' | 'retry' | 'dead';
+export type Choose = (event: { readonly id: string; readonly subject: string; readonly source: string; readonly attempts: number }) => 'done' | 'retry' | 'dead';
 
 /** What the turn causes besides outcomes. */
 export interface Caused {
@@ -152,7 +155,7 @@ export class BareLane {
           continue;
         }
         if (states[at] === CELL.SKIP) continue;
-        const choice = choose({ id: record.eventId, subject: record.subject, attempts: record.attempts });
+        const choice = choose({ id: record.eventId, subject: record.subject, source: readEvent(record.event, record.batchSource).source, attempts: record.attempts });
         if (choice === 'done') continue;
         if (choice === 'retry') stopped = true;
         fail({ index: at, entry: -1, indexInEntry: record.index, offset: 0, length: 0, position: record.position, id: record.eventId, subject: record.subject }, choice);
@@ -170,7 +173,7 @@ export class BareLane {
           blocked.push(ref);
           return;
         }
-        const choice = choose({ id: header.id, subject: header.subject, attempts: 0 });
+        const choice = choose({ id: header.id, subject: header.subject, source: header.source, attempts: 0 });
         if (choice === 'done') return;
         if (choice === 'retry' && spec.ordering === 'key') parked.add(header.subject);
         fail(ref, choice);

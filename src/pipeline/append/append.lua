@@ -3,7 +3,7 @@
 -- ARGV  1 sequence of the flush (1, 2, ...; '': no producer), 2 TTL of the producer key in ms, 3 T, 4 U, 5 most ids a set takes,
 --       then per stream: type, number of events, CRC-32, EventBatch bytes, most events its slowest function may be behind or '',
 --         number of ids or 0, window in ms or 0,
---       then per stream with ids: the ids of its events, in order; then U x {member, field}: scheduled events that these are
+--       then per stream with ids: the identities of its events (src/wire/event-identity.ts), in order; then U x {member, field}: scheduled events that these are
 -- reply {'ok', entry id, then per type beyond its limit: type, function, events behind} | {'duplicate', entry id of the first time} |
 --       {'repeated', stream 1..T, index from 0, ...}: these events' ids were appended within the window; take them out |
 --       {'taken'}: somebody else has moved one of the scheduled events | {'gap', expected sequence} | {'exhausted', key}

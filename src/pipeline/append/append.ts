@@ -21,7 +21,7 @@ export interface FlushPart {
   readonly bytes: Buffer;
   /** Most events its slowest function may be behind in a partition before publishers are told. */
   readonly maxBacklog?: number | undefined;
-  /** Ids of the events, in order: what was appended within the window is not appended again. */
+  /** Identities of the events (src/wire/event-identity.ts), in order: what was appended within the window is not appended again. */
   readonly dedupe?: { readonly ids: readonly string[]; readonly windowMs: number } | undefined;
 }
 

@@ -26,6 +26,7 @@ import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
+import { DEFAULT_SOURCE, identityOf } from '../../wire/event-identity.ts';
 import { SpareBuffers } from '../../wire/spare-buffers.ts';
 import { checkId, encodeEvent, subjectFor, text } from '../../wire/encode-event.ts';
 import { PayloadArena } from '../../wire/payload-arena.ts';
@@ -66,7 +67,7 @@ export interface Published {
   readonly id: string;
   /** Its address: `partition/entry id/position`. Empty where it is not appended (now). */
   readonly position: string;
-  /** It was dropped: its type remembers ids (dedupe_ms), and an event with this one is there. */
+  /** It was dropped: its type remembers events (dedupe_ms), and one with its id and source is there. */
   readonly duplicate?: true;
   /** It waits for this moment, by the server's clock, in ms since 1970. */
   readonly scheduledMs?: number;
@@ -104,7 +105,7 @@ export const DEFAULT_PUBLISHER: PublisherSettings = {
   whenFull: 'wait',
   deadlineMs: 30_000,
   whenRefused: 'wait',
-  source: 'millrace',
+  source: DEFAULT_SOURCE,
 };
 
 /** A full buffer is worth another try after this. */
@@ -471,7 +472,7 @@ export class Publisher {
     const own = item.source === undefined || item.source === this.#parts.settings.source;
     const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
     const start = encodeEvent(arena, type, id, subject, source, schemaIdOf(this.#parts.schemas, item.type), item);
-    return new EncodedEvent(id, item.type, partitionOf(subject, this.#parts.partitions), start, arena.end, when);
+    return new EncodedEvent({ id, type: item.type, source, when }, partitionOf(subject, this.#parts.partitions), start, arena.end);
   }
 
   #giveBack(arena: PayloadArena): void {
@@ -557,6 +558,7 @@ export class Publisher {
     const now = monotonicMs();
     // Redis forgets silent producers: start over well before that.
     if (state.producer === '' || now - state.lastFlushMs > PRODUCER_TTL_MS / 2) this.#newProducer(state);
+    const { source } = this.#parts.settings;
     let flush: Flush = {
       partition,
       producer: state.producer,
@@ -565,7 +567,7 @@ export class Publisher {
         const events = gathering.remembered.get(type);
         return {
           type, ...builder.finish(), maxBacklog: this.#limitOf(type),
-          dedupe: events && { ids: events.map((event) => event.id), windowMs: this.#dedupeMs(type) },
+          dedupe: events && { ids: events.map((event) => event.identity(source)), windowMs: this.#dedupeMs(type) },
         };
       }),
     };
@@ -627,6 +629,8 @@ export class Publisher {
 class EncodedEvent {
   readonly id: string;
   readonly type: string;
+  /** Empty: its publisher's. */
+  readonly source: string;
   readonly partition: number;
   /** The Event message without its position: these bytes of the call's arena. */
   readonly start: number;
@@ -637,13 +641,18 @@ class EncodedEvent {
   scheduledMs: number | null = null;
   readonly when: When | null;
 
-  constructor(id: string, type: string, partition: number, start: number, end: number, when: When | null) {
-    this.when = when;
-    this.id = id;
-    this.type = type;
+  constructor(of: Pick<EncodedEvent, 'id' | 'type' | 'source' | 'when'>, partition: number, start: number, end: number) {
+    this.id = of.id;
+    this.type = of.type;
+    this.source = of.source;
+    this.when = of.when;
     this.partition = partition;
     this.start = start;
     this.end = end;
+  }
+  /** Which event it is, for those who remember it. */
+  identity(publisherSource: string): string {
+    return identityOf(this.id, this.source === '' ? publisherSource : this.source);
   }
   /** What it takes in a buffer. */
   get bytes(): number {
@@ -678,7 +687,7 @@ function leaveOut(flush: Flush, repeated: readonly { readonly part: number; read
     });
     const builder = new BatchBuilder(source);
     for (const event of left) builder.addRaw(event);
-    parts.push({ ...part, ...builder.finish(), dedupe: { ids: kept.map((event) => event.id), windowMs: part.dedupe?.windowMs ?? 0 } });
+    parts.push({ ...part, ...builder.finish(), dedupe: { ids: kept.map((event) => event.identity(source)), windowMs: part.dedupe?.windowMs ?? 0 } });
   });
   return { ...flush, parts };
 }

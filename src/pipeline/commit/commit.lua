@@ -12,7 +12,7 @@
 --       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'skipped' | 'dead'),
 --            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
 --       where that changes: 'running', what `running:<function>` says from now on ('-': nothing; src/pipeline/lane/in-flight.ts)
---       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of ids, ids settled}
+--       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of settled, their identities (src/wire/event-identity.ts)}
 --       F blocks of effects, done in order: see src/core/effects.ts
 -- reply {'stale'} | {'foreign', unit}: the key of its parked list is none; nothing is done | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
 --       {'back'} (Redis no longer knows the turn before; nothing is done) |

@@ -72,7 +72,7 @@ export interface ResultOfRun {
   readonly deadEntries: readonly DeadEntry[];
   /** Blocks of steps (src/core/effects.ts), in order. */
   readonly effects: readonly Uint8Array[];
-  /** Of a function with an inbox: the events' ids ('' where it has none). */
+  /** Of a function with an inbox: the events' identities (src/wire/event-identity.ts; '' where it has none). */
   readonly ids?: readonly string[];
   /** What the events emitted, in order. Absent: nothing. */
   readonly emitted?: readonly Emitted[];
@@ -392,7 +392,7 @@ function checkOutcomes(batch: Batch, result: ResultOfRun, { spec, partition }: C
   }
 }
 
-/** The ids that this turn settles, by the entry they came in, and how many of it were skipped. */
+/** The events that this turn settles, by the entry they came in, and how many of it were skipped. */
 function inboxArgs(
   batch: Batch, states: Uint8Array, ids: readonly string[], died: ReadonlySet<number>, left: ReadonlySet<number>, dedupe: NonNullable<FunctionSpec['dedupe']>,
 ): Arg[] {

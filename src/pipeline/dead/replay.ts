@@ -7,6 +7,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../wire/entries-lua.ts';
+import { identityOfEvent } from '../../wire/event-identity.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
@@ -43,6 +44,7 @@ export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLet
     // What killed a thread before is run alone.
     isolate: letter.reason === 'thread-death' || letter.reason === 'timeout' || letter.reason === 'dispatcher-death', eventId: letter.eventId, subject: letter.subject, batchSource: letter.batchSource,
   });
+  const identity = identityOfEvent(letter.bytes, letter.batchSource);
   let sent = 0;
   return withRetry(async () => {
     sent++;
@@ -50,7 +52,7 @@ export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLet
       connection,
       [keys.dead(partition, fn), keys.parked(partition, fn, unit), keys.due(partition, fn), keys.counters(partition), keys.held(partition, fn),
         keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
-      [letter.letterId, fn, type, unit, record, letter.eventId],
+      [letter.letterId, fn, type, unit, record, identity],
     )) as [string];
     // Gone at a repeated sending: most likely it was ours whose reply was lost.
     return kind === 'replayed' || sent > 1 ? 'replayed' : 'gone';

@@ -1,8 +1,8 @@
 /**
- * The inbox of a function that asked for it (`dedupe`): event ids it has settled within the window are not run again, whoever
- * sent them twice.
+ * The inbox of a function that asked for it (`dedupe`): events it has settled within the window are not run again, whoever
+ * sent them twice. An event is known by its identity: source and id (src/wire/event-identity.ts).
  *
- *   look up the batch's ids → run what is new → the commit remembers the ids that it settles, in its own step
+ *   look up the batch's identities → run what is new → the commit remembers what it settles, in its own step
  *
  * So what is remembered is what was committed: an event whose turn was lost is run again. What fails is parked and not
  * remembered: its own retries are no duplicates. Only such functions have their entries walked in the dispatcher's thread.
@@ -15,13 +15,14 @@ import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { checkBatch, walkBatch, type EventHeader } from '../../wire/event-batch.ts';
 import { envelopeProblem } from '../../wire/envelope-problem.ts';
+import { identityOf, identityOfEvent } from '../../wire/event-identity.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 
 const script = defineScript({ url: new URL('./seen.lua', import.meta.url), keys: 2 });
 
 export interface Seen {
-  /** Per event its id; '' where it has none or its entry cannot be taken apart (the thread will say why). */
+  /** Per event its identity; '' where it has none or its entry cannot be taken apart (the thread will say why). */
   readonly ids: readonly string[];
   /** SKIP: not to be run, because it was settled before, or because it stands earlier in this batch too. */
   readonly states: Uint8Array;
@@ -44,11 +45,11 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   const states = new Uint8Array(batch.events);
   const repeats: { ref: EventRef; first: number }[] = [];
   const firsts = new Map<string, number>();
-  const note = (ref: EventRef): void => {
-    if (ref.id === '') return;
-    ids[ref.index] = ref.id;
-    // With order kept, only a later event of the same subject may wait for an earlier one; ids are unique, so it is one.
-    const key = ordering === 'key' ? `${ref.id}\n${ref.subject}` : ref.id;
+  const note = (ref: EventRef, identity: string): void => {
+    if (identity === '') return;
+    ids[ref.index] = identity;
+    // With order kept, only a later event of the same subject may wait for an earlier one; an event has one subject.
+    const key = ordering === 'key' ? `${identity.length}:${identity}${ref.subject}` : identity;
     const first = firsts.get(key);
     if (first === undefined) firsts.set(key, ref.index);
     else {
@@ -59,8 +60,9 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   let index = 0;
   for (const { records } of batch.retries) {
     for (const bytes of records) {
-      const { eventId, subject, position, index: indexInEntry } = decodeParked(bytes);
-      note({ index: index++, entry: -1, indexInEntry, offset: 0, length: bytes.length, position, id: eventId, subject });
+      const { event, batchSource, eventId, subject, position, index: indexInEntry } = decodeParked(bytes);
+      const ref: EventRef = { index: index++, entry: -1, indexInEntry, offset: 0, length: bytes.length, position, id: eventId, subject };
+      note(ref, identityOfEvent(event, batchSource));
     }
   }
   batch.entries.forEach((entry, at) => {
@@ -70,7 +72,7 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
       note({
         index: (batch.firsts[at] as number) + header.index, entry: at, indexInEntry: header.index, offset: header.offset, length: header.length,
         position: header.position, id: header.id, subject: header.subject,
-      });
+      }, identityOf(header.id, header.source));
     }
   });
   const asked: number[] = [];

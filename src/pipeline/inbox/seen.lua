@@ -1,6 +1,6 @@
--- seen: which of these ids has the function settled lately? Reads only; what it is asked for is remembered by commit.lua.
--- KEYS  1, 2 the ids of two windows that take turns
--- ARGV  ids
+-- seen: which of these events has the function settled lately? Reads only; what it is asked for is remembered by commit.lua.
+-- KEYS  1, 2 the events of two windows that take turns
+-- ARGV  identities (src/wire/event-identity.ts)
 -- reply the places in ARGV, from 0, of those that are there
 -- cost  O(ids)
 local out = {}

@@ -152,7 +152,7 @@ export interface SettledBatch extends Omit<BatchResult, 'running'> {
   readonly unsettled?: readonly Unsettled[];
   /** Of `blocked`: what was only not started. */
   readonly left?: ReadonlySet<number>;
-  /** Of a function with an inbox: the events' ids. */
+  /** Of a function with an inbox: the events' identities. */
   readonly ids?: readonly string[];
 }
 

@@ -18,6 +18,7 @@ import type { SetupFailed } from '../../core/batch-task.ts';
 import type { SetupFailure } from '../../core/setup-failure.ts';
 import type { EventRef } from '../../core/batch-task.ts';
 import { CELL } from '../../core/progress-cells.ts';
+import { identityOfEvent } from '../../wire/event-identity.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
@@ -599,12 +600,14 @@ export class Lane implements Bell {
     const batch = createBatch(spec.name, partition, spec.on, valid.map(({ unit, record }) => ({ unit, records: [record], isolate: false })), []);
     const none: BatchResult = { kind: 'result', states: new Uint8Array(batch.events), failures: [], blocked: [], deadEntries: [], effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 };
     const settled = new OpenBatch(none);
+    const identities: string[] = [];
     valid.forEach(({ record, ref, end }, index) => {
-      const { index: indexInEntry, isolate } = decodeParked(record);
+      const { index: indexInEntry, isolate, event, batchSource } = decodeParked(record);
+      if (spec.dedupe) identities.push(identityOfEvent(event, batchSource));
       const at: EventRef = { ...ref, index, entry: -1, indexInEntry, offset: 0, length: record.length };
       settled.end(at, end?.kind === 'again' ? { ...end, isolate: end.isolate || isolate } : (end as Ended));
     });
-    const ids = spec.dedupe ? { ids: valid.map(({ ref }) => ref.id) } : {};
+    const ids = spec.dedupe ? { ids: identities } : {};
     await this.#commit(batch, { ...settled.result(), ...ids }, [], valid.map(({ unit }) => unit));
   }
 
