@@ -1,0 +1,94 @@
+/**
+ * Runs the test files, each in a process of its own, some at a time: `node dist/scripts/run-tests.js [file or folder ...]`.
+ *
+ * Tap's own `tap run` gives each test file, and each process that it starts, two loaders: for mocks, and for coverage. Nothing
+ * here uses them, and they cost half a second of a core or more a process, of which the suite has hundreds. So tap is used as
+ * the library that it is: it spawns the files, takes their TAP apart, counts, and bounds their time.
+ *
+ * Prints a line a file, and what failed below it. All TAP goes to .tap/run.tap. Exit status 1 when anything failed.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { EventEmitter } from 'node:events';
+import { createWriteStream, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import t from 'tap';
+
+const OUTPUT = '.tap/run.tap';
+const ROOT = 'dist/test';
+const JOBS = Number(process.env['TEST_JOBS'] ?? 4);
+const TIMEOUT_MS = 300_000;
+/** Of what a file writes to stderr, the end is kept: for when it fails. */
+const STDERR_BYTES = 8192;
+
+function filesBelow(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  const names = readdirSync(path, { recursive: true, encoding: 'utf8' });
+  return names.filter((name) => name.endsWith('.test.js')).map((name) => join(path, name)).sort();
+}
+
+interface Failed {
+  readonly path: readonly string[];
+  readonly name: string;
+  readonly diag: Record<string, unknown>;
+}
+
+/** The part of tap's parser that is used here. */
+interface Parser {
+  on(event: 'assert', listen: (result: { ok: boolean; name: string; skip: unknown; todo: unknown; diag: unknown }) => void): unknown;
+  on(event: 'child', listen: (child: Parser & { name: string }) => void): unknown;
+}
+
+/** Collects what failed, however deep; not the tests around it. */
+function collect(parser: Parser, failed: Failed[], path: readonly string[] = []): void {
+  parser.on('child', (child) => collect(child, failed, [...path, child.name]));
+  parser.on('assert', ({ ok, name, skip, todo, diag }) => {
+    const own = [...path, name];
+    if (ok || skip || todo || failed.some((inner) => own.every((part, i) => inner.path[i] === part))) return;
+    failed.push({ path, name, diag: (diag ?? {}) as Record<string, unknown> });
+  });
+}
+
+function tell({ path, name, diag }: Failed): void {
+  const at = (diag['at'] ?? {}) as { fileName?: string; lineNumber?: number };
+  console.log(`  not ok: ${[...path, name].join(' > ')}${at.fileName ? `  (${at.fileName}:${at.lineNumber})` : ''}`);
+  for (const field of ['diff', 'stack']) {
+    if (diag[field] !== undefined && diag[field] !== null) console.log(`${field}: ${String(diag[field])}`.replace(/^/gm, '    '));
+  }
+}
+
+async function run(file: string): Promise<void> {
+  const failed: Failed[] = [];
+  let stderr = '';
+  let ended = '';
+  t.on('subtestStart', function listen(child) {
+    if (child.name !== file) return;
+    t.off('subtestStart', listen);
+    collect(child.parser as unknown as Parser, failed);
+    (child as unknown as EventEmitter).on('process', (proc: ChildProcess) => {
+      proc.stderr?.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-STDERR_BYTES)));
+      proc.once('exit', (code, signal) => (ended = signal === null ? `exit status ${code}` : `ended by ${signal}`));
+    });
+  });
+  // `env -u`: tap's library sets NODE_OPTIONS, for the loader that is left out here.
+  const args = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', file];
+  const results = await t.spawn('env', args, { buffered: true, timeout: TIMEOUT_MS, stdio: 'pipe', at: null, stack: '' }, file);
+  const { ok = false, pass = 0, count = 0, time } = results ?? {};
+  console.log(`${ok ? 'PASS' : 'FAIL'}  ${file}  ${pass} of ${count} tests  ${((time ?? 0) / 1000).toFixed(1)} s`);
+  if (ok) return;
+  console.log(`  ${ended}`);
+  failed.forEach(tell);
+  // All its tests passed, and its process ended badly: counted, too.
+  if (count > 0 && failed.length === 0) t.fail(`${file}: ${ended}`);
+  if (stderr !== '') console.log(stderr.replace(/^/gm, '  stderr: '));
+}
+
+const asked = process.argv.slice(2);
+const files = (asked.length > 0 ? asked : [ROOT]).flatMap(filesBelow);
+mkdirSync(dirname(OUTPUT), { recursive: true });
+t.jobs = JOBS;
+t.setTimeout(0);
+t.setMaxListeners(files.length + 10);
+t.register();
+t.pipe(createWriteStream(OUTPUT));
+await Promise.all(files.map(run));
+t.end();
