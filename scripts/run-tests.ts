@@ -60,20 +60,23 @@ async function run(file: string): Promise<void> {
   const failed: Failed[] = [];
   let stderr = '';
   let ended = '';
+  let startedMs = performance.now();
   t.on('subtestStart', function listen(child) {
     if (child.name !== file) return;
     t.off('subtestStart', listen);
     collect(child.parser as unknown as Parser, failed);
     (child as unknown as EventEmitter).on('process', (proc: ChildProcess) => {
+      startedMs = performance.now();
       proc.stderr?.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-STDERR_BYTES)));
       proc.once('exit', (code, signal) => (ended = signal === null ? `exit status ${code}` : `ended by ${signal}`));
     });
   });
   // `env -u`: tap's library sets NODE_OPTIONS, for the loader that is left out here.
-  const args = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', file];
+  const args = ['-u', 'NODE_OPTIONS', `TAP_TIMEOUT=${TIMEOUT_MS / 1000}`, process.execPath, '--enable-source-maps', file];
   const results = await t.spawn('env', args, { buffered: true, timeout: TIMEOUT_MS, stdio: 'pipe', at: null, stack: '' }, file);
-  const { ok = false, pass = 0, count = 0, time } = results ?? {};
-  console.log(`${ok ? 'PASS' : 'FAIL'}  ${file}  ${pass} of ${count} tests  ${((time ?? 0) / 1000).toFixed(1)} s`);
+  const { ok = false, pass = 0, count = 0 } = results ?? {};
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  console.log(`${ok ? 'PASS' : 'FAIL'}  ${file}  ${pass} of ${count} tests  ${seconds} s`);
   if (ok) return;
   console.log(`  ${ended}`);
   failed.forEach(tell);

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
+import { sharedAbort } from './core/shared-signal.ts';
 import { sleep } from './core/clock.ts';
 import { ClosedError, ConfigError, SettingsChangedError, type MillraceError, type RedisReplyError } from './core/errors.ts';
 import type { UncaughtError } from './core/batch-task.ts';
@@ -11,6 +12,7 @@ import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
 import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
 import type { Deployment } from './deployment.ts';
+import { serverWarnings } from './redis/capability.ts';
 import { adoptForeign } from './lag/adopt.ts';
 import { noteLoss } from './lag/losses.ts';
 import { describeUnserved } from './lag/unserved.ts';
@@ -94,8 +96,8 @@ export class Dispatcher {
   readonly id = `${hostname().replaceAll(':', '_').slice(0, 60)}-${process.pid}-${randomBytes(4).toString('hex')}`;
   readonly #options: DispatcherOptions;
   readonly #deployment: Deployment;
-  readonly #stopping = new AbortController();
-  readonly #cancelRuns = new AbortController();
+  readonly #stopping = sharedAbort();
+  readonly #cancelRuns = sharedAbort();
   readonly #failures: FailureLog;
   #functions: FunctionInfo[] = [];
   #pool: WorkerPool | null = null;
@@ -245,6 +247,7 @@ export class Dispatcher {
       await this.stop(0);
       throw error;
     }
+    if (!this.#deployment.ownsServer) for (const warning of serverWarnings(this.#deployment.server)) log('warn', warning, {});
     log('info', 'dispatcher started', {
       dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.lanesOwned,
       functions: this.#functions.map((f) => f.spec.name),

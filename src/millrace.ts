@@ -8,6 +8,7 @@ import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
+import { serverWarnings } from './redis/capability.ts';
 import type { RedisConnection } from './redis/connection.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
 import { textProblem } from './core/well-formed.ts';
@@ -188,6 +189,7 @@ export async function connect(options: MillraceOptions = {}): Promise<Millrace> 
     name: options.name ?? 'service',
     settleSchemas: true,
   });
+  if (!deployment.ownsServer) for (const warning of serverWarnings(deployment.server)) deployment.log('warn', warning);
   return new Millrace(deployment);
 }
 

@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { readEnvironment, type Environment } from '../config.ts';
+import { sharedAbort } from '../core/shared-signal.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { Deployment, Log } from '../deployment.ts';
 import { sleep } from '../core/clock.ts';
@@ -47,8 +48,8 @@ const CLOSE_MS = 5000;
 class Shell implements LongRunningContext {
   readonly #opened: Deployment[] = [];
   readonly #opening = new Set<Promise<unknown>>();
-  readonly #first = new AbortController();
-  readonly #second = new AbortController();
+  readonly #first = sharedAbort();
+  readonly #second = sharedAbort();
   #reason: StopReason | null = null;
   #signals = 0;
   #taken = false;

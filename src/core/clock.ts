@@ -28,3 +28,14 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', done, { once: true });
   });
 }
+
+/** What has waited out its whole time behind others is still sent once: an answer may come within so long, in ms. */
+const LAST_TRY_MS = 1000;
+
+/**
+ * How long may be waited for an answer now, in ms: what is left of `deadlineMs` since `sinceMs` (monotonic), where what
+ * stood in front took the rest.
+ */
+export function leftOf(deadlineMs: number, sinceMs: number): number {
+  return Math.max(sinceMs + deadlineMs - monotonicMs(), Math.min(LAST_TRY_MS, deadlineMs));
+}

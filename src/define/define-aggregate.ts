@@ -2,6 +2,7 @@
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import type { EventData, EventTypeName, FunctionEvent } from './define-function.ts';
+import { isOptions, noteUnknown, optionsBelow, shownValue, type RawOptions } from './raw-options.ts';
 
 /** An event to be appended. */
 export type NewEvent<T extends string = EventTypeName> = T extends string
@@ -89,12 +90,13 @@ export function defineDecider<State, Command, const T extends EventTypeName>(def
 }
 
 function check(kind: 'aggregate' | 'decider', definition: object, known: readonly string[]): void {
-  const raw = definition as Record<string, unknown>;
+  if (!isOptions(definition)) throw new ConfigError([`a definition of a ${kind} is an object of options, got ${shownValue(definition)}`]);
+  const raw: RawOptions = definition;
   const problems: string[] = [];
   const label = typeof raw['category'] === 'string' ? `${kind} "${raw['category']}"` : kind;
-  for (const key of Object.keys(raw)) if (!known.includes(key)) problems.push(`${label}: unknown option "${key}"`);
+  noteUnknown(raw, known, { label }, problems);
   if (typeof raw['category'] !== 'string' || !NAME_PATTERN.test(raw['category'])) {
-    problems.push(`${label}: category must match ${NAME_PATTERN.source}, got ${JSON.stringify(raw['category'])}`);
+    problems.push(`${label}: category must match ${NAME_PATTERN.source}, got ${shownValue(raw['category'])}`);
   }
   const { events } = raw;
   if (!Array.isArray(events) || events.length === 0 || !events.every((type) => typeof type === 'string')) {
@@ -103,20 +105,16 @@ function check(kind: 'aggregate' | 'decider', definition: object, known: readonl
   for (const key of kind === 'decider' ? ['initialState', 'evolve', 'decide'] : ['initialState', 'evolve']) {
     if (typeof raw[key] !== 'function') problems.push(`${label}: ${key} must be a function`);
   }
-  if (raw['snapshot'] !== undefined) checkSnapshot(raw['snapshot'], label, problems);
+  if (raw['snapshot'] !== undefined) checkSnapshot(raw, label, problems);
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-function checkSnapshot(snapshot: unknown, label: string, problems: string[]): void {
-  if (typeof snapshot !== 'object' || snapshot === null) {
-    problems.push(`${label}: snapshot must be an object with a version`);
-    return;
-  }
-  const raw = snapshot as Record<string, unknown>;
-  for (const key of Object.keys(raw)) if (!['version', 'every', 'when', 'encode', 'decode'].includes(key)) problems.push(`${label}: unknown option "snapshot.${key}"`);
+function checkSnapshot(definition: RawOptions, label: string, problems: string[]): void {
+  const raw = optionsBelow(definition, 'snapshot', { label, names: ['version', 'every', 'when', 'encode', 'decode'] }, problems);
+  if (!isOptions(definition['snapshot'])) return;
   const integer = (key: string, value: unknown, max: number): void => {
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > max) {
-      problems.push(`${label}: snapshot.${key} must be a whole number from 1 to ${max}, got ${JSON.stringify(value)}`);
+      problems.push(`${label}: snapshot.${key} must be a whole number from 1 to ${max}, got ${shownValue(value)}`);
     }
   };
   integer('version', raw['version'], 2 ** 31);

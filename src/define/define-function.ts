@@ -5,6 +5,7 @@ import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
 import type { EventTypes } from './event-types.ts';
 import { upcastProblems, type Upcast } from './upcast.ts';
 import type { ViewCode } from './define-view.ts';
+import { isOptions, noteUnknown, optionsBelow, shownValue, type RawOptions } from './raw-options.ts';
 
 /** Names of the declared event types; any string where no types were generated. */
 export type EventTypeName = keyof EventTypes extends never ? string : keyof EventTypes & string;
@@ -169,6 +170,11 @@ export interface DefinedFunction {
   readonly view: ViewCode | null;
 }
 
+const OPTIONS = [
+  'name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition',
+  'maxConcurrency', 'replaySafe', 'dedupe', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize',
+];
+
 /**
  * Declares a function. Put one in a file and make it the default export.
  *
@@ -178,14 +184,14 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   options: FunctionOptions<T, R>,
 ): DefinedFunction {
   const problems: string[] = [];
-  const raw = options as unknown as Record<string, unknown>;
+  if (!isOptions(options)) throw new ConfigError([`defineFunction takes an object of options, got ${shownValue(options)}`]);
+  const raw: RawOptions = options;
   const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
-  const known = new Set(['name', 'on', 'ordering', 'concurrency', 'timeoutMs', 'retry', 'startFrom', 'onDead', 'maxParkedPerSubject', 'maxParkedPerPartition', 'maxConcurrency', 'replaySafe', 'dedupe', 'upcasts', 'setup', 'teardown', 'handle', 'handleBatch', 'batchSize']);
-  for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
+  noteUnknown(raw, OPTIONS, { label }, problems);
 
   const name = raw['name'];
   if (typeof name !== 'string' || !NAME_PATTERN.test(name)) {
-    problems.push(`${label}: name must match ${NAME_PATTERN.source}, got ${JSON.stringify(name)}`);
+    problems.push(`${label}: name must match ${NAME_PATTERN.source}, got ${shownValue(name)}`);
   }
   const on = raw['on'];
   if (!Array.isArray(on) || on.length === 0 || !on.every((t) => typeof t === 'string')) {
@@ -197,13 +203,13 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
 
   const oneOf = (key: string, allowed: readonly string[], fallback: string): string => {
     const value = raw[key] ?? fallback;
-    if (!allowed.includes(value as string)) problems.push(`${label}: ${key} must be ${allowed.join(' or ')}, got ${JSON.stringify(value)}`);
+    if (!allowed.includes(value as string)) problems.push(`${label}: ${key} must be ${allowed.join(' or ')}, got ${shownValue(value)}`);
     return value as string;
   };
-  const integer = (from: Record<string, unknown>, path: string, key: string, fallback: number, min: number, max: number): number => {
+  const integer = (from: RawOptions, path: string, key: string, fallback: number, min: number, max: number): number => {
     const value = from[key] ?? fallback;
     if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-      problems.push(`${label}: ${path}${key} must be a whole number from ${min} to ${max}, got ${JSON.stringify(value)}`);
+      problems.push(`${label}: ${path}${key} must be a whole number from ${min} to ${max}, got ${shownValue(value)}`);
     }
     return value as number;
   };
@@ -220,22 +226,17 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   const timeoutMs = integer(raw, '', 'timeoutMs', 30_000, 10, 3_600_000);
   const batchSize = integer(raw, '', 'batchSize', 256, 1, 10_000);
 
-  const rawDedupe = raw['dedupe'] === undefined ? null : (raw['dedupe'] as Record<string, unknown> | null);
-  if (raw['dedupe'] !== undefined && (typeof rawDedupe !== 'object' || rawDedupe === null)) problems.push(`${label}: dedupe must be { windowMs, maxIds }`);
-  for (const key of Object.keys(rawDedupe ?? {})) if (key !== 'windowMs' && key !== 'maxIds') problems.push(`${label}: unknown option "dedupe.${key}"`);
-  const dedupe = rawDedupe === null ? null : {
+  const rawDedupe = optionsBelow(raw, 'dedupe', { label, names: ['windowMs', 'maxIds'] }, problems);
+  const dedupe = !isOptions(raw['dedupe']) ? null : {
     windowMs: integer(rawDedupe, 'dedupe.', 'windowMs', Number.NaN, 1000, 604_800_000),
     maxIds: integer(rawDedupe, 'dedupe.', 'maxIds', 200_000, 1, 10_000_000),
   };
 
-  const rawRetry = (raw['retry'] ?? {}) as Record<string, unknown>;
-  for (const key of Object.keys(rawRetry)) {
-    if (!(key in DEFAULT_RETRY)) problems.push(`${label}: unknown option "retry.${key}"`);
-  }
+  const rawRetry = optionsBelow(raw, 'retry', { label, names: Object.keys(DEFAULT_RETRY) }, problems);
   const minDelayMs = integer(rawRetry, 'retry.', 'minDelayMs', DEFAULT_RETRY.minDelayMs, 0, 86_400_000);
   const factor = rawRetry['factor'] ?? DEFAULT_RETRY.factor;
   if (typeof factor !== 'number' || !(factor >= 1 && factor <= 10)) {
-    problems.push(`${label}: retry.factor must be a number from 1 to 10, got ${JSON.stringify(factor)}`);
+    problems.push(`${label}: retry.factor must be a number from 1 to 10, got ${shownValue(factor)}`);
   }
   const jitter = rawRetry['jitter'] ?? DEFAULT_RETRY.jitter;
   if (typeof jitter !== 'boolean') problems.push(`${label}: retry.jitter must be true or false`);

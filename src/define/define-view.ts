@@ -8,6 +8,7 @@ import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
 import { defineFunction, type DefinedFunction, type EventTypeName, type FunctionEvent } from './define-function.ts';
 import type { Upcast } from './upcast.ts';
+import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
 
 type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;
 
@@ -74,19 +75,19 @@ const VIEW_ATTEMPTS = 5;
  */
 export function defineView<const T extends EventTypeName, E extends Evolve<T>>(options: ViewOptions<T, E>): DefinedFunction {
   const problems: string[] = [];
-  const raw = options as unknown as Record<string, unknown>;
+  if (!isOptions(options)) throw new ConfigError([`defineView takes an object of options, got ${shownValue(options)}`]);
+  const raw: RawOptions = options;
   const label = typeof raw['name'] === 'string' ? `view "${raw['name']}"` : 'view';
-  const known = new Set(['name', 'version', 'on', 'evolve', 'indexes', 'maxRowBytes', 'onDead', 'retry', 'timeoutMs', 'upcasts']);
-  for (const key of Object.keys(raw)) if (!known.has(key)) problems.push(`${label}: unknown option "${key}"`);
+  noteUnknown(raw, ['name', 'version', 'on', 'evolve', 'indexes', 'maxRowBytes', 'onDead', 'retry', 'timeoutMs', 'upcasts'], { label }, problems);
   const { name, version, maxRowBytes = 65_536 } = options as { name: unknown; version: unknown; maxRowBytes?: unknown };
   if (typeof name !== 'string' || !NAME_PATTERN.test(name) || name.length > 90) {
-    problems.push(`${label}: name must match ${NAME_PATTERN.source} and have at most 90 characters, got ${JSON.stringify(name)}`);
+    problems.push(`${label}: name must match ${NAME_PATTERN.source} and have at most 90 characters, got ${shownValue(name)}`);
   }
   if (!Number.isInteger(version) || (version as number) < 1 || (version as number) > 999_999_999) {
-    problems.push(`${label}: version must be a whole number from 1 to 999999999, got ${JSON.stringify(version)}`);
+    problems.push(`${label}: version must be a whole number from 1 to 999999999, got ${shownValue(version)}`);
   }
   if (!Number.isInteger(maxRowBytes) || (maxRowBytes as number) < 256 || (maxRowBytes as number) > 1_048_576) {
-    problems.push(`${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${JSON.stringify(maxRowBytes)}`);
+    problems.push(`${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`);
   }
   if (typeof raw['evolve'] !== 'function') problems.push(`${label}: evolve must be a function`);
   const indexes = readIndexes(raw['indexes'] ?? {}, label, problems);
@@ -95,7 +96,7 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
   try {
     // What a view shares with other functions is checked, and defaulted, in one place.
     base = defineFunction({
-      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: { attempts: VIEW_ATTEMPTS, ...options.retry }, upcasts: options.upcasts ?? [],
+      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: raw['retry'] === undefined || isOptions(raw['retry']) ? { attempts: VIEW_ATTEMPTS, ...options.retry } : options.retry as never, upcasts: options.upcasts ?? [],
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
       handle: () => undefined,
     });
@@ -122,7 +123,7 @@ function namesWith(option: keyof ViewIndex<object>, indexes: unknown): string[] 
 }
 
 function readIndexes(raw: unknown, label: string, problems: string[]): ViewCode['indexes'] {
-  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
+  if (!isOptions(raw)) {
     problems.push(`${label}: indexes must be an object`);
     return [];
   }
@@ -130,8 +131,9 @@ function readIndexes(raw: unknown, label: string, problems: string[]): ViewCode[
   if (named.length > MAX_INDEXES) problems.push(`${label}: ${named.length} indexes, at most ${MAX_INDEXES} are possible`);
   return named.map(([index, how]) => {
     if (index === ALL_ROWS || !/^[A-Za-z][A-Za-z0-9_-]{0,49}$/.test(index)) problems.push(`${label}: "${index}" is no name of an index: a letter, then at most 49 letters, digits, _ or -`);
-    const { by, sort, ...more } = (how ?? {}) as Record<string, unknown>;
-    for (const key of Object.keys(more)) problems.push(`${label}: unknown option "indexes.${index}.${key}"`);
+    if (!isOptions(how)) problems.push(`${label}: indexes.${index} must be { by, sort }, got ${shownValue(how)}`);
+    const { by, sort } = (how ?? {}) as Record<string, unknown>;
+    if (isOptions(how)) noteUnknown(how, ['by', 'sort'], { label, path: `indexes.${index}.` }, problems);
     for (const [key, value] of [['by', by], ['sort', sort]] as const) {
       if (value !== undefined && typeof value !== 'function' && typeof value !== 'string') problems.push(`${label}: indexes.${index}.${key} must be a field's name or a function of the row`);
     }

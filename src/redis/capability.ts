@@ -11,6 +11,8 @@ export interface ServerNode {
   readonly maxmemoryPolicy: string | null;
   readonly appendonly: boolean | null;
   readonly appendfsync: 'always' | 'everysec' | 'no' | null;
+  /** It has save points: writes snapshots by itself. */
+  readonly snapshots: boolean | null;
   readonly replicas: number | null;
 }
 
@@ -34,7 +36,7 @@ export interface ServerInfo {
 export async function inspectServer(connection: RedisConnection): Promise<ServerInfo> {
   const infos = await infoOrHello(connection);
   const settings = new Map<string, Map<string, string>>();
-  for (const pattern of ['maxmemory-policy', 'appendonly', 'appendfsync']) {
+  for (const pattern of ['maxmemory-policy', 'appendonly', 'appendfsync', 'save']) {
     for (const { node, reply } of await configGet(connection, pattern)) {
       const flat = reply as readonly string[];
       const ofNode = settings.get(node) ?? new Map<string, string>();
@@ -102,6 +104,7 @@ function describe(node: string, info: string, settings: ReadonlyMap<string, stri
     maxmemoryPolicy: settings.get('maxmemory-policy') ?? field('maxmemory_policy') ?? null,
     appendonly: appendonly === undefined ? null : appendonly === 'yes',
     appendfsync: appendfsync === 'always' || appendfsync === 'everysec' || appendfsync === 'no' ? appendfsync : null,
+    snapshots: settings.has('save') ? settings.get('save') !== '' : null,
     replicas: field('connected_slaves') === undefined ? null : Number(field('connected_slaves')),
   };
 }
@@ -128,4 +131,21 @@ export function serverProblems(info: ServerInfo, options: { readonly minVersion:
     }
   }
   return problems;
+}
+
+/** What the server would lose if it ended now, each with what to do about it. Nothing where it does not tell. */
+export function serverWarnings(info: ServerInfo): string[] {
+  const warnings: string[] = [];
+  for (const node of info.nodes) {
+    const at = info.nodes.length > 1 ? ` (node ${node.node})` : '';
+    const cure = 'CONFIG SET appendonly yes, and the same in the configuration file, keeps them';
+    if (node.appendonly === false && node.snapshots === false) {
+      warnings.push(`the server${at} writes nothing to disk (appendonly no, no save points): all events are lost when it ends. ${cure}`);
+    } else if (node.appendonly === false) {
+      warnings.push(`the server${at} has no append-only file (appendonly no): what came since its last snapshot is lost when it ends. ${cure}`);
+    } else if (node.appendonly === true && node.appendfsync === 'no') {
+      warnings.push(`the server${at} leaves to the system when its append-only file is written (appendfsync no): a power failure loses what came in half a minute or so. CONFIG SET appendfsync everysec bounds it to a second or two`);
+    }
+  }
+  return warnings;
 }

@@ -10,8 +10,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { sharedAbort } from '../core/shared-signal.ts';
 import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError } from '../core/errors.ts';
-import { monotonicMs } from '../core/clock.ts';
+import { leftOf, monotonicMs } from '../core/clock.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
@@ -70,6 +71,8 @@ interface OpenBatch {
   readonly waiting: Waiting[];
   events: number;
   bytes: number;
+  /** When its first append came, by the monotonic clock. */
+  readonly openedMs: number;
 }
 
 interface PartitionState {
@@ -98,7 +101,7 @@ export class AppendQueue {
   readonly #parts: QueueParts;
   readonly #states: PartitionState[];
   readonly #idPrefix = randomBytes(8).toString('hex');
-  readonly #stop = new AbortController();
+  readonly #stop = sharedAbort();
   /** What stands before the first event of each batch. */
   readonly #headBytes: number;
   readonly #headCrc: number;
@@ -151,7 +154,7 @@ export class AppendQueue {
     const state = this.#states[append.partition] as PartitionState;
     let batch = state.batches[state.batches.length - 1];
     if (!batch || batch.plan.appends >= BATCH.appends || batch.events + append.events.length > BATCH.events || batch.bytes + append.bytes > BATCH.bytes) {
-      batch = { builders: new Map(), histories: new Map(), plan: new AppendPlan(), waiting: [], events: 0, bytes: 0 };
+      batch = { builders: new Map(), histories: new Map(), plan: new AppendPlan(), waiting: [], events: 0, bytes: 0, openedMs: monotonicMs() };
       state.batches.push(batch);
     }
     batch.waiting.push({ place: this.#put(append, batch), resolve, reject });
@@ -232,14 +235,16 @@ export class AppendQueue {
     try {
       const { verify } = this.#parts;
       const first = verify?.() ?? null;
-      if (first) await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), { signal: this.#stop.signal, deadlineMs: settings.deadlineMs });
+      if (first) await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
+        signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
+      });
       appended = await appendBatch(
         {
           partition, producer: state.producer, sequence: ++state.sequence, maxEvents: settings.maxEvents, headBytes: this.#headBytes,
           parts: [...batch.builders].map(([type, { builder }]) => ({ type, ...builder.finish() })),
           histories: [...batch.histories.values()], plan: batch.plan,
         },
-        { connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs },
+        { connection, keys, confirm, signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, batch.openedMs) },
       );
       state.lastBatchMs = now;
     } catch (error) {

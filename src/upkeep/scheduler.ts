@@ -4,6 +4,7 @@
  * Exactly once: append.lua takes them off the schedule in the step that appends them, and refuses when one of them is gone.
  * Several dispatchers may look at the same partition; the slower one finds nothing to take.
  */
+import { sharedAbort } from '../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
 import { appendFlush } from '../pipeline/append/append.ts';
@@ -29,7 +30,7 @@ const PAGE_BYTES = 1024 * 1024;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbort();
   readonly #failing = new Map<number, { readonly times: number; readonly againMs: number }>();
   #loop: Promise<void> | null = null;
 

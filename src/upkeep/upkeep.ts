@@ -3,6 +3,7 @@
  * producers appended, notices entries that have vanished, trims what the types' limits allow, and looks whether what is parked
  * is parked for a reason. Several dispatchers may do so at once: each step is one script that changes nothing twice.
  */
+import { sharedAbort } from '../core/shared-signal.ts';
 import { sleep, wallClockMs } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
 import { cut } from '../core/well-formed.ts';
@@ -31,7 +32,7 @@ const REPEAT_MS = 60_000;
 
 export class Upkeep {
   readonly #options: UpkeepOptions;
-  readonly #stopping = new AbortController();
+  readonly #stopping = sharedAbort();
   readonly #told = new Map<string, number>();
   readonly #sweep: ParkedSweep;
   #loop: Promise<void> | null = null;

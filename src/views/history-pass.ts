@@ -13,6 +13,7 @@
  * An event that cannot be folded ends the pass (ViewFoldError): parked or dead-lettered it would let its subject go on without it,
  * and there is no entry it could be acknowledged with. What is written stays; the next run goes on at that event.
  */
+import { sharedAbort } from '../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { compareEntryIds, formatPosition } from '../core/position.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
@@ -157,7 +158,7 @@ export async function buildFromHistories(source: Source, fold: ViewFold, options
   for (const state of await readPartitions(source)) if (passes.some(({ partition }) => partition === state.partition)) for (const type of spec.on) total += countOf(state, `base:${spec.name}:${type}`);
   options.begun(passes.length, total);
   const watch = new Watch(passes, total, options.progress);
-  const stop = new AbortController();
+  const stop = sharedAbort();
   const both = AbortSignal.any([signal, stop.signal]);
   const left = [...passes];
   const runner = async (): Promise<void> => {

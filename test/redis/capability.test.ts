@@ -1,5 +1,5 @@
 import t from 'tap';
-import { inspectServer, serverProblems, type ServerInfo } from '../../src/redis/capability.ts';
+import { inspectServer, serverProblems, serverWarnings, type ServerInfo } from '../../src/redis/capability.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { atLeast } from '../../src/redis/server-binary.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -50,4 +50,19 @@ t.test('versions compare by number', (t) => {
   t.ok(atLeast('6.2.0', '6.2'));
   t.notOk(atLeast('6.0.16', '6.2'));
   t.end();
+});
+
+t.test('what the server would lose if it ended is said', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const connection = openConnection({ url: redis.url });
+  t.teardown(() => connection.destroy());
+  const warned = async (settings: Readonly<Record<string, string>>): Promise<string[]> => {
+    for (const [name, value] of Object.entries(settings)) await look.config('SET', name, value);
+    return serverWarnings(await inspectServer(connection));
+  };
+  t.strictSame(await warned({ appendonly: 'yes', appendfsync: 'everysec', save: '' }), []);
+  t.match(await warned({ appendfsync: 'no' }), [/appendfsync no/]);
+  t.match(await warned({ appendonly: 'no', save: '3600 1' }), [/no append-only file.*since its last snapshot/]);
+  t.match(await warned({ save: '' }), [/writes nothing to disk.*all events are lost/]);
 });

@@ -12,9 +12,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
+import { sharedAbort } from '../../core/shared-signal.ts';
 import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
 import { checkOptions, PUBLISH_ITEM } from '../../core/known-options.ts';
-import { monotonicMs, sleep } from '../../core/clock.ts';
+import { leftOf, monotonicMs, sleep } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { formatPosition } from '../../core/position.ts';
 import { schemaIdOf, type LocalSchema } from '../../core/schema-id.ts';
@@ -86,7 +87,10 @@ export interface PublisherSettings {
   readonly maxFlushes: number;
   /** When the buffer is full: `wait` (default) or `reject` with BackpressureError. */
   readonly whenFull: 'wait' | 'reject';
-  /** Give up on a flush that Redis has not answered for this long, in ms. Default 30,000. */
+  /**
+   * Give up on an event that Redis has not answered for this long, in ms, with the time in which its flush waited behind
+   * others; each flush is sent at least once, and waits a second for its answer. Default 30,000.
+   */
   readonly deadlineMs: number;
   /**
    * When Redis takes no writes (full disk, too few replicas): `wait` (default) until deadlineMs, or `reject` at once with what
@@ -126,6 +130,8 @@ interface Gathering {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
   entryId: string;
+  /** When its first event came, by the monotonic clock. */
+  readonly openedMs: number;
 }
 
 function newGathering(): Gathering {
@@ -137,7 +143,7 @@ function newGathering(): Gathering {
   });
   // Every publishMany looks at it; one that gave up on another flush first must not leave it unhandled.
   appended.catch(() => undefined);
-  return { builders: new Map(), remembered: new Map(), events: 0, bytes: 0, appended, resolve, reject, entryId: '' };
+  return { builders: new Map(), remembered: new Map(), events: 0, bytes: 0, appended, resolve, reject, entryId: '', openedMs: monotonicMs() };
 }
 
 interface PartitionState {
@@ -176,7 +182,7 @@ export class Publisher {
   readonly #states: PartitionState[];
   /** No dash in front: ids are typed on command lines. */
   readonly #idPrefix = randomBytes(8).toString('hex');
-  readonly #stop = new AbortController();
+  readonly #stop = sharedAbort();
   /** Partitions with something to flush, in turn. */
   readonly #ready: number[] = [];
   readonly #waitingForRoom: (() => void)[] = [];
@@ -193,7 +199,7 @@ export class Publisher {
   /** Settles when the last call that waits for relief has left. */
   #relief: Promise<void> = Promise.resolve();
   #inRelief = 0;
-  readonly #closing = new AbortController();
+  readonly #closing = sharedAbort();
   #maxBacklogs: ReadonlyMap<string, number> = new Map();
   #limitsReadMs = -Infinity;
   /** Calls of schedule.lua under way. */
@@ -332,7 +338,7 @@ export class Publisher {
     }));
     this.#giveBack(arena);
     const put = Promise.all(calls.map(async ({ partition, events, call, items: scheduled }) => {
-      await this.#verify();
+      await this.#verify(settings.deadlineMs);
       const answers = await scheduleEvents(partition, scheduled, { connection, keys, call, signal: this.#stop.signal, deadlineMs: settings.deadlineMs, refusedWrites: this.#refusedWrites });
       answers.forEach(({ dueMs, repeated }, i) => {
         const event = events[i] as EncodedEvent;
@@ -389,12 +395,12 @@ export class Publisher {
   }
 
   /** Once a second at most, and when Redis has been away: the partitions may have become others. */
-  async #verify(): Promise<void> {
-    const { verify, settings } = this.#parts;
+  async #verify(deadlineMs: number): Promise<void> {
+    const { verify } = this.#parts;
     const first = verify?.() ?? null;
     if (first === null) return;
     await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
-      signal: this.#stop.signal, deadlineMs: settings.deadlineMs, minDelayMs: 20, maxDelayMs: 1000,
+      signal: this.#stop.signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000,
     });
   }
 
@@ -576,10 +582,10 @@ export class Publisher {
     gathering.builders.clear();
     try {
       const { connection, keys, confirm, settings } = this.#parts;
-      await this.#verify();
+      await this.#verify(leftOf(settings.deadlineMs, gathering.openedMs));
       for (;;) {
         const answer = await appendFlush(flush, {
-          connection, keys, confirm, signal: this.#stop.signal, deadlineMs: settings.deadlineMs, refusedWrites: this.#refusedWrites,
+          connection, keys, confirm, signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, gathering.openedMs), refusedWrites: this.#refusedWrites,
           onRetry: (error) => {
             if (outOfMemory(error)) this.#gauge.outOfMemory();
             if (error instanceof RedisReplyError && error.refuses === 'writes') this.#parts.refused?.(error);

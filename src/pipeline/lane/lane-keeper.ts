@@ -14,6 +14,7 @@
  *
  * Owned here: the lanes, and the last known members.
  */
+import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { MillraceError, RedisReplyError } from '../../core/errors.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
@@ -67,7 +68,7 @@ export class LaneKeeper {
   /** Losses that are being looked into. */
   readonly #judging = new Set<Promise<void>>();
   #loop: Promise<void> | null = null;
-  readonly #done = new AbortController();
+  readonly #done = sharedAbort();
 
   constructor(options: LaneKeeperOptions) {
     this.#options = options;

@@ -10,6 +10,7 @@
  *
  * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
  */
+import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { EMIT_LIMITS, type OutboxSize } from '../../core/emitted.ts';
 import { GroupLostError, MillraceError, SetupError } from '../../core/errors.ts';
@@ -145,8 +146,8 @@ export class Lane implements Bell {
   readonly #left = new Set<string>();
   readonly #control = new StartControl();
   #full = false;
-  readonly #stop = new AbortController();
-  readonly #abandon = new AbortController();
+  readonly #stop = sharedAbort();
+  readonly #abandon = sharedAbort();
   #turn = 0;
   /** Id of the last turn that is known to be committed. */
   /** Keys of indexes that are none, of which the log has been told. At most as many as the view has indexes. */

@@ -5,6 +5,7 @@
  * (hot) are rung without asking. `seen` only grows; whoever reads a stream says how far (observe), and whatever moves it forward wakes the
  * idle lanes of that stream: an entry can be overlooked only by a lane that reads again anyway.
  */
+import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { RedisReplyError } from '../../core/errors.ts';
 import { compareEntryIds } from '../../core/position.ts';
@@ -37,7 +38,7 @@ export class Doorbell {
   /** Per stream the id up to which somebody has looked; null: not known yet. */
   readonly #seen = new Map<string, string | null>();
   readonly #bells = new Map<string, Set<Bell>>();
-  readonly #stop = new AbortController();
+  readonly #stop = sharedAbort();
   #wake: (() => void) | null = null;
   #loop: Promise<void> | null = null;
 
