@@ -90,7 +90,7 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
     problems.push(`${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`);
   }
   if (typeof raw['evolve'] !== 'function') problems.push(`${label}: evolve must be a function`);
-  const indexes = readIndexes(raw['indexes'] ?? {}, label, problems);
+  const indexes = readIndexes(raw['indexes'] === undefined ? {} : raw['indexes'], label, problems);
 
   let base: DefinedFunction | null = null;
   try {

@@ -38,7 +38,7 @@ t.test('a value that is none of its option', (t) => {
 
 t.test('a misspelt option is told with the one that was meant', (t) => {
   const cases: [keyof typeof DEFINE, object, RegExp][] = [
-    ['function', { concurency: 1 }, /unknown option "concurency", did you mean concurrency\?|unknown option "concurency".*concurrency/],
+    ['function', { concurency: 1 }, /unknown option "concurency".*concurrency/],
     ['function', { retry: { attempt: 3 } }, /unknown option "retry\.attempt".*attempts/],
     ['function', { dedupe: { windowMs: 1000, window: 1 } }, /unknown option "dedupe\.window".*windowMs/],
     ['view', { index: {} }, /unknown option "index".*indexes/],
@@ -51,7 +51,7 @@ t.test('a misspelt option is told with the one that was meant', (t) => {
 
 t.test('no options at all', (t) => {
   for (const define of [defineFunction, defineView, defineAggregate, defineDecider]) {
-    for (const value of [undefined, null, 5, 'f', [], () => undefined]) t.throws(() => define(value as never), ConfigError, `${define.name} ${String(value)}`);
+    for (const value of [undefined, null, 5, 'f', [], () => undefined]) t.throws(() => (define as (options: unknown) => unknown)(value), ConfigError, `${define.name} ${String(value)}`);
   }
   t.end();
 });
