@@ -4,11 +4,11 @@ import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from './losses.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS, ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../wire/entries-lua.ts';
 
-const script = defineScript({ with: [COUNTS, ENTRIES], url: new URL('./adopt.lua', import.meta.url), keys: 2 });
+const script = defineScript({ with: ENTRIES, url: new URL('./adopt.lua', import.meta.url), keys: 2 });
 
-const gap = defineScript({ with: [COUNTS, ENTRIES], url: new URL('./find-gap.lua', import.meta.url), keys: 2 });
+const gap = defineScript({ with: ENTRIES, url: new URL('./find-gap.lua', import.meta.url), keys: 2 });
 
 /** An entry may have megabytes: a page must not hold the server up. */
 const PAGE = 100;

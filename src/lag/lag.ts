@@ -9,11 +9,11 @@ import type { Deployment } from '../deployment.ts';
 import { readPartition, type PartitionState } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS, ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../wire/entries-lua.ts';
 import { findUnserved, type Unserved } from './unserved.ts';
 
-const script = defineScript({ with: [COUNTS, ENTRIES], url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
-const foreignScript = defineScript({ with: [COUNTS, ENTRIES], url: new URL('./count-foreign.lua', import.meta.url), keys: 2 });
+const script = defineScript({ with: ENTRIES, url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
+const foreignScript = defineScript({ with: ENTRIES, url: new URL('./count-foreign.lua', import.meta.url), keys: 2 });
 const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable' });
 
 export interface LagCounts {

@@ -15,7 +15,11 @@
 -- cost  O(types + pending)
 local fn = ARGV[1]
 if redis.call('HEXISTS', KEYS[2], 'start:' .. fn) == 0 then return {'unknown'} end
-local function counter(field) return countOf(redis.call('HGET', KEYS[2], field)) end
+-- As countOf and idOf of counts.lua: what is no number, or no id, stops nothing.
+local function counter(field)
+  local text = redis.call('HGET', KEYS[2], field)
+  return text and string.find(text, '^%-?%d+$') and tonumber(text) or 0
+end
 local function whole(x) return string.format('%.0f', x) end
 local recount = ARGV[3] == '1'
 local last = 4 + (#ARGV - 3) / 4
@@ -24,7 +28,7 @@ local plan = {}
 for i = 5, last do
   local a = 4 + (i - 5) * 4
   local t, id, seen, counted = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
-  local exact = idOf(redis.call('HGET', KEYS[2], 'exact:' .. t))
+  local exact = string.match(redis.call('HGET', KEYS[2], 'exact:' .. t) or '', '^%d+%-%d+$') or '0-0'
   if ARGV[2] ~= '1' and (redis.call('XLEN', KEYS[i]) ~= counter('entries:' .. t) or exact ~= seen) then return {'again', t} end
   if id == '$' then
     local last = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)[1]

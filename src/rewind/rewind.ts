@@ -12,10 +12,10 @@ import { adoptForeign } from '../lag/adopt.ts';
 import { readPartitions, requireFunction } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS, ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../wire/entries-lua.ts';
 import { countEntry } from './count-entry.ts';
 
-const script = defineScript({ with: [COUNTS, ENTRIES], url: new URL('./rewind.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({ with: ENTRIES, url: new URL('./rewind.lua', import.meta.url), keys: 'variable' });
 
 export type RewindTarget =
   | { readonly kind: 'start' }

@@ -4,10 +4,10 @@ import { adoptForeign } from '../lag/adopt.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS, ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../wire/entries-lua.ts';
 import type { TypeLimits } from './type-limits.ts';
 
-const trim = defineScript({ with: [COUNTS, ENTRIES], url: new URL('./trim.lua', import.meta.url), keys: 2 });
+const trim = defineScript({ with: ENTRIES, url: new URL('./trim.lua', import.meta.url), keys: 2 });
 
 /** Entries may have megabytes: a page must not hold the server up. */
 const PAGE = 50;

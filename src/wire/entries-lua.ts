@@ -1,7 +1,7 @@
 /** For `with` of defineScript: reading counters, and adding to them. */
 export const COUNTS = new URL('./counts.lua', import.meta.url);
 /** For `with` of defineScript: what scripts need to know about stream entries. */
-export const ENTRIES = new URL('./entries.lua', import.meta.url);
+export const ENTRIES: readonly URL[] = [COUNTS, new URL('./entries.lua', import.meta.url)];
 /** For `with` of defineScript: a producer's sequences, and the appending of entries. */
 export const APPEND_ENTRIES: readonly URL[] = [COUNTS, new URL('./append-entries.lua', import.meta.url)];
 /** For `with` of defineScript: the putting away of an event until it is due. */

@@ -36,7 +36,6 @@ const set = (name: string, value: string | Buffer) => (fields: Fields): Fields =
 
 const ENTRY_DAMAGE: Readonly<Record<string, (fields: Fields) => Fields>> = {
   'other fields': () => ['x', 'y'],
-  'no type and nothing scheduled': (fields) => fields.slice(0, 4),
   'no size': (fields) => ['to', '1', ...fields.slice(4)],
   'to no number': set('to', 'nobody'),
   'to a partition that does not exist': set('to', '2'),

@@ -38,7 +38,7 @@ t.test('the scripts count the events of an entry as the readers do', async (t) =
     }
   };
   const client = (await startRedis(t)).client();
-  const script = `${readFileSync(ENTRIES, 'utf8')}\nlocal out = {} for i, b in ipairs(ARGV) do out[i] = countEvents(b) end return out`;
+  const script = `${readFileSync(ENTRIES.at(-1) as URL, 'utf8')}\nlocal out = {} for i, b in ipairs(ARGV) do out[i] = countEvents(b) end return out`;
   t.same(await client.eval(script, 0, ...batches), batches.map(count));
   t.ok(batches.filter((batch) => count(batch) > 1).length > 100);
 });
