@@ -12,9 +12,9 @@ import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../wire/entries-lua.ts';
 import { findUnserved, type Unserved } from './unserved.ts';
 
-const script = defineScript({ with: ENTRIES, url: new URL('./lag.lua', import.meta.url), keys: 'variable' });
-const foreignScript = defineScript({ with: ENTRIES, url: new URL('./count-foreign.lua', import.meta.url), keys: 2 });
-const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({ with: ENTRIES, url: new URL('./lag.lua', import.meta.url), keys: 'variable', readOnly: true });
+const foreignScript = defineScript({ with: ENTRIES, url: new URL('./count-foreign.lua', import.meta.url), keys: 2, readOnly: true });
+const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable', readOnly: true });
 
 export interface LagCounts {
   readonly appended: number;

@@ -5,7 +5,7 @@ import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./outbox-state.lua', import.meta.url), with: COUNTS, keys: 2 });
+const script = defineScript({ url: new URL('./outbox-state.lua', import.meta.url), with: COUNTS, keys: 2, readOnly: true });
 
 export interface OutboxTarget {
   readonly partition: number;

@@ -63,6 +63,8 @@ export interface ScriptCall {
   readonly source: string;
   readonly keys: readonly string[];
   readonly args: readonly RedisArg[];
+  /** It writes nothing: where EVALSHA is not granted, EVALSHA_RO does as well. */
+  readonly readOnly: boolean;
 }
 
 export interface RedisSender {
@@ -248,6 +250,8 @@ class Connection implements RedisConnection {
   }
 
   #corked = false;
+  /** How scripts that only read are sent: a user may have the right to one of the two. */
+  #reading: '' | '_RO' = '';
 
   get status(): ConnectionStatus {
     return this.#status;
@@ -313,12 +317,25 @@ class Connection implements RedisConnection {
 
   #script(call: ScriptCall, asBuffers: boolean, untilMs: number): Promise<unknown> {
     const encoding = asBuffers ? null : 'utf8';
-    return this.#whenUp(call.name, () =>
-      by(untilMs, call.name, this.#send('EVALSHA', call.name, scriptArgs(call.sha, call), encoding)).catch((error: unknown) => {
+    const send = (form: '' | '_RO'): Promise<unknown> =>
+      by(untilMs, call.name, this.#send(`EVALSHA${form}`, call.name, scriptArgs(call.sha, call), encoding)).catch((error: unknown) => {
         // NOSCRIPT is the one refusal after which sending again is safe: the script did not run.
         if (!isNoScript(error)) throw error;
-        return by(untilMs, call.name, this.#send('EVAL', call.name, scriptArgs(call.source, call), encoding));
-      }), this.#waitUntil(untilMs));
+        return by(untilMs, call.name, this.#send(`EVAL${form}`, call.name, scriptArgs(call.source, call), encoding));
+      });
+    const read = async (): Promise<unknown> => {
+      const form = this.#reading;
+      try {
+        return await send(form);
+      } catch (error) {
+        if (!(error instanceof RedisReplyError) || error.reply !== 'NOPERM') throw error;
+        const other = form === '' ? '_RO' : '';
+        const reply = await send(other);
+        this.#reading = other;
+        return reply;
+      }
+    };
+    return this.#whenUp(call.name, () => (call.readOnly ? read() : send('')), this.#waitUntil(untilMs));
   }
 
   scriptThen(call: ScriptCall, follow: readonly [string, ...RedisArg[]], asBuffers: boolean): Promise<[unknown, unknown]> {

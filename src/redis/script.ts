@@ -18,6 +18,8 @@ export interface ScriptDefinition {
   readonly with?: URL | readonly (URL | readonly URL[])[];
   /** How many keys it takes. */
   readonly keys: number | 'variable';
+  /** It writes nothing. Default false. */
+  readonly readOnly?: boolean;
 }
 
 export interface RedisScript {
@@ -50,7 +52,7 @@ export function defineScript(definition: ScriptDefinition): RedisScript {
     if (definition.keys !== 'variable' && keys.length !== definition.keys) {
       throw new TypeError(`${name} takes ${definition.keys} keys, not ${keys.length}`);
     }
-    return { name, sha, source, keys, args };
+    return { name, sha, source, keys, args, readOnly: definition.readOnly ?? false };
   };
   return {
     name,

@@ -7,8 +7,8 @@ import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { readHistoryElement, type HistoryElement } from '../wire/event-batch.ts';
 
-const pageScript = defineScript({ url: new URL('./read-history.lua', import.meta.url), keys: 3 });
-const atScript = defineScript({ url: new URL('./revision-at.lua', import.meta.url), keys: 1 });
+const pageScript = defineScript({ url: new URL('./read-history.lua', import.meta.url), keys: 3, readOnly: true });
+const atScript = defineScript({ url: new URL('./revision-at.lua', import.meta.url), keys: 1, readOnly: true });
 
 /** Of a page: few enough that a reader of many histories stays small, enough that a round trip costs little. */
 const PAGE = { events: 512, bytes: 1_048_576 } as const;

@@ -17,7 +17,7 @@ import { parseMember } from '../wire/view-row.ts';
 import { UnknownViewError, ViewGenerationError } from './errors.ts';
 
 const register = defineScript({ url: new URL('./register-generation.lua', import.meta.url), keys: 1 });
-const live = defineScript({ url: new URL('./live-generation.lua', import.meta.url), keys: 1 });
+const live = defineScript({ url: new URL('./live-generation.lua', import.meta.url), keys: 1, readOnly: true });
 const switchTo = defineScript({ url: new URL('./switch-live.lua', import.meta.url), keys: 1 });
 const forget = defineScript({ url: new URL('./forget-generation.lua', import.meta.url), keys: 1 });
 

@@ -10,7 +10,7 @@ import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { parseElement, readIds, readPage, type HistorySource } from '../store/read-history.ts';
 
-const pageScript = defineScript({ url: new URL('./read-histories.lua', import.meta.url), keys: 'variable' });
+const pageScript = defineScript({ url: new URL('./read-histories.lua', import.meta.url), keys: 'variable', readOnly: true });
 
 const DEADLINE_MS = 15_000;
 const IDS = 500;

@@ -19,8 +19,8 @@ import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './errors.
 import { liveGeneration, type Generation } from './generations.ts';
 
 const FRESHNESS = [COUNTS, new URL('./freshness.lua', import.meta.url)];
-const readRow = defineScript({ with: FRESHNESS, url: new URL('./read-row.lua', import.meta.url), keys: 2 });
-const readIndex = defineScript({ with: FRESHNESS, url: new URL('./read-index.lua', import.meta.url), keys: 2 });
+const readRow = defineScript({ with: FRESHNESS, url: new URL('./read-row.lua', import.meta.url), keys: 2, readOnly: true });
+const readIndex = defineScript({ with: FRESHNESS, url: new URL('./read-index.lua', import.meta.url), keys: 2, readOnly: true });
 
 export interface Freshness {
   /** Events of the view's types that were published and are not folded yet, in the partitions that were read. 0: up to date. */
