@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { projectDir, startRedis } from '../support/redis-server.ts';
+import { projectDir, startRedis, until } from '../support/redis-server.ts';
 import { createProject, linkPackage } from './run-cli.ts';
 
 t.test('what init writes runs as it is, and type-checks', async (t) => {
@@ -35,6 +35,12 @@ t.test('what init writes runs as it is, and type-checks', async (t) => {
   await running.seen('stderr', /ready: 1 function \(hello\)/);
   t.equal((await project.run(['publish', 'greeting.requested', '--data', '{"name":"Ada"}'])).status, 0);
   await running.seen('stdout', /"name":"Ada","msg":"hello"/);
+  const shown = await until('lag shows the event as done', async () => {
+    const { stdout } = await project.run(['lag']);
+    return /^hello +1 +1 /m.test(stdout) ? stdout : null;
+  });
+  const readmes = [files['README.md'] as string, readFileSync(join(projectDir, 'README.md'), 'utf8')];
+  for (const text of readmes) t.ok(text.replace(/^ {4}/gm, '').includes(shown), `what a README says is what a newcomer sees: ${shown}`);
   running.child.kill('SIGTERM');
   t.equal((await running.ended).status, 0);
 });

@@ -117,6 +117,11 @@ In a second terminal:
     npx millrace tail greeting.requested --from start --limit 1
     npx millrace lag
 
+\`lag\` shows what became of the event:
+
+    function  appended  done  parked  dead  pending  lag  oldest  conserved
+    hello            1     1       0     0        0    0       -  yes
+
 - \`proto/\` declares the event types. After a change, \`npm run types\` writes their TypeScript types to \`workers/generated/\`.
 - \`workers/\` holds the functions, one a file. TypeScript runs as it is.
 - Without \`REDIS_URL\` Millrace runs a private Redis with its data in \`.millrace/\`.
