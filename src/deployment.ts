@@ -11,7 +11,7 @@ import { inspectServer, serverProblems, type ServerInfo } from './redis/capabili
 import { openConnection, type RedisConnection, type TlsFiles } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
-import { untilWritten, type WaitForWrites } from './redis/refused-writes.ts';
+import { describeUnwritten, untilWritten, type WaitForWrites } from './redis/refused-writes.ts';
 import { MIN_SERVER_VERSION } from './redis/server-binary.ts';
 import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.ts';
 import { registeredBy } from './registry/registered-by.ts';
@@ -98,6 +98,9 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   let watch: SchemaWatch | null = null;
   const close = async (): Promise<void> => {
     await watch?.close();
+    const [first] = connections;
+    const unwritten = embedded?.owned && first?.status === 'up' ? await describeUnwritten(first) : null;
+    if (unwritten !== null) log('error', `LOSS: ${unwritten}`);
     await Promise.all(connections.map((c) => c.close()));
     await embedded?.stop();
   };

@@ -55,3 +55,13 @@ export async function untilWritten<T>(what: string, connection: RedisConnection,
     }
   }
 }
+
+/**
+ * What is lost if the server ends now, because its append-only file could not be written: Redis answers before it knows. Null:
+ * nothing, or the server does not tell within half a second.
+ */
+export async function describeUnwritten(connection: RedisConnection): Promise<string | null> {
+  const info = await connection.until(performance.now() + 500).command('INFO', 'persistence').catch(() => '');
+  if (!/^aof_last_write_status:err\r?$/m.test(String(info))) return null;
+  return 'the server ends while its append-only file cannot be written (a full disk): what it acknowledged since its last write that succeeded, a moment before it refused the first, is lost';
+}
