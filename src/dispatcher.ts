@@ -501,8 +501,10 @@ export class Dispatcher {
         listParked: () => listParked(connection, keys, partition, spec.name),
         beginSearch: () => CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs, presumedDead }),
         run: async (batch, blocked, search, control) => {
-          const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
-          const result = await runIsolating(pool, batch, spec, blocked, this.#cancelRuns.signal, search, control, seen?.states, true);
+          const { ordering } = spec;
+          const running = ordering === 'none' ? blocked : [];
+          const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering, running }) : null;
+          const result = await runIsolating(pool, batch, spec, ordering === 'key' ? blocked : [], this.#cancelRuns.signal, search, control, seen?.states, true);
           return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
         },
         lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),

@@ -1,63 +1,17 @@
 /** A slow handler holds up its own subject and nothing else: the lane goes on, and how it ends is committed once. */
 import { join } from 'node:path';
-import type { Redis } from 'ioredis';
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { deadLetters, settled, totals } from '../support/counters.ts';
-import { openService, startDispatcher, testDir, type DispatcherProcess } from '../support/dispatcher-process.ts';
+import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
 import { checkFlow, inventFlow } from '../support/emit-flow.ts';
 import { randomOf } from '../support/random.ts';
-import { completions, disorder, openGate, readHistory, runsOf, type Run } from '../support/history.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
-import type { Millrace } from '../../src/millrace.ts';
+import { conserved, FUNCTIONS, openBed, PARTITIONS } from '../support/gated-bed.ts';
+import { completions, disorder, openGate } from '../support/history.ts';
+import { startRedis, until } from '../support/redis-server.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
 import { removeFunction } from '../../src/upkeep/remove-function.ts';
-
-const PARTITIONS = 3;
-const FUNCTIONS = ['gated', 'gated-unordered'];
-
-interface Bed {
-  readonly look: Redis;
-  readonly service: Millrace;
-  readonly history: string;
-  start(environment?: Readonly<Record<string, string>>): Promise<DispatcherProcess>;
-  publish(items: readonly (readonly [id: string, subject: string, number: number, order: string])[]): Promise<void>;
-  runs(fn?: string): Run[];
-  /** Waits until the event's handler runs for each function, and these are done for them. */
-  runsBeside(id: string, done: number): Promise<void>;
-}
-
-async function openBed(t: TestLike): Promise<Bed> {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const history = join(testDir(t), 'history');
-  const service = await openService(t, redis.url, PARTITIONS);
-  const publisher = service.publisher();
-  const runs = (fn?: string): Run[] => runsOf(readHistory(history)).filter((run) => fn === undefined || run.fn === fn);
-  return {
-    look, service, history, runs,
-    start: (environment = {}) => startDispatcher(t, { url: redis.url, functions: 'gated', history, environment: { MILLRACE_LEASE_MS: '5000', ...environment } }),
-    publish: async (items) => {
-      await publisher.publishMany(items.map(([id, key, number, order]) => ({ type: 'test.event', id, data: { key, number, order, filler: new Uint8Array(0) } })));
-    },
-    runsBeside: async (id, done) => {
-      await until(`${done} are done while ${id} runs`, async () => {
-        for (const fn of FUNCTIONS) if ((await totals(look, fn, PARTITIONS)).done < done) return false;
-        return true;
-      }, 30_000);
-      for (const fn of FUNCTIONS) {
-        const open = runs(fn).filter((run) => run.id === id && run.outcome === 'died');
-        if (open.length !== 1) throw new Error(`${fn}: ${open.length} handlers of ${id} run`);
-      }
-    },
-  };
-}
-
-async function conserved(t: TestLike & { strictSame(a: unknown, b: unknown): unknown }, { service }: Bed): Promise<void> {
-  const { functions } = await readLag(service.deployment);
-  t.strictSame(functions.map((fn) => [fn.name, fn.conserved, fn.parked, fn.pending, fn.lag]), FUNCTIONS.map((fn) => [fn, true, 0, 0, 0]));
-}
 
 for (const workers of ['1', '2']) {
   t.test(`WORKERS=${workers}: other subjects, in all partitions, while one handler runs; its own subject waits`, async (t) => {

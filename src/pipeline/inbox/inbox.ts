@@ -21,12 +21,14 @@ import type { Batch, StreamEntry } from '../batch/batch.ts';
 
 const script = defineScript({ url: new URL('./seen.lua', import.meta.url), keys: 2 });
 
+const RUNS = -1;
+
 export interface Seen {
   /** Per event its identity; '' where it has none or its entry cannot be taken apart (the thread will say why). */
   readonly ids: readonly string[];
   /** SKIP: not to be run, because it was settled before, or because it stands earlier in this batch too. */
   readonly states: Uint8Array;
-  /** Of the latter: where each stands first. */
+  /** Of the latter: where each stands first; RUNS: it runs beside the turns of its lane. */
   readonly repeats: readonly { readonly ref: EventRef; readonly first: number }[];
 }
 
@@ -36,6 +38,8 @@ export interface InboxOptions {
   readonly fn: string;
   readonly partition: number;
   readonly ordering: 'key' | 'none';
+  /** Ids of events that run beside the lane's turns: a copy of one waits behind it. Default: none. */
+  readonly running?: readonly string[];
 }
 
 /** @throws UnknownOutcomeError, RedisReplyError */
@@ -45,13 +49,17 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   const states = new Uint8Array(batch.events);
   const repeats: { ref: EventRef; first: number }[] = [];
   const firsts = new Map<string, number>();
+  const running = new Set(options.running);
   const note = (ref: EventRef, identity: string): void => {
     if (identity === '') return;
     ids[ref.index] = identity;
     // With order kept, only a later event of the same subject may wait for an earlier one; an event has one subject.
     const key = ordering === 'key' ? `${identity.length}:${identity}${ref.subject}` : identity;
     const first = firsts.get(key);
-    if (first === undefined) firsts.set(key, ref.index);
+    if (ref.entry >= 0 && running.has(ref.id)) {
+      states[ref.index] = CELL.SKIP;
+      repeats.push({ ref, first: RUNS });
+    } else if (first === undefined) firsts.set(key, ref.index);
     else {
       states[ref.index] = CELL.SKIP;
       repeats.push({ ref, first });
@@ -90,7 +98,7 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
 export function withRepeats<R extends { readonly states: Uint8Array; readonly blocked: readonly EventRef[] }>(result: R, { ids, repeats }: Seen): R & { readonly ids: readonly string[] } {
   const blocked = [...result.blocked];
   for (const { ref, first } of repeats) {
-    const state = result.states[first];
+    const state = first === RUNS ? CELL.RUNNING : result.states[first];
     if (state === CELL.DONE || state === CELL.SKIP) continue;
     if (state === CELL.TODO) {
       // Not started: nor is what stands behind it.

@@ -4,7 +4,7 @@
  * settled, a turn commits what it came to, as that of a retry.
  *
  * `running:<f>` in the counters names them: JSON {"lease", "units": [[unit, ms since 1970, attempt], ...]}, written with every commit
- * that changes them. Whoever owns the lane next makes them due at once (release-running.lua). They are parked until long after
+ * that changes them. Whoever owns the lane next, or starts over, makes them due at once (release-running.lua). They are parked until long after
  * their time is over, so that nothing takes them for due meanwhile; where that happens all the same, this owner leaves them alone.
  *
  * Owned here: which they are. Everything that must survive is in Redis.

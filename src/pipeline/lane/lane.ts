@@ -73,6 +73,7 @@ export interface LaneStages {
   readonly load: (batch: Batch, anew: boolean) => Promise<Batch>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
+  /** `blocked`: units of which nothing is to run. Without order: of a function with `dedupe` those of which a copy runs. */
   readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null, control: RunControl) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
   readonly plan: (
     batch: Batch, result: SettledBatch, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'isLeft' | 'running' | 'inFlight'>,
@@ -327,13 +328,18 @@ export class Lane implements Bell {
           }
         }
         if (this.#startOver) {
-          this.#startOver = false;
           this.#loadAnew = true;
           // What they were parked by may be forgotten: then they are pending, and are not to run twice at a time.
           await this.#inFlight.drop();
           this.#committed = '';
           this.#stages.reader.reset();
           first = true;
+          // Or they still are: not until their time is over.
+          if (this.consumer === OWNER && (await this.#stages.releaseRunning()) === null) {
+            this.loseLease();
+            break;
+          }
+          this.#startOver = false;
         }
         if (first) {
           await this.#countParked();
@@ -484,7 +490,7 @@ export class Lane implements Bell {
     const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const batch = spec.view ? await this.#stages.load(read, this.#loadAnew) : read;
     this.#loadAnew = false;
-    const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : [];
+    const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : spec.dedupe ? [...this.#inFlight.units()] : [];
 
     const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);
     if (gone.length > 0) this.#stages.lost({ kind: 'pending', entryIds: gone });

@@ -1,4 +1,4 @@
--- release-running: events whose handlers ran beside the turns of an owner that is gone: they are due now.
+-- release-running: events whose handlers ran beside the turns of an owner that is gone, or has started over: they are due now.
 -- KEYS  1 lease, 2 counters, 3 due
 -- ARGV  1 lease value, 2 TTL in ms, 3 function
 -- reply {'stale'} | {'ok', number of units}
