@@ -141,7 +141,7 @@ t.test('a full Redis refuses appends as a whole, and says so; room in the buffer
   const redis = await startRedis(t);
   const look = redis.client();
   const service = await openService(t, redis.url, P);
-  const store = service.store({ deadlineMs: 300, bufferBytes: 65_536 });
+  const store = service.store({ deadlineMs: 2000, bufferBytes: 65_536 });
   await store.append('thing', 'a', [event('a', 0)], { expectedRevision: 0 });
   await look.config('SET', 'maxmemory', '1');
   await t.rejects(store.append('thing', 'a', [event('a', 1)], { expectedRevision: 1 }), { name: BackpressureError.name, reason: 'redis-memory' });
