@@ -608,8 +608,11 @@ function openCluster(targets: readonly RedisTarget[], settings: Settings, retryS
   );
 }
 
-/** @throws UnknownOutcomeError when there is no reply by then */
-async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
+/**
+ * @param untilMs by performance.now()
+ * @throws UnknownOutcomeError when there is no reply by then
+ */
+export async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
   if (untilMs === Infinity) return reply;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -15,7 +15,7 @@ import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError } fro
 import { leftOf, monotonicMs } from '../core/clock.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import { by, withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
 import { SpareBuffers } from '../wire/spare-buffers.ts';
@@ -235,7 +235,7 @@ export class AppendQueue {
     try {
       const { verify } = this.#parts;
       const first = verify?.() ?? null;
-      if (first) await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
+      if (first) await withRetry((attempt, untilMs) => by(untilMs, 'settle-settings.lua', attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
         signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
       });
       appended = await appendBatch(

@@ -275,7 +275,7 @@ export class EventStore {
   /** Sends what was accepted, waits for snapshots under way, then refuses everything. Idempotent. */
   async close(): Promise<void> {
     await this.#queue.close();
-    await this.#snapshots.settled();
+    await this.#snapshots.close();
   }
 
   /** For logs. */

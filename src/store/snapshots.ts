@@ -7,7 +7,9 @@
 import { isUtf8 } from 'node:buffer';
 import { isDeepStrictEqual } from 'node:util';
 import { CorruptDataError } from '../core/errors.ts';
+import { sharedAbort } from '../core/shared-signal.ts';
 import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';
+import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { emptiedByJson } from '../wire/plain-value.ts';
 import type { HistoryAddress, HistorySource } from './read-history.ts';
@@ -32,6 +34,7 @@ export class Snapshots {
   readonly #source: HistorySource;
   readonly #log: SnapshotLog;
   readonly #writing = new Set<Promise<void>>();
+  readonly #closing = sharedAbort();
   /** Categories whose states JSON cannot hold: said once each. */
   readonly #said = new Set<string>();
   /** Keys of snapshots that cannot be read: said once each. */
@@ -87,15 +90,18 @@ export class Snapshots {
     }
   }
 
-  /** Resolves when nothing is being written any more. */
-  async settled(): Promise<void> {
+  /** Resolves when nothing is being written any more. What Redis does not take now is not sent again. */
+  async close(): Promise<void> {
+    this.#closing.abort();
     await Promise.all(this.#writing);
   }
 
   async #write(at: HistoryAddress, args: readonly (string | number)[]): Promise<void> {
-    const { connection, keys } = this.#source;
+    const { connection, keys, deadlineMs } = this.#source;
+    const named = [keys.history(at.partition, at.category, at.id), keys.snapshot(at.partition, at.category, at.id)];
     try {
-      await script.run(connection, [keys.history(at.partition, at.category, at.id), keys.snapshot(at.partition, at.category, at.id)], args);
+      // Sent again it changes nothing: an older snapshot never replaces a newer one.
+      await withRetry((_attempt, untilMs) => script.run(connection.until(untilMs), named, args), { deadlineMs, minDelayMs: 20, signal: this.#closing.signal });
     } catch (error) {
       this.#log('debug', 'a snapshot was not written', { category: at.category, id: at.id, err: error });
     }

@@ -24,7 +24,7 @@ import { whenOf, type When } from '../../core/when.ts';
 import type { EventTypeName } from '../../define/define-function.ts';
 import type { PublishData } from '../../define/publish-data.ts';
 import type { Keys } from '../../redis/keys.ts';
-import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
+import { by, withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
 import { DEFAULT_SOURCE, identityOf } from '../../wire/event-identity.ts';
@@ -399,7 +399,7 @@ export class Publisher {
     const { verify } = this.#parts;
     const first = verify?.() ?? null;
     if (first === null) return;
-    await withRetry((attempt) => (attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
+    await withRetry((attempt, untilMs) => by(untilMs, 'settle-settings.lua', attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
       signal: this.#stop.signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000,
     });
   }
