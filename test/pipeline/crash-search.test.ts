@@ -121,3 +121,26 @@ t.test('suspects of two types in one flush run in the order in which they were a
   t.equal(result.kind, 'result');
   t.strictSame(ran, [2, 0, 1, 3], 'positions 0, 1, 2, 3');
 });
+
+t.test('an innocent whose entry has the same id in the stream of another type is not charged with the suspect', async (t) => {
+  const batch = createBatch(FN, 0, ['a', 'b'], [], [entry(0, [0]), entry(1, [1])]);
+  const marked: string[] = [];
+  const pool = {
+    run({ cells }: PackedTask) {
+      for (let i = 0; i < batch.events; i++) if (cells.states[i] === CELL.TODO) cells.states[i] = CELL.DONE;
+      return Promise.resolve({ kind: 'report' as const, effects: null, failures: [], blocked: [], deadEntries: [], ages: [], busyMs: 0 });
+    },
+  };
+  const alone = <T>(address: string, run: () => Promise<T>): Promise<T> => {
+    marked.push(address);
+    return run();
+  };
+  const first = { suspect: null, deathsOf: () => Promise.resolve(0), alone };
+  await runIsolating(pool, batch, spec, [], new AbortController().signal, first);
+  t.equal(new Set(marked).size, 2, marked.join(', '));
+  const culprit = marked[0] as string;
+  const search = { suspect: { address: culprit, deaths: 5 }, deathsOf: (address: string) => Promise.resolve(address === culprit ? 5 : 0), alone };
+  const result = await runIsolating(pool, batch, spec, [], new AbortController().signal, search);
+  if (result.kind !== 'result') throw new Error(result.kind);
+  t.strictSame(result.failures.map(({ ref }) => ref.id), ['e0'], 'the other one is not');
+});

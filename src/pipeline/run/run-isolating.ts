@@ -376,11 +376,18 @@ function inOrder(batch: Batch, indexes: readonly number[]): number[] {
     .map(({ index }) => index);
 }
 
-/** `entry id/index in the entry`: the same for a first run and for a retry. */
+/**
+ * `type entry id/index in the entry`: the same for a first run and for a retry. The entries of one flush bear the same id in the
+ * streams of all its types.
+ */
 function addressOf(batch: Batch, index: number): string {
   const { entry, indexInEntry } = locate(batch, index);
-  const entryId = entry < 0 ? decodeParked(recordOf(batch, index)).entryId : (batch.entries[entry] as StreamEntry).id;
-  return `${entryId}/${indexInEntry}`;
+  if (entry < 0) {
+    const { type, entryId } = decodeParked(recordOf(batch, index));
+    return `${type} ${entryId}/${indexInEntry}`;
+  }
+  const { type, id } = batch.entries[entry] as StreamEntry;
+  return `${batch.types[type] as string} ${id}/${indexInEntry}`;
 }
 
 /** Which retried unit an event index belongs to. */
