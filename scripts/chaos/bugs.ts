@@ -13,6 +13,12 @@ export const BUGS = [
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
+/** Of the server, not of a dispatcher: it is started as Redis starts by itself, and keeps what a torn file ends with. */
+export const SERVER_BUGS = ['keep the torn end'] as const;
+export type ServerBug = (typeof SERVER_BUGS)[number];
+
+export const isServerBug = (bug: Bug | ServerBug): bug is ServerBug => (SERVER_BUGS as readonly string[]).includes(bug);
+
 /** What the bugs know of Redis. */
 export interface Look {
   /** The lease that counts now: what a dispatcher that ignores fencing would go by. */

@@ -1,8 +1,9 @@
 /** Producers: what they publish follows from the seed; what became of it is written down. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Publisher } from '../../src/pipeline/append/publisher.ts';
+import type { Published, Publisher } from '../../src/pipeline/append/publisher.ts';
 import type { PublishedEvent } from '../../src/torture/history.ts';
 import type { Random } from '../../src/torture/random.ts';
+import { EMITS, HELD, LATER, TWICE } from './function-rules.ts';
 
 const SUBJECTS = 12;
 const MOST_CALLS = 4;
@@ -20,7 +21,16 @@ export interface LoadOptions {
   readonly chunk?: number;
   /** Mean pause between calls. */
   readonly pauseMs?: number;
+  /** Of the two types that most functions consume, and no others. */
+  readonly plain?: boolean;
 }
+
+/** Of all events these parts; the rest is of the two types that most functions consume. */
+const SHARES = { twice: 0.1, later: 0.08, held: 0.05 } as const;
+/** Of the events that may be sent again. */
+const SENT_AGAIN = 0.5;
+/** So many calls later at most. */
+const LATEST_AGAIN = 8;
 
 /** The usual trouble. */
 function usualOrder(random: Random): string {
@@ -36,6 +46,7 @@ export const isInnocent = (order: string): boolean => order === 'ok' || order.st
 
 interface Item {
   readonly type: string;
+  readonly delayMs?: number;
   readonly id: string;
   readonly data: { readonly key: string; readonly number: number; readonly order: string; readonly filler: Uint8Array };
 }
@@ -48,6 +59,9 @@ export class Producer {
   readonly #options: LoadOptions;
   readonly #numbers = new Array<number>(SUBJECTS).fill(0);
   readonly #calls = new Set<Promise<void>>();
+  /** To be sent again, each when so many calls have been made. */
+  #again: { readonly item: Item; readonly atCall: number }[] = [];
+  #callsMade = 0;
   #made = 0;
   #stopping = false;
   #loop: Promise<void> | null = null;
@@ -68,11 +82,12 @@ export class Producer {
     this.#stopping = true;
     await this.#loop;
     await Promise.all(this.#calls);
+    await this.#publish(this.#takeAgain(Infinity), true);
   }
 
   /** Publishes so many events now. */
   async burst(count: number): Promise<void> {
-    for (let left = count; left > 0; left -= 50) await this.#publish(Array.from({ length: Math.min(50, left) }, () => this.#make()));
+    for (let left = count; left > 0; left -= 50) await this.#publishAll(Array.from({ length: Math.min(50, left) }, () => this.#make()), []);
   }
 
   /** One event with this order. */
@@ -84,25 +99,44 @@ export class Producer {
     while (!this.#stopping) {
       while (this.#calls.size >= MOST_CALLS) await Promise.race(this.#calls);
       const count = this.#random.whole(1, this.#options.chunk ?? 12);
-      const call = this.#publish(Array.from({ length: count }, () => this.#make())).finally(() => this.#calls.delete(call));
+      const items = Array.from({ length: count }, () => this.#make());
+      const call = this.#publishAll(items, this.#takeAgain(++this.#callsMade)).finally(() => this.#calls.delete(call));
       this.#calls.add(call);
       await delay(this.#random.next() * 2 * (this.#options.pauseMs ?? 25) * (this.#made > MOST_AT_PACE ? 10 : 1));
     }
   }
 
-  async #publish(items: readonly Item[]): Promise<void> {
+  /** Each kind in a call of its own: a fate is a call's. */
+  async #publishAll(items: readonly Item[], again: readonly Item[]): Promise<void> {
+    const now = items.filter((item) => item.delayMs === undefined);
+    const later = items.filter((item) => item.delayMs !== undefined);
+    await Promise.all([this.#publish(now), this.#publish(later), this.#publish(again, true)]);
+  }
+
+  #takeAgain(call: number): Item[] {
+    const due = this.#again.filter(({ atCall }) => atCall <= call).map(({ item }) => item);
+    this.#again = this.#again.filter(({ atCall }) => atCall > call);
+    return due;
+  }
+
+  async #publish(items: readonly Item[], again = false): Promise<void> {
+    if (items.length === 0) return;
     const sentMs = performance.now();
     let fate: PublishedEvent['fate'] = 'acknowledged';
+    let published: readonly Published[] = [];
     try {
-      await this.#publisher.publishMany(items);
+      published = await this.#publisher.publishMany(items);
     } catch {
       // Some of it may be there.
       fate = 'unknown';
     }
     const atMs = performance.now();
-    for (const { id, type, data } of items) {
-      this.events.push({ id, type, subject: data.key, number: data.number, fate, sentMs, atMs, innocent: isInnocent(data.order) });
-    }
+    items.forEach(({ id, type, data, delayMs }, i) => {
+      this.events.push({
+        id, type, subject: data.key, number: data.number, fate, sentMs, atMs, innocent: isInnocent(data.order), immortal: data.order === 'held', again,
+        ...(delayMs === undefined ? {} : { dueMs: published[i]?.scheduledMs ?? null }),
+      });
+    });
   }
 
   #make(ordered?: string): Item {
@@ -110,10 +144,28 @@ export class Producer {
     const subject = random.whole(0, SUBJECTS - 1);
     const { orders = [], ordersPerThousand = 0, fillerBytes = 40, calm = false } = this.#options;
     const order = ordered ?? (orders.length > 0 && random.chance(ordersPerThousand / 1000) ? random.pick(orders) : calm ? 'ok' : usualOrder(random));
-    return {
-      type: random.chance(0.4) ? 'test.other' : 'test.event',
+    const type = ordered !== undefined || this.#options.plain ? this.#plainType() : this.#type();
+    const item: Item = {
+      type,
       id: `${this.#name}-${this.#made++}`,
-      data: { key: `${this.#name}/${subject}`, number: (this.#numbers[subject] = (this.#numbers[subject] as number) + 1), order, filler: new Uint8Array(random.whole(0, fillerBytes)) },
+      data: {
+        key: `${this.#name}/${subject}`, number: (this.#numbers[subject] = (this.#numbers[subject] as number) + 1),
+        order: type === HELD.type ? (subject % 2 === 0 ? 'held' : 'ok') : order, filler: new Uint8Array(random.whole(0, fillerBytes)),
+      },
+      ...(type === LATER.type ? { delayMs: random.whole(...LATER.delayMs) } : {}),
     };
+    if (type === TWICE && random.chance(SENT_AGAIN)) this.#again.push({ item, atCall: this.#callsMade + random.whole(1, LATEST_AGAIN) });
+    return item;
+  }
+
+  #plainType(): string {
+    return this.#random.chance(0.4) ? EMITS.on : 'test.event';
+  }
+
+  #type(): string {
+    const x = this.#random.next();
+    if (x < SHARES.twice) return TWICE;
+    if (x < SHARES.twice + SHARES.later) return LATER.type;
+    return x < SHARES.twice + SHARES.later + SHARES.held ? HELD.type : this.#plainType();
   }
 }

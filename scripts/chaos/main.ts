@@ -16,7 +16,7 @@ async function main(options: ChaosOptions): Promise<number> {
   const total = queue.length;
   const worker = async (): Promise<void> => {
     for (let next = queue.shift(); next !== undefined && !interrupted; next = queue.shift()) {
-      const outcome = await one(next.fault, next.seed, options.keepDir);
+      const outcome = await one(next.fault, next.seed, options);
       outcomes.push(outcome);
       process.stderr.write(`${outcomes.length}/${total} ${line(outcome)}\n`);
     }
@@ -27,9 +27,9 @@ async function main(options: ChaosOptions): Promise<number> {
   return outcomes.length < total || outcomes.some((outcome) => 'failed' in outcome || ('violations' in outcome && outcome.violations.length > 0)) ? 1 : 0;
 }
 
-async function one(fault: Fault, seed: number, keepDir: string | null): Promise<Outcome> {
+async function one(fault: Fault, seed: number, { keepDir, bug }: ChaosOptions): Promise<Outcome> {
   try {
-    const { history: _, ...result } = await runSeed({ fault, seed, ...(keepDir === null ? {} : { keepDir }) });
+    const { history: _, ...result } = await runSeed({ fault, seed, ...(keepDir === null ? {} : { keepDir }), ...(bug === null ? {} : { bug }) });
     return result;
   } catch (error) {
     if (error instanceof SkippedRun) return { fault: fault.name, seed, skipped: error.message };

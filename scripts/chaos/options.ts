@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { BUGS, SERVER_BUGS, type Bug, type ServerBug } from './bugs.ts';
 import { FAULTS } from './faults/index.ts';
 import type { Fault } from './fault.ts';
 
@@ -8,6 +9,8 @@ export interface ChaosOptions {
   readonly jobs: number;
   readonly json: string | null;
   readonly keepDir: string | null;
+  /** Put into what runs, to see that it is caught. */
+  readonly bug: Bug | ServerBug | null;
 }
 
 const width = Math.max(...FAULTS.map((fault) => fault.name.length)) + 2;
@@ -19,10 +22,16 @@ export const USAGE = `npm run chaos -- [options]
   --jobs N           runs side by side (default 1)
   --json FILE        write the results as JSON
   --keep DIR         keep history and logs of runs with violations there
+  --bug NAME         with this bug, to see that it is caught (see below)
 Exit status: 0 without violations, 1 with, 2 wrong use.
 
 Faults:
-${FAULTS.map((fault) => `  ${fault.name.padEnd(width)}${fault.about}`).join('\n')}`;
+${FAULTS.map((fault) => `  ${fault.name.padEnd(width)}${fault.about}`).join('\n')}
+
+Bugs of dispatchers:
+${BUGS.map((bug) => `  ${bug}`).join('\n')}
+Bugs of the server, for torn-file and torn-file-twice:
+${SERVER_BUGS.map((bug) => `  ${bug}`).join('\n')}`;
 
 export class UsageError extends Error {}
 
@@ -33,7 +42,7 @@ export function readOptions(argv: readonly string[]): ChaosOptions | 'help' {
   try {
     values = parseArgs({
       args: [...argv],
-      options: { seeds: option, seed: option, fault: option, jobs: option, json: option, keep: option, help: { type: 'boolean' } },
+      options: { seeds: option, seed: option, fault: option, jobs: option, json: option, keep: option, bug: option, help: { type: 'boolean' } },
     }).values;
   } catch (error) {
     throw new UsageError((error as Error).message);
@@ -54,7 +63,10 @@ export function readOptions(argv: readonly string[]): ChaosOptions | 'help' {
   for (const name of names) {
     if (!FAULTS.some((fault) => fault.name === name)) throw new UsageError(`--fault names "${name}"; known are ${FAULTS.map((fault) => fault.name).join(', ')}`);
   }
+  const bug = [...BUGS, ...SERVER_BUGS].find((known) => known === values.bug) ?? null;
+  if (values.bug !== undefined && bug === null) throw new UsageError(`--bug names "${values.bug}"; known are ${[...BUGS, ...SERVER_BUGS].join(', ')}`);
   return {
+    bug,
     faults: names.length === 0 ? FAULTS : FAULTS.filter((fault) => names.includes(fault.name)),
     seeds: Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => Number(from) + i),
     jobs: whole('jobs', 64) ?? 1,

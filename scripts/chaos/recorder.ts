@@ -21,11 +21,26 @@ export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
 function entriesOf(plan: CommitPlan): [string, string, number][] {
   const { args } = plan;
   const out: [string, string, number][] = [];
+  const skipped = skippedOf(plan);
   let at = entriesAt(plan);
-  for (let left = Number(args[COMMIT_ARGS.entries]); left > 0; left--, at += 3) {
-    out.push([String(args[COMMIT_ARGS.first + Number(args[at]) - 1]), String(args[at + 1]), Number(args[at + 2])]);
+  const entries = Number(args[COMMIT_ARGS.entries]);
+  for (let entry = 1; entry <= entries; entry++, at += 3) {
+    out.push([String(args[COMMIT_ARGS.first + Number(args[at]) - 1]), String(args[at + 1]), Number(args[at + 2]) - (skipped.get(entry) ?? 0)]);
   }
   return out;
+}
+
+/** Of a function with `dedupe`: entry (from 1) -> events of it that count as done and were not handled. */
+function skippedOf({ args }: CommitPlan): Map<number, number> {
+  const skipped = new Map<number, number>();
+  const inbox = args.lastIndexOf('inbox');
+  if (inbox < 0) return skipped;
+  let at = inbox + 4;
+  for (let groups = Number(args[inbox + 3]); groups > 0; groups--) {
+    skipped.set(Number(args[at]), Number(args[at + 1]));
+    at += 3 + Number(args[at + 2]);
+  }
+  return skipped;
 }
 
 let serial = 0;

@@ -4,7 +4,9 @@ import type { HandlerOp, Op } from '../../src/torture/history.ts';
 
 const LOG = 'log';
 const APPLIED = 'applied';
-const BROKEN = 'broken';
+
+/** What the functions call is out of order: events with an order of this name fail meanwhile. */
+export type Outage = 'broken' | 'held';
 
 /** The effect of an event, guarded by its idempotency key, and the line that says so, in one step. */
 const EFFECT = `
@@ -29,12 +31,11 @@ export class Sink {
     await this.#redis.eval(EFFECT, 2, APPLIED, LOG, idempotencyKey, JSON.stringify(op));
   }
 
-  /** Whether what the functions call is out of order: events ordered to be `broken` fail meanwhile. */
-  async broken(): Promise<boolean> {
-    return (await this.#redis.exists(BROKEN)) === 1;
+  async is(outage: Outage): Promise<boolean> {
+    return (await this.#redis.exists(outage)) === 1;
   }
-  async breakDown(on: boolean): Promise<void> {
-    await (on ? this.#redis.set(BROKEN, 1) : this.#redis.del(BROKEN));
+  async set(outage: Outage, on: boolean): Promise<void> {
+    await (on ? this.#redis.set(outage, 1) : this.#redis.del(outage));
   }
 
   async length(): Promise<number> {

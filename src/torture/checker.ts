@@ -24,11 +24,14 @@ export function check(recorded: History): Violation[] {
     ...emitProblems(history, runs),
     ...countProblems(history, runs),
     ...effectProblems(history, runs),
+    ...dedupeProblems(history, runs),
+    ...scheduleProblems(history, runs),
     ...history.functions.filter((fn) => fn.ordering === 'key').flatMap((fn) => orderProblems(history, fn, runs.filter((run) => run.op.fn === fn.name))),
     ...commitProblems(history),
     ...attemptProblems(history, runs),
     ...letterProblems(history),
     ...foldProblems(history),
+    ...history.end.repairs.map((what): Violation => ({ rule: 'repair', what })),
   ];
 }
 
@@ -77,7 +80,7 @@ function drainProblems({ end }: History): Violation[] {
   const out: Violation[] = [];
   if (end.drainMs === null) {
     const left = end.functions.map((fn) => `${fn.name}: pending ${fn.pending}, lag ${fn.lag}, parked ${fn.parked}`).join('; ');
-    out.push({ rule: 'drain', what: `not everything was settled within ${end.drainBoundMs} ms after the faults: ${left}` });
+    out.push({ rule: 'drain', what: `not everything was settled within ${end.drainBoundMs} ms after the faults: ${left}; scheduled ${end.scheduled}` });
   } else if (end.leftBehind > 0) out.push({ rule: 'memory', what: `${end.leftBehind} parked lists or due entries are left although nothing is parked` });
   if (end.peakRssMb > end.rssBoundMb) out.push({ rule: 'memory', what: `a dispatcher had ${Math.round(end.peakRssMb)} MB, allowed are ${end.rssBoundMb}` });
   return out;
@@ -143,9 +146,9 @@ function countProblems({ functions, end, allowed }: History, runs: readonly Run[
     const whole = letters.filter((letter) => letter.kind === 'entry').reduce((sum, letter) => sum + letter.events, 0);
     // What was parked when its group was lost and comes again is parked a second time: each record has an outcome and is counted.
     const most = mayComeAgain(allowed, rules) ? outcomes.length : seen;
-    const counted = fn.done + fn.dead - whole;
+    const counted = fn.done - (rules.dedupe ? fn.skipped : 0) + fn.dead - whole;
     if (counted < seen || counted > most) {
-      out.push({ rule: 'conservation', what: `${fn.name}: counted ${fn.done} done and ${fn.dead} dead, but ${seen} events were handled or are dead and ${whole} are in dead entries` });
+      out.push({ rule: 'conservation', what: `${fn.name}: counted ${fn.done} done (${fn.skipped} skipped) and ${fn.dead} dead, but ${seen} events were handled or are dead and ${whole} are in dead entries` });
     }
   }
   return out;
@@ -182,6 +185,46 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
     // It may have noticed before: what it had in hand goes on until the batch ends.
     if (threadDied || lost.has(laneOf(before))) continue;
     out.push({ rule: 'ran twice', what: `${op.fn}: ${op.id} was handled twice by process ${op.pid} though nothing had happened to it` });
+  }
+  return out;
+}
+
+/**
+ * A function with `dedupe` handles an id at one place of the stream only, whoever owns the lane: a success that was not
+ * committed is made again at the same place. And it skips no more than was sent again.
+ */
+function dedupeProblems({ functions, events, end, emissions, allowed }: History, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  for (const { name, on } of functions.filter((fn) => fn.dedupe)) {
+    // Redis has forgotten what was settled.
+    if (allowed.stateGoesBack) break;
+    const places = new Map<string, string>();
+    for (const { op, outcome } of runs) {
+      if (op.fn !== name || outcome !== 'end') continue;
+      const place = places.get(op.id) ?? op.position;
+      places.set(op.id, place);
+      if (place !== op.position) out.push({ rule: 'dedupe', what: `${name}: ${op.id} was handled at ${place} and again at ${op.position}` });
+    }
+    // Where ids of emitted events are the user's, they may come again; what was settled and comes again with its group is skipped.
+    if (emissions === null || allowed.runsAgain || allowed.foreign) continue;
+    const again = events.filter((event) => event.again && on.includes(event.type)).length;
+    const skipped = end.functions.find((fn) => fn.name === name)?.skipped ?? 0;
+    if (skipped > again) out.push({ rule: 'dedupe', what: `${name}: ${skipped} events were skipped, but only ${again} were sent again` });
+  }
+  return out;
+}
+
+/** A scheduled event is appended once, and not before it is due: an entry's id says when, by the same clock. */
+function scheduleProblems({ events, end }: History, runs: readonly Run[]): Violation[] {
+  const out: Violation[] = [];
+  const times = new Map<string, number>();
+  for (const id of end.appended) times.set(id, (times.get(id) ?? 0) + 1);
+  const due = new Map(events.flatMap(({ id, dueMs }) => (dueMs === undefined ? [] : [[id, dueMs]])));
+  for (const [id, count] of times) if (count > 1 && due.has(id)) out.push({ rule: 'schedule', what: `${id}, scheduled once, was appended ${count} times` });
+  for (const { op } of runs) {
+    const dueMs = due.get(op.id) ?? null;
+    const appendedMs = Number.parseInt(op.position.split('/')[1] ?? '', 10);
+    if (dueMs !== null && appendedMs < dueMs) out.push({ rule: 'schedule', what: `${op.fn}: ${op.id} was appended ${dueMs - appendedMs} ms before it was due, and ran` });
   }
   return out;
 }
@@ -300,6 +343,7 @@ function attemptProblems({ functions, events, end }: History, runs: readonly Run
   const out: Violation[] = [];
   const most = new Map(functions.map((fn) => [fn.name, fn.attempts]));
   const innocent = new Set(events.filter((event) => event.innocent).map((event) => event.id));
+  const immortal = new Set(events.filter((event) => event.immortal).map((event) => event.id));
   for (const { op } of runs) {
     const limit = most.get(op.fn) ?? Infinity;
     if (op.attempt > limit) out.push({ rule: 'attempts', what: `${op.fn}: ${op.id} was tried ${op.attempt} times, allowed are ${limit}` });
@@ -307,6 +351,7 @@ function attemptProblems({ functions, events, end }: History, runs: readonly Run
   }
   for (const letter of end.letters) {
     if (innocent.has(letter.id)) out.push({ rule: 'attempts', what: `${letter.fn}: ${letter.id}, which never fails, is dead` });
+    if (immortal.has(letter.id)) out.push({ rule: 'attempts', what: `${letter.fn}: ${letter.id}, which fails for a time only, is dead` });
   }
   return out;
 }

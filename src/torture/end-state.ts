@@ -3,15 +3,16 @@ import { CAUSATION } from '../core/emitted.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag } from '../lag/lag.ts';
+import { readLosses } from '../lag/losses.ts';
 import { listDeadLetters, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
-import { walkBatch } from '../wire/event-batch.ts';
+import { walkBatch, type EventHeader } from '../wire/event-batch.ts';
 import type { EmittedEvent, FunctionEnd, Letter } from './history.ts';
 
 const PAGE = 500;
 
 export async function readBooks(deployment: Deployment): Promise<FunctionEnd[]> {
   const { functions } = await readLag(deployment);
-  return functions.map(({ name, appended, done, dead, parked, pending, lag, conserved }) => ({ name, appended, done, dead, parked, pending, lag, conserved }));
+  return functions.map(({ name, appended, done, skipped, dead, parked, pending, lag, conserved }) => ({ name, appended, done, skipped, dead, parked, pending, lag, conserved }));
 }
 
 export async function readLetters(deployment: Deployment): Promise<Letter[]> {
@@ -38,9 +39,23 @@ async function isFaithful({ connection, keys }: Deployment, letter: DeadLetter):
   return same;
 }
 
-/** Every event in the streams of these types that was emitted. What cannot be read was not. */
-export async function readEmitted({ connection, keys, partitions }: Deployment, types: readonly string[]): Promise<EmittedEvent[]> {
-  const out: EmittedEvent[] = [];
+/** Every event in the streams of these types that was emitted. */
+export async function readEmitted(deployment: Deployment, types: readonly string[]): Promise<EmittedEvent[]> {
+  const found = await readStreams(deployment, types);
+  return found.flatMap(({ id, extensions }) => {
+    const cause = extensions?.[CAUSATION.cause];
+    return cause === undefined ? [] : [{ id, cause }];
+  });
+}
+
+/** Ids of all events in the streams of these types. */
+export async function readAppended(deployment: Deployment, types: readonly string[]): Promise<string[]> {
+  return (await readStreams(deployment, types)).map(({ id }) => id);
+}
+
+/** What cannot be read is left out. */
+async function readStreams({ connection, keys, partitions }: Deployment, types: readonly string[]): Promise<Pick<EventHeader, 'id' | 'extensions'>[]> {
+  const out: Pick<EventHeader, 'id' | 'extensions'>[] = [];
   for (const type of types) {
     for (let partition = 0; partition < partitions; partition++) {
       for (let from = '-'; from !== ''; ) {
@@ -48,7 +63,7 @@ export async function readEmitted({ connection, keys, partitions }: Deployment, 
         for (const [, fields] of page) {
           const at = fields.findIndex((field, i) => i % 2 === 0 && field.toString('latin1') === 'b');
           try {
-            if (at >= 0) walkBatch(fields[at + 1] as Buffer, ({ id, extensions }) => void (extensions?.[CAUSATION.cause] !== undefined && out.push({ id, cause: extensions[CAUSATION.cause] as string })));
+            if (at >= 0) walkBatch(fields[at + 1] as Buffer, ({ id, extensions }) => void out.push({ id, extensions }));
           } catch (error) {
             if (!(error instanceof CorruptDataError)) throw error;
           }
@@ -60,10 +75,23 @@ export async function readEmitted({ connection, keys, partitions }: Deployment, 
   return out;
 }
 
+/** The sweep mends what no fault accounts for: a server that was cut off in a script is whole, or has lost the script. */
+export async function readRepairs(deployment: Deployment): Promise<string[]> {
+  const losses = await readLosses(deployment);
+  return losses.filter(({ kind }) => kind === 'counts' || kind === 'wedged' || kind === 'parked').map(({ kind, partition, message }) => `${kind}, partition ${partition}: ${message}`);
+}
+
 /** What waits to be brought to another partition. */
 export async function countOutboxes({ connection, keys, partitions }: Deployment): Promise<number> {
   let waiting = 0;
   for (let partition = 0; partition < partitions; partition++) waiting += Number(await connection.command('XLEN', keys.outbox(partition)));
+  return waiting;
+}
+
+/** What waits for its time. */
+export async function countScheduled({ connection, keys, partitions }: Deployment): Promise<number> {
+  let waiting = 0;
+  for (let partition = 0; partition < partitions; partition++) waiting += Number(await connection.command('ZCARD', keys.scheduled(partition)));
   return waiting;
 }
 

@@ -29,7 +29,7 @@ export interface CommitOp {
   /** Numbers the commits of one process. */
   readonly serial: number;
   readonly pid: number;
-  /** Of `commit`: type, entry id, events of it that are done. */
+  /** Of `commit`: type, entry id, events of it that are done, without those that were skipped (`dedupe`). */
   readonly entries?: readonly (readonly [type: string, entryId: string, done: number])[];
 }
 
@@ -63,6 +63,12 @@ export interface PublishedEvent {
   readonly atMs: number;
   /** Its handler succeeds at once: nothing gives a cause for a second attempt. */
   readonly innocent: boolean;
+  /** Its handler fails for a time only, and has attempts enough: it may not die. */
+  readonly immortal?: boolean;
+  /** Published before, with this id and these data: a repetition, with a fate of its own. */
+  readonly again?: boolean;
+  /** Scheduled: when it is due, by the server's clock in ms since 1970; null where the answer was lost. */
+  readonly dueMs?: number | null;
 }
 
 /** What a function emits for an event it has done: this, exactly once. For one that is dead: nothing. */
@@ -93,12 +99,16 @@ export interface FunctionRules {
   readonly batch: boolean;
   /** A view: where an event of a turn fails, the others are folded again. What counts are its rows. */
   readonly view?: boolean;
+  /** It has asked for `dedupe`: what it has settled it does not run again. */
+  readonly dedupe?: boolean;
 }
 
 export interface FunctionEnd {
   readonly name: string;
   readonly appended: number;
   readonly done: number;
+  /** Of `done`: not run, because their ids had been settled. */
+  readonly skipped: number;
   readonly dead: number;
   readonly parked: number;
   readonly pending: number;
@@ -137,6 +147,12 @@ export interface History {
     readonly folds: readonly Fold[];
     /** Of the streams, at the end: as often as it is there. */
     readonly emitted: readonly EmittedEvent[];
+    /** Ids in the streams of types whose events are scheduled: as often as they are there. */
+    readonly appended: readonly string[];
+    /** Still in the schedules. */
+    readonly scheduled: number;
+    /** What the sweep had to set right, from the loss ledger: the books did not fit what was there. */
+    readonly repairs: readonly string[];
     /** Everything was done or dead within the bound after the faults had ended. */
     readonly drainMs: number | null;
     readonly drainBoundMs: number;
@@ -158,7 +174,10 @@ export interface History {
     readonly stateGoesBack: boolean;
     /** Redis forgot what it had handed out (a consumer group was destroyed): what was under way runs again. */
     readonly runsAgain: boolean;
-    /** Dead letters that were replayed: `function event id`. Their events run behind later ones. */
+    /**
+     * Dead letters that were replayed, and events sent again whose first sending may not be there: `function event id`. They run
+     * behind later ones.
+     */
     readonly replayed: ReadonlySet<string>;
     /** Published by others than the harness (foreign producers, corrupt entries): runs of unknown ids are no ghosts. */
     readonly foreign: boolean;
@@ -166,7 +185,7 @@ export interface History {
 }
 
 export const RULES = [
-  'lost', 'ghost', 'emit lost', 'emit twice', 'emit ghost', 'conservation', 'applied twice', 'ran twice', 'order', 'overlap', 'acknowledged early', 'fencing', 'attempts', 'dead letter', 'memory', 'drain',
+  'lost', 'ghost', 'emit lost', 'emit twice', 'emit ghost', 'conservation', 'applied twice', 'ran twice', 'dedupe', 'schedule', 'order', 'overlap', 'acknowledged early', 'fencing', 'attempts', 'dead letter', 'repair', 'memory', 'drain',
 ] as const;
 export type Rule = (typeof RULES)[number];
 

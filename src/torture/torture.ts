@@ -17,7 +17,7 @@ import { Millrace } from '../millrace.ts';
 import { parseRedisUrls, type RedisTarget } from '../redis/connection.ts';
 import { removeKeys } from '../redis/remove-keys.ts';
 import { check } from './checker.ts';
-import { countOutboxes, readBooks, readEmitted, readLetters } from './end-state.ts';
+import { countOutboxes, countScheduled, readBooks, readEmitted, readLetters, readRepairs } from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
 import type { FunctionEnd, FunctionRules, History, Op, Violation } from './history.ts';
 import { Load } from './load.ts';
@@ -122,7 +122,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       events: load.events,
       functions: functions.map(({ spec }) => rulesOf(spec)),
       emissions: null,
-      end: { functions: books, letters: await readLetters(direct), folds: [], emitted: await readEmitted(direct, types), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
+      end: { functions: books, letters: await readLetters(direct), folds: [], emitted: await readEmitted(direct, types), appended: [], scheduled: await countScheduled(direct), repairs: await readRepairs(direct), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
       allowed: { missing: new Set(), relayed: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
     };
     const violations = check(record);
@@ -141,8 +141,8 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
 }
 
 /** A view's evolve is not told which attempt it is, and may be called again: of views, neither order nor repetition is judged. */
-function rulesOf({ name, on, ordering, retry, batch, view }: FunctionSpec): FunctionRules {
-  return { name, on, attempts: retry.attempts, batch, ordering: view === null ? ordering : 'none', view: view !== null };
+function rulesOf({ name, on, ordering, retry, batch, view, dedupe }: FunctionSpec): FunctionRules {
+  return { name, on, attempts: retry.attempts, batch, ordering: view === null ? ordering : 'none', view: view !== null, dedupe: dedupe !== null };
 }
 
 /** In the place of each function file stands one that imports and observes it. */

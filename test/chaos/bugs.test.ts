@@ -56,17 +56,18 @@ const death: Fault = {
   },
 };
 
-const batchedOnly = { skip: ['keyed', 'loose', 'folded', 'emitted'], dispatchers: 1, load: { calm: true } } as const;
-const keyedOnly = { skip: ['batched', 'loose', 'folded', 'emitted'], dispatchers: 1 } as const;
+const MORE = ['once', 'later', 'held'] as const;
+const batchedOnly = { skip: ['keyed', 'loose', 'folded', 'emitted', ...MORE], dispatchers: 1, load: { calm: true, plain: true } } as const;
+const keyedOnly = { skip: ['batched', 'loose', 'folded', 'emitted', ...MORE], dispatchers: 1, load: { plain: true } } as const;
 
 const CASES: Readonly<Record<Bug, { readonly rule: Rule; readonly run: Omit<SeedOptions, 'seed'> }>> = {
   'acknowledge before running': { rule: 'acknowledged early', run: { fault: burst(50), ...keyedOnly } },
   'drop 1 in 10,000': { rule: 'lost', run: { fault: burst(5000), ...batchedOnly } },
   'apply twice': { rule: 'ran twice', run: { fault: burst(50), ...keyedOnly } },
-  'swap two of one subject': { rule: 'order', run: { fault: burst(200), ...keyedOnly, load: { calm: true, orders: ['slow:20'], ordersPerThousand: 300 } } },
+  'swap two of one subject': { rule: 'order', run: { fault: burst(200), ...keyedOnly, load: { ...keyedOnly.load, calm: true, orders: ['slow:20'], ordersPerThousand: 300 } } },
   'lose the dead letter': { rule: 'lost', run: { fault: burst(200), ...keyedOnly } },
-  'ignore the fencing epoch': { rule: 'fencing', run: { fault: zombie, skip: ['keyed', 'loose', 'folded', 'emitted'] } },
-  'skip the own-pending read': { rule: 'drain', run: { fault: death, ...keyedOnly, load: { calm: true }, drainBoundMs: 6000 } },
+  'ignore the fencing epoch': { rule: 'fencing', run: { fault: zombie, skip: batchedOnly.skip, load: { plain: true } } },
+  'skip the own-pending read': { rule: 'drain', run: { fault: death, ...keyedOnly, load: { ...keyedOnly.load, calm: true }, drainBoundMs: 6000 } },
   'lose what is emitted': { rule: 'emit lost', run: { fault: burst(50), ...keyedOnly } },
   'emit twice': { rule: 'emit twice', run: { fault: burst(50), ...keyedOnly } },
 };

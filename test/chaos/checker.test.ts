@@ -32,12 +32,12 @@ const GOOD: History = {
   emissions: [emission(1, true), emission(2, true)],
   end: {
     functions: [
-      { name: 'f', appended: 3, done: 2, dead: 1, parked: 0, pending: 0, lag: 0, conserved: true },
-      { name: 'g', appended: 1, done: 1, dead: 0, parked: 0, pending: 0, lag: 0, conserved: true },
+      { name: 'f', appended: 3, done: 2, skipped: 0, dead: 1, parked: 0, pending: 0, lag: 0, conserved: true },
+      { name: 'g', appended: 1, done: 1, skipped: 0, dead: 0, parked: 0, pending: 0, lag: 0, conserved: true },
     ],
     letters: [{ fn: 'f', id: 'e2', kind: 'event', attempts: 2, events: 1, faithful: true }],
     folds: [{ fn: 'f', folded: 2, disordered: 0 }],
-    emitted: [X1],
+    emitted: [X1], appended: [], scheduled: 0, repairs: [],
     drainMs: 10, drainBoundMs: 1000, peakRssMb: 100, rssBoundMb: 200, leftBehind: 0,
   },
   allowed: { missing: new Set(), relayed: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
@@ -68,6 +68,50 @@ t.test('an event that may die again is counted once or twice', (t) => {
   t.strictSame(check(diedTwice(2)), []);
   t.strictSame(rulesOf(diedTwice(0)), ['conservation']);
   t.strictSame(rulesOf(diedTwice(3)), ['conservation']);
+  t.end();
+});
+
+/** h has asked for `dedupe`: d1 was sent twice, handled at its first place and skipped at the second. */
+const once = (what: HandlerOp['what'], entry: number, more: Partial<HandlerOp> = {}): HandlerOp =>
+  handler(what, 1, { fn: 'h', id: 'd1', type: 'c', position: `0/${entry}-0/0`, ...more });
+const TWICE: History = {
+  ...GOOD,
+  ops: insert(16, once('start', 21), once('end', 21)),
+  events: [...GOOD.events, event(1, { id: 'd1', type: 'c' }), event(1, { id: 'd1', type: 'c', again: true })],
+  functions: [...GOOD.functions, { name: 'h', on: ['c'], ordering: 'key', attempts: 2, batch: false, dedupe: true }],
+  end: { ...GOOD.end, functions: [...GOOD.end.functions, { name: 'h', appended: 2, done: 2, skipped: 1, dead: 0, parked: 0, pending: 0, lag: 0, conserved: true }] },
+};
+const h = (more: Partial<History['end']['functions'][number]>): History => ({
+  ...TWICE, end: { ...TWICE.end, functions: TWICE.end.functions.map((fn) => (fn.name === 'h' ? { ...fn, ...more } : fn)) },
+});
+const handledAgain = (more: Partial<HandlerOp>): readonly Op[] => [...TWICE.ops, once('start', 22, more), once('end', 22, { applied: false, ...more })];
+
+/** k's events are scheduled: l1 for 100 ms, appended at 120. */
+const late = (ms: number): Op[] => (['start', 'end'] as const).map((what) => handler(what, 1, { fn: 'k', id: 'l1', type: 'd', position: `0/${ms}-0/0` }));
+const LATER: History = {
+  ...GOOD,
+  ops: insert(16, ...late(120)),
+  events: [...GOOD.events, event(1, { id: 'l1', type: 'd', dueMs: 100 })],
+  functions: [...GOOD.functions, { name: 'k', on: ['d'], ordering: 'none', attempts: 2, batch: false }],
+  end: { ...GOOD.end, appended: ['l1'], functions: [...GOOD.end.functions, { name: 'k', appended: 1, done: 1, skipped: 0, dead: 0, parked: 0, pending: 0, lag: 0, conserved: true }] },
+};
+
+t.test('events that are sent again, and scheduled ones: good histories', (t) => {
+  t.strictSame(check(TWICE), []);
+  t.strictSame(check(LATER), []);
+  t.strictSame(check({ ...LATER, ops: insert(16, ...late(90)), events: LATER.events.map((e) => (e.id === 'l1' ? { ...e, dueMs: null } : e)) }), [], 'nobody was told when it is due');
+  t.strictSame(check({ ...GOOD, events: GOOD.events.map((e) => (e.id === 'e3' ? { ...e, immortal: true } : e)) }), []);
+  t.end();
+});
+
+t.test('what a fault explains of events that are sent again is let pass', (t) => {
+  const back = { ...TWICE.allowed, stateGoesBack: true };
+  t.strictSame(rulesOf({ ...TWICE, ops: handledAgain({ pid: 11 }), allowed: back }), [], 'Redis has forgotten that it was settled');
+  const lost: Op = { what: 'lease-lost', fn: 'h', partition: 0, pid: 10 };
+  const rerun = [...TWICE.ops, lost, once('start', 21, { pid: 11 }), once('end', 21, { pid: 11, applied: false })];
+  t.strictSame(rulesOf({ ...TWICE, ops: rerun }), [], 'it was not committed, and runs again at the same place');
+  t.strictSame(rulesOf({ ...h({ skipped: 2, done: 3, appended: 3 }), allowed: { ...TWICE.allowed, runsAgain: true } }), [], 'what comes again with its group is skipped');
+  t.strictSame(rulesOf({ ...h({ skipped: 2, done: 3, appended: 3 }), emissions: null }), [], 'ids of what is emitted may be the user\'s');
   t.end();
 });
 
@@ -104,6 +148,15 @@ const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[]
   ['a row that holds an event twice', 'applied twice', end({ folds: [{ fn: 'f', folded: 3, disordered: 0 }] })],
   ['a row that lacks an event', 'lost', end({ folds: [{ fn: 'f', folded: 1, disordered: 0 }] })],
   ['a row folded out of order', 'order', end({ folds: [{ fn: 'f', folded: 2, disordered: 1 }] })],
+  ['an id handled at two places', 'dedupe', { ...TWICE, ops: handledAgain({}) }],
+  ['an id handled at two places by two processes', 'dedupe', { ...TWICE, ops: handledAgain({ pid: 11 }) }],
+  ['more skipped than was sent again', 'dedupe', h({ skipped: 2, done: 3, appended: 3 })],
+  ['fewer done than were handled, and the rest skipped', 'conservation', h({ skipped: 2 })],
+  ['a scheduled event that was appended twice', 'schedule', { ...LATER, end: { ...LATER.end, appended: ['l1', 'l1'] } }],
+  ['a scheduled event that was appended early', 'schedule', { ...LATER, ops: insert(16, ...late(99)) }],
+  ['a scheduled event neither handled nor dead', 'lost', { ...LATER, ops: OPS }],
+  ['a dead event that fails for a time only', 'attempts', { ...GOOD, events: GOOD.events.map((e) => (e.id === 'e2' ? { ...e, immortal: true } : e)) }],
+  ['books that the sweep had to set right', 'repair', end({ repairs: ['counts, partition 0: parked was -1'] })],
   ['too much memory', 'memory', end({ peakRssMb: 201 })],
   ['parked lists left behind', 'memory', end({ leftBehind: 1 })],
   ['not settled in time', 'drain', end({ drainMs: null })],

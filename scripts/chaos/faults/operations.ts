@@ -21,9 +21,9 @@ export const operationFaults: readonly Fault[] = [
         for await (const letter of listDeadLetters(deployment)) if (/is broken/.test(letter.error.message)) letters.push(letter);
         return letters;
       };
-      await sink.breakDown(true);
+      await sink.set('broken', true);
       await until('letters gather', async () => (await broken()).length > 60, 20_000);
-      await sink.breakDown(false);
+      await sink.set('broken', false);
       await pause(200, 400);
       // Known before the first is moved; what dies of it later is replayed below.
       for (const { function: fn, eventId } of await broken()) allowed.replayed.add(`${fn} ${eventId}`);

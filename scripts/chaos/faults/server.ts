@@ -6,6 +6,7 @@ import { crc32 } from 'node:zlib';
 import type { Redis } from 'ioredis';
 import { BatchBuilder } from '../../../src/wire/event-batch.ts';
 import type { Fault, FaultContext } from '../fault.ts';
+import { RULES_OF_FUNCTIONS } from '../function-rules.ts';
 import { growingFile } from './growing-file.ts';
 import type { TestRedis } from '../../../test/support/redis-server.ts';
 
@@ -29,7 +30,8 @@ const restart = (appendfsync: 'everysec' | 'always'): Fault => ({
   },
 });
 
-const FUNCTIONS = [['keyed', 'test.event'], ['keyed', 'test.other'], ['loose', 'test.other'], ['batched', 'test.event'], ['emitted', 'test.third']] as const;
+const FUNCTIONS = RULES_OF_FUNCTIONS.flatMap(({ name, on }) => on.map((type) => [name, type] as const));
+const TYPES = [...new Set(FUNCTIONS.map(([, type]) => type))];
 
 /** Bytes that no publisher of ours would write: rubbish, half an entry, one bit wrong, another type, nothing. */
 function corruptions(random: FaultContext['random'], good: Buffer): (string | Buffer)[][] {
@@ -155,7 +157,7 @@ export const serverFaults: readonly Fault[] = [
           dataBuffer, dataStart: 0, dataEnd: dataBuffer.length,
         });
         const good = builder.finish().bytes;
-        const stream = `mr:{${context.random.whole(0, context.partitions - 1)}}:events:test.event`;
+        const stream = `mr:{${context.random.whole(0, context.partitions - 1)}}:events:${context.random.pick(TYPES)}`;
         const fields = context.random.chance(0.2) ? ['b', good] : context.random.pick(corruptions(context.random, good));
         await look.call('XADD', stream, '*', ...fields);
         await context.pause(20, 120);

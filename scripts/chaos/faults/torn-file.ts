@@ -8,7 +8,10 @@ import { growingFile } from './growing-file.ts';
 /** So many of the last scripts may be the one that is torn. */
 const LAST = 150;
 
-/** Kills the server and cuts its file: of a script, the first effects are left, and in half of the cases a piece of the next. */
+/**
+ * Kills the server and cuts its file: of a script, the first effects are left, and in most cases a piece of the next. Redis
+ * itself takes out a script that ends with a whole command, and keeps the first half of any other.
+ */
 async function tear({ redis, random, allowed, note }: FaultContext): Promise<number> {
   if (!redis) throw new Error('this fault needs a single server');
   const file = growingFile(redis.dir);
@@ -27,7 +30,7 @@ async function tear({ redis, random, allowed, note }: FaultContext): Promise<num
   const { ends } = torn;
   const whole = random.whole(1, ends.length - 3);
   const [at, next] = [ends[whole] as number, ends[whole + 1] as number];
-  const cut = random.chance(0.5) ? at : random.whole(at + 1, next - 1);
+  const cut = random.chance(0.2) ? at : random.whole(at + 1, next - 1);
   truncateSync(file, cut);
   await redis.restart();
   const size = statSync(growingFile(redis.dir)).size;

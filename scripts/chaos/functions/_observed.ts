@@ -15,10 +15,11 @@ export function opOf(what: HandlerOp['what'], fn: string, event: TestEventView, 
   return { what, fn, id, type, subject, number: (event.data as TestData).number, attempt, position, pid: process.pid, thread: threadId };
 }
 
-/** As ordered, and one order more: `broken` fails as long as the sink says that things are broken. */
+/** As ordered, and two orders more: `broken` and `held` fail as long as the sink says that things are so. */
 export async function act(event: TestEventView, attempt: number, signal: AbortSignal): Promise<void> {
-  if ((event.data as TestData).order !== 'broken') return behave(event, attempt, signal);
-  if (await theSink().broken()) throw new Error('what it calls is broken');
+  const { order } = event.data as TestData;
+  if (order !== 'broken' && order !== 'held') return behave(event, attempt, signal);
+  if (await theSink().is(order)) throw new Error(`what it calls is ${order}`);
 }
 
 export async function handleOne(fn: string, event: TestEventView, attempt: number, signal: AbortSignal, key: string): Promise<void> {

@@ -35,6 +35,9 @@ declare module '../../../src/define/index.ts' {
     'test.event': TestData;
     'test.other': TestData;
     'test.third': TestData;
+    'test.twice': TestData;
+    'test.later': TestData;
+    'test.held': TestData;
   }
 }
 

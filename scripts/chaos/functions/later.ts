@@ -1,0 +1,11 @@
+import { defineFunction } from '../../../src/define/index.ts';
+import { handleOne, policy } from './_observed.ts';
+
+/** All its events are scheduled. */
+export default defineFunction({
+  name: 'later',
+  on: ['test.later'],
+  ordering: 'none',
+  ...policy,
+  handle: (event, ctx) => handleOne('later', event, ctx.attempt, ctx.signal, ctx.idempotencyKey),
+});

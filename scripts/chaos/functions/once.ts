@@ -1,0 +1,11 @@
+import { defineFunction } from '../../../src/define/index.ts';
+import { handleOne, policy } from './_observed.ts';
+
+/** Some of its events are published twice. The window is longer than any jump of a clock. */
+export default defineFunction({
+  name: 'once',
+  on: ['test.twice'],
+  ...policy,
+  dedupe: { windowMs: 86_400_000 },
+  handle: (event, ctx) => handleOne('once', event, ctx.attempt, ctx.signal, ctx.idempotencyKey),
+});
