@@ -15,7 +15,7 @@ import t from 'tap';
 
 const OUTPUT = '.tap/run.tap';
 const ROOT = 'dist/test';
-const JOBS = Number(process.env['TEST_JOBS'] ?? 4);
+const JOBS = Number(process.env['TEST_JOBS'] ?? 3);
 const TIMEOUT_MS = 300_000;
 /** Of what a file writes to stderr, the end is kept: for when it fails. */
 const STDERR_BYTES = 8192;

@@ -16,6 +16,13 @@ import { projectDir, startRedis } from '../support/redis-server.ts';
 const PARTITIONS = 2;
 const silent = pino({ level: 'silent' });
 
+/** Inside the project, so that its packages are found; not there where the server is somebody else's. */
+function madeFolder(): string {
+  const dir = join(projectDir, '.millrace');
+  mkdirSync(dir, { recursive: true });
+  return dir;
+}
+
 t.test('at publish: bad input is refused by name, and nothing changes', async (t) => {
   const redis = await startRedis(t);
   const look = redis.client();
@@ -138,7 +145,7 @@ t.test('start-up names every problem at once', async (t) => {
 
   t.test('of the server and the proto files', async (t) => {
     const redis = await startRedis(t, { args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] });
-    const dir = mkdtempSync(join(projectDir, '.millrace', 'test-proto-'));
+    const dir = mkdtempSync(join(madeFolder(), 'test-proto-'));
     t.teardown(() => rmSync(dir, { recursive: true, force: true }));
     writeFileSync(join(dir, 'a.proto'), 'syntax = "proto3"; message A { option (millrace.v1.event) = { type: "a.a", subject: "nope" }; string key = 1; }');
     writeFileSync(join(dir, 'b.proto'), 'syntax = "proto3"; message B { option (millrace.v1.event) = { type: "Bad Name", subject: "key" }; string key = 1; }');
@@ -160,7 +167,7 @@ t.test('start-up names every problem at once', async (t) => {
     const redis = await startRedis(t);
     const look = redis.client();
     const service = await openService(t, redis.url, 2);
-    const root = mkdtempSync(join(projectDir, '.millrace', 'test-functions-'));
+    const root = mkdtempSync(join(madeFolder(), 'test-functions-'));
     t.teardown(() => rmSync(root, { recursive: true, force: true }));
     const dir = join(root, 'functions');
     mkdirSync(dir);
