@@ -36,12 +36,12 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
   return out;
 }
 
-/** ms since 1970. */
-function timeOf(text: string): number {
+/** As it is, with all its digits. */
+function timeOf(text: string): string {
   const moment = parseRfc3339(text);
   if (moment === null) throw new Error(`"time" is no RFC 3339 time: ${JSON.stringify(text.slice(0, 60))}`);
   if (moment.ms < 0) throw new Error(`"time" is before 1970: ${JSON.stringify(text)}`);
-  return moment.ms;
+  return text;
 }
 
 /** Strings, booleans and CloudEvents' integers, all of them as text; null: none. */
@@ -68,12 +68,17 @@ function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, s
  * @param more further members, e.g. its revision in a history
  */
 export function formatEvent(
-  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'>, type: string, data: unknown, more: Readonly<Record<string, unknown>> = {},
+  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'> & { readonly timeNanos?: number }, type: string, data: unknown, more: Readonly<Record<string, unknown>> = {},
 ): string {
   const extensions = Object.entries(header.extensions ?? {}).filter(([name]) => !EVENT_ATTRIBUTES.has(name));
   return safeJson({
     specversion: '1.0', id: header.id, source: header.source, type, subject: header.subject,
-    ...(header.timeMs < END_OF_TIME_MS ? { time: formatRfc3339({ ms: header.timeMs, nanos: 0 }) } : {}),
+    ...(header.timeMs < END_OF_TIME_MS ? { time: formatRfc3339({ ms: header.timeMs, nanos: nanosOf(header) }) } : {}),
     datacontenttype: 'application/json', data: plainJson(data), ...Object.fromEntries(extensions), ...more,
   });
+}
+
+/** What a foreign producer wrote beyond a millisecond is none. */
+function nanosOf({ timeNanos = 0 }: { readonly timeNanos?: number }): number {
+  return timeNanos < 1_000_000 ? timeNanos : 0;
 }

@@ -13,8 +13,8 @@ export type NewEvent<T extends string = EventTypeName> = T extends string
       readonly id?: string;
       /** Default: the store's `source`. */
       readonly source?: string;
-      /** When it happened, ms since 1970 or a Date. Default: now. */
-      readonly time?: number | Date;
+      /** When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept. Default: now. */
+      readonly time?: number | Date | string;
       /** CloudEvents extension attributes: who and why, causation and correlation. */
       readonly extensions?: Readonly<Record<string, string>>;
     }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
+import { parseRfc3339 } from '../core/rfc3339.ts';
 import { InvalidEventError, OversizeError, type ProducerGapError } from '../core/errors.ts';
 import { checkOptions, APPEND_EVENT } from '../core/known-options.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
@@ -322,7 +323,7 @@ export class EventStore {
     const { catalog, schemas } = this.#parts.deployment;
     const type = catalog.get(event.type);
     return {
-      id: eventId, type: event.type, subject: id, source: event.source ?? this.#parts.settings.source, time: new Date(Number(event.time ?? wallClockMs())),
+      id: eventId, type: event.type, subject: id, source: event.source ?? this.#parts.settings.source, time: dateOf(event.time),
       schema: schemaIdOf(schemas, event.type), data: type.decode(type.encode(event.data)), position, extensions: event.extensions ?? {}, revision,
     } as RecordedEvent;
   }
@@ -357,4 +358,9 @@ export class EventStore {
 
 function checkCategory(category: string): void {
   if (typeof category !== 'string' || !NAME_PATTERN.test(category)) throw new StoreInputError('the category', `must match ${NAME_PATTERN.source}, it is ${JSON.stringify(category)}`);
+}
+
+/** It has been checked: a text is an RFC 3339 time. */
+function dateOf(time: number | Date | string = wallClockMs()): Date {
+  return new Date(typeof time === 'string' ? (parseRfc3339(time)?.ms ?? Number.NaN) : time);
 }

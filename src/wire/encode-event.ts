@@ -2,7 +2,7 @@
 import { InvalidEventError, OversizeError } from '../core/errors.ts';
 import { extensionProblem } from '../core/extensions.ts';
 import { wallClockMs } from '../core/clock.ts';
-import { END_OF_TIME_MS } from '../core/rfc3339.ts';
+import { END_OF_TIME_MS, parseRfc3339, type Moment } from '../core/rfc3339.ts';
 import type { EventType } from './catalog.ts';
 import { writeEnvelope } from './event-batch.ts';
 import type { PayloadArena } from './payload-arena.ts';
@@ -13,8 +13,9 @@ export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 }
 
 export interface EventAttributes {
   readonly data: unknown;
-  /** When it happened, ms since 1970 or a Date, up to the year 9999; whole ms are kept. Default: now. */
-  readonly time?: number | Date;
+  /** When it happened, up to the year 9999: ms since 1970 or a Date, of which whole ms are kept, or an RFC 3339 text, whose
+   * nanoseconds are kept. Default: now. */
+  readonly time?: number | Date | string;
   /**
    * CloudEvents extension attributes. Names: lower case letters and digits, none of the event's own
    * attributes. Values: strings. At most 4,096 bytes as JSON.
@@ -31,7 +32,8 @@ export interface EventAttributes {
  */
 export function encodeEvent(arena: PayloadArena, type: EventType, id: string, subject: string, source: string, schema: number, from: EventAttributes): number {
   if (source !== '') limit(type.name, 'source', source, LIMITS.source);
-  const timeMs = timeOf(type.name, from.time);
+  const time = typeof from.time === 'string' ? momentOf(type.name, from.time) : null;
+  const timeMs = time?.ms ?? timeOf(type.name, from.time);
   if (from.extensions !== undefined && from.extensions !== null) checkExtensions(type.name, from.extensions);
   const start = arena.end;
   const payload = arena.open(0x1a);
@@ -41,7 +43,7 @@ export function encodeEvent(arena: PayloadArena, type: EventType, id: string, su
     throw new OversizeError(`event "${type.name}"`, length, type.maxBytes, 'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data');
   }
   arena.close(payload);
-  const unfit = writeEnvelope(arena, id, subject, timeMs, source, schema, from.extensions ?? null);
+  const unfit = writeEnvelope(arena, id, subject, timeMs, source, schema, from.extensions ?? null, time?.nanos);
   if (unfit !== null) throw new InvalidEventError(type.name, unfit, 'an unpaired surrogate: no proper Unicode text');
   return start;
 }
@@ -90,12 +92,21 @@ export function text(type: string, field: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'string') throw new InvalidEventError(type, field, `a string was expected, got ${describe(value)}`);
 }
 
+/** @throws InvalidEventError */
+function momentOf(type: string, text: string): Moment {
+  const moment = parseRfc3339(text);
+  if (moment === null || moment.ms < 0) {
+    throw new InvalidEventError(type, 'time', `an RFC 3339 time from 1970 on, such as 2026-03-01T12:00:00Z, was expected, got ${describe(text)}`);
+  }
+  return moment;
+}
+
 /** Whole ms since 1970. A Date can hold no more than the year 275760, and RFC 3339 ends with the year 9999. */
 function timeOf(type: string, time: unknown): number {
   if (time === undefined) return Math.floor(wallClockMs());
   const ms = time instanceof Date ? time.getTime() : time;
   if (typeof ms !== 'number' || !(ms >= 0 && ms < END_OF_TIME_MS)) {
-    throw new InvalidEventError(type, 'time', `a Date or ms since 1970, up to the year 9999, was expected, got ${describe(time)}`);
+    throw new InvalidEventError(type, 'time', `a Date, ms since 1970 up to the year 9999, or an RFC 3339 text was expected, got ${describe(time)}`);
   }
   return Math.floor(ms);
 }

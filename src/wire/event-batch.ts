@@ -20,6 +20,8 @@ export interface EventHeader {
   readonly id: string;
   readonly subject: string;
   readonly timeMs: number;
+  /** Behind `timeMs`: 0 to 999,999. */
+  readonly timeNanos: number;
   readonly source: string;
   readonly schema: number;
   readonly position: number;
@@ -42,6 +44,7 @@ export interface EventFields {
   readonly dataStart: number;
   readonly dataEnd: number;
   readonly timeMs: number;
+  readonly timeNanos?: number;
   readonly source: string;
   readonly schema: number;
   readonly position: number;
@@ -124,6 +127,11 @@ function writeEvent(buffer: Buffer, at: number, event: EventFields, knownSource:
       at += buffer.write(value, at);
     }
   }
+  if (event.timeNanos) {
+    buffer[at++] = 0x80;
+    buffer[at++] = 0x01;
+    at = writeVarint(buffer, at, event.timeNanos);
+  }
   return at;
 }
 
@@ -140,7 +148,7 @@ export function encodeEvent(event: EventFields): Buffer {
  */
 export function writeEnvelope(
   arena: PayloadArena, id: string, subject: string, timeMs: number, source: string, schema: number,
-  extensions: Readonly<Record<string, string>> | null,
+  extensions: Readonly<Record<string, string>> | null, timeNanos = 0,
 ): 'id' | 'subject' | 'source' | 'extensions' | null {
   if (!arena.string(0x0a, id)) return 'id';
   if (!arena.string(0x12, subject)) return 'subject';
@@ -154,6 +162,7 @@ export function writeEnvelope(
       arena.close(extension);
     }
   }
+  if (timeNanos > 0) arena.uint(0x80, timeNanos);
   return null;
 }
 
@@ -408,6 +417,7 @@ class EventFieldsRead implements EventHeader {
   id = '';
   subject = '';
   timeMs = 0;
+  timeNanos = 0;
   source = '';
   schema = 0;
   position = 0;
@@ -428,6 +438,7 @@ class EventFieldsRead implements EventHeader {
     this.id = '';
     this.subject = '';
     this.timeMs = 0;
+    this.timeNanos = 0;
     this.source = defaultSource;
     this.schema = 0;
     this.position = 0;
@@ -454,6 +465,7 @@ class EventFieldsRead implements EventHeader {
         case 0x38: this.position = cursor.uint32(); break;
         case 0x42: this.type = cursor.string('type'); break;
         case 0x4a: this.extensions = extensions = readExtension(cursor, extensions); break;
+        case 0x80: this.timeNanos = cursor.uint32(); break;
         default: cursor.skip(tag);
       }
     }

@@ -1,6 +1,7 @@
 /** `millrace tail | millrace publish -` is the identity, and NDJSON says what it cannot hold. */
 import fc from 'fast-check';
 import t from 'tap';
+import { formatRfc3339 } from '../../src/core/rfc3339.ts';
 import { formatEvent, parseEvent } from '../../src/cli/event-json.ts';
 import { encodeEvent } from '../../src/wire/encode-event.ts';
 import { readEvent } from '../../src/wire/event-batch.ts';
@@ -24,7 +25,7 @@ const readData = createJsonReader(catalog);
 
 const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 20 });
 const event = fc.record({
-  id: text, subject: text, source: text, time: fc.integer({ min: 0, max: 253_402_300_799_999 }),
+  id: text, subject: text, source: text, time: fc.tuple(fc.integer({ min: 0, max: 253_402_300_799_999 }), fc.oneof(fc.constant(0), fc.nat(999_999))).map(([ms, nanos]) => formatRfc3339({ ms, nanos })),
   extensions: fc.dictionary(fc.stringMatching(/^[a-z0-9]{1,10}$/).filter((name) => !['id', 'type', 'time', 'data', 'source', 'subject', 'dataschema', 'specversion'].includes(name)), text, { maxKeys: 3 }),
   data: fc.record({
     sensor: text, value: fc.double(), coarse: fc.double().map(Math.fround), raw: fc.uint8Array().map((some): Buffer => Buffer.from(some)), count: fc.maxSafeInteger(), all: fc.array(fc.double()),
@@ -33,7 +34,7 @@ const event = fc.record({
   }),
 });
 
-function written(one: { id: string; subject: string; source: string; time: number | Date; extensions?: Record<string, string>; data: unknown }): Buffer {
+function written(one: { id: string; subject: string; source: string; time: number | Date | string; extensions?: Record<string, string>; data: unknown }): Buffer {
   const arena = new PayloadArena();
   const start = encodeEvent(arena, type, one.id, one.subject, one.source, 0, { data: one.data, time: one.time, ...(one.extensions ? { extensions: one.extensions } : {}) });
   return Buffer.from(arena.buffer.subarray(start, arena.end));

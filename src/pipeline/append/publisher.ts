@@ -44,8 +44,8 @@ export interface PublishOptions {
   readonly id?: string;
   /** Default: the publisher's `source`. */
   readonly source?: string;
-  /** When it happened, ms since 1970 or a Date. Default: now. */
-  readonly time?: number | Date;
+  /** When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept. Default: now. */
+  readonly time?: number | Date | string;
   /** CloudEvents extension attributes. */
   readonly extensions?: Readonly<Record<string, string>>;
   /**

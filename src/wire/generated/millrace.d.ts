@@ -188,6 +188,9 @@ export namespace millrace {
             /** Event extensions. */
             extensions: { [k: string]: string };
 
+            /** Event timeNanos. */
+            timeNanos: number;
+
             /**
              * Creates a new Event instance using the specified properties.
              * @param [properties] Properties to set
@@ -298,6 +301,9 @@ export namespace millrace {
 
                 /** Event extensions */
                 extensions?: ({ [k: string]: string }|null);
+
+                /** Event timeNanos */
+                timeNanos?: (number|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

@@ -421,6 +421,7 @@ export const millrace = $root.millrace = (() => {
              * @property {number|null} [position] Event position
              * @property {string|null} [type] Event type
              * @property {Object.<string,string>|null} [extensions] Event extensions
+             * @property {number|null} [timeNanos] Event timeNanos
              * @property {Array.<Uint8Array>} [$unknowns] Unknown fields preserved while decoding when enabled
              */
 
@@ -526,6 +527,14 @@ export const millrace = $root.millrace = (() => {
             Event.prototype.extensions = $util.emptyObject;
 
             /**
+             * Event timeNanos.
+             * @member {number} timeNanos
+             * @memberof millrace.v1.Event
+             * @instance
+             */
+            Event.prototype.timeNanos = 0;
+
+            /**
              * Creates a new Event instance using the specified properties.
              * @function create
              * @memberof millrace.v1.Event
@@ -576,6 +585,8 @@ export const millrace = $root.millrace = (() => {
                 if (message.extensions != null && $Object.hasOwnProperty.call(message, "extensions"))
                     for (let keys = $Object.keys(message.extensions), i = 0; i < keys.length; ++i)
                         writer.uint32(/* id 9, wireType 2 =*/74).fork().uint32(/* id 1, wireType 2 =*/10).string(keys[i]).uint32(/* id 2, wireType 2 =*/18).string(message.extensions[keys[i]]).ldelim();
+                if (message.timeNanos != null && $Object.hasOwnProperty.call(message, "timeNanos") && message.timeNanos !== 0)
+                    writer.uint32(/* id 16, wireType 0 =*/128).uint32(message.timeNanos);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -741,6 +752,15 @@ export const millrace = $root.millrace = (() => {
                             message.extensions[key] = value;
                             continue;
                         }
+                    case 16: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.timeNanos = value;
+                            else
+                                delete message.timeNanos;
+                            continue;
+                        }
                     }
                     reader.skipType(wireType, _depth, tag);
                     if (!reader.discardUnknown) {
@@ -821,6 +841,9 @@ export const millrace = $root.millrace = (() => {
                         if (!$util.isString(message.extensions[key[i]]))
                             return "extensions: string{k:string} expected";
                 }
+                if (message.timeNanos != null && $Object.hasOwnProperty.call(message, "timeNanos"))
+                    if (!$util.isInteger(message.timeNanos))
+                        return "timeNanos: integer expected";
                 return null;
             };
 
@@ -886,6 +909,9 @@ export const millrace = $root.millrace = (() => {
                         message.extensions[keys[i]] = $String(object.extensions[keys[i]]);
                     }
                 }
+                if (object.timeNanos != null)
+                    if ($Number(object.timeNanos) !== 0)
+                        message.timeNanos = object.timeNanos >>> 0;
                 return message;
             };
 
@@ -927,6 +953,7 @@ export const millrace = $root.millrace = (() => {
                     object.schema = 0;
                     object.position = 0;
                     object.type = "";
+                    object.timeNanos = 0;
                 }
                 if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
                     object.id = message.id;
@@ -958,6 +985,8 @@ export const millrace = $root.millrace = (() => {
                         object.extensions[keys2[j]] = message.extensions[keys2[j]];
                     }
                 }
+                if (message.timeNanos != null && $Object.hasOwnProperty.call(message, "timeNanos"))
+                    object.timeNanos = message.timeNanos;
                 return object;
             };
 
