@@ -201,6 +201,10 @@ t.test('what a fault explains of emitted events is let pass', (t) => {
   const third = insert(14, handler('start', 3, { fn: 'g', id: 'x3', type: 'b', subject: 'to/s' }), handler('end', 3, { fn: 'g', id: 'x3', type: 'b', subject: 'to/s' }));
   const functions = GOOD.end.functions.map((fn) => (fn.name === 'g' ? { ...fn, appended: 2, done: 2 } : fn));
   t.strictSame(rulesOf({ ...late, ops: third, end: { ...GOOD.end, functions, emitted: [X1, { id: 'x3', cause: 'e3' }] } }), [], 'behind later ones, because its cause was dead and replayed');
+  const stranger = [X1, { id: 'y1', cause: 'foreign' }];
+  t.strictSame(allow({ foreign: true }, { emitted: stranger }), [], 'emitted because of what somebody else has published');
+  t.strictSame(allow({}, { emitted: stranger }), ['emit ghost'], 'where there is nobody else, it is not');
+  t.strictSame(allow({ foreign: true }, { emitted: [X1, { id: 'x9', cause: 'e1' }] }), ['emit ghost'], 'nor is what an event of ours never emits');
   t.strictSame(rulesOf({ ...GOOD, emissions: null }), [], 'nobody knows what the functions emit: what is in the streams is no ghost');
   t.end();
 });
