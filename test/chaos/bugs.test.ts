@@ -85,7 +85,9 @@ for (const bug of BUGS) {
 
 for (const run of [CASES['ignore the fencing epoch'].run, CASES['skip the own-pending read'].run]) {
   t.test(`and without a bug nothing is: ${run.fault.name}`, async (t) => {
-    const { violations } = await runSeed({ ...run, seed: 1 });
+    // Its short bound is for the bug, with which nothing settles: a busy machine needs more.
+    const { drainBoundMs: _, ...unbound } = run;
+    const { violations } = await runSeed({ ...unbound, seed: 1 });
     t.strictSame(violations.slice(0, 5), []);
   });
 }
