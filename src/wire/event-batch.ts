@@ -295,25 +295,32 @@ export class Cursor {
 
   /** Of five bytes at most, as protobuf has it; never of field number 0. */
   tag(): number {
+    const first = this.at < this.end ? (this.bytes[this.at] as number) : 0;
+    if (first > 7 && first < 0x80) {
+      this.at++;
+      return first;
+    }
     const start = this.at;
     const tag = this.varint();
-    if (tag < 0x80) return tag > 7 ? tag : fail('field number 0');
     if (tag > 0xffff_ffff || this.at - start > 5) fail('a tag of more than 32 bits');
     return tag > 7 ? tag : fail('field number 0');
   }
 
   /** A uint32: of a longer number the low 32 bits, as protobuf has it. */
   uint32(): number {
-    const first = this.at < this.end ? (this.bytes[this.at] as number) : 0x80;
-    if (first < 0x80) {
-      this.at++;
-      return first;
-    }
-    const start = this.at;
-    this.skipVarint();
+    const { bytes, end } = this;
     let value = 0;
-    for (let i = Math.min(this.at - start, 5) - 1; i >= 0; i--) value = (value * 128 + ((this.bytes[start + i] as number) & 0x7f)) % 4294967296;
-    return value;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.at < end ? (bytes[this.at++] as number) : fail('truncated varint');
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    for (let i = 4; i < 10; i++) {
+      const byte = this.at < end ? (bytes[this.at++] as number) : fail('truncated varint');
+      if (i === 4) value = (value | ((byte & 0x0f) << 28)) >>> 0;
+      if (byte < 0x80) return value;
+    }
+    return fail('varint of more than 10 bytes');
   }
 
   /** Length of a length-delimited field that lies within the bounds. */
@@ -465,8 +472,9 @@ class EventFieldsRead implements EventHeader {
         case 0x38: this.position = cursor.uint32(); break;
         case 0x42: this.type = cursor.string('type'); break;
         case 0x4a: this.extensions = extensions = readExtension(cursor, extensions); break;
-        case 0x80: this.timeNanos = cursor.uint32(); break;
-        default: cursor.skip(tag);
+        default:
+          if (tag === 0x80) this.timeNanos = cursor.uint32();
+          else cursor.skip(tag);
       }
     }
     this.invalid = cursor.invalid;
