@@ -11,13 +11,15 @@ const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
 /** The event as the function sees it. A class, so that all events share one hidden class and the Date is made on demand. */
 export class EventView implements FunctionEvent<string, unknown> {
-  readonly id: string;
-  readonly type: string;
-  readonly subject: string;
-  readonly source: string;
-  readonly schema: number;
-  readonly extensions: Readonly<Record<string, string>>;
-  data: unknown = undefined;
+  // `declare`: assigned once, by the constructor. One is made for every event, and a field that is defined before it is
+  // assigned is written twice.
+  declare readonly id: string;
+  declare readonly type: string;
+  declare readonly subject: string;
+  declare readonly source: string;
+  declare readonly schema: number;
+  declare readonly extensions: Readonly<Record<string, string>>;
+  declare data: unknown;
   readonly #timeMs: number;
   readonly #partition: number;
   readonly #entryId: string;
@@ -41,6 +43,7 @@ export class EventView implements FunctionEvent<string, unknown> {
     this.source = source;
     this.schema = schema;
     this.extensions = extensions ?? NO_EXTENSIONS;
+    this.data = undefined;
     this.#timeMs = timeMs;
     this.#partition = partition;
     this.#entryId = entryId;
@@ -80,29 +83,29 @@ export class EventView implements FunctionEvent<string, unknown> {
 
 /** One event of the running batch. Owned by run-batch; linked to the next event of its subject. */
 export class RunningEvent {
-  readonly view: EventView;
+  declare readonly view: EventView;
   /** The Event message, in the entry's bytes. */
-  readonly offset: number;
-  readonly length: number;
+  declare readonly offset: number;
+  declare readonly length: number;
   /** The payload, in the batch's buffer. */
-  readonly dataStart: number;
-  readonly dataEnd: number;
-  readonly timeMs: number;
-  readonly index: number;
-  readonly entry: number;
-  readonly indexInEntry: number;
-  readonly attempt: number;
+  declare readonly dataStart: number;
+  declare readonly dataEnd: number;
+  declare readonly timeMs: number;
+  declare readonly index: number;
+  declare readonly entry: number;
+  declare readonly indexInEntry: number;
+  declare readonly attempt: number;
   /** Null: to be looked up. */
-  readonly type: EventType | null;
-  startedMs = 0;
-  timedOut = false;
-  next: RunningEvent | null = null;
+  declare readonly type: EventType | null;
+  declare startedMs: number;
+  declare timedOut: boolean;
+  declare next: RunningEvent | null;
   /** Null: nothing. */
-  emitted: EmittedBy | null = null;
+  declare emitted: EmittedBy | null;
   /** Its attributes are none: it is not to be run. Ids and subjects that are none are '' in `view`. */
-  envelope: EnvelopeError | null = null;
+  declare envelope: EnvelopeError | null;
   /** Done or failed: nothing more can be emitted for it. */
-  settled = false;
+  declare settled: boolean;
 
   /**
    * @param header read once: it may be another event's afterwards
@@ -120,6 +123,12 @@ export class RunningEvent {
     this.indexInEntry = indexInEntry;
     this.attempt = attempt;
     this.type = type;
+    this.startedMs = 0;
+    this.timedOut = false;
+    this.next = null;
+    this.emitted = null;
+    this.envelope = null;
+    this.settled = false;
   }
 
   get entryId(): string {
