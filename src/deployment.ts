@@ -7,7 +7,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Environment } from './config.ts';
 import { ConfigError, ConnectionSetupError, ServerUnreachableError, UnknownOutcomeError } from './core/errors.ts';
-import { inspectServer, serverProblems, type ServerInfo } from './redis/capability.ts';
+import { inspectServer, serverProblems, serverWarnings, type ServerInfo } from './redis/capability.ts';
 import { openConnection, type RedisConnection, type TlsFiles } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
@@ -148,6 +148,11 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     await close();
     throw error;
   }
+}
+
+/** Logs what somebody else's server would lose if it ended. */
+export function warnOfServer({ ownsServer, server, log }: Deployment): void {
+  if (!ownsServer) for (const warning of serverWarnings(server)) log('warn', warning);
 }
 
 /** What a log may say of it. */

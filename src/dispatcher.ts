@@ -11,8 +11,7 @@ import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
 import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
-import type { Deployment } from './deployment.ts';
-import { serverWarnings } from './redis/capability.ts';
+import { warnOfServer, type Deployment } from './deployment.ts';
 import { adoptForeign } from './lag/adopt.ts';
 import { noteLoss } from './lag/losses.ts';
 import { describeUnserved } from './lag/unserved.ts';
@@ -247,7 +246,7 @@ export class Dispatcher {
       await this.stop(0);
       throw error;
     }
-    if (!this.#deployment.ownsServer) for (const warning of serverWarnings(this.#deployment.server)) log('warn', warning, {});
+    warnOfServer(this.#deployment);
     log('info', 'dispatcher started', {
       dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.lanesOwned,
       functions: this.#functions.map((f) => f.spec.name),

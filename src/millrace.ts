@@ -5,10 +5,9 @@ import { readEnvironment, type Environment } from './config.ts';
 import { monotonicMs } from './core/clock.ts';
 import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
 import { INSPECT, shown } from './core/shown.ts';
-import { openDeployment, shownDeployment, type Deployment, type Log } from './deployment.ts';
+import { openDeployment, shownDeployment, warnOfServer, type Deployment, type Log } from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
-import { serverWarnings } from './redis/capability.ts';
 import type { RedisConnection } from './redis/connection.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
 import { textProblem } from './core/well-formed.ts';
@@ -189,7 +188,7 @@ export async function connect(options: MillraceOptions = {}): Promise<Millrace> 
     name: options.name ?? 'service',
     settleSchemas: true,
   });
-  if (!deployment.ownsServer) for (const warning of serverWarnings(deployment.server)) deployment.log('warn', warning);
+  warnOfServer(deployment);
   return new Millrace(deployment);
 }
 

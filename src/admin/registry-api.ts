@@ -6,8 +6,7 @@
  * import), each of those files is offered as version 1 of a subject `<schema id>:<path>`, which exists for that only.
  */
 import type { Context, Hono } from 'hono';
-import { CorruptDataError } from '../core/errors.ts';
-import { describeFindings, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
+import { describeFindings, readable, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
 import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
@@ -128,16 +127,6 @@ function versionOf(c: Context): number | 'latest' {
     throw new RegistryInputError('version', `The specified version '${text.slice(0, 50)}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`);
   }
   return version;
-}
-
-/** Null: it cannot be read. A list gives the others; whoever asks for it is told. */
-async function readable<T>(reading: Promise<T>): Promise<T | null> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof CorruptDataError) return null;
-    throw error;
-  }
 }
 
 function idOf(c: Context): number {

@@ -90,13 +90,15 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
     problems.push(`${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`);
   }
   if (typeof raw['evolve'] !== 'function') problems.push(`${label}: evolve must be a function`);
-  const indexes = readIndexes(raw['indexes'] === undefined ? {} : raw['indexes'], label, problems);
+  const { indexes: rawIndexes = {} } = raw;
+  const indexes = readIndexes(rawIndexes, label, problems);
 
+  const { retry = {} } = options;
   let base: DefinedFunction | null = null;
   try {
     // What a view shares with other functions is checked, and defaulted, in one place.
     base = defineFunction({
-      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: raw['retry'] === undefined || isOptions(raw['retry']) ? { attempts: VIEW_ATTEMPTS, ...options.retry } : options.retry as never, upcasts: options.upcasts ?? [],
+      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: isOptions(retry) ? { attempts: VIEW_ATTEMPTS, ...retry } : retry, upcasts: options.upcasts ?? [],
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
       handle: () => undefined,
     });

@@ -1,5 +1,5 @@
 /** What the registry refuses. The admin server turns each class into one error code of the Confluent API. */
-import { MillraceError } from '../core/errors.ts';
+import { CorruptDataError, MillraceError } from '../core/errors.ts';
 import { LEVELS, type Finding, type Level } from './schema-tools.ts';
 
 /** A schema that its subject's compatibility level forbids. Nothing was registered. `findings` lists every reason with its cure. */
@@ -126,4 +126,14 @@ export function checkLevel(level: unknown): Level {
   const found = LEVELS.find((one) => one === level);
   if (!found) throw new RegistryInputError('level', `${JSON.stringify(level)} is no compatibility level; levels are ${LEVELS.join(', ')}`);
   return found;
+}
+
+/** Null: the record cannot be read. For lists, which give the others; whoever asks for that one is told. */
+export async function readable<T>(reading: Promise<T>): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof CorruptDataError) return null;
+    throw error;
+  }
 }

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { CorruptDataError } from '../core/errors.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
 import {
-  checkLevel, DeletionError, IncompatibleSchemaError, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
+  checkLevel, DeletionError, IncompatibleSchemaError, readable, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
   UnknownVersionError,
 } from './errors.ts';
 import { cut, textProblem } from '../core/well-formed.ts';
@@ -133,7 +133,7 @@ export class SchemaRegistry {
   async subjects(deletedToo = false): Promise<string[]> {
     const subjects = await this.store.subjects();
     const listed = await Promise.all(subjects.map(async (subject) => {
-      const state = await orNull(this.store.state(subject));
+      const state = await readable(this.store.state(subject));
       // One that cannot be read is there: whoever asks for it is told.
       return state === null || state.damaged.length > 0 || (deletedToo ? state.versions : liveVersions(state)).length > 0;
     }));
@@ -168,7 +168,7 @@ export class SchemaRegistry {
 
   /** Whether the schema under this id is this one. One that cannot be read is none. */
   async isIdOf(id: number, draft: SchemaDraft): Promise<boolean> {
-    const [stored] = (await orNull(this.store.schemas([id]))) ?? [];
+    const [stored] = (await readable(this.store.schemas([id]))) ?? [];
     if (!stored) return false;
     const candidate = await prepareSchema(draft.subject, draft.files);
     return [identityOf(candidate, draft.references), candidate.meaning].includes(stored.fingerprint);
@@ -227,7 +227,7 @@ export class SchemaRegistry {
     }
     const deleted: number[] = [];
     // What a schema refers to that cannot be read is not known: the version can be deleted all the same.
-    const schemas = await Promise.all(chosen.map(async (one) => (await orNull(this.store.schemas([one.id])))?.[0]));
+    const schemas = await Promise.all(chosen.map(async (one) => (await readable(this.store.schemas([one.id])))?.[0]));
     for (const [i, { version }] of chosen.entries()) {
       const reply = await this.store.delete(subject, version, permanent ? 'permanent' : 'soft', schemas[i]?.references ?? []);
       if (reply.kind === 'unknown') throw new UnknownVersionError(subject, version);
@@ -251,7 +251,7 @@ export class SchemaRegistry {
     // Fingerprints of an older form stood for several schemas: is it this one?
     const older = await this.store.idOfFingerprint(candidate.meaning);
     if (older === null) return { id: null, exact: false };
-    const stored = (await orNull(this.store.schemas([older])))?.[0];
+    const stored = (await readable(this.store.schemas([older])))?.[0];
     if (!stored) return { id: null, exact: false };
     const same = identityOf(await this.prepared(older, draft.subject), stored.references) === identityOf(candidate, references);
     return { id: same ? older : null, exact: false };
@@ -313,16 +313,6 @@ function chooseVersions(state: SubjectState, deletedToo: boolean): readonly Subj
 function unknownVersion({ subject, damaged }: SubjectState, version: number): Error {
   if (!damaged.includes(version)) return new UnknownVersionError(subject, version);
   return new CorruptDataError('decode', `version ${version} of "${subject}" cannot be read: its record in the registry names no schema id. The other versions can. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`);
-}
-
-/** Null: it cannot be read. */
-async function orNull<T>(reading: Promise<T>): Promise<T | null> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof CorruptDataError) return null;
-    throw error;
-  }
 }
 
 /** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */

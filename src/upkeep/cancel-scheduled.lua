@@ -1,4 +1,5 @@
 -- cancel-scheduled: takes one scheduled event back.
+-- With src/wire/schedule-event.lua in front.
 -- KEYS  1 scheduled (zset), 2 scheduled events (hash)
 -- ARGV  1 event id
 -- reply 1 | 0 (no such event waits)
@@ -9,10 +10,6 @@ local record = redis.call('HGET', KEYS[2], id)
 if not record then return 0 end
 local number = string.match(record, '^%-?%d+ (%d+) ')
 local removed = number and redis.call('ZREM', KEYS[1], string.format('%016.0f', tonumber(number)) .. ':' .. id) or 0
-if removed == 0 then
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-    if string.sub(member, (string.find(member, ':', 1, true) or 0) + 1) == id then redis.call('ZREM', KEYS[1], member) end
-  end
-end
+if removed == 0 then unschedule(KEYS[1], id) end
 redis.call('HDEL', KEYS[2], id)
 return 1

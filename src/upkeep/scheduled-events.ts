@@ -6,8 +6,9 @@ import { checkText } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import { SCHEDULE_EVENT } from '../wire/entries-lua.ts';
 
-const cancel = defineScript({ url: new URL('./cancel-scheduled.lua', import.meta.url), keys: 2 });
+const cancel = defineScript({ url: new URL('./cancel-scheduled.lua', import.meta.url), with: SCHEDULE_EVENT, keys: 2 });
 
 export interface ScheduledEvent {
   readonly partition: number;

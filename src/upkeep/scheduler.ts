@@ -81,8 +81,10 @@ export class Scheduler {
       for (const { member: place, id: eventId, record, problem } of unreadable) {
         await setRecordAside(this.#options, { store: 'schedule', partition, place, eventId, record, problem, type: '', events: 1, outboxBytes: 0 });
       }
-      if (due.length === 0 && !full) return;
-      if (due.length === 0) continue;
+      if (due.length === 0) {
+        if (full) continue;
+        return;
+      }
       let bytes = 0;
       let count = 0;
       while (count < due.length && (count === 0 || bytes < PAGE_BYTES)) bytes += (due[count++] as ScheduledEvent).bytes.length;

@@ -7,6 +7,7 @@ import type { EventRef, Failure } from '../../src/core/batch-task.ts';
 import type { FunctionSpec } from '../../src/core/function-spec.ts';
 import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
+import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { planCommit, sendCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import { lookUp, withRepeats } from '../../src/pipeline/inbox/inbox.ts';
 import { acquireLease } from '../../src/pipeline/lane/leases.ts';
@@ -33,6 +34,13 @@ export async function makeBed(t: TestLike, partitions = 2): Promise<Bed> {
   const connection = openConnection({ url: redis.url });
   t.teardown(() => connection.destroy());
   return { redis, connection, keys: createKeys('mr'), partitions };
+}
+
+/** All dead letters. */
+export async function letters(bed: Bed): Promise<DeadLetter[]> {
+  const out: DeadLetter[] = [];
+  for await (const letter of listDeadLetters(bed)) out.push(letter);
+  return out;
 }
 
 export interface TestEvent {

@@ -4,26 +4,20 @@ import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { scheduleEvents } from '../../src/pipeline/append/schedule.ts';
-import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
+import type { DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters } from '../../src/pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { cancelScheduled, listScheduled, scheduledFrom } from '../../src/upkeep/scheduled-events.ts';
 import { Scheduler } from '../../src/upkeep/scheduler.ts';
 import { readOutboxes } from '../../src/outbox/outbox-state.ts';
 import { readLag } from '../../src/lag/lag.ts';
-import { encodeEvents, makeBed, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
+import { type Bed, encodeEvents, letters, makeBed, specOf, startLane } from '../lag/bare-lane.ts';
 import { eventsIn } from '../support/emits.ts';
 import { until } from '../support/redis-server.ts';
 import { createRelay } from './emitting-lane.ts';
 
 const P = 2;
 const SUBJECT = Array.from({ length: 100 }, (_, i) => `s${i}`).find((s) => partitionOf(s, P) === 1) as string;
-
-async function letters(bed: Bed): Promise<DeadLetter[]> {
-  const out: DeadLetter[] = [];
-  for await (const letter of listDeadLetters(bed)) out.push(letter);
-  return out;
-}
 
 /** As commit.lua writes it, for partition 1. */
 function entryOf(id: string): (string | Buffer)[] {

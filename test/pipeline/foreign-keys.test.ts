@@ -5,19 +5,13 @@ import { readLosses } from '../../src/lag/losses.ts';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import { expectedType } from '../../src/redis/key-types.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
+import type { DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters } from '../../src/pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
 import { noteSpoilt } from '../../src/upkeep/spoilt-counts.ts';
 import { ParkedSweep } from '../../src/upkeep/parked-sweep.ts';
-import { events, foreign, makeBed, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
-
-async function letters(bed: Bed): Promise<DeadLetter[]> {
-  const out: DeadLetter[] = [];
-  for await (const letter of listDeadLetters(bed)) out.push(letter);
-  return out;
-}
+import { type Bed, events, foreign, letters, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
 
 /** Everything that counts, once: appends, outcomes, deaths, a replay, a purge, foreign entries, a sweep. */
 async function live(bed: Bed): Promise<void> {

@@ -2,10 +2,10 @@
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
 import { readLag } from '../../src/lag/lag.ts';
-import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
+import type { DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters } from '../../src/pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
-import { makeBed, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
+import { letters, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
 
 const DAMAGE: Readonly<Record<string, (record: Buffer) => Buffer>> = {
   'random bytes': () => Buffer.from('9f3a00ffb2c4d1e8', 'hex'),
@@ -18,12 +18,6 @@ const DAMAGE: Readonly<Record<string, (record: Buffer) => Buffer>> = {
   'invalid UTF-8 in its subject': (record) => Buffer.concat([record, Buffer.from([0x62, 1, 0xff])]),
   'a number without end': (record) => Buffer.concat([record, Buffer.alloc(11, 0xff)]),
 };
-
-async function letters(bed: Bed): Promise<DeadLetter[]> {
-  const out: DeadLetter[] = [];
-  for await (const letter of listDeadLetters(bed)) out.push(letter);
-  return out;
-}
 
 t.test('each kind of damage, first in its list and behind another, with one type and with two', async (t) => {
   const bed = await makeBed(t, 1);
