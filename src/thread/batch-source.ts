@@ -6,10 +6,10 @@
  * copy (taking a batch apart at once cost twice the time of running it).
  */
 import type { BatchTask, DeadEntry, EntryItem } from '../core/batch-task.ts';
-import { CorruptDataError, type EnvelopeError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Catalog, EventType } from '../wire/catalog.ts';
-import { BatchCursor, checkBatch, readEvent, scanBatch, type EventHeader } from '../wire/event-batch.ts';
+import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/event-batch.ts';
 import { envelopeProblem, nameOr } from '../wire/envelope-problem.ts';
 import { decodeParked } from '../wire/parked.ts';
 import { noteEvent } from './late-failures.ts';
@@ -74,7 +74,7 @@ export class BatchSource {
     const base = record.event.byteOffset - this.#bytes.byteOffset;
     const problem = envelopeProblem(header);
     const view = new EventView(
-      nameOf(problem, 'id', header), record.type, nameOf(problem, 'subject', header), header.source, header.schema,
+      nameOr('id', header.id), record.type, nameOr('subject', header.subject), header.source, header.schema,
       header.extensions, header.timeMs, this.#task.partition, record.entryId, record.position,
     );
     const event = new RunningEvent(view, header, base, index, -1, record.index, record.attempts + 1, null);
@@ -126,8 +126,11 @@ export class BatchSource {
     const header = open.cursor.event;
     const { item } = open;
     const problem = envelopeProblem(header);
+    // Ids and subjects with a problem stand for nothing: '' then.
+    const id = problem === null ? header.id : nameOr('id', header.id);
+    const subject = problem === null ? header.subject : nameOr('subject', header.subject);
     const view = new EventView(
-      nameOf(problem, 'id', header), open.name, nameOf(problem, 'subject', header), header.source, header.schema,
+      id, open.name, subject, header.source, header.schema,
       header.extensions, header.timeMs, this.#task.partition, item.id, header.position,
     );
     const inEntry = open.inEntry++;
@@ -135,11 +138,6 @@ export class BatchSource {
     event.envelope = problem;
     return event;
   }
-}
-
-/** Ids and subjects that are none stand for nothing: '' then. */
-function nameOf(problem: EnvelopeError | null, field: 'id' | 'subject', header: EventHeader): string {
-  return problem === null ? header[field] : nameOr(field, header[field]);
 }
 
 /**

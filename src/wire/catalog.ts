@@ -194,7 +194,7 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
   const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
     read ??= compileReader(message);
     try {
-      return read(reader.over(bytes, start, end), end);
+      return read(reader.over(bytes, start, end), end, null, 0, 0);
     } catch (error) {
       throw new CorruptDataError('decode', `${end - start} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`, { cause: error });
     }

@@ -7,8 +7,16 @@ import { extensionProblem, type Extensions } from '../core/extensions.ts';
 import { LIMITS } from './encode-event.ts';
 import type { EventHeader } from './event-batch.ts';
 
-/** Null: nothing is. A few comparisons an event. */
+/** Null: nothing is. A few comparisons an event, and no call: this runs for each event of a batch. */
 export function envelopeProblem(event: EventHeader): EnvelopeError | null {
+  const { id, subject } = event;
+  const ids = id.length > 0 && id.length * 3 <= LIMITS.id;
+  const subjects = subject.length > 0 && subject.length * 3 <= LIMITS.subject;
+  if (ids && subjects && event.invalid === null && event.extensions === null) return null;
+  return problemOf(event);
+}
+
+function problemOf(event: EventHeader): EnvelopeError | null {
   if (event.invalid !== null) {
     return new EnvelopeError(event.invalid, 'decode', 'is not valid UTF-8');
   }

@@ -14,25 +14,24 @@ import {
 } from './fields.ts';
 import type { PayloadReader } from './payload-reader.ts';
 
-/** Plain data of a message. @throws Error, RangeError on bytes that are none */
-export type MessageReader = (reader: PayloadReader, end: number) => Record<string, unknown>;
-
 /**
+ * Plain data of a message. Of a whole payload: `(reader, end, null, 0, 0)`.
  * @param previous what was read of the same message before, to be merged into
+ * @param depth of the message in others
  * @param group tag that ends the message, where it is a group; else 0
+ * @throws Error, RangeError on bytes that are none
  */
-type Read = (
+export type MessageReader = (
   reader: PayloadReader, end: number, previous: Record<string, unknown> | null, depth: number, group: number,
 ) => Record<string, unknown>;
 
 /** A box, so that a message may refer to itself. */
 interface Compiled {
-  read: Read;
+  read: MessageReader;
 }
 
 export function compileReader(message: protobuf.Type): MessageReader {
-  const { read } = compile(message, new Map());
-  return (reader, end) => read(reader, end, null, 0, 0);
+  return compile(message, new Map()).read;
 }
 
 /** What the source of one message's function refers to by number. */
@@ -73,7 +72,7 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
     `return { ${fields.map((field) => `${key(field)}: ${resultOf(field, variables.get(field) as string)}`).join(', ')} };`,
     '}',
   ].join('\n');
-  const make = new Function('T', 'E', 'tooDeep', 'noEnd', 'put', 'empty', source) as (...links: unknown[]) => Read;
+  const make = new Function('T', 'E', 'tooDeep', 'noEnd', 'put', 'empty', source) as (...links: unknown[]) => MessageReader;
   box.read = make(links.inner, links.enums, tooDeep, noEnd, put, empty);
   return box;
 }

@@ -143,6 +143,19 @@ export class PayloadReader extends protobuf.Reader {
       this.pos++;
       return first;
     }
+    // Of up to seven bytes, as times in ms: exact in a number, and never negative.
+    const { buf, len } = this;
+    let at = this.pos;
+    let value = 0;
+    let factor = 1;
+    for (const end = Math.min(len, at + 7); at < end; factor *= 128) {
+      const byte = buf[at++] as number;
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) {
+        this.pos = at;
+        return value;
+      }
+    }
     const low = this.#varintParts();
     return combine(low, this.#high, signed);
   }
