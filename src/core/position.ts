@@ -23,7 +23,12 @@ function compareDecimal(a: string, b: string): number {
 
 /** `3/1795450694309-0/17` */
 export function formatPosition(p: Position): string {
-  return `${p.partition}/${p.entryId}/${p.position}`;
+  return positionPrefix(p.partition, p.entryId) + p.position;
+}
+
+/** What the positions of all events of an entry begin with. */
+export function positionPrefix(partition: number, entryId: string): string {
+  return `${partition}/${entryId}/`;
 }
 
 /** Inverse of {@link formatPosition}; null when the text is not a position. */

@@ -27,13 +27,15 @@ export interface EventAttributes {
  * Writes the Event message, without its position, behind what the arena holds. After an error the arena holds a part of it.
  * @param source empty: the batch's
  * @param schema id of the type's schema in the registry; 0: none
+ * @param nowMs the time of an event that names none, in ms since 1970; given for many events at once, since the clock is
+ *   a call into the system. Default: the clock
  * @returns where it starts in the arena; it ends where the arena does
  * @throws InvalidEventError naming the field, OversizeError naming the limit: nothing was sent
  */
-export function encodeEvent(arena: PayloadArena, type: EventType, id: string, subject: string, source: string, schema: number, from: EventAttributes): number {
+export function encodeEvent(arena: PayloadArena, type: EventType, id: string, subject: string, source: string, schema: number, from: EventAttributes, nowMs?: number): number {
   if (source !== '') limit(type.name, 'source', source, LIMITS.source);
   const time = typeof from.time === 'string' ? momentOf(type.name, from.time) : null;
-  const timeMs = time?.ms ?? timeOf(type.name, from.time);
+  const timeMs = time?.ms ?? (from.time === undefined ? nowMs ?? wallClockMs() : timeOf(type.name, from.time));
   if (from.extensions !== undefined && from.extensions !== null) checkExtensions(type.name, from.extensions);
   const start = arena.end;
   const payload = arena.open(0x1a);
@@ -103,7 +105,6 @@ function momentOf(type: string, text: string): Moment {
 
 /** Whole ms since 1970. A Date can hold no more than the year 275760, and RFC 3339 ends with the year 9999. */
 function timeOf(type: string, time: unknown): number {
-  if (time === undefined) return Math.floor(wallClockMs());
   const ms = time instanceof Date ? time.getTime() : time;
   if (typeof ms !== 'number' || !(ms >= 0 && ms < END_OF_TIME_MS)) {
     throw new InvalidEventError(type, 'time', `a Date, ms since 1970 up to the year 9999, or an RFC 3339 text was expected, got ${describe(time)}`);

@@ -15,9 +15,9 @@ import type { InspectOptions } from 'node:util';
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
 import { checkOptions, PUBLISH_ITEM } from '../../core/known-options.ts';
-import { leftOf, monotonicMs, sleep } from '../../core/clock.ts';
+import { leftOf, monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
-import { formatPosition } from '../../core/position.ts';
+import { positionPrefix } from '../../core/position.ts';
 import { schemaIdOf, type LocalSchema } from '../../core/schema-id.ts';
 import { INSPECT, shown } from '../../core/shown.ts';
 import { whenOf, type When } from '../../core/when.ts';
@@ -129,7 +129,8 @@ interface Gathering {
   readonly appended: Promise<void>;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
-  entryId: string;
+  /** What the positions of its events begin with (core/position.ts); empty until it is appended. */
+  address: string;
   /** When its first event came, by the monotonic clock. */
   readonly openedMs: number;
 }
@@ -143,7 +144,7 @@ function newGathering(): Gathering {
   });
   // Every publishMany looks at it; one that gave up on another flush first must not leave it unhandled.
   appended.catch(() => undefined);
-  return { builders: new Map(), remembered: new Map(), events: 0, bytes: 0, appended, resolve, reject, entryId: '', openedMs: monotonicMs() };
+  return { builders: new Map(), remembered: new Map(), events: 0, bytes: 0, appended, resolve, reject, address: '', openedMs: monotonicMs() };
 }
 
 interface PartitionState {
@@ -265,7 +266,8 @@ export class Publisher {
     const arena = this.#arenas.pop() ?? new PayloadArena();
     let encoded: EncodedEvent[];
     try {
-      encoded = items.map((item) => this.#encode(item, arena));
+      const nowMs = wallClockMs();
+      encoded = items.map((item) => this.#encode(item, arena, nowMs));
     } catch (error) {
       this.#giveBack(arena);
       throw error;
@@ -465,7 +467,7 @@ export class Publisher {
     };
   }
 
-  #encode(item: PublishItem, arena: PayloadArena): EncodedEvent {
+  #encode(item: PublishItem, arena: PayloadArena, nowMs: number): EncodedEvent {
     const type = this.#parts.catalog.get(item.type);
     checkOptions(item.type, item, PUBLISH_ITEM);
     const subject = subjectFor(type, item.data, item.subject);
@@ -477,8 +479,8 @@ export class Publisher {
     // A scheduled event travels without a batch.
     const own = item.source === undefined || item.source === this.#parts.settings.source;
     const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
-    const start = encodeEvent(arena, type, id, subject, source, schemaIdOf(this.#parts.schemas, item.type), item);
-    return new EncodedEvent({ id, type: item.type, source, when }, partitionOf(subject, this.#parts.partitions), start, arena.end);
+    const start = encodeEvent(arena, type, id, subject, source, schemaIdOf(this.#parts.schemas, item.type), item, nowMs);
+    return new EncodedEvent(id, item.type, source, when, partitionOf(subject, this.#parts.partitions), start, arena.end);
   }
 
   #giveBack(arena: PayloadArena): void {
@@ -598,7 +600,7 @@ export class Publisher {
           // The sequence was not used.
           state.sequence--;
         } else {
-          gathering.entryId = answer.entryId;
+          gathering.address = positionPrefix(partition, answer.entryId);
           state.lastEntryId = answer.entryId;
           if (answer.backlogs.length > 0 || !this.#gauge.calm) this.#gauge.answered(partition, flush.parts, answer.backlogs);
         }
@@ -633,28 +635,33 @@ export class Publisher {
 
 /** An event on its way. */
 class EncodedEvent {
-  readonly id: string;
-  readonly type: string;
+  // `declare`: a field that is defined before the constructor assigns it is written twice, for every event.
+  declare readonly id: string;
+  declare readonly type: string;
   /** Empty: its publisher's. */
-  readonly source: string;
-  readonly partition: number;
+  declare readonly source: string;
+  declare readonly when: When | null;
+  declare readonly partition: number;
   /** The Event message without its position: these bytes of the call's arena. */
-  readonly start: number;
-  readonly end: number;
-  flush: Gathering | null = null;
-  place = 0;
-  duplicate = false;
-  scheduledMs: number | null = null;
-  readonly when: When | null;
+  declare readonly start: number;
+  declare readonly end: number;
+  declare flush: Gathering | null;
+  declare place: number;
+  declare duplicate: boolean;
+  declare scheduledMs: number | null;
 
-  constructor(of: Pick<EncodedEvent, 'id' | 'type' | 'source' | 'when'>, partition: number, start: number, end: number) {
-    this.id = of.id;
-    this.type = of.type;
-    this.source = of.source;
-    this.when = of.when;
+  constructor(id: string, type: string, source: string, when: When | null, partition: number, start: number, end: number) {
+    this.id = id;
+    this.type = type;
+    this.source = source;
+    this.when = when;
     this.partition = partition;
     this.start = start;
     this.end = end;
+    this.flush = null;
+    this.place = 0;
+    this.duplicate = false;
+    this.scheduledMs = null;
   }
   /** Which event it is, for those who remember it. */
   identity(publisherSource: string): string {
@@ -667,8 +674,8 @@ class EncodedEvent {
 }
 
 /** What publish() answers, once its flush has. Plain, so that it can be logged, compared and cloned, and keeps no buffer alive. */
-function publishedOf({ id, partition, flush, place, duplicate, scheduledMs }: EncodedEvent): Published {
-  const position = flush === null || flush.entryId === '' || duplicate ? '' : formatPosition({ partition, entryId: flush.entryId, position: place });
+function publishedOf({ id, flush, place, duplicate, scheduledMs }: EncodedEvent): Published {
+  const position = flush === null || flush.address === '' || duplicate ? '' : flush.address + place;
   if (!duplicate && scheduledMs === null) return { id, position };
   return { id, position, ...(duplicate ? { duplicate: true as const } : {}), ...(scheduledMs === null ? {} : { scheduledMs }) };
 }
