@@ -3,21 +3,34 @@ import tseslint from 'typescript-eslint';
 export default tseslint.config(
   {
     ignores: [
-      'dist/', '.tap/', '.millrace/', '.scratch/', // written by tools, never committed
+      'dist/',
+      '.tap/',
+      '.millrace/',
+      '.scratch/', // written by tools, never committed
       '**/generated/', // written by npm run proto; CI compares it with proto/
-      '**/*.mjs', '**/*.cjs', 'eslint.config.js', // in no tsconfig: the rules that need types cannot run there
+      '**/*.mjs',
+      '**/*.cjs',
+      'eslint.config.js', // in no tsconfig: the rules that need types cannot run there
     ],
   },
   ...tseslint.configs.recommended,
   {
-    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }], // async callbacks are everywhere in tests and event handlers
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }], // a written default is a decision
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ], // a written default is a decision
       '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }], // typeof import('…') is how an optional or late import is typed
       '@typescript-eslint/no-explicit-any': 'error',
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { argsIgnorePattern: '^_', varsIgnorePattern: '^_' },
+      ],
       'no-control-regex': 'off', // control characters are stripped from what attackers may have written
       'no-constant-condition': ['error', { checkLoops: false }], // for (;;) reads better than a flag
     },
@@ -30,8 +43,24 @@ export default tseslint.config(
     files: ['src/**/*.ts'],
     ignores: ['src/config.ts'],
     rules: {
-      'no-restricted-properties': ['error', { object: 'process', property: 'env', message: 'the environment is read in src/config.ts only' }],
-      'no-restricted-imports': ['error', { paths: ['process', 'node:process'].map((name) => ({ name, importNames: ['env'], message: 'the environment is read in src/config.ts only' })) }],
+      'no-restricted-properties': [
+        'error',
+        {
+          object: 'process',
+          property: 'env',
+          message: 'the environment is read in src/config.ts only',
+        },
+      ],
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: ['process', 'node:process'].map((name) => ({
+            name,
+            importNames: ['env'],
+            message: 'the environment is read in src/config.ts only',
+          })),
+        },
+      ],
     },
   },
 );

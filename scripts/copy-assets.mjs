@@ -1,7 +1,9 @@
 /**
  * The end of `npm run build`, for what tsc does not do:
- * - removes from dist/ what has lost its source: a deleted test would run for ever, a deleted module would ship;
- * - copies the Lua scripts and generated code beside the compiled code, which loads them by import.meta.url.
+ * - removes from dist/ what has lost its source: a deleted test would run for ever, a deleted
+ *   module would ship;
+ * - copies the Lua scripts and generated code beside the compiled code, which loads them by
+ *   import.meta.url.
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -26,7 +28,8 @@ function files(base, folder) {
 for (const path of COMPILED.flatMap((folder) => files(dist, folder))) {
   if (!OUTPUT.test(path)) continue;
   const sources = [path, path.replace(OUTPUT, '.ts')];
-  if (!sources.some((source) => existsSync(join(root, source)))) rmSync(join(dist, path), { force: true });
+  if (!sources.some((source) => existsSync(join(root, source))))
+    rmSync(join(dist, path), { force: true });
 }
 
 for (const path of files(root, 'src').filter((path) => ASSET.test(path))) {

@@ -1,13 +1,19 @@
 /**
- * Compares Millrace's writer, reader and envelope walkers with @bufbuild/protobuf on data and bytes made at random:
- * `node dist/scripts/differential.js --messages 1000000 --seed 7`. Exits with 1 at the first difference, which it prints.
+ * Compares Millrace's writer, reader and envelope walkers with @bufbuild/protobuf on data and bytes
+ * made at random: `node dist/scripts/differential.js --messages 1000000 --seed 7`. Exits with 1 at
+ * the first difference, which it prints.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { randomOf } from './differential/random.ts';
 import { compareRound, createDifferential, Difference, newTally } from './differential/compare.ts';
 
-const { values } = parseArgs({ options: { messages: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' } } });
+const { values } = parseArgs({
+  options: {
+    messages: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '1' },
+  },
+});
 const [messages, seed] = [Number(values.messages), Number(values.seed)];
 if (!Number.isSafeInteger(messages) || messages < 1 || !Number.isSafeInteger(seed)) {
   process.stderr.write('usage: differential --messages <1 or more> --seed <whole number>\n');
@@ -19,7 +25,9 @@ for (let round = 0; tally.written + tally.read + tally.refused + tally.beyond < 
   try {
     compareRound(differential, randomOf(seed * 1_000_003 + round), tally);
   } catch (error) {
-    process.stderr.write(`${error instanceof Difference ? error.message : (error as Error).stack ?? String(error)}\nround ${round} of seed ${seed}\n`);
+    process.stderr.write(
+      `${error instanceof Difference ? error.message : ((error as Error).stack ?? String(error))}\nround ${round} of seed ${seed}\n`,
+    );
     process.exit(1);
   }
 }

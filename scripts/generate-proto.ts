@@ -1,6 +1,7 @@
 /**
- * `npm run proto`: static code of the wire format (src/wire/generated) and the types of the example's events
- * (workers/generated). With `--check`: exit status 1 where what is committed is not what would be written.
+ * `npm run proto`: static code of the wire format (src/wire/generated) and the types of the
+ * example's events (workers/generated). With `--check`: exit status 1 where what is committed is
+ * not what would be written.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,10 +18,29 @@ try {
   const js = join(work, 'millrace.js');
   const dts = join(work, 'millrace.d.ts');
   const sources = ['proto/millrace/v1/batch.proto', 'proto/millrace/v1/parked.proto'];
-  execFileSync(bin('pbjs'), ['-t', 'static-module', '-w', 'es6', '-r', 'millrace_v1', '--no-service', '-p', 'proto', '-o', js, ...sources]);
+  execFileSync(bin('pbjs'), [
+    '-t',
+    'static-module',
+    '-w',
+    'es6',
+    '-r',
+    'millrace_v1',
+    '--no-service',
+    '-p',
+    'proto',
+    '-o',
+    js,
+    ...sources,
+  ]);
   execFileSync(bin('pbts'), ['-o', dts, js]);
   const wanted: [string, string][] = [
-    ['src/wire/generated/millrace.js', readFileSync(js, 'utf8').replace(/from "protobufjs\/minimal"/, 'from "protobufjs/minimal.js"')],
+    [
+      'src/wire/generated/millrace.js',
+      readFileSync(js, 'utf8').replace(
+        /from "protobufjs\/minimal"/,
+        'from "protobufjs/minimal.js"',
+      ),
+    ],
     ['src/wire/generated/millrace.d.ts', readFileSync(dts, 'utf8')],
     ['workers/generated/events.ts', generateTypes(createCatalog(loadProtoFolder('proto')))],
   ];

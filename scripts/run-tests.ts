@@ -1,11 +1,14 @@
 /**
- * Runs the test files, each in a process of its own, some at a time: `node dist/scripts/run-tests.js [file or folder ...]`.
+ * Runs the test files, each in a process of its own, some at a time: `node
+ * dist/scripts/run-tests.js [file or folder ...]`.
  *
- * Tap's own `tap run` gives each test file, and each process that it starts, two loaders: for mocks, and for coverage. Nothing
- * here uses them, and they cost half a second of a core or more a process, of which the suite has hundreds. So tap is used as
- * the library that it is: it spawns the files, takes their TAP apart, counts, and bounds their time.
+ * Tap's own `tap run` gives each test file, and each process that it starts, two loaders: for
+ * mocks, and for coverage. Nothing here uses them, and they cost half a second of a core or more a
+ * process, of which the suite has hundreds. So tap is used as the library that it is: it spawns the
+ * files, takes their TAP apart, counts, and bounds their time.
  *
- * Prints a line a file, and what failed below it. All TAP goes to .tap/run.tap. Exit status 1 when anything failed.
+ * Prints a line a file, and what failed below it. All TAP goes to .tap/run.tap. Exit status 1 when
+ * anything failed.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { EventEmitter } from 'node:events';
@@ -23,7 +26,10 @@ const STDERR_BYTES = 8192;
 function filesBelow(path: string): string[] {
   if (!statSync(path).isDirectory()) return [path];
   const names = readdirSync(path, { recursive: true, encoding: 'utf8' });
-  return names.filter((name) => name.endsWith('.test.js')).map((name) => join(path, name)).sort();
+  return names
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => join(path, name))
+    .sort();
 }
 
 interface Failed {
@@ -34,7 +40,16 @@ interface Failed {
 
 /** The part of tap's parser that is used here. */
 interface Parser {
-  on(event: 'assert', listen: (result: { ok: boolean; name: string; skip: unknown; todo: unknown; diag: unknown }) => void): unknown;
+  on(
+    event: 'assert',
+    listen: (result: {
+      ok: boolean;
+      name: string;
+      skip: unknown;
+      todo: unknown;
+      diag: unknown;
+    }) => void,
+  ): unknown;
   on(event: 'child', listen: (child: Parser & { name: string }) => void): unknown;
 }
 
@@ -43,16 +58,25 @@ function collect(parser: Parser, failed: Failed[], path: readonly string[] = [])
   parser.on('child', (child) => collect(child, failed, [...path, child.name]));
   parser.on('assert', ({ ok, name, skip, todo, diag }) => {
     const own = [...path, name];
-    if (ok || skip || todo || failed.some((inner) => own.every((part, i) => inner.path[i] === part))) return;
+    if (
+      ok ||
+      skip ||
+      todo ||
+      failed.some((inner) => own.every((part, i) => inner.path[i] === part))
+    )
+      return;
     failed.push({ path, name, diag: (diag ?? {}) as Record<string, unknown> });
   });
 }
 
 function tell({ path, name, diag }: Failed): void {
   const at = (diag['at'] ?? {}) as { fileName?: string; lineNumber?: number };
-  console.log(`  not ok: ${[...path, name].join(' > ')}${at.fileName ? `  (${at.fileName}:${at.lineNumber})` : ''}`);
+  console.log(
+    `  not ok: ${[...path, name].join(' > ')}${at.fileName ? `  (${at.fileName}:${at.lineNumber})` : ''}`,
+  );
   for (const field of ['diff', 'stack']) {
-    if (diag[field] !== undefined && diag[field] !== null) console.log(`${field}: ${String(diag[field])}`.replace(/^/gm, '    '));
+    if (diag[field] !== undefined && diag[field] !== null)
+      console.log(`${field}: ${String(diag[field])}`.replace(/^/gm, '    '));
   }
 }
 
@@ -67,13 +91,31 @@ async function run(file: string): Promise<void> {
     collect(child.parser as unknown as Parser, failed);
     (child as unknown as EventEmitter).on('process', (proc: ChildProcess) => {
       startedMs = performance.now();
-      proc.stderr?.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-STDERR_BYTES)));
-      proc.once('exit', (code, signal) => (ended = signal === null ? `exit status ${code}` : `ended by ${signal}`));
+      proc.stderr?.on(
+        'data',
+        (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-STDERR_BYTES)),
+      );
+      proc.once(
+        'exit',
+        (code, signal) => (ended = signal === null ? `exit status ${code}` : `ended by ${signal}`),
+      );
     });
   });
   // `env -u`: tap's library sets NODE_OPTIONS, for the loader that is left out here.
-  const args = ['-u', 'NODE_OPTIONS', `TAP_TIMEOUT=${TIMEOUT_MS / 1000}`, process.execPath, '--enable-source-maps', file];
-  const results = await t.spawn('env', args, { buffered: true, timeout: TIMEOUT_MS, stdio: 'pipe', at: null, stack: '' }, file);
+  const args = [
+    '-u',
+    'NODE_OPTIONS',
+    `TAP_TIMEOUT=${TIMEOUT_MS / 1000}`,
+    process.execPath,
+    '--enable-source-maps',
+    file,
+  ];
+  const results = await t.spawn(
+    'env',
+    args,
+    { buffered: true, timeout: TIMEOUT_MS, stdio: 'pipe', at: null, stack: '' },
+    file,
+  );
   const { ok = false, pass = 0, count = 0 } = results ?? {};
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   console.log(`${ok ? 'PASS' : 'FAIL'}  ${file}  ${pass} of ${count} tests  ${seconds} s`);

@@ -1,13 +1,23 @@
 /**
- * One deployment as a process sees it: the server (given or embedded), its settings, the declared event types. Opened
- * first by the dispatcher, the publisher and every command.
+ * One deployment as a process sees it: the server (given or embedded), its settings, the declared
+ * event types. Opened first by the dispatcher, the publisher and every command.
  */
 import { showAs } from './core/shown.ts';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Environment } from './config.ts';
-import { ConfigError, ConnectionSetupError, ServerUnreachableError, UnknownOutcomeError } from './core/errors.ts';
-import { inspectServer, serverProblems, serverWarnings, type ServerInfo } from './redis/capability.ts';
+import {
+  ConfigError,
+  ConnectionSetupError,
+  ServerUnreachableError,
+  UnknownOutcomeError,
+} from './core/errors.ts';
+import {
+  inspectServer,
+  serverProblems,
+  serverWarnings,
+  type ServerInfo,
+} from './redis/capability.ts';
 import { openConnection, type RedisConnection, type TlsFiles } from './redis/connection.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
@@ -21,7 +31,11 @@ import { RegistryStore } from './registry/store.ts';
 import { DEFAULT_PARTITIONS, readSettings, SettingsGuard, settleSettings } from './settings.ts';
 import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
 
-export type Log = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+export type Log = (
+  level: 'debug' | 'info' | 'warn' | 'error',
+  message: string,
+  fields?: Record<string, unknown>,
+) => void;
 
 const CONNECT_MS = 5000;
 
@@ -33,12 +47,15 @@ export interface DeploymentOptions {
   /** Shown in CLIENT LIST. */
   readonly name: string;
   /**
-   * Compare the schemas under proto/ with the registry, as whoever publishes or consumes events must (MILLRACE_MODE says what
-   * happens to new ones), and fix the deployment's settings where nobody has yet. Default false: the command only looks, and
-   * opening writes nothing.
+   * Compare the schemas under proto/ with the registry, as whoever publishes or consumes events
+   * must (MILLRACE_MODE says what happens to new ones), and fix the deployment's settings where
+   * nobody has yet. Default false: the command only looks, and opening writes nothing.
    */
   readonly settleSchemas?: boolean;
-  /** Where Redis refuses what has to be written: wait until it is taken. Default: reject with WritesRefusedError. */
+  /**
+   * Where Redis refuses what has to be written: wait until it is taken. Default: reject with
+   * WritesRefusedError.
+   */
   readonly whenRefused?: WaitForWrites;
 }
 
@@ -47,15 +64,24 @@ export interface Deployment {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly partitions: number;
-  /** The settings are in Redis. False: nobody has started or published here yet, and `partitions` is a guess. */
+  /**
+   * The settings are in Redis. False: nobody has started or published here yet, and `partitions` is
+   * a guess.
+   */
   readonly settled: boolean;
   /** Compares the settings of this process with those in Redis. */
   readonly settings: SettingsGuard;
   readonly catalog: Catalog;
   readonly registry: SchemaRegistry;
-  /** Id and version of each event type's schema. Empty unless the deployment was opened with settleSchemas. */
+  /**
+   * Id and version of each event type's schema. Empty unless the deployment was opened with
+   * settleSchemas.
+   */
   readonly schemas: LocalSchemas;
-  /** Looks now whether the registry still has these schemas, and registers again what it has lost. Never rejects. */
+  /**
+   * Looks now whether the registry still has these schemas, and registers again what it has lost.
+   * Never rejects.
+   */
   checkSchemas(): Promise<void>;
   readonly server: ServerInfo;
   /** True when this process runs the embedded server. */
@@ -68,8 +94,10 @@ export interface Deployment {
 }
 
 /**
- * @throws ConfigError with every problem found: server too old, eviction policy, another number of partitions, proto files
- * @throws SchemaNotRegisteredError with settleSchemas: a schema under proto/ is incompatible, or new in production mode
+ * @throws ConfigError with every problem found: server too old, eviction policy, another number of
+ *   partitions, proto files
+ * @throws SchemaNotRegisteredError with settleSchemas: a schema under proto/ is incompatible, or
+ *   new in production mode
  * @throws RedisServerNotFoundError, ServerUnreachableError, ConnectionSetupError
  */
 export async function openDeployment(options: DeploymentOptions): Promise<Deployment> {
@@ -82,16 +110,27 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     : await connectOrStart({
         dir: resolve(environment.MILLRACE_DIR),
         appendfsync: environment.MILLRACE_APPENDFSYNC,
-        ...(environment.MILLRACE_REDIS_SERVER === undefined ? {} : { serverPath: environment.MILLRACE_REDIS_SERVER }),
+        ...(environment.MILLRACE_REDIS_SERVER === undefined
+          ? {}
+          : { serverPath: environment.MILLRACE_REDIS_SERVER }),
         log,
       });
   const url = environment.REDIS_URL ?? (embedded as { url: string }).url;
   const connections: RedisConnection[] = [];
   let cluster = false;
   const connect = (name: string, more: { readonly blocking?: boolean } = {}): RedisConnection => {
-    // One that only reads would never learn from the server's replies that it reads from a demoted one.
+    // One that only reads would never learn from the server's replies that it reads from a demoted
+    // one.
     const onUnfit = (reply: string): void => connections.forEach((other) => other.renew(reply));
-    const connection = openConnection({ url, name: `millrace-${name}`, blocking: more.blocking ?? false, log, tls, cluster, onUnfit });
+    const connection = openConnection({
+      url,
+      name: `millrace-${name}`,
+      blocking: more.blocking ?? false,
+      log,
+      tls,
+      cluster,
+      onUnfit,
+    });
     connections.push(connection);
     return connection;
   };
@@ -99,7 +138,8 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const close = async (): Promise<void> => {
     await watch?.close();
     const [first] = connections;
-    const unwritten = embedded?.owned && first?.status === 'up' ? await describeUnwritten(first) : null;
+    const unwritten =
+      embedded?.owned && first?.status === 'up' ? await describeUnwritten(first) : null;
     if (unwritten !== null) log('error', `LOSS: ${unwritten}`);
     await Promise.all(connections.map((c) => c.close()));
     await embedded?.stop();
@@ -109,7 +149,8 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     let connection = connect(options.name);
     let server = await reach(connection);
     if (server.mode === 'cluster' && !server.followsRedirections && !url.startsWith('unix:')) {
-      // One address stands for all nodes: a configuration endpoint, or a node that knows the others.
+      // One address stands for all nodes: a configuration endpoint, or a node that knows the
+      // others.
       connections.splice(0);
       connection.destroy();
       cluster = true;
@@ -119,27 +160,52 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     const settles = options.settleSchemas ?? false;
     problems.push(...serverProblems(server, { minVersion: MIN_SERVER_VERSION, replica: !settles }));
     if (problems.length > 0) throw new ConfigError(problems);
-    const write = <T>(what: string, attempt: () => Promise<T>): Promise<T> => untilWritten(what, connection, attempt, options.whenRefused);
+    const write = <T>(what: string, attempt: () => Promise<T>): Promise<T> =>
+      untilWritten(what, connection, attempt, options.whenRefused);
     const keys = createKeys(environment.MILLRACE_NAMESPACE);
     const wanted = environment.MILLRACE_PARTITIONS;
     const stored = settles
-      ? await write('to fix the number of partitions', () => settleSettings(connection, keys, wanted ?? DEFAULT_PARTITIONS))
+      ? await write('to fix the number of partitions', () =>
+          settleSettings(connection, keys, wanted ?? DEFAULT_PARTITIONS),
+        )
       : await readSettings(connection, keys);
-    if (stored && wanted !== undefined && wanted !== stored.partitions) throw new ConfigError([otherPartitions(keys, wanted, stored.partitions)]);
+    if (stored && wanted !== undefined && wanted !== stored.partitions)
+      throw new ConfigError([otherPartitions(keys, wanted, stored.partitions)]);
     const partitions = stored?.partitions ?? wanted ?? DEFAULT_PARTITIONS;
-    const settings = new SettingsGuard(connection, keys, { partitions, created: stored?.created ?? '' });
+    const settings = new SettingsGuard(connection, keys, {
+      partitions,
+      created: stored?.created ?? '',
+    });
     const registry = new SchemaRegistry(new RegistryStore(connection, keys));
-    const by = (): ReturnType<typeof registeredBy> => registeredBy(resolve(options.protoDir ?? '.'));
+    const by = (): ReturnType<typeof registeredBy> =>
+      registeredBy(resolve(options.protoDir ?? '.'));
     const settle = (): ReturnType<typeof settleLocalSchemas> =>
-      settleLocalSchemas({ registry, catalog, log, mode: environment.MILLRACE_MODE, registeredBy: by });
-    const schemas = settles
-      ? await write('to register schemas', settle)
-      : new Map<string, never>();
+      settleLocalSchemas({
+        registry,
+        catalog,
+        log,
+        mode: environment.MILLRACE_MODE,
+        registeredBy: by,
+      });
+    const schemas = settles ? await write('to register schemas', settle) : new Map<string, never>();
     watch = new SchemaWatch({ registry, connection, catalog, schemas, registeredBy: by, log });
     const checkSchemas = (): Promise<void> => watch?.check() ?? Promise.resolve();
     const deployment: Deployment = {
-      environment, connection, keys, partitions, settings, settled: stored !== null, catalog, registry, schemas, checkSchemas,
-      server, url, log, connect, close,
+      environment,
+      connection,
+      keys,
+      partitions,
+      settings,
+      settled: stored !== null,
+      catalog,
+      registry,
+      schemas,
+      checkSchemas,
+      server,
+      url,
+      log,
+      connect,
+      close,
       ownsServer: embedded?.owned ?? false,
     };
     // The URL, and the environment with it, may hold a password.
@@ -156,9 +222,21 @@ export function warnOfServer({ ownsServer, server, log }: Deployment): void {
 }
 
 /** What a log may say of it. */
-export function shownDeployment({ connection, environment, partitions, catalog, server, ownsServer }: Deployment): Record<string, unknown> {
+export function shownDeployment({
+  connection,
+  environment,
+  partitions,
+  catalog,
+  server,
+  ownsServer,
+}: Deployment): Record<string, unknown> {
   return {
-    target: connection.target, connection: connection.status, server: server.version, ownsServer, namespace: environment.MILLRACE_NAMESPACE, partitions,
+    target: connection.target,
+    connection: connection.status,
+    server: server.version,
+    ownsServer,
+    namespace: environment.MILLRACE_NAMESPACE,
+    partitions,
     types: [...catalog.types.keys()],
   };
 }
@@ -168,7 +246,8 @@ export function readProtoFolder(protoDir: string | null): { catalog: Catalog; pr
   const none = createCatalog([]);
   if (protoDir === null) return { catalog: none, problems: [] };
   const dir = resolve(protoDir);
-  if (!existsSync(dir)) return { catalog: none, problems: [`proto folder ${protoDir} does not exist`] };
+  if (!existsSync(dir))
+    return { catalog: none, problems: [`proto folder ${protoDir} does not exist`] };
   try {
     return { catalog: createCatalog(loadProtoFolder(dir)), problems: [] };
   } catch (error) {
@@ -179,7 +258,8 @@ export function readProtoFolder(protoDir: string | null): { catalog: Catalog; pr
 
 /**
  * Connects and looks at the server. Nothing is written.
- * @throws ServerUnreachableError, ConnectionSetupError where the server refuses the connection for good
+ * @throws ServerUnreachableError, ConnectionSetupError where the server refuses the connection for
+ *   good
  */
 async function reach(connection: RedisConnection): Promise<ServerInfo> {
   const { target } = connection;
@@ -187,7 +267,8 @@ async function reach(connection: RedisConnection): Promise<ServerInfo> {
     await connection.ready(CONNECT_MS);
     return await inspectServer(connection);
   } catch (error) {
-    if (error instanceof ConnectionSetupError || !(error instanceof UnknownOutcomeError)) throw error;
+    if (error instanceof ConnectionSetupError || !(error instanceof UnknownOutcomeError))
+      throw error;
     throw new ServerUnreachableError(target, rootCause(error), { cause: error });
   }
 }
@@ -195,20 +276,28 @@ async function reach(connection: RedisConnection): Promise<ServerInfo> {
 /** @throws ConfigError */
 function tlsFiles(environment: Environment): TlsFiles {
   const files = {
-    MILLRACE_REDIS_CA: environment.MILLRACE_REDIS_CA, MILLRACE_REDIS_CERT: environment.MILLRACE_REDIS_CERT, MILLRACE_REDIS_KEY: environment.MILLRACE_REDIS_KEY,
+    MILLRACE_REDIS_CA: environment.MILLRACE_REDIS_CA,
+    MILLRACE_REDIS_CERT: environment.MILLRACE_REDIS_CERT,
+    MILLRACE_REDIS_KEY: environment.MILLRACE_REDIS_KEY,
   };
   const problems: string[] = [];
   for (const [name, path] of Object.entries(files)) {
     if (path === undefined) continue;
-    if (!/^rediss:/i.test(environment.REDIS_URL?.trim() ?? '')) problems.push(`${name} is set, but REDIS_URL does not begin with rediss://`);
+    if (!/^rediss:/i.test(environment.REDIS_URL?.trim() ?? ''))
+      problems.push(`${name} is set, but REDIS_URL does not begin with rediss://`);
     try {
       accessSync(path, constants.R_OK);
     } catch (error) {
-      problems.push(`${name}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
+      problems.push(
+        `${name}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`,
+      );
     }
   }
   const { MILLRACE_REDIS_CA: ca, MILLRACE_REDIS_CERT: cert, MILLRACE_REDIS_KEY: key } = files;
-  if ((cert === undefined) !== (key === undefined)) problems.push('MILLRACE_REDIS_CERT and MILLRACE_REDIS_KEY belong together: set both, or neither');
+  if ((cert === undefined) !== (key === undefined))
+    problems.push(
+      'MILLRACE_REDIS_CERT and MILLRACE_REDIS_KEY belong together: set both, or neither',
+    );
   if (problems.length > 0) throw new ConfigError(problems);
   return { ca, cert, key, keyPassphrase: environment.MILLRACE_REDIS_KEY_PASSPHRASE };
 }

@@ -1,4 +1,7 @@
-/** What the function files of a folder define, and everything that is wrong with them: without running any, and without a server. */
+/**
+ * What the function files of a folder define, and everything that is wrong with them: without
+ * running any, and without a server.
+ */
 import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { threadEnvironment, type Environment } from './config.ts';
@@ -29,7 +32,10 @@ export interface DescribeOptions {
 export const THREAD_ENTRY = new URL('../workers/thread.js', import.meta.url);
 
 /** Compiled code is kept beside the functions' folder. */
-export function findIn(functionsDir: string, skipFiles?: readonly string[]): Promise<FoundFunctions> {
+export function findIn(
+  functionsDir: string,
+  skipFiles?: readonly string[],
+): Promise<FoundFunctions> {
   const dir = resolve(functionsDir);
   return findFunctions(dir, join(dirname(dir), '.millrace'), skipFiles);
 }
@@ -55,7 +61,11 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
     },
   });
   try {
-    return checkFunctions(found.problems, await pool.describe(environment.MILLRACE_LOAD_MS), catalog);
+    return checkFunctions(
+      found.problems,
+      await pool.describe(environment.MILLRACE_LOAD_MS),
+      catalog,
+    );
   } finally {
     await pool.close(0);
   }
@@ -65,7 +75,11 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
  * @param found problems of files that could not be loaded at all
  * @throws ConfigError naming every problem
  */
-export function checkFunctions(found: readonly string[], described: readonly FileDescription[], catalog: Catalog | null): FunctionInfo[] {
+export function checkFunctions(
+  found: readonly string[],
+  described: readonly FileDescription[],
+  catalog: Catalog | null,
+): FunctionInfo[] {
   const problems = [...found];
   const bySource = new Map<string, string>();
   const functions: FunctionInfo[] = [];
@@ -75,11 +89,14 @@ export function checkFunctions(found: readonly string[], described: readonly Fil
       continue;
     }
     const other = bySource.get(spec.name);
-    if (other !== undefined) problems.push(`${source}: a function named "${spec.name}" is in ${other} already`);
+    if (other !== undefined)
+      problems.push(`${source}: a function named "${spec.name}" is in ${other} already`);
     bySource.set(spec.name, source);
     for (const type of catalog === null ? [] : spec.on) {
       if (!catalog?.types.has(type)) {
-        problems.push(`${source}: on names the event type "${type}", which no message under proto/ declares (declared: ${[...(catalog?.types.keys() ?? [])].join(', ') || 'none'})`);
+        problems.push(
+          `${source}: on names the event type "${type}", which no message under proto/ declares (declared: ${[...(catalog?.types.keys() ?? [])].join(', ') || 'none'})`,
+        );
       }
     }
     functions.push({ spec, version, source });

@@ -1,10 +1,19 @@
-/** The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic of its own. */
+/**
+ * The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic
+ * of its own.
+ */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
 import { sharedAbort } from './core/shared-signal.ts';
 import { sleep } from './core/clock.ts';
-import { ClosedError, ConfigError, SettingsChangedError, type MillraceError, type RedisReplyError } from './core/errors.ts';
+import {
+  ClosedError,
+  ConfigError,
+  SettingsChangedError,
+  type MillraceError,
+  type RedisReplyError,
+} from './core/errors.ts';
 import type { UncaughtError } from './core/batch-task.ts';
 import { KEEP_SETUP_FAILURE_MS } from './core/setup-failure.ts';
 import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
@@ -52,17 +61,32 @@ export interface DispatcherOptions {
   /** Function files to leave out, by name. */
   readonly skipFiles?: readonly string[];
   /** For fault injection: gets between a lane and its stages, once when the lane is opened. */
-  readonly aroundStages?: (stages: LaneStages, lane: { readonly fn: string; readonly partition: number; readonly leaseValue: string }) => LaneStages;
-  /** Before any lane is registered or started: what is to happen to views first. @throws what start() then throws */
+  readonly aroundStages?: (
+    stages: LaneStages,
+    lane: { readonly fn: string; readonly partition: number; readonly leaseValue: string },
+  ) => LaneStages;
+  /**
+   * Before any lane is registered or started: what is to happen to views first. @throws what
+   * start() then throws
+   */
   readonly beforeLanes?: (views: readonly ViewFold[]) => Promise<void>;
-  /** Told, at once and every 30 s, what start() waits for: Redis takes no writes. Default: a warning in the log. */
+  /**
+   * Told, at once and every 30 s, what start() waits for: Redis takes no writes. Default: a warning
+   * in the log.
+   */
   readonly waiting?: (message: string) => void;
-  /** Functions to run, of those found; default all. Given what it found, returns what is to run. @throws what start() then throws */
+  /**
+   * Functions to run, of those found; default all. Given what it found, returns what is to run.
+   * @throws what start() then throws
+   */
   readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
 }
 
 export interface HealthProblem {
-  /** Null: the outbox of the partition, which its functions share, or what concerns the whole process. */
+  /**
+   * Null: the outbox of the partition, which its functions share, or what concerns the whole
+   * process.
+   */
   readonly function: string | null;
   /** Null: all of them. */
   readonly partition: number | null;
@@ -70,7 +94,10 @@ export interface HealthProblem {
 }
 
 export interface HealthReport {
-  /** No lane has work without getting anything done, and what was emitted to other partitions leaves the outboxes. */
+  /**
+   * No lane has work without getting anything done, and what was emitted to other partitions leaves
+   * the outboxes.
+   */
   readonly ok: boolean;
   /** start() has ended, stop() has not begun. */
   readonly started: boolean;
@@ -81,7 +108,10 @@ export interface HealthReport {
   readonly waitingFor?: string;
 }
 
-/** Turns under way: enough that lanes with little to do read, run and commit together, in few messages and system calls. */
+/**
+ * Turns under way: enough that lanes with little to do read, run and commit together, in few
+ * messages and system calls.
+ */
 const slotsFor = (threads: number): number => Math.max(32, threads * 4);
 const DOORBELL_BLOCK_MS = 1000;
 const POLL_MS = 5000;
@@ -120,7 +150,10 @@ export class Dispatcher {
   #refusal: { readonly error: RedisReplyError; readonly text: string } | null = null;
   #failure: MillraceError | null = null;
   #fail!: (error: MillraceError) => void;
-  /** Resolves when it has stopped itself, with why: the deployment is not the one any more that it was started for. */
+  /**
+   * Resolves when it has stopped itself, with why: the deployment is not the one any more that it
+   * was started for.
+   */
   readonly failed: Promise<MillraceError> = new Promise((resolve) => (this.#fail = resolve));
 
   constructor(options: DispatcherOptions) {
@@ -150,7 +183,10 @@ export class Dispatcher {
   get leaseLosses(): number {
     return this.#keeper?.losses ?? 0;
   }
-  /** Events that were done here and run again all the same: their lane was lost, or they could not be committed. */
+  /**
+   * Events that were done here and run again all the same: their lane was lost, or they could not
+   * be committed.
+   */
   get repeats(): number {
     return this.#repeats;
   }
@@ -165,9 +201,17 @@ export class Dispatcher {
 
   /** For logs. */
   toJSON(): Record<string, unknown> {
-    return { id: this.id, functions: this.#functions.map(({ spec }) => spec.name), lanes: this.lanesOwned };
+    return {
+      id: this.id,
+      functions: this.#functions.map(({ spec }) => spec.name),
+      lanes: this.lanesOwned,
+    };
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('Dispatcher', this.toJSON(), options, inspect);
   }
 
@@ -175,19 +219,34 @@ export class Dispatcher {
   get viewFolds(): ViewFold[] {
     const connection = this.#connection as RedisConnection;
     const pool = this.#pool as WorkerPool;
-    return this.#functions.filter(({ spec }) => spec.view).map((info) => createViewFold({ deployment: this.#deployment, connection, pool, info, owner: this.id, cancel: this.#cancelRuns.signal }));
+    return this.#functions
+      .filter(({ spec }) => spec.view)
+      .map((info) =>
+        createViewFold({
+          deployment: this.#deployment,
+          connection,
+          pool,
+          info,
+          owner: this.id,
+          cancel: this.#cancelRuns.signal,
+        }),
+      );
   }
 
   /**
-   * Loads the functions, registers them, starts the lanes. Resolves when the lanes that are its share and that nobody
-   * holds are running; others follow as they are given back.
+   * Loads the functions, registers them, starts the lanes. Resolves when the lanes that are its
+   * share and that nobody holds are running; others follow as they are given back.
    *
-   * @throws ConfigError naming every problem: files that do not compile or export no function, unknown types in `on`,
-   *   duplicate names
+   * @throws ConfigError naming every problem: files that do not compile or export no function,
+   *   unknown types in `on`, duplicate names
    */
   async start(): Promise<void> {
     const { environment, catalog, registry, schemas, log } = this.#deployment;
-    const writers = new WriterSchemas({ registry, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS, log });
+    const writers = new WriterSchemas({
+      registry,
+      schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+      log,
+    });
     const { files, problems } = await findIn(this.#options.functionsDir, this.#options.skipFiles);
     if (files.length === 0) throw new ConfigError(problems);
     this.#pool = new WorkerPool({
@@ -207,21 +266,32 @@ export class Dispatcher {
       },
     });
     try {
-      const found = checkFunctions(problems, await this.#pool.describe(environment.MILLRACE_LOAD_MS), catalog);
+      const found = checkFunctions(
+        problems,
+        await this.#pool.describe(environment.MILLRACE_LOAD_MS),
+        catalog,
+      );
       this.#functions = [...(this.#options.choose?.(found) ?? found)];
       this.#connection = this.#deployment.connect('dispatcher');
       this.#share = new FairShare({
         slots: slotsFor(environment.WORKERS),
         slowLimit: Math.max(1, environment.WORKERS - 1),
       });
-      this.#doorbells = Array.from({ length: this.#connection.isCluster ? this.#deployment.partitions : 1 }, () =>
-        new Doorbell({
-          connection: this.#deployment.connect('doorbell', { blocking: true }),
-          blockMs: DOORBELL_BLOCK_MS,
-          failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
-        }),
+      this.#doorbells = Array.from(
+        { length: this.#connection.isCluster ? this.#deployment.partitions : 1 },
+        () =>
+          new Doorbell({
+            connection: this.#deployment.connect('doorbell', { blocking: true }),
+            blockMs: DOORBELL_BLOCK_MS,
+            failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
+          }),
       );
-      await this.#written('to register views', () => registerGenerations(this.#deployment, this.#functions.map(({ spec }) => spec)));
+      await this.#written('to register views', () =>
+        registerGenerations(
+          this.#deployment,
+          this.#functions.map(({ spec }) => spec),
+        ),
+      );
       await this.#options.beforeLanes?.(this.viewFolds);
       for (const { spec } of this.#functions) {
         this.#share.register(spec.name);
@@ -237,7 +307,12 @@ export class Dispatcher {
       for (const doorbell of this.#doorbells) doorbell.start();
       this.#upkeep = this.#createUpkeep(this.#connection);
       this.#upkeep.start();
-      this.#scheduler = new Scheduler({ connection: this.#connection, keys: this.#deployment.keys, log, partitions: () => [...(this.#keeper?.lanes.values() ?? [])].map((lane) => lane.partition) });
+      this.#scheduler = new Scheduler({
+        connection: this.#connection,
+        keys: this.#deployment.keys,
+        log,
+        partitions: () => [...(this.#keeper?.lanes.values() ?? [])].map((lane) => lane.partition),
+      });
       this.#scheduler.start();
       this.#relay.start();
       this.#watch = this.#watchSettings();
@@ -248,7 +323,10 @@ export class Dispatcher {
     }
     warnOfServer(this.#deployment);
     log('info', 'dispatcher started', {
-      dispatcher: this.id, workers: environment.WORKERS, partitions: this.#deployment.partitions, lanes: this.lanesOwned,
+      dispatcher: this.id,
+      workers: environment.WORKERS,
+      partitions: this.#deployment.partitions,
+      lanes: this.lanesOwned,
       functions: this.#functions.map((f) => f.spec.name),
     });
   }
@@ -261,13 +339,19 @@ export class Dispatcher {
       (this.#options.waiting ?? ((text: string) => log('warn', text)))(message);
     };
     try {
-      return await untilWritten(what, connection, attempt, { signal: this.#stopping.signal, waiting });
+      return await untilWritten(what, connection, attempt, {
+        signal: this.#stopping.signal,
+        waiting,
+      });
     } finally {
       this.#waitingFor = null;
     }
   }
 
-  /** Once a second: is this still the deployment that it was started for; and what has Redis against our writes, if so. */
+  /**
+   * Once a second: is this still the deployment that it was started for; and what has Redis against
+   * our writes, if so.
+   */
   async #watchSettings(): Promise<void> {
     const { settings, connection, log } = this.#deployment;
     const { signal } = this.#stopping;
@@ -295,22 +379,28 @@ export class Dispatcher {
   }
 
   /**
-   * Drains: starts no further event, commits what is done. What runs has time until the deadline; then it is cut off with its
-   * thread, has no outcome and stays in Redis, and what is done is committed all the same. Gives the leases back. Idempotent.
+   * Drains: starts no further event, commits what is done. What runs has time until the deadline;
+   * then it is cut off with its thread, has no outcome and stays in Redis, and what is done is
+   * committed all the same. Gives the leases back. Idempotent.
    */
   stop(deadlineMs: number = this.#deployment.environment.MILLRACE_DRAIN_MS): Promise<void> {
     this.#stopped ??= this.#stop(deadlineMs);
     return this.#stopped;
   }
 
-  /** Ends a drain at once: what runs is cut off, and what is done is committed where that takes no time. */
+  /**
+   * Ends a drain at once: what runs is cut off, and what is done is committed where that takes no
+   * time.
+   */
   abort(): void {
     const lanes = this.#keeper?.open ?? [];
     if (!this.#cancelRuns.signal.aborted) for (const lane of lanes) this.#cutOff += lane.handlers;
     this.#cancelRuns.abort();
-    this.#timers.push(setTimeout(() => {
-      for (const lane of lanes) lane.abandon();
-    }, COMMIT_MS));
+    this.#timers.push(
+      setTimeout(() => {
+        for (const lane of lanes) lane.abandon();
+      }, COMMIT_MS),
+    );
   }
 
   async #stop(deadlineMs: number): Promise<void> {
@@ -332,13 +422,29 @@ export class Dispatcher {
 
   #sayUncaught({ origin, error, functions, certain, events }: UncaughtError): void {
     this.#uncaught++;
-    const whose = functions.length === 0 ? 'before any function ran'
-      : certain ? `of function "${functions.join('", "')}"` : `of one of the functions that ran last: ${functions.join(', ')}`;
-    const cure = origin === 'exit' ? 'Throw instead: a thread is shared by all functions'
-      : 'Await every promise before the handler returns, and handle the errors of what goes on after it: .catch(), on("error")';
-    const what = origin === 'exit' ? 'process.exit' : origin === 'rejection' ? 'a rejection that nobody handled' : 'an error that nobody caught';
+    const whose =
+      functions.length === 0
+        ? 'before any function ran'
+        : certain
+          ? `of function "${functions.join('", "')}"`
+          : `of one of the functions that ran last: ${functions.join(', ')}`;
+    const cure =
+      origin === 'exit'
+        ? 'Throw instead: a thread is shared by all functions'
+        : 'Await every promise before the handler returns, and handle the errors of what goes on after it: .catch(), on("error")';
+    const what =
+      origin === 'exit'
+        ? 'process.exit'
+        : origin === 'rejection'
+          ? 'a rejection that nobody handled'
+          : 'an error that nobody caught';
     this.#deployment.log('error', `a thread was ended by ${what}, ${whose}. ${cure}`, {
-      functions, lastEvents: events, error: error.message, errorName: error.name, ...(error.cause ? { cause: error.cause } : {}), stack: error.stack,
+      functions,
+      lastEvents: events,
+      error: error.message,
+      errorName: error.name,
+      ...(error.cause ? { cause: error.cause } : {}),
+      stack: error.stack,
     });
   }
 
@@ -346,7 +452,10 @@ export class Dispatcher {
     return this.#doorbells[partition % this.#doorbells.length] as Doorbell;
   }
 
-  /** @param again its groups have been there: they go on behind the last commit, or where not even that is known at 0, never at the end */
+  /**
+   * @param again its groups have been there: they go on behind the last commit, or where not even
+   *   that is known at 0, never at the end
+   */
   async #register(spec: FunctionSpec, partition: number, again = false): Promise<void> {
     const { keys, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
@@ -354,28 +463,69 @@ export class Dispatcher {
       // What foreign producers left so far is not new to it.
       for (const type of spec.on) await adoptForeign(connection, keys, partition, type);
     }
-    const answers = await withRetry(() => registerFunction(connection, keys, partition, again ? { ...spec, startFrom: 'start' } : spec), {
-      signal: this.#stopping.signal, deadlineMs: 30_000, minDelayMs: 50, maxDelayMs: 1000,
-    });
+    const answers = await withRetry(
+      () =>
+        registerFunction(
+          connection,
+          keys,
+          partition,
+          again ? { ...spec, startFrom: 'start' } : spec,
+        ),
+      {
+        signal: this.#stopping.signal,
+        deadlineMs: 30_000,
+        minDelayMs: 50,
+        maxDelayMs: 1000,
+      },
+    );
     for (const [i, answer] of answers.entries()) {
       if (answer === 'exists' || (answer === 'created' && !again)) continue;
       const type = spec.on[i] as string;
-      const from = ((await withRetry(() => connection.command('HGET', keys.counters(partition), `at:${spec.name}:${type}`), { signal: this.#stopping.signal, deadlineMs: 10_000 })) as string | null) ?? '0-0';
+      const from =
+        ((await withRetry(
+          () => connection.command('HGET', keys.counters(partition), `at:${spec.name}:${type}`),
+          { signal: this.#stopping.signal, deadlineMs: 10_000 },
+        )) as string | null) ?? '0-0';
       const message = `a consumer group was gone and has been made again behind ${from}${answer === 'created' ? ': the counters are gone too' : ', the last commit'}`;
       log('error', `LOSS: ${message}`, { function: spec.name, partition, type });
-      void noteLoss(connection, keys, partition, { kind: 'group', function: spec.name, type, from, to: '', count: 0, message });
+      void noteLoss(connection, keys, partition, {
+        kind: 'group',
+        function: spec.name,
+        type,
+        from,
+        to: '',
+        count: 0,
+        message,
+      });
     }
     const double = spec.on.filter((_, i) => answers[i] === 'recount');
-    if (double.length > 0) await recount({ connection, keys, partitions: this.#deployment.partitions }, spec.name, partition, double);
+    if (double.length > 0)
+      await recount(
+        { connection, keys, partitions: this.#deployment.partitions },
+        spec.name,
+        partition,
+        double,
+      );
   }
 
-  #lost(fn: string, partition: number, kind: 'pending' | 'acknowledgement', entryIds: readonly string[]): void {
+  #lost(
+    fn: string,
+    partition: number,
+    kind: 'pending' | 'acknowledgement',
+    entryIds: readonly string[],
+  ): void {
     const { keys } = this.#deployment;
-    const message = kind === 'pending'
-      ? 'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"'
-      : 'entries were no longer pending at their acknowledgement: what they would have caused was not applied';
+    const message =
+      kind === 'pending'
+        ? 'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"'
+        : 'entries were no longer pending at their acknowledgement: what they would have caused was not applied';
     void noteLoss(this.#connection as RedisConnection, keys, partition, {
-      kind, function: fn, from: entryIds[0] ?? '', to: entryIds[entryIds.length - 1] ?? '', count: entryIds.length, message,
+      kind,
+      function: fn,
+      from: entryIds[0] ?? '',
+      to: entryIds[entryIds.length - 1] ?? '',
+      count: entryIds.length,
+      message,
     });
   }
 
@@ -385,18 +535,27 @@ export class Dispatcher {
     const problems: HealthProblem[] = [];
     const lanes = [...(this.#keeper?.lanes.values() ?? [])];
     const others = {
-      progressMs: Math.max(...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last())),
+      progressMs: Math.max(
+        ...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last()),
+      ),
       timeoutMs: Math.max(...this.#functions.map(({ spec }) => spec.timeoutMs)),
     };
     for (const lane of lanes) {
       const what = lane.progress.stalled(environment.MILLRACE_STALL_MS, others);
-      if (what !== null) problems.push({ function: lane.fn, partition: lane.partition, problem: what });
+      if (what !== null)
+        problems.push({ function: lane.fn, partition: lane.partition, problem: what });
     }
-    for (const stalled of this.#relay?.stalled(environment.MILLRACE_STALL_MS) ?? []) problems.push({ function: null, ...stalled });
-    for (const problem of this.#wholeProblems()) problems.push({ function: null, partition: null, problem });
+    for (const stalled of this.#relay?.stalled(environment.MILLRACE_STALL_MS) ?? [])
+      problems.push({ function: null, ...stalled });
+    for (const problem of this.#wholeProblems())
+      problems.push({ function: null, partition: null, problem });
     const waitingFor = this.#waitingFor ?? this.#withoutLanes();
     return {
-      ok: problems.length === 0, started: this.#started, connection: connection.status, lanes: this.lanesOwned, problems,
+      ok: problems.length === 0,
+      started: this.#started,
+      connection: connection.status,
+      lanes: this.lanesOwned,
+      problems,
       ...(waitingFor === null ? {} : { waitingFor }),
     };
   }
@@ -404,18 +563,25 @@ export class Dispatcher {
   /** It takes no work as long as it holds none of the lanes that are its share. */
   #withoutLanes(): string | null {
     const share = this.#started ? this.#keeper?.share : undefined;
-    return share && share.lanes > 0 && share.missing === share.lanes ? `none of the ${share.lanes} lanes that are its share is held yet, or any more` : null;
+    return share && share.lanes > 0 && share.missing === share.lanes
+      ? `none of the ${share.lanes} lanes that are its share is held yet, or any more`
+      : null;
   }
 
   /** What is wrong with all of it. */
   #wholeProblems(): string[] {
     const problems: string[] = [];
     const refused = this.#keeper?.refused ?? null;
-    if (refused !== null) problems.push(this.#refusal?.error.message === refused.message ? this.#refusal.text : refused.message);
+    if (refused !== null)
+      problems.push(
+        this.#refusal?.error.message === refused.message ? this.#refusal.text : refused.message,
+      );
     if (this.#failure !== null) problems.push(this.#failure.message);
     const share = this.#keeper?.share;
     if (share && share.missingMs >= this.#deployment.environment.MILLRACE_STALL_MS) {
-      problems.push(`${share.missing} of the ${share.lanes} lanes that are its share are not held, for ${Math.round(share.missingMs / 1000)} s`);
+      problems.push(
+        `${share.missing} of the ${share.lanes} lanes that are its share are not held, for ${Math.round(share.missingMs / 1000)} s`,
+      );
     }
     const unserved = this.#upkeep?.unserved ?? [];
     if (unserved.length > 0) problems.push(describeUnserved(this.#deployment.partitions, unserved));
@@ -426,13 +592,22 @@ export class Dispatcher {
     const { keys, partitions, environment, log } = this.#deployment;
     const byName = new Map(this.#functions.map((info) => [info.spec.name, info]));
     return new LaneKeeper({
-      connection, keys, partitions, log,
+      connection,
+      keys,
+      partitions,
+      log,
       dispatcher: this.id,
       functions: [...byName.keys()],
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
       stopping: this.#stopping.signal,
       competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
-      createLane: (fn, partition, leaseValue, presumedDead, consumer, heir) => this.#createLane(byName.get(fn) as FunctionInfo, partition, { leaseValue, presumedDead, consumer, heir }),
+      createLane: (fn, partition, leaseValue, presumedDead, consumer, heir) =>
+        this.#createLane(byName.get(fn) as FunctionInfo, partition, {
+          leaseValue,
+          presumedDead,
+          consumer,
+          heir,
+        }),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
       closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
     });
@@ -442,11 +617,20 @@ export class Dispatcher {
     const { keys, partitions, environment, log } = this.#deployment;
     const specs = new Map(this.#functions.map(({ spec }) => [spec.name, spec]));
     return new Upkeep({
-      connection, keys, partitions, log,
+      connection,
+      keys,
+      partitions,
+      log,
       everyMs: environment.MILLRACE_UPKEEP_MS,
-      lanes: () => [...(this.#keeper?.lanes.values() ?? [])].filter((lane) => !lane.lost && lane.consumer === OWNER).map(({ fn, partition }) => ({
-        fn, partition, types: specs.get(fn)?.on ?? [], maxDelayMs: longestDelayMs(specs.get(fn)),
-      })),
+      lanes: () =>
+        [...(this.#keeper?.lanes.values() ?? [])]
+          .filter((lane) => !lane.lost && lane.consumer === OWNER)
+          .map(({ fn, partition }) => ({
+            fn,
+            partition,
+            types: specs.get(fn)?.on ?? [],
+            maxDelayMs: longestDelayMs(specs.get(fn)),
+          })),
     });
   }
 
@@ -454,14 +638,30 @@ export class Dispatcher {
     const { keys, log } = this.#deployment;
     const lanes = (): Lane[] => [...(this.#keeper?.lanes.values() ?? [])];
     return new Relay({
-      connection, keys, log, partitionCount: this.#deployment.partitions,
+      connection,
+      keys,
+      log,
+      partitionCount: this.#deployment.partitions,
       partitions: () => lanes().map((lane) => lane.partition),
-      relieved: (partition) => lanes().forEach((lane) => lane.partition === partition && lane.ring()),
+      relieved: (partition) =>
+        lanes().forEach((lane) => lane.partition === partition && lane.ring()),
     });
   }
 
   #createLane(
-    info: FunctionInfo, partition: number, { leaseValue, presumedDead, consumer, heir }: { readonly leaseValue: string; readonly presumedDead: string; readonly consumer: string; readonly heir: boolean },
+    info: FunctionInfo,
+    partition: number,
+    {
+      leaseValue,
+      presumedDead,
+      consumer,
+      heir,
+    }: {
+      readonly leaseValue: string;
+      readonly presumedDead: string;
+      readonly consumer: string;
+      readonly heir: boolean;
+    },
   ): Lane {
     const { spec, version } = info;
     const { keys, environment, log } = this.#deployment;
@@ -472,61 +672,148 @@ export class Dispatcher {
     const leaseTtlMs = environment.MILLRACE_LEASE_MS;
     const streamKeys = spec.on.map((type) => keys.events(partition, type));
     const reader = new LaneReader({
-      connection, fn: spec.name, consumer, pendingOnly: heir, leaseTtlMs, streamKeys,
+      connection,
+      fn: spec.name,
+      consumer,
+      pendingOnly: heir,
+      leaseTtlMs,
+      streamKeys,
       leaseKey: keys.lease(partition, laneName(spec.name, consumer)),
       dueKey: keys.due(partition, spec.name),
       observed: (key, id) => doorbell.observe(key, id, lane),
     });
     const place: ParkedPlace = {
-      connection, keys, partition, leaseValue, version, log, fn: spec.name, types: spec.on, ordering: spec.ordering,
-      holds: spec.onDead === 'hold', dispatcher: this.id,
+      connection,
+      keys,
+      partition,
+      leaseValue,
+      version,
+      log,
+      fn: spec.name,
+      types: spec.on,
+      ordering: spec.ordering,
+      holds: spec.onDead === 'hold',
+      dispatcher: this.id,
     };
     const around = this.#options.aroundStages ?? ((stages: LaneStages) => stages);
     const rows = spec.view && new RowLoader(connection, keys, partition, spec.name, spec.view);
     const lane: Lane = new Lane(
       {
-        spec, partition, leaseValue, consumer, heir, streamKeys, leaseTtlMs,
+        spec,
+        partition,
+        leaseValue,
+        consumer,
+        heir,
+        streamKeys,
+        leaseTtlMs,
         batchBytes: environment.MILLRACE_BATCH_BYTES,
         batchEvents: environment.MILLRACE_BATCH_EVENTS,
         batchMs: BATCH_MS,
         pollMs: POLL_MS,
       },
-      around({
-        reader,
-        share: this.#share as FairShare,
-        fetchParked: (units) => fetchParked(place, units),
-        load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
-        releaseRunning: () => releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
-        listParked: () => listParked(connection, keys, partition, spec.name),
-        beginSearch: () => CrashSearch.begin({ connection, keys, fn: spec.name, partition, types: spec.on, consumer, leaseValue, leaseTtlMs, presumedDead }),
-        run: async (batch, blocked, search, control) => {
-          const { ordering } = spec;
-          const running = ordering === 'none' ? blocked : [];
-          const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering, running }) : null;
-          const result = await runIsolating(pool, batch, spec, ordering === 'key' ? blocked : [], this.#cancelRuns.signal, search, control, seen?.states, true);
-          return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
+      around(
+        {
+          reader,
+          share: this.#share as FairShare,
+          fetchParked: (units) => fetchParked(place, units),
+          load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
+          releaseRunning: () =>
+            releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
+          listParked: () => listParked(connection, keys, partition, spec.name),
+          beginSearch: () =>
+            CrashSearch.begin({
+              connection,
+              keys,
+              fn: spec.name,
+              partition,
+              types: spec.on,
+              consumer,
+              leaseValue,
+              leaseTtlMs,
+              presumedDead,
+            }),
+          run: async (batch, blocked, search, control) => {
+            const { ordering } = spec;
+            const running = ordering === 'none' ? blocked : [];
+            const seen = spec.dedupe
+              ? await lookUp(batch, {
+                  connection,
+                  keys,
+                  fn: spec.name,
+                  partition,
+                  ordering,
+                  running,
+                })
+              : null;
+            const result = await runIsolating(
+              pool,
+              batch,
+              spec,
+              ordering === 'key' ? blocked : [],
+              this.#cancelRuns.signal,
+              search,
+              control,
+              seen?.states,
+              true,
+            );
+            return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
+          },
+          lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
+          plan: (batch, result, context) =>
+            planCommit(batch, result, {
+              ...context,
+              consumer,
+              keys,
+              spec,
+              partition,
+              leaseTtlMs,
+              dispatcher: this.id,
+              version,
+              schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+            }),
+          commit: (plan, signal) =>
+            withRetry(() => sendCommit(connection, plan, (unit) => setKeyAside(place, unit)), {
+              signal,
+              deadlineMs: Infinity,
+              minDelayMs: 20,
+              maxDelayMs: 1000,
+              refusedWrites: 'retry',
+            }),
+          register: () => this.#register(spec, partition, true),
+          stillOurs: async () =>
+            (
+              await renewLeases(
+                connection,
+                keys,
+                partition,
+                [{ fn: spec.name, consumer, leaseValue }],
+                leaseTtlMs,
+              )
+            ).lanes[0]?.held ?? false,
+          retire: () =>
+            withRetry(
+              () =>
+                retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer),
+              { deadlineMs: leaseTtlMs },
+            ),
+          outboxFull: () => relay.isFull(partition),
+          relay: (size) => relay.ring(partition, size),
+          idle: () => doorbell.nudge(),
+          turnDone: (turn) => this.#options.onTurn?.(turn),
+          repeats: (events) => (this.#repeats += events),
+          setupFailing: (failure) => {
+            const key = keys.setupFailure(partition, spec.name);
+            const said = failure
+              ? connection.command('SET', key, JSON.stringify(failure), 'PX', KEEP_SETUP_FAILURE_MS)
+              : connection.command('DEL', key);
+            said.catch(() => undefined);
+          },
+          failed: (failures) =>
+            this.#failures.failed(spec.name, partition, spec.retry.attempts, failures),
+          log,
         },
-        lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
-        plan: (batch, result, context) =>
-          planCommit(batch, result, { ...context, consumer, keys, spec, partition, leaseTtlMs, dispatcher: this.id, version, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS }),
-        commit: (plan, signal) =>
-          withRetry(() => sendCommit(connection, plan, (unit) => setKeyAside(place, unit)), { signal, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' }),
-        register: () => this.#register(spec, partition, true),
-        stillOurs: async () => (await renewLeases(connection, keys, partition, [{ fn: spec.name, consumer, leaseValue }], leaseTtlMs)).lanes[0]?.held ?? false,
-        retire: () => withRetry(() => retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer), { deadlineMs: leaseTtlMs }),
-        outboxFull: () => relay.isFull(partition),
-        relay: (size) => relay.ring(partition, size),
-        idle: () => doorbell.nudge(),
-        turnDone: (turn) => this.#options.onTurn?.(turn),
-        repeats: (events) => (this.#repeats += events),
-        setupFailing: (failure) => {
-          const key = keys.setupFailure(partition, spec.name);
-          const said = failure ? connection.command('SET', key, JSON.stringify(failure), 'PX', KEEP_SETUP_FAILURE_MS) : connection.command('DEL', key);
-          said.catch(() => undefined);
-        },
-        failed: (failures) => this.#failures.failed(spec.name, partition, spec.retry.attempts, failures),
-        log,
-      }, { fn: spec.name, partition, leaseValue }),
+        { fn: spec.name, partition, leaseValue },
+      ),
     );
     return lane;
   }

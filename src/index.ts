@@ -1,31 +1,75 @@
 /** `millrace`: what services import. Function files import `millrace/define`. */
 export { connect, Millrace } from './millrace.ts';
-export type { DurabilityOptions, MillraceOptions, PublisherOptions, StoreOptions } from './millrace.ts';
+export type {
+  DurabilityOptions,
+  MillraceOptions,
+  PublisherOptions,
+  StoreOptions,
+} from './millrace.ts';
 export { Publisher } from './pipeline/append/publisher.ts';
 export type { PublishData } from './define/publish-data.ts';
 export type { EventTypeName } from './define/define-function.ts';
-export type { Published, PublishItem, PublishOptions, PublisherSettings } from './pipeline/append/publisher.ts';
+export type {
+  Published,
+  PublishItem,
+  PublishOptions,
+  PublisherSettings,
+} from './pipeline/append/publisher.ts';
 export type { Durability } from './pipeline/append/confirm.ts';
 export { EventStore } from './store/event-store.ts';
-export type { AppendedEvent, AppendOptions, AppendResult, Loaded, LoadOptions, ReadOptions, StoreSettings } from './store/event-store.ts';
+export type {
+  AppendedEvent,
+  AppendOptions,
+  AppendResult,
+  Loaded,
+  LoadOptions,
+  ReadOptions,
+  StoreSettings,
+} from './store/event-store.ts';
 export { handleCommand } from './commands/handle-command.ts';
 export type { CommandOptions, CommandResult } from './commands/handle-command.ts';
 export type { ExpectedRevision } from './store/expected-revision.ts';
-export { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './store/errors.ts';
+export {
+  ConflictError,
+  EventIdReusedError,
+  HistoryFullError,
+  StoreInputError,
+} from './store/errors.ts';
 export { defineAggregate, defineDecider } from './define/define-aggregate.ts';
-export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define/define-aggregate.ts';
+export type {
+  Aggregate,
+  DecideContext,
+  Decider,
+  NewEvent,
+  RecordedEvent,
+  SnapshotPolicy,
+} from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { FunctionInfo } from './describe-functions.ts';
 export type { DispatcherOptions, HealthProblem, HealthReport } from './dispatcher.ts';
 export type { Deployment } from './deployment.ts';
 export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';
 export type { ConfluentFrame } from './registry/confluent-frame.ts';
-export type { Registered, RegisteredBy, SchemaDraft, SchemaRegistry, Verdict, VersionWithSchema } from './registry/registry.ts';
+export type {
+  Registered,
+  RegisteredBy,
+  SchemaDraft,
+  SchemaRegistry,
+  Verdict,
+  VersionWithSchema,
+} from './registry/registry.ts';
 export type { SchemaReference, StoredSchema, SubjectVersion } from './registry/store.ts';
 export type { LocalSchemas } from './registry/local-schemas.ts';
 export {
-  DeletionError, IncompatibleSchemaError, RegistryFullError, RegistryInputError, SchemaNotRegisteredError, SchemaReferencedError, UnknownSchemaError,
-  UnknownSubjectError, UnknownVersionError,
+  DeletionError,
+  IncompatibleSchemaError,
+  RegistryFullError,
+  RegistryInputError,
+  SchemaNotRegisteredError,
+  SchemaReferencedError,
+  UnknownSchemaError,
+  UnknownSubjectError,
+  UnknownVersionError,
 } from './registry/errors.ts';
 export { readLosses } from './lag/losses.ts';
 export type { Loss, LossKind, RecordedLoss } from './lag/losses.ts';
@@ -33,13 +77,32 @@ export { InvalidLimitError, readTypeLimits, setTypeLimits } from './upkeep/type-
 export type { TypeLimits } from './upkeep/type-limits.ts';
 export { cancelScheduled, listScheduled } from './upkeep/scheduled-events.ts';
 export type { ScheduledEvent } from './upkeep/scheduled-events.ts';
-export { FunctionHasEventsError, FunctionInUseError, removeFunction } from './upkeep/remove-function.ts';
+export {
+  FunctionHasEventsError,
+  FunctionInUseError,
+  removeFunction,
+} from './upkeep/remove-function.ts';
 export { View } from './views/view-query.ts';
-export type { Counted, Freshness, Got, ListOptions, Page, Range, Unreadable, ViewRow } from './views/view-query.ts';
+export type {
+  Counted,
+  Freshness,
+  Got,
+  ListOptions,
+  Page,
+  Range,
+  Unreadable,
+  ViewRow,
+} from './views/view-query.ts';
 export { dropGeneration, listViews, rollBackView } from './views/generations.ts';
 export type { Generation, KnownView } from './views/generations.ts';
 export {
-  IncompleteHistoriesError, UnknownViewError, UnreadableIndexError, ViewBehindError, ViewFoldError, ViewGenerationError, ViewQueryError,
+  IncompleteHistoriesError,
+  UnknownViewError,
+  UnreadableIndexError,
+  ViewBehindError,
+  ViewFoldError,
+  ViewGenerationError,
+  ViewQueryError,
 } from './views/errors.ts';
 export type { TurnDone } from './pipeline/lane/lane.ts';
 export type { Environment } from './config.ts';

@@ -5,7 +5,13 @@ import { readEnvironment, type Environment } from './config.ts';
 import { monotonicMs } from './core/clock.ts';
 import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
 import { INSPECT, shown } from './core/shown.ts';
-import { openDeployment, shownDeployment, warnOfServer, type Deployment, type Log } from './deployment.ts';
+import {
+  openDeployment,
+  shownDeployment,
+  warnOfServer,
+  type Deployment,
+  type Log,
+} from './deployment.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/connection.ts';
@@ -16,7 +22,11 @@ import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';
 import { View } from './views/view-query.ts';
-import { DEFAULT_PUBLISHER, Publisher, type PublisherSettings } from './pipeline/append/publisher.ts';
+import {
+  DEFAULT_PUBLISHER,
+  Publisher,
+  type PublisherSettings,
+} from './pipeline/append/publisher.ts';
 import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-store.ts';
 
 const REFUSED_REPEAT_MS = 30_000;
@@ -34,8 +44,9 @@ export interface MillraceOptions {
 
 export interface DurabilityOptions {
   /**
-   * What has happened when a publish or an append resolves. `memory` (default): Redis has it in memory. `fsync`: it is on disk (needs
-   * WAITAOF, Redis 7.2, or appendfsync always). `replicated`: `replicas` replicas have it (WAIT).
+   * What has happened when a publish or an append resolves. `memory` (default): Redis has it in
+   * memory. `fsync`: it is on disk (needs WAITAOF, Redis 7.2, or appendfsync always). `replicated`:
+   * `replicas` replicas have it (WAIT).
    */
   readonly durability?: Durability;
   /** With `replicated`: how many. Default 1. */
@@ -69,10 +80,20 @@ export class Millrace {
     const { keys, catalog, schemas, partitions } = this.deployment;
     const connection = this.deployment.connect('publisher');
     const publisher = new Publisher({
-      connection, keys, catalog, schemas, partitions, confirm, settings: merged,
+      connection,
+      keys,
+      catalog,
+      schemas,
+      partitions,
+      confirm,
+      settings: merged,
       maxBacklogs: async () => {
         const limits = await readTypeLimits(this.deployment);
-        return new Map([...limits].flatMap(([type, { maxBacklog }]) => (maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const])));
+        return new Map(
+          [...limits].flatMap(([type, { maxBacklog }]) =>
+            maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const],
+          ),
+        );
       },
       gap: (error, lastEntryId) => void this.#gap(connection, error, lastEntryId),
       verify: () => this.deployment.settings.verify(),
@@ -83,7 +104,8 @@ export class Millrace {
   }
 
   /**
-   * An event store on a connection of its own: one per process is enough, its appends share round trips.
+   * An event store on a connection of its own: one per process is enough, its appends share round
+   * trips.
    * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
    */
   store(options: StoreOptions = {}): EventStore {
@@ -93,7 +115,13 @@ export class Millrace {
     const confirm = this.#confirm(durability, replicas, confirmMs, problems);
     if (problems.length > 0) throw new ConfigError(problems);
     const connection = this.deployment.connect('store');
-    const store = new EventStore({ deployment: this.deployment, connection, confirm, settings: merged, gap: (error) => void this.#gap(connection, error) });
+    const store = new EventStore({
+      deployment: this.deployment,
+      connection,
+      confirm,
+      settings: merged,
+      gap: (error) => void this.#gap(connection, error),
+    });
     this.#parts.push(store);
     return store;
   }
@@ -110,7 +138,10 @@ export class Millrace {
     return new View<Row>(this.deployment, name);
   }
 
-  /** Flushes publishers, drains dispatchers, closes connections, stops an embedded server this process owns. */
+  /**
+   * Flushes publishers, drains dispatchers, closes connections, stops an embedded server this
+   * process owns.
+   */
   async close(): Promise<void> {
     await Promise.all(this.#parts.splice(0).map((part) => part.close()));
     await this.deployment.close();
@@ -124,7 +155,11 @@ export class Millrace {
   toJSON(): Record<string, unknown> {
     return shownDeployment(this.deployment);
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('Millrace', this.toJSON(), options, inspect);
   }
 
@@ -134,7 +169,9 @@ export class Millrace {
     return (error) => {
       if (monotonicMs() - toldMs < REFUSED_REPEAT_MS) return;
       toldMs = monotonicMs();
-      void describeRefusal(connection, error).then((why) => this.deployment.log('warn', `publishing waits: ${why}`));
+      void describeRefusal(connection, error).then((why) =>
+        this.deployment.log('warn', `publishing waits: ${why}`),
+      );
     };
   }
 
@@ -144,27 +181,42 @@ export class Millrace {
     log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
     void this.deployment.checkSchemas();
     // What Redis still knows of the producer lies before what it has lost.
-    const known = (await connection.command('GET', keys.producer(error.partition, error.producer)).catch(() => null)) as string | null;
+    const known = (await connection
+      .command('GET', keys.producer(error.partition, error.producer))
+      .catch(() => null)) as string | null;
     await noteLoss(connection, keys, error.partition, {
-      kind: 'sequence', from: known?.split(':')[1] ?? '', to, count: Math.max(0, error.actual - error.expected),
+      kind: 'sequence',
+      from: known?.split(':')[1] ?? '',
+      to,
+      count: Math.max(0, error.actual - error.expected),
       message: `producer ${error.producer} sent flush ${error.actual}, Redis expected ${error.expected}`,
     });
   }
 
-  #confirm(durability: Durability, replicas: number, timeoutMs: number, problems: string[]): Confirm {
+  #confirm(
+    durability: Durability,
+    replicas: number,
+    timeoutMs: number,
+    problems: string[],
+  ): Confirm {
     const { server } = this.deployment;
     if (durability === 'replicated') {
       // Not known: WAIT will tell, with each append.
       if (server.replicas !== null && server.replicas < replicas) {
-        problems.push(`durability "replicated" asks for ${replicas} replicas, the server has ${server.replicas} connected`);
+        problems.push(
+          `durability "replicated" asks for ${replicas} replicas, the server has ${server.replicas} connected`,
+        );
       }
       return { kind: 'wait', replicas, timeoutMs };
     }
     if (durability === 'fsync') {
-      if (server.appendonly === false) problems.push('durability "fsync" needs an append-only file: the server has appendonly no');
+      if (server.appendonly === false)
+        problems.push('durability "fsync" needs an append-only file: the server has appendonly no');
       else if (server.hasWaitAof) return { kind: 'waitaof', timeoutMs };
       else if (server.appendfsync !== 'always') {
-        problems.push(`durability "fsync" needs WAITAOF (Redis 7.2) or appendfsync always; the server is ${server.version} with appendfsync ${server.appendfsync ?? 'unknown'}`);
+        problems.push(
+          `durability "fsync" needs WAITAOF (Redis 7.2) or appendfsync always; the server is ${server.version} with appendfsync ${server.appendfsync ?? 'unknown'}`,
+        );
       }
     }
     return { kind: 'none' };
@@ -172,11 +224,13 @@ export class Millrace {
 }
 
 /**
- * Opens a deployment: the server in REDIS_URL, or the embedded one of this folder. The schemas under the proto folder are
- * compared with the registry: new compatible ones are registered in development; see MILLRACE_MODE.
+ * Opens a deployment: the server in REDIS_URL, or the embedded one of this folder. The schemas
+ * under the proto folder are compared with the registry: new compatible ones are registered in
+ * development; see MILLRACE_MODE.
  *
  * @throws ConfigError with every problem found
- * @throws SchemaNotRegisteredError naming every schema that is incompatible, or not registered in production mode
+ * @throws SchemaNotRegisteredError naming every schema that is incompatible, or not registered in
+ *   production mode
  */
 export async function connect(options: MillraceOptions = {}): Promise<Millrace> {
   const environment: Environment = { ...readEnvironment(), ...options.environment };
@@ -206,8 +260,14 @@ function publisherProblems(settings: PublisherSettings): string[] {
     ['deadlineMs', 100, 3_600_000],
   ]);
   problems.push(...sourceProblems('publisher', settings.source));
-  if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject') problems.push(`publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`);
-  if (settings.whenRefused !== 'wait' && settings.whenRefused !== 'reject') problems.push(`publisher option whenRefused must be "wait" or "reject", got ${String(settings.whenRefused)}`);
+  if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject')
+    problems.push(
+      `publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`,
+    );
+  if (settings.whenRefused !== 'wait' && settings.whenRefused !== 'reject')
+    problems.push(
+      `publisher option whenRefused must be "wait" or "reject", got ${String(settings.whenRefused)}`,
+    );
   return problems;
 }
 
@@ -218,7 +278,10 @@ function storeProblems(settings: StoreSettings): string[] {
     ['deadlineMs', 100, 3_600_000],
   ]);
   problems.push(...sourceProblems('store', settings.source));
-  if (!Array.isArray(settings.upcasts) || !settings.upcasts.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')) {
+  if (
+    !Array.isArray(settings.upcasts) ||
+    !settings.upcasts.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')
+  ) {
     problems.push('store option upcasts must be a list of what upcast() returns');
   }
   return problems;
@@ -229,16 +292,27 @@ function sourceProblems(of: string, source: unknown): string[] {
   const problem = textProblem(source);
   if (problem !== null) return [`${of} option source ${problem}`];
   const bytes = Buffer.byteLength(source as string);
-  return bytes > LIMITS.source ? [`${of} option source has ${bytes} bytes, the limit is ${LIMITS.source}`] : [];
+  return bytes > LIMITS.source
+    ? [`${of} option source has ${bytes} bytes, the limit is ${LIMITS.source}`]
+    : [];
 }
 
 /** Numbers out of bounds, and options nobody knows. */
-function settingProblems<S extends object>(of: string, settings: S, known: S, bounds: readonly (readonly [name: keyof S & string, min: number, max: number])[]): string[] {
+function settingProblems<S extends object>(
+  of: string,
+  settings: S,
+  known: S,
+  bounds: readonly (readonly [name: keyof S & string, min: number, max: number])[],
+): string[] {
   const problems: string[] = [];
   for (const [name, min, max] of bounds) {
     const value = settings[name] as number;
-    if (!Number.isInteger(value) || value < min || value > max) problems.push(`${of} option ${name} must be a whole number from ${min} to ${max}, got ${String(value)}`);
+    if (!Number.isInteger(value) || value < min || value > max)
+      problems.push(
+        `${of} option ${name} must be a whole number from ${min} to ${max}, got ${String(value)}`,
+      );
   }
-  for (const name of Object.keys(settings)) if (!(name in known)) problems.push(`${of} option ${name} is unknown`);
+  for (const name of Object.keys(settings))
+    if (!(name in known)) problems.push(`${of} option ${name} is unknown`);
   return problems;
 }

@@ -1,6 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 
-/** The package's folder: the nearest one above with a package.json (src, or dist/src once built). */
+/**
+ * The package's folder: the nearest one above with a package.json (src, or dist/src once built).
+ */
 export function packageFolder(): URL {
   for (const up of ['../../', '../']) {
     const folder = new URL(up, import.meta.url);
@@ -10,5 +12,9 @@ export function packageFolder(): URL {
 }
 
 export function packageVersion(): string {
-  return (JSON.parse(readFileSync(new URL('package.json', packageFolder()), 'utf8')) as { version: string }).version;
+  return (
+    JSON.parse(readFileSync(new URL('package.json', packageFolder()), 'utf8')) as {
+      version: string;
+    }
+  ).version;
 }

@@ -1,4 +1,7 @@
-/** Joins the stages of a lane for what folds a view's events without a stream: load rows, run in the pool, commit. */
+/**
+ * Joins the stages of a lane for what folds a view's events without a stream: load rows, run in the
+ * pool, commit.
+ */
 import type { Deployment } from './deployment.ts';
 import type { FunctionInfo } from './describe-functions.ts';
 import { STEP } from './core/effects.ts';
@@ -26,7 +29,14 @@ export interface ViewFoldParts {
   readonly cancel: AbortSignal;
 }
 
-export function createViewFold({ deployment, connection, pool, info, owner, cancel }: ViewFoldParts): ViewFold {
+export function createViewFold({
+  deployment,
+  connection,
+  pool,
+  info,
+  owner,
+  cancel,
+}: ViewFoldParts): ViewFold {
   const { keys, environment, log } = deployment;
   const { spec, version } = info;
   const { view } = spec;
@@ -45,18 +55,39 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
     maxBytes: environment.MILLRACE_BATCH_BYTES,
     parallel: environment.WORKERS + 1,
     async fold(partition, events, fresh) {
-      const read = createBatch(spec.name, partition, spec.on, [], events.map(({ entryId, type, bytes }) => ({ id: entryId, type, bytes, n: null, crc: null, count: 1, gone: false })));
+      const read = createBatch(
+        spec.name,
+        partition,
+        spec.on,
+        [],
+        events.map(({ entryId, type, bytes }) => ({
+          id: entryId,
+          type,
+          bytes,
+          n: null,
+          crc: null,
+          count: 1,
+          gone: false,
+        })),
+      );
       const batch = fresh
         ? withoutRows(read)
-        : await withRetry(() => (loaders.get(partition) ?? createLoader(partition)).load(read, false), { signal: cancel, deadlineMs: Infinity });
+        : await withRetry(
+            () => (loaders.get(partition) ?? createLoader(partition)).load(read, false),
+            { signal: cancel, deadlineMs: Infinity },
+          );
       const result = await runIsolating(pool, batch, spec, [], cancel);
       if (result.kind === 'stopped') return result;
-      if (result.kind === 'setup-failed') throw new Error(`setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`);
+      if (result.kind === 'setup-failed')
+        throw new Error(
+          `setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`,
+        );
       const failed = firstFailure(result);
       if (failed) return failed;
       return {
         kind: 'folded',
-        rowBytes: (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
+        rowBytes:
+          (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
         rows: () => rowsOf(result.effects, batch.newRows),
         async commit({ leaseValue, turn, before, cursor }) {
           const epoch = leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
@@ -66,31 +97,65 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
           out.uint(2);
           out.uint(effectKeys.length);
           out.text(cursor);
-          // No entry is acknowledged: what is left of a turn are its effects, under the fence of the lease.
-          const plan = planCommit({ ...createBatch(spec.name, partition, [], [], []), effectKeys }, { ...NOTHING, effects: [...result.effects, out.finish()] }, {
-            keys, spec, partition, leaseValue, leaseTtlMs, turnId: `${epoch}.${turn}${before === '' ? '' : ` ${epoch}.${before}`}`,
-            nowMs: 0, dispatcher: owner, version, parkedOf: () => 0, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+          // No entry is acknowledged: what is left of a turn are its effects, under the fence of
+          // the lease.
+          const plan = planCommit(
+            { ...createBatch(spec.name, partition, [], [], []), effectKeys },
+            { ...NOTHING, effects: [...result.effects, out.finish()] },
+            {
+              keys,
+              spec,
+              partition,
+              leaseValue,
+              leaseTtlMs,
+              turnId: `${epoch}.${turn}${before === '' ? '' : ` ${epoch}.${before}`}`,
+              nowMs: 0,
+              dispatcher: owner,
+              version,
+              parkedOf: () => 0,
+              schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+            },
+          );
+          const reply = await withRetry(() => sendCommit(connection, plan), {
+            signal: cancel,
+            deadlineMs: Infinity,
+            minDelayMs: 20,
+            maxDelayMs: 1000,
+            refusedWrites: 'retry',
           });
-          const reply = await withRetry(() => sendCommit(connection, plan), { signal: cancel, deadlineMs: Infinity, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' });
           return reply.kind === 'ok' ? 'ok' : 'stale';
         },
       };
     },
     async acquire(partition) {
-      const got = await withRetry(() => acquireLease(connection, keys, partition, spec.name, owner, leaseTtlMs, OWNER, 'pass'), { signal: cancel, deadlineMs: 10_000 });
+      const got = await withRetry(
+        () =>
+          acquireLease(connection, keys, partition, spec.name, owner, leaseTtlMs, OWNER, 'pass'),
+        { signal: cancel, deadlineMs: 10_000 },
+      );
       if (!('value' in got)) return null;
       const leaseValue = got.value;
       createLoader(partition);
-      // A batch may take longer than a lease lasts. Should it get lost all the same, the commit is refused.
+      // A batch may take longer than a lease lasts. Should it get lost all the same, the commit is
+      // refused.
       const timer = setInterval(() => {
-        renewLeases(connection, keys, partition, [{ fn: spec.name, leaseValue }], leaseTtlMs).catch((error: unknown) => log('warn', 'a lease could not be renewed', { function: spec.name, partition, err: error }));
+        renewLeases(connection, keys, partition, [{ fn: spec.name, leaseValue }], leaseTtlMs).catch(
+          (error: unknown) =>
+            log('warn', 'a lease could not be renewed', {
+              function: spec.name,
+              partition,
+              err: error,
+            }),
+        );
       }, leaseTtlMs / 3);
       return {
         leaseValue,
         async release() {
           clearInterval(timer);
           // Where it fails the lease ends by itself.
-          await releaseLease(connection, keys, partition, spec.name, leaseValue).catch(() => undefined);
+          await releaseLease(connection, keys, partition, spec.name, leaseValue).catch(
+            () => undefined,
+          );
         },
       };
     },
@@ -100,10 +165,22 @@ export function createViewFold({ deployment, connection, pool, info, owner, canc
 const NOTHING = { states: new Uint8Array(0), failures: [], blocked: [], deadEntries: [] } as const;
 
 /** What stands at fault; entries stand for one event each. */
-function firstFailure(result: BatchResult): { kind: 'failed'; event: number; name: string; message: string } | null {
+function firstFailure(
+  result: BatchResult,
+): { kind: 'failed'; event: number; name: string; message: string } | null {
   const failures = [
-    ...result.failures.map(({ ref, error }) => ({ kind: 'failed' as const, event: ref.entry, name: error.name, message: error.message })),
-    ...result.deadEntries.map(({ entry, message }) => ({ kind: 'failed' as const, event: entry, name: 'CorruptDataError', message })),
+    ...result.failures.map(({ ref, error }) => ({
+      kind: 'failed' as const,
+      event: ref.entry,
+      name: error.name,
+      message: error.message,
+    })),
+    ...result.deadEntries.map(({ entry, message }) => ({
+      kind: 'failed' as const,
+      event: entry,
+      name: 'CorruptDataError',
+      message,
+    })),
   ];
   return failures.sort((a, b) => a.event - b.event)[0] ?? null;
 }

@@ -24,7 +24,10 @@ t.test('the benchmark runs, accounts for every event, and writes its JSON', asyn
   t.match(stdout, /events\/s.*M\/min/, 'prints a table');
   const result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
   t.equal(result.environment['node'], process.version);
-  t.strictSame(result.scenarios.map((s) => s.name), ['drain', 'lag']);
+  t.strictSame(
+    result.scenarios.map((s) => s.name),
+    ['drain', 'lag'],
+  );
   for (const scenario of result.scenarios) {
     t.equal(scenario.accounted, true, `${scenario.name}: every event is accounted for`);
     t.ok(scenario.eventsPerSecond > 0);
@@ -68,7 +71,10 @@ t.test('the check notices a lost, a doubled and an exchanged event', (t) => {
   t.notOk(sameSeen(of(all.slice(1)), expected), 'lost');
   t.notOk(sameSeen(of([...all, 5]), expected), 'doubled');
   // 10 and 13 lost, 11 and 12 doubled: count and sum are the same
-  t.notOk(sameSeen(of([...all.filter((n) => n !== 10 && n !== 13), 11, 12]), expected), 'exchanged');
+  t.notOk(
+    sameSeen(of([...all.filter((n) => n !== 10 && n !== 13), 11, 12]), expected),
+    'exchanged',
+  );
   t.end();
 });
 

@@ -1,7 +1,10 @@
 /** Where an order's process stands, and what moves it on. */
 import type { Redis } from 'ioredis';
 
-/** Event type -> from state -> to state. What is not listed changes nothing: a timeout after the payment, an answer that comes twice. */
+/**
+ * Event type -> from state -> to state. What is not listed changes nothing: a timeout after the
+ * payment, an answer that comes twice.
+ */
 const MOVES: Readonly<Record<string, Readonly<Record<string, OrderState>>>> = {
   'order.created': { '': 'awaiting-payment' },
   'payment.captured': { 'awaiting-payment': 'awaiting-shipment' },
@@ -11,14 +14,16 @@ const MOVES: Readonly<Record<string, Readonly<Record<string, OrderState>>>> = {
   'shipment.timeout': { 'awaiting-shipment': 'late' },
 };
 
-export type OrderState = 'awaiting-payment' | 'awaiting-shipment' | 'shipped' | 'late' | 'abandoned';
+export type OrderState =
+  'awaiting-payment' | 'awaiting-shipment' | 'shipped' | 'late' | 'abandoned';
 
 /** Processes that nothing has happened to for so long are forgotten. */
 const KEPT_MS = 90 * 86_400_000;
 
 /**
- * KEYS 1 hash of the order · ARGV 1 idempotency key, 2 ms it is kept, then x (from, to)
- * The answer is remembered with the key: an event that runs again moves nothing and is answered as the first time.
+ * KEYS 1 hash of the order · ARGV 1 idempotency key, 2 ms it is kept, then x (from, to) The answer
+ * is remembered with the key: an event that runs again moves nothing and is answered as the first
+ * time.
  */
 const MOVE = `
   local known = redis.call('HGET', KEYS[1], 'by:' .. ARGV[1])
@@ -34,8 +39,20 @@ const MOVE = `
 `;
 
 /** @returns the state that this event has brought the order to; null: it changes nothing */
-export async function moveOrder(redis: Redis, orderId: string, type: string, idempotencyKey: string): Promise<OrderState | null> {
+export async function moveOrder(
+  redis: Redis,
+  orderId: string,
+  type: string,
+  idempotencyKey: string,
+): Promise<OrderState | null> {
   const moves = Object.entries(MOVES[type] ?? {}).flat();
-  const to = (await redis.eval(MOVE, 1, `shop:process:${orderId}`, idempotencyKey, KEPT_MS, ...moves)) as string;
+  const to = (await redis.eval(
+    MOVE,
+    1,
+    `shop:process:${orderId}`,
+    idempotencyKey,
+    KEPT_MS,
+    ...moves,
+  )) as string;
   return to === '' ? null : (to as OrderState);
 }

@@ -1,13 +1,38 @@
-/** The order as an aggregate: what may be done with it when, and what follows. Commands come from the gateway and from functions. */
+/**
+ * The order as an aggregate: what may be done with it when, and what follows. Commands come from
+ * the gateway and from functions.
+ */
 import { defineDecider, MillraceError } from 'millrace/define';
-import type { Item, Money, OrderCancelled, OrderCreated, PaymentCaptured } from './generated/events.ts';
+import type {
+  Item,
+  Money,
+  OrderCancelled,
+  OrderCreated,
+  PaymentCaptured,
+} from './generated/events.ts';
 
 export type OrderCommand =
-  | { readonly kind: 'create'; readonly userId: string; readonly country: string; readonly currency: string; readonly items: readonly Item[] }
+  | {
+      readonly kind: 'create';
+      readonly userId: string;
+      readonly country: string;
+      readonly currency: string;
+      readonly items: readonly Item[];
+    }
   | { readonly kind: 'pay'; readonly paymentId: string; readonly amount: Money }
   | { readonly kind: 'cancel'; readonly reason: string }
-  /** A credit note: goods come back whose order is not known here. It has a number, and a history, of its own. `items` are what comes back. */
-  | { readonly kind: 'return'; readonly userId: string; readonly country: string; readonly currency: string; readonly items: readonly Item[]; readonly reason: string };
+  /**
+   * A credit note: goods come back whose order is not known here. It has a number, and a history,
+   * of its own. `items` are what comes back.
+   */
+  | {
+      readonly kind: 'return';
+      readonly userId: string;
+      readonly country: string;
+      readonly currency: string;
+      readonly items: readonly Item[];
+      readonly reason: string;
+    };
 
 export interface OrderState {
   readonly status: 'none' | 'created' | 'paid' | 'cancelled' | 'returned';
@@ -23,7 +48,9 @@ export class OrderRefusedError extends MillraceError {
   readonly code = 'ORDER_REFUSED';
   readonly status: OrderState['status'];
   constructor(what: string, status: OrderState['status']) {
-    super(`the order cannot be ${what}: ${status === 'none' ? 'there is none' : `it is ${status}`}`);
+    super(
+      `the order cannot be ${what}: ${status === 'none' ? 'there is none' : `it is ${status}`}`,
+    );
     this.status = status;
   }
 }
@@ -32,12 +59,26 @@ export const orders = defineDecider({
   category: 'order',
   events: ['order.created', 'payment.captured', 'order.cancelled'],
   snapshot: { version: 2, every: 100 },
-  initialState: (): OrderState => ({ status: 'none', userId: '', country: '', items: [], total: null, paymentId: null }),
+  initialState: (): OrderState => ({
+    status: 'none',
+    userId: '',
+    country: '',
+    items: [],
+    total: null,
+    paymentId: null,
+  }),
 
   evolve(state, event): OrderState {
     switch (event.type) {
       case 'order.created':
-        return { ...state, status: 'created', userId: event.data.userId, country: event.data.country, items: event.data.items, total: event.data.total };
+        return {
+          ...state,
+          status: 'created',
+          userId: event.data.userId,
+          country: event.data.country,
+          items: event.data.items,
+          total: event.data.total,
+        };
       case 'payment.captured':
         return { ...state, status: 'paid', paymentId: event.data.paymentId };
       case 'order.cancelled': {
@@ -53,21 +94,41 @@ export const orders = defineDecider({
       case 'create': {
         if (state.status !== 'none') throw new OrderRefusedError('created', state.status);
         const { userId, country, items, currency } = command;
-        return { type: 'order.created', data: { orderId, userId, country, items: [...items], total: totalOf(items, currency) } satisfies OrderCreated };
+        return {
+          type: 'order.created',
+          data: {
+            orderId,
+            userId,
+            country,
+            items: [...items],
+            total: totalOf(items, currency),
+          } satisfies OrderCreated,
+        };
       }
       case 'pay':
         if (state.status === 'paid' && state.paymentId === command.paymentId) return [];
         if (state.status !== 'created') throw new OrderRefusedError('paid', state.status);
-        return { type: 'payment.captured', data: { orderId, paymentId: command.paymentId, amount: command.amount } satisfies PaymentCaptured };
+        return {
+          type: 'payment.captured',
+          data: {
+            orderId,
+            paymentId: command.paymentId,
+            amount: command.amount,
+          } satisfies PaymentCaptured,
+        };
       case 'cancel': {
         if (state.status === 'cancelled') return [];
-        if (state.status === 'none' || state.status === 'returned') throw new OrderRefusedError('cancelled', state.status);
+        if (state.status === 'none' || state.status === 'returned')
+          throw new OrderRefusedError('cancelled', state.status);
         const { userId, country, items, total } = state;
         return {
           type: 'order.cancelled',
           // What is taken back: the quantities and the total of the order, negative.
           data: {
-            orderId, userId, country, reason: command.reason,
+            orderId,
+            userId,
+            country,
+            reason: command.reason,
             items: takenBack(items),
             total: total && { ...total, amount: -total.amount },
           } satisfies OrderCancelled,
@@ -77,7 +138,17 @@ export const orders = defineDecider({
         if (state.status !== 'none') throw new OrderRefusedError('a credit note', state.status);
         const { userId, country, currency, reason } = command;
         const items = takenBack(command.items);
-        return { type: 'order.cancelled', data: { orderId, userId, country, items, total: totalOf(items, currency), reason } satisfies OrderCancelled };
+        return {
+          type: 'order.cancelled',
+          data: {
+            orderId,
+            userId,
+            country,
+            items,
+            total: totalOf(items, currency),
+            reason,
+          } satisfies OrderCancelled,
+        };
       }
     }
   },

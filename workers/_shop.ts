@@ -1,22 +1,28 @@
-/** What the shop's functions share. Files starting with an underscore are helpers, not functions. */
+/**
+ * What the shop's functions share. Files starting with an underscore are helpers, not functions.
+ */
 import { Redis } from 'ioredis';
 
 /**
- * A connection of the thread's own, made in setup(). The dispatcher sets REDIS_URL in its threads, also for the embedded
- * server. A real shop would keep its books elsewhere; here they are in the same Redis, under `shop:`.
+ * A connection of the thread's own, made in setup(). The dispatcher sets REDIS_URL in its threads,
+ * also for the embedded server. A real shop would keep its books elsewhere; here they are in the
+ * same Redis, under `shop:`.
  */
 export function openShop(): Redis {
   const url = process.env['REDIS_URL'] ?? '';
-  const redis = url.startsWith('unix:') ? new Redis({ path: decodeURIComponent(url.replace(/^unix:(\/\/)?/, '')) }) : new Redis(url);
+  const redis = url.startsWith('unix:')
+    ? new Redis({ path: decodeURIComponent(url.replace(/^unix:(\/\/)?/, '')) })
+    : new Redis(url);
   redis.on('error', () => undefined); // commands report their own failure
   return redis;
 }
 
 /**
- * Applies what each key has not been applied for yet, in one round trip: the idempotency key is remembered in the same
- * script as the effect, so an event that runs twice counts once.
+ * Applies what each key has not been applied for yet, in one round trip: the idempotency key is
+ * remembered in the same script as the effect, so an event that runs twice counts once.
  *
- * KEYS 1 set of idempotency keys, 2.. hashes · ARGV 1 number of steps, then per step: key, number of increments, (hash index, field, by)...
+ * KEYS 1 set of idempotency keys, 2.. hashes · ARGV 1 number of steps, then per step: key, number
+ * of increments, (hash index, field, by)...
  */
 const APPLY_ONCE = `
   local at = 2
@@ -37,7 +43,12 @@ export interface Step {
   readonly increments: readonly (readonly [hash: number, field: string, by: number])[];
 }
 
-export async function applyOnce(redis: Redis, seen: string, hashes: readonly string[], steps: readonly Step[]): Promise<void> {
+export async function applyOnce(
+  redis: Redis,
+  seen: string,
+  hashes: readonly string[],
+  steps: readonly Step[],
+): Promise<void> {
   const args: (string | number)[] = [steps.length];
   for (const { idempotencyKey, increments } of steps) {
     args.push(idempotencyKey, increments.length);

@@ -1,4 +1,7 @@
-/** Orders, cancellations, items and revenue (in pence) per country. A batch function: one round trip for many events. */
+/**
+ * Orders, cancellations, items and revenue (in pence) per country. A batch function: one round trip
+ * for many events.
+ */
 import { defineFunction } from 'millrace/define';
 import { applyOnce, openShop } from './_shop.ts';
 
@@ -14,7 +17,12 @@ export default defineFunction({
     await applyOnce(
       ctx.resources,
       'shop:analytics:seen',
-      ['shop:analytics:orders', 'shop:analytics:cancellations', 'shop:analytics:items', 'shop:analytics:revenue'],
+      [
+        'shop:analytics:orders',
+        'shop:analytics:cancellations',
+        'shop:analytics:items',
+        'shop:analytics:revenue',
+      ],
       events.map((event) => {
         const { country, items, total } = event.data;
         return {

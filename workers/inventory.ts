@@ -1,4 +1,7 @@
-/** Takes what was ordered out of the stock, and puts back what was cancelled (its quantities are negative). */
+/**
+ * Takes what was ordered out of the stock, and puts back what was cancelled (its quantities are
+ * negative).
+ */
 import { defineFunction } from 'millrace/define';
 import { applyOnce, openShop } from './_shop.ts';
 
@@ -8,8 +11,16 @@ export default defineFunction({
   setup: openShop,
   teardown: (redis) => void redis.disconnect(),
   async handle(event, ctx) {
-    await applyOnce(ctx.resources, 'shop:inventory:seen', ['shop:stock'], [
-      { idempotencyKey: ctx.idempotencyKey, increments: event.data.items.map((item) => [1, item.sku, -item.quantity] as const) },
-    ]);
+    await applyOnce(
+      ctx.resources,
+      'shop:inventory:seen',
+      ['shop:stock'],
+      [
+        {
+          idempotencyKey: ctx.idempotencyKey,
+          increments: event.data.items.map((item) => [1, item.sku, -item.quantity] as const),
+        },
+      ],
+    );
   },
 });

@@ -1,6 +1,6 @@
 /**
- * Tells the customer. The mail server of this example is busy now and then (a retry helps), and some mailboxes do not
- * exist (nothing helps: straight to the dead letters).
+ * Tells the customer. The mail server of this example is busy now and then (a retry helps), and
+ * some mailboxes do not exist (nothing helps: straight to the dead letters).
  */
 import { defineFunction, NonRetryableError } from 'millrace/define';
 
@@ -10,7 +10,8 @@ export default defineFunction({
   retry: { attempts: 4, minDelayMs: 50, maxDelayMs: 500 },
   handle(event, ctx) {
     const luck = checksum(event.subject);
-    if (luck % 211 === 0) throw new NonRetryableError(`no such mailbox: ${event.data.userId || 'guest'}@example.com`);
+    if (luck % 211 === 0)
+      throw new NonRetryableError(`no such mailbox: ${event.data.userId || 'guest'}@example.com`);
     if (luck % 50 === 1 && ctx.attempt === 1) throw new Error('the mail server is busy');
     ctx.logger.debug({ to: event.data.userId, order: event.subject }, 'mail sent');
   },

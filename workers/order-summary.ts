@@ -20,11 +20,25 @@ export default defineView({
     const { data } = event;
     const itemCount = data.items.reduce((sum, item) => sum + item.quantity, 0);
     if (event.type === 'order.created') {
-      return { orderId: event.subject, customer: data.userId, status: 'created', itemCount, total: data.total?.amount ?? 0, createdAt: event.time.getTime() };
+      return {
+        orderId: event.subject,
+        customer: data.userId,
+        status: 'created',
+        itemCount,
+        total: data.total?.amount ?? 0,
+        createdAt: event.time.getTime(),
+      };
     }
     return row
       ? { ...row, status: 'cancelled' }
-      : { orderId: event.subject, customer: data.userId, status: 'cancelled', itemCount, total: data.total?.amount ?? 0, createdAt: event.time.getTime() };
+      : {
+          orderId: event.subject,
+          customer: data.userId,
+          status: 'cancelled',
+          itemCount,
+          total: data.total?.amount ?? 0,
+          createdAt: event.time.getTime(),
+        };
   },
   indexes: {
     status: { by: 'status', sort: 'createdAt' },

@@ -1,4 +1,7 @@
-/** The process that appends to histories, or loads one: the event store, or what a user would write with plain Redis. */
+/**
+ * The process that appends to histories, or loads one: the event store, or what a user would write
+ * with plain Redis.
+ */
 import { Redis } from 'ioredis';
 import { connect } from '../../src/millrace.ts';
 import { defineAggregate, type NewEvent } from '../../src/define/define-aggregate.ts';
@@ -12,7 +15,10 @@ import { benchEnvironment, PROTO_DIR } from './settings.ts';
 export interface AppenderArgument {
   readonly url: string;
   readonly partitions: number;
-  /** `naive`: one call of a script of our own for each append; `watch`: a transaction for each, on a connection for each writer. Both on ioredis. */
+  /**
+   * `naive`: one call of a script of our own for each append; `watch`: a transaction for each, on a
+   * connection for each writer. Both on ioredis.
+   */
   readonly what: 'append' | 'naive' | 'watch' | 'load';
   /** Events appended; for `load`: loads. */
   readonly events: number;
@@ -30,7 +36,9 @@ export interface AppenderResult {
   /** Histories and their events, as Redis holds them. */
   readonly histories: number;
   readonly stored: number;
-  /** With `load`: times in µs and their counts, of loads and of as many PINGs, one after the other. */
+  /**
+   * With `load`: times in µs and their counts, of loads and of as many PINGs, one after the other.
+   */
   readonly loads: readonly number[];
   readonly pings: readonly number[];
   /** What was loaded was right. */
@@ -40,19 +48,29 @@ export interface AppenderResult {
 const CATEGORY = 'bench';
 const order = (number: number, orderId: string) => ({ ...makeOrder(number, 0), orderId });
 /** The benchmark's own type, which the example's generated types do not know. */
-const event = (number: number, id: string): NewEvent => ({ type: ORDER_TYPE, data: order(number, id) }) as unknown as NewEvent;
+const event = (number: number, id: string): NewEvent =>
+  ({ type: ORDER_TYPE, data: order(number, id) }) as unknown as NewEvent;
 
-/** So many writers, each from history to history; `append` gets the history, the revision expected and a number. */
-async function write({ events, writers, perHistory }: AppenderArgument, append: (id: string, revision: number, number: number, writer: number) => Promise<void>): Promise<void> {
+/**
+ * So many writers, each from history to history; `append` gets the history, the revision expected
+ * and a number.
+ */
+async function write(
+  { events, writers, perHistory }: AppenderArgument,
+  append: (id: string, revision: number, number: number, writer: number) => Promise<void>,
+): Promise<void> {
   let next = 0;
-  await Promise.all(Array.from({ length: writers }, async (_, writer) => {
-    while (next < events) {
-      const from = next;
-      next = Math.min(events, from + perHistory);
-      const to = next;
-      for (let number = from; number < to; number++) await append(`history-${from}`, number - from, number, writer);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: writers }, async (_, writer) => {
+      while (next < events) {
+        const from = next;
+        next = Math.min(events, from + perHistory);
+        const to = next;
+        for (let number = from; number < to; number++)
+          await append(`history-${from}`, number - from, number, writer);
+      }
+    }),
+  );
 }
 
 async function appendWithStore(store: EventStore, argument: AppenderArgument): Promise<void> {
@@ -61,7 +79,10 @@ async function appendWithStore(store: EventStore, argument: AppenderArgument): P
   });
 }
 
-/** What one would write first: expectation, history and stream in one script, a call for each append. */
+/**
+ * What one would write first: expectation, history and stream in one script, a call for each
+ * append.
+ */
 const NAIVE = `
   if redis.call('LLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return -1 end
   redis.call('RPUSH', KEYS[1], ARGV[2])
@@ -74,13 +95,26 @@ async function appendNaively(redis: Redis, argument: AppenderArgument): Promise<
   await write(argument, async (id, revision, number) => {
     const data = order(number, id);
     type.check(data);
-    const reply = await redis.evalsha(sha, 2, `mr:{0}:history:${CATEGORY}:${id}`, 'naive:stream', revision, Buffer.from(type.encode(data)));
+    const reply = await redis.evalsha(
+      sha,
+      2,
+      `mr:{0}:history:${CATEGORY}:${id}`,
+      'naive:stream',
+      revision,
+      Buffer.from(type.encode(data)),
+    );
     if (reply !== revision + 1) throw new Error(`revision ${revision} was taken`);
   });
 }
 
-/** Without a script: the history is watched, looked at, and appended to if nobody else was there. What is watched belongs to a connection. */
-async function appendWatched(connections: readonly Redis[], argument: AppenderArgument): Promise<void> {
+/**
+ * Without a script: the history is watched, looked at, and appended to if nobody else was there.
+ * What is watched belongs to a connection.
+ */
+async function appendWatched(
+  connections: readonly Redis[],
+  argument: AppenderArgument,
+): Promise<void> {
   const type = createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);
   await write(argument, async (id, revision, number, writer) => {
     const redis = connections[writer] as Redis;
@@ -89,7 +123,10 @@ async function appendWatched(connections: readonly Redis[], argument: AppenderAr
     type.check(data);
     const bytes = Buffer.from(type.encode(data));
     const [, length] = await Promise.all([redis.watch(key), redis.llen(key)]);
-    const done = length === revision ? await redis.multi().rpush(key, bytes).xadd('naive:stream', '*', 'e', bytes).exec() : null;
+    const done =
+      length === revision
+        ? await redis.multi().rpush(key, bytes).xadd('naive:stream', '*', 'e', bytes).exec()
+        : null;
     if (done === null) throw new Error(`revision ${revision} was taken`);
   });
 }
@@ -98,7 +135,10 @@ const sum = defineAggregate({
   category: CATEGORY,
   events: [ORDER_TYPE as never],
   initialState: () => ({ orders: 0, total: 0 }),
-  evolve: (state, { data }) => ({ orders: state.orders + 1, total: state.total + (data as { total: number }).total }),
+  evolve: (state, { data }) => ({
+    orders: state.orders + 1,
+    total: state.total + (data as { total: number }).total,
+  }),
   snapshot: { version: 1, every: 100 },
 });
 const HISTORY = 1000;
@@ -107,19 +147,34 @@ const HISTORY = 1000;
 async function prepareLoad(store: EventStore): Promise<{ orders: number; total: number }> {
   const expected = { orders: HISTORY, total: 0 };
   for (let number = 0; number < HISTORY; number++) expected.total += makeOrder(number, 0).total;
-  for (const [from, to] of [[0, HISTORY - 50], [HISTORY - 50, HISTORY]] as const) {
-    await store.append(CATEGORY, 'one', Array.from({ length: to - from }, (_, i) => event(from + i, 'one')), { expectedRevision: from });
+  for (const [from, to] of [
+    [0, HISTORY - 50],
+    [HISTORY - 50, HISTORY],
+  ] as const) {
+    await store.append(
+      CATEGORY,
+      'one',
+      Array.from({ length: to - from }, (_, i) => event(from + i, 'one')),
+      { expectedRevision: from },
+    );
     await store.load(sum, 'one');
   }
   return expected;
 }
 
 await childMain<AppenderArgument, AppenderResult>(async (argument, ready) => {
-  const millrace = await connect({ environment: benchEnvironment(argument.url, 1, argument.partitions), protoDir: PROTO_DIR, name: 'bench-appender' });
+  const millrace = await connect({
+    environment: benchEnvironment(argument.url, 1, argument.partitions),
+    protoDir: PROTO_DIR,
+    name: 'bench-appender',
+  });
   const store = millrace.store();
   const redis = new Redis(argument.url.replace(/^unix:/, ''));
   await redis.ping();
-  const connections = argument.what === 'watch' ? Array.from({ length: argument.writers }, () => redis.duplicate()) : [];
+  const connections =
+    argument.what === 'watch'
+      ? Array.from({ length: argument.writers }, () => redis.duplicate())
+      : [];
   await Promise.all(connections.map((one) => one.ping()));
   const expected = argument.what === 'load' ? await prepareLoad(store) : null;
   await ready();
@@ -146,8 +201,14 @@ await childMain<AppenderArgument, AppenderResult>(async (argument, ready) => {
   const used = cpuSeconds() - cpuBefore;
   let histories = 0;
   let stored = 0;
-  for (let cursor = '0'; ; ) {
-    const [next, keys] = await redis.scan(cursor, 'MATCH', `mr:*:history:${CATEGORY}:*`, 'COUNT', 10_000);
+  for (let cursor = '0'; ;) {
+    const [next, keys] = await redis.scan(
+      cursor,
+      'MATCH',
+      `mr:*:history:${CATEGORY}:*`,
+      'COUNT',
+      10_000,
+    );
     const lengths = await Promise.all(keys.map((key) => redis.llen(key)));
     histories += keys.length;
     stored += lengths.reduce((all, one) => all + one, 0);
@@ -156,5 +217,15 @@ await childMain<AppenderArgument, AppenderResult>(async (argument, ready) => {
   }
   for (const one of [redis, ...connections]) one.disconnect();
   await millrace.close();
-  return { startMs, endMs, cpuSeconds: used, rssMb: process.resourceUsage().maxRSS / 1024, histories, stored, loads: loads.toPairs(), pings: pings.toPairs(), right };
+  return {
+    startMs,
+    endMs,
+    cpuSeconds: used,
+    rssMb: process.resourceUsage().maxRSS / 1024,
+    histories,
+    stored,
+    loads: loads.toPairs(),
+    pings: pings.toPairs(),
+    right,
+  };
 });

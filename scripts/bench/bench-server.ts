@@ -22,16 +22,24 @@ const CACHE = join(PACKAGE_DIR, '.millrace');
 
 export function benchBinary(): Promise<ServerBinary> {
   const given = readEnvironment().MILLRACE_REDIS_SERVER;
-  return findServerBinary({ cacheDir: CACHE, ...(given === undefined ? {} : { serverPath: given }) });
+  return findServerBinary({
+    cacheDir: CACHE,
+    ...(given === undefined ? {} : { serverPath: given }),
+  });
 }
 
 export async function startBenchServer(appendfsync: 'everysec' | 'always'): Promise<BenchServer> {
   await benchBinary();
   const given = readEnvironment().MILLRACE_REDIS_SERVER;
   const dir = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
-  if (existsSync(join(CACHE, 'redis-server'))) symlinkSync(join(CACHE, 'redis-server'), join(dir, 'redis-server'));
+  if (existsSync(join(CACHE, 'redis-server')))
+    symlinkSync(join(CACHE, 'redis-server'), join(dir, 'redis-server'));
   try {
-    const server = await startEmbeddedServer({ dir, appendfsync, ...(given === undefined ? {} : { serverPath: given }) });
+    const server = await startEmbeddedServer({
+      dir,
+      appendfsync,
+      ...(given === undefined ? {} : { serverPath: given }),
+    });
     const proc = (file: string): string | null => {
       try {
         return readFileSync(`/proc/${server.pid}/${file}`, 'utf8');
@@ -61,11 +69,18 @@ export async function startBenchServer(appendfsync: 'everysec' | 'always'): Prom
   }
 }
 
-/** CPU seconds of the whole machine since its start: used by anybody, and taken by the host (steal). Null without /proc. */
+/**
+ * CPU seconds of the whole machine since its start: used by anybody, and taken by the host (steal).
+ * Null without /proc.
+ */
 export function machineCpuSeconds(): { readonly busy: number; readonly steal: number } | null {
   try {
-    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '')
-      .split(/\s+/).slice(1).map(Number);
+    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = (
+      readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? ''
+    )
+      .split(/\s+/)
+      .slice(1)
+      .map(Number);
     return { busy: (user + nice + system + irq + softirq) / 100, steal: steal / 100 };
   } catch {
     return null;

@@ -1,6 +1,6 @@
 /**
- * A part of the benchmark in a process of its own. It gets one argument (JSON) and answers over IPC:
- * `ready` once, then one `result` or `error`. It goes on after `ready` when it is told `go`.
+ * A part of the benchmark in a process of its own. It gets one argument (JSON) and answers over
+ * IPC: `ready` once, then one `result` or `error`. It goes on after `ready` when it is told `go`.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -23,8 +23,11 @@ export class Child<Result> {
 
   /** @param file compiled module beside this one */
   constructor(file: string, argument: unknown, cpuProfileDir: string | null = null) {
-    const execArgv = cpuProfileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfileDir}`];
-    const child = fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(argument)], { execArgv });
+    const execArgv =
+      cpuProfileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfileDir}`];
+    const child = fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(argument)], {
+      execArgv,
+    });
     this.#process = child;
     this.#ended = new Promise((resolve) => child.once('exit', () => resolve()));
     let ready: () => void = () => {};
@@ -45,7 +48,9 @@ export class Child<Result> {
         else failed(new Error(`${file}: ${message.message}`));
       });
       child.once('error', failed);
-      child.once('exit', (code, signal) => failed(new Error(`${file} ended before its result (${signal ?? `exit code ${code}`})`)));
+      child.once('exit', (code, signal) =>
+        failed(new Error(`${file} ended before its result (${signal ?? `exit code ${code}`})`)),
+      );
     });
     this.result.catch(() => {});
   }
@@ -66,7 +71,8 @@ export class Child<Result> {
 export async function childMain<Argument, Result>(
   work: (argument: Argument, ready: () => Promise<void>) => Promise<Result>,
 ): Promise<void> {
-  const send = (message: Message) => new Promise<void>((resolve) => process.send?.(message, () => resolve()));
+  const send = (message: Message) =>
+    new Promise<void>((resolve) => process.send?.(message, () => resolve()));
   const gone = new Promise<void>((resolve) => process.once('message', () => resolve()));
   // The parent died: nobody wants the result.
   process.once('disconnect', () => process.exit(1));
@@ -79,7 +85,10 @@ export async function childMain<Argument, Result>(
     process.removeAllListeners('disconnect');
     process.disconnect();
   } catch (error) {
-    await send({ kind: 'error', message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    await send({
+      kind: 'error',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
     process.exit(1);
   }
 }

@@ -1,4 +1,6 @@
-/** The dispatcher process: runs one of the benchmark's functions until so many events are settled. */
+/**
+ * The dispatcher process: runs one of the benchmark's functions until so many events are settled.
+ */
 import { readFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Environment } from '../../src/config.ts';
@@ -71,7 +73,12 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   const allSettled = new Promise<void>((resolve) => (settled = resolve));
 
   const millrace = await connect({
-    environment: { ...benchEnvironment(argument.url, argument.workers, argument.partitions), ...argument.settings }, protoDir: PROTO_DIR, name: 'bench-dispatcher',
+    environment: {
+      ...benchEnvironment(argument.url, argument.workers, argument.partitions),
+      ...argument.settings,
+    },
+    protoDir: PROTO_DIR,
+    name: 'bench-dispatcher',
   });
   const dispatcher = millrace.dispatcher({
     functionsDir: argument.functionsDir,
@@ -110,12 +117,29 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   await new Promise((resolve) => setTimeout(resolve, 20)); // the threads' last words
   channel.close();
   return {
-    processStartMs: performance.timeOrigin, readyMs, firstCommitMs, lastCommitMs, firstCommitEvents, done, retried, dead, turns,
-    entries, measured, ages: ages.toPairs(), seen, rssMb, cpuSeconds: used, threadDeaths: dispatcher.threadDeaths,
+    processStartMs: performance.timeOrigin,
+    readyMs,
+    firstCommitMs,
+    lastCommitMs,
+    firstCommitEvents,
+    done,
+    retried,
+    dead,
+    turns,
+    entries,
+    measured,
+    ages: ages.toPairs(),
+    seen,
+    rssMb,
+    cpuSeconds: used,
+    threadDeaths: dispatcher.threadDeaths,
   };
 });
 
-/** Peak of the whole process, threads included. Not resourceUsage(): a fork inherits its parent's maximum there. */
+/**
+ * Peak of the whole process, threads included. Not resourceUsage(): a fork inherits its parent's
+ * maximum there.
+ */
 function peakRssMb(): number {
   try {
     const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'));

@@ -9,7 +9,8 @@ export class Histogram {
   }
   /** @param pairs value, count, value, count, … */
   addPairs(pairs: readonly number[]): void {
-    for (let i = 0; i + 1 < pairs.length; i += 2) this.add(pairs[i] as number, pairs[i + 1] as number);
+    for (let i = 0; i + 1 < pairs.length; i += 2)
+      this.add(pairs[i] as number, pairs[i + 1] as number);
   }
   toPairs(): number[] {
     return [...this.#counts].flat();
@@ -17,7 +18,9 @@ export class Histogram {
   get total(): number {
     return this.#total;
   }
-  /** The smallest value that at least `share` (0 … 1) of all values do not exceed; null when empty. */
+  /**
+   * The smallest value that at least `share` (0 … 1) of all values do not exceed; null when empty.
+   */
   quantile(share: number): number | null {
     const rank = Math.max(1, Math.ceil(share * this.#total));
     let below = 0;

@@ -1,8 +1,17 @@
-/** npm run bench: measures, checks what it measured, prints a table, writes JSON. Exit 1 if an event is unaccounted for or a scenario fails. */
+/**
+ * npm run bench: measures, checks what it measured, prints a table, writes JSON. Exit 1 if an event
+ * is unaccounted for or a scenario fails.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { benchBinary } from './bench-server.ts';
 import { readOptions, RIVALS, SCENARIOS, USAGE, UsageError } from './options.ts';
-import { describeEnvironment, ratiosOf, tableOf, type BenchResult, type ScenarioResult } from './result.ts';
+import {
+  describeEnvironment,
+  ratiosOf,
+  tableOf,
+  type BenchResult,
+  type ScenarioResult,
+} from './result.ts';
 import { runRival } from './rivals.ts';
 import { runScenario } from './scenarios.ts';
 
@@ -16,11 +25,14 @@ async function main(): Promise<number> {
   }
   if (options.cpuProf !== null) mkdirSync(options.cpuProf, { recursive: true });
   const environment = describeEnvironment(options, await benchBinary());
-  const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name);
+  const wanted = (name: string): boolean =>
+    options.only.length === 0 || options.only.includes(name);
   const scenarios: ScenarioResult[] = [];
   const add = (result: ScenarioResult): void => {
     scenarios.push(result);
-    say(`${result.name}: ${result.eventsPerSecond.toLocaleString('en-US')} events/s${result.p99Ms === null ? '' : `, p99 ${result.p99Ms} ms`}`);
+    say(
+      `${result.name}: ${result.eventsPerSecond.toLocaleString('en-US')} events/s${result.p99Ms === null ? '' : `, p99 ${result.p99Ms} ms`}`,
+    );
   };
   const failed: string[] = [];
   /** One that fails does not take the others' figures along. */
@@ -29,7 +41,9 @@ async function main(): Promise<number> {
       for (const result of await run()) add(result);
     } catch (error) {
       failed.push(name);
-      say(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      say(
+        `${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+      );
     }
   };
   for (const fsync of options.fsync) {
@@ -48,7 +62,8 @@ async function main(): Promise<number> {
   console.log(tableOf(result));
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
   const lost = scenarios.filter((s) => !s.accounted);
-  for (const { name } of lost) say(`${name}: events are not accounted for; its figures are worthless`);
+  for (const { name } of lost)
+    say(`${name}: events are not accounted for; its figures are worthless`);
   if (failed.length > 0) say(`failed: ${failed.join(', ')}`);
   return lost.length + failed.length > 0 ? 1 : 0;
 }

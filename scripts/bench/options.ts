@@ -1,8 +1,28 @@
 import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 
-export const SCENARIOS = ['publish', 'drain', 'through', 'view', 'view-drain', 'rebuild', 'latency-1k', 'latency-33k', 'cpu', 'io', 'lag', 'append', 'load'] as const;
-export const RIVALS = ['bound-decode', 'ioredis-loop', 'bullmq', 'naive-append', 'watch-append'] as const;
+export const SCENARIOS = [
+  'publish',
+  'drain',
+  'through',
+  'view',
+  'view-drain',
+  'rebuild',
+  'latency-1k',
+  'latency-33k',
+  'cpu',
+  'io',
+  'lag',
+  'append',
+  'load',
+] as const;
+export const RIVALS = [
+  'bound-decode',
+  'ioredis-loop',
+  'bullmq',
+  'naive-append',
+  'watch-append',
+] as const;
 export type ScenarioName = (typeof SCENARIOS)[number];
 export type RivalName = (typeof RIVALS)[number];
 
@@ -50,28 +70,50 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     values = parseArgs({
       args: [...argv],
       options: {
-        json: option, only: option, events: option, backlog: option, seconds: option, workers: option, fsync: option,
-        chunk: option, callers: option, partitions: option, 'cpu-prof': option,
-        quick: { type: 'boolean' }, 'no-rivals': { type: 'boolean' }, help: { type: 'boolean' },
+        json: option,
+        only: option,
+        events: option,
+        backlog: option,
+        seconds: option,
+        workers: option,
+        fsync: option,
+        chunk: option,
+        callers: option,
+        partitions: option,
+        'cpu-prof': option,
+        quick: { type: 'boolean' },
+        'no-rivals': { type: 'boolean' },
+        help: { type: 'boolean' },
       },
     }).values;
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
   if (values.help) return 'help';
-  const whole = (name: 'events' | 'backlog' | 'seconds' | 'workers' | 'chunk' | 'callers' | 'partitions', fallback: number, max: number): number => {
+  const whole = (
+    name: 'events' | 'backlog' | 'seconds' | 'workers' | 'chunk' | 'callers' | 'partitions',
+    fallback: number,
+    max: number,
+  ): number => {
     const text = values[name];
     if (text === undefined) return fallback;
     const value = Number(text.replaceAll('_', ''));
-    if (!Number.isInteger(value) || value < 1 || value > max) throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
     return value;
   };
   const known: readonly string[] = [...SCENARIOS, ...RIVALS];
-  const only = (values.only ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
-  for (const name of only) if (!known.includes(name)) throw new UsageError(`--only names "${name}"; known are ${known.join(', ')}`);
+  const only = (values.only ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  for (const name of only)
+    if (!known.includes(name))
+      throw new UsageError(`--only names "${name}"; known are ${known.join(', ')}`);
   const quick = values.quick ?? false;
   const fsync = values.fsync ?? (only.length > 0 || quick ? 'everysec' : 'both');
-  if (fsync !== 'always' && fsync !== 'everysec' && fsync !== 'both') throw new UsageError(`--fsync must be always, everysec or both, got ${fsync}`);
+  if (fsync !== 'always' && fsync !== 'everysec' && fsync !== 'both')
+    throw new UsageError(`--fsync must be always, everysec or both, got ${fsync}`);
   const events = whole('events', quick ? 20_000 : 2_000_000, 100_000_000);
   return {
     json: values.json ?? null,

@@ -4,7 +4,11 @@ export const ORDER_TYPE = 'bench.order';
 export interface Order {
   readonly orderId: string;
   readonly userId: string;
-  readonly items: readonly { readonly sku: string; readonly quantity: number; readonly unitPrice: number }[];
+  readonly items: readonly {
+    readonly sku: string;
+    readonly quantity: number;
+    readonly unitPrice: number;
+  }[];
   readonly total: number;
   readonly sentMs: number;
   readonly number: number;
@@ -22,13 +26,20 @@ const MIXED = 1000;
 export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): Order {
   const first = 100 + (number % 900);
   const second = 1000 + (number % 9000);
-  const order = eventsPerOrder === 1 ? number : Math.floor(number / (MIXED * eventsPerOrder)) * MIXED + (number % MIXED);
+  const order =
+    eventsPerOrder === 1
+      ? number
+      : Math.floor(number / (MIXED * eventsPerOrder)) * MIXED + (number % MIXED);
   return {
     orderId: `order-${1_000_000_000 + order}`,
     // All events of an order are of one customer.
     userId: USERS[(order * 7919) % USERS.length] as string,
     items: [
-      { sku: FIRST_SKUS[number % FIRST_SKUS.length] as string, quantity: 1 + (number % 5), unitPrice: first },
+      {
+        sku: FIRST_SKUS[number % FIRST_SKUS.length] as string,
+        quantity: 1 + (number % 5),
+        unitPrice: first,
+      },
       { sku: SECOND_SKUS[number % SECOND_SKUS.length] as string, quantity: 1, unitPrice: second },
     ],
     total: first * (1 + (number % 5)) + second,
@@ -38,8 +49,8 @@ export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): O
 }
 
 /**
- * What the functions saw. The same number of events with the same two sums: every event once. Two sums, because a lost and
- * a doubled event can cancel out in one.
+ * What the functions saw. The same number of events with the same two sums: every event once. Two
+ * sums, because a lost and a doubled event can cancel out in one.
  */
 export interface Seen {
   count: number;
@@ -64,7 +75,11 @@ export function note(seen: Seen, number: number): void {
 export function expectedSeen(events: number, functions = 1): Seen {
   const seen: Seen = { count: 0, sum: 0, mixed: 0 };
   for (let i = 0; i < events; i++) note(seen, i);
-  return { count: seen.count * functions, sum: seen.sum * functions, mixed: seen.mixed * functions };
+  return {
+    count: seen.count * functions,
+    sum: seen.sum * functions,
+    mixed: seen.mixed * functions,
+  };
 }
 
 export function sameSeen(a: Seen, b: Seen): boolean {

@@ -30,12 +30,19 @@ export interface ProducerResult {
 }
 
 await childMain<ProducerArgument, ProducerResult>(async (argument, ready) => {
-  const millrace = await connect({ environment: benchEnvironment(argument.url, 1, argument.partitions), protoDir: PROTO_DIR, name: 'bench-producer' });
+  const millrace = await connect({
+    environment: benchEnvironment(argument.url, 1, argument.partitions),
+    protoDir: PROTO_DIR,
+    name: 'bench-producer',
+  });
   const publisher = millrace.publisher();
   await ready();
   const cpuBefore = cpuSeconds();
   const startMs = sharedNowMs();
-  const latestMs = argument.rate === null ? await flatOut(publisher, argument) : await atRate(publisher, argument, argument.rate);
+  const latestMs =
+    argument.rate === null
+      ? await flatOut(publisher, argument)
+      : await atRate(publisher, argument, argument.rate);
   await publisher.flush();
   const endMs = sharedNowMs();
   const used = cpuSeconds() - cpuBefore;
@@ -43,7 +50,10 @@ await childMain<ProducerArgument, ProducerResult>(async (argument, ready) => {
   return { startMs, endMs, cpuSeconds: used, latestMs };
 });
 
-async function flatOut(publisher: Publisher, { events, chunk, callers, eventsPerOrder }: ProducerArgument): Promise<number> {
+async function flatOut(
+  publisher: Publisher,
+  { events, chunk, callers, eventsPerOrder }: ProducerArgument,
+): Promise<number> {
   let next = 0;
   const caller = async (): Promise<void> => {
     while (next < events) {
@@ -52,7 +62,8 @@ async function flatOut(publisher: Publisher, { events, chunk, callers, eventsPer
       next = to;
       const now = Date.now();
       const items: { type: string; data: unknown }[] = [];
-      for (let number = from; number < to; number++) items.push({ type: ORDER_TYPE, data: makeOrder(number, now, eventsPerOrder) });
+      for (let number = from; number < to; number++)
+        items.push({ type: ORDER_TYPE, data: makeOrder(number, now, eventsPerOrder) });
       await publisher.publishMany(items);
     }
   };
@@ -61,10 +72,15 @@ async function flatOut(publisher: Publisher, { events, chunk, callers, eventsPer
 }
 
 /**
- * Event i is due at start + i / rate, whatever became of those before: the schedule does not wait for a slow system, and
- * an event's time is when it was due, so waiting in the producer counts as latency (no coordinated omission).
+ * Event i is due at start + i / rate, whatever became of those before: the schedule does not wait
+ * for a slow system, and an event's time is when it was due, so waiting in the producer counts as
+ * latency (no coordinated omission).
  */
-async function atRate(publisher: Publisher, { events, warmUp }: ProducerArgument, rate: number): Promise<number> {
+async function atRate(
+  publisher: Publisher,
+  { events, warmUp }: ProducerArgument,
+  rate: number,
+): Promise<number> {
   const originMs = performance.now();
   const wallMs = Date.now();
   const pending = new Set<Promise<unknown>>();
@@ -90,7 +106,8 @@ async function atRate(publisher: Publisher, { events, warmUp }: ProducerArgument
       pending.add(call);
     }
     const untilNextMs = (next * 1000) / rate - (performance.now() - originMs);
-    if (next < events) await new Promise((resolve) => setTimeout(resolve, Math.max(1, untilNextMs)));
+    if (next < events)
+      await new Promise((resolve) => setTimeout(resolve, Math.max(1, untilNextMs)));
   }
   await Promise.all(pending);
   if (failure !== null) throw failure as Error;

@@ -8,7 +8,10 @@ export interface ScenarioResult {
   readonly name: string;
   readonly params: Readonly<Record<string, string | number | boolean | null>>;
   readonly eventsPerSecond: number;
-  /** Latency from the event's (intended) time to its commit; null where the scenario is not about it. */
+  /**
+   * Latency from the event's (intended) time to its commit; null where the scenario is not about
+   * it.
+   */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly p999Ms: number | null;
@@ -25,7 +28,10 @@ export interface BenchResult {
   readonly ratios: Readonly<Record<string, number>>;
 }
 
-export function describeEnvironment(options: BenchOptions, binary: ServerBinary): BenchResult['environment'] {
+export function describeEnvironment(
+  options: BenchOptions,
+  binary: ServerBinary,
+): BenchResult['environment'] {
   return {
     date: new Date().toISOString(),
     node: process.version,
@@ -44,7 +50,13 @@ export function describeEnvironment(options: BenchOptions, binary: ServerBinary)
 /** Figures of one run against each other: on a shared machine only these are to be trusted. */
 export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, number> {
   const rate = (name: string, workers?: number, fsync?: string): number | null =>
-    scenarios.find((s) => s.name === name && s.accounted && (workers === undefined || s.params['workers'] === workers) && (fsync === undefined || s.params['appendfsync'] === fsync))?.eventsPerSecond ?? null;
+    scenarios.find(
+      (s) =>
+        s.name === name &&
+        s.accounted &&
+        (workers === undefined || s.params['workers'] === workers) &&
+        (fsync === undefined || s.params['appendfsync'] === fsync),
+    )?.eventsPerSecond ?? null;
   const ratios: Record<string, number> = {};
   const put = (name: string, a: number | null, b: number | null): void => {
     if (a !== null && b !== null && b > 0) ratios[name] = Math.round((a / b) * 1000) / 1000;
@@ -58,31 +70,68 @@ export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, n
   put('append / watch-append', rate('append'), rate('watch-append'));
   put('through / drain', rate('through'), rate('drain'));
   for (const name of ['cpu', 'io']) {
-    for (const workers of new Set(scenarios.filter((s) => s.name === name).map((s) => s.params['workers'] as number))) {
+    for (const workers of new Set(
+      scenarios.filter((s) => s.name === name).map((s) => s.params['workers'] as number),
+    )) {
       if (workers > 1) put(`${name}: ${workers} workers / 1`, rate(name, workers), rate(name, 1));
     }
   }
   for (const name of ['publish', 'drain', 'through']) {
-    put(`${name}: appendfsync always / everysec`, rate(name, undefined, 'always'), rate(name, undefined, 'everysec'));
+    put(
+      `${name}: appendfsync always / everysec`,
+      rate(name, undefined, 'always'),
+      rate(name, undefined, 'everysec'),
+    );
   }
   return ratios;
 }
 
 export function tableOf(result: BenchResult): string {
   const table = new Table({
-    head: ['scenario', 'fsync', 'functions', 'events', 'workers', 'events/s', 'M/min', 'p50 ms', 'p99 ms', 'p99.9 ms', 'max ms', 'RSS MB', 'accounted'],
+    head: [
+      'scenario',
+      'fsync',
+      'functions',
+      'events',
+      'workers',
+      'events/s',
+      'M/min',
+      'p50 ms',
+      'p99 ms',
+      'p99.9 ms',
+      'max ms',
+      'RSS MB',
+      'accounted',
+    ],
     colAligns: ['left', 'left', ...new Array<'right'>(10).fill('right'), 'left'],
     style: { head: [], border: [], compact: true },
   });
   const number = (value: number | null, digits = 0): string =>
-    value === null ? '' : value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    value === null
+      ? ''
+      : value.toLocaleString('en-US', {
+          minimumFractionDigits: digits,
+          maximumFractionDigits: digits,
+        });
   for (const s of result.scenarios) {
     table.push([
-      s.name, String(s.params['appendfsync'] ?? ''), String(s.params['functions'] ?? ''), number(s.params['events'] as number), String(s.params['workers'] ?? ''), number(s.eventsPerSecond),
-      number((s.eventsPerSecond * 60) / 1e6, 2), number(s.p50Ms), number(s.p99Ms), number(s.p999Ms), number(s.maxMs), number(s.rssMb),
+      s.name,
+      String(s.params['appendfsync'] ?? ''),
+      String(s.params['functions'] ?? ''),
+      number(s.params['events'] as number),
+      String(s.params['workers'] ?? ''),
+      number(s.eventsPerSecond),
+      number((s.eventsPerSecond * 60) / 1e6, 2),
+      number(s.p50Ms),
+      number(s.p99Ms),
+      number(s.p999Ms),
+      number(s.maxMs),
+      number(s.rssMb),
       s.accounted ? 'yes' : 'NO',
     ]);
   }
-  const ratios = Object.entries(result.ratios).map(([name, value]) => `  ${name.padEnd(36)} ${value.toFixed(2).padStart(8)}`);
+  const ratios = Object.entries(result.ratios).map(
+    ([name, value]) => `  ${name.padEnd(36)} ${value.toFixed(2).padStart(8)}`,
+  );
   return [table.toString(), ...(ratios.length > 0 ? ['', 'Ratios', ...ratios] : [])].join('\n');
 }

@@ -34,7 +34,7 @@ async function ioredisPublish(socket: string, events: number): ReturnType<Work> 
   const redis = new Redis(socket);
   await redis.ping();
   const began = performance.now();
-  for (let i = 0; i < events; ) {
+  for (let i = 0; i < events;) {
     const pipeline = redis.pipeline();
     const now = Date.now();
     for (let n = 0; n < BATCH && i < events; n++, i++) {
@@ -58,11 +58,21 @@ async function ioredisDrain(socket: string, events: number): ReturnType<Work> {
   const began = performance.now();
   let acknowledged: Promise<unknown> = Promise.resolve();
   while (seen.count < events) {
-    const reply = (await redis.xreadgroupBuffer('GROUP', GROUP, 'one', 'COUNT', BATCH, 'STREAMS', STREAM, '>')) as [Buffer, [Buffer, Buffer[]][]][] | null;
+    const reply = (await redis.xreadgroupBuffer(
+      'GROUP',
+      GROUP,
+      'one',
+      'COUNT',
+      BATCH,
+      'STREAMS',
+      STREAM,
+      '>',
+    )) as [Buffer, [Buffer, Buffer[]][]][] | null;
     await acknowledged;
     const entries = reply?.[0]?.[1] ?? [];
     if (entries.length === 0) break;
-    for (const [, fields] of entries) note(seen, (type.decode(fields[1] as Buffer) as Order).number);
+    for (const [, fields] of entries)
+      note(seen, (type.decode(fields[1] as Buffer) as Order).number);
     acknowledged = redis.xack(STREAM, GROUP, ...entries.map(([id]) => id));
   }
   await acknowledged;
@@ -73,11 +83,18 @@ async function ioredisDrain(socket: string, events: number): ReturnType<Work> {
 
 /** The parts of BullMQ used here: it is no dependency, so its types may not be there. */
 interface BullMq {
-  readonly Queue: new (name: string, options: object) => {
+  readonly Queue: new (
+    name: string,
+    options: object,
+  ) => {
     addBulk(jobs: readonly { name: string; data: unknown; opts?: object }[]): Promise<unknown>;
     close(): Promise<void>;
   };
-  readonly Worker: new (name: string, work: (job: { data: Order }) => Promise<void>, options: object) => {
+  readonly Worker: new (
+    name: string,
+    work: (job: { data: Order }) => Promise<void>,
+    options: object,
+  ) => {
     on(event: 'completed', listener: () => void): void;
     close(): Promise<void>;
   };
@@ -92,10 +109,11 @@ async function bullmqPublish(socket: string, events: number): ReturnType<Work> {
   const { Queue } = await loadBullMq();
   const queue = new Queue(STREAM, { connection: { path: socket } });
   const began = performance.now();
-  for (let i = 0; i < events; ) {
+  for (let i = 0; i < events;) {
     const jobs: { name: string; data: unknown; opts: object }[] = [];
     const now = Date.now();
-    for (let n = 0; n < BATCH && i < events; n++, i++) jobs.push({ name: 'order', data: makeOrder(i, now), opts: { removeOnComplete: true } });
+    for (let n = 0; n < BATCH && i < events; n++, i++)
+      jobs.push({ name: 'order', data: makeOrder(i, now), opts: { removeOnComplete: true } });
     await queue.addBulk(jobs);
   }
   const ms = performance.now() - began;

@@ -1,4 +1,7 @@
-/** Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of their own. */
+/**
+ * Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of
+ * their own.
+ */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rebuildSettings, type Environment } from '../../src/config.ts';
@@ -21,13 +24,24 @@ interface Bench {
   readonly server: BenchServer;
   readonly options: BenchOptions;
   readonly fsync: Fsync;
-  producer(events: number, rate?: number, warmUp?: number, eventsPerOrder?: number): Child<ProducerResult>;
+  producer(
+    events: number,
+    rate?: number,
+    warmUp?: number,
+    eventsPerOrder?: number,
+  ): Child<ProducerResult>;
   /**
    * @param functionsDir absolute, or the name of a folder under functions/
    * @param events to be settled, of all functions together
    * @param warmUp ages of so many first ones are left out
    */
-  consumer(functionsDir: string, events: number, workers: number, warmUp?: number, settings?: Partial<Environment>): Child<ConsumerResult>;
+  consumer(
+    functionsDir: string,
+    events: number,
+    workers: number,
+    warmUp?: number,
+    settings?: Partial<Environment>,
+  ): Child<ConsumerResult>;
 }
 
 type Params = Record<string, string | number | boolean | null>;
@@ -38,24 +52,50 @@ const STALL_MS = 30_000;
 const LAG_FUNCTIONS = [1, 4, 16];
 const LAG_RATE = 5000;
 
-export async function runScenario(name: ScenarioName, options: BenchOptions, fsync: Fsync, say: (text: string) => void): Promise<ScenarioResult[]> {
+export async function runScenario(
+  name: ScenarioName,
+  options: BenchOptions,
+  fsync: Fsync,
+  say: (text: string) => void,
+): Promise<ScenarioResult[]> {
   const { events, quick } = options;
-  const onServer = <T>(work: (bench: Bench) => Promise<T>): Promise<T> => onFreshServer(options, fsync, work);
+  const onServer = <T>(work: (bench: Bench) => Promise<T>): Promise<T> =>
+    onFreshServer(options, fsync, work);
   switch (name) {
     case 'publish':
       return [await onServer((bench) => publish(bench, events))];
     case 'drain':
-      return [await onServer((bench) => drain('drain', bench, 'noop-decode', options.backlog, options.workers, say))];
+      return [
+        await onServer((bench) =>
+          drain('drain', bench, 'noop-decode', options.backlog, options.workers, say),
+        ),
+      ];
     case 'through':
       return [await onServer((bench) => through(name, bench, 'noop-decode', events))];
     case 'view':
       return [await onServer((bench) => through(name, bench, 'view', events))];
     case 'view-drain':
-      return [await onServer((bench) => drain(name, bench, 'view', options.backlog, options.workers, say))];
+      return [
+        await onServer((bench) =>
+          drain(name, bench, 'view', options.backlog, options.workers, say),
+        ),
+      ];
     case 'rebuild': {
       // As millrace view rebuild runs a new version's lanes.
       const settings = rebuildSettings({});
-      return [await onServer((bench) => drain(name, bench, 'view', options.backlog, settings.WORKERS ?? options.workers, say, settings))];
+      return [
+        await onServer((bench) =>
+          drain(
+            name,
+            bench,
+            'view',
+            options.backlog,
+            settings.WORKERS ?? options.workers,
+            say,
+            settings,
+          ),
+        ),
+      ];
     }
     case 'latency-1k':
       return [await onServer((bench) => latency(name, bench, 1000))];
@@ -73,7 +113,8 @@ export async function runScenario(name: ScenarioName, options: BenchOptions, fsy
     }
     case 'lag': {
       const results: ScenarioResult[] = [];
-      for (const count of quick ? [2] : LAG_FUNCTIONS) results.push(await onServer((bench) => lag(bench, count, quick ? 500 : LAG_RATE)));
+      for (const count of quick ? [2] : LAG_FUNCTIONS)
+        results.push(await onServer((bench) => lag(bench, count, quick ? 500 : LAG_RATE)));
       return results;
     }
     case 'append':
@@ -82,7 +123,11 @@ export async function runScenario(name: ScenarioName, options: BenchOptions, fsy
   }
 }
 
-async function onFreshServer<T>(options: BenchOptions, fsync: Fsync, work: (bench: Bench) => Promise<T>): Promise<T> {
+async function onFreshServer<T>(
+  options: BenchOptions,
+  fsync: Fsync,
+  work: (bench: Bench) => Promise<T>,
+): Promise<T> {
   const server = await startBenchServer(fsync);
   const children: { end(graceMs?: number): Promise<void> }[] = [];
   const start = <R>(file: string, argument: unknown): Child<R> => {
@@ -98,11 +143,25 @@ async function onFreshServer<T>(options: BenchOptions, fsync: Fsync, work: (benc
       fsync,
       producer: (events, rate, warmUp = 0, eventsPerOrder = 1) =>
         start<ProducerResult>('./producer.js', {
-          url: server.url, events, rate: rate ?? null, chunk: options.chunk, callers: options.callers, warmUp, eventsPerOrder, partitions: options.partitions,
+          url: server.url,
+          events,
+          rate: rate ?? null,
+          chunk: options.chunk,
+          callers: options.callers,
+          warmUp,
+          eventsPerOrder,
+          partitions: options.partitions,
         } satisfies ProducerArgument),
       consumer: (functionsDir, events, workers, warmUp = 0, settings = {}) =>
         start<ConsumerResult>('./consumer.js', {
-          url: server.url, functionsDir: resolve(FUNCTIONS, functionsDir), workers, settings, events, warmUp, partitions: options.partitions, stallMs: STALL_MS,
+          url: server.url,
+          functionsDir: resolve(FUNCTIONS, functionsDir),
+          workers,
+          settings,
+          events,
+          warmUp,
+          partitions: options.partitions,
+          stallMs: STALL_MS,
         } satisfies ConsumerArgument),
     });
     ok = true;
@@ -123,7 +182,15 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
   const totals = await countersOf(bench.server.url, []);
   return {
     name: 'publish',
-    params: { events, appendfsync: bench.fsync, partitions: bench.options.partitions, chunk: bench.options.chunk, callers: bench.options.callers, ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before), bytesPerEvent: round(totals.bytes / events) },
+    params: {
+      events,
+      appendfsync: bench.fsync,
+      partitions: bench.options.partitions,
+      chunk: bench.options.chunk,
+      callers: bench.options.callers,
+      ...usage(bench, ms, { producerCpu: result.cpuSeconds }, before),
+      bytesPerEvent: round(totals.bytes / events),
+    },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
     rssMb: null,
@@ -132,7 +199,13 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
 }
 
 async function drain(
-  name: string, bench: Bench, functions: string, events: number, workers: number, say: (text: string) => void, settings: Partial<Environment> = {},
+  name: string,
+  bench: Bench,
+  functions: string,
+  events: number,
+  workers: number,
+  say: (text: string) => void,
+  settings: Partial<Environment> = {},
 ): Promise<ScenarioResult> {
   const producer = bench.producer(events, undefined, 0, eventsPerOrder(functions));
   await producer.ready;
@@ -150,9 +223,19 @@ async function drain(
   return {
     name,
     params: {
-      events, appendfsync: bench.fsync, partitions: bench.options.partitions, workers, turns: result.turns, entries: result.entries,
+      events,
+      appendfsync: bench.fsync,
+      partitions: bench.options.partitions,
+      workers,
+      turns: result.turns,
+      entries: result.entries,
       eventsPerSecondFromProcessStart: round((events * 1000) / startMs),
-      ...usage(bench, result.lastCommitMs - result.readyMs, { dispatcherCpu: result.cpuSeconds }, before),
+      ...usage(
+        bench,
+        result.lastCommitMs - result.readyMs,
+        { dispatcherCpu: result.cpuSeconds },
+        before,
+      ),
     },
     eventsPerSecond: round(((result.done - result.firstCommitEvents) * 1000) / Math.max(1, ms)),
     ...NO_LATENCY,
@@ -161,7 +244,12 @@ async function drain(
   };
 }
 
-async function through(name: string, bench: Bench, functions: string, events: number): Promise<ScenarioResult> {
+async function through(
+  name: string,
+  bench: Bench,
+  functions: string,
+  events: number,
+): Promise<ScenarioResult> {
   const consumer = bench.consumer(functions, events, bench.options.workers);
   const producer = bench.producer(events, undefined, 0, eventsPerOrder(functions));
   await Promise.all([consumer.ready, producer.ready]);
@@ -173,9 +261,19 @@ async function through(name: string, bench: Bench, functions: string, events: nu
   return {
     name,
     params: {
-      events, appendfsync: bench.fsync, partitions: bench.options.partitions, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events,
+      appendfsync: bench.fsync,
+      partitions: bench.options.partitions,
+      workers: bench.options.workers,
+      turns: result.turns,
+      entries: result.entries,
       publishedPerSecond: round((events * 1000) / (sent.endMs - sent.startMs)),
-      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
+      ...usage(
+        bench,
+        ms,
+        { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds },
+        before,
+      ),
     },
     eventsPerSecond: round((events * 1000) / ms),
     ...NO_LATENCY,
@@ -189,7 +287,10 @@ function eventsPerOrder(functions: string): number {
   return functions === 'view' ? 5 : 1;
 }
 
-/** How far `count` functions on one type are behind, in ms: the ages at their commits, of all of them. */
+/**
+ * How far `count` functions on one type are behind, in ms: the ages at their commits, of all of
+ * them.
+ */
 async function lag(bench: Bench, count: number, rate: number): Promise<ScenarioResult> {
   const functions = makeFunctions(count);
   try {
@@ -199,11 +300,23 @@ async function lag(bench: Bench, count: number, rate: number): Promise<ScenarioR
   }
 }
 
-async function latency(name: string, bench: Bench, rate: number, functionsDir = 'noop-decode', functions: readonly string[] = ['noop-decode']): Promise<ScenarioResult> {
-  // The first seconds, in which everybody's code is still being compiled, are run and accounted for, but not measured.
+async function latency(
+  name: string,
+  bench: Bench,
+  rate: number,
+  functionsDir = 'noop-decode',
+  functions: readonly string[] = ['noop-decode'],
+): Promise<ScenarioResult> {
+  // The first seconds, in which everybody's code is still being compiled, are run and accounted
+  // for, but not measured.
   const warmUpSeconds = bench.options.quick ? 0 : 3;
   const events = rate * (bench.options.seconds + warmUpSeconds);
-  const consumer = bench.consumer(functionsDir, events * functions.length, bench.options.workers, rate * warmUpSeconds * functions.length);
+  const consumer = bench.consumer(
+    functionsDir,
+    events * functions.length,
+    bench.options.workers,
+    rate * warmUpSeconds * functions.length,
+  );
   const producer = bench.producer(events, rate, rate * warmUpSeconds);
   await Promise.all([consumer.ready, producer.ready]);
   const before = cpuNow(bench);
@@ -216,9 +329,23 @@ async function latency(name: string, bench: Bench, rate: number, functionsDir = 
   return {
     name,
     params: {
-      events, functions: functions.length, appendfsync: bench.fsync, partitions: bench.options.partitions, rate, seconds: bench.options.seconds, warmUpSeconds, workers: bench.options.workers, turns: result.turns, entries: result.entries,
+      events,
+      functions: functions.length,
+      appendfsync: bench.fsync,
+      partitions: bench.options.partitions,
+      rate,
+      seconds: bench.options.seconds,
+      warmUpSeconds,
+      workers: bench.options.workers,
+      turns: result.turns,
+      entries: result.entries,
       producerLatestMs: round(sent.latestMs),
-      ...usage(bench, ms, { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds }, before),
+      ...usage(
+        bench,
+        ms,
+        { producerCpu: sent.cpuSeconds, dispatcherCpu: result.cpuSeconds },
+        before,
+      ),
     },
     eventsPerSecond: round((events * 1000) / ms),
     p50Ms: ages.quantile(0.5),
@@ -226,24 +353,43 @@ async function latency(name: string, bench: Bench, rate: number, functionsDir = 
     p999Ms: ages.quantile(0.999),
     maxMs: ages.quantile(1),
     rssMb: round(result.rssMb),
-    accounted: result.measured === ages.total && (await accounted(bench, functions, events, result)),
+    accounted:
+      result.measured === ages.total && (await accounted(bench, functions, events, result)),
   };
 }
 
-/** Our own counters in Redis, what the dispatcher reported, and what the functions saw: all three must agree. */
-async function accounted(bench: Bench, functions: readonly string[], events: number, result: ConsumerResult): Promise<boolean> {
+/**
+ * Our own counters in Redis, what the dispatcher reported, and what the functions saw: all three
+ * must agree.
+ */
+async function accounted(
+  bench: Bench,
+  functions: readonly string[],
+  events: number,
+  result: ConsumerResult,
+): Promise<boolean> {
   const isView = functions[0] === 'view';
   const totals = await countersOf(bench.server.url, isView ? ['view@1'] : functions);
   const seen = isView ? await seenInRows(bench.server.url, bench.options.partitions) : result.seen;
   const runs = events * functions.length;
   const problems: string[] = [];
   if (totals.appended !== events) problems.push(`appended ${totals.appended}`);
-  if (totals.done !== runs || totals.dead !== 0 || totals.parked !== 0) problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
-  if (result.done !== runs || result.dead !== 0) problems.push(`the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`);
+  if (totals.done !== runs || totals.dead !== 0 || totals.parked !== 0)
+    problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
+  if (result.done !== runs || result.dead !== 0)
+    problems.push(
+      `the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`,
+    );
   const expected = expectedSeen(events, functions.length);
-  if (!sameSeen(seen, expected)) problems.push(`${isView ? 'the rows say' : 'the functions saw'} ${JSON.stringify(seen)}, expected ${JSON.stringify(expected)}`);
+  if (!sameSeen(seen, expected))
+    problems.push(
+      `${isView ? 'the rows say' : 'the functions saw'} ${JSON.stringify(seen)}, expected ${JSON.stringify(expected)}`,
+    );
   if (result.threadDeaths > 0) problems.push(`${result.threadDeaths} threads died`);
-  if (problems.length > 0) console.error(`NOT ACCOUNTED, of ${events} events for ${functions.length} functions: ${problems.join('; ')}`);
+  if (problems.length > 0)
+    console.error(
+      `NOT ACCOUNTED, of ${events} events for ${functions.length} functions: ${problems.join('; ')}`,
+    );
   return problems.length === 0;
 }
 
@@ -255,7 +401,10 @@ async function seenInRows(url: string, partitions: number): Promise<Seen> {
     const view = new View<OrderRow>({ connection, keys: createKeys('mr'), partitions }, 'view');
     let cursor: string | null = null;
     do {
-      const page: Page<OrderRow> = await view.list({ limit: 1000, ...(cursor === null ? {} : { cursor }) });
+      const page: Page<OrderRow> = await view.list({
+        limit: 1000,
+        ...(cursor === null ? {} : { cursor }),
+      });
       for (const { row } of page.rows) {
         seen.count += row.count;
         seen.sum += row.sum;
@@ -270,15 +419,21 @@ async function seenInRows(url: string, partitions: number): Promise<Seen> {
 }
 
 /** Over all partitions, and the named functions. */
-async function countersOf(url: string, functions: readonly string[]): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {
+async function countersOf(
+  url: string,
+  functions: readonly string[],
+): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {
   const connection = openConnection({ url, name: 'bench' });
   try {
     const keys = createKeys('mr');
     const partitions = Number(await connection.command('HGET', keys.settings(), 'partitions'));
     const totals = { appended: 0, done: 0, dead: 0, parked: 0, bytes: 0 };
     for (let partition = 0; partition < partitions; partition++) {
-      const flat = (await connection.command('HGETALL', keys.counters(partition))) as string[] | Record<string, string>;
-      const fields = new Map<string, string>(Array.isArray(flat) ? pairs(flat) : Object.entries(flat));
+      const flat = (await connection.command('HGETALL', keys.counters(partition))) as
+        string[] | Record<string, string>;
+      const fields = new Map<string, string>(
+        Array.isArray(flat) ? pairs(flat) : Object.entries(flat),
+      );
       const of = (field: string): number => Number(fields.get(field) ?? 0);
       totals.appended += of(`appended:${ORDER_TYPE}`);
       for (const fn of functions) {
@@ -286,7 +441,9 @@ async function countersOf(url: string, functions: readonly string[]): Promise<{ 
         totals.dead += of(`dead:${fn}:${ORDER_TYPE}`);
         totals.parked += of(`parked:${fn}:${ORDER_TYPE}`);
       }
-      totals.bytes += Number((await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0);
+      totals.bytes += Number(
+        (await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0,
+      );
     }
     return totals;
   } finally {
@@ -295,7 +452,10 @@ async function countersOf(url: string, functions: readonly string[]): Promise<{ 
 }
 
 function pairs(flat: readonly string[]): [string, string][] {
-  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i] as string, flat[2 * i + 1] as string]);
+  return Array.from({ length: flat.length / 2 }, (_, i) => [
+    flat[2 * i] as string,
+    flat[2 * i + 1] as string,
+  ]);
 }
 
 interface CpuNow {
@@ -308,8 +468,8 @@ function cpuNow(bench: Bench): CpuNow {
 }
 
 /**
- * Who was busy from `before` until now, `ms` long, in cores. `othersCpu` (this machine's other processes, and this one) and
- * `stealCpu` (the host) say how far the figures can be trusted.
+ * Who was busy from `before` until now, `ms` long, in cores. `othersCpu` (this machine's other
+ * processes, and this one) and `stealCpu` (the host) say how far the figures can be trusted.
  */
 function usage(bench: Bench, ms: number, seconds: Record<string, number>, before: CpuNow): Params {
   const params: Params = {};

@@ -13,6 +13,16 @@ export const PACKAGE_DIR = (() => {
 export const PROTO_DIR = join(PACKAGE_DIR, 'scripts', 'bench', 'proto');
 
 /** What the processes under test are set to: defaults, on the run's own server. */
-export function benchEnvironment(url: string, workers: number, partitions: number): Partial<Environment> {
-  return { REDIS_URL: url, WORKERS: workers, MILLRACE_PARTITIONS: partitions, LOG_LEVEL: 'warn', MILLRACE_NAMESPACE: 'mr' };
+export function benchEnvironment(
+  url: string,
+  workers: number,
+  partitions: number,
+): Partial<Environment> {
+  return {
+    REDIS_URL: url,
+    WORKERS: workers,
+    MILLRACE_PARTITIONS: partitions,
+    LOG_LEVEL: 'warn',
+    MILLRACE_NAMESPACE: 'mr',
+  };
 }

@@ -1,4 +1,7 @@
-/** The event store: appends with an expected revision, one event each, many under way; loads of an aggregate. */
+/**
+ * The event store: appends with an expected revision, one event each, many under way; loads of an
+ * aggregate.
+ */
 import type { AppenderArgument, AppenderResult } from './appender.ts';
 import { startBenchServer } from './bench-server.ts';
 import { Child } from './child.ts';
@@ -10,15 +13,37 @@ const WRITERS = 512;
 const PER_HISTORY = 10;
 const MAX_APPENDS = 500_000;
 
-const WHAT = { append: 'append', 'naive-append': 'naive', 'watch-append': 'watch', load: 'load' } as const;
+const WHAT = {
+  append: 'append',
+  'naive-append': 'naive',
+  'watch-append': 'watch',
+  load: 'load',
+} as const;
 
-/** `naive-append`: the same appends by a hand-written script, one call each; `watch-append`: by WATCH and MULTI. */
-export async function runStoreScenario(name: keyof typeof WHAT, options: BenchOptions, fsync: Fsync): Promise<ScenarioResult> {
+/**
+ * `naive-append`: the same appends by a hand-written script, one call each; `watch-append`: by
+ * WATCH and MULTI.
+ */
+export async function runStoreScenario(
+  name: keyof typeof WHAT,
+  options: BenchOptions,
+  fsync: Fsync,
+): Promise<ScenarioResult> {
   const server = await startBenchServer(fsync);
-  const events = name === 'load' ? (options.quick ? 200 : 5000) : Math.min(options.events, MAX_APPENDS);
-  const child = new Child<AppenderResult>('./appender.js', {
-    url: server.url, partitions: options.partitions, what: WHAT[name], events, writers: WRITERS, perHistory: PER_HISTORY,
-  } satisfies AppenderArgument, options.cpuProf);
+  const events =
+    name === 'load' ? (options.quick ? 200 : 5000) : Math.min(options.events, MAX_APPENDS);
+  const child = new Child<AppenderResult>(
+    './appender.js',
+    {
+      url: server.url,
+      partitions: options.partitions,
+      what: WHAT[name],
+      events,
+      writers: WRITERS,
+      perHistory: PER_HISTORY,
+    } satisfies AppenderArgument,
+    options.cpuProf,
+  );
   try {
     await child.ready;
     const redisBefore = server.cpuSeconds();
@@ -26,15 +51,32 @@ export async function runStoreScenario(name: keyof typeof WHAT, options: BenchOp
     const result = await child.result;
     const redisAfter = server.cpuSeconds();
     const ms = result.endMs - result.startMs;
-    const cores = (seconds: number): number => Math.round(seconds * 100_000 / ms) / 100;
+    const cores = (seconds: number): number => Math.round((seconds * 100_000) / ms) / 100;
     const common = {
-      name, eventsPerSecond: Math.round((events * 1000) / ms), p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null, rssMb: Math.round(result.rssMb),
+      name,
+      eventsPerSecond: Math.round((events * 1000) / ms),
+      p50Ms: null,
+      p99Ms: null,
+      p999Ms: null,
+      maxMs: null,
+      rssMb: Math.round(result.rssMb),
     };
-    const cpu = { appenderCpu: cores(result.cpuSeconds), redisCpu: redisBefore === null || redisAfter === null ? null : cores(redisAfter - redisBefore) };
+    const cpu = {
+      appenderCpu: cores(result.cpuSeconds),
+      redisCpu:
+        redisBefore === null || redisAfter === null ? null : cores(redisAfter - redisBefore),
+    };
     if (name !== 'load') {
       return {
         ...common,
-        params: { events, appendfsync: fsync, partitions: options.partitions, writers: WRITERS, perHistory: PER_HISTORY, ...cpu },
+        params: {
+          events,
+          appendfsync: fsync,
+          partitions: options.partitions,
+          writers: WRITERS,
+          perHistory: PER_HISTORY,
+          ...cpu,
+        },
         accounted: result.stored === events && result.histories === Math.ceil(events / PER_HISTORY),
       };
     }
@@ -42,11 +84,22 @@ export async function runStoreScenario(name: keyof typeof WHAT, options: BenchOp
     const pings = new Histogram();
     loads.addPairs(result.loads);
     pings.addPairs(result.pings);
-    const at = (histogram: Histogram, share: number): number => (histogram.quantile(share) ?? 0) / 1000;
+    const at = (histogram: Histogram, share: number): number =>
+      (histogram.quantile(share) ?? 0) / 1000;
     return {
       ...common,
-      params: { events, appendfsync: fsync, history: result.stored, pingP50Ms: at(pings, 0.5), overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000, ...cpu },
-      p50Ms: at(loads, 0.5), p99Ms: at(loads, 0.99), p999Ms: at(loads, 0.999), maxMs: at(loads, 1),
+      params: {
+        events,
+        appendfsync: fsync,
+        history: result.stored,
+        pingP50Ms: at(pings, 0.5),
+        overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000,
+        ...cpu,
+      },
+      p50Ms: at(loads, 0.5),
+      p99Ms: at(loads, 0.99),
+      p999Ms: at(loads, 0.999),
+      maxMs: at(loads, 1),
       accounted: result.right && loads.total === events,
     };
   } finally {

@@ -9,15 +9,27 @@ import { walkBatch } from '../../src/wire/event-batch.ts';
 import { COMMIT_ARGS, entriesAt, type LaneName } from './recorder.ts';
 
 export const BUGS = [
-  'acknowledge before running', 'drop 1 in 10,000', 'apply twice', 'swap two of one subject', 'lose the dead letter', 'ignore the fencing epoch', 'skip the own-pending read', 'lose what is emitted', 'emit twice',
+  'acknowledge before running',
+  'drop 1 in 10,000',
+  'apply twice',
+  'swap two of one subject',
+  'lose the dead letter',
+  'ignore the fencing epoch',
+  'skip the own-pending read',
+  'lose what is emitted',
+  'emit twice',
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
-/** Of the server, not of a dispatcher: it is started as Redis starts by itself, and keeps what a torn file ends with. */
+/**
+ * Of the server, not of a dispatcher: it is started as Redis starts by itself, and keeps what a
+ * torn file ends with.
+ */
 export const SERVER_BUGS = ['keep the torn end'] as const;
 export type ServerBug = (typeof SERVER_BUGS)[number];
 
-export const isServerBug = (bug: Bug | ServerBug): bug is ServerBug => (SERVER_BUGS as readonly string[]).includes(bug);
+export const isServerBug = (bug: Bug | ServerBug): bug is ServerBug =>
+  (SERVER_BUGS as readonly string[]).includes(bug);
 
 /** What the bugs know of Redis. */
 export interface Look {
@@ -59,13 +71,27 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
     case 'skip the own-pending read':
       return (stages, lane) => skipPending(stages, lane, look.pendingIds);
     case 'lose what is emitted':
-      return (stages) => ({ ...stages, plan: (batch, result, context) => stages.plan(batch, { ...result, emitted: [] }, context) });
+      return (stages) => ({
+        ...stages,
+        plan: (batch, result, context) => stages.plan(batch, { ...result, emitted: [] }, context),
+      });
     case 'emit twice':
-      return (stages) => ({ ...stages, plan: (batch, result, context) => stages.plan(batch, { ...result, emitted: [...(result.emitted ?? []), ...(result.emitted ?? [])] }, context) });
+      return (stages) => ({
+        ...stages,
+        plan: (batch, result, context) =>
+          stages.plan(
+            batch,
+            { ...result, emitted: [...(result.emitted ?? []), ...(result.emitted ?? [])] },
+            context,
+          ),
+      });
   }
 }
 
-function around(stages: LaneStages, change: (entries: readonly StreamEntry[]) => readonly StreamEntry[]): LaneStages['reader'] {
+function around(
+  stages: LaneStages,
+  change: (entries: readonly StreamEntry[]) => readonly StreamEntry[],
+): LaneStages['reader'] {
   const { reader } = stages;
   return {
     reset: () => reader.reset(),
@@ -88,31 +114,57 @@ function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
     ...stages,
     async run(batch, ...more) {
       const made: Pick<BatchResult, 'states' | 'failures' | 'blocked' | 'deadEntries'> = {
-        states: new Uint8Array(batch.events).fill(CELL.DONE), failures: [], blocked: [], deadEntries: [],
+        states: new Uint8Array(batch.events).fill(CELL.DONE),
+        failures: [],
+        blocked: [],
+        deadEntries: [],
       };
       const epoch = lane.leaseValue.slice(lane.leaseValue.lastIndexOf(':') + 1);
-      const plan = stages.plan(batch, { ...made, kind: 'result', effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 }, { leaseValue: lane.leaseValue, turnId: `${epoch}.${++turn}`, nowMs: Date.now(), parkedOf: () => 0 });
+      const plan = stages.plan(
+        batch,
+        { ...made, kind: 'result', effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 },
+        {
+          leaseValue: lane.leaseValue,
+          turnId: `${epoch}.${++turn}`,
+          nowMs: Date.now(),
+          parkedOf: () => 0,
+        },
+      );
       await stages.commit(plan, new AbortController().signal);
       return stages.run(batch, ...more);
     },
-    commit: () => Promise.resolve({ kind: 'ok', repeated: false, nextDueMs: null, missing: [], emptied: [], outbox: null, noIndexes: [] }),
+    commit: () =>
+      Promise.resolve({
+        kind: 'ok',
+        repeated: false,
+        nextDueMs: null,
+        missing: [],
+        emptied: [],
+        outbox: null,
+        noIndexes: [],
+      }),
   };
 }
 
 const DROP_AT = 4321;
 
-/** One event vanishes between reading and running, and is counted as done all the same: the books balance. */
+/**
+ * One event vanishes between reading and running, and is counted as done all the same: the books
+ * balance.
+ */
 function dropOne(): (stages: LaneStages) => LaneStages {
   let seen = 0;
   let dropped: string | null = null;
   return (stages) => ({
     ...stages,
-    reader: around(stages, (entries) => entries.map((entry) => {
-      seen += entry.count;
-      if (dropped !== null || seen < DROP_AT || entry.count < 2) return entry;
-      dropped = entry.id;
-      return withoutLast(entry);
-    })),
+    reader: around(stages, (entries) =>
+      entries.map((entry) => {
+        seen += entry.count;
+        if (dropped !== null || seen < DROP_AT || entry.count < 2) return entry;
+        dropped = entry.id;
+        return withoutLast(entry);
+      }),
+    ),
     plan(batch, ...more) {
       const plan = stages.plan(batch, ...more);
       const at = batch.entries.findIndex((entry) => entry.id === dropped);
@@ -130,7 +182,10 @@ function withoutLast(entry: StreamEntry): StreamEntry {
   });
   // in front of the message stand its tag and its length
   const prefix = 1 + (length < 128 ? 1 : length < 16_384 ? 2 : 3);
-  const bytes = Buffer.concat([entry.bytes.subarray(0, start - prefix), entry.bytes.subarray(start + length)]);
+  const bytes = Buffer.concat([
+    entry.bytes.subarray(0, start - prefix),
+    entry.bytes.subarray(start + length),
+  ]);
   return { ...entry, bytes, count: entry.count - 1, n: entry.count - 1, crc: crc32(bytes) };
 }
 
@@ -146,7 +201,12 @@ function swapTwo(entries: readonly StreamEntry[]): readonly StreamEntry[] {
   for (let i = 0; i < entries.length; i++) {
     const first = entries[i] as StreamEntry;
     const subjects = subjectsOf(first);
-    const j = entries.findIndex((entry, at) => at > i && entry.id !== first.id && [...subjectsOf(entry)].some((subject) => subjects.has(subject)));
+    const j = entries.findIndex(
+      (entry, at) =>
+        at > i &&
+        entry.id !== first.id &&
+        [...subjectsOf(entry)].some((subject) => subjects.has(subject)),
+    );
     if (j < 0) continue;
     const swapped = [...entries];
     swapped[i] = entries[j] as StreamEntry;
@@ -167,16 +227,31 @@ function loseLetters(stages: LaneStages): LaneStages {
   return {
     ...stages,
     plan(batch: Batch, result, context) {
-      const lost = new Set(stages.plan(batch, result, context).failed.filter(({ nextMs }) => nextMs === null).map(({ eventId }) => eventId));
+      const lost = new Set(
+        stages
+          .plan(batch, result, context)
+          .failed.filter(({ nextMs }) => nextMs === null)
+          .map(({ eventId }) => eventId),
+      );
       const states = Uint8Array.from(result.states);
       for (const { ref } of result.failures) if (lost.has(ref.id)) states[ref.index] = CELL.DONE;
-      return stages.plan(batch, { ...result, states, failures: result.failures.filter(({ ref }) => !lost.has(ref.id)) }, context);
+      return stages.plan(
+        batch,
+        { ...result, states, failures: result.failures.filter(({ ref }) => !lost.has(ref.id)) },
+        context,
+      );
     },
   };
 }
 
-/** What the owner before left unfinished is not taken up: as if the first read were for new entries. */
-function skipPending(stages: LaneStages, lane: LaneName, pendingIds: Look['pendingIds']): LaneStages {
+/**
+ * What the owner before left unfinished is not taken up: as if the first read were for new entries.
+ */
+function skipPending(
+  stages: LaneStages,
+  lane: LaneName,
+  pendingIds: Look['pendingIds'],
+): LaneStages {
   let skipped = new Set<string>();
   return {
     ...stages,

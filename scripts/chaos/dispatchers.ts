@@ -16,13 +16,23 @@ export interface DispatcherOptions {
 export class DispatcherProcess extends Child {
   readonly #record: (op: FaultOp) => Promise<void>;
 
-  constructor({ url, sink, environment }: DispatcherOptions, record: (op: FaultOp) => Promise<void>) {
+  constructor(
+    { url, sink, environment }: DispatcherOptions,
+    record: (op: FaultOp) => Promise<void>,
+  ) {
     super({
-      script: SCRIPT, args: [PROTO_DIR],
+      script: SCRIPT,
+      args: [PROTO_DIR],
       execArgv: 'CHAOS_CLOCK' in environment ? ['--import', SHIFT_CLOCK] : [],
       env: {
-        PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: url, CHAOS_SINK: sink,
-        WORKERS: '2', MILLRACE_THREAD_HEAP_MB: '48', MILLRACE_BATCH_EVENTS: '200', ...environment,
+        PATH: process.env['PATH'],
+        HOME: process.env['HOME'],
+        REDIS_URL: url,
+        CHAOS_SINK: sink,
+        WORKERS: '2',
+        MILLRACE_THREAD_HEAP_MB: '48',
+        MILLRACE_BATCH_EVENTS: '200',
+        ...environment,
       },
     });
     this.#record = record;

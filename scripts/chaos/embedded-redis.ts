@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { startEmbeddedServer, type EmbeddedServer } from '../../src/redis/embedded-server.ts';
 import {
-  projectDir, testServerBinary, type TestLike, type TestRedis,
+  projectDir,
+  testServerBinary,
+  type TestLike,
+  type TestRedis,
 } from '../../test/support/redis-server.ts';
 
 export async function startEmbedded(scope: TestLike): Promise<TestRedis> {
@@ -38,7 +41,8 @@ export async function startEmbedded(scope: TestLike): Promise<TestRedis> {
     },
     async kill() {
       process.kill(pid(), 'SIGKILL');
-      // Called in the same turn: else it would be started again at once, before the fault had a hand on its file.
+      // Called in the same turn: else it would be started again at once, before the fault had a
+      // hand on its file.
       await stop();
     },
     stop,

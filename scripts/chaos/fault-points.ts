@@ -3,21 +3,40 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
 
 export const FAULT_POINTS = [
-  'lease acquired', 'before take', 'after take', 'retries in hand', 'before run', 'during run', 'after run',
-  'before commit', 'during commit', 'after commit', 'turn done',
+  'lease acquired',
+  'before take',
+  'after take',
+  'retries in hand',
+  'before run',
+  'during run',
+  'after run',
+  'before commit',
+  'during commit',
+  'after commit',
+  'turn done',
 ] as const;
 export type FaultPoint = (typeof FAULT_POINTS)[number];
 
 /** `point:n`: at the n-th time it is reached in this process. */
-export function parseFaultPoint(text: string): { readonly point: FaultPoint; readonly hits: number } {
+export function parseFaultPoint(text: string): {
+  readonly point: FaultPoint;
+  readonly hits: number;
+} {
   const [name = '', hits = '1'] = text.split(':');
-  if (!(FAULT_POINTS as readonly string[]).includes(name)) throw new Error(`no such fault point: ${text}; there are ${FAULT_POINTS.join(', ')}`);
+  if (!(FAULT_POINTS as readonly string[]).includes(name))
+    throw new Error(`no such fault point: ${text}; there are ${FAULT_POINTS.join(', ')}`);
   return { point: name as FaultPoint, hits: Number(hits) };
 }
 
 const die = (): void => void process.kill(process.pid, 'SIGKILL');
 
-export function dieAt({ point, hits }: { readonly point: FaultPoint; readonly hits: number }): (stages: LaneStages) => LaneStages {
+export function dieAt({
+  point,
+  hits,
+}: {
+  readonly point: FaultPoint;
+  readonly hits: number;
+}): (stages: LaneStages) => LaneStages {
   let left = hits;
   /** @returns whether it is time */
   const reached = (at: FaultPoint): boolean => at === point && --left === 0;
@@ -42,7 +61,8 @@ export function dieAt({ point, hits }: { readonly point: FaultPoint; readonly hi
         passing('before take');
         const taken = await stages.reader.take(leaseValue, budget);
         // An empty look is no hit: there would be nothing to lose.
-        if (taken.kind === 'ok' && taken.entries.length + taken.units.length > 0) passing('after take');
+        if (taken.kind === 'ok' && taken.entries.length + taken.units.length > 0)
+          passing('after take');
         return taken;
       },
     },

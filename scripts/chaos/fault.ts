@@ -41,14 +41,20 @@ export interface FaultContext {
   note(name: string): Promise<void>;
   /** Waits for a time that the seed decides. */
   pause(minMs: number, maxMs: number): Promise<void>;
-  /** Declares a window of loss: what was being published in it (performance.now(), ms) may be missing. */
+  /**
+   * Declares a window of loss: what was being published in it (performance.now(), ms) may be
+   * missing.
+   */
   lostSince(fromMs: number, toMs: number): void;
   /**
-   * Declares that servers with these partitions may have forgotten what was relayed between them and others, for events that were
-   * handled between these two lengths of the sink.
+   * Declares that servers with these partitions may have forgotten what was relayed between them
+   * and others, for events that were handled between these two lengths of the sink.
    */
   relayForgets(partitions: ReadonlySet<number>, fromOp: number, toOp: number): void;
-  /** From now until nobody dead owns a lane: kept as measured takeover. The victim is dead or frozen, others run. */
+  /**
+   * From now until nobody dead owns a lane: kept as measured takeover. The victim is dead or
+   * frozen, others run.
+   */
   takeover(victim: DispatcherProcess): Promise<void>;
 }
 

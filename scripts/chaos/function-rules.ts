@@ -23,7 +23,10 @@ export const LATER = { file: 'later', type: 'test.later', delayMs: [100, 1500] }
 /** Fails while the sink says so: every fault meets parked lists. */
 export const HELD = { file: 'held', type: 'test.held' } as const;
 
-/** `keyed` emits for events of one of its types, before it does as ordered: what it emits where it then fails must not be seen. */
+/**
+ * `keyed` emits for events of one of its types, before it does as ordered: what it emits where it
+ * then fails must not be seen.
+ */
 export const EMITS = { fn: 'keyed', on: 'test.other', type: 'test.third' } as const;
 
 export interface PlannedEmission {
@@ -31,10 +34,16 @@ export interface PlannedEmission {
   readonly order: string;
 }
 
-/** Two: one to the own subject, so to the own partition and in the commit; one to a subject in most cases elsewhere, through the outbox. */
+/**
+ * Two: one to the own subject, so to the own partition and in the commit; one to a subject in most
+ * cases elsewhere, through the outbox.
+ */
 export function plannedEmissions(subject: string, number: number): readonly PlannedEmission[] {
   const order = number % 25 === 0 ? 'throw' : number % 10 === 3 ? 'throw-once' : 'ok';
-  return [{ subject, order }, { subject: `to/${subject}`, order }];
+  return [
+    { subject, order },
+    { subject: `to/${subject}`, order },
+  ];
 }
 
 export const VIEW = { file: 'folded', name: 'folded@1' } as const;

@@ -48,7 +48,12 @@ interface Item {
   readonly type: string;
   readonly delayMs?: number;
   readonly id: string;
-  readonly data: { readonly key: string; readonly number: number; readonly order: string; readonly filler: Uint8Array };
+  readonly data: {
+    readonly key: string;
+    readonly number: number;
+    readonly order: string;
+    readonly filler: Uint8Array;
+  };
 }
 
 export class Producer {
@@ -66,7 +71,12 @@ export class Producer {
   #stopping = false;
   #loop: Promise<void> | null = null;
 
-  constructor(name: string, publisher: Pick<Publisher, 'publishMany'>, random: Random, options: LoadOptions) {
+  constructor(
+    name: string,
+    publisher: Pick<Publisher, 'publishMany'>,
+    random: Random,
+    options: LoadOptions,
+  ) {
     this.#name = name;
     this.#publisher = publisher;
     this.#random = random;
@@ -87,7 +97,11 @@ export class Producer {
 
   /** Publishes so many events now. */
   async burst(count: number): Promise<void> {
-    for (let left = count; left > 0; left -= 50) await this.#publishAll(Array.from({ length: Math.min(50, left) }, () => this.#make()), []);
+    for (let left = count; left > 0; left -= 50)
+      await this.#publishAll(
+        Array.from({ length: Math.min(50, left) }, () => this.#make()),
+        [],
+      );
   }
 
   /** One event with this order. */
@@ -100,9 +114,16 @@ export class Producer {
       while (this.#calls.size >= MOST_CALLS) await Promise.race(this.#calls);
       const count = this.#random.whole(1, this.#options.chunk ?? 12);
       const items = Array.from({ length: count }, () => this.#make());
-      const call = this.#publishAll(items, this.#takeAgain(++this.#callsMade)).finally(() => this.#calls.delete(call));
+      const call = this.#publishAll(items, this.#takeAgain(++this.#callsMade)).finally(() =>
+        this.#calls.delete(call),
+      );
       this.#calls.add(call);
-      await delay(this.#random.next() * 2 * (this.#options.pauseMs ?? 25) * (this.#made > MOST_AT_PACE ? 10 : 1));
+      await delay(
+        this.#random.next() *
+          2 *
+          (this.#options.pauseMs ?? 25) *
+          (this.#made > MOST_AT_PACE ? 10 : 1),
+      );
     }
   }
 
@@ -133,7 +154,16 @@ export class Producer {
     const atMs = performance.now();
     items.forEach(({ id, type, data, delayMs }, i) => {
       this.events.push({
-        id, type, subject: data.key, number: data.number, fate, sentMs, atMs, innocent: isInnocent(data.order), immortal: data.order === 'held', again,
+        id,
+        type,
+        subject: data.key,
+        number: data.number,
+        fate,
+        sentMs,
+        atMs,
+        innocent: isInnocent(data.order),
+        immortal: data.order === 'held',
+        again,
         ...(delayMs === undefined ? {} : { dueMs: published[i]?.scheduledMs ?? null }),
       });
     });
@@ -143,18 +173,27 @@ export class Producer {
     const random = this.#random;
     const subject = random.whole(0, SUBJECTS - 1);
     const { orders = [], ordersPerThousand = 0, fillerBytes = 40, calm = false } = this.#options;
-    const order = ordered ?? (orders.length > 0 && random.chance(ordersPerThousand / 1000) ? random.pick(orders) : calm ? 'ok' : usualOrder(random));
+    const order =
+      ordered ??
+      (orders.length > 0 && random.chance(ordersPerThousand / 1000)
+        ? random.pick(orders)
+        : calm
+          ? 'ok'
+          : usualOrder(random));
     const type = ordered !== undefined || this.#options.plain ? this.#plainType() : this.#type();
     const item: Item = {
       type,
       id: `${this.#name}-${this.#made++}`,
       data: {
-        key: `${this.#name}/${subject}`, number: (this.#numbers[subject] = (this.#numbers[subject] as number) + 1),
-        order: type === HELD.type ? (subject % 2 === 0 ? 'held' : 'ok') : order, filler: new Uint8Array(random.whole(0, fillerBytes)),
+        key: `${this.#name}/${subject}`,
+        number: (this.#numbers[subject] = (this.#numbers[subject] as number) + 1),
+        order: type === HELD.type ? (subject % 2 === 0 ? 'held' : 'ok') : order,
+        filler: new Uint8Array(random.whole(0, fillerBytes)),
       },
       ...(type === LATER.type ? { delayMs: random.whole(...LATER.delayMs) } : {}),
     };
-    if (type === TWICE && random.chance(SENT_AGAIN)) this.#again.push({ item, atCall: this.#callsMade + random.whole(1, LATEST_AGAIN) });
+    if (type === TWICE && random.chance(SENT_AGAIN))
+      this.#again.push({ item, atCall: this.#callsMade + random.whole(1, LATEST_AGAIN) });
     return item;
   }
 

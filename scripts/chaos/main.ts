@@ -1,4 +1,7 @@
-/** `npm run chaos`: every fault with every seed, one table, exit status 1 when a guarantee was broken. */
+/**
+ * `npm run chaos`: every fault with every seed, one table, exit status 1 when a guarantee was
+ * broken.
+ */
 import { writeFileSync } from 'node:fs';
 import Table from 'cli-table3';
 import type { Fault } from './fault.ts';
@@ -6,7 +9,10 @@ import { readOptions, UsageError, USAGE, type ChaosOptions } from './options.ts'
 import { runSeed, type SeedResult } from './run-seed.ts';
 import { SkippedRun } from './server-clock.ts';
 
-type Outcome = Omit<SeedResult, 'history'> | { readonly fault: string; readonly seed: number; readonly failed: string } | { readonly fault: string; readonly seed: number; readonly skipped: string };
+type Outcome =
+  | Omit<SeedResult, 'history'>
+  | { readonly fault: string; readonly seed: number; readonly failed: string }
+  | { readonly fault: string; readonly seed: number; readonly skipped: string };
 
 async function main(options: ChaosOptions): Promise<number> {
   const queue = options.seeds.flatMap((seed) => options.faults.map((fault) => ({ fault, seed })));
@@ -23,13 +29,25 @@ async function main(options: ChaosOptions): Promise<number> {
   };
   await Promise.all(Array.from({ length: options.jobs }, worker));
   process.stdout.write(`${table(options.faults, outcomes)}\n`);
-  if (options.json !== null) writeFileSync(options.json, JSON.stringify({ node: process.version, outcomes }, null, 1));
-  return outcomes.length < total || outcomes.some((outcome) => 'failed' in outcome || ('violations' in outcome && outcome.violations.length > 0)) ? 1 : 0;
+  if (options.json !== null)
+    writeFileSync(options.json, JSON.stringify({ node: process.version, outcomes }, null, 1));
+  return outcomes.length < total ||
+    outcomes.some(
+      (outcome) =>
+        'failed' in outcome || ('violations' in outcome && outcome.violations.length > 0),
+    )
+    ? 1
+    : 0;
 }
 
 async function one(fault: Fault, seed: number, { keepDir, bug }: ChaosOptions): Promise<Outcome> {
   try {
-    const { history: _, ...result } = await runSeed({ fault, seed, ...(keepDir === null ? {} : { keepDir }), ...(bug === null ? {} : { bug }) });
+    const { history: _, ...result } = await runSeed({
+      fault,
+      seed,
+      ...(keepDir === null ? {} : { keepDir }),
+      ...(bug === null ? {} : { bug }),
+    });
     return result;
   } catch (error) {
     if (error instanceof SkippedRun) return { fault: fault.name, seed, skipped: error.message };
@@ -43,25 +61,56 @@ function line(outcome: Outcome): string {
   if ('failed' in outcome) return `${head}: the run failed: ${outcome.failed}`;
   const { events, acknowledged, handled, dead, drainMs, takeoverMs, violations } = outcome;
   const facts = `${events} events, ${acknowledged} acknowledged, ${handled} handled, ${dead} dead, drained in ${drainMs ?? '-'} ms${takeoverMs === null ? '' : `, taken over in ${takeoverMs} ms`}`;
-  return [`${head}: ${facts}: ${violations.length === 0 ? 'no violation' : `${violations.length} VIOLATIONS`}`, ...violations.slice(0, 8).map(({ rule, what }) => `   ${rule}: ${what}`)].join('\n');
+  return [
+    `${head}: ${facts}: ${violations.length === 0 ? 'no violation' : `${violations.length} VIOLATIONS`}`,
+    ...violations.slice(0, 8).map(({ rule, what }) => `   ${rule}: ${what}`),
+  ].join('\n');
 }
 
 function table(faults: readonly Fault[], outcomes: readonly Outcome[]): string {
   const rows = new Table({
-    head: ['fault', 'seeds', 'failed runs', 'violations', 'events', 'acknowledged', 'handled', 'dead', 'drain max ms', 'takeover max ms', 'bound ms', 'RSS max MB'],
+    head: [
+      'fault',
+      'seeds',
+      'failed runs',
+      'violations',
+      'events',
+      'acknowledged',
+      'handled',
+      'dead',
+      'drain max ms',
+      'takeover max ms',
+      'bound ms',
+      'RSS max MB',
+    ],
     style: { head: [], border: [] },
   });
   for (const { name } of faults) {
     const runs = outcomes.filter((outcome) => outcome.fault === name);
-    const results = runs.filter((outcome): outcome is Omit<SeedResult, 'history'> => 'violations' in outcome);
-    const sum = (of: (result: Omit<SeedResult, 'history'>) => number): number => results.reduce((total, result) => total + of(result), 0);
+    const results = runs.filter(
+      (outcome): outcome is Omit<SeedResult, 'history'> => 'violations' in outcome,
+    );
+    const sum = (of: (result: Omit<SeedResult, 'history'>) => number): number =>
+      results.reduce((total, result) => total + of(result), 0);
     const max = (of: (result: Omit<SeedResult, 'history'>) => number | null): string => {
       const known = results.map(of).filter((value): value is number => value !== null);
       return known.length === 0 ? '' : String(Math.max(...known));
     };
     rows.push([
-      name, results.length === 0 && runs.some((outcome) => 'skipped' in outcome) ? 'skipped' : runs.length, runs.filter((outcome) => 'failed' in outcome).length, sum((r) => r.violations.length), sum((r) => r.events), sum((r) => r.acknowledged), sum((r) => r.handled), sum((r) => r.dead),
-      max((r) => r.drainMs), max((r) => r.takeoverMs), max((r) => (r.takeoverMs === null ? null : r.takeoverBoundMs)), max((r) => r.peakRssMb),
+      name,
+      results.length === 0 && runs.some((outcome) => 'skipped' in outcome)
+        ? 'skipped'
+        : runs.length,
+      runs.filter((outcome) => 'failed' in outcome).length,
+      sum((r) => r.violations.length),
+      sum((r) => r.events),
+      sum((r) => r.acknowledged),
+      sum((r) => r.handled),
+      sum((r) => r.dead),
+      max((r) => r.drainMs),
+      max((r) => r.takeoverMs),
+      max((r) => (r.takeoverMs === null ? null : r.takeoverBoundMs)),
+      max((r) => r.peakRssMb),
     ]);
   }
   return rows.toString();

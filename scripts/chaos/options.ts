@@ -42,7 +42,16 @@ export function readOptions(argv: readonly string[]): ChaosOptions | 'help' {
   try {
     values = parseArgs({
       args: [...argv],
-      options: { seeds: option, seed: option, fault: option, jobs: option, json: option, keep: option, bug: option, help: { type: 'boolean' } },
+      options: {
+        seeds: option,
+        seed: option,
+        fault: option,
+        jobs: option,
+        json: option,
+        keep: option,
+        bug: option,
+        help: { type: 'boolean' },
+      },
     }).values;
   } catch (error) {
     throw new UsageError((error as Error).message);
@@ -52,19 +61,34 @@ export function readOptions(argv: readonly string[]): ChaosOptions | 'help' {
     const text = values[name];
     if (text === undefined) return null;
     const value = Number(text);
-    if (!Number.isInteger(value) || value < 1 || value > max) throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw new UsageError(`--${name} must be a whole number from 1 to ${max}, got ${text}`);
     return value;
   };
   const seeds = whole('seeds', 10_000);
-  if (values.seed !== undefined && seeds !== null) throw new UsageError('--seed and --seeds exclude each other');
-  const [, from = '', to = from] = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(values.seed ?? `1-${seeds ?? 3}`) ?? [];
-  if (from === '' || Number(to) < Number(from)) throw new UsageError(`--seed must be a whole number, or two like 11-20, got ${String(values.seed)}`);
-  const names = (values.fault ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '');
+  if (values.seed !== undefined && seeds !== null)
+    throw new UsageError('--seed and --seeds exclude each other');
+  const [, from = '', to = from] =
+    /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(values.seed ?? `1-${seeds ?? 3}`) ?? [];
+  if (from === '' || Number(to) < Number(from))
+    throw new UsageError(
+      `--seed must be a whole number, or two like 11-20, got ${String(values.seed)}`,
+    );
+  const names = (values.fault ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
   for (const name of names) {
-    if (!FAULTS.some((fault) => fault.name === name)) throw new UsageError(`--fault names "${name}"; known are ${FAULTS.map((fault) => fault.name).join(', ')}`);
+    if (!FAULTS.some((fault) => fault.name === name))
+      throw new UsageError(
+        `--fault names "${name}"; known are ${FAULTS.map((fault) => fault.name).join(', ')}`,
+      );
   }
   const bug = [...BUGS, ...SERVER_BUGS].find((known) => known === values.bug) ?? null;
-  if (values.bug !== undefined && bug === null) throw new UsageError(`--bug names "${values.bug}"; known are ${[...BUGS, ...SERVER_BUGS].join(', ')}`);
+  if (values.bug !== undefined && bug === null)
+    throw new UsageError(
+      `--bug names "${values.bug}"; known are ${[...BUGS, ...SERVER_BUGS].join(', ')}`,
+    );
   return {
     bug,
     faults: names.length === 0 ? FAULTS : FAULTS.filter((fault) => names.includes(fault.name)),

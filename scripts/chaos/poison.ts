@@ -1,7 +1,9 @@
 /**
- * What one poisoned subject among 10,000 costs the others: `node dist/scripts/chaos/poison.js [pairs] [events per subject]`. A backlog is
- * drained with and without the poison, in turns, and the times are compared pair by pair: on a shared machine only ratios are to be
- * trusted. With the default a drain takes some 4 s; with 20 it is over in 1 s, and half of that is the start of threads and compilers.
+ * What one poisoned subject among 10,000 costs the others: `node dist/scripts/chaos/poison.js
+ * [pairs] [events per subject]`. A backlog is drained with and without the poison, in turns, and
+ * the times are compared pair by pair: on a shared machine only ratios are to be trusted. With the
+ * default a drain takes some 4 s; with 20 it is over in 1 s, and half of that is the start of
+ * threads and compilers.
  */
 import { startDispatcher, openService } from '../../test/support/dispatcher-process.ts';
 import { totals } from '../../test/support/counters.ts';
@@ -23,20 +25,39 @@ async function drain(poisoned: boolean): Promise<number> {
     const publisher = (await openService(scope, redis.url, PARTITIONS)).publisher();
     for (let number = 0; number < PER_SUBJECT; number++) {
       for (let at = 0; at < SUBJECTS; at += 1000) {
-        await publisher.publishMany(Array.from({ length: 1000 }, (_, i) => ({
-          type: 'test.event', id: `${number}-${at + i}`,
-          data: { key: `subject-${at + i}`, number, order: poisoned && at + i === POISONED ? 'throw' : 'ok', filler: new Uint8Array(0) },
-        })));
+        await publisher.publishMany(
+          Array.from({ length: 1000 }, (_, i) => ({
+            type: 'test.event',
+            id: `${number}-${at + i}`,
+            data: {
+              key: `subject-${at + i}`,
+              number,
+              order: poisoned && at + i === POISONED ? 'throw' : 'ok',
+              filler: new Uint8Array(0),
+            },
+          })),
+        );
       }
     }
     await startDispatcher(scope, { url: redis.url, functions: 'handle', history: '/dev/null' });
-    await until('the first are done', async () => (await totals(look, 'handle', PARTITIONS)).done > 0, 60_000);
+    await until(
+      'the first are done',
+      async () => (await totals(look, 'handle', PARTITIONS)).done > 0,
+      60_000,
+    );
     const beganMs = performance.now();
     const others = EVENTS - (poisoned ? PER_SUBJECT : 0);
-    await until('all others are done', async () => (await totals(look, 'handle', PARTITIONS)).done >= others, 120_000);
+    await until(
+      'all others are done',
+      async () => (await totals(look, 'handle', PARTITIONS)).done >= others,
+      120_000,
+    );
     const tookMs = performance.now() - beganMs;
     const { retried } = await totals(look, 'handle', PARTITIONS);
-    if (poisoned !== retried > 0) throw new Error(`${retried} failed attempts ${poisoned ? 'with' : 'without'} the poisoned subject`);
+    if (poisoned !== retried > 0)
+      throw new Error(
+        `${retried} failed attempts ${poisoned ? 'with' : 'without'} the poisoned subject`,
+      );
     return tookMs;
   } finally {
     for (const fn of undo.reverse()) await fn();
@@ -51,7 +72,9 @@ for (let pair = 0; pair < pairs; pair++) {
   const second = await drain(pair % 2 !== 0);
   const [withPoison, without] = pair % 2 === 0 ? [first, second] : [second, first];
   ratios.push(without / withPoison);
-  process.stdout.write(`pair ${pair + 1}: ${Math.round((EVENTS / without) * 1000).toLocaleString('en-US')} events/s without, ${Math.round((EVENTS / withPoison) * 1000).toLocaleString('en-US')} with the poisoned subject: ${(without / withPoison).toFixed(3)}\n`);
+  process.stdout.write(
+    `pair ${pair + 1}: ${Math.round((EVENTS / without) * 1000).toLocaleString('en-US')} events/s without, ${Math.round((EVENTS / withPoison) * 1000).toLocaleString('en-US')} with the poisoned subject: ${(without / withPoison).toFixed(3)}\n`,
+  );
 }
 const median = [...ratios].sort((a, b) => a - b)[Math.floor(ratios.length / 2)] as number;
 process.stdout.write(`median: ${median.toFixed(3)} of the throughput without it\n`);

@@ -1,4 +1,7 @@
-/** Between a lane and its stages: writes each commit down, before it is sent and when Redis has answered. */
+/**
+ * Between a lane and its stages: writes each commit down, before it is sent and when Redis has
+ * answered.
+ */
 import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import type { CommitOp } from '../../src/torture/history.ts';
@@ -11,11 +14,28 @@ export interface LaneName {
 }
 
 /** Where commit.lua finds what: see its header. */
-export const COMMIT_ARGS = { leaseValue: 0, turnId: 3, types: 4, units: 5, entries: 6, emittedTypes: 11, emittedBlocks: 12, first: 16 } as const;
+export const COMMIT_ARGS = {
+  leaseValue: 0,
+  turnId: 3,
+  types: 4,
+  units: 5,
+  entries: 6,
+  emittedTypes: 11,
+  emittedBlocks: 12,
+  first: 16,
+} as const;
 
 /** Index in the plan's arguments of the first of its entries' triples. */
 export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
-  return COMMIT_ARGS.first + [COMMIT_ARGS.types, COMMIT_ARGS.units, COMMIT_ARGS.emittedTypes, COMMIT_ARGS.emittedBlocks].reduce((sum, at) => sum + Number(args[at]), 0);
+  return (
+    COMMIT_ARGS.first +
+    [
+      COMMIT_ARGS.types,
+      COMMIT_ARGS.units,
+      COMMIT_ARGS.emittedTypes,
+      COMMIT_ARGS.emittedBlocks,
+    ].reduce((sum, at) => sum + Number(args[at]), 0)
+  );
 }
 
 function entriesOf(plan: CommitPlan): [string, string, number][] {
@@ -25,12 +45,19 @@ function entriesOf(plan: CommitPlan): [string, string, number][] {
   let at = entriesAt(plan);
   const entries = Number(args[COMMIT_ARGS.entries]);
   for (let entry = 1; entry <= entries; entry++, at += 3) {
-    out.push([String(args[COMMIT_ARGS.first + Number(args[at]) - 1]), String(args[at + 1]), Number(args[at + 2]) - (skipped.get(entry) ?? 0)]);
+    out.push([
+      String(args[COMMIT_ARGS.first + Number(args[at]) - 1]),
+      String(args[at + 1]),
+      Number(args[at + 2]) - (skipped.get(entry) ?? 0),
+    ]);
   }
   return out;
 }
 
-/** Of a function with `dedupe`: entry (from 1) -> events of it that count as done and were not handled. */
+/**
+ * Of a function with `dedupe`: entry (from 1) -> events of it that count as done and were not
+ * handled.
+ */
 function skippedOf({ args }: CommitPlan): Map<number, number> {
   const skipped = new Map<number, number>();
   const inbox = args.lastIndexOf('inbox');
@@ -51,7 +78,14 @@ export function recordCommits(stages: LaneStages, lane: LaneName, sink: Sink): L
   return {
     ...stages,
     async commit(plan, signal) {
-      const op = { fn, partition, lease: String(plan.keys[0]), epoch, serial: ++serial, pid: process.pid };
+      const op = {
+        fn,
+        partition,
+        lease: String(plan.keys[0]),
+        epoch,
+        serial: ++serial,
+        pid: process.pid,
+      };
       await sink.push({ what: 'commit', ...op, entries: entriesOf(plan) } satisfies CommitOp);
       const reply = await stages.commit(plan, signal);
       await sink.push({ what: reply.kind === 'ok' ? 'committed' : 'refused', ...op });

@@ -1,9 +1,11 @@
 /**
- * What a failover costs when the dead master was ahead of its replica: `node dist/scripts/chaos/replication-loss.js [runs]`.
+ * What a failover costs when the dead master was ahead of its replica: `node
+ * dist/scripts/chaos/replication-loss.js [runs]`.
  *
- * A Cluster of three masters, each followed by its replica through a proxy that delays the link, or holds back everything on it.
- * Two publishers and a dispatcher work on it; one master is killed and what was on the link dies with it, as when a host
- * dies. Then: which acknowledged events are in no stream any more, what Millrace says of it, and whether everything goes on.
+ * A Cluster of three masters, each followed by its replica through a proxy that delays the link, or
+ * holds back everything on it. Two publishers and a dispatcher work on it; one master is killed and
+ * what was on the link dies with it, as when a host dies. Then: which acknowledged events are in no
+ * stream any more, what Millrace says of it, and whether everything goes on.
  */
 import { pathToFileURL } from 'node:url';
 import Table from 'cli-table3';
@@ -18,7 +20,10 @@ import { completions, readHistory, runsOf } from '../../test/support/history.ts'
 import { startCluster } from '../../test/support/redis-cluster.ts';
 import { until, type TestLike } from '../../test/support/redis-server.ts';
 
-/** What is between a master and its replica: so many ms each way, or nothing at all for so many ms before the master dies. */
+/**
+ * What is between a master and its replica: so many ms each way, or nothing at all for so many ms
+ * before the master dies.
+ */
 export interface Link {
   readonly kind: 'delayed' | 'cut';
   readonly ms: number;
@@ -84,8 +89,9 @@ class Load {
   }
 
   async run(): Promise<void> {
-    for (let n = 0; !this.#stop.signal.aborted; ) {
-      for (let i = 0; i < BURST; i++, n++) this.#publish(`${this.#name}-${n}`, `${this.#name}-subject-${n % SUBJECTS}`, n);
+    for (let n = 0; !this.#stop.signal.aborted;) {
+      for (let i = 0; i < BURST; i++, n++)
+        this.#publish(`${this.#name}-${n}`, `${this.#name}-subject-${n % SUBJECTS}`, n);
       await sleep(PAUSE_MS, this.#stop.signal);
     }
     await Promise.all(this.#calls);
@@ -96,10 +102,18 @@ class Load {
   }
 
   #publish(id: string, key: string, number: number): void {
-    const call = this.#publisher.publish(this.#type, { key, number, order: 'ok', filler: new Uint8Array(0) }, { id }).then(
-      () => void this.acknowledged.push({ id, partition: partitionOf(key, PARTITIONS), atMs: monotonicMs() }),
-      () => void this.refused++,
-    ).finally(() => this.#calls.delete(call));
+    const call = this.#publisher
+      .publish(this.#type, { key, number, order: 'ok', filler: new Uint8Array(0) }, { id })
+      .then(
+        () =>
+          void this.acknowledged.push({
+            id,
+            partition: partitionOf(key, PARTITIONS),
+            atMs: monotonicMs(),
+          }),
+        () => void this.refused++,
+      )
+      .finally(() => this.#calls.delete(call));
     this.#calls.add(call);
   }
 }
@@ -108,14 +122,24 @@ export async function measureReplicationLoss(t: TestLike, link: Link): Promise<R
   const cluster = await startCluster(t, { masters: 3, replicas: true, proxiedLinks: true });
   const history = `${testDir(t)}/history`;
   const service = await openService(t, cluster.url, PARTITIONS);
-  await startDispatcher(t, { url: cluster.url, functions: 'ordered', history, environment: { MILLRACE_LEASE_MS: '1500', MILLRACE_UPKEEP_MS: '500', WORKERS: '1' } });
+  await startDispatcher(t, {
+    url: cluster.url,
+    functions: 'ordered',
+    history,
+    environment: { MILLRACE_LEASE_MS: '1500', MILLRACE_UPKEEP_MS: '500', WORKERS: '1' },
+  });
   const memory = new Load('memory', 'test.event', service.publisher({ deadlineMs: 20_000 }));
-  const replicated = new Load('replicated', 'test.other', service.publisher({ durability: 'replicated', confirmMs: 3000, deadlineMs: 20_000 }));
+  const replicated = new Load(
+    'replicated',
+    'test.other',
+    service.publisher({ durability: 'replicated', confirmMs: 3000, deadlineMs: 20_000 }),
+  );
   const loading = Promise.all([memory.run(), replicated.run()]);
   await sleep(WARM_MS);
   const victim = await cluster.ownerOf('mr:{0}:counters');
   const dying = new Set<number>();
-  for (let p = 0; p < PARTITIONS; p++) if ((await cluster.ownerOf(`mr:{${p}}:counters`)) === victim) dying.add(p);
+  for (let p = 0; p < PARTITIONS; p++)
+    if ((await cluster.ownerOf(`mr:{${p}}:counters`)) === victim) dying.add(p);
 
   const way = cluster.links[victim];
   if (link.kind === 'delayed') way?.delay(link.ms);
@@ -129,7 +153,8 @@ export async function measureReplicationLoss(t: TestLike, link: Link): Promise<R
   way?.delay(0);
   await cluster.succeeded(victim);
   const failoverMs = Math.round(monotonicMs() - killMs);
-  // It comes back as the replica of its heir: without one nothing can be replicated there. It drops what it alone had.
+  // It comes back as the replica of its heir: without one nothing can be replicated there. It drops
+  // what it alone had.
   await cluster.nodes[victim]?.restart();
   await sleep(AFTERWARDS_MS);
   memory.stop();
@@ -139,38 +164,74 @@ export async function measureReplicationLoss(t: TestLike, link: Link): Promise<R
   const beganMs = monotonicMs();
   const look = cluster.client();
   const there = new Set<string>();
-  for (const type of ['test.event', 'test.other']) for (const { id } of await eventsIn(look, PARTITIONS, type)) there.add(id);
-  const fn = await until('all that is there is settled', async () => {
-    const found = (await readLag(service.deployment)).functions.find(({ name }) => name === 'ordered');
-    return found && found.lag + found.pending + found.parked === 0 ? found : null;
-  }, 60_000);
+  for (const type of ['test.event', 'test.other'])
+    for (const { id } of await eventsIn(look, PARTITIONS, type)) there.add(id);
+  const fn = await until(
+    'all that is there is settled',
+    async () => {
+      const found = (await readLag(service.deployment)).functions.find(
+        ({ name }) => name === 'ordered',
+      );
+      return found && found.lag + found.pending + found.parked === 0 ? found : null;
+    },
+    60_000,
+  );
   const settledMs = Math.round(monotonicMs() - beganMs);
   const done = completions(runsOf(readHistory(history)));
   const ledger: Record<string, number> = {};
-  for (const { kind } of await readLosses(service.deployment)) ledger[kind] = (ledger[kind] ?? 0) + 1;
+  for (const { kind } of await readLosses(service.deployment))
+    ledger[kind] = (ledger[kind] ?? 0) + 1;
 
   const judge = ({ acknowledged, refused }: Load): ModeLoss => {
-    const before = acknowledged.filter(({ partition, atMs }) => dying.has(partition) && atMs <= goneMs);
+    const before = acknowledged.filter(
+      ({ partition, atMs }) => dying.has(partition) && atMs <= goneMs,
+    );
     const lost = acknowledged.filter(({ id }) => !there.has(id));
     return {
-      acknowledged: before.length, lost: lost.length, refused, acknowledgedLater: acknowledged.filter(({ atMs }) => atMs > goneMs + failoverMs).length,
-      oldestLostMs: lost.length === 0 ? null : Math.round(killMs - Math.min(...lost.map(({ atMs }) => atMs))),
+      acknowledged: before.length,
+      lost: lost.length,
+      refused,
+      acknowledgedLater: acknowledged.filter(({ atMs }) => atMs > goneMs + failoverMs).length,
+      oldestLostMs:
+        lost.length === 0 ? null : Math.round(killMs - Math.min(...lost.map(({ atMs }) => atMs))),
     };
   };
   return {
-    memory: judge(memory), replicated: judge(replicated), failoverMs, settledMs, conserved: fn.conserved, ledger,
+    memory: judge(memory),
+    replicated: judge(replicated),
+    failoverMs,
+    settledMs,
+    conserved: fn.conserved,
+    ledger,
     unhandled: [...there].filter((id) => !done.has(id)).length,
     again: [...done.values()].filter((times) => times > 1).length,
   };
 }
 
 const LINKS: readonly Link[] = [
-  { kind: 'delayed', ms: 0 }, { kind: 'delayed', ms: 20 }, { kind: 'delayed', ms: 200 }, { kind: 'delayed', ms: 1000 }, { kind: 'cut', ms: 1000 },
+  { kind: 'delayed', ms: 0 },
+  { kind: 'delayed', ms: 20 },
+  { kind: 'delayed', ms: 200 },
+  { kind: 'delayed', ms: 1000 },
+  { kind: 'cut', ms: 1000 },
 ];
 
 async function main(runs: number): Promise<number> {
   const table = new Table({
-    head: ['link to the replica', 'memory: acknowledged', 'lost', 'oldest lost ms', 'replicated: acknowledged', 'lost', 'failover ms', 'settled ms', 'run again', 'unhandled', 'conserved', 'loss ledger'],
+    head: [
+      'link to the replica',
+      'memory: acknowledged',
+      'lost',
+      'oldest lost ms',
+      'replicated: acknowledged',
+      'lost',
+      'failover ms',
+      'settled ms',
+      'run again',
+      'unhandled',
+      'conserved',
+      'loss ledger',
+    ],
     style: { head: [], border: [] },
   });
   let broken = false;
@@ -178,11 +239,31 @@ async function main(runs: number): Promise<number> {
     for (let run = 0; run < runs; run++) {
       const undo: (() => void | Promise<void>)[] = [];
       try {
-        const { memory, replicated, ...rest } = await measureReplicationLoss({ teardown: (fn) => void undo.push(fn) }, link);
-        broken ||= replicated.lost > 0 || rest.unhandled > 0 || !rest.conserved || memory.acknowledgedLater === 0 || replicated.acknowledgedLater === 0;
+        const { memory, replicated, ...rest } = await measureReplicationLoss(
+          { teardown: (fn) => void undo.push(fn) },
+          link,
+        );
+        broken ||=
+          replicated.lost > 0 ||
+          rest.unhandled > 0 ||
+          !rest.conserved ||
+          memory.acknowledgedLater === 0 ||
+          replicated.acknowledgedLater === 0;
         table.push([
-          link.kind === 'cut' ? `cut for ${link.ms} ms` : `${link.ms} ms behind`, memory.acknowledged, memory.lost, memory.oldestLostMs ?? '-', replicated.acknowledged, replicated.lost,
-          rest.failoverMs, rest.settledMs, rest.again, rest.unhandled, rest.conserved ? 'yes' : 'NO', Object.entries(rest.ledger).map(([kind, count]) => `${kind} ${count}`).join(', ') || '-',
+          link.kind === 'cut' ? `cut for ${link.ms} ms` : `${link.ms} ms behind`,
+          memory.acknowledged,
+          memory.lost,
+          memory.oldestLostMs ?? '-',
+          replicated.acknowledged,
+          replicated.lost,
+          rest.failoverMs,
+          rest.settledMs,
+          rest.again,
+          rest.unhandled,
+          rest.conserved ? 'yes' : 'NO',
+          Object.entries(rest.ledger)
+            .map(([kind, count]) => `${kind} ${count}`)
+            .join(', ') || '-',
         ]);
         process.stderr.write(`${JSON.stringify({ link, memory, replicated, ...rest })}\n`);
       } finally {
@@ -194,4 +275,5 @@ async function main(runs: number): Promise<number> {
   return broken ? 1 : 0;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exitCode = await main(Number(process.argv[2] ?? 1));
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href)
+  process.exitCode = await main(Number(process.argv[2] ?? 1));

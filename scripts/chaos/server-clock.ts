@@ -20,14 +20,24 @@ export class SkippedRun extends Error {
 
 /** @throws SkippedRun: no Linux, or no C compiler */
 export async function openServerClock(t: TestLike): Promise<ServerClock> {
-  if (process.platform !== 'linux') throw new SkippedRun('the clock of a server is shifted on Linux only');
+  if (process.platform !== 'linux')
+    throw new SkippedRun('the clock of a server is shifted on Linux only');
   const dir = mkdtempSync(join(tmpdir(), 'millrace-clock-'));
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));
   const library = join(dir, 'server-clock.so');
   try {
-    await promisify(execFile)('cc', ['-shared', '-fPIC', '-O2', '-o', library, join(projectDir, 'scripts/chaos/server-clock.c')]);
+    await promisify(execFile)('cc', [
+      '-shared',
+      '-fPIC',
+      '-O2',
+      '-o',
+      library,
+      join(projectDir, 'scripts/chaos/server-clock.c'),
+    ]);
   } catch (error) {
-    throw new SkippedRun(`shifting the clock of a server takes a C compiler: ${(error as Error).message.split('\n')[0] ?? ''}`);
+    throw new SkippedRun(
+      `shifting the clock of a server takes a C compiler: ${(error as Error).message.split('\n')[0] ?? ''}`,
+    );
   }
   const shiftFile = join(dir, 'shift');
   const file = openSync(shiftFile, 'w');

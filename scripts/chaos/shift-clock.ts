@@ -1,12 +1,16 @@
 /**
- * Preloaded (`--import`) into a dispatcher whose wall clock is to be wrong: CHAOS_CLOCK is a list of `at ms:offset ms`, counted from the
- * process's start. Each thread loads it anew. The monotonic clock is left alone, as it is by whoever sets a machine's clock.
+ * Preloaded (`--import`) into a dispatcher whose wall clock is to be wrong: CHAOS_CLOCK is a list
+ * of `at ms:offset ms`, counted from the process's start. Each thread loads it anew. The monotonic
+ * clock is left alone, as it is by whoever sets a machine's clock.
  */
 const startedMs = Date.now();
-const jumps = (process.env['CHAOS_CLOCK'] ?? '').split(',').filter((text) => text !== '').map((text) => {
-  const [at = '0', offset = '0'] = text.split(':');
-  return { atMs: Number(at), offsetMs: Number(offset) };
-});
+const jumps = (process.env['CHAOS_CLOCK'] ?? '')
+  .split(',')
+  .filter((text) => text !== '')
+  .map((text) => {
+    const [at = '0', offset = '0'] = text.split(':');
+    return { atMs: Number(at), offsetMs: Number(offset) };
+  });
 const realNow = Date.now.bind(Date);
 
 Date.now = () => {

@@ -1,4 +1,7 @@
-/** The second server, never faulted: what functions did and dispatchers committed, in the order in which it happened. */
+/**
+ * The second server, never faulted: what functions did and dispatchers committed, in the order in
+ * which it happened.
+ */
 import { Redis } from 'ioredis';
 import type { HandlerOp, Op } from '../../src/torture/history.ts';
 
@@ -8,7 +11,9 @@ const APPLIED = 'applied';
 /** What the functions call is out of order: events with an order of this name fail meanwhile. */
 export type Outage = 'broken' | 'held';
 
-/** The effect of an event, guarded by its idempotency key, and the line that says so, in one step. */
+/**
+ * The effect of an event, guarded by its idempotency key, and the line that says so, in one step.
+ */
 const EFFECT = `
 local first = redis.call('HSETNX', KEYS[1], ARGV[1], '1') == 1
 local line = string.sub(ARGV[2], 1, -2) .. ',"applied":' .. tostring(first) .. '}'

@@ -1,8 +1,13 @@
 /**
- * Does something with each of `source`, begun in its order, with at most `limit` under way. The first failure ends it: nothing new
- * is begun, and it comes out when what was under way has ended. An aborted signal ends it without one.
+ * Does something with each of `source`, begun in its order, with at most `limit` under way. The
+ * first failure ends it: nothing new is begun, and it comes out when what was under way has ended.
+ * An aborted signal ends it without one.
  */
-export async function inParallel<T>(source: AsyncIterable<T> | Iterable<T>, { limit, signal }: { readonly limit: number; readonly signal: AbortSignal }, run: (one: T) => Promise<void>): Promise<void> {
+export async function inParallel<T>(
+  source: AsyncIterable<T> | Iterable<T>,
+  { limit, signal }: { readonly limit: number; readonly signal: AbortSignal },
+  run: (one: T) => Promise<void>,
+): Promise<void> {
   const failures: unknown[] = [];
   const queue = (async function* () {
     for await (const one of source) {
@@ -10,12 +15,15 @@ export async function inParallel<T>(source: AsyncIterable<T> | Iterable<T>, { li
       yield one;
     }
   })();
-  await Promise.all(Array.from({ length: limit }, async () => {
-    try {
-      for (let next = await queue.next(); next.done !== true; next = await queue.next()) await run(next.value);
-    } catch (error) {
-      failures.push(error);
-    }
-  }));
+  await Promise.all(
+    Array.from({ length: limit }, async () => {
+      try {
+        for (let next = await queue.next(); next.done !== true; next = await queue.next())
+          await run(next.value);
+      } catch (error) {
+        failures.push(error);
+      }
+    }),
+  );
   if (failures.length > 0) throw failures[0];
 }

@@ -1,6 +1,7 @@
 /**
- * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions and its view, orders through all of it as
- * commands, and the result checked against the input and against the histories. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
+ * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions and its view, orders
+ * through all of it as commands, and the result checked against the input and against the
+ * histories. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -12,33 +13,58 @@ import { pino } from 'pino';
 import { connect, type Deployment, type TurnDone } from '../../src/index.ts';
 import { inventOrders, readOrders, BadOrdersFileError } from './orders.ts';
 import { sendOrders } from './send-orders.ts';
-import { compareWithHistories, compareWithInput, readSummaries, type Summary } from './summaries.ts';
+import {
+  compareWithHistories,
+  compareWithInput,
+  readSummaries,
+  type Summary,
+} from './summaries.ts';
 import { differences, sumFile, sumOrders, type Sums } from './sums.ts';
 
 const whole = (text: string): number => {
   const n = Number(text);
-  if (!Number.isInteger(n) || n < 1 || n > 10_000_000) throw new InvalidArgumentError('a whole number from 1 to 10,000,000');
+  if (!Number.isInteger(n) || n < 1 || n > 10_000_000)
+    throw new InvalidArgumentError('a whole number from 1 to 10,000,000');
   return n;
 };
 
 const program = new Command('demo')
   .description('Sends orders through the shop and checks the result.')
-  .option('--orders <file>', 'real orders: a CSV with InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country')
-  .addOption(new Option('--count <n>', 'how many orders to make up').argParser(whole).default(50_000).conflicts('orders'))
-  .option('--deadline <s>', 'give up when not everything is settled after so many seconds', whole, 300)
+  .option(
+    '--orders <file>',
+    'real orders: a CSV with InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country',
+  )
+  .addOption(
+    new Option('--count <n>', 'how many orders to make up')
+      .argParser(whole)
+      .default(50_000)
+      .conflicts('orders'),
+  )
+  .option(
+    '--deadline <s>',
+    'give up when not everything is settled after so many seconds',
+    whole,
+    300,
+  )
   .showHelpAfterError()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .parse();
 const options = program.opts<{ orders?: string; count: number; deadline: number }>();
 
-/** Ctrl-C: what runs is given up, the server is stopped and its data removed; a second one ends it at once. */
+/**
+ * Ctrl-C: what runs is given up, the server is stopped and its data removed; a second one ends it
+ * at once.
+ */
 const interrupted = new AbortController();
 process.on('SIGINT', () => {
   if (interrupted.signal.aborted) process.exit(130);
   interrupted.abort();
 });
 
-/** A folder for this run only, so that two demos at once do not meet; the server's binary is in the project's own cache. */
+/**
+ * A folder for this run only, so that two demos at once do not meet; the server's binary is in the
+ * project's own cache.
+ */
 function createFolder(): string {
   const cache = resolve('.millrace/redis-server');
   mkdirSync(cache, { recursive: true });
@@ -58,7 +84,9 @@ interface Progress {
 }
 
 async function main(): Promise<number> {
-  const expected = options.orders ? await sumFile(options.orders) : sumOrders(inventOrders(options.count));
+  const expected = options.orders
+    ? await sumFile(options.orders)
+    : sumOrders(inventOrders(options.count));
   const dir = createFolder();
   try {
     const millrace = await connect({
@@ -88,34 +116,53 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   interrupted.signal.addEventListener('abort', () => void dispatcher.stop(0), { once: true });
   await dispatcher.start();
   const functions = dispatcher.functions.map((f) => f.spec.name);
-  console.log(`Millrace demo: redis ${deployment.server.version} (embedded), ${deployment.environment.WORKERS} worker threads, functions ${functions.join(', ')}`);
+  console.log(
+    `Millrace demo: redis ${deployment.server.version} (embedded), ${deployment.environment.WORKERS} worker threads, functions ${functions.join(', ')}`,
+  );
 
   const orders = options.orders ? readOrders(options.orders) : inventOrders(options.count);
   const total = [...expected.values()].reduce((sum, c) => sum + c.orders + c.cancellations, 0);
   const bar = process.stderr.isTTY
-    ? new SingleBar({ format: 'ordering {bar} {value}/{total} commands', clearOnComplete: false, stream: process.stderr }, Presets.shades_classic)
+    ? new SingleBar(
+        {
+          format: 'ordering {bar} {value}/{total} commands',
+          clearOnComplete: false,
+          stream: process.stderr,
+        },
+        Presets.shades_classic,
+      )
     : null;
   bar?.start(total, 0);
   const startedMs = performance.now();
   const store = millrace.store({ source: 'demo' });
   const { signal } = interrupted;
-  const sent = await sendOrders(store, orders, { signal, onSent: (commands) => bar?.update(commands) });
+  const sent = await sendOrders(store, orders, {
+    signal,
+    onSent: (commands) => bar?.update(commands),
+  });
   bar?.stop();
   if (signal.aborted) return 130;
   const { commands } = sent;
   const seconds = (performance.now() - startedMs) / 1000;
-  console.log(`${commands} commands in ${seconds.toFixed(2)} s, ${Math.round(commands / seconds)} a second; ${sent.again} of them sent twice, and answered as the first time`);
+  console.log(
+    `${commands} commands in ${seconds.toFixed(2)} s, ${Math.round(commands / seconds)} a second; ${sent.again} of them sent twice, and answered as the first time`,
+  );
 
   const deadline = performance.now() + options.deadline * 1000;
   const view = millrace.view<Summary>('order-summary');
   const sentMs = performance.now();
-  for (const position of sent.last.values()) await view.waitFor(position, { timeoutMs: options.deadline * 1000, signal });
-  console.log(`the view order-summary has all of them ${Math.round(performance.now() - sentMs)} ms after the last answer`);
+  for (const position of sent.last.values())
+    await view.waitFor(position, { timeoutMs: options.deadline * 1000, signal });
+  console.log(
+    `the view order-summary has all of them ${Math.round(performance.now() - sentMs)} ms after the last answer`,
+  );
   let totals = await readTotals(deployment, functions);
   while ([...totals.values()].some((t) => t.lag > 0 || t.parked > 0)) {
     if (interrupted.signal.aborted) return 130;
     if (performance.now() > deadline) {
-      console.error(`not settled after ${options.deadline} s: ${JSON.stringify(Object.fromEntries(totals))}`);
+      console.error(
+        `not settled after ${options.deadline} s: ${JSON.stringify(Object.fromEntries(totals))}`,
+      );
       return 1;
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -129,27 +176,46 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   const wrong = differences(expected, actual);
   for (const fn of functions) {
     const t = totals.get(fn) as Totals;
-    if (t.done + t.dead !== commands) wrong.push(`${fn}: ${t.done} done + ${t.dead} dead are not the ${commands} events of the commands`);
+    if (t.done + t.dead !== commands)
+      wrong.push(
+        `${fn}: ${t.done} done + ${t.dead} dead are not the ${commands} events of the commands`,
+      );
   }
   const ofView: string[] = [];
   const rows = await readSummaries(view, ofView);
-  ofView.push(...compareWithInput(rows, sent.summaries), ...(await compareWithHistories(rows, store, signal)));
+  ofView.push(
+    ...compareWithInput(rows, sent.summaries),
+    ...(await compareWithHistories(rows, store, signal)),
+  );
   if (signal.aborted) return 130;
   wrong.push(...ofView.map((line) => `order-summary: ${line}`));
   if (wrong.length > 0) {
     console.error(`\nNOT EQUAL:\n  ${wrong.join('\n  ')}`);
     return 1;
   }
-  console.log(`\nEqual: orders, cancellations, items and revenue of all ${expected.size} countries match ${options.orders ? 'a straight sum over the file' : 'the input'}.`);
-  console.log(`Equal: all ${rows.size} rows of the view order-summary, listed by status, newest first, are the fold over the input.`);
-  console.log(`Equal: row by row they are the fold over all ${rows.size} histories, with ${commands} events in them.`);
+  console.log(
+    `\nEqual: orders, cancellations, items and revenue of all ${expected.size} countries match ${options.orders ? 'a straight sum over the file' : 'the input'}.`,
+  );
+  console.log(
+    `Equal: all ${rows.size} rows of the view order-summary, listed by status, newest first, are the fold over the input.`,
+  );
+  console.log(
+    `Equal: row by row they are the fold over all ${rows.size} histories, with ${commands} events in them.`,
+  );
   return 0;
 }
 
 function note(progress: Map<string, Progress>, turn: TurnDone): void {
   let p = progress.get(turn.fn);
   if (!p) {
-    p = { done: 0, retried: 0, dead: 0, firstMs: performance.now(), lastMs: 0, latency: createHistogram() };
+    p = {
+      done: 0,
+      retried: 0,
+      dead: 0,
+      firstMs: performance.now(),
+      lastMs: 0,
+      latency: createHistogram(),
+    };
     progress.set(turn.fn, p);
   }
   p.done += turn.done;
@@ -170,15 +236,28 @@ interface Totals {
 }
 
 /** From the counters every partition keeps. */
-async function readTotals(deployment: Deployment, functions: readonly string[]): Promise<Map<string, Totals>> {
-  const out = new Map<string, Totals>(functions.map((fn) => [fn, { done: 0, dead: 0, parked: 0, lag: 0 }]));
+async function readTotals(
+  deployment: Deployment,
+  functions: readonly string[],
+): Promise<Map<string, Totals>> {
+  const out = new Map<string, Totals>(
+    functions.map((fn) => [fn, { done: 0, dead: 0, parked: 0, lag: 0 }]),
+  );
   for (let partition = 0; partition < deployment.partitions; partition++) {
-    const flat = (await deployment.connection.command('HGETALL', deployment.keys.counters(partition))) as string[];
+    const flat = (await deployment.connection.command(
+      'HGETALL',
+      deployment.keys.counters(partition),
+    )) as string[];
     const counters = new Map<string, number>();
     for (let i = 0; i < flat.length; i += 2) counters.set(flat[i] as string, Number(flat[i + 1]));
     for (const [fn, totals] of out) {
       for (const type of ['order.created', 'order.cancelled']) {
-        const [done = 0, dead = 0, parked = 0, appended = 0] = [`done:${fn}:${type}`, `dead:${fn}:${type}`, `parked:${fn}:${type}`, `appended:${type}`].map((f) => counters.get(f));
+        const [done = 0, dead = 0, parked = 0, appended = 0] = [
+          `done:${fn}:${type}`,
+          `dead:${fn}:${type}`,
+          `parked:${fn}:${type}`,
+          `appended:${type}`,
+        ].map((f) => counters.get(f));
         totals.done += done;
         totals.dead += dead;
         totals.parked += parked;
@@ -189,27 +268,57 @@ async function readTotals(deployment: Deployment, functions: readonly string[]):
   return out;
 }
 
-function printFunctions(functions: readonly string[], totals: Map<string, Totals>, progress: Map<string, Progress>, events: number): void {
-  const table = new Table({ head: ['function', 'done', 'retried', 'dead', 'lag', 'events/s', 'p50 ms', 'p99 ms'], style: { head: [], border: [] } });
+function printFunctions(
+  functions: readonly string[],
+  totals: Map<string, Totals>,
+  progress: Map<string, Progress>,
+  events: number,
+): void {
+  const table = new Table({
+    head: ['function', 'done', 'retried', 'dead', 'lag', 'events/s', 'p50 ms', 'p99 ms'],
+    style: { head: [], border: [] },
+  });
   for (const fn of functions) {
     const t = totals.get(fn) as Totals;
     const p = progress.get(fn);
     const seconds = p ? Math.max(0.001, (p.lastMs - p.firstMs) / 1000) : 1;
-    table.push([fn, t.done, p?.retried ?? 0, t.dead, t.lag, Math.round(events / seconds), p?.latency.percentile(50) ?? 0, p?.latency.percentile(99) ?? 0]);
+    table.push([
+      fn,
+      t.done,
+      p?.retried ?? 0,
+      t.dead,
+      t.lag,
+      Math.round(events / seconds),
+      p?.latency.percentile(50) ?? 0,
+      p?.latency.percentile(99) ?? 0,
+    ]);
   }
   console.log(table.toString());
 }
 
-async function printDeadLetters(deployment: Deployment, functions: readonly string[]): Promise<void> {
+async function printDeadLetters(
+  deployment: Deployment,
+  functions: readonly string[],
+): Promise<void> {
   const shown: string[] = [];
   let count = 0;
   for (const fn of functions) {
     for (let partition = 0; partition < deployment.partitions; partition++) {
-      const entries = (await deployment.connection.command('XRANGE', deployment.keys.dead(partition, fn), '-', '+', 'COUNT', 1000)) as [string, string[]][];
+      const entries = (await deployment.connection.command(
+        'XRANGE',
+        deployment.keys.dead(partition, fn),
+        '-',
+        '+',
+        'COUNT',
+        1000,
+      )) as [string, string[]][];
       for (const [, fields] of entries) {
         count++;
         const field = (name: string) => fields[fields.indexOf(name) + 1] ?? '';
-        if (shown.length < 5) shown.push(`  ${fn}: ${field('type')} ${field('subject')}: ${field('reason')}: ${field('message')}`);
+        if (shown.length < 5)
+          shown.push(
+            `  ${fn}: ${field('type')} ${field('subject')}: ${field('reason')}: ${field('message')}`,
+          );
       }
     }
   }
@@ -231,11 +340,21 @@ async function readAnalytics({ connection }: Deployment): Promise<Sums> {
 }
 
 function printSums(expected: Sums, actual: Sums): void {
-  const table = new Table({ head: ['country', 'orders', 'cancelled', 'items', 'revenue (pence)', 'input says'], style: { head: [], border: [] } });
+  const table = new Table({
+    head: ['country', 'orders', 'cancelled', 'items', 'revenue (pence)', 'input says'],
+    style: { head: [], border: [] },
+  });
   for (const [country, e] of [...expected].sort(([, a], [, b]) => b.revenue - a.revenue)) {
     const a = actual.get(country) ?? { orders: 0, cancellations: 0, items: 0, revenue: 0 };
     const same = differences(new Map([[country, e]]), new Map([[country, a]])).length === 0;
-    table.push([country, a.orders, a.cancellations, a.items, a.revenue, same ? 'the same' : `${e.orders} / ${e.cancellations} / ${e.items} / ${e.revenue}`]);
+    table.push([
+      country,
+      a.orders,
+      a.cancellations,
+      a.items,
+      a.revenue,
+      same ? 'the same' : `${e.orders} / ${e.cancellations} / ${e.items} / ${e.revenue}`,
+    ]);
   }
   console.log(table.toString());
 }
@@ -244,6 +363,8 @@ try {
   process.exitCode = await main();
 } catch (error) {
   if (interrupted.signal.aborted) process.exit(130); // what was given up fails in its own ways
-  console.error(`demo: ${error instanceof BadOrdersFileError ? error.message : error instanceof Error ? error.message : String(error)}`);
+  console.error(
+    `demo: ${error instanceof BadOrdersFileError ? error.message : error instanceof Error ? error.message : String(error)}`,
+  );
   process.exitCode = 1;
 }

@@ -21,7 +21,16 @@ export interface Order {
   };
 }
 
-const COLUMNS = ['InvoiceNo', 'StockCode', 'Description', 'Quantity', 'InvoiceDate', 'UnitPrice', 'CustomerID', 'Country'] as const;
+const COLUMNS = [
+  'InvoiceNo',
+  'StockCode',
+  'Description',
+  'Quantity',
+  'InvoiceDate',
+  'UnitPrice',
+  'CustomerID',
+  'Country',
+] as const;
 type Row = Record<(typeof COLUMNS)[number], string>;
 
 /** A file that is not what it should be; the message names the line. */
@@ -41,22 +50,32 @@ export function pence(text: string): number | null {
  * Rows of a file with the columns of the "Online Retail" data set. Both passes over it read it so.
  * @throws BadOrdersFileError
  */
-export async function* readRows(path: string): AsyncGenerator<{ row: Row; at: string; quantity: number; unitPrice: number }> {
+export async function* readRows(
+  path: string,
+): AsyncGenerator<{ row: Row; at: string; quantity: number; unitPrice: number }> {
   const parser = parse({ columns: true, bom: true, info: true, skip_empty_lines: true });
   // pipe() passes no errors on: a file that is not there would end the process, or hang it.
   const file = createReadStream(path).once('error', (error) => parser.destroy(error));
   let empty = true;
   try {
-    for await (const { record: row, info } of file.pipe(parser) as AsyncIterable<{ record: Row; info: { lines: number } }>) {
+    for await (const { record: row, info } of file.pipe(parser) as AsyncIterable<{
+      record: Row;
+      info: { lines: number };
+    }>) {
       const at = `${path}, line ${info.lines}`;
       if (empty) {
         const lacking = COLUMNS.filter((column) => !(column in row));
-        if (lacking.length > 0) throw new BadOrdersFileError(`${path}, line 1 lacks the column ${lacking.join(', ')}`);
+        if (lacking.length > 0)
+          throw new BadOrdersFileError(`${path}, line 1 lacks the column ${lacking.join(', ')}`);
       }
       empty = false;
-      if (!/^-?\d{1,9}$/.test(row.Quantity)) throw new BadOrdersFileError(`${at}: Quantity "${row.Quantity}" is no whole number`);
+      if (!/^-?\d{1,9}$/.test(row.Quantity))
+        throw new BadOrdersFileError(`${at}: Quantity "${row.Quantity}" is no whole number`);
       const unitPrice = pence(row.UnitPrice);
-      if (unitPrice === null) throw new BadOrdersFileError(`${at}: UnitPrice "${row.UnitPrice}" is no amount of whole pence`);
+      if (unitPrice === null)
+        throw new BadOrdersFileError(
+          `${at}: UnitPrice "${row.UnitPrice}" is no amount of whole pence`,
+        );
       if (row.InvoiceNo === '') throw new BadOrdersFileError(`${at}: InvoiceNo is empty`);
       yield { row, at, quantity: Number(row.Quantity), unitPrice };
     }
@@ -70,7 +89,8 @@ export async function* readRows(path: string): AsyncGenerator<{ row: Row; at: st
 }
 
 /**
- * Orders of a file with the columns of the "Online Retail" data set, invoice by invoice, in bounded memory.
+ * Orders of a file with the columns of the "Online Retail" data set, invoice by invoice, in bounded
+ * memory.
  * @throws BadOrdersFileError
  */
 export async function* readOrders(path: string): AsyncGenerator<Order> {
@@ -81,8 +101,17 @@ export async function* readOrders(path: string): AsyncGenerator<Order> {
   const finish = (): Order => {
     const row = first as Row;
     const cancelled = invoice.startsWith('C');
-    const total = { amount: lines.reduce((sum, line) => sum + line.quantity * line.unitPrice, 0), currency: 'GBP' };
-    const data = { orderId: invoice, userId: row.CustomerID, country: row.Country, items: lines, total };
+    const total = {
+      amount: lines.reduce((sum, line) => sum + line.quantity * line.unitPrice, 0),
+      currency: 'GBP',
+    };
+    const data = {
+      orderId: invoice,
+      userId: row.CustomerID,
+      country: row.Country,
+      items: lines,
+      total,
+    };
     return cancelled
       ? { type: 'order.cancelled', data: { ...data, reason: 'returned' } }
       : { type: 'order.created', data };
@@ -90,7 +119,10 @@ export async function* readOrders(path: string): AsyncGenerator<Order> {
   for await (const { row, at, quantity, unitPrice } of readRows(path)) {
     if (row.InvoiceNo !== invoice) {
       if (lines.length > 0) yield finish();
-      if (seen.has(row.InvoiceNo)) throw new BadOrdersFileError(`${at}: invoice ${row.InvoiceNo} appears a second time, not in one piece`);
+      if (seen.has(row.InvoiceNo))
+        throw new BadOrdersFileError(
+          `${at}: invoice ${row.InvoiceNo} appears a second time, not in one piece`,
+        );
       seen.add(row.InvoiceNo);
       invoice = row.InvoiceNo;
       lines = [];
@@ -110,10 +142,24 @@ export function* inventOrders(count: number): Generator<Order> {
     const n = cancelled ? i - 10 : i;
     const sign = cancelled ? -1 : 1;
     const items = Array.from({ length: 1 + (n % 3) }, (_, k) => ({
-      sku: `SKU-${(n * 7 + k) % 500}`, description: `Article ${(n * 7 + k) % 500}`, quantity: sign * (1 + ((n + k) % 4)), unitPrice: 99 + ((n * 13 + k * 101) % 4900),
+      sku: `SKU-${(n * 7 + k) % 500}`,
+      description: `Article ${(n * 7 + k) % 500}`,
+      quantity: sign * (1 + ((n + k) % 4)),
+      unitPrice: 99 + ((n * 13 + k * 101) % 4900),
     }));
-    const total = { amount: items.reduce((sum, item) => sum + item.quantity * item.unitPrice, 0), currency: 'GBP' };
-    const data = { orderId: `order-${n}`, userId: `user-${n % 997}`, country: COUNTRIES[n % COUNTRIES.length] as string, items, total };
-    yield cancelled ? { type: 'order.cancelled', data: { ...data, reason: 'changed my mind' } } : { type: 'order.created', data };
+    const total = {
+      amount: items.reduce((sum, item) => sum + item.quantity * item.unitPrice, 0),
+      currency: 'GBP',
+    };
+    const data = {
+      orderId: `order-${n}`,
+      userId: `user-${n % 997}`,
+      country: COUNTRIES[n % COUNTRIES.length] as string,
+      items,
+      total,
+    };
+    yield cancelled
+      ? { type: 'order.cancelled', data: { ...data, reason: 'changed my mind' } }
+      : { type: 'order.created', data };
   }
 }

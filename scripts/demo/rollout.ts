@@ -1,41 +1,76 @@
 /**
- * `npm run demo:rollout`: a second version of the shop's order.created goes out while publishers write at full speed. Old
- * and new services run side by side, the old one leaves, and comes back at the end (a rollback) to read what the new one
- * has written. Each consumer checks every event and throws where a field is not what its own schema says. Exit status 0
- * when every function has done every event and nothing was retried or dead-lettered.
+ * `npm run demo:rollout`: a second version of the shop's order.created goes out while publishers
+ * write at full speed. Old and new services run side by side, the old one leaves, and comes back at
+ * the end (a rollback) to read what the new one has written. Each consumer checks every event and
+ * throws where a field is not what its own schema says. Exit status 0 when every function has done
+ * every event and nothing was retried or dead-lettered.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import Table from 'cli-table3';
 import { pino } from 'pino';
-import { connect, SchemaNotRegisteredError, type Dispatcher, type Millrace } from '../../src/index.ts';
+import {
+  connect,
+  SchemaNotRegisteredError,
+  type Dispatcher,
+  type Millrace,
+} from '../../src/index.ts';
 import { readLag, type FunctionLag } from '../../src/lag/lag.ts';
 import { orderVersions } from './versions.ts';
 
 const program = new Command('demo:rollout')
-  .description('Rolls out a second version of order.created under load, and checks that every consumer reads every event.')
-  .option('--seconds <s>', 'how long each of the three phases lasts', (text) => {
-    const n = Number(text);
-    if (!(n > 0 && n <= 600)) throw new InvalidArgumentError('a number of seconds up to 600');
-    return n;
-  }, 2)
+  .description(
+    'Rolls out a second version of order.created under load, and checks that every consumer reads every event.',
+  )
+  .option(
+    '--seconds <s>',
+    'how long each of the three phases lasts',
+    (text) => {
+      const n = Number(text);
+      if (!(n > 0 && n <= 600)) throw new InvalidArgumentError('a number of seconds up to 600');
+      return n;
+    },
+    2,
+  )
   .showHelpAfterError()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .parse();
 const { seconds } = program.opts<{ seconds: number }>();
 
 /** Source of a function that checks each event. `known`: the fields that only version 2 has. */
-const source = (name: string, check: string): string => `import { defineFunction } from 'millrace/define';
+const source = (
+  name: string,
+  check: string,
+): string => `import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: '${name}', on: ['order.created'],
   handleBatch(events) { for (const { id, data } of events) { ${check} } } });
 `;
-const must = (condition: string, what: string): string => `if (!(${condition})) throw new Error(id + ': ${what}');`;
+const must = (condition: string, what: string): string =>
+  `if (!(${condition})) throw new Error(id + ': ${what}');`;
 /** Written by version 1: ids begin with old. */
 const FUNCTIONS = {
-  shipping: source('shipping', must("data.items[0].sku === 'x' && data.total.amount >= 0", 'a field that both versions have is missing')),
-  'old-audit': source('old-audit', must("!('channel' in data) && (data.items[0].description === 'a thing') === id.startsWith('old')", 'not what version 1 says')),
-  'new-audit': source('new-audit', must("!('description' in data.items[0]) && (id.startsWith('old') ? data.channel === 0 : data.channel === 2 && data.voucher === '')", 'not what version 2 says')),
+  shipping: source(
+    'shipping',
+    must(
+      "data.items[0].sku === 'x' && data.total.amount >= 0",
+      'a field that both versions have is missing',
+    ),
+  ),
+  'old-audit': source(
+    'old-audit',
+    must(
+      "!('channel' in data) && (data.items[0].description === 'a thing') === id.startsWith('old')",
+      'not what version 1 says',
+    ),
+  ),
+  'new-audit': source(
+    'new-audit',
+    must(
+      "!('description' in data.items[0]) && (id.startsWith('old') ? data.channel === 0 : data.channel === 2 && data.voucher === '')",
+      'not what version 2 says',
+    ),
+  ),
 } as const;
 
 const wait = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
@@ -56,10 +91,18 @@ class Rollout {
     const protoDir = join(this.#dir, `proto-${version}`);
     mkdirSync(protoDir, { recursive: true });
     writeFileSync(join(protoDir, 'orders.proto'), this.#versions[version]);
-    return connect({ environment: { REDIS_URL: this.#url, MILLRACE_LEASE_MS: 2000, WORKERS: 2 }, protoDir, logger: pino({ level: process.env['LOG_LEVEL'] ?? 'fatal' }), name: version });
+    return connect({
+      environment: { REDIS_URL: this.#url, MILLRACE_LEASE_MS: 2000, WORKERS: 2 },
+      protoDir,
+      logger: pino({ level: process.env['LOG_LEVEL'] ?? 'fatal' }),
+      name: version,
+    });
   }
 
-  async dispatch(service: Millrace, names: readonly (keyof typeof FUNCTIONS)[]): Promise<Dispatcher> {
+  async dispatch(
+    service: Millrace,
+    names: readonly (keyof typeof FUNCTIONS)[],
+  ): Promise<Dispatcher> {
     const functionsDir = join(this.#dir, names.join('+'));
     mkdirSync(functionsDir, { recursive: true });
     for (const name of names) writeFileSync(join(functionsDir, `${name}.mjs`), FUNCTIONS[name]);
@@ -83,13 +126,20 @@ function load(service: Millrace, tag: 'old' | 'new'): { stop(): Promise<number> 
   const more = tag === 'old' ? { description: 'a thing' } : {};
   const run = (async () => {
     while (going) {
-      await publisher.publishMany(Array.from({ length: 200 }, (_, i) => ({
-        type: 'order.created', id: `${tag}-${published + i}`,
-        data: {
-          orderId: `order-${i % 100}`, userId: 'u', country: 'GB', items: [{ sku: 'x', quantity: 1, unitPrice: 5, ...more }], total: { amount: published + i, currency: 'GBP' },
-          ...(tag === 'new' ? { channel: 2, voucher: '' } : {}),
-        },
-      })));
+      await publisher.publishMany(
+        Array.from({ length: 200 }, (_, i) => ({
+          type: 'order.created',
+          id: `${tag}-${published + i}`,
+          data: {
+            orderId: `order-${i % 100}`,
+            userId: 'u',
+            country: 'GB',
+            items: [{ sku: 'x', quantity: 1, unitPrice: 5, ...more }],
+            total: { amount: published + i, currency: 'GBP' },
+            ...(tag === 'new' ? { channel: 2, voucher: '' } : {}),
+          },
+        })),
+      );
       published += 200;
     }
   })();
@@ -110,7 +160,12 @@ async function main(): Promise<number> {
   symlinkSync(cache, join(dir, 'redis-server'));
   const open: Millrace[] = [];
   try {
-    const base = await connect({ environment: { REDIS_URL: undefined, MILLRACE_DIR: dir }, protoDir: null, logger: pino({ level: 'fatal' }), name: 'demo' });
+    const base = await connect({
+      environment: { REDIS_URL: undefined, MILLRACE_DIR: dir },
+      protoDir: null,
+      logger: pino({ level: 'fatal' }),
+      name: 'demo',
+    });
     open.push(base);
     const rollout = new Rollout(dir, base.deployment.url);
     const service = async (version: Parameters<Rollout['service']>[0]): Promise<Millrace> => {
@@ -125,12 +180,18 @@ async function main(): Promise<number> {
   }
 }
 
-async function run(base: Millrace, rollout: Rollout, service: (version: Parameters<Rollout['service']>[0]) => Promise<Millrace>): Promise<number> {
+async function run(
+  base: Millrace,
+  rollout: Rollout,
+  service: (version: Parameters<Rollout['service']>[0]) => Promise<Millrace>,
+): Promise<number> {
   const say = (text: string): void => console.log(text);
   const old = await service('first');
   let oldDispatcher = await rollout.dispatch(old, ['shipping', 'old-audit']);
   const oldLoad = load(old, 'old');
-  say(`version ${old.deployment.schemas.get('order.created')?.version ?? '?'} of order.created is written and read (functions shipping, old-audit)`);
+  say(
+    `version ${old.deployment.schemas.get('order.created')?.version ?? '?'} of order.created is written and read (functions shipping, old-audit)`,
+  );
   await wait(seconds * 1000);
 
   say('\nA service with a change that would break them does not start:');
@@ -140,13 +201,20 @@ async function run(base: Millrace, rollout: Rollout, service: (version: Paramete
     return 1;
   } catch (error) {
     if (!(error instanceof SchemaNotRegisteredError)) throw error;
-    say(error.message.split('\n').map((line) => `  ${line}`).join('\n'));
+    say(
+      error.message
+        .split('\n')
+        .map((line) => `  ${line}`)
+        .join('\n'),
+    );
   }
 
   const fresh = await service('second');
   await rollout.dispatch(fresh, ['shipping', 'new-audit']);
   const freshLoad = load(fresh, 'new');
-  say(`\nversion ${fresh.deployment.schemas.get('order.created')?.version ?? '?'} is rolled out beside it: both are written, each consumer reads both (shipping in both services, new-audit in the new one)`);
+  say(
+    `\nversion ${fresh.deployment.schemas.get('order.created')?.version ?? '?'} is rolled out beside it: both are written, each consumer reads both (shipping in both services, new-audit in the new one)`,
+  );
   await wait(seconds * 1000);
 
   const ofOld = await oldLoad.stop();
@@ -165,10 +233,22 @@ async function run(base: Millrace, rollout: Rollout, service: (version: Paramete
     ({ functions } = await readLag(base.deployment));
   } while (functions.some((fn) => fn.done < total) && performance.now() < deadline);
 
-  const table = new Table({ head: ['function', 'done', 'parked', 'dead', 'lag', 'adds up'], style: { head: [], border: [] } });
-  for (const fn of functions) table.push([fn.name, fn.done, fn.parked, fn.dead, fn.lag, fn.conserved ? 'yes' : 'NO']);
-  say(`\n${total} events: ${ofOld} of version 1, ${ofNew} of version 2\n${table.toString()}\nretried: ${rollout.retried}, dead-lettered: ${rollout.dead}`);
-  const well = functions.length === 3 && functions.every((fn) => fn.done === total && fn.dead === 0 && fn.parked === 0 && fn.conserved) && rollout.retried === 0 && rollout.dead === 0;
+  const table = new Table({
+    head: ['function', 'done', 'parked', 'dead', 'lag', 'adds up'],
+    style: { head: [], border: [] },
+  });
+  for (const fn of functions)
+    table.push([fn.name, fn.done, fn.parked, fn.dead, fn.lag, fn.conserved ? 'yes' : 'NO']);
+  say(
+    `\n${total} events: ${ofOld} of version 1, ${ofNew} of version 2\n${table.toString()}\nretried: ${rollout.retried}, dead-lettered: ${rollout.dead}`,
+  );
+  const well =
+    functions.length === 3 &&
+    functions.every(
+      (fn) => fn.done === total && fn.dead === 0 && fn.parked === 0 && fn.conserved,
+    ) &&
+    rollout.retried === 0 &&
+    rollout.dead === 0;
   if (well) say('Every consumer has read every event of both versions as its own schema says.');
   else console.error('NOT every consumer has read every event at its first attempt.');
   return well ? 0 : 1;

@@ -1,4 +1,6 @@
-/** Orders go into the shop as commands: each is decided by its order's history, and appended to it. */
+/**
+ * Orders go into the shop as commands: each is decided by its order's history, and appended to it.
+ */
 import { handleCommand, parsePosition, type EventStore } from '../../src/index.ts';
 import { compareEntryIds } from '../../src/core/position.ts';
 import { orders, type OrderCommand } from '../../workers/_orders.ts';
@@ -25,9 +27,17 @@ export interface SentOrders {
 /** What the shop is told. A cancellation of an order it has never seen is a return. */
 export function commandOf({ type, data }: Order, known: boolean): OrderCommand {
   const { userId, country, items, total, reason = '' } = data;
-  if (type === 'order.created') return { kind: 'create', userId, country, currency: total.currency, items };
+  if (type === 'order.created')
+    return { kind: 'create', userId, country, currency: total.currency, items };
   if (known) return { kind: 'cancel', reason };
-  return { kind: 'return', userId, country, currency: total.currency, reason, items: items.map((item) => ({ ...item, quantity: -item.quantity })) };
+  return {
+    kind: 'return',
+    userId,
+    country,
+    currency: total.currency,
+    reason,
+    items: items.map((item) => ({ ...item, quantity: -item.quantity })),
+  };
 }
 
 /**
@@ -35,7 +45,9 @@ export function commandOf({ type, data }: Order, known: boolean): OrderCommand {
  * @throws as handleCommand
  */
 export async function sendOrders(
-  store: EventStore, source: AsyncIterable<Order> | Iterable<Order>, { signal, onSent }: { readonly signal: AbortSignal; readonly onSent: (commands: number) => void },
+  store: EventStore,
+  source: AsyncIterable<Order> | Iterable<Order>,
+  { signal, onSent }: { readonly signal: AbortSignal; readonly onSent: (commands: number) => void },
 ): Promise<SentOrders> {
   const summaries = new Map<string, Summary>();
   const last = new Map<number, string>();
@@ -49,7 +61,10 @@ export async function sendOrders(
     onSent(++sent.commands);
     if (sent.commands % SENT_AGAIN !== 0) return;
     const second = await handleCommand(store, orders, id, command, options);
-    if (!second.repeated || second.revision !== revision) throw new Error(`the command to ${command.kind} ${id} was sent twice, and not answered as the first time`);
+    if (!second.repeated || second.revision !== revision)
+      throw new Error(
+        `the command to ${command.kind} ${id} was sent twice, and not answered as the first time`,
+      );
     sent.again++;
   };
 

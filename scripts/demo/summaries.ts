@@ -1,4 +1,7 @@
-/** What the view order-summary must hold, folded apart from it: over the orders, and over all histories. And the comparisons, row by row. */
+/**
+ * What the view order-summary must hold, folded apart from it: over the orders, and over all
+ * histories. And the comparisons, row by row.
+ */
 import { defineAggregate, type EventStore, type View, type ViewRow } from '../../src/index.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Order } from './orders.ts';
@@ -21,15 +24,21 @@ const SHOWN = 10;
 
 interface Happened {
   readonly type: Order['type'];
-  readonly data: Pick<Order['data'], 'orderId' | 'userId'> & { readonly items: readonly { readonly quantity: number }[]; readonly total: { readonly amount: number } | null };
+  readonly data: Pick<Order['data'], 'orderId' | 'userId'> & {
+    readonly items: readonly { readonly quantity: number }[];
+    readonly total: { readonly amount: number } | null;
+  };
   readonly time?: Date;
 }
 
 function fold(before: Summary | null, { type, data, time }: Happened): Summary {
   if (type === 'order.cancelled' && before) return { ...before, status: 'cancelled' };
   return {
-    orderId: data.orderId, customer: data.userId, status: type === 'order.created' ? 'created' : 'cancelled',
-    itemCount: data.items.reduce((sum, item) => sum + item.quantity, 0), total: data.total?.amount ?? 0,
+    orderId: data.orderId,
+    customer: data.userId,
+    status: type === 'order.created' ? 'created' : 'cancelled',
+    itemCount: data.items.reduce((sum, item) => sum + item.quantity, 0),
+    total: data.total?.amount ?? 0,
     ...(time ? { createdAt: time.getTime() } : {}),
   };
 }
@@ -45,22 +54,35 @@ const folded = defineAggregate({
   evolve: (row, event) => fold(row, event),
 });
 
-/** All rows of the view, listed by status, newest first; what is wrong with the lists goes to `wrong`. */
-export async function readSummaries(view: View<Summary>, wrong: string[]): Promise<Map<string, ViewRow<Summary>>> {
+/**
+ * All rows of the view, listed by status, newest first; what is wrong with the lists goes to
+ * `wrong`.
+ */
+export async function readSummaries(
+  view: View<Summary>,
+  wrong: string[],
+): Promise<Map<string, ViewRow<Summary>>> {
   const rows = new Map<string, ViewRow<Summary>>();
   for (const status of ['created', 'cancelled'] as const) {
     let cursor: string | null = null;
     let listed = 0;
     let last = Infinity;
     do {
-      const page: Awaited<ReturnType<typeof view.list>> = await view.list({ index: 'status', equals: status, order: 'desc', limit: 1000, ...(cursor === null ? {} : { cursor }) });
+      const page: Awaited<ReturnType<typeof view.list>> = await view.list({
+        index: 'status',
+        equals: status,
+        order: 'desc',
+        limit: 1000,
+        ...(cursor === null ? {} : { cursor }),
+      });
       if (page.lag !== 0) note(wrong, `the list of orders ${status} is ${page.lag} events behind`);
       for (const found of page.rows) {
         const { id, row } = found;
         listed++;
         if (!((row.createdAt ?? NaN) <= last)) note(wrong, `${id} stands behind one that is older`);
         last = row.createdAt ?? NaN;
-        if (row.status !== status) note(wrong, `${id} is listed as ${status}, its row says ${row.status}`);
+        if (row.status !== status)
+          note(wrong, `${id} is listed as ${status}, its row says ${row.status}`);
         if (rows.has(id)) note(wrong, `${id} is listed twice`);
         rows.set(id, found);
       }
@@ -73,32 +95,53 @@ export async function readSummaries(view: View<Summary>, wrong: string[]): Promi
 }
 
 /** @returns what differs, at most ten lines of it; empty: row by row the same */
-export function compareWithInput(rows: ReadonlyMap<string, ViewRow<Summary>>, expected: ReadonlyMap<string, Summary>): string[] {
+export function compareWithInput(
+  rows: ReadonlyMap<string, ViewRow<Summary>>,
+  expected: ReadonlyMap<string, Summary>,
+): string[] {
   const wrong: string[] = [];
   for (const [id, { row }] of rows) {
     const { createdAt: _, ...rest } = row;
-    if (!same(rest, expected.get(id))) note(wrong, `${id} is ${JSON.stringify(rest)}, the input says ${JSON.stringify(expected.get(id))}`);
+    if (!same(rest, expected.get(id)))
+      note(
+        wrong,
+        `${id} is ${JSON.stringify(rest)}, the input says ${JSON.stringify(expected.get(id))}`,
+      );
   }
-  if (rows.size !== expected.size) note(wrong, `the view has ${rows.size} orders, the input ${expected.size}`);
+  if (rows.size !== expected.size)
+    note(wrong, `the view has ${rows.size} orders, the input ${expected.size}`);
   return wrong;
 }
 
-/** The same with a fold over every history there is: all fields, and the number of events folded. */
-export async function compareWithHistories(rows: ReadonlyMap<string, ViewRow<Summary>>, store: EventStore, signal: AbortSignal): Promise<string[]> {
+/**
+ * The same with a fold over every history there is: all fields, and the number of events folded.
+ */
+export async function compareWithHistories(
+  rows: ReadonlyMap<string, ViewRow<Summary>>,
+  store: EventStore,
+  signal: AbortSignal,
+): Promise<string[]> {
   const wrong: string[] = [];
   let histories = 0;
   await inParallel(store.histories('order'), { limit: UNDER_WAY, signal }, async (id) => {
     histories++;
     const { state, revision } = await store.load(folded, id);
     const found = rows.get(id);
-    if (!same(found?.row, state)) note(wrong, `${id} is ${JSON.stringify(found?.row)}, its history says ${JSON.stringify(state)}`);
-    else if (found?.revision !== revision) note(wrong, `${id} has ${found?.revision} events folded, its history has ${revision}`);
+    if (!same(found?.row, state))
+      note(
+        wrong,
+        `${id} is ${JSON.stringify(found?.row)}, its history says ${JSON.stringify(state)}`,
+      );
+    else if (found?.revision !== revision)
+      note(wrong, `${id} has ${found?.revision} events folded, its history has ${revision}`);
   });
-  if (rows.size !== histories) note(wrong, `the view has ${rows.size} orders, there are ${histories} histories`);
+  if (rows.size !== histories)
+    note(wrong, `the view has ${rows.size} orders, there are ${histories} histories`);
   return wrong;
 }
 
-const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
+const same = (one: unknown, other: unknown): boolean =>
+  JSON.stringify(one) === JSON.stringify(other);
 
 function note(wrong: string[], text: string): void {
   if (wrong.length < SHOWN) wrong.push(text);

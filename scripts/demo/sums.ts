@@ -54,7 +54,8 @@ export function differences(expected: Sums, actual: Sums): string[] {
     const e = expected.get(country);
     const a = actual.get(country);
     for (const key of ['orders', 'cancellations', 'items', 'revenue'] as const) {
-      if ((e?.[key] ?? 0) !== (a?.[key] ?? 0)) out.push(`${country}: ${key} is ${a?.[key] ?? 0}, should be ${e?.[key] ?? 0}`);
+      if ((e?.[key] ?? 0) !== (a?.[key] ?? 0))
+        out.push(`${country}: ${key} is ${a?.[key] ?? 0}, should be ${e?.[key] ?? 0}`);
     }
   }
   return out;

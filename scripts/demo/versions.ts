@@ -1,21 +1,35 @@
-/** Versions of the shop's order.created: as it is, one that may follow it, and one that must not. */
+/**
+ * Versions of the shop's order.created: as it is, one that may follow it, and one that must not.
+ */
 import { readFileSync } from 'node:fs';
 
-export function orderVersions(ordersProto: string): { readonly first: string; readonly second: string; readonly wrong: string } {
+export function orderVersions(ordersProto: string): {
+  readonly first: string;
+  readonly second: string;
+  readonly wrong: string;
+} {
   const first = readFileSync(ordersProto, 'utf8');
   return {
     first,
     /** One field less in a nested message, two more, one of them an enum. */
     second: replaced(
       replaced(first, '  string description = 2;\n', '  reserved 2;\n  reserved "description";\n'),
-      '  Money total = 5;\n}', '  Money total = 5;\n  Channel channel = 6;\n  optional string voucher = 7;\n}\n\nenum Channel {\n  CHANNEL_UNSPECIFIED = 0;\n  CHANNEL_WEB = 1;\n  CHANNEL_APP = 2;\n}',
+      '  Money total = 5;\n}',
+      '  Money total = 5;\n  Channel channel = 6;\n  optional string voucher = 7;\n}\n\nenum Channel {\n  CHANNEL_UNSPECIFIED = 0;\n  CHANNEL_WEB = 1;\n  CHANNEL_APP = 2;\n}',
     ),
-    /** The same field is removed without a trace, and the number of another one says something else. */
-    wrong: replaced(replaced(first, '  string description = 2;\n', ''), 'string country = 3;', 'int32 country = 3;'),
+    /**
+     * The same field is removed without a trace, and the number of another one says something else.
+     */
+    wrong: replaced(
+      replaced(first, '  string description = 2;\n', ''),
+      'string country = 3;',
+      'int32 country = 3;',
+    ),
   };
 }
 
 function replaced(text: string, from: string, to: string): string {
-  if (!text.includes(from)) throw new Error(`proto/shop/v1/orders.proto no longer has ${JSON.stringify(from)}`);
+  if (!text.includes(from))
+    throw new Error(`proto/shop/v1/orders.proto no longer has ${JSON.stringify(from)}`);
   return text.replace(from, to);
 }

@@ -3,9 +3,23 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { CorruptDataError } from '../../src/core/errors.ts';
 import { createCatalog, type Catalog } from '../../src/wire/catalog.ts';
-import { countEvents, readEvent, scanBatch, walkBatch, walkSubjects, type EventHeader } from '../../src/wire/event-batch.ts';
+import {
+  countEvents,
+  readEvent,
+  scanBatch,
+  walkBatch,
+  walkSubjects,
+  type EventHeader,
+} from '../../src/wire/event-batch.ts';
 import { damaged, dataOf, rawMessage, type Random } from './generate.ts';
-import { BeyondError, comparable, compileOracle, readByOracle, writeByOracle, type Data } from './oracle.ts';
+import {
+  BeyondError,
+  comparable,
+  compileOracle,
+  readByOracle,
+  writeByOracle,
+  type Data,
+} from './oracle.ts';
 import { cleaned, InvalidError } from './referee.ts';
 import { FILES, TYPES, type DiffType } from './schema.ts';
 
@@ -15,7 +29,10 @@ export interface Differential {
 }
 
 /** How often what was met. */
-export type Tally = Record<'written' | 'read' | 'refused' | 'beyond' | 'batches' | 'brokenBatches', number>;
+export type Tally = Record<
+  'written' | 'read' | 'refused' | 'beyond' | 'batches' | 'brokenBatches',
+  number
+>;
 
 export class Difference extends Error {}
 
@@ -29,7 +46,11 @@ export function newTally(): Tally {
 }
 
 /** @throws Difference with all that is needed to see it again */
-export function compareRound({ catalog, message }: Differential, random: Random, tally: Tally): void {
+export function compareRound(
+  { catalog, message }: Differential,
+  random: Random,
+  tally: Tally,
+): void {
   const names = Object.keys(TYPES) as DiffType[];
   const type = names[random(names.length)] as DiffType;
   const desc = message(TYPES[type]);
@@ -43,20 +64,44 @@ export function compareRound({ catalog, message }: Differential, random: Random,
 }
 
 function differ(what: string, bytes: Uint8Array, ours: unknown, theirs: unknown): never {
-  const show = (value: unknown): string => (value instanceof Error ? String(value) : JSON.stringify(value, (_, one: unknown) => (Object.is(one, -0) ? '-0' : typeof one === 'number' && !Number.isFinite(one) ? String(one) : one)));
-  throw new Difference(`${what}\nbytes: ${Buffer.from(bytes).toString('hex')}\nMillrace: ${show(ours)}\noracle:   ${show(theirs)}`);
+  const show = (value: unknown): string =>
+    value instanceof Error
+      ? String(value)
+      : JSON.stringify(value, (_, one: unknown) =>
+          Object.is(one, -0)
+            ? '-0'
+            : typeof one === 'number' && !Number.isFinite(one)
+              ? String(one)
+              : one,
+        );
+  throw new Difference(
+    `${what}\nbytes: ${Buffer.from(bytes).toString('hex')}\nMillrace: ${show(ours)}\noracle:   ${show(theirs)}`,
+  );
 }
 
-function compareWriting(catalog: Catalog, type: DiffType, desc: DescMessage, data: Data, tally: Tally): void {
+function compareWriting(
+  catalog: Catalog,
+  type: DiffType,
+  desc: DescMessage,
+  data: Data,
+  tally: Tally,
+): void {
   const theirs = writeByOracle(desc, data);
   const expected = readByOracle(desc, theirs);
   const codec = catalog.get(type);
   const ours = codec.encode(data);
   const byOracle = readByOracle(desc, ours);
-  if (!isDeepStrictEqual(byOracle, expected)) differ(`${type}: written by Millrace, read by the oracle`, ours, byOracle, expected);
+  if (!isDeepStrictEqual(byOracle, expected))
+    differ(`${type}: written by Millrace, read by the oracle`, ours, byOracle, expected);
   for (const bytes of [ours, theirs]) {
     const read = comparable(codec.decode(bytes));
-    if (!isDeepStrictEqual(read, expected)) differ(`${type}: written by ${bytes === ours ? 'Millrace' : 'the oracle'}, read by Millrace`, bytes, read, expected);
+    if (!isDeepStrictEqual(read, expected))
+      differ(
+        `${type}: written by ${bytes === ours ? 'Millrace' : 'the oracle'}, read by Millrace`,
+        bytes,
+        read,
+        expected,
+      );
   }
   tally.written++;
 }
@@ -65,7 +110,9 @@ function compareWriting(catalog: Catalog, type: DiffType, desc: DescMessage, dat
 function expectedOf(desc: DescMessage, bytes: Buffer): Data | InvalidError | BeyondError {
   try {
     const clean = cleaned(desc, bytes);
-    return clean.beyond ? new BeyondError('an integer beyond 2^53') : readByOracle(desc, clean.bytes);
+    return clean.beyond
+      ? new BeyondError('an integer beyond 2^53')
+      : readByOracle(desc, clean.bytes);
   } catch (error) {
     if (error instanceof InvalidError || error instanceof BeyondError) return error;
     throw error;
@@ -82,11 +129,23 @@ function attempt<T>(read: () => T): T | CorruptDataError {
   }
 }
 
-function compareReading(catalog: Catalog, type: DiffType, desc: DescMessage, bytes: Buffer, tally: Tally): void {
+function compareReading(
+  catalog: Catalog,
+  type: DiffType,
+  desc: DescMessage,
+  bytes: Buffer,
+  tally: Tally,
+): void {
   const expected = expectedOf(desc, bytes);
   const ours = attempt(() => comparable(catalog.get(type).decode(bytes)));
   if (expected instanceof Error) {
-    if (!(ours instanceof Error)) differ(`${type}: ${expected instanceof BeyondError ? 'an integer beyond 2^53' : 'invalid'}, and Millrace reads it`, bytes, ours, expected);
+    if (!(ours instanceof Error))
+      differ(
+        `${type}: ${expected instanceof BeyondError ? 'an integer beyond 2^53' : 'invalid'}, and Millrace reads it`,
+        bytes,
+        ours,
+        expected,
+      );
     tally[expected instanceof BeyondError ? 'beyond' : 'refused']++;
     return;
   }
@@ -101,7 +160,8 @@ function compareBatch(desc: DescMessage, bytes: Buffer, tally: Tally): void {
   const ours = attempt(() => void walkBatch(bytes, (header) => headers.push(header)));
   if (expected instanceof Error) {
     const text = expected.message === 'no UTF-8';
-    if (!(ours instanceof Error) && !text) differ('EventBatch: invalid, and Millrace reads it', bytes, headers, expected);
+    if (!(ours instanceof Error) && !text)
+      differ('EventBatch: invalid, and Millrace reads it', bytes, headers, expected);
     tally.brokenBatches++;
     return;
   }
@@ -113,20 +173,62 @@ function compareBatch(desc: DescMessage, bytes: Buffer, tally: Tally): void {
   const subjects: string[] = [];
   walkSubjects(bytes, (subject) => subjects.push(subject));
   const counts = [countEvents(bytes), scanBatch(bytes), subjects.length];
-  if (counts.some((count) => count !== events.length)) differ('EventBatch: counted otherwise', bytes, counts, events.length);
-  if (!isDeepStrictEqual(subjects, events.map((event) => event['subject']))) differ('EventBatch: subjects', bytes, subjects, theirs);
+  if (counts.some((count) => count !== events.length))
+    differ('EventBatch: counted otherwise', bytes, counts, events.length);
+  if (
+    !isDeepStrictEqual(
+      subjects,
+      events.map((event) => event['subject']),
+    )
+  )
+    differ('EventBatch: subjects', bytes, subjects, theirs);
   for (const header of headers) {
     const alone = readEvent(bytes.subarray(header.offset, header.offset + header.length));
-    if (alone.id !== header.id || alone.dataLength !== header.dataLength) differ('Event: read otherwise alone', bytes, alone, header);
+    if (alone.id !== header.id || alone.dataLength !== header.dataLength)
+      differ('Event: read otherwise alone', bytes, alone, header);
   }
   tally.batches++;
 }
 
 function shown(header: EventHeader, bytes: Buffer): Data {
-  const { id, subject, timeMs, source, schema, position, type, extensions, dataOffset, dataLength } = header;
-  return { id, subject, data: bytes.toString('hex', dataOffset, dataOffset + dataLength), timeMs, source, schema, position, type, extensions: { ...extensions } };
+  const {
+    id,
+    subject,
+    timeMs,
+    source,
+    schema,
+    position,
+    type,
+    extensions,
+    dataOffset,
+    dataLength,
+  } = header;
+  return {
+    id,
+    subject,
+    data: bytes.toString('hex', dataOffset, dataOffset + dataLength),
+    timeMs,
+    source,
+    schema,
+    position,
+    type,
+    extensions: { ...extensions },
+  };
 }
 
-function shownByOracle({ id, subject, data, timeMs, source, schema, position, type, extensions }: Data, batch: Data): Data {
-  return { id, subject, data, timeMs, source: source === '' ? batch['source'] : source, schema, position, type, extensions };
+function shownByOracle(
+  { id, subject, data, timeMs, source, schema, position, type, extensions }: Data,
+  batch: Data,
+): Data {
+  return {
+    id,
+    subject,
+    data,
+    timeMs,
+    source: source === '' ? batch['source'] : source,
+    schema,
+    position,
+    type,
+    extensions,
+  };
 }

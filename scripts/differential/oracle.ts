@@ -1,10 +1,27 @@
-/** The other implementation: @bufbuild/protobuf, on descriptors that the real buf has compiled from the same text. */
+/**
+ * The other implementation: @bufbuild/protobuf, on descriptors that the real buf has compiled from
+ * the same text.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { create, createFileRegistry, fromBinary, toBinary, type DescField, type DescMessage, type Message } from '@bufbuild/protobuf';
-import { reflect, reflectMap, type ReflectList, type ReflectMap, type ReflectMessage } from '@bufbuild/protobuf/reflect';
+import {
+  create,
+  createFileRegistry,
+  fromBinary,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type Message,
+} from '@bufbuild/protobuf';
+import {
+  reflect,
+  reflectMap,
+  type ReflectList,
+  type ReflectMap,
+  type ReflectMessage,
+} from '@bufbuild/protobuf/reflect';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 
 export type Data = Readonly<Record<string, unknown>>;
@@ -16,19 +33,33 @@ export class BeyondError extends Error {}
 const IMPLICIT = 2;
 
 /** Messages by full name. @param root of the project */
-export function compileOracle(files: readonly { readonly name: string; readonly text: string }[], root: string): (name: string) => DescMessage {
+export function compileOracle(
+  files: readonly { readonly name: string; readonly text: string }[],
+  root: string,
+): (name: string) => DescMessage {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-differential-'));
   try {
-    const own = ['millrace/v1/options.proto', 'millrace/v1/batch.proto'].map((name) => ({ name, text: readFileSync(join(root, 'proto', name), 'utf8') }));
+    const own = ['millrace/v1/options.proto', 'millrace/v1/batch.proto'].map((name) => ({
+      name,
+      text: readFileSync(join(root, 'proto', name), 'utf8'),
+    }));
     for (const { name, text } of [...files, ...own]) {
       mkdirSync(dirname(join(dir, name)), { recursive: true });
       writeFileSync(join(dir, name), text);
     }
     // The binary itself: the script in .bin starts a Node.
-    const binary = join(root, `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`);
+    const binary = join(
+      root,
+      `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`,
+    );
     const buf = existsSync(binary) ? binary : join(root, 'node_modules/.bin/buf');
-    execFileSync(buf, ['build', dir, '-o', join(dir, 'set.binpb')], { timeout: 120_000, env: { ...process.env, HOME: dir } });
-    const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(join(dir, 'set.binpb'))));
+    execFileSync(buf, ['build', dir, '-o', join(dir, 'set.binpb')], {
+      timeout: 120_000,
+      env: { ...process.env, HOME: dir },
+    });
+    const registry = createFileRegistry(
+      fromBinary(FileDescriptorSetSchema, readFileSync(join(dir, 'set.binpb'))),
+    );
     return (name) => {
       const found = registry.getMessage(name);
       if (!found) throw new Error(`the schema has no message ${name}`);
@@ -39,7 +70,10 @@ export function compileOracle(files: readonly { readonly name: string; readonly 
   }
 }
 
-/** Bytes → the form that Millrace gives. @throws BeyondError, and what the library throws on bytes that are none */
+/**
+ * Bytes → the form that Millrace gives. @throws BeyondError, and what the library throws on bytes
+ * that are none
+ */
 export function readByOracle(desc: DescMessage, bytes: Uint8Array): Data {
   return plainOf(reflect(desc, fromBinary(desc, bytes)));
 }
@@ -58,10 +92,18 @@ function plainOf(message: ReflectMessage): Data {
         break;
       case 'map':
         // null prototype: a key __proto__ is one
-        out[field.localName] = Object.fromEntries([...(value as ReflectMap)].map(([key, one]) => [String(plainValue(key)), plainValue(one)]));
+        out[field.localName] = Object.fromEntries(
+          [...(value as ReflectMap)].map(([key, one]) => [
+            String(plainValue(key)),
+            plainValue(one),
+          ]),
+        );
         break;
       default: {
-        const nullable = field.fieldKind === 'message' || field.oneof !== undefined || Number(field.presence) !== IMPLICIT;
+        const nullable =
+          field.fieldKind === 'message' ||
+          field.oneof !== undefined ||
+          Number(field.presence) !== IMPLICIT;
         out[field.localName] = nullable && !message.isSet(field) ? null : plainValue(value);
       }
     }
@@ -83,10 +125,13 @@ function messageOf(desc: DescMessage, data: Data): Message {
   for (const field of desc.fields) {
     const value = data[field.localName];
     if (value === undefined || value === null) continue;
-    if (field.fieldKind === 'list') for (const one of value as unknown[]) (message.get(field) as ReflectList).add(valueOf(field, one));
+    if (field.fieldKind === 'list')
+      for (const one of value as unknown[])
+        (message.get(field) as ReflectList).add(valueOf(field, one));
     else if (field.fieldKind === 'map') {
       const map = reflectMap(field);
-      for (const [key, one] of Object.entries(value)) map.set(keyOf(field, key), valueOf(field, one));
+      for (const [key, one] of Object.entries(value))
+        map.set(keyOf(field, key), valueOf(field, one));
       message.set(field, map);
     } else message.set(field, valueOf(field, value));
   }
@@ -101,13 +146,35 @@ function isWide(type: number | undefined): boolean {
 }
 
 export const SCALAR_NAMES: Readonly<Record<number, string>> = {
-  1: 'double', 2: 'float', 3: 'int64', 4: 'uint64', 5: 'int32', 6: 'fixed64', 7: 'fixed32', 8: 'bool', 9: 'string', 12: 'bytes', 13: 'uint32',
-  15: 'sfixed32', 16: 'sfixed64', 17: 'sint32', 18: 'sint64',
+  1: 'double',
+  2: 'float',
+  3: 'int64',
+  4: 'uint64',
+  5: 'int32',
+  6: 'fixed64',
+  7: 'fixed32',
+  8: 'bool',
+  9: 'string',
+  12: 'bytes',
+  13: 'uint32',
+  15: 'sfixed32',
+  16: 'sfixed64',
+  17: 'sint32',
+  18: 'sint64',
 };
 
-function keyOf(field: DescField & { readonly fieldKind: 'map' }, key: string): string | number | bigint | boolean {
+function keyOf(
+  field: DescField & { readonly fieldKind: 'map' },
+  key: string,
+): string | number | bigint | boolean {
   const type = SCALAR_NAMES[field.mapKey] as string;
-  return type === 'string' ? key : type === 'bool' ? key === 'true' : WIDE.test(type) ? BigInt(key) : Number(key);
+  return type === 'string'
+    ? key
+    : type === 'bool'
+      ? key === 'true'
+      : WIDE.test(type)
+        ? BigInt(key)
+        : Number(key);
 }
 
 function valueOf(field: DescField, value: unknown): unknown {

@@ -1,7 +1,8 @@
 /**
- * A third, strict and slow parser, because @bufbuild/protobuf is lax with what is wrong: it reads a field of another wire type
- * than its own, a message beyond its end, and unknown numbers of closed enums in lists. What the rules of protobuf say of such
- * bytes is decided here: they are invalid, or the same message without the fields that count as unknown.
+ * A third, strict and slow parser, because @bufbuild/protobuf is lax with what is wrong: it reads a
+ * field of another wire type than its own, a message beyond its end, and unknown numbers of closed
+ * enums in lists. What the rules of protobuf say of such bytes is decided here: they are invalid,
+ * or the same message without the fields that count as unknown.
  */
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import { varintOf, wireTypeOf } from './generate.ts';
@@ -73,18 +74,34 @@ class Bytes {
   }
 }
 
-/** Set while one message is cleaned: some 64-bit value, perhaps one that a later one replaces, is beyond 2^53. */
+/**
+ * Set while one message is cleaned: some 64-bit value, perhaps one that a later one replaces, is
+ * beyond 2^53.
+ */
 let beyond = false;
 
 /** The message without what counts as unknown. @throws InvalidError */
-export function cleaned(desc: DescMessage, bytes: Buffer): { readonly bytes: Buffer; readonly beyond: boolean } {
+export function cleaned(
+  desc: DescMessage,
+  bytes: Buffer,
+): { readonly bytes: Buffer; readonly beyond: boolean } {
   beyond = false;
   return { bytes: clean(desc, new Bytes(bytes), 0), beyond };
 }
 
 function isBeyond(type: string, bytes: Buffer, varint: bigint): boolean {
-  const value = type === 'fixed64' ? bytes.readBigUInt64LE() : type === 'sfixed64' ? bytes.readBigInt64LE()
-    : type === 'sint64' ? (varint & 1n ? -(varint >> 1n) - 1n : varint >> 1n) : type === 'int64' ? BigInt.asIntN(64, varint) : BigInt.asUintN(64, varint);
+  const value =
+    type === 'fixed64'
+      ? bytes.readBigUInt64LE()
+      : type === 'sfixed64'
+        ? bytes.readBigInt64LE()
+        : type === 'sint64'
+          ? varint & 1n
+            ? -(varint >> 1n) - 1n
+            : varint >> 1n
+          : type === 'int64'
+            ? BigInt.asIntN(64, varint)
+            : BigInt.asUintN(64, varint);
   return !Number.isSafeInteger(Number(value));
 }
 
@@ -99,14 +116,19 @@ function clean(desc: DescMessage, from: Bytes, depth: number): Buffer {
     const field = fields.get(id);
     if (!field || !fits(field, wireType)) from.skip(id, wireType, depth + 1);
     else if (field.fieldKind === 'map') out.push(...cleanEntry(field, head, from.within(), depth));
-    else if (field.message) out.push(head, delimited(clean(field.message, from.within(), depth + 1)));
+    else if (field.message)
+      out.push(head, delimited(clean(field.message, from.within(), depth + 1)));
     else out.push(...cleanScalars(field, head, wireType, from));
   }
   return Buffer.concat(out);
 }
 
 function typeOf(field: DescField): string {
-  return field.message ? 'bytes' : field.enum ? 'int32' : (SCALAR_NAMES[field.scalar as number] as string);
+  return field.message
+    ? 'bytes'
+    : field.enum
+      ? 'int32'
+      : (SCALAR_NAMES[field.scalar as number] as string);
 }
 
 function fits(field: DescField, wireType: number): boolean {
@@ -143,8 +165,10 @@ function scalar(field: DescField, type: string, from: Bytes): Buffer | null {
   if (wireTypeOf(type) === 0) {
     const value = from.varint();
     const number = Number(BigInt.asIntN(32, value));
-    if (field.enum && !field.enum.open && !field.enum.values.some((one) => one.number === number)) return null;
-    if (/int64$/.test(type) && isBeyond(type, from.slice(start), BigInt.asUintN(64, value))) beyond = true;
+    if (field.enum && !field.enum.open && !field.enum.values.some((one) => one.number === number))
+      return null;
+    if (/int64$/.test(type) && isBeyond(type, from.slice(start), BigInt.asUintN(64, value)))
+      beyond = true;
   } else {
     from.forward(wireTypeOf(type) === 1 ? 8 : 4);
     if (/fixed64$/.test(type) && isBeyond(type, from.slice(start), 0n)) beyond = true;
@@ -162,7 +186,12 @@ function checkText(field: DescField, bytes: Buffer): void {
 }
 
 /** The last key and the last value; messages merge. */
-function cleanEntry(field: DescField & { readonly fieldKind: 'map' }, head: Buffer, from: Bytes, depth: number): Buffer[] {
+function cleanEntry(
+  field: DescField & { readonly fieldKind: 'map' },
+  head: Buffer,
+  from: Bytes,
+  depth: number,
+): Buffer[] {
   const keyType = SCALAR_NAMES[field.mapKey] as string;
   let key: Buffer | null = null;
   let value: Buffer | null = null;
@@ -170,9 +199,14 @@ function cleanEntry(field: DescField & { readonly fieldKind: 'map' }, head: Buff
   let known = true;
   while (from.at < from.end) {
     const { id, wireType } = from.tag();
-    if (id === 1 && wireType === wireTypeOf(keyType)) key = scalar({ ...field, enum: undefined, parent: field.parent } as DescField, keyType, from);
+    if (id === 1 && wireType === wireTypeOf(keyType))
+      key = scalar({ ...field, enum: undefined, parent: field.parent } as DescField, keyType, from);
     else if (id === 2 && wireType === wireTypeOf(typeOf(field))) {
-      if (field.message) merged = Buffer.concat([merged ?? Buffer.alloc(0), clean(field.message, from.within(), depth + 1)]);
+      if (field.message)
+        merged = Buffer.concat([
+          merged ?? Buffer.alloc(0),
+          clean(field.message, from.within(), depth + 1),
+        ]);
       else {
         value = scalar(field, typeOf(field), from);
         known = value !== null;

@@ -1,24 +1,63 @@
-/** The schema of the differential test: every kind of field in proto3, proto2 and an edition, at small and at the largest numbers. */
+/**
+ * The schema of the differential test: every kind of field in proto3, proto2 and an edition, at
+ * small and at the largest numbers.
+ */
 
 export const SCALARS = [
-  'double', 'float', 'int32', 'int64', 'uint32', 'uint64', 'sint32', 'sint64', 'fixed32', 'fixed64', 'sfixed32', 'sfixed64', 'bool', 'string', 'bytes',
+  'double',
+  'float',
+  'int32',
+  'int64',
+  'uint32',
+  'uint64',
+  'sint32',
+  'sint64',
+  'fixed32',
+  'fixed64',
+  'sfixed32',
+  'sfixed64',
+  'bool',
+  'string',
+  'bytes',
 ] as const;
 const KEYS = SCALARS.filter((type) => !['double', 'float', 'bytes'].includes(type));
 
 /** Event types, and the messages that declare them. */
-export const TYPES = { 'diff.proto3': 'three.M', 'diff.proto2': 'two.M', 'diff.edition': 'edition.M' } as const;
+export const TYPES = {
+  'diff.proto3': 'three.M',
+  'diff.proto2': 'two.M',
+  'diff.edition': 'edition.M',
+} as const;
 export type DiffType = keyof typeof TYPES;
 
 export const FILES = [
-  { name: 'three.proto', text: file('syntax = "proto3";', 'three', 'diff.proto3', { one: '', maybe: 'optional ' }) },
-  { name: 'two.proto', text: file('syntax = "proto2";', 'two', 'diff.proto2', { one: 'optional ', maybe: 'optional ' }) },
-  { name: 'edition.proto', text: file('edition = "2023";', 'edition', 'diff.edition', { one: '', maybe: '' }) },
+  {
+    name: 'three.proto',
+    text: file('syntax = "proto3";', 'three', 'diff.proto3', { one: '', maybe: 'optional ' }),
+  },
+  {
+    name: 'two.proto',
+    text: file('syntax = "proto2";', 'two', 'diff.proto2', {
+      one: 'optional ',
+      maybe: 'optional ',
+    }),
+  },
+  {
+    name: 'edition.proto',
+    text: file('edition = "2023";', 'edition', 'diff.edition', { one: '', maybe: '' }),
+  },
 ];
 
-function file(head: string, pack: string, type: string, { one, maybe }: { readonly one: string; readonly maybe: string }): string {
+function file(
+  head: string,
+  pack: string,
+  type: string,
+  { one, maybe }: { readonly one: string; readonly maybe: string },
+): string {
   let id = 100;
   const next = (): number => id++;
-  const unpacked = pack === 'edition' ? ' [features.repeated_field_encoding = EXPANDED]' : ' [packed = false]';
+  const unpacked =
+    pack === 'edition' ? ' [features.repeated_field_encoding = EXPANDED]' : ' [packed = false]';
   const packed = pack === 'edition' ? '' : ' [packed = true]';
   const packable = SCALARS.filter((scalar) => scalar !== 'string' && scalar !== 'bytes');
   return `${head} package ${pack}; import "millrace/v1/options.proto";

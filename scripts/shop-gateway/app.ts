@@ -1,15 +1,42 @@
 /**
- * The shop's HTTP door: orders come in as commands, and are read back. An example of what stands in front of Millrace; no part of it.
+ * The shop's HTTP door: orders come in as commands, and are read back. An example of what stands in
+ * front of Millrace; no part of it.
  *
- * A request that changes something bears an Idempotency-Key: sent again, it is answered as the first time. One that changes an
- * order that exists bears If-Match, the revision its sender has seen (the ETag): if the order has moved on meanwhile, 412.
+ * A request that changes something bears an Idempotency-Key: sent again, it is answered as the
+ * first time. One that changes an order that exists bears If-Match, the revision its sender has
+ * seen (the ETag): if the order has moved on meanwhile, 412.
  */
 import { createHash } from 'node:crypto';
-import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { BackpressureError, ConflictError, handleCommand, HistoryFullError, InvalidEventError, OversizeError, StoreInputError, UnknownOutcomeError, UnknownViewError, ViewQueryError, type CommandResult, type EventStore, type ExpectedRevision, type View } from 'millrace';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import {
+  BackpressureError,
+  ConflictError,
+  handleCommand,
+  HistoryFullError,
+  InvalidEventError,
+  OversizeError,
+  StoreInputError,
+  UnknownOutcomeError,
+  UnknownViewError,
+  ViewQueryError,
+  type CommandResult,
+  type EventStore,
+  type ExpectedRevision,
+  type View,
+} from 'millrace';
 import type { Item, Money } from '../../workers/generated/events.ts';
 import type { OrderSummary } from '../../workers/order-summary.ts';
-import { OrderRefusedError, orders, type OrderCommand, type OrderState } from '../../workers/_orders.ts';
+import {
+  OrderRefusedError,
+  orders,
+  type OrderCommand,
+  type OrderState,
+} from '../../workers/_orders.ts';
 
 export interface GatewayOptions {
   readonly store: EventStore;
@@ -25,23 +52,44 @@ interface OrderParams {
 const BODY_LIMIT = 262_144;
 const text = { type: 'string', minLength: 1, maxLength: 256 } as const;
 const whole = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const;
-const closed = <T extends Record<string, object>>(properties: T, required: readonly (keyof T & string)[] = Object.keys(properties)) =>
-  ({ body: { type: 'object', additionalProperties: false, required, properties } }) as const;
+const closed = <T extends Record<string, object>>(
+  properties: T,
+  required: readonly (keyof T & string)[] = Object.keys(properties),
+) => ({ body: { type: 'object', additionalProperties: false, required, properties } }) as const;
 const item = {
-  type: 'object', additionalProperties: false, required: ['sku', 'quantity', 'unitPrice'],
-  properties: { sku: text, description: { type: 'string', maxLength: 1000, default: '' }, quantity: { type: 'integer', minimum: 1, maximum: 1_000_000 }, unitPrice: whole },
+  type: 'object',
+  additionalProperties: false,
+  required: ['sku', 'quantity', 'unitPrice'],
+  properties: {
+    sku: text,
+    description: { type: 'string', maxLength: 1000, default: '' },
+    quantity: { type: 'integer', minimum: 1, maximum: 1_000_000 },
+    unitPrice: whole,
+  },
 } as const;
 const currency = { type: 'string', pattern: '^[A-Z]{3}$' } as const;
 
-const CREATE = closed({ userId: text, country: text, currency, items: { type: 'array', minItems: 1, maxItems: 1000, items: item } });
+const CREATE = closed({
+  userId: text,
+  country: text,
+  currency,
+  items: { type: 'array', minItems: 1, maxItems: 1000, items: item },
+});
 const PAY = closed({ paymentId: text, amount: whole, currency });
 const CANCEL = closed({ reason: { type: 'string', maxLength: 1000 } });
 
 /** A page of orders: by status or by customer, newest first. */
 const LIST = {
   querystring: {
-    type: 'object', additionalProperties: false, oneOf: [{ required: ['status'] }, { required: ['customer'] }],
-    properties: { status: text, customer: text, limit: { type: 'string', pattern: '^[1-9]\\d{0,2}$', default: '50' }, cursor: { type: 'string', maxLength: 4096 } },
+    type: 'object',
+    additionalProperties: false,
+    oneOf: [{ required: ['status'] }, { required: ['customer'] }],
+    properties: {
+      status: text,
+      customer: text,
+      limit: { type: 'string', pattern: '^[1-9]\\d{0,2}$', default: '50' },
+      cursor: { type: 'string', maxLength: 4096 },
+    },
   },
 } as const;
 
@@ -54,67 +102,148 @@ class RequestError extends Error {
   }
 }
 
-export function buildGateway({ store, summaries, logger = false }: GatewayOptions): FastifyInstance {
+export function buildGateway({
+  store,
+  summaries,
+  logger = false,
+}: GatewayOptions): FastifyInstance {
   // No coercion: "2" is no quantity.
-  const app = Fastify({ logger, bodyLimit: BODY_LIMIT, ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } });
+  const app = Fastify({
+    logger,
+    bodyLimit: BODY_LIMIT,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+  });
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply));
 
-  app.post<{ Body: { userId: string; country: string; currency: string; items: Item[] } }>('/orders', { schema: CREATE }, async (request, reply) => {
-    const key = idempotencyKey(request);
-    // The key names the order, too: a request sent again must not make another one.
-    const id = `order-${createHash('sha256').update(key).digest('hex').slice(0, 24)}`;
-    const result = await run(store, id, { kind: 'create', ...request.body }, request, key, 'no-stream');
-    return reply.code(201).header('location', `/orders/${id}`).header('etag', etag(result.revision)).send(shown(id, result));
-  });
+  app.post<{ Body: { userId: string; country: string; currency: string; items: Item[] } }>(
+    '/orders',
+    { schema: CREATE },
+    async (request, reply) => {
+      const key = idempotencyKey(request);
+      // The key names the order, too: a request sent again must not make another one.
+      const id = `order-${createHash('sha256').update(key).digest('hex').slice(0, 24)}`;
+      const result = await run(
+        store,
+        id,
+        { kind: 'create', ...request.body },
+        request,
+        key,
+        'no-stream',
+      );
+      return reply
+        .code(201)
+        .header('location', `/orders/${id}`)
+        .header('etag', etag(result.revision))
+        .send(shown(id, result));
+    },
+  );
 
-  app.post<{ Params: OrderParams; Body: { paymentId: string; amount: number; currency: string } }>('/orders/:id/pay', { schema: PAY }, async (request, reply) => {
-    const { paymentId, ...amount } = request.body;
-    return change(store, request, reply, { kind: 'pay', paymentId, amount: amount satisfies Money });
-  });
+  app.post<{ Params: OrderParams; Body: { paymentId: string; amount: number; currency: string } }>(
+    '/orders/:id/pay',
+    { schema: PAY },
+    async (request, reply) => {
+      const { paymentId, ...amount } = request.body;
+      return change(store, request, reply, {
+        kind: 'pay',
+        paymentId,
+        amount: amount satisfies Money,
+      });
+    },
+  );
 
-  app.post<{ Params: OrderParams; Body: { reason: string } }>('/orders/:id/cancel', { schema: CANCEL }, async (request, reply) =>
-    change(store, request, reply, { kind: 'cancel', reason: request.body.reason }));
+  app.post<{ Params: OrderParams; Body: { reason: string } }>(
+    '/orders/:id/cancel',
+    { schema: CANCEL },
+    async (request, reply) =>
+      change(store, request, reply, { kind: 'cancel', reason: request.body.reason }),
+  );
 
   app.get<{ Params: OrderParams }>('/orders/:id', async (request, reply) => {
     const { id } = request.params;
     const { state, revision } = await store.load(orders, id);
     if (revision === 0) throw new RequestError(404, `there is no order ${id}`);
     void reply.header('etag', etag(revision));
-    return request.headers['if-none-match'] === etag(revision) ? reply.code(304).send() : reply.send(shown(id, { state, revision }));
+    return request.headers['if-none-match'] === etag(revision)
+      ? reply.code(304).send()
+      : reply.send(shown(id, { state, revision }));
   });
-  app.get<{ Querystring: { status?: string; customer?: string; limit: string; cursor?: string } }>('/orders', { schema: LIST }, async (request, reply) => {
-    const { status, customer, limit, cursor } = request.query;
-    const { rows, cursor: next, lag, asOf } = await summaries.list({
-      ...(status === undefined ? { index: 'customer', equals: customer as string } : { index: 'status', equals: status }),
-      order: 'desc', limit: Number(limit), ...(cursor === undefined ? {} : { cursor }),
-    });
-    // The view follows the histories: it says how far behind it is.
-    return reply.send({ orders: rows.map(({ row, revision }) => ({ ...row, revision })), next, lag, asOf });
-  });
+  app.get<{ Querystring: { status?: string; customer?: string; limit: string; cursor?: string } }>(
+    '/orders',
+    { schema: LIST },
+    async (request, reply) => {
+      const { status, customer, limit, cursor } = request.query;
+      const {
+        rows,
+        cursor: next,
+        lag,
+        asOf,
+      } = await summaries.list({
+        ...(status === undefined
+          ? { index: 'customer', equals: customer as string }
+          : { index: 'status', equals: status }),
+        order: 'desc',
+        limit: Number(limit),
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      // The view follows the histories: it says how far behind it is.
+      return reply.send({
+        orders: rows.map(({ row, revision }) => ({ ...row, revision })),
+        next,
+        lag,
+        asOf,
+      });
+    },
+  );
   return app;
 }
 
 /** A command to an order that exists. */
-async function change(store: EventStore, request: FastifyRequest<{ Params: OrderParams }>, reply: FastifyReply, command: OrderCommand): Promise<FastifyReply> {
+async function change(
+  store: EventStore,
+  request: FastifyRequest<{ Params: OrderParams }>,
+  reply: FastifyReply,
+  command: OrderCommand,
+): Promise<FastifyReply> {
   const { id } = request.params;
   const result = await run(store, id, command, request, idempotencyKey(request), ifMatch(request));
   return reply.header('etag', etag(result.revision)).send(shown(id, result));
 }
 
-async function run(store: EventStore, id: string, command: OrderCommand, request: FastifyRequest, commandId: string, expectedRevision: ExpectedRevision): Promise<CommandResult<OrderState>> {
-  const fingerprint = createHash('sha256').update(JSON.stringify(command)).digest('hex').slice(0, 32);
-  const result = await handleCommand(store, orders, id, command, { commandId, expectedRevision, extensions: { fingerprint } });
+async function run(
+  store: EventStore,
+  id: string,
+  command: OrderCommand,
+  request: FastifyRequest,
+  commandId: string,
+  expectedRevision: ExpectedRevision,
+): Promise<CommandResult<OrderState>> {
+  const fingerprint = createHash('sha256')
+    .update(JSON.stringify(command))
+    .digest('hex')
+    .slice(0, 32);
+  const result = await handleCommand(store, orders, id, command, {
+    commandId,
+    expectedRevision,
+    extensions: { fingerprint },
+  });
   if (result.repeated) {
     const first = result.events[0]?.revision ?? 1;
     for await (const event of store.read('order', id, { from: first, to: first })) {
-      if (event.extensions['fingerprint'] !== fingerprint) throw new RequestError(422, `the Idempotency-Key ${commandId} was used for another request`);
+      if (event.extensions['fingerprint'] !== fingerprint)
+        throw new RequestError(
+          422,
+          `the Idempotency-Key ${commandId} was used for another request`,
+        );
     }
     request.log.info({ commandId }, 'answered as the first time');
   }
   return result;
 }
 
-function shown(id: string, { state, revision }: { readonly state: OrderState; readonly revision: number }): object {
+function shown(
+  id: string,
+  { state, revision }: { readonly state: OrderState; readonly revision: number },
+): object {
   return { orderId: id, revision, ...state };
 }
 
@@ -122,13 +251,21 @@ const etag = (revision: number): string => `"${revision}"`;
 
 function idempotencyKey(request: FastifyRequest): string {
   const key = request.headers['idempotency-key'];
-  if (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > 256) throw new RequestError(400, 'an Idempotency-Key of 1 to 256 bytes is needed: it makes it safe to send the request again');
+  if (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > 256)
+    throw new RequestError(
+      400,
+      'an Idempotency-Key of 1 to 256 bytes is needed: it makes it safe to send the request again',
+    );
   return key;
 }
 
 function ifMatch(request: FastifyRequest): ExpectedRevision {
   const given = request.headers['if-match'];
-  if (given === undefined) throw new RequestError(428, 'If-Match is needed: the ETag of the order as you have seen it, or * for whatever it is now');
+  if (given === undefined)
+    throw new RequestError(
+      428,
+      'If-Match is needed: the ETag of the order as you have seen it, or * for whatever it is now',
+    );
   if (given === '*') return 'stream-exists';
   const match = /^"(\d{1,9})"$/.exec(given);
   if (!match) throw new RequestError(400, `If-Match ${given} is no ETag of an order`);
@@ -136,23 +273,51 @@ function ifMatch(request: FastifyRequest): ExpectedRevision {
 }
 
 /** Every refusal as application/problem+json (RFC 9457). */
-function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function answerError(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   const answer = (status: number, detail: string, more: object = {}): FastifyReply =>
-    reply.code(status).type('application/problem+json').send({ title: error.name, status, detail, ...more });
+    reply
+      .code(status)
+      .type('application/problem+json')
+      .send({ title: error.name, status, detail, ...more });
   if (error instanceof ConflictError) {
     void reply.header('etag', etag(error.actual));
     // Who creates an order expects none; who changes one has said which revision he saw.
     if (error.actual === 0) return answer(404, `there is no order ${error.id}`);
-    return answer(error.expected === 'no-stream' ? 409 : 412, error.message, { expected: error.expected, actual: error.actual });
+    return answer(error.expected === 'no-stream' ? 409 : 412, error.message, {
+      expected: error.expected,
+      actual: error.actual,
+    });
   }
-  if (error instanceof OrderRefusedError) return answer(error.status === 'none' ? 404 : 409, error.message, { orderStatus: error.status });
+  if (error instanceof OrderRefusedError)
+    return answer(error.status === 'none' ? 404 : 409, error.message, {
+      orderStatus: error.status,
+    });
   if (error instanceof HistoryFullError) return answer(409, error.message);
-  if (error instanceof InvalidEventError || error instanceof OversizeError || error instanceof StoreInputError || error instanceof ViewQueryError) return answer(400, error.message);
+  if (
+    error instanceof InvalidEventError ||
+    error instanceof OversizeError ||
+    error instanceof StoreInputError ||
+    error instanceof ViewQueryError
+  )
+    return answer(400, error.message);
   if (error instanceof BackpressureError || error instanceof UnknownOutcomeError) {
-    void reply.header('retry-after', error instanceof BackpressureError ? Math.ceil(error.retryAfterMs / 1000) : 1);
-    return answer(503, error instanceof BackpressureError ? error.message : 'whether it was done is not known: send it again with the same Idempotency-Key');
+    void reply.header(
+      'retry-after',
+      error instanceof BackpressureError ? Math.ceil(error.retryAfterMs / 1000) : 1,
+    );
+    return answer(
+      503,
+      error instanceof BackpressureError
+        ? error.message
+        : 'whether it was done is not known: send it again with the same Idempotency-Key',
+    );
   }
-  if (error instanceof UnknownViewError) return answer(503, 'there are no lists yet: the dispatcher has not started');
+  if (error instanceof UnknownViewError)
+    return answer(503, 'there are no lists yet: the dispatcher has not started');
   const status = error.statusCode ?? 500;
   if (status < 500) return answer(status, error.message);
   request.log.error(error);

@@ -1,7 +1,8 @@
 /**
- * Who may do what on the admin server. With a token (MILLRACE_TOKEN) every guarded route needs it. Without one they may be
- * read, and changed only where the server is bound to loopback; a web page that the operator happens to visit must not do it
- * for them, so names other than loopback's and foreign origins are refused there.
+ * Who may do what on the admin server. With a token (MILLRACE_TOKEN) every guarded route needs it.
+ * Without one they may be read, and changed only where the server is bound to loopback; a web page
+ * that the operator happens to visit must not do it for them, so names other than loopback's and
+ * foreign origins are refused there.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 
@@ -20,7 +21,9 @@ export interface AccessRequest {
   readonly origin: string | undefined;
 }
 
-export type AccessAnswer = { readonly ok: true } | { readonly ok: false; readonly status: 401 | 403; readonly message: string };
+export type AccessAnswer =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly status: 401 | 403; readonly message: string };
 
 const YES: AccessAnswer = { ok: true };
 
@@ -28,17 +31,43 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
   if (rules.token !== undefined) {
     const given = tokenOf(request.authorization);
     if (given !== null && same(given, rules.token)) return YES;
-    return { ok: false, status: 401, message: 'the token is missing or wrong: Authorization: Bearer <MILLRACE_TOKEN> (or Basic with it as the password)' };
+    return {
+      ok: false,
+      status: 401,
+      message:
+        'the token is missing or wrong: Authorization: Bearer <MILLRACE_TOKEN> (or Basic with it as the password)',
+    };
   }
   if (!isLoopback(rules.host)) {
-    return request.changes ? { ok: false, status: 403, message: 'nothing can be changed here: the server is not bound to loopback and has no token; set MILLRACE_TOKEN' } : YES;
+    return request.changes
+      ? {
+          ok: false,
+          status: 403,
+          message:
+            'nothing can be changed here: the server is not bound to loopback and has no token; set MILLRACE_TOKEN',
+        }
+      : YES;
   }
   // A name that resolves to 127.0.0.1 is how a web page would reach it.
   if (request.hostHeader !== undefined && !isLoopback(hostOf(request.hostHeader))) {
-    return { ok: false, status: 403, message: 'a server bound to loopback answers to loopback names only; set MILLRACE_TOKEN to serve others' };
+    return {
+      ok: false,
+      status: 403,
+      message:
+        'a server bound to loopback answers to loopback names only; set MILLRACE_TOKEN to serve others',
+    };
   }
-  if (request.changes && request.origin !== undefined && !originFits(request.origin, request.hostHeader)) {
-    return { ok: false, status: 403, message: 'another site\'s page must not change anything here; set MILLRACE_TOKEN to allow it with the token' };
+  if (
+    request.changes &&
+    request.origin !== undefined &&
+    !originFits(request.origin, request.hostHeader)
+  ) {
+    return {
+      ok: false,
+      status: 403,
+      message:
+        "another site's page must not change anything here; set MILLRACE_TOKEN to allow it with the token",
+    };
   }
   return YES;
 }
@@ -61,7 +90,13 @@ function same(a: string, b: string): boolean {
 
 export function isLoopback(host: string): boolean {
   const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
-  return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127(\.\d{1,3}){3}$/.test(name) || /^::ffff:127(\.\d{1,3}){3}$/.test(name);
+  return (
+    name === 'localhost' ||
+    name.endsWith('.localhost') ||
+    name === '::1' ||
+    /^127(\.\d{1,3}){3}$/.test(name) ||
+    /^::ffff:127(\.\d{1,3}){3}$/.test(name)
+  );
 }
 
 /** Without the port. */

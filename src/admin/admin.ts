@@ -29,23 +29,39 @@ export function recentOutboxes(deployment: Deployment): () => Promise<readonly O
 }
 
 /**
- * @returns null where the default port is taken by another process (MILLRACE_PORT was not set): several dispatchers on a
- *   machine need no settings, one of them answers
+ * @returns null where the default port is taken by another process (MILLRACE_PORT was not set):
+ *   several dispatchers on a machine need no settings, one of them answers
  * @throws AdminAddressError for an address that was asked for and cannot be listened at
  */
-export async function startAdmin(deployment: Deployment, { dispatcher, metrics, lag }: AdminSources): Promise<AdminServer | null> {
+export async function startAdmin(
+  deployment: Deployment,
+  { dispatcher, metrics, lag }: AdminSources,
+): Promise<AdminServer | null> {
   const { environment, registry, log } = deployment;
   try {
     return await startAdminServer({
       host: environment.MILLRACE_HOST,
       port: environment.MILLRACE_PORT ?? DEFAULT_PORT,
       token: environment.MILLRACE_TOKEN,
-      groups: [healthRoutes(() => dispatcher.health()), metricsRoutes(metrics), stateRoutes(dispatcher, lag), registryApi({ registry })],
+      groups: [
+        healthRoutes(() => dispatcher.health()),
+        metricsRoutes(metrics),
+        stateRoutes(dispatcher, lag),
+        registryApi({ registry }),
+      ],
       log,
     });
   } catch (error) {
-    if (!(error instanceof AdminAddressError) || error.reason !== 'EADDRINUSE' || environment.MILLRACE_PORT !== undefined) throw error;
-    log('info', `the admin port ${DEFAULT_PORT} is taken: this process serves none; MILLRACE_PORT sets another`);
+    if (
+      !(error instanceof AdminAddressError) ||
+      error.reason !== 'EADDRINUSE' ||
+      environment.MILLRACE_PORT !== undefined
+    )
+      throw error;
+    log(
+      'info',
+      `the admin port ${DEFAULT_PORT} is taken: this process serves none; MILLRACE_PORT sets another`,
+    );
     return null;
   }
 }

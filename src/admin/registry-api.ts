@@ -1,17 +1,37 @@
 /**
- * The HTTP API of the Confluent Schema Registry over our registry, so that existing clients and tools work. Protobuf only,
- * as text. What is left out: contexts, import mode, metadata and rules, GUIDs.
+ * The HTTP API of the Confluent Schema Registry over our registry, so that existing clients and
+ * tools work. Protobuf only, as text. What is left out: contexts, import mode, metadata and rules,
+ * GUIDs.
  *
- * Schemas that Millrace registered hold the files they import. Where the API needs references (a subject and a version per
- * import), each of those files is offered as version 1 of a subject `<schema id>:<path>`, which exists for that only.
+ * Schemas that Millrace registered hold the files they import. Where the API needs references (a
+ * subject and a version per import), each of those files is offered as version 1 of a subject
+ * `<schema id>:<path>`, which exists for that only.
  */
 import type { Context, Hono } from 'hono';
-import { describeFindings, readable, RegistryInputError, UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from '../registry/errors.ts';
+import {
+  describeFindings,
+  readable,
+  RegistryInputError,
+  UnknownSchemaError,
+  UnknownSubjectError,
+  UnknownVersionError,
+} from '../registry/errors.ts';
 import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
 import { ApiError } from './registry-errors.ts';
-import { answering, bodyOf, choose, flag, json, pageOf, subjectOf, subjectPrefix, TYPE, unprocessable } from './registry-request.ts';
+import {
+  answering,
+  bodyOf,
+  choose,
+  flag,
+  json,
+  pageOf,
+  subjectOf,
+  subjectPrefix,
+  TYPE,
+  unprocessable,
+} from './registry-request.ts';
 import { config, mode, PREFIXES, server } from './registry-settings.ts';
 import type { RouteGroup } from './server.ts';
 
@@ -26,8 +46,13 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
     prefixes: ['/', ...PREFIXES],
     access: 'guarded',
     // Looking a schema up and judging one are POSTs too.
-    changes: (method, path) => !['GET', 'HEAD', 'OPTIONS'].includes(method) && !(method === 'POST' && !/^\/subjects\/[^/]+\/versions\/?$/.test(path)),
-    errorBody: (status, message) => ({ error_code: status === 413 ? 42209 : status * 100 + 1, message }),
+    changes: (method, path) =>
+      !['GET', 'HEAD', 'OPTIONS'].includes(method) &&
+      !(method === 'POST' && !/^\/subjects\/[^/]+\/versions\/?$/.test(path)),
+    errorBody: (status, message) => ({
+      error_code: status === 413 ? 42209 : status * 100 + 1,
+      message,
+    }),
     mount(app) {
       subjects(app, registry);
       schemas(app, registry);
@@ -40,76 +65,170 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
 }
 
 function subjects(app: Hono, registry: SchemaRegistry): void {
-  app.get('/subjects', answering(async (c) => {
-    const prefix = subjectPrefix(c);
-    const live = new Set(flag(c, 'deletedOnly') ? await registry.subjects() : []);
-    const all = await registry.subjects(flag(c, 'deleted') || flag(c, 'deletedOnly'));
-    return json(c, pageOf(c, all.filter((subject) => subject.startsWith(prefix) && !live.has(subject))));
-  }));
-  app.post('/subjects/:subject', answering(async (c) => {
-    const draft = await draftOf(c, registry);
-    const deleted = flag(c, 'deleted') || flag(c, 'lookupDeletedSchema');
-    await registry.versions(draft.subject, deleted);
-    const found = await registry.find(draft, deleted);
-    if (!found) throw new UnknownSchemaError('not a version of the subject');
-    return json(c, versionBody({ ...found, schema: await registry.schema(found.id) }));
-  }));
-  app.delete('/subjects/:subject', answering(async (c) => json(c, await registry.delete(subjectOf(c), 'all', flag(c, 'permanent')))));
+  app.get(
+    '/subjects',
+    answering(async (c) => {
+      const prefix = subjectPrefix(c);
+      const live = new Set(flag(c, 'deletedOnly') ? await registry.subjects() : []);
+      const all = await registry.subjects(flag(c, 'deleted') || flag(c, 'deletedOnly'));
+      return json(
+        c,
+        pageOf(
+          c,
+          all.filter((subject) => subject.startsWith(prefix) && !live.has(subject)),
+        ),
+      );
+    }),
+  );
+  app.post(
+    '/subjects/:subject',
+    answering(async (c) => {
+      const draft = await draftOf(c, registry);
+      const deleted = flag(c, 'deleted') || flag(c, 'lookupDeletedSchema');
+      await registry.versions(draft.subject, deleted);
+      const found = await registry.find(draft, deleted);
+      if (!found) throw new UnknownSchemaError('not a version of the subject');
+      return json(c, versionBody({ ...found, schema: await registry.schema(found.id) }));
+    }),
+  );
+  app.delete(
+    '/subjects/:subject',
+    answering(async (c) =>
+      json(c, await registry.delete(subjectOf(c), 'all', flag(c, 'permanent'))),
+    ),
+  );
 
-  app.get('/subjects/:subject/versions', answering(async (c) => {
-    const versions = choose(c, await registry.versions(subjectOf(c), deletedToo(c)));
-    return json(c, pageOf(c, versions.map((one) => one.version)));
-  }));
-  app.post('/subjects/:subject/versions', answering(async (c) => {
-    const draft = await draftOf(c, registry, true);
-    const { id, version } = await registry.register(draft, { by: c.req.header('user-agent') ?? 'http', gitRevision: '' });
-    return json(c, { id, version });
-  }));
-  app.get('/subjects/:subject/versions/:version', answering(async (c) => json(c, versionBody(await findVersion(c, registry)))));
-  app.get('/subjects/:subject/versions/:version/schema', answering(async (c) => c.body((await findVersion(c, registry)).schema.files[0]?.text ?? '', 200, TYPE)));
-  app.get('/subjects/:subject/versions/:version/referencedby', answering(async (c) => {
-    const { subject, version } = await findVersion(c, registry);
-    const by = await registry.store.referencedBy(subject, version);
-    const ids = await Promise.all(by.map(async (use) => (await registry.version(use.subject, use.version, true)).id));
-    return json(c, [...new Set(ids)]);
-  }));
-  app.delete('/subjects/:subject/versions/:version', answering(async (c) => json(c, (await registry.delete(subjectOf(c), versionOf(c), flag(c, 'permanent')))[0])));
+  app.get(
+    '/subjects/:subject/versions',
+    answering(async (c) => {
+      const versions = choose(c, await registry.versions(subjectOf(c), deletedToo(c)));
+      return json(
+        c,
+        pageOf(
+          c,
+          versions.map((one) => one.version),
+        ),
+      );
+    }),
+  );
+  app.post(
+    '/subjects/:subject/versions',
+    answering(async (c) => {
+      const draft = await draftOf(c, registry, true);
+      const { id, version } = await registry.register(draft, {
+        by: c.req.header('user-agent') ?? 'http',
+        gitRevision: '',
+      });
+      return json(c, { id, version });
+    }),
+  );
+  app.get(
+    '/subjects/:subject/versions/:version',
+    answering(async (c) => json(c, versionBody(await findVersion(c, registry)))),
+  );
+  app.get(
+    '/subjects/:subject/versions/:version/schema',
+    answering(async (c) =>
+      c.body((await findVersion(c, registry)).schema.files[0]?.text ?? '', 200, TYPE),
+    ),
+  );
+  app.get(
+    '/subjects/:subject/versions/:version/referencedby',
+    answering(async (c) => {
+      const { subject, version } = await findVersion(c, registry);
+      const by = await registry.store.referencedBy(subject, version);
+      const ids = await Promise.all(
+        by.map(async (use) => (await registry.version(use.subject, use.version, true)).id),
+      );
+      return json(c, [...new Set(ids)]);
+    }),
+  );
+  app.delete(
+    '/subjects/:subject/versions/:version',
+    answering(async (c) =>
+      json(c, (await registry.delete(subjectOf(c), versionOf(c), flag(c, 'permanent')))[0]),
+    ),
+  );
 }
 
 function schemas(app: Hono, registry: SchemaRegistry): void {
-  app.get('/schemas/types', answering((c) => json(c, ['PROTOBUF'])));
-  app.get('/schemas', answering(async (c) => {
-    const prefix = subjectPrefix(c);
-    const deleted = deletedToo(c);
-    const out: object[] = [];
-    for (const subject of (await registry.subjects(deleted)).filter((one) => one.startsWith(prefix))) {
-      const versions = choose(c, (await readable(registry.versions(subject, deleted))) ?? []);
-      for (const version of flag(c, 'latestOnly') ? versions.slice(-1) : versions) {
-        const schema = await readable(registry.schema(version.id));
-        if (schema) out.push(versionBody({ ...version, schema }));
+  app.get(
+    '/schemas/types',
+    answering((c) => json(c, ['PROTOBUF'])),
+  );
+  app.get(
+    '/schemas',
+    answering(async (c) => {
+      const prefix = subjectPrefix(c);
+      const deleted = deletedToo(c);
+      const out: object[] = [];
+      for (const subject of (await registry.subjects(deleted)).filter((one) =>
+        one.startsWith(prefix),
+      )) {
+        const versions = choose(c, (await readable(registry.versions(subject, deleted))) ?? []);
+        for (const version of flag(c, 'latestOnly') ? versions.slice(-1) : versions) {
+          const schema = await readable(registry.schema(version.id));
+          if (schema) out.push(versionBody({ ...version, schema }));
+        }
       }
-    }
-    return json(c, pageOf(c, out));
-  }));
-  app.get('/schemas/ids/:id', answering(async (c) => {
-    const schema = await registry.schema(idOf(c));
-    const maxId = flag(c, 'fetchMaxId') ? { maxId: Math.max(...(await registry.store.ids())) } : {};
-    return json(c, { schemaType: 'PROTOBUF', schema: schema.files[0]?.text, references: referencesOf(schema), ...maxId });
-  }));
-  app.get('/schemas/ids/:id/schema', answering(async (c) => c.body((await registry.schema(idOf(c))).files[0]?.text ?? '', 200, TYPE)));
-  app.get('/schemas/ids/:id/subjects', answering(async (c) => json(c, pageOf(c, [...new Set((await usesOf(c, registry)).map((use) => use.subject))]))));
-  app.get('/schemas/ids/:id/versions', answering(async (c) => json(c, pageOf(c, await usesOf(c, registry)))));
-  app.get('/contexts', answering((c) => json(c, ['.'])));
+      return json(c, pageOf(c, out));
+    }),
+  );
+  app.get(
+    '/schemas/ids/:id',
+    answering(async (c) => {
+      const schema = await registry.schema(idOf(c));
+      const maxId = flag(c, 'fetchMaxId')
+        ? { maxId: Math.max(...(await registry.store.ids())) }
+        : {};
+      return json(c, {
+        schemaType: 'PROTOBUF',
+        schema: schema.files[0]?.text,
+        references: referencesOf(schema),
+        ...maxId,
+      });
+    }),
+  );
+  app.get(
+    '/schemas/ids/:id/schema',
+    answering(async (c) =>
+      c.body((await registry.schema(idOf(c))).files[0]?.text ?? '', 200, TYPE),
+    ),
+  );
+  app.get(
+    '/schemas/ids/:id/subjects',
+    answering(async (c) =>
+      json(c, pageOf(c, [...new Set((await usesOf(c, registry)).map((use) => use.subject))])),
+    ),
+  );
+  app.get(
+    '/schemas/ids/:id/versions',
+    answering(async (c) => json(c, pageOf(c, await usesOf(c, registry)))),
+  );
+  app.get(
+    '/contexts',
+    answering((c) => json(c, ['.'])),
+  );
 }
 
 function compatibility(app: Hono, registry: SchemaRegistry): void {
-  const check = (version: (c: Context) => Promise<number | undefined>) => answering(async (c) => {
-    const draft = await draftOf(c, registry);
-    const { compatible, findings } = await registry.check(draft, await version(c));
-    return json(c, { is_compatible: compatible, ...(flag(c, 'verbose') ? { messages: describeFindings(findings) } : {}) });
-  });
-  app.post('/compatibility/subjects/:subject/versions', check(() => Promise.resolve(undefined)));
-  app.post('/compatibility/subjects/:subject/versions/:version', check(async (c) => (await registry.version(subjectOf(c), versionOf(c))).version));
+  const check = (version: (c: Context) => Promise<number | undefined>) =>
+    answering(async (c) => {
+      const draft = await draftOf(c, registry);
+      const { compatible, findings } = await registry.check(draft, await version(c));
+      return json(c, {
+        is_compatible: compatible,
+        ...(flag(c, 'verbose') ? { messages: describeFindings(findings) } : {}),
+      });
+    });
+  app.post(
+    '/compatibility/subjects/:subject/versions',
+    check(() => Promise.resolve(undefined)),
+  );
+  app.post(
+    '/compatibility/subjects/:subject/versions/:version',
+    check(async (c) => (await registry.version(subjectOf(c), versionOf(c))).version),
+  );
 }
 
 // ---------------------------------------------------------------- requests
@@ -124,22 +243,35 @@ function versionOf(c: Context): number | 'latest' {
   if (text === 'latest' || text === '-1') return 'latest';
   const version = Number(text);
   if (!/^\d+$/.test(text) || version < 1 || version > 2_147_483_647) {
-    throw new RegistryInputError('version', `The specified version '${text.slice(0, 50)}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`);
+    throw new RegistryInputError(
+      'version',
+      `The specified version '${text.slice(0, 50)}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`,
+    );
   }
   return version;
 }
 
 function idOf(c: Context): number {
   const text = c.req.param('id') ?? '';
-  if (!/^\d{1,10}$/.test(text)) throw new UnknownSchemaError(`${text.slice(0, 50)} is no schema id`);
+  if (!/^\d{1,10}$/.test(text))
+    throw new UnknownSchemaError(`${text.slice(0, 50)} is no schema id`);
   return Number(text);
 }
 
-async function usesOf(c: Context, registry: SchemaRegistry): Promise<{ subject: string; version: number }[]> {
+async function usesOf(
+  c: Context,
+  registry: SchemaRegistry,
+): Promise<{ subject: string; version: number }[]> {
   const { id } = await registry.schema(idOf(c));
   const uses = await registry.store.uses(id);
   if (flag(c, 'deleted')) return uses;
-  const live = await Promise.all(uses.map(async (use) => (await registry.versions(use.subject, true)).some((one) => one.version === use.version && !one.deleted)));
+  const live = await Promise.all(
+    uses.map(async (use) =>
+      (await registry.versions(use.subject, true)).some(
+        (one) => one.version === use.version && !one.deleted,
+      ),
+    ),
+  );
   return uses.filter((_, i) => live[i]);
 }
 
@@ -153,44 +285,101 @@ async function findVersion(c: Context, registry: SchemaRegistry): Promise<Versio
     if (!file) throw new UnknownSubjectError(subject);
     if (version !== 'latest' && version !== 1) throw new UnknownVersionError(subject, version);
     const files = [file, ...schema.files.filter((one) => one !== file)];
-    return { subject, version: 1, id: schema.id, atMs: 0, by: '', revision: '', deleted: false, schema: { ...schema, references: [], files } };
+    return {
+      subject,
+      version: 1,
+      id: schema.id,
+      atMs: 0,
+      by: '',
+      revision: '',
+      deleted: false,
+      schema: { ...schema, references: [], files },
+    };
   }
   return registry.version(subject, version, flag(c, 'deleted'));
 }
 
 function versionBody(version: VersionWithSchema): object {
   const { subject, id, schema } = version;
-  return { subject, version: version.version, id, schemaType: 'PROTOBUF', schema: schema.files[0]?.text, references: referencesOf(schema) };
+  return {
+    subject,
+    version: version.version,
+    id,
+    schemaType: 'PROTOBUF',
+    schema: schema.files[0]?.text,
+    references: referencesOf(schema),
+  };
 }
 
 /** As it was registered, or made for the files that came with it. */
 function referencesOf(schema: StoredSchema): readonly SchemaReference[] {
   if (schema.references.length > 0) return schema.references;
-  const imports = [...(schema.files[0]?.text ?? '').matchAll(/^\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"\s*;/gm)].map((match) => match[1] as string);
-  return imports.filter((name) => schema.files.some((file) => file.name === name)).map((name) => ({ name, subject: `${schema.id}:${name}`, version: 1 }));
+  const imports = [
+    ...(schema.files[0]?.text ?? '').matchAll(/^\s*import\s+(?:public\s+|weak\s+)?"([^"]+)"\s*;/gm),
+  ].map((match) => match[1] as string);
+  return imports
+    .filter((name) => schema.files.some((file) => file.name === name))
+    .map((name) => ({ name, subject: `${schema.id}:${name}`, version: 1 }));
 }
 
-const DRAFT = ['schema', 'schemaType', 'references', 'id', 'version', 'subject', 'deleted', 'guid', 'ts'];
-const DRAFT_UNSUPPORTED = ['metadata', 'ruleSet', 'schemaTags', 'schemaTagsToAdd', 'schemaTagsToRemove', 'propagateSchemaTags'];
+const DRAFT = [
+  'schema',
+  'schemaType',
+  'references',
+  'id',
+  'version',
+  'subject',
+  'deleted',
+  'guid',
+  'ts',
+];
+const DRAFT_UNSUPPORTED = [
+  'metadata',
+  'ruleSet',
+  'schemaTags',
+  'schemaTagsToAdd',
+  'schemaTagsToRemove',
+  'propagateSchemaTags',
+];
 
 /** @throws ApiError, RegistryInputError */
-async function draftOf(c: Context, registry: SchemaRegistry, registers = false): Promise<SchemaDraft> {
+async function draftOf(
+  c: Context,
+  registry: SchemaRegistry,
+  registers = false,
+): Promise<SchemaDraft> {
   const subject = subjectOf(c);
   const { schema, schemaType, references, id, version } = await bodyOf(c, DRAFT, DRAFT_UNSUPPORTED);
   for (const [name, value] of Object.entries({ id, version })) {
     if (value === undefined || value === null || value === -1 || value === 0) continue;
     if (!Number.isInteger(value)) throw unprocessable(`${name} is a whole number`);
     // Import mode is the only one in which a client numbers schemas.
-    if (registers) throw new ApiError(422, 42205, `Subject ${subject} is not in import mode: the ${name} is given by the registry`);
+    if (registers)
+      throw new ApiError(
+        422,
+        42205,
+        `Subject ${subject} is not in import mode: the ${name} is given by the registry`,
+      );
   }
-  if (schemaType !== undefined && schemaType !== null && typeof schemaType !== 'string') throw unprocessable('schemaType is a text');
-  if (typeof schema !== 'string' || schema.trim() === '') throw new ApiError(422, 42201, 'Empty schema');
-  if (schemaType !== 'PROTOBUF') throw new ApiError(422, 42201, `Invalid schema: its type is ${JSON.stringify(schemaType ?? 'AVRO').slice(0, 50)}; this registry takes "PROTOBUF" only`);
+  if (schemaType !== undefined && schemaType !== null && typeof schemaType !== 'string')
+    throw unprocessable('schemaType is a text');
+  if (typeof schema !== 'string' || schema.trim() === '')
+    throw new ApiError(422, 42201, 'Empty schema');
+  if (schemaType !== 'PROTOBUF')
+    throw new ApiError(
+      422,
+      42201,
+      `Invalid schema: its type is ${JSON.stringify(schemaType ?? 'AVRO').slice(0, 50)}; this registry takes "PROTOBUF" only`,
+    );
   const wanted = referencesIn(references);
   const files = new Map<string, string>();
   const add = ({ name, text }: ProtoSource): void => {
     const other = files.get(name);
-    if (other !== undefined && other !== text) throw new RegistryInputError('references', `two different files named ${JSON.stringify(name)} are referred to`);
+    if (other !== undefined && other !== text)
+      throw new RegistryInputError(
+        'references',
+        `two different files named ${JSON.stringify(name)} are referred to`,
+      );
     files.set(name, text);
   };
   for (const reference of wanted) {
@@ -199,22 +388,41 @@ async function draftOf(c: Context, registry: SchemaRegistry, registers = false):
     others.forEach(add);
   }
   const own = subject.endsWith('.proto') ? subject : `${subject}.proto`;
-  if (files.has(own)) throw new RegistryInputError('references', `the schema of "${subject}" refers to itself`);
-  return { subject, files: [{ name: own, text: schema }, ...[...files].sort().map(([name, text]) => ({ name, text }))], references: wanted };
+  if (files.has(own))
+    throw new RegistryInputError('references', `the schema of "${subject}" refers to itself`);
+  return {
+    subject,
+    files: [
+      { name: own, text: schema },
+      ...[...files].sort().map(([name, text]) => ({ name, text })),
+    ],
+    references: wanted,
+  };
 }
 
-async function referredTo(registry: SchemaRegistry, { subject, version }: SchemaReference): Promise<VersionWithSchema> {
+async function referredTo(
+  registry: SchemaRegistry,
+  { subject, version }: SchemaReference,
+): Promise<VersionWithSchema> {
   try {
     return await registry.version(subject, version);
   } catch (error) {
-    if (!(error instanceof UnknownSubjectError || error instanceof UnknownVersionError)) throw error;
-    throw new RegistryInputError('references', `it refers to version ${version} of "${subject}": ${error.message}`);
+    if (!(error instanceof UnknownSubjectError || error instanceof UnknownVersionError))
+      throw error;
+    throw new RegistryInputError(
+      'references',
+      `it refers to version ${version} of "${subject}": ${error.message}`,
+    );
   }
 }
 
 function referencesIn(value: unknown): SchemaReference[] {
   if (value === undefined || value === null) return [];
-  if (!Array.isArray(value) || value.length > MAX_REFERENCES) throw new RegistryInputError('references', `references must be a list of at most ${MAX_REFERENCES}`);
+  if (!Array.isArray(value) || value.length > MAX_REFERENCES)
+    throw new RegistryInputError(
+      'references',
+      `references must be a list of at most ${MAX_REFERENCES}`,
+    );
   return value.map((one: unknown) => {
     const { name, subject, version } = (one ?? {}) as Record<string, unknown>;
     if (typeof name !== 'string' || typeof subject !== 'string' || !Number.isInteger(version)) {

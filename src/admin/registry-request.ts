@@ -7,11 +7,30 @@ import { ApiError, toApiError } from './registry-errors.ts';
 
 const MEDIA_TYPE = 'application/vnd.schemaregistry.v1+json';
 export const TYPE = { 'content-type': MEDIA_TYPE };
-const TAKEN = new Set([MEDIA_TYPE, 'application/vnd.schemaregistry+json', 'application/json', 'application/octet-stream']);
+const TAKEN = new Set([
+  MEDIA_TYPE,
+  'application/vnd.schemaregistry+json',
+  'application/json',
+  'application/octet-stream',
+]);
 /** What an `Accept` may ask for, beside these and text. */
 const ANY = new Set(['*/*', 'application/*']);
 
-const FLAGS = ['deleted', 'deletedOnly', 'permanent', 'normalize', 'verbose', 'defaultToGlobal', 'latestOnly', 'fetchMaxId', 'lookupDeletedSchema', 'force', 'aliases', 'findTags', 'deletedAsNegative'];
+const FLAGS = [
+  'deleted',
+  'deletedOnly',
+  'permanent',
+  'normalize',
+  'verbose',
+  'defaultToGlobal',
+  'latestOnly',
+  'fetchMaxId',
+  'lookupDeletedSchema',
+  'force',
+  'aliases',
+  'findTags',
+  'deletedAsNegative',
+];
 /** They would change an answer, and are not supported. */
 const UNSUPPORTED_FLAGS = ['aliases', 'findTags', 'deletedAsNegative'];
 const UNSUPPORTED = ['format', 'referenceFormat', 'ruleType', 'resourceType', 'associationType'];
@@ -23,20 +42,35 @@ const UNSUPPORTED = ['format', 'referenceFormat', 'ruleType', 'resourceType', 'a
 export function checkRequest(c: Context): void {
   const type = mediaType(c.req.header('content-type') ?? '');
   const hasBody = ['POST', 'PUT'].includes(c.req.method);
-  if (hasBody && type !== '' && !TAKEN.has(type)) throw new ApiError(415, 415, `HTTP 415 Unsupported Media Type: ${type.slice(0, 100)}; send ${MEDIA_TYPE}`);
+  if (hasBody && type !== '' && !TAKEN.has(type))
+    throw new ApiError(
+      415,
+      415,
+      `HTTP 415 Unsupported Media Type: ${type.slice(0, 100)}; send ${MEDIA_TYPE}`,
+    );
   const accepted = (c.req.header('accept') ?? '*/*').split(',').map(mediaType);
   const textual = c.req.path.replace(/\/$/, '').endsWith('/schema');
-  if (!accepted.some((one) => ANY.has(one) || TAKEN.has(one) || one === '' || (textual && one.startsWith('text/')))) {
+  if (
+    !accepted.some(
+      (one) => ANY.has(one) || TAKEN.has(one) || one === '' || (textual && one.startsWith('text/')),
+    )
+  ) {
     throw new ApiError(406, 406, `HTTP 406 Not Acceptable: the answer is ${MEDIA_TYPE}`);
   }
   for (const name of FLAGS) {
     const value = c.req.query(name);
-    if (value !== undefined && !/^(true|false)?$/i.test(value)) throw unprocessable(`the parameter ${name} is true or false, not '${value.slice(0, 50)}'`);
+    if (value !== undefined && !/^(true|false)?$/i.test(value))
+      throw unprocessable(`the parameter ${name} is true or false, not '${value.slice(0, 50)}'`);
   }
-  for (const name of UNSUPPORTED_FLAGS) if (flag(c, name)) throw unprocessable(`the parameter ${name} is not supported by this registry`);
+  for (const name of UNSUPPORTED_FLAGS)
+    if (flag(c, name))
+      throw unprocessable(`the parameter ${name} is not supported by this registry`);
   for (const name of UNSUPPORTED) {
     const value = c.req.query(name);
-    if (value) throw unprocessable(`${name}=${value.slice(0, 50)} is not supported by this registry; schemas are given as text`);
+    if (value)
+      throw unprocessable(
+        `${name}=${value.slice(0, 50)} is not supported by this registry; schemas are given as text`,
+      );
   }
   const subject = c.req.query('subject');
   for (const one of [subject, c.req.param('subject')]) if (one !== undefined) withoutContext(one);
@@ -61,7 +95,11 @@ export function answering(handler: Handler): Handler {
     } catch (error) {
       const answer = toApiError(error);
       if (!answer) throw error;
-      return c.json({ error_code: answer.errorCode, message: answer.message }, answer.status as ContentfulStatusCode, TYPE);
+      return c.json(
+        { error_code: answer.errorCode, message: answer.message },
+        answer.status as ContentfulStatusCode,
+        TYPE,
+      );
     }
   };
 }
@@ -80,7 +118,8 @@ export function pageOf<T>(c: Context, list: readonly T[]): readonly T[] {
   const number = (name: string, otherwise: number): number => {
     const text = c.req.query(name) ?? '';
     if (text === '') return otherwise;
-    if (!/^-?\d{1,10}$/.test(text)) throw unprocessable(`the parameter ${name} is a whole number, not '${text.slice(0, 50)}'`);
+    if (!/^-?\d{1,10}$/.test(text))
+      throw unprocessable(`the parameter ${name} is a whole number, not '${text.slice(0, 50)}'`);
     return Number(text);
   };
   const offset = Math.max(0, number('offset', 0));
@@ -93,16 +132,25 @@ export function withoutContext(subject: string): string {
   const match = /^:([^:]*):(.*)$/s.exec(subject);
   if (!match) return subject;
   if (match[1] === '.' || match[1] === '') return match[2] as string;
-  throw new ApiError(422, 42208, `The specified subject '${subject.slice(0, 100)}' is in a context, which this registry does not have; it has the default one, '.'`);
+  throw new ApiError(
+    422,
+    42208,
+    `The specified subject '${subject.slice(0, 100)}' is in a context, which this registry does not have; it has the default one, '.'`,
+  );
 }
 
-/** `subjectPrefix`: all contexts (`:*:`, Confluent's default) are the default one. @throws ApiError */
+/**
+ * `subjectPrefix`: all contexts (`:*:`, Confluent's default) are the default one. @throws ApiError
+ */
 export function subjectPrefix(c: Context): string {
   return withoutContext((c.req.query('subjectPrefix') ?? '').replace(/^:\*:/, ''));
 }
 
 /** `deleted`: those that are deleted softly too; `deletedOnly`: only they. */
-export function choose<T extends { readonly deleted: boolean }>(c: Context, versions: readonly T[]): readonly T[] {
+export function choose<T extends { readonly deleted: boolean }>(
+  c: Context,
+  versions: readonly T[],
+): readonly T[] {
   return flag(c, 'deletedOnly') ? versions.filter((one) => one.deleted) : versions;
 }
 
@@ -110,39 +158,62 @@ export function choose<T extends { readonly deleted: boolean }>(c: Context, vers
  * The body as an object of these fields.
  * @throws ApiError for what is no JSON object, has other fields, or sets one that is not supported
  */
-export async function bodyOf(c: Context, fields: readonly string[], unsupported: readonly string[]): Promise<Record<string, unknown>> {
+export async function bodyOf(
+  c: Context,
+  fields: readonly string[],
+  unsupported: readonly string[],
+): Promise<Record<string, unknown>> {
   let body: unknown;
   try {
     body = JSON.parse(await c.req.text());
   } catch {
     throw new ApiError(400, 400, 'the body is not JSON');
   }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ApiError(400, 400, 'the body is not a JSON object');
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new ApiError(400, 400, 'the body is not a JSON object');
   for (const [name, value] of Object.entries(body)) {
     if (unsupported.includes(name)) {
       if (!isUnset(value)) throw unprocessable(`${name} is not supported by this registry`);
-    } else if (!fields.includes(name)) throw new ApiError(422, 422, `Unrecognized field: ${name.slice(0, 100)}`);
+    } else if (!fields.includes(name))
+      throw new ApiError(422, 422, `Unrecognized field: ${name.slice(0, 100)}`);
   }
   return body as Record<string, unknown>;
 }
 
 /** As clients send what they have not been given. */
 function isUnset(value: unknown): boolean {
-  return value === undefined || value === null || value === false || ['{}', '[]', '""'].includes(JSON.stringify(value));
+  return (
+    value === undefined ||
+    value === null ||
+    value === false ||
+    ['{}', '[]', '""'].includes(JSON.stringify(value))
+  );
 }
 
 const CONFIG_UNSUPPORTED = [
-  'alias', 'compatibilityGroup', 'compatibilityPolicy', 'defaultMetadata', 'overrideMetadata', 'defaultRuleSet', 'overrideRuleSet',
+  'alias',
+  'compatibilityGroup',
+  'compatibilityPolicy',
+  'defaultMetadata',
+  'overrideMetadata',
+  'defaultRuleSet',
+  'overrideRuleSet',
 ];
 
 /** The level of a configuration, in any case. @throws ApiError, RegistryInputError */
 export async function levelOf(c: Context): Promise<Level> {
   const { compatibility, normalize, validateFields, validateNames, validateRules } = await bodyOf(
-    c, ['compatibility', 'normalize', 'validateFields', 'validateNames', 'validateRules'], CONFIG_UNSUPPORTED,
+    c,
+    ['compatibility', 'normalize', 'validateFields', 'validateNames', 'validateRules'],
+    CONFIG_UNSUPPORTED,
   );
   // Schemas are always compared in their normal form; neither can be turned off or on.
-  if (normalize !== undefined && normalize !== null && typeof normalize !== 'boolean') throw unprocessable('normalize is true or false');
-  if (!isUnset(validateFields) || !isUnset(validateNames) || !isUnset(validateRules)) throw unprocessable('validateFields, validateNames and validateRules are not supported by this registry');
+  if (normalize !== undefined && normalize !== null && typeof normalize !== 'boolean')
+    throw unprocessable('normalize is true or false');
+  if (!isUnset(validateFields) || !isUnset(validateNames) || !isUnset(validateRules))
+    throw unprocessable(
+      'validateFields, validateNames and validateRules are not supported by this registry',
+    );
   const upper = typeof compatibility === 'string' ? compatibility.toUpperCase() : compatibility;
   return LEVELS.find((level) => level === upper) ?? checkLevel(compatibility ?? null);
 }

@@ -1,6 +1,7 @@
 /**
- * The admin HTTP server: a small core that groups of routes are added to (the schema registry's API; metrics, health and the
- * dashboard are others). It owns the socket, access, the bound on bodies, and what happens to errors nobody caught.
+ * The admin HTTP server: a small core that groups of routes are added to (the schema registry's
+ * API; metrics, health and the dashboard are others). It owns the socket, access, the bound on
+ * bodies, and what happens to errors nobody caught.
  */
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
@@ -28,7 +29,11 @@ export interface AdminOptions {
   readonly port: number;
   readonly token: string | undefined;
   readonly groups: readonly RouteGroup[];
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Record<string, unknown>,
+  ) => void;
 }
 
 export interface AdminServer {
@@ -46,7 +51,10 @@ export class AdminAddressError extends MillraceError {
   readonly code = 'ADMIN_ADDRESS';
   readonly reason: string;
   constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
-    super(`the admin server cannot listen at ${host}:${port}: ${cause.code === 'EADDRINUSE' ? 'another process does' : cause.message}. Set MILLRACE_PORT (0: any free one) or MILLRACE_HOST`, { cause });
+    super(
+      `the admin server cannot listen at ${host}:${port}: ${cause.code === 'EADDRINUSE' ? 'another process does' : cause.message}. Set MILLRACE_PORT (0: any free one) or MILLRACE_HOST`,
+      { cause },
+    );
     this.reason = cause.code ?? '';
   }
 }
@@ -63,31 +71,55 @@ export async function startAdminServer(options: AdminOptions): Promise<AdminServ
           if (group.access === 'open') return next();
           const { method } = c.req;
           const answer = decideAccess(options, {
-            changes: group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
+            changes:
+              group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
             authorization: c.req.header('authorization'),
             hostHeader: c.req.header('host'),
             origin: c.req.header('origin'),
           });
           if (answer.ok) return next();
-          if (answer.status === 401) c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
+          if (answer.status === 401)
+            c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
           return c.json(body(answer.status, answer.message) as object, answer.status);
         });
-        app.use(path, bodyLimit({ maxSize: MAX_BODY_BYTES, onError: (c) => c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413) }));
+        app.use(
+          path,
+          bodyLimit({
+            maxSize: MAX_BODY_BYTES,
+            onError: (c) =>
+              c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413),
+          }),
+        );
       }
     }
     group.mount(app);
   }
-  app.notFound((c) => c.json({ error_code: 404, error: 'there is nothing here', message: 'HTTP 404 Not Found' }, 404));
+  app.notFound((c) =>
+    c.json({ error_code: 404, error: 'there is nothing here', message: 'HTTP 404 Not Found' }, 404),
+  );
   app.onError((error, c) => {
-    options.log('error', 'admin request failed', { method: c.req.method, path: c.req.path.slice(0, 300), err: error });
-    return c.json({ error_code: 50001, error: 'it failed; the log says why', message: 'internal error; the log of the server says why' }, 500);
+    options.log('error', 'admin request failed', {
+      method: c.req.method,
+      path: c.req.path.slice(0, 300),
+      err: error,
+    });
+    return c.json(
+      {
+        error_code: 50001,
+        error: 'it failed; the log says why',
+        message: 'internal error; the log of the server says why',
+      },
+      500,
+    );
   });
 
   const { host, port } = options;
   let server: ServerType;
   const bound = await new Promise<AddressInfo>((resolve, reject) => {
     server = serve({ fetch: app.fetch, hostname: host, port }, resolve);
-    server.once('error', (error: NodeJS.ErrnoException) => reject(new AdminAddressError(host, port, error)));
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(new AdminAddressError(host, port, error)),
+    );
   });
   const url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
   options.log('info', 'admin server listens', { url });

@@ -1,4 +1,7 @@
-/** `/metrics` for Prometheus, open as probes are; `/api/lag` and `/api/health` as JSON, under the rules of access.ts. */
+/**
+ * `/metrics` for Prometheus, open as probes are; `/api/lag` and `/api/health` as JSON, under the
+ * rules of access.ts.
+ */
 import { monotonicMs } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
 import type { LagReport } from '../lag/lag.ts';
@@ -10,7 +13,9 @@ export function metricsRoutes(metrics: Metrics): RouteGroup {
     prefixes: ['/metrics'],
     access: 'open',
     mount(app) {
-      app.get('/metrics', async (c) => c.text(await metrics.text(), 200, { 'content-type': metrics.contentType }));
+      app.get('/metrics', async (c) =>
+        c.text(await metrics.text(), 200, { 'content-type': metrics.contentType }),
+      );
     },
   };
 }
@@ -24,22 +29,34 @@ export function stateRoutes(dispatcher: Watched, lag: () => Promise<LagReport>):
         try {
           return c.json(await lag());
         } catch (error) {
-          if (error instanceof MillraceError && error.retryable) return c.json({ error: error.message }, 503);
+          if (error instanceof MillraceError && error.retryable)
+            return c.json({ error: error.message }, 503);
           throw error;
         }
       });
       app.get('/api/health', (c) => {
         const { ok, ...report } = dispatcher.health();
         return c.json({
-          status: ok ? 'ok' : 'stalled', ...report, functions: dispatcher.functions.map(({ spec, version }) => ({ name: spec.name, version, on: spec.on })),
-          threadDeaths: dispatcher.threadDeaths, leaseLosses: dispatcher.leaseLosses, queuedBatches: dispatcher.queuedBatches,
+          status: ok ? 'ok' : 'stalled',
+          ...report,
+          functions: dispatcher.functions.map(({ spec, version }) => ({
+            name: spec.name,
+            version,
+            on: spec.on,
+          })),
+          threadDeaths: dispatcher.threadDeaths,
+          leaseLosses: dispatcher.leaseLosses,
+          queuedBatches: dispatcher.queuedBatches,
         });
       });
     },
   };
 }
 
-/** Every partition is asked: however many look, that happens once in `freshMs`. A failure is not kept. */
+/**
+ * Every partition is asked: however many look, that happens once in `freshMs`. A failure is not
+ * kept.
+ */
 export function recent<T>(read: () => Promise<T>, freshMs: number): () => Promise<T> {
   let last: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
   return () => {

@@ -1,23 +1,32 @@
-/** What a command gets from `main.ts`: the deployment on demand, and where to print. No command touches process.stdout itself. */
+/**
+ * What a command gets from `main.ts`: the deployment on demand, and where to print. No command
+ * touches process.stdout itself.
+ */
 import type { Environment } from '../config.ts';
 import type { Deployment, Log } from '../deployment.ts';
 import type { WaitForWrites } from '../redis/refused-writes.ts';
 
 export interface CliContext {
   /**
-   * Opens the deployment of this folder and environment. `main.ts` closes it when the command has ended, however it ends;
-   * closing it earlier is allowed.
+   * Opens the deployment of this folder and environment. `main.ts` closes it when the command has
+   * ended, however it ends; closing it earlier is allowed.
    *
-   * `protoDir` undefined: `./proto` where that folder exists, else no types. A folder: it must exist. Null: no types.
+   * `protoDir` undefined: `./proto` where that folder exists, else no types. A folder: it must
+   * exist. Null: no types.
    *
-   * `settleSchemas`: compare the types with the registry first, as whatever publishes or consumes must. Default false: opening
-   * writes nothing.
+   * `settleSchemas`: compare the types with the registry first, as whatever publishes or consumes
+   * must. Default false: opening writes nothing.
    *
-   * `anew`: the command has a use where nobody has started anything yet. Default false: that is said on stderr.
+   * `anew`: the command has a use where nobody has started anything yet. Default false: that is
+   * said on stderr.
    *
    * @throws ConfigError naming every problem
    */
-  open(options?: { protoDir?: string | null; settleSchemas?: boolean; anew?: boolean }): Promise<Deployment>;
+  open(options?: {
+    protoDir?: string | null;
+    settleSchemas?: boolean;
+    anew?: boolean;
+  }): Promise<Deployment>;
   /** One line of data to stdout; the line break is added. */
   out(text: string): void;
   /** One line for humans (warnings, progress, summaries) to stderr; the line break is added. */
@@ -51,8 +60,8 @@ export interface LongRunningContext extends CliContext {
     environment?: Partial<Environment>;
   }): Promise<Deployment>;
   /**
-   * From now on this command ends itself when asked to; otherwise the first signal closes what is open and exits with 1, and
-   * a closed stdout does so with 0.
+   * From now on this command ends itself when asked to; otherwise the first signal closes what is
+   * open and exits with 1, and a closed stdout does so with 0.
    */
   takeStop(): Stop;
   /** Settings, checked. @throws ConfigError naming every problem */

@@ -1,4 +1,7 @@
-/** A line of NDJSON <-> an event: CloudEvents 1.0 JSON, as `tail` prints it and `publish --file` takes it. */
+/**
+ * A line of NDJSON <-> an event: CloudEvents 1.0 JSON, as `tail` prints it and `publish --file`
+ * takes it.
+ */
 import { EVENT_ATTRIBUTES, extensionProblem } from '../core/extensions.ts';
 import { formatRfc3339, parseRfc3339, END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { PublishItem } from '../pipeline/append/publisher.ts';
@@ -8,7 +11,8 @@ import { safeJson } from './printable.ts';
 
 /** @throws Error saying what is wrong with it */
 export function parseEvent(value: unknown, defaultType: string | undefined): PublishItem {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('not a JSON object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error('not a JSON object');
   const from = value as Record<string, unknown>;
   const text = (name: string): string | undefined => {
     const found = from[name];
@@ -16,10 +20,16 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
     if (typeof found !== 'string') throw new Error(`"${name}" must be a string`);
     return found;
   };
-  if (from['specversion'] !== undefined && from['specversion'] !== '1.0') throw new Error('"specversion" must be "1.0"');
+  if (from['specversion'] !== undefined && from['specversion'] !== '1.0')
+    throw new Error('"specversion" must be "1.0"');
   const type = text('type') ?? defaultType;
   if (type === undefined) throw new Error('it names no "type", and the command line gives none');
-  if (from['data'] === undefined) throw new Error(from['data_base64'] === undefined ? 'it has no "data"' : '"data_base64" is not taken, only "data"');
+  if (from['data'] === undefined)
+    throw new Error(
+      from['data_base64'] === undefined
+        ? 'it has no "data"'
+        : '"data_base64" is not taken, only "data"',
+    );
   const out: { -readonly [K in keyof PublishItem]: PublishItem[K] } = { type, data: from['data'] };
   const [id, source, subject, time] = [text('id'), text('source'), text('subject'), text('time')];
   if (id !== undefined) out.id = id;
@@ -27,8 +37,13 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
   if (subject !== undefined) out.subject = subject;
   if (time !== undefined) out.time = timeOf(time);
   const contentType = text('datacontenttype');
-  if (contentType !== undefined && !/^application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)) {
-    throw new Error(`"datacontenttype" must be JSON, it is ${JSON.stringify(contentType.slice(0, 60))}`);
+  if (
+    contentType !== undefined &&
+    !/^application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
+  ) {
+    throw new Error(
+      `"datacontenttype" must be JSON, it is ${JSON.stringify(contentType.slice(0, 60))}`,
+    );
   }
   text('dataschema');
   const extensions = extensionsOf(from);
@@ -39,7 +54,8 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
 /** As it is, with all its digits. */
 function timeOf(text: string): string {
   const moment = parseRfc3339(text);
-  if (moment === null) throw new Error(`"time" is no RFC 3339 time: ${JSON.stringify(text.slice(0, 60))}`);
+  if (moment === null)
+    throw new Error(`"time" is no RFC 3339 time: ${JSON.stringify(text.slice(0, 60))}`);
   if (moment.ms < 0) throw new Error(`"time" is before 1970: ${JSON.stringify(text)}`);
   return text;
 }
@@ -49,16 +65,22 @@ function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, s
   const extensions: [string, string][] = [];
   for (const [name, value] of Object.entries(from)) {
     if (EVENT_ATTRIBUTES.has(name) || value === null) continue;
-    if (typeof value === 'object') throw new Error(`extension "${name}" must be a string, number or boolean`);
+    if (typeof value === 'object')
+      throw new Error(`extension "${name}" must be a string, number or boolean`);
     if (typeof value === 'number' && (value | 0) !== value) {
-      throw new Error(`extension "${name}" is no integer of 32 bits: CloudEvents has no other numbers. Write a string`);
+      throw new Error(
+        `extension "${name}" is no integer of 32 bits: CloudEvents has no other numbers. Write a string`,
+      );
     }
     extensions.push([name, String(value)]);
   }
   if (extensions.length === 0) return null;
   const all = Object.fromEntries(extensions);
   const problem = extensionProblem(all);
-  if (problem) throw new Error(`"${problem.path.slice('extensions.'.length)}" is no attribute of CloudEvents: ${problem.what}`);
+  if (problem)
+    throw new Error(
+      `"${problem.path.slice('extensions.'.length)}" is no attribute of CloudEvents: ${problem.what}`,
+    );
   return all;
 }
 
@@ -68,13 +90,29 @@ function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, s
  * @param more further members, e.g. its revision in a history
  */
 export function formatEvent(
-  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'> & { readonly timeNanos?: number }, type: string, data: unknown, more: Readonly<Record<string, unknown>> = {},
+  header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'> & {
+    readonly timeNanos?: number;
+  },
+  type: string,
+  data: unknown,
+  more: Readonly<Record<string, unknown>> = {},
 ): string {
-  const extensions = Object.entries(header.extensions ?? {}).filter(([name]) => !EVENT_ATTRIBUTES.has(name));
+  const extensions = Object.entries(header.extensions ?? {}).filter(
+    ([name]) => !EVENT_ATTRIBUTES.has(name),
+  );
   return safeJson({
-    specversion: '1.0', id: header.id, source: header.source, type, subject: header.subject,
-    ...(header.timeMs < END_OF_TIME_MS ? { time: formatRfc3339({ ms: header.timeMs, nanos: nanosOf(header) }) } : {}),
-    datacontenttype: 'application/json', data: plainJson(data), ...Object.fromEntries(extensions), ...more,
+    specversion: '1.0',
+    id: header.id,
+    source: header.source,
+    type,
+    subject: header.subject,
+    ...(header.timeMs < END_OF_TIME_MS
+      ? { time: formatRfc3339({ ms: header.timeMs, nanos: nanosOf(header) }) }
+      : {}),
+    datacontenttype: 'application/json',
+    data: plainJson(data),
+    ...Object.fromEntries(extensions),
+    ...more,
   });
 }
 

@@ -3,7 +3,10 @@ export const EXIT = {
   ok: 0,
   /** The command was understood, but what it should do failed. */
   failed: 1,
-  /** The command was not understood: unknown command or option, missing or malformed argument. Nothing was done. */
+  /**
+   * The command was not understood: unknown command or option, missing or malformed argument.
+   * Nothing was done.
+   */
   usage: 2,
 } as const;
 

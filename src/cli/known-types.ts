@@ -8,7 +8,10 @@ import { createCatalog, loadProtoFolder } from '../wire/catalog.ts';
 
 /** Of the deployment: published, consumed or dead there, or registered with a schema. */
 export async function deployedTypes(deployment: Deployment): Promise<Set<string>> {
-  const [states, subjects] = await Promise.all([readPartitions(deployment), deployment.registry.subjects()]);
+  const [states, subjects] = await Promise.all([
+    readPartitions(deployment),
+    deployment.registry.subjects(),
+  ]);
   return new Set([...knownTypes(states), ...subjects]);
 }
 
@@ -25,10 +28,15 @@ export async function requireKnownType(deployment: Deployment, type: string): Pr
   throw new UnknownEventTypeError(type, [...new Set([...known, ...declared])].sort());
 }
 
-/** Of ./proto; none where the folder is not there or has mistakes, which are other commands' to tell. */
+/**
+ * Of ./proto; none where the folder is not there or has mistakes, which are other commands' to
+ * tell.
+ */
 function declaredTypes(): string[] {
   try {
-    return existsSync('proto') ? [...createCatalog(loadProtoFolder(resolve('proto'))).types.keys()] : [];
+    return existsSync('proto')
+      ? [...createCatalog(loadProtoFolder(resolve('proto'))).types.keys()]
+      : [];
   } catch {
     return [];
   }

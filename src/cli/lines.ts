@@ -11,10 +11,13 @@ export interface Line {
 const NEWLINE = 10;
 
 /**
- * Yields the lines completed by each piece of input together; what a live pipe has sent so far never waits for more. Of a
- * line beyond `maxBytes` nothing is kept.
+ * Yields the lines completed by each piece of input together; what a live pipe has sent so far
+ * never waits for more. Of a line beyond `maxBytes` nothing is kept.
  */
-export async function* readLines(input: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Line[]> {
+export async function* readLines(
+  input: AsyncIterable<Buffer>,
+  maxBytes: number,
+): AsyncGenerator<Line[]> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let number = 0;
   /** The unfinished line. */

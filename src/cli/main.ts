@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `millrace`: one process, one command. Owns what all commands share: the deployments they open, signals, a closed stdout,
- * errors as one line, exit statuses (exit-status.ts).
+ * `millrace`: one process, one command. Owns what all commands share: the deployments they open,
+ * signals, a closed stdout, errors as one line, exit statuses (exit-status.ts).
  */
 import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
@@ -19,7 +19,10 @@ import { printable } from './printable.ts';
 
 type Register = (program: Command, context: LongRunningContext) => void;
 
-/** In the order in which help lists them. Loaded when needed: most of what a command costs is the loading of what it needs. */
+/**
+ * In the order in which help lists them. Loaded when needed: most of what a command costs is the
+ * loading of what it needs.
+ */
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   init: async () => (await import('./commands/init.ts')).registerInit,
   start: async () => (await import('./commands/start.ts')).registerStart,
@@ -77,7 +80,9 @@ class Shell implements LongRunningContext {
   async explained(error: unknown): Promise<unknown> {
     if (!isWriteRefusal(error) || error.reply !== 'MISCONF') return error;
     const connection = this.#opened.at(-1)?.connection;
-    return connection ? new Error(await describeRefusal(connection, error), { cause: error }) : error;
+    return connection
+      ? new Error(await describeRefusal(connection, error), { cause: error })
+      : error;
   }
 
   get detailed(): boolean {
@@ -96,11 +101,18 @@ class Shell implements LongRunningContext {
 
   async open(options: Parameters<LongRunningContext['open']>[0] = {}): Promise<Deployment> {
     const environment: Environment = { ...this.environment(), ...options.environment };
-    const protoDir = options.protoDir === undefined ? (existsSync('proto') ? 'proto' : null) : options.protoDir;
-    const opening = import('../deployment.ts').then(({ openDeployment }) => openDeployment({
-      environment, protoDir, log: options.log ?? this.#lineLog(environment.LOG_LEVEL), name: options.name ?? 'cli',
-      settleSchemas: options.settleSchemas ?? false, ...(options.whenRefused ? { whenRefused: options.whenRefused } : {}),
-    }));
+    const protoDir =
+      options.protoDir === undefined ? (existsSync('proto') ? 'proto' : null) : options.protoDir;
+    const opening = import('../deployment.ts').then(({ openDeployment }) =>
+      openDeployment({
+        environment,
+        protoDir,
+        log: options.log ?? this.#lineLog(environment.LOG_LEVEL),
+        name: options.name ?? 'cli',
+        settleSchemas: options.settleSchemas ?? false,
+        ...(options.whenRefused ? { whenRefused: options.whenRefused } : {}),
+      }),
+    );
     this.#opening.add(opening);
     const deployment = await opening.finally(() => this.#opening.delete(opening));
     let closing: Promise<void> | null = null;
@@ -177,12 +189,18 @@ class Shell implements LongRunningContext {
       await Promise.allSettled(this.#opening);
       await Promise.allSettled(this.#opened.map((deployment) => deployment.close()));
     };
-    // An embedded server saves its file, which may take longer than a user who pressed Ctrl-C wants to wait: it ends on its own.
+    // An embedded server saves its file, which may take longer than a user who pressed Ctrl-C wants
+    // to wait: it ends on its own.
     await (this.#signals > 0 ? Promise.race([close(), sleep(CLOSE_MS)]) : close());
-    await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => {
-      if (stream.writable) stream.write('', () => resolve());
-      else resolve();
-    })));
+    await Promise.all(
+      [process.stdout, process.stderr].map(
+        (stream) =>
+          new Promise<void>((resolve) => {
+            if (stream.writable) stream.write('', () => resolve());
+            else resolve();
+          }),
+      ),
+    );
     process.exit(status);
   }
 
@@ -191,9 +209,17 @@ class Shell implements LongRunningContext {
     const detailed = level === 'debug' || level === 'trace';
     const quiet = level === 'fatal' || level === 'silent';
     return (at, message, fields) => {
-      if (quiet || (at === 'debug' && !detailed) || (at === 'info' && !detailed && !process.stderr.isTTY)) return;
+      if (
+        quiet ||
+        (at === 'debug' && !detailed) ||
+        (at === 'info' && !detailed && !process.stderr.isTTY)
+      )
+        return;
       if (at === 'warn' && level === 'error') return;
-      const details = Object.entries(fields ?? {}).map(([key, value]) => ` ${key}=${value instanceof Error ? value.message : typeof value === 'string' ? value : JSON.stringify(value)}`);
+      const details = Object.entries(fields ?? {}).map(
+        ([key, value]) =>
+          ` ${key}=${value instanceof Error ? value.message : typeof value === 'string' ? value : JSON.stringify(value)}`,
+      );
       this.err(`millrace: ${at === 'info' ? '' : `${at}: `}${message}${details.join('')}`);
     };
   }
@@ -203,7 +229,11 @@ function describe(error: unknown, detailed: boolean): string {
   if (!(error instanceof Error)) return printable(String(error), 2000);
   if (detailed) return error.stack ?? error.message;
   // Its list of problems is worth its lines; any other message is one.
-  return error instanceof ConfigError || error instanceof SchemaNotRegisteredError || error instanceof IncompatibleSchemaError ? error.message : printable(error.message, 2000);
+  return error instanceof ConfigError ||
+    error instanceof SchemaNotRegisteredError ||
+    error instanceof IncompatibleSchemaError
+    ? error.message
+    : printable(error.message, 2000);
 }
 
 function statusOf(error: unknown, shell: Shell): number {
@@ -216,7 +246,9 @@ function statusOf(error: unknown, shell: Shell): number {
 /** @param argument the first one: names the command, if it does */
 async function buildProgram(shell: Shell, argument: string): Promise<Command> {
   const program = new Command('millrace')
-    .description('Streams in, functions out: events on Redis Streams, handled by functions in worker threads.')
+    .description(
+      'Streams in, functions out: events on Redis Streams, handled by functions in worker threads.',
+    )
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help; also after a command')
     // Behind a command, --version is that command's.
@@ -225,15 +257,23 @@ async function buildProgram(shell: Shell, argument: string): Promise<Command> {
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'millrace: ')),
     })
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Without REDIS_URL the server of this folder is used (.millrace/): the one that runs, else one of its own while the command runs.
 Exit status: 0 ok, 1 failed, 2 wrong use. Errors are one line; LOG_LEVEL=debug adds the stack.
 
 Example:
-  millrace init shop && cd shop && npm install && npm start`)
+  millrace init shop && cd shop && npm install && npm start`,
+    )
     .exitOverride();
-  const named = Object.hasOwn(COMMANDS, argument) ? [COMMANDS[argument] as () => Promise<Register>] : Object.values(COMMANDS);
-  for (const register of argument === '--version' || argument === '-V' ? [] : await Promise.all(named.map((load) => load()))) register(program, shell);
+  const named = Object.hasOwn(COMMANDS, argument)
+    ? [COMMANDS[argument] as () => Promise<Register>]
+    : Object.values(COMMANDS);
+  for (const register of argument === '--version' || argument === '-V'
+    ? []
+    : await Promise.all(named.map((load) => load())))
+    register(program, shell);
   return program;
 }
 

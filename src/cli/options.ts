@@ -1,11 +1,15 @@
-/** Checks of option values, shared by the commands; what they throw is a usage error (exit status 2). */
+/**
+ * Checks of option values, shared by the commands; what they throw is a usage error (exit status
+ * 2).
+ */
 import { InvalidArgumentError } from 'commander';
 
 /** For commander's argument parser. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     return value;
   };
 }

@@ -1,10 +1,10 @@
 /**
- * A command's way: load the aggregate, decide, append what was decided where it was loaded; when somebody else was there first,
- * load and decide anew.
+ * A command's way: load the aggregate, decide, append what was decided where it was loaded; when
+ * somebody else was there first, load and decide anew.
  *
- * With a command id the events' ids follow from it, and the history remembers the append by them: the same command sent again,
- * whenever and by whomever, is answered as the first time and appends nothing. A command that led to no event leaves no trace,
- * and is decided again.
+ * With a command id the events' ids follow from it, and the history remembers the append by them:
+ * the same command sent again, whenever and by whomever, is answered as the first time and appends
+ * nothing. A command that led to no event leaves no trace, and is decided again.
  */
 import { createHash } from 'node:crypto';
 import { sleep } from '../core/clock.ts';
@@ -16,13 +16,21 @@ import type { AppendedEvent, EventStore } from '../store/event-store.ts';
 import { encodeExpected, meets, type ExpectedRevision } from '../store/expected-revision.ts';
 
 export interface CommandOptions {
-  /** Names the command: unique per aggregate, 1 … 256 bytes of UTF-8. Default: none, then a command sent again is another one. */
+  /**
+   * Names the command: unique per aggregate, 1 … 256 bytes of UTF-8. Default: none, then a command
+   * sent again is another one.
+   */
   readonly commandId?: string;
-  /** Refuse the command unless the aggregate is there. Default: decide it wherever the aggregate is. */
+  /**
+   * Refuse the command unless the aggregate is there. Default: decide it wherever the aggregate is.
+   */
   readonly expectedRevision?: ExpectedRevision;
   /** How often to decide, when others keep coming first. 1 … 1,000, default 20. */
   readonly attempts?: number;
-  /** CloudEvents extension attributes for each event: who and why. `commandid` is set where there is a command id. */
+  /**
+   * CloudEvents extension attributes for each event: who and why. `commandid` is set where there is
+   * a command id.
+   */
   readonly extensions?: Readonly<Record<string, string>>;
 }
 
@@ -42,18 +50,33 @@ const ATTEMPTS = 20;
 const MAX_COMMAND_ID = 256;
 
 /**
- * @throws ConflictError: the aggregate is not where `expectedRevision` says, or others came first in every attempt
+ * @throws ConflictError: the aggregate is not where `expectedRevision` says, or others came first
+ *   in every attempt
  * @throws what `decide` throws: the command is refused, nothing was appended
- * @throws as EventStore.append; after an UnknownOutcomeError the command may be sent again under its id
+ * @throws as EventStore.append; after an UnknownOutcomeError the command may be sent again under
+ *   its id
  */
 export async function handleCommand<State, Command, T extends string>(
-  store: EventStore, decider: Decider<State, Command, T>, id: string, command: Command, options: CommandOptions = {},
+  store: EventStore,
+  decider: Decider<State, Command, T>,
+  id: string,
+  command: Command,
+  options: CommandOptions = {},
 ): Promise<CommandResult<State>> {
   const { commandId, expectedRevision = 'any', attempts = ATTEMPTS } = options;
   const { category } = decider;
   encodeExpected(expectedRevision);
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 1000) throw new StoreInputError('attempts', `must be a whole number from 1 to 1000, it is ${String(attempts)}`);
-  if (commandId !== undefined && (typeof commandId !== 'string' || commandId === '' || Buffer.byteLength(commandId) > MAX_COMMAND_ID)) {
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 1000)
+    throw new StoreInputError(
+      'attempts',
+      `must be a whole number from 1 to 1000, it is ${String(attempts)}`,
+    );
+  if (
+    commandId !== undefined &&
+    (typeof commandId !== 'string' ||
+      commandId === '' ||
+      Buffer.byteLength(commandId) > MAX_COMMAND_ID)
+  ) {
     throw new StoreInputError('commandId', `must have 1 to ${MAX_COMMAND_ID} bytes of UTF-8`);
   }
   const unfit = commandId === undefined ? null : textProblem(commandId);
@@ -62,26 +85,51 @@ export async function handleCommand<State, Command, T extends string>(
   for (let attempt = 1; ; attempt++) {
     const loaded = await store.load(decider, id, eventIds ? { remembered: eventIds(0) } : {});
     if (loaded.remembered) return firstResult(store, decider, id, loaded.remembered);
-    if (!meets(expectedRevision, loaded.revision)) throw new ConflictError(category, id, expectedRevision, loaded.revision);
+    if (!meets(expectedRevision, loaded.revision))
+      throw new ConflictError(category, id, expectedRevision, loaded.revision);
     const now = new Date();
     const decided = decider.decide(command, loaded.state, { id, revision: loaded.revision, now });
-    const events = decidedEvents(category, decided as readonly NewEvent<T>[] | NewEvent<T>).map((event, i) => ({
-      ...event,
-      time: event.time ?? now,
-      ...(eventIds ? { id: eventIds(i) } : {}),
-      ...extensionsOf(event, options),
-    })) as unknown as NewEvent[];
-    if (events.length === 0) return { state: loaded.state, revision: loaded.revision, events: [], repeated: false };
+    const events = decidedEvents(category, decided as readonly NewEvent<T>[] | NewEvent<T>).map(
+      (event, i) => ({
+        ...event,
+        time: event.time ?? now,
+        ...(eventIds ? { id: eventIds(i) } : {}),
+        ...extensionsOf(event, options),
+      }),
+    ) as unknown as NewEvent[];
+    if (events.length === 0)
+      return { state: loaded.state, revision: loaded.revision, events: [], repeated: false };
     for (const { type } of events) {
-      if (!(decider.events as readonly string[]).includes(type)) throw new StoreInputError(`decider "${category}"`, `decided an event of type "${String(type)}", which its events do not list`);
+      if (!(decider.events as readonly string[]).includes(type))
+        throw new StoreInputError(
+          `decider "${category}"`,
+          `decided an event of type "${String(type)}", which its events do not list`,
+        );
     }
     try {
-      const appended = await store.append(category, id, events, { expectedRevision: loaded.revision });
+      const appended = await store.append(category, id, events, {
+        expectedRevision: loaded.revision,
+      });
       // The same command was handled beside this one.
-      if (appended.repeated) return await firstResult(store, decider, id, { before: appended.revision - appended.events.length, events: appended.events.length });
-      return { state: store.advance(decider, id, loaded, events, appended), revision: appended.revision, events: appended.events, repeated: false };
+      if (appended.repeated)
+        return await firstResult(store, decider, id, {
+          before: appended.revision - appended.events.length,
+          events: appended.events.length,
+        });
+      return {
+        state: store.advance(decider, id, loaded, events, appended),
+        revision: appended.revision,
+        events: appended.events,
+        repeated: false,
+      };
     } catch (error) {
-      if (!(error instanceof ConflictError) || attempt >= attempts || typeof expectedRevision === 'number' || expectedRevision === 'no-stream') throw error;
+      if (
+        !(error instanceof ConflictError) ||
+        attempt >= attempts ||
+        typeof expectedRevision === 'number' ||
+        expectedRevision === 'no-stream'
+      )
+        throw error;
       await sleep(Math.random() * Math.min(WAIT_MS.most, WAIT_MS.first * 2 ** (attempt - 1)));
     }
   }
@@ -89,21 +137,35 @@ export async function handleCommand<State, Command, T extends string>(
 
 /** Ids that no other command, and no other aggregate, has. */
 function idsOf(commandId: string, category: string, id: string): (index: number) => string {
-  const digest = createHash('sha256').update(JSON.stringify([commandId, category, id])).digest('hex').slice(0, 32);
+  const digest = createHash('sha256')
+    .update(JSON.stringify([commandId, category, id]))
+    .digest('hex')
+    .slice(0, 32);
   return (index) => `${digest}-${index}`;
 }
 
-function extensionsOf(event: { readonly extensions?: Readonly<Record<string, string>> }, { commandId, extensions }: CommandOptions): { extensions?: Record<string, string> } {
-  const all = { ...extensions, ...event.extensions, ...(commandId === undefined ? {} : { commandid: commandId }) };
+function extensionsOf(
+  event: { readonly extensions?: Readonly<Record<string, string>> },
+  { commandId, extensions }: CommandOptions,
+): { extensions?: Record<string, string> } {
+  const all = {
+    ...extensions,
+    ...event.extensions,
+    ...(commandId === undefined ? {} : { commandid: commandId }),
+  };
   return Object.keys(all).length > 0 ? { extensions: all } : {};
 }
 
 async function firstResult<State, Command, T extends string>(
-  store: EventStore, decider: Decider<State, Command, T>, id: string, { before, events: count }: { readonly before: number; readonly events: number },
+  store: EventStore,
+  decider: Decider<State, Command, T>,
+  id: string,
+  { before, events: count }: { readonly before: number; readonly events: number },
 ): Promise<CommandResult<State>> {
   const revision = before + count;
   const events: AppendedEvent[] = [];
-  for await (const event of store.read(decider.category, id, { from: before + 1, to: revision })) events.push({ id: event.id, revision: event.revision, position: event.position });
+  for await (const event of store.read(decider.category, id, { from: before + 1, to: revision }))
+    events.push({ id: event.id, revision: event.revision, position: event.position });
   const { state } = await store.load(decider, id, { at: revision });
   return { state, revision, events, repeated: true };
 }

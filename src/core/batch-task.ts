@@ -1,6 +1,7 @@
 /**
- * What travels between the dispatcher and a pool thread. Payload bytes are in `buffer`, which is transferred, never
- * cloned; all else is small. Event indices run over the retries first, then over the entries' events in order.
+ * What travels between the dispatcher and a pool thread. Payload bytes are in `buffer`, which is
+ * transferred, never cloned; all else is small. Event indices run over the retries first, then over
+ * the entries' events in order.
  */
 import type { Emitted } from './emitted.ts';
 
@@ -16,21 +17,31 @@ export interface BatchTask {
   readonly entries: readonly EntryItem[];
   /** Event types the entries' `type` refers to. */
   readonly types: readonly string[];
-  /** Subjects whose events must not run, because earlier ones of them are parked. Empty with ordering 'none'. */
+  /**
+   * Subjects whose events must not run, because earlier ones of them are parked. Empty with
+   * ordering 'none'.
+   */
   readonly blocked: readonly string[];
   readonly events: number;
   readonly cells: SharedArrayBuffer;
   /** Run alone: an earlier attempt of its only event killed its thread. */
   readonly isolate: boolean;
-  /** Where the rows are in `buffer` that a view's events are folded onto: packed list of id, stored row. `added`: ids of rows that are not there yet. */
-  readonly rows: { readonly offset: number; readonly length: number; readonly added: readonly string[] } | null;
+  /**
+   * Where the rows are in `buffer` that a view's events are folded onto: packed list of id, stored
+   * row. `added`: ids of rows that are not there yet.
+   */
+  readonly rows: {
+    readonly offset: number;
+    readonly length: number;
+    readonly added: readonly string[];
+  } | null;
   /** What earlier rounds of the batch have caused (src/core/effects.ts), in order. */
   readonly caused: readonly Uint8Array[];
 }
 
 /**
- * Batches of one function that run one after the other; answered by a list of reports. A report may name handlers that still run:
- * what becomes of them is asked for by CollectTasks.
+ * Batches of one function that run one after the other; answered by a list of reports. A report may
+ * name handlers that still run: what becomes of them is asked for by CollectTasks.
  */
 export interface BatchesTask {
   readonly kind: 'batches';
@@ -40,11 +51,17 @@ export interface BatchesTask {
   readonly concurrency: number;
   /** A batch may be reported while handlers of it still run. */
   readonly detach: boolean;
-  /** When they have run so long together, no further event of theirs is started. Infinity: all of them are. */
+  /**
+   * When they have run so long together, no further event of theirs is started. Infinity: all of
+   * them are.
+   */
   readonly turnMs: number;
 }
 
-/** Answered by LateReport[] once a handler has settled that still ran when its batch of the group was reported. */
+/**
+ * Answered by LateReport[] once a handler has settled that still ran when its batch of the group
+ * was reported.
+ */
 export interface CollectTask {
   readonly kind: 'collect';
   readonly group: number;
@@ -90,7 +107,18 @@ export interface ErrorInfo {
 }
 
 /** Why an event is dead. */
-export const FAILURE_REASONS = ['attempts', 'non-retryable', 'decode', 'envelope', 'schema', 'timeout', 'thread-death', 'dispatcher-death', 'parked-limit', 'emit-loop'] as const;
+export const FAILURE_REASONS = [
+  'attempts',
+  'non-retryable',
+  'decode',
+  'envelope',
+  'schema',
+  'timeout',
+  'thread-death',
+  'dispatcher-death',
+  'parked-limit',
+  'emit-loop',
+] as const;
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 /** Why an entry could not be taken apart. */
 export const ENTRY_REASONS = ['checksum', 'decode', 'count', 'missing'] as const;
@@ -104,7 +132,10 @@ export interface Failure {
   readonly reason: FailureReason;
   /** It has cost its thread: from now on it runs by itself. */
   readonly isolate?: boolean;
-  /** No attempt was made: the registry does not know the event's schema (yet). It waits, up to a bound. */
+  /**
+   * No attempt was made: the registry does not know the event's schema (yet). It waits, up to a
+   * bound.
+   */
   readonly waits?: boolean;
 }
 
@@ -139,7 +170,9 @@ export interface BatchReport {
   readonly effects: Uint8Array | null;
   /** Events that its events emitted (src/core/emitted.ts). Absent: none. */
   readonly emitted?: Emitted;
-  /** Completed events by age (wall clock at completion minus event time): pairs of age in ms, count. */
+  /**
+   * Completed events by age (wall clock at completion minus event time): pairs of age in ms, count.
+   */
   readonly ages: readonly number[];
   /** Time it had the thread. */
   readonly busyMs: number;
@@ -174,8 +207,8 @@ export interface SchemaVersion {
 }
 
 /**
- * What a thread asks the dispatcher about the schemas of writers: who uses an id (`id:7`), or the text of a schema, by id
- * (`text:7`) or by version (`text:order.created/2`).
+ * What a thread asks the dispatcher about the schemas of writers: who uses an id (`id:7`), or the
+ * text of a schema, by id (`text:7`) or by version (`text:order.created/2`).
  */
 export type SchemaKey = `id:${number}` | `text:${number}` | `text:${string}/${number}`;
 

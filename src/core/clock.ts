@@ -1,7 +1,8 @@
 /**
- * Monotonic time shared by all threads of the process, in ms. `performance.now()` is cheap but has its own origin per
- * thread; process.hrtime has the same everywhere, so the distance is measured once. Imported, because the global of that name
- * is a getter, called for each event wherever V8 does not inline it.
+ * Monotonic time shared by all threads of the process, in ms. `performance.now()` is cheap but has
+ * its own origin per thread; process.hrtime has the same everywhere, so the distance is measured
+ * once. Imported, because the global of that name is a getter, called for each event wherever V8
+ * does not inline it.
  */
 import { performance } from 'node:perf_hooks';
 
@@ -29,12 +30,15 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** What has waited out its whole time behind others is still sent once: an answer may come within so long, in ms. */
+/**
+ * What has waited out its whole time behind others is still sent once: an answer may come within so
+ * long, in ms.
+ */
 const LAST_TRY_MS = 1000;
 
 /**
- * How long may be waited for an answer now, in ms: what is left of `deadlineMs` since `sinceMs` (monotonic), where what
- * stood in front took the rest.
+ * How long may be waited for an answer now, in ms: what is left of `deadlineMs` since `sinceMs`
+ * (monotonic), where what stood in front took the rest.
  */
 export function leftOf(deadlineMs: number, sinceMs: number): number {
   return Math.max(sinceMs + deadlineMs - monotonicMs(), Math.min(LAST_TRY_MS, deadlineMs));

@@ -1,6 +1,7 @@
 /**
- * The errors Millrace throws. One class per decision a caller takes; each carries what the reader needs as typed
- * fields, a stable `code`, and a message that says what happened, to what, which limit, and what to do.
+ * The errors Millrace throws. One class per decision a caller takes; each carries what the reader
+ * needs as typed fields, a stable `code`, and a message that says what happened, to what, which
+ * limit, and what to do.
  *
  * Two questions are answered here once, never by matching messages:
  * - `retryable`: may the same call succeed later without a change by the caller?
@@ -21,15 +22,31 @@ export abstract class MillraceError extends Error {
     this.name = new.target.name;
   }
 
-  /** For logs: JSON leaves an error's message out. Its cause by its text: what it holds besides may be anybody's data. */
+  /**
+   * For logs: JSON leaves an error's message out. Its cause by its text: what it holds besides may
+   * be anybody's data.
+   */
   toJSON(): Record<string, unknown> {
     const { cause } = this;
-    const because = cause instanceof Error ? `${cause.name}: ${cause.message}` : typeof cause === 'string' ? cause : undefined;
-    return { ...(this as Record<string, unknown>), name: this.name, message: this.message, ...(because === undefined ? {} : { cause: because }) };
+    const because =
+      cause instanceof Error
+        ? `${cause.name}: ${cause.message}`
+        : typeof cause === 'string'
+          ? cause
+          : undefined;
+    return {
+      ...(this as Record<string, unknown>),
+      name: this.name,
+      message: this.message,
+      ...(because === undefined ? {} : { cause: because }),
+    };
   }
 }
 
-/** Configuration that cannot work. `problems` lists every one found, each naming its variable, option or file. */
+/**
+ * Configuration that cannot work. `problems` lists every one found, each naming its variable,
+ * option or file.
+ */
 export class ConfigError extends MillraceError {
   readonly code = 'CONFIG';
   readonly problems: readonly string[];
@@ -43,7 +60,10 @@ export class ConfigError extends MillraceError {
   }
 }
 
-/** An event type nobody declared. Declare it with `option (millrace.v1.event)` on a message under proto/. */
+/**
+ * An event type nobody declared. Declare it with `option (millrace.v1.event)` on a message under
+ * proto/.
+ */
 export class UnknownEventTypeError extends MillraceError {
   readonly code = 'UNKNOWN_EVENT_TYPE';
   readonly type: string;
@@ -58,7 +78,10 @@ export class UnknownEventTypeError extends MillraceError {
   }
 }
 
-/** Data that does not fit the event type's schema. Nothing was sent. `path` is the offending field, e.g. `items.0.quantity`. */
+/**
+ * Data that does not fit the event type's schema. Nothing was sent. `path` is the offending field,
+ * e.g. `items.0.quantity`.
+ */
 export class InvalidEventError extends MillraceError {
   readonly code = 'INVALID_EVENT';
   readonly type: string;
@@ -72,7 +95,9 @@ export class InvalidEventError extends MillraceError {
   }
 }
 
-/** What was looked for can name nothing: no string, or none that UTF-8 can hold. Nothing was done. */
+/**
+ * What was looked for can name nothing: no string, or none that UTF-8 can hold. Nothing was done.
+ */
 export class InvalidTextError extends MillraceError {
   readonly code = 'INVALID_TEXT';
   readonly what: string;
@@ -105,7 +130,11 @@ export class CorruptDataError extends MillraceError {
   readonly reason: 'checksum' | 'decode' | 'count' | 'missing';
   /** Of which event of which history; null: of something else. */
   readonly history: PlaceInHistory | null;
-  constructor(reason: CorruptDataError['reason'], message: string, options?: { cause?: unknown; history?: PlaceInHistory }) {
+  constructor(
+    reason: CorruptDataError['reason'],
+    message: string,
+    options?: { cause?: unknown; history?: PlaceInHistory },
+  ) {
     super(message, options);
     this.reason = reason;
     this.history = options?.history ?? null;
@@ -120,7 +149,9 @@ export interface PlaceInHistory {
   readonly eventId: string | null;
 }
 
-/** A stored row of a view that cannot be read. It was left as it is; other rows are not concerned. */
+/**
+ * A stored row of a view that cannot be read. It was left as it is; other rows are not concerned.
+ */
 export class UnreadableRowError extends MillraceError {
   readonly code = 'UNREADABLE_ROW';
   readonly view: string;
@@ -147,12 +178,18 @@ export class UnreadableRowError extends MillraceError {
   }
 }
 
-/** An attribute of an event is none, though the event's bytes can be taken apart: a foreign producer wrote it so. */
+/**
+ * An attribute of an event is none, though the event's bytes can be taken apart: a foreign producer
+ * wrote it so.
+ */
 export class EnvelopeError extends MillraceError {
   readonly code = 'ENVELOPE';
   /** `id`, `subject`, `source`, `type` or `extensions`. */
   readonly field: string;
-  /** Of its dead letter. `decode`: not valid UTF-8; `envelope`: empty, too long, or an extension that is none. */
+  /**
+   * Of its dead letter. `decode`: not valid UTF-8; `envelope`: empty, too long, or an extension
+   * that is none.
+   */
   readonly reason: 'decode' | 'envelope';
   constructor(field: string, reason: 'decode' | 'envelope', problem: string) {
     super(`the event's ${field} ${problem}. Mend its producer, and publish the event anew`);
@@ -164,8 +201,8 @@ export class EnvelopeError extends MillraceError {
 /** Why a publisher takes nothing more for now. */
 export interface Pressure {
   /**
-   * `bytes`: the publisher's own buffer is full. `lag`: a function of the type is further behind than the type's maxBacklog.
-   * `redis-memory`: Redis refuses writes (OOM).
+   * `bytes`: the publisher's own buffer is full. `lag`: a function of the type is further behind
+   * than the type's maxBacklog. `redis-memory`: Redis refuses writes (OOM).
    */
   readonly reason: 'bytes' | 'lag' | 'redis-memory';
   /** When to try again, in ms from now. */
@@ -179,7 +216,10 @@ export interface Pressure {
   readonly limit?: number;
 }
 
-/** An event was not accepted: see `reason`. It was not sent. With `whenFull: 'wait'` thrown only when waiting had no end in time. */
+/**
+ * An event was not accepted: see `reason`. It was not sent. With `whenFull: 'wait'` thrown only
+ * when waiting had no end in time.
+ */
 export class BackpressureError extends MillraceError implements Pressure {
   readonly code = 'BACKPRESSURE';
   override readonly retryable = true;
@@ -193,9 +233,11 @@ export class BackpressureError extends MillraceError implements Pressure {
   constructor(pressure: Pressure) {
     const { reason, actual, limit } = pressure;
     const why =
-      reason === 'bytes' ? `the publisher buffers ${actual} of ${limit} bytes already`
-      : reason === 'lag' ? `function "${pressure.function}" is ${actual} events of "${pressure.type}" behind in partition ${pressure.partition}; the limit is ${limit} (millrace limits)`
-      : 'Redis is out of memory and takes no events';
+      reason === 'bytes'
+        ? `the publisher buffers ${actual} of ${limit} bytes already`
+        : reason === 'lag'
+          ? `function "${pressure.function}" is ${actual} events of "${pressure.type}" behind in partition ${pressure.partition}; the limit is ${limit} (millrace limits)`
+          : 'Redis is out of memory and takes no events';
     super(`${why}. The event was not accepted. Try again in about ${pressure.retryAfterMs} ms`);
     this.reason = reason;
     this.retryAfterMs = pressure.retryAfterMs;
@@ -216,8 +258,9 @@ export class ClosedError extends MillraceError {
 }
 
 /**
- * A producer's flush arrived with a sequence that is neither the next nor the last one: Redis lost what it had
- * acknowledged (failover, FLUSHALL, an append-only file cut back), or two producers share one id.
+ * A producer's flush arrived with a sequence that is neither the next nor the last one: Redis lost
+ * what it had acknowledged (failover, FLUSHALL, an append-only file cut back), or two producers
+ * share one id.
  */
 export class ProducerGapError extends MillraceError {
   readonly code = 'PRODUCER_GAP';
@@ -237,12 +280,17 @@ export class ProducerGapError extends MillraceError {
   }
 }
 
-/** A function's consumer group was gone in the middle of its work. It has been made again behind the last commit, or at the beginning. */
+/**
+ * A function's consumer group was gone in the middle of its work. It has been made again behind the
+ * last commit, or at the beginning.
+ */
 export class GroupLostError extends MillraceError {
   readonly code = 'GROUP_LOST';
   override readonly retryable = true;
   constructor(fn: string, partition: number, reply: string) {
-    super(`the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): FLUSHALL, a failover, or somebody destroyed it. It has been made again; "millrace losses" has it`);
+    super(
+      `the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): FLUSHALL, a failover, or somebody destroyed it. It has been made again; "millrace losses" has it`,
+    );
   }
 }
 
@@ -257,14 +305,23 @@ export class DurabilityError extends MillraceError {
   }
 }
 
-/** Redis did not answer a command: it may or may not have been executed, unless `outcomeUnknown` is false: then it was not sent. */
+/**
+ * Redis did not answer a command: it may or may not have been executed, unless `outcomeUnknown` is
+ * false: then it was not sent.
+ */
 export class UnknownOutcomeError extends MillraceError {
   readonly code = 'UNKNOWN_OUTCOME';
   override readonly retryable = true;
   override readonly outcomeUnknown: boolean;
   readonly command: string;
-  /** @param options.notSent why there was no connection on which it could have been sent. Default: it was sent, or that is not known */
-  constructor(command: string, options: { readonly cause?: unknown; readonly notSent?: string } = {}) {
+  /**
+   * @param options.notSent why there was no connection on which it could have been sent. Default:
+   *   it was sent, or that is not known
+   */
+  constructor(
+    command: string,
+    options: { readonly cause?: unknown; readonly notSent?: string } = {},
+  ) {
     const { cause, notSent } = options;
     super(
       notSent === undefined
@@ -277,7 +334,10 @@ export class UnknownOutcomeError extends MillraceError {
   }
 }
 
-/** The server refused a step without which a connection is not what REDIS_URL asks for. Nothing else was sent on it. */
+/**
+ * The server refused a step without which a connection is not what REDIS_URL asks for. Nothing else
+ * was sent on it.
+ */
 export class ConnectionSetupError extends MillraceError {
   readonly code = 'CONNECTION_SETUP';
   override readonly retryable: boolean;
@@ -288,9 +348,18 @@ export class ConnectionSetupError extends MillraceError {
   /** Code of the reply, e.g. `WRONGPASS`, `NOPERM`; `ERR` for the rest. */
   readonly reply: string;
   /** @param why the server's words, or what it did */
-  constructor(target: string, step: string, why: string, advice: string, options?: { cause?: unknown }) {
+  constructor(
+    target: string,
+    step: string,
+    why: string,
+    advice: string,
+    options?: { cause?: unknown },
+  ) {
     const reply = replyCode(why);
-    super(`the connection to ${target} is not used, because the server refused ${step}: ${why}. ${advice}`, options);
+    super(
+      `the connection to ${target} is not used, because the server refused ${step}: ${why}. ${advice}`,
+      options,
+    );
     this.target = target;
     this.step = step;
     this.reply = reply;
@@ -306,7 +375,10 @@ export class ServerUnreachableError extends MillraceError {
   /** Without passwords. */
   readonly target: string;
   constructor(target: string, why: string, options?: { cause?: unknown }) {
-    super(`Redis at ${target} cannot be reached: ${why}. Check that it runs and that REDIS_URL leads to it; without REDIS_URL Millrace runs its own`, options);
+    super(
+      `Redis at ${target} cannot be reached: ${why}. Check that it runs and that REDIS_URL leads to it; without REDIS_URL Millrace runs its own`,
+      options,
+    );
     this.target = target;
   }
 }
@@ -315,7 +387,10 @@ export class ServerUnreachableError extends MillraceError {
 export class RedisReplyError extends MillraceError {
   readonly code = 'REDIS_REPLY';
   override readonly retryable: boolean;
-  /** Code of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`; of a script's error the code of what went wrong inside. */
+  /**
+   * Code of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`; of a script's error the code of what went
+   * wrong inside.
+   */
   readonly reply: string;
   readonly command: string;
   constructor(command: string, message: string, options?: { cause?: unknown }) {
@@ -330,19 +405,27 @@ export class RedisReplyError extends MillraceError {
   get refuses(): Refusal {
     return meaningOf(this.reply).refuses;
   }
-  /** The server behind the connection cannot serve us now: the connection is opened anew, with its address resolved again. */
+  /**
+   * The server behind the connection cannot serve us now: the connection is opened anew, with its
+   * address resolved again.
+   */
   get reconnect(): boolean {
     return meaningOf(this.reply).reconnect;
   }
 }
 
-/** Redis answers, but takes no writes, and something has to be written first. Nothing was written. */
+/**
+ * Redis answers, but takes no writes, and something has to be written first. Nothing was written.
+ */
 export class WritesRefusedError extends MillraceError {
   readonly code = 'WRITES_REFUSED';
   override readonly retryable: boolean;
   /** Code of Redis' reply: `MISCONF`, `OOM`, `NOREPLICAS`, `READONLY`, `NOPERM`. */
   readonly reply: string;
-  /** @param what completes "it is needed": `to register functions`. @param why the refusal, and its cure */
+  /**
+   * @param what completes "it is needed": `to register functions`. @param why the refusal, and its
+   *   cure
+   */
   constructor(what: string, reply: string, why: string, options?: { cause?: unknown }) {
     super(`${why}. The write was needed ${what}; nothing was changed`, options);
     this.reply = reply;
@@ -351,8 +434,9 @@ export class WritesRefusedError extends MillraceError {
 }
 
 /**
- * The deployment in Redis is not the one this process works with: Redis had lost its data, or a backup was restored, and
- * somebody started with another number of partitions. Nothing was written with the wrong one.
+ * The deployment in Redis is not the one this process works with: Redis had lost its data, or a
+ * backup was restored, and somebody started with another number of partitions. Nothing was written
+ * with the wrong one.
  */
 export class SettingsChangedError extends MillraceError {
   readonly code = 'SETTINGS_CHANGED';
@@ -370,7 +454,10 @@ export class SettingsChangedError extends MillraceError {
   }
 }
 
-/** No redis-server to be found for the embedded default. The message names the three ways to get one. */
+/**
+ * No redis-server to be found for the embedded default. The message names the three ways to get
+ * one.
+ */
 export class RedisServerNotFoundError extends MillraceError {
   readonly code = 'REDIS_SERVER_NOT_FOUND';
   constructor(tried: readonly string[]) {
@@ -387,17 +474,25 @@ export class ScheduleFullError extends MillraceError {
   override readonly retryable = true;
   readonly partition: number;
   constructor(partition: number, limit: number) {
-    super(`partition ${partition} holds ${limit} scheduled events, the most there may be; nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`);
+    super(
+      `partition ${partition} holds ${limit} scheduled events, the most there may be; nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`,
+    );
     this.partition = partition;
   }
 }
 
-/** Throw this (or a subclass) in a function to dead-letter the event at once, without further attempts. */
+/**
+ * Throw this (or a subclass) in a function to dead-letter the event at once, without further
+ * attempts.
+ */
 export class NonRetryableError extends MillraceError {
   readonly code: string = 'NON_RETRYABLE';
 }
 
-/** An emitted event has led to another one, and so on, more often than may be: functions that feed each other. Dead at once. */
+/**
+ * An emitted event has led to another one, and so on, more often than may be: functions that feed
+ * each other. Dead at once.
+ */
 export class EmitLoopError extends NonRetryableError {
   override readonly code: string = 'EMIT_LOOP';
   readonly limit: number;
@@ -410,23 +505,42 @@ export class EmitLoopError extends NonRetryableError {
   }
 }
 
-/** ctx.emit was called when the event's outcome was settled already: what is emitted is written together with the outcome. */
+/**
+ * ctx.emit was called when the event's outcome was settled already: what is emitted is written
+ * together with the outcome.
+ */
 export class EmitClosedError extends MillraceError {
   readonly code = 'EMIT_CLOSED';
   constructor(functionName: string, eventId: string) {
-    super(`function "${functionName}" emits for event ${eventId} after its handler has returned. Nothing was emitted. Await everything before the handler returns`);
+    super(
+      `function "${functionName}" emits for event ${eventId} after its handler has returned. Nothing was emitted. Await everything before the handler returns`,
+    );
   }
 }
 
-/** `setup` of a function threw, or its file could not be loaded: none of its events was tried. Its stack is that of what was thrown. */
+/**
+ * `setup` of a function threw, or its file could not be loaded: none of its events was tried. Its
+ * stack is that of what was thrown.
+ */
 export class SetupError extends MillraceError {
   readonly code = 'SETUP';
   override readonly retryable = true;
   readonly function: string;
-  constructor(functionName: string, thrown: { readonly name: string; readonly message: string; readonly stack: string; readonly cause?: string }) {
-    super(`setup of function "${functionName}" failed: ${thrown.name}: ${thrown.message}${thrown.cause ? `; caused by ${thrown.cause}` : ''}`);
+  constructor(
+    functionName: string,
+    thrown: {
+      readonly name: string;
+      readonly message: string;
+      readonly stack: string;
+      readonly cause?: string;
+    },
+  ) {
+    super(
+      `setup of function "${functionName}" failed: ${thrown.name}: ${thrown.message}${thrown.cause ? `; caused by ${thrown.cause}` : ''}`,
+    );
     this.function = functionName;
-    if (thrown.stack !== '') this.stack = `${this.name}: ${this.message}\n${framesOf(thrown.stack)}`;
+    if (thrown.stack !== '')
+      this.stack = `${this.name}: ${this.message}\n${framesOf(thrown.stack)}`;
   }
 }
 
@@ -441,23 +555,33 @@ export class HandlerTimeoutError extends MillraceError {
   override readonly retryable = true;
   readonly timeoutMs: number;
   constructor(functionName: string, eventId: string, timeoutMs: number) {
-    super(`function "${functionName}" had not finished event ${eventId} after its timeoutMs of ${timeoutMs} ms`);
+    super(
+      `function "${functionName}" had not finished event ${eventId} after its timeoutMs of ${timeoutMs} ms`,
+    );
     this.timeoutMs = timeoutMs;
   }
 }
 
-/** Reason of an aborted `ctx.signal`: the lane is another dispatcher's now. What the handler still does is thrown away, the event runs there. */
+/**
+ * Reason of an aborted `ctx.signal`: the lane is another dispatcher's now. What the handler still
+ * does is thrown away, the event runs there.
+ */
 export class LeaseLostError extends MillraceError {
   readonly code = 'LEASE_LOST';
   override readonly retryable = true;
   readonly partition: number;
   constructor(functionName: string, partition: number) {
-    super(`this dispatcher has lost partition ${partition} of function "${functionName}" to another one, where the event runs again; stop what can be stopped`);
+    super(
+      `this dispatcher has lost partition ${partition} of function "${functionName}" to another one, where the event runs again; stop what can be stopped`,
+    );
     this.partition = partition;
   }
 }
 
-/** The thread died while this event was running in it: process.exit, heap exhaustion, a native error, or an endless loop. */
+/**
+ * The thread died while this event was running in it: process.exit, heap exhaustion, a native
+ * error, or an endless loop.
+ */
 export class ThreadDeathError extends MillraceError {
   readonly code = 'THREAD_DEATH';
   override readonly retryable = true;
@@ -466,7 +590,10 @@ export class ThreadDeathError extends MillraceError {
   }
 }
 
-/** More events wait behind a failed one of their subject than the function allows: this one was dead-lettered without a try. */
+/**
+ * More events wait behind a failed one of their subject than the function allows: this one was
+ * dead-lettered without a try.
+ */
 export class ParkedLimitError extends MillraceError {
   readonly code = 'PARKED_LIMIT';
   readonly subject: string;
@@ -481,17 +608,25 @@ export class ParkedLimitError extends MillraceError {
   }
 }
 
-/** The whole dispatcher died each time this event ran alone: a native crash, or the kernel's out-of-memory killer. */
+/**
+ * The whole dispatcher died each time this event ran alone: a native crash, or the kernel's
+ * out-of-memory killer.
+ */
 export class DispatcherDeathError extends MillraceError {
   readonly code = 'DISPATCHER_DEATH';
   readonly deaths: number;
   constructor(functionName: string, eventId: string, deaths: number) {
-    super(`${deaths} dispatchers died one after the other while function "${functionName}" ran event ${eventId} alone`);
+    super(
+      `${deaths} dispatchers died one after the other while function "${functionName}" ran event ${eventId} alone`,
+    );
     this.deaths = deaths;
   }
 }
 
-/** A decider's `decide` returned no events: a Promise, nothing, or something else. Nothing was appended. */
+/**
+ * A decider's `decide` returned no events: a Promise, nothing, or something else. Nothing was
+ * appended.
+ */
 export class DecisionError extends MillraceError {
   readonly code = 'DECISION';
   /** Of the decider's aggregate. */

@@ -8,7 +8,16 @@ export type Extensions = Readonly<Record<string, string>>;
 
 /** Names that CloudEvents gives to the event itself, in its JSON format too. */
 export const EVENT_ATTRIBUTES: ReadonlySet<string> = new Set([
-  'specversion', 'id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'data', 'data_base64',
+  'specversion',
+  'id',
+  'source',
+  'type',
+  'subject',
+  'time',
+  'datacontenttype',
+  'dataschema',
+  'data',
+  'data_base64',
 ]);
 
 const NAME = /^[a-z0-9]{1,256}$/;

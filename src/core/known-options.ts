@@ -10,17 +10,40 @@ export function checkOptions(type: string, options: object, known: ReadonlySet<s
   for (const name in options) {
     if (known.has(name)) continue;
     if ((options as Record<string, unknown>)[name] === undefined) continue;
-    throw new InvalidEventError(String(type), name, `there is no such option${didYouMean(name, known)}; there are ${[...known].join(', ')}`);
+    throw new InvalidEventError(
+      String(type),
+      name,
+      `there is no such option${didYouMean(name, known)}; there are ${[...known].join(', ')}`,
+    );
   }
 }
 
 /** Of publish(), beside the type and the data. */
 export const PUBLISH_OPTIONS: ReadonlySet<string> = new Set([
-  'id', 'subject', 'source', 'time', 'extensions', 'deliverAt', 'delayMs',
+  'id',
+  'subject',
+  'source',
+  'time',
+  'extensions',
+  'deliverAt',
+  'delayMs',
 ]);
 /** Of an item of publishMany(). */
 export const PUBLISH_ITEM: ReadonlySet<string> = new Set(['type', 'data', ...PUBLISH_OPTIONS]);
 /** Of an event that is appended to a history. */
-export const APPEND_EVENT: ReadonlySet<string> = new Set(['type', 'data', 'id', 'source', 'time', 'extensions']);
+export const APPEND_EVENT: ReadonlySet<string> = new Set([
+  'type',
+  'data',
+  'id',
+  'source',
+  'time',
+  'extensions',
+]);
 /** Of ctx.emit(). */
-export const EMIT_OPTIONS: ReadonlySet<string> = new Set(['subject', 'id', 'deliverAt', 'delayMs', 'cause']);
+export const EMIT_OPTIONS: ReadonlySet<string> = new Set([
+  'subject',
+  'id',
+  'deliverAt',
+  'delayMs',
+  'cause',
+]);

@@ -2,8 +2,8 @@ import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 /**
- * A folder, with all above it that are missing. Not `mkdirSync` with `recursive`: where a file system refuses new folders by
- * ENOENT (/proc), that one never returns, and no signal ends it.
+ * A folder, with all above it that are missing. Not `mkdirSync` with `recursive`: where a file
+ * system refuses new folders by ENOENT (/proc), that one never returns, and no signal ends it.
  *
  * @throws as mkdirSync does
  */

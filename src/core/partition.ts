@@ -1,11 +1,14 @@
 /**
- * Partition of a subject: `crc16(subject) mod P`, CRC16/XMODEM (polynomial 0x1021, initial 0) over its UTF-8 bytes:
- * the same checksum Redis Cluster uses for key slots (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#appendix),
- * so every Redis client has it at hand.
+ * Partition of a subject: `crc16(subject) mod P`, CRC16/XMODEM (polynomial 0x1021, initial 0) over
+ * its UTF-8 bytes: the same checksum Redis Cluster uses for key slots
+ * (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#appendix), so every
+ * Redis client has it at hand.
  */
 
 /** Not looked up for every character: see wire/payload-arena.ts. */
-const { charCodeAt } = String.prototype as unknown as { readonly charCodeAt: (this: string, at: number) => number };
+const { charCodeAt } = String.prototype as unknown as {
+  readonly charCodeAt: (this: string, at: number) => number;
+};
 
 const TABLE = new Uint16Array(256);
 for (let i = 0; i < 256; i++) {
@@ -28,11 +31,13 @@ export function crc16(text: string): number {
     crc = ((crc << 8) & 0xffff) ^ (TABLE[((crc >> 8) ^ c) & 0xff] as number);
   }
   if (i === length) return crc;
-  const bytes = length * 3 <= scratch.length
-    ? scratch.subarray(0, encoder.encodeInto(text, scratch).written)
-    : encoder.encode(text);
+  const bytes =
+    length * 3 <= scratch.length
+      ? scratch.subarray(0, encoder.encodeInto(text, scratch).written)
+      : encoder.encode(text);
   crc = 0;
-  for (const byte of bytes) crc = ((crc << 8) & 0xffff) ^ (TABLE[((crc >> 8) ^ byte) & 0xff] as number);
+  for (const byte of bytes)
+    crc = ((crc << 8) & 0xffff) ^ (TABLE[((crc >> 8) ^ byte) & 0xff] as number);
   return crc;
 }
 

@@ -1,4 +1,7 @@
-/** (entry id, position) is a total order per partition across types, and with the partition an event's address. */
+/**
+ * (entry id, position) is a total order per partition across types, and with the partition an
+ * event's address.
+ */
 export interface Position {
   readonly partition: number;
   /** Stream entry id, `<ms>-<sequence>`. */
@@ -7,7 +10,10 @@ export interface Position {
   readonly position: number;
 }
 
-/** Compares two stream entry ids numerically (ms, then sequence): as strings 10-0 would come before 9-0. */
+/**
+ * Compares two stream entry ids numerically (ms, then sequence): as strings 10-0 would come before
+ * 9-0.
+ */
 export function compareEntryIds(a: string, b: string): number {
   if (a === b) return 0;
   const [aMs = '0', aSeq = '0'] = a.split('-');
@@ -15,7 +21,10 @@ export function compareEntryIds(a: string, b: string): number {
   return compareDecimal(aMs, bMs) || compareDecimal(aSeq, bSeq);
 }
 
-/** Compares unsigned decimals of any length without leading zeros (ids reach 2^64 - 1, beyond a double). */
+/**
+ * Compares unsigned decimals of any length without leading zeros (ids reach 2^64 - 1, beyond a
+ * double).
+ */
 function compareDecimal(a: string, b: string): number {
   if (a.length !== b.length) return a.length < b.length ? -1 : 1;
   return a === b ? 0 : a < b ? -1 : 1;
@@ -38,7 +47,10 @@ export function parsePosition(text: string): Position | null {
   return { partition: Number(match[1]), entryId: match[2] as string, position: Number(match[3]) };
 }
 
-/** Milliseconds since 1970 of an entry id: the server's clock at the append (unless a foreign producer chose the id). */
+/**
+ * Milliseconds since 1970 of an entry id: the server's clock at the append (unless a foreign
+ * producer chose the id).
+ */
 export function entryIdTime(entryId: string): number {
   return Number(entryId.slice(0, entryId.indexOf('-')));
 }

@@ -1,11 +1,14 @@
 /**
- * Shared-memory state of each event of a running batch. It outlives the thread: when a thread dies, the dispatcher
- * reads here which events were running and which had been completed.
+ * Shared-memory state of each event of a running batch. It outlives the thread: when a thread dies,
+ * the dispatcher reads here which events were running and which had been completed.
  *
- * Layout, room for n events: Float64 × n start times (ms, monotonicMs(), the same in all threads), one Float64 with the thread's
- * last sign of life (its timers run), two Float64 of control (until when events may start, by monotonicMs(); an ORDER), then Uint8 × n states.
- * Writers: the dispatcher before the batch is posted (TODO -> SKIP), afterwards only the thread (TODO -> RUNNING -> DONE,
- * CAUSED, FAILED or BLOCKED; TODO stays what is not started). Control: only the dispatcher, at any time. Readers: the dispatcher, at any time; a state read while the thread lives may be a moment old.
+ * Layout, room for n events: Float64 × n start times (ms, monotonicMs(), the same in all threads),
+ * one Float64 with the thread's last sign of life (its timers run), two Float64 of control (until
+ * when events may start, by monotonicMs(); an ORDER), then Uint8 × n states. Writers: the
+ * dispatcher before the batch is posted (TODO -> SKIP), afterwards only the thread (TODO -> RUNNING
+ * -> DONE, CAUSED, FAILED or BLOCKED; TODO stays what is not started). Control: only the
+ * dispatcher, at any time. Readers: the dispatcher, at any time; a state read while the thread
+ * lives may be a moment old.
  */
 export const CELL = {
   /** to be run */
@@ -20,13 +23,19 @@ export const CELL = {
   BLOCKED: 4,
   /** not to be run in this task (settled before, or another task's turn) */
   SKIP: 5,
-  /** the handler succeeded, and has effects that are in the thread until it reports: lost with it, the event runs again */
+  /**
+   * the handler succeeded, and has effects that are in the thread until it reports: lost with it,
+   * the event runs again
+   */
   CAUSED: 6,
 } as const;
 /** What the dispatcher tells a thread that runs a batch. */
 export const ORDER = {
   NONE: 0,
-  /** The lane is somebody else's: the signals of running handlers abort, and what comes of them is thrown away. */
+  /**
+   * The lane is somebody else's: the signals of running handlers abort, and what comes of them is
+   * thrown away.
+   */
   LEASE_LOST: 1,
 } as const;
 export type CellState = (typeof CELL)[keyof typeof CELL];
@@ -42,7 +51,10 @@ export interface ProgressCells {
   readonly states: Uint8Array;
 }
 
-/** Making shared memory costs more than running a dozen events, so it is used again: few sizes, few of each kept. */
+/**
+ * Making shared memory costs more than running a dozen events, so it is used again: few sizes, few
+ * of each kept.
+ */
 const SMALLEST = 64;
 const KEPT = 64;
 const free = new Map<number, ProgressCells[]>();

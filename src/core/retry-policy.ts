@@ -1,15 +1,20 @@
 /**
  * When a failed event is tried again, and when it is over.
  *
- * Exponential backoff. Without jitter the delay before attempt n + 1 is minDelayMs * factor^(n - 1), at most maxDelayMs.
- * With jitter it is up to half as long again, and both bounds stay true: never below minDelayMs, never above maxDelayMs.
- * So that jitter has room at the upper bound too, growth ends at two thirds of it. Jitter that undercuts the exponential
- * delay ("full jitter") contends least, but an outage is outlived by the sum of the delays: that sum must not be left to luck.
+ * Exponential backoff. Without jitter the delay before attempt n + 1 is minDelayMs * factor^(n -
+ * 1), at most maxDelayMs. With jitter it is up to half as long again, and both bounds stay true:
+ * never below minDelayMs, never above maxDelayMs. So that jitter has room at the upper bound too,
+ * growth ends at two thirds of it. Jitter that undercuts the exponential delay ("full jitter")
+ * contends least, but an outage is outlived by the sum of the delays: that sum must not be left to
+ * luck.
  */
 export interface RetryPolicy {
   /** Attempts in all, the first included. 1 … 1000, default 30. 1 means: never retry. */
   readonly attempts: number;
-  /** Least delay before any attempt, and the one before the second attempt without jitter, in ms. 0 … 86,400,000, default 200. */
+  /**
+   * Least delay before any attempt, and the one before the second attempt without jitter, in ms. 0
+   * … 86,400,000, default 200.
+   */
   readonly minDelayMs: number;
   /** Largest delay, jitter included, in ms. minDelayMs … 86,400,000, default 300,000. */
   readonly maxDelayMs: number;
@@ -19,7 +24,10 @@ export interface RetryPolicy {
   readonly jitter: boolean;
 }
 
-/** The delays add up to 67 minutes at least, and to 100 at most: an event outlives an hour's outage of what it calls. */
+/**
+ * The delays add up to 67 minutes at least, and to 100 at most: an event outlives an hour's outage
+ * of what it calls.
+ */
 export const DEFAULT_RETRY: RetryPolicy = {
   attempts: 30,
   minDelayMs: 200,
@@ -35,7 +43,11 @@ const SPREAD = 1.5;
  * @param random from 0 to below 1
  * @returns delay in whole ms before the next one, or null when there is none left
  */
-export function nextDelayMs(policy: RetryPolicy, attempts: number, random: () => number = Math.random): number | null {
+export function nextDelayMs(
+  policy: RetryPolicy,
+  attempts: number,
+  random: () => number = Math.random,
+): number | null {
   if (attempts >= policy.attempts) return null;
   const { minDelayMs, maxDelayMs, factor, jitter } = policy;
   // Infinity times no delay would be no number.
@@ -44,5 +56,8 @@ export function nextDelayMs(policy: RetryPolicy, attempts: number, random: () =>
   const least = Math.min(grown, Math.max(minDelayMs, maxDelayMs / SPREAD));
   const most = Math.min(least * SPREAD, maxDelayMs);
   // Rounding must not undercut the minimum: bounds are whole numbers.
-  return Math.min(maxDelayMs, Math.max(minDelayMs, Math.round(least + random() * Math.max(0, most - least))));
+  return Math.min(
+    maxDelayMs,
+    Math.max(minDelayMs, Math.round(least + random() * Math.max(0, most - least))),
+  );
 }

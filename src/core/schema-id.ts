@@ -8,9 +8,13 @@ export interface LocalSchema {
 
 /**
  * The id to stamp on an event; 0 for a type without one.
- * @throws the reason where the registry was lost and refuses the schema now (SchemaNotRegisteredError)
+ * @throws the reason where the registry was lost and refuses the schema now
+ *   (SchemaNotRegisteredError)
  */
-export function schemaIdOf(schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>, type: string): number {
+export function schemaIdOf(
+  schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>,
+  type: string,
+): number {
   const schema = schemas.get(type);
   if (schema === undefined) return 0;
   if (schema.refused) throw schema.refused;

@@ -1,4 +1,7 @@
-/** Why a lane runs nothing: the setup of its function fails. Kept beside the lane for `millrace explain`, not longer than KEEP_MS. */
+/**
+ * Why a lane runs nothing: the setup of its function fails. Kept beside the lane for `millrace
+ * explain`, not longer than KEEP_MS.
+ */
 export interface SetupFailure {
   readonly error: string;
   /** Of what was thrown. */
@@ -16,9 +19,18 @@ export const KEEP_SETUP_FAILURE_MS = 600_000;
 export function parseSetupFailure(text: string | null): SetupFailure | null {
   if (text === null) return null;
   try {
-    const { error, stack, sinceMs, atMs, nextMs } = JSON.parse(text) as Partial<Record<keyof SetupFailure, unknown>>;
-    if (typeof error !== 'string' || ![sinceMs, atMs, nextMs].every((ms) => Number.isFinite(ms))) return null;
-    return { error, stack: typeof stack === 'string' ? stack : '', sinceMs: Number(sinceMs), atMs: Number(atMs), nextMs: Number(nextMs) };
+    const { error, stack, sinceMs, atMs, nextMs } = JSON.parse(text) as Partial<
+      Record<keyof SetupFailure, unknown>
+    >;
+    if (typeof error !== 'string' || ![sinceMs, atMs, nextMs].every((ms) => Number.isFinite(ms)))
+      return null;
+    return {
+      error,
+      stack: typeof stack === 'string' ? stack : '',
+      sinceMs: Number(sinceMs),
+      atMs: Number(atMs),
+      nextMs: Number(nextMs),
+    };
   } catch {
     return null;
   }

@@ -1,6 +1,9 @@
 /** What the dispatcher and readers know of a view: its definition without its code. */
 export interface ViewSpec {
-  /** As the user calls it; the generation is `<view>@<version>`, which is also the name of its function. */
+  /**
+   * As the user calls it; the generation is `<view>@<version>`, which is also the name of its
+   * function.
+   */
   readonly view: string;
   readonly version: number;
   /** In the order in which a row keeps its index values. */
@@ -24,7 +27,9 @@ export function generationOf(view: string, version: number): string {
 }
 
 /** Inverse of {@link generationOf}; null for a function that is no view. */
-export function parseGeneration(fn: string): { readonly view: string; readonly version: number } | null {
+export function parseGeneration(
+  fn: string,
+): { readonly view: string; readonly version: number } | null {
   const match = /^(.+)@(\d{1,9})$/.exec(fn);
   return match ? { view: match[1] as string, version: Number(match[2]) } : null;
 }

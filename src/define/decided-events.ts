@@ -5,17 +5,34 @@ import type { NewEvent } from './define-aggregate.ts';
  * What a decider has decided, as a list.
  * @throws DecisionError for a Promise, for nothing, and for what is no event
  */
-export function decidedEvents<T extends string>(category: string, decided: readonly NewEvent<T>[] | NewEvent<T>): readonly NewEvent<T>[] {
+export function decidedEvents<T extends string>(
+  category: string,
+  decided: readonly NewEvent<T>[] | NewEvent<T>,
+): readonly NewEvent<T>[] {
   if (typeof (decided as { then?: unknown } | null | undefined)?.then === 'function') {
     // Its rejection is told here already.
     void Promise.resolve(decided).catch(() => undefined);
-    throw new DecisionError(category, 'decide returned a Promise. It must not wait: look up what it needs before, and put that into the command');
+    throw new DecisionError(
+      category,
+      'decide returned a Promise. It must not wait: look up what it needs before, and put that into the command',
+    );
   }
   if (decided === undefined || decided === null) {
-    throw new DecisionError(category, `decide returned ${String(decided)}. It must return an event or a list of events; [] where there is nothing to do`);
+    throw new DecisionError(
+      category,
+      `decide returned ${String(decided)}. It must return an event or a list of events; [] where there is nothing to do`,
+    );
   }
-  const events = Array.isArray(decided) ? (decided as readonly NewEvent<T>[]) : [decided as NewEvent<T>];
-  const wrong = events.findIndex((event) => typeof event !== 'object' || event === null || typeof event.type !== 'string');
-  if (wrong >= 0) throw new DecisionError(category, `decide returned what is no event${events.length > 1 ? ` (number ${wrong + 1})` : ''}: an event is an object with type and data`);
+  const events = Array.isArray(decided)
+    ? (decided as readonly NewEvent<T>[])
+    : [decided as NewEvent<T>];
+  const wrong = events.findIndex(
+    (event) => typeof event !== 'object' || event === null || typeof event.type !== 'string',
+  );
+  if (wrong >= 0)
+    throw new DecisionError(
+      category,
+      `decide returned what is no event${events.length > 1 ? ` (number ${wrong + 1})` : ''}: an event is an object with type and data`,
+    );
   return events;
 }

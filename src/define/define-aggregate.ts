@@ -1,26 +1,44 @@
-/** What users write for the event store: how an aggregate's state follows from its events, and how commands become events. */
+/**
+ * What users write for the event store: how an aggregate's state follows from its events, and how
+ * commands become events.
+ */
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import type { EventData, EventTypeName, FunctionEvent } from './define-function.ts';
-import { isOptions, noteUnknown, optionsBelow, shownValue, type RawOptions } from './raw-options.ts';
+import {
+  isOptions,
+  noteUnknown,
+  optionsBelow,
+  shownValue,
+  type RawOptions,
+} from './raw-options.ts';
 
 /** An event to be appended. */
 export type NewEvent<T extends string = EventTypeName> = T extends string
   ? {
       readonly type: T;
       readonly data: EventData<T>;
-      /** Unique; default: one made by the store. With ids of one's own an append made again is answered as the first time. */
+      /**
+       * Unique; default: one made by the store. With ids of one's own an append made again is
+       * answered as the first time.
+       */
       readonly id?: string;
       /** Default: the store's `source`. */
       readonly source?: string;
-      /** When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept. Default: now. */
+      /**
+       * When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept.
+       * Default: now.
+       */
       readonly time?: number | Date | string;
       /** CloudEvents extension attributes: who and why, causation and correlation. */
       readonly extensions?: Readonly<Record<string, string>>;
     }
   : never;
 
-/** An event of a history. Its `data` is plain: own properties, every field set (to its zero, or null), nothing inherited. */
+/**
+ * An event of a history. Its `data` is plain: own properties, every field set (to its zero, or
+ * null), nothing inherited.
+ */
 export type RecordedEvent<T extends string = EventTypeName> = T extends string
   ? FunctionEvent<T> & {
       /** Its place in the history, from 1: the history's revision once it was appended. */
@@ -30,26 +48,41 @@ export type RecordedEvent<T extends string = EventTypeName> = T extends string
 
 export interface SnapshotPolicy<State> {
   /**
-   * Raise it whenever `evolve` or the shape of the state changes: snapshots of other versions are ignored. 1 … 2^31.
+   * Raise it whenever `evolve` or the shape of the state changes: snapshots of other versions are
+   * ignored. 1 … 2^31.
    */
   readonly version: number;
   /** Take one when so many events follow the last one. 1 … 100,000, default 100. */
   readonly every?: number;
   /** Instead of `every`: whether to take one now. `events` have followed the last one. */
   readonly when?: (state: State, events: number) => boolean;
-  /** State → what JSON can hold. Needed where the state has more than that (Date, Map, bigint, bytes). Default: the state itself. */
+  /**
+   * State → what JSON can hold. Needed where the state has more than that (Date, Map, bigint,
+   * bytes). Default: the state itself.
+   */
   readonly encode?: (state: State) => unknown;
-  /** The inverse. What it throws means: this snapshot does not fit, replay. Default: as it comes out of JSON. */
+  /**
+   * The inverse. What it throws means: this snapshot does not fit, replay. Default: as it comes out
+   * of JSON.
+   */
   readonly decode?: (value: unknown) => State;
 }
 
 export interface Aggregate<State, T extends string = EventTypeName> {
-  /** Histories are kept under (category, id). Lower case letters, digits, `_ . -`, at most 100 characters. */
+  /**
+   * Histories are kept under (category, id). Lower case letters, digits, `_ . -`, at most 100
+   * characters.
+   */
   readonly category: string;
-  /** Types `evolve` understands. Others in the history are passed over (they count for its revision). */
+  /**
+   * Types `evolve` understands. Others in the history are passed over (they count for its
+   * revision).
+   */
   readonly events: readonly T[];
   initialState(): State;
-  /** Pure: the same events always lead to the same state. Must not fail: what it says has happened. */
+  /**
+   * Pure: the same events always lead to the same state. Must not fail: what it says has happened.
+   */
   evolve(state: State, event: RecordedEvent<T>): State;
   /** Default: none. */
   readonly snapshot?: SnapshotPolicy<State>;
@@ -63,46 +96,77 @@ export interface DecideContext {
   readonly now: Date;
 }
 
-export interface Decider<State, Command, T extends string = EventTypeName> extends Aggregate<State, T> {
+export interface Decider<State, Command, T extends string = EventTypeName> extends Aggregate<
+  State,
+  T
+> {
   /**
-   * Pure: what the command changes, given the state: events of `events`' types, or none. It throws when the command is refused;
-   * then nothing is appended, and whoever sent the command gets the error. It may run several times for one command.
+   * Pure: what the command changes, given the state: events of `events`' types, or none. It throws
+   * when the command is refused; then nothing is appended, and whoever sent the command gets the
+   * error. It may run several times for one command.
    */
-  decide(command: Command, state: State, context: DecideContext): NewEvent<T> | readonly NewEvent<T>[];
+  decide(
+    command: Command,
+    state: State,
+    context: DecideContext,
+  ): NewEvent<T> | readonly NewEvent<T>[];
 }
 
 /**
  * Checks the definition of an aggregate: a state folded from a history.
  * @throws ConfigError listing everything that is missing, unknown or out of bounds
  */
-export function defineAggregate<State, const T extends EventTypeName>(definition: Aggregate<State, T>): Aggregate<State, T> {
+export function defineAggregate<State, const T extends EventTypeName>(
+  definition: Aggregate<State, T>,
+): Aggregate<State, T> {
   check('aggregate', definition, ['category', 'events', 'initialState', 'evolve', 'snapshot']);
   return definition;
 }
 
 /**
- * Checks the definition of a decider: an aggregate, and how commands become its events. For `handleCommand`.
+ * Checks the definition of a decider: an aggregate, and how commands become its events. For
+ * `handleCommand`.
  * @throws ConfigError listing everything that is missing, unknown or out of bounds
  */
-export function defineDecider<State, Command, const T extends EventTypeName>(definition: Decider<State, Command, T>): Decider<State, Command, T> {
-  check('decider', definition, ['category', 'events', 'initialState', 'evolve', 'snapshot', 'decide']);
+export function defineDecider<State, Command, const T extends EventTypeName>(
+  definition: Decider<State, Command, T>,
+): Decider<State, Command, T> {
+  check('decider', definition, [
+    'category',
+    'events',
+    'initialState',
+    'evolve',
+    'snapshot',
+    'decide',
+  ]);
   return definition;
 }
 
 function check(kind: 'aggregate' | 'decider', definition: object, known: readonly string[]): void {
-  if (!isOptions(definition)) throw new ConfigError([`a definition of a ${kind} is an object of options, got ${shownValue(definition)}`]);
+  if (!isOptions(definition))
+    throw new ConfigError([
+      `a definition of a ${kind} is an object of options, got ${shownValue(definition)}`,
+    ]);
   const raw: RawOptions = definition;
   const problems: string[] = [];
   const label = typeof raw['category'] === 'string' ? `${kind} "${raw['category']}"` : kind;
   noteUnknown(raw, known, { label }, problems);
   if (typeof raw['category'] !== 'string' || !NAME_PATTERN.test(raw['category'])) {
-    problems.push(`${label}: category must match ${NAME_PATTERN.source}, got ${shownValue(raw['category'])}`);
+    problems.push(
+      `${label}: category must match ${NAME_PATTERN.source}, got ${shownValue(raw['category'])}`,
+    );
   }
   const { events } = raw;
-  if (!Array.isArray(events) || events.length === 0 || !events.every((type) => typeof type === 'string')) {
+  if (
+    !Array.isArray(events) ||
+    events.length === 0 ||
+    !events.every((type) => typeof type === 'string')
+  ) {
     problems.push(`${label}: events must list at least one event type`);
   }
-  for (const key of kind === 'decider' ? ['initialState', 'evolve', 'decide'] : ['initialState', 'evolve']) {
+  for (const key of kind === 'decider'
+    ? ['initialState', 'evolve', 'decide']
+    : ['initialState', 'evolve']) {
     if (typeof raw[key] !== 'function') problems.push(`${label}: ${key} must be a function`);
   }
   if (raw['snapshot'] !== undefined) checkSnapshot(raw, label, problems);
@@ -110,18 +174,28 @@ function check(kind: 'aggregate' | 'decider', definition: object, known: readonl
 }
 
 function checkSnapshot(definition: RawOptions, label: string, problems: string[]): void {
-  const raw = optionsBelow(definition, 'snapshot', { label, names: ['version', 'every', 'when', 'encode', 'decode'] }, problems);
+  const raw = optionsBelow(
+    definition,
+    'snapshot',
+    { label, names: ['version', 'every', 'when', 'encode', 'decode'] },
+    problems,
+  );
   if (!isOptions(definition['snapshot'])) return;
   const integer = (key: string, value: unknown, max: number): void => {
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > max) {
-      problems.push(`${label}: snapshot.${key} must be a whole number from 1 to ${max}, got ${shownValue(value)}`);
+      problems.push(
+        `${label}: snapshot.${key} must be a whole number from 1 to ${max}, got ${shownValue(value)}`,
+      );
     }
   };
   integer('version', raw['version'], 2 ** 31);
   if (raw['every'] !== undefined) integer('every', raw['every'], 100_000);
-  if (raw['every'] !== undefined && raw['when'] !== undefined) problems.push(`${label}: give snapshot.every or snapshot.when, not both`);
+  if (raw['every'] !== undefined && raw['when'] !== undefined)
+    problems.push(`${label}: give snapshot.every or snapshot.when, not both`);
   for (const key of ['when', 'encode', 'decode']) {
-    if (raw[key] !== undefined && typeof raw[key] !== 'function') problems.push(`${label}: snapshot.${key} must be a function`);
+    if (raw[key] !== undefined && typeof raw[key] !== 'function')
+      problems.push(`${label}: snapshot.${key} must be a function`);
   }
-  if ((raw['encode'] === undefined) !== (raw['decode'] === undefined)) problems.push(`${label}: snapshot.encode and snapshot.decode go together`);
+  if ((raw['encode'] === undefined) !== (raw['decode'] === undefined))
+    problems.push(`${label}: snapshot.encode and snapshot.decode go together`);
 }

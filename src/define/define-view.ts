@@ -1,12 +1,18 @@
 /**
- * Declares a view: rows by id, folded from events, for queries. A view is a function with its lanes, retries and dead letters;
- * what it causes are its rows, written in the step that acknowledges the events: exactly once under any crash.
+ * Declares a view: rows by id, folded from events, for queries. A view is a function with its
+ * lanes, retries and dead letters; what it causes are its rows, written in the step that
+ * acknowledges the events: exactly once under any crash.
  */
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
-import { defineFunction, type DefinedFunction, type EventTypeName, type FunctionEvent } from './define-function.ts';
+import {
+  defineFunction,
+  type DefinedFunction,
+  type EventTypeName,
+  type FunctionEvent,
+} from './define-function.ts';
 import type { Upcast } from './upcast.ts';
 import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
 
@@ -14,7 +20,10 @@ type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;
 
 /** Where a row stands in an index: a field's name, or a function of the row. */
 export interface ViewIndex<Row> {
-  /** What rows are looked up by. Null or undefined: the row is not in this index. Default: all rows, as one list. At most 512 bytes. */
+  /**
+   * What rows are looked up by. Null or undefined: the row is not in this index. Default: all rows,
+   * as one list. At most 512 bytes.
+   */
   readonly by?: (keyof Row & string) | ((row: Row) => string | number | boolean | null | undefined);
   /** How the rows with one value are sorted: a number, or a Date for its ms. Default: by id. */
   readonly sort?: (keyof Row & string) | ((row: Row) => number | Date);
@@ -29,26 +38,32 @@ export interface ViewOptions<T extends string, E extends Evolve<T>> {
   /** Unique among views. Lower case letters, digits, `_ . -`, at most 90 characters. */
   readonly name: string;
   /**
-   * 1 … 999,999,999. Raise it with every change of what evolve or the indexes make of the same events: the new version is built
-   * beside the old one (`millrace view rebuild`). Its lanes are those of a function named `<name>@<version>`.
+   * 1 … 999,999,999. Raise it with every change of what evolve or the indexes make of the same
+   * events: the new version is built beside the old one (`millrace view rebuild`). Its lanes are
+   * those of a function named `<name>@<version>`.
    */
   readonly version: number;
   /** Event types it is folded from. The id of a row is the event's subject. */
   readonly on: readonly T[];
   /**
-   * The row after an event; null: no row. `row` is null where there is none yet. Called in per-subject order; again, from
-   * the stored row, when a turn is repeated (an event of it failed, its thread died): it must depend on nothing but its arguments, and must not wait. It may change `row` or return a new one. A row
-   * is what JSON keeps. Write its parameter's type, `row: MyRow | null`; the event's follows from `on`. Stands before `indexes`, whose
-   * functions get their row's type from it.
+   * The row after an event; null: no row. `row` is null where there is none yet. Called in
+   * per-subject order; again, from the stored row, when a turn is repeated (an event of it failed,
+   * its thread died): it must depend on nothing but its arguments, and must not wait. It may change
+   * `row` or return a new one. A row is what JSON keeps. Write its parameter's type, `row: MyRow |
+   * null`; the event's follows from `on`. Stands before `indexes`, whose functions get their row's
+   * type from it.
    */
   readonly evolve: E;
   /** What `list` and `count` look up. At most 16. */
   readonly indexes?: Readonly<Record<string, ViewIndex<RowOf<NoInfer<E>>>>>;
-  /** A larger row is not written: it fails the event that made it. 256 … 1,048,576 bytes of JSON, default 65,536. */
+  /**
+   * A larger row is not written: it fails the event that made it. 256 … 1,048,576 bytes of JSON,
+   * default 65,536.
+   */
   readonly maxRowBytes?: number;
   /**
-   * When an event cannot be folded: `hold` (default) its row where it is until the dead letter is replayed or purged, or
-   * `continue` without the event.
+   * When an event cannot be folded: `hold` (default) its row where it is until the dead letter is
+   * replayed or purged, or `continue` without the event.
    */
   readonly onDead?: 'continue' | 'hold';
   readonly retry?: Partial<RetryPolicy>;
@@ -60,7 +75,11 @@ export interface ViewOptions<T extends string, E extends Evolve<T>> {
 /** A view's code, in the thread that loaded it. */
 export interface ViewCode {
   readonly evolve: (row: unknown, event: FunctionEvent<string, unknown>) => unknown;
-  readonly indexes: readonly { readonly name: string; readonly by: (row: object) => unknown; readonly sort: (row: object) => unknown }[];
+  readonly indexes: readonly {
+    readonly name: string;
+    readonly by: (row: object) => unknown;
+    readonly sort: (row: object) => unknown;
+  }[];
   readonly maxRowBytes: number;
 }
 
@@ -73,21 +92,54 @@ const VIEW_ATTEMPTS = 5;
  *
  * @throws ConfigError listing every option that is missing, unknown or out of bounds
  */
-export function defineView<const T extends EventTypeName, E extends Evolve<T>>(options: ViewOptions<T, E>): DefinedFunction {
+export function defineView<const T extends EventTypeName, E extends Evolve<T>>(
+  options: ViewOptions<T, E>,
+): DefinedFunction {
   const problems: string[] = [];
-  if (!isOptions(options)) throw new ConfigError([`defineView takes an object of options, got ${shownValue(options)}`]);
+  if (!isOptions(options))
+    throw new ConfigError([`defineView takes an object of options, got ${shownValue(options)}`]);
   const raw: RawOptions = options;
   const label = typeof raw['name'] === 'string' ? `view "${raw['name']}"` : 'view';
-  noteUnknown(raw, ['name', 'version', 'on', 'evolve', 'indexes', 'maxRowBytes', 'onDead', 'retry', 'timeoutMs', 'upcasts'], { label }, problems);
-  const { name, version, maxRowBytes = 65_536 } = options as { name: unknown; version: unknown; maxRowBytes?: unknown };
+  noteUnknown(
+    raw,
+    [
+      'name',
+      'version',
+      'on',
+      'evolve',
+      'indexes',
+      'maxRowBytes',
+      'onDead',
+      'retry',
+      'timeoutMs',
+      'upcasts',
+    ],
+    { label },
+    problems,
+  );
+  const {
+    name,
+    version,
+    maxRowBytes = 65_536,
+  } = options as { name: unknown; version: unknown; maxRowBytes?: unknown };
   if (typeof name !== 'string' || !NAME_PATTERN.test(name) || name.length > 90) {
-    problems.push(`${label}: name must match ${NAME_PATTERN.source} and have at most 90 characters, got ${shownValue(name)}`);
+    problems.push(
+      `${label}: name must match ${NAME_PATTERN.source} and have at most 90 characters, got ${shownValue(name)}`,
+    );
   }
   if (!Number.isInteger(version) || (version as number) < 1 || (version as number) > 999_999_999) {
-    problems.push(`${label}: version must be a whole number from 1 to 999999999, got ${shownValue(version)}`);
+    problems.push(
+      `${label}: version must be a whole number from 1 to 999999999, got ${shownValue(version)}`,
+    );
   }
-  if (!Number.isInteger(maxRowBytes) || (maxRowBytes as number) < 256 || (maxRowBytes as number) > 1_048_576) {
-    problems.push(`${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`);
+  if (
+    !Number.isInteger(maxRowBytes) ||
+    (maxRowBytes as number) < 256 ||
+    (maxRowBytes as number) > 1_048_576
+  ) {
+    problems.push(
+      `${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`,
+    );
   }
   if (typeof raw['evolve'] !== 'function') problems.push(`${label}: evolve must be a function`);
   const { indexes: rawIndexes = {} } = raw;
@@ -98,7 +150,12 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
   try {
     // What a view shares with other functions is checked, and defaulted, in one place.
     base = defineFunction({
-      name: 'view', on: options.on, ordering: 'key', onDead: options.onDead ?? 'hold', retry: isOptions(retry) ? { attempts: VIEW_ATTEMPTS, ...retry } : retry, upcasts: options.upcasts ?? [],
+      name: 'view',
+      on: options.on,
+      ordering: 'key',
+      onDead: options.onDead ?? 'hold',
+      retry: isOptions(retry) ? { attempts: VIEW_ATTEMPTS, ...retry } : retry,
+      upcasts: options.upcasts ?? [],
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
       handle: () => undefined,
     });
@@ -108,13 +165,19 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(o
   }
   if (problems.length > 0 || base === null) throw new ConfigError(problems);
   const view = {
-    view: name as string, version: version as number, indexes: indexes.map((index) => index.name),
+    view: name as string,
+    version: version as number,
+    indexes: indexes.map((index) => index.name),
     lookups: { by: namesWith('by', raw['indexes']), sort: namesWith('sort', raw['indexes']) },
   };
   return {
     ...base,
     spec: { ...base.spec, name: generationOf(view.view, view.version), view },
-    view: { evolve: options.evolve as unknown as ViewCode['evolve'], indexes, maxRowBytes: maxRowBytes as number },
+    view: {
+      evolve: options.evolve as unknown as ViewCode['evolve'],
+      indexes,
+      maxRowBytes: maxRowBytes as number,
+    },
   };
 }
 
@@ -130,14 +193,26 @@ function readIndexes(raw: unknown, label: string, problems: string[]): ViewCode[
     return [];
   }
   const named = Object.entries(raw as Record<string, unknown>);
-  if (named.length > MAX_INDEXES) problems.push(`${label}: ${named.length} indexes, at most ${MAX_INDEXES} are possible`);
+  if (named.length > MAX_INDEXES)
+    problems.push(`${label}: ${named.length} indexes, at most ${MAX_INDEXES} are possible`);
   return named.map(([index, how]) => {
-    if (index === ALL_ROWS || !/^[A-Za-z][A-Za-z0-9_-]{0,49}$/.test(index)) problems.push(`${label}: "${index}" is no name of an index: a letter, then at most 49 letters, digits, _ or -`);
-    if (!isOptions(how)) problems.push(`${label}: indexes.${index} must be { by, sort }, got ${shownValue(how)}`);
+    if (index === ALL_ROWS || !/^[A-Za-z][A-Za-z0-9_-]{0,49}$/.test(index))
+      problems.push(
+        `${label}: "${index}" is no name of an index: a letter, then at most 49 letters, digits, _ or -`,
+      );
+    if (!isOptions(how))
+      problems.push(`${label}: indexes.${index} must be { by, sort }, got ${shownValue(how)}`);
     const { by, sort } = (how ?? {}) as Record<string, unknown>;
-    if (isOptions(how)) noteUnknown(how, ['by', 'sort'], { label, path: `indexes.${index}.` }, problems);
-    for (const [key, value] of [['by', by], ['sort', sort]] as const) {
-      if (value !== undefined && typeof value !== 'function' && typeof value !== 'string') problems.push(`${label}: indexes.${index}.${key} must be a field's name or a function of the row`);
+    if (isOptions(how))
+      noteUnknown(how, ['by', 'sort'], { label, path: `indexes.${index}.` }, problems);
+    for (const [key, value] of [
+      ['by', by],
+      ['sort', sort],
+    ] as const) {
+      if (value !== undefined && typeof value !== 'function' && typeof value !== 'string')
+        problems.push(
+          `${label}: indexes.${index}.${key} must be a field's name or a function of the row`,
+        );
     }
     return { name: index, by: reader(by, ''), sort: reader(sort, 0) };
   });

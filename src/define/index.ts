@@ -13,11 +13,26 @@ export type {
   FunctionOptions,
 } from './define-function.ts';
 export { defineAggregate, defineDecider } from './define-aggregate.ts';
-export type { Aggregate, DecideContext, Decider, NewEvent, RecordedEvent, SnapshotPolicy } from './define-aggregate.ts';
+export type {
+  Aggregate,
+  DecideContext,
+  Decider,
+  NewEvent,
+  RecordedEvent,
+  SnapshotPolicy,
+} from './define-aggregate.ts';
 export { defineView } from './define-view.ts';
 export type { Evolve, RowOf, ViewIndex, ViewOptions } from './define-view.ts';
 export { applyUpcasts, upcast } from './upcast.ts';
 export type { Upcast } from './upcast.ts';
 export type { EventTypes } from './event-types.ts';
-export { EmitClosedError, EmitLoopError, InvalidEventError, MillraceError, NonRetryableError, OversizeError, UnknownEventTypeError } from '../core/errors.ts';
+export {
+  EmitClosedError,
+  EmitLoopError,
+  InvalidEventError,
+  MillraceError,
+  NonRetryableError,
+  OversizeError,
+  UnknownEventTypeError,
+} from '../core/errors.ts';
 export type { RetryPolicy } from '../core/retry-policy.ts';

@@ -1,4 +1,7 @@
-/** What defineFunction, defineView, defineAggregate and defineDecider are given, before anything is known of it. */
+/**
+ * What defineFunction, defineView, defineAggregate and defineDecider are given, before anything is
+ * known of it.
+ */
 import { didYouMean } from '../core/suggest.ts';
 
 export type RawOptions = Readonly<Record<string, unknown>>;
@@ -7,13 +10,18 @@ export type RawOptions = Readonly<Record<string, unknown>>;
 export function isOptions(value: unknown): value is RawOptions {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
+  return (
+    prototype === null ||
+    prototype === Object.prototype ||
+    Object.getPrototypeOf(prototype) === null
+  );
 }
 
 /** As it stands in code; what has no such form, by its kind. */
 export function shownValue(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value === 'object' && value !== null && !isOptions(value) && !Array.isArray(value)) return `a ${value.constructor?.name ?? 'object'}`;
+  if (typeof value === 'object' && value !== null && !isOptions(value) && !Array.isArray(value))
+    return `a ${value.constructor?.name ?? 'object'}`;
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {
@@ -21,19 +29,40 @@ export function shownValue(value: unknown): string {
   }
 }
 
-/** Names every option that nobody reads, with the one that was most likely meant. @param path in front of the names: `retry.` */
-export function noteUnknown(raw: RawOptions, known: readonly string[], at: { readonly label: string; readonly path?: string }, problems: string[]): void {
+/**
+ * Names every option that nobody reads, with the one that was most likely meant. @param path in
+ * front of the names: `retry.`
+ */
+export function noteUnknown(
+  raw: RawOptions,
+  known: readonly string[],
+  at: { readonly label: string; readonly path?: string },
+  problems: string[],
+): void {
   for (const key of Object.keys(raw)) {
-    if (!known.includes(key)) problems.push(`${at.label}: unknown option "${at.path ?? ''}${key}"${didYouMean(key, known)}`);
+    if (!known.includes(key))
+      problems.push(
+        `${at.label}: unknown option "${at.path ?? ''}${key}"${didYouMean(key, known)}`,
+      );
   }
 }
 
-/** The options below one; without any where there are none, or where they are something else, which is a problem. */
-export function optionsBelow(raw: RawOptions, key: string, at: { readonly label: string; readonly names: readonly string[] }, problems: string[]): RawOptions {
+/**
+ * The options below one; without any where there are none, or where they are something else, which
+ * is a problem.
+ */
+export function optionsBelow(
+  raw: RawOptions,
+  key: string,
+  at: { readonly label: string; readonly names: readonly string[] },
+  problems: string[],
+): RawOptions {
   const value = raw[key];
   if (value === undefined) return {};
   if (!isOptions(value)) {
-    problems.push(`${at.label}: ${key} must be { ${at.names.join(', ')} }, got ${shownValue(value)}`);
+    problems.push(
+      `${at.label}: ${key} must be { ${at.names.join(', ')} }, got ${shownValue(value)}`,
+    );
     return {};
   }
   noteUnknown(value, at.names, { label: at.label, path: `${key}.` }, problems);

@@ -1,6 +1,7 @@
 /**
- * Upcasters: what an event of an older version means today. For changes that bytes alone cannot bridge: a unit, a split name,
- * an enum's meaning. Compatible changes need none: an event is decoded with the function's own schema anyway.
+ * Upcasters: what an event of an older version means today. For changes that bytes alone cannot
+ * bridge: a unit, a split name, an enum's meaning. Compatible changes need none: an event is
+ * decoded with the function's own schema anyway.
  */
 import { ConfigError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
@@ -15,12 +16,14 @@ export interface Upcast {
 }
 
 /**
- * Declares one step for the events of a type that were written with version `from`: `convert` gets their data, decoded with
- * the schema they were written with, and returns it as version `to` has it. Steps are chained (1 to 2, 2 to 3) until none
- * goes on or the function's own version is reached; the result must fit the schema of the version it arrives at.
+ * Declares one step for the events of a type that were written with version `from`: `convert` gets
+ * their data, decoded with the schema they were written with, and returns it as version `to` has
+ * it. Steps are chained (1 to 2, 2 to 3) until none goes on or the function's own version is
+ * reached; the result must fit the schema of the version it arrives at.
  *
- * `convert` must be pure: it runs at every attempt and in every replay. What it throws dead-letters the event (reason `schema`).
- * The data's unset fields read as their zero; a spread copies those that are set.
+ * `convert` must be pure: it runs at every attempt and in every replay. What it throws dead-letters
+ * the event (reason `schema`). The data's unset fields read as their zero; a spread copies those
+ * that are set.
  *
  * @throws ConfigError for a type, version or function that is none
  */
@@ -31,21 +34,41 @@ export function upcast<From = Record<string, unknown>, To = Record<string, unkno
 ): Upcast {
   const problems: string[] = [];
   const label = `upcast of ${JSON.stringify(type)}`;
-  if (typeof type !== 'string' || !TYPE_PATTERN.test(type)) problems.push(`${label}: the event type must match ${TYPE_PATTERN.source}`);
+  if (typeof type !== 'string' || !TYPE_PATTERN.test(type))
+    problems.push(`${label}: the event type must match ${TYPE_PATTERN.source}`);
   const { from, to } = versions as { from: unknown; to: unknown };
-  for (const [name, version] of [['from', from], ['to', to]] as const) {
-    if (!Number.isInteger(version) || (version as number) < 1) problems.push(`${label}: ${name} must be a version from 1, got ${JSON.stringify(version)}`);
+  for (const [name, version] of [
+    ['from', from],
+    ['to', to],
+  ] as const) {
+    if (!Number.isInteger(version) || (version as number) < 1)
+      problems.push(`${label}: ${name} must be a version from 1, got ${JSON.stringify(version)}`);
   }
-  if (problems.length === 0 && (to as number) <= (from as number)) problems.push(`${label}: it must lead to a later version, not from ${String(from)} to ${String(to)}`);
-  if (typeof convert !== 'function') problems.push(`${label}: its third argument must be a function`);
+  if (problems.length === 0 && (to as number) <= (from as number))
+    problems.push(
+      `${label}: it must lead to a later version, not from ${String(from)} to ${String(to)}`,
+    );
+  if (typeof convert !== 'function')
+    problems.push(`${label}: its third argument must be a function`);
   if (problems.length > 0) throw new ConfigError(problems);
-  return { kind: 'millrace.upcast', type, from: from as number, to: to as number, convert: convert as unknown as Upcast['convert'] };
+  return {
+    kind: 'millrace.upcast',
+    type,
+    from: from as number,
+    to: to as number,
+    convert: convert as unknown as Upcast['convert'],
+  };
 }
 
 /** The steps from a version on, at most up to `upTo`; empty where none starts there. */
-export function chainOf(upcasts: readonly Upcast[], type: string, version: number, upTo = Infinity): Upcast[] {
+export function chainOf(
+  upcasts: readonly Upcast[],
+  type: string,
+  version: number,
+  upTo = Infinity,
+): Upcast[] {
   const steps: Upcast[] = [];
-  for (let at = version; ; ) {
+  for (let at = version; ;) {
     const next = upcasts.find((one) => one.type === type && one.from === at && one.to <= upTo);
     if (!next) return steps;
     steps.push(next);
@@ -54,10 +77,16 @@ export function chainOf(upcasts: readonly Upcast[], type: string, version: numbe
 }
 
 /**
- * Applies the chain that starts at `version` to an event's data: what the runtime does, for tests with golden events.
+ * Applies the chain that starts at `version` to an event's data: what the runtime does, for tests
+ * with golden events.
  * @throws TypeError when a step returns no object, and what a step throws
  */
-export function applyUpcasts(upcasts: readonly Upcast[], type: string, version: number, data: unknown): unknown {
+export function applyUpcasts(
+  upcasts: readonly Upcast[],
+  type: string,
+  version: number,
+  data: unknown,
+): unknown {
   let current = data;
   for (const step of chainOf(upcasts, type, version)) current = applyStep(step, current);
   return current;
@@ -66,10 +95,14 @@ export function applyUpcasts(upcasts: readonly Upcast[], type: string, version: 
 export function applyStep(step: Upcast, data: unknown): Record<string, unknown> {
   const result: unknown = step.convert(data as Record<string, unknown>);
   if (typeof result !== 'object' || result === null || Array.isArray(result)) {
-    throw new TypeError(`the upcast of "${step.type}" from version ${step.from} to ${step.to} must return the data as an object`);
+    throw new TypeError(
+      `the upcast of "${step.type}" from version ${step.from} to ${step.to} must return the data as an object`,
+    );
   }
   if (typeof (result as { then?: unknown }).then === 'function') {
-    throw new TypeError(`the upcast of "${step.type}" from version ${step.from} to ${step.to} must not be async`);
+    throw new TypeError(
+      `the upcast of "${step.type}" from version ${step.from} to ${step.to} must not be async`,
+    );
   }
   return result as Record<string, unknown>;
 }
@@ -85,7 +118,8 @@ export function upcastProblems(value: unknown, label: string, on: readonly strin
       continue;
     }
     const start = `${one.type} from version ${one.from}`;
-    if (!on.includes(one.type as string)) problems.push(`${label}: it has an upcast of ${one.type}, which it does not consume`);
+    if (!on.includes(one.type as string))
+      problems.push(`${label}: it has an upcast of ${one.type}, which it does not consume`);
     if (seen.has(start)) problems.push(`${label}: two upcasts of ${start}`);
     seen.add(start);
   }

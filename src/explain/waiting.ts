@@ -18,8 +18,8 @@ export interface WaitingEvent {
   /** Where it will be appended. */
   readonly partition: number;
   /**
-   * `scheduled`: until its time. `outbox`: until it is relayed to its partition. `dead`: it waits no more, its record could
-   * not be read; `why` names the dead letter.
+   * `scheduled`: until its time. `outbox`: until it is relayed to its partition. `dead`: it waits
+   * no more, its record could not be read; `why` names the dead letter.
    */
   readonly where: 'scheduled' | 'outbox' | 'dead';
   /** When it is due by the server's clock, in ms since 1970; null: at once. */
@@ -40,18 +40,30 @@ const LIMITS = { scheduled: 10_000, outbox: 1_024, letters: 1_000 } as const;
 const PAGE = 32;
 
 /** @throws UnknownOutcomeError, RedisReplyError */
-export async function waitingEvents(source: Source, query: Query, limit: number): Promise<WaitingEvent[]> {
+export async function waitingEvents(
+  source: Source,
+  query: Query,
+  limit: number,
+): Promise<WaitingEvent[]> {
   const all = Array.from({ length: source.partitions }, (_, partition) => partition);
   const targets = 'subject' in query ? [partitionOf(query.subject, source.partitions)] : all;
-  const scheduled = await Promise.all(targets.map((partition) => scheduledIn(source, query, partition)));
+  const scheduled = await Promise.all(
+    targets.map((partition) => scheduledIn(source, query, partition)),
+  );
   // An outbox is in the partition of the function that emitted, whatever the event's own one.
   const emitted: WaitingEvent[][] = [];
   for (const partition of all) emitted.push(await emittedIn(source, query, partition));
-  const aside = 'eventId' in query ? await Promise.all(all.map((partition) => setAsideIn(source, query.eventId, partition))) : [];
+  const aside =
+    'eventId' in query
+      ? await Promise.all(all.map((partition) => setAsideIn(source, query.eventId, partition)))
+      : [];
   return [...scheduled.flat(), ...emitted.flat(), ...aside.flat()].slice(0, limit);
 }
 
-/** Records that could not be read. Those of the outbox do not say of which events they were: their bytes may hold the id. */
+/**
+ * Records that could not be read. Those of the outbox do not say of which events they were: their
+ * bytes may hold the id.
+ */
 async function setAsideIn(source: Source, id: string, partition: number): Promise<WaitingEvent[]> {
   const events: WaitingEvent[] = [];
   for (const name of Object.values(RECORD_STORES)) {
@@ -60,13 +72,25 @@ async function setAsideIn(source: Source, id: string, partition: number): Promis
       if (--left < 0) break;
       if (id === '' || (letter.eventId !== id && !letter.bytes.includes(id))) continue;
       const why = `its record could not be read and was set aside: dead letter ${letter.id} (${letter.error.message}). Publish the event anew, then purge the letter`;
-      events.push({ id, type: letter.type, subject: '', partition, where: 'dead', dueMs: null, why });
+      events.push({
+        id,
+        type: letter.type,
+        subject: '',
+        partition,
+        where: 'dead',
+        dueMs: null,
+        why,
+      });
     }
   }
   return events;
 }
 
-async function scheduledIn(source: Source, query: Query, partition: number): Promise<WaitingEvent[]> {
+async function scheduledIn(
+  source: Source,
+  query: Query,
+  partition: number,
+): Promise<WaitingEvent[]> {
   const { connection, keys } = source;
   const key = keys.scheduledEvents(partition);
   if ('eventId' in query) {
@@ -75,10 +99,15 @@ async function scheduledIn(source: Source, query: Query, partition: number): Pro
   }
   const events: WaitingEvent[] = [];
   let cursor = '0';
-  for (let looked = 0; looked < LIMITS.scheduled; ) {
-    const [next, page] = (await connection.commandBuffer('HSCAN', key, cursor, 'COUNT', 500)) as [Buffer, Buffer[]];
+  for (let looked = 0; looked < LIMITS.scheduled;) {
+    const [next, page] = (await connection.commandBuffer('HSCAN', key, cursor, 'COUNT', 500)) as [
+      Buffer,
+      Buffer[],
+    ];
     for (let i = 0; i + 1 < page.length; i += 2) {
-      events.push(...found(query, partition, (page[i] as Buffer).toString(), page[i + 1] as Buffer));
+      events.push(
+        ...found(query, partition, (page[i] as Buffer).toString(), page[i + 1] as Buffer),
+      );
     }
     looked += page.length / 2;
     cursor = next.toString();
@@ -99,16 +128,31 @@ function found(query: Query, partition: number, id: string, record: Buffer): Wai
   }
 }
 
-function scheduledEvent(event: Pick<WaitingEvent, 'id' | 'type' | 'subject' | 'partition'>, dueMs: number): WaitingEvent {
+function scheduledEvent(
+  event: Pick<WaitingEvent, 'id' | 'type' | 'subject' | 'partition'>,
+  dueMs: number,
+): WaitingEvent {
   const at = dueMs > 0 && dueMs <= 8.64e15 ? new Date(dueMs).toISOString() : String(dueMs);
-  return { ...event, where: 'scheduled', dueMs, why: `it is scheduled: it will be appended at ${at}. millrace scheduled cancel takes it back` };
+  return {
+    ...event,
+    where: 'scheduled',
+    dueMs,
+    why: `it is scheduled: it will be appended at ${at}. millrace scheduled cancel takes it back`,
+  };
 }
 
 async function emittedIn(source: Source, query: Query, partition: number): Promise<WaitingEvent[]> {
   const events: WaitingEvent[] = [];
   let after = '-';
-  for (let looked = 0; looked < LIMITS.outbox; ) {
-    const page = (await source.connection.commandBuffer('XRANGE', source.keys.outbox(partition), after, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+  for (let looked = 0; looked < LIMITS.outbox;) {
+    const page = (await source.connection.commandBuffer(
+      'XRANGE',
+      source.keys.outbox(partition),
+      after,
+      '+',
+      'COUNT',
+      PAGE,
+    )) as [Buffer, Buffer[]][];
     for (const entry of page) {
       after = `(${entry[0].toString()}`;
       events.push(...emittedBy(query, partition, entry));
@@ -122,7 +166,8 @@ async function emittedIn(source: Source, query: Query, partition: number): Promi
 /** An entry that cannot be read is for the relay to set aside. */
 function emittedBy(query: Query, from: number, entry: [Buffer, Buffer[]]): WaitingEvent[] {
   const events: WaitingEvent[] = [];
-  const wanted = (id: string, subject: string): boolean => ('eventId' in query ? id === query.eventId : subject === query.subject);
+  const wanted = (id: string, subject: string): boolean =>
+    'eventId' in query ? id === query.eventId : subject === query.subject;
   try {
     const { id: entryId, to, parts, scheduled } = readOutboxEntry(entry);
     for (const { type, bytes } of parts) {
@@ -134,7 +179,8 @@ function emittedBy(query: Query, from: number, entry: [Buffer, Buffer[]]): Waiti
     }
     for (const { id, type, dueMs, bytes } of scheduled) {
       const { subject } = readEvent(bytes);
-      if (wanted(id, subject)) events.push(scheduledEvent({ id, type, subject, partition: to }, dueMs));
+      if (wanted(id, subject))
+        events.push(scheduledEvent({ id, type, subject, partition: to }, dueMs));
     }
   } catch {
     return events;

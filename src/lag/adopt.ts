@@ -6,9 +6,17 @@ import { noteLoss } from './losses.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../wire/entries-lua.ts';
 
-const script = defineScript({ with: ENTRIES, url: new URL('./adopt.lua', import.meta.url), keys: 2 });
+const script = defineScript({
+  with: ENTRIES,
+  url: new URL('./adopt.lua', import.meta.url),
+  keys: 2,
+});
 
-const gap = defineScript({ with: ENTRIES, url: new URL('./find-gap.lua', import.meta.url), keys: 2 });
+const gap = defineScript({
+  with: ENTRIES,
+  url: new URL('./find-gap.lua', import.meta.url),
+  keys: 2,
+});
 
 /** An entry may have megabytes: a page must not hold the server up. */
 const PAGE = 100;
@@ -26,28 +34,45 @@ export interface Adopted {
 }
 
 /**
- * Run before anything that relies on `appended`: lag, rewind, registering with startFrom 'end', trimming.
- * Under OOM nothing is counted, and `even` is false.
+ * Run before anything that relies on `appended`: lag, rewind, registering with startFrom 'end',
+ * trimming. Under OOM nothing is counted, and `even` is false.
  * @throws UnknownOutcomeError, RedisReplyError
  */
-export async function adoptForeign(connection: RedisConnection, keys: Keys, partition: number, type: string, pageEntries = PAGE): Promise<Adopted> {
+export async function adoptForeign(
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  type: string,
+  pageEntries = PAGE,
+): Promise<Adopted> {
   let entries = 0;
   for (;;) {
     // A repeated page is not counted twice: the cursor has moved on.
     const call = async (): Promise<unknown> => {
       try {
-        return await script.run(connection, [keys.counters(partition), keys.events(partition, type)], [type, pageEntries]);
+        return await script.run(
+          connection,
+          [keys.counters(partition), keys.events(partition, type)],
+          [type, pageEntries],
+        );
       } catch (error) {
         if (error instanceof RedisReplyError && error.reply === 'OOM') return ['uneven', 0, 0];
         throw error;
       }
     };
-    const [kind, adopted, lost] = (await withRetry(call, { deadlineMs: DEADLINE_MS })) as [string, number, number];
+    const [kind, adopted, lost] = (await withRetry(call, { deadlineMs: DEADLINE_MS })) as [
+      string,
+      number,
+      number,
+    ];
     entries += adopted;
     if (lost > 0) {
       const range = await findGap(connection, keys, partition, type);
       await noteLoss(connection, keys, partition, {
-        kind: 'entries', type, ...range, count: lost,
+        kind: 'entries',
+        type,
+        ...range,
+        count: lost,
         message: `${lost} entries of the stream have vanished although retention did not take them`,
       });
     }
@@ -55,12 +80,28 @@ export async function adoptForeign(connection: RedisConnection, keys: Keys, part
   }
 }
 
-/** Between which entries something is missing, as the ordinals tell; all of the stream where they do not. */
-async function findGap(connection: RedisConnection, keys: Keys, partition: number, type: string): Promise<{ from: string; to: string }> {
+/**
+ * Between which entries something is missing, as the ordinals tell; all of the stream where they do
+ * not.
+ */
+async function findGap(
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  type: string,
+): Promise<{ from: string; to: string }> {
   let cursor = '';
   let ordinal = '';
   for (let page = 0; page < GAP_PAGES; page++) {
-    const reply = (await withRetry(() => gap.run(connection, [keys.counters(partition), keys.events(partition, type)], [type, cursor, ordinal, PAGE]), { deadlineMs: DEADLINE_MS })) as [string, string, string];
+    const reply = (await withRetry(
+      () =>
+        gap.run(
+          connection,
+          [keys.counters(partition), keys.events(partition, type)],
+          [type, cursor, ordinal, PAGE],
+        ),
+      { deadlineMs: DEADLINE_MS },
+    )) as [string, string, string];
     if (reply[0] === 'gap') return { from: reply[1], to: reply[2] };
     if (reply[0] === 'end') return { from: reply[1], to: '' };
     [, cursor, ordinal] = reply;

@@ -1,8 +1,10 @@
 /**
- * Where every function stands: what was appended for it, and which of done, parked, dead, pending, lag each event is in.
+ * Where every function stands: what was appended for it, and which of done, parked, dead, pending,
+ * lag each event is in.
  *
- * The five states are measured apart from each other and from what was appended: done, dead and parked are the commits'
- * counters, pending is the group's pending list, lag comes from the entries' ordinals. `conserved` says that they add up.
+ * The five states are measured apart from each other and from what was appended: done, dead and
+ * parked are the commits' counters, pending is the group's pending list, lag comes from the
+ * entries' ordinals. `conserved` says that they add up.
  */
 import { entryIdTime, compareEntryIds } from '../core/position.ts';
 import type { Deployment } from '../deployment.ts';
@@ -12,9 +14,23 @@ import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../wire/entries-lua.ts';
 import { findUnserved, type Unserved } from './unserved.ts';
 
-const script = defineScript({ with: ENTRIES, url: new URL('./lag.lua', import.meta.url), keys: 'variable', readOnly: true });
-const foreignScript = defineScript({ with: ENTRIES, url: new URL('./count-foreign.lua', import.meta.url), keys: 2, readOnly: true });
-const origins = defineScript({ url: new URL('./parked-origins.lua', import.meta.url), keys: 'variable', readOnly: true });
+const script = defineScript({
+  with: ENTRIES,
+  url: new URL('./lag.lua', import.meta.url),
+  keys: 'variable',
+  readOnly: true,
+});
+const foreignScript = defineScript({
+  with: ENTRIES,
+  url: new URL('./count-foreign.lua', import.meta.url),
+  keys: 2,
+  readOnly: true,
+});
+const origins = defineScript({
+  url: new URL('./parked-origins.lua', import.meta.url),
+  keys: 'variable',
+  readOnly: true,
+});
 
 export interface LagCounts {
   readonly appended: number;
@@ -30,7 +46,10 @@ export interface LagCounts {
   readonly pending: number;
   /** Not delivered yet. */
   readonly lag: number;
-  /** Age by the server's clock of the oldest event that is parked, pending or lagging; null when there is none. */
+  /**
+   * Age by the server's clock of the oldest event that is parked, pending or lagging; null when
+   * there is none.
+   */
   readonly oldestMs: number | null;
 }
 
@@ -41,7 +60,10 @@ export interface TypeLag extends LagCounts {
 
 export interface FunctionLag extends LagCounts {
   readonly name: string;
-  /** Dead letters that are there. One stands for several dead events where an entry died as a whole; a purged event has none. */
+  /**
+   * Dead letters that are there. One stands for several dead events where an entry died as a whole;
+   * a purged event has none.
+   */
   readonly letters: number;
   /** In every partition and type the states add up to what was appended. */
   readonly conserved: boolean;
@@ -50,7 +72,10 @@ export interface FunctionLag extends LagCounts {
 
 export interface LagReport {
   readonly functions: readonly FunctionLag[];
-  /** Events in partitions that the deployment does not have, only where there are any. For their functions nothing adds up. */
+  /**
+   * Events in partitions that the deployment does not have, only where there are any. For their
+   * functions nothing adds up.
+   */
   readonly unserved?: readonly Unserved[];
 }
 
@@ -60,9 +85,15 @@ const LIMITS = {
   parkedUnits: 256,
   /** Lists are looked into this deep where a function has several types. */
   parkedRecords: 8,
-  /** A foreign producer that appends all the time: counting and reading are repeated so often to meet at one moment. */
+  /**
+   * A foreign producer that appends all the time: counting and reading are repeated so often to
+   * meet at one moment.
+   */
   tries: 10,
-  /** Foreign entries that nobody has adopted: so many are looked through, in pages (an entry may have megabytes). */
+  /**
+   * Foreign entries that nobody has adopted: so many are looked through, in pages (an entry may
+   * have megabytes).
+   */
   foreignEntries: 100_000,
   foreignPage: 100,
 } as const;
@@ -78,7 +109,9 @@ interface Row extends TypeLag {
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function readLag(source: Source): Promise<LagReport> {
   const partitions = await Promise.all(
-    Array.from({ length: source.partitions }, (_, partition) => withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS })),
+    Array.from({ length: source.partitions }, (_, partition) =>
+      withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS }),
+    ),
   );
   const functions = new Map<string, Row[]>();
   const rows = partitions.flat();
@@ -88,35 +121,52 @@ export async function readLag(source: Source): Promise<LagReport> {
     if (rows) rows.push(row);
     else functions.set(row.fn, [row]);
   }
-  const letters = new Map(await Promise.all([...functions.keys()].map(async (fn) => [fn, await countLetters(source, fn)] as const)));
+  const letters = new Map(
+    await Promise.all(
+      [...functions.keys()].map(async (fn) => [fn, await countLetters(source, fn)] as const),
+    ),
+  );
   return {
     ...(unserved.length === 0 ? {} : { unserved }),
-    functions: [...functions.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, rows]) => {
-      rows.sort((a, b) => (a.type === b.type ? a.partition - b.partition : a.type < b.type ? -1 : 1));
-      const sum = (of: (row: Row) => number): number => rows.reduce((total, row) => total + of(row), 0);
-      return {
-        name,
-        letters: letters.get(name) ?? 0,
-        appended: sum((r) => r.appended),
-        done: sum((r) => r.done),
-        skipped: sum((r) => r.skipped),
-        parked: sum((r) => r.parked),
-        dead: sum((r) => r.dead),
-        purged: sum((r) => r.purged),
-        pending: sum((r) => r.pending),
-        lag: sum((r) => r.lag),
-        oldestMs: rows.reduce<number | null>((oldest, row) => (row.oldestMs === null ? oldest : Math.max(oldest ?? 0, row.oldestMs)), null),
-        conserved: rows.every((row) => row.conserved),
-        types: rows.map(({ fn: _fn, conserved: _conserved, ...row }) => row),
-      };
-    }),
+    functions: [...functions.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, rows]) => {
+        rows.sort((a, b) =>
+          a.type === b.type ? a.partition - b.partition : a.type < b.type ? -1 : 1,
+        );
+        const sum = (of: (row: Row) => number): number =>
+          rows.reduce((total, row) => total + of(row), 0);
+        return {
+          name,
+          letters: letters.get(name) ?? 0,
+          appended: sum((r) => r.appended),
+          done: sum((r) => r.done),
+          skipped: sum((r) => r.skipped),
+          parked: sum((r) => r.parked),
+          dead: sum((r) => r.dead),
+          purged: sum((r) => r.purged),
+          pending: sum((r) => r.pending),
+          lag: sum((r) => r.lag),
+          oldestMs: rows.reduce<number | null>(
+            (oldest, row) => (row.oldestMs === null ? oldest : Math.max(oldest ?? 0, row.oldestMs)),
+            null,
+          ),
+          conserved: rows.every((row) => row.conserved),
+          types: rows.map(({ fn: _fn, conserved: _conserved, ...row }) => row),
+        };
+      }),
   };
 }
 
 /** Read behind the counters: a moment later. */
 async function countLetters({ connection, keys, partitions }: Source, fn: string): Promise<number> {
-  const counts = await Promise.all(Array.from({ length: partitions }, (_, partition) =>
-    withRetry(() => connection.command('XLEN', keys.dead(partition, fn)), { deadlineMs: DEADLINE_MS })));
+  const counts = await Promise.all(
+    Array.from({ length: partitions }, (_, partition) =>
+      withRetry(() => connection.command('XLEN', keys.dead(partition, fn)), {
+        deadlineMs: DEADLINE_MS,
+      }),
+    ),
+  );
   return counts.reduce<number>((total, count) => total + Number(count), 0);
 }
 
@@ -124,13 +174,39 @@ async function countLetters({ connection, keys, partitions }: Source, fn: string
 function unservedRows(rows: readonly Row[], unserved: readonly Unserved[]): Row[] {
   return unserved.flatMap(({ partition, type, events }) =>
     [...new Set(rows.filter((row) => row.type === type).map((row) => row.fn))].map((fn) => ({
-      fn, type, partition, appended: events, done: 0, skipped: 0, parked: 0, dead: 0, purged: 0, pending: 0, lag: events, oldestMs: null, conserved: false,
-    })));
+      fn,
+      type,
+      partition,
+      appended: events,
+      done: 0,
+      skipped: 0,
+      parked: 0,
+      dead: 0,
+      purged: 0,
+      pending: 0,
+      lag: events,
+      oldestMs: null,
+      conserved: false,
+    })),
+  );
 }
 
 type Measured = [
-  group: number, even: number, appended: string, base: string, done: string, dead: string, purged: string, parked: string,
-  pending: string, pendingExact: number, lag: string, lagExact: number, firstPending: string, firstUndelivered: string, skipped: string,
+  group: number,
+  even: number,
+  appended: string,
+  base: string,
+  done: string,
+  dead: string,
+  purged: string,
+  parked: string,
+  pending: string,
+  pendingExact: number,
+  lag: string,
+  lagExact: number,
+  firstPending: string,
+  firstUndelivered: string,
+  skipped: string,
 ];
 
 async function readPartitionLag(source: Source, partition: number): Promise<Row[]> {
@@ -143,14 +219,24 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
   const foreign = new Map<string, Foreign>();
   for (let attempt = 0; attempt < LIMITS.tries; attempt++) {
     if (attempt > 0) {
-      const uneven = new Set(pairs.filter((_, i) => (measured[i] as Measured)[1] === 0).map((pair) => pair.type));
+      const uneven = new Set(
+        pairs.filter((_, i) => (measured[i] as Measured)[1] === 0).map((pair) => pair.type),
+      );
       if (uneven.size === 0) break;
       for (const type of uneven) foreign.set(type, await countForeign(source, partition, type));
     }
     const reply = (await script.run(
       connection,
       [keys.counters(partition), ...pairs.map((pair) => keys.events(partition, pair.type))],
-      [LIMITS.pendingEntries, LIMITS.undeliveredEntries, ...pairs.flatMap((pair) => [pair.fn, pair.type, ...(foreign.get(pair.type) ?? ['', 0, 0, ''])])],
+      [
+        LIMITS.pendingEntries,
+        LIMITS.undeliveredEntries,
+        ...pairs.flatMap((pair) => [
+          pair.fn,
+          pair.type,
+          ...(foreign.get(pair.type) ?? ['', 0, 0, '']),
+        ]),
+      ],
     )) as [string, ...Measured[]];
     nowMs = Number(reply[0]);
     measured = reply.slice(1) as Measured[];
@@ -158,34 +244,75 @@ async function readPartitionLag(source: Source, partition: number): Promise<Row[
 
   const parkedIds = await oldestParked(source, partition, state, measured, pairs);
   return pairs.map(({ fn, type }, i) => {
-    const [, even, appendedText, base, done, dead, purged, parked, pending, pendingExact, lag, lagExact, firstPending, firstUndelivered, skipped] =
-      measured[i] as Measured;
+    const [
+      ,
+      even,
+      appendedText,
+      base,
+      done,
+      dead,
+      purged,
+      parked,
+      pending,
+      pendingExact,
+      lag,
+      lagExact,
+      firstPending,
+      firstUndelivered,
+      skipped,
+    ] = measured[i] as Measured;
     const counts = balance({
-      appended: Number(appendedText) - Number(base), done: Number(done), dead: Number(dead), purged: Number(purged), parked: Number(parked),
-      pending: Number(pending), lag: Number(lag), even: even === 1, pendingExact: pendingExact === 1, lagExact: lagExact === 1,
+      appended: Number(appendedText) - Number(base),
+      done: Number(done),
+      dead: Number(dead),
+      purged: Number(purged),
+      parked: Number(parked),
+      pending: Number(pending),
+      lag: Number(lag),
+      even: even === 1,
+      pendingExact: pendingExact === 1,
+      lagExact: lagExact === 1,
     });
     let oldest: string | null = null;
     for (const id of [firstPending, firstUndelivered, parkedIds.get(`${fn} ${type}`) ?? '']) {
       if (id !== '' && (oldest === null || compareEntryIds(id, oldest) < 0)) oldest = id;
     }
     return {
-      fn, type, partition, appended: counts.appended, done: counts.done, skipped: Number(skipped), parked: counts.parked, dead: counts.dead, purged: counts.purged,
-      pending: counts.pending, lag: counts.lag,
+      fn,
+      type,
+      partition,
+      appended: counts.appended,
+      done: counts.done,
+      skipped: Number(skipped),
+      parked: counts.parked,
+      dead: counts.dead,
+      purged: counts.purged,
+      pending: counts.pending,
+      lag: counts.lag,
       oldestMs: oldest === null ? null : Math.max(0, nowMs - entryIdTime(oldest)),
       conserved: counts.conserved,
     };
   });
 }
 
-/** What lag.lua is told of foreign entries: where the adoption had come to, entries, events, id up to which was looked. */
+/**
+ * What lag.lua is told of foreign entries: where the adoption had come to, entries, events, id up
+ * to which was looked.
+ */
 type Foreign = readonly [adopted: string, entries: number, events: number, upto: string];
 
 /** Reads only: adopting them is what dispatchers do (upkeep). */
-async function countForeign({ connection, keys }: Source, partition: number, type: string): Promise<Foreign> {
+async function countForeign(
+  { connection, keys }: Source,
+  partition: number,
+  type: string,
+): Promise<Foreign> {
   let [start, entries, events, cursor] = ['', 0, 0, ''];
   for (let seen = 0; seen < LIMITS.foreignEntries; seen += LIMITS.foreignPage) {
     const [adopted, more, ofThem, last, goesOn] = (await foreignScript.run(
-      connection, [keys.counters(partition), keys.events(partition, type)], [type, cursor, LIMITS.foreignPage],
+      connection,
+      [keys.counters(partition), keys.events(partition, type)],
+      [type, cursor, LIMITS.foreignPage],
     )) as [string, number, string, string, number];
     if (seen === 0) start = adopted;
     entries += more;
@@ -209,8 +336,13 @@ interface Balance {
   lagExact: boolean;
 }
 
-/** Exported for its test. Where something was too much to be added up, the rest stands in for it and only its sign is checked. */
-export function balance(m: Balance): Omit<LagCounts, 'oldestMs' | 'skipped'> & { conserved: boolean } {
+/**
+ * Exported for its test. Where something was too much to be added up, the rest stands in for it and
+ * only its sign is checked.
+ */
+export function balance(
+  m: Balance,
+): Omit<LagCounts, 'oldestMs' | 'skipped'> & { conserved: boolean } {
   const settled = m.done + m.dead + m.purged + m.parked;
   const rest = m.appended - settled - m.pending - m.lag;
   let conserved = m.done >= 0 && m.dead >= 0 && m.purged >= 0 && m.parked >= 0 && m.appended >= 0;
@@ -226,32 +358,59 @@ export function balance(m: Balance): Omit<LagCounts, 'oldestMs' | 'skipped'> & {
     conserved &&= rest >= 0;
     pending += Math.max(0, rest);
   } else conserved &&= rest === 0;
-  return { appended, done: m.done, dead: m.dead + m.purged, purged: m.purged, parked: m.parked, pending, lag, conserved };
+  return {
+    appended,
+    done: m.done,
+    dead: m.dead + m.purged,
+    purged: m.purged,
+    parked: m.parked,
+    pending,
+    lag,
+    conserved,
+  };
 }
 
-/** `<function> <type>` -> entry id of the oldest parked event found. Looks at the units due first, bounded. */
+/**
+ * `<function> <type>` -> entry id of the oldest parked event found. Looks at the units due first,
+ * bounded.
+ */
 async function oldestParked(
-  source: Source, partition: number, state: PartitionState, measured: readonly Measured[],
+  source: Source,
+  partition: number,
+  state: PartitionState,
+  measured: readonly Measured[],
   pairs: readonly { readonly fn: string; readonly type: string }[],
 ): Promise<Map<string, string>> {
   const { connection, keys } = source;
   const oldest = new Map<string, string>();
-  await Promise.all(state.functions.map(async ({ name, types }) => {
-    if (!pairs.some((pair, i) => pair.fn === name && Number((measured[i] as Measured)[7]) > 0)) return;
-    const units = (await connection.command('ZRANGE', keys.due(partition, name), 0, LIMITS.parkedUnits - 1)) as string[];
-    const depth = types.length > 1 ? LIMITS.parkedRecords : 1;
-    // Few lists a call: a record may have hundreds of kilobytes.
-    for (let i = 0; i < units.length; i += 32) {
-      const reply = (await origins.run(connection, units.slice(i, i + 32).map((unit) => keys.parked(partition, name, unit)), [depth])) as string[][];
-      for (const found of reply) {
-        for (let j = 0; j + 1 < found.length; j += 2) {
-          const at = `${name} ${found[j] as string}`;
-          const id = found[j + 1] as string;
-          const before = oldest.get(at);
-          if (before === undefined || compareEntryIds(id, before) < 0) oldest.set(at, id);
+  await Promise.all(
+    state.functions.map(async ({ name, types }) => {
+      if (!pairs.some((pair, i) => pair.fn === name && Number((measured[i] as Measured)[7]) > 0))
+        return;
+      const units = (await connection.command(
+        'ZRANGE',
+        keys.due(partition, name),
+        0,
+        LIMITS.parkedUnits - 1,
+      )) as string[];
+      const depth = types.length > 1 ? LIMITS.parkedRecords : 1;
+      // Few lists a call: a record may have hundreds of kilobytes.
+      for (let i = 0; i < units.length; i += 32) {
+        const reply = (await origins.run(
+          connection,
+          units.slice(i, i + 32).map((unit) => keys.parked(partition, name, unit)),
+          [depth],
+        )) as string[][];
+        for (const found of reply) {
+          for (let j = 0; j + 1 < found.length; j += 2) {
+            const at = `${name} ${found[j] as string}`;
+            const id = found[j + 1] as string;
+            const before = oldest.get(at);
+            if (before === undefined || compareEntryIds(id, before) < 0) oldest.set(at, id);
+          }
         }
       }
-    }
-  }));
+    }),
+  );
   return oldest;
 }

@@ -1,6 +1,6 @@
 /**
- * Events in partitions that this deployment does not have: somebody published with another number of partitions. No lane reads
- * them, so they are counted wherever somebody looks. Reads only.
+ * Events in partitions that this deployment does not have: somebody published with another number
+ * of partitions. No lane reads them, so they are counted wherever somebody looks. Reads only.
  */
 import type { Deployment } from '../deployment.ts';
 
@@ -21,8 +21,14 @@ const MOST_PARTITIONS = 1024;
 const FOREIGN_PARTITIONS = 256;
 const CHUNK = 2000;
 
-/** @param types of which streams without counters are looked for, too. @throws UnknownOutcomeError, RedisReplyError */
-export async function findUnserved(source: Source, types: ReadonlySet<string>): Promise<Unserved[]> {
+/**
+ * @param types of which streams without counters are looked for, too. @throws UnknownOutcomeError,
+ *   RedisReplyError
+ */
+export async function findUnserved(
+  source: Source,
+  types: ReadonlySet<string>,
+): Promise<Unserved[]> {
   const { connection, keys, partitions } = source;
   const beyond = Array.from({ length: MOST_PARTITIONS - partitions }, (_, i) => partitions + i);
   const counted = await existing(source, beyond, (partition) => keys.counters(partition));
@@ -33,13 +39,20 @@ export async function findUnserved(source: Source, types: ReadonlySet<string>): 
       connection.command('XRANGE', keys.events(partition, type), '-', '+', 'COUNT', 1),
     ])) as [number, [string, unknown][]];
     const events = Math.max(appended, length);
-    if (events > 0) found.set(`${partition} ${type}`, { partition, type, events, firstEntryId: first[0]?.[0] ?? '' });
+    if (events > 0)
+      found.set(`${partition} ${type}`, {
+        partition,
+        type,
+        events,
+        firstEntryId: first[0]?.[0] ?? '',
+      });
   };
   for (const partition of counted) {
     const flat = (await connection.command('HGETALL', keys.counters(partition))) as string[];
     for (let i = 0; i + 1 < flat.length; i += 2) {
       const [kind, type] = (flat[i] as string).split(/:(.*)/s);
-      if (kind === 'appended' && type !== undefined) await add(partition, type, Number(flat[i + 1]));
+      if (kind === 'appended' && type !== undefined)
+        await add(partition, type, Number(flat[i + 1]));
     }
   }
   const near = beyond.filter((partition) => partition < FOREIGN_PARTITIONS);
@@ -48,11 +61,17 @@ export async function findUnserved(source: Source, types: ReadonlySet<string>): 
       if (!found.has(`${partition} ${type}`)) await add(partition, type, 0);
     }
   }
-  return [...found.values()].sort((a, b) => a.partition - b.partition || (a.type < b.type ? -1 : 1));
+  return [...found.values()].sort(
+    (a, b) => a.partition - b.partition || (a.type < b.type ? -1 : 1),
+  );
 }
 
 /** One round trip where nothing is there, which is nearly always. */
-async function existing({ connection }: Source, partitions: readonly number[], keyOf: (partition: number) => string): Promise<number[]> {
+async function existing(
+  { connection }: Source,
+  partitions: readonly number[],
+  keyOf: (partition: number) => string,
+): Promise<number[]> {
   const found: number[] = [];
   const one = async (partition: number): Promise<void> => {
     if ((await connection.command('EXISTS', keyOf(partition))) === 1) found.push(partition);
@@ -62,7 +81,8 @@ async function existing({ connection }: Source, partitions: readonly number[], k
   else {
     for (let i = 0; i < partitions.length; i += CHUNK) {
       const some = partitions.slice(i, i + CHUNK);
-      if (Number(await connection.command('EXISTS', ...some.map(keyOf))) > 0) await Promise.all(some.map(one));
+      if (Number(await connection.command('EXISTS', ...some.map(keyOf))) > 0)
+        await Promise.all(some.map(one));
     }
   }
   return found;

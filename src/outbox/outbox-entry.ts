@@ -26,14 +26,17 @@ export interface OutboxScheduled {
 }
 
 /**
- * Fields: `to`, `size`; per type appended `type`, `n`, `c`, `b` (as in a stream's entry); per event scheduled `when`
- * (`0 <time>` or `1 <delay>`, a space, type, a space, id) and `event`. A delay counts from the commit, which the entry's id
- * tells.
+ * Fields: `to`, `size`; per type appended `type`, `n`, `c`, `b` (as in a stream's entry); per event
+ * scheduled `when` (`0 <time>` or `1 <delay>`, a space, type, a space, id) and `event`. A delay
+ * counts from the commit, which the entry's id tells.
  *
  * @param partitions of the deployment. Default: any number is a target
  * @throws CorruptDataError: it is not what commit.lua writes. Nothing of it may be relayed
  */
-export function readOutboxEntry(entry: readonly [Buffer, readonly Buffer[]], partitions = Infinity): OutboxEntry {
+export function readOutboxEntry(
+  entry: readonly [Buffer, readonly Buffer[]],
+  partitions = Infinity,
+): OutboxEntry {
   const [idBytes, fields] = entry;
   const id = idBytes.toString();
   const corrupt = (problem: string): never => {
@@ -45,15 +48,17 @@ export function readOutboxEntry(entry: readonly [Buffer, readonly Buffer[]], par
   };
   const numberOf = (at: number, name: string, most: number): number => {
     const text = valueOf(at, name).toString();
-    if (!/^\d{1,16}$/.test(text) || Number(text) > most) corrupt(`its field "${name}" is not a number from 0 to ${most}`);
+    if (!/^\d{1,16}$/.test(text) || Number(text) > most)
+      corrupt(`its field "${name}" is not a number from 0 to ${most}`);
     return Number(text);
   };
-  const typeOf = (text: string): string => (TYPE_PATTERN.test(text) ? text : corrupt('it names an event type that is none'));
+  const typeOf = (text: string): string =>
+    TYPE_PATTERN.test(text) ? text : corrupt('it names an event type that is none');
   const to = numberOf(0, 'to', partitions - 1);
   const bytes = numberOf(2, 'size', Number.MAX_SAFE_INTEGER);
   const parts: OutboxPart[] = [];
   const scheduled: OutboxScheduled[] = [];
-  for (let at = 4; at < fields.length; ) {
+  for (let at = 4; at < fields.length;) {
     if (fields[at]?.toString() === 'type') {
       const type = typeOf(valueOf(at, 'type').toString());
       const count = numberOf(at + 2, 'n', 65_536);
@@ -64,9 +69,15 @@ export function readOutboxEntry(entry: readonly [Buffer, readonly Buffer[]], par
       continue;
     }
     const when = /^([01]) (\d{1,16}) (\S+) (.*)$/s.exec(valueOf(at, 'when').toString());
-    const [kind, ms, type, eventId] = when?.slice(1) ?? corrupt('its field "when" does not say when which event is due');
+    const [kind, ms, type, eventId] =
+      when?.slice(1) ?? corrupt('its field "when" does not say when which event is due');
     const dueMs = Number(ms) + (kind === '1' ? Number(id.split('-')[0]) : 0);
-    scheduled.push({ id: eventId as string, type: typeOf(type as string), dueMs, bytes: valueOf(at + 2, 'event') });
+    scheduled.push({
+      id: eventId as string,
+      type: typeOf(type as string),
+      dueMs,
+      bytes: valueOf(at + 2, 'event'),
+    });
     at += 4;
   }
   return { id, to, bytes, parts, scheduled };
@@ -74,7 +85,10 @@ export function readOutboxEntry(entry: readonly [Buffer, readonly Buffer[]], par
 
 /** What can be told of an entry that cannot be read, for its dead letter. */
 export function describeEntry([id, fields]: readonly [Buffer, readonly Buffer[]]): {
-  readonly place: string; readonly type: string; readonly events: number; readonly outboxBytes: number;
+  readonly place: string;
+  readonly type: string;
+  readonly events: number;
+  readonly outboxBytes: number;
 } {
   let [type, events, outboxBytes] = ['', 0, 0];
   for (let at = 0; at + 1 < fields.length; at += 2) {

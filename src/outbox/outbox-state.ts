@@ -5,7 +5,12 @@ import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./outbox-state.lua', import.meta.url), with: COUNTS, keys: 2, readOnly: true });
+const script = defineScript({
+  url: new URL('./outbox-state.lua', import.meta.url),
+  with: COUNTS,
+  keys: 2,
+  readOnly: true,
+});
 
 export interface OutboxTarget {
   readonly partition: number;
@@ -30,16 +35,41 @@ const MOST_ENTRIES = 1024;
 const DEADLINE_MS = 15_000;
 
 /** One script a partition; all partitions together. @throws UnknownOutcomeError, RedisReplyError */
-export function readOutboxes(source: { readonly connection: RedisConnection; readonly keys: Keys; readonly partitions: number }): Promise<OutboxState[]> {
+export function readOutboxes(source: {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+}): Promise<OutboxState[]> {
   const { connection, keys } = source;
-  return Promise.all(Array.from({ length: source.partitions }, async (_, partition) => {
-    const reply = (await withRetry(() => script.run(connection, [keys.outbox(partition), keys.counters(partition)], [MOST_ENTRIES]), { deadlineMs: DEADLINE_MS })) as (string | number)[];
-    const [now, entries, bytes, oldest] = reply as [string, number, number, string];
-    const age = (id: string): number => Math.max(0, Number(now) - entryIdTime(id));
-    const targets: OutboxTarget[] = [];
-    for (let i = 5; i + 3 < reply.length; i += 4) {
-      targets.push({ partition: Number(reply[i]), entries: Number(reply[i + 1]), events: Number(reply[i + 2]), oldestMs: age(String(reply[i + 3])) });
-    }
-    return { partition, entries: Number(entries), bytes: Number(bytes), oldestMs: oldest === '' ? null : age(oldest), targets: targets.sort((a, b) => a.partition - b.partition) };
-  }));
+  return Promise.all(
+    Array.from({ length: source.partitions }, async (_, partition) => {
+      const reply = (await withRetry(
+        () =>
+          script.run(
+            connection,
+            [keys.outbox(partition), keys.counters(partition)],
+            [MOST_ENTRIES],
+          ),
+        { deadlineMs: DEADLINE_MS },
+      )) as (string | number)[];
+      const [now, entries, bytes, oldest] = reply as [string, number, number, string];
+      const age = (id: string): number => Math.max(0, Number(now) - entryIdTime(id));
+      const targets: OutboxTarget[] = [];
+      for (let i = 5; i + 3 < reply.length; i += 4) {
+        targets.push({
+          partition: Number(reply[i]),
+          entries: Number(reply[i + 1]),
+          events: Number(reply[i + 2]),
+          oldestMs: age(String(reply[i + 3])),
+        });
+      }
+      return {
+        partition,
+        entries: Number(entries),
+        bytes: Number(bytes),
+        oldestMs: oldest === '' ? null : age(oldest),
+        targets: targets.sort((a, b) => a.partition - b.partition),
+      };
+    }),
+  );
 }

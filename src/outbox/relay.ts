@@ -1,14 +1,17 @@
 /**
- * Brings what functions emit to other partitions there: reads the outbox of each partition in which this dispatcher owns a lane,
- * in order, appends each entry to its target (relay.lua), then takes it out (clear.lua).
+ * Brings what functions emit to other partitions there: reads the outbox of each partition in which
+ * this dispatcher owns a lane, in order, appends each entry to its target (relay.lua), then takes
+ * it out (clear.lua).
  *
- * Exactly once: the target remembers the last outbox entry of each source. An entry that was appended but not taken out (the relay
- * died, an answer was lost) is recognised when it comes again, by whichever relay. Several dispatchers may relay the same outbox.
+ * Exactly once: the target remembers the last outbox entry of each source. An entry that was
+ * appended but not taken out (the relay died, an answer was lost) is recognised when it comes
+ * again, by whichever relay. Several dispatchers may relay the same outbox.
  *
- * Order: of one source and target, that of the outbox. A target that cannot be reached holds up its own entries only.
+ * Order: of one source and target, that of the outbox. A target that cannot be reached holds up its
+ * own entries only.
  *
- * Owned here: what is known of each outbox's size, for the lanes that fill it; what is first in it and since when, for health; and when
- * to look again.
+ * Owned here: what is known of each outbox's size, for the lanes that fill it; what is first in it
+ * and since when, for health; and when to look again.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
@@ -21,7 +24,11 @@ import { APPEND_ENTRIES, COUNTS, SCHEDULE_EVENT } from '../wire/entries-lua.ts';
 import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
 import { describeEntry, readOutboxEntry, type OutboxEntry } from './outbox-entry.ts';
 
-const relay = defineScript({ url: new URL('./relay.lua', import.meta.url), with: [APPEND_ENTRIES, SCHEDULE_EVENT], keys: 'variable' });
+const relay = defineScript({
+  url: new URL('./relay.lua', import.meta.url),
+  with: [APPEND_ENTRIES, SCHEDULE_EVENT],
+  keys: 'variable',
+});
 const clear = defineScript({ url: new URL('./clear.lua', import.meta.url), with: COUNTS, keys: 2 });
 
 export interface RelayOptions {
@@ -33,7 +40,11 @@ export interface RelayOptions {
   readonly partitions: () => Iterable<number>;
   /** An outbox that was full has room again. */
   readonly relieved: (partition: number) => void;
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields: Record<string, unknown>,
+  ) => void;
 }
 
 /** All outboxes are looked at so often, also those that nobody here has filled. */
@@ -41,7 +52,9 @@ const LOOK_MS = 1000;
 /** Outboxes read at the same time. */
 const MOST_BUSY = 16;
 const PAGE = 32;
-/** A target that failed is left alone for so long: others should not wait for it again and again. */
+/**
+ * A target that failed is left alone for so long: others should not wait for it again and again.
+ */
 const REST_MS = 1000;
 /** The same alarm is repeated no more often than this. */
 const REPEAT_MS = 60_000;
@@ -55,7 +68,10 @@ export class Relay {
   readonly #resting = new Map<number, number>();
   readonly #told = new Map<string, number>();
   /** Source partition -> the entry that is first in its outbox, and since when. */
-  readonly #first = new Map<number, { readonly id: string; readonly sinceMs: number; readonly to: number }>();
+  readonly #first = new Map<
+    number,
+    { readonly id: string; readonly sinceMs: number; readonly to: number }
+  >();
   #looking: NodeJS.Timeout | null = null;
   #stopping = false;
 
@@ -66,7 +82,8 @@ export class Relay {
   start(): void {
     const look = (): void => {
       const ours = new Set(this.#options.partitions());
-      for (const partition of this.#first.keys()) if (!ours.has(partition)) this.#first.delete(partition);
+      for (const partition of this.#first.keys())
+        if (!ours.has(partition)) this.#first.delete(partition);
       for (const partition of ours) this.#rung.add(partition);
       this.#pump();
     };
@@ -74,14 +91,20 @@ export class Relay {
     look();
   }
 
-  /** Ends with the steps under way; what is left in the outboxes is relayed by others, or after the next start. */
+  /**
+   * Ends with the steps under way; what is left in the outboxes is relayed by others, or after the
+   * next start.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#looking) clearInterval(this.#looking);
     await Promise.all(this.#busy.values());
   }
 
-  /** A turn was committed that emitted to other partitions. `size`: of the outbox then, where it is known. */
+  /**
+   * A turn was committed that emitted to other partitions. `size`: of the outbox then, where it is
+   * known.
+   */
   ring(partition: number, size: OutboxSize | null): void {
     if (size) this.#sized(partition, size);
     this.#rung.add(partition);
@@ -93,12 +116,18 @@ export class Relay {
     return this.#full.has(partition);
   }
 
-  /** Outboxes whose first entry has not left for so long, though this relay looks: everything for that target waits. */
+  /**
+   * Outboxes whose first entry has not left for so long, though this relay looks: everything for
+   * that target waits.
+   */
   stalled(quietMs: number): { readonly partition: number; readonly problem: string }[] {
     const now = monotonicMs();
-    return [...this.#first].filter(([, { sinceMs }]) => now - sinceMs > quietMs).map(([partition, { sinceMs, to }]) => ({
-      partition, problem: `emitted events have waited in the outbox for partition ${to} for ${Math.round((now - sinceMs) / 1000)} s`,
-    }));
+    return [...this.#first]
+      .filter(([, { sinceMs }]) => now - sinceMs > quietMs)
+      .map(([partition, { sinceMs, to }]) => ({
+        partition,
+        problem: `emitted events have waited in the outbox for partition ${to} for ${Math.round((now - sinceMs) / 1000)} s`,
+      }));
   }
 
   #pump(): void {
@@ -106,10 +135,13 @@ export class Relay {
       if (this.#stopping || this.#busy.size >= MOST_BUSY) return;
       if (this.#busy.has(partition)) continue;
       this.#rung.delete(partition);
-      this.#busy.set(partition, this.#empty(partition).finally(() => {
-        this.#busy.delete(partition);
-        this.#pump();
-      }));
+      this.#busy.set(
+        partition,
+        this.#empty(partition).finally(() => {
+          this.#busy.delete(partition);
+          this.#pump();
+        }),
+      );
     }
   }
 
@@ -118,7 +150,7 @@ export class Relay {
     for (const [to, untilMs] of this.#resting) if (untilMs <= now) this.#resting.delete(to);
     const failed = new Set(this.#resting.keys());
     try {
-      for (let from = '-'; !this.#stopping; ) {
+      for (let from = '-'; !this.#stopping;) {
         const { entries: page, last, full } = await this.#read(partition, from);
         const byTarget = new Map<number, OutboxEntry[]>();
         for (const entry of page) {
@@ -126,8 +158,16 @@ export class Relay {
           if (entries) entries.push(entry);
           else if (!failed.has(entry.to)) byTarget.set(entry.to, [entry]);
         }
-        const relayed = (await Promise.all([...byTarget].map(([to, entries]) => this.#send(partition, to, entries, failed)))).flat();
-        if (from === '-') this.#noteFirst(partition, page.find((entry) => !relayed.includes(entry)));
+        const relayed = (
+          await Promise.all(
+            [...byTarget].map(([to, entries]) => this.#send(partition, to, entries, failed)),
+          )
+        ).flat();
+        if (from === '-')
+          this.#noteFirst(
+            partition,
+            page.find((entry) => !relayed.includes(entry)),
+          );
         // Asked also with nothing to take out: the size is what the lanes wait for.
         if (relayed.length > 0 || this.#full.has(partition)) await this.#clear(partition, relayed);
         if (!full) return;
@@ -140,43 +180,86 @@ export class Relay {
 
   #noteFirst(partition: number, first: OutboxEntry | undefined): void {
     if (!first) this.#first.delete(partition);
-    else if (this.#first.get(partition)?.id !== first.id) this.#first.set(partition, { id: first.id, to: first.to, sinceMs: monotonicMs() });
+    else if (this.#first.get(partition)?.id !== first.id)
+      this.#first.set(partition, { id: first.id, to: first.to, sinceMs: monotonicMs() });
   }
 
   /** What cannot be read is set aside on the way: nothing else waits for it. */
-  async #read(partition: number, from: string): Promise<{ entries: OutboxEntry[]; last: string; full: boolean }> {
+  async #read(
+    partition: number,
+    from: string,
+  ): Promise<{ entries: OutboxEntry[]; last: string; full: boolean }> {
     const { connection, keys, partitionCount } = this.#options;
-    const page = (await connection.commandBuffer('XRANGE', keys.outbox(partition), from, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    const page = (await connection.commandBuffer(
+      'XRANGE',
+      keys.outbox(partition),
+      from,
+      '+',
+      'COUNT',
+      PAGE,
+    )) as [Buffer, Buffer[]][];
     const entries: OutboxEntry[] = [];
     for (const entry of page) {
       try {
         entries.push(readOutboxEntry(entry, partitionCount));
       } catch (error) {
         if (!(error instanceof CorruptDataError)) throw error;
-        await setRecordAside(this.#options, { store: 'outbox', partition, eventId: '', record: Buffer.alloc(0), problem: error.message, ...describeEntry(entry) });
+        await setRecordAside(this.#options, {
+          store: 'outbox',
+          partition,
+          eventId: '',
+          record: Buffer.alloc(0),
+          problem: error.message,
+          ...describeEntry(entry),
+        });
       }
     }
     return { entries, last: page.at(-1)?.[0].toString() ?? '', full: page.length === PAGE };
   }
 
   /** @returns the entries that are at their target now */
-  async #send(source: number, to: number, entries: readonly OutboxEntry[], failed: Set<number>): Promise<readonly OutboxEntry[]> {
+  async #send(
+    source: number,
+    to: number,
+    entries: readonly OutboxEntry[],
+    failed: Set<number>,
+  ): Promise<readonly OutboxEntry[]> {
     const { connection, keys } = this.#options;
     const types = [...new Set(entries.flatMap((entry) => entry.parts.map((part) => part.type)))];
-    const args: (string | number | Buffer)[] = [source, MAX_SCHEDULED, types.length, entries.length, ...types];
+    const args: (string | number | Buffer)[] = [
+      source,
+      MAX_SCHEDULED,
+      types.length,
+      entries.length,
+      ...types,
+    ];
     for (const { id, parts, scheduled } of entries) {
       args.push(id, parts.length);
-      for (const part of parts) args.push(types.indexOf(part.type) + 1, part.count, part.crc, part.bytes);
+      for (const part of parts)
+        args.push(types.indexOf(part.type) + 1, part.count, part.crc, part.bytes);
       args.push(scheduled.length);
       for (const event of scheduled) args.push(event.id, event.dueMs, event.type, event.bytes);
     }
     try {
       const [here, why] = (await relay.run(
         connection,
-        [keys.relayed(to), keys.clock(to), keys.counters(to), keys.scheduled(to), keys.scheduledEvents(to), ...types.map((type) => keys.events(to, type))],
+        [
+          keys.relayed(to),
+          keys.clock(to),
+          keys.counters(to),
+          keys.scheduled(to),
+          keys.scheduledEvents(to),
+          ...types.map((type) => keys.events(to, type)),
+        ],
         args,
       )) as [number, string, number];
-      if (why !== '') this.#rest(to, why === 'full' ? `partition ${to} holds as many scheduled events as it may` : why, source, failed);
+      if (why !== '')
+        this.#rest(
+          to,
+          why === 'full' ? `partition ${to} holds as many scheduled events as it may` : why,
+          source,
+          failed,
+        );
       return entries.slice(0, here);
     } catch (error) {
       // Perhaps appended: the next time will tell.
@@ -195,7 +278,9 @@ export class Relay {
   async #clear(partition: number, relayed: readonly OutboxEntry[]): Promise<void> {
     const { connection, keys } = this.#options;
     const [entries, bytes] = (await clear.run(
-      connection, [keys.outbox(partition), keys.counters(partition)], relayed.flatMap((entry) => [entry.id, entry.bytes]),
+      connection,
+      [keys.outbox(partition), keys.counters(partition)],
+      relayed.flatMap((entry) => [entry.id, entry.bytes]),
     )) as [number, number];
     this.#sized(partition, { entries, bytes });
   }
@@ -205,13 +290,24 @@ export class Relay {
     if (this.#full.has(partition)) {
       if (entries > OUTBOX_LIMITS.entries / 2 || bytes > OUTBOX_LIMITS.bytes / 2) return;
       this.#full.delete(partition);
-      this.#options.log('info', 'the outbox has room again: the lanes that emit read on', { partition, entries });
+      this.#options.log('info', 'the outbox has room again: the lanes that emit read on', {
+        partition,
+        entries,
+      });
       this.#options.relieved(partition);
     } else if (entries >= OUTBOX_LIMITS.entries || bytes >= OUTBOX_LIMITS.bytes) {
       this.#full.add(partition);
-      this.#options.log('error', 'the outbox is full: lanes that emit to other partitions read nothing new until there is room', {
-        partition, entries, bytes, limitEntries: OUTBOX_LIMITS.entries, limitBytes: OUTBOX_LIMITS.bytes,
-      });
+      this.#options.log(
+        'error',
+        'the outbox is full: lanes that emit to other partitions read nothing new until there is room',
+        {
+          partition,
+          entries,
+          bytes,
+          limitEntries: OUTBOX_LIMITS.entries,
+          limitBytes: OUTBOX_LIMITS.bytes,
+        },
+      );
     }
   }
 
@@ -222,6 +318,10 @@ export class Relay {
     if (now - (this.#told.get(key) ?? -Infinity) < REPEAT_MS) return;
     this.#told.set(key, now);
     const expected = error instanceof MillraceError && error.retryable;
-    this.#options.log(expected ? 'warn' : 'error', 'emitted events could not be relayed to another partition, trying again', { ...fields, err: error });
+    this.#options.log(
+      expected ? 'warn' : 'error',
+      'emitted events could not be relayed to another partition, trying again',
+      { ...fields, err: error },
+    );
   }
 }

@@ -1,12 +1,22 @@
 /**
  * Makes a torn append-only file whole before a server loads it.
  *
- * A server that was killed, or whose disk was full, may leave a file that ends inside a transaction. Redis then drops the
- * last command alone and loads the rest: the MULTI before it stays open in the file. What is written behind it belongs to
- * that transaction at the next start, and half of a script is applied long after it was thrown away. So the file is cut back
- * to the last place at which no transaction was open.
+ * A server that was killed, or whose disk was full, may leave a file that ends inside a
+ * transaction. Redis then drops the last command alone and loads the rest: the MULTI before it
+ * stays open in the file. What is written behind it belongs to that transaction at the next start,
+ * and half of a script is applied long after it was thrown away. So the file is cut back to the
+ * last place at which no transaction was open.
  */
-import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 export interface Repair {
@@ -16,7 +26,10 @@ export interface Repair {
   readonly after: number;
 }
 
-/** @param dataDir of the server, which must not run. @returns null where nothing was torn, or where it is not torn at its end */
+/**
+ * @param dataDir of the server, which must not run. @returns null where nothing was torn, or where
+ *   it is not torn at its end
+ */
 export function repairAppendOnlyFile(dataDir: string): Repair | null {
   const file = lastIncrement(dataDir);
   if (file === null) return null;
@@ -42,10 +55,13 @@ export interface Transaction {
 }
 
 /**
- * The transactions of the file that was written last, in its order. It is read whole: for tests and rehearsals, not for start.
+ * The transactions of the file that was written last, in its order. It is read whole: for tests and
+ * rehearsals, not for start.
  * @param dataDir of a server that does not run. @returns null without such a file
  */
-export function readTransactions(dataDir: string): { readonly file: string; readonly transactions: Transaction[] } | null {
+export function readTransactions(
+  dataDir: string,
+): { readonly file: string; readonly transactions: Transaction[] } | null {
   const file = lastIncrement(dataDir);
   if (file === null) return null;
   const fd = openSync(file, 'r');
@@ -69,12 +85,17 @@ export function readTransactions(dataDir: string): { readonly file: string; read
   }
 }
 
-/** The file that was written last, which alone may be torn (Redis 7: `appendonlydir` with a manifest). */
+/**
+ * The file that was written last, which alone may be torn (Redis 7: `appendonlydir` with a
+ * manifest).
+ */
 function lastIncrement(dataDir: string): string | null {
   const dir = join(dataDir, 'appendonlydir');
   const manifest = join(dir, 'appendonly.aof.manifest');
   if (!existsSync(manifest)) return null;
-  const names = [...readFileSync(manifest, 'utf8').matchAll(/^file (\S+) seq \d+ type i\s*$/gm)].map(([, name]) => name as string);
+  const names = [
+    ...readFileSync(manifest, 'utf8').matchAll(/^file (\S+) seq \d+ type i\s*$/gm),
+  ].map(([, name]) => name as string);
   const last = names.at(-1);
   return last !== undefined && existsSync(join(dir, last)) ? join(dir, last) : null;
 }
@@ -105,21 +126,30 @@ class Reader {
     return got >= bytes;
   }
 
-  /** A line without its end; null where the file ends first; '' where it cannot be one. @param starts one of these is its first character */
+  /**
+   * A line without its end; null where the file ends first; '' where it cannot be one. @param
+   * starts one of these is its first character
+   */
   line(starts: string): string | null {
-    if (this.#need(1) && !starts.includes(String.fromCharCode(this.#buffer[this.#at] as number))) return '';
+    if (this.#need(1) && !starts.includes(String.fromCharCode(this.#buffer[this.#at] as number)))
+      return '';
     for (let length = 2; ; length++) {
       if (length > 4096) return '';
       if (!this.#need(length)) return null;
       if (this.#buffer[this.#at + length - 1] !== 0x0a) continue;
-      const text = this.#buffer.toString('latin1', this.#at, this.#at + length).replace(/\r?\n$/, '');
+      const text = this.#buffer
+        .toString('latin1', this.#at, this.#at + length)
+        .replace(/\r?\n$/, '');
       this.#at += length;
       this.position += length;
       return text;
     }
   }
 
-  /** Bytes of a value and of the line end behind it; null where the file ends first. @param kept how many of them are wanted */
+  /**
+   * Bytes of a value and of the line end behind it; null where the file ends first. @param kept how
+   * many of them are wanted
+   */
   value(length: number, kept: number): string | null {
     if (this.position + length + 2 > this.#size) return null;
     const wanted = Math.min(length, kept);
@@ -135,7 +165,10 @@ class Reader {
   }
 }
 
-/** Up to where it consists of whole commands outside of transactions; null where it is no append-only file all through. */
+/**
+ * Up to where it consists of whole commands outside of transactions; null where it is no
+ * append-only file all through.
+ */
 function soundLength(fd: number, size: number): number | null {
   const reader = new Reader(fd, size);
   let sound = 0;
@@ -154,7 +187,10 @@ function soundLength(fd: number, size: number): number | null {
   return sound;
 }
 
-/** Its name in capitals, '' for an annotation; `torn` where the file ends before it does; null where it is none. */
+/**
+ * Its name in capitals, '' for an annotation; `torn` where the file ends before it does; null where
+ * it is none.
+ */
 function readCommand(reader: Reader): string | null {
   const head = reader.line('*#');
   if (head === null) return 'torn';

@@ -16,7 +16,10 @@ export interface ServerNode {
   readonly replicas: number | null;
 }
 
-/** Null where the server does not tell (CONFIG is often denied on managed ones, INFO to some users). In a cluster: the least of all masters. */
+/**
+ * Null where the server does not tell (CONFIG is often denied on managed ones, INFO to some users).
+ * In a cluster: the least of all masters.
+ */
 export interface ServerInfo {
   readonly flavor: 'redis' | 'valkey';
   readonly version: string;
@@ -40,31 +43,44 @@ export async function inspectServer(connection: RedisConnection): Promise<Server
     for (const { node, reply } of await configGet(connection, pattern)) {
       const flat = reply as readonly string[];
       const ofNode = settings.get(node) ?? new Map<string, string>();
-      for (let i = 0; i + 1 < flat.length; i += 2) ofNode.set(flat[i] as string, flat[i + 1] as string);
+      for (let i = 0; i + 1 < flat.length; i += 2)
+        ofNode.set(flat[i] as string, flat[i + 1] as string);
       settings.set(node, ofNode);
     }
   }
-  const nodes = infos.map(({ node, reply }) => describe(node, String(reply), settings.get(node) ?? new Map<string, string>()));
+  const nodes = infos.map(({ node, reply }) =>
+    describe(node, String(reply), settings.get(node) ?? new Map<string, string>()),
+  );
   const first = nodes[0];
   if (!first) throw new RedisReplyError('INFO', 'the cluster has no master that can be reached');
   const lowest = nodes.reduce((a, b) => (atLeast(a.version, b.version) ? b : a));
-  const clustered = infos.some(({ reply }) => /^(?:redis_mode:cluster|cluster_enabled:1)\r?$/m.test(String(reply)));
+  const clustered = infos.some(({ reply }) =>
+    /^(?:redis_mode:cluster|cluster_enabled:1)\r?$/m.test(String(reply)),
+  );
   return {
     flavor: first.flavor,
     version: lowest.version,
     mode: clustered ? 'cluster' : 'standalone',
     followsRedirections: connection.isCluster,
-    maxmemoryPolicy: (nodes.find((n) => n.maxmemoryPolicy !== null && n.maxmemoryPolicy !== 'noeviction') ?? first).maxmemoryPolicy,
+    maxmemoryPolicy: (
+      nodes.find((n) => n.maxmemoryPolicy !== null && n.maxmemoryPolicy !== 'noeviction') ?? first
+    ).maxmemoryPolicy,
     appendonly: (nodes.find((n) => n.appendonly !== true) ?? first).appendonly,
     appendfsync: (nodes.find((n) => n.appendfsync !== 'always') ?? first).appendfsync,
     hasWaitAof: nodes.every((n) => atLeast(n.version, '7.2')),
-    replicas: nodes.some((n) => n.replicas === null) ? null : Math.min(...nodes.map((n) => n.replicas ?? 0)),
+    replicas: nodes.some((n) => n.replicas === null)
+      ? null
+      : Math.min(...nodes.map((n) => n.replicas ?? 0)),
     nodes,
   };
 }
 
-/** INFO, or where the user may not call it, what HELLO tells (which everybody may) in INFO's words. */
-async function infoOrHello(connection: RedisConnection): Promise<readonly { node: string; reply: unknown }[]> {
+/**
+ * INFO, or where the user may not call it, what HELLO tells (which everybody may) in INFO's words.
+ */
+async function infoOrHello(
+  connection: RedisConnection,
+): Promise<readonly { node: string; reply: unknown }[]> {
   try {
     return await connection.commandOnMasters('INFO');
   } catch (error) {
@@ -76,11 +92,17 @@ async function infoOrHello(connection: RedisConnection): Promise<readonly { node
     const flat = reply as readonly unknown[];
     const field = (name: string): string => String(flat[flat.indexOf(name) + 1]);
     const version = field('server') === 'valkey' ? 'valkey_version' : 'redis_version';
-    return { node, reply: `${version}:${field('version')}\nredis_mode:${field('mode')}\nrole:${field('role') === 'master' ? 'master' : 'slave'}\n` };
+    return {
+      node,
+      reply: `${version}:${field('version')}\nredis_mode:${field('mode')}\nrole:${field('role') === 'master' ? 'master' : 'slave'}\n`,
+    };
   });
 }
 
-async function configGet(connection: RedisConnection, name: string): Promise<readonly { node: string; reply: unknown }[]> {
+async function configGet(
+  connection: RedisConnection,
+  name: string,
+): Promise<readonly { node: string; reply: unknown }[]> {
   try {
     return await connection.commandOnMasters('CONFIG', 'GET', name);
   } catch (error) {
@@ -91,9 +113,11 @@ async function configGet(connection: RedisConnection, name: string): Promise<rea
 }
 
 function describe(node: string, info: string, settings: ReadonlyMap<string, string>): ServerNode {
-  const field = (name: string): string | undefined => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
+  const field = (name: string): string | undefined =>
+    new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
   const valkey = field('valkey_version');
-  const appendonly = settings.get('appendonly') ?? { '1': 'yes', '0': 'no' }[field('aof_enabled') ?? ''];
+  const appendonly =
+    settings.get('appendonly') ?? { '1': 'yes', '0': 'no' }[field('aof_enabled') ?? ''];
   const appendfsync = settings.get('appendfsync');
   return {
     node,
@@ -103,26 +127,44 @@ function describe(node: string, info: string, settings: ReadonlyMap<string, stri
     role: field('role') === 'slave' ? 'replica' : 'master',
     maxmemoryPolicy: settings.get('maxmemory-policy') ?? field('maxmemory_policy') ?? null,
     appendonly: appendonly === undefined ? null : appendonly === 'yes',
-    appendfsync: appendfsync === 'always' || appendfsync === 'everysec' || appendfsync === 'no' ? appendfsync : null,
+    appendfsync:
+      appendfsync === 'always' || appendfsync === 'everysec' || appendfsync === 'no'
+        ? appendfsync
+        : null,
     snapshots: settings.has('save') ? settings.get('save') !== '' : null,
     replicas: field('connected_slaves') === undefined ? null : Number(field('connected_slaves')),
   };
 }
 
 /** What makes the server unfit, each with what to do about it. */
-export function serverProblems(info: ServerInfo, options: { readonly minVersion: string; /** A replica will do: nothing is to be written. */ readonly replica?: boolean }): string[] {
+export function serverProblems(
+  info: ServerInfo,
+  options: {
+    readonly minVersion: string;
+    /** A replica will do: nothing is to be written. */ readonly replica?: boolean;
+  },
+): string[] {
   const problems: string[] = [];
   if (info.mode === 'cluster' && !info.followsRedirections) {
-    problems.push('the server is a node of a Redis Cluster: name several of its nodes in REDIS_URL, separated by commas');
+    problems.push(
+      'the server is a node of a Redis Cluster: name several of its nodes in REDIS_URL, separated by commas',
+    );
   } else if (info.mode === 'standalone' && info.followsRedirections) {
-    problems.push('REDIS_URL names several servers, but they are not a Redis Cluster: name the one to use');
+    problems.push(
+      'REDIS_URL names several servers, but they are not a Redis Cluster: name the one to use',
+    );
   }
   for (const node of info.nodes) {
     const at = info.nodes.length > 1 ? ` (node ${node.node})` : '';
     if (!atLeast(node.version, options.minVersion)) {
-      problems.push(`the server is ${node.flavor} ${node.version}${at}, at least ${options.minVersion} is needed: upgrade it, or unset REDIS_URL to use the embedded one`);
+      problems.push(
+        `the server is ${node.flavor} ${node.version}${at}, at least ${options.minVersion} is needed: upgrade it, or unset REDIS_URL to use the embedded one`,
+      );
     }
-    if (node.role === 'replica' && options.replica !== true) problems.push(`the server${at} is a replica and takes no writes: point REDIS_URL at its master`);
+    if (node.role === 'replica' && options.replica !== true)
+      problems.push(
+        `the server${at} is a replica and takes no writes: point REDIS_URL at its master`,
+      );
     if (node.maxmemoryPolicy !== null && node.maxmemoryPolicy !== 'noeviction') {
       problems.push(
         `the server's maxmemory-policy is "${node.maxmemoryPolicy}"${at}: under memory pressure it would delete events that are not yet processed. ` +
@@ -133,18 +175,27 @@ export function serverProblems(info: ServerInfo, options: { readonly minVersion:
   return problems;
 }
 
-/** What the server would lose if it ended now, each with what to do about it. Nothing where it does not tell. */
+/**
+ * What the server would lose if it ended now, each with what to do about it. Nothing where it does
+ * not tell.
+ */
 export function serverWarnings(info: ServerInfo): string[] {
   const warnings: string[] = [];
   for (const node of info.nodes) {
     const at = info.nodes.length > 1 ? ` (node ${node.node})` : '';
     const cure = 'CONFIG SET appendonly yes, and the same in the configuration file, keeps them';
     if (node.appendonly === false && node.snapshots === false) {
-      warnings.push(`the server${at} writes nothing to disk (appendonly no, no save points): all events are lost when it ends. ${cure}`);
+      warnings.push(
+        `the server${at} writes nothing to disk (appendonly no, no save points): all events are lost when it ends. ${cure}`,
+      );
     } else if (node.appendonly === false) {
-      warnings.push(`the server${at} has no append-only file (appendonly no): what came since its last snapshot is lost when it ends. ${cure}`);
+      warnings.push(
+        `the server${at} has no append-only file (appendonly no): what came since its last snapshot is lost when it ends. ${cure}`,
+      );
     } else if (node.appendonly === true && node.appendfsync === 'no') {
-      warnings.push(`the server${at} leaves to the system when its append-only file is written (appendfsync no): a power failure loses what came in half a minute or so. CONFIG SET appendfsync everysec bounds it to a second or two`);
+      warnings.push(
+        `the server${at} leaves to the system when its append-only file is written (appendfsync no): a power failure loses what came in half a minute or so. CONFIG SET appendfsync everysec bounds it to a second or two`,
+      );
     }
   }
   return warnings;

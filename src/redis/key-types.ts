@@ -1,11 +1,33 @@
-/** The type of every key, as src/redis/keys.ts describes them: to say which one somebody else has written. */
+/**
+ * The type of every key, as src/redis/keys.ts describes them: to say which one somebody else has
+ * written.
+ */
 
 const OF_PARTITION: Readonly<Record<string, string>> = {
-  events: 'stream', parked: 'list', due: 'zset', held: 'hash', setup: 'string', dead: 'stream',
-  lease: 'string', helpers: 'set', producer: 'string', ids: 'set', inbox: 'set',
-  scheduled: 'zset', outbox: 'stream', relayed: 'hash', clock: 'hash', counters: 'hash',
-  history: 'list', histories: 'zset', appends: 'hash', snapshot: 'hash', losses: 'stream',
-  view: 'string', index: 'zset', pass: 'string',
+  events: 'stream',
+  parked: 'list',
+  due: 'zset',
+  held: 'hash',
+  setup: 'string',
+  dead: 'stream',
+  lease: 'string',
+  helpers: 'set',
+  producer: 'string',
+  ids: 'set',
+  inbox: 'set',
+  scheduled: 'zset',
+  outbox: 'stream',
+  relayed: 'hash',
+  clock: 'hash',
+  counters: 'hash',
+  history: 'list',
+  histories: 'zset',
+  appends: 'hash',
+  snapshot: 'hash',
+  losses: 'stream',
+  view: 'string',
+  index: 'zset',
+  pass: 'string',
 };
 
 /** Type that a key of Millrace has; null where the key is none that is known. */
@@ -18,6 +40,8 @@ export function expectedType(key: string): string | null {
 
 /** Text of the refusal: names the key, what is there, and the cure. */
 export function wrongTypeText(key: string, found: string, expected: string): string {
-  return `WRONGTYPE ${key} is a ${found}, not the ${expected} that it should be: somebody else has written it. ` +
-    'Rename the key, or delete it, then what waits for it goes on';
+  return (
+    `WRONGTYPE ${key} is a ${found}, not the ${expected} that it should be: somebody else has written it. ` +
+    'Rename the key, or delete it, then what waits for it goes on'
+  );
 }

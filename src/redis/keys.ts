@@ -1,6 +1,6 @@
 /**
- * Every key Millrace owns, one function each. All keys of partition p bear the hash tag `{p}`, so one script may touch
- * all of them on one server or in a Redis Cluster.
+ * Every key Millrace owns, one function each. All keys of partition p bear the hash tag `{p}`, so
+ * one script may touch all of them on one server or in a Redis Cluster.
  */
 export interface Keys {
   readonly namespace: string;
@@ -26,7 +26,10 @@ export interface Keys {
   producer(partition: number, producer: string): string;
   /** set: ids of the type appended in one of two windows that take turns */
   publishedIds(partition: number, type: string, turn: 0 | 1): string;
-  /** set: ids of events the function has settled in one of two windows that take turns (functions with `dedupe`) */
+  /**
+   * set: ids of events the function has settled in one of two windows that take turns (functions
+   * with `dedupe`)
+   */
   settledIds(partition: number, fn: string, turn: 0 | 1): string;
   /** zset: `<number>:<event id>` -> server time in ms at which the event is to be appended */
   scheduled(partition: number): string;
@@ -52,7 +55,10 @@ export interface Keys {
   losses(partition: number): string;
   /** string: a view's row (src/wire/view-row.ts). `generation` is `<view>@<version>` */
   viewRow(partition: number, generation: string, id: string): string;
-  /** string: how far a pass over the histories has come that builds a generation (src/views/history-pass.ts) */
+  /**
+   * string: how far a pass over the histories has come that builds a generation
+   * (src/views/history-pass.ts)
+   */
   viewPass(partition: number, generation: string): string;
   /** zset, all scores 0: entries of an index; the index `*` holds all rows */
   viewIndex(partition: number, generation: string, index: string): string;
@@ -68,7 +74,8 @@ export interface Keys {
   registrySubject(subject: string): string;
 }
 
-export type RegistryPart = 'meta' | 'ids' | 'fingerprints' | 'texts' | 'subjects' | 'levels' | 'uses' | 'references';
+export type RegistryPart =
+  'meta' | 'ids' | 'fingerprints' | 'texts' | 'subjects' | 'levels' | 'uses' | 'references';
 
 export function createKeys(namespace: string): Keys {
   const p = (partition: number) => `${namespace}:{${partition}}`;

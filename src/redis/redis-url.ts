@@ -1,6 +1,7 @@
 /**
- * Addresses of servers, taken apart. Nothing here shows a password, or what may be a part of one: a url that cannot be taken
- * apart for sure is shown by its scheme, and by its host where that is certain.
+ * Addresses of servers, taken apart. Nothing here shows a password, or what may be a part of one: a
+ * url that cannot be taken apart for sure is shown by its scheme, and by its host where that is
+ * certain.
  */
 import { ConfigError } from '../core/errors.ts';
 
@@ -17,31 +18,42 @@ export interface RedisTarget {
 }
 
 const SCHEMES = 'redis://host:port, rediss://host:port or unix:/path/to/socket';
-const ENCODE = 'Characters such as @ : / ? # % in a user name or password must be percent-encoded (%40 %3A %2F %3F %23 %25)';
+const ENCODE =
+  'Characters such as @ : / ? # % in a user name or password must be percent-encoded (%40 %3A %2F %3F %23 %25)';
 const HIDDEN = '***';
 const MAX_SOCKET_PATH = 107;
 /** Host, or [IPv6 address], with or without a port. */
 const ADDRESS = /^(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?$/i;
 
-/** Takes a url apart; throws ConfigError naming everything that is wrong with it. `what` is how the message calls it. */
+/**
+ * Takes a url apart; throws ConfigError naming everything that is wrong with it. `what` is how the
+ * message calls it.
+ */
 export function parseRedisUrl(url: string, what = 'REDIS_URL'): RedisTarget {
   const trimmed = url.trim();
   if (trimmed === '') throw new ConfigError([`${what} is empty; expected ${SCHEMES}`]);
   if (/^unix:/i.test(trimmed)) return parseUnixUrl(trimmed, what);
   const scheme = /^([a-z][a-z0-9+.-]*:)\/\//i.exec(trimmed)?.[1]?.toLowerCase();
-  if (scheme !== 'redis:' && scheme !== 'rediss:') throw new ConfigError([schemeProblem(trimmed, scheme, what)]);
+  if (scheme !== 'redis:' && scheme !== 'rediss:')
+    throw new ConfigError([schemeProblem(trimmed, scheme, what)]);
   return parseAddress(trimmed, scheme, what);
 }
 
 function schemeProblem(url: string, scheme: string | undefined, what: string): string {
   if (scheme !== undefined) {
     // Any other word may be a piece of a password.
-    const shown = /^(?:https?|tcp|tls|ssl|wss?|valkeys?|rediss?[+-][a-z]+|file|amqps?|kafka|nats|postgres(?:ql)?|mysql|mongodb):$/.test(scheme);
+    const shown =
+      /^(?:https?|tcp|tls|ssl|wss?|valkeys?|rediss?[+-][a-z]+|file|amqps?|kafka|nats|postgres(?:ql)?|mysql|mongodb):$/.test(
+        scheme,
+      );
     return `${what} ${shown ? `"${scheme}//…" has the scheme "${scheme}"` : 'has a scheme that is not known'}; expected ${SCHEMES}`;
   }
   const address = ADDRESS.exec(url);
   // A port tells that it is an address: a lone word may be anything.
-  const hint = address?.[2] !== undefined && Number(address[2]) <= 65_535 ? ` (did you mean redis://${url}?)` : '';
+  const hint =
+    address?.[2] !== undefined && Number(address[2]) <= 65_535
+      ? ` (did you mean redis://${url}?)`
+      : '';
   return `${what} does not begin with a scheme and //; expected ${SCHEMES}${hint}`;
 }
 
@@ -62,9 +74,12 @@ function parseAddress(url: string, scheme: string, what: string): RedisTarget {
   const problems: string[] = [];
   if (parsed.hostname === '') problems.push(`${what} "${display}" names no host`);
   const path = parsed.pathname.replace(/^\//, '');
-  if (!/^\d*$/.test(path)) problems.push(`${what} "${display}": the path must be a database number, such as /0`);
-  if (parsed.hash !== '' || url.includes('#')) problems.push(`${what} "${display}" has a "#". ${ENCODE}`);
-  for (const key of parsed.searchParams.keys()) problems.push(`${what} "${display}": the query parameter ${nameOf(key)} is not known`);
+  if (!/^\d*$/.test(path))
+    problems.push(`${what} "${display}": the path must be a database number, such as /0`);
+  if (parsed.hash !== '' || url.includes('#'))
+    problems.push(`${what} "${display}" has a "#". ${ENCODE}`);
+  for (const key of parsed.searchParams.keys())
+    problems.push(`${what} "${display}": the query parameter ${nameOf(key)} is not known`);
   if (problems.length > 0) throw new ConfigError(problems);
   return {
     host: parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
@@ -83,7 +98,8 @@ function displayOf(scheme: string, rest: string): string {
   const address = /^[^/?#]*/.exec(rest.slice(at + 1))?.[0] ?? '';
   const path = /^\/\d{0,5}(?=$|[?#])/.exec(rest.slice(at + 1 + address.length))?.[0] ?? '';
   const port = ADDRESS.exec(address)?.[2];
-  // Without a login in front, and a port that can be one, `user:password` may stand where the host belongs.
+  // Without a login in front, and a port that can be one, `user:password` may stand where the host
+  // belongs.
   const known = ADDRESS.test(address) && (at >= 0 || port === undefined || Number(port) <= 65_535);
   return `${scheme}//${loginOf(rest.slice(0, Math.max(0, at)))}${at < 0 ? '' : '@'}${known ? `${address}${path}` : HIDDEN}`;
 }
@@ -97,7 +113,21 @@ function loginOf(login: string): string {
 
 /** What other clients know; any other word may be a piece of a password. */
 const USUAL_PARAMETERS = new Set([
-  'db', 'database', 'family', 'password', 'username', 'user', 'auth', 'timeout', 'protocol', 'ssl', 'tls', 'client_name', 'name', 'retry', 'poolsize',
+  'db',
+  'database',
+  'family',
+  'password',
+  'username',
+  'user',
+  'auth',
+  'timeout',
+  'protocol',
+  'ssl',
+  'tls',
+  'client_name',
+  'name',
+  'retry',
+  'poolsize',
 ]);
 
 function nameOf(key: string): string {
@@ -108,13 +138,22 @@ function parseUnixUrl(url: string, what: string): RedisTarget {
   const [, rawPath = '', query = ''] = /^unix:(?:\/\/)?([^?]*)\??(.*)$/is.exec(url) ?? [];
   const path = decode(rawPath, what, 'path');
   const problems: string[] = [];
-  if (!path.startsWith('/') || path === '/') problems.push(`${what} "unix:…": a unix socket needs an absolute path, as in unix:/run/redis.sock`);
+  if (!path.startsWith('/') || path === '/')
+    problems.push(
+      `${what} "unix:…": a unix socket needs an absolute path, as in unix:/run/redis.sock`,
+    );
   const bytes = Buffer.byteLength(path);
-  if (bytes > MAX_SOCKET_PATH) problems.push(`${what}: the path of a unix socket may have at most ${MAX_SOCKET_PATH} bytes, this one has ${bytes}`);
+  if (bytes > MAX_SOCKET_PATH)
+    problems.push(
+      `${what}: the path of a unix socket may have at most ${MAX_SOCKET_PATH} bytes, this one has ${bytes}`,
+    );
   const display = path.startsWith('/') ? `unix:${rawPath}` : 'unix:…';
   let db = 0;
   for (const [key, value] of new URLSearchParams(query)) {
-    if (key !== 'db') problems.push(`${what} "${display}": the query parameter ${nameOf(key)} is not known (only db is)`);
+    if (key !== 'db')
+      problems.push(
+        `${what} "${display}": the query parameter ${nameOf(key)} is not known (only db is)`,
+      );
     else if (!/^\d+$/.test(value)) problems.push(`${what} "${display}": db must be a number`);
     else db = Number(value);
   }
@@ -123,7 +162,10 @@ function parseUnixUrl(url: string, what: string): RedisTarget {
 }
 
 /** All nodes of a url, or list of urls, together with what must fit together between them. */
-export function parseRedisUrls(url: string | readonly string[], what = 'REDIS_URL'): readonly RedisTarget[] {
+export function parseRedisUrls(
+  url: string | readonly string[],
+  what = 'REDIS_URL',
+): readonly RedisTarget[] {
   const urls = (typeof url === 'string' ? [url] : url).flatMap(splitList);
   const problems: string[] = [];
   const targets: RedisTarget[] = [];
@@ -145,12 +187,17 @@ function listProblems(targets: readonly RedisTarget[], what: string): string[] {
   const problems: string[] = [];
   const [first] = targets;
   for (const target of targets) {
-    if (target.path !== undefined) problems.push(`${what}: a cluster cannot have the unix socket "${target.display}" as a node`);
-    if (target.db !== 0) problems.push(`${what} "${target.display}": a cluster has only database 0`);
-    if (target.tls !== first?.tls) problems.push(`${what}: either all nodes use rediss:// or none does`);
+    if (target.path !== undefined)
+      problems.push(`${what}: a cluster cannot have the unix socket "${target.display}" as a node`);
+    if (target.db !== 0)
+      problems.push(`${what} "${target.display}": a cluster has only database 0`);
+    if (target.tls !== first?.tls)
+      problems.push(`${what}: either all nodes use rediss:// or none does`);
     const given = target.username !== undefined || target.password !== undefined;
     if (given && (target.username !== first?.username || target.password !== first?.password)) {
-      problems.push(`${what}: user name and password are the same for all nodes of a cluster: give them with the first`);
+      problems.push(
+        `${what}: user name and password are the same for all nodes of a cluster: give them with the first`,
+      );
     }
   }
   return problems;

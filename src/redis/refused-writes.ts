@@ -1,6 +1,6 @@
 /**
- * A server that answers reads and takes no writes (full disk, full memory, too few replicas): said at once, with what is wrong
- * and what helps. Whether to wait for it is the caller's choice.
+ * A server that answers reads and takes no writes (full disk, full memory, too few replicas): said
+ * at once, with what is wrong and what helps. Whether to wait for it is the caller's choice.
  */
 import { sleep } from '../core/clock.ts';
 import { RedisReplyError, WritesRefusedError } from '../core/errors.ts';
@@ -17,26 +17,42 @@ export interface WaitForWrites {
 
 /** Of a call that was refused because the server takes no writes now, or none of this user. */
 export function isWriteRefusal(error: unknown): error is RedisReplyError {
-  return error instanceof RedisReplyError && (error.refuses === 'writes' || error.reply === 'NOPERM');
+  return (
+    error instanceof RedisReplyError && (error.refuses === 'writes' || error.reply === 'NOPERM')
+  );
 }
 
 /** The refusal, what it means, and where the server's files are if its disk is what is wrong. */
-export async function describeRefusal(connection: RedisConnection, error: RedisReplyError): Promise<string> {
+export async function describeRefusal(
+  connection: RedisConnection,
+  error: RedisReplyError,
+): Promise<string> {
   if (error.reply !== 'MISCONF') return error.message;
   const reply = await connection.commandOnMasters('CONFIG', 'GET', 'dir').catch(() => []);
-  const folders = [...new Set(reply.map(({ reply: flat }) => (flat as string[])[1] ?? ''))].filter((dir) => dir !== '');
-  const where = folders.length === 0 ? 'the folder of its files is not known' : `its files are in ${folders.join(', ')}`;
+  const folders = [...new Set(reply.map(({ reply: flat }) => (flat as string[])[1] ?? ''))].filter(
+    (dir) => dir !== '',
+  );
+  const where =
+    folders.length === 0
+      ? 'the folder of its files is not known'
+      : `its files are in ${folders.join(', ')}`;
   return `${error.message}; ${where}. It takes writes again by itself once they can be written`;
 }
 
 /**
- * Makes the attempt; where the server refuses the write, again and again until it is taken, or once.
+ * Makes the attempt; where the server refuses the write, again and again until it is taken, or
+ * once.
  *
  * @param what completes "it is needed": `to register functions`
  * @param wait without it the refusal is final
  * @throws WritesRefusedError; whatever else the attempt throws; the signal's reason
  */
-export async function untilWritten<T>(what: string, connection: RedisConnection, attempt: () => Promise<T>, wait?: WaitForWrites): Promise<T> {
+export async function untilWritten<T>(
+  what: string,
+  connection: RedisConnection,
+  attempt: () => Promise<T>,
+  wait?: WaitForWrites,
+): Promise<T> {
   let toldMs = -Infinity;
   for (;;) {
     try {
@@ -44,7 +60,8 @@ export async function untilWritten<T>(what: string, connection: RedisConnection,
     } catch (error) {
       if (!isWriteRefusal(error)) throw error;
       const why = await describeRefusal(connection, error);
-      if (!wait || !error.retryable) throw new WritesRefusedError(what, error.reply, why, { cause: error });
+      if (!wait || !error.retryable)
+        throw new WritesRefusedError(what, error.reply, why, { cause: error });
       wait.signal.throwIfAborted();
       if (performance.now() - toldMs > REPEAT_MS) {
         toldMs = performance.now();
@@ -57,11 +74,14 @@ export async function untilWritten<T>(what: string, connection: RedisConnection,
 }
 
 /**
- * What is lost if the server ends now, because its append-only file could not be written: Redis answers before it knows. Null:
- * nothing, or the server does not tell within half a second.
+ * What is lost if the server ends now, because its append-only file could not be written: Redis
+ * answers before it knows. Null: nothing, or the server does not tell within half a second.
  */
 export async function describeUnwritten(connection: RedisConnection): Promise<string | null> {
-  const info = await connection.until(performance.now() + 500).command('INFO', 'persistence').catch(() => '');
+  const info = await connection
+    .until(performance.now() + 500)
+    .command('INFO', 'persistence')
+    .catch(() => '');
   if (!/^aof_last_write_status:err\r?$/m.test(String(info))) return null;
   return 'the server ends while its append-only file cannot be written (a full disk): what it acknowledged since its last write that succeeded, a moment before it refused the first, is lost';
 }

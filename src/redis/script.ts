@@ -1,9 +1,11 @@
 /**
- * One .lua file as a function. Sent as EVALSHA (EVAL once, where the server does not know it yet), with the SHA-1 computed
- * when the module is loaded: the call itself costs no more than the command.
+ * One .lua file as a function. Sent as EVALSHA (EVAL once, where the server does not know it yet),
+ * with the SHA-1 computed when the module is loaded: the call itself costs no more than the
+ * command.
  *
- * Order: calls on one connection run in the order in which they were made, unless the server has just lost its scripts
- * (restart, SCRIPT FLUSH): then one that has to be sent again may be overtaken. Await the one before where it matters.
+ * Order: calls on one connection run in the order in which they were made, unless the server has
+ * just lost its scripts (restart, SCRIPT FLUSH): then one that has to be sent again may be
+ * overtaken. Await the one before where it matters.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -14,7 +16,10 @@ import type { RedisArg, RedisSender, ScriptCall } from './connection.ts';
 export interface ScriptDefinition {
   /** The file: `new URL('./x.lua', import.meta.url)`. */
   readonly url: URL;
-  /** Files with local functions, put in front of the script; each once, in the order in which they are named first. */
+  /**
+   * Files with local functions, put in front of the script; each once, in the order in which they
+   * are named first.
+   */
   readonly with?: URL | readonly (URL | readonly URL[])[];
   /** How many keys it takes. */
   readonly keys: number | 'variable';
@@ -28,12 +33,21 @@ export interface RedisScript {
   readonly sha: string;
   readonly source: string;
   /** The reply with strings. */
-  run(connection: RedisSender, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
+  run(
+    connection: RedisSender,
+    keys: readonly string[],
+    args: readonly RedisArg[],
+  ): Promise<unknown>;
   /** The reply with Buffers where Redis sent strings. */
-  runBuffer(connection: RedisSender, keys: readonly string[], args: readonly RedisArg[]): Promise<unknown>;
+  runBuffer(
+    connection: RedisSender,
+    keys: readonly string[],
+    args: readonly RedisArg[],
+  ): Promise<unknown>;
   /**
-   * Sends `follow` (WAIT, WAITAOF) right behind the script, on the same connection; resolves with both replies. Its own
-   * timeout must be shorter than the connection's replyTimeoutMs. If it rejects, the script may have been executed.
+   * Sends `follow` (WAIT, WAITAOF) right behind the script, on the same connection; resolves with
+   * both replies. Its own timeout must be shorter than the connection's replyTimeoutMs. If it
+   * rejects, the script may have been executed.
    */
   runThen(
     connection: RedisSender,
@@ -60,6 +74,7 @@ export function defineScript(definition: ScriptDefinition): RedisScript {
     source,
     run: (connection, keys, args) => connection.script(call(keys, args), false),
     runBuffer: (connection, keys, args) => connection.script(call(keys, args), true),
-    runThen: (connection, keys, args, follow) => connection.scriptThen(call(keys, args), follow, false),
+    runThen: (connection, keys, args, follow) =>
+      connection.scriptThen(call(keys, args), follow, false),
   };
 }

@@ -1,6 +1,7 @@
 /**
- * What is said on a connection before anything else. ioredis would do most of it, but goes on after a refused SELECT (in
- * database 0) and CLIENT, and after some refusals of AUTH: here every refused step refuses the connection.
+ * What is said on a connection before anything else. ioredis would do most of it, but goes on after
+ * a refused SELECT (in database 0) and CLIENT, and after some refusals of AUTH: here every refused
+ * step refuses the connection.
  */
 import { ConnectionSetupError, RedisReplyError } from '../core/errors.ts';
 import type { RedisTarget } from './redis-url.ts';
@@ -31,12 +32,22 @@ interface Step {
 
 /**
  * All steps leave together; the first that is refused, in their order, is told.
- * @throws ConnectionSetupError naming the step; UnknownOutcomeError where the connection ended meanwhile
+ * @throws ConnectionSetupError naming the step; UnknownOutcomeError where the connection ended
+ *   meanwhile
  */
 export async function setUp(send: SendSetup, options: SetupOptions): Promise<void> {
-  const { login: { username, password }, display, rest } = options;
+  const {
+    login: { username, password },
+    display,
+    rest,
+  } = options;
   const steps: Step[] = [];
-  const step = (label: string, advice: string, command: string, ...args: (string | number)[]): void => {
+  const step = (
+    label: string,
+    advice: string,
+    command: string,
+    ...args: (string | number)[]
+  ): void => {
     const reply = send(command, args);
     // Looked at in order: until then a refusal is nobody's.
     reply.catch(() => undefined);
@@ -48,12 +59,24 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
   }
   if (rest && rest.db !== 0) {
     const { db } = rest;
-    step(`SELECT ${db}`, `REDIS_URL asks for database ${db}: name one that the server has (its setting "databases"; a Cluster has only 0)`, 'SELECT', db);
+    step(
+      `SELECT ${db}`,
+      `REDIS_URL asks for database ${db}: name one that the server has (its setting "databases"; a Cluster has only 0)`,
+      'SELECT',
+      db,
+    );
   }
   if (rest?.name !== undefined) {
-    step('CLIENT SETNAME', 'The ACL user of REDIS_URL needs the right +client|setname', 'CLIENT', 'SETNAME', rest.name.replace(/[^!-~]+/g, '-'));
+    step(
+      'CLIENT SETNAME',
+      'The ACL user of REDIS_URL needs the right +client|setname',
+      'CLIENT',
+      'SETNAME',
+      rest.name.replace(/[^!-~]+/g, '-'),
+    );
   }
-  // Not every server may be asked for INFO; this one tells a server that loads its data, or wants a password, as well.
+  // Not every server may be asked for INFO; this one tells a server that loads its data, or wants a
+  // password, as well.
   if (rest) step('PING', 'Check the server', 'PING');
   // Without arguments it changes nothing, needs no right, and tells the role.
   const hello = rest?.master ? send('HELLO', []).catch(() => null) : null;
@@ -68,7 +91,12 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
     }
   }
   if (isReplica(await hello)) {
-    throw new ConnectionSetupError(display, 'writes', 'READONLY it is a replica', 'Its address has to lead to the master');
+    throw new ConnectionSetupError(
+      display,
+      'writes',
+      'READONLY it is a replica',
+      'Its address has to lead to the master',
+    );
   }
 }
 

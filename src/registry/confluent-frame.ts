@@ -1,9 +1,10 @@
 /**
- * The framing of Confluent's serializers: magic byte 0, the schema's id in four bytes (big endian), for Protobuf the path to
- * the message within its file, then the payload. For producers and consumers on both sides of a bridge to Kafka.
+ * The framing of Confluent's serializers: magic byte 0, the schema's id in four bytes (big endian),
+ * for Protobuf the path to the message within its file, then the payload. For producers and
+ * consumers on both sides of a bridge to Kafka.
  *
- * The path (message indexes) is a list of zig-zag varints: how many, then each. [0], the first message, is the one byte 00;
- * readers take 02 00 for it too.
+ * The path (message indexes) is a list of zig-zag varints: how many, then each. [0], the first
+ * message, is the one byte 00; readers take 02 00 for it too.
  */
 import { CorruptDataError, OversizeError } from '../core/errors.ts';
 
@@ -25,12 +26,19 @@ const MAX_INDEXES = 100;
 /**
  * @throws OversizeError for an id beyond 32 bits, more than 100 indexes, or an index that is none
  */
-export function encodeFrame(frame: { readonly schema: number; readonly messageIndexes?: readonly number[]; readonly payload: Uint8Array }): Buffer {
+export function encodeFrame(frame: {
+  readonly schema: number;
+  readonly messageIndexes?: readonly number[];
+  readonly payload: Uint8Array;
+}): Buffer {
   const { schema, messageIndexes = FIRST, payload } = frame;
   whole('the schema id of a frame', schema, 0xffffffff);
   whole('the list of message indexes of a frame', messageIndexes.length, MAX_INDEXES);
   for (const index of messageIndexes) whole('a message index of a frame', index, 0x3fffffff);
-  const path = messageIndexes.length === 1 && messageIndexes[0] === 0 ? [0] : [messageIndexes.length, ...messageIndexes].flatMap(zigZag);
+  const path =
+    messageIndexes.length === 1 && messageIndexes[0] === 0
+      ? [0]
+      : [messageIndexes.length, ...messageIndexes].flatMap(zigZag);
   const bytes = Buffer.allocUnsafe(HEADER + path.length + payload.length);
   bytes[0] = MAGIC;
   bytes.writeUInt32BE(schema, 1);
@@ -70,7 +78,8 @@ function zigZag(value: number): number[] {
 }
 
 function whole(what: string, value: number, max: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > max) throw new OversizeError(what, value, max, '(a whole number from 0 is needed)');
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw new OversizeError(what, value, max, '(a whole number from 0 is needed)');
 }
 
 function fail(what: string): never {

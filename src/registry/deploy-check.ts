@@ -1,6 +1,7 @@
 /**
- * Before a deployment: can these functions, with these schemas, read every event that is there? Old ones in the streams (a
- * rewind brings them back), what waits in parked lists, what a replay would take out of the dead letters.
+ * Before a deployment: can these functions, with these schemas, read every event that is there? Old
+ * ones in the streams (a rewind brings them back), what waits in parked lists, what a replay would
+ * take out of the dead letters.
  */
 import { CorruptDataError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
@@ -9,13 +10,22 @@ import type { Catalog } from '../wire/catalog.ts';
 import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
 import type { SchemaRegistry } from './registry.ts';
 import type { StoredSchema } from './store.ts';
-import { identityOf, prepareSchema, readingProblems, type Finding, type PreparedSchema } from './schema-tools.ts';
+import {
+  identityOf,
+  prepareSchema,
+  readingProblems,
+  type Finding,
+  type PreparedSchema,
+} from './schema-tools.ts';
 
 export interface Unreadable {
   readonly function: string;
   readonly type: string;
   readonly schema: number;
-  /** Version of the type, null where the registry does not know the schema, or knows it as another type's. */
+  /**
+   * Version of the type, null where the registry does not know the schema, or knows it as another
+   * type's.
+   */
   readonly version: number | null;
   readonly why: string;
   readonly findings: readonly Finding[];
@@ -23,7 +33,10 @@ export interface Unreadable {
 
 export interface DeployReport extends PresentSchemas {
   /** Versions of each schema that is present, by id; empty where the registry does not know it. */
-  readonly versions: ReadonlyMap<number, readonly { readonly subject: string; readonly version: number }[]>;
+  readonly versions: ReadonlyMap<
+    number,
+    readonly { readonly subject: string; readonly version: number }[]
+  >;
   readonly unreadableBy: readonly Unreadable[];
 }
 
@@ -37,7 +50,9 @@ export async function deployCheck(
   const { registry } = deployment;
   const present = await findPresentSchemas(deployment, functions, progress);
   const ids = [...new Set(present.schemas.map((one) => one.schema))].filter((id) => id > 0);
-  const versions = new Map(await Promise.all(ids.map(async (id) => [id, await registry.store.uses(id)] as const)));
+  const versions = new Map(
+    await Promise.all(ids.map(async (id) => [id, await registry.store.uses(id)] as const)),
+  );
   const readers = new Map<string, PreparedSchema>();
   const unreadableBy: Unreadable[] = [];
   for (const fn of functions) {
@@ -49,11 +64,15 @@ export async function deployCheck(
         readers.set(one.type, reader);
       }
       const problem = await judgeOne(registry, fn, one, reader, versions.get(one.schema) ?? []);
-      if (problem) unreadableBy.push({ function: fn.name, type: one.type, schema: one.schema, ...problem });
+      if (problem)
+        unreadableBy.push({ function: fn.name, type: one.type, schema: one.schema, ...problem });
     }
   }
-  const versionOf = ({ type, schema }: PresentSchema): number => versions.get(schema)?.find((use) => use.subject === type)?.version ?? 0;
-  const schemas = present.schemas.toSorted((a, b) => (a.type < b.type ? -1 : a.type > b.type ? 1 : versionOf(a) - versionOf(b) || a.schema - b.schema));
+  const versionOf = ({ type, schema }: PresentSchema): number =>
+    versions.get(schema)?.find((use) => use.subject === type)?.version ?? 0;
+  const schemas = present.schemas.toSorted((a, b) =>
+    a.type < b.type ? -1 : a.type > b.type ? 1 : versionOf(a) - versionOf(b) || a.schema - b.schema,
+  );
   return { ...present, schemas, versions, unreadableBy };
 }
 
@@ -63,7 +82,11 @@ function concerns(fn: FunctionSpec, one: PresentSchema): boolean {
 }
 
 async function judgeOne(
-  registry: SchemaRegistry, fn: FunctionSpec, one: PresentSchema, reader: PreparedSchema, uses: readonly { subject: string; version: number }[],
+  registry: SchemaRegistry,
+  fn: FunctionSpec,
+  one: PresentSchema,
+  reader: PreparedSchema,
+  uses: readonly { subject: string; version: number }[],
 ): Promise<Omit<Unreadable, 'function' | 'type' | 'schema'> | null> {
   let schema: StoredSchema | null | undefined;
   try {
@@ -72,21 +95,36 @@ async function judgeOne(
     if (!(error instanceof CorruptDataError)) throw error;
     return { version: null, why: error.message, findings: [] };
   }
-  if (!schema) return { version: null, why: `the registry does not know schema id ${one.schema}: register the schema it was written with`, findings: [] };
+  if (!schema)
+    return {
+      version: null,
+      why: `the registry does not know schema id ${one.schema}: register the schema it was written with`,
+      findings: [],
+    };
   const version = uses.find((use) => use.subject === one.type)?.version ?? null;
   if (version === null && schema.message !== reader.message) {
-    return { version, why: `schema id ${one.schema} is ${schema.message}, not a schema of "${one.type}"`, findings: [] };
+    return {
+      version,
+      why: `schema id ${one.schema} is ${schema.message}, not a schema of "${one.type}"`,
+      findings: [],
+    };
   }
-  if (schema.fingerprint === identityOf(reader) || schema.fingerprint === reader.meaning) return null;
+  if (schema.fingerprint === identityOf(reader) || schema.fingerprint === reader.meaning)
+    return null;
   const arrival = version === null ? null : arrivalOf(fn, one.type, version);
-  const writer = arrival === null || arrival === version
-    ? await registry.prepared(one.schema, one.type)
-    : await registry.prepared((await registry.version(one.type, arrival, true)).id, one.type);
+  const writer =
+    arrival === null || arrival === version
+      ? await registry.prepared(one.schema, one.type)
+      : await registry.prepared((await registry.version(one.type, arrival, true)).id, one.type);
   if (writer.meaning === reader.meaning) return null;
   const findings = readingProblems(reader, writer);
   if (findings.length === 0) return null;
   const through = arrival !== null && arrival !== version ? ` (upcast to version ${arrival})` : '';
-  return { version, why: `the schema under proto/ cannot read version ${String(version)}${through}`, findings };
+  return {
+    version,
+    why: `the schema under proto/ cannot read version ${String(version)}${through}`,
+    findings,
+  };
 }
 
 /** Where the function's upcasts lead from a version. */

@@ -1,8 +1,14 @@
-/** What the registry refuses. The admin server turns each class into one error code of the Confluent API. */
+/**
+ * What the registry refuses. The admin server turns each class into one error code of the Confluent
+ * API.
+ */
 import { CorruptDataError, MillraceError } from '../core/errors.ts';
 import { LEVELS, type Finding, type Level } from './schema-tools.ts';
 
-/** A schema that its subject's compatibility level forbids. Nothing was registered. `findings` lists every reason with its cure. */
+/**
+ * A schema that its subject's compatibility level forbids. Nothing was registered. `findings` lists
+ * every reason with its cure.
+ */
 export class IncompatibleSchemaError extends MillraceError {
   readonly code = 'INCOMPATIBLE_SCHEMA';
   readonly subject: string;
@@ -10,10 +16,17 @@ export class IncompatibleSchemaError extends MillraceError {
   readonly findings: readonly Finding[];
   /** Versions it was compared with, oldest first. */
   readonly against: readonly number[];
-  constructor(subject: string, level: string, findings: readonly Finding[], against: readonly number[] = []) {
+  constructor(
+    subject: string,
+    level: string,
+    findings: readonly Finding[],
+    against: readonly number[] = [],
+  ) {
     super(
       `the schema of "${subject}" is not compatible with what is registered (level ${level}), ${findings.length} finding${findings.length === 1 ? '' : 's'}:\n` +
-        describeFindings(findings).map((line) => `  - ${line}`).join('\n'),
+        describeFindings(findings)
+          .map((line) => `  - ${line}`)
+          .join('\n'),
     );
     this.subject = subject;
     this.level = level;
@@ -27,19 +40,28 @@ export function describeFinding(finding: Finding): string {
   return `${finding.rule} ${finding.path}: ${finding.what}. ${finding.cure}`;
 }
 
-/** The first hundred, and how many more there are: enough to be read, and no message of megabytes. */
+/**
+ * The first hundred, and how many more there are: enough to be read, and no message of megabytes.
+ */
 export function describeFindings(findings: readonly Finding[]): string[] {
   const lines = findings.slice(0, MOST_LINES).map(describeFinding);
-  return findings.length > MOST_LINES ? [...lines, `… and ${findings.length - MOST_LINES} more`] : lines;
+  return findings.length > MOST_LINES
+    ? [...lines, `… and ${findings.length - MOST_LINES} more`]
+    : lines;
 }
 const MOST_LINES = 100;
 
-/** The subject's schema under proto/ is not registered, and this process must not register it (MILLRACE_MODE is production). */
+/**
+ * The subject's schema under proto/ is not registered, and this process must not register it
+ * (MILLRACE_MODE is production).
+ */
 export class SchemaNotRegisteredError extends MillraceError {
   readonly code = 'SCHEMA_NOT_REGISTERED';
   readonly problems: readonly string[];
   constructor(problems: readonly string[]) {
-    super(`cannot start, the schemas under proto/ and the registry disagree:\n${problems.map((problem) => `- ${problem}`).join('\n')}`);
+    super(
+      `cannot start, the schemas under proto/ and the registry disagree:\n${problems.map((problem) => `- ${problem}`).join('\n')}`,
+    );
     this.problems = problems;
   }
 }
@@ -74,7 +96,10 @@ export class UnknownSchemaError extends MillraceError {
   }
 }
 
-/** Deleting something that was deleted before (`already`), or for good something that is not deleted yet (`live`). */
+/**
+ * Deleting something that was deleted before (`already`), or for good something that is not deleted
+ * yet (`live`).
+ */
 export class DeletionError extends MillraceError {
   readonly code = 'SCHEMA_DELETION';
   readonly subject: string;
@@ -82,7 +107,11 @@ export class DeletionError extends MillraceError {
   readonly problem: 'already' | 'live';
   constructor(subject: string, version: number | null, problem: 'already' | 'live') {
     const what = version === null ? `"${subject}"` : `version ${version} of "${subject}"`;
-    super(problem === 'already' ? `${what} was deleted before` : `${what} is not deleted: delete it first, then for good`);
+    super(
+      problem === 'already'
+        ? `${what} was deleted before`
+        : `${what} is not deleted: delete it first, then for good`,
+    );
     this.subject = subject;
     this.version = version;
     this.problem = problem;
@@ -94,7 +123,9 @@ export class SchemaReferencedError extends MillraceError {
   readonly code = 'SCHEMA_REFERENCED';
   readonly by: readonly string[];
   constructor(subject: string, version: number, by: readonly string[]) {
-    super(`version ${version} of "${subject}" is imported by ${by.join(', ')}: delete ${by.length === 1 ? 'that' : 'those'} first`);
+    super(
+      `version ${version} of "${subject}" is imported by ${by.join(', ')}: delete ${by.length === 1 ? 'that' : 'those'} first`,
+    );
     this.by = by;
   }
 }
@@ -124,11 +155,18 @@ export class RegistryInputError extends MillraceError {
 /** @throws RegistryInputError */
 export function checkLevel(level: unknown): Level {
   const found = LEVELS.find((one) => one === level);
-  if (!found) throw new RegistryInputError('level', `${JSON.stringify(level)} is no compatibility level; levels are ${LEVELS.join(', ')}`);
+  if (!found)
+    throw new RegistryInputError(
+      'level',
+      `${JSON.stringify(level)} is no compatibility level; levels are ${LEVELS.join(', ')}`,
+    );
   return found;
 }
 
-/** Null: the record cannot be read. For lists, which give the others; whoever asks for that one is told. */
+/**
+ * Null: the record cannot be read. For lists, which give the others; whoever asks for that one is
+ * told.
+ */
 export async function readable<T>(reading: Promise<T>): Promise<T | null> {
   try {
     return await reading;

@@ -1,7 +1,8 @@
 /**
- * The schemas under proto/ against the registry, when a publisher or a dispatcher starts. One that is registered is found by
- * the hash of its text, without parsing. One that is not: in development it is registered where it is compatible; in
- * production the process refuses to start, with the reasons.
+ * The schemas under proto/ against the registry, when a publisher or a dispatcher starts. One that
+ * is registered is found by the hash of its text, without parsing. One that is not: in development
+ * it is registered where it is compatible; in production the process refuses to start, with the
+ * reasons.
  */
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -22,12 +23,17 @@ export interface SettleOptions {
 }
 
 /**
- * @throws SchemaNotRegisteredError listing every type whose schema is refused, each with its findings; what was compatible
- *   is registered all the same (in development)
+ * @throws SchemaNotRegisteredError listing every type whose schema is refused, each with its
+ *   findings; what was compatible is registered all the same (in development)
  */
-export async function settleLocalSchemas(options: SettleOptions): Promise<Map<string, LocalSchema>> {
+export async function settleLocalSchemas(
+  options: SettleOptions,
+): Promise<Map<string, LocalSchema>> {
   const { registry, catalog, mode, log } = options;
-  const drafts = [...catalog.types.keys()].map((subject): SchemaDraft => ({ subject, files: catalog.filesOf(subject) }));
+  const drafts = [...catalog.types.keys()].map((subject): SchemaDraft => ({
+    subject,
+    files: catalog.filesOf(subject),
+  }));
   const settled = await findByText(registry, drafts);
   const problems: string[] = [];
   let by: RegisteredBy | null = null;
@@ -45,8 +51,10 @@ export async function settleLocalSchemas(options: SettleOptions): Promise<Map<st
       if (found) settled.set(draft.subject, { id: found.id, version: found.version });
       else problems.push(await whyNot(registry, draft));
     } catch (error) {
-      if (error instanceof IncompatibleSchemaError) problems.push(incompatible(error.subject, error.level, error.findings));
-      else if (error instanceof InvalidSchemaError) problems.push(`${draft.subject}: ${error.message}`);
+      if (error instanceof IncompatibleSchemaError)
+        problems.push(incompatible(error.subject, error.level, error.findings));
+      else if (error instanceof InvalidSchemaError)
+        problems.push(`${draft.subject}: ${error.message}`);
       else throw error;
     }
   }
@@ -55,8 +63,13 @@ export async function settleLocalSchemas(options: SettleOptions): Promise<Map<st
 }
 
 /** One round trip for the ids, one for the versions. */
-async function findByText(registry: SchemaRegistry, drafts: readonly SchemaDraft[]): Promise<Map<string, LocalSchema>> {
-  const ids = await registry.store.idsOfTexts(drafts.map((draft) => textHash(draft.subject, draft.files)));
+async function findByText(
+  registry: SchemaRegistry,
+  drafts: readonly SchemaDraft[],
+): Promise<Map<string, LocalSchema>> {
+  const ids = await registry.store.idsOfTexts(
+    drafts.map((draft) => textHash(draft.subject, draft.files)),
+  );
   const found = new Map<string, LocalSchema>();
   await Promise.all(
     drafts.map(async ({ subject }, i) => {
@@ -77,10 +90,16 @@ async function whyNot(registry: SchemaRegistry, draft: SchemaDraft): Promise<str
     : incompatible(draft.subject, level, findings);
 }
 
-function incompatible(subject: string, level: string, findings: IncompatibleSchemaError['findings']): string {
+function incompatible(
+  subject: string,
+  level: string,
+  findings: IncompatibleSchemaError['findings'],
+): string {
   return (
     `${subject}: its schema is not compatible with what is registered (level ${level}):\n` +
-    `${describeFindings(findings).map((line) => `    ${line}`).join('\n')}\n` +
+    `${describeFindings(findings)
+      .map((line) => `    ${line}`)
+      .join('\n')}\n` +
     `    Or, where no event of an older version matters (a playground): millrace schema level ${subject} NONE`
   );
 }

@@ -11,10 +11,16 @@ export interface OfflineResult {
 }
 
 /**
- * A type that only one of them declares: new ones are fine; one that is gone is a finding, for its events may still be there.
+ * A type that only one of them declares: new ones are fine; one that is gone is a finding, for its
+ * events may still be there.
  * @throws InvalidSchemaError for text that is not accepted
  */
-export async function checkOffline(now: Catalog, before: Catalog, level: Level, types: readonly string[]): Promise<OfflineResult[]> {
+export async function checkOffline(
+  now: Catalog,
+  before: Catalog,
+  level: Level,
+  types: readonly string[],
+): Promise<OfflineResult[]> {
   const results: OfflineResult[] = [];
   for (const type of types) {
     const old = before.types.get(type);
@@ -24,15 +30,23 @@ export async function checkOffline(now: Catalog, before: Catalog, level: Level, 
     let compatible = true;
     if (fresh) {
       const candidate = await prepareSchema(type, now.filesOf(type));
-      if (old && level !== 'NONE') ({ compatible, findings, warnings } = await judge(level, candidate, [await prepareSchema(type, before.filesOf(type))]));
+      if (old && level !== 'NONE')
+        ({ compatible, findings, warnings } = await judge(level, candidate, [
+          await prepareSchema(type, before.filesOf(type)),
+        ]));
     } else if (old && level !== 'NONE') {
       compatible = false;
-      findings = [{
-        rule: 'EVENT_TYPE_REMOVED', path: old.messageName, reader: '', writer: type,
-        what: `no message declares the event type "${type}" any more: its events could not be read`,
-        cure: `Keep the message until millrace schema deploy-check finds no event of "${type}"`,
-        breaks: 'both',
-      }];
+      findings = [
+        {
+          rule: 'EVENT_TYPE_REMOVED',
+          path: old.messageName,
+          reader: '',
+          writer: type,
+          what: `no message declares the event type "${type}" any more: its events could not be read`,
+          cure: `Keep the message until millrace schema deploy-check finds no event of "${type}"`,
+          breaks: 'both',
+        },
+      ];
     }
     results.push({ type, compatible, level, findings, warnings });
   }

@@ -1,6 +1,7 @@
 /**
- * Which versions of schemas events bear that are still there: in the streams of some types, and in the parked lists and dead
- * letters of some functions. Reads all of it, a page at a time; changes nothing.
+ * Which versions of schemas events bear that are still there: in the streams of some types, and in
+ * the parked lists and dead letters of some functions. Reads all of it, a page at a time; changes
+ * nothing.
  */
 import type { Deployment } from '../deployment.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
@@ -14,7 +15,10 @@ export interface PresentSchema {
   streams: number;
   parked: number;
   dead: number;
-  /** Functions in whose parked lists or dead letters some are; those of the streams are for every function of the type. */
+  /**
+   * Functions in whose parked lists or dead letters some are; those of the streams are for every
+   * function of the type.
+   */
   readonly functions: Set<string>;
 }
 
@@ -36,7 +40,11 @@ const PAGE = 50;
 const PROGRESS_EVENTS = 500_000;
 
 /** @param progress told of the events seen so far, now and then */
-export async function findPresentSchemas(source: Source, functions: readonly Wanted[], progress?: (events: number) => void): Promise<PresentSchemas> {
+export async function findPresentSchemas(
+  source: Source,
+  functions: readonly Wanted[],
+  progress?: (events: number) => void,
+): Promise<PresentSchemas> {
   const found = new Map<string, PresentSchema>();
   let unreadable = 0;
   let events = 0;
@@ -87,18 +95,28 @@ export async function findPresentSchemas(source: Source, functions: readonly Wan
       }
     }
   }
-  const schemas = [...found.values()].sort((a, b) => (a.type < b.type ? -1 : a.type > b.type ? 1 : a.schema - b.schema));
+  const schemas = [...found.values()].sort((a, b) =>
+    a.type < b.type ? -1 : a.type > b.type ? 1 : a.schema - b.schema,
+  );
   return { schemas, unreadable };
 }
 
 /** Field `b` of each entry. */
 async function* entriesOf(source: Source, partition: number, type: string): AsyncGenerator<Buffer> {
   const key = source.keys.events(partition, type);
-  for (let last = '0-0'; ; ) {
-    const page = (await source.connection.commandBuffer('XRANGE', key, `(${last}`, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+  for (let last = '0-0'; ;) {
+    const page = (await source.connection.commandBuffer(
+      'XRANGE',
+      key,
+      `(${last}`,
+      '+',
+      'COUNT',
+      PAGE,
+    )) as [Buffer, Buffer[]][];
     for (const [id, fields] of page) {
       last = id.toString('latin1');
-      for (let i = 0; i + 1 < fields.length; i += 2) if ((fields[i] as Buffer).equals(FIELD)) yield fields[i + 1] as Buffer;
+      for (let i = 0; i + 1 < fields.length; i += 2)
+        if ((fields[i] as Buffer).equals(FIELD)) yield fields[i + 1] as Buffer;
     }
     if (page.length < PAGE) return;
   }
@@ -109,10 +127,20 @@ async function* parkedOf(source: Source, partition: number, fn: string): AsyncGe
   const { connection, keys } = source;
   // Units come and go while this reads: a page of them at a time, by rank.
   for (let first = 0; ; first += PAGE) {
-    const units = (await connection.command('ZRANGE', keys.due(partition, fn), first, first + PAGE - 1)) as string[];
+    const units = (await connection.command(
+      'ZRANGE',
+      keys.due(partition, fn),
+      first,
+      first + PAGE - 1,
+    )) as string[];
     for (const unit of units) {
       for (let at = 0; ; at += PAGE) {
-        const records = (await connection.commandBuffer('LRANGE', keys.parked(partition, fn, unit), at, at + PAGE - 1)) as Buffer[];
+        const records = (await connection.commandBuffer(
+          'LRANGE',
+          keys.parked(partition, fn, unit),
+          at,
+          at + PAGE - 1,
+        )) as Buffer[];
         yield* records;
         if (records.length < PAGE) break;
       }

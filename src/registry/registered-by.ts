@@ -1,4 +1,7 @@
-/** Who registers a schema, and from which state of the source: for the registry's records, never for a decision. */
+/**
+ * Who registers a schema, and from which state of the source: for the registry's records, never for
+ * a decision.
+ */
 import { execFile } from 'node:child_process';
 import { hostname, userInfo } from 'node:os';
 import { promisify } from 'node:util';
@@ -23,7 +26,11 @@ function who(): string {
 /** 40 hex digits, with `-dirty` behind them where the tree holds more than is committed. */
 async function gitRevision(cwd: string): Promise<string> {
   try {
-    const { stdout } = await run('git', ['describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'], { cwd, timeout: 3000 });
+    const { stdout } = await run(
+      'git',
+      ['describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
+      { cwd, timeout: 3000 },
+    );
     return stdout.trim();
   } catch {
     return '';

@@ -1,21 +1,43 @@
 /**
- * The schema registry: subjects (event types, or any name a client of the Confluent API comes with), their versions, and
- * schemas under global ids.
+ * The schema registry: subjects (event types, or any name a client of the Confluent API comes
+ * with), their versions, and schemas under global ids.
  *
- * Registering is optimistic: read the subject, judge the candidate against its versions, and have register.lua take it only
- * if the subject and its level are still what the candidate was judged by. So two incompatible schemas never both get in,
- * whoever registers at the same time.
+ * Registering is optimistic: read the subject, judge the candidate against its versions, and have
+ * register.lua take it only if the subject and its level are still what the candidate was judged
+ * by. So two incompatible schemas never both get in, whoever registers at the same time.
  */
 import { createHash } from 'node:crypto';
 import { CorruptDataError } from '../core/errors.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
 import {
-  checkLevel, DeletionError, IncompatibleSchemaError, readable, RegistryInputError, SchemaReferencedError, UnknownSchemaError, UnknownSubjectError,
+  checkLevel,
+  DeletionError,
+  IncompatibleSchemaError,
+  readable,
+  RegistryInputError,
+  SchemaReferencedError,
+  UnknownSchemaError,
+  UnknownSubjectError,
   UnknownVersionError,
 } from './errors.ts';
 import { cut, textProblem } from '../core/well-formed.ts';
-import { identityOf, idsOf, judge, LEVELS, prepareSchema, type Finding, type Level, type PreparedSchema } from './schema-tools.ts';
-import type { RegistryStore, SchemaReference, StoredSchema, SubjectState, SubjectVersion } from './store.ts';
+import {
+  identityOf,
+  idsOf,
+  judge,
+  LEVELS,
+  prepareSchema,
+  type Finding,
+  type Level,
+  type PreparedSchema,
+} from './schema-tools.ts';
+import type {
+  RegistryStore,
+  SchemaReference,
+  StoredSchema,
+  SubjectState,
+  SubjectVersion,
+} from './store.ts';
 
 export const DEFAULT_LEVEL: Level = 'FULL_TRANSITIVE';
 const SUBJECT_BYTES = 255;
@@ -67,14 +89,21 @@ export class SchemaRegistry {
   }
 
   /**
-   * Registers a schema as the next version of its subject. One that is a version of it already is answered with it.
+   * Registers a schema as the next version of its subject. One that is a version of it already is
+   * answered with it.
    *
-   * @param had what it was in a registry that was lost: it gets that id and version again where they are free, and stands beside
-   *   versions that are compatible with it as the older or as the newer one
+   * @param had what it was in a registry that was lost: it gets that id and version again where
+   *   they are free, and stands beside versions that are compatible with it as the older or as the
+   *   newer one
    * @throws InvalidSchemaError: the text is no schema, or not one that is accepted
-   * @throws IncompatibleSchemaError with every finding; RegistryInputError for the name; RegistryFullError
+   * @throws IncompatibleSchemaError with every finding; RegistryInputError for the name;
+   *   RegistryFullError
    */
-  async register(draft: SchemaDraft, by: RegisteredBy, had: Pick<Registered, 'id' | 'version'> | null = null): Promise<Registered> {
+  async register(
+    draft: SchemaDraft,
+    by: RegisteredBy,
+    had: Pick<Registered, 'id' | 'version'> | null = null,
+  ): Promise<Registered> {
     checkSubject(draft.subject);
     const candidate = await prepareSchema(draft.subject, draft.files);
     const fingerprint = identityOf(candidate, draft.references);
@@ -82,13 +111,25 @@ export class SchemaRegistry {
       const state = await this.store.state(draft.subject);
       const known = await this.#idOf(candidate, draft, liveVersions(state));
       if (!liveVersions(state).some((one) => one.id === known.id)) {
-        const verdict = await (had === null ? this.#judge(candidate, state, liveVersions(state)) : this.#judgeLost(candidate, state));
-        if (!verdict.compatible) throw new IncompatibleSchemaError(draft.subject, verdict.level, verdict.findings, verdict.against);
+        const verdict = await (had === null
+          ? this.#judge(candidate, state, liveVersions(state))
+          : this.#judgeLost(candidate, state));
+        if (!verdict.compatible)
+          throw new IncompatibleSchemaError(
+            draft.subject,
+            verdict.level,
+            verdict.findings,
+            verdict.against,
+          );
       }
       const reply = await this.store.register({
         subject: draft.subject,
         fingerprint,
-        schema: { message: candidate.message, files: draft.files, references: draft.references ?? [] },
+        schema: {
+          message: candidate.message,
+          files: draft.files,
+          references: draft.references ?? [],
+        },
         textHash: textHash(draft.subject, draft.files, draft.references),
         ids: idsOf(fingerprint),
         sameAs: known.exact ? null : known.id,
@@ -97,13 +138,18 @@ export class SchemaRegistry {
         gitRevision: cut(by.gitRevision, 100),
         judgedBy: state,
       });
-      if (reply.kind !== 'changed') return { id: reply.id, version: reply.version, isNew: reply.kind === 'registered' };
+      if (reply.kind !== 'changed')
+        return { id: reply.id, version: reply.version, isNew: reply.kind === 'registered' };
     }
-    throw new RegistryInputError('subject', `"${draft.subject}" was changed by others ${ROUNDS} times while its schema was being judged; nothing was registered, try again`);
+    throw new RegistryInputError(
+      'subject',
+      `"${draft.subject}" was changed by others ${ROUNDS} times while its schema was being judged; nothing was registered, try again`,
+    );
   }
 
   /**
-   * What registering would say, without registering. A subject without versions accepts every schema.
+   * What registering would say, without registering. A subject without versions accepts every
+   * schema.
    * @param version only against this one, whatever the level says of how many; it must exist
    * @throws InvalidSchemaError, UnknownVersionError, RegistryInputError
    */
@@ -132,11 +178,17 @@ export class SchemaRegistry {
   /** Names of the subjects that have a live version. */
   async subjects(deletedToo = false): Promise<string[]> {
     const subjects = await this.store.subjects();
-    const listed = await Promise.all(subjects.map(async (subject) => {
-      const state = await readable(this.store.state(subject));
-      // One that cannot be read is there: whoever asks for it is told.
-      return state === null || state.damaged.length > 0 || (deletedToo ? state.versions : liveVersions(state)).length > 0;
-    }));
+    const listed = await Promise.all(
+      subjects.map(async (subject) => {
+        const state = await readable(this.store.state(subject));
+        // One that cannot be read is there: whoever asks for it is told.
+        return (
+          state === null ||
+          state.damaged.length > 0 ||
+          (deletedToo ? state.versions : liveVersions(state)).length > 0
+        );
+      }),
+    );
     return subjects.filter((_, i) => listed[i]);
   }
 
@@ -148,8 +200,15 @@ export class SchemaRegistry {
     return chooseVersions(await this.store.state(subject), deletedToo);
   }
 
-  /** @throws UnknownSubjectError, UnknownVersionError; CorruptDataError where its record, or that of its schema, is damaged */
-  async version(subject: string, version: number | 'latest', deletedToo = false): Promise<VersionWithSchema> {
+  /**
+   * @throws UnknownSubjectError, UnknownVersionError; CorruptDataError where its record, or that of
+   *   its schema, is damaged
+   */
+  async version(
+    subject: string,
+    version: number | 'latest',
+    deletedToo = false,
+  ): Promise<VersionWithSchema> {
     const state = await this.store.state(subject);
     const versions = chooseVersions(state, deletedToo);
     const last = versions.at(-1);
@@ -171,7 +230,9 @@ export class SchemaRegistry {
     const [stored] = (await readable(this.store.schemas([id]))) ?? [];
     if (!stored) return false;
     const candidate = await prepareSchema(draft.subject, draft.files);
-    return [identityOf(candidate, draft.references), candidate.meaning].includes(stored.fingerprint);
+    return [identityOf(candidate, draft.references), candidate.meaning].includes(
+      stored.fingerprint,
+    );
   }
 
   /** The parsed form, for comparing. @throws UnknownSchemaError, InvalidSchemaError */
@@ -180,7 +241,8 @@ export class SchemaRegistry {
     if (kept) return kept;
     const schema = await this.schema(id);
     const prepared = { ...(await prepareSchema(subject, schema.files)), message: schema.message };
-    if (this.#parsed.size >= PARSED) this.#parsed.delete(this.#parsed.keys().next().value as number);
+    if (this.#parsed.size >= PARSED)
+      this.#parsed.delete(this.#parsed.keys().next().value as number);
     this.#parsed.set(id, prepared);
     return prepared;
   }
@@ -206,12 +268,16 @@ export class SchemaRegistry {
   }
 
   /**
-   * Softly (default): the version is no longer offered, and new ones are not compared with it. For good: only what is deleted
-   * softly. What bears its schema's id is still decoded, also then.
+   * Softly (default): the version is no longer offered, and new ones are not compared with it. For
+   * good: only what is deleted softly. What bears its schema's id is still decoded, also then.
    * @returns the versions deleted
    * @throws UnknownSubjectError, UnknownVersionError, DeletionError, SchemaReferencedError
    */
-  async delete(subject: string, which: number | 'latest' | 'all', permanent = false): Promise<number[]> {
+  async delete(
+    subject: string,
+    which: number | 'latest' | 'all',
+    permanent = false,
+  ): Promise<number[]> {
     const { versions } = await this.store.state(subject);
     if (versions.length === 0) throw new UnknownSubjectError(subject);
     const live = versions.filter((one) => !one.deleted);
@@ -221,18 +287,33 @@ export class SchemaRegistry {
       if (!permanent && live.length === 0) throw new DeletionError(subject, null, 'already');
       chosen = permanent ? versions : live;
     } else {
-      const found = which === 'latest' ? live.at(-1) : versions.find((one) => one.version === which);
+      const found =
+        which === 'latest' ? live.at(-1) : versions.find((one) => one.version === which);
       if (!found) throw new UnknownVersionError(subject, which === 'latest' ? 0 : which);
       chosen = [found];
     }
     const deleted: number[] = [];
-    // What a schema refers to that cannot be read is not known: the version can be deleted all the same.
-    const schemas = await Promise.all(chosen.map(async (one) => (await readable(this.store.schemas([one.id])))?.[0]));
+    // What a schema refers to that cannot be read is not known: the version can be deleted all the
+    // same.
+    const schemas = await Promise.all(
+      chosen.map(async (one) => (await readable(this.store.schemas([one.id])))?.[0]),
+    );
     for (const [i, { version }] of chosen.entries()) {
-      const reply = await this.store.delete(subject, version, permanent ? 'permanent' : 'soft', schemas[i]?.references ?? []);
+      const reply = await this.store.delete(
+        subject,
+        version,
+        permanent ? 'permanent' : 'soft',
+        schemas[i]?.references ?? [],
+      );
       if (reply.kind === 'unknown') throw new UnknownVersionError(subject, version);
-      if (reply.kind === 'already' || reply.kind === 'live') throw new DeletionError(subject, version, reply.kind);
-      if (reply.kind === 'referenced') throw new SchemaReferencedError(subject, version, reply.by.map((one) => `version ${one.version} of "${one.subject}"`));
+      if (reply.kind === 'already' || reply.kind === 'live')
+        throw new DeletionError(subject, version, reply.kind);
+      if (reply.kind === 'referenced')
+        throw new SchemaReferencedError(
+          subject,
+          version,
+          reply.by.map((one) => `version ${one.version} of "${one.subject}"`),
+        );
       deleted.push(version);
     }
     return deleted;
@@ -240,33 +321,50 @@ export class SchemaRegistry {
 
   /** Null: none yet. `exact`: found under the fingerprint that it has now. */
   async #idOf(
-    candidate: PreparedSchema, draft: SchemaDraft, versions: readonly SubjectVersion[],
+    candidate: PreparedSchema,
+    draft: SchemaDraft,
+    versions: readonly SubjectVersion[],
   ): Promise<{ readonly id: number | null; readonly exact: boolean }> {
     const references = draft.references ?? [];
     const exact = await this.store.idOfFingerprint(identityOf(candidate, references));
     if (exact !== null) return { id: exact, exact: true };
     // Millrace's own registrations hold the files, and refer to nothing.
-    const whole = references.length === 0 ? null : await this.store.idOfFingerprint(identityOf(candidate));
-    if (whole !== null && versions.some((one) => one.id === whole)) return { id: whole, exact: false };
+    const whole =
+      references.length === 0 ? null : await this.store.idOfFingerprint(identityOf(candidate));
+    if (whole !== null && versions.some((one) => one.id === whole))
+      return { id: whole, exact: false };
     // Fingerprints of an older form stood for several schemas: is it this one?
     const older = await this.store.idOfFingerprint(candidate.meaning);
     if (older === null) return { id: null, exact: false };
     const stored = (await readable(this.store.schemas([older])))?.[0];
     if (!stored) return { id: null, exact: false };
-    const same = identityOf(await this.prepared(older, draft.subject), stored.references) === identityOf(candidate, references);
+    const same =
+      identityOf(await this.prepared(older, draft.subject), stored.references) ===
+      identityOf(candidate, references);
     return { id: same ? older : null, exact: false };
   }
 
-  /** @param own id of the candidate where it is registered: it is compared with itself as it is here */
-  async #judge(candidate: PreparedSchema, state: SubjectState, versions: readonly SubjectVersion[], own: number | null = null): Promise<Verdict> {
+  /**
+   * @param own id of the candidate where it is registered: it is compared with itself as it is here
+   */
+  async #judge(
+    candidate: PreparedSchema,
+    state: SubjectState,
+    versions: readonly SubjectVersion[],
+    own: number | null = null,
+  ): Promise<Verdict> {
     const level = levelOf(state);
     const [damaged] = level === 'NONE' ? [] : state.damaged;
     // What it must be compared with is not known.
     if (damaged !== undefined) throw unknownVersion(state, damaged);
-    if (level === 'NONE' || versions.length === 0) return { compatible: true, level, findings: [], warnings: [], against: [] };
+    if (level === 'NONE' || versions.length === 0)
+      return { compatible: true, level, findings: [], warnings: [], against: [] };
     const compared = level.endsWith('_TRANSITIVE') ? versions : versions.slice(-1);
     const previous = function* (registry: SchemaRegistry): Generator<Promise<PreparedSchema>> {
-      for (const one of compared) yield one.id === own ? Promise.resolve(candidate) : registry.prepared(one.id, state.subject);
+      for (const one of compared)
+        yield one.id === own
+          ? Promise.resolve(candidate)
+          : registry.prepared(one.id, state.subject);
     };
     const { compatible, findings, warnings } = await judge(level, candidate, previous(this));
     return { compatible, level, findings, warnings, against: compared.map((one) => one.version) };
@@ -297,7 +395,13 @@ function levelOf(state: SubjectState): Level {
 function storedLevel(text: string, subject: string): Level {
   const found = LEVELS.find((level) => level === text);
   if (found) return found;
-  throw new CorruptDataError('decode', `the compatibility level in the registry is none: ${JSON.stringify(text.slice(0, 60))}. To set it anew: millrace schema level ${subject} ${DEFAULT_LEVEL}`.replaceAll('  ', ' '));
+  throw new CorruptDataError(
+    'decode',
+    `the compatibility level in the registry is none: ${JSON.stringify(text.slice(0, 60))}. To set it anew: millrace schema level ${subject} ${DEFAULT_LEVEL}`.replaceAll(
+      '  ',
+      ' ',
+    ),
+  );
 }
 
 /** @throws UnknownSubjectError; CorruptDataError where none of its versions can be read */
@@ -312,20 +416,38 @@ function chooseVersions(state: SubjectState, deletedToo: boolean): readonly Subj
 /** A version whose record is damaged is told from one that is not there. */
 function unknownVersion({ subject, damaged }: SubjectState, version: number): Error {
   if (!damaged.includes(version)) return new UnknownVersionError(subject, version);
-  return new CorruptDataError('decode', `version ${version} of "${subject}" cannot be read: its record in the registry names no schema id. The other versions can. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`);
+  return new CorruptDataError(
+    'decode',
+    `version ${version} of "${subject}" cannot be read: its record in the registry names no schema id. The other versions can. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`,
+  );
 }
 
 /** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */
 function checkSubject(subject: string): void {
   const unfit = textProblem(subject);
   if (unfit !== null) throw new RegistryInputError('subject', `the subject ${unfit}`);
-  if (subject === '' || Buffer.byteLength(subject) > SUBJECT_BYTES || /[\u0000-\u001f\u007f]/.test(subject)) {
-    throw new RegistryInputError('subject', `a subject has 1 to ${SUBJECT_BYTES} bytes and no control characters, got ${JSON.stringify(subject.slice(0, 100))}`);
+  if (
+    subject === '' ||
+    Buffer.byteLength(subject) > SUBJECT_BYTES ||
+    /[\u0000-\u001f\u007f]/.test(subject)
+  ) {
+    throw new RegistryInputError(
+      'subject',
+      `a subject has 1 to ${SUBJECT_BYTES} bytes and no control characters, got ${JSON.stringify(subject.slice(0, 100))}`,
+    );
   }
 }
 
 /** The same text is found by it without being parsed. */
-export function textHash(subject: string, files: readonly ProtoSource[], references: readonly SchemaReference[] = []): string {
-  const parts = [subject, files.map(({ name, text }) => [name, text]), ...(references.length > 0 ? [references] : [])];
+export function textHash(
+  subject: string,
+  files: readonly ProtoSource[],
+  references: readonly SchemaReference[] = [],
+): string {
+  const parts = [
+    subject,
+    files.map(({ name, text }) => [name, text]),
+    ...(references.length > 0 ? [references] : []),
+  ];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

@@ -1,4 +1,7 @@
-/** What the registry needs of a schema: which message it is, its fingerprint, and the verdict against older ones. */
+/**
+ * What the registry needs of a schema: which message it is, its fingerprint, and the verdict
+ * against older ones.
+ */
 import { setImmediate } from 'node:timers/promises';
 import type { ProtoSource } from '../wire/catalog.ts';
 import { canRead, Judgement, type Comparison, type Finding } from '../schema/compatibility.ts';
@@ -18,7 +21,10 @@ export interface PreparedSchema {
   /** Of the messages that are compared: the same in schemas that differ elsewhere. */
   readonly meaning: string;
   readonly model: ParsedSchema;
-  /** The messages that are compared: the event's, or all at the top of the file where the subject is no event type. */
+  /**
+   * The messages that are compared: the event's, or all at the top of the file where the subject is
+   * no event type.
+   */
   readonly roots: readonly string[];
 }
 
@@ -26,19 +32,31 @@ export interface PreparedSchema {
  * @param files the schema's own file first, then what it imports
  * @throws InvalidSchemaError
  */
-export async function prepareSchema(subject: string, files: readonly ProtoSource[]): Promise<PreparedSchema> {
+export async function prepareSchema(
+  subject: string,
+  files: readonly ProtoSource[],
+): Promise<PreparedSchema> {
   const model = await parseSchema(files);
   const declared = Object.hasOwn(model.events, subject) ? model.events[subject] : undefined;
   const roots = declared === undefined ? model.roots : [declared];
-  const extended = reachable(model, roots).find((name) => Object.hasOwn(model.extended ?? {}, name));
+  const extended = reachable(model, roots).find((name) =>
+    Object.hasOwn(model.extended ?? {}, name),
+  );
   if (extended !== undefined) throw new InvalidSchemaError(model.extended?.[extended] ?? extended);
   return { message: roots[0] ?? '', meaning: fingerprint(model, roots), model, roots };
 }
 
 /** What a schema is found by in the registry. */
-export function identityOf({ model, meaning }: PreparedSchema, references: readonly SchemaReference[] = []): string {
+export function identityOf(
+  { model, meaning }: PreparedSchema,
+  references: readonly SchemaReference[] = [],
+): string {
   // What the registry offers of files that came along is no schema of its own.
-  return identity(model, meaning, references.filter(({ subject }) => !isImported(subject)));
+  return identity(
+    model,
+    meaning,
+    references.filter(({ subject }) => !isImported(subject)),
+  );
 }
 
 /** `<schema id>:<path>`: a file that came with a schema, as the HTTP API offers it. */
@@ -47,11 +65,13 @@ export function isImported(subject: string): boolean {
 }
 
 /**
- * All findings against all of the previous ones, each once; warnings refuse nothing. One previous schema after the other, and
- * others get their turn between: a subject may have a thousand.
+ * All findings against all of the previous ones, each once; warnings refuse nothing. One previous
+ * schema after the other, and others get their turn between: a subject may have a thousand.
  */
 export async function judge(
-  level: Level, candidate: PreparedSchema, previous: Iterable<PreparedSchema | Promise<PreparedSchema>>,
+  level: Level,
+  candidate: PreparedSchema,
+  previous: Iterable<PreparedSchema | Promise<PreparedSchema>>,
 ): Promise<{ readonly compatible: boolean } & Comparison> {
   const judgement = new Judgement(level, candidate.model, candidate.roots);
   for (const one of previous) {
@@ -63,6 +83,9 @@ export async function judge(
 }
 
 /** What is in the way of decoding what the writer wrote. */
-export function readingProblems(reader: PreparedSchema, writer: PreparedSchema): readonly Finding[] {
+export function readingProblems(
+  reader: PreparedSchema,
+  writer: PreparedSchema,
+): readonly Finding[] {
   return canRead(reader.model, reader.roots, writer.model, writer.roots);
 }

@@ -1,9 +1,11 @@
 /**
- * A process knows the ids of its schemas from its start on. The registry may be lost meanwhile: FLUSHALL, an older backup,
- * a failover. Then each process registers its schemas again, under the ids and versions they had. An id is a part of the
- * schema's own hash, so whoever registers first, no id comes to mean another schema (fingerprint.ts).
+ * A process knows the ids of its schemas from its start on. The registry may be lost meanwhile:
+ * FLUSHALL, an older backup, a failover. Then each process registers its schemas again, under the
+ * ids and versions they had. An id is a part of the schema's own hash, so whoever registers first,
+ * no id comes to mean another schema (fingerprint.ts).
  *
- * Looked at once a second, after every new connection, and when a publisher finds that Redis has lost its flushes.
+ * Looked at once a second, after every new connection, and when a publisher finds that Redis has
+ * lost its flushes.
  */
 import { sleep } from '../core/clock.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
@@ -42,11 +44,17 @@ export class SchemaWatch {
     options.connection.on('up', () => void this.check());
   }
 
-  /** Registers again what the registry has lost. Never rejects: what fails is tried again with the next look. */
+  /**
+   * Registers again what the registry has lost. Never rejects: what fails is tried again with the
+   * next look.
+   */
   check(): Promise<void> {
     if (this.#closed || this.#options.schemas.size === 0) return Promise.resolve();
     return (this.#looking ??= this.#look()
-      .then(() => void (this.#failing = false), (error: unknown) => this.#failed(error))
+      .then(
+        () => void (this.#failing = false),
+        (error: unknown) => this.#failed(error),
+      )
       .finally(() => (this.#looking = null)));
   }
 
@@ -61,7 +69,8 @@ export class SchemaWatch {
 
   /** Said once until it works again. */
   #failed(error: unknown): void {
-    if (!this.#failing && !this.#closed) this.#options.log('warn', 'the schema registry cannot be looked at', { err: error });
+    if (!this.#failing && !this.#closed)
+      this.#options.log('warn', 'the schema registry cannot be looked at', { err: error });
     this.#failing = true;
   }
 
@@ -71,9 +80,11 @@ export class SchemaWatch {
     const uses = await registry.store.usesOf(known.map(([, schema]) => schema.id));
     for (const [i, [subject, schema]] of known.entries()) {
       const found = uses[i];
-      if (found?.some((use) => use.subject === subject) || (found && this.#sound.has(schema.id))) continue;
+      if (found?.some((use) => use.subject === subject) || (found && this.#sound.has(schema.id)))
+        continue;
       const draft = { subject, files: this.#options.catalog.filesOf(subject) };
-      // Its own version may have been deleted for good, on purpose: the schema is there all the same.
+      // Its own version may have been deleted for good, on purpose: the schema is there all the
+      // same.
       if (found && (await registry.isIdOf(schema.id, draft))) this.#sound.add(schema.id);
       else await this.#registerAgain(draft, schema);
     }
@@ -84,17 +95,35 @@ export class SchemaWatch {
     const { subject } = draft;
     this.#sound.delete(had.id);
     try {
-      const { id, version } = await registry.register(draft, await this.#options.registeredBy(), had);
+      const { id, version } = await registry.register(
+        draft,
+        await this.#options.registeredBy(),
+        had,
+      );
       // Events bear the old id: it means this schema too, unless another one has it.
       const [uses] = await registry.store.usesOf([had.id]);
       const kept = uses?.some((use) => use.subject === subject) ?? false;
       schemas.set(subject, { id: kept ? had.id : id, version });
-      log('warn', 'LOSS: the schema registry had lost a schema; it is registered again', { type: subject, schema: id, version, hadSchema: had.id, hadVersion: had.version });
+      log('warn', 'LOSS: the schema registry had lost a schema; it is registered again', {
+        type: subject,
+        schema: id,
+        version,
+        hadSchema: had.id,
+        hadVersion: had.version,
+      });
     } catch (error) {
       if (!(error instanceof IncompatibleSchemaError)) throw error;
-      const why = `${subject}: the registry has lost its schema (id ${had.id}), and holds one now that it is not compatible with (level ${error.level}):\n${describeFindings(error.findings).map((line) => `    ${line}`).join('\n')}`;
+      const why = `${subject}: the registry has lost its schema (id ${had.id}), and holds one now that it is not compatible with (level ${error.level}):\n${describeFindings(
+        error.findings,
+      )
+        .map((line) => `    ${line}`)
+        .join('\n')}`;
       schemas.set(subject, { ...had, refused: new SchemaNotRegisteredError([why]) });
-      log('error', 'LOSS: the schema registry had lost a schema and refuses it now; events of the type are not written any more', { type: subject, err: error });
+      log(
+        'error',
+        'LOSS: the schema registry had lost a schema and refuses it now; events of the type are not written any more',
+        { type: subject, err: error },
+      );
     }
   }
 }

@@ -1,6 +1,7 @@
 /**
- * The schemas of writers, for the pool's threads: each fetched once and kept (a schema under an id never changes). What the
- * registry does not know is asked again after a second, for it may be registered meanwhile, and is said in the log.
+ * The schemas of writers, for the pool's threads: each fetched once and kept (a schema under an id
+ * never changes). What the registry does not know is asked again after a second, for it may be
+ * registered meanwhile, and is said in the log.
  */
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/batch-task.ts';
 import { CorruptDataError } from '../core/errors.ts';
@@ -31,7 +32,10 @@ export class WriterSchemas {
     this.#options = options;
   }
 
-  /** Never rejects: when the registry cannot be reached the answer is null, and the event waits as for an unknown schema. */
+  /**
+   * Never rejects: when the registry cannot be reached the answer is null, and the event waits as
+   * for an unknown schema.
+   */
   readonly find = (key: SchemaKey): Promise<SchemaAnswer> => {
     const known = this.#known.get(key);
     if (known) return Promise.resolve(known);
@@ -69,14 +73,22 @@ export class WriterSchemas {
     const name = key.slice(key.indexOf(':') + 1);
     try {
       const slash = name.lastIndexOf('/');
-      const id = slash < 0 ? Number(name) : (await registry.version(name.slice(0, slash), Number(name.slice(slash + 1)), true)).id;
+      const id =
+        slash < 0
+          ? Number(name)
+          : (await registry.version(name.slice(0, slash), Number(name.slice(slash + 1)), true)).id;
       const schema = await registry.schema(id);
       const uses = await registry.store.uses(id);
       // Through the same checks as at its registration: a thread makes code of it.
       if (withText) await registry.prepared(id, uses[0]?.subject ?? '');
       return { id, message: schema.message, uses, files: withText ? schema.files : [] };
     } catch (error) {
-      if (error instanceof UnknownSchemaError || error instanceof UnknownSubjectError || error instanceof UnknownVersionError) return null;
+      if (
+        error instanceof UnknownSchemaError ||
+        error instanceof UnknownSubjectError ||
+        error instanceof UnknownVersionError
+      )
+        return null;
       throw error;
     }
   }
@@ -88,9 +100,15 @@ export class WriterSchemas {
     const say = before === undefined || now - before.saidMs >= ALARM_MS;
     keep(this.#unknown, key, { askedMs: now, saidMs: say ? now : before.saidMs });
     if (!say) return;
-    this.#options.log('error', 'UNKNOWN SCHEMA: events bear a schema id that the registry does not know; they wait, parked, and are dead-lettered when it is not registered in time', {
-      schema: key.slice(key.indexOf(':') + 1), waitMs: this.#options.schemaWaitMs, ...(error ? { err: error } : {}),
-    });
+    this.#options.log(
+      'error',
+      'UNKNOWN SCHEMA: events bear a schema id that the registry does not know; they wait, parked, and are dead-lettered when it is not registered in time',
+      {
+        schema: key.slice(key.indexOf(':') + 1),
+        waitMs: this.#options.schemaWaitMs,
+        ...(error ? { err: error } : {}),
+      },
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Sets a function back (or forward): everything from the target on is delivered to it, again or for the first time.
- * Parked events and dead letters stay what they are; where they lie behind the target they will be delivered once more.
+ * Sets a function back (or forward): everything from the target on is delivered to it, again or for
+ * the first time. Parked events and dead letters stay what they are; where they lie behind the
+ * target they will be delivered once more.
  */
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
@@ -15,7 +16,11 @@ import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../wire/entries-lua.ts';
 import { countEntry } from './count-entry.ts';
 
-const script = defineScript({ with: ENTRIES, url: new URL('./rewind.lua', import.meta.url), keys: 'variable' });
+const script = defineScript({
+  with: ENTRIES,
+  url: new URL('./rewind.lua', import.meta.url),
+  keys: 'variable',
+});
 
 export type RewindTarget =
   | { readonly kind: 'start' }
@@ -27,7 +32,11 @@ export type RewindTarget =
 
 export interface RewoundPartition {
   readonly partition: number;
-  readonly types: readonly { readonly type: string; /** Goes on behind this entry id. */ readonly after: string; /** Events that will be delivered. */ readonly events: number }[];
+  readonly types: readonly {
+    readonly type: string;
+    /** Goes on behind this entry id. */ readonly after: string;
+    /** Events that will be delivered. */ readonly events: number;
+  }[];
 }
 
 export interface RewindReport {
@@ -37,7 +46,10 @@ export interface RewindReport {
   readonly events: number;
 }
 
-/** A target that is none of start, end, a time, a position or an entry id, or that lies outside the deployment. */
+/**
+ * A target that is none of start, end, a time, a position or an entry id, or that lies outside the
+ * deployment.
+ */
 export class RewindTargetError extends MillraceError {
   readonly code = 'REWIND_TARGET';
   constructor(text: string, problem: string) {
@@ -48,7 +60,10 @@ export class RewindTargetError extends MillraceError {
   }
 }
 
-/** The function is not to see old events again: its file says so, or it is a view. Nothing was changed. */
+/**
+ * The function is not to see old events again: its file says so, or it is a view. Nothing was
+ * changed.
+ */
 export class NotReplaySafeError extends MillraceError {
   readonly code = 'NOT_REPLAY_SAFE';
   readonly functionName: string;
@@ -65,7 +80,10 @@ export class NotReplaySafeError extends MillraceError {
 
 const MAX_SEQUENCE = 18_446_744_073_709_551_615n;
 const PAGE = 64;
-/** A foreign producer that appends all the time: after so many tries its latest entries are left uncounted for now. */
+/**
+ * A foreign producer that appends all the time: after so many tries its latest entries are left
+ * uncounted for now.
+ */
 const TRIES = 20;
 const DEADLINE_MS = 15_000;
 
@@ -75,15 +93,26 @@ export function parseRewindTarget(text: string): RewindTarget {
   const place = /^(?:(\d{1,4})\/)?(\d{1,20}-\d{1,20})(?:\/\d{1,9})?$/.exec(text);
   if (place) {
     const [ms = '0', seq = '0'] = (place[2] as string).split('-');
-    if (BigInt(ms) > MAX_SEQUENCE || BigInt(seq) > MAX_SEQUENCE) throw new RewindTargetError(text, 'ids of entries end at 2^64 - 1');
-    if (place[1] === undefined && text.includes('/')) throw new RewindTargetError(text, 'a position begins with its partition');
+    if (BigInt(ms) > MAX_SEQUENCE || BigInt(seq) > MAX_SEQUENCE)
+      throw new RewindTargetError(text, 'ids of entries end at 2^64 - 1');
+    if (place[1] === undefined && text.includes('/'))
+      throw new RewindTargetError(text, 'a position begins with its partition');
     // Redis writes ids without leading zeros; they are compared as such.
-    return { kind: 'entry', partition: place[1] === undefined ? null : Number(place[1]), entryId: `${BigInt(ms)}-${BigInt(seq)}` };
+    return {
+      kind: 'entry',
+      partition: place[1] === undefined ? null : Number(place[1]),
+      entryId: `${BigInt(ms)}-${BigInt(seq)}`,
+    };
   }
   if (/^\d{1,16}$/.test(text)) {
     const ms = Number(text);
     if (ms >= FIRST_MS && ms < END_OF_TIME_MS) return { kind: 'time', ms };
-    throw new RewindTargetError(text, isSeconds(ms) ? `as ms since 1970 it is ${formatRfc3339({ ms, nanos: 0 })}; did you mean ${ms}000` : 'as ms since 1970 it is before 2000 or after 9999');
+    throw new RewindTargetError(
+      text,
+      isSeconds(ms)
+        ? `as ms since 1970 it is ${formatRfc3339({ ms, nanos: 0 })}; did you mean ${ms}000`
+        : 'as ms since 1970 it is before 2000 or after 9999',
+    );
   }
   const moment = parseTimeArgument(text);
   if (moment === null) throw new RewindTargetError(text, timeProblem(text));
@@ -96,10 +125,12 @@ export function parseRewindTarget(text: string): RewindTarget {
 const FIRST_MS = 946_684_800_000;
 
 /** Whether the number is a time from 2000 on when it counts seconds. */
-const isSeconds = (value: number): boolean => value * 1000 >= FIRST_MS && value * 1000 < END_OF_TIME_MS;
+const isSeconds = (value: number): boolean =>
+  value * 1000 >= FIRST_MS && value * 1000 < END_OF_TIME_MS;
 
 function timeProblem(text: string): string {
-  if (/^\d{4}-\d\d-\d\d[Tt ][\d:.]+$/.test(text)) return 'the time has no zone; add Z or an offset such as +01:00';
+  if (/^\d{4}-\d\d-\d\d[Tt ][\d:.]+$/.test(text))
+    return 'the time has no zone; add Z or an offset such as +01:00';
   if (/^\d{4}-\d\d-\d\d/.test(text)) return 'it is no time that RFC 3339 knows';
   return 'it is none of the targets';
 }
@@ -114,24 +145,46 @@ export function idBefore(entryId: string): string {
 /**
  * Partition by partition, each in one step; sent again after a failure it does the same again.
  * @param force also where the function says that it must not see old events again (no view)
- * @throws NotReplaySafeError, UnknownFunctionError, RewindTargetError (partition), UnknownOutcomeError, RedisReplyError
+ * @throws NotReplaySafeError, UnknownFunctionError, RewindTargetError (partition),
+ *   UnknownOutcomeError, RedisReplyError
  */
-export async function rewindFunction(deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, target: RewindTarget, force = false): Promise<RewindReport> {
+export async function rewindFunction(
+  deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  fn: string,
+  target: RewindTarget,
+  force = false,
+): Promise<RewindReport> {
   const { connection, keys, partitions } = deployment;
   if (target.kind === 'entry' && target.partition !== null && target.partition >= partitions) {
-    throw new RewindTargetError(`${target.partition}/${target.entryId}`, `this deployment has the partitions 0 to ${partitions - 1}`);
+    throw new RewindTargetError(
+      `${target.partition}/${target.entryId}`,
+      `this deployment has the partitions 0 to ${partitions - 1}`,
+    );
   }
   const states = await readPartitions(deployment);
   requireFunction(states, fn);
   const unsafe = states.some(({ counters }) => counters.has(`replay:${fn}`));
-  if (parseGeneration(fn) !== null || (unsafe && !force && target.kind !== 'end')) throw new NotReplaySafeError(fn);
+  if (parseGeneration(fn) !== null || (unsafe && !force && target.kind !== 'end'))
+    throw new NotReplaySafeError(fn);
   const place = placeOf(target);
   const rewound: RewoundPartition[] = [];
   for (const state of states) {
-    if (target.kind === 'entry' && target.partition !== null && target.partition !== state.partition) continue;
+    if (
+      target.kind === 'entry' &&
+      target.partition !== null &&
+      target.partition !== state.partition
+    )
+      continue;
     const types = state.functions.find((f) => f.name === fn)?.types ?? [];
     if (types.length === 0) continue;
-    const done = await rewindPartition({ connection, keys, partitions }, fn, state.partition, types, () => place, false);
+    const done = await rewindPartition(
+      { connection, keys, partitions },
+      fn,
+      state.partition,
+      types,
+      () => place,
+      false,
+    );
     if (done) rewound.push(done);
   }
   return {
@@ -142,14 +195,25 @@ export async function rewindFunction(deployment: Pick<Deployment, 'connection' |
 }
 
 /**
- * For a function with ordering 'none' whose groups of these types were lost and made again: what others had settled behind the
- * place where they go on is delivered once more, and must not count twice.
+ * For a function with ordering 'none' whose groups of these types were lost and made again: what
+ * others had settled behind the place where they go on is delivered once more, and must not count
+ * twice.
  * @throws UnknownOutcomeError, RedisReplyError; it is asked for again at the next start then
  */
-export async function recount(deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, partition: number, types: readonly string[]): Promise<void> {
+export async function recount(
+  deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  fn: string,
+  partition: number,
+  types: readonly string[],
+): Promise<void> {
   const { connection, keys } = deployment;
   const ids = new Map<string, string>();
-  for (const type of types) ids.set(type, ((await connection.command('HGET', keys.counters(partition), `at:${fn}:${type}`)) as string | null) ?? '0-0');
+  for (const type of types)
+    ids.set(
+      type,
+      ((await connection.command('HGET', keys.counters(partition), `at:${fn}:${type}`)) as
+        string | null) ?? '0-0',
+    );
   await rewindPartition(deployment, fn, partition, types, (type) => ids.get(type) as string, true);
 }
 
@@ -164,7 +228,12 @@ function placeOf(target: RewindTarget): string {
  * @param recounts what is delivered again was not asked for: see rewind.lua
  */
 async function rewindPartition(
-  source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, fn: string, partition: number, types: readonly string[], placeOfType: (type: string) => string, recounts: boolean,
+  source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  fn: string,
+  partition: number,
+  types: readonly string[],
+  placeOfType: (type: string) => string,
+  recounts: boolean,
 ): Promise<RewoundPartition | null> {
   const { connection, keys } = source;
   for (let attempt = 1; ; attempt++) {
@@ -172,31 +241,66 @@ async function rewindPartition(
     for (const type of types) {
       const after = placeOfType(type);
       await adoptForeign(connection, keys, partition, type);
-      const exact = ((await connection.command('HGET', keys.counters(partition), `exact:${type}`)) as string | null) ?? '0-0';
+      const exact =
+        ((await connection.command('HGET', keys.counters(partition), `exact:${type}`)) as
+          string | null) ?? '0-0';
       const counted = after === '$' ? 0 : await countBetween(source, partition, type, after, exact);
       args.push(type, after, exact, counted);
     }
     const helpers = (await connection.command('SMEMBERS', keys.helpers(partition, fn))) as string[];
-    const reply = (await withRetry(() => script.run(
-      connection,
-      [keys.lease(partition, fn), keys.counters(partition), keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1), ...types.map((type) => keys.events(partition, type)),
-        ...helpers.map((helper) => keys.lease(partition, laneName(fn, helper)))],
-      [fn, attempt >= TRIES ? '1' : '0', recounts ? '1' : '0', ...args],
-    ), { deadlineMs: DEADLINE_MS })) as string[];
+    const reply = (await withRetry(
+      () =>
+        script.run(
+          connection,
+          [
+            keys.lease(partition, fn),
+            keys.counters(partition),
+            keys.settledIds(partition, fn, 0),
+            keys.settledIds(partition, fn, 1),
+            ...types.map((type) => keys.events(partition, type)),
+            ...helpers.map((helper) => keys.lease(partition, laneName(fn, helper))),
+          ],
+          [fn, attempt >= TRIES ? '1' : '0', recounts ? '1' : '0', ...args],
+        ),
+      { deadlineMs: DEADLINE_MS },
+    )) as string[];
     if (reply[0] === 'unknown') return null;
     if (reply[0] === 'ok') {
-      return { partition, types: types.map((type, i) => ({ type, after: reply[1 + 2 * i] as string, events: Number(reply[2 + 2 * i]) })) };
+      return {
+        partition,
+        types: types.map((type, i) => ({
+          type,
+          after: reply[1 + 2 * i] as string,
+          events: Number(reply[2 + 2 * i]),
+        })),
+      };
     }
   }
 }
 
-/** Events of the entries behind `after` up to and including `upTo`: where ordinals cannot be relied upon (foreign producers). */
-async function countBetween(source: Pick<Deployment, 'connection' | 'keys'>, partition: number, type: string, after: string, upTo: string): Promise<number> {
+/**
+ * Events of the entries behind `after` up to and including `upTo`: where ordinals cannot be relied
+ * upon (foreign producers).
+ */
+async function countBetween(
+  source: Pick<Deployment, 'connection' | 'keys'>,
+  partition: number,
+  type: string,
+  after: string,
+  upTo: string,
+): Promise<number> {
   if (compareEntryIds(after, upTo) >= 0) return 0;
   let events = 0;
   let cursor = after;
   for (;;) {
-    const page = (await source.connection.commandBuffer('XRANGE', source.keys.events(partition, type), `(${cursor}`, upTo, 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    const page = (await source.connection.commandBuffer(
+      'XRANGE',
+      source.keys.events(partition, type),
+      `(${cursor}`,
+      upTo,
+      'COUNT',
+      PAGE,
+    )) as [Buffer, Buffer[]][];
     for (const [id, fields] of page) {
       events += countEntry(fields);
       cursor = id.toString('latin1');

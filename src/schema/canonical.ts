@@ -1,13 +1,16 @@
 /**
- * The canonical form of a .proto text: the same whatever its comments, spaces and the order of fields, another one as soon as
- * anything else differs. Messages stay in their order, nested ones too, because message indexes count them.
+ * The canonical form of a .proto text: the same whatever its comments, spaces and the order of
+ * fields, another one as soon as anything else differs. Messages stay in their order, nested ones
+ * too, because message indexes count them.
  */
 import { createHash } from 'node:crypto';
 import { tokensOf } from '../wire/proto-text.ts';
 
 /** SHA-256 of the canonical form, in hex. */
 export function canonicalHash(text: string): string {
-  return createHash('sha256').update(JSON.stringify(readBlock(words(text), false))).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify(readBlock(words(text), false)))
+    .digest('hex');
 }
 
 type Statement = readonly (string | Block)[];
@@ -28,7 +31,11 @@ function readBlock(tokens: Generator<string, undefined>, inOrder: boolean): Bloc
   const ordered: Statement[] = [];
   const options: Statement[] = [];
   const others: (readonly [key: string, statement: Statement])[] = [];
-  for (let first = tokens.next().value; first !== undefined && first !== '}'; first = tokens.next().value) {
+  for (
+    let first = tokens.next().value;
+    first !== undefined && first !== '}';
+    first = tokens.next().value
+  ) {
     if (first === ';') continue;
     const statement = readStatement(first, tokens);
     if (first === 'option') options.push(statement);

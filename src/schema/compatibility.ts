@@ -1,12 +1,21 @@
 /**
- * May a new version of a schema stand beside the older ones? Structural rules for protobuf: what Buf's WIRE rules ban and
- * what decoding really does to the bytes, whichever is stricter, and Confluent's rules where they ban a loss. docs/schemas.md
- * prints the table. Sources: https://buf.build/docs/breaking/rules (WIRE), and
+ * May a new version of a schema stand beside the older ones? Structural rules for protobuf: what
+ * Buf's WIRE rules ban and what decoding really does to the bytes, whichever is stricter, and
+ * Confluent's rules where they ban a loss. docs/schemas.md prints the table. Sources:
+ * https://buf.build/docs/breaking/rules (WIRE), and
  * https://protobuf.dev/programming-guides/proto3/#updating
  *
- * A finding breaks reading old events with the new schema (backward), new events with the old schema (forward), or both.
+ * A finding breaks reading old events with the new schema (backward), new events with the old
+ * schema (forward), or both.
  */
-import type { EnumModel, FieldModel, Level, MessageModel, ParsedSchema, Reserved } from './model.ts';
+import type {
+  EnumModel,
+  FieldModel,
+  Level,
+  MessageModel,
+  ParsedSchema,
+  Reserved,
+} from './model.ts';
 
 export type Breaks = 'backward' | 'forward' | 'both';
 
@@ -34,7 +43,10 @@ export interface Comparison {
 /** Findings kept; a schema that breaks more than that is refused with these. */
 export const MOST_FINDINGS = 1000;
 
-/** All findings of a level against older schemas, each once. Which of them the level speaks of is the caller's choice. */
+/**
+ * All findings of a level against older schemas, each once. Which of them the level speaks of is
+ * the caller's choice.
+ */
 export class Judgement {
   readonly #direction: string;
   readonly #candidate: ParsedSchema;
@@ -53,36 +65,82 @@ export class Judgement {
     if (this.#direction === 'NONE') return;
     const { findings, warnings } = compare(this.#candidate, this.#roots, older, roots);
     for (const finding of findings) {
-      const counts = this.#direction === 'FULL' || finding.breaks === 'both' || finding.breaks === this.#direction.toLowerCase();
+      const counts =
+        this.#direction === 'FULL' ||
+        finding.breaks === 'both' ||
+        finding.breaks === this.#direction.toLowerCase();
       if (counts) keep(this.#findings, finding);
     }
     for (const warning of warnings) keep(this.#warnings, warning);
   }
 
   verdict(): { readonly compatible: boolean } & Comparison {
-    return { compatible: this.#findings.size === 0, findings: [...this.#findings.values()], warnings: [...this.#warnings.values()] };
+    return {
+      compatible: this.#findings.size === 0,
+      findings: [...this.#findings.values()],
+      warnings: [...this.#warnings.values()],
+    };
   }
 }
 
 function keep(kept: Map<string, Finding>, finding: Finding): void {
-  if (kept.size < MOST_FINDINGS) kept.set(`${finding.rule} ${finding.path} ${finding.writer}`, finding);
+  if (kept.size < MOST_FINDINGS)
+    kept.set(`${finding.rule} ${finding.path} ${finding.writer}`, finding);
 }
 
-/** What is in the way of decoding what `writer` wrote with `reader`: rules about the future (reservations) are left out. */
-export function canRead(reader: ParsedSchema, readerRoots: readonly string[], writer: ParsedSchema, writerRoots: readonly string[]): readonly Finding[] {
-  return compare(reader, readerRoots, writer, writerRoots).findings.filter((finding) => finding.breaks !== 'forward' && !FUTURE.has(finding.rule));
+/**
+ * What is in the way of decoding what `writer` wrote with `reader`: rules about the future
+ * (reservations) are left out.
+ */
+export function canRead(
+  reader: ParsedSchema,
+  readerRoots: readonly string[],
+  writer: ParsedSchema,
+  writerRoots: readonly string[],
+): readonly Finding[] {
+  return compare(reader, readerRoots, writer, writerRoots).findings.filter(
+    (finding) => finding.breaks !== 'forward' && !FUTURE.has(finding.rule),
+  );
 }
-const FUTURE = new Set(['FIELD_REMOVED_UNRESERVED', 'RESERVATION_REMOVED', 'ENUM_VALUE_REMOVED_UNRESERVED', 'ONEOF_RENAMED', 'ONEOF_JOINED_ALONE']);
+const FUTURE = new Set([
+  'FIELD_REMOVED_UNRESERVED',
+  'RESERVATION_REMOVED',
+  'ENUM_VALUE_REMOVED_UNRESERVED',
+  'ONEOF_RENAMED',
+  'ONEOF_JOINED_ALONE',
+]);
 
-export function compare(now: ParsedSchema, nowRoots: readonly string[], before: ParsedSchema, beforeRoots: readonly string[]): Comparison {
+export function compare(
+  now: ParsedSchema,
+  nowRoots: readonly string[],
+  before: ParsedSchema,
+  beforeRoots: readonly string[],
+): Comparison {
   const comparing = new Comparing(now, before);
   if (nowRoots.length === 1 && beforeRoots.length === 1 && nowRoots[0] !== beforeRoots[0]) {
     const [fresh, old] = [nowRoots[0] as string, beforeRoots[0] as string];
-    comparing.report('MESSAGE_RENAMED', old, fresh, old, `the message was ${old} and is ${fresh}`, `Name it ${old} again, package included, or declare a new event type`, 'both');
+    comparing.report(
+      'MESSAGE_RENAMED',
+      old,
+      fresh,
+      old,
+      `the message was ${old} and is ${fresh}`,
+      `Name it ${old} again, package included, or declare a new event type`,
+      'both',
+    );
   } else {
     for (const root of beforeRoots) {
       if (Object.hasOwn(now.messages, root)) comparing.messages(root);
-      else comparing.report('MESSAGE_REMOVED', root, '', root, 'the message is gone: its events can be read no more', 'Put it back; leave the messages of old events where they are', 'both');
+      else
+        comparing.report(
+          'MESSAGE_REMOVED',
+          root,
+          '',
+          root,
+          'the message is gone: its events can be read no more',
+          'Put it back; leave the messages of old events where they are',
+          'both',
+        );
     }
   }
   return comparing;
@@ -101,17 +159,33 @@ class Comparing implements Comparison {
     this.#before = before;
   }
 
-  report(rule: string, path: string, reader: string, writer: string, what: string, cure: string, breaks: Breaks): void {
+  report(
+    rule: string,
+    path: string,
+    reader: string,
+    writer: string,
+    what: string,
+    cure: string,
+    breaks: Breaks,
+  ): void {
     this.findings.push({ rule, path, reader, writer, what, cure, breaks });
   }
-  #warn(rule: string, path: string, reader: string, writer: string, what: string, cure: string): void {
+  #warn(
+    rule: string,
+    path: string,
+    reader: string,
+    writer: string,
+    what: string,
+    cure: string,
+  ): void {
     this.warnings.push({ rule, path, reader, writer, what, cure, breaks: 'both' });
   }
 
   /** Both versions have a message of this name; what it leads to is compared too, once. */
   messages(name: string): void {
     this.#meet(name);
-    for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop()) this.#message(next);
+    for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop())
+      this.#message(next);
   }
 
   #meet(name: string): void {
@@ -124,11 +198,27 @@ class Comparing implements Comparison {
     const now = new Indexed(this.#now.messages[name] as MessageModel);
     const before = new Indexed(this.#before.messages[name] as MessageModel);
     if (now.syntax !== before.syntax) {
-      this.report('SYNTAX_CHANGED', name, now.syntax, before.syntax, `its file was ${before.syntax} and is ${now.syntax}: presence, packing and enums differ`, `Make the file ${before.syntax} again`, 'both');
+      this.report(
+        'SYNTAX_CHANGED',
+        name,
+        now.syntax,
+        before.syntax,
+        `its file was ${before.syntax} and is ${now.syntax}: presence, packing and enums differ`,
+        `Make the file ${before.syntax} again`,
+        'both',
+      );
     }
     for (const field of now.fields) {
       if (field.required && !before.byNumber.get(field.number)?.required) {
-        this.report('REQUIRED_ADDED', `${name}.${field.name}`, 'required', '', 'a required field: events without it can never be read again', 'Make it optional', 'both');
+        this.report(
+          'REQUIRED_ADDED',
+          `${name}.${field.name}`,
+          'required',
+          '',
+          'a required field: events without it can never be read again',
+          'Make it optional',
+          'both',
+        );
       }
     }
     for (const old of before.fields) this.#field(name, now, before, old);
@@ -142,28 +232,109 @@ class Comparing implements Comparison {
     const named = now.byName.get(old.name);
     const moved = named !== undefined && named.number !== old.number;
     if (moved) {
-      this.report('FIELD_RENUMBERED', path, `= ${named.number}`, `= ${old.number}`, `it was number ${old.number} and is number ${named.number}: what was written is not found again`, `Give it number ${old.number} again; a new number needs a new name, and "reserved ${old.number};"`, 'both');
+      this.report(
+        'FIELD_RENUMBERED',
+        path,
+        `= ${named.number}`,
+        `= ${old.number}`,
+        `it was number ${old.number} and is number ${named.number}: what was written is not found again`,
+        `Give it number ${old.number} again; a new number needs a new name, and "reserved ${old.number};"`,
+        'both',
+      );
     }
     if (!fresh) {
-      if (old.required) this.report('REQUIRED_REMOVED', path, '', 'required', 'a required field is gone: older readers refuse events without it', 'Put it back', 'both');
+      if (old.required)
+        this.report(
+          'REQUIRED_REMOVED',
+          path,
+          '',
+          'required',
+          'a required field is gone: older readers refuse events without it',
+          'Put it back',
+          'both',
+        );
       const kept = now.reserves(old.number) && now.reservedNames.has(old.name);
       if (!kept && !moved) {
-        this.report('FIELD_REMOVED_UNRESERVED', path, '', shapeOf(old), `field ${old.number} is gone, and its number and name are not both reserved: somebody may use them again`, `Add: reserved ${old.number}; reserved "${old.name}";`, 'both');
+        this.report(
+          'FIELD_REMOVED_UNRESERVED',
+          path,
+          '',
+          shapeOf(old),
+          `field ${old.number} is gone, and its number and name are not both reserved: somebody may use them again`,
+          `Add: reserved ${old.number}; reserved "${old.name}";`,
+          'both',
+        );
       }
       if (old.oneof !== null && now.oneofs.has(old.oneof)) {
-        this.report('ONEOF_MEMBER_REMOVED', path, '', `oneof ${old.oneof}`, `it is gone from oneof ${old.oneof}: old events that set it read as if nothing were set`, 'Put it back, deprecated', 'backward');
+        this.report(
+          'ONEOF_MEMBER_REMOVED',
+          path,
+          '',
+          `oneof ${old.oneof}`,
+          `it is gone from oneof ${old.oneof}: old events that set it read as if nothing were set`,
+          'Put it back, deprecated',
+          'backward',
+        );
       }
       return;
     }
-    if (fresh.name !== old.name && !moved) this.#warn('FIELD_RENAMED', path, fresh.name, old.name, `field ${old.number} was ${old.name} and is ${fresh.name}: the bytes are the same, handlers and JSON are not`, `Name it ${old.name} again if JSON or code outside relies on it`);
-    else if (fresh.jsonName !== old.jsonName) this.#warn('JSON_NAME_CHANGED', path, fresh.jsonName ?? '', old.jsonName ?? '', 'its name in JSON has changed', 'Keep json_name where JSON relies on it');
-    if (old.required && !fresh.required) this.report('REQUIRED_REMOVED', path, shapeOf(fresh), 'required', 'it was required and is not: older readers refuse events without it', 'Leave it required, and always set it', 'both');
-    if (fresh.default !== old.default) this.report('DEFAULT_CHANGED', path, fresh.default ?? 'none', old.default ?? 'none', 'its default has changed: old events without it change their meaning', `Make the default ${old.default ?? 'none'} again`, 'both');
+    if (fresh.name !== old.name && !moved)
+      this.#warn(
+        'FIELD_RENAMED',
+        path,
+        fresh.name,
+        old.name,
+        `field ${old.number} was ${old.name} and is ${fresh.name}: the bytes are the same, handlers and JSON are not`,
+        `Name it ${old.name} again if JSON or code outside relies on it`,
+      );
+    else if (fresh.jsonName !== old.jsonName)
+      this.#warn(
+        'JSON_NAME_CHANGED',
+        path,
+        fresh.jsonName ?? '',
+        old.jsonName ?? '',
+        'its name in JSON has changed',
+        'Keep json_name where JSON relies on it',
+      );
+    if (old.required && !fresh.required)
+      this.report(
+        'REQUIRED_REMOVED',
+        path,
+        shapeOf(fresh),
+        'required',
+        'it was required and is not: older readers refuse events without it',
+        'Leave it required, and always set it',
+        'both',
+      );
+    if (fresh.default !== old.default)
+      this.report(
+        'DEFAULT_CHANGED',
+        path,
+        fresh.default ?? 'none',
+        old.default ?? 'none',
+        'its default has changed: old events without it change their meaning',
+        `Make the default ${old.default ?? 'none'} again`,
+        'both',
+      );
     this.#type(path, old, fresh);
     this.#oneof(path, now, before, old, fresh);
     const single = !fresh.repeated && !old.repeated && fresh.mapKey === null && old.mapKey === null;
-    if (single && fresh.presence !== old.presence && fresh.oneof === null && old.oneof === null && fresh.kind === old.kind && fresh.kind !== 'message') {
-      this.#warn('PRESENCE_CHANGED', path, fresh.presence ? 'optional' : 'implicit', old.presence ? 'optional' : 'implicit', 'a zero that was written reads as unset, or the other way round', 'Treat unset and zero alike in handlers');
+    if (
+      single &&
+      fresh.presence !== old.presence &&
+      fresh.oneof === null &&
+      old.oneof === null &&
+      fresh.kind === old.kind &&
+      fresh.kind !== 'message'
+    ) {
+      this.#warn(
+        'PRESENCE_CHANGED',
+        path,
+        fresh.presence ? 'optional' : 'implicit',
+        old.presence ? 'optional' : 'implicit',
+        'a zero that was written reads as unset, or the other way round',
+        'Treat unset and zero alike in handlers',
+      );
     }
   }
 
@@ -171,54 +342,137 @@ class Comparing implements Comparison {
     const was = shapeOf(old);
     const is = shapeOf(fresh);
     const cure = `Make it ${was} again; give what is new a new field with a new number`;
-    const changed = (rule: string, what: string, breaks: Breaks): void => this.report(rule, path, is, was, what, cure, breaks);
-    if ((old.mapKey === null) !== (fresh.mapKey === null)) return changed('FIELD_KIND_CHANGED', `it was ${was} and is ${is}`, 'both');
-    if (old.mapKey !== null && old.mapKey !== fresh.mapKey) changed('MAP_KEY_CHANGED', `its keys were ${old.mapKey} and are ${String(fresh.mapKey)}`, 'both');
+    const changed = (rule: string, what: string, breaks: Breaks): void =>
+      this.report(rule, path, is, was, what, cure, breaks);
+    if ((old.mapKey === null) !== (fresh.mapKey === null))
+      return changed('FIELD_KIND_CHANGED', `it was ${was} and is ${is}`, 'both');
+    if (old.mapKey !== null && old.mapKey !== fresh.mapKey)
+      changed(
+        'MAP_KEY_CHANGED',
+        `its keys were ${old.mapKey} and are ${String(fresh.mapKey)}`,
+        'both',
+      );
     if (old.mapKey === null && old.repeated !== fresh.repeated) {
-      if (fresh.repeated) changed('FIELD_BECAME_REPEATED', `it was single and is repeated: older readers see one of the values, none of them, or all merged`, 'forward');
-      else changed('FIELD_BECAME_SINGLE', `it was repeated and is single: of old events one value is read, none, or all merged`, 'backward');
+      if (fresh.repeated)
+        changed(
+          'FIELD_BECAME_REPEATED',
+          `it was single and is repeated: older readers see one of the values, none of them, or all merged`,
+          'forward',
+        );
+      else
+        changed(
+          'FIELD_BECAME_SINGLE',
+          `it was repeated and is single: of old events one value is read, none, or all merged`,
+          'backward',
+        );
     }
-    if (old.kind !== fresh.kind) return changed('FIELD_KIND_CHANGED', `it was ${was} and is ${is}`, 'both');
+    if (old.kind !== fresh.kind)
+      return changed('FIELD_KIND_CHANGED', `it was ${was} and is ${is}`, 'both');
     if (old.kind === 'message') {
-      if (old.type !== fresh.type) changed('FIELD_MESSAGE_CHANGED', `its message was ${old.type} and is ${fresh.type}`, 'both');
-      else if (Object.hasOwn(this.#now.messages, old.type) && Object.hasOwn(this.#before.messages, old.type)) this.#meet(old.type);
+      if (old.type !== fresh.type)
+        changed(
+          'FIELD_MESSAGE_CHANGED',
+          `its message was ${old.type} and is ${fresh.type}`,
+          'both',
+        );
+      else if (
+        Object.hasOwn(this.#now.messages, old.type) &&
+        Object.hasOwn(this.#before.messages, old.type)
+      )
+        this.#meet(old.type);
       return;
     }
     if (old.kind === 'enum') {
-      if (old.type !== fresh.type) changed('FIELD_ENUM_CHANGED', `its enum was ${old.type} and is ${fresh.type}`, 'both');
+      if (old.type !== fresh.type)
+        changed('FIELD_ENUM_CHANGED', `its enum was ${old.type} and is ${fresh.type}`, 'both');
       else this.#enums(old.type);
       return;
     }
     if (old.type === fresh.type) return;
     const breaks = scalarChange(old.type, fresh.type);
     const what = `it was ${old.type} and is ${fresh.type}`;
-    if (breaks === 'forward') changed('FIELD_TYPE_WIDENED', `${what}: older readers cut off, or refuse, what does not fit`, breaks);
-    else if (breaks === 'backward') changed('FIELD_TYPE_NARROWED', `${what}: of old events what does not fit is cut off, or refused`, breaks);
-    else changed('FIELD_TYPE_CHANGED', `${what}: the bytes of the one are no value of the other`, breaks);
+    if (breaks === 'forward')
+      changed(
+        'FIELD_TYPE_WIDENED',
+        `${what}: older readers cut off, or refuse, what does not fit`,
+        breaks,
+      );
+    else if (breaks === 'backward')
+      changed(
+        'FIELD_TYPE_NARROWED',
+        `${what}: of old events what does not fit is cut off, or refused`,
+        breaks,
+      );
+    else
+      changed(
+        'FIELD_TYPE_CHANGED',
+        `${what}: the bytes of the one are no value of the other`,
+        breaks,
+      );
   }
 
   #oneof(path: string, now: Indexed, before: Indexed, old: FieldModel, fresh: FieldModel): void {
     if (old.oneof === fresh.oneof) return;
     const was = old.oneof === null ? 'in no oneof' : `oneof ${old.oneof}`;
     const is = fresh.oneof === null ? 'in no oneof' : `oneof ${fresh.oneof}`;
-    const report = (rule: string, what: string, cure: string, breaks: Breaks): void => this.report(rule, path, is, was, what, cure, breaks);
+    const report = (rule: string, what: string, cure: string, breaks: Breaks): void =>
+      this.report(rule, path, is, was, what, cure, breaks);
     if (old.oneof === null) {
       // With others that were there before: several may be set in an old event.
-      if (before.oneofs.has(fresh.oneof as string) || now.known(fresh.oneof as string, before) > 1) report('ONEOF_JOINED', `it is ${is} now: of old events that set several of its fields only one is read`, 'Leave it outside; put a new field into the oneof', 'backward');
-      else report('ONEOF_JOINED_ALONE', `it is ${is} now, which Buf's WIRE rules ban`, 'Leave it outside; put a new field into the oneof', 'both');
+      if (before.oneofs.has(fresh.oneof as string) || now.known(fresh.oneof as string, before) > 1)
+        report(
+          'ONEOF_JOINED',
+          `it is ${is} now: of old events that set several of its fields only one is read`,
+          'Leave it outside; put a new field into the oneof',
+          'backward',
+        );
+      else
+        report(
+          'ONEOF_JOINED_ALONE',
+          `it is ${is} now, which Buf's WIRE rules ban`,
+          'Leave it outside; put a new field into the oneof',
+          'both',
+        );
     } else if (fresh.oneof === null) {
-      report('ONEOF_LEFT', `it was ${was} and is in none: older readers that find two set keep one`, `Leave it in ${was}`, 'forward');
+      report(
+        'ONEOF_LEFT',
+        `it was ${was} and is in none: older readers that find two set keep one`,
+        `Leave it in ${was}`,
+        'forward',
+      );
     } else if (before.numbersOf(old.oneof) === now.numbersOf(fresh.oneof)) {
-      report('ONEOF_RENAMED', `its oneof was ${old.oneof} and is ${fresh.oneof}, which Buf's WIRE rules ban`, `Name the oneof ${old.oneof} again`, 'both');
+      report(
+        'ONEOF_RENAMED',
+        `its oneof was ${old.oneof} and is ${fresh.oneof}, which Buf's WIRE rules ban`,
+        `Name the oneof ${old.oneof} again`,
+        'both',
+      );
     } else {
-      report('ONEOF_CHANGED', `it moved from oneof ${old.oneof} to ${fresh.oneof}`, `Leave it in ${was}`, 'both');
+      report(
+        'ONEOF_CHANGED',
+        `it moved from oneof ${old.oneof} to ${fresh.oneof}`,
+        `Leave it in ${was}`,
+        'both',
+      );
     }
   }
 
   #newInOneofs(name: string, now: Indexed, before: Indexed): void {
     for (const field of now.fields) {
-      if (field.oneof === null || before.byNumber.has(field.number) || !before.oneofs.has(field.oneof)) continue;
-      this.#warn('ONEOF_MEMBER_ADDED', `${name}.${field.name}`, `oneof ${field.oneof}`, '', `it is new in oneof ${field.oneof}: to older readers nothing of it is set`, 'Give older handlers a default branch first');
+      if (
+        field.oneof === null ||
+        before.byNumber.has(field.number) ||
+        !before.oneofs.has(field.oneof)
+      )
+        continue;
+      this.#warn(
+        'ONEOF_MEMBER_ADDED',
+        `${name}.${field.name}`,
+        `oneof ${field.oneof}`,
+        '',
+        `it is new in oneof ${field.oneof}: to older readers nothing of it is set`,
+        'Give older handlers a default branch first',
+      );
     }
   }
 
@@ -227,7 +481,16 @@ class Comparing implements Comparison {
     this.#seen.add(name);
     const now = this.#now.enums[name] as EnumModel;
     const before = this.#before.enums[name] as EnumModel;
-    if (now.syntax !== before.syntax) this.report('SYNTAX_CHANGED', name, now.syntax, before.syntax, `its file was ${before.syntax} and is ${now.syntax}`, `Make the file ${before.syntax} again`, 'both');
+    if (now.syntax !== before.syntax)
+      this.report(
+        'SYNTAX_CHANGED',
+        name,
+        now.syntax,
+        before.syntax,
+        `its file was ${before.syntax} and is ${now.syntax}`,
+        `Make the file ${before.syntax} again`,
+        'both',
+      );
     const names = new Map(now.values);
     const nameOf = new Map(now.values.map(([value, number]) => [number, value]));
     const reserved = new Reservations(now.reserved);
@@ -235,9 +498,35 @@ class Comparing implements Comparison {
       const path = `${name}.${value}`;
       const moved = names.get(value);
       if (!nameOf.has(number)) {
-        if (!reserved.reserves(number)) this.report('ENUM_VALUE_REMOVED_UNRESERVED', path, '', String(number), `value ${number} is gone and its number is not reserved: somebody may use it again`, `Add: reserved ${number}; reserved "${value}";`, 'both');
-      } else if (moved === undefined) this.#warn('ENUM_VALUE_RENAMED', path, nameOf.get(number) ?? '', value, `value ${number} has another name: the bytes are the same, JSON is not`, `Keep the name ${value}, or allow_alias`);
-      else if (moved !== number) this.report('ENUM_VALUE_RENUMBERED', path, String(moved), String(number), `${value} was ${number} and is ${moved}`, `Give ${value} the number ${number} again`, 'both');
+        if (!reserved.reserves(number))
+          this.report(
+            'ENUM_VALUE_REMOVED_UNRESERVED',
+            path,
+            '',
+            String(number),
+            `value ${number} is gone and its number is not reserved: somebody may use it again`,
+            `Add: reserved ${number}; reserved "${value}";`,
+            'both',
+          );
+      } else if (moved === undefined)
+        this.#warn(
+          'ENUM_VALUE_RENAMED',
+          path,
+          nameOf.get(number) ?? '',
+          value,
+          `value ${number} has another name: the bytes are the same, JSON is not`,
+          `Keep the name ${value}, or allow_alias`,
+        );
+      else if (moved !== number)
+        this.report(
+          'ENUM_VALUE_RENUMBERED',
+          path,
+          String(moved),
+          String(number),
+          `${value} was ${number} and is ${moved}`,
+          `Give ${value} the number ${number} again`,
+          'both',
+        );
     }
     this.#reservations(name, reserved, before.reserved);
   }
@@ -245,10 +534,28 @@ class Comparing implements Comparison {
   #reservations(path: string, now: Reservations, before: Reserved): void {
     for (const [from, to] of before.ranges) {
       const numbers = from === to ? String(from) : `${from} to ${to}`;
-      if (!now.reserves(from, to)) this.report('RESERVATION_REMOVED', path, '', numbers, 'a number that was reserved no longer is: an old field had it', `Add: reserved ${numbers};`, 'both');
+      if (!now.reserves(from, to))
+        this.report(
+          'RESERVATION_REMOVED',
+          path,
+          '',
+          numbers,
+          'a number that was reserved no longer is: an old field had it',
+          `Add: reserved ${numbers};`,
+          'both',
+        );
     }
     for (const name of before.names) {
-      if (!now.reservedNames.has(name)) this.report('RESERVATION_REMOVED', path, '', `"${name}"`, 'a name that was reserved no longer is: an old field had it', `Add: reserved "${name}";`, 'both');
+      if (!now.reservedNames.has(name))
+        this.report(
+          'RESERVATION_REMOVED',
+          path,
+          '',
+          `"${name}"`,
+          'a name that was reserved no longer is: an old field had it',
+          `Add: reserved "${name}";`,
+          'both',
+        );
     }
   }
 }
@@ -259,7 +566,12 @@ function shapeOf(field: FieldModel): string {
 }
 
 /** Wider on the right, with the same bytes for what fits. */
-const WIDENS: ReadonlySet<string> = new Set(['int32 int64', 'uint32 uint64', 'sint32 sint64', 'string bytes']);
+const WIDENS: ReadonlySet<string> = new Set([
+  'int32 int64',
+  'uint32 uint64',
+  'sint32 sint64',
+  'string bytes',
+]);
 
 function scalarChange(from: string, to: string): Breaks {
   if (WIDENS.has(`${from} ${to}`)) return 'forward';
@@ -324,14 +636,21 @@ class Indexed extends Reservations {
   /** How many fields of the oneof another version has too. */
   known(oneof: string, other: Indexed): number {
     let count = this.#known.get(oneof);
-    if (count === undefined) this.#known.set(oneof, (count = (this.oneofs.get(oneof) ?? []).filter((number) => other.byNumber.has(number)).length));
+    if (count === undefined)
+      this.#known.set(
+        oneof,
+        (count = (this.oneofs.get(oneof) ?? []).filter((number) =>
+          other.byNumber.has(number),
+        ).length),
+      );
     return count;
   }
 
   /** As text. */
   numbersOf(oneof: string): string {
     let text = this.#numbers.get(oneof);
-    if (text === undefined) this.#numbers.set(oneof, (text = (this.oneofs.get(oneof) ?? []).join(' ')));
+    if (text === undefined)
+      this.#numbers.set(oneof, (text = (this.oneofs.get(oneof) ?? []).join(' ')));
     return text;
   }
 }

@@ -1,6 +1,7 @@
 /**
- * What a schema may be, before anything is done with it. A schema is input from strangers: parsers of .proto text have been
- * made to run code by names and defaults, and to run out of stack or memory by nesting and number.
+ * What a schema may be, before anything is done with it. A schema is input from strangers: parsers
+ * of .proto text have been made to run code by names and defaults, and to run out of stack or
+ * memory by nesting and number.
  */
 import { MillraceError } from '../core/errors.ts';
 import type { SchemaFile } from './model.ts';
@@ -25,7 +26,10 @@ export const SCHEMA_LIMITS = {
 /** What a refusal quotes of a schema is cut off here. */
 const MESSAGE = 1000;
 
-/** Text that is no schema, or none that is accepted: the message says where and why, and which limit. Nothing was registered. */
+/**
+ * Text that is no schema, or none that is accepted: the message says where and why, and which
+ * limit. Nothing was registered.
+ */
 export class InvalidSchemaError extends MillraceError {
   readonly code = 'INVALID_SCHEMA';
   constructor(message: string, options?: ErrorOptions) {
@@ -34,14 +38,37 @@ export class InvalidSchemaError extends MillraceError {
 }
 
 /** Names that mean something to JavaScript objects: harmless in other languages, refused here. */
-const UNSAFE = new Set(['__proto__', 'prototype', 'constructor', '__defineGetter__', '__defineSetter__', '__lookupGetter__', '__lookupSetter__', 'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'toLocaleString', 'toString', 'valueOf']);
+const UNSAFE = new Set([
+  '__proto__',
+  'prototype',
+  'constructor',
+  '__defineGetter__',
+  '__defineSetter__',
+  '__lookupGetter__',
+  '__lookupSetter__',
+  'hasOwnProperty',
+  'isPrototypeOf',
+  'propertyIsEnumerable',
+  'toLocaleString',
+  'toString',
+  'valueOf',
+]);
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** @throws InvalidSchemaError */
 export function checkName(name: string, where: string): void {
-  if (!NAME.test(name)) throw new InvalidSchemaError(`${where}: ${JSON.stringify(name.slice(0, 80))} is no name: letters, digits and underscores`);
-  if (name.length > SCHEMA_LIMITS.name) throw new InvalidSchemaError(`${where}: a name of ${name.length} characters; the limit is ${SCHEMA_LIMITS.name}`);
-  if (UNSAFE.has(name)) throw new InvalidSchemaError(`${where}: the name ${name} is not accepted, because it means something to JavaScript; rename it`);
+  if (!NAME.test(name))
+    throw new InvalidSchemaError(
+      `${where}: ${JSON.stringify(name.slice(0, 80))} is no name: letters, digits and underscores`,
+    );
+  if (name.length > SCHEMA_LIMITS.name)
+    throw new InvalidSchemaError(
+      `${where}: a name of ${name.length} characters; the limit is ${SCHEMA_LIMITS.name}`,
+    );
+  if (UNSAFE.has(name))
+    throw new InvalidSchemaError(
+      `${where}: the name ${name} is not accepted, because it means something to JavaScript; rename it`,
+    );
 }
 
 /**
@@ -50,28 +77,46 @@ export function checkName(name: string, where: string): void {
  */
 export function checkText(files: readonly SchemaFile[]): void {
   if (files.length === 0) throw new InvalidSchemaError('it has no file');
-  if (files.length > SCHEMA_LIMITS.files) throw new InvalidSchemaError(`${files.length} files; the limit is ${SCHEMA_LIMITS.files}`);
+  if (files.length > SCHEMA_LIMITS.files)
+    throw new InvalidSchemaError(`${files.length} files; the limit is ${SCHEMA_LIMITS.files}`);
   const characters = files.reduce((sum, file) => sum + file.text.length, 0);
-  if (characters > SCHEMA_LIMITS.characters) throw new InvalidSchemaError(`${characters} characters; the limit is ${SCHEMA_LIMITS.characters}`);
+  if (characters > SCHEMA_LIMITS.characters)
+    throw new InvalidSchemaError(
+      `${characters} characters; the limit is ${SCHEMA_LIMITS.characters}`,
+    );
   for (const { name, text } of files) {
-    if (text.includes('\0')) throw new InvalidSchemaError(`${name}: a NUL character: .proto text is expected, no compiled descriptor`);
+    if (text.includes('\0'))
+      throw new InvalidSchemaError(
+        `${name}: a NUL character: .proto text is expected, no compiled descriptor`,
+      );
     let depth = 0;
     let line = 1;
     for (const { kind, text: token } of tokens(text)) {
       if (kind === 'lines') line += token.length;
       else if (token === '{') {
-        if (++depth > SCHEMA_LIMITS.depth) throw new InvalidSchemaError(`${name}, line ${line}: nested deeper than ${SCHEMA_LIMITS.depth} levels`);
+        if (++depth > SCHEMA_LIMITS.depth)
+          throw new InvalidSchemaError(
+            `${name}, line ${line}: nested deeper than ${SCHEMA_LIMITS.depth} levels`,
+          );
       } else if (token === '}') depth--;
       else if (kind === 'word') {
-        for (const part of token.split('.')) if (UNSAFE.has(part)) throw new InvalidSchemaError(`${name}, line ${line}: the name ${part} is not accepted, because it means something to JavaScript; rename it`);
+        for (const part of token.split('.'))
+          if (UNSAFE.has(part))
+            throw new InvalidSchemaError(
+              `${name}, line ${line}: the name ${part} is not accepted, because it means something to JavaScript; rename it`,
+            );
       }
     }
   }
 }
 
-/** Braces, words and line ends outside strings and comments: enough to bound nesting and to find names. */
+/**
+ * Braces, words and line ends outside strings and comments: enough to bound nesting and to find
+ * names.
+ */
 function* tokens(text: string): Generator<{ kind: 'brace' | 'word' | 'lines'; text: string }> {
-  const pattern = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|[{}]|[A-Za-z_][\w.]*|\n/g;
+  const pattern =
+    /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|[{}]|[A-Za-z_][\w.]*|\n/g;
   for (const [token] of text.matchAll(pattern)) {
     if (token === '{' || token === '}') yield { kind: 'brace', text: token };
     else if (/^[A-Za-z_]/.test(token)) yield { kind: 'word', text: token };

@@ -1,4 +1,7 @@
-/** A parsed schema as plain data: what a verdict needs, and nothing that could run. Names are fully qualified, without a leading dot. */
+/**
+ * A parsed schema as plain data: what a verdict needs, and nothing that could run. Names are fully
+ * qualified, without a leading dot.
+ */
 export interface SchemaFile {
   /** As it is imported: `shop/v1/orders.proto`. */
   readonly name: string;
@@ -57,5 +60,13 @@ export interface ParsedSchema {
   readonly text?: string;
 }
 
-export const LEVELS = ['NONE', 'BACKWARD', 'BACKWARD_TRANSITIVE', 'FORWARD', 'FORWARD_TRANSITIVE', 'FULL', 'FULL_TRANSITIVE'] as const;
+export const LEVELS = [
+  'NONE',
+  'BACKWARD',
+  'BACKWARD_TRANSITIVE',
+  'FORWARD',
+  'FORWARD_TRANSITIVE',
+  'FULL',
+  'FULL_TRANSITIVE',
+] as const;
 export type Level = (typeof LEVELS)[number];

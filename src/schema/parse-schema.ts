@@ -1,8 +1,10 @@
 /**
- * Parses what strangers send: in a thread apart, with bounds on time, heap and stack, and nothing of our environment.
+ * Parses what strangers send: in a thread apart, with bounds on time, heap and stack, and nothing
+ * of our environment.
  *
- * Starting such a thread costs a hundred times what most schemas do, so one that behaved serves the next schema too, for as
- * long as there is one within a second. After any refusal it is thrown away.
+ * Starting such a thread costs a hundred times what most schemas do, so one that behaved serves the
+ * next schema too, for as long as there is one within a second. After any refusal it is thrown
+ * away.
  */
 import { Worker } from 'node:worker_threads';
 import { checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
@@ -19,10 +21,15 @@ const line: (() => void)[] = [];
 const idle: ParseThread[] = [];
 
 /**
- * @param files the schema's own file first, then what it imports (not the well-known types and Millrace's own)
- * @throws InvalidSchemaError: no .proto text, a name or a size that is not accepted, or it took too long
+ * @param files the schema's own file first, then what it imports (not the well-known types and
+ *   Millrace's own)
+ * @throws InvalidSchemaError: no .proto text, a name or a size that is not accepted, or it took too
+ *   long
  */
-export async function parseSchema(files: readonly SchemaFile[], limits: { readonly parseMs?: number } = {}): Promise<ParsedSchema> {
+export async function parseSchema(
+  files: readonly SchemaFile[],
+  limits: { readonly parseMs?: number } = {},
+): Promise<ParsedSchema> {
   // What the text alone shows costs no thread.
   checkText(files);
   if (running >= AT_ONCE) await new Promise<void>((resolve) => line.push(resolve));
@@ -39,12 +46,15 @@ export async function parseSchema(files: readonly SchemaFile[], limits: { readon
 class ParseThread {
   readonly #worker = new Worker(new URL('./parse-thread.js', import.meta.url), {
     env: {},
-    // Loaders and hooks of the process have no business here, and may take longer to start than the time there is.
+    // Loaders and hooks of the process have no business here, and may take longer to start than the
+    // time there is.
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: SCHEMA_LIMITS.heapMb, stackSizeMb: 4 },
   });
   /** Its code runs. What the machine takes to start a thread is not the schema's fault. */
-  readonly #online = new Promise<void>((resolve) => void this.#worker.once('online', resolve).once('exit', () => resolve()));
+  readonly #online = new Promise<void>(
+    (resolve) => void this.#worker.once('online', resolve).once('exit', () => resolve()),
+  );
   #uses = 0;
   #idleTimer: NodeJS.Timeout | null = null;
 
@@ -61,7 +71,11 @@ class ParseThread {
       let timer: NodeJS.Timeout | undefined;
       let over = false;
       void this.#online.then(() => {
-        if (!over) timer = setTimeout(() => refuse(new InvalidSchemaError(`it was not parsed within ${parseMs} ms`)), parseMs);
+        if (!over)
+          timer = setTimeout(
+            () => refuse(new InvalidSchemaError(`it was not parsed within ${parseMs} ms`)),
+            parseMs,
+          );
       });
       const quiet = (): void => {
         over = true;
@@ -73,14 +87,24 @@ class ParseThread {
         void this.#worker.terminate();
         reject(error);
       };
-      const answered = ({ model, problem }: { readonly model?: ParsedSchema; readonly problem?: string }): void => {
+      const answered = ({
+        model,
+        problem,
+      }: {
+        readonly model?: ParsedSchema;
+        readonly problem?: string;
+      }): void => {
         if (!model) return refuse(new InvalidSchemaError(problem ?? 'it could not be parsed'));
         quiet();
         this.#rest();
         resolve(model);
       };
-      const failed = (error: Error): void => refuse(new InvalidSchemaError(`it could not be parsed: ${error.message}`, { cause: error }));
-      const exited = (): void => refuse(new InvalidSchemaError('it could not be parsed: its thread ended'));
+      const failed = (error: Error): void =>
+        refuse(
+          new InvalidSchemaError(`it could not be parsed: ${error.message}`, { cause: error }),
+        );
+      const exited = (): void =>
+        refuse(new InvalidSchemaError('it could not be parsed: its thread ended'));
       this.#worker.on('message', answered).on('error', failed).on('exit', exited);
       this.#worker.postMessage(files.map(({ name, text }) => ({ name, text })));
     });

@@ -1,10 +1,20 @@
-/** .proto text -> model. Runs in a throw-away thread (parse-thread.ts) for what strangers send; nothing of it is compiled. */
+/**
+ * .proto text -> model. Runs in a throw-away thread (parse-thread.ts) for what strangers send;
+ * nothing of it is compiled.
+ */
 import protobuf from 'protobufjs';
 import { BUNDLED } from '../wire/bundled-protos.ts';
 import { describeExtended, ProtoFiles } from '../wire/proto-files.ts';
 import { canonicalHash } from './canonical.ts';
 import { checkName, checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
-import type { EnumModel, FieldModel, MessageModel, ParsedSchema, Reserved, SchemaFile } from './model.ts';
+import type {
+  EnumModel,
+  FieldModel,
+  MessageModel,
+  ParsedSchema,
+  Reserved,
+  SchemaFile,
+} from './model.ts';
 
 /**
  * @param files the schema's own file first, then what it imports
@@ -12,14 +22,18 @@ import type { EnumModel, FieldModel, MessageModel, ParsedSchema, Reserved, Schem
  */
 export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   checkText(files);
-  const protos = new ProtoFiles(files.map((file) => file.name), true);
+  const protos = new ProtoFiles(
+    files.map((file) => file.name),
+    true,
+  );
   const { root } = protos;
   for (const { name, text } of files) {
     // Ours stand already, whoever sends a copy along.
     if ((BUNDLED as readonly string[]).includes(name)) continue;
     try {
       for (const path of protos.add(name, text)) {
-        if (!protos.load(path)) throw new InvalidSchemaError(`it imports ${path}, which did not come with it`);
+        if (!protos.load(path))
+          throw new InvalidSchemaError(`it imports ${path}, which did not come with it`);
       }
     } catch (error) {
       throw new InvalidSchemaError(`${name}: ${(error as Error).message}`, { cause: error });
@@ -38,14 +52,18 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   let members = 0;
   const count = (more: number): void => {
     members += more;
-    if (members > SCHEMA_LIMITS.members) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.members} fields, enum values and reservations`);
+    if (members > SCHEMA_LIMITS.members)
+      throw new InvalidSchemaError(
+        `more than ${SCHEMA_LIMITS.members} fields, enum values and reservations`,
+      );
   };
   const walk = (space: protobuf.NamespaceBase, top: boolean): void => {
     for (const nested of space.nestedArray) {
       const where = nested.fullName.slice(1);
       if (!(nested instanceof protobuf.Field)) checkName(nested.name, where);
       if (nested instanceof protobuf.Type) {
-        if (++messageCount > SCHEMA_LIMITS.messages) throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
+        if (++messageCount > SCHEMA_LIMITS.messages)
+          throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
         count(nested.fieldsArray.length + (nested.reserved?.length ?? 0));
         messages[where] = messageOf(nested, where);
         if (top && nested.filename === files[0]?.name) roots.push(where);
@@ -61,10 +79,21 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
     }
   };
   walk(root, true);
-  if (roots.length === 0 && others === 0 && !protos.extensions.some(({ file }) => file === files[0]?.name)) {
+  if (
+    roots.length === 0 &&
+    others === 0 &&
+    !protos.extensions.some(({ file }) => file === files[0]?.name)
+  ) {
     throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
   }
-  return { messages, enums, roots, events: Object.fromEntries(events), extended: extendedIn(protos), text: canonicalHash(files[0]?.text ?? '') };
+  return {
+    messages,
+    enums,
+    roots,
+    events: Object.fromEntries(events),
+    extended: extendedIn(protos),
+    text: canonicalHash(files[0]?.text ?? ''),
+  };
 }
 
 /** Message -> why data that carries it is not supported. */
@@ -72,7 +101,9 @@ function extendedIn(protos: ProtoFiles): Record<string, string> {
   for (const { file, line, of } of protos.dangling()) {
     throw new InvalidSchemaError(`${file}, line ${line}: it extends ${of}, which is no message`);
   }
-  return Object.fromEntries(protos.extended().map((extended) => [extended.of, describeExtended(extended)]));
+  return Object.fromEntries(
+    protos.extended().map((extended) => [extended.of, describeExtended(extended)]),
+  );
 }
 
 /** Finds the types of all fields, then what their syntax makes of them (required, presence). */
@@ -84,7 +115,10 @@ function resolveFields(root: protobuf.Root): void {
           try {
             field.resolve();
           } catch (error) {
-            throw new InvalidSchemaError(`${nested.fullName.slice(1)}.${field.name}: ${(error as Error).message}`, { cause: error });
+            throw new InvalidSchemaError(
+              `${nested.fullName.slice(1)}.${field.name}: ${(error as Error).message}`,
+              { cause: error },
+            );
           }
         }
       }
@@ -121,9 +155,18 @@ function messageOf(message: protobuf.Type, where: string): MessageModel {
   const fields = message.fieldsArray.map((field): FieldModel => {
     checkName(field.name, `${where}.${field.name}`);
     const { resolvedType } = field;
-    const kind = resolvedType instanceof protobuf.Type ? 'message' : resolvedType instanceof protobuf.Enum ? 'enum' : 'scalar';
-    if (field.delimited) throw new InvalidSchemaError(`${where}.${field.name}: groups are not supported; use a message field`);
-    const oneof = field.partOf !== null && !field.partOf.isProto3Optional ? field.partOf.name : null;
+    const kind =
+      resolvedType instanceof protobuf.Type
+        ? 'message'
+        : resolvedType instanceof protobuf.Enum
+          ? 'enum'
+          : 'scalar';
+    if (field.delimited)
+      throw new InvalidSchemaError(
+        `${where}.${field.name}: groups are not supported; use a message field`,
+      );
+    const oneof =
+      field.partOf !== null && !field.partOf.isProto3Optional ? field.partOf.name : null;
     return {
       number: field.id,
       name: field.name,
@@ -133,10 +176,14 @@ function messageOf(message: protobuf.Type, where: string): MessageModel {
       mapKey: field instanceof protobuf.MapField ? field.keyType : null,
       oneof,
       // (hasPresence is the oneof itself where it is in one)
-      presence: !field.repeated && !field.map && (kind === 'message' || oneof !== null || Boolean(field.hasPresence)),
+      presence:
+        !field.repeated &&
+        !field.map &&
+        (kind === 'message' || oneof !== null || Boolean(field.hasPresence)),
       required: field.required,
       default: field.options?.['default'] === undefined ? null : String(field.options['default']),
-      jsonName: typeof field.options?.['json_name'] === 'string' ? field.options['json_name'] : null,
+      jsonName:
+        typeof field.options?.['json_name'] === 'string' ? field.options['json_name'] : null,
     };
   });
   fields.sort((a, b) => a.number - b.number);
@@ -152,14 +199,18 @@ function enumOf(type: protobuf.Enum, where: string): EnumModel {
   return { syntax: syntaxOf(type), values, reserved: reservedOf(type.reserved, where) };
 }
 
-function reservedOf(reserved: readonly (readonly number[] | string)[] | undefined, where: string): Reserved {
+function reservedOf(
+  reserved: readonly (readonly number[] | string)[] | undefined,
+  where: string,
+): Reserved {
   const ranges: [number, number][] = [];
   const names: string[] = [];
   for (const one of reserved ?? []) {
     if (typeof one === 'string') names.push(one);
     else {
       const [from, to] = one as [number, number];
-      if (!(from <= to)) throw new InvalidSchemaError(`${where}: "reserved ${from} to ${to}" is no range`);
+      if (!(from <= to))
+        throw new InvalidSchemaError(`${where}: "reserved ${from} to ${to}" is no range`);
       ranges.push([from, to]);
     }
   }

@@ -1,4 +1,7 @@
-/** One call of append-history.lua: appends that travel together, sent again until Redis has answered. */
+/**
+ * One call of append-history.lua: appends that travel together, sent again until Redis has
+ * answered.
+ */
 import { DurabilityError, ProducerGapError, RedisReplyError } from '../core/errors.ts';
 import { runConfirmed, type Confirm } from '../pipeline/append/confirm.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
@@ -7,7 +10,11 @@ import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { APPEND_ENTRIES } from '../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./append-history.lua', import.meta.url), with: APPEND_ENTRIES, keys: 'variable' });
+const script = defineScript({
+  url: new URL('./append-history.lua', import.meta.url),
+  with: APPEND_ENTRIES,
+  keys: 'variable',
+});
 
 /** The events of one type of all appends. */
 export interface BatchPart {
@@ -17,7 +24,10 @@ export interface BatchPart {
   readonly bytes: Buffer;
 }
 
-/** What is to be done with a batch's events, written down append by append: see the plan of append-history.lua. */
+/**
+ * What is to be done with a batch's events, written down append by append: see the plan of
+ * append-history.lua.
+ */
 export class AppendPlan {
   readonly #words: number[] = [];
   /** First event ids of the appends that are to be remembered by it, and their histories. */
@@ -30,12 +40,27 @@ export class AppendPlan {
    * @param remember its first event's id, where the append is to be remembered by it
    * @param expected see encodeExpected
    */
-  append(history: number, remember: string | null, expected: number, events: number, parts: number): void {
+  append(
+    history: number,
+    remember: string | null,
+    expected: number,
+    events: number,
+    parts: number,
+  ): void {
     if (remember !== null) this.remembered.push({ history, eventId: remember });
-    this.#words.push(history + 1, remember === null ? 0 : this.remembered.length, expected, events, parts);
+    this.#words.push(
+      history + 1,
+      remember === null ? 0 : this.remembered.length,
+      expected,
+      events,
+      parts,
+    );
     this.appends++;
   }
-  /** @param part index into the batch's parts @param crc CRC-32 of the source and of this append's events in the part */
+  /**
+   * @param part index into the batch's parts @param crc CRC-32 of the source and of this append's
+   *   events in the part
+   */
   part(part: number, count: number, crc: number): void {
     this.#words.push(part + 1, count, crc);
   }
@@ -98,8 +123,14 @@ export interface AppendedBatch {
   readonly weak: DurabilityError | null;
 }
 
-/** @throws ProducerGapError, UnknownOutcomeError after the deadline, RedisReplyError: for all of the batch */
-export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Promise<AppendedBatch> {
+/**
+ * @throws ProducerGapError, UnknownOutcomeError after the deadline, RedisReplyError: for all of the
+ *   batch
+ */
+export function appendBatch(
+  batch: AppendBatch,
+  options: AppendBatchOptions,
+): Promise<AppendedBatch> {
   const { partition, producer, sequence, parts, histories, plan } = batch;
   const { keys, connection, confirm } = options;
   const categories = [...new Set(histories.map((history) => history.category))];
@@ -110,11 +141,19 @@ export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Pr
     keys.counters(partition),
     ...parts.map((part) => keys.events(partition, part.type)),
     ...histories.map(({ category, id }) => keys.history(partition, category, id)),
-    ...plan.remembered.map(({ history }) => keys.appends(partition, at(history).category, at(history).id)),
+    ...plan.remembered.map(({ history }) =>
+      keys.appends(partition, at(history).category, at(history).id),
+    ),
     ...categories.map((category) => keys.histories(partition, category)),
   ];
   const args: (string | number | Buffer)[] = [
-    sequence, PRODUCER_TTL_MS, parts.length, histories.length, plan.remembered.length, batch.maxEvents, batch.headBytes,
+    sequence,
+    PRODUCER_TTL_MS,
+    parts.length,
+    histories.length,
+    plan.remembered.length,
+    batch.maxEvents,
+    batch.headBytes,
     plan.encode(histories.map(({ category }) => categories.indexOf(category))),
   ];
   for (const { type, count, crc, bytes } of parts) args.push(type, count, crc, bytes);
@@ -122,11 +161,20 @@ export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Pr
   for (const { eventId } of plan.remembered) args.push(eventId);
 
   const send = async (_attempt: number, untilMs: number): Promise<AppendedBatch> => {
-    const { reply, confirmed } = await runConfirmed(script, connection.until(untilMs), scriptKeys, args, confirm);
+    const { reply, confirmed } = await runConfirmed(
+      script,
+      connection.until(untilMs),
+      scriptKeys,
+      args,
+      confirm,
+    );
     const [kind, value, ...errors] = reply as [string, string, ...string[]];
     if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence);
     const answers = readAnswers(value, errors);
-    if (answers.length !== plan.appends) throw new TypeError(`append-history.lua answered ${answers.length} of ${plan.appends} appends`);
+    if (answers.length !== plan.appends)
+      throw new TypeError(
+        `append-history.lua answered ${answers.length} of ${plan.appends} appends`,
+      );
     const first = answers.find((answer) => answer.kind === 'appended');
     try {
       if (first) confirmed(`${partition}/${first.entryId}`);
@@ -136,7 +184,13 @@ export function appendBatch(batch: AppendBatch, options: AppendBatchOptions): Pr
       return { answers, weak: error };
     }
   };
-  return withRetry(send, { signal: options.signal, deadlineMs: options.deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites: 'retry' });
+  return withRetry(send, {
+    signal: options.signal,
+    deadlineMs: options.deadlineMs,
+    minDelayMs: 20,
+    maxDelayMs: 1000,
+    refusedWrites: 'retry',
+  });
 }
 
 function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {
@@ -163,13 +217,28 @@ function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {
         answers.push({ kind: 'full', actual: Number(rest) });
         break;
       case 'x':
-        answers.push({ kind: 'failed', error: new RedisReplyError('append-history.lua', "WRONGTYPE a key of another type is where the history's list or hash should be") });
+        answers.push({
+          kind: 'failed',
+          error: new RedisReplyError(
+            'append-history.lua',
+            "WRONGTYPE a key of another type is where the history's list or hash should be",
+          ),
+        });
         break;
       case 'm':
-        answers.push({ kind: 'failed', error: new RedisReplyError('append-history.lua', "ERR what is remembered of the first event's id cannot be read: delete its field of the history's key appends:…") });
+        answers.push({
+          kind: 'failed',
+          error: new RedisReplyError(
+            'append-history.lua',
+            "ERR what is remembered of the first event's id cannot be read: delete its field of the history's key appends:…",
+          ),
+        });
         break;
       case 'e':
-        answers.push({ kind: 'failed', error: new RedisReplyError('append-history.lua', errors[Number(rest) - 1] ?? 'ERR') });
+        answers.push({
+          kind: 'failed',
+          error: new RedisReplyError('append-history.lua', errors[Number(rest) - 1] ?? 'ERR'),
+        });
         break;
       default:
         throw new TypeError(`append-history.lua answered ${JSON.stringify(word)}`);

@@ -1,17 +1,23 @@
 /**
  * Group commit: appends of one process to one partition travel together, each decided by itself.
  *
- * Per partition: an append leaves at once (all that one turn of the event loop makes, in one batch); while a batch is in flight
- * the next one gathers. A partition's batches are sent one after the other, so a sequence is never overtaken, and appends to one
- * history are decided in the order in which they were made. A batch whose outcome stays unknown at the deadline ends that
- * producer id for the partition: the next one starts a new one at 1.
+ * Per partition: an append leaves at once (all that one turn of the event loop makes, in one
+ * batch); while a batch is in flight the next one gathers. A partition's batches are sent one after
+ * the other, so a sequence is never overtaken, and appends to one history are decided in the order
+ * in which they were made. A batch whose outcome stays unknown at the deadline ends that producer
+ * id for the partition: the next one starts a new one at 1.
  *
  * Owned here: per partition the open batch, the batch in flight and the sequence.
  */
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { sharedAbort } from '../core/shared-signal.ts';
-import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError } from '../core/errors.ts';
+import {
+  BackpressureError,
+  ClosedError,
+  ProducerGapError,
+  RedisReplyError,
+} from '../core/errors.ts';
 import { leftOf, monotonicMs } from '../core/clock.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
@@ -19,7 +25,12 @@ import { by, withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
 import { SpareBuffers } from '../wire/spare-buffers.ts';
-import { appendBatch, AppendPlan, type AppendAnswer, type AppendedBatch } from './append-history.ts';
+import {
+  appendBatch,
+  AppendPlan,
+  type AppendAnswer,
+  type AppendedBatch,
+} from './append-history.ts';
 
 export interface QueueSettings {
   /** Most events of a history. */
@@ -48,7 +59,11 @@ export interface EncodedAppend {
   /** Its first event's id, where the append is to be remembered by it. */
   readonly remember: string | null;
   readonly buffer: Buffer;
-  readonly events: readonly { readonly type: string; readonly start: number; readonly end: number }[];
+  readonly events: readonly {
+    readonly type: string;
+    readonly start: number;
+    readonly end: number;
+  }[];
   readonly bytes: number;
 }
 
@@ -66,7 +81,10 @@ interface Waiting {
 
 interface OpenBatch {
   readonly builders: Map<string, { readonly index: number; readonly builder: BatchBuilder }>;
-  readonly histories: Map<string, { readonly index: number; readonly category: string; readonly id: string }>;
+  readonly histories: Map<
+    string,
+    { readonly index: number; readonly category: string; readonly id: string }
+  >;
   readonly plan: AppendPlan;
   readonly waiting: Waiting[];
   events: number;
@@ -93,7 +111,10 @@ export interface QueueParts {
   readonly settings: QueueSettings;
   /** Redis has lost batches it had acknowledged. */
   readonly gap: (error: ProducerGapError) => void;
-  /** Whether the deployment is still the one this was made for; null where that is known. Rejects where it is not. */
+  /**
+   * Whether the deployment is still the one this was made for; null where that is known. Rejects
+   * where it is not.
+   */
   readonly verify?: () => Promise<void> | null;
 }
 
@@ -108,9 +129,16 @@ export class AppendQueue {
   /** Partitions with something to send, in turn. */
   readonly #ready: number[] = [];
   /** Appends that found the buffer full, in order. */
-  readonly #line: { readonly append: EncodedAppend; readonly resolve: Waiting['resolve']; readonly reject: Waiting['reject'] }[] = [];
+  readonly #line: {
+    readonly append: EncodedAppend;
+    readonly resolve: Waiting['resolve'];
+    readonly reject: Waiting['reject'];
+  }[] = [];
   readonly #idle: (() => void)[] = [];
-  /** Buffers of batches that have been answered, for the next ones: the garbage collector is late for memory it does not see. */
+  /**
+   * Buffers of batches that have been answered, for the next ones: the garbage collector is late
+   * for memory it does not see.
+   */
   readonly #spare = new SpareBuffers();
   #departing = false;
   #generation = 0;
@@ -123,17 +151,33 @@ export class AppendQueue {
     const head = new BatchBuilder(parts.settings.source).finish();
     this.#headBytes = head.bytes.length;
     this.#headCrc = head.crc;
-    this.#states = Array.from({ length: parts.partitions }, () => ({ producer: '', sequence: 0, lastBatchMs: 0, inFlight: false, queued: false, batches: [] }));
+    this.#states = Array.from({ length: parts.partitions }, () => ({
+      producer: '',
+      sequence: 0,
+      lastBatchMs: 0,
+      inFlight: false,
+      queued: false,
+      batches: [],
+    }));
   }
 
-  /** The append's bytes are copied before this returns. Where there is no room it waits, in order. */
+  /**
+   * The append's bytes are copied before this returns. Where there is no room it waits, in order.
+   */
   add(append: EncodedAppend): Promise<SettledAppend> {
     if (this.#closed) return Promise.reject(new ClosedError('the event store'));
     return new Promise((resolve, reject) => {
-      if (this.#line.length === 0 && !this.#full(append.bytes)) return this.#accept(append, resolve, reject);
+      if (this.#line.length === 0 && !this.#full(append.bytes))
+        return this.#accept(append, resolve, reject);
       const { start } = append.events[0] as { start: number };
-      const buffer = Buffer.from(append.buffer.subarray(start, append.events[append.events.length - 1]?.end));
-      const events = append.events.map((event) => ({ type: event.type, start: event.start - start, end: event.end - start }));
+      const buffer = Buffer.from(
+        append.buffer.subarray(start, append.events[append.events.length - 1]?.end),
+      );
+      const events = append.events.map((event) => ({
+        type: event.type,
+        start: event.start - start,
+        end: event.end - start,
+      }));
       this.#line.push({ append: { ...append, buffer, events }, resolve, reject });
     });
   }
@@ -142,7 +186,8 @@ export class AppendQueue {
   async close(): Promise<void> {
     this.#closed = true;
     for (const { reject } of this.#line.splice(0)) reject(new ClosedError('the event store'));
-    while (this.#bytes > 0 || this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    while (this.#bytes > 0 || this.#inFlight > 0)
+      await new Promise<void>((resolve) => this.#idle.push(resolve));
     this.#stop.abort();
   }
 
@@ -153,8 +198,21 @@ export class AppendQueue {
   #accept(append: EncodedAppend, resolve: Waiting['resolve'], reject: Waiting['reject']): void {
     const state = this.#states[append.partition] as PartitionState;
     let batch = state.batches[state.batches.length - 1];
-    if (!batch || batch.plan.appends >= BATCH.appends || batch.events + append.events.length > BATCH.events || batch.bytes + append.bytes > BATCH.bytes) {
-      batch = { builders: new Map(), histories: new Map(), plan: new AppendPlan(), waiting: [], events: 0, bytes: 0, openedMs: monotonicMs() };
+    if (
+      !batch ||
+      batch.plan.appends >= BATCH.appends ||
+      batch.events + append.events.length > BATCH.events ||
+      batch.bytes + append.bytes > BATCH.bytes
+    ) {
+      batch = {
+        builders: new Map(),
+        histories: new Map(),
+        plan: new AppendPlan(),
+        waiting: [],
+        events: 0,
+        bytes: 0,
+        openedMs: monotonicMs(),
+      };
       state.batches.push(batch);
     }
     batch.waiting.push({ place: this.#put(append, batch), resolve, reject });
@@ -173,7 +231,12 @@ export class AppendQueue {
     const place = batch.events;
     const { events } = append;
     // What each type's part gets of it, and the lengths as they were written.
-    const shares: { readonly part: number; readonly builder: BatchBuilder; readonly from: number; count: number }[] = [];
+    const shares: {
+      readonly part: number;
+      readonly builder: BatchBuilder;
+      readonly from: number;
+      count: number;
+    }[] = [];
     const lengths: number[] = [];
     for (const { type, start, end } of events) {
       const { index, builder } = this.#builderOf(type, batch);
@@ -188,15 +251,23 @@ export class AppendQueue {
     batch.bytes += append.bytes;
     const { plan } = batch;
     plan.append(history.index, append.remember, append.expected, events.length, shares.length);
-    for (const { part, builder, from, count } of shares) plan.part(part, count, crc32(builder.buffer.subarray(from, builder.bytes), this.#headCrc));
-    for (let i = 0; i < lengths.length; i += 2) plan.event(lengths[i] as number, lengths[i + 1] as number);
+    for (const { part, builder, from, count } of shares)
+      plan.part(part, count, crc32(builder.buffer.subarray(from, builder.bytes), this.#headCrc));
+    for (let i = 0; i < lengths.length; i += 2)
+      plan.event(lengths[i] as number, lengths[i + 1] as number);
     return place;
   }
 
-  #builderOf(type: string, batch: OpenBatch): { readonly index: number; readonly builder: BatchBuilder } {
+  #builderOf(
+    type: string,
+    batch: OpenBatch,
+  ): { readonly index: number; readonly builder: BatchBuilder } {
     let part = batch.builders.get(type);
     if (!part) {
-      part = { index: batch.builders.size, builder: new BatchBuilder(this.#parts.settings.source, this.#spare.take()) };
+      part = {
+        index: batch.builders.size,
+        builder: new BatchBuilder(this.#parts.settings.source, this.#spare.take()),
+      };
       batch.builders.set(type, part);
     }
     return part;
@@ -210,13 +281,17 @@ export class AppendQueue {
     this.#departSoon();
   }
 
-  /** In a microtask's time: what one turn of the event loop makes travels together, over all partitions in one write. */
+  /**
+   * In a microtask's time: what one turn of the event loop makes travels together, over all
+   * partitions in one write.
+   */
   #departSoon(): void {
     if (this.#departing) return;
     this.#departing = true;
     queueMicrotask(() => {
       this.#departing = false;
-      while (this.#ready.length > 0 && this.#inFlight < MAX_BATCHES) void this.#send(this.#ready.shift() as number);
+      while (this.#ready.length > 0 && this.#inFlight < MAX_BATCHES)
+        void this.#send(this.#ready.shift() as number);
     });
   }
 
@@ -228,31 +303,56 @@ export class AppendQueue {
     this.#inFlight++;
     const now = monotonicMs();
     // Redis forgets silent producers: start over well before that.
-    if (state.producer === '' || now - state.lastBatchMs > PRODUCER_TTL_MS / 2) this.#newProducer(state);
+    if (state.producer === '' || now - state.lastBatchMs > PRODUCER_TTL_MS / 2)
+      this.#newProducer(state);
     const { connection, keys, confirm, settings } = this.#parts;
     let appended: AppendedBatch | null = null;
     let failure: unknown;
     try {
       const { verify } = this.#parts;
       const first = verify?.() ?? null;
-      if (first) await withRetry((attempt, untilMs) => by(untilMs, 'settle-settings.lua', attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
-        signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
-      });
+      if (first)
+        await withRetry(
+          (attempt, untilMs) =>
+            by(
+              untilMs,
+              'settle-settings.lua',
+              attempt === 1 ? first : (verify?.() ?? Promise.resolve()),
+            ),
+          {
+            signal: this.#stop.signal,
+            deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
+          },
+        );
       appended = await appendBatch(
         {
-          partition, producer: state.producer, sequence: ++state.sequence, maxEvents: settings.maxEvents, headBytes: this.#headBytes,
+          partition,
+          producer: state.producer,
+          sequence: ++state.sequence,
+          maxEvents: settings.maxEvents,
+          headBytes: this.#headBytes,
           parts: [...batch.builders].map(([type, { builder }]) => ({ type, ...builder.finish() })),
-          histories: [...batch.histories.values()], plan: batch.plan,
+          histories: [...batch.histories.values()],
+          plan: batch.plan,
         },
-        { connection, keys, confirm, signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, batch.openedMs) },
+        {
+          connection,
+          keys,
+          confirm,
+          signal: this.#stop.signal,
+          deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
+        },
       );
       state.lastBatchMs = now;
     } catch (error) {
       if (error instanceof ProducerGapError) this.#parts.gap(error);
-      // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
+      // Whether this sequence was used is not known (or Redis lost some): never send another under
+      // this producer id.
       this.#newProducer(state);
       const outOfMemory = error instanceof RedisReplyError && error.reply === 'OOM';
-      failure = outOfMemory ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 }) : error;
+      failure = outOfMemory
+        ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 })
+        : error;
     }
     state.inFlight = false;
     this.#inFlight--;
@@ -264,7 +364,8 @@ export class AppendQueue {
       this.#line.shift();
       this.#accept(next.append, next.resolve, next.reject);
     }
-    // Many callers go on at once, and most append again: what one batch's do leaves before the next batch's begin.
+    // Many callers go on at once, and most append again: what one batch's do leaves before the next
+    // batch's begin.
     if (batch.waiting.length >= YIELD_FROM) await new Promise((resolve) => setImmediate(resolve));
     if (appended) settle(batch, appended);
     else for (const { reject } of batch.waiting) reject(failure);

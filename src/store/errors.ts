@@ -2,7 +2,10 @@
 import { MillraceError } from '../core/errors.ts';
 import type { ExpectedRevision } from './expected-revision.ts';
 
-/** The store was asked for something it cannot mean: a category, id, revision, range or list of events that is none. */
+/**
+ * The store was asked for something it cannot mean: a category, id, revision, range or list of
+ * events that is none.
+ */
 export class StoreInputError extends MillraceError {
   readonly code = 'STORE_INPUT';
   readonly what: string;
@@ -12,7 +15,10 @@ export class StoreInputError extends MillraceError {
   }
 }
 
-/** The history is not where the append expected it to be: somebody else was there first. Load again, decide again. */
+/**
+ * The history is not where the append expected it to be: somebody else was there first. Load again,
+ * decide again.
+ */
 export class ConflictError extends MillraceError {
   readonly code = 'REVISION_CONFLICT';
   readonly category: string;
@@ -51,7 +57,9 @@ export class HistoryFullError extends MillraceError {
   }
 }
 
-/** The first event's id was appended to this history before, but not together with the same events. */
+/**
+ * The first event's id was appended to this history before, but not together with the same events.
+ */
 export class EventIdReusedError extends MillraceError {
   readonly code = 'EVENT_ID_REUSED';
   readonly category: string;

@@ -1,4 +1,7 @@
-/** The event store: histories of aggregates, appended to with an expectation, read, and folded into states. */
+/**
+ * The event store: histories of aggregates, appended to with an expectation, read, and folded into
+ * states.
+ */
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
@@ -23,7 +26,15 @@ import { AppendQueue, type QueueSettings, type SettledAppend } from './append-qu
 import { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './errors.ts';
 import { encodeExpected, type ExpectedRevision } from './expected-revision.ts';
 import { createDataReader } from './read-data.ts';
-import { parseElement, readElement, readIds, readPage, revisionAt, type HistoryAddress, type ReadData } from './read-history.ts';
+import {
+  parseElement,
+  readElement,
+  readIds,
+  readPage,
+  revisionAt,
+  type HistoryAddress,
+  type ReadData,
+} from './read-history.ts';
 import { schemaOf, Snapshots } from './snapshots.ts';
 
 export interface StoreSettings extends QueueSettings {
@@ -31,7 +42,13 @@ export interface StoreSettings extends QueueSettings {
   readonly upcasts: readonly Upcast[];
 }
 
-export const DEFAULT_STORE: StoreSettings = { maxEvents: 100_000, bufferBytes: 32 * 1024 * 1024, deadlineMs: 30_000, source: DEFAULT_SOURCE, upcasts: [] };
+export const DEFAULT_STORE: StoreSettings = {
+  maxEvents: 100_000,
+  bufferBytes: 32 * 1024 * 1024,
+  deadlineMs: 30_000,
+  source: DEFAULT_SOURCE,
+  upcasts: [],
+};
 
 /** Events of one append: they are one entry, and one step of Redis. */
 const MAX_APPEND = { events: 1000, bytes: 4 * 1024 * 1024 } as const;
@@ -70,7 +87,10 @@ export interface ReadOptions {
 }
 
 export interface LoadOptions {
-  /** As it was: after so many events, or at that time (by the server's clock, when they were appended). Default: as it is. */
+  /**
+   * As it was: after so many events, or at that time (by the server's clock, when they were
+   * appended). Default: as it is.
+   */
   readonly at?: number | Date;
   /** Look for the append whose first event has this id. */
   readonly remembered?: string;
@@ -82,7 +102,10 @@ export interface Loaded<State> {
   readonly revision: number;
   /** Of the last snapshot; 0: none. */
   readonly snapshotRevision: number;
-  /** The append that was looked for: the history's revision before it, and its number of events. Null: it is not there. */
+  /**
+   * The append that was looked for: the history's revision before it, and its number of events.
+   * Null: it is not there.
+   */
   readonly remembered: { readonly before: number; readonly events: number } | null;
 }
 
@@ -107,39 +130,77 @@ export class EventStore {
     const { deployment, connection, confirm, settings, gap } = parts;
     const { keys, partitions, log } = deployment;
     this.#parts = parts;
-    this.#queue = new AppendQueue({ connection, keys, partitions, confirm, settings, gap, verify: () => deployment.settings.verify() });
+    this.#queue = new AppendQueue({
+      connection,
+      keys,
+      partitions,
+      confirm,
+      settings,
+      gap,
+      verify: () => deployment.settings.verify(),
+    });
     this.#snapshots = new Snapshots({ connection, keys, deadlineMs: settings.deadlineMs }, log);
     this.#readData = createDataReader(deployment, settings.upcasts);
   }
 
   /**
-   * Appends events to the history (category, id) if it is where it is expected to be, and publishes them to the streams of their
-   * types in the same step: both, or neither. Their subject must be the id.
+   * Appends events to the history (category, id) if it is where it is expected to be, and publishes
+   * them to the streams of their types in the same step: both, or neither. Their subject must be
+   * the id.
    *
-   * Made again with the ids of the first time, an append is answered what it was answered then, as long as the history is there.
-   * Without ids of the caller's own only a reply that was lost is made up for (the store does it).
+   * Made again with the ids of the first time, an append is answered what it was answered then, as
+   * long as the history is there. Without ids of the caller's own only a reply that was lost is
+   * made up for (the store does it).
    *
-   * @throws ConflictError: the history is elsewhere · HistoryFullError · EventIdReusedError · StoreInputError
+   * @throws ConflictError: the history is elsewhere · HistoryFullError · EventIdReusedError ·
+   *   StoreInputError
    * @throws UnknownEventTypeError, InvalidEventError, OversizeError: bad input, nothing was sent
    * @throws BackpressureError: Redis is out of memory and stayed so for `deadlineMs`
    * @throws ProducerGapError: Redis lost acknowledged batches; this append was not made
    * @throws DurabilityError, UnknownOutcomeError: it may have been appended
    * @throws ClosedError
    */
-  async append(category: string, id: string, events: readonly NewEvent[], options: AppendOptions): Promise<AppendResult> {
+  async append(
+    category: string,
+    id: string,
+    events: readonly NewEvent[],
+    options: AppendOptions,
+  ): Promise<AppendResult> {
     const at = this.#address(category, id);
     const { expectedRevision } = options;
     const expected = encodeExpected(expectedRevision);
     const given = events as readonly NewEvent<string>[];
-    if (!Array.isArray(given) || given.length === 0) throw new StoreInputError('an append', 'must have at least one event');
-    if (given.length > MAX_APPEND.events) throw new OversizeError(`an append to ${category} ${id}`, given.length, MAX_APPEND.events, 'events. Nothing was sent. Make several');
-    const ids = given.map((event) => event.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`);
+    if (!Array.isArray(given) || given.length === 0)
+      throw new StoreInputError('an append', 'must have at least one event');
+    if (given.length > MAX_APPEND.events)
+      throw new OversizeError(
+        `an append to ${category} ${id}`,
+        given.length,
+        MAX_APPEND.events,
+        'events. Nothing was sent. Make several',
+      );
+    const ids = given.map(
+      (event) => event.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`,
+    );
     let settled: Promise<SettledAppend>;
     try {
       const encoded = given.map((event, i) => this.#encode(event, ids[i] as string, id));
       const bytes = this.#arena.end;
-      if (bytes > MAX_APPEND.bytes) throw new OversizeError(`an append to ${category} ${id}`, bytes, MAX_APPEND.bytes, 'bytes. Nothing was sent. Make several');
-      settled = this.#queue.add({ ...at, expected, remember: given[0]?.id ?? null, buffer: this.#arena.buffer, events: encoded, bytes });
+      if (bytes > MAX_APPEND.bytes)
+        throw new OversizeError(
+          `an append to ${category} ${id}`,
+          bytes,
+          MAX_APPEND.bytes,
+          'bytes. Nothing was sent. Make several',
+        );
+      settled = this.#queue.add({
+        ...at,
+        expected,
+        remember: given[0]?.id ?? null,
+        buffer: this.#arena.buffer,
+        events: encoded,
+        bytes,
+      });
     } finally {
       // What was accepted has been copied.
       this.#arena.clear();
@@ -149,8 +210,17 @@ export class EventStore {
       case 'appended': {
         const first = answer.revision - ids.length + 1;
         return {
-          revision: answer.revision, repeated: false,
-          events: ids.map((one, i) => ({ id: one, revision: first + i, position: formatPosition({ partition: at.partition, entryId: answer.entryId, position: place + i }) })),
+          revision: answer.revision,
+          repeated: false,
+          events: ids.map((one, i) => ({
+            id: one,
+            revision: first + i,
+            position: formatPosition({
+              partition: at.partition,
+              entryId: answer.entryId,
+              position: place + i,
+            }),
+          })),
         };
       }
       case 'remembered':
@@ -165,25 +235,41 @@ export class EventStore {
   }
 
   /**
-   * The events of a history in order, or backwards, a page at a time. A history that does not exist has none. What is appended
-   * while it is read is read too.
+   * The events of a history in order, or backwards, a page at a time. A history that does not exist
+   * has none. What is appended while it is read is read too.
    *
    * @throws StoreInputError, UnknownEventTypeError, UnknownOutcomeError, RedisReplyError
-   * @throws CorruptDataError at an event that is damaged: read on from the revision behind it, `error.history.revision`
+   * @throws CorruptDataError at an event that is damaged: read on from the revision behind it,
+   *   `error.history.revision`
    */
-  async *read(category: string, id: string, options: ReadOptions = {}): AsyncGenerator<RecordedEvent, void, void> {
+  async *read(
+    category: string,
+    id: string,
+    options: ReadOptions = {},
+  ): AsyncGenerator<RecordedEvent, void, void> {
     const at = this.#address(category, id);
     const { backwards = false, limit: most = Infinity } = options;
-    for (const [name, value] of [['from', options.from], ['to', options.to], ['limit', options.limit]] as const) {
-      if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) throw new StoreInputError(name, `must be a whole number from 1, it is ${String(value)}`);
+    for (const [name, value] of [
+      ['from', options.from],
+      ['to', options.to],
+      ['limit', options.limit],
+    ] as const) {
+      if (value !== undefined && (!Number.isSafeInteger(value) || value < 1))
+        throw new StoreInputError(name, `must be a whole number from 1, it is ${String(value)}`);
     }
     let next = options.from ?? (backwards ? Number.MAX_SAFE_INTEGER : 1);
     const last = options.to ?? (backwards ? 1 : Number.MAX_SAFE_INTEGER);
-    for (let left = most; left > 0 && (backwards ? next >= last : next <= last); ) {
+    for (let left = most; left > 0 && (backwards ? next >= last : next <= last);) {
       const page = await readPage(this.#source, at, { first: next, last, backwards, events: left });
       for (const [i, bytes] of page.elements.entries()) {
         const revision = page.first + (backwards ? -i : i);
-        yield await readElement(bytes, parseElement(bytes, at, revision), at, revision, this.#readData);
+        yield await readElement(
+          bytes,
+          parseElement(bytes, at, revision),
+          at,
+          revision,
+          this.#readData,
+        );
       }
       if (page.elements.length === 0) return;
       left -= page.elements.length;
@@ -191,36 +277,58 @@ export class EventStore {
     }
   }
 
-  /** Number of events of a history; 0: there is none. @throws StoreInputError, UnknownOutcomeError, RedisReplyError */
+  /**
+   * Number of events of a history; 0: there is none. @throws StoreInputError, UnknownOutcomeError,
+   * RedisReplyError
+   */
   async revision(category: string, id: string): Promise<number> {
-    return (await readPage(this.#source, this.#address(category, id), { first: 1, last: 0, events: 0 })).revision;
+    return (
+      await readPage(this.#source, this.#address(category, id), { first: 1, last: 0, events: 0 })
+    ).revision;
   }
 
-  /** Number of events of a history at a time, by the server's clock. @throws StoreInputError, UnknownOutcomeError, RedisReplyError */
+  /**
+   * Number of events of a history at a time, by the server's clock. @throws StoreInputError,
+   * UnknownOutcomeError, RedisReplyError
+   */
   async revisionAt(category: string, id: string, time: Date): Promise<number> {
     return this.#lastRevision(this.#address(category, id), time);
   }
 
   /**
-   * The state of an aggregate: its last fitting snapshot, and what was appended since. One round trip where the rest fits a page.
+   * The state of an aggregate: its last fitting snapshot, and what was appended since. One round
+   * trip where the rest fits a page.
    *
    * @throws CorruptDataError naming what is damaged, an event with `error.history`
    * @throws StoreInputError, UnknownOutcomeError, RedisReplyError, and what `evolve` throws
    */
-  async load<State, T extends string>(aggregate: Aggregate<State, T>, id: string, options: LoadOptions = {}): Promise<Loaded<State>> {
+  async load<State, T extends string>(
+    aggregate: Aggregate<State, T>,
+    id: string,
+    options: LoadOptions = {},
+  ): Promise<Loaded<State>> {
     const folded = aggregate as unknown as Aggregate<State, never>;
     const at = this.#address(aggregate.category, id);
     const unfit = options.remembered === undefined ? null : textProblem(options.remembered);
     if (unfit !== null) throw new StoreInputError('remembered', unfit);
     const last = await this.#lastRevision(at, options.at);
-    const query = { last, ...(options.remembered === undefined ? {} : { remembered: options.remembered }) };
-    let page = await readPage(this.#source, at, { ...query, first: 1, ...(folded.snapshot ? { snapshot: schemaOf(folded.snapshot) } : {}) });
+    const query = {
+      last,
+      ...(options.remembered === undefined ? {} : { remembered: options.remembered }),
+    };
+    let page = await readPage(this.#source, at, {
+      ...query,
+      first: 1,
+      ...(folded.snapshot ? { snapshot: schemaOf(folded.snapshot) } : {}),
+    });
     const { remembered } = page;
     if (page.noSnapshot !== null) this.#snapshots.leftAside(at, page.noSnapshot);
-    let found = page.snapshot === null ? undefined : this.#snapshots.read(folded, at, page.snapshot.state);
+    let found =
+      page.snapshot === null ? undefined : this.#snapshots.read(folded, at, page.snapshot.state);
     const snapshotRevision = found === undefined ? 0 : (page.snapshot?.revision ?? 0);
     const unreadable = page.noSnapshot !== null || (page.snapshot !== null && found === undefined);
-    if (page.snapshot !== null && found === undefined) page = await readPage(this.#source, at, { ...query, first: 1 });
+    if (page.snapshot !== null && found === undefined)
+      page = await readPage(this.#source, at, { ...query, first: 1 });
     let state = found === undefined ? aggregate.initialState() : found.state;
     found = undefined;
     const types = new Set<string>(aggregate.events);
@@ -237,27 +345,47 @@ export class EventStore {
       if (page.elements.length === 0 || revision >= Math.min(page.revision, last)) break;
       page = await readPage(this.#source, at, { first: revision + 1, last });
     }
-    const taken = options.at === undefined && this.#snapshots.offer(folded, at, state, revision, snapshotRevision, unreadable);
+    const taken =
+      options.at === undefined &&
+      this.#snapshots.offer(folded, at, state, revision, snapshotRevision, unreadable);
     return { state, revision, snapshotRevision: taken ? revision : snapshotRevision, remembered };
   }
 
   /**
-   * The state after an append that was made where it was loaded, without reading it again: what `load` would give now.
+   * The state after an append that was made where it was loaded, without reading it again: what
+   * `load` would give now.
    * @throws what `evolve` throws
    */
-  advance<State, T extends string>(aggregate: Aggregate<State, T>, id: string, loaded: Loaded<State>, events: readonly NewEvent[], appended: AppendResult): State {
+  advance<State, T extends string>(
+    aggregate: Aggregate<State, T>,
+    id: string,
+    loaded: Loaded<State>,
+    events: readonly NewEvent[],
+    appended: AppendResult,
+  ): State {
     const folded = aggregate as unknown as Aggregate<State, never>;
     const types = new Set<string>(aggregate.events);
     let { state } = loaded;
     events.forEach((event, i) => {
-      if (types.has(event.type)) state = folded.evolve(state, this.#recorded(event, id, appended.events[i] as AppendedEvent) as never);
+      if (types.has(event.type))
+        state = folded.evolve(
+          state,
+          this.#recorded(event, id, appended.events[i] as AppendedEvent) as never,
+        );
     });
-    this.#snapshots.offer(folded, this.#address(aggregate.category, id), state, appended.revision, loaded.snapshotRevision);
+    this.#snapshots.offer(
+      folded,
+      this.#address(aggregate.category, id),
+      state,
+      appended.revision,
+      loaded.snapshotRevision,
+    );
     return state;
   }
 
   /**
-   * Ids of all histories of a category, partition by partition, sorted by their bytes within each; a page at a time.
+   * Ids of all histories of a category, partition by partition, sorted by their bytes within each;
+   * a page at a time.
    * @throws StoreInputError, UnknownOutcomeError, RedisReplyError
    */
   async *histories(category: string): AsyncGenerator<string, void, void> {
@@ -273,7 +401,9 @@ export class EventStore {
     }
   }
 
-  /** Sends what was accepted, waits for snapshots under way, then refuses everything. Idempotent. */
+  /**
+   * Sends what was accepted, waits for snapshots under way, then refuses everything. Idempotent.
+   */
   async close(): Promise<void> {
     await this.#queue.close();
     await this.#snapshots.close();
@@ -284,17 +414,26 @@ export class EventStore {
     const { source, maxEvents, bufferBytes, deadlineMs } = this.#parts.settings;
     return { source, maxEvents, bufferBytes, deadlineMs };
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('EventStore', this.toJSON(), options, inspect);
   }
 
   get #source() {
-    return { connection: this.#parts.connection, keys: this.#parts.deployment.keys, deadlineMs: this.#parts.settings.deadlineMs };
+    return {
+      connection: this.#parts.connection,
+      keys: this.#parts.deployment.keys,
+      deadlineMs: this.#parts.settings.deadlineMs,
+    };
   }
 
   #address(category: string, id: string): HistoryAddress {
     checkCategory(category);
-    if (typeof id !== 'string' || id === '') throw new StoreInputError(`the id of a history of ${category}`, 'is missing or empty');
+    if (typeof id !== 'string' || id === '')
+      throw new StoreInputError(`the id of a history of ${category}`, 'is missing or empty');
     const problem = textProblem(id);
     if (problem !== null) throw new StoreInputError(`the id of a history of ${category}`, problem);
     limit(category, 'id of the history', id, LIMITS.subject);
@@ -302,34 +441,69 @@ export class EventStore {
   }
 
   /** Into the arena. */
-  #encode(event: NewEvent<string>, eventId: string, id: string): { type: string; start: number; end: number } {
+  #encode(
+    event: NewEvent<string>,
+    eventId: string,
+    id: string,
+  ): { type: string; start: number; end: number } {
     const { catalog, schemas } = this.#parts.deployment;
     const type = catalog.get(event.type);
     checkOptions(event.type, event, APPEND_EVENT);
     const subject = subjectOf(type, event.data);
     if (subject !== id) {
       type.check(event.data);
-      throw new InvalidEventError(event.type, type.subjectField, `the subject of a history's events is the history's id, ${JSON.stringify(id)}; it is ${JSON.stringify(subject)}`);
+      throw new InvalidEventError(
+        event.type,
+        type.subjectField,
+        `the subject of a history's events is the history's id, ${JSON.stringify(id)}; it is ${JSON.stringify(subject)}`,
+      );
     }
     checkId(event.type, event.id);
     text(event.type, 'source', event.source);
-    const source = event.source === undefined || event.source === this.#parts.settings.source ? '' : event.source;
-    const start = encodeEvent(this.#arena, type, eventId, id, source, schemaIdOf(schemas, event.type), event);
+    const source =
+      event.source === undefined || event.source === this.#parts.settings.source
+        ? ''
+        : event.source;
+    const start = encodeEvent(
+      this.#arena,
+      type,
+      eventId,
+      id,
+      source,
+      schemaIdOf(schemas, event.type),
+      event,
+    );
     return { type: event.type, start, end: this.#arena.end };
   }
 
   /** An event as reading it would give it. */
-  #recorded(event: NewEvent, id: string, { id: eventId, revision, position }: AppendedEvent): RecordedEvent {
+  #recorded(
+    event: NewEvent,
+    id: string,
+    { id: eventId, revision, position }: AppendedEvent,
+  ): RecordedEvent {
     const { catalog, schemas } = this.#parts.deployment;
     const type = catalog.get(event.type);
     return {
-      id: eventId, type: event.type, subject: id, source: event.source ?? this.#parts.settings.source, time: dateOf(event.time),
-      schema: schemaIdOf(schemas, event.type), data: type.decode(type.encode(event.data)), position, extensions: event.extensions ?? {}, revision,
+      id: eventId,
+      type: event.type,
+      subject: id,
+      source: event.source ?? this.#parts.settings.source,
+      time: dateOf(event.time),
+      schema: schemaIdOf(schemas, event.type),
+      data: type.decode(type.encode(event.data)),
+      position,
+      extensions: event.extensions ?? {},
+      revision,
     } as RecordedEvent;
   }
 
   /** What an append that is made again was answered the first time. */
-  async #firstResult(at: HistoryAddress, { before, events }: { before: number; events: number }, given: readonly NewEvent<string>[]): Promise<AppendResult> {
+  async #firstResult(
+    at: HistoryAddress,
+    { before, events }: { before: number; events: number },
+    given: readonly NewEvent<string>[],
+  ): Promise<AppendResult> {
     const appended: AppendedEvent[] = [];
     while (appended.length < events) {
       const from = before + appended.length + 1;
@@ -337,10 +511,16 @@ export class EventStore {
       if (page.elements.length === 0) break;
       page.elements.forEach((bytes, i) => {
         const { header, entryId } = parseElement(bytes, at, from + i);
-        appended.push({ id: header.id, revision: from + i, position: formatPosition({ partition: at.partition, entryId, position: header.position }) });
+        appended.push({
+          id: header.id,
+          revision: from + i,
+          position: formatPosition({ partition: at.partition, entryId, position: header.position }),
+        });
       });
     }
-    const same = appended.length === given.length && appended.every(({ id }, i) => given[i]?.id === undefined || given[i]?.id === id);
+    const same =
+      appended.length === given.length &&
+      appended.every(({ id }, i) => given[i]?.id === undefined || given[i]?.id === id);
     if (!same) throw new EventIdReusedError(at.category, at.id, given[0]?.id ?? '', before + 1);
     return { revision: before + events, events: appended, repeated: true };
   }
@@ -351,13 +531,21 @@ export class EventStore {
       if (Number.isNaN(when.getTime())) throw new StoreInputError('at', 'is no valid date');
       return revisionAt(this.#source, at, when.getTime());
     }
-    if (!Number.isSafeInteger(when) || when < 0) throw new StoreInputError('at', `must be a whole number from 0 or a Date, it is ${String(when)}`);
+    if (!Number.isSafeInteger(when) || when < 0)
+      throw new StoreInputError(
+        'at',
+        `must be a whole number from 0 or a Date, it is ${String(when)}`,
+      );
     return when;
   }
 }
 
 function checkCategory(category: string): void {
-  if (typeof category !== 'string' || !NAME_PATTERN.test(category)) throw new StoreInputError('the category', `must match ${NAME_PATTERN.source}, it is ${JSON.stringify(category)}`);
+  if (typeof category !== 'string' || !NAME_PATTERN.test(category))
+    throw new StoreInputError(
+      'the category',
+      `must match ${NAME_PATTERN.source}, it is ${JSON.stringify(category)}`,
+    );
 }
 
 /** It has been checked: a text is an RFC 3339 time. */

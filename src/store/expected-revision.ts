@@ -1,8 +1,8 @@
 import { StoreInputError } from './errors.ts';
 
 /**
- * What an append expects of its history: so many events, none ('no-stream', the same as 0), at least one ('stream-exists'),
- * or nothing in particular ('any').
+ * What an append expects of its history: so many events, none ('no-stream', the same as 0), at
+ * least one ('stream-exists'), or nothing in particular ('any').
  */
 export type ExpectedRevision = number | 'no-stream' | 'stream-exists' | 'any';
 
@@ -21,13 +21,19 @@ export function encodeExpected(expected: ExpectedRevision): number {
       return 0;
     default:
       if (!Number.isInteger(expected) || expected < 0 || expected >= EXISTS) {
-        throw new StoreInputError('expectedRevision', `must be a whole number from 0, 'no-stream', 'stream-exists' or 'any', it is ${String(expected)}`);
+        throw new StoreInputError(
+          'expectedRevision',
+          `must be a whole number from 0, 'no-stream', 'stream-exists' or 'any', it is ${String(expected)}`,
+        );
       }
       return expected;
   }
 }
 
-/** Whether a history of so many events is where it is expected to be: what append-history.lua decides. */
+/**
+ * Whether a history of so many events is where it is expected to be: what append-history.lua
+ * decides.
+ */
 export function meets(expected: ExpectedRevision, actual: number): boolean {
   const wanted = encodeExpected(expected);
   return wanted === ANY || (wanted === EXISTS ? actual > 0 : actual === wanted);

@@ -1,4 +1,7 @@
-/** Payloads of histories: read as a pool thread reads them, whatever version of their schema they were written with. */
+/**
+ * Payloads of histories: read as a pool thread reads them, whatever version of their schema they
+ * were written with.
+ */
 import { CorruptDataError } from '../core/errors.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
@@ -7,19 +10,34 @@ import { WriterSchemas } from '../thread/writer-schemas.ts';
 import type { ReadData } from './read-history.ts';
 
 /**
- * Events of types without upcasts are decoded with the local schema at once; the others' versions are asked of the registry, once.
- * What the reader throws: UnknownEventTypeError, CorruptDataError.
+ * Events of types without upcasts are decoded with the local schema at once; the others' versions
+ * are asked of the registry, once. What the reader throws: UnknownEventTypeError, CorruptDataError.
  */
-export function createDataReader(deployment: Pick<Deployment, 'catalog' | 'schemas' | 'registry' | 'environment' | 'log'>, upcasts: readonly Upcast[]): ReadData {
+export function createDataReader(
+  deployment: Pick<Deployment, 'catalog' | 'schemas' | 'registry' | 'environment' | 'log'>,
+  upcasts: readonly Upcast[],
+): ReadData {
   const { catalog, schemas, registry, environment, log } = deployment;
   const upcast = new Set(upcasts.map((one) => one.type));
-  const read = (type: string, bytes: Buffer, start: number, end: number): unknown => catalog.get(type).decodeAt(bytes, start, end);
-  if (upcasts.length === 0) return (type, _schema, bytes, start, end) => read(type, bytes, start, end);
+  const read = (type: string, bytes: Buffer, start: number, end: number): unknown =>
+    catalog.get(type).decodeAt(bytes, start, end);
+  if (upcasts.length === 0)
+    return (type, _schema, bytes, start, end) => read(type, bytes, start, end);
 
-  const asked = new RegistrySchemas({ registry, schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS, log });
+  const asked = new RegistrySchemas({
+    registry,
+    schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+    log,
+  });
   const writers = new WriterSchemas(catalog, schemas, asked.find);
   const reader = { spec: { name: 'event store' }, upcasts };
-  const readAs = async (type: string, schema: number, bytes: Buffer, start: number, end: number): Promise<unknown> => {
+  const readAs = async (
+    type: string,
+    schema: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): Promise<unknown> => {
     const way = await writers.wayOf(reader, type, schema);
     switch (way.kind) {
       case 'read':
@@ -27,11 +45,16 @@ export function createDataReader(deployment: Pick<Deployment, 'catalog' | 'schem
       case 'upcast':
         return way.convert(bytes, start, end);
       case 'unknown':
-        throw new CorruptDataError('missing', `its schema id ${schema} is not in the registry (or the registry could not be asked): how it is to be upcast is not known`);
+        throw new CorruptDataError(
+          'missing',
+          `its schema id ${schema} is not in the registry (or the registry could not be asked): how it is to be upcast is not known`,
+        );
       case 'refused':
         throw new CorruptDataError('decode', way.why);
     }
   };
   return (type, schema, bytes, start, end) =>
-    schema === 0 || !upcast.has(type) || schemas.get(type)?.id === schema ? read(type, bytes, start, end) : readAs(type, schema, bytes, start, end);
+    schema === 0 || !upcast.has(type) || schemas.get(type)?.id === schema
+      ? read(type, bytes, start, end)
+      : readAs(type, schema, bytes, start, end);
 }

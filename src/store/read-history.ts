@@ -7,10 +7,21 @@ import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { readHistoryElement, type HistoryElement } from '../wire/event-batch.ts';
 
-const pageScript = defineScript({ url: new URL('./read-history.lua', import.meta.url), keys: 3, readOnly: true });
-const atScript = defineScript({ url: new URL('./revision-at.lua', import.meta.url), keys: 1, readOnly: true });
+const pageScript = defineScript({
+  url: new URL('./read-history.lua', import.meta.url),
+  keys: 3,
+  readOnly: true,
+});
+const atScript = defineScript({
+  url: new URL('./revision-at.lua', import.meta.url),
+  keys: 1,
+  readOnly: true,
+});
 
-/** Of a page: few enough that a reader of many histories stays small, enough that a round trip costs little. */
+/**
+ * Of a page: few enough that a reader of many histories stays small, enough that a round trip costs
+ * little.
+ */
 const PAGE = { events: 512, bytes: 1_048_576 } as const;
 
 export interface HistoryAddress {
@@ -53,43 +64,98 @@ export interface HistorySource {
 
 /**
  * @throws UnknownOutcomeError after the deadline, RedisReplyError
- * @throws CorruptDataError where the history, or the append that is looked for, is not what it should be
+ * @throws CorruptDataError where the history, or the append that is looked for, is not what it
+ *   should be
  */
-export async function readPage({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, query: PageQuery): Promise<HistoryPage> {
+export async function readPage(
+  { connection, keys, deadlineMs }: HistorySource,
+  at: HistoryAddress,
+  query: PageQuery,
+): Promise<HistoryPage> {
   const { partition, category, id } = at;
   const reply = (await withRetry(
-    (_attempt, untilMs) => pageScript.runBuffer(
-      connection.until(untilMs),
-      [keys.history(partition, category, id), keys.snapshot(partition, category, id), keys.appends(partition, category, id)],
-      [query.first, query.last, Math.min(query.events ?? PAGE.events, PAGE.events), PAGE.bytes, query.snapshot ?? '', query.remembered ?? '', query.backwards ? 'backwards' : 'forwards'],
-    ),
+    (_attempt, untilMs) =>
+      pageScript.runBuffer(
+        connection.until(untilMs),
+        [
+          keys.history(partition, category, id),
+          keys.snapshot(partition, category, id),
+          keys.appends(partition, category, id),
+        ],
+        [
+          query.first,
+          query.last,
+          Math.min(query.events ?? PAGE.events, PAGE.events),
+          PAGE.bytes,
+          query.snapshot ?? '',
+          query.remembered ?? '',
+          query.backwards ? 'backwards' : 'forwards',
+        ],
+      ),
     { deadlineMs, minDelayMs: 20 },
-  ).catch(anotherType(keys.history(partition, category, id), `history ${category} ${id}`))) as Buffer[];
-  const [revision, remembered, snapshotRevision, state, ...elements] = reply as [Buffer, Buffer, Buffer, Buffer, ...Buffer[]];
+  ).catch(
+    anotherType(keys.history(partition, category, id), `history ${category} ${id}`),
+  )) as Buffer[];
+  const [revision, remembered, snapshotRevision, state, ...elements] = reply as [
+    Buffer,
+    Buffer,
+    Buffer,
+    Buffer,
+    ...Buffer[],
+  ];
   const length = Number(revision.toString('latin1'));
   const [before, events] = remembered.toString('latin1').split(':').map(Number);
   const noAppend = problemOf(remembered);
   if (noAppend !== null) {
     throw new CorruptDataError(
-      'decode', `history ${category} ${id}: what is remembered of the append of event ${query.remembered ?? ''} cannot be read: ` +
+      'decode',
+      `history ${category} ${id}: what is remembered of the append of event ${query.remembered ?? ''} cannot be read: ` +
         `${noAppend} (key ${keys.appends(partition, category, id)}). Delete that field, or the key where it is of another type`,
     );
   }
   const noSnapshot = problemOf(snapshotRevision);
-  const snapshot = snapshotRevision.length === 0 || noSnapshot !== null ? null : { revision: Number(snapshotRevision.toString('latin1')), state };
+  const snapshot =
+    snapshotRevision.length === 0 || noSnapshot !== null
+      ? null
+      : { revision: Number(snapshotRevision.toString('latin1')), state };
   return {
-    revision: length, elements, snapshot, noSnapshot,
-    first: snapshot !== null ? snapshot.revision + 1 : query.backwards ? Math.min(query.first, length) : query.first,
-    remembered: remembered.length === 0 ? null : { before: before as number, events: events as number },
+    revision: length,
+    elements,
+    snapshot,
+    noSnapshot,
+    first:
+      snapshot !== null
+        ? snapshot.revision + 1
+        : query.backwards
+          ? Math.min(query.first, length)
+          : query.first,
+    remembered:
+      remembered.length === 0 ? null : { before: before as number, events: events as number },
   };
 }
 
 /** @throws UnknownOutcomeError after the deadline, RedisReplyError */
-export async function revisionAt({ connection, keys, deadlineMs }: HistorySource, at: HistoryAddress, ms: number): Promise<number> {
-  return Number(await withRetry(
-    (_attempt, untilMs) => atScript.run(connection.until(untilMs), [keys.history(at.partition, at.category, at.id)], [Math.floor(ms)]),
-    { deadlineMs, minDelayMs: 20 },
-  ).catch(anotherType(keys.history(at.partition, at.category, at.id), `history ${at.category} ${at.id}`)));
+export async function revisionAt(
+  { connection, keys, deadlineMs }: HistorySource,
+  at: HistoryAddress,
+  ms: number,
+): Promise<number> {
+  return Number(
+    await withRetry(
+      (_attempt, untilMs) =>
+        atScript.run(
+          connection.until(untilMs),
+          [keys.history(at.partition, at.category, at.id)],
+          [Math.floor(ms)],
+        ),
+      { deadlineMs, minDelayMs: 20 },
+    ).catch(
+      anotherType(
+        keys.history(at.partition, at.category, at.id),
+        `history ${at.category} ${at.id}`,
+      ),
+    ),
+  );
 }
 
 /** See the reply of read-history.lua. */
@@ -103,7 +169,11 @@ function anotherType(key: string, what: string): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof RedisReplyError) || error.reply !== 'WRONGTYPE') throw error;
     const cure = 'Millrace writes no such key: move it away, or restore it from a backup';
-    throw new CorruptDataError('decode', `${what} cannot be read: its key ${key} is of another type. ${cure}`, { cause: error });
+    throw new CorruptDataError(
+      'decode',
+      `${what} cannot be read: its key ${key} is of another type. ${cure}`,
+      { cause: error },
+    );
   };
 }
 
@@ -112,32 +182,62 @@ function anotherType(key: string, what: string): (error: unknown) => never {
  * @param after the last one of the page before
  * @throws UnknownOutcomeError after the deadline, RedisReplyError
  */
-export async function readIds({ connection, keys, deadlineMs }: HistorySource, partition: number, category: string, after: string | null, count: number): Promise<string[]> {
+export async function readIds(
+  { connection, keys, deadlineMs }: HistorySource,
+  partition: number,
+  category: string,
+  after: string | null,
+  count: number,
+): Promise<string[]> {
   const from = after === null ? '-' : `(${after}`;
   return (await withRetry(
-    (_attempt, untilMs) => connection.until(untilMs).command('ZRANGEBYLEX', keys.histories(partition, category), from, '+', 'LIMIT', 0, count),
+    (_attempt, untilMs) =>
+      connection
+        .until(untilMs)
+        .command('ZRANGEBYLEX', keys.histories(partition, category), from, '+', 'LIMIT', 0, count),
     { deadlineMs, minDelayMs: 20 },
-  ).catch(anotherType(keys.histories(partition, category), `the list of histories of ${category}`))) as string[];
+  ).catch(
+    anotherType(keys.histories(partition, category), `the list of histories of ${category}`),
+  )) as string[];
 }
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
 /** Payload → plain data; a promise where that takes asking. */
-export type ReadData = (type: string, schema: number, bytes: Buffer, start: number, end: number) => unknown;
+export type ReadData = (
+  type: string,
+  schema: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+) => unknown;
 
 /**
  * The event an element holds; a promise only where `readData` gives one.
  * @throws CorruptDataError naming the history and the revision, UnknownEventTypeError
  */
-export function readElement(bytes: Buffer, element: HistoryElement, at: HistoryAddress, revision: number, readData: ReadData): RecordedEvent | Promise<RecordedEvent> {
+export function readElement(
+  bytes: Buffer,
+  element: HistoryElement,
+  at: HistoryAddress,
+  revision: number,
+  readData: ReadData,
+): RecordedEvent | Promise<RecordedEvent> {
   const { header, type, entryId } = element;
   const { dataOffset, dataLength } = header;
-  const withData = (data: unknown) => ({
-    id: header.id, type, subject: header.subject, source: header.source, time: new Date(header.timeMs), schema: header.schema, data,
-    position: formatPosition({ partition: at.partition, entryId, position: header.position }),
-    extensions: header.extensions ?? NO_EXTENSIONS,
-    revision,
-  }) as RecordedEvent;
+  const withData = (data: unknown) =>
+    ({
+      id: header.id,
+      type,
+      subject: header.subject,
+      source: header.source,
+      time: new Date(header.timeMs),
+      schema: header.schema,
+      data,
+      position: formatPosition({ partition: at.partition, entryId, position: header.position }),
+      extensions: header.extensions ?? NO_EXTENSIONS,
+      revision,
+    }) as RecordedEvent;
   const failed = (error: unknown): never => {
     throw error instanceof CorruptDataError ? broken(at, revision, error, header.id) : error;
   };
@@ -158,11 +258,17 @@ export function parseElement(bytes: Buffer, at: HistoryAddress, revision: number
   }
 }
 
-function broken({ category, id }: HistoryAddress, revision: number, error: unknown, eventId: string | null = null): CorruptDataError {
+function broken(
+  { category, id }: HistoryAddress,
+  revision: number,
+  error: unknown,
+  eventId: string | null = null,
+): CorruptDataError {
   const reason = error instanceof CorruptDataError ? error.reason : 'decode';
   const event = eventId === null ? '' : ` (event ${eventId})`;
   return new CorruptDataError(
-    reason, `history ${category} ${id}, revision ${revision}${event}: ${(error as Error).message}. The events around it can be read: millrace history ${category} ${id}`,
+    reason,
+    `history ${category} ${id}, revision ${revision}${event}: ${(error as Error).message}. The events around it can be read: millrace history ${category} ${id}`,
     { cause: error, history: { category, id, revision, eventId } },
   );
 }

@@ -1,8 +1,10 @@
 /**
- * States kept so that a load need not replay all of a history. Only ever a shortcut: a snapshot that is missing, of another
- * version, or that cannot be read costs a replay, and one that cannot be written costs nothing but a line in the log.
+ * States kept so that a load need not replay all of a history. Only ever a shortcut: a snapshot
+ * that is missing, of another version, or that cannot be read costs a replay, and one that cannot
+ * be written costs nothing but a line in the log.
  *
- * Written beside the way of an append, by put-snapshot.lua, which never lets an older one overwrite a newer one.
+ * Written beside the way of an append, by put-snapshot.lua, which never lets an older one overwrite
+ * a newer one.
  */
 import { isUtf8 } from 'node:buffer';
 import { isDeepStrictEqual } from 'node:util';
@@ -23,7 +25,11 @@ const MAX_WRITING = 64;
 /** Keys kept in mind, so that each is said once. */
 const MOST_SAID = 1000;
 
-export type SnapshotLog = (level: 'debug' | 'warn', message: string, fields: Record<string, unknown>) => void;
+export type SnapshotLog = (
+  level: 'debug' | 'warn',
+  message: string,
+  fields: Record<string, unknown>,
+) => void;
 
 /** What a snapshot is of: it fits only what has the same. */
 export function schemaOf(policy: { readonly version: number }): string {
@@ -46,7 +52,11 @@ export class Snapshots {
   }
 
   /** @returns undefined where it does not fit */
-  read<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, bytes: Buffer): { readonly state: State } | undefined {
+  read<State>(
+    aggregate: Aggregate<State, never>,
+    at: HistoryAddress,
+    bytes: Buffer,
+  ): { readonly state: State } | undefined {
     try {
       if (!isUtf8(bytes)) throw new CorruptDataError('decode', 'it is not valid UTF-8');
       const value: unknown = JSON.parse(bytes.toString('utf8'));
@@ -58,13 +68,20 @@ export class Snapshots {
     }
   }
 
-  /** It is said once per key; the next snapshot overwrites the record. @param error an Error, or what is wrong */
+  /**
+   * It is said once per key; the next snapshot overwrites the record. @param error an Error, or
+   * what is wrong
+   */
   leftAside({ partition, category, id }: HistoryAddress, error: unknown): void {
     const key = this.#source.keys.snapshot(partition, category, id);
     if (this.#unreadable.has(key)) return;
     if (this.#unreadable.size >= MOST_SAID) this.#unreadable.clear();
     this.#unreadable.add(key);
-    this.#log('warn', 'a snapshot cannot be read: the state is loaded from the events, the next snapshot overwrites it', { category, id, key, err: error });
+    this.#log(
+      'warn',
+      'a snapshot cannot be read: the state is loaded from the events, the next snapshot overwrites it',
+      { category, id, key, err: error },
+    );
   }
 
   /**
@@ -73,16 +90,34 @@ export class Snapshots {
    * @param overwrite the one that is kept cannot be read
    * @returns whether one is taken
    */
-  offer<State>(aggregate: Aggregate<State, never>, at: HistoryAddress, state: State, revision: number, lastRevision: number, overwrite = false): boolean {
+  offer<State>(
+    aggregate: Aggregate<State, never>,
+    at: HistoryAddress,
+    state: State,
+    revision: number,
+    lastRevision: number,
+    overwrite = false,
+  ): boolean {
     const policy = aggregate.snapshot;
     const events = revision - lastRevision;
     if (policy === undefined || events <= 0 || this.#writing.size >= MAX_WRITING) return false;
     try {
-      if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY))) return false;
+      if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY)))
+        return false;
       const text = encode(policy, state);
-      if (text === null) return this.#refuse(at.category, `JSON does not give this state back as it is${lostOf(policy, state)}: give snapshot.encode and snapshot.decode`);
-      if (Buffer.byteLength(text) > MAX_BYTES) return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);
-      const writing = this.#write(at, [revision, text, schemaOf(policy), overwrite ? '1' : '']).finally(() => this.#writing.delete(writing));
+      if (text === null)
+        return this.#refuse(
+          at.category,
+          `JSON does not give this state back as it is${lostOf(policy, state)}: give snapshot.encode and snapshot.decode`,
+        );
+      if (Buffer.byteLength(text) > MAX_BYTES)
+        return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);
+      const writing = this.#write(at, [
+        revision,
+        text,
+        schemaOf(policy),
+        overwrite ? '1' : '',
+      ]).finally(() => this.#writing.delete(writing));
       this.#writing.add(writing);
       return true;
     } catch (error) {
@@ -90,7 +125,10 @@ export class Snapshots {
     }
   }
 
-  /** Resolves when nothing is being written any more. What Redis does not take now is not sent again. */
+  /**
+   * Resolves when nothing is being written any more. What Redis does not take now is not sent
+   * again.
+   */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#writing);
@@ -98,12 +136,23 @@ export class Snapshots {
 
   async #write(at: HistoryAddress, args: readonly (string | number)[]): Promise<void> {
     const { connection, keys, deadlineMs } = this.#source;
-    const named = [keys.history(at.partition, at.category, at.id), keys.snapshot(at.partition, at.category, at.id)];
+    const named = [
+      keys.history(at.partition, at.category, at.id),
+      keys.snapshot(at.partition, at.category, at.id),
+    ];
     try {
       // Sent again it changes nothing: an older snapshot never replaces a newer one.
-      await withRetry((_attempt, untilMs) => script.run(connection.until(untilMs), named, args), { deadlineMs, minDelayMs: 20, signal: this.#closing.signal });
+      await withRetry((_attempt, untilMs) => script.run(connection.until(untilMs), named, args), {
+        deadlineMs,
+        minDelayMs: 20,
+        signal: this.#closing.signal,
+      });
     } catch (error) {
-      this.#log('debug', 'a snapshot was not written', { category: at.category, id: at.id, err: error });
+      this.#log('debug', 'a snapshot was not written', {
+        category: at.category,
+        id: at.id,
+        err: error,
+      });
     }
   }
 
@@ -116,7 +165,9 @@ export class Snapshots {
   }
 }
 
-/** Null where what comes back would be another state: a replay and a snapshot must lead to the same. */
+/**
+ * Null where what comes back would be another state: a replay and a snapshot must lead to the same.
+ */
 function encode<State>(policy: SnapshotPolicy<State>, state: State): string | null {
   const value = policy.encode ? policy.encode(state) : state;
   const text = JSON.stringify(value) as string | undefined;
@@ -128,5 +179,7 @@ function lostOf<State>(policy: SnapshotPolicy<State>, state: State): string {
   const value = policy.encode ? policy.encode(state) : state;
   const emptied = emptiedByJson(value, JSON.stringify(value) ?? '');
   if (emptied === null) return '';
-  return emptied.path === '' ? ` (it is ${emptied.what})` : ` (its field ${emptied.path} is ${emptied.what})`;
+  return emptied.path === ''
+    ? ` (it is ${emptied.what})`
+    : ` (its field ${emptied.path} is ${emptied.what})`;
 }

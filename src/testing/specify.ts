@@ -1,4 +1,7 @@
-/** Given what has happened, when a command comes, then this: deciders are tested by what goes in and what comes out. */
+/**
+ * Given what has happened, when a command comes, then this: deciders are tested by what goes in and
+ * what comes out.
+ */
 import assert from 'node:assert/strict';
 import { decidedEvents } from '../define/decided-events.ts';
 import type { Decider, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
@@ -6,7 +9,10 @@ import type { Decider, NewEvent, RecordedEvent } from '../define/define-aggregat
 export interface SpecifyOptions {
   /** The aggregate's id. Default `test`. */
   readonly id?: string;
-  /** What `decide` is told the time is, and when given events happened. Default 2026-01-01T00:00:00Z. */
+  /**
+   * What `decide` is told the time is, and when given events happened. Default
+   * 2026-01-01T00:00:00Z.
+   */
   readonly now?: Date;
 }
 
@@ -14,33 +20,53 @@ export interface Given<Command, State, T extends string> {
   when(command: Command): When<State, T>;
 }
 
-/** What the command led to. Each check throws node:assert's AssertionError where it does not hold, and may be followed by others. */
+/**
+ * What the command led to. Each check throws node:assert's AssertionError where it does not hold,
+ * and may be followed by others.
+ */
 export interface When<State, T extends string> {
-  /** These events and no others: type, data, and of the other attributes those that are named here. */
+  /**
+   * These events and no others: type, data, and of the other attributes those that are named here.
+   */
   thenEvents(expected: readonly NewEvent<T>[]): this;
   /** The command changed nothing. */
   thenNothing(): this;
-  /** It was refused: with an error of this class, with these properties, or whose message matches (see assert.throws). */
-  thenThrows(expected?: RegExp | (new (...args: never[]) => Error) | Readonly<Record<string, unknown>>): this;
+  /**
+   * It was refused: with an error of this class, with these properties, or whose message matches
+   * (see assert.throws).
+   */
+  thenThrows(
+    expected?: RegExp | (new (...args: never[]) => Error) | Readonly<Record<string, unknown>>,
+  ): this;
   /** The state after the given events and those of the command. */
   thenState(expected: State): this;
 }
 
 /**
- * Starts the specification of a decider: `specify(orders).given([…]).when(command).thenEvents([…])`. Everything runs at `when`.
+ * Starts the specification of a decider:
+ * `specify(orders).given([…]).when(command).thenEvents([…])`. Everything runs at `when`.
  */
-export function specify<State, Command, T extends string>(decider: Decider<State, Command, T>, options: SpecifyOptions = {}): { given(events: readonly NewEvent<T>[]): Given<Command, State, T> } {
+export function specify<State, Command, T extends string>(
+  decider: Decider<State, Command, T>,
+  options: SpecifyOptions = {},
+): { given(events: readonly NewEvent<T>[]): Given<Command, State, T> } {
   const id = options.id ?? 'test';
   const now = options.now ?? new Date('2026-01-01T00:00:00Z');
   const fold = (state: State, events: readonly NewEvent<T>[], after: number): State =>
-    events.reduce((before, event, i) => decider.evolve(before, record(event, id, now, after + i + 1)), state);
+    events.reduce(
+      (before, event, i) => decider.evolve(before, record(event, id, now, after + i + 1)),
+      state,
+    );
   return {
     given: (events) => ({
       when(command) {
         const state = fold(decider.initialState(), events, 0);
         try {
           const decided = decider.decide(command, state, { id, revision: events.length, now });
-          const list = decidedEvents(decider.category, decided as readonly NewEvent<T>[] | NewEvent<T>);
+          const list = decidedEvents(
+            decider.category,
+            decided as readonly NewEvent<T>[] | NewEvent<T>,
+          );
           return outcome(list, null, () => fold(state, list, events.length));
         } catch (error) {
           return outcome([], { error }, () => state);
@@ -50,16 +76,34 @@ export function specify<State, Command, T extends string>(decider: Decider<State
   };
 }
 
-function outcome<State, T extends string>(events: readonly NewEvent<T>[], refused: { readonly error: unknown } | null, state: () => State): When<State, T> {
+function outcome<State, T extends string>(
+  events: readonly NewEvent<T>[],
+  refused: { readonly error: unknown } | null,
+  state: () => State,
+): When<State, T> {
   const accepted = (): void => {
-    if (refused) throw new assert.AssertionError({ message: `the command was refused: ${String(refused.error)}`, actual: refused.error, operator: 'accepted' });
+    if (refused)
+      throw new assert.AssertionError({
+        message: `the command was refused: ${String(refused.error)}`,
+        actual: refused.error,
+        operator: 'accepted',
+      });
   };
   return {
     thenEvents(expected) {
       accepted();
       // Of each event what is asked for; what nobody expected is shown whole.
-      const shown = events.map((event, i) => (expected[i] === undefined ? { ...event } : Object.fromEntries(Object.keys(expected[i]).map((key) => [key, event[key as keyof typeof event]]))));
-      assert.deepEqual(shown, expected.map((event) => ({ ...event })));
+      const shown = events.map((event, i) =>
+        expected[i] === undefined
+          ? { ...event }
+          : Object.fromEntries(
+              Object.keys(expected[i]).map((key) => [key, event[key as keyof typeof event]]),
+            ),
+      );
+      assert.deepEqual(
+        shown,
+        expected.map((event) => ({ ...event })),
+      );
       return this;
     },
     thenNothing() {
@@ -84,9 +128,22 @@ function outcome<State, T extends string>(events: readonly NewEvent<T>[], refuse
 }
 
 /** As the store would give it, as far as a test can know. */
-function record<T extends string>(event: NewEvent<T>, id: string, now: Date, revision: number): RecordedEvent<T> {
+function record<T extends string>(
+  event: NewEvent<T>,
+  id: string,
+  now: Date,
+  revision: number,
+): RecordedEvent<T> {
   return {
-    id: event.id ?? `event-${revision}`, type: event.type, subject: id, source: event.source ?? 'test', time: event.time === undefined ? now : new Date(event.time),
-    schema: 0, data: event.data, position: `0/1-${revision}/0`, extensions: event.extensions ?? {}, revision,
+    id: event.id ?? `event-${revision}`,
+    type: event.type,
+    subject: id,
+    source: event.source ?? 'test',
+    time: event.time === undefined ? now : new Date(event.time),
+    schema: 0,
+    data: event.data,
+    position: `0/1-${revision}/0`,
+    extensions: event.extensions ?? {},
+    revision,
   } as unknown as RecordedEvent<T>;
 }

@@ -1,9 +1,10 @@
 /**
- * A batch's events one at a time, in the order in which they are to be seen: retried records first, then the entries by id,
- * and within one flush (entries with the same id) by position across the types.
+ * A batch's events one at a time, in the order in which they are to be seen: retried records first,
+ * then the entries by id, and within one flush (entries with the same id) by position across the
+ * types.
  *
- * Lazily: with a few hundred events under way instead of all of a batch, they die young, and the collector has nothing to
- * copy (taking a batch apart at once cost twice the time of running it).
+ * Lazily: with a few hundred events under way instead of all of a batch, they die young, and the
+ * collector has nothing to copy (taking a batch apart at once cost twice the time of running it).
  */
 import type { BatchTask, DeadEntry, EntryItem } from '../core/batch-task.ts';
 import { CorruptDataError } from '../core/errors.ts';
@@ -48,7 +49,8 @@ export class BatchSource {
   /** The next event that is to be run, null at the end. */
   next(): RunningEvent | null {
     for (;;) {
-      const event = this.#retry < this.#task.retries.length ? this.#nextRetry() : this.#nextOfFlush();
+      const event =
+        this.#retry < this.#task.retries.length ? this.#nextRetry() : this.#nextOfFlush();
       if (event === null) return null;
       if (this.#states[event.index] === CELL.SKIP) continue;
       noteEvent(event.view.id);
@@ -74,10 +76,27 @@ export class BatchSource {
     const base = record.event.byteOffset - this.#bytes.byteOffset;
     const problem = envelopeProblem(header);
     const view = new EventView(
-      nameOr('id', header.id), record.type, nameOr('subject', header.subject), header.source, header.schema,
-      header.extensions, header.timeMs, this.#task.partition, record.entryId, record.position,
+      nameOr('id', header.id),
+      record.type,
+      nameOr('subject', header.subject),
+      header.source,
+      header.schema,
+      header.extensions,
+      header.timeMs,
+      this.#task.partition,
+      record.entryId,
+      record.position,
     );
-    const event = new RunningEvent(view, header, base, index, -1, record.index, record.attempts + 1, null);
+    const event = new RunningEvent(
+      view,
+      header,
+      base,
+      index,
+      -1,
+      record.index,
+      record.attempts + 1,
+      null,
+    );
     event.envelope = problem;
     return event;
   }
@@ -86,7 +105,11 @@ export class BatchSource {
     for (;;) {
       let best: OpenEntry | null = null;
       for (const open of this.#open) {
-        if (open.head !== null && (best === null || open.head.view.place < (best.head as RunningEvent).view.place)) best = open;
+        if (
+          open.head !== null &&
+          (best === null || open.head.view.place < (best.head as RunningEvent).view.place)
+        )
+          best = open;
       }
       if (best !== null) {
         const event = best.head as RunningEvent;
@@ -110,7 +133,15 @@ export class BatchSource {
         const bytes = this.#bytes.subarray(item.offset, item.offset + item.length);
         check(item, bytes);
         const name = this.#task.types[item.type] as string;
-        const open: OpenEntry = { at, item, cursor: new BatchCursor(bytes), name, type: this.#catalog.types.get(name) ?? null, inEntry: 0, head: null };
+        const open: OpenEntry = {
+          at,
+          item,
+          cursor: new BatchCursor(bytes),
+          name,
+          type: this.#catalog.types.get(name) ?? null,
+          inEntry: 0,
+          head: null,
+        };
         open.head = this.#read(open);
         this.#open.push(open);
       } catch (error) {
@@ -130,11 +161,28 @@ export class BatchSource {
     const id = problem === null ? header.id : nameOr('id', header.id);
     const subject = problem === null ? header.subject : nameOr('subject', header.subject);
     const view = new EventView(
-      id, open.name, subject, header.source, header.schema,
-      header.extensions, header.timeMs, this.#task.partition, item.id, header.position,
+      id,
+      open.name,
+      subject,
+      header.source,
+      header.schema,
+      header.extensions,
+      header.timeMs,
+      this.#task.partition,
+      item.id,
+      header.position,
     );
     const inEntry = open.inEntry++;
-    const event = new RunningEvent(view, header, item.offset, item.first + inEntry, open.at, inEntry, 1, open.type);
+    const event = new RunningEvent(
+      view,
+      header,
+      item.offset,
+      item.first + inEntry,
+      open.at,
+      inEntry,
+      1,
+      open.type,
+    );
     event.envelope = problem;
     return event;
   }
@@ -146,11 +194,19 @@ export class BatchSource {
  */
 function check(item: EntryItem, bytes: Buffer): void {
   if (item.length === 0) {
-    throw new CorruptDataError('missing', 'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"');
+    throw new CorruptDataError(
+      'missing',
+      'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"',
+    );
   }
   checkBatch(bytes, item.crc);
   const count = scanBatch(bytes);
   if (count !== item.count) {
-    throw new CorruptDataError('count', count === 0 ? 'it holds no event' : `it holds ${count} events, its field "n" says ${item.count}`);
+    throw new CorruptDataError(
+      'count',
+      count === 0
+        ? 'it holds no event'
+        : `it holds ${count} events, its field "n" says ${item.count}`,
+    );
   }
 }

@@ -1,6 +1,7 @@
 /**
- * What the events of a batch emit. Checked and encoded at the call; kept with the event that causes it until that is done, then
- * written into the batch's block, in the order in which the causes were done. What failed has emitted nothing.
+ * What the events of a batch emit. Checked and encoded at the call; kept with the event that causes
+ * it until that is done, then written into the batch's block, in the order in which the causes were
+ * done. What failed has emitted nothing.
  */
 import { createHash } from 'node:crypto';
 import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
@@ -48,7 +49,10 @@ export interface EmittedBy {
 /** A flush: into one partition, under one entry id. */
 const FLUSH = { bytes: 262_144, events: 16_384, scheduled: 500, types: 100 } as const;
 
-/** Used again by the next batch. A batch with handlers that still run keeps its own until they have settled. */
+/**
+ * Used again by the next batch. A batch with handlers that still run keeps its own until they have
+ * settled.
+ */
 let spare: PayloadArena | null = null;
 
 export class Emits {
@@ -77,8 +81,8 @@ export class Emits {
 
   /**
    * @returns the emitted event's id
-   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the limit), EmitLoopError,
-   *   EmitClosedError: it is not emitted
+   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
+   *   limit), EmitLoopError, EmitClosedError: it is not emitted
    */
   add(cause: RunningEvent, type: string, data: unknown, options: EmitOptions): string {
     const { fn, catalog, schemas, partitions } = this.#parts;
@@ -90,7 +94,12 @@ export class Emits {
     const by = (cause.emitted ??= emittedBy(fn, cause));
     if (by.depth > EMIT_LIMITS.depth) throw new EmitLoopError(fn, cause.view.id, EMIT_LIMITS.depth);
     if (by.emissions.length >= EMIT_LIMITS.events) {
-      throw new OversizeError(`what function "${fn}" emits for event ${cause.view.id}`, by.emissions.length + 1, EMIT_LIMITS.events, 'events. Emit fewer, larger ones, or one event whose function emits the rest');
+      throw new OversizeError(
+        `what function "${fn}" emits for event ${cause.view.id}`,
+        by.emissions.length + 1,
+        EMIT_LIMITS.events,
+        'events. Emit fewer, larger ones, or one event whose function emits the rest',
+      );
     }
     const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
     checkId(type, options.id);
@@ -98,13 +107,31 @@ export class Emits {
     const before = arena.end;
     try {
       // A scheduled event travels without a batch, whose source would be its own.
-      encodeEvent(arena, declared, id, subject, when === null ? '' : fn, schemas.get(type)?.id ?? 0, { data, extensions: by.extensions });
+      encodeEvent(
+        arena,
+        declared,
+        id,
+        subject,
+        when === null ? '' : fn,
+        schemas.get(type)?.id ?? 0,
+        { data, extensions: by.extensions },
+      );
       const bytes = arena.end - before;
       if (by.bytes + bytes > EMIT_LIMITS.eventBytes) {
-        throw new OversizeError(`what function "${fn}" emits for event ${cause.view.id}`, by.bytes + bytes, EMIT_LIMITS.eventBytes, 'bytes. Emit references to the data');
+        throw new OversizeError(
+          `what function "${fn}" emits for event ${cause.view.id}`,
+          by.bytes + bytes,
+          EMIT_LIMITS.eventBytes,
+          'bytes. Emit references to the data',
+        );
       }
       if (this.#bytes + bytes > EMIT_LIMITS.turnMostBytes) {
-        throw new OversizeError(`what function "${fn}" emits in one turn`, this.#bytes + bytes, EMIT_LIMITS.turnMostBytes, 'bytes. Lower its concurrency or batchSize; this event is tried again');
+        throw new OversizeError(
+          `what function "${fn}" emits in one turn`,
+          this.#bytes + bytes,
+          EMIT_LIMITS.turnMostBytes,
+          'bytes. Lower its concurrency or batchSize; this event is tried again',
+        );
       }
       by.bytes += bytes;
       this.#bytes += bytes;
@@ -112,7 +139,14 @@ export class Emits {
       arena.truncate(before);
       throw error;
     }
-    by.emissions.push({ id, type, partition: partitionOf(subject, partitions), when, start: before, end: arena.end });
+    by.emissions.push({
+      id,
+      type,
+      partition: partitionOf(subject, partitions),
+      when,
+      start: before,
+      end: arena.end,
+    });
     return id;
   }
 
@@ -171,7 +205,12 @@ class Flush {
   }
 
   get full(): boolean {
-    return this.#bytes >= FLUSH.bytes || this.#events >= FLUSH.events || this.#scheduled.length >= FLUSH.scheduled || this.#builders.size >= FLUSH.types;
+    return (
+      this.#bytes >= FLUSH.bytes ||
+      this.#events >= FLUSH.events ||
+      this.#scheduled.length >= FLUSH.scheduled ||
+      this.#builders.size >= FLUSH.types
+    );
   }
 
   add(emission: Emission): void {
@@ -214,8 +253,14 @@ function emittedBy(fn: string, { view }: RunningEvent): EmittedBy {
   return {
     emissions: [],
     bytes: 0,
-    // The same whenever the event runs: who gets an emitted event twice (after a replay or a rewind) can tell.
-    idPrefix: createHash('sha256').update(view.id).update('\0').update(fn).digest('hex').slice(0, 32),
+    // The same whenever the event runs: who gets an emitted event twice (after a replay or a
+    // rewind) can tell.
+    idPrefix: createHash('sha256')
+      .update(view.id)
+      .update('\0')
+      .update(fn)
+      .digest('hex')
+      .slice(0, 32),
     depth,
     extensions: {
       [CAUSATION.cause]: view.id,

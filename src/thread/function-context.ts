@@ -3,7 +3,12 @@ import type { Logger } from 'pino';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import { EmitClosedError, HandlerTimeoutError } from '../core/errors.ts';
-import type { BatchContext, BatchEmitOptions, EmitOptions, FunctionContext } from '../define/define-function.ts';
+import type {
+  BatchContext,
+  BatchEmitOptions,
+  EmitOptions,
+  FunctionContext,
+} from '../define/define-function.ts';
 import type { Emits } from './emits.ts';
 import type { RunningEvent } from './running-event.ts';
 
@@ -19,8 +24,8 @@ export interface ContextShared {
 }
 
 /**
- * `ctx` of one attempt. Made for every event, so it holds two references and makes the logger, the AbortController and
- * the Date only when they are asked for.
+ * `ctx` of one attempt. Made for every event, so it holds two references and makes the logger, the
+ * AbortController and the Date only when they are asked for.
  */
 export class EventContext implements FunctionContext {
   readonly #shared: ContextShared;
@@ -66,7 +71,11 @@ export class EventContext implements FunctionContext {
   toJSON(): Record<string, unknown> {
     return { attempt: this.attempt, idempotencyKey: this.idempotencyKey, deadline: this.deadline };
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('FunctionContext', this.toJSON(), options, inspect);
   }
   /** For the runner. On the prototype, so that no log shows it. */
@@ -78,7 +87,13 @@ export class EventContext implements FunctionContext {
   }
   /** The time is over. */
   expire(): void {
-    this.#controller?.abort(new HandlerTimeoutError(this.#shared.functionName, this.#event.view.id, this.#shared.timeoutMs));
+    this.#controller?.abort(
+      new HandlerTimeoutError(
+        this.#shared.functionName,
+        this.#event.view.id,
+        this.#shared.timeoutMs,
+      ),
+    );
   }
 }
 
@@ -99,7 +114,10 @@ export class EventsContext implements BatchContext {
     this.#startedMs = startedMs;
   }
   get logger(): Logger {
-    return this.#shared.logger.child({ function: this.#shared.functionName, events: this.#attempts.size });
+    return this.#shared.logger.child({
+      function: this.#shared.functionName,
+      events: this.#attempts.size,
+    });
   }
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -119,14 +137,21 @@ export class EventsContext implements BatchContext {
   emit(type: string, data: unknown, options: BatchEmitOptions): string {
     this.#byView ??= new Map(this.#events.map((event) => [event.view, event]));
     const cause = this.#byView.get((options as BatchEmitOptions | undefined)?.cause);
-    if (!cause) throw new TypeError('emit in handleBatch needs { cause }: the event of the batch because of which it is emitted');
+    if (!cause)
+      throw new TypeError(
+        'emit in handleBatch needs { cause }: the event of the batch because of which it is emitted',
+      );
     if (this.#over) throw new EmitClosedError(this.#shared.functionName, cause.view.id);
     return this.#shared.emits.add(cause, type, data, options);
   }
   toJSON(): Record<string, unknown> {
     return { events: this.#attempts.size, deadline: this.deadline };
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('BatchContext', this.toJSON(), options, inspect);
   }
   /** The call has settled: whatever comes of it is its own. */
@@ -137,6 +162,8 @@ export class EventsContext implements BatchContext {
     this.#controller.abort(reason);
   }
   expire(firstEventId: string): void {
-    this.#controller.abort(new HandlerTimeoutError(this.#shared.functionName, firstEventId, this.#shared.timeoutMs));
+    this.#controller.abort(
+      new HandlerTimeoutError(this.#shared.functionName, firstEventId, this.#shared.timeoutMs),
+    );
   }
 }

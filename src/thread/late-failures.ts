@@ -1,6 +1,7 @@
 /**
- * Errors that nobody handles end their thread, often long after the handler has returned that caused them: a promise nobody
- * awaited, a timer, a socket without an 'error' listener. Before that, this says what the thread ran last and where it threw.
+ * Errors that nobody handles end their thread, often long after the handler has returned that
+ * caused them: a promise nobody awaited, a timer, a socket without an 'error' listener. Before
+ * that, this says what the thread ran last and where it threw.
  */
 import type { ErrorInfo, UncaughtError } from '../core/batch-task.ts';
 import { errorInfo } from './error-info.ts';
@@ -33,15 +34,26 @@ function lastEvents(): { function: string; eventId: string }[] {
 }
 
 /** @param sourcesOf where the functions come from: paths as stacks name them */
-export function watchUncaught(report: (error: UncaughtError) => void, sourcesOf: () => ReadonlyMap<string, string>): void {
+export function watchUncaught(
+  report: (error: UncaughtError) => void,
+  sourcesOf: () => ReadonlyMap<string, string>,
+): void {
   let told = false;
   const tell = (origin: UncaughtError['origin'], error: ErrorInfo): void => {
     if (told) return;
     told = true;
     const events = lastEvents();
     const ran = [...new Set(events.map((event) => event.function))];
-    const inStack = [...sourcesOf()].filter(([, source]) => error.stack.includes(source)).map(([fn]) => fn);
-    report({ origin, error, functions: inStack.length > 0 ? inStack : ran, certain: inStack.length === 1 || ran.length === 1, events });
+    const inStack = [...sourcesOf()]
+      .filter(([, source]) => error.stack.includes(source))
+      .map(([fn]) => fn);
+    report({
+      origin,
+      error,
+      functions: inStack.length > 0 ? inStack : ran,
+      certain: inStack.length === 1 || ran.length === 1,
+      events,
+    });
   };
   // It only watches: the thread ends as it would without.
   process.on('uncaughtExceptionMonitor', (error: unknown, origin: string) => {
@@ -50,6 +62,10 @@ export function watchUncaught(report: (error: UncaughtError) => void, sourcesOf:
   process.on('exit', (code) => {
     // Its stack leads to whoever called process.exit.
     const { stack = '' } = new Error(`process.exit(${code}) was called`);
-    tell('exit', { name: 'ProcessExit', message: `process.exit(${code}) was called`, stack: stack.slice(0, 8192) });
+    tell('exit', {
+      name: 'ProcessExit',
+      message: `process.exit(${code}) was called`,
+      stack: stack.slice(0, 8192),
+    });
   });
 }

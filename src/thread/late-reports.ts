@@ -1,4 +1,7 @@
-/** What becomes of handlers that still ran when their batch was reported: kept until the dispatcher asks for it. */
+/**
+ * What becomes of handlers that still ran when their batch was reported: kept until the dispatcher
+ * asks for it.
+ */
 import type { LateReport } from '../core/batch-task.ts';
 
 /** Of the batches of one task. */
@@ -29,7 +32,8 @@ export class LateReports {
 
   /** Resolves with at least one, unless nothing runs any more. */
   async next(): Promise<readonly LateReport[]> {
-    if (this.#ready.length === 0 && this.#running > 0) await new Promise<void>((resolve) => (this.#wake = resolve));
+    if (this.#ready.length === 0 && this.#running > 0)
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     this.#wake = null;
     const ready = this.#ready;
     this.#ready = [];

@@ -18,7 +18,12 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
   let imported: Promise<FileDescription[]> | null = null;
 
   async function importFile(file: FunctionFile): Promise<FileDescription> {
-    const failed = (problem: string): FileDescription => ({ source: file.source, version: file.version, spec: null, problem });
+    const failed = (problem: string): FileDescription => ({
+      source: file.source,
+      version: file.version,
+      spec: null,
+      problem,
+    });
     let module: { default?: unknown };
     try {
       module = (await import(file.url)) as { default?: unknown };
@@ -30,8 +35,14 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
       return failed(`cannot be loaded: ${info.name}: ${info.message}`);
     }
     const definition = defaultOf(module) as DefinedFunction | undefined;
-    if (definition === null || typeof definition !== 'object' || definition.kind !== 'millrace.function') {
-      return failed('exports no function: its default export must be defineFunction({ … }) or defineView({ … })');
+    if (
+      definition === null ||
+      typeof definition !== 'object' ||
+      definition.kind !== 'millrace.function'
+    ) {
+      return failed(
+        'exports no function: its default export must be defineFunction({ … }) or defineView({ … })',
+      );
     }
     definitions.set(definition.spec.name, definition);
     sources.set(definition.spec.name, resolve(file.source));
@@ -55,7 +66,9 @@ export function createFunctionLoader(files: readonly FunctionFile[]) {
     /** Path of each function's file, as stacks name it. */
     sources: (): ReadonlyMap<string, string> => sources,
     describe(only?: string): Promise<FileDescription[]> {
-      return only === undefined ? importAll() : Promise.all(files.filter((file) => file.source === only).map(importFile));
+      return only === undefined
+        ? importAll()
+        : Promise.all(files.filter((file) => file.source === only).map(importFile));
     },
     /** @throws what the file or its setup() throws; the next call tries again */
     load(name: string): Promise<LoadedFunction> {

@@ -1,7 +1,18 @@
 /** One pool thread: answers the dispatcher's tasks. Holds no Redis connection and no dispatcher. */
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
-import type { BatchesTask, BatchReport, BatchTask, ChannelMessage, CollectTask, DescribeTask, FileDescription, LateReport, SetupFailed, ThreadData } from '../core/batch-task.ts';
+import type {
+  BatchesTask,
+  BatchReport,
+  BatchTask,
+  ChannelMessage,
+  CollectTask,
+  DescribeTask,
+  FileDescription,
+  LateReport,
+  SetupFailed,
+  ThreadData,
+} from '../core/batch-task.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
@@ -27,23 +38,31 @@ const questions = new SchemaQuestions(channel);
 const schemas = new WriterSchemas(catalog, data.schemas, questions.ask);
 channel.onmessage = (event: unknown) => {
   const message = (event as { data: ChannelMessage }).data;
-  if (message === 'teardown') void functions.teardown().then(() => channel.postMessage('torn-down'));
-  else if (typeof message === 'object' && message.kind === 'schema') questions.answered(message.key, message.answer);
+  if (message === 'teardown')
+    void functions.teardown().then(() => channel.postMessage('torn-down'));
+  else if (typeof message === 'object' && message.kind === 'schema')
+    questions.answered(message.key, message.answer);
 };
 channel.unref();
-watchUncaught((uncaught) => channel.postMessage({ kind: 'uncaught', uncaught } satisfies ChannelMessage), functions.sources);
+watchUncaught(
+  (uncaught) => channel.postMessage({ kind: 'uncaught', uncaught } satisfies ChannelMessage),
+  functions.sources,
+);
 
 /** Of tasks with handlers that still run. */
 const lateOf = new Map<number, LateReports>();
 
 export default async function main(
   task: BatchesTask | CollectTask | DescribeTask,
-): Promise<readonly (BatchReport | SetupFailed)[] | readonly LateReport[] | readonly FileDescription[]> {
+): Promise<
+  readonly (BatchReport | SetupFailed)[] | readonly LateReport[] | readonly FileDescription[]
+> {
   if (task.kind === 'describe') return functions.describe(task.only);
   if (task.kind === 'collect') return collect(task.group);
   const late = new LateReports();
   const reports: (BatchReport | SetupFailed)[] = [];
-  // Together they have one turn: the last one's report waits for the first one's handlers, and the other way round.
+  // Together they have one turn: the last one's report waits for the first one's handlers, and the
+  // other way round.
   let endsMs: number | null = null;
   for (const [at, batch] of task.tasks.entries()) {
     const report = await run(batch, {
@@ -78,5 +97,10 @@ async function run(task: BatchTask, options: RunOptions): Promise<BatchReport | 
     return { kind: 'setup-failed', error: errorInfo(error) };
   }
   noteBatch(task.fn);
-  return runBatch(task, loaded, { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas }, options);
+  return runBatch(
+    task,
+    loaded,
+    { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas },
+    options,
+  );
 }

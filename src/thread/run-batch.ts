@@ -1,20 +1,35 @@
 /**
- * Runs one batch in a pool thread: checksum, take apart, decode, subjects in order and side by side, outcomes out.
+ * Runs one batch in a pool thread: checksum, take apart, decode, subjects in order and side by
+ * side, outcomes out.
  *
  * Rules it keeps:
- * - events of one subject run one after the other; after a failure its later ones are BLOCKED, not run
+ * - events of one subject run one after the other; after a failure its later ones are BLOCKED, not
+ *   run
  * - a retried unit stops at its first failure; what stands behind stays in its parked list
  * - an entry whose checksum or framing is wrong is dead as a whole, the other entries go on
- * - nothing starts when its turn is over or the dispatcher says so (control): what is not started stays TODO
- * - every event's state is in the shared cells before and after its handler, so that it survives the thread
- * - a batch of which only slow handlers are left is reported without them; what stands behind them is BLOCKED, and each of
- *   them is reported by itself when it has settled
+ * - nothing starts when its turn is over or the dispatcher says so (control): what is not started
+ *   stays TODO
+ * - every event's state is in the shared cells before and after its handler, so that it survives
+ *   the thread
+ * - a batch of which only slow handlers are left is reported without them; what stands behind them
+ *   is BLOCKED, and each of them is reported by itself when it has settled
  */
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Logger } from 'pino';
-import type { BatchReport, BatchTask, EventRef, Failure, FailureReason } from '../core/batch-task.ts';
+import type {
+  BatchReport,
+  BatchTask,
+  EventRef,
+  Failure,
+  FailureReason,
+} from '../core/batch-task.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
-import { CorruptDataError, EmitLoopError, LeaseLostError, type EnvelopeError } from '../core/errors.ts';
+import {
+  CorruptDataError,
+  EmitLoopError,
+  LeaseLostError,
+  type EnvelopeError,
+} from '../core/errors.ts';
 import { CELL, openCells, ORDER, type ProgressCells } from '../core/progress-cells.ts';
 import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { BatchFailure } from '../define/define-function.ts';
@@ -42,7 +57,10 @@ export interface ThreadParts {
 export interface RunOptions {
   /** Most events at the same time. */
   readonly concurrency: number;
-  /** When nothing but handlers that have run so long is left, they go on behind the report. Infinity: never. */
+  /**
+   * When nothing but handlers that have run so long is left, they go on behind the report.
+   * Infinity: never.
+   */
   readonly detachMs: number;
   /** A turn of this length starts nothing further. Infinity: no bound. */
   readonly turnMs: number;
@@ -52,7 +70,12 @@ export interface RunOptions {
   readonly late: (index: number, report: BatchReport) => void;
 }
 
-export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: ThreadParts, options: RunOptions): Promise<BatchReport> {
+export async function runBatch(
+  task: BatchTask,
+  loaded: LoadedFunction,
+  parts: ThreadParts,
+  options: RunOptions,
+): Promise<BatchReport> {
   const startedMs = monotonicMs();
   const { states } = openCells(task.cells);
   // Shared memory: a copy of its own.
@@ -61,15 +84,21 @@ export async function runBatch(task: BatchTask, loaded: LoadedFunction, parts: T
   await run.run();
   if (!run.finish()) {
     states.set(before);
-    run = new BatchRun(task, loaded, parts, { ...options, endsMs: () => monotonicMs() + options.turnMs }, true);
+    run = new BatchRun(
+      task,
+      loaded,
+      parts,
+      { ...options, endsMs: () => monotonicMs() + options.turnMs },
+      true,
+    );
     await run.run();
   }
   return run.report(monotonicMs() - startedMs);
 }
 
 /**
- * Making one costs as much as running a few events. A function's batches share it: handlers that still run behind the report of
- * their batch count among its `concurrency`.
+ * Making one costs as much as running a few events. A function's batches share it: handlers that
+ * still run behind the report of their batch count among its `concurrency`.
  */
 const limiters = new Map<string, LimitFunction>();
 
@@ -127,14 +156,23 @@ class BatchRun {
   #detached: readonly RunningEvent[] | null = null;
   #detach: () => void = () => undefined;
 
-  /** How the last event's payload was read, mostly as the next one's is; and what the batch has found not to be registered. */
+  /**
+   * How the last event's payload was read, mostly as the next one's is; and what the batch has
+   * found not to be registered.
+   */
   #lastSchema = 0;
   #lastType = '';
   #lastWay: Way | null = null;
   readonly #unknown = new Set<number>();
 
   /** @param careful of a view: after a first run that is in doubt */
-  constructor(task: BatchTask, loaded: LoadedFunction, { catalog, schemas, logger, partitions, schemaIds }: ThreadParts, options: RunOptions, careful: boolean) {
+  constructor(
+    task: BatchTask,
+    loaded: LoadedFunction,
+    { catalog, schemas, logger, partitions, schemaIds }: ThreadParts,
+    options: RunOptions,
+    careful: boolean,
+  ) {
     this.#task = task;
     this.#loaded = loaded;
     this.#options = options;
@@ -147,10 +185,26 @@ class BatchRun {
     this.#byKey = loaded.definition.spec.ordering === 'key';
     this.#holds = loaded.definition.spec.onDead === 'hold';
     this.#parked = new Set(task.blocked);
-    this.#emits = new Emits({ fn: task.fn, partition: task.partition, partitions, catalog, schemas: schemaIds });
+    this.#emits = new Emits({
+      fn: task.fn,
+      partition: task.partition,
+      partitions,
+      catalog,
+      schemas: schemaIds,
+    });
     const code = loaded.definition.view;
     const rows = task.rows;
-    this.#view = code && rows ? new ViewRun(task.fn, code, careful, this.#bytes.subarray(rows.offset, rows.offset + rows.length), rows.added, task.caused) : null;
+    this.#view =
+      code && rows
+        ? new ViewRun(
+            task.fn,
+            code,
+            careful,
+            this.#bytes.subarray(rows.offset, rows.offset + rows.length),
+            rows.added,
+            task.caused,
+          )
+        : null;
     this.#shared = {
       functionName: task.fn,
       timeoutMs: loaded.definition.spec.timeoutMs,
@@ -167,7 +221,13 @@ class BatchRun {
 
   report(busyMs: number): BatchReport {
     const running = this.#detached?.map((event) => event.ref());
-    return { ...this.#unreported(), deadEntries: this.#source.deadEntries, effects: this.#view?.pack() ?? null, busyMs, ...(running ? { running } : {}) };
+    return {
+      ...this.#unreported(),
+      deadEntries: this.#source.deadEntries,
+      effects: this.#view?.pack() ?? null,
+      busyMs,
+      ...(running ? { running } : {}),
+    };
   }
 
   /** What has come about since it was last asked. */
@@ -178,7 +238,16 @@ class BatchRun {
     for (const [age, count] of this.#ages) ages.push(age, count);
     this.#ages.clear();
     const emitted = this.#emits.report();
-    const report: BatchReport = { kind: 'report', failures: this.#failures, blocked: this.#blocked, deadEntries: [], effects: null, ages, busyMs: 0, ...(emitted ? { emitted } : {}) };
+    const report: BatchReport = {
+      kind: 'report',
+      failures: this.#failures,
+      blocked: this.#blocked,
+      deadEntries: [],
+      effects: null,
+      ages,
+      busyMs: 0,
+      ...(emitted ? { emitted } : {}),
+    };
     this.#failures = [];
     this.#blocked = [];
     return report;
@@ -200,25 +269,24 @@ class BatchRun {
     let sweptMs = monotonicMs();
     this.#cells.starts[signOfLife] = sweptMs;
     const everyMs = Math.min(SWEEP_MS, Math.max(5, spec.timeoutMs / 4));
-    const sweep = setInterval(
-      () => {
-        const now = monotonicMs();
-        this.#cells.starts[signOfLife] = now;
-        const late = now - sweptMs - everyMs;
-        sweptMs = now;
-        this.#obey();
-        for (const running of this.#running) {
-          // The process was stopped, or another handler had the thread: this one could not go on meanwhile.
-          if (running && late > STOOD_STILL_MS) running.event.startedMs += late;
-          if (!running || running.event.timedOut || now - running.event.startedMs < spec.timeoutMs) continue;
-          running.event.timedOut = true;
-          running.expire();
-        }
-        this.#halts(now);
-        this.#leaveRunning(now);
-      },
-      everyMs,
-    );
+    const sweep = setInterval(() => {
+      const now = monotonicMs();
+      this.#cells.starts[signOfLife] = now;
+      const late = now - sweptMs - everyMs;
+      sweptMs = now;
+      this.#obey();
+      for (const running of this.#running) {
+        // The process was stopped, or another handler had the thread: this one could not go on
+        // meanwhile.
+        if (running && late > STOOD_STILL_MS) running.event.startedMs += late;
+        if (!running || running.event.timedOut || now - running.event.startedMs < spec.timeoutMs)
+          continue;
+        running.event.timedOut = true;
+        running.expire();
+      }
+      this.#halts(now);
+      this.#leaveRunning(now);
+    }, everyMs);
     try {
       if (spec.batch) await this.#runTogether(spec.batchSize);
       else await this.#runChains(Math.min(spec.concurrency, this.#options.concurrency));
@@ -245,13 +313,26 @@ class BatchRun {
     return now > (this.#cells.control[0] as number);
   }
 
-  /** Where nothing but slow handlers is left: they are left to themselves, and what stands behind them is held. */
+  /**
+   * Where nothing but slow handlers is left: they are left to themselves, and what stands behind
+   * them is held.
+   */
   #leaveRunning(now: number): void {
-    if (this.#detached || !(this.#exhausted || this.#halted) || this.#runners === 0 || this.#loaded.definition.spec.batch) return;
+    if (
+      this.#detached ||
+      !(this.#exhausted || this.#halted) ||
+      this.#runners === 0 ||
+      this.#loaded.definition.spec.batch
+    )
+      return;
     const running: RunningEvent[] = [];
     for (const one of this.#running) if (one) running.push(one.event);
     // A runner without a handler waits for a schema, or is about to go on.
-    if (running.length < this.#runners || running.some((event) => now - event.startedMs < this.#options.detachMs)) return;
+    if (
+      running.length < this.#runners ||
+      running.some((event) => now - event.startedMs < this.#options.detachMs)
+    )
+      return;
     this.#detached = running;
     for (const event of running) {
       for (let behind = event.next; behind !== null; behind = behind.next) this.#hold(behind);
@@ -275,7 +356,8 @@ class BatchRun {
         this.#exhausted = true;
         return null;
       }
-      // Never to be run, it stands in no line. Only where it will hold its subject does it keep its place there.
+      // Never to be run, it stands in no line. Only where it will hold its subject does it keep its
+      // place there.
       if (event.envelope !== null && (!this.#holds || event.view.subject === '')) {
         this.#refuse(event, event.envelope);
         continue;
@@ -289,7 +371,8 @@ class BatchRun {
       // Retried records of a parked subject run; what its streams bring waits behind them.
       // Mostly there are none: the subject need not be hashed then.
       const stopped = this.#stopped.size > 0 && this.#stopped.has(subject);
-      if (!stopped && (event.entry < 0 || this.#parked.size === 0 || !this.#parked.has(subject))) return event;
+      if (!stopped && (event.entry < 0 || this.#parked.size === 0 || !this.#parked.has(subject)))
+        return event;
       this.#hold(event);
     }
   }
@@ -300,7 +383,10 @@ class BatchRun {
     if (event.entry >= 0) this.#blocked.push(event.ref());
   }
 
-  /** The turn emits as much as it may: the event, and what is in line behind it, is for the next one. No attempt was made. */
+  /**
+   * The turn emits as much as it may: the event, and what is in line behind it, is for the next
+   * one. No attempt was made.
+   */
   #defer(event: RunningEvent): void {
     this.#hold(event);
     this.#stop(event);
@@ -318,12 +404,15 @@ class BatchRun {
     const limit = limiterOf(this.#task.fn, this.#loaded.definition.spec.concurrency);
     const { states, starts } = this.#cells;
     const fold = this.#view;
-    const handle = this.#loaded.definition.handle as NonNullable<LoadedFunction['definition']['handle']>;
+    const handle = this.#loaded.definition.handle as NonNullable<
+      LoadedFunction['definition']['handle']
+    >;
     // What a view makes of an event is here until it is reported.
     const settled = fold ? CELL.CAUSED : CELL.DONE;
-    // Last event in line of each subject whose runner waits: what others pull for it waits there. A runner that has not had
-    // to wait is the only one that works, and its subject is not among them: keeping it here would cost every event of a
-    // handler that does not wait more than reading it.
+    // Last event in line of each subject whose runner waits: what others pull for it waits there. A
+    // runner that has not had to wait is the only one that works, and its subject is not among
+    // them: keeping it here would cost every event of a handler that does not wait more than
+    // reading it.
     const busy = new Map<string, RunningEvent>();
     const pull = (): RunningEvent | null => {
       for (;;) {
@@ -335,8 +424,9 @@ class BatchRun {
         last.next = event;
       }
     };
-    // Runners pull the next subject: p-limit bounds how many work at once without a queued promise per event. The next
-    // one starts when a handler has to be waited for: handlers that do not wait need one runner.
+    // Runners pull the next subject: p-limit bounds how many work at once without a queued promise
+    // per event. The next one starts when a handler has to be waited for: handlers that do not wait
+    // need one runner.
     const runners: Promise<void>[] = [];
     const most = Math.min(concurrency, this.#task.events);
     const startRunner = (): void => {
@@ -415,13 +505,20 @@ class BatchRun {
     for (const one of runners) await one;
   }
 
-  /** How its payload is to be read. Null: with the function's own schema; nothing is awaited then, as for all but the first event of a schema. */
+  /**
+   * How its payload is to be read. Null: with the function's own schema; nothing is awaited then,
+   * as for all but the first event of a schema.
+   */
   #wayOf(event: RunningEvent): Way | null | Promise<Way | null> {
     const { schema, type } = event.view;
     if (schema === 0) return null;
     if (schema === this.#lastSchema && type === this.#lastType) return this.#lastWay;
-    const found = this.#unknown.has(schema) ? UNKNOWN : this.#schemas.wayOf(this.#loaded.definition, type, schema);
-    return found instanceof Promise ? found.then((way) => this.#remember(type, schema, way)) : this.#remember(type, schema, found);
+    const found = this.#unknown.has(schema)
+      ? UNKNOWN
+      : this.#schemas.wayOf(this.#loaded.definition, type, schema);
+    return found instanceof Promise
+      ? found.then((way) => this.#remember(type, schema, way))
+      : this.#remember(type, schema, found);
   }
 
   #remember(type: string, schema: number, way: Way): Way | null {
@@ -435,15 +532,30 @@ class BatchRun {
   #decode(event: RunningEvent, way: Way | null): boolean {
     if (event.envelope !== null) return this.#refuse(event, event.envelope);
     try {
-      if (event.timeMs >= END_OF_TIME_MS) throw new CorruptDataError('decode', `its time, ${event.timeMs} ms since 1970, is beyond the year 9999`);
+      if (event.timeMs >= END_OF_TIME_MS)
+        throw new CorruptDataError(
+          'decode',
+          `its time, ${event.timeMs} ms since 1970, is beyond the year 9999`,
+        );
       const { dataStart, dataEnd } = event;
-      if (way === null) event.view.data = (event.type ?? this.#catalog.get(event.view.type)).decodeAt(this.#bytes, dataStart, dataEnd);
-      else if (way.kind === 'upcast') event.view.data = way.convert(this.#bytes, dataStart, dataEnd);
+      if (way === null)
+        event.view.data = (event.type ?? this.#catalog.get(event.view.type)).decodeAt(
+          this.#bytes,
+          dataStart,
+          dataEnd,
+        );
+      else if (way.kind === 'upcast')
+        event.view.data = way.convert(this.#bytes, dataStart, dataEnd);
       else if (way.kind !== 'read') return this.#unreadable(event, way);
       return true;
     } catch (error) {
       this.#cells.states[event.index] = CELL.FAILED;
-      this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: false, reason: way === null ? 'decode' : 'schema' });
+      this.#failures.push({
+        ref: event.ref(),
+        error: errorInfo(error),
+        retryable: false,
+        reason: way === null ? 'decode' : 'schema',
+      });
       return false;
     }
   }
@@ -451,20 +563,30 @@ class BatchRun {
   /** Its handler is not called: its attributes are none, and it is dead. */
   #refuse(event: RunningEvent, { name, message, reason }: EnvelopeError): false {
     this.#cells.states[event.index] = CELL.FAILED;
-    this.#failures.push({ ref: event.ref(), error: { name, message, stack: '' }, retryable: false, reason });
+    this.#failures.push({
+      ref: event.ref(),
+      error: { name, message, stack: '' },
+      retryable: false,
+      reason,
+    });
     return false;
   }
 
   /** Its handler is not called: it waits for its schema, or is dead. */
   #unreadable(event: RunningEvent, way: Way): false {
     const { type, schema } = event.view;
-    const message = way.kind === 'refused'
-      ? way.why
-      : `schema id ${schema} of "${type}" is not in the registry: register the schema it was written with (millrace schema register), then dlq replay`;
+    const message =
+      way.kind === 'refused'
+        ? way.why
+        : `schema id ${schema} of "${type}" is not in the registry: register the schema it was written with (millrace schema register), then dlq replay`;
     this.#cells.states[event.index] = CELL.FAILED;
     const waits = way.kind === 'unknown';
     this.#failures.push({
-      ref: event.ref(), error: { name: waits ? 'UnknownSchemaError' : 'SchemaMismatchError', message, stack: '' }, retryable: waits, reason: 'schema', waits,
+      ref: event.ref(),
+      error: { name: waits ? 'UnknownSchemaError' : 'SchemaMismatchError', message, stack: '' },
+      retryable: waits,
+      reason: 'schema',
+      waits,
     });
     return false;
   }
@@ -482,7 +604,8 @@ class BatchRun {
   }
 
   #countAge(): void {
-    if (this.#ageCount > 0) this.#ages.set(this.#lastAge, (this.#ages.get(this.#lastAge) ?? 0) + this.#ageCount);
+    if (this.#ageCount > 0)
+      this.#ages.set(this.#lastAge, (this.#ages.get(this.#lastAge) ?? 0) + this.#ageCount);
     this.#ageCount = 0;
   }
 
@@ -491,7 +614,13 @@ class BatchRun {
     this.#emits.drop(event);
     this.#cells.states[event.index] = CELL.FAILED;
     const final = isNonRetryable(error);
-    const reason: FailureReason = isInstance(error, EmitLoopError) ? 'emit-loop' : final ? 'non-retryable' : event.timedOut ? 'timeout' : 'attempts';
+    const reason: FailureReason = isInstance(error, EmitLoopError)
+      ? 'emit-loop'
+      : final
+        ? 'non-retryable'
+        : event.timedOut
+          ? 'timeout'
+          : 'attempts';
     this.#failures.push({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
@@ -526,9 +655,15 @@ class BatchRun {
   }
 
   async #callBatch(part: readonly RunningEvent[], searching = false): Promise<void> {
-    // Once begun, a search for the event that throws must find it, or get another one done: else it would begin anew each turn.
+    // Once begun, a search for the event that throws must find it, or get another one done: else it
+    // would begin anew each turn.
     const now = monotonicMs();
-    if (part.length === 0 || this.#isHalted(now) || ((!searching || this.#gotOn) && this.#halts(now))) return;
+    if (
+      part.length === 0 ||
+      this.#isHalted(now) ||
+      ((!searching || this.#gotOn) && this.#halts(now))
+    )
+      return;
     const { states, starts } = this.#cells;
     if (this.#emits.full) {
       for (const event of part) if (states[event.index] === CELL.TODO) this.#defer(event);
@@ -542,10 +677,17 @@ class BatchRun {
       states[event.index] = CELL.RUNNING;
     }
     const first = part[0] as RunningEvent;
-    this.#running[0] = { event: first, expire: () => context.expire(first.view.id), abort: (reason) => context.abort(reason) };
+    this.#running[0] = {
+      event: first,
+      expire: () => context.expire(first.view.id),
+      abort: (reason) => context.abort(reason),
+    };
     let named: readonly BatchFailure[];
     try {
-      const answer = await this.#loaded.definition.handleBatch?.(part.map((e) => e.view), context);
+      const answer = await this.#loaded.definition.handleBatch?.(
+        part.map((e) => e.view),
+        context,
+      );
       context.close();
       named = checkAnswer(answer, part);
     } catch (error) {
@@ -558,11 +700,15 @@ class BatchRun {
         this.#stop(first);
         return;
       }
-      // An opaque throw: halve until the event that does it stands alone. What stands behind one that failed is held.
+      // An opaque throw: halve until the event that does it stands alone. What stands behind one
+      // that failed is held.
       for (const event of part) states[event.index] = CELL.TODO;
       const half = part.length >> 1;
       await this.#callBatch(part.slice(0, half), true);
-      await this.#callBatch(part.slice(half).filter((event) => states[event.index] === CELL.TODO), true);
+      await this.#callBatch(
+        part.slice(half).filter((event) => states[event.index] === CELL.TODO),
+        true,
+      );
       return;
     }
     this.#running[0] = null;
@@ -602,7 +748,11 @@ interface Expiring {
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === 'function'
+  );
 }
 
 /** Ages above a second keep ten significant bits, so that a batch has few different ones. */
@@ -614,12 +764,15 @@ function coarse(ms: number): number {
 
 function checkAnswer(answer: unknown, part: readonly RunningEvent[]): readonly BatchFailure[] {
   if (answer === undefined || answer === null) return [];
-  if (!Array.isArray(answer)) throw new TypeError('handleBatch must return nothing or a list of { id, error }');
+  if (!Array.isArray(answer))
+    throw new TypeError('handleBatch must return nothing or a list of { id, error }');
   const ids = new Set(part.map((e) => e.view.id));
   for (const failure of answer as unknown[]) {
     const id = (failure as { id?: unknown } | null)?.id;
     if (typeof id !== 'string' || !ids.has(id)) {
-      throw new TypeError(`handleBatch returned a failure for an event that is not in the batch: ${String(id)}`);
+      throw new TypeError(
+        `handleBatch returned a failure for an event that is not in the batch: ${String(id)}`,
+      );
     }
   }
   return answer as BatchFailure[];

@@ -9,10 +9,13 @@ import type { EmittedBy } from './emits.ts';
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
-/** The event as the function sees it. A class, so that all events share one hidden class and the Date is made on demand. */
+/**
+ * The event as the function sees it. A class, so that all events share one hidden class and the
+ * Date is made on demand.
+ */
 export class EventView implements FunctionEvent<string, unknown> {
-  // `declare`: assigned once, by the constructor. One is made for every event, and a field that is defined before it is
-  // assigned is written twice.
+  // `declare`: assigned once, by the constructor. One is made for every event, and a field that is
+  // defined before it is assigned is written twice.
   declare readonly id: string;
   declare readonly type: string;
   declare readonly subject: string;
@@ -76,7 +79,11 @@ export class EventView implements FunctionEvent<string, unknown> {
       data: this.data,
     };
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('', { ...this.toJSON(), time: this.time }, options, inspect);
   }
 }
@@ -102,16 +109,28 @@ export class RunningEvent {
   declare next: RunningEvent | null;
   /** Null: nothing. */
   declare emitted: EmittedBy | null;
-  /** Its attributes are none: it is not to be run. Ids and subjects that are none are '' in `view`. */
+  /**
+   * Its attributes are none: it is not to be run. Ids and subjects that are none are '' in `view`.
+   */
   declare envelope: EnvelopeError | null;
   /** Done or failed: nothing more can be emitted for it. */
   declare settled: boolean;
 
   /**
    * @param header read once: it may be another event's afterwards
-   * @param base where the bytes start to which the header's offsets are relative, in the batch's buffer
+   * @param base where the bytes start to which the header's offsets are relative, in the batch's
+   *   buffer
    */
-  constructor(view: EventView, header: EventHeader, base: number, index: number, entry: number, indexInEntry: number, attempt: number, type: EventType | null) {
+  constructor(
+    view: EventView,
+    header: EventHeader,
+    base: number,
+    index: number,
+    entry: number,
+    indexInEntry: number,
+    attempt: number,
+    type: EventType | null,
+  ) {
     this.view = view;
     this.offset = header.offset;
     this.length = header.length;

@@ -1,13 +1,22 @@
-/** A thread's questions to the dispatcher, over their channel. Each is answered, or taken as "not known" when it takes too long. */
+/**
+ * A thread's questions to the dispatcher, over their channel. Each is answered, or taken as "not
+ * known" when it takes too long.
+ */
 import type { BroadcastChannel } from 'node:worker_threads';
 import type { ChannelMessage, SchemaAnswer, SchemaKey } from '../core/batch-task.ts';
 
-/** Longer than the dispatcher tries to reach the registry. An event that nobody answers for waits parked, as an unknown one does. */
+/**
+ * Longer than the dispatcher tries to reach the registry. An event that nobody answers for waits
+ * parked, as an unknown one does.
+ */
 const PATIENCE_MS = 20_000;
 
 export class SchemaQuestions {
   readonly #channel: Pick<BroadcastChannel, 'postMessage'>;
-  readonly #open = new Map<SchemaKey, { readonly answer: Promise<SchemaAnswer>; readonly settle: (answer: SchemaAnswer) => void }>();
+  readonly #open = new Map<
+    SchemaKey,
+    { readonly answer: Promise<SchemaAnswer>; readonly settle: (answer: SchemaAnswer) => void }
+  >();
 
   constructor(channel: Pick<BroadcastChannel, 'postMessage'>) {
     this.#channel = channel;

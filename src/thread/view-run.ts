@@ -1,12 +1,13 @@
 /**
- * Folds a batch's events onto the rows that came with it, and packs what became of them: rows to be written, entries of indexes
- * to be added and removed.
+ * Folds a batch's events onto the rows that came with it, and packs what became of them: rows to be
+ * written, entries of indexes to be added and removed.
  *
- * Two ways. Hopeful: a row is turned into text, and its index values are taken, once, when all its events are folded. Should
- * anything go wrong, what evolve did to the object it was given is not known, nor which event is to blame: the run is in doubt,
- * is thrown away whole, and the batch is folded anew from what was stored. That is right because a fold follows from its
- * arguments alone. Careful: a row is turned into text after each event. That is what the next event's failure falls back to, and
- * where an oversize row or a bad index value is charged to the event that made it.
+ * Two ways. Hopeful: a row is turned into text, and its index values are taken, once, when all its
+ * events are folded. Should anything go wrong, what evolve did to the object it was given is not
+ * known, nor which event is to blame: the run is in doubt, is thrown away whole, and the batch is
+ * folded anew from what was stored. That is right because a fold follows from its arguments alone.
+ * Careful: a row is turned into text after each event. That is what the next event's failure falls
+ * back to, and where an oversize row or a bad index value is charged to the event that made it.
  */
 import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
@@ -17,7 +18,14 @@ import { PackReader, PackWriter } from '../wire/message-pack.ts';
 import { describe, emptiedByJson } from '../wire/plain-value.ts';
 import { readRowEffects } from '../wire/row-effects.ts';
 import {
-  INDEX_VALUE_BYTES, memberBound, NOT_UTF8, readStoredRow, sameEntry, writeMember, type IndexEntry, type StoredRow,
+  INDEX_VALUE_BYTES,
+  memberBound,
+  NOT_UTF8,
+  readStoredRow,
+  sameEntry,
+  writeMember,
+  type IndexEntry,
+  type StoredRow,
 } from '../wire/view-row.ts';
 import type { EventView, RunningEvent } from './running-event.ts';
 
@@ -29,7 +37,10 @@ interface OpenRow {
   /** As it is in Redis when this round's effects are written; '' where it is not. */
   readonly storedText: string;
   readonly stored: StoredRow | null;
-  /** JSON of the row after the last event folded; null: no row; undefined: as stored, or not made yet (hopeful). */
+  /**
+   * JSON of the row after the last event folded; null: no row; undefined: as stored, or not made
+   * yet (hopeful).
+   */
   text: string | null | undefined;
   row: unknown;
   /** `row` is what `text` says. */
@@ -48,7 +59,10 @@ export class ViewRun {
   readonly #code: ViewCode;
   readonly #name: string;
   /** Not opened yet: the stored text, null where it is no text. */
-  readonly #rows = new Map<string, OpenRow | { readonly key: number; readonly stored: string | null }>();
+  readonly #rows = new Map<
+    string,
+    OpenRow | { readonly key: number; readonly stored: string | null }
+  >();
   readonly #changed: OpenRow[] = [];
   readonly #careful: boolean;
   #doubtful = false;
@@ -59,18 +73,32 @@ export class ViewRun {
    * @param added ids of rows that are not stored: their keys come behind
    * @param caused what earlier rounds of the batch have written onto them
    */
-  constructor(name: string, code: ViewCode, careful: boolean, rows: Uint8Array, added: readonly string[], caused: readonly Uint8Array[]) {
+  constructor(
+    name: string,
+    code: ViewCode,
+    careful: boolean,
+    rows: Uint8Array,
+    added: readonly string[],
+    caused: readonly Uint8Array[],
+  ) {
     this.#name = name;
     this.#careful = careful;
     this.#code = code;
     const ids: string[] = [];
-    for (const reader = rows.length > 0 ? new PackReader(rows) : null; reader !== null && reader.left > 0; ) {
+    for (
+      const reader = rows.length > 0 ? new PackReader(rows) : null;
+      reader !== null && reader.left > 0;
+    ) {
       const id = reader.text();
       ids.push(id);
       this.#rows.set(id, { key: ids.length, stored: reader.strictText() });
     }
     for (const id of added) this.#rows.set(id, openRow(id, ids.push(id), ''));
-    for (const block of caused) readRowEffects(block, (key, stored) => void this.#rows.set(ids[key - 1] as string, { key, stored }));
+    for (const block of caused)
+      readRowEffects(
+        block,
+        (key, stored) => void this.#rows.set(ids[key - 1] as string, { key, stored }),
+      );
   }
 
   /** Something went wrong on the hopeful way: nothing of this run may be used. */
@@ -79,15 +107,18 @@ export class ViewRun {
   }
 
   /**
-   * @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then as before, or the run in doubt.
-   * @throws UnreadableRowError: what is stored is no row. That is never the run's doubt: nothing was folded
+   * @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then
+   *   as before, or the run in doubt.
+   * @throws UnreadableRowError: what is stored is no row. That is never the run's doubt: nothing
+   *   was folded
    */
   fold(event: RunningEvent): void {
     const row = this.#open(event.view.subject);
-    // A stream hands out each event once, in order. Should it not (a group set back by hand), the row knows better. What was
-    // parked comes later than its place, and was not folded then.
-    // Within the batch they are in order.
-    if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at)) return;
+    // A stream hands out each event once, in order. Should it not (a group set back by hand), the
+    // row knows better. What was parked comes later than its place, and was not folded then. Within
+    // the batch they are in order.
+    if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at))
+      return;
     if (this.#careful) this.#foldCarefully(row, event.view);
     else this.#foldHopefully(row, event.view);
     // From the event that made the row, whatever batches they came in.
@@ -114,7 +145,13 @@ export class ViewRun {
   }
 
   #foldCarefully(row: OpenRow, view: EventView): void {
-    if (!row.fresh) row.row = row.text === undefined ? parseStored(row.storedText)?.row ?? null : row.text === null ? null : JSON.parse(row.text);
+    if (!row.fresh)
+      row.row =
+        row.text === undefined
+          ? (parseStored(row.storedText)?.row ?? null)
+          : row.text === null
+            ? null
+            : JSON.parse(row.text);
     row.fresh = false;
     const next: unknown = this.#code.evolve(row.row, view);
     if (next !== null) this.#check(next);
@@ -126,7 +163,12 @@ export class ViewRun {
   /** Its text and index entries, or nothing of it. */
   #keep(row: OpenRow, next: unknown): void {
     const text = next === null ? null : this.#textOf(next);
-    const ix = next === null ? NO_ENTRIES : this.#code.indexes.map(({ name, by, sort }) => this.#entry(name, by(next as object), sort(next as object)));
+    const ix =
+      next === null
+        ? NO_ENTRIES
+        : this.#code.indexes.map(({ name, by, sort }) =>
+            this.#entry(name, by(next as object), sort(next as object)),
+          );
     row.text = text;
     row.ix = ix;
   }
@@ -153,13 +195,24 @@ export class ViewRun {
       this.#rows.set(id, row);
       return row;
     } catch (error) {
-      throw new UnreadableRowError(this.#name, id, `…:view:${this.#name}:${id}`, (error as Error).message);
+      throw new UnreadableRowError(
+        this.#name,
+        id,
+        `…:view:${this.#name}:${id}`,
+        (error as Error).message,
+      );
     }
   }
 
   #check(next: unknown): void {
-    if (typeof next !== 'object' || Array.isArray(next)) throw new TypeError(`evolve of view "${this.#name}" must return the row as an object, or null: it returned ${next === undefined ? 'nothing' : typeof next}`);
-    if (typeof (next as { then?: unknown }).then === 'function') throw new TypeError(`evolve of view "${this.#name}" must not be async: a row follows from its events alone`);
+    if (typeof next !== 'object' || Array.isArray(next))
+      throw new TypeError(
+        `evolve of view "${this.#name}" must return the row as an object, or null: it returned ${next === undefined ? 'nothing' : typeof next}`,
+      );
+    if (typeof (next as { then?: unknown }).then === 'function')
+      throw new TypeError(
+        `evolve of view "${this.#name}" must not be async: a row follows from its events alone`,
+      );
   }
 
   #textOf(next: unknown): string {
@@ -167,29 +220,50 @@ export class ViewRun {
     const emptied = emptiedByJson(next, text);
     if (emptied !== null) {
       const where = emptied.path === '' ? 'it' : `field ${emptied.path}`;
-      throw new TypeError(`a row of view "${this.#name}": ${where} is ${emptied.what}, of which JSON keeps nothing`);
+      throw new TypeError(
+        `a row of view "${this.#name}": ${where} is ${emptied.what}, of which JSON keeps nothing`,
+      );
     }
     const { maxRowBytes } = this.#code;
     if (text.length * 3 > maxRowBytes) {
       const bytes = Buffer.byteLength(text);
-      if (bytes > maxRowBytes) throw new OversizeError(`a row of view "${this.#name}"`, bytes, maxRowBytes, 'Keep less in the row, or raise maxRowBytes');
+      if (bytes > maxRowBytes)
+        throw new OversizeError(
+          `a row of view "${this.#name}"`,
+          bytes,
+          maxRowBytes,
+          'Keep less in the row, or raise maxRowBytes',
+        );
     }
     return text;
   }
 
   #entry(index: string, value: unknown, sort: unknown): IndexEntry {
     if (value === null || value === undefined) return null;
-    if (typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol') throw new TypeError(`index "${index}" of view "${this.#name}": by must give a text, number or boolean, not ${describe(value)}`);
+    if (typeof value === 'object' || typeof value === 'function' || typeof value === 'symbol')
+      throw new TypeError(
+        `index "${index}" of view "${this.#name}": by must give a text, number or boolean, not ${describe(value)}`,
+      );
     const text = String(value);
     const unfit = textProblem(text);
-    if (unfit !== null) throw new TypeError(`index "${index}" of view "${this.#name}": what by gives ${unfit}`);
+    if (unfit !== null)
+      throw new TypeError(`index "${index}" of view "${this.#name}": what by gives ${unfit}`);
     if (text.length * 3 > INDEX_VALUE_BYTES && Buffer.byteLength(text) > INDEX_VALUE_BYTES) {
-      throw new OversizeError(`a value of index "${index}" of view "${this.#name}"`, Buffer.byteLength(text), INDEX_VALUE_BYTES, 'Index something shorter');
+      throw new OversizeError(
+        `a value of index "${index}" of view "${this.#name}"`,
+        Buffer.byteLength(text),
+        INDEX_VALUE_BYTES,
+        'Index something shorter',
+      );
     }
     const number = sort instanceof Date ? sort.getTime() : sort;
-    if (typeof number !== 'number' || Number.isNaN(number)) throw new TypeError(`index "${index}" of view "${this.#name}": sort must give a number or a Date, not ${String(number)}`);
+    if (typeof number !== 'number' || Number.isNaN(number))
+      throw new TypeError(
+        `index "${index}" of view "${this.#name}": sort must give a number or a Date, not ${String(number)}`,
+      );
     // JSON knows no infinity
-    if (!Number.isFinite(number)) throw new TypeError(`index "${index}" of view "${this.#name}": sort must be finite`);
+    if (!Number.isFinite(number))
+      throw new TypeError(`index "${index}" of view "${this.#name}": sort must be finite`);
     return [text, number];
   }
 
@@ -207,7 +281,9 @@ export class ViewRun {
       for (let i = from; i < to; i++) {
         const row = written[i] as OpenRow;
         out.uint(row.key);
-        out.text(`{"row":${row.text as string},"at":"${row.entryId === '' ? (row.stored?.at ?? '') : `${row.entryId}/${row.place}`}","rev":${row.rev},"ix":${JSON.stringify(row.ix)}}`);
+        out.text(
+          `{"row":${row.text as string},"at":"${row.entryId === '' ? (row.stored?.at ?? '') : `${row.entryId}/${row.place}`}","rev":${row.rev},"ix":${JSON.stringify(row.ix)}}`,
+        );
       }
     });
     const deleted = rows.filter((row) => row.text === null);
@@ -218,9 +294,21 @@ export class ViewRun {
     });
     const all = (exists: boolean): IndexEntry => (exists ? ['', 0] : null);
     const firstIndex = this.#rows.size + 1;
-    packIndex(out, firstIndex, rows, (row) => all(row.stored !== null), (row) => all(row.text !== null));
+    packIndex(
+      out,
+      firstIndex,
+      rows,
+      (row) => all(row.stored !== null),
+      (row) => all(row.text !== null),
+    );
     for (let i = 0; i < this.#code.indexes.length; i++) {
-      packIndex(out, firstIndex + 1 + i, rows, (row) => row.stored?.ix[i], (row) => row.ix[i]);
+      packIndex(
+        out,
+        firstIndex + 1 + i,
+        rows,
+        (row) => row.stored?.ix[i],
+        (row) => row.ix[i],
+      );
     }
     return out.finish();
   }
@@ -229,7 +317,18 @@ export class ViewRun {
 function openRow(id: string, key: number, storedText: string): OpenRow {
   const stored = parseStored(storedText);
   return {
-    id, key, storedText, stored, text: undefined, row: stored?.row ?? null, fresh: true, entryId: '', place: 0, rev: stored?.rev ?? 0, ix: stored?.ix ?? NO_ENTRIES, changed: false,
+    id,
+    key,
+    storedText,
+    stored,
+    text: undefined,
+    row: stored?.row ?? null,
+    fresh: true,
+    entryId: '',
+    place: 0,
+    rev: stored?.rev ?? 0,
+    ix: stored?.ix ?? NO_ENTRIES,
+    changed: false,
   };
 }
 
@@ -251,7 +350,11 @@ interface Member {
 }
 
 function packIndex(
-  out: PackWriter, key: number, rows: readonly OpenRow[], before: (row: OpenRow) => IndexEntry | undefined, after: (row: OpenRow) => IndexEntry | undefined,
+  out: PackWriter,
+  key: number,
+  rows: readonly OpenRow[],
+  before: (row: OpenRow) => IndexEntry | undefined,
+  after: (row: OpenRow) => IndexEntry | undefined,
 ): void {
   const removed: Member[] = [];
   const added: Member[] = [];
@@ -261,7 +364,10 @@ function packIndex(
     if (old) removed.push({ entry: old, id: row.id });
     if (now) added.push({ entry: now, id: row.id });
   }
-  for (const [step, members] of [[STEP.REMOVE, removed], [STEP.ADD, added]] as const) {
+  for (const [step, members] of [
+    [STEP.REMOVE, removed],
+    [STEP.ADD, added],
+  ] as const) {
     inSteps(members.length, STEP_OPERANDS, (from, to) => {
       out.text(step);
       out.uint(1 + to - from);

@@ -1,6 +1,7 @@
 /**
- * How the payloads of one writer's schema are read: with the function's own schema (nearly always), through upcasts, or not
- * (yet) at all. What this thread does not know it asks the dispatcher for, once; only "not registered" is asked again.
+ * How the payloads of one writer's schema are read: with the function's own schema (nearly always),
+ * through upcasts, or not (yet) at all. What this thread does not know it asks the dispatcher for,
+ * once; only "not registered" is asked again.
  */
 import type { SchemaAnswer, SchemaKey, SchemaVersion } from '../core/batch-task.ts';
 import { applyStep, chainOf, type Upcast } from '../define/upcast.ts';
@@ -8,7 +9,10 @@ import { createCatalog, messageType, type Catalog, type EventType } from '../wir
 
 export type Way =
   | { readonly kind: 'read' }
-  | { readonly kind: 'upcast'; readonly convert: (bytes: Buffer, start: number, end: number) => unknown }
+  | {
+      readonly kind: 'upcast';
+      readonly convert: (bytes: Buffer, start: number, end: number) => unknown;
+    }
   /** The registry does not know the schema (yet). */
   | { readonly kind: 'unknown' }
   /** It never will do: the schema is another type's. */
@@ -32,7 +36,11 @@ export class WriterSchemas {
   readonly #ways = new Map<string, Way>();
   readonly #types = new Map<string, Promise<EventType | null>>();
 
-  constructor(catalog: Catalog, local: ReadonlyMap<string, SchemaVersion>, ask: (key: SchemaKey) => Promise<SchemaAnswer>) {
+  constructor(
+    catalog: Catalog,
+    local: ReadonlyMap<string, SchemaVersion>,
+    ask: (key: SchemaKey) => Promise<SchemaAnswer>,
+  ) {
     this.#catalog = catalog;
     this.#local = local;
     this.#ask = ask;
@@ -44,15 +52,21 @@ export class WriterSchemas {
     // A type that is not declared here fails as it does without a schema id.
     if (!this.#catalog.types.has(type)) return READ;
     const key = `${definition.spec.name}/${type}/${id}`;
-    return this.#ways.get(key) ?? this.#find(definition, type, id).then(
-      (way) => {
-        if (way.kind === 'unknown') return way;
-        if (this.#ways.size >= KEPT) this.#ways.clear();
-        this.#ways.set(key, way);
-        return way;
-      },
-      // A batch must not fail as a whole over one event's schema.
-      (error: unknown): Way => ({ kind: 'refused', why: `schema id ${id} of "${type}" cannot be read: ${(error as Error).message}` }),
+    return (
+      this.#ways.get(key) ??
+      this.#find(definition, type, id).then(
+        (way) => {
+          if (way.kind === 'unknown') return way;
+          if (this.#ways.size >= KEPT) this.#ways.clear();
+          this.#ways.set(key, way);
+          return way;
+        },
+        // A batch must not fail as a whole over one event's schema.
+        (error: unknown): Way => ({
+          kind: 'refused',
+          why: `schema id ${id} of "${type}" cannot be read: ${(error as Error).message}`,
+        }),
+      )
     );
   }
 
@@ -62,8 +76,13 @@ export class WriterSchemas {
     const reader = this.#catalog.get(type);
     const versions = known.uses.filter((use) => use.subject === type).map((use) => use.version);
     if (versions.length === 0 && known.message !== reader.messageName) {
-      const owners = known.uses.map((use) => `version ${use.version} of "${use.subject}"`).join(', ') || known.message;
-      return { kind: 'refused', why: `it bears schema id ${id}, which is ${owners}, not a schema of "${type}"` };
+      const owners =
+        known.uses.map((use) => `version ${use.version} of "${use.subject}"`).join(', ') ||
+        known.message;
+      return {
+        kind: 'refused',
+        why: `it bears schema id ${id}, which is ${owners}, not a schema of "${type}"`,
+      };
     }
     const local = this.#local.get(type);
     for (const version of versions) {
@@ -73,12 +92,22 @@ export class WriterSchemas {
     return READ;
   }
 
-  /** Read as it was written, converted step by step, then brought to the function's own schema as any event of that version is. */
-  async #throughUpcasts(reader: EventType, id: number, steps: readonly Upcast[], local: SchemaVersion | undefined): Promise<Way> {
+  /**
+   * Read as it was written, converted step by step, then brought to the function's own schema as
+   * any event of that version is.
+   */
+  async #throughUpcasts(
+    reader: EventType,
+    id: number,
+    steps: readonly Upcast[],
+    local: SchemaVersion | undefined,
+  ): Promise<Way> {
     const arrival = (steps.at(-1) as Upcast).to;
     const [writer, arrived] = await Promise.all([
       this.#typeOf(reader.name, `text:${id}`),
-      arrival === local?.version ? reader : this.#typeOf(reader.name, `text:${reader.name}/${arrival}`),
+      arrival === local?.version
+        ? reader
+        : this.#typeOf(reader.name, `text:${reader.name}/${arrival}`),
     ]);
     if (writer === null) return UNKNOWN;
     const target = arrived ?? reader;
@@ -95,7 +124,9 @@ export class WriterSchemas {
   #typeOf(type: string, key: SchemaKey): Promise<EventType | null> {
     const kept = this.#types.get(key);
     if (kept) return kept;
-    const found = this.#ask(key).then((answer) => (answer === null ? null : messageType(createCatalog(answer.files), type, answer.message)));
+    const found = this.#ask(key).then((answer) =>
+      answer === null ? null : messageType(createCatalog(answer.files), type, answer.message),
+    );
     if (this.#types.size >= KEPT) this.#types.clear();
     this.#types.set(key, found);
     const forget = (): boolean => this.#types.delete(key);

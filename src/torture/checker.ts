@@ -1,10 +1,19 @@
 /**
  * Judges a history of a run under faults. Pure: the same history, the same verdict.
  *
- * Sound rather than complete: where a fault explains what was seen (a lease that was lost, a thread that died, a server that
- * went back in time), it is let pass; scripts/chaos/bugs.ts shows what is caught.
+ * Sound rather than complete: where a fault explains what was seen (a lease that was lost, a thread
+ * that died, a server that went back in time), it is let pass; scripts/chaos/bugs.ts shows what is
+ * caught.
  */
-import type { CommitOp, FunctionRules, HandlerOp, History, Letter, PublishedEvent, Violation } from './history.ts';
+import type {
+  CommitOp,
+  FunctionRules,
+  HandlerOp,
+  History,
+  Letter,
+  PublishedEvent,
+  Violation,
+} from './history.ts';
 
 /** One call of a handler for one event. Times are indices of ops. */
 export interface Run {
@@ -26,7 +35,15 @@ export function check(recorded: History): Violation[] {
     ...effectProblems(history, runs),
     ...dedupeProblems(history, runs),
     ...scheduleProblems(history, runs),
-    ...history.functions.filter((fn) => fn.ordering === 'key').flatMap((fn) => orderProblems(history, fn, runs.filter((run) => run.op.fn === fn.name))),
+    ...history.functions
+      .filter((fn) => fn.ordering === 'key')
+      .flatMap((fn) =>
+        orderProblems(
+          history,
+          fn,
+          runs.filter((run) => run.op.fn === fn.name),
+        ),
+      ),
     ...commitProblems(history),
     ...attemptProblems(history, runs),
     ...letterProblems(history),
@@ -37,7 +54,8 @@ export function check(recorded: History): Violation[] {
 
 export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
   const runs: Run[] = [];
-  // Several at once: without order, an event that comes again (its group was lost) may overlap its own retry.
+  // Several at once: without order, an event that comes again (its group was lost) may overlap its
+  // own retry.
   const open = new Map<string, Run[]>();
   ops.forEach((op, at) => {
     if (op.what !== 'start' && op.what !== 'end' && op.what !== 'fail') return;
@@ -50,7 +68,8 @@ export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
       return;
     }
     const run = here[0];
-    if (!run) throw new Error(`op ${at} of the history ends what never started: ${JSON.stringify(op)}`);
+    if (!run)
+      throw new Error(`op ${at} of the history ends what never started: ${JSON.stringify(op)}`);
     run.endedAt = at;
     run.outcome = op.what;
     open.set(key, here.slice(1));
@@ -59,8 +78,9 @@ export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
 }
 
 /**
- * An emitted event is an event: where it is in a stream it has to be handled or dead, in order, once, as if it had been published.
- * It has what is allowed to its cause: lost with it, or behind later ones because its cause was dead and replayed.
+ * An emitted event is an event: where it is in a stream it has to be handled or dead, in order,
+ * once, as if it had been published. It has what is allowed to its cause: lost with it, or behind
+ * later ones because its cause was dead and replayed.
  */
 function withEmissions(history: History): History {
   const { emissions, functions, end, allowed } = history;
@@ -68,49 +88,99 @@ function withEmissions(history: History): History {
   const there = new Set(end.emitted.map(({ id }) => id));
   const missing = new Set(allowed.missing);
   const replayed = new Set(allowed.replayed);
-  const more = emissions.map(({ fn, cause, id, type, subject, number, innocent }): PublishedEvent => {
-    if (allowed.missing.has(cause)) missing.add(id);
-    if (allowed.replayed.has(`${fn} ${cause}`)) for (const consumer of functions) if (consumer.on.includes(type)) replayed.add(`${consumer.name} ${id}`);
-    return { id, type, subject, number, innocent, fate: there.has(id) ? 'acknowledged' : 'unknown', sentMs: 0, atMs: 0 };
-  });
-  return { ...history, events: [...history.events, ...more], allowed: { ...allowed, missing, replayed } };
+  const more = emissions.map(
+    ({ fn, cause, id, type, subject, number, innocent }): PublishedEvent => {
+      if (allowed.missing.has(cause)) missing.add(id);
+      if (allowed.replayed.has(`${fn} ${cause}`))
+        for (const consumer of functions)
+          if (consumer.on.includes(type)) replayed.add(`${consumer.name} ${id}`);
+      return {
+        id,
+        type,
+        subject,
+        number,
+        innocent,
+        fate: there.has(id) ? 'acknowledged' : 'unknown',
+        sentMs: 0,
+        atMs: 0,
+      };
+    },
+  );
+  return {
+    ...history,
+    events: [...history.events, ...more],
+    allowed: { ...allowed, missing, replayed },
+  };
 }
 
 function drainProblems({ end }: History): Violation[] {
   const out: Violation[] = [];
   if (end.drainMs === null) {
-    const left = end.functions.map((fn) => `${fn.name}: pending ${fn.pending}, lag ${fn.lag}, parked ${fn.parked}`).join('; ');
-    out.push({ rule: 'drain', what: `not everything was settled within ${end.drainBoundMs} ms after the faults: ${left}; scheduled ${end.scheduled}` });
-  } else if (end.leftBehind > 0) out.push({ rule: 'memory', what: `${end.leftBehind} parked lists or due entries are left although nothing is parked` });
-  if (end.peakRssMb > end.rssBoundMb) out.push({ rule: 'memory', what: `a dispatcher had ${Math.round(end.peakRssMb)} MB, allowed are ${end.rssBoundMb}` });
+    const left = end.functions
+      .map((fn) => `${fn.name}: pending ${fn.pending}, lag ${fn.lag}, parked ${fn.parked}`)
+      .join('; ');
+    out.push({
+      rule: 'drain',
+      what: `not everything was settled within ${end.drainBoundMs} ms after the faults: ${left}; scheduled ${end.scheduled}`,
+    });
+  } else if (end.leftBehind > 0)
+    out.push({
+      rule: 'memory',
+      what: `${end.leftBehind} parked lists or due entries are left although nothing is parked`,
+    });
+  if (end.peakRssMb > end.rssBoundMb)
+    out.push({
+      rule: 'memory',
+      what: `a dispatcher had ${Math.round(end.peakRssMb)} MB, allowed are ${end.rssBoundMb}`,
+    });
   return out;
 }
 
-/** Every acknowledged event was handled or is dead, for every function; nothing ran that was not published. */
-function lossProblems({ events, functions, end, allowed }: History, runs: readonly Run[]): Violation[] {
+/**
+ * Every acknowledged event was handled or is dead, for every function; nothing ran that was not
+ * published.
+ */
+function lossProblems(
+  { events, functions, end, allowed }: History,
+  runs: readonly Run[],
+): Violation[] {
   const out: Violation[] = [];
   const known = new Set([...events, ...end.emitted].map((event) => event.id));
   const settled = new Set(end.letters.map((letter) => `${letter.fn} ${letter.id}`));
   for (const { op, outcome } of runs) {
     if (outcome === 'end') settled.add(`${op.fn} ${op.id}`);
-    if (!allowed.foreign && !known.has(op.id)) out.push({ rule: 'ghost', what: `${op.fn}: ${op.id} ran but was never published` });
+    if (!allowed.foreign && !known.has(op.id))
+      out.push({ rule: 'ghost', what: `${op.fn}: ${op.id} ran but was never published` });
   }
   for (const { id, type, fate } of events) {
     if (fate !== 'acknowledged' || allowed.missing.has(id)) continue;
     for (const fn of functions) {
-      if (fn.on.includes(type) && !settled.has(`${fn.name} ${id}`)) out.push({ rule: 'lost', what: `${fn.name}: ${id} was acknowledged to its publisher but neither done nor dead` });
+      if (fn.on.includes(type) && !settled.has(`${fn.name} ${id}`))
+        out.push({
+          rule: 'lost',
+          what: `${fn.name}: ${id} was acknowledged to its publisher but neither done nor dead`,
+        });
     }
   }
   return out;
 }
 
-/** What an event that is done has emitted is in a stream once, with its cause; of every other event nothing is. */
-function emitProblems({ emissions, events, end, allowed }: History, runs: readonly Run[]): Violation[] {
+/**
+ * What an event that is done has emitted is in a stream once, with its cause; of every other event
+ * nothing is.
+ */
+function emitProblems(
+  { emissions, events, end, allowed }: History,
+  runs: readonly Run[],
+): Violation[] {
   if (emissions === null) return [];
   const out: Violation[] = [];
   const found = new Map<string, number>();
-  for (const { id, cause } of end.emitted) found.set(`${cause} ${id}`, (found.get(`${cause} ${id}`) ?? 0) + 1);
-  const handled = new Set(runs.flatMap(({ op, outcome }) => (outcome === 'end' ? [`${op.fn} ${op.id}`] : [])));
+  for (const { id, cause } of end.emitted)
+    found.set(`${cause} ${id}`, (found.get(`${cause} ${id}`) ?? 0) + 1);
+  const handled = new Set(
+    runs.flatMap(({ op, outcome }) => (outcome === 'end' ? [`${op.fn} ${op.id}`] : [])),
+  );
   const dead = new Set(end.letters.map((letter) => `${letter.fn} ${letter.id}`));
   const unknown = new Set(events.flatMap((event) => (event.fate === 'unknown' ? [event.id] : [])));
   for (const { fn, cause, id, type } of emissions) {
@@ -118,21 +188,36 @@ function emitProblems({ emissions, events, end, allowed }: History, runs: readon
     found.delete(`${cause} ${id}`);
     const done = handled.has(`${fn} ${cause}`) && !dead.has(`${fn} ${cause}`);
     if (!done && count > 0) {
-      out.push({ rule: 'emit ghost', what: `${fn}: ${type} ${id} is there, but ${cause}, which causes it, ${dead.has(`${fn} ${cause}`) ? 'is dead' : 'was never handled'}` });
+      out.push({
+        rule: 'emit ghost',
+        what: `${fn}: ${type} ${id} is there, but ${cause}, which causes it, ${dead.has(`${fn} ${cause}`) ? 'is dead' : 'was never handled'}`,
+      });
     }
     // Between two servers of which one forgot.
     if (allowed.relayed.has(id)) continue;
-    if (count > 1) out.push({ rule: 'emit twice', what: `${fn}: ${type} ${id}, emitted for ${cause}, is there ${count} times` });
-    // Handled before its commit was forgotten, and gone itself: acknowledged in the window of loss, or never acknowledged. Whatever else
-    // is forgotten on one server, the commit and what it emitted are forgotten together, and the event runs again.
+    if (count > 1)
+      out.push({
+        rule: 'emit twice',
+        what: `${fn}: ${type} ${id}, emitted for ${cause}, is there ${count} times`,
+      });
+    // Handled before its commit was forgotten, and gone itself: acknowledged in the window of loss,
+    // or never acknowledged. Whatever else is forgotten on one server, the commit and what it
+    // emitted are forgotten together, and the event runs again.
     const forgotten = allowed.missing.has(cause) || (allowed.stateGoesBack && unknown.has(cause));
-    if (done && count === 0 && end.drainMs !== null && !forgotten) out.push({ rule: 'emit lost', what: `${fn}: ${type} ${id} is missing, though ${cause}, which causes it, is done` });
+    if (done && count === 0 && end.drainMs !== null && !forgotten)
+      out.push({
+        rule: 'emit lost',
+        what: `${fn}: ${type} ${id} is missing, though ${cause}, which causes it, is done`,
+      });
   }
   const ours = new Set(events.map((event) => event.id));
   for (const key of found.keys()) {
     // What an event of somebody else's causes nobody has planned.
     if (allowed.foreign && !ours.has(key.slice(0, key.indexOf(' ')))) continue;
-    out.push({ rule: 'emit ghost', what: `${key.replace(' ', ' has emitted ')}, which no function emits` });
+    out.push({
+      rule: 'emit ghost',
+      what: `${key.replace(' ', ' has emitted ')}, which no function emits`,
+    });
   }
   return out;
 }
@@ -141,19 +226,30 @@ function emitProblems({ emissions, events, end, allowed }: History, runs: readon
 function countProblems({ functions, end, allowed }: History, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   for (const fn of end.functions) {
-    if (!fn.conserved) out.push({ rule: 'conservation', what: `${fn.name}: appended ${fn.appended} is not done ${fn.done} + dead ${fn.dead} + parked ${fn.parked} + pending ${fn.pending} + lag ${fn.lag}` });
+    if (!fn.conserved)
+      out.push({
+        rule: 'conservation',
+        what: `${fn.name}: appended ${fn.appended} is not done ${fn.done} + dead ${fn.dead} + parked ${fn.parked} + pending ${fn.pending} + lag ${fn.lag}`,
+      });
     const rules = functions.find(({ name }) => name === fn.name);
     if (end.drainMs === null || allowed.stateGoesBack || !rules) continue;
     const letters = end.letters.filter((letter) => letter.fn === fn.name);
     const outcomes = letters.filter((letter) => letter.kind === 'event').map((letter) => letter.id);
-    for (const run of runs) if (run.op.fn === fn.name && run.outcome === 'end') outcomes.push(run.op.id);
+    for (const run of runs)
+      if (run.op.fn === fn.name && run.outcome === 'end') outcomes.push(run.op.id);
     const seen = new Set(outcomes).size;
-    const whole = letters.filter((letter) => letter.kind === 'entry').reduce((sum, letter) => sum + letter.events, 0);
-    // What was parked when its group was lost and comes again is parked a second time: each record has an outcome and is counted.
+    const whole = letters
+      .filter((letter) => letter.kind === 'entry')
+      .reduce((sum, letter) => sum + letter.events, 0);
+    // What was parked when its group was lost and comes again is parked a second time: each record
+    // has an outcome and is counted.
     const most = mayComeAgain(allowed, rules) ? outcomes.length : seen;
     const counted = fn.done - (rules.dedupe ? fn.skipped : 0) + fn.dead - whole;
     if (counted < seen || counted > most) {
-      out.push({ rule: 'conservation', what: `${fn.name}: counted ${fn.done} done (${fn.skipped} skipped) and ${fn.dead} dead, but ${seen} events were handled or are dead and ${whole} are in dead entries` });
+      out.push({
+        rule: 'conservation',
+        what: `${fn.name}: counted ${fn.done} done (${fn.skipped} skipped) and ${fn.dead} dead, but ${seen} events were handled or are dead and ${whole} are in dead entries`,
+      });
     }
   }
   return out;
@@ -165,11 +261,16 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
   for (const op of ops) {
     if (op.what !== 'end' || op.applied !== true) continue;
     const key = `${op.fn} ${op.id}`;
-    if (applied.has(key)) out.push({ rule: 'applied twice', what: `${op.fn}: the effect of ${op.id} was applied again` });
+    if (applied.has(key))
+      out.push({
+        rule: 'applied twice',
+        what: `${op.fn}: the effect of ${op.id} was applied again`,
+      });
     applied.add(key);
   }
   if (allowed.stateGoesBack || allowed.runsAgain) return out;
-  // One owner, one success: a second one by the same process needs a cause, which is a lost lease or the thread's death.
+  // One owner, one success: a second one by the same process needs a cause, which is a lost lease
+  // or the thread's death.
   const lastOfThread = new Map<string, number>();
   ops.forEach((op, at) => {
     if ('thread' in op) lastOfThread.set(`${op.pid}/${op.thread}`, at);
@@ -186,19 +287,28 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
       firstEnd.set(key, run);
       continue;
     }
-    const threadDied = before.op.thread !== op.thread && (lastOfThread.get(`${op.pid}/${before.op.thread}`) as number) < run.startedAt;
+    const threadDied =
+      before.op.thread !== op.thread &&
+      (lastOfThread.get(`${op.pid}/${before.op.thread}`) as number) < run.startedAt;
     // It may have noticed before: what it had in hand goes on until the batch ends.
     if (threadDied || lost.has(laneOf(before))) continue;
-    out.push({ rule: 'ran twice', what: `${op.fn}: ${op.id} was handled twice by process ${op.pid} though nothing had happened to it` });
+    out.push({
+      rule: 'ran twice',
+      what: `${op.fn}: ${op.id} was handled twice by process ${op.pid} though nothing had happened to it`,
+    });
   }
   return out;
 }
 
 /**
- * A function with `dedupe` handles an id at one place of the stream only, whoever owns the lane: a success that was not
- * committed is made again at the same place. And it skips no more than was sent again.
+ * A function with `dedupe` handles an id at one place of the stream only, whoever owns the lane: a
+ * success that was not committed is made again at the same place. And it skips no more than was
+ * sent again.
  */
-function dedupeProblems({ functions, events, end, emissions, allowed }: History, runs: readonly Run[]): Violation[] {
+function dedupeProblems(
+  { functions, events, end, emissions, allowed }: History,
+  runs: readonly Run[],
+): Violation[] {
   const out: Violation[] = [];
   for (const { name, on } of functions.filter((fn) => fn.dedupe)) {
     // Redis has forgotten what was settled.
@@ -208,49 +318,87 @@ function dedupeProblems({ functions, events, end, emissions, allowed }: History,
       if (op.fn !== name || outcome !== 'end') continue;
       const place = places.get(op.id) ?? op.position;
       places.set(op.id, place);
-      if (place !== op.position) out.push({ rule: 'dedupe', what: `${name}: ${op.id} was handled at ${place} and again at ${op.position}` });
+      if (place !== op.position)
+        out.push({
+          rule: 'dedupe',
+          what: `${name}: ${op.id} was handled at ${place} and again at ${op.position}`,
+        });
     }
-    // Where ids of emitted events are the user's, they may come again; what was settled and comes again with its group is skipped.
+    // Where ids of emitted events are the user's, they may come again; what was settled and comes
+    // again with its group is skipped.
     if (emissions === null || allowed.runsAgain || allowed.foreign) continue;
     const again = events.filter((event) => event.again && on.includes(event.type)).length;
     const skipped = end.functions.find((fn) => fn.name === name)?.skipped ?? 0;
-    if (skipped > again) out.push({ rule: 'dedupe', what: `${name}: ${skipped} events were skipped, but only ${again} were sent again` });
+    if (skipped > again)
+      out.push({
+        rule: 'dedupe',
+        what: `${name}: ${skipped} events were skipped, but only ${again} were sent again`,
+      });
   }
   return out;
 }
 
-/** A scheduled event is appended once, and not before it is due: an entry's id says when, by the same clock. */
+/**
+ * A scheduled event is appended once, and not before it is due: an entry's id says when, by the
+ * same clock.
+ */
 function scheduleProblems({ events, end }: History, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   const times = new Map<string, number>();
   for (const id of end.appended) times.set(id, (times.get(id) ?? 0) + 1);
-  const due = new Map(events.flatMap(({ id, dueMs }) => (dueMs === undefined ? [] : [[id, dueMs]])));
-  for (const [id, count] of times) if (count > 1 && due.has(id)) out.push({ rule: 'schedule', what: `${id}, scheduled once, was appended ${count} times` });
+  const due = new Map(
+    events.flatMap(({ id, dueMs }) => (dueMs === undefined ? [] : [[id, dueMs]])),
+  );
+  for (const [id, count] of times)
+    if (count > 1 && due.has(id))
+      out.push({ rule: 'schedule', what: `${id}, scheduled once, was appended ${count} times` });
   for (const { op } of runs) {
     const dueMs = due.get(op.id) ?? null;
     const appendedMs = Number.parseInt(op.position.split('/')[1] ?? '', 10);
-    if (dueMs !== null && appendedMs < dueMs) out.push({ rule: 'schedule', what: `${op.fn}: ${op.id} was appended ${dueMs - appendedMs} ms before it was due, and ran` });
+    if (dueMs !== null && appendedMs < dueMs)
+      out.push({
+        rule: 'schedule',
+        what: `${op.fn}: ${op.id} was appended ${dueMs - appendedMs} ms before it was due, and ran`,
+      });
   }
   return out;
 }
 
-/** `pid fn partition` of lanes whose owner was told that they are no longer its own, or whose commit was refused: what it held runs again. */
+/**
+ * `pid fn partition` of lanes whose owner was told that they are no longer its own, or whose commit
+ * was refused: what it held runs again.
+ */
 function lostLeases(ops: History['ops']): Set<string> {
-  return new Set(ops.flatMap((op) => (op.what === 'lease-lost' || op.what === 'refused' ? [`${op.pid} ${op.fn} ${op.partition}`] : [])));
+  return new Set(
+    ops.flatMap((op) =>
+      op.what === 'lease-lost' || op.what === 'refused'
+        ? [`${op.pid} ${op.fn} ${op.partition}`]
+        : [],
+    ),
+  );
 }
 
 const laneOf = ({ op }: Run): string => `${op.pid} ${op.fn} ${op.position.split('/')[0] as string}`;
 
 /**
- * When an event begins, all before it of its subject are settled (handled, or dead); and no two calls for one subject overlap,
- * unless one of the two processes had lost its lease.
+ * When an event begins, all before it of its subject are settled (handled, or dead); and no two
+ * calls for one subject overlap, unless one of the two processes had lost its lease.
  */
-function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules, runs: readonly Run[]): Violation[] {
+function orderProblems(
+  { ops, end, allowed, events }: History,
+  fn: FunctionRules,
+  runs: readonly Run[],
+): Violation[] {
   const out: Violation[] = [];
-  const letters = new Map(end.letters.filter((letter) => letter.fn === fn.name).map((letter) => [letter.id, letter]));
-  const suspended = new Set(ops.flatMap((op) => (op.what === 'fault' && op.pid > 0 ? [op.pid] : [])));
+  const letters = new Map(
+    end.letters.filter((letter) => letter.fn === fn.name).map((letter) => [letter.id, letter]),
+  );
+  const suspended = new Set(
+    ops.flatMap((op) => (op.what === 'fault' && op.pid > 0 ? [op.pid] : [])),
+  );
   const lost = lostLeases(ops);
-  // What it had begun goes on beside its heir's work until the batch ends, also when it has noticed.
+  // What it had begun goes on beside its heir's work until the batch ends, also when it has
+  // noticed.
   const hasLost = (run: Run): boolean => suspended.has(run.op.pid) || lost.has(laneOf(run));
   const bySubject = new Map<string, Run[]>();
   const counted = new Set(events.map((event) => event.id));
@@ -261,7 +409,11 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
     else bySubject.set(run.op.subject, [run]);
   }
   for (const [subject, list] of bySubject) {
-    const settledAt = settleTimes(list, letters, (id) => allowed.replayed.has(`${fn.name} ${id}`) || allowed.missing.has(id));
+    const settledAt = settleTimes(
+      list,
+      letters,
+      (id) => allowed.replayed.has(`${fn.name} ${id}`) || allowed.missing.has(id),
+    );
     const numbers = [...settledAt.keys()].sort((a, b) => a - b);
     // latest settlement among all with a lower number
     const below = new Map<number, { readonly at: number; readonly number: number }>();
@@ -276,7 +428,11 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
       const before = below.get(run.op.number) as { at: number; number: number };
       // A call of handleBatch that failed as a whole says nothing of its events one by one.
       if (run.outcome !== 'end' && fn.batch) continue;
-      if (before.at > begins) out.push({ rule: 'order', what: `${fn.name}: ${run.op.id} (number ${run.op.number} of ${subject}) ran before number ${before.number} was settled` });
+      if (before.at > begins)
+        out.push({
+          rule: 'order',
+          what: `${fn.name}: ${run.op.id} (number ${run.op.number} of ${subject}) ran before number ${before.number} was settled`,
+        });
     }
     let open: Run | null = null;
     for (const run of list) {
@@ -284,7 +440,10 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
         const sameCall = fn.batch && open.op.pid === run.op.pid && open.op.thread === run.op.thread;
         const excused = open.op.pid !== run.op.pid && (hasLost(open) || hasLost(run));
         if (!sameCall && !excused) {
-          out.push({ rule: 'overlap', what: `${fn.name}: ${run.op.id} of ${subject} began in process ${run.op.pid} while ${open.op.id} was running in ${open.op.pid}` });
+          out.push({
+            rule: 'overlap',
+            what: `${fn.name}: ${run.op.id} of ${subject} began in process ${run.op.pid} while ${open.op.id} was running in ${open.op.pid}`,
+          });
         }
       }
       if (open === null || run.outcome !== 'died') open = run;
@@ -297,7 +456,11 @@ function orderProblems({ ops, end, allowed, events }: History, fn: FunctionRules
  * Number -> when it stopped holding up the ones behind it.
  * @param excused it may be missing, or was dead and has been replayed: nobody waits for it
  */
-function settleTimes(runs: readonly Run[], letters: ReadonlyMap<string, Letter>, excused: (id: string) => boolean): Map<number, number> {
+function settleTimes(
+  runs: readonly Run[],
+  letters: ReadonlyMap<string, Letter>,
+  excused: (id: string) => boolean,
+): Map<number, number> {
   const out = new Map<number, number>();
   for (const run of runs) {
     const letter = letters.get(run.op.id);
@@ -315,7 +478,10 @@ function commitProblems({ ops, allowed, functions }: History): Violation[] {
   const out: Violation[] = [];
   const observed = new Set(functions.map((fn) => fn.name));
   const ended = new Map<string, Set<string>>();
-  const begun = new Map<string, { readonly op: CommitOp; readonly at: number; readonly early: string | null }>();
+  const begun = new Map<
+    string,
+    { readonly op: CommitOp; readonly at: number; readonly early: string | null }
+  >();
   const newest = new Map<string, { epoch: number; at: number }>();
   ops.forEach((op, at) => {
     if (op.what === 'end') {
@@ -327,16 +493,23 @@ function commitProblems({ ops, allowed, functions }: History): Violation[] {
       let early: string | null = null;
       for (const [type, entryId, done] of op.entries ?? []) {
         const handled = ended.get(`${op.fn} ${type} ${op.partition}/${entryId}`)?.size ?? 0;
-        if (handled < done && observed.has(op.fn)) early ??= `${op.fn}: ${done} events of ${type} ${op.partition}/${entryId} were acknowledged as done when ${handled} had been handled`;
+        if (handled < done && observed.has(op.fn))
+          early ??= `${op.fn}: ${done} events of ${type} ${op.partition}/${entryId} were acknowledged as done when ${handled} had been handled`;
       }
       begun.set(`${op.pid}/${op.serial}`, { op, at, early });
     } else if (op.what === 'committed') {
       const begin = begun.get(`${op.pid}/${op.serial}`);
-      if (!begin) throw new Error(`op ${at} of the history ends a commit that never began: ${JSON.stringify(op)}`);
+      if (!begin)
+        throw new Error(
+          `op ${at} of the history ends a commit that never began: ${JSON.stringify(op)}`,
+        );
       if (begin.early !== null) out.push({ rule: 'acknowledged early', what: begin.early });
       const newer = newest.get(op.lease);
       if (newer && newer.epoch > op.epoch && newer.at < begin.at && !allowed.stateGoesBack) {
-        out.push({ rule: 'fencing', what: `${op.lease}: epoch ${op.epoch} committed after epoch ${newer.epoch} had` });
+        out.push({
+          rule: 'fencing',
+          what: `${op.lease}: epoch ${op.epoch} committed after epoch ${newer.epoch} had`,
+        });
       }
       if (!newer || op.epoch > newer.epoch) newest.set(op.lease, { epoch: op.epoch, at });
     }
@@ -351,42 +524,79 @@ function attemptProblems({ functions, events, end }: History, runs: readonly Run
   const immortal = new Set(events.filter((event) => event.immortal).map((event) => event.id));
   for (const { op } of runs) {
     const limit = most.get(op.fn) ?? Infinity;
-    if (op.attempt > limit) out.push({ rule: 'attempts', what: `${op.fn}: ${op.id} was tried ${op.attempt} times, allowed are ${limit}` });
-    else if (op.attempt > 1 && innocent.has(op.id)) out.push({ rule: 'attempts', what: `${op.fn}: ${op.id}, which never fails, was charged an attempt` });
+    if (op.attempt > limit)
+      out.push({
+        rule: 'attempts',
+        what: `${op.fn}: ${op.id} was tried ${op.attempt} times, allowed are ${limit}`,
+      });
+    else if (op.attempt > 1 && innocent.has(op.id))
+      out.push({
+        rule: 'attempts',
+        what: `${op.fn}: ${op.id}, which never fails, was charged an attempt`,
+      });
   }
   for (const letter of end.letters) {
-    if (innocent.has(letter.id)) out.push({ rule: 'attempts', what: `${letter.fn}: ${letter.id}, which never fails, is dead` });
-    if (immortal.has(letter.id)) out.push({ rule: 'attempts', what: `${letter.fn}: ${letter.id}, which fails for a time only, is dead` });
+    if (innocent.has(letter.id))
+      out.push({
+        rule: 'attempts',
+        what: `${letter.fn}: ${letter.id}, which never fails, is dead`,
+      });
+    if (immortal.has(letter.id))
+      out.push({
+        rule: 'attempts',
+        what: `${letter.fn}: ${letter.id}, which fails for a time only, is dead`,
+      });
   }
   return out;
 }
 
-/** Without order, what one dispatcher had settled behind what another one had pending comes again where the group was lost: it may die again. */
-function mayComeAgain({ runsAgain }: History['allowed'], { ordering }: History['functions'][number]): boolean {
+/**
+ * Without order, what one dispatcher had settled behind what another one had pending comes again
+ * where the group was lost: it may die again.
+ */
+function mayComeAgain(
+  { runsAgain }: History['allowed'],
+  { ordering }: History['functions'][number],
+): boolean {
   return runsAgain && ordering === 'none';
 }
 
 function letterProblems({ end, allowed, functions }: History): Violation[] {
   const out: Violation[] = [];
   // What was relayed twice between servers may die twice.
-  const again = new Set(functions.filter((rules) => mayComeAgain(allowed, rules)).map((rules) => rules.name));
+  const again = new Set(
+    functions.filter((rules) => mayComeAgain(allowed, rules)).map((rules) => rules.name),
+  );
   const seen = new Set<string>();
   for (const { fn, id, kind, faithful } of end.letters) {
-    if (faithful === false) out.push({ rule: 'dead letter', what: `${fn}: the dead letter of ${id} does not hold the bytes of the event` });
+    if (faithful === false)
+      out.push({
+        rule: 'dead letter',
+        what: `${fn}: the dead letter of ${id} does not hold the bytes of the event`,
+      });
     if (kind !== 'event') continue;
-    if (seen.has(`${fn} ${id}`) && !again.has(fn) && !allowed.relayed.has(id)) out.push({ rule: 'dead letter', what: `${fn}: ${id} has two dead letters` });
+    if (seen.has(`${fn} ${id}`) && !again.has(fn) && !allowed.relayed.has(id))
+      out.push({ rule: 'dead letter', what: `${fn}: ${id} has two dead letters` });
     seen.add(`${fn} ${id}`);
   }
   return out;
 }
 
-/** A view's rows hold each event that is done once, in order: they are written with the acknowledgement. */
+/**
+ * A view's rows hold each event that is done once, in order: they are written with the
+ * acknowledgement.
+ */
 function foldProblems({ end }: History): Violation[] {
   const out: Violation[] = [];
   for (const { fn, folded, disordered } of end.folds) {
     const done = end.functions.find(({ name }) => name === fn)?.done ?? 0;
-    if (folded !== done) out.push({ rule: folded > done ? 'applied twice' : 'lost', what: `${fn}: its rows hold ${folded} events, ${done} are done` });
-    if (disordered > 0) out.push({ rule: 'order', what: `${fn}: ${disordered} events are folded behind later ones` });
+    if (folded !== done)
+      out.push({
+        rule: folded > done ? 'applied twice' : 'lost',
+        what: `${fn}: its rows hold ${folded} events, ${done} are done`,
+      });
+    if (disordered > 0)
+      out.push({ rule: 'order', what: `${fn}: ${disordered} events are folded behind later ones` });
   }
   return out;
 }

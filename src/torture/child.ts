@@ -1,4 +1,7 @@
-/** A dispatcher process, to be killed, stopped and continued. It says `ready <its name in leases>` on stdout and ends with its stdin. */
+/**
+ * A dispatcher process, to be killed, stopped and continued. It says `ready <its name in leases>`
+ * on stdout and ends with its stdin.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
@@ -24,10 +27,15 @@ export class Child {
   #log = '';
 
   constructor({ script, args, execArgv = [], env }: ChildOptions) {
-    const child = spawn(process.execPath, [...execArgv, script, ...args], { stdio: ['pipe', 'pipe', 'pipe'], ...(env ? { env } : {}) });
+    const child = spawn(process.execPath, [...execArgv, script, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(env ? { env } : {}),
+    });
     this.#process = child;
     child.stdin.on('error', () => {});
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#log = (this.#log + text).slice(-LOG_KEPT)));
+    child.stderr
+      .setEncoding('utf8')
+      .on('data', (text: string) => (this.#log = (this.#log + text).slice(-LOG_KEPT)));
     this.gone = new Promise((resolve) => {
       child.once('error', (error) => (this.#log += error.message));
       child.once('close', (code) => {
@@ -82,7 +90,11 @@ export class Child {
   /** Most memory so far, in MB; 0 where /proc does not tell. */
   peakRssMb(): number {
     try {
-      return Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+      return (
+        Number(
+          /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0,
+        ) / 1024
+      );
     } catch {
       return 0;
     }

@@ -1,4 +1,7 @@
-/** Fault after fault, as the seed says, until the time is over: each that was asked for at least once. */
+/**
+ * Fault after fault, as the seed says, until the time is over: each that was asked for at least
+ * once.
+ */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Child } from './child.ts';
@@ -34,7 +37,10 @@ export interface FaultsDone {
 const LOST_REPLY_MS = 3000;
 
 /** Resolves when everything works again. */
-export async function injectFaults(options: FaultsOptions, signal: AbortSignal): Promise<FaultsDone> {
+export async function injectFaults(
+  options: FaultsOptions,
+  signal: AbortSignal,
+): Promise<FaultsDone> {
   const { faults, proxy, victims, progress } = options;
   const random = seededRandom(`faults/${options.seed}`);
   const counts: Record<Torture, number> = { kill: 0, freeze: 0, cut: 0, duplicate: 0 };
@@ -67,7 +73,8 @@ export async function injectFaults(options: FaultsOptions, signal: AbortSignal):
         proxy?.cutNow();
         break;
       case 'duplicate':
-        // Executed, but nobody is told: whoever sent it sends it again, and it must not happen twice.
+        // Executed, but nobody is told: whoever sent it sends it again, and it must not happen
+        // twice.
         await Promise.race([proxy?.dropRepliesThenCut(random.whole(1, 5)), sleep(LOST_REPLY_MS)]);
         break;
     }
@@ -76,7 +83,11 @@ export async function injectFaults(options: FaultsOptions, signal: AbortSignal):
   return { counts, takeoversMs };
 }
 
-async function taken({ direct, names, leaseMs }: FaultsOptions, victim: Child, takeoversMs: number[]): Promise<void> {
+async function taken(
+  { direct, names, leaseMs }: FaultsOptions,
+  victim: Child,
+  takeoversMs: number[],
+): Promise<void> {
   const tookMs = await measureTakeover(direct, names, victim.id, 10 * takeoverBoundMs(leaseMs));
   if (tookMs !== null) takeoversMs.push(tookMs);
 }

@@ -1,6 +1,11 @@
-/** What happened in a run under faults, as it was written down: the checker judges by this alone. */
+/**
+ * What happened in a run under faults, as it was written down: the checker judges by this alone.
+ */
 
-/** A handler's call for one event. A `start` without its `end` or `fail` died with its thread or process. */
+/**
+ * A handler's call for one event. A `start` without its `end` or `fail` died with its thread or
+ * process.
+ */
 export interface HandlerOp {
   readonly what: 'start' | 'end' | 'fail';
   readonly fn: string;
@@ -14,11 +19,16 @@ export interface HandlerOp {
   readonly position: string;
   readonly pid: number;
   readonly thread: number;
-  /** Of `end`, where effects are guarded by the idempotency key: whether this call's effect was the first. */
+  /**
+   * Of `end`, where effects are guarded by the idempotency key: whether this call's effect was the
+   * first.
+   */
   readonly applied?: boolean;
 }
 
-/** A lane's commit: `commit` before it is sent, `committed` or `refused` when Redis has answered. */
+/**
+ * A lane's commit: `commit` before it is sent, `committed` or `refused` when Redis has answered.
+ */
 export interface CommitOp {
   readonly what: 'commit' | 'committed' | 'refused';
   readonly fn: string;
@@ -29,7 +39,10 @@ export interface CommitOp {
   /** Numbers the commits of one process. */
   readonly serial: number;
   readonly pid: number;
-  /** Of `commit`: type, entry id, events of it that are done, without those that were skipped (`dedupe`). */
+  /**
+   * Of `commit`: type, entry id, events of it that are done, without those that were skipped
+   * (`dedupe`).
+   */
   readonly entries?: readonly (readonly [type: string, entryId: string, done: number])[];
 }
 
@@ -58,7 +71,10 @@ export interface PublishedEvent {
   readonly number: number;
   /** `unknown`: the publisher was told of an error; it may be there or not. */
   readonly fate: 'acknowledged' | 'unknown';
-  /** When the call was made, and when it was answered, by the publisher's clock in ms: in between it was appended, before or in a declared window of loss. */
+  /**
+   * When the call was made, and when it was answered, by the publisher's clock in ms: in between it
+   * was appended, before or in a declared window of loss.
+   */
   readonly sentMs: number;
   readonly atMs: number;
   /** Its handler succeeds at once: nothing gives a cause for a second attempt. */
@@ -67,11 +83,17 @@ export interface PublishedEvent {
   readonly immortal?: boolean;
   /** Published before, with this id and these data: a repetition, with a fate of its own. */
   readonly again?: boolean;
-  /** Scheduled: when it is due, by the server's clock in ms since 1970; null where the answer was lost. */
+  /**
+   * Scheduled: when it is due, by the server's clock in ms since 1970; null where the answer was
+   * lost.
+   */
   readonly dueMs?: number | null;
 }
 
-/** What a function emits for an event it has done: this, exactly once. For one that is dead: nothing. */
+/**
+ * What a function emits for an event it has done: this, exactly once. For one that is dead:
+ * nothing.
+ */
 export interface Emission {
   readonly fn: string;
   /** Id of the event that causes it. */
@@ -97,7 +119,9 @@ export interface FunctionRules {
   readonly attempts: number;
   /** handleBatch: its calls begin several events of a subject at once. */
   readonly batch: boolean;
-  /** A view: where an event of a turn fails, the others are folded again. What counts are its rows. */
+  /**
+   * A view: where an event of a turn fails, the others are folded again. What counts are its rows.
+   */
   readonly view?: boolean;
   /** It has asked for `dedupe`: what it has settled it does not run again. */
   readonly dedupe?: boolean;
@@ -138,7 +162,10 @@ export interface History {
   readonly ops: readonly Op[];
   readonly events: readonly PublishedEvent[];
   readonly functions: readonly FunctionRules[];
-  /** Whatever the events published will have caused if they are done; null: nobody knows what the functions emit. */
+  /**
+   * Whatever the events published will have caused if they are done; null: nobody knows what the
+   * functions emit.
+   */
   readonly emissions: readonly Emission[] | null;
   readonly end: {
     readonly functions: readonly FunctionEnd[];
@@ -151,7 +178,9 @@ export interface History {
     readonly appended: readonly string[];
     /** Still in the schedules. */
     readonly scheduled: number;
-    /** What the sweep had to set right, from the loss ledger: the books did not fit what was there. */
+    /**
+     * What the sweep had to set right, from the loss ledger: the books did not fit what was there.
+     */
     readonly repairs: readonly string[];
     /** Everything was done or dead within the bound after the faults had ended. */
     readonly drainMs: number | null;
@@ -166,26 +195,54 @@ export interface History {
     /** Acknowledged events that may be missing: those of a declared window of loss. */
     readonly missing: ReadonlySet<string>;
     /**
-     * Ids of emissions between two servers of a Cluster of which one forgot, in the moment in which they were relayed: no script
-     * spans both, so they may be missing or there twice. On one server nothing may.
+     * Ids of emissions between two servers of a Cluster of which one forgot, in the moment in which
+     * they were relayed: no script spans both, so they may be missing or there twice. On one server
+     * nothing may.
      */
     readonly relayed: ReadonlySet<string>;
-    /** Redis itself forgot outcomes (power loss, FLUSHALL, failover): what was done before runs again. */
+    /**
+     * Redis itself forgot outcomes (power loss, FLUSHALL, failover): what was done before runs
+     * again.
+     */
     readonly stateGoesBack: boolean;
-    /** Redis forgot what it had handed out (a consumer group was destroyed): what was under way runs again. */
+    /**
+     * Redis forgot what it had handed out (a consumer group was destroyed): what was under way runs
+     * again.
+     */
     readonly runsAgain: boolean;
     /**
-     * Dead letters that were replayed, and events sent again whose first sending may not be there: `function event id`. They run
-     * behind later ones.
+     * Dead letters that were replayed, and events sent again whose first sending may not be there:
+     * `function event id`. They run behind later ones.
      */
     readonly replayed: ReadonlySet<string>;
-    /** Published by others than the harness (foreign producers, corrupt entries): runs of unknown ids are no ghosts. */
+    /**
+     * Published by others than the harness (foreign producers, corrupt entries): runs of unknown
+     * ids are no ghosts.
+     */
     readonly foreign: boolean;
   };
 }
 
 export const RULES = [
-  'lost', 'ghost', 'emit lost', 'emit twice', 'emit ghost', 'conservation', 'applied twice', 'ran twice', 'dedupe', 'schedule', 'order', 'overlap', 'acknowledged early', 'fencing', 'attempts', 'dead letter', 'repair', 'memory', 'drain',
+  'lost',
+  'ghost',
+  'emit lost',
+  'emit twice',
+  'emit ghost',
+  'conservation',
+  'applied twice',
+  'ran twice',
+  'dedupe',
+  'schedule',
+  'order',
+  'overlap',
+  'acknowledged early',
+  'fencing',
+  'attempts',
+  'dead letter',
+  'repair',
+  'memory',
+  'drain',
 ] as const;
 export type Rule = (typeof RULES)[number];
 

@@ -20,7 +20,12 @@ export class Load {
   readonly #numbers = new Map<string, number>();
   #stopping = false;
 
-  constructor(publisher: Pick<Publisher, 'publishMany'>, catalog: Catalog, types: readonly string[], random: Random) {
+  constructor(
+    publisher: Pick<Publisher, 'publishMany'>,
+    catalog: Catalog,
+    types: readonly string[],
+    random: Random,
+  ) {
     this.#publisher = publisher;
     this.#catalog = catalog;
     this.#types = types;
@@ -45,7 +50,13 @@ export class Load {
       const type = this.#random.pick(this.#types);
       const number = (this.#numbers.get(subject) ?? 0) + 1;
       this.#numbers.set(subject, number);
-      return { type, id: eventId(subject, number), subject, number, data: sampleData(this.#catalog, type, subject, this.#random.next) };
+      return {
+        type,
+        id: eventId(subject, number),
+        subject,
+        number,
+        data: sampleData(this.#catalog, type, subject, this.#random.next),
+      };
     });
     const sentMs = performance.now();
     let fate: PublishedEvent['fate'] = 'acknowledged';
@@ -56,6 +67,7 @@ export class Load {
       fate = 'unknown';
     }
     const atMs = performance.now();
-    for (const { id, type, subject, number } of items) this.events.push({ id, type, subject, number, fate, sentMs, atMs, innocent: false });
+    for (const { id, type, subject, number } of items)
+      this.events.push({ id, type, subject, number, fate, sentMs, atMs, innocent: false });
   }
 }

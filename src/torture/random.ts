@@ -11,7 +11,8 @@ export interface Random {
 
 export function seededRandom(seed: number | string): Random {
   let state = 0x811c9dc5;
-  for (const char of String(seed)) state = Math.imul(state ^ (char.codePointAt(0) as number), 0x01000193);
+  for (const char of String(seed))
+    state = Math.imul(state ^ (char.codePointAt(0) as number), 0x01000193);
   const next = (): number => {
     state = (state + 0x6d2b79f5) | 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);

@@ -7,16 +7,27 @@ export function takeoverBoundMs(leaseMs: number): number {
   return leaseMs + Math.min(1000, leaseMs / 4);
 }
 
-/** @returns ms until every lane is leased by somebody else than the victim; null where that takes more than `giveUpMs` */
+/**
+ * @returns ms until every lane is leased by somebody else than the victim; null where that takes
+ *   more than `giveUpMs`
+ */
 export async function measureTakeover(
-  { connection, keys, partitions }: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, functions: readonly string[], victim: string, giveUpMs: number,
+  { connection, keys, partitions }: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  functions: readonly string[],
+  victim: string,
+  giveUpMs: number,
 ): Promise<number | null> {
-  const leases = functions.flatMap((fn) => Array.from({ length: partitions }, (_, partition) => keys.lease(partition, fn)));
+  const leases = functions.flatMap((fn) =>
+    Array.from({ length: partitions }, (_, partition) => keys.lease(partition, fn)),
+  );
   const beganMs = monotonicMs();
   for (;;) {
-    const owners = await Promise.all(leases.map((key) => connection.command('GET', key).catch(() => null)));
+    const owners = await Promise.all(
+      leases.map((key) => connection.command('GET', key).catch(() => null)),
+    );
     // Free is not taken: somebody else has to own it.
-    if (owners.every((owner) => typeof owner === 'string' && !owner.startsWith(`${victim}:`))) return Math.round(monotonicMs() - beganMs);
+    if (owners.every((owner) => typeof owner === 'string' && !owner.startsWith(`${victim}:`)))
+      return Math.round(monotonicMs() - beganMs);
     if (monotonicMs() - beganMs > giveUpMs) return null;
     await sleep(15);
   }

@@ -1,5 +1,14 @@
-/** A TCP proxy in front of Redis that does what networks do: cuts, refuses, goes silent, loses replies, is slow. */
-import { createConnection, createServer, type AddressInfo, type NetConnectOpts, type Socket } from 'node:net';
+/**
+ * A TCP proxy in front of Redis that does what networks do: cuts, refuses, goes silent, loses
+ * replies, is slow.
+ */
+import {
+  createConnection,
+  createServer,
+  type AddressInfo,
+  type NetConnectOpts,
+  type Socket,
+} from 'node:net';
 
 export interface TcpProxy {
   /** redis://127.0.0.1:port */
@@ -13,11 +22,15 @@ export interface TcpProxy {
   cutNow(): void;
   /** True: new connections are closed at once. Open ones stay. */
   refuse(on: boolean): void;
-  /** True: nothing is forwarded any more, in either direction, and nobody is told (bytes are lost, not delayed). */
+  /**
+   * True: nothing is forwarded any more, in either direction, and nobody is told (bytes are lost,
+   * not delayed).
+   */
   halfOpen(on: boolean): void;
   /**
-   * From now on requests are forwarded but their replies swallowed; after the n-th piece of a reply the connection is cut
-   * and the proxy works again: executed, but the reply is lost. Resolves when it has been cut.
+   * From now on requests are forwarded but their replies swallowed; after the n-th piece of a reply
+   * the connection is cut and the proxy works again: executed, but the reply is lost. Resolves when
+   * it has been cut.
    */
   dropRepliesThenCut(n?: number): Promise<void>;
   /** True: requests are forwarded, their replies swallowed. */
@@ -34,9 +47,13 @@ interface Pair {
   readonly server: Socket;
 }
 
-export type Upstream = { readonly port: number; readonly host?: string } | { readonly socket: string };
+export type Upstream =
+  { readonly port: number; readonly host?: string } | { readonly socket: string };
 
-/** @param only the source addresses whose connections suffer; those of others are passed on untouched. Default: all suffer */
+/**
+ * @param only the source addresses whose connections suffer; those of others are passed on
+ *   untouched. Default: all suffer
+ */
 export async function openProxy(upstream: Upstream, only?: readonly string[]): Promise<TcpProxy> {
   const pairs = new Set<Pair>();
   const bystanders = new Set<Socket>();
@@ -47,7 +64,8 @@ export async function openProxy(upstream: Upstream, only?: readonly string[]): P
   let accepted = 0;
   let dropping: { left: number; done: () => void } | null = null;
 
-  const addressOf = (of: Upstream): NetConnectOpts => ('socket' in of ? { path: of.socket } : { port: of.port, host: of.host ?? '127.0.0.1' });
+  const addressOf = (of: Upstream): NetConnectOpts =>
+    'socket' in of ? { path: of.socket } : { port: of.port, host: of.host ?? '127.0.0.1' };
   let to = addressOf(upstream);
   const cut = (pair: Pair): void => {
     pairs.delete(pair);
@@ -79,7 +97,10 @@ export async function openProxy(upstream: Upstream, only?: readonly string[]): P
     const server = createConnection(to);
     bystanders.add(client);
     client.pipe(server).pipe(client);
-    for (const [socket, other] of [[client, server], [server, client]] as const) {
+    for (const [socket, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
       socket.on('error', () => {});
       socket.on('close', () => {
         bystanders.delete(client);

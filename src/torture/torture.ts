@@ -1,8 +1,10 @@
 /**
- * The faults of scripts/chaos, turned on somebody's own functions and server: in a namespace of its own, with made-up events,
- * dispatchers are killed and frozen, connections cut, replies lost, while handlers write down what they do.
+ * The faults of scripts/chaos, turned on somebody's own functions and server: in a namespace of its
+ * own, with made-up events, dispatchers are killed and frozen, connections cut, replies lost, while
+ * handlers write down what they do.
  *
- *   wrap the function files → publish → fault after fault → settle → judge (checker.ts) → remove the namespace
+ *   wrap the function files → publish → fault after fault → settle → judge (checker.ts) → remove
+ *   the namespace
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +19,14 @@ import { Millrace } from '../millrace.ts';
 import { parseRedisUrls, type RedisTarget } from '../redis/connection.ts';
 import { removeKeys } from '../redis/remove-keys.ts';
 import { check } from './checker.ts';
-import { countOutboxes, countScheduled, readBooks, readEmitted, readLetters, readRepairs } from './end-state.ts';
+import {
+  countOutboxes,
+  countScheduled,
+  readBooks,
+  readEmitted,
+  readLetters,
+  readRepairs,
+} from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
 import type { FunctionEnd, FunctionRules, History, Op, Violation } from './history.ts';
 import { Load } from './load.ts';
@@ -49,7 +58,10 @@ export interface TortureFunction {
   readonly dead: number;
   /** Acknowledged to the publisher, neither handled nor dead. */
   readonly lost: number;
-  /** Events whose handler has succeeded more than once: at least once is what is promised for effects outside Redis. */
+  /**
+   * Events whose handler has succeeded more than once: at least once is what is promised for
+   * effects outside Redis.
+   */
   readonly doubles: number;
   readonly orderBreaks: number;
 }
@@ -64,8 +76,15 @@ export interface TortureReport {
   readonly leftOut: { readonly faults: readonly Torture[]; readonly why: string } | null;
   readonly functions: readonly TortureFunction[];
   readonly violations: readonly Violation[];
-  readonly takeover: { readonly formula: string; readonly boundMs: number; readonly measured: number; readonly worstMs: number | null };
-  /** From the end of the last fault until everything was done or dead; null: not within the time. */
+  readonly takeover: {
+    readonly formula: string;
+    readonly boundMs: number;
+    readonly measured: number;
+    readonly worstMs: number | null;
+  };
+  /**
+   * From the end of the last fault until everything was done or dead; null: not within the time.
+   */
   readonly settledMs: number | null;
 }
 
@@ -73,41 +92,80 @@ const LEASE_MS = 1000;
 const SETTLE_MS = 60_000;
 const RSS_BOUND_MB = 2048;
 
-/** @throws ConfigError: functions or types with problems; faults of the network only, where they cannot be made */
+/**
+ * @throws ConfigError: functions or types with problems; faults of the network only, where they
+ *   cannot be made
+ */
 export async function torture(options: TortureOptions): Promise<TortureReport> {
   const { deployment, seed, signal } = options;
   const whyNot = whyNoProxy(deployment);
-  if (whyNot !== null && !options.faults.some((fault) => !NETWORK.includes(fault))) throw new ConfigError([`nothing can be tortured: ${options.faults.join(' and ')} need a proxy in front of the server, and ${whyNot}`]);
+  if (whyNot !== null && !options.faults.some((fault) => !NETWORK.includes(fault)))
+    throw new ConfigError([
+      `nothing can be tortured: ${options.faults.join(' and ')} need a proxy in front of the server, and ${whyNot}`,
+    ]);
   const leftOut = whyNot === null ? [] : options.faults.filter((fault) => NETWORK.includes(fault));
   const namespace = `${deployment.keys.namespace.slice(0, 60)}-torture-${randomBytes(4).toString('hex')}`;
   const dir = mkdtempSync(join(tmpdir(), 'millrace-torture-'));
   const undo: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
   try {
-    const functions = await describeFunctions({ ...deployment, functionsDir: options.functionsDir, skipFiles: options.skipFiles });
+    const functions = await describeFunctions({
+      ...deployment,
+      functionsDir: options.functionsDir,
+      skipFiles: options.skipFiles,
+    });
     const history = join(dir, 'history');
     await wrapFunctions(options, dir, history);
     const way = whyNot === null ? await wayTo(deployment.url) : null;
     undo.push(() => way?.proxy.close());
     const url = way?.url ?? deployment.url;
-    const environment = { ...deployment.environment, REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS };
+    const environment = {
+      ...deployment.environment,
+      REDIS_URL: url,
+      MILLRACE_NAMESPACE: namespace,
+      MILLRACE_LEASE_MS: LEASE_MS,
+    };
     const open = async (address: string): Promise<Deployment> => {
-      const opened = await openDeployment({ environment: { ...environment, REDIS_URL: address }, protoDir: options.protoDir, log: () => {}, name: 'torture', settleSchemas: true });
+      const opened = await openDeployment({
+        environment: { ...environment, REDIS_URL: address },
+        protoDir: options.protoDir,
+        log: () => {},
+        name: 'torture',
+        settleSchemas: true,
+      });
       undo.push(() => opened.close());
       return opened;
     };
     undo.push(() => removeKeys(deployment.connection, `${namespace}:`));
     const direct = await open(deployment.url);
-    const victims = new Victims({ functionsDir: join(dir, 'functions'), protoDir: resolve(options.protoDir), history, environment: { REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS } });
+    const victims = new Victims({
+      functionsDir: join(dir, 'functions'),
+      protoDir: resolve(options.protoDir),
+      history,
+      environment: { REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS },
+    });
     undo.push(() => victims.kill());
     await Promise.all([victims.spawn(), victims.spawn()]);
 
     const types = [...new Set(functions.flatMap(({ spec }) => spec.on))];
-    const publisher = new Millrace(await open(url)).publisher({ flushEvents: 64, deadlineMs: 10_000 });
+    const publisher = new Millrace(await open(url)).publisher({
+      flushEvents: 64,
+      deadlineMs: 10_000,
+    });
     const load = new Load(publisher, direct.catalog, types, seededRandom(seed));
     undo.push(() => publisher.close());
     const loading = load.run();
     undo.push(() => load.stop());
-    const done = await injectFaults({ ...options, leaseMs: LEASE_MS, direct, proxy: way?.proxy ?? null, victims, names: functions.map(({ spec }) => spec.name) }, signal);
+    const done = await injectFaults(
+      {
+        ...options,
+        leaseMs: LEASE_MS,
+        direct,
+        proxy: way?.proxy ?? null,
+        victims,
+        names: functions.map(({ spec }) => spec.name),
+      },
+      signal,
+    );
     const healedMs = monotonicMs();
     load.stop();
     await loading;
@@ -122,31 +180,77 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       events: load.events,
       functions: functions.map(({ spec }) => rulesOf(spec)),
       emissions: null,
-      end: { functions: books, letters: await readLetters(direct), folds: [], emitted: await readEmitted(direct, types), appended: [], scheduled: await countScheduled(direct), repairs: await readRepairs(direct), drainMs: settledMs, drainBoundMs: SETTLE_MS, peakRssMb: rss, rssBoundMb: RSS_BOUND_MB, leftBehind: 0 },
-      allowed: { missing: new Set(), relayed: new Set(), stateGoesBack: false, runsAgain: false, replayed: new Set(), foreign: false },
+      end: {
+        functions: books,
+        letters: await readLetters(direct),
+        folds: [],
+        emitted: await readEmitted(direct, types),
+        appended: [],
+        scheduled: await countScheduled(direct),
+        repairs: await readRepairs(direct),
+        drainMs: settledMs,
+        drainBoundMs: SETTLE_MS,
+        peakRssMb: rss,
+        rssBoundMb: RSS_BOUND_MB,
+        leftBehind: 0,
+      },
+      allowed: {
+        missing: new Set(),
+        relayed: new Set(),
+        stateGoesBack: false,
+        runsAgain: false,
+        replayed: new Set(),
+        foreign: false,
+      },
     };
     const violations = check(record);
     return {
-      namespace, seed, violations, settledMs,
+      namespace,
+      seed,
+      violations,
+      settledMs,
       leftOut: whyNot === null || leftOut.length === 0 ? null : { faults: leftOut, why: whyNot },
       published: load.events.length,
       acknowledged: load.events.filter((event) => event.fate === 'acknowledged').length,
       faults: done.counts,
       functions: books.map((fn) => judge(fn, ops, violations)),
-      takeover: { formula: 'TTL + min(1 s, TTL / 4)', boundMs: takeoverBoundMs(LEASE_MS), measured: done.takeoversMs.length, worstMs: done.takeoversMs.length > 0 ? Math.max(...done.takeoversMs) : null },
+      takeover: {
+        formula: 'TTL + min(1 s, TTL / 4)',
+        boundMs: takeoverBoundMs(LEASE_MS),
+        measured: done.takeoversMs.length,
+        worstMs: done.takeoversMs.length > 0 ? Math.max(...done.takeoversMs) : null,
+      },
     };
   } finally {
-    for (const step of undo.reverse()) await Promise.resolve(step()).catch((error: unknown) => options.log('warn', 'torture could not clean up', { err: error }));
+    for (const step of undo.reverse())
+      await Promise.resolve(step()).catch((error: unknown) =>
+        options.log('warn', 'torture could not clean up', { err: error }),
+      );
   }
 }
 
-/** A view's evolve is not told which attempt it is, and may be called again: of views, neither order nor repetition is judged. */
+/**
+ * A view's evolve is not told which attempt it is, and may be called again: of views, neither order
+ * nor repetition is judged.
+ */
 function rulesOf({ name, on, ordering, retry, batch, view, dedupe }: FunctionSpec): FunctionRules {
-  return { name, on, attempts: retry.attempts, batch, ordering: view === null ? ordering : 'none', view: view !== null, dedupe: dedupe !== null };
+  return {
+    name,
+    on,
+    attempts: retry.attempts,
+    batch,
+    ordering: view === null ? ordering : 'none',
+    view: view !== null,
+    dedupe: dedupe !== null,
+  };
 }
 
 /** In the place of each function file stands one that imports and observes it. */
-async function wrapFunctions({ functionsDir, skipFiles }: TortureOptions, dir: string, history: string): Promise<void> {
+async function wrapFunctions(
+  { functionsDir, skipFiles }: TortureOptions,
+  dir: string,
+  history: string,
+): Promise<void> {
   const observer = new URL('./observed.js', import.meta.url).href;
   mkdirSync(join(dir, 'functions'));
   (await findIn(functionsDir, skipFiles)).files.forEach(({ url }, i) => {
@@ -165,23 +269,36 @@ const NETWORK: readonly Torture[] = ['cut', 'duplicate'];
 
 /** @returns why no proxy can stand between the dispatchers and the server; null: one can */
 function whyNoProxy({ connection, url }: Deployment): string | null {
-  if (connection.isCluster) return 'a Cluster tells its clients the addresses of its nodes, which lead past a proxy';
+  if (connection.isCluster)
+    return 'a Cluster tells its clients the addresses of its nodes, which lead past a proxy';
   if (parseRedisUrls(url)[0]?.tls) return 'TLS would notice it';
   return null;
 }
 
 async function wayTo(url: string): Promise<Way> {
   const target = parseRedisUrls(url)[0] as RedisTarget;
-  const proxy = await openProxy(target.path === undefined ? { host: target.host ?? '127.0.0.1', port: target.port ?? 6379 } : { socket: target.path });
+  const proxy = await openProxy(
+    target.path === undefined
+      ? { host: target.host ?? '127.0.0.1', port: target.port ?? 6379 }
+      : { socket: target.path },
+  );
   const { username = '', password } = target;
-  const login = password === undefined ? '' : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
+  const login =
+    password === undefined
+      ? ''
+      : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
   return { proxy, url: `redis://${login}127.0.0.1:${proxy.port}/${target.db}` };
 }
 
 async function settle(deployment: Deployment, healedMs: number): Promise<number | null> {
   for (;;) {
     const books = await readBooks(deployment);
-    if (books.length > 0 && books.every((fn) => fn.pending === 0 && fn.lag === 0 && fn.parked === 0) && (await countOutboxes(deployment)) === 0) return Math.round(monotonicMs() - healedMs);
+    if (
+      books.length > 0 &&
+      books.every((fn) => fn.pending === 0 && fn.lag === 0 && fn.parked === 0) &&
+      (await countOutboxes(deployment)) === 0
+    )
+      return Math.round(monotonicMs() - healedMs);
     if (monotonicMs() - healedMs > SETTLE_MS) return null;
     await sleep(100);
   }
@@ -190,12 +307,30 @@ async function settle(deployment: Deployment, healedMs: number): Promise<number 
 function readOps(file: string): Op[] {
   if (!existsSync(file)) return [];
   const text = readFileSync(file, 'utf8');
-  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Op);
+  return text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Op);
 }
 
-function judge({ name, dead }: FunctionEnd, ops: readonly Op[], violations: readonly Violation[]): TortureFunction {
+function judge(
+  { name, dead }: FunctionEnd,
+  ops: readonly Op[],
+  violations: readonly Violation[],
+): TortureFunction {
   const times = new Map<string, number>();
-  for (const op of ops) if (op.what === 'end' && op.fn === name) times.set(op.id, (times.get(op.id) ?? 0) + 1);
-  const broken = (rules: readonly Violation['rule'][]): number => violations.filter(({ rule, what }) => rules.includes(rule) && what.startsWith(`${name}: `)).length;
-  return { name, dead, handled: times.size, lost: broken(['lost']), doubles: [...times.values()].filter((count) => count > 1).length, orderBreaks: broken(['order', 'overlap']) };
+  for (const op of ops)
+    if (op.what === 'end' && op.fn === name) times.set(op.id, (times.get(op.id) ?? 0) + 1);
+  const broken = (rules: readonly Violation['rule'][]): number =>
+    violations.filter(({ rule, what }) => rules.includes(rule) && what.startsWith(`${name}: `))
+      .length;
+  return {
+    name,
+    dead,
+    handled: times.size,
+    lost: broken(['lost']),
+    doubles: [...times.values()].filter((count) => count > 1).length,
+    orderBreaks: broken(['order', 'overlap']),
+  };
 }

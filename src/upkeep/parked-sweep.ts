@@ -1,23 +1,31 @@
 /**
- * Proves that every parked unit has a reason that is still true, and that what is counted as parked is there; sets free what
- * is wedged. See check-parked.lua for the reasons.
+ * Proves that every parked unit has a reason that is still true, and that what is counted as parked
+ * is there; sets free what is wedged. See check-parked.lua for the reasons.
  *
- * In pages, one a round and lane; where more is counted than the units' lists hold, the server's keys are searched for lists
- * that nobody would look at. Owned here: how far each lane's pages and that search have come.
+ * In pages, one a round and lane; where more is counted than the units' lists hold, the server's
+ * keys are searched for lists that nobody would look at. Owned here: how far each lane's pages and
+ * that search have come.
  */
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
 
-const check = defineScript({ url: new URL('./check-parked.lua', import.meta.url), with: COUNTS, keys: 'variable' });
+const check = defineScript({
+  url: new URL('./check-parked.lua', import.meta.url),
+  with: COUNTS,
+  keys: 'variable',
+});
 const find = defineScript({ url: new URL('./find-lists.lua', import.meta.url), keys: 1 });
 
 /** Units a round. With no more than these what is parked can be added up. */
 const PAGE = 500;
 /** Keys of the server that one call of the search looks at, and calls a round. */
 const SEARCH = { keys: 1000, calls: 100 } as const;
-/** A retry may be due this much later than its function's longest delay: schemas are waited for in steps of up to 30 s. */
+/**
+ * A retry may be due this much later than its function's longest delay: schemas are waited for in
+ * steps of up to 30 s.
+ */
 const TOLERANCE_MS = 60_000;
 
 export interface SweptLane {
@@ -62,13 +70,20 @@ export class ParkedSweep {
     this.#keys = keys;
   }
 
-  /** One page of one lane. @throws UnknownOutcomeError, RedisReplyError: nothing was repaired, or it was and is not told */
+  /**
+   * One page of one lane. @throws UnknownOutcomeError, RedisReplyError: nothing was repaired, or it
+   * was and is not told
+   */
   async sweep(lane: SweptLane): Promise<Swept> {
     const { fn, partition, types } = lane;
     const [due, held, counts] = (await Promise.all([
       this.#connection.command('ZCARD', this.#keys.due(partition, fn)),
       this.#connection.command('HLEN', this.#keys.held(partition, fn)),
-      this.#connection.command('HMGET', this.#keys.counters(partition), ...types.map((type) => `parked:${fn}:${type}`)),
+      this.#connection.command(
+        'HMGET',
+        this.#keys.counters(partition),
+        ...types.map((type) => `parked:${fn}:${type}`),
+      ),
     ])) as [number, number, (string | null)[]];
     const at = `${partition}/${fn}`;
     if (due === 0 && held === 0 && counts.every((count) => count === null || count === '0')) {
@@ -84,35 +99,74 @@ export class ParkedSweep {
       Object.assign(place, { search: null, searchedFor: 0 } satisfies Partial<Place>);
       return { wedged, missing: 0, corrected };
     }
-    if (checked.missing <= place.searchedFor) return { wedged, missing: checked.missing, corrected };
+    if (checked.missing <= place.searchedFor)
+      return { wedged, missing: checked.missing, corrected };
     wedged.push(...(await this.#search(lane, place, checked.missing)));
     return { wedged, missing: 0, corrected };
   }
 
   async #page({ fn, partition }: SweptLane, place: Place, due: number): Promise<string[]> {
     const units = new Set<string>();
-    if (due <= PAGE) for (const unit of (await this.#connection.command('ZRANGE', this.#keys.due(partition, fn), 0, PAGE)) as string[]) units.add(unit);
+    if (due <= PAGE)
+      for (const unit of (await this.#connection.command(
+        'ZRANGE',
+        this.#keys.due(partition, fn),
+        0,
+        PAGE,
+      )) as string[])
+        units.add(unit);
     else {
-      const [next, flat] = (await this.#connection.command('ZSCAN', this.#keys.due(partition, fn), place.due, 'COUNT', PAGE)) as [string, string[]];
+      const [next, flat] = (await this.#connection.command(
+        'ZSCAN',
+        this.#keys.due(partition, fn),
+        place.due,
+        'COUNT',
+        PAGE,
+      )) as [string, string[]];
       place.due = next;
       for (let i = 0; i < flat.length; i += 2) units.add(flat[i] as string);
     }
-    const [next, flat] = (await this.#connection.command('HSCAN', this.#keys.held(partition, fn), place.held, 'COUNT', PAGE)) as [string, string[]];
+    const [next, flat] = (await this.#connection.command(
+      'HSCAN',
+      this.#keys.held(partition, fn),
+      place.held,
+      'COUNT',
+      PAGE,
+    )) as [string, string[]];
     place.held = next;
     for (let i = 0; i < flat.length; i += 2) units.add(flat[i] as string);
     return [...units];
   }
 
-  async #check({ fn, partition, types, maxDelayMs }: SweptLane, units: readonly string[]): Promise<{ wedged: Wedged[]; exact: boolean; missing: number; corrected: number }> {
+  async #check(
+    { fn, partition, types, maxDelayMs }: SweptLane,
+    units: readonly string[],
+  ): Promise<{ wedged: Wedged[]; exact: boolean; missing: number; corrected: number }> {
     const keys = this.#keys;
     const [exact, events, counted, corrected, ...flat] = (await check.run(
       this.#connection,
-      [keys.counters(partition), keys.due(partition, fn), keys.held(partition, fn), keys.dead(partition, fn), ...units.map((unit) => keys.parked(partition, fn, unit))],
+      [
+        keys.counters(partition),
+        keys.due(partition, fn),
+        keys.held(partition, fn),
+        keys.dead(partition, fn),
+        ...units.map((unit) => keys.parked(partition, fn, unit)),
+      ],
       [fn, maxDelayMs + TOLERANCE_MS, types.length, ...types, ...units],
     )) as [number, number, string, string | number, ...(string | number)[]];
     const wedged: Wedged[] = [];
-    for (let i = 0; i + 2 < flat.length; i += 3) wedged.push({ unit: flat[i] as string, why: flat[i + 1] as Wedged['why'], events: Number(flat[i + 2]) });
-    return { wedged, exact: exact === 1, missing: Number(counted) - events, corrected: Number(corrected) };
+    for (let i = 0; i + 2 < flat.length; i += 3)
+      wedged.push({
+        unit: flat[i] as string,
+        why: flat[i + 1] as Wedged['why'],
+        events: Number(flat[i + 2]),
+      });
+    return {
+      wedged,
+      exact: exact === 1,
+      missing: Number(counted) - events,
+      corrected: Number(corrected),
+    };
   }
 
   async #search(lane: SweptLane, place: Place, missing: number): Promise<Wedged[]> {
@@ -120,8 +174,20 @@ export class ParkedSweep {
     const wedged: Wedged[] = [];
     place.search ??= '0';
     for (let call = 0; call < SEARCH.calls; call++) {
-      const [cursor, ...found] = (await find.run(this.#connection, [this.#keys.counters(lane.partition)], [place.search, prefix, SEARCH.keys])) as [string, ...string[]];
-      if (found.length > 0) wedged.push(...(await this.#check(lane, found.map((key) => key.slice(prefix.length)))).wedged);
+      const [cursor, ...found] = (await find.run(
+        this.#connection,
+        [this.#keys.counters(lane.partition)],
+        [place.search, prefix, SEARCH.keys],
+      )) as [string, ...string[]];
+      if (found.length > 0)
+        wedged.push(
+          ...(
+            await this.#check(
+              lane,
+              found.map((key) => key.slice(prefix.length)),
+            )
+          ).wedged,
+        );
       place.search = cursor;
       if (cursor === '0') {
         Object.assign(place, { search: null, searchedFor: missing } satisfies Partial<Place>);

@@ -1,4 +1,7 @@
-/** Retention: takes old events off the streams of a partition, never one that a registered function has not settled. */
+/**
+ * Retention: takes old events off the streams of a partition, never one that a registered function
+ * has not settled.
+ */
 import { entryIdTime } from '../core/position.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
@@ -16,7 +19,11 @@ const DEADLINE_MS = 15_000;
 export interface Trimmed {
   readonly events: number;
   /** Who keeps the stream above its limit: it has not settled the oldest entry that should go. */
-  readonly held: { readonly function: string; readonly entryId: string; readonly sinceMs: number } | null;
+  readonly held: {
+    readonly function: string;
+    readonly entryId: string;
+    readonly sinceMs: number;
+  } | null;
 }
 
 /**
@@ -24,17 +31,37 @@ export interface Trimmed {
  * @param signal stop between two pages
  * @throws UnknownOutcomeError, RedisReplyError; what was trimmed by then is counted
  */
-export async function retain(connection: RedisConnection, keys: Keys, partition: number, type: string, limits: TypeLimits, partitions: number, signal?: AbortSignal): Promise<Trimmed> {
+export async function retain(
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  type: string,
+  limits: TypeLimits,
+  partitions: number,
+  signal?: AbortSignal,
+): Promise<Trimmed> {
   let events = 0;
-  if (limits.maxAgeMs === undefined && limits.maxEvents === undefined) return { events, held: null };
+  if (limits.maxAgeMs === undefined && limits.maxEvents === undefined)
+    return { events, held: null };
   const { even } = await adoptForeign(connection, keys, partition, type);
   if (!even) return { events, held: null };
-  const args = [type, limits.maxAgeMs ?? '', limits.maxEvents === undefined ? '' : Math.ceil(limits.maxEvents / partitions), PAGE];
+  const args = [
+    type,
+    limits.maxAgeMs ?? '',
+    limits.maxEvents === undefined ? '' : Math.ceil(limits.maxEvents / partitions),
+    PAGE,
+  ];
   for (;;) {
     // A repeated page takes more off than the reply says, never more than the limits allow.
-    const [kind, count, fn, entryId] = (await withRetry(() => trim.run(connection, [keys.counters(partition), keys.events(partition, type)], args), { deadlineMs: DEADLINE_MS })) as [string, string, string, string];
+    const [kind, count, fn, entryId] = (await withRetry(
+      () => trim.run(connection, [keys.counters(partition), keys.events(partition, type)], args),
+      { deadlineMs: DEADLINE_MS },
+    )) as [string, string, string, string];
     events += Number(count);
     if (kind === 'page' && signal?.aborted !== true) continue;
-    return { events, held: fn === '' ? null : { function: fn, entryId, sinceMs: entryIdTime(entryId) } };
+    return {
+      events,
+      held: fn === '' ? null : { function: fn, entryId, sinceMs: entryIdTime(entryId) },
+    };
   }
 }

@@ -8,7 +8,11 @@ import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { SCHEDULE_EVENT } from '../wire/entries-lua.ts';
 
-const cancel = defineScript({ url: new URL('./cancel-scheduled.lua', import.meta.url), with: SCHEDULE_EVENT, keys: 2 });
+const cancel = defineScript({
+  url: new URL('./cancel-scheduled.lua', import.meta.url),
+  with: SCHEDULE_EVENT,
+  keys: 2,
+});
 
 export interface ScheduledEvent {
   readonly partition: number;
@@ -45,18 +49,42 @@ const NOTHING: ScheduledPage = { events: [], unreadable: [], full: false };
  * @param due only those whose time has come, by the server's clock
  * @throws UnknownOutcomeError, RedisReplyError
  */
-export async function scheduledFrom(connection: RedisConnection, keys: Keys, partition: number, limit: number, due = false): Promise<ScheduledPage> {
-  const [first] = (await connection.command('ZRANGE', keys.scheduled(partition), 0, 0, 'WITHSCORES')) as [string?, string?];
+export async function scheduledFrom(
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  limit: number,
+  due = false,
+): Promise<ScheduledPage> {
+  const [first] = (await connection.command(
+    'ZRANGE',
+    keys.scheduled(partition),
+    0,
+    0,
+    'WITHSCORES',
+  )) as [string?, string?];
   if (first === undefined) return NOTHING;
   let until = '+inf';
   if (due) {
     const [seconds, micros] = (await connection.command('TIME')) as [string, string];
     until = String(Number(seconds) * 1000 + Math.floor(Number(micros) / 1000));
   }
-  const members = (await connection.command('ZRANGEBYSCORE', keys.scheduled(partition), '-inf', until, 'LIMIT', 0, limit)) as string[];
+  const members = (await connection.command(
+    'ZRANGEBYSCORE',
+    keys.scheduled(partition),
+    '-inf',
+    until,
+    'LIMIT',
+    0,
+    limit,
+  )) as string[];
   if (members.length === 0) return NOTHING;
   const ids = members.map((member) => member.slice(member.indexOf(':') + 1));
-  const records = (await connection.commandBuffer('HMGET', keys.scheduledEvents(partition), ...ids)) as (Buffer | null)[];
+  const records = (await connection.commandBuffer(
+    'HMGET',
+    keys.scheduledEvents(partition),
+    ...ids,
+  )) as (Buffer | null)[];
   const events: ScheduledEvent[] = [];
   const unreadable: UnreadableEvent[] = [];
   members.forEach((member, i) => {
@@ -65,7 +93,12 @@ export async function scheduledFrom(connection: RedisConnection, keys: Keys, par
       events.push({ partition, id, member, ...parseScheduled(record) });
     } catch (error) {
       if (!(error instanceof CorruptDataError)) throw error;
-      unreadable.push({ member, id, record, problem: `scheduled event ${JSON.stringify(id)}: ${error.message}` });
+      unreadable.push({
+        member,
+        id,
+        record,
+        problem: `scheduled event ${JSON.stringify(id)}: ${error.message}`,
+      });
     }
   });
   return { events, unreadable, full: members.length === limit };
@@ -79,8 +112,10 @@ export function parseScheduled(record: Buffer): { dueMs: number; type: string; b
   const third = record.indexOf(0x20, second + 1);
   const due = record.toString('latin1', 0, Math.max(0, first));
   const type = record.toString('latin1', second + 1, Math.max(0, third));
-  if (first < 0 || second < 0 || third < 0 || !/^-?\d{1,16}$/.test(due)) throw new CorruptDataError('decode', 'its record does not begin with when it is due');
-  if (!TYPE_PATTERN.test(type)) throw new CorruptDataError('decode', 'its record names an event type that is none');
+  if (first < 0 || second < 0 || third < 0 || !/^-?\d{1,16}$/.test(due))
+    throw new CorruptDataError('decode', 'its record does not begin with when it is due');
+  if (!TYPE_PATTERN.test(type))
+    throw new CorruptDataError('decode', 'its record names an event type that is none');
   return { dueMs: Number(due), type, bytes: record.subarray(third + 1) };
 }
 
@@ -91,10 +126,28 @@ interface Source {
 }
 
 /** Of all partitions, the next ones first. */
-export async function listScheduled({ connection, keys, partitions }: Source, limit: number): Promise<ScheduledEvent[]> {
-  const all = await Promise.all(Array.from({ length: partitions }, (_, partition) => scheduledFrom(connection, keys, partition, limit)));
-  return all.flatMap(({ events }) => events).sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition).slice(0, limit)
-    .map((event) => showAs(event, '', () => ({ partition: event.partition, id: event.id, type: event.type, dueMs: event.dueMs, bytes: event.bytes.length })));
+export async function listScheduled(
+  { connection, keys, partitions }: Source,
+  limit: number,
+): Promise<ScheduledEvent[]> {
+  const all = await Promise.all(
+    Array.from({ length: partitions }, (_, partition) =>
+      scheduledFrom(connection, keys, partition, limit),
+    ),
+  );
+  return all
+    .flatMap(({ events }) => events)
+    .sort((a, b) => a.dueMs - b.dueMs || a.partition - b.partition)
+    .slice(0, limit)
+    .map((event) =>
+      showAs(event, '', () => ({
+        partition: event.partition,
+        id: event.id,
+        type: event.type,
+        dueMs: event.dueMs,
+        bytes: event.bytes.length,
+      })),
+    );
 }
 
 /**
@@ -102,8 +155,19 @@ export async function listScheduled({ connection, keys, partitions }: Source, li
  * @returns false where no event with this id waits (any more)
  * @throws InvalidTextError
  */
-export async function cancelScheduled({ connection, keys, partitions }: Source, eventId: string): Promise<boolean> {
+export async function cancelScheduled(
+  { connection, keys, partitions }: Source,
+  eventId: string,
+): Promise<boolean> {
   checkText('the event id', eventId);
-  const found = await Promise.all(Array.from({ length: partitions }, (_, partition) => cancel.run(connection, [keys.scheduled(partition), keys.scheduledEvents(partition)], [eventId])));
+  const found = await Promise.all(
+    Array.from({ length: partitions }, (_, partition) =>
+      cancel.run(
+        connection,
+        [keys.scheduled(partition), keys.scheduledEvents(partition)],
+        [eventId],
+      ),
+    ),
+  );
   return found.some((count) => count === 1);
 }

@@ -1,8 +1,10 @@
 /**
- * Appends scheduled events when they are due: looks every LOOK_MS at each partition in which this dispatcher owns a lane.
+ * Appends scheduled events when they are due: looks every LOOK_MS at each partition in which this
+ * dispatcher owns a lane.
  *
- * Exactly once: append.lua takes them off the schedule in the step that appends them, and refuses when one of them is gone.
- * Several dispatchers may look at the same partition; the slower one finds nothing to take.
+ * Exactly once: append.lua takes them off the schedule in the step that appends them, and refuses
+ * when one of them is gone. Several dispatchers may look at the same partition; the slower one
+ * finds nothing to take.
  */
 import { sharedAbort } from '../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
@@ -18,7 +20,11 @@ export interface SchedulerOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly partitions: () => Iterable<number>;
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields: Record<string, unknown>,
+  ) => void;
 }
 
 const LOOK_MS = 100;
@@ -70,16 +76,31 @@ export class Scheduler {
       this.#failing.set(partition, { times: times + 1, againMs: monotonicMs() + REST_MS });
       const expected = error instanceof MillraceError && error.retryable;
       const text = 'scheduled events could not be appended, trying again';
-      if (times % 20 === 0) this.#options.log(expected ? 'warn' : 'error', text, { partition, err: error });
+      if (times % 20 === 0)
+        this.#options.log(expected ? 'warn' : 'error', text, { partition, err: error });
     }
   }
 
   async #look(partition: number): Promise<void> {
     const { connection, keys } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const { events: due, unreadable, full } = await scheduledFrom(connection, keys, partition, PAGE, true);
+      const {
+        events: due,
+        unreadable,
+        full,
+      } = await scheduledFrom(connection, keys, partition, PAGE, true);
       for (const { member: place, id: eventId, record, problem } of unreadable) {
-        await setRecordAside(this.#options, { store: 'schedule', partition, place, eventId, record, problem, type: '', events: 1, outboxBytes: 0 });
+        await setRecordAside(this.#options, {
+          store: 'schedule',
+          partition,
+          place,
+          eventId,
+          record,
+          problem,
+          type: '',
+          events: 1,
+          outboxBytes: 0,
+        });
       }
       if (due.length === 0) {
         if (full) continue;
@@ -87,7 +108,8 @@ export class Scheduler {
       }
       let bytes = 0;
       let count = 0;
-      while (count < due.length && (count === 0 || bytes < PAGE_BYTES)) bytes += (due[count++] as ScheduledEvent).bytes.length;
+      while (count < due.length && (count === 0 || bytes < PAGE_BYTES))
+        bytes += (due[count++] as ScheduledEvent).bytes.length;
       await this.#append(partition, due.slice(0, count));
       if (count === due.length && !full) return;
     }
@@ -104,11 +126,19 @@ export class Scheduler {
     // Answered 'taken' also where the answer to an earlier sending was lost: it is done then.
     await appendFlush(
       {
-        partition, producer: 'schedule', sequence: null,
+        partition,
+        producer: 'schedule',
+        sequence: null,
         parts: [...builders].map(([type, builder]) => ({ type, ...builder.finish() })),
         takes: due.map(({ member, id }) => ({ member, field: id })),
       },
-      { connection, keys, confirm: { kind: 'none' }, signal: this.#stopping.signal, deadlineMs: 10_000 },
+      {
+        connection,
+        keys,
+        confirm: { kind: 'none' },
+        signal: this.#stopping.signal,
+        deadlineMs: 10_000,
+      },
     );
   }
 }

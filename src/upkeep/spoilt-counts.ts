@@ -1,6 +1,7 @@
 /**
- * Counters that somebody else has written over. The scripts count on from 0 and keep what they met in `spoilt:<field>`
- * (src/wire/counts.lua); here each is written into the loss ledger, and forgotten.
+ * Counters that somebody else has written over. The scripts count on from 0 and keep what they met
+ * in `spoilt:<field>` (src/wire/counts.lua); here each is written into the loss ledger, and
+ * forgotten.
  */
 import { cut } from '../core/well-formed.ts';
 import { noteLoss } from '../lag/losses.ts';
@@ -10,7 +11,11 @@ import type { Keys } from '../redis/keys.ts';
 const PREFIX = 'spoilt:';
 
 /** @returns the counters found. @throws UnknownOutcomeError, RedisReplyError */
-export async function noteSpoilt(connection: RedisConnection, keys: Keys, partition: number): Promise<readonly string[]> {
+export async function noteSpoilt(
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+): Promise<readonly string[]> {
   const key = keys.counters(partition);
   const fields = (await connection.command('HKEYS', key)) as string[];
   const spoilt = fields.filter((field) => field.startsWith(PREFIX));
@@ -18,7 +23,16 @@ export async function noteSpoilt(connection: RedisConnection, keys: Keys, partit
     const text = (await connection.command('HGET', key, field)) as string | null;
     const name = field.slice(PREFIX.length);
     const message = `the counter ${cut(name, 200)} held ${JSON.stringify(text ?? '')}, which is no number: somebody else had written it; it counts on from 0`;
-    if (!(await noteLoss(connection, keys, partition, { kind: 'counts', from: '', to: '', count: 0, message }))) continue;
+    if (
+      !(await noteLoss(connection, keys, partition, {
+        kind: 'counts',
+        from: '',
+        to: '',
+        count: 0,
+        message,
+      }))
+    )
+      continue;
     await connection.command('HDEL', key, field);
   }
   return spoilt.map((field) => field.slice(PREFIX.length));

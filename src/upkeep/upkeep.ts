@@ -1,7 +1,8 @@
 /**
- * What a dispatcher does beside its lanes, every MILLRACE_UPKEEP_MS, in the partitions where it owns one: counts what foreign
- * producers appended, notices entries that have vanished, trims what the types' limits allow, and looks whether what is parked
- * is parked for a reason. Several dispatchers may do so at once: each step is one script that changes nothing twice.
+ * What a dispatcher does beside its lanes, every MILLRACE_UPKEEP_MS, in the partitions where it
+ * owns one: counts what foreign producers appended, notices entries that have vanished, trims what
+ * the types' limits allow, and looks whether what is parked is parked for a reason. Several
+ * dispatchers may do so at once: each step is one script that changes nothing twice.
  */
 import { sharedAbort } from '../core/shared-signal.ts';
 import { sleep, wallClockMs } from '../core/clock.ts';
@@ -24,7 +25,11 @@ export interface UpkeepOptions {
   readonly everyMs: number;
   /** The lanes that run here now. */
   readonly lanes: () => readonly SweptLane[];
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields: Record<string, unknown>,
+  ) => void;
 }
 
 /** The same alarm is repeated no more often than this. */
@@ -95,34 +100,63 @@ export class Upkeep {
     }
     await this.#lookBeyond(new Set([...partitions.values()].flatMap((types) => [...types])));
     // What is over is told again when it comes again.
-    for (const [key, atMs] of this.#told) if (wallClockMs() - atMs > 2 * REPEAT_MS) this.#told.delete(key);
+    for (const [key, atMs] of this.#told)
+      if (wallClockMs() - atMs > 2 * REPEAT_MS) this.#told.delete(key);
   }
 
   async #lookBeyond(types: ReadonlySet<string>): Promise<void> {
     const { partitions, log } = this.#options;
     this.#unserved = await findUnserved(this.#options, types);
-    if (this.#unserved.length > 0 && this.#tell('unserved')) log('error', `UNSERVED: ${describeUnserved(partitions, this.#unserved)}`, { streams: this.#unserved.slice(0, 20) });
+    if (this.#unserved.length > 0 && this.#tell('unserved'))
+      log('error', `UNSERVED: ${describeUnserved(partitions, this.#unserved)}`, {
+        streams: this.#unserved.slice(0, 20),
+      });
   }
 
   async #stream(partition: number, type: string, limits: TypeLimits | undefined): Promise<void> {
     const { connection, keys, partitions, log } = this.#options;
     const { lost } = await adoptForeign(connection, keys, partition, type);
-    if (lost > 0) log('error', 'LOSS: entries have vanished from a stream although retention did not take them; "millrace losses" has the range', { type, partition, entries: lost });
+    if (lost > 0)
+      log(
+        'error',
+        'LOSS: entries have vanished from a stream although retention did not take them; "millrace losses" has the range',
+        { type, partition, entries: lost },
+      );
     if (limits === undefined) return;
-    const { events, held } = await retain(connection, keys, partition, type, limits, partitions, this.#stopping.signal);
+    const { events, held } = await retain(
+      connection,
+      keys,
+      partition,
+      type,
+      limits,
+      partitions,
+      this.#stopping.signal,
+    );
     if (events > 0) log('info', 'trimmed', { type, partition, events });
     if (held && this.#tell(`held ${type} ${held.function}`)) {
-      log('warn', 'RETENTION HELD: a stream stays above its limit because a function has not settled its events', {
-        type, partition, function: held.function, entryId: held.entryId, ageMs: wallClockMs() - held.sinceMs,
-        remedy: 'let it catch up; or, if it is deployed no more: millrace functions remove',
-      });
+      log(
+        'warn',
+        'RETENTION HELD: a stream stays above its limit because a function has not settled its events',
+        {
+          type,
+          partition,
+          function: held.function,
+          entryId: held.entryId,
+          ageMs: wallClockMs() - held.sinceMs,
+          remedy: 'let it catch up; or, if it is deployed no more: millrace functions remove',
+        },
+      );
     }
   }
 
   async #counts(partition: number): Promise<void> {
     const { connection, keys, log } = this.#options;
     const counters = await noteSpoilt(connection, keys, partition);
-    if (counters.length > 0) log('error', 'LOSS: counters held what is no number, and count on from 0', { partition, counters: counters.slice(0, 20) });
+    if (counters.length > 0)
+      log('error', 'LOSS: counters held what is no number, and count on from 0', {
+        partition,
+        counters: counters.slice(0, 20),
+      });
   }
 
   async #parked(lane: SweptLane): Promise<void> {
@@ -132,12 +166,26 @@ export class Upkeep {
     for (const { unit, why, events } of wedged) {
       const message = `a parked subject had no reason to wait (${why}) and has been set free: ${cut(unit, 200)}`;
       log('error', `WEDGED: ${message}`, { function: fn, partition, events });
-      await noteLoss(connection, keys, partition, { kind: 'wedged', function: fn, from: '', to: '', count: events, message });
+      await noteLoss(connection, keys, partition, {
+        kind: 'wedged',
+        function: fn,
+        from: '',
+        to: '',
+        count: events,
+        message,
+      });
     }
     if (corrected !== 0) {
       const message = `the count of parked events was ${corrected} below what is there and has been set right: Redis has applied a half of a transaction (a torn append-only file)`;
       log('error', `LOSS: ${message}`, { function: fn, partition });
-      await noteLoss(connection, keys, partition, { kind: 'counts', function: fn, from: '', to: '', count: corrected, message });
+      await noteLoss(connection, keys, partition, {
+        kind: 'counts',
+        function: fn,
+        from: '',
+        to: '',
+        count: corrected,
+        message,
+      });
     }
     if (missing === 0) return;
     // Told once, also where the lane has moved meanwhile.
@@ -146,7 +194,14 @@ export class Upkeep {
     if (missing > known) {
       const message = `${missing} events are counted as parked and are in no list`;
       log('error', `LOSS: ${message}`, { function: fn, partition });
-      await noteLoss(connection, keys, partition, { kind: 'parked', function: fn, from: '', to: '', count: missing - known, message });
+      await noteLoss(connection, keys, partition, {
+        kind: 'parked',
+        function: fn,
+        from: '',
+        to: '',
+        count: missing - known,
+        message,
+      });
       await connection.command('HSET', keys.counters(partition), field, missing);
     }
   }

@@ -6,12 +6,17 @@ export class UnknownViewError extends MillraceError {
   readonly code = 'UNKNOWN_VIEW';
   readonly view: string;
   constructor(view: string, known: readonly string[]) {
-    super(`view "${view}" is not known in this deployment${didYouMean(view, known)}; known are: ${known.length > 0 ? known.join(', ') : 'none'}. A dispatcher makes its views known when it starts`);
+    super(
+      `view "${view}" is not known in this deployment${didYouMean(view, known)}; known are: ${known.length > 0 ? known.join(', ') : 'none'}. A dispatcher makes its views known when it starts`,
+    );
     this.view = view;
   }
 }
 
-/** A query that cannot be answered: an index that is none, a cursor of another query, a limit out of bounds. Nothing was read. */
+/**
+ * A query that cannot be answered: an index that is none, a cursor of another query, a limit out of
+ * bounds. Nothing was read.
+ */
 export class ViewQueryError extends MillraceError {
   readonly code = 'VIEW_QUERY';
   readonly view: string;
@@ -21,7 +26,9 @@ export class ViewQueryError extends MillraceError {
   }
 }
 
-/** Part of an index of a view that cannot be read: its key is of another type. It was left as it is. */
+/**
+ * Part of an index of a view that cannot be read: its key is of another type. It was left as it is.
+ */
 export class UnreadableIndexError extends MillraceError {
   readonly code = 'UNREADABLE_INDEX';
   readonly view: string;
@@ -30,7 +37,12 @@ export class UnreadableIndexError extends MillraceError {
   readonly partition: number;
   readonly key: string;
   readonly problem: string;
-  constructor({ view, version }: { readonly view: string; readonly version: number }, index: string, partition: number, at: { readonly key: string; readonly problem: string }) {
+  constructor(
+    { view, version }: { readonly view: string; readonly version: number },
+    index: string,
+    partition: number,
+    at: { readonly key: string; readonly problem: string },
+  ) {
     super(
       `index "${index}" of view "${view}", version ${version}, cannot be read in partition ${partition}: ${at.problem} (key ${at.key}). ` +
         `To get it back: delete that key, raise the view's version, then millrace view rebuild ${view}`,
@@ -52,14 +64,19 @@ export class ViewBehindError extends MillraceError {
   readonly position: string;
   readonly timeoutMs: number;
   constructor(view: string, position: string, timeoutMs: number, at: string | null) {
-    super(`view "${view}" had not passed ${position} after ${timeoutMs} ms; it stands at ${at ?? 'its beginning'}. Does a dispatcher run it?`);
+    super(
+      `view "${view}" had not passed ${position} after ${timeoutMs} ms; it stands at ${at ?? 'its beginning'}. Does a dispatcher run it?`,
+    );
     this.view = view;
     this.position = position;
     this.timeoutMs = timeoutMs;
   }
 }
 
-/** A switch, rollback or removal that the state of the view's generations does not allow. Nothing was changed. */
+/**
+ * A switch, rollback or removal that the state of the view's generations does not allow. Nothing
+ * was changed.
+ */
 export class ViewGenerationError extends MillraceError {
   readonly code = 'VIEW_GENERATION';
   readonly view: string;
@@ -78,28 +95,42 @@ export interface MissingEvents {
 }
 
 /**
- * Retention has trimmed events that a generation is to be built from, and the histories do not hold them either. `late`: it was begun when
- * they were gone already · `unstored`: they were published without the event store · `no-histories`: there are none. It is not made live.
+ * Retention has trimmed events that a generation is to be built from, and the histories do not hold
+ * them either. `late`: it was begun when they were gone already · `unstored`: they were published
+ * without the event store · `no-histories`: there are none. It is not made live.
  */
 export class IncompleteHistoriesError extends MillraceError {
   readonly code = 'INCOMPLETE_HISTORIES';
   readonly generation: string;
   readonly why: 'late' | 'unstored' | 'no-histories';
   readonly missing: readonly MissingEvents[];
-  constructor(generation: string, why: 'late' | 'unstored' | 'no-histories', missing: readonly MissingEvents[]) {
+  constructor(
+    generation: string,
+    why: 'late' | 'unstored' | 'no-histories',
+    missing: readonly MissingEvents[],
+  ) {
     const [view, version] = splitGeneration(generation);
     const types = [...new Set(missing.map(({ type }) => type))].sort();
-    const count = (of: readonly MissingEvents[]): number => of.reduce((sum, { events }) => sum + events, 0);
-    const listed = types.map((type) => `${count(missing.filter((one) => one.type === type))} of ${type}`).join(', ');
-    const partitions = [...new Set(missing.map(({ partition }) => partition))].sort((a, b) => a - b).join(', ');
+    const count = (of: readonly MissingEvents[]): number =>
+      of.reduce((sum, { events }) => sum + events, 0);
+    const listed = types
+      .map((type) => `${count(missing.filter((one) => one.type === type))} of ${type}`)
+      .join(', ');
+    const partitions = [...new Set(missing.map(({ partition }) => partition))]
+      .sort((a, b) => a - b)
+      .join(', ');
     const drop = `millrace view drop ${view} ${version}`;
-    super({
-      'no-histories': `${count(missing)} events of ${types.join(', ')} are no longer in the streams (retention), and there are no histories to take them from: version ${version} would lack them. --incomplete builds it all the same`,
-      unstored: `the streams of version ${version} are trimmed (retention), and not all of their events are in histories, as far as was looked (partition ${partitions}): ${listed}. They were published without the event store: version ${version} lacks them. ` +
-        `--incomplete goes on without them; ${drop} removes what is built`,
-      late: `${count(missing)} events (${listed}) were no longer in the streams (retention) when a dispatcher began version ${version}: it lacks them. To build it from the histories stop those dispatchers, then: ${drop}, ` +
-        'and rebuild. --incomplete accepts it as it is',
-    }[why]);
+    super(
+      {
+        'no-histories': `${count(missing)} events of ${types.join(', ')} are no longer in the streams (retention), and there are no histories to take them from: version ${version} would lack them. --incomplete builds it all the same`,
+        unstored:
+          `the streams of version ${version} are trimmed (retention), and not all of their events are in histories, as far as was looked (partition ${partitions}): ${listed}. They were published without the event store: version ${version} lacks them. ` +
+          `--incomplete goes on without them; ${drop} removes what is built`,
+        late:
+          `${count(missing)} events (${listed}) were no longer in the streams (retention) when a dispatcher began version ${version}: it lacks them. To build it from the histories stop those dispatchers, then: ${drop}, ` +
+          'and rebuild. --incomplete accepts it as it is',
+      }[why],
+    );
     this.generation = generation;
     this.why = why;
     this.missing = missing;
@@ -115,12 +146,19 @@ export interface FoldedEvent {
   readonly position: string;
 }
 
-/** An event of a history cannot be folded: evolve threw, took too long, or made what is no row. Nothing of its batch was written; what was built before stays. */
+/**
+ * An event of a history cannot be folded: evolve threw, took too long, or made what is no row.
+ * Nothing of its batch was written; what was built before stays.
+ */
 export class ViewFoldError extends MillraceError {
   readonly code = 'VIEW_FOLD';
   readonly generation: string;
   readonly event: FoldedEvent;
-  constructor(generation: string, event: FoldedEvent, cause: { readonly name: string; readonly message: string }) {
+  constructor(
+    generation: string,
+    event: FoldedEvent,
+    cause: { readonly name: string; readonly message: string },
+  ) {
     const [view, version] = splitGeneration(generation);
     super(
       `view "${view}", version ${version}, cannot fold ${event.type} ${event.eventId} (${event.position}; history ${event.category} ${event.id}, revision ${event.revision}): ${cause.name}: ${cause.message}. ` +

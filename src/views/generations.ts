@@ -1,9 +1,11 @@
 /**
- * Generations of views: each version of a view has its own rows, its own lanes (a function named `<view>@<version>`), and one of
- * them is live: what queries read. The pointer is one field of one hash, so a switch is one step for all readers.
+ * Generations of views: each version of a view has its own rows, its own lanes (a function named
+ * `<view>@<version>`), and one of them is live: what queries read. The pointer is one field of one
+ * hash, so a switch is one step for all readers.
  *
- * `mr:registry:views` (hash): `live:<view>` and `previous:<view>` -> version; `generation:<view>@<version>` -> JSON of its types
- * and indexes; `lookups:<view>@<version>` -> JSON of which indexes have a `by` and which a `sort`.
+ * `mr:registry:views` (hash): `live:<view>` and `previous:<view>` -> version;
+ * `generation:<view>@<version>` -> JSON of its types and indexes; `lookups:<view>@<version>` ->
+ * JSON of which indexes have a `by` and which a `sort`.
  */
 import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
@@ -16,8 +18,15 @@ import { removeFunction } from '../upkeep/remove-function.ts';
 import { parseMember } from '../wire/view-row.ts';
 import { UnknownViewError, ViewGenerationError } from './errors.ts';
 
-const register = defineScript({ url: new URL('./register-generation.lua', import.meta.url), keys: 1 });
-const live = defineScript({ url: new URL('./live-generation.lua', import.meta.url), keys: 1, readOnly: true });
+const register = defineScript({
+  url: new URL('./register-generation.lua', import.meta.url),
+  keys: 1,
+});
+const live = defineScript({
+  url: new URL('./live-generation.lua', import.meta.url),
+  keys: 1,
+  readOnly: true,
+});
 const switchTo = defineScript({ url: new URL('./switch-live.lua', import.meta.url), keys: 1 });
 const forget = defineScript({ url: new URL('./forget-generation.lua', import.meta.url), keys: 1 });
 
@@ -46,20 +55,34 @@ const DEADLINE_MS = 15_000;
 const PAGE = 500;
 
 /** @throws ViewGenerationError where what is registered of it is damaged */
-const generation = (view: string, version: number, shape: string, lookups: string | undefined): Generation => {
+const generation = (
+  view: string,
+  version: number,
+  shape: string,
+  lookups: string | undefined,
+): Generation => {
   try {
     const { types, indexes } = JSON.parse(shape) as Record<string, unknown>;
     if (!isTexts(types) || !isTexts(indexes)) throw new TypeError('it names no types and indexes');
-    return { view, version, name: generationOf(view, version), types, indexes, lookups: lookups ? readLookups(lookups) : null };
+    return {
+      view,
+      version,
+      name: generationOf(view, version),
+      types,
+      indexes,
+      lookups: lookups ? readLookups(lookups) : null,
+    };
   } catch (error) {
     throw new ViewGenerationError(
-      view, `what is registered of version ${version} cannot be read: ${(error as Error).message}. Delete the fields ` +
+      view,
+      `what is registered of version ${version} cannot be read: ${(error as Error).message}. Delete the fields ` +
         `generation:${view}@${version} and lookups:${view}@${version} of the hash registry:views: a dispatcher that starts writes them anew`,
     );
   }
 };
 
-const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every((one) => typeof one === 'string');
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((one) => typeof one === 'string');
 
 function readLookups(text: string): ViewLookups {
   const { by, sort } = JSON.parse(text) as Partial<Record<keyof ViewLookups, unknown>>;
@@ -67,7 +90,10 @@ function readLookups(text: string): ViewLookups {
   return { by, sort };
 }
 
-/** Null: what is registered of it is damaged. Whoever asks for it is told; the others are not concerned. */
+/**
+ * Null: what is registered of it is damaged. Whoever asks for it is told; the others are not
+ * concerned.
+ */
 function generationOrNull(...given: Parameters<typeof generation>): Generation | null {
   try {
     return generation(...given);
@@ -79,16 +105,30 @@ function generationOrNull(...given: Parameters<typeof generation>): Generation |
 
 /**
  * At the start of whatever runs views.
- * @throws ConfigError where a version is there already with other types or indexes: its rows would not be what it says
+ * @throws ConfigError where a version is there already with other types or indexes: its rows would
+ *   not be what it says
  */
-export async function registerGenerations({ connection, keys }: Pick<Source, 'connection' | 'keys'>, specs: readonly FunctionSpec[]): Promise<void> {
+export async function registerGenerations(
+  { connection, keys }: Pick<Source, 'connection' | 'keys'>,
+  specs: readonly FunctionSpec[],
+): Promise<void> {
   const problems: string[] = [];
   for (const { view, on } of specs) {
     if (!view) continue;
     const shape = JSON.stringify({ types: [...on].sort(), indexes: view.indexes });
-    const reply = (await withRetry(() => register.run(connection, [keys.views()], [view.view, view.version, shape, JSON.stringify(view.lookups)]), { deadlineMs: DEADLINE_MS })) as [string, string, string?];
+    const reply = (await withRetry(
+      () =>
+        register.run(
+          connection,
+          [keys.views()],
+          [view.view, view.version, shape, JSON.stringify(view.lookups)],
+        ),
+      { deadlineMs: DEADLINE_MS },
+    )) as [string, string, string?];
     if (reply[0] === 'changed') {
-      problems.push(`view "${view.view}": version ${view.version} was built with ${reply[1]}, this one has ${reply[2] === 'lookups' ? JSON.stringify(view.lookups) : shape}. Raise its version, then: millrace view rebuild ${view.view}`);
+      problems.push(
+        `view "${view.view}": version ${view.version} was built with ${reply[1]}, this one has ${reply[2] === 'lookups' ? JSON.stringify(view.lookups) : shape}. Raise its version, then: millrace view rebuild ${view.view}`,
+      );
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -118,14 +158,28 @@ function idsOf(members: readonly Buffer[]): string[] {
 }
 
 /** @throws UnknownViewError, ViewGenerationError where what is registered of it is damaged */
-export async function liveGeneration(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<Generation> {
-  const [version, shape, lookups] = (await live.run(source.connection, [source.keys.views()], [view])) as [string?, string?, string?];
-  if (version === undefined || shape === undefined) throw new UnknownViewError(view, (await listViews(source)).map((known) => known.view));
+export async function liveGeneration(
+  source: Pick<Source, 'connection' | 'keys'>,
+  view: string,
+): Promise<Generation> {
+  const [version, shape, lookups] = (await live.run(
+    source.connection,
+    [source.keys.views()],
+    [view],
+  )) as [string?, string?, string?];
+  if (version === undefined || shape === undefined)
+    throw new UnknownViewError(
+      view,
+      (await listViews(source)).map((known) => known.view),
+    );
   return generation(view, Number(version), shape, lookups);
 }
 
 /** Versions of which what is registered is damaged are left out. */
-export async function listViews({ connection, keys }: Pick<Source, 'connection' | 'keys'>): Promise<KnownView[]> {
+export async function listViews({
+  connection,
+  keys,
+}: Pick<Source, 'connection' | 'keys'>): Promise<KnownView[]> {
   const flat = (await connection.command('HGETALL', keys.views())) as string[];
   const fields = new Map<string, string>();
   for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
@@ -136,48 +190,89 @@ export async function listViews({ connection, keys }: Pick<Source, 'connection' 
     const previous = fields.get(`previous:${view}`);
     const generations = [...fields]
       .filter(([name]) => name.startsWith(`generation:${view}@`))
-      .flatMap(([name, shape]) => generationOrNull(view, Number(name.slice(`generation:${view}@`.length)), shape, fields.get(name.replace('generation:', 'lookups:'))) ?? [])
+      .flatMap(
+        ([name, shape]) =>
+          generationOrNull(
+            view,
+            Number(name.slice(`generation:${view}@`.length)),
+            shape,
+            fields.get(name.replace('generation:', 'lookups:')),
+          ) ?? [],
+      )
       .sort((a, b) => a.version - b.version);
-    views.push({ view, live: Number(version), previous: previous === undefined ? null : Number(previous), generations });
+    views.push({
+      view,
+      live: Number(version),
+      previous: previous === undefined ? null : Number(previous),
+      generations,
+    });
   }
   return views;
 }
 
 /** @throws UnknownViewError */
-export async function requireView(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<KnownView> {
+export async function requireView(
+  source: Pick<Source, 'connection' | 'keys'>,
+  view: string,
+): Promise<KnownView> {
   const views = await listViews(source);
   const found = views.find((known) => known.view === view);
-  if (!found) throw new UnknownViewError(view, views.map((known) => known.view));
+  if (!found)
+    throw new UnknownViewError(
+      view,
+      views.map((known) => known.view),
+    );
   return found;
 }
 
 /** @throws ViewGenerationError where `from` is not live, or `to` is not known (any more) */
-export async function switchLive({ connection, keys }: Pick<Source, 'connection' | 'keys'>, view: string, from: number, to: number): Promise<void> {
-  const reply = (await withRetry(() => switchTo.run(connection, [keys.views()], [view, from, to]), { deadlineMs: DEADLINE_MS })) as [string, string];
+export async function switchLive(
+  { connection, keys }: Pick<Source, 'connection' | 'keys'>,
+  view: string,
+  from: number,
+  to: number,
+): Promise<void> {
+  const reply = (await withRetry(() => switchTo.run(connection, [keys.views()], [view, from, to]), {
+    deadlineMs: DEADLINE_MS,
+  })) as [string, string];
   if (reply[0] === 'unknown') throw new ViewGenerationError(view, `version ${to} is not there`);
-  if (reply[0] === 'live') throw new ViewGenerationError(view, `version ${reply[1]} is live, not ${from}: somebody else has switched`);
+  if (reply[0] === 'live')
+    throw new ViewGenerationError(
+      view,
+      `version ${reply[1]} is live, not ${from}: somebody else has switched`,
+    );
 }
 
 /** Back to what was live before the last switch. @throws UnknownViewError, ViewGenerationError */
-export async function rollBackView(source: Pick<Source, 'connection' | 'keys'>, view: string): Promise<{ readonly from: number; readonly to: number }> {
+export async function rollBackView(
+  source: Pick<Source, 'connection' | 'keys'>,
+  view: string,
+): Promise<{ readonly from: number; readonly to: number }> {
   const known = await requireView(source, view);
-  if (known.previous === null) throw new ViewGenerationError(view, 'no earlier version is kept to go back to');
+  if (known.previous === null)
+    throw new ViewGenerationError(view, 'no earlier version is kept to go back to');
   await switchLive(source, view, known.live, known.previous);
   return { from: known.live, to: known.previous };
 }
 
 /**
- * Removes a generation that is not live: its lanes, rows and indexes. Broken off half-way, it may be removed again.
+ * Removes a generation that is not live: its lanes, rows and indexes. Broken off half-way, it may
+ * be removed again.
  * @returns rows removed
  * @throws UnknownViewError, ViewGenerationError, FunctionInUseError
  */
-export async function dropGeneration(source: Deployment, view: string, version: number): Promise<number> {
+export async function dropGeneration(
+  source: Deployment,
+  view: string,
+  version: number,
+): Promise<number> {
   const { connection, keys, partitions } = source;
   const known = await requireView(source, view);
   const name = generationOf(view, version);
   if (known.live === version) throw new ViewGenerationError(view, `version ${version} is live`);
   const { indexes = [] } = known.generations.find((one) => one.version === version) ?? {};
-  if (indexes.length === 0 && !known.generations.some((one) => one.version === version)) throw new ViewGenerationError(view, `version ${version} is not there`);
+  if (indexes.length === 0 && !known.generations.some((one) => one.version === version))
+    throw new ViewGenerationError(view, `version ${version} is not there`);
   try {
     await removeFunction(source, name, true);
   } catch (error) {
@@ -193,12 +288,23 @@ export async function dropGeneration(source: Deployment, view: string, version: 
       const members = (await connection.commandBuffer('ZRANGE', all, 0, PAGE - 1)) as Buffer[];
       if (members.length === 0) break;
       const ids = idsOf(members);
-      if (ids.length > 0) await connection.command('UNLINK', ...ids.map((id) => keys.viewRow(partition, name, id)));
+      if (ids.length > 0)
+        await connection.command('UNLINK', ...ids.map((id) => keys.viewRow(partition, name, id)));
       rows += Number(await connection.command('ZREM', all, ...members));
     }
-    await connection.command('UNLINK', keys.viewPass(partition, name), ...[ALL_ROWS, ...indexes].map((index) => keys.viewIndex(partition, name, index)));
+    await connection.command(
+      'UNLINK',
+      keys.viewPass(partition, name),
+      ...[ALL_ROWS, ...indexes].map((index) => keys.viewIndex(partition, name, index)),
+    );
   }
-  const [reply] = (await withRetry(() => forget.run(connection, [keys.views()], [view, version]), { deadlineMs: DEADLINE_MS })) as [string];
-  if (reply === 'live') throw new ViewGenerationError(view, `version ${version} has become live while it was removed: switch away from it (millrace view rollback ${view}) and rebuild it`);
+  const [reply] = (await withRetry(() => forget.run(connection, [keys.views()], [view, version]), {
+    deadlineMs: DEADLINE_MS,
+  })) as [string];
+  if (reply === 'live')
+    throw new ViewGenerationError(
+      view,
+      `version ${version} has become live while it was removed: switch away from it (millrace view rollback ${view}) and rebuild it`,
+    );
   return rows;
 }

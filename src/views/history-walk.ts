@@ -1,8 +1,10 @@
 /**
- * All histories of a partition, in an order that can be taken up again: by id (as bytes), and the histories of one id in different
- * categories merged by entry id and position, because they are one row of a view: its events in the order in which they were appended.
+ * All histories of a partition, in an order that can be taken up again: by id (as bytes), and the
+ * histories of one id in different categories merged by entry id and position, because they are one
+ * row of a view: its events in the order in which they were appended.
  *
- * Bounded: a page of ids, and of events READ.events or READ.bytes (and the last chunk), whatever the histories' length.
+ * Bounded: a page of ids, and of events READ.events or READ.bytes (and the last chunk), whatever
+ * the histories' length.
  */
 import { compareEntryIds } from '../core/position.ts';
 import type { Deployment } from '../deployment.ts';
@@ -10,7 +12,11 @@ import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { parseElement, readIds, readPage, type HistorySource } from '../store/read-history.ts';
 
-const pageScript = defineScript({ url: new URL('./read-histories.lua', import.meta.url), keys: 'variable', readOnly: true });
+const pageScript = defineScript({
+  url: new URL('./read-histories.lua', import.meta.url),
+  keys: 'variable',
+  readOnly: true,
+});
 
 const DEADLINE_MS = 15_000;
 const IDS = 500;
@@ -32,7 +38,10 @@ export interface HistoryEvent {
   readonly bytes: Buffer;
 }
 
-/** How far a walk has come: in this id, so many events of each category's history are behind it; all ids before it are. */
+/**
+ * How far a walk has come: in this id, so many events of each category's history are behind it; all
+ * ids before it are.
+ */
 export interface WalkPlace {
   readonly id: string;
   readonly read: Readonly<Record<string, number>>;
@@ -46,20 +55,26 @@ export interface WalkStep {
 
 type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
-/** Categories that have histories. Looks through all keys of the server, or Cluster, once: nothing lists the categories. @throws UnknownOutcomeError, RedisReplyError */
+/**
+ * Categories that have histories. Looks through all keys of the server, or Cluster, once: nothing
+ * lists the categories. @throws UnknownOutcomeError, RedisReplyError
+ */
 export async function findCategories({ connection, keys }: Source): Promise<string[]> {
   const pattern = keys.histories(0, '*').replace('{0}', '{*}');
   const [before, behind] = keys.histories(0, '').split('0') as [string, string];
-  const found = await withRetry(async () => {
-    const categories = new Set<string>();
-    for await (const names of connection.scan(pattern)) {
-      for (const name of names) {
-        const end = name.indexOf(behind);
-        if (name.startsWith(before) && end > 0) categories.add(name.slice(end + behind.length));
+  const found = await withRetry(
+    async () => {
+      const categories = new Set<string>();
+      for await (const names of connection.scan(pattern)) {
+        for (const name of names) {
+          const end = name.indexOf(behind);
+          if (name.startsWith(before) && end > 0) categories.add(name.slice(end + behind.length));
+        }
       }
-    }
-    return categories;
-  }, { deadlineMs: DEADLINE_MS });
+      return categories;
+    },
+    { deadlineMs: DEADLINE_MS },
+  );
   return [...found].sort();
 }
 
@@ -68,8 +83,16 @@ interface Subject {
   readonly categories: readonly string[];
 }
 
-/** Ids of the partition's histories from `from` on (itself included), each once, with the categories that have it. */
-async function* subjects(source: HistorySource, partition: number, categories: readonly string[], from: string | null): AsyncGenerator<Subject, void, void> {
+/**
+ * Ids of the partition's histories from `from` on (itself included), each once, with the categories
+ * that have it.
+ */
+async function* subjects(
+  source: HistorySource,
+  partition: number,
+  categories: readonly string[],
+  from: string | null,
+): AsyncGenerator<Subject, void, void> {
   interface Column {
     readonly category: string;
     ids: string[];
@@ -77,9 +100,23 @@ async function* subjects(source: HistorySource, partition: number, categories: r
     last: string | null;
     more: boolean;
   }
-  const columns: Column[] = categories.map((category) => ({ category, ids: [], at: 0, last: null, more: true }));
+  const columns: Column[] = categories.map((category) => ({
+    category,
+    ids: [],
+    at: 0,
+    last: null,
+    more: true,
+  }));
   if (from !== null) {
-    const there = await Promise.all(columns.map(({ category }) => withRetry(() => source.connection.command('ZSCORE', source.keys.histories(partition, category), from), { deadlineMs: source.deadlineMs })));
+    const there = await Promise.all(
+      columns.map(({ category }) =>
+        withRetry(
+          () =>
+            source.connection.command('ZSCORE', source.keys.histories(partition, category), from),
+          { deadlineMs: source.deadlineMs },
+        ),
+      ),
+    );
     for (const column of columns) column.last = from;
     const having = categories.filter((_, i) => there[i] !== null);
     if (having.length > 0) yield { id: from, categories: having };
@@ -95,7 +132,11 @@ async function* subjects(source: HistorySource, partition: number, categories: r
     let first: string | null = null;
     for (const { ids, at } of columns) {
       const id = ids[at];
-      if (id !== undefined && (first === null || Buffer.compare(Buffer.from(id), Buffer.from(first)) < 0)) first = id;
+      if (
+        id !== undefined &&
+        (first === null || Buffer.compare(Buffer.from(id), Buffer.from(first)) < 0)
+      )
+        first = id;
     }
     if (first === null) return;
     const having: string[] = [];
@@ -122,14 +163,23 @@ interface OpenHistory {
 }
 
 /** The histories of one id, merged. @param behind so many events of each are not wanted */
-async function* merged(source: HistorySource, partition: number, id: string, histories: OpenHistory[]): AsyncGenerator<WalkStep, void, void> {
+async function* merged(
+  source: HistorySource,
+  partition: number,
+  id: string,
+  histories: OpenHistory[],
+): AsyncGenerator<WalkStep, void, void> {
   const place = (): WalkPlace => placeOf(id, histories);
   for (;;) {
     let first: OpenHistory | null = null;
     for (const history of histories) {
       if (history.head === null && history.read < history.revision) {
         if (history.at === history.elements.length) {
-          const page = await readPage(source, { partition, category: history.category, id }, { first: history.read + 1, last: history.revision });
+          const page = await readPage(
+            source,
+            { partition, category: history.category, id },
+            { first: history.read + 1, last: history.revision },
+          );
           if (page.elements.length === 0) history.read = history.revision;
           history.elements = page.elements;
           history.at = 0;
@@ -137,7 +187,11 @@ async function* merged(source: HistorySource, partition: number, id: string, his
         const bytes = history.elements[history.at];
         if (bytes !== undefined) history.head = toEvent(partition, history, id, bytes);
       }
-      if (history.head !== null && (first === null || isBefore(history.head, first.head as HistoryEvent))) first = history;
+      if (
+        history.head !== null &&
+        (first === null || isBefore(history.head, first.head as HistoryEvent))
+      )
+        first = history;
     }
     if (first === null) return;
     const event = first.head;
@@ -152,44 +206,95 @@ function placeOf(id: string, histories: readonly OpenHistory[]): WalkPlace {
   return { id, read: Object.fromEntries(histories.map(({ category, read }) => [category, read])) };
 }
 
-async function lengthOf(source: HistorySource, partition: number, category: string, id: string): Promise<number> {
-  return (await readPage(source, { partition, category, id }, { first: 1, last: 0, events: 0 })).revision;
+async function lengthOf(
+  source: HistorySource,
+  partition: number,
+  category: string,
+  id: string,
+): Promise<number> {
+  return (await readPage(source, { partition, category, id }, { first: 1, last: 0, events: 0 }))
+    .revision;
 }
 
-async function readBeginnings({ connection, keys, deadlineMs }: HistorySource, partition: number, ids: readonly Subject[]): Promise<Buffer[][]> {
-  const histories = ids.flatMap(({ id, categories }) => categories.map((category) => keys.history(partition, category, id)));
-  return (await withRetry(() => pageScript.runBuffer(connection, histories, [READ.events, READ.bytes]), { deadlineMs })) as Buffer[][];
+async function readBeginnings(
+  { connection, keys, deadlineMs }: HistorySource,
+  partition: number,
+  ids: readonly Subject[],
+): Promise<Buffer[][]> {
+  const histories = ids.flatMap(({ id, categories }) =>
+    categories.map((category) => keys.history(partition, category, id)),
+  );
+  return (await withRetry(
+    () => pageScript.runBuffer(connection, histories, [READ.events, READ.bytes]),
+    { deadlineMs },
+  )) as Buffer[][];
 }
 
-function toEvent(partition: number, { category, read }: OpenHistory, id: string, bytes: Buffer): HistoryEvent {
+function toEvent(
+  partition: number,
+  { category, read }: OpenHistory,
+  id: string,
+  bytes: Buffer,
+): HistoryEvent {
   const { header, type, entryId } = parseElement(bytes, { partition, category, id }, read + 1);
-  return { category, id, revision: read + 1, type, eventId: header.id, entryId, position: header.position, bytes };
+  return {
+    category,
+    id,
+    revision: read + 1,
+    type,
+    eventId: header.id,
+    entryId,
+    position: header.position,
+    bytes,
+  };
 }
 
 function isBefore(a: HistoryEvent, b: HistoryEvent): boolean {
   return (compareEntryIds(a.entryId, b.entryId) || a.position - b.position) < 0;
 }
 
-/** All events of the partition's histories. @throws CorruptDataError naming history and revision, UnknownOutcomeError, RedisReplyError */
-export async function* walkHistories(deployment: Source, partition: number, categories: readonly string[], from: WalkPlace | null): AsyncGenerator<WalkStep, void, void> {
-  const source: HistorySource = { connection: deployment.connection, keys: deployment.keys, deadlineMs: DEADLINE_MS };
+/**
+ * All events of the partition's histories. @throws CorruptDataError naming history and revision,
+ * UnknownOutcomeError, RedisReplyError
+ */
+export async function* walkHistories(
+  deployment: Source,
+  partition: number,
+  categories: readonly string[],
+  from: WalkPlace | null,
+): AsyncGenerator<WalkStep, void, void> {
+  const source: HistorySource = {
+    connection: deployment.connection,
+    keys: deployment.keys,
+    deadlineMs: DEADLINE_MS,
+  };
   let page: Subject[] = [];
   let histories = 0;
   const flush = async function* (): AsyncGenerator<WalkStep, void, void> {
-    for (let next = 0; next < page.length; ) {
+    for (let next = 0; next < page.length;) {
       const rest = page.slice(next);
       const read = await readBeginnings(source, partition, rest);
       let place: WalkPlace | null = null;
       let at = 0;
       for (const { id, categories: having } of rest) {
-        // What the budget did not reach is asked for anew. It reached the first one: merged() reads on from there.
+        // What the budget did not reach is asked for anew. It reached the first one: merged() reads
+        // on from there.
         if (at >= read.length) break;
         const open: OpenHistory[] = [];
         for (const category of having) {
           const [length, ...elements] = read[at++] ?? [];
           const behind = from?.id === id ? (from.read[category] ?? 0) : 0;
-          const revision = length ? Number(length.toString('latin1')) : await lengthOf(source, partition, category, id);
-          open.push({ category, elements, at: Math.min(behind, elements.length), read: behind, revision, head: null });
+          const revision = length
+            ? Number(length.toString('latin1'))
+            : await lengthOf(source, partition, category, id);
+          open.push({
+            category,
+            elements,
+            at: Math.min(behind, elements.length),
+            read: behind,
+            revision,
+            head: null,
+          });
         }
         yield* merged(source, partition, id, open);
         place = placeOf(id, open);
@@ -209,9 +314,22 @@ export async function* walkHistories(deployment: Source, partition: number, cate
   yield* flush();
 }
 
-/** All events of one id's histories, merged. Null: more than that. @throws CorruptDataError, UnknownOutcomeError, RedisReplyError */
-export async function readSubject(deployment: Source, partition: number, categories: readonly string[], id: string, most: { readonly events: number; readonly bytes: number }): Promise<HistoryEvent[] | null> {
-  const source: HistorySource = { connection: deployment.connection, keys: deployment.keys, deadlineMs: DEADLINE_MS };
+/**
+ * All events of one id's histories, merged. Null: more than that. @throws CorruptDataError,
+ * UnknownOutcomeError, RedisReplyError
+ */
+export async function readSubject(
+  deployment: Source,
+  partition: number,
+  categories: readonly string[],
+  id: string,
+  most: { readonly events: number; readonly bytes: number },
+): Promise<HistoryEvent[] | null> {
+  const source: HistorySource = {
+    connection: deployment.connection,
+    keys: deployment.keys,
+    deadlineMs: DEADLINE_MS,
+  };
   const open: OpenHistory[] = [];
   for (const category of categories) {
     const revision = await lengthOf(source, partition, category, id);

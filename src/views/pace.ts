@@ -16,7 +16,10 @@ export class Pace {
     return monotonicMs() - this.#atMs;
   }
 
-  look(settled: number, left: number): { readonly eventsPerSecond: number; readonly etaMs: number | null } {
+  look(
+    settled: number,
+    left: number,
+  ): { readonly eventsPerSecond: number; readonly etaMs: number | null } {
     const passedMs = this.sinceMs;
     // Of less there is no telling.
     if (passedMs >= 1) {
@@ -25,6 +28,9 @@ export class Pace {
       this.#settled = settled;
       this.#atMs += passedMs;
     }
-    return { eventsPerSecond: this.#rate, etaMs: this.#rate > 0 ? (left / this.#rate) * 1000 : null };
+    return {
+      eventsPerSecond: this.#rate,
+      etaMs: this.#rate > 0 ? (left / this.#rate) * 1000 : null,
+    };
   }
 }

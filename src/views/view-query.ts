@@ -1,8 +1,10 @@
 /**
- * Queries of a view. Each reads the pointer to the live generation first, so a switch is seen by the next query.
+ * Queries of a view. Each reads the pointer to the live generation first, so a switch is seen by
+ * the next query.
  *
- * A row and its index entries are always written together, per partition; a list over all partitions is no snapshot: each
- * partition is read at its own moment. `lag` and `asOf` say how fresh what was read is.
+ * A row and its index entries are always written together, per partition; a list over all
+ * partitions is no snapshot: each partition is read at its own moment. `lag` and `asOf` say how
+ * fresh what was read is.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { partitionOf } from '../core/partition.ts';
@@ -14,16 +16,36 @@ import { textProblem } from '../core/well-formed.ts';
 import type { Deployment } from '../deployment.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
-import { decodeStoredRow, memberPrefix, parseMember, sameEntry, sortBytes, type StoredRow } from '../wire/view-row.ts';
+import {
+  decodeStoredRow,
+  memberPrefix,
+  parseMember,
+  sameEntry,
+  sortBytes,
+  type StoredRow,
+} from '../wire/view-row.ts';
 import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './errors.ts';
 import { liveGeneration, type Generation } from './generations.ts';
 
 const FRESHNESS = [COUNTS, new URL('./freshness.lua', import.meta.url)];
-const readRow = defineScript({ with: FRESHNESS, url: new URL('./read-row.lua', import.meta.url), keys: 2, readOnly: true });
-const readIndex = defineScript({ with: FRESHNESS, url: new URL('./read-index.lua', import.meta.url), keys: 2, readOnly: true });
+const readRow = defineScript({
+  with: FRESHNESS,
+  url: new URL('./read-row.lua', import.meta.url),
+  keys: 2,
+  readOnly: true,
+});
+const readIndex = defineScript({
+  with: FRESHNESS,
+  url: new URL('./read-index.lua', import.meta.url),
+  keys: 2,
+  readOnly: true,
+});
 
 export interface Freshness {
-  /** Events of the view's types that were published and are not folded yet, in the partitions that were read. 0: up to date. */
+  /**
+   * Events of the view's types that were published and are not folded yet, in the partitions that
+   * were read. 0: up to date.
+   */
   readonly lag: number;
   /**
    * Everything published before this moment (the server's clock) is in it. Null: a partition that
@@ -68,16 +90,25 @@ export interface ListOptions extends Range {
 }
 
 export interface Page<Row> extends Freshness {
-  /** May be fewer than `limit` although more follow: rows that changed while they were read are left out. */
+  /**
+   * May be fewer than `limit` although more follow: rows that changed while they were read are left
+   * out.
+   */
   readonly rows: readonly ViewRow<Row>[];
-  /** What would be on this page, and what is in the way of other rows, but cannot be read. Mostly empty. */
+  /**
+   * What would be on this page, and what is in the way of other rows, but cannot be read. Mostly
+   * empty.
+   */
   readonly unreadable: readonly Unreadable[];
   /** For the next page; null: this was the last one. */
   readonly cursor: string | null;
   readonly version: number;
 }
 
-/** A record of a view that is not what it should be: a row, an entry of an index, or an index in one partition. */
+/**
+ * A record of a view that is not what it should be: a row, an entry of an index, or an index in one
+ * partition.
+ */
 export interface Unreadable {
   /** Of the row; null: not known. */
   readonly id: string | null;
@@ -111,20 +142,31 @@ export class View<Row = Record<string, unknown>> {
   /**
    * One row, by its id (the subject of its events).
    * @param options waitFor: position of a published event that the row is to show, see waitFor()
-   * @throws UnknownViewError, ViewBehindError; ViewQueryError for an id that is none; UnreadableRowError where its record is damaged
+   * @throws UnknownViewError, ViewBehindError; ViewQueryError for an id that is none;
+   *   UnreadableRowError where its record is damaged
    */
-  async get(id: string, options: { readonly waitFor?: string; readonly timeoutMs?: number } = {}): Promise<Got<Row>> {
+  async get(
+    id: string,
+    options: { readonly waitFor?: string; readonly timeoutMs?: number } = {},
+  ): Promise<Got<Row>> {
     const problem = textProblem(id);
     if (problem !== null) throw new ViewQueryError(this.name, `the id of a row ${problem}`);
-    if (options.waitFor !== undefined) await this.waitFor(options.waitFor, options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs });
+    if (options.waitFor !== undefined)
+      await this.waitFor(
+        options.waitFor,
+        options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs },
+      );
     const { connection, keys, partitions } = this.#source;
     const generation = await liveGeneration(this.#source, this.name);
     const partition = partitionOf(id, partitions);
     const key = keys.viewRow(partition, generation.name, id);
     const [bytes, freshness] = (await readRow.runBuffer(
-      connection, [key, keys.counters(partition)], [generation.name, ...generation.types],
+      connection,
+      [key, keys.counters(partition)],
+      [generation.name, ...generation.types],
     )) as [Buffer, readonly Buffer[]];
-    const found = bytes.length === 0 ? null : rowOf<Row>(id, partition, storedRow(generation, id, key, bytes));
+    const found =
+      bytes.length === 0 ? null : rowOf<Row>(id, partition, storedRow(generation, id, key, bytes));
     return { found, version: generation.version, ...freshnessOf([freshness.map(String)]) };
   }
 
@@ -135,12 +177,21 @@ export class View<Row = Record<string, unknown>> {
   async list(options: ListOptions = {}): Promise<Page<Row>> {
     checkOptions(this.name, options, LIST_OPTIONS);
     const { limit = 100, order = 'asc', cursor } = options;
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) throw new ViewQueryError(this.name, `limit must be a whole number from 1 to ${MAX_LIMIT}, got ${String(limit)}`);
-    if ((order as string) !== 'asc' && (order as string) !== 'desc') throw new ViewQueryError(this.name, `order must be asc or desc, got ${String(order)}`);
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT)
+      throw new ViewQueryError(
+        this.name,
+        `limit must be a whole number from 1 to ${MAX_LIMIT}, got ${String(limit)}`,
+      );
+    if ((order as string) !== 'asc' && (order as string) !== 'desc')
+      throw new ViewQueryError(this.name, `order must be asc or desc, got ${String(order)}`);
     const generation = await liveGeneration(this.#source, this.name);
     const range = this.#range(generation, options);
     if (cursor !== undefined) {
-      const after = Buffer.concat([Buffer.from('('), range.prefix, this.#readCursor(cursor, range.prefix, order)]);
+      const after = Buffer.concat([
+        Buffer.from('('),
+        range.prefix,
+        this.#readCursor(cursor, range.prefix, order),
+      ]);
       if (order === 'asc') range.min = after;
       else range.max = after;
     }
@@ -148,28 +199,48 @@ export class View<Row = Record<string, unknown>> {
     const noIndex: UnreadableIndexError[] = [];
     const direction = order === 'asc' ? 1 : -1;
     const found = pages
-      .flatMap(([members], partition) => this.#orUnreadable(generation, range.index, partition, members, noIndex).map((member) => ({ member, partition, place: member.subarray(range.prefix.length) })))
+      .flatMap(([members], partition) =>
+        this.#orUnreadable(generation, range.index, partition, members, noIndex).map((member) => ({
+          member,
+          partition,
+          place: member.subarray(range.prefix.length),
+        })),
+      )
       .sort((a, b) => direction * Buffer.compare(a.place, b.place));
     const shown = found.slice(0, limit);
     const last = shown.at(-1);
     const { rows, unreadable } = await this.#readRows(generation, range.index, shown);
     return {
       rows,
-      unreadable: [...noIndex.map(({ key, message }) => ({ id: null, key, problem: message })), ...unreadable],
-      cursor: found.length > limit && last ? Buffer.concat([Buffer.from([order === 'asc' ? 0 : 1]), memberHash(range.prefix), last.place]).toString('base64url') : null,
+      unreadable: [
+        ...noIndex.map(({ key, message }) => ({ id: null, key, problem: message })),
+        ...unreadable,
+      ],
+      cursor:
+        found.length > limit && last
+          ? Buffer.concat([
+              Buffer.from([order === 'asc' ? 0 : 1]),
+              memberHash(range.prefix),
+              last.place,
+            ]).toString('base64url')
+          : null,
       version: generation.version,
       ...freshnessOf(pages.map(([, freshness]) => freshness.map(String))),
     };
   }
 
-  /** @throws UnknownViewError, ViewQueryError; UnreadableIndexError where a partition's part of the index is damaged */
+  /**
+   * @throws UnknownViewError, ViewQueryError; UnreadableIndexError where a partition's part of the
+   *   index is damaged
+   */
   async count(options: Range = {}): Promise<Counted> {
     checkOptions(this.name, options, RANGE_OPTIONS);
     const generation = await liveGeneration(this.#source, this.name);
     const range = this.#range(generation, options);
     const counts = await this.#readIndex<number>(generation, range, 'count', 0);
     counts.forEach(([count], partition) => {
-      if (Buffer.isBuffer(count)) throw this.#unreadableIndex(generation, range.index, partition, count);
+      if (Buffer.isBuffer(count))
+        throw this.#unreadableIndex(generation, range.index, partition, count);
     });
     return {
       count: counts.reduce((sum, [count]) => sum + Number(count), 0),
@@ -179,24 +250,36 @@ export class View<Row = Record<string, unknown>> {
   }
 
   /**
-   * Resolves when the view has passed the event: to read one's own write. An event that could not be folded counts as passed
-   * once it is parked or dead-lettered.
+   * Resolves when the view has passed the event: to read one's own write. An event that could not
+   * be folded counts as passed once it is parked or dead-lettered.
    *
    * @param position as publish() returns it
    * @param options timeoutMs: default 5,000
    * @throws UnknownViewError, ViewQueryError for what is no position, ViewBehindError
    */
-  async waitFor(position: string, options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
+  async waitFor(
+    position: string,
+    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
     const { timeoutMs = 5000, signal } = options;
     const { connection, keys, partitions } = this.#source;
     const wanted = typeof position === 'string' ? parsePosition(position) : null;
-    if (!wanted || wanted.partition >= partitions) throw new ViewQueryError(this.name, `${JSON.stringify(String(position).slice(0, 100))} is no position of this deployment`);
+    if (!wanted || wanted.partition >= partitions)
+      throw new ViewQueryError(
+        this.name,
+        `${JSON.stringify(String(position).slice(0, 100))} is no position of this deployment`,
+      );
     const startedMs = monotonicMs();
     for (let waitMs = POLL_MS.min; ; waitMs = Math.min(POLL_MS.max, waitMs * 1.5)) {
       signal?.throwIfAborted();
       const { name, types } = await liveGeneration(this.#source, this.name);
-      const ids = (await connection.command('HMGET', keys.counters(wanted.partition), ...types.map((type) => `at:${name}:${type}`))) as (string | null)[];
-      // The lane goes through all its types in one order: what has been passed of one has been passed of all.
+      const ids = (await connection.command(
+        'HMGET',
+        keys.counters(wanted.partition),
+        ...types.map((type) => `at:${name}:${type}`),
+      )) as (string | null)[];
+      // The lane goes through all its types in one order: what has been passed of one has been
+      // passed of all.
       const at = latest(ids.map((id) => id ?? ''));
       if (at !== null && compareEntryIds(at, wanted.entryId) >= 0) return;
       const leftMs = startedMs + timeoutMs - monotonicMs();
@@ -205,54 +288,98 @@ export class View<Row = Record<string, unknown>> {
     }
   }
 
-  #range(generation: Generation, options: Range): { index: string; prefix: Buffer; min: Buffer; max: Buffer } {
+  #range(
+    generation: Generation,
+    options: Range,
+  ): { index: string; prefix: Buffer; min: Buffer; max: Buffer } {
     const { index, equals, from, to } = options;
     if (index !== undefined && !generation.indexes.includes(index)) {
-      throw new ViewQueryError(this.name, `it has no index "${index}"${didYouMean(index, generation.indexes)}; it has ${generation.indexes.join(', ') || 'none'}`);
+      throw new ViewQueryError(
+        this.name,
+        `it has no index "${index}"${didYouMean(index, generation.indexes)}; it has ${generation.indexes.join(', ') || 'none'}`,
+      );
     }
     const problem = rangeProblem(generation, options);
     if (problem !== null) throw new ViewQueryError(this.name, problem);
     const prefix = memberPrefix(equals === undefined ? '' : String(equals));
     const bound = (value: number | Date): Buffer => {
       const number = value instanceof Date ? value.getTime() : value;
-      if (typeof number !== 'number' || Number.isNaN(number)) throw new ViewQueryError(this.name, `from and to must be numbers or Dates, got ${String(value)}`);
+      if (typeof number !== 'number' || Number.isNaN(number))
+        throw new ViewQueryError(
+          this.name,
+          `from and to must be numbers or Dates, got ${String(value)}`,
+        );
       return Buffer.concat([prefix, sortBytes(number)]);
     };
     return {
       index: index ?? ALL_ROWS,
       prefix,
       min: Buffer.concat([Buffer.from('['), from === undefined ? prefix : bound(from)]),
-      max: Buffer.concat([Buffer.from('('), to === undefined ? Buffer.concat([prefix, TOP]) : bound(to)]),
+      max: Buffer.concat([
+        Buffer.from('('),
+        to === undefined ? Buffer.concat([prefix, TOP]) : bound(to),
+      ]),
     };
   }
 
   #readCursor(text: string, prefix: Buffer, order: 'asc' | 'desc'): Buffer {
     const bytes = Buffer.from(typeof text === 'string' ? text : '', 'base64url');
     const [direction] = bytes;
-    if (bytes.length < 5 || direction !== (order === 'asc' ? 0 : 1) || !bytes.subarray(1, 5).equals(memberHash(prefix))) {
-      throw new ViewQueryError(this.name, 'the cursor is none of this query: take it from the page before, with the same index, equals and order');
+    if (
+      bytes.length < 5 ||
+      direction !== (order === 'asc' ? 0 : 1) ||
+      !bytes.subarray(1, 5).equals(memberHash(prefix))
+    ) {
+      throw new ViewQueryError(
+        this.name,
+        'the cursor is none of this query: take it from the page before, with the same index, equals and order',
+      );
     }
     return bytes.subarray(5);
   }
 
   /** Per partition what was found, and how fresh. */
-  #readIndex<T>(generation: Generation, range: { index: string; min: Buffer; max: Buffer }, how: 'asc' | 'desc' | 'count', limit: number): Promise<[T | Buffer, readonly Buffer[]][]> {
+  #readIndex<T>(
+    generation: Generation,
+    range: { index: string; min: Buffer; max: Buffer },
+    how: 'asc' | 'desc' | 'count',
+    limit: number,
+  ): Promise<[T | Buffer, readonly Buffer[]][]> {
     const { connection, keys, partitions } = this.#source;
-    return Promise.all(Array.from({ length: partitions }, (_, partition) => readIndex.runBuffer(
-      connection,
-      [keys.viewIndex(partition, generation.name, range.index), keys.counters(partition)],
-      [generation.name, how, range.min, range.max, limit, ...generation.types],
-    ) as Promise<[T | Buffer, readonly Buffer[]]>));
+    return Promise.all(
+      Array.from(
+        { length: partitions },
+        (_, partition) =>
+          readIndex.runBuffer(
+            connection,
+            [keys.viewIndex(partition, generation.name, range.index), keys.counters(partition)],
+            [generation.name, how, range.min, range.max, limit, ...generation.types],
+          ) as Promise<[T | Buffer, readonly Buffer[]]>,
+      ),
+    );
   }
 
-  /** What a partition has of an index. Nothing where its key is of another type: then that is noted. */
-  #orUnreadable(generation: Generation, index: string, partition: number, found: Buffer[] | Buffer, noted: UnreadableIndexError[]): Buffer[] {
+  /**
+   * What a partition has of an index. Nothing where its key is of another type: then that is noted.
+   */
+  #orUnreadable(
+    generation: Generation,
+    index: string,
+    partition: number,
+    found: Buffer[] | Buffer,
+    noted: UnreadableIndexError[],
+  ): Buffer[] {
     if (!Buffer.isBuffer(found)) return found;
     noted.push(this.#unreadableIndex(generation, index, partition, found));
     return [];
   }
 
-  #unreadableIndex(generation: Generation, index: string, partition: number, kind: Buffer): UnreadableIndexError {
+  #unreadableIndex(
+    generation: Generation,
+    index: string,
+    partition: number,
+    kind: Buffer,
+  ): UnreadableIndexError {
     const key = this.#source.keys.viewIndex(partition, generation.name, index);
     const problem = `its key is of another type: ${kind.toString('latin1', 1)}`;
     return new UnreadableIndexError(generation, index, partition, { key, problem });
@@ -260,7 +387,9 @@ export class View<Row = Record<string, unknown>> {
 
   /** In the order given; without those that no longer are what the index said. */
   async #readRows(
-    generation: Generation, index: string, found: readonly { readonly member: Buffer; readonly partition: number }[],
+    generation: Generation,
+    index: string,
+    found: readonly { readonly member: Buffer; readonly partition: number }[],
   ): Promise<{ rows: ViewRow<Row>[]; unreadable: Unreadable[] }> {
     const { keys } = this.#source;
     const at = generation.indexes.indexOf(index);
@@ -270,7 +399,12 @@ export class View<Row = Record<string, unknown>> {
     for (const { member, partition } of found) {
       try {
         const entry = parseMember(member);
-        wanted.push({ ...entry, partition, key: keys.viewRow(partition, generation.name, entry.id), bytes: null });
+        wanted.push({
+          ...entry,
+          partition,
+          key: keys.viewRow(partition, generation.name, entry.id),
+          bytes: null,
+        });
       } catch (error) {
         const key = keys.viewIndex(partition, generation.name, index);
         unreadable.push({ id: null, key, problem: badMember(member, index, error) });
@@ -295,16 +429,24 @@ export class View<Row = Record<string, unknown>> {
   async #fetch(wanted: readonly Wanted[]): Promise<void> {
     const { connection } = this.#source;
     const byPartition = new Map<number, Wanted[]>();
-    for (const one of wanted) byPartition.set(one.partition, [...(byPartition.get(one.partition) ?? []), one]);
-    await Promise.all([...byPartition.values()].map(async (some) => {
-      const rows = (await connection.commandBuffer('MGET', ...some.map(({ key }) => key))) as (Buffer | null)[];
-      await Promise.all(some.map(async (one, i) => {
-        one.bytes = rows[i] ?? null;
-        if (one.bytes !== null) return;
-        const kind = String(await connection.command('TYPE', one.key));
-        if (kind !== 'none' && kind !== 'string') one.bytes = Buffer.from(`!${kind}`);
-      }));
-    }));
+    for (const one of wanted)
+      byPartition.set(one.partition, [...(byPartition.get(one.partition) ?? []), one]);
+    await Promise.all(
+      [...byPartition.values()].map(async (some) => {
+        const rows = (await connection.commandBuffer(
+          'MGET',
+          ...some.map(({ key }) => key),
+        )) as (Buffer | null)[];
+        await Promise.all(
+          some.map(async (one, i) => {
+            one.bytes = rows[i] ?? null;
+            if (one.bytes !== null) return;
+            const kind = String(await connection.command('TYPE', one.key));
+            if (kind !== 'none' && kind !== 'string') one.bytes = Buffer.from(`!${kind}`);
+          }),
+        );
+      }),
+    );
   }
 }
 
@@ -330,12 +472,19 @@ function storedRow(generation: Generation, id: string, key: string, bytes: Buffe
 }
 
 function badMember(member: Buffer, index: string, error: unknown): string {
-  return `entry ${member.toString('hex', 0, 40)} (hexadecimal) of index "${index}" is none: ${(error as Error).message}. ` +
-    'No view writes such a one: remove it (ZREM)';
+  return (
+    `entry ${member.toString('hex', 0, 40)} (hexadecimal) of index "${index}" is none: ${(error as Error).message}. ` +
+    'No view writes such a one: remove it (ZREM)'
+  );
 }
 
-/** A range that would find nothing whatever the rows are, and why; null: the index has such ranges. */
-function rangeProblem({ indexes, lookups }: Generation, { index, equals, from, to }: Range): string | null {
+/**
+ * A range that would find nothing whatever the rows are, and why; null: the index has such ranges.
+ */
+function rangeProblem(
+  { indexes, lookups }: Generation,
+  { index, equals, from, to }: Range,
+): string | null {
   if (equals !== undefined && !['string', 'number', 'boolean'].includes(typeof equals)) {
     return `equals must be a string, number or boolean, got ${equals === null ? 'null' : typeof equals}`;
   }
@@ -344,7 +493,9 @@ function rangeProblem({ indexes, lookups }: Generation, { index, equals, from, t
   if (index === undefined) {
     const others = indexes.length > 0 ? `; it has ${indexes.join(', ')}` : '';
     if (equals !== undefined) return `equals goes with an index${others}`;
-    return from === undefined && to === undefined ? null : `from and to go with an index that has a sort${others}`;
+    return from === undefined && to === undefined
+      ? null
+      : `from and to go with an index that has a sort${others}`;
   }
   if (lookups === null) return null;
   if (lookups.by.includes(index) && equals === undefined) {
@@ -362,7 +513,11 @@ function rangeProblem({ indexes, lookups }: Generation, { index, equals, from, t
 /** Options that are none would leave the query wider than it was meant. */
 function checkOptions(view: string, options: object, known: readonly string[]): void {
   for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw new ViewQueryError(view, `there is no option "${name}"${didYouMean(name, known)}; there are ${known.join(', ')}`);
+    if (!known.includes(name))
+      throw new ViewQueryError(
+        view,
+        `there is no option "${name}"${didYouMean(name, known)}; there are ${known.join(', ')}`,
+      );
   }
 }
 
@@ -384,7 +539,8 @@ function rowOf<Row>(id: string, partition: number, { row, at, rev }: StoredRow):
 
 function latest(ids: readonly string[]): string | null {
   let at: string | null = null;
-  for (const id of ids) if (/^\d+-\d+$/.test(id) && (at === null || compareEntryIds(id, at) > 0)) at = id;
+  for (const id of ids)
+    if (/^\d+-\d+$/.test(id) && (at === null || compareEntryIds(id, at) > 0)) at = id;
   return at;
 }
 
@@ -395,7 +551,10 @@ function freshnessOf(replies: readonly FreshnessReply[]): Freshness {
     const events = Math.max(0, Number(behind));
     lag += events;
     const at = latest(ids);
-    asOfMs = Math.min(asOfMs, events === 0 ? Number(now) : at === null ? -Infinity : Math.min(Number(now), entryIdTime(at)));
+    asOfMs = Math.min(
+      asOfMs,
+      events === 0 ? Number(now) : at === null ? -Infinity : Math.min(Number(now), entryIdTime(at)),
+    );
   }
   return { lag, asOf: Number.isFinite(asOfMs) ? new Date(asOfMs) : null };
 }

@@ -1,7 +1,10 @@
 /** Millrace's own .proto files, from the package's proto folder: never from a user's. */
 import { existsSync, readFileSync } from 'node:fs';
 
-/** From dist/src/wire (built) or src/wire: the package's root is the nearest folder above with proto/millrace. */
+/**
+ * From dist/src/wire (built) or src/wire: the package's root is the nearest folder above with
+ * proto/millrace.
+ */
 function packageRoot(): URL {
   for (const up of ['../../', '../../../']) {
     const root = new URL(up, import.meta.url);
@@ -10,7 +13,11 @@ function packageRoot(): URL {
   throw new Error('the package lacks its proto/millrace folder');
 }
 
-export const BUNDLED = ['millrace/v1/batch.proto', 'millrace/v1/options.proto', 'millrace/v1/parked.proto'] as const;
+export const BUNDLED = [
+  'millrace/v1/batch.proto',
+  'millrace/v1/options.proto',
+  'millrace/v1/parked.proto',
+] as const;
 
 export function readBundled(name: (typeof BUNDLED)[number]): string {
   return readFileSync(new URL(`proto/${name}`, packageRoot()), 'utf8');

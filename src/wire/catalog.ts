@@ -1,13 +1,19 @@
 /**
  * The declared event types: a folder of .proto text → per type a check, an encoder and a decoder.
  *
- * A message with `option (millrace.v1.event) = { type: "…", subject: "…" }` is the declaration. Parsed by reflection in every
- * process and pool thread that needs it; protobufjs compiles each message's codec at its first use.
+ * A message with `option (millrace.v1.event) = { type: "…", subject: "…" }` is the declaration.
+ * Parsed by reflection in every process and pool thread that needs it; protobufjs compiles each
+ * message's codec at its first use.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import protobuf from 'protobufjs';
-import { ConfigError, CorruptDataError, InvalidEventError, UnknownEventTypeError } from '../core/errors.ts';
+import {
+  ConfigError,
+  CorruptDataError,
+  InvalidEventError,
+  UnknownEventTypeError,
+} from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { compileReader, type MessageReader } from './message-reader.ts';
 import { compileCheck, type Check } from './message-walkers.ts';
@@ -35,7 +41,8 @@ export interface EventType {
   check(data: unknown): void;
   subjectOf(data: unknown): string | undefined;
   /**
-   * Checks the data and appends it, encoded, to the arena. After an error the arena holds a part of it: truncate.
+   * Checks the data and appends it, encoded, to the arena. After an error the arena holds a part of
+   * it: truncate.
    * @throws InvalidEventError naming the field's path
    */
   encodeTo(data: unknown, arena: PayloadArena): void;
@@ -45,7 +52,8 @@ export interface EventType {
    */
   encode(data: unknown): Uint8Array;
   /**
-   * Plain data in the form that the generated types say: every field an own property, set or not; 64-bit fields are numbers.
+   * Plain data in the form that the generated types say: every field an own property, set or not;
+   * 64-bit fields are numbers.
    * @throws CorruptDataError('decode'), also for integers beyond 2^53
    */
   decode(bytes: Uint8Array): unknown;
@@ -61,8 +69,8 @@ export interface Catalog {
   /** @throws UnknownEventTypeError */
   get(type: string): EventType;
   /**
-   * The text that a type's schema is: first the file that declares it, then all it imports, by name. Files that come with
-   * Millrace and Google's well-known ones are left out.
+   * The text that a type's schema is: first the file that declares it, then all it imports, by
+   * name. Files that come with Millrace and Google's well-known ones are left out.
    * @throws UnknownEventTypeError
    */
   filesOf(type: string): readonly ProtoSource[];
@@ -72,23 +80,36 @@ export const DEFAULT_MAX_BYTES = 262_144;
 const FOLDER_LIMITS = { files: 2000, fileBytes: 1_048_576, allBytes: 16_777_216 };
 
 /**
- * The .proto files below the folder, sorted by name. `millrace/v1/` is left out: those come with the package.
+ * The .proto files below the folder, sorted by name. `millrace/v1/` is left out: those come with
+ * the package.
  * @throws ConfigError when the folder cannot be read or is too large
  */
 export function loadProtoFolder(dir: string): ProtoSource[] {
   try {
     const names = (readdirSync(dir, { recursive: true }) as string[])
       .map((name) => name.replaceAll('\\', '/'))
-      .filter((name) => name.endsWith('.proto') && !name.startsWith('millrace/v1/') && statSync(join(dir, name)).isFile())
+      .filter(
+        (name) =>
+          name.endsWith('.proto') &&
+          !name.startsWith('millrace/v1/') &&
+          statSync(join(dir, name)).isFile(),
+      )
       .sort();
-    if (names.length > FOLDER_LIMITS.files) throw new ConfigError([`proto folder ${dir} holds ${names.length} files, the limit is ${FOLDER_LIMITS.files}`]);
+    if (names.length > FOLDER_LIMITS.files)
+      throw new ConfigError([
+        `proto folder ${dir} holds ${names.length} files, the limit is ${FOLDER_LIMITS.files}`,
+      ]);
     let total = 0;
     return names.map((name) => {
       const path = join(dir, name);
       const { size } = statSync(path);
       total += size;
-      if (size > FOLDER_LIMITS.fileBytes) throw new ConfigError([`${path} is larger than ${FOLDER_LIMITS.fileBytes} bytes`]);
-      if (total > FOLDER_LIMITS.allBytes) throw new ConfigError([`proto folder ${dir} holds more than ${FOLDER_LIMITS.allBytes} bytes`]);
+      if (size > FOLDER_LIMITS.fileBytes)
+        throw new ConfigError([`${path} is larger than ${FOLDER_LIMITS.fileBytes} bytes`]);
+      if (total > FOLDER_LIMITS.allBytes)
+        throw new ConfigError([
+          `proto folder ${dir} holds more than ${FOLDER_LIMITS.allBytes} bytes`,
+        ]);
       return { name, text: readFileSync(path, 'utf8') };
     });
   } catch (error) {
@@ -100,7 +121,10 @@ export function loadProtoFolder(dir: string): ProtoSource[] {
 /** @throws ConfigError listing every problem of every file */
 export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const problems: string[] = [];
-  const files = new ProtoFiles(sources.map((source) => source.name), false);
+  const files = new ProtoFiles(
+    sources.map((source) => source.name),
+    false,
+  );
   const { root } = files;
   const importsOf = new Map<string, readonly string[]>();
   for (const { name, text } of sources) {
@@ -109,7 +133,9 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
       importsOf.set(name, imports);
       for (const path of imports) {
         if (files.load(path)) continue;
-        problems.push(`${name}: imports ${path}, which is ${path.startsWith('google/protobuf/') ? 'not supported' : 'not in the proto folder'}`);
+        problems.push(
+          `${name}: imports ${path}, which is ${path.startsWith('google/protobuf/') ? 'not supported' : 'not in the proto folder'}`,
+        );
       }
     } catch (error) {
       // "illegal id ';' (a.proto, line 3)": the name stands before it already
@@ -117,7 +143,8 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
     }
   }
   if (problems.length === 0) resolve(root, problems);
-  for (const { file, line, of } of files.dangling()) problems.push(`${file}, line ${line}: it extends ${of}, which is no message`);
+  for (const { file, line, of } of files.dangling())
+    problems.push(`${file}, line ${line}: it extends ${of}, which is no message`);
   const types = new Map<string, EventType>();
   const declaredIn = new Map<string, string>();
   if (problems.length === 0) {
@@ -135,7 +162,9 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
         problems.push(`${where}: event type "${type}" is declared by ${other.messageName} already`);
         continue;
       }
-      const field = message.fieldsArray.find((f) => f.name === subject || f.name === protobuf.util.camelCase(subject));
+      const field = message.fieldsArray.find(
+        (f) => f.name === subject || f.name === protobuf.util.camelCase(subject),
+      );
       if (!field || field.type !== 'string' || field.repeated || field.map) {
         problems.push(`${where}: its subject "${subject}" is not a string field of it`);
         continue;
@@ -167,26 +196,40 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
 }
 
 /** A file of the sources, and what it leads to. */
-function closureOf(root: string, sources: readonly ProtoSource[], importsOf: ReadonlyMap<string, readonly string[]>): ProtoSource[] {
+function closureOf(
+  root: string,
+  sources: readonly ProtoSource[],
+  importsOf: ReadonlyMap<string, readonly string[]>,
+): ProtoSource[] {
   const byName = new Map(sources.map((source) => [source.name, source]));
   const wanted = new Set([root]);
-  for (const name of wanted) for (const path of importsOf.get(name) ?? []) if (byName.has(path)) wanted.add(path);
+  for (const name of wanted)
+    for (const path of importsOf.get(name) ?? []) if (byName.has(path)) wanted.add(path);
   wanted.delete(root);
   return [root, ...[...wanted].sort()].map((name) => byName.get(name) as ProtoSource);
 }
 
 /**
- * Reads and writes one message of a catalog, whether or not it declares an event type: how an upcaster's input, written by
- * another version, is read.
+ * Reads and writes one message of a catalog, whether or not it declares an event type: how an
+ * upcaster's input, written by another version, is read.
  * @throws CorruptDataError('missing') when the catalog has no such message
  */
 export function messageType(catalog: Catalog, type: string, messageName: string): EventType {
   const message = messagesOf(catalog.root).find((one) => one.fullName.slice(1) === messageName);
-  if (!message) throw new CorruptDataError('missing', `the schema of "${type}" has no message ${messageName}`);
-  return catalog.types.get(type)?.messageName === messageName ? catalog.get(type) : createType(type, message, '', DEFAULT_MAX_BYTES, 0);
+  if (!message)
+    throw new CorruptDataError('missing', `the schema of "${type}" has no message ${messageName}`);
+  return catalog.types.get(type)?.messageName === messageName
+    ? catalog.get(type)
+    : createType(type, message, '', DEFAULT_MAX_BYTES, 0);
 }
 
-function createType(name: string, message: protobuf.Type, subjectField: string, maxBytes: number, dedupeMs: number): EventType {
+function createType(
+  name: string,
+  message: protobuf.Type,
+  subjectField: string,
+  maxBytes: number,
+  dedupeMs: number,
+): EventType {
   // Compiled at first use: most processes use few of the types that are declared.
   let check: Check | null = null;
   let write: MessageWriter | null = null;
@@ -196,7 +239,11 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
     try {
       return read(reader.over(bytes, start, end), end, null, 0, 0);
     } catch (error) {
-      throw new CorruptDataError('decode', `${end - start} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`, { cause: error });
+      throw new CorruptDataError(
+        'decode',
+        `${end - start} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
   };
   const encodeTo = (data: unknown, arena: PayloadArena): void => {
@@ -213,14 +260,22 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
       const problem = (check ??= compileCheck(message))(data, '');
       if (problem) throw new InvalidEventError(name, problem.path, problem.what);
     },
-    subjectOf: (data) => (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
+    subjectOf: (data) =>
+      (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
     encodeTo,
     encode(data) {
       const arena = new PayloadArena();
       encodeTo(data, arena);
       return arena.buffer.subarray(0, arena.end);
     },
-    decode: (bytes) => decodeAt(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length),
+    decode: (bytes) =>
+      decodeAt(
+        Buffer.isBuffer(bytes)
+          ? bytes
+          : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+        0,
+        bytes.length,
+      ),
     decodeAt,
   };
 }
@@ -228,7 +283,9 @@ function createType(name: string, message: protobuf.Type, subjectField: string, 
 /** Decoding is synchronous and never nested: one reader serves all types. */
 const reader = new PayloadReader();
 
-/** protobufjs stops at the first name it cannot find: ask each field, so that all are told at once. */
+/**
+ * protobufjs stops at the first name it cannot find: ask each field, so that all are told at once.
+ */
 function resolve(root: protobuf.Root, problems: string[]): void {
   try {
     root.resolveAll();
@@ -239,7 +296,9 @@ function resolve(root: protobuf.Root, problems: string[]): void {
         try {
           field.resolve();
         } catch (problem) {
-          problems.push(`${message.filename ?? '?'}: message ${message.fullName.slice(1)}, field ${field.name}: ${(problem as Error).message}`);
+          problems.push(
+            `${message.filename ?? '?'}: message ${message.fullName.slice(1)}, field ${field.name}: ${(problem as Error).message}`,
+          );
         }
       }
     }
@@ -255,27 +314,58 @@ interface Declaration {
 }
 
 /** Null where the message declares no event type, or wrongly: then a problem is added. */
-function declarationOf(message: protobuf.Type, where: string, problems: string[]): Declaration | null {
+function declarationOf(
+  message: protobuf.Type,
+  where: string,
+  problems: string[],
+): Declaration | null {
   for (const option of (message.parsedOptions ?? []) as Record<string, unknown>[]) {
-    const value = (option['(millrace.v1.event)'] ?? option['(.millrace.v1.event)']) as Record<string, unknown> | undefined;
+    const value = (option['(millrace.v1.event)'] ?? option['(.millrace.v1.event)']) as
+      Record<string, unknown> | undefined;
     if (!value) continue;
-    const unknown = Object.keys(value).filter((key) => !['type', 'subject', 'max_bytes', 'maxBytes', 'dedupe_ms', 'dedupeMs'].includes(key));
+    const unknown = Object.keys(value).filter(
+      (key) => !['type', 'subject', 'max_bytes', 'maxBytes', 'dedupe_ms', 'dedupeMs'].includes(key),
+    );
     const maxBytes = value['max_bytes'] ?? value['maxBytes'] ?? 0;
     const dedupeMs = value['dedupe_ms'] ?? value['dedupeMs'] ?? 0;
-    if (unknown.length > 0) problems.push(`${where}: its option (millrace.v1.event) has no ${unknown.join(', ')}; it has type, subject, max_bytes, dedupe_ms`);
-    else if (typeof maxBytes !== 'number' || !Number.isInteger(maxBytes) || maxBytes < 0 || maxBytes > 0xffffffff) {
-      problems.push(`${where}: max_bytes must be a whole number of bytes, it is ${JSON.stringify(maxBytes)}`);
-    } else if (typeof dedupeMs !== 'number' || !Number.isInteger(dedupeMs) || dedupeMs > 0xffffffff || (dedupeMs !== 0 && dedupeMs < 1000)) {
-      problems.push(`${where}: dedupe_ms must be a whole number of ms, 1000 or more, it is ${JSON.stringify(dedupeMs)}`);
-    } else return { type: String(value['type'] ?? ''), subject: String(value['subject'] ?? ''), maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES, dedupeMs };
+    if (unknown.length > 0)
+      problems.push(
+        `${where}: its option (millrace.v1.event) has no ${unknown.join(', ')}; it has type, subject, max_bytes, dedupe_ms`,
+      );
+    else if (
+      typeof maxBytes !== 'number' ||
+      !Number.isInteger(maxBytes) ||
+      maxBytes < 0 ||
+      maxBytes > 0xffffffff
+    ) {
+      problems.push(
+        `${where}: max_bytes must be a whole number of bytes, it is ${JSON.stringify(maxBytes)}`,
+      );
+    } else if (
+      typeof dedupeMs !== 'number' ||
+      !Number.isInteger(dedupeMs) ||
+      dedupeMs > 0xffffffff ||
+      (dedupeMs !== 0 && dedupeMs < 1000)
+    ) {
+      problems.push(
+        `${where}: dedupe_ms must be a whole number of ms, 1000 or more, it is ${JSON.stringify(dedupeMs)}`,
+      );
+    } else
+      return {
+        type: String(value['type'] ?? ''),
+        subject: String(value['subject'] ?? ''),
+        maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES,
+        dedupeMs,
+      };
     return null;
   }
   return null;
 }
 
 /**
- * What payloads cannot be made of, in the message or below it. Leaving out zeros, as proto3 does, would turn a 0 into
- * another default; a missing required field would be invented; a field named like a member of every object seems always set.
+ * What payloads cannot be made of, in the message or below it. Leaving out zeros, as proto3 does,
+ * would turn a 0 into another default; a missing required field would be invented; a field named
+ * like a member of every object seems always set.
  */
 function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): string[] {
   if (seen.has(message)) return [];
@@ -284,8 +374,10 @@ function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set(
     const name = `field ${field.name} of ${message.fullName.slice(1)}`;
     if (field.required) return [`${name} is required, which is not supported: make it optional`];
     if (field.delimited) return [`${name} is a group, which is not supported: make it a message`];
-    if (field.name in Object.prototype) return [`${name} has the name of a member of every JavaScript object: rename it`];
-    if (!field.repeated && !field.map && !isZero(field.typeDefault)) return [`${name} has a default other than zero, which is not supported`];
+    if (field.name in Object.prototype)
+      return [`${name} has the name of a member of every JavaScript object: rename it`];
+    if (!field.repeated && !field.map && !isZero(field.typeDefault))
+      return [`${name} has a default other than zero, which is not supported`];
     return field.resolvedType instanceof protobuf.Type ? unsupported(field.resolvedType, seen) : [];
   });
 }
@@ -293,7 +385,9 @@ function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set(
 function isZero(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return !value;
   // a Long, or bytes
-  return 'low' in value && 'high' in value ? value.low === 0 && value.high === 0 : (value as ArrayLike<unknown>).length === 0;
+  return 'low' in value && 'high' in value
+    ? value.low === 0 && value.high === 0
+    : (value as ArrayLike<unknown>).length === 0;
 }
 
 function messagesOf(namespace: protobuf.NamespaceBase): protobuf.Type[] {

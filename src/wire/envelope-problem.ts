@@ -1,13 +1,16 @@
 /**
- * What is wrong with an event's attributes although its bytes can be taken apart. Millrace's own publishers refuse such
- * events; a foreign producer may have written one all the same. It costs itself: the events around it are not concerned.
+ * What is wrong with an event's attributes although its bytes can be taken apart. Millrace's own
+ * publishers refuse such events; a foreign producer may have written one all the same. It costs
+ * itself: the events around it are not concerned.
  */
 import { EnvelopeError } from '../core/errors.ts';
 import { extensionProblem, type Extensions } from '../core/extensions.ts';
 import { LIMITS } from './encode-event.ts';
 import type { EventHeader } from './event-batch.ts';
 
-/** Null: nothing is. A few comparisons an event, and no call: this runs for each event of a batch. */
+/**
+ * Null: nothing is. A few comparisons an event, and no call: this runs for each event of a batch.
+ */
 export function envelopeProblem(event: EventHeader): EnvelopeError | null {
   const { id, subject } = event;
   const ids = id.length > 0 && id.length * 3 <= LIMITS.id;
@@ -20,7 +23,11 @@ function problemOf(event: EventHeader): EnvelopeError | null {
   if (event.invalid !== null) {
     return new EnvelopeError(event.invalid, 'decode', 'is not valid UTF-8');
   }
-  return lengthProblem('subject', event.subject) ?? lengthProblem('id', event.id) ?? (event.extensions === null ? null : namesProblem(event.extensions));
+  return (
+    lengthProblem('subject', event.subject) ??
+    lengthProblem('id', event.id) ??
+    (event.extensions === null ? null : namesProblem(event.extensions))
+  );
 }
 
 /** Extensions that publishers refuse: one named `type` or `data` would pass for the event's own. */
@@ -39,8 +46,13 @@ export function nameOr(field: 'id' | 'subject', text: string): string {
 function lengthProblem(field: 'id' | 'subject', text: string): EnvelopeError | null {
   const limit = LIMITS[field];
   if (text.length > 0 && text.length * 3 <= limit) return null;
-  if (text === '') return new EnvelopeError(field, 'envelope', `is empty; it must have 1 to ${limit} bytes`);
+  if (text === '')
+    return new EnvelopeError(field, 'envelope', `is empty; it must have 1 to ${limit} bytes`);
   const bytes = Buffer.byteLength(text);
   if (bytes <= limit) return null;
-  return new EnvelopeError(field, 'envelope', `has ${bytes} bytes, the limit is ${limit}; it begins with ${JSON.stringify(text.slice(0, 40))}`);
+  return new EnvelopeError(
+    field,
+    'envelope',
+    `has ${bytes} bytes, the limit is ${limit}; it begins with ${JSON.stringify(text.slice(0, 40))}`,
+  );
 }

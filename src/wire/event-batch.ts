@@ -1,6 +1,7 @@
 /**
- * Bytes <-> events of one stream entry. The hot path: written by hand against proto/millrace/v1/batch.proto, with the
- * generated code as the oracle of its tests. An event costs one small object here, and no copy of its payload.
+ * Bytes <-> events of one stream entry. The hot path: written by hand against
+ * proto/millrace/v1/batch.proto, with the generated code as the oracle of its tests. An event costs
+ * one small object here, and no copy of its payload.
  */
 import { isUtf8 } from 'node:buffer';
 import { crc32 } from 'node:zlib';
@@ -30,7 +31,10 @@ export interface EventHeader {
   readonly dataOffset: number;
   readonly dataLength: number;
   readonly extensions: Readonly<Record<string, string>> | null;
-  /** The first attribute whose text is no valid UTF-8 (it is '' then); null: all are. See envelope-problem.ts. */
+  /**
+   * The first attribute whose text is no valid UTF-8 (it is '' then); null: all are. See
+   * envelope-problem.ts.
+   */
   readonly invalid: TextAttribute | null;
 }
 
@@ -54,7 +58,9 @@ export interface EventFields {
 // ---------------------------------------------------------------- writing
 
 /** Not looked up for every character: see payload-arena.ts. */
-const { charCodeAt } = String.prototype as unknown as { readonly charCodeAt: (this: string, at: number) => number };
+const { charCodeAt } = String.prototype as unknown as {
+  readonly charCodeAt: (this: string, at: number) => number;
+};
 
 /** A length-delimited string field; short ASCII without a call into native code. */
 function writeString(buffer: Buffer, at: number, tag: number, text: string): number {
@@ -84,8 +90,13 @@ function writeString(buffer: Buffer, at: number, tag: number, text: string): num
 
 /** Upper bound of an Event message's size. */
 function sizeBound(event: EventFields): number {
-  let size = 64 + (event.dataEnd - event.dataStart) + 3 * (event.id.length + event.subject.length + event.source.length);
-  if (event.extensions) for (const [key, value] of Object.entries(event.extensions)) size += 32 + 3 * (key.length + value.length);
+  let size =
+    64 +
+    (event.dataEnd - event.dataStart) +
+    3 * (event.id.length + event.subject.length + event.source.length);
+  if (event.extensions)
+    for (const [key, value] of Object.entries(event.extensions))
+      size += 32 + 3 * (key.length + value.length);
   return size;
 }
 
@@ -142,13 +153,20 @@ export function encodeEvent(event: EventFields): Buffer {
 }
 
 /**
- * What is around a payload, written behind it: all of an Event message but its data and its position.
- * `source` is left out where it is empty (the batch's source holds).
- * @returns the attribute that is no proper Unicode text, then the arena's content is undefined; null if all is well
+ * What is around a payload, written behind it: all of an Event message but its data and its
+ * position. `source` is left out where it is empty (the batch's source holds).
+ * @returns the attribute that is no proper Unicode text, then the arena's content is undefined;
+ *   null if all is well
  */
 export function writeEnvelope(
-  arena: PayloadArena, id: string, subject: string, timeMs: number, source: string, schema: number,
-  extensions: Readonly<Record<string, string>> | null, timeNanos = 0,
+  arena: PayloadArena,
+  id: string,
+  subject: string,
+  timeMs: number,
+  source: string,
+  schema: number,
+  extensions: Readonly<Record<string, string>> | null,
+  timeNanos = 0,
 ): 'id' | 'subject' | 'source' | 'extensions' | null {
   if (!arena.string(0x0a, id)) return 'id';
   if (!arena.string(0x12, subject)) return 'subject';
@@ -175,7 +193,8 @@ export class BatchBuilder {
 
   /**
    * @param source of all events that have the same one: written once
-   * @param buffer to write into, its content is lost; replaced by a larger one where it is too small
+   * @param buffer to write into, its content is lost; replaced by a larger one where it is too
+   *   small
    */
   constructor(source = '', buffer: Buffer = Buffer.allocUnsafeSlow(1024)) {
     this.#source = source;
@@ -199,7 +218,8 @@ export class BatchBuilder {
     const bound = sizeBound(event);
     this.#reserve(bound + 6);
     const buffer = this.#buffer;
-    // Written behind a gap for the length, then moved up if the length took less: most events stay below 128 or 16,384.
+    // Written behind a gap for the length, then moved up if the length took less: most events stay
+    // below 128 or 16,384.
     const gap = varintSize(bound);
     const start = this.#at + 1 + gap;
     const end = writeEvent(buffer, start, event, this.#source);
@@ -242,7 +262,10 @@ export class BatchBuilder {
     this.#count++;
   }
 
-  /** What it wrote into: may be given to another builder once nobody reads the finished bytes any more. */
+  /**
+   * What it wrote into: may be given to another builder once nobody reads the finished bytes any
+   * more.
+   */
   get buffer(): Buffer {
     return this.#buffer;
   }
@@ -329,7 +352,10 @@ export class Cursor {
     return length > this.end - this.at ? fail('a length beyond the end') : length;
   }
 
-  /** Text that names something. Where it is no valid UTF-8: '', and noted. Never U+FFFD, which would make two names one. */
+  /**
+   * Text that names something. Where it is no valid UTF-8: '', and noted. Never U+FFFD, which would
+   * make two names one.
+   */
   string(attribute: TextAttribute): string {
     const length = this.length();
     const from = this.at;
@@ -416,7 +442,10 @@ function fail(what: string): never {
   throw new CorruptDataError('decode', `not an EventBatch: ${what}`);
 }
 
-/** What is read of an event, field by field: overwritten by the next, so that reading allocates nothing but the texts. */
+/**
+ * What is read of an event, field by field: overwritten by the next, so that reading allocates
+ * nothing but the texts.
+ */
 class EventFieldsRead implements EventHeader {
   index = 0;
   offset = 0;
@@ -457,8 +486,12 @@ class EventFieldsRead implements EventHeader {
     while (cursor.at < cursor.end) {
       const tag = cursor.tag();
       switch (tag) {
-        case 0x0a: this.id = cursor.string('id'); break;
-        case 0x12: this.subject = cursor.string('subject'); break;
+        case 0x0a:
+          this.id = cursor.string('id');
+          break;
+        case 0x12:
+          this.subject = cursor.string('subject');
+          break;
         case 0x1a: {
           const dataLength = cursor.length();
           this.dataLength = dataLength;
@@ -466,12 +499,24 @@ class EventFieldsRead implements EventHeader {
           cursor.at += dataLength;
           break;
         }
-        case 0x20: this.timeMs = cursor.varint(); break;
-        case 0x2a: this.source = cursor.string('source') || defaultSource; break;
-        case 0x30: this.schema = cursor.uint32(); break;
-        case 0x38: this.position = cursor.uint32(); break;
-        case 0x42: this.type = cursor.string('type'); break;
-        case 0x4a: this.extensions = extensions = readExtension(cursor, extensions); break;
+        case 0x20:
+          this.timeMs = cursor.varint();
+          break;
+        case 0x2a:
+          this.source = cursor.string('source') || defaultSource;
+          break;
+        case 0x30:
+          this.schema = cursor.uint32();
+          break;
+        case 0x38:
+          this.position = cursor.uint32();
+          break;
+        case 0x42:
+          this.type = cursor.string('type');
+          break;
+        case 0x4a:
+          this.extensions = extensions = readExtension(cursor, extensions);
+          break;
         default:
           if (tag === 0x80) this.timeNanos = cursor.uint32();
           else cursor.skip(tag);
@@ -482,13 +527,21 @@ class EventFieldsRead implements EventHeader {
   }
 }
 
-function readHeader(cursor: Cursor, index: number, length: number, defaultSource: string): EventHeader {
+function readHeader(
+  cursor: Cursor,
+  index: number,
+  length: number,
+  defaultSource: string,
+): EventHeader {
   const event = new EventFieldsRead();
   event.read(cursor, index, length, defaultSource);
   return event;
 }
 
-function readExtension(cursor: Cursor, into: Record<string, string> | null): Record<string, string> {
+function readExtension(
+  cursor: Cursor,
+  into: Record<string, string> | null,
+): Record<string, string> {
   const length = cursor.length();
   const outer = cursor.end;
   cursor.end = cursor.at + length;
@@ -508,7 +561,9 @@ function readExtension(cursor: Cursor, into: Record<string, string> | null): Rec
 }
 
 export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Reads the events of an EventBatch one after the other. */
@@ -565,8 +620,8 @@ export class BatchCursor {
 }
 
 /**
- * The source of all events that name none. It may stand behind them, and the last one counts: batches that were written one
- * behind the other are one batch.
+ * The source of all events that name none. It may stand behind them, and the last one counts:
+ * batches that were written one behind the other are one batch.
  * @throws CorruptDataError('decode')
  */
 function sourceOf(bytes: Buffer): BatchSourceText {
@@ -577,8 +632,7 @@ function sourceOf(bytes: Buffer): BatchSourceText {
     if (tag === 0x12) {
       cursor.invalid = null;
       source = cursor.string('source');
-    }
-    else cursor.skip(tag);
+    } else cursor.skip(tag);
   }
   return { text: source, invalid: cursor.invalid !== null };
 }
@@ -599,7 +653,8 @@ export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => voi
 }
 
 /**
- * Visits the subjects of an EventBatch's events, in order, reading nothing else; those that are no valid UTF-8 are left out.
+ * Visits the subjects of an EventBatch's events, in order, reading nothing else; those that are no
+ * valid UTF-8 are left out.
  * @throws CorruptDataError('decode') on bytes that are none; what was visited before stays visited
  */
 export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void): void {
@@ -663,7 +718,10 @@ function scanExtension(cursor: Cursor): void {
   cursor.end = outer;
 }
 
-/** One element of a history: an EventBatch of one event that says its type and the entry by which it was published. */
+/**
+ * One element of a history: an EventBatch of one event that says its type and the entry by which it
+ * was published.
+ */
 export interface HistoryElement {
   readonly header: EventHeader;
   readonly type: string;
@@ -684,16 +742,25 @@ export function readHistoryElement(bytes: Buffer): HistoryElement {
   while (cursor.at < cursor.end) {
     const tag = cursor.tag();
     switch (tag) {
-      case 0x0a: type = cursor.text(); break;
+      case 0x0a:
+        type = cursor.text();
+        break;
       case 0x1a:
         header = readHeader(cursor, events++, cursor.length(), source);
         if (header.invalid !== null) fail(`the ${header.invalid} of its event is not valid UTF-8`);
         break;
-      case 0x22: entryId = cursor.text(); break;
-      default: cursor.skip(tag);
+      case 0x22:
+        entryId = cursor.text();
+        break;
+      default:
+        cursor.skip(tag);
     }
   }
-  if (header === null || events > 1) throw new CorruptDataError('count', `an element of a history must hold one event, this one holds ${events}`);
+  if (header === null || events > 1)
+    throw new CorruptDataError(
+      'count',
+      `an element of a history must hold one event, this one holds ${events}`,
+    );
   if (type === '') fail('it names no event type');
   if (!ENTRY_ID.test(entryId)) fail('it names no stream entry');
   return { header, type, entryId };
@@ -720,7 +787,8 @@ export function readEvent(bytes: Uint8Array, batchSource: Uint8Array = NO_SOURCE
 const NO_SOURCE = new Uint8Array(0);
 
 /**
- * The source of an EventBatch as it stands there, a view of its bytes; empty: it names none, or cannot be taken apart.
+ * The source of an EventBatch as it stands there, a view of its bytes; empty: it names none, or
+ * cannot be taken apart.
  */
 export function batchSourceOf(bytes: Uint8Array): Uint8Array {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
@@ -756,6 +824,9 @@ export function countEvents(bytes: Uint8Array): number {
  */
 export function checkBatch(bytes: Uint8Array, crc: number | null): void {
   if (crc !== null && crc32(bytes) !== crc) {
-    throw new CorruptDataError('checksum', `the CRC-32 of its ${bytes.length} bytes is ${crc32(bytes)}, its field "c" says ${crc}`);
+    throw new CorruptDataError(
+      'checksum',
+      `the CRC-32 of its ${bytes.length} bytes is ${crc32(bytes)}, its field "c" says ${crc}`,
+    );
   }
 }

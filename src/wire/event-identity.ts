@@ -1,9 +1,11 @@
 /**
- * Which event it is, for whoever remembers events (`dedupe`, `dedupe_ms`). CloudEvents: source and id together.
+ * Which event it is, for whoever remembers events (`dedupe`, `dedupe_ms`). CloudEvents: source and
+ * id together.
  *
- * The id alone where the source is the default one, or none: that is what earlier versions have remembered. Else a digest of
- * the source, a newline, and the id. So a long source takes no more room than a short one. The source of an event that names
- * none is its batch's, so it does not matter by whom, in which batch or at which attempt the event comes.
+ * The id alone where the source is the default one, or none: that is what earlier versions have
+ * remembered. Else a digest of the source, a newline, and the id. So a long source takes no more
+ * room than a short one. The source of an event that names none is its batch's, so it does not
+ * matter by whom, in which batch or at which attempt the event comes.
  */
 import { createHash } from 'node:crypto';
 import { CorruptDataError } from '../core/errors.ts';

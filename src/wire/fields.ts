@@ -1,4 +1,6 @@
-/** Facts of a message's fields that its reader, its writer, its check and its types must agree on. */
+/**
+ * Facts of a message's fields that its reader, its writer, its check and its types must agree on.
+ */
 import protobuf from 'protobufjs';
 
 /** What protobufjs knows of editions and its types leave out. Resolved with the root. */
@@ -13,9 +15,14 @@ const GROUP = 3;
 const FIXED32 = 5;
 
 const WIRE: Readonly<Record<string, number>> = {
-  double: FIXED64, fixed64: FIXED64, sfixed64: FIXED64,
-  float: FIXED32, fixed32: FIXED32, sfixed32: FIXED32,
-  string: DELIMITED, bytes: DELIMITED,
+  double: FIXED64,
+  fixed64: FIXED64,
+  sfixed64: FIXED64,
+  float: FIXED32,
+  fixed32: FIXED32,
+  sfixed32: FIXED32,
+  string: DELIMITED,
+  bytes: DELIMITED,
 };
 
 /** Least and most of each integer type, as JavaScript numbers hold them. */
@@ -67,7 +74,9 @@ export function isNullable(field: protobuf.Field): boolean {
   return field.resolvedType instanceof protobuf.Type || Boolean(field.hasPresence);
 }
 
-/** The oneof that a field shares with others; null for the one that stands for proto3's `optional`. */
+/**
+ * The oneof that a field shares with others; null for the one that stands for proto3's `optional`.
+ */
 export function oneofOf(field: protobuf.Field): protobuf.OneOf | null {
   return field.partOf && !field.partOf.isProto3Optional ? field.partOf : null;
 }
@@ -82,7 +91,9 @@ export function isVerified(field: protobuf.Field): boolean {
   return (field as unknown as Resolved)._features.utf8_validation !== 'NONE';
 }
 
-/** The number an enum's unset value has: the first declared, which is 0 unless the enum is closed. */
+/**
+ * The number an enum's unset value has: the first declared, which is 0 unless the enum is closed.
+ */
 export function firstValue(one: protobuf.Enum): number {
   return Object.values(one.values)[0] ?? 0;
 }

@@ -1,4 +1,7 @@
-/** TypeScript types of the event payloads, from the catalog: what `npm run proto` and `millrace proto` write. */
+/**
+ * TypeScript types of the event payloads, from the catalog: what `npm run proto` and `millrace
+ * proto` write.
+ */
 import protobuf from 'protobufjs';
 import type { Catalog } from './catalog.ts';
 import { isNullable } from './fields.ts';
@@ -10,9 +13,10 @@ const SCALARS: Record<string, string> = {
 };
 
 /**
- * A module that declares an interface per message and adds every event type to `EventTypes` of `millrace/define`.
- * Fields are named as protobufjs names them (camelCase). Decoded events have every field (with its default); messages
- * may be null. 64-bit integers are numbers: values beyond 2^53 are refused at both ends.
+ * A module that declares an interface per message and adds every event type to `EventTypes` of
+ * `millrace/define`. Fields are named as protobufjs names them (camelCase). Decoded events have
+ * every field (with its default); messages may be null. 64-bit integers are numbers: values beyond
+ * 2^53 are refused at both ends.
  */
 export function generateTypes(catalog: Catalog): string {
   const messages: protobuf.Type[] = [];
@@ -23,7 +27,8 @@ export function generateTypes(catalog: Catalog): string {
       if (nested.filename === 'google/protobuf/descriptor.proto') continue;
       if (nested instanceof protobuf.Enum) enums.push(nested);
       if (nested instanceof protobuf.Type) messages.push(nested);
-      if (nested instanceof protobuf.Namespace && nested.fullName !== '.millrace.v1') collect(nested);
+      if (nested instanceof protobuf.Namespace && nested.fullName !== '.millrace.v1')
+        collect(nested);
     }
   };
   collect(catalog.root);
@@ -35,15 +40,24 @@ export function generateTypes(catalog: Catalog): string {
   ];
   const names = uniqueNames([...messages, ...enums]);
   for (const one of enums) {
-    out.push(`/** ${one.fullName.slice(1)}: ${Object.entries(one.values).map(([name, value]) => `${value} = ${name}`).join(', ')} */`);
-    out.push(`export type ${names.get(one) as string} = ${[...new Set(Object.values(one.values))].join(' | ')};`, '');
+    out.push(
+      `/** ${one.fullName.slice(1)}: ${Object.entries(one.values)
+        .map(([name, value]) => `${value} = ${name}`)
+        .join(', ')} */`,
+    );
+    out.push(
+      `export type ${names.get(one) as string} = ${[...new Set(Object.values(one.values))].join(' | ')};`,
+      '',
+    );
   }
   for (const message of messages) {
-    if (message.comment) out.push(`/** ${message.comment.replaceAll('*/', '* /').split('\n').join(' ')} */`);
+    if (message.comment)
+      out.push(`/** ${message.comment.replaceAll('*/', '* /').split('\n').join(' ')} */`);
     out.push(`export interface ${names.get(message) as string} {`);
     for (const field of message.fieldsArray) {
       field.resolve();
-      if (field.comment) out.push(`  /** ${field.comment.replaceAll('*/', '* /').split('\n').join(' ')} */`);
+      if (field.comment)
+        out.push(`  /** ${field.comment.replaceAll('*/', '* /').split('\n').join(' ')} */`);
       out.push(`  ${field.name}: ${typeOf(field, names)};`);
     }
     out.push('}', '');
@@ -60,31 +74,56 @@ export function generateTypes(catalog: Catalog): string {
 
 function typeOf(field: protobuf.Field, names: Map<protobuf.ReflectionObject, string>): string {
   const { resolvedType } = field;
-  const base = resolvedType ? (names.get(resolvedType) ?? 'unknown') : (SCALARS[field.type] ?? 'number');
+  const base = resolvedType
+    ? (names.get(resolvedType) ?? 'unknown')
+    : (SCALARS[field.type] ?? 'number');
   if (field.map) return `Record<string, ${base}>`;
   if (field.repeated) return `${base}[]`;
-  // messages, members of a oneof, proto3's `optional`, and all fields of proto2: unset is told from the default
+  // messages, members of a oneof, proto3's `optional`, and all fields of proto2: unset is told from
+  // the default
   return isNullable(field) ? `${base} | null` : base;
 }
 
 /** Names the generated module uses itself, or TypeScript does not let a type have. */
 const TAKEN = [
-  'EventTypes', 'Record', 'Uint8Array', 'Array',
-  'any', 'bigint', 'boolean', 'never', 'null', 'number', 'object', 'string', 'symbol', 'undefined', 'unknown', 'void',
+  'EventTypes',
+  'Record',
+  'Uint8Array',
+  'Array',
+  'any',
+  'bigint',
+  'boolean',
+  'never',
+  'null',
+  'number',
+  'object',
+  'string',
+  'symbol',
+  'undefined',
+  'unknown',
+  'void',
 ];
 
 /** Short names where they are unique, else with the path: OrderCreated, or BillingV1Money. */
-function uniqueNames(objects: readonly protobuf.ReflectionObject[]): Map<protobuf.ReflectionObject, string> {
+function uniqueNames(
+  objects: readonly protobuf.ReflectionObject[],
+): Map<protobuf.ReflectionObject, string> {
   const short = new Map<string, number>(TAKEN.map((name) => [name, 1]));
   for (const one of objects) short.set(one.name, (short.get(one.name) ?? 0) + 1);
   const pascal = (path: string): string =>
-    path.split(/[._]/).filter(Boolean).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join('');
+    path
+      .split(/[._]/)
+      .filter(Boolean)
+      .map((part) => part.charAt(0).toUpperCase() + part.slice(1))
+      .join('');
   const used = new Set([...TAKEN, ...objects.map((one) => one.name)]);
-  return new Map(objects.map((one) => {
-    if (short.get(one.name) === 1) return [one, one.name];
-    let name = pascal(one.fullName);
-    while (used.has(name)) name += '_';
-    used.add(name);
-    return [one, name];
-  }));
+  return new Map(
+    objects.map((one) => {
+      if (short.get(one.name) === 1) return [one, one.name];
+      let name = pascal(one.fullName);
+      while (used.has(name)) name += '_';
+      used.add(name);
+      return [one, name];
+    }),
+  );
 }

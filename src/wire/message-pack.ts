@@ -1,10 +1,12 @@
 /**
- * A list of texts, bytes and whole numbers as one block of MessagePack: what a pool thread and a Lua script (cmsgpack) hand
- * each other past the dispatcher, which does not look inside. Only what both sides need of the format.
+ * A list of texts, bytes and whole numbers as one block of MessagePack: what a pool thread and a
+ * Lua script (cmsgpack) hand each other past the dispatcher, which does not look inside. Only what
+ * both sides need of the format.
  */
 import { isUtf8 } from 'node:buffer';
 
-const writeUtf8 = (buffer: Buffer, at: number, value: string, _: null): number => at + buffer.write(value, at);
+const writeUtf8 = (buffer: Buffer, at: number, value: string, _: null): number =>
+  at + buffer.write(value, at);
 
 /** One flat list, grown item by item. */
 export class PackWriter {
@@ -54,7 +56,12 @@ export class PackWriter {
   }
 
   /** Bytes that `write` puts at a place of a buffer: at most so many; it gives where they end. */
-  built<A, B>(most: number, write: (buffer: Buffer, at: number, a: A, b: B) => number, a: A, b: B): void {
+  built<A, B>(
+    most: number,
+    write: (buffer: Buffer, at: number, a: A, b: B) => number,
+    a: A,
+    b: B,
+  ): void {
     this.#reserve(most + 5);
     const start = this.#at + (most < 65_536 ? 3 : 5);
     const end = write(this.#buffer, start, a, b);
@@ -154,11 +161,15 @@ export class PackReader {
   #length(): number {
     const head = this.#item();
     const length =
-      head >= 0xa0 && head <= 0xbf ? head & 0x1f
-      : head === 0xd9 ? this.#number(1)
-      : head === 0xda ? this.#number(2)
-      : head === 0xdb ? this.#number(4)
-      : -1;
+      head >= 0xa0 && head <= 0xbf
+        ? head & 0x1f
+        : head === 0xd9
+          ? this.#number(1)
+          : head === 0xda
+            ? this.#number(2)
+            : head === 0xdb
+              ? this.#number(4)
+              : -1;
     if (length < 0) throw new RangeError(`not a text: it begins with ${head}`);
     if (this.#at + length > this.#bytes.length) throw new RangeError('a text beyond the end');
     return length;
@@ -171,7 +182,8 @@ export class PackReader {
   }
 
   #item(): number {
-    if (this.#left === 0 || this.#at >= this.#bytes.length) throw new RangeError('a list beyond its end');
+    if (this.#left === 0 || this.#at >= this.#bytes.length)
+      throw new RangeError('a list beyond its end');
     this.#left--;
     return this.#bytes[this.#at++] as number;
   }

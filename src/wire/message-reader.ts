@@ -1,16 +1,29 @@
 /**
- * Reads payloads: compiled per message type into one JavaScript function, as protobufjs compiles its own decoders. A
- * message comes out as an object literal with all of its fields, in the form that the generated types say, so that
- * spreading, JSON, Object.keys, structuredClone and database drivers see what a handler sees. The fields are gathered in
- * local variables, and the object is made once: objects of a type share one hidden class from the start.
+ * Reads payloads: compiled per message type into one JavaScript function, as protobufjs compiles
+ * its own decoders. A message comes out as an object literal with all of its fields, in the form
+ * that the generated types say, so that spreading, JSON, Object.keys, structuredClone and database
+ * drivers see what a handler sees. The fields are gathered in local variables, and the object is
+ * made once: objects of a type share one hidden class from the start.
  *
- * The wire rules are protobuf's: the last value of a field wins, messages merge, of a oneof the last member stays; lists
- * are read packed and not; an unknown field, one of another wire type and an unknown number of a closed enum are passed
- * over. Names from the .proto enter the source only through JSON.stringify.
+ * The wire rules are protobuf's: the last value of a field wins, messages merge, of a oneof the
+ * last member stays; lists are read packed and not; an unknown field, one of another wire type and
+ * an unknown number of a closed enum are passed over. Names from the .proto enter the source only
+ * through JSON.stringify.
  */
 import protobuf from 'protobufjs';
 import {
-  firstValue, isClosed, isGroup, isNullable, isVerified, keyTagOf, keyTypeOf, MAX_DEPTH, oneofOf, propertyKey, tagOf, wireTypeOf,
+  firstValue,
+  isClosed,
+  isGroup,
+  isNullable,
+  isVerified,
+  keyTagOf,
+  keyTypeOf,
+  MAX_DEPTH,
+  oneofOf,
+  propertyKey,
+  tagOf,
+  wireTypeOf,
 } from './fields.ts';
 import type { PayloadReader } from './payload-reader.ts';
 
@@ -22,7 +35,11 @@ import type { PayloadReader } from './payload-reader.ts';
  * @throws Error, RangeError on bytes that are none
  */
 export type MessageReader = (
-  reader: PayloadReader, end: number, previous: Record<string, unknown> | null, depth: number, group: number,
+  reader: PayloadReader,
+  end: number,
+  previous: Record<string, unknown> | null,
+  depth: number,
+  group: number,
 ) => Record<string, unknown>;
 
 /** A box, so that a message may refer to itself. */
@@ -55,7 +72,9 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
     `if (depth > ${MAX_DEPTH}) tooDeep();`,
     ...fields.map((field) => `let ${variables.get(field) as string} = ${unsetOf(field)};`),
     'if (p !== null) {',
-    ...fields.map((field) => `${variables.get(field) as string} = p[${JSON.stringify(field.name)}];`),
+    ...fields.map(
+      (field) => `${variables.get(field) as string} = p[${JSON.stringify(field.name)}];`,
+    ),
     '}',
     'let t, n, e, k, v;',
     'const b = r.buf;',
@@ -67,17 +86,22 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
     'default:',
     'if (t === g && g !== 0) { g = 0; break loop; }',
     'r.skipField(t, depth);',
-    '}', '}',
+    '}',
+    '}',
     'if (g !== 0) noEnd();',
     `return { ${fields.map((field) => `${key(field)}: ${resultOf(field, variables.get(field) as string)}`).join(', ')} };`,
     '}',
   ].join('\n');
-  const make = new Function('T', 'E', 'tooDeep', 'noEnd', 'put', 'empty', source) as (...links: unknown[]) => MessageReader;
+  const make = new Function('T', 'E', 'tooDeep', 'noEnd', 'put', 'empty', source) as (
+    ...links: unknown[]
+  ) => MessageReader;
   box.read = make(links.inner, links.enums, tooDeep, noEnd, put, empty);
   return box;
 }
 
-/** Before anything was read of the field. Empty bytes are made at the end, where there were none. */
+/**
+ * Before anything was read of the field. Empty bytes are made at the end, where there were none.
+ */
 function unsetOf(field: protobuf.Field): string {
   if (field.map) return '{}';
   if (field.repeated) return '[]';
@@ -86,7 +110,13 @@ function unsetOf(field: protobuf.Field): string {
 
 function zeroOf(field: protobuf.Field): string {
   if (field.resolvedType instanceof protobuf.Enum) return String(firstValue(field.resolvedType));
-  return field.type === 'string' ? "''" : field.type === 'bool' ? 'false' : field.type === 'bytes' ? 'empty()' : '0';
+  return field.type === 'string'
+    ? "''"
+    : field.type === 'bool'
+      ? 'false'
+      : field.type === 'bytes'
+        ? 'empty()'
+        : '0';
 }
 
 function resultOf(field: protobuf.Field, variable: string): string {
@@ -95,7 +125,11 @@ function resultOf(field: protobuf.Field, variable: string): string {
 }
 
 /** The cases of the field's tags, as source. */
-function casesOf(field: protobuf.Field, variables: ReadonlyMap<protobuf.Field, string>, links: Links): string[] {
+function casesOf(
+  field: protobuf.Field,
+  variables: ReadonlyMap<protobuf.Field, string>,
+  links: Links,
+): string[] {
   const variable = variables.get(field) as string;
   if (field.map) return mapCase(field, variable, links);
   const wireType = wireTypeOf(field);
@@ -103,16 +137,32 @@ function casesOf(field: protobuf.Field, variables: ReadonlyMap<protobuf.Field, s
   const known = knownOf(field, links);
   if (field.repeated) {
     const one = valueOf(field);
-    const push = known === '' ? `${variable}.push(${one});` : `v = ${one}; if (${known}) ${variable}.push(v);`;
-    const single = [head, ...(isMessage(field) ? messageInto(field, 'null', `${variable}.push(v);`, links) : [push]), 'continue;'];
+    const push =
+      known === '' ? `${variable}.push(${one});` : `v = ${one}; if (${known}) ${variable}.push(v);`;
+    const single = [
+      head,
+      ...(isMessage(field) ? messageInto(field, 'null', `${variable}.push(v);`, links) : [push]),
+      'continue;',
+    ];
     if (isMessage(field) || wireType === 2) return single;
-    return [...single, `case ${tagOf(field.id, 2)}:`, ...within(`while (r.pos < e) { ${push} }`), 'continue;'];
+    return [
+      ...single,
+      `case ${tagOf(field.id, 2)}:`,
+      ...within(`while (r.pos < e) { ${push} }`),
+      'continue;',
+    ];
   }
   const others = (oneofOf(field)?.fieldsArray ?? []).filter((one) => one !== field);
   const set = `${others.map((one) => `${variables.get(one) as string} = null; `).join('')}${variable} = v;`;
   if (isMessage(field)) return [head, ...messageInto(field, variable, set, links), 'continue;'];
-  if (known === '' && others.length === 0) return [head, `${variable} = ${valueOf(field)};`, 'continue;'];
-  return [head, `v = ${valueOf(field)};`, known === '' ? set : `if (${known}) { ${set} }`, 'continue;'];
+  if (known === '' && others.length === 0)
+    return [head, `${variable} = ${valueOf(field)};`, 'continue;'];
+  return [
+    head,
+    `v = ${valueOf(field)};`,
+    known === '' ? set : `if (${known}) { ${set} }`,
+    'continue;',
+  ];
 }
 
 function isMessage(field: protobuf.Field): boolean {
@@ -121,13 +171,24 @@ function isMessage(field: protobuf.Field): boolean {
 
 /** What lies behind a length: read up to `e`, and nothing beyond. */
 function within(body: string): string[] {
-  return ['n = r.size(); e = r.pos + n; if (e > end) r.beyond();', 'r.len = e;', body, 'r.len = end;'];
+  return [
+    'n = r.size(); e = r.pos + n; if (e > end) r.beyond();',
+    'r.len = e;',
+    body,
+    'r.len = end;',
+  ];
 }
 
 /** A message or group, into `v`. */
-function messageInto(field: protobuf.Field, previous: string, then: string, links: Links): string[] {
+function messageInto(
+  field: protobuf.Field,
+  previous: string,
+  then: string,
+  links: Links,
+): string[] {
   const at = links.inner.push(compile(field.resolvedType as protobuf.Type, links.done)) - 1;
-  if (isGroup(field)) return [`v = T[${at}].read(r, end, ${previous}, depth + 1, ${tagOf(field.id, 4)}); ${then}`];
+  if (isGroup(field))
+    return [`v = T[${at}].read(r, end, ${previous}, depth + 1, ${tagOf(field.id, 4)}); ${then}`];
   return [...within(`v = T[${at}].read(r, e, ${previous}, depth + 1, 0);`), then];
 }
 
@@ -148,24 +209,36 @@ function valueOf(field: protobuf.Field): string {
 /** An entry is a message of a key and a value; either may be missing, or come more than once. */
 function mapCase(field: protobuf.Field, variable: string, links: Links): string[] {
   const keyType = keyTypeOf(field);
-  const key = keyType === 'string' ? (isVerified(field) ? 'r.stringVerify()' : 'r.string()') : `r.${keyType}()`;
+  const key =
+    keyType === 'string'
+      ? isVerified(field)
+        ? 'r.stringVerify()'
+        : 'r.string()'
+      : `r.${keyType}()`;
   const zero = keyType === 'string' ? "''" : keyType === 'bool' ? 'false' : '0';
   const message = isMessage(field);
   const known = knownOf(field, links);
-  const at = message ? links.inner.push(compile(field.resolvedType as protobuf.Type, links.done)) - 1 : 0;
+  const at = message
+    ? links.inner.push(compile(field.resolvedType as protobuf.Type, links.done)) - 1
+    : 0;
   const value = message
     ? `{ const i = r.size(), o = r.pos + i; if (o > e) r.beyond(); r.len = o; v = T[${at}].read(r, o, v, depth + 1, 0); r.len = e; }`
     : `v = ${valueOf(field)};`;
   const put = `put(${variable}, k, v);`;
   return [
-    `case ${tagOf(field.id, 2)}:`, `k = ${zero}; v = ${message ? 'null' : zeroOf(field)};`,
-    ...within([
-      'while (r.pos < e) {', 't = r.tag();',
-      `if (t === ${keyTagOf(keyType)}) k = ${key};`,
-      `else if (t === ${tagOf(2, wireTypeOf(field))}) ${value}`,
-      'else r.skipField(t, depth);', '}',
-      message ? `if (v === null) v = T[${at}].read(r, r.pos, null, depth + 1, 0);` : '',
-    ].join('\n')),
+    `case ${tagOf(field.id, 2)}:`,
+    `k = ${zero}; v = ${message ? 'null' : zeroOf(field)};`,
+    ...within(
+      [
+        'while (r.pos < e) {',
+        't = r.tag();',
+        `if (t === ${keyTagOf(keyType)}) k = ${key};`,
+        `else if (t === ${tagOf(2, wireTypeOf(field))}) ${value}`,
+        'else r.skipField(t, depth);',
+        '}',
+        message ? `if (v === null) v = T[${at}].read(r, r.pos, null, depth + 1, 0);` : '',
+      ].join('\n'),
+    ),
     known === '' ? put : `if (${known}) ${put}`,
     'continue;',
   ];
@@ -174,7 +247,13 @@ function mapCase(field: protobuf.Field, variable: string, links: Links): string[
 /** An own property whatever its name. */
 function put(into: Record<string, unknown>, key: string | number | boolean, value: unknown): void {
   if (key !== '__proto__') into[key as string] = value;
-  else Object.defineProperty(into, key, { value, enumerable: true, configurable: true, writable: true });
+  else
+    Object.defineProperty(into, key, {
+      value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
 }
 
 function empty(): Buffer {

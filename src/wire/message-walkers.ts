@@ -1,7 +1,8 @@
 /**
- * Whether data fits a message, in words: the path of the first field that does not, and why. What the writer (message-writer.ts)
- * refuses, this explains; both take exactly the same data. A typo never becomes a silently missing value, and an object without
- * enumerable content never an empty message.
+ * Whether data fits a message, in words: the path of the first field that does not, and why. What
+ * the writer (message-writer.ts) refuses, this explains; both take exactly the same data. A typo
+ * never becomes a silently missing value, and an object without enumerable content never an empty
+ * message.
  */
 import protobuf from 'protobufjs';
 import { INTEGERS, isClosed, keyTypeOf, MAX_DEPTH } from './fields.ts';
@@ -29,25 +30,37 @@ function compileMessage(message: protobuf.Type, done: Map<protobuf.Type, FieldCh
   const takes = known?.takes ?? 'an object';
   const check: FieldCheck = (given, path, depth) => {
     const data = known === null ? given : known.convert(given);
-    if (!isMessageData(data)) return { path, what: `${takes} was expected, got ${describe(given)}` };
+    if (!isMessageData(data))
+      return { path, what: `${takes} was expected, got ${describe(given)}` };
     if (depth > MAX_DEPTH) return { path, what: `nested deeper than ${MAX_DEPTH}` };
     const seen = new Set<string>();
     for (const key in data) {
       if (!isData(data, key) || data[key] === undefined || data[key] === null) continue;
       seen.add(key);
       const field = fields.get(key);
-      if (!field) return { path: join(path, key), what: `no such field in ${message.fullName.slice(1)}; it has ${[...fields.keys()].join(', ') || 'none'}` };
+      if (!field)
+        return {
+          path: join(path, key),
+          what: `no such field in ${message.fullName.slice(1)}; it has ${[...fields.keys()].join(', ') || 'none'}`,
+        };
       const problem = field(data[key], join(path, key), depth);
       if (problem) return problem;
     }
     const hidden = hiddenField(data, fields, seen);
-    if (hidden !== null) return { path: join(path, hidden), what: 'its value is in no enumerable property of the object (a getter of a class?): give a plain object' };
+    if (hidden !== null)
+      return {
+        path: join(path, hidden),
+        what: 'its value is in no enumerable property of the object (a getter of a class?): give a plain object',
+      };
     const outside = known === null ? null : known.outside(data);
-    return outside === null ? oneofProblem(oneofs, data, path) : { path, what: `${outside}, got ${show(given)}` };
+    return outside === null
+      ? oneofProblem(oneofs, data, path)
+      : { path, what: `${outside}, got ${show(given)}` };
   };
   const readable = guarded(check);
   done.set(message, readable);
-  for (const field of message.fieldsArray) fields.set(field.name, guarded(compileField(field.resolve(), done)));
+  for (const field of message.fieldsArray)
+    fields.set(field.name, guarded(compileField(field.resolve(), done)));
   return readable;
 }
 
@@ -56,15 +69,30 @@ function isMessageData(data: unknown): data is Record<string, unknown> {
 }
 
 /** A field that has a value when it is asked for, and is not among the enumerable ones. */
-function hiddenField(data: Readonly<Record<string, unknown>>, fields: ReadonlyMap<string, FieldCheck>, seen: ReadonlySet<string>): string | null {
-  for (const name of fields.keys()) if (!seen.has(name) && data[name] !== undefined && data[name] !== null) return name;
+function hiddenField(
+  data: Readonly<Record<string, unknown>>,
+  fields: ReadonlyMap<string, FieldCheck>,
+  seen: ReadonlySet<string>,
+): string | null {
+  for (const name of fields.keys())
+    if (!seen.has(name) && data[name] !== undefined && data[name] !== null) return name;
   return null;
 }
 
-function oneofProblem(oneofs: readonly protobuf.OneOf[], data: Readonly<Record<string, unknown>>, path: string): Problem | null {
+function oneofProblem(
+  oneofs: readonly protobuf.OneOf[],
+  data: Readonly<Record<string, unknown>>,
+  path: string,
+): Problem | null {
   for (const oneof of oneofs) {
-    const set = oneof.fieldsArray.filter((field) => data[field.name] !== undefined && data[field.name] !== null);
-    if (set.length > 1) return { path: join(path, oneof.name), what: `only one of ${set.map((field) => field.name).join(', ')} may be set` };
+    const set = oneof.fieldsArray.filter(
+      (field) => data[field.name] !== undefined && data[field.name] !== null,
+    );
+    if (set.length > 1)
+      return {
+        path: join(path, oneof.name),
+        what: `only one of ${set.map((field) => field.name).join(', ')} may be set`,
+      };
   }
   return null;
 }
@@ -75,7 +103,10 @@ function guarded(check: FieldCheck): FieldCheck {
     try {
       return check(value, path, depth);
     } catch (error) {
-      return { path, what: `it cannot be read: ${error instanceof Error ? error.message : describe(error)}` };
+      return {
+        path,
+        what: `it cannot be read: ${error instanceof Error ? error.message : describe(error)}`,
+      };
     }
   };
 }
@@ -86,10 +117,15 @@ function compileField(field: protobuf.Field, done: Map<protobuf.Type, FieldCheck
     const keyType = keyTypeOf(field);
     return (value, path, depth) => {
       const entries = entriesOf(value);
-      if (entries === null) return { path, what: `an object or a Map was expected, got ${describe(value)}` };
+      if (entries === null)
+        return { path, what: `an object or a Map was expected, got ${describe(value)}` };
       for (let i = 0; i < entries.length; i += 2) {
         const key = entries[i];
-        if (!keyFits(keyType, key)) return { path, what: `its keys are ${keyType}, ${typeof key === 'string' ? JSON.stringify(key.slice(0, 60)) : describe(key)} is none` };
+        if (!keyFits(keyType, key))
+          return {
+            path,
+            what: `its keys are ${keyType}, ${typeof key === 'string' ? JSON.stringify(key.slice(0, 60)) : describe(key)} is none`,
+          };
         const problem = one(entries[i + 1], `${path}.${String(key)}`, depth);
         if (problem) return problem;
       }
@@ -98,7 +134,8 @@ function compileField(field: protobuf.Field, done: Map<protobuf.Type, FieldCheck
   }
   if (!field.repeated) return one;
   return (value, path, depth) => {
-    if (!Array.isArray(value)) return { path, what: `an array was expected, got ${describe(value)}` };
+    if (!Array.isArray(value))
+      return { path, what: `an array was expected, got ${describe(value)}` };
     for (let i = 0; i < value.length; i++) {
       const problem = one(value[i], `${path}.${i}`, depth);
       if (problem) return problem;
@@ -127,17 +164,38 @@ function compileValue(field: protobuf.Field, done: Map<protobuf.Type, FieldCheck
   switch (field.type) {
     case 'string':
       return (value, path) =>
-        typeof value !== 'string' ? { path, what: `a string was expected, got ${describe(value)}` } : UNPAIRED.test(value) ? { path, what: 'an unpaired surrogate, which UTF-8 cannot hold' } : null;
+        typeof value !== 'string'
+          ? { path, what: `a string was expected, got ${describe(value)}` }
+          : UNPAIRED.test(value)
+            ? { path, what: 'an unpaired surrogate, which UTF-8 cannot hold' }
+            : null;
     case 'bool':
-      return (value, path) => (typeof value === 'boolean' ? null : { path, what: `true or false was expected, got ${describe(value)}` });
+      return (value, path) =>
+        typeof value === 'boolean'
+          ? null
+          : { path, what: `true or false was expected, got ${describe(value)}` };
     case 'bytes':
       return (value, path) =>
-        !(value instanceof Uint8Array) ? { path, what: `a Uint8Array was expected, got ${describe(value)}` } : isDetached(value) ? { path, what: 'a Uint8Array whose bytes were transferred elsewhere' } : null;
+        !(value instanceof Uint8Array)
+          ? { path, what: `a Uint8Array was expected, got ${describe(value)}` }
+          : isDetached(value)
+            ? { path, what: 'a Uint8Array whose bytes were transferred elsewhere' }
+            : null;
     case 'double':
-      return (value, path) => (typeof value === 'number' ? null : { path, what: `a number was expected, got ${describe(value)}` });
+      return (value, path) =>
+        typeof value === 'number'
+          ? null
+          : { path, what: `a number was expected, got ${describe(value)}` };
     case 'float':
       return (value, path) =>
-        typeof value !== 'number' ? { path, what: `a number was expected, got ${describe(value)}` } : fitsFloat(value) ? null : { path, what: `a number that 32 bits can hold (at most 3.4e38) was expected, got ${value}` };
+        typeof value !== 'number'
+          ? { path, what: `a number was expected, got ${describe(value)}` }
+          : fitsFloat(value)
+            ? null
+            : {
+                path,
+                what: `a number that 32 bits can hold (at most 3.4e38) was expected, got ${value}`,
+              };
     default:
       return integer(...(INTEGERS[field.type] as readonly [number, number]));
   }
@@ -146,10 +204,16 @@ function compileValue(field: protobuf.Field, done: Map<protobuf.Type, FieldCheck
 function compileEnum(one: protobuf.Enum): FieldCheck {
   const numbers = new Set(Object.values(one.values));
   const closed = isClosed(one);
-  const known = Object.entries(one.values).map(([name, value]) => `${value} (${name})`).join(', ');
+  const known = Object.entries(one.values)
+    .map(([name, value]) => `${value} (${name})`)
+    .join(', ');
   return (value, path) => {
-    if (typeof value === 'number' && (closed ? numbers.has(value) : value === (value | 0))) return null;
-    return { path, what: `${closed ? `one of ${known}` : `a whole number of 32 bits, such as ${known},`} was expected, got ${describe(value)}` };
+    if (typeof value === 'number' && (closed ? numbers.has(value) : value === (value | 0)))
+      return null;
+    return {
+      path,
+      what: `${closed ? `one of ${known}` : `a whole number of 32 bits, such as ${known},`} was expected, got ${describe(value)}`,
+    };
   };
 }
 
@@ -192,7 +256,9 @@ function integer(min: number, max: number): FieldCheck {
 /** With its content, where that is short. */
 function show(value: unknown): string {
   if (value instanceof Date) return value.toISOString();
-  return typeof value === 'object' ? (JSON.stringify(value)?.slice(0, 100) ?? describe(value)) : describe(value);
+  return typeof value === 'object'
+    ? (JSON.stringify(value)?.slice(0, 100) ?? describe(value))
+    : describe(value);
 }
 
 function join(path: string, key: string): string {

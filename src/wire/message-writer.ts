@@ -1,18 +1,41 @@
 /**
- * Check and encode a payload in one pass: compiled per message type into one JavaScript function, as protobufjs compiles
- * its own encoders, but refusing what does not fit with the path of the field. Publishing is what this is for: half of a
- * publisher's time was looking at every field twice.
+ * Check and encode a payload in one pass: compiled per message type into one JavaScript function,
+ * as protobufjs compiles its own encoders, but refusing what does not fit with the path of the
+ * field. Publishing is what this is for: half of a publisher's time was looking at every field
+ * twice.
  *
- * What it refuses the check (message-walkers.ts) explains. Names from the .proto enter the source only through JSON.stringify.
+ * What it refuses the check (message-walkers.ts) explains. Names from the .proto enter the source
+ * only through JSON.stringify.
  */
 import protobuf from 'protobufjs';
-import { INTEGERS, isClosed, isGroup, isNullable, keyTagOf, keyTypeOf, MAX_DEPTH, oneofOf, tagOf, wireTypeOf } from './fields.ts';
-import { compileCheck, entriesOf, fitsFloat, isDetached, keyFits, type Problem } from './message-walkers.ts';
+import {
+  INTEGERS,
+  isClosed,
+  isGroup,
+  isNullable,
+  keyTagOf,
+  keyTypeOf,
+  MAX_DEPTH,
+  oneofOf,
+  tagOf,
+  wireTypeOf,
+} from './fields.ts';
+import {
+  compileCheck,
+  entriesOf,
+  fitsFloat,
+  isDetached,
+  keyFits,
+  type Problem,
+} from './message-walkers.ts';
 import type { PayloadArena } from './payload-arena.ts';
 import { hasContent, isData, isPlain } from './plain-value.ts';
 import { wellKnown, type WellKnown } from './well-known.ts';
 
-/** Appends the encoded message to the arena, or says why not; then the arena's content is undefined behind its start. */
+/**
+ * Appends the encoded message to the arena, or says why not; then the arena's content is undefined
+ * behind its start.
+ */
 export type MessageWriter = (data: unknown, arena: PayloadArena) => Problem | null;
 
 type Inner = (data: unknown, arena: PayloadArena, depth: number) => boolean;
@@ -57,24 +80,42 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
   const known = wellKnown(message);
   const lines = [
     `if (typeof d !== 'object' || d === null || depth > ${MAX_DEPTH}) return false;`,
-    // All but literals and the like are looked at closely: most have no content to be written. This is a load that V8 remembers,
-    // a call of getPrototypeOf would not be; what it does not find out (iterators, old style classes), `misfit` does.
+    // All but literals and the like are looked at closely: most have no content to be written. This
+    // is a load that V8 remembers, a call of getPrototypeOf would not be; what it does not find out
+    // (iterators, old style classes), `misfit` does.
     'const instance = d.constructor !== Object;',
     'if (instance && !isPlain(d) && !hasContent(d)) return false;',
     `let known = 0, v, m, q, x${oneofs.map((_, i) => `, o${i} = false`).join('')};`,
   ];
   for (const field of message.fieldsArray) {
     const oneof = oneofOf(field.resolve());
-    const member = oneof === null ? '' : `if (o${oneofs.indexOf(oneof)}) return false; o${oneofs.indexOf(oneof)} = true;`;
-    lines.push(`v = d[${JSON.stringify(field.name)}];`, 'if (v !== undefined && v !== null) {', 'known++;', member, ...fieldLines(field, links), '}');
+    const member =
+      oneof === null
+        ? ''
+        : `if (o${oneofs.indexOf(oneof)}) return false; o${oneofs.indexOf(oneof)} = true;`;
+    lines.push(
+      `v = d[${JSON.stringify(field.name)}];`,
+      'if (v !== undefined && v !== null) {',
+      'known++;',
+      member,
+      ...fieldLines(field, links),
+      '}',
+    );
   }
-  if (known !== null) lines.push(`if (K[${links.known.push(known) - 1}].outside(d) !== null) return false;`);
-  lines.push('const any = known > 0;', 'for (const _ in d) known--;', 'return (any && known === 0 && !instance) || !misfit(d);');
+  if (known !== null)
+    lines.push(`if (K[${links.known.push(known) - 1}].outside(d) !== null) return false;`);
+  lines.push(
+    'const any = known > 0;',
+    'for (const _ in d) known--;',
+    'return (any && known === 0 && !instance) || !misfit(d);',
+  );
   const names = new Set(message.fieldsArray.map((field) => field.name));
   const misfit = (data: Record<string, unknown>): boolean => isMisfit(data, names);
   const source = `'use strict'; return function write(d, w, depth) {\n${lines.join('\n')}\n}`;
   const tools = { entriesOf, fitsFloat, isDetached, keyFits, isPlain, hasContent, misfit };
-  const make = new Function('T', 'E', 'K', ...Object.keys(tools), source) as (...links: unknown[]) => Inner;
+  const make = new Function('T', 'E', 'K', ...Object.keys(tools), source) as (
+    ...links: unknown[]
+  ) => Inner;
   box.run = make(links.inner, links.enums, links.known, ...Object.values(tools));
   return box;
 }
@@ -98,38 +139,63 @@ function fieldLines(field: protobuf.Field, links: Links): string[] {
   const tag = tagOf(field.id, wireTypeOf(field));
   if (!field.repeated) {
     const zero = isNullable(field) ? '' : `if (${isNotZero(field)}) `;
-    return [`if (${isBad(field, 'v', links)}) return false;`, `${zero}${put(field, 'v', tag, links)}`];
+    return [
+      `if (${isBad(field, 'v', links)}) return false;`,
+      `${zero}${put(field, 'v', tag, links)}`,
+    ];
   }
-  const each = (one: string): string => `for (let i = 0; i < v.length; i++) { x = v[i]; if (${isBad(field, 'x', links)}) return false; ${one} }`;
+  const each = (one: string): string =>
+    `for (let i = 0; i < v.length; i++) { x = v[i]; if (${isBad(field, 'x', links)}) return false; ${one} }`;
   if (!field.packed || wireTypeOf(field) === 2 || field.resolvedType instanceof protobuf.Type) {
     return ['if (!Array.isArray(v)) return false;', each(put(field, 'x', tag, links))];
   }
-  return ['if (!Array.isArray(v)) return false;', `if (v.length > 0) { m = w.open(${tagOf(field.id, 2)});`, each(put(field, 'x', 0, links)), 'w.close(m); }'];
+  return [
+    'if (!Array.isArray(v)) return false;',
+    `if (v.length > 0) { m = w.open(${tagOf(field.id, 2)});`,
+    each(put(field, 'x', 0, links)),
+    'w.close(m); }',
+  ];
 }
 
 /** Every entry with its key and its value, zeros too. */
 function mapLines(field: protobuf.Field, links: Links): string[] {
   const keyType = keyTypeOf(field);
-  const key = keyType === 'string' ? 'if (!w.string(10, k)) return false;'
-    : keyType === 'bool' ? "w.uint(8, k === true || k === 'true' ? 1 : 0);"
-      : `k = Number(k); ${putNumber(keyType, 'k', keyTagOf(keyType))}`;
+  const key =
+    keyType === 'string'
+      ? 'if (!w.string(10, k)) return false;'
+      : keyType === 'bool'
+        ? "w.uint(8, k === true || k === 'true' ? 1 : 0);"
+        : `k = Number(k); ${putNumber(keyType, 'k', keyTagOf(keyType))}`;
   return [
-    'q = entriesOf(v);', 'if (q === null) return false;',
-    'for (let i = 0; i < q.length; i += 2) {', 'let k = q[i]; x = q[i + 1];',
+    'q = entriesOf(v);',
+    'if (q === null) return false;',
+    'for (let i = 0; i < q.length; i += 2) {',
+    'let k = q[i]; x = q[i + 1];',
     `if (!keyFits('${keyType}', k) || ${isBad(field, 'x', links)}) return false;`,
-    `const entry = w.open(${tagOf(field.id, 2)});`, key, put(field, 'x', tagOf(2, wireTypeOf(field)), links), 'w.close(entry);', '}',
+    `const entry = w.open(${tagOf(field.id, 2)});`,
+    key,
+    put(field, 'x', tagOf(2, wireTypeOf(field)), links),
+    'w.close(entry);',
+    '}',
   ];
 }
 
-/** Condition under which one value does not fit, but for what writing it finds out. Replaces what stands for a message. */
+/**
+ * Condition under which one value does not fit, but for what writing it finds out. Replaces what
+ * stands for a message.
+ */
 function isBad(field: protobuf.Field, value: string, links: Links): string {
   const { resolvedType } = field;
   if (resolvedType instanceof protobuf.Type) {
     const known = wellKnown(resolvedType);
-    return known === null ? 'false' : `(${value} = K[${links.known.push(known) - 1}].convert(${value})) === null`;
+    return known === null
+      ? 'false'
+      : `(${value} = K[${links.known.push(known) - 1}].convert(${value})) === null`;
   }
   if (resolvedType instanceof protobuf.Enum) {
-    return isClosed(resolvedType) ? `!E[${links.enums.push(new Set(Object.values(resolvedType.values))) - 1}].has(${value})` : `typeof ${value} !== 'number' || ${value} !== (${value} | 0)`;
+    return isClosed(resolvedType)
+      ? `!E[${links.enums.push(new Set(Object.values(resolvedType.values))) - 1}].has(${value})`
+      : `typeof ${value} !== 'number' || ${value} !== (${value} | 0)`;
   }
   switch (field.type) {
     case 'string':
@@ -161,17 +227,23 @@ function isNotZero(field: protobuf.Field): string {
 function put(field: protobuf.Field, value: string, tag: number, links: Links): string {
   if (field.resolvedType instanceof protobuf.Type) {
     const run = `T[${links.inner.push(compile(field.resolvedType, links.done)) - 1}].run(${value}, w, depth + 1)`;
-    if (isGroup(field)) return `{ w.tag(${tag}); if (!${run}) return false; w.tag(${tagOf(field.id, 4)}); }`;
+    if (isGroup(field))
+      return `{ w.tag(${tag}); if (!${run}) return false; w.tag(${tagOf(field.id, 4)}); }`;
     return `{ m = w.open(${tag}); if (!${run}) return false; w.close(m); }`;
   }
   if (field.resolvedType instanceof protobuf.Enum) return `w.int(${tag}, ${value});`;
   if (field.type === 'string') return `if (!w.string(${tag}, ${value})) return false;`;
   if (field.type === 'bool') return `w.uint(${tag}, ${value} ? 1 : 0);`;
-  if (field.type === 'bytes' || field.type === 'double' || field.type === 'float') return `w.${field.type}(${tag}, ${value});`;
+  if (field.type === 'bytes' || field.type === 'double' || field.type === 'float')
+    return `w.${field.type}(${tag}, ${value});`;
   return putNumber(field.type, value, tag);
 }
 
 function putNumber(type: string, value: string, tag: number): string {
-  const method = /fixed/.test(type) ? type.replace(/^s/, '') : type.startsWith('s') ? 'sint' : 'int';
+  const method = /fixed/.test(type)
+    ? type.replace(/^s/, '')
+    : type.startsWith('s')
+      ? 'sint'
+      : 'int';
   return `w.${method}(${tag}, ${value});`;
 }

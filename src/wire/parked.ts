@@ -1,4 +1,7 @@
-/** Parked records: millrace.v1.ParkedEvent. Read and written by hand, as all that a turn of a lane stands on. */
+/**
+ * Parked records: millrace.v1.ParkedEvent. Read and written by hand, as all that a turn of a lane
+ * stands on.
+ */
 import { CorruptDataError } from '../core/errors.ts';
 import { wellFormed } from '../core/well-formed.ts';
 import { asBuffer, Cursor, readEvent } from './event-batch.ts';
@@ -24,52 +27,81 @@ export interface ParkedRecord {
   readonly attempts: number;
   readonly firstFailedMs: number;
   readonly lastFailedMs: number;
-  /** Since when it is parked without an attempt, 0 once one was made: how long it has waited for its schema. */
+  /**
+   * Since when it is parked without an attempt, 0 once one was made: how long it has waited for its
+   * schema.
+   */
   readonly waitingSinceMs: number;
   readonly history: readonly ParkedAttempt[];
   readonly isolate: boolean;
   readonly eventId: string;
   readonly subject: string;
-  /** Of the batch that the event came with, as it stood there: that of an event that names none itself. */
+  /**
+   * Of the batch that the event came with, as it stood there: that of an event that names none
+   * itself.
+   */
   readonly batchSource?: Uint8Array;
 }
 
 const { ParkedEvent } = millrace.v1;
 
-/** What is written can be read again, whatever the texts are: protobufjs writes short ones unchecked. */
+/**
+ * What is written can be read again, whatever the texts are: protobufjs writes short ones
+ * unchecked.
+ */
 export function encodeParked(record: ParkedRecord): Buffer {
-  const bytes = ParkedEvent.encode(ParkedEvent.fromObject({
-    ...record,
-    type: wellFormed(record.type), entryId: wellFormed(record.entryId),
-    eventId: wellFormed(record.eventId), subject: wellFormed(record.subject),
-    history: record.history.map((one) => ({ ...one, name: wellFormed(one.name), message: wellFormed(one.message), cause: wellFormed(one.cause ?? '') })),
-  })).finish();
+  const bytes = ParkedEvent.encode(
+    ParkedEvent.fromObject({
+      ...record,
+      type: wellFormed(record.type),
+      entryId: wellFormed(record.entryId),
+      eventId: wellFormed(record.eventId),
+      subject: wellFormed(record.subject),
+      history: record.history.map((one) => ({
+        ...one,
+        name: wellFormed(one.name),
+        message: wellFormed(one.message),
+        cause: wellFormed(one.cause ?? ''),
+      })),
+    }),
+  ).finish();
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /**
  * `event` is a view of `bytes`, not a copy.
- * @throws CorruptDataError('decode'), also where it does not say which event it is, or holds none that can be read
+ * @throws CorruptDataError('decode'), also where it does not say which event it is, or holds none
+ *   that can be read
  */
 export function decodeParked(bytes: Uint8Array): ParkedRecord {
   try {
     const buffer = asBuffer(bytes);
     const read = readFields(new Cursor(buffer, 0, buffer.length));
     if (read.type === '') throw new CorruptDataError('decode', 'it names no event type');
-    if (!/^\d+-\d+$/.test(read.entryId)) throw new CorruptDataError('decode', 'it names no stream entry');
+    if (!/^\d+-\d+$/.test(read.entryId))
+      throw new CorruptDataError('decode', 'it names no stream entry');
     readEvent(read.event);
     return read;
   } catch (error) {
     const why = error instanceof CorruptDataError ? error.message : String(error);
-    throw new CorruptDataError('decode', `a parked record of ${bytes.length} bytes cannot be decoded: ${why}`, { cause: error });
+    throw new CorruptDataError(
+      'decode',
+      `a parked record of ${bytes.length} bytes cannot be decoded: ${why}`,
+      { cause: error },
+    );
   }
 }
 
 /**
- * What can still be read of a record that decodeParked refuses: the fields in front of the damage, each only where it is
- * what such a field can be.
+ * What can still be read of a record that decodeParked refuses: the fields in front of the damage,
+ * each only where it is what such a field can be.
  */
-export function salvageParked(bytes: Uint8Array): { readonly type: string; readonly entryId: string; readonly index: number; readonly eventId: string } {
+export function salvageParked(bytes: Uint8Array): {
+  readonly type: string;
+  readonly entryId: string;
+  readonly index: number;
+  readonly eventId: string;
+} {
   const record = newRecord();
   const buffer = asBuffer(bytes);
   const cursor = new Cursor(buffer, 0, buffer.length);
@@ -98,8 +130,19 @@ const NO_BYTES = new Uint8Array(0);
 
 function newRecord(): OpenRecord {
   return {
-    event: NO_BYTES, type: '', entryId: '', index: 0, position: 0, attempts: 0, firstFailedMs: 0, lastFailedMs: 0,
-    waitingSinceMs: 0, history: [], isolate: false, eventId: '', subject: '',
+    event: NO_BYTES,
+    type: '',
+    entryId: '',
+    index: 0,
+    position: 0,
+    attempts: 0,
+    firstFailedMs: 0,
+    lastFailedMs: 0,
+    waitingSinceMs: 0,
+    history: [],
+    isolate: false,
+    eventId: '',
+    subject: '',
   };
 }
 
@@ -112,21 +155,50 @@ function readFields(cursor: Cursor): OpenRecord {
 function readField(cursor: Cursor, into: OpenRecord): void {
   const tag = cursor.tag();
   switch (tag) {
-    case 0x0a: into.event = cursor.view(); break;
-    case 0x12: into.type = cursor.text(); break;
-    case 0x1a: into.entryId = cursor.text(); break;
-    case 0x20: into.index = cursor.varint(); break;
-    case 0x28: into.position = cursor.varint(); break;
-    case 0x30: into.attempts = cursor.varint(); break;
-    case 0x38: into.firstFailedMs = cursor.varint(); break;
-    case 0x40: into.lastFailedMs = cursor.varint(); break;
-    case 0x4a: into.history.push(readAttempt(cursor)); break;
-    case 0x50: into.isolate = cursor.varint() !== 0; break;
-    case 0x5a: into.eventId = cursor.text(); break;
-    case 0x62: into.subject = cursor.text(); break;
-    case 0x68: into.waitingSinceMs = cursor.varint(); break;
-    case 0x72: into.batchSource = cursor.view(); break;
-    default: cursor.skip(tag);
+    case 0x0a:
+      into.event = cursor.view();
+      break;
+    case 0x12:
+      into.type = cursor.text();
+      break;
+    case 0x1a:
+      into.entryId = cursor.text();
+      break;
+    case 0x20:
+      into.index = cursor.varint();
+      break;
+    case 0x28:
+      into.position = cursor.varint();
+      break;
+    case 0x30:
+      into.attempts = cursor.varint();
+      break;
+    case 0x38:
+      into.firstFailedMs = cursor.varint();
+      break;
+    case 0x40:
+      into.lastFailedMs = cursor.varint();
+      break;
+    case 0x4a:
+      into.history.push(readAttempt(cursor));
+      break;
+    case 0x50:
+      into.isolate = cursor.varint() !== 0;
+      break;
+    case 0x5a:
+      into.eventId = cursor.text();
+      break;
+    case 0x62:
+      into.subject = cursor.text();
+      break;
+    case 0x68:
+      into.waitingSinceMs = cursor.varint();
+      break;
+    case 0x72:
+      into.batchSource = cursor.view();
+      break;
+    default:
+      cursor.skip(tag);
   }
 }
 
@@ -138,12 +210,23 @@ function readAttempt(cursor: Cursor): ParkedAttempt {
   while (cursor.at < cursor.end) {
     const tag = cursor.tag();
     switch (tag) {
-      case 0x08: attempt.atMs = cursor.varint(); break;
-      case 0x10: attempt.attempt = cursor.varint(); break;
-      case 0x1a: attempt.name = cursor.prose(); break;
-      case 0x22: attempt.message = cursor.prose(); break;
-      case 0x2a: attempt.cause = cursor.prose(); break;
-      default: cursor.skip(tag);
+      case 0x08:
+        attempt.atMs = cursor.varint();
+        break;
+      case 0x10:
+        attempt.attempt = cursor.varint();
+        break;
+      case 0x1a:
+        attempt.name = cursor.prose();
+        break;
+      case 0x22:
+        attempt.message = cursor.prose();
+        break;
+      case 0x2a:
+        attempt.cause = cursor.prose();
+        break;
+      default:
+        cursor.skip(tag);
     }
   }
   cursor.end = outer;

@@ -1,10 +1,13 @@
 /**
- * Where a publisher writes payloads and their envelopes, one behind the other, before they go to their partitions' batches.
+ * Where a publisher writes payloads and their envelopes, one behind the other, before they go to
+ * their partitions' batches.
  *
- * Our own and not protobufjs' writer, because a publisher does little else: short ASCII strings, which most are, are
- * written in one loop without a call into native code, and a message's length is put in front of it in place.
+ * Our own and not protobufjs' writer, because a publisher does little else: short ASCII strings,
+ * which most are, are written in one loop without a call into native code, and a message's length
+ * is put in front of it in place.
  *
- * Tags are those of protobuf (`tagOf`); where a number is asked for, tag 0 writes none: an element of a packed field.
+ * Tags are those of protobuf (`tagOf`); where a number is asked for, tag 0 writes none: an element
+ * of a packed field.
  */
 
 /** Room one call may write without asking: tag and any fixed-size value. */
@@ -15,8 +18,9 @@ const START = 65_536;
 const { isWellFormed, charCodeAt } = String.prototype as unknown as {
   readonly isWellFormed: (this: string) => boolean;
   /**
-   * V8 has more kinds of strings (flat, concatenated, sliced, internalised, ...) than a property access remembers: where
-   * all of them come by, `text.charCodeAt` is looked up anew for every character. It must be a constant of this module.
+   * V8 has more kinds of strings (flat, concatenated, sliced, internalised, ...) than a property
+   * access remembers: where all of them come by, `text.charCodeAt` is looked up anew for every
+   * character. It must be a constant of this module.
    */
   readonly charCodeAt: (this: string, at: number) => number;
 };
@@ -63,7 +67,8 @@ export class PayloadArena {
 
   /** Tag, then a safe integer in zig-zag: 0, -1, 1, -2 … */
   sint(tag: number, value: number): void {
-    if (value <= 0x3fff_ffff && value >= -0x4000_0000) return this.uint(tag, ((value << 1) ^ (value >> 31)) >>> 0);
+    if (value <= 0x3fff_ffff && value >= -0x4000_0000)
+      return this.uint(tag, ((value << 1) ^ (value >> 31)) >>> 0);
     this.#reserve(SLACK);
     let at = this.#tag(tag);
     let rest = value >= 0 ? BigInt(value) * 2n : BigInt(value) * -2n - 1n;
@@ -117,7 +122,10 @@ export class PayloadArena {
     this.#end = at + value.length;
   }
 
-  /** @returns false, and nothing is written, where the text has an unpaired surrogate: UTF-8 cannot hold it */
+  /**
+   * @returns false, and nothing is written, where the text has an unpaired surrogate: UTF-8 cannot
+   *   hold it
+   */
   string(tag: number, text: string): boolean {
     const { length } = text;
     this.#reserve(SLACK + length * 3);

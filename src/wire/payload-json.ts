@@ -78,7 +78,8 @@ function messageReader(message: protobuf.Type, known: Map<protobuf.Type, Convert
       const at = path === '' ? key : `${path}.${key}`;
       if (field.name !== key) rename(data, key, field.name, at);
       const given = data[field.name];
-      if (field.read && given !== null && given !== undefined) data[field.name] = field.read(given, at, depth + 1);
+      if (field.read && given !== null && given !== undefined)
+        data[field.name] = field.read(given, at, depth + 1);
     }
     return data;
   };
@@ -92,7 +93,9 @@ function messageReader(message: protobuf.Type, known: Map<protobuf.Type, Convert
   return convert;
 }
 
-/** The mapping takes a field by its lowerCamelCase name, its `json_name` and its name in the .proto. */
+/**
+ * The mapping takes a field by its lowerCamelCase name, its `json_name` and its name in the .proto.
+ */
 function jsonNames(field: protobuf.Field): string[] {
   const own = field.options?.['json_name'] as unknown;
   const snake = field.name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -111,7 +114,9 @@ function fieldReader(field: protobuf.Field, known: Map<protobuf.Type, Convert>):
   if (field.map) {
     return (value, path, depth) => {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, one(each, `${path}.${key}`, depth)]));
+      return Object.fromEntries(
+        Object.entries(value).map(([key, each]) => [key, one(each, `${path}.${key}`, depth)]),
+      );
     };
   }
   if (!field.repeated) return one;
@@ -120,12 +125,16 @@ function fieldReader(field: protobuf.Field, known: Map<protobuf.Type, Convert>):
 }
 
 /** Null: the value stays as it is. */
-function valueReader({ type, resolvedType }: protobuf.Field, known: Map<protobuf.Type, Convert>): Convert | null {
+function valueReader(
+  { type, resolvedType }: protobuf.Field,
+  known: Map<protobuf.Type, Convert>,
+): Convert | null {
   if (resolvedType instanceof protobuf.Type) {
     // Looked up when a value comes: a message may refer to itself.
     return (value, path, depth) => messageReader(resolvedType, known)(value, path, depth);
   }
-  if (resolvedType instanceof protobuf.Enum) return (value, path) => readEnum(resolvedType, value, path);
+  if (resolvedType instanceof protobuf.Enum)
+    return (value, path) => readEnum(resolvedType, value, path);
   if (type === 'bytes') return readBytes;
   if (type === 'string' || type === 'bool') return null;
   return type === 'double' || type === 'float' ? readDouble : readInteger;
@@ -134,16 +143,27 @@ function valueReader({ type, resolvedType }: protobuf.Field, known: Map<protobuf
 function readEnum({ values }: protobuf.Enum, value: unknown, path: string): unknown {
   if (typeof value !== 'string') return value;
   if (Object.hasOwn(values, value)) return values[value];
-  throw new NoJson(path, `one of ${Object.keys(values).join(', ')} was expected, got ${quoted(value)}`);
+  throw new NoJson(
+    path,
+    `one of ${Object.keys(values).join(', ')} was expected, got ${quoted(value)}`,
+  );
 }
 
-/** Base64 with the standard or the URL-safe alphabet, with or without padding, and no other bits. */
+/**
+ * Base64 with the standard or the URL-safe alphabet, with or without padding, and no other bits.
+ */
 function readBytes(value: unknown, path: string): unknown {
   if (typeof value !== 'string') return value;
-  const plain = value.replaceAll('-', '+').replaceAll('_', '/').replace(/={1,2}$/, '');
+  const plain = value
+    .replaceAll('-', '+')
+    .replaceAll('_', '/')
+    .replace(/={1,2}$/, '');
   const bytes = Buffer.from(plain, 'base64');
   const padding = value.length - plain.length;
-  if ((padding > 0 && value.length % 4 !== 0) || bytes.toString('base64').replace(/=+$/, '') !== plain) {
+  if (
+    (padding > 0 && value.length % 4 !== 0) ||
+    bytes.toString('base64').replace(/=+$/, '') !== plain
+  ) {
     throw new NoJson(path, `base64 was expected, got ${quoted(value)}`);
   }
   return bytes;
@@ -152,11 +172,13 @@ function readBytes(value: unknown, path: string): unknown {
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 
 function readDouble(value: unknown, path: string): unknown {
-  if (typeof value === 'number' && !Number.isFinite(value)) throw new NoJson(path, 'the number is too large for a double');
+  if (typeof value === 'number' && !Number.isFinite(value))
+    throw new NoJson(path, 'the number is too large for a double');
   if (typeof value !== 'string') return value;
   if (value === 'NaN' || value === 'Infinity' || value === '-Infinity') return Number(value);
   const number = NUMBER.test(value) ? Number(value) : Number.NaN;
-  if (!Number.isFinite(number)) throw new NoJson(path, `a number was expected, got ${quoted(value)}`);
+  if (!Number.isFinite(number))
+    throw new NoJson(path, `a number was expected, got ${quoted(value)}`);
   return number;
 }
 
@@ -182,23 +204,37 @@ const WELL_KNOWN: Readonly<Record<string, (read: Convert) => Convert>> = {
   'google.protobuf.Duration': (read) => (value, path, depth) =>
     typeof value === 'string' ? duration(value, path) : read(value, path, depth),
   'google.protobuf.FieldMask': (read) => (value, path, depth) =>
-    typeof value === 'string' ? { paths: value === '' ? [] : value.split(',') } : read(value, path, depth),
+    typeof value === 'string'
+      ? { paths: value === '' ? [] : value.split(',') }
+      : read(value, path, depth),
   'google.protobuf.Struct': (read) => (value, path, depth) =>
     isObject(value) && !isStruct(value) ? toStruct(value, depth) : read(value, path, depth),
   'google.protobuf.Value': (read) => (value, path, depth) =>
     isValue(value) ? read(value, path, depth) : toValue(value, depth),
   'google.protobuf.ListValue': (read) => (value, path, depth) =>
-    Array.isArray(value) ? { values: value.map((one) => toValue(one, depth + 1)) } : read(value, path, depth),
+    Array.isArray(value)
+      ? { values: value.map((one) => toValue(one, depth + 1)) }
+      : read(value, path, depth),
   ...Object.fromEntries(
-    ['Double', 'Float', 'Int64', 'UInt64', 'Int32', 'UInt32', 'Bool', 'String', 'Bytes'].map((name) => [
-      `google.protobuf.${name}Value`,
-      (read: Convert): Convert => (value, path, depth) =>
-        read(typeof value === 'object' ? value : { value }, path, depth),
-    ]),
+    ['Double', 'Float', 'Int64', 'UInt64', 'Int32', 'UInt32', 'Bool', 'String', 'Bytes'].map(
+      (name) => [
+        `google.protobuf.${name}Value`,
+        (read: Convert): Convert =>
+          (value, path, depth) =>
+            read(typeof value === 'object' ? value : { value }, path, depth),
+      ],
+    ),
   ),
 };
 
-const KINDS = new Set(['nullValue', 'numberValue', 'stringValue', 'boolValue', 'structValue', 'listValue']);
+const KINDS = new Set([
+  'nullValue',
+  'numberValue',
+  'stringValue',
+  'boolValue',
+  'structValue',
+  'listValue',
+]);
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -227,7 +263,8 @@ function toValue(json: unknown, depth: number): unknown {
   if (typeof json === 'number') return { numberValue: json };
   if (typeof json === 'string') return { stringValue: json };
   if (typeof json === 'boolean') return { boolValue: json };
-  if (!Array.isArray(json)) return { structValue: toStruct(json as Record<string, unknown>, depth) };
+  if (!Array.isArray(json))
+    return { structValue: toStruct(json as Record<string, unknown>, depth) };
   return { listValue: { values: json.map((one) => toValue(one, depth + 1)) } };
 }
 
@@ -247,5 +284,8 @@ function duration(text: string, path: string): { seconds: number; nanos: number 
     throw new NoJson(path, `seconds such as "1.5s" were expected, got ${quoted(text)}`);
   }
   const direction = sign === '-' ? -1 : 1;
-  return { seconds: direction * Number(whole) + 0, nanos: direction * Number(fraction.padEnd(9, '0')) + 0 };
+  return {
+    seconds: direction * Number(whole) + 0,
+    nanos: direction * Number(fraction.padEnd(9, '0')) + 0,
+  };
 }

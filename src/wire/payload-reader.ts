@@ -1,11 +1,11 @@
 /**
- * What the compiled readers of payloads (message-reader.ts) read single values with: protobufjs' own reader, with what it
- * leaves open for speed.
+ * What the compiled readers of payloads (message-reader.ts) read single values with: protobufjs'
+ * own reader, with what it leaves open for speed.
  *
- * - 64-bit integers come out as numbers, at once: a Long object per field costs more than the rest of the event. A value
- *   beyond 2^53 is an error, never a rounded number.
- * - one reader serves all payloads of a thread, moved from slice to slice.
- * protobufjs' globals stay as they are: a user's own protobufjs in the same thread keeps its Longs.
+ * - 64-bit integers come out as numbers, at once: a Long object per field costs more than the rest
+ *   of the event. A value beyond 2^53 is an error, never a rounded number.
+ * - one reader serves all payloads of a thread, moved from slice to slice. protobufjs' globals stay
+ *   as they are: a user's own protobufjs in the same thread keeps its Longs.
  */
 import protobuf from 'protobufjs';
 import { MAX_DEPTH } from './fields.ts';

@@ -1,6 +1,7 @@
 /**
- * What has its content in enumerable properties, and what only looks so. A Date, a Map, a Promise or an object of a class with
- * private fields has none: taken for a message or for JSON, each would be stored as an empty one.
+ * What has its content in enumerable properties, and what only looks so. A Date, a Map, a Promise
+ * or an object of a class with private fields has none: taken for a message or for JSON, each would
+ * be stored as an empty one.
  */
 
 /** A literal, what JSON.parse gives, or an object without a prototype. */
@@ -10,12 +11,14 @@ export function isPlain(value: object): boolean {
 }
 
 /**
- * Whether an object of another kind has content of its own to be taken: one of a class, with enumerable properties. Not so are
- * arrays, whatever the platform brings (Date, Map, Set, Promise, RegExp, Error, URL, typed arrays, boxed values …) and thenables.
+ * Whether an object of another kind has content of its own to be taken: one of a class, with
+ * enumerable properties. Not so are arrays, whatever the platform brings (Date, Map, Set, Promise,
+ * RegExp, Error, URL, typed arrays, boxed values …) and thenables.
  * @throws what reading it throws (a revoked Proxy)
  */
 export function hasContent(value: object): boolean {
-  if (Array.isArray(value) || Object.prototype.toString.call(value) !== '[object Object]') return false;
+  if (Array.isArray(value) || Object.prototype.toString.call(value) !== '[object Object]')
+    return false;
   if (isForeignPlain(value)) return true;
   if (typeof (value as { readonly then?: unknown }).then === 'function') return false;
   for (const key in value) if (isData(value, key)) return true;
@@ -25,7 +28,11 @@ export function hasContent(value: object): boolean {
 /** A literal of another realm (node:vm): its prototype is the other realm's. */
 function isForeignPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as object | null;
-  return prototype !== null && Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf');
+  return (
+    prototype !== null &&
+    Object.getPrototypeOf(prototype) === null &&
+    Object.hasOwn(prototype, 'isPrototypeOf')
+  );
 }
 
 /** Methods that an object inherits are no data, whether they are enumerable or not. */
@@ -33,15 +40,20 @@ export function isData(value: object, key: string): boolean {
   return Object.hasOwn(value, key) || typeof (value as Record<string, unknown>)[key] !== 'function';
 }
 
-/** A value in the words of an error message: `a Promise (an await is missing?)`, `string "x"`, `an array`. */
+/**
+ * A value in the words of an error message: `a Promise (an await is missing?)`, `string "x"`, `an
+ * array`.
+ */
 export function describe(value: unknown): string {
   try {
     if (value === null) return 'null';
     if (typeof value === 'bigint') return `${value}n`;
     if (typeof value === 'symbol') return 'a symbol';
-    if (typeof value === 'function') return `a function${value.name === '' ? '' : ` (${value.name.slice(0, 60)})`}`;
+    if (typeof value === 'function')
+      return `a function${value.name === '' ? '' : ` (${value.name.slice(0, 60)})`}`;
     if (typeof value === 'number') return `number ${Object.is(value, -0) ? '-0' : String(value)}`;
-    if (typeof value !== 'object') return `${typeof value} ${JSON.stringify(value)?.slice(0, 60) ?? ''}`.trim();
+    if (typeof value !== 'object')
+      return `${typeof value} ${JSON.stringify(value)?.slice(0, 60) ?? ''}`.trim();
     if (Array.isArray(value)) return 'an array';
     return describeObject(value);
   } catch {
@@ -54,13 +66,20 @@ function describeObject(value: object): string {
   const tag = Object.prototype.toString.call(value).slice(8, -1).slice(0, 60);
   if (tag !== 'Object') {
     const name = ArrayBuffer.isView(value) ? value.constructor.name : tag;
-    const hint = typeof (value as { readonly then?: unknown }).then === 'function' ? ' (an await is missing?)' : '';
+    const hint =
+      typeof (value as { readonly then?: unknown }).then === 'function'
+        ? ' (an await is missing?)'
+        : '';
     return `${/^[AEIOU](?!RL)/.test(name) ? 'an' : 'a'} ${name}${hint}`;
   }
   if (isPlain(value) || isForeignPlain(value)) return 'an object';
   const { constructor } = value as { readonly constructor?: unknown };
-  const of = typeof constructor === 'function' && constructor.name !== '' ? `an instance of ${constructor.name.slice(0, 60)}` : 'an object of a class';
-  if (typeof (value as { readonly then?: unknown }).then === 'function') return `${of} with a method then (an await is missing?)`;
+  const of =
+    typeof constructor === 'function' && constructor.name !== ''
+      ? `an instance of ${constructor.name.slice(0, 60)}`
+      : 'an object of a class';
+  if (typeof (value as { readonly then?: unknown }).then === 'function')
+    return `${of} with a method then (an await is missing?)`;
   return hasContent(value) ? of : `${of} without an enumerable property`;
 }
 
@@ -81,9 +100,16 @@ export function emptiedByJson(value: unknown, text: string): Emptied | null {
 }
 
 function findEmptied(value: unknown, path: string): Emptied | null {
-  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || typeof (value as { readonly toJSON?: unknown }).toJSON === 'function') return null;
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    ArrayBuffer.isView(value) ||
+    typeof (value as { readonly toJSON?: unknown }).toJSON === 'function'
+  )
+    return null;
   if (value instanceof Number || value instanceof String || value instanceof Boolean) return null;
-  if (!Array.isArray(value) && !isPlain(value) && !hasContent(value)) return { path, what: describe(value) };
+  if (!Array.isArray(value) && !isPlain(value) && !hasContent(value))
+    return { path, what: describe(value) };
   for (const [key, one] of Object.entries(value)) {
     const found = findEmptied(one, path === '' ? key : `${path}.${key}`);
     if (found) return found;

@@ -1,6 +1,6 @@
 /**
- * .proto files into one protobufjs root, for the catalog and for the registry: without custom options, with the files of
- * Google that protobufjs brings along.
+ * .proto files into one protobufjs root, for the catalog and for the registry: without custom
+ * options, with the files of Google that protobufjs brings along.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,7 +9,9 @@ import { BUNDLED, readBundled } from './bundled-protos.ts';
 import { stripOptions, type Extension } from './proto-text.ts';
 
 /** Files of Google that are read where a file imports them and brings no copy along. */
-const GOOGLES = new Set(['descriptor', 'type', 'source_context', 'api'].map((name) => `google/protobuf/${name}.proto`));
+const GOOGLES = new Set(
+  ['descriptor', 'type', 'source_context', 'api'].map((name) => `google/protobuf/${name}.proto`),
+);
 /** They declare options and nothing else. */
 const OPTIONS_ONLY = /^google\/protobuf\/\w+_(?:features|options)\.proto$/;
 
@@ -40,7 +42,8 @@ export class ProtoFiles {
     this.#keepCase = keepCase;
     this.#known = new Set<string>([...BUNDLED, ...names]);
     // options.proto declares an option, which is read off the parsed text.
-    for (const name of BUNDLED) if (!name.endsWith('options.proto')) this.#parse(name, readBundled(name));
+    for (const name of BUNDLED)
+      if (!name.endsWith('options.proto')) this.#parse(name, readBundled(name));
   }
 
   /**
@@ -58,15 +61,22 @@ export class ProtoFiles {
     const common = protobuf.common.get(path);
     if (!common && !GOOGLES.has(path)) return false;
     this.#known.add(path);
-    if (common) this.root.addJSON(this.#keepCase ? (common.nested ?? {}) : camelCased(common.nested ?? {}));
+    if (common)
+      this.root.addJSON(this.#keepCase ? (common.nested ?? {}) : camelCased(common.nested ?? {}));
     else {
-      const text = readFileSync(createRequire(import.meta.url).resolve(`protobufjs/${path}`), 'utf8');
+      const text = readFileSync(
+        createRequire(import.meta.url).resolve(`protobufjs/${path}`),
+        'utf8',
+      );
       for (const more of this.add(path, text)) this.load(more);
     }
     return true;
   }
 
-  /** Extensions of messages other than descriptor options. Where events carry such a message, data could carry them. */
+  /**
+   * Extensions of messages other than descriptor options. Where events carry such a message, data
+   * could carry them.
+   */
   extended(): ExtendedMessage[] {
     return this.extensions.flatMap((extension) => {
       const of = candidates(extension).find((name) => this.#isMessage(name));
@@ -82,7 +92,8 @@ export class ProtoFiles {
     const walk = ({ fullName, fieldsArray }: protobuf.Type): void => {
       if (reached.has(fullName)) return;
       reached.add(fullName);
-      for (const { resolvedType } of fieldsArray) if (resolvedType instanceof protobuf.Type) walk(resolvedType);
+      for (const { resolvedType } of fieldsArray)
+        if (resolvedType instanceof protobuf.Type) walk(resolvedType);
     };
     walk(message);
     return extended.filter(({ of }) => reached.has(`.${of}`));
@@ -90,7 +101,10 @@ export class ProtoFiles {
 
   /** Extensions of what is no message: most likely a misspelt name. */
   dangling(): FoundExtension[] {
-    return this.extensions.filter((extension) => !candidates(extension).some((name) => OPTIONS.test(name) || this.#isMessage(name)));
+    return this.extensions.filter(
+      (extension) =>
+        !candidates(extension).some((name) => OPTIONS.test(name) || this.#isMessage(name)),
+    );
   }
 
   #isMessage(name: string): boolean {
@@ -112,19 +126,34 @@ export class ProtoFiles {
   }
 }
 
-/** protobufjs names `type_url` of Any as its .proto does; all other fields are named in camelCase. */
-function camelCased(nested: Readonly<Record<string, protobuf.AnyNestedObject>>): Record<string, protobuf.AnyNestedObject> {
+/**
+ * protobufjs names `type_url` of Any as its .proto does; all other fields are named in camelCase.
+ */
+function camelCased(
+  nested: Readonly<Record<string, protobuf.AnyNestedObject>>,
+): Record<string, protobuf.AnyNestedObject> {
   const renamed = (one: protobuf.AnyNestedObject): protobuf.AnyNestedObject => {
     const { fields, nested: inner } = one as protobuf.IType;
-    const named = Object.entries(fields ?? {}).map(([name, field]) => [protobuf.util.camelCase(name), field]);
-    return { ...one, ...(fields ? { fields: Object.fromEntries(named) } : {}), ...(inner ? { nested: camelCased(inner) } : {}) };
+    const named = Object.entries(fields ?? {}).map(([name, field]) => [
+      protobuf.util.camelCase(name),
+      field,
+    ]);
+    return {
+      ...one,
+      ...(fields ? { fields: Object.fromEntries(named) } : {}),
+      ...(inner ? { nested: camelCased(inner) } : {}),
+    };
   };
   return Object.fromEntries(Object.entries(nested).map(([name, one]) => [name, renamed(one)]));
 }
 
 /** Why data cannot be made of it. */
-export function describeExtended({ extension: { file, line, fields }, of }: ExtendedMessage): string {
-  const names = fields.length === 1 ? `field ${fields[0] as string}` : `fields ${fields.join(', ')}`;
+export function describeExtended({
+  extension: { file, line, fields },
+  of,
+}: ExtendedMessage): string {
+  const names =
+    fields.length === 1 ? `field ${fields[0] as string}` : `fields ${fields.join(', ')}`;
   return (
     `${file}, line ${line} extends ${of} with ${names}: extensions of messages that events carry are not supported. ` +
     `Declare the ${fields.length === 1 ? 'field' : 'fields'} in ${of}`

@@ -1,16 +1,20 @@
 /**
  * .proto text without what carries no data: custom options, and `extend` blocks.
  *
- * Options are for other tools (validation, HTTP mappings, access rules). Their values may be anything the text format
- * allows, which protobufjs does not read in full, and their declarations extend descriptor.proto. So both are taken out
- * before the text is parsed; line numbers stay. Extensions of other messages do carry data: they are told to the caller.
+ * Options are for other tools (validation, HTTP mappings, access rules). Their values may be
+ * anything the text format allows, which protobufjs does not read in full, and their declarations
+ * extend descriptor.proto. So both are taken out before the text is parsed; line numbers stay.
+ * Extensions of other messages do carry data: they are told to the caller.
  */
 
 /** An `extend` block. */
 export interface Extension {
   /** As written: `google.protobuf.FieldOptions`, `.shop.v1.Order`, `Order`. */
   readonly of: string;
-  /** Where it stands: package and enclosing messages, `shop.v1.Order`; '' at the top of a file without a package. */
+  /**
+   * Where it stands: package and enclosing messages, `shop.v1.Order`; '' at the top of a file
+   * without a package.
+   */
   readonly scope: string;
   readonly fields: readonly string[];
   readonly line: number;
@@ -30,13 +34,16 @@ interface Token {
 /** The one custom option that Millrace reads itself. */
 const OWN_OPTION = 'millrace.v1.event';
 
-/** Text that ends in the middle of something stays as it is there: the parser says what is missing. */
+/**
+ * Text that ends in the middle of something stays as it is there: the parser says what is missing.
+ */
 export function stripOptions(text: string): StrippedText {
   return new Stripper(text).run();
 }
 
 /** Comments and strings are one token each; the first are left out. */
-const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|[\w.]+|[^\s]/g;
+const TOKEN =
+  /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|[\w.]+|[^\s]/g;
 const OPENS = '{[(<';
 const CLOSES = '}])>';
 
@@ -126,7 +133,12 @@ class Stripper {
     if (!token) return;
     this.#cuts.push([first.start, token.end]);
     const scope = [this.#package, ...this.#scope].filter((name) => name !== '').join('.');
-    this.#extensions.push({ of, scope, fields, line: this.#text.slice(0, first.start).split('\n').length });
+    this.#extensions.push({
+      of,
+      scope,
+      fields,
+      line: this.#text.slice(0, first.start).split('\n').length,
+    });
   }
 
   /** Up to its semicolon, or to the brace that opens its block. */
@@ -153,13 +165,17 @@ class Stripper {
     const cuts: [number, number][] = [];
     let kept = 0;
     let comma: Token | null = null;
-    for (let token = this.#next(); token; ) {
+    for (let token = this.#next(); token;) {
       const { start } = token;
       let end = start;
       const named: boolean = token.text === '(';
       if (named) token = this.#next();
       const custom = all || (named && this.#isForeign(token));
-      for (let depth = named ? 1 : 0; token && (depth > 0 || (token.text !== ',' && token.text !== ']')); token = this.#next()) {
+      for (
+        let depth = named ? 1 : 0;
+        token && (depth > 0 || (token.text !== ',' && token.text !== ']'));
+        token = this.#next()
+      ) {
         depth += depthOf(token);
         end = token.end;
       }
@@ -196,5 +212,7 @@ function depthOf({ text }: Token): number {
 /** Of `message Order`, `export message Order`; '' for what declares no scope. */
 function scopeName(words: readonly string[]): string {
   const at = words.indexOf('message');
-  return at === 0 || (at === 1 && /^(export|local)$/.test(words[0] as string)) ? (words[at + 1] ?? '') : '';
+  return at === 0 || (at === 1 && /^(export|local)$/.test(words[0] as string))
+    ? (words[at + 1] ?? '')
+    : '';
 }

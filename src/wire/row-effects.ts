@@ -1,8 +1,14 @@
 import { STEP } from '../core/effects.ts';
 import { PackReader } from './message-pack.ts';
 
-/** Tells of each row that a block of effects sets or deletes (''), in order, by the number of its key. Indexes are passed over. */
-export function readRowEffects(block: Uint8Array, put: (key: number, stored: string) => void): void {
+/**
+ * Tells of each row that a block of effects sets or deletes (''), in order, by the number of its
+ * key. Indexes are passed over.
+ */
+export function readRowEffects(
+  block: Uint8Array,
+  put: (key: number, stored: string) => void,
+): void {
   const reader = new PackReader(block);
   while (reader.left > 0) {
     const name = reader.text();

@@ -1,4 +1,7 @@
-/** Made-up data of an event type: every payload passes the type's own check. Values are short; nothing in them looks real. */
+/**
+ * Made-up data of an event type: every payload passes the type's own check. Values are short;
+ * nothing in them looks real.
+ */
 import protobuf from 'protobufjs';
 import type { Catalog } from './catalog.ts';
 
@@ -9,15 +12,29 @@ export type Chance = () => number;
 const MOST_DEPTH = 4;
 
 /** @throws UnknownEventTypeError */
-export function sampleData(catalog: Catalog, type: string, subject: string, chance: Chance): Record<string, unknown> {
+export function sampleData(
+  catalog: Catalog,
+  type: string,
+  subject: string,
+  chance: Chance,
+): Record<string, unknown> {
   const { messageName, subjectField } = catalog.get(type);
-  return { ...sampleMessage(catalog.root.lookupType(messageName), chance, 0), [subjectField]: subject };
+  return {
+    ...sampleMessage(catalog.root.lookupType(messageName), chance, 0),
+    [subjectField]: subject,
+  };
 }
 
-function sampleMessage(message: protobuf.Type, chance: Chance, depth: number): Record<string, unknown> {
+function sampleMessage(
+  message: protobuf.Type,
+  chance: Chance,
+  depth: number,
+): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   const oneofs = message.oneofsArray.filter((oneof) => !oneof.isProto3Optional);
-  const chosen = new Set(oneofs.map((oneof) => oneof.fieldsArray[Math.floor(chance() * oneof.fieldsArray.length)]));
+  const chosen = new Set(
+    oneofs.map((oneof) => oneof.fieldsArray[Math.floor(chance() * oneof.fieldsArray.length)]),
+  );
   for (const field of message.fieldsArray) {
     field.resolve();
     if (field.partOf && oneofs.includes(field.partOf) && !chosen.has(field)) continue;
@@ -25,7 +42,8 @@ function sampleMessage(message: protobuf.Type, chance: Chance, depth: number): R
     if (nested && depth >= MOST_DEPTH) continue;
     const one = (): unknown => sampleValue(field, chance, depth);
     if (field instanceof protobuf.MapField) out[field.name] = { [sampleKey(field.keyType)]: one() };
-    else if (field.repeated) out[field.name] = Array.from({ length: Math.floor(chance() * 3) }, one);
+    else if (field.repeated)
+      out[field.name] = Array.from({ length: Math.floor(chance() * 3) }, one);
     else out[field.name] = one();
   }
   return out;
@@ -48,7 +66,9 @@ function sampleValue(field: protobuf.Field, chance: Chance, depth: number): unkn
     case 'bool':
       return chance() < 0.5;
     case 'bytes':
-      return Uint8Array.from({ length: Math.floor(chance() * 16) }, () => Math.floor(chance() * 256));
+      return Uint8Array.from({ length: Math.floor(chance() * 16) }, () =>
+        Math.floor(chance() * 256),
+      );
     case 'double':
     case 'float':
       return Math.floor(chance() * 10_000) / 100;

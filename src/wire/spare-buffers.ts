@@ -1,4 +1,7 @@
-/** Buffers of batches that have been sent, to be used again: the garbage collector is late for memory it does not see. */
+/**
+ * Buffers of batches that have been sent, to be used again: the garbage collector is late for
+ * memory it does not see.
+ */
 const SPARE_BYTES = 8 * 1024 * 1024;
 
 export class SpareBuffers {

@@ -1,11 +1,13 @@
 /**
  * A view's row as it is stored, and a member of its indexes.
  *
- * Row: JSON `{"row":…,"at":"<entry id>/<position>","rev":<events folded>,"ix":[[value,sort]|null,…]}`, `ix` in the order of the
- * generation's indexes: what has to be taken out of them when the row changes.
+ * Row: JSON `{"row":…,"at":"<entry id>/<position>","rev":<events
+ * folded>,"ix":[[value,sort]|null,…]}`, `ix` in the order of the generation's indexes: what has to
+ * be taken out of them when the row changes.
  *
- * Member of an index (a zset with all scores 0, so ordered by bytes): length of the value (2 bytes), value, sort as 8 bytes that
- * order like the numbers, id. All rows with one value lie together, by sort, then by id.
+ * Member of an index (a zset with all scores 0, so ordered by bytes): length of the value (2
+ * bytes), value, sort as 8 bytes that order like the numbers, id. All rows with one value lie
+ * together, by sort, then by id.
  */
 import { isUtf8 } from 'node:buffer';
 import { CorruptDataError } from '../core/errors.ts';
@@ -41,7 +43,8 @@ export function sortBytes(sort: number): Buffer {
 function writeSort(bytes: Buffer, sort: number, at: number): void {
   // -0 is 0
   bytes.writeDoubleBE(sort === 0 ? 0 : sort, at);
-  if ((bytes[at] as number) & 0x80) for (let i = at; i < at + 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
+  if ((bytes[at] as number) & 0x80)
+    for (let i = at; i < at + 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
   else bytes[at] = (bytes[at] as number) | 0x80;
 }
 
@@ -56,7 +59,12 @@ export function memberBound([value]: NonNullable<IndexEntry>, id: string): numbe
 }
 
 /** @returns where it ends */
-export function writeMember(bytes: Buffer, start: number, [value, sort]: NonNullable<IndexEntry>, id: string): number {
+export function writeMember(
+  bytes: Buffer,
+  start: number,
+  [value, sort]: NonNullable<IndexEntry>,
+  id: string,
+): number {
   const at = writeText(bytes, start + 2, value);
   bytes.writeUInt16BE(at - start - 2, start);
   writeSort(bytes, sort, at);
@@ -75,15 +83,19 @@ function writeText(bytes: Buffer, start: number, text: string): number {
 
 /**
  * A row as it is stored.
- * @throws CorruptDataError('decode') for what is none; the message says what is wrong, not with which row
+ * @throws CorruptDataError('decode') for what is none; the message says what is wrong, not with
+ *   which row
  */
 export function readStoredRow(text: string): StoredRow {
   let stored: unknown;
   try {
     stored = JSON.parse(text);
   } catch (error) {
-    if (text.startsWith(OF_ANOTHER_TYPE)) throw new CorruptDataError('decode', `its key is of another type: ${text.slice(1)}`);
-    throw new CorruptDataError('decode', `it is no JSON: ${(error as Error).message}`, { cause: error });
+    if (text.startsWith(OF_ANOTHER_TYPE))
+      throw new CorruptDataError('decode', `its key is of another type: ${text.slice(1)}`);
+    throw new CorruptDataError('decode', `it is no JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   const wrong = wrongField(stored);
   if (wrong !== null) throw new CorruptDataError('decode', wrong);
@@ -115,9 +127,13 @@ function wrongField(stored: unknown): string | null {
   if (!isObject(stored)) return 'it is JSON, but no stored row';
   const { row, at, rev, ix } = stored as Partial<Record<keyof StoredRow, unknown>>;
   if (!isObject(row)) return 'its field "row" is no object';
-  if (typeof at !== 'string' || !/^\d+-\d+\/\d+$/.test(at)) return 'its field "at" is no entry and position';
-  if (!Number.isSafeInteger(rev) || (rev as number) < 0) return 'its field "rev" is no number of events';
-  return Array.isArray(ix) && ix.every(isEntry) ? null : 'its field "ix" is no list of index entries';
+  if (typeof at !== 'string' || !/^\d+-\d+\/\d+$/.test(at))
+    return 'its field "at" is no entry and position';
+  if (!Number.isSafeInteger(rev) || (rev as number) < 0)
+    return 'its field "rev" is no number of events';
+  return Array.isArray(ix) && ix.every(isEntry)
+    ? null
+    : 'its field "ix" is no list of index entries';
 }
 
 function isObject(value: unknown): value is object {
@@ -126,11 +142,20 @@ function isObject(value: unknown): value is object {
 
 function isEntry(entry: unknown): boolean {
   if (entry === null) return true;
-  return Array.isArray(entry) && entry.length === 2 && typeof entry[0] === 'string' && typeof entry[1] === 'number';
+  return (
+    Array.isArray(entry) &&
+    entry.length === 2 &&
+    typeof entry[0] === 'string' &&
+    typeof entry[1] === 'number'
+  );
 }
 
 /** @throws CorruptDataError('decode') for what is no member */
-export function parseMember(member: Buffer): { readonly value: string; readonly sort: number; readonly id: string } {
+export function parseMember(member: Buffer): {
+  readonly value: string;
+  readonly sort: number;
+  readonly id: string;
+} {
   const valueBytes = member.length < 2 ? 0 : member.readUInt16BE();
   const value = strictText(member.subarray(2, 2 + valueBytes));
   const id = strictText(member.subarray(10 + valueBytes));

@@ -1,6 +1,6 @@
 /**
- * google.protobuf.Timestamp and Duration: what else than a message is taken for one. Both are read as `{ seconds, nanos }`, which
- * holds every nanosecond; a Date would not.
+ * google.protobuf.Timestamp and Duration: what else than a message is taken for one. Both are read
+ * as `{ seconds, nanos }`, which holds every nanosecond; a Date would not.
  */
 import type protobuf from 'protobufjs';
 import { parseRfc3339 } from '../core/rfc3339.ts';
@@ -14,7 +14,10 @@ export interface WellKnown {
    * @returns null where the value stands for none
    */
   readonly convert: (value: unknown) => unknown;
-  /** @param message its fields are of the right types already @returns why the values are outside; null: they are not */
+  /**
+   * @param message its fields are of the right types already @returns why the values are outside;
+   *   null: they are not
+   */
   readonly outside: (message: Readonly<Record<string, unknown>>) => string | null;
 }
 
@@ -33,14 +36,16 @@ const NANOS = 1_000_000_000;
 const timestamp: WellKnown = {
   takes: 'a Date, a time of RFC 3339 with its zone, or { seconds, nanos }',
   convert(value) {
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : spanOfMoment(value.getTime(), 0);
+    if (value instanceof Date)
+      return Number.isNaN(value.getTime()) ? null : spanOfMoment(value.getTime(), 0);
     if (typeof value !== 'string') return typeof value === 'object' ? value : null;
     const moment = parseRfc3339(value);
     return moment === null ? null : spanOfMoment(moment.ms, moment.nanos);
   },
   outside({ seconds, nanos }) {
     const [s, n] = [(seconds ?? 0) as number, (nanos ?? 0) as number];
-    if (s < TIMESTAMP.first || s > TIMESTAMP.last) return 'a time from the year 1 to the year 9999 was expected';
+    if (s < TIMESTAMP.first || s > TIMESTAMP.last)
+      return 'a time from the year 1 to the year 9999 was expected';
     return n < 0 || n >= NANOS ? `its nanos must be 0 to ${NANOS - 1}` : null;
   },
 };
@@ -55,19 +60,29 @@ const duration: WellKnown = {
     const found = DURATION.exec(value);
     if (!found) return null;
     const sign = found[1] === '-' ? -1 : 1;
-    return { seconds: sign * Number(found[2]) + 0, nanos: sign * Number((found[3] ?? '').padEnd(9, '0')) + 0 };
+    return {
+      seconds: sign * Number(found[2]) + 0,
+      nanos: sign * Number((found[3] ?? '').padEnd(9, '0')) + 0,
+    };
   },
   outside({ seconds, nanos }) {
     const [s, n] = [(seconds ?? 0) as number, (nanos ?? 0) as number];
     if (Math.abs(s) > DURATION_SECONDS) return `at most ${DURATION_SECONDS} seconds were expected`;
     if (Math.abs(n) >= NANOS) return `its nanos must be less than ${NANOS}`;
-    return (s < 0 && n > 0) || (s > 0 && n < 0) ? 'its seconds and nanos must have the same sign' : null;
+    return (s < 0 && n > 0) || (s > 0 && n < 0)
+      ? 'its seconds and nanos must have the same sign'
+      : null;
   },
 };
 
 /** Null where only a message is taken for one. */
 export function wellKnown(message: protobuf.Type): WellKnown | null {
-  const found = message.fullName === '.google.protobuf.Timestamp' ? timestamp : message.fullName === '.google.protobuf.Duration' ? duration : null;
+  const found =
+    message.fullName === '.google.protobuf.Timestamp'
+      ? timestamp
+      : message.fullName === '.google.protobuf.Duration'
+        ? duration
+        : null;
   const { seconds, nanos } = message.fields;
   return found !== null && seconds?.type === 'int64' && nanos?.type === 'int32' ? found : null;
 }

@@ -9,7 +9,11 @@ import { openAdmin } from './open-admin.ts';
 const V1 = orderProto('int32 amount = 2;');
 const V2 = orderProto('int32 amount = 2;', 'string note = 3;');
 const BAD = orderProto('string amount = 2;');
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no failure', (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'no failure',
+    (error: unknown) => error,
+  );
 const schema = (text: string) => ({ schema: text, schemaType: 'PROTOBUF' });
 
 t.test('@confluentinc/schemaregistry', async (t) => {
@@ -45,7 +49,9 @@ t.test('@confluentinc/schemaregistry', async (t) => {
 t.test('@confluentinc/schemaregistry with a token', async (t) => {
   const { admin } = await openAdmin(t, 's3cret');
   const client = new SchemaRegistryClient({
-    baseURLs: [admin.url], basicAuthCredentials: { credentialsSource: 'USER_INFO', userInfo: 'anyone:s3cret' }, createAxiosDefaults: {},
+    baseURLs: [admin.url],
+    basicAuthCredentials: { credentialsSource: 'USER_INFO', userInfo: 'anyone:s3cret' },
+    createAxiosDefaults: {},
   } as never);
   t.ok(await client.register('order.created', schema(V1)));
   const without = new SchemaRegistryClient({ baseURLs: [admin.url] });
@@ -61,23 +67,53 @@ function uint32(value: number): Buffer {
 t.test('@kafkajs/confluent-schema-registry', async (t) => {
   const { admin, registry } = await openAdmin(t);
   const client = new KafkaJsRegistry({ host: admin.url, retry: { retries: 0 } });
-  const plain = 'syntax = "proto3"; package shop.v1; message Paid { string order_id = 1; int32 amount = 2; }';
-  const { id } = await client.register({ type: SchemaType.PROTOBUF, schema: plain }, { subject: 'paid-value' });
+  const plain =
+    'syntax = "proto3"; package shop.v1; message Paid { string order_id = 1; int32 amount = 2; }';
+  const { id } = await client.register(
+    { type: SchemaType.PROTOBUF, schema: plain },
+    { subject: 'paid-value' },
+  );
   t.ok(id > 0 && id < 2 ** 31);
-  t.same(await registry.level('paid-value'), { level: 'BACKWARD', own: true }, 'the client sets its own default');
+  t.same(
+    await registry.level('paid-value'),
+    { level: 'BACKWARD', own: true },
+    'the client sets its own default',
+  );
   t.equal(await client.getRegistryId('paid-value', 1), id);
   t.equal(await client.getLatestSchemaId('paid-value'), id);
-  t.equal(await client.getRegistryIdBySchema('paid-value', { type: SchemaType.PROTOBUF, schema: plain }), id);
+  t.equal(
+    await client.getRegistryIdBySchema('paid-value', { type: SchemaType.PROTOBUF, schema: plain }),
+    id,
+  );
 
   const bytes = await client.encode(id, { orderId: 'A-1', amount: 7 });
-  t.match(await new KafkaJsRegistry({ host: admin.url }).decode(bytes), { orderId: 'A-1', amount: 7 }, 'another instance fetches the schema by its id');
+  t.match(
+    await new KafkaJsRegistry({ host: admin.url }).decode(bytes),
+    { orderId: 'A-1', amount: 7 },
+    'another instance fetches the schema by its id',
+  );
   t.match(bytes.subarray(0, 5), Buffer.concat([Buffer.from([0]), uint32(id)]));
-  t.match(await failure(client.register({ type: SchemaType.PROTOBUF, schema: plain.replace('int32', 'string') }, { subject: 'paid-value' })), { status: 409 });
+  t.match(
+    await failure(
+      client.register(
+        { type: SchemaType.PROTOBUF, schema: plain.replace('int32', 'string') },
+        { subject: 'paid-value' },
+      ),
+    ),
+    { status: 409 },
+  );
   t.match(await failure(client.getLatestSchemaId('nothing')), { status: 404 });
 
   // what Millrace registered is there for it too
-  const event = await registry.register({ subject: 'order.created', files: [{ name: 'orders.proto', text: V1 }] }, { by: 'me', gitRevision: '' });
+  const event = await registry.register(
+    { subject: 'order.created', files: [{ name: 'orders.proto', text: V1 }] },
+    { by: 'me', gitRevision: '' },
+  );
   const frame = await client.encode(event.id, { orderId: 'A-1', amount: 9 });
   t.match(await client.decode(frame), { orderId: 'A-1', amount: 9 });
-  t.equal(decodeFrame(Buffer.concat([frame.subarray(0, 5), Buffer.from([0]), frame.subarray(5)])).schema, event.id, 'this client writes no message indexes');
+  t.equal(
+    decodeFrame(Buffer.concat([frame.subarray(0, 5), Buffer.from([0]), frame.subarray(5)])).schema,
+    event.id,
+    'this client writes no message indexes',
+  );
 });

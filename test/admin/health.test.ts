@@ -1,4 +1,7 @@
-/** Whether its lanes get on, as a lane knows it, as probes see it, and what `millrace start` tells of itself. */
+/**
+ * Whether its lanes get on, as a lane knows it, as probes see it, and what `millrace start` tells
+ * of itself.
+ */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -12,39 +15,91 @@ import { createProject, counter, NOTES_PROTO } from '../cli/run-cli.ts';
 import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 
-const event = (id: string, order: string) => ({ data: { key: id, number: 0, order, filler: new Uint8Array(0) }, id });
+const event = (id: string, order: string) => ({
+  data: { key: id, number: 0, order, filler: new Uint8Array(0) },
+  id,
+});
 const NOBODY = { progressMs: -Infinity, timeoutMs: 0 };
 
 /** A lane whose stages do nothing until they are let. */
 function bareLane() {
   const hold: { slot?: () => void } = {};
   let reading = false;
-  const options = { spec: { name: 'f', on: [], ordering: 'key', timeoutMs: 0, maxParkedPerPartition: 1 } as unknown as FunctionSpec, partition: 0, leaseValue: 'd:1', streamKeys: [], leaseTtlMs: 60_000, batchBytes: 1, batchEvents: 1, batchMs: 1, pollMs: 60_000 };
+  const options = {
+    spec: {
+      name: 'f',
+      on: [],
+      ordering: 'key',
+      timeoutMs: 0,
+      maxParkedPerPartition: 1,
+    } as unknown as FunctionSpec,
+    partition: 0,
+    leaseValue: 'd:1',
+    streamKeys: [],
+    leaseTtlMs: 60_000,
+    batchBytes: 1,
+    batchEvents: 1,
+    batchMs: 1,
+    pollMs: 60_000,
+  };
   let reads = 0;
-  const taken = { kind: 'taken', entries: [], units: [], more: false, nextDueMs: null, serverNowMs: 0 };
+  const taken = {
+    kind: 'taken',
+    entries: [],
+    units: [],
+    more: false,
+    nextDueMs: null,
+    serverNowMs: 0,
+  };
   const lane = new Lane(options, {
-    reader: { take: () => (++reads === 1 ? Promise.resolve(taken) : new Promise(() => (reading = true))), reset: () => undefined },
-    share: { acquire: () => (reads === 0 ? Promise.resolve({ release: () => undefined }) : new Promise((resolve) => (hold.slot = () => resolve({ release: () => undefined })))) },
-    beginSearch: () => Promise.resolve(null), listParked: () => Promise.resolve(new Map()), idle: () => undefined, log: () => undefined,
+    reader: {
+      take: () => (++reads === 1 ? Promise.resolve(taken) : new Promise(() => (reading = true))),
+      reset: () => undefined,
+    },
+    share: {
+      acquire: () =>
+        reads === 0
+          ? Promise.resolve({ release: () => undefined })
+          : new Promise((resolve) => (hold.slot = () => resolve({ release: () => undefined }))),
+    },
+    beginSearch: () => Promise.resolve(null),
+    listParked: () => Promise.resolve(new Map()),
+    idle: () => undefined,
+    log: () => undefined,
   } as unknown as LaneStages);
   return { lane, hold, isReading: () => reading };
 }
 
-t.test('a lane: the time without work does not count, nor its turn in the queue while others get on', async (t) => {
-  const { lane, hold, isReading } = bareLane();
-  lane.start();
-  await until('it has looked and found nothing', () => lane.idle);
-  await sleep(60);
-  lane.ring();
-  await until('it waits for a slot', () => hold.slot !== undefined);
-  t.equal(lane.progress.stalled(50, NOBODY), null, 'it was idle until now, and nobody has looked meanwhile');
-  t.match(lane.progress.stalled(-10_000, NOBODY), /^waiting for a free slot for 0 s/);
-  t.equal(lane.progress.stalled(-10_000, { progressMs: monotonicMs() + 20_000, timeoutMs: 0 }), null, 'others get on');
-  hold.slot?.();
-  await until('it reads', isReading);
-  t.match(lane.progress.stalled(-10_000, { progressMs: monotonicMs() + 20_000, timeoutMs: 0 }), /^reading for/, 'reading waits for nobody');
-  lane.abandon();
-});
+t.test(
+  'a lane: the time without work does not count, nor its turn in the queue while others get on',
+  async (t) => {
+    const { lane, hold, isReading } = bareLane();
+    lane.start();
+    await until('it has looked and found nothing', () => lane.idle);
+    await sleep(60);
+    lane.ring();
+    await until('it waits for a slot', () => hold.slot !== undefined);
+    t.equal(
+      lane.progress.stalled(50, NOBODY),
+      null,
+      'it was idle until now, and nobody has looked meanwhile',
+    );
+    t.match(lane.progress.stalled(-10_000, NOBODY), /^waiting for a free slot for 0 s/);
+    t.equal(
+      lane.progress.stalled(-10_000, { progressMs: monotonicMs() + 20_000, timeoutMs: 0 }),
+      null,
+      'others get on',
+    );
+    hold.slot?.();
+    await until('it reads', isReading);
+    t.match(
+      lane.progress.stalled(-10_000, { progressMs: monotonicMs() + 20_000, timeoutMs: 0 }),
+      /^reading for/,
+      'reading waits for nobody',
+    );
+    lane.abandon();
+  },
+);
 
 t.test('a dispatcher that holds none of its lanes takes no work, and says so', async (t) => {
   const redis = await startRedis(t);
@@ -52,7 +107,14 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
   const lane = async (): Promise<string> => (await look.keys('mr:*lease*'))[0] as string;
   const open = async () => {
     const millrace = await connect({
-      environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1, LOG_LEVEL: 'silent', MILLRACE_LEASE_MS: 1000, MILLRACE_STALL_MS: 1000 },
+      environment: {
+        REDIS_URL: redis.url,
+        MILLRACE_PARTITIONS: 1,
+        WORKERS: 1,
+        LOG_LEVEL: 'silent',
+        MILLRACE_LEASE_MS: 1000,
+        MILLRACE_STALL_MS: 1000,
+      },
       protoDir: PROTO_DIR,
     });
     t.teardown(() => millrace.close());
@@ -65,7 +127,13 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
   await look.set(key, 'somebody-else:99');
   const dispatcher = await open();
   await dispatcher.start();
-  const admin = await startAdminServer({ host: '127.0.0.1', port: 0, token: undefined, groups: [healthRoutes(() => dispatcher.health())], log: () => {} });
+  const admin = await startAdminServer({
+    host: '127.0.0.1',
+    port: 0,
+    token: undefined,
+    groups: [healthRoutes(() => dispatcher.health())],
+    log: () => {},
+  });
   t.teardown(() => admin.close());
   const ready = await fetch(`${admin.url}/readyz`);
   t.equal(ready.status, 503);
@@ -78,61 +146,95 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
     const now = dispatcher.health();
     return now.ok ? null : now;
   });
-  t.match(report.problems, [{ function: null, partition: null, problem: /1 of the 1 lanes that are its share are not held, for \d+ s/ }]);
+  t.match(report.problems, [
+    {
+      function: null,
+      partition: null,
+      problem: /1 of the 1 lanes that are its share are not held, for \d+ s/,
+    },
+  ]);
   await look.del(key);
   await until('it has its lane', async () => (await fetch(`${admin.url}/readyz`)).status === 200);
   t.ok(dispatcher.health().ok);
 });
 
-t.test('health: red where a lane has work and gets nothing done, green where a handler is slow', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const millrace = await connect({
-    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1, LOG_LEVEL: 'silent', MILLRACE_STALL_MS: 1500 }, protoDir: PROTO_DIR,
-  });
-  t.teardown(() => millrace.close());
-  const dispatcher = millrace.dispatcher({ functionsDir: functionsDirOf('handle') });
-  let built = false;
-  const admin = await startAdminServer({ host: '127.0.0.1', port: 0, token: undefined, groups: [healthRoutes(() => (built ? dispatcher.health() : null))], log: () => {} });
-  t.teardown(() => admin.close());
-  const ask = async (path: string): Promise<{ status: number; body: Record<string, unknown> }> => {
-    const response = await fetch(`${admin.url}${path}`);
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-  };
-  t.match(await ask('/healthz'), { status: 200, body: { status: 'starting' } });
-  t.match(await ask('/readyz'), { status: 503, body: { status: 'not ready' } });
-  built = true;
-  await dispatcher.start();
-  t.match(await ask('/readyz'), { status: 200, body: { status: 'ready', lanes: 1 } });
-  t.match(await ask('/healthz'), { status: 200, body: { status: 'ok', problems: [] } });
+t.test(
+  'health: red where a lane has work and gets nothing done, green where a handler is slow',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const millrace = await connect({
+      environment: {
+        REDIS_URL: redis.url,
+        MILLRACE_PARTITIONS: 1,
+        WORKERS: 1,
+        LOG_LEVEL: 'silent',
+        MILLRACE_STALL_MS: 1500,
+      },
+      protoDir: PROTO_DIR,
+    });
+    t.teardown(() => millrace.close());
+    const dispatcher = millrace.dispatcher({ functionsDir: functionsDirOf('handle') });
+    let built = false;
+    const admin = await startAdminServer({
+      host: '127.0.0.1',
+      port: 0,
+      token: undefined,
+      groups: [healthRoutes(() => (built ? dispatcher.health() : null))],
+      log: () => {},
+    });
+    t.teardown(() => admin.close());
+    const ask = async (
+      path: string,
+    ): Promise<{ status: number; body: Record<string, unknown> }> => {
+      const response = await fetch(`${admin.url}${path}`);
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    };
+    t.match(await ask('/healthz'), { status: 200, body: { status: 'starting' } });
+    t.match(await ask('/readyz'), { status: 503, body: { status: 'not ready' } });
+    built = true;
+    await dispatcher.start();
+    t.match(await ask('/readyz'), { status: 200, body: { status: 'ready', lanes: 1 } });
+    t.match(await ask('/healthz'), { status: 200, body: { status: 'ok', problems: [] } });
 
-  const publisher = millrace.publisher();
-  await publisher.publish('test.event', event('slow', 'slow:2500').data, { id: 'slow' });
-  let worst = 200;
-  await until('the slow one is done', async () => {
-    worst = Math.max(worst, (await ask('/healthz')).status);
-    return Number(await look.hget('mr:{0}:counters', 'done:handle:test.event')) === 1;
-  });
-  t.equal(worst, 200, 'a slow downstream alone is no stall');
+    const publisher = millrace.publisher();
+    await publisher.publish('test.event', event('slow', 'slow:2500').data, { id: 'slow' });
+    let worst = 200;
+    await until('the slow one is done', async () => {
+      worst = Math.max(worst, (await ask('/healthz')).status);
+      return Number(await look.hget('mr:{0}:counters', 'done:handle:test.event')) === 1;
+    });
+    t.equal(worst, 200, 'a slow downstream alone is no stall');
 
-  // A key of another type where the due set should be: no turn can be taken.
-  await look.set('mr:{0}:due:handle', 'x');
-  await publisher.publish('test.event', event('stuck', 'ok').data, { id: 'stuck' });
-  const red = await until('it is red', async () => {
-    const answer = await ask('/healthz');
-    return answer.status === 503 ? answer : null;
-  });
-  t.match(red.body, { status: 'stalled', problems: [{ function: 'handle', partition: 0, problem: /failing for .*WRONGTYPE/ }] });
-  await look.del('mr:{0}:due:handle');
-  await until('it is green again, and the event done', async () => (await ask('/healthz')).status === 200 && Number(await look.hget('mr:{0}:counters', 'done:handle:test.event')) === 2);
-});
+    // A key of another type where the due set should be: no turn can be taken.
+    await look.set('mr:{0}:due:handle', 'x');
+    await publisher.publish('test.event', event('stuck', 'ok').data, { id: 'stuck' });
+    const red = await until('it is red', async () => {
+      const answer = await ask('/healthz');
+      return answer.status === 503 ? answer : null;
+    });
+    t.match(red.body, {
+      status: 'stalled',
+      problems: [{ function: 'handle', partition: 0, problem: /failing for .*WRONGTYPE/ }],
+    });
+    await look.del('mr:{0}:due:handle');
+    await until(
+      'it is green again, and the event done',
+      async () =>
+        (await ask('/healthz')).status === 200 &&
+        Number(await look.hget('mr:{0}:counters', 'done:handle:test.event')) === 2,
+    );
+  },
+);
 
-t.test('millrace start: open probes and metrics, /api with the token; not ready while it drains', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const p = createProject(t, redis.url, {
-    'proto/notes.proto': NOTES_PROTO,
-    'workers/keeper.ts': `import { defineFunction } from 'millrace/define';
+t.test(
+  'millrace start: open probes and metrics, /api with the token; not ready while it drains',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const p = createProject(t, redis.url, {
+      'proto/notes.proto': NOTES_PROTO,
+      'workers/keeper.ts': `import { defineFunction } from 'millrace/define';
 import { appendFileSync, existsSync } from 'node:fs';
 export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { attempts: 2, minDelayMs: 1, maxDelayMs: 1 },
   async handle(event) {
@@ -142,53 +244,102 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { att
     while (!existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 5));
   } });
 `,
-  });
-  const running = p.start(['start'], { MILLRACE_PORT: '0', MILLRACE_TOKEN: 's3cret' });
-  const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
-  const ask = async (path: string, headers: Record<string, string> = {}): Promise<{ status: number; text: string; type: string | null }> => {
-    const response = await fetch(`${url}${path}`, { headers });
-    return { status: response.status, text: await response.text(), type: response.headers.get('content-type') };
-  };
-  const token = { authorization: 'Bearer s3cret' };
-  t.match(await ask('/readyz'), { status: 200, text: /"ready"/ });
-  const first = await ask('/metrics');
-  t.match(first, { status: 200, type: /^text\/plain; version=0\.0\.4/ });
-  t.match(first.text, /^millrace_events_total\{function="keeper",outcome="done"\} 0$/m, 'told of before its first outcome');
+    });
+    const running = p.start(['start'], { MILLRACE_PORT: '0', MILLRACE_TOKEN: 's3cret' });
+    const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
+    const ask = async (
+      path: string,
+      headers: Record<string, string> = {},
+    ): Promise<{ status: number; text: string; type: string | null }> => {
+      const response = await fetch(`${url}${path}`, { headers });
+      return {
+        status: response.status,
+        text: await response.text(),
+        type: response.headers.get('content-type'),
+      };
+    };
+    const token = { authorization: 'Bearer s3cret' };
+    t.match(await ask('/readyz'), { status: 200, text: /"ready"/ });
+    const first = await ask('/metrics');
+    t.match(first, { status: 200, type: /^text\/plain; version=0\.0\.4/ });
+    t.match(
+      first.text,
+      /^millrace_events_total\{function="keeper",outcome="done"\} 0$/m,
+      'told of before its first outcome',
+    );
 
-  const publish = (...texts: string[]) => p.run(['publish', 'note.added', '--file', '-'], { stdin: texts.map((text, i) => JSON.stringify({ data: { book: `${text}${i}`, number: i, text } })).join('\n') });
-  t.equal((await publish('a', 'a', 'a', 'bad')).status, 0);
-  await until('settled', async () => (await counter(look, 'done:keeper:note.added')) === 3 && (await counter(look, 'dead:keeper:note.added')) === 1);
-  const told = await until('the metrics say so', async () => {
-    const { text } = await ask('/metrics');
-    return /millrace_dead_events\{function="keeper"\} 1$/m.test(text) ? text : null;
-  });
-  for (const line of [
-    'millrace_events_total{function="keeper",outcome="done"} 3', 'millrace_events_total{function="keeper",outcome="retry"} 1', 'millrace_events_total{function="keeper",outcome="dead"} 1',
-    'millrace_lag_events{function="keeper"} 0', 'millrace_parked_events{function="keeper"} 0', 'millrace_oldest_event_seconds{function="keeper"} 0', 'millrace_conserved{function="keeper"} 1',
-    'millrace_lanes 4', 'millrace_thread_deaths_total 0', 'millrace_lease_losses_total 0', 'millrace_queued_batches 0', 'millrace_stalled_lanes 0', 'millrace_redis_up 1', 'millrace_outbox_flushes 0', 'millrace_outbox_bytes 0', 'millrace_outbox_oldest_seconds 0',
-  ]) t.ok(told.split('\n').includes(line), line);
-  t.match(told, /^millrace_turn_seconds_count\{function="keeper"\} [1-9]/m);
-  t.match(told, /^process_cpu_seconds_total /m);
+    const publish = (...texts: string[]) =>
+      p.run(['publish', 'note.added', '--file', '-'], {
+        stdin: texts
+          .map((text, i) => JSON.stringify({ data: { book: `${text}${i}`, number: i, text } }))
+          .join('\n'),
+      });
+    t.equal((await publish('a', 'a', 'a', 'bad')).status, 0);
+    await until(
+      'settled',
+      async () =>
+        (await counter(look, 'done:keeper:note.added')) === 3 &&
+        (await counter(look, 'dead:keeper:note.added')) === 1,
+    );
+    const told = await until('the metrics say so', async () => {
+      const { text } = await ask('/metrics');
+      return /millrace_dead_events\{function="keeper"\} 1$/m.test(text) ? text : null;
+    });
+    for (const line of [
+      'millrace_events_total{function="keeper",outcome="done"} 3',
+      'millrace_events_total{function="keeper",outcome="retry"} 1',
+      'millrace_events_total{function="keeper",outcome="dead"} 1',
+      'millrace_lag_events{function="keeper"} 0',
+      'millrace_parked_events{function="keeper"} 0',
+      'millrace_oldest_event_seconds{function="keeper"} 0',
+      'millrace_conserved{function="keeper"} 1',
+      'millrace_lanes 4',
+      'millrace_thread_deaths_total 0',
+      'millrace_lease_losses_total 0',
+      'millrace_queued_batches 0',
+      'millrace_stalled_lanes 0',
+      'millrace_redis_up 1',
+      'millrace_outbox_flushes 0',
+      'millrace_outbox_bytes 0',
+      'millrace_outbox_oldest_seconds 0',
+    ])
+      t.ok(told.split('\n').includes(line), line);
+    t.match(told, /^millrace_turn_seconds_count\{function="keeper"\} [1-9]/m);
+    t.match(told, /^process_cpu_seconds_total /m);
 
-  for (const path of ['/api/lag', '/api/health']) t.match(await ask(path), { status: 401 }, `${path} without the token`);
-  t.match(JSON.parse((await ask('/api/lag', token)).text), { functions: [{ name: 'keeper', appended: 4, done: 3, dead: 1, conserved: true }] });
-  t.match(JSON.parse((await ask('/api/health', token)).text), { status: 'ok', started: true, lanes: 4, problems: [], threadDeaths: 0, functions: [{ name: 'keeper', on: ['note.added'] }] });
+    for (const path of ['/api/lag', '/api/health'])
+      t.match(await ask(path), { status: 401 }, `${path} without the token`);
+    t.match(JSON.parse((await ask('/api/lag', token)).text), {
+      functions: [{ name: 'keeper', appended: 4, done: 3, dead: 1, conserved: true }],
+    });
+    t.match(JSON.parse((await ask('/api/health', token)).text), {
+      status: 'ok',
+      started: true,
+      lanes: 4,
+      problems: [],
+      threadDeaths: 0,
+      functions: [{ name: 'keeper', on: ['note.added'] }],
+    });
 
-  t.equal((await publish('wait')).status, 0);
-  await until('it runs', () => existsSync(join(p.dir, 'running.txt')));
-  running.child.kill('SIGTERM');
-  await running.seen('stdout', /"draining"/);
-  t.match(await ask('/readyz'), { status: 503, text: /not ready/ }, 'it takes nothing more');
-  t.match(await ask('/healthz'), { status: 200 }, 'and is well');
-  p.write('go', '');
-  t.match(await running.ended, { status: 0 });
-  t.equal(await counter(look, 'done:keeper:note.added'), 4);
-});
+    t.equal((await publish('wait')).status, 0);
+    await until('it runs', () => existsSync(join(p.dir, 'running.txt')));
+    running.child.kill('SIGTERM');
+    await running.seen('stdout', /"draining"/);
+    t.match(await ask('/readyz'), { status: 503, text: /not ready/ }, 'it takes nothing more');
+    t.match(await ask('/healthz'), { status: 200 }, 'and is well');
+    p.write('go', '');
+    t.match(await running.ended, { status: 0 });
+    t.equal(await counter(look, 'done:keeper:note.added'), 4);
+  },
+);
 
 t.test('without Redis: not ready, and metrics all the same', async (t) => {
   const redis = await startRedis(t);
-  const p = createProject(t, redis.url, { 'proto/notes.proto': NOTES_PROTO, 'workers/keeper.ts': `import { defineFunction } from 'millrace/define';
-export default defineFunction({ name: 'keeper', on: ['note.added'], handle() {} });\n` });
+  const p = createProject(t, redis.url, {
+    'proto/notes.proto': NOTES_PROTO,
+    'workers/keeper.ts': `import { defineFunction } from 'millrace/define';
+export default defineFunction({ name: 'keeper', on: ['note.added'], handle() {} });\n`,
+  });
   const running = p.start(['start'], { MILLRACE_PORT: '0' });
   const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
   await redis.kill();

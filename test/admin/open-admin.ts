@@ -7,19 +7,31 @@ import type { TestLike } from '../support/redis-server.ts';
 export interface OpenAdmin extends OpenRegistry {
   readonly admin: AdminServer;
   /** Answers with status and parsed body. */
-  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<{ status: number; body: unknown; type: string | null }>;
+  call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<{ status: number; body: unknown; type: string | null }>;
 }
 
 export async function openAdmin(t: TestLike, token?: string): Promise<OpenAdmin> {
   const opened = await openRegistry(t);
   const errors: unknown[] = [];
   const admin = await startAdminServer({
-    host: '127.0.0.1', port: 0, token, groups: [registryApi({ registry: opened.registry })],
-    log: (level, message, fields) => void (level === 'error' && errors.push({ message, ...fields })),
+    host: '127.0.0.1',
+    port: 0,
+    token,
+    groups: [registryApi({ registry: opened.registry })],
+    log: (level, message, fields) =>
+      void (level === 'error' && errors.push({ message, ...fields })),
   });
   t.teardown(async () => {
     await admin.close();
-    if (errors.length > 0) throw new Error(`the admin server logged ${JSON.stringify(errors, (_, v: unknown) => (v instanceof Error ? v.stack : v))}`);
+    if (errors.length > 0)
+      throw new Error(
+        `the admin server logged ${JSON.stringify(errors, (_, v: unknown) => (v instanceof Error ? v.stack : v))}`,
+      );
   });
   return {
     ...opened,
@@ -28,7 +40,9 @@ export async function openAdmin(t: TestLike, token?: string): Promise<OpenAdmin>
       const response = await fetch(`${admin.url}${path}`, {
         method,
         headers: { 'content-type': 'application/vnd.schemaregistry.v1+json', ...headers },
-        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+        ...(body === undefined
+          ? {}
+          : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       const text = await response.text();
       let parsed: unknown = text;
@@ -42,4 +56,8 @@ export async function openAdmin(t: TestLike, token?: string): Promise<OpenAdmin>
   };
 }
 
-export const proto = (schema: string, more: object = {}): object => ({ schemaType: 'PROTOBUF', schema, ...more });
+export const proto = (schema: string, more: object = {}): object => ({
+  schemaType: 'PROTOBUF',
+  schema,
+  ...more,
+});

@@ -7,10 +7,19 @@ t.test('bench counts its events, leaves nothing behind', async (t) => {
   const project = createProject(t, redis.url);
   const result = await project.run(['bench', '--events', '20000', '--json']);
   t.equal(result.status, 0, result.stderr);
-  t.match(JSON.parse(result.stdout), { events: 20000, workers: 1, partitions: 4, publish: { eventsPerSecond: Number }, drain: { eventsPerSecond: Number } });
+  t.match(JSON.parse(result.stdout), {
+    events: 20000,
+    workers: 1,
+    partitions: 4,
+    publish: { eventsPerSecond: Number },
+    drain: { eventsPerSecond: Number },
+  });
   t.same(await redis.client().keys('*'), []);
   const human = await project.run(['bench', '--events', '1000']);
-  t.match(human.stdout, /^publish .*events\/s.*\ndrain .*events\/s.*\n1,000 events, each handled once/);
+  t.match(
+    human.stdout,
+    /^publish .*events\/s.*\ndrain .*events\/s.*\n1,000 events, each handled once/,
+  );
 });
 
 t.test('an interrupted bench cleans up', async (t) => {
@@ -26,19 +35,28 @@ t.test('an interrupted bench cleans up', async (t) => {
   t.same(await client.keys('*'), []);
 });
 
-t.test('without REDIS_URL the folder\'s own server is used, and kept for the next command', async (t) => {
-  const { projectDir } = await import('../support/redis-server.ts');
-  await startRedis(t); // makes sure that the project's cache holds a binary
-  const project = createProject(t, undefined);
-  const env = await binaryFrom(projectDir);
-  t.equal((await project.run(['publish', 'note.added', '--data', '{"book":"b"}'], { env })).status, 0);
-  const tail = await project.run(['tail', 'note.added', '--no-follow'], { env });
-  t.equal(tail.status, 0);
-  t.match(tail.stdout, /"subject":"b"/);
-});
+t.test(
+  "without REDIS_URL the folder's own server is used, and kept for the next command",
+  async (t) => {
+    const { projectDir } = await import('../support/redis-server.ts');
+    await startRedis(t); // makes sure that the project's cache holds a binary
+    const project = createProject(t, undefined);
+    const env = await binaryFrom(projectDir);
+    t.equal(
+      (await project.run(['publish', 'note.added', '--data', '{"book":"b"}'], { env })).status,
+      0,
+    );
+    const tail = await project.run(['tail', 'note.added', '--no-follow'], { env });
+    t.equal(tail.status, 0);
+    t.match(tail.stdout, /"subject":"b"/);
+  },
+);
 
 async function binaryFrom(projectDir: string): Promise<NodeJS.ProcessEnv> {
   const { findServerBinary } = await import('../../src/redis/server-binary.ts');
   const { path, libraryPath } = await findServerBinary({ cacheDir: `${projectDir}/.millrace` });
-  return { MILLRACE_REDIS_SERVER: path, ...(libraryPath === '' ? {} : { LD_LIBRARY_PATH: libraryPath }) };
+  return {
+    MILLRACE_REDIS_SERVER: path,
+    ...(libraryPath === '' ? {} : { LD_LIBRARY_PATH: libraryPath }),
+  };
 }

@@ -1,53 +1,114 @@
-/** Functions whose fault shows outside their handler: after it has returned, or before it is called. */
+/**
+ * Functions whose fault shows outside their handler: after it has returned, or before it is called.
+ */
 import t from 'tap';
 import { startRedis, until } from '../support/redis-server.ts';
 import { createProject, NOTES_PROTO } from './run-cli.ts';
 
-t.test('an error after the handler returned leaves a trace; a setup that throws is what explain says', async (t) => {
-  const redis = await startRedis(t);
-  const p = createProject(t, redis.url, {
-    'proto/notes.proto': NOTES_PROTO,
-    'workers/late.ts': `import { defineFunction } from 'millrace/define';
+t.test(
+  'an error after the handler returned leaves a trace; a setup that throws is what explain says',
+  async (t) => {
+    const redis = await startRedis(t);
+    const p = createProject(t, redis.url, {
+      'proto/notes.proto': NOTES_PROTO,
+      'workers/late.ts': `import { defineFunction } from 'millrace/define';
 async function goesOn(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 300));
   throw new Error('too late', { cause: new Error('ECONNRESET') });
 }
 export default defineFunction({ name: 'late', on: ['note.added'], handle() { void goesOn(); } });
 `,
-    'workers/leaver.ts': `import { defineFunction } from 'millrace/define';
+      'workers/leaver.ts': `import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: 'leaver', on: ['note.removed'], retry: { attempts: 1 }, handle() { process.exit(7); } });
 `,
-    'workers/mailer.ts': `import { defineFunction } from 'millrace/define';
+      'workers/mailer.ts': `import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: 'mailer', on: ['note.added'],
   setup: async (): Promise<string> => { throw new Error('db down', { cause: new Error('connect ECONNREFUSED') }); },
   handle() { throw new Error('never called'); } });
 `,
-  });
-  const running = p.start(['start'], { LOG_LEVEL: 'info', MILLRACE_PORT: '0', MILLRACE_PARTITIONS: '1' });
-  const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
-  t.equal((await p.run(['publish', 'note.added', '--data', '{"book":"b"}', '--id', 'one'], { env: { MILLRACE_PARTITIONS: '1' } })).status, 0);
+    });
+    const running = p.start(['start'], {
+      LOG_LEVEL: 'info',
+      MILLRACE_PORT: '0',
+      MILLRACE_PARTITIONS: '1',
+    });
+    const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
+    t.equal(
+      (
+        await p.run(['publish', 'note.added', '--data', '{"book":"b"}', '--id', 'one'], {
+          env: { MILLRACE_PARTITIONS: '1' },
+        })
+      ).status,
+      0,
+    );
 
-  const late = JSON.parse((await running.seen('stdout', /^.*a thread was ended by a rejection.*$/m))[0]) as Record<string, unknown>;
-  t.match(late, {
-    level: 50, msg: /of function "late"\. Await every promise before the handler returns/, functions: ['late'],
-    error: 'too late', cause: /ECONNRESET/, stack: /late\.ts:4/,
-  });
-  t.ok((late['lastEvents'] as { function: string; eventId: string }[]).some((event) => event.function === 'late' && event.eventId === 'one'));
-  await until('it is counted', async () => /^millrace_uncaught_errors_total [1-9]/m.test(await (await fetch(`${url}/metrics`)).text()));
+    const late = JSON.parse(
+      (await running.seen('stdout', /^.*a thread was ended by a rejection.*$/m))[0],
+    ) as Record<string, unknown>;
+    t.match(late, {
+      level: 50,
+      msg: /of function "late"\. Await every promise before the handler returns/,
+      functions: ['late'],
+      error: 'too late',
+      cause: /ECONNRESET/,
+      stack: /late\.ts:4/,
+    });
+    t.ok(
+      (late['lastEvents'] as { function: string; eventId: string }[]).some(
+        (event) => event.function === 'late' && event.eventId === 'one',
+      ),
+    );
+    await until('it is counted', async () =>
+      /^millrace_uncaught_errors_total [1-9]/m.test(await (await fetch(`${url}/metrics`)).text()),
+    );
 
-  await running.seen('stdout', /db down/);
-  const failed = JSON.parse((await running.seen('stdout', /^.*db down.*turn failed.*$/m))[0]) as { err: unknown };
-  t.match(failed.err, { type: 'SetupError', code: 'SETUP', message: /setup of function "mailer" failed: Error: db down; caused by Error: connect ECONNREFUSED/, stack: /at .*mailer\.ts:3/ });
-  t.notMatch((failed.err as { stack: string }).stack, /lane\.js/);
-  const { stdout } = await p.run(['explain', 'one', '--json'], { env: { MILLRACE_PARTITIONS: '1' } });
-  const states = (JSON.parse(stdout) as { events: { functions: { function: string; why: string }[] }[] }).events[0]?.functions ?? [];
-  t.match(states.find((state) => state.function === 'mailer'), {
-    state: 'pending', setup: { error: /db down/, stack: /mailer\.ts:3/ },
-    why: /^setup of function "mailer" failed: Error: db down; caused by .*ECONNREFUSED\. It fails since \d{4}-.*Z, last at .*Z; the next try is due at .*Z; the event was not tried/,
-  });
-  t.match(states.find((state) => state.function === 'late'), { state: 'done' });
+    await running.seen('stdout', /db down/);
+    const failed = JSON.parse((await running.seen('stdout', /^.*db down.*turn failed.*$/m))[0]) as {
+      err: unknown;
+    };
+    t.match(failed.err, {
+      type: 'SetupError',
+      code: 'SETUP',
+      message:
+        /setup of function "mailer" failed: Error: db down; caused by Error: connect ECONNREFUSED/,
+      stack: /at .*mailer\.ts:3/,
+    });
+    t.notMatch((failed.err as { stack: string }).stack, /lane\.js/);
+    const { stdout } = await p.run(['explain', 'one', '--json'], {
+      env: { MILLRACE_PARTITIONS: '1' },
+    });
+    const states =
+      (JSON.parse(stdout) as { events: { functions: { function: string; why: string }[] }[] })
+        .events[0]?.functions ?? [];
+    t.match(
+      states.find((state) => state.function === 'mailer'),
+      {
+        state: 'pending',
+        setup: { error: /db down/, stack: /mailer\.ts:3/ },
+        why: /^setup of function "mailer" failed: Error: db down; caused by .*ECONNREFUSED\. It fails since \d{4}-.*Z, last at .*Z; the next try is due at .*Z; the event was not tried/,
+      },
+    );
+    t.match(
+      states.find((state) => state.function === 'late'),
+      { state: 'done' },
+    );
 
-  t.equal((await p.run(['publish', 'note.removed', '--data', '{"book":"b"}', '--id', 'two'], { env: { MILLRACE_PARTITIONS: '1' } })).status, 0);
-  const left = JSON.parse((await running.seen('stdout', /^.*a thread was ended by process\.exit.*$/m))[0]) as unknown;
-  t.match(left, { functions: ['leaver'], error: 'process.exit(7) was called', stack: /leaver\.ts:2/, msg: /Throw instead/ });
-});
+    t.equal(
+      (
+        await p.run(['publish', 'note.removed', '--data', '{"book":"b"}', '--id', 'two'], {
+          env: { MILLRACE_PARTITIONS: '1' },
+        })
+      ).status,
+      0,
+    );
+    const left = JSON.parse(
+      (await running.seen('stdout', /^.*a thread was ended by process\.exit.*$/m))[0],
+    ) as unknown;
+    t.match(left, {
+      functions: ['leaver'],
+      error: 'process.exit(7) was called',
+      stack: /leaver\.ts:2/,
+      msg: /Throw instead/,
+    });
+  },
+);

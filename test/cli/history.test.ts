@@ -17,41 +17,104 @@ t.test('history', async (t) => {
   const redis = await startRedis(t);
   const millrace = await openShop(t, redis.url, 4);
   const store = millrace.store();
-  const run = async (...args: string[]): Promise<{ out: string; err: string; error: Error | null }> => {
+  const run = async (
+    ...args: string[]
+  ): Promise<{ out: string; err: string; error: Error | null }> => {
     const ran = { out: '', err: '', error: null as Error | null };
-    const context: CliContext = { open: () => Promise.resolve(millrace.deployment), out: (text) => void (ran.out += `${text}\n`), err: (text) => void (ran.err += `${text}\n`) };
-    const program = new Command().exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+    const context: CliContext = {
+      open: () => Promise.resolve(millrace.deployment),
+      out: (text) => void (ran.out += `${text}\n`),
+      err: (text) => void (ran.err += `${text}\n`),
+    };
+    const program = new Command()
+      .exitOverride()
+      .configureOutput({ writeErr: () => {}, writeOut: () => {} });
     registerHistory(program, context);
-    await program.parseAsync(['node', 'millrace', 'history', ...args]).catch((error: Error) => (ran.error = error));
+    await program
+      .parseAsync(['node', 'millrace', 'history', ...args])
+      .catch((error: Error) => (ran.error = error));
     return ran;
   };
   const items = [{ sku: 'A', description: '\u001b[31mred', quantity: 2, unitPrice: 300 }];
-  await handleCommand(store, orders, 'A-1', { kind: 'create', userId: 'ann', country: 'Norway', currency: 'EUR', items }, { extensions: { actor: 'ann', why: 'needs it' }, commandId: 'c1' });
-  const { revision } = await handleCommand(store, orders, 'A-1', { kind: 'pay', paymentId: 'p1', amount: { amount: 600, currency: 'EUR' } });
+  await handleCommand(
+    store,
+    orders,
+    'A-1',
+    { kind: 'create', userId: 'ann', country: 'Norway', currency: 'EUR', items },
+    { extensions: { actor: 'ann', why: 'needs it' }, commandId: 'c1' },
+  );
+  const { revision } = await handleCommand(store, orders, 'A-1', {
+    kind: 'pay',
+    paymentId: 'p1',
+    amount: { amount: 600, currency: 'EUR' },
+  });
   const [, paid] = await collect(store.read('order', 'A-1'));
   const paidMs = Number(paid?.position.split('/')[1]?.split('-')[0]);
   const look = redis.client();
-  await until('the clock has moved on', async () => Number(await look.eval("local t = redis.call('TIME'); return t[1] * 1000 + math.floor(t[2] / 1000)", 0)) > paidMs);
-  await handleCommand(store, orders, 'A-1', { kind: 'cancel', reason: 'late' }, { expectedRevision: revision, extensions: { actor: 'bob' } });
+  await until(
+    'the clock has moved on',
+    async () =>
+      Number(
+        await look.eval(
+          "local t = redis.call('TIME'); return t[1] * 1000 + math.floor(t[2] / 1000)",
+          0,
+        ),
+      ) > paidMs,
+  );
+  await handleCommand(
+    store,
+    orders,
+    'A-1',
+    { kind: 'cancel', reason: 'late' },
+    { expectedRevision: revision, extensions: { actor: 'bob' } },
+  );
 
   const all = await run('order', 'A-1');
-  t.match(all.out, /^1 {2}\d{4}-\S+ {2}order\.created {2}by millrace {2}actor=ann {2}why=needs it {2}commandid=c1 {2}\(\S+ at \S+\)\n {3}\{"orderId":"A-1"/);
+  t.match(
+    all.out,
+    /^1 {2}\d{4}-\S+ {2}order\.created {2}by millrace {2}actor=ann {2}why=needs it {2}commandid=c1 {2}\(\S+ at \S+\)\n {3}\{"orderId":"A-1"/,
+  );
   t.match(all.out, /\n3 .*order\.cancelled.*actor=bob/);
   t.notMatch(all.out, /\u001b/);
   const json = parseLines((await run('order', 'A-1', '--json', '--backwards', '--limit', '2')).out);
-  t.match(json, [{ specversion: '1.0', type: 'order.cancelled', subject: 'A-1', actor: 'bob', revision: 3, data: { reason: 'late' } }, { type: 'payment.captured', revision: 2, position: paid?.position }]);
+  t.match(json, [
+    {
+      specversion: '1.0',
+      type: 'order.cancelled',
+      subject: 'A-1',
+      actor: 'bob',
+      revision: 3,
+      data: { reason: 'late' },
+    },
+    { type: 'payment.captured', revision: 2, position: paid?.position },
+  ]);
   t.equal(json.length, 2);
 
-  const at = async (when: string, ...more: string[]) => parseLines((await run('order', 'A-1', '--json', '--at', when, ...more)).out).map((line) => line['revision']);
+  const at = async (when: string, ...more: string[]) =>
+    parseLines((await run('order', 'A-1', '--json', '--at', when, ...more)).out).map(
+      (line) => line['revision'],
+    );
   t.strictSame(await at('2'), [1, 2]);
   t.strictSame(await at('2', '--backwards'), [2, 1]);
   t.strictSame(await at(new Date(paidMs).toISOString()), [1, 2]);
   t.strictSame(await at('2999-01-01'), [1, 2, 3]);
-  t.match(await run('order', 'A-1', '--at', '2001-01-01'), { out: '', err: /no event then/, error: null });
+  t.match(await run('order', 'A-1', '--at', '2001-01-01'), {
+    out: '',
+    err: /no event then/,
+    error: null,
+  });
 
   const file = join(projectDir, 'workers/_orders.ts');
-  t.match(JSON.parse((await run('order', 'A-1', '--aggregate', file, '--json', '--at', '2')).out), { category: 'order', id: 'A-1', revision: 2, state: { status: 'paid', paymentId: 'p1' } });
-  t.match((await run('order', 'A-1', '--aggregate', file)).out, /^order A-1 at revision 3 \(3 events\)\n\{\n {2}"status": "cancelled"/);
+  t.match(JSON.parse((await run('order', 'A-1', '--aggregate', file, '--json', '--at', '2')).out), {
+    category: 'order',
+    id: 'A-1',
+    revision: 2,
+    state: { status: 'paid', paymentId: 'p1' },
+  });
+  t.match(
+    (await run('order', 'A-1', '--aggregate', file)).out,
+    /^order A-1 at revision 3 \(3 events\)\n\{\n {2}"status": "cancelled"/,
+  );
 
   const wrong = async (message: RegExp, usage: boolean, ...args: string[]): Promise<void> => {
     const { error, out } = await run(...args);
@@ -60,13 +123,49 @@ t.test('history', async (t) => {
     t.equal(out, '');
   };
   await wrong(/there is no history order Z/, false, 'order', 'Z');
-  await wrong(/neither a revision .* nor an RFC 3339 time/, true, 'order', 'A-1', '--at', 'yesterday');
-  await wrong(/for events, not for the state/, true, 'order', 'A-1', '--aggregate', file, '--backwards');
+  await wrong(
+    /neither a revision .* nor an RFC 3339 time/,
+    true,
+    'order',
+    'A-1',
+    '--at',
+    'yesterday',
+  );
+  await wrong(
+    /for events, not for the state/,
+    true,
+    'order',
+    'A-1',
+    '--aggregate',
+    file,
+    '--backwards',
+  );
   await wrong(/no such file/, true, 'order', 'A-1', '--aggregate', 'nowhere.ts');
-  await wrong(/aggregates of "order", none of "basket"/, true, 'basket', 'A-1', '--aggregate', file);
+  await wrong(
+    /aggregates of "order", none of "basket"/,
+    true,
+    'basket',
+    'A-1',
+    '--aggregate',
+    file,
+  );
   const dir = testDir(t);
   writeFileSync(join(dir, 'none.mjs'), 'export const x = 1;');
-  await wrong(/no aggregate or decider/, true, 'order', 'A-1', '--aggregate', join(dir, 'none.mjs'));
+  await wrong(
+    /no aggregate or decider/,
+    true,
+    'order',
+    'A-1',
+    '--aggregate',
+    join(dir, 'none.mjs'),
+  );
   writeFileSync(join(dir, 'bad.ts'), 'export const = 1;');
-  await wrong(/does not compile: line 1/, false, 'order', 'A-1', '--aggregate', join(dir, 'bad.ts'));
+  await wrong(
+    /does not compile: line 1/,
+    false,
+    'order',
+    'A-1',
+    '--aggregate',
+    join(dir, 'bad.ts'),
+  );
 });

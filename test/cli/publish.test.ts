@@ -2,7 +2,12 @@ import t from 'tap';
 import { startRedis, until } from '../support/redis-server.ts';
 import { counter, createProject, parseLines } from './run-cli.ts';
 
-const note = (number: number, more: object = {}): string => JSON.stringify({ type: 'note.added', data: { book: `b${number % 50}`, number, text: 'x' }, ...more });
+const note = (number: number, more: object = {}): string =>
+  JSON.stringify({
+    type: 'note.added',
+    data: { book: `b${number % 50}`, number, text: 'x' },
+    ...more,
+  });
 
 t.test('publish --data', async (t) => {
   const redis = await startRedis(t);
@@ -11,7 +16,17 @@ t.test('publish --data', async (t) => {
   t.equal(human.status, 0);
   t.match(human.stdout, /^published \S+ at \d\/\d+-\d+\/0\n$/);
 
-  const json = await project.run(['publish', 'note.added', '--data', '{"book":"b","number":2}', '--subject', 's', '--id', 'my-id', '--json']);
+  const json = await project.run([
+    'publish',
+    'note.added',
+    '--data',
+    '{"book":"b","number":2}',
+    '--subject',
+    's',
+    '--id',
+    'my-id',
+    '--json',
+  ]);
   t.equal(json.status, 0);
   t.match(JSON.parse(json.stdout), { id: 'my-id', position: /^\d\/\d+-\d+\/0$/ });
 
@@ -21,7 +36,12 @@ t.test('publish --data', async (t) => {
     { id: 'my-id', subject: 's', data: { number: 2, book: 'b' } },
   ]);
 
-  const oversize = await project.run(['publish', 'note.added', '--data', JSON.stringify({ book: 'b', text: 'x'.repeat(5000) })]);
+  const oversize = await project.run([
+    'publish',
+    'note.added',
+    '--data',
+    JSON.stringify({ book: 'b', text: 'x'.repeat(5000) }),
+  ]);
   t.equal(oversize.status, 1);
   t.match(oversize.stderr, /^millrace: .*4096.*\n$/);
   t.equal(await counter(redis.client(), 'appended:note.added'), 2);
@@ -30,24 +50,44 @@ t.test('publish --data', async (t) => {
 t.test('publish --file: types, blank lines, CRLF, no line break at the end', async (t) => {
   const redis = await startRedis(t);
   const project = createProject(t, redis.url);
-  const lines = [note(1, { id: 'one', time: '2020-01-02T03:04:05.678Z', source: 'here', traceparent: 'abc' }), '', `${note(2)}\r`, '{"data":{"book":"z","number":3}}', '{"type":"note.removed","data":{"book":"z"}}'];
+  const lines = [
+    note(1, { id: 'one', time: '2020-01-02T03:04:05.678Z', source: 'here', traceparent: 'abc' }),
+    '',
+    `${note(2)}\r`,
+    '{"data":{"book":"z","number":3}}',
+    '{"type":"note.removed","data":{"book":"z"}}',
+  ];
   project.write('events.ndjson', lines.join('\n'));
   const result = await project.run(['publish', 'note.added', '--file', 'events.ndjson', '--json']);
   t.equal(result.stderr, '');
   t.equal(result.status, 0);
-  t.match(JSON.parse(result.stdout), { published: 4, skipped: 0, unknown: 0, eventsPerSecond: Number });
+  t.match(JSON.parse(result.stdout), {
+    published: 4,
+    skipped: 0,
+    unknown: 0,
+    eventsPerSecond: Number,
+  });
 
   const tail = await project.run(['tail', 'note.added', '--no-follow']);
   const events = parseLines(tail.stdout);
   t.equal(events.length, 3);
-  t.match(events.find((e) => e['id'] === 'one'), { time: '2020-01-02T03:04:05.678Z', source: 'here', traceparent: 'abc', subject: 'b1' });
+  t.match(
+    events.find((e) => e['id'] === 'one'),
+    { time: '2020-01-02T03:04:05.678Z', source: 'here', traceparent: 'abc', subject: 'b1' },
+  );
 
   // what tail prints, publish takes
-  const again = await project.run(['publish', '-'], { stdin: tail.stdout, env: { MILLRACE_NAMESPACE: 'copy' } });
+  const again = await project.run(['publish', '-'], {
+    stdin: tail.stdout,
+    env: { MILLRACE_NAMESPACE: 'copy' },
+  });
   t.equal(again.status, 0);
   t.match(again.stdout, /^3 events published in /);
-  const copy = await project.run(['tail', 'note.added', '--no-follow'], { env: { MILLRACE_NAMESPACE: 'copy' } });
-  const byId = (text: string) => parseLines(text).sort((a, b) => String(a['id']).localeCompare(String(b['id'])));
+  const copy = await project.run(['tail', 'note.added', '--no-follow'], {
+    env: { MILLRACE_NAMESPACE: 'copy' },
+  });
+  const byId = (text: string) =>
+    parseLines(text).sort((a, b) => String(a['id']).localeCompare(String(b['id'])));
   t.same(byId(copy.stdout), byId(tail.stdout));
 });
 
@@ -59,25 +99,59 @@ t.test('the first bad line ends it, and nothing from it on is sent', async (t) =
     ['no object', '[1]', /line 3: .*object/],
     ['no type', '{"data":{"book":"b"}}', /line 3: .*type/],
     ['no CloudEvent', '{"type":"note.added","data":{"book":"b"},"id":7}', /line 3: .*id/],
-    ['an unknown type', '{"type":"note.lost","data":{}}', /line 3: event type "note.lost" is not declared/],
-    ['data that does not fit', '{"type":"note.added","data":{"book":"b","number":"many"}}', /line 3: event "note.added", field number: /],
-    ['no subject', '{"type":"note.added","data":{"number":4}}', /line 3: event "note.added", field book: .*subject/],
-    ['an oversize payload', JSON.stringify({ type: 'note.added', data: { book: 'b', text: 'x'.repeat(5000) } }), /line 3: .*4096/],
-    ['an over-long line', `{"x":"${'x'.repeat(2 * 1024 * 1024)}"}`, /line 3: longer than 2097152 bytes/],
+    [
+      'an unknown type',
+      '{"type":"note.lost","data":{}}',
+      /line 3: event type "note.lost" is not declared/,
+    ],
+    [
+      'data that does not fit',
+      '{"type":"note.added","data":{"book":"b","number":"many"}}',
+      /line 3: event "note.added", field number: /,
+    ],
+    [
+      'no subject',
+      '{"type":"note.added","data":{"number":4}}',
+      /line 3: event "note.added", field book: .*subject/,
+    ],
+    [
+      'an oversize payload',
+      JSON.stringify({ type: 'note.added', data: { book: 'b', text: 'x'.repeat(5000) } }),
+      /line 3: .*4096/,
+    ],
+    [
+      'an over-long line',
+      `{"x":"${'x'.repeat(2 * 1024 * 1024)}"}`,
+      /line 3: longer than 2097152 bytes/,
+    ],
   ];
-  await Promise.all(bad.map(async ([what, line, stderr]) => {
-    const namespace = what.replaceAll(' ', '-').toLowerCase();
-    const project = createProject(t, redis.url);
-    const result = await project.run(['publish', '-', '--json'], { stdin: [note(1), note(2), line, note(4), note(5)].join('\n'), env: { MILLRACE_NAMESPACE: namespace } });
-    t.equal(result.status, 1, what);
-    t.match(result.stderr, stderr, what);
-    t.match(result.stderr, /stopped at line 3: 2 events of the lines before it published, nothing after/, what);
-    t.match(JSON.parse(result.stdout), { published: 2, skipped: 0 }, what);
-    let appended = 0;
-    for (let p = 0; p < 4; p++) appended += Number(await client.hget(`${namespace}:{${p}}:counters`, 'appended:note.added'));
-    t.equal(appended, 2, what);
-  }));
-  const utf8 = await createProject(t, redis.url).run(['publish', '-'], { stdin: Buffer.from([0x7b, 0xff, 0x7d]) });
+  await Promise.all(
+    bad.map(async ([what, line, stderr]) => {
+      const namespace = what.replaceAll(' ', '-').toLowerCase();
+      const project = createProject(t, redis.url);
+      const result = await project.run(['publish', '-', '--json'], {
+        stdin: [note(1), note(2), line, note(4), note(5)].join('\n'),
+        env: { MILLRACE_NAMESPACE: namespace },
+      });
+      t.equal(result.status, 1, what);
+      t.match(result.stderr, stderr, what);
+      t.match(
+        result.stderr,
+        /stopped at line 3: 2 events of the lines before it published, nothing after/,
+        what,
+      );
+      t.match(JSON.parse(result.stdout), { published: 2, skipped: 0 }, what);
+      let appended = 0;
+      for (let p = 0; p < 4; p++)
+        appended += Number(
+          await client.hget(`${namespace}:{${p}}:counters`, 'appended:note.added'),
+        );
+      t.equal(appended, 2, what);
+    }),
+  );
+  const utf8 = await createProject(t, redis.url).run(['publish', '-'], {
+    stdin: Buffer.from([0x7b, 0xff, 0x7d]),
+  });
   t.equal(utf8.status, 1);
   t.match(utf8.stderr, /line 1: not UTF-8/);
 });
@@ -86,21 +160,38 @@ t.test('--skip-bad leaves bad lines out, names them, and ends with 0', async (t)
   const redis = await startRedis(t);
   const project = createProject(t, redis.url);
   const lines: string[] = [];
-  for (let i = 1; i <= 5000; i++) lines.push(i % 1000 === 0 ? 'nonsense' : i % 1000 === 500 ? '{"type":"note.added","data":{"book":7}}' : note(i));
+  for (let i = 1; i <= 5000; i++)
+    lines.push(
+      i % 1000 === 0
+        ? 'nonsense'
+        : i % 1000 === 500
+          ? '{"type":"note.added","data":{"book":7}}'
+          : note(i),
+    );
   lines.splice(2, 0, 'y'.repeat(3 * 1024 * 1024));
   project.write('events.ndjson', lines.join('\n'));
   const result = await project.run(['publish', '--file', 'events.ndjson', '--skip-bad']);
   t.equal(result.status, 0);
   t.match(result.stdout, /^4,990 events published in .* 11 bad lines skipped\n$/);
-  const named = result.stderr.split('\n').filter(Boolean).map((line) => Number(/^line (\d+): /.exec(line)?.[1]));
-  t.same(named, [3, 501, 1001, 1501, 2001, 2501, 3001, 3501, 4001, 4501, 5001], 'in the order of the lines');
+  const named = result.stderr
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => Number(/^line (\d+): /.exec(line)?.[1]));
+  t.same(
+    named,
+    [3, 501, 1001, 1501, 2001, 2501, 3001, 3501, 4001, 4501, 5001],
+    'in the order of the lines',
+  );
   t.equal(await counter(redis.client(), 'appended:note.added'), 4990);
 
   // per subject in the order of the file
   const seen = new Map<string, number>();
-  for (const { subject, data } of parseLines((await project.run(['tail', 'note.added', '--no-follow'])).stdout)) {
+  for (const { subject, data } of parseLines(
+    (await project.run(['tail', 'note.added', '--no-follow'])).stdout,
+  )) {
     const { number } = data as { number: number };
-    if (number <= (seen.get(subject as string) ?? 0)) t.fail(`${String(subject)}: ${number} after ${String(seen.get(subject as string))}`);
+    if (number <= (seen.get(subject as string) ?? 0))
+      t.fail(`${String(subject)}: ${number} after ${String(seen.get(subject as string))}`);
     seen.set(subject as string, number);
   }
   t.equal(seen.size, 50);
@@ -112,7 +203,10 @@ t.test('SIGINT ends it with what was sent said, status 1', async (t) => {
   const project = createProject(t, redis.url);
   const { child, ended } = project.start(['publish', '-']);
   child.stdin.write(`${note(1)}\n${note(2)}\n{"type":`);
-  await until('both are appended', async () => (await counter(client, 'appended:note.added')) === 2);
+  await until(
+    'both are appended',
+    async () => (await counter(client, 'appended:note.added')) === 2,
+  );
   child.kill('SIGINT');
   const result = await ended;
   t.equal(result.status, 1);

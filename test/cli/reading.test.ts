@@ -1,4 +1,7 @@
-/** Commands that only look: they need no writes, whatever Redis has against those, and leave nothing behind. */
+/**
+ * Commands that only look: they need no writes, whatever Redis has against those, and leave nothing
+ * behind.
+ */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
@@ -26,27 +29,42 @@ import { startRedis, until, type TestRedis } from '../support/redis-server.ts';
 
 const DATA = { key: 's', number: 1, order: 'ok', filler: new Uint8Array(0) };
 
-/** Every command that looks, and what stands in its arguments: `LETTER` for the id of the dead letter. */
+/**
+ * Every command that looks, and what stands in its arguments: `LETTER` for the id of the dead
+ * letter.
+ */
 const READING: readonly (readonly [Register, ...string[]])[] = [
-  [registerLag, 'lag'], [registerLag, 'lag', '--types'],
+  [registerLag, 'lag'],
+  [registerLag, 'lag', '--types'],
   [registerFunctions, 'functions', 'list', '--json'],
-  [registerLimits, 'limits', '--json'], [registerLimits, 'limits', 'test.event'],
+  [registerLimits, 'limits', '--json'],
+  [registerLimits, 'limits', 'test.event'],
   [registerLosses, 'losses', '--json'],
   [registerOutbox, 'outbox', '--json'],
   [registerScheduled, 'scheduled', 'list', '--json'],
-  [registerDlq, 'dlq', 'list', '--json'], [registerDlq, 'dlq', 'show', 'LETTER', '--payload', '--json'],
-  [registerDlq, 'dlq', 'purge', '--all', '--dry-run', '--json'], [registerDlq, 'dlq', 'replay', '--all', '--dry-run', '--json'],
+  [registerDlq, 'dlq', 'list', '--json'],
+  [registerDlq, 'dlq', 'show', 'LETTER', '--payload', '--json'],
+  [registerDlq, 'dlq', 'purge', '--all', '--dry-run', '--json'],
+  [registerDlq, 'dlq', 'replay', '--all', '--dry-run', '--json'],
   [registerHistory, 'history', 'thing', 'a', '--json'],
-  [registerExplain, 'explain', 'e1', '--json'], [registerExplain, 'explain', '--subject', 's', '--json'],
-  [registerView, 'view', 'get', 'tally', 's'], [registerView, 'view', 'list', 'tally'], [registerView, 'view', 'count', 'tally'], [registerView, 'view', 'status', '--json'],
+  [registerExplain, 'explain', 'e1', '--json'],
+  [registerExplain, 'explain', '--subject', 's', '--json'],
+  [registerView, 'view', 'get', 'tally', 's'],
+  [registerView, 'view', 'list', 'tally'],
+  [registerView, 'view', 'count', 'tally'],
+  [registerView, 'view', 'status', '--json'],
   [registerTail, 'tail', 'test.event', '--no-follow'],
-  [registerSchema, 'schema', 'list', '--json'], [registerSchema, 'schema', 'show', 'test.event', '--json'], [registerSchema, 'schema', 'check', '--proto', PROTO_DIR, '--json'],
-  [registerSchema, 'schema', 'level', '--json'], [registerSchema, 'schema', 'diff', 'test.event', '--proto', PROTO_DIR],
+  [registerSchema, 'schema', 'list', '--json'],
+  [registerSchema, 'schema', 'show', 'test.event', '--json'],
+  [registerSchema, 'schema', 'check', '--proto', PROTO_DIR, '--json'],
+  [registerSchema, 'schema', 'level', '--json'],
+  [registerSchema, 'schema', 'diff', 'test.event', '--proto', PROTO_DIR],
 ];
 /** Commands that would change something there. */
 const WRITING: readonly (readonly [Register, ...string[]])[] = [
   [registerLimits, 'limits', 'test.event', '--max-events', '7'],
-  [registerDlq, 'dlq', 'replay', '--all'], [registerDlq, 'dlq', 'purge', '--all', '--yes'],
+  [registerDlq, 'dlq', 'replay', '--all'],
+  [registerDlq, 'dlq', 'purge', '--all', '--yes'],
   [registerScheduled, 'scheduled', 'cancel', 'later'],
   [registerFunctions, 'functions', 'remove', 'tally@1', '--discard'],
   [registerPublish, 'publish', 'test.event', '--data', '{"key":"s","order":"ok"}'],
@@ -68,102 +86,196 @@ interface Refusal {
   readonly said?: RegExp;
 }
 const REFUSALS: readonly Refusal[] = [
-  { name: 'NOREPLICAS', begin: (look) => look.config('SET', 'min-replicas-to-write', '1'), end: (look) => look.config('SET', 'min-replicas-to-write', '0') },
-  { name: 'OOM', begin: (look) => look.config('SET', 'maxmemory', '1'), end: (look) => look.config('SET', 'maxmemory', '0') },
+  {
+    name: 'NOREPLICAS',
+    begin: (look) => look.config('SET', 'min-replicas-to-write', '1'),
+    end: (look) => look.config('SET', 'min-replicas-to-write', '0'),
+  },
+  {
+    name: 'OOM',
+    begin: (look) => look.config('SET', 'maxmemory', '1'),
+    end: (look) => look.config('SET', 'maxmemory', '0'),
+  },
   {
     name: 'MISCONF',
     async begin(look, redis) {
       mkdirSync(join(redis.dir, 'dump.rdb'));
       await look.config('SET', 'save', '3600 1');
       await look.bgsave().catch(() => undefined);
-      await until('a snapshot has failed', async () => (await look.info('persistence')).includes('rdb_last_bgsave_status:err'));
+      await until('a snapshot has failed', async () =>
+        (await look.info('persistence')).includes('rdb_last_bgsave_status:err'),
+      );
     },
     async end(look, redis) {
       await look.config('SET', 'save', '');
       rmdirSync(join(redis.dir, 'dump.rdb'));
     },
   },
-  { name: 'READONLY', begin: (look) => look.replicaof('127.0.0.1', 1), end: (look) => look.replicaof('NO', 'ONE'), said: /READONLY|is a replica and takes no writes/ },
+  {
+    name: 'READONLY',
+    begin: (look) => look.replicaof('127.0.0.1', 1),
+    end: (look) => look.replicaof('NO', 'ONE'),
+    said: /READONLY|is a replica and takes no writes/,
+  },
 ];
 
-t.test('commands that look work while Redis refuses writes; those that write say why, at once', async (t) => {
-  const redis = await startRedis(t, { tcp: true });
-  const look = redis.client();
-  const service = await openService(t, redis.url, 2);
-  const { connection, keys } = service.deployment;
-  const dispatcher = service.dispatcher({ functionsDir: functionsDirOf('tally') });
-  await dispatcher.start();
-  const publisher = service.publisher();
-  await publisher.publishMany(['e1', 'e2'].map((id, number) => ({ type: 'test.event', id, data: { ...DATA, number } })));
-  await publisher.publish('test.other', { ...DATA, key: 'later' }, { id: 'later', delayMs: 3_600_000 });
-  await service.store().append('thing', 'a', [{ type: 'test.event', data: { ...DATA, key: 'a' } }], { expectedRevision: 'no-stream' });
-  await setTypeLimits(service.deployment, 'test.event', { maxEvents: 1000 });
-  await noteLoss(connection, keys, 0, { kind: 'entries', type: 'test.event', from: '1-0', to: '2-0', count: 3, message: 'gone' });
-  await until('all is settled', async () => (await readLag(service.deployment)).functions.every((fn) => fn.appended > 0 && fn.lag + fn.pending === 0));
-  await dispatcher.stop();
-  await look.xadd('mr:{0}:dead:tally@1', '*', 'kind', 'event', 'event', Buffer.from([10, 1, 120]), 'type', 'test.event', 'partition', '0', 'entry', '1-0', 'id', 'x', 'subject', 's', 'reason', 'attempts', 'events', '1');
-  await look.hset('mr:{0}:counters', 'dead:tally@1:test.event', 1);
-  const letter = `tally@1/0/${((await look.xrange('mr:{0}:dead:tally@1', '-', '+'))[0] as [string, string[]])[0]}`;
-  // Beside what foreign producers have appended since: nobody has adopted that.
-  await look.xadd('mr:{1}:events:test.event', '*', 'b', Buffer.from([10, 0]));
+t.test(
+  'commands that look work while Redis refuses writes; those that write say why, at once',
+  async (t) => {
+    const redis = await startRedis(t, { tcp: true });
+    const look = redis.client();
+    const service = await openService(t, redis.url, 2);
+    const { connection, keys } = service.deployment;
+    const dispatcher = service.dispatcher({ functionsDir: functionsDirOf('tally') });
+    await dispatcher.start();
+    const publisher = service.publisher();
+    await publisher.publishMany(
+      ['e1', 'e2'].map((id, number) => ({ type: 'test.event', id, data: { ...DATA, number } })),
+    );
+    await publisher.publish(
+      'test.other',
+      { ...DATA, key: 'later' },
+      { id: 'later', delayMs: 3_600_000 },
+    );
+    await service
+      .store()
+      .append('thing', 'a', [{ type: 'test.event', data: { ...DATA, key: 'a' } }], {
+        expectedRevision: 'no-stream',
+      });
+    await setTypeLimits(service.deployment, 'test.event', { maxEvents: 1000 });
+    await noteLoss(connection, keys, 0, {
+      kind: 'entries',
+      type: 'test.event',
+      from: '1-0',
+      to: '2-0',
+      count: 3,
+      message: 'gone',
+    });
+    await until('all is settled', async () =>
+      (await readLag(service.deployment)).functions.every(
+        (fn) => fn.appended > 0 && fn.lag + fn.pending === 0,
+      ),
+    );
+    await dispatcher.stop();
+    await look.xadd(
+      'mr:{0}:dead:tally@1',
+      '*',
+      'kind',
+      'event',
+      'event',
+      Buffer.from([10, 1, 120]),
+      'type',
+      'test.event',
+      'partition',
+      '0',
+      'entry',
+      '1-0',
+      'id',
+      'x',
+      'subject',
+      's',
+      'reason',
+      'attempts',
+      'events',
+      '1',
+    );
+    await look.hset('mr:{0}:counters', 'dead:tally@1:test.event', 1);
+    const letter = `tally@1/0/${((await look.xrange('mr:{0}:dead:tally@1', '-', '+'))[0] as [string, string[]])[0]}`;
+    // Beside what foreign producers have appended since: nobody has adopted that.
+    await look.xadd('mr:{1}:events:test.event', '*', 'b', Buffer.from([10, 0]));
 
-  const run = async (url: string, [register, ...args]: readonly [Register, ...string[]]): ReturnType<ReturnType<typeof inProcess>> =>
-    inProcess(register, { REDIS_URL: url }, PROTO_DIR)(...args.map((arg) => (arg === 'LETTER' ? letter : arg)));
-  const stable = (text: string): string => text.replace(/"(oldestMs|ageMs|sinceMs|behindMs|nowMs)":[\d.]+/g, '"$1":0').replace(/ +\d[\d.]* (ms|s)\b/g, ' - s');
-  const before = await dump(look);
-  const expected = new Map<string, string>();
-  for (const command of READING) {
-    const { out, error } = await run(redis.url, command);
-    t.equal(error, null, command.slice(1).join(' '));
-    expected.set(command.slice(1).join(' '), stable(out));
-  }
-  t.match(expected.get('lag --types'), /test\.event/);
+    const run = async (
+      url: string,
+      [register, ...args]: readonly [Register, ...string[]],
+    ): ReturnType<ReturnType<typeof inProcess>> =>
+      inProcess(
+        register,
+        { REDIS_URL: url },
+        PROTO_DIR,
+      )(...args.map((arg) => (arg === 'LETTER' ? letter : arg)));
+    const stable = (text: string): string =>
+      text
+        .replace(/"(oldestMs|ageMs|sinceMs|behindMs|nowMs)":[\d.]+/g, '"$1":0')
+        .replace(/ +\d[\d.]* (ms|s)\b/g, ' - s');
+    const before = await dump(look);
+    const expected = new Map<string, string>();
+    for (const command of READING) {
+      const { out, error } = await run(redis.url, command);
+      t.equal(error, null, command.slice(1).join(' '));
+      expected.set(command.slice(1).join(' '), stable(out));
+    }
+    t.match(expected.get('lag --types'), /test\.event/);
 
-  for (const { name, begin, end, said } of REFUSALS) {
-    await t.test(name, async (t) => {
-      await begin(look, redis);
-      try {
+    for (const { name, begin, end, said } of REFUSALS) {
+      await t.test(name, async (t) => {
+        await begin(look, redis);
+        try {
+          for (const command of READING) {
+            const { out, error } = await run(redis.url, command);
+            t.equal(error, null, command.slice(1).join(' '));
+            t.equal(
+              stable(out),
+              expected.get(command.slice(1).join(' ')),
+              command.slice(1).join(' '),
+            );
+          }
+          // OOM: what is taken away is taken away then, too. READONLY: tried again, a master may be
+          // behind the address soon.
+          for (const command of name === 'OOM'
+            ? []
+            : name === 'READONLY'
+              ? WRITING.filter(([, first]) => first === 'publish')
+              : WRITING) {
+            const { error } = await run(redis.url, command);
+            t.match(
+              (error as Error | null)?.message,
+              said ?? new RegExp(name),
+              command.slice(1).join(' '),
+            );
+          }
+        } finally {
+          await end(look, redis);
+        }
+      });
+    }
+    for (const rights of READERS) {
+      await t.test(`a user that may only read: ${rights}`, async (t) => {
+        await look.call('ACL', 'SETUSER', 'looker', 'reset', 'on', '>pw', ...rights.split(' '));
+        const url = redis.tcpUrl.replace('redis://', 'redis://looker:pw@');
         for (const command of READING) {
-          const { out, error } = await run(redis.url, command);
+          const { out, error } = await run(url, command);
           t.equal(error, null, command.slice(1).join(' '));
-          t.equal(stable(out), expected.get(command.slice(1).join(' ')), command.slice(1).join(' '));
+          t.equal(
+            stable(out),
+            expected.get(command.slice(1).join(' ')),
+            command.slice(1).join(' '),
+          );
         }
-        // OOM: what is taken away is taken away then, too. READONLY: tried again, a master may be behind the address soon.
-        for (const command of name === 'OOM' ? [] : name === 'READONLY' ? WRITING.filter(([, first]) => first === 'publish') : WRITING) {
-          const { error } = await run(redis.url, command);
-          t.match((error as Error | null)?.message, said ?? new RegExp(name), command.slice(1).join(' '));
+        for (const command of WRITING) {
+          const { error } = await run(url, command);
+          t.match(
+            (error as Error | null)?.message,
+            /NOPERM|can't run this command/,
+            command.slice(1).join(' '),
+          );
         }
-      } finally {
-        await end(look, redis);
-      }
-    });
-  }
-  for (const rights of READERS) {
-    await t.test(`a user that may only read: ${rights}`, async (t) => {
-      await look.call('ACL', 'SETUSER', 'looker', 'reset', 'on', '>pw', ...rights.split(' '));
-      const url = redis.tcpUrl.replace('redis://', 'redis://looker:pw@');
-      for (const command of READING) {
-        const { out, error } = await run(url, command);
-        t.equal(error, null, command.slice(1).join(' '));
-        t.equal(stable(out), expected.get(command.slice(1).join(' ')), command.slice(1).join(' '));
-      }
-      for (const command of WRITING) {
-        const { error } = await run(url, command);
-        t.match((error as Error | null)?.message, /NOPERM|can't run this command/, command.slice(1).join(' '));
-      }
-    });
-  }
-  t.strictSame(await dump(look), before, 'nothing has changed by all that');
-});
+      });
+    }
+    t.strictSame(await dump(look), before, 'nothing has changed by all that');
+  },
+);
 
-t.test('commands that look leave an empty namespace empty, and say that nothing is there', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  for (const [register, ...args] of READING) {
-    if (args[0] === 'schema') continue;
-    await inProcess(register, { REDIS_URL: redis.url }, PROTO_DIR)(...args);
-    t.strictSame(await look.keys('*'), [], args.join(' '));
-  }
-  const service = await openService(t, redis.url, 3);
-  t.equal(service.deployment.partitions, 3, 'the first one that publishes or consumes decides');
-});
+t.test(
+  'commands that look leave an empty namespace empty, and say that nothing is there',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    for (const [register, ...args] of READING) {
+      if (args[0] === 'schema') continue;
+      await inProcess(register, { REDIS_URL: redis.url }, PROTO_DIR)(...args);
+      t.strictSame(await look.keys('*'), [], args.join(' '));
+    }
+    const service = await openService(t, redis.url, 3);
+    t.equal(service.deployment.partitions, 3, 'the first one that publishes or consumes decides');
+  },
+);

@@ -1,4 +1,7 @@
-/** Runs the compiled `millrace` as users do: as a process of its own, in a project folder of its own. */
+/**
+ * Runs the compiled `millrace` as users do: as a process of its own, in a project folder of its
+ * own.
+ */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,12 +45,19 @@ export interface Project {
   /** Starts `millrace …`. */
   start(args: readonly string[], env?: NodeJS.ProcessEnv): Running;
   /** Runs `millrace …` to its end. */
-  run(args: readonly string[], options?: { env?: NodeJS.ProcessEnv; stdin?: string | Buffer }): Promise<Result>;
+  run(
+    args: readonly string[],
+    options?: { env?: NodeJS.ProcessEnv; stdin?: string | Buffer },
+  ): Promise<Result>;
   write(name: string, text: string | Buffer): string;
 }
 
 /** @param redisUrl undefined: the embedded server of the folder */
-export function createProject(t: TestLike, redisUrl: string | undefined, files: Readonly<Record<string, string>> = { 'proto/notes.proto': NOTES_PROTO }): Project {
+export function createProject(
+  t: TestLike,
+  redisUrl: string | undefined,
+  files: Readonly<Record<string, string>> = { 'proto/notes.proto': NOTES_PROTO },
+): Project {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-cli-'));
   const children = new Set<Running>();
   t.teardown(async () => {
@@ -65,10 +75,20 @@ export function createProject(t: TestLike, redisUrl: string | undefined, files: 
   linkPackage(dir);
 
   const start = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Running => {
-    const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(MILLRACE_|REDIS_URL|WORKERS|LOG_LEVEL|NODE_OPTIONS|TAP)/.test(name)));
+    const clean = Object.fromEntries(
+      Object.entries(process.env).filter(
+        ([name]) => !/^(MILLRACE_|REDIS_URL|WORKERS|LOG_LEVEL|NODE_OPTIONS|TAP)/.test(name),
+      ),
+    );
     const child = spawn(process.execPath, [CLI, ...args], {
       cwd: dir,
-      env: { ...clean, ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }), WORKERS: '1', MILLRACE_PARTITIONS: '4', ...env },
+      env: {
+        ...clean,
+        ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
+        WORKERS: '1',
+        MILLRACE_PARTITIONS: '4',
+        ...env,
+      },
     });
     const text = { stdout: '', stderr: '' };
     const watchers = new Set<() => void>();
@@ -97,7 +117,10 @@ export function createProject(t: TestLike, redisUrl: string | undefined, files: 
           const look = (): void => {
             const match = pattern.exec(text[stream]);
             if (match) resolve(match);
-            else if (over) reject(new Error(`ended without ${pattern} on ${stream}:\n${text.stdout}\n${text.stderr}`));
+            else if (over)
+              reject(
+                new Error(`ended without ${pattern} on ${stream}:\n${text.stdout}\n${text.stderr}`),
+              );
             else return;
             watchers.delete(look);
           };
@@ -127,12 +150,16 @@ export function linkPackage(dir: string): void {
 }
 
 export function parseLines(text: string): Record<string, unknown>[] {
-  return text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Record<string, unknown>);
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
 /** Sum of a counter over the partitions. */
 export async function counter(client: Redis, field: string, partitions = 4): Promise<number> {
   let sum = 0;
-  for (let p = 0; p < partitions; p++) sum += Number((await client.hget(`mr:{${p}}:counters`, field)) ?? 0);
+  for (let p = 0; p < partitions; p++)
+    sum += Number((await client.hget(`mr:{${p}}:counters`, field)) ?? 0);
   return sum;
 }

@@ -5,7 +5,10 @@ import t from 'tap';
 import { startRedis, until } from '../support/redis-server.ts';
 import { counter, createProject, NOTES_PROTO } from './run-cli.ts';
 
-const worker = (body: string, more = ''): string => `import { defineFunction } from 'millrace/define';
+const worker = (
+  body: string,
+  more = '',
+): string => `import { defineFunction } from 'millrace/define';
 import { appendFileSync } from 'node:fs';
 export default defineFunction({ name: 'keeper', on: ['note.added'], ${more}
   async handle(event, ctx) { ${body} } });
@@ -15,8 +18,11 @@ const WAITING = worker(`appendFileSync('running.txt', event.id + '\\n');
   const { existsSync } = await import('node:fs');
   while (!existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 5));`);
 
-const project = (t: Parameters<typeof createProject>[0], url: string | undefined, files: Record<string, string>) =>
-  createProject(t, url, { 'proto/notes.proto': NOTES_PROTO, ...files });
+const project = (
+  t: Parameters<typeof createProject>[0],
+  url: string | undefined,
+  files: Record<string, string>,
+) => createProject(t, url, { 'proto/notes.proto': NOTES_PROTO, ...files });
 const DATA = ['publish', 'note.added', '--data', '{"book":"b","number":1}'];
 
 t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => {
@@ -24,41 +30,67 @@ t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => 
   const client = redis.client();
   const p = project(t, redis.url, {
     'workers/keeper.ts': `import { where, stack } from './lib/helper.ts';\n${worker(`ctx.logger.info({ number: event.data.number, where: [import.meta.url, where()], stack: stack() }, 'kept');`)}`,
-    'workers/lib/helper.ts': '// 1\n// 2\nexport const where = (): string => import.meta.url;\nexport const stack = (): string => String(new Error(\'here\').stack);\n',
+    'workers/lib/helper.ts':
+      "// 1\n// 2\nexport const where = (): string => import.meta.url;\nexport const stack = (): string => String(new Error('here').stack);\n",
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const running = p.start(['start']);
-    const ready = await running.seen('stderr', /^millrace: ready: 1 function \(keeper\), 4 lanes, 1 worker thread, unix:.*\n/m);
+    const ready = await running.seen(
+      'stderr',
+      /^millrace: ready: 1 function \(keeper\), 4 lanes, 1 worker thread, unix:.*\n/m,
+    );
     t.ok(ready);
     const before = await counter(client, 'done:keeper:note.added');
     t.equal((await p.run(DATA)).status, 0);
-    await until('it is done', async () => (await counter(client, 'done:keeper:note.added')) === before + 1);
+    await until(
+      'it is done',
+      async () => (await counter(client, 'done:keeper:note.added')) === before + 1,
+    );
     running.child.kill(signal);
     const { status, stdout, stderr } = await running.ended;
     t.equal(status, 0, signal);
     t.equal(stderr.trim().split('\n').length, 1, 'the ready line alone');
-    const logs = stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    const logs = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
     const kept = logs.find((log) => log['msg'] === 'kept');
     t.equal(kept?.['number'], 1);
-    t.strictSame(kept?.['where'], ['keeper.ts', 'lib/helper.ts'].map((name) => pathToFileURL(join(realpathSync(p.dir), 'workers', name)).href), 'each file of a bundle has its own import.meta.url');
-    t.match(kept?.['stack'], new RegExp(`${p.dir}/workers/lib/helper\\.ts:4:`), 'stacks name the source and its line');
+    t.strictSame(
+      kept?.['where'],
+      ['keeper.ts', 'lib/helper.ts'].map(
+        (name) => pathToFileURL(join(realpathSync(p.dir), 'workers', name)).href,
+      ),
+      'each file of a bundle has its own import.meta.url',
+    );
+    t.match(
+      kept?.['stack'],
+      new RegExp(`${p.dir}/workers/lib/helper\\.ts:4:`),
+      'stacks name the source and its line',
+    );
     t.match(kept?.['stack'], `${p.dir}/workers/keeper.ts:`);
     t.ok(logs.some((log) => log['msg'] === 'drained'));
   }
 });
 
-t.test('a second one says which lanes are its share, although the first one still has them', async (t) => {
-  const redis = await startRedis(t);
-  const p = project(t, redis.url, { 'workers/keeper.ts': worker('') });
-  const first = p.start(['start']);
-  await first.seen('stderr', /ready: .*, 4 lanes, /);
-  const second = p.start(['start']);
-  await second.seen('stderr', /ready: .*, [01] lanes? \([12] more of its share follow as others give them back\), /);
-  for (const { child, ended } of [first, second]) {
-    child.kill('SIGTERM');
-    t.equal((await ended).status, 0);
-  }
-});
+t.test(
+  'a second one says which lanes are its share, although the first one still has them',
+  async (t) => {
+    const redis = await startRedis(t);
+    const p = project(t, redis.url, { 'workers/keeper.ts': worker('') });
+    const first = p.start(['start']);
+    await first.seen('stderr', /ready: .*, 4 lanes, /);
+    const second = p.start(['start']);
+    await second.seen(
+      'stderr',
+      /ready: .*, [01] lanes? \([12] more of its share follow as others give them back\), /,
+    );
+    for (const { child, ended } of [first, second]) {
+      child.kill('SIGTERM');
+      t.equal((await ended).status, 0);
+    }
+  },
+);
 
 t.test('a drain finishes and commits what runs', async (t) => {
   const redis = await startRedis(t);
@@ -94,7 +126,11 @@ t.test('a second signal stops at once, status 1; what ran is not lost', async (t
 
   p.write('go', '');
   const again = p.start(['start'], { MILLRACE_LEASE_MS: '500' });
-  await until('it is done', async () => (await counter(client, 'done:keeper:note.added')) === 1, 30_000);
+  await until(
+    'it is done',
+    async () => (await counter(client, 'done:keeper:note.added')) === 1,
+    30_000,
+  );
   again.child.kill('SIGTERM');
   t.equal((await again.ended).status, 0);
 });
@@ -122,7 +158,11 @@ t.test('it outlives a server that goes away and comes back', async (t) => {
   await running.seen('stdout', /"level":40/);
   await redis.restart();
   t.equal((await p.run(DATA)).status, 0);
-  await until('it is done', async () => (await counter(client, 'done:keeper:note.added')) === 1, 30_000);
+  await until(
+    'it is done',
+    async () => (await counter(client, 'done:keeper:note.added')) === 1,
+    30_000,
+  );
   running.child.kill('SIGTERM');
   t.equal((await running.ended).status, 0);
 });
@@ -148,13 +188,24 @@ export default defineFunction({ name: 'lost', on: ['note.lost'], handle() {} });
 
   const all = await p.run(['start', 'functions'], { env: { WORKERS: '0' } });
   t.equal(all.status, 1);
-  t.match(all.stderr, /^millrace: cannot start, 3 problems:\n  - WORKERS: .*\n  - .*empty.ts exports no function.*\n  - .*lost.ts: on names .*\n$/, 'wrong settings hide nothing');
+  t.match(
+    all.stderr,
+    /^millrace: cannot start, 3 problems:\n  - WORKERS: .*\n  - .*empty.ts exports no function.*\n  - .*lost.ts: on names .*\n$/,
+    'wrong settings hide nothing',
+  );
   await redis.client().config('SET', 'maxmemory-policy', 'allkeys-lru');
   const server = await p.run(['start', 'functions']);
-  t.match(server.stderr, /^millrace: cannot start, 3 problems:\n  - the server's maxmemory-policy is "allkeys-lru".*\n  - .*empty.ts .*\n  - .*lost.ts: .*\n$/, 'nor does a server that will not do');
+  t.match(
+    server.stderr,
+    /^millrace: cannot start, 3 problems:\n  - the server's maxmemory-policy is "allkeys-lru".*\n  - .*empty.ts .*\n  - .*lost.ts: .*\n$/,
+    'nor does a server that will not do',
+  );
   await redis.client().config('SET', 'maxmemory-policy', 'noeviction');
 
-  t.match((await p.run(['start', 'broken'])).stderr, /broken\/broken\.ts does not compile: broken\/lib\/half\.ts, line 2: /);
+  t.match(
+    (await p.run(['start', 'broken'])).stderr,
+    /broken\/broken\.ts does not compile: broken\/lib\/half\.ts, line 2: /,
+  );
 
   const proto = await p.run(['start', 'functions', '--proto', 'nowhere']);
   t.equal(proto.status, 1);

@@ -5,12 +5,21 @@ import { startRedis } from '../support/redis-server.ts';
 import { CLI, createProject, parseLines } from './run-cli.ts';
 
 const lines = (from: number, to: number): string =>
-  Array.from({ length: to - from + 1 }, (_, i) => `{"type":"note.added","id":"n${from + i}","data":{"book":"b${(from + i) % 20}","number":${from + i}}}`).join('\n');
+  Array.from(
+    { length: to - from + 1 },
+    (_, i) =>
+      `{"type":"note.added","id":"n${from + i}","data":{"book":"b${(from + i) % 20}","number":${from + i}}}`,
+  ).join('\n');
 const ids = (text: string): unknown[] => parseLines(text).map((event) => event['id']);
 
 t.test('what is retained: limits, one partition, all of them', async (t) => {
   const project = createProject(t, (await startRedis(t)).url);
-  for (const [from, to] of [[1, 1], [2, 2], [3, 300]] as const) t.equal((await project.run(['publish', '-'], { stdin: lines(from, to) })).status, 0);
+  for (const [from, to] of [
+    [1, 1],
+    [2, 2],
+    [3, 300],
+  ] as const)
+    t.equal((await project.run(['publish', '-'], { stdin: lines(from, to) })).status, 0);
 
   const all = await project.run(['tail', 'note.added', '--no-follow']);
   t.equal(all.status, 0);
@@ -20,11 +29,25 @@ t.test('what is retained: limits, one partition, all of them', async (t) => {
 
   const some = await project.run(['tail', 'note.added', '--from', 'start', '--limit', '7']);
   t.equal(some.stdout, `${all.stdout.split('\n').slice(0, 7).join('\n')}\n`);
-  t.equal(parseLines((await project.run(['tail', 'note.added', '--limit', '1000'])).stdout).length, 300, 'fewer than the limit: it ends all the same');
+  t.equal(
+    parseLines((await project.run(['tail', 'note.added', '--limit', '1000'])).stdout).length,
+    300,
+    'fewer than the limit: it ends all the same',
+  );
 
-  const parts = await Promise.all([0, 1, 2, 3].map((p) => project.run(['tail', 'note.added', '--no-follow', '--partition', String(p)])));
-  t.equal(parts.reduce((sum, { stdout }) => sum + parseLines(stdout).length, 0), 300);
-  t.equal(parseLines((await project.run(['tail', 'note.removed', '--no-follow'])).stdout).length, 0);
+  const parts = await Promise.all(
+    [0, 1, 2, 3].map((p) =>
+      project.run(['tail', 'note.added', '--no-follow', '--partition', String(p)]),
+    ),
+  );
+  t.equal(
+    parts.reduce((sum, { stdout }) => sum + parseLines(stdout).length, 0),
+    300,
+  );
+  t.equal(
+    parseLines((await project.run(['tail', 'note.removed', '--no-follow'])).stdout).length,
+    0,
+  );
 });
 
 t.test('new events; a restarted server; SIGINT ends it with 0', async (t) => {
@@ -57,8 +80,16 @@ t.test('foreign entries are printed, broken ones named and passed over', async (
   const project = createProject(t, redis.url);
   const batch = (id: string, data: Buffer): { bytes: Buffer; crc: number } => {
     // EventBatch { 3: Event { 1: id, 2: subject, 3: data } }
-    const field = (tag: number, value: Buffer): Buffer => Buffer.concat([Buffer.from([tag, value.length]), value]);
-    const bytes = field(0x1a, Buffer.concat([field(0x0a, Buffer.from(id)), field(0x12, Buffer.from('s')), field(0x1a, data)]));
+    const field = (tag: number, value: Buffer): Buffer =>
+      Buffer.concat([Buffer.from([tag, value.length]), value]);
+    const bytes = field(
+      0x1a,
+      Buffer.concat([
+        field(0x0a, Buffer.from(id)),
+        field(0x12, Buffer.from('s')),
+        field(0x1a, data),
+      ]),
+    );
     return { bytes, crc: crc32(bytes) };
   };
   const sound = Buffer.from([0x0a, 1, 0x62, 0x10, 7]); // book: "b", number: 7
@@ -73,10 +104,13 @@ t.test('foreign entries are printed, broken ones named and passed over', async (
   await client.xadd(key, '6-1', 'b', last.bytes, 'n', '1', 'c', last.crc);
   const { status, stdout, stderr } = await project.run(['tail', 'note.added', '--no-follow']);
   t.equal(status, 0);
-  t.same(parseLines(stdout).map(({ id, subject, data }) => ({ id, subject, data })), [
-    { id: 'foreign', subject: 's', data: { book: 'b', text: '', number: 7 } },
-    { id: 'last', subject: 's', data: { book: 'b', text: '', number: 7 } },
-  ]);
+  t.same(
+    parseLines(stdout).map(({ id, subject, data }) => ({ id, subject, data })),
+    [
+      { id: 'foreign', subject: 's', data: { book: 'b', text: '', number: 7 } },
+      { id: 'last', subject: 's', data: { book: 'b', text: '', number: 7 } },
+    ],
+  );
   t.match(stderr, /entry 2\/2-1 passed over: .*CRC-32/);
   t.match(stderr, /entry 2\/3-1 passed over: /);
   t.match(stderr, /entry 2\/4-1 passed over: it has no field "b"/);
@@ -89,7 +123,12 @@ t.test('bytes and 64-bit numbers survive tail and publish', async (t) => {
       message Part { bytes raw = 1; } message Blob { option (millrace.v1.event) = { type: "blob", subject: "key" };
       string key = 1; bytes raw = 2; repeated Part parts = 3; int64 size = 4; }`,
   });
-  const data = { key: 'k', raw: 'AAEC/w==', parts: [{ raw: 'AQ==' }, { raw: '' }], size: 9007199254740991 };
+  const data = {
+    key: 'k',
+    raw: 'AAEC/w==',
+    parts: [{ raw: 'AQ==' }, { raw: '' }],
+    size: 9007199254740991,
+  };
   const published = await project.run(['publish', 'blob', '--data', JSON.stringify(data)]);
   t.equal(published.status, 0, published.stderr);
   const event = parseLines((await project.run(['tail', 'blob', '--no-follow'])).stdout)[0];
@@ -101,9 +140,17 @@ t.test('a reader that has seen enough: ends with 0, in silence', async (t) => {
   const { url } = await startRedis(t);
   const project = createProject(t, url);
   await project.run(['publish', '-'], { stdin: lines(1, 20_000) });
-  const shell = spawn('bash', ['-c', `"${process.execPath}" "${CLI}" tail note.added --no-follow | head -n 2; echo "\${PIPESTATUS[0]}"`], {
-    cwd: project.dir, env: { PATH: process.env['PATH'], HOME: project.dir, REDIS_URL: url },
-  });
+  const shell = spawn(
+    'bash',
+    [
+      '-c',
+      `"${process.execPath}" "${CLI}" tail note.added --no-follow | head -n 2; echo "\${PIPESTATUS[0]}"`,
+    ],
+    {
+      cwd: project.dir,
+      env: { PATH: process.env['PATH'], HOME: project.dir, REDIS_URL: url },
+    },
+  );
   let stdout = '';
   let stderr = '';
   shell.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));

@@ -16,7 +16,12 @@ const samples: errors.MillraceError[] = [
   new errors.DurabilityError('fsync', 'not synced'),
   new errors.UnknownOutcomeError('append'),
   new errors.ServerUnreachableError('redis://h:1', 'refused'),
-  new errors.ConnectionSetupError('redis://h:1', 'SELECT 99', 'ERR DB index is out of range', 'Name another one'),
+  new errors.ConnectionSetupError(
+    'redis://h:1',
+    'SELECT 99',
+    'ERR DB index is out of range',
+    'Name another one',
+  ),
   new errors.RedisReplyError('append', 'OOM command not allowed'),
   new errors.WritesRefusedError('to start', 'OOM', 'Redis refused SET: OOM'),
   new errors.SettingsChangedError('mr', 4, 16),
@@ -24,7 +29,11 @@ const samples: errors.MillraceError[] = [
   new errors.NonRetryableError('no'),
   new errors.HandlerTimeoutError('f', 'e', 10),
   new errors.LeaseLostError('f', 1),
-  new errors.SetupError('f', { name: 'Error', message: 'db down', stack: 'Error: db down\n    at mine.ts:1:1' }),
+  new errors.SetupError('f', {
+    name: 'Error',
+    message: 'db down',
+    stack: 'Error: db down\n    at mine.ts:1:1',
+  }),
   new errors.ThreadDeathError('f', 'exit'),
   new errors.DispatcherDeathError('f', 'e', 3),
   new errors.ParkedLimitError('f', 's', 3),
@@ -35,16 +44,19 @@ const samples: errors.MillraceError[] = [
   new errors.DecisionError('order', 'decide returned undefined'),
 ];
 
-t.test('every error class is in the table, named as its class, with a code of its own', async (t) => {
-  const classes = Object.values(errors).filter((c) => c !== errors.MillraceError);
-  t.equal(samples.length, classes.length, 'one sample a class');
-  for (const sample of samples) {
-    t.equal(sample.name, sample.constructor.name);
-    t.ok(sample instanceof Error);
-    t.match(sample.message, /\S/);
-  }
-  t.equal(new Set(samples.map((e) => e.code)).size, samples.length, 'codes are unique');
-});
+t.test(
+  'every error class is in the table, named as its class, with a code of its own',
+  async (t) => {
+    const classes = Object.values(errors).filter((c) => c !== errors.MillraceError);
+    t.equal(samples.length, classes.length, 'one sample a class');
+    for (const sample of samples) {
+      t.equal(sample.name, sample.constructor.name);
+      t.ok(sample instanceof Error);
+      t.match(sample.message, /\S/);
+    }
+    t.equal(new Set(samples.map((e) => e.code)).size, samples.length, 'codes are unique');
+  },
+);
 
 t.test('worth a retry and outcome unknown are answered by the error', async (t) => {
   t.ok(new errors.RedisReplyError('x', 'LOADING Redis is loading').retryable);
@@ -52,8 +64,13 @@ t.test('worth a retry and outcome unknown are answered by the error', async (t) 
   t.equal(new errors.RedisReplyError('x', 'NOGROUP No such key').reply, 'NOGROUP');
   t.ok(new errors.UnknownOutcomeError('x').outcomeUnknown);
   t.notOk(new errors.InvalidEventError('x', '', 'y').retryable);
-  t.notOk(new errors.UnknownOutcomeError('x', { notSent: 'no connection' }).outcomeUnknown, 'what was not sent was not executed');
-  t.notOk(new errors.ConnectionSetupError('x', 'SELECT 99', 'ERR DB index is out of range', '').retryable);
+  t.notOk(
+    new errors.UnknownOutcomeError('x', { notSent: 'no connection' }).outcomeUnknown,
+    'what was not sent was not executed',
+  );
+  t.notOk(
+    new errors.ConnectionSetupError('x', 'SELECT 99', 'ERR DB index is out of range', '').retryable,
+  );
   t.ok(new errors.ConnectionSetupError('x', 'PING', 'LOADING Redis is loading', '').retryable);
 });
 

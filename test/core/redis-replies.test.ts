@@ -5,33 +5,69 @@ import { REPLY_MEANINGS, replyCode } from '../../src/core/redis-replies.ts';
 
 const SHA = 'a'.repeat(40);
 
-/** Ways in which servers tell an error whose own text is `text`: as a plain reply, and out of scripts. */
+/**
+ * Ways in which servers tell an error whose own text is `text`: as a plain reply, and out of
+ * scripts.
+ */
 const forms: readonly [string, (text: string, line: number) => string][] = [
   ['plain', (text) => text],
   ['with its dash', (text) => `-${text}`],
   ['7.0 script', (text, line) => `${text} script: ${SHA}, on @user_script:${line}.`],
-  ['6.2 script, raised by the script engine', (text, line) => `ERR Error running script (call to f_${SHA}): @user_script:${line}: @user_script: ${line}: -${text}`],
-  ['6.2 script, raised by the command', (text, line) => `ERR Error running script (call to f_${SHA}): @user_script:${line}: ${text}`],
-  ['6.0 script', (text, line) => `ERR Error running script (call to f_${SHA}): @user_script: ${line}: -${text}`],
+  [
+    '6.2 script, raised by the script engine',
+    (text, line) =>
+      `ERR Error running script (call to f_${SHA}): @user_script:${line}: @user_script: ${line}: -${text}`,
+  ],
+  [
+    '6.2 script, raised by the command',
+    (text, line) => `ERR Error running script (call to f_${SHA}): @user_script:${line}: ${text}`,
+  ],
+  [
+    '6.0 script',
+    (text, line) => `ERR Error running script (call to f_${SHA}): @user_script: ${line}: -${text}`,
+  ],
   ['without a place', (text) => `ERR Error running script (call to f_${SHA}): ${text}`],
 ];
 
-const codes = [...REPLY_MEANINGS.keys(), 'NOGROUP', 'BUSYGROUP', 'WRONGTYPE', 'NOSCRIPT', 'MOVED', 'ASK', 'ERR', 'EXECABORT'];
+const codes = [
+  ...REPLY_MEANINGS.keys(),
+  'NOGROUP',
+  'BUSYGROUP',
+  'WRONGTYPE',
+  'NOSCRIPT',
+  'MOVED',
+  'ASK',
+  'ERR',
+  'EXECABORT',
+];
 
 t.test('every code is recognised in every form', async (t) => {
   for (const code of codes) {
-    for (const [name, form] of forms) t.equal(replyCode(form(`${code} something about -READONLY and OOM`, 12)), code, `${code}, ${name}`);
+    for (const [name, form] of forms)
+      t.equal(
+        replyCode(form(`${code} something about -READONLY and OOM`, 12)),
+        code,
+        `${code}, ${name}`,
+      );
     t.equal(replyCode(code), code, 'alone');
   }
-  fc.assert(fc.property(
-    fc.constantFrom(...codes), fc.constantFrom(...forms), fc.integer({ min: 0, max: 99_999 }), fc.string(),
-    (code, [, form], line, text) => replyCode(form(`${code} ${text}`, line)) === code,
-  ));
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...codes),
+      fc.constantFrom(...forms),
+      fc.integer({ min: 0, max: 99_999 }),
+      fc.string(),
+      (code, [, form], line, text) => replyCode(form(`${code} ${text}`, line)) === code,
+    ),
+  );
 });
 
 t.test('words that are no code are ERR, wherever they stand', async (t) => {
   const texts = [
-    '', 'unknown command', 'Script attempted to access a non local key', "it says: -OOM command not allowed",
+    '',
+    'unknown command',
+    'Script attempted to access a non local key',
+    'it says: -OOM command not allowed',
     `ERR Error running script (call to f_${SHA}): @user_script:1: attempt to index a nil value (READONLY)`,
     `ERR Error running script (call to f_${SHA}): @enable_strict_lua:8: user_script:1: Script attempted to access nonexistent global variable 'OOM'`,
     'ERR READONLY is what somebody wrote behind ERR',
@@ -57,7 +93,11 @@ t.test('what follows from a code', async (t) => {
     ['WRONGTYPE', { retryable: false, refuses: 'call', reconnect: false }],
     ['ERR', { retryable: false, refuses: 'call', reconnect: false }],
   ];
-  t.same([...REPLY_MEANINGS.keys()].filter((code) => !table.some(([c]) => c === code)), [], 'each is in this table');
+  t.same(
+    [...REPLY_MEANINGS.keys()].filter((code) => !table.some(([c]) => c === code)),
+    [],
+    'each is in this table',
+  );
   for (const [code, meaning] of table) {
     for (const [name, form] of forms) {
       const error = new RedisReplyError('commit.lua', form(`${code} text`, 3));

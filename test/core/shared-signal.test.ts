@@ -11,7 +11,9 @@ process.on('warning', ({ name }) => warnings.push(name));
 
 t.test('a hundred waits', async (t) => {
   const controller = sharedAbort();
-  const waits = Array.from({ length: 100 }, () => delay(60_000, undefined, { signal: controller.signal }));
+  const waits = Array.from({ length: 100 }, () =>
+    delay(60_000, undefined, { signal: controller.signal }),
+  );
   controller.abort();
   t.ok((await Promise.allSettled(waits)).every(({ status }) => status === 'rejected'));
   t.strictSame(warnings, []);
@@ -19,12 +21,20 @@ t.test('a hundred waits', async (t) => {
 
 t.test('a publisher whose server takes no writes: every partition waits', async (t) => {
   const redis = await startRedis(t);
-  const millrace = await connect({ protoDir: PROTO_DIR, environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 64, LOG_LEVEL: 'silent' } });
+  const millrace = await connect({
+    protoDir: PROTO_DIR,
+    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 64, LOG_LEVEL: 'silent' },
+  });
   t.teardown(() => millrace.close());
   const look = redis.client();
   const publisher = millrace.publisher({ deadlineMs: 1000 });
   await look.config('SET', 'min-replicas-to-write', '3');
-  const calls = Array.from({ length: 256 }, (_, i) => publisher.publish('test.event' as never, { key: `s${i}` } as never).then(() => 'done', () => 'failed'));
+  const calls = Array.from({ length: 256 }, (_, i) =>
+    publisher.publish('test.event' as never, { key: `s${i}` } as never).then(
+      () => 'done',
+      () => 'failed',
+    ),
+  );
   t.ok((await Promise.all(calls)).every((end) => end === 'failed'));
   t.strictSame(warnings, []);
 });

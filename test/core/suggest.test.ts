@@ -9,8 +9,10 @@ void t.test('a name that is near is suggested, others are not', async (t) => {
     ['Order.Created', ' (did you mean "order.created"?)'],
     ['ORDER.CANCELLED', ' (did you mean "order.cancelled"?)'],
     ['payment', ''],
-    ['', ''], ['xyz', ''],
+    ['', ''],
+    ['xyz', ''],
     ['x'.repeat(100_000), ''],
-  ] as const) t.equal(didYouMean(given, known), answer, given.slice(0, 30));
+  ] as const)
+    t.equal(didYouMean(given, known), answer, given.slice(0, 30));
   t.equal(didYouMean('x', []), '');
 });

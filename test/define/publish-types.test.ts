@@ -1,4 +1,7 @@
-/** publish is as strict as emit where types were generated, and open where none were: checked by the compiler. */
+/**
+ * publish is as strict as emit where types were generated, and open where none were: checked by the
+ * compiler.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -24,13 +27,32 @@ function refusals(lines: readonly string[], more: Readonly<Record<string, string
   mkdirSync('.tap/types', { recursive: true });
   const dir = mkdtempSync('.tap/types/');
   try {
-    const files = { ...more, ...Object.fromEntries(lines.map((line, i) => [`use${i}.ts`, `${HEAD}${more['events.ts'] ? "import './events.ts';" : ''}\nexport const x = async (): Promise<unknown> => {\n  ${line}\n};`])) };
+    const files = {
+      ...more,
+      ...Object.fromEntries(
+        lines.map((line, i) => [
+          `use${i}.ts`,
+          `${HEAD}${more['events.ts'] ? "import './events.ts';" : ''}\nexport const x = async (): Promise<unknown> => {\n  ${line}\n};`,
+        ]),
+      ),
+    };
     for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    const program = ts.createProgram(Object.keys(files).map((name) => join(dir, name)), {
-      strict: true, noEmit: true, skipLibCheck: true, allowImportingTsExtensions: true, types: ['node'],
-      target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    });
-    const bad = new Set(ts.getPreEmitDiagnostics(program).map((d) => d.file?.fileName.split('/').at(-1)));
+    const program = ts.createProgram(
+      Object.keys(files).map((name) => join(dir, name)),
+      {
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
+        allowImportingTsExtensions: true,
+        types: ['node'],
+        target: ts.ScriptTarget.ES2022,
+        module: ts.ModuleKind.NodeNext,
+        moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      },
+    );
+    const bad = new Set(
+      ts.getPreEmitDiagnostics(program).map((d) => d.file?.fileName.split('/').at(-1)),
+    );
     return lines.map((_, i) => bad.has(`use${i}.ts`));
   } finally {
     rmSync(dir, { recursive: true, force: true });
@@ -80,6 +102,11 @@ t.test('with generated types: what fits compiles, what does not fit fails', asyn
 });
 
 t.test('without generated types every type and any data compile', async (t) => {
-  const open = [...FITS, "return publisher.publish('anything', { a: 1 });", "interface Mine { a: number } const mine: Mine = { a: 1 }; return publisher.publish('anything', mine);", "return publisher.publishMany([{ type: 'x', data: 1 }]);"];
+  const open = [
+    ...FITS,
+    "return publisher.publish('anything', { a: 1 });",
+    "interface Mine { a: number } const mine: Mine = { a: 1 }; return publisher.publish('anything', mine);",
+    "return publisher.publishMany([{ type: 'x', data: 1 }]);",
+  ];
   refusals(open, {}).forEach((refused, i) => t.notOk(refused, String(open[i])));
 });

@@ -9,8 +9,9 @@ const PARTITIONS = 2;
 const TYPES = ['test.event', 'test.other'];
 
 /**
- * One moment's picture of a partition, counted from the data itself and not from the counters: events in entries handed out
- * and not acknowledged, events behind the group's last entry, records in parked lists, events in dead letters.
+ * One moment's picture of a partition, counted from the data itself and not from the counters:
+ * events in entries handed out and not acknowledged, events behind the group's last entry, records
+ * in parked lists, events in dead letters.
  */
 const PICTURE = `
 local fn, counters, due, dead = ARGV[1], KEYS[1], KEYS[2], KEYS[3]
@@ -47,72 +48,121 @@ interface Picture {
 }
 
 async function picture(redis: Redis, fn: string, p: number): Promise<Picture> {
-  const keys = [`mr:{${p}}:counters`, `mr:{${p}}:due:${fn}`, `mr:{${p}}:dead:${fn}`, ...TYPES.map((type) => `mr:{${p}}:events:${type}`)];
-  const reply = (await redis.eval(PICTURE, keys.length, ...keys, fn, `mr:{${p}}:parked:${fn}:`)) as [number, number, number, number, string[]];
+  const keys = [
+    `mr:{${p}}:counters`,
+    `mr:{${p}}:due:${fn}`,
+    `mr:{${p}}:dead:${fn}`,
+    ...TYPES.map((type) => `mr:{${p}}:events:${type}`),
+  ];
+  const reply = (await redis.eval(
+    PICTURE,
+    keys.length,
+    ...keys,
+    fn,
+    `mr:{${p}}:parked:${fn}:`,
+  )) as [number, number, number, number, string[]];
   const counted = { appended: 0, done: 0, parked: 0, dead: 0 };
   for (let i = 0; i < reply[4].length; i += 2) {
     const [name = '', second = ''] = (reply[4][i] as string).split(':');
-    if (name === 'appended' || (name in counted && second === fn)) counted[name as keyof typeof counted] += Number(reply[4][i + 1]);
+    if (name === 'appended' || (name in counted && second === fn))
+      counted[name as keyof typeof counted] += Number(reply[4][i + 1]);
   }
   return { pending: reply[0], lag: reply[1], parked: reply[2], dead: reply[3], counted };
 }
 
-t.test('at every moment: appended = done + dead + parked + pending + lag, and the counters say what is there', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const history = join(testDir(t), 'history');
-  const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
-  const options = { url: redis.url, functions: 'ordered', history, environment: { MILLRACE_LEASE_MS: '500', MILLRACE_BATCH_EVENTS: '40' } } as const;
-  let dispatcher = await startDispatcher(t, options);
+t.test(
+  'at every moment: appended = done + dead + parked + pending + lag, and the counters say what is there',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const history = join(testDir(t), 'history');
+    const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
+    const options = {
+      url: redis.url,
+      functions: 'ordered',
+      history,
+      environment: { MILLRACE_LEASE_MS: '500', MILLRACE_BATCH_EVENTS: '40' },
+    } as const;
+    let dispatcher = await startDispatcher(t, options);
 
-  const orders = ['ok', 'ok:2', 'throw', 'ok', 'throw-once:3', 'ok', 'non-retryable', 'slow:5', 'ok', 'non-error', 'ok'];
-  const total = 3000;
-  const publishing = (async () => {
-    for (let i = 0; i < total; i += 60) {
-      await publisher.publishMany(Array.from({ length: 60 }, (_, j) => ({
-        type: TYPES[(i + j) % 3 === 0 ? 1 : 0] as string,
-        data: { key: `subject-${(i + j) % 57}`, number: Math.floor((i + j) / 57), order: orders[(i + j) % orders.length] as string, filler: new Uint8Array(0) },
-      })));
-      const published = i + 60;
-      await until('the dispatcher keeps up', async () => {
-        const now = await totals(look, 'ordered', PARTITIONS);
-        return now.done + now.dead >= published - 600;
-      }, 60_000);
-    }
-  })();
-
-  let pictures = 0;
-  const seen = { parked: 0, pending: 0, lag: 0, dead: 0 };
-  let crashes = 0;
-  let settledNow = 0;
-  while (settledNow < total) {
-    settledNow = 0;
-    for (let p = 0; p < PARTITIONS; p++) {
-      const now = await picture(look, 'ordered', p);
-      const { counted } = now;
-      pictures++;
-      for (const key of ['parked', 'pending', 'lag', 'dead'] as const) if (now[key] > 0) seen[key]++;
-      const sum = counted.done + now.dead + now.parked + now.pending + now.lag;
-      if (sum !== counted.appended || now.parked !== counted.parked || now.dead !== counted.dead) {
-        t.fail(`picture ${pictures} does not add up: ${JSON.stringify(now)}`);
+    const orders = [
+      'ok',
+      'ok:2',
+      'throw',
+      'ok',
+      'throw-once:3',
+      'ok',
+      'non-retryable',
+      'slow:5',
+      'ok',
+      'non-error',
+      'ok',
+    ];
+    const total = 3000;
+    const publishing = (async () => {
+      for (let i = 0; i < total; i += 60) {
+        await publisher.publishMany(
+          Array.from({ length: 60 }, (_, j) => ({
+            type: TYPES[(i + j) % 3 === 0 ? 1 : 0] as string,
+            data: {
+              key: `subject-${(i + j) % 57}`,
+              number: Math.floor((i + j) / 57),
+              order: orders[(i + j) % orders.length] as string,
+              filler: new Uint8Array(0),
+            },
+          })),
+        );
+        const published = i + 60;
+        await until(
+          'the dispatcher keeps up',
+          async () => {
+            const now = await totals(look, 'ordered', PARTITIONS);
+            return now.done + now.dead >= published - 600;
+          },
+          60_000,
+        );
       }
-      settledNow += counted.done + counted.dead;
+    })();
+
+    let pictures = 0;
+    const seen = { parked: 0, pending: 0, lag: 0, dead: 0 };
+    let crashes = 0;
+    let settledNow = 0;
+    while (settledNow < total) {
+      settledNow = 0;
+      for (let p = 0; p < PARTITIONS; p++) {
+        const now = await picture(look, 'ordered', p);
+        const { counted } = now;
+        pictures++;
+        for (const key of ['parked', 'pending', 'lag', 'dead'] as const)
+          if (now[key] > 0) seen[key]++;
+        const sum = counted.done + now.dead + now.parked + now.pending + now.lag;
+        if (
+          sum !== counted.appended ||
+          now.parked !== counted.parked ||
+          now.dead !== counted.dead
+        ) {
+          t.fail(`picture ${pictures} does not add up: ${JSON.stringify(now)}`);
+        }
+        settledNow += counted.done + counted.dead;
+      }
+      if (settledNow > total * 0.3 * (crashes + 1) && crashes < 2) {
+        crashes++;
+        await dispatcher.kill();
+        dispatcher = await startDispatcher(t, options);
+      }
     }
-    if (settledNow > total * 0.3 * (crashes + 1) && crashes < 2) {
-      crashes++;
-      await dispatcher.kill();
-      dispatcher = await startDispatcher(t, options);
+    await publishing;
+    t.pass(`${pictures} pictures added up; with something ${JSON.stringify(seen)}`);
+    for (const key of ['parked', 'pending', 'dead'] as const)
+      t.ok(seen[key] > 0, `some showed something ${key}`);
+    t.equal(crashes, 2);
+    const sums = await settled(look, 'ordered', PARTITIONS, total);
+    t.equal(sums.done + sums.dead, total);
+    t.equal((await deadLetters(look, 'ordered', PARTITIONS)).length, sums.dead);
+    for (let p = 0; p < PARTITIONS; p++) {
+      t.strictSame(await look.keys(`mr:{${p}}:parked:*`), [], 'no list is left');
+      t.equal(await look.zcard(`mr:{${p}}:due:ordered`), 0);
     }
-  }
-  await publishing;
-  t.pass(`${pictures} pictures added up; with something ${JSON.stringify(seen)}`);
-  for (const key of ['parked', 'pending', 'dead'] as const) t.ok(seen[key] > 0, `some showed something ${key}`);
-  t.equal(crashes, 2);
-  const sums = await settled(look, 'ordered', PARTITIONS, total);
-  t.equal(sums.done + sums.dead, total);
-  t.equal((await deadLetters(look, 'ordered', PARTITIONS)).length, sums.dead);
-  for (let p = 0; p < PARTITIONS; p++) {
-    t.strictSame(await look.keys(`mr:{${p}}:parked:*`), [], 'no list is left');
-    t.equal(await look.zcard(`mr:{${p}}:due:ordered`), 0);
-  }
-});
+  },
+);

@@ -1,7 +1,15 @@
-/** What functions emit is written exactly once, whatever happens to dispatchers, connections and Redis. */
+/**
+ * What functions emit is written exactly once, whatever happens to dispatchers, connections and
+ * Redis.
+ */
 import { join } from 'node:path';
 import t from 'tap';
-import { openService, startDispatcher, testDir, type DispatcherProcess } from '../support/dispatcher-process.ts';
+import {
+  openService,
+  startDispatcher,
+  testDir,
+  type DispatcherProcess,
+} from '../support/dispatcher-process.ts';
 import { checkFlow, inventFlow, type Flow } from '../support/emit-flow.ts';
 import { readHistory } from '../support/history.ts';
 import { randomOf } from '../support/random.ts';
@@ -16,7 +24,12 @@ t.test('emitted events', async (t) => {
   const history = join(testDir(t), 'history');
   const service = await openService(t, redis.url, PARTITIONS);
   const publisher = service.publisher();
-  const options = { url: redis.url, functions: 'emit', history, environment: { MILLRACE_LEASE_MS: '500' } } as const;
+  const options = {
+    url: redis.url,
+    functions: 'emit',
+    history,
+    environment: { MILLRACE_LEASE_MS: '500' },
+  } as const;
   const lines = (): number => readHistory(history).length;
   let flow: Flow = { items: [], emitted: [] };
   const begin = async (name: string, count: number, seed: number): Promise<void> => {
@@ -52,7 +65,7 @@ t.test('emitted events', async (t) => {
     dispatchers = [await startDispatcher(t, { ...options, url: proxy.url })];
     for (let cut = 0; cut < 6; cut++) {
       await begin(`lost-${cut}`, 60, 500 + cut);
-      await proxy.dropRepliesThenCut(1 + cut % 3);
+      await proxy.dropRepliesThenCut(1 + (cut % 3));
     }
     await checkFlow(t, service, look, PARTITIONS, flow);
     await end();
@@ -63,12 +76,24 @@ t.test('emitted events', async (t) => {
     const heir = await startDispatcher(t, options);
     const before = lines();
     await begin('zombie', 200, 900);
-    await until('it is in the middle', () => readHistory(history).slice(before).filter((line) => line.pid === zombie.pid).length > 20);
+    await until(
+      'it is in the middle',
+      () =>
+        readHistory(history)
+          .slice(before)
+          .filter((line) => line.pid === zombie.pid).length > 20,
+    );
     zombie.freeze();
-    await until('the heir has all lanes', async () => {
-      const leases = await Promise.all(Array.from({ length: PARTITIONS }, (_, p) => look.get(`mr:{${p}}:lease:emitter`)));
-      return leases.every((lease) => lease?.includes(`-${heir.pid}-`));
-    }, 20_000);
+    await until(
+      'the heir has all lanes',
+      async () => {
+        const leases = await Promise.all(
+          Array.from({ length: PARTITIONS }, (_, p) => look.get(`mr:{${p}}:lease:emitter`)),
+        );
+        return leases.every((lease) => lease?.includes(`-${heir.pid}-`));
+      },
+      20_000,
+    );
     zombie.thaw();
     await checkFlow(t, service, look, PARTITIONS, flow);
     dispatchers = [zombie, heir];
@@ -80,7 +105,16 @@ t.test('emitted events', async (t) => {
     const more = inventFlow('later', 40, randomOf(7), { then: 'throw-once', sleepMs: 0 });
     const items = more.items.map((item) => {
       const data = item.data as { order: string };
-      return { ...item, data: { ...data, order: data.order.replaceAll(/"subject":"([^"]*)"(,"delayMs":\d+)?/g, '"subject":"$1","delayMs":1500') } };
+      return {
+        ...item,
+        data: {
+          ...data,
+          order: data.order.replaceAll(
+            /"subject":"([^"]*)"(,"delayMs":\d+)?/g,
+            '"subject":"$1","delayMs":1500',
+          ),
+        },
+      };
     });
     const done = flow.items.length;
     flow = { items: [...flow.items, ...items], emitted: [...flow.emitted, ...more.emitted] };
@@ -89,7 +123,9 @@ t.test('emitted events', async (t) => {
       let sum = 0;
       for (let p = 0; p < PARTITIONS; p++) {
         const counters = await look.hgetall(`mr:{${p}}:counters`);
-        sum += Number(counters['done:emitter:test.event'] ?? 0) + Number(counters['dead:emitter:test.event'] ?? 0);
+        sum +=
+          Number(counters['done:emitter:test.event'] ?? 0) +
+          Number(counters['dead:emitter:test.event'] ?? 0);
       }
       return sum === done + items.length;
     });

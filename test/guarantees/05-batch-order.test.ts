@@ -1,4 +1,7 @@
-/** handleBatch: what succeeded behind a failed event of its subject runs again exactly where order asks for it. */
+/**
+ * handleBatch: what succeeded behind a failed event of its subject runs again exactly where order
+ * asks for it.
+ */
 import { join } from 'node:path';
 import t from 'tap';
 import { deadLetters, settled } from '../support/counters.ts';
@@ -17,8 +20,22 @@ function flow(random: (below: number) => number) {
   return Array.from({ length: SUBJECTS * PER_SUBJECT }, (_, i) => {
     const subject = i % SUBJECTS;
     const luck = random(10);
-    const order = luck > 2 ? 'ok' : subject % 3 === 0 ? 'non-retryable' : (['reject', 'non-retryable', 'throw-once'] as const)[luck as 0 | 1 | 2];
-    return { type: 'test.event', id: `event-${i}`, data: { key: `subject-${subject}`, number: Math.floor(i / SUBJECTS), order, filler: new Uint8Array(0) } };
+    const order =
+      luck > 2
+        ? 'ok'
+        : subject % 3 === 0
+          ? 'non-retryable'
+          : (['reject', 'non-retryable', 'throw-once'] as const)[luck as 0 | 1 | 2];
+    return {
+      type: 'test.event',
+      id: `event-${i}`,
+      data: {
+        key: `subject-${subject}`,
+        number: Math.floor(i / SUBJECTS),
+        order,
+        filler: new Uint8Array(0),
+      },
+    };
   });
 }
 
@@ -34,23 +51,50 @@ t.test('a success behind a failed event of its subject', async (t) => {
   await publisher.publishMany(items);
   const dispatcher = await startDispatcher(t, { url: redis.url, functions: 'named', history });
   for (const fn of ['named', 'named-unordered']) {
-    t.match(await settled(look, fn, PARTITIONS, items.length), { done: items.length - dead.length, dead: dead.length });
+    t.match(await settled(look, fn, PARTITIONS, items.length), {
+      done: items.length - dead.length,
+      dead: dead.length,
+    });
     t.equal((await deadLetters(look, fn, PARTITIONS)).length, dead.length);
   }
   t.equal(await dispatcher.terminate(), 0);
 
   const runs = runsOf(readHistory(history));
   const ordered = runs.filter(({ fn }) => fn === 'named');
-  // A call starts all of its events before the first ends: a dead one counts from where its last attempt ended.
-  const settledRuns = ordered.map((run) => (DEAD.includes(run.order) ? { ...run, outcome: 'end' as const } : run));
-  t.strictSame(batchDisorder(settledRuns), [], 'the last success of each comes in its subject\'s order');
+  // A call starts all of its events before the first ends: a dead one counts from where its last
+  // attempt ended.
+  const settledRuns = ordered.map((run) =>
+    DEAD.includes(run.order) ? { ...run, outcome: 'end' as const } : run,
+  );
+  t.strictSame(
+    batchDisorder(settledRuns),
+    [],
+    "the last success of each comes in its subject's order",
+  );
   const done = completions(ordered);
-  const retried = new Set(items.filter(({ data }) => data.order === 'reject' || data.order === 'throw-once').map(({ data }) => data.key));
+  const retried = new Set(
+    items
+      .filter(({ data }) => data.order === 'reject' || data.order === 'throw-once')
+      .map(({ data }) => data.key),
+  );
   const again = items.filter(({ id, data }) => data.order === 'ok' && (done.get(id) ?? 0) > 1);
-  t.ok(again.some(({ data }) => retried.has(data.key)), 'behind one that is tried again it runs again, after that');
-  t.ok(again.some(({ data }) => !retried.has(data.key)), 'and behind a dead one: the handler may have skipped it');
-  t.ok(ordered.every(({ order, attempt }) => order !== 'ok' || attempt === 1), 'which is no attempt of its own');
+  t.ok(
+    again.some(({ data }) => retried.has(data.key)),
+    'behind one that is tried again it runs again, after that',
+  );
+  t.ok(
+    again.some(({ data }) => !retried.has(data.key)),
+    'and behind a dead one: the handler may have skipped it',
+  );
+  t.ok(
+    ordered.every(({ order, attempt }) => order !== 'ok' || attempt === 1),
+    'which is no attempt of its own',
+  );
 
   const unordered = completions(runs.filter(({ fn }) => fn === 'named-unordered'));
-  t.strictSame([...unordered].filter(([, times]) => times !== 1), [], "ordering 'none': each success once");
+  t.strictSame(
+    [...unordered].filter(([, times]) => times !== 1),
+    [],
+    "ordering 'none': each success once",
+  );
 });

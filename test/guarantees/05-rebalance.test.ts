@@ -4,7 +4,12 @@ import type { Redis } from 'ioredis';
 import t from 'tap';
 import { assignLanes } from '../../src/pipeline/lane/members.ts';
 import { settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir, type DispatcherProcess } from '../support/dispatcher-process.ts';
+import {
+  openService,
+  startDispatcher,
+  testDir,
+  type DispatcherProcess,
+} from '../support/dispatcher-process.ts';
 import { completions, disorder, lost, readHistory, runsOf } from '../support/history.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 
@@ -12,16 +17,26 @@ const PARTITIONS = 8;
 const SUBJECTS = 40;
 const PER_SUBJECT = 60;
 
-const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 12 });
+const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), {
+  minLength: 1,
+  maxLength: 12,
+});
 
 t.test('lanes are shared out evenly, by everybody alike', async (t) => {
-  fc.assert(fc.property(ids, fc.integer({ min: 1, max: 64 }), fc.string(), (members, partitions, fn) => {
-    const owners = assignLanes(fn, partitions, members);
-    t.equal(owners.length, partitions);
-    const counts = members.map((member) => owners.filter((owner) => owner === member).length);
-    t.ok(Math.max(...counts) - Math.min(...counts) <= 1, 'evenly');
-    t.strictSame(assignLanes(fn, partitions, [...members].reverse()), owners, 'whatever the order in which they are told');
-  }), { numRuns: 100 });
+  fc.assert(
+    fc.property(ids, fc.integer({ min: 1, max: 64 }), fc.string(), (members, partitions, fn) => {
+      const owners = assignLanes(fn, partitions, members);
+      t.equal(owners.length, partitions);
+      const counts = members.map((member) => owners.filter((owner) => owner === member).length);
+      t.ok(Math.max(...counts) - Math.min(...counts) <= 1, 'evenly');
+      t.strictSame(
+        assignLanes(fn, partitions, [...members].reverse()),
+        owners,
+        'whatever the order in which they are told',
+      );
+    }),
+    { numRuns: 100 },
+  );
   t.strictSame(assignLanes('f', 4, []), []);
 });
 
@@ -37,7 +52,9 @@ t.test('most lanes stay where they are when one of four leaves', async (t) => {
 async function ownersOf(look: Redis): Promise<Map<number, number>> {
   const out = new Map<number, number>();
   for (let p = 0; p < PARTITIONS; p++) {
-    const pid = Number(/-(\d+)-[0-9a-f]+:\d+$/.exec((await look.get(`mr:{${p}}:lease:ordered`)) ?? '')?.[1] ?? 0);
+    const pid = Number(
+      /-(\d+)-[0-9a-f]+:\d+$/.exec((await look.get(`mr:{${p}}:lease:ordered`)) ?? '')?.[1] ?? 0,
+    );
     out.set(pid, (out.get(pid) ?? 0) + 1);
   }
   return out;
@@ -47,63 +64,99 @@ async function sharedBy(look: Redis, dispatchers: readonly DispatcherProcess[]):
   const most = Math.ceil(PARTITIONS / dispatchers.length);
   const least = Math.floor(PARTITIONS / dispatchers.length);
   let owners = new Map<number, number>();
-  await until(`${dispatchers.length} share the lanes`, async () => {
-    owners = await ownersOf(look);
-    return owners.size === dispatchers.length && dispatchers.every(({ pid }) => {
-      const lanes = owners.get(pid) ?? 0;
-      return lanes >= least && lanes <= most;
+  await until(
+    `${dispatchers.length} share the lanes`,
+    async () => {
+      owners = await ownersOf(look);
+      return (
+        owners.size === dispatchers.length &&
+        dispatchers.every(({ pid }) => {
+          const lanes = owners.get(pid) ?? 0;
+          return lanes >= least && lanes <= most;
+        })
+      );
+    },
+    30_000,
+  ).catch((error: unknown) => {
+    throw new Error(`${(error as Error).message}: ${JSON.stringify([...owners])}`, {
+      cause: error,
     });
-  }, 30_000).catch((error: unknown) => {
-    throw new Error(`${(error as Error).message}: ${JSON.stringify([...owners])}`, { cause: error });
   });
 }
 
-t.test('dispatchers join, leave and are killed under load: the lanes are shared anew, and every subject stays in order', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const history = join(testDir(t), 'history');
-  const publisher = (await openService(t, redis.url, PARTITIONS)).publisher({ flushEvents: 23 });
-  const options = {
-    url: redis.url, functions: 'ordered', history, environment: { MILLRACE_LEASE_MS: '1000', MILLRACE_BATCH_EVENTS: '40', WORKERS: '1' },
-  } as const;
-  const items = Array.from({ length: SUBJECTS * PER_SUBJECT }, (_, i) => ({
-    type: i % 3 === 0 ? 'test.other' : 'test.event', id: `event-${i}`,
-    data: { key: `subject-${i % SUBJECTS}`, number: Math.floor(i / SUBJECTS), order: i % 17 === 0 ? 'throw-once' : i % 4 === 0 ? 'slow:5' : 'ok', filler: new Uint8Array(0) },
-  }));
-  // Fed bit by bit, so that there is load at every change.
-  let fed = 0;
-  const feed = async (upTo: number): Promise<void> => {
-    for (; fed < upTo; fed += 60) await publisher.publishMany(items.slice(fed, Math.min(fed + 60, upTo)));
-    fed = upTo;
-  };
-  const part = items.length / 6;
+t.test(
+  'dispatchers join, leave and are killed under load: the lanes are shared anew, and every subject stays in order',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const history = join(testDir(t), 'history');
+    const publisher = (await openService(t, redis.url, PARTITIONS)).publisher({ flushEvents: 23 });
+    const options = {
+      url: redis.url,
+      functions: 'ordered',
+      history,
+      environment: { MILLRACE_LEASE_MS: '1000', MILLRACE_BATCH_EVENTS: '40', WORKERS: '1' },
+    } as const;
+    const items = Array.from({ length: SUBJECTS * PER_SUBJECT }, (_, i) => ({
+      type: i % 3 === 0 ? 'test.other' : 'test.event',
+      id: `event-${i}`,
+      data: {
+        key: `subject-${i % SUBJECTS}`,
+        number: Math.floor(i / SUBJECTS),
+        order: i % 17 === 0 ? 'throw-once' : i % 4 === 0 ? 'slow:5' : 'ok',
+        filler: new Uint8Array(0),
+      },
+    }));
+    // Fed bit by bit, so that there is load at every change.
+    let fed = 0;
+    const feed = async (upTo: number): Promise<void> => {
+      for (; fed < upTo; fed += 60)
+        await publisher.publishMany(items.slice(fed, Math.min(fed + 60, upTo)));
+      fed = upTo;
+    };
+    const part = items.length / 6;
 
-  const first = await startDispatcher(t, options);
-  await sharedBy(look, [first]);
-  await feed(part);
-  const second = await startDispatcher(t, options);
-  await feed(2 * part);
-  await sharedBy(look, [first, second]);
-  const third = await startDispatcher(t, options);
-  await feed(3 * part);
-  await sharedBy(look, [first, second, third]);
-  await feed(4 * part);
-  await first.kill();
-  await feed(5 * part);
-  await sharedBy(look, [second, third]);
-  t.equal(await second.terminate(), 0, 'one leaves in order');
-  await feed(items.length);
-  await sharedBy(look, [third]);
+    const first = await startDispatcher(t, options);
+    await sharedBy(look, [first]);
+    await feed(part);
+    const second = await startDispatcher(t, options);
+    await feed(2 * part);
+    await sharedBy(look, [first, second]);
+    const third = await startDispatcher(t, options);
+    await feed(3 * part);
+    await sharedBy(look, [first, second, third]);
+    await feed(4 * part);
+    await first.kill();
+    await feed(5 * part);
+    await sharedBy(look, [second, third]);
+    t.equal(await second.terminate(), 0, 'one leaves in order');
+    await feed(items.length);
+    await sharedBy(look, [third]);
 
-  t.match(await settled(look, 'ordered', PARTITIONS, items.length), { appended: items.length, done: items.length, dead: 0 });
-  t.equal(await third.terminate(), 0);
-  t.strictSame(await look.zrange('mr:members:ordered', '0', '-1'), [], 'nobody is left among the members');
-  const runs = runsOf(readHistory(history));
-  t.strictSame(disorder(runs), []);
-  t.strictSame(lost(runs, items.map((item) => item.id)), []);
-  const ranBy = new Set(runs.map((run) => run.pid));
-  t.equal(ranBy.size, 3, 'all three have worked');
-  const killed = runs.filter((run) => run.pid === first.pid).map((run) => run.id);
-  const again = [...completions(runs)].filter(([id, times]) => times > 1 && !killed.includes(id));
-  t.strictSame(again, [], 'only what the killed one had begun ran twice');
-});
+    t.match(await settled(look, 'ordered', PARTITIONS, items.length), {
+      appended: items.length,
+      done: items.length,
+      dead: 0,
+    });
+    t.equal(await third.terminate(), 0);
+    t.strictSame(
+      await look.zrange('mr:members:ordered', '0', '-1'),
+      [],
+      'nobody is left among the members',
+    );
+    const runs = runsOf(readHistory(history));
+    t.strictSame(disorder(runs), []);
+    t.strictSame(
+      lost(
+        runs,
+        items.map((item) => item.id),
+      ),
+      [],
+    );
+    const ranBy = new Set(runs.map((run) => run.pid));
+    t.equal(ranBy.size, 3, 'all three have worked');
+    const killed = runs.filter((run) => run.pid === first.pid).map((run) => run.id);
+    const again = [...completions(runs)].filter(([id, times]) => times > 1 && !killed.includes(id));
+    t.strictSame(again, [], 'only what the killed one had begun ran twice');
+  },
+);

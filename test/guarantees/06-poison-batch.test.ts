@@ -1,4 +1,6 @@
 import t from 'tap';
 import { checkPoison, MISBEHAVIOURS } from '../support/poison.ts';
 
-t.test('a bad event among 199 good ones, function with handleBatch', (t) => checkPoison(t, 'batch', MISBEHAVIOURS));
+t.test('a bad event among 199 good ones, function with handleBatch', (t) =>
+  checkPoison(t, 'batch', MISBEHAVIOURS),
+);

@@ -16,7 +16,10 @@ import { projectDir, startRedis } from '../support/redis-server.ts';
 const PARTITIONS = 2;
 const silent = pino({ level: 'silent' });
 
-/** Inside the project, so that its packages are found; not there where the server is somebody else's. */
+/**
+ * Inside the project, so that its packages are found; not there where the server is somebody
+ * else's.
+ */
 function madeFolder(): string {
   const dir = join(projectDir, '.millrace');
   mkdirSync(dir, { recursive: true });
@@ -32,97 +35,270 @@ t.test('at publish: bad input is refused by name, and nothing changes', async (t
   const before = await dump(look);
 
   const bad: [string, Parameters<typeof publisher.publish>, object][] = [
-    ['unknown type', ['test.evnet', good], { code: 'UNKNOWN_EVENT_TYPE', message: /test\.evnet.*test\.event, test\.other/ }],
-    ['wrong kind of field', ['test.event', { ...good, number: 'seven' }], { code: 'INVALID_EVENT', path: 'number' }],
-    ['a fraction', ['test.event', { ...good, number: 1.5 }], { code: 'INVALID_EVENT', path: 'number' }],
-    ['a field that is not declared', ['test.event', { ...good, nubmer: 1 }], { code: 'INVALID_EVENT', path: 'nubmer' }],
+    [
+      'unknown type',
+      ['test.evnet', good],
+      { code: 'UNKNOWN_EVENT_TYPE', message: /test\.evnet.*test\.event, test\.other/ },
+    ],
+    [
+      'wrong kind of field',
+      ['test.event', { ...good, number: 'seven' }],
+      { code: 'INVALID_EVENT', path: 'number' },
+    ],
+    [
+      'a fraction',
+      ['test.event', { ...good, number: 1.5 }],
+      { code: 'INVALID_EVENT', path: 'number' },
+    ],
+    [
+      'a field that is not declared',
+      ['test.event', { ...good, nubmer: 1 }],
+      { code: 'INVALID_EVENT', path: 'nubmer' },
+    ],
     ['no object', ['test.event', 'text'], { code: 'INVALID_EVENT' }],
     ['null', ['test.event', null], { code: 'INVALID_EVENT' }],
     ['missing subject', ['test.event', { number: 1 }], { code: 'INVALID_EVENT', path: 'key' }],
-    ['a subject of another kind', ['test.event', { ...good, key: 7 }], { code: 'INVALID_EVENT', path: 'key', message: /a string was expected, got number 7/ }],
-    ['a list', ['test.event', [good]], { code: 'INVALID_EVENT', path: '', message: /an object was expected, got an array/ }],
-    ['a subject option of another kind', ['test.event', good, { subject: 7 as unknown as string }], { code: 'INVALID_EVENT', path: 'subject' }],
-    ['an id of another kind', ['test.event', good, { id: 7 as unknown as string }], { code: 'INVALID_EVENT', path: 'id' }],
-    ['a source of another kind', ['test.event', good, { source: 7 as unknown as string }], { code: 'INVALID_EVENT', path: 'source' }],
+    [
+      'a subject of another kind',
+      ['test.event', { ...good, key: 7 }],
+      { code: 'INVALID_EVENT', path: 'key', message: /a string was expected, got number 7/ },
+    ],
+    [
+      'a list',
+      ['test.event', [good]],
+      { code: 'INVALID_EVENT', path: '', message: /an object was expected, got an array/ },
+    ],
+    [
+      'a subject option of another kind',
+      ['test.event', good, { subject: 7 as unknown as string }],
+      { code: 'INVALID_EVENT', path: 'subject' },
+    ],
+    [
+      'an id of another kind',
+      ['test.event', good, { id: 7 as unknown as string }],
+      { code: 'INVALID_EVENT', path: 'id' },
+    ],
+    [
+      'a source of another kind',
+      ['test.event', good, { source: 7 as unknown as string }],
+      { code: 'INVALID_EVENT', path: 'source' },
+    ],
     ['empty subject', ['test.event', { ...good, key: '' }], { code: 'INVALID_EVENT', path: 'key' }],
-    ['empty subject option', ['test.event', good, { subject: '' }], { code: 'INVALID_EVENT', path: 'subject' }],
-    ['subject too long', ['test.event', { ...good, key: 'é'.repeat(513) }], { code: 'OVERSIZE', actual: 1026, limit: 1024 }],
+    [
+      'empty subject option',
+      ['test.event', good, { subject: '' }],
+      { code: 'INVALID_EVENT', path: 'subject' },
+    ],
+    [
+      'subject too long',
+      ['test.event', { ...good, key: 'é'.repeat(513) }],
+      { code: 'OVERSIZE', actual: 1026, limit: 1024 },
+    ],
     ['empty id', ['test.event', good, { id: '' }], { code: 'INVALID_EVENT', path: 'id' }],
-    ['id too long', ['test.event', good, { id: 'x'.repeat(257) }], { code: 'OVERSIZE', actual: 257, limit: 256, message: /id: the limit is 256, it has 257 bytes of UTF-8\. Nothing was sent$/ }],
-    ['payload too large', ['test.event', { ...good, filler: new Uint8Array(262_144) }], { code: 'OVERSIZE', limit: 262_144 }],
+    [
+      'id too long',
+      ['test.event', good, { id: 'x'.repeat(257) }],
+      {
+        code: 'OVERSIZE',
+        actual: 257,
+        limit: 256,
+        message: /id: the limit is 256, it has 257 bytes of UTF-8\. Nothing was sent$/,
+      },
+    ],
+    [
+      'payload too large',
+      ['test.event', { ...good, filler: new Uint8Array(262_144) }],
+      { code: 'OVERSIZE', limit: 262_144 },
+    ],
     ['no time', ['test.event', good, { time: NaN }], { code: 'INVALID_EVENT', path: 'time' }],
     ...[
-      ...['specversion', 'id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'data', 'data_base64'], 'x-tenant', 'Tenant', 'tenant_id', 'ténant', '', ' ', '__proto__', 'a.b',
-    ].map((name): [string, Parameters<typeof publisher.publish>, object] => [`extension named ${JSON.stringify(name)}`, ['test.event', good, { extensions: Object.fromEntries([[name, 'x']]) }], { code: 'INVALID_EVENT', path: `extensions.${name}` }]),
-    ...[5, true, null, undefined, {}, [], 5n, Symbol('s'), new Date(0), '\ud83d'].map((value): [string, Parameters<typeof publisher.publish>, object] => [`extension of the value ${String(value)}`, ['test.event', good, { extensions: { tenant: value as string } }], { code: 'INVALID_EVENT', path: /^extensions/ }]),
-    ...[new Map([['a', 'b']]), [], 'a=b', 7, new Date(0)].map((value): [string, Parameters<typeof publisher.publish>, object] => ['extensions that are no plain object', ['test.event', good, { extensions: value as unknown as Record<string, string> }], { code: 'INVALID_EVENT', path: 'extensions' }]),
-    ['an option that nobody reads', ['test.event', good, { delay: 5000 } as object], { code: 'INVALID_EVENT', path: 'delay' }],
-    ['extensions too large', ['test.event', good, { extensions: { x: 'y'.repeat(4096) } }], { code: 'OVERSIZE', limit: 4096 }],
+      ...[
+        'specversion',
+        'id',
+        'source',
+        'type',
+        'subject',
+        'time',
+        'datacontenttype',
+        'dataschema',
+        'data',
+        'data_base64',
+      ],
+      'x-tenant',
+      'Tenant',
+      'tenant_id',
+      'ténant',
+      '',
+      ' ',
+      '__proto__',
+      'a.b',
+    ].map((name): [string, Parameters<typeof publisher.publish>, object] => [
+      `extension named ${JSON.stringify(name)}`,
+      ['test.event', good, { extensions: Object.fromEntries([[name, 'x']]) }],
+      { code: 'INVALID_EVENT', path: `extensions.${name}` },
+    ]),
+    ...[5, true, null, undefined, {}, [], 5n, Symbol('s'), new Date(0), '\ud83d'].map(
+      (value): [string, Parameters<typeof publisher.publish>, object] => [
+        `extension of the value ${String(value)}`,
+        ['test.event', good, { extensions: { tenant: value as string } }],
+        { code: 'INVALID_EVENT', path: /^extensions/ },
+      ],
+    ),
+    ...[new Map([['a', 'b']]), [], 'a=b', 7, new Date(0)].map(
+      (value): [string, Parameters<typeof publisher.publish>, object] => [
+        'extensions that are no plain object',
+        ['test.event', good, { extensions: value as unknown as Record<string, string> }],
+        { code: 'INVALID_EVENT', path: 'extensions' },
+      ],
+    ),
+    [
+      'an option that nobody reads',
+      ['test.event', good, { delay: 5000 } as object],
+      { code: 'INVALID_EVENT', path: 'delay' },
+    ],
+    [
+      'extensions too large',
+      ['test.event', good, { extensions: { x: 'y'.repeat(4096) } }],
+      { code: 'OVERSIZE', limit: 4096 },
+    ],
   ];
   for (const [what, args, expected] of bad) {
     await t.rejects(publisher.publish(...args), expected as Error, what);
   }
   await t.rejects(
-    publisher.publishMany([{ type: 'test.event', data: good }, { type: 'test.event' as string, data: { ...good, number: {} } }]),
+    publisher.publishMany([
+      { type: 'test.event', data: good },
+      { type: 'test.event' as string, data: { ...good, number: {} } },
+    ]),
     { code: 'INVALID_EVENT', path: 'number' },
     'one bad event of many: none is sent',
   );
   t.strictSame(await dump(look), before, 'no key has changed');
-  t.match(await publisher.publish('test.event', { ...good, key: 'é'.repeat(512) }), { position: /^\d\/\d+-\d+\/\d+$/ }, 'the longest subject is fine');
-});
-
-t.test('in the stream: what is corrupt is dead-lettered with the reason, and the lane goes on', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const history = join(testDir(t), 'history');
-  const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
-  const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
-  const { EventBatch } = millrace.v1;
-  const subject = 'foreign';
-  const stream = `mr:{${partitionOf(subject, PARTITIONS)}}:events:test.event`;
-  const payload = (number: number): Uint8Array => catalog.get('test.event').encode({ key: subject, number, order: 'ok', filler: new Uint8Array(0) });
-  const batch = (...numbers: number[]): Buffer =>
-    Buffer.from(EventBatch.encode(EventBatch.fromObject({
-      type: 'test.event', source: 'plain ioredis',
-      events: numbers.map((number, position) => ({ id: `foreign-${number}`, subject, data: payload(number), timeMs: 1_700_000_000_000, position })),
-    })).finish());
-
-  const dispatcher = await startDispatcher(t, { url: redis.url, functions: 'handle', history });
-  await publisher.publish('test.event', { key: subject, number: 0, order: 'ok', filler: new Uint8Array(0) }, { id: 'before' });
-  const undecodable = Buffer.from(EventBatch.encode(EventBatch.fromObject({
-    events: [{ id: 'undecodable', subject, data: Buffer.from([0x0a, 0xff, 0xff, 0x01]), timeMs: 1 }, { id: 'foreign-20', subject: 'neighbour', data: payload(20), timeMs: 1, position: 1 }],
-  })).finish());
-  const add = (...fields: (string | Buffer | number)[]) => look.xadd(stream, '*', ...fields);
-  await add('b', batch(1, 2));
-  await add('b', Buffer.from('\xff\xff\xff these are no bytes of a batch', 'latin1'));
-  await add('b', batch(3), 'n', 1, 'c', 12345);
-  await add('b', batch(4, 5), 'n', 3);
-  await add('b', batch(6, 7), 'n', 1);
-  await add('x', 'y');
-  await add('b', undecodable);
-  await add('b', '');
-  await add('b', batch(8), 'unknown', 'field', 'n', '1');
-  await add('b', batch(9), 'n', 'many');
-  await add('b', Buffer.concat([batch(10), Buffer.from([0xa2, 0x06, 3, 1, 2, 3, 0xf8, 0x07, 5])]));
-  await publisher.publish('test.event', { key: subject, number: 99, order: 'ok', filler: new Uint8Array(0) }, { id: 'after' });
-
-  // before, 1, 2, 8, 10, 20, after are done (and 9, whose "n" is no number, is as good as without); the rest is dead
-  const expectDone = ['before', 'foreign-1', 'foreign-2', 'foreign-8', 'foreign-9', 'foreign-10', 'foreign-20', 'after'];
-  const letters = 1 + 1 + 3 + 1 + 1 + 1 + 1; // garbage, checksum, n too high (3), n too low (1), no b, undecodable, empty b
-  await settled(look, 'handle', PARTITIONS, expectDone.length + letters);
-  t.equal(await dispatcher.terminate(), 0);
-  t.strictSame([...completions(runsOf(readHistory(history))).keys()].sort(), [...expectDone].sort(), 'all that is sound was done');
-  const dead = (await deadLetters(look, 'handle', PARTITIONS)).map((letter) => letter.fields);
-  t.strictSame(
-    // which of them share a turn, and so the order of the letters, is up to the timing of the reads
-    dead.map((fields) => `${fields['kind']} ${fields['reason']}`).sort(),
-    ['entry checksum', 'entry count', 'entry count', 'entry decode', 'entry missing', 'entry missing', 'event decode'],
-    'one letter each, with the reason',
+  t.match(
+    await publisher.publish('test.event', { ...good, key: 'é'.repeat(512) }),
+    { position: /^\d\/\d+-\d+\/\d+$/ },
+    'the longest subject is fine',
   );
-  for (const fields of dead) t.ok((fields['message'] ?? '').length > 10, fields['message'] ?? 'no message');
-  const garbage = (await deadLetters(look, 'handle', PARTITIONS)).find((letter) => letter.fields['reason'] === 'decode' && letter.fields['kind'] === 'entry');
-  t.match(garbage?.event.toString('latin1'), /these are no bytes of a batch/, 'with the original bytes');
 });
+
+t.test(
+  'in the stream: what is corrupt is dead-lettered with the reason, and the lane goes on',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const history = join(testDir(t), 'history');
+    const publisher = (await openService(t, redis.url, PARTITIONS)).publisher();
+    const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
+    const { EventBatch } = millrace.v1;
+    const subject = 'foreign';
+    const stream = `mr:{${partitionOf(subject, PARTITIONS)}}:events:test.event`;
+    const payload = (number: number): Uint8Array =>
+      catalog
+        .get('test.event')
+        .encode({ key: subject, number, order: 'ok', filler: new Uint8Array(0) });
+    const batch = (...numbers: number[]): Buffer =>
+      Buffer.from(
+        EventBatch.encode(
+          EventBatch.fromObject({
+            type: 'test.event',
+            source: 'plain ioredis',
+            events: numbers.map((number, position) => ({
+              id: `foreign-${number}`,
+              subject,
+              data: payload(number),
+              timeMs: 1_700_000_000_000,
+              position,
+            })),
+          }),
+        ).finish(),
+      );
+
+    const dispatcher = await startDispatcher(t, { url: redis.url, functions: 'handle', history });
+    await publisher.publish(
+      'test.event',
+      { key: subject, number: 0, order: 'ok', filler: new Uint8Array(0) },
+      { id: 'before' },
+    );
+    const undecodable = Buffer.from(
+      EventBatch.encode(
+        EventBatch.fromObject({
+          events: [
+            { id: 'undecodable', subject, data: Buffer.from([0x0a, 0xff, 0xff, 0x01]), timeMs: 1 },
+            { id: 'foreign-20', subject: 'neighbour', data: payload(20), timeMs: 1, position: 1 },
+          ],
+        }),
+      ).finish(),
+    );
+    const add = (...fields: (string | Buffer | number)[]) => look.xadd(stream, '*', ...fields);
+    await add('b', batch(1, 2));
+    await add('b', Buffer.from('\xff\xff\xff these are no bytes of a batch', 'latin1'));
+    await add('b', batch(3), 'n', 1, 'c', 12345);
+    await add('b', batch(4, 5), 'n', 3);
+    await add('b', batch(6, 7), 'n', 1);
+    await add('x', 'y');
+    await add('b', undecodable);
+    await add('b', '');
+    await add('b', batch(8), 'unknown', 'field', 'n', '1');
+    await add('b', batch(9), 'n', 'many');
+    await add(
+      'b',
+      Buffer.concat([batch(10), Buffer.from([0xa2, 0x06, 3, 1, 2, 3, 0xf8, 0x07, 5])]),
+    );
+    await publisher.publish(
+      'test.event',
+      { key: subject, number: 99, order: 'ok', filler: new Uint8Array(0) },
+      { id: 'after' },
+    );
+
+    // before, 1, 2, 8, 10, 20, after are done (and 9, whose "n" is no number, is as good as
+    // without); the rest is dead
+    const expectDone = [
+      'before',
+      'foreign-1',
+      'foreign-2',
+      'foreign-8',
+      'foreign-9',
+      'foreign-10',
+      'foreign-20',
+      'after',
+    ];
+    // garbage, checksum, n too high (3), n too low (1), no b, undecodable, empty b
+    const letters = 1 + 1 + 3 + 1 + 1 + 1 + 1;
+    await settled(look, 'handle', PARTITIONS, expectDone.length + letters);
+    t.equal(await dispatcher.terminate(), 0);
+    t.strictSame(
+      [...completions(runsOf(readHistory(history))).keys()].sort(),
+      [...expectDone].sort(),
+      'all that is sound was done',
+    );
+    const dead = (await deadLetters(look, 'handle', PARTITIONS)).map((letter) => letter.fields);
+    t.strictSame(
+      // which of them share a turn, and so the order of the letters, is up to the timing of the
+      // reads
+      dead.map((fields) => `${fields['kind']} ${fields['reason']}`).sort(),
+      [
+        'entry checksum',
+        'entry count',
+        'entry count',
+        'entry decode',
+        'entry missing',
+        'entry missing',
+        'event decode',
+      ],
+      'one letter each, with the reason',
+    );
+    for (const fields of dead)
+      t.ok((fields['message'] ?? '').length > 10, fields['message'] ?? 'no message');
+    const garbage = (await deadLetters(look, 'handle', PARTITIONS)).find(
+      (letter) => letter.fields['reason'] === 'decode' && letter.fields['kind'] === 'entry',
+    );
+    t.match(
+      garbage?.event.toString('latin1'),
+      /these are no bytes of a batch/,
+      'with the original bytes',
+    );
+  },
+);
 
 t.test('start-up names every problem at once', async (t) => {
   const problemsOf = async (work: () => unknown): Promise<readonly string[]> => {
@@ -136,20 +312,44 @@ t.test('start-up names every problem at once', async (t) => {
   };
 
   t.test('of the environment', async (t) => {
-    const problems = await problemsOf(() => readEnvironment({ WORKERS: 'many', MILLRACE_PARTITIONS: '0', LOG_LEVEL: 'loud', MILLRACE_NAMESPACE: 'a{b}', MILLRACE_LAESE_MS: '1' }));
-    for (const name of ['WORKERS', 'MILLRACE_PARTITIONS', 'LOG_LEVEL', 'MILLRACE_NAMESPACE', 'MILLRACE_LAESE_MS']) {
+    const problems = await problemsOf(() =>
+      readEnvironment({
+        WORKERS: 'many',
+        MILLRACE_PARTITIONS: '0',
+        LOG_LEVEL: 'loud',
+        MILLRACE_NAMESPACE: 'a{b}',
+        MILLRACE_LAESE_MS: '1',
+      }),
+    );
+    for (const name of [
+      'WORKERS',
+      'MILLRACE_PARTITIONS',
+      'LOG_LEVEL',
+      'MILLRACE_NAMESPACE',
+      'MILLRACE_LAESE_MS',
+    ]) {
       t.equal(problems.filter((problem) => problem.startsWith(`${name}:`)).length, 1, name);
     }
     t.equal(problems.length, 5);
   });
 
   t.test('of the server and the proto files', async (t) => {
-    const redis = await startRedis(t, { args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] });
+    const redis = await startRedis(t, {
+      args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'],
+    });
     const dir = mkdtempSync(join(madeFolder(), 'test-proto-'));
     t.teardown(() => rmSync(dir, { recursive: true, force: true }));
-    writeFileSync(join(dir, 'a.proto'), 'syntax = "proto3"; message A { option (millrace.v1.event) = { type: "a.a", subject: "nope" }; string key = 1; }');
-    writeFileSync(join(dir, 'b.proto'), 'syntax = "proto3"; message B { option (millrace.v1.event) = { type: "Bad Name", subject: "key" }; string key = 1; }');
-    const problems = await problemsOf(() => connect({ environment: { REDIS_URL: redis.url }, protoDir: dir, logger: silent }));
+    writeFileSync(
+      join(dir, 'a.proto'),
+      'syntax = "proto3"; message A { option (millrace.v1.event) = { type: "a.a", subject: "nope" }; string key = 1; }',
+    );
+    writeFileSync(
+      join(dir, 'b.proto'),
+      'syntax = "proto3"; message B { option (millrace.v1.event) = { type: "Bad Name", subject: "key" }; string key = 1; }',
+    );
+    const problems = await problemsOf(() =>
+      connect({ environment: { REDIS_URL: redis.url }, protoDir: dir, logger: silent }),
+    );
     t.match(problems.join('\n'), /allkeys-lru/);
     t.match(problems.join('\n'), /a\.proto: message A: its subject "nope"/);
     t.match(problems.join('\n'), /b\.proto: message B: event type "Bad Name"/);
@@ -159,7 +359,13 @@ t.test('start-up names every problem at once', async (t) => {
   t.test('of the number of partitions', async (t) => {
     const redis = await startRedis(t);
     await openService(t, redis.url, 4);
-    const problems = await problemsOf(() => connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 8 }, protoDir: PROTO_DIR, logger: silent }));
+    const problems = await problemsOf(() =>
+      connect({
+        environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 8 },
+        protoDir: PROTO_DIR,
+        logger: silent,
+      }),
+    );
     t.match(problems, [/MILLRACE_PARTITIONS is 8.*started with 4/]);
   });
 
@@ -172,17 +378,36 @@ t.test('start-up names every problem at once', async (t) => {
     const dir = join(root, 'functions');
     mkdirSync(dir);
     const define = new URL('../../src/define/index.js', import.meta.url).href;
-    const write = (name: string, text: string) => writeFileSync(join(dir, name), text.replace('DEFINE', `import { defineFunction } from ${JSON.stringify(define)};`));
-    write('good.js', "DEFINE export default defineFunction({ name: 'good', on: ['test.event'], handle() {} });");
-    write('same-name.js', "DEFINE export default defineFunction({ name: 'good', on: ['test.event'], handle() {} });");
-    write('unknown-type.mjs', "DEFINE export default defineFunction({ name: 'unknown-type', on: ['test.event', 'test.evnet'], handle() {} });");
+    const write = (name: string, text: string) =>
+      writeFileSync(
+        join(dir, name),
+        text.replace('DEFINE', `import { defineFunction } from ${JSON.stringify(define)};`),
+      );
+    write(
+      'good.js',
+      "DEFINE export default defineFunction({ name: 'good', on: ['test.event'], handle() {} });",
+    );
+    write(
+      'same-name.js',
+      "DEFINE export default defineFunction({ name: 'good', on: ['test.event'], handle() {} });",
+    );
+    write(
+      'unknown-type.mjs',
+      "DEFINE export default defineFunction({ name: 'unknown-type', on: ['test.event', 'test.evnet'], handle() {} });",
+    );
     write('no-function.js', 'export const nothing = 1;');
     write('throws.js', "throw new Error('not today');");
-    write('bad-options.js', "DEFINE export default defineFunction({ name: 'Bad Name', on: [], timeoutMs: 1, concurency: 3, handle() {} });");
+    write(
+      'bad-options.js',
+      "DEFINE export default defineFunction({ name: 'Bad Name', on: [], timeoutMs: 1, concurency: 3, handle() {} });",
+    );
     const problems = await problemsOf(() => service.dispatcher({ functionsDir: dir }).start());
     const text = problems.join('\n');
     t.match(text, /same-name\.js: a function named "good" is in .*good\.js already/);
-    t.match(text, /unknown-type\.mjs: on names the event type "test\.evnet".*declared: test\.event, test\.other/);
+    t.match(
+      text,
+      /unknown-type\.mjs: on names the event type "test\.evnet".*declared: test\.event, test\.other/,
+    );
     t.match(text, /no-function\.js exports no function/);
     t.match(text, /throws\.js cannot be loaded: Error: not today/);
     t.match(text, /bad-options\.js .*unknown option "concurency"/);
@@ -197,14 +422,23 @@ t.test('start-up names every problem at once', async (t) => {
     write('hangs.js', 'await new Promise(() => {});');
     const impatient = await openService(t, redis.url, 2, { MILLRACE_LOAD_MS: 8000 });
     const more = await problemsOf(() => impatient.dispatcher({ functionsDir: dir }).start());
-    t.strictSame(problems.filter((problem) => !more.includes(problem)), [], 'all of the above');
+    t.strictSame(
+      problems.filter((problem) => !more.includes(problem)),
+      [],
+      'all of the above',
+    );
     t.match(more.join('\n'), /does-not-compile\.ts does not compile: line 1/);
     t.match(more.join('\n'), /nor-this\.ts does not compile: line 1/);
     t.match(more.join('\n'), /exits\.js cannot be loaded: it ends its thread: .*code: 3/);
     t.match(more.join('\n'), /hangs\.js had not finished loading after 8000 ms/);
     t.equal(more.length, problems.length + 4);
 
-    t.match(await problemsOf(() => service.dispatcher({ functionsDir: root }).start()), [/holds no function file/]);
-    t.match(await problemsOf(() => service.dispatcher({ functionsDir: join(root, 'nope') }).start()), [/cannot be read/]);
+    t.match(await problemsOf(() => service.dispatcher({ functionsDir: root }).start()), [
+      /holds no function file/,
+    ]);
+    t.match(
+      await problemsOf(() => service.dispatcher({ functionsDir: join(root, 'nope') }).start()),
+      [/cannot be read/],
+    );
   });
 });

@@ -1,6 +1,6 @@
 /**
- * What a caller gives as an id, subject or name and UTF-8 cannot hold is refused, wherever it is given: it would become U+FFFD,
- * and find (or become) what somebody else has named so.
+ * What a caller gives as an id, subject or name and UTF-8 cannot hold is refused, wherever it is
+ * given: it would become U+FFFD, and find (or become) what somebody else has named so.
  */
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -34,7 +34,15 @@ export default defineFunction({ name: 'dies', on: ['note.added'], retry: { attem
   throw new Error('refused: ' + refused.join(' '));
 } });
 `;
-const UNFIT = ['\ud83d', '\ude00', 'x\ud83d', '\ude00x', 'a\udc00b', '\udc00\ud800', '🙂'.slice(0, 1)];
+const UNFIT = [
+  '\ud83d',
+  '\ude00',
+  'x\ud83d',
+  '\ude00x',
+  'a\udc00b',
+  '\udc00\ud800',
+  '🙂'.slice(0, 1),
+];
 const NO_TEXT = [undefined, null, 5, {}, []] as unknown[];
 
 t.test('each entry point', async (t) => {
@@ -43,7 +51,9 @@ t.test('each entry point', async (t) => {
   project.write('workers/notes.mjs', VIEW);
   project.write('workers/dies.mjs', FUNCTION);
   const millrace = await connect({
-    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1 }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }),
+    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1 },
+    protoDir: join(project.dir, 'proto'),
+    logger: pino({ level: 'silent' }),
   });
   t.teardown(() => millrace.close());
   const { deployment } = millrace;
@@ -53,7 +63,8 @@ t.test('each entry point', async (t) => {
   const view = millrace.view('notes');
   const add = 'note.added' as never;
   const data = (book: string, text = '\ufffd') => ({ book, number: 1, text });
-  const made = (book: string, more: object = {}) => [{ type: 'note.added', data: data(book), ...more }] as unknown as NewEvent[];
+  const made = (book: string, more: object = {}) =>
+    [{ type: 'note.added', data: data(book), ...more }] as unknown as NewEvent[];
   // What they would find: named with U+FFFD, as others may be.
   const wrong = ['\ufffd', 'x\ufffd', '\ufffdx', 'a\ufffdb', '\ufffd\ufffd'];
   for (const id of wrong) {
@@ -61,56 +72,112 @@ t.test('each entry point', async (t) => {
     await publisher.publish(add, data(id), { id, delayMs: 3_600_000 });
     await store.append('note', id, made(id, { id: `h${id}` }), { expectedRevision: 0 });
   }
-  await until('all are dead', async () => Number(await deployment.connection.command('HGET', 'mr:{0}:counters', 'dead:dies:note.added')) === 2 * wrong.length);
+  await until(
+    'all are dead',
+    async () =>
+      Number(
+        await deployment.connection.command('HGET', 'mr:{0}:counters', 'dead:dies:note.added'),
+      ) ===
+      2 * wrong.length,
+  );
   const decider = defineDecider({
-    category: 'note', events: ['note.added'] as never, initialState: () => 0, evolve: (state: number) => state + 1,
+    category: 'note',
+    events: ['note.added'] as never,
+    initialState: () => 0,
+    evolve: (state: number) => state + 1,
     decide: () => made('b') as never,
   });
 
-  const READS: Readonly<Record<string, readonly [code: string, call: (text: string) => unknown]>> = {
-    'view.get': ['VIEW_QUERY', (text) => view.get(text)],
-    'view.list equals': ['VIEW_QUERY', (text) => view.list({ index: 'text', equals: text })],
-    'view.count equals': ['VIEW_QUERY', (text) => view.count({ index: 'text', equals: text })],
-    'view.list index': ['VIEW_QUERY', (text) => view.list({ index: text })],
-    'view.list cursor': ['VIEW_QUERY', (text) => view.list({ cursor: text })],
-    'view.waitFor': ['VIEW_QUERY', (text) => view.waitFor(text)],
-    'millrace.view': ['UNKNOWN_VIEW', (text) => millrace.view(text).get('a')],
-    'store.load': ['STORE_INPUT', (text) => store.load(decider, text)],
-    'store.load remembered': ['STORE_INPUT', (text) => store.load(decider, 'x', { remembered: text })],
-    'store.read': ['STORE_INPUT', (text) => collect(store.read('note', text))],
-    'store.read category': ['STORE_INPUT', (text) => collect(store.read(text, 'x'))],
-    'store.revision': ['STORE_INPUT', (text) => store.revision('note', text)],
-    'store.revisionAt': ['STORE_INPUT', (text) => store.revisionAt('note', text, new Date())],
-    'store.histories': ['STORE_INPUT', (text) => collect(store.histories(text))],
-    'handleCommand id': ['STORE_INPUT', (text) => handleCommand(store, decider, text, {})],
-    'explain an event': ['INVALID_TEXT', (text) => explain(deployment, { eventId: text })],
-    'explain a subject': ['INVALID_TEXT', (text) => explain(deployment, { subject: text })],
-    cancelScheduled: ['INVALID_TEXT', (text) => cancelScheduled(deployment, text)],
-    'registry.versions': ['REGISTRY_INPUT', (text) => deployment.registry.versions(text)],
-    'registry.version': ['REGISTRY_INPUT', (text) => deployment.registry.version(text, 1)],
-    'registry.level': ['REGISTRY_INPUT', (text) => deployment.registry.level(text)],
-    'registry.setLevel': ['REGISTRY_INPUT', (text) => deployment.registry.setLevel(text, 'FULL')],
-    'registry.delete': ['REGISTRY_INPUT', (text) => deployment.registry.delete(text, 'all')],
-  };
+  const READS: Readonly<Record<string, readonly [code: string, call: (text: string) => unknown]>> =
+    {
+      'view.get': ['VIEW_QUERY', (text) => view.get(text)],
+      'view.list equals': ['VIEW_QUERY', (text) => view.list({ index: 'text', equals: text })],
+      'view.count equals': ['VIEW_QUERY', (text) => view.count({ index: 'text', equals: text })],
+      'view.list index': ['VIEW_QUERY', (text) => view.list({ index: text })],
+      'view.list cursor': ['VIEW_QUERY', (text) => view.list({ cursor: text })],
+      'view.waitFor': ['VIEW_QUERY', (text) => view.waitFor(text)],
+      'millrace.view': ['UNKNOWN_VIEW', (text) => millrace.view(text).get('a')],
+      'store.load': ['STORE_INPUT', (text) => store.load(decider, text)],
+      'store.load remembered': [
+        'STORE_INPUT',
+        (text) => store.load(decider, 'x', { remembered: text }),
+      ],
+      'store.read': ['STORE_INPUT', (text) => collect(store.read('note', text))],
+      'store.read category': ['STORE_INPUT', (text) => collect(store.read(text, 'x'))],
+      'store.revision': ['STORE_INPUT', (text) => store.revision('note', text)],
+      'store.revisionAt': ['STORE_INPUT', (text) => store.revisionAt('note', text, new Date())],
+      'store.histories': ['STORE_INPUT', (text) => collect(store.histories(text))],
+      'handleCommand id': ['STORE_INPUT', (text) => handleCommand(store, decider, text, {})],
+      'explain an event': ['INVALID_TEXT', (text) => explain(deployment, { eventId: text })],
+      'explain a subject': ['INVALID_TEXT', (text) => explain(deployment, { subject: text })],
+      cancelScheduled: ['INVALID_TEXT', (text) => cancelScheduled(deployment, text)],
+      'registry.versions': ['REGISTRY_INPUT', (text) => deployment.registry.versions(text)],
+      'registry.version': ['REGISTRY_INPUT', (text) => deployment.registry.version(text, 1)],
+      'registry.level': ['REGISTRY_INPUT', (text) => deployment.registry.level(text)],
+      'registry.setLevel': ['REGISTRY_INPUT', (text) => deployment.registry.setLevel(text, 'FULL')],
+      'registry.delete': ['REGISTRY_INPUT', (text) => deployment.registry.delete(text, 'all')],
+    };
   /** `undefined` is no filter, and no option. */
-  const OPTIONAL = new Set(['view.list equals', 'view.count equals', 'view.list index', 'view.list cursor', 'store.load remembered', 'millrace.view', 'registry.level', 'registry.setLevel']);
+  const OPTIONAL = new Set([
+    'view.list equals',
+    'view.count equals',
+    'view.list index',
+    'view.list cursor',
+    'store.load remembered',
+    'millrace.view',
+    'registry.level',
+    'registry.setLevel',
+  ]);
   for (const filter of ['function', 'type', 'subject', 'reason', 'eventId'] as const) {
-    (READS as Record<string, unknown>)[`dead letters by ${filter}`] = ['INVALID_TEXT', (text: string) => collect(listDeadLetters(deployment, { [filter]: text }))];
+    (READS as Record<string, unknown>)[`dead letters by ${filter}`] = [
+      'INVALID_TEXT',
+      (text: string) => collect(listDeadLetters(deployment, { [filter]: text })),
+    ];
     OPTIONAL.add(`dead letters by ${filter}`);
   }
   const WRITES: typeof READS = {
-    'publish subject': ['INVALID_EVENT', (text) => publisher.publish(add, data('b'), { subject: text })],
+    'publish subject': [
+      'INVALID_EVENT',
+      (text) => publisher.publish(add, data('b'), { subject: text }),
+    ],
     'publish its own subject': ['INVALID_EVENT', (text) => publisher.publish(add, data(text))],
     'publish id': ['INVALID_EVENT', (text) => publisher.publish(add, data('b'), { id: text })],
-    'publish source': ['INVALID_EVENT', (text) => publisher.publish(add, data('b'), { source: text })],
-    'publish a value of an extension': ['INVALID_EVENT', (text) => publisher.publish(add, data('b'), { extensions: { a: text } })],
-    'publish a name of an extension': ['INVALID_EVENT', (text) => publisher.publish(add, data('b'), { extensions: { [text]: 'a' } })],
-    'publish a text of the data': ['INVALID_EVENT', (text) => publisher.publish(add, data('b', text))],
-    'publish later, id': ['INVALID_EVENT', (text) => publisher.publish(add, data('b'), { id: text, delayMs: 60_000 })],
-    'append id of the history': ['STORE_INPUT', (text) => store.append('note', text, made(text), { expectedRevision: 'any' })],
-    'append id of an event': ['INVALID_EVENT', (text) => store.append('note', 'b', made('b', { id: text }), { expectedRevision: 'any' })],
-    'append source': ['INVALID_EVENT', (text) => store.append('note', 'b', made('b', { source: text }), { expectedRevision: 'any' })],
-    commandId: ['STORE_INPUT', (text) => handleCommand(store, decider, 'b', {}, { commandId: text })],
+    'publish source': [
+      'INVALID_EVENT',
+      (text) => publisher.publish(add, data('b'), { source: text }),
+    ],
+    'publish a value of an extension': [
+      'INVALID_EVENT',
+      (text) => publisher.publish(add, data('b'), { extensions: { a: text } }),
+    ],
+    'publish a name of an extension': [
+      'INVALID_EVENT',
+      (text) => publisher.publish(add, data('b'), { extensions: { [text]: 'a' } }),
+    ],
+    'publish a text of the data': [
+      'INVALID_EVENT',
+      (text) => publisher.publish(add, data('b', text)),
+    ],
+    'publish later, id': [
+      'INVALID_EVENT',
+      (text) => publisher.publish(add, data('b'), { id: text, delayMs: 60_000 }),
+    ],
+    'append id of the history': [
+      'STORE_INPUT',
+      (text) => store.append('note', text, made(text), { expectedRevision: 'any' }),
+    ],
+    'append id of an event': [
+      'INVALID_EVENT',
+      (text) => store.append('note', 'b', made('b', { id: text }), { expectedRevision: 'any' }),
+    ],
+    'append source': [
+      'INVALID_EVENT',
+      (text) => store.append('note', 'b', made('b', { source: text }), { expectedRevision: 'any' }),
+    ],
+    commandId: [
+      'STORE_INPUT',
+      (text) => handleCommand(store, decider, 'b', {}, { commandId: text }),
+    ],
     'publisher source': ['CONFIG', (text) => millrace.publisher({ source: text })],
     'store source': ['CONFIG', (text) => millrace.store({ source: text })],
   };
@@ -123,24 +190,44 @@ t.test('each entry point', async (t) => {
   };
   const before = await redis.client().dbsize();
   for (const [name, [code, read]] of Object.entries({ ...READS, ...WRITES })) {
-    for (const text of UNFIT) t.match(await call(read, text), { code }, `${name}: ${JSON.stringify(text)}`);
+    for (const text of UNFIT)
+      t.match(await call(read, text), { code }, `${name}: ${JSON.stringify(text)}`);
   }
   for (const [name, [code, read]] of Object.entries(READS)) {
-    if (!OPTIONAL.has(name)) for (const value of NO_TEXT) t.match(await call(read, value), { code }, `${name}: ${String(value)}`);
+    if (!OPTIONAL.has(name))
+      for (const value of NO_TEXT)
+        t.match(await call(read, value), { code }, `${name}: ${String(value)}`);
   }
   t.equal(await redis.client().dbsize(), before, 'nothing was written');
   for (const id of wrong) {
-    t.match(await view.get(id), { found: { id } }, 'what is named with U+FFFD is found by its name');
+    t.match(
+      await view.get(id),
+      { found: { id } },
+      'what is named with U+FFFD is found by its name',
+    );
     t.equal(await cancelScheduled(deployment, id), true, 'and was not cancelled by another');
     t.equal((await explain(deployment, { subject: id })).events.length, 2);
     t.match(await store.load(decider, id), { revision: 1 });
   }
 
   const [letter] = await collect(listDeadLetters(deployment, { function: 'dies', limit: 1 }));
-  t.equal(letter?.error.message, `refused: ${Array(4).fill('INVALID_EVENT').join(' ')}`, 'ctx.emit');
+  t.equal(
+    letter?.error.message,
+    `refused: ${Array(4).fill('INVALID_EVENT').join(' ')}`,
+    'ctx.emit',
+  );
   // A value of an index that a row of U+FFFD has would be listed with it.
   await publisher.publish(add, data('halved', 'half'), { id: 'half' });
-  const found = await until('its event is dead', async () => (await collect(listDeadLetters(deployment, { function: 'notes@1' })))[0]);
-  t.match(found, { eventId: 'half', error: { name: 'TypeError', message: /index "text" of view "notes@1": what by gives holds half of a surrogate pair/ } });
+  const found = await until(
+    'its event is dead',
+    async () => (await collect(listDeadLetters(deployment, { function: 'notes@1' })))[0],
+  );
+  t.match(found, {
+    eventId: 'half',
+    error: {
+      name: 'TypeError',
+      message: /index "text" of view "notes@1": what by gives holds half of a surrogate pair/,
+    },
+  });
   t.equal((await view.list({ index: 'text', equals: '\ufffd' })).rows.length, wrong.length);
 });

@@ -4,7 +4,16 @@ import { adoptForeign } from '../../src/lag/adopt.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
 import { countEntry } from '../../src/rewind/count-entry.ts';
-import { encodeEvents, events, foreign, makeBed, publish, specOf, startLane, type Bed } from './bare-lane.ts';
+import {
+  encodeEvents,
+  events,
+  foreign,
+  makeBed,
+  publish,
+  specOf,
+  startLane,
+  type Bed,
+} from './bare-lane.ts';
 
 const counters = (bed: Bed, p = 0) => bed.redis.client().hgetall(`mr:{${p}}:counters`);
 
@@ -15,18 +24,40 @@ t.test('counts foreign entries once, page by page, among our own', async (t) => 
   await foreign(bed, 0, 'a.b', events(4), true);
   await publish(bed, 0, { 'a.b': events(1) });
   const last = await foreign(bed, 0, 'a.b', events(5));
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 2), { entries: 3, even: true, lost: 0 });
-  t.match(await counters(bed), { 'appended:a.b': '15', 'foreign:a.b': '11', 'entries:a.b': '5', 'adopted:a.b': last, 'exact:a.b': last });
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 0, even: true, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 2), {
+    entries: 3,
+    even: true,
+    lost: 0,
+  });
+  t.match(await counters(bed), {
+    'appended:a.b': '15',
+    'foreign:a.b': '11',
+    'entries:a.b': '5',
+    'adopted:a.b': last,
+    'exact:a.b': last,
+  });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 0,
+    even: true,
+    lost: 0,
+  });
   t.match(await counters(bed), { 'appended:a.b': '15', 'entries:a.b': '5' });
 });
 
 t.test('a stream that does not exist, and one nobody has counted in', async (t) => {
   const bed = await makeBed(t);
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 0, even: true, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 0,
+    even: true,
+    lost: 0,
+  });
   t.strictSame(await counters(bed), {});
   await foreign(bed, 0, 'a.b', events(2));
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 1, even: true, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 1,
+    even: true,
+    lost: 0,
+  });
 });
 
 t.test('vanished entries do not hide foreign ones that come later', async (t) => {
@@ -34,10 +65,18 @@ t.test('vanished entries do not hide foreign ones that come later', async (t) =>
   const id = await publish(bed, 0, { 'a.b': events(3) });
   await publish(bed, 0, { 'a.b': events(3) });
   await bed.connection.command('XDEL', bed.keys.events(0, 'a.b'), id);
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 0, even: true, lost: 1 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 0,
+    even: true,
+    lost: 1,
+  });
   t.match(await counters(bed), { 'entries:a.b': '1', 'lost:a.b': '1', 'appended:a.b': '6' });
   await foreign(bed, 0, 'a.b', events(7));
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 1, even: true, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 1,
+    even: true,
+    lost: 0,
+  });
   t.match(await counters(bed), { 'appended:a.b': '13', 'lost:a.b': '1' });
 });
 
@@ -45,54 +84,139 @@ t.test('counters that were lost: no endless search', async (t) => {
   const bed = await makeBed(t);
   for (let i = 0; i < 5; i++) await publish(bed, 0, { 'a.b': events(1) });
   await bed.redis.client().del('mr:{0}:counters');
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 2), { entries: 0, even: false, lost: 0 });
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 2), { entries: 0, even: false, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 2), {
+    entries: 0,
+    even: false,
+    lost: 0,
+  });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 2), {
+    entries: 0,
+    even: false,
+    lost: 0,
+  });
 });
 
-t.test('an entry weighs the same for adoption, the reader, lag.lua and count-entry, whatever its bytes', async (t) => {
-  const bed = await makeBed(t, 1);
-  const client = bed.redis.client();
-  const batch = encodeEvents(events(3));
-  const n = fc.oneof(
-    fc.constantFrom('', '0', '1', '65536', '65537', '-1', '+7', ' 5 ', '5.0', '5.5', '1e2', '1e', 'e5', '.5', '5.', '0x10', '0b11', '0o17', '0x', 'Infinity', 'inf', 'nan', '0x1p4', '1_0', '--1', '1-2', '1.2.3', '00012', 'gone'),
-    fc.nat(70_000).map(String),
-  );
-  const bytes = fc.oneof(
-    fc.uint8Array({ maxLength: 40 }).map((a) => Buffer.from(a)),
-    fc.constant(batch),
-    fc.nat(batch.length).map((at) => batch.subarray(0, at)),
-    fc.tuple(fc.nat(batch.length - 1), fc.nat(255)).map(([at, value]) => {
-      const copy = Buffer.from(batch);
-      copy[at] = value;
-      return copy;
-    }),
-    fc.constantFrom('9a0000', '1a00', '1a', '08ffffffffffffffffff01', '08ffffffffffffffffffff01', '1affffffffffffffffff01', '2d00000000', '2d0000', '290000000000000000', '0b', '0f').map((hex) => Buffer.from(hex, 'hex')),
-  );
-  await fc.assert(fc.asyncProperty(fc.array(fc.record({ n, bytes, hasB: fc.integer({ min: 0, max: 9 }) }), { minLength: 1, maxLength: 20 }), async (list) => {
-    await client.flushall();
-    await client.hset('mr:{0}:counters', 'types:f', 'a.b', 'start:f', 'start');
-    await client.xgroup('CREATE', 'mr:{0}:events:a.b', 'f', '0', 'MKSTREAM');
-    await client.set('mr:{0}:lease:f', 'd:1');
-    let expected = 0;
-    for (const { n: count, bytes: b, hasB } of list) {
-      const fields = [...(hasB > 0 ? ['b', b] : ['x', 'y']), ...(count === '' ? [] : ['n', count])];
-      await bed.connection.command('XADD', 'mr:{0}:events:a.b', '*', ...fields);
-      expected += countEntry(fields.map((f) => Buffer.from(f)));
-    }
-    await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 7);
-    const before = (await readLag(bed)).functions[0];
-    const reader = new LaneReader({ connection: bed.connection, fn: 'f', leaseKey: 'mr:{0}:lease:f', dueKey: 'mr:{0}:due:f', streamKeys: ['mr:{0}:events:a.b'], leaseTtlMs: 1e6, observed: () => {} });
-    let read = 0;
-    for (;;) {
-      const taken = await reader.take('d:1', { events: 100, bytes: 1e6, retryUnits: 0 });
-      if (taken.kind !== 'ok' || taken.entries.length === 0) break;
-      for (const entry of taken.entries) read += entry.count;
-    }
-    const after = (await readLag(bed)).functions[0];
-    t.match([before?.appended, before?.lag, read, after?.pending, before?.conserved, after?.conserved], [expected, expected, expected, expected, true, true]);
-    return before?.lag === expected && read === expected && after?.pending === expected;
-  }), { numRuns: 60 });
-});
+t.test(
+  'an entry weighs the same for adoption, the reader, lag.lua and count-entry, whatever its bytes',
+  async (t) => {
+    const bed = await makeBed(t, 1);
+    const client = bed.redis.client();
+    const batch = encodeEvents(events(3));
+    const n = fc.oneof(
+      fc.constantFrom(
+        '',
+        '0',
+        '1',
+        '65536',
+        '65537',
+        '-1',
+        '+7',
+        ' 5 ',
+        '5.0',
+        '5.5',
+        '1e2',
+        '1e',
+        'e5',
+        '.5',
+        '5.',
+        '0x10',
+        '0b11',
+        '0o17',
+        '0x',
+        'Infinity',
+        'inf',
+        'nan',
+        '0x1p4',
+        '1_0',
+        '--1',
+        '1-2',
+        '1.2.3',
+        '00012',
+        'gone',
+      ),
+      fc.nat(70_000).map(String),
+    );
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 40 }).map((a) => Buffer.from(a)),
+      fc.constant(batch),
+      fc.nat(batch.length).map((at) => batch.subarray(0, at)),
+      fc.tuple(fc.nat(batch.length - 1), fc.nat(255)).map(([at, value]) => {
+        const copy = Buffer.from(batch);
+        copy[at] = value;
+        return copy;
+      }),
+      fc
+        .constantFrom(
+          '9a0000',
+          '1a00',
+          '1a',
+          '08ffffffffffffffffff01',
+          '08ffffffffffffffffffff01',
+          '1affffffffffffffffff01',
+          '2d00000000',
+          '2d0000',
+          '290000000000000000',
+          '0b',
+          '0f',
+        )
+        .map((hex) => Buffer.from(hex, 'hex')),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.record({ n, bytes, hasB: fc.integer({ min: 0, max: 9 }) }), {
+          minLength: 1,
+          maxLength: 20,
+        }),
+        async (list) => {
+          await client.flushall();
+          await client.hset('mr:{0}:counters', 'types:f', 'a.b', 'start:f', 'start');
+          await client.xgroup('CREATE', 'mr:{0}:events:a.b', 'f', '0', 'MKSTREAM');
+          await client.set('mr:{0}:lease:f', 'd:1');
+          let expected = 0;
+          for (const { n: count, bytes: b, hasB } of list) {
+            const fields = [
+              ...(hasB > 0 ? ['b', b] : ['x', 'y']),
+              ...(count === '' ? [] : ['n', count]),
+            ];
+            await bed.connection.command('XADD', 'mr:{0}:events:a.b', '*', ...fields);
+            expected += countEntry(fields.map((f) => Buffer.from(f)));
+          }
+          await adoptForeign(bed.connection, bed.keys, 0, 'a.b', 7);
+          const before = (await readLag(bed)).functions[0];
+          const reader = new LaneReader({
+            connection: bed.connection,
+            fn: 'f',
+            leaseKey: 'mr:{0}:lease:f',
+            dueKey: 'mr:{0}:due:f',
+            streamKeys: ['mr:{0}:events:a.b'],
+            leaseTtlMs: 1e6,
+            observed: () => {},
+          });
+          let read = 0;
+          for (;;) {
+            const taken = await reader.take('d:1', { events: 100, bytes: 1e6, retryUnits: 0 });
+            if (taken.kind !== 'ok' || taken.entries.length === 0) break;
+            for (const entry of taken.entries) read += entry.count;
+          }
+          const after = (await readLag(bed)).functions[0];
+          t.match(
+            [
+              before?.appended,
+              before?.lag,
+              read,
+              after?.pending,
+              before?.conserved,
+              after?.conserved,
+            ],
+            [expected, expected, expected, expected, true, true],
+          );
+          return before?.lag === expected && read === expected && after?.pending === expected;
+        },
+      ),
+      { numRuns: 60 },
+    );
+  },
+);
 
 t.test('under OOM nothing is counted, and it says so', async (t) => {
   const bed = await makeBed(t);
@@ -100,9 +224,17 @@ t.test('under OOM nothing is counted, and it says so', async (t) => {
   await foreign(bed, 0, 'a.b', events(2));
   const client = bed.redis.client();
   await client.config('SET', 'maxmemory', '1');
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 0, even: false, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 0,
+    even: false,
+    lost: 0,
+  });
   const report = await readLag(bed);
   t.match(report.functions, [{ name: 'f', lag: 2, conserved: true }]);
   await client.config('SET', 'maxmemory', '0');
-  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), { entries: 1, even: true, lost: 0 });
+  t.strictSame(await adoptForeign(bed.connection, bed.keys, 0, 'a.b'), {
+    entries: 1,
+    even: true,
+    lost: 0,
+  });
 });

@@ -1,4 +1,7 @@
-/** A lane without a dispatcher: the real append, register, lease, take and commit, with outcomes chosen by the test. */
+/**
+ * A lane without a dispatcher: the real append, register, lease, take and commit, with outcomes
+ * chosen by the test.
+ */
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
 import type { Emitted } from '../../src/core/emitted.ts';
@@ -51,50 +54,108 @@ export interface TestEvent {
 }
 
 export function encodeEvents(events: readonly TestEvent[], source = ''): Buffer {
-  return Buffer.from(millrace.v1.EventBatch.encode(millrace.v1.EventBatch.fromObject({
-    source,
-    events: events.map((event, position) => ({ ...event, position, data: Buffer.from('payload') })),
-  })).finish());
+  return Buffer.from(
+    millrace.v1.EventBatch.encode(
+      millrace.v1.EventBatch.fromObject({
+        source,
+        events: events.map((event, position) => ({
+          ...event,
+          position,
+          data: Buffer.from('payload'),
+        })),
+      }),
+    ).finish(),
+  );
 }
 
 let producers = 0;
 
 /** One flush of a new producer. @returns its entry id */
-export async function publish(bed: Bed, partition: number, parts: Readonly<Record<string, readonly TestEvent[]>>): Promise<string> {
+export async function publish(
+  bed: Bed,
+  partition: number,
+  parts: Readonly<Record<string, readonly TestEvent[]>>,
+): Promise<string> {
   const { entryId } = (await appendFlush(
     {
-      partition, producer: `test-${producers++}`, sequence: 1,
+      partition,
+      producer: `test-${producers++}`,
+      sequence: 1,
       parts: Object.entries(parts).map(([type, events]) => {
         const bytes = encodeEvents(events);
         return { type, count: events.length, crc: crc32(bytes), bytes };
       }),
     },
-    { connection: bed.connection, keys: bed.keys, confirm: { kind: 'none' }, signal: new AbortController().signal, deadlineMs: 5000 },
+    {
+      connection: bed.connection,
+      keys: bed.keys,
+      confirm: { kind: 'none' },
+      signal: new AbortController().signal,
+      deadlineMs: 5000,
+    },
   )) as Appended;
   return entryId;
 }
 
 /** As a producer in another language may append. @returns the entry id */
-export async function foreign(bed: Bed, partition: number, type: string, events: readonly TestEvent[], withCount = false): Promise<string> {
+export async function foreign(
+  bed: Bed,
+  partition: number,
+  type: string,
+  events: readonly TestEvent[],
+  withCount = false,
+): Promise<string> {
   return (await bed.connection.command(
-    'XADD', bed.keys.events(partition, type), '*', 'b', encodeEvents(events), ...(withCount ? ['n', events.length] : []),
+    'XADD',
+    bed.keys.events(partition, type),
+    '*',
+    'b',
+    encodeEvents(events),
+    ...(withCount ? ['n', events.length] : []),
   )) as string;
 }
 
 let made = 0;
 export function events(count: number, subject?: string): TestEvent[] {
-  return Array.from({ length: count }, () => ({ id: `e${made++}`, subject: subject ?? `s${made % 5}` }));
+  return Array.from({ length: count }, () => ({
+    id: `e${made++}`,
+    subject: subject ?? `s${made % 5}`,
+  }));
 }
 
-export function specOf(name: string, on: readonly string[], more: Partial<FunctionSpec> = {}): FunctionSpec {
+export function specOf(
+  name: string,
+  on: readonly string[],
+  more: Partial<FunctionSpec> = {},
+): FunctionSpec {
   return {
-    name, on, ordering: 'key', concurrency: 1, timeoutMs: 1000, retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
-    startFrom: 'start', onDead: 'continue', maxParkedPerSubject: 10_000, maxParkedPerPartition: 100_000, maxConcurrency: null, dedupe: null, batch: false, batchSize: 100, upcasts: [], replaySafe: true, view: null,
+    name,
+    on,
+    ordering: 'key',
+    concurrency: 1,
+    timeoutMs: 1000,
+    retry: { ...DEFAULT_RETRY, attempts: 3, minDelayMs: 0, maxDelayMs: 0, jitter: false },
+    startFrom: 'start',
+    onDead: 'continue',
+    maxParkedPerSubject: 10_000,
+    maxParkedPerPartition: 100_000,
+    maxConcurrency: null,
+    dedupe: null,
+    batch: false,
+    batchSize: 100,
+    upcasts: [],
+    replaySafe: true,
+    view: null,
     ...more,
   };
 }
 
-export type Choose = (event: { readonly id: string; readonly subject: string; readonly source: string; readonly attempts: number }) => 'done' | 'retry' | 'dead';
+export type Choose = (event: {
+  readonly id: string;
+  readonly subject: string;
+  readonly source: string;
+  readonly attempts: number;
+}) => 'done' | 'retry' | 'dead';
 
 /** What the turn causes besides outcomes. */
 export interface Caused {
@@ -124,32 +185,57 @@ export class BareLane {
 
   /** As a dispatcher that has just started, or lost the lane and got it back. */
   async acquire(): Promise<void> {
-    const got = await acquireLease(this.#bed.connection, this.#bed.keys, this.partition, this.spec.name, 'test', 60_000);
+    const got = await acquireLease(
+      this.#bed.connection,
+      this.#bed.keys,
+      this.partition,
+      this.spec.name,
+      'test',
+      60_000,
+    );
     if (!('value' in got)) throw new Error('somebody else has the lease');
     this.#lease = got.value;
     this.#reader = this.#newReader();
   }
 
   /** Takes; the plan is not sent. Null: nothing to do, 'stale': the lease is gone. */
-  async turn(choose: Choose, budgetEvents = 1000, caused: Caused = { keys: [], blocks: [] }): Promise<CommitPlan | null | 'stale'> {
+  async turn(
+    choose: Choose,
+    budgetEvents = 1000,
+    caused: Caused = { keys: [], blocks: [] },
+  ): Promise<CommitPlan | null | 'stale'> {
     const { connection, keys } = this.#bed;
     const { spec, partition } = this;
-    const taken = await this.#reader.take(this.#lease, { events: budgetEvents, bytes: 1e6, retryUnits: 64 });
+    const taken = await this.#reader.take(this.#lease, {
+      events: budgetEvents,
+      bytes: 1e6,
+      retryUnits: 64,
+    });
     if (taken.kind === 'stale') return 'stale';
     if (taken.kind === 'nogroup') throw new Error(taken.message);
     if (taken.entries.length === 0 && taken.units.length === 0) return null;
     const retries = await fetchParked(this.#place(), taken.units);
     const batch = createBatch(spec.name, partition, spec.on, retries, taken.entries);
-    const parked = new Set(spec.ordering === 'key' ? (await listParked(connection, keys, partition, spec.name)).keys() : []);
-    const seen = spec.dedupe ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering }) : null;
-    const states = seen?.states.map((state) => (state === CELL.SKIP ? state : CELL.DONE)) ?? new Uint8Array(batch.events).fill(CELL.DONE);
+    const parked = new Set(
+      spec.ordering === 'key'
+        ? (await listParked(connection, keys, partition, spec.name)).keys()
+        : [],
+    );
+    const seen = spec.dedupe
+      ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering })
+      : null;
+    const states =
+      seen?.states.map((state) => (state === CELL.SKIP ? state : CELL.DONE)) ??
+      new Uint8Array(batch.events).fill(CELL.DONE);
     const failures: Failure[] = [];
     const blocked: EventRef[] = [];
     let index = 0;
     const fail = (ref: EventRef, choice: 'retry' | 'dead'): void => {
       states[ref.index] = CELL.FAILED;
       failures.push({
-        ref, error: { name: 'TestError', message: `no \u001b[31m${ref.id}`, stack: '' }, retryable: choice === 'retry',
+        ref,
+        error: { name: 'TestError', message: `no \u001b[31m${ref.id}`, stack: '' },
+        retryable: choice === 'retry',
         reason: choice === 'retry' ? 'attempts' : 'non-retryable',
       });
     };
@@ -163,17 +249,40 @@ export class BareLane {
           continue;
         }
         if (states[at] === CELL.SKIP) continue;
-        const choice = choose({ id: record.eventId, subject: record.subject, source: readEvent(record.event, record.batchSource).source, attempts: record.attempts });
+        const choice = choose({
+          id: record.eventId,
+          subject: record.subject,
+          source: readEvent(record.event, record.batchSource).source,
+          attempts: record.attempts,
+        });
         if (choice === 'done') continue;
         if (choice === 'retry') stopped = true;
-        fail({ index: at, entry: -1, indexInEntry: record.index, offset: 0, length: 0, position: record.position, id: record.eventId, subject: record.subject }, choice);
+        fail(
+          {
+            index: at,
+            entry: -1,
+            indexInEntry: record.index,
+            offset: 0,
+            length: 0,
+            position: record.position,
+            id: record.eventId,
+            subject: record.subject,
+          },
+          choice,
+        );
       }
     }
     batch.entries.forEach((entry: StreamEntry, e) => {
       walkBatch(entry.bytes, (header) => {
         const ref: EventRef = {
-          index: index + header.index, entry: e, indexInEntry: header.index, offset: header.offset, length: header.length,
-          position: header.position, id: header.id, subject: header.subject,
+          index: index + header.index,
+          entry: e,
+          indexInEntry: header.index,
+          offset: header.offset,
+          length: header.length,
+          position: header.position,
+          id: header.id,
+          subject: header.subject,
         };
         if (states[ref.index] === CELL.SKIP) return;
         if (parked.has(header.subject)) {
@@ -181,40 +290,81 @@ export class BareLane {
           blocked.push(ref);
           return;
         }
-        const choice = choose({ id: header.id, subject: header.subject, source: header.source, attempts: 0 });
+        const choice = choose({
+          id: header.id,
+          subject: header.subject,
+          source: header.source,
+          attempts: 0,
+        });
         if (choice === 'done') return;
         if (choice === 'retry' && spec.ordering === 'key') parked.add(header.subject);
         fail(ref, choice);
       });
       index += entry.count;
     });
-    const result = { states, failures, blocked, deadEntries: [], effects: caused.blocks, emitted: caused.emitted ?? [] };
-    return planCommit({ ...batch, effectKeys: caused.keys }, seen ? withRepeats(result, seen) : result, {
-      keys, spec, partition, leaseValue: this.#lease, leaseTtlMs: 60_000, turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
-      nowMs: Date.now(), dispatcher: 'test', version: 'v1', parkedOf: () => 0, schemaWaitMs: 600_000,
-    });
+    const result = {
+      states,
+      failures,
+      blocked,
+      deadEntries: [],
+      effects: caused.blocks,
+      emitted: caused.emitted ?? [],
+    };
+    return planCommit(
+      { ...batch, effectKeys: caused.keys },
+      seen ? withRepeats(result, seen) : result,
+      {
+        keys,
+        spec,
+        partition,
+        leaseValue: this.#lease,
+        leaseTtlMs: 60_000,
+        turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
+        nowMs: Date.now(),
+        dispatcher: 'test',
+        version: 'v1',
+        parkedOf: () => 0,
+        schemaWaitMs: 600_000,
+      },
+    );
   }
 
   async send(plan: CommitPlan | null | 'stale'): Promise<string> {
     if (plan === null || plan === 'stale') throw new Error('there is no plan');
-    return (await sendCommit(this.#bed.connection, plan, (unit) => setKeyAside(this.#place(), unit))).kind;
+    return (
+      await sendCommit(this.#bed.connection, plan, (unit) => setKeyAside(this.#place(), unit))
+    ).kind;
   }
 
   #place(): ParkedPlace {
     const { connection, keys } = this.#bed;
     const { spec, partition } = this;
     return {
-      connection, keys, partition, fn: spec.name, types: spec.on, ordering: spec.ordering, holds: spec.onDead === 'hold',
-      leaseValue: this.#lease, dispatcher: 'test', version: 'v1', log: () => {},
+      connection,
+      keys,
+      partition,
+      fn: spec.name,
+      types: spec.on,
+      ordering: spec.ordering,
+      holds: spec.onDead === 'hold',
+      leaseValue: this.#lease,
+      dispatcher: 'test',
+      version: 'v1',
+      log: () => {},
     };
   }
 
   /** Takes and commits once. */
-  async work(choose: Choose, budgetEvents = 1000): Promise<'ok' | 'idle' | 'stale' | 'refused' | 'back'> {
+  async work(
+    choose: Choose,
+    budgetEvents = 1000,
+  ): Promise<'ok' | 'idle' | 'stale' | 'refused' | 'back'> {
     const plan = await this.turn(choose, budgetEvents);
     if (plan === null) return 'idle';
     if (plan === 'stale') return 'stale';
-    return (await sendCommit(this.#bed.connection, plan, (unit) => setKeyAside(this.#place(), unit))).kind;
+    return (
+      await sendCommit(this.#bed.connection, plan, (unit) => setKeyAside(this.#place(), unit))
+    ).kind;
   }
 
   /** Until there is nothing to do. */
@@ -230,13 +380,22 @@ export class BareLane {
   #newReader(): LaneReader {
     const { connection, keys } = this.#bed;
     return new LaneReader({
-      connection, fn: this.spec.name, leaseKey: keys.lease(this.partition, this.spec.name), dueKey: keys.due(this.partition, this.spec.name),
-      streamKeys: this.spec.on.map((type) => keys.events(this.partition, type)), leaseTtlMs: 60_000, observed: () => {},
+      connection,
+      fn: this.spec.name,
+      leaseKey: keys.lease(this.partition, this.spec.name),
+      dueKey: keys.due(this.partition, this.spec.name),
+      streamKeys: this.spec.on.map((type) => keys.events(this.partition, type)),
+      leaseTtlMs: 60_000,
+      observed: () => {},
     });
   }
 }
 
-export async function startLane(bed: Bed, spec: FunctionSpec, partition: number): Promise<BareLane> {
+export async function startLane(
+  bed: Bed,
+  spec: FunctionSpec,
+  partition: number,
+): Promise<BareLane> {
   const lane = new BareLane(bed, spec, partition);
   await lane.register();
   await lane.acquire();

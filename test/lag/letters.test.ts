@@ -12,7 +12,8 @@ t.test('a corrupt entry of three events beside one dead event', async (t) => {
   const redis = await startRedis(t);
   const look = redis.client();
   const millrace = await connect({
-    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1, LOG_LEVEL: 'silent' }, protoDir: PROTO_DIR,
+    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1, LOG_LEVEL: 'silent' },
+    protoDir: PROTO_DIR,
   });
   t.teardown(() => millrace.close());
   const { deployment } = millrace;
@@ -21,7 +22,12 @@ t.test('a corrupt entry of three events beside one dead event', async (t) => {
   await look.xadd('mr:{0}:events:test.event', '*', 'b', 'no batch', 'n', 3, 'c', 1);
   await millrace.dispatcher({ functionsDir: functionsDirOf('handle') }).start();
   await settled(look, 'handle', 1, 4);
-  t.match((await readLag(deployment)).functions, [{ dead: 4, letters: 2, purged: 0, conserved: true }]);
-  for await (const letter of listDeadLetters(deployment)) if (letter.kind === 'entry') await purgeDeadLetters(deployment, [letter]);
-  t.match((await readLag(deployment)).functions, [{ dead: 4, letters: 1, purged: 3, conserved: true }]);
+  t.match((await readLag(deployment)).functions, [
+    { dead: 4, letters: 2, purged: 0, conserved: true },
+  ]);
+  for await (const letter of listDeadLetters(deployment))
+    if (letter.kind === 'entry') await purgeDeadLetters(deployment, [letter]);
+  t.match((await readLag(deployment)).functions, [
+    { dead: 4, letters: 1, purged: 3, conserved: true },
+  ]);
 });

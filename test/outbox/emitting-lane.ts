@@ -1,4 +1,7 @@
-/** A lane without a dispatcher whose events emit: the thread's own encoding, the real commit, the real relay. */
+/**
+ * A lane without a dispatcher whose events emit: the thread's own encoding, the real commit, the
+ * real relay.
+ */
 import { Emits } from '../../src/thread/emits.ts';
 import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
 import { readEvent } from '../../src/wire/event-batch.ts';
@@ -15,19 +18,54 @@ const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
 
 export interface Cause {
   readonly id: string;
-  readonly emits: readonly { readonly type: string; readonly subject: string; readonly delayMs?: number; readonly size?: number }[];
+  readonly emits: readonly {
+    readonly type: string;
+    readonly subject: string;
+    readonly delayMs?: number;
+    readonly size?: number;
+  }[];
   readonly outcome: 'done' | 'dead';
 }
 
 /** Publishes the causes, takes them, runs them. The plan is not sent. */
-export async function turnOf(bed: Bed, lane: BareLane, causes: readonly Cause[]): Promise<{ plan: CommitPlan; emitted: { id: string; type: string; subject: string; later: boolean }[] }> {
+export async function turnOf(
+  bed: Bed,
+  lane: BareLane,
+  causes: readonly Cause[],
+): Promise<{
+  plan: CommitPlan;
+  emitted: { id: string; type: string; subject: string; later: boolean }[];
+}> {
   await publish(bed, lane.partition, { 'a.b': causes.map(({ id }) => ({ id, subject: 's' })) });
-  const emits = new Emits({ fn: lane.spec.name, partition: lane.partition, partitions: bed.partitions, catalog, schemas: new Map() });
+  const emits = new Emits({
+    fn: lane.spec.name,
+    partition: lane.partition,
+    partitions: bed.partitions,
+    catalog,
+    schemas: new Map(),
+  });
   const emitted: { id: string; type: string; subject: string; later: boolean }[] = [];
   causes.forEach((cause, i) => {
-    const event = new RunningEvent(new EventView(cause.id, 'a.b', 's', '', 0, null, 0, lane.partition, '1-1', i), readEvent(Buffer.alloc(0)), 0, i, 0, i, 1, null);
+    const event = new RunningEvent(
+      new EventView(cause.id, 'a.b', 's', '', 0, null, 0, lane.partition, '1-1', i),
+      readEvent(Buffer.alloc(0)),
+      0,
+      i,
+      0,
+      i,
+      1,
+      null,
+    );
     const ids = cause.emits.map(({ type, subject, delayMs, size }, at) => ({
-      id: emits.add(event, type, dataFor(subject, at, '', size), delayMs === undefined ? {} : { delayMs }), type, subject, later: delayMs !== undefined,
+      id: emits.add(
+        event,
+        type,
+        dataFor(subject, at, '', size),
+        delayMs === undefined ? {} : { delayMs },
+      ),
+      type,
+      subject,
+      later: delayMs !== undefined,
     }));
     if (cause.outcome === 'dead') emits.drop(event);
     else {
@@ -37,7 +75,11 @@ export async function turnOf(bed: Bed, lane: BareLane, causes: readonly Cause[])
   });
   const outcomes = new Map(causes.map(({ id, outcome }) => [id, outcome]));
   const report = emits.report();
-  const plan = await lane.turn(({ id }) => outcomes.get(id) ?? 'done', 10_000, { keys: [], blocks: [], emitted: report ? [report] : [] });
+  const plan = await lane.turn(({ id }) => outcomes.get(id) ?? 'done', 10_000, {
+    keys: [],
+    blocks: [],
+    emitted: report ? [report] : [],
+  });
   if (plan === null || plan === 'stale') throw new Error('nothing was taken');
   return { plan, emitted };
 }
@@ -54,7 +96,8 @@ export interface Meddling {
 /** The connection, with what may happen to scripts on their way. */
 export function meddled(connection: RedisConnection, meddling: Meddling): RedisConnection {
   const out = Object.create(connection) as { script: RedisConnection['script'] } & RedisConnection;
-  for (const name of ['command', 'commandBuffer'] as const) out[name] = (command, ...args) => connection[name](command, ...args);
+  for (const name of ['command', 'commandBuffer'] as const)
+    out[name] = (command, ...args) => connection[name](command, ...args);
   out.script = async (call, asBuffers) => {
     await meddling.before?.(call.name);
     if (meddling.drop?.(call.name)) throw new UnknownOutcomeError(call.name);
@@ -65,6 +108,17 @@ export function meddled(connection: RedisConnection, meddling: Meddling): RedisC
   return out;
 }
 
-export function createRelay(bed: Bed, connection = bed.connection, relieved: (partition: number) => void = () => undefined): Relay {
-  return new Relay({ connection, keys: bed.keys, partitionCount: bed.partitions, partitions: () => [], relieved, log: () => undefined });
+export function createRelay(
+  bed: Bed,
+  connection = bed.connection,
+  relieved: (partition: number) => void = () => undefined,
+): Relay {
+  return new Relay({
+    connection,
+    keys: bed.keys,
+    partitionCount: bed.partitions,
+    partitions: () => [],
+    relieved,
+    log: () => undefined,
+  });
 }

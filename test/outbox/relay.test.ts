@@ -1,4 +1,7 @@
-/** From the commit through the outbox into other partitions: exactly once, in order, whatever happens to relays. */
+/**
+ * From the commit through the outbox into other partitions: exactly once, in order, whatever
+ * happens to relays.
+ */
 import fc from 'fast-check';
 import t from 'tap';
 import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
@@ -12,7 +15,10 @@ import { createRelay, meddled, turnOf, type Cause } from './emitting-lane.ts';
 
 const P = 3;
 const TYPES = ['test.event', 'test.other'] as const;
-const inPartition = (partition: number): string => Array.from({ length: 100 }, (_, i) => `s${i}`).find((s) => partitionOf(s, P) === partition) as string;
+const inPartition = (partition: number): string =>
+  Array.from({ length: 100 }, (_, i) => `s${i}`).find(
+    (s) => partitionOf(s, P) === partition,
+  ) as string;
 
 async function lanesOf(bed: Bed): Promise<BareLane[]> {
   const lanes: BareLane[] = [];
@@ -24,12 +30,17 @@ t.test('outbox', async (t) => {
   const bed = await makeBed(t, P);
   const look = bed.redis.client();
   let causes = 0;
-  const cause = (emits: Cause['emits'], outcome: Cause['outcome'] = 'done'): Cause => ({ id: `cause-${causes++}`, emits, outcome });
+  const cause = (emits: Cause['emits'], outcome: Cause['outcome'] = 'done'): Cause => ({
+    id: `cause-${causes++}`,
+    emits,
+    outcome,
+  });
   const fresh = async (): Promise<BareLane[]> => {
     await look.flushall();
     return lanesOf(bed);
   };
-  const emptied = () => until('the outboxes are empty', async () => (await outboxEntries(look, P)) === 0);
+  const emptied = () =>
+    until('the outboxes are empty', async () => (await outboxEntries(look, P)) === 0);
   const relayAll = async (connection = bed.connection): Promise<void> => {
     const relay = createRelay(bed, connection);
     for (let p = 0; p < P; p++) relay.ring(p, null);
@@ -38,109 +49,191 @@ t.test('outbox', async (t) => {
   };
   /** Commits a turn of `count` events in partition 0, each of which emits to partitions 1 and 2. */
   const emitAway = async (lane: BareLane, count = 3): Promise<string[]> => {
-    const { plan, emitted } = await turnOf(bed, lane, Array.from({ length: count }, () => cause([1, 2].map((p) => ({ type: 'test.other', subject: inPartition(p) })))));
-    t.match(await sendCommit(bed.connection, plan), { kind: 'ok', outbox: { entries: Number, bytes: Number } });
+    const { plan, emitted } = await turnOf(
+      bed,
+      lane,
+      Array.from({ length: count }, () =>
+        cause([1, 2].map((p) => ({ type: 'test.other', subject: inPartition(p) }))),
+      ),
+    );
+    t.match(await sendCommit(bed.connection, plan), {
+      kind: 'ok',
+      outbox: { entries: Number, bytes: Number },
+    });
     return emitted.map(({ id }) => id);
   };
 
-  await t.test('any plan of emits: what arrives is what was planned, in the order of each source', async (t) => {
-    const turn = fc.record({
-      lane: fc.nat(P - 1),
-      causes: fc.array(
-        fc.record({
-          emits: fc.array(fc.record({ type: fc.constantFrom(...TYPES), subject: fc.nat(8).map((i) => `s${i}`), delayMs: fc.constantFrom(undefined, undefined, undefined, 3_600_000) }), { maxLength: 4 }),
-          outcome: fc.constantFrom('done', 'done', 'done', 'dead'),
-        }),
-        { minLength: 1, maxLength: 5 },
-      ),
-      sendTwice: fc.boolean(),
-      then: fc.constantFrom('nothing', 'nothing', 'relay', 'relay dies', 'answer lost'),
-    });
-    await fc.assert(fc.asyncProperty(fc.array(turn, { minLength: 1, maxLength: 8 }), async (turns) => {
-      const lanes = await fresh();
-      const planned: { id: string; type: string; subject: string; later: boolean; source: number }[] = [];
-      for (const { lane, causes: some, sendTwice, then } of turns) {
-        const { plan, emitted } = await turnOf(bed, lanes[lane] as BareLane, some.map(({ emits, outcome }) => cause(emits.map(({ delayMs, ...emit }) => (delayMs === undefined ? emit : { ...emit, delayMs })), outcome as Cause['outcome'])));
-        await sendCommit(bed.connection, plan);
-        if (sendTwice) await sendCommit(bed.connection, plan);
-        planned.push(...emitted.map((one) => ({ ...one, source: lane })));
-        if (then === 'nothing') continue;
-        if (then === 'relay') {
-          await relayAll();
-          continue;
-        }
-        if ((await outboxEntries(look, P)) === 0) continue;
-        let seen = false;
-        const relay = createRelay(bed, meddled(bed.connection, {
-          before: (script) => void (seen ||= script === (then === 'relay dies' ? 'clear.lua' : 'relay.lua')),
-          drop: (script) => then === 'relay dies' && script === 'clear.lua',
-          lose: (script) => then === 'answer lost' && script === 'relay.lua',
-        }));
-        for (let p = 0; p < P; p++) relay.ring(p, null);
-        await until('it has tried', () => seen);
-        await relay.stop();
-      }
-      await relayAll();
-      for (const type of TYPES) {
-        const found = await eventsIn(look, P, type);
-        const now = planned.filter((one) => one.type === type && !one.later);
-        const wrong = miscounted(found, now.map(({ id }) => id));
-        if (wrong.length > 0) throw new Error(wrong.join('\n'));
-        const source = new Map(planned.map((one) => [one.id, one.source]));
-        for (let p = 0; p < P; p++) {
-          for (let from = 0; from < P; from++) {
-            const order = found.filter((one) => one.partition === p && source.get(one.id) === from).map(({ id }) => id);
-            const wanted = now.filter((one) => one.source === from && partitionOf(one.subject, P) === p).map(({ id }) => id);
-            if (order.join() !== wanted.join()) throw new Error(`from ${from} to ${p}: ${order.join()} should be ${wanted.join()}`);
+  await t.test(
+    'any plan of emits: what arrives is what was planned, in the order of each source',
+    async (t) => {
+      const turn = fc.record({
+        lane: fc.nat(P - 1),
+        causes: fc.array(
+          fc.record({
+            emits: fc.array(
+              fc.record({
+                type: fc.constantFrom(...TYPES),
+                subject: fc.nat(8).map((i) => `s${i}`),
+                delayMs: fc.constantFrom(undefined, undefined, undefined, 3_600_000),
+              }),
+              { maxLength: 4 },
+            ),
+            outcome: fc.constantFrom('done', 'done', 'done', 'dead'),
+          }),
+          { minLength: 1, maxLength: 5 },
+        ),
+        sendTwice: fc.boolean(),
+        then: fc.constantFrom('nothing', 'nothing', 'relay', 'relay dies', 'answer lost'),
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.array(turn, { minLength: 1, maxLength: 8 }), async (turns) => {
+          const lanes = await fresh();
+          const planned: {
+            id: string;
+            type: string;
+            subject: string;
+            later: boolean;
+            source: number;
+          }[] = [];
+          for (const { lane, causes: some, sendTwice, then } of turns) {
+            const { plan, emitted } = await turnOf(
+              bed,
+              lanes[lane] as BareLane,
+              some.map(({ emits, outcome }) =>
+                cause(
+                  emits.map(({ delayMs, ...emit }) =>
+                    delayMs === undefined ? emit : { ...emit, delayMs },
+                  ),
+                  outcome as Cause['outcome'],
+                ),
+              ),
+            );
+            await sendCommit(bed.connection, plan);
+            if (sendTwice) await sendCommit(bed.connection, plan);
+            planned.push(...emitted.map((one) => ({ ...one, source: lane })));
+            if (then === 'nothing') continue;
+            if (then === 'relay') {
+              await relayAll();
+              continue;
+            }
+            if ((await outboxEntries(look, P)) === 0) continue;
+            let seen = false;
+            const relay = createRelay(
+              bed,
+              meddled(bed.connection, {
+                before: (script) =>
+                  void (seen ||= script === (then === 'relay dies' ? 'clear.lua' : 'relay.lua')),
+                drop: (script) => then === 'relay dies' && script === 'clear.lua',
+                lose: (script) => then === 'answer lost' && script === 'relay.lua',
+              }),
+            );
+            for (let p = 0; p < P; p++) relay.ring(p, null);
+            await until('it has tried', () => seen);
+            await relay.stop();
           }
-          const counters = await look.hgetall(`mr:{${p}}:counters`);
-          const entries = await look.xlen(`mr:{${p}}:events:${type}`);
-          const there = found.filter((one) => one.partition === p).length;
-          if (Number(counters[`appended:${type}`] ?? 0) !== there || Number(counters[`entries:${type}`] ?? 0) !== entries) throw new Error(`counters of ${p}: ${JSON.stringify(counters)}`);
-          if (counters['outbox'] !== undefined) throw new Error('bytes are left in an outbox that is empty');
-        }
-      }
-      const waiting: string[] = [];
-      for (let p = 0; p < P; p++) waiting.push(...(await look.hkeys(`mr:{${p}}:scheduled:events`)));
-      const wrong = miscounted(waiting.map((id) => ({ id })), planned.filter(({ later }) => later).map(({ id }) => id));
-      if (wrong.length > 0) throw new Error(wrong.join('\n'));
-    }), { numRuns: 30 });
-    t.pass('and the counters add up');
-  });
+          await relayAll();
+          for (const type of TYPES) {
+            const found = await eventsIn(look, P, type);
+            const now = planned.filter((one) => one.type === type && !one.later);
+            const wrong = miscounted(
+              found,
+              now.map(({ id }) => id),
+            );
+            if (wrong.length > 0) throw new Error(wrong.join('\n'));
+            const source = new Map(planned.map((one) => [one.id, one.source]));
+            for (let p = 0; p < P; p++) {
+              for (let from = 0; from < P; from++) {
+                const order = found
+                  .filter((one) => one.partition === p && source.get(one.id) === from)
+                  .map(({ id }) => id);
+                const wanted = now
+                  .filter((one) => one.source === from && partitionOf(one.subject, P) === p)
+                  .map(({ id }) => id);
+                if (order.join() !== wanted.join())
+                  throw new Error(
+                    `from ${from} to ${p}: ${order.join()} should be ${wanted.join()}`,
+                  );
+              }
+              const counters = await look.hgetall(`mr:{${p}}:counters`);
+              const entries = await look.xlen(`mr:{${p}}:events:${type}`);
+              const there = found.filter((one) => one.partition === p).length;
+              if (
+                Number(counters[`appended:${type}`] ?? 0) !== there ||
+                Number(counters[`entries:${type}`] ?? 0) !== entries
+              )
+                throw new Error(`counters of ${p}: ${JSON.stringify(counters)}`);
+              if (counters['outbox'] !== undefined)
+                throw new Error('bytes are left in an outbox that is empty');
+            }
+          }
+          const waiting: string[] = [];
+          for (let p = 0; p < P; p++)
+            waiting.push(...(await look.hkeys(`mr:{${p}}:scheduled:events`)));
+          const wrong = miscounted(
+            waiting.map((id) => ({ id })),
+            planned.filter(({ later }) => later).map(({ id }) => id),
+          );
+          if (wrong.length > 0) throw new Error(wrong.join('\n'));
+        }),
+        { numRuns: 30 },
+      );
+      t.pass('and the counters add up');
+    },
+  );
 
-  await t.test('a zombie emits nothing; nor does a turn whose entry is no longer pending', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    const emits = [0, 1].flatMap((p) => [{ type: 'test.other', subject: inPartition(p) }, { type: 'test.other', subject: inPartition(p), delayMs: 50 }]);
-    const { plan } = await turnOf(bed, lane, [cause(emits)]);
-    const lease = (await look.get(bed.keys.lease(0, 'f'))) as string;
-    await look.set(bed.keys.lease(0, 'f'), 'heir:99');
-    t.strictSame(await sendCommit(bed.connection, plan), { kind: 'stale' });
-    await look.set(bed.keys.lease(0, 'f'), lease);
-    const [[id]] = (await look.xpending(bed.keys.events(0, 'a.b'), 'f', '-', '+', 1)) as [[string]];
-    await look.xack(bed.keys.events(0, 'a.b'), 'f', id);
-    t.strictSame(await sendCommit(bed.connection, plan), { kind: 'refused', missing: [id] });
-    t.strictSame(await look.keys('mr:{*}:*test.other'), []);
-    t.strictSame([...(await look.keys('mr:{*}:outbox')), ...(await look.keys('mr:{*}:scheduled*'))], []);
-  });
+  await t.test(
+    'a zombie emits nothing; nor does a turn whose entry is no longer pending',
+    async (t) => {
+      const [lane] = (await fresh()) as [BareLane];
+      const emits = [0, 1].flatMap((p) => [
+        { type: 'test.other', subject: inPartition(p) },
+        { type: 'test.other', subject: inPartition(p), delayMs: 50 },
+      ]);
+      const { plan } = await turnOf(bed, lane, [cause(emits)]);
+      const lease = (await look.get(bed.keys.lease(0, 'f'))) as string;
+      await look.set(bed.keys.lease(0, 'f'), 'heir:99');
+      t.strictSame(await sendCommit(bed.connection, plan), { kind: 'stale' });
+      await look.set(bed.keys.lease(0, 'f'), lease);
+      const [[id]] = (await look.xpending(bed.keys.events(0, 'a.b'), 'f', '-', '+', 1)) as [
+        [string],
+      ];
+      await look.xack(bed.keys.events(0, 'a.b'), 'f', id);
+      t.strictSame(await sendCommit(bed.connection, plan), { kind: 'refused', missing: [id] });
+      t.strictSame(await look.keys('mr:{*}:*test.other'), []);
+      t.strictSame(
+        [...(await look.keys('mr:{*}:outbox')), ...(await look.keys('mr:{*}:scheduled*'))],
+        [],
+      );
+    },
+  );
 
-  await t.test('a relay that was stopped between two steps for as long as it liked: what it sends late is known', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    const ids = await emitAway(lane);
-    let open!: () => void;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    let waiting = 0;
-    const late = createRelay(bed, meddled(bed.connection, { before: (script) => (script === 'relay.lua' ? (waiting++, gate) : undefined) }));
-    late.ring(0, null);
-    await until('it is about to send', () => waiting === 2);
-    await relayAll();
-    ids.push(...(await emitAway(lane)));
-    await relayAll();
-    open();
-    await late.stop();
-    t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
-    t.equal(await outboxEntries(look, P), 0);
-    for (const p of [1, 2]) t.equal(await look.ttl(bed.keys.relayed(p)), -1, 'remembered without an end');
-  });
+  await t.test(
+    'a relay that was stopped between two steps for as long as it liked: what it sends late is known',
+    async (t) => {
+      const [lane] = (await fresh()) as [BareLane];
+      const ids = await emitAway(lane);
+      let open!: () => void;
+      const gate = new Promise<void>((resolve) => (open = resolve));
+      let waiting = 0;
+      const late = createRelay(
+        bed,
+        meddled(bed.connection, {
+          before: (script) => (script === 'relay.lua' ? (waiting++, gate) : undefined),
+        }),
+      );
+      late.ring(0, null);
+      await until('it is about to send', () => waiting === 2);
+      await relayAll();
+      ids.push(...(await emitAway(lane)));
+      await relayAll();
+      open();
+      await late.stop();
+      t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
+      t.equal(await outboxEntries(look, P), 0);
+      for (const p of [1, 2])
+        t.equal(await look.ttl(bed.keys.relayed(p)), -1, 'remembered without an end');
+    },
+  );
 
   await t.test('two relays at the same time', async (t) => {
     const [lane] = (await fresh()) as [BareLane];
@@ -155,66 +248,111 @@ t.test('outbox', async (t) => {
     t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
   });
 
-  await t.test('a target that refuses holds up its own events only; later they come, in order', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    await look.set('mr:{1}:events:test.other', 'no stream');
-    const ids = [...(await emitAway(lane)), ...(await emitAway(lane))];
-    const relay = createRelay(bed);
-    relay.ring(0, null);
-    await until('the other target has all', async () => (await look.xlen('mr:{0}:outbox')) === 2 && (await look.xlen('mr:{2}:events:test.other')) === 2);
-    t.equal(await look.hget('mr:{1}:counters', 'appended:test.other'), '0', 'and is not counted');
-    await relay.stop();
-    await look.del('mr:{1}:events:test.other');
-    await relayAll();
-    const found = await eventsIn(look, P, 'test.other');
-    t.strictSame(miscounted(found, ids), []);
-    const to1 = ids.filter((_, i) => i % 2 === 0);
-    t.strictSame(found.filter((one) => one.partition === 1).map(({ id }) => id), to1);
-  });
+  await t.test(
+    'a target that refuses holds up its own events only; later they come, in order',
+    async (t) => {
+      const [lane] = (await fresh()) as [BareLane];
+      await look.set('mr:{1}:events:test.other', 'no stream');
+      const ids = [...(await emitAway(lane)), ...(await emitAway(lane))];
+      const relay = createRelay(bed);
+      relay.ring(0, null);
+      await until(
+        'the other target has all',
+        async () =>
+          (await look.xlen('mr:{0}:outbox')) === 2 &&
+          (await look.xlen('mr:{2}:events:test.other')) === 2,
+      );
+      t.equal(await look.hget('mr:{1}:counters', 'appended:test.other'), '0', 'and is not counted');
+      await relay.stop();
+      await look.del('mr:{1}:events:test.other');
+      await relayAll();
+      const found = await eventsIn(look, P, 'test.other');
+      t.strictSame(miscounted(found, ids), []);
+      const to1 = ids.filter((_, i) => i % 2 === 0);
+      t.strictSame(
+        found.filter((one) => one.partition === 1).map(({ id }) => id),
+        to1,
+      );
+    },
+  );
 
-  await t.test('a stream of the own partition that refuses: nothing at all is written', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    // More than one flush: the first one is taken back.
-    const emits = [{ type: 'test.event', subject: inPartition(0), size: 150_000 }, { type: 'test.event', subject: inPartition(0), size: 150_000 }, { type: 'test.other', subject: inPartition(0) }, { type: 'test.other', subject: inPartition(1) }];
-    const { plan, emitted } = await turnOf(bed, lane, [cause(emits)]);
-    await look.xadd('mr:{0}:events:test.other', '18446744073709551615-18446744073709551615', 'b', 'x');
-    const before = await look.hgetall('mr:{0}:counters');
-    await t.rejects(sendCommit(bed.connection, plan), { code: 'REDIS_REPLY' });
-    const after = await look.hgetall('mr:{0}:counters');
-    t.strictSame(Object.entries(after).filter(([field, value]) => value !== (before[field] ?? '0')), []);
-    t.equal(await look.xlen('mr:{0}:events:test.event'), 0);
-    t.equal(await look.exists('mr:{0}:outbox'), 0);
-    await look.del('mr:{0}:events:test.other');
-    t.match(await sendCommit(bed.connection, plan), { kind: 'ok', repeated: false });
-    await relayAll();
-    t.strictSame(miscounted([...(await eventsIn(look, P, 'test.event')), ...(await eventsIn(look, P, 'test.other'))], emitted.map(({ id }) => id)), []);
-  });
+  await t.test(
+    'a stream of the own partition that refuses: nothing at all is written',
+    async (t) => {
+      const [lane] = (await fresh()) as [BareLane];
+      // More than one flush: the first one is taken back.
+      const emits = [
+        { type: 'test.event', subject: inPartition(0), size: 150_000 },
+        { type: 'test.event', subject: inPartition(0), size: 150_000 },
+        { type: 'test.other', subject: inPartition(0) },
+        { type: 'test.other', subject: inPartition(1) },
+      ];
+      const { plan, emitted } = await turnOf(bed, lane, [cause(emits)]);
+      await look.xadd(
+        'mr:{0}:events:test.other',
+        '18446744073709551615-18446744073709551615',
+        'b',
+        'x',
+      );
+      const before = await look.hgetall('mr:{0}:counters');
+      await t.rejects(sendCommit(bed.connection, plan), { code: 'REDIS_REPLY' });
+      const after = await look.hgetall('mr:{0}:counters');
+      t.strictSame(
+        Object.entries(after).filter(([field, value]) => value !== (before[field] ?? '0')),
+        [],
+      );
+      t.equal(await look.xlen('mr:{0}:events:test.event'), 0);
+      t.equal(await look.exists('mr:{0}:outbox'), 0);
+      await look.del('mr:{0}:events:test.other');
+      t.match(await sendCommit(bed.connection, plan), { kind: 'ok', repeated: false });
+      await relayAll();
+      t.strictSame(
+        miscounted(
+          [...(await eventsIn(look, P, 'test.event')), ...(await eventsIn(look, P, 'test.other'))],
+          emitted.map(({ id }) => id),
+        ),
+        [],
+      );
+    },
+  );
 
-  await t.test('a schedule that is full: the commit waits for room, and so does the outbox', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    await fill(bed, 0);
-    const { plan } = await turnOf(bed, lane, [cause([{ type: 'test.other', subject: inPartition(0), delayMs: 1000 }])]);
-    await t.rejects(sendCommit(bed.connection, plan), ScheduleFullError);
-    await look.zpopmin('mr:{0}:scheduled', 1);
-    t.match(await sendCommit(bed.connection, plan), { kind: 'ok' });
-    await fill(bed, 1);
-    const { plan: away } = await turnOf(bed, lane, [cause([{ type: 'test.other', subject: inPartition(1), delayMs: 1000 }])]);
-    await sendCommit(bed.connection, away);
-    let tried = false;
-    const relay = createRelay(bed, meddled(bed.connection, { before: () => void (tried = true) }));
-    relay.ring(0, null);
-    await until('it has tried', () => tried);
-    await relay.stop();
-    t.equal(await look.xlen('mr:{0}:outbox'), 1);
-    await look.zpopmin('mr:{1}:scheduled', 1);
-    await relayAll();
-    t.equal(await look.hlen('mr:{1}:scheduled:events'), 1);
-  });
+  await t.test(
+    'a schedule that is full: the commit waits for room, and so does the outbox',
+    async (t) => {
+      const [lane] = (await fresh()) as [BareLane];
+      await fill(bed, 0);
+      const { plan } = await turnOf(bed, lane, [
+        cause([{ type: 'test.other', subject: inPartition(0), delayMs: 1000 }]),
+      ]);
+      await t.rejects(sendCommit(bed.connection, plan), ScheduleFullError);
+      await look.zpopmin('mr:{0}:scheduled', 1);
+      t.match(await sendCommit(bed.connection, plan), { kind: 'ok' });
+      await fill(bed, 1);
+      const { plan: away } = await turnOf(bed, lane, [
+        cause([{ type: 'test.other', subject: inPartition(1), delayMs: 1000 }]),
+      ]);
+      await sendCommit(bed.connection, away);
+      let tried = false;
+      const relay = createRelay(
+        bed,
+        meddled(bed.connection, { before: () => void (tried = true) }),
+      );
+      relay.ring(0, null);
+      await until('it has tried', () => tried);
+      await relay.stop();
+      t.equal(await look.xlen('mr:{0}:outbox'), 1);
+      await look.zpopmin('mr:{1}:scheduled', 1);
+      await relayAll();
+      t.equal(await look.hlen('mr:{1}:scheduled:events'), 1);
+    },
+  );
 
   await t.test('full and relieved', async (t) => {
     const [lane] = (await fresh()) as [BareLane];
     const relieved: number[] = [];
-    const relay = createRelay(bed, meddled(bed.connection, {}), (partition) => relieved.push(partition));
+    const relay = createRelay(bed, meddled(bed.connection, {}), (partition) =>
+      relieved.push(partition),
+    );
     await emitAway(lane);
     relay.ring(0, { entries: OUTBOX_LIMITS.entries, bytes: 1 });
     t.ok(relay.isFull(0));
@@ -231,7 +369,13 @@ t.test('outbox', async (t) => {
 async function fill(bed: Bed, partition: number): Promise<void> {
   // In parts: on a busy machine Redis would take longer for the whole than is waited for a reply.
   const part = 50_000;
-  for (let from = 1; from <= 1_000_000; from += part) await bed.connection.command(
-    'EVAL', "for i = tonumber(ARGV[1]), tonumber(ARGV[1]) + ARGV[2] - 1, 1000 do local c = {'ZADD', KEYS[1]} for j = i, i + 999 do c[#c + 1] = 1e15 c[#c + 1] = j .. ':x' end redis.call(unpack(c)) end", 1, bed.keys.scheduled(partition), from, part,
-  );
+  for (let from = 1; from <= 1_000_000; from += part)
+    await bed.connection.command(
+      'EVAL',
+      "for i = tonumber(ARGV[1]), tonumber(ARGV[1]) + ARGV[2] - 1, 1000 do local c = {'ZADD', KEYS[1]} for j = i, i + 999 do c[#c + 1] = 1e15 c[#c + 1] = j .. ':x' end redis.call(unpack(c)) end",
+      1,
+      bed.keys.scheduled(partition),
+      from,
+      part,
+    );
 }

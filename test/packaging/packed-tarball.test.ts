@@ -1,6 +1,17 @@
-/** What npm publishes, as a stranger gets it: checked by publint and attw, installed into an empty folder, and used there. */
+/**
+ * What npm publishes, as a stranger gets it: checked by publint and attw, installed into an empty
+ * folder, and used there.
+ */
 import { execFile, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -16,10 +27,12 @@ const COMMAND_MS = 60_000;
 t.setTimeout(400_000);
 
 /**
- * The environment of a user's shell: without what npm and tap tell the processes they start (tap would load itself into each), and
- * without settings of Millrace. Proxies, certificates and the registry stay as they are.
+ * The environment of a user's shell: without what npm and tap tell the processes they start (tap
+ * would load itself into each), and without settings of Millrace. Proxies, certificates and the
+ * registry stay as they are.
  */
-const NOT_A_USERS = /^(npm_(package|lifecycle)_|npm_(command|config_local_prefix)$|TAP|_TAPJS|MILLRACE_|(NODE_OPTIONS|NODE_V8_COVERAGE|INIT_CWD|REDIS_URL|WORKERS|LOG_LEVEL)$)/;
+const NOT_A_USERS =
+  /^(npm_(package|lifecycle)_|npm_(command|config_local_prefix)$|TAP|_TAPJS|MILLRACE_|(NODE_OPTIONS|NODE_V8_COVERAGE|INIT_CWD|REDIS_URL|WORKERS|LOG_LEVEL)$)/;
 const environment: NodeJS.ProcessEnv = {
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_A_USERS.test(name))),
   MILLRACE_PORT: '0',
@@ -33,11 +46,29 @@ interface Ended {
 }
 
 /** Never rejects: the exit status is part of what is tested. */
-async function run(cwd: string, command: string, args: readonly string[], timeout = COMMAND_MS): Promise<Ended> {
+async function run(
+  cwd: string,
+  command: string,
+  args: readonly string[],
+  timeout = COMMAND_MS,
+): Promise<Ended> {
   try {
-    return { status: 0, ...(await execute(command, args, { cwd, env: environment, timeout, maxBuffer: 64 * 1024 * 1024 })) };
+    return {
+      status: 0,
+      ...(await execute(command, args, {
+        cwd,
+        env: environment,
+        timeout,
+        maxBuffer: 64 * 1024 * 1024,
+      })),
+    };
   } catch (error) {
-    const { code, signal, stdout, stderr } = error as { code?: number | string; signal?: string; stdout: string; stderr: string };
+    const { code, signal, stdout, stderr } = error as {
+      code?: number | string;
+      signal?: string;
+      stdout: string;
+      stderr: string;
+    };
     return { status: code ?? signal ?? null, stdout, stderr };
   }
 }
@@ -51,7 +82,13 @@ const folder = mkdtempSync(join(tmpdir(), 'millrace-packed-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
 
 // --ignore-scripts: `prepare` would build over the very files the other tests are running from.
-const packed = await run(projectDir, 'npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]);
+const packed = await run(projectDir, 'npm', [
+  'pack',
+  '--ignore-scripts',
+  '--json',
+  '--pack-destination',
+  folder,
+]);
 if (packed.status !== 0) throw new Error(`npm pack ended with ${packed.status}: ${packed.stderr}`);
 const pack = (JSON.parse(packed.stdout) as Pack[])[0] as Pack;
 const tarball = join(folder, basename(pack.filename));
@@ -80,21 +117,39 @@ t.test('the tarball holds what is needed at run time, and nothing of our worksho
   const { stdout } = await execute('git', ['ls-files', 'src/*.lua'], { cwd: projectDir });
   const scripts = stdout.split('\n').filter((path) => path !== '');
   t.ok(scripts.length > 0);
-  for (const script of scripts) t.ok(paths.includes(`dist/${script}`), `${script} beside the code that loads it`);
-  t.strictSame(paths.filter((path) => /(^|\/)(test|scripts|\.millrace|\.tap)\/|\.test\.|\.map$|tsbuildinfo/.test(path)), [], 'no tests, tools, maps or data');
+  for (const script of scripts)
+    t.ok(paths.includes(`dist/${script}`), `${script} beside the code that loads it`);
+  t.strictSame(
+    paths.filter((path) =>
+      /(^|\/)(test|scripts|\.millrace|\.tap)\/|\.test\.|\.map$|tsbuildinfo/.test(path),
+    ),
+    [],
+    'no tests, tools, maps or data',
+  );
 });
 
 t.test('publint finds nothing wrong with it', async (t) => {
   const bytes = readFileSync(tarball);
   const archive = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
   const { messages, pkg } = await publint({ pack: { tarball: archive }, strict: true });
-  t.strictSame(messages.map((message) => formatMessage(message, pkg, { color: false })), []);
+  t.strictSame(
+    messages.map((message) => formatMessage(message, pkg, { color: false })),
+    [],
+  );
 });
 
 t.test('the types of all doors resolve for those who import it as ESM', async (t) => {
-  const attw = await run(folder, process.execPath, [join(projectDir, 'node_modules/@arethetypeswrong/cli/dist/index.js'), '--profile', 'esm-only', '--no-color', '--no-emoji', tarball]);
+  const attw = await run(folder, process.execPath, [
+    join(projectDir, 'node_modules/@arethetypeswrong/cli/dist/index.js'),
+    '--profile',
+    'esm-only',
+    '--no-color',
+    '--no-emoji',
+    tarball,
+  ]);
   t.equal(attw.status, 0, 'attw', { output: `${attw.stdout}${attw.stderr}` });
-  for (const door of ['"millrace"', '"millrace/define"', '"millrace/testing"']) t.match(attw.stdout, door);
+  for (const door of ['"millrace"', '"millrace/define"', '"millrace/testing"'])
+    t.match(attw.stdout, door);
 });
 
 const PROTO = `syntax = "proto3";
@@ -107,7 +162,10 @@ message ParcelSent {
 }
 `;
 
-/** Typed by hand, so that compiling it proves that the package's types reach a user; appends what it got to a file. */
+/**
+ * Typed by hand, so that compiling it proves that the package's types reach a user; appends what it
+ * got to a file.
+ */
 const FUNCTION = `import { appendFileSync } from 'node:fs';
 import { defineFunction, NonRetryableError, type FunctionEvent } from 'millrace/define';
 
@@ -126,19 +184,45 @@ export default defineFunction({
 `;
 
 interface Lag {
-  readonly functions: readonly { readonly name: string; readonly appended: number; readonly done: number; readonly dead: number; readonly pending: number; readonly lag: number; readonly conserved: boolean }[];
+  readonly functions: readonly {
+    readonly name: string;
+    readonly appended: number;
+    readonly done: number;
+    readonly dead: number;
+    readonly pending: number;
+    readonly lag: number;
+    readonly conserved: boolean;
+  }[];
 }
 
 t.test('installed into an empty folder', async (t) => {
   const home = join(folder, 'parcels');
   mkdirSync(home);
-  const millrace = (...args: string[]): Promise<Ended> => run(home, 'npx', ['--no', '--', 'millrace', ...args]);
+  const millrace = (...args: string[]): Promise<Ended> =>
+    run(home, 'npx', ['--no', '--', 'millrace', ...args]);
 
   await t.test('npm installs it', async (t) => {
-    const install = await run(home, 'npm', ['install', '--no-save', '--no-package-lock', '--prefer-offline', '--no-audit', '--no-fund', tarball], INSTALL_MS);
+    const install = await run(
+      home,
+      'npm',
+      [
+        'install',
+        '--no-save',
+        '--no-package-lock',
+        '--prefer-offline',
+        '--no-audit',
+        '--no-fund',
+        tarball,
+      ],
+      INSTALL_MS,
+    );
     t.equal(install.status, 0, 'npm install', { output: install.stderr });
     const version = await millrace('--version');
-    t.equal(version.stdout.trim(), (JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8')) as { version: string }).version);
+    t.equal(
+      version.stdout.trim(),
+      (JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8')) as { version: string })
+        .version,
+    );
   });
 
   await t.test('all doors open', async (t) => {
@@ -152,7 +236,8 @@ t.test('installed into an empty folder', async (t) => {
   await t.test('init makes a project and overwrites nothing', async (t) => {
     const init = await millrace('init', '.');
     t.equal(init.status, 0, 'init', { output: init.stderr });
-    for (const made of ['package.json', 'proto', 'workers']) t.ok(existsSync(join(home, made)), made);
+    for (const made of ['package.json', 'proto', 'workers'])
+      t.ok(existsSync(join(home, made)), made);
     const manifest = readFileSync(join(home, 'package.json'), 'utf8');
     const again = await millrace('init', '.');
     t.equal(again.status, 1, 'a second time it refuses');
@@ -164,10 +249,22 @@ t.test('installed into an empty folder', async (t) => {
     mkdirSync(join(home, 'proto/parcels/v1'), { recursive: true });
     writeFileSync(join(home, 'proto/parcels/v1/parcels.proto'), PROTO);
     writeFileSync(join(home, 'workers/record.ts'), FUNCTION);
-    // The compiler and Node's types are the project's: what is asked here is whether ours are found.
+    // The compiler and Node's types are the project's: what is asked here is whether ours are
+    // found.
     const tsc = await run(home, process.execPath, [
-      join(projectDir, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2022',
-      '--typeRoots', join(projectDir, 'node_modules/@types'), '--types', 'node', 'workers/record.ts',
+      join(projectDir, 'node_modules/typescript/bin/tsc'),
+      '--noEmit',
+      '--strict',
+      '--skipLibCheck',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2022',
+      '--typeRoots',
+      join(projectDir, 'node_modules/@types'),
+      '--types',
+      'node',
+      'workers/record.ts',
     ]);
     t.equal(tsc.status, 0, 'tsc', { output: tsc.stdout });
   });
@@ -178,18 +275,29 @@ t.test('installed into an empty folder', async (t) => {
     const cache = join(projectDir, '.millrace/redis-server');
     if (existsSync(cache)) cpSync(cache, join(home, '.millrace/redis-server'), { recursive: true });
 
-    const published = await millrace('publish', 'parcel.sent', '--data', '{"parcelId":"p-1","weightGrams":250}', '--json');
+    const published = await millrace(
+      'publish',
+      'parcel.sent',
+      '--data',
+      '{"parcelId":"p-1","weightGrams":250}',
+      '--json',
+    );
     t.equal(published.status, 0, 'publish', { output: published.stderr });
     const { id } = JSON.parse(published.stdout) as { id: string };
 
     // Not through npx: the signal is for the process itself.
-    const started = spawn(join(home, 'node_modules/.bin/millrace'), ['start'], { cwd: home, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const started = spawn(join(home, 'node_modules/.bin/millrace'), ['start'], {
+      cwd: home,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const ended = new Promise<number | string | null>((resolve) => {
       started.once('error', (error) => resolve(error.message));
       started.once('exit', (code, signal) => resolve(code ?? signal));
     });
     let output = '';
-    for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    for (const stream of [started.stdout, started.stderr])
+      stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
     t.teardown(async () => {
       started.kill('SIGKILL');
       await ended;
@@ -203,14 +311,22 @@ t.test('installed into an empty folder', async (t) => {
       ]);
 
     const record = join(home, 'recorded.ndjson');
-    const recorded = await whileRunning('the function has written', () => (existsSync(record) ? readFileSync(record, 'utf8') : null));
-    t.strictSame(JSON.parse(recorded), { id, subject: 'p-1', data: { parcelId: 'p-1', weightGrams: 250 } });
+    const recorded = await whileRunning('the function has written', () =>
+      existsSync(record) ? readFileSync(record, 'utf8') : null,
+    );
+    t.strictSame(JSON.parse(recorded), {
+      id,
+      subject: 'p-1',
+      data: { parcelId: 'p-1', weightGrams: 250 },
+    });
 
     // The commit follows the function.
     const row = await whileRunning('lag says that it is done', async () => {
       const lag = await millrace('lag', '--json');
       if (lag.status !== 0) throw new Error(`millrace lag ended with ${lag.status}: ${lag.stderr}`);
-      return (JSON.parse(lag.stdout) as Lag).functions.find((f) => f.name === 'record' && f.done === 1);
+      return (JSON.parse(lag.stdout) as Lag).functions.find(
+        (f) => f.name === 'record' && f.done === 1,
+      );
     });
     t.match(row, { appended: 1, done: 1, dead: 0, pending: 0, lag: 0, conserved: true });
 

@@ -20,7 +20,10 @@ async function open(t: TestLike, url: string): Promise<Millrace> {
   const dir = testDir(t);
   mkdirSync(join(dir, 'proto'));
   writeFileSync(join(dir, 'proto/d.proto'), PROTO);
-  const millrace = await connect({ environment: { REDIS_URL: url, MILLRACE_PARTITIONS: 1, LOG_LEVEL: 'silent' }, protoDir: join(dir, 'proto') });
+  const millrace = await connect({
+    environment: { REDIS_URL: url, MILLRACE_PARTITIONS: 1, LOG_LEVEL: 'silent' },
+    protoDir: join(dir, 'proto'),
+  });
   t.teardown(() => millrace.close());
   return millrace;
 }
@@ -30,7 +33,8 @@ async function idsOf(redis: TestRedis, type = 'paid'): Promise<string[]> {
   for (const [, fields] of await redis.client().xrangeBuffer(`mr:{0}:events:${type}`, '-', '+')) {
     let count = 0;
     walkBatch(fields[1] as Buffer, ({ id, subject, source }) => {
-      if (subject !== 'k' || source !== 'millrace') throw new Error(`${id} has subject ${subject} and source ${source}`);
+      if (subject !== 'k' || source !== 'millrace')
+        throw new Error(`${id} has subject ${subject} and source ${source}`);
       out.push(id);
       count++;
     });
@@ -50,18 +54,34 @@ t.test('an id published again is dropped and told; other types and ids are not',
   await publisher.publish('seen' as string, { k: 'k' }, { id: 'a' });
   await publisher.publish('seen' as string, { k: 'k' }, { id: 'a' });
   const mixed = await publisher.publishMany([
-    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'b' }, { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'a' }, { type: 'seen' as string, data: { k: 'k' }, id: 's' },
-    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'c' }, { type: 'paid' as string, data: { k: 'k', n: 4 }, id: 'b' },
+    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'b' },
+    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'a' },
+    { type: 'seen' as string, data: { k: 'k' }, id: 's' },
+    { type: 'paid' as string, data: { k: 'k', n: 3 }, id: 'c' },
+    { type: 'paid' as string, data: { k: 'k', n: 4 }, id: 'b' },
   ]);
-  t.strictSame(mixed.map((one) => one.duplicate ?? false), [false, true, false, false, true]);
-  t.ok(mixed.every((one) => (one.duplicate ? one.position === '' : /^0\/\d+-\d+\/\d+$/.test(one.position))));
+  t.strictSame(
+    mixed.map((one) => one.duplicate ?? false),
+    [false, true, false, false, true],
+  );
+  t.ok(
+    mixed.every((one) =>
+      one.duplicate ? one.position === '' : /^0\/\d+-\d+\/\d+$/.test(one.position),
+    ),
+  );
   t.strictSame(await idsOf(redis), ['a', 'b', 'c']);
   t.strictSame(await idsOf(redis, 'seen'), ['a', 'a', 's']);
   // Another process, which knows nothing of the first.
   const other = (await open(t, redis.url)).publisher();
   t.equal((await other.publish('paid' as string, { k: 'k', n: 1 }, { id: 'c' })).duplicate, true);
-  t.equal((await other.publish('paid' as string, { k: 'k', n: 1 }, { id: 'd' })).duplicate, undefined);
-  t.match(await redis.client().hgetall('mr:{0}:counters'), { 'appended:paid': '4', 'appended:seen': '3' });
+  t.equal(
+    (await other.publish('paid' as string, { k: 'k', n: 1 }, { id: 'd' })).duplicate,
+    undefined,
+  );
+  t.match(await redis.client().hgetall('mr:{0}:counters'), {
+    'appended:paid': '4',
+    'appended:seen': '3',
+  });
 });
 
 t.test('a flush whose answer was lost is not taken for a repetition of itself', async (t) => {
@@ -90,20 +110,45 @@ t.test('forgotten after the window, and remembered for all of it', async (t) => 
   }
   const after = performance.now() - startMs;
   t.ok(after > 990, `remembered for ${Math.round(after)} ms`);
-  await until('nothing of it is left in memory', async () => (await redis.client().keys('mr:{0}:ids:short:*')).length <= 1);
+  await until(
+    'nothing of it is left in memory',
+    async () => (await redis.client().keys('mr:{0}:ids:short:*')).length <= 1,
+  );
 });
 
 t.test('property: of all that was published each id is there once, first come first', async (t) => {
   const redis = await startRedis(t);
   const publisher = (await open(t, redis.url)).publisher({ flushEvents: 7 });
   let run = 0;
-  await fc.assert(fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 12 }), { minLength: 1, maxLength: 9 }), { maxLength: 8 }), async (calls) => {
-    const prefix = `r${run++}-`;
-    const outcomes = (await Promise.all(calls.map((ids) => publisher.publishMany(ids.map((n) => ({ type: 'paid' as string, data: { k: 'k', n }, id: `${prefix}${n}` })))))).flat();
-    const wanted = [...new Set(calls.flat())].map((n) => `${prefix}${n}`);
-    const found = (await idsOf(redis)).filter((id) => id.startsWith(prefix));
-    if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${found.join()} instead of ${wanted.join()}`);
-    if (outcomes.filter((one) => !one.duplicate).length !== wanted.length) throw new Error('told wrongly');
-  }), { numRuns: 60 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.array(fc.integer({ min: 0, max: 12 }), { minLength: 1, maxLength: 9 }), {
+        maxLength: 8,
+      }),
+      async (calls) => {
+        const prefix = `r${run++}-`;
+        const outcomes = (
+          await Promise.all(
+            calls.map((ids) =>
+              publisher.publishMany(
+                ids.map((n) => ({
+                  type: 'paid' as string,
+                  data: { k: 'k', n },
+                  id: `${prefix}${n}`,
+                })),
+              ),
+            ),
+          )
+        ).flat();
+        const wanted = [...new Set(calls.flat())].map((n) => `${prefix}${n}`);
+        const found = (await idsOf(redis)).filter((id) => id.startsWith(prefix));
+        if (JSON.stringify(found) !== JSON.stringify(wanted))
+          throw new Error(`${found.join()} instead of ${wanted.join()}`);
+        if (outcomes.filter((one) => !one.duplicate).length !== wanted.length)
+          throw new Error('told wrongly');
+      },
+    ),
+    { numRuns: 60 },
+  );
   t.pass();
 });

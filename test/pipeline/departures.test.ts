@@ -22,7 +22,7 @@ class Run {
 /** `rate` events come each ms, whatever becomes of them. @returns departures */
 function open(run: Run, rate: number, ms: number): number {
   const before = run.departed;
-  for (const endMs = run.nowMs + ms; run.nowMs < endMs; ) {
+  for (const endMs = run.nowMs + ms; run.nowMs < endMs;) {
     const startMs = run.nowMs;
     run.add(rate);
     run.depart();
@@ -33,7 +33,10 @@ function open(run: Run, rate: number, ms: number): number {
   return run.departed - before;
 }
 
-/** One caller publishes `chunk`, waits for the answer, which takes `answerMs`, publishes again. @returns events */
+/**
+ * One caller publishes `chunk`, waits for the answer, which takes `answerMs`, publishes again.
+ * @returns events
+ */
 function closed(run: Run, chunk: number, answerMs: number, ms: number): number {
   let events = 0;
   for (const endMs = run.nowMs + ms; run.nowMs < endMs; events += chunk) {

@@ -61,7 +61,14 @@ void t.test('effects are written in the step that acknowledges', async (t) => {
   await t.test('an entry that is no longer pending: nothing at all is written', async (t) => {
     await publish(bed, 0, { 'a.b': events(2) });
     const plan = await turn([key('m')], block([STEP.SET, 1, 'x']));
-    const [[id]] = (await call('XPENDING', bed.keys.events(0, 'a.b'), 'f', '-', '+', '1')) as unknown as [[string]];
+    const [[id]] = (await call(
+      'XPENDING',
+      bed.keys.events(0, 'a.b'),
+      'f',
+      '-',
+      '+',
+      '1',
+    )) as unknown as [[string]];
     await call('XACK', bed.keys.events(0, 'a.b'), 'f', id);
     const before = await call('HGETALL', bed.keys.counters(0));
     t.strictSame(await sendCommit(bed.connection, plan), { kind: 'refused', missing: [id] });
@@ -71,34 +78,67 @@ void t.test('effects are written in the step that acknowledges', async (t) => {
     t.match(await sendCommit(bed.connection, plan), { kind: 'refused' }, 'no group');
   });
 
-  await t.test('an index whose key is of another type costs itself; an unknown effect is refused before anything is written', async (t) => {
-    const fresh = await startLane(bed, specOf('g', ['c.d']), 0);
-    await publish(bed, 0, { 'c.d': events(1) });
-    await call('SET', key('no-index'), 'text');
-    const wrong = (await fresh.turn(() => 'done', 1000, { keys: [key('w'), key('no-index')], blocks: [block([STEP.SET, 1, 'x'], [STEP.ADD, 2, 'm'])] })) as CommitPlan;
-    await t.rejects(sendCommit(bed.connection, { ...wrong, args: [...wrong.args.slice(0, -1), Buffer.from(block(['flushall']))] }), { message: /unknown effect/ });
-    t.equal(await call('EXISTS', key('w')), 0);
-    t.equal(((await call('XPENDING', bed.keys.events(0, 'c.d'), 'g')) as unknown[])[0], 1);
-    t.match(await sendCommit(bed.connection, wrong), { kind: 'ok', noIndexes: [key('no-index')] });
-    t.strictSame(await call('MGET', key('w'), key('no-index')), ['x', 'text']);
-  });
+  await t.test(
+    'an index whose key is of another type costs itself; an unknown effect is refused before anything is written',
+    async (t) => {
+      const fresh = await startLane(bed, specOf('g', ['c.d']), 0);
+      await publish(bed, 0, { 'c.d': events(1) });
+      await call('SET', key('no-index'), 'text');
+      const wrong = (await fresh.turn(() => 'done', 1000, {
+        keys: [key('w'), key('no-index')],
+        blocks: [block([STEP.SET, 1, 'x'], [STEP.ADD, 2, 'm'])],
+      })) as CommitPlan;
+      await t.rejects(
+        sendCommit(bed.connection, {
+          ...wrong,
+          args: [...wrong.args.slice(0, -1), Buffer.from(block(['flushall']))],
+        }),
+        { message: /unknown effect/ },
+      );
+      t.equal(await call('EXISTS', key('w')), 0);
+      t.equal(((await call('XPENDING', bed.keys.events(0, 'c.d'), 'g')) as unknown[])[0], 1);
+      t.match(await sendCommit(bed.connection, wrong), {
+        kind: 'ok',
+        noIndexes: [key('no-index')],
+      });
+      t.strictSame(await call('MGET', key('w'), key('no-index')), ['x', 'text']);
+    },
+  );
 
   await t.test('a packed list is read by Redis and back', async (t) => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.oneof(fc.string({ unit: 'grapheme' }), fc.integer({ min: 0, max: 2 ** 32 - 1 }), fc.integer({ min: 30, max: 70_000 }).map((n) => 'x'.repeat(n))), { maxLength: 20 }), async (items) => {
-        const pack = new PackWriter(0);
-        for (const item of items) {
-          if (typeof item === 'number') pack.uint(item);
-          else pack.text(item);
-        }
-        const bytes = pack.finish();
-        const there = (await bed.connection.commandBuffer('EVAL', 'return cmsgpack.pack(cmsgpack.unpack(ARGV[1]))', '0', Buffer.from(bytes))) as Buffer;
-        for (const list of items.length === 0 ? [bytes] : [bytes, there]) {
-          const reader = new PackReader(list);
-          t.strictSame(items.map((item) => (typeof item === 'number' ? reader.uint() : reader.text())), items);
-          t.equal(reader.left, 0);
-        }
-      }),
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(
+            fc.string({ unit: 'grapheme' }),
+            fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+            fc.integer({ min: 30, max: 70_000 }).map((n) => 'x'.repeat(n)),
+          ),
+          { maxLength: 20 },
+        ),
+        async (items) => {
+          const pack = new PackWriter(0);
+          for (const item of items) {
+            if (typeof item === 'number') pack.uint(item);
+            else pack.text(item);
+          }
+          const bytes = pack.finish();
+          const there = (await bed.connection.commandBuffer(
+            'EVAL',
+            'return cmsgpack.pack(cmsgpack.unpack(ARGV[1]))',
+            '0',
+            Buffer.from(bytes),
+          )) as Buffer;
+          for (const list of items.length === 0 ? [bytes] : [bytes, there]) {
+            const reader = new PackReader(list);
+            t.strictSame(
+              items.map((item) => (typeof item === 'number' ? reader.uint() : reader.text())),
+              items,
+            );
+            t.equal(reader.left, 0);
+          }
+        },
+      ),
       { numRuns: 40 },
     );
     t.throws(() => new PackReader(Buffer.from('x')), RangeError);
@@ -106,29 +146,68 @@ void t.test('effects are written in the step that acknowledges', async (t) => {
   });
 });
 
-void t.test('events whose effects died with their thread run again, before what was running does', async (t) => {
-  const batch = createBatch('f', 0, ['a.b'], [], [
-    { id: '1-0', type: 0, bytes: encodeEvents(events(4, 's')), n: 4, crc: null, count: 4, gone: false },
-  ]);
-  const ran: number[][] = [];
-  const given: number[] = [];
-  const result = await runIsolating(
-    {
-      run: ({ task, cells }: PackedTask) => {
-        given.push(task.caused.length);
-        const mine = [0, 1, 2, 3].filter((i) => cells.states[i] === CELL.TODO);
-        ran.push(mine);
-        // the third event kills its thread each time it runs
-        for (const i of mine) {
-          cells.states[i] = i === 2 ? CELL.RUNNING : CELL.CAUSED;
-          if (i === 2) return Promise.resolve({ kind: 'death' as const, cause: 'gone', timeout: false, alive: false, stoodStillMs: 0 });
-        }
-        return Promise.resolve({ kind: 'report', failures: [], blocked: [], deadEntries: [], effects: Uint8Array.of(ran.length), ages: [], busyMs: 1 } satisfies BatchReport);
+void t.test(
+  'events whose effects died with their thread run again, before what was running does',
+  async (t) => {
+    const batch = createBatch(
+      'f',
+      0,
+      ['a.b'],
+      [],
+      [
+        {
+          id: '1-0',
+          type: 0,
+          bytes: encodeEvents(events(4, 's')),
+          n: 4,
+          crc: null,
+          count: 4,
+          gone: false,
+        },
+      ],
+    );
+    const ran: number[][] = [];
+    const given: number[] = [];
+    const result = await runIsolating(
+      {
+        run: ({ task, cells }: PackedTask) => {
+          given.push(task.caused.length);
+          const mine = [0, 1, 2, 3].filter((i) => cells.states[i] === CELL.TODO);
+          ran.push(mine);
+          // the third event kills its thread each time it runs
+          for (const i of mine) {
+            cells.states[i] = i === 2 ? CELL.RUNNING : CELL.CAUSED;
+            if (i === 2)
+              return Promise.resolve({
+                kind: 'death' as const,
+                cause: 'gone',
+                timeout: false,
+                alive: false,
+                stoodStillMs: 0,
+              });
+          }
+          return Promise.resolve({
+            kind: 'report',
+            failures: [],
+            blocked: [],
+            deadEntries: [],
+            effects: Uint8Array.of(ran.length),
+            ages: [],
+            busyMs: 1,
+          } satisfies BatchReport);
+        },
       },
-    },
-    batch, specOf('f', ['a.b'], { ordering: 'none' }), [], new AbortController().signal,
-  );
-  t.strictSame(ran, [[0, 1, 2, 3], [0, 1], [3]]);
-  t.strictSame(given, [0, 0, 1]);
-  t.match(result, { kind: 'result', states: [CELL.DONE, CELL.DONE, CELL.FAILED, CELL.DONE], effects: [Uint8Array.of(2), Uint8Array.of(3)] });
-});
+      batch,
+      specOf('f', ['a.b'], { ordering: 'none' }),
+      [],
+      new AbortController().signal,
+    );
+    t.strictSame(ran, [[0, 1, 2, 3], [0, 1], [3]]);
+    t.strictSame(given, [0, 0, 1]);
+    t.match(result, {
+      kind: 'result',
+      states: [CELL.DONE, CELL.DONE, CELL.FAILED, CELL.DONE],
+      effects: [Uint8Array.of(2), Uint8Array.of(3)],
+    });
+  },
+);

@@ -5,19 +5,29 @@ import { FairShare, type Slot } from '../../src/pipeline/batch/fair-share.ts';
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Functions that always want more; one finished turn at a time, the one that would end first. */
-async function simulate(share: FairShare, turnMs: Readonly<Record<string, number>>, turns: number, watchFrom = 0): Promise<{ busy: Record<string, number>; most: Record<string, number> }> {
+async function simulate(
+  share: FairShare,
+  turnMs: Readonly<Record<string, number>>,
+  turns: number,
+  watchFrom = 0,
+): Promise<{ busy: Record<string, number>; most: Record<string, number> }> {
   const busy: Record<string, number> = {};
   const most: Record<string, number> = {};
   let now = 0;
   const running: { fn: string; ends: number; slot: Slot }[] = [];
-  const want = (fn: string): void => void share.acquire(fn).then((slot) => running.push({ fn, ends: now + (turnMs[fn] as number), slot }));
+  const want = (fn: string): void =>
+    void share
+      .acquire(fn)
+      .then((slot) => running.push({ fn, ends: now + (turnMs[fn] as number), slot }));
   for (const fn of Object.keys(turnMs)) {
     busy[fn] = most[fn] = 0;
     for (let lane = 0; lane < 16; lane++) want(fn);
   }
   for (let turn = 0; turn < turns; turn++) {
     await tick();
-    if (turn >= watchFrom) for (const fn of Object.keys(turnMs)) most[fn] = Math.max(most[fn] as number, running.filter((r) => r.fn === fn).length);
+    if (turn >= watchFrom)
+      for (const fn of Object.keys(turnMs))
+        most[fn] = Math.max(most[fn] as number, running.filter((r) => r.fn === fn).length);
     running.sort((a, b) => a.ends - b.ends);
     const done = running.shift();
     if (!done) throw new Error('nobody runs');
@@ -95,22 +105,29 @@ t.test('who was idle saves up nothing', async (t) => {
 t.test('property: every wish is granted, and never more than there are slots', async (t) => {
   await fc.assert(
     fc.asyncProperty(
-      fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 5 }),
-      fc.array(fc.record({ fn: fc.constantFrom('a', 'b', 'c'), ms: fc.integer({ min: 0, max: 2000 }) }), { maxLength: 40 }),
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 5 }),
+      fc.array(
+        fc.record({ fn: fc.constantFrom('a', 'b', 'c'), ms: fc.integer({ min: 0, max: 2000 }) }),
+        { maxLength: 40 },
+      ),
       async (slots, slowLimit, wishes) => {
         const share = new FairShare({ slots, slowLimit });
         for (const fn of ['a', 'b', 'c']) share.register(fn);
         let running = 0;
         let granted = 0;
-        await Promise.all(wishes.map(async ({ fn, ms }) => {
-          const slot = await share.acquire(fn);
-          granted++;
-          if (++running > slots) throw new Error('too many at once');
-          await tick();
-          running--;
-          slot.release(ms);
-        }));
-        if (granted !== wishes.length || share.underWay !== 0) throw new Error('a wish or a slot was lost');
+        await Promise.all(
+          wishes.map(async ({ fn, ms }) => {
+            const slot = await share.acquire(fn);
+            granted++;
+            if (++running > slots) throw new Error('too many at once');
+            await tick();
+            running--;
+            slot.release(ms);
+          }),
+        );
+        if (granted !== wishes.length || share.underWay !== 0)
+          throw new Error('a wish or a slot was lost');
       },
     ),
     { numRuns: 60 },

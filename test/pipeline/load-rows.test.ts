@@ -11,20 +11,46 @@ import { BatchBuilder } from '../../src/wire/event-batch.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
 import { startRedis } from '../support/redis-server.ts';
 
-const VIEW = { view: 'sums', version: 1, indexes: ['status'], lookups: { by: ['status'], sort: [] } };
+const VIEW = {
+  view: 'sums',
+  version: 1,
+  indexes: ['status'],
+  lookups: { by: ['status'], sort: [] },
+};
 const keys = createKeys('mr');
 
 function batchOf(...subjects: string[]): Batch {
   const builder = new BatchBuilder();
   const nothing = Buffer.alloc(0);
-  for (const subject of subjects) builder.add({ id: subject, subject, dataBuffer: nothing, dataStart: 0, dataEnd: 0, timeMs: 1, source: '', schema: 0, position: 0, extensions: null });
+  for (const subject of subjects)
+    builder.add({
+      id: subject,
+      subject,
+      dataBuffer: nothing,
+      dataStart: 0,
+      dataEnd: 0,
+      timeMs: 1,
+      source: '',
+      schema: 0,
+      position: 0,
+      extensions: null,
+    });
   const { bytes, count } = builder.finish();
-  return createBatch('sums@1', 0, ['a.type'], [], [{ id: '1-0', type: 0, bytes, n: count, crc: null, count, gone: false }]);
+  return createBatch(
+    'sums@1',
+    0,
+    ['a.type'],
+    [],
+    [{ id: '1-0', type: 0, bytes, n: count, crc: null, count, gone: false }],
+  );
 }
 
 function rowsOf({ rows }: Batch): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const reader = rows && rows.length > 0 ? new PackReader(rows) : null; reader !== null && reader.left > 0; ) {
+  for (
+    const reader = rows && rows.length > 0 ? new PackReader(rows) : null;
+    reader !== null && reader.left > 0;
+  ) {
     const id = reader.text();
     found[id] = reader.text();
   }
@@ -45,28 +71,53 @@ t.test('rows', async (t) => {
 
   const loader = new RowLoader(connection, keys, 0, 'sums@1', VIEW);
   const first = await loader.load(batchOf('o-1', 'o-2', 'o-1'), false);
-  t.strictSame([rowsOf(first), first.newRows], [{}, ['o-1', 'o-2']], 'an empty generation has none');
+  t.strictSame(
+    [rowsOf(first), first.newRows],
+    [{}, ['o-1', 'o-2']],
+    'an empty generation has none',
+  );
   t.strictSame(first.effectKeys, [keyOf('o-1'), keyOf('o-2'), ...indexes]);
 
   await put('o-1', 'one');
   const second = await loader.load(batchOf('o-3', 'o-1', 'o-2'), false);
-  t.strictSame([rowsOf(second), second.newRows], [{ 'o-1': 'one', 'o-2': '' }, ['o-3']], 'what was asked for before is loaded, written or not');
-  t.strictSame(second.effectKeys, [keyOf('o-1'), keyOf('o-2'), keyOf('o-3'), ...indexes], 'loaded ones first');
+  t.strictSame(
+    [rowsOf(second), second.newRows],
+    [{ 'o-1': 'one', 'o-2': '' }, ['o-3']],
+    'what was asked for before is loaded, written or not',
+  );
+  t.strictSame(
+    second.effectKeys,
+    [keyOf('o-1'), keyOf('o-2'), keyOf('o-3'), ...indexes],
+    'loaded ones first',
+  );
 
-  const later = await new RowLoader(connection, keys, 0, 'sums@1', VIEW).load(batchOf('o-1', 'o-9'), false);
-  t.strictSame([rowsOf(later), later.newRows], [{ 'o-1': 'one', 'o-9': '' }, []], 'a lane that finds rows asks for all');
+  const later = await new RowLoader(connection, keys, 0, 'sums@1', VIEW).load(
+    batchOf('o-1', 'o-9'),
+    false,
+  );
+  t.strictSame(
+    [rowsOf(later), later.newRows],
+    [{ 'o-1': 'one', 'o-9': '' }, []],
+    'a lane that finds rows asks for all',
+  );
 
   await put('o-7', 'of another time');
   const anew = await loader.load(batchOf('o-7', 'o-8'), true);
-  t.strictSame([rowsOf(anew), anew.newRows], [{ 'o-7': 'of another time', 'o-8': '' }, []], 'Redis has gone back in time: what was known is void');
+  t.strictSame(
+    [rowsOf(anew), anew.newRows],
+    [{ 'o-7': 'of another time', 'o-8': '' }, []],
+    'Redis has gone back in time: what was known is void',
+  );
 });
 
 t.test('the filter forgets nothing, and is seldom wrong about what it was not told', async (t) => {
-  fc.assert(fc.property(fc.uniqueArray(fc.string({ maxLength: 40 }), { maxLength: 300 }), (ids) => {
-    const filter = new RowFilter();
-    for (const id of ids) filter.add(id);
-    return ids.every((id) => filter.add(id));
-  }));
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.string({ maxLength: 40 }), { maxLength: 300 }), (ids) => {
+      const filter = new RowFilter();
+      for (const id of ids) filter.add(id);
+      return ids.every((id) => filter.add(id));
+    }),
+  );
   const filter = new RowFilter();
   const COUNT = 200_000;
   let wrong = 0;

@@ -28,27 +28,33 @@ async function setUp(t: TestLike, options: PublisherOptions = {}) {
   await publisher.publish('test.event', data(0), { id: 'first' });
   return { redis, publisher, look };
 }
-const ids = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => `e${from + i}`);
+const ids = (from: number, to: number): string[] =>
+  Array.from({ length: to - from }, (_, i) => `e${from + i}`);
 
-t.test('an idle publisher flushes at once; while a flush is in flight the next one gathers', async (t) => {
-  const { redis, publisher, look } = await setUp(t);
-  redis.pause();
-  const all = ids(0, 300).map((id, i) => publisher.publish('test.event', data(i), { id }));
-  await until('a flush is in flight', () => publisher.bufferedBytes > 0);
-  redis.resume();
-  const published = await Promise.all(all);
-  const found = await entries(look);
-  t.strictSame(found.flat(), ['first', ...ids(0, 300)], 'in the order of the calls');
-  t.ok(found.length <= 4, `${found.length} entries for 301 events`);
-  t.equal(new Set(published.map((p) => p.position)).size, 300, 'each has its own position');
-  t.equal(publisher.bufferedBytes, 0);
-});
+t.test(
+  'an idle publisher flushes at once; while a flush is in flight the next one gathers',
+  async (t) => {
+    const { redis, publisher, look } = await setUp(t);
+    redis.pause();
+    const all = ids(0, 300).map((id, i) => publisher.publish('test.event', data(i), { id }));
+    await until('a flush is in flight', () => publisher.bufferedBytes > 0);
+    redis.resume();
+    const published = await Promise.all(all);
+    const found = await entries(look);
+    t.strictSame(found.flat(), ['first', ...ids(0, 300)], 'in the order of the calls');
+    t.ok(found.length <= 4, `${found.length} entries for 301 events`);
+    t.equal(new Set(published.map((p) => p.position)).size, 300, 'each has its own position');
+    t.equal(publisher.bufferedBytes, 0);
+  },
+);
 
 t.test('flushes keep within flushEvents and flushBytes, and their order', async (t) => {
   const { publisher, look } = await setUp(t, { flushEvents: 10, flushBytes: 4 * KIB });
   await Promise.all([
     publisher.publishMany(ids(0, 35).map((id, i) => ({ type: 'test.event', data: data(i), id }))),
-    publisher.publishMany(ids(35, 50).map((id, i) => ({ type: 'test.event', data: data(i, KIB), id }))),
+    publisher.publishMany(
+      ids(35, 50).map((id, i) => ({ type: 'test.event', data: data(i, KIB), id })),
+    ),
     publisher.publish('test.event', data(1, 20 * KIB), { id: 'e50' }),
     publisher.publish('test.event', data(1), { id: 'e51' }),
   ]);
@@ -57,7 +63,8 @@ t.test('flushes keep within flushEvents and flushBytes, and their order', async 
   t.ok(found.every((entry) => entry.length <= 10));
   for (const [, fields] of await look.xrangeBuffer('mr:{0}:events:test.event', '-', '+')) {
     const bytes = (fields[1] as Buffer).length;
-    if (bytes > 4 * KIB && fields[3]?.toString() !== '1') t.fail(`an entry of ${String(fields[3])} events has ${bytes} bytes`);
+    if (bytes > 4 * KIB && fields[3]?.toString() !== '1')
+      t.fail(`an entry of ${String(fields[3])} events has ${bytes} bytes`);
   }
 });
 
@@ -82,18 +89,31 @@ t.test("whenFull 'reject': all or nothing, and what was accepted is kept", async
     const id = `e${next++}`;
     const call = publisher.publish('test.event', data(1, 4 * KIB), { id });
     accepted.push(call);
-    await Promise.race([call.catch((error: unknown) => (refused = error)), new Promise((resolve) => setImmediate(resolve))]);
+    await Promise.race([
+      call.catch((error: unknown) => (refused = error)),
+      new Promise((resolve) => setImmediate(resolve)),
+    ]);
     if (refused !== null) accepted.pop();
     if (next > 100) throw new Error('never full');
   }
-  t.match(refused, { code: 'BACKPRESSURE', retryable: true, outcomeUnknown: false, reason: 'bytes', limit: 64 * KIB });
+  t.match(refused, {
+    code: 'BACKPRESSURE',
+    retryable: true,
+    outcomeUnknown: false,
+    reason: 'bytes',
+    limit: 64 * KIB,
+  });
   t.ok(accepted.length >= 12 && accepted.length <= 16, `${accepted.length} of 4 KiB fit`);
   t.ok(publisher.bufferedBytes <= 64 * KIB);
   const many = ids(1000, 1004).map((id) => ({ type: 'test.event', data: data(1, 4 * KIB), id }));
   await t.rejects(publisher.publishMany(many), { code: 'BACKPRESSURE' } as unknown as Error);
   redis.resume();
   await Promise.all(accepted);
-  t.strictSame((await entries(look)).flat(), ['first', ...ids(0, accepted.length)], 'nothing of what was refused is there');
+  t.strictSame(
+    (await entries(look)).flat(),
+    ['first', ...ids(0, accepted.length)],
+    'nothing of what was refused is there',
+  );
   await publisher.publishMany(many);
   t.equal((await entries(look)).flat().length, 1 + accepted.length + 4, 'there is room again');
 });
@@ -105,7 +125,9 @@ t.test("whenFull 'wait': bounded, nothing lost, in the order of the calls", asyn
   const watch = setInterval(() => (most = Math.max(most, publisher.bufferedBytes)), 1);
   t.teardown(() => clearInterval(watch));
   // Large and small: a small one that would fit must not overtake a large one that waits.
-  const all = ids(0, 200).map((id, i) => publisher.publish('test.event', data(i, i % 3 === 0 ? 8 * KIB : 10), { id }));
+  const all = ids(0, 200).map((id, i) =>
+    publisher.publish('test.event', data(i, i % 3 === 0 ? 8 * KIB : 10), { id }),
+  );
   await until('the buffer is full', () => publisher.bufferedBytes > 50 * KIB);
   redis.resume();
   await Promise.all(all);
@@ -115,7 +137,9 @@ t.test("whenFull 'wait': bounded, nothing lost, in the order of the calls", asyn
 
 t.test('an event larger than the whole buffer goes through alone', async (t) => {
   const { publisher, look } = await setUp(t, { bufferBytes: 64 * KIB });
-  await Promise.all([0, 1, 2].map((i) => publisher.publish('test.event', data(i, 100 * KIB), { id: `e${i}` })));
+  await Promise.all(
+    [0, 1, 2].map((i) => publisher.publish('test.event', data(i, 100 * KIB), { id: `e${i}` })),
+  );
   t.strictSame((await entries(look)).flat(), ['first', 'e0', 'e1', 'e2']);
 });
 
@@ -134,18 +158,40 @@ t.test('close flushes what was accepted, then refuses', async (t) => {
 
 t.test('one call over two types: one flush, one id, one order', async (t) => {
   const { publisher, look } = await setUp(t);
-  const published = await publisher.publishMany(ids(0, 9).map((id, i) => ({ type: i % 3 === 0 ? 'test.other' : 'test.event', data: data(i), id })));
+  const published = await publisher.publishMany(
+    ids(0, 9).map((id, i) => ({
+      type: i % 3 === 0 ? 'test.other' : 'test.event',
+      data: data(i),
+      id,
+    })),
+  );
   t.equal(new Set(published.map((p) => p.position.split('/')[1])).size, 1);
-  t.strictSame(published.map((p) => p.position.split('/')[2]), ['0', '1', '2', '3', '4', '5', '6', '7', '8']);
+  t.strictSame(
+    published.map((p) => p.position.split('/')[2]),
+    ['0', '1', '2', '3', '4', '5', '6', '7', '8'],
+  );
   t.strictSame((await entries(look, 'test.other')).flat(), ['e0', 'e3', 'e6']);
 });
 
-t.test('Redis does not answer in time: the error says so, and the publisher goes on under a new producer id', async (t) => {
-  const { redis, publisher, look } = await setUp(t, { deadlineMs: 500 });
-  await redis.kill();
-  const error = await publisher.publish('test.event', data(1), { id: 'unknown' }).catch((e: unknown) => e);
-  t.match(error, { code: 'UNKNOWN_OUTCOME', outcomeUnknown: true });
-  await redis.restart();
-  await until('it is connected again', () => publisher.publish('test.event', data(1), { id: 'later' }).then(() => true, () => false), 20_000);
-  t.equal((await entries(look)).flat().at(-1), 'later');
-});
+t.test(
+  'Redis does not answer in time: the error says so, and the publisher goes on under a new producer id',
+  async (t) => {
+    const { redis, publisher, look } = await setUp(t, { deadlineMs: 500 });
+    await redis.kill();
+    const error = await publisher
+      .publish('test.event', data(1), { id: 'unknown' })
+      .catch((e: unknown) => e);
+    t.match(error, { code: 'UNKNOWN_OUTCOME', outcomeUnknown: true });
+    await redis.restart();
+    await until(
+      'it is connected again',
+      () =>
+        publisher.publish('test.event', data(1), { id: 'later' }).then(
+          () => true,
+          () => false,
+        ),
+      20_000,
+    );
+    t.equal((await entries(look)).flat().at(-1), 'later');
+  },
+);

@@ -1,5 +1,10 @@
 import t from 'tap';
-import { inspectServer, serverProblems, serverWarnings, type ServerInfo } from '../../src/redis/capability.ts';
+import {
+  inspectServer,
+  serverProblems,
+  serverWarnings,
+  type ServerInfo,
+} from '../../src/redis/capability.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { atLeast } from '../../src/redis/server-binary.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -9,7 +14,13 @@ t.test('a good server', async (t) => {
   const connection = openConnection({ url: redis.url });
   t.teardown(() => connection.destroy());
   const info = await inspectServer(connection);
-  t.match(info, { mode: 'standalone', maxmemoryPolicy: 'noeviction', appendonly: true, appendfsync: 'always', replicas: 0 });
+  t.match(info, {
+    mode: 'standalone',
+    maxmemoryPolicy: 'noeviction',
+    appendonly: true,
+    appendfsync: 'always',
+    replicas: 0,
+  });
   t.equal(info.hasWaitAof, atLeast(info.version, '7.2'));
   t.strictSame(serverProblems(info, { minVersion: '6.2' }), []);
 });
@@ -29,7 +40,11 @@ t.test('CONFIG is denied', async (t) => {
   const connection = openConnection({ url: `redis://plain:pw@127.0.0.1:${redis.port}` });
   t.teardown(() => connection.destroy());
   const info = await inspectServer(connection);
-  t.match(info, { maxmemoryPolicy: 'noeviction', appendonly: true, appendfsync: null }, 'INFO tells some of it');
+  t.match(
+    info,
+    { maxmemoryPolicy: 'noeviction', appendonly: true, appendfsync: null },
+    'INFO tells some of it',
+  );
   t.strictSame(serverProblems(info, { minVersion: '6.2' }), []);
 });
 
@@ -40,7 +55,10 @@ t.test('a replica, and an old one', async (t) => {
   t.teardown(() => connection.destroy());
   const info = await inspectServer(connection);
   t.match(serverProblems(info, { minVersion: '6.2' }), [/is a replica/]);
-  const old: ServerInfo = { ...info, nodes: info.nodes.map((node) => ({ ...node, role: 'master', version: '6.0.16' })) };
+  const old: ServerInfo = {
+    ...info,
+    nodes: info.nodes.map((node) => ({ ...node, role: 'master', version: '6.0.16' })),
+  };
   t.match(serverProblems(old, { minVersion: '6.2' }), [/redis 6\.0\.16, at least 6\.2 is needed/]);
 });
 
@@ -63,6 +81,8 @@ t.test('what the server would lose if it ended is said', async (t) => {
   };
   t.strictSame(await warned({ appendonly: 'yes', appendfsync: 'everysec', save: '' }), []);
   t.match(await warned({ appendfsync: 'no' }), [/appendfsync no/]);
-  t.match(await warned({ appendonly: 'no', save: '3600 1' }), [/no append-only file.*since its last snapshot/]);
+  t.match(await warned({ appendonly: 'no', save: '3600 1' }), [
+    /no append-only file.*since its last snapshot/,
+  ]);
   t.match(await warned({ save: '' }), [/writes nothing to disk.*all events are lost/]);
 });

@@ -18,15 +18,31 @@ const append = defineScript({ url: pathToFileURL(join(dir, 'append.lua')), keys:
 const keys = Array.from({ length: 16 }, (_, p) => `mr:{${p}}:l`);
 
 t.test('a cluster of two masters', async (t) => {
-  const start = async () => startRedis(t, { tcp: true, args: ['--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--cluster-node-timeout', '1000'] });
+  const start = async () =>
+    startRedis(t, {
+      tcp: true,
+      args: [
+        '--cluster-enabled',
+        'yes',
+        '--cluster-port',
+        String(await freePort()),
+        '--cluster-node-timeout',
+        '1000',
+      ],
+    });
   const nodes = await Promise.all([start(), start()]);
   const [a, b] = nodes.map((node) => node.client());
   if (!a || !b) throw new Error('two nodes');
   await a.call('CLUSTER', 'ADDSLOTSRANGE', 0, 8191);
   await b.call('CLUSTER', 'ADDSLOTSRANGE', 8192, 16383);
-  const busPort = /cport:(\d+)|@(\d+)/.exec(String(await b.call('CLUSTER', 'NODES')))?.[2] as string;
+  const busPort = /cport:(\d+)|@(\d+)/.exec(
+    String(await b.call('CLUSTER', 'NODES')),
+  )?.[2] as string;
   await a.call('CLUSTER', 'MEET', '127.0.0.1', nodes[1]?.port as number, busPort);
-  for (const client of [a, b]) await until('the cluster is ok', async () => String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'));
+  for (const client of [a, b])
+    await until('the cluster is ok', async () =>
+      String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
+    );
 
   const url = nodes.map((node) => node.tcpUrl).join(',');
   const connection = openConnection({ url, offlineWaitMs: 5_000, replyTimeoutMs: 2_000 });
@@ -35,21 +51,36 @@ t.test('a cluster of two masters', async (t) => {
 
   await t.test('keys decide the node; scripts and WAIT', async (t) => {
     for (const key of keys) t.strictSame(await append.run(connection, [key], ['x']), ['ok', 1]);
-    for (const key of keys) t.strictSame(await append.runThen(connection, [key], ['y'], ['WAIT', 0, 10]), [['ok', 2], 0]);
-    // CLIENT ID instead of WAIT shows where the second command went: to the node of the script, on one connection.
+    for (const key of keys)
+      t.strictSame(await append.runThen(connection, [key], ['y'], ['WAIT', 0, 10]), [['ok', 2], 0]);
+    // CLIENT ID instead of WAIT shows where the second command went: to the node of the script, on
+    // one connection.
     const ids = new Set<string>();
     for (const key of keys) {
       const [, info] = await append.runThen(connection, [key], ['z'], ['CONFIG', 'GET', 'port']);
       const owner = nodes.find((node) => String((info as string[])[1]) === String(node.port));
       ids.add(String(owner?.port));
-      t.equal(await owner?.client().llen(key).catch(() => -1), 3, `${key} lies where CONFIG was asked`);
+      t.equal(
+        await owner
+          ?.client()
+          .llen(key)
+          .catch(() => -1),
+        3,
+        `${key} lies where CONFIG was asked`,
+      );
     }
     t.equal(ids.size, 2, 'both nodes took part');
   });
 
   await t.test('every master is inspected', async (t) => {
     const info = await inspectServer(connection);
-    t.match(info, { mode: 'cluster', followsRedirections: true, maxmemoryPolicy: 'noeviction', appendonly: true, replicas: 0 });
+    t.match(info, {
+      mode: 'cluster',
+      followsRedirections: true,
+      maxmemoryPolicy: 'noeviction',
+      appendonly: true,
+      replicas: 0,
+    });
     t.equal(info.nodes.length, 2);
     t.strictSame(serverProblems(info, { minVersion: '6.2' }), []);
     await b.config('SET', 'maxmemory-policy', 'allkeys-lru');
@@ -60,36 +91,71 @@ t.test('a cluster of two masters', async (t) => {
 
     const single = openConnection({ url: nodes[0]?.tcpUrl as string });
     t.teardown(() => single.destroy());
-    t.match(serverProblems(await inspectServer(single), { minVersion: '6.2' })[0], /node of a Redis Cluster: name several/);
+    t.match(
+      serverProblems(await inspectServer(single), { minVersion: '6.2' })[0],
+      /node of a Redis Cluster: name several/,
+    );
   });
 
   await t.test('a slot moves: redirections are followed', async (t) => {
     const key = await until('a key of the first node', async () => {
-      for (const k of keys) if (await a.llen(k).then(() => true, () => false)) return k;
+      for (const k of keys)
+        if (
+          await a.llen(k).then(
+            () => true,
+            () => false,
+          )
+        )
+          return k;
       return null;
     });
     const slot = Number(await a.call('CLUSTER', 'KEYSLOT', key));
     await connection.command('DEL', key);
     const owner = String(await b.call('CLUSTER', 'MYID'));
     for (const client of [b, a]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', owner);
-    t.strictSame(await append.runThen(connection, [key], ['after'], ['CONFIG', 'GET', 'port']), [['ok', 1], ['port', String(nodes[1]?.port)]]);
+    t.strictSame(await append.runThen(connection, [key], ['after'], ['CONFIG', 'GET', 'port']), [
+      ['ok', 1],
+      ['port', String(nodes[1]?.port)],
+    ]);
     t.strictSame(await append.run(connection, [key], ['again']), ['ok', 2]);
   });
 
-  await t.test('a node that is killed: unknown outcome in bounded time, back after its restart', async (t) => {
-    const key = await until('a key of the second node', async () => {
-      for (const k of keys) if (await b.llen(k).then(() => true, () => false)) return k;
-      return null;
-    });
-    await connection.command('DEL', key);
-    await nodes[1]?.kill();
-    const start = performance.now();
-    const error = await append.run(connection, [key], ['lost']).then(() => null, (reason: unknown) => reason);
-    t.ok(error instanceof UnknownOutcomeError || (error instanceof RedisReplyError && error.reply === 'CLUSTERDOWN'), String(error));
-    t.ok(performance.now() - start < 8_000);
-    await nodes[1]?.restart();
-    await until('the cluster is ok', async () => String(await a.call('CLUSTER', 'INFO')).includes('cluster_state:ok'));
-    t.strictSame(await withRetry(() => append.run(connection, [key], ['found']), { deadlineMs: 15_000 }), ['ok', 1]);
-  });
+  await t.test(
+    'a node that is killed: unknown outcome in bounded time, back after its restart',
+    async (t) => {
+      const key = await until('a key of the second node', async () => {
+        for (const k of keys)
+          if (
+            await b.llen(k).then(
+              () => true,
+              () => false,
+            )
+          )
+            return k;
+        return null;
+      });
+      await connection.command('DEL', key);
+      await nodes[1]?.kill();
+      const start = performance.now();
+      const error = await append.run(connection, [key], ['lost']).then(
+        () => null,
+        (reason: unknown) => reason,
+      );
+      t.ok(
+        error instanceof UnknownOutcomeError ||
+          (error instanceof RedisReplyError && error.reply === 'CLUSTERDOWN'),
+        String(error),
+      );
+      t.ok(performance.now() - start < 8_000);
+      await nodes[1]?.restart();
+      await until('the cluster is ok', async () =>
+        String(await a.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
+      );
+      t.strictSame(
+        await withRetry(() => append.run(connection, [key], ['found']), { deadlineMs: 15_000 }),
+        ['ok', 1],
+      );
+    },
+  );
   await connection.close();
 });

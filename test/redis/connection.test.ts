@@ -1,8 +1,21 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import t from 'tap';
-import { ClosedError, ConfigError, MillraceError, RedisReplyError, UnknownOutcomeError } from '../../src/core/errors.ts';
-import { openConnection, parseRedisUrl, parseRedisUrls, withRetry, type ConnectionOptions, type RedisConnection } from '../../src/redis/connection.ts';
+import {
+  ClosedError,
+  ConfigError,
+  MillraceError,
+  RedisReplyError,
+  UnknownOutcomeError,
+} from '../../src/core/errors.ts';
+import {
+  openConnection,
+  parseRedisUrl,
+  parseRedisUrls,
+  withRetry,
+  type ConnectionOptions,
+  type RedisConnection,
+} from '../../src/redis/connection.ts';
 import { startRedis, until, type TestLike } from '../support/redis-server.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 
@@ -22,22 +35,36 @@ function event(connection: RedisConnection, name: 'up' | 'down'): Promise<void> 
   });
 }
 
-async function timed<T>(promise: Promise<T>): Promise<{ ms: number; error: unknown; value: T | undefined }> {
+async function timed<T>(
+  promise: Promise<T>,
+): Promise<{ ms: number; error: unknown; value: T | undefined }> {
   const start = performance.now();
   const [result] = await Promise.allSettled([promise]);
   const ms = performance.now() - start;
-  return result.status === 'fulfilled' ? { ms, error: undefined, value: result.value } : { ms, error: result.reason, value: undefined };
+  return result.status === 'fulfilled'
+    ? { ms, error: undefined, value: result.value }
+    : { ms, error: result.reason, value: undefined };
 }
 
 t.test('urls', async (t) => {
   t.match(parseRedisUrl('redis://localhost'), { host: 'localhost', port: 6379, db: 0, tls: false });
   t.match(parseRedisUrl('rediss://me:p%40ss@h.example:7000/3'), {
-    host: 'h.example', port: 7000, db: 3, tls: true, username: 'me', password: 'p@ss', display: 'rediss://me:***@h.example:7000/3',
+    host: 'h.example',
+    port: 7000,
+    db: 3,
+    tls: true,
+    username: 'me',
+    password: 'p@ss',
+    display: 'rediss://me:***@h.example:7000/3',
   });
   t.match(parseRedisUrl('redis://[::1]:6380'), { host: '::1', port: 6380 });
   t.match(parseRedisUrl('unix:/run/a%20b.sock?db=2'), { path: '/run/a b.sock', db: 2 });
   t.match(parseRedisUrl('unix:///run/redis.sock'), { path: '/run/redis.sock', db: 0 });
-  t.equal(parseRedisUrls('redis://:a,b@h1:1, redis://h2:2').length, 2, 'a comma in a password does not separate');
+  t.equal(
+    parseRedisUrls('redis://:a,b@h1:1, redis://h2:2').length,
+    2,
+    'a comma in a password does not separate',
+  );
   t.equal(parseRedisUrls(['redis://h1:1', 'redis://h2:2']).length, 2);
 
   const problems: [string | string[], RegExp][] = [
@@ -74,20 +101,30 @@ t.test('urls', async (t) => {
 t.test('commands, replies, refusals', async (t) => {
   const redis = await startRedis(t);
   const lines: string[] = [];
-  const connection = open(t, { url: redis.url, name: 'a test', log: (_level, message) => lines.push(message) });
+  const connection = open(t, {
+    url: redis.url,
+    name: 'a test',
+    log: (_level, message) => lines.push(message),
+  });
   t.equal(connection.status, 'connecting');
   t.equal(await connection.command('PING'), 'PONG', 'waits for the connection');
   t.equal(connection.status, 'up');
   const bytes = Buffer.from([0, 255, 13, 10, 128]);
   await connection.command('SET', 'k', bytes);
   t.strictSame(await connection.commandBuffer('GET', 'k'), bytes);
-  t.strictSame(await connection.commandOnMasters('GET', 'none'), [{ node: connection.target, reply: null }]);
+  t.strictSame(await connection.commandOnMasters('GET', 'none'), [
+    { node: connection.target, reply: null },
+  ]);
   t.match(await connection.command('CLIENT', 'GETNAME'), 'a-test');
 
   const { error } = await timed(connection.command('LPUSH', 'k', 'payload'));
   t.type(error, RedisReplyError);
   t.match(error, { reply: 'WRONGTYPE', command: 'LPUSH', retryable: false, outcomeUnknown: false });
-  t.notMatch(JSON.stringify((error as Error).cause), /payload/, 'the arguments do not ride along into the logs');
+  t.notMatch(
+    JSON.stringify((error as Error).cause),
+    /payload/,
+    'the arguments do not ride along into the logs',
+  );
 
   const unix2 = open(t, { url: `${redis.url}?db=3` });
   t.equal(await unix2.command('GET', 'k'), null, 'another database');
@@ -130,13 +167,18 @@ t.test('executed but the reply is lost: unknown outcome, executed exactly once',
 
   await t.test('many at once', async (t) => {
     const lost = proxy.dropRepliesThenCut();
-    const results = await Promise.allSettled(Array.from({ length: 200 }, (_, i) => connection.command('INCR', `each:${i}`)));
+    const results = await Promise.allSettled(
+      Array.from({ length: 200 }, (_, i) => connection.command('INCR', `each:${i}`)),
+    );
     await lost;
     t.ok(results.every((r) => r.status === 'rejected' && r.reason instanceof UnknownOutcomeError));
     await connection.ready();
     await connection.command('PING');
     const counts = await look.mget(Array.from({ length: 200 }, (_, i) => `each:${i}`));
-    t.ok(counts.every((n) => n === null || n === '1'), 'none twice');
+    t.ok(
+      counts.every((n) => n === null || n === '1'),
+      'none twice',
+    );
   });
 
   await t.test('an idempotent call is made again by withRetry', async (t) => {
@@ -158,10 +200,20 @@ t.test('a half-open connection does not hang beyond the timeout', async (t) => {
   const redis = await startRedis(t);
   const proxy = await startProxy(t, { socket: redis.socket });
   const connection = open(t, { url: proxy.url, replyTimeoutMs: 300, offlineWaitMs: 200 });
-  const blocking = open(t, { url: proxy.url, blocking: true, maxBlockMs: 200, replyTimeoutMs: 300, offlineWaitMs: 200 });
+  const blocking = open(t, {
+    url: proxy.url,
+    blocking: true,
+    maxBlockMs: 200,
+    replyTimeoutMs: 300,
+    offlineWaitMs: 200,
+  });
   await Promise.all([connection.ready(), blocking.ready()]);
 
-  t.equal(await blocking.command('XREAD', 'BLOCK', 200, 'STREAMS', 's', '$'), null, 'blocking within the limit is no timeout');
+  t.equal(
+    await blocking.command('XREAD', 'BLOCK', 200, 'STREAMS', 's', '$'),
+    null,
+    'blocking within the limit is no timeout',
+  );
 
   proxy.halfOpen(true);
   const downs = Promise.all([event(connection, 'down'), event(blocking, 'down')]);
@@ -170,7 +222,11 @@ t.test('a half-open connection does not hang beyond the timeout', async (t) => {
     timed(blocking.command('XREAD', 'BLOCK', 200, 'STREAMS', 's', '$')),
   ]);
   t.type(write.error, UnknownOutcomeError);
-  t.type(read.error, UnknownOutcomeError, 'a blocking read rejects, it does not pretend that the stream is empty');
+  t.type(
+    read.error,
+    UnknownOutcomeError,
+    'a blocking read rejects, it does not pretend that the stream is empty',
+  );
   t.ok(write.ms < 3_000, `${write.ms} ms`);
   t.ok(read.ms < 3_000, `${read.ms} ms`);
   await downs;
@@ -190,7 +246,9 @@ t.test('a server that stands still (SIGSTOP)', async (t) => {
   const connection = open(t, { url: redis.url, replyTimeoutMs: 300, offlineWaitMs: 200 });
   await connection.ready();
   redis.pause();
-  const results = await Promise.all(Array.from({ length: 50 }, () => timed(connection.command('INCR', 'n'))));
+  const results = await Promise.all(
+    Array.from({ length: 50 }, () => timed(connection.command('INCR', 'n'))),
+  );
   t.ok(results.every((r) => r.error instanceof UnknownOutcomeError && r.ms < 3_000));
   redis.resume();
   t.equal(await withRetry(() => connection.command('PING'), { deadlineMs: 10_000 }), 'PONG');
@@ -201,7 +259,11 @@ t.test('a listener that never speaks, and nobody there at all', async (t) => {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address() as { port: number };
-  const mute = open(t, { url: `redis://127.0.0.1:${address.port}`, replyTimeoutMs: 200, offlineWaitMs: 300 });
+  const mute = open(t, {
+    url: `redis://127.0.0.1:${address.port}`,
+    replyTimeoutMs: 200,
+    offlineWaitMs: 300,
+  });
   const first = await timed(mute.command('SET', 'a', 'b'));
   t.type(first.error, UnknownOutcomeError);
   t.ok(first.ms < 3_000);
@@ -280,39 +342,80 @@ t.test('withRetry', async (t) => {
   };
   const seen: number[] = [];
   const start = performance.now();
-  await t.rejects(withRetry(fails, { deadlineMs: 200, minDelayMs: 10, maxDelayMs: 20, onRetry: (_e, attempt) => seen.push(attempt) }), Later);
+  await t.rejects(
+    withRetry(fails, {
+      deadlineMs: 200,
+      minDelayMs: 10,
+      maxDelayMs: 20,
+      onRetry: (_e, attempt) => seen.push(attempt),
+    }),
+    Later,
+  );
   t.ok(performance.now() - start < 1_000);
   t.ok(calls > 5);
   t.equal(seen.length, calls - 1);
 
   calls = 0;
   const abort = new AbortController();
-  const running = withRetry(fails, { signal: abort.signal, minDelayMs: 60_000, maxDelayMs: 60_000, onRetry: () => abort.abort(new Error('enough')) });
+  const running = withRetry(fails, {
+    signal: abort.signal,
+    minDelayMs: 60_000,
+    maxDelayMs: 60_000,
+    onRetry: () => abort.abort(new Error('enough')),
+  });
   await t.rejects(running, { message: 'enough' });
   t.equal(calls, 1);
 
   calls = 0;
-  await t.rejects(withRetry(() => { calls++; return Promise.reject(new RedisReplyError('X', 'WRONGTYPE no')); }), RedisReplyError);
-  await t.rejects(withRetry(() => { calls++; return Promise.reject(new TypeError('bug')); }), TypeError);
+  await t.rejects(
+    withRetry(() => {
+      calls++;
+      return Promise.reject(new RedisReplyError('X', 'WRONGTYPE no'));
+    }),
+    RedisReplyError,
+  );
+  await t.rejects(
+    withRetry(() => {
+      calls++;
+      return Promise.reject(new TypeError('bug'));
+    }),
+    TypeError,
+  );
   t.equal(calls, 2, 'neither a refusal nor a bug is retried');
-  t.equal(await withRetry((attempt) => (attempt < 3 ? fails() : Promise.resolve(attempt)), { minDelayMs: 1 }), 3);
+  t.equal(
+    await withRetry((attempt) => (attempt < 3 ? fails() : Promise.resolve(attempt)), {
+      minDelayMs: 1,
+    }),
+    3,
+  );
 });
 
-t.test('connections cut at random moments: every command settles, none is executed twice', async (t) => {
-  const redis = await startRedis(t);
-  const proxy = await startProxy(t, { socket: redis.socket });
-  const connection = open(t, { url: proxy.url, offlineWaitMs: 5_000 });
-  await connection.ready();
-  const done = { ok: 0, unknown: 0 };
-  for (let round = 0; round < 20; round++) {
-    const commands = Array.from({ length: 100 }, () => connection.command('INCR', 'total').then(() => done.ok++, (error: unknown) => {
-      if (error instanceof UnknownOutcomeError) done.unknown++;
-      else throw error;
-    }));
-    setTimeout(() => proxy.cutNow(), Math.random() * 3);
-    await Promise.all(commands);
-  }
-  t.equal(done.ok + done.unknown, 2_000);
-  const total = Number(await until('connected', () => redis.client().get('total')));
-  t.ok(total >= done.ok && total <= 2_000, `${total} executed, ${done.ok} confirmed, ${done.unknown} unknown`);
-});
+t.test(
+  'connections cut at random moments: every command settles, none is executed twice',
+  async (t) => {
+    const redis = await startRedis(t);
+    const proxy = await startProxy(t, { socket: redis.socket });
+    const connection = open(t, { url: proxy.url, offlineWaitMs: 5_000 });
+    await connection.ready();
+    const done = { ok: 0, unknown: 0 };
+    for (let round = 0; round < 20; round++) {
+      const commands = Array.from({ length: 100 }, () =>
+        connection.command('INCR', 'total').then(
+          () => done.ok++,
+          (error: unknown) => {
+            if (error instanceof UnknownOutcomeError) done.unknown++;
+            else throw error;
+          },
+        ),
+      );
+      setTimeout(() => proxy.cutNow(), Math.random() * 3);
+      await Promise.all(commands);
+    }
+    t.equal(done.ok + done.unknown, 2_000);
+    const total = Number(await until('connected', () => redis.client().get('total')));
+    t.ok(
+      total >= done.ok && total <= 2_000,
+      `${total} executed, ${done.ok} confirmed, ${done.unknown} unknown`,
+    );
+  },
+);

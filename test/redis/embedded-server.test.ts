@@ -1,12 +1,28 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { ConfigError } from '../../src/core/errors.ts';
 import { openConnection } from '../../src/redis/connection.ts';
-import { connectOrStart, startEmbeddedServer, type EmbeddedOptions } from '../../src/redis/embedded-server.ts';
+import {
+  connectOrStart,
+  startEmbeddedServer,
+  type EmbeddedOptions,
+} from '../../src/redis/embedded-server.ts';
 import { findServerBinary } from '../../src/redis/server-binary.ts';
 import { projectDir, testServerBinary, until, type TestLike } from '../support/redis-server.ts';
 
@@ -23,7 +39,10 @@ function folder(t: TestLike, name = 'f'): string {
   return dir;
 }
 
-async function connect(t: TestLike, options: EmbeddedOptions): Promise<Awaited<ReturnType<typeof connectOrStart>>> {
+async function connect(
+  t: TestLike,
+  options: EmbeddedOptions,
+): Promise<Awaited<ReturnType<typeof connectOrStart>>> {
   const server = await connectOrStart(options);
   t.teardown(() => server.stop());
   return server;
@@ -38,15 +57,24 @@ async function ask(url: string, ...command: [string, ...(string | number)[]]): P
   }
 }
 
-/** Another process that starts (or joins) the folder's server, says what it got, and does nothing more. */
-async function otherProcess(t: TestLike, dir: string, appendfsync = 'everysec'): Promise<{ child: ChildProcess; url: string; owned: boolean }> {
+/**
+ * Another process that starts (or joins) the folder's server, says what it got, and does nothing
+ * more.
+ */
+async function otherProcess(
+  t: TestLike,
+  dir: string,
+  appendfsync = 'everysec',
+): Promise<{ child: ChildProcess; url: string; owned: boolean }> {
   const code = `
     const { connectOrStart } = await import(${JSON.stringify(new URL('../../src/redis/embedded-server.js', import.meta.url).href)});
     const { url, owned } = await connectOrStart({ dir: ${JSON.stringify(dir)}, appendfsync: ${JSON.stringify(appendfsync)} });
     console.log(JSON.stringify({ url, owned }));
     setInterval(() => {}, 1000);
   `;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   t.teardown(() => void child.kill('SIGKILL'));
   let text = '';
   for await (const chunk of child.stdout) {
@@ -65,18 +93,26 @@ function alive(pid: number): boolean {
   }
 }
 
-const serverPid = async (url: string): Promise<number> => Number(/process_id:(\d+)/.exec(String(await ask(url, 'INFO', 'server')))?.[1]);
+const serverPid = async (url: string): Promise<number> =>
+  Number(/process_id:(\d+)/.exec(String(await ask(url, 'INFO', 'server')))?.[1]);
 
 const needsProc = process.platform === 'linux' ? {} : { skip: 'reads /proc' };
 
 t.test('starts, answers, keeps the data', async (t) => {
   const dir = folder(t);
   const lines: string[] = [];
-  const first = await connect(t, { dir, appendfsync: 'always', log: (level, message) => lines.push(`${level} ${message}`) });
+  const first = await connect(t, {
+    dir,
+    appendfsync: 'always',
+    log: (level, message) => lines.push(`${level} ${message}`),
+  });
   t.ok(first.owned);
   t.equal(first.url, `unix:${realpathSync(dir)}/redis.sock`);
   t.strictSame(await ask(first.url, 'CONFIG', 'GET', 'appendfsync'), ['appendfsync', 'always']);
-  t.strictSame(await ask(first.url, 'CONFIG', 'GET', 'maxmemory-policy'), ['maxmemory-policy', 'noeviction']);
+  t.strictSame(await ask(first.url, 'CONFIG', 'GET', 'maxmemory-policy'), [
+    'maxmemory-policy',
+    'noeviction',
+  ]);
   t.strictSame(await ask(first.url, 'CONFIG', 'GET', 'port'), ['port', '0']);
   await ask(first.url, 'SET', 'kept', 'yes');
   t.equal(statSync(join(dir, 'data')).mode & 0o077, 0, 'nobody else reads the data');
@@ -135,39 +171,51 @@ t.test('the owner is killed with -9: the server ends, the data stays', async (t)
   await next.stop();
 });
 
-t.test('an owner that ends in an orderly way without stopping it does not hang, nor leave it behind', async (t) => {
-  const dir = folder(t);
-  const code = `
+t.test(
+  'an owner that ends in an orderly way without stopping it does not hang, nor leave it behind',
+  async (t) => {
+    const dir = folder(t);
+    const code = `
     const { connectOrStart } = await import(${JSON.stringify(new URL('../../src/redis/embedded-server.js', import.meta.url).href)});
     console.log((await connectOrStart({ dir: ${JSON.stringify(dir)} })).owned);
   `;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const code0 = await new Promise((resolve) => child.once('exit', resolve));
-  t.equal(code0, 0);
-  const pid = Number(readFileSync(join(dir, 'redis.lock'), 'utf8'));
-  await until('the server is gone', () => !alive(pid));
-});
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const code0 = await new Promise((resolve) => child.once('exit', resolve));
+    t.equal(code0, 0);
+    const pid = Number(readFileSync(join(dir, 'redis.lock'), 'utf8'));
+    await until('the server is gone', () => !alive(pid));
+  },
+);
 
-t.test('the owner and its server are both killed: stale socket and lock do not matter', async (t) => {
-  const dir = folder(t);
-  const { child, url } = await otherProcess(t, dir);
-  await ask(url, 'SET', 'k', 'v');
-  const pid = await serverPid(url);
-  process.kill(pid, 'SIGSTOP');
-  child.kill('SIGKILL');
-  process.kill(pid, 'SIGKILL');
-  t.ok(existsSync(join(dir, 'redis.sock')));
-  const next = await connect(t, { dir });
-  t.ok(next.owned);
-  t.equal(await ask(next.url, 'GET', 'k'), 'v');
-});
+t.test(
+  'the owner and its server are both killed: stale socket and lock do not matter',
+  async (t) => {
+    const dir = folder(t);
+    const { child, url } = await otherProcess(t, dir);
+    await ask(url, 'SET', 'k', 'v');
+    const pid = await serverPid(url);
+    process.kill(pid, 'SIGSTOP');
+    child.kill('SIGKILL');
+    process.kill(pid, 'SIGKILL');
+    t.ok(existsSync(join(dir, 'redis.sock')));
+    const next = await connect(t, { dir });
+    t.ok(next.owned);
+    t.equal(await ask(next.url, 'GET', 'k'), 'v');
+  },
+);
 
 t.test('Ctrl-C reaches the owner only', needsProc, async (t) => {
   const dir = folder(t);
   const server = await connect(t, { dir });
   const pid = await serverPid(server.url);
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /, '').split(' ');
-  const own = readFileSync('/proc/self/stat', 'latin1').replace(/^.*\) /, '').split(' ');
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const own = readFileSync('/proc/self/stat', 'latin1')
+    .replace(/^.*\) /, '')
+    .split(' ');
   t.not(stat[2], own[2], 'another process group');
 });
 
@@ -215,10 +263,16 @@ t.test('what cannot start says why', async (t) => {
   const dir = folder(t);
   mkdirSync(join(dir, 'data', 'appendonlydir'), { recursive: true });
   writeFileSync(join(dir, 'data', 'appendonlydir', 'appendonly.aof.manifest'), 'nonsense\n');
-  await t.rejects(connectOrStart({ dir }), { name: 'ConfigError', message: /ended at once with status 1.*redis\.log/ });
+  await t.rejects(connectOrStart({ dir }), {
+    name: 'ConfigError',
+    message: /ended at once with status 1.*redis\.log/,
+  });
   const file = join(dir, 'file');
   writeFileSync(file, '');
-  await t.rejects(connectOrStart({ dir: file }), { name: 'ConfigError', message: /cannot be used/ });
+  await t.rejects(connectOrStart({ dir: file }), {
+    name: 'ConfigError',
+    message: /cannot be used/,
+  });
 });
 
 t.test('the binary', async (t) => {
@@ -226,28 +280,46 @@ t.test('the binary', async (t) => {
   const dir = folder(t);
   await t.test('given', async (t) => {
     const give = (serverPath: string) => findServerBinary({ serverPath, cacheDir: dir });
-    await t.rejects(give('/nowhere/redis-server'), { name: 'ConfigError', message: /MILLRACE_REDIS_SERVER: .*does not exist/ });
+    await t.rejects(give('/nowhere/redis-server'), {
+      name: 'ConfigError',
+      message: /MILLRACE_REDIS_SERVER: .*does not exist/,
+    });
     const fake = (name: string, text: string): string => {
       const path = join(dir, name);
       writeFileSync(path, `#!/bin/sh\necho '${text}'\n`);
       chmodSync(path, 0o755);
       return path;
     };
-    await t.rejects(give(fake('old', 'Redis server v=6.0.16 sha=0')), { message: /is version 6\.0\.16, at least 7\.0/ });
+    await t.rejects(give(fake('old', 'Redis server v=6.0.16 sha=0')), {
+      message: /is version 6\.0\.16, at least 7\.0/,
+    });
     await t.rejects(give(fake('other', 'hello')), { message: /is no redis-server/ });
-    t.match(await give(fake('valkey', 'Valkey server v=8.1.1 sha=0')), { flavor: 'valkey', version: '8.1.1', libraryPath: '' });
+    t.match(await give(fake('valkey', 'Valkey server v=8.1.1 sha=0')), {
+      flavor: 'valkey',
+      version: '8.1.1',
+      libraryPath: '',
+    });
     await t.rejects(connectOrStart({ dir, serverPath: '/nowhere' }), ConfigError);
   });
 
   await t.test('a cache that does not run is replaced, by two at once', async (t) => {
-    if (found.libraryPath === '' || process.env.MILLRACE_TEST_OFFLINE) return void t.comment('needs apt and the network');
+    if (found.libraryPath === '' || process.env.MILLRACE_TEST_OFFLINE)
+      return void t.comment('needs apt and the network');
     const cacheDir = mkdtempSync(join(tmpdir(), 'millrace-cache-'));
     t.teardown(() => rmSync(cacheDir, { recursive: true, force: true }));
     const name = readdirSync(cache).find((entry) => !entry.includes('.tmp-')) as string;
     mkdirSync(join(cacheDir, 'redis-server', name), { recursive: true });
-    writeFileSync(join(cacheDir, 'redis-server', name, 'manifest.json'), '{"server":"gone","libraries":[]}');
+    writeFileSync(
+      join(cacheDir, 'redis-server', name, 'manifest.json'),
+      '{"server":"gone","libraries":[]}',
+    );
     const lines: string[] = [];
-    const find = () => findServerBinary({ cacheDir, searchPath: false, log: (_level, message) => lines.push(message) });
+    const find = () =>
+      findServerBinary({
+        cacheDir,
+        searchPath: false,
+        log: (_level, message) => lines.push(message),
+      });
     const both = await Promise.all([find(), find()]);
     t.strictSame(both[0], both[1]);
     t.match(lines[0], /downloading/);
@@ -262,8 +334,11 @@ t.test('the lock is held by the server itself', needsProc, async (t) => {
   const dir = folder(t);
   const { child, url } = await otherProcess(t, dir);
   const pid = await serverPid(url);
-  // The supervisor's parent is the owner: kill the supervisor alone, as an over-eager administrator would.
-  const supervisor = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  // The supervisor's parent is the owner: kill the supervisor alone, as an over-eager administrator
+  // would.
+  const supervisor = Number(
+    /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1],
+  );
   process.kill(supervisor, 'SIGKILL');
   await delay(0);
   t.notOk((await connect(t, { dir })).owned, 'the orphan is used, not doubled');

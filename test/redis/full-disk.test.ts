@@ -1,6 +1,17 @@
-/** A disk without space: told at once, with the path; red while it lasts; over by itself. Needs to mount a tmpfs. */
+/**
+ * A disk without space: told at once, with the path; red while it lasts; over by itself. Needs to
+ * mount a tmpfs.
+ */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statfsSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -43,7 +54,10 @@ t.test('a dispatcher and commands on a full disk', async (t) => {
     const answer = await fetch(`${admin}${path}`);
     return { status: answer.status, body: await answer.text() };
   };
-  t.equal((await project.run(['publish', 'note.added', '--data', '{"book":"a"}'], { env })).status, 0);
+  t.equal(
+    (await project.run(['publish', 'note.added', '--data', '{"book":"a"}'], { env })).status,
+    0,
+  );
 
   const filler = join(dir, 'filler');
   const fill = (): void => {
@@ -54,10 +68,15 @@ t.test('a dispatcher and commands on a full disk', async (t) => {
   const look = new Redis({ path: join(dir, 'redis.sock'), maxRetriesPerRequest: null });
   look.on('error', () => {});
   t.teardown(() => look.disconnect());
-  const noticed = (): Promise<unknown> => until('Redis has noticed', async () => {
-    await look.set('other', 'x'.repeat(10_000)).catch(() => undefined);
-    return (await look.info('persistence')).includes('aof_last_write_status:err');
-  }, 20_000);
+  const noticed = (): Promise<unknown> =>
+    until(
+      'Redis has noticed',
+      async () => {
+        await look.set('other', 'x'.repeat(10_000)).catch(() => undefined);
+        return (await look.info('persistence')).includes('aof_last_write_status:err');
+      },
+      20_000,
+    );
   await noticed();
 
   const data = new RegExp(`MISCONF.*${dir}/data`, 's');
@@ -68,22 +87,58 @@ t.test('a dispatcher and commands on a full disk', async (t) => {
   t.equal(refused.status, 1);
   t.match(refused.stderr, data, 'it names the folder');
   for (const path of ['/healthz', '/readyz']) {
-    const answer = await until(`${path} is red`, async () => get(path).then((found) => (found.status === 503 && data.test(found.body) ? found : null)), 20_000);
+    const answer = await until(
+      `${path} is red`,
+      async () =>
+        get(path).then((found) => (found.status === 503 && data.test(found.body) ? found : null)),
+      20_000,
+    );
     t.equal(answer.status, 503);
   }
   const waiting = project.start(['start', './workers'], { ...env });
-  await waiting.seen('stderr', /waiting until Redis takes writes again, which is needed to register functions: .*MISCONF/);
+  await waiting.seen(
+    'stderr',
+    /waiting until Redis takes writes again, which is needed to register functions: .*MISCONF/,
+  );
   waiting.child.kill('SIGTERM');
   t.equal((await waiting.ended).status, 0, 'it waits, and ends when it is asked to');
 
   truncateSync(filler, 0);
-  await until('it takes writes again', async () => look.set('other', 'y').then(() => true, () => false), 20_000);
-  await until('all is green', async () => (await get('/readyz')).status === 200 && (await get('/healthz')).status === 200, 20_000);
-  t.equal((await project.run(['publish', 'note.added', '--data', '{"book":"c"}'], { env })).status, 0);
-  await until('lanes work again', async () => (JSON.parse((await project.run(['lag', '--json'], { env })).stdout) as { functions: { done: number }[] }).functions[0]?.done === 2, 30_000);
+  await until(
+    'it takes writes again',
+    async () =>
+      look.set('other', 'y').then(
+        () => true,
+        () => false,
+      ),
+    20_000,
+  );
+  await until(
+    'all is green',
+    async () => (await get('/readyz')).status === 200 && (await get('/healthz')).status === 200,
+    20_000,
+  );
+  t.equal(
+    (await project.run(['publish', 'note.added', '--data', '{"book":"c"}'], { env })).status,
+    0,
+  );
+  await until(
+    'lanes work again',
+    async () =>
+      (
+        JSON.parse((await project.run(['lag', '--json'], { env })).stdout) as {
+          functions: { done: number }[];
+        }
+      ).functions[0]?.done === 2,
+    30_000,
+  );
 
   fill();
   await noticed();
   started.child.kill('SIGTERM');
-  t.match((await started.ended).stdout, /LOSS: the server ends while its append-only file cannot be written/, 'what its end costs is said');
+  t.match(
+    (await started.ended).stdout,
+    /LOSS: the server ends while its append-only file cannot be written/,
+    'what its end costs is said',
+  );
 });

@@ -18,7 +18,11 @@ function script(name: string, source: string, keys: number | 'variable'): RedisS
   return defineScript({ url: pathToFileURL(path), keys });
 }
 
-const append = script('append.lua', "return {'ok', redis.call('RPUSH', KEYS[1], ARGV[1]), redis.call('LINDEX', KEYS[1], -1)}", 1);
+const append = script(
+  'append.lua',
+  "return {'ok', redis.call('RPUSH', KEYS[1], ARGV[1]), redis.call('LINDEX', KEYS[1], -1)}",
+  1,
+);
 const many = script('many.lua', 'return {#KEYS, #ARGV}', 'variable');
 const broken = script('broken.lua', "return redis.call('LPUSH', KEYS[1])", 1);
 
@@ -34,7 +38,9 @@ t.test('arguments, replies, bytes, arity, errors', async (t) => {
   t.strictSame(await many.run(connection, [], [1, 2]), [0, 2]);
   t.throws(() => append.run(connection, [], ['x']), { message: 'append.lua takes 1 keys, not 0' });
   await t.rejects(broken.run(connection, ['l'], []), RedisReplyError);
-  await t.rejects(broken.run(connection, ['l'], []), { message: /^Redis refused broken\.lua: ERR/ });
+  await t.rejects(broken.run(connection, ['l'], []), {
+    message: /^Redis refused broken\.lua: ERR/,
+  });
   t.equal(append.name, 'append.lua');
 });
 
@@ -47,7 +53,10 @@ t.test('a server that has forgotten the scripts', async (t) => {
   await look.script('FLUSH');
   await append.run(connection, ['l'], ['2']);
   await look.script('FLUSH');
-  t.strictSame(await append.runThen(connection, ['l'], ['3'], ['WAIT', 0, 10]), [['ok', 3, '3'], 0]);
+  t.strictSame(await append.runThen(connection, ['l'], ['3'], ['WAIT', 0, 10]), [
+    ['ok', 3, '3'],
+    0,
+  ]);
   await redis.restart();
   await append.run(connection, ['l'], ['4']);
   await look.script('FLUSH');
@@ -61,10 +70,19 @@ t.test('runThen: both replies; either may fail', async (t) => {
   const proxy = await startProxy(t, { socket: redis.socket });
   const connection = openConnection({ url: proxy.url });
   t.teardown(() => connection.destroy());
-  t.strictSame(await append.runThen(connection, ['l'], ['a'], ['WAIT', 0, 10]), [['ok', 1, 'a'], 0]);
+  t.strictSame(await append.runThen(connection, ['l'], ['a'], ['WAIT', 0, 10]), [
+    ['ok', 1, 'a'],
+    0,
+  ]);
   await t.rejects(append.runThen(connection, ['l'], ['b'], ['NOSUCHCOMMAND']), RedisReplyError);
-  await t.rejects(broken.runThen(connection, ['l'], [], ['WAIT', 0, 10]), { message: /refused broken\.lua/ });
-  t.strictSame(await append.runThen(connection, ['l'], ['c'], ['CLIENT', 'ID']).then(([r]) => r), ['ok', 3, 'c']);
+  await t.rejects(broken.runThen(connection, ['l'], [], ['WAIT', 0, 10]), {
+    message: /refused broken\.lua/,
+  });
+  t.strictSame(await append.runThen(connection, ['l'], ['c'], ['CLIENT', 'ID']).then(([r]) => r), [
+    'ok',
+    3,
+    'c',
+  ]);
   const cut = proxy.dropRepliesThenCut();
   await t.rejects(append.runThen(connection, ['l'], ['d'], ['WAIT', 0, 10]), UnknownOutcomeError);
   await cut;
@@ -75,7 +93,10 @@ t.test('WAIT counts replicas', async (t) => {
   const master = await startRedis(t, { tcp: true, args: ['--repl-diskless-sync-delay', '0'] });
   const connection = openConnection({ url: master.url });
   t.teardown(() => connection.destroy());
-  t.strictSame(await append.runThen(connection, ['l'], ['a'], ['WAIT', 1, 20]), [['ok', 1, 'a'], 0]);
+  t.strictSame(await append.runThen(connection, ['l'], ['a'], ['WAIT', 1, 20]), [
+    ['ok', 1, 'a'],
+    0,
+  ]);
   await startRedis(t, { args: ['--replicaof', '127.0.0.1', String(master.port)] });
   const [, confirmed] = await append.runThen(connection, ['l'], ['b'], ['WAIT', 1, 9_000]);
   t.equal(confirmed, 1);

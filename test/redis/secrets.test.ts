@@ -1,4 +1,6 @@
-/** Whatever REDIS_URL looks like: no message, log line or cause has its password, or a part of it. */
+/**
+ * Whatever REDIS_URL looks like: no message, log line or cause has its password, or a part of it.
+ */
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { pino } from 'pino';
@@ -47,7 +49,27 @@ const forms: readonly ((secret: string) => string)[] = [
   (s) => `redis://:${s}@127.0.0.1:1,127.0.0.1:2`,
   (s) => `redis://:${s}@127.0.0.1:1, rediss://:${s}@127.0.0.1:2/4`,
 ];
-const joints = ['@', '/', '#', '?', ':', '%', '%2', ',', '&', '=', ' ', '\\', '"', '[', ']', '|', '%40', 'redis://', '\n'];
+const joints = [
+  '@',
+  '/',
+  '#',
+  '?',
+  ':',
+  '%',
+  '%2',
+  ',',
+  '&',
+  '=',
+  ' ',
+  '\\',
+  '"',
+  '[',
+  ']',
+  '|',
+  '%40',
+  'redis://',
+  '\n',
+];
 
 function leaks(text: string): string[] {
   return PARTS.filter((part) => text.toLowerCase().includes(part));
@@ -59,62 +81,97 @@ function told(error: unknown): string {
 }
 
 t.test('what is said of a url, whatever it looks like', async (t) => {
-  fc.assert(fc.property(
-    fc.constantFrom(...forms), fc.constantFrom(...joints), fc.constantFrom(...joints),
-    (form, one, two) => {
-      const url = form(`${A}${one}${B}${two}${C}`);
-      let said: string;
-      try {
-        // What is shown: the passwords themselves are for the server.
-        said = parseRedisUrls(url).map((target) => target.display).join(' ');
-      } catch (error) {
-        said = told(error);
-      }
-      if (leaks(said).length > 0) throw new Error(`${url}: ${said}`);
-    },
-  ), { numRuns: 5_000 });
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...forms),
+      fc.constantFrom(...joints),
+      fc.constantFrom(...joints),
+      (form, one, two) => {
+        const url = form(`${A}${one}${B}${two}${C}`);
+        let said: string;
+        try {
+          // What is shown: the passwords themselves are for the server.
+          said = parseRedisUrls(url)
+            .map((target) => target.display)
+            .join(' ');
+        } catch (error) {
+          said = told(error);
+        }
+        if (leaks(said).length > 0) throw new Error(`${url}: ${said}`);
+      },
+    ),
+    { numRuns: 5_000 },
+  );
   t.pass('none of 5,000');
 });
 
-t.test('a url with an "@" behind its host is refused: host and port would be the user name and a part of the password', async (t) => {
-  for (const url of ['redis://user:12/34@host', 'redis://user:12?34@host', 'redis://user:12#34@host', 'redis://:hunter2/secret@host']) {
-    t.throws(() => parseRedisUrls(url), { name: 'ConfigError', message: /percent-encoded/ }, url);
-    try {
-      parseRedisUrls(url);
-    } catch (error) {
-      t.notMatch((error as Error).message.replace(/\(%40.*\)/, ''), /12|34|hunter2|secret/, url);
+t.test(
+  'a url with an "@" behind its host is refused: host and port would be the user name and a part of the password',
+  async (t) => {
+    for (const url of [
+      'redis://user:12/34@host',
+      'redis://user:12?34@host',
+      'redis://user:12#34@host',
+      'redis://:hunter2/secret@host',
+    ]) {
+      t.throws(() => parseRedisUrls(url), { name: 'ConfigError', message: /percent-encoded/ }, url);
+      try {
+        parseRedisUrls(url);
+      } catch (error) {
+        t.notMatch((error as Error).message.replace(/\(%40.*\)/, ''), /12|34|hunter2|secret/, url);
+      }
     }
-  }
-});
+  },
+);
 
-t.test('what a connection logs and throws: nobody there, a wrong password, a Cluster', async (t) => {
-  const redis = await startRedis(t, { tcp: true });
-  await redis.client().config('SET', 'requirepass', 'right');
-  const none = await freePort();
-  const secret = `${A}${encodeURIComponent('@/#?:')}${B}`;
-  const urls = [
-    `redis://:${A}@${B}@127.0.0.1:${none}`, `redis://default:${secret}@127.0.0.1:${redis.port}/3`,
-    `redis://:${secret}@127.0.0.1:${redis.port},redis://127.0.0.1:${none}`,
-  ];
-  for (const url of urls) {
-    const lines: string[] = [];
-    const connection = openConnection({ url, name: 'secrets', offlineWaitMs: 100, log: (...line) => lines.push(told(line)) });
-    t.teardown(() => connection.destroy());
-    for (const attempt of [() => connection.ready(300), () => connection.command('AUTH', `${A}wrong`), () => connection.command('PING')]) {
-      const error = await attempt().then(() => null, (reason: unknown) => reason);
-      t.ok(error, url);
-      t.same(leaks(told(error)), [], `${url}: ${told(error)}`);
+t.test(
+  'what a connection logs and throws: nobody there, a wrong password, a Cluster',
+  async (t) => {
+    const redis = await startRedis(t, { tcp: true });
+    await redis.client().config('SET', 'requirepass', 'right');
+    const none = await freePort();
+    const secret = `${A}${encodeURIComponent('@/#?:')}${B}`;
+    const urls = [
+      `redis://:${A}@${B}@127.0.0.1:${none}`,
+      `redis://default:${secret}@127.0.0.1:${redis.port}/3`,
+      `redis://:${secret}@127.0.0.1:${redis.port},redis://127.0.0.1:${none}`,
+    ];
+    for (const url of urls) {
+      const lines: string[] = [];
+      const connection = openConnection({
+        url,
+        name: 'secrets',
+        offlineWaitMs: 100,
+        log: (...line) => lines.push(told(line)),
+      });
+      t.teardown(() => connection.destroy());
+      for (const attempt of [
+        () => connection.ready(300),
+        () => connection.command('AUTH', `${A}wrong`),
+        () => connection.command('PING'),
+      ]) {
+        const error = await attempt().then(
+          () => null,
+          (reason: unknown) => reason,
+        );
+        t.ok(error, url);
+        t.same(leaks(told(error)), [], `${url}: ${told(error)}`);
+      }
+      t.same(leaks(lines.join('\n')), [], lines.join('\n'));
+      connection.destroy();
+
+      const logged: string[] = [];
+      const logger = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
+      const error = await connect({
+        environment: { REDIS_URL: url },
+        protoDir: null,
+        logger,
+      }).catch((reason: unknown) => reason);
+      t.same(leaks(told(error)), [], told(error));
+      t.same(leaks(logged.join('\n')), [], logged.join('\n'));
     }
-    t.same(leaks(lines.join('\n')), [], lines.join('\n'));
-    connection.destroy();
-
-    const logged: string[] = [];
-    const logger = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
-    const error = await connect({ environment: { REDIS_URL: url }, protoDir: null, logger }).catch((reason: unknown) => reason);
-    t.same(leaks(told(error)), [], told(error));
-    t.same(leaks(logged.join('\n')), [], logged.join('\n'));
-  }
-});
+  },
+);
 
 t.test('the command line', async (t) => {
   for (const url of [`redis://:${A}/${B}@127.0.0.1:1`, `${A}:${B}`]) {

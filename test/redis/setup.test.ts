@@ -12,7 +12,11 @@ function open(t: TestLike, url: string, name = 'setup'): RedisConnection {
   return connection;
 }
 
-const failure = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => null, (error: unknown) => error);
+const failure = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
 
 t.test('a refused step refuses the connection, and is named', async (t) => {
   const redis = await startRedis(t, { tcp: true });
@@ -43,7 +47,8 @@ t.test('a refused step refuses the connection, and is named', async (t) => {
 
 /** The step that was refused, however deep. */
 function rootOf(error: unknown): unknown {
-  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof ConnectionSetupError) return at;
+  for (let at = error; at instanceof Error; at = at.cause)
+    if (at instanceof ConnectionSetupError) return at;
   return error;
 }
 
@@ -69,7 +74,11 @@ t.test('on every reconnect, too', async (t) => {
     });
     t.equal(error.step, step);
     await admin.call('ACL', 'SETUSER', 'u', ...back);
-    t.equal(await withRetry(() => connection.command('GET', 'k'), { deadlineMs: 15_000 }), 'before', 'and when it is granted again it goes on, in its database');
+    t.equal(
+      await withRetry(() => connection.command('GET', 'k'), { deadlineMs: 15_000 }),
+      'before',
+      'and when it is granted again it goes on, in its database',
+    );
   }
   t.equal(await admin.dbsize(), 0, 'nothing is in database 0');
 });
@@ -77,7 +86,13 @@ t.test('on every reconnect, too', async (t) => {
 t.test('connect() says it, too', async (t) => {
   const redis = await startRedis(t, { tcp: true });
   for (const url of [`redis://127.0.0.1:${redis.port}/99`, `unix:${redis.socket}?db=99`]) {
-    const error = await failure(connect({ environment: { REDIS_URL: url }, protoDir: null, logger: pino({ level: 'silent' }) }));
+    const error = await failure(
+      connect({
+        environment: { REDIS_URL: url },
+        protoDir: null,
+        logger: pino({ level: 'silent' }),
+      }),
+    );
     t.match(error, { code: 'CONNECTION_SETUP', step: 'SELECT 99' });
   }
   t.equal(await redis.client().dbsize(), 0);
@@ -87,7 +102,11 @@ t.test('what could not be connected says that nothing was executed', async (t) =
   const redis = await startRedis(t, { tcp: true });
   await redis.kill();
   const error = await failure(open(t, redis.tcpUrl).ready(100));
-  t.match(error, { code: 'UNKNOWN_OUTCOME', outcomeUnknown: false, message: /connect was not sent to Redis: .*Nothing was executed/ });
+  t.match(error, {
+    code: 'UNKNOWN_OUTCOME',
+    outcomeUnknown: false,
+    message: /connect was not sent to Redis: .*Nothing was executed/,
+  });
 });
 
 t.test('connect() cut off in the middle of looking at the server', async (t) => {
@@ -103,7 +122,9 @@ t.test('connect() cut off in the middle of looking at the server', async (t) => 
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `redis://127.0.0.1:${(server.address() as { port: number }).port}`;
-  const error = await failure(connect({ environment: { REDIS_URL: url }, protoDir: null, logger: pino({ level: 'silent' }) }));
+  const error = await failure(
+    connect({ environment: { REDIS_URL: url }, protoDir: null, logger: pino({ level: 'silent' }) }),
+  );
   t.match(error, { code: 'SERVER_UNREACHABLE', outcomeUnknown: false });
   t.notMatch((error as Error).message, /may or may not/);
 });

@@ -4,7 +4,15 @@ import * as errors from '../../src/registry/errors.ts';
 import { AdminAddressError } from '../../src/admin/server.ts';
 import { toApiError } from '../../src/admin/registry-errors.ts';
 
-const finding = { rule: 'R', path: 'a.B.c', reader: 'int32', writer: 'string', what: 'it changed', cure: 'Put it back', breaks: 'both' } as const;
+const finding = {
+  rule: 'R',
+  path: 'a.B.c',
+  reader: 'int32',
+  writer: 'string',
+  what: 'it changed',
+  cure: 'Put it back',
+  breaks: 'both',
+} as const;
 const samples: core.MillraceError[] = [
   new errors.IncompatibleSchemaError('order.created', 'FULL', [finding]),
   new errors.SchemaNotRegisteredError(['order.created: not registered']),
@@ -18,25 +26,33 @@ const samples: core.MillraceError[] = [
   new AdminAddressError('127.0.0.1', 1, Object.assign(new Error('taken'), { code: 'EADDRINUSE' })),
 ];
 
-t.test('every error class of the registry is named as its class, with a code of its own', async (t) => {
-  const classes = Object.values(errors).filter((value) => typeof value === 'function' && value.prototype instanceof core.MillraceError);
-  t.equal(samples.length, classes.length + 1, 'one sample a class');
-  for (const sample of samples) t.equal(sample.name, sample.constructor.name);
-  const others = Object.values(core).filter((value) => typeof value === 'function').length;
-  t.ok(others > 0);
-  t.equal(new Set(samples.map((error) => error.code)).size, samples.length, 'codes are unique');
-});
+t.test(
+  'every error class of the registry is named as its class, with a code of its own',
+  async (t) => {
+    const classes = Object.values(errors).filter(
+      (value) => typeof value === 'function' && value.prototype instanceof core.MillraceError,
+    );
+    t.equal(samples.length, classes.length + 1, 'one sample a class');
+    for (const sample of samples) t.equal(sample.name, sample.constructor.name);
+    const others = Object.values(core).filter((value) => typeof value === 'function').length;
+    t.ok(others > 0);
+    t.equal(new Set(samples.map((error) => error.code)).size, samples.length, 'codes are unique');
+  },
+);
 
 t.test('a finding is told with its field and its cure', async (t) => {
   t.match(samples[0]?.message, /R a\.B\.c: it changed\. Put it back/);
 });
 
-t.test('what is the caller\'s has a code of the Confluent API, what passes is 503, the rest is ours', async (t) => {
-  for (const sample of samples.slice(0, 9)) {
-    if (sample instanceof errors.SchemaNotRegisteredError) continue;
-    const answer = toApiError(sample);
-    t.ok(answer && answer.status >= 400 && answer.status < 500, sample.name);
-  }
-  t.match(toApiError(new core.UnknownOutcomeError('x')), { status: 503, errorCode: 50003 });
-  t.equal(toApiError(new Error('a bug')), null);
-});
+t.test(
+  "what is the caller's has a code of the Confluent API, what passes is 503, the rest is ours",
+  async (t) => {
+    for (const sample of samples.slice(0, 9)) {
+      if (sample instanceof errors.SchemaNotRegisteredError) continue;
+      const answer = toApiError(sample);
+      t.ok(answer && answer.status >= 400 && answer.status < 500, sample.name);
+    }
+    t.match(toApiError(new core.UnknownOutcomeError('x')), { status: 503, errorCode: 50003 });
+    t.equal(toApiError(new Error('a bug')), null);
+  },
+);

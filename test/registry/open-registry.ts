@@ -14,7 +14,10 @@ export interface OpenRegistry {
   readonly registry: SchemaRegistry;
 }
 
-export async function openRegistry(t: TestLike, args: readonly string[] = []): Promise<OpenRegistry> {
+export async function openRegistry(
+  t: TestLike,
+  args: readonly string[] = [],
+): Promise<OpenRegistry> {
   const redis = await startRedis(t, { args });
   const connection = openConnection({ url: redis.url });
   t.teardown(() => connection.destroy());
@@ -36,12 +39,17 @@ ${fields.map((field) => `  ${field}\n`).join('')}}
 }
 
 export function order(...fields: readonly string[]): SchemaDraft {
-  return { subject: 'order.created', files: [{ name: 'orders.proto', text: orderProto(...fields) }] };
+  return {
+    subject: 'order.created',
+    files: [{ name: 'orders.proto', text: orderProto(...fields) }],
+  };
 }
 
 /** The id that a schema gets where nothing else has it. */
 export async function idOf(draft: SchemaDraft): Promise<number> {
-  return idsOf(identityOf(await prepareSchema(draft.subject, draft.files), draft.references))[0] as number;
+  return idsOf(
+    identityOf(await prepareSchema(draft.subject, draft.files), draft.references),
+  )[0] as number;
 }
 
 export const BY = { by: 'tester@here', gitRevision: 'abc123' };

@@ -1,7 +1,7 @@
 /**
- * A second version of a shop event is rolled out under load: old and new publishers, old and new consumers side by side,
- * lanes moving from the old dispatcher to the new one. Nothing is dead-lettered, retried, lost or out of order, and each
- * consumer sees what its own schema says.
+ * A second version of a shop event is rolled out under load: old and new publishers, old and new
+ * consumers side by side, lanes moving from the old dispatcher to the new one. Nothing is
+ * dead-lettered, retried, lost or out of order, and each consumer sees what its own schema says.
  */
 import { join } from 'node:path';
 import t from 'tap';
@@ -21,16 +21,29 @@ interface Load {
   stop(): Promise<void>;
 }
 
-/** Publishes until told to stop, each subject's events numbered in the order in which they were published. */
+/**
+ * Publishes until told to stop, each subject's events numbered in the order in which they were
+ * published.
+ */
 function load(millrace: Millrace, tag: string, data: (n: number) => object): Load {
   const publisher = millrace.publisher();
   let going = true;
   let published = 0;
   const run = (async () => {
     for (let n = 0; going; n += SUBJECTS) {
-      await publisher.publishMany(Array.from({ length: SUBJECTS }, (_, i) => ({
-        type: 'order.created', id: `${tag}-${n + i}`, data: { orderId: `${tag}${i}`, userId: String(n), country: 'GB', total: { amount: n, currency: 'GBP' }, ...data(n) },
-      })));
+      await publisher.publishMany(
+        Array.from({ length: SUBJECTS }, (_, i) => ({
+          type: 'order.created',
+          id: `${tag}-${n + i}`,
+          data: {
+            orderId: `${tag}${i}`,
+            userId: String(n),
+            country: 'GB',
+            total: { amount: n, currency: 'GBP' },
+            ...data(n),
+          },
+        })),
+      );
       published += SUBJECTS;
     }
   })();
@@ -57,15 +70,26 @@ t.test('a second version rolls out under load', async (t) => {
   await until('there is load', () => shop.seen('shipping').length > 500);
 
   const fresh = await shop.connect(V2);
-  const [first, second] = [old, fresh].map(({ deployment }) => deployment.schemas.get('order.created')?.id);
-  t.equal(fresh.deployment.schemas.get('order.created')?.version, 2, 'the start of the new service has registered it');
+  const [first, second] = [old, fresh].map(
+    ({ deployment }) => deployment.schemas.get('order.created')?.id,
+  );
+  t.equal(
+    fresh.deployment.schemas.get('order.created')?.version,
+    2,
+    'the start of the new service has registered it',
+  );
   const freshDispatcher = await shop.dispatch(fresh, { shipping: HANDLE, 'new-audit': HANDLE });
   const freshLoad = load(fresh, 'new', () => ({ items: [item], channel: 2, voucher: '' }));
   const before = shop.seen().length;
-  await until('both audits see events of both versions', () => ['old-audit', 'new-audit'].every((fn) => {
-    const seen = shop.seen(fn);
-    return [first, second].every((schema) => seen.some((one) => one.schema === schema));
-  }), 30_000);
+  await until(
+    'both audits see events of both versions',
+    () =>
+      ['old-audit', 'new-audit'].every((fn) => {
+        const seen = shop.seen(fn);
+        return [first, second].every((schema) => seen.some((one) => one.schema === schema));
+      }),
+    30_000,
+  );
   await until('it goes on under load', () => shop.seen().length > before + 2000, 30_000);
 
   // The old service goes: its lanes of shipping move, in the middle of the load.
@@ -75,30 +99,74 @@ t.test('a second version rolls out under load', async (t) => {
   await until('the new one goes on alone', () => freshLoad.published > alone + 1000, 30_000);
   await freshLoad.stop();
   const total = oldLoad.published + freshLoad.published;
-  await until('everything is done', async () => {
-    const { functions } = await readLag(fresh.deployment);
-    return functions.filter((fn) => fn.name !== 'old-audit').every((fn) => fn.done === total);
-  }, 30_000);
+  await until(
+    'everything is done',
+    async () => {
+      const { functions } = await readLag(fresh.deployment);
+      return functions.filter((fn) => fn.name !== 'old-audit').every((fn) => fn.done === total);
+    },
+    30_000,
+  );
 
   const { functions } = await readLag(fresh.deployment);
-  t.match(functions.map(({ name, parked, dead, conserved }) => ({ name, parked, dead, conserved })), ['new-audit', 'old-audit', 'shipping'].map((name) => ({ name, parked: 0, dead: 0, conserved: true })));
+  t.match(
+    functions.map(({ name, parked, dead, conserved }) => ({ name, parked, dead, conserved })),
+    ['new-audit', 'old-audit', 'shipping'].map((name) => ({
+      name,
+      parked: 0,
+      dead: 0,
+      conserved: true,
+    })),
+  );
   const letters: unknown[] = [];
   for await (const letter of listDeadLetters(fresh.deployment)) letters.push(letter);
   t.same(letters, [], 'nothing is dead');
   let retried = 0;
-  for (let p = 0; p < 4; p++) for (const fn of ['shipping', 'old-audit', 'new-audit']) retried += Number((await redis.client().hget(`mr:{${p}}:counters`, `retried:${fn}`)) ?? 0);
+  for (let p = 0; p < 4; p++)
+    for (const fn of ['shipping', 'old-audit', 'new-audit'])
+      retried += Number((await redis.client().hget(`mr:{${p}}:counters`, `retried:${fn}`)) ?? 0);
   t.equal(retried, 0, 'nothing was retried');
   t.ok(freshDispatcher.lanesOwned === 8, 'all lanes moved');
 
   const all = shop.seen();
   t.equal(new Set(all.filter((one) => one.fn === 'shipping').map((one) => one.id)).size, total);
-  const wrong = (fn: string, test: (one: Seen) => boolean): number => all.filter((one) => one.fn === fn && !test(one)).length;
-  t.equal(wrong('old-audit', ({ data }) => !('channel' in data) && !('voucher' in data)), 0, 'the old consumer sees the old fields of every event');
-  t.equal(wrong('new-audit', ({ schema, data }) => (schema === first ? data['channel'] === 0 && data['voucher'] === null : data['channel'] === 2 && data['voucher'] === '')), 0, 'the new one the new fields: as written, else unset');
-  t.equal(wrong('new-audit', ({ data }) => !('description' in ((data['items'] as object[])[0] as object))), 0, 'and none that is gone');
-  t.equal(wrong('old-audit', ({ schema, data }) => ((data['items'] as { description: string }[])[0]?.description !== '') === (schema === first)), 0, 'unset where nobody wrote it');
+  const wrong = (fn: string, test: (one: Seen) => boolean): number =>
+    all.filter((one) => one.fn === fn && !test(one)).length;
+  t.equal(
+    wrong('old-audit', ({ data }) => !('channel' in data) && !('voucher' in data)),
+    0,
+    'the old consumer sees the old fields of every event',
+  );
+  t.equal(
+    wrong('new-audit', ({ schema, data }) =>
+      schema === first
+        ? data['channel'] === 0 && data['voucher'] === null
+        : data['channel'] === 2 && data['voucher'] === '',
+    ),
+    0,
+    'the new one the new fields: as written, else unset',
+  );
+  t.equal(
+    wrong(
+      'new-audit',
+      ({ data }) => !('description' in ((data['items'] as object[])[0] as object)),
+    ),
+    0,
+    'and none that is gone',
+  );
+  t.equal(
+    wrong(
+      'old-audit',
+      ({ schema, data }) =>
+        ((data['items'] as { description: string }[])[0]?.description !== '') ===
+        (schema === first),
+    ),
+    0,
+    'unset where nobody wrote it',
+  );
 
-  // Order per subject. An event may run again where a lane moved between its run and its commit: its first run counts.
+  // Order per subject. An event may run again where a lane moved between its run and its commit:
+  // its first run counts.
   let disorder = 0;
   for (const fn of ['shipping', 'new-audit', 'old-audit']) {
     const last = new Map<string, number>();
@@ -112,5 +180,7 @@ t.test('a second version rolls out under load', async (t) => {
     }
   }
   t.equal(disorder, 0, 'each subject in order');
-  t.comment(`${total} events, ${oldLoad.published} of version 1 and ${freshLoad.published} of version 2`);
+  t.comment(
+    `${total} events, ${oldLoad.published} of version 1 and ${freshLoad.published} of version 2`,
+  );
 });

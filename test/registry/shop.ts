@@ -1,5 +1,16 @@
-/** Services of one deployment in one process, each with its own proto folder and functions: what a rollout looks like. */
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
+/**
+ * Services of one deployment in one process, each with its own proto folder and functions: what a
+ * rollout looks like.
+ */
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { connect, type Millrace } from '../../src/millrace.ts';
@@ -49,14 +60,27 @@ export class Shop {
   }
 
   /** @param proto text of orders.proto, or the fields of order.created */
-  async connect(proto: string | readonly string[], more: Partial<Environment> = {}): Promise<Millrace> {
+  async connect(
+    proto: string | readonly string[],
+    more: Partial<Environment> = {},
+  ): Promise<Millrace> {
     const folder = `proto-${++this.#folders}`;
     this.write(`${folder}/orders.proto`, typeof proto === 'string' ? proto : orderProto(...proto));
     for (const [name, text] of Object.entries(this.vendored)) this.write(`${folder}/${name}`, text);
     const millrace = await connect({
-      environment: { REDIS_URL: this.#url, MILLRACE_PARTITIONS: 2, WORKERS: 1, MILLRACE_LEASE_MS: 1000, ...this.#environment, ...more },
+      environment: {
+        REDIS_URL: this.#url,
+        MILLRACE_PARTITIONS: 2,
+        WORKERS: 1,
+        MILLRACE_LEASE_MS: 1000,
+        ...this.#environment,
+        ...more,
+      },
       protoDir: join(this.dir, folder),
-      logger: pino({ level: 'warn' }, { write: (line) => void this.logged.push(JSON.parse(line) as Record<string, unknown>) }),
+      logger: pino(
+        { level: 'warn' },
+        { write: (line) => void this.logged.push(JSON.parse(line) as Record<string, unknown>) },
+      ),
       name: 'test',
     });
     this.#t.teardown(() => millrace.close());
@@ -64,19 +88,25 @@ export class Shop {
   }
 
   /**
-   * Runs functions: name -> options of defineFunction without name and on, as source. `seen(event, ctx)` writes down what a
-   * handler got.
+   * Runs functions: name -> options of defineFunction without name and on, as source. `seen(event,
+   * ctx)` writes down what a handler got.
    */
-  async dispatch(millrace: Millrace, functions: Readonly<Record<string, string>>): Promise<Dispatcher> {
+  async dispatch(
+    millrace: Millrace,
+    functions: Readonly<Record<string, string>>,
+  ): Promise<Dispatcher> {
     const folder = `functions-${++this.#folders}`;
     for (const [name, options] of Object.entries(functions)) {
-      this.write(`${folder}/${name}.mjs`, `
+      this.write(
+        `${folder}/${name}.mjs`,
+        `
 import { appendFileSync } from 'node:fs';
 import { defineFunction, upcast } from 'millrace/define';
 const seen = (event, attempt = 1) => appendFileSync(${JSON.stringify(this.#history)}, JSON.stringify({
   fn: ${JSON.stringify(name)}, id: event.id, subject: event.subject, schema: event.schema, attempt, data: event.data }) + '\\n');
 export default defineFunction({ name: ${JSON.stringify(name)}, on: ['order.created'], ${options} });
-`);
+`,
+      );
     }
     const dispatcher = millrace.dispatcher({ functionsDir: join(this.dir, folder) });
     await dispatcher.start();
@@ -96,11 +126,13 @@ export default defineFunction({ name: ${JSON.stringify(name)}, on: ['order.creat
       closeSync(file);
       const whole = more.subarray(0, more.lastIndexOf(10) + 1);
       this.#read += whole.length;
-      for (const line of whole.toString('utf8').split('\n')) if (line !== '') this.#seen.push(JSON.parse(line) as Seen);
+      for (const line of whole.toString('utf8').split('\n'))
+        if (line !== '') this.#seen.push(JSON.parse(line) as Seen);
     }
     return fn === undefined ? this.#seen : this.#seen.filter((one) => one.fn === fn);
   }
 }
 
 export const HANDLE = 'handle(event, ctx) { seen(event, ctx.attempt); }';
-export const HANDLE_BATCH = 'async handleBatch(events, ctx) { for (const event of events) seen(event, ctx.attemptOf(event)); }';
+export const HANDLE_BATCH =
+  'async handleBatch(events, ctx) { for (const event of events) seen(event, ctx.attemptOf(event)); }';

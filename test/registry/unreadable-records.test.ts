@@ -1,4 +1,7 @@
-/** A record of the registry that cannot be read costs itself: the others are served, and whoever asks for it is told. */
+/**
+ * A record of the registry that cannot be read costs itself: the others are served, and whoever
+ * asks for it is told.
+ */
 import t from 'tap';
 import { inProcess } from '../support/cli-in-process.ts';
 import { registerSchema } from '../../src/cli/commands/schema.ts';
@@ -8,13 +11,29 @@ import type { SchemaDraft } from '../../src/registry/registry.ts';
 import { WriterSchemas } from '../../src/registry/writer-schemas.ts';
 import { BY, openRegistry, order, orderProto } from './open-registry.ts';
 
-const other: SchemaDraft = { subject: 'other', files: [{ name: 'other.proto', text: orderProto('int32 other = 2;').replaceAll('order.created', 'other').replaceAll('OrderCreated', 'Other') }] };
+const other: SchemaDraft = {
+  subject: 'other',
+  files: [
+    {
+      name: 'other.proto',
+      text: orderProto('int32 other = 2;')
+        .replaceAll('order.created', 'other')
+        .replaceAll('OrderCreated', 'Other'),
+    },
+  ],
+};
 const IDS = 'mr:registry:{schemas}:ids';
 
 const SCHEMAS: Readonly<Record<string, string | Buffer>> = {
-  'no JSON': 'x', empty: '', 'the word null': 'null', 'a number': '5', 'a list': '[]', 'an empty object': '{}',
+  'no JSON': 'x',
+  empty: '',
+  'the word null': 'null',
+  'a number': '5',
+  'a list': '[]',
+  'an empty object': '{}',
   'files that are a text': '{"fingerprint":"f","message":"m","files":"x","references":[]}',
-  'a file without a text': '{"fingerprint":"f","message":"m","files":[{"name":"a"}],"references":[]}',
+  'a file without a text':
+    '{"fingerprint":"f","message":"m","files":[{"name":"a"}],"references":[]}',
   'references that are null': '{"fingerprint":"f","message":"m","files":[],"references":null}',
   'random bytes': Buffer.from('9f3a00ffb2c4d1e8', 'hex'),
 };
@@ -27,7 +46,12 @@ t.test('a schema', async (t) => {
   const { id } = await registry.register(draft, BY);
   const good = await registry.register(other, BY);
   const text = (await look.hget(IDS, String(id))) as string;
-  const named = { code: 'CORRUPT_DATA', message: new RegExp(`^schema id ${id} of the registry cannot be read: .*millrace schema register`) };
+  const named = {
+    code: 'CORRUPT_DATA',
+    message: new RegExp(
+      `^schema id ${id} of the registry cannot be read: .*millrace schema register`,
+    ),
+  };
   for (const [what, value] of Object.entries(SCHEMAS)) {
     await look.hset(IDS, String(id), value);
     await t.rejects(registry.schema(id), named, what);
@@ -38,18 +62,29 @@ t.test('a schema', async (t) => {
     t.match(await registry.versions('order.created'), [{ version: 1, id }]);
     t.equal(await registry.isIdOf(id, draft), false);
     const listed = await run('schema', 'list', '--json');
-    t.match([JSON.parse(listed.out), listed.failed, listed.error], [{ subject: 'other' }, true, null]);
+    t.match(
+      [JSON.parse(listed.out), listed.failed, listed.error],
+      [{ subject: 'other' }, true, null],
+    );
     t.match(listed.err, /order\.created: schema id/);
     // It cannot be compared with; a wrong verdict would be worse than none.
     await t.rejects(registry.register(order('int32 n = 2;', 'int32 more = 3;'), BY), named, what);
     t.match(await registry.check(draft), { compatible: true });
     const log: unknown[] = [];
-    const writers = new WriterSchemas({ registry, schemaWaitMs: 1000, log: (...line) => void log.push(line) });
+    const writers = new WriterSchemas({
+      registry,
+      schemaWaitMs: 1000,
+      log: (...line) => void log.push(line),
+    });
     t.equal(await writers.find(`id:${id}`), null);
     t.equal(await writers.find(`id:${id}`), null);
     t.match(await writers.find(`id:${good.id}`), { id: good.id });
     t.equal(log.length, 1, 'said once');
-    t.match(await registry.register(draft, BY), { id, version: 1, isNew: false }, 'registered again');
+    t.match(
+      await registry.register(draft, BY),
+      { id, version: 1, isNew: false },
+      'registered again',
+    );
     t.equal(await look.hget(IDS, String(id)), text, `it is written anew: ${what}`);
   }
   await look.hset(IDS, String(id), 'x');
@@ -71,27 +106,55 @@ t.test('a version of a subject, and a subject', async (t) => {
     for (const version of [1, 2]) {
       const whole = 3 - version;
       await look.hset(key, { ...kept, [`id:${version}`]: value });
-      const named = { code: 'CORRUPT_DATA', message: new RegExp(`^version ${version} of "order.created" cannot be read`) };
+      const named = {
+        code: 'CORRUPT_DATA',
+        message: new RegExp(`^version ${version} of "order.created" cannot be read`),
+      };
       await t.rejects(registry.version('order.created', version), named);
-      t.match(await registry.version('order.created', whole), { version: whole, schema: { message: 'shop.v1.OrderCreated' } });
-      t.match((await registry.versions('order.created')).map((one) => one.version), [whole]);
-      if (version === 2) await t.rejects(registry.version('order.created', 'latest'), named, 'not an older one instead');
+      t.match(await registry.version('order.created', whole), {
+        version: whole,
+        schema: { message: 'shop.v1.OrderCreated' },
+      });
+      t.match(
+        (await registry.versions('order.created')).map((one) => one.version),
+        [whole],
+      );
+      if (version === 2)
+        await t.rejects(
+          registry.version('order.created', 'latest'),
+          named,
+          'not an older one instead',
+        );
       t.strictSame(await registry.subjects(), ['order.created', 'other']);
-      await t.rejects(registry.check(order('int32 n = 2;', 'int32 third = 4;')), named, 'not judged without it');
+      await t.rejects(
+        registry.check(order('int32 n = 2;', 'int32 third = 4;')),
+        named,
+        'not judged without it',
+      );
     }
   }
   await look.hset(key, { ...kept, 'at:1': 'once', 'id:x': '5', 'id:': '5' });
   t.match(await registry.versions('order.created'), [{ version: 1, atMs: 0 }, { version: 2 }]);
   // The number handed out last: a new version must not take the place of one that is there.
   await look.hset('mr:registry:{schemas}:subjects', 'order.created', 'x');
-  t.match(await registry.register(order('int32 n = 2;', 'int32 more = 3;', 'int32 third = 4;'), BY), { version: 3 });
+  t.match(
+    await registry.register(order('int32 n = 2;', 'int32 more = 3;', 'int32 third = 4;'), BY),
+    { version: 3 },
+  );
 
   await look.hset('mr:registry:{schemas}:levels', 'order.created', 'WRONG');
-  await t.rejects(registry.level('order.created'), { code: 'CORRUPT_DATA', message: /millrace schema level order\.created/ });
+  await t.rejects(registry.level('order.created'), {
+    code: 'CORRUPT_DATA',
+    message: /millrace schema level order\.created/,
+  });
   t.match(await registry.level('other'), { own: false });
   await look.del(key);
   await look.set(key, 'x');
-  const named = { code: 'CORRUPT_DATA', message: /^subject "order\.created" of the registry cannot be read: its key .*subject:order\.created is of another type/ };
+  const named = {
+    code: 'CORRUPT_DATA',
+    message:
+      /^subject "order\.created" of the registry cannot be read: its key .*subject:order\.created is of another type/,
+  };
   await t.rejects(registry.versions('order.created'), named);
   const error: unknown = await registry.versions('order.created').catch((e: unknown) => e);
   t.match(toApiError(error), { status: 500, errorCode: 50001, message: named.message });
@@ -108,7 +171,12 @@ t.test('fingerprints and hashes of texts that name no id', async (t) => {
     const key = `mr:registry:{schemas}:${part}`;
     for (const field of await look.hkeys(key)) await look.hset(key, field, 'x');
   }
-  t.equal(await store.idOfFingerprint(Object.keys(await look.hgetall('mr:registry:{schemas}:fingerprints'))[0] as string), null);
+  t.equal(
+    await store.idOfFingerprint(
+      Object.keys(await look.hgetall('mr:registry:{schemas}:fingerprints'))[0] as string,
+    ),
+    null,
+  );
   t.match(await store.idsOfTexts(await look.hkeys('mr:registry:{schemas}:texts')), [null]);
   await look.hset('mr:registry:{schemas}:uses', String(id), 'x\n1 order.created\n\n9x y\n');
   t.strictSame(await store.uses(id), [{ version: 1, subject: 'order.created' }]);

@@ -1,4 +1,6 @@
-/** The real `buf`, asked about many pairs of schemas in one run: each pair is a package of its own. */
+/**
+ * The real `buf`, asked about many pairs of schemas in one run: each pair is a package of its own.
+ */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,20 +25,43 @@ export async function bufBans(pairs: readonly Pair[]): Promise<readonly (readonl
       }
     });
     // The binary itself: the script in .bin starts a Node for each run.
-    const own = join(projectDir, `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`);
+    const own = join(
+      projectDir,
+      `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`,
+    );
     const buf = existsSync(own) ? own : join(projectDir, 'node_modules/.bin/buf');
     const config = JSON.stringify({ version: 'v2', breaking: { use: ['WIRE'] } });
     const bans: string[][] = pairs.map(() => []);
     try {
-      await promisify(execFile)(buf, ['breaking', join(dir, 'fresh'), '--against', join(dir, 'old'), '--config', config, '--error-format', 'json'], {
-        timeout: 120_000, maxBuffer: 64 * 1024 * 1024, env: { ...process.env, HOME: dir },
-      });
+      await promisify(execFile)(
+        buf,
+        [
+          'breaking',
+          join(dir, 'fresh'),
+          '--against',
+          join(dir, 'old'),
+          '--config',
+          config,
+          '--error-format',
+          'json',
+        ],
+        {
+          timeout: 120_000,
+          maxBuffer: 64 * 1024 * 1024,
+          env: { ...process.env, HOME: dir },
+        },
+      );
     } catch (error) {
       const { stdout, code } = error as { stdout?: string; code?: number };
-      // 100: it has found something; anything else is a failure of its own, such as a schema that does not compile.
+      // 100: it has found something; anything else is a failure of its own, such as a schema that
+      // does not compile.
       if (code !== 100) throw error;
       for (const line of (stdout ?? '').trim().split('\n')) {
-        const { path, type, message } = JSON.parse(line) as { path?: string; type: string; message: string };
+        const { path, type, message } = JSON.parse(line) as {
+          path?: string;
+          type: string;
+          message: string;
+        };
         const at = /(?:^|\/)p(\d+)\/a\.proto$/.exec(path ?? '');
         if (!at) throw new Error(`a finding of no pair: ${type}: ${message}`, { cause: error });
         bans[Number(at[1])]?.push(type);

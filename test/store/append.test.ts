@@ -1,10 +1,20 @@
 /** Appends: expectations, atomic publication, repeats, refusals. One server for all. */
 import fc from 'fast-check';
 import t from 'tap';
-import { InvalidEventError, OversizeError, RedisReplyError, UnknownEventTypeError } from '../../src/core/errors.ts';
+import {
+  InvalidEventError,
+  OversizeError,
+  RedisReplyError,
+  UnknownEventTypeError,
+} from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { walkBatch, type EventHeader } from '../../src/wire/event-batch.ts';
-import { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from '../../src/store/errors.ts';
+import {
+  ConflictError,
+  EventIdReusedError,
+  HistoryFullError,
+  StoreInputError,
+} from '../../src/store/errors.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
 import type { ExpectedRevision } from '../../src/store/expected-revision.ts';
 import { dump } from '../support/counters.ts';
@@ -22,39 +32,81 @@ async function published(type: string): Promise<Map<string, EventHeader>> {
   const found = new Map<string, EventHeader>();
   for (let p = 0; p < P; p++) {
     for (const [id, fields] of await look.xrangeBuffer(`mr:{${p}}:events:${type}`, '-', '+')) {
-      walkBatch(fields[1] as Buffer, (header) => void found.set(`${p}/${String(id)}/${header.position}`, header));
+      walkBatch(
+        fields[1] as Buffer,
+        (header) => void found.set(`${p}/${String(id)}/${header.position}`, header),
+      );
     }
   }
   return found;
 }
 
 t.test('what an append leaves: the history, the streams, the counters', async (t) => {
-  const first = await store.append('order', 'A', [reserved('A', 1), failed('A', 'no money'), reserved('A', 2)], { expectedRevision: 'no-stream' });
+  const first = await store.append(
+    'order',
+    'A',
+    [reserved('A', 1), failed('A', 'no money'), reserved('A', 2)],
+    { expectedRevision: 'no-stream' },
+  );
   t.equal(first.revision, 3);
   t.equal(first.repeated, false);
-  t.strictSame(first.events.map((event) => event.revision), [1, 2, 3]);
+  t.strictSame(
+    first.events.map((event) => event.revision),
+    [1, 2, 3],
+  );
   const p = partitionOf('A', P);
   t.equal(await look.llen(`mr:{${p}}:history:order:A`), 3);
   const events = await collect(store.read('order', 'A'));
-  t.strictSame(events.map((event) => [event.id, event.position, event.revision]), first.events.map((event) => [event.id, event.position, event.revision]));
-  t.strictSame(events.map((event) => event.type), ['stock.reserved', 'payment.failed', 'stock.reserved']);
-  t.strictSame(events.map((event) => event.source), ['millrace', 'millrace', 'millrace']);
-  const streams = new Map([...(await published('stock.reserved')), ...(await published('payment.failed'))]);
-  for (const event of events) t.equal(streams.get(event.position)?.id, event.id, 'the stream holds the same event at the same position');
+  t.strictSame(
+    events.map((event) => [event.id, event.position, event.revision]),
+    first.events.map((event) => [event.id, event.position, event.revision]),
+  );
+  t.strictSame(
+    events.map((event) => event.type),
+    ['stock.reserved', 'payment.failed', 'stock.reserved'],
+  );
+  t.strictSame(
+    events.map((event) => event.source),
+    ['millrace', 'millrace', 'millrace'],
+  );
+  const streams = new Map([
+    ...(await published('stock.reserved')),
+    ...(await published('payment.failed')),
+  ]);
+  for (const event of events)
+    t.equal(
+      streams.get(event.position)?.id,
+      event.id,
+      'the stream holds the same event at the same position',
+    );
   t.equal(streams.size, 3);
   const counters = await look.hgetall(`mr:{${p}}:counters`);
-  t.strictSame([counters['appended:stock.reserved'], counters['entries:stock.reserved'], counters['appended:payment.failed']], ['2', '1', '1']);
+  t.strictSame(
+    [
+      counters['appended:stock.reserved'],
+      counters['entries:stock.reserved'],
+      counters['appended:payment.failed'],
+    ],
+    ['2', '1', '1'],
+  );
   for (const type of ['stock.reserved', 'payment.failed']) {
     const [entry] = await look.xrange(`mr:{${p}}:events:${type}`, '-', '+');
-    t.strictSame([entry?.[1][2], entry?.[1][3], entry?.[1][6], entry?.[1][7]], ['n', counters[`appended:${type}`], 'o', counters[`appended:${type}`]]);
+    t.strictSame(
+      [entry?.[1][2], entry?.[1][3], entry?.[1][6], entry?.[1][7]],
+      ['n', counters[`appended:${type}`], 'o', counters[`appended:${type}`]],
+    );
   }
 });
 
 t.test('each expectation, met and not met', async (t) => {
   let number = 0;
-  const tryAppend = async (id: string, expectedRevision: ExpectedRevision): Promise<number | string> => {
+  const tryAppend = async (
+    id: string,
+    expectedRevision: ExpectedRevision,
+  ): Promise<number | string> => {
     try {
-      return (await store.append('order', id, [reserved(id, ++number)], { expectedRevision })).revision;
+      return (await store.append('order', id, [reserved(id, ++number)], { expectedRevision }))
+        .revision;
     } catch (error) {
       if (!(error instanceof ConflictError)) throw error;
       t.equal(error.expected, expectedRevision);
@@ -84,11 +136,24 @@ t.test('an append made again with its ids is answered as the first time', async 
     const before = await dump(look);
     const again = await store.append('order', id, given, { expectedRevision });
     t.strictSame(again, { ...first, repeated: true });
-    t.strictSame(await store.append('order', id, given, { expectedRevision: 3 }), { ...first, repeated: true }, 'whatever it expects now');
-    await t.rejects(store.append('order', id, [given[0] as (typeof given)[0]], { expectedRevision: 3 }), EventIdReusedError);
-    await t.rejects(store.append('order', id, [given[0] as (typeof given)[0], reserved(id, 9, { id: 'other' })], { expectedRevision: 3 }), EventIdReusedError);
+    t.strictSame(
+      await store.append('order', id, given, { expectedRevision: 3 }),
+      { ...first, repeated: true },
+      'whatever it expects now',
+    );
+    await t.rejects(
+      store.append('order', id, [given[0] as (typeof given)[0]], { expectedRevision: 3 }),
+      EventIdReusedError,
+    );
+    await t.rejects(
+      store.append('order', id, [given[0] as (typeof given)[0], reserved(id, 9, { id: 'other' })], {
+        expectedRevision: 3,
+      }),
+      EventIdReusedError,
+    );
     const after = await dump(look);
-    for (const key of Object.keys(after)) if (!key.includes(':producer:')) t.equal(after[key], before[key], key);
+    for (const key of Object.keys(after))
+      if (!key.includes(':producer:')) t.equal(after[key], before[key], key);
   }
   const [one, two] = await Promise.all([
     store.append('order', 'D2', [reserved('D2', 1, { id: 'd2' })], { expectedRevision: 'any' }),
@@ -99,142 +164,331 @@ t.test('an append made again with its ids is answered as the first time', async 
 
 t.test('what is refused, and that nothing has changed', async (t) => {
   const before = await dump(look);
-  const bad = (error: new (...args: never[]) => Error, append: () => Promise<unknown>, message: RegExp) => t.rejects(append(), { name: error.name, message });
-  await bad(InvalidEventError, () => store.append('order', 'E', [reserved('F', 1)], { expectedRevision: 'any' }), /the subject of a history's events is the history's id, "E"; it is "F"/);
-  await bad(UnknownEventTypeError, () => store.append('order', 'E', [{ type: 'nope', data: {} } as never], { expectedRevision: 'any' }), /not declared/);
-  await bad(InvalidEventError, () => store.append('order', 'E', [reserved('E', 1), { type: 'stock.reserved', data: { orderId: 'E', lines: 7 } } as never], { expectedRevision: 'any' }), /lines/);
-  await bad(InvalidEventError, () => store.append('order', 'E', [reserved('E', 1, { id: '' })], { expectedRevision: 'any' }), /id is empty/);
-  await bad(OversizeError, () => store.append('order', 'E', Array.from({ length: 1001 }, () => reserved('E', 1)), { expectedRevision: 'any' }), /limit is 1000, it has 1001 events/);
-  await bad(StoreInputError, () => store.append('order', 'E', [], { expectedRevision: 'any' }), /at least one event/);
-  await bad(StoreInputError, () => store.append('Order', 'E', [reserved('E', 1)], { expectedRevision: 'any' }), /category/);
-  await bad(StoreInputError, () => store.append('order', '', [reserved('', 1)], { expectedRevision: 'any' }), /missing or empty/);
-  await bad(OversizeError, () => store.append('order', 'x'.repeat(1025), [reserved('x', 1)], { expectedRevision: 'any' }), /1024/);
+  const bad = (
+    error: new (...args: never[]) => Error,
+    append: () => Promise<unknown>,
+    message: RegExp,
+  ) => t.rejects(append(), { name: error.name, message });
+  await bad(
+    InvalidEventError,
+    () => store.append('order', 'E', [reserved('F', 1)], { expectedRevision: 'any' }),
+    /the subject of a history's events is the history's id, "E"; it is "F"/,
+  );
+  await bad(
+    UnknownEventTypeError,
+    () =>
+      store.append('order', 'E', [{ type: 'nope', data: {} } as never], {
+        expectedRevision: 'any',
+      }),
+    /not declared/,
+  );
+  await bad(
+    InvalidEventError,
+    () =>
+      store.append(
+        'order',
+        'E',
+        [reserved('E', 1), { type: 'stock.reserved', data: { orderId: 'E', lines: 7 } } as never],
+        { expectedRevision: 'any' },
+      ),
+    /lines/,
+  );
+  await bad(
+    InvalidEventError,
+    () => store.append('order', 'E', [reserved('E', 1, { id: '' })], { expectedRevision: 'any' }),
+    /id is empty/,
+  );
+  await bad(
+    OversizeError,
+    () =>
+      store.append(
+        'order',
+        'E',
+        Array.from({ length: 1001 }, () => reserved('E', 1)),
+        { expectedRevision: 'any' },
+      ),
+    /limit is 1000, it has 1001 events/,
+  );
+  await bad(
+    StoreInputError,
+    () => store.append('order', 'E', [], { expectedRevision: 'any' }),
+    /at least one event/,
+  );
+  await bad(
+    StoreInputError,
+    () => store.append('Order', 'E', [reserved('E', 1)], { expectedRevision: 'any' }),
+    /category/,
+  );
+  await bad(
+    StoreInputError,
+    () => store.append('order', '', [reserved('', 1)], { expectedRevision: 'any' }),
+    /missing or empty/,
+  );
+  await bad(
+    OversizeError,
+    () => store.append('order', 'x'.repeat(1025), [reserved('x', 1)], { expectedRevision: 'any' }),
+    /1024/,
+  );
   for (const expectedRevision of [-1, 1.5, NaN, 'none' as never, undefined as never]) {
-    await bad(StoreInputError, () => store.append('order', 'E', [reserved('E', 1)], { expectedRevision }), /expectedRevision must be/);
+    await bad(
+      StoreInputError,
+      () => store.append('order', 'E', [reserved('E', 1)], { expectedRevision }),
+      /expectedRevision must be/,
+    );
   }
   t.strictSame(await dump(look), before);
 });
 
 t.test('a history takes so many events and no more, and says what to do', async (t) => {
-  await store.append('order', 'G', Array.from({ length: 18 }, (_, i) => reserved('G', i)), { expectedRevision: 'no-stream' });
-  const refused = store.append('order', 'G', [reserved('G', 18), reserved('G', 19), reserved('G', 20)], { expectedRevision: 18 });
-  await t.rejects(refused, { name: 'HistoryFullError', code: 'HISTORY_FULL', actual: 18, limit: 20, message: /go on under a new id .*raise maxEvents/ });
-  t.equal((await store.append('order', 'G', [reserved('G', 18), reserved('G', 19)], { expectedRevision: 18 })).revision, 20);
-  await t.rejects(store.append('order', 'G', [reserved('G', 20)], { expectedRevision: 'any' }), HistoryFullError);
+  await store.append(
+    'order',
+    'G',
+    Array.from({ length: 18 }, (_, i) => reserved('G', i)),
+    { expectedRevision: 'no-stream' },
+  );
+  const refused = store.append(
+    'order',
+    'G',
+    [reserved('G', 18), reserved('G', 19), reserved('G', 20)],
+    { expectedRevision: 18 },
+  );
+  await t.rejects(refused, {
+    name: 'HistoryFullError',
+    code: 'HISTORY_FULL',
+    actual: 18,
+    limit: 20,
+    message: /go on under a new id .*raise maxEvents/,
+  });
+  t.equal(
+    (
+      await store.append('order', 'G', [reserved('G', 18), reserved('G', 19)], {
+        expectedRevision: 18,
+      })
+    ).revision,
+    20,
+  );
+  await t.rejects(
+    store.append('order', 'G', [reserved('G', 20)], { expectedRevision: 'any' }),
+    HistoryFullError,
+  );
 });
 
 t.test('appends of one batch share the round trip, not the fate', async (t) => {
   // All in one partition: one batch.
-  const ids = Array.from({ length: 200 }, (_, i) => `H-${i}`).filter((id) => partitionOf(id, P) === 1).slice(0, 8);
-  const [a, b, c, d, e, f, g, h] = ids as [string, string, string, string, string, string, string, string];
+  const ids = Array.from({ length: 200 }, (_, i) => `H-${i}`)
+    .filter((id) => partitionOf(id, P) === 1)
+    .slice(0, 8);
+  const [a, b, c, d, e, f, g, h] = ids as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   await look.set(`mr:{1}:history:order:${c}`, 'not a list');
-  await store.append('order', d, Array.from({ length: 20 }, (_, i) => reserved(d, i)), { expectedRevision: 0 });
+  await store.append(
+    'order',
+    d,
+    Array.from({ length: 20 }, (_, i) => reserved(d, i)),
+    { expectedRevision: 0 },
+  );
   const entries = await look.xlen('mr:{1}:events:stock.reserved');
   const outcomes = await Promise.allSettled([
     store.append('order', a, [reserved(a, 1)], { expectedRevision: 0 }),
     store.append('order', b, [reserved(b, 1)], { expectedRevision: 7 }),
     store.append('order', c, [reserved(c, 1)], { expectedRevision: 'any' }),
     store.append('order', d, [reserved(d, 1)], { expectedRevision: 20 }),
-    store.append('order', e, [reserved(e, 1), failed(e, 'x'), reserved(e, 2)], { expectedRevision: 0 }),
+    store.append('order', e, [reserved(e, 1), failed(e, 'x'), reserved(e, 2)], {
+      expectedRevision: 0,
+    }),
     store.append('order', a, [reserved(a, 2)], { expectedRevision: 1 }),
     store.append('order', a, [reserved(a, 3)], { expectedRevision: 1 }),
     store.append('order', f, [failed(f, 'y')], { expectedRevision: 0 }),
   ]);
-  t.strictSame(outcomes.map((o) => (o.status === 'fulfilled' ? o.value.revision : (o.reason as Error).name)), [
-    1, 'ConflictError', 'RedisReplyError', 'HistoryFullError', 3, 2, 'ConflictError', 1,
-  ]);
-  t.ok(outcomes[2]?.status === 'rejected' && outcomes[2].reason instanceof RedisReplyError && /WRONGTYPE/.test(outcomes[2].reason.message));
-  t.equal(await look.xlen('mr:{1}:events:stock.reserved'), entries + 3, 'accepted ones have an entry each, where one was refused');
+  t.strictSame(
+    outcomes.map((o) => (o.status === 'fulfilled' ? o.value.revision : (o.reason as Error).name)),
+    [1, 'ConflictError', 'RedisReplyError', 'HistoryFullError', 3, 2, 'ConflictError', 1],
+  );
+  t.ok(
+    outcomes[2]?.status === 'rejected' &&
+      outcomes[2].reason instanceof RedisReplyError &&
+      /WRONGTYPE/.test(outcomes[2].reason.message),
+  );
+  t.equal(
+    await look.xlen('mr:{1}:events:stock.reserved'),
+    entries + 3,
+    'accepted ones have an entry each, where one was refused',
+  );
   t.strictSame((await collect(store.read('order', a))).map(numberOf), [1, 2]);
-  const streams = new Map([...(await published('stock.reserved')), ...(await published('payment.failed'))]);
-  for (const id of [a, e, f]) for (const event of await collect(store.read('order', id))) t.equal(streams.get(event.position)?.id, event.id);
+  const streams = new Map([
+    ...(await published('stock.reserved')),
+    ...(await published('payment.failed')),
+  ]);
+  for (const id of [a, e, f])
+    for (const event of await collect(store.read('order', id)))
+      t.equal(streams.get(event.position)?.id, event.id);
   await look.del(`mr:{1}:history:order:${c}`);
 
-  await Promise.all([g, h].map((id) => store.append('order', id, [reserved(id, 1)], { expectedRevision: 0 })));
-  t.equal(await look.xlen('mr:{1}:events:stock.reserved'), entries + 4, 'where all are accepted they share one');
+  await Promise.all(
+    [g, h].map((id) => store.append('order', id, [reserved(id, 1)], { expectedRevision: 0 })),
+  );
+  t.equal(
+    await look.xlen('mr:{1}:events:stock.reserved'),
+    entries + 4,
+    'where all are accepted they share one',
+  );
 });
 
 t.test('a stream that cannot be written to refuses its own type only', async (t) => {
-  const ids = Array.from({ length: 200 }, (_, i) => `S-${i}`).filter((id) => partitionOf(id, P) === 2).slice(0, 3) as [string, string, string];
+  const ids = Array.from({ length: 200 }, (_, i) => `S-${i}`)
+    .filter((id) => partitionOf(id, P) === 2)
+    .slice(0, 3) as [string, string, string];
   const key = 'mr:{2}:events:payment.failed';
   const kept = await look.dumpBuffer(key);
   await look.del(key);
   await look.set(key, 'not a stream');
   const outcomes = await Promise.allSettled([
     store.append('order', ids[0], [reserved(ids[0], 1)], { expectedRevision: 0 }),
-    store.append('order', ids[1], [reserved(ids[1], 1), failed(ids[1], 'x')], { expectedRevision: 0 }),
+    store.append('order', ids[1], [reserved(ids[1], 1), failed(ids[1], 'x')], {
+      expectedRevision: 0,
+    }),
     store.append('order', ids[1], [reserved(ids[1], 2)], { expectedRevision: 2 }),
     store.append('order', ids[2], [reserved(ids[2], 1)], { expectedRevision: 0 }),
   ]);
-  t.strictSame(outcomes.map((o) => (o.status === 'fulfilled' ? o.value.revision : (o.reason as Error).name)), [1, 'RedisReplyError', 'RedisReplyError', 1]);
+  t.strictSame(
+    outcomes.map((o) => (o.status === 'fulfilled' ? o.value.revision : (o.reason as Error).name)),
+    [1, 'RedisReplyError', 'RedisReplyError', 1],
+  );
   t.strictSame(await collect(store.read('order', ids[1])), [], 'nothing of it is in its history');
   await look.del(key);
   if (kept) await look.restore(key, 0, kept);
-  t.equal((await store.append('order', ids[1], [failed(ids[1], 'x')], { expectedRevision: 0 })).revision, 1);
+  t.equal(
+    (await store.append('order', ids[1], [failed(ids[1], 'x')], { expectedRevision: 0 })).revision,
+    1,
+  );
 });
 
 t.test('ids and data of any shape come back as they were', async (t) => {
   const id = 'Bestellung/ä {x}:\u0000 🙂';
-  const sent = await store.append('order', id, [reserved(id, 5, { id: 'é'.repeat(100) }), { ...failed(id, 'why: ' + 'w'.repeat(20_000)), source: 'gateway', time: 1234, extensions: { actor: 'ann', why: 'asked' } }], { expectedRevision: 0 });
+  const sent = await store.append(
+    'order',
+    id,
+    [
+      reserved(id, 5, { id: 'é'.repeat(100) }),
+      {
+        ...failed(id, 'why: ' + 'w'.repeat(20_000)),
+        source: 'gateway',
+        time: 1234,
+        extensions: { actor: 'ann', why: 'asked' },
+      },
+    ],
+    { expectedRevision: 0 },
+  );
   const [one, two] = await collect(store.read('order', id));
   t.equal(one?.id, 'é'.repeat(100));
   t.equal(one?.subject, id);
   t.strictSame(one?.data, { orderId: id, lines: [{ sku: 'SKU', quantity: 5 }] }, 'plain data');
-  t.strictSame([two?.source, two?.time.getTime(), { ...two?.extensions }, two?.position], ['gateway', 1234, { actor: 'ann', why: 'asked' }, sent.events[1]?.position]);
+  t.strictSame(
+    [two?.source, two?.time.getTime(), { ...two?.extensions }, two?.position],
+    ['gateway', 1234, { actor: 'ann', why: 'asked' }, sent.events[1]?.position],
+  );
   t.ok((await collect(store.histories('order'))).includes(id));
 });
 
-t.test('property: any interleaving of appends leaves gap-free revisions with one winner each', async (t) => {
-  const stores: EventStore[] = [store, millrace.store(), millrace.store()];
-  let run = 0;
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(
-        fc.record({
-          store: fc.nat(2), history: fc.nat(2), events: fc.integer({ min: 1, max: 3 }), wait: fc.boolean(),
-          expected: fc.oneof(fc.nat(6), fc.constantFrom('any' as const, 'no-stream' as const, 'stream-exists' as const)),
-        }),
-        { minLength: 1, maxLength: 40 },
+t.test(
+  'property: any interleaving of appends leaves gap-free revisions with one winner each',
+  async (t) => {
+    const stores: EventStore[] = [store, millrace.store(), millrace.store()];
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            store: fc.nat(2),
+            history: fc.nat(2),
+            events: fc.integer({ min: 1, max: 3 }),
+            wait: fc.boolean(),
+            expected: fc.oneof(
+              fc.nat(6),
+              fc.constantFrom('any' as const, 'no-stream' as const, 'stream-exists' as const),
+            ),
+          }),
+          { minLength: 1, maxLength: 40 },
+        ),
+        async (plan) => {
+          run++;
+          const winners = new Map<
+            string,
+            { id: string; revision: number; expected: ExpectedRevision; position: string }[]
+          >();
+          let number = 0;
+          const attempts: Promise<void>[] = [];
+          for (const { store: s, history, events, wait, expected } of plan) {
+            const id = `run${run}-${history}`;
+            const attempt = (stores[s] as EventStore)
+              .append(
+                'prop',
+                id,
+                Array.from({ length: events }, () => reserved(id, ++number)),
+                { expectedRevision: expected },
+              )
+              .then(
+                (result) => {
+                  const list = winners.get(id) ?? [];
+                  winners.set(id, list);
+                  list.push(
+                    ...result.events.map((event) => ({
+                      ...event,
+                      expected:
+                        event.revision === result.events[0]?.revision ? expected : ('any' as const),
+                    })),
+                  );
+                },
+                (error: unknown) => {
+                  if (!(error instanceof ConflictError)) throw error;
+                },
+              );
+            attempts.push(attempt);
+            if (wait) await attempt;
+          }
+          await Promise.all(attempts);
+          for (const [id, list] of winners) {
+            list.sort((a, b) => a.revision - b.revision);
+            const events = await collect(store.read('prop', id));
+            if (events.length !== list.length)
+              throw new Error(`${events.length} events, ${list.length} were acknowledged`);
+            list.forEach((winner, i) => {
+              if (winner.revision !== i + 1)
+                throw new Error(
+                  `revision ${i + 1} has ${list.filter((one) => one.revision === i + 1).length} winners`,
+                );
+              if (events[i]?.id !== winner.id || events[i]?.position !== winner.position)
+                throw new Error(`revision ${i + 1} is another event than was acknowledged`);
+              if (typeof winner.expected === 'number' && winner.expected !== i)
+                throw new Error(`an append that expected ${winner.expected} was accepted at ${i}`);
+              if (winner.expected === 'no-stream' && i !== 0)
+                throw new Error('a second append expected no stream');
+              if (winner.expected === 'stream-exists' && i === 0)
+                throw new Error('a first append expected a stream');
+            });
+          }
+        },
       ),
-      async (plan) => {
-        run++;
-        const winners = new Map<string, { id: string; revision: number; expected: ExpectedRevision; position: string }[]>();
-        let number = 0;
-        const attempts: Promise<void>[] = [];
-        for (const { store: s, history, events, wait, expected } of plan) {
-          const id = `run${run}-${history}`;
-          const attempt = (stores[s] as EventStore).append('prop', id, Array.from({ length: events }, () => reserved(id, ++number)), { expectedRevision: expected }).then(
-            (result) => {
-              const list = winners.get(id) ?? [];
-              winners.set(id, list);
-              list.push(...result.events.map((event) => ({ ...event, expected: event.revision === result.events[0]?.revision ? expected : ('any' as const) })));
-            },
-            (error: unknown) => {
-              if (!(error instanceof ConflictError)) throw error;
-            },
-          );
-          attempts.push(attempt);
-          if (wait) await attempt;
-        }
-        await Promise.all(attempts);
-        for (const [id, list] of winners) {
-          list.sort((a, b) => a.revision - b.revision);
-          const events = await collect(store.read('prop', id));
-          if (events.length !== list.length) throw new Error(`${events.length} events, ${list.length} were acknowledged`);
-          list.forEach((winner, i) => {
-            if (winner.revision !== i + 1) throw new Error(`revision ${i + 1} has ${list.filter((one) => one.revision === i + 1).length} winners`);
-            if (events[i]?.id !== winner.id || events[i]?.position !== winner.position) throw new Error(`revision ${i + 1} is another event than was acknowledged`);
-            if (typeof winner.expected === 'number' && winner.expected !== i) throw new Error(`an append that expected ${winner.expected} was accepted at ${i}`);
-            if (winner.expected === 'no-stream' && i !== 0) throw new Error('a second append expected no stream');
-            if (winner.expected === 'stream-exists' && i === 0) throw new Error('a first append expected a stream');
-          });
-        }
-      },
-    ),
-    { numRuns: 60 },
-  );
-  const streams = await published('stock.reserved');
-  const positions = (await Promise.all((await collect(store.histories('prop'))).map((id) => collect(store.read('prop', id))))).flat();
-  t.ok(positions.length > 100);
-  t.ok(positions.every((event) => streams.get(event.position)?.id === event.id), 'all of it was published');
-});
+      { numRuns: 60 },
+    );
+    const streams = await published('stock.reserved');
+    const positions = (
+      await Promise.all(
+        (await collect(store.histories('prop'))).map((id) => collect(store.read('prop', id))),
+      )
+    ).flat();
+    t.ok(positions.length > 100);
+    t.ok(
+      positions.every((event) => streams.get(event.position)?.id === event.id),
+      'all of it was published',
+    );
+  },
+);

@@ -16,18 +16,36 @@ export async function openShop(t: TestLike, url: string, partitions: number): Pr
   return millrace;
 }
 
-export async function openStore(t: TestLike, url: string, options: StoreOptions = {}, partitions = 4): Promise<EventStore> {
+export async function openStore(
+  t: TestLike,
+  url: string,
+  options: StoreOptions = {},
+  partitions = 4,
+): Promise<EventStore> {
   return (await openShop(t, url, partitions)).store(options);
 }
 
 /** An event of order `orderId`, recognised by `number`. */
-export function reserved(orderId: string, number: number, more: { readonly id?: string } = {}): NewEvent<'stock.reserved'> {
-  return { type: 'stock.reserved', data: { orderId, lines: [{ sku: 'SKU', quantity: number }] }, ...more };
+export function reserved(
+  orderId: string,
+  number: number,
+  more: { readonly id?: string } = {},
+): NewEvent<'stock.reserved'> {
+  return {
+    type: 'stock.reserved',
+    data: { orderId, lines: [{ sku: 'SKU', quantity: number }] },
+    ...more,
+  };
 }
-export function failed(orderId: string, reason: string, more: { readonly id?: string } = {}): NewEvent<'payment.failed'> {
+export function failed(
+  orderId: string,
+  reason: string,
+  more: { readonly id?: string } = {},
+): NewEvent<'payment.failed'> {
   return { type: 'payment.failed', data: { orderId, paymentId: 'p', reason }, ...more };
 }
-export const numberOf = (event: RecordedEvent): number => (event.type === 'stock.reserved' ? (event.data.lines[0]?.quantity ?? NaN) : NaN);
+export const numberOf = (event: RecordedEvent): number =>
+  event.type === 'stock.reserved' ? (event.data.lines[0]?.quantity ?? NaN) : NaN;
 
 export async function collect<T>(from: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];

@@ -1,4 +1,7 @@
-/** Histories are kept for ever: what was written by an older version is read as today's, through upcasts too. */
+/**
+ * Histories are kept for ever: what was written by an older version is read as today's, through
+ * upcasts too.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -21,7 +24,11 @@ async function open(t: TestLike, url: string, text: string): Promise<Millrace> {
   const protoDir = join(testDir(t), 'proto');
   mkdirSync(protoDir);
   writeFileSync(join(protoDir, 'items.proto'), text);
-  const millrace = await connect({ protoDir, logger: pino({ level: 'silent' }), environment: { REDIS_URL: url, MILLRACE_PARTITIONS: 2 } });
+  const millrace = await connect({
+    protoDir,
+    logger: pino({ level: 'silent' }),
+    environment: { REDIS_URL: url, MILLRACE_PARTITIONS: 2 },
+  });
   t.teardown(() => millrace.close());
   return millrace;
 }
@@ -30,15 +37,56 @@ const event = (type: string, data: object): NewEvent => ({ type, data }) as unkn
 t.test('an older version is upcast, the rest read as it is', async (t) => {
   const redis = await startRedis(t);
   const old = (await open(t, redis.url, proto('int64 pounds = 2;'))).store();
-  await old.append('item', 'A', [event('item.priced', { item: 'A', pounds: 3 }), event('item.named', { item: 'A', name: 'a' })], { expectedRevision: 0 });
+  await old.append(
+    'item',
+    'A',
+    [event('item.priced', { item: 'A', pounds: 3 }), event('item.named', { item: 'A', name: 'a' })],
+    { expectedRevision: 0 },
+  );
 
   const millrace = await open(t, redis.url, proto('int64 pounds = 2; int64 pence = 3;'));
-  const upcasts = [upcast<{ item: string; pounds: number }>('item.priced', { from: 1, to: 2 }, ({ item, pounds }) => ({ item, pounds: 0, pence: pounds * 100 }))];
+  const upcasts = [
+    upcast<{ item: string; pounds: number }>(
+      'item.priced',
+      { from: 1, to: 2 },
+      ({ item, pounds }) => ({ item, pounds: 0, pence: pounds * 100 }),
+    ),
+  ];
   const store = millrace.store({ upcasts });
-  await store.append('item', 'A', [event('item.priced', { item: 'A', pence: 250 })], { expectedRevision: 2 });
-  const read = async (options: StoreOptions): Promise<unknown[]> => (await collect(millrace.store(options).read('item', 'A'))).map(({ data }) => data);
-  t.strictSame(await read({ upcasts }), [{ item: 'A', pounds: 0, pence: 300 }, { item: 'A', name: 'a' }, { item: 'A', pounds: 0, pence: 250 }]);
-  t.strictSame(await read({}), [{ item: 'A', pounds: 3, pence: 0 }, { item: 'A', name: 'a' }, { item: 'A', pounds: 0, pence: 250 }], 'without: by the local schema');
-  t.match(await store.load({ category: 'item', events: ['item.priced'] as never[], initialState: () => 0, evolve: (sum: number, { data }: { data: unknown }) => sum + (data as { pence: number }).pence }, 'A'), { state: 550, revision: 3 });
-  t.throws(() => millrace.store({ upcasts: [{}] as never, maxEvents: 0, nope: 1 } as never), /maxEvents must be[\s\S]*nope is unknown[\s\S]*upcasts must be/);
+  await store.append('item', 'A', [event('item.priced', { item: 'A', pence: 250 })], {
+    expectedRevision: 2,
+  });
+  const read = async (options: StoreOptions): Promise<unknown[]> =>
+    (await collect(millrace.store(options).read('item', 'A'))).map(({ data }) => data);
+  t.strictSame(await read({ upcasts }), [
+    { item: 'A', pounds: 0, pence: 300 },
+    { item: 'A', name: 'a' },
+    { item: 'A', pounds: 0, pence: 250 },
+  ]);
+  t.strictSame(
+    await read({}),
+    [
+      { item: 'A', pounds: 3, pence: 0 },
+      { item: 'A', name: 'a' },
+      { item: 'A', pounds: 0, pence: 250 },
+    ],
+    'without: by the local schema',
+  );
+  t.match(
+    await store.load(
+      {
+        category: 'item',
+        events: ['item.priced'] as never[],
+        initialState: () => 0,
+        evolve: (sum: number, { data }: { data: unknown }) =>
+          sum + (data as { pence: number }).pence,
+      },
+      'A',
+    ),
+    { state: 550, revision: 3 },
+  );
+  t.throws(
+    () => millrace.store({ upcasts: [{}] as never, maxEvents: 0, nope: 1 } as never),
+    /maxEvents must be[\s\S]*nope is unknown[\s\S]*upcasts must be/,
+  );
 });

@@ -1,4 +1,7 @@
-/** Commands of the command line in the test's own process, each with a deployment of its own, as main.ts opens it. */
+/**
+ * Commands of the command line in the test's own process, each with a deployment of its own, as
+ * main.ts opens it.
+ */
 import { Command } from 'commander';
 import type { LongRunningContext } from '../../src/cli/context.ts';
 import { readEnvironment } from '../../src/config.ts';
@@ -13,7 +16,11 @@ export interface Ran {
 
 export type Register = (program: Command, context: LongRunningContext) => void;
 
-export function inProcess(register: Register, environment: Record<string, string>, protoDir: string): (...args: string[]) => Promise<Ran> {
+export function inProcess(
+  register: Register,
+  environment: Record<string, string>,
+  protoDir: string,
+): (...args: string[]) => Promise<Ran> {
   return async (...args) => {
     const ran = { out: '', err: '', failed: false, error: null as unknown };
     const opened: Deployment[] = [];
@@ -21,8 +28,11 @@ export function inProcess(register: Register, environment: Record<string, string
     const context: LongRunningContext = {
       async open(options = {}) {
         const deployment = await openDeployment({
-          environment: { ...readEnvironment(environment), ...options.environment }, protoDir: options.protoDir === undefined ? protoDir : options.protoDir,
-          log: () => {}, name: 'cli', settleSchemas: options.settleSchemas ?? false,
+          environment: { ...readEnvironment(environment), ...options.environment },
+          protoDir: options.protoDir === undefined ? protoDir : options.protoDir,
+          log: () => {},
+          name: 'cli',
+          settleSchemas: options.settleSchemas ?? false,
         });
         opened.push(deployment);
         return deployment;
@@ -33,9 +43,14 @@ export function inProcess(register: Register, environment: Record<string, string
       takeStop: () => ({ first: signal, second: signal, reason: null }),
       fail: () => void (ran.failed = true),
     };
-    const program = new Command().exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+    const program = new Command()
+      .exitOverride()
+      .configureOutput({ writeErr: () => {}, writeOut: () => {} });
     register(program, context);
-    ran.error = await program.parseAsync(['node', 'millrace', ...args]).then(() => null, (error: unknown) => error);
+    ran.error = await program.parseAsync(['node', 'millrace', ...args]).then(
+      () => null,
+      (error: unknown) => error,
+    );
     await Promise.all(opened.map((deployment) => deployment.close()));
     return ran;
   };

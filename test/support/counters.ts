@@ -1,4 +1,7 @@
-/** Facts about a deployment, read off Redis with a plain client: what the tests wait for and compare. */
+/**
+ * Facts about a deployment, read off Redis with a plain client: what the tests wait for and
+ * compare.
+ */
 import type { Redis } from 'ioredis';
 import { until } from './redis-server.ts';
 
@@ -17,20 +20,31 @@ export async function totals(redis: Redis, fn: string, partitions: number): Prom
     const counters = await redis.hgetall(`mr:{${p}}:counters`);
     for (const [field, value] of Object.entries(counters)) {
       const [name = '', second = ''] = field.split(':');
-      if (name === 'appended' || (name in out && second === fn)) out[name as keyof Totals] += Number(value);
+      if (name === 'appended' || (name in out && second === fn))
+        out[name as keyof Totals] += Number(value);
     }
   }
   return out;
 }
 
 /** Waits until `count` events are done or dead for the function and none is parked. */
-export async function settled(redis: Redis, fn: string, partitions: number, count: number, timeoutMs = 60_000): Promise<Totals> {
+export async function settled(
+  redis: Redis,
+  fn: string,
+  partitions: number,
+  count: number,
+  timeoutMs = 60_000,
+): Promise<Totals> {
   let last: Totals | null = null;
   try {
-    return await until(`${count} events are settled`, async () => {
-      last = await totals(redis, fn, partitions);
-      return last.done + last.dead >= count && last.parked === 0 ? last : null;
-    }, timeoutMs);
+    return await until(
+      `${count} events are settled`,
+      async () => {
+        last = await totals(redis, fn, partitions);
+        return last.done + last.dead >= count && last.parked === 0 ? last : null;
+      },
+      timeoutMs,
+    );
   } catch (error) {
     throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}`, { cause: error });
   }
@@ -42,7 +56,11 @@ export interface DeadLetter {
   readonly event: Buffer;
 }
 
-export async function deadLetters(redis: Redis, fn: string, partitions: number): Promise<DeadLetter[]> {
+export async function deadLetters(
+  redis: Redis,
+  fn: string,
+  partitions: number,
+): Promise<DeadLetter[]> {
   const out: DeadLetter[] = [];
   for (let p = 0; p < partitions; p++) {
     for (const [, flat] of await redis.xrangeBuffer(`mr:{${p}}:dead:${fn}`, '-', '+')) {
@@ -59,9 +77,14 @@ export async function deadLetters(redis: Redis, fn: string, partitions: number):
   return out;
 }
 
-export async function entriesIn(redis: Redis, partitions: number, types: readonly string[]): Promise<number> {
+export async function entriesIn(
+  redis: Redis,
+  partitions: number,
+  types: readonly string[],
+): Promise<number> {
   let entries = 0;
-  for (let p = 0; p < partitions; p++) for (const type of types) entries += await redis.xlen(`mr:{${p}}:events:${type}`);
+  for (let p = 0; p < partitions; p++)
+    for (const type of types) entries += await redis.xlen(`mr:{${p}}:events:${type}`);
   return entries;
 }
 

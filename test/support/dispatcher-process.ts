@@ -12,8 +12,22 @@ import { projectDir, until, type TestLike } from './redis-server.ts';
 export const PROTO_DIR = join(projectDir, 'test/support/proto');
 const SCRIPT = fileURLToPath(new URL('./run-dispatcher.js', import.meta.url));
 
-export type FunctionSet = 'tally' | 'handle' | 'batch' | 'unordered' | 'ordered' | 'hold' | 'inbox' | 'late' | 'emit' | 'emit-unordered' | 'named' | 'gated' | 'hostile';
-export const functionsDirOf = (set: FunctionSet): string => fileURLToPath(new URL(`./misbehaving-functions/${set}/`, import.meta.url));
+export type FunctionSet =
+  | 'tally'
+  | 'handle'
+  | 'batch'
+  | 'unordered'
+  | 'ordered'
+  | 'hold'
+  | 'inbox'
+  | 'late'
+  | 'emit'
+  | 'emit-unordered'
+  | 'named'
+  | 'gated'
+  | 'hostile';
+export const functionsDirOf = (set: FunctionSet): string =>
+  fileURLToPath(new URL(`./misbehaving-functions/${set}/`, import.meta.url));
 
 export interface DispatcherProcessOptions {
   readonly url: string;
@@ -41,18 +55,29 @@ export interface DispatcherProcess {
 }
 
 /** Resolves when all lanes that nobody else owns are running. */
-export async function startDispatcher(t: TestLike, options: DispatcherProcessOptions): Promise<DispatcherProcess> {
+export async function startDispatcher(
+  t: TestLike,
+  options: DispatcherProcessOptions,
+): Promise<DispatcherProcess> {
   const child = spawn(process.execPath, [SCRIPT, functionsDirOf(options.functions), PROTO_DIR], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: {
-      PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: options.url, TEST_HISTORY: options.history,
-      WORKERS: '2', LOG_LEVEL: 'info', MILLRACE_THREAD_HEAP_MB: '48', ...options.environment,
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      REDIS_URL: options.url,
+      TEST_HISTORY: options.history,
+      WORKERS: '2',
+      LOG_LEVEL: 'info',
+      MILLRACE_THREAD_HEAP_MB: '48',
+      ...options.environment,
     },
   });
   let out = '';
   let err = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err = (err + text).slice(-1_000_000)));
+  child.stderr
+    .setEncoding('utf8')
+    .on('data', (text: string) => (err = (err + text).slice(-1_000_000)));
   child.stdin.on('error', () => {});
   const gone = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   let alive = true;
@@ -65,10 +90,14 @@ export async function startDispatcher(t: TestLike, options: DispatcherProcessOpt
     await kill();
     if (process.env['TEST_VERBOSE']) process.stderr.write(err);
   });
-  await until(`the dispatcher is ready: ${options.functions}`, () => {
-    if (!alive) throw new Error(`the dispatcher ended while it started: ${err}`);
-    return out.includes('ready');
-  }, 60_000).catch((error: unknown) => {
+  await until(
+    `the dispatcher is ready: ${options.functions}`,
+    () => {
+      if (!alive) throw new Error(`the dispatcher ended while it started: ${err}`);
+      return out.includes('ready');
+    },
+    60_000,
+  ).catch((error: unknown) => {
     throw new Error(`${(error as Error).message}; its log: ${err.slice(-3000)}`, { cause: error });
   });
   return {
@@ -93,7 +122,12 @@ export async function startDispatcher(t: TestLike, options: DispatcherProcessOpt
 }
 
 /** A service in the test's own process: to publish with. */
-export async function openService(t: TestLike, url: string, partitions: number, more: MillraceOptions['environment'] = {}): Promise<Millrace> {
+export async function openService(
+  t: TestLike,
+  url: string,
+  partitions: number,
+  more: MillraceOptions['environment'] = {},
+): Promise<Millrace> {
   const millrace = await connect({
     environment: { REDIS_URL: url, MILLRACE_PARTITIONS: partitions, ...more },
     protoDir: PROTO_DIR,

@@ -8,12 +8,26 @@ export interface FoundEvent extends Pick<EventHeader, 'id' | 'subject' | 'source
 }
 
 /** Every event in the streams of a type, in the order of the streams. */
-export async function eventsIn(redis: Redis | Cluster, partitions: number, type: string): Promise<FoundEvent[]> {
+export async function eventsIn(
+  redis: Redis | Cluster,
+  partitions: number,
+  type: string,
+): Promise<FoundEvent[]> {
   const out: FoundEvent[] = [];
   for (let partition = 0; partition < partitions; partition++) {
-    for (const [entry, fields] of await redis.xrangeBuffer(`mr:{${partition}}:events:${type}`, '-', '+')) {
-      const bytes = fields[fields.findIndex((field, i) => i % 2 === 0 && String(field) === 'b') + 1] as Buffer;
-      walkBatch(bytes, ({ id, subject, source, extensions }) => void out.push({ id, subject, source, extensions, partition, entry: String(entry) }));
+    for (const [entry, fields] of await redis.xrangeBuffer(
+      `mr:{${partition}}:events:${type}`,
+      '-',
+      '+',
+    )) {
+      const bytes = fields[
+        fields.findIndex((field, i) => i % 2 === 0 && String(field) === 'b') + 1
+      ] as Buffer;
+      walkBatch(
+        bytes,
+        ({ id, subject, source, extensions }) =>
+          void out.push({ id, subject, source, extensions, partition, entry: String(entry) }),
+      );
     }
   }
   return out;
@@ -22,12 +36,16 @@ export async function eventsIn(redis: Redis | Cluster, partitions: number, type:
 /** What still waits to be relayed, in all outboxes. */
 export async function outboxEntries(redis: Redis | Cluster, partitions: number): Promise<number> {
   let entries = 0;
-  for (let partition = 0; partition < partitions; partition++) entries += await redis.xlen(`mr:{${partition}}:outbox`);
+  for (let partition = 0; partition < partitions; partition++)
+    entries += await redis.xlen(`mr:{${partition}}:outbox`);
   return entries;
 }
 
 /** @returns what is missing and what is there too often: `id: should be 1, is 2` */
-export function miscounted(found: readonly { readonly id: string }[], expected: Iterable<string>): string[] {
+export function miscounted(
+  found: readonly { readonly id: string }[],
+  expected: Iterable<string>,
+): string[] {
   const counts = new Map<string, number>();
   for (const { id } of found) counts.set(id, (counts.get(id) ?? 0) + 1);
   const out: string[] = [];

@@ -2,7 +2,10 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
 export interface HistoryLine {
-  /** The handler was called; it succeeded; it failed. A run without its end died with its thread or process. */
+  /**
+   * The handler was called; it succeeded; it failed. A run without its end died with its thread or
+   * process.
+   */
   readonly what: 'start' | 'end' | 'fail';
   readonly fn: string;
   readonly id: string;
@@ -16,7 +19,10 @@ export interface HistoryLine {
   readonly thread: number;
 }
 
-/** One call of a handler for one event. Times are line numbers: the file is appended to by one writer at a time. */
+/**
+ * One call of a handler for one event. Times are line numbers: the file is appended to by one
+ * writer at a time.
+ */
 export interface Run extends Omit<HistoryLine, 'what'> {
   readonly startedAt: number;
   /** Infinity: it never ended. */
@@ -24,7 +30,10 @@ export interface Run extends Omit<HistoryLine, 'what'> {
   outcome: 'end' | 'fail' | 'died';
 }
 
-/** Lets an event go on that was ordered to `gate`: it then does what `order` says. For its later attempts too, until it is shut. */
+/**
+ * Lets an event go on that was ordered to `gate`: it then does what `order` says. For its later
+ * attempts too, until it is shut.
+ */
 export function openGate(history: string, id: string, order: string): void {
   writeFileSync(`${history}.gate-${id}.new`, order);
   renameSync(`${history}.gate-${id}.new`, `${history}.gate-${id}`);
@@ -38,7 +47,11 @@ export function shutGate(history: string, id: string): void {
 export function readHistory(file: string): HistoryLine[] {
   if (!existsSync(file)) return [];
   const text = readFileSync(file, 'utf8');
-  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as HistoryLine);
+  return text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as HistoryLine);
 }
 
 export function runsOf(lines: readonly HistoryLine[]): Run[] {
@@ -54,7 +67,10 @@ export function runsOf(lines: readonly HistoryLine[]): Run[] {
       return;
     }
     const run = open.get(key);
-    if (!run) throw new Error(`line ${at + 1} of the history ends what never started: ${JSON.stringify(line)}`);
+    if (!run)
+      throw new Error(
+        `line ${at + 1} of the history ends what never started: ${JSON.stringify(line)}`,
+      );
     run.endedAt = at;
     run.outcome = what;
     open.delete(key);
@@ -69,22 +85,36 @@ export function completions(runs: readonly Run[]): Map<string, number> {
   return out;
 }
 
-/** @returns problems: published events that were neither done nor dead, and what ran without having been published */
-export function lost(runs: readonly Run[], published: Iterable<string>, dead: Iterable<string> = []): string[] {
+/**
+ * @returns problems: published events that were neither done nor dead, and what ran without having
+ *   been published
+ */
+export function lost(
+  runs: readonly Run[],
+  published: Iterable<string>,
+  dead: Iterable<string> = [],
+): string[] {
   const done = completions(runs);
   const deadIds = new Set(dead);
   const known = new Set(published);
   const problems: string[] = [];
-  for (const id of known) if (!done.has(id) && !deadIds.has(id)) problems.push(`${id} was published but is neither done nor dead`);
-  for (const run of runs) if (!known.has(run.id)) problems.push(`${run.id} ran but was not published`);
+  for (const id of known)
+    if (!done.has(id) && !deadIds.has(id))
+      problems.push(`${id} was published but is neither done nor dead`);
+  for (const run of runs)
+    if (!known.has(run.id)) problems.push(`${run.id} ran but was not published`);
   return problems;
 }
 
 /**
- * Order per subject, by the payload's `number`: when an event starts, all with a lower number have succeeded before (or are
- * in `dead`, having started before), and no two runs of one subject overlap.
+ * Order per subject, by the payload's `number`: when an event starts, all with a lower number have
+ * succeeded before (or are in `dead`, having started before), and no two runs of one subject
+ * overlap.
  */
-export function disorder(runs: readonly Run[], options: { readonly dead?: Iterable<string> } = {}): string[] {
+export function disorder(
+  runs: readonly Run[],
+  options: { readonly dead?: Iterable<string> } = {},
+): string[] {
   const dead = new Set(options.dead ?? []);
   const problems: string[] = [];
   const bySubject = new Map<string, Run[]>();
@@ -104,13 +134,18 @@ export function disorder(runs: readonly Run[], options: { readonly dead?: Iterab
     for (const run of list) {
       for (const number of numbers) {
         if (number >= run.number) break;
-        if ((settledAt.get(number) as number) > run.startedAt) problems.push(`${subject}: number ${run.number} (${run.id}) started before ${number} was settled`);
+        if ((settledAt.get(number) as number) > run.startedAt)
+          problems.push(
+            `${subject}: number ${run.number} (${run.id}) started before ${number} was settled`,
+          );
       }
     }
     let before: Run | null = null;
     for (const run of list) {
       if (before && before.outcome !== 'died' && before.endedAt > run.startedAt) {
-        problems.push(`${subject}: number ${run.number} (${run.id}) started while ${before.number} (${before.id}) was running`);
+        problems.push(
+          `${subject}: number ${run.number} (${run.id}) started while ${before.number} (${before.id}) was running`,
+        );
       }
       if (before === null || run.outcome !== 'died') before = run;
     }
@@ -119,8 +154,9 @@ export function disorder(runs: readonly Run[], options: { readonly dead?: Iterab
 }
 
 /**
- * The same for handleBatch, whose calls hold several events of one subject: the last success of an event comes after all
- * with a lower number have succeeded for the last time (or, dead, been tried for the last time).
+ * The same for handleBatch, whose calls hold several events of one subject: the last success of an
+ * event comes after all with a lower number have succeeded for the last time (or, dead, been tried
+ * for the last time).
  */
 export function batchDisorder(runs: readonly Run[], dead: Iterable<string> = []): string[] {
   const deadIds = new Set(dead);
@@ -134,7 +170,10 @@ export function batchDisorder(runs: readonly Run[], dead: Iterable<string> = [])
   for (const [subject, numbers] of last) {
     let before = -1;
     for (const [number, at] of [...numbers].sort((a, b) => a[0] - b[0])) {
-      if (at < before) problems.push(`${subject}: number ${number} succeeded for the last time before a lower one did`);
+      if (at < before)
+        problems.push(
+          `${subject}: number ${number} succeeded for the last time before a lower one did`,
+        );
       before = Math.max(before, at);
     }
   }

@@ -1,4 +1,7 @@
-/** A real redis-server for one test: started, restarted, killed and paused at will; gone when the test is over. */
+/**
+ * A real redis-server for one test: started, restarted, killed and paused at will; gone when the
+ * test is over.
+ */
 import { randomInt } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -68,8 +71,24 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
   const port = options.tcp ? await freePort() : 0;
   const args = [
     ...(env.length === 0 ? [] : [...env, plain.path]),
-    '--port', String(port), '--bind', '127.0.0.1', '--unixsocket', socket, '--dir', dir, '--logfile', join(dir, 'redis.log'),
-    '--appendonly', 'yes', '--appendfsync', options.appendfsync ?? 'everysec', '--save', '', '--maxmemory-policy', 'noeviction',
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--unixsocket',
+    socket,
+    '--dir',
+    dir,
+    '--logfile',
+    join(dir, 'redis.log'),
+    '--appendonly',
+    'yes',
+    '--appendfsync',
+    options.appendfsync ?? 'everysec',
+    '--save',
+    '',
+    '--maxmemory-policy',
+    'noeviction',
     ...(options.args ?? []),
   ];
   const clients: Redis[] = [];
@@ -77,10 +96,17 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
 
   const start = async (): Promise<void> => {
     server = await superviseServer(found, join(dir, 'redis.lock'), args, 5);
-    const probe = new Redis({ path: socket, retryStrategy: () => 10, maxRetriesPerRequest: null, maxLoadingRetryTime: 50 });
+    const probe = new Redis({
+      path: socket,
+      retryStrategy: () => 10,
+      maxRetriesPerRequest: null,
+      maxLoadingRetryTime: 50,
+    });
     probe.on('error', () => {});
     const gone = server.exited.then((code) => {
-      throw new Error(`redis-server ended with status ${code}: ${server?.stderr() ?? ''} (${dir}/redis.log)`);
+      throw new Error(
+        `redis-server ended with status ${code}: ${server?.stderr() ?? ''} (${dir}/redis.log)`,
+      );
     });
     try {
       await Promise.race([probe.ping(), gone]);
@@ -140,7 +166,10 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
   };
 }
 
-/** A fork of a killed server (rewrite, replication) may still write for a moment: tries until that is over. */
+/**
+ * A fork of a killed server (rewrite, replication) may still write for a moment: tries until that
+ * is over.
+ */
 async function removeDir(dir: string): Promise<void> {
   for (let left = 100; ; left--) {
     try {
@@ -153,23 +182,36 @@ async function removeDir(dir: string): Promise<void> {
   }
 }
 
-/** For what cannot be awaited otherwise: looks every 10 ms until `check` is truthy; fails after `timeoutMs`, saying what for. */
-export async function until<T>(what: string, check: () => T | Promise<T>, timeoutMs = 10_000): Promise<NonNullable<T>> {
+/**
+ * For what cannot be awaited otherwise: looks every 10 ms until `check` is truthy; fails after
+ * `timeoutMs`, saying what for.
+ */
+export async function until<T>(
+  what: string,
+  check: () => T | Promise<T>,
+  timeoutMs = 10_000,
+): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const value = await check();
     if (value) return value;
-    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
+    if (performance.now() > deadline)
+      throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
     await delay(10);
   }
 }
 
-/** Below the ports that the kernel gives to outgoing connections: one of those may be gone when the server binds it. */
+/**
+ * Below the ports that the kernel gives to outgoing connections: one of those may be gone when the
+ * server binds it.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 32_000);
     const server = createServer();
-    const free = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)));
+    const free = await new Promise<boolean>((resolve) =>
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)),
+    );
     if (!free) continue;
     await new Promise((resolve) => server.close(resolve));
     return port;

@@ -4,7 +4,11 @@ import type { TestLike } from './redis-server.ts';
 
 export type { TcpProxy } from '../../src/torture/tcp-proxy.ts';
 
-export async function startProxy(t: TestLike, upstream: Upstream, only?: readonly string[]): Promise<TcpProxy> {
+export async function startProxy(
+  t: TestLike,
+  upstream: Upstream,
+  only?: readonly string[],
+): Promise<TcpProxy> {
   const proxy = await openProxy(upstream, only);
   t.teardown(() => proxy.close());
   return proxy;

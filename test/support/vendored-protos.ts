@@ -1,4 +1,7 @@
-/** What people vendor into their proto folders: options of other tools, written as theirs are. Path -> text. */
+/**
+ * What people vendor into their proto folders: options of other tools, written as theirs are. Path
+ * -> text.
+ */
 
 const FIELD_RULES = `syntax = "proto2";
 package buf.validate;
@@ -65,7 +68,10 @@ extend google.protobuf.FieldOptions { repeated google.api.FieldBehavior field_be
 enum FieldBehavior { FIELD_BEHAVIOR_UNSPECIFIED = 0; REQUIRED = 2; IMMUTABLE = 5; }
 `;
 
-/** Every kind of option, relative and absolute names, extensions within messages, and extensions of an option's own message. */
+/**
+ * Every kind of option, relative and absolute names, extensions within messages, and extensions of
+ * an option's own message.
+ */
 const OWN = `syntax = "proto2";
 package acme.v1;
 import "google/protobuf/descriptor.proto";

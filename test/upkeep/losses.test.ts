@@ -13,14 +13,25 @@ t.test('entries that vanished are written down with their range, once', async (t
   const bed = await makeBed(t, 2);
   const ids: string[] = [];
   for (let i = 0; i < 8; i++) ids.push(await publish(bed, 1, { 'a.b': events(2) }));
-  await bed.connection.command('XDEL', bed.keys.events(1, 'a.b'), ids[3] as string, ids[4] as string);
+  await bed.connection.command(
+    'XDEL',
+    bed.keys.events(1, 'a.b'),
+    ids[3] as string,
+    ids[4] as string,
+  );
   t.match(await adoptForeign(bed.connection, bed.keys, 1, 'a.b'), { lost: 2, even: true });
   t.match(await adoptForeign(bed.connection, bed.keys, 1, 'a.b'), { lost: 0, even: true });
-  t.match(await readLosses(bed), [{ kind: 'entries', partition: 1, type: 'a.b', from: ids[2], to: ids[5], count: 2 }]);
+  t.match(await readLosses(bed), [
+    { kind: 'entries', partition: 1, type: 'a.b', from: ids[2], to: ids[5], count: 2 },
+  ]);
 
   await bed.connection.command('XTRIM', bed.keys.events(1, 'a.b'), 'MINID', ids[2] as string);
   await adoptForeign(bed.connection, bed.keys, 1, 'a.b');
-  t.match((await readLosses(bed))[1], { kind: 'entries', from: '0-0', to: ids[2], count: 2 }, 'trimmed by another hand, at the front');
+  t.match(
+    (await readLosses(bed))[1],
+    { kind: 'entries', from: '0-0', to: ids[2], count: 2 },
+    'trimmed by another hand, at the front',
+  );
   await bed.connection.command('XDEL', bed.keys.events(1, 'a.b'), ids[7] as string);
   await adoptForeign(bed.connection, bed.keys, 1, 'a.b');
   t.match((await readLosses(bed))[2], { kind: 'entries', count: 1 });
@@ -43,7 +54,15 @@ t.test('what retention takes is no loss; a loss behind it has its range', async 
 
 t.test('bounded, and out of memory it says so', async (t) => {
   const bed = await makeBed(t, 1);
-  const loss = { kind: 'group', function: 'f', type: 'a.b', from: '', to: '', count: 0, message: 'm'.repeat(5000) } as const;
+  const loss = {
+    kind: 'group',
+    function: 'f',
+    type: 'a.b',
+    from: '',
+    to: '',
+    count: 0,
+    message: 'm'.repeat(5000),
+  } as const;
   for (let i = 0; i < 1300; i++) await noteLoss(bed.connection, bed.keys, 0, loss);
   const kept = await readLosses(bed);
   t.ok(kept.length >= 1000 && kept.length < 1200, `${kept.length} are kept`);
@@ -52,47 +71,100 @@ t.test('bounded, and out of memory it says so', async (t) => {
   t.equal(await noteLoss(bed.connection, bed.keys, 0, loss), false);
 });
 
-t.test('found by publishers and lanes at work: lost flushes, stolen acknowledgements, a flushed server', async (t) => {
-  const redis = await startRedis(t);
-  const look = redis.client();
-  const millrace = await connect({
-    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1, LOG_LEVEL: 'silent', MILLRACE_LEASE_MS: 1000 }, protoDir: PROTO_DIR,
-  });
-  t.teardown(() => millrace.close());
-  const { deployment } = millrace;
-  const publisher = millrace.publisher();
-  const send = async (id: string, order = 'ok'): Promise<string> =>
-    (await publisher.publish('test.event', { key: id, number: 0, order, filler: new Uint8Array(0) }, { id })).position.split('/')[1] as string;
-  const kinds = async (): Promise<string[]> => (await readLosses(deployment)).map((loss) => loss.kind);
-  const ids = [await send('p1'), await send('p2'), await send('p3')];
-  const [producer] = await look.keys('mr:{0}:producer:*');
-  await look.set(producer as string, `1:${ids[0]}`, 'PX', 3_600_000);
-  await t.rejects(send('p4'), { code: 'PRODUCER_GAP', expected: 2, actual: 4 });
-  await until('it is written down', async () => (await kinds()).length === 1);
-  t.match(await readLosses(deployment), [{ kind: 'sequence', partition: 0, from: ids[0], to: ids[2], count: 2 }]);
+t.test(
+  'found by publishers and lanes at work: lost flushes, stolen acknowledgements, a flushed server',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const millrace = await connect({
+      environment: {
+        REDIS_URL: redis.url,
+        MILLRACE_PARTITIONS: 1,
+        WORKERS: 1,
+        LOG_LEVEL: 'silent',
+        MILLRACE_LEASE_MS: 1000,
+      },
+      protoDir: PROTO_DIR,
+    });
+    t.teardown(() => millrace.close());
+    const { deployment } = millrace;
+    const publisher = millrace.publisher();
+    const send = async (id: string, order = 'ok'): Promise<string> =>
+      (
+        await publisher.publish(
+          'test.event',
+          { key: id, number: 0, order, filler: new Uint8Array(0) },
+          { id },
+        )
+      ).position.split('/')[1] as string;
+    const kinds = async (): Promise<string[]> =>
+      (await readLosses(deployment)).map((loss) => loss.kind);
+    const ids = [await send('p1'), await send('p2'), await send('p3')];
+    const [producer] = await look.keys('mr:{0}:producer:*');
+    await look.set(producer as string, `1:${ids[0]}`, 'PX', 3_600_000);
+    await t.rejects(send('p4'), { code: 'PRODUCER_GAP', expected: 2, actual: 4 });
+    await until('it is written down', async () => (await kinds()).length === 1);
+    t.match(await readLosses(deployment), [
+      { kind: 'sequence', partition: 0, from: ids[0], to: ids[2], count: 2 },
+    ]);
 
-  // New to what is there: it starts at the end.
-  await millrace.dispatcher({ functionsDir: functionsDirOf('late') }).start();
-  const slow = await send('slow', 'slow:300');
-  await until('it runs', async () => Number((await look.xpending('mr:{0}:events:test.event', 'late'))[0]) === 1);
-  t.equal(await look.xack('mr:{0}:events:test.event', 'late', slow), 1, 'as a zombie without fences may');
-  await until('it is written down', async () => (await kinds()).length === 2);
-  t.match((await readLosses(deployment))[1], { kind: 'acknowledgement', function: 'late', from: slow, to: slow, count: 1 });
-  await send('p5');
-  await settled(look, 'late', 1, 1);
+    // New to what is there: it starts at the end.
+    await millrace.dispatcher({ functionsDir: functionsDirOf('late') }).start();
+    const slow = await send('slow', 'slow:300');
+    await until(
+      'it runs',
+      async () => Number((await look.xpending('mr:{0}:events:test.event', 'late'))[0]) === 1,
+    );
+    t.equal(
+      await look.xack('mr:{0}:events:test.event', 'late', slow),
+      1,
+      'as a zombie without fences may',
+    );
+    await until('it is written down', async () => (await kinds()).length === 2);
+    t.match((await readLosses(deployment))[1], {
+      kind: 'acknowledgement',
+      function: 'late',
+      from: slow,
+      to: slow,
+      count: 1,
+    });
+    await send('p5');
+    await settled(look, 'late', 1, 1);
 
-  // What comes before anybody has noticed is not skipped, although a new function would start at the end.
-  await look.multi().flushall().xadd('mr:{0}:events:test.event', '*', 'b', encodeEvents([{ id: 'after', subject: 'after' }])).exec();
-  t.match(await settled(look, 'late', 1, 1), { dead: 1 }, 'it has run (and failed: its payload is no test.event)');
-  t.match(await readLosses(deployment), [{ kind: 'group', function: 'late', type: 'test.event', from: '0-0', message: /counters are gone too/ }]);
-  await t.rejects(send('p6'), { code: 'PRODUCER_GAP' });
-  await send('p7');
-  await settled(look, 'late', 1, 2);
-  for (let i = 0; i < 3; i++) {
-    const last = await look.hget('mr:{0}:counters', 'at:late:test.event');
-    await look.xgroup('DESTROY', 'mr:{0}:events:test.event', 'late');
-    await send(`again${i}`);
-    await settled(look, 'late', 1, 3 + i);
-    t.match((await readLosses(deployment)).at(-1), { kind: 'group', from: last }, 'behind the last commit');
-  }
-});
+    // What comes before anybody has noticed is not skipped, although a new function would start at
+    // the end.
+    await look
+      .multi()
+      .flushall()
+      .xadd('mr:{0}:events:test.event', '*', 'b', encodeEvents([{ id: 'after', subject: 'after' }]))
+      .exec();
+    t.match(
+      await settled(look, 'late', 1, 1),
+      { dead: 1 },
+      'it has run (and failed: its payload is no test.event)',
+    );
+    t.match(await readLosses(deployment), [
+      {
+        kind: 'group',
+        function: 'late',
+        type: 'test.event',
+        from: '0-0',
+        message: /counters are gone too/,
+      },
+    ]);
+    await t.rejects(send('p6'), { code: 'PRODUCER_GAP' });
+    await send('p7');
+    await settled(look, 'late', 1, 2);
+    for (let i = 0; i < 3; i++) {
+      const last = await look.hget('mr:{0}:counters', 'at:late:test.event');
+      await look.xgroup('DESTROY', 'mr:{0}:events:test.event', 'late');
+      await send(`again${i}`);
+      await settled(look, 'late', 1, 3 + i);
+      t.match(
+        (await readLosses(deployment)).at(-1),
+        { kind: 'group', from: last },
+        'behind the last commit',
+      );
+    }
+  },
+);

@@ -1,4 +1,7 @@
-/** `millrace view rebuild` where retention has trimmed the streams: from the histories, killed and paused on the way, and right in the end. */
+/**
+ * `millrace view rebuild` where retention has trimmed the streams: from the histories, killed and
+ * paused on the way, and right in the end.
+ */
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
@@ -16,7 +19,10 @@ message NoteRead {
   string book = 1;
 }
 `;
-/** Kills in a pass; more for a longer look: TEST_KILLS=10 node dist/test/views/rebuild-histories.test.js */
+/**
+ * Kills in a pass; more for a longer look: TEST_KILLS=10 node
+ * dist/test/views/rebuild-histories.test.js
+ */
 const KILLS = Number(process.env['TEST_KILLS'] ?? 2);
 
 interface Book {
@@ -60,26 +66,36 @@ interface Bed {
   /** Of the passes that are under way: events folded, by partition. */
   passes(generation: string): Promise<Map<number, number>>;
   rows(): Promise<Map<unknown, unknown>>;
-  conserved(name: string): Promise<{ conserved: boolean; appended: number; done: number; lag: number }>;
+  conserved(
+    name: string,
+  ): Promise<{ conserved: boolean; appended: number; done: number; lag: number }>;
 }
 
 async function open(t: TestLike, seed: number): Promise<Bed> {
   const redis = await startRedis(t);
   const look = redis.client();
   const project = createProject(t, redis.url, { 'proto/notes.proto': PROTO });
-  const millrace = await connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: PARTITIONS }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }) });
+  const millrace = await connect({
+    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: PARTITIONS },
+    protoDir: join(project.dir, 'proto'),
+    logger: pino({ level: 'silent' }),
+  });
   t.teardown(() => millrace.close());
   const store = millrace.store();
   const random = randomOf(seed);
   const expected = new Map<string, Book>();
   let appended = 0;
   const bed: Bed = {
-    project, millrace, look, expected,
+    project,
+    millrace,
+    look,
+    expected,
     appended: () => appended,
     async append(count) {
-      // One after the other of an id, all ids together: what the rows must be follows from the order per id.
+      // One after the other of an id, all ids together: what the rows must be follows from the
+      // order per id.
       const perId = new Map<string, (() => Promise<unknown>)[]>();
-      for (let left = count; left > 0; ) {
+      for (let left = count; left > 0;) {
         // One history is longer than a page.
         const id = random(4) === 0 ? 'long' : `b${random(40)} é`;
         const events = Array.from({ length: Math.min(left, 1 + random(3)) }, () => {
@@ -87,28 +103,52 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
           left--;
           const number = appended++;
           const removed = random(5) === 0;
-          const row = evolve(expected.get(id) ?? null, removed ? 'note.removed' : 'note.added', removed ? 1 : number);
+          const row = evolve(
+            expected.get(id) ?? null,
+            removed ? 'note.removed' : 'note.added',
+            removed ? 1 : number,
+          );
           if (row === null) expected.delete(id);
           else expected.set(id, row);
-          return removed ? { type: 'note.removed' as const, data: { book: id } } : { type: 'note.added' as const, data: { book: id, number, text: 'x'.repeat(random(30)) } };
+          return removed
+            ? { type: 'note.removed' as const, data: { book: id } }
+            : {
+                type: 'note.added' as const,
+                data: { book: id, number, text: 'x'.repeat(random(30)) },
+              };
         });
         const line = perId.get(id) ?? [];
         perId.set(id, line);
         const category = random(2) === 0 ? 'book' : 'shelf';
         line.push(() => store.append(category, id, events as never, { expectedRevision: 'any' }));
       }
-      await Promise.all([...perId.values()].map(async (line) => {
-        for (const append of line) await append();
-      }));
+      await Promise.all(
+        [...perId.values()].map(async (line) => {
+          for (const append of line) await append();
+        }),
+      );
     },
     async trim(keep) {
       const { connection, keys } = millrace.deployment;
-      for (let p = 0; p < PARTITIONS; p++) for (const type of ['note.added', 'note.removed']) await retain(connection as RedisConnection, keys, p, type, { maxEvents: keep }, PARTITIONS);
+      for (let p = 0; p < PARTITIONS; p++)
+        for (const type of ['note.added', 'note.removed'])
+          await retain(
+            connection as RedisConnection,
+            keys,
+            p,
+            type,
+            { maxEvents: keep },
+            PARTITIONS,
+          );
     },
     async folded(generation) {
-      let sum = [...(await bed.passes(generation)).values()].reduce((all, events) => all + events, 0);
+      let sum = [...(await bed.passes(generation)).values()].reduce(
+        (all, events) => all + events,
+        0,
+      );
       for (let p = 0; p < PARTITIONS; p++) {
-        for (const type of ['note.added', 'note.removed']) sum += Number((await look.hget(`mr:{${p}}:counters`, `done:${generation}:${type}`)) ?? 0);
+        for (const type of ['note.added', 'note.removed'])
+          sum += Number((await look.hget(`mr:{${p}}:counters`, `done:${generation}:${type}`)) ?? 0);
       }
       return sum;
     },
@@ -116,7 +156,14 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
       const found = new Map<number, number>();
       for (let p = 0; p < PARTITIONS; p++) {
         const text = await look.get(`mr:{${p}}:pass:${generation}`);
-        if (text !== null) found.set(p, Object.values((JSON.parse(text) as { folded: Record<string, number> }).folded).reduce((sum, events) => sum + events, 0));
+        if (text !== null)
+          found.set(
+            p,
+            Object.values((JSON.parse(text) as { folded: Record<string, number> }).folded).reduce(
+              (sum, events) => sum + events,
+              0,
+            ),
+          );
       }
       return found;
     },
@@ -125,15 +172,33 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
       return new Map(rows.map(({ id, row }) => [id, row]));
     },
     async conserved(name) {
-      const { functions } = JSON.parse((await project.run(['lag', '--json'])).stdout) as { functions: { name: string; conserved: boolean; appended: number; done: number; lag: number }[] };
-      return functions.find((fn) => fn.name === name) as { name: string; conserved: boolean; appended: number; done: number; lag: number };
+      const { functions } = JSON.parse((await project.run(['lag', '--json'])).stdout) as {
+        functions: {
+          name: string;
+          conserved: boolean;
+          appended: number;
+          done: number;
+          lag: number;
+        }[];
+      };
+      return functions.find((fn) => fn.name === name) as {
+        name: string;
+        conserved: boolean;
+        appended: number;
+        done: number;
+        lag: number;
+      };
     },
   };
   return bed;
 }
 
 const sorted = (expected: ReadonlyMap<string, Book>, more: object = {}): Map<string, object> =>
-  new Map([...expected].sort(([a], [b]) => (a < b ? -1 : 1)).map(([id, row]) => [id, { ...row, ...more }]));
+  new Map(
+    [...expected]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([id, row]) => [id, { ...row, ...more }]),
+  );
 
 t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) => {
   const bed = await open(t, 11);
@@ -142,24 +207,41 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
   await bed.append(5000);
   const first = await project.run(['view', 'rebuild', 'books', '--json']);
   t.match(parseLines(first.stdout).at(-1), { version: 1, live: 1, events: 5000, problems: [] });
-  t.ok(Number(parseLines(first.stdout).at(-1)?.['refoldedRows']) > 0, 'some rows were folded anew from their histories');
+  t.ok(
+    Number(parseLines(first.stdout).at(-1)?.['refoldedRows']) > 0,
+    'some rows were folded anew from their histories',
+  );
   t.strictSame(await bed.rows(), sorted(expected));
 
   await t.test('verified: a row that is not what its histories come to', async (t) => {
     const keys = (await look.keys('mr:{*}:view:books@1:*')).sort();
     const before = await look.mget(keys);
-    for (const [i, key] of keys.entries()) await look.set(key, (before[i] as string).replace(/"chain":\d+/, '"chain":1'));
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /row .* is not what its histories come to, folded anew/ });
+    for (const [i, key] of keys.entries())
+      await look.set(key, (before[i] as string).replace(/"chain":\d+/, '"chain":1'));
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 1,
+      stderr: /row .* is not what its histories come to, folded anew/,
+    });
     for (const [i, key] of keys.entries()) await look.set(key, before[i] as string);
     t.match(await project.run(['view', 'rebuild', 'books']), { status: 0 });
   });
 
   await bed.trim(400);
-  const trimmed = await Promise.all(Array.from({ length: PARTITIONS }, async (_, p) => Number(await look.hget(`mr:{${p}}:counters`, 'trimmed:note.added'))));
-  t.ok(trimmed.every((events) => events > 0), `trimmed in every partition: ${trimmed.join(', ')}`);
+  const trimmed = await Promise.all(
+    Array.from({ length: PARTITIONS }, async (_, p) =>
+      Number(await look.hget(`mr:{${p}}:counters`, 'trimmed:note.added')),
+    ),
+  );
+  t.ok(
+    trimmed.every((events) => events > 0),
+    `trimmed in every partition: ${trimmed.join(', ')}`,
+  );
 
   await t.test('what was complete before the trimming is so still', async (t) => {
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: /version 1 has/ });
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 0,
+      stdout: /version 1 has/,
+    });
   });
 
   await t.test('how far it is cannot be read: nothing is guessed', async (t) => {
@@ -167,7 +249,15 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     const field = 'pass:books@9';
     for (const damage of ['{', 'null', '5', '{}', '[]']) {
       for (let p = 0; p < PARTITIONS; p++) await look.hset(`mr:{${p}}:counters`, field, damage);
-      t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /how far version 9 is built from histories cannot be read \(field pass:books@9 of mr:\{\d\}:counters\)/ }, damage);
+      t.match(
+        await project.run(['view', 'rebuild', 'books']),
+        {
+          status: 1,
+          stderr:
+            /how far version 9 is built from histories cannot be read \(field pass:books@9 of mr:\{\d\}:counters\)/,
+        },
+        damage,
+      );
     }
     for (let p = 0; p < PARTITIONS; p++) await look.hdel(`mr:{${p}}:counters`, field);
     await look.hdel('mr:registry:views', 'generation:books@9', 'lookups:books@9');
@@ -182,8 +272,15 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     for (let kill = 0; kill < KILLS; kill++) {
       const goal = done + random(Math.floor(4000 / KILLS));
       const running = project.start(['view', 'rebuild', 'books'], env);
-      await running.seen('stderr', /streams trimmed: building books@2 from histories in \d+ partitions?, /);
-      await until('some are folded', async () => ((done = await bed.folded('books@2')) >= goal ? true : null), 30_000);
+      await running.seen(
+        'stderr',
+        /streams trimmed: building books@2 from histories in \d+ partitions?, /,
+      );
+      await until(
+        'some are folded',
+        async () => ((done = await bed.folded('books@2')) >= goal ? true : null),
+        30_000,
+      );
       const appending = bed.append(30);
       running.child.kill('SIGKILL');
       t.match(await running.ended, { signal: 'SIGKILL' });
@@ -191,36 +288,80 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     }
     const pass = await look.keys('mr:{*}:pass:books@2');
     t.ok(pass.length > 0, 'in the pass when killed last');
-    t.match(await bed.conserved('books@2'), { conserved: true, parked: 0, dead: 0 }, 'conserved half-way');
+    t.match(
+      await bed.conserved('books@2'),
+      { conserved: true, parked: 0, dead: 0 },
+      'conserved half-way',
+    );
     t.match(await project.run(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
     t.strictSame(await bed.rows(), sorted(expected), 'version 1 is read, and kept up to date');
 
-    // A dispatcher of the new version, deployed too early: it must not fold later events onto rows that are not there yet.
+    // A dispatcher of the new version, deployed too early: it must not fold later events onto rows
+    // that are not there yet.
     project.write('early/books.mjs', source(2, ', renewed: true'));
-    const early = project.start(['start', './early', '--proto', './proto'], { MILLRACE_PORT: '0', MILLRACE_LEASE_MS: '500' });
+    const early = project.start(['start', './early', '--proto', './proto'], {
+      MILLRACE_PORT: '0',
+      MILLRACE_LEASE_MS: '500',
+    });
     await early.seen('stderr', /ready/);
     await bed.append(50);
     const before = await bed.passes('books@2');
 
     const paused = project.start(['view', 'rebuild', 'books'], { ...env, TEST_SPIN_MS: '2' });
-    await until('it goes on', async () => ([...(await bed.passes('books@2'))].some(([p, events]) => events > (before.get(p) ?? 0)) ? true : null), 30_000);
+    await until(
+      'it goes on',
+      async () =>
+        [...(await bed.passes('books@2'))].some(([p, events]) => events > (before.get(p) ?? 0))
+          ? true
+          : null,
+      30_000,
+    );
     paused.child.kill('SIGTERM');
     t.match(await paused.ended, { status: 1, stderr: /stopped; what is built is kept/ });
     t.ok((await look.keys('mr:{*}:pass:books@2')).length > 0, 'still in the pass');
 
     await bed.append(100);
-    const ended = await project.run(['view', 'rebuild', 'books', '--json'], { env: { MILLRACE_LEASE_MS: '500' } });
+    const ended = await project.run(['view', 'rebuild', 'books', '--json'], {
+      env: { MILLRACE_LEASE_MS: '500' },
+    });
     early.child.kill('SIGTERM');
     await early.ended;
     const lines = parseLines(ended.stdout);
-    t.match(lines.find(({ progress }) => progress !== undefined), { progress: { from: 'histories' } });
-    t.match(lines.at(-1), { view: 'books', version: 2, live: 2, rows: expected.size, events: bed.appended(), problems: [] }, ended.stderr);
+    t.match(
+      lines.find(({ progress }) => progress !== undefined),
+      { progress: { from: 'histories' } },
+    );
+    t.match(
+      lines.at(-1),
+      {
+        view: 'books',
+        version: 2,
+        live: 2,
+        rows: expected.size,
+        events: bed.appended(),
+        problems: [],
+      },
+      ended.stderr,
+    );
     t.ok(Number(lines.at(-1)?.['refoldedRows']) > 0);
-    t.strictSame(await bed.rows(), sorted(expected, { renewed: true }), 'each row is the fold over all its events');
+    t.strictSame(
+      await bed.rows(),
+      sorted(expected, { renewed: true }),
+      'each row is the fold over all its events',
+    );
     t.strictSame(await look.keys('mr:{*}:pass:*'), []);
-    t.match(await bed.conserved('books@2'), { conserved: true, appended: bed.appended(), done: bed.appended(), lag: 0 });
+    t.match(await bed.conserved('books@2'), {
+      conserved: true,
+      appended: bed.appended(),
+      done: bed.appended(),
+      lag: 0,
+    });
     const view = millrace.view('books');
-    t.equal((await view.count({ index: 'parity', equals: 'odd' })).count + (await view.count({ index: 'parity', equals: 'even' })).count, expected.size);
+    t.equal(
+      (await view.count({ index: 'parity', equals: 'odd' })).count +
+        (await view.count({ index: 'parity', equals: 'even' })).count,
+      expected.size,
+    );
     t.equal((await view.count({ index: 'count' })).count, expected.size);
   });
 
@@ -229,10 +370,21 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     const bad = `if (event.subject === 'long' && row?.count === 17) throw new RangeError('seventeen');`;
     project.write('workers/books-3.mjs', source(3, ', third: true', bad));
     const failed = await project.run(['view', 'rebuild', 'books']);
-    t.match(failed, { status: 1, stderr: /view "books", version 3, cannot fold note\.\w+ \S+ \(\d\/\d+-\d+\/\d+; history (book|shelf) long, revision \d+\): RangeError: seventeen\. Nothing of its batch was written\. Mend evolve/ });
-    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [{ version: 1 }, { version: 2, live: true }, { version: 3, live: false }]);
+    t.match(failed, {
+      status: 1,
+      stderr:
+        /view "books", version 3, cannot fold note\.\w+ \S+ \(\d\/\d+-\d+\/\d+; history (book|shelf) long, revision \d+\): RangeError: seventeen\. Nothing of its batch was written\. Mend evolve/,
+    });
+    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [
+      { version: 1 },
+      { version: 2, live: true },
+      { version: 3, live: false },
+    ]);
     project.write('workers/books-3.mjs', source(3, ', third: true'));
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: new RegExp(`version 3 has ${expected.size} rows .* version 3 is live`) });
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 0,
+      stdout: new RegExp(`version 3 has ${expected.size} rows .* version 3 is live`),
+    });
     t.strictSame(await bed.rows(), sorted(expected, { third: true }));
   });
 
@@ -241,36 +393,64 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     const publisher = millrace.publisher();
     await publisher.publishMany([{ type: 'note.read' as string, data: { book: 'long' } }]);
     project.write('workers/books-4.mjs', source(4, ', fourth: true'));
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0, stdout: /version 4 is live/ });
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 0,
+      stdout: /version 4 is live/,
+    });
 
-    await publisher.publishMany([{ type: 'note.added' as string, data: { book: 'plain', number: 5, text: '' } }]);
+    await publisher.publishMany([
+      { type: 'note.added' as string, data: { book: 'plain', number: 5, text: '' } },
+    ]);
     project.write('workers/books-5.mjs', source(5, ', fifth: true'));
     t.match(await project.run(['view', 'rebuild', 'books']), {
-      status: 1, stderr: /the streams of version 5 are trimmed .*\(partition \d\): 1 of note\.added\. They were published without the event store/,
+      status: 1,
+      stderr:
+        /the streams of version 5 are trimmed .*\(partition \d\): 1 of note\.added\. They were published without the event store/,
     });
     t.match(await bed.conserved('books@5'), { conserved: true });
     t.match(await project.run(['view', 'drop', 'books', '5']), { status: 0 });
     t.strictSame(await look.keys('*books@5*'), []);
-    t.equal((await Promise.all(Array.from({ length: PARTITIONS }, async (_, p) => (await look.hkeys(`mr:{${p}}:counters`)).filter((field) => field.includes('books@5'))))).flat().length, 0);
+    t.equal(
+      (
+        await Promise.all(
+          Array.from({ length: PARTITIONS }, async (_, p) =>
+            (await look.hkeys(`mr:{${p}}:counters`)).filter((field) => field.includes('books@5')),
+          ),
+        )
+      ).flat().length,
+      0,
+    );
 
     t.match(await project.run(['view', 'rebuild', 'books']), { status: 1 });
-    t.match(await project.run(['view', 'rebuild', 'books', '--incomplete']), { status: 0, stdout: /version 5 is live/ });
+    t.match(await project.run(['view', 'rebuild', 'books', '--incomplete']), {
+      status: 0,
+      stdout: /version 5 is live/,
+    });
     const rows = await bed.rows();
     rows.delete('plain');
     t.strictSame(rows, sorted(expected, { fifth: true }), 'what the histories hold');
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /1 events \(1 of note.added\) were no longer in the streams \(retention\) when a dispatcher began version 5/ });
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 1,
+      stderr:
+        /1 events \(1 of note.added\) were no longer in the streams \(retention\) when a dispatcher began version 5/,
+    });
   });
 });
 
-t.test('one partition trimmed, the others whole; a history with a type that the view lacks', { timeout: 60_000 }, async (t) => {
-  const bed = await open(t, 3);
-  const { project, millrace, expected } = bed;
-  await bed.append(600);
-  const { connection, keys } = millrace.deployment;
-  for (const type of ['note.added', 'note.removed']) await retain(connection, keys, 1, type, { maxEvents: 0 }, PARTITIONS);
-  project.write('workers/books.mjs', source(1));
-  const built = await project.run(['view', 'rebuild', 'books']);
-  t.match(built, { status: 0, stderr: /building books@1 from histories in 1 partition, / });
-  t.strictSame(await bed.rows(), sorted(expected));
-  t.match(await bed.conserved('books@1'), { conserved: true, appended: 600, done: 600, lag: 0 });
-});
+t.test(
+  'one partition trimmed, the others whole; a history with a type that the view lacks',
+  { timeout: 60_000 },
+  async (t) => {
+    const bed = await open(t, 3);
+    const { project, millrace, expected } = bed;
+    await bed.append(600);
+    const { connection, keys } = millrace.deployment;
+    for (const type of ['note.added', 'note.removed'])
+      await retain(connection, keys, 1, type, { maxEvents: 0 }, PARTITIONS);
+    project.write('workers/books.mjs', source(1));
+    const built = await project.run(['view', 'rebuild', 'books']);
+    t.match(built, { status: 0, stderr: /building books@1 from histories in 1 partition, / });
+    t.strictSame(await bed.rows(), sorted(expected));
+    t.match(await bed.conserved('books@1'), { conserved: true, appended: 600, done: 600, lag: 0 });
+  },
+);

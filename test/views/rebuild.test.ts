@@ -1,4 +1,7 @@
-/** `millrace view`: a changed view is built beside the live one, killed again and again, verified, switched, rolled back, dropped. */
+/**
+ * `millrace view`: a changed view is built beside the live one, killed again and again, verified,
+ * switched, rolled back, dropped.
+ */
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
@@ -33,7 +36,11 @@ t.test('a changed view', { timeout: 240_000 }, async (t) => {
   const project = createProject(t, redis.url);
   project.write('workers/books.mjs', source(1, ''));
   project.write('workers/mailer.mjs', EFFECT);
-  const millrace = await connect({ environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 4 }, protoDir: join(project.dir, 'proto'), logger: pino({ level: 'silent' }) });
+  const millrace = await connect({
+    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 4 },
+    protoDir: join(project.dir, 'proto'),
+    logger: pino({ level: 'silent' }),
+  });
   t.teardown(() => millrace.close());
   const publisher = millrace.publisher({ flushEvents: 50 });
   const expected = new Map<string, { count: number; chain: number }>();
@@ -44,88 +51,195 @@ t.test('a changed view', { timeout: 240_000 }, async (t) => {
       const book = `b${(number * 7) % 61}`;
       const removed = number % 5 === 0;
       const { count: before, chain } = expected.get(book) ?? { count: 0, chain: 7 };
-      expected.set(book, { count: before + 1, chain: (chain * 31 + (removed ? 1 : number)) % 1_000_003 });
-      return removed ? { type: 'note.removed', data: { book } } : { type: 'note.added', data: { book, number, text: '' } };
+      expected.set(book, {
+        count: before + 1,
+        chain: (chain * 31 + (removed ? 1 : number)) % 1_000_003,
+      });
+      return removed
+        ? { type: 'note.removed', data: { book } }
+        : { type: 'note.added', data: { book, number, text: '' } };
     });
     await publisher.publishMany(items);
   };
-  const folded = async (fn: string): Promise<number> => (await counter(look, `done:${fn}:note.added`)) + (await counter(look, `done:${fn}:note.removed`));
+  const folded = async (fn: string): Promise<number> =>
+    (await counter(look, `done:${fn}:note.added`)) +
+    (await counter(look, `done:${fn}:note.removed`));
   const rows = async (): Promise<Map<unknown, unknown>> => {
     const { rows: listed } = await millrace.view('books').list({ limit: 1000 });
     return new Map(listed.map(({ id, row }) => [id, row]));
   };
-  const sorted = (more: object = {}): Map<string, object> => new Map([...expected].sort(([a], [b]) => (a < b ? -1 : 1)).map(([id, row]) => [id, { ...row, ...more }]));
+  const sorted = (more: object = {}): Map<string, object> =>
+    new Map(
+      [...expected]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([id, row]) => [id, { ...row, ...more }]),
+    );
   await publish(3000);
 
   await t.test('the first version is live as soon as it is known', async (t) => {
-    t.match(await project.run(['view', 'get', 'books', 'b1']), { status: 1, stderr: /not known in this deployment/ });
+    t.match(await project.run(['view', 'get', 'books', 'b1']), {
+      status: 1,
+      stderr: /not known in this deployment/,
+    });
     const built = await project.run(['view', 'rebuild', 'books']);
-    t.match(built, { status: 0, stdout: /version 1 has 61 rows from 3,000 events, verified; version 1 is live\n/ });
+    t.match(built, {
+      status: 0,
+      stdout: /version 1 has 61 rows from 3,000 events, verified; version 1 is live\n/,
+    });
     t.strictSame(await rows(), sorted());
-    const listed = parseLines((await project.run(['view', 'list', 'books', '--index', 'count', '--desc', '--limit', '5'])).stdout);
-    t.strictSame(listed.map(({ id }) => id), (await millrace.view('books').list({ index: 'count', order: 'desc', limit: 5 })).rows.map(({ id }) => id));
+    const listed = parseLines(
+      (await project.run(['view', 'list', 'books', '--index', 'count', '--desc', '--limit', '5']))
+        .stdout,
+    );
+    t.strictSame(
+      listed.map(({ id }) => id),
+      (await millrace.view('books').list({ index: 'count', order: 'desc', limit: 5 })).rows.map(
+        ({ id }) => id,
+      ),
+    );
     t.equal(listed.length, 5);
-    t.equal(await look.hexists('mr:{0}:counters', 'start:mailer'), 0, 'no other function runs in a rebuild');
+    t.equal(
+      await look.hexists('mr:{0}:counters', 'start:mailer'),
+      0,
+      'no other function runs in a rebuild',
+    );
   });
 
-  await t.test('killed ten times at random: right in the end; the live version answers meanwhile', async (t) => {
-    project.write('workers/books-2.mjs', source(2, ', renewed: true'));
-    const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '50', MILLRACE_LEASE_MS: '500' };
-    let done = 0;
-    const random = randomOf(4);
-    for (let kill = 0; kill < 10; kill++) {
-      // Now and then before it has got anywhere.
-      const goal = done + random(published * 0.12);
-      const running = project.start(['view', 'rebuild', 'books', '--json'], env);
-      await running.seen('stdout', /"progress"/);
-      await until('some are folded', async () => ((done = await folded('books@2')) >= goal ? true : null), 30_000);
-      running.child.kill('SIGKILL');
-      t.match(await running.ended, { signal: 'SIGKILL' });
-    }
-    t.ok(done < published, `${done} of ${published} when killed last`);
-    t.strictSame(await rows(), sorted(), 'version 1 is read');
-    const stopped = project.start(['view', 'rebuild', 'books'], { ...env, TEST_SPIN_MS: '3' });
-    await until('it goes on', async () => ((await folded('books@2')) > done ? true : null), 30_000);
-    stopped.child.kill('SIGTERM');
-    t.match(await stopped.ended, { status: 1, stderr: /stopped; what is built is kept/ });
+  await t.test(
+    'killed ten times at random: right in the end; the live version answers meanwhile',
+    async (t) => {
+      project.write('workers/books-2.mjs', source(2, ', renewed: true'));
+      const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '50', MILLRACE_LEASE_MS: '500' };
+      let done = 0;
+      const random = randomOf(4);
+      for (let kill = 0; kill < 10; kill++) {
+        // Now and then before it has got anywhere.
+        const goal = done + random(published * 0.12);
+        const running = project.start(['view', 'rebuild', 'books', '--json'], env);
+        await running.seen('stdout', /"progress"/);
+        await until(
+          'some are folded',
+          async () => ((done = await folded('books@2')) >= goal ? true : null),
+          30_000,
+        );
+        running.child.kill('SIGKILL');
+        t.match(await running.ended, { signal: 'SIGKILL' });
+      }
+      t.ok(done < published, `${done} of ${published} when killed last`);
+      t.strictSame(await rows(), sorted(), 'version 1 is read');
+      const stopped = project.start(['view', 'rebuild', 'books'], { ...env, TEST_SPIN_MS: '3' });
+      await until(
+        'it goes on',
+        async () => ((await folded('books@2')) > done ? true : null),
+        30_000,
+      );
+      stopped.child.kill('SIGTERM');
+      t.match(await stopped.ended, { status: 1, stderr: /stopped; what is built is kept/ });
 
-    await publish(500);
-    const result = parseLines((await project.run(['view', 'rebuild', 'books', '--json'], { env })).stdout).at(-1);
-    t.match(result, { view: 'books', version: 2, live: 2, rows: 61, events: published, problems: [] });
-    t.strictSame(await rows(), sorted({ renewed: true }));
-    t.match(JSON.parse((await project.run(['view', 'get', 'books', 'b1', '--json'])).stdout), { found: { id: 'b1', row: { renewed: true } }, lag: 0, version: 2 });
-    const even = await project.run(['view', 'count', 'books', '--index', 'parity', '--equals', 'even']);
-    t.equal(Number(even.stdout) + (await millrace.view('books').count({ index: 'parity', equals: 'odd' })).count, 61);
-  });
+      await publish(500);
+      const result = parseLines(
+        (await project.run(['view', 'rebuild', 'books', '--json'], { env })).stdout,
+      ).at(-1);
+      t.match(result, {
+        view: 'books',
+        version: 2,
+        live: 2,
+        rows: 61,
+        events: published,
+        problems: [],
+      });
+      t.strictSame(await rows(), sorted({ renewed: true }));
+      t.match(JSON.parse((await project.run(['view', 'get', 'books', 'b1', '--json'])).stdout), {
+        found: { id: 'b1', row: { renewed: true } },
+        lag: 0,
+        version: 2,
+      });
+      const even = await project.run([
+        'view',
+        'count',
+        'books',
+        '--index',
+        'parity',
+        '--equals',
+        'even',
+      ]);
+      t.equal(
+        Number(even.stdout) +
+          (await millrace.view('books').count({ index: 'parity', equals: 'odd' })).count,
+        61,
+      );
+    },
+  );
 
   await t.test('rollback, drop, refusals', async (t) => {
-    await t.rejects(dropGeneration(millrace.deployment, 'books', 2), { code: 'VIEW_GENERATION', message: /version 2 is live/ });
-    t.match(await project.run(['view', 'rollback', 'books']), { status: 0, stdout: /version 1 is live, no longer 2/ });
+    await t.rejects(dropGeneration(millrace.deployment, 'books', 2), {
+      code: 'VIEW_GENERATION',
+      message: /version 2 is live/,
+    });
+    t.match(await project.run(['view', 'rollback', 'books']), {
+      status: 0,
+      stdout: /version 1 is live, no longer 2/,
+    });
     t.equal((await rows()).size, 61);
-    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [{ version: 1, live: true, rows: 61 }, { version: 2, previous: true, rows: 61 }]);
+    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [
+      { version: 1, live: true, rows: 61 },
+      { version: 2, previous: true, rows: 61 },
+    ]);
     t.strictSame(await rollBackView(millrace.deployment, 'books'), { from: 1, to: 2 });
-    t.match(await project.run(['view', 'drop', 'books', '1']), { status: 0, stdout: /removed, with 61 rows/ });
+    t.match(await project.run(['view', 'drop', 'books', '1']), {
+      status: 0,
+      stdout: /removed, with 61 rows/,
+    });
     t.strictSame(await look.keys('*books@1*'), []);
-    await t.rejects(rollBackView(millrace.deployment, 'books'), { code: 'VIEW_GENERATION', message: /no earlier version is kept/ });
-    await t.rejects(dropGeneration(millrace.deployment, 'books', 1), { code: 'VIEW_GENERATION', message: /version 1 is not there/ });
-    t.match(await project.run(['view', 'rebuild', 'nothing']), { status: 1, stderr: /holds no view "nothing"/ });
-    t.match(await project.run(['view', 'list', 'books', '--from', 'soon']), { status: 2, stderr: /neither a number nor an RFC 3339 time/ });
-    t.match(await project.run(['rewind', 'books@2', '--to', 'start']), { status: 1, stderr: /millrace view rebuild books/ });
+    await t.rejects(rollBackView(millrace.deployment, 'books'), {
+      code: 'VIEW_GENERATION',
+      message: /no earlier version is kept/,
+    });
+    await t.rejects(dropGeneration(millrace.deployment, 'books', 1), {
+      code: 'VIEW_GENERATION',
+      message: /version 1 is not there/,
+    });
+    t.match(await project.run(['view', 'rebuild', 'nothing']), {
+      status: 1,
+      stderr: /holds no view "nothing"/,
+    });
+    t.match(await project.run(['view', 'list', 'books', '--from', 'soon']), {
+      status: 2,
+      stderr: /neither a number nor an RFC 3339 time/,
+    });
+    t.match(await project.run(['rewind', 'books@2', '--to', 'start']), {
+      status: 1,
+      stderr: /millrace view rebuild books/,
+    });
   });
 
   await t.test('a function that is not replay-safe is rewound only by force', async (t) => {
-    const dispatcher = millrace.dispatcher({ functionsDir: join(project.dir, 'workers'), skipFiles: ['books.mjs'] });
+    const dispatcher = millrace.dispatcher({
+      functionsDir: join(project.dir, 'workers'),
+      skipFiles: ['books.mjs'],
+    });
     await dispatcher.start();
     await dispatcher.stop();
-    t.match(await project.run(['rewind', 'mailer', '--to', 'start']), { status: 1, stderr: /replaySafe: false/ });
-    t.match(await project.run(['rewind', 'mailer', '--to', 'end']), { status: 0 }, 'forward is no replay');
+    t.match(await project.run(['rewind', 'mailer', '--to', 'start']), {
+      status: 1,
+      stderr: /replaySafe: false/,
+    });
+    t.match(
+      await project.run(['rewind', 'mailer', '--to', 'end']),
+      { status: 0 },
+      'forward is no replay',
+    );
     t.match(await project.run(['rewind', 'mailer', '--to', 'start', '--force']), { status: 0 });
   });
 
   await t.test('streams that are not whole', async (t) => {
     await look.hset('mr:{0}:counters', 'trimmed:note.added', 3);
     project.write('workers/books-3.mjs', source(3, ', third: true'));
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1, stderr: /3 events of note.added are no longer in the streams \(retention\), and there are no histories/ });
+    t.match(await project.run(['view', 'rebuild', 'books']), {
+      status: 1,
+      stderr:
+        /3 events of note.added are no longer in the streams \(retention\), and there are no histories/,
+    });
     t.match(await listViews(millrace.deployment), [{ view: 'books', live: 2 }]);
   });
 });

@@ -1,4 +1,7 @@
-/** A small slice of scripts/differential.ts: writer, reader and envelope walkers against @bufbuild/protobuf. */
+/**
+ * A small slice of scripts/differential.ts: writer, reader and envelope walkers against
+ * @bufbuild/protobuf.
+ */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { compareRound, createDifferential, newTally } from '../../scripts/differential/compare.ts';
@@ -8,18 +11,28 @@ import { countEvents } from '../../src/wire/event-batch.ts';
 import { ENTRIES } from '../../src/wire/entries-lua.ts';
 import { projectDir, startRedis } from '../support/redis-server.ts';
 
-t.test('Millrace writes and reads as @bufbuild/protobuf does, and refuses what is no message', async (t) => {
-  const differential = createDifferential(projectDir);
-  const tally = newTally();
-  for (let round = 0; round < 200; round++) {
-    try {
-      compareRound(differential, randomOf(round), tally);
-    } catch (error) {
-      throw new Error(`round ${round}`, { cause: error });
+t.test(
+  'Millrace writes and reads as @bufbuild/protobuf does, and refuses what is no message',
+  async (t) => {
+    const differential = createDifferential(projectDir);
+    const tally = newTally();
+    for (let round = 0; round < 200; round++) {
+      try {
+        compareRound(differential, randomOf(round), tally);
+      } catch (error) {
+        throw new Error(`round ${round}`, { cause: error });
+      }
     }
-  }
-  t.ok(tally.written === 200 && tally.read > 150 && tally.refused > 80 && tally.batches > 200 && tally.brokenBatches > 40, JSON.stringify(tally));
-});
+    t.ok(
+      tally.written === 200 &&
+        tally.read > 150 &&
+        tally.refused > 80 &&
+        tally.batches > 200 &&
+        tally.brokenBatches > 40,
+      JSON.stringify(tally),
+    );
+  },
+);
 
 t.test('the scripts count the events of an entry as the readers do', async (t) => {
   const { message } = createDifferential(projectDir);
@@ -29,7 +42,16 @@ t.test('the scripts count the events of an entry as the readers do', async (t) =
     return i % 2 === 0 ? batch : damaged(random, batch);
   });
   const tag = (bytes: string): Buffer => Buffer.from(bytes.replaceAll(' ', ''), 'hex');
-  batches.push(tag('1a00 0b 1001 0c 1a00'), tag('1a00 0b 1001 14'), tag('1a00 0b'), tag('9a00 00'), tag('9a80808000 00'), tag('9a8080808000 00'), tag('0200'), tag('1a00 0c'));
+  batches.push(
+    tag('1a00 0b 1001 0c 1a00'),
+    tag('1a00 0b 1001 14'),
+    tag('1a00 0b'),
+    tag('9a00 00'),
+    tag('9a80808000 00'),
+    tag('9a8080808000 00'),
+    tag('0200'),
+    tag('1a00 0c'),
+  );
   const count = (bytes: Buffer): number => {
     try {
       return Math.max(1, countEvents(bytes));

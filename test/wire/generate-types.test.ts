@@ -21,11 +21,27 @@ function errorsOf(files: Record<string, string>): string[] {
   const dir = mkdtempSync('.tap/types/');
   try {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    const program = ts.createProgram(Object.keys(files).map((name) => join(dir, name)), {
-      strict: true, noEmit: true, noUncheckedIndexedAccess: true, skipLibCheck: true, verbatimModuleSyntax: true, allowImportingTsExtensions: true, types: ['node'],
-      target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    });
-    return ts.getPreEmitDiagnostics(program).map((d) => `${d.file?.fileName.split('/').at(-1) ?? ''}: ${ts.flattenDiagnosticMessageText(d.messageText, ' ')}`);
+    const program = ts.createProgram(
+      Object.keys(files).map((name) => join(dir, name)),
+      {
+        strict: true,
+        noEmit: true,
+        noUncheckedIndexedAccess: true,
+        skipLibCheck: true,
+        verbatimModuleSyntax: true,
+        allowImportingTsExtensions: true,
+        types: ['node'],
+        target: ts.ScriptTarget.ES2022,
+        module: ts.ModuleKind.NodeNext,
+        moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      },
+    );
+    return ts
+      .getPreEmitDiagnostics(program)
+      .map(
+        (d) =>
+          `${d.file?.fileName.split('/').at(-1) ?? ''}: ${ts.flattenDiagnosticMessageText(d.messageText, ' ')}`,
+      );
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -56,5 +72,8 @@ t.test('what is generated compiles, names and all, and types event.data', async 
 });
 
 t.test('what the repository holds is what its proto folder says', async (t) => {
-  t.equal(readFileSync('workers/generated/events.ts', 'utf8'), generateTypes(createCatalog(loadProtoFolder('proto'))));
+  t.equal(
+    readFileSync('workers/generated/events.ts', 'utf8'),
+    generateTypes(createCatalog(loadProtoFolder('proto'))),
+  );
 });

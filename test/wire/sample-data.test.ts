@@ -26,14 +26,20 @@ t.test('made-up data of every kind of field fits its type, and reads back', (t) 
   const catalog = createCatalog([{ name: 'all.proto', text: ALL }]);
   const type = catalog.get('all.everything');
   const choices = new Set<string>();
-  fc.assert(fc.property(fc.integer(), (seed) => {
-    const data = sampleData(catalog, 'all.everything', 'subject-1', seededRandom(seed).next);
-    type.check(data);
-    if (type.subjectOf(data) !== 'subject-1') throw new Error('another subject');
-    const back = type.decode(type.encode(data)) as Record<string, unknown>;
-    for (const choice of ['text', 'branch', 'wide']) if (data[choice] !== undefined) choices.add(choice);
-    for (const field of ['i64', 'u64', 'colour', 'b', 'd']) if (back[field] !== data[field]) throw new Error(`${field}: ${String(back[field])} is not ${String(data[field])}`);
-  }), { numRuns: 100 });
+  fc.assert(
+    fc.property(fc.integer(), (seed) => {
+      const data = sampleData(catalog, 'all.everything', 'subject-1', seededRandom(seed).next);
+      type.check(data);
+      if (type.subjectOf(data) !== 'subject-1') throw new Error('another subject');
+      const back = type.decode(type.encode(data)) as Record<string, unknown>;
+      for (const choice of ['text', 'branch', 'wide'])
+        if (data[choice] !== undefined) choices.add(choice);
+      for (const field of ['i64', 'u64', 'colour', 'b', 'd'])
+        if (back[field] !== data[field])
+          throw new Error(`${field}: ${String(back[field])} is not ${String(data[field])}`);
+    }),
+    { numRuns: 100 },
+  );
   t.strictSame([...choices].sort(), ['branch', 'text', 'wide']);
   t.end();
 });

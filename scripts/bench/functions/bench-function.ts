@@ -1,13 +1,22 @@
-/** What the benchmark's functions have in common: each thread sums up what it saw and says so in its teardown. */
+/**
+ * What the benchmark's functions have in common: each thread sums up what it saw and says so in its
+ * teardown.
+ */
 import { BroadcastChannel } from 'node:worker_threads';
-import { defineFunction, type DefinedFunction, type FunctionOptions } from '../../../src/define/index.ts';
+import {
+  defineFunction,
+  type DefinedFunction,
+  type FunctionOptions,
+} from '../../../src/define/index.ts';
 import { note, ORDER_TYPE, type Order, type Seen } from '../order.ts';
 
 /** Where the threads report; the consumer process listens. */
 export const SEEN_CHANNEL = 'millrace-bench-seen';
 
 /** The benchmark's event type is not among the project's generated types: free of them here. */
-const define = defineFunction as unknown as (options: FunctionOptions<string, Seen>) => DefinedFunction;
+const define = defineFunction as unknown as (
+  options: FunctionOptions<string, Seen>,
+) => DefinedFunction;
 
 export function benchFunction(options: {
   readonly name: string;

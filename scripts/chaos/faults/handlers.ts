@@ -6,12 +6,27 @@ import type { Fault } from '../fault.ts';
 
 /** Orders that cost a thread, or the whole time a handler has: few of them. */
 const COSTLY = ['hang', 'hang-polite', 'loop', 'exit', 'oom', 'unhandled:200'];
-const CHEAP = ORDERS.filter((order) => !['ok', 'slow', 'hang', 'hang-polite', 'loop', 'exit', 'oom', 'unhandled', 'kill-dispatcher', 'late-throw'].includes(order));
+const CHEAP = ORDERS.filter(
+  (order) =>
+    ![
+      'ok',
+      'slow',
+      'hang',
+      'hang-polite',
+      'loop',
+      'exit',
+      'oom',
+      'unhandled',
+      'kill-dispatcher',
+      'late-throw',
+    ].includes(order),
+);
 
 export const handlerFaults: readonly Fault[] = [
   {
     name: 'handlers',
-    about: 'handlers that throw, reject, hang, loop, exit, exhaust the heap, throw what is no error',
+    about:
+      'handlers that throw, reject, hang, loop, exit, exhaust the heap, throw what is no error',
     load: () => ({ orders: CHEAP, ordersPerThousand: 60 }),
     async inject({ producers, random, pause, note }) {
       for (const producer of producers) {
@@ -31,11 +46,16 @@ export const handlerFaults: readonly Fault[] = [
       await note('order: kill-dispatcher');
       await random.pick(producers).poison('kill-dispatcher');
       // Each time one dies, somebody restarts it: three owners for the search, then three attempts.
-      await until('the event is dead-lettered', async () => {
-        if (context.dispatchers.length < 2) await spawn();
-        for await (const letter of listDeadLetters(service.deployment)) if (letter.reason === 'dispatcher-death') return true;
-        return false;
-      }, 60_000);
+      await until(
+        'the event is dead-lettered',
+        async () => {
+          if (context.dispatchers.length < 2) await spawn();
+          for await (const letter of listDeadLetters(service.deployment))
+            if (letter.reason === 'dispatcher-death') return true;
+          return false;
+        },
+        60_000,
+      );
     },
   },
 ];

@@ -7,13 +7,28 @@ import { serverFaults } from './server.ts';
 import { tornFileFaults } from './torn-file.ts';
 
 /** Nothing is broken: what the harness itself does to a run. */
-const calm: Fault = { name: 'none', about: 'no fault: the harness itself', inject: ({ pause }) => pause(300, 600) };
+const calm: Fault = {
+  name: 'none',
+  about: 'no fault: the harness itself',
+  inject: ({ pause }) => pause(300, 600),
+};
 
-export const FAULTS: readonly Fault[] = [calm, ...processFaults, ...handlerFaults, ...serverFaults, ...tornFileFaults, ...networkFaults, ...operationFaults];
+export const FAULTS: readonly Fault[] = [
+  calm,
+  ...processFaults,
+  ...handlerFaults,
+  ...serverFaults,
+  ...tornFileFaults,
+  ...networkFaults,
+  ...operationFaults,
+];
 
 /** @throws RangeError */
 export function faultNamed(name: string): Fault {
   const fault = FAULTS.find((one) => one.name === name);
-  if (!fault) throw new RangeError(`no such fault: ${name}; there are ${FAULTS.map((one) => one.name).join(', ')}`);
+  if (!fault)
+    throw new RangeError(
+      `no such fault: ${name}; there are ${FAULTS.map((one) => one.name).join(', ')}`,
+    );
   return fault;
 }

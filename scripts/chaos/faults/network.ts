@@ -46,7 +46,10 @@ export const networkFaults: readonly Fault[] = [
       const proxy = proxyOf(context);
       for (let i = 0; i < 6; i++) {
         await context.note('lost reply');
-        await Promise.race([proxy.dropRepliesThenCut(context.random.whole(1, 6)), context.pause(2000, 2000)]);
+        await Promise.race([
+          proxy.dropRepliesThenCut(context.random.whole(1, 6)),
+          context.pause(2000, 2000),
+        ]);
         await context.pause(50, 250);
       }
     },

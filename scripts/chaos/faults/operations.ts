@@ -18,7 +18,8 @@ export const operationFaults: readonly Fault[] = [
       const { deployment } = service;
       const broken = async () => {
         const letters = [];
-        for await (const letter of listDeadLetters(deployment)) if (/is broken/.test(letter.error.message)) letters.push(letter);
+        for await (const letter of listDeadLetters(deployment))
+          if (/is broken/.test(letter.error.message)) letters.push(letter);
         return letters;
       };
       await sink.set('broken', true);
@@ -26,11 +27,13 @@ export const operationFaults: readonly Fault[] = [
       await sink.set('broken', false);
       await pause(200, 400);
       // Known before the first is moved; what dies of it later is replayed below.
-      for (const { function: fn, eventId } of await broken()) allowed.replayed.add(`${fn} ${eventId}`);
+      for (const { function: fn, eventId } of await broken())
+        allowed.replayed.add(`${fn} ${eventId}`);
       for (let i = 0; i < 3; i++) {
         await note('kill replay');
         const replay = spawnProcess(process.execPath, [CLI, 'dlq', 'replay', '--all'], {
-          stdio: 'ignore', env: { PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: redis?.url },
+          stdio: 'ignore',
+          env: { PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: redis?.url },
         });
         const gone = once(replay, 'exit');
         // Somewhere between its start and its end.
@@ -38,36 +41,50 @@ export const operationFaults: readonly Fault[] = [
         replay.kill('SIGKILL');
         await gone;
       }
-      await until('nothing is left to replay', async () => {
-        const left = await broken();
-        for (const letter of left) {
-          allowed.replayed.add(`${letter.function} ${letter.eventId}`);
-          await replayDeadLetter(deployment, letter);
-        }
-        return left.length === 0;
-      }, 20_000);
+      await until(
+        'nothing is left to replay',
+        async () => {
+          const left = await broken();
+          for (const letter of left) {
+            allowed.replayed.add(`${letter.function} ${letter.eventId}`);
+            await replayDeadLetter(deployment, letter);
+          }
+          return left.length === 0;
+        },
+        20_000,
+      );
       await pause(random.whole(0, 100), 200);
     },
   },
   {
     name: 'failover',
-    about: 'a master of a 3+3 cluster killed, its replica takes over; events published as replicated',
+    about:
+      'a master of a 3+3 cluster killed, its replica takes over; events published as replicated',
     needs: 'cluster',
     async inject({ cluster, sink, partitions, allowed, pause, note, relayForgets }) {
       if (!cluster) throw new Error('this fault needs a cluster');
       await pause(200, 600);
       const index = await cluster.ownerOf('mr:{0}:counters');
       const victim = cluster.nodes[index];
-      const owners = await Promise.all(Array.from({ length: partitions }, (_, partition) => cluster.ownerOf(`mr:{${partition}}:counters`)));
+      const owners = await Promise.all(
+        Array.from({ length: partitions }, (_, partition) =>
+          cluster.ownerOf(`mr:{${partition}}:counters`),
+        ),
+      );
       // Longer than what asynchronous replication is behind here: milliseconds.
       const fromOp = await sink.length();
       await pause(200, 200);
-      // Replication is asynchronous: outcomes that had not reached the replica are forgotten, and their events run again.
+      // Replication is asynchronous: outcomes that had not reached the replica are forgotten, and
+      // their events run again.
       allowed.stateGoesBack = true;
       await note('kill master');
       await victim?.kill();
       await cluster.succeeded(index);
-      relayForgets(new Set(owners.flatMap((owner, partition) => (owner === index ? [partition] : []))), fromOp, await sink.length());
+      relayForgets(
+        new Set(owners.flatMap((owner, partition) => (owner === index ? [partition] : []))),
+        fromOp,
+        await sink.length(),
+      );
       await victim?.restart();
       await pause(500, 1000);
     },

@@ -66,7 +66,10 @@ export const processFaults: readonly Fault[] = [
     name: 'clock',
     about: 'wall clocks of dispatchers that jump by up to an hour, either way',
     environment: (random) => ({
-      CHAOS_CLOCK: Array.from({ length: 12 }, (_, i) => `${i * 700}:${random.pick([-3_600_000, -60_000, 0, 60_000, 3_600_000])}`).join(),
+      CHAOS_CLOCK: Array.from(
+        { length: 12 },
+        (_, i) => `${i * 700}:${random.pick([-3_600_000, -60_000, 0, 60_000, 3_600_000])}`,
+      ).join(),
     }),
     async inject({ dispatchers, spawn, pause, takeover }) {
       await pause(1000, 2000);

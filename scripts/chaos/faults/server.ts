@@ -30,10 +30,15 @@ const restart = (appendfsync: 'everysec' | 'always'): Fault => ({
   },
 });
 
-const FUNCTIONS = RULES_OF_FUNCTIONS.flatMap(({ name, on }) => on.map((type) => [name, type] as const));
+const FUNCTIONS = RULES_OF_FUNCTIONS.flatMap(({ name, on }) =>
+  on.map((type) => [name, type] as const),
+);
 const TYPES = [...new Set(FUNCTIONS.map(([, type]) => type))];
 
-/** Bytes that no publisher of ours would write: rubbish, half an entry, one bit wrong, another type, nothing. */
+/**
+ * Bytes that no publisher of ours would write: rubbish, half an entry, one bit wrong, another type,
+ * nothing.
+ */
 function corruptions(random: FaultContext['random'], good: Buffer): (string | Buffer)[][] {
   const flipped = Buffer.from(good);
   const at = random.whole(0, good.length - 1);
@@ -54,7 +59,8 @@ export const serverFaults: readonly Fault[] = [
   restart('always'),
   {
     name: 'power-loss',
-    about: 'the append-only file cut back to an earlier size: what was acknowledged since may be missing, never doubled',
+    about:
+      'the append-only file cut back to an earlier size: what was acknowledged since may be missing, never doubled',
     appendfsync: 'everysec',
     async inject(context) {
       const redis = server(context);
@@ -66,7 +72,9 @@ export const serverFaults: readonly Fault[] = [
         await delay(25);
       }
       await context.note('power loss');
-      const cut = samples[Math.max(0, samples.length - 1 - context.random.whole(0, Math.min(samples.length - 1, 40)))] as { atMs: number; bytes: number };
+      const cut = samples[
+        Math.max(0, samples.length - 1 - context.random.whole(0, Math.min(samples.length - 1, 40)))
+      ] as { atMs: number; bytes: number };
       context.allowed.stateGoesBack = true;
       await redis.kill();
       truncateSync(file, cut.bytes);
@@ -83,7 +91,11 @@ export const serverFaults: readonly Fault[] = [
       for (let i = 0; i < 6; i++) {
         const [fn, type] = context.random.pick(FUNCTIONS);
         await context.note(`destroy group ${fn}`);
-        await look.xgroup('DESTROY', `mr:{${context.random.whole(0, context.partitions - 1)}}:events:${type}`, fn);
+        await look.xgroup(
+          'DESTROY',
+          `mr:{${context.random.whole(0, context.partitions - 1)}}:events:${type}`,
+          fn,
+        );
         await context.pause(50, 300);
       }
     },
@@ -103,7 +115,8 @@ export const serverFaults: readonly Fault[] = [
   },
   {
     name: 'server-clock',
-    about: 'the wall clock of redis-server jumps by up to two minutes, either way; a dispatcher is killed meanwhile (takes a C compiler)',
+    about:
+      'the wall clock of redis-server jumps by up to two minutes, either way; a dispatcher is killed meanwhile (takes a C compiler)',
     needs: 'server clock',
     async inject(context) {
       const { serverClock, random, dispatchers, spawn, pause, note } = context;
@@ -117,13 +130,15 @@ export const serverFaults: readonly Fault[] = [
         await note(`server's clock ${aheadMs} ms`);
         serverClock.shift(aheadMs);
         const [seconds = 0] = await look.time();
-        if (Math.abs(Number(seconds) * 1000 - Date.now() - aheadMs) > 5000) throw new Error(`the server's clock is not ${aheadMs} ms ahead: nothing was tested`);
+        if (Math.abs(Number(seconds) * 1000 - Date.now() - aheadMs) > 5000)
+          throw new Error(`the server's clock is not ${aheadMs} ms ahead: nothing was tested`);
         await pause(100, 500);
         if (i !== 2) continue;
         await random.pick(dispatchers).kill();
         await spawn();
       }
-      // What was to happen at a time of the clock that was furthest ahead waits for that time: it is not to be waited for here.
+      // What was to happen at a time of the clock that was furthest ahead waits for that time: it
+      // is not to be waited for here.
       serverClock.shift(mostMs);
       await note(`server's clock ${mostMs} ms`);
       await pause(300, 600);
@@ -139,7 +154,8 @@ export const serverFaults: readonly Fault[] = [
       await look.config('SET', 'maxmemory', used + context.random.whole(200_000, 2_000_000));
       await context.note('maxmemory');
       await context.pause(1500, 2500);
-      if (!/errorstat_OOM:/.test(await look.info('errorstats'))) throw new Error('memory has not run out: nothing was tested');
+      if (!/errorstat_OOM:/.test(await look.info('errorstats')))
+        throw new Error('memory has not run out: nothing was tested');
       await look.config('SET', 'maxmemory', 0);
     },
   },
@@ -151,14 +167,26 @@ export const serverFaults: readonly Fault[] = [
       const look: Redis = server(context).client();
       for (let i = 0; i < 12; i++) {
         const builder = new BatchBuilder();
-        const dataBuffer = context.service.deployment.catalog.get('test.event').encode({ key: `foreign/${i}`, number: 0, order: 'ok', filler: new Uint8Array(9) });
+        const dataBuffer = context.service.deployment.catalog
+          .get('test.event')
+          .encode({ key: `foreign/${i}`, number: 0, order: 'ok', filler: new Uint8Array(9) });
         builder.add({
-          id: `foreign-${i}`, subject: `foreign/${i}`, timeMs: Date.now(), source: 'foreign', schema: 0, position: 0, extensions: null,
-          dataBuffer, dataStart: 0, dataEnd: dataBuffer.length,
+          id: `foreign-${i}`,
+          subject: `foreign/${i}`,
+          timeMs: Date.now(),
+          source: 'foreign',
+          schema: 0,
+          position: 0,
+          extensions: null,
+          dataBuffer,
+          dataStart: 0,
+          dataEnd: dataBuffer.length,
         });
         const good = builder.finish().bytes;
         const stream = `mr:{${context.random.whole(0, context.partitions - 1)}}:events:${context.random.pick(TYPES)}`;
-        const fields = context.random.chance(0.2) ? ['b', good] : context.random.pick(corruptions(context.random, good));
+        const fields = context.random.chance(0.2)
+          ? ['b', good]
+          : context.random.pick(corruptions(context.random, good));
         await look.call('XADD', stream, '*', ...fields);
         await context.pause(20, 120);
       }

@@ -1,4 +1,7 @@
-/** The append-only file ends inside a script: what Redis itself makes of that at the second start is half a script. */
+/**
+ * The append-only file ends inside a script: what Redis itself makes of that at the second start is
+ * half a script.
+ */
 import { statSync, truncateSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readTransactions } from '../../../src/redis/append-only-file.ts';
@@ -9,8 +12,9 @@ import { growingFile } from './growing-file.ts';
 const LAST = 150;
 
 /**
- * Kills the server and cuts its file: of a script, the first effects are left, and in most cases a piece of the next. Redis
- * itself takes out a script that ends with a whole command, and keeps the first half of any other.
+ * Kills the server and cuts its file: of a script, the first effects are left, and in most cases a
+ * piece of the next. Redis itself takes out a script that ends with a whole command, and keeps the
+ * first half of any other.
  */
 async function tear({ redis, random, allowed, note }: FaultContext): Promise<number> {
   if (!redis) throw new Error('this fault needs a single server');
@@ -26,7 +30,9 @@ async function tear({ redis, random, allowed, note }: FaultContext): Promise<num
   await redis.kill();
   const found = readTransactions(redis.dir);
   // With one effect there is no half.
-  const torn = random.pick((found?.transactions ?? []).filter(({ ends }) => ends.length > 3).slice(-LAST));
+  const torn = random.pick(
+    (found?.transactions ?? []).filter(({ ends }) => ends.length > 3).slice(-LAST),
+  );
   const { ends } = torn;
   const whole = random.whole(1, ends.length - 3);
   const [at, next] = [ends[whole] as number, ends[whole + 1] as number];
@@ -34,14 +40,16 @@ async function tear({ redis, random, allowed, note }: FaultContext): Promise<num
   truncateSync(file, cut);
   await redis.restart();
   const size = statSync(growingFile(redis.dir)).size;
-  if (size < torn.from) throw new Error(`more was cut than the torn script: ${size} of ${torn.from} bytes are left`);
+  if (size < torn.from)
+    throw new Error(`more was cut than the torn script: ${size} of ${torn.from} bytes are left`);
   return samples.findLast(({ bytes }) => bytes <= torn.from)?.atMs ?? -Infinity;
 }
 
 export const tornFileFaults: readonly Fault[] = [
   {
     name: 'torn-file',
-    about: 'kill -9 of the embedded server, its append-only file cut in the middle of a script; lost as in power-loss',
+    about:
+      'kill -9 of the embedded server, its append-only file cut in the middle of a script; lost as in power-loss',
     needs: 'embedded server',
     async inject(context) {
       const lostFromMs = await tear(context);

@@ -1,7 +1,15 @@
-/** What the functions under chaos have in common: they say in the sink what they do, and behave as the event orders. */
+/**
+ * What the functions under chaos have in common: they say in the sink what they do, and behave as
+ * the event orders.
+ */
 import { threadId } from 'node:worker_threads';
 import type { HandlerOp } from '../../../src/torture/history.ts';
-import { behave, POLICY, type TestData, type TestEventView } from '../../../test/support/misbehaving-functions/behave.ts';
+import {
+  behave,
+  POLICY,
+  type TestData,
+  type TestEventView,
+} from '../../../test/support/misbehaving-functions/behave.ts';
 import { Sink } from '../sink.ts';
 
 /** Quick retries, as in the tests. */
@@ -10,19 +18,48 @@ export const policy = POLICY;
 let sink: Sink | null = null;
 export const theSink = (): Sink => (sink ??= new Sink(process.env['CHAOS_SINK'] ?? ''));
 
-export function opOf(what: HandlerOp['what'], fn: string, event: TestEventView, attempt: number): HandlerOp {
+export function opOf(
+  what: HandlerOp['what'],
+  fn: string,
+  event: TestEventView,
+  attempt: number,
+): HandlerOp {
   const { id, type, subject, position } = event;
-  return { what, fn, id, type, subject, number: (event.data as TestData).number, attempt, position, pid: process.pid, thread: threadId };
+  return {
+    what,
+    fn,
+    id,
+    type,
+    subject,
+    number: (event.data as TestData).number,
+    attempt,
+    position,
+    pid: process.pid,
+    thread: threadId,
+  };
 }
 
-/** As ordered, and two orders more: `broken` and `held` fail as long as the sink says that things are so. */
-export async function act(event: TestEventView, attempt: number, signal: AbortSignal): Promise<void> {
+/**
+ * As ordered, and two orders more: `broken` and `held` fail as long as the sink says that things
+ * are so.
+ */
+export async function act(
+  event: TestEventView,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<void> {
   const { order } = event.data as TestData;
   if (order !== 'broken' && order !== 'held') return behave(event, attempt, signal);
   if (await theSink().is(order)) throw new Error(`what it calls is ${order}`);
 }
 
-export async function handleOne(fn: string, event: TestEventView, attempt: number, signal: AbortSignal, key: string): Promise<void> {
+export async function handleOne(
+  fn: string,
+  event: TestEventView,
+  attempt: number,
+  signal: AbortSignal,
+  key: string,
+): Promise<void> {
   await theSink().push(opOf('start', fn, event, attempt));
   try {
     await act(event, attempt, signal);

@@ -2,14 +2,18 @@ import { defineFunction, type BatchFailure } from '../../../src/define/index.ts'
 import { orderOf, type TestData } from '../../../test/support/misbehaving-functions/behave.ts';
 import { act, opOf, policy, theSink } from './_observed.ts';
 
-/** Events ordered to `reject` are named as failed, and nothing of their subject behind them is done; every other misbehaviour takes the whole call with it. */
+/**
+ * Events ordered to `reject` are named as failed, and nothing of their subject behind them is done;
+ * every other misbehaviour takes the whole call with it.
+ */
 export default defineFunction({
   name: 'batched',
   on: ['test.event'],
   ...policy,
   batchSize: 64,
   async handleBatch(events, ctx) {
-    const line = (what: 'start' | 'end' | 'fail', event: (typeof events)[number]) => opOf(what, 'batched', event, ctx.attemptOf(event));
+    const line = (what: 'start' | 'end' | 'fail', event: (typeof events)[number]) =>
+      opOf(what, 'batched', event, ctx.attemptOf(event));
     const sink = theSink();
     await Promise.all(events.map((event) => sink.push(line('start', event))));
     const failures: BatchFailure[] = [];
@@ -17,7 +21,8 @@ export default defineFunction({
     try {
       for (const event of events) {
         if (stopped.has(event.subject)) continue;
-        const named = (event.data as TestData).order !== 'broken' && orderOf(event).name === 'reject';
+        const named =
+          (event.data as TestData).order !== 'broken' && orderOf(event).name === 'reject';
         if (!named) await act(event, ctx.attemptOf(event), ctx.signal);
         else {
           failures.push({ id: event.id, error: new Error('rejected as ordered') });
@@ -30,11 +35,15 @@ export default defineFunction({
     }
     const failed = new Set(failures.map((failure) => failure.id));
     const reached = new Set<string>();
-    await Promise.all(events.map((event) => {
-      // Not begun: what stands behind a failed one of its subject.
-      if (failed.has(event.id)) reached.add(event.subject);
-      return reached.has(event.subject) ? sink.push(line('fail', event)) : sink.effect(ctx.idempotencyKeyOf(event), line('end', event));
-    }));
+    await Promise.all(
+      events.map((event) => {
+        // Not begun: what stands behind a failed one of its subject.
+        if (failed.has(event.id)) reached.add(event.subject);
+        return reached.has(event.subject)
+          ? sink.push(line('fail', event))
+          : sink.effect(ctx.idempotencyKeyOf(event), line('end', event));
+      }),
+    );
     return failures;
   },
 });

@@ -10,7 +10,8 @@ export default defineFunction({
   handle(event, ctx) {
     const { number } = event.data as TestData;
     const planned = event.type === EMITS.on ? plannedEmissions(event.subject, number) : [];
-    for (const { subject, order } of planned) ctx.emit(EMITS.type, { key: subject, number, order, filler: new Uint8Array(0) });
+    for (const { subject, order } of planned)
+      ctx.emit(EMITS.type, { key: subject, number, order, filler: new Uint8Array(0) });
     return handleOne('keyed', event, ctx.attempt, ctx.signal, ctx.idempotencyKey);
   },
 });

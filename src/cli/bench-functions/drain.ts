@@ -1,4 +1,7 @@
-/** What `millrace bench` drains with: reads a field, so that the payload is decoded, and does nothing else. */
+/**
+ * What `millrace bench` drains with: reads a field, so that the payload is decoded, and does
+ * nothing else.
+ */
 import { defineFunction } from '../../define/index.ts';
 
 declare module '../../define/event-types.ts' {

@@ -1,4 +1,7 @@
-/** `millrace bench`: a quick check of what this machine and this server can do. Own namespace, removed afterwards. */
+/**
+ * `millrace bench`: a quick check of what this machine and this server can do. Own namespace,
+ * removed afterwards.
+ */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
@@ -36,13 +39,18 @@ export function registerBench(program: Command, context: LongRunningContext): vo
     .description('publish synthetic events into a namespace of its own, and drain them')
     .option('--events <n>', 'how many', wholeNumber(1, 100_000_000), 200_000)
     .option('--json', 'print the result as one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 A quick check, not the benchmark of the repository. Payloads have about 60 bytes; one built-in function decodes them in WORKERS threads.
 Nothing of the deployment is touched; what was written is removed. Exit status 1 when not every event was handled exactly once.
 
 Example:
-  millrace bench --events 500000`)
-    .action((flags: { events: number; json?: boolean }) => bench(flags.events, flags.json ?? false, context));
+  millrace bench --events 500000`,
+    )
+    .action((flags: { events: number; json?: boolean }) =>
+      bench(flags.events, flags.json ?? false, context),
+    );
 }
 
 async function bench(events: number, json: boolean, context: LongRunningContext): Promise<void> {
@@ -53,17 +61,29 @@ async function bench(events: number, json: boolean, context: LongRunningContext)
     settleSchemas: true,
     environment: { MILLRACE_NAMESPACE: `bench-${randomBytes(6).toString('hex')}` },
   });
-  const deployment: Deployment = { ...opened, catalog: createCatalog([{ name: 'bench.proto', text: PROTO }]) };
+  const deployment: Deployment = {
+    ...opened,
+    catalog: createCatalog([{ name: 'bench.proto', text: PROTO }]),
+  };
   try {
     const millrace = new Millrace(deployment);
     const publish = await publishAll(millrace, events, stop.first);
     const drain = await drainAll(millrace, events, stop.first);
-    const result = { events, workers: deployment.environment.WORKERS, partitions: deployment.partitions, server: deployment.server.version, publish, drain };
+    const result = {
+      events,
+      workers: deployment.environment.WORKERS,
+      partitions: deployment.partitions,
+      server: deployment.server.version,
+      publish,
+      drain,
+    };
     if (json) context.out(JSON.stringify(result));
     else {
       context.out(`publish  ${describe(publish)}`);
       context.out(`drain    ${describe(drain)}`);
-      context.out(`${plural(events, 'event')}, each handled once; ${plural(result.workers, 'worker thread')}, ${plural(result.partitions, 'partition')}, server ${result.server}`);
+      context.out(
+        `${plural(events, 'event')}, each handled once; ${plural(result.workers, 'worker thread')}, ${plural(result.partitions, 'partition')}, server ${result.server}`,
+      );
     }
   } finally {
     await removeKeys(deployment.connection, `${deployment.keys.namespace}:`);
@@ -83,7 +103,14 @@ async function publishAll(millrace: Millrace, events: number, signal: AbortSigna
       const size = Math.min(BLOCK, events - sent);
       const items = Array.from({ length: size }, (_, i) => {
         const n = sent + i;
-        return { type: TYPE, data: { key: `subject-${n % SUBJECTS}`, amount: n, text: 'what a small business event carries' } };
+        return {
+          type: TYPE,
+          data: {
+            key: `subject-${n % SUBJECTS}`,
+            amount: n,
+            text: 'what a small business event carries',
+          },
+        };
       });
       const current = publisher.publishMany(items);
       current.catch(() => {});
@@ -122,7 +149,8 @@ async function drainAll(millrace: Millrace, events: number, signal: AbortSignal)
   let phase: Phase;
   try {
     await dispatcher.start();
-    // Lanes run before start() has returned: what they have done by now is little and counted into the time.
+    // Lanes run before start() has returned: what they have done by now is little and counted into
+    // the time.
     startedMs = Math.min(lastMs, monotonicMs());
     await Promise.race([all, stalled(() => lastMs, signal)]);
     phase = phaseOf(events, startedMs);
@@ -130,7 +158,10 @@ async function drainAll(millrace: Millrace, events: number, signal: AbortSignal)
     progress.clear();
     await (signal.aborted ? dispatcher.stop(0) : dispatcher.stop());
   }
-  if (done !== events || failed > 0) throw new Error(`${formatCount(events)} events were published, but ${formatCount(done)} handled and ${formatCount(failed)} failed`);
+  if (done !== events || failed > 0)
+    throw new Error(
+      `${formatCount(events)} events were published, but ${formatCount(done)} handled and ${formatCount(failed)} failed`,
+    );
   return phase;
 }
 
@@ -151,7 +182,7 @@ function phaseOf(events: number, startedMs: number): Phase {
 }
 
 function describe({ seconds, eventsPerSecond }: Phase): string {
-  return `${formatCount(eventsPerSecond).padStart(11)} events/s  ${(eventsPerSecond * 60 / 1e6).toFixed(1).padStart(6)} M/min  in ${seconds.toFixed(2)} s`;
+  return `${formatCount(eventsPerSecond).padStart(11)} events/s  ${((eventsPerSecond * 60) / 1e6).toFixed(1).padStart(6)} M/min  in ${seconds.toFixed(2)} s`;
 }
 
 class Progress {
@@ -168,7 +199,9 @@ class Progress {
     if (!process.stderr.isTTY || now - this.#lastMs < PROGRESS_MS) return;
     this.#lastMs = now;
     this.#shown = true;
-    process.stderr.write(`\r\x1b[K${formatCount(count)} of ${formatCount(this.#total)} ${this.#what}`);
+    process.stderr.write(
+      `\r\x1b[K${formatCount(count)} of ${formatCount(this.#total)} ${this.#what}`,
+    );
   }
   clear(): void {
     if (this.#shown) process.stderr.write('\r\x1b[K');

@@ -4,7 +4,12 @@ import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/batch-task.ts';
 import { readEvent } from '../../wire/event-batch.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
-  DeadLetterIdError, getDeadLetter, listDeadLetters, parseLetterId, type DeadLetter, type DeadLetterFilter,
+  DeadLetterIdError,
+  getDeadLetter,
+  listDeadLetters,
+  parseLetterId,
+  type DeadLetter,
+  type DeadLetterFilter,
 } from '../../pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../pipeline/dead/replay.ts';
@@ -39,35 +44,56 @@ export function registerDlq(program: Command, context: LongRunningContext): void
   const dlq = program
     .command('dlq')
     .description('dead letters: list, show, replay, purge')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Ids look like inventory/3/1795450694309-0: function, partition, entry of its dead letters.
 
 Examples:
   millrace dlq list --function inventory --reason attempts
   millrace dlq show inventory/3/1795450694309-0 --payload
   millrace dlq replay --function inventory --all
-  millrace dlq purge --type order.created --dry-run`);
+  millrace dlq purge --type order.created --dry-run`,
+    );
 
-  filtered(dlq.command('list').description('print dead letters, oldest first per function and partition'))
+  filtered(
+    dlq.command('list').description('print dead letters, oldest first per function and partition'),
+  )
     .option('--json', 'one JSON object a line')
     .action((flags: FilterFlags) => list(flags, context));
 
   dlq
     .command('show')
-    .description('print one dead letter: where its event was, every attempt, the error with its stack')
+    .description(
+      'print one dead letter: where its event was, every attempt, the error with its stack',
+    )
     .argument('<id>', 'id of the letter')
-    .option('--payload', 'decode the payload too (by the types under ./proto); it may be confidential')
+    .option(
+      '--payload',
+      'decode the payload too (by the types under ./proto); it may be confidential',
+    )
     .option('--json', 'print one JSON object')
-    .action((id: string, flags: { readonly payload?: boolean; readonly json?: boolean }) => show(id, flags, context));
+    .action((id: string, flags: { readonly payload?: boolean; readonly json?: boolean }) =>
+      show(id, flags, context),
+    );
 
-  filtered(dlq.command('replay').description('try dead events again: each moves to the retries of its function, with all attempts ahead of it'))
+  filtered(
+    dlq
+      .command('replay')
+      .description(
+        'try dead events again: each moves to the retries of its function, with all attempts ahead of it',
+      ),
+  )
     .argument('[ids...]', 'ids of letters; else a filter, or --all')
     .option('--all', 'every letter that the filters let through (needed where there is no filter)')
     .option('--dry-run', 'only count')
     .option('--json', 'print the result as one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Each letter moves in one step: interrupted at any moment, it is in the dead letters or in the retries, never in both or neither. Run it again to go on. A named letter that is not there (any more) is reported; exit status 1.
-A letter that holds an entry that could not be taken apart (kind "entry") cannot be replayed: it is reported, the others go on, exit status 1.`)
+A letter that holds an entry that could not be taken apart (kind "entry") cannot be replayed: it is reported, the others go on, exit status 1.`,
+    )
     .action((ids: string[], flags: ChangeFlags) => replay(ids, flags, context));
 
   filtered(dlq.command('purge').description('delete dead letters for good'))
@@ -84,23 +110,38 @@ function filtered(command: Command): Command {
     .option('--function <name>', 'only of this function')
     .option('--type <type>', 'only of this event type')
     .option('--subject <subject>', 'only of this subject')
-    .addOption(new Option('--reason <reason>', 'only for this reason').choices([...new Set([...FAILURE_REASONS, ...ENTRY_REASONS])]))
+    .addOption(
+      new Option('--reason <reason>', 'only for this reason').choices([
+        ...new Set([...FAILURE_REASONS, ...ENTRY_REASONS]),
+      ]),
+    )
     .option('--event <id>', 'only of the event with this id')
     .option('--limit <n>', 'at most so many', wholeNumber(1, Number.MAX_SAFE_INTEGER));
 }
 
 function filterOf(flags: FilterFlags, ids?: readonly string[]): DeadLetterFilter {
   return {
-    function: flags.function, type: flags.type, subject: flags.subject, reason: flags.reason, eventId: flags.event, limit: flags.limit,
+    function: flags.function,
+    type: flags.type,
+    subject: flags.subject,
+    reason: flags.reason,
+    eventId: flags.event,
+    limit: flags.limit,
     ...(ids && ids.length > 0 ? { ids: [...new Set(ids)] } : {}),
   };
 }
 
 /** What would change everything must be said. Checked before a deployment is opened. */
 function checkScope(ids: readonly string[], flags: ChangeFlags): void {
-  const narrowed = [flags.function, flags.type, flags.subject, flags.reason, flags.event].some((value) => value !== undefined);
-  if (ids.length === 0 && !narrowed && !flags.all) throw new UsageError('name ids of letters, a filter (--function, --type, --subject, --reason, --event), or --all');
-  if (ids.length > 0 && flags.all) throw new UsageError('--all and ids of letters exclude each other');
+  const narrowed = [flags.function, flags.type, flags.subject, flags.reason, flags.event].some(
+    (value) => value !== undefined,
+  );
+  if (ids.length === 0 && !narrowed && !flags.all)
+    throw new UsageError(
+      'name ids of letters, a filter (--function, --type, --subject, --reason, --event), or --all',
+    );
+  if (ids.length > 0 && flags.all)
+    throw new UsageError('--all and ids of letters exclude each other');
   checkIds(ids, 1024);
 }
 
@@ -115,9 +156,20 @@ function checkIds(ids: readonly string[], partitions: number): void {
 
 function summary(letter: DeadLetter): Record<string, unknown> {
   return {
-    id: letter.id, function: letter.function, type: letter.type, subject: letter.subject, eventId: letter.eventId, reason: letter.reason,
-    error: { name: letter.error.name, message: letter.error.message, ...(letter.error.cause ? { cause: letter.error.cause } : {}) }, attempts: letter.attempts,
-    firstFailedAt: isoTime(letter.firstFailedMs), lastFailedAt: isoTime(letter.lastFailedMs),
+    id: letter.id,
+    function: letter.function,
+    type: letter.type,
+    subject: letter.subject,
+    eventId: letter.eventId,
+    reason: letter.reason,
+    error: {
+      name: letter.error.name,
+      message: letter.error.message,
+      ...(letter.error.cause ? { cause: letter.error.cause } : {}),
+    },
+    attempts: letter.attempts,
+    firstFailedAt: isoTime(letter.firstFailedMs),
+    lastFailedAt: isoTime(letter.lastFailedMs),
   };
 }
 
@@ -127,7 +179,15 @@ async function list(flags: FilterFlags, context: LongRunningContext): Promise<vo
   let rows: string[][] = [];
   const flush = (): void => {
     if (rows.length === 0) return;
-    const columns = [{ title: 'id' }, { title: 'type' }, { title: 'subject' }, { title: 'reason' }, { title: 'error' }, { title: 'attempts', right: true }, { title: 'last failed' }];
+    const columns = [
+      { title: 'id' },
+      { title: 'type' },
+      { title: 'subject' },
+      { title: 'reason' },
+      { title: 'error' },
+      { title: 'attempts', right: true },
+      { title: 'last failed' },
+    ];
     const text = table(columns, rows);
     context.out(count > rows.length ? text.slice(text.indexOf('\n') + 1) : text);
     rows = [];
@@ -139,36 +199,59 @@ async function list(flags: FilterFlags, context: LongRunningContext): Promise<vo
       continue;
     }
     rows.push([
-      letter.id, letter.type, letter.kind === 'entry' ? `(entry, ${plural(letter.events, 'event')})` : letter.subject, letter.reason,
-      `${letter.error.name}: ${letter.error.message}`, String(letter.attempts), isoTime(letter.lastFailedMs) ?? '-',
+      letter.id,
+      letter.type,
+      letter.kind === 'entry' ? `(entry, ${plural(letter.events, 'event')})` : letter.subject,
+      letter.reason,
+      `${letter.error.name}: ${letter.error.message}`,
+      String(letter.attempts),
+      isoTime(letter.lastFailedMs) ?? '-',
     ]);
     if (rows.length >= TABLE_ROWS) flush();
   }
   if (flags.json) return;
   flush();
-  context.err(count === 0 ? 'millrace: no dead letters' : `millrace: ${plural(count, 'dead letter')}`);
+  context.err(
+    count === 0 ? 'millrace: no dead letters' : `millrace: ${plural(count, 'dead letter')}`,
+  );
 }
 
-async function show(id: string, flags: { readonly payload?: boolean; readonly json?: boolean }, context: LongRunningContext): Promise<void> {
+async function show(
+  id: string,
+  flags: { readonly payload?: boolean; readonly json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
   checkIds([id], 1024);
   const deployment = await context.open(flags.payload ? {} : { protoDir: null });
   const letter = await getDeadLetter(deployment, id);
   const payload = flags.payload ? payloadOf(letter, deployment) : null;
   if (flags.json) {
-    context.out(safeJson({
-      ...summary(letter),
-      kind: letter.kind,
-      error: letter.error,
-      partition: letter.partition, entryId: letter.entryId, index: letter.index, position: letter.position, events: letter.events,
-      dispatcher: letter.dispatcher, version: letter.version,
-      history: letter.history.map(({ atMs, ...attempt }) => ({ at: isoTime(atMs), ...attempt })),
-      ...(payload ?? {}),
-    }));
+    context.out(
+      safeJson({
+        ...summary(letter),
+        kind: letter.kind,
+        error: letter.error,
+        partition: letter.partition,
+        entryId: letter.entryId,
+        index: letter.index,
+        position: letter.position,
+        events: letter.events,
+        dispatcher: letter.dispatcher,
+        version: letter.version,
+        history: letter.history.map(({ atMs, ...attempt }) => ({ at: isoTime(atMs), ...attempt })),
+        ...(payload ?? {}),
+      }),
+    );
     return;
   }
   const facts: [string, string][] = [
     ['letter', letter.id],
-    ['event', letter.kind === 'entry' ? `a whole entry (${plural(letter.events, 'event')}) that could not be taken apart` : letter.eventId],
+    [
+      'event',
+      letter.kind === 'entry'
+        ? `a whole entry (${plural(letter.events, 'event')}) that could not be taken apart`
+        : letter.eventId,
+    ],
     ['type', letter.type],
     ['subject', letter.subject],
     ['was at', `${letter.partition}/${letter.entryId}/${letter.position}, index ${letter.index}`],
@@ -181,26 +264,48 @@ async function show(id: string, flags: { readonly payload?: boolean; readonly js
     ['error', `${letter.error.name}: ${letter.error.message}`],
   ];
   if (letter.error.cause) facts.push(['caused by', letter.error.cause]);
-  for (const [name, value] of facts) context.out(`${name.padEnd(13)} ${printable(value, 1000)}`.trimEnd());
-  if (letter.error.stack !== '') context.out(printableLines(letter.error.stack).replace(/^/gm, '  '));
-  for (const attempt of letter.history) context.out(`attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 500)}${attempt.cause ? `; caused by ${printable(attempt.cause, 500)}` : ''}`);
-  if (payload === null) context.err(`millrace: ${letter.bytes.length} bytes of ${letter.kind}; --payload shows them`);
-  else context.out(`${'payload' in payload ? 'payload' : 'bytes'.padEnd(7)}       ${safeJson('payload' in payload ? payload.payload : payload.bytesBase64, 2)}`);
+  for (const [name, value] of facts)
+    context.out(`${name.padEnd(13)} ${printable(value, 1000)}`.trimEnd());
+  if (letter.error.stack !== '')
+    context.out(printableLines(letter.error.stack).replace(/^/gm, '  '));
+  for (const attempt of letter.history)
+    context.out(
+      `attempt ${attempt.attempt} at ${isoTime(attempt.atMs) ?? '-'}: ${printable(attempt.name)}: ${printable(attempt.message, 500)}${attempt.cause ? `; caused by ${printable(attempt.cause, 500)}` : ''}`,
+    );
+  if (payload === null)
+    context.err(`millrace: ${letter.bytes.length} bytes of ${letter.kind}; --payload shows them`);
+  else
+    context.out(
+      `${'payload' in payload ? 'payload' : 'bytes'.padEnd(7)}       ${safeJson('payload' in payload ? payload.payload : payload.bytesBase64, 2)}`,
+    );
 }
 
 /** Decoded; where that cannot be done the bytes, and why. */
-function payloadOf(letter: DeadLetter, deployment: Deployment): { payload: unknown } | { bytesBase64: string; undecodable: string } {
+function payloadOf(
+  letter: DeadLetter,
+  deployment: Deployment,
+): { payload: unknown } | { bytesBase64: string; undecodable: string } {
   try {
     if (letter.kind !== 'event') throw new Error(`the ${letter.kind} could not be read`);
     const header = readEvent(letter.bytes);
     const type = deployment.catalog.get(letter.type);
-    return { payload: plainJson(type.decode(letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength))) };
+    return {
+      payload: plainJson(
+        type.decode(
+          letter.bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength),
+        ),
+      ),
+    };
   } catch (error) {
     return { bytesBase64: letter.bytes.toString('base64'), undecodable: (error as Error).message };
   }
 }
 
-async function replay(ids: readonly string[], flags: ChangeFlags, context: LongRunningContext): Promise<void> {
+async function replay(
+  ids: readonly string[],
+  flags: ChangeFlags,
+  context: LongRunningContext,
+): Promise<void> {
   checkScope(ids, flags);
   const deployment = await context.open({ protoDir: null });
   checkIds(ids, deployment.partitions);
@@ -211,20 +316,33 @@ async function replay(ids: readonly string[], flags: ChangeFlags, context: LongR
     seen++;
     if (letter.kind !== 'event') {
       result.notReplayable++;
-      context.err(`millrace: ${letter.id} cannot be replayed: what it holds could not be read (${printable(letter.reason)})`);
+      context.err(
+        `millrace: ${letter.id} cannot be replayed: what it holds could not be read (${printable(letter.reason)})`,
+      );
     } else if (flags.dryRun) result.replayed++;
-    else result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
-    if (++progress % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(progress, 'letter')} so far`);
+    else
+      result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
+    if (++progress % PROGRESS_LETTERS === 0)
+      context.err(`millrace: ${plural(progress, 'letter')} so far`);
   }
   result.gone += missing(ids, seen, flags, context);
   if (flags.json) context.out(safeJson(result));
-  else context.out(`${plural(result.replayed, 'dead letter')} ${flags.dryRun ? 'would be replayed' : 'replayed'}${result.gone > 0 ? `, ${result.gone} gone already` : ''}${result.notReplayable > 0 ? `, ${result.notReplayable} cannot be replayed` : ''}`);
-  if (result.notReplayable > 0) throw new Error(`${plural(result.notReplayable, 'dead letter')} cannot be replayed`);
+  else
+    context.out(
+      `${plural(result.replayed, 'dead letter')} ${flags.dryRun ? 'would be replayed' : 'replayed'}${result.gone > 0 ? `, ${result.gone} gone already` : ''}${result.notReplayable > 0 ? `, ${result.notReplayable} cannot be replayed` : ''}`,
+    );
+  if (result.notReplayable > 0)
+    throw new Error(`${plural(result.notReplayable, 'dead letter')} cannot be replayed`);
 }
 
-async function purge(ids: readonly string[], flags: ChangeFlags, context: LongRunningContext): Promise<void> {
+async function purge(
+  ids: readonly string[],
+  flags: ChangeFlags,
+  context: LongRunningContext,
+): Promise<void> {
   checkScope(ids, flags);
-  if (!flags.yes && !flags.dryRun) throw new UsageError('purging cannot be undone: add --yes, or count first with --dry-run');
+  if (!flags.yes && !flags.dryRun)
+    throw new UsageError('purging cannot be undone: add --yes, or count first with --dry-run');
   const deployment = await context.open({ protoDir: null });
   checkIds(ids, deployment.partitions);
   let seen = 0;
@@ -239,21 +357,41 @@ async function purge(ids: readonly string[], flags: ChangeFlags, context: LongRu
   for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
     seen++;
     events += letter.events;
-    places.push({ function: letter.function, partition: letter.partition, letterId: letter.letterId, type: letter.type, events: letter.events, subject: letter.subject });
+    places.push({
+      function: letter.function,
+      partition: letter.partition,
+      letterId: letter.letterId,
+      type: letter.type,
+      events: letter.events,
+      subject: letter.subject,
+    });
     if (places.length >= PURGE_AT_ONCE) await flush();
     if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
   }
   await flush();
   const gone = seen - purged + missing(ids, seen, flags, context);
   if (flags.json) context.out(safeJson({ purged, gone, events, dryRun: flags.dryRun === true }));
-  else context.out(`${plural(purged, 'dead letter')} (${plural(events, 'event')}) ${flags.dryRun ? 'would be purged' : 'purged'}${gone > 0 ? `, ${gone} gone already` : ''}`);
+  else
+    context.out(
+      `${plural(purged, 'dead letter')} (${plural(events, 'event')}) ${flags.dryRun ? 'would be purged' : 'purged'}${gone > 0 ? `, ${gone} gone already` : ''}`,
+    );
 }
 
-/** Named letters that are not there (or that a filter given beside them keeps out): a failure, said once. */
-function missing(ids: readonly string[], seen: number, flags: ChangeFlags, context: LongRunningContext): number {
+/**
+ * Named letters that are not there (or that a filter given beside them keeps out): a failure, said
+ * once.
+ */
+function missing(
+  ids: readonly string[],
+  seen: number,
+  flags: ChangeFlags,
+  context: LongRunningContext,
+): number {
   const wanted = new Set(ids).size;
   if (wanted <= seen || flags.limit !== undefined) return 0;
-  context.err(`millrace: ${plural(wanted - seen, 'letter')} of those named ${wanted - seen === 1 ? 'is' : 'are'} not there (any more)`);
+  context.err(
+    `millrace: ${plural(wanted - seen, 'letter')} of those named ${wanted - seen === 1 ? 'is' : 'are'} not there (any more)`,
+  );
   context.fail();
   return wanted - seen;
 }

@@ -1,7 +1,15 @@
-/** `millrace explain`: where an event is for each function, every attempt, and why it is not running. Reads only. */
+/**
+ * `millrace explain`: where an event is for each function, every attempt, and why it is not
+ * running. Reads only.
+ */
 import type { Command } from 'commander';
 import { formatPosition } from '../../core/position.ts';
-import { explain, type Attempt, type ExplainedEvent, type FunctionState } from '../../explain/explain.ts';
+import {
+  explain,
+  type Attempt,
+  type ExplainedEvent,
+  type FunctionState,
+} from '../../explain/explain.ts';
 import type { WaitingEvent } from '../../explain/waiting.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
@@ -18,39 +26,73 @@ interface ExplainFlags {
 export function registerExplain(program: Command, context: CliContext): void {
   program
     .command('explain')
-    .description('say where an event is for each function, what was tried, and why it is not running')
+    .description(
+      'say where an event is for each function, what was tried, and why it is not running',
+    )
     .argument('[event-id]', 'id of the event')
     .option('--subject <subject>', 'instead of an id: the events of this subject')
-    .option('--scan <n>', 'search through so many events, newest first', wholeNumber(1, 1_000_000_000), 100_000)
-    .option('--limit <n>', 'with --subject: explain at most so many events, the newest', wholeNumber(1, 10_000), 20)
+    .option(
+      '--scan <n>',
+      'search through so many events, newest first',
+      wholeNumber(1, 1_000_000_000),
+      100_000,
+    )
+    .option(
+      '--limit <n>',
+      'with --subject: explain at most so many events, the newest',
+      wholeNumber(1, 10_000),
+      20,
+    )
     .option('--json', 'print one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 A subject is quick to find: it names its partition. An id alone is searched in all streams, newest events first, then in the parked
 lists and the dead letters. Exit status 1 when nothing was found.
 
 Examples:
   millrace explain 0195f1c2-7a7b-7d3e-9e0c-0f6a3b1c2d4e
-  millrace explain --subject order-17`)
+  millrace explain --subject order-17`,
+    )
     .action((id: string | undefined, flags: ExplainFlags) => run(id, flags, context));
 }
 
-async function run(id: string | undefined, flags: ExplainFlags, context: CliContext): Promise<void> {
-  if (id !== undefined && flags.subject !== undefined) throw new UsageError('give an event id or --subject, not both');
-  const query = id !== undefined ? { eventId: id } : flags.subject !== undefined ? { subject: flags.subject } : null;
+async function run(
+  id: string | undefined,
+  flags: ExplainFlags,
+  context: CliContext,
+): Promise<void> {
+  if (id !== undefined && flags.subject !== undefined)
+    throw new UsageError('give an event id or --subject, not both');
+  const query =
+    id !== undefined
+      ? { eventId: id }
+      : flags.subject !== undefined
+        ? { subject: flags.subject }
+        : null;
   if (query === null) throw new UsageError('give an event id, or --subject');
   if ((id ?? flags.subject) === '') throw new UsageError('the event id or subject is empty');
   const deployment = await context.open({ protoDir: null });
   const report = await explain(deployment, query, { scan: flags.scan, limit: flags.limit });
   if (flags.json) {
-    const waiting = report.waiting.map(({ dueMs, ...event }) => ({ ...event, dueAt: dueMs === null ? null : isoTime(dueMs) }));
+    const waiting = report.waiting.map(({ dueMs, ...event }) => ({
+      ...event,
+      dueAt: dueMs === null ? null : isoTime(dueMs),
+    }));
     context.out(safeJson({ ...report, events: report.events.map(asJson), waiting }));
   } else if (report.events.length + report.waiting.length > 0) {
-    context.out([...report.events.map(describe), ...report.waiting.map(describeWaiting)].join('\n\n'));
+    context.out(
+      [...report.events.map(describe), ...report.waiting.map(describeWaiting)].join('\n\n'),
+    );
   }
   if (report.events.length === 0 && report.waiting.length === 0) {
     const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists, the dead letters, the schedules and the outboxes`;
-    const more = report.searched.complete ? 'that is all that is retained' : 'more are retained: raise --scan, or give the --subject';
-    throw new Error(`${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`);
+    const more = report.searched.complete
+      ? 'that is all that is retained'
+      : 'more are retained: raise --scan, or give the --subject';
+    throw new Error(
+      `${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`,
+    );
   }
 }
 
@@ -59,7 +101,14 @@ function asJson(event: ExplainedEvent): unknown {
   return {
     ...rest,
     appendedAt: isoTime(appendedMs),
-    functions: functions.map((fn) => ('history' in fn ? { ...fn, history: fn.history.map(({ atMs, ...attempt }) => ({ at: isoTime(atMs), ...attempt })) } : fn)),
+    functions: functions.map((fn) =>
+      'history' in fn
+        ? {
+            ...fn,
+            history: fn.history.map(({ atMs, ...attempt }) => ({ at: isoTime(atMs), ...attempt })),
+          }
+        : fn,
+    ),
   };
 }
 
@@ -71,15 +120,26 @@ function describe(event: ExplainedEvent): string {
   if (event.functions.length === 0) lines.push(`  no function consumes ${printable(event.type)}`);
   for (const fn of event.functions) {
     lines.push(`  ${fn.function}: ${fn.state}${detail(fn)}`, `    ${printable(fn.why, 600)}`);
-    if ('setup' in fn && fn.setup.stack !== '') lines.push(...printableLines(fn.setup.stack).split('\n').slice(1, 9).map((line) => `    ${line}`));
-    if ('history' in fn) for (const attempt of fn.history) lines.push(`    ${attemptLine(attempt)}`);
+    if ('setup' in fn && fn.setup.stack !== '')
+      lines.push(
+        ...printableLines(fn.setup.stack)
+          .split('\n')
+          .slice(1, 9)
+          .map((line) => `    ${line}`),
+      );
+    if ('history' in fn)
+      for (const attempt of fn.history) lines.push(`    ${attemptLine(attempt)}`);
   }
   return lines.join('\n');
 }
 
 function describeWaiting({ id, type, subject, partition, where, why }: WaitingEvent): string {
   const head = `event ${printable(id)}  ${printable(type)}  subject ${printable(subject)}`;
-  return [head, `  in no stream yet, for partition ${partition}: ${where}`, `    ${printable(why, 600)}`].join('\n');
+  return [
+    head,
+    `  in no stream yet, for partition ${partition}: ${where}`,
+    `    ${printable(why, 600)}`,
+  ].join('\n');
 }
 
 function detail(fn: FunctionState): string {

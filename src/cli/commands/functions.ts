@@ -1,4 +1,7 @@
-/** `millrace functions`: which functions the deployment knows; forgetting one that is deployed no more. */
+/**
+ * `millrace functions`: which functions the deployment knows; forgetting one that is deployed no
+ * more.
+ */
 import type { Command } from 'commander';
 import { readLag } from '../../lag/lag.ts';
 import { removeFunction } from '../../upkeep/remove-function.ts';
@@ -10,10 +13,13 @@ export function registerFunctions(program: Command, context: CliContext): void {
   const functions = program
     .command('functions')
     .description('the functions the deployment knows: list, remove')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   millrace functions list
-  millrace functions remove old-report`);
+  millrace functions remove old-report`,
+    );
 
   functions
     .command('list')
@@ -23,32 +29,72 @@ Examples:
 
   functions
     .command('remove')
-    .description('forget a function that is deployed no more, so that it holds no stream against retention')
+    .description(
+      'forget a function that is deployed no more, so that it holds no stream against retention',
+    )
     .argument('<function>', 'its name')
     .option('--discard', 'also when it has parked, dead or pending events, which are then gone')
     .option('--json', 'print the result as one JSON object')
-    .addHelpText('after', `
-Refused while a dispatcher runs it. The events stay in their streams; should the function be started again, it begins as a new one.`)
-    .action((name: string, flags: { readonly discard?: boolean; readonly json?: boolean }) => remove(name, flags, context));
+    .addHelpText(
+      'after',
+      `
+Refused while a dispatcher runs it. The events stay in their streams; should the function be started again, it begins as a new one.`,
+    )
+    .action((name: string, flags: { readonly discard?: boolean; readonly json?: boolean }) =>
+      remove(name, flags, context),
+    );
 }
 
 async function list(flags: { readonly json?: boolean }, context: CliContext): Promise<void> {
   const { functions } = await readLag(await context.open({ protoDir: null }));
   const rows = functions.map((fn) => ({
-    name: fn.name, types: [...new Set(fn.types.map((row) => row.type))], lag: fn.lag, parked: fn.parked, dead: fn.dead - fn.purged, purged: fn.purged, pending: fn.pending,
+    name: fn.name,
+    types: [...new Set(fn.types.map((row) => row.type))],
+    lag: fn.lag,
+    parked: fn.parked,
+    dead: fn.dead - fn.purged,
+    purged: fn.purged,
+    pending: fn.pending,
   }));
   if (flags.json) for (const row of rows) context.out(safeJson(row));
-  else if (rows.length === 0) context.err('millrace: no function is registered in this deployment; millrace start registers those of a folder');
+  else if (rows.length === 0)
+    context.err(
+      'millrace: no function is registered in this deployment; millrace start registers those of a folder',
+    );
   else {
-    context.out(table(
-      [{ title: 'function' }, { title: 'types' }, ...['lag', 'parked', 'dead', 'purged', 'pending'].map((title) => ({ title, right: true }))],
-      rows.map((row) => [row.name, row.types.join(', '), ...[row.lag, row.parked, row.dead, row.purged, row.pending].map(formatCount)]),
-    ));
+    context.out(
+      table(
+        [
+          { title: 'function' },
+          { title: 'types' },
+          ...['lag', 'parked', 'dead', 'purged', 'pending'].map((title) => ({
+            title,
+            right: true,
+          })),
+        ],
+        rows.map((row) => [
+          row.name,
+          row.types.join(', '),
+          ...[row.lag, row.parked, row.dead, row.purged, row.pending].map(formatCount),
+        ]),
+      ),
+    );
   }
 }
 
-async function remove(name: string, flags: { readonly discard?: boolean; readonly json?: boolean }, context: CliContext): Promise<void> {
-  const gone = await removeFunction(await context.open({ protoDir: null }), name, flags.discard ?? false);
+async function remove(
+  name: string,
+  flags: { readonly discard?: boolean; readonly json?: boolean },
+  context: CliContext,
+): Promise<void> {
+  const gone = await removeFunction(
+    await context.open({ protoDir: null }),
+    name,
+    flags.discard ?? false,
+  );
   if (flags.json) context.out(safeJson({ function: name, ...gone }));
-  else context.out(`${name} is forgotten, with ${plural(gone.parkedUnits, 'parked subject')}, ${plural(gone.deadLetters, 'dead letter')} and ${plural(gone.pendingEntries, 'pending entry').replace('entrys', 'entries')}`);
+  else
+    context.out(
+      `${name} is forgotten, with ${plural(gone.parkedUnits, 'parked subject')}, ${plural(gone.deadLetters, 'dead letter')} and ${plural(gone.pendingEntries, 'pending entry').replace('entrys', 'entries')}`,
+    );
 }

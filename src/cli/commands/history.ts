@@ -26,32 +26,58 @@ interface HistoryFlags {
 export function registerHistory(program: Command, context: CliContext): void {
   program
     .command('history')
-    .description('print the events of an aggregate: what happened, when, by whom and why; or its state as it was')
+    .description(
+      'print the events of an aggregate: what happened, when, by whom and why; or its state as it was',
+    )
     .argument('<category>', 'category of the aggregate, e.g. order')
     .argument('<id>', 'id of the aggregate')
-    .option('--at <time|revision>', 'as it was then: an RFC 3339 time (when events were appended, by the server\'s clock), or a number of events')
+    .option(
+      '--at <time|revision>',
+      "as it was then: an RFC 3339 time (when events were appended, by the server's clock), or a number of events",
+    )
     .option('--backwards', 'newest first')
     .option('--limit <n>', 'at most so many events', wholeNumber(1, Number.MAX_SAFE_INTEGER))
-    .option('--aggregate <file>', 'print the state instead of the events, folded by the aggregate or decider this file exports')
-    .option('--json', 'events: one CloudEvents JSON object a line, with revision and position; state: one JSON object')
-    .addHelpText('after', `
+    .option(
+      '--aggregate <file>',
+      'print the state instead of the events, folded by the aggregate or decider this file exports',
+    )
+    .option(
+      '--json',
+      'events: one CloudEvents JSON object a line, with revision and position; state: one JSON object',
+    )
+    .addHelpText(
+      'after',
+      `
 Who and why are what the event was appended with: its source, and extension attributes such as actor, commandid, causationid.
 Exit status 1 when there is no such history, or an event of it cannot be read: that one is named, the others are printed.
 
 Examples:
   millrace history order A-1
   millrace history order A-1 --backwards --limit 5 --json
-  millrace history order A-1 --at 2026-03-01T12:00:00Z --aggregate workers/_orders.ts`)
-    .action((category: string, id: string, flags: HistoryFlags) => run(category, id, flags, context));
+  millrace history order A-1 --at 2026-03-01T12:00:00Z --aggregate workers/_orders.ts`,
+    )
+    .action((category: string, id: string, flags: HistoryFlags) =>
+      run(category, id, flags, context),
+    );
 }
 
-async function run(category: string, id: string, flags: HistoryFlags, context: CliContext): Promise<void> {
+async function run(
+  category: string,
+  id: string,
+  flags: HistoryFlags,
+  context: CliContext,
+): Promise<void> {
   const at = flags.at === undefined ? undefined : parseAt(flags.at);
-  if (flags.aggregate !== undefined && (flags.backwards || flags.limit !== undefined)) throw new UsageError('--backwards and --limit are for events, not for the state: leave out --aggregate or them');
-  const aggregate = flags.aggregate === undefined ? null : await loadAggregate(flags.aggregate, category);
+  if (flags.aggregate !== undefined && (flags.backwards || flags.limit !== undefined))
+    throw new UsageError(
+      '--backwards and --limit are for events, not for the state: leave out --aggregate or them',
+    );
+  const aggregate =
+    flags.aggregate === undefined ? null : await loadAggregate(flags.aggregate, category);
   const store = new Millrace(await context.open()).store();
   const revision = await store.revision(category, id);
-  if (revision === 0) throw new Error(`there is no history ${printable(category)} ${printable(id)}`);
+  if (revision === 0)
+    throw new Error(`there is no history ${printable(category)} ${printable(id)}`);
   if (aggregate) await printState(store, aggregate, id, at, flags, context);
   else await printEvents(store, category, id, at, flags, context);
 }
@@ -60,11 +86,21 @@ async function run(category: string, id: string, flags: HistoryFlags, context: C
 function parseAt(text: string): number | Date {
   if (/^\d{1,15}$/.test(text)) return Number(text);
   const moment = parseTimeArgument(text);
-  if (moment === null) throw new UsageError(`--at ${printable(text)}: neither a revision (a whole number) nor an RFC 3339 time such as 2026-03-01T12:00:00Z`);
+  if (moment === null)
+    throw new UsageError(
+      `--at ${printable(text)}: neither a revision (a whole number) nor an RFC 3339 time such as 2026-03-01T12:00:00Z`,
+    );
   return new Date(moment.ms);
 }
 
-async function printEvents(store: EventStore, category: string, id: string, at: number | Date | undefined, flags: HistoryFlags, context: CliContext): Promise<void> {
+async function printEvents(
+  store: EventStore,
+  category: string,
+  id: string,
+  at: number | Date | undefined,
+  flags: HistoryFlags,
+  context: CliContext,
+): Promise<void> {
   const last = at instanceof Date ? await store.revisionAt(category, id, at) : at;
   if (last === 0) {
     context.err('millrace: it had no event then');
@@ -79,7 +115,11 @@ async function printEvents(store: EventStore, category: string, id: string, at: 
   while (left > 0 && (bound - next) * step >= 0) {
     try {
       const options = { from: next, to: bound, backwards: flags.backwards ?? false };
-      for await (const event of store.read(category, id, left === Infinity ? options : { ...options, limit: left })) {
+      for await (const event of store.read(
+        category,
+        id,
+        left === Infinity ? options : { ...options, limit: left },
+      )) {
         next = event.revision + step;
         left--;
         print(event, flags, context);
@@ -87,38 +127,64 @@ async function printEvents(store: EventStore, category: string, id: string, at: 
       break;
     } catch (error) {
       // It is the one behind the last one printed: the others can be read.
-      if (!((error instanceof CorruptDataError && error.history !== null) || error instanceof UnknownEventTypeError)) throw error;
+      if (!(
+        (error instanceof CorruptDataError && error.history !== null) ||
+        error instanceof UnknownEventTypeError
+      ))
+        throw error;
       context.err(`millrace: revision ${next}: ${printable(error.message, 1000)}`);
       unreadable++;
       next += step;
       left--;
     }
   }
-  if (unreadable > 0) throw new Error(`${plural(unreadable, 'event')} of the history cannot be read, see above`);
+  if (unreadable > 0)
+    throw new Error(`${plural(unreadable, 'event')} of the history cannot be read, see above`);
 }
 
 function print(event: RecordedEvent, flags: HistoryFlags, context: CliContext): void {
   const header = { ...event, timeMs: event.time.getTime() };
   const { revision, position } = event;
-  context.out(flags.json ? formatEvent(header, event.type, event.data, { revision, position }) : describe(event));
+  context.out(
+    flags.json
+      ? formatEvent(header, event.type, event.data, { revision, position })
+      : describe(event),
+  );
 }
 
 function describe(event: RecordedEvent): string {
   const attributes = Object.entries(event.extensions).map(([name, value]) => `  ${name}=${value}`);
   return [
-    printable(`${event.revision}  ${isoTime(event.time.getTime()) ?? '-'}  ${event.type}  by ${event.source}${attributes.join('')}  (${event.id} at ${event.position})`, 1000),
+    printable(
+      `${event.revision}  ${isoTime(event.time.getTime()) ?? '-'}  ${event.type}  by ${event.source}${attributes.join('')}  (${event.id} at ${event.position})`,
+      1000,
+    ),
     `   ${printable(safeJson(plainJson(event.data)), 2000)}`,
   ].join('\n');
 }
 
-async function printState(store: EventStore, aggregate: Aggregate<unknown>, id: string, at: number | Date | undefined, flags: HistoryFlags, context: CliContext): Promise<void> {
+async function printState(
+  store: EventStore,
+  aggregate: Aggregate<unknown>,
+  id: string,
+  at: number | Date | undefined,
+  flags: HistoryFlags,
+  context: CliContext,
+): Promise<void> {
   // As a replay gives it: looking must not take snapshots, and one may be what is wrong.
   const { category, events, initialState, evolve } = aggregate;
-  const folded: Aggregate<unknown> = { category, events, initialState: initialState.bind(aggregate), evolve: evolve.bind(aggregate) };
+  const folded: Aggregate<unknown> = {
+    category,
+    events,
+    initialState: initialState.bind(aggregate),
+    evolve: evolve.bind(aggregate),
+  };
   const { state, revision } = await store.load(folded, id, at === undefined ? {} : { at });
   if (flags.json) context.out(safeJson({ category: aggregate.category, id, revision, state }));
   else {
-    context.out(`${printable(aggregate.category)} ${printable(id)} at revision ${revision} (${plural(revision, 'event')})`);
+    context.out(
+      `${printable(aggregate.category)} ${printable(id)} at revision ${revision} (${plural(revision, 'event')})`,
+    );
     context.out(safeJson(state, 2));
   }
 }
@@ -132,11 +198,18 @@ async function loadAggregate(file: string, category: string): Promise<Aggregate<
   const found = exports.find((one) => one.category === category);
   if (found) return found;
   const categories = exports.map((one) => `"${one.category}"`);
-  throw new UsageError(`--aggregate ${source} exports ${categories.length === 0 ? 'no aggregate or decider' : `aggregates of ${categories.join(', ')}`}, none of "${category}"`);
+  throw new UsageError(
+    `--aggregate ${source} exports ${categories.length === 0 ? 'no aggregate or decider' : `aggregates of ${categories.join(', ')}`}, none of "${category}"`,
+  );
 }
 
 function isAggregate(value: unknown): value is Aggregate<unknown> {
   if (typeof value !== 'object' || value === null) return false;
   const { category, events, initialState, evolve } = value as Record<string, unknown>;
-  return typeof category === 'string' && Array.isArray(events) && typeof initialState === 'function' && typeof evolve === 'function';
+  return (
+    typeof category === 'string' &&
+    Array.isArray(events) &&
+    typeof initialState === 'function' &&
+    typeof evolve === 'function'
+  );
 }

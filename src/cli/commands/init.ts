@@ -29,9 +29,12 @@ export function registerInit(program: Command, context: CliContext): void {
     .command('init')
     .description('create a project with one event type and one function')
     .argument('<dir>', 'folder, new or without the files in question')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Example:
-  millrace init greetings`)
+  millrace init greetings`,
+    )
     .action((dir: string) => init(dir, context));
 }
 
@@ -39,7 +42,8 @@ function init(dir: string, context: CliContext): void {
   const root = resolve(dir);
   const files = scaffold(packageName(root), dependencyOf(root));
   const taken = [...files.keys()].filter((name) => existsSync(join(root, name)));
-  if (taken.length > 0) throw new Error(`${dir} has ${taken.join(', ')} already; nothing was written`);
+  if (taken.length > 0)
+    throw new Error(`${dir} has ${taken.join(', ')} already; nothing was written`);
   for (const [name, text] of files) {
     const path = join(root, name);
     makeFolder(dirname(path));
@@ -59,19 +63,29 @@ and in a second terminal:
 
 /** A path as a shell takes it. */
 function quoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) && !path.startsWith('-') ? path : `'${path.replaceAll("'", "'\\''")}'`;
+  return /^[\w@%+=:,./-]+$/.test(path) && !path.startsWith('-')
+    ? path
+    : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** The folder's name, as npm accepts it. */
 function packageName(root: string): string {
-  const name = basename(root).toLowerCase().replace(/[^a-z0-9._-]+/g, '-').replace(/^[._-]+|[._-]+$/g, '');
+  const name = basename(root)
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[._-]+|[._-]+$/g, '');
   return name === '' ? 'millrace-project' : name;
 }
 
-/** What `npm install` gets millrace from: the registry, or the checkout that this command was run from. */
+/**
+ * What `npm install` gets millrace from: the registry, or the checkout that this command was run
+ * from.
+ */
 function dependencyOf(root: string): string {
   const own = fileURLToPath(packageFolder());
-  return own.split(sep).includes('node_modules') ? `^${packageVersion()}` : `file:${relative(root, own).split(sep).join('/')}`;
+  return own.split(sep).includes('node_modules')
+    ? `^${packageVersion()}`
+    : `file:${relative(root, own).split(sep).join('/')}`;
 }
 
 function scaffold(name: string, millrace: string): Map<string, string> {
@@ -85,7 +99,14 @@ function scaffold(name: string, millrace: string): Map<string, string> {
   };
   // For the editor and `npx tsc`; running needs neither.
   const compiler = {
-    compilerOptions: { target: 'ES2022', module: 'NodeNext', strict: true, noEmit: true, allowImportingTsExtensions: true, skipLibCheck: true },
+    compilerOptions: {
+      target: 'ES2022',
+      module: 'NodeNext',
+      strict: true,
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      skipLibCheck: true,
+    },
     include: ['workers'],
   };
   return new Map([
@@ -93,8 +114,13 @@ function scaffold(name: string, millrace: string): Map<string, string> {
     ['tsconfig.json', `${JSON.stringify(compiler, null, 2)}\n`],
     ['.gitignore', 'node_modules/\n.millrace/\n'],
     [`proto/${PROTO_NAME}`, PROTO],
-    ['workers/generated/events.ts', generateTypes(createCatalog([{ name: PROTO_NAME, text: PROTO }]))],
-    ['workers/hello.ts', `import { defineFunction } from 'millrace/define';
+    [
+      'workers/generated/events.ts',
+      generateTypes(createCatalog([{ name: PROTO_NAME, text: PROTO }])),
+    ],
+    [
+      'workers/hello.ts',
+      `import { defineFunction } from 'millrace/define';
 
 export default defineFunction({
   name: 'hello',
@@ -103,8 +129,11 @@ export default defineFunction({
     ctx.logger.info({ name: event.data.name }, 'hello');
   },
 });
-`],
-    ['README.md', `# ${name}
+`,
+    ],
+    [
+      'README.md',
+      `# ${name}
 
 Events in, functions out, with [Millrace](https://www.npmjs.com/package/millrace).
 
@@ -125,6 +154,7 @@ In a second terminal:
 - \`proto/\` declares the event types. After a change, \`npm run types\` writes their TypeScript types to \`workers/generated/\`.
 - \`workers/\` holds the functions, one a file. TypeScript runs as it is.
 - Without \`REDIS_URL\` Millrace runs a private Redis with its data in \`.millrace/\`.
-`],
+`,
+    ],
   ]);
 }

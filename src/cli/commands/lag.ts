@@ -1,4 +1,7 @@
-/** `millrace lag`: what was appended for each function, and which state every event of it is in. Reads only. */
+/**
+ * `millrace lag`: what was appended for each function, and which state every event of it is in.
+ * Reads only.
+ */
 import type { Command } from 'commander';
 import { readLag, type FunctionLag, type LagReport } from '../../lag/lag.ts';
 import { describeUnserved } from '../../lag/unserved.ts';
@@ -16,11 +19,15 @@ interface LagFlags {
 export function registerLag(program: Command, context: CliContext): void {
   program
     .command('lag')
-    .description('show per function how many events are done, parked, dead, pending and not read yet')
+    .description(
+      'show per function how many events are done, parked, dead, pending and not read yet',
+    )
     .option('--function <name>', 'only this function')
     .option('--types', 'a row per type and partition')
     .option('--json', 'print one JSON object, types and partitions included')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
   appended  events for the function since it was registered (or rewound)
   done      processed                       parked   waiting for a retry, or behind one of the same subject
   dead      in the dead letters, or purged  pending  delivered to a dispatcher, not settled
@@ -31,37 +38,67 @@ been deleted or Redis has lost data.
 
 Examples:
   millrace lag
-  millrace lag --json | jq '.functions[] | {name, lag, oldestMs}'`)
+  millrace lag --json | jq '.functions[] | {name, lag, oldestMs}'`,
+    )
     .action((flags: LagFlags) => lag(flags, context));
 }
 
 async function lag(flags: LagFlags, context: CliContext): Promise<void> {
   const deployment = await context.open({ protoDir: null });
   const report = await readLag(deployment);
-  const functions = flags.function === undefined ? report.functions : report.functions.filter((fn) => fn.name === flags.function);
-  if (flags.function !== undefined && functions.length === 0) throw new UnknownFunctionError(flags.function, report.functions.map((fn) => fn.name));
+  const functions =
+    flags.function === undefined
+      ? report.functions
+      : report.functions.filter((fn) => fn.name === flags.function);
+  if (flags.function !== undefined && functions.length === 0)
+    throw new UnknownFunctionError(
+      flags.function,
+      report.functions.map((fn) => fn.name),
+    );
   if (flags.json) {
     context.out(safeJson({ ...report, functions } satisfies LagReport));
     return;
   }
-  if (report.unserved) context.err(`millrace: ${describeUnserved(deployment.partitions, report.unserved)}`);
+  if (report.unserved)
+    context.err(`millrace: ${describeUnserved(deployment.partitions, report.unserved)}`);
   if (functions.length === 0) {
-    context.err('millrace: no function is registered in this deployment; millrace start registers those of a folder');
+    context.err(
+      'millrace: no function is registered in this deployment; millrace start registers those of a folder',
+    );
     return;
   }
   context.out(flags.types ? typesTable(functions) : functionsTable(functions));
   for (const fn of functions) {
-    if (!fn.conserved) context.err(`millrace: the states of ${fn.name} do not add up to what was appended for it: entries were deleted, or Redis has lost data`);
+    if (!fn.conserved)
+      context.err(
+        `millrace: the states of ${fn.name} do not add up to what was appended for it: entries were deleted, or Redis has lost data`,
+      );
     const dead = fn.dead - fn.purged;
     if (fn.letters !== dead) {
-      context.err(`millrace: the ${formatCount(dead)} dead events of ${fn.name} stand in ${formatCount(fn.letters)} letters (dlq list): one letter holds all events of an entry that died as a whole`);
+      context.err(
+        `millrace: the ${formatCount(dead)} dead events of ${fn.name} stand in ${formatCount(fn.letters)} letters (dlq list): one letter holds all events of an entry that died as a whole`,
+      );
     }
-    if (fn.purged > 0) context.err(`millrace: ${formatCount(fn.purged)} of the dead events of ${fn.name} are purged: their letters are gone`);
-    if (fn.skipped > 0) context.err(`millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped: it had settled their ids before (dedupe)`);
+    if (fn.purged > 0)
+      context.err(
+        `millrace: ${formatCount(fn.purged)} of the dead events of ${fn.name} are purged: their letters are gone`,
+      );
+    if (fn.skipped > 0)
+      context.err(
+        `millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped: it had settled their ids before (dedupe)`,
+      );
   }
 }
 
-const COUNTS: readonly Column[] = ['appended', 'done', 'parked', 'dead', 'pending', 'lag', 'oldest'].map((title) => ({ title, right: true }));
+const COUNTS: readonly Column[] = [
+  'appended',
+  'done',
+  'parked',
+  'dead',
+  'pending',
+  'lag',
+  'oldest',
+].map((title) => ({ title, right: true }));
 
 function cells(row: FunctionLag | FunctionLag['types'][number]): string[] {
   return [
@@ -80,6 +117,8 @@ function functionsTable(functions: readonly FunctionLag[]): string {
 function typesTable(functions: readonly FunctionLag[]): string {
   return table(
     [{ title: 'function' }, { title: 'type' }, { title: 'partition', right: true }, ...COUNTS],
-    functions.flatMap((fn) => fn.types.map((row) => [fn.name, row.type, String(row.partition), ...cells(row)])),
+    functions.flatMap((fn) =>
+      fn.types.map((row) => [fn.name, row.type, String(row.partition), ...cells(row)]),
+    ),
   );
 }

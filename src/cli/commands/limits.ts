@@ -1,8 +1,15 @@
-/** `millrace limits`: how long events of a type are kept, and how far its functions may fall behind. */
+/**
+ * `millrace limits`: how long events of a type are kept, and how far its functions may fall behind.
+ */
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
 import { TYPE_PATTERN } from '../../core/function-spec.ts';
-import { InvalidLimitError, readTypeLimits, setTypeLimits, type TypeLimits } from '../../upkeep/type-limits.ts';
+import {
+  InvalidLimitError,
+  readTypeLimits,
+  setTypeLimits,
+  type TypeLimits,
+} from '../../upkeep/type-limits.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { requireKnownType } from '../known-types.ts';
@@ -17,33 +24,51 @@ interface Flags {
   readonly json?: boolean;
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 
 export function registerLimits(program: Command, context: CliContext): void {
   program
     .command('limits')
-    .description('show or set, per event type, how much is kept and how far functions may fall behind')
+    .description(
+      'show or set, per event type, how much is kept and how far functions may fall behind',
+    )
     .argument('[type]', 'event type; without it all that have limits are shown')
     .option('--max-age <time>', 'trim entries older than this: 90s, 30m, 12h, 7d', age)
     .option('--max-events <n>', 'trim the oldest of more events than this', wholeNumber(0, 1e15))
-    .option('--max-backlog <n>', 'slow publishers down while the slowest function is further behind', wholeNumber(1, 1e15))
+    .option(
+      '--max-backlog <n>',
+      'slow publishers down while the slowest function is further behind',
+      wholeNumber(1, 1e15),
+    )
     .option('--unset', 'take all limits of the type away')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Dispatchers pick a change up within MILLRACE_UPKEEP_MS (10 s), publishers within 10 s; both count over all partitions, an even part for each.
 Retention never takes an entry that a registered function has not settled: "RETENTION HELD" in the log names the function. Entries go page
 by page, oldest first. Limits that are not named stay as they are.
 
 Examples:
   millrace limits order.created --max-age 7d --max-events 50000000
-  millrace limits order.created --unset`)
+  millrace limits order.created --unset`,
+    )
     .action((type: string | undefined, flags: Flags) => limits(type, flags, context));
 }
 
 function age(text: string): number {
   const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
   const ms = Number(amount) * (UNITS[unit ?? ''] ?? Number.NaN);
-  if (!Number.isSafeInteger(ms) || ms < 1000) throw new InvalidArgumentError('It must be a time of a second or more, such as 90s, 30m, 12h or 7d.');
+  if (!Number.isSafeInteger(ms) || ms < 1000)
+    throw new InvalidArgumentError(
+      'It must be a time of a second or more, such as 90s, 30m, 12h or 7d.',
+    );
   return ms;
 }
 
@@ -55,8 +80,12 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
   };
   const changes = Object.keys(asked).length > 0;
   if (changes && flags.unset) throw new UsageError('give limits or --unset, not both');
-  if ((changes || flags.unset) && type === undefined) throw new UsageError('name the event type whose limits are to be set');
-  if (type !== undefined && !TYPE_PATTERN.test(type)) throw new UsageError(`"${type}" is no name of an event type: it must match ${TYPE_PATTERN.source}`);
+  if ((changes || flags.unset) && type === undefined)
+    throw new UsageError('name the event type whose limits are to be set');
+  if (type !== undefined && !TYPE_PATTERN.test(type))
+    throw new UsageError(
+      `"${type}" is no name of an event type: it must match ${TYPE_PATTERN.source}`,
+    );
   const deployment = await context.open({ protoDir: null });
   const known = await readTypeLimits(deployment);
   // A type with limits may be gone from everywhere else: its limits can still be taken away.
@@ -70,13 +99,28 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
       throw error;
     }
   }
-  const all = [...(await readTypeLimits(deployment))].filter(([name]) => type === undefined || name === type).sort();
+  const all = [...(await readTypeLimits(deployment))]
+    .filter(([name]) => type === undefined || name === type)
+    .sort();
   if (flags.json) context.out(safeJson(Object.fromEntries(all)));
-  else if (all.length === 0) context.err(`millrace: ${type === undefined ? 'no type has limits' : `${type} has no limits`}: its events are kept for ever`);
+  else if (all.length === 0)
+    context.err(
+      `millrace: ${type === undefined ? 'no type has limits' : `${type} has no limits`}: its events are kept for ever`,
+    );
   else {
-    context.out(table(
-      [{ title: 'type' }, ...['max age', 'max events', 'max backlog'].map((title) => ({ title, right: true }))],
-      all.map(([name, of]) => [name, of.maxAgeMs === undefined ? '-' : duration(of.maxAgeMs), of.maxEvents === undefined ? '-' : formatCount(of.maxEvents), of.maxBacklog === undefined ? '-' : formatCount(of.maxBacklog)]),
-    ));
+    context.out(
+      table(
+        [
+          { title: 'type' },
+          ...['max age', 'max events', 'max backlog'].map((title) => ({ title, right: true })),
+        ],
+        all.map(([name, of]) => [
+          name,
+          of.maxAgeMs === undefined ? '-' : duration(of.maxAgeMs),
+          of.maxEvents === undefined ? '-' : formatCount(of.maxEvents),
+          of.maxBacklog === undefined ? '-' : formatCount(of.maxBacklog),
+        ]),
+      ),
+    );
   }
 }

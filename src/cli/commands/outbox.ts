@@ -10,7 +10,9 @@ export function registerOutbox(program: Command, context: CliContext): void {
     .command('outbox')
     .description('show what functions have emitted to other partitions and is not there yet')
     .option('--json', 'one JSON object a line, for each partition')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
   from      partition of the function that emitted     to      partition the events are for
   flushes   what one turn emitted to one partition     oldest  how long the oldest flush has waited
 
@@ -18,7 +20,8 @@ Normally empty: dispatchers relay within milliseconds. What stays does so becaus
 takes nothing (its log says why). Looks into the oldest 1,024 flushes of a partition. Exit status 0, whatever waits.
 
 Example:
-  millrace outbox --json | jq 'select(.oldestMs > 60000)'`)
+  millrace outbox --json | jq 'select(.oldestMs > 60000)'`,
+    )
     .action((flags: { readonly json?: boolean }) => outbox(flags, context));
 }
 
@@ -34,12 +37,25 @@ async function outbox(flags: { readonly json?: boolean }, context: CliContext): 
     return;
   }
   const right = (title: string) => ({ title, right: true });
-  context.out(table(
-    [right('from'), right('to'), right('flushes'), right('events'), right('oldest')],
-    waiting.flatMap(({ partition, targets }) => targets.map((to) => [String(partition), String(to.partition), formatCount(to.entries), formatCount(to.events), duration(to.oldestMs)])),
-  ));
+  context.out(
+    table(
+      [right('from'), right('to'), right('flushes'), right('events'), right('oldest')],
+      waiting.flatMap(({ partition, targets }) =>
+        targets.map((to) => [
+          String(partition),
+          String(to.partition),
+          formatCount(to.entries),
+          formatCount(to.events),
+          duration(to.oldestMs),
+        ]),
+      ),
+    ),
+  );
   for (const { partition, entries, targets } of waiting) {
     const looked = targets.reduce((sum, target) => sum + target.entries, 0);
-    if (looked < entries) context.err(`millrace: partition ${partition} holds ${formatCount(entries)} flushes, of which the oldest ${formatCount(looked)} are shown`);
+    if (looked < entries)
+      context.err(
+        `millrace: partition ${partition} holds ${formatCount(entries)} flushes, of which the oldest ${formatCount(looked)} are shown`,
+      );
   }
 }

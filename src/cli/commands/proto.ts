@@ -16,12 +16,16 @@ export function registerProto(program: Command, context: LongRunningContext): vo
     .argument('[dir]', 'folder of the .proto files', './proto')
     .option('--out <file>', 'where to', './workers/generated/events.ts')
     .option('--check', 'write nothing; fail when the file is not up to date (for CI)')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Example:
-  millrace proto ./proto --out ./workers/generated/events.ts`)
+  millrace proto ./proto --out ./workers/generated/events.ts`,
+    )
     .action((dir: string, flags: { out: string; check?: boolean }) => {
       const catalog = createCatalog(loadProtoFolder(resolve(dir)));
-      if (catalog.types.size === 0) throw new ConfigError([`no message under ${dir} has option (millrace.v1.event)`]);
+      if (catalog.types.size === 0)
+        throw new ConfigError([`no message under ${dir} has option (millrace.v1.event)`]);
       const text = generateTypes(catalog);
       if (flags.check) {
         if (read(flags.out) === text) return;
@@ -34,7 +38,9 @@ Example:
         makeFolder(dirname(resolve(flags.out)));
         writeFileSync(flags.out, text);
       }
-      context.out(`${flags.out}: ${plural(catalog.types.size, 'event type')} (${[...catalog.types.keys()].join(', ')})`);
+      context.out(
+        `${flags.out}: ${plural(catalog.types.size, 'event type')} (${[...catalog.types.keys()].join(', ')})`,
+      );
     });
 }
 

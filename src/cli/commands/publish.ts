@@ -1,9 +1,17 @@
-/** `millrace publish`: one event from the command line, or CloudEvents NDJSON of any length from a file or stdin. */
+/**
+ * `millrace publish`: one event from the command line, or CloudEvents NDJSON of any length from a
+ * file or stdin.
+ */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { monotonicMs } from '../../core/clock.ts';
-import { InvalidEventError, MillraceError, OversizeError, UnknownEventTypeError } from '../../core/errors.ts';
+import {
+  InvalidEventError,
+  MillraceError,
+  OversizeError,
+  UnknownEventTypeError,
+} from '../../core/errors.ts';
 import { Millrace } from '../../millrace.ts';
 import type { Publisher, PublishItem } from '../../pipeline/append/publisher.ts';
 import { parseEvent } from '../event-json.ts';
@@ -15,7 +23,10 @@ import { formatCount, plural, wholeNumber } from '../options.ts';
 import { printable } from '../printable.ts';
 
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
-/** Read at once; with the block being sent, at most two blocks of events (and one unfinished line) are in memory. */
+/**
+ * Read at once; with the block being sent, at most two blocks of events (and one unfinished line)
+ * are in memory.
+ */
 const READ_BYTES = 256 * 1024;
 const PROGRESS_MS = 250;
 
@@ -37,12 +48,22 @@ export function registerPublish(program: Command, context: LongRunningContext): 
     .argument('[-]', 'a dash: read NDJSON from stdin')
     .option('--data <json>', 'payload of one event')
     .option('--file <path>', 'NDJSON, one CloudEvents JSON object a line; - is stdin')
-    .option('--subject <text>', 'with --data: the ordering key (default: the subject field of the payload)')
+    .option(
+      '--subject <text>',
+      'with --data: the ordering key (default: the subject field of the payload)',
+    )
     .option('--id <text>', 'with --data: the event id (default: a new one)')
     .option('--skip-bad', 'with --file: go on after a bad line')
-    .option('--deadline <ms>', 'give up when the server has not answered for so long', wholeNumber(1, 3_600_000), 30_000)
+    .option(
+      '--deadline <ms>',
+      'give up when the server has not answered for so long',
+      wholeNumber(1, 3_600_000),
+      30_000,
+    )
     .option('--json', 'print the result as one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 A bad line (no JSON, no CloudEvent, unknown type, data that does not fit the schema, longer than 2 MiB) is reported on stderr with its
 number. Without --skip-bad it ends the command: nothing from that line on is sent, exit status 1. With --skip-bad it is left out and
 counted; the exit status is then 0.
@@ -50,11 +71,19 @@ counted; the exit status is then 0.
 Examples:
   millrace publish order.created --data '{"orderId":"A-1","country":"GB","total":{"amount":1250,"currency":"GBP"}}'
   millrace publish --file events.ndjson --skip-bad
-  millrace tail order.created --no-follow | MILLRACE_NAMESPACE=copy millrace publish -`)
-    .action((type: string | undefined, dash: string | undefined, flags: PublishFlags) => publish(type, dash, flags, context));
+  millrace tail order.created --no-follow | MILLRACE_NAMESPACE=copy millrace publish -`,
+    )
+    .action((type: string | undefined, dash: string | undefined, flags: PublishFlags) =>
+      publish(type, dash, flags, context),
+    );
 }
 
-async function publish(first: string | undefined, second: string | undefined, flags: PublishFlags, context: LongRunningContext): Promise<void> {
+async function publish(
+  first: string | undefined,
+  second: string | undefined,
+  flags: PublishFlags,
+  context: LongRunningContext,
+): Promise<void> {
   const { type, file } = checkUse(first, second, flags);
   if (file !== undefined) return publishFile(file, type, flags, context);
 
@@ -65,39 +94,68 @@ async function publish(first: string | undefined, second: string | undefined, fl
     throw new UsageError(`--data is not JSON: ${(error as Error).message}`);
   }
   const deployment = await context.open({ settleSchemas: true });
-  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline, whenRefused: 'reject' });
-  const published = await publisher.publish(type as string, createJsonReader(deployment.catalog)(type as string, data), {
-    ...(flags.subject === undefined ? {} : { subject: flags.subject }),
-    ...(flags.id === undefined ? {} : { id: flags.id }),
+  const publisher = new Millrace(deployment).publisher({
+    deadlineMs: flags.deadline,
+    whenRefused: 'reject',
   });
+  const published = await publisher.publish(
+    type as string,
+    createJsonReader(deployment.catalog)(type as string, data),
+    {
+      ...(flags.subject === undefined ? {} : { subject: flags.subject }),
+      ...(flags.id === undefined ? {} : { id: flags.id }),
+    },
+  );
   await publisher.close();
-  context.out(flags.json ? JSON.stringify(published) : `published ${published.id} at ${published.position}`);
+  context.out(
+    flags.json ? JSON.stringify(published) : `published ${published.id} at ${published.position}`,
+  );
 }
 
 /** @throws UsageError */
-function checkUse(first: string | undefined, second: string | undefined, flags: PublishFlags): { type: string | undefined; file: string | undefined } {
-  if (second !== undefined && second !== '-') throw new UsageError(`unexpected argument "${second}"; payloads go into --data, files into --file`);
+function checkUse(
+  first: string | undefined,
+  second: string | undefined,
+  flags: PublishFlags,
+): { type: string | undefined; file: string | undefined } {
+  if (second !== undefined && second !== '-')
+    throw new UsageError(
+      `unexpected argument "${second}"; payloads go into --data, files into --file`,
+    );
   const dash = first === '-' || second === '-';
   if (first === '-' && second === '-') throw new UsageError('stdin is given twice');
   const type = first === '-' ? undefined : first;
   const given = [flags.data !== undefined, flags.file !== undefined, dash].filter(Boolean).length;
-  if (given !== 1) throw new UsageError(`give ${given === 0 ? '' : 'only '}one of --data JSON, --file FILE and - (stdin)`);
+  if (given !== 1)
+    throw new UsageError(
+      `give ${given === 0 ? '' : 'only '}one of --data JSON, --file FILE and - (stdin)`,
+    );
   if (flags.data !== undefined) {
-    if (type === undefined) throw new UsageError('--data needs the event type: millrace publish TYPE --data JSON');
+    if (type === undefined)
+      throw new UsageError('--data needs the event type: millrace publish TYPE --data JSON');
     if (flags.skipBad) throw new UsageError('--skip-bad goes with --file');
     return { type, file: undefined };
   }
   for (const name of ['subject', 'id'] as const) {
-    if (flags[name] !== undefined) throw new UsageError(`--${name} goes with --data; a line of NDJSON names its own`);
+    if (flags[name] !== undefined)
+      throw new UsageError(`--${name} goes with --data; a line of NDJSON names its own`);
   }
   return { type, file: dash ? '-' : (flags.file as string) };
 }
 
-async function publishFile(file: string, type: string | undefined, flags: PublishFlags, context: LongRunningContext): Promise<void> {
+async function publishFile(
+  file: string,
+  type: string | undefined,
+  flags: PublishFlags,
+  context: LongRunningContext,
+): Promise<void> {
   const input = await openInput(file);
   const stop = context.takeStop();
   const deployment = await context.open({ settleSchemas: true });
-  const publisher = new Millrace(deployment).publisher({ deadlineMs: flags.deadline, whenRefused: 'reject' });
+  const publisher = new Millrace(deployment).publisher({
+    deadlineMs: flags.deadline,
+    whenRefused: 'reject',
+  });
   const parse = createLineParser(type, createJsonReader(deployment.catalog));
   const job = new FilePublisher(publisher, parse, flags.skipBad ?? false, context, stop);
   const startedMs = monotonicMs();
@@ -112,19 +170,36 @@ async function publishFile(file: string, type: string | undefined, flags: Publis
   const seconds = (monotonicMs() - startedMs) / 1000;
   const eventsPerSecond = Math.round(job.published / Math.max(seconds, 0.001));
   if (flags.json) {
-    context.out(JSON.stringify({ published: job.published, skipped: job.skipped, unknown: job.unknown, seconds: Number(seconds.toFixed(3)), eventsPerSecond }));
+    context.out(
+      JSON.stringify({
+        published: job.published,
+        skipped: job.skipped,
+        unknown: job.unknown,
+        seconds: Number(seconds.toFixed(3)),
+        eventsPerSecond,
+      }),
+    );
   } else {
-    context.out(`${plural(job.published, 'event')} published in ${seconds.toFixed(2)} s (${formatCount(eventsPerSecond)} events/s)${job.skipped > 0 ? `, ${plural(job.skipped, 'bad line')} skipped` : ''}`);
+    context.out(
+      `${plural(job.published, 'event')} published in ${seconds.toFixed(2)} s (${formatCount(eventsPerSecond)} events/s)${job.skipped > 0 ? `, ${plural(job.skipped, 'bad line')} skipped` : ''}`,
+    );
   }
   if (failure !== null) {
-    if (job.unknown > 0) context.err(`millrace: of the last ${plural(job.unknown, 'event')} some may have been published: the server did not answer for all of them`);
+    if (job.unknown > 0)
+      context.err(
+        `millrace: of the last ${plural(job.unknown, 'event')} some may have been published: the server did not answer for all of them`,
+      );
     throw failure;
   }
   if (stop.first.aborted) {
-    context.err(`millrace: ended by ${stop.reason ?? 'a signal'} before the end of the input, after line ${job.lastLine}`);
+    context.err(
+      `millrace: ended by ${stop.reason ?? 'a signal'} before the end of the input, after line ${job.lastLine}`,
+    );
     context.fail();
   } else if (job.badLine !== null) {
-    context.err(`millrace: stopped at line ${job.badLine}: ${plural(job.published, 'event')} of the lines before it published, nothing after. --skip-bad leaves such lines out`);
+    context.err(
+      `millrace: stopped at line ${job.badLine}: ${plural(job.published, 'event')} of the lines before it published, nothing after. --skip-bad leaves such lines out`,
+    );
     context.fail();
   } else await publisher.close();
 }
@@ -132,12 +207,22 @@ async function publishFile(file: string, type: string | undefined, flags: Publis
 /** Opened before anything else, so that a wrong path costs no connection. */
 async function openInput(file: string): Promise<AsyncIterable<Buffer> & { destroy(): unknown }> {
   if (file === '-') return process.stdin;
-  if (await stat(file).then((of) => of.isDirectory(), () => false)) throw new UsageError(`--file ${file} cannot be read: it is a folder`);
+  if (
+    await stat(file).then(
+      (of) => of.isDirectory(),
+      () => false,
+    )
+  )
+    throw new UsageError(`--file ${file} cannot be read: it is a folder`);
   const stream = createReadStream(file, { highWaterMark: READ_BYTES });
   await new Promise<void>((resolve, reject) => {
     stream.once('open', () => resolve());
     stream.once('error', (error: NodeJS.ErrnoException) => {
-      reject(new UsageError(`--file ${file} cannot be read: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`));
+      reject(
+        new UsageError(
+          `--file ${file} cannot be read: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`,
+        ),
+      );
     });
   });
   return stream;
@@ -153,7 +238,10 @@ interface BadLine {
   readonly why: string;
 }
 
-/** One block of lines is sent while the next one is read and parsed: memory stays bounded whatever the length of the input. */
+/**
+ * One block of lines is sent while the next one is read and parsed: memory stays bounded whatever
+ * the length of the input.
+ */
 class FilePublisher {
   readonly #publisher: Publisher;
   readonly #parseLine: (text: string) => PublishItem;
@@ -170,7 +258,13 @@ class FilePublisher {
   /** The line that ended it. */
   badLine: number | null = null;
 
-  constructor(publisher: Publisher, parse: (text: string) => PublishItem, skipBad: boolean, context: LongRunningContext, stop: Stop) {
+  constructor(
+    publisher: Publisher,
+    parse: (text: string) => PublishItem,
+    skipBad: boolean,
+    context: LongRunningContext,
+    stop: Stop,
+  ) {
     this.#publisher = publisher;
     this.#parseLine = parse;
     this.#skipBad = skipBad;
@@ -189,7 +283,8 @@ class FilePublisher {
         await sending;
         if (this.badLine !== null || this.#stop.first.aborted) break;
         sending = this.#send(items, bad);
-        // Looked at when the next block has been read; until then a failure is not an unhandled one.
+        // Looked at when the next block has been read; until then a failure is not an unhandled
+        // one.
         sending.catch(() => {});
         this.lastLine = lines[lines.length - 1]?.number ?? this.lastLine;
         if (bad.length > 0 && !this.#skipBad) break;
@@ -204,7 +299,10 @@ class FilePublisher {
     await sending;
   }
 
-  /** The items up to the first bad line, and that one; with --skip-bad all good ones, and all bad ones. */
+  /**
+   * The items up to the first bad line, and that one; with --skip-bad all good ones, and all bad
+   * ones.
+   */
   #parse(lines: readonly Line[]): { items: Numbered[]; bad: BadLine[] } {
     const items: Numbered[] = [];
     const bad: BadLine[] = [];
@@ -225,14 +323,18 @@ class FilePublisher {
     return { items, bad };
   }
 
-  /** Says what is bad in the order of the lines, whether it was the parser or the publisher that found it. */
+  /**
+   * Says what is bad in the order of the lines, whether it was the parser or the publisher that
+   * found it.
+   */
   async #send(items: readonly Numbered[], unreadable: readonly BadLine[]): Promise<void> {
     let unfit: BadLine[] = [];
     try {
       await this.#count(items.length, this.#publisher.publishMany(items.map(({ item }) => item)));
     } catch (error) {
       if (!isBadInput(error)) throw error;
-      // publishMany checks everything before it sends anything: which one it was is found by sending them one by one.
+      // publishMany checks everything before it sends anything: which one it was is found by
+      // sending them one by one.
       unfit = await this.#sendEach(items);
     }
     const bad = [...unfit, ...unreadable].sort((a, b) => a.line - b.line);
@@ -243,7 +345,9 @@ class FilePublisher {
     }
   }
 
-  /** @returns those that do not fit; without --skip-bad the first one, behind which nothing was sent */
+  /**
+   * @returns those that do not fit; without --skip-bad the first one, behind which nothing was sent
+   */
   async #sendEach(items: readonly Numbered[]): Promise<BadLine[]> {
     const bad: BadLine[] = [];
     const sendOne = async ({ line, item }: Numbered): Promise<void> => {
@@ -282,7 +386,9 @@ class FilePublisher {
     if (!process.stderr.isTTY || now - this.#progressMs < PROGRESS_MS) return;
     this.#progressMs = now;
     this.#progressShown = true;
-    process.stderr.write(`\r\x1b[K${formatCount(this.published)} events published, line ${formatCount(this.lastLine)}`);
+    process.stderr.write(
+      `\r\x1b[K${formatCount(this.published)} events published, line ${formatCount(this.lastLine)}`,
+    );
   }
 
   clearProgress(): void {
@@ -296,12 +402,21 @@ function reason(error: Error): string {
   return error.message.replace(/\. Nothing was sent$/, '');
 }
 
-function isBadInput(error: unknown): error is InvalidEventError | OversizeError | UnknownEventTypeError {
-  return error instanceof InvalidEventError || error instanceof OversizeError || error instanceof UnknownEventTypeError;
+function isBadInput(
+  error: unknown,
+): error is InvalidEventError | OversizeError | UnknownEventTypeError {
+  return (
+    error instanceof InvalidEventError ||
+    error instanceof OversizeError ||
+    error instanceof UnknownEventTypeError
+  );
 }
 
 /** The parser throws an Error saying what is wrong with the line. */
-function createLineParser(defaultType: string | undefined, readData: (type: string, json: unknown) => unknown): (text: string) => PublishItem {
+function createLineParser(
+  defaultType: string | undefined,
+  readData: (type: string, json: unknown) => unknown,
+): (text: string) => PublishItem {
   return (text) => {
     let value: unknown;
     try {

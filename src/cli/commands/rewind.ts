@@ -1,6 +1,11 @@
 /** `millrace rewind`: where a function goes on. */
 import type { Command } from 'commander';
-import { parseRewindTarget, rewindFunction, RewindTargetError, type RewindTarget } from '../../rewind/rewind.ts';
+import {
+  parseRewindTarget,
+  rewindFunction,
+  RewindTargetError,
+  type RewindTarget,
+} from '../../rewind/rewind.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural } from '../options.ts';
@@ -14,7 +19,9 @@ export function registerRewind(program: Command, context: CliContext): void {
     .requiredOption('--to <target>', 'start, end, a time, an entry id or a position')
     .option('--force', 'also a function that says it must not see events again (replaySafe: false)')
     .option('--json', 'print the result as one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Targets:
   start                      the oldest event that is retained
   end                        behind everything: what has not been read yet is passed over
@@ -28,7 +35,8 @@ parked events and dead letters stay what they are. A view is not rewound but bui
 
 Examples:
   millrace rewind analytics --to start
-  millrace rewind analytics --to 2026-01-31T12:00:00Z`)
+  millrace rewind analytics --to 2026-01-31T12:00:00Z`,
+    )
     .action((fn: string, flags: RewindFlags) => rewind(fn, flags, context));
 }
 
@@ -49,5 +57,8 @@ async function rewind(fn: string, flags: RewindFlags, context: CliContext): Prom
   const deployment = await context.open({ protoDir: null });
   const report = await rewindFunction(deployment, fn, target, flags.force);
   if (flags.json) context.out(safeJson(report));
-  else context.out(`${fn} goes on at ${flags.to} in ${plural(report.partitions.length, 'partition')}: ${plural(report.events, 'event')} to be delivered`);
+  else
+    context.out(
+      `${fn} goes on at ${flags.to} in ${plural(report.partitions.length, 'partition')}: ${plural(report.events, 'event')} to be delivered`,
+    );
 }

@@ -10,10 +10,13 @@ export function registerScheduled(program: Command, context: LongRunningContext)
   const scheduled = program
     .command('scheduled')
     .description('events that wait for their time: list, cancel')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   millrace scheduled list --limit 20
-  millrace scheduled cancel 5f1c2b9d0e3a4c76-4`);
+  millrace scheduled cancel 5f1c2b9d0e3a4c76-4`,
+    );
 
   scheduled
     .command('list')
@@ -27,25 +30,49 @@ Examples:
     .description('take events back before they are appended')
     .argument('<ids...>', 'event ids')
     .option('--json', 'one JSON object a line')
-    .addHelpText('after', `
-Each is cancelled or was appended, in one step. Exit status 1 when one of them does not wait (any more).`)
+    .addHelpText(
+      'after',
+      `
+Each is cancelled or was appended, in one step. Exit status 1 when one of them does not wait (any more).`,
+    )
     .action((ids: string[], flags: { readonly json?: boolean }) => cancel(ids, flags, context));
 }
 
-async function list(flags: { readonly limit?: number; readonly json?: boolean }, context: CliContext): Promise<void> {
+async function list(
+  flags: { readonly limit?: number; readonly json?: boolean },
+  context: CliContext,
+): Promise<void> {
   const found = await listScheduled(await context.open({ protoDir: null }), flags.limit ?? 100);
-  const rows = found.map(({ id, type, partition, dueMs, bytes }) => ({ id, type, subject: readEvent(bytes).subject, partition, due: isoTime(dueMs) }));
+  const rows = found.map(({ id, type, partition, dueMs, bytes }) => ({
+    id,
+    type,
+    subject: readEvent(bytes).subject,
+    partition,
+    due: isoTime(dueMs),
+  }));
   if (flags.json) for (const row of rows) context.out(safeJson(row));
   else if (rows.length === 0) context.err('millrace: no event waits for its time');
   else {
-    context.out(table(
-      [{ title: 'due' }, { title: 'id' }, { title: 'type' }, { title: 'subject' }, { title: 'partition', right: true }],
-      rows.map((row) => [row.due ?? '-', row.id, row.type, row.subject, String(row.partition)]),
-    ));
+    context.out(
+      table(
+        [
+          { title: 'due' },
+          { title: 'id' },
+          { title: 'type' },
+          { title: 'subject' },
+          { title: 'partition', right: true },
+        ],
+        rows.map((row) => [row.due ?? '-', row.id, row.type, row.subject, String(row.partition)]),
+      ),
+    );
   }
 }
 
-async function cancel(ids: readonly string[], flags: { readonly json?: boolean }, context: LongRunningContext): Promise<void> {
+async function cancel(
+  ids: readonly string[],
+  flags: { readonly json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
   const deployment = await context.open({ protoDir: null });
   const missed: string[] = [];
   for (const id of ids) {
@@ -53,7 +80,8 @@ async function cancel(ids: readonly string[], flags: { readonly json?: boolean }
     if (!cancelled) missed.push(id);
     if (flags.json) context.out(safeJson({ id, cancelled }));
   }
-  if (!flags.json && missed.length < ids.length) context.out(`${plural(ids.length - missed.length, 'event')} cancelled`);
+  if (!flags.json && missed.length < ids.length)
+    context.out(`${plural(ids.length - missed.length, 'event')} cancelled`);
   if (missed.length > 0) {
     context.err(`millrace: not scheduled (any more): ${missed.slice(0, 20).join(', ')}`);
     context.fail();

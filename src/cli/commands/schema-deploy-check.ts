@@ -16,25 +16,39 @@ interface Flags {
 export function registerDeployCheck(schema: Command, context: LongRunningContext): void {
   schema
     .command('deploy-check')
-    .description('list the schema versions of the events that are there, and refuse functions that cannot read one of them')
+    .description(
+      'list the schema versions of the events that are there, and refuse functions that cannot read one of them',
+    )
     .argument('[dir]', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that the functions read with', './proto')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Looks at every event of the functions' types: in the streams (a rewind brings old ones back), waiting for a retry, and in the dead
 letters (a replay brings them back). Changes nothing. Exit status 1 when a function cannot read one.
 
 Example:
-  millrace schema deploy-check ./workers --proto ./proto`)
+  millrace schema deploy-check ./workers --proto ./proto`,
+    )
     .action((dir: string, flags: Flags) => run(dir, flags, context));
 }
 
 async function run(dir: string, flags: Flags, context: LongRunningContext): Promise<void> {
   const deployment = await context.open({ protoDir: flags.proto, anew: true });
-  const functions = await describeFunctions({ ...deployment, functionsDir: dir, skipFiles: ownFiles(dir) });
-  const report = await deployCheck(deployment, deployment.catalog, functions.map((fn) => fn.spec), (events) => {
-    if (process.stderr.isTTY) context.err(`millrace: ${formatCount(events)} events so far`);
+  const functions = await describeFunctions({
+    ...deployment,
+    functionsDir: dir,
+    skipFiles: ownFiles(dir),
   });
+  const report = await deployCheck(
+    deployment,
+    deployment.catalog,
+    functions.map((fn) => fn.spec),
+    (events) => {
+      if (process.stderr.isTTY) context.err(`millrace: ${formatCount(events)} events so far`);
+    },
+  );
   if (report.unreadableBy.length > 0) context.fail();
   if (flags.json) context.out(safeJson(asJson(report)));
   else print(report, context);
@@ -43,7 +57,14 @@ async function run(dir: string, flags: Flags, context: LongRunningContext): Prom
 function asJson(report: DeployReport): unknown {
   return {
     ok: report.unreadableBy.length === 0,
-    schemas: report.schemas.map(({ type, schema, streams, parked, dead }) => ({ type, schema, version: versionOf(report, type, schema), streams, parked, dead })),
+    schemas: report.schemas.map(({ type, schema, streams, parked, dead }) => ({
+      type,
+      schema,
+      version: versionOf(report, type, schema),
+      streams,
+      parked,
+      dead,
+    })),
     unreadable: report.unreadable,
     refused: report.unreadableBy,
   };
@@ -54,16 +75,32 @@ function versionOf(report: DeployReport, type: string, schema: number): number |
 }
 
 function print(report: DeployReport, context: LongRunningContext): void {
-  const columns = [{ title: 'type' }, { title: 'version', right: true }, { title: 'schema', right: true }, { title: 'in streams', right: true }, { title: 'parked', right: true }, { title: 'dead', right: true }];
+  const columns = [
+    { title: 'type' },
+    { title: 'version', right: true },
+    { title: 'schema', right: true },
+    { title: 'in streams', right: true },
+    { title: 'parked', right: true },
+    { title: 'dead', right: true },
+  ];
   const rows = report.schemas.map(({ type, schema, streams, parked, dead }) => [
-    type, schema === 0 ? 'not stamped' : String(versionOf(report, type, schema) ?? 'unknown'), String(schema), formatCount(streams), formatCount(parked), formatCount(dead),
+    type,
+    schema === 0 ? 'not stamped' : String(versionOf(report, type, schema) ?? 'unknown'),
+    String(schema),
+    formatCount(streams),
+    formatCount(parked),
+    formatCount(dead),
   ]);
   if (rows.length > 0) context.out(table(columns, rows));
-  else context.err('millrace: no event of the functions\' types is there');
-  if (report.unreadable > 0) context.err(`millrace: ${plural(report.unreadable, 'entry or letter')} could not be taken apart: nothing can be said of what is in it`);
+  else context.err("millrace: no event of the functions' types is there");
+  if (report.unreadable > 0)
+    context.err(
+      `millrace: ${plural(report.unreadable, 'entry or letter')} could not be taken apart: nothing can be said of what is in it`,
+    );
   for (const { function: fn, type, why, findings } of report.unreadableBy) {
     context.out(`${printable(fn)} cannot read ${printable(type)}: ${printable(why, 500)}`);
     for (const finding of findings) context.out(findingLines(finding));
   }
-  if (report.unreadableBy.length === 0) context.out('every function can read every event that is there');
+  if (report.unreadableBy.length === 0)
+    context.out('every function can read every event that is there');
 }

@@ -1,14 +1,26 @@
-/** `millrace schema`: the schema registry: list, show, check, register, diff, level, deploy-check. */
+/**
+ * `millrace schema`: the schema registry: list, show, check, register, diff, level, deploy-check.
+ */
 import { resolve } from 'node:path';
 import { createTwoFilesPatch } from 'diff';
 import type { Command } from 'commander';
 import { ConfigError, CorruptDataError } from '../../core/errors.ts';
 import { registeredBy } from '../../registry/registered-by.ts';
-import { DEFAULT_LEVEL, type SchemaDraft, type SchemaRegistry, type Verdict } from '../../registry/registry.ts';
+import {
+  DEFAULT_LEVEL,
+  type SchemaDraft,
+  type SchemaRegistry,
+  type Verdict,
+} from '../../registry/registry.ts';
 import { checkLevel, UnknownSubjectError } from '../../registry/errors.ts';
 import { checkOffline } from '../../registry/offline-check.ts';
 import { LEVELS, type Level } from '../../registry/schema-tools.ts';
-import { createCatalog, loadProtoFolder, type Catalog, type ProtoSource } from '../../wire/catalog.ts';
+import {
+  createCatalog,
+  loadProtoFolder,
+  type Catalog,
+  type ProtoSource,
+} from '../../wire/catalog.ts';
 import type { LongRunningContext } from '../context.ts';
 import { findingLines } from '../findings.ts';
 import { UsageError } from '../exit-status.ts';
@@ -24,7 +36,9 @@ export function registerSchema(program: Command, context: LongRunningContext): v
   const schema = program
     .command('schema')
     .description('the schema registry: what is registered, what may change')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 A subject is an event type; its versions are the schemas it has had. Levels say what a new version must be able to do with the older ones:
 ${LEVELS.join(', ')} (default ${DEFAULT_LEVEL}).
 
@@ -32,7 +46,8 @@ Examples:
   millrace schema check --against main          # in CI, without a server
   millrace schema register
   millrace schema diff order.created
-  millrace schema deploy-check ./workers`);
+  millrace schema deploy-check ./workers`,
+    );
 
   schema
     .command('list')
@@ -43,19 +58,32 @@ Examples:
 
   schema
     .command('show')
-    .description('print a version of a subject: its text, who registered it, when, from which revision')
+    .description(
+      'print a version of a subject: its text, who registered it, when, from which revision',
+    )
     .argument('[subject]', 'event type')
     .argument('[version]', 'default: the latest', VERSION)
     .option('--id <id>', 'instead: the schema with this id, as events bear it', VERSION)
     .option('--json', 'print one JSON object')
-    .action((subject: string | undefined, version: number | undefined, flags: { id?: number; json?: boolean }) => show(subject, version, flags, context));
+    .action(
+      (
+        subject: string | undefined,
+        version: number | undefined,
+        flags: { id?: number; json?: boolean },
+      ) => show(subject, version, flags, context),
+    );
 
   schema
     .command('check')
-    .description('say whether the schemas under proto/ may be registered, and if not, why and what to do; registers nothing')
+    .description(
+      'say whether the schemas under proto/ may be registered, and if not, why and what to do; registers nothing',
+    )
     .argument('[types...]', 'event types; default: all under proto/')
     .option('--proto <dir>', 'folder of the .proto files', './proto')
-    .option('--against <revision or folder>', 'compare with a git revision or another folder instead of the registry: needs no server')
+    .option(
+      '--against <revision or folder>',
+      'compare with a git revision or another folder instead of the registry: needs no server',
+    )
     .option('--level <level>', `with --against: the level (default ${DEFAULT_LEVEL})`)
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nExit status 1 when one is not compatible.')
@@ -67,7 +95,9 @@ Examples:
     .argument('[types...]', 'event types; default: all under proto/')
     .option('--proto <dir>', 'folder of the .proto files', './proto')
     .option('--json', 'one JSON object a line')
-    .action((types: string[], flags: { proto: string; json?: boolean }) => register(types, flags, context));
+    .action((types: string[], flags: { proto: string; json?: boolean }) =>
+      register(types, flags, context),
+    );
 
   schema
     .command('diff')
@@ -76,7 +106,14 @@ Examples:
     .argument('[from]', 'version; default: the latest', VERSION)
     .argument('[to]', 'version; default: the text under proto/', VERSION)
     .option('--proto <dir>', 'folder of the .proto files', './proto')
-    .action((subject: string, from: number | undefined, to: number | undefined, flags: { proto: string }) => diff(subject, from, to, flags.proto, context));
+    .action(
+      (
+        subject: string,
+        from: number | undefined,
+        to: number | undefined,
+        flags: { proto: string },
+      ) => diff(subject, from, to, flags.proto, context),
+    );
 
   schema
     .command('level')
@@ -85,7 +122,13 @@ Examples:
     .argument('[level]', LEVELS.join(', '))
     .option('--unset', 'the subject follows the global level again; the global one its default')
     .option('--json', 'print one JSON object')
-    .action((subject: string | undefined, level: string | undefined, flags: { unset?: boolean; json?: boolean }) => setLevel(subject, level, flags, context));
+    .action(
+      (
+        subject: string | undefined,
+        level: string | undefined,
+        flags: { unset?: boolean; json?: boolean },
+      ) => setLevel(subject, level, flags, context),
+    );
 
   registerDeployCheck(schema, context);
 }
@@ -97,7 +140,10 @@ interface CheckFlags {
   readonly json?: boolean;
 }
 
-async function list(flags: { deleted?: boolean; json?: boolean }, context: LongRunningContext): Promise<void> {
+async function list(
+  flags: { deleted?: boolean; json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
   const { registry } = await context.open({ protoDir: null, anew: true });
   const subjects = await registry.subjects(flags.deleted);
   const rows: string[][] = [];
@@ -106,24 +152,65 @@ async function list(flags: { deleted?: boolean; json?: boolean }, context: LongR
     if (found === null) continue;
     const { versions, latest, level, own } = found;
     if (flags.json) {
-      context.out(safeJson({
-        subject, level, ownLevel: own, message: latest.schema.message,
-        versions: versions.map((one) => ({ version: one.version, id: one.id, at: isoTime(one.atMs), by: one.by, revision: one.revision, ...(one.deleted ? { deleted: true } : {}) })),
-      }));
+      context.out(
+        safeJson({
+          subject,
+          level,
+          ownLevel: own,
+          message: latest.schema.message,
+          versions: versions.map((one) => ({
+            version: one.version,
+            id: one.id,
+            at: isoTime(one.atMs),
+            by: one.by,
+            revision: one.revision,
+            ...(one.deleted ? { deleted: true } : {}),
+          })),
+        }),
+      );
     } else {
       rows.push([
-        subject, `${latest.version}${latest.deleted ? ' (deleted)' : ''}`, String(latest.id), latest.schema.message, own ? level : `${level} (global)`,
-        isoTime(latest.atMs) ?? '-', latest.by, latest.revision.replace(/^(\w{12})\w+/, '$1'),
+        subject,
+        `${latest.version}${latest.deleted ? ' (deleted)' : ''}`,
+        String(latest.id),
+        latest.schema.message,
+        own ? level : `${level} (global)`,
+        isoTime(latest.atMs) ?? '-',
+        latest.by,
+        latest.revision.replace(/^(\w{12})\w+/, '$1'),
       ]);
     }
   }
   if (flags.json) return;
-  if (rows.length === 0) context.err('millrace: no schema is registered; millrace schema register registers those under proto/');
-  else context.out(table([{ title: 'subject' }, { title: 'version', right: true }, { title: 'id', right: true }, { title: 'message' }, { title: 'level' }, { title: 'registered' }, { title: 'by' }, { title: 'revision' }], rows));
+  if (rows.length === 0)
+    context.err(
+      'millrace: no schema is registered; millrace schema register registers those under proto/',
+    );
+  else
+    context.out(
+      table(
+        [
+          { title: 'subject' },
+          { title: 'version', right: true },
+          { title: 'id', right: true },
+          { title: 'message' },
+          { title: 'level' },
+          { title: 'registered' },
+          { title: 'by' },
+          { title: 'revision' },
+        ],
+        rows,
+      ),
+    );
 }
 
 /** Null: it cannot be read, which is said. */
-async function readListed(registry: SchemaRegistry, subject: string, deletedToo: boolean, context: LongRunningContext) {
+async function readListed(
+  registry: SchemaRegistry,
+  subject: string,
+  deletedToo: boolean,
+  context: LongRunningContext,
+) {
   try {
     const versions = await registry.versions(subject, deletedToo);
     const latest = await registry.version(subject, 'latest', deletedToo);
@@ -136,37 +223,74 @@ async function readListed(registry: SchemaRegistry, subject: string, deletedToo:
   }
 }
 
-async function show(subject: string | undefined, version: number | undefined, flags: { id?: number; json?: boolean }, context: LongRunningContext): Promise<void> {
-  if ((subject === undefined) === (flags.id === undefined)) throw new UsageError('give a subject or --id');
+async function show(
+  subject: string | undefined,
+  version: number | undefined,
+  flags: { id?: number; json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
+  if ((subject === undefined) === (flags.id === undefined))
+    throw new UsageError('give a subject or --id');
   const { registry } = await context.open({ protoDir: null, anew: true });
-  const found = subject === undefined ? null : await registry.version(subject, version ?? 'latest', true);
+  const found =
+    subject === undefined ? null : await registry.version(subject, version ?? 'latest', true);
   const schema = found?.schema ?? (await registry.schema(flags.id as number));
   const uses = await registry.store.uses(schema.id);
   if (flags.json) {
     const { files, message, fingerprint, references } = schema;
-    const of = found === null ? {} : { subject: found.subject, version: found.version, at: isoTime(found.atMs), by: found.by, revision: found.revision, deleted: found.deleted };
+    const of =
+      found === null
+        ? {}
+        : {
+            subject: found.subject,
+            version: found.version,
+            at: isoTime(found.atMs),
+            by: found.by,
+            revision: found.revision,
+            deleted: found.deleted,
+          };
     context.out(safeJson({ ...of, id: schema.id, message, fingerprint, uses, references, files }));
     return;
   }
   const facts: [string, string][] = [
-    ...(found === null ? [] : [['subject', found.subject], ['version', `${found.version}${found.deleted ? ' (deleted)' : ''}`]] satisfies [string, string][]),
+    ...(found === null
+      ? []
+      : ([
+          ['subject', found.subject],
+          ['version', `${found.version}${found.deleted ? ' (deleted)' : ''}`],
+        ] satisfies [string, string][])),
     ['id', String(schema.id)],
     ['message', schema.message],
     ['is', uses.map((use) => `${use.subject} ${use.version}`).join(', ')],
-    ...(found === null ? [] : [['registered', `${isoTime(found.atMs) ?? '-'} by ${found.by}${found.revision === '' ? '' : ` from ${found.revision}`}`]] satisfies [string, string][]),
+    ...(found === null
+      ? []
+      : ([
+          [
+            'registered',
+            `${isoTime(found.atMs) ?? '-'} by ${found.by}${found.revision === '' ? '' : ` from ${found.revision}`}`,
+          ],
+        ] satisfies [string, string][])),
   ];
-  for (const [name, value] of facts) context.out(`${name.padEnd(10)} ${printable(value, 1000)}`.trimEnd());
-  for (const file of schema.files) context.out(`\n// ${printable(file.name)}\n${printableLines(file.text, Infinity, Infinity)}`);
+  for (const [name, value] of facts)
+    context.out(`${name.padEnd(10)} ${printable(value, 1000)}`.trimEnd());
+  for (const file of schema.files)
+    context.out(`\n// ${printable(file.name)}\n${printableLines(file.text, Infinity, Infinity)}`);
 }
 
-async function check(types: readonly string[], flags: CheckFlags, context: LongRunningContext): Promise<void> {
-  if (flags.level !== undefined && flags.against === undefined) throw new UsageError('--level goes with --against; the registry has its own levels');
+async function check(
+  types: readonly string[],
+  flags: CheckFlags,
+  context: LongRunningContext,
+): Promise<void> {
+  if (flags.level !== undefined && flags.against === undefined)
+    throw new UsageError('--level goes with --against; the registry has its own levels');
   const catalog = readCatalog(flags.proto);
   let results: readonly CheckResult[];
   if (flags.against === undefined) {
     const { registry } = await context.open({ protoDir: null, anew: true });
     results = [];
-    for (const draft of draftsOf(catalog, types)) results = [...results, { type: draft.subject, ...(await registry.check(draft)) }];
+    for (const draft of draftsOf(catalog, types))
+      results = [...results, { type: draft.subject, ...(await registry.check(draft)) }];
   } else {
     const level = flags.level === undefined ? DEFAULT_LEVEL : asLevel(flags.level);
     const before = createCatalog(await protoAt(flags.against, flags.proto));
@@ -183,25 +307,45 @@ function report(results: readonly CheckResult[], json: boolean, context: LongRun
   const bad = results.filter((one) => !one.compatible);
   if (bad.length > 0) context.fail();
   if (json) {
-    context.out(safeJson({ compatible: bad.length === 0, types: results.map(({ type, compatible, level, findings, warnings }) => ({ type, compatible, level, findings, warnings })) }));
+    context.out(
+      safeJson({
+        compatible: bad.length === 0,
+        types: results.map(({ type, compatible, level, findings, warnings }) => ({
+          type,
+          compatible,
+          level,
+          findings,
+          warnings,
+        })),
+      }),
+    );
     return;
   }
   for (const { type, compatible, level, findings, warnings } of results) {
-    context.out(`${printable(type)}: ${compatible ? 'compatible' : `NOT compatible, ${plural(findings.length, 'finding')}`} (level ${level})`);
+    context.out(
+      `${printable(type)}: ${compatible ? 'compatible' : `NOT compatible, ${plural(findings.length, 'finding')}`} (level ${level})`,
+    );
     for (const finding of findings) context.out(findingLines(finding));
     for (const warning of warnings) context.out(findingLines(warning, 'warning: '));
   }
 }
 
-async function register(types: readonly string[], flags: { proto: string; json?: boolean }, context: LongRunningContext): Promise<void> {
+async function register(
+  types: readonly string[],
+  flags: { proto: string; json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
   const drafts = draftsOf(readCatalog(flags.proto), types);
   const { registry } = await context.open({ protoDir: null, anew: true });
   const results: CheckResult[] = [];
-  for (const draft of drafts) results.push({ type: draft.subject, ...(await registry.check(draft)) });
+  for (const draft of drafts)
+    results.push({ type: draft.subject, ...(await registry.check(draft)) });
   const bad = results.filter((one) => !one.compatible);
   if (bad.length > 0) {
     report(bad, flags.json ?? false, context);
-    context.err(`millrace: nothing was registered: ${plural(bad.length, 'schema')} of ${drafts.length} ${bad.length === 1 ? 'is' : 'are'} not compatible`);
+    context.err(
+      `millrace: nothing was registered: ${plural(bad.length, 'schema')} of ${drafts.length} ${bad.length === 1 ? 'is' : 'are'} not compatible`,
+    );
     return;
   }
   const by = await registeredBy(resolve(flags.proto));
@@ -209,43 +353,99 @@ async function register(types: readonly string[], flags: { proto: string; json?:
   for (const draft of drafts) {
     const { id, version, isNew } = await registry.register(draft, by);
     if (flags.json) context.out(safeJson({ type: draft.subject, version, id, new: isNew }));
-    else rows.push([draft.subject, String(version), String(id), isNew ? 'registered' : 'was registered before']);
+    else
+      rows.push([
+        draft.subject,
+        String(version),
+        String(id),
+        isNew ? 'registered' : 'was registered before',
+      ]);
   }
-  if (rows.length > 0) context.out(table([{ title: 'subject' }, { title: 'version', right: true }, { title: 'id', right: true }, { title: '' }], rows));
+  if (rows.length > 0)
+    context.out(
+      table(
+        [
+          { title: 'subject' },
+          { title: 'version', right: true },
+          { title: 'id', right: true },
+          { title: '' },
+        ],
+        rows,
+      ),
+    );
 }
 
-async function diff(subject: string, from: number | undefined, to: number | undefined, protoDir: string, context: LongRunningContext): Promise<void> {
+async function diff(
+  subject: string,
+  from: number | undefined,
+  to: number | undefined,
+  protoDir: string,
+  context: LongRunningContext,
+): Promise<void> {
   const { registry } = await context.open({ protoDir: null, anew: true });
   const old = await registry.version(subject, from ?? 'latest', true);
   let fresh: { readonly name: string; readonly files: readonly ProtoSource[] };
   if (to === undefined) {
     const catalog = readCatalog(protoDir);
-    if (!catalog.types.has(subject)) throw new ConfigError([`no message under ${protoDir} declares "${subject}"; name two versions to compare those`]);
+    if (!catalog.types.has(subject))
+      throw new ConfigError([
+        `no message under ${protoDir} declares "${subject}"; name two versions to compare those`,
+      ]);
     fresh = { name: protoDir, files: catalog.filesOf(subject) };
-  } else fresh = { name: `version ${to}`, files: (await registry.version(subject, to, true)).schema.files };
-  const texts = (files: readonly ProtoSource[]): Map<string, string> => new Map(files.map((file) => [file.name, file.text]));
+  } else
+    fresh = {
+      name: `version ${to}`,
+      files: (await registry.version(subject, to, true)).schema.files,
+    };
+  const texts = (files: readonly ProtoSource[]): Map<string, string> =>
+    new Map(files.map((file) => [file.name, file.text]));
   const [before, after] = [texts(old.schema.files), texts(fresh.files)];
   let changed = false;
   for (const name of [...new Set([...before.keys(), ...after.keys()])].sort()) {
     if (before.get(name) === after.get(name)) continue;
     changed = true;
-    context.out(printableLines(createTwoFilesPatch(name, name, before.get(name) ?? '', after.get(name) ?? '', `version ${old.version}`, fresh.name), Infinity, Infinity));
+    context.out(
+      printableLines(
+        createTwoFilesPatch(
+          name,
+          name,
+          before.get(name) ?? '',
+          after.get(name) ?? '',
+          `version ${old.version}`,
+          fresh.name,
+        ),
+        Infinity,
+        Infinity,
+      ),
+    );
   }
   if (!changed) {
     context.out('no difference');
     return;
   }
-  const { compatible, level, findings, warnings } = await registry.check({ subject, files: fresh.files }, old.version);
-  context.out(`${compatible ? 'compatible' : `NOT compatible, ${plural(findings.length, 'finding')}`} with version ${old.version} (level ${level})`);
+  const { compatible, level, findings, warnings } = await registry.check(
+    { subject, files: fresh.files },
+    old.version,
+  );
+  context.out(
+    `${compatible ? 'compatible' : `NOT compatible, ${plural(findings.length, 'finding')}`} with version ${old.version} (level ${level})`,
+  );
   for (const finding of findings) context.out(findingLines(finding));
   for (const warning of warnings) context.out(findingLines(warning, 'warning: '));
 }
 
-async function setLevel(first: string | undefined, second: string | undefined, flags: { unset?: boolean; json?: boolean }, context: LongRunningContext): Promise<void> {
-  const global = first === undefined || (second === undefined && LEVELS.some((level) => level === first));
+async function setLevel(
+  first: string | undefined,
+  second: string | undefined,
+  flags: { unset?: boolean; json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
+  const global =
+    first === undefined || (second === undefined && LEVELS.some((level) => level === first));
   const subject = global ? null : first;
   const wanted = global ? first : second;
-  if (wanted !== undefined && flags.unset) throw new UsageError('give a level or --unset, not both');
+  if (wanted !== undefined && flags.unset)
+    throw new UsageError('give a level or --unset, not both');
   const level = wanted === undefined ? undefined : asLevel(wanted);
   const deployment = await context.open({ protoDir: null, anew: true });
   const { registry } = deployment;
@@ -256,7 +456,10 @@ async function setLevel(first: string | undefined, second: string | undefined, f
   if (level !== undefined || flags.unset) await registry.setLevel(subject, level ?? null);
   const now = await registry.level(subject ?? undefined);
   if (flags.json) context.out(safeJson({ subject, level: now.level, own: now.own }));
-  else context.out(`${subject === null ? 'global' : printable(subject)}: ${now.level}${subject !== null && !now.own ? ' (global)' : ''}${subject === null && !now.own ? ' (default)' : ''}`);
+  else
+    context.out(
+      `${subject === null ? 'global' : printable(subject)}: ${now.level}${subject !== null && !now.own ? ' (global)' : ''}${subject === null && !now.own ? ' (default)' : ''}`,
+    );
 }
 
 function asLevel(text: string): Level {
@@ -270,12 +473,16 @@ function asLevel(text: string): Level {
 /** @throws ConfigError where the folder declares no event type */
 function readCatalog(dir: string): Catalog {
   const catalog = createCatalog(loadProtoFolder(resolve(dir)));
-  if (catalog.types.size === 0) throw new ConfigError([`no message under ${dir} has option (millrace.v1.event)`]);
+  if (catalog.types.size === 0)
+    throw new ConfigError([`no message under ${dir} has option (millrace.v1.event)`]);
   return catalog;
 }
 
 function draftsOf(catalog: Catalog, types: readonly string[]): SchemaDraft[] {
-  return namedTypes(catalog, types).map((subject) => ({ subject, files: catalog.filesOf(subject) }));
+  return namedTypes(catalog, types).map((subject) => ({
+    subject,
+    files: catalog.filesOf(subject),
+  }));
 }
 
 /** @throws UnknownEventTypeError for a type that neither declares */
@@ -284,4 +491,3 @@ function namedTypes(catalog: Catalog, types: readonly string[], before?: Catalog
   if (types.length > 0) return [...new Set(types)];
   return [...new Set([...catalog.types.keys(), ...(before?.types.keys() ?? [])])].sort();
 }
-

@@ -25,33 +25,51 @@ export function registerStart(program: Command, context: LongRunningContext): vo
     .description('run the functions of a folder until SIGTERM or SIGINT')
     .argument('[dir]', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Logs go to stdout as JSON lines, or readable on a terminal; one line on stderr says when all lanes run. The first SIGTERM or SIGINT
 drains: nothing more is started, what runs is finished within MILLRACE_DRAIN_MS, what is done is committed. The second one stops at once.
 Exit status: 0 after a clean drain; 1 when it could not start, or the drain cut something off (it runs again).
 
 Example:
-  WORKERS=4 LOG_LEVEL=info millrace start ./workers --proto ./proto`)
+  WORKERS=4 LOG_LEVEL=info millrace start ./workers --proto ./proto`,
+    )
     .action((dir: string, options: { proto: string }) => start(dir, options.proto, context));
 }
 
 async function start(dir: string, protoDir: string, context: LongRunningContext): Promise<void> {
   const stop = context.takeStop();
-  const all = <T>(attempt: () => T | Promise<T>): Promise<T> => withFunctionProblems(attempt, dir, protoDir);
+  const all = <T>(attempt: () => T | Promise<T>): Promise<T> =>
+    withFunctionProblems(attempt, dir, protoDir);
   const environment = await all(() => context.environment());
   const logger = await createLogger(environment.LOG_LEVEL);
   const waiting = (message: string): void => {
     logger.warn(message);
     context.err(`millrace: ${message}`);
   };
-  const deployment = await untilStopped(stop.first, all(() => context.open({
-    protoDir, log: logWith(logger), name: 'start', settleSchemas: true, whenRefused: { signal: stop.first, waiting },
-  })));
+  const deployment = await untilStopped(
+    stop.first,
+    all(() =>
+      context.open({
+        protoDir,
+        log: logWith(logger),
+        name: 'start',
+        settleSchemas: true,
+        whenRefused: { signal: stop.first, waiting },
+      }),
+    ),
+  );
   if (deployment === null) return;
   if (stop.first.aborted) return;
   const lag = recentLag(deployment);
   const metrics: Metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
-  const dispatcher = new Millrace(deployment).dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), onTurn: metrics.turn, waiting });
+  const dispatcher = new Millrace(deployment).dispatcher({
+    functionsDir: dir,
+    skipFiles: ownFiles(dir),
+    onTurn: metrics.turn,
+    waiting,
+  });
   const admin = await startAdmin(deployment, { dispatcher, metrics, lag });
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
@@ -90,8 +108,15 @@ async function untilStopped<T>(stop: AbortSignal, opening: Promise<T>): Promise<
   }
 }
 
-/** Wrong settings, and a server that will not do, do not hide what is wrong with the functions: all of it is said at once. */
-async function withFunctionProblems<T>(attempt: () => T | Promise<T>, dir: string, protoDir: string): Promise<T> {
+/**
+ * Wrong settings, and a server that will not do, do not hide what is wrong with the functions: all
+ * of it is said at once.
+ */
+async function withFunctionProblems<T>(
+  attempt: () => T | Promise<T>,
+  dir: string,
+  protoDir: string,
+): Promise<T> {
   try {
     return await attempt();
   } catch (error) {
@@ -99,7 +124,11 @@ async function withFunctionProblems<T>(attempt: () => T | Promise<T>, dir: strin
     const { catalog, problems } = readProtoFolder(protoDir);
     try {
       await describeFunctions({
-        functionsDir: dir, skipFiles: ownFiles(dir), environment: readEnvironment({}), catalog: problems.length > 0 ? null : catalog, url: '',
+        functionsDir: dir,
+        skipFiles: ownFiles(dir),
+        environment: readEnvironment({}),
+        catalog: problems.length > 0 ? null : catalog,
+        url: '',
       });
     } catch (more) {
       if (!(more instanceof ConfigError)) throw error;
@@ -110,7 +139,12 @@ async function withFunctionProblems<T>(attempt: () => T | Promise<T>, dir: strin
 }
 
 async function drain(
-  dispatcher: { stop(deadlineMs?: number): Promise<void>; abort(): void; readonly cutOff: number; readonly repeats: number },
+  dispatcher: {
+    stop(deadlineMs?: number): Promise<void>;
+    abort(): void;
+    readonly cutOff: number;
+    readonly repeats: number;
+  },
   drainMs: number,
   stop: Stop,
   context: LongRunningContext,
@@ -124,14 +158,21 @@ async function drain(
   const { repeats } = before;
   if (outcome !== 'drained') {
     dispatcher.abort();
-    // Leases given back are nobody's death. Else they run out by themselves: a server that says nothing must not hold up the end.
+    // Leases given back are nobody's death. Else they run out by themselves: a server that says
+    // nothing must not hold up the end.
     await Promise.race([stopping.catch(() => {}), sleep(AT_ONCE_MS)]);
     context.err('millrace: stopped at once: what was running was not committed and will run again');
     context.fail();
   } else if (dispatcher.cutOff > 0 || dispatcher.repeats > repeats) {
-    const running = dispatcher.cutOff > 0 ? `${plural(dispatcher.cutOff, 'running event')} will run again` : '';
-    const done = dispatcher.repeats > repeats ? `${plural(dispatcher.repeats - repeats, 'event')} that had been done could not be committed and will run again` : '';
-    context.err(`millrace: the drain was cut short after ${drainMs} ms (MILLRACE_DRAIN_MS): ${[running, done].filter((text) => text !== '').join('; ')}`);
+    const running =
+      dispatcher.cutOff > 0 ? `${plural(dispatcher.cutOff, 'running event')} will run again` : '';
+    const done =
+      dispatcher.repeats > repeats
+        ? `${plural(dispatcher.repeats - repeats, 'event')} that had been done could not be committed and will run again`
+        : '';
+    context.err(
+      `millrace: the drain was cut short after ${drainMs} ms (MILLRACE_DRAIN_MS): ${[running, done].filter((text) => text !== '').join('; ')}`,
+    );
     context.fail();
   } else {
     logger.info({ drainedMs: Math.round(monotonicMs() - startedMs) }, 'drained');
@@ -145,7 +186,9 @@ function aborted(signal: AbortSignal): Promise<'stop'> {
   });
 }
 
-/** Millrace's own folder `workers` also holds the entry of the pool's threads, which is no function. */
+/**
+ * Millrace's own folder `workers` also holds the entry of the pool's threads, which is no function.
+ */
 export function ownFiles(dir: string): string[] {
   try {
     const own = realpathSync(join(fileURLToPath(packageFolder()), 'workers'));
@@ -161,7 +204,12 @@ async function createLogger(level: string): Promise<Logger> {
   if (process.stdout.isTTY) {
     try {
       const { default: pretty } = await import('pino-pretty');
-      stream = pretty({ colorize: true, destination: process.stdout, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' });
+      stream = pretty({
+        colorize: true,
+        destination: process.stdout,
+        ignore: 'pid,hostname',
+        translateTime: 'SYS:HH:MM:ss.l',
+      });
     } catch {
       // pino-pretty is not a dependency: whoever installs it gets readable logs
     }

@@ -1,4 +1,7 @@
-/** `millrace tail`: the events of one type as CloudEvents NDJSON, all partitions merged. Reads only; belongs to no group. */
+/**
+ * `millrace tail`: the events of one type as CloudEvents NDJSON, all partitions merged. Reads only;
+ * belongs to no group.
+ */
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { sleep } from '../../core/clock.ts';
@@ -42,46 +45,78 @@ export function registerTail(program: Command, context: LongRunningContext): voi
     .command('tail')
     .description('print the events of a type as CloudEvents NDJSON')
     .argument('<type>', 'event type')
-    .addOption(new Option('--from <where>', 'start: of what is retained; end: only new events (default: end when following, else start)').choices(['start', 'end']))
-    .option('--limit <n>', 'end after so many events; implies --no-follow unless --follow is given', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .addOption(
+      new Option(
+        '--from <where>',
+        'start: of what is retained; end: only new events (default: end when following, else start)',
+      ).choices(['start', 'end']),
+    )
+    .option(
+      '--limit <n>',
+      'end after so many events; implies --no-follow unless --follow is given',
+      wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    )
     .option('--partition <p>', 'only this partition', wholeNumber(0, 1023))
     .option('--follow', 'wait for new events (the default without --limit)')
     .option('--no-follow', 'end after the events there are now')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Events are ordered by their entry's time over all partitions; within a partition the order is exact. An entry that cannot be read is
 reported on stderr with its address and passed over. SIGINT, SIGTERM and a closed stdout end it with status 0.
 
 Examples:
   millrace tail order.created
   millrace tail order.created --from start --limit 10
-  millrace tail order.created --no-follow > orders.ndjson`)
+  millrace tail order.created --no-follow > orders.ndjson`,
+    )
     .action((type: string, flags: TailFlags) => tail(type, flags, context));
 }
 
 async function tail(type: string, flags: TailFlags, context: LongRunningContext): Promise<void> {
   const follow = flags.follow ?? flags.limit === undefined;
   const from = flags.from ?? (follow ? 'end' : 'start');
-  if (from === 'end' && !follow) throw new UsageError('--from end prints new events only: without following there is nothing to print. Add --follow');
+  if (from === 'end' && !follow)
+    throw new UsageError(
+      '--from end prints new events only: without following there is nothing to print. Add --follow',
+    );
   const stop = context.takeStop();
   const deployment = await context.open();
   deployment.catalog.get(type);
   const { partitions, keys } = deployment;
   if (flags.partition !== undefined && flags.partition >= partitions) {
-    throw new UsageError(`--partition ${flags.partition}: this deployment has the partitions 0 to ${partitions - 1}`);
+    throw new UsageError(
+      `--partition ${flags.partition}: this deployment has the partitions 0 to ${partitions - 1}`,
+    );
   }
-  const wanted = flags.partition === undefined ? Array.from({ length: partitions }, (_, p) => p) : [flags.partition];
-  const streams: Stream[] = wanted.map((partition) => ({ partition, key: keys.events(partition, type), lastId: '0-0' }));
+  const wanted =
+    flags.partition === undefined
+      ? Array.from({ length: partitions }, (_, p) => p)
+      : [flags.partition];
+  const streams: Stream[] = wanted.map((partition) => ({
+    partition,
+    key: keys.events(partition, type),
+    lastId: '0-0',
+  }));
   const printer = new Printer(type, deployment.catalog, context, flags.limit ?? Infinity);
 
   if (from === 'start') await printRetained(deployment.connection, streams, printer, stop);
   else await skipRetained(deployment.connection, streams);
   if (!follow || printer.full || stop.first.aborted) return;
-  if (from === 'end') context.err(`millrace: waiting for new events of ${type} in ${plural(streams.length, 'partition')}`);
+  if (from === 'end')
+    context.err(
+      `millrace: waiting for new events of ${type} in ${plural(streams.length, 'partition')}`,
+    );
   await printNew(deployment, streams, printer, stop, context);
 }
 
 /** Merges what the streams hold now by entry id; each stream is read a page at a time. */
-async function printRetained(connection: RedisConnection, streams: readonly Stream[], printer: Printer, stop: Stop): Promise<void> {
+async function printRetained(
+  connection: RedisConnection,
+  streams: readonly Stream[],
+  printer: Printer,
+  stop: Stop,
+): Promise<void> {
   const count = Math.max(1, Math.floor(PAGE_ENTRIES / streams.length));
   const pages = new Map<Stream, Entry[]>();
   const turnPage = async (stream: Stream): Promise<void> => {
@@ -107,16 +142,32 @@ async function printRetained(connection: RedisConnection, streams: readonly Stre
   }
 }
 
-async function skipRetained(connection: RedisConnection, streams: readonly Stream[]): Promise<void> {
+async function skipRetained(
+  connection: RedisConnection,
+  streams: readonly Stream[],
+): Promise<void> {
   await Promise.all(
     streams.map(async (stream) => {
-      const last = (await connection.commandBuffer('XREVRANGE', stream.key, '+', '-', 'COUNT', 1)) as Entry[];
+      const last = (await connection.commandBuffer(
+        'XREVRANGE',
+        stream.key,
+        '+',
+        '-',
+        'COUNT',
+        1,
+      )) as Entry[];
       if (last[0]) stream.lastId = last[0][0].toString('latin1');
     }),
   );
 }
 
-async function printNew(deployment: Deployment, streams: readonly Stream[], printer: Printer, stop: Stop, context: LongRunningContext): Promise<void> {
+async function printNew(
+  deployment: Deployment,
+  streams: readonly Stream[],
+  printer: Printer,
+  stop: Stop,
+  context: LongRunningContext,
+): Promise<void> {
   const { connection } = deployment;
   const count = Math.max(1, Math.floor(PAGE_ENTRIES / streams.length));
   const blocking = connection.isCluster ? null : deployment.connect('tail', { blocking: true });
@@ -128,18 +179,31 @@ async function printNew(deployment: Deployment, streams: readonly Stream[], prin
       const found: [Stream, Entry][] = [];
       if (blocking) {
         const reply = (await blocking.commandBuffer(
-          'XREAD', 'COUNT', count, 'BLOCK', BLOCK_MS, 'STREAMS', ...streams.map((s) => s.key), ...streams.map((s) => s.lastId),
+          'XREAD',
+          'COUNT',
+          count,
+          'BLOCK',
+          BLOCK_MS,
+          'STREAMS',
+          ...streams.map((s) => s.key),
+          ...streams.map((s) => s.lastId),
         )) as [Buffer, Entry[]][] | null;
-        for (const [key, entries] of reply ?? []) for (const entry of entries) found.push([byKey.get(key.toString()) as Stream, entry]);
+        for (const [key, entries] of reply ?? [])
+          for (const entry of entries) found.push([byKey.get(key.toString()) as Stream, entry]);
       } else {
-        await Promise.all(streams.map(async (stream) => {
-          for (const entry of await readAfter(connection, stream, count)) found.push([stream, entry]);
-        }));
+        await Promise.all(
+          streams.map(async (stream) => {
+            for (const entry of await readAfter(connection, stream, count))
+              found.push([stream, entry]);
+          }),
+        );
         if (found.length === 0) await sleep(POLL_MS, stop.first);
       }
       if (lost) context.err('millrace: the server answers again');
       lost = false;
-      found.sort(([, a], [, b]) => compareEntryIds(a[0].toString('latin1'), b[0].toString('latin1')));
+      found.sort(([, a], [, b]) =>
+        compareEntryIds(a[0].toString('latin1'), b[0].toString('latin1')),
+      );
       for (const [stream, entry] of found) {
         if (printer.full || stop.first.aborted) break;
         printer.print(stream.partition, entry);
@@ -154,8 +218,19 @@ async function printNew(deployment: Deployment, streams: readonly Stream[], prin
   }
 }
 
-async function readAfter(connection: RedisConnection, stream: Stream, count: number): Promise<Entry[]> {
-  return (await connection.commandBuffer('XRANGE', stream.key, `(${stream.lastId}`, '+', 'COUNT', count)) as Entry[];
+async function readAfter(
+  connection: RedisConnection,
+  stream: Stream,
+  count: number,
+): Promise<Entry[]> {
+  return (await connection.commandBuffer(
+    'XRANGE',
+    stream.key,
+    `(${stream.lastId}`,
+    '+',
+    'COUNT',
+    count,
+  )) as Entry[];
 }
 
 class Printer {
@@ -176,7 +251,10 @@ class Printer {
     return this.#printed >= this.#limit;
   }
 
-  /** As a dispatcher takes it: an entry that is not sound as a whole is passed over as a whole, an event alone. */
+  /**
+   * As a dispatcher takes it: an entry that is not sound as a whole is passed over as a whole, an
+   * event alone.
+   */
   print(partition: number, [idBytes, fields]: Entry): void {
     const entryId = idBytes.toString('latin1');
     const address = `${partition}/${entryId}`;
@@ -188,7 +266,9 @@ class Printer {
       checkBatch(bytes, crc ? Number(crc.toString('latin1')) : null);
       walkBatch(bytes, (header) => headers.push(header));
     } catch (error) {
-      this.#context.err(`millrace: entry ${address} passed over: ${printable((error as Error).message)}`);
+      this.#context.err(
+        `millrace: entry ${address} passed over: ${printable((error as Error).message)}`,
+      );
       return;
     }
     for (const header of headers) {
@@ -198,7 +278,9 @@ class Printer {
         this.#context.out(this.#line(bytes as Buffer, header));
         this.#printed++;
       } catch (error) {
-        this.#context.err(`millrace: event ${printable(header.id)} at ${position} passed over: ${printable((error as Error).message)}`);
+        this.#context.err(
+          `millrace: event ${printable(header.id)} at ${position} passed over: ${printable((error as Error).message)}`,
+        );
       }
     }
   }
@@ -207,12 +289,15 @@ class Printer {
     const problem = envelopeProblem(header);
     if (problem !== null) throw problem;
     const type = header.type === '' ? this.#type : header.type;
-    const data = this.#catalog.get(type).decode(bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength));
+    const data = this.#catalog
+      .get(type)
+      .decode(bytes.subarray(header.dataOffset, header.dataOffset + header.dataLength));
     return formatEvent(header, type, data);
   }
 }
 
 function fieldOf(fields: readonly Buffer[], name: string): Buffer | null {
-  for (let i = 0; i + 1 < fields.length; i += 2) if ((fields[i] as Buffer).toString('latin1') === name) return fields[i + 1] as Buffer;
+  for (let i = 0; i + 1 < fields.length; i += 2)
+    if ((fields[i] as Buffer).toString('latin1') === name) return fields[i + 1] as Buffer;
   return null;
 }

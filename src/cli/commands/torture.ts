@@ -1,4 +1,7 @@
-/** `millrace torture`: kill, freeze and cut off dispatchers that run the functions of a folder, and say what came of it. */
+/**
+ * `millrace torture`: kill, freeze and cut off dispatchers that run the functions of a folder, and
+ * say what came of it.
+ */
 import { type Command, InvalidArgumentError } from 'commander';
 import { TORTURES, type Torture } from '../../torture/faults.ts';
 import { torture, type TortureReport } from '../../torture/torture.ts';
@@ -18,14 +21,28 @@ interface Flags {
 export function registerTorture(program: Command, context: LongRunningContext): void {
   program
     .command('torture')
-    .description('run the functions of a folder under faults: losses, doubles, order breaks, recovery time')
+    .description(
+      'run the functions of a folder under faults: losses, doubles, order breaks, recovery time',
+    )
     .argument('[dir]', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
     .option('--seconds <n>', 'how long faults are injected', wholeNumber(1, 3600), 20)
-    .option('--seed <n>', 'decides what is published and which faults come when', wholeNumber(1, 2 ** 31), 1)
-    .option('--fault <names>', `these only, comma separated: ${TORTURES.join(', ')}`, parseFaults, TORTURES)
+    .option(
+      '--seed <n>',
+      'decides what is published and which faults come when',
+      wholeNumber(1, 2 ** 31),
+      1,
+    )
+    .option(
+      '--fault <names>',
+      `these only, comma separated: ${TORTURES.join(', ')}`,
+      parseFaults,
+      TORTURES,
+    )
     .option('--json', 'print the report as one JSON object')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Your handlers really run, with made-up events of their types: point what they call at something that may be written to.
 The data of the deployment is left alone: torture works under a namespace of its own and removes it at the end.
 Faults: kill (kill -9), freeze (SIGSTOP beyond the lease, then SIGCONT), cut (connections reset), duplicate (replies lost, so that
@@ -35,13 +52,16 @@ Doubles are events whose handler succeeded more than once, which Millrace allows
 Exit status: 0 nothing was lost, out of order or uncounted; 1 something was, or it could not run.
 
 Example:
-  millrace torture ./workers --seconds 30 --seed 7`)
+  millrace torture ./workers --seconds 30 --seed 7`,
+    )
     .action((dir: string, flags: Flags) => run(dir, flags, context));
 }
 
 function parseFaults(text: string): readonly Torture[] {
   const names = text.split(',').map((name) => name.trim());
-  for (const name of names) if (!(TORTURES as readonly string[]).includes(name)) throw new InvalidArgumentError(`"${name}" is none of ${TORTURES.join(', ')}.`);
+  for (const name of names)
+    if (!(TORTURES as readonly string[]).includes(name))
+      throw new InvalidArgumentError(`"${name}" is none of ${TORTURES.join(', ')}.`);
   return names as Torture[];
 }
 
@@ -50,9 +70,16 @@ async function run(dir: string, flags: Flags, context: LongRunningContext): Prom
   const deployment = await context.open({ protoDir: flags.proto, name: 'torture', anew: true });
   context.err(`millrace: the handlers of ${dir} run with made-up events for ${flags.seconds} s`);
   const report = await torture({
-    deployment, functionsDir: dir, skipFiles: ownFiles(dir), protoDir: flags.proto, seed: flags.seed, seconds: flags.seconds, faults: flags.fault,
+    deployment,
+    functionsDir: dir,
+    skipFiles: ownFiles(dir),
+    protoDir: flags.proto,
+    seed: flags.seed,
+    seconds: flags.seconds,
+    faults: flags.fault,
     log: (level, message, fields) => {
-      if (level === 'warn' || level === 'error') context.err(`millrace: ${message} ${JSON.stringify(fields)}`);
+      if (level === 'warn' || level === 'error')
+        context.err(`millrace: ${message} ${JSON.stringify(fields)}`);
     },
     signal: stop.first,
     progress: (fault) => {
@@ -66,12 +93,43 @@ async function run(dir: string, flags: Flags, context: LongRunningContext): Prom
 
 function print(report: TortureReport, context: LongRunningContext): void {
   const { takeover, faults } = report;
-  context.out(`${plural(report.published, 'event')} published, ${report.acknowledged} acknowledged; ${Object.entries(faults).map(([name, count]) => `${name} ${count}`).join(', ')}`);
-  const columns = [{ title: 'function' }, ...['handled', 'dead', 'lost', 'doubles', 'order breaks'].map((title) => ({ title, right: true }))];
-  context.out(table(columns, report.functions.map((fn) => [fn.name, ...[fn.handled, fn.dead, fn.lost, fn.doubles, fn.orderBreaks].map(formatCount)])));
-  const measured = takeover.worstMs === null ? 'not measured' : `${takeover.worstMs} ms at worst of ${takeover.measured}`;
-  context.out(`lanes of a dead dispatcher taken over: ${measured}; promised: ${takeover.formula} = ${takeover.boundMs} ms`);
-  context.out(report.settledMs === null ? 'not everything was settled in time' : `everything settled ${report.settledMs} ms after the last fault`);
-  if (report.leftOut !== null) context.out(`left out: ${report.leftOut.faults.join(', ')}, because ${report.leftOut.why}`);
-  for (const { rule, what } of report.violations.slice(0, 50)) context.out(`VIOLATION ${rule}: ${what}`);
+  context.out(
+    `${plural(report.published, 'event')} published, ${report.acknowledged} acknowledged; ${Object.entries(
+      faults,
+    )
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ')}`,
+  );
+  const columns = [
+    { title: 'function' },
+    ...['handled', 'dead', 'lost', 'doubles', 'order breaks'].map((title) => ({
+      title,
+      right: true,
+    })),
+  ];
+  context.out(
+    table(
+      columns,
+      report.functions.map((fn) => [
+        fn.name,
+        ...[fn.handled, fn.dead, fn.lost, fn.doubles, fn.orderBreaks].map(formatCount),
+      ]),
+    ),
+  );
+  const measured =
+    takeover.worstMs === null
+      ? 'not measured'
+      : `${takeover.worstMs} ms at worst of ${takeover.measured}`;
+  context.out(
+    `lanes of a dead dispatcher taken over: ${measured}; promised: ${takeover.formula} = ${takeover.boundMs} ms`,
+  );
+  context.out(
+    report.settledMs === null
+      ? 'not everything was settled in time'
+      : `everything settled ${report.settledMs} ms after the last fault`,
+  );
+  if (report.leftOut !== null)
+    context.out(`left out: ${report.leftOut.faults.join(', ')}, because ${report.leftOut.why}`);
+  for (const { rule, what } of report.violations.slice(0, 50))
+    context.out(`VIOLATION ${rule}: ${what}`);
 }

@@ -8,7 +8,15 @@ import { ConfigError } from '../../core/errors.ts';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
 import type { Deployment } from '../../deployment.ts';
 import { Millrace } from '../../millrace.ts';
-import { dropGeneration, indexSize, listViews, requireView, rollBackView, switchLive, type Generation } from '../../views/generations.ts';
+import {
+  dropGeneration,
+  indexSize,
+  listViews,
+  requireView,
+  rollBackView,
+  switchLive,
+  type Generation,
+} from '../../views/generations.ts';
 import { IncompleteHistoriesError } from '../../views/errors.ts';
 import { buildFromHistories, lackingEvents, type ViewFold } from '../../views/history-pass.ts';
 import { followRebuild, verifyGeneration, type RebuildProgress } from '../../views/rebuild.ts';
@@ -30,65 +38,110 @@ interface RangeFlags {
 export function registerView(program: Command, context: LongRunningContext): void {
   const view = program
     .command('view')
-    .description('what views hold, and building a changed one anew: get, list, count, status, rebuild, rollback, drop')
-    .addHelpText('after', `
+    .description(
+      'what views hold, and building a changed one anew: get, list, count, status, rebuild, rollback, drop',
+    )
+    .addHelpText(
+      'after',
+      `
 Examples:
   millrace view get order-summary o-17
   millrace view list order-summary --index status --equals cancelled --desc
-  millrace view rebuild order-summary`);
+  millrace view rebuild order-summary`,
+    );
 
-  view.command('get').description('print one row').argument('<view>', 'its name').argument('<id>', 'id of the row')
-    .option('--json', 'the row with its position and how fresh it is, as one JSON object')
-    .action((name: string, id: string, flags: { readonly json?: boolean }) => get(name, id, flags, context));
-
-  const ranged = (command: Command): Command => command
+  view
+    .command('get')
+    .description('print one row')
     .argument('<view>', 'its name')
-    .option('--index <name>', 'an index of the view; default: all rows, by id')
-    .option('--equals <value>', 'rows with this value')
-    .option('--from <number>', 'rows sorted at this number, or time, or behind')
-    .option('--to <number>', 'rows sorted before this number, or time');
+    .argument('<id>', 'id of the row')
+    .option('--json', 'the row with its position and how fresh it is, as one JSON object')
+    .action((name: string, id: string, flags: { readonly json?: boolean }) =>
+      get(name, id, flags, context),
+    );
+
+  const ranged = (command: Command): Command =>
+    command
+      .argument('<view>', 'its name')
+      .option('--index <name>', 'an index of the view; default: all rows, by id')
+      .option('--equals <value>', 'rows with this value')
+      .option('--from <number>', 'rows sorted at this number, or time, or behind')
+      .option('--to <number>', 'rows sorted before this number, or time');
   ranged(view.command('list').description('print rows, one JSON object a line'))
     .option('--desc', 'largest first')
     .option('--limit <n>', 'rows at most', wholeNumber(1, 1_000_000), 100)
     .option('--cursor <text>', 'go on behind a page')
-    .action((name: string, flags: RangeFlags & { readonly desc?: boolean; readonly limit: number; readonly cursor?: string }) => list(name, flags, context));
+    .action(
+      (
+        name: string,
+        flags: RangeFlags & {
+          readonly desc?: boolean;
+          readonly limit: number;
+          readonly cursor?: string;
+        },
+      ) => list(name, flags, context),
+    );
   ranged(view.command('count').description('print how many rows there are'))
     .option('--json', 'as one JSON object, with how fresh it is')
     .action((name: string, flags: RangeFlags) => count(name, flags, context));
 
-  view.command('status').description('print the views, their versions, and which one is live')
+  view
+    .command('status')
+    .description('print the views, their versions, and which one is live')
     .option('--json', 'one JSON object a line')
     .action((flags: { readonly json?: boolean }) => status(flags, context));
 
-  view.command('rebuild')
-    .description('build the version that the folder holds beside the live one, from the beginning of the streams, or from the histories where they are trimmed; verify it; make it live')
+  view
+    .command('rebuild')
+    .description(
+      'build the version that the folder holds beside the live one, from the beginning of the streams, or from the histories where they are trimmed; verify it; make it live',
+    )
     .argument('<view>', 'its name')
     .option('--dir <dir>', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
-    .option('--version <n>', 'which version, where the folder holds several; default: the highest', wholeNumber(1, 999_999_999))
+    .option(
+      '--version <n>',
+      'which version, where the folder holds several; default: the highest',
+      wholeNumber(1, 999_999_999),
+    )
     .option('--no-switch', 'build and verify only')
     .option('--incomplete', 'also without events that retention has trimmed and no history holds')
     .option('--json', 'progress and result as JSON lines')
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Only this view runs here: no function that does anything else. Stopped or killed, it goes on where it was when it is started again.
 Dispatchers that serve the same version help. The version that was live is kept: millrace view rollback, and later millrace view drop.
-Afterwards deploy the new version: from then on its dispatchers keep it up to date.`)
+Afterwards deploy the new version: from then on its dispatchers keep it up to date.`,
+    )
     .action((name: string, flags: RebuildFlags) => rebuild(name, flags, context));
 
-  view.command('rollback').description('make the version live again that was live before').argument('<view>', 'its name')
+  view
+    .command('rollback')
+    .description('make the version live again that was live before')
+    .argument('<view>', 'its name')
     .action(async (name: string) => {
       const { from, to } = await rollBackView(await context.open({ protoDir: null }), name);
       context.out(`${name}: version ${to} is live, no longer ${from}`);
     });
 
-  view.command('drop').description('remove a version that is not live: its rows, indexes and lanes').argument('<view>', 'its name').argument('<version>', 'which', wholeNumber(1, 999_999_999))
+  view
+    .command('drop')
+    .description('remove a version that is not live: its rows, indexes and lanes')
+    .argument('<view>', 'its name')
+    .argument('<version>', 'which', wholeNumber(1, 999_999_999))
     .action(async (name: string, version: number) => {
       const rows = await dropGeneration(await context.open({ protoDir: null }), name, version);
       context.out(`${name}: version ${version} is removed, with ${plural(rows, 'row')}`);
     });
 }
 
-async function get(name: string, id: string, flags: { readonly json?: boolean }, context: LongRunningContext): Promise<void> {
+async function get(
+  name: string,
+  id: string,
+  flags: { readonly json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
   const got = await new View(await context.open({ protoDir: null }), name).get(id);
   if (flags.json) context.out(safeJson(got));
   if (!got.found) {
@@ -96,33 +149,50 @@ async function get(name: string, id: string, flags: { readonly json?: boolean },
     context.fail();
   } else if (!flags.json) {
     context.out(safeJson(got.found.row, 2));
-    context.err(`millrace: ${plural(got.found.revision, 'event')}, last ${got.found.position}${behind(got.lag)}`);
+    context.err(
+      `millrace: ${plural(got.found.revision, 'event')}, last ${got.found.position}${behind(got.lag)}`,
+    );
   }
 }
 
-const behind = (lag: number): string => (lag === 0 ? '' : `; ${plural(lag, 'event')} not folded yet`);
+const behind = (lag: number): string =>
+  lag === 0 ? '' : `; ${plural(lag, 'event')} not folded yet`;
 
 function rangeOf(flags: RangeFlags): Pick<ListOptions, 'index' | 'equals' | 'from' | 'to'> {
   const bound = (option: string, text: string | undefined): number | undefined => {
     if (text === undefined) return undefined;
     if (/^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text)) return Number(text);
     const moment = parseTimeArgument(text);
-    if (moment === null) throw new UsageError(`${option} is neither a number nor an RFC 3339 time such as 2026-03-01T12:00:00Z: ${text}`);
+    if (moment === null)
+      throw new UsageError(
+        `${option} is neither a number nor an RFC 3339 time such as 2026-03-01T12:00:00Z: ${text}`,
+      );
     return moment.ms;
   };
   const [from, to] = [bound('--from', flags.from), bound('--to', flags.to)];
   return {
-    ...(flags.index === undefined ? {} : { index: flags.index }), ...(flags.equals === undefined ? {} : { equals: flags.equals }),
-    ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }),
+    ...(flags.index === undefined ? {} : { index: flags.index }),
+    ...(flags.equals === undefined ? {} : { equals: flags.equals }),
+    ...(from === undefined ? {} : { from }),
+    ...(to === undefined ? {} : { to }),
   };
 }
 
-async function list(name: string, flags: RangeFlags & { readonly desc?: boolean; readonly limit: number; readonly cursor?: string }, context: LongRunningContext): Promise<void> {
+async function list(
+  name: string,
+  flags: RangeFlags & { readonly desc?: boolean; readonly limit: number; readonly cursor?: string },
+  context: LongRunningContext,
+): Promise<void> {
   const view = new View(await context.open({ protoDir: null }), name);
   let cursor = flags.cursor ?? null;
   let left = flags.limit;
   do {
-    const page = await view.list({ ...rangeOf(flags), order: flags.desc ? 'desc' : 'asc', limit: Math.min(1000, left), ...(cursor === null ? {} : { cursor }) });
+    const page = await view.list({
+      ...rangeOf(flags),
+      order: flags.desc ? 'desc' : 'asc',
+      limit: Math.min(1000, left),
+      ...(cursor === null ? {} : { cursor }),
+    });
     for (const row of page.rows) context.out(safeJson(row));
     for (const { problem } of page.unreadable) context.err(`millrace: ${problem}`);
     if (page.unreadable.length > 0) context.fail();
@@ -133,28 +203,80 @@ async function list(name: string, flags: RangeFlags & { readonly desc?: boolean;
 }
 
 async function count(name: string, flags: RangeFlags, context: LongRunningContext): Promise<void> {
-  const counted = await new View(await context.open({ protoDir: null }), name).count(rangeOf(flags));
+  const counted = await new View(await context.open({ protoDir: null }), name).count(
+    rangeOf(flags),
+  );
   context.out(flags.json ? safeJson(counted) : String(counted.count));
 }
 
-async function status(flags: { readonly json?: boolean }, context: LongRunningContext): Promise<void> {
+async function status(
+  flags: { readonly json?: boolean },
+  context: LongRunningContext,
+): Promise<void> {
   const deployment = await context.open({ protoDir: null });
   const rows: string[][] = [];
   for (const known of await listViews(deployment)) {
     for (const generation of known.generations) {
-      const state = generation.version === known.live ? 'live' : generation.version === known.previous ? 'previous' : '';
+      const state =
+        generation.version === known.live
+          ? 'live'
+          : generation.version === known.previous
+            ? 'previous'
+            : '';
       const size = await rowsOf(deployment, generation);
-      if (flags.json) context.out(safeJson({ view: known.view, version: generation.version, live: state === 'live', previous: state === 'previous', rows: size, types: generation.types, indexes: generation.indexes }));
-      else rows.push([known.view, String(generation.version), state, formatCount(size), generation.types.join(', '), generation.indexes.join(', ')]);
+      if (flags.json)
+        context.out(
+          safeJson({
+            view: known.view,
+            version: generation.version,
+            live: state === 'live',
+            previous: state === 'previous',
+            rows: size,
+            types: generation.types,
+            indexes: generation.indexes,
+          }),
+        );
+      else
+        rows.push([
+          known.view,
+          String(generation.version),
+          state,
+          formatCount(size),
+          generation.types.join(', '),
+          generation.indexes.join(', '),
+        ]);
     }
   }
   if (flags.json) return;
-  if (rows.length === 0) context.err('millrace: no view is known in this deployment; millrace start makes those of a folder known');
-  else context.out(table([{ title: 'view' }, { title: 'version', right: true }, { title: '' }, { title: 'rows', right: true }, { title: 'types' }, { title: 'indexes' }], rows));
+  if (rows.length === 0)
+    context.err(
+      'millrace: no view is known in this deployment; millrace start makes those of a folder known',
+    );
+  else
+    context.out(
+      table(
+        [
+          { title: 'view' },
+          { title: 'version', right: true },
+          { title: '' },
+          { title: 'rows', right: true },
+          { title: 'types' },
+          { title: 'indexes' },
+        ],
+        rows,
+      ),
+    );
 }
 
-async function rowsOf({ connection, keys, partitions }: Deployment, { name }: Generation): Promise<number> {
-  const sizes = await Promise.all(Array.from({ length: partitions }, (_, partition) => indexSize(connection, keys.viewIndex(partition, name, '*'))));
+async function rowsOf(
+  { connection, keys, partitions }: Deployment,
+  { name }: Generation,
+): Promise<number> {
+  const sizes = await Promise.all(
+    Array.from({ length: partitions }, (_, partition) =>
+      indexSize(connection, keys.viewIndex(partition, name, '*')),
+    ),
+  );
   return sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
 }
 
@@ -167,25 +289,45 @@ interface RebuildFlags {
   readonly json?: boolean;
 }
 
-async function rebuild(name: string, flags: RebuildFlags, context: LongRunningContext): Promise<void> {
+async function rebuild(
+  name: string,
+  flags: RebuildFlags,
+  context: LongRunningContext,
+): Promise<void> {
   const stop = context.takeStop();
-  const deployment = await context.open({ protoDir: flags.proto, name: 'rebuild', settleSchemas: true, environment: rebuildSettings() });
-  const bar = !flags.json && process.stderr.isTTY
-    ? new SingleBar({ format: `${name} {bar} {value}/{total} events from the {from}, {rate}/s, {eta_text} left`, stream: process.stderr, hideCursor: true }, Presets.shades_classic)
-    : null;
+  const deployment = await context.open({
+    protoDir: flags.proto,
+    name: 'rebuild',
+    settleSchemas: true,
+    environment: rebuildSettings(),
+  });
+  const bar =
+    !flags.json && process.stderr.isTTY
+      ? new SingleBar(
+          {
+            format: `${name} {bar} {value}/{total} events from the {from}, {rate}/s, {eta_text} left`,
+            stream: process.stderr,
+            hideCursor: true,
+          },
+          Presets.shades_classic,
+        )
+      : null;
   let shownMs = 0;
   const show = (now: RebuildProgress): void => {
     const rate = formatCount(now.eventsPerSecond);
     const left = now.etaMs === null ? '?' : duration(now.etaMs);
     if (bar) {
-      if (shownMs === 0) bar.start(now.appended, now.settled, { rate, eta_text: left, from: now.from });
+      if (shownMs === 0)
+        bar.start(now.appended, now.settled, { rate, eta_text: left, from: now.from });
       bar.setTotal(now.appended);
       bar.update(now.settled, { rate, eta_text: left, from: now.from });
       shownMs = 1;
     } else if (flags.json) context.out(safeJson({ progress: now }));
     else if (performance.now() - shownMs > 2000) {
       shownMs = performance.now();
-      context.err(`millrace: ${name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')} from the ${now.from}, ${rate}/s, ${left} left`);
+      context.err(
+        `millrace: ${name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')} from the ${now.from}, ${rate}/s, ${left} left`,
+      );
     }
   };
   let chosen: FunctionInfo | null = null;
@@ -193,9 +335,18 @@ async function rebuild(name: string, flags: RebuildFlags, context: LongRunningCo
     functionsDir: resolve(flags.dir),
     skipFiles: ownFiles(join(flags.dir)),
     choose: (found) => {
-      const versions = found.filter(({ spec }) => spec.view?.view === name && (flags.version === undefined || spec.view.version === flags.version));
-      chosen = versions.sort((a, b) => (a.spec.view?.version ?? 0) - (b.spec.view?.version ?? 0)).at(-1) ?? null;
-      if (!chosen) throw new ConfigError([`${flags.dir} holds no view "${name}"${flags.version === undefined ? '' : ` of version ${flags.version}`}`]);
+      const versions = found.filter(
+        ({ spec }) =>
+          spec.view?.view === name &&
+          (flags.version === undefined || spec.view.version === flags.version),
+      );
+      chosen =
+        versions.sort((a, b) => (a.spec.view?.version ?? 0) - (b.spec.view?.version ?? 0)).at(-1) ??
+        null;
+      if (!chosen)
+        throw new ConfigError([
+          `${flags.dir} holds no view "${name}"${flags.version === undefined ? '' : ` of version ${flags.version}`}`,
+        ]);
       return [chosen];
     },
     beforeLanes: async ([view]) => {
@@ -204,7 +355,9 @@ async function rebuild(name: string, flags: RebuildFlags, context: LongRunningCo
         signal: stop.first,
         progress: show,
         begun: (partitions, events) => {
-          context.err(`millrace: streams trimmed: building ${(view as ViewFold).spec.name} from histories in ${plural(partitions, 'partition')}, ${plural(events, 'event')}`);
+          context.err(
+            `millrace: streams trimmed: building ${(view as ViewFold).spec.name} from histories in ${plural(partitions, 'partition')}, ${plural(events, 'event')}`,
+          );
         },
       });
     },
@@ -214,25 +367,35 @@ async function rebuild(name: string, flags: RebuildFlags, context: LongRunningCo
     await dispatcher.start();
     const { spec } = chosen as unknown as FunctionInfo;
     const known = await requireView(deployment, name);
-    const generation = known.generations.find(({ version }) => version === spec.view?.version) as Generation;
+    const generation = known.generations.find(
+      ({ version }) => version === spec.view?.version,
+    ) as Generation;
     // Trimmed between the look and the registration.
     const lacking = flags.incomplete ? [] : await lackingEvents(deployment, generation);
     if (lacking.length > 0) throw new IncompleteHistoriesError(generation.name, 'late', lacking);
     await followRebuild(deployment, generation, show, stop.first);
-    const verified = await verifyGeneration(deployment, generation, dispatcher.viewFolds[0] ?? null);
+    const verified = await verifyGeneration(
+      deployment,
+      generation,
+      dispatcher.viewFolds[0] ?? null,
+    );
     const result = { view: name, version: generation.version, ...verified, live: known.live };
     if (verified.problems.length > 0) {
       if (flags.json) context.out(safeJson(result));
-      for (const problem of verified.problems.slice(0, 20)) context.err(`millrace: ${generation.name}: ${problem}`);
+      for (const problem of verified.problems.slice(0, 20))
+        context.err(`millrace: ${generation.name}: ${problem}`);
       context.err(`millrace: version ${known.live} stays live`);
       context.fail();
       return;
     }
-    if (flags.switch && known.live !== generation.version) await switchLive(deployment, name, known.live, generation.version);
+    if (flags.switch && known.live !== generation.version)
+      await switchLive(deployment, name, known.live, generation.version);
     const live = flags.switch ? generation.version : known.live;
     if (flags.json) context.out(safeJson({ ...result, live }));
     else {
-      context.out(`${name}: version ${generation.version} has ${plural(verified.rows, 'row')} from ${plural(verified.events, 'event')}, verified; version ${live} is live${live !== known.live ? `, ${known.live} is kept (millrace view rollback ${name})` : ''}`);
+      context.out(
+        `${name}: version ${generation.version} has ${plural(verified.rows, 'row')} from ${plural(verified.events, 'event')}, verified; version ${live} is live${live !== known.live ? `, ${known.live} is kept (millrace view rollback ${name})` : ''}`,
+      );
     }
   } catch (error) {
     if (!stop.first.aborted) throw error;

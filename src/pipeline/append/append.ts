@@ -1,4 +1,7 @@
-/** One call of append.lua: sent again until Redis has answered, which (producer, sequence) makes harmless. */
+/**
+ * One call of append.lua: sent again until Redis has answered, which (producer, sequence) makes
+ * harmless.
+ */
 import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
@@ -6,12 +9,22 @@ import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES } from '../../wire/entries-lua.ts';
 import { runConfirmed, type Confirm } from './confirm.ts';
 
-const script = defineScript({ url: new URL('./append.lua', import.meta.url), with: APPEND_ENTRIES, keys: 'variable' });
+const script = defineScript({
+  url: new URL('./append.lua', import.meta.url),
+  with: APPEND_ENTRIES,
+  keys: 'variable',
+});
 
-/** Publishers that have been silent for half of this towards a partition start over under a new producer id. */
+/**
+ * Publishers that have been silent for half of this towards a partition start over under a new
+ * producer id.
+ */
 export const PRODUCER_TTL_MS = 3_600_000;
 
-/** Ids remembered per type, partition and window; beyond that they are forgotten, and counted as `forgotten:<type>`. */
+/**
+ * Ids remembered per type, partition and window; beyond that they are forgotten, and counted as
+ * `forgotten:<type>`.
+ */
 export const REMEMBERED_IDS = 1_000_000;
 
 export interface FlushPart {
@@ -21,7 +34,10 @@ export interface FlushPart {
   readonly bytes: Buffer;
   /** Most events its slowest function may be behind in a partition before publishers are told. */
   readonly maxBacklog?: number | undefined;
-  /** Identities of the events (src/wire/event-identity.ts), in order: what was appended within the window is not appended again. */
+  /**
+   * Identities of the events (src/wire/event-identity.ts), in order: what was appended within the
+   * window is not appended again.
+   */
   readonly dedupe?: { readonly ids: readonly string[]; readonly windowMs: number } | undefined;
 }
 
@@ -51,7 +67,10 @@ export interface Appended {
   readonly backlogs: readonly Backlog[];
 }
 
-/** Nothing was appended: these events' ids were there within their window, or twice in this flush. Leave them out. */
+/**
+ * Nothing was appended: these events' ids were there within their window, or twice in this flush.
+ * Leave them out.
+ */
 export interface Repeated {
   readonly kind: 'repeated';
   readonly events: readonly { readonly part: number; readonly index: number }[];
@@ -77,9 +96,13 @@ export interface AppendOptions {
 
 /**
  * @returns what became of it: appended, or refused whole because of events that are there already
- * @throws ProducerGapError, DurabilityError, UnknownOutcomeError after the deadline, RedisReplyError
+ * @throws ProducerGapError, DurabilityError, UnknownOutcomeError after the deadline,
+ *   RedisReplyError
  */
-export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appended | Repeated | AlreadyTaken> {
+export function appendFlush(
+  flush: Flush,
+  options: AppendOptions,
+): Promise<Appended | Repeated | AlreadyTaken> {
   const { partition, producer, sequence, parts, takes = [] } = flush;
   const { keys, connection, confirm } = options;
   const scriptKeys = [
@@ -88,8 +111,23 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
     keys.counters(partition),
     ...parts.map((part) => keys.events(partition, part.type)),
   ];
-  const args: (string | number | Buffer)[] = [sequence ?? '', PRODUCER_TTL_MS, parts.length, takes.length, REMEMBERED_IDS];
-  for (const part of parts) args.push(part.type, part.count, part.crc, part.bytes, part.maxBacklog ?? '', part.dedupe?.ids.length ?? 0, part.dedupe?.windowMs ?? 0);
+  const args: (string | number | Buffer)[] = [
+    sequence ?? '',
+    PRODUCER_TTL_MS,
+    parts.length,
+    takes.length,
+    REMEMBERED_IDS,
+  ];
+  for (const part of parts)
+    args.push(
+      part.type,
+      part.count,
+      part.crc,
+      part.bytes,
+      part.maxBacklog ?? '',
+      part.dedupe?.ids.length ?? 0,
+      part.dedupe?.windowMs ?? 0,
+    );
   for (const { type, dedupe } of parts) {
     if (!dedupe || dedupe.ids.length === 0) continue;
     scriptKeys.push(keys.publishedIds(partition, type, 0), keys.publishedIds(partition, type, 1));
@@ -98,21 +136,45 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
   if (takes.length > 0) scriptKeys.push(keys.scheduled(partition), keys.scheduledEvents(partition));
   for (const { member, field } of takes) args.push(member, field);
 
-  const send = async (_attempt: number, untilMs: number): Promise<Appended | Repeated | AlreadyTaken> => {
-    const { reply, confirmed } = await runConfirmed(script, connection.until(untilMs), scriptKeys, args, confirm);
+  const send = async (
+    _attempt: number,
+    untilMs: number,
+  ): Promise<Appended | Repeated | AlreadyTaken> => {
+    const { reply, confirmed } = await runConfirmed(
+      script,
+      connection.until(untilMs),
+      scriptKeys,
+      args,
+      confirm,
+    );
     const [kind, value, ...behind] = reply as [string, string, ...string[]];
-    if (kind === 'gap') throw new ProducerGapError(producer, partition, Number(value), sequence ?? 0);
+    if (kind === 'gap')
+      throw new ProducerGapError(producer, partition, Number(value), sequence ?? 0);
     if (kind === 'taken') return { kind };
     if (kind === 'repeated') {
       const flat = (reply as (string | number)[]).slice(1).map(Number);
-      return { kind, events: Array.from({ length: flat.length / 2 }, (_, i) => ({ part: (flat[2 * i] as number) - 1, index: flat[2 * i + 1] as number })) };
+      return {
+        kind,
+        events: Array.from({ length: flat.length / 2 }, (_, i) => ({
+          part: (flat[2 * i] as number) - 1,
+          index: flat[2 * i + 1] as number,
+        })),
+      };
     }
     if (kind === 'exhausted') {
-      throw new RedisReplyError('append', `stream ${value} has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`);
+      throw new RedisReplyError(
+        'append',
+        `stream ${value} has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`,
+      );
     }
     confirmed(`${partition}/${value}`);
     const backlogs: Backlog[] = [];
-    for (let i = 0; i + 2 < behind.length; i += 3) backlogs.push({ type: behind[i] as string, function: behind[i + 1] as string, events: Number(behind[i + 2]) });
+    for (let i = 0; i + 2 < behind.length; i += 3)
+      backlogs.push({
+        type: behind[i] as string,
+        function: behind[i + 1] as string,
+        events: Number(behind[i + 2]),
+      });
     return { kind: 'appended', entryId: value, duplicate: kind === 'duplicate', backlogs };
   };
   return withRetry(send, {
@@ -121,6 +183,11 @@ export function appendFlush(flush: Flush, options: AppendOptions): Promise<Appen
     minDelayMs: 20,
     maxDelayMs: 1000,
     refusedWrites: options.refusedWrites ?? 'retry',
-    ...(options.onRetry ? { onRetry: (error: unknown, _attempt: number, waitMs: number) => options.onRetry?.(error, waitMs) } : {}),
+    ...(options.onRetry
+      ? {
+          onRetry: (error: unknown, _attempt: number, waitMs: number) =>
+            options.onRetry?.(error, waitMs),
+        }
+      : {}),
   });
 }

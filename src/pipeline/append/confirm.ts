@@ -22,20 +22,33 @@ export interface Confirmed {
 
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function runConfirmed(
-  script: RedisScript, connection: RedisSender, keys: readonly string[], args: readonly RedisArg[], confirm: Confirm,
+  script: RedisScript,
+  connection: RedisSender,
+  keys: readonly string[],
+  args: readonly RedisArg[],
+  confirm: Confirm,
 ): Promise<Confirmed> {
-  if (confirm.kind === 'none') return { reply: await script.run(connection, keys, args), confirmed: () => undefined };
+  if (confirm.kind === 'none')
+    return { reply: await script.run(connection, keys, args), confirmed: () => undefined };
   const follow: [string, ...(string | number)[]] =
-    confirm.kind === 'wait' ? ['WAIT', confirm.replicas, confirm.timeoutMs] : ['WAITAOF', 1, 0, confirm.timeoutMs];
+    confirm.kind === 'wait'
+      ? ['WAIT', confirm.replicas, confirm.timeoutMs]
+      : ['WAITAOF', 1, 0, confirm.timeoutMs];
   const [reply, answer] = await script.runThen(connection, keys, args, follow);
   return {
     reply,
     confirmed(position) {
       if (confirm.kind === 'wait' && Number(answer) < confirm.replicas) {
-        throw new DurabilityError('replicated', `appended as ${position}, but only ${String(answer)} of ${confirm.replicas} replicas confirmed within ${confirm.timeoutMs} ms`);
+        throw new DurabilityError(
+          'replicated',
+          `appended as ${position}, but only ${String(answer)} of ${confirm.replicas} replicas confirmed within ${confirm.timeoutMs} ms`,
+        );
       }
       if (confirm.kind === 'waitaof' && Number((answer as unknown[])[0]) < 1) {
-        throw new DurabilityError('fsync', `appended as ${position}, but not synced to disk within ${confirm.timeoutMs} ms`);
+        throw new DurabilityError(
+          'fsync',
+          `appended as ${position}, but not synced to disk within ${confirm.timeoutMs} ms`,
+        );
       }
     },
   };

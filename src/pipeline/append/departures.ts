@@ -1,8 +1,9 @@
 /**
- * When a publisher's flushes leave. Under load they leave together a few ms apart: a flush costs Redis and the dispatcher the
- * same with five events as with fifty. But spacing only pays while events come by themselves: callers who wait for one call
- * before they make the next publish less for every ms they wait. So it ends as soon as enough has gathered, and is left off
- * for a while where it has cost throughput.
+ * When a publisher's flushes leave. Under load they leave together a few ms apart: a flush costs
+ * Redis and the dispatcher the same with five events as with fifty. But spacing only pays while
+ * events come by themselves: callers who wait for one call before they make the next publish less
+ * for every ms they wait. So it ends as soon as enough has gathered, and is left off for a while
+ * where it has cost throughput.
  *
  * Owned here: the rate, over windows of 20 ms and more, and whether departures are spaced.
  */
@@ -13,7 +14,10 @@ const APART_MS = 5;
 const WINDOW_MS = 20;
 /** So many events a partition are a flush worth sending: nothing is gained by waiting for more. */
 const ENOUGH = 64;
-/** So many windows in a row with less than half of what came unspaced: it is the spacing that holds them back. */
+/**
+ * So many windows in a row with less than half of what came unspaced: it is the spacing that holds
+ * them back.
+ */
 const SLOW_WINDOWS = 3;
 const OFF_MS = 500;
 

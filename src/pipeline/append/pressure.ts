@@ -1,9 +1,10 @@
 /**
- * What holds a publisher back beside its own buffer: functions that are too far behind (told by append.lua with each flush),
- * and a server that is out of memory. Per type and partition, so that one slow consumer slows only what it consumes.
+ * What holds a publisher back beside its own buffer: functions that are too far behind (told by
+ * append.lua with each flush), and a server that is out of memory. Per type and partition, so that
+ * one slow consumer slows only what it consumes.
  *
- * While something is held back, one event is let through per `retryAfterMs`: its flush says whether it is over. The time
- * doubles while it is not.
+ * While something is held back, one event is let through per `retryAfterMs`: its flush says whether
+ * it is over. The time doubles while it is not.
  */
 import { monotonicMs } from '../../core/clock.ts';
 import type { Pressure } from '../../core/errors.ts';
@@ -31,7 +32,11 @@ export class PressureGauge {
   }
 
   /** What a flush's answer said of its types. */
-  answered(partition: number, types: readonly { readonly type: string; readonly maxBacklog?: number | undefined }[], backlogs: readonly Backlog[]): void {
+  answered(
+    partition: number,
+    types: readonly { readonly type: string; readonly maxBacklog?: number | undefined }[],
+    backlogs: readonly Backlog[],
+  ): void {
     this.#memory = null;
     for (const { type, maxBacklog } of types) {
       const key = `${partition} ${type}`;
@@ -40,14 +45,25 @@ export class PressureGauge {
       else {
         const before = this.#held.get(key);
         this.#held.set(key, {
-          ...this.#longer(before), pressure: { reason: 'lag', type, partition, function: backlog.function, actual: backlog.events, ...(maxBacklog === undefined ? {} : { limit: maxBacklog }) },
+          ...this.#longer(before),
+          pressure: {
+            reason: 'lag',
+            type,
+            partition,
+            function: backlog.function,
+            actual: backlog.events,
+            ...(maxBacklog === undefined ? {} : { limit: maxBacklog }),
+          },
         });
       }
     }
   }
 
   outOfMemory(): void {
-    this.#memory = { pressure: { reason: 'redis-memory' }, ...this.#longer(this.#memory ?? undefined) };
+    this.#memory = {
+      pressure: { reason: 'redis-memory' },
+      ...this.#longer(this.#memory ?? undefined),
+    };
   }
 
   #longer(before: Held | undefined): { delayMs: number; untilMs: number } {
@@ -58,12 +74,16 @@ export class PressureGauge {
     return { delayMs, untilMs: now + delayMs };
   }
 
-  /** Why an event must wait; null: it may go. Asking for null takes the place of the one that is let through. */
+  /**
+   * Why an event must wait; null: it may go. Asking for null takes the place of the one that is let
+   * through.
+   */
   check(type: string, partition: number, take: boolean): Pressure | null {
     const now = monotonicMs();
     for (const held of [this.#memory, this.#held.get(`${partition} ${type}`)]) {
       if (!held) continue;
-      if (now < held.untilMs) return { ...held.pressure, retryAfterMs: Math.ceil(held.untilMs - now) };
+      if (now < held.untilMs)
+        return { ...held.pressure, retryAfterMs: Math.ceil(held.untilMs - now) };
       if (take) held.untilMs = now + held.delayMs;
     }
     return null;
@@ -72,7 +92,11 @@ export class PressureGauge {
   /** All that is held back now. */
   list(): Pressure[] {
     const now = monotonicMs();
-    return [this.#memory, ...this.#held.values()].filter((held): held is Held => held !== null)
-      .map((held) => ({ ...held.pressure, retryAfterMs: Math.max(0, Math.ceil(held.untilMs - now)) }));
+    return [this.#memory, ...this.#held.values()]
+      .filter((held): held is Held => held !== null)
+      .map((held) => ({
+        ...held.pressure,
+        retryAfterMs: Math.max(0, Math.ceil(held.untilMs - now)),
+      }));
   }
 }

@@ -1,19 +1,27 @@
 /**
  * publish: check and encode once, in the caller's process → per-partition buffer → append script.
  *
- * Adaptive batching, per partition: an idle partition flushes at once; while a flush is in flight the next one gathers.
- * So batches grow with the load, and without load batching costs no latency. At most `maxFlushes` flushes are in flight
- * over all partitions, which makes batches grow further when Redis is the slower side. When much is published, departures
- * are spaced a few ms and all partitions leave together.
+ * Adaptive batching, per partition: an idle partition flushes at once; while a flush is in flight
+ * the next one gathers. So batches grow with the load, and without load batching costs no latency.
+ * At most `maxFlushes` flushes are in flight over all partitions, which makes batches grow further
+ * when Redis is the slower side. When much is published, departures are spaced a few ms and all
+ * partitions leave together.
  *
- * Owned here: per partition the open buffer, the flush in flight and the sequence. A partition's flushes are sent one
- * after the other, so a sequence is never overtaken. A flush whose outcome stays unknown at the deadline ends that
- * producer id for the partition: the next flush starts a new one at 1.
+ * Owned here: per partition the open buffer, the flush in flight and the sequence. A partition's
+ * flushes are sent one after the other, so a sequence is never overtaken. A flush whose outcome
+ * stays unknown at the deadline ends that producer id for the partition: the next flush starts a
+ * new one at 1.
  */
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { sharedAbort } from '../../core/shared-signal.ts';
-import { BackpressureError, ClosedError, ProducerGapError, RedisReplyError, type Pressure } from '../../core/errors.ts';
+import {
+  BackpressureError,
+  ClosedError,
+  ProducerGapError,
+  RedisReplyError,
+  type Pressure,
+} from '../../core/errors.ts';
 import { checkOptions, PUBLISH_ITEM } from '../../core/known-options.ts';
 import { leftOf, monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
@@ -38,19 +46,26 @@ import { PressureGauge } from './pressure.ts';
 import { scheduleEvents } from './schedule.ts';
 
 export interface PublishOptions {
-  /** Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of UTF-8. */
+  /**
+   * Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of
+   * UTF-8.
+   */
   readonly subject?: string;
   /** Event id, unique; default: one made by the publisher. 1 … 256 bytes of UTF-8. */
   readonly id?: string;
   /** Default: the publisher's `source`. */
   readonly source?: string;
-  /** When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept. Default: now. */
+  /**
+   * When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept.
+   * Default: now.
+   */
   readonly time?: number | Date | string;
   /** CloudEvents extension attributes. */
   readonly extensions?: Readonly<Record<string, string>>;
   /**
-   * Append it then, by the server's clock: ms since 1970 or a Date, at most ten years ahead. It takes its place in the order of
-   * its subject when it is appended, not now; scheduled for the same moment, events keep the order in which they were scheduled.
+   * Append it then, by the server's clock: ms since 1970 or a Date, at most ten years ahead. It
+   * takes its place in the order of its subject when it is appended, not now; scheduled for the
+   * same moment, events keep the order in which they were scheduled.
    */
   readonly deliverAt?: number | Date;
   /** Append it so many ms from now, by the server's clock. */
@@ -58,9 +73,13 @@ export interface PublishOptions {
 }
 
 /** An event to be published. Of the types in `T`; of any where that is `string`. */
-export type PublishItem<T extends string = string> = T extends string ? PublishOptions & { readonly type: T; readonly data: PublishData<T> } : never;
+export type PublishItem<T extends string = string> = T extends string
+  ? PublishOptions & { readonly type: T; readonly data: PublishData<T> }
+  : never;
 
-/** `T` where it is not known before the program runs; never for a literal, which must be declared. */
+/**
+ * `T` where it is not known before the program runs; never for a literal, which must be declared.
+ */
 type AnyType<T extends string> = T & (string extends T ? unknown : never);
 
 /** Where an event stands now. */
@@ -68,33 +87,41 @@ export interface Published {
   readonly id: string;
   /** Its address: `partition/entry id/position`. Empty where it is not appended (now). */
   readonly position: string;
-  /** It was dropped: its type remembers events (dedupe_ms), and one with its id and source is there. */
+  /**
+   * It was dropped: its type remembers events (dedupe_ms), and one with its id and source is there.
+   */
   readonly duplicate?: true;
   /** It waits for this moment, by the server's clock, in ms since 1970. */
   readonly scheduledMs?: number;
 }
 
 export interface PublisherSettings {
-  /** Most bytes buffered over all partitions, in flight included. 64 KiB … 1 GiB, default 32 MiB. */
+  /**
+   * Most bytes buffered over all partitions, in flight included. 64 KiB … 1 GiB, default 32 MiB.
+   */
   readonly bufferBytes: number;
   /** Most events of one flush of a partition. 1 … 65,536, default 2,048. */
   readonly flushEvents: number;
   /** Most bytes of one flush of a partition. Default 256 KiB. */
   readonly flushBytes: number;
-  /** Wait this long for more events before an idle partition flushes, in ms. 0 … 1,000, default 0: at once. */
+  /**
+   * Wait this long for more events before an idle partition flushes, in ms. 0 … 1,000, default 0:
+   * at once.
+   */
   readonly lingerMs: number;
   /** Flushes in flight over all partitions. 1 … 1,024, default 32. */
   readonly maxFlushes: number;
   /** When the buffer is full: `wait` (default) or `reject` with BackpressureError. */
   readonly whenFull: 'wait' | 'reject';
   /**
-   * Give up on an event that Redis has not answered for this long, in ms, with the time in which its flush waited behind
-   * others; each flush is sent at least once, and waits a second for its answer. Default 30,000.
+   * Give up on an event that Redis has not answered for this long, in ms, with the time in which
+   * its flush waited behind others; each flush is sent at least once, and waits a second for its
+   * answer. Default 30,000.
    */
   readonly deadlineMs: number;
   /**
-   * When Redis takes no writes (full disk, too few replicas): `wait` (default) until deadlineMs, or `reject` at once with what
-   * it said. Full memory is waited for in both.
+   * When Redis takes no writes (full disk, too few replicas): `wait` (default) until deadlineMs, or
+   * `reject` at once with what it said. Full memory is waited for in both.
    */
   readonly whenRefused: 'wait' | 'reject';
   readonly source: string;
@@ -142,9 +169,20 @@ function newGathering(): Gathering {
     resolve = yes;
     reject = no;
   });
-  // Every publishMany looks at it; one that gave up on another flush first must not leave it unhandled.
+  // Every publishMany looks at it; one that gave up on another flush first must not leave it
+  // unhandled.
   appended.catch(() => undefined);
-  return { builders: new Map(), remembered: new Map(), events: 0, bytes: 0, appended, resolve, reject, address: '', openedMs: monotonicMs() };
+  return {
+    builders: new Map(),
+    remembered: new Map(),
+    events: 0,
+    bytes: 0,
+    appended,
+    resolve,
+    reject,
+    address: '',
+    openedMs: monotonicMs(),
+  };
 }
 
 interface PartitionState {
@@ -163,16 +201,24 @@ export interface PublisherParts {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly catalog: Catalog;
-  /** Ids of the types' schemas in the registry, stamped on each event. A type without one is stamped with none. */
+  /**
+   * Ids of the types' schemas in the registry, stamped on each event. A type without one is stamped
+   * with none.
+   */
   readonly schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>;
   readonly partitions: number;
   readonly confirm: Confirm;
   readonly settings: PublisherSettings;
-  /** Per type: most events its slowest function may be behind in a partition. Asked now and then. */
+  /**
+   * Per type: most events its slowest function may be behind in a partition. Asked now and then.
+   */
   readonly maxBacklogs?: () => Promise<ReadonlyMap<string, number>>;
   /** Redis has lost flushes it had acknowledged, the last of them under this id ('': not known). */
   readonly gap?: (error: ProducerGapError, lastEntryId: string) => void;
-  /** Whether the deployment is still the one this was made for; null where that is known. Rejects where it is not. */
+  /**
+   * Whether the deployment is still the one this was made for; null where that is known. Rejects
+   * where it is not.
+   */
   readonly verify?: () => Promise<void> | null;
   /** A flush was refused because Redis takes no writes; it is sent again. */
   readonly refused?: (error: RedisReplyError) => void;
@@ -187,7 +233,10 @@ export class Publisher {
   /** Partitions with something to flush, in turn. */
   readonly #ready: number[] = [];
   readonly #waitingForRoom: (() => void)[] = [];
-  /** Calls that found the buffer full, in order: the first one waits for room, the others for their turn. */
+  /**
+   * Calls that found the buffer full, in order: the first one waits for room, the others for their
+   * turn.
+   */
   readonly #line = new Set<() => void>();
   readonly #idle: (() => void)[] = [];
   readonly #arenas: PayloadArena[] = [];
@@ -216,7 +265,14 @@ export class Publisher {
     this.#parts = parts;
     this.#departures = new Departures(parts.partitions);
     this.#states = Array.from({ length: parts.partitions }, () => ({
-      producer: '', sequence: 0, lastEntryId: '', lastFlushMs: 0, inFlight: false, queued: false, gatherings: [], linger: null,
+      producer: '',
+      sequence: 0,
+      lastEntryId: '',
+      lastFlushMs: 0,
+      inFlight: false,
+      queued: false,
+      gatherings: [],
+      linger: null,
     }));
   }
 
@@ -228,37 +284,62 @@ export class Publisher {
   /** Why events are held back or refused now, and when to try again. Empty: they are not. */
   get pressure(): readonly Pressure[] {
     const { bufferBytes } = this.#parts.settings;
-    const full: Pressure[] = this.#bytes >= bufferBytes ? [{ reason: 'bytes', retryAfterMs: BUFFER_RETRY_MS, actual: this.#bytes, limit: bufferBytes }] : [];
+    const full: Pressure[] =
+      this.#bytes >= bufferBytes
+        ? [
+            {
+              reason: 'bytes',
+              retryAfterMs: BUFFER_RETRY_MS,
+              actual: this.#bytes,
+              limit: bufferBytes,
+            },
+          ]
+        : [];
     return [...full, ...this.#gauge.list()];
   }
 
   /**
    * Publishes one event. Resolves when Redis has it with the durability asked for.
    *
-   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the limit): nothing was sent
-   * @throws BackpressureError: it was not sent. With `whenFull: 'reject'` at once, with `wait` after `deadlineMs` of waiting
-   *   for a function that is too far behind, or for a server that is out of memory
-   * @throws ScheduleFullError: too many scheduled events wait; nothing was scheduled in that partition
-   * @throws SchemaNotRegisteredError: Redis lost the schema registry, and what is registered now contradicts the type's schema
+   * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
+   *   limit): nothing was sent
+   * @throws BackpressureError: it was not sent. With `whenFull: 'reject'` at once, with `wait`
+   *   after `deadlineMs` of waiting for a function that is too far behind, or for a server that is
+   *   out of memory
+   * @throws ScheduleFullError: too many scheduled events wait; nothing was scheduled in that
+   *   partition
+   * @throws SchemaNotRegisteredError: Redis lost the schema registry, and what is registered now
+   *   contradicts the type's schema
    * @throws ProducerGapError: Redis lost acknowledged flushes; this event was not appended
    * @throws DurabilityError, UnknownOutcomeError: it may have been appended
    * @throws ClosedError
    */
-  async publish<T extends EventTypeName>(type: T, data: PublishData<T>, options?: PublishOptions): Promise<Published>;
-  async publish<T extends string>(type: AnyType<T>, data: unknown, options?: PublishOptions): Promise<Published>;
+  async publish<T extends EventTypeName>(
+    type: T,
+    data: PublishData<T>,
+    options?: PublishOptions,
+  ): Promise<Published>;
+  async publish<T extends string>(
+    type: AnyType<T>,
+    data: unknown,
+    options?: PublishOptions,
+  ): Promise<Published>;
   async publish(type: string, data: unknown, options: PublishOptions = {}): Promise<Published> {
     const [published] = await this.publishMany([{ type, data, ...options }]);
     return published as Published;
   }
 
   /**
-   * Publishes events; those of one partition keep their order, and those of one call for one partition that fit one flush
-   * are appended together. Everything is checked before anything is sent.
+   * Publishes events; those of one partition keep their order, and those of one call for one
+   * partition that fit one flush are appended together. Everything is checked before anything is
+   * sent.
    *
    * @throws as publish; `InvalidEventError.path` etc. speak of the first bad event
    */
   async publishMany(items: readonly PublishItem<EventTypeName>[]): Promise<Published[]>;
-  async publishMany<T extends string>(items: readonly (PublishOptions & { readonly type: AnyType<T>; readonly data: unknown })[]): Promise<Published[]>;
+  async publishMany<T extends string>(
+    items: readonly (PublishOptions & { readonly type: AnyType<T>; readonly data: unknown })[],
+  ): Promise<Published[]>;
   async publishMany(items: readonly PublishItem[]): Promise<Published[]> {
     if (this.#closed) throw new ClosedError('the publisher');
     const { settings } = this.#parts;
@@ -272,14 +353,20 @@ export class Publisher {
       this.#giveBack(arena);
       throw error;
     }
-    if (encoded.some((event) => event.when !== null)) return this.#publishScheduled(encoded, items, arena);
+    if (encoded.some((event) => event.when !== null))
+      return this.#publishScheduled(encoded, items, arena);
     if (!this.#gauge.calm || this.#inRelief > 0) await this.#waitForRelief(encoded, arena);
     if (settings.whenFull === 'reject' && this.#bytes > 0) {
       // All or nothing: a call that is refused has sent nothing.
       const wanted = encoded.reduce((sum, event) => sum + event.bytes, 0);
       if (this.#bytes + wanted > settings.bufferBytes) {
         this.#giveBack(arena);
-        throw new BackpressureError({ reason: 'bytes', actual: this.#bytes, limit: settings.bufferBytes, retryAfterMs: BUFFER_RETRY_MS });
+        throw new BackpressureError({
+          reason: 'bytes',
+          actual: this.#bytes,
+          limit: settings.bufferBytes,
+          retryAfterMs: BUFFER_RETRY_MS,
+        });
       }
     }
     const waits = settings.whenFull === 'wait';
@@ -322,10 +409,15 @@ export class Publisher {
   }
 
   /**
-   * Some of a call's events are for later. They are put away first, partition by partition; what is for now follows.
-   * Their type's ids are looked at when they are scheduled (an id that waits is not scheduled twice), not when they are appended.
+   * Some of a call's events are for later. They are put away first, partition by partition; what is
+   * for now follows. Their type's ids are looked at when they are scheduled (an id that waits is
+   * not scheduled twice), not when they are appended.
    */
-  async #publishScheduled(encoded: readonly EncodedEvent[], items: readonly PublishItem[], arena: PayloadArena): Promise<Published[]> {
+  async #publishScheduled(
+    encoded: readonly EncodedEvent[],
+    items: readonly PublishItem[],
+    arena: PayloadArena,
+  ): Promise<Published[]> {
     const { connection, keys, settings } = this.#parts;
     const byPartition = new Map<number, EncodedEvent[]>();
     for (const event of encoded) {
@@ -335,38 +427,62 @@ export class Publisher {
       else byPartition.set(event.partition, [event]);
     }
     const calls = [...byPartition].map(([partition, events]) => ({
-      partition, events, call: `${this.#idPrefix}.${(this.#nextCall++).toString(36)}`,
-      items: events.map(({ id, type, when, start, end }) => ({ id, type, when: when as When, bytes: Buffer.from(arena.buffer.subarray(start, end)) })),
+      partition,
+      events,
+      call: `${this.#idPrefix}.${(this.#nextCall++).toString(36)}`,
+      items: events.map(({ id, type, when, start, end }) => ({
+        id,
+        type,
+        when: when as When,
+        bytes: Buffer.from(arena.buffer.subarray(start, end)),
+      })),
     }));
     this.#giveBack(arena);
-    const put = Promise.all(calls.map(async ({ partition, events, call, items: scheduled }) => {
-      await this.#verify(settings.deadlineMs);
-      const answers = await scheduleEvents(partition, scheduled, { connection, keys, call, signal: this.#stop.signal, deadlineMs: settings.deadlineMs, refusedWrites: this.#refusedWrites });
-      answers.forEach(({ dueMs, repeated }, i) => {
-        const event = events[i] as EncodedEvent;
-        event.scheduledMs = dueMs;
-        if (repeated) event.duplicate = true;
-      });
-    }));
+    const put = Promise.all(
+      calls.map(async ({ partition, events, call, items: scheduled }) => {
+        await this.#verify(settings.deadlineMs);
+        const answers = await scheduleEvents(partition, scheduled, {
+          connection,
+          keys,
+          call,
+          signal: this.#stop.signal,
+          deadlineMs: settings.deadlineMs,
+          refusedWrites: this.#refusedWrites,
+        });
+        answers.forEach(({ dueMs, repeated }, i) => {
+          const event = events[i] as EncodedEvent;
+          event.scheduledMs = dueMs;
+          if (repeated) event.duplicate = true;
+        });
+      }),
+    );
     this.#scheduling.add(put);
     try {
       await put;
     } finally {
       this.#scheduling.delete(put);
     }
-    const now = encoded.flatMap((event, i) => (event.when === null ? [{ ...(items[i] as PublishItem), id: event.id }] : []));
+    const now = encoded.flatMap((event, i) =>
+      event.when === null ? [{ ...(items[i] as PublishItem), id: event.id }] : [],
+    );
     const published = now.length > 0 ? await this.publishMany(now) : [];
     let next = 0;
-    return encoded.map((event) => (event.when === null ? (published[next++] as Published) : publishedOf(event)));
+    return encoded.map((event) =>
+      event.when === null ? (published[next++] as Published) : publishedOf(event),
+    );
   }
 
   /**
-   * At the door: calls with events whose functions are too far behind wait here, one behind the other, or are refused. Calls
-   * with other types go past them.
+   * At the door: calls with events whose functions are too far behind wait here, one behind the
+   * other, or are refused. Calls with other types go past them.
    */
   async #waitForRelief(encoded: readonly EncodedEvent[], arena: PayloadArena): Promise<void> {
     const { settings } = this.#parts;
-    if (!this.#gauge.calm && !encoded.some(({ type, partition }) => this.#gauge.holds(type, partition))) return;
+    if (
+      !this.#gauge.calm &&
+      !encoded.some(({ type, partition }) => this.#gauge.holds(type, partition))
+    )
+      return;
     const giveUpMs = monotonicMs() + settings.deadlineMs;
     const before = this.#relief;
     let leave!: () => void;
@@ -376,10 +492,12 @@ export class Publisher {
       if (settings.whenFull === 'wait') await before;
       for (;;) {
         let pressure: Pressure | null = null;
-        for (const { type, partition } of encoded) pressure ??= this.#gauge.check(type, partition, false);
+        for (const { type, partition } of encoded)
+          pressure ??= this.#gauge.check(type, partition, false);
         if (this.#closed) throw new ClosedError('the publisher');
         if (pressure === null) break;
-        if (settings.whenFull === 'reject' || monotonicMs() + pressure.retryAfterMs > giveUpMs) throw new BackpressureError(pressure);
+        if (settings.whenFull === 'reject' || monotonicMs() + pressure.retryAfterMs > giveUpMs)
+          throw new BackpressureError(pressure);
         await sleep(pressure.retryAfterMs, this.#closing.signal);
       }
       for (const { type, partition } of encoded) this.#gauge.check(type, partition, true);
@@ -401,9 +519,20 @@ export class Publisher {
     const { verify } = this.#parts;
     const first = verify?.() ?? null;
     if (first === null) return;
-    await withRetry((attempt, untilMs) => by(untilMs, 'settle-settings.lua', attempt === 1 ? first : verify?.() ?? Promise.resolve()), {
-      signal: this.#stop.signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000,
-    });
+    await withRetry(
+      (attempt, untilMs) =>
+        by(
+          untilMs,
+          'settle-settings.lua',
+          attempt === 1 ? first : (verify?.() ?? Promise.resolve()),
+        ),
+      {
+        signal: this.#stop.signal,
+        deadlineMs,
+        minDelayMs: 20,
+        maxDelayMs: 1000,
+      },
+    );
   }
 
   #dedupeMs(type: string): number {
@@ -416,7 +545,10 @@ export class Publisher {
     if (maxBacklogs && now - this.#limitsReadMs > LIMITS_TTL_MS) {
       this.#limitsReadMs = now;
       // Not waited for, and not missed: limits are advice to publishers.
-      maxBacklogs().then((limits) => (this.#maxBacklogs = limits), () => undefined);
+      maxBacklogs().then(
+        (limits) => (this.#maxBacklogs = limits),
+        () => undefined,
+      );
     }
     return this.#maxBacklogs.get(type);
   }
@@ -442,9 +574,18 @@ export class Publisher {
 
   /** For logs. */
   toJSON(): Record<string, unknown> {
-    return { source: this.#parts.settings.source, bufferedBytes: this.bufferedBytes, pressure: this.pressure, closed: this.#closed };
+    return {
+      source: this.#parts.settings.source,
+      bufferedBytes: this.bufferedBytes,
+      pressure: this.pressure,
+      closed: this.#closed,
+    };
   }
-  [INSPECT](_: number, options: InspectOptions, inspect: (value: unknown, options: InspectOptions) => string): string {
+  [INSPECT](
+    _: number,
+    options: InspectOptions,
+    inspect: (value: unknown, options: InspectOptions) => string,
+  ): string {
     return shown('Publisher', this.toJSON(), options, inspect);
   }
 
@@ -453,7 +594,10 @@ export class Publisher {
     return this.#bytes > 0 && this.#bytes + bytes > this.#parts.settings.bufferBytes;
   }
 
-  /** So that a small event never overtakes a large one that waits. Resolves at the head of the line, with what leaves it. */
+  /**
+   * So that a small event never overtakes a large one that waits. Resolves at the head of the line,
+   * with what leaves it.
+   */
   async #joinLine(): Promise<() => void> {
     let place!: () => void;
     await new Promise<void>((resolve) => {
@@ -478,9 +622,30 @@ export class Publisher {
     const when = whenOf(item.type, item);
     // A scheduled event travels without a batch.
     const own = item.source === undefined || item.source === this.#parts.settings.source;
-    const source = own ? (when === null ? '' : this.#parts.settings.source) : (item.source as string);
-    const start = encodeEvent(arena, type, id, subject, source, schemaIdOf(this.#parts.schemas, item.type), item, nowMs);
-    return new EncodedEvent(id, item.type, source, when, partitionOf(subject, this.#parts.partitions), start, arena.end);
+    const source = own
+      ? when === null
+        ? ''
+        : this.#parts.settings.source
+      : (item.source as string);
+    const start = encodeEvent(
+      arena,
+      type,
+      id,
+      subject,
+      source,
+      schemaIdOf(this.#parts.schemas, item.type),
+      item,
+      nowMs,
+    );
+    return new EncodedEvent(
+      id,
+      item.type,
+      source,
+      when,
+      partitionOf(subject, this.#parts.partitions),
+      start,
+      arena.end,
+    );
   }
 
   #giveBack(arena: PayloadArena): void {
@@ -492,7 +657,11 @@ export class Publisher {
     const { settings } = this.#parts;
     const state = this.#states[event.partition] as PartitionState;
     let gathering = state.gatherings[state.gatherings.length - 1];
-    if (!gathering || gathering.events >= settings.flushEvents || gathering.bytes + event.bytes > settings.flushBytes) {
+    if (
+      !gathering ||
+      gathering.events >= settings.flushEvents ||
+      gathering.bytes + event.bytes > settings.flushBytes
+    ) {
       gathering = newGathering();
       state.gatherings.push(gathering);
     }
@@ -534,8 +703,9 @@ export class Publisher {
   }
 
   /**
-   * The next departure: all partitions with something to flush leave together, in one write. In a microtask's time, so that
-   * what one call publishes travels together, or when it has waited for others (see Departures).
+   * The next departure: all partitions with something to flush leave together, in one write. In a
+   * microtask's time, so that what one call publishes travels together, or when it has waited for
+   * others (see Departures).
    */
   #departSoon(): void {
     if (this.#departing === 'soon') return;
@@ -565,7 +735,8 @@ export class Publisher {
     this.#flushes++;
     const now = monotonicMs();
     // Redis forgets silent producers: start over well before that.
-    if (state.producer === '' || now - state.lastFlushMs > PRODUCER_TTL_MS / 2) this.#newProducer(state);
+    if (state.producer === '' || now - state.lastFlushMs > PRODUCER_TTL_MS / 2)
+      this.#newProducer(state);
     const { source } = this.#parts.settings;
     let flush: Flush = {
       partition,
@@ -574,8 +745,13 @@ export class Publisher {
       parts: [...gathering.builders].map(([type, builder]) => {
         const events = gathering.remembered.get(type);
         return {
-          type, ...builder.finish(), maxBacklog: this.#limitOf(type),
-          dedupe: events && { ids: events.map((event) => event.identity(source)), windowMs: this.#dedupeMs(type) },
+          type,
+          ...builder.finish(),
+          maxBacklog: this.#limitOf(type),
+          dedupe: events && {
+            ids: events.map((event) => event.identity(source)),
+            windowMs: this.#dedupeMs(type),
+          },
         };
       }),
     };
@@ -587,10 +763,16 @@ export class Publisher {
       await this.#verify(leftOf(settings.deadlineMs, gathering.openedMs));
       for (;;) {
         const answer = await appendFlush(flush, {
-          connection, keys, confirm, signal: this.#stop.signal, deadlineMs: leftOf(settings.deadlineMs, gathering.openedMs), refusedWrites: this.#refusedWrites,
+          connection,
+          keys,
+          confirm,
+          signal: this.#stop.signal,
+          deadlineMs: leftOf(settings.deadlineMs, gathering.openedMs),
+          refusedWrites: this.#refusedWrites,
           onRetry: (error) => {
             if (outOfMemory(error)) this.#gauge.outOfMemory();
-            if (error instanceof RedisReplyError && error.refuses === 'writes') this.#parts.refused?.(error);
+            if (error instanceof RedisReplyError && error.refuses === 'writes')
+              this.#parts.refused?.(error);
           },
         });
         if (answer.kind === 'taken') throw new TypeError('append.lua answered what nobody asked');
@@ -602,7 +784,8 @@ export class Publisher {
         } else {
           gathering.address = positionPrefix(partition, answer.entryId);
           state.lastEntryId = answer.entryId;
-          if (answer.backlogs.length > 0 || !this.#gauge.calm) this.#gauge.answered(partition, flush.parts, answer.backlogs);
+          if (answer.backlogs.length > 0 || !this.#gauge.calm)
+            this.#gauge.answered(partition, flush.parts, answer.backlogs);
         }
         break;
       }
@@ -610,9 +793,14 @@ export class Publisher {
       gathering.resolve();
     } catch (error) {
       if (error instanceof ProducerGapError) this.#parts.gap?.(error, state.lastEntryId);
-      // Whether this sequence was used is not known (or Redis lost some): never send another under this producer id.
+      // Whether this sequence was used is not known (or Redis lost some): never send another under
+      // this producer id.
       this.#newProducer(state);
-      gathering.reject(outOfMemory(error) ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 }) : error);
+      gathering.reject(
+        outOfMemory(error)
+          ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 })
+          : error,
+      );
     } finally {
       gathering.remembered.clear();
       state.inFlight = false;
@@ -635,7 +823,8 @@ export class Publisher {
 
 /** An event on its way. */
 class EncodedEvent {
-  // `declare`: a field that is defined before the constructor assigns it is written twice, for every event.
+  // `declare`: a field that is defined before the constructor assigns it is written twice, for
+  // every event.
   declare readonly id: string;
   declare readonly type: string;
   /** Empty: its publisher's. */
@@ -650,7 +839,15 @@ class EncodedEvent {
   declare duplicate: boolean;
   declare scheduledMs: number | null;
 
-  constructor(id: string, type: string, source: string, when: When | null, partition: number, start: number, end: number) {
+  constructor(
+    id: string,
+    type: string,
+    source: string,
+    when: When | null,
+    partition: number,
+    start: number,
+    end: number,
+  ) {
     this.id = id;
     this.type = type;
     this.source = source;
@@ -673,15 +870,30 @@ class EncodedEvent {
   }
 }
 
-/** What publish() answers, once its flush has. Plain, so that it can be logged, compared and cloned, and keeps no buffer alive. */
+/**
+ * What publish() answers, once its flush has. Plain, so that it can be logged, compared and cloned,
+ * and keeps no buffer alive.
+ */
 function publishedOf({ id, flush, place, duplicate, scheduledMs }: EncodedEvent): Published {
   const position = flush === null || flush.address === '' || duplicate ? '' : flush.address + place;
   if (!duplicate && scheduledMs === null) return { id, position };
-  return { id, position, ...(duplicate ? { duplicate: true as const } : {}), ...(scheduledMs === null ? {} : { scheduledMs }) };
+  return {
+    id,
+    position,
+    ...(duplicate ? { duplicate: true as const } : {}),
+    ...(scheduledMs === null ? {} : { scheduledMs }),
+  };
 }
 
-/** The flush without the events that are there already; a part of which nothing is left goes too. */
-function leaveOut(flush: Flush, repeated: readonly { readonly part: number; readonly index: number }[], remembered: ReadonlyMap<string, EncodedEvent[]>, source: string): Flush {
+/**
+ * The flush without the events that are there already; a part of which nothing is left goes too.
+ */
+function leaveOut(
+  flush: Flush,
+  repeated: readonly { readonly part: number; readonly index: number }[],
+  remembered: ReadonlyMap<string, EncodedEvent[]>,
+  source: string,
+): Flush {
   const parts: FlushPart[] = [];
   flush.parts.forEach((part, p) => {
     const out = new Set(repeated.filter((one) => one.part === p).map((one) => one.index));
@@ -696,11 +908,19 @@ function leaveOut(flush: Flush, repeated: readonly { readonly part: number; read
     if (kept.length === 0) return;
     const left: Uint8Array[] = [];
     walkBatch(part.bytes, (header) => {
-      if (!out.has(header.index)) left.push(part.bytes.subarray(header.offset, header.offset + header.length));
+      if (!out.has(header.index))
+        left.push(part.bytes.subarray(header.offset, header.offset + header.length));
     });
     const builder = new BatchBuilder(source);
     for (const event of left) builder.addRaw(event);
-    parts.push({ ...part, ...builder.finish(), dedupe: { ids: kept.map((event) => event.identity(source)), windowMs: part.dedupe?.windowMs ?? 0 } });
+    parts.push({
+      ...part,
+      ...builder.finish(),
+      dedupe: {
+        ids: kept.map((event) => event.identity(source)),
+        windowMs: part.dedupe?.windowMs ?? 0,
+      },
+    });
   });
   return { ...flush, parts };
 }
@@ -709,4 +929,3 @@ function leaveOut(flush: Flush, repeated: readonly { readonly part: number; read
 function outOfMemory(error: unknown): boolean {
   return error instanceof RedisReplyError && error.reply === 'OOM';
 }
-

@@ -1,4 +1,7 @@
-/** One call of schedule.lua: events that are to be appended later. What moves them when they are due is src/upkeep/scheduler.ts. */
+/**
+ * One call of schedule.lua: events that are to be appended later. What moves them when they are due
+ * is src/upkeep/scheduler.ts.
+ */
 import { ScheduleFullError } from '../../core/errors.ts';
 import { MAX_SCHEDULED, type When } from '../../core/when.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -6,7 +9,11 @@ import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./schedule.lua', import.meta.url), with: [APPEND_ENTRIES, SCHEDULE_EVENT], keys: 4 });
+const script = defineScript({
+  url: new URL('./schedule.lua', import.meta.url),
+  with: [APPEND_ENTRIES, SCHEDULE_EVENT],
+  keys: 4,
+});
 
 export interface ScheduledItem {
   readonly id: string;
@@ -31,21 +38,39 @@ export interface ScheduleOptions {
  * @returns per item when it is due, and whether an event with this id was scheduled already
  * @throws ScheduleFullError, UnknownOutcomeError after the deadline, RedisReplyError
  */
-export async function scheduleEvents(partition: number, items: readonly ScheduledItem[], options: ScheduleOptions): Promise<{ dueMs: number; repeated: boolean }[]> {
+export async function scheduleEvents(
+  partition: number,
+  items: readonly ScheduledItem[],
+  options: ScheduleOptions,
+): Promise<{ dueMs: number; repeated: boolean }[]> {
   const { connection, keys, signal, deadlineMs, refusedWrites } = options;
   const args: (string | number | Buffer)[] = [deadlineMs * 2 + 60_000, MAX_SCHEDULED];
-  for (const { id, type, when, bytes } of items) args.push(id, when.kind === 'delay' ? 1 : 0, when.ms, type, bytes);
+  for (const { id, type, when, bytes } of items)
+    args.push(id, when.kind === 'delay' ? 1 : 0, when.ms, type, bytes);
   const callKey = keys.producer(partition, `schedule.${options.call}`);
   let attempts = 0;
   const reply = (await withRetry(
     (attempt, untilMs) => {
       attempts = attempt;
-      return script.run(connection.until(untilMs), [callKey, keys.scheduled(partition), keys.scheduledEvents(partition), keys.counters(partition)], args);
+      return script.run(
+        connection.until(untilMs),
+        [
+          callKey,
+          keys.scheduled(partition),
+          keys.scheduledEvents(partition),
+          keys.counters(partition),
+        ],
+        args,
+      );
     },
     { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites },
   )) as string[];
-  // Answered at its only sending: nobody comes again under this name. Else one that was thought lost may still arrive.
+  // Answered at its only sending: nobody comes again under this name. Else one that was thought
+  // lost may still arrive.
   if (attempts === 1) connection.command('DEL', callKey).catch(() => undefined);
   if (reply[0] === 'full') throw new ScheduleFullError(partition, MAX_SCHEDULED);
-  return items.map((_, i) => ({ dueMs: Number(reply[1 + 2 * i]), repeated: reply[2 + 2 * i] === '1' }));
+  return items.map((_, i) => ({
+    dueMs: Number(reply[1 + 2 * i]),
+    repeated: reply[2 + 2 * i] === '1',
+  }));
 }

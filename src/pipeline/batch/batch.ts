@@ -41,7 +41,10 @@ export interface Batch {
   readonly effectKeys: readonly string[];
   /** Of a view: the rows its events are folded onto, packed by load-rows.lua. */
   readonly rows: Buffer | null;
-  /** Of a view: ids of rows that are known not to be there yet. Their keys come behind those of `rows`. */
+  /**
+   * Of a view: ids of rows that are known not to be there yet. Their keys come behind those of
+   * `rows`.
+   */
   readonly newRows: readonly string[];
 }
 
@@ -65,7 +68,20 @@ export function createBatch(
     events += entry.count;
     bytes += entry.bytes.length;
   }
-  return { fn, partition, types, entries, retries, retryEvents, events, bytes, firsts, effectKeys: [], rows: null, newRows: [] };
+  return {
+    fn,
+    partition,
+    types,
+    entries,
+    retries,
+    retryEvents,
+    events,
+    bytes,
+    firsts,
+    effectKeys: [],
+    rows: null,
+    newRows: [],
+  };
 }
 
 export interface PackedTask {
@@ -74,14 +90,20 @@ export interface PackedTask {
 }
 
 /**
- * Copies a batch's bytes into one buffer to be transferred; the batch keeps the originals, for parking, dead letters and
- * a second run after a thread's death.
+ * Copies a batch's bytes into one buffer to be transferred; the batch keeps the originals, for
+ * parking, dead letters and a second run after a thread's death.
  *
  * @param skip states of an earlier run: what is SKIP there is not run
  * @param blocked subjects whose stream events must not run
  * @param caused effects of earlier runs
  */
-export function packBatch(batch: Batch, skip: Uint8Array | null, blocked: readonly string[], isolate: boolean, caused: readonly Uint8Array[] = []): PackedTask {
+export function packBatch(
+  batch: Batch,
+  skip: Uint8Array | null,
+  blocked: readonly string[],
+  isolate: boolean,
+  caused: readonly Uint8Array[] = [],
+): PackedTask {
   const buffer = new ArrayBuffer(batch.bytes);
   const target = Buffer.from(buffer);
   let at = 0;

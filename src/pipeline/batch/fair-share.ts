@@ -1,11 +1,12 @@
 /**
- * Whose turn it is. A bounded number of turns is under way at once (slots); when one ends, the waiting function that has
- * used the pool least goes next: start-time fair queueing over busy milliseconds
- * (Goyal, Vin, Cheng, "Start-time Fair Queuing", SIGCOMM 1996). A function that was idle starts at the present virtual
- * time, so it cannot save up credit.
+ * Whose turn it is. A bounded number of turns is under way at once (slots); when one ends, the
+ * waiting function that has used the pool least goes next: start-time fair queueing over busy
+ * milliseconds (Goyal, Vin, Cheng, "Start-time Fair Queuing", SIGCOMM 1996). A function that was
+ * idle starts at the present virtual time, so it cannot save up credit.
  *
- * A function whose turns are long (a slow downstream) may hold at most `slowLimit` slots while others are registered:
- * threads cannot be taken away in the middle of a handler, so one must be kept free for the rest.
+ * A function whose turns are long (a slow downstream) may hold at most `slowLimit` slots while
+ * others are registered: threads cannot be taken away in the middle of a handler, so one must be
+ * kept free for the rest.
  */
 export interface Slot {
   /** @param busyMs time its batch spent in a pool thread */
@@ -55,7 +56,8 @@ export class FairShare {
     return new Promise((resolve) => {
       const share = this.#shares.get(fn);
       if (!share) throw new Error(`function ${fn} has no share`);
-      if (share.waiting.length === 0 && share.running === 0) share.virtualMs = Math.max(share.virtualMs, this.#virtualNow);
+      if (share.waiting.length === 0 && share.running === 0)
+        share.virtualMs = Math.max(share.virtualMs, this.#virtualNow);
       share.waiting.push(resolve);
       this.#grant();
     });
@@ -74,7 +76,8 @@ export class FairShare {
       this.#free--;
       next.running++;
       this.#virtualNow = Math.max(this.#virtualNow, next.virtualMs);
-      // Charged up front with what a turn usually takes, so that one function does not win all free slots at once.
+      // Charged up front with what a turn usually takes, so that one function does not win all free
+      // slots at once.
       const charged = next.meanTurnMs + 0.01;
       next.virtualMs += charged;
       const resolve = next.waiting.shift() as (slot: Slot) => void;

@@ -1,13 +1,19 @@
 /**
- * Reading dead letters. A letter's id is `<function>/<partition>/<entry id>`: where it is, without a search.
- * What it says (subject, ids, messages) comes from producers and user code: print it only through a filter for control characters.
+ * Reading dead letters. A letter's id is `<function>/<partition>/<entry id>`: where it is, without
+ * a search. What it says (subject, ids, messages) comes from producers and user code: print it only
+ * through a filter for control characters.
  */
 import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
 import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
 import { checkText } from '../../core/well-formed.ts';
 import type { Deployment } from '../../deployment.ts';
 import { RECORD_STORES } from './set-record-aside.ts';
-import { knownTypes, readPartitions, requireFunction, type PartitionState } from './registered-functions.ts';
+import {
+  knownTypes,
+  readPartitions,
+  requireFunction,
+  type PartitionState,
+} from './registered-functions.ts';
 
 export interface DeadLetterAttempt {
   readonly atMs: number;
@@ -24,18 +30,28 @@ export interface DeadLetter {
   readonly partition: number;
   /** Entry id in the stream of dead letters. */
   readonly letterId: string;
-  /** `record`: what could not be read of what was parked, in an outbox or scheduled. Of the latter two, `function` is in RECORD_STORES. */
+  /**
+   * `record`: what could not be read of what was parked, in an outbox or scheduled. Of the latter
+   * two, `function` is in RECORD_STORES.
+   */
   readonly kind: 'event' | 'entry' | 'record';
   readonly type: string;
   readonly subject: string;
   readonly eventId: string;
-  /** Where the event was: entry id in its type's stream, index in the entry, position in its flush. */
+  /**
+   * Where the event was: entry id in its type's stream, index in the entry, position in its flush.
+   */
   readonly entryId: string;
   readonly index: number;
   readonly position: number;
   readonly reason: string;
   /** `cause`: what the error was caused by, where it says so. */
-  readonly error: { readonly name: string; readonly message: string; readonly stack: string; readonly cause?: string };
+  readonly error: {
+    readonly name: string;
+    readonly message: string;
+    readonly stack: string;
+    readonly cause?: string;
+  };
   readonly attempts: number;
   /** Server time, ms since 1970. */
   readonly firstFailedMs: number;
@@ -47,7 +63,10 @@ export interface DeadLetter {
   readonly history: readonly DeadLetterAttempt[];
   /** The Event message; of kind 'entry' the whole field `b`, of kind 'record' the whole record. */
   readonly bytes: Buffer;
-  /** Of kind 'event': the source of the batch that it came with, that of an event that names none itself. Empty: none, or not known. */
+  /**
+   * Of kind 'event': the source of the batch that it came with, that of an event that names none
+   * itself. Empty: none, or not known.
+   */
   readonly batchSource: Buffer;
 }
 
@@ -68,7 +87,9 @@ export interface DeadLetterFilter {
 export class DeadLetterIdError extends MillraceError {
   readonly code = 'DEAD_LETTER_ID';
   constructor(id: string, problem: string) {
-    super(`${JSON.stringify(id)} is no id of a dead letter: ${problem}. Ids look like inventory/3/1795450694309-0; dlq list prints them`);
+    super(
+      `${JSON.stringify(id)} is no id of a dead letter: ${problem}. Ids look like inventory/3/1795450694309-0; dlq list prints them`,
+    );
   }
 }
 
@@ -82,7 +103,11 @@ export class DeadLetterNotFoundError extends MillraceError {
 }
 
 const FILTERED = [
-  ['function', 'the function'], ['type', 'the type'], ['subject', 'the subject'], ['reason', 'the reason'], ['eventId', 'the event id'],
+  ['function', 'the function'],
+  ['type', 'the type'],
+  ['subject', 'the subject'],
+  ['reason', 'the reason'],
+  ['eventId', 'the event id'],
 ] as const;
 
 export type DeadLetterSource = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
@@ -97,22 +122,33 @@ export function formatLetterId(fn: string, partition: number, letterId: string):
 }
 
 /** @throws DeadLetterIdError */
-export function parseLetterId(id: string, partitions: number): { fn: string; partition: number; letterId: string } {
+export function parseLetterId(
+  id: string,
+  partitions: number,
+): { fn: string; partition: number; letterId: string } {
   const match = /^([^/]+)\/(\d{1,4})\/(\d{1,20}-\d{1,20})$/.exec(id);
-  if (!match || !(FUNCTION_PATTERN.test(match[1] as string) || STORE_NAMES.has(match[1] as string))) throw new DeadLetterIdError(id.slice(0, 200), 'its form is wrong');
+  if (!match || !(FUNCTION_PATTERN.test(match[1] as string) || STORE_NAMES.has(match[1] as string)))
+    throw new DeadLetterIdError(id.slice(0, 200), 'its form is wrong');
   const partition = Number(match[2]);
-  if (partition >= partitions) throw new DeadLetterIdError(id, `this deployment has the partitions 0 to ${partitions - 1}`);
+  if (partition >= partitions)
+    throw new DeadLetterIdError(id, `this deployment has the partitions 0 to ${partitions - 1}`);
   return { fn: match[1] as string, partition, letterId: match[3] as string };
 }
 
 /**
- * By function, then partition, then age; oldest first. Letters that arrive meanwhile may or may not be among them; letters
- * that were there at the start and still are, are. Purging or replaying what has been listed is safe.
+ * By function, then partition, then age; oldest first. Letters that arrive meanwhile may or may not
+ * be among them; letters that were there at the start and still are, are. Purging or replaying what
+ * has been listed is safe.
  * @throws UnknownFunctionError for a filter by, or an id of, a function nobody registered;
- *   UnknownEventTypeError for a filter by a type the deployment has never seen; DeadLetterIdError; InvalidTextError
+ *   UnknownEventTypeError for a filter by a type the deployment has never seen; DeadLetterIdError;
+ *   InvalidTextError
  */
-export async function* listDeadLetters(source: DeadLetterSource, filter: DeadLetterFilter = {}): AsyncGenerator<DeadLetter> {
-  for (const [name, what] of FILTERED) if (filter[name] !== undefined) checkText(what, filter[name]);
+export async function* listDeadLetters(
+  source: DeadLetterSource,
+  filter: DeadLetterFilter = {},
+): AsyncGenerator<DeadLetter> {
+  for (const [name, what] of FILTERED)
+    if (filter[name] !== undefined) checkText(what, filter[name]);
   let left = filter.limit ?? Infinity;
   if (left <= 0) return;
   if (filter.ids) {
@@ -153,11 +189,23 @@ export async function getDeadLetter(source: DeadLetterSource, id: string): Promi
 }
 
 /** One partition's letters of a function, a page at a time. */
-export async function* lettersOf(source: DeadLetterSource, fn: string, partition: number, after = '0-0'): AsyncGenerator<DeadLetter> {
+export async function* lettersOf(
+  source: DeadLetterSource,
+  fn: string,
+  partition: number,
+  after = '0-0',
+): AsyncGenerator<DeadLetter> {
   const key = source.keys.dead(partition, fn);
   let cursor = after;
   for (;;) {
-    const page = (await source.connection.commandBuffer('XRANGE', key, `(${cursor}`, '+', 'COUNT', PAGE)) as [Buffer, Buffer[]][];
+    const page = (await source.connection.commandBuffer(
+      'XRANGE',
+      key,
+      `(${cursor}`,
+      '+',
+      'COUNT',
+      PAGE,
+    )) as [Buffer, Buffer[]][];
     for (const [id, fields] of page) {
       cursor = id.toString('latin1');
       yield parseLetter(fn, partition, cursor, fields);
@@ -166,7 +214,10 @@ export async function* lettersOf(source: DeadLetterSource, fn: string, partition
   }
 }
 
-function* placesOf(states: readonly PartitionState[], only: string | undefined): Generator<[string, number[]]> {
+function* placesOf(
+  states: readonly PartitionState[],
+  only: string | undefined,
+): Generator<[string, number[]]> {
   const byName = new Map<string, number[]>();
   for (const { partition, functions } of states) {
     for (const { name } of functions) {
@@ -179,8 +230,18 @@ function* placesOf(states: readonly PartitionState[], only: string | undefined):
   for (const name of [...byName.keys()].sort()) yield [name, byName.get(name) as number[]];
 }
 
-async function fetchLetter(source: DeadLetterSource, fn: string, partition: number, letterId: string): Promise<DeadLetter | null> {
-  const found = (await source.connection.commandBuffer('XRANGE', source.keys.dead(partition, fn), letterId, letterId)) as [Buffer, Buffer[]][];
+async function fetchLetter(
+  source: DeadLetterSource,
+  fn: string,
+  partition: number,
+  letterId: string,
+): Promise<DeadLetter | null> {
+  const found = (await source.connection.commandBuffer(
+    'XRANGE',
+    source.keys.dead(partition, fn),
+    letterId,
+    letterId,
+  )) as [Buffer, Buffer[]][];
   return found[0] ? parseLetter(fn, partition, found[0][0].toString('latin1'), found[0][1]) : null;
 }
 
@@ -194,9 +255,15 @@ function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
   );
 }
 
-function parseLetter(fn: string, partition: number, letterId: string, fields: readonly Buffer[]): DeadLetter {
+function parseLetter(
+  fn: string,
+  partition: number,
+  letterId: string,
+  fields: readonly Buffer[],
+): DeadLetter {
   const found = new Map<string, Buffer>();
-  for (let i = 0; i + 1 < fields.length; i += 2) found.set((fields[i] as Buffer).toString('latin1'), fields[i + 1] as Buffer);
+  for (let i = 0; i + 1 < fields.length; i += 2)
+    found.set((fields[i] as Buffer).toString('latin1'), fields[i + 1] as Buffer);
   const text = (name: string): string => found.get(name)?.toString('utf8') ?? '';
   const number = (name: string, otherwise = 0): number => {
     const value = Number(text(name));
@@ -215,7 +282,12 @@ function parseLetter(fn: string, partition: number, letterId: string, fields: re
     index: number('index'),
     position: number('position'),
     reason: text('reason'),
-    error: { name: text('name'), message: text('message'), stack: text('stack'), ...causeOf(text('cause')) },
+    error: {
+      name: text('name'),
+      message: text('message'),
+      stack: text('stack'),
+      ...causeOf(text('cause')),
+    },
     attempts: number('attempts'),
     firstFailedMs: number('first'),
     lastFailedMs: number('last'),
@@ -241,13 +313,15 @@ function parseHistory(json: string): DeadLetterAttempt[] {
     return [];
   }
   if (!Array.isArray(list)) return [];
-  return list.filter((h): h is Record<string, unknown> => typeof h === 'object' && h !== null).map((h) => ({
-    atMs: Number(h['at']) || 0,
-    attempt: Number(h['attempt']) || 0,
-    name: String(h['name'] ?? ''),
-    message: String(h['message'] ?? ''),
-    ...causeOf(h['cause']),
-  }));
+  return list
+    .filter((h): h is Record<string, unknown> => typeof h === 'object' && h !== null)
+    .map((h) => ({
+      atMs: Number(h['at']) || 0,
+      attempt: Number(h['attempt']) || 0,
+      name: String(h['name'] ?? ''),
+      message: String(h['message'] ?? ''),
+      ...causeOf(h['cause']),
+    }));
 }
 
 /** Letters of earlier versions have none. */

@@ -36,17 +36,24 @@ type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
 /** One round trip for all partitions together. */
 export async function readPartitions(source: Source): Promise<PartitionState[]> {
-  return Promise.all(Array.from({ length: source.partitions }, (_, partition) => readPartition(source, partition)));
+  return Promise.all(
+    Array.from({ length: source.partitions }, (_, partition) => readPartition(source, partition)),
+  );
 }
 
 export async function readPartition(source: Source, partition: number): Promise<PartitionState> {
-  const flat = (await source.connection.command('HGETALL', source.keys.counters(partition))) as string[];
+  const flat = (await source.connection.command(
+    'HGETALL',
+    source.keys.counters(partition),
+  )) as string[];
   const counters = new Map<string, string>();
-  for (let i = 0; i + 1 < flat.length; i += 2) counters.set(flat[i] as string, readable(flat[i] as string, flat[i + 1] as string));
+  for (let i = 0; i + 1 < flat.length; i += 2)
+    counters.set(flat[i] as string, readable(flat[i] as string, flat[i + 1] as string));
   const names = new Set<string>();
   for (const [field, value] of counters) {
     if (field.startsWith('types:')) names.add(field.slice('types:'.length));
-    else if (field.startsWith('dead:') && Number(value) > 0) names.add(field.split(':')[1] as string);
+    else if (field.startsWith('dead:') && Number(value) > 0)
+      names.add(field.split(':')[1] as string);
   }
   return {
     partition,
@@ -60,7 +67,22 @@ export async function readPartition(source: Source, partition: number): Promise<
 }
 
 const COUNTS: ReadonlySet<string> = new Set([
-  'appended', 'entries', 'base', 'done', 'skipped', 'parked', 'dead', 'purged', 'trimmed', 'foreign', 'lost', 'stored', 'retried', 'outbox', 'unremembered', 'forgotten',
+  'appended',
+  'entries',
+  'base',
+  'done',
+  'skipped',
+  'parked',
+  'dead',
+  'purged',
+  'trimmed',
+  'foreign',
+  'lost',
+  'stored',
+  'retried',
+  'outbox',
+  'unremembered',
+  'forgotten',
 ]);
 
 /** A count that somebody else has written over is 0, as for the scripts (src/wire/counts.lua). */

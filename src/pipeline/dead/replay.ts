@@ -1,7 +1,7 @@
 /**
- * Brings a dead letter back: its event goes to the end of its unit's parked list (to its head, where it held the unit), with no
- * attempts made and its history kept.
- * The lane's owner finds it as it finds any retry.
+ * Brings a dead letter back: its event goes to the end of its unit's parked list (to its head,
+ * where it held the unit), with no attempts made and its history kept. The lane's owner finds it as
+ * it finds any retry.
  */
 import { MillraceError } from '../../core/errors.ts';
 import { withRetry } from '../../redis/connection.ts';
@@ -11,7 +11,11 @@ import { identityOfEvent } from '../../wire/event-identity.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
-const script = defineScript({ url: new URL('./replay.lua', import.meta.url), with: COUNTS, keys: 7 });
+const script = defineScript({
+  url: new URL('./replay.lua', import.meta.url),
+  with: COUNTS,
+  keys: 7,
+});
 const DEADLINE_MS = 15_000;
 
 /** The letter holds a whole entry that could not be taken apart: there is no event to run. */
@@ -29,32 +33,61 @@ export class NotReplayableError extends MillraceError {
 
 /**
  * Safe to call again after any failure: a letter is moved once.
- * @returns 'gone' when somebody else replayed or purged it, or an earlier call of ours whose reply was lost had moved it
+ * @returns 'gone' when somebody else replayed or purged it, or an earlier call of ours whose reply
+ *   was lost had moved it
  * @throws NotReplayableError, UnknownOutcomeError, RedisReplyError
  */
-export async function replayDeadLetter(source: DeadLetterSource, letter: DeadLetter): Promise<'replayed' | 'gone'> {
-  if (letter.kind !== 'event') throw new NotReplayableError(letter.id, letter.reason, `${letter.partition}/${letter.entryId}`);
+export async function replayDeadLetter(
+  source: DeadLetterSource,
+  letter: DeadLetter,
+): Promise<'replayed' | 'gone'> {
+  if (letter.kind !== 'event')
+    throw new NotReplayableError(letter.id, letter.reason, `${letter.partition}/${letter.entryId}`);
   const { connection, keys } = source;
   const { partition, function: fn, type } = letter;
   const ordering = await connection.command('HGET', keys.counters(partition), `ordering:${fn}`);
   const unit = ordering === 'none' ? letter.eventId : letter.subject;
   const record = encodeParked({
-    event: letter.bytes, type, entryId: letter.entryId, index: letter.index, position: letter.position, attempts: 0,
-    firstFailedMs: letter.firstFailedMs, lastFailedMs: letter.lastFailedMs, waitingSinceMs: 0, history: letter.history,
+    event: letter.bytes,
+    type,
+    entryId: letter.entryId,
+    index: letter.index,
+    position: letter.position,
+    attempts: 0,
+    firstFailedMs: letter.firstFailedMs,
+    lastFailedMs: letter.lastFailedMs,
+    waitingSinceMs: 0,
+    history: letter.history,
     // What killed a thread before is run alone.
-    isolate: letter.reason === 'thread-death' || letter.reason === 'timeout' || letter.reason === 'dispatcher-death', eventId: letter.eventId, subject: letter.subject, batchSource: letter.batchSource,
+    isolate:
+      letter.reason === 'thread-death' ||
+      letter.reason === 'timeout' ||
+      letter.reason === 'dispatcher-death',
+    eventId: letter.eventId,
+    subject: letter.subject,
+    batchSource: letter.batchSource,
   });
   const identity = identityOfEvent(letter.bytes, letter.batchSource);
   let sent = 0;
-  return withRetry(async () => {
-    sent++;
-    const [kind] = (await script.run(
-      connection,
-      [keys.dead(partition, fn), keys.parked(partition, fn, unit), keys.due(partition, fn), keys.counters(partition), keys.held(partition, fn),
-        keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
-      [letter.letterId, fn, type, unit, record, identity],
-    )) as [string];
-    // Gone at a repeated sending: most likely it was ours whose reply was lost.
-    return kind === 'replayed' || sent > 1 ? 'replayed' : 'gone';
-  }, { deadlineMs: DEADLINE_MS });
+  return withRetry(
+    async () => {
+      sent++;
+      const [kind] = (await script.run(
+        connection,
+        [
+          keys.dead(partition, fn),
+          keys.parked(partition, fn, unit),
+          keys.due(partition, fn),
+          keys.counters(partition),
+          keys.held(partition, fn),
+          keys.settledIds(partition, fn, 0),
+          keys.settledIds(partition, fn, 1),
+        ],
+        [letter.letterId, fn, type, unit, record, identity],
+      )) as [string];
+      // Gone at a repeated sending: most likely it was ours whose reply was lost.
+      return kind === 'replayed' || sent > 1 ? 'replayed' : 'gone';
+    },
+    { deadlineMs: DEADLINE_MS },
+  );
 }

@@ -1,11 +1,14 @@
 /**
- * The inbox of a function that asked for it (`dedupe`): events it has settled within the window are not run again, whoever
- * sent them twice. An event is known by its identity: source and id (src/wire/event-identity.ts).
+ * The inbox of a function that asked for it (`dedupe`): events it has settled within the window are
+ * not run again, whoever sent them twice. An event is known by its identity: source and id
+ * (src/wire/event-identity.ts).
  *
- *   look up the batch's identities → run what is new → the commit remembers what it settles, in its own step
+ *   look up the batch's identities → run what is new → the commit remembers what it settles, in its
+ *   own step
  *
- * So what is remembered is what was committed: an event whose turn was lost is run again. What fails is parked and not
- * remembered: its own retries are no duplicates. Only such functions have their entries walked in the dispatcher's thread.
+ * So what is remembered is what was committed: an event whose turn was lost is run again. What
+ * fails is parked and not remembered: its own retries are no duplicates. Only such functions have
+ * their entries walked in the dispatcher's thread.
  */
 import type { EventRef } from '../../core/batch-task.ts';
 import { CorruptDataError } from '../../core/errors.ts';
@@ -24,9 +27,15 @@ const script = defineScript({ url: new URL('./seen.lua', import.meta.url), keys:
 const RUNS = -1;
 
 export interface Seen {
-  /** Per event its identity; '' where it has none or its entry cannot be taken apart (the thread will say why). */
+  /**
+   * Per event its identity; '' where it has none or its entry cannot be taken apart (the thread
+   * will say why).
+   */
   readonly ids: readonly string[];
-  /** SKIP: not to be run, because it was settled before, or because it stands earlier in this batch too. */
+  /**
+   * SKIP: not to be run, because it was settled before, or because it stands earlier in this batch
+   * too.
+   */
   readonly states: Uint8Array;
   /** Of the latter: where each stands first; RUNS: it runs beside the turns of its lane. */
   readonly repeats: readonly { readonly ref: EventRef; readonly first: number }[];
@@ -38,7 +47,9 @@ export interface InboxOptions {
   readonly fn: string;
   readonly partition: number;
   readonly ordering: 'key' | 'none';
-  /** Ids of events that run beside the lane's turns: a copy of one waits behind it. Default: none. */
+  /**
+   * Ids of events that run beside the lane's turns: a copy of one waits behind it. Default: none.
+   */
   readonly running?: readonly string[];
 }
 
@@ -53,7 +64,8 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   const note = (ref: EventRef, identity: string): void => {
     if (identity === '') return;
     ids[ref.index] = identity;
-    // With order kept, only a later event of the same subject may wait for an earlier one; an event has one subject.
+    // With order kept, only a later event of the same subject may wait for an earlier one; an event
+    // has one subject.
     const key = ordering === 'key' ? `${identity.length}:${identity}${ref.subject}` : identity;
     const first = firsts.get(key);
     if (ref.entry >= 0 && running.has(ref.id)) {
@@ -68,8 +80,24 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   let index = 0;
   for (const { records } of batch.retries) {
     for (const bytes of records) {
-      const { event, batchSource, eventId, subject, position, index: indexInEntry } = decodeParked(bytes);
-      const ref: EventRef = { index: index++, entry: -1, indexInEntry, offset: 0, length: bytes.length, position, id: eventId, subject };
+      const {
+        event,
+        batchSource,
+        eventId,
+        subject,
+        position,
+        index: indexInEntry,
+      } = decodeParked(bytes);
+      const ref: EventRef = {
+        index: index++,
+        entry: -1,
+        indexInEntry,
+        offset: 0,
+        length: bytes.length,
+        position,
+        id: eventId,
+        subject,
+      };
       note(ref, identityOfEvent(event, batchSource));
     }
   }
@@ -77,17 +105,28 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
     for (const header of headersOf(entry)) {
       // Dead by itself, and not remembered: another event may bear its id.
       if (envelopeProblem(header) !== null) continue;
-      note({
-        index: (batch.firsts[at] as number) + header.index, entry: at, indexInEntry: header.index, offset: header.offset, length: header.length,
-        position: header.position, id: header.id, subject: header.subject,
-      }, identityOf(header.id, header.source));
+      note(
+        {
+          index: (batch.firsts[at] as number) + header.index,
+          entry: at,
+          indexInEntry: header.index,
+          offset: header.offset,
+          length: header.length,
+          position: header.position,
+          id: header.id,
+          subject: header.subject,
+        },
+        identityOf(header.id, header.source),
+      );
     }
   });
   const asked: number[] = [];
   for (let i = 0; i < ids.length; i++) if (ids[i] !== '' && states[i] === CELL.TODO) asked.push(i);
   if (asked.length > 0) {
     const found = (await script.run(
-      connection, [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)], asked.map((i) => ids[i] as string),
+      connection,
+      [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
+      asked.map((i) => ids[i] as string),
     )) as number[];
     for (const place of found) states[asked[place] as number] = CELL.SKIP;
   }
@@ -95,7 +134,9 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
 }
 
 /** What stands twice in the batch is settled with its first, or waits behind it. */
-export function withRepeats<R extends { readonly states: Uint8Array; readonly blocked: readonly EventRef[] }>(result: R, { ids, repeats }: Seen): R & { readonly ids: readonly string[] } {
+export function withRepeats<
+  R extends { readonly states: Uint8Array; readonly blocked: readonly EventRef[] },
+>(result: R, { ids, repeats }: Seen): R & { readonly ids: readonly string[] } {
   const blocked = [...result.blocked];
   for (const { ref, first } of repeats) {
     const state = first === RUNS ? CELL.RUNNING : result.states[first];

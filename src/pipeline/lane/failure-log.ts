@@ -1,6 +1,7 @@
 /**
- * Failed attempts, for the log: one line each while they are few, counts when they come in bursts. A downstream that is gone
- * fails thousands of events a second for one reason; a log with a line for each would hide the reason and cost more than the work.
+ * Failed attempts, for the log: one line each while they are few, counts when they come in bursts.
+ * A downstream that is gone fails thousands of events a second for one reason; a log with a line
+ * for each would hide the reason and cost more than the work.
  */
 import { monotonicMs } from '../../core/clock.ts';
 import type { FailedAttempt } from '../commit/commit.ts';
@@ -42,7 +43,12 @@ export class FailureLog {
   }
 
   /** @param attempts of the function's policy */
-  failed(fn: string, partition: number, attempts: number, failures: readonly FailedAttempt[]): void {
+  failed(
+    fn: string,
+    partition: number,
+    attempts: number,
+    failures: readonly FailedAttempt[],
+  ): void {
     for (const failure of failures) {
       const window = this.#windowOf(fn, failure.nextMs === null ? 'dead' : 'retry');
       if (window.lines++ < this.#lines) this.#line(fn, partition, attempts, failure);
@@ -57,14 +63,40 @@ export class FailureLog {
 
   #line(fn: string, partition: number, attempts: number, failure: FailedAttempt): void {
     const { eventId, type, subject, entry, index, attempt, nextMs, reason, error } = failure;
-    const where = { function: fn, partition, eventId, type, subject, entry, index, attempt, attempts, reason };
+    const where = {
+      function: fn,
+      partition,
+      eventId,
+      type,
+      subject,
+      entry,
+      index,
+      attempt,
+      attempts,
+      reason,
+    };
     const cause = error.cause ? { cause: error.cause } : {};
     if (nextMs === null) {
-      this.#log('warn', 'event dead-lettered', { ...where, error: error.message, errorName: error.name, ...cause, stack: error.stack });
-    } else {
-      this.#log('warn', `attempt ${attempt} of ${attempts} failed, the next one is due in ${nextMs} ms`, {
-        ...where, nextMs, error: error.message, errorName: error.name, ...cause, stack: error.stack,
+      this.#log('warn', 'event dead-lettered', {
+        ...where,
+        error: error.message,
+        errorName: error.name,
+        ...cause,
+        stack: error.stack,
       });
+    } else {
+      this.#log(
+        'warn',
+        `attempt ${attempt} of ${attempts} failed, the next one is due in ${nextMs} ms`,
+        {
+          ...where,
+          nextMs,
+          error: error.message,
+          errorName: error.name,
+          ...cause,
+          stack: error.stack,
+        },
+      );
     }
   }
 
@@ -92,15 +124,25 @@ export class FailureLog {
     if (window.moreEvents === 0) return;
     const [kind, fn] = [key.slice(0, key.indexOf(':')), key.slice(key.indexOf(':') + 1)];
     const seconds = Math.max(1, Math.round((monotonicMs() - window.startedMs) / 1000));
-    this.#log('warn', `${window.moreEvents} more ${kind === 'dead' ? 'events dead-lettered' : 'attempts failed'} within ${seconds} s`, {
-      function: fn, count: window.moreEvents, errors: Object.fromEntries(window.more),
-    });
+    this.#log(
+      'warn',
+      `${window.moreEvents} more ${kind === 'dead' ? 'events dead-lettered' : 'attempts failed'} within ${seconds} s`,
+      {
+        function: fn,
+        count: window.moreEvents,
+        errors: Object.fromEntries(window.more),
+      },
+    );
   }
 }
 
 function count(window: Window, { error }: FailedAttempt): void {
   window.moreEvents++;
-  const text = `${error.name}: ${error.message}${error.cause ? `; caused by ${error.cause}` : ''}`.slice(0, MESSAGE);
+  const text =
+    `${error.name}: ${error.message}${error.cause ? `; caused by ${error.cause}` : ''}`.slice(
+      0,
+      MESSAGE,
+    );
   const known = window.more.get(text);
   const key = known === undefined && window.more.size >= KINDS ? 'others' : text;
   window.more.set(key, (window.more.get(key) ?? 0) + 1);

@@ -1,11 +1,14 @@
 /**
- * Events whose handlers run beside the lane's turns: their turn has ended without them. Each is parked by that turn's commit, as
- * the head of its unit's list, with its attempts as they were; later events of its subject queue behind it. When its handler has
- * settled, a turn commits what it came to, as that of a retry.
+ * Events whose handlers run beside the lane's turns: their turn has ended without them. Each is
+ * parked by that turn's commit, as the head of its unit's list, with its attempts as they were;
+ * later events of its subject queue behind it. When its handler has settled, a turn commits what it
+ * came to, as that of a retry.
  *
- * `running:<f>` in the counters names them: JSON {"lease", "units": [[unit, ms since 1970, attempt], ...]}, written with every commit
- * that changes them. Whoever owns the lane next, or starts over, makes them due at once (release-running.lua). They are parked until long after
- * their time is over, so that nothing takes them for due meanwhile; where that happens all the same, this owner leaves them alone.
+ * `running:<f>` in the counters names them: JSON {"lease", "units": [[unit, ms since 1970,
+ * attempt], ...]}, written with every commit that changes them. Whoever owns the lane next, or
+ * starts over, makes them due at once (release-running.lua). They are parked until long after their
+ * time is over, so that nothing takes them for due meanwhile; where that happens all the same, this
+ * owner leaves them alone.
  *
  * Owned here: which they are. Everything that must survive is in Redis.
  */
@@ -20,7 +23,10 @@ import type { BatchResult, Ended } from '../run/run-isolating.ts';
 
 const script = defineScript({ url: new URL('./release-running.lua', import.meta.url), keys: 3 });
 
-/** Handlers of a lane that may run beside its turns, and bytes of the batches they came with (a thread keeps those). */
+/**
+ * Handlers of a lane that may run beside its turns, and bytes of the batches they came with (a
+ * thread keeps those).
+ */
 export const IN_FLIGHT = { events: 64, bytes: 16 * 1024 * 1024 } as const;
 /** Behind the end of an event's time, its commit must be late by this before it looks due. */
 const SLACK_MS = 30_000;
@@ -63,7 +69,8 @@ export class InFlights {
   }
   get bytes(): number {
     let bytes = 0;
-    for (const batch of new Set([...this.#byUnit.values()].map((one) => one.batch))) bytes += batch.bytes;
+    for (const batch of new Set([...this.#byUnit.values()].map((one) => one.batch)))
+      bytes += batch.bytes;
     return bytes;
   }
 
@@ -99,9 +106,17 @@ export class InFlights {
   }
 
   /** For `running:<f>`, once those without are settled and those to come run too; '-': none. */
-  describe(lease: string, without: readonly string[], toCome: readonly Pick<InFlight, 'unit' | 'sinceMs' | 'attempt'>[]): string {
+  describe(
+    lease: string,
+    without: readonly string[],
+    toCome: readonly Pick<InFlight, 'unit' | 'sinceMs' | 'attempt'>[],
+  ): string {
     const left = [...this.#byUnit.values()].filter(({ unit }) => !without.includes(unit));
-    const units = [...left, ...toCome].map(({ unit, sinceMs, attempt }) => [unit, Math.round(sinceMs), attempt]);
+    const units = [...left, ...toCome].map(({ unit, sinceMs, attempt }) => [
+      unit,
+      Math.round(sinceMs),
+      attempt,
+    ]);
     return units.length === 0 ? '-' : JSON.stringify({ lease, units });
   }
 }
@@ -113,13 +128,23 @@ export interface RunningUnit {
 }
 
 /** What `running:<f>` says. Empty where it cannot be read. */
-export function readRunning(text: string | undefined): { readonly lease: string; readonly units: readonly RunningUnit[] } {
+export function readRunning(text: string | undefined): {
+  readonly lease: string;
+  readonly units: readonly RunningUnit[];
+} {
   const none = { lease: '', units: [] };
   if (text === undefined) return none;
   try {
     const { lease, units } = JSON.parse(text) as { lease?: unknown; units?: unknown };
     if (typeof lease !== 'string' || !Array.isArray(units)) return none;
-    return { lease, units: (units as unknown[][]).map(([unit, sinceMs, attempt]) => ({ unit: String(unit), sinceMs: Number(sinceMs), attempt: Number(attempt) })) };
+    return {
+      lease,
+      units: (units as unknown[][]).map(([unit, sinceMs, attempt]) => ({
+        unit: String(unit),
+        sinceMs: Number(sinceMs),
+        attempt: Number(attempt),
+      })),
+    };
   } catch {
     return none;
   }
@@ -142,7 +167,9 @@ export interface ReleaseOptions {
 export async function releaseRunning(options: ReleaseOptions): Promise<number | null> {
   const { connection, keys, fn, partition, leaseValue, leaseTtlMs } = options;
   const reply = (await script.run(
-    connection, [keys.lease(partition, fn), keys.counters(partition), keys.due(partition, fn)], [leaseValue, leaseTtlMs, fn],
+    connection,
+    [keys.lease(partition, fn), keys.counters(partition), keys.due(partition, fn)],
+    [leaseValue, leaseTtlMs, fn],
   )) as [string, number];
   return reply[0] === 'stale' ? null : Number(reply[1]);
 }
@@ -190,6 +217,12 @@ export class OpenBatch {
   }
 
   result(): SettledBatch {
-    return { ...this.#from, failures: this.#failures, emitted: this.#emitted, ages: this.#ages, unsettled: this.unsettled };
+    return {
+      ...this.#from,
+      failures: this.#failures,
+      emitted: this.#emitted,
+      ages: this.#ages,
+      unsettled: this.unsettled,
+    };
   }
 }

@@ -1,16 +1,19 @@
 /**
- * Which lanes this dispatcher runs: it says which functions it serves, computes from the members who shall own each lane,
- * asks for the leases of its own, keeps them alive, and gives back what now belongs to somebody else.
+ * Which lanes this dispatcher runs: it says which functions it serves, computes from the members
+ * who shall own each lane, asks for the leases of its own, keeps them alive, and gives back what
+ * now belongs to somebody else.
  *
- * The members only say who should; the lease says who may. Two dispatchers that disagree for a moment wait for each other.
+ * The members only say who should; the lease says who may. Two dispatchers that disagree for a
+ * moment wait for each other.
  *
- * Ordering 'none': a partition's events of such a function are read by all of its dispatchers at the same time. The owner reads
- * as the consumer `lane` and runs the retries; every other member reads as itself, a helper, under a lease that says that it
- * lives. What is pending for a helper that is gone is settled by the owner, in its name (its heir), and its consumer retired.
+ * Ordering 'none': a partition's events of such a function are read by all of its dispatchers at
+ * the same time. The owner reads as the consumer `lane` and runs the retries; every other member
+ * reads as itself, a helper, under a lease that says that it lives. What is pending for a helper
+ * that is gone is settled by the owner, in its name (its heir), and its consumer retired.
  *
- * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher that died are taken over
- * within TTL + check; of one that left within check; one that joins has its share within 2 checks plus the turns under way
- * (timeoutMs + 1 s at most).
+ * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher
+ * that died are taken over within TTL + check; of one that left within check; one that joins has
+ * its share within 2 checks plus the turns under way (timeoutMs + 1 s at most).
  *
  * Owned here: the lanes, and the last known members.
  */
@@ -37,14 +40,26 @@ export interface LaneKeeperOptions {
   readonly leaseTtlMs: number;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
-  readonly createLane: (fn: string, partition: number, leaseValue: string, presumedDead: string, consumer: string, heir: boolean) => Lane;
+  readonly createLane: (
+    fn: string,
+    partition: number,
+    leaseValue: string,
+    presumedDead: string,
+    consumer: string,
+    heir: boolean,
+  ) => Lane;
   /** It runs from now on: ring it. */
   readonly opened: (lane: Lane) => void;
   readonly closed: (lane: Lane) => void;
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields: Record<string, unknown>,
+  ) => void;
 }
 
-const placeOf = (fn: string, partition: number, consumer: string): string => `${laneName(fn, consumer)}/${partition}`;
+const placeOf = (fn: string, partition: number, consumer: string): string =>
+  `${laneName(fn, consumer)}/${partition}`;
 
 export class LaneKeeper {
   readonly #options: LaneKeeperOptions;
@@ -52,7 +67,10 @@ export class LaneKeeper {
   /** Lanes that lost their lease, or are given back, and whose last batch still runs. */
   readonly #closing = new Set<Lane>();
   /** Per function the members, as last told, and what follows from them. */
-  readonly #assigned = new Map<string, { readonly members: string; readonly owners: readonly string[] }>();
+  readonly #assigned = new Map<
+    string,
+    { readonly members: string; readonly owners: readonly string[] }
+  >();
   /** Wanted leases that end soon: the next look is then. */
   #freeInMs = Infinity;
   #losses = 0;
@@ -92,8 +110,9 @@ export class LaneKeeper {
   }
 
   /**
-   * Lanes that are this dispatcher's share, and how many of them it does not hold; for how long there have been some, in ms, of
-   * which Redis does not say either that somebody else still has them (another dispatcher, a pass over the histories).
+   * Lanes that are this dispatcher's share, and how many of them it does not hold; for how long
+   * there have been some, in ms, of which Redis does not say either that somebody else still has
+   * them (another dispatcher, a pass over the histories).
    */
   get share(): { readonly lanes: number; readonly missing: number; readonly missingMs: number } {
     let lanes = 0;
@@ -112,7 +131,11 @@ export class LaneKeeper {
     }
     if (nobodys === 0) this.#missingSinceMs = null;
     else this.#missingSinceMs ??= monotonicMs();
-    return { lanes, missing, missingMs: this.#missingSinceMs === null ? 0 : monotonicMs() - this.#missingSinceMs };
+    return {
+      lanes,
+      missing,
+      missingMs: this.#missingSinceMs === null ? 0 : monotonicMs() - this.#missingSinceMs,
+    };
   }
 
   /** Resolves when it has asked once for every lane that is its own. */
@@ -121,16 +144,23 @@ export class LaneKeeper {
     this.#loop = this.#keep();
   }
 
-  /** Lets the turns under way end, gives the leases back. Whoever aborts the lanes meanwhile makes it quicker. */
+  /**
+   * Lets the turns under way end, gives the leases back. Whoever aborts the lanes meanwhile makes
+   * it quicker.
+   */
   async stop(): Promise<void> {
     const { connection, keys, dispatcher, functions } = this.#options;
     // Beside the rest: the others come for the lanes as they get free.
-    const left = Promise.allSettled(functions.map((fn) => removeMember(connection, keys, fn, dispatcher)));
-    await Promise.all([...this.#lanes.values()].map(async (lane) => {
-      await lane.stop();
-      if (!lane.lost && !lane.retired) await this.#release(lane).catch(() => undefined);
-      this.#tellLost(lane);
-    }));
+    const left = Promise.allSettled(
+      functions.map((fn) => removeMember(connection, keys, fn, dispatcher)),
+    );
+    await Promise.all(
+      [...this.#lanes.values()].map(async (lane) => {
+        await lane.stop();
+        if (!lane.lost && !lane.retired) await this.#release(lane).catch(() => undefined);
+        this.#tellLost(lane);
+      }),
+    );
     // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
     this.#done.abort();
     await this.#loop;
@@ -141,7 +171,14 @@ export class LaneKeeper {
   async #release(lane: Lane): Promise<void> {
     this.#givenBack.add(lane);
     if (lane.consumer !== OWNER && (await lane.retire())) return;
-    await releaseLease(this.#options.connection, this.#options.keys, lane.partition, lane.fn, lane.leaseValue, lane.consumer);
+    await releaseLease(
+      this.#options.connection,
+      this.#options.keys,
+      lane.partition,
+      lane.fn,
+      lane.leaseValue,
+      lane.consumer,
+    );
   }
 
   async #keep(): Promise<void> {
@@ -159,14 +196,21 @@ export class LaneKeeper {
         this.#refused = null;
       } catch (error) {
         if (stopping.aborted) continue;
-        this.#refused = error instanceof RedisReplyError && error.refuses === 'writes' ? error : null;
+        this.#refused =
+          error instanceof RedisReplyError && error.refuses === 'writes' ? error : null;
         const expected = error instanceof MillraceError && error.retryable;
-        log(expected ? 'warn' : 'error', 'leases could not be kept, trying again', { err: error, at: wallClockMs() });
+        log(expected ? 'warn' : 'error', 'leases could not be kept, trying again', {
+          err: error,
+          at: wallClockMs(),
+        });
       }
     }
   }
 
-  /** Also tells lanes of retries that somebody else made due, and of a Redis that has gone back in time. */
+  /**
+   * Also tells lanes of retries that somebody else made due, and of a Redis that has gone back in
+   * time.
+   */
   async #renew(): Promise<void> {
     const { connection, keys, leaseTtlMs } = this.#options;
     const byPartition = new Map<number, Lane[]>();
@@ -176,19 +220,21 @@ export class LaneKeeper {
       if (lanes) lanes.push(lane);
       else byPartition.set(lane.partition, [lane]);
     }
-    await Promise.all([...byPartition].map(async ([partition, lanes]) => {
-      const committed = lanes.map((lane) => lane.committed);
-      const askedMs = monotonicMs();
-      const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
-      renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
-        const lane = lanes[i] as Lane;
-        if (held) lane.leaseHeld(askedMs + leaseTtlMs);
-        if (held && hasGoneBack(turn, committed[i] as string)) lane.startOver();
-        if (!held) {
-          if (!this.#givenBack.has(lane)) lane.loseLease();
-        } else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
-      });
-    }));
+    await Promise.all(
+      [...byPartition].map(async ([partition, lanes]) => {
+        const committed = lanes.map((lane) => lane.committed);
+        const askedMs = monotonicMs();
+        const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
+        renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
+          const lane = lanes[i] as Lane;
+          if (held) lane.leaseHeld(askedMs + leaseTtlMs);
+          if (held && hasGoneBack(turn, committed[i] as string)) lane.startOver();
+          if (!held) {
+            if (!this.#givenBack.has(lane)) lane.loseLease();
+          } else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
+        });
+      }),
+    );
   }
 
   #giveUpLost(): void {
@@ -198,7 +244,10 @@ export class LaneKeeper {
     }
   }
 
-  /** Once, also of a lane that was on its way to somebody else: its last turn's work runs again there. */
+  /**
+   * Once, also of a lane that was on its way to somebody else: its last turn's work runs again
+   * there.
+   */
   #tellLost(lane: Lane): void {
     if (!lane.lost || this.#toldLost.has(lane)) return;
     this.#toldLost.add(lane);
@@ -206,14 +255,23 @@ export class LaneKeeper {
     this.#judging.add(judging);
   }
 
-  /** A rewind takes the lease away on purpose: somebody wanted it, and nothing is wrong with this process. */
+  /**
+   * A rewind takes the lease away on purpose: somebody wanted it, and nothing is wrong with this
+   * process.
+   */
   async #judge(lane: Lane): Promise<void> {
     const { connection, keys, log, leaseTtlMs } = this.#options;
     const { fn, partition, leaseValue } = lane;
     // In any case it says that it lives, so that its heir counts no death.
-    const rewound = await withRetry(() => noteNotDead(connection, keys, lane, lane.marked), { deadlineMs: leaseTtlMs }).catch(() => 0);
+    const rewound = await withRetry(() => noteNotDead(connection, keys, lane, lane.marked), {
+      deadlineMs: leaseTtlMs,
+    }).catch(() => 0);
     if (rewound >= Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1))) {
-      log('info', 'lease lost to a rewind: what was under way is thrown away, the lane goes on from there', { function: fn, partition });
+      log(
+        'info',
+        'lease lost to a rewind: what was under way is thrown away, the lane goes on from there',
+        { function: fn, partition },
+      );
       return;
     }
     this.#losses++;
@@ -221,15 +279,22 @@ export class LaneKeeper {
   }
 
   /**
-   * Not awaited, because the other lanes' leases go on. The lane leaves the map, and may be asked for again, only when its
-   * handlers have ended, so that no subject runs twice at a time here.
+   * Not awaited, because the other lanes' leases go on. The lane leaves the map, and may be asked
+   * for again, only when its handlers have ended, so that no subject runs twice at a time here.
    */
   #close(lane: Lane): void {
     this.#closing.add(lane);
     this.#options.closed(lane);
-    void lane.stop()
+    void lane
+      .stop()
       .then(() => (lane.lost || lane.retired ? undefined : this.#release(lane)))
-      .catch((error: unknown) => this.#options.log('warn', 'lease could not be given back: it ends by itself', { function: lane.fn, partition: lane.partition, err: error }))
+      .catch((error: unknown) =>
+        this.#options.log('warn', 'lease could not be given back: it ends by itself', {
+          function: lane.fn,
+          partition: lane.partition,
+          err: error,
+        }),
+      )
       .then(() => {
         this.#tellLost(lane);
         this.#lanes.delete(placeOf(lane.fn, lane.partition, lane.consumer));
@@ -239,17 +304,27 @@ export class LaneKeeper {
 
   /** Who serves what now; gives back what is not ours any more, asks for what is. */
   async #look(): Promise<void> {
-    const { connection, keys, functions, dispatcher, leaseTtlMs, partitions, log, stopping } = this.#options;
+    const { connection, keys, functions, dispatcher, leaseTtlMs, partitions, log, stopping } =
+      this.#options;
     this.#freeInMs = Infinity;
     this.#elsewhere.clear();
-    await Promise.all(functions.map(async (fn) => {
-      const members = await withRetry(() => announceMember(connection, keys, fn, dispatcher, leaseTtlMs), { signal: stopping, deadlineMs: 10_000 });
-      const known = members.sort().join('\n');
-      const before = this.#assigned.get(fn);
-      if (before?.members === known) return;
-      this.#assigned.set(fn, { members: known, owners: assignLanes(fn, partitions, members) });
-      log('info', 'lanes shared out', { function: fn, dispatchers: members.length, ours: this.#assigned.get(fn)?.owners.filter((owner) => owner === dispatcher).length });
-    }));
+    await Promise.all(
+      functions.map(async (fn) => {
+        const members = await withRetry(
+          () => announceMember(connection, keys, fn, dispatcher, leaseTtlMs),
+          { signal: stopping, deadlineMs: 10_000 },
+        );
+        const known = members.sort().join('\n');
+        const before = this.#assigned.get(fn);
+        if (before?.members === known) return;
+        this.#assigned.set(fn, { members: known, owners: assignLanes(fn, partitions, members) });
+        log('info', 'lanes shared out', {
+          function: fn,
+          dispatchers: members.length,
+          ours: this.#assigned.get(fn)?.owners.filter((owner) => owner === dispatcher).length,
+        });
+      }),
+    );
     const wanted: Promise<void>[] = [];
     for (const fn of functions) {
       const owners = this.#assigned.get(fn)?.owners ?? [];
@@ -264,13 +339,22 @@ export class LaneKeeper {
     await Promise.all(wanted);
   }
 
-  /** Ordering 'none': reads beside the owner, or as the owner finishes what helpers that are gone have left. */
-  async #help(fn: string, partition: number, ours: boolean, owned: Lane | undefined): Promise<void> {
+  /**
+   * Ordering 'none': reads beside the owner, or as the owner finishes what helpers that are gone
+   * have left.
+   */
+  async #help(
+    fn: string,
+    partition: number,
+    ours: boolean,
+    owned: Lane | undefined,
+  ): Promise<void> {
     const { dispatcher, connection, keys, stopping } = this.#options;
     const helper = this.#lanes.get(placeOf(fn, partition, dispatcher));
     if (!ours) {
       for (const lane of this.#lanes.values()) {
-        if (lane.heir && lane.fn === fn && lane.partition === partition && !this.#closing.has(lane)) this.#close(lane);
+        if (lane.heir && lane.fn === fn && lane.partition === partition && !this.#closing.has(lane))
+          this.#close(lane);
       }
       if (!helper) await this.#claim(fn, partition, dispatcher);
       return;
@@ -278,20 +362,28 @@ export class LaneKeeper {
     if (helper && !helper.heir && !this.#closing.has(helper)) this.#close(helper);
     if (!owned || this.#closing.has(owned)) return;
     const living = new Set(this.#assigned.get(fn)?.members.split('\n'));
-    const helpers = (await withRetry(() => connection.command('SMEMBERS', keys.helpers(partition, fn)), { signal: stopping, deadlineMs: 10_000 })) as string[];
+    const helpers = (await withRetry(
+      () => connection.command('SMEMBERS', keys.helpers(partition, fn)),
+      { signal: stopping, deadlineMs: 10_000 },
+    )) as string[];
     for (const name of helpers) {
       if (name !== dispatcher && living.has(name)) continue;
-      if (!this.#lanes.has(placeOf(fn, partition, name))) await this.#claim(fn, partition, name, true);
+      if (!this.#lanes.has(placeOf(fn, partition, name)))
+        await this.#claim(fn, partition, name, true);
     }
   }
 
   async #claim(fn: string, partition: number, consumer: string, heir = false): Promise<void> {
-    const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } = this.#options;
+    const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } =
+      this.#options;
     let askedMs = 0;
-    const answer = await withRetry(() => {
-      askedMs = monotonicMs();
-      return acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer);
-    }, { signal: stopping, deadlineMs: 10_000 });
+    const answer = await withRetry(
+      () => {
+        askedMs = monotonicMs();
+        return acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer);
+      },
+      { signal: stopping, deadlineMs: 10_000 },
+    );
     if (!('value' in answer)) {
       this.#elsewhere.add(placeOf(fn, partition, consumer));
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);

@@ -3,12 +3,14 @@
  *
  *   wait for work → a slot → take → batch → run → commit → again
  *
- * A turn does not wait for slow handlers: they run beside the next ones (in-flight.ts), and a turn of its own commits how they end.
+ * A turn does not wait for slow handlers: they run beside the next ones (in-flight.ts), and a turn
+ * of its own commits how they end.
  *
- * States: `running` until its lease is lost or stop() is called; a turn under way is then finished (stop) or thrown away
- * (lease lost: its commit would be refused).
+ * States: `running` until its lease is lost or stop() is called; a turn under way is then finished
+ * (stop) or thrown away (lease lost: its commit would be refused).
  *
- * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that must survive is in Redis.
+ * Owned here: the turn counter, the set of parked units, the wish to look again. Everything that
+ * must survive is in Redis.
  */
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
@@ -28,10 +30,24 @@ import type { CrashSearch } from './crash-search.ts';
 import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
 import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
-import { recordOf, unitOf, type BatchResult, type Ended, type RunControl, type Running } from '../run/run-isolating.ts';
+import {
+  recordOf,
+  unitOf,
+  type BatchResult,
+  type Ended,
+  type RunControl,
+  type Running,
+} from '../run/run-isolating.ts';
 import { StartControl } from '../run/start-control.ts';
 import { withoutUntouched } from '../run/untouched.ts';
-import { IN_FLIGHT, InFlights, OpenBatch, parkedForMs, type InFlight, type SettledBatch } from './in-flight.ts';
+import {
+  IN_FLIGHT,
+  InFlights,
+  OpenBatch,
+  parkedForMs,
+  type InFlight,
+  type SettledBatch,
+} from './in-flight.ts';
 
 /** What a turn came to, for metrics. */
 export interface TurnDone {
@@ -69,14 +85,30 @@ export interface LaneStages {
   /** Records of parked lists whose retry is due. */
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
   readonly listParked: () => Promise<ReadonlyMap<string, number>>;
-  /** The batch with what a view's events are folded onto. `anew`: Redis has gone back in time, what is remembered of it is void. */
+  /**
+   * The batch with what a view's events are folded onto. `anew`: Redis has gone back in time, what
+   * is remembered of it is void.
+   */
   readonly load: (batch: Batch, anew: boolean) => Promise<Batch>;
   /** Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
-  /** `blocked`: units of which nothing is to run. Without order: of a function with `dedupe` those of which a copy runs. */
-  readonly run: (batch: Batch, blocked: readonly string[], search: CrashSearch | null, control: RunControl) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
+  /**
+   * `blocked`: units of which nothing is to run. Without order: of a function with `dedupe` those
+   * of which a copy runs.
+   */
+  readonly run: (
+    batch: Batch,
+    blocked: readonly string[],
+    search: CrashSearch | null,
+    control: RunControl,
+  ) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
   readonly plan: (
-    batch: Batch, result: SettledBatch, context: Pick<CommitContext, 'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'isLeft' | 'running' | 'inFlight'>,
+    batch: Batch,
+    result: SettledBatch,
+    context: Pick<
+      CommitContext,
+      'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'isLeft' | 'running' | 'inFlight'
+    >,
   ) => CommitPlan;
   /** Makes due what ran beside the turns of owners before this one. Null: the lease is lost. */
   readonly releaseRunning: () => Promise<number | null>;
@@ -84,13 +116,22 @@ export interface LaneStages {
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
   /** Told, best effort, of what was found missing. */
   readonly lost: (loss: LaneLoss) => void;
-  /** The partition's outbox holds as much as it may: nothing more is to be emitted to other partitions. The lane is rung when that is over. */
+  /**
+   * The partition's outbox holds as much as it may: nothing more is to be emitted to other
+   * partitions. The lane is rung when that is over.
+   */
   readonly outboxFull: () => boolean;
-  /** Told that events were emitted to other partitions, and what the outbox holds now, where that is known. */
+  /**
+   * Told that events were emitted to other partitions, and what the outbox holds now, where that is
+   * known.
+   */
   readonly relay: (size: OutboxSize | null) => void;
   /** Recreates a lost group. */
   readonly register: () => Promise<void>;
-  /** Whether the lane is its own: takes a lease that has ended up again where nobody has had the lane since. */
+  /**
+   * Whether the lane is its own: takes a lease that has ended up again where nobody has had the
+   * lane since.
+   */
   readonly stillOurs: () => Promise<boolean>;
   /** Takes a helper's consumer away. @returns false: entries are pending for it */
   readonly retire: () => Promise<boolean>;
@@ -98,18 +139,28 @@ export interface LaneStages {
   /** Told, best effort, that the function's setup fails; null: it works again. */
   readonly setupFailing: (failure: SetupFailure | null) => void;
   readonly turnDone: (turn: TurnDone) => void;
-  /** Told of events that were done, and run again all the same: the lane was lost before their commit, or Redis could not be asked. */
+  /**
+   * Told of events that were done, and run again all the same: the lane was lost before their
+   * commit, or Redis could not be asked.
+   */
   readonly repeats: (events: number) => void;
   /** Told of the attempts that failed, once that is committed. */
   readonly failed: (failures: readonly FailedAttempt[]) => void;
-  readonly log: (level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields: Record<string, unknown>,
+  ) => void;
 }
 
 export interface LaneOptions {
   readonly spec: FunctionSpec;
   readonly partition: number;
   readonly leaseValue: string;
-  /** Default: the lane's owner. Others are helpers (ordering 'none'): they leave the retries to the owner. */
+  /**
+   * Default: the lane's owner. Others are helpers (ordering 'none'): they leave the retries to the
+   * owner.
+   */
   readonly consumer?: string;
   /** In place of a helper that is gone: settles what is pending for it, and retires it. */
   readonly heir?: boolean;
@@ -132,7 +183,10 @@ const SEARCH_EVENTS = 16;
 const ROW_BYTES = 4 * 1024 * 1024;
 /** With so many events parked that were only not started, a lane reads nothing new. */
 const MOST_LEFT = 1000;
-/** A look that finds so many events is followed by another one a few ms later, without waiting for the doorbell. */
+/**
+ * A look that finds so many events is followed by another one a few ms later, without waiting for
+ * the doorbell.
+ */
 const HOT_EVENTS = 8;
 const BACKOFF_MS = { min: 50, max: 2000 };
 
@@ -151,7 +205,10 @@ export class Lane implements Bell {
   readonly #abandon = sharedAbort();
   #turn = 0;
   /** Id of the last turn that is known to be committed. */
-  /** Keys of indexes that are none, of which the log has been told. At most as many as the view has indexes. */
+  /**
+   * Keys of indexes that are none, of which the log has been told. At most as many as the view has
+   * indexes.
+   */
   readonly #noIndexes = new Set<string>();
   #committed = '';
   #startOver = false;
@@ -229,7 +286,9 @@ export class Lane implements Bell {
   get lost(): boolean {
     return this.#lost;
   }
-  /** Address of the event that runs marked in a search for what kills dispatchers, '' without one. */
+  /**
+   * Address of the event that runs marked in a search for what kills dispatchers, '' without one.
+   */
   get marked(): string {
     return this.#search?.marked ?? '';
   }
@@ -238,7 +297,10 @@ export class Lane implements Bell {
     return this.#retired;
   }
 
-  /** Its lease lasts until then, by monotonicMs(), whatever Redis does: one TTL after the request was sent that prolonged it. */
+  /**
+   * Its lease lasts until then, by monotonicMs(), whatever Redis does: one TTL after the request
+   * was sent that prolonged it.
+   */
   leaseHeld(untilMs: number): void {
     this.#control.extend(untilMs);
   }
@@ -254,15 +316,21 @@ export class Lane implements Bell {
   }
 
   /**
-   * Redis has forgotten the last commit (power loss, failover): what this lane remembers belongs to a time that never was. From the
-   * next turn on it goes by what Redis holds, beginning with its own pending list.
+   * Redis has forgotten the last commit (power loss, failover): what this lane remembers belongs to
+   * a time that never was. From the next turn on it goes by what Redis holds, beginning with its
+   * own pending list.
    */
   startOver(): void {
     if (this.#startOver) return;
     this.#startOver = true;
-    this.#stages.log('error', 'LOSS: Redis has forgotten the last commit of a lane (power loss, failover): starting over from what it holds', {
-      function: this.fn, partition: this.partition,
-    });
+    this.#stages.log(
+      'error',
+      'LOSS: Redis has forgotten the last commit of a lane (power loss, failover): starting over from what it holds',
+      {
+        function: this.fn,
+        partition: this.partition,
+      },
+    );
     this.ring();
   }
 
@@ -318,9 +386,15 @@ export class Lane implements Bell {
           }
           this.#search = search;
           if (search) {
-            this.#stages.log('error', 'dispatchers have died again and again at this place: what is pending runs one by one', {
-              function: this.fn, partition: this.partition, suspect: search.suspect,
-            });
+            this.#stages.log(
+              'error',
+              'dispatchers have died again and again at this place: what is pending runs one by one',
+              {
+                function: this.fn,
+                partition: this.partition,
+                suspect: search.suspect,
+              },
+            );
           }
           if (this.consumer === OWNER && (await this.#stages.releaseRunning()) === null) {
             this.loseLease();
@@ -329,7 +403,8 @@ export class Lane implements Bell {
         }
         if (this.#startOver) {
           this.#loadAnew = true;
-          // What they were parked by may be forgotten: then they are pending, and are not to run twice at a time.
+          // What they were parked by may be forgotten: then they are pending, and are not to run
+          // twice at a time.
           await this.#inFlight.drop();
           this.#committed = '';
           this.#stages.reader.reset();
@@ -370,9 +445,16 @@ export class Lane implements Bell {
         this.#rings++;
         const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** this.progress.failures++);
         const expected = error instanceof MillraceError && error.retryable;
-        this.#stages.log(expected && this.progress.failures < 5 ? 'warn' : 'error', 'turn failed, trying again', {
-          function: this.fn, partition: this.partition, delayMs, err: error,
-        });
+        this.#stages.log(
+          expected && this.progress.failures < 5 ? 'warn' : 'error',
+          'turn failed, trying again',
+          {
+            function: this.fn,
+            partition: this.partition,
+            delayMs,
+            err: error,
+          },
+        );
         if (error instanceof SetupError) this.#setupFailed(error, delayMs);
         await sleep(delayMs, signal);
       }
@@ -386,25 +468,44 @@ export class Lane implements Bell {
   #setupFailed(error: SetupError, nextMs: number): void {
     const now = wallClockMs();
     this.#setupFailingSince ??= now;
-    this.#stages.setupFailing({ error: error.message, stack: error.stack ?? '', sinceMs: this.#setupFailingSince, atMs: now, nextMs: now + nextMs });
+    this.#stages.setupFailing({
+      error: error.message,
+      stack: error.stack ?? '',
+      sinceMs: this.#setupFailingSince,
+      atMs: now,
+      nextMs: now + nextMs,
+    });
   }
 
-  /** Until the lane is abandoned, what runs beside its turns may end and be committed. Then it stays parked. */
+  /**
+   * Until the lane is abandoned, what runs beside its turns may end and be committed. Then it stays
+   * parked.
+   */
   async #land(): Promise<void> {
     while (this.#inFlight.size > 0 && !this.#abandon.signal.aborted) {
       try {
         if (this.#inFlight.ended().length > 0) await this.#commitEnded();
         else if (this.#inFlight.running === 0) break;
-        else await new Promise<void>((resolve) => (this.#waiting = resolve)).finally(() => (this.#waiting = null));
+        else
+          await new Promise<void>((resolve) => (this.#waiting = resolve)).finally(
+            () => (this.#waiting = null),
+          );
       } catch (error) {
-        this.#stages.log('warn', 'what slow handlers came to could not be committed, trying again', { function: this.fn, partition: this.partition, err: error });
+        this.#stages.log(
+          'warn',
+          'what slow handlers came to could not be committed, trying again',
+          { function: this.fn, partition: this.partition, err: error },
+        );
         await sleep(BACKOFF_MS.min, this.#abandon.signal);
       }
     }
     await this.#inFlight.drop();
   }
 
-  /** Resolves when the doorbell rang since the last look, a retry is due, or it is time to look anyway. */
+  /**
+   * Resolves when the doorbell rang since the last look, a retry is due, or it is time to look
+   * anyway.
+   */
   #workToDo(): Promise<void> {
     if (this.#rings !== this.#seenRings) return Promise.resolve();
     return new Promise((resolve) => {
@@ -446,16 +547,23 @@ export class Lane implements Bell {
     const budget = this.#budget();
     let taken = await reader.take(leaseValue, budget);
     // Its lease may have ended although nobody took the lane: Redis stood still, or this process.
-    if (taken.kind === 'stale' && (await this.#stages.stillOurs())) taken = await reader.take(leaseValue, budget);
+    if (taken.kind === 'stale' && (await this.#stages.stillOurs()))
+      taken = await reader.take(leaseValue, budget);
     if (taken.kind === 'ok') this.#control.extend(askedMs + this.#options.leaseTtlMs);
     if (taken.kind === 'stale') {
       this.loseLease();
       return 0;
     }
     if (taken.kind === 'nogroup') {
-      this.#stages.log('error', 'LOSS: the consumer group is gone (FLUSHALL, failover, or somebody destroyed it); recreating it behind the last commit', {
-        function: spec.name, partition, reply: taken.message,
-      });
+      this.#stages.log(
+        'error',
+        'LOSS: the consumer group is gone (FLUSHALL, failover, or somebody destroyed it); recreating it behind the last commit',
+        {
+          function: spec.name,
+          partition,
+          reply: taken.message,
+        },
+      );
       this.#loadAnew = true;
       await this.#stages.register();
       // Goes on after a pause that grows while groups get lost again and again.
@@ -486,19 +594,27 @@ export class Lane implements Bell {
     for (const unit of due) if (!this.#parked.has(unit)) this.#park(unit, 0);
     const retries = due.length > 0 ? await this.#stages.fetchParked(due) : [];
     if (this.#control.halted) return 0;
-    if (this.consumer === OWNER) for (const { unit, fresh } of retries) if (fresh) this.#left.add(unit);
+    if (this.consumer === OWNER)
+      for (const { unit, fresh } of retries) if (fresh) this.#left.add(unit);
     const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const batch = spec.view ? await this.#stages.load(read, this.#loadAnew) : read;
     this.#loadAnew = false;
-    const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : spec.dedupe ? [...this.#inFlight.units()] : [];
+    const blocked =
+      spec.ordering === 'key'
+        ? [...this.#parked.keys()]
+        : spec.dedupe
+          ? [...this.#inFlight.units()]
+          : [];
 
     const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);
     if (gone.length > 0) this.#stages.lost({ kind: 'pending', entryIds: gone });
 
     this.progress.running();
-    const result = await this.#stages.run(batch, blocked, this.#search, this.#runControl).finally(() => {
-      this.#runControl.observe(null, 0);
-    });
+    const result = await this.#stages
+      .run(batch, blocked, this.#search, this.#runControl)
+      .finally(() => {
+        this.#runControl.observe(null, 0);
+      });
     if (result.kind === 'result') this.progress.gotOn();
     if (result.kind === 'stopped') {
       if (this.#search?.leaseLost) this.loseLease();
@@ -521,7 +637,13 @@ export class Lane implements Bell {
     }
     if (touched === null) return result.busyMs;
     const committed = await this.#commitTurn(touched.batch, touched.result);
-    if (committed && touched.whole && this.#search && !reader.pendingLeft && due.length < SEARCH_EVENTS) {
+    if (
+      committed &&
+      touched.whole &&
+      this.#search &&
+      !reader.pendingLeft &&
+      due.length < SEARCH_EVENTS
+    ) {
       // What the one before left behind has been passed.
       const search = this.#search;
       this.#search = null;
@@ -529,13 +651,19 @@ export class Lane implements Bell {
     }
     if (touched.started > 0) {
       const emittedBytes = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
-      this.#emittedPerEvent += (emittedBytes / touched.started - this.#emittedPerEvent) * (this.#emittedPerEvent === 0 ? 1 : 0.2);
-      this.#msPerEvent += (result.busyMs / touched.started - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
+      this.#emittedPerEvent +=
+        (emittedBytes / touched.started - this.#emittedPerEvent) *
+        (this.#emittedPerEvent === 0 ? 1 : 0.2);
+      this.#msPerEvent +=
+        (result.busyMs / touched.started - this.#msPerEvent) * (this.#msPerEvent === 0 ? 1 : 0.2);
     }
     return result.busyMs;
   }
 
-  /** Commits what is done; handlers that still run are left to run beside the lane's turns, or waited for. @returns whether it is committed */
+  /**
+   * Commits what is done; handlers that still run are left to run beside the lane's turns, or
+   * waited for. @returns whether it is committed
+   */
   async #commitTurn(batch: Batch, result: BatchResult): Promise<boolean> {
     if (!result.running) return this.#commit(batch, result, []);
     const leaving = this.#lost ? [] : this.#leaving(batch, result.running);
@@ -555,27 +683,47 @@ export class Lane implements Bell {
   #leaving(batch: Batch, running: readonly Running[]): Leaving[] {
     const { ordering } = this.#options.spec;
     // A helper leaves parked lists to the owner; in a search everything runs one by one.
-    if (this.consumer !== OWNER || this.#search || this.#inFlight.bytes + batch.bytes > IN_FLIGHT.bytes) return [];
+    if (
+      this.consumer !== OWNER ||
+      this.#search ||
+      this.#inFlight.bytes + batch.bytes > IN_FLIGHT.bytes
+    )
+      return [];
     const leaving: Leaving[] = [];
     const units = new Set<string>();
     const nowMs = monotonicMs();
     for (const one of running) {
       const { ref } = one;
       const unit = ordering === 'key' ? ref.subject : ref.id;
-      const known = units.has(unit) || this.#inFlight.has(unit) || (ref.entry >= 0 && this.#parked.has(unit));
+      const known =
+        units.has(unit) || this.#inFlight.has(unit) || (ref.entry >= 0 && this.#parked.has(unit));
       units.add(unit);
       if (known || this.#inFlight.size + leaving.length >= IN_FLIGHT.events) continue;
       const attempt = ref.entry < 0 ? decodeParked(recordOf(batch, ref.index)).attempts + 1 : 1;
-      leaving.push({ unit, one, attempt, sinceMs: wallClockMs() + this.#serverAheadMs - (nowMs - one.startedMs) });
+      leaving.push({
+        unit,
+        one,
+        attempt,
+        sinceMs: wallClockMs() + this.#serverAheadMs - (nowMs - one.startedMs),
+      });
     }
     return leaving;
   }
 
   /** Waits for the others. Null: the dispatcher has ended them. */
-  async #settle(result: BatchResult, running: readonly Running[], leaving: readonly Leaving[]): Promise<SettledBatch | null> {
+  async #settle(
+    result: BatchResult,
+    running: readonly Running[],
+    leaving: readonly Leaving[],
+  ): Promise<SettledBatch | null> {
     const leave = new Set(leaving.map(({ one }) => one));
     const settled = new OpenBatch(result);
-    for (const { one } of leaving) settled.unsettled.push({ ref: one.ref, delayMs: parkedForMs(this.#options.spec.timeoutMs), isolate: false });
+    for (const { one } of leaving)
+      settled.unsettled.push({
+        ref: one.ref,
+        delayMs: parkedForMs(this.#options.spec.timeoutMs),
+        isolate: false,
+      });
     for (const one of running) {
       if (!leave.has(one) && !settled.end(one.ref, await one.ended)) return null;
     }
@@ -600,22 +748,58 @@ export class Lane implements Bell {
       else {
         // Lost with its list, or never parked because its entry had vanished.
         this.#inFlight.settle(one.unit);
-        this.#stages.log('warn', 'what a slow handler came to is dropped: its event is not parked any more', { function: spec.name, partition, eventId: one.ref.id });
+        this.#stages.log(
+          'warn',
+          'what a slow handler came to is dropped: its event is not parked any more',
+          { function: spec.name, partition, eventId: one.ref.id },
+        );
       }
     });
     if (valid.length === 0) return;
-    const batch = createBatch(spec.name, partition, spec.on, valid.map(({ unit, record }) => ({ unit, records: [record], isolate: false })), []);
-    const none: BatchResult = { kind: 'result', states: new Uint8Array(batch.events), failures: [], blocked: [], deadEntries: [], effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 };
+    const batch = createBatch(
+      spec.name,
+      partition,
+      spec.on,
+      valid.map(({ unit, record }) => ({ unit, records: [record], isolate: false })),
+      [],
+    );
+    const none: BatchResult = {
+      kind: 'result',
+      states: new Uint8Array(batch.events),
+      failures: [],
+      blocked: [],
+      deadEntries: [],
+      effects: [],
+      emitted: [],
+      ages: [],
+      busyMs: 0,
+      deaths: 0,
+    };
     const settled = new OpenBatch(none);
     const identities: string[] = [];
     valid.forEach(({ record, ref, end }, index) => {
       const { index: indexInEntry, isolate, event, batchSource } = decodeParked(record);
       if (spec.dedupe) identities.push(identityOfEvent(event, batchSource));
-      const at: EventRef = { ...ref, index, entry: -1, indexInEntry, offset: 0, length: record.length };
-      settled.end(at, end?.kind === 'again' ? { ...end, isolate: end.isolate || isolate } : (end as Ended));
+      const at: EventRef = {
+        ...ref,
+        index,
+        entry: -1,
+        indexInEntry,
+        offset: 0,
+        length: record.length,
+      };
+      settled.end(
+        at,
+        end?.kind === 'again' ? { ...end, isolate: end.isolate || isolate } : (end as Ended),
+      );
     });
     const ids = spec.dedupe ? { ids: identities } : {};
-    await this.#commit(batch, { ...settled.result(), ...ids }, [], valid.map(({ unit }) => unit));
+    await this.#commit(
+      batch,
+      { ...settled.result(), ...ids },
+      [],
+      valid.map(({ unit }) => unit),
+    );
   }
 
   /**
@@ -623,7 +807,12 @@ export class Lane implements Bell {
    * @param landed units of those that do so no more
    * @returns whether it is committed
    */
-  async #commit(batch: Batch, result: SettledBatch, leaving: readonly Leaving[], landed: readonly string[] = []): Promise<boolean> {
+  async #commit(
+    batch: Batch,
+    result: SettledBatch,
+    leaving: readonly Leaving[],
+    landed: readonly string[] = [],
+  ): Promise<boolean> {
     const { spec, partition, leaseValue } = this.#options;
     this.progress.doing = 'committing';
     if (this.#lost) {
@@ -639,7 +828,9 @@ export class Lane implements Bell {
       parkedOf: (unit) => this.#parked.get(unit) ?? 0,
       isLeft: (unit) => this.#left.has(unit),
       inFlight: (unit) => this.#inFlight.has(unit),
-      ...(leaving.length + landed.length > 0 ? { running: this.#inFlight.describe(leaseValue, landed, leaving) } : {}),
+      ...(leaving.length + landed.length > 0
+        ? { running: this.#inFlight.describe(leaseValue, landed, leaving) }
+        : {}),
     });
     const reply = await this.#stages.commit(plan, this.#abandon.signal).catch((error: unknown) => {
       // Not known to be committed: at a drain's end, or when Redis says nothing for good.
@@ -657,9 +848,16 @@ export class Lane implements Bell {
     }
     if (reply.kind === 'refused') {
       this.#stages.lost({ kind: 'acknowledgement', entryIds: reply.missing });
-      this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; nothing of the turn was written, the others run again', {
-        function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
-      });
+      this.#stages.log(
+        'error',
+        'LOSS: entries were no longer pending at their acknowledgement; nothing of the turn was written, the others run again',
+        {
+          function: spec.name,
+          partition,
+          entries: reply.missing.slice(0, 20),
+          count: reply.missing.length,
+        },
+      );
       this.#stages.reader.reset();
       this.#rings++;
       return false;
@@ -669,7 +867,14 @@ export class Lane implements Bell {
     const origin = { bytes: batch.bytes };
     for (const { unit, one, attempt, sinceMs } of leaving) {
       this.#inFlight.add({
-        unit, attempt, sinceMs, ref: one.ref, ended: one.ended, end: null, batch: origin, record: plan.unsettled.get(one.ref.index) as Buffer,
+        unit,
+        attempt,
+        sinceMs,
+        ref: one.ref,
+        ended: one.ended,
+        end: null,
+        batch: origin,
+        record: plan.unsettled.get(one.ref.index) as Buffer,
       });
     }
     await this.#committedAs(plan, reply, result);
@@ -679,14 +884,24 @@ export class Lane implements Bell {
     for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
     this.progress.made();
     this.#stages.turnDone({
-      fn: spec.name, partition, done: plan.done, retried: plan.retried, dead: plan.dead,
-      entries: batch.entries.length, ages, busyMs: result.busyMs,
+      fn: spec.name,
+      partition,
+      done: plan.done,
+      retried: plan.retried,
+      dead: plan.dead,
+      entries: batch.entries.length,
+      ages,
+      busyMs: result.busyMs,
     });
     return true;
   }
 
   /** What is known here once it is committed. */
-  async #committedAs(plan: CommitPlan, reply: Extract<CommitReply, { kind: 'ok' }>, result: SettledBatch): Promise<void> {
+  async #committedAs(
+    plan: CommitPlan,
+    reply: Extract<CommitReply, { kind: 'ok' }>,
+    result: SettledBatch,
+  ): Promise<void> {
     const { spec, partition } = this.#options;
     if (reply.outbox || (reply.repeated && result.emitted.length > 0)) {
       this.#fillsOutbox ||= reply.outbox !== null;
@@ -702,9 +917,16 @@ export class Lane implements Bell {
     this.#checkParked();
     if (reply.missing.length > 0) {
       this.#stages.lost({ kind: 'acknowledgement', entryIds: reply.missing });
-      this.#stages.log('error', 'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied', {
-        function: spec.name, partition, entries: reply.missing.slice(0, 20), count: reply.missing.length,
-      });
+      this.#stages.log(
+        'error',
+        'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied',
+        {
+          function: spec.name,
+          partition,
+          entries: reply.missing.slice(0, 20),
+          count: reply.missing.length,
+        },
+      );
     }
     for (const key of reply.noIndexes) this.#noIndex(key);
     if (plan.failed.length > 0) this.#stages.failed(plan.failed);
@@ -716,9 +938,16 @@ export class Lane implements Bell {
     if (this.#noIndexes.has(key)) return;
     this.#noIndexes.add(key);
     const { spec, partition } = this.#options;
-    this.#stages.log('error', 'a key of another type is where an index of the view should be: the rows are written, this index is not', {
-      function: spec.name, partition, key, cure: "delete the key, raise the view's version, then millrace view rebuild",
-    });
+    this.#stages.log(
+      'error',
+      'a key of another type is where an index of the view should be: the rows are written, this index is not',
+      {
+        function: spec.name,
+        partition,
+        key,
+        cure: "delete the key, raise the view's version, then millrace view rebuild",
+      },
+    );
   }
 
   /** What was done, and is not known to be committed. */
@@ -729,12 +958,18 @@ export class Lane implements Bell {
   }
 
   /** Which units hold only what was not started. */
-  #noteLeft(batch: Batch, result: SettledBatch, plan: CommitPlan, emptied: readonly string[]): void {
+  #noteLeft(
+    batch: Batch,
+    result: SettledBatch,
+    plan: CommitPlan,
+    emptied: readonly string[],
+  ): void {
     if (this.consumer !== OWNER) return;
     for (const unit of plan.left) this.#left.add(unit);
     if (this.#left.size === 0) return;
     for (const unit of emptied) this.#left.delete(unit);
-    for (const { ref } of result.failures) if (ref.entry < 0) this.#left.delete(batch.retries[unitOf(batch, ref.index)]?.unit ?? '');
+    for (const { ref } of result.failures)
+      if (ref.entry < 0) this.#left.delete(batch.retries[unitOf(batch, ref.index)]?.unit ?? '');
     // They are due at once.
     if (this.#left.size > 0) this.#rings++;
   }
@@ -778,8 +1013,19 @@ export class Lane implements Bell {
     if (full === this.#full) return;
     this.#full = full;
     this.#rings++;
-    const fields = { function: this.fn, partition: this.partition, parked: this.#parkedEvents, subjects: this.#parked.size, limit: this.#options.spec.maxParkedPerPartition };
-    if (full) this.#stages.log('error', 'too many events are parked (maxParkedPerPartition): the lane reads nothing new until there are fewer', fields);
+    const fields = {
+      function: this.fn,
+      partition: this.partition,
+      parked: this.#parkedEvents,
+      subjects: this.#parked.size,
+      limit: this.#options.spec.maxParkedPerPartition,
+    };
+    if (full)
+      this.#stages.log(
+        'error',
+        'too many events are parked (maxParkedPerPartition): the lane reads nothing new until there are fewer',
+        fields,
+      );
     else this.#stages.log('info', 'fewer events are parked: the lane reads on', fields);
   }
 
@@ -789,15 +1035,31 @@ export class Lane implements Bell {
     const retryUnits = this.consumer === OWNER ? RETRY_UNITS + this.#inFlight.size : 0;
     // Behind an event whose handler runs, no more may queue up than may be parked of a subject.
     let room = Infinity;
-    for (const unit of this.#inFlight.units()) room = Math.min(room, this.#options.spec.maxParkedPerSubject - (this.#parked.get(unit) ?? 0));
+    for (const unit of this.#inFlight.units())
+      room = Math.min(room, this.#options.spec.maxParkedPerSubject - (this.#parked.get(unit) ?? 0));
     let left = 0;
     for (const unit of this.#left) left += this.#parked.get(unit) ?? 0;
     if (this.#full || room <= 0 || left >= MOST_LEFT) return { events: 0, bytes: 0, retryUnits };
     // In a search every event is found and run by itself: few at a time.
-    if (this.#search) return { events: SEARCH_EVENTS, bytes: batchBytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
-    const byRows = this.#rowBytesPerEvent > 0 ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent)) : Infinity;
+    if (this.#search)
+      return {
+        events: SEARCH_EVENTS,
+        bytes: batchBytes,
+        retryUnits: Math.min(retryUnits, SEARCH_EVENTS),
+      };
+    const byRows =
+      this.#rowBytesPerEvent > 0
+        ? Math.max(1, Math.floor(ROW_BYTES / this.#rowBytesPerEvent))
+        : Infinity;
     // What a turn emits is bounded too: events beyond that would be held, one by one.
-    const byEmits = this.#emittedPerEvent > 0 ? Math.max(1, Math.floor(EMIT_LIMITS.turnBytes / 2 / this.#emittedPerEvent)) : Infinity;
-    return { events: Math.min(batchEvents, byTime, byRows, byEmits, room), bytes: batchBytes, retryUnits };
+    const byEmits =
+      this.#emittedPerEvent > 0
+        ? Math.max(1, Math.floor(EMIT_LIMITS.turnBytes / 2 / this.#emittedPerEvent))
+        : Infinity;
+    return {
+      events: Math.min(batchEvents, byTime, byRows, byEmits, room),
+      bytes: batchBytes,
+      retryUnits,
+    };
   }
 }

@@ -6,24 +6,54 @@ import { defineScript } from '../../redis/script.ts';
 import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
 
 const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 3 });
-const renew = defineScript({ url: new URL('./renew-leases.lua', import.meta.url), with: HOLDS_LEASE, keys: 'variable' });
-const retire = defineScript({ url: new URL('./retire.lua', import.meta.url), with: HOLDS_LEASE, keys: 'variable' });
+const renew = defineScript({
+  url: new URL('./renew-leases.lua', import.meta.url),
+  with: HOLDS_LEASE,
+  keys: 'variable',
+});
+const retire = defineScript({
+  url: new URL('./retire.lua', import.meta.url),
+  with: HOLDS_LEASE,
+  keys: 'variable',
+});
 const notDead = defineScript({ url: new URL('./not-dead.lua', import.meta.url), keys: 1 });
-const release = defineScript({ url: new URL('./release-lease.lua', import.meta.url), with: HOLDS_LEASE, keys: 2 });
+const release = defineScript({
+  url: new URL('./release-lease.lua', import.meta.url),
+  with: HOLDS_LEASE,
+  keys: 2,
+});
 
 /**
- * @param purpose of 'pass' while a pass over the histories builds the function's rows here, and only then: no lane runs meanwhile
- * @returns the lease value, and the one of the owner before where that never gave it back (it is presumed that it died; '': it did, or was this
- *   dispatcher); or how long the present owner's lease still runs in ms
+ * @param purpose of 'pass' while a pass over the histories builds the function's rows here, and
+ *   only then: no lane runs meanwhile
+ * @returns the lease value, and the one of the owner before where that never gave it back (it is
+ *   presumed that it died; '': it did, or was this dispatcher); or how long the present owner's
+ *   lease still runs in ms
  */
 export async function acquireLease(
-  connection: RedisConnection, keys: Keys, partition: number, fn: string, dispatcher: string, ttlMs: number, consumer: string = OWNER, purpose: 'lane' | 'pass' = 'lane',
-): Promise<{ readonly value: string; readonly presumedDead: string } | { readonly freeInMs: number }> {
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  fn: string,
+  dispatcher: string,
+  ttlMs: number,
+  consumer: string = OWNER,
+  purpose: 'lane' | 'pass' = 'lane',
+): Promise<
+  { readonly value: string; readonly presumedDead: string } | { readonly freeInMs: number }
+> {
   const reply = (await acquire.run(
-    connection, [keys.lease(partition, laneName(fn, consumer)), keys.counters(partition), keys.helpers(partition, fn)],
+    connection,
+    [
+      keys.lease(partition, laneName(fn, consumer)),
+      keys.counters(partition),
+      keys.helpers(partition, fn),
+    ],
     [fn, dispatcher, ttlMs, laneName(fn, consumer), consumer === OWNER ? '' : consumer, purpose],
   )) as [number, string | number, string];
-  return reply[0] === 1 ? { value: String(reply[1]), presumedDead: String(reply[2]) } : { freeInMs: Math.max(0, Number(reply[1])) };
+  return reply[0] === 1
+    ? { value: String(reply[1]), presumedDead: String(reply[2]) }
+    : { freeInMs: Math.max(0, Number(reply[1])) };
 }
 
 /**
@@ -32,10 +62,24 @@ export async function acquireLease(
  * @returns the epoch of the function's last rewind, 0 without one
  */
 export async function noteNotDead(
-  connection: RedisConnection, keys: Keys, lane: { readonly partition: number; readonly fn: string; readonly consumer: string; readonly leaseValue: string }, marked: string,
+  connection: RedisConnection,
+  keys: Keys,
+  lane: {
+    readonly partition: number;
+    readonly fn: string;
+    readonly consumer: string;
+    readonly leaseValue: string;
+  },
+  marked: string,
 ): Promise<number> {
   const { partition, fn, consumer, leaseValue } = lane;
-  return Number(await notDead.run(connection, [keys.counters(partition)], [fn, laneName(fn, consumer), leaseValue, marked]));
+  return Number(
+    await notDead.run(
+      connection,
+      [keys.counters(partition)],
+      [fn, laneName(fn, consumer), leaseValue, marked],
+    ),
+  );
 }
 
 export interface RenewedLane {
@@ -47,23 +91,47 @@ export interface RenewedLane {
 
 /** Renews the leases of one partition's lanes in one call. */
 export async function renewLeases(
-  connection: RedisConnection, keys: Keys, partition: number, lanes: readonly { readonly fn: string; readonly consumer?: string; readonly leaseValue: string }[], ttlMs: number,
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  lanes: readonly {
+    readonly fn: string;
+    readonly consumer?: string;
+    readonly leaseValue: string;
+  }[],
+  ttlMs: number,
 ): Promise<{ readonly serverNowMs: number; readonly lanes: readonly RenewedLane[] }> {
   const reply = (await renew.run(
     connection,
-    [keys.counters(partition), ...lanes.flatMap((lane) => [keys.lease(partition, laneName(lane.fn, lane.consumer ?? OWNER)), keys.due(partition, lane.fn)])],
-    [ttlMs, ...lanes.flatMap((lane) => [lane.leaseValue, laneName(lane.fn, lane.consumer ?? OWNER)])],
+    [
+      keys.counters(partition),
+      ...lanes.flatMap((lane) => [
+        keys.lease(partition, laneName(lane.fn, lane.consumer ?? OWNER)),
+        keys.due(partition, lane.fn),
+      ]),
+    ],
+    [
+      ttlMs,
+      ...lanes.flatMap((lane) => [lane.leaseValue, laneName(lane.fn, lane.consumer ?? OWNER)]),
+    ],
   )) as string[];
   return {
     serverNowMs: Number(reply[0]),
     lanes: lanes.map((_, i) => {
       const [due = '', turn = ''] = (reply[i + 1] ?? '').split(' ');
-      return { held: due !== '', nextDueMs: due === '' || due === 'none' ? null : Number(due), turn };
+      return {
+        held: due !== '',
+        nextDueMs: due === '' || due === 'none' ? null : Number(due),
+        turn,
+      };
     }),
   };
 }
 
-/** Whether Redis, whose last turn of a lane is `stored`, has forgotten one the lane knows to be committed. Turn ids: `<epoch>.<turn>`. */
+/**
+ * Whether Redis, whose last turn of a lane is `stored`, has forgotten one the lane knows to be
+ * committed. Turn ids: `<epoch>.<turn>`.
+ */
 export function hasGoneBack(stored: string, committed: string): boolean {
   if (committed === '' || stored === committed) return false;
   const [epoch, turn] = stored.split('.');
@@ -72,20 +140,47 @@ export function hasGoneBack(stored: string, committed: string): boolean {
 }
 
 export async function releaseLease(
-  connection: RedisConnection, keys: Keys, partition: number, fn: string, leaseValue: string, consumer: string = OWNER,
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  fn: string,
+  leaseValue: string,
+  consumer: string = OWNER,
 ): Promise<void> {
   const lane = laneName(fn, consumer);
-  await release.run(connection, [keys.lease(partition, lane), keys.counters(partition)], [leaseValue, lane]);
+  await release.run(
+    connection,
+    [keys.lease(partition, lane), keys.counters(partition)],
+    [leaseValue, lane],
+  );
 }
 
-/** @returns false where entries are still pending for the helper (nothing was done), or the lease is lost */
+/**
+ * @returns false where entries are still pending for the helper (nothing was done), or the lease is
+ *   lost
+ */
 export async function retireHelper(
-  connection: RedisConnection, keys: Keys, partition: number, fn: string, types: readonly string[], leaseValue: string, consumer: string,
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  fn: string,
+  types: readonly string[],
+  leaseValue: string,
+  consumer: string,
 ): Promise<boolean> {
   const lane = laneName(fn, consumer);
-  return Number(await retire.run(
-    connection,
-    [keys.lease(partition, lane), keys.counters(partition), keys.helpers(partition, fn), ...types.map((type) => keys.events(partition, type))],
-    [leaseValue, fn, lane, consumer],
-  )) === 1;
+  return (
+    Number(
+      await retire.run(
+        connection,
+        [
+          keys.lease(partition, lane),
+          keys.counters(partition),
+          keys.helpers(partition, fn),
+          ...types.map((type) => keys.events(partition, type)),
+        ],
+        [leaseValue, fn, lane, consumer],
+      ),
+    ) === 1
+  );
 }

@@ -7,26 +7,43 @@ import { defineScript } from '../../redis/script.ts';
 const members = defineScript({ url: new URL('./members.lua', import.meta.url), keys: 1 });
 
 /** @returns everybody who serves the function now, oneself included */
-export async function announceMember(connection: RedisConnection, keys: Keys, fn: string, dispatcher: string, ttlMs: number): Promise<string[]> {
+export async function announceMember(
+  connection: RedisConnection,
+  keys: Keys,
+  fn: string,
+  dispatcher: string,
+  ttlMs: number,
+): Promise<string[]> {
   return (await members.run(connection, [keys.members(fn)], [dispatcher, ttlMs])) as string[];
 }
 
-export async function removeMember(connection: RedisConnection, keys: Keys, fn: string, dispatcher: string): Promise<void> {
+export async function removeMember(
+  connection: RedisConnection,
+  keys: Keys,
+  fn: string,
+  dispatcher: string,
+): Promise<void> {
   await members.run(connection, [keys.members(fn)], [dispatcher, 0]);
 }
 
 /**
- * Who shall own each lane of a function: everybody who knows the same members comes to the same answer. Each gets
- * floor(P / n) or one more. A lane goes to the member with the highest weight that still has room (rendezvous hashing:
- * Thaler, Ravishankar, "Using name-based mappings to increase hit rates", 1998), so that most lanes stay where they are
- * when members come and go.
+ * Who shall own each lane of a function: everybody who knows the same members comes to the same
+ * answer. Each gets floor(P / n) or one more. A lane goes to the member with the highest weight
+ * that still has room (rendezvous hashing: Thaler, Ravishankar, "Using name-based mappings to
+ * increase hit rates", 1998), so that most lanes stay where they are when members come and go.
  *
  * @returns a member per partition; empty without members
  */
-export function assignLanes(fn: string, partitions: number, dispatchers: readonly string[]): string[] {
+export function assignLanes(
+  fn: string,
+  partitions: number,
+  dispatchers: readonly string[],
+): string[] {
   if (dispatchers.length === 0) return [];
   const weigh = (text: string): number => createHash('sha1').update(text).digest().readUInt32BE(0);
-  const all = dispatchers.map((id) => ({ id, rank: weigh(`${fn}/${id}`), room: 0 })).sort((a, b) => b.rank - a.rank || (a.id < b.id ? -1 : 1));
+  const all = dispatchers
+    .map((id) => ({ id, rank: weigh(`${fn}/${id}`), room: 0 }))
+    .sort((a, b) => b.rank - a.rank || (a.id < b.id ? -1 : 1));
   const least = Math.floor(partitions / all.length);
   all.forEach((member, i) => (member.room = least + (i < partitions % all.length ? 1 : 0)));
   return Array.from({ length: partitions }, (_, partition) => {

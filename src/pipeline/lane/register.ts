@@ -5,17 +5,31 @@ import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../wire/entries-lua.ts';
 
-const script = defineScript({ url: new URL('./register.lua', import.meta.url), with: COUNTS, keys: 'variable' });
+const script = defineScript({
+  url: new URL('./register.lua', import.meta.url),
+  with: COUNTS,
+  keys: 'variable',
+});
 
 export type Registered = 'created' | 'exists' | 'recreated' | 'recount';
 
 /** @returns per type of `on` */
 export async function registerFunction(
-  connection: RedisConnection, keys: Keys, partition: number, spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom' | 'ordering'> & Partial<Pick<FunctionSpec, 'replaySafe'>>,
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom' | 'ordering'> &
+    Partial<Pick<FunctionSpec, 'replaySafe'>>,
 ): Promise<Registered[]> {
   return (await script.run(
     connection,
     [keys.counters(partition), ...spec.on.map((type) => keys.events(partition, type))],
-    [spec.name, spec.startFrom, spec.ordering, spec.replaySafe === false ? 'unsafe' : '', ...spec.on],
+    [
+      spec.name,
+      spec.startFrom,
+      spec.ordering,
+      spec.replaySafe === false ? 'unsafe' : '',
+      ...spec.on,
+    ],
   )) as Registered[];
 }

@@ -1,9 +1,9 @@
 /**
- * The rows a view's batch is folded onto, read in one round trip before it runs. Nobody else writes them meanwhile: the lane's
- * owner does, turn by turn, and a commit of anybody else is refused.
+ * The rows a view's batch is folded onto, read in one round trip before it runs. Nobody else writes
+ * them meanwhile: the lane's owner does, turn by turn, and a commit of anybody else is refused.
  *
- * So a lane that found the generation empty knows of which rows there can be any, and does not ask for the others: all rows of a rebuild are
- * new once.
+ * So a lane that found the generation empty knows of which rows there can be any, and does not ask
+ * for the others: all rows of a rebuild are new once.
  */
 import { CorruptDataError } from '../../core/errors.ts';
 import { ALL_ROWS, type ViewSpec } from '../../core/view-spec.ts';
@@ -26,14 +26,23 @@ export class RowLoader {
   /** Rows there may be. Null: any. Undefined: not known yet. */
   #filter: RowFilter | null | undefined = undefined;
 
-  constructor(connection: RedisConnection, keys: Keys, partition: number, generation: string, view: ViewSpec) {
+  constructor(
+    connection: RedisConnection,
+    keys: Keys,
+    partition: number,
+    generation: string,
+    view: ViewSpec,
+  ) {
     this.#connection = connection;
     this.#prefix = keys.viewRow(partition, generation, '');
-    this.#indexKeys = [ALL_ROWS, ...view.indexes].map((index) => keys.viewIndex(partition, generation, index));
+    this.#indexKeys = [ALL_ROWS, ...view.indexes].map((index) =>
+      keys.viewIndex(partition, generation, index),
+    );
   }
 
   /**
-   * The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows first).
+   * The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows
+   * first).
    *
    * @param anew Redis has gone back in time: there may be rows again that were not
    */
@@ -41,7 +50,11 @@ export class RowLoader {
     if (anew) this.#filter = undefined;
     const subjects = subjectsOf(batch);
     if (subjects.size === 0) return batch;
-    if (this.#filter === undefined) this.#filter = Number(await this.#connection.command('EXISTS', this.#indexKeys[0] as string)) === 0 ? new RowFilter() : null;
+    if (this.#filter === undefined)
+      this.#filter =
+        Number(await this.#connection.command('EXISTS', this.#indexKeys[0] as string)) === 0
+          ? new RowFilter()
+          : null;
     const effectKeys: string[] = [];
     const newRows: string[] = [];
     // Noted before it is written: a turn that is run again asks for what it may have written.
@@ -50,7 +63,12 @@ export class RowLoader {
       else newRows.push(id);
     }
     if (this.#filter?.full) this.#filter = null;
-    const rows = effectKeys.length === 0 ? NO_ROWS : ((await script.runBuffer(this.#connection, effectKeys, [Buffer.byteLength(this.#prefix)])) as Buffer);
+    const rows =
+      effectKeys.length === 0
+        ? NO_ROWS
+        : ((await script.runBuffer(this.#connection, effectKeys, [
+            Buffer.byteLength(this.#prefix),
+          ])) as Buffer);
     for (const id of newRows) effectKeys.push(this.#prefix + id);
     effectKeys.push(...this.#indexKeys);
     return { ...batch, rows, newRows, bytes: batch.bytes + rows.length, effectKeys };
@@ -62,10 +80,14 @@ export function withoutRows(batch: Batch): Batch {
   return { ...batch, rows: NO_ROWS, newRows: [...subjectsOf(batch)] };
 }
 
-/** Subjects are the ids of rows. What cannot be taken apart the thread dead-letters: it needs no row. */
+/**
+ * Subjects are the ids of rows. What cannot be taken apart the thread dead-letters: it needs no
+ * row.
+ */
 function subjectsOf(batch: Batch): Set<string> {
   const subjects = new Set<string>();
-  for (const { unit, records } of batch.retries) if (records.length > 0 && unit !== '') subjects.add(unit);
+  for (const { unit, records } of batch.retries)
+    if (records.length > 0 && unit !== '') subjects.add(unit);
   for (const { bytes } of batch.entries) {
     try {
       walkSubjects(bytes, (subject) => {

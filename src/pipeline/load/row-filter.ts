@@ -1,6 +1,7 @@
 /**
- * Which rows a generation of a view may have: a Bloom filter (Bloom 1970; positions by double hashing, Kirsch and Mitzenmacher
- * 2006). It may take a row that is not there for one that is, never the other way round.
+ * Which rows a generation of a view may have: a Bloom filter (Bloom 1970; positions by double
+ * hashing, Kirsch and Mitzenmacher 2006). It may take a row that is not there for one that is,
+ * never the other way round.
  */
 const BITS = 1 << 21;
 const HASHES = 3;

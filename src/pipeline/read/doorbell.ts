@@ -1,9 +1,11 @@
 /**
- * Wakes idle lanes: one blocking XREAD (without a group, COUNT 1) over all streams, on a connection of its own.
+ * Wakes idle lanes: one blocking XREAD (without a group, COUNT 1) over all streams, on a connection
+ * of its own.
  *
- * It rings for any append, ours or a foreign producer's. It is not asked while no lane is idle, and lanes that find much
- * (hot) are rung without asking. `seen` only grows; whoever reads a stream says how far (observe), and whatever moves it forward wakes the
- * idle lanes of that stream: an entry can be overlooked only by a lane that reads again anyway.
+ * It rings for any append, ours or a foreign producer's. It is not asked while no lane is idle, and
+ * lanes that find much (hot) are rung without asking. `seen` only grows; whoever reads a stream
+ * says how far (observe), and whatever moves it forward wakes the idle lanes of that stream: an
+ * entry can be overlooked only by a lane that reads again anyway.
  */
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
@@ -106,15 +108,18 @@ export class Doorbell {
       try {
         await this.#findEnds(keys);
         if (this.#someHot()) {
-          // Under load a blocking read would answer at once, with an entry's bytes for every stream, and wake the lanes one
-          // by one: what costs then is the waking of processes and threads. So the hot ones look for themselves, together.
+          // Under load a blocking read would answer at once, with an entry's bytes for every
+          // stream, and wake the lanes one by one: what costs then is the waking of processes and
+          // threads. So the hot ones look for themselves, together.
           await sleep(Math.max(0, rangMs + HOT_REST_MS - monotonicMs()), signal);
           rangMs = monotonicMs();
           const cold = this.#ringHot();
-          if (cold.length > 0) for (const [key, id] of await this.#listen(cold, [])) this.observe(key, id);
+          if (cold.length > 0)
+            for (const [key, id] of await this.#listen(cold, [])) this.observe(key, id);
           continue;
         }
-        for (const [key, id] of await this.#listen(keys, ['BLOCK', this.#options.blockMs])) this.observe(key, id);
+        for (const [key, id] of await this.#listen(keys, ['BLOCK', this.#options.blockMs]))
+          this.observe(key, id);
         rangMs = monotonicMs();
         await sleep(REST_MS, signal);
       } catch (error) {
@@ -128,9 +133,18 @@ export class Doorbell {
   }
 
   /** The last entry seen of each stream that has something new. */
-  async #listen(keys: readonly string[], block: readonly (string | number)[]): Promise<Map<string, string>> {
+  async #listen(
+    keys: readonly string[],
+    block: readonly (string | number)[],
+  ): Promise<Map<string, string>> {
     const reply = (await this.#options.connection.commandBuffer(
-      'XREAD', 'COUNT', 1, ...block, 'STREAMS', ...keys, ...keys.map((key) => this.#seen.get(key) ?? '$'),
+      'XREAD',
+      'COUNT',
+      1,
+      ...block,
+      'STREAMS',
+      ...keys,
+      ...keys.map((key) => this.#seen.get(key) ?? '$'),
     )) as [Buffer, [Buffer, unknown][]][] | null;
     const heard = new Map<string, string>();
     for (const [key, entries] of reply ?? []) {
@@ -141,8 +155,8 @@ export class Doorbell {
   }
 
   /**
-   * Where streams end that were just added: from their beginning, every entry they hold would ring. Their lanes look once
-   * more afterwards, for what came before the end was known.
+   * Where streams end that were just added: from their beginning, every entry they hold would ring.
+   * Their lanes look once more afterwards, for what came before the end was known.
    */
   async #findEnds(keys: readonly string[]): Promise<void> {
     for (const key of keys) {
@@ -160,7 +174,8 @@ export class Doorbell {
   }
 
   #someHot(): boolean {
-    for (const bells of this.#bells.values()) for (const bell of bells) if (bell.idle && bell.hot) return true;
+    for (const bells of this.#bells.values())
+      for (const bell of bells) if (bell.idle && bell.hot) return true;
     return false;
   }
 
@@ -181,9 +196,13 @@ export class Doorbell {
     return cold;
   }
 
-  /** All streams, as long as one lane is idle: the set must not depend on who is idle while the call is on its way. */
+  /**
+   * All streams, as long as one lane is idle: the set must not depend on who is idle while the call
+   * is on its way.
+   */
   #streamsOfIdle(): string[] {
-    for (const bells of this.#bells.values()) for (const bell of bells) if (bell.idle) return [...this.#seen.keys()];
+    for (const bells of this.#bells.values())
+      for (const bell of bells) if (bell.idle) return [...this.#seen.keys()];
     return [];
   }
 }

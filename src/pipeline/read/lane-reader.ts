@@ -1,10 +1,11 @@
 /**
  * Reads a lane's streams in one order.
  *
- * After every start, and after any answer that may have been lost, each stream is first read from the lane's own pending
- * list (entries handed out but not committed), then from where the group stands (`>`). The types are merged by entry id.
- * A stream whose answer was cut by COUNT may have more below the others' ids: nothing beyond its last id is given out
- * until it has been read further (the horizon). What is held back stays here, bounded by COUNT per stream.
+ * After every start, and after any answer that may have been lost, each stream is first read from
+ * the lane's own pending list (entries handed out but not committed), then from where the group
+ * stands (`>`). The types are merged by entry id. A stream whose answer was cut by COUNT may have
+ * more below the others' ids: nothing beyond its last id is given out until it has been read
+ * further (the horizon). What is held back stays here, bounded by COUNT per stream.
  */
 import { OWNER } from '../../core/function-spec.ts';
 import { compareEntryIds } from '../../core/position.ts';
@@ -46,7 +47,10 @@ interface StreamState {
   /** More may lie behind `lastId`. */
   cut: boolean;
   lastId: string;
-  /** Nothing beyond this id may be given out yet; null: the stream was read to its end in the latest take. */
+  /**
+   * Nothing beyond this id may be given out yet; null: the stream was read to its end in the latest
+   * take.
+   */
   limit: string | null;
   queue: StreamEntry[];
 }
@@ -78,20 +82,34 @@ export class LaneReader {
   constructor(options: LaneReaderOptions) {
     this.#options = options;
     this.#streams = options.streamKeys.map((key) => ({
-      key, mode: 'pending', cursor: '0-0', cut: true, lastId: '0-0', limit: '0-0', queue: [],
+      key,
+      mode: 'pending',
+      cursor: '0-0',
+      cut: true,
+      lastId: '0-0',
+      limit: '0-0',
+      queue: [],
     }));
   }
 
   /** Forget what is held: the next reads start with the lane's own pending list. */
   reset(): void {
     for (const stream of this.#streams) {
-      Object.assign(stream, { mode: 'pending', cursor: '0-0', cut: true, lastId: '0-0', limit: '0-0', queue: [] } satisfies Partial<StreamState>);
+      Object.assign(stream, {
+        mode: 'pending',
+        cursor: '0-0',
+        cut: true,
+        lastId: '0-0',
+        limit: '0-0',
+        queue: [],
+      } satisfies Partial<StreamState>);
     }
   }
 
   get heldBytes(): number {
     let bytes = 0;
-    for (const stream of this.#streams) for (const entry of stream.queue) bytes += entry.bytes.length;
+    for (const stream of this.#streams)
+      for (const entry of stream.queue) bytes += entry.bytes.length;
     return bytes;
   }
 
@@ -105,11 +123,13 @@ export class LaneReader {
     let nextDueMs: number | null = null;
     for (;;) {
       const count = this.#count(budget);
-      // With several types all are read in one script, so that one moment's picture is merged; a stream that still holds
-      // a full read waits, and limits the others by its last id.
+      // With several types all are read in one script, so that one moment's picture is merged; a
+      // stream that still holds a full read waits, and limits the others by its last id.
       const several = this.#streams.length > 1;
       if (budget.events === 0) return await this.#takeDue(leaseValue, budget);
-      const wanted = this.#streams.filter((s) => !this.#ended(s) && (s.queue.length === 0 || (several && s.queue.length < count)));
+      const wanted = this.#streams.filter(
+        (s) => !this.#ended(s) && (s.queue.length === 0 || (several && s.queue.length < count)),
+      );
       for (const stream of this.#streams) stream.limit = this.#ended(stream) ? null : stream.lastId;
       const reply = (await take.runBuffer(
         this.#options.connection,
@@ -134,7 +154,9 @@ export class LaneReader {
         this.#receive(wanted[i] as StreamState, (reply[4 + i] ?? []) as Buffer[], count);
       }
       const entries = this.#ready(budget);
-      const pendingLeft = this.#streams.some((s) => s.mode === 'pending' || (s.cut && s.queue.length === 0));
+      const pendingLeft = this.#streams.some(
+        (s) => s.mode === 'pending' || (s.cut && s.queue.length === 0),
+      );
       if (entries.length > 0 || units.length > 0 || !pendingLeft) {
         const more = pendingLeft || this.#streams.some((s) => s.cut || s.queue.length > 0);
         return { kind: 'ok', units, entries, serverNowMs, nextDueMs, more };
@@ -145,9 +167,20 @@ export class LaneReader {
   /** Retries only: no room for anything new. */
   async #takeDue(leaseValue: string, budget: ReadBudget): Promise<Taken> {
     const { connection, leaseKey, dueKey, leaseTtlMs, fn } = this.#options;
-    const reply = (await take.run(connection, [leaseKey, dueKey], [leaseValue, leaseTtlMs, fn, budget.retryUnits, 0, OWNER])) as [string, string, string, string[]];
+    const reply = (await take.run(
+      connection,
+      [leaseKey, dueKey],
+      [leaseValue, leaseTtlMs, fn, budget.retryUnits, 0, OWNER],
+    )) as [string, string, string, string[]];
     if (reply[0] === 'stale') return { kind: 'stale' };
-    return { kind: 'ok', units: reply[3], entries: [], serverNowMs: Number(reply[1]), nextDueMs: reply[2] === '' ? null : Number(reply[2]), more: false };
+    return {
+      kind: 'ok',
+      units: reply[3],
+      entries: [],
+      serverNowMs: Number(reply[1]),
+      nextDueMs: reply[2] === '' ? null : Number(reply[2]),
+      more: false,
+    };
   }
 
   /** Entries that were delivered before and have not been taken again. */
@@ -180,7 +213,11 @@ export class LaneReader {
       const gone = nText === 'gone' && bytes.length === 0;
       const n = gone ? null : parseCount(nText);
       const entry: StreamEntry = {
-        id, type, bytes, gone, n,
+        id,
+        type,
+        bytes,
+        gone,
+        n,
         crc: cText === '' ? null : Number(cText),
         count: n ?? (gone ? 1 : countOrOne(bytes)),
       };
@@ -196,7 +233,8 @@ export class LaneReader {
     }
     if (stream.mode === 'pending') {
       if (last) stream.cursor = last.id;
-      // Beyond the pending list there may be new entries below other streams' ids: cut until '>' was read.
+      // Beyond the pending list there may be new entries below other streams' ids: cut until '>'
+      // was read.
       if (got < count) stream.mode = 'new';
       stream.cut = !this.#ended(stream);
     } else stream.cut = got >= count;
@@ -209,13 +247,18 @@ export class LaneReader {
     if (this.#streams.length === 1 && only) return takeWithin([only], null, budget);
     let horizon: string | null = null;
     for (const { limit } of this.#streams) {
-      if (limit !== null && (horizon === null || compareEntryIds(limit, horizon) < 0)) horizon = limit;
+      if (limit !== null && (horizon === null || compareEntryIds(limit, horizon) < 0))
+        horizon = limit;
     }
     return takeWithin(this.#streams, horizon, budget);
   }
 }
 
-function takeWithin(streams: readonly StreamState[], horizon: string | null, budget: ReadBudget): StreamEntry[] {
+function takeWithin(
+  streams: readonly StreamState[],
+  horizon: string | null,
+  budget: ReadBudget,
+): StreamEntry[] {
   const out: StreamEntry[] = [];
   const heads = streams.map(() => 0);
   let events = 0;
@@ -225,14 +268,25 @@ function takeWithin(streams: readonly StreamState[], horizon: string | null, bud
     for (let i = 0; i < streams.length; i++) {
       const head = streams[i]?.queue[heads[i] as number];
       if (!head) continue;
-      if (best < 0 || compareEntryIds(head.id, (streams[best]?.queue[heads[best] as number] as StreamEntry).id) < 0) best = i;
+      if (
+        best < 0 ||
+        compareEntryIds(head.id, (streams[best]?.queue[heads[best] as number] as StreamEntry).id) <
+          0
+      )
+        best = i;
     }
     if (best < 0) break;
     const head = streams[best]?.queue[heads[best] as number] as StreamEntry;
     if (horizon !== null && compareEntryIds(head.id, horizon) > 0) break;
-    // One flush's entries (same id) stay in one batch: their events are ordered by position across types.
+    // One flush's entries (same id) stay in one batch: their events are ordered by position across
+    // types.
     const sameFlush = out.length > 0 && out[out.length - 1]?.id === head.id;
-    if (!sameFlush && out.length > 0 && (events + head.count > budget.events || bytes + head.bytes.length > budget.bytes)) break;
+    if (
+      !sameFlush &&
+      out.length > 0 &&
+      (events + head.count > budget.events || bytes + head.bytes.length > budget.bytes)
+    )
+      break;
     out.push(head);
     events += head.count;
     bytes += head.bytes.length;

@@ -1,4 +1,7 @@
-/** Reading parked lists: by their lane's owner, so nobody else takes anything off them meanwhile (a replay may add). */
+/**
+ * Reading parked lists: by their lane's owner, so nobody else takes anything off them meanwhile (a
+ * replay may add).
+ */
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { decodeParked } from '../../wire/parked.ts';
@@ -10,12 +13,19 @@ const RECORDS_PER_UNIT = 64;
 const AT_ONCE = 500;
 
 /** Units that are parked, with the number of events in their lists. */
-export async function listParked(connection: RedisConnection, keys: Keys, partition: number, fn: string): Promise<Map<string, number>> {
+export async function listParked(
+  connection: RedisConnection,
+  keys: Keys,
+  partition: number,
+  fn: string,
+): Promise<Map<string, number>> {
   const units = (await connection.command('ZRANGE', keys.due(partition, fn), 0, -1)) as string[];
   const out = new Map<string, number>();
   for (let from = 0; from < units.length; from += AT_ONCE) {
     const some = units.slice(from, from + AT_ONCE);
-    const lengths = await Promise.all(some.map((unit) => lengthOf(connection, keys.parked(partition, fn, unit))));
+    const lengths = await Promise.all(
+      some.map((unit) => lengthOf(connection, keys.parked(partition, fn, unit))),
+    );
     some.forEach((unit, i) => out.set(unit, Number(lengths[i])));
   }
   return out;
@@ -32,10 +42,13 @@ async function lengthOf(connection: RedisConnection, key: string): Promise<numbe
 }
 
 /**
- * The first records of each unit's list. A unit without a list (already settled) comes back without records. What cannot
- * be read is set aside on the way.
+ * The first records of each unit's list. A unit without a list (already settled) comes back without
+ * records. What cannot be read is set aside on the way.
  */
-export async function fetchParked(place: ParkedPlace, units: readonly string[]): Promise<RetryUnit[]> {
+export async function fetchParked(
+  place: ParkedPlace,
+  units: readonly string[],
+): Promise<RetryUnit[]> {
   const found = await Promise.all(units.map((unit) => fetchUnit(place, unit)));
   return found.filter((unit) => unit !== null);
 }
@@ -46,7 +59,12 @@ async function fetchUnit(place: ParkedPlace, unit: string): Promise<RetryUnit | 
   for (;;) {
     let records: Buffer[];
     try {
-      records = (await connection.commandBuffer('LRANGE', keys.parked(partition, fn, unit), 0, RECORDS_PER_UNIT - 1)) as Buffer[];
+      records = (await connection.commandBuffer(
+        'LRANGE',
+        keys.parked(partition, fn, unit),
+        0,
+        RECORDS_PER_UNIT - 1,
+      )) as Buffer[];
     } catch (error) {
       if (!isWrongType(error)) throw error;
       await setKeyAside(place, unit);
@@ -68,7 +86,12 @@ async function fetchUnit(place: ParkedPlace, unit: string): Promise<RetryUnit | 
     if (readable.length > 0 || records.length === 0) {
       const [head] = readable;
       const read = head && decodeParked(head);
-      return { unit, records: readable, isolate: read?.isolate ?? false, fresh: read !== undefined && read.attempts === 0 && read.waitingSinceMs === 0 };
+      return {
+        unit,
+        records: readable,
+        isolate: read?.isolate ?? false,
+        fresh: read !== undefined && read.attempts === 0 && read.waitingSinceMs === 0,
+      };
     }
   }
 }

@@ -1,12 +1,19 @@
 /**
- * Scripts of a user's → JavaScript that this process, or a pool thread, can import. Runs nothing of them.
- * Each module is compiled alone, so that all who import it in a thread share one instance, as in Node.
+ * Scripts of a user's → JavaScript that this process, or a pool thread, can import. Runs nothing of
+ * them. Each module is compiled alone, so that all who import it in a thread share one instance, as
+ * in Node.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { build, type OnResolveArgs, type OnResolveResult, type Plugin, type PluginBuild } from 'esbuild';
+import {
+  build,
+  type OnResolveArgs,
+  type OnResolveResult,
+  type Plugin,
+  type PluginBuild,
+} from 'esbuild';
 import { ConfigError } from '../../core/errors.ts';
 import { compiledFolder } from './compiled-folder.ts';
 import { COMPILER, lookUp, ModuleGraph } from './module-graph.ts';
@@ -16,7 +23,10 @@ export interface CompiledScript {
   readonly source: string;
   /** file: URL of the JavaScript. */
   readonly url: string;
-  /** First 12 hex digits of the SHA-256 of the JavaScript that was compiled for it; of the file, where none was. */
+  /**
+   * First 12 hex digits of the SHA-256 of the JavaScript that was compiled for it; of the file,
+   * where none was.
+   */
   readonly version: string;
 }
 
@@ -33,9 +43,9 @@ interface Output {
 const PLACE = '/millrace-compiled-here';
 
 /**
- * JavaScript is taken as it is where Node can load it so. TypeScript, and JavaScript that reaches it, is
- * compiled file by file into a folder below `<cacheDir>/functions/`, or below the user's cache where that
- * cannot be written.
+ * JavaScript is taken as it is where Node can load it so. TypeScript, and JavaScript that reaches
+ * it, is compiled file by file into a folder below `<cacheDir>/functions/`, or below the user's
+ * cache where that cannot be written.
  *
  * @param paths absolute
  * @returns what can be imported, and what is wrong with the rest
@@ -65,7 +75,10 @@ export async function compileScripts(
     return { files, problems };
   } catch (error) {
     const { message } = error as Error;
-    return { files: [], problems: [...problems, `compiled functions cannot be written: ${message}`] };
+    return {
+      files: [],
+      problems: [...problems, `compiled functions cannot be written: ${message}`],
+    };
   }
 }
 
@@ -112,7 +125,8 @@ class Compiler {
   /** The same in every checkout of the same code. */
   version(name: string): string {
     const reached = new Set([name]);
-    for (const each of reached) for (const next of this.#outputs.get(each)?.uses ?? []) reached.add(next);
+    for (const each of reached)
+      for (const next of this.#outputs.get(each)?.uses ?? []) reached.add(next);
     const here = pathToFileURL(this.#project).href;
     const texts = [...reached].sort().map((each) => {
       const [code = ''] = (this.#outputs.get(each)?.text ?? '').split('\n//# sourceMappingURL=');
@@ -124,7 +138,9 @@ class Compiler {
   /** @returns the folder of the outputs; '' when there are none */
   write(): string {
     if (this.#folder === null) return '';
-    const texts = new Map([...this.#outputs].map(([name, { text }]) => [name, text + this.#types(name)]));
+    const texts = new Map(
+      [...this.#outputs].map(([name, { text }]) => [name, text + this.#types(name)]),
+    );
     const folder = join(this.#folder, hash([...texts].sort().join('\n')));
     mkdirSync(folder, { recursive: true });
     for (const [name, text] of texts) {
@@ -136,14 +152,19 @@ class Compiler {
     return folder;
   }
 
-  /** A type that is exported on without saying so looks like a value where each file is compiled alone. */
+  /**
+   * A type that is exported on without saying so looks like a value where each file is compiled
+   * alone.
+   */
   #types(name: string): string {
     const missing = new Set<string>();
     const own = this.#outputs.get(name);
     if (!own || name.endsWith('.cjs') || /^export \* from /m.test(own.text)) return '';
     for (const { text, uses } of this.#outputs.values()) {
       if (!uses.includes(name)) continue;
-      for (const [, list, from] of text.matchAll(/^(?:import|export) (?:[\w$]+, )?\{([^}]*)\} from "\.\/([^"]+)";$/gm)) {
+      for (const [, list, from] of text.matchAll(
+        /^(?:import|export) (?:[\w$]+, )?\{([^}]*)\} from "\.\/([^"]+)";$/gm,
+      )) {
         if (from !== name) continue;
         for (const item of list?.split(',') ?? []) {
           const wanted = item.trim().split(' as ')[0] ?? '';
@@ -207,7 +228,8 @@ class Compiler {
     format: Format,
     use: (target: { path: string; format: Format }) => string,
   ): Promise<OnResolveResult | undefined> {
-    const requires = args.kind === 'require-call' || (args.kind === 'import-statement' && format === 'cjs');
+    const requires =
+      args.kind === 'require-call' || (args.kind === 'import-statement' && format === 'cjs');
     if (args.kind === 'require-resolve') return { path: args.path, external: true };
     const found = await lookUp(compiler, args, requires ? 'require-call' : args.kind);
     if (found === undefined) return undefined;
@@ -220,7 +242,8 @@ class Compiler {
   }
 
   async #isNative(path: string): Promise<boolean> {
-    if (!/[\\/]node_modules[\\/]/.test(path) || !/\.([cm]?js|node)$/.test(path)) await this.#graph.add(path);
+    if (!/[\\/]node_modules[\\/]/.test(path) || !/\.([cm]?js|node)$/.test(path))
+      await this.#graph.add(path);
     return this.#graph.isNative(path);
   }
 }
@@ -241,7 +264,10 @@ function placeOf(path: string): Record<string, string> {
 function withRequire(text: string, path: string, format: Format): string {
   const from = JSON.stringify(path);
   if (format === 'cjs') {
-    return text.replace(/^("use strict";)?/, (strict) => `${strict}require = require("node:module").createRequire(${from});`);
+    return text.replace(
+      /^("use strict";)?/,
+      (strict) => `${strict}require = require("node:module").createRequire(${from});`,
+    );
   }
   if (!text.includes('var __require =')) return text;
   return `import { createRequire as __millraceRequire } from "node:module"; const require = __millraceRequire(${from});${text}`;
@@ -255,7 +281,10 @@ interface CompileError {
 function reason(error: unknown, path: string): string {
   const errors = (error as { errors?: CompileError[] }).errors ?? [];
   if (errors.length === 0) return (error as Error).message;
-  return errors.slice(0, 5).map((one) => describe(one, path)).join('; ');
+  return errors
+    .slice(0, 5)
+    .map((one) => describe(one, path))
+    .join('; ');
 }
 
 /** The file is named where it is one that the script imports. */

@@ -1,4 +1,7 @@
-/** Scripts of a user's → which modules they reach, and which of these Node can load as they lie. Runs nothing of them. */
+/**
+ * Scripts of a user's → which modules they reach, and which of these Node can load as they lie.
+ * Runs nothing of them.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { build, type BuildOptions, type OnResolveArgs, type PluginBuild } from 'esbuild';
@@ -74,7 +77,11 @@ export class ModuleGraph {
       const inside = imports.filter((one) => one.external !== true);
       this.#modules.set(resolve(name), {
         format,
-        imports: inside.map(({ path, original, kind }) => ({ path: resolve(path), original, kind })),
+        imports: inside.map(({ path, original, kind }) => ({
+          path: resolve(path),
+          original,
+          kind,
+        })),
       });
     }
   }

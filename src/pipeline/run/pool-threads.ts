@@ -1,15 +1,18 @@
 /**
- * The books of the pool's threads: which batch has a thread, which handlers still run in it behind their batch's report, and, when
- * a thread dies, what ran in it.
+ * The books of the pool's threads: which batch has a thread, which handlers still run in it behind
+ * their batch's report, and, when a thread dies, what ran in it.
  *
- * A thread has one batch at a time. Handlers that are left behind only wait (their thread's event loop is free), so the next
- * batch joins them there. An event that is to run by itself gets a thread in which nothing is left; that thread is emptied for it.
+ * A thread has one batch at a time. Handlers that are left behind only wait (their thread's event
+ * loop is free), so the next batch joins them there. An event that is to run by itself gets a
+ * thread in which nothing is left; that thread is emptied for it.
  */
 import type { Piscina } from 'piscina';
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 
-export type LoadBalancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
+export type LoadBalancer = NonNullable<
+  NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']
+>;
 type PiscinaWorker = Parameters<LoadBalancer>[1][number];
 
 /** A batch that is, or may be, running. */
@@ -77,7 +80,11 @@ export class PoolThread {
         for (let i = 0; i < one.events; i++) {
           if (one.cells.states[i] !== CELL.RUNNING) continue;
           runs++;
-          if (now - (one.cells.starts[i] as number) >= one.timeoutMs + graceMs / 2 + one.stoodStillMs) lates++;
+          if (
+            now - (one.cells.starts[i] as number) >=
+            one.timeoutMs + graceMs / 2 + one.stoodStillMs
+          )
+            lates++;
         }
         running.set(one, runs);
         late.set(one, lates);
@@ -129,7 +136,8 @@ export class PoolThreads {
     if (this.#emptying && this.#known.get(this.#emptying.id) === this.#emptying) return;
     this.#emptying = null;
     for (const thread of this.#known.values()) {
-      if (this.#emptying === null || thread.occupants.size < this.#emptying.occupants.size) this.#emptying = thread;
+      if (this.#emptying === null || thread.occupants.size < this.#emptying.occupants.size)
+        this.#emptying = thread;
     }
   }
 
@@ -137,7 +145,10 @@ export class PoolThreads {
     if (this.#known.get(thread.id) === thread) this.#known.delete(thread.id);
   }
 
-  #suits(thread: PoolThread, { fn, solo, concurrency }: Omit<Occupant, 'watched' | 'left'>): boolean {
+  #suits(
+    thread: PoolThread,
+    { fn, solo, concurrency }: Omit<Occupant, 'watched' | 'left'>,
+  ): boolean {
     if (thread.active) return false;
     if (solo) return thread.occupants.size === 0;
     return thread !== this.#emptying && thread.left(fn) < concurrency;

@@ -1,28 +1,46 @@
 /**
  * Runs a batch so that an event which kills its thread costs itself and nothing else.
  *
- * When a thread dies, the shared cells say which events were running. A single one is the culprit. Several are suspects:
- * each runs again alone, and only what kills a thread alone is charged an attempt. Completed events are not run again.
- * What was not running when the thread died (a failed sibling whose details died with the thread, an event not yet
- * reached) runs in a later round, uncharged. Completed events whose effects died with the thread run again before anything else
+ * When a thread dies, the shared cells say which events were running. A single one is the culprit.
+ * Several are suspects: each runs again alone, and only what kills a thread alone is charged an
+ * attempt. Completed events are not run again. What was not running when the thread died (a failed
+ * sibling whose details died with the thread, an event not yet reached) runs in a later round,
+ * uncharged. Completed events whose effects died with the thread run again before anything else
  * does: they come before whatever was running of their subjects.
  *
  * Where whole dispatchers have died (SoloSearch) everything runs alone from the start.
  */
-import type { BatchReport, DeadEntry, EventRef, Failure, SetupFailed } from '../../core/batch-task.ts';
+import type {
+  BatchReport,
+  DeadEntry,
+  EventRef,
+  Failure,
+  SetupFailed,
+} from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import type { Emitted } from '../../core/emitted.ts';
-import { CorruptDataError, DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
+import {
+  CorruptDataError,
+  DispatcherDeathError,
+  HandlerTimeoutError,
+  ThreadDeathError,
+} from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cells.ts';
 import { readEvent, walkBatch } from '../../wire/event-batch.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import { packBatch, type Batch, type StreamEntry } from '../batch/batch.ts';
-import { TIMEOUT_GRACE_MS, type Straggler, type ThreadDeath, type WorkerPool } from './worker-pool.ts';
+import {
+  TIMEOUT_GRACE_MS,
+  type Straggler,
+  type ThreadDeath,
+  type WorkerPool,
+} from './worker-pool.ts';
 
 /**
- * What became of a handler that still ran when its batch was answered. `again`: it died with its thread and is not known to be to
- * blame; it runs again uncharged, by itself where it may be. `stopped`: the dispatcher ended it.
+ * What became of a handler that still ran when its batch was answered. `again`: it died with its
+ * thread and is not known to be to blame; it runs again uncharged, by itself where it may be.
+ * `stopped`: the dispatcher ended it.
  */
 export type Ended =
   | { readonly kind: 'done'; readonly emitted: Emitted | null; readonly ages: readonly number[] }
@@ -41,7 +59,10 @@ export interface Running {
 
 export interface BatchResult {
   readonly kind: 'result';
-  /** Final state per event: DONE, FAILED, BLOCKED, SKIP as asked for, or RUNNING; TODO where it was not started, or cut off (see untouched.ts). */
+  /**
+   * Final state per event: DONE, FAILED, BLOCKED, SKIP as asked for, or RUNNING; TODO where it was
+   * not started, or cut off (see untouched.ts).
+   */
   readonly states: Uint8Array;
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
@@ -58,7 +79,10 @@ export interface BatchResult {
   readonly running?: readonly Running[];
 }
 
-/** What is known of an event that kills whole dispatchers: then everything runs alone, marked before it does. */
+/**
+ * What is known of an event that kills whole dispatchers: then everything runs alone, marked before
+ * it does.
+ */
 export interface SoloSearch {
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
   /** Owners that died of it, as far as is known now. */
@@ -72,7 +96,10 @@ export interface RunControl {
   /** A turn that has run so long starts nothing further, in ms. */
   readonly turnMs: number;
   readonly mayStart: boolean;
-  /** Told of the cells each time events are sent to a thread, before; null when they are no longer shared with it. */
+  /**
+   * Told of the cells each time events are sent to a thread, before; null when they are no longer
+   * shared with it.
+   */
   observe(cells: ProgressCells | null, events: number): void;
   /** Handlers of a batch that was reported run on, until then. */
   beside(cells: ProgressCells, ended: Promise<unknown>): void;
@@ -80,7 +107,9 @@ export interface RunControl {
 
 /** Deaths with no handler running before the events are run one by one all the same. */
 const BLIND_DEATHS = 2;
-/** Attempts are for outages of what a function calls; an event that ends whole processes gets fewer. */
+/**
+ * Attempts are for outages of what a function calls; an event that ends whole processes gets fewer.
+ */
 const MOST_DISPATCHER_DEATHS = 5;
 /** Times completed events are run again together, before each runs alone. */
 const GROUP_TRIES = 2;
@@ -113,7 +142,11 @@ export async function runIsolating(
   let blind = 0;
   let busyMs = 0;
 
-  const take = (report: BatchReport, cells: ProgressCells, only: readonly number[] | null): void => {
+  const take = (
+    report: BatchReport,
+    cells: ProgressCells,
+    only: readonly number[] | null,
+  ): void => {
     const settle = (i: number): void => {
       const state = cells.states[i] as number;
       if (state !== CELL.SKIP) states[i] = state === CELL.CAUSED ? CELL.DONE : state;
@@ -146,12 +179,19 @@ export async function runIsolating(
     const ref = locate(batch, index);
     const error = new DispatcherDeathError(spec.name, ref.id, deaths);
     states[index] = CELL.FAILED;
-    failures.push({ ref, error: { name: error.name, message: error.message, stack: '' }, retryable: false, reason: 'dispatcher-death' });
+    failures.push({
+      ref,
+      error: { name: error.name, message: error.message, stack: '' },
+      retryable: false,
+      reason: 'dispatcher-death',
+    });
     stop(ref);
   };
 
   /** @param only run these alone; null: all that is left */
-  const round = async (only: readonly number[] | null): Promise<SetupFailed | Halt | 'ok' | Suspects> => {
+  const round = async (
+    only: readonly number[] | null,
+  ): Promise<SetupFailed | Halt | 'ok' | Suspects> => {
     const skip = new Uint8Array(batch.events);
     for (let i = 0; i < batch.events; i++) {
       const settled = states[i] !== CELL.TODO;
@@ -164,10 +204,19 @@ export async function runIsolating(
     const packed = packBatch(batch, skip, only ? [] : [...stopped], only !== null, [...effects]);
     control?.observe(packed.cells, batch.events);
     const sentMs = monotonicMs();
-    const result = await pool.run(packed, {
-      timeoutMs: spec.timeoutMs, concurrency: spec.concurrency, ...(most ? { most } : {}),
-      alone: only !== null || deaths > 0, solo: only !== null, detach: detach && only === null && !search, turnMs: control?.turnMs ?? Infinity,
-    }, cancel);
+    const result = await pool.run(
+      packed,
+      {
+        timeoutMs: spec.timeoutMs,
+        concurrency: spec.concurrency,
+        ...(most ? { most } : {}),
+        alone: only !== null || deaths > 0,
+        solo: only !== null,
+        detach: detach && only === null && !search,
+        turnMs: control?.turnMs ?? Infinity,
+      },
+      cancel,
+    );
     control?.observe(null, 0);
     if (result.kind === 'setup-failed') return result;
     if (result.kind === 'report') {
@@ -179,11 +228,14 @@ export async function runIsolating(
         stillRunning.push(...behind);
         control?.beside(packed.cells, Promise.all(behind.map(({ ended }) => ended)));
       }
-      return control && skip.some((state, i) => state !== CELL.SKIP && states[i] === CELL.TODO) ? 'halted' : 'ok';
+      return control && skip.some((state, i) => state !== CELL.SKIP && states[i] === CELL.TODO)
+        ? 'halted'
+        : 'ok';
     }
     if (cancel.aborted) {
       // What was done is done, also where nobody could report it. Effects are lost with the thread.
-      for (let i = 0; i < batch.events; i++) if (packed.cells.states[i] === CELL.DONE) states[i] = CELL.DONE;
+      for (let i = 0; i < batch.events; i++)
+        if (packed.cells.states[i] === CELL.DONE) states[i] = CELL.DONE;
       return control ? 'halted' : 'stopped';
     }
     deaths++;
@@ -198,10 +250,23 @@ export async function runIsolating(
       if (state === CELL.CAUSED) lost.push(i);
       if (state !== CELL.RUNNING) continue;
       running.push(i);
-      if (now - (packed.cells.starts[i] as number) >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + result.stoodStillMs) late.push(i);
+      if (
+        now - (packed.cells.starts[i] as number) >=
+        spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + result.stoodStillMs
+      )
+        late.push(i);
     }
-    const certain = result.innocent || (result.timeout && result.alive && !spec.batch) ? late : null;
-    return { cause: result.cause, timeout: result.timeout, certain, shared: result.shared ?? false, innocent: result.innocent ?? false, running, lost };
+    const certain =
+      result.innocent || (result.timeout && result.alive && !spec.batch) ? late : null;
+    return {
+      cause: result.cause,
+      timeout: result.timeout,
+      certain,
+      shared: result.shared ?? false,
+      innocent: result.innocent ?? false,
+      running,
+      lost,
+    };
   };
 
   // Events whose last attempt killed its thread run alone from the start.
@@ -220,10 +285,13 @@ export async function runIsolating(
     let settled = false;
     for (const suspect of inOrder(batch, suspects)) {
       if (states[suspect] === CELL.SKIP) continue;
-      // Among suspects of one death the culprit is to be found in this turn: else they would kill a thread together again.
-      const long = search !== null && settled && monotonicMs() - sinceMs > (control?.turnMs ?? Infinity);
+      // Among suspects of one death the culprit is to be found in this turn: else they would kill a
+      // thread together again.
+      const long =
+        search !== null && settled && monotonicMs() - sinceMs > (control?.turnMs ?? Infinity);
       if (control && (!control.mayStart || long)) return 'halted';
-      // A call of handleBatch runs several events of a subject: once an earlier one has failed, the later ones wait behind it.
+      // A call of handleBatch runs several events of a subject: once an earlier one has failed, the
+      // later ones wait behind it.
       if (behindFailure(suspect)) {
         states[suspect] = CELL.BLOCKED;
         if (suspect >= batch.retryEvents) blocked.push(locate(batch, suspect));
@@ -253,12 +321,15 @@ export async function runIsolating(
   const again = async (lost: readonly number[]): Promise<SetupFailed | Halt | 'ok'> => {
     for (let tries = 0; tries < GROUP_TRIES; tries++) {
       const outcome = await round(lost);
-      if (outcome === 'ok' || outcome === 'stopped' || outcome === 'halted' || 'kind' in outcome) return outcome;
+      if (outcome === 'ok' || outcome === 'stopped' || outcome === 'halted' || 'kind' in outcome)
+        return outcome;
     }
     return alone(lost);
   };
 
-  let outcome: SetupFailed | Halt | 'ok' | Suspects = await alone(search ? locatable(batch) : firstAlone);
+  let outcome: SetupFailed | Halt | 'ok' | Suspects = await alone(
+    search ? locatable(batch) : firstAlone,
+  );
   while (outcome === 'ok') {
     outcome = await round(null);
     if (outcome === 'ok') break;
@@ -281,17 +352,34 @@ export async function runIsolating(
       outcome = 'ok';
     } else if (running.length > 0) outcome = await alone(running);
     else {
-      // Nobody was running: a late throw of an event already settled, or death while decoding. Try again, then look closer.
+      // Nobody was running: a late throw of an event already settled, or death while decoding. Try
+      // again, then look closer.
       outcome = 'ok';
       if (!shared && ++blind > BLIND_DEATHS) {
-        const first = states.findIndex((s, i) => s === CELL.TODO && !(i < batch.retryEvents && failedUnits.has(unitOf(batch, i))));
+        const first = states.findIndex(
+          (s, i) =>
+            s === CELL.TODO && !(i < batch.retryEvents && failedUnits.has(unitOf(batch, i))),
+        );
         if (first >= 0) outcome = await alone([first]);
       }
     }
   }
   if (outcome === 'stopped') return { kind: 'stopped' };
-  if (outcome !== 'ok' && outcome !== 'halted') return 'kind' in outcome ? outcome : { kind: 'stopped' };
-  return { kind: 'result', states, failures, blocked, deadEntries, effects, emitted, ages, busyMs, deaths, ...(stillRunning.length > 0 ? { running: stillRunning } : {}) };
+  if (outcome !== 'ok' && outcome !== 'halted')
+    return 'kind' in outcome ? outcome : { kind: 'stopped' };
+  return {
+    kind: 'result',
+    states,
+    failures,
+    blocked,
+    deadEntries,
+    effects,
+    emitted,
+    ages,
+    busyMs,
+    deaths,
+    ...(stillRunning.length > 0 ? { running: stillRunning } : {}),
+  };
 }
 
 /** What becomes of a handler that goes on behind its batch's report. */
@@ -303,29 +391,43 @@ function follow({ ref, ended }: Straggler, cells: ProgressCells, spec: FunctionS
     if (death.cause === 'stopped') return { kind: 'stopped' };
     // It had settled, and what it came to died with the thread.
     if (state !== CELL.RUNNING) return { kind: 'again', isolate: false };
-    const late = monotonicMs() - startedMs >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + death.stoodStillMs;
+    const late =
+      monotonicMs() - startedMs >= spec.timeoutMs + TIMEOUT_GRACE_MS / 2 + death.stoodStillMs;
     if (death.timeout && death.alive ? late : death.sole) {
       return { kind: 'failed', failure: failureOf(ref, spec, death.cause, death.timeout) };
     }
     return { kind: 'again', isolate: !death.innocent };
   };
   return {
-    ref, startedMs,
+    ref,
+    startedMs,
     ended: ended.then((end) => {
       if (end.kind === 'death') return judge(end);
       const [failure] = end.failures;
-      return failure ? { kind: 'failed', failure } : { kind: 'done', emitted: end.emitted ?? null, ages: end.ages };
+      return failure
+        ? { kind: 'failed', failure }
+        : { kind: 'done', emitted: end.emitted ?? null, ages: end.ages };
     }),
   };
 }
 
 /** The event has cost its thread. */
 function failureOf(ref: EventRef, spec: FunctionSpec, cause: string, timeout: boolean): Failure {
-  const { name, message } = timeout ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs) : new ThreadDeathError(spec.name, cause);
-  return { ref, error: { name, message, stack: '' }, retryable: true, isolate: true, reason: timeout ? 'timeout' : 'thread-death' };
+  const { name, message } = timeout
+    ? new HandlerTimeoutError(spec.name, ref.id, spec.timeoutMs)
+    : new ThreadDeathError(spec.name, cause);
+  return {
+    ref,
+    error: { name, message, stack: '' },
+    retryable: true,
+    isolate: true,
+    reason: timeout ? 'timeout' : 'thread-death',
+  };
 }
 
-/** `stopped`: nothing of it counts. `halted`: what has no outcome was not started, or was cut off. */
+/**
+ * `stopped`: nothing of it counts. `halted`: what has no outcome was not started, or was cut off.
+ */
 type Halt = 'stopped' | 'halted';
 
 interface Suspects {
@@ -342,13 +444,20 @@ interface Suspects {
 }
 
 /** What a batch counts against `maxConcurrency`. */
-function mostOf({ maxConcurrency, concurrency, batch }: FunctionSpec): { events: number; perBatch: number } | null {
+function mostOf({
+  maxConcurrency,
+  concurrency,
+  batch,
+}: FunctionSpec): { events: number; perBatch: number } | null {
   if (maxConcurrency === null) return null;
   // handleBatch: a call counts as one, and a thread makes one at a time
   return { events: maxConcurrency, perBatch: batch ? 1 : Math.min(concurrency, maxConcurrency) };
 }
 
-/** All events that can be found; what cannot be taken apart is dead-lettered by the round over what is left. */
+/**
+ * All events that can be found; what cannot be taken apart is dead-lettered by the round over what
+ * is left.
+ */
 function locatable(batch: Batch): number[] {
   const out: number[] = [];
   for (let index = 0; index < batch.events; index++) {
@@ -371,14 +480,18 @@ function inOrder(batch: Batch, indexes: readonly number[]): number[] {
     return batch.firsts[entry] as number;
   };
   return indexes
-    .map((index) => (index < batch.retryEvents ? { index, flush: index, position: 0 } : { index, flush: firstOfFlush(index), position: locate(batch, index).position }))
+    .map((index) =>
+      index < batch.retryEvents
+        ? { index, flush: index, position: 0 }
+        : { index, flush: firstOfFlush(index), position: locate(batch, index).position },
+    )
     .sort((a, b) => a.flush - b.flush || a.position - b.position || a.index - b.index)
     .map(({ index }) => index);
 }
 
 /**
- * `type entry id/index in the entry`: the same for a first run and for a retry. The entries of one flush bear the same id in the
- * streams of all its types.
+ * `type entry id/index in the entry`: the same for a first run and for a retry. The entries of one
+ * flush bear the same id in the streams of all its types.
  */
 function addressOf(batch: Batch, index: number): string {
   const { entry, indexInEntry } = locate(batch, index);
@@ -410,15 +523,24 @@ export function recordOf(batch: Batch, index: number): Buffer {
   throw new RangeError(`event ${index} is not a retry`);
 }
 
-/** Finds an event by its index. Decodes the envelope here, in the dispatcher: only after a thread's death. */
+/**
+ * Finds an event by its index. Decodes the envelope here, in the dispatcher: only after a thread's
+ * death.
+ */
 function locate(batch: Batch, index: number): EventRef {
   if (index < batch.retryEvents) {
     const bytes = recordOf(batch, index);
     const record = decodeParked(bytes);
     const header = readEvent(record.event);
     return {
-      index, entry: -1, indexInEntry: record.index, offset: 0, length: bytes.length,
-      position: record.position, id: header.id, subject: header.subject,
+      index,
+      entry: -1,
+      indexInEntry: record.index,
+      offset: 0,
+      length: bytes.length,
+      position: record.position,
+      id: header.id,
+      subject: header.subject,
     };
   }
   let entry = batch.entries.length - 1;
@@ -429,8 +551,14 @@ function locate(batch: Batch, index: number): EventRef {
   walkBatch((batch.entries[entry] as StreamEntry).bytes, (header) => {
     if (inEntry++ === wanted) {
       found = {
-        index, entry, indexInEntry: wanted, offset: header.offset, length: header.length,
-        position: header.position, id: header.id, subject: header.subject,
+        index,
+        entry,
+        indexInEntry: wanted,
+        offset: header.offset,
+        length: header.length,
+        position: header.position,
+        id: header.id,
+        subject: header.subject,
       };
     }
   });

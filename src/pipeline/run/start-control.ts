@@ -1,20 +1,26 @@
 /**
- * Says to the thread that runs a lane's batch how long it may start events, and that what runs is of no interest any more: in
- * shared memory, so that it counts at once, whatever thread or dispatcher is busy with, and also when both were stopped and go on
- * (clocks go on meanwhile).
+ * Says to the thread that runs a lane's batch how long it may start events, and that what runs is
+ * of no interest any more: in shared memory, so that it counts at once, whatever thread or
+ * dispatcher is busy with, and also when both were stopped and go on (clocks go on meanwhile).
  *
- * - The lease: nothing starts later than one TTL after the last renewal that succeeded was sent. Beyond that nobody knows whose
- *   the lane is. The turn then commits what is done, and Redis says whose it is.
+ * - The lease: nothing starts later than one TTL after the last renewal that succeeded was sent.
+ *   Beyond that nobody knows whose the lane is. The turn then commits what is done, and Redis says
+ *   whose it is.
  * - halt(): nothing starts any more. A drain, a lane that is given back.
- * - lose(): besides, the signals of running handlers abort, also of those that run beside the lane's turns.
+ * - lose(): besides, the signals of running handlers abort, also of those that run beside the
+ *   lane's turns.
  *
- * What was not started is left alone: it stays pending, or is parked without an attempt (untouched.ts).
+ * What was not started is left alone: it stays pending, or is parked without an attempt
+ * (untouched.ts).
  */
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, ORDER, type ProgressCells } from '../../core/progress-cells.ts';
 import type { RunControl } from './run-isolating.ts';
 
-/** A turn that has run so long starts nothing further, so that a kill costs little and long turns get on. */
+/**
+ * A turn that has run so long starts nothing further, so that a kill costs little and long turns
+ * get on.
+ */
 export const TURN_MS = 1000;
 
 export class StartControl implements RunControl {

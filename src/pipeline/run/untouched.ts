@@ -1,9 +1,11 @@
 /**
- * What is left of a turn that was told to start nothing further (start-control.ts): a batch without what was not started.
+ * What is left of a turn that was told to start nothing further (start-control.ts): a batch without
+ * what was not started.
  *
- * Entries behind the last one of which anything ran stay pending as they are. In the others, what was not started is parked
- * without an attempt, due at once, so that the entry can be acknowledged and what is done in it does not run again. Behind an
- * entry that stays pending nothing is committed: else an event parked now would run before an earlier one of its subject.
+ * Entries behind the last one of which anything ran stay pending as they are. In the others, what
+ * was not started is parked without an attempt, due at once, so that the entry can be acknowledged
+ * and what is done in it does not run again. Behind an entry that stays pending nothing is
+ * committed: else an event parked now would run before an earlier one of its subject.
  */
 import type { DeadEntry, EventRef } from '../../core/batch-task.ts';
 import { CorruptDataError, type EnvelopeError } from '../../core/errors.ts';
@@ -22,14 +24,19 @@ export interface Touched<R> {
   readonly whole: boolean;
 }
 
-type Result = Pick<BatchResult, 'states' | 'failures' | 'blocked' | 'deadEntries'> & { readonly ids?: readonly string[]; readonly left?: ReadonlySet<number> };
+type Result = Pick<BatchResult, 'states' | 'failures' | 'blocked' | 'deadEntries'> & {
+  readonly ids?: readonly string[];
+  readonly left?: ReadonlySet<number>;
+};
 
 /** @returns null where nothing was started at all */
 export function withoutUntouched<R extends Result>(batch: Batch, result: R): Touched<R> | null {
-  if (!result.states.includes(CELL.TODO)) return { batch, result, started: batch.events, whole: true };
+  if (!result.states.includes(CELL.TODO))
+    return { batch, result, started: batch.events, whole: true };
   const entries = touchedEntries(batch, result.states);
   const { retryEvents } = batch;
-  if (entries === 0 && result.states.subarray(0, retryEvents).every((state) => state === CELL.TODO)) return null;
+  if (entries === 0 && result.states.subarray(0, retryEvents).every((state) => state === CELL.TODO))
+    return null;
   const last = batch.entries[entries - 1];
   const events = last ? (batch.firsts[entries - 1] as number) + last.count : retryEvents;
   const started = result.states.reduce((sum, state) => sum + (state === CELL.TODO ? 0 : 1), 0);
@@ -55,7 +62,12 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
       if (problem) {
         // It has no subject behind which it could wait, or no id: it is dead whenever it runs.
         states[ref.index] = CELL.FAILED;
-        failures.push({ ref, error: { name: problem.name, message: problem.message, stack: '' }, retryable: false, reason: problem.reason });
+        failures.push({
+          ref,
+          error: { name: problem.name, message: problem.message, stack: '' },
+          retryable: false,
+          reason: problem.reason,
+        });
         continue;
       }
       states[ref.index] = CELL.BLOCKED;
@@ -64,14 +76,30 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
     }
   }
   return {
-    batch: { ...batch, entries: batch.entries.slice(0, entries), firsts: batch.firsts.slice(0, entries), events },
-    result: { ...result, states, failures, blocked, deadEntries, left, ...(result.ids ? { ids: result.ids.slice(0, events) } : {}) },
+    batch: {
+      ...batch,
+      entries: batch.entries.slice(0, entries),
+      firsts: batch.firsts.slice(0, entries),
+      events,
+    },
+    result: {
+      ...result,
+      states,
+      failures,
+      blocked,
+      deadEntries,
+      left,
+      ...(result.ids ? { ids: result.ids.slice(0, events) } : {}),
+    },
     started,
     whole: false,
   };
 }
 
-/** How many entries from the first on up to the last one of which anything ran; entries of one flush stand together. */
+/**
+ * How many entries from the first on up to the last one of which anything ran; entries of one flush
+ * stand together.
+ */
 function touchedEntries({ entries, firsts }: Batch, states: Uint8Array): number {
   let end = entries.length;
   for (; end > 0; end--) {
@@ -85,19 +113,39 @@ function touchedEntries({ entries, firsts }: Batch, states: Uint8Array): number 
 }
 
 /** Where its events are; or what is wrong with it, in which case none of it can have run. */
-function refsOf(batch: Batch, entry: number): { readonly ref: EventRef; readonly problem: EnvelopeError | null }[] | DeadEntry {
+function refsOf(
+  batch: Batch,
+  entry: number,
+): { readonly ref: EventRef; readonly problem: EnvelopeError | null }[] | DeadEntry {
   const { bytes, crc, count } = batch.entries[entry] as StreamEntry;
   const refs: { readonly ref: EventRef; readonly problem: EnvelopeError | null }[] = [];
   try {
-    if (bytes.length === 0) throw new CorruptDataError('missing', 'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"');
+    if (bytes.length === 0)
+      throw new CorruptDataError(
+        'missing',
+        'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"',
+      );
     checkBatch(bytes, crc);
     walkBatch(bytes, (header) => {
       const { offset, length, position, index } = header;
       const [id, subject] = [nameOr('id', header.id), nameOr('subject', header.subject)];
-      const ref = { index: (batch.firsts[entry] as number) + index, entry, indexInEntry: index, offset, length, position, id, subject };
+      const ref = {
+        index: (batch.firsts[entry] as number) + index,
+        entry,
+        indexInEntry: index,
+        offset,
+        length,
+        position,
+        id,
+        subject,
+      };
       refs.push({ ref, problem: envelopeProblem(header) });
     });
-    if (refs.length !== count) throw new CorruptDataError('count', `it holds ${refs.length} events, its field "n" says ${count}`);
+    if (refs.length !== count)
+      throw new CorruptDataError(
+        'count',
+        `it holds ${refs.length} events, its field "n" says ${count}`,
+      );
     return refs;
   } catch (error) {
     if (!(error instanceof CorruptDataError)) throw error;

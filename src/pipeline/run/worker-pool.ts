@@ -1,27 +1,52 @@
 /**
- * The pool of threads, over Piscina: one batch a thread at a time (when a thread dies, everything in it dies), atomics
- * disabled (with the default, a thread's own sockets and timers stand still between tasks), and a watch that takes the
- * thread from a handler that has not settled `timeoutMs` plus one second after its start.
+ * The pool of threads, over Piscina: one batch a thread at a time (when a thread dies, everything
+ * in it dies), atomics disabled (with the default, a thread's own sockets and timers stand still
+ * between tasks), and a watch that takes the thread from a handler that has not settled `timeoutMs`
+ * plus one second after its start.
  *
- * A batch of which only slow handlers are left gives its thread back: the answer names them (stragglers), and each is answered
- * by itself. Piscina has a task of theirs in the thread all the time, so that a dead thread answers for all that ran in it.
+ * A batch of which only slow handlers are left gives its thread back: the answer names them
+ * (stragglers), and each is answered by itself. Piscina has a task of theirs in the thread all the
+ * time, so that a dead thread answers for all that ran in it.
  */
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type {
-  BatchesTask, BatchReport, BatchTask, ChannelMessage, CollectTask, DescribeTask, EventRef, FileDescription, FunctionFileData, LateReport, SchemaAnswer, SchemaKey, SetupFailed, ThreadData, UncaughtError,
+  BatchesTask,
+  BatchReport,
+  BatchTask,
+  ChannelMessage,
+  CollectTask,
+  DescribeTask,
+  EventRef,
+  FileDescription,
+  FunctionFileData,
+  LateReport,
+  SchemaAnswer,
+  SchemaKey,
+  SetupFailed,
+  ThreadData,
+  UncaughtError,
 } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { cut } from '../../core/well-formed.ts';
 import type { PackedTask } from '../batch/batch.ts';
-import { PoolThreads, type LoadBalancer, type Occupant, type PoolThread, type Watched } from './pool-threads.ts';
+import {
+  PoolThreads,
+  type LoadBalancer,
+  type Occupant,
+  type PoolThread,
+  type Watched,
+} from './pool-threads.ts';
 
 /** After the signal, a handler has this long to settle before its thread is taken. */
 export const TIMEOUT_GRACE_MS = 1000;
 const WATCH_MS = 100;
-/** A watch that comes later than this was stopped, with the handlers (SIGSTOP, a suspended machine) or without them: that time is charged to nobody. */
+/**
+ * A watch that comes later than this was stopped, with the handlers (SIGSTOP, a suspended machine)
+ * or without them: that time is charged to nobody.
+ */
 const STOOD_STILL_MS = 1000;
 
 /** The thread died. */
@@ -49,7 +74,8 @@ export interface Straggler {
   readonly ended: Promise<BatchReport | ThreadDeath>;
 }
 
-export type RunResult = (BatchReport & { readonly stragglers?: readonly Straggler[] }) | SetupFailed | ThreadDeath;
+export type RunResult =
+  (BatchReport & { readonly stragglers?: readonly Straggler[] }) | SetupFailed | ThreadDeath;
 
 export interface WorkerPoolOptions {
   /** URL of the compiled thread entry. */
@@ -60,7 +86,10 @@ export interface WorkerPoolOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Old-generation heap limit of a thread in MB, null for Node's default. */
   readonly heapMb: number | null;
-  /** Answers a thread's question about a writer's schema. Default: nothing is known. Must not reject. */
+  /**
+   * Answers a thread's question about a writer's schema. Default: nothing is known. Must not
+   * reject.
+   */
   readonly answer?: (key: SchemaKey) => Promise<SchemaAnswer>;
   /** Told why a thread has ended by itself, where it could say so. */
   readonly uncaught?: (error: UncaughtError) => void;
@@ -74,13 +103,19 @@ const WAKE_MS = 0.5;
 
 export interface RunLimits {
   readonly timeoutMs: number;
-  /** Never together with others: after a death, so that the culprit takes nobody along. Default false. */
+  /**
+   * Never together with others: after a death, so that the culprit takes nobody along. Default
+   * false.
+   */
   readonly alone?: boolean;
   /** And in a thread in which no handler runs that another batch has left behind. Default false. */
   readonly solo?: boolean;
   /** Handlers of the function that run in one thread at the same time. Default: no bound here. */
   readonly concurrency?: number;
-  /** The function's `maxConcurrency`, and what a batch counts against it while it has its thread. Default: no bound. */
+  /**
+   * The function's `maxConcurrency`, and what a batch counts against it while it has its thread.
+   * Default: no bound.
+   */
   readonly most?: { readonly events: number; readonly perBatch: number };
   /** It may be answered while handlers of it still run. Default false. */
   readonly detach?: boolean;
@@ -119,7 +154,12 @@ class Group implements Occupant {
     this.fn = packed.task.fn;
     this.solo = limits.solo ?? false;
     this.concurrency = limits.concurrency ?? Infinity;
-    this.byBatch = batches.map((one) => ({ cells: one.packed.cells, timeoutMs: one.limits.timeoutMs, events: one.packed.task.events, stoodStillMs: 0 }));
+    this.byBatch = batches.map((one) => ({
+      cells: one.packed.cells,
+      timeoutMs: one.limits.timeoutMs,
+      events: one.packed.task.events,
+      stoodStillMs: 0,
+    }));
     this.watched = new Set(this.byBatch);
   }
 
@@ -163,7 +203,9 @@ export class WorkerPool {
       recordTiming: false,
       workerData: options.data,
       env: options.env as Record<string, string>,
-      ...(options.heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
+      ...(options.heapMb === null
+        ? {}
+        : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
     });
     // A thread that dies between tasks is replaced; the error belongs to nobody's event.
     this.#piscina.on('error', () => this.#deaths++);
@@ -171,8 +213,10 @@ export class WorkerPool {
     this.#channel.onmessage = (event: unknown) => {
       const message = (event as { data: ChannelMessage }).data;
       if (message === 'torn-down') this.#tornDown();
-      else if (typeof message === 'object' && message.kind === 'uncaught') options.uncaught?.(message.uncaught);
-      else if (typeof message === 'object' && message.kind === 'schema?') void this.#reply(message.key, options.answer);
+      else if (typeof message === 'object' && message.kind === 'uncaught')
+        options.uncaught?.(message.uncaught);
+      else if (typeof message === 'object' && message.kind === 'schema?')
+        void this.#reply(message.key, options.answer);
     };
     this.#watch = setInterval(() => this.#look(), WATCH_MS);
     this.#watch.unref();
@@ -209,20 +253,26 @@ export class WorkerPool {
           found.push({ source, version, spec: null, problem: describeLoading(alone, loadMs) });
         }
       }
-      if (found.every(({ problem }) => problem === null)) throw new ConfigError([`the function files, loaded together: ${describeLoading(error, loadMs)}`]);
+      if (found.every(({ problem }) => problem === null))
+        throw new ConfigError([
+          `the function files, loaded together: ${describeLoading(error, loadMs)}`,
+        ]);
       return found;
     }
   }
 
   #describe(task: DescribeTask, loadMs: number): Promise<FileDescription[]> {
-    return this.#piscina.run(task, { signal: AbortSignal.timeout(loadMs) }) as Promise<FileDescription[]>;
+    return this.#piscina.run(task, { signal: AbortSignal.timeout(loadMs) }) as Promise<
+      FileDescription[]
+    >;
   }
 
   /**
    * Never rejects: a dead thread is an answer.
    *
-   * Small batches of one function that wait at the same moment travel in one message and run one after the other: waking a
-   * thread costs more than running a dozen events. When the thread dies, each batch is answered by its own cells.
+   * Small batches of one function that wait at the same moment travel in one message and run one
+   * after the other: waking a thread costs more than running a dozen events. When the thread dies,
+   * each batch is answered by its own cells.
    *
    */
   run(packed: PackedTask, limits: RunLimits, cancel?: AbortSignal): Promise<RunResult> {
@@ -253,9 +303,18 @@ export class WorkerPool {
       const msPerEvent = this.#msPerEvent.get(fn) ?? 1;
       const most = Math.min(GROUP_EVENTS, GROUP_MS / msPerEvent);
       let events = first.packed.task.events;
-      for (let i = 0; i < this.#queue.length && (group.length < share || events * msPerEvent < WAKE_MS) && !first.limits.alone; ) {
+      for (
+        let i = 0;
+        i < this.#queue.length &&
+        (group.length < share || events * msPerEvent < WAKE_MS) &&
+        !first.limits.alone;
+      ) {
         const next = this.#queue[i] as Waiting;
-        if (next.limits.alone || next.packed.task.fn !== fn || events + next.packed.task.events > most) {
+        if (
+          next.limits.alone ||
+          next.packed.task.fn !== fn ||
+          events + next.packed.task.events > most
+        ) {
           i++;
           continue;
         }
@@ -271,7 +330,11 @@ export class WorkerPool {
   #mayRun({ packed, limits }: Waiting): boolean {
     const { fn } = packed.task;
     if (this.#grant(fn, limits) < 1) return false;
-    return this.#books.hasRoom({ fn, solo: limits.solo ?? false, concurrency: limits.concurrency ?? Infinity });
+    return this.#books.hasRoom({
+      fn,
+      solo: limits.solo ?? false,
+      concurrency: limits.concurrency ?? Infinity,
+    });
   }
 
   /** How many events of a batch may run at the same time; below 1: it waits. */
@@ -287,8 +350,11 @@ export class WorkerPool {
   /** Piscina asks it where a task is to run: the group that has sent it knows. */
   readonly #balance: LoadBalancer = (task, workers) => {
     // The symbol's type is not that of a key, in Piscina's declarations.
-    const group = (task as unknown as Readonly<Record<symbol, unknown>>)[Piscina.queueOptionsSymbol];
-    if (!(group instanceof Group)) return workers.find(({ currentUsage }) => currentUsage === 0) ?? null;
+    const group = (task as unknown as Readonly<Record<symbol, unknown>>)[
+      Piscina.queueOptionsSymbol
+    ];
+    if (!(group instanceof Group))
+      return workers.find(({ currentUsage }) => currentUsage === 0) ?? null;
     if (group.thread) return workers.find(({ id }) => id === group.thread?.id) ?? null;
     const thread = this.#books.choose(workers, group);
     if (!thread) return null;
@@ -299,8 +365,15 @@ export class WorkerPool {
   };
 
   /** To the group's thread. */
-  #send<T>(group: Group, task: BatchesTask | CollectTask, transferList: ArrayBuffer[] = []): Promise<T> {
-    return this.#piscina.run({ ...task, [Piscina.queueOptionsSymbol]: group }, { transferList, signal: group.abort.signal }) as Promise<T>;
+  #send<T>(
+    group: Group,
+    task: BatchesTask | CollectTask,
+    transferList: ArrayBuffer[] = [],
+  ): Promise<T> {
+    return this.#piscina.run(
+      { ...task, [Piscina.queueOptionsSymbol]: group },
+      { transferList, signal: group.abort.signal },
+    ) as Promise<T>;
   }
 
   async #runGroup(group: Group, events: number): Promise<void> {
@@ -317,8 +390,19 @@ export class WorkerPool {
     let reports: readonly (BatchReport | SetupFailed)[] = [];
     try {
       const tasks: readonly BatchTask[] = batches.map(({ packed }) => packed.task);
-      const task: BatchesTask = { kind: 'batches', group: group.id, tasks, concurrency, detach: limits.detach ?? false, turnMs: limits.turnMs ?? Infinity };
-      reports = await this.#send(group, task, tasks.map(({ buffer }) => buffer));
+      const task: BatchesTask = {
+        kind: 'batches',
+        group: group.id,
+        tasks,
+        concurrency,
+        detach: limits.detach ?? false,
+        turnMs: limits.turnMs ?? Infinity,
+      };
+      reports = await this.#send(
+        group,
+        task,
+        tasks.map(({ buffer }) => buffer),
+      );
       this.#measure(fn, reports, events);
     } catch (error) {
       failed = { error };
@@ -327,7 +411,10 @@ export class WorkerPool {
     this.#activeOf.set(fn, (this.#activeOf.get(fn) as number) - 1);
     if (group.thread) group.thread.active = null;
     if (failed) this.#died(group, failed.error);
-    else batches.forEach(({ resolve }, i) => resolve(this.#reported(group, i, reports[i] as BatchReport | SetupFailed)));
+    else
+      batches.forEach(({ resolve }, i) =>
+        resolve(this.#reported(group, i, reports[i] as BatchReport | SetupFailed)),
+      );
     this.#pump();
     // Not awaited in between: as long as something of it runs, Piscina has a task of it.
     if (group.left > 0) await this.#collect(group);
@@ -371,8 +458,12 @@ export class WorkerPool {
     try {
       while (group.left > 0) {
         if (group.thread?.worker.destroyed) throw new Error('the thread has ended');
-        const late = await this.#send<readonly LateReport[]>(group, { kind: 'collect', group: group.id });
-        if (late.length === 0) throw new Error('the thread knows nothing of handlers that ran in it');
+        const late = await this.#send<readonly LateReport[]>(group, {
+          kind: 'collect',
+          group: group.id,
+        });
+        if (late.length === 0)
+          throw new Error('the thread knows nothing of handlers that ran in it');
         for (const { batch, index, report } of late) {
           const at = `${batch}/${index}`;
           group.stragglers.get(at)?.(report);
@@ -392,14 +483,27 @@ export class WorkerPool {
     if (thread) thread.counted = true;
     const late = new Map(stragglers);
     stragglers.clear();
-    for (const [at, resolve] of late) resolve(this.#deathOf(group, byBatch[Number(at.slice(0, at.indexOf('/')))] as Watched, error));
-    if (late.size === 0) batches.forEach(({ resolve }, i) => resolve(this.#deathOf(group, byBatch[i] as Watched, error)));
+    for (const [at, resolve] of late)
+      resolve(
+        this.#deathOf(group, byBatch[Number(at.slice(0, at.indexOf('/')))] as Watched, error),
+      );
+    if (late.size === 0)
+      batches.forEach(({ resolve }, i) =>
+        resolve(this.#deathOf(group, byBatch[i] as Watched, error)),
+      );
   }
 
   #deathOf({ thread, abort, batches }: Group, own: Watched, error: unknown): ThreadDeath {
-    const death = { kind: 'death', stoodStillMs: own.stoodStillMs, shared: false, innocent: false } as const;
-    if (batches[0]?.cancel?.aborted) return { ...death, cause: 'stopped', timeout: false, alive: true };
-    if (thread === null) return { ...death, cause: describeDeath(error), timeout: abort.signal.aborted, alive: false };
+    const death = {
+      kind: 'death',
+      stoodStillMs: own.stoodStillMs,
+      shared: false,
+      innocent: false,
+    } as const;
+    if (batches[0]?.cancel?.aborted)
+      return { ...death, cause: 'stopped', timeout: false, alive: true };
+    if (thread === null)
+      return { ...death, cause: describeDeath(error), timeout: abort.signal.aborted, alive: false };
     const { running, late } = thread.autopsy(TIMEOUT_GRACE_MS);
     let [others, othersLate] = [0, 0];
     for (const [one, count] of running) if (one !== own) others += count;
@@ -407,9 +511,15 @@ export class WorkerPool {
     const { overrun } = thread;
     const alive = overrun?.alive ?? false;
     return {
-      ...death, alive, timeout: overrun !== null, shared: others > 0, sole: others === 0 && running.get(own) === 1,
+      ...death,
+      alive,
+      timeout: overrun !== null,
+      shared: others > 0,
+      sole: others === 0 && running.get(own) === 1,
       innocent: alive && othersLate > 0 && (late.get(own) ?? 0) === 0,
-      cause: overrun ? `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${overrun.of.timeoutMs}` : describeDeath(error),
+      cause: overrun
+        ? `not settled ${TIMEOUT_GRACE_MS} ms after its timeoutMs of ${overrun.of.timeoutMs}`
+        : describeDeath(error),
     };
   }
 
@@ -424,7 +534,11 @@ export class WorkerPool {
         const limit = watched.timeoutMs + TIMEOUT_GRACE_MS + watched.stoodStillMs;
         for (let i = 0; i < watched.events; i++) {
           if (states[i] !== CELL.RUNNING || now - (starts[i] as number) < limit) continue;
-          if (group.thread) group.thread.overrun ??= { of: watched, alive: now - (starts[capacity] as number) < TIMEOUT_GRACE_MS };
+          if (group.thread)
+            group.thread.overrun ??= {
+              of: watched,
+              alive: now - (starts[capacity] as number) < TIMEOUT_GRACE_MS,
+            };
           group.abort.abort('timeout');
           break;
         }
@@ -435,7 +549,8 @@ export class WorkerPool {
   async #reply(key: SchemaKey, find: WorkerPoolOptions['answer']): Promise<void> {
     const answer = (await find?.(key)) ?? null;
     // Closed meanwhile: nobody waits for it.
-    if (!this.#closed) this.#channel.postMessage({ kind: 'schema', key, answer } satisfies ChannelMessage);
+    if (!this.#closed)
+      this.#channel.postMessage({ kind: 'schema', key, answer } satisfies ChannelMessage);
   }
 
   /** Runs every function's teardown() in every thread, then ends them. */
@@ -471,5 +586,10 @@ function describeDeath(error: unknown): string {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (code === 'ERR_WORKER_OUT_OF_MEMORY') return 'heap exhausted (ERR_WORKER_OUT_OF_MEMORY)';
   if (typeof message === 'string') return cut(message, 1000);
-  return cut(typeof error === 'object' && error !== null ? Object.prototype.toString.call(error) : String(error), 1000);
+  return cut(
+    typeof error === 'object' && error !== null
+      ? Object.prototype.toString.call(error)
+      : String(error),
+    1000,
+  );
 }

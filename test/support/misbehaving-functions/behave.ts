@@ -1,4 +1,7 @@
-/** How the functions of the tests behave: as the payload's `order` says. Every run is written to the file TEST_HISTORY. */
+/**
+ * How the functions of the tests behave: as the payload's `order` says. Every run is written to the
+ * file TEST_HISTORY.
+ */
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
@@ -6,13 +9,28 @@ import { NonRetryableError } from '../../../src/define/index.ts';
 import type { HistoryLine } from '../history.ts';
 
 /**
- * `name` or `name:ms`: first wait, then behave. throw-once fails the first attempt only. late-throw and unhandled are heard
- * of when the handler has returned, or still runs: `unhandled:500` still runs. gate: waits for the test's `openGate`, then does what
- * that says.
+ * `name` or `name:ms`: first wait, then behave. throw-once fails the first attempt only. late-throw
+ * and unhandled are heard of when the handler has returned, or still runs: `unhandled:500` still
+ * runs. gate: waits for the test's `openGate`, then does what that says.
  */
 export const ORDERS = [
-  'ok', 'slow', 'throw', 'throw-once', 'reject', 'non-retryable', 'non-error', 'uncloneable', 'hang', 'hang-polite', 'loop', 'exit', 'oom',
-  'late-throw', 'unhandled', 'kill-dispatcher', 'gate',
+  'ok',
+  'slow',
+  'throw',
+  'throw-once',
+  'reject',
+  'non-retryable',
+  'non-error',
+  'uncloneable',
+  'hang',
+  'hang-polite',
+  'loop',
+  'exit',
+  'oom',
+  'late-throw',
+  'unhandled',
+  'kill-dispatcher',
+  'gate',
 ] as const;
 export type Order = (typeof ORDERS)[number];
 
@@ -43,26 +61,47 @@ declare module '../../../src/define/index.ts' {
 
 let file: number | null = null;
 
-export function record(what: HistoryLine['what'], fn: string, event: TestEventView, attempt: number): void {
+export function record(
+  what: HistoryLine['what'],
+  fn: string,
+  event: TestEventView,
+  attempt: number,
+): void {
   const path = process.env['TEST_HISTORY'];
   if (path === undefined) return;
   file ??= openSync(path, 'a');
   const { number, order } = event.data as TestData;
   const line: HistoryLine = {
-    what, fn, id: event.id, type: event.type, subject: event.subject, number, order, attempt,
-    position: event.position, pid: process.pid, thread: threadId,
+    what,
+    fn,
+    id: event.id,
+    type: event.type,
+    subject: event.subject,
+    number,
+    order,
+    attempt,
+    position: event.position,
+    pid: process.pid,
+    thread: threadId,
   };
   writeSync(file, `${JSON.stringify(line)}\n`);
 }
 
 export function orderOf(event: TestEventView): { readonly name: Order; readonly ms: number } {
   const [name = '', ms = ''] = (event.data as TestData).order.split(':');
-  if (!(ORDERS as readonly string[]).includes(name)) throw new NonRetryableError(`the test ordered ${name}`);
+  if (!(ORDERS as readonly string[]).includes(name))
+    throw new NonRetryableError(`the test ordered ${name}`);
   return { name: name as Order, ms: Number(ms) };
 }
 
-/** Does what was ordered. Returns a promise only where it has to: the plain case stays synchronous. */
-export function behave(event: TestEventView, attempt: number, signal: AbortSignal): Promise<void> | void {
+/**
+ * Does what was ordered. Returns a promise only where it has to: the plain case stays synchronous.
+ */
+export function behave(
+  event: TestEventView,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<void> | void {
   const { name, ms } = orderOf(event);
   if (name === 'unhandled') {
     void Promise.reject(new Error('nobody handles this'));
@@ -108,11 +147,17 @@ function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> |
     case 'non-error':
       throw 'a string is no error';
     case 'uncloneable':
-      throw Object.assign(new Error('cannot be cloned'), { f: () => 1, s: Symbol('s'), self: globalThis });
+      throw Object.assign(new Error('cannot be cloned'), {
+        f: () => 1,
+        s: Symbol('s'),
+        self: globalThis,
+      });
     case 'hang':
       return new Promise(() => {});
     case 'hang-polite':
-      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }));
+      return new Promise((_, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+      );
     case 'loop':
       for (;;) Math.random();
     case 'exit':
@@ -130,7 +175,12 @@ function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> |
 }
 
 /** A whole handler for one event: start, behave, end. */
-export function handleOne(fn: string, event: TestEventView, attempt: number, signal: AbortSignal): Promise<void> | void {
+export function handleOne(
+  fn: string,
+  event: TestEventView,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<void> | void {
   record('start', fn, event, attempt);
   const failed = (error: unknown): never => {
     record('fail', fn, event, attempt);
@@ -146,4 +196,7 @@ export function handleOne(fn: string, event: TestEventView, attempt: number, sig
 }
 
 /** Quick retries, and a time that a busy machine does not exceed by itself. */
-export const POLICY = { timeoutMs: 1500, retry: { attempts: 3, minDelayMs: 10, maxDelayMs: 50 } } as const;
+export const POLICY = {
+  timeoutMs: 1500,
+  retry: { attempts: 3, minDelayMs: 10, maxDelayMs: 50 },
+} as const;

@@ -1,6 +1,9 @@
 import { benchFunction } from '../bench-function.ts';
 
-/** About 200 µs on a core of 2020. A fixed amount, not a fixed time: so that more threads are worth more. */
+/**
+ * About 200 µs on a core of 2020. A fixed amount, not a fixed time: so that more threads are worth
+ * more.
+ */
 const ROUNDS = 100_000;
 
 export const result = { hash: 0 };

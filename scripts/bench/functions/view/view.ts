@@ -1,5 +1,9 @@
 /** Rows that show whether each event was folded once: their sums are those of `Seen`. */
-import { defineView, type DefinedFunction, type ViewOptions } from '../../../../src/define/index.ts';
+import {
+  defineView,
+  type DefinedFunction,
+  type ViewOptions,
+} from '../../../../src/define/index.ts';
 import { mix, ORDER_TYPE, type Order } from '../../order.ts';
 
 export interface OrderRow {
@@ -15,7 +19,13 @@ export interface OrderRow {
 
 /** The benchmark's event type is not among the project's generated types: free of them here. */
 type Fold = (row: OrderRow | null, event: { readonly data: Record<string, unknown> }) => OrderRow;
-const define = defineView as unknown as (options: Omit<ViewOptions<string, never>, 'on' | 'evolve' | 'indexes'> & { on: string[]; evolve: Fold; indexes: object }) => DefinedFunction;
+const define = defineView as unknown as (
+  options: Omit<ViewOptions<string, never>, 'on' | 'evolve' | 'indexes'> & {
+    on: string[];
+    evolve: Fold;
+    indexes: object;
+  },
+) => DefinedFunction;
 
 export default define({
   name: 'view',
@@ -26,8 +36,14 @@ export default define({
     const number = Number(order.number);
     const count = (row?.count ?? 0) + 1;
     return {
-      orderId: order.orderId, userId: order.userId, status: count >= 5 ? 'complete' : 'open', total: (row?.total ?? 0) + Number(order.total), changedAt: Number(order.sentMs),
-      count, sum: (row?.sum ?? 0) + number, mixed: (row?.mixed ?? 0) + mix(number),
+      orderId: order.orderId,
+      userId: order.userId,
+      status: count >= 5 ? 'complete' : 'open',
+      total: (row?.total ?? 0) + Number(order.total),
+      changedAt: Number(order.sentMs),
+      count,
+      sum: (row?.sum ?? 0) + number,
+      mixed: (row?.mixed ?? 0) + mix(number),
     };
   },
   indexes: { status: { by: 'status' }, user: { by: 'userId' } },

@@ -1,7 +1,10 @@
 import { defineFunction, type BatchFailure } from '../../../../src/define/index.ts';
 import { behave, orderOf, POLICY, record } from '../behave.ts';
 
-/** Events ordered to `reject` are named as failed; every other misbehaviour takes the whole call with it. */
+/**
+ * Events ordered to `reject` are named as failed; every other misbehaviour takes the whole call
+ * with it.
+ */
 export default defineFunction({
   name: 'batch',
   on: ['test.event'],
@@ -12,7 +15,8 @@ export default defineFunction({
     const failures: BatchFailure[] = [];
     try {
       for (const event of events) {
-        if (orderOf(event).name === 'reject') failures.push({ id: event.id, error: new Error('rejected as ordered') });
+        if (orderOf(event).name === 'reject')
+          failures.push({ id: event.id, error: new Error('rejected as ordered') });
         else await behave(event, ctx.attemptOf(event), ctx.signal);
       }
     } catch (error) {
@@ -20,7 +24,8 @@ export default defineFunction({
       throw error;
     }
     const failed = new Set(failures.map((f) => f.id));
-    for (const event of events) record(failed.has(event.id) ? 'fail' : 'end', 'batch', event, ctx.attemptOf(event));
+    for (const event of events)
+      record(failed.has(event.id) ? 'fail' : 'end', 'batch', event, ctx.attemptOf(event));
     return failures;
   },
 });

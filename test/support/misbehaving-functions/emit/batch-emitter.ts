@@ -11,8 +11,14 @@ export default defineFunction({
     const failed: { id: string; error: unknown }[] = [];
     for (const event of events) {
       const { then, ...plan } = planOf(event.data);
-      await follow(plan, ((type: never, data: never, options: object) => ctx.emit(type, data, { ...options, cause: event })) as never, ctx.attemptOf(event));
-      if (then === 'throw' || (then === 'throw-once' && ctx.attemptOf(event) === 1)) failed.push({ id: event.id, error: new Error('failed as ordered') });
+      await follow(
+        plan,
+        ((type: never, data: never, options: object) =>
+          ctx.emit(type, data, { ...options, cause: event })) as never,
+        ctx.attemptOf(event),
+      );
+      if (then === 'throw' || (then === 'throw-once' && ctx.attemptOf(event) === 1))
+        failed.push({ id: event.id, error: new Error('failed as ordered') });
     }
     return failed;
   },

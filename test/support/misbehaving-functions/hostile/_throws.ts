@@ -37,7 +37,8 @@ export const THROWS: Readonly<Record<string, () => unknown>> = {
   'NUL bytes': () => new Error('\0a\0'),
   'an enormous text': () => new Error('🙂'.repeat(5_000_000)),
   'getters that throw': () => new Throwing(),
-  'texts that are none': () => Object.assign(new Error('m'), { name: 7, message: { a: 1 }, stack: Symbol('s') }),
+  'texts that are none': () =>
+    Object.assign(new Error('m'), { name: 7, message: { a: 1 }, stack: Symbol('s') }),
   'a cyclic cause': cyclic,
   null: () => null,
   undefined: () => undefined,
@@ -46,7 +47,18 @@ export const THROWS: Readonly<Record<string, () => unknown>> = {
   'a function': () => () => 1,
   'no prototype': () => Object.create(null) as object,
   'toJSON that lies': () => ({ toJSON: () => undefined, toString: () => 7 }),
-  'a proxy that throws': () => new Proxy({}, { get: () => { throw new Error('no'); }, getPrototypeOf: () => { throw new Error('no'); } }),
+  'a proxy that throws': () =>
+    new Proxy(
+      {},
+      {
+        get: () => {
+          throw new Error('no');
+        },
+        getPrototypeOf: () => {
+          throw new Error('no');
+        },
+      },
+    ),
   'a revoked proxy': revoked,
   'prototypes without end': endless,
 };

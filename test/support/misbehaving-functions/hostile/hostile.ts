@@ -2,7 +2,10 @@ import { defineFunction } from '../../../../src/define/index.ts';
 import { POLICY } from '../behave.ts';
 import { THROWS } from './_throws.ts';
 
-/** `order`: the name of what to throw, or `text:` and a text as JSON. Subjects that begin with `ok` are fine. */
+/**
+ * `order`: the name of what to throw, or `text:` and a text as JSON. Subjects that begin with `ok`
+ * are fine.
+ */
 export default defineFunction({
   name: 'hostile',
   on: ['test.event'],

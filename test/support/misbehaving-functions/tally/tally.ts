@@ -1,4 +1,6 @@
-/** A view whose fold counts: an event folded twice, not at all, or out of order shows in the row. */
+/**
+ * A view whose fold counts: an event folded twice, not at all, or out of order shows in the row.
+ */
 import { defineView } from '../../../../src/define/index.ts';
 
 export interface Tally {
@@ -15,10 +17,19 @@ export const step = (row: Tally | null, type: string, number: number): Tally => 
   const total = sum + number;
   // What is huge stays so.
   const last = row && row.last.length > 1000 ? row.last : type;
-  return { count: count + 1, sum: total, chain: (chain * 31 + number) % 1_000_003, size: total > 100 ? 'large' : 'small', last };
+  return {
+    count: count + 1,
+    sum: total,
+    chain: (chain * 31 + number) % 1_000_003,
+    size: total > 100 ? 'large' : 'small',
+    last,
+  };
 };
 
-/** How often the events of these ids failed in this thread. A batch in which one fails is folded twice: the first attempt is two calls. */
+/**
+ * How often the events of these ids failed in this thread. A batch in which one fails is folded
+ * twice: the first attempt is two calls.
+ */
 const failures = new Map<string, number>();
 
 export default defineView({
