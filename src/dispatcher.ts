@@ -745,17 +745,17 @@ export class Dispatcher {
                   running,
                 })
               : null;
-            const result = await runIsolating(
+            const result = await runIsolating({
               pool,
               batch,
               spec,
-              ordering === 'key' ? blocked : [],
-              this.#cancelRuns.signal,
+              blockedSubjects: ordering === 'key' ? blocked : [],
+              cancel: this.#cancelRuns.signal,
               search,
               control,
-              seen?.states,
-              true,
-            );
+              before: seen?.states ?? null,
+              detach: true,
+            });
             return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
           },
           lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),

@@ -76,7 +76,7 @@ export function createViewFold({
             () => (loaders.get(partition) ?? createLoader(partition)).load(read, false),
             { signal: cancel, deadlineMs: Infinity },
           );
-      const result = await runIsolating(pool, batch, spec, [], cancel);
+      const result = await runIsolating({ pool, batch, spec, cancel });
       if (result.kind === 'stopped') return result;
       if (result.kind === 'setup-failed')
         throw new Error(

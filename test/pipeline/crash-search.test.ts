@@ -214,7 +214,13 @@ t.test(
       deathsOf: () => Promise.resolve(0),
       alone: <T>(_: string, run: () => Promise<T>) => run(),
     };
-    const result = await runIsolating(pool, batch, spec, [], new AbortController().signal, search);
+    const result = await runIsolating({
+      pool,
+      batch,
+      spec,
+      cancel: new AbortController().signal,
+      search,
+    });
     t.equal(result.kind, 'result');
     t.strictSame(ran, [2, 0, 1, 3], 'positions 0, 1, 2, 3');
   },
@@ -245,7 +251,7 @@ t.test(
       return run();
     };
     const first = { suspect: null, deathsOf: () => Promise.resolve(0), alone };
-    await runIsolating(pool, batch, spec, [], new AbortController().signal, first);
+    await runIsolating({ pool, batch, spec, cancel: new AbortController().signal, search: first });
     t.equal(new Set(marked).size, 2, marked.join(', '));
     const culprit = marked[0] as string;
     const search = {
@@ -253,7 +259,13 @@ t.test(
       deathsOf: (address: string) => Promise.resolve(address === culprit ? 5 : 0),
       alone,
     };
-    const result = await runIsolating(pool, batch, spec, [], new AbortController().signal, search);
+    const result = await runIsolating({
+      pool,
+      batch,
+      spec,
+      cancel: new AbortController().signal,
+      search,
+    });
     if (result.kind !== 'result') throw new Error(result.kind);
     t.strictSame(
       result.failures.map(({ ref }) => ref.id),

@@ -168,8 +168,8 @@ void t.test(
     );
     const ran: number[][] = [];
     const given: number[] = [];
-    const result = await runIsolating(
-      {
+    const result = await runIsolating({
+      pool: {
         run: ({ task, cells }: PackedTask) => {
           given.push(task.caused.length);
           const mine = [0, 1, 2, 3].filter((i) => cells.states[i] === CELL.TODO);
@@ -198,10 +198,9 @@ void t.test(
         },
       },
       batch,
-      specOf('f', ['a.b'], { ordering: 'none' }),
-      [],
-      new AbortController().signal,
-    );
+      spec: specOf('f', ['a.b'], { ordering: 'none' }),
+      cancel: new AbortController().signal,
+    });
     t.strictSame(ran, [[0, 1, 2, 3], [0, 1], [3]]);
     t.strictSame(given, [0, 0, 1]);
     t.match(result, {

@@ -19,17 +19,11 @@ import type {
 } from '../../core/batch-task.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import type { Emitted } from '../../core/emitted.ts';
-import {
-  CorruptDataError,
-  DispatcherDeathError,
-  HandlerTimeoutError,
-  ThreadDeathError,
-} from '../../core/errors.ts';
+import { DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cells.ts';
-import { readEvent, walkBatch } from '../../wire/event-batch.ts';
-import { decodeParked } from '../../wire/parked.ts';
-import { packBatch, type Batch, type StreamEntry } from '../batch/batch.ts';
+import { packBatch, type Batch } from '../batch/batch.ts';
+import { EventLocator } from './event-locator.ts';
 import {
   TIMEOUT_GRACE_MS,
   type Straggler,
@@ -114,19 +108,31 @@ const MOST_DISPATCHER_DEATHS = 5;
 /** Times completed events are run again together, before each runs alone. */
 const GROUP_TRIES = 2;
 
+export interface RunCall {
+  readonly pool: Pick<WorkerPool, 'run'>;
+  readonly batch: Batch;
+  readonly spec: FunctionSpec;
+  /** Subjects whose stream events wait behind parked ones. Default: none. */
+  readonly blockedSubjects?: readonly string[];
+  /** Aborts when the dispatcher ends its threads. */
+  readonly cancel: AbortSignal;
+  /** Default: no dispatcher has died of the batch's events. */
+  readonly search?: SoloSearch | null;
+  /** Default: all events are run. */
+  readonly control?: RunControl | null;
+  /** States before the run: what is SKIP there is not run, and stays SKIP. Default: TODO. */
+  readonly before?: Uint8Array | null;
+  /** Slow handlers may go on behind the result. Default false. */
+  readonly detach?: boolean;
+}
+
 export async function runIsolating(
-  pool: Pick<WorkerPool, 'run'>,
-  batch: Batch,
-  spec: FunctionSpec,
-  blockedSubjects: readonly string[],
-  cancel: AbortSignal,
-  search: SoloSearch | null = null,
-  control: RunControl | null = null,
-  /** What is SKIP there is not run, and stays SKIP. */
-  before: Uint8Array | null = null,
-  /** Slow handlers may go on behind the result. */
-  detach = false,
+  call: RunCall,
 ): Promise<BatchResult | SetupFailed | { kind: 'stopped' }> {
+  const { pool, batch, spec, cancel } = call;
+  const { blockedSubjects = [], search = null, control = null, before = null } = call;
+  const { detach = false } = call;
+  const locator = new EventLocator(batch);
   const most = mostOf(spec);
   const stillRunning: Running[] = [];
   const states = before?.slice() ?? new Uint8Array(batch.events);
@@ -165,18 +171,18 @@ export async function runIsolating(
     for (const n of report.ages) ages.push(n);
   };
   const stop = (ref: EventRef): void => {
-    if (ref.entry < 0) failedUnits.add(unitOf(batch, ref.index));
+    if (ref.entry < 0) failedUnits.add(locator.unitOf(ref.index));
     else if (spec.ordering === 'key' && ref.subject !== '') stopped.add(ref.subject);
   };
   const charge = (index: number, cause: string, timeout: boolean): void => {
-    const ref = locate(batch, index);
+    const ref = locator.refOf(index);
     states[index] = CELL.FAILED;
     failures.push(failureOf(ref, spec, cause, timeout));
     stop(ref);
   };
 
   const chargeDispatcher = (index: number, deaths: number): void => {
-    const ref = locate(batch, index);
+    const ref = locator.refOf(index);
     const error = new DispatcherDeathError(spec.name, ref.id, deaths);
     states[index] = CELL.FAILED;
     failures.push({
@@ -195,7 +201,7 @@ export async function runIsolating(
     const skip = new Uint8Array(batch.events);
     for (let i = 0; i < batch.events; i++) {
       const settled = states[i] !== CELL.TODO;
-      const behind = i < batch.retryEvents && failedUnits.has(unitOf(batch, i));
+      const behind = i < batch.retryEvents && failedUnits.has(locator.unitOf(i));
       if (settled || (behind && only === null)) skip[i] = CELL.SKIP;
       if (behind && !settled && only === null) states[i] = CELL.BLOCKED;
       if (only && !only.includes(i)) skip[i] = CELL.SKIP;
@@ -278,12 +284,12 @@ export async function runIsolating(
   }
   const behindFailure = (index: number): boolean =>
     index < batch.retryEvents
-      ? failedUnits.has(unitOf(batch, index))
-      : spec.ordering === 'key' && stopped.size > 0 && stopped.has(locate(batch, index).subject);
+      ? failedUnits.has(locator.unitOf(index))
+      : spec.ordering === 'key' && stopped.size > 0 && stopped.has(locator.refOf(index).subject);
   const alone = async (suspects: readonly number[]): Promise<SetupFailed | Halt | 'ok'> => {
     const sinceMs = monotonicMs();
     let settled = false;
-    for (const suspect of inOrder(batch, suspects)) {
+    for (const suspect of locator.inOrder(suspects)) {
       if (states[suspect] === CELL.SKIP) continue;
       // Among suspects of one death the culprit is to be found in this turn: else they would kill a
       // thread together again.
@@ -294,13 +300,13 @@ export async function runIsolating(
       // later ones wait behind it.
       if (behindFailure(suspect)) {
         states[suspect] = CELL.BLOCKED;
-        if (suspect >= batch.retryEvents) blocked.push(locate(batch, suspect));
+        if (suspect >= batch.retryEvents) blocked.push(locator.refOf(suspect));
         continue;
       }
       let outcome: Awaited<ReturnType<typeof round>>;
       if (!search) outcome = await round([suspect]);
       else {
-        const address = addressOf(batch, suspect);
+        const address = locator.addressOf(suspect);
         const known = await search.deathsOf(address);
         if (known >= Math.min(spec.retry.attempts, MOST_DISPATCHER_DEATHS)) {
           chargeDispatcher(suspect, known);
@@ -328,7 +334,7 @@ export async function runIsolating(
   };
 
   let outcome: SetupFailed | Halt | 'ok' | Suspects = await alone(
-    search ? locatable(batch) : firstAlone,
+    search ? locator.locatable() : firstAlone,
   );
   while (outcome === 'ok') {
     outcome = await round(null);
@@ -358,7 +364,7 @@ export async function runIsolating(
       if (!shared && ++blind > BLIND_DEATHS) {
         const first = states.findIndex(
           (s, i) =>
-            s === CELL.TODO && !(i < batch.retryEvents && failedUnits.has(unitOf(batch, i))),
+            s === CELL.TODO && !(i < batch.retryEvents && failedUnits.has(locator.unitOf(i))),
         );
         if (first >= 0) outcome = await alone([first]);
       }
@@ -454,114 +460,12 @@ function mostOf({
   return { events: maxConcurrency, perBatch: batch ? 1 : Math.min(concurrency, maxConcurrency) };
 }
 
-/**
- * All events that can be found; what cannot be taken apart is dead-lettered by the round over what
- * is left.
- */
-function locatable(batch: Batch): number[] {
-  const out: number[] = [];
-  for (let index = 0; index < batch.events; index++) {
-    try {
-      locate(batch, index);
-      out.push(index);
-    } catch (error) {
-      if (!(error instanceof CorruptDataError || error instanceof RangeError)) throw error;
-    }
-  }
-  return out;
-}
-
-/** As they are to be seen: within one flush the types' events go by position, not by index. */
-function inOrder(batch: Batch, indexes: readonly number[]): number[] {
-  const firstOfFlush = (index: number): number => {
-    let entry = batch.entries.length - 1;
-    while ((batch.firsts[entry] as number) > index) entry--;
-    while (entry > 0 && batch.entries[entry - 1]?.id === batch.entries[entry]?.id) entry--;
-    return batch.firsts[entry] as number;
-  };
-  return indexes
-    .map((index) =>
-      index < batch.retryEvents
-        ? { index, flush: index, position: 0 }
-        : { index, flush: firstOfFlush(index), position: locate(batch, index).position },
-    )
-    .sort((a, b) => a.flush - b.flush || a.position - b.position || a.index - b.index)
-    .map(({ index }) => index);
-}
-
-/**
- * `type entry id/index in the entry`: the same for a first run and for a retry. The entries of one
- * flush bear the same id in the streams of all its types.
- */
-function addressOf(batch: Batch, index: number): string {
-  const { entry, indexInEntry } = locate(batch, index);
-  if (entry < 0) {
-    const { type, entryId } = decodeParked(recordOf(batch, index));
-    return `${type} ${entryId}/${indexInEntry}`;
-  }
-  const { type, id } = batch.entries[entry] as StreamEntry;
-  return `${batch.types[type] as string} ${id}/${indexInEntry}`;
-}
-
-/** Which retried unit an event index belongs to. */
+/** Unit of a retried event in `batch.retries`. Whoever asks again builds an EventLocator. */
 export function unitOf(batch: Batch, index: number): number {
-  let end = 0;
-  for (let unit = 0; unit < batch.retries.length; unit++) {
-    end += batch.retries[unit]?.records.length ?? 0;
-    if (index < end) return unit;
-  }
-  return -1;
+  return new EventLocator(batch).unitOf(index);
 }
 
-/** The parked record of a retried event. */
+/** Parked record of a retried event. Whoever asks again builds an EventLocator. */
 export function recordOf(batch: Batch, index: number): Buffer {
-  let start = 0;
-  for (const unit of batch.retries) {
-    if (index < start + unit.records.length) return unit.records[index - start] as Buffer;
-    start += unit.records.length;
-  }
-  throw new RangeError(`event ${index} is not a retry`);
-}
-
-/**
- * Finds an event by its index. Decodes the envelope here, in the dispatcher: only after a thread's
- * death.
- */
-function locate(batch: Batch, index: number): EventRef {
-  if (index < batch.retryEvents) {
-    const bytes = recordOf(batch, index);
-    const record = decodeParked(bytes);
-    const header = readEvent(record.event);
-    return {
-      index,
-      entry: -1,
-      indexInEntry: record.index,
-      offset: 0,
-      length: bytes.length,
-      position: record.position,
-      id: header.id,
-      subject: header.subject,
-    };
-  }
-  let entry = batch.entries.length - 1;
-  while ((batch.firsts[entry] as number) > index) entry--;
-  const wanted = index - (batch.firsts[entry] as number);
-  let found: EventRef | null = null;
-  let inEntry = 0;
-  walkBatch((batch.entries[entry] as StreamEntry).bytes, (header) => {
-    if (inEntry++ === wanted) {
-      found = {
-        index,
-        entry,
-        indexInEntry: wanted,
-        offset: header.offset,
-        length: header.length,
-        position: header.position,
-        id: header.id,
-        subject: header.subject,
-      };
-    }
-  });
-  if (!found) throw new RangeError(`event ${index} is not in its entry`);
-  return found;
+  return new EventLocator(batch).recordOf(index);
 }

@@ -1,0 +1,135 @@
+/**
+ * Finds a batch's events by their index: retried records first, then the entries' events.
+ *
+ * Envelopes are decoded in the dispatcher's thread. So it is used for few events: after the death
+ * of a thread, of retries, and in a search for an event that kills dispatchers.
+ */
+import type { EventRef } from '../../core/batch-task.ts';
+import { CorruptDataError } from '../../core/errors.ts';
+import { readEvent, walkBatch } from '../../wire/event-batch.ts';
+import { decodeParked } from '../../wire/parked.ts';
+import type { Batch, RetryUnit, StreamEntry } from '../batch/batch.ts';
+
+/** Where a retried event stands: its unit in `batch.retries`, and its record in that unit. */
+interface RetryPlace {
+  readonly unit: number;
+  readonly record: number;
+}
+
+export class EventLocator {
+  readonly #batch: Batch;
+  /** By event index. */
+  readonly #retries: RetryPlace[] = [];
+
+  constructor(batch: Batch) {
+    this.#batch = batch;
+    batch.retries.forEach(({ records }, unit) => {
+      for (let record = 0; record < records.length; record++) this.#retries.push({ unit, record });
+    });
+  }
+
+  /** Index in `batch.retries` of a retried event's unit; -1: the event came with an entry. */
+  unitOf(index: number): number {
+    return this.#retries[index]?.unit ?? -1;
+  }
+
+  /**
+   * Parked record of a retried event.
+   * @throws RangeError the event is no retry
+   */
+  recordOf(index: number): Buffer {
+    const place = this.#retries[index];
+    if (!place) throw new RangeError(`event ${index} is not a retry`);
+    return (this.#batch.retries[place.unit] as RetryUnit).records[place.record] as Buffer;
+  }
+
+  /** @throws CorruptDataError, RangeError the entry cannot be taken apart, or has fewer events */
+  refOf(index: number): EventRef {
+    return index < this.#batch.retryEvents ? this.#retryOf(index) : this.#inEntry(index);
+  }
+
+  /**
+   * Address of an event: `type entry-id/index in the entry`, the same for a first run and for a
+   * retry. The entries of one flush bear the same id in the streams of all its types.
+   */
+  addressOf(index: number): string {
+    const { entry, indexInEntry } = this.refOf(index);
+    if (entry < 0) {
+      const { type, entryId } = decodeParked(this.recordOf(index));
+      return `${type} ${entryId}/${indexInEntry}`;
+    }
+    const { type, id } = this.#batch.entries[entry] as StreamEntry;
+    return `${this.#batch.types[type] as string} ${id}/${indexInEntry}`;
+  }
+
+  /** All events but those of entries that cannot be taken apart. */
+  locatable(): number[] {
+    const out: number[] = [];
+    for (let index = 0; index < this.#batch.events; index++) {
+      try {
+        this.refOf(index);
+        out.push(index);
+      } catch (error) {
+        if (!(error instanceof CorruptDataError || error instanceof RangeError)) throw error;
+      }
+    }
+    return out;
+  }
+
+  /** As functions are to see them: within one flush by position, across the types' entries. */
+  inOrder(indexes: readonly number[]): number[] {
+    return indexes
+      .map((index) =>
+        index < this.#batch.retryEvents
+          ? { index, flush: index, position: 0 }
+          : { index, flush: this.#flushOf(index), position: this.refOf(index).position },
+      )
+      .sort((a, b) => a.flush - b.flush || a.position - b.position || a.index - b.index)
+      .map(({ index }) => index);
+  }
+
+  /** Index of the first event of the flush that the event came with. */
+  #flushOf(index: number): number {
+    const { entries, firsts } = this.#batch;
+    let entry = this.#entryOf(index);
+    while (entry > 0 && entries[entry - 1]?.id === entries[entry]?.id) entry--;
+    return firsts[entry] as number;
+  }
+
+  #entryOf(index: number): number {
+    const { entries, firsts } = this.#batch;
+    let entry = entries.length - 1;
+    while ((firsts[entry] as number) > index) entry--;
+    return entry;
+  }
+
+  #retryOf(index: number): EventRef {
+    const bytes = this.recordOf(index);
+    const record = decodeParked(bytes);
+    const { id, subject } = readEvent(record.event);
+    return {
+      index,
+      entry: -1,
+      indexInEntry: record.index,
+      offset: 0,
+      length: bytes.length,
+      position: record.position,
+      id,
+      subject,
+    };
+  }
+
+  #inEntry(index: number): EventRef {
+    const entry = this.#entryOf(index);
+    const wanted = index - (this.#batch.firsts[entry] as number);
+    let found: EventRef | null = null;
+    let at = 0;
+    walkBatch((this.#batch.entries[entry] as StreamEntry).bytes, (header) => {
+      if (at++ !== wanted) return;
+      const { offset, length, position, id, subject } = header;
+      found = { index, entry, indexInEntry: wanted, offset, length, position, id, subject };
+    });
+    if (!found) throw new RangeError(`event ${index} is not in its entry`);
+    return found;
+  }
+}
