@@ -97,6 +97,12 @@ module.exports = {
       'stages do not import each other',
     ),
     only(
+      'ownership-is-apart',
+      '^src/pipeline/ownership/',
+      '^src/(core|wire|redis|pipeline/ownership)/',
+      'says who may run a lane; knows no stage and no turn',
+    ),
+    only(
       'lane-joins-stages',
       '^src/pipeline/lane/',
       '^src/(core|wire|redis|pipeline)/',

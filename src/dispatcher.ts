@@ -29,11 +29,11 @@ import { FairShare } from './pipeline/batch/fair-share.ts';
 import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
 import { FailureLog } from './pipeline/lane/failure-log.ts';
 import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
-import { CrashSearch } from './pipeline/lane/crash-search.ts';
+import { CrashSearch } from './pipeline/ownership/crash-search.ts';
 import { parkedForMs, releaseRunning } from './pipeline/lane/in-flight.ts';
-import { LaneKeeper } from './pipeline/lane/lane-keeper.ts';
-import { renewLeases, retireHelper } from './pipeline/lane/leases.ts';
-import { registerFunction } from './pipeline/lane/register.ts';
+import { LaneKeeper, type AcquiredLane } from './pipeline/ownership/lane-keeper.ts';
+import { renewLeases, retireHelper } from './pipeline/ownership/leases.ts';
+import { registerFunction } from './pipeline/ownership/register.ts';
 import { RowLoader } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { LaneReader } from './pipeline/read/lane-reader.ts';
@@ -134,7 +134,7 @@ export class Dispatcher {
   /** One for all partitions; in a Cluster one each, because a blocking read stays in one slot. */
   #doorbells: Doorbell[] = [];
   #connection: RedisConnection | null = null;
-  #keeper: LaneKeeper | null = null;
+  #keeper: LaneKeeper<Lane> | null = null;
   #upkeep: Upkeep | null = null;
   #scheduler: Scheduler | null = null;
   #relay: Relay | null = null;
@@ -588,7 +588,7 @@ export class Dispatcher {
     return problems;
   }
 
-  #createKeeper(connection: RedisConnection): LaneKeeper {
+  #createKeeper(connection: RedisConnection): LaneKeeper<Lane> {
     const { keys, partitions, environment, log } = this.#deployment;
     const byName = new Map(this.#functions.map((info) => [info.spec.name, info]));
     return new LaneKeeper({
@@ -601,13 +601,7 @@ export class Dispatcher {
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
       stopping: this.#stopping.signal,
       competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
-      createLane: (fn, partition, leaseValue, presumedDead, consumer, heir) =>
-        this.#createLane(byName.get(fn) as FunctionInfo, partition, {
-          leaseValue,
-          presumedDead,
-          consumer,
-          heir,
-        }),
+      createLane: (acquired) => this.#createLane(byName.get(acquired.fn) as FunctionInfo, acquired),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),
       closed: (lane) => this.#doorbellOf(lane.partition).remove(lane),
     });
@@ -648,21 +642,8 @@ export class Dispatcher {
     });
   }
 
-  #createLane(
-    info: FunctionInfo,
-    partition: number,
-    {
-      leaseValue,
-      presumedDead,
-      consumer,
-      heir,
-    }: {
-      readonly leaseValue: string;
-      readonly presumedDead: string;
-      readonly consumer: string;
-      readonly heir: boolean;
-    },
-  ): Lane {
+  #createLane(info: FunctionInfo, acquired: AcquiredLane): Lane {
+    const { partition, consumer, leaseValue, heir } = acquired;
     const { spec, version } = info;
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
@@ -721,17 +702,7 @@ export class Dispatcher {
             releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
           listParked: () => listParked(connection, keys, partition, spec.name),
           beginSearch: () =>
-            CrashSearch.begin({
-              connection,
-              keys,
-              fn: spec.name,
-              partition,
-              types: spec.on,
-              consumer,
-              leaseValue,
-              leaseTtlMs,
-              presumedDead,
-            }),
+            CrashSearch.begin({ ...acquired, connection, keys, types: spec.on, leaseTtlMs }),
           run: async (batch, blocked, search, control) => {
             const { ordering } = spec;
             const running = ordering === 'none' ? blocked : [];
@@ -781,21 +752,12 @@ export class Dispatcher {
             }),
           register: () => this.#register(spec, partition, true),
           stillOurs: async () =>
-            (
-              await renewLeases(
-                connection,
-                keys,
-                partition,
-                [{ fn: spec.name, consumer, leaseValue }],
-                leaseTtlMs,
-              )
-            ).lanes[0]?.held ?? false,
+            (await renewLeases(connection, keys, partition, [acquired], leaseTtlMs)).lanes[0]
+              ?.held ?? false,
           retire: () =>
-            withRetry(
-              () =>
-                retireHelper(connection, keys, partition, spec.name, spec.on, leaseValue, consumer),
-              { deadlineMs: leaseTtlMs },
-            ),
+            withRetry(() => retireHelper(connection, keys, acquired, spec.on), {
+              deadlineMs: leaseTtlMs,
+            }),
           outboxFull: () => relay.isFull(partition),
           relay: (size) => relay.ring(partition, size),
           idle: () => doorbell.nudge(),

@@ -8,7 +8,8 @@ import { STEP } from './core/effects.ts';
 import { OWNER } from './core/function-spec.ts';
 import { createBatch } from './pipeline/batch/batch.ts';
 import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
-import { acquireLease, releaseLease, renewLeases } from './pipeline/lane/leases.ts';
+import type { HeldLane, LaneAddress } from './pipeline/ownership/lane-address.ts';
+import { acquireLease, releaseLease, renewLeases } from './pipeline/ownership/leases.ts';
 import { RowLoader, withoutRows } from './pipeline/load/load-rows.ts';
 import { runIsolating, type BatchResult } from './pipeline/run/run-isolating.ts';
 import type { WorkerPool } from './pipeline/run/worker-pool.ts';
@@ -128,24 +129,29 @@ export function createViewFold({
       };
     },
     async acquire(partition) {
+      const address: LaneAddress = { fn: spec.name, partition, consumer: OWNER };
       const got = await withRetry(
         () =>
-          acquireLease(connection, keys, partition, spec.name, owner, leaseTtlMs, OWNER, 'pass'),
+          acquireLease(connection, keys, address, {
+            dispatcher: owner,
+            ttlMs: leaseTtlMs,
+            purpose: 'pass',
+          }),
         { signal: cancel, deadlineMs: 10_000 },
       );
       if (!('value' in got)) return null;
       const leaseValue = got.value;
+      const held: HeldLane = { ...address, leaseValue };
       createLoader(partition);
       // A batch may take longer than a lease lasts. Should it get lost all the same, the commit is
       // refused.
       const timer = setInterval(() => {
-        renewLeases(connection, keys, partition, [{ fn: spec.name, leaseValue }], leaseTtlMs).catch(
-          (error: unknown) =>
-            log('warn', 'a lease could not be renewed', {
-              function: spec.name,
-              partition,
-              err: error,
-            }),
+        renewLeases(connection, keys, partition, [held], leaseTtlMs).catch((error: unknown) =>
+          log('warn', 'a lease could not be renewed', {
+            function: spec.name,
+            partition,
+            err: error,
+          }),
         );
       }, leaseTtlMs / 3);
       return {
@@ -153,9 +159,7 @@ export function createViewFold({
         async release() {
           clearInterval(timer);
           // Where it fails the lease ends by itself.
-          await releaseLease(connection, keys, partition, spec.name, leaseValue).catch(
-            () => undefined,
-          );
+          await releaseLease(connection, keys, held).catch(() => undefined);
         },
       };
     },

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
-import { acquireLease, retireHelper } from '../../src/pipeline/lane/leases.ts';
+import { acquireLease, retireHelper } from '../../src/pipeline/ownership/leases.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
 import { events, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
 import { deadLetters, settled } from '../support/counters.ts';
@@ -206,10 +206,14 @@ t.test(
       await publish(bed, 0, { 'a.b': events(2) }),
       await publish(bed, 0, { 'a.b': events(1) }),
     ];
-    const helper = await acquireLease(bed.connection, bed.keys, 0, 'f', 'd2', 60_000, 'd2');
+    const address = { fn: 'f', partition: 0, consumer: 'd2' };
+    const helper = await acquireLease(bed.connection, bed.keys, address, {
+      dispatcher: 'd2',
+      ttlMs: 60_000,
+    });
     if (!('value' in helper)) throw new Error('not free');
     const retire = (): Promise<boolean> =>
-      retireHelper(bed.connection, bed.keys, 0, 'f', ['a.b'], helper.value, 'd2');
+      retireHelper(bed.connection, bed.keys, { ...address, leaseValue: helper.value }, ['a.b']);
     const key = 'mr:{0}:events:a.b';
     await look.xreadgroup('GROUP', 'f', 'd2', 'COUNT', 1, 'STREAMS', key, '>');
     t.equal(await retire(), false);

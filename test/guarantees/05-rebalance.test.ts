@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import t from 'tap';
-import { assignLanes } from '../../src/pipeline/lane/members.ts';
+import { assignLanes } from '../../src/pipeline/ownership/members.ts';
 import { settled } from '../support/counters.ts';
 import {
   openService,

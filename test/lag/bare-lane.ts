@@ -7,14 +7,14 @@ import { CELL } from '../../src/core/progress-cells.ts';
 import type { Emitted } from '../../src/core/emitted.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
 import type { EventRef, Failure } from '../../src/core/batch-task.ts';
-import type { FunctionSpec } from '../../src/core/function-spec.ts';
+import { OWNER, type FunctionSpec } from '../../src/core/function-spec.ts';
 import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { planCommit, sendCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import { lookUp, withRepeats } from '../../src/pipeline/inbox/inbox.ts';
-import { acquireLease } from '../../src/pipeline/lane/leases.ts';
-import { registerFunction } from '../../src/pipeline/lane/register.ts';
+import { acquireLease } from '../../src/pipeline/ownership/leases.ts';
+import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
 import { fetchParked, listParked } from '../../src/pipeline/retry/parked-lists.ts';
 import { setKeyAside, type ParkedPlace } from '../../src/pipeline/retry/set-aside.ts';
@@ -188,10 +188,8 @@ export class BareLane {
     const got = await acquireLease(
       this.#bed.connection,
       this.#bed.keys,
-      this.partition,
-      this.spec.name,
-      'test',
-      60_000,
+      { fn: this.spec.name, partition: this.partition, consumer: OWNER },
+      { dispatcher: 'test', ttlMs: 60_000 },
     );
     if (!('value' in got)) throw new Error('somebody else has the lease');
     this.#lease = got.value;

@@ -3,13 +3,14 @@
  * run.
  */
 import t, { type Test } from 'tap';
+import { OWNER } from '../../src/core/function-spec.ts';
 import { CELL } from '../../src/core/progress-cells.ts';
 import { defineFunction } from '../../src/define/index.ts';
 import { createBatch, type PackedTask, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import { FairShare } from '../../src/pipeline/batch/fair-share.ts';
-import { CrashSearch } from '../../src/pipeline/lane/crash-search.ts';
+import { CrashSearch } from '../../src/pipeline/ownership/crash-search.ts';
 import { Lane, type LaneStages } from '../../src/pipeline/lane/lane.ts';
-import { acquireLease } from '../../src/pipeline/lane/leases.ts';
+import { acquireLease } from '../../src/pipeline/ownership/leases.ts';
 import { runIsolating } from '../../src/pipeline/run/run-isolating.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -55,7 +56,12 @@ async function searches(t: Test) {
   t.teardown(() => connection.close());
   const look = redis.client();
   const begin = async (partition: number): Promise<CrashSearch> => {
-    const lease = await acquireLease(connection, keys, partition, FN, 'one', 60_000);
+    const lease = await acquireLease(
+      connection,
+      keys,
+      { fn: FN, partition, consumer: OWNER },
+      { dispatcher: 'one', ttlMs: 60_000 },
+    );
     if (!('value' in lease)) throw new Error('the lease is taken');
     const search = await CrashSearch.begin({
       connection,

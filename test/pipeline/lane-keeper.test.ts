@@ -3,9 +3,8 @@
  * they are told to.
  */
 import t from 'tap';
-import type { Lane } from '../../src/pipeline/lane/lane.ts';
-import { LaneKeeper } from '../../src/pipeline/lane/lane-keeper.ts';
-import { announceMember } from '../../src/pipeline/lane/members.ts';
+import { LaneKeeper, type KeptLane } from '../../src/pipeline/ownership/lane-keeper.ts';
+import { announceMember } from '../../src/pipeline/ownership/members.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { startRedis, until } from '../support/redis-server.ts';
@@ -33,7 +32,7 @@ t.test(
       partitions: PARTITIONS,
       leaseTtlMs: 400,
       stopping: stopping.signal,
-      createLane(fn, partition, leaseValue, _presumedDead, consumer) {
+      createLane({ fn, partition, leaseValue, consumer }): KeptLane {
         const lane = {
           fn,
           partition,
@@ -41,9 +40,11 @@ t.test(
           consumer,
           heir: false,
           committed: '',
+          marked: '',
           lost: false,
           retired: false,
           start() {},
+          retire: () => Promise.resolve(false),
           leaseHeld() {},
           startOver() {},
           dueAt() {},
@@ -53,8 +54,7 @@ t.test(
             return turns;
           },
         };
-        // All of a lane that its keeper uses.
-        return lane as unknown as Lane;
+        return lane;
       },
       opened() {},
       closed() {},

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { OWNER } from '../../src/core/function-spec.ts';
 import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
-import { acquireLease } from '../../src/pipeline/lane/leases.ts';
-import { registerFunction } from '../../src/pipeline/lane/register.ts';
+import { acquireLease } from '../../src/pipeline/ownership/leases.ts';
+import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -72,7 +73,12 @@ t.test(
             startFrom: 'start',
             ordering: 'key',
           });
-          const lease = await acquireLease(connection, keys, 0, 'f', 'me', 600_000);
+          const lease = await acquireLease(
+            connection,
+            keys,
+            { fn: 'f', partition: 0, consumer: OWNER },
+            { dispatcher: 'me', ttlMs: 600_000 },
+          );
           if (!('value' in lease)) throw new Error('no lease');
           const reader = new LaneReader({
             connection,

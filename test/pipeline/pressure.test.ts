@@ -1,6 +1,6 @@
 import t from 'tap';
 import { BackpressureError } from '../../src/core/errors.ts';
-import { registerFunction } from '../../src/pipeline/lane/register.ts';
+import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';

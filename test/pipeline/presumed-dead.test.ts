@@ -5,8 +5,9 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { CrashSearch } from '../../src/pipeline/lane/crash-search.ts';
-import { acquireLease, noteNotDead, releaseLease } from '../../src/pipeline/lane/leases.ts';
+import { OWNER } from '../../src/core/function-spec.ts';
+import { CrashSearch } from '../../src/pipeline/ownership/crash-search.ts';
+import { acquireLease, noteNotDead, releaseLease } from '../../src/pipeline/ownership/leases.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
@@ -19,9 +20,10 @@ import { startRedis, until } from '../support/redis-server.ts';
 
 const keys = createKeys('mr');
 const FN = 'f';
+const LANE = { fn: FN, partition: 0, consumer: OWNER };
 const ADDRESS = '1-0/0';
 const mark = defineScript({
-  url: new URL('../../src/pipeline/lane/mark-suspect.lua', import.meta.url),
+  url: new URL('../../src/pipeline/ownership/mark-suspect.lua', import.meta.url),
   with: HOLDS_LEASE,
   keys: 2,
 });
@@ -213,27 +215,26 @@ async function played(
   for (const [dispatcher, what] of steps) {
     const leaseValue = leases.get(dispatcher) ?? '';
     if (what === 'takes') {
-      const lease = await acquireLease(connection, keys, 0, FN, dispatcher, 60_000);
+      const lease = await acquireLease(connection, keys, LANE, { dispatcher, ttlMs: 60_000 });
       if (!('value' in lease)) throw new Error('the lease is taken');
       leases.set(dispatcher, lease.value);
       marked.delete(dispatcher);
       await CrashSearch.begin({
         connection,
         keys,
-        fn: FN,
-        partition: 0,
+        ...LANE,
         types: ['a'],
         leaseValue: lease.value,
         leaseTtlMs: 60_000,
         presumedDead: lease.presumedDead,
       });
     } else if (what === 'ends') await look.del(keys.lease(0, FN));
-    else if (what === 'gives back') await releaseLease(connection, keys, 0, FN, leaseValue);
+    else if (what === 'gives back') await releaseLease(connection, keys, { ...LANE, leaseValue });
     else if (what === 'lives')
       await noteNotDead(
         connection,
         keys,
-        { partition: 0, fn: FN, consumer: 'lane', leaseValue },
+        { ...LANE, leaseValue },
         marked.has(dispatcher) ? ADDRESS : '',
       );
     else {

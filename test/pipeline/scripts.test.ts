@@ -1,13 +1,14 @@
 /** take.lua, commit.lua and the lease scripts, called directly. */
 import type { Redis } from 'ioredis';
 import t from 'tap';
+import { OWNER } from '../../src/core/function-spec.ts';
 import {
   acquireLease,
   hasGoneBack,
   releaseLease,
   renewLeases,
-} from '../../src/pipeline/lane/leases.ts';
-import { registerFunction } from '../../src/pipeline/lane/register.ts';
+} from '../../src/pipeline/ownership/leases.ts';
+import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
@@ -31,6 +32,7 @@ const commit = defineScript({
 });
 const keys = createKeys('mr');
 const FN = 'f';
+const LANE = { fn: FN, partition: 0, consumer: OWNER };
 const TYPES = ['a', 'b'];
 
 interface Lane {
@@ -49,7 +51,7 @@ async function setUp(t: TestLike): Promise<Lane> {
     startFrom: 'start',
     ordering: 'key',
   });
-  const answer = await acquireLease(connection, keys, 0, FN, 'one', 60_000);
+  const answer = await acquireLease(connection, keys, LANE, { dispatcher: 'one', ttlMs: 60_000 });
   if (!('value' in answer)) throw new Error('the lane is not free');
   return { connection, look: redis.client(), lease: answer.value };
 }
@@ -389,7 +391,7 @@ t.test(
     const lane = await setUp(t);
     const { connection, look } = lane;
     const turn = async (): Promise<string> =>
-      (await renewLeases(connection, keys, 0, [{ fn: FN, leaseValue: lane.lease }], 60_000))
+      (await renewLeases(connection, keys, 0, [{ ...LANE, leaseValue: lane.lease }], 60_000))
         .lanes[0]?.turn ?? '?';
     t.equal(await turn(), '');
     await look.hset(keys.counters(0), 'turn:f', '1.12');
@@ -493,7 +495,7 @@ t.test(
     const lane = await setUp(t);
     const { connection, look } = lane;
     const held = async (leaseValue: string) =>
-      (await renewLeases(connection, keys, 0, [{ fn: FN, leaseValue }], 60_000)).lanes[0]?.held;
+      (await renewLeases(connection, keys, 0, [{ ...LANE, leaseValue }], 60_000)).lanes[0]?.held;
     const commit = async () =>
       (
         await callCommit(lane, { lease: lane.lease, units: [], entries: [], parked: [], dead: [] })
@@ -534,10 +536,13 @@ t.test(
     const lane = await setUp(t);
     const { connection, look } = lane;
     t.equal(lane.lease, 'one:1');
-    const refused = await acquireLease(connection, keys, 0, FN, 'two', 60_000);
+    const refused = await acquireLease(connection, keys, LANE, {
+      dispatcher: 'two',
+      ttlMs: 60_000,
+    });
     t.ok('freeInMs' in refused && refused.freeInMs > 0 && refused.freeInMs <= 60_000);
     t.strictSame(
-      await acquireLease(connection, keys, 0, FN, 'one', 60_000),
+      await acquireLease(connection, keys, LANE, { dispatcher: 'one', ttlMs: 60_000 }),
       { value: 'one:2', presumedDead: '' },
       'also for the one who held it: what is in flight is refused, and nobody died',
     );
@@ -547,9 +552,9 @@ t.test(
         keys,
         0,
         [
-          { fn: FN, leaseValue: 'one:1' },
-          { fn: FN, leaseValue: 'one:2' },
-          { fn: 'g', leaseValue: 'one:1' },
+          { ...LANE, leaseValue: 'one:1' },
+          { ...LANE, leaseValue: 'one:2' },
+          { ...LANE, fn: 'g', leaseValue: 'one:1' },
         ],
         60_000,
       ),
@@ -557,15 +562,15 @@ t.test(
         lanes: [{ held: false }, { held: true, nextDueMs: null }, { held: false }],
       },
     );
-    await releaseLease(connection, keys, 0, FN, 'one:1');
+    await releaseLease(connection, keys, { ...LANE, leaseValue: 'one:1' });
     t.equal(await look.get(keys.lease(0, FN)), 'one:2');
-    await releaseLease(connection, keys, 0, FN, 'one:2');
-    t.strictSame(await acquireLease(connection, keys, 0, FN, 'two', 50), {
+    await releaseLease(connection, keys, { ...LANE, leaseValue: 'one:2' });
+    t.strictSame(await acquireLease(connection, keys, LANE, { dispatcher: 'two', ttlMs: 50 }), {
       value: 'two:3',
       presumedDead: '',
     });
     await until('the lease has run out', async () => (await look.exists(keys.lease(0, FN))) === 0);
-    t.strictSame(await acquireLease(connection, keys, 0, FN, 'one', 60_000), {
+    t.strictSame(await acquireLease(connection, keys, LANE, { dispatcher: 'one', ttlMs: 60_000 }), {
       value: 'one:4',
       presumedDead: 'two:3',
     });

@@ -26,7 +26,7 @@ import { decodeParked } from '../../wire/parked.ts';
 import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
 import type { CommitContext, CommitPlan, CommitReply, FailedAttempt } from '../commit/commit.ts';
-import type { CrashSearch } from './crash-search.ts';
+import type { CrashSearch } from '../ownership/crash-search.ts';
 import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
 import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import t from 'tap';
+import { OWNER } from '../../../src/core/function-spec.ts';
 import { readLag } from '../../../src/lag/lag.ts';
 import { sendCommit, planCommit } from '../../../src/pipeline/commit/commit.ts';
 import { createBatch } from '../../../src/pipeline/batch/batch.ts';
@@ -19,7 +20,7 @@ import { NotReplayableError, replayDeadLetter } from '../../../src/pipeline/dead
 import { defineScript } from '../../../src/redis/script.ts';
 import { decodeParked } from '../../../src/wire/parked.ts';
 import { readEvent } from '../../../src/wire/event-batch.ts';
-import { acquireLease } from '../../../src/pipeline/lane/leases.ts';
+import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
 import { dump } from '../../support/counters.ts';
 import { events, makeBed, publish, specOf, startLane, type Bed } from '../../lag/bare-lane.ts';
 
@@ -234,7 +235,12 @@ t.test(
       bed.keys.events(0, 'a.b'),
       '>',
     );
-    const lease = await acquireLease(bed.connection, bed.keys, 0, 'f', 'test', 60_000);
+    const lease = await acquireLease(
+      bed.connection,
+      bed.keys,
+      { fn: 'f', partition: 0, consumer: OWNER },
+      { dispatcher: 'test', ttlMs: 60_000 },
+    );
     if (!('value' in lease)) throw new Error('no lease');
     const batch = createBatch(
       'f',

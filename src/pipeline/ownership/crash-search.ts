@@ -1,23 +1,24 @@
 /**
  * An event that kills the whole dispatcher (a native crash, the kernel's out-of-memory killer)
- * leaves nobody to isolate it. So the search for it is written down in Redis: how many owners of
- * the lane died in a row with the same entries pending; from the third on its next owner runs what
- * was pending one by one, each event marked before it runs. A mark that is found again is an
- * attempt of that event, and of no other.
+ * leaves nobody to isolate it. The search for it is therefore written down in Redis. Redis counts
+ * the owners of the lane that died in a row with the same entries pending.
  *
- * One event at a time is run so in the whole process, whichever lane it is of: else the one that
- * kills would have the others' marks found again as well. The mark of one that was survived no
- * longer counts.
+ * From the third death on, the next owner runs the pending events one by one, and marks each before
+ * it runs. A mark found by a later owner counts as an attempt of that event alone.
  *
- * A lane whose owner gives its lease back in order forgets all of it: a shutdown is charged to
- * nobody. Nor is a lease that ended while its owner lived (a stall, a pause of Redis, a jump of the
- * clock): that one says so as soon as it learns of it (not-dead.lua).
+ * Run one suspect at a time per process. Two at once would leave both marked after a crash, and
+ * blame the innocent one. A mark that its owner survived no longer counts.
+ *
+ * An owner that gives its lease back in order erases the search: a shutdown is charged to nobody.
+ * Neither is a lease that ended while its owner lived (a stall, a pause of Redis, a jump of the
+ * clock): the owner says so as soon as it learns of the loss (not-dead.lua).
  */
-import { laneName, OWNER } from '../../core/function-spec.ts';
+import { laneName } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
+import type { HeldLane } from './lane-address.ts';
 
 const noteCrash = defineScript({
   url: new URL('./note-crash.lua', import.meta.url),
@@ -30,25 +31,20 @@ const markSuspect = defineScript({
   keys: 2,
 });
 
-/** Of this process: what dies is the process. */
+/** Line of the suspects of this process: a crash ends the whole process. */
 let line: Promise<unknown> = Promise.resolve();
 
 /** Owners that died in a row at the same place before events are run one by one. */
 const CRASHES = 3;
 
-export interface CrashSearchOptions {
+export interface CrashSearchOptions extends HeldLane {
   readonly connection: RedisConnection;
   readonly keys: Keys;
-  readonly fn: string;
-  readonly partition: number;
   readonly types: readonly string[];
-  /** Default: the lane's owner. */
-  readonly consumer?: string;
-  readonly leaseValue: string;
   readonly leaseTtlMs: number;
   /**
-   * Lease value of the owner before, where that never gave it back and is not this dispatcher; else
-   * ''.
+   * Lease value of another dispatcher that owned the lane before and never gave it back; '' without
+   * one.
    */
   readonly presumedDead: string;
 }
@@ -72,17 +68,8 @@ export class CrashSearch {
 
   /** @returns null where there is nothing to search for; 'stale' where the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
-    const {
-      connection,
-      keys,
-      fn,
-      partition,
-      types,
-      consumer = OWNER,
-      leaseValue,
-      leaseTtlMs,
-      presumedDead,
-    } = options;
+    const { connection, keys, fn, partition, types, consumer } = options;
+    const { leaseValue, leaseTtlMs, presumedDead } = options;
     const lane = laneName(fn, consumer);
     const reply = (await noteCrash.run(
       connection,
@@ -138,21 +125,13 @@ export class CrashSearch {
     }
   }
 
-  /** What was pending has been passed. */
+  /** Ends the search: all that was pending has run. */
   async end(): Promise<boolean> {
     return (await this.#write('end', '')) >= 0;
   }
 
   async #write(what: 'begin' | 'survived' | 'look' | 'end', address: string): Promise<number> {
-    const {
-      connection,
-      keys,
-      fn,
-      partition,
-      consumer = OWNER,
-      leaseValue,
-      leaseTtlMs,
-    } = this.#options;
+    const { connection, keys, fn, partition, consumer, leaseValue, leaseTtlMs } = this.#options;
     const lane = laneName(fn, consumer);
     const deaths = Number(
       await markSuspect.run(

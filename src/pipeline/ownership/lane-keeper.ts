@@ -1,15 +1,15 @@
 /**
- * Which lanes this dispatcher runs: it says which functions it serves, computes from the members
- * who shall own each lane, asks for the leases of its own, keeps them alive, and gives back what
- * now belongs to somebody else.
+ * Keeps the lanes of this dispatcher. It announces the functions served here, computes each lane's
+ * owner from the members, and asks for the leases of its own lanes. It keeps those alive, and gives
+ * back the lanes of others.
  *
  * The members only say who should; the lease says who may. Two dispatchers that disagree for a
  * moment wait for each other.
  *
- * Ordering 'none': a partition's events of such a function are read by all of its dispatchers at
- * the same time. The owner reads as the consumer `lane` and runs the retries; every other member
- * reads as itself, a helper, under a lease that says that it lives. What is pending for a helper
- * that is gone is settled by the owner, in its name (its heir), and its consumer retired.
+ * Ordering 'none': all dispatchers of such a function read a partition's events at the same time.
+ * The owner reads as the consumer `lane` and runs the retries. Every other member reads as itself,
+ * a helper, under a lease that says that it lives. The owner settles the entries pending for a
+ * helper that is gone, in the helper's name (its heir), and retires the helper's consumer.
  *
  * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher
  * that died are taken over within TTL + check; of one that left within check; one that joins has
@@ -23,11 +23,37 @@ import { MillraceError, RedisReplyError } from '../../core/errors.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
-import type { Lane } from './lane.ts';
+import type { HeldLane, LaneAddress } from './lane-address.ts';
 import { acquireLease, hasGoneBack, noteNotDead, releaseLease, renewLeases } from './leases.ts';
 import { announceMember, assignLanes, removeMember } from './members.ts';
 
-export interface LaneKeeperOptions {
+/** All of a lane that its keeper uses. */
+export interface KeptLane extends HeldLane {
+  readonly heir: boolean;
+  /** Id of the last committed turn; '' before the first. */
+  readonly committed: string;
+  /** Address of the event that runs marked, '' without one. */
+  readonly marked: string;
+  readonly lost: boolean;
+  readonly retired: boolean;
+  start(): void;
+  stop(): Promise<void>;
+  retire(): Promise<boolean>;
+  loseLease(): void;
+  leaseHeld(untilMs: number): void;
+  startOver(): void;
+  dueAt(dueMs: number | null, serverNowMs: number): void;
+}
+
+/** A lane whose lease was just acquired. */
+export interface AcquiredLane extends HeldLane {
+  /** See acquireLease(). */
+  readonly presumedDead: string;
+  /** In place of a helper that is gone. */
+  readonly heir: boolean;
+}
+
+export interface LaneKeeperOptions<Lane extends KeptLane> {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   /** This process, in leases and among the members. */
@@ -40,15 +66,8 @@ export interface LaneKeeperOptions {
   readonly leaseTtlMs: number;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
-  readonly createLane: (
-    fn: string,
-    partition: number,
-    leaseValue: string,
-    presumedDead: string,
-    consumer: string,
-    heir: boolean,
-  ) => Lane;
-  /** It runs from now on: ring it. */
+  readonly createLane: (acquired: AcquiredLane) => Lane;
+  /** Told of a lane that runs from now on: ring it. */
   readonly opened: (lane: Lane) => void;
   readonly closed: (lane: Lane) => void;
   readonly log: (
@@ -58,11 +77,11 @@ export interface LaneKeeperOptions {
   ) => void;
 }
 
-const placeOf = (fn: string, partition: number, consumer: string): string =>
+const placeOf = ({ fn, partition, consumer }: LaneAddress): string =>
   `${laneName(fn, consumer)}/${partition}`;
 
-export class LaneKeeper {
-  readonly #options: LaneKeeperOptions;
+export class LaneKeeper<Lane extends KeptLane> {
+  readonly #options: LaneKeeperOptions<Lane>;
   readonly #lanes = new Map<string, Lane>();
   /** Lanes that lost their lease, or are given back, and whose last batch still runs. */
   readonly #closing = new Set<Lane>();
@@ -88,7 +107,7 @@ export class LaneKeeper {
   #loop: Promise<void> | null = null;
   readonly #done = sharedAbort();
 
-  constructor(options: LaneKeeperOptions) {
+  constructor(options: LaneKeeperOptions<Lane>) {
     this.#options = options;
   }
 
@@ -122,7 +141,7 @@ export class LaneKeeper {
       owners.forEach((owner, partition) => {
         if (owner !== this.#options.dispatcher) return;
         lanes++;
-        const place = placeOf(fn, partition, OWNER);
+        const place = placeOf({ fn, partition, consumer: OWNER });
         const lane = this.#lanes.get(place);
         if (lane && !lane.lost) return;
         missing++;
@@ -171,14 +190,7 @@ export class LaneKeeper {
   async #release(lane: Lane): Promise<void> {
     this.#givenBack.add(lane);
     if (lane.consumer !== OWNER && (await lane.retire())) return;
-    await releaseLease(
-      this.#options.connection,
-      this.#options.keys,
-      lane.partition,
-      lane.fn,
-      lane.leaseValue,
-      lane.consumer,
-    );
+    await releaseLease(this.#options.connection, this.#options.keys, lane);
   }
 
   async #keep(): Promise<void> {
@@ -297,7 +309,7 @@ export class LaneKeeper {
       )
       .then(() => {
         this.#tellLost(lane);
-        this.#lanes.delete(placeOf(lane.fn, lane.partition, lane.consumer));
+        this.#lanes.delete(placeOf(lane));
         this.#closing.delete(lane);
       });
   }
@@ -329,10 +341,11 @@ export class LaneKeeper {
     for (const fn of functions) {
       const owners = this.#assigned.get(fn)?.owners ?? [];
       for (let partition = 0; partition < partitions; partition++) {
-        const lane = this.#lanes.get(placeOf(fn, partition, OWNER));
+        const owner: LaneAddress = { fn, partition, consumer: OWNER };
+        const lane = this.#lanes.get(placeOf(owner));
         const ours = owners[partition] === dispatcher;
         if (lane && !ours && !this.#closing.has(lane)) this.#close(lane);
-        if (!lane && ours) wanted.push(this.#claim(fn, partition, OWNER));
+        if (!lane && ours) wanted.push(this.#claim(owner));
         if (this.#options.competing(fn)) wanted.push(this.#help(fn, partition, ours, lane));
       }
     }
@@ -350,13 +363,14 @@ export class LaneKeeper {
     owned: Lane | undefined,
   ): Promise<void> {
     const { dispatcher, connection, keys, stopping } = this.#options;
-    const helper = this.#lanes.get(placeOf(fn, partition, dispatcher));
+    const own: LaneAddress = { fn, partition, consumer: dispatcher };
+    const helper = this.#lanes.get(placeOf(own));
     if (!ours) {
       for (const lane of this.#lanes.values()) {
         if (lane.heir && lane.fn === fn && lane.partition === partition && !this.#closing.has(lane))
           this.#close(lane);
       }
-      if (!helper) await this.#claim(fn, partition, dispatcher);
+      if (!helper) await this.#claim(own);
       return;
     }
     if (helper && !helper.heir && !this.#closing.has(helper)) this.#close(helper);
@@ -368,32 +382,32 @@ export class LaneKeeper {
     )) as string[];
     for (const name of helpers) {
       if (name !== dispatcher && living.has(name)) continue;
-      if (!this.#lanes.has(placeOf(fn, partition, name)))
-        await this.#claim(fn, partition, name, true);
+      const gone: LaneAddress = { fn, partition, consumer: name };
+      if (!this.#lanes.has(placeOf(gone))) await this.#claim(gone, true);
     }
   }
 
-  async #claim(fn: string, partition: number, consumer: string, heir = false): Promise<void> {
-    const { connection, keys, dispatcher, leaseTtlMs, stopping, createLane, opened } =
-      this.#options;
+  async #claim(address: LaneAddress, heir = false): Promise<void> {
+    const { connection, keys, dispatcher, leaseTtlMs: ttlMs, stopping } = this.#options;
     let askedMs = 0;
     const answer = await withRetry(
       () => {
         askedMs = monotonicMs();
-        return acquireLease(connection, keys, partition, fn, dispatcher, leaseTtlMs, consumer);
+        return acquireLease(connection, keys, address, { dispatcher, ttlMs });
       },
       { signal: stopping, deadlineMs: 10_000 },
     );
     if (!('value' in answer)) {
-      this.#elsewhere.add(placeOf(fn, partition, consumer));
+      this.#elsewhere.add(placeOf(address));
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
       return;
     }
     if (stopping.aborted) return;
-    const lane = createLane(fn, partition, answer.value, answer.presumedDead, consumer, heir);
-    this.#lanes.set(placeOf(fn, partition, consumer), lane);
-    lane.leaseHeld(askedMs + leaseTtlMs);
-    opened(lane);
+    const { value: leaseValue, presumedDead } = answer;
+    const lane = this.#options.createLane({ ...address, leaseValue, presumedDead, heir });
+    this.#lanes.set(placeOf(address), lane);
+    lane.leaseHeld(askedMs + ttlMs);
+    this.#options.opened(lane);
     lane.start();
   }
 }

@@ -4,6 +4,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
+import type { HeldLane, LaneAddress } from './lane-address.ts';
 
 const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 3 });
 const renew = defineScript({
@@ -23,22 +24,27 @@ const release = defineScript({
   keys: 2,
 });
 
+export interface LeaseClaim {
+  /** Name of the process that asks. */
+  readonly dispatcher: string;
+  readonly ttlMs: number;
+  /**
+   * 'pass': a pass over the histories builds the function's rows here; no lane runs meanwhile.
+   * Default: 'lane'.
+   */
+  readonly purpose?: 'lane' | 'pass';
+}
+
 /**
- * @param purpose of 'pass' while a pass over the histories builds the function's rows here, and
- *   only then: no lane runs meanwhile
- * @returns the lease value, and the one of the owner before where that never gave it back (it is
- *   presumed that it died; '': it did, or was this dispatcher); or how long the present owner's
- *   lease still runs in ms
+ * @returns the lease value; or the rest of the present owner's lease in ms. `presumedDead` is the
+ *   lease value of an owner before that never gave the lease back. It is '' where that one did, or
+ *   was this dispatcher
  */
 export async function acquireLease(
   connection: RedisConnection,
   keys: Keys,
-  partition: number,
-  fn: string,
-  dispatcher: string,
-  ttlMs: number,
-  consumer: string = OWNER,
-  purpose: 'lane' | 'pass' = 'lane',
+  { fn, partition, consumer }: LaneAddress,
+  { dispatcher, ttlMs, purpose = 'lane' }: LeaseClaim,
 ): Promise<
   { readonly value: string; readonly presumedDead: string } | { readonly freeInMs: number }
 > {
@@ -57,22 +63,16 @@ export async function acquireLease(
 }
 
 /**
- * Says of an owner that has lost its lease that it lives: nobody is charged with its death.
- * @param marked address of the event that it ran marked, '' without one
+ * Says that an owner lives although its lease is lost: nobody is charged with its death.
+ * @param marked address of the event that the owner ran marked, '' without one
  * @returns the epoch of the function's last rewind, 0 without one
  */
 export async function noteNotDead(
   connection: RedisConnection,
   keys: Keys,
-  lane: {
-    readonly partition: number;
-    readonly fn: string;
-    readonly consumer: string;
-    readonly leaseValue: string;
-  },
+  { partition, fn, consumer, leaseValue }: HeldLane,
   marked: string,
 ): Promise<number> {
-  const { partition, fn, consumer, leaseValue } = lane;
   return Number(
     await notDead.run(
       connection,
@@ -94,11 +94,7 @@ export async function renewLeases(
   connection: RedisConnection,
   keys: Keys,
   partition: number,
-  lanes: readonly {
-    readonly fn: string;
-    readonly consumer?: string;
-    readonly leaseValue: string;
-  }[],
+  lanes: readonly Pick<HeldLane, 'fn' | 'consumer' | 'leaseValue'>[],
   ttlMs: number,
 ): Promise<{ readonly serverNowMs: number; readonly lanes: readonly RenewedLane[] }> {
   const reply = (await renew.run(
@@ -106,14 +102,11 @@ export async function renewLeases(
     [
       keys.counters(partition),
       ...lanes.flatMap((lane) => [
-        keys.lease(partition, laneName(lane.fn, lane.consumer ?? OWNER)),
+        keys.lease(partition, laneName(lane.fn, lane.consumer)),
         keys.due(partition, lane.fn),
       ]),
     ],
-    [
-      ttlMs,
-      ...lanes.flatMap((lane) => [lane.leaseValue, laneName(lane.fn, lane.consumer ?? OWNER)]),
-    ],
+    [ttlMs, ...lanes.flatMap((lane) => [lane.leaseValue, laneName(lane.fn, lane.consumer)])],
   )) as string[];
   return {
     serverNowMs: Number(reply[0]),
@@ -142,10 +135,7 @@ export function hasGoneBack(stored: string, committed: string): boolean {
 export async function releaseLease(
   connection: RedisConnection,
   keys: Keys,
-  partition: number,
-  fn: string,
-  leaseValue: string,
-  consumer: string = OWNER,
+  { fn, partition, consumer, leaseValue }: HeldLane,
 ): Promise<void> {
   const lane = laneName(fn, consumer);
   await release.run(
@@ -156,17 +146,15 @@ export async function releaseLease(
 }
 
 /**
+ * Removes a helper's consumer and gives its lease back.
  * @returns false where entries are still pending for the helper (nothing was done), or the lease is
  *   lost
  */
 export async function retireHelper(
   connection: RedisConnection,
   keys: Keys,
-  partition: number,
-  fn: string,
+  { fn, partition, consumer, leaseValue }: HeldLane,
   types: readonly string[],
-  leaseValue: string,
-  consumer: string,
 ): Promise<boolean> {
   const lane = laneName(fn, consumer);
   return (

@@ -1,0 +1,14 @@
+/** Names of one consumer's lane, for all that asks for it, holds it or gives it back. */
+export interface LaneAddress {
+  /** Name of the function. */
+  readonly fn: string;
+  readonly partition: number;
+  /** OWNER, or the dispatcher id of a helper. */
+  readonly consumer: string;
+}
+
+/** A lane under its lease: `leaseValue` fences every write of its holder. */
+export interface HeldLane extends LaneAddress {
+  /** `<dispatcher>:<epoch>`. */
+  readonly leaseValue: string;
+}
