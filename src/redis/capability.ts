@@ -1,6 +1,6 @@
 /** What kind of server we are connected to, and whether Millrace's guarantees can be kept on it. */
 import { RedisReplyError } from '../core/errors.ts';
-import type { RedisConnection } from './connection.ts';
+import type { RedisConnection } from './contract.ts';
 import { atLeast } from './server-binary.ts';
 
 export interface ServerNode {

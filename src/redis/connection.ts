@@ -7,170 +7,40 @@
  * with UnknownOutcomeError (nobody knows). Sending it again is up to the caller, who knows what is
  * idempotent: see withRetry.
  */
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Command, Redis, ReplyError, type RedisOptions } from 'ioredis';
+import { Cluster, Command, Redis } from 'ioredis';
 import {
   ClosedError,
   ConnectionSetupError,
-  MillraceError,
   RedisReplyError,
   UnknownOutcomeError,
 } from '../core/errors.ts';
+import { addressOf, backoff, loginOf, openCluster, settingsOf } from './client-settings.ts';
+import type {
+  ConnectionOptions,
+  ConnectionStatus,
+  RedisArg,
+  RedisConnection,
+  RedisSender,
+  ScriptCall,
+} from './contract.ts';
 import { expectedType, wrongTypeText } from './key-types.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
+import { settle, strip } from './replies.ts';
+import { by } from './retry.ts';
+import { ScriptSender, type NodeChoice, type ReplyEncoding } from './send-script.ts';
 import { setUp } from './setup.ts';
+import { Waiters } from './waiters.ts';
 
+export type * from './contract.ts';
+export { by, withRetry, type RefusedWrites, type RetryOptions } from './retry.ts';
 export { parseRedisUrl, parseRedisUrls, type RedisTarget } from './redis-url.ts';
 
-/** Of a call that met a key of another type: so many of its keys are looked at, to name it. */
+/** Most keys that are looked at, to name the one of a wrong type. */
 const MOST_KEYS_ASKED = 256;
-
-export type RedisArg = string | number | Buffer;
-export type RedisLog = (
-  level: 'debug' | 'info' | 'warn' | 'error',
-  message: string,
-  fields?: Record<string, unknown>,
-) => void;
-export type ConnectionStatus = 'connecting' | 'up' | 'down' | 'closed';
-
-export interface ConnectionOptions {
-  /** One url, several, or several separated by commas; more than one means a Redis Cluster. */
-  readonly url: string | readonly string[];
-  /** Shown by CLIENT LIST. */
-  readonly name?: string;
-  /**
-   * For commands that block (XREAD BLOCK): give these their own connection, for they hold up all
-   * behind them.
-   */
-  readonly blocking?: boolean;
-  /** Longest BLOCK that will be asked for on a blocking connection. Default 5,000. */
-  readonly maxBlockMs?: number;
-  /**
-   * A command without a reply for so long (plus maxBlockMs if blocking) has an unknown outcome.
-   * Default 10,000.
-   */
-  readonly replyTimeoutMs?: number;
-  /** How long a command waits, unsent, for a connection that is down. Default 2,000. */
-  readonly offlineWaitMs?: number;
-  /**
-   * Follow redirections, as in a Redis Cluster, although one url is given: a Cluster's
-   * configuration endpoint. Default: from the urls.
-   */
-  readonly cluster?: boolean;
-  /**
-   * For rediss://, beside what Node trusts. Read anew for each connection, so that certificates may
-   * be exchanged.
-   */
-  readonly tls?: TlsFiles;
-  /**
-   * Told when the server has said that it cannot serve us now, and the connection is opened anew.
-   * See RedisConnection.renew.
-   */
-  readonly onUnfit?: (reply: string) => void;
-  readonly log?: RedisLog;
-}
-
-/** Paths of PEM files. */
-export interface TlsFiles {
-  /** Certificates of the authorities that are trusted, in place of Node's. */
-  readonly ca?: string | undefined;
-  /** Client certificate, with its chain. */
-  readonly cert?: string | undefined;
-  /** Its private key. */
-  readonly key?: string | undefined;
-  readonly keyPassphrase?: string | undefined;
-}
-
-/** A script with its keys and arguments, as EVALSHA takes it. See script.ts. */
-export interface ScriptCall {
-  readonly name: string;
-  readonly sha: string;
-  readonly source: string;
-  readonly keys: readonly string[];
-  readonly args: readonly RedisArg[];
-  /** It writes nothing: where EVALSHA is not granted, EVALSHA_RO does as well. */
-  readonly readOnly: boolean;
-}
-
-export interface RedisSender {
-  /** Replies with strings. */
-  command(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
-  /** Replies with Buffers. */
-  commandBuffer(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
-  script(call: ScriptCall, asBuffers: boolean): Promise<unknown>;
-  /**
-   * The script, and right behind it on the same connection to the same server `follow` (WAIT,
-   * WAITAOF).
-   */
-  scriptThen(
-    call: ScriptCall,
-    follow: readonly [string, ...RedisArg[]],
-    asBuffers: boolean,
-  ): Promise<[unknown, unknown]>;
-}
-
-export interface RedisConnection extends RedisSender {
-  readonly isCluster: boolean;
-  /** Where it leads, without passwords. */
-  readonly target: string;
-  readonly status: ConnectionStatus;
-  /**
-   * The same, for calls that have to settle by then (monotonicMs; Infinity: no bound of their own).
-   * What has not been sent by then is not sent any more; what has no reply by then rejects with
-   * UnknownOutcomeError.
-   */
-  until(ms: number): RedisSender;
-  /** The command once on every master (a single server is its own only master). */
-  commandOnMasters(
-    name: string,
-    ...args: readonly RedisArg[]
-  ): Promise<readonly { node: string; reply: unknown }[]>;
-  /**
-   * Keys that match, of every master, page by page: each at least once if it is there all the time.
-   */
-  scan(pattern: string): AsyncIterable<readonly string[]>;
-  on(event: 'up' | 'down', listener: () => void): void;
-  off(event: 'up' | 'down', listener: () => void): void;
-  /**
-   * Resolves once the connection is up.
-   * @throws UnknownOutcomeError with the last error at the end of its causes, when it is not within
-   *   the time; ConnectionSetupError at once, where the server refuses a first connection for good
-   */
-  ready(timeoutMs?: number): Promise<void>;
-  /**
-   * Another connection to this address has met a server that cannot serve us (`reply` is the code):
-   * this one is opened anew, too, if it is as old. What is under way gets its reply, or
-   * UnknownOutcomeError.
-   */
-  renew(reply: string): void;
-  /** A further connection with the same settings, but for these. */
-  duplicate(changes?: Partial<Omit<ConnectionOptions, 'url'>>): RedisConnection;
-  /** Waits for the replies still to come (at most 2 s), then closes. */
-  close(): Promise<void>;
-  /** Closes at once; commands under way reject with UnknownOutcomeError. */
-  destroy(): void;
-}
 
 export function openConnection(options: ConnectionOptions): RedisConnection {
   return new Connection(options);
-}
-
-interface Waiter {
-  /** It waits for the first connection, and for nothing else: see ready. */
-  readonly first: boolean;
-  readonly go: () => void;
-  readonly fail: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
-}
-
-/**
- * What ioredis is called with to send one command to a chosen node of a cluster: it fills in
- * `redis` itself.
- */
-interface NodeChoice {
-  slot: number | null;
-  redis?: Redis;
 }
 
 /**
@@ -190,7 +60,8 @@ class Connection implements RedisConnection {
   readonly #client: Redis | Cluster;
   readonly #offlineWaitMs: number;
   readonly #listeners = { up: new Set<() => void>(), down: new Set<() => void>() };
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters = new Waiters();
+  readonly #scripts: ScriptSender;
   #status: ConnectionStatus = 'connecting';
   #lastError: Error | undefined;
   #loggedError: string | undefined;
@@ -204,6 +75,8 @@ class Connection implements RedisConnection {
   #left = 0;
   /** A server has refused writes as a replica: the next one has to be a master. */
   #wantsMaster = false;
+  /** Written bytes are held back until the end of the tick. */
+  #corked = false;
   /** In a Cluster: replies that were no refusal of everything, and since when there were none. */
   #answers = 0;
   #downSince: { readonly ms: number; readonly answers: number } | null = null;
@@ -216,6 +89,10 @@ class Connection implements RedisConnection {
     this.#offlineWaitMs = options.offlineWaitMs ?? 2_000;
     this.isCluster = targets.length > 1 || options.cluster === true;
     this.target = targets.map((t) => t.display).join(',');
+    this.#scripts = new ScriptSender({
+      isCluster: this.isCluster,
+      write: (label, command, choice) => this.#write(label, command, choice),
+    });
     const settings = settingsOf(options, first);
     const retryStrategy = (): number => backoff(++this.#attempts);
     this.#client = this.isCluster
@@ -298,9 +175,8 @@ class Connection implements RedisConnection {
   #failed(error: Error): void {
     this.#lastError = error;
     if (this.#status === 'closed') return;
-    if (error instanceof ConnectionSetupError && !error.retryable && !this.#wasUp) {
-      for (const waiter of [...this.#waiters]) if (waiter.first) this.#giveUp(waiter, error);
-    }
+    if (error instanceof ConnectionSetupError && !error.retryable && !this.#wasUp)
+      this.#waiters.failFirst(error);
     if (this.#loggedError === error.message) return;
     this.#loggedError = error.message;
     this.#options.log?.('warn', 'redis connection', {
@@ -309,16 +185,6 @@ class Connection implements RedisConnection {
       error: error.message,
     });
   }
-
-  #giveUp(waiter: Waiter, error: Error): void {
-    clearTimeout(waiter.timer);
-    this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
-    waiter.fail(error);
-  }
-
-  #corked = false;
-  /** How scripts that only read are sent: a user may have the right to one of the two. */
-  #reading: '' | '_RO' = '';
 
   get status(): ConnectionStatus {
     return this.#status;
@@ -335,7 +201,7 @@ class Connection implements RedisConnection {
   until(ms: number): RedisSender {
     if (ms === Infinity) return this;
     const call =
-      (encoding: 'utf8' | null) =>
+      (encoding: ReplyEncoding) =>
       (name: string, ...args: readonly RedisArg[]): Promise<unknown> =>
         this.#whenUp(
           name,
@@ -395,36 +261,9 @@ class Connection implements RedisConnection {
   }
 
   #script(call: ScriptCall, asBuffers: boolean, untilMs: number): Promise<unknown> {
-    const encoding = asBuffers ? null : 'utf8';
-    const send = (form: '' | '_RO'): Promise<unknown> =>
-      by(
-        untilMs,
-        call.name,
-        this.#send(`EVALSHA${form}`, call.name, scriptArgs(call.sha, call), encoding),
-      ).catch((error: unknown) => {
-        // NOSCRIPT is the one refusal after which sending again is safe: the script did not run.
-        if (!isNoScript(error)) throw error;
-        return by(
-          untilMs,
-          call.name,
-          this.#send(`EVAL${form}`, call.name, scriptArgs(call.source, call), encoding),
-        );
-      });
-    const read = async (): Promise<unknown> => {
-      const form = this.#reading;
-      try {
-        return await send(form);
-      } catch (error) {
-        if (!(error instanceof RedisReplyError) || error.reply !== 'NOPERM') throw error;
-        const other = form === '' ? '_RO' : '';
-        const reply = await send(other);
-        this.#reading = other;
-        return reply;
-      }
-    };
     return this.#whenUp(
       call.name,
-      () => (call.readOnly ? read() : send('')),
+      () => this.#scripts.send(call, asBuffers ? null : 'utf8', untilMs),
       this.#waitUntil(untilMs),
     );
   }
@@ -443,49 +282,9 @@ class Connection implements RedisConnection {
     asBuffers: boolean,
     untilMs: number,
   ): Promise<[unknown, unknown]> {
-    const encoding = asBuffers ? null : 'utf8';
-    const attempt = async (
-      name: 'EVALSHA' | 'EVAL',
-      first: string,
-    ): Promise<[unknown, unknown]> => {
-      const command = new Command(name, scriptArgs(first, call) as RedisArg[], {
-        replyEncoding: encoding,
-      });
-      // WAIT has no key: in a cluster ioredis would send it to any node. The shared choice makes it
-      // the script's node.
-      const choice: NodeChoice | undefined = this.isCluster
-        ? { slot: command.getSlot() }
-        : undefined;
-      const [followName, ...followArgs] = follow;
-      const script = this.#write(call.name, command, choice);
-      const second = this.#write(
-        followName,
-        new Command(followName, followArgs, { replyEncoding: encoding }),
-        choice,
-      );
-      const [scriptReply, followReply] = await by(
-        untilMs,
-        call.name,
-        Promise.allSettled([script, second]),
-      );
-      if (scriptReply.status === 'rejected') throw scriptReply.reason;
-      if (followReply.status === 'rejected') throw followReply.reason;
-      return [scriptReply.value, followReply.value];
-    };
     return this.#whenUp(
       call.name,
-      async () => {
-        try {
-          return await attempt('EVALSHA', call.sha);
-        } catch (error) {
-          if (isNoScript(error)) return attempt('EVAL', call.source);
-          if (!isMoved(error)) throw error;
-          // A chosen node is not redirected by ioredis. Any command by key makes it learn the new
-          // owner.
-          await this.#send('EXISTS', 'EXISTS', [call.keys[0] ?? ''], 'utf8');
-          return attempt('EVAL', call.source);
-        }
-      },
+      () => this.#scripts.sendThen(call, follow, asBuffers ? null : 'utf8', untilMs),
       this.#waitUntil(untilMs),
     );
   }
@@ -541,7 +340,7 @@ class Connection implements RedisConnection {
     name: string,
     label: string,
     args: readonly RedisArg[],
-    replyEncoding: 'utf8' | null,
+    replyEncoding: ReplyEncoding,
   ): Promise<unknown> {
     return this.#write(label, new Command(name, args as RedisArg[], { replyEncoding }));
   }
@@ -654,21 +453,14 @@ class Connection implements RedisConnection {
     if (this.#status === 'up' && this.#client.status === 'ready') return send();
     if (this.#status === 'closed')
       return Promise.reject(new ClosedError(`the connection to ${this.target}`));
-    return new Promise<T>((resolve, reject) => {
-      const waiter: Waiter = {
-        first,
-        go: () => void send().then(resolve, reject),
-        fail: reject,
-        timer: setTimeout(() => {
-          const cause = new Error(`not sent: no connection to ${this.target} for ${waitMs} ms`, {
-            cause: this.#lastError,
-          });
-          const why = first ? { notSent: `no connection to ${this.target} for ${waitMs} ms` } : {};
-          this.#giveUp(waiter, new UnknownOutcomeError(name, { cause, ...why }));
-        }, waitMs),
-      };
-      this.#waiters.push(waiter);
-    });
+    const late = (): Error => {
+      const cause = new Error(`not sent: no connection to ${this.target} for ${waitMs} ms`, {
+        cause: this.#lastError,
+      });
+      const why = first ? { notSent: `no connection to ${this.target} for ${waitMs} ms` } : {};
+      return new UnknownOutcomeError(name, { cause, ...why });
+    };
+    return this.#waiters.add(send, waitMs, late, first);
   }
 
   #up(): void {
@@ -683,10 +475,7 @@ class Connection implements RedisConnection {
     this.#upSinceMs = performance.now();
     this.#loggedError = undefined;
     this.#downSince = null;
-    for (const waiter of this.#waiters.splice(0)) {
-      clearTimeout(waiter.timer);
-      waiter.go();
-    }
+    this.#waiters.release();
     for (const listener of this.#listeners.up) listener();
   }
 
@@ -702,140 +491,7 @@ class Connection implements RedisConnection {
 
   #closed(): void {
     this.#status = 'closed';
-    for (const waiter of this.#waiters.splice(0)) {
-      clearTimeout(waiter.timer);
-      waiter.fail(new ClosedError(`the connection to ${this.target}`));
-    }
-  }
-}
-
-type Settings = Omit<
-  RedisOptions,
-  'replyMapping' | 'retryStrategy' | 'readOnly' | 'himportFieldsets' | 'sentinels'
->;
-
-function settingsOf(options: ConnectionOptions, target: RedisTarget): Settings {
-  const timeout =
-    (options.replyTimeoutMs ?? 10_000) + (options.blocking ? (options.maxBlockMs ?? 5_000) : 0);
-  return {
-    // RESP2: scripts reply with nothing it could not carry, and its shapes are the same on every
-    // server version.
-    protocol: 2,
-    ...(target.tls ? { tls: tlsOf(options.tls ?? {}) } : {}),
-    // What is said first is in setup.ts.
-    disableClientInfo: true,
-    enableReadyCheck: false,
-    // At most once: nothing that was written is written again, all that lacks a reply rejects when
-    // the socket closes.
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    // A silent peer: each command has its time, and a socket without data for so long is given up,
-    // so that a half-open one does not stay "ready". Not `blockingTimeout`: it would resolve with
-    // null, as if the stream were empty.
-    commandTimeout: timeout,
-    socketTimeout: timeout,
-    connectTimeout: Math.min(5_000, timeout),
-    disconnectTimeout: 500,
-    keepAlive: 10_000,
-  };
-}
-
-/**
- * For the connections that ioredis opens to the nodes of a Cluster by itself. Their database is 0:
- * see parseRedisUrls.
- */
-function loginOf({ name }: ConnectionOptions, { username, password }: RedisTarget): Settings {
-  return {
-    ...(name === undefined ? {} : { connectionName: name.replace(/[^!-~]+/g, '-') }),
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    // Waits for a node that is loading its data.
-    enableReadyCheck: true,
-    maxLoadingRetryTime: 1_000,
-  };
-}
-
-/** Getters: ioredis asks for them whenever it connects. */
-function tlsOf({ ca, cert, key, keyPassphrase }: TlsFiles): object {
-  const read = (path: string | undefined): Buffer | undefined =>
-    path === undefined ? undefined : readFileSync(path);
-  return {
-    get ca() {
-      return read(ca);
-    },
-    get cert() {
-      return read(cert);
-    },
-    get key() {
-      return read(key);
-    },
-    ...(keyPassphrase === undefined ? {} : { passphrase: keyPassphrase }),
-  };
-}
-
-function addressOf(target: RedisTarget): Settings {
-  // Waiting for the connection is done here, not in ioredis' offline queue: that one still sends
-  // what has timed out.
-  const offline = { enableOfflineQueue: false };
-  return target.path === undefined
-    ? { ...offline, host: target.host as string, port: target.port as number }
-    : { ...offline, path: target.path };
-}
-
-/** Never gives up; 50 ms to 2 s, with jitter so that many processes do not come back in step. */
-function backoff(times: number): number {
-  return Math.min(2_000, 25 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2);
-}
-
-function openCluster(
-  targets: readonly RedisTarget[],
-  settings: Settings,
-  retryStrategy: () => number,
-): Cluster {
-  return new Cluster(
-    targets.map((t) => ({ host: t.host as string, port: t.port as number })),
-    {
-      redisOptions: settings,
-      enableOfflineQueue: false,
-      clusterRetryStrategy: retryStrategy,
-      // 0: "Connection is closed" must not make ioredis send the command again, it may have been
-      // executed.
-      retryDelayOnFailover: 0,
-      slotsRefreshTimeout: 3_000,
-      slotsRefreshInterval: 15_000,
-      // A name that resolves to an internal address (AWS): with TLS the certificate is for the
-      // name.
-      ...(targets[0]?.tls
-        ? {
-            dnsLookup: (address: string, callback: (err: null, address: string) => void) =>
-              callback(null, address),
-          }
-        : {}),
-    },
-  );
-}
-
-/**
- * @param untilMs by performance.now()
- * @throws UnknownOutcomeError when there is no reply by then
- */
-export async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
-  if (untilMs === Infinity) return reply;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const leave = (): void =>
-      reject(
-        new UnknownOutcomeError(command, {
-          cause: new Error('no reply within the deadline of the call'),
-        }),
-      );
-    timer = setTimeout(leave, Math.max(0, untilMs - performance.now()));
-  });
-  reply.catch(() => undefined);
-  try {
-    return await Promise.race([reply, late]);
-  } finally {
-    clearTimeout(timer);
+    this.#waiters.failAll(() => new ClosedError(`the connection to ${this.target}`));
   }
 }
 
@@ -858,124 +514,5 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
     return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
-  }
-}
-
-function scriptArgs(first: string, call: ScriptCall): readonly RedisArg[] {
-  return [first, call.keys.length, ...call.keys, ...call.args];
-}
-
-function settle(
-  label: string,
-  command: Command,
-  unfit?: (error: RedisReplyError) => void,
-): Promise<unknown> {
-  return (command.promise as Promise<unknown>).then(undefined, (error: unknown) => {
-    const told = toMillraceError(label, error);
-    if (told instanceof RedisReplyError && told.reconnect) unfit?.(told);
-    throw told;
-  });
-}
-
-function toMillraceError(command: string, error: unknown): MillraceError {
-  const cause = strip(error);
-  if (cause instanceof (ReplyError as new () => Error))
-    return new RedisReplyError(command, (cause as Error).message, { cause });
-  return new UnknownOutcomeError(command, { cause });
-}
-
-/**
- * ioredis hangs the command with all its arguments on the error, and errors on errors: payloads and
- * passwords that would end up in logs.
- */
-function strip(thrown: unknown, depth = 0): Error {
-  if (!(thrown instanceof Error)) return new Error(String(thrown));
-  const error: Error & { command?: unknown; lastNodeError?: unknown } = thrown;
-  if ('command' in error) delete error.command;
-  if (depth > 5) return error;
-  for (const name of ['cause', 'lastNodeError', 'previousErrors', 'errors']) {
-    const inner = (error as unknown as Record<string, unknown>)[name];
-    for (const one of Array.isArray(inner) ? inner : [inner])
-      if (one instanceof Error) strip(one, depth + 1);
-  }
-  // Which of the nodes' refusals it was says more than that all of them failed.
-  const { lastNodeError } = error;
-  if (lastNodeError instanceof Error && !error.message.includes(lastNodeError.message))
-    error.message = `${error.message} ${lastNodeError.message}`;
-  return error;
-}
-
-function isNoScript(error: unknown): boolean {
-  return error instanceof RedisReplyError && error.reply === 'NOSCRIPT';
-}
-
-function isMoved(error: unknown): boolean {
-  return error instanceof RedisReplyError && (error.reply === 'MOVED' || error.reply === 'ASK');
-}
-
-export interface RetryOptions {
-  readonly signal?: AbortSignal;
-  /** In all; when it is over the last error is thrown. Default: no end. */
-  readonly deadlineMs?: number;
-  /** Default 50. */
-  readonly minDelayMs?: number;
-  /** Default 2,000. */
-  readonly maxDelayMs?: number;
-  readonly onRetry?: (error: MillraceError, attempt: number, delayMs: number) => void;
-  /**
-   * What to do when the server takes no writes (full disk, full memory, too few replicas). `throw`
-   * (default): the caller is told at once. `retry`: for what has to be written whenever it can be.
-   * `retry-memory`: where only memory is missing, which consumers free.
-   */
-  readonly refusedWrites?: RefusedWrites;
-}
-
-export type RefusedWrites = 'throw' | 'retry' | 'retry-memory';
-
-/** Not where another server may be behind the address: a new connection soon says. */
-function isRefusedWrite(error: MillraceError): error is RedisReplyError {
-  return error instanceof RedisReplyError && error.refuses === 'writes' && !error.reconnect;
-}
-
-/**
- * Calls `fn` until it succeeds, fails with an error that is not `retryable`, or the time is over.
- * Only for what is idempotent: an attempt whose outcome is unknown is made again.
- *
- * @param fn is told the attempt's number, from 1, and until when it has to settle: for
- *   RedisConnection.until. Infinity without a deadline
- * @throws the last error; where an attempt before it may have had its effect, and the last one says
- *   that it had none, UnknownOutcomeError
- */
-export async function withRetry<T>(
-  fn: (attempt: number, untilMs: number) => Promise<T>,
-  options: RetryOptions = {},
-): Promise<T> {
-  const untilMs = performance.now() + (options.deadlineMs ?? Infinity);
-  let unknown: MillraceError | null = null;
-  for (let attempt = 1; ; attempt++) {
-    options.signal?.throwIfAborted();
-    try {
-      return await fn(attempt, untilMs);
-    } catch (error) {
-      if (!(error instanceof MillraceError) || !error.retryable) throw error;
-      if (error.outcomeUnknown) unknown = error;
-      if (
-        isRefusedWrite(error) &&
-        options.refusedWrites !== 'retry' &&
-        !(options.refusedWrites === 'retry-memory' && error.reply === 'OOM')
-      )
-        throw unknown ?? error;
-      const base = Math.min(
-        options.maxDelayMs ?? 2_000,
-        (options.minDelayMs ?? 50) * 2 ** Math.min(attempt - 1, 20),
-      );
-      const wait = base * (0.75 + Math.random() / 4);
-      if (performance.now() + wait > untilMs)
-        throw unknown !== null && !error.outcomeUnknown ? unknown : error;
-      options.onRetry?.(error, attempt, wait);
-      await delay(wait, undefined, options.signal ? { signal: options.signal } : {}).catch(() =>
-        options.signal?.throwIfAborted(),
-      );
-    }
   }
 }

@@ -4,7 +4,7 @@
  */
 import { sleep } from '../core/clock.ts';
 import { RedisReplyError, WritesRefusedError } from '../core/errors.ts';
-import type { RedisConnection } from './connection.ts';
+import type { RedisConnection } from './contract.ts';
 
 const AGAIN_MS = 250;
 const REPEAT_MS = 30_000;

@@ -1,4 +1,4 @@
-import type { RedisConnection } from './connection.ts';
+import type { RedisConnection } from './contract.ts';
 
 /**
  * Removes every key that begins with this, on one server or in a Cluster. Reads the whole key

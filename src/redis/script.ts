@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { RedisArg, RedisSender, ScriptCall } from './connection.ts';
+import type { RedisArg, RedisSender, ScriptCall } from './contract.ts';
 
 export interface ScriptDefinition {
   /** The file: `new URL('./x.lua', import.meta.url)`. */

@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { ConfigError, RedisServerNotFoundError } from '../core/errors.ts';
-import type { RedisLog } from './connection.ts';
+import type { RedisLog } from './contract.ts';
 
 export interface ServerBinary {
   readonly path: string;

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { superviseServer, type SupervisedServer } from '../../src/redis/embedded-server.ts';
+import { superviseServer, type SupervisedServer } from '../../src/redis/supervised-server.ts';
 import { findServerBinary, type ServerBinary } from '../../src/redis/server-binary.ts';
 
 /** What is needed of a tap test. */

@@ -1,0 +1,51 @@
+/** Replies and errors of ioredis, as replies and errors of Millrace. */
+import { ReplyError, type Command } from 'ioredis';
+import { RedisReplyError, UnknownOutcomeError, type MillraceError } from '../core/errors.ts';
+
+export function settle(
+  label: string,
+  command: Command,
+  unfit?: (error: RedisReplyError) => void,
+): Promise<unknown> {
+  return (command.promise as Promise<unknown>).then(undefined, (error: unknown) => {
+    const told = toMillraceError(label, error);
+    if (told instanceof RedisReplyError && told.reconnect) unfit?.(told);
+    throw told;
+  });
+}
+
+function toMillraceError(command: string, error: unknown): MillraceError {
+  const cause = strip(error);
+  if (cause instanceof (ReplyError as new () => Error))
+    return new RedisReplyError(command, (cause as Error).message, { cause });
+  return new UnknownOutcomeError(command, { cause });
+}
+
+/**
+ * ioredis hangs the command with all its arguments on the error, and errors on errors: payloads and
+ * passwords that would end up in logs.
+ */
+export function strip(thrown: unknown, depth = 0): Error {
+  if (!(thrown instanceof Error)) return new Error(String(thrown));
+  const error: Error & { command?: unknown; lastNodeError?: unknown } = thrown;
+  if ('command' in error) delete error.command;
+  if (depth > 5) return error;
+  for (const name of ['cause', 'lastNodeError', 'previousErrors', 'errors']) {
+    const inner = (error as unknown as Record<string, unknown>)[name];
+    for (const one of Array.isArray(inner) ? inner : [inner])
+      if (one instanceof Error) strip(one, depth + 1);
+  }
+  // Which of the nodes' refusals it was says more than that all of them failed.
+  const { lastNodeError } = error;
+  if (lastNodeError instanceof Error && !error.message.includes(lastNodeError.message))
+    error.message = `${error.message} ${lastNodeError.message}`;
+  return error;
+}
+
+export function isNoScript(error: unknown): boolean {
+  return error instanceof RedisReplyError && error.reply === 'NOSCRIPT';
+}
+
+export function isMoved(error: unknown): boolean {
+  return error instanceof RedisReplyError && (error.reply === 'MOVED' || error.reply === 'ASK');
+}

@@ -1,0 +1,94 @@
+/** Calls that are made again after a failure, and calls that are bound by a time. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
+
+/**
+ * @param untilMs by performance.now()
+ * @throws UnknownOutcomeError when there is no reply by then
+ */
+export async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
+  if (untilMs === Infinity) return reply;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const leave = (): void =>
+      reject(
+        new UnknownOutcomeError(command, {
+          cause: new Error('no reply within the deadline of the call'),
+        }),
+      );
+    timer = setTimeout(leave, Math.max(0, untilMs - performance.now()));
+  });
+  reply.catch(() => undefined);
+  try {
+    return await Promise.race([reply, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export interface RetryOptions {
+  readonly signal?: AbortSignal;
+  /** In all; when it is over the last error is thrown. Default: no end. */
+  readonly deadlineMs?: number;
+  /** Default 50. */
+  readonly minDelayMs?: number;
+  /** Default 2,000. */
+  readonly maxDelayMs?: number;
+  readonly onRetry?: (error: MillraceError, attempt: number, delayMs: number) => void;
+  /**
+   * What to do when the server takes no writes (full disk, full memory, too few replicas). `throw`
+   * (default): the caller is told at once. `retry`: for what has to be written whenever it can be.
+   * `retry-memory`: where only memory is missing, which consumers free.
+   */
+  readonly refusedWrites?: RefusedWrites;
+}
+
+export type RefusedWrites = 'throw' | 'retry' | 'retry-memory';
+
+/** Not where another server may be behind the address: a new connection soon says. */
+function isRefusedWrite(error: MillraceError): error is RedisReplyError {
+  return error instanceof RedisReplyError && error.refuses === 'writes' && !error.reconnect;
+}
+
+/**
+ * Calls `fn` until it succeeds, fails with an error that is not `retryable`, or the time is over.
+ * Only for what is idempotent: an attempt whose outcome is unknown is made again.
+ *
+ * @param fn is told the attempt's number, from 1, and until when it has to settle: for
+ *   RedisConnection.until. Infinity without a deadline
+ * @throws the last error; where an attempt before it may have had its effect, and the last one says
+ *   that it had none, UnknownOutcomeError
+ */
+export async function withRetry<T>(
+  fn: (attempt: number, untilMs: number) => Promise<T>,
+  options: RetryOptions = {},
+): Promise<T> {
+  const untilMs = performance.now() + (options.deadlineMs ?? Infinity);
+  let unknown: MillraceError | null = null;
+  for (let attempt = 1; ; attempt++) {
+    options.signal?.throwIfAborted();
+    try {
+      return await fn(attempt, untilMs);
+    } catch (error) {
+      if (!(error instanceof MillraceError) || !error.retryable) throw error;
+      if (error.outcomeUnknown) unknown = error;
+      if (
+        isRefusedWrite(error) &&
+        options.refusedWrites !== 'retry' &&
+        !(options.refusedWrites === 'retry-memory' && error.reply === 'OOM')
+      )
+        throw unknown ?? error;
+      const base = Math.min(
+        options.maxDelayMs ?? 2_000,
+        (options.minDelayMs ?? 50) * 2 ** Math.min(attempt - 1, 20),
+      );
+      const wait = base * (0.75 + Math.random() / 4);
+      if (performance.now() + wait > untilMs)
+        throw unknown !== null && !error.outcomeUnknown ? unknown : error;
+      options.onRetry?.(error, attempt, wait);
+      await delay(wait, undefined, options.signal ? { signal: options.signal } : {}).catch(() =>
+        options.signal?.throwIfAborted(),
+      );
+    }
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Scripts on the wire: EVALSHA, and EVAL once where the server does not know the script. A refusal
+ * by NOSCRIPT is the one after which sending again is safe: the script did not run.
+ */
+import { Command, type Redis } from 'ioredis';
+import { RedisReplyError } from '../core/errors.ts';
+import type { RedisArg, ScriptCall } from './contract.ts';
+import { isMoved, isNoScript } from './replies.ts';
+import { by } from './retry.ts';
+
+export type ReplyEncoding = 'utf8' | null;
+
+/**
+ * The choice of a cluster's node for one command, as ioredis takes it. ioredis fills in `redis`
+ * itself; commands with the same choice go to the same node.
+ */
+export interface NodeChoice {
+  slot: number | null;
+  redis?: Redis;
+}
+
+/** The parts of a connection under the scripts. */
+export interface Wire {
+  readonly isCluster: boolean;
+  /** `label` is the command's name in errors. */
+  write(label: string, command: Command, choice?: NodeChoice): Promise<unknown>;
+}
+
+/** Form of EVALSHA and EVAL: a user may have the right to one of the two only. */
+type Form = '' | '_RO';
+
+export class ScriptSender {
+  readonly #wire: Wire;
+  /** The form by which scripts without writes are sent. */
+  #reading: Form = '';
+
+  constructor(wire: Wire) {
+    this.#wire = wire;
+  }
+
+  /** @param untilMs by performance.now() */
+  send(call: ScriptCall, encoding: ReplyEncoding, untilMs: number): Promise<unknown> {
+    return call.readOnly
+      ? this.#sendReadOnly(call, encoding, untilMs)
+      : this.#sendAs('', call, encoding, untilMs);
+  }
+
+  async #sendReadOnly(
+    call: ScriptCall,
+    encoding: ReplyEncoding,
+    untilMs: number,
+  ): Promise<unknown> {
+    const form = this.#reading;
+    try {
+      return await this.#sendAs(form, call, encoding, untilMs);
+    } catch (error) {
+      if (!(error instanceof RedisReplyError) || error.reply !== 'NOPERM') throw error;
+      const other = form === '' ? '_RO' : '';
+      const reply = await this.#sendAs(other, call, encoding, untilMs);
+      this.#reading = other;
+      return reply;
+    }
+  }
+
+  #sendAs(
+    form: Form,
+    call: ScriptCall,
+    encoding: ReplyEncoding,
+    untilMs: number,
+  ): Promise<unknown> {
+    const evalSha = commandOf(`EVALSHA${form}`, call.sha, call, encoding);
+    return by(untilMs, call.name, this.#wire.write(call.name, evalSha)).catch((error: unknown) => {
+      if (!isNoScript(error)) throw error;
+      const evalSource = commandOf(`EVAL${form}`, call.source, call, encoding);
+      return by(untilMs, call.name, this.#wire.write(call.name, evalSource));
+    });
+  }
+
+  /** See RedisSender.scriptThen. @param untilMs by performance.now() */
+  async sendThen(
+    call: ScriptCall,
+    follow: readonly [string, ...RedisArg[]],
+    encoding: ReplyEncoding,
+    untilMs: number,
+  ): Promise<[unknown, unknown]> {
+    const pair = (script: Command): Promise<[unknown, unknown]> =>
+      by(untilMs, call.name, this.#writePair(call.name, script, follow, encoding));
+    try {
+      return await pair(commandOf('EVALSHA', call.sha, call, encoding));
+    } catch (error) {
+      if (!isNoScript(error)) {
+        if (!isMoved(error)) throw error;
+        // A chosen node is not redirected by ioredis. Any command by key makes it learn the new
+        // owner.
+        const learn = new Command('EXISTS', [call.keys[0] ?? ''], { replyEncoding: 'utf8' });
+        await this.#wire.write('EXISTS', learn);
+      }
+      return pair(commandOf('EVAL', call.source, call, encoding));
+    }
+  }
+
+  async #writePair(
+    label: string,
+    script: Command,
+    [name, ...args]: readonly [string, ...RedisArg[]],
+    encoding: ReplyEncoding,
+  ): Promise<[unknown, unknown]> {
+    // WAIT has no key: in a cluster ioredis would send it to any node. The shared choice makes it
+    // the script's node.
+    const choice: NodeChoice | undefined = this.#wire.isCluster
+      ? { slot: script.getSlot() }
+      : undefined;
+    const follow = new Command(name, args, { replyEncoding: encoding });
+    const [first, second] = await Promise.allSettled([
+      this.#wire.write(label, script, choice),
+      this.#wire.write(name, follow, choice),
+    ]);
+    if (first.status === 'rejected') throw first.reason;
+    if (second.status === 'rejected') throw second.reason;
+    return [first.value, second.value];
+  }
+}
+
+function commandOf(
+  name: string,
+  first: string,
+  { keys, args }: ScriptCall,
+  replyEncoding: ReplyEncoding,
+): Command {
+  return new Command(name, [first, keys.length, ...keys, ...args], { replyEncoding });
+}
