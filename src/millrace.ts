@@ -17,7 +17,7 @@ import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/connection.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
 import { textProblem } from './core/well-formed.ts';
-import { LIMITS } from './wire/encode-event.ts';
+import { LIMITS } from './wire/event-attributes.ts';
 import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';

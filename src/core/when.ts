@@ -12,8 +12,8 @@ export interface When {
 
 /** What callers say of it: at most one of the two. */
 export interface Scheduling {
-  readonly deliverAt?: number | Date;
-  readonly delayMs?: number;
+  readonly deliverAt?: number | Date | undefined;
+  readonly delayMs?: number | undefined;
 }
 
 /** Scheduled events of a partition. */

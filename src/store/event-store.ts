@@ -6,8 +6,8 @@ import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
 import { parseRfc3339 } from '../core/rfc3339.ts';
-import { InvalidEventError, OversizeError, type ProducerGapError } from '../core/errors.ts';
-import { checkOptions, APPEND_EVENT } from '../core/known-options.ts';
+import { OversizeError, type ProducerGapError } from '../core/errors.ts';
+import { APPEND_EVENT } from '../core/known-options.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
 import { formatPosition } from '../core/position.ts';
@@ -18,10 +18,10 @@ import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggreg
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
-import { checkId, encodeEvent, limit, LIMITS, subjectOf, text } from '../wire/encode-event.ts';
+import { checkBytes, LIMITS } from '../wire/event-attributes.ts';
+import { EventEncoder } from '../wire/event-encoder.ts';
 import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
 import type { RedisConnection } from '../redis/connection.ts';
-import { PayloadArena } from '../wire/payload-arena.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
 import { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './errors.ts';
 import { encodeExpected, type ExpectedRevision } from './expected-revision.ts';
@@ -122,14 +122,16 @@ export class EventStore {
   readonly #queue: AppendQueue;
   readonly #snapshots: Snapshots;
   readonly #readData: ReadData;
-  readonly #arena = new PayloadArena();
+  readonly #encoder: EventEncoder;
   readonly #idPrefix = randomBytes(8).toString('hex');
   #nextId = 0;
 
   constructor(parts: StoreParts) {
     const { deployment, connection, confirm, settings, gap } = parts;
-    const { keys, partitions, log } = deployment;
+    const { keys, partitions, catalog, schemas, log } = deployment;
+    const { source } = settings;
     this.#parts = parts;
+    this.#encoder = new EventEncoder({ catalog, schemas, source, options: APPEND_EVENT });
     this.#queue = new AppendQueue({
       connection,
       keys,
@@ -172,57 +174,14 @@ export class EventStore {
     const given = events as readonly NewEvent<string>[];
     if (!Array.isArray(given) || given.length === 0)
       throw new StoreInputError('an append', 'must have at least one event');
-    if (given.length > MAX_APPEND.events)
-      throw new OversizeError(
-        `an append to ${category} ${id}`,
-        given.length,
-        MAX_APPEND.events,
-        'events. Nothing was sent. Make several',
-      );
+    if (given.length > MAX_APPEND.events) throw tooLarge(at, 'events', given.length);
     const ids = given.map(
       (event) => event.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`,
     );
-    let settled: Promise<SettledAppend>;
-    try {
-      const encoded = given.map((event, i) => this.#encode(event, ids[i] as string, id));
-      const bytes = this.#arena.end;
-      if (bytes > MAX_APPEND.bytes)
-        throw new OversizeError(
-          `an append to ${category} ${id}`,
-          bytes,
-          MAX_APPEND.bytes,
-          'bytes. Nothing was sent. Make several',
-        );
-      settled = this.#queue.add({
-        ...at,
-        expected,
-        remember: given[0]?.id ?? null,
-        buffer: this.#arena.buffer,
-        events: encoded,
-        bytes,
-      });
-    } finally {
-      // What was accepted has been copied.
-      this.#arena.clear();
-    }
-    const { answer, place } = await settled;
+    const { answer, place } = await this.#send(at, expected, given, ids);
     switch (answer.kind) {
-      case 'appended': {
-        const first = answer.revision - ids.length + 1;
-        return {
-          revision: answer.revision,
-          repeated: false,
-          events: ids.map((one, i) => ({
-            id: one,
-            revision: first + i,
-            position: formatPosition({
-              partition: at.partition,
-              entryId: answer.entryId,
-              position: place + i,
-            }),
-          })),
-        };
-      }
+      case 'appended':
+        return appendedResult(at, answer, place, ids);
       case 'remembered':
         return this.#firstResult(at, answer, given);
       case 'conflict':
@@ -231,6 +190,31 @@ export class EventStore {
         throw new HistoryFullError(category, id, answer.actual, this.#parts.settings.maxEvents);
       case 'failed':
         throw answer.error;
+    }
+  }
+
+  /** Encodes and queues them before it returns. */
+  #send(
+    at: HistoryAddress,
+    expected: number,
+    given: readonly NewEvent<string>[],
+    ids: readonly string[],
+  ): Promise<SettledAppend> {
+    const encoder = this.#encoder;
+    const { arena } = encoder;
+    try {
+      const nowMs = wallClockMs();
+      const events = given.map((event, i) => {
+        encoder.encode(event, ids[i] as string, nowMs, at.id);
+        return { type: event.type, start: encoder.start, end: arena.end };
+      });
+      const bytes = arena.end;
+      if (bytes > MAX_APPEND.bytes) throw tooLarge(at, 'bytes', bytes);
+      const remember = given[0]?.id ?? null;
+      return this.#queue.add({ ...at, expected, remember, buffer: arena.buffer, events, bytes });
+    } finally {
+      // The queue has its own copy.
+      arena.clear();
     }
   }
 
@@ -436,44 +420,8 @@ export class EventStore {
       throw new StoreInputError(`the id of a history of ${category}`, 'is missing or empty');
     const problem = textProblem(id);
     if (problem !== null) throw new StoreInputError(`the id of a history of ${category}`, problem);
-    limit(category, 'id of the history', id, LIMITS.subject);
+    checkBytes(category, 'id of the history', id, LIMITS.subject);
     return { partition: partitionOf(id, this.#parts.deployment.partitions), category, id };
-  }
-
-  /** Into the arena. */
-  #encode(
-    event: NewEvent<string>,
-    eventId: string,
-    id: string,
-  ): { type: string; start: number; end: number } {
-    const { catalog, schemas } = this.#parts.deployment;
-    const type = catalog.get(event.type);
-    checkOptions(event.type, event, APPEND_EVENT);
-    const subject = subjectOf(type, event.data);
-    if (subject !== id) {
-      type.check(event.data);
-      throw new InvalidEventError(
-        event.type,
-        type.subjectField,
-        `the subject of a history's events is the history's id, ${JSON.stringify(id)}; it is ${JSON.stringify(subject)}`,
-      );
-    }
-    checkId(event.type, event.id);
-    text(event.type, 'source', event.source);
-    const source =
-      event.source === undefined || event.source === this.#parts.settings.source
-        ? ''
-        : event.source;
-    const start = encodeEvent(
-      this.#arena,
-      type,
-      eventId,
-      id,
-      source,
-      schemaIdOf(schemas, event.type),
-      event,
-    );
-    return { type: event.type, start, end: this.#arena.end };
   }
 
   /** An event as reading it would give it. */
@@ -546,6 +494,37 @@ function checkCategory(category: string): void {
       'the category',
       `must match ${NAME_PATTERN.source}, it is ${JSON.stringify(category)}`,
     );
+}
+
+function tooLarge(
+  { category, id }: HistoryAddress,
+  what: keyof typeof MAX_APPEND,
+  actual: number,
+): OversizeError {
+  return new OversizeError(
+    `an append to ${category} ${id}`,
+    actual,
+    MAX_APPEND[what],
+    `${what}. Nothing was sent. Make several`,
+  );
+}
+
+function appendedResult(
+  { partition }: HistoryAddress,
+  { revision, entryId }: { readonly revision: number; readonly entryId: string },
+  place: number,
+  ids: readonly string[],
+): AppendResult {
+  const first = revision - ids.length + 1;
+  return {
+    revision,
+    repeated: false,
+    events: ids.map((id, i) => ({
+      id,
+      revision: first + i,
+      position: formatPosition({ partition, entryId, position: place + i }),
+    })),
+  };
 }
 
 /** It has been checked: a text is an RFC 3339 time. */

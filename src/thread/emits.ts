@@ -4,15 +4,16 @@
  * done. What failed has emitted nothing.
  */
 import { createHash } from 'node:crypto';
+import { wallClockMs } from '../core/clock.ts';
 import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
 import { EmitClosedError, EmitLoopError, OversizeError } from '../core/errors.ts';
 import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
-import { whenOf, type When } from '../core/when.ts';
+import type { When } from '../core/when.ts';
 import type { EmitOptions } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { checkId, encodeEvent, subjectFor } from '../wire/encode-event.ts';
 import { BatchBuilder } from '../wire/event-batch.ts';
+import { EventEncoder } from '../wire/event-encoder.ts';
 import { PackWriter } from '../wire/message-pack.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
 import type { RunningEvent } from './running-event.ts';
@@ -57,6 +58,7 @@ let spare: PayloadArena | null = null;
 
 export class Emits {
   readonly #parts: EmitsParts;
+  readonly #encoder: EventEncoder;
   readonly #arena: PayloadArena;
   #settled: Emission[] = [];
   /** Of running events and of those that are done. */
@@ -67,6 +69,8 @@ export class Emits {
     this.#arena = spare ?? new PayloadArena();
     spare = null;
     this.#arena.clear();
+    const { fn: source, catalog, schemas } = parts;
+    this.#encoder = new EventEncoder({ catalog, schemas, source, options: null }, this.#arena);
   }
 
   /** Nothing can be emitted any more. */
@@ -85,56 +89,21 @@ export class Emits {
    *   limit), EmitLoopError, EmitClosedError: it is not emitted
    */
   add(cause: RunningEvent, type: string, data: unknown, options: EmitOptions): string {
-    const { fn, catalog, schemas, partitions } = this.#parts;
+    const { fn, partitions } = this.#parts;
     if (cause.settled) throw new EmitClosedError(fn, cause.view.id);
-    const declared = catalog.get(type);
     checkOptions(type, options, EMIT_OPTIONS);
-    const subject = subjectFor(declared, data, options.subject);
-    const when = whenOf(type, options);
     const by = (cause.emitted ??= emittedBy(fn, cause));
-    if (by.depth > EMIT_LIMITS.depth) throw new EmitLoopError(fn, cause.view.id, EMIT_LIMITS.depth);
-    if (by.emissions.length >= EMIT_LIMITS.events) {
-      throw new OversizeError(
-        `what function "${fn}" emits for event ${cause.view.id}`,
-        by.emissions.length + 1,
-        EMIT_LIMITS.events,
-        'events. Emit fewer, larger ones, or one event whose function emits the rest',
-      );
-    }
+    this.#checkCount(by, cause);
     const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
-    checkId(type, options.id);
+    const { extensions } = by;
+    const { subject, deliverAt, delayMs } = options;
+    const draft = { type, data, id: options.id, subject, deliverAt, delayMs, extensions };
+    const encoder = this.#encoder;
     const arena = this.#arena;
     const before = arena.end;
     try {
-      // A scheduled event travels without a batch, whose source would be its own.
-      encodeEvent(
-        arena,
-        declared,
-        id,
-        subject,
-        when === null ? '' : fn,
-        schemas.get(type)?.id ?? 0,
-        { data, extensions: by.extensions },
-      );
-      const bytes = arena.end - before;
-      if (by.bytes + bytes > EMIT_LIMITS.eventBytes) {
-        throw new OversizeError(
-          `what function "${fn}" emits for event ${cause.view.id}`,
-          by.bytes + bytes,
-          EMIT_LIMITS.eventBytes,
-          'bytes. Emit references to the data',
-        );
-      }
-      if (this.#bytes + bytes > EMIT_LIMITS.turnMostBytes) {
-        throw new OversizeError(
-          `what function "${fn}" emits in one turn`,
-          this.#bytes + bytes,
-          EMIT_LIMITS.turnMostBytes,
-          'bytes. Lower its concurrency or batchSize; this event is tried again',
-        );
-      }
-      by.bytes += bytes;
-      this.#bytes += bytes;
+      encoder.encode(draft, id, wallClockMs(), null);
+      this.#take(by, arena.end - before, cause);
     } catch (error) {
       arena.truncate(before);
       throw error;
@@ -142,12 +111,48 @@ export class Emits {
     by.emissions.push({
       id,
       type,
-      partition: partitionOf(subject, partitions),
-      when,
+      partition: partitionOf(encoder.subject, partitions),
+      when: encoder.when,
       start: before,
       end: arena.end,
     });
     return id;
+  }
+
+  /** @throws EmitLoopError, OversizeError */
+  #checkCount(by: EmittedBy, { view }: RunningEvent): void {
+    const { fn } = this.#parts;
+    if (by.depth > EMIT_LIMITS.depth) throw new EmitLoopError(fn, view.id, EMIT_LIMITS.depth);
+    if (by.emissions.length < EMIT_LIMITS.events) return;
+    throw new OversizeError(
+      `what function "${fn}" emits for event ${view.id}`,
+      by.emissions.length + 1,
+      EMIT_LIMITS.events,
+      'events. Emit fewer, larger ones, or one event whose function emits the rest',
+    );
+  }
+
+  /** One more event of so many bytes. @throws OversizeError */
+  #take(by: EmittedBy, bytes: number, { view }: RunningEvent): void {
+    const { fn } = this.#parts;
+    if (by.bytes + bytes > EMIT_LIMITS.eventBytes) {
+      throw new OversizeError(
+        `what function "${fn}" emits for event ${view.id}`,
+        by.bytes + bytes,
+        EMIT_LIMITS.eventBytes,
+        'bytes. Emit references to the data',
+      );
+    }
+    if (this.#bytes + bytes > EMIT_LIMITS.turnMostBytes) {
+      throw new OversizeError(
+        `what function "${fn}" emits in one turn`,
+        this.#bytes + bytes,
+        EMIT_LIMITS.turnMostBytes,
+        'bytes. Lower its concurrency or batchSize; this event is tried again',
+      );
+    }
+    by.bytes += bytes;
+    this.#bytes += bytes;
   }
 
   /** The event is done: what it emitted will be written. @returns whether there is any */

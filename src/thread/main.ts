@@ -36,6 +36,8 @@ const DETACH_MS = { first: 200, next: 50 } as const;
 const channel = new BroadcastChannel(data.channel);
 const questions = new SchemaQuestions(channel);
 const schemas = new WriterSchemas(catalog, data.schemas, questions.ask);
+/** Without `refused`: functions emit whatever has become of their types' schemas. */
+const schemaIds = new Map([...data.schemas].map(([type, { id }]) => [type, { id }]));
 channel.onmessage = (event: unknown) => {
   const message = (event as { data: ChannelMessage }).data;
   if (message === 'teardown')
@@ -100,7 +102,7 @@ async function run(task: BatchTask, options: RunOptions): Promise<BatchReport | 
   return runBatch(
     task,
     loaded,
-    { catalog, schemas, logger, partitions: data.partitions, schemaIds: data.schemas },
+    { catalog, schemas, logger, partitions: data.partitions, schemaIds },
     options,
   );
 }

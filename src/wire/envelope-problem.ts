@@ -5,7 +5,7 @@
  */
 import { EnvelopeError } from '../core/errors.ts';
 import { extensionProblem, type Extensions } from '../core/extensions.ts';
-import { LIMITS } from './encode-event.ts';
+import { LIMITS } from './event-attributes.ts';
 import type { EventHeader } from './event-batch.ts';
 
 /**

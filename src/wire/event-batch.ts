@@ -152,24 +152,32 @@ export function encodeEvent(event: EventFields): Buffer {
   return buffer.subarray(0, writeEvent(buffer, 0, event, ''));
 }
 
+/** An Event message but its data and its position. */
+export interface Envelope {
+  readonly id: string;
+  readonly subject: string;
+  readonly timeMs: number;
+  /** Behind `timeMs`: 0 to 999,999. */
+  readonly timeNanos?: number;
+  /** Empty: the batch's source holds. */
+  readonly source: string;
+  /** Id of the type's schema in the registry; 0: none. */
+  readonly schema: number;
+  readonly extensions: Readonly<Record<string, string>> | null;
+}
+
 /**
- * What is around a payload, written behind it: all of an Event message but its data and its
- * position. `source` is left out where it is empty (the batch's source holds).
+ * Writes the envelope behind a payload that was written before.
  * @returns the attribute that is no proper Unicode text, then the arena's content is undefined;
  *   null if all is well
  */
 export function writeEnvelope(
   arena: PayloadArena,
-  id: string,
-  subject: string,
-  timeMs: number,
-  source: string,
-  schema: number,
-  extensions: Readonly<Record<string, string>> | null,
-  timeNanos = 0,
+  envelope: Envelope,
 ): 'id' | 'subject' | 'source' | 'extensions' | null {
-  if (!arena.string(0x0a, id)) return 'id';
-  if (!arena.string(0x12, subject)) return 'subject';
+  const { timeMs, timeNanos, source, schema, extensions } = envelope;
+  if (!arena.string(0x0a, envelope.id)) return 'id';
+  if (!arena.string(0x12, envelope.subject)) return 'subject';
   if (timeMs > 0) arena.uint(0x20, timeMs);
   if (source !== '' && !arena.string(0x2a, source)) return 'source';
   if (schema > 0) arena.uint(0x30, schema);
@@ -180,7 +188,7 @@ export function writeEnvelope(
       arena.close(extension);
     }
   }
-  if (timeNanos > 0) arena.uint(0x80, timeNanos);
+  if (timeNanos) arena.uint(0x80, timeNanos);
   return null;
 }
 

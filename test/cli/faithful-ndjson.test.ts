@@ -3,10 +3,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { formatRfc3339 } from '../../src/core/rfc3339.ts';
 import { formatEvent, parseEvent } from '../../src/cli/event-json.ts';
-import { encodeEvent } from '../../src/wire/encode-event.ts';
+import { EventEncoder } from '../../src/wire/event-encoder.ts';
 import { readEvent } from '../../src/wire/event-batch.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
-import { PayloadArena } from '../../src/wire/payload-arena.ts';
 import { createJsonReader } from '../../src/wire/payload-json.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { createProject, parseLines } from './run-cli.ts';
@@ -77,13 +76,14 @@ function written(one: {
   extensions?: Record<string, string>;
   data: unknown;
 }): Buffer {
-  const arena = new PayloadArena();
-  const start = encodeEvent(arena, type, one.id, one.subject, one.source, 0, {
-    data: one.data,
-    time: one.time,
-    ...(one.extensions ? { extensions: one.extensions } : {}),
+  const encoder = new EventEncoder({
+    catalog: { get: () => type },
+    schemas: new Map(),
+    source: '',
+    options: null,
   });
-  return Buffer.from(arena.buffer.subarray(start, arena.end));
+  encoder.encode({ ...one, type: type.name }, one.id, 0, null);
+  return Buffer.from(encoder.arena.buffer.subarray(encoder.start, encoder.arena.end));
 }
 
 void t.test('an event that is printed and published again is the same, byte for byte', async () => {

@@ -93,7 +93,7 @@ t.test(
       fc.property(event, (e) => {
         const arena = new PayloadArena();
         arena.bytes(0x1a, e.data);
-        writeEnvelope(arena, e.id, e.subject, e.timeMs, e.source, e.schema, e.extensions);
+        writeEnvelope(arena, e);
         const builder = new BatchBuilder();
         builder.addWritten(arena.buffer, 0, arena.end, e.position);
         const [h] = headers(builder.finish().bytes) as [EventHeader];

@@ -112,7 +112,8 @@ t.test('an attribute with an unpaired surrogate is named', async (t) => {
     subject: string,
     source: string,
     extensions: Record<string, string>,
-  ): string | null => writeEnvelope(new PayloadArena(), id, subject, 1, source, 0, extensions);
+  ): string | null =>
+    writeEnvelope(new PayloadArena(), { id, subject, timeMs: 1, source, schema: 0, extensions });
   t.equal(write('\ud800', 's', '', {}), 'id');
   t.equal(write('i', '\udc00x', '', {}), 'subject');
   t.equal(write('i', 's', 'a\ud800', {}), 'source');

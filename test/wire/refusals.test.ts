@@ -8,9 +8,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { InvalidEventError } from '../../src/core/errors.ts';
 import { createCatalog, type EventType } from '../../src/wire/catalog.ts';
-import { encodeEvent, subjectFor, subjectOf } from '../../src/wire/encode-event.ts';
+import { subjectFor, subjectOf } from '../../src/wire/event-attributes.ts';
+import { EventEncoder } from '../../src/wire/event-encoder.ts';
 import { readEvent } from '../../src/wire/event-batch.ts';
-import { PayloadArena } from '../../src/wire/payload-arena.ts';
 import { emptiedByJson } from '../../src/wire/plain-value.ts';
 
 const HEAD =
@@ -393,12 +393,15 @@ t.test(
 
 t.test('the time of an event is one that a Date and RFC 3339 can hold', async (t) => {
   const write = (time: unknown): number => {
-    const arena = new PayloadArena();
-    const start = encodeEvent(arena, type, 'id', 'x', '', 0, {
-      data: { s: 'x' },
-      time: time as number,
+    const encoder = new EventEncoder({
+      catalog: { get: () => type },
+      schemas: new Map(),
+      source: '',
+      options: null,
     });
-    return readEvent(arena.buffer.subarray(start, arena.end)).timeMs;
+    const draft = { type: 'm', data: { s: 'x' }, time: time as number };
+    encoder.encode(draft, 'id', 0, null);
+    return readEvent(encoder.arena.buffer.subarray(encoder.start, encoder.arena.end)).timeMs;
   };
   for (const bad of [
     9e15,

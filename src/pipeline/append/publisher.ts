@@ -22,13 +22,13 @@ import {
   RedisReplyError,
   type Pressure,
 } from '../../core/errors.ts';
-import { checkOptions, PUBLISH_ITEM } from '../../core/known-options.ts';
+import { PUBLISH_ITEM } from '../../core/known-options.ts';
 import { leftOf, monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { positionPrefix } from '../../core/position.ts';
-import { schemaIdOf, type LocalSchema } from '../../core/schema-id.ts';
+import type { LocalSchema } from '../../core/schema-id.ts';
 import { INSPECT, shown } from '../../core/shown.ts';
-import { whenOf, type When } from '../../core/when.ts';
+import type { When } from '../../core/when.ts';
 import type { EventTypeName } from '../../define/define-function.ts';
 import type { PublishData } from '../../define/publish-data.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -36,9 +36,9 @@ import { by, withRetry, type RedisConnection, type RefusedWrites } from '../../r
 import type { Catalog } from '../../wire/catalog.ts';
 import { BatchBuilder, walkBatch } from '../../wire/event-batch.ts';
 import { DEFAULT_SOURCE, identityOf } from '../../wire/event-identity.ts';
+import { EventEncoder } from '../../wire/event-encoder.ts';
+import type { PayloadArena } from '../../wire/payload-arena.ts';
 import { SpareBuffers } from '../../wire/spare-buffers.ts';
-import { checkId, encodeEvent, subjectFor, text } from '../../wire/encode-event.ts';
-import { PayloadArena } from '../../wire/payload-arena.ts';
 import { appendFlush, PRODUCER_TTL_MS, type Flush, type FlushPart } from './append.ts';
 import type { Confirm } from './confirm.ts';
 import { Departures } from './departures.ts';
@@ -239,7 +239,8 @@ export class Publisher {
    */
   readonly #line = new Set<() => void>();
   readonly #idle: (() => void)[] = [];
-  readonly #arenas: PayloadArena[] = [];
+  /** Of calls that are over, for the next ones. */
+  readonly #encoders: EventEncoder[] = [];
   /** Of flushes that have been answered, for the next ones. */
   readonly #spare = new SpareBuffers();
   readonly #departures: Departures;
@@ -344,23 +345,23 @@ export class Publisher {
     if (this.#closed) throw new ClosedError('the publisher');
     const { settings } = this.#parts;
     // Checked and encoded before the first is buffered: bad input changes nothing.
-    const arena = this.#arenas.pop() ?? new PayloadArena();
+    const encoder = this.#takeEncoder();
     let encoded: EncodedEvent[];
     try {
       const nowMs = wallClockMs();
-      encoded = items.map((item) => this.#encode(item, arena, nowMs));
+      encoded = items.map((item) => this.#encode(item, encoder, nowMs));
     } catch (error) {
-      this.#giveBack(arena);
+      this.#giveBack(encoder);
       throw error;
     }
     if (encoded.some((event) => event.when !== null))
-      return this.#publishScheduled(encoded, items, arena);
-    if (!this.#gauge.calm || this.#inRelief > 0) await this.#waitForRelief(encoded, arena);
+      return this.#publishScheduled(encoded, items, encoder);
+    if (!this.#gauge.calm || this.#inRelief > 0) await this.#waitForRelief(encoded, encoder);
     if (settings.whenFull === 'reject' && this.#bytes > 0) {
       // All or nothing: a call that is refused has sent nothing.
       const wanted = encoded.reduce((sum, event) => sum + event.bytes, 0);
       if (this.#bytes + wanted > settings.bufferBytes) {
-        this.#giveBack(arena);
+        this.#giveBack(encoder);
         throw new BackpressureError({
           reason: 'bytes',
           actual: this.#bytes,
@@ -389,7 +390,7 @@ export class Publisher {
           refused = new ClosedError('the publisher');
           break;
         }
-        const gathering = this.#add(event, arena);
+        const gathering = this.#add(event, encoder.arena);
         event.flush = gathering;
         event.place = gathering.events - 1;
         flushes.add(gathering);
@@ -398,7 +399,7 @@ export class Publisher {
     } finally {
       leave();
     }
-    this.#giveBack(arena);
+    this.#giveBack(encoder);
     // There may be enough now.
     if (this.#departing !== null) this.#departSoon();
     // Each flush settles once, for all of its events.
@@ -416,7 +417,7 @@ export class Publisher {
   async #publishScheduled(
     encoded: readonly EncodedEvent[],
     items: readonly PublishItem[],
-    arena: PayloadArena,
+    encoder: EventEncoder,
   ): Promise<Published[]> {
     const { connection, keys, settings } = this.#parts;
     const byPartition = new Map<number, EncodedEvent[]>();
@@ -434,10 +435,10 @@ export class Publisher {
         id,
         type,
         when: when as When,
-        bytes: Buffer.from(arena.buffer.subarray(start, end)),
+        bytes: Buffer.from(encoder.arena.buffer.subarray(start, end)),
       })),
     }));
-    this.#giveBack(arena);
+    this.#giveBack(encoder);
     const put = Promise.all(
       calls.map(async ({ partition, events, call, items: scheduled }) => {
         await this.#verify(settings.deadlineMs);
@@ -476,7 +477,7 @@ export class Publisher {
    * At the door: calls with events whose functions are too far behind wait here, one behind the
    * other, or are refused. Calls with other types go past them.
    */
-  async #waitForRelief(encoded: readonly EncodedEvent[], arena: PayloadArena): Promise<void> {
+  async #waitForRelief(encoded: readonly EncodedEvent[], encoder: EventEncoder): Promise<void> {
     const { settings } = this.#parts;
     if (
       !this.#gauge.calm &&
@@ -502,7 +503,7 @@ export class Publisher {
       }
       for (const { type, partition } of encoded) this.#gauge.check(type, partition, true);
     } catch (error) {
-      this.#giveBack(arena);
+      this.#giveBack(encoder);
       throw error;
     } finally {
       this.#inRelief--;
@@ -611,46 +612,28 @@ export class Publisher {
     };
   }
 
-  #encode(item: PublishItem, arena: PayloadArena, nowMs: number): EncodedEvent {
-    const type = this.#parts.catalog.get(item.type);
-    checkOptions(item.type, item, PUBLISH_ITEM);
-    const subject = subjectFor(type, item.data, item.subject);
-    text(item.type, 'source', item.source);
-    checkId(item.type, item.id);
+  #encode(item: PublishItem, encoder: EventEncoder, nowMs: number): EncodedEvent {
     const id = item.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`;
-    // The batch carries the publisher's own source once.
-    const when = whenOf(item.type, item);
-    // A scheduled event travels without a batch.
-    const own = item.source === undefined || item.source === this.#parts.settings.source;
-    const source = own
-      ? when === null
-        ? ''
-        : this.#parts.settings.source
-      : (item.source as string);
-    const start = encodeEvent(
-      arena,
-      type,
-      id,
-      subject,
-      source,
-      schemaIdOf(this.#parts.schemas, item.type),
-      item,
-      nowMs,
-    );
+    encoder.encode(item, id, nowMs, null);
     return new EncodedEvent(
-      id,
+      encoder,
       item.type,
-      source,
-      when,
-      partitionOf(subject, this.#parts.partitions),
-      start,
-      arena.end,
+      partitionOf(encoder.subject, this.#parts.partitions),
     );
   }
 
-  #giveBack(arena: PayloadArena): void {
-    arena.clear();
-    if (this.#arenas.length < 4) this.#arenas.push(arena);
+  #takeEncoder(): EventEncoder {
+    const { catalog, schemas, settings } = this.#parts;
+    return (
+      this.#encoders.pop() ??
+      new EventEncoder({ catalog, schemas, source: settings.source, options: PUBLISH_ITEM })
+    );
+  }
+
+  /** Nobody reads its arena any more. */
+  #giveBack(encoder: EventEncoder): void {
+    encoder.arena.clear();
+    if (this.#encoders.length < 4) this.#encoders.push(encoder);
   }
 
   #add(event: EncodedEvent, arena: PayloadArena): Gathering {
@@ -839,22 +822,15 @@ class EncodedEvent {
   declare duplicate: boolean;
   declare scheduledMs: number | null;
 
-  constructor(
-    id: string,
-    type: string,
-    source: string,
-    when: When | null,
-    partition: number,
-    start: number,
-    end: number,
-  ) {
-    this.id = id;
+  /** The event that was encoded last. */
+  constructor(encoder: EventEncoder, type: string, partition: number) {
+    this.id = encoder.id;
     this.type = type;
-    this.source = source;
-    this.when = when;
+    this.source = encoder.source;
+    this.when = encoder.when;
     this.partition = partition;
-    this.start = start;
-    this.end = end;
+    this.start = encoder.start;
+    this.end = encoder.arena.end;
     this.flush = null;
     this.place = 0;
     this.duplicate = false;

@@ -1,0 +1,160 @@
+/**
+ * A caller's event → checked, and encoded once, into an arena. One way for all events: published,
+ * appended to a history, emitted.
+ *
+ * An encoder is used again for each event, and its fields tell of the last one: an event costs no
+ * object here.
+ */
+import { OversizeError, InvalidEventError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-options.ts';
+import { schemaIdOf, type LocalSchema } from '../core/schema-id.ts';
+import { whenOf, type Scheduling, type When } from '../core/when.ts';
+import type { Catalog, EventType } from './catalog.ts';
+import {
+  checkBytes,
+  checkExtensions,
+  checkHistorySubject,
+  checkId,
+  checkText,
+  LIMITS,
+  momentOf,
+  subjectFor,
+  timeOf,
+} from './event-attributes.ts';
+import { writeEnvelope, type Envelope } from './event-batch.ts';
+import { PayloadArena } from './payload-arena.ts';
+
+/** An event as its caller gives it, unchecked. */
+export interface EventDraft extends Scheduling {
+  readonly type: string;
+  readonly data: unknown;
+  /** Default: the data's own. */
+  readonly subject?: string | undefined;
+  /** Default: the encoder's. */
+  readonly source?: string | undefined;
+  readonly id?: string | undefined;
+  /**
+   * When it happened, up to the year 9999: ms since 1970 or a Date, of which whole ms are kept, or
+   * an RFC 3339 text, whose nanoseconds are kept. Default: now.
+   */
+  readonly time?: number | Date | string | undefined;
+  /**
+   * CloudEvents extension attributes. Names: lower case letters and digits, none of the event's own
+   * attributes. Values: strings. At most 4,096 bytes as JSON.
+   */
+  readonly extensions?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface EncoderParts {
+  readonly catalog: Pick<Catalog, 'get'>;
+  /** Ids of the types' schemas in the registry. A type without one is stamped with none. */
+  readonly schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>;
+  /** Source of the batches that the events go into. */
+  readonly source: string;
+  /** Names that a draft may have; null: its caller has looked. */
+  readonly options: ReadonlySet<string> | null;
+}
+
+export class EventEncoder implements Envelope {
+  readonly arena: PayloadArena;
+  readonly #catalog: Pick<Catalog, 'get'>;
+  readonly #schemas: EncoderParts['schemas'];
+  readonly #source: string;
+  readonly #options: ReadonlySet<string> | null;
+
+  // The last event, until the next one is encoded.
+  id = '';
+  subject = '';
+  /** Empty: the batch's. */
+  source = '';
+  /** Id of the type's schema in the registry; 0: none. */
+  schema = 0;
+  timeMs = 0;
+  timeNanos = 0;
+  extensions: Readonly<Record<string, string>> | null = null;
+  /** Null: now. */
+  when: When | null = null;
+  /** Where its message, without a position, starts in the arena; it ends where the arena does. */
+  start = 0;
+
+  constructor({ catalog, schemas, source, options }: EncoderParts, arena = new PayloadArena()) {
+    this.arena = arena;
+    this.#catalog = catalog;
+    this.#schemas = schemas;
+    this.#source = source;
+    this.#options = options;
+  }
+
+  /**
+   * Writes the Event message, without its position, behind the arena's content. After an error the
+   * arena may hold a part of it.
+   * @param id the draft's id, or one made for it
+   * @param nowMs time of an event that names none, in ms since 1970; read once for many events, for
+   *   the clock is a call into the system
+   * @param history id of the history that the event is for: the data's subject must be that; null:
+   *   none, the subject is the draft's or the data's
+   * @throws UnknownEventTypeError, InvalidEventError naming the field, OversizeError naming the
+   *   limit, SchemaNotRegisteredError
+   */
+  encode(draft: EventDraft, id: string, nowMs: number, history: string | null): void {
+    const type = this.#catalog.get(draft.type);
+    if (this.#options !== null) checkOptions(draft.type, draft, this.#options);
+    if (history === null) this.subject = subjectFor(type, draft.data, draft.subject);
+    else {
+      checkHistorySubject(type, draft.data, history);
+      this.subject = history;
+    }
+    checkText(draft.type, 'source', draft.source);
+    checkId(draft.type, draft.id);
+    this.id = id;
+    this.when = whenOf(draft.type, draft);
+    this.source = this.#sourceOf(draft);
+    this.schema = schemaIdOf(this.#schemas, draft.type);
+    this.#setTime(draft, nowMs);
+    this.extensions = draft.extensions ?? null;
+    if (this.extensions !== null) checkExtensions(draft.type, this.extensions);
+    this.#write(type, draft.data);
+  }
+
+  /** The batch carries its source once; a scheduled event travels without a batch. */
+  #sourceOf({ type, source }: EventDraft): string {
+    if (source === undefined || source === this.#source)
+      return this.when === null ? '' : this.#source;
+    checkBytes(type, 'source', source, LIMITS.source);
+    return source;
+  }
+
+  #setTime({ type, time }: EventDraft, nowMs: number): void {
+    this.timeNanos = 0;
+    if (time === undefined) this.timeMs = nowMs;
+    else if (typeof time === 'string') {
+      const moment = momentOf(type, time);
+      this.timeMs = moment.ms;
+      this.timeNanos = moment.nanos;
+    } else this.timeMs = timeOf(type, time);
+  }
+
+  #write(type: EventType, data: unknown): void {
+    const { arena } = this;
+    this.start = arena.end;
+    const payload = arena.open(0x1a);
+    type.encodeTo(data, arena);
+    const length = arena.end - payload;
+    if (length > type.maxBytes) {
+      throw new OversizeError(
+        `event "${type.name}"`,
+        length,
+        type.maxBytes,
+        'bytes of payload. Nothing was sent. Raise max_bytes in its (millrace.v1.event) option, or publish a reference to the data',
+      );
+    }
+    arena.close(payload);
+    const unfit = writeEnvelope(arena, this);
+    if (unfit !== null)
+      throw new InvalidEventError(
+        type.name,
+        unfit,
+        'an unpaired surrogate: no proper Unicode text',
+      );
+  }
+}
