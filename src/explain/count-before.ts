@@ -1,0 +1,66 @@
+/** How far a function has read a stream, and the events between there and a place. */
+import { compareEntryIds } from '../core/position.ts';
+import type { PartitionState } from '../pipeline/dead/registered-functions.ts';
+import { countEntry, entryFields } from '../rewind/count-entry.ts';
+import type { Place, Source } from './find-event.ts';
+
+/** Entries that are read at once, and most entries that are counted one by one. */
+const PAGE = 32;
+const MOST = 4_096;
+
+/** Null: the function's consumer group is gone. */
+export async function lastDelivered(
+  source: Source,
+  stream: string,
+  fn: string,
+): Promise<string | null> {
+  let groups: unknown[][];
+  try {
+    groups = (await source.connection.command('XINFO', 'GROUPS', stream)) as unknown[][];
+  } catch {
+    return null; // the stream was deleted meanwhile
+  }
+  for (const info of groups) {
+    const of = (name: string): string => String(info[info.indexOf(name) + 1]);
+    if (of('name') === fn) return of('last-delivered-id');
+  }
+  return null;
+}
+
+/** Events of the type between what was delivered and this one; null: too many to be counted. */
+export async function countBefore(
+  source: Source,
+  state: PartitionState,
+  stream: string,
+  delivered: string,
+  place: Place,
+): Promise<number | null> {
+  const exact = state.counters.get(`exact:${place.type}`) ?? '0-0';
+  const ordinal =
+    place.ordinal !== null && compareEntryIds(place.entryId, exact) > 0 ? place.ordinal : null;
+  let counted = 0;
+  let entries = 0;
+  let cursor = delivered;
+  for (;;) {
+    const page = (await source.connection.commandBuffer(
+      'XRANGE',
+      stream,
+      `(${cursor}`,
+      `(${place.entryId}`,
+      'COUNT',
+      entries === 0 ? 1 : PAGE,
+    )) as [Buffer, Buffer[]][];
+    if (page.length === 0) return counted + place.index;
+    for (const [idBytes, fields] of page) {
+      cursor = idBytes.toString('latin1');
+      const first = entryFields(fields).ordinal;
+      const count = countEntry(fields);
+      if (ordinal !== null && first !== null && compareEntryIds(cursor, exact) > 0) {
+        return counted + (ordinal - place.count) - (first - count) + place.index;
+      }
+      counted += count;
+      entries++;
+    }
+    if (entries > MOST) return null;
+  }
+}

@@ -1,0 +1,346 @@
+/**
+ * The state of one event for one function, and why. Probes are tried in the order in which an event
+ * goes through its states, each move being one script: an event that moves meanwhile is found where
+ * it was or where it went.
+ */
+import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
+import { compareEntryIds } from '../core/position.ts';
+import { formatLetterId } from '../pipeline/dead/dead-letters.ts';
+import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
+import type { PartitionState, RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
+import { readEvent } from '../wire/event-batch.ts';
+import type { ParkedRecord } from '../wire/parked.ts';
+import { countBefore, lastDelivered } from './count-before.ts';
+import type { Place, Source } from './find-event.ts';
+import { findLetter } from './find-letter.ts';
+import { parkedRecords } from './parked-records.ts';
+import type { EventState, FunctionState } from './report.ts';
+
+/** An event and a function, with what all probes need of both. */
+interface Case {
+  readonly source: Source;
+  readonly state: PartitionState;
+  readonly fn: RegisteredFunction;
+  readonly place: Place;
+  /** The server's clock, in ms since 1970. */
+  readonly nowMs: number;
+  /** Owner of the lane; null: nobody. */
+  readonly dispatcher: string | null;
+  /** The same, as a clause. */
+  readonly owner: string;
+  readonly setup: SetupFailure | null;
+}
+
+type Answer = EventState & { readonly why: string };
+
+/** Null: the event is in another state. */
+type Probe = (asked: Case) => Promise<Answer | null>;
+
+const PROBES: readonly Probe[] = [notRead, pending, parked, dead, skipped];
+
+export async function explainState(
+  source: Source,
+  state: PartitionState,
+  fn: RegisteredFunction,
+  place: Place,
+  nowMs: number,
+): Promise<FunctionState> {
+  const { connection, keys } = source;
+  const { partition } = place;
+  const lease = (await connection.command('GET', keys.lease(partition, fn.name))) as string | null;
+  const dispatcher = lease === null ? null : lease.slice(0, lease.lastIndexOf(':'));
+  const lane = `${fn.name}/${partition}`;
+  const asked: Case = {
+    source,
+    state,
+    fn,
+    place,
+    nowMs,
+    dispatcher,
+    owner:
+      dispatcher === null
+        ? `no dispatcher owns lane ${lane}`
+        : `dispatcher ${dispatcher} owns lane ${lane}`,
+    setup: parseSetupFailure(
+      (await connection.command('GET', keys.setupFailure(partition, fn.name))) as string | null,
+    ),
+  };
+  for (const probe of PROBES) {
+    const answer = await probe(asked);
+    if (answer !== null) return { function: fn.name, ...answer };
+  }
+  return { function: fn.name, ...done(asked) };
+}
+
+// ---------------------------------------------------------------- in the stream
+
+async function notRead(asked: Case): Promise<Answer | null> {
+  const { source, state, fn, place, dispatcher, owner } = asked;
+  if (!place.inStream) return null;
+  const stream = source.keys.events(place.partition, place.type);
+  const delivered = await lastDelivered(source, stream, fn.name);
+  if (delivered !== null && compareEntryIds(place.entryId, delivered) <= 0) return null;
+  const eventsBefore = await countBefore(source, state, stream, delivered ?? '0-0', place);
+  return {
+    state: 'lag',
+    eventsBefore,
+    dispatcher,
+    why:
+      delivered === null
+        ? `it was not read yet: the consumer group is gone; the next dispatcher to run ${fn.name} recreates it behind the last commit`
+        : `it was not read yet: ${aheadOf(place.type, eventsBefore)}, and ${owner}${andSetup(asked)}`,
+  };
+}
+
+function aheadOf(type: string, eventsBefore: number | null): string {
+  if (eventsBefore === null) return `many events of ${type} are before it`;
+  if (eventsBefore === 0) return 'it is the next one';
+  return `${eventsBefore} events of ${type} are before it`;
+}
+
+async function pending(asked: Case): Promise<Answer | null> {
+  const { source, fn, place, dispatcher, owner, setup } = asked;
+  if (!place.inStream) return null;
+  const [found] = (await source.connection.command(
+    'XPENDING',
+    source.keys.events(place.partition, place.type),
+    fn.name,
+    place.entryId,
+    place.entryId,
+    1,
+  )) as [string, string, number, number][];
+  if (!found) return null;
+  const [, , idle, deliveries] = found;
+  return {
+    state: 'pending',
+    deliveredMsAgo: Number(idle),
+    deliveries: Number(deliveries),
+    dispatcher,
+    ...(setup ? { setup } : {}),
+    why: setup
+      ? `${setupText(asked, setup)}; the event was not tried, and ${owner}`
+      : dispatcher === null
+        ? `it was delivered ${idle} ms ago and not settled, but ${owner} now: the next owner takes it up again`
+        : `it was delivered ${idle} ms ago and is running, or waits in its batch; ${owner}`,
+  };
+}
+
+function setupText({ dispatcher }: Case, setup: SetupFailure): string {
+  const next =
+    dispatcher === null
+      ? 'no dispatcher tries it now'
+      : `the next try is due at ${isoOf(setup.nextMs)}`;
+  return `${setup.error}. It fails since ${isoOf(setup.sinceMs)}, last at ${isoOf(setup.atMs)}; ${next}`;
+}
+
+function andSetup(asked: Case): string {
+  return asked.setup ? `; ${setupText(asked, asked.setup)}` : '';
+}
+
+const isoOf = (ms: number): string => new Date(ms).toISOString();
+
+// ---------------------------------------------------------------- parked
+
+/** An event's record in the list of its unit. */
+interface Parked {
+  readonly unit: string;
+  readonly record: ParkedRecord;
+  /** Place in the list; 0: the head. */
+  readonly at: number;
+  readonly head: ParkedRecord;
+}
+
+async function parked(asked: Case): Promise<Answer | null> {
+  const found = await findParked(asked);
+  if (found === null) return null;
+  const { source, fn, place } = asked;
+  const due = (await source.connection.command(
+    'ZSCORE',
+    source.keys.due(place.partition, fn.name),
+    found.unit,
+  )) as string | null;
+  return (
+    (await held(asked, found)) ??
+    (await running(asked, found)) ??
+    (await waiting(asked, found, due === null ? null : Number(due) - asked.nowMs))
+  );
+}
+
+async function findParked({ source, fn, place }: Case): Promise<Parked | null> {
+  const unit = fn.ordering === 'none' ? place.id : place.subject;
+  let head: ParkedRecord | null = null;
+  for await (const { record, place: at } of parkedRecords(source, place.partition, fn.name, unit)) {
+    head ??= record;
+    if (
+      record.entryId === place.entryId &&
+      record.index === place.index &&
+      record.type === place.type
+    )
+      return { unit, record, at, head };
+  }
+  return null;
+}
+
+/** The unit is held by a dead letter. */
+async function held(asked: Case, { unit, record, at }: Parked): Promise<Answer | null> {
+  const { source, fn, place, dispatcher } = asked;
+  const holder = (await source.connection.command(
+    'HGET',
+    source.keys.held(place.partition, fn.name),
+    unit,
+  )) as string | null;
+  if (holder === null) return null;
+  const letter = formatLetterId(fn.name, place.partition, holder);
+  return {
+    state: 'parked',
+    attempts: record.attempts,
+    history: record.history,
+    dueInMs: null,
+    place: at,
+    behind: null,
+    dispatcher,
+    why: `its subject is held by dead letter ${letter} (onDead: "hold"): millrace dlq replay ${letter} or dlq purge ${letter} lets it go on`,
+  };
+}
+
+/** The head of the list runs. */
+async function running(asked: Case, found: Parked): Promise<Answer | null> {
+  const { record, at, head } = found;
+  const unit = await runningUnit(asked, found.unit);
+  if (unit === null) return null;
+  const { sinceMs, attempt } = unit;
+  const since = `since ${Math.max(0, Math.round(asked.nowMs - sinceMs))} ms`;
+  return {
+    state: 'parked',
+    attempts: record.attempts,
+    history: record.history,
+    dueInMs: null,
+    place: at,
+    behind: at === 0 ? null : head.eventId,
+    dispatcher: asked.dispatcher,
+    ...(at === 0 ? { running: { sinceMs, attempt } } : {}),
+    why:
+      at === 0
+        ? `its handler runs ${since} (attempt ${attempt}), and ${asked.owner}`
+        : `it waits behind event ${head.eventId} of the same subject (place ${at} of its queue), which runs ${since}, and ${asked.owner}`,
+  };
+}
+
+/** The unit among those that run under the lane's present lease. */
+async function runningUnit({ source, fn, place }: Case, unit: string): Promise<RunningUnit | null> {
+  const { connection, keys } = source;
+  const [text, lease] = (await Promise.all([
+    connection.command('HGET', keys.counters(place.partition), `running:${fn.name}`),
+    connection.command('GET', keys.lease(place.partition, fn.name)),
+  ])) as [string | null, string | null];
+  const found = readRunning(text ?? undefined);
+  return found.lease === lease ? (found.units.find((one) => one.unit === unit) ?? null) : null;
+}
+
+/** The head of the list is due at a time; `dueInMs` null: that is not known. */
+async function waiting(asked: Case, found: Parked, dueInMs: number | null): Promise<Answer> {
+  const { record, at, head } = found;
+  const { dispatcher, owner } = asked;
+  const when = dueText(dueInMs);
+  return {
+    state: 'parked',
+    attempts: record.attempts,
+    history: record.history,
+    dueInMs,
+    place: at,
+    behind: at === 0 ? null : head.eventId,
+    dispatcher,
+    why:
+      at === 0
+        ? `${await failedText(asked, record)}; its next attempt is due ${when}, and ${owner}${andSetup(asked)}`
+        : `it waits behind event ${head.eventId} of the same subject (place ${at} of its queue), which is due ${when}, and ${owner}`,
+  };
+}
+
+function dueText(dueInMs: number | null): string {
+  if (dueInMs === null) return 'at an unknown time';
+  return dueInMs > 0 ? `in ${dueInMs} ms` : `since ${-dueInMs} ms`;
+}
+
+async function failedText({ source }: Case, record: ParkedRecord): Promise<string> {
+  const last = record.history.at(-1);
+  if (record.attempts > 0) {
+    const error = last ? ` (${last.name}: ${last.message}${causedBy(last)})` : '';
+    return `its attempt ${record.attempts} failed${error}`;
+  }
+  const { schema } = readEvent(record.event);
+  const { connection, keys } = source;
+  if (schema > 0 && (await connection.command('HEXISTS', keys.registry('ids'), schema)) === 0)
+    return `it waits for its schema, id ${schema}, which the registry does not know`;
+  return last ? 'it was replayed from the dead letters' : 'it was not tried yet';
+}
+
+function causedBy({ cause }: { readonly cause?: string }): string {
+  return cause ? `; caused by ${cause}` : '';
+}
+
+// ---------------------------------------------------------------- settled
+
+async function dead(asked: Case): Promise<Answer | null> {
+  const { source, fn, place } = asked;
+  const letter = await findLetter(source, fn, place);
+  if (letter === null) return null;
+  if (!letter.identified && counterOf(asked, 'done') > 0) {
+    return {
+      state: 'unknown',
+      why: `it is done, or it is dead letter ${letter.id}: a parked record of its ${fn.ordering === 'key' ? 'subject' : 'id'} that could not be read, and does not say of which event it was`,
+    };
+  }
+  const { name, message, cause } = letter.error;
+  return {
+    state: 'dead',
+    letter: letter.id,
+    reason: letter.reason,
+    attempts: letter.attempts,
+    history: letter.history,
+    error: { name, message, ...(cause ? { cause } : {}) },
+    why:
+      `it is dead letter ${letter.id} (${letter.reason}: ${message}${causedBy(letter.error)}); ` +
+      (letter.kind === 'event'
+        ? `millrace dlq replay ${letter.id} tries it again`
+        : `its ${letter.kind} could not be read; publish the event anew, then purge the letter`),
+  };
+}
+
+/** The event was appended before the function's start. */
+function skipped(asked: Case): Promise<Answer | null> {
+  const { state, fn, place } = asked;
+  const isSkipped =
+    place.ordinal !== null &&
+    place.ordinal <= counterOf(asked, 'base') &&
+    compareEntryIds(place.entryId, state.counters.get(`exact:${place.type}`) ?? '0-0') > 0;
+  return Promise.resolve(
+    isSkipped
+      ? {
+          state: 'skipped',
+          why: `it was appended before the place at which ${fn.name} started`,
+        }
+      : null,
+  );
+}
+
+function done(asked: Case): Answer {
+  if (!asked.place.inStream) {
+    return {
+      state: 'done',
+      why: `it is neither parked nor dead for ${asked.fn.name}, and its entry was not looked at: most likely done`,
+    };
+  }
+  const purged = counterOf(asked, 'purged');
+  return {
+    state: 'done',
+    why:
+      purged > 0
+        ? `it is settled: done, or one of ${purged} events whose dead letters were purged`
+        : 'it was processed and acknowledged',
+  };
+}
+
+function counterOf({ state, fn, place }: Case, name: string): number {
+  return Number(state.counters.get(`${name}:${fn.name}:${place.type}`) ?? '0');
+}

@@ -1,0 +1,290 @@
+/** The places of an event, or of a subject's events: in the streams, parked, dead-lettered. */
+import { partitionOf } from '../core/partition.ts';
+import { compareEntryIds } from '../core/position.ts';
+import type { Deployment } from '../deployment.ts';
+import { lettersOf } from '../pipeline/dead/dead-letters.ts';
+import {
+  readPartition,
+  readPartitions,
+  type PartitionState,
+  type RegisteredFunction,
+} from '../pipeline/dead/registered-functions.ts';
+import { countEntry, entryFields } from '../rewind/count-entry.ts';
+import { walkBatch, type EventHeader } from '../wire/event-batch.ts';
+import type { ParkedRecord } from '../wire/parked.ts';
+import { parkedRecords } from './parked-records.ts';
+import type { ExplainQuery } from './report.ts';
+
+export type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+
+export interface Place {
+  readonly id: string;
+  readonly subject: string;
+  readonly type: string;
+  readonly partition: number;
+  readonly entryId: string;
+  readonly index: number;
+  readonly position: number;
+  /**
+   * Of the entry's last event, with the entry's number of events; null: foreign, or not in the
+   * stream.
+   */
+  readonly ordinal: number | null;
+  readonly count: number;
+  readonly inStream: boolean;
+}
+
+export interface Found {
+  /** In the order of partitions, entries and positions. */
+  readonly places: readonly Place[];
+  /** Of the partitions that were looked at. */
+  readonly states: readonly PartitionState[];
+  /** Events of the streams that were looked at. */
+  readonly events: number;
+  /** The streams were looked at to their ends. */
+  readonly complete: boolean;
+}
+
+/** Entries of a stream that are read at once. */
+const PAGE = 32;
+/** Streams that are read at once. */
+const PARALLEL = 16;
+/** Most units of a function's lane, and most records and letters of it, that are looked at. */
+const LIMITS = { units: 2_000, records: 10_000, letters: 10_000 } as const;
+
+/**
+ * @param scan events of the streams after which the search ends
+ * @param limit places after which the search ends, about
+ */
+export async function findEvents(
+  source: Source,
+  query: ExplainQuery,
+  scan: number,
+  limit: number,
+): Promise<Found> {
+  const states =
+    'subject' in query
+      ? [await readPartition(source, partitionOf(query.subject, source.partitions))]
+      : await readPartitions(source);
+  const streams = new StreamSearch(source, query);
+  const complete = await streams.run(states, scan, limit);
+  const { places, events } = streams;
+  // The streams may have lost it to retention, or it lies beyond the scan.
+  if ('subject' in query || places.length === 0) {
+    const known = new Set(places.map(addressOf));
+    for (const place of await searchAside(source, states, query, limit)) {
+      if (known.has(addressOf(place))) continue;
+      known.add(addressOf(place));
+      places.push(place);
+    }
+  }
+  places.sort(
+    (a, b) =>
+      a.partition - b.partition ||
+      compareEntryIds(a.entryId, b.entryId) ||
+      a.position - b.position ||
+      a.index - b.index,
+  );
+  return { places, states, events, complete };
+}
+
+function addressOf(place: Place): string {
+  return `${place.partition}/${place.type}/${place.entryId}/${place.index}`;
+}
+
+// ---------------------------------------------------------------- in the streams
+
+interface Stream {
+  readonly partition: number;
+  readonly type: string;
+  /** The end of the next page, as XREVRANGE takes it. */
+  before: string;
+}
+
+/** Newest first, a page of each stream in turn. */
+class StreamSearch {
+  readonly places: Place[] = [];
+  /** Events looked at. */
+  events = 0;
+  readonly #source: Source;
+  readonly #by: 'id' | 'subject';
+  readonly #wanted: string;
+  readonly #needle: Buffer;
+
+  constructor(source: Source, query: ExplainQuery) {
+    this.#source = source;
+    this.#by = 'eventId' in query ? 'id' : 'subject';
+    this.#wanted = 'eventId' in query ? query.eventId : query.subject;
+    this.#needle = Buffer.from(this.#wanted);
+  }
+
+  /** The search for an id ends with the round that found it. False: there is more. */
+  async run(states: readonly PartitionState[], scan: number, limit: number): Promise<boolean> {
+    let streams: Stream[] = states.flatMap((state) =>
+      [...typesOf(state)].map((type) => ({ partition: state.partition, type, before: '+' })),
+    );
+    while (streams.length > 0) {
+      const open: Stream[] = [];
+      for (let i = 0; i < streams.length; i += PARALLEL) {
+        if (this.events >= scan || this.places.length >= limit) return false;
+        await Promise.all(
+          streams.slice(i, i + PARALLEL).map(async (stream) => {
+            if (await this.#readPage(stream)) open.push(stream);
+          }),
+        );
+      }
+      streams = open;
+      if (this.#by === 'id' && this.places.length > 0) return streams.length === 0;
+    }
+    return true;
+  }
+
+  /** Whether there may be a further page. */
+  async #readPage(stream: Stream): Promise<boolean> {
+    const page = (await this.#source.connection.commandBuffer(
+      'XREVRANGE',
+      this.#source.keys.events(stream.partition, stream.type),
+      stream.before,
+      '-',
+      'COUNT',
+      PAGE,
+    )) as [Buffer, Buffer[]][];
+    for (const [idBytes, fields] of page) {
+      const entryId = idBytes.toString('latin1');
+      stream.before = `(${entryId}`;
+      this.#readEntry(stream, entryId, fields);
+    }
+    return page.length === PAGE;
+  }
+
+  #readEntry({ partition, type }: Stream, entryId: string, fields: Buffer[]): void {
+    const { bytes, ordinal } = entryFields(fields);
+    const count = countEntry(fields);
+    this.events += count;
+    if (this.#needle.length === 0 || !bytes.includes(this.#needle)) return;
+    for (const { id, subject, index, position } of headersOf(bytes)) {
+      if ((this.#by === 'id' ? id : subject) !== this.#wanted) continue;
+      this.places.push({
+        id,
+        subject,
+        type,
+        partition,
+        entryId,
+        index,
+        position,
+        ordinal,
+        count,
+        inStream: true,
+      });
+    }
+  }
+}
+
+/** Headers up to the place where the bytes are corrupt; such an entry is dead as a whole. */
+function headersOf(bytes: Buffer): EventHeader[] {
+  const headers: EventHeader[] = [];
+  try {
+    walkBatch(bytes, (header) => headers.push(header));
+  } catch {
+    // dead letters say what is wrong with it
+  }
+  return headers;
+}
+
+function typesOf(state: PartitionState): Set<string> {
+  const types = new Set(state.functions.flatMap((fn) => fn.types));
+  for (const field of state.counters.keys())
+    if (field.startsWith('appended:')) types.add(field.slice('appended:'.length));
+  return types;
+}
+
+// ---------------------------------------------------------------- parked or dead
+
+/** Parked lists and dead letters. */
+async function searchAside(
+  source: Source,
+  states: readonly PartitionState[],
+  query: ExplainQuery,
+  limit: number,
+): Promise<Place[]> {
+  const search = new AsideSearch(source, query, limit);
+  for (const { partition, functions } of states) {
+    for (const fn of functions) {
+      if (search.isFull) return search.places;
+      await search.readParked(partition, fn);
+      await search.readLetters(partition, fn);
+    }
+  }
+  return search.places;
+}
+
+class AsideSearch {
+  readonly places: Place[] = [];
+  readonly #source: Source;
+  readonly #query: ExplainQuery;
+  readonly #limit: number;
+
+  constructor(source: Source, query: ExplainQuery, limit: number) {
+    this.#source = source;
+    this.#query = query;
+    this.#limit = limit;
+  }
+
+  get isFull(): boolean {
+    return this.places.length >= this.#limit;
+  }
+
+  async readParked(partition: number, fn: RegisteredFunction): Promise<void> {
+    let left: number = LIMITS.records;
+    for (const unit of await this.#unitsOf(partition, fn)) {
+      for await (const { record } of parkedRecords(this.#source, partition, fn.name, unit)) {
+        if (--left < 0) break;
+        if (!this.#isWanted(record.eventId, record.subject)) continue;
+        this.places.push(placeOf(partition, record));
+        if (this.isFull) break;
+      }
+    }
+  }
+
+  async readLetters(partition: number, fn: RegisteredFunction): Promise<void> {
+    let left: number = LIMITS.letters;
+    for await (const letter of lettersOf(this.#source, fn.name, partition)) {
+      if (--left < 0) break;
+      if (letter.kind !== 'event' || !this.#isWanted(letter.eventId, letter.subject)) continue;
+      this.places.push(placeOf(partition, letter));
+      if (this.isFull) break;
+    }
+  }
+
+  #isWanted(id: string, subject: string): boolean {
+    const query = this.#query;
+    return 'eventId' in query ? id === query.eventId : subject === query.subject;
+  }
+
+  /** The one unit that can hold the event, where the query says so; else those that wait. */
+  async #unitsOf(partition: number, { name, ordering }: RegisteredFunction): Promise<string[]> {
+    const query = this.#query;
+    if ('eventId' in query && ordering === 'none') return [query.eventId];
+    if ('subject' in query && ordering === 'key') return [query.subject];
+    const due = this.#source.keys.due(partition, name);
+    return (await this.#source.connection.command('ZRANGE', due, 0, LIMITS.units - 1)) as string[];
+  }
+}
+
+function placeOf(
+  partition: number,
+  from: Pick<ParkedRecord, 'eventId' | 'subject' | 'type' | 'entryId' | 'index' | 'position'>,
+): Place {
+  return {
+    id: from.eventId,
+    subject: from.subject,
+    type: from.type,
+    partition,
+    entryId: from.entryId,
+    index: from.index,
+    position: from.position,
+    ordinal: null,
+    count: 0,
+    inStream: false,
+  };
+}

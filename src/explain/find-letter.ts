@@ -1,0 +1,41 @@
+import { entryIdTime } from '../core/position.ts';
+import { lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
+import type { RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
+import type { Place, Source } from './find-event.ts';
+
+/** Most letters that are looked at. */
+const MOST = 10_000;
+
+/** `identified` false: a parked record that does not say of which event it was. */
+export interface FoundLetter extends DeadLetter {
+  readonly identified: boolean;
+}
+
+/** The dead letter of the event for the function. */
+export async function findLetter(
+  source: Source,
+  fn: RegisteredFunction,
+  place: Place,
+): Promise<FoundLetter | null> {
+  // A letter is not older than the entry, both by the server's clock; a foreign entry may bear any
+  // id.
+  const after = place.ordinal === null ? '0-0' : `${Math.max(0, entryIdTime(place.entryId) - 1)}-0`;
+  let left: number = MOST;
+  let maybe: DeadLetter | null = null;
+  for await (const letter of lettersOf(source, fn.name, place.partition, after)) {
+    if (--left < 0) break;
+    if (
+      letter.kind === 'record' &&
+      letter.entryId === '' &&
+      (fn.ordering === 'key' ? letter.subject === place.subject : letter.eventId === place.id)
+    ) {
+      if (fn.ordering === 'none' || letter.bytes.includes(place.id))
+        return { ...letter, identified: true };
+      maybe ??= letter;
+    }
+    if (letter.type !== place.type || letter.entryId !== place.entryId) continue;
+    if (letter.kind === 'entry' || letter.index === place.index)
+      return { ...letter, identified: true };
+  }
+  return maybe && { ...maybe, identified: false };
+}

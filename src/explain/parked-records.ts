@@ -1,0 +1,41 @@
+import type { Deployment } from '../deployment.ts';
+import { isWrongType } from '../pipeline/retry/set-aside.ts';
+import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
+
+/** Records that are read at once, and most records of a unit. */
+const PAGE = 32;
+const MOST = 10_000;
+
+/** The parked records of a unit with their places in its list, the readable ones. */
+export async function* parkedRecords(
+  source: Pick<Deployment, 'connection' | 'keys'>,
+  partition: number,
+  fn: string,
+  unit: string,
+): AsyncGenerator<{ record: ParkedRecord; place: number }> {
+  const key = source.keys.parked(partition, fn, unit);
+  for (let from = 0; from < MOST; from += PAGE) {
+    let page: Buffer[];
+    try {
+      page = (await source.connection.commandBuffer(
+        'LRANGE',
+        key,
+        from,
+        from + PAGE - 1,
+      )) as Buffer[];
+    } catch (error) {
+      if (!isWrongType(error)) throw error;
+      return; // set aside when it is due
+    }
+    for (const [i, bytes] of page.entries()) {
+      let record: ParkedRecord;
+      try {
+        record = decodeParked(bytes);
+      } catch {
+        continue;
+      }
+      yield { record, place: from + i };
+    }
+    if (page.length < PAGE) return;
+  }
+}
