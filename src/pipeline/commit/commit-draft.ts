@@ -1,0 +1,149 @@
+/**
+ * A commit while its parts are planned: each part (plan-held.ts, plan-retries.ts, plan-inbox.ts)
+ * reads what the run came to and adds arguments and counts. plan-commit.ts lays them out.
+ */
+import type { EventRef, Failure } from '../../core/batch-task.ts';
+import type { ParkedRecord } from '../../wire/parked.ts';
+import type { Batch } from '../batch/batch.ts';
+import type { Arg, CommitContext, FailedAttempt, ResultOfRun, Unsettled } from './commit-plan.ts';
+import { afterFailure, attemptOf, type Delay } from './failed-attempt.ts';
+import { letterOfEvent } from './letters.ts';
+
+/** Place of a dead letter's event or entry. */
+export interface LetterPlace {
+  /** Index of the entry in the batch; -1: the event is a retry. */
+  readonly entry: number;
+  readonly type: string;
+}
+
+export class CommitDraft {
+  readonly batch: Batch;
+  readonly result: ResultOfRun;
+  readonly context: CommitContext;
+
+  /** Units in the order of their parked lists among the keys. */
+  readonly units: string[] = [];
+  readonly #unitNumbers = new Map<string, number>();
+  /** Events by which the units' lists grow. */
+  readonly growth = new Map<string, number>();
+  /** Units in which nothing has failed. */
+  readonly left = new Set<string>();
+
+  parked = 0;
+  readonly parkArgs: Arg[] = [];
+  letters = 0;
+  readonly letterArgs: Arg[] = [];
+  readonly retryArgs: Arg[] = [];
+
+  /** Events done. */
+  done = 0;
+  /** Events that failed and are tried again. */
+  retried = 0;
+  /** Events dead-lettered. */
+  dead = 0;
+  readonly failed: FailedAttempt[] = [];
+  /** Records of unsettled events, by index. */
+  readonly unsettled = new Map<number, Buffer>();
+  /** Indexes of events that this turn dead-letters. */
+  readonly died = new Set<number>();
+  /** Indexes of retried events whose records stay in their lists. */
+  readonly staying = new Set<number>();
+
+  readonly #failures = new Map<number, Failure>();
+  readonly #open = new Map<number, Unsettled>();
+
+  constructor(batch: Batch, result: ResultOfRun, context: CommitContext) {
+    this.batch = batch;
+    this.result = result;
+    this.context = context;
+    for (const failure of result.failures) this.#failures.set(failure.ref.index, failure);
+    for (const one of result.unsettled ?? []) this.#open.set(one.ref.index, one);
+  }
+
+  failureOf(index: number): Failure | undefined {
+    return this.#failures.get(index);
+  }
+
+  unsettledOf(index: number): Unsettled | undefined {
+    return this.#open.get(index);
+  }
+
+  allUnsettled(): IterableIterator<Unsettled> {
+    return this.#open.values();
+  }
+
+  /** Name of an event's unit: its subject, or without order its id. */
+  unitOf(ref: EventRef): string {
+    return this.context.spec.ordering === 'key' ? ref.subject : ref.id;
+  }
+
+  /** Number of a unit in the script, from 1. */
+  numberOf(unit: string): number {
+    const known = this.#unitNumbers.get(unit);
+    if (known !== undefined) return known;
+    const number = this.units.push(unit);
+    this.#unitNumbers.set(unit, number);
+    return number;
+  }
+
+  grow(unit: string, by: number): void {
+    this.growth.set(unit, (this.growth.get(unit) ?? 0) + by);
+  }
+
+  /** Events in a unit's list, with those that this turn has parked so far. */
+  parkedIn(unit: string): number {
+    return this.context.parkedOf(unit) + (this.growth.get(unit) ?? 0);
+  }
+
+  /** @param entry index of its entry in the batch */
+  park(unit: string, entry: number, delay: number | string, record: Buffer): void {
+    this.parked++;
+    this.grow(unit, 1);
+    this.parkArgs.push(this.numberOf(unit), entry + 1, delay, record);
+  }
+
+  /**
+   * Counts a failed attempt, or dead-letters the event where that was its last one.
+   * @returns its record and the time to its next attempt; null: it is dead
+   */
+  fail(
+    ref: EventRef,
+    unit: string,
+    before: ParkedRecord,
+    failure: Failure,
+  ): { readonly record: ParkedRecord; readonly delay: NonNullable<Delay> } | null {
+    const { record, delay } = afterFailure(before, failure, this.context);
+    if (delay === null) {
+      this.buryEvent(ref, record, failure, this.#holds(unit));
+      return null;
+    }
+    if (typeof delay === 'number') {
+      this.retried++;
+      this.failed.push(attemptOf(record, failure, delay));
+    }
+    return { record, delay };
+  }
+
+  /** @param holds number of the unit that the letter holds, 0: none */
+  buryEvent(ref: EventRef, record: ParkedRecord, failure: Failure, holds: number): void {
+    const { entry, index } = ref;
+    const fields = letterOfEvent(record, failure, this.context);
+    this.bury({ entry, type: record.type }, 1, holds, fields);
+    this.died.add(index);
+    this.failed.push(attemptOf(record, failure, null));
+  }
+
+  bury({ entry, type }: LetterPlace, events: number, holds: number, fields: readonly Arg[]): void {
+    const stream = this.batch.types.indexOf(type) + 1;
+    this.letterArgs.push(entry + 1, stream, type, events, holds, fields.length, ...fields);
+    this.letters++;
+    this.dead += events;
+  }
+
+  /** Number of the unit if a dead event of it holds it; 0: it does not, or there is no subject. */
+  #holds(unit: string): number {
+    if (this.context.spec.onDead !== 'hold' || unit === '') return 0;
+    this.grow(unit, 0);
+    return this.numberOf(unit);
+  }
+}

@@ -1,0 +1,90 @@
+/** What a commit does with retried events: settled ones come off the heads of their lists. */
+import type { Failure } from '../../core/batch-task.ts';
+import { CELL } from '../../core/progress-cells.ts';
+import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
+import type { RetryUnit } from '../batch/batch.ts';
+import type { CommitDraft } from './commit-draft.ts';
+import type { Arg, Unsettled } from './commit-plan.ts';
+import { waitOf } from './failed-attempt.ts';
+
+/** What becomes of one unit's list. */
+interface ListChange {
+  /** Records taken off the head. */
+  taken: number;
+  /** Of each its type, and 'done', 'skipped' or 'dead'. */
+  readonly settled: Arg[];
+  /** New bytes of the list's head; '': they stay. */
+  head: Buffer | '';
+  /** Time to the next run of the head. */
+  delay: number | string;
+}
+
+export function planRetries(draft: CommitDraft): void {
+  let index = 0;
+  for (const unit of draft.batch.retries) {
+    planUnit(draft, unit, index);
+    index += unit.records.length;
+  }
+}
+
+function planUnit(draft: CommitDraft, { unit, records }: RetryUnit, first: number): void {
+  const change: ListChange = { taken: 0, settled: [], head: '', delay: '' };
+  let index = first;
+  const end = first + records.length;
+  for (const bytes of records) {
+    if (settle(draft, unit, index, bytes, change) === 'stays') break;
+    index++;
+  }
+  // Behind a record that stays all others stay.
+  for (; index < end; index++) draft.staying.add(index);
+  const { taken, settled, head, delay } = change;
+  draft.grow(unit, -taken);
+  draft.retryArgs.push(draft.numberOf(unit), taken, settled.length / 2, ...settled, head, delay);
+}
+
+function settle(
+  draft: CommitDraft,
+  unit: string,
+  index: number,
+  bytes: Buffer,
+  change: ListChange,
+): 'taken' | 'stays' {
+  const state = draft.result.states[index];
+  if (state === CELL.BLOCKED) return 'stays';
+  const record = decodeParked(bytes);
+  const unsettled = draft.unsettledOf(index);
+  if (unsettled) return stayUnsettled(draft, bytes, record, unsettled, change);
+  if (state === CELL.DONE || state === CELL.SKIP) {
+    draft.done++;
+    change.taken++;
+    change.settled.push(record.type, state === CELL.DONE ? 'done' : 'skipped');
+    return 'taken';
+  }
+  // checkOutcomes has seen that its state is FAILED.
+  const failure = draft.failureOf(index) as Failure;
+  const next = draft.fail(failure.ref, unit, record, failure);
+  if (next) {
+    change.head = encodeParked(next.record);
+    change.delay = next.delay;
+    return 'stays';
+  }
+  change.taken++;
+  change.settled.push(record.type, 'dead');
+  return 'taken';
+}
+
+/** Its handler runs, or died without blame: it stays the head of its list. */
+function stayUnsettled(
+  draft: CommitDraft,
+  bytes: Buffer,
+  record: ParkedRecord,
+  { ref, isolate, delayMs }: Unsettled,
+  change: ListChange,
+): 'stays' {
+  const same = isolate === record.isolate;
+  const head = same ? bytes : encodeParked({ ...record, isolate });
+  draft.unsettled.set(ref.index, head);
+  if (!same) change.head = head;
+  change.delay = waitOf(delayMs);
+  return 'stays';
+}
