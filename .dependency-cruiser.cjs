@@ -115,6 +115,12 @@ module.exports = {
       'stages do not import each other',
     ),
     only(
+      'dispatcher-parts',
+      '^src/dispatcher/',
+      '^src/(core|redis|lag|rewind|dispatcher/|pipeline/(lane|ownership)/)',
+      'all that the wiring decides by itself: registration and losses, health',
+    ),
+    only(
       'schema-judges',
       '^src/schema/',
       '^src/(core|wire|schema)/',

@@ -15,36 +15,24 @@ import {
   type RedisReplyError,
 } from './core/errors.ts';
 import type { UncaughtError } from './core/batch-task.ts';
-import { KEEP_SETUP_FAILURE_MS } from './core/setup-failure.ts';
-import { laneName, OWNER, type FunctionSpec } from './core/function-spec.ts';
+import { OWNER, type FunctionFile, type FunctionSpec } from './core/function-spec.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
 import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
+import { judgeHealth, type HealthReport } from './dispatcher/health.ts';
+import { Registration } from './dispatcher/registration.ts';
 import { warnOfServer, type Deployment } from './deployment.ts';
-import { adoptForeign } from './lag/adopt.ts';
-import { noteLoss } from './lag/losses.ts';
-import { describeUnserved } from './lag/unserved.ts';
-import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
 import { FairShare } from './pipeline/batch/fair-share.ts';
-import { lookUp, withRepeats } from './pipeline/inbox/inbox.ts';
 import { FailureLog } from './pipeline/lane/failure-log.ts';
-import { Lane, type LaneStages, type TurnDone } from './pipeline/lane/lane.ts';
-import { CrashSearch } from './pipeline/ownership/crash-search.ts';
-import { parkedForMs, releaseRunning } from './pipeline/lane/in-flight.ts';
+import { Lane } from './pipeline/lane/lane.ts';
+import { createStages, type LaneStages, type TurnDone } from './pipeline/lane/lane-stages.ts';
+import { parkedForMs } from './pipeline/lane/in-flight.ts';
 import { LaneKeeper, type AcquiredLane } from './pipeline/ownership/lane-keeper.ts';
-import { renewLeases, retireHelper } from './pipeline/ownership/leases.ts';
-import { registerFunction } from './pipeline/ownership/register.ts';
-import { RowLoader } from './pipeline/load/load-rows.ts';
 import { Doorbell } from './pipeline/read/doorbell.ts';
-import { LaneReader } from './pipeline/read/lane-reader.ts';
-import { fetchParked, listParked } from './pipeline/retry/parked-lists.ts';
-import { setKeyAside, type ParkedPlace } from './pipeline/retry/set-aside.ts';
-import { runIsolating } from './pipeline/run/run-isolating.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
-import { withRetry, type RedisConnection } from './redis/connection.ts';
+import type { RedisConnection } from './redis/connection.ts';
 import { describeRefusal, untilWritten } from './redis/refused-writes.ts';
-import { recount } from './rewind/rewind.ts';
 import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
@@ -82,32 +70,6 @@ export interface DispatcherOptions {
   readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
 }
 
-export interface HealthProblem {
-  /**
-   * Null: the outbox of the partition, which its functions share, or what concerns the whole
-   * process.
-   */
-  readonly function: string | null;
-  /** Null: all of them. */
-  readonly partition: number | null;
-  readonly problem: string;
-}
-
-export interface HealthReport {
-  /**
-   * No lane has work without getting anything done, and what was emitted to other partitions leaves
-   * the outboxes.
-   */
-  readonly ok: boolean;
-  /** start() has ended, stop() has not begun. */
-  readonly started: boolean;
-  readonly connection: string;
-  readonly lanes: number;
-  readonly problems: readonly HealthProblem[];
-  /** What start() waits for. */
-  readonly waitingFor?: string;
-}
-
 /**
  * Turns under way: enough that lanes with little to do read, run and commit together, in few
  * messages and system calls.
@@ -134,6 +96,7 @@ export class Dispatcher {
   /** One for all partitions; in a Cluster one each, because a blocking read stays in one slot. */
   #doorbells: Doorbell[] = [];
   #connection: RedisConnection | null = null;
+  #registration: Registration | null = null;
   #keeper: LaneKeeper<Lane> | null = null;
   #upkeep: Upkeep | null = null;
   #scheduler: Scheduler | null = null;
@@ -241,15 +204,44 @@ export class Dispatcher {
    *   unknown types in `on`, duplicate names
    */
   async start(): Promise<void> {
+    const { environment, catalog, log } = this.#deployment;
+    const { files, problems } = await findIn(this.#options.functionsDir, this.#options.skipFiles);
+    if (files.length === 0) throw new ConfigError(problems);
+    const pool = this.#createPool(files);
+    this.#pool = pool;
+    try {
+      const described = await pool.describe(environment.MILLRACE_LOAD_MS);
+      const found = checkFunctions(problems, described, catalog);
+      this.#functions = [...(this.#options.choose?.(found) ?? found)];
+      const connection = this.#deployment.connect('dispatcher');
+      this.#connection = connection;
+      await this.#registerAll(connection);
+      await this.#openLanes(connection);
+      this.#startServices(connection);
+      this.#watch = this.#watchSettings();
+      this.#started = true;
+    } catch (error) {
+      await this.stop(0);
+      throw error;
+    }
+    warnOfServer(this.#deployment);
+    log('info', 'dispatcher started', {
+      dispatcher: this.id,
+      workers: environment.WORKERS,
+      partitions: this.#deployment.partitions,
+      lanes: this.lanesOwned,
+      functions: this.#functions.map((f) => f.spec.name),
+    });
+  }
+
+  #createPool(files: readonly FunctionFile[]): WorkerPool {
     const { environment, catalog, registry, schemas, log } = this.#deployment;
     const writers = new WriterSchemas({
       registry,
       schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
       log,
     });
-    const { files, problems } = await findIn(this.#options.functionsDir, this.#options.skipFiles);
-    if (files.length === 0) throw new ConfigError(problems);
-    this.#pool = new WorkerPool({
+    return new WorkerPool({
       entry: THREAD_ENTRY,
       threads: environment.WORKERS,
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
@@ -265,70 +257,59 @@ export class Dispatcher {
         channel: `millrace-${this.id}`,
       },
     });
-    try {
-      const found = checkFunctions(
-        problems,
-        await this.#pool.describe(environment.MILLRACE_LOAD_MS),
-        catalog,
-      );
-      this.#functions = [...(this.#options.choose?.(found) ?? found)];
-      this.#connection = this.#deployment.connect('dispatcher');
-      this.#share = new FairShare({
-        slots: slotsFor(environment.WORKERS),
-        slowLimit: Math.max(1, environment.WORKERS - 1),
-      });
-      this.#doorbells = Array.from(
-        { length: this.#connection.isCluster ? this.#deployment.partitions : 1 },
-        () =>
-          new Doorbell({
-            connection: this.#deployment.connect('doorbell', { blocking: true }),
-            blockMs: DOORBELL_BLOCK_MS,
-            failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
-          }),
-      );
-      await this.#written('to register views', () =>
-        registerGenerations(
-          this.#deployment,
-          this.#functions.map(({ spec }) => spec),
-        ),
-      );
-      await this.#options.beforeLanes?.(this.viewFolds);
-      for (const { spec } of this.#functions) {
-        this.#share.register(spec.name);
-        for (let partition = 0; partition < this.#deployment.partitions; partition++) {
-          if (this.#stopping.signal.aborted) throw new ClosedError('the dispatcher');
-          await this.#written('to register functions', () => this.#register(spec, partition));
-        }
+  }
+
+  /** Makes the views and functions known in every partition. */
+  async #registerAll(connection: RedisConnection): Promise<void> {
+    const { keys, partitions, log } = this.#deployment;
+    const specs = this.#functions.map(({ spec }) => spec);
+    const { signal: stopping } = this.#stopping;
+    const registration = new Registration({ connection, keys, partitions, stopping, log });
+    this.#registration = registration;
+    await this.#written('to register views', () => registerGenerations(this.#deployment, specs));
+    await this.#options.beforeLanes?.(this.viewFolds);
+    for (const spec of specs) {
+      for (let partition = 0; partition < partitions; partition++) {
+        if (stopping.aborted) throw new ClosedError('the dispatcher');
+        await this.#written('to register functions', () => registration.register(spec, partition));
       }
-      this.#relay = this.#createRelay(this.#connection);
-      this.#keeper = this.#createKeeper(this.#connection);
-      const keeper = this.#keeper;
-      await this.#written('to take the lanes', () => keeper.start());
-      for (const doorbell of this.#doorbells) doorbell.start();
-      this.#upkeep = this.#createUpkeep(this.#connection);
-      this.#upkeep.start();
-      this.#scheduler = new Scheduler({
-        connection: this.#connection,
-        keys: this.#deployment.keys,
-        log,
-        partitions: () => [...(this.#keeper?.lanes.values() ?? [])].map((lane) => lane.partition),
-      });
-      this.#scheduler.start();
-      this.#relay.start();
-      this.#watch = this.#watchSettings();
-      this.#started = true;
-    } catch (error) {
-      await this.stop(0);
-      throw error;
     }
-    warnOfServer(this.#deployment);
-    log('info', 'dispatcher started', {
-      dispatcher: this.id,
-      workers: environment.WORKERS,
-      partitions: this.#deployment.partitions,
-      lanes: this.lanesOwned,
-      functions: this.#functions.map((f) => f.spec.name),
+  }
+
+  /** Resolves when the lanes that are its share and that nobody holds run. */
+  async #openLanes(connection: RedisConnection): Promise<void> {
+    const { environment, partitions, log } = this.#deployment;
+    const share = new FairShare({
+      slots: slotsFor(environment.WORKERS),
+      slowLimit: Math.max(1, environment.WORKERS - 1),
     });
+    for (const { spec } of this.#functions) share.register(spec.name);
+    this.#share = share;
+    this.#doorbells = Array.from(
+      { length: connection.isCluster ? partitions : 1 },
+      () =>
+        new Doorbell({
+          connection: this.#deployment.connect('doorbell', { blocking: true }),
+          blockMs: DOORBELL_BLOCK_MS,
+          failed: (error) => log('warn', 'doorbell failed, trying again', { err: error }),
+        }),
+    );
+    this.#relay = this.#createRelay(connection);
+    const keeper = this.#createKeeper(connection);
+    this.#keeper = keeper;
+    await this.#written('to take the lanes', () => keeper.start());
+  }
+
+  /** Starts everything beside the lanes. */
+  #startServices(connection: RedisConnection): void {
+    const { keys, log } = this.#deployment;
+    for (const doorbell of this.#doorbells) doorbell.start();
+    this.#upkeep = this.#createUpkeep(connection);
+    this.#upkeep.start();
+    const partitions = (): number[] => this.#lanes.map((lane) => lane.partition);
+    this.#scheduler = new Scheduler({ connection, keys, log, partitions });
+    this.#scheduler.start();
+    this.#relay?.start();
   }
 
   /** A step of the start: waits, and says so, while Redis takes no writes. */
@@ -452,140 +433,35 @@ export class Dispatcher {
     return this.#doorbells[partition % this.#doorbells.length] as Doorbell;
   }
 
-  /**
-   * @param again its groups have been there: they go on behind the last commit, or where not even
-   *   that is known at 0, never at the end
-   */
-  async #register(spec: FunctionSpec, partition: number, again = false): Promise<void> {
-    const { keys, log } = this.#deployment;
-    const connection = this.#connection as RedisConnection;
-    if (spec.startFrom === 'end' && !again) {
-      // What foreign producers left so far is not new to it.
-      for (const type of spec.on) await adoptForeign(connection, keys, partition, type);
-    }
-    const answers = await withRetry(
-      () =>
-        registerFunction(
-          connection,
-          keys,
-          partition,
-          again ? { ...spec, startFrom: 'start' } : spec,
-        ),
-      {
-        signal: this.#stopping.signal,
-        deadlineMs: 30_000,
-        minDelayMs: 50,
-        maxDelayMs: 1000,
-      },
-    );
-    for (const [i, answer] of answers.entries()) {
-      if (answer === 'exists' || (answer === 'created' && !again)) continue;
-      const type = spec.on[i] as string;
-      const from =
-        ((await withRetry(
-          () => connection.command('HGET', keys.counters(partition), `at:${spec.name}:${type}`),
-          { signal: this.#stopping.signal, deadlineMs: 10_000 },
-        )) as string | null) ?? '0-0';
-      const message = `a consumer group was gone and has been made again behind ${from}${answer === 'created' ? ': the counters are gone too' : ', the last commit'}`;
-      log('error', `LOSS: ${message}`, { function: spec.name, partition, type });
-      void noteLoss(connection, keys, partition, {
-        kind: 'group',
-        function: spec.name,
-        type,
-        from,
-        to: '',
-        count: 0,
-        message,
-      });
-    }
-    const double = spec.on.filter((_, i) => answers[i] === 'recount');
-    if (double.length > 0)
-      await recount(
-        { connection, keys, partitions: this.#deployment.partitions },
-        spec.name,
-        partition,
-        double,
-      );
-  }
-
-  #lost(
-    fn: string,
-    partition: number,
-    kind: 'pending' | 'acknowledgement',
-    entryIds: readonly string[],
-  ): void {
-    const { keys } = this.#deployment;
-    const message =
-      kind === 'pending'
-        ? 'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"'
-        : 'entries were no longer pending at their acknowledgement: what they would have caused was not applied';
-    void noteLoss(this.#connection as RedisConnection, keys, partition, {
-      kind,
-      function: fn,
-      from: entryIds[0] ?? '',
-      to: entryIds[entryIds.length - 1] ?? '',
-      count: entryIds.length,
-      message,
+  /** See judgeHealth(). */
+  health(): HealthReport {
+    const { connection, environment, partitions } = this.#deployment;
+    const stallMs = environment.MILLRACE_STALL_MS;
+    return judgeHealth({
+      stallMs,
+      partitions,
+      started: this.#started,
+      connection: connection.status,
+      lanes: this.#lanes,
+      specs: this.#functions.map(({ spec }) => spec),
+      share: this.#keeper?.share ?? null,
+      stalledOutboxes: this.#relay?.stalled(stallMs) ?? [],
+      refused: this.#refused,
+      failure: this.#failure?.message ?? null,
+      unserved: this.#upkeep?.unserved ?? [],
+      waitingFor: this.#waitingFor,
     });
   }
 
-  /** Whether its lanes get on, and its outboxes. See LaneProgress.stalled() and Relay.stalled(). */
-  health(): HealthReport {
-    const { connection, environment } = this.#deployment;
-    const problems: HealthProblem[] = [];
-    const lanes = [...(this.#keeper?.lanes.values() ?? [])];
-    const others = {
-      progressMs: Math.max(
-        ...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last()),
-      ),
-      timeoutMs: Math.max(...this.#functions.map(({ spec }) => spec.timeoutMs)),
-    };
-    for (const lane of lanes) {
-      const what = lane.progress.stalled(environment.MILLRACE_STALL_MS, others);
-      if (what !== null)
-        problems.push({ function: lane.fn, partition: lane.partition, problem: what });
-    }
-    for (const stalled of this.#relay?.stalled(environment.MILLRACE_STALL_MS) ?? [])
-      problems.push({ function: null, ...stalled });
-    for (const problem of this.#wholeProblems())
-      problems.push({ function: null, partition: null, problem });
-    const waitingFor = this.#waitingFor ?? this.#withoutLanes();
-    return {
-      ok: problems.length === 0,
-      started: this.#started,
-      connection: connection.status,
-      lanes: this.lanesOwned,
-      problems,
-      ...(waitingFor === null ? {} : { waitingFor }),
-    };
+  get #lanes(): Lane[] {
+    return [...(this.#keeper?.lanes.values() ?? [])];
   }
 
-  /** It takes no work as long as it holds none of the lanes that are its share. */
-  #withoutLanes(): string | null {
-    const share = this.#started ? this.#keeper?.share : undefined;
-    return share && share.lanes > 0 && share.missing === share.lanes
-      ? `none of the ${share.lanes} lanes that are its share is held yet, or any more`
-      : null;
-  }
-
-  /** What is wrong with all of it. */
-  #wholeProblems(): string[] {
-    const problems: string[] = [];
+  /** Writes that Redis refuses, told whole where that is known. */
+  get #refused(): string | null {
     const refused = this.#keeper?.refused ?? null;
-    if (refused !== null)
-      problems.push(
-        this.#refusal?.error.message === refused.message ? this.#refusal.text : refused.message,
-      );
-    if (this.#failure !== null) problems.push(this.#failure.message);
-    const share = this.#keeper?.share;
-    if (share && share.missingMs >= this.#deployment.environment.MILLRACE_STALL_MS) {
-      problems.push(
-        `${share.missing} of the ${share.lanes} lanes that are its share are not held, for ${Math.round(share.missingMs / 1000)} s`,
-      );
-    }
-    const unserved = this.#upkeep?.unserved ?? [];
-    if (unserved.length > 0) problems.push(describeUnserved(this.#deployment.partitions, unserved));
-    return problems;
+    if (refused === null) return null;
+    return this.#refusal?.error.message === refused.message ? this.#refusal.text : refused.message;
   }
 
   #createKeeper(connection: RedisConnection): LaneKeeper<Lane> {
@@ -617,7 +493,7 @@ export class Dispatcher {
       log,
       everyMs: environment.MILLRACE_UPKEEP_MS,
       lanes: () =>
-        [...(this.#keeper?.lanes.values() ?? [])]
+        this.#lanes
           .filter((lane) => !lane.lost && lane.consumer === OWNER)
           .map(({ fn, partition }) => ({
             fn,
@@ -630,152 +506,68 @@ export class Dispatcher {
 
   #createRelay(connection: RedisConnection): Relay {
     const { keys, log } = this.#deployment;
-    const lanes = (): Lane[] => [...(this.#keeper?.lanes.values() ?? [])];
     return new Relay({
       connection,
       keys,
       log,
       partitionCount: this.#deployment.partitions,
-      partitions: () => lanes().map((lane) => lane.partition),
+      partitions: () => this.#lanes.map((lane) => lane.partition),
       relieved: (partition) =>
-        lanes().forEach((lane) => lane.partition === partition && lane.ring()),
+        this.#lanes.forEach((lane) => lane.partition === partition && lane.ring()),
     });
   }
 
   #createLane(info: FunctionInfo, acquired: AcquiredLane): Lane {
-    const { partition, consumer, leaseValue, heir } = acquired;
+    const { fn, partition, leaseValue } = acquired;
     const { spec, version } = info;
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
-    const pool = this.#pool as WorkerPool;
+    const registration = this.#registration as Registration;
     const relay = this.#relay as Relay;
     const doorbell = this.#doorbellOf(partition);
     const leaseTtlMs = environment.MILLRACE_LEASE_MS;
-    const streamKeys = spec.on.map((type) => keys.events(partition, type));
-    const reader = new LaneReader({
-      connection,
-      fn: spec.name,
-      consumer,
-      pendingOnly: heir,
-      leaseTtlMs,
-      streamKeys,
-      leaseKey: keys.lease(partition, laneName(spec.name, consumer)),
-      dueKey: keys.due(partition, spec.name),
-      observed: (key, id) => doorbell.observe(key, id, lane),
-    });
-    const place: ParkedPlace = {
-      connection,
-      keys,
-      partition,
-      leaseValue,
-      version,
-      log,
-      fn: spec.name,
-      types: spec.on,
-      ordering: spec.ordering,
-      holds: spec.onDead === 'hold',
-      dispatcher: this.id,
-    };
-    const around = this.#options.aroundStages ?? ((stages: LaneStages) => stages);
-    const rows = spec.view && new RowLoader(connection, keys, partition, spec.name, spec.view);
-    const lane: Lane = new Lane(
+    const stages = createStages(
+      {
+        connection,
+        keys,
+        pool: this.#pool as WorkerPool,
+        share: this.#share as FairShare,
+        dispatcher: this.id,
+        leaseTtlMs,
+        schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+        cancelRuns: this.#cancelRuns.signal,
+        log,
+      },
       {
         spec,
-        partition,
-        leaseValue,
-        consumer,
-        heir,
-        streamKeys,
+        version,
+        lane: acquired,
+        observed: (key, id) => doorbell.observe(key, id, lane),
+      },
+      {
+        lost: (loss) => registration.lost(fn, partition, loss),
+        outboxFull: () => relay.isFull(partition),
+        relay: (size) => relay.ring(partition, size),
+        register: () => registration.registerAgain(spec, partition),
+        idle: () => doorbell.nudge(),
+        turnDone: (turn) => this.#options.onTurn?.(turn),
+        repeats: (events) => (this.#repeats += events),
+        failed: (failures) => this.#failures.failed(fn, partition, spec.retry.attempts, failures),
+      },
+    );
+    const around = this.#options.aroundStages ?? ((unchanged: LaneStages) => unchanged);
+    const lane: Lane = new Lane(
+      {
+        ...acquired,
+        spec,
+        streamKeys: spec.on.map((type) => keys.events(partition, type)),
         leaseTtlMs,
         batchBytes: environment.MILLRACE_BATCH_BYTES,
         batchEvents: environment.MILLRACE_BATCH_EVENTS,
         batchMs: BATCH_MS,
         pollMs: POLL_MS,
       },
-      around(
-        {
-          reader,
-          share: this.#share as FairShare,
-          fetchParked: (units) => fetchParked(place, units),
-          load: (batch, anew) => rows?.load(batch, anew) ?? Promise.resolve(batch),
-          releaseRunning: () =>
-            releaseRunning({ connection, keys, fn: spec.name, partition, leaseValue, leaseTtlMs }),
-          listParked: () => listParked(connection, keys, partition, spec.name),
-          beginSearch: () =>
-            CrashSearch.begin({ ...acquired, connection, keys, types: spec.on, leaseTtlMs }),
-          run: async (batch, blocked, search, control) => {
-            const { ordering } = spec;
-            const running = ordering === 'none' ? blocked : [];
-            const seen = spec.dedupe
-              ? await lookUp(batch, {
-                  connection,
-                  keys,
-                  fn: spec.name,
-                  partition,
-                  ordering,
-                  running,
-                })
-              : null;
-            const result = await runIsolating({
-              pool,
-              batch,
-              spec,
-              blockedSubjects: ordering === 'key' ? blocked : [],
-              cancel: this.#cancelRuns.signal,
-              search,
-              control,
-              before: seen?.states ?? null,
-              detach: true,
-            });
-            return seen && result.kind === 'result' ? withRepeats(result, seen) : result;
-          },
-          lost: ({ kind, entryIds }) => this.#lost(spec.name, partition, kind, entryIds),
-          plan: (batch, result, context) =>
-            planCommit(batch, result, {
-              ...context,
-              consumer,
-              keys,
-              spec,
-              partition,
-              leaseTtlMs,
-              dispatcher: this.id,
-              version,
-              schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
-            }),
-          commit: (plan, signal) =>
-            withRetry(() => sendCommit(connection, plan, (unit) => setKeyAside(place, unit)), {
-              signal,
-              deadlineMs: Infinity,
-              minDelayMs: 20,
-              maxDelayMs: 1000,
-              refusedWrites: 'retry',
-            }),
-          register: () => this.#register(spec, partition, true),
-          stillOurs: async () =>
-            (await renewLeases(connection, keys, partition, [acquired], leaseTtlMs)).lanes[0]
-              ?.held ?? false,
-          retire: () =>
-            withRetry(() => retireHelper(connection, keys, acquired, spec.on), {
-              deadlineMs: leaseTtlMs,
-            }),
-          outboxFull: () => relay.isFull(partition),
-          relay: (size) => relay.ring(partition, size),
-          idle: () => doorbell.nudge(),
-          turnDone: (turn) => this.#options.onTurn?.(turn),
-          repeats: (events) => (this.#repeats += events),
-          setupFailing: (failure) => {
-            const key = keys.setupFailure(partition, spec.name);
-            const said = failure
-              ? connection.command('SET', key, JSON.stringify(failure), 'PX', KEEP_SETUP_FAILURE_MS)
-              : connection.command('DEL', key);
-            said.catch(() => undefined);
-          },
-          failed: (failures) =>
-            this.#failures.failed(spec.name, partition, spec.retry.attempts, failures),
-          log,
-        },
-        { fn: spec.name, partition, leaseValue },
-      ),
+      around(stages, { fn, partition, leaseValue }),
     );
     return lane;
   }

@@ -46,7 +46,8 @@ export type {
 } from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { FunctionInfo } from './describe-functions.ts';
-export type { DispatcherOptions, HealthProblem, HealthReport } from './dispatcher.ts';
+export type { DispatcherOptions } from './dispatcher.ts';
+export type { HealthProblem, HealthReport } from './dispatcher/health.ts';
 export type { Deployment } from './deployment.ts';
 export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';
 export type { ConfluentFrame } from './registry/confluent-frame.ts';
@@ -104,7 +105,7 @@ export {
   ViewGenerationError,
   ViewQueryError,
 } from './views/errors.ts';
-export type { TurnDone } from './pipeline/lane/lane.ts';
+export type { TurnDone } from './pipeline/lane/lane-stages.ts';
 export type { Environment } from './config.ts';
 export { formatPosition, parsePosition, type Position } from './core/position.ts';
 export { partitionOf } from './core/partition.ts';

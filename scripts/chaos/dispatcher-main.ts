@@ -9,7 +9,7 @@ import { readEnvironment } from '../../src/config.ts';
 import { ConfigError } from '../../src/core/errors.ts';
 import { openDeployment, type Log } from '../../src/deployment.ts';
 import { Dispatcher } from '../../src/dispatcher.ts';
-import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
+import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import { BUGS, plantBug, type Bug } from './bugs.ts';
 import { dieAt, parseFaultPoint } from './fault-points.ts';
 import { recordCommits } from './recorder.ts';

@@ -1,6 +1,6 @@
 /** Named places in a lane's turn at which a dispatcher can be made to die as by kill -9. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
+import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 
 export const FAULT_POINTS = [
   'lease acquired',

@@ -2,7 +2,7 @@
  * Between a lane and its stages: writes each commit down, before it is sent and when Redis has
  * answered.
  */
-import type { LaneStages } from '../../src/pipeline/lane/lane.ts';
+import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import type { CommitOp } from '../../src/torture/history.ts';
 import type { Sink } from './sink.ts';

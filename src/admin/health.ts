@@ -2,7 +2,7 @@
  * `/healthz`: do the lanes get on; `/readyz`: does it take work. Open to whoever reaches the port:
  * probes have no token.
  */
-import type { HealthReport } from '../dispatcher.ts';
+import type { HealthReport } from '../dispatcher/health.ts';
 import type { RouteGroup } from './server.ts';
 
 /** @param health null: there is no dispatcher (yet) */

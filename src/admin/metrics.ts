@@ -8,7 +8,7 @@ import { sleep } from '../core/clock.ts';
 import type { Dispatcher } from '../dispatcher.ts';
 import type { FunctionLag, LagReport } from '../lag/lag.ts';
 import type { OutboxState } from '../outbox/outbox-state.ts';
-import type { TurnDone } from '../pipeline/lane/lane.ts';
+import type { TurnDone } from '../pipeline/lane/lane-stages.ts';
 
 /** A scrape waits so long for Redis, then goes without what only Redis knows. */
 const LAG_WAIT_MS = 3000;

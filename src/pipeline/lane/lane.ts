@@ -14,22 +14,21 @@
  */
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
-import { EMIT_LIMITS, type OutboxSize } from '../../core/emitted.ts';
+import { EMIT_LIMITS } from '../../core/emitted.ts';
 import { GroupLostError, MillraceError, SetupError } from '../../core/errors.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
-import type { SetupFailed } from '../../core/batch-task.ts';
-import type { SetupFailure } from '../../core/setup-failure.ts';
 import type { EventRef } from '../../core/batch-task.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';
 import { decodeParked } from '../../wire/parked.ts';
-import { createBatch, type Batch, type RetryUnit } from '../batch/batch.ts';
-import type { FairShare } from '../batch/fair-share.ts';
-import type { CommitContext, CommitPlan, CommitReply, FailedAttempt } from '../commit/commit.ts';
+import { createBatch, type Batch } from '../batch/batch.ts';
+import type { CommitPlan, CommitReply } from '../commit/commit.ts';
 import type { CrashSearch } from '../ownership/crash-search.ts';
+import type { LaneStages } from './lane-stages.ts';
+import { withRepeats } from '../inbox/inbox.ts';
 import { LaneProgress } from './lane-progress.ts';
 import type { Bell } from '../read/doorbell.ts';
-import type { LaneReader, ReadBudget } from '../read/lane-reader.ts';
+import type { ReadBudget } from '../read/lane-reader.ts';
 import {
   recordOf,
   unitOf,
@@ -49,26 +48,6 @@ import {
   type SettledBatch,
 } from './in-flight.ts';
 
-/** What a turn came to, for metrics. */
-export interface TurnDone {
-  readonly fn: string;
-  readonly partition: number;
-  readonly done: number;
-  readonly retried: number;
-  readonly dead: number;
-  readonly entries: number;
-  /** Completed events by age at the commit: pairs of ms, count. */
-  readonly ages: readonly number[];
-  readonly busyMs: number;
-}
-
-/** Entries that should have been there. */
-export interface LaneLoss {
-  readonly kind: 'pending' | 'acknowledgement';
-  /** In order. */
-  readonly entryIds: readonly string[];
-}
-
 /** A handler of this turn's batch that goes on beside the next turns. */
 interface Leaving {
   readonly unit: string;
@@ -76,81 +55,6 @@ interface Leaving {
   readonly attempt: number;
   /** Server's clock. */
   readonly sinceMs: number;
-}
-
-/** The stages and neighbours a lane is given. */
-export interface LaneStages {
-  readonly reader: Pick<LaneReader, 'take' | 'reset' | 'pendingLeft' | 'drained'>;
-  readonly share: FairShare;
-  /** Records of parked lists whose retry is due. */
-  readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
-  readonly listParked: () => Promise<ReadonlyMap<string, number>>;
-  /**
-   * The batch with what a view's events are folded onto. `anew`: Redis has gone back in time, what
-   * is remembered of it is void.
-   */
-  readonly load: (batch: Batch, anew: boolean) => Promise<Batch>;
-  /** Asked once, before the first turn. */
-  readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
-  /**
-   * `blocked`: units of which nothing is to run. Without order: of a function with `dedupe` those
-   * of which a copy runs.
-   */
-  readonly run: (
-    batch: Batch,
-    blocked: readonly string[],
-    search: CrashSearch | null,
-    control: RunControl,
-  ) => Promise<BatchResult | SetupFailed | { kind: 'stopped' }>;
-  readonly plan: (
-    batch: Batch,
-    result: SettledBatch,
-    context: Pick<
-      CommitContext,
-      'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'isLeft' | 'running' | 'inFlight'
-    >,
-  ) => CommitPlan;
-  /** Makes due what ran beside the turns of owners before this one. Null: the lease is lost. */
-  readonly releaseRunning: () => Promise<number | null>;
-  /** Sends until Redis has answered; rejects when the signal aborts. */
-  readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
-  /** Told, best effort, of what was found missing. */
-  readonly lost: (loss: LaneLoss) => void;
-  /**
-   * The partition's outbox holds as much as it may: nothing more is to be emitted to other
-   * partitions. The lane is rung when that is over.
-   */
-  readonly outboxFull: () => boolean;
-  /**
-   * Told that events were emitted to other partitions, and what the outbox holds now, where that is
-   * known.
-   */
-  readonly relay: (size: OutboxSize | null) => void;
-  /** Recreates a lost group. */
-  readonly register: () => Promise<void>;
-  /**
-   * Whether the lane is its own: takes a lease that has ended up again where nobody has had the
-   * lane since.
-   */
-  readonly stillOurs: () => Promise<boolean>;
-  /** Takes a helper's consumer away. @returns false: entries are pending for it */
-  readonly retire: () => Promise<boolean>;
-  readonly idle: () => void;
-  /** Told, best effort, that the function's setup fails; null: it works again. */
-  readonly setupFailing: (failure: SetupFailure | null) => void;
-  readonly turnDone: (turn: TurnDone) => void;
-  /**
-   * Told of events that were done, and run again all the same: the lane was lost before their
-   * commit, or Redis could not be asked.
-   */
-  readonly repeats: (events: number) => void;
-  /** Told of the attempts that failed, once that is committed. */
-  readonly failed: (failures: readonly FailedAttempt[]) => void;
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields: Record<string, unknown>,
-  ) => void;
 }
 
 export interface LaneOptions {
@@ -599,22 +503,26 @@ export class Lane implements Bell {
     const read = createBatch(spec.name, partition, spec.on, retries, taken.entries);
     const batch = spec.view ? await this.#stages.load(read, this.#loadAnew) : read;
     this.#loadAnew = false;
-    const blocked =
-      spec.ordering === 'key'
-        ? [...this.#parked.keys()]
-        : spec.dedupe
-          ? [...this.#inFlight.units()]
-          : [];
+    const blocked = spec.ordering === 'key' ? [...this.#parked.keys()] : [];
 
     const gone = taken.entries.filter((entry) => entry.gone).map((entry) => entry.id);
     if (gone.length > 0) this.#stages.lost({ kind: 'pending', entryIds: gone });
 
     this.progress.running();
-    const result = await this.#stages
-      .run(batch, blocked, this.#search, this.#runControl)
+    // Without order, units are ids of events.
+    const beside = spec.dedupe && spec.ordering === 'none' ? [...this.#inFlight.units()] : [];
+    const seen = spec.dedupe ? await this.#stages.lookUp(batch, beside) : null;
+    const ran = await this.#stages
+      .run(batch, {
+        blocked,
+        search: this.#search,
+        control: this.#runControl,
+        before: seen?.states ?? null,
+      })
       .finally(() => {
         this.#runControl.observe(null, 0);
       });
+    const result = seen && ran.kind === 'result' ? withRepeats(ran, seen) : ran;
     if (result.kind === 'result') this.progress.gotOn();
     if (result.kind === 'stopped') {
       if (this.#search?.leaseLost) this.loseLease();

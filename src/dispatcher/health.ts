@@ -1,0 +1,108 @@
+/** Judges whether a dispatcher gets on: its lanes, its outboxes, its share, its connection. */
+import type { FunctionSpec } from '../core/function-spec.ts';
+import { describeUnserved, type Unserved } from '../lag/unserved.ts';
+import type { LaneProgress } from '../pipeline/lane/lane-progress.ts';
+
+export interface HealthProblem {
+  /** Null: the problem is not of one function: an outbox, or the whole process. */
+  readonly function: string | null;
+  /** Null: all of them. */
+  readonly partition: number | null;
+  readonly problem: string;
+}
+
+export interface HealthReport {
+  /**
+   * No lane has work without getting anything done, and what was emitted to other partitions leaves
+   * the outboxes.
+   */
+  readonly ok: boolean;
+  /** start() has ended, stop() has not begun. */
+  readonly started: boolean;
+  readonly connection: string;
+  readonly lanes: number;
+  readonly problems: readonly HealthProblem[];
+  /** Obstacle that start(), or a dispatcher without lanes, waits for. */
+  readonly waitingFor?: string;
+}
+
+/** Lanes of a dispatcher's share. See LaneKeeper.share. */
+interface Share {
+  readonly lanes: number;
+  readonly missing: number;
+  readonly missingMs: number;
+}
+
+/** State of a dispatcher's parts when it is asked for its health. */
+export interface HealthFacts {
+  /** MILLRACE_STALL_MS. */
+  readonly stallMs: number;
+  readonly partitions: number;
+  readonly started: boolean;
+  readonly connection: string;
+  readonly lanes: readonly {
+    readonly fn: string;
+    readonly partition: number;
+    readonly idle: boolean;
+    readonly progress: Pick<LaneProgress, 'last' | 'stalled'>;
+  }[];
+  readonly specs: readonly Pick<FunctionSpec, 'timeoutMs'>[];
+  /** Null: no lane was asked for yet. */
+  readonly share: Share | null;
+  /** See Relay.stalled(). */
+  readonly stalledOutboxes: readonly { readonly partition: number; readonly problem: string }[];
+  /** Writes that Redis refuses, told whole; null: none. */
+  readonly refused: string | null;
+  /** Failure that the dispatcher has stopped itself for. */
+  readonly failure: string | null;
+  readonly unserved: readonly Unserved[];
+  /** Obstacle that start() waits for. */
+  readonly waitingFor: string | null;
+}
+
+export function judgeHealth(facts: HealthFacts): HealthReport {
+  const { lanes, stallMs } = facts;
+  const problems: HealthProblem[] = [];
+  const others = {
+    progressMs: Math.max(...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last())),
+    timeoutMs: Math.max(...facts.specs.map(({ timeoutMs }) => timeoutMs)),
+  };
+  for (const { fn, partition, progress } of lanes) {
+    const problem = progress.stalled(stallMs, others);
+    if (problem !== null) problems.push({ function: fn, partition, problem });
+  }
+  for (const stalled of facts.stalledOutboxes) problems.push({ function: null, ...stalled });
+  for (const problem of wholeProblems(facts))
+    problems.push({ function: null, partition: null, problem });
+  const waitingFor = facts.waitingFor ?? withoutLanes(facts);
+  return {
+    ok: problems.length === 0,
+    started: facts.started,
+    connection: facts.connection,
+    lanes: lanes.length,
+    problems,
+    ...(waitingFor === null ? {} : { waitingFor }),
+  };
+}
+
+/** A dispatcher takes no work as long as it holds none of the lanes of its share. */
+function withoutLanes({ started, share }: HealthFacts): string | null {
+  return started && share && share.lanes > 0 && share.missing === share.lanes
+    ? `none of the ${share.lanes} lanes that are its share is held yet, or any more`
+    : null;
+}
+
+/** Problems of the whole process. */
+function wholeProblems(facts: HealthFacts): string[] {
+  const { refused, failure, share, unserved } = facts;
+  const problems: string[] = [];
+  if (refused !== null) problems.push(refused);
+  if (failure !== null) problems.push(failure);
+  if (share && share.missingMs >= facts.stallMs) {
+    problems.push(
+      `${share.missing} of the ${share.lanes} lanes that are its share are not held, for ${Math.round(share.missingMs / 1000)} s`,
+    );
+  }
+  if (unserved.length > 0) problems.push(describeUnserved(facts.partitions, unserved));
+  return problems;
+}

@@ -1,0 +1,113 @@
+/** Makes functions known in the partitions, and writes down all that was found missing there. */
+import type { FunctionSpec } from '../core/function-spec.ts';
+import { adoptForeign } from '../lag/adopt.ts';
+import { noteLoss } from '../lag/losses.ts';
+import type { LaneLog, LaneLoss } from '../pipeline/lane/lane-stages.ts';
+import { registerFunction, type Registered } from '../pipeline/ownership/register.ts';
+import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { Keys } from '../redis/keys.ts';
+import { recount } from '../rewind/rewind.ts';
+
+export interface RegistrationOptions {
+  readonly connection: RedisConnection;
+  readonly keys: Keys;
+  readonly partitions: number;
+  /** Aborts when the dispatcher stops. */
+  readonly stopping: AbortSignal;
+  readonly log: LaneLog;
+}
+
+const LOST = {
+  pending:
+    'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"',
+  acknowledgement:
+    'entries were no longer pending at their acknowledgement: what they would have caused was not applied',
+} as const;
+
+export class Registration {
+  readonly #options: RegistrationOptions;
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+  }
+
+  /** At the start of a dispatcher: a new group begins where the function's `startFrom` says. */
+  async register(spec: FunctionSpec, partition: number): Promise<void> {
+    const { connection, keys } = this.#options;
+    if (spec.startFrom === 'end') {
+      // Entries that foreign producers left so far are not new to the function.
+      for (const type of spec.on) await adoptForeign(connection, keys, partition, type);
+    }
+    const answers = await this.#send(spec, partition);
+    const isNew = (answer: Registered): boolean => answer === 'exists' || answer === 'created';
+    await this.#settle(spec, partition, answers, isNew);
+  }
+
+  /**
+   * For a lane whose group is gone: the group goes on behind the last commit. Where no commit is
+   * known it goes on at 0, never at the end.
+   */
+  async registerAgain(spec: FunctionSpec, partition: number): Promise<void> {
+    const answers = await this.#send({ ...spec, startFrom: 'start' }, partition);
+    await this.#settle(spec, partition, answers, (answer) => answer === 'exists');
+  }
+
+  /** Writes entries down that a lane found missing. Best effort. */
+  lost(fn: string, partition: number, { kind, entryIds }: LaneLoss): void {
+    const { connection, keys } = this.#options;
+    void noteLoss(connection, keys, partition, {
+      kind,
+      function: fn,
+      from: entryIds[0] ?? '',
+      to: entryIds[entryIds.length - 1] ?? '',
+      count: entryIds.length,
+      message: LOST[kind],
+    });
+  }
+
+  #send(spec: FunctionSpec, partition: number): Promise<Registered[]> {
+    const { connection, keys, stopping } = this.#options;
+    return withRetry(() => registerFunction(connection, keys, partition, spec), {
+      signal: stopping,
+      deadlineMs: 30_000,
+      minDelayMs: 50,
+      maxDelayMs: 1000,
+    });
+  }
+
+  /** Writes lost groups down, and counts again where an event was counted twice. */
+  async #settle(
+    spec: FunctionSpec,
+    partition: number,
+    answers: readonly Registered[],
+    asItShouldBe: (answer: Registered) => boolean,
+  ): Promise<void> {
+    for (const [i, answer] of answers.entries()) {
+      if (!asItShouldBe(answer))
+        await this.#groupLost(spec.name, partition, spec.on[i] as string, answer);
+    }
+    const double = spec.on.filter((_, i) => answers[i] === 'recount');
+    if (double.length > 0) await recount(this.#options, spec.name, partition, double);
+  }
+
+  async #groupLost(fn: string, partition: number, type: string, answer: Registered): Promise<void> {
+    const { connection, keys, stopping, log } = this.#options;
+    const at = (await withRetry(
+      () => connection.command('HGET', keys.counters(partition), `at:${fn}:${type}`),
+      { signal: stopping, deadlineMs: 10_000 },
+    )) as string | null;
+    const from = at ?? '0-0';
+    const behind = answer === 'created' ? ': the counters are gone too' : ', the last commit';
+    const message = `a consumer group was gone and has been made again behind ${from}${behind}`;
+    log('error', `LOSS: ${message}`, { function: fn, partition, type });
+    void noteLoss(connection, keys, partition, {
+      kind: 'group',
+      function: fn,
+      type,
+      from,
+      to: '',
+      count: 0,
+      message,
+    });
+  }
+}
