@@ -5,7 +5,7 @@ import type { Batch, StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { BatchResult } from '../../src/pipeline/run/run-isolating.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { COMMIT_ARGS, entriesAt, type LaneName } from './recorder.ts';
 
 export const BUGS = [

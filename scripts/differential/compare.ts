@@ -9,8 +9,8 @@ import {
   scanBatch,
   walkBatch,
   walkSubjects,
-  type EventHeader,
-} from '../../src/wire/event-batch.ts';
+} from '../../src/wire/batch-reader.ts';
+import type { EventHeader } from '../../src/wire/event-header.ts';
 import { damaged, dataOf, rawMessage, type Random } from './generate.ts';
 import {
   BeyondError,

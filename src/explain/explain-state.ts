@@ -8,7 +8,7 @@ import { compareEntryIds } from '../core/position.ts';
 import { formatLetterId } from '../pipeline/dead/dead-letters.ts';
 import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
 import type { PartitionState, RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
-import { readEvent } from '../wire/event-batch.ts';
+import { readEvent } from '../wire/batch-reader.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { countBefore, lastDelivered } from './count-before.ts';
 import type { Place, Source } from './find-event.ts';

@@ -10,7 +10,8 @@ import {
   type RegisteredFunction,
 } from '../pipeline/dead/registered-functions.ts';
 import { countEntry, entryFields } from '../rewind/count-entry.ts';
-import { walkBatch, type EventHeader } from '../wire/event-batch.ts';
+import { walkBatch } from '../wire/batch-reader.ts';
+import type { EventHeader } from '../wire/event-header.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { parkedRecords } from './parked-records.ts';
 import type { ExplainQuery } from './report.ts';

@@ -9,7 +9,7 @@ import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import { RECORD_STORES } from '../pipeline/dead/set-record-aside.ts';
 import { readOutboxEntry } from '../outbox/outbox-entry.ts';
 import { parseScheduled } from '../upkeep/scheduled-events.ts';
-import { readEvent, walkBatch } from '../wire/event-batch.ts';
+import { readEvent, walkBatch } from '../wire/batch-reader.ts';
 
 export interface WaitingEvent {
   readonly id: string;

@@ -5,7 +5,7 @@
  */
 import type { Deployment } from '../deployment.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
-import { readEvent, walkBatch } from '../wire/event-batch.ts';
+import { readEvent, walkBatch } from '../wire/batch-reader.ts';
 import { decodeParked } from '../wire/parked.ts';
 
 export interface PresentSchema {

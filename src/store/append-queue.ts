@@ -23,7 +23,7 @@ import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
 import { by, withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
-import { BatchBuilder } from '../wire/event-batch.ts';
+import { BatchBuilder } from '../wire/batch-writer.ts';
 import { SpareBuffers } from '../wire/spare-buffers.ts';
 import {
   appendBatch,

@@ -5,7 +5,7 @@ import type { RecordedEvent } from '../define/define-aggregate.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { readHistoryElement, type HistoryElement } from '../wire/event-batch.ts';
+import { readHistoryElement, type HistoryElement } from '../wire/batch-reader.ts';
 
 const pageScript = defineScript({
   url: new URL('./read-history.lua', import.meta.url),

@@ -10,7 +10,7 @@ import type { BatchTask, DeadEntry, EntryItem } from '../core/batch-task.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Catalog, EventType } from '../wire/catalog.ts';
-import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/event-batch.ts';
+import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/batch-reader.ts';
 import { envelopeProblem, nameOr } from '../wire/envelope-problem.ts';
 import { decodeParked } from '../wire/parked.ts';
 import { noteEvent } from './late-failures.ts';

@@ -12,7 +12,7 @@ import { partitionOf } from '../core/partition.ts';
 import type { When } from '../core/when.ts';
 import type { EmitOptions } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { BatchBuilder } from '../wire/event-batch.ts';
+import { BatchBuilder } from '../wire/batch-writer.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
 import { PackWriter } from '../wire/message-pack.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';

@@ -4,7 +4,7 @@ import type { EnvelopeError } from '../core/errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
 import type { EventType } from '../wire/catalog.ts';
-import type { EventHeader } from '../wire/event-batch.ts';
+import type { EventHeader } from '../wire/event-header.ts';
 import type { EmittedBy } from './emits.ts';
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});

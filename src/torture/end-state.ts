@@ -7,7 +7,8 @@ import type { Deployment } from '../deployment.ts';
 import { readLag } from '../lag/lag.ts';
 import { readLosses } from '../lag/losses.ts';
 import { listDeadLetters, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
-import { walkBatch, type EventHeader } from '../wire/event-batch.ts';
+import { walkBatch } from '../wire/batch-reader.ts';
+import type { EventHeader } from '../wire/event-header.ts';
 import type { EmittedEvent, FunctionEnd, Letter } from './history.ts';
 
 const PAGE = 500;

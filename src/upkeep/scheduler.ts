@@ -14,7 +14,7 @@ import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
 import { scheduledFrom, type ScheduledEvent } from './scheduled-events.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
-import { BatchBuilder } from '../wire/event-batch.ts';
+import { BatchBuilder } from '../wire/batch-writer.ts';
 
 export interface SchedulerOptions {
   readonly connection: RedisConnection;

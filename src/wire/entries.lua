@@ -23,7 +23,7 @@ local function parseCount(text)
   return nil
 end
 
--- Events in an EventBatch (its field 3); 1 when the bytes are none. As countEvents of event-batch.ts.
+-- Events in an EventBatch (its field 3); 1 when the bytes are none. As countEvents of batch-reader.ts.
 local function countEvents(b)
   local at, stop, events = 1, #b, 0
   local function varint(bounded)

@@ -6,7 +6,7 @@
 import { EnvelopeError } from '../core/errors.ts';
 import { extensionProblem, type Extensions } from '../core/extensions.ts';
 import { LIMITS } from './event-attributes.ts';
-import type { EventHeader } from './event-batch.ts';
+import type { EventHeader } from './event-header.ts';
 
 /**
  * Null: nothing is. A few comparisons an event, and no call: this runs for each event of a batch.

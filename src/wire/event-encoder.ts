@@ -21,7 +21,7 @@ import {
   subjectFor,
   timeOf,
 } from './event-attributes.ts';
-import { writeEnvelope, type Envelope } from './event-batch.ts';
+import { writeEnvelope, type Envelope } from './batch-writer.ts';
 import { PayloadArena } from './payload-arena.ts';
 
 /** An event as its caller gives it, unchecked. */

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import { CorruptDataError } from '../core/errors.ts';
 import { envelopeProblem } from './envelope-problem.ts';
-import { readEvent } from './event-batch.ts';
+import { readEvent } from './batch-reader.ts';
 
 /** Of publishers and event stores that are given none. */
 export const DEFAULT_SOURCE = 'millrace';

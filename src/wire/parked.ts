@@ -4,7 +4,8 @@
  */
 import { CorruptDataError } from '../core/errors.ts';
 import { wellFormed } from '../core/well-formed.ts';
-import { asBuffer, Cursor, readEvent } from './event-batch.ts';
+import { readEvent } from './batch-reader.ts';
+import { asBuffer, Cursor } from './cursor.ts';
 import { millrace } from './generated/millrace.js';
 
 export interface ParkedAttempt {

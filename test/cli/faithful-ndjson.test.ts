@@ -4,7 +4,7 @@ import t from 'tap';
 import { formatRfc3339 } from '../../src/core/rfc3339.ts';
 import { formatEvent, parseEvent } from '../../src/cli/event-json.ts';
 import { EventEncoder } from '../../src/wire/event-encoder.ts';
-import { readEvent } from '../../src/wire/event-batch.ts';
+import { readEvent } from '../../src/wire/batch-reader.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
 import { createJsonReader } from '../../src/wire/payload-json.ts';
 import { startRedis } from '../support/redis-server.ts';

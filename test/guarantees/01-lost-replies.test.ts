@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { partitionOf } from '../../src/core/partition.ts';
-import { countEvents } from '../../src/wire/event-batch.ts';
+import { countEvents } from '../../src/wire/batch-reader.ts';
 import { settled, totals } from '../support/counters.ts';
 import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
 import { disorder, readHistory, runsOf } from '../support/history.ts';

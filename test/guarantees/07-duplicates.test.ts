@@ -3,7 +3,7 @@ import { ProducerGapError } from '../../src/core/errors.ts';
 import { appendFlush, type Flush, type Appended } from '../../src/pipeline/append/append.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { BatchBuilder } from '../../src/wire/event-batch.ts';
+import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { startRedis } from '../support/redis-server.ts';
 
 t.test('flushes of a producer', async (t) => {

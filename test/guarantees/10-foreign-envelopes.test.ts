@@ -8,7 +8,7 @@ import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { envelopeProblem } from '../../src/wire/envelope-problem.ts';
-import { readEvent } from '../../src/wire/event-batch.ts';
+import { readEvent } from '../../src/wire/batch-reader.ts';
 import { settled } from '../support/counters.ts';
 import { functionsDirOf, PROTO_DIR, type FunctionSet } from '../support/dispatcher-process.ts';
 import { startRedis, until } from '../support/redis-server.ts';

@@ -20,7 +20,7 @@ import { fetchParked, listParked } from '../../src/pipeline/retry/parked-lists.t
 import { setKeyAside, type ParkedPlace } from '../../src/pipeline/retry/set-aside.ts';
 import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
-import { readEvent, walkBatch } from '../../src/wire/event-batch.ts';
+import { readEvent, walkBatch } from '../../src/wire/batch-reader.ts';
 import { decodeParked } from '../../src/wire/parked.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
 import { startRedis, type TestLike, type TestRedis } from '../support/redis-server.ts';

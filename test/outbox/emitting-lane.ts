@@ -4,7 +4,7 @@
  */
 import { Emits } from '../../src/thread/emits.ts';
 import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
-import { readEvent } from '../../src/wire/event-batch.ts';
+import { readEvent } from '../../src/wire/batch-reader.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
 import type { RedisConnection } from '../../src/redis/connection.ts';

@@ -15,7 +15,7 @@ import { acquireLease } from '../../src/pipeline/ownership/leases.ts';
 import { runIsolating } from '../../src/pipeline/run/run-isolating.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { BatchBuilder } from '../../src/wire/event-batch.ts';
+import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { startRedis } from '../support/redis-server.ts';
 
 const keys = createKeys('mr');

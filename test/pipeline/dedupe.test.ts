@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { connect, type Millrace } from '../../src/millrace.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { testDir } from '../support/dispatcher-process.ts';
 import { startRedis, until, type TestLike, type TestRedis } from '../support/redis-server.ts';
 import { startProxy } from '../support/tcp-proxy.ts';

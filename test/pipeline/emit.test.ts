@@ -9,7 +9,7 @@ import { Emits } from '../../src/thread/emits.ts';
 import { EventContext, EventsContext } from '../../src/thread/function-context.ts';
 import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
-import { readEvent } from '../../src/wire/event-batch.ts';
+import { readEvent } from '../../src/wire/batch-reader.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
 import { deadLetters, settled } from '../support/counters.ts';
 import { functionsDirOf, openService, PROTO_DIR } from '../support/dispatcher-process.ts';

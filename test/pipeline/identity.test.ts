@@ -11,7 +11,7 @@ import { readLag } from '../../src/lag/lag.ts';
 import { connect } from '../../src/millrace.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { identityOf } from '../../src/wire/event-identity.ts';
 import {
   encodeEvents,

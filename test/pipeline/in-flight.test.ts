@@ -13,7 +13,8 @@ import { Lane } from '../../src/pipeline/lane/lane.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { Ended, Running } from '../../src/pipeline/run/run-isolating.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { BatchBuilder, walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
+import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { specOf } from '../lag/bare-lane.ts';
 import { until, type TestLike } from '../support/redis-server.ts';
 

@@ -7,7 +7,7 @@ import { RowFilter } from '../../src/pipeline/load/row-filter.ts';
 import { RowLoader } from '../../src/pipeline/load/load-rows.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { BatchBuilder } from '../../src/wire/event-batch.ts';
+import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
 import { startRedis } from '../support/redis-server.ts';
 

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import t from 'tap';
 import type { PublisherOptions } from '../../src/millrace.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { openService } from '../support/dispatcher-process.ts';
 import { startRedis, until, type TestLike } from '../support/redis-server.ts';
 

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Millrace } from '../../src/millrace.ts';
 import { Scheduler } from '../../src/upkeep/scheduler.ts';
 import { cancelScheduled, listScheduled } from '../../src/upkeep/scheduled-events.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { settled } from '../support/counters.ts';
 import { functionsDirOf, openService } from '../support/dispatcher-process.ts';
 import { startRedis, until, type TestLike, type TestRedis } from '../support/redis-server.ts';

@@ -13,7 +13,7 @@ import { withoutUntouched } from '../../src/pipeline/run/untouched.ts';
 import type { LoadedFunction } from '../../src/thread/load-functions.ts';
 import { runBatch } from '../../src/thread/run-batch.ts';
 import { WriterSchemas } from '../../src/thread/writer-schemas.ts';
-import { BatchBuilder } from '../../src/wire/event-batch.ts';
+import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { PROTO_DIR } from '../support/dispatcher-process.ts';
 
 const { catalog } = readProtoFolder(PROTO_DIR);

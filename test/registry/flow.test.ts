@@ -6,7 +6,8 @@ import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-l
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { partitionOf } from '../../src/core/partition.ts';
-import { BatchBuilder, walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
+import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 import { BY, idOf, order, orderProto } from './open-registry.ts';
 import { HANDLE, HANDLE_BATCH, Shop } from './shop.ts';

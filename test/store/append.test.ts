@@ -8,7 +8,8 @@ import {
   UnknownEventTypeError,
 } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
-import { walkBatch, type EventHeader } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
+import type { EventHeader } from '../../src/wire/event-header.ts';
 import {
   ConflictError,
   EventIdReusedError,

@@ -1,6 +1,7 @@
 /** What was emitted, read off Redis: what the tests count. */
 import type { Cluster, Redis } from 'ioredis';
-import { walkBatch, type EventHeader } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
+import type { EventHeader } from '../../src/wire/event-header.ts';
 
 export interface FoundEvent extends Pick<EventHeader, 'id' | 'subject' | 'source' | 'extensions'> {
   readonly partition: number;

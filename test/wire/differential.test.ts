@@ -7,7 +7,7 @@ import t from 'tap';
 import { compareRound, createDifferential, newTally } from '../../scripts/differential/compare.ts';
 import { damaged, rawMessage } from '../../scripts/differential/generate.ts';
 import { randomOf } from '../../scripts/differential/random.ts';
-import { countEvents } from '../../src/wire/event-batch.ts';
+import { countEvents } from '../../src/wire/batch-reader.ts';
 import { ENTRIES } from '../../src/wire/entries-lua.ts';
 import { projectDir, startRedis } from '../support/redis-server.ts';
 

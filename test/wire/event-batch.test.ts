@@ -1,16 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { CorruptDataError } from '../../src/core/errors.ts';
-import {
-  BatchBuilder,
-  checkBatch,
-  countEvents,
-  encodeEvent,
-  scanBatch,
-  walkBatch,
-  writeEnvelope,
-  type EventHeader,
-} from '../../src/wire/event-batch.ts';
+import { checkBatch, countEvents, scanBatch, walkBatch } from '../../src/wire/batch-reader.ts';
+import { BatchBuilder, encodeEvent, writeEnvelope } from '../../src/wire/batch-writer.ts';
+import type { EventHeader } from '../../src/wire/event-header.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
 import { decodeParked, encodeParked } from '../../src/wire/parked.ts';
 import { PayloadArena } from '../../src/wire/payload-arena.ts';

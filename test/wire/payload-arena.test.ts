@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { createCatalog } from '../../src/wire/catalog.ts';
-import { writeEnvelope } from '../../src/wire/event-batch.ts';
+import { writeEnvelope } from '../../src/wire/batch-writer.ts';
 import { PayloadArena } from '../../src/wire/payload-arena.ts';
 
 const type = createCatalog([

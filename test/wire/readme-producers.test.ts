@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import t from 'tap';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
-import { walkBatch } from '../../src/wire/event-batch.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { projectDir, startRedis, testServerBinary } from '../support/redis-server.ts';
 
 const README = readFileSync(join(projectDir, 'README.md'), 'utf8');

@@ -10,7 +10,7 @@ import { InvalidEventError } from '../../src/core/errors.ts';
 import { createCatalog, type EventType } from '../../src/wire/catalog.ts';
 import { subjectFor, subjectOf } from '../../src/wire/event-attributes.ts';
 import { EventEncoder } from '../../src/wire/event-encoder.ts';
-import { readEvent } from '../../src/wire/event-batch.ts';
+import { readEvent } from '../../src/wire/batch-reader.ts';
 import { emptiedByJson } from '../../src/wire/plain-value.ts';
 
 const HEAD =

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { statSync, truncateSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { Redis } from 'ioredis';
-import { BatchBuilder } from '../../../src/wire/event-batch.ts';
+import { BatchBuilder } from '../../../src/wire/batch-writer.ts';
 import type { Fault, FaultContext } from '../fault.ts';
 import { RULES_OF_FUNCTIONS } from '../function-rules.ts';
 import { growingFile } from './growing-file.ts';

@@ -1,7 +1,7 @@
 /** `millrace dlq`: dead letters: list, show, replay, purge. */
 import { Option, type Command } from 'commander';
 import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/batch-task.ts';
-import { readEvent } from '../../wire/event-batch.ts';
+import { readEvent } from '../../wire/batch-reader.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
   DeadLetterIdError,

@@ -1,7 +1,7 @@
 /** `millrace scheduled`: events that wait for their time. */
 import type { Command } from 'commander';
 import { cancelScheduled, listScheduled } from '../../upkeep/scheduled-events.ts';
-import { readEvent } from '../../wire/event-batch.ts';
+import { readEvent } from '../../wire/batch-reader.ts';
 import type { CliContext, LongRunningContext } from '../context.ts';
 import { plural, wholeNumber } from '../options.ts';
 import { isoTime, safeJson, table } from '../printable.ts';

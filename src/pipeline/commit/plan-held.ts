@@ -4,7 +4,7 @@
  */
 import type { EventRef, Failure } from '../../core/batch-task.ts';
 import { ParkedLimitError } from '../../core/errors.ts';
-import { batchSourceOf } from '../../wire/event-batch.ts';
+import { batchSourceOf } from '../../wire/batch-reader.ts';
 import { encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { StreamEntry } from '../batch/batch.ts';
 import type { CommitDraft } from './commit-draft.ts';

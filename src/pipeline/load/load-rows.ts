@@ -11,7 +11,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { nameOr } from '../../wire/envelope-problem.ts';
-import { walkSubjects } from '../../wire/event-batch.ts';
+import { walkSubjects } from '../../wire/batch-reader.ts';
 import type { Batch } from '../batch/batch.ts';
 import { RowFilter } from './row-filter.ts';
 

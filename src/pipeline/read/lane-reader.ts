@@ -9,7 +9,7 @@
  */
 import { OWNER } from '../../core/function-spec.ts';
 import { compareEntryIds } from '../../core/position.ts';
-import { countEvents } from '../../wire/event-batch.ts';
+import { countEvents } from '../../wire/batch-reader.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import type { StreamEntry } from '../batch/batch.ts';

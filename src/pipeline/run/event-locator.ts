@@ -6,7 +6,7 @@
  */
 import type { EventRef } from '../../core/batch-task.ts';
 import { CorruptDataError } from '../../core/errors.ts';
-import { readEvent, walkBatch } from '../../wire/event-batch.ts';
+import { readEvent, walkBatch } from '../../wire/batch-reader.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import type { Batch, RetryUnit, StreamEntry } from '../batch/batch.ts';
 

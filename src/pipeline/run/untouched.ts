@@ -10,7 +10,7 @@
 import type { DeadEntry, EventRef } from '../../core/batch-task.ts';
 import { CorruptDataError, type EnvelopeError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';
-import { checkBatch, walkBatch } from '../../wire/event-batch.ts';
+import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';
 import { envelopeProblem, nameOr } from '../../wire/envelope-problem.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 import type { BatchResult } from './run-isolating.ts';

@@ -19,7 +19,7 @@ import { UnknownFunctionError } from '../../../src/pipeline/dead/registered-func
 import { NotReplayableError, replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
 import { defineScript } from '../../../src/redis/script.ts';
 import { decodeParked } from '../../../src/wire/parked.ts';
-import { readEvent } from '../../../src/wire/event-batch.ts';
+import { readEvent } from '../../../src/wire/batch-reader.ts';
 import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
 import { dump } from '../../support/counters.ts';
 import { events, makeBed, publish, specOf, startLane, type Bed } from '../../lag/bare-lane.ts';
