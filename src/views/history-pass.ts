@@ -21,107 +21,32 @@
  * written stays; the next run goes on at that event.
  */
 import { sharedAbort } from '../core/shared-signal.ts';
-import { monotonicMs, sleep } from '../core/clock.ts';
-import { compareEntryIds, formatPosition } from '../core/position.ts';
-import type { FunctionSpec } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { readPartitions, type PartitionState } from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../wire/entries-lua.ts';
-import {
-  IncompleteHistoriesError,
-  ViewFoldError,
-  ViewGenerationError,
-  type MissingEvents,
-} from './errors.ts';
+import { IncompleteHistoriesError, type MissingEvents } from './errors.ts';
+import type { ViewFold } from './fold.ts';
 import type { Generation } from './generations.ts';
-import {
-  findCategories,
-  walkHistories,
-  type HistoryEvent,
-  type WalkPlace,
-} from './history-walk.ts';
-import { Pace } from './pace.ts';
-import type { RebuildProgress } from './rebuild.ts';
+import { findCategories } from './history-walk.ts';
+import { Pace, type RebuildProgress } from './pace.ts';
+import { PartitionPass, type Begun, type Build } from './partition-pass.ts';
+import { readCursor, readProgress } from './pass-cursor.ts';
+
+export type { FoldEvent, Folded, PassTurn, ViewFold } from './fold.ts';
 
 const beginScript = defineScript({
   url: new URL('./begin-pass.lua', import.meta.url),
   with: COUNTS,
   keys: 'variable',
 });
-const finishScript = defineScript({
-  url: new URL('./finish-pass.lua', import.meta.url),
-  with: COUNTS,
-  keys: 3,
-});
-
 const DEADLINE_MS = 15_000;
+/** Time between two reports of progress, in ms. */
 const LOOK_MS = 200;
 /** A foreign producer that appends all the time: its events are in no history anyway. */
 const TRIES = 20;
-/** A batch should take about this long, and touch so many bytes of rows, as a lane's turn. */
-const BATCH_MS = 100;
-const ROW_BYTES = 4 * 1024 * 1024;
-const FIRST_BATCH = 256;
-
-/** An event to fold. */
-export interface FoldEvent {
-  readonly entryId: string;
-  /** Index into the view's types. */
-  readonly type: number;
-  /** An EventBatch of one. */
-  readonly bytes: Buffer;
-}
-
-export type Folded =
-  | {
-      readonly kind: 'folded';
-      /** Bytes of rows, read and written. */
-      readonly rowBytes: number;
-      /**
-       * Writes the rows and, in the same step, the text under the cursor's key. Once: sent again it
-       * changes nothing.
-       */
-      readonly commit: (turn: PassTurn) => Promise<'ok' | 'stale'>;
-      /** id -> the row as it would be stored; absent: there is none. */
-      readonly rows: () => ReadonlyMap<string, string>;
-    }
-  | {
-      readonly kind: 'failed';
-      /** Index of the event. */ readonly event: number;
-      readonly name: string;
-      readonly message: string;
-    }
-  | { readonly kind: 'stopped' };
-
-export interface PassTurn {
-  readonly leaseValue: string;
-  /** `<turn>` of this lease, and the one committed before: '' where there is none. */
-  readonly turn: string;
-  readonly before: string;
-  readonly cursor: string;
-}
-
-/**
- * A generation's code in the pool, with what it needs of the lanes' machinery. Handed in by the
- * dispatcher.
- */
-export interface ViewFold {
-  readonly spec: FunctionSpec;
-  readonly maxEvents: number;
-  readonly maxBytes: number;
-  /** Partitions at the same time. */
-  readonly parallel: number;
-  /** @param fresh onto no rows at all, and nothing is to be committed */
-  fold(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Folded>;
-  /** The lane's lease, renewed until it is released. Null: somebody else has it. */
-  acquire(
-    partition: number,
-  ): Promise<{ readonly leaseValue: string; release(): Promise<void> } | null>;
-}
-
 export interface PassOptions {
   /**
    * Accept what is in no history. A pass is then begun nowhere (the lanes take what the streams
@@ -133,12 +58,6 @@ export interface PassOptions {
   readonly progress: (now: RebuildProgress) => void;
   /** Ends it between two commits: rejects with its reason. */
   readonly signal: AbortSignal;
-}
-
-interface Cursor {
-  readonly place: WalkPlace | null;
-  /** Events folded, per type. */
-  readonly folded: Record<string, number>;
 }
 
 type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
@@ -182,59 +101,107 @@ export async function buildFromHistories(
   options: PassOptions,
 ): Promise<void> {
   const { spec } = fold;
-  const { incomplete, signal } = options;
-  const wanted: number[] = [];
+  const wanted = await wantedPartitions(source, fold, options.incomplete);
+  if (wanted.partitions.length === 0) return;
+  const categories = await findCategories(source);
+  if (categories.length === 0 && !wanted.someBegun)
+    throw new IncompleteHistoriesError(spec.name, 'no-histories', wanted.trimmed);
+  const begun: Begun[] = [];
+  for (const partition of wanted.partitions) {
+    const pass = await begin(source, fold, partition);
+    if (pass) begun.push(pass);
+  }
+  if (begun.length === 0) return;
+
+  const partitions = new Set(begun.map(({ partition }) => partition));
+  const total = await eventsOf(source, fold, partitions);
+  options.begun(begun.length, total);
+  const stop = sharedAbort();
+  const build: Build = {
+    source,
+    fold,
+    categories,
+    incomplete: options.incomplete,
+    signal: AbortSignal.any([options.signal, stop.signal]),
+    progressed: () => watch.look(false),
+  };
+  const passes = begun.map((pass) => new PartitionPass(build, pass));
+  const watch = new Watch(passes, total, options.progress);
+  await runAll(passes, fold.parallel, stop, options.signal);
+  watch.look(true);
+}
+
+interface Wanted {
+  readonly partitions: readonly number[];
+  /** In one of them a pass was begun before. */
+  readonly someBegun: boolean;
+  /** Events that retention has trimmed. */
+  readonly trimmed: readonly MissingEvents[];
+}
+
+/** Partitions in need of a pass. @throws IncompleteHistoriesError */
+async function wantedPartitions(
+  source: Source,
+  { spec }: ViewFold,
+  incomplete: boolean,
+): Promise<Wanted> {
+  const partitions: number[] = [];
   const late: MissingEvents[] = [];
   const foreign: MissingEvents[] = [];
   const trimmed: MissingEvents[] = [];
-  let started = 0;
+  let someBegun = false;
   for (const state of await readPartitions(source)) {
     const { partition } = state;
     if (state.counters.has(`pass:${spec.name}`)) {
-      wanted.push(partition);
-      started++;
+      partitions.push(partition);
+      someBegun = true;
       continue;
     }
     const registered = spec.on.some((type) => state.counters.has(`base:${spec.name}:${type}`));
     const gone = missingOf(state, 'trimmed', spec.on);
     if (registered) late.push(...missingOf(state, `base:${spec.name}`, spec.on));
     else if (gone.length > 0 && !incomplete) {
-      wanted.push(partition);
+      partitions.push(partition);
       trimmed.push(...gone);
       foreign.push(...missingOf(state, 'foreign', spec.on));
     }
   }
   if (late.length > 0 && !incomplete) throw new IncompleteHistoriesError(spec.name, 'late', late);
-  if (wanted.length === 0) return;
-  if (foreign.length > 0) throw new IncompleteHistoriesError(spec.name, 'unstored', foreign);
-  const categories = await findCategories(source);
-  if (categories.length === 0 && started === 0)
-    throw new IncompleteHistoriesError(spec.name, 'no-histories', trimmed);
-  const passes: Pass[] = [];
-  for (const partition of wanted) {
-    const pass = await begin(source, fold, partition);
-    if (pass) passes.push(pass);
-  }
-  if (passes.length === 0) return;
+  if (partitions.length > 0 && foreign.length > 0)
+    throw new IncompleteHistoriesError(spec.name, 'unstored', foreign);
+  return { partitions, someBegun, trimmed };
+}
 
+/** Events of the passes of these partitions. */
+async function eventsOf(
+  source: Source,
+  { spec }: ViewFold,
+  partitions: ReadonlySet<number>,
+): Promise<number> {
   let total = 0;
-  for (const state of await readPartitions(source))
-    if (passes.some(({ partition }) => partition === state.partition))
-      for (const type of spec.on) total += countOf(state, `base:${spec.name}:${type}`);
-  options.begun(passes.length, total);
-  const watch = new Watch(passes, total, options.progress);
-  const stop = sharedAbort();
-  const both = AbortSignal.any([signal, stop.signal]);
+  for (const state of await readPartitions(source)) {
+    if (!partitions.has(state.partition)) continue;
+    for (const type of spec.on) total += countOf(state, `base:${spec.name}:${type}`);
+  }
+  return total;
+}
+
+/**
+ * Runs the passes, so many at the same time. The first failure stops all: they have ended before it
+ * is thrown, so that nothing commits behind the caller's back.
+ */
+async function runAll(
+  passes: readonly PartitionPass[],
+  parallel: number,
+  stop: ReturnType<typeof sharedAbort>,
+  signal: AbortSignal,
+): Promise<void> {
   const left = [...passes];
   const runner = async (): Promise<void> => {
-    for (let pass = left.shift(); pass !== undefined; pass = left.shift())
-      await buildPartition(source, fold, pass, categories, incomplete, both, () =>
-        watch.look(false),
-      );
+    for (let pass = left.shift(); pass !== undefined; pass = left.shift()) await pass.run();
   };
-  // All have ended before it is told that one has failed: nothing commits behind its back.
   const ended = await Promise.allSettled(
-    Array.from({ length: Math.min(fold.parallel, passes.length) }, () =>
+    Array.from({ length: Math.min(parallel, passes.length) }, () =>
       runner().catch((error: unknown) => {
         stop.abort(error);
         throw error;
@@ -246,18 +213,10 @@ export async function buildFromHistories(
     ended.find((one) => one.status === 'rejected' && one.reason === stop.signal.reason) ??
     ended.find((one) => one.status === 'rejected');
   if (failed?.status === 'rejected') throw failed.reason;
-  watch.look(true);
-}
-
-interface Pass {
-  readonly partition: number;
-  /** Per type: the last entry that is the pass's. */
-  readonly to: ReadonlyMap<string, string>;
-  folded: Record<string, number>;
 }
 
 /** Null: its lane does it. @throws IncompleteHistoriesError */
-async function begin(source: Source, { spec }: ViewFold, partition: number): Promise<Pass | null> {
+async function begin(source: Source, { spec }: ViewFold, partition: number): Promise<Begun | null> {
   const { connection, keys } = source;
   for (let attempt = 1; ; attempt++) {
     const [kind, detail, events] = (await withRetry(
@@ -291,225 +250,18 @@ async function begin(source: Source, { spec }: ViewFold, partition: number): Pro
   }
 }
 
-async function readCursor(
-  { connection, keys }: Source,
-  name: string,
-  partition: number,
-): Promise<Cursor> {
-  const text = (await withRetry(() => connection.command('GET', keys.viewPass(partition, name)), {
-    deadlineMs: DEADLINE_MS,
-  })) as string | null;
-  if (text === null) return { place: null, folded: {} };
-  return readProgress<Cursor>(name, text, ['place', 'folded'], keys.viewPass(partition, name));
-}
-
-/**
- * How far a pass is. A guess would fold events twice, or leave some out. @throws
- * ViewGenerationError
- */
-function readProgress<T extends object>(
-  name: string,
-  text: string,
-  fields: readonly (keyof T & string)[],
-  where: string,
-): T {
-  const [view = '', version = ''] = name.split('@');
-  try {
-    const found: unknown = JSON.parse(text);
-    if (
-      typeof found === 'object' &&
-      found !== null &&
-      fields.every((field) => typeof (found as Record<string, unknown>)[field] === 'object')
-    )
-      return found as T;
-  } catch {
-    // the same as any other that is none
-  }
-  throw new ViewGenerationError(
-    view,
-    `how far version ${version} is built from histories cannot be read (${where}). To begin anew: millrace view drop ${view} ${version}, then millrace view rebuild ${view}`,
-  );
-}
-
-async function buildPartition(
-  source: Source,
-  fold: ViewFold,
-  pass: Pass,
-  categories: readonly string[],
-  incomplete: boolean,
-  signal: AbortSignal,
-  progressed: () => void,
-): Promise<void> {
-  const { connection, keys } = source;
-  const { spec } = fold;
-  const { partition } = pass;
-  for (;;) {
-    signal.throwIfAborted();
-    const lease = await fold.acquire(partition);
-    if (lease === null) {
-      // Another rebuild is at it: what it does need not be done.
-      pass.folded = (await readCursor(source, spec.name, partition)).folded;
-      progressed();
-      if (
-        Number(
-          await connection.command('HEXISTS', keys.counters(partition), `pass:${spec.name}`),
-        ) === 0
-      )
-        return;
-      await sleep(LOOK_MS, signal);
-      continue;
-    }
-    try {
-      if (
-        (await walk(source, fold, pass, lease.leaseValue, categories, signal, progressed)) ===
-        'stale'
-      )
-        continue;
-      const reply = (await withRetry(
-        () =>
-          finishScript.run(
-            connection,
-            [
-              keys.lease(partition, spec.name),
-              keys.counters(partition),
-              keys.viewPass(partition, spec.name),
-            ],
-            [
-              lease.leaseValue,
-              spec.name,
-              incomplete ? '1' : '0',
-              ...spec.on.flatMap((type) => [type, pass.folded[type] ?? 0]),
-            ],
-          ),
-        { deadlineMs: DEADLINE_MS },
-      )) as [string, ...string[]];
-      if (reply[0] === 'ok') return;
-      if (reply[0] === 'missing') {
-        throw new IncompleteHistoriesError(
-          spec.name,
-          'unstored',
-          spec.on
-            .map((type, i) => ({ partition, type, events: Number(reply[i + 1]) }))
-            .filter(({ events }) => events !== 0),
-        );
-      }
-    } finally {
-      await lease.release();
-    }
-  }
-}
-
-/** From the cursor to the end. */
-async function walk(
-  source: Source,
-  fold: ViewFold,
-  pass: Pass,
-  leaseValue: string,
-  categories: readonly string[],
-  signal: AbortSignal,
-  progressed: () => void,
-): Promise<'end' | 'stale'> {
-  const { spec } = fold;
-  const { partition, to } = pass;
-  const types = new Map(spec.on.map((type, i) => [type, i]));
-  const cursor = await readCursor(source, spec.name, partition);
-  pass.folded = { ...cursor.folded };
-  let most = Math.min(FIRST_BATCH, fold.maxEvents);
-  let events: HistoryEvent[] = [];
-  let bytes = 0;
-  let turn = 0;
-  const commit = async (place: WalkPlace): Promise<'ok' | 'stale'> => {
-    signal.throwIfAborted();
-    const startedMs = monotonicMs();
-    const result = await fold.fold(
-      partition,
-      events.map(({ entryId, type, bytes: element }) => ({
-        entryId,
-        type: types.get(type) as number,
-        bytes: element,
-      })),
-      false,
-    );
-    if (result.kind === 'stopped') {
-      signal.throwIfAborted();
-      return 'stale';
-    }
-    if (result.kind === 'failed')
-      throw failure(spec, partition, events[result.event] as HistoryEvent, result);
-    const folded = { ...pass.folded };
-    for (const { type } of events) folded[type] = (folded[type] ?? 0) + 1;
-    const next: Cursor = { place, folded };
-    const reply = await result.commit({
-      leaseValue,
-      turn: String(turn + 1),
-      before: turn === 0 ? '' : String(turn),
-      cursor: JSON.stringify(next),
-    });
-    if (reply === 'stale') return 'stale';
-    turn++;
-    pass.folded = folded;
-    if (events.length > 0)
-      most = nextBatch(fold.maxEvents, events.length, monotonicMs() - startedMs, result.rowBytes);
-    events = [];
-    bytes = 0;
-    progressed();
-    return 'ok';
-  };
-  let last: WalkPlace | null = null;
-  for await (const { event, place } of walkHistories(source, partition, categories, cursor.place)) {
-    if (event === null) {
-      // Nothing for this view in a whole page: so that it need not be read again.
-      if (events.length === 0 && (await commit(place())) === 'stale') return 'stale';
-      last = events.length === 0 ? null : place();
-      continue;
-    }
-    const boundary = to.get(event.type);
-    if (boundary === undefined || compareEntryIds(event.entryId, boundary) > 0) continue;
-    events.push(event);
-    bytes += event.bytes.length;
-    if (events.length < most && bytes < fold.maxBytes) continue;
-    if ((await commit(place())) === 'stale') return 'stale';
-  }
-  if (last !== null && events.length > 0 && (await commit(last)) === 'stale') return 'stale';
-  return 'end';
-}
-
-/** As many as take BATCH_MS and touch ROW_BYTES; at most four times as many as the last time. */
-function nextBatch(maxEvents: number, events: number, ms: number, rowBytes: number): number {
-  const byTime = (events * BATCH_MS) / Math.max(1, ms);
-  const byRows = (events * ROW_BYTES) / Math.max(1, rowBytes);
-  return Math.max(1, Math.floor(Math.min(maxEvents, events * 4, byTime, byRows)));
-}
-
-function failure(
-  spec: FunctionSpec,
-  partition: number,
-  event: HistoryEvent,
-  cause: { readonly name: string; readonly message: string },
-): ViewFoldError {
-  const { category, id, revision, type, eventId, entryId, position } = event;
-  return new ViewFoldError(
-    spec.name,
-    {
-      category,
-      id,
-      revision,
-      type,
-      eventId,
-      position: formatPosition({ partition, entryId, position }),
-    },
-    cause,
-  );
-}
-
 /** Rate and time left, a few times a second. */
 class Watch {
-  readonly #passes: readonly Pass[];
+  readonly #passes: readonly PartitionPass[];
   readonly #total: number;
   readonly #tell: (now: RebuildProgress) => void;
   readonly #pace: Pace;
 
-  constructor(passes: readonly Pass[], total: number, tell: (now: RebuildProgress) => void) {
+  constructor(
+    passes: readonly PartitionPass[],
+    total: number,
+    tell: (now: RebuildProgress) => void,
+  ) {
     this.#passes = passes;
     this.#total = total;
     this.#tell = tell;
@@ -530,9 +282,6 @@ class Watch {
   }
 
   #settled(): number {
-    return this.#passes.reduce(
-      (sum, { folded }) => sum + Object.values(folded).reduce((inner, events) => inner + events, 0),
-      0,
-    );
+    return this.#passes.reduce((sum, { events }) => sum + events, 0);
   }
 }

@@ -1,5 +1,18 @@
 import { monotonicMs } from '../core/clock.ts';
 
+export interface RebuildProgress {
+  readonly from: 'histories' | 'streams';
+  /** Events appended for it so far. */
+  readonly appended: number;
+  /** Folded, or dead-lettered. */
+  readonly settled: number;
+  readonly parked: number;
+  readonly dead: number;
+  readonly eventsPerSecond: number;
+  /** Null: not to be told yet. */
+  readonly etaMs: number | null;
+}
+
 /** How fast a rebuild is, smoothed from look to look, and how long it will take. */
 export class Pace {
   #settled: number;

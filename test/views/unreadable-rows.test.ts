@@ -12,7 +12,7 @@ import { registerView } from '../../src/cli/commands/view.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { dropGeneration, liveGeneration } from '../../src/views/generations.ts';
-import { verifyGeneration } from '../../src/views/rebuild.ts';
+import { verifyGeneration } from '../../src/views/verify.ts';
 import { memberPrefix } from '../../src/wire/view-row.ts';
 import { event, listAll } from './tally-model.ts';
 

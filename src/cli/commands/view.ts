@@ -1,31 +1,20 @@
 /** `millrace view`: what a view holds; its generations: rebuild, switch, roll back, drop. */
 import type { Command } from 'commander';
-import { join, resolve } from 'node:path';
-import { Presets, SingleBar } from 'cli-progress';
-import { rebuildSettings } from '../../config.ts';
-import type { FunctionInfo } from '../../describe-functions.ts';
-import { ConfigError } from '../../core/errors.ts';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
 import type { Deployment } from '../../deployment.ts';
-import { Millrace } from '../../millrace.ts';
 import {
   dropGeneration,
   indexSize,
   listViews,
-  requireView,
   rollBackView,
-  switchLive,
   type Generation,
 } from '../../views/generations.ts';
-import { IncompleteHistoriesError } from '../../views/errors.ts';
-import { buildFromHistories, lackingEvents, type ViewFold } from '../../views/history-pass.ts';
-import { followRebuild, verifyGeneration, type RebuildProgress } from '../../views/rebuild.ts';
 import { View, type ListOptions } from '../../views/view-query.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
-import { duration, safeJson, table } from '../printable.ts';
-import { ownFiles } from './start.ts';
+import { safeJson, table } from '../printable.ts';
+import { registerRebuild } from './view-rebuild.ts';
 
 interface RangeFlags {
   readonly index?: string;
@@ -50,6 +39,14 @@ Examples:
   millrace view rebuild order-summary`,
     );
 
+  registerQueries(view, context);
+  registerStatus(view, context);
+  registerRebuild(view, context);
+  registerGenerations(view, context);
+}
+
+/** get, list, count */
+function registerQueries(view: Command, context: LongRunningContext): void {
   view
     .command('get')
     .description('print one row')
@@ -84,38 +81,18 @@ Examples:
   ranged(view.command('count').description('print how many rows there are'))
     .option('--json', 'as one JSON object, with how fresh it is')
     .action((name: string, flags: RangeFlags) => count(name, flags, context));
+}
 
+function registerStatus(view: Command, context: LongRunningContext): void {
   view
     .command('status')
     .description('print the views, their versions, and which one is live')
     .option('--json', 'one JSON object a line')
     .action((flags: { readonly json?: boolean }) => status(flags, context));
+}
 
-  view
-    .command('rebuild')
-    .description(
-      'build the version that the folder holds beside the live one, from the beginning of the streams, or from the histories where they are trimmed; verify it; make it live',
-    )
-    .argument('<view>', 'its name')
-    .option('--dir <dir>', 'folder of the function files', './workers')
-    .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
-    .option(
-      '--version <n>',
-      'which version, where the folder holds several; default: the highest',
-      wholeNumber(1, 999_999_999),
-    )
-    .option('--no-switch', 'build and verify only')
-    .option('--incomplete', 'also without events that retention has trimmed and no history holds')
-    .option('--json', 'progress and result as JSON lines')
-    .addHelpText(
-      'after',
-      `
-Only this view runs here: no function that does anything else. Stopped or killed, it goes on where it was when it is started again.
-Dispatchers that serve the same version help. The version that was live is kept: millrace view rollback, and later millrace view drop.
-Afterwards deploy the new version: from then on its dispatchers keep it up to date.`,
-    )
-    .action((name: string, flags: RebuildFlags) => rebuild(name, flags, context));
-
+/** rollback, drop */
+function registerGenerations(view: Command, context: LongRunningContext): void {
   view
     .command('rollback')
     .description('make the version live again that was live before')
@@ -278,131 +255,4 @@ async function rowsOf(
     ),
   );
   return sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
-}
-
-interface RebuildFlags {
-  readonly dir: string;
-  readonly proto: string;
-  readonly version?: number;
-  readonly switch: boolean;
-  readonly incomplete?: boolean;
-  readonly json?: boolean;
-}
-
-async function rebuild(
-  name: string,
-  flags: RebuildFlags,
-  context: LongRunningContext,
-): Promise<void> {
-  const stop = context.takeStop();
-  const deployment = await context.open({
-    protoDir: flags.proto,
-    name: 'rebuild',
-    settleSchemas: true,
-    environment: rebuildSettings(),
-  });
-  const bar =
-    !flags.json && process.stderr.isTTY
-      ? new SingleBar(
-          {
-            format: `${name} {bar} {value}/{total} events from the {from}, {rate}/s, {eta_text} left`,
-            stream: process.stderr,
-            hideCursor: true,
-          },
-          Presets.shades_classic,
-        )
-      : null;
-  let shownMs = 0;
-  const show = (now: RebuildProgress): void => {
-    const rate = formatCount(now.eventsPerSecond);
-    const left = now.etaMs === null ? '?' : duration(now.etaMs);
-    if (bar) {
-      if (shownMs === 0)
-        bar.start(now.appended, now.settled, { rate, eta_text: left, from: now.from });
-      bar.setTotal(now.appended);
-      bar.update(now.settled, { rate, eta_text: left, from: now.from });
-      shownMs = 1;
-    } else if (flags.json) context.out(safeJson({ progress: now }));
-    else if (performance.now() - shownMs > 2000) {
-      shownMs = performance.now();
-      context.err(
-        `millrace: ${name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')} from the ${now.from}, ${rate}/s, ${left} left`,
-      );
-    }
-  };
-  let chosen: FunctionInfo | null = null;
-  const dispatcher = new Millrace(deployment).dispatcher({
-    functionsDir: resolve(flags.dir),
-    skipFiles: ownFiles(join(flags.dir)),
-    choose: (found) => {
-      const versions = found.filter(
-        ({ spec }) =>
-          spec.view?.view === name &&
-          (flags.version === undefined || spec.view.version === flags.version),
-      );
-      chosen =
-        versions.sort((a, b) => (a.spec.view?.version ?? 0) - (b.spec.view?.version ?? 0)).at(-1) ??
-        null;
-      if (!chosen)
-        throw new ConfigError([
-          `${flags.dir} holds no view "${name}"${flags.version === undefined ? '' : ` of version ${flags.version}`}`,
-        ]);
-      return [chosen];
-    },
-    beforeLanes: async ([view]) => {
-      await buildFromHistories(deployment, view as ViewFold, {
-        incomplete: flags.incomplete ?? false,
-        signal: stop.first,
-        progress: show,
-        begun: (partitions, events) => {
-          context.err(
-            `millrace: streams trimmed: building ${(view as ViewFold).spec.name} from histories in ${plural(partitions, 'partition')}, ${plural(events, 'event')}`,
-          );
-        },
-      });
-    },
-  });
-  try {
-    if (stop.first.aborted) return;
-    await dispatcher.start();
-    const { spec } = chosen as unknown as FunctionInfo;
-    const known = await requireView(deployment, name);
-    const generation = known.generations.find(
-      ({ version }) => version === spec.view?.version,
-    ) as Generation;
-    // Trimmed between the look and the registration.
-    const lacking = flags.incomplete ? [] : await lackingEvents(deployment, generation);
-    if (lacking.length > 0) throw new IncompleteHistoriesError(generation.name, 'late', lacking);
-    await followRebuild(deployment, generation, show, stop.first);
-    const verified = await verifyGeneration(
-      deployment,
-      generation,
-      dispatcher.viewFolds[0] ?? null,
-    );
-    const result = { view: name, version: generation.version, ...verified, live: known.live };
-    if (verified.problems.length > 0) {
-      if (flags.json) context.out(safeJson(result));
-      for (const problem of verified.problems.slice(0, 20))
-        context.err(`millrace: ${generation.name}: ${problem}`);
-      context.err(`millrace: version ${known.live} stays live`);
-      context.fail();
-      return;
-    }
-    if (flags.switch && known.live !== generation.version)
-      await switchLive(deployment, name, known.live, generation.version);
-    const live = flags.switch ? generation.version : known.live;
-    if (flags.json) context.out(safeJson({ ...result, live }));
-    else {
-      context.out(
-        `${name}: version ${generation.version} has ${plural(verified.rows, 'row')} from ${plural(verified.events, 'event')}, verified; version ${live} is live${live !== known.live ? `, ${known.live} is kept (millrace view rollback ${name})` : ''}`,
-      );
-    }
-  } catch (error) {
-    if (!stop.first.aborted) throw error;
-    context.err('millrace: stopped; what is built is kept, the same command goes on from there');
-    context.fail();
-  } finally {
-    bar?.stop();
-    await dispatcher.stop();
-  }
 }

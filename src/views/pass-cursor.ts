@@ -1,0 +1,53 @@
+/** How far a pass is, as it is stored. */
+import type { Deployment } from '../deployment.ts';
+import { withRetry } from '../redis/connection.ts';
+import { ViewGenerationError } from './errors.ts';
+import type { WalkPlace } from './history-walk.ts';
+
+const DEADLINE_MS = 15_000;
+
+export interface Cursor {
+  readonly place: WalkPlace | null;
+  /** Events folded, per type. */
+  readonly folded: Record<string, number>;
+}
+
+export async function readCursor(
+  { connection, keys }: Pick<Deployment, 'connection' | 'keys'>,
+  name: string,
+  partition: number,
+): Promise<Cursor> {
+  const text = (await withRetry(() => connection.command('GET', keys.viewPass(partition, name)), {
+    deadlineMs: DEADLINE_MS,
+  })) as string | null;
+  if (text === null) return { place: null, folded: {} };
+  return readProgress<Cursor>(name, text, ['place', 'folded'], keys.viewPass(partition, name));
+}
+
+/**
+ * How far a pass is. A guess would fold events twice, or leave some out. @throws
+ * ViewGenerationError
+ */
+export function readProgress<T extends object>(
+  name: string,
+  text: string,
+  fields: readonly (keyof T & string)[],
+  where: string,
+): T {
+  const [view = '', version = ''] = name.split('@');
+  try {
+    const found: unknown = JSON.parse(text);
+    if (
+      typeof found === 'object' &&
+      found !== null &&
+      fields.every((field) => typeof (found as Record<string, unknown>)[field] === 'object')
+    )
+      return found as T;
+  } catch {
+    // the same as any other that is none
+  }
+  throw new ViewGenerationError(
+    view,
+    `how far version ${version} is built from histories cannot be read (${where}). To begin anew: millrace view drop ${view} ${version}, then millrace view rebuild ${view}`,
+  );
+}

@@ -1,0 +1,182 @@
+/**
+ * Verifies a generation before it goes live: its counts; and for some rows of each partition that
+ * every index has them, and that they are equal to a fold of their histories.
+ */
+import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
+import { ALL_ROWS } from '../core/view-spec.ts';
+import type { Deployment } from '../deployment.ts';
+import { readLag, type FunctionLag } from '../lag/lag.ts';
+import type { RedisConnection } from '../redis/connection.ts';
+import { decodeStoredRow, indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
+import type { ViewFold } from './fold.ts';
+import { indexSize, type Generation } from './generations.ts';
+import { createRefold, type Refold } from './refold.ts';
+
+export interface Verification {
+  readonly events: number;
+  readonly rows: number;
+  /** Rows whose index entries were looked up. */
+  readonly checkedRows: number;
+  /** Rows that were compared with a fold over their histories. */
+  readonly refoldedRows: number;
+  /** What is wrong; empty: it may go live. */
+  readonly problems: readonly string[];
+}
+
+/** Rows of a partition that are looked at, and of these the ones that are folded anew. */
+const CHECKED_ROWS = 64;
+const REFOLDED_ROWS = 8;
+
+/** @param fold to fold some rows anew; null: that is left out */
+export async function verifyGeneration(
+  source: Deployment,
+  generation: Generation,
+  fold: ViewFold | null,
+): Promise<Verification> {
+  const lag = (await readLag(source)).functions.find((fn) => fn.name === generation.name);
+  const check = new Check(source, generation);
+  check.problems.push(...lagProblems(generation, lag));
+  const refold = fold ? await createRefold(source, generation, fold) : null;
+  for (let partition = 0; partition < source.partitions; partition++)
+    await check.lookAt(partition, refold);
+  const { rows, checkedRows, refoldedRows, problems } = check;
+  return { events: lag?.appended ?? 0, rows, checkedRows, refoldedRows, problems };
+}
+
+function lagProblems({ name }: Generation, lag: FunctionLag | undefined): string[] {
+  if (!lag) return [`no dispatcher has registered ${name}`];
+  const problems: string[] = [];
+  if (!lag.conserved)
+    problems.push('the states of its events do not add up to what was appended: see millrace lag');
+  if (lag.parked > 0)
+    problems.push(`${lag.parked} events are parked: they could not be folded, or wait behind such`);
+  const dead = lag.dead - lag.purged;
+  if (dead > 0) problems.push(`${dead} events were dead-lettered: see millrace dlq list ${name}`);
+  return problems;
+}
+
+/** The looks at all partitions. */
+class Check {
+  readonly problems: string[] = [];
+  rows = 0;
+  checkedRows = 0;
+  refoldedRows = 0;
+  readonly #source: Deployment;
+  readonly #generation: Generation;
+
+  constructor(source: Deployment, generation: Generation) {
+    this.#source = source;
+    this.#generation = generation;
+  }
+
+  async lookAt(partition: number, refold: Refold | null): Promise<void> {
+    const { connection, keys } = this.#source;
+    const all = keys.viewIndex(partition, this.#generation.name, ALL_ROWS);
+    const size = await indexSize(connection, all);
+    if (size === null)
+      this.problems.push(
+        `the index of all rows is none in partition ${partition}: its key ${all} is of another type`,
+      );
+    if (size === null || size === 0) return;
+    this.rows += size;
+    const members = (await connection.commandBuffer('ZRANDMEMBER', all, CHECKED_ROWS)) as Buffer[];
+    const sample = await readSample(this.#source, this.#generation, partition, members);
+    this.problems.push(...sample.problems);
+    for (const [i, row] of sample.rows.entries()) {
+      await this.#lookAtIndexes(partition, row);
+      this.checkedRows++;
+      if (refold && i < REFOLDED_ROWS) await this.#compare(partition, row, refold);
+    }
+  }
+
+  async #lookAtIndexes(partition: number, row: SampleRow): Promise<void> {
+    const { connection, keys } = this.#source;
+    const { name, indexes } = this.#generation;
+    const entries = row.stored?.ix ?? [];
+    for (const [at, index] of indexes.entries()) {
+      const entry = entries[at];
+      if (!entry) continue;
+      const key = keys.viewIndex(partition, name, index);
+      const there = await isThere(connection, key, indexMember(entry, row.id));
+      if (!there && !(await this.#hasMoved(partition, row)))
+        this.problems.push(`row ${row.id} is not in its index "${index}"`);
+    }
+  }
+
+  async #compare(partition: number, row: SampleRow, refold: Refold): Promise<void> {
+    if (!row.stored) return;
+    const same = await refold(partition, row.id, row.stored);
+    if (same === null) return;
+    this.refoldedRows++;
+    if (!same && !(await this.#hasMoved(partition, row)))
+      this.problems.push(`row ${row.id} is not what its histories come to, folded anew`);
+  }
+
+  /** A row that has just been written is judged by its new state: another look's work. */
+  async #hasMoved(partition: number, { id, bytes }: SampleRow): Promise<boolean> {
+    const { connection, keys } = this.#source;
+    const key = keys.viewRow(partition, this.#generation.name, id);
+    const now = (await connection.commandBuffer('GET', key)) as Buffer | null;
+    return now === null ? bytes !== null : bytes === null || !now.equals(bytes);
+  }
+}
+
+interface SampleRow {
+  readonly id: string;
+  /** Null: it is not there. */
+  readonly bytes: Buffer | null;
+  readonly stored: StoredRow | null;
+}
+
+/** Rows of a sample of the index of all rows. What cannot be read is a problem. */
+async function readSample(
+  { connection, keys }: Deployment,
+  { name }: Generation,
+  partition: number,
+  members: readonly Buffer[],
+): Promise<{ rows: SampleRow[]; problems: string[] }> {
+  const rows: SampleRow[] = [];
+  const problems: string[] = [];
+  const attempt = <T>(what: string, read: () => T): T | null => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof CorruptDataError)) throw error;
+      problems.push(`${what} cannot be read: ${error.message}`);
+      return null;
+    }
+  };
+  for (const member of members) {
+    const entry = attempt(`an entry of ${keys.viewIndex(partition, name, ALL_ROWS)}`, () =>
+      parseMember(member),
+    );
+    if (entry === null) continue;
+    const { id } = entry;
+    const [bytes = null] = (await connection.commandBuffer(
+      'MGET',
+      keys.viewRow(partition, name, id),
+    )) as (Buffer | null)[];
+    const kind =
+      bytes === null
+        ? String(await connection.command('TYPE', keys.viewRow(partition, name, id)))
+        : 'string';
+    if (kind !== 'none' && kind !== 'string')
+      problems.push(`row ${id} cannot be read: its key is of another type: ${kind}`);
+    rows.push({
+      id,
+      bytes,
+      stored: bytes === null ? null : attempt(`row ${id}`, () => decodeStoredRow(bytes)),
+    });
+  }
+  return { rows, problems };
+}
+
+/** Of a key that is no index: it is not. */
+async function isThere(connection: RedisConnection, key: string, member: Buffer): Promise<boolean> {
+  try {
+    return (await connection.command('ZSCORE', key, member)) !== null;
+  } catch (error) {
+    if (error instanceof RedisReplyError && error.reply === 'WRONGTYPE') return false;
+    throw error;
+  }
+}
