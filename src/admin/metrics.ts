@@ -3,28 +3,26 @@
  * looked up when somebody asks. Where the functions stand is the deployment's, and the same from
  * every dispatcher.
  */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client';
 import { sleep } from '../core/clock.ts';
-import type { Dispatcher } from '../dispatcher.ts';
-import type { FunctionLag, LagReport } from '../lag/lag.ts';
+import type { LagReport } from '../lag/lag.ts';
 import type { OutboxState } from '../outbox/outbox-state.ts';
 import type { TurnDone } from '../pipeline/lane/lane-stages.ts';
+
+import {
+  outboxGauges,
+  stateGauges,
+  watch,
+  type OutboxGauges,
+  type StateGauge,
+  type Watched,
+} from './meters.ts';
+
+export type { Watched } from './meters.ts';
 
 /** A scrape waits so long for Redis, then goes without what only Redis knows. */
 const LAG_WAIT_MS = 3000;
 const TURN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
-
-export type Watched = Pick<
-  Dispatcher,
-  | 'functions'
-  | 'lanesOwned'
-  | 'threadDeaths'
-  | 'uncaughtErrors'
-  | 'leaseLosses'
-  | 'repeats'
-  | 'queuedBatches'
-  | 'health'
->;
 
 interface FunctionMeters {
   readonly done: Counter.Internal;
@@ -41,11 +39,8 @@ export class Metrics {
   readonly #dispatcher: () => Watched | null;
   readonly #lag: () => Promise<LagReport>;
   readonly #outboxes: () => Promise<readonly OutboxState[]>;
-  readonly #outbox: { readonly flushes: Gauge; readonly bytes: Gauge; readonly seconds: Gauge };
-  readonly #states: readonly {
-    readonly gauge: Gauge<'function'>;
-    readonly of: (lag: FunctionLag) => number;
-  }[];
+  readonly #outbox: OutboxGauges;
+  readonly #states: readonly StateGauge[];
 
   /** @param dispatcher null: there is none (yet) */
   constructor(
@@ -71,114 +66,9 @@ export class Metrics {
       buckets: TURN_SECONDS,
       registers,
     });
-    const gauge = (name: string, help: string, value: (of: Watched) => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(orZero(dispatcher(), value));
-        },
-      });
-    };
-    const counter = (name: string, help: string, value: (of: Watched) => number): void => {
-      new Counter({
-        name,
-        help,
-        registers,
-        collect() {
-          this.reset();
-          this.inc(orZero(dispatcher(), value));
-        },
-      });
-    };
-    gauge(
-      'millrace_lanes',
-      'lanes (function and partition) this process owns',
-      (of) => of.lanesOwned,
-    );
-    gauge(
-      'millrace_queued_batches',
-      'batches that wait for a pool thread',
-      (of) => of.queuedBatches,
-    );
-    gauge(
-      'millrace_stalled_lanes',
-      'lanes that have work and get nothing done, and outboxes that do not move: what makes /healthz red',
-      (of) => of.health().problems.length,
-    );
-    gauge('millrace_redis_up', '1 while the connection to Redis is up', (of) =>
-      of.health().connection === 'up' ? 1 : 0,
-    );
-    counter(
-      'millrace_thread_deaths_total',
-      'pool threads that died or were taken',
-      (of) => of.threadDeaths,
-    );
-    counter(
-      'millrace_uncaught_errors_total',
-      'errors in pool threads that nobody handled, and calls of process.exit: each ended its thread',
-      (of) => of.uncaughtErrors,
-    );
-    counter(
-      'millrace_lease_losses_total',
-      'lanes that were lost while they ran',
-      (of) => of.leaseLosses,
-    );
-    counter(
-      'millrace_repeated_events_total',
-      'events that were done here and run again all the same: their lane was lost, or they could not be committed',
-      (of) => of.repeats,
-    );
-    const outbox = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
-    this.#outbox = {
-      flushes: outbox(
-        'millrace_outbox_flushes',
-        'whole deployment: flushes of emitted events that are not in the partition they are for yet',
-      ),
-      bytes: outbox('millrace_outbox_bytes', 'whole deployment: their bytes'),
-      seconds: outbox(
-        'millrace_outbox_oldest_seconds',
-        'whole deployment: age of the oldest of them, 0 without one',
-      ),
-    };
-    const state = (name: string, help: string, of: (lag: FunctionLag) => number) => ({
-      gauge: new Gauge({ name, help, labelNames: ['function'] as const, registers }),
-      of,
-    });
-    this.#states = [
-      state('millrace_lag_events', 'whole deployment: events not delivered yet', (lag) => lag.lag),
-      state(
-        'millrace_pending_events',
-        'whole deployment: events delivered and not settled',
-        (lag) => lag.pending,
-      ),
-      state(
-        'millrace_parked_events',
-        'whole deployment: events that wait for a retry, or behind one',
-        (lag) => lag.parked,
-      ),
-      state(
-        'millrace_dead_events',
-        'whole deployment: dead letters, and those purged',
-        (lag) => lag.dead,
-      ),
-      state(
-        'millrace_purged_events',
-        'whole deployment: of the dead, those whose letters were purged',
-        (lag) => lag.purged,
-      ),
-      state(
-        'millrace_oldest_event_seconds',
-        'whole deployment: age of the oldest event that is not settled, 0 without one',
-        (lag) => (lag.oldestMs ?? 0) / 1000,
-      ),
-      state(
-        'millrace_conserved',
-        'whole deployment: 1 where done, parked, dead, pending and lag add up to what was appended',
-        (lag) => (lag.conserved ? 1 : 0),
-      ),
-    ];
+    watch(this.#registry, dispatcher);
+    this.#outbox = outboxGauges(this.#registry);
+    this.#states = stateGauges(this.#registry);
   }
 
   get contentType(): string {
@@ -238,8 +128,4 @@ export class Metrics {
     }
     return meters;
   }
-}
-
-function orZero(dispatcher: Watched | null, value: (of: Watched) => number): number {
-  return dispatcher === null ? 0 : value(dispatcher);
 }

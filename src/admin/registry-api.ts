@@ -55,6 +55,7 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
     }),
     mount(app) {
       subjects(app, registry);
+      versions(app, registry);
       schemas(app, registry);
       compatibility(app, registry);
       config(app, registry);
@@ -97,16 +98,18 @@ function subjects(app: Hono, registry: SchemaRegistry): void {
       json(c, await registry.delete(subjectOf(c), 'all', flag(c, 'permanent'))),
     ),
   );
+}
 
+function versions(app: Hono, registry: SchemaRegistry): void {
   app.get(
     '/subjects/:subject/versions',
     answering(async (c) => {
-      const versions = choose(c, await registry.versions(subjectOf(c), deletedToo(c)));
+      const chosen = choose(c, await registry.versions(subjectOf(c), deletedToo(c)));
       return json(
         c,
         pageOf(
           c,
-          versions.map((one) => one.version),
+          chosen.map((one) => one.version),
         ),
       );
     }),

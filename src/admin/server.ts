@@ -61,36 +61,36 @@ export class AdminAddressError extends MillraceError {
 
 /** @throws AdminAddressError */
 export async function startAdminServer(options: AdminOptions): Promise<AdminServer> {
+  const app = createApp(options);
+  const { host, port } = options;
+  let server: ServerType;
+  const bound = await new Promise<AddressInfo>((resolve, reject) => {
+    server = serve({ fetch: app.fetch, hostname: host, port }, resolve);
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(new AdminAddressError(host, port, error)),
+    );
+  });
+  const url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+  options.log('info', 'admin server listens', { url });
+  let closed: Promise<void> | null = null;
+  return {
+    port: bound.port,
+    url,
+    close: () =>
+      (closed ??= new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        if ('closeAllConnections' in server) server.closeAllConnections();
+      })),
+  };
+}
+
+function createApp(options: AdminOptions): Hono {
   // A trailing slash is no other path.
   const app = new Hono({ strict: false });
   for (const group of options.groups) {
-    const body = group.errorBody ?? ((_, message) => ({ error: message }));
     for (const prefix of group.prefixes) {
-      for (const path of prefix === '/' ? ['/'] : [prefix, `${prefix}/*`]) {
-        app.use(path, async (c, next) => {
-          if (group.access === 'open') return next();
-          const { method } = c.req;
-          const answer = decideAccess(options, {
-            changes:
-              group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
-            authorization: c.req.header('authorization'),
-            hostHeader: c.req.header('host'),
-            origin: c.req.header('origin'),
-          });
-          if (answer.ok) return next();
-          if (answer.status === 401)
-            c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
-          return c.json(body(answer.status, answer.message) as object, answer.status);
-        });
-        app.use(
-          path,
-          bodyLimit({
-            maxSize: MAX_BODY_BYTES,
-            onError: (c) =>
-              c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413),
-          }),
-        );
-      }
+      for (const path of prefix === '/' ? ['/'] : [prefix, `${prefix}/*`])
+        guard(app, path, group, options);
     }
     group.mount(app);
   }
@@ -112,25 +112,32 @@ export async function startAdminServer(options: AdminOptions): Promise<AdminServ
       500,
     );
   });
+  return app;
+}
 
-  const { host, port } = options;
-  let server: ServerType;
-  const bound = await new Promise<AddressInfo>((resolve, reject) => {
-    server = serve({ fetch: app.fetch, hostname: host, port }, resolve);
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(new AdminAddressError(host, port, error)),
-    );
+/** Access, and the bound on bodies, before the group's routes under the path. */
+function guard(app: Hono, path: string, group: RouteGroup, options: AdminOptions): void {
+  const body = group.errorBody ?? ((_, message) => ({ error: message }));
+  app.use(path, async (c, next) => {
+    if (group.access === 'open') return next();
+    const { method } = c.req;
+    const answer = decideAccess(options, {
+      changes: group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
+      authorization: c.req.header('authorization'),
+      hostHeader: c.req.header('host'),
+      origin: c.req.header('origin'),
+    });
+    if (answer.ok) return next();
+    if (answer.status === 401)
+      c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
+    return c.json(body(answer.status, answer.message) as object, answer.status);
   });
-  const url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
-  options.log('info', 'admin server listens', { url });
-  let closed: Promise<void> | null = null;
-  return {
-    port: bound.port,
-    url,
-    close: () =>
-      (closed ??= new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        if ('closeAllConnections' in server) server.closeAllConnections();
-      })),
-  };
+  app.use(
+    path,
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: (c) =>
+        c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413),
+    }),
+  );
 }

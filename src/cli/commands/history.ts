@@ -78,8 +78,19 @@ async function run(
   const revision = await store.revision(category, id);
   if (revision === 0)
     throw new Error(`there is no history ${printable(category)} ${printable(id)}`);
-  if (aggregate) await printState(store, aggregate, id, at, flags, context);
-  else await printEvents(store, category, id, at, flags, context);
+  const asked: Asked = { store, category, id, at, flags, context };
+  if (aggregate) await printState(asked, aggregate);
+  else await printEvents(asked);
+}
+
+interface Asked {
+  readonly store: EventStore;
+  readonly category: string;
+  readonly id: string;
+  /** A revision or a time; undefined: now. */
+  readonly at: number | Date | undefined;
+  readonly flags: HistoryFlags;
+  readonly context: CliContext;
 }
 
 /** Digits alone are a revision. */
@@ -93,14 +104,7 @@ function parseAt(text: string): number | Date {
   return new Date(moment.ms);
 }
 
-async function printEvents(
-  store: EventStore,
-  category: string,
-  id: string,
-  at: number | Date | undefined,
-  flags: HistoryFlags,
-  context: CliContext,
-): Promise<void> {
+async function printEvents({ store, category, id, at, flags, context }: Asked): Promise<void> {
   const last = at instanceof Date ? await store.revisionAt(category, id, at) : at;
   if (last === 0) {
     context.err('millrace: it had no event then');
@@ -164,12 +168,8 @@ function describe(event: RecordedEvent): string {
 }
 
 async function printState(
-  store: EventStore,
+  { store, id, at, flags, context }: Asked,
   aggregate: Aggregate<unknown>,
-  id: string,
-  at: number | Date | undefined,
-  flags: HistoryFlags,
-  context: CliContext,
 ): Promise<void> {
   // As a replay gives it: looking must not take snapshots, and one may be what is wrong.
   const { category, events, initialState, evolve } = aggregate;

@@ -49,6 +49,14 @@ Examples:
   millrace schema deploy-check ./workers`,
     );
 
+  registerReads(schema, context);
+  registerFolder(schema, context);
+  registerLevel(schema, context);
+  registerDeployCheck(schema, context);
+}
+
+/** list, show */
+function registerReads(schema: Command, context: LongRunningContext): void {
   schema
     .command('list')
     .description('print the subjects with their latest versions')
@@ -72,7 +80,10 @@ Examples:
         flags: { id?: number; json?: boolean },
       ) => show(subject, version, flags, context),
     );
+}
 
+/** check, register, diff: of the schemas under proto/ */
+function registerFolder(schema: Command, context: LongRunningContext): void {
   schema
     .command('check')
     .description(
@@ -114,7 +125,9 @@ Examples:
         flags: { proto: string },
       ) => diff(subject, from, to, flags.proto, context),
     );
+}
 
+function registerLevel(schema: Command, context: LongRunningContext): void {
   schema
     .command('level')
     .description('print or set the compatibility level, the global one or that of a subject')
@@ -129,8 +142,6 @@ Examples:
         flags: { unset?: boolean; json?: boolean },
       ) => setLevel(subject, level, flags, context),
     );
-
-  registerDeployCheck(schema, context);
 }
 
 interface CheckFlags {

@@ -1,0 +1,151 @@
+/** The metrics that are looked up when somebody asks: the dispatcher's, and the deployment's. */
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Dispatcher } from '../dispatcher.ts';
+import type { FunctionLag } from '../lag/lag.ts';
+
+export type Watched = Pick<
+  Dispatcher,
+  | 'functions'
+  | 'lanesOwned'
+  | 'threadDeaths'
+  | 'uncaughtErrors'
+  | 'leaseLosses'
+  | 'repeats'
+  | 'queuedBatches'
+  | 'health'
+>;
+
+/**
+ * Gauges and counters of the dispatcher, read at each scrape.
+ * @param dispatcher null: there is none (yet)
+ */
+export function watch(registry: Registry, dispatcher: () => Watched | null): void {
+  const registers = [registry];
+  const gauge = (name: string, help: string, value: (of: Watched) => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(orZero(dispatcher(), value));
+      },
+    });
+  };
+  const counter = (name: string, help: string, value: (of: Watched) => number): void => {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(orZero(dispatcher(), value));
+      },
+    });
+  };
+  gauge(
+    'millrace_lanes',
+    'lanes (function and partition) this process owns',
+    (of) => of.lanesOwned,
+  );
+  gauge('millrace_queued_batches', 'batches that wait for a pool thread', (of) => of.queuedBatches);
+  gauge(
+    'millrace_stalled_lanes',
+    'lanes that have work and get nothing done, and outboxes that do not move: what makes /healthz red',
+    (of) => of.health().problems.length,
+  );
+  gauge('millrace_redis_up', '1 while the connection to Redis is up', (of) =>
+    of.health().connection === 'up' ? 1 : 0,
+  );
+  counter(
+    'millrace_thread_deaths_total',
+    'pool threads that died or were taken',
+    (of) => of.threadDeaths,
+  );
+  counter(
+    'millrace_uncaught_errors_total',
+    'errors in pool threads that nobody handled, and calls of process.exit: each ended its thread',
+    (of) => of.uncaughtErrors,
+  );
+  counter(
+    'millrace_lease_losses_total',
+    'lanes that were lost while they ran',
+    (of) => of.leaseLosses,
+  );
+  counter(
+    'millrace_repeated_events_total',
+    'events that were done here and run again all the same: their lane was lost, or they could not be committed',
+    (of) => of.repeats,
+  );
+}
+
+function orZero(dispatcher: Watched | null, value: (of: Watched) => number): number {
+  return dispatcher === null ? 0 : value(dispatcher);
+}
+
+export interface OutboxGauges {
+  readonly flushes: Gauge;
+  readonly bytes: Gauge;
+  readonly seconds: Gauge;
+}
+
+export function outboxGauges(registry: Registry): OutboxGauges {
+  const outbox = (name: string, help: string): Gauge =>
+    new Gauge({ name, help, registers: [registry] });
+  return {
+    flushes: outbox(
+      'millrace_outbox_flushes',
+      'whole deployment: flushes of emitted events that are not in the partition they are for yet',
+    ),
+    bytes: outbox('millrace_outbox_bytes', 'whole deployment: their bytes'),
+    seconds: outbox(
+      'millrace_outbox_oldest_seconds',
+      'whole deployment: age of the oldest of them, 0 without one',
+    ),
+  };
+}
+
+/** One of a function's states in the whole deployment. */
+export interface StateGauge {
+  readonly gauge: Gauge<'function'>;
+  readonly of: (lag: FunctionLag) => number;
+}
+
+export function stateGauges(registry: Registry): StateGauge[] {
+  const state = (name: string, help: string, of: StateGauge['of']): StateGauge => ({
+    gauge: new Gauge({ name, help, labelNames: ['function'] as const, registers: [registry] }),
+    of,
+  });
+  return [
+    state('millrace_lag_events', 'whole deployment: events not delivered yet', (lag) => lag.lag),
+    state(
+      'millrace_pending_events',
+      'whole deployment: events delivered and not settled',
+      (lag) => lag.pending,
+    ),
+    state(
+      'millrace_parked_events',
+      'whole deployment: events that wait for a retry, or behind one',
+      (lag) => lag.parked,
+    ),
+    state(
+      'millrace_dead_events',
+      'whole deployment: dead letters, and those purged',
+      (lag) => lag.dead,
+    ),
+    state(
+      'millrace_purged_events',
+      'whole deployment: of the dead, those whose letters were purged',
+      (lag) => lag.purged,
+    ),
+    state(
+      'millrace_oldest_event_seconds',
+      'whole deployment: age of the oldest event that is not settled, 0 without one',
+      (lag) => (lag.oldestMs ?? 0) / 1000,
+    ),
+    state(
+      'millrace_conserved',
+      'whole deployment: 1 where done, parked, dead, pending and lag add up to what was appended',
+      (lag) => (lag.conserved ? 1 : 0),
+    ),
+  ];
+}
