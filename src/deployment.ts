@@ -18,7 +18,8 @@ import {
   serverWarnings,
   type ServerInfo,
 } from './redis/capability.ts';
-import { openConnection, type RedisConnection, type TlsFiles } from './redis/connection.ts';
+import type { RedisConnection, TlsFiles } from './redis/connection.ts';
+import { Connections } from './redis/connections.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
 import { describeUnwritten, untilWritten, type WaitForWrites } from './redis/refused-writes.ts';
@@ -104,107 +105,53 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const { environment, log } = options;
   const { catalog, problems } = readProtoFolder(options.protoDir);
   const tls = tlsFiles(environment);
-
-  const embedded = environment.REDIS_URL
-    ? null
-    : await connectOrStart({
-        dir: resolve(environment.MILLRACE_DIR),
-        appendfsync: environment.MILLRACE_APPENDFSYNC,
-        ...(environment.MILLRACE_REDIS_SERVER === undefined
-          ? {}
-          : { serverPath: environment.MILLRACE_REDIS_SERVER }),
-        log,
-      });
+  const embedded = await startEmbedded(environment, log);
   const url = environment.REDIS_URL ?? (embedded as { url: string }).url;
-  const connections: RedisConnection[] = [];
-  let cluster = false;
-  const connect = (name: string, more: { readonly blocking?: boolean } = {}): RedisConnection => {
-    // One that only reads would never learn from the server's replies that it reads from a demoted
-    // one.
-    const onUnfit = (reply: string): void => connections.forEach((other) => other.renew(reply));
-    const connection = openConnection({
-      url,
-      name: `millrace-${name}`,
-      blocking: more.blocking ?? false,
-      log,
-      tls,
-      cluster,
-      onUnfit,
-    });
-    connections.push(connection);
-    return connection;
-  };
+  const connections = new Connections({ url, log, tls });
   let watch: SchemaWatch | null = null;
   const close = async (): Promise<void> => {
     await watch?.close();
-    const [first] = connections;
+    const { first } = connections;
     const unwritten =
       embedded?.owned && first?.status === 'up' ? await describeUnwritten(first) : null;
     if (unwritten !== null) log('error', `LOSS: ${unwritten}`);
-    await Promise.all(connections.map((c) => c.close()));
+    await connections.close();
     await embedded?.stop();
   };
 
   try {
-    let connection = connect(options.name);
-    let server = await reach(connection);
-    if (server.mode === 'cluster' && !server.followsRedirections && !url.startsWith('unix:')) {
-      // One address stands for all nodes: a configuration endpoint, or a node that knows the
-      // others.
-      connections.splice(0);
-      connection.destroy();
-      cluster = true;
-      connection = connect(options.name);
-      server = await reach(connection);
-    }
+    const { connection, server } = await reachServer(connections, options.name, url);
     const settles = options.settleSchemas ?? false;
     problems.push(...serverProblems(server, { minVersion: MIN_SERVER_VERSION, replica: !settles }));
     if (problems.length > 0) throw new ConfigError(problems);
-    const write = <T>(what: string, attempt: () => Promise<T>): Promise<T> =>
+    const write: Write = (what, attempt) =>
       untilWritten(what, connection, attempt, options.whenRefused);
     const keys = createKeys(environment.MILLRACE_NAMESPACE);
-    const wanted = environment.MILLRACE_PARTITIONS;
-    const stored = settles
-      ? await write('to fix the number of partitions', () =>
-          settleSettings(connection, keys, wanted ?? DEFAULT_PARTITIONS),
-        )
-      : await readSettings(connection, keys);
-    if (stored && wanted !== undefined && wanted !== stored.partitions)
-      throw new ConfigError([otherPartitions(keys, wanted, stored.partitions)]);
-    const partitions = stored?.partitions ?? wanted ?? DEFAULT_PARTITIONS;
-    const settings = new SettingsGuard(connection, keys, {
-      partitions,
-      created: stored?.created ?? '',
-    });
+    const settings = await openSettings(connection, keys, options, write);
     const registry = new SchemaRegistry(new RegistryStore(connection, keys));
-    const by = (): ReturnType<typeof registeredBy> =>
-      registeredBy(resolve(options.protoDir ?? '.'));
-    const settle = (): ReturnType<typeof settleLocalSchemas> =>
-      settleLocalSchemas({
-        registry,
-        catalog,
-        log,
-        mode: environment.MILLRACE_MODE,
-        registeredBy: by,
-      });
-    const schemas = settles ? await write('to register schemas', settle) : new Map<string, never>();
-    watch = new SchemaWatch({ registry, connection, catalog, schemas, registeredBy: by, log });
-    const checkSchemas = (): Promise<void> => watch?.check() ?? Promise.resolve();
+    const schemas = await openSchemas(registry, catalog, options, write);
+    const by = schemas.registeredBy;
+    watch = new SchemaWatch({
+      registry,
+      connection,
+      catalog,
+      schemas: schemas.local,
+      registeredBy: by,
+      log,
+    });
     const deployment: Deployment = {
       environment,
       connection,
       keys,
-      partitions,
-      settings,
-      settled: stored !== null,
+      ...settings,
       catalog,
       registry,
-      schemas,
-      checkSchemas,
+      schemas: schemas.local,
+      checkSchemas: () => watch?.check() ?? Promise.resolve(),
       server,
       url,
       log,
-      connect,
+      connect: (name, more) => connections.open(name, more),
       close,
       ownsServer: embedded?.owned ?? false,
     };
@@ -214,6 +161,82 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     await close();
     throw error;
   }
+}
+
+/** Writes once Redis takes writes. @param what as an infinitive */
+type Write = <T>(what: string, attempt: () => Promise<T>) => Promise<T>;
+
+/** Null: the server is somebody else's. */
+async function startEmbedded(
+  environment: Environment,
+  log: Log,
+): Promise<Awaited<ReturnType<typeof connectOrStart>> | null> {
+  if (environment.REDIS_URL) return null;
+  const { MILLRACE_REDIS_SERVER: serverPath } = environment;
+  return connectOrStart({
+    dir: resolve(environment.MILLRACE_DIR),
+    appendfsync: environment.MILLRACE_APPENDFSYNC,
+    ...(serverPath === undefined ? {} : { serverPath }),
+    log,
+  });
+}
+
+/** The first connection. A Cluster's one address may stand for all nodes. */
+async function reachServer(
+  connections: Connections,
+  name: string,
+  url: string,
+): Promise<{ readonly connection: RedisConnection; readonly server: ServerInfo }> {
+  const connection = connections.open(name);
+  const server = await reach(connection);
+  if (server.mode !== 'cluster' || server.followsRedirections || url.startsWith('unix:'))
+    return { connection, server };
+  // A configuration endpoint, or a node that knows the others.
+  connections.followRedirections();
+  const followed = connections.open(name);
+  return { connection: followed, server: await reach(followed) };
+}
+
+/** @throws ConfigError for another number of partitions than the deployment's */
+async function openSettings(
+  connection: RedisConnection,
+  keys: Keys,
+  { environment, settleSchemas = false }: DeploymentOptions,
+  write: Write,
+): Promise<Pick<Deployment, 'partitions' | 'settings' | 'settled'>> {
+  const wanted = environment.MILLRACE_PARTITIONS;
+  const stored = settleSchemas
+    ? await write('to fix the number of partitions', () =>
+        settleSettings(connection, keys, wanted ?? DEFAULT_PARTITIONS),
+      )
+    : await readSettings(connection, keys);
+  if (stored && wanted !== undefined && wanted !== stored.partitions)
+    throw new ConfigError([otherPartitions(keys, wanted, stored.partitions)]);
+  const partitions = stored?.partitions ?? wanted ?? DEFAULT_PARTITIONS;
+  const settings = new SettingsGuard(connection, keys, {
+    partitions,
+    created: stored?.created ?? '',
+  });
+  return { partitions, settings, settled: stored !== null };
+}
+
+/** @throws SchemaNotRegisteredError */
+async function openSchemas(
+  registry: SchemaRegistry,
+  catalog: Catalog,
+  { environment, protoDir, settleSchemas = false, log }: DeploymentOptions,
+  write: Write,
+): Promise<{
+  readonly local: Awaited<ReturnType<typeof settleLocalSchemas>>;
+  readonly registeredBy: () => ReturnType<typeof registeredBy>;
+}> {
+  const by = (): ReturnType<typeof registeredBy> => registeredBy(resolve(protoDir ?? '.'));
+  if (!settleSchemas) return { local: new Map<string, never>(), registeredBy: by };
+  const mode = environment.MILLRACE_MODE;
+  const local = await write('to register schemas', () =>
+    settleLocalSchemas({ registry, catalog, log, mode, registeredBy: by }),
+  );
+  return { local, registeredBy: by };
 }
 
 /** Logs what somebody else's server would lose if it ended. */

@@ -1,0 +1,41 @@
+import { openConnection } from './connection.ts';
+import type { ConnectionOptions, RedisConnection } from './contract.ts';
+
+/** The connections of one process to one address. */
+export class Connections {
+  readonly #options: Pick<ConnectionOptions, 'url' | 'log' | 'tls'>;
+  readonly #open: RedisConnection[] = [];
+  #cluster = false;
+
+  constructor(options: Pick<ConnectionOptions, 'url' | 'log' | 'tls'>) {
+    this.#options = options;
+  }
+
+  get first(): RedisConnection | undefined {
+    return this.#open[0];
+  }
+
+  open(name: string, more: Pick<ConnectionOptions, 'blocking'> = {}): RedisConnection {
+    const connection = openConnection({
+      ...this.#options,
+      name: `millrace-${name}`,
+      blocking: more.blocking ?? false,
+      cluster: this.#cluster,
+      // One that only reads would never learn from the server's replies that it reads from a
+      // demoted one.
+      onUnfit: (reply) => this.#open.forEach((other) => other.renew(reply)),
+    });
+    this.#open.push(connection);
+    return connection;
+  }
+
+  /** Drops the connections; further ones follow redirections, as in a Redis Cluster. */
+  followRedirections(): void {
+    for (const connection of this.#open.splice(0)) connection.destroy();
+    this.#cluster = true;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#open.map((connection) => connection.close()));
+  }
+}
