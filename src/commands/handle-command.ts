@@ -12,7 +12,7 @@ import { textProblem } from '../core/well-formed.ts';
 import type { Decider, NewEvent } from '../define/define-aggregate.ts';
 import { decidedEvents } from '../define/decided-events.ts';
 import { ConflictError, StoreInputError } from '../store/errors.ts';
-import type { AppendedEvent, EventStore } from '../store/event-store.ts';
+import type { AppendedEvent, AppendResult, EventStore } from '../store/event-store.ts';
 import { encodeExpected, meets, type ExpectedRevision } from '../store/expected-revision.ts';
 
 export interface CommandOptions {
@@ -64,75 +64,119 @@ export async function handleCommand<State, Command, T extends string>(
   options: CommandOptions = {},
 ): Promise<CommandResult<State>> {
   const { commandId, expectedRevision = 'any', attempts = ATTEMPTS } = options;
-  const { category } = decider;
+  checkOptions(expectedRevision, attempts, commandId);
+  const eventIds = commandId === undefined ? null : idsOf(commandId, decider.category, id);
+  const addressed: Addressed<Command> = { id, command, eventIds, expectedRevision, options };
+  for (let attempt = 1; ; attempt++) {
+    const result = await tryOnce(store, decider, addressed);
+    if (!(result instanceof ConflictError)) return result;
+    if (
+      attempt >= attempts ||
+      typeof expectedRevision === 'number' ||
+      expectedRevision === 'no-stream'
+    )
+      throw result;
+    await sleep(Math.random() * Math.min(WAIT_MS.most, WAIT_MS.first * 2 ** (attempt - 1)));
+  }
+}
+
+/** @throws StoreInputError */
+function checkOptions(
+  expectedRevision: ExpectedRevision,
+  attempts: number,
+  commandId: string | undefined,
+): void {
   encodeExpected(expectedRevision);
   if (!Number.isInteger(attempts) || attempts < 1 || attempts > 1000)
     throw new StoreInputError(
       'attempts',
       `must be a whole number from 1 to 1000, it is ${String(attempts)}`,
     );
+  if (commandId === undefined) return;
   if (
-    commandId !== undefined &&
-    (typeof commandId !== 'string' ||
-      commandId === '' ||
-      Buffer.byteLength(commandId) > MAX_COMMAND_ID)
+    typeof commandId !== 'string' ||
+    commandId === '' ||
+    Buffer.byteLength(commandId) > MAX_COMMAND_ID
   ) {
     throw new StoreInputError('commandId', `must have 1 to ${MAX_COMMAND_ID} bytes of UTF-8`);
   }
-  const unfit = commandId === undefined ? null : textProblem(commandId);
+  const unfit = textProblem(commandId);
   if (unfit !== null) throw new StoreInputError('commandId', unfit);
-  const eventIds = commandId === undefined ? null : idsOf(commandId, category, id);
-  for (let attempt = 1; ; attempt++) {
-    const loaded = await store.load(decider, id, eventIds ? { remembered: eventIds(0) } : {});
-    if (loaded.remembered) return firstResult(store, decider, id, loaded.remembered);
-    if (!meets(expectedRevision, loaded.revision))
-      throw new ConflictError(category, id, expectedRevision, loaded.revision);
-    const now = new Date();
-    const decided = decider.decide(command, loaded.state, { id, revision: loaded.revision, now });
-    const events = decidedEvents(category, decided as readonly NewEvent<T>[] | NewEvent<T>).map(
-      (event, i) => ({
-        ...event,
-        time: event.time ?? now,
-        ...(eventIds ? { id: eventIds(i) } : {}),
-        ...extensionsOf(event, options),
-      }),
-    ) as unknown as NewEvent[];
-    if (events.length === 0)
-      return { state: loaded.state, revision: loaded.revision, events: [], repeated: false };
-    for (const { type } of events) {
-      if (!(decider.events as readonly string[]).includes(type))
-        throw new StoreInputError(
-          `decider "${category}"`,
-          `decided an event of type "${String(type)}", which its events do not list`,
-        );
-    }
-    try {
-      const appended = await store.append(category, id, events, {
-        expectedRevision: loaded.revision,
-      });
-      // The same command was handled beside this one.
-      if (appended.repeated)
-        return await firstResult(store, decider, id, {
-          before: appended.revision - appended.events.length,
-          events: appended.events.length,
-        });
-      return {
-        state: store.advance(decider, id, loaded, events, appended),
-        revision: appended.revision,
-        events: appended.events,
-        repeated: false,
-      };
-    } catch (error) {
-      if (
-        !(error instanceof ConflictError) ||
-        attempt >= attempts ||
-        typeof expectedRevision === 'number' ||
-        expectedRevision === 'no-stream'
-      )
-        throw error;
-      await sleep(Math.random() * Math.min(WAIT_MS.most, WAIT_MS.first * 2 ** (attempt - 1)));
-    }
+}
+
+/** A command for one aggregate. */
+interface Addressed<Command> {
+  /** Of the aggregate. */
+  readonly id: string;
+  readonly command: Command;
+  /** Ids of the events, from the command's id; null: it has none. */
+  readonly eventIds: ((index: number) => string) | null;
+  readonly expectedRevision: ExpectedRevision;
+  readonly options: CommandOptions;
+}
+
+/** Loads, decides and appends. A ConflictError is returned where others appended meanwhile. */
+async function tryOnce<State, Command, T extends string>(
+  store: EventStore,
+  decider: Decider<State, Command, T>,
+  addressed: Addressed<Command>,
+): Promise<CommandResult<State> | ConflictError> {
+  const { id, eventIds, expectedRevision } = addressed;
+  const { category } = decider;
+  const loaded = await store.load(decider, id, eventIds ? { remembered: eventIds(0) } : {});
+  if (loaded.remembered) return firstResult(store, decider, id, loaded.remembered);
+  const { state, revision } = loaded;
+  if (!meets(expectedRevision, revision))
+    throw new ConflictError(category, id, expectedRevision, revision);
+  const events = decide(decider, addressed, state, revision);
+  if (events.length === 0) return { state, revision, events: [], repeated: false };
+  let appended: AppendResult;
+  try {
+    appended = await store.append(category, id, events, { expectedRevision: revision });
+  } catch (error) {
+    if (error instanceof ConflictError) return error;
+    throw error;
   }
+  // The same command was handled beside this one.
+  if (appended.repeated)
+    return firstResult(store, decider, id, {
+      before: appended.revision - appended.events.length,
+      events: appended.events.length,
+    });
+  return {
+    state: store.advance(decider, id, loaded, events, appended),
+    revision: appended.revision,
+    events: appended.events,
+    repeated: false,
+  };
+}
+
+/** @throws StoreInputError for an event that the decider does not list, and what `decide` throws */
+function decide<State, Command, T extends string>(
+  decider: Decider<State, Command, T>,
+  { id, command, eventIds, options }: Addressed<Command>,
+  state: State,
+  revision: number,
+): NewEvent[] {
+  const { category } = decider;
+  const now = new Date();
+  const decided = decider.decide(command, state, { id, revision, now });
+  const events = decidedEvents(category, decided as readonly NewEvent<T>[] | NewEvent<T>).map(
+    (event, i) => ({
+      ...event,
+      time: event.time ?? now,
+      ...(eventIds ? { id: eventIds(i) } : {}),
+      ...extensionsOf(event, options),
+    }),
+  ) as unknown as NewEvent[];
+  for (const { type } of events) {
+    if (!(decider.events as readonly string[]).includes(type))
+      throw new StoreInputError(
+        `decider "${category}"`,
+        `decided an event of type "${String(type)}", which its events do not list`,
+      );
+  }
+  return events;
 }
 
 /** Ids that no other command, and no other aggregate, has. */

@@ -177,14 +177,10 @@ export async function rewindFunction(
       continue;
     const types = state.functions.find((f) => f.name === fn)?.types ?? [];
     if (types.length === 0) continue;
-    const done = await rewindPartition(
-      { connection, keys, partitions },
-      fn,
-      state.partition,
-      types,
-      () => place,
-      false,
-    );
+    const done = await rewindPartition({ connection, keys }, fn, state.partition, {
+      places: types.map((type) => ({ type, after: place })),
+      recounts: false,
+    });
     if (done) rewound.push(done);
   }
   return {
@@ -207,14 +203,13 @@ export async function recount(
   types: readonly string[],
 ): Promise<void> {
   const { connection, keys } = deployment;
-  const ids = new Map<string, string>();
-  for (const type of types)
-    ids.set(
-      type,
-      ((await connection.command('HGET', keys.counters(partition), `at:${fn}:${type}`)) as
-        string | null) ?? '0-0',
-    );
-  await rewindPartition(deployment, fn, partition, types, (type) => ids.get(type) as string, true);
+  const places: Place[] = [];
+  for (const type of types) {
+    const field = `at:${fn}:${type}`;
+    const at = (await connection.command('HGET', keys.counters(partition), field)) as string | null;
+    places.push({ type, after: at ?? '0-0' });
+  }
+  await rewindPartition(deployment, fn, partition, { places, recounts: true });
 }
 
 function placeOf(target: RewindTarget): string {
@@ -223,23 +218,29 @@ function placeOf(target: RewindTarget): string {
   return idBefore(target.kind === 'time' ? `${target.ms}-0` : target.entryId);
 }
 
-/**
- * @param placeOfType the entry id behind which it goes on, '$': behind the last one
- * @param recounts what is delivered again was not asked for: see rewind.lua
- */
+interface Place {
+  readonly type: string;
+  /** Entry id behind which the function goes on; '$': behind the last one. */
+  readonly after: string;
+}
+
+interface Rewind {
+  readonly places: readonly Place[];
+  /** Nobody has asked for the second delivery: see rewind.lua. */
+  readonly recounts: boolean;
+}
+
+/** Null: the function is not registered in the partition. */
 async function rewindPartition(
-  source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  source: Pick<Deployment, 'connection' | 'keys'>,
   fn: string,
   partition: number,
-  types: readonly string[],
-  placeOfType: (type: string) => string,
-  recounts: boolean,
+  { places, recounts }: Rewind,
 ): Promise<RewoundPartition | null> {
   const { connection, keys } = source;
   for (let attempt = 1; ; attempt++) {
     const args: (string | number)[] = [];
-    for (const type of types) {
-      const after = placeOfType(type);
+    for (const { type, after } of places) {
       await adoptForeign(connection, keys, partition, type);
       const exact =
         ((await connection.command('HGET', keys.counters(partition), `exact:${type}`)) as
@@ -257,7 +258,7 @@ async function rewindPartition(
             keys.counters(partition),
             keys.settledIds(partition, fn, 0),
             keys.settledIds(partition, fn, 1),
-            ...types.map((type) => keys.events(partition, type)),
+            ...places.map(({ type }) => keys.events(partition, type)),
             ...helpers.map((helper) => keys.lease(partition, laneName(fn, helper))),
           ],
           [fn, attempt >= TRIES ? '1' : '0', recounts ? '1' : '0', ...args],
@@ -268,7 +269,7 @@ async function rewindPartition(
     if (reply[0] === 'ok') {
       return {
         partition,
-        types: types.map((type, i) => ({
+        types: places.map(({ type }, i) => ({
           type,
           after: reply[1 + 2 * i] as string,
           events: Number(reply[2 + 2 * i]),

@@ -331,7 +331,7 @@ export class EventStore {
     }
     const taken =
       options.at === undefined &&
-      this.#snapshots.offer(folded, at, state, revision, snapshotRevision, unreadable);
+      this.#snapshots.offer(folded, at, { state, revision, snapshotRevision }, unreadable);
     return { state, revision, snapshotRevision: taken ? revision : snapshotRevision, remembered };
   }
 
@@ -357,13 +357,10 @@ export class EventStore {
           this.#recorded(event, id, appended.events[i] as AppendedEvent) as never,
         );
     });
-    this.#snapshots.offer(
-      folded,
-      this.#address(aggregate.category, id),
-      state,
-      appended.revision,
-      loaded.snapshotRevision,
-    );
+    const { revision } = appended;
+    const { snapshotRevision } = loaded;
+    const at = this.#address(aggregate.category, id);
+    this.#snapshots.offer(folded, at, { state, revision, snapshotRevision });
     return state;
   }
 

@@ -36,6 +36,15 @@ export function schemaOf(policy: { readonly version: number }): string {
   return `v${policy.version}`;
 }
 
+/** A state as it was folded from events. */
+export interface Folded<State> {
+  readonly state: State;
+  /** Of the last event. */
+  readonly revision: number;
+  /** Of the last snapshot that could be read. */
+  readonly snapshotRevision: number;
+}
+
 export class Snapshots {
   readonly #source: HistorySource;
   readonly #log: SnapshotLog;
@@ -86,20 +95,17 @@ export class Snapshots {
 
   /**
    * Takes one if it is time for one. The state is encoded before this returns, written afterwards.
-   * @param lastRevision of the last snapshot that could be read
    * @param overwrite the one that is kept cannot be read
    * @returns whether one is taken
    */
   offer<State>(
     aggregate: Aggregate<State, never>,
     at: HistoryAddress,
-    state: State,
-    revision: number,
-    lastRevision: number,
+    { state, revision, snapshotRevision }: Folded<State>,
     overwrite = false,
   ): boolean {
     const policy = aggregate.snapshot;
-    const events = revision - lastRevision;
+    const events = revision - snapshotRevision;
     if (policy === undefined || events <= 0 || this.#writing.size >= MAX_WRITING) return false;
     try {
       if (!(policy.when ? policy.when(state, events) : events >= (policy.every ?? EVERY)))

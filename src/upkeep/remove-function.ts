@@ -5,7 +5,11 @@
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
-import { readPartitions, requireFunction } from '../pipeline/dead/registered-functions.ts';
+import {
+  readPartitions,
+  requireFunction,
+  type PartitionState,
+} from '../pipeline/dead/registered-functions.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 
@@ -64,87 +68,109 @@ export async function removeFunction(
   name: string,
   discard: boolean,
 ): Promise<Remains> {
-  const { connection, keys, partitions } = source;
   const states = await readPartitions(source);
   requireFunction(states, name);
   const serving = await servingDispatchers(source, name);
   if (serving.length > 0) throw new FunctionInUseError(name, serving);
-  const base = (partition: number): string[] => [
-    keys.lease(partition, name),
-    keys.counters(partition),
-    keys.due(partition, name),
-    keys.held(partition, name),
-    keys.dead(partition, name),
-    keys.settledIds(partition, name, 0),
-    keys.settledIds(partition, name, 1),
-    keys.helpers(partition, name),
-  ];
-  const typesOf = (partition: number): string[] => {
-    const types = new Set(states[partition]?.functions.find((fn) => fn.name === name)?.types ?? []);
-    // also those it no longer consumes: their groups are there still
-    for (const field of states[partition]?.counters.keys() ?? [])
-      if (field.startsWith(`base:${name}:`)) types.add(field.slice(`base:${name}:`.length));
-    return [...types];
-  };
-  const call = async (
+  const removals = Array.from(
+    { length: source.partitions },
+    (_, partition) => new PartitionRemoval(source, name, partition, states[partition]),
+  );
+  const left = { parkedUnits: 0, deadLetters: 0, pendingEntries: 0 };
+  for (const removal of removals) {
+    const { parkedUnits, deadLetters, pendingEntries } = await removal.look();
+    left.parkedUnits += parkedUnits;
+    left.deadLetters += deadLetters;
+    left.pendingEntries += pendingEntries;
+  }
+  if (!discard && (left.parkedUnits > 0 || left.deadLetters > 0 || left.pendingEntries > 0))
+    throw new FunctionHasEventsError(name, left);
+  for (const removal of removals) await removal.remove();
+  await source.connection.command('DEL', source.keys.members(name));
+  return left;
+}
+
+/** The removal of a function from one partition. */
+class PartitionRemoval {
+  readonly #source: Deployment;
+  readonly #name: string;
+  readonly #partition: number;
+  /** Of the function; also those it no longer consumes: their groups are there still. */
+  readonly #types: readonly string[];
+
+  constructor(
+    source: Deployment,
+    name: string,
     partition: number,
-    more: readonly string[],
-    args: readonly string[],
-  ): Promise<[string, ...unknown[]]> => {
+    state: PartitionState | undefined,
+  ) {
+    this.#source = source;
+    this.#name = name;
+    this.#partition = partition;
+    const types = new Set(state?.functions.find((fn) => fn.name === name)?.types ?? []);
+    for (const field of state?.counters.keys() ?? [])
+      if (field.startsWith(`base:${name}:`)) types.add(field.slice(`base:${name}:`.length));
+    this.#types = [...types];
+  }
+
+  /** @throws FunctionInUseError */
+  async look(): Promise<Remains> {
+    const { connection, keys } = this.#source;
+    const helpers = (await connection.command(
+      'SMEMBERS',
+      keys.helpers(this.#partition, this.#name),
+    )) as string[];
+    for (const helper of helpers) {
+      const lease = keys.lease(this.#partition, laneName(this.#name, helper));
+      if ((await connection.command('EXISTS', lease)) === 1)
+        throw new FunctionInUseError(this.#name, [helper]);
+    }
+    const [, parked, dead, pending] = await this.#call(this.#streams(), ['look']);
+    return {
+      parkedUnits: Number(parked),
+      deadLetters: Number(dead),
+      pendingEntries: Number(pending),
+    };
+  }
+
+  /** @throws FunctionInUseError */
+  async remove(): Promise<void> {
+    const { connection, keys } = this.#source;
+    const due = keys.due(this.#partition, this.#name);
+    for (;;) {
+      const units = (await connection.command('ZRANGE', due, 0, PAGE - 1)) as string[];
+      if (units.length === 0) break;
+      const lists = units.map((unit) => keys.parked(this.#partition, this.#name, unit));
+      await this.#call(lists, ['lists', ...units]);
+    }
+    await this.#call(this.#streams(), ['rest', ...this.#types]);
+  }
+
+  #streams(): string[] {
+    return this.#types.map((type) => this.#source.keys.events(this.#partition, type));
+  }
+
+  async #call(more: readonly string[], args: readonly string[]): Promise<[string, ...unknown[]]> {
+    const { connection, keys } = this.#source;
+    const [name, partition] = [this.#name, this.#partition];
+    const base = [
+      keys.lease(partition, name),
+      keys.counters(partition),
+      keys.due(partition, name),
+      keys.held(partition, name),
+      keys.dead(partition, name),
+      keys.settledIds(partition, name, 0),
+      keys.settledIds(partition, name, 1),
+      keys.helpers(partition, name),
+    ];
     const reply = (await withRetry(
-      () => script.run(connection, [...base(partition), ...more], [name, ...args]),
+      () => script.run(connection, [...base, ...more], [name, ...args]),
       { deadlineMs: DEADLINE_MS },
     )) as [string, ...unknown[]];
     if (reply[0] === 'owned')
       throw new FunctionInUseError(name, [String(reply[1]).replace(/:\d+$/, '')]);
     return reply;
-  };
-
-  const left = { parkedUnits: 0, deadLetters: 0, pendingEntries: 0 };
-  for (let partition = 0; partition < partitions; partition++) {
-    for (const helper of (await connection.command(
-      'SMEMBERS',
-      keys.helpers(partition, name),
-    )) as string[]) {
-      if ((await connection.command('EXISTS', keys.lease(partition, laneName(name, helper)))) === 1)
-        throw new FunctionInUseError(name, [helper]);
-    }
-    const [, parked, dead, pending] = await call(
-      partition,
-      typesOf(partition).map((type) => keys.events(partition, type)),
-      ['look'],
-    );
-    left.parkedUnits += Number(parked);
-    left.deadLetters += Number(dead);
-    left.pendingEntries += Number(pending);
   }
-  if (!discard && (left.parkedUnits > 0 || left.deadLetters > 0 || left.pendingEntries > 0))
-    throw new FunctionHasEventsError(name, left);
-
-  for (let partition = 0; partition < partitions; partition++) {
-    for (;;) {
-      const units = (await connection.command(
-        'ZRANGE',
-        keys.due(partition, name),
-        0,
-        PAGE - 1,
-      )) as string[];
-      if (units.length === 0) break;
-      await call(
-        partition,
-        units.map((unit) => keys.parked(partition, name, unit)),
-        ['lists', ...units],
-      );
-    }
-    const types = typesOf(partition);
-    await call(
-      partition,
-      types.map((type) => keys.events(partition, type)),
-      ['rest', ...types],
-    );
-  }
-  await connection.command('DEL', keys.members(name));
-  return left;
 }
 
 /** Those that say they serve it, whether or not they own a lane just now. */

@@ -3,9 +3,9 @@
  * has not settled.
  */
 import { entryIdTime } from '../core/position.ts';
+import type { Deployment } from '../deployment.ts';
 import { adoptForeign } from '../lag/adopt.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
-import type { Keys } from '../redis/keys.ts';
+import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../wire/entries-lua.ts';
 import type { TypeLimits } from './type-limits.ts';
@@ -27,17 +27,15 @@ export interface Trimmed {
 }
 
 /**
- * @param partitions P: maxEvents is over all of them
+ * @param limits maxEvents is over all partitions
  * @param signal stop between two pages
  * @throws UnknownOutcomeError, RedisReplyError; what was trimmed by then is counted
  */
 export async function retain(
-  connection: RedisConnection,
-  keys: Keys,
+  { connection, keys, partitions }: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
   partition: number,
   type: string,
   limits: TypeLimits,
-  partitions: number,
   signal?: AbortSignal,
 ): Promise<Trimmed> {
   let events = 0;

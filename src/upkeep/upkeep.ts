@@ -114,7 +114,7 @@ export class Upkeep {
   }
 
   async #stream(partition: number, type: string, limits: TypeLimits | undefined): Promise<void> {
-    const { connection, keys, partitions, log } = this.#options;
+    const { connection, keys, log } = this.#options;
     const { lost } = await adoptForeign(connection, keys, partition, type);
     if (lost > 0)
       log(
@@ -124,12 +124,10 @@ export class Upkeep {
       );
     if (limits === undefined) return;
     const { events, held } = await retain(
-      connection,
-      keys,
+      this.#options,
       partition,
       type,
       limits,
-      partitions,
       this.#stopping.signal,
     );
     if (events > 0) log('info', 'trimmed', { type, partition, events });

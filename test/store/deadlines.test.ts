@@ -98,7 +98,11 @@ t.test(
     );
     const at = { partition: partitionOf('A', 4), category: 'sum', id: 'A' };
     t.ok(
-      snapshots.offer(sum as unknown as Aggregate<{ sum: number }, never>, at, { sum: 1 }, 1, 0),
+      snapshots.offer(sum as unknown as Aggregate<{ sum: number }, never>, at, {
+        state: { sum: 1 },
+        revision: 1,
+        snapshotRevision: 0,
+      }),
     );
     const calls = Promise.all([
       publisher.publish(type, data, { id: 'p' }),

@@ -44,7 +44,7 @@ t.test('what retention takes is no loss; a loss behind it has its range', async 
   await foreign(bed, 0, 'a.b', events(3));
   for (let i = 0; i < 6; i++) ids.push(await publish(bed, 0, { 'a.b': events(1) }));
   await lane.drain();
-  await retain(bed.connection, bed.keys, 0, 'a.b', { maxEvents: 4 }, 1);
+  await retain({ ...bed, partitions: 1 }, 0, 'a.b', { maxEvents: 4 });
   await adoptForeign(bed.connection, bed.keys, 0, 'a.b');
   t.strictSame(await readLosses(bed), []);
   await bed.connection.command('XDEL', bed.keys.events(0, 'a.b'), ids[3] as string);

@@ -80,7 +80,7 @@ t.test(
         .map(({ name, done, conserved }) => ({ name, done, conserved })),
     );
     t.match(
-      await retain(bed.connection, bed.keys, 0, 'a.b', { maxEvents: 0 }, 2),
+      await retain({ ...bed, partitions: 2 }, 0, 'a.b', { maxEvents: 0 }),
       { events: 4, held: null },
       'it holds nothing any more',
     );

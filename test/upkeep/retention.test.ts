@@ -40,7 +40,7 @@ t.test(
     const ids: string[] = [];
     for (let i = 0; i < 10; i++) ids.push(await publish(bed, 0, { 'a.b': events(3) }));
     await quick.drain();
-    t.match(await retain(bed.connection, bed.keys, 0, 'a.b', ALL, 1), {
+    t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', ALL), {
       events: 0,
       held: { function: 'slow', entryId: ids[0] },
     });
@@ -50,7 +50,7 @@ t.test(
     for (let i = 0; i < 4; i++) await slow.work(() => 'done', 1);
     const underWay = await slow.turn(() => 'done', 12);
     if (underWay === null || underWay === 'stale') throw new Error('nothing taken');
-    t.match(await retain(bed.connection, bed.keys, 0, 'a.b', ALL, 1), {
+    t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', ALL), {
       events: 12,
       held: { function: 'slow', entryId: ids[4] },
     });
@@ -62,7 +62,7 @@ t.test(
     await bed.connection.command('DEL', bed.keys.lease(0, 'slow'));
     await slow.acquire();
     await slow.drain();
-    t.match(await retain(bed.connection, bed.keys, 0, 'a.b', ALL, 1), { events: 18, held: null });
+    t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', ALL), { events: 18, held: null });
     t.equal(await left(bed), 0);
     t.equal(await counter(bed, 'trimmed:a.b'), 30);
     t.match(await state(bed, 'slow'), {
@@ -80,7 +80,7 @@ t.test('a function that comes later starts at what is left, and its sum is right
   const first = await startLane(bed, specOf('first', ['a.b']), 0);
   for (let i = 0; i < 6; i++) await publish(bed, 0, { 'a.b': events(2) });
   await first.drain();
-  await retain(bed.connection, bed.keys, 0, 'a.b', { maxEvents: 5 }, 1);
+  await retain({ ...bed, partitions: 1 }, 0, 'a.b', { maxEvents: 5 });
   t.equal(await left(bed), 2, 'whole entries: four events are the most that are no more than five');
   const late = await startLane(bed, specOf('late', ['a.b']), 0);
   t.match(await state(bed, 'late'), { appended: 4, lag: 4, conserved: true });
@@ -97,7 +97,7 @@ t.test('by age; foreign entries too; more than a page', async (t) => {
     else await publish(bed, 0, { 'a.b': events(1) });
   }
   await lane.drain();
-  t.match(await retain(bed.connection, bed.keys, 0, 'a.b', { maxAgeMs: 3_600_000 }, 1), {
+  t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', { maxAgeMs: 3_600_000 }), {
     events: 0,
     held: null,
   });
@@ -106,7 +106,7 @@ t.test('by age; foreign entries too; more than a page', async (t) => {
   await bed.connection.command('XADD', bed.keys.events(0, 'a.b'), '99999999999999-0', 'b', '');
   t.equal(await left(bed), before + 1);
   await lane.drain();
-  t.match(await retain(bed.connection, bed.keys, 0, 'a.b', { maxAgeMs: 1 }, 1), { held: null });
+  t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', { maxAgeMs: 1 }), { held: null });
   t.equal(await left(bed), 1, 'all but what is younger');
   t.match(await state(bed, 'f'), { lag: 0, pending: 0, conserved: true });
 });
@@ -127,7 +127,7 @@ t.test('a lost group holds what it had not committed; other groups hold nothing'
   await lane.work(() => 'done', 1);
   await bed.connection.command('XGROUP', 'DESTROY', bed.keys.events(0, 'a.b'), 'f');
   const done = await counter(bed, 'done:f:a.b');
-  t.match(await retain(bed.connection, bed.keys, 0, 'a.b', ALL, 1), {
+  t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', ALL), {
     events: done,
     held: { function: 'f' },
   });
@@ -140,7 +140,7 @@ t.test('out of memory: trimming works, and is counted', async (t) => {
   for (let i = 0; i < 4; i++) await publish(bed, 0, { 'a.b': events(5) });
   await lane.drain();
   await bed.connection.command('CONFIG', 'SET', 'maxmemory', '1');
-  t.match(await retain(bed.connection, bed.keys, 0, 'a.b', ALL, 1), { events: 20 });
+  t.match(await retain({ ...bed, partitions: 1 }, 0, 'a.b', ALL), { events: 20 });
   await bed.connection.command('CONFIG', 'SET', 'maxmemory', '0');
   t.equal(await counter(bed, 'trimmed:a.b'), 20);
   t.match(await state(bed, 'f'), { appended: 20, done: 20, conserved: true });
@@ -188,7 +188,7 @@ t.test(
             await lanes.a.turn(() => 'done', one.n);
             await bed.connection.command('DEL', bed.keys.lease(0, a));
             await lanes.a.acquire();
-          } else await retain(bed.connection, bed.keys, 0, type, { maxEvents: one.n }, 1);
+          } else await retain({ ...bed, partitions: 1 }, 0, type, { maxEvents: one.n });
         }
         for (const name of ['a', 'b'] as const)
           while ((await work(name, 100)) === 'ok') {

@@ -47,7 +47,7 @@ t.test(
     }
     const { connection, keys } = millrace.deployment;
     for (let partition = 0; partition < 4; partition++)
-      await retain(connection, keys, partition, 'note.added', { maxEvents: 8 }, 4);
+      await retain({ connection, keys, partitions: 4 }, partition, 'note.added', { maxEvents: 8 });
     const built = await project.run(['view', 'rebuild', 'books', '--json']);
     t.match(built, { status: 0, stderr: /building books@1 from histories in 4 partitions, / });
     t.match(parseLines(built.stdout).at(-1), { live: 1, rows: 23, events: 300, problems: [] });

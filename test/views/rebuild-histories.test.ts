@@ -133,12 +133,10 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
       for (let p = 0; p < PARTITIONS; p++)
         for (const type of ['note.added', 'note.removed'])
           await retain(
-            connection as RedisConnection,
-            keys,
+            { connection: connection as RedisConnection, keys, partitions: PARTITIONS },
             p,
             type,
             { maxEvents: keep },
-            PARTITIONS,
           );
     },
     async folded(generation) {
@@ -446,7 +444,7 @@ t.test(
     await bed.append(600);
     const { connection, keys } = millrace.deployment;
     for (const type of ['note.added', 'note.removed'])
-      await retain(connection, keys, 1, type, { maxEvents: 0 }, PARTITIONS);
+      await retain({ connection, keys, partitions: PARTITIONS }, 1, type, { maxEvents: 0 });
     project.write('workers/books.mjs', source(1));
     const built = await project.run(['view', 'rebuild', 'books']);
     t.match(built, { status: 0, stderr: /building books@1 from histories in 1 partition, / });
