@@ -69,8 +69,8 @@ module.exports = {
     only(
       'run-stage',
       '^src/pipeline/run/',
-      '^src/(core|wire|pipeline/(run|batch))/',
-      'runs batches, knows no server',
+      '^src/((core|wire|pipeline/(run|batch))/|config\\.ts$)',
+      'runs batches, knows no server; reads how many threads it may have',
     ),
     only(
       'inbox-stage',
@@ -111,7 +111,7 @@ module.exports = {
     only(
       'dead-stage',
       '^src/pipeline/dead/',
-      '^src/(core|wire|redis|deployment|pipeline/dead)',
+      '^src/(core|wire|redis|pipeline/dead)/',
       'stages do not import each other',
     ),
     only(
@@ -141,20 +141,44 @@ module.exports = {
     only(
       'upkeep-is-a-feature',
       '^src/upkeep/',
-      '^src/(core|wire|redis|lag|upkeep|deployment|pipeline/(dead|append)/)',
+      '^src/(core|wire|redis|lag|upkeep|pipeline/(dead|append))/',
       'beside the lanes: knows streams and counters, not how they are worked on',
+    ),
+    only(
+      'lag-is-a-feature',
+      '^src/lag/',
+      '^src/(core|wire|redis|lag)/',
+      'reads streams and counters; takes in what foreign producers wrote',
+    ),
+    only(
+      'rewind-is-a-feature',
+      '^src/rewind/',
+      '^src/(core|wire|redis|lag|rewind)/',
+      'moves groups back: knows streams and counters',
+    ),
+    only(
+      'explain-is-a-feature',
+      '^src/explain/',
+      '^src/(core|wire|redis|lag|outbox|upkeep|explain|pipeline)/',
+      'reads wherever an event may be; writes nothing',
+    ),
+    only(
+      'config-is-a-leaf',
+      '^src/config\\.ts$',
+      '^src/core/',
+      'the environment, read by whoever is started',
+    ),
+    only(
+      'deployment-opens',
+      '^src/deployment\\.ts$',
+      '^src/((core|wire|redis|registry)/|config\\.ts$)',
+      'the server, its settings and the declared types: what everything starts from',
     ),
     only(
       'store-is-a-feature',
       '^src/store/',
       '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/writer-schemas)',
       'histories stand on the log: appended to as streams are, read as a pool thread reads',
-    ),
-    only(
-      'commands-stand-on-the-store',
-      '^src/commands/',
-      '^src/(core|define|store|commands)/',
-      'load, decide, append: knows no server',
     ),
     only(
       'testing-is-light',
@@ -165,7 +189,7 @@ module.exports = {
     only(
       'views-are-a-feature',
       '^src/views/',
-      '^src/(core|wire|redis|lag|upkeep|views|deployment|pipeline/dead/|store/read-history)',
+      '^src/(core|wire|redis|lag|upkeep|views|pipeline/dead/|store/read-history)',
       'reads what the lanes have written, and histories; the wiring alone joins both',
     ),
     only(

@@ -2,6 +2,7 @@
  * One deployment as a process sees it: the server (given or embedded), its settings, the declared
  * event types. Opened first by the dispatcher, the publisher and every command.
  */
+import type { Log } from './core/log.ts';
 import { showAs } from './core/shown.ts';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -29,14 +30,13 @@ import { registeredBy } from './registry/registered-by.ts';
 import { SchemaRegistry } from './registry/registry.ts';
 import { SchemaWatch } from './registry/schema-watch.ts';
 import { RegistryStore } from './registry/store.ts';
-import { DEFAULT_PARTITIONS, readSettings, SettingsGuard, settleSettings } from './settings.ts';
+import {
+  DEFAULT_PARTITIONS,
+  readSettings,
+  SettingsGuard,
+  settleSettings,
+} from './redis/settings.ts';
 import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
-
-export type Log = (
-  level: 'debug' | 'info' | 'warn' | 'error',
-  message: string,
-  fields?: Record<string, unknown>,
-) => void;
 
 const CONNECT_MS = 5000;
 

@@ -14,11 +14,16 @@ import {
   type MillraceError,
   type RedisReplyError,
 } from './core/errors.ts';
-import type { UncaughtError } from './core/batch-task.ts';
+import type { UncaughtError } from './core/thread-protocol.ts';
 import { OWNER, type FunctionFile, type FunctionSpec } from './core/function-spec.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { threadEnvironment } from './config.ts';
-import { checkFunctions, findIn, THREAD_ENTRY, type FunctionInfo } from './describe-functions.ts';
+import {
+  checkFunctions,
+  findIn,
+  THREAD_ENTRY,
+  type FunctionInfo,
+} from './pipeline/run/describe-functions.ts';
 import { judgeHealth, type HealthReport } from './dispatcher/health.ts';
 import { Registration } from './dispatcher/registration.ts';
 import { warnOfServer, type Deployment } from './deployment.ts';
@@ -36,7 +41,7 @@ import { describeRefusal, untilWritten } from './redis/refused-writes.ts';
 import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';
 import { Upkeep } from './upkeep/upkeep.ts';
-import { createViewFold } from './view-fold.ts';
+import { createViewFold } from './pipeline/lane/view-fold.ts';
 import { registerGenerations } from './views/generations.ts';
 import type { ViewFold } from './views/history-pass.ts';
 
@@ -180,13 +185,22 @@ export class Dispatcher {
 
   /** Its views, to be folded in its pool without their lanes. Once start() has loaded them. */
   get viewFolds(): ViewFold[] {
+    const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
     const pool = this.#pool as WorkerPool;
     return this.#functions
       .filter(({ spec }) => spec.view)
       .map((info) =>
         createViewFold({
-          deployment: this.#deployment,
+          keys,
+          log,
+          limits: {
+            leaseTtlMs: environment.MILLRACE_LEASE_MS,
+            maxEvents: environment.MILLRACE_BATCH_EVENTS,
+            maxBytes: environment.MILLRACE_BATCH_BYTES,
+            threads: environment.WORKERS,
+            schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+          },
           connection,
           pool,
           info,

@@ -26,15 +26,15 @@ export type {
   ReadOptions,
   StoreSettings,
 } from './store/event-store.ts';
-export { handleCommand } from './commands/handle-command.ts';
-export type { CommandOptions, CommandResult } from './commands/handle-command.ts';
+export { handleCommand } from './store/handle-command.ts';
+export type { CommandOptions, CommandResult } from './store/handle-command.ts';
 export type { ExpectedRevision } from './store/expected-revision.ts';
 export {
   ConflictError,
   EventIdReusedError,
   HistoryFullError,
   StoreInputError,
-} from './store/errors.ts';
+} from './store/store-errors.ts';
 export { defineAggregate, defineDecider } from './define/define-aggregate.ts';
 export type {
   Aggregate,
@@ -45,7 +45,7 @@ export type {
   SnapshotPolicy,
 } from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
-export type { FunctionInfo } from './describe-functions.ts';
+export type { FunctionInfo } from './pipeline/run/describe-functions.ts';
 export type { DispatcherOptions } from './dispatcher.ts';
 export type { HealthProblem, HealthReport } from './dispatcher/health.ts';
 export type { Deployment } from './deployment.ts';
@@ -71,7 +71,7 @@ export {
   UnknownSchemaError,
   UnknownSubjectError,
   UnknownVersionError,
-} from './registry/errors.ts';
+} from './registry/schema-errors.ts';
 export { readLosses } from './lag/losses.ts';
 export type { Loss, LossKind, RecordedLoss } from './lag/losses.ts';
 export { InvalidLimitError, readTypeLimits, setTypeLimits } from './upkeep/type-limits.ts';
@@ -104,7 +104,7 @@ export {
   ViewFoldError,
   ViewGenerationError,
   ViewQueryError,
-} from './views/errors.ts';
+} from './views/view-errors.ts';
 export type { TurnDone } from './pipeline/lane/lane-stages.ts';
 export type { Environment } from './config.ts';
 export { formatPosition, parsePosition, type Position } from './core/position.ts';

@@ -5,13 +5,8 @@ import { readEnvironment, type Environment } from './config.ts';
 import { monotonicMs } from './core/clock.ts';
 import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
 import { INSPECT, shown } from './core/shown.ts';
-import {
-  openDeployment,
-  shownDeployment,
-  warnOfServer,
-  type Deployment,
-  type Log,
-} from './deployment.ts';
+import { openDeployment, shownDeployment, warnOfServer, type Deployment } from './deployment.ts';
+import type { Log } from './core/log.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/connection.ts';

@@ -7,7 +7,8 @@
 import { fileURLToPath } from 'node:url';
 import { readEnvironment } from '../../src/config.ts';
 import { ConfigError } from '../../src/core/errors.ts';
-import { openDeployment, type Log } from '../../src/deployment.ts';
+import { openDeployment } from '../../src/deployment.ts';
+import type { Log } from '../../src/core/log.ts';
 import { Dispatcher } from '../../src/dispatcher.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import { BUGS, plantBug, type Bug } from './bugs.ts';

@@ -1,7 +1,7 @@
 /** The dispatcher processes of a run. */
 import { fileURLToPath } from 'node:url';
 import { Child } from '../../src/torture/child.ts';
-import type { FaultOp } from '../../src/torture/history.ts';
+import type { FaultOp } from '../../src/torture/run-record.ts';
 import { PROTO_DIR } from '../../test/support/dispatcher-process.ts';
 
 const SCRIPT = fileURLToPath(new URL('./dispatcher-main.js', import.meta.url));

@@ -1,4 +1,4 @@
-import type { FunctionRules } from '../../src/torture/history.ts';
+import type { FunctionRules } from '../../src/torture/run-record.ts';
 
 /** More than the longest fault takes: about three a second. */
 export const HELD_ATTEMPTS = 1000;

@@ -1,7 +1,7 @@
 /** Producers: what they publish follows from the seed; what became of it is written down. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Published, Publisher } from '../../src/pipeline/append/publisher.ts';
-import type { PublishedEvent } from '../../src/torture/history.ts';
+import type { PublishedEvent } from '../../src/torture/run-record.ts';
 import type { Random } from '../../src/torture/random.ts';
 import { EMITS, HELD, LATER, TWICE } from './function-rules.ts';
 

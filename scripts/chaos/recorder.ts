@@ -4,7 +4,7 @@
  */
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
-import type { CommitOp } from '../../src/torture/history.ts';
+import type { CommitOp } from '../../src/torture/run-record.ts';
 import type { Sink } from './sink.ts';
 
 export interface LaneName {

@@ -27,7 +27,7 @@ import type {
   Op,
   PublishedEvent,
   Violation,
-} from '../../src/torture/history.ts';
+} from '../../src/torture/run-record.ts';
 import { seededRandom } from '../../src/torture/random.ts';
 import { measureTakeover, takeoverBoundMs } from '../../src/torture/takeover.ts';
 import { PROTO_DIR } from '../../test/support/dispatcher-process.ts';

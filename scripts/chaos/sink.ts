@@ -3,7 +3,7 @@
  * which it happened.
  */
 import { Redis } from 'ioredis';
-import type { HandlerOp, Op } from '../../src/torture/history.ts';
+import type { HandlerOp, Op } from '../../src/torture/run-record.ts';
 
 const LOG = 'log';
 const APPLIED = 'applied';

@@ -15,7 +15,7 @@ import {
   UnknownSchemaError,
   UnknownSubjectError,
   UnknownVersionError,
-} from '../registry/errors.ts';
+} from '../registry/schema-errors.ts';
 import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
 import type { ProtoSource } from '../wire/catalog.ts';

@@ -10,7 +10,7 @@ import {
   UnknownSchemaError,
   UnknownSubjectError,
   UnknownVersionError,
-} from '../registry/errors.ts';
+} from '../registry/schema-errors.ts';
 import { InvalidSchemaError } from '../registry/schema-tools.ts';
 
 /** What a route throws to answer with a code of its own. */

@@ -1,7 +1,7 @@
 /** Requests of the registry API: what is asked for is answered or refused, never passed over. */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { checkLevel } from '../registry/errors.ts';
+import { checkLevel } from '../registry/schema-errors.ts';
 import { LEVELS, type Level } from '../registry/schema-tools.ts';
 import { ApiError, toApiError } from './registry-errors.ts';
 

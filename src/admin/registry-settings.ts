@@ -1,6 +1,6 @@
 /** The routes of the registry API that are about settings, and about the server itself. */
 import type { Context, Hono } from 'hono';
-import { packageVersion } from '../package-info.ts';
+import { packageVersion } from '../core/package-info.ts';
 import type { SchemaRegistry } from '../registry/registry.ts';
 import { ApiError } from './registry-errors.ts';
 import { answering, bodyOf, flag, json, levelOf, subjectOf } from './registry-request.ts';

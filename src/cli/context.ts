@@ -3,7 +3,8 @@
  * touches process.stdout itself.
  */
 import type { Environment } from '../config.ts';
-import type { Deployment, Log } from '../deployment.ts';
+import type { Deployment } from '../deployment.ts';
+import type { Log } from '../core/log.ts';
 import type { WaitForWrites } from '../redis/refused-writes.ts';
 
 export interface CliContext {

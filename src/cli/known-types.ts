@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { UnknownEventTypeError } from '../core/errors.ts';
 import type { Deployment } from '../deployment.ts';
-import { knownTypes, readPartitions } from '../pipeline/dead/registered-functions.ts';
+import { knownTypes, readPartitions } from '../redis/counters.ts';
 import { createCatalog, loadProtoFolder } from '../wire/catalog.ts';
 
 /** Of the deployment: published, consumed or dead there, or registered with a schema. */

@@ -8,13 +8,14 @@ import { Command, CommanderError } from 'commander';
 import { readEnvironment, type Environment } from '../config.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { Deployment, Log } from '../deployment.ts';
+import type { Deployment } from '../deployment.ts';
+import type { Log } from '../core/log.ts';
 import { sleep } from '../core/clock.ts';
 import { describeRefusal, isWriteRefusal } from '../redis/refused-writes.ts';
-import { IncompatibleSchemaError, SchemaNotRegisteredError } from '../registry/errors.ts';
+import { IncompatibleSchemaError, SchemaNotRegisteredError } from '../registry/schema-errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
-import { packageVersion } from '../package-info.ts';
+import { packageVersion } from '../core/package-info.ts';
 import { printable } from './printable.ts';
 
 type Register = (program: Command, context: LongRunningContext) => void;

@@ -1,8 +1,9 @@
 /** How far a function has read a stream, and the events between there and a place. */
 import { compareEntryIds } from '../core/position.ts';
-import type { PartitionState } from '../pipeline/dead/registered-functions.ts';
-import { countEntry, entryFields } from '../rewind/count-entry.ts';
-import type { Place, Source } from './find-event.ts';
+import type { PartitionState } from '../redis/counters.ts';
+import { countEntry, entryFields } from '../wire/count-entry.ts';
+import type { RedisSource } from '../redis/source.ts';
+import type { Place } from './find-event.ts';
 
 /** Entries that are read at once, and most entries that are counted one by one. */
 const PAGE = 32;
@@ -10,7 +11,7 @@ const MOST = 4_096;
 
 /** Null: the function's consumer group is gone. */
 export async function lastDelivered(
-  source: Source,
+  source: RedisSource,
   stream: string,
   fn: string,
 ): Promise<string | null> {
@@ -29,7 +30,7 @@ export async function lastDelivered(
 
 /** Events of the type between what was delivered and this one; null: too many to be counted. */
 export async function countBefore(
-  source: Source,
+  source: RedisSource,
   state: PartitionState,
   stream: string,
   delivered: string,

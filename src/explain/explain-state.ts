@@ -7,18 +7,19 @@ import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { formatLetterId } from '../pipeline/dead/dead-letters.ts';
 import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
-import type { PartitionState, RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
+import type { PartitionState, RegisteredFunction } from '../redis/counters.ts';
 import { readEvent } from '../wire/batch-reader.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { countBefore, lastDelivered } from './count-before.ts';
-import type { Place, Source } from './find-event.ts';
+import type { RedisSource } from '../redis/source.ts';
+import type { Place } from './find-event.ts';
 import { findLetter } from './find-letter.ts';
 import { parkedRecords } from './parked-records.ts';
 import type { EventState, FunctionState } from './report.ts';
 
 /** An event and a function, with what all probes need of both. */
 interface Case {
-  readonly source: Source;
+  readonly source: RedisSource;
   readonly state: PartitionState;
   readonly fn: RegisteredFunction;
   readonly place: Place;
@@ -39,7 +40,7 @@ type Probe = (asked: Case) => Promise<Answer | null>;
 const PROBES: readonly Probe[] = [notRead, pending, parked, dead, skipped];
 
 export async function explainState(
-  source: Source,
+  source: RedisSource,
   state: PartitionState,
   fn: RegisteredFunction,
   place: Place,

@@ -4,9 +4,10 @@
  */
 import { entryIdTime } from '../core/position.ts';
 import { checkText } from '../core/well-formed.ts';
-import type { PartitionState } from '../pipeline/dead/registered-functions.ts';
+import type { PartitionState } from '../redis/counters.ts';
 import { explainState } from './explain-state.ts';
-import { findEvents, type Place, type Source } from './find-event.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { findEvents, type Place } from './find-event.ts';
 import type { ExplainedEvent, ExplainOptions, ExplainQuery, ExplainReport } from './report.ts';
 import { waitingEvents } from './waiting.ts';
 
@@ -14,7 +15,7 @@ export type * from './report.ts';
 
 /** @throws InvalidTextError, UnknownOutcomeError, RedisReplyError */
 export async function explain(
-  source: Source,
+  source: RedisSource,
   query: ExplainQuery,
   options: ExplainOptions = {},
 ): Promise<ExplainReport> {
@@ -42,7 +43,7 @@ export async function explain(
 }
 
 async function explainPlace(
-  source: Source,
+  source: RedisSource,
   state: PartitionState,
   place: Place,
   nowMs: number,
@@ -66,7 +67,7 @@ async function explainPlace(
   };
 }
 
-async function serverNow(source: Source): Promise<number> {
+async function serverNow(source: RedisSource): Promise<number> {
   const [s, us] = (await source.connection.command('TIME')) as [string, string];
   return Number(s) * 1000 + Math.floor(Number(us) / 1000);
 }

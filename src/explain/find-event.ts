@@ -1,22 +1,20 @@
 /** The places of an event, or of a subject's events: in the streams, parked, dead-lettered. */
 import { partitionOf } from '../core/partition.ts';
 import { compareEntryIds } from '../core/position.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import {
   readPartition,
   readPartitions,
   type PartitionState,
   type RegisteredFunction,
-} from '../pipeline/dead/registered-functions.ts';
-import { countEntry, entryFields } from '../rewind/count-entry.ts';
+} from '../redis/counters.ts';
+import { countEntry, entryFields } from '../wire/count-entry.ts';
 import { walkBatch } from '../wire/batch-reader.ts';
 import type { EventHeader } from '../wire/event-header.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { parkedRecords } from './parked-records.ts';
 import type { ExplainQuery } from './report.ts';
-
-export type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
 export interface Place {
   readonly id: string;
@@ -58,7 +56,7 @@ const LIMITS = { units: 2_000, records: 10_000, letters: 10_000 } as const;
  * @param limit places after which the search ends, about
  */
 export async function findEvents(
-  source: Source,
+  source: RedisSource,
   query: ExplainQuery,
   scan: number,
   limit: number,
@@ -107,12 +105,12 @@ class StreamSearch {
   readonly places: Place[] = [];
   /** Events looked at. */
   events = 0;
-  readonly #source: Source;
+  readonly #source: RedisSource;
   readonly #by: 'id' | 'subject';
   readonly #wanted: string;
   readonly #needle: Buffer;
 
-  constructor(source: Source, query: ExplainQuery) {
+  constructor(source: RedisSource, query: ExplainQuery) {
     this.#source = source;
     this.#by = 'eventId' in query ? 'id' : 'subject';
     this.#wanted = 'eventId' in query ? query.eventId : query.subject;
@@ -203,7 +201,7 @@ function typesOf(state: PartitionState): Set<string> {
 
 /** Parked lists and dead letters. */
 async function searchAside(
-  source: Source,
+  source: RedisSource,
   states: readonly PartitionState[],
   query: ExplainQuery,
   limit: number,
@@ -221,11 +219,11 @@ async function searchAside(
 
 class AsideSearch {
   readonly places: Place[] = [];
-  readonly #source: Source;
+  readonly #source: RedisSource;
   readonly #query: ExplainQuery;
   readonly #limit: number;
 
-  constructor(source: Source, query: ExplainQuery, limit: number) {
+  constructor(source: RedisSource, query: ExplainQuery, limit: number) {
     this.#source = source;
     this.#query = query;
     this.#limit = limit;

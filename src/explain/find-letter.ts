@@ -1,7 +1,8 @@
 import { entryIdTime } from '../core/position.ts';
 import { lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
-import type { RegisteredFunction } from '../pipeline/dead/registered-functions.ts';
-import type { Place, Source } from './find-event.ts';
+import type { RegisteredFunction } from '../redis/counters.ts';
+import type { RedisSource } from '../redis/source.ts';
+import type { Place } from './find-event.ts';
 
 /** Most letters that are looked at. */
 const MOST = 10_000;
@@ -13,7 +14,7 @@ export interface FoundLetter extends DeadLetter {
 
 /** The dead letter of the event for the function. */
 export async function findLetter(
-  source: Source,
+  source: RedisSource,
   fn: RegisteredFunction,
   place: Place,
 ): Promise<FoundLetter | null> {

@@ -1,4 +1,4 @@
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { isWrongType } from '../pipeline/retry/set-aside.ts';
 import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
 
@@ -8,7 +8,7 @@ const MOST = 10_000;
 
 /** The parked records of a unit with their places in its list, the readable ones. */
 export async function* parkedRecords(
-  source: Pick<Deployment, 'connection' | 'keys'>,
+  source: Omit<RedisSource, 'partitions'>,
   partition: number,
   fn: string,
   unit: string,

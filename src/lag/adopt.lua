@@ -4,7 +4,7 @@
 -- ARGV  1 type, 2 entries a page
 -- reply {'even', entries adopted, entries lost} (every entry is accounted for) | {'page', entries adopted, 0} (call again) |
 --       {'uneven', entries adopted, 0} (searched to the end; there are more entries than counters and cursor explain)
--- With src/wire/entries.lua in front. Entries that have vanished although nobody trimmed them move from `entries` to `lost`, so
+-- With src/redis/lua/entries.lua in front. Entries that have vanished although nobody trimmed them move from `entries` to `lost`, so
 -- that they do not hide foreign ones that come later.
 -- cost  O(1) when even, else O(page) plus the walk over the bytes of foreign entries without `n`
 local t = ARGV[1]

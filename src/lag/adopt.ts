@@ -4,7 +4,7 @@ import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from './losses.ts';
 import { defineScript } from '../redis/script.ts';
-import { ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../redis/lua/shared.ts';
 
 const script = defineScript({
   with: ENTRIES,

@@ -1,5 +1,5 @@
 -- count-foreign: what adopt.lua would count in one stream, without counting it. A page a call; reads only.
--- With src/wire/entries.lua in front.
+-- With src/redis/lua/entries.lua in front.
 -- KEYS  1 counters, 2 stream
 -- ARGV  1 type, 2 id to go on behind; '' begins where the adoption has come to, 3 entries a page
 -- reply {where the adoption has come to, foreign entries of the page, their events, last id of the page, 1 if the stream goes on}

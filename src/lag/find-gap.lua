@@ -1,5 +1,5 @@
 -- find-gap: where entries are missing from a stream, as the ordinals (`o`) of those around them tell. A page a call; reads only.
--- With src/wire/entries.lua in front.
+-- With src/redis/lua/entries.lua in front.
 -- KEYS  1 counters, 2 stream
 -- ARGV  1 type, 2 id to go on behind or '', 3 ordinal of that entry or '', 4 entries a page
 -- reply {'gap', id before it or '0-0', id behind it} | {'page', id, ordinal} (call again) | {'end', last id, ''} (whatever is missing lies behind it)

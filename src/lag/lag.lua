@@ -1,5 +1,5 @@
 -- lag: where every function of one partition stands, at one moment. Reads only.
--- With src/wire/entries.lua in front.
+-- With src/redis/lua/entries.lua in front.
 -- KEYS  1 counters, then a stream per pair of function and type
 -- ARGV  1 most pending entries to add up per pair, 2 most undelivered entries to add up per pair, then per pair: function, type, and
 --       of foreign entries that nobody has adopted, as count-foreign.lua found them: '' (not looked for) or where the adoption had come to,

@@ -6,7 +6,7 @@
  * parked are the commits' counters, pending is the group's pending list, lag comes from the
  * entries' ordinals. `conserved` says that they add up.
  */
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { withRetry } from '../redis/connection.ts';
 import { readPartitionLag, type LagCounts, type Row, type TypeLag } from './partition-lag.ts';
 import { findUnserved, type Unserved } from './unserved.ts';
@@ -36,10 +36,8 @@ export interface LagReport {
   readonly unserved?: readonly Unserved[];
 }
 
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
-
 /** @throws UnknownOutcomeError, RedisReplyError */
-export async function readLag(source: Source): Promise<LagReport> {
+export async function readLag(source: RedisSource): Promise<LagReport> {
   const partitions = await Promise.all(
     Array.from({ length: source.partitions }, (_, partition) =>
       withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS }),
@@ -91,7 +89,10 @@ export async function readLag(source: Source): Promise<LagReport> {
 }
 
 /** Read behind the counters: a moment later. */
-async function countLetters({ connection, keys, partitions }: Source, fn: string): Promise<number> {
+async function countLetters(
+  { connection, keys, partitions }: RedisSource,
+  fn: string,
+): Promise<number> {
   const counts = await Promise.all(
     Array.from({ length: partitions }, (_, partition) =>
       withRetry(() => connection.command('XLEN', keys.dead(partition, fn)), {

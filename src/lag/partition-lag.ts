@@ -2,10 +2,10 @@
  * The states of a partition's events, measured apart from each other and balanced: see lag.ts.
  */
 import { entryIdTime, compareEntryIds } from '../core/position.ts';
-import type { Deployment } from '../deployment.ts';
-import { readPartition, type PartitionState } from '../pipeline/dead/registered-functions.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { readPartition, type PartitionState } from '../redis/counters.ts';
 import { defineScript } from '../redis/script.ts';
-import { ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../redis/lua/shared.ts';
 
 const script = defineScript({
   with: ENTRIES,
@@ -74,7 +74,6 @@ const LIMITS = {
   foreignEntries: 100_000,
   foreignPage: 100,
 } as const;
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
 /** A function and one of its types. */
 interface Pair {
@@ -101,7 +100,7 @@ type Measured = [
 ];
 
 /** @throws UnknownOutcomeError, RedisReplyError */
-export async function readPartitionLag(source: Source, partition: number): Promise<Row[]> {
+export async function readPartitionLag(source: RedisSource, partition: number): Promise<Row[]> {
   const state = await readPartition(source, partition);
   const pairs = state.functions.flatMap((fn) => fn.types.map((type) => ({ fn: fn.name, type })));
   if (pairs.length === 0) return [];
@@ -115,7 +114,7 @@ export async function readPartitionLag(source: Source, partition: number): Promi
 
 /** Again where foreign entries have come meanwhile, up to LIMITS.tries times. */
 async function measure(
-  source: Source,
+  source: RedisSource,
   partition: number,
   pairs: readonly Pair[],
 ): Promise<{ readonly nowMs: number; readonly measured: readonly Measured[] }> {
@@ -222,7 +221,7 @@ type Foreign = readonly [adopted: string, entries: number, events: number, upto:
 
 /** Reads only: adopting them is what dispatchers do (upkeep). */
 async function countForeign(
-  { connection, keys }: Source,
+  { connection, keys }: RedisSource,
   partition: number,
   type: string,
 ): Promise<Foreign> {
@@ -294,7 +293,7 @@ export function balance(
  * bounded.
  */
 async function oldestParked(
-  source: Source,
+  source: RedisSource,
   partition: number,
   state: PartitionState,
   measured: readonly Measured[],

@@ -2,7 +2,7 @@
  * Events in partitions that this deployment does not have: somebody published with another number
  * of partitions. No lane reads them, so they are counted wherever somebody looks. Reads only.
  */
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 
 export interface Unserved {
   readonly partition: number;
@@ -12,8 +12,6 @@ export interface Unserved {
   /** '' where there is none (any more). */
   readonly firstEntryId: string;
 }
-
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
 /** MILLRACE_PARTITIONS is no larger. */
 const MOST_PARTITIONS = 1024;
@@ -26,7 +24,7 @@ const CHUNK = 2000;
  *   RedisReplyError
  */
 export async function findUnserved(
-  source: Source,
+  source: RedisSource,
   types: ReadonlySet<string>,
 ): Promise<Unserved[]> {
   const { connection, keys, partitions } = source;
@@ -68,7 +66,7 @@ export async function findUnserved(
 
 /** One round trip where nothing is there, which is nearly always. */
 async function existing(
-  { connection }: Source,
+  { connection }: RedisSource,
   partitions: readonly number[],
   keyOf: (partition: number) => string,
 ): Promise<number[]> {

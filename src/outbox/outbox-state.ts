@@ -3,7 +3,7 @@ import { entryIdTime } from '../core/position.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../wire/entries-lua.ts';
+import { COUNTS } from '../redis/lua/shared.ts';
 
 const script = defineScript({
   url: new URL('./outbox-state.lua', import.meta.url),

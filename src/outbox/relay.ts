@@ -13,14 +13,15 @@
  * Owned here: what is known of each outbox's size, for the lanes that fill it; what is first in it
  * and since when, for health; and when to look again.
  */
+import type { Log } from '../core/log.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
 import { CorruptDataError, MillraceError } from '../core/errors.ts';
-import { MAX_SCHEDULED } from '../core/when.ts';
+import { MAX_SCHEDULED } from '../core/delivery-time.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { APPEND_ENTRIES, COUNTS, SCHEDULE_EVENT } from '../wire/entries-lua.ts';
+import { APPEND_ENTRIES, COUNTS, SCHEDULE_EVENT } from '../redis/lua/shared.ts';
 import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
 import { describeEntry, readOutboxEntry, type OutboxEntry } from './outbox-entry.ts';
 
@@ -40,11 +41,7 @@ export interface RelayOptions {
   readonly partitions: () => Iterable<number>;
   /** An outbox that was full has room again. */
   readonly relieved: (partition: number) => void;
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields: Record<string, unknown>,
-  ) => void;
+  readonly log: Log;
 }
 
 /** All outboxes are looked at so often, also those that nobody here has filled. */

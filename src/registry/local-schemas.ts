@@ -6,7 +6,11 @@
  */
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { describeFindings, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
+import {
+  describeFindings,
+  IncompatibleSchemaError,
+  SchemaNotRegisteredError,
+} from './schema-errors.ts';
 import { textHash, type RegisteredBy, type SchemaDraft, type SchemaRegistry } from './registry.ts';
 import { InvalidSchemaError } from './schema-tools.ts';
 

@@ -3,7 +3,7 @@
  * the parked lists and dead letters of some functions. Reads all of it, a page at a time; changes
  * nothing.
  */
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import { readEvent, walkBatch } from '../wire/batch-reader.ts';
 import { decodeParked } from '../wire/parked.ts';
@@ -33,15 +33,13 @@ export interface Wanted {
   readonly on: readonly string[];
 }
 
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
-
 /** An entry may have megabytes. */
 const PAGE = 50;
 const PROGRESS_EVENTS = 500_000;
 
 /** @param progress told of the events seen so far, now and then */
 export async function findPresentSchemas(
-  source: Source,
+  source: RedisSource,
   functions: readonly Wanted[],
   progress?: (events: number) => void,
 ): Promise<PresentSchemas> {
@@ -102,7 +100,11 @@ export async function findPresentSchemas(
 }
 
 /** Field `b` of each entry. */
-async function* entriesOf(source: Source, partition: number, type: string): AsyncGenerator<Buffer> {
+async function* entriesOf(
+  source: RedisSource,
+  partition: number,
+  type: string,
+): AsyncGenerator<Buffer> {
   const key = source.keys.events(partition, type);
   for (let last = '0-0'; ;) {
     const page = (await source.connection.commandBuffer(
@@ -123,7 +125,11 @@ async function* entriesOf(source: Source, partition: number, type: string): Asyn
 }
 const FIELD = Buffer.from('b');
 
-async function* parkedOf(source: Source, partition: number, fn: string): AsyncGenerator<Buffer> {
+async function* parkedOf(
+  source: RedisSource,
+  partition: number,
+  fn: string,
+): AsyncGenerator<Buffer> {
   const { connection, keys } = source;
   // Units come and go while this reads: a page of them at a time, by rank.
   for (let first = 0; ; first += PAGE) {

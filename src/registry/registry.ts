@@ -19,7 +19,7 @@ import {
   UnknownSchemaError,
   UnknownSubjectError,
   UnknownVersionError,
-} from './errors.ts';
+} from './schema-errors.ts';
 import { cut, textProblem } from '../core/well-formed.ts';
 import {
   identityOf,

@@ -11,7 +11,11 @@ import { sleep } from '../core/clock.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { describeFindings, IncompatibleSchemaError, SchemaNotRegisteredError } from './errors.ts';
+import {
+  describeFindings,
+  IncompatibleSchemaError,
+  SchemaNotRegisteredError,
+} from './schema-errors.ts';
 import type { RegisteredBy, SchemaDraft, SchemaRegistry } from './registry.ts';
 
 const INTERVAL_MS = 1000;

@@ -23,7 +23,7 @@ import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
-import { RegistryFullError, RegistryInputError } from './errors.ts';
+import { RegistryFullError, RegistryInputError } from './schema-errors.ts';
 
 const registerScript = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 9 });
 const deleteScript = defineScript({ url: new URL('./delete.lua', import.meta.url), keys: 3 });

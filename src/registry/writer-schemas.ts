@@ -3,10 +3,10 @@
  * never changes). What the registry does not know is asked again after a second, for it may be
  * registered meanwhile, and is said in the log.
  */
-import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/batch-task.ts';
+import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { monotonicMs } from '../core/clock.ts';
-import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './errors.ts';
+import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './schema-errors.ts';
 import type { SchemaRegistry } from './registry.ts';
 
 const UNKNOWN_MS = 1000;

@@ -1,5 +1,5 @@
 -- rewind: sets where one function goes on in one partition, for all its types, in one step.
--- With src/wire/entries.lua in front.
+-- With src/redis/lua/entries.lua in front.
 -- KEYS  1 lease, 2 counters, 3 and 4 the inbox's sets, then the streams of its types, then the leases of its helpers
 -- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), 3 '1': a recount (else '0'), then per stream: type,
 --       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',

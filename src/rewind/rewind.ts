@@ -8,13 +8,13 @@ import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { END_OF_TIME_MS, formatRfc3339, parseTimeArgument } from '../core/rfc3339.ts';
 import { parseGeneration } from '../core/view-spec.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
-import { readPartitions, requireFunction } from '../pipeline/dead/registered-functions.ts';
+import { readPartitions, requireFunction } from '../redis/counters.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
-import { ENTRIES } from '../wire/entries-lua.ts';
-import { countEntry } from './count-entry.ts';
+import { ENTRIES } from '../redis/lua/shared.ts';
+import { countEntry } from '../wire/count-entry.ts';
 
 const script = defineScript({
   with: ENTRIES,
@@ -149,7 +149,7 @@ export function idBefore(entryId: string): string {
  *   UnknownOutcomeError, RedisReplyError
  */
 export async function rewindFunction(
-  deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  deployment: RedisSource,
   fn: string,
   target: RewindTarget,
   force = false,
@@ -197,7 +197,7 @@ export async function rewindFunction(
  * @throws UnknownOutcomeError, RedisReplyError; it is asked for again at the next start then
  */
 export async function recount(
-  deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  deployment: RedisSource,
   fn: string,
   partition: number,
   types: readonly string[],
@@ -232,7 +232,7 @@ interface Rewind {
 
 /** Null: the function is not registered in the partition. */
 async function rewindPartition(
-  source: Pick<Deployment, 'connection' | 'keys'>,
+  source: Omit<RedisSource, 'partitions'>,
   fn: string,
   partition: number,
   { places, recounts }: Rewind,
@@ -284,7 +284,7 @@ async function rewindPartition(
  * upon (foreign producers).
  */
 async function countBetween(
-  source: Pick<Deployment, 'connection' | 'keys'>,
+  source: Omit<RedisSource, 'partitions'>,
   partition: number,
   type: string,
   after: string,

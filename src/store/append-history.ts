@@ -8,7 +8,7 @@ import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { APPEND_ENTRIES } from '../wire/entries-lua.ts';
+import { APPEND_ENTRIES } from '../redis/lua/shared.ts';
 
 const script = defineScript({
   url: new URL('./append-history.lua', import.meta.url),

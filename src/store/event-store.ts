@@ -23,7 +23,12 @@ import { EventEncoder } from '../wire/event-encoder.ts';
 import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
-import { ConflictError, EventIdReusedError, HistoryFullError, StoreInputError } from './errors.ts';
+import {
+  ConflictError,
+  EventIdReusedError,
+  HistoryFullError,
+  StoreInputError,
+} from './store-errors.ts';
 import { encodeExpected, type ExpectedRevision } from './expected-revision.ts';
 import { createDataReader } from './read-data.ts';
 import {

@@ -1,4 +1,4 @@
-import { StoreInputError } from './errors.ts';
+import { StoreInputError } from './store-errors.ts';
 
 /**
  * What an append expects of its history: so many events, none ('no-stream', the same as 0), at

@@ -6,7 +6,7 @@
  * Lazily: with a few hundred events under way instead of all of a batch, they die young, and the
  * collector has nothing to copy (taking a batch apart at once cost twice the time of running it).
  */
-import type { BatchTask, DeadEntry, EntryItem } from '../core/batch-task.ts';
+import type { BatchTask, DeadEntry, EntryItem } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Catalog, EventType } from '../wire/catalog.ts';

@@ -9,7 +9,7 @@ import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
 import { EmitClosedError, EmitLoopError, OversizeError } from '../core/errors.ts';
 import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
-import type { When } from '../core/when.ts';
+import type { When } from '../core/delivery-time.ts';
 import type { EmitOptions } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchBuilder } from '../wire/batch-writer.ts';

@@ -1,4 +1,4 @@
-import type { ErrorInfo } from '../core/batch-task.ts';
+import type { ErrorInfo } from '../core/thread-protocol.ts';
 import { cut } from '../core/well-formed.ts';
 
 const LIMITS = { name: 200, message: 4096, stack: 8192, cause: 2048 };

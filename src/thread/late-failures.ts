@@ -3,7 +3,7 @@
  * caused them: a promise nobody awaited, a timer, a socket without an 'error' listener. Before
  * that, this says what the thread ran last and where it threw.
  */
-import type { ErrorInfo, UncaughtError } from '../core/batch-task.ts';
+import type { ErrorInfo, UncaughtError } from '../core/thread-protocol.ts';
 import { errorInfo } from './error-info.ts';
 
 /** Event ids remembered, by turns; noted for every event, so without making anything. */

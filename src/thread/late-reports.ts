@@ -2,7 +2,7 @@
  * What becomes of handlers that still ran when their batch was reported: kept until the dispatcher
  * asks for it.
  */
-import type { LateReport } from '../core/batch-task.ts';
+import type { LateReport } from '../core/thread-protocol.ts';
 
 /** Of the batches of one task. */
 export class LateReports {

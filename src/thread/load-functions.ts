@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { ConfigError } from '../core/errors.ts';
-import type { FileDescription } from '../core/batch-task.ts';
+import type { FileDescription } from '../core/thread-protocol.ts';
 import type { FunctionFile } from '../core/function-spec.ts';
 import type { DefinedFunction } from '../define/define-function.ts';
 import { errorInfo } from './error-info.ts';

@@ -12,7 +12,7 @@ import type {
   LateReport,
   SetupFailed,
   ThreadData,
-} from '../core/batch-task.ts';
+} from '../core/thread-protocol.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';

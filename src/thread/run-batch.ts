@@ -22,7 +22,7 @@ import type {
   EventRef,
   Failure,
   FailureReason,
-} from '../core/batch-task.ts';
+} from '../core/thread-protocol.ts';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import {
   CorruptDataError,

@@ -1,5 +1,5 @@
 import type { InspectOptions } from 'node:util';
-import type { EventRef } from '../core/batch-task.ts';
+import type { EventRef } from '../core/thread-protocol.ts';
 import type { EnvelopeError } from '../core/errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/define-function.ts';

@@ -3,7 +3,7 @@
  * known" when it takes too long.
  */
 import type { BroadcastChannel } from 'node:worker_threads';
-import type { ChannelMessage, SchemaAnswer, SchemaKey } from '../core/batch-task.ts';
+import type { ChannelMessage, SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
 
 /**
  * Longer than the dispatcher tries to reach the registry. An event that nobody answers for waits

@@ -3,7 +3,7 @@
  * through upcasts, or not (yet) at all. What this thread does not know it asks the dispatcher for,
  * once; only "not registered" is asked again.
  */
-import type { SchemaAnswer, SchemaKey, SchemaVersion } from '../core/batch-task.ts';
+import type { SchemaAnswer, SchemaKey, SchemaVersion } from '../core/thread-protocol.ts';
 import { applyStep, chainOf, type Upcast } from '../define/upcast.ts';
 import { createCatalog, messageType, type Catalog, type EventType } from '../wire/catalog.ts';
 

@@ -13,7 +13,7 @@ import type {
   Letter,
   PublishedEvent,
   Violation,
-} from './history.ts';
+} from './run-record.ts';
 
 /** One call of a handler for one event. Times are indices of ops. */
 export interface Run {

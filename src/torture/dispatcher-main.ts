@@ -6,7 +6,7 @@ import { appendFileSync } from 'node:fs';
 import { readEnvironment, type Environment } from '../config.ts';
 import { openDeployment } from '../deployment.ts';
 import { Dispatcher } from '../dispatcher.ts';
-import type { LeaseLostOp } from './history.ts';
+import type { LeaseLostOp } from './run-record.ts';
 
 export interface ChildSettings {
   readonly functionsDir: string;

@@ -9,7 +9,7 @@ import { readLosses } from '../lag/losses.ts';
 import { listDeadLetters, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import { walkBatch } from '../wire/batch-reader.ts';
 import type { EventHeader } from '../wire/event-header.ts';
-import type { EmittedEvent, FunctionEnd, Letter } from './history.ts';
+import type { EmittedEvent, FunctionEnd, Letter } from './run-record.ts';
 
 const PAGE = 500;
 

@@ -3,7 +3,7 @@ import { sleep } from '../core/clock.ts';
 import type { Publisher } from '../pipeline/append/publisher.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { sampleData } from '../wire/sample-data.ts';
-import type { PublishedEvent } from './history.ts';
+import type { PublishedEvent } from './run-record.ts';
 import { eventId } from './observed.ts';
 import type { Random } from './random.ts';
 

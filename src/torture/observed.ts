@@ -6,7 +6,7 @@
 import { openSync, writeSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
 import type { DefinedFunction } from '../define/define-function.ts';
-import type { HandlerOp } from './history.ts';
+import type { HandlerOp } from './run-record.ts';
 
 /**
  * Lines appended by processes of one machine: a short line is written whole, and the file's order

@@ -1,6 +1,6 @@
 /** How long the lanes of a dispatcher that died wait, and what is promised. */
 import { monotonicMs, sleep } from '../core/clock.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 
 /** docs/guarantees.md: within TTL + check, check = min(1 s, TTL / 4). */
 export function takeoverBoundMs(leaseMs: number): number {
@@ -12,7 +12,7 @@ export function takeoverBoundMs(leaseMs: number): number {
  *   more than `giveUpMs`
  */
 export async function measureTakeover(
-  { connection, keys, partitions }: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  { connection, keys, partitions }: RedisSource,
   functions: readonly string[],
   victim: string,
   giveUpMs: number,

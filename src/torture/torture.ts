@@ -13,8 +13,9 @@ import { join, resolve } from 'node:path';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
-import { openDeployment, type Deployment, type Log } from '../deployment.ts';
-import { describeFunctions, findIn } from '../describe-functions.ts';
+import { openDeployment, type Deployment } from '../deployment.ts';
+import type { Log } from '../core/log.ts';
+import { describeFunctions, findIn } from '../pipeline/run/describe-functions.ts';
 import { Millrace } from '../millrace.ts';
 import { parseRedisUrls, type RedisTarget } from '../redis/connection.ts';
 import { removeKeys } from '../redis/remove-keys.ts';
@@ -28,7 +29,7 @@ import {
   readRepairs,
 } from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
-import type { FunctionEnd, FunctionRules, History, Op, Violation } from './history.ts';
+import type { FunctionEnd, FunctionRules, History, Op, Violation } from './run-record.ts';
 import { Load } from './load.ts';
 import { seededRandom } from './random.ts';
 import { takeoverBoundMs } from './takeover.ts';

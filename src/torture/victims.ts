@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { MillraceError } from '../core/errors.ts';
 import { Child } from './child.ts';
 import type { ChildSettings } from './dispatcher-main.ts';
-import type { FaultOp } from './history.ts';
+import type { FaultOp } from './run-record.ts';
 
 const SCRIPT = fileURLToPath(new URL('./dispatcher-main.js', import.meta.url));
 

@@ -1,5 +1,5 @@
 -- cancel-scheduled: takes one scheduled event back.
--- With src/wire/schedule-event.lua in front.
+-- With src/redis/lua/schedule-event.lua in front.
 -- KEYS  1 scheduled (zset), 2 scheduled events (hash)
 -- ARGV  1 event id
 -- reply 1 | 0 (no such event waits)

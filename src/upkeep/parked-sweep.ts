@@ -9,7 +9,7 @@
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../wire/entries-lua.ts';
+import { COUNTS } from '../redis/lua/shared.ts';
 
 const check = defineScript({
   url: new URL('./check-parked.lua', import.meta.url),

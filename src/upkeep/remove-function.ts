@@ -4,12 +4,8 @@
  */
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
-import type { Deployment } from '../deployment.ts';
-import {
-  readPartitions,
-  requireFunction,
-  type PartitionState,
-} from '../pipeline/dead/registered-functions.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { readPartitions, requireFunction, type PartitionState } from '../redis/counters.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 
@@ -64,7 +60,7 @@ export interface Remains {
  * @throws UnknownFunctionError, FunctionInUseError, FunctionHasEventsError, UnknownOutcomeError
  */
 export async function removeFunction(
-  source: Deployment,
+  source: RedisSource,
   name: string,
   discard: boolean,
 ): Promise<Remains> {
@@ -92,14 +88,14 @@ export async function removeFunction(
 
 /** The removal of a function from one partition. */
 class PartitionRemoval {
-  readonly #source: Deployment;
+  readonly #source: RedisSource;
   readonly #name: string;
   readonly #partition: number;
   /** Of the function; also those it no longer consumes: their groups are there still. */
   readonly #types: readonly string[];
 
   constructor(
-    source: Deployment,
+    source: RedisSource,
     name: string,
     partition: number,
     state: PartitionState | undefined,
@@ -175,7 +171,7 @@ class PartitionRemoval {
 
 /** Those that say they serve it, whether or not they own a lane just now. */
 async function servingDispatchers(
-  { connection, keys }: Deployment,
+  { connection, keys }: RedisSource,
   name: string,
 ): Promise<string[]> {
   const [seconds] = (await connection.command('TIME')) as [string, string];

@@ -3,11 +3,11 @@
  * has not settled.
  */
 import { entryIdTime } from '../core/position.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
-import { ENTRIES } from '../wire/entries-lua.ts';
+import { ENTRIES } from '../redis/lua/shared.ts';
 import type { TypeLimits } from './type-limits.ts';
 
 const trim = defineScript({ with: ENTRIES, url: new URL('./trim.lua', import.meta.url), keys: 2 });
@@ -32,7 +32,7 @@ export interface Trimmed {
  * @throws UnknownOutcomeError, RedisReplyError; what was trimmed by then is counted
  */
 export async function retain(
-  { connection, keys, partitions }: Pick<Deployment, 'connection' | 'keys' | 'partitions'>,
+  { connection, keys, partitions }: RedisSource,
   partition: number,
   type: string,
   limits: TypeLimits,

@@ -6,7 +6,7 @@ import { checkText } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { SCHEDULE_EVENT } from '../wire/entries-lua.ts';
+import { SCHEDULE_EVENT } from '../redis/lua/shared.ts';
 
 const cancel = defineScript({
   url: new URL('./cancel-scheduled.lua', import.meta.url),

@@ -6,6 +6,7 @@
  * when one of them is gone. Several dispatchers may look at the same partition; the slower one
  * finds nothing to take.
  */
+import type { Log } from '../core/log.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
@@ -20,11 +21,7 @@ export interface SchedulerOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly partitions: () => Iterable<number>;
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields: Record<string, unknown>,
-  ) => void;
+  readonly log: Log;
 }
 
 const LOOK_MS = 100;

@@ -1,6 +1,6 @@
 /**
  * Counters that somebody else has written over. The scripts count on from 0 and keep what they met
- * in `spoilt:<field>` (src/wire/counts.lua); here each is written into the loss ledger, and
+ * in `spoilt:<field>` (src/redis/lua/counts.lua); here each is written into the loss ledger, and
  * forgotten.
  */
 import { cut } from '../core/well-formed.ts';

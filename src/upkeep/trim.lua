@@ -1,6 +1,6 @@
 -- trim: takes the oldest entries off one stream, a page a call, as far as its limits ask and every function that consumes the
 -- type has settled them. Run adopt.lua until it is even before: then counters and stream agree.
--- With src/wire/entries.lua in front.
+-- With src/redis/lua/entries.lua in front.
 -- KEYS  1 counters, 2 stream
 -- ARGV  1 type, 2 oldest age in ms or '', 3 most events or '', 4 entries a page
 -- reply {'page' (call again) | 'done', events trimmed, function that holds the rest or '', first id it holds or ''}

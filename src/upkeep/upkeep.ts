@@ -4,6 +4,7 @@
  * the types' limits allow, and looks whether what is parked is parked for a reason. Several
  * dispatchers may do so at once: each step is one script that changes nothing twice.
  */
+import type { Log } from '../core/log.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import { sleep, wallClockMs } from '../core/clock.ts';
 import { MillraceError } from '../core/errors.ts';
@@ -25,11 +26,7 @@ export interface UpkeepOptions {
   readonly everyMs: number;
   /** The lanes that run here now. */
   readonly lanes: () => readonly SweptLane[];
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields: Record<string, unknown>,
-  ) => void;
+  readonly log: Log;
 }
 
 /** The same alarm is repeated no more often than this. */

@@ -10,13 +10,13 @@
 import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
-import type { Deployment } from '../deployment.ts';
-import { UnknownFunctionError } from '../pipeline/dead/registered-functions.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { UnknownFunctionError } from '../redis/counters.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { removeFunction } from '../upkeep/remove-function.ts';
 import { parseMember } from '../wire/view-row.ts';
-import { UnknownViewError, ViewGenerationError } from './errors.ts';
+import { UnknownViewError, ViewGenerationError } from './view-errors.ts';
 
 const register = defineScript({
   url: new URL('./register-generation.lua', import.meta.url),
@@ -29,8 +29,6 @@ const live = defineScript({
 });
 const switchTo = defineScript({ url: new URL('./switch-live.lua', import.meta.url), keys: 1 });
 const forget = defineScript({ url: new URL('./forget-generation.lua', import.meta.url), keys: 1 });
-
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
 
 export interface Generation {
   readonly view: string;
@@ -109,7 +107,7 @@ function generationOrNull(...given: Parameters<typeof generation>): Generation |
  *   not be what it says
  */
 export async function registerGenerations(
-  { connection, keys }: Pick<Source, 'connection' | 'keys'>,
+  { connection, keys }: Pick<RedisSource, 'connection' | 'keys'>,
   specs: readonly FunctionSpec[],
 ): Promise<void> {
   const problems: string[] = [];
@@ -159,7 +157,7 @@ function idsOf(members: readonly Buffer[]): string[] {
 
 /** @throws UnknownViewError, ViewGenerationError where what is registered of it is damaged */
 export async function liveGeneration(
-  source: Pick<Source, 'connection' | 'keys'>,
+  source: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
 ): Promise<Generation> {
   const [version, shape, lookups] = (await live.run(
@@ -179,7 +177,7 @@ export async function liveGeneration(
 export async function listViews({
   connection,
   keys,
-}: Pick<Source, 'connection' | 'keys'>): Promise<KnownView[]> {
+}: Pick<RedisSource, 'connection' | 'keys'>): Promise<KnownView[]> {
   const flat = (await connection.command('HGETALL', keys.views())) as string[];
   const fields = new Map<string, string>();
   for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
@@ -212,7 +210,7 @@ export async function listViews({
 
 /** @throws UnknownViewError */
 export async function requireView(
-  source: Pick<Source, 'connection' | 'keys'>,
+  source: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
 ): Promise<KnownView> {
   const views = await listViews(source);
@@ -227,7 +225,7 @@ export async function requireView(
 
 /** @throws ViewGenerationError where `from` is not live, or `to` is not known (any more) */
 export async function switchLive(
-  { connection, keys }: Pick<Source, 'connection' | 'keys'>,
+  { connection, keys }: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
   from: number,
   to: number,
@@ -245,7 +243,7 @@ export async function switchLive(
 
 /** Back to what was live before the last switch. @throws UnknownViewError, ViewGenerationError */
 export async function rollBackView(
-  source: Pick<Source, 'connection' | 'keys'>,
+  source: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
 ): Promise<{ readonly from: number; readonly to: number }> {
   const known = await requireView(source, view);
@@ -262,7 +260,7 @@ export async function rollBackView(
  * @throws UnknownViewError, ViewGenerationError, FunctionInUseError
  */
 export async function dropGeneration(
-  source: Deployment,
+  source: RedisSource,
   view: string,
   version: number,
 ): Promise<number> {

@@ -21,21 +21,21 @@
  * written stays; the next run goes on at that event.
  */
 import { sharedAbort } from '../core/shared-signal.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
-import { readPartitions, type PartitionState } from '../pipeline/dead/registered-functions.ts';
+import { readPartitions, type PartitionState } from '../redis/counters.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../wire/entries-lua.ts';
-import { IncompleteHistoriesError, type MissingEvents } from './errors.ts';
-import type { ViewFold } from './fold.ts';
+import { COUNTS } from '../redis/lua/shared.ts';
+import { IncompleteHistoriesError, type MissingEvents } from './view-errors.ts';
+import type { ViewFold } from '../core/view-fold.ts';
 import type { Generation } from './generations.ts';
 import { findCategories } from './history-walk.ts';
 import { Pace, type RebuildProgress } from './pace.ts';
 import { PartitionPass, type Begun, type Build } from './partition-pass.ts';
 import { readCursor, readProgress } from './pass-cursor.ts';
 
-export type { FoldEvent, Folded, PassTurn, ViewFold } from './fold.ts';
+export type { FoldEvent, Folded, PassTurn, ViewFold } from '../core/view-fold.ts';
 
 const beginScript = defineScript({
   url: new URL('./begin-pass.lua', import.meta.url),
@@ -60,8 +60,6 @@ export interface PassOptions {
   readonly signal: AbortSignal;
 }
 
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
-
 const countOf = ({ counters }: PartitionState, field: string): number =>
   Number(counters.get(field) ?? 0);
 
@@ -69,7 +67,7 @@ const countOf = ({ counters }: PartitionState, field: string): number =>
  * Events appended before the generation's lanes began, and folded by no pass: its rows lack them.
  */
 export async function lackingEvents(
-  source: Source,
+  source: RedisSource,
   { name, types }: Generation,
 ): Promise<MissingEvents[]> {
   return (await readPartitions(source)).flatMap((state) => missingOf(state, `base:${name}`, types));
@@ -96,7 +94,7 @@ function missingOf(
  *   folded · the signal's reason · CorruptDataError, UnknownOutcomeError, RedisReplyError
  */
 export async function buildFromHistories(
-  source: Source,
+  source: RedisSource,
   fold: ViewFold,
   options: PassOptions,
 ): Promise<void> {
@@ -141,7 +139,7 @@ interface Wanted {
 
 /** Partitions in need of a pass. @throws IncompleteHistoriesError */
 async function wantedPartitions(
-  source: Source,
+  source: RedisSource,
   { spec }: ViewFold,
   incomplete: boolean,
 ): Promise<Wanted> {
@@ -174,7 +172,7 @@ async function wantedPartitions(
 
 /** Events of the passes of these partitions. */
 async function eventsOf(
-  source: Source,
+  source: RedisSource,
   { spec }: ViewFold,
   partitions: ReadonlySet<number>,
 ): Promise<number> {
@@ -216,7 +214,11 @@ async function runAll(
 }
 
 /** Null: its lane does it. @throws IncompleteHistoriesError */
-async function begin(source: Source, { spec }: ViewFold, partition: number): Promise<Begun | null> {
+async function begin(
+  source: RedisSource,
+  { spec }: ViewFold,
+  partition: number,
+): Promise<Begun | null> {
   const { connection, keys } = source;
   for (let attempt = 1; ; attempt++) {
     const [kind, detail, events] = (await withRetry(

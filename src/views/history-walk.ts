@@ -7,7 +7,7 @@
  * the histories' length.
  */
 import { compareEntryIds } from '../core/position.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { parseElement, readIds, readPage, type HistorySource } from '../store/read-history.ts';
@@ -53,13 +53,11 @@ export interface WalkStep {
   readonly place: () => WalkPlace;
 }
 
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
-
 /**
  * Categories that have histories. Looks through all keys of the server, or Cluster, once: nothing
  * lists the categories. @throws UnknownOutcomeError, RedisReplyError
  */
-export async function findCategories({ connection, keys }: Source): Promise<string[]> {
+export async function findCategories({ connection, keys }: RedisSource): Promise<string[]> {
   const pattern = keys.histories(0, '*').replace('{0}', '{*}');
   const [before, behind] = keys.histories(0, '').split('0') as [string, string];
   const found = await withRetry(
@@ -258,7 +256,7 @@ function isBefore(a: HistoryEvent, b: HistoryEvent): boolean {
  * UnknownOutcomeError, RedisReplyError
  */
 export async function* walkHistories(
-  deployment: Source,
+  deployment: RedisSource,
   partition: number,
   categories: readonly string[],
   from: WalkPlace | null,
@@ -319,7 +317,7 @@ export async function* walkHistories(
  * UnknownOutcomeError, RedisReplyError
  */
 export async function readSubject(
-  deployment: Source,
+  deployment: RedisSource,
   partition: number,
   categories: readonly string[],
   id: string,

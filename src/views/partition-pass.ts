@@ -2,12 +2,12 @@
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { compareEntryIds, formatPosition } from '../core/position.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../wire/entries-lua.ts';
-import { IncompleteHistoriesError, ViewFoldError } from './errors.ts';
-import type { FoldEvent, ViewFold } from './fold.ts';
+import { COUNTS } from '../redis/lua/shared.ts';
+import { IncompleteHistoriesError, ViewFoldError } from './view-errors.ts';
+import type { FoldEvent, ViewFold } from '../core/view-fold.ts';
 import { walkHistories, type HistoryEvent, type WalkPlace } from './history-walk.ts';
 import { readCursor, type Cursor } from './pass-cursor.ts';
 
@@ -27,7 +27,7 @@ const FIRST_BATCH = 256;
 
 /** The build of a generation from histories, of which each pass is a part. */
 export interface Build {
-  readonly source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+  readonly source: RedisSource;
   readonly fold: ViewFold;
   readonly categories: readonly string[];
   /** See PassOptions. */

@@ -1,7 +1,7 @@
 /** How far a pass is, as it is stored. */
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { withRetry } from '../redis/connection.ts';
-import { ViewGenerationError } from './errors.ts';
+import { ViewGenerationError } from './view-errors.ts';
 import type { WalkPlace } from './history-walk.ts';
 
 const DEADLINE_MS = 15_000;
@@ -13,7 +13,7 @@ export interface Cursor {
 }
 
 export async function readCursor(
-  { connection, keys }: Pick<Deployment, 'connection' | 'keys'>,
+  { connection, keys }: Omit<RedisSource, 'partitions'>,
   name: string,
   partition: number,
 ): Promise<Cursor> {

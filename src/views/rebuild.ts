@@ -8,10 +8,10 @@
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
-import type { Deployment } from '../deployment.ts';
-import { readPartitions } from '../pipeline/dead/registered-functions.ts';
-import { IncompleteHistoriesError } from './errors.ts';
-import type { ViewFold } from './fold.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { readPartitions } from '../redis/counters.ts';
+import { IncompleteHistoriesError } from './view-errors.ts';
+import type { ViewFold } from '../core/view-fold.ts';
 import { requireView, switchLive, type Generation } from './generations.ts';
 import { lackingEvents } from './history-pass.ts';
 import { Pace, type RebuildProgress } from './pace.ts';
@@ -69,7 +69,7 @@ export interface Rebuilt {
  * @throws IncompleteHistoriesError · the signal's reason
  */
 export async function completeRebuild(
-  source: Deployment,
+  source: RedisSource,
   options: RebuildOptions,
 ): Promise<Rebuilt> {
   const { view, version, progress, signal } = options;
@@ -92,7 +92,7 @@ export async function completeRebuild(
  * @param signal ends it early: rejects with its reason
  */
 async function followRebuild(
-  source: Deployment,
+  source: RedisSource,
   generation: Generation,
   progress: (now: RebuildProgress) => void,
   signal: AbortSignal,
@@ -117,7 +117,7 @@ async function followRebuild(
 }
 
 async function countEvents(
-  source: Deployment,
+  source: RedisSource,
   { name, types }: Generation,
 ): Promise<{ appended: number; settled: number; parked: number; dead: number }> {
   const sum = { appended: 0, settled: 0, parked: 0, dead: 0 };

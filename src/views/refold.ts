@@ -1,10 +1,10 @@
 /** Folds rows anew from their histories, to compare them with the stored ones. */
 import { isDeepStrictEqual } from 'node:util';
 import { compareEntryIds } from '../core/position.ts';
-import type { Deployment } from '../deployment.ts';
-import { readPartitions, type PartitionState } from '../pipeline/dead/registered-functions.ts';
+import type { RedisSource } from '../redis/source.ts';
+import { readPartitions, type PartitionState } from '../redis/counters.ts';
 import type { StoredRow } from '../wire/view-row.ts';
-import type { ViewFold } from './fold.ts';
+import type { ViewFold } from '../core/view-fold.ts';
 import type { Generation } from './generations.ts';
 import { findCategories, readSubject, type HistoryEvent } from './history-walk.ts';
 
@@ -20,7 +20,7 @@ export type Refold = (partition: number, id: string, stored: StoredRow) => Promi
  * rows wait for their dead events, without a purged one.
  */
 export async function createRefold(
-  source: Deployment,
+  source: RedisSource,
   { name, types }: Generation,
   fold: ViewFold,
 ): Promise<Refold | null> {

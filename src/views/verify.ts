@@ -4,11 +4,11 @@
  */
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { readLag, type FunctionLag } from '../lag/lag.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import { decodeStoredRow, indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
-import type { ViewFold } from './fold.ts';
+import type { ViewFold } from '../core/view-fold.ts';
 import { indexSize, type Generation } from './generations.ts';
 import { createRefold, type Refold } from './refold.ts';
 
@@ -29,7 +29,7 @@ const REFOLDED_ROWS = 8;
 
 /** @param fold to fold some rows anew; null: that is left out */
 export async function verifyGeneration(
-  source: Deployment,
+  source: RedisSource,
   generation: Generation,
   fold: ViewFold | null,
 ): Promise<Verification> {
@@ -61,10 +61,10 @@ class Check {
   rows = 0;
   checkedRows = 0;
   refoldedRows = 0;
-  readonly #source: Deployment;
+  readonly #source: RedisSource;
   readonly #generation: Generation;
 
-  constructor(source: Deployment, generation: Generation) {
+  constructor(source: RedisSource, generation: Generation) {
     this.#source = source;
     this.#generation = generation;
   }
@@ -130,7 +130,7 @@ interface SampleRow {
 
 /** Rows of a sample of the index of all rows. What cannot be read is a problem. */
 async function readSample(
-  { connection, keys }: Deployment,
+  { connection, keys }: RedisSource,
   { name }: Generation,
   partition: number,
   members: readonly Buffer[],

@@ -13,9 +13,9 @@ import { CorruptDataError, UnreadableRowError } from '../core/errors.ts';
 import { didYouMean } from '../core/suggest.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import { textProblem } from '../core/well-formed.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../wire/entries-lua.ts';
+import { COUNTS } from '../redis/lua/shared.ts';
 import {
   decodeStoredRow,
   memberPrefix,
@@ -24,7 +24,7 @@ import {
   sortBytes,
   type StoredRow,
 } from '../wire/view-row.ts';
-import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './errors.ts';
+import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './view-errors.ts';
 import { liveGeneration, type Generation } from './generations.ts';
 
 const FRESHNESS = [COUNTS, new URL('./freshness.lua', import.meta.url)];
@@ -132,9 +132,9 @@ type FreshnessReply = readonly string[];
 
 export class View<Row = Record<string, unknown>> {
   readonly name: string;
-  readonly #source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+  readonly #source: RedisSource;
 
-  constructor(source: Pick<Deployment, 'connection' | 'keys' | 'partitions'>, name: string) {
+  constructor(source: RedisSource, name: string) {
     this.#source = source;
     this.name = name;
   }

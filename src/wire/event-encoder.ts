@@ -8,7 +8,7 @@
 import { OversizeError, InvalidEventError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-options.ts';
 import { schemaIdOf, type LocalSchema } from '../core/schema-id.ts';
-import { whenOf, type Scheduling, type When } from '../core/when.ts';
+import { whenOf, type Scheduling, type When } from '../core/delivery-time.ts';
 import type { Catalog, EventType } from './catalog.ts';
 import {
   checkBytes,

@@ -8,7 +8,7 @@ import type { Fault } from '../../scripts/chaos/fault.ts';
 import { FAULT_POINTS } from '../../scripts/chaos/fault-points.ts';
 import { runSeed, type SeedOptions } from '../../scripts/chaos/run-seed.ts';
 import { runsOf } from '../../src/torture/checker.ts';
-import type { Rule } from '../../src/torture/history.ts';
+import type { Rule } from '../../src/torture/run-record.ts';
 import { until } from '../support/redis-server.ts';
 
 /** So many events at once that lanes have several entries in hand. */

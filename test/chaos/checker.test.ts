@@ -13,7 +13,7 @@ import {
   type Op,
   type PublishedEvent,
   type Rule,
-} from '../../src/torture/history.ts';
+} from '../../src/torture/run-record.ts';
 
 const handler = (
   what: HandlerOp['what'],

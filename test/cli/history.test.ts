@@ -6,7 +6,7 @@ import t from 'tap';
 import { registerHistory } from '../../src/cli/commands/history.ts';
 import type { CliContext } from '../../src/cli/context.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
-import { handleCommand } from '../../src/commands/handle-command.ts';
+import { handleCommand } from '../../src/store/handle-command.ts';
 import { orders } from '../../workers/_orders.ts';
 import { testDir } from '../support/dispatcher-process.ts';
 import { projectDir, startRedis, until } from '../support/redis-server.ts';

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { pino } from 'pino';
 import t from 'tap';
 import * as errors from '../../src/core/errors.ts';
-import { handleCommand } from '../../src/commands/handle-command.ts';
+import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineAggregate, defineDecider } from '../../src/define/define-aggregate.ts';
 import {
   cancelScheduled,

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
-import { handleCommand } from '../../src/commands/handle-command.ts';
+import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider, type NewEvent } from '../../src/define/define-aggregate.ts';
 import { explain } from '../../src/explain/explain.ts';
 import { connect } from '../../src/millrace.ts';

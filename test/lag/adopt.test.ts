@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
-import { countEntry } from '../../src/rewind/count-entry.ts';
+import { countEntry } from '../../src/wire/count-entry.ts';
 import {
   encodeEvents,
   events,

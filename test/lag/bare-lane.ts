@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
 import type { Emitted } from '../../src/core/emitted.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
-import type { EventRef, Failure } from '../../src/core/batch-task.ts';
+import type { EventRef, Failure } from '../../src/core/thread-protocol.ts';
 import { OWNER, type FunctionSpec } from '../../src/core/function-spec.ts';
 import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';

@@ -256,7 +256,7 @@ t.test(
       connection: bed.connection,
       keys: bed.keys,
       partitions: () => [0, 1],
-      log: (_level, message, { err }) => void told.push(`${message}: ${String(err)}`),
+      log: (_level, message, fields) => void told.push(`${message}: ${String(fields?.err)}`),
     });
     scheduler.start();
     await until('it is appended', async () => (await eventsIn(look, P, 'test.event')).length === 1);

@@ -3,7 +3,7 @@ import t from 'tap';
 import { compareEntryIds } from '../../src/core/position.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { APPEND_ENTRIES } from '../../src/wire/entries-lua.ts';
+import { APPEND_ENTRIES } from '../../src/redis/lua/shared.ts';
 import { dump } from '../support/counters.ts';
 import { startRedis, type TestLike } from '../support/redis-server.ts';
 

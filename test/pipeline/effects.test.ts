@@ -2,7 +2,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { STEP } from '../../src/core/effects.ts';
-import type { BatchReport } from '../../src/core/batch-task.ts';
+import type { BatchReport } from '../../src/core/thread-protocol.ts';
 import { CELL } from '../../src/core/progress-cells.ts';
 import { createBatch, type PackedTask } from '../../src/pipeline/batch/batch.ts';
 import { sendCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';

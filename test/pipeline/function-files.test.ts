@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import t from 'tap';
-import type { FileDescription } from '../../src/core/batch-task.ts';
-import { findIn } from '../../src/describe-functions.ts';
+import type { FileDescription } from '../../src/core/thread-protocol.ts';
+import { findIn } from '../../src/pipeline/run/describe-functions.ts';
 import { createFunctionLoader } from '../../src/thread/load-functions.ts';
 
 type Files = Readonly<Record<string, string>>;

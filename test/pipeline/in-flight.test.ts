@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import t from 'tap';
-import type { EventRef } from '../../src/core/batch-task.ts';
+import type { EventRef } from '../../src/core/thread-protocol.ts';
 import { CELL } from '../../src/core/progress-cells.ts';
 import type { Batch, StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import { planCommit, type CommitPlan } from '../../src/pipeline/commit/commit.ts';

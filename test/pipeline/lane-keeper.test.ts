@@ -59,7 +59,7 @@ t.test(
       opened() {},
       closed() {},
       log(_level, message, fields) {
-        if (message.startsWith('lease lost')) told.push(fields['partition']);
+        if (message.startsWith('lease lost')) told.push(fields?.['partition']);
       },
     });
     await keeper.start();

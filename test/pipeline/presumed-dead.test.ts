@@ -11,7 +11,7 @@ import { acquireLease, noteNotDead, releaseLease } from '../../src/pipeline/owne
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { HOLDS_LEASE } from '../../src/wire/entries-lua.ts';
+import { HOLDS_LEASE } from '../../src/redis/lua/shared.ts';
 import { settled, totals } from '../support/counters.ts';
 import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
 import { readHistory } from '../support/history.ts';

@@ -12,7 +12,7 @@ import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../src/wire/entries-lua.ts';
+import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../src/redis/lua/shared.ts';
 import { dump } from '../support/counters.ts';
 import { startRedis, until, type TestLike } from '../support/redis-server.ts';
 

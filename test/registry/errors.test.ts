@@ -1,6 +1,6 @@
 import t from 'tap';
 import * as core from '../../src/core/errors.ts';
-import * as errors from '../../src/registry/errors.ts';
+import * as errors from '../../src/registry/schema-errors.ts';
 import { AdminAddressError } from '../../src/admin/server.ts';
 import { toApiError } from '../../src/admin/registry-errors.ts';
 

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import t from 'tap';
-import { SchemaNotRegisteredError } from '../../src/registry/errors.ts';
+import { SchemaNotRegisteredError } from '../../src/registry/schema-errors.ts';
 import { prepareSchema } from '../../src/registry/schema-tools.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import type { Millrace } from '../../src/millrace.ts';

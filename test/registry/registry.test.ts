@@ -7,7 +7,7 @@ import {
   UnknownSchemaError,
   UnknownSubjectError,
   UnknownVersionError,
-} from '../../src/registry/errors.ts';
+} from '../../src/registry/schema-errors.ts';
 import { SchemaRegistry } from '../../src/registry/registry.ts';
 import { InvalidSchemaError } from '../../src/registry/schema-tools.ts';
 import { BY, idOf, openRegistry, order, orderProto } from './open-registry.ts';

@@ -2,7 +2,7 @@ import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
 import { registerFunction } from '../../src/pipeline/ownership/register.ts';
-import { UnknownFunctionError } from '../../src/pipeline/dead/registered-functions.ts';
+import { UnknownFunctionError } from '../../src/redis/counters.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import {
   idBefore,

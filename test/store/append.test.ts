@@ -15,7 +15,7 @@ import {
   EventIdReusedError,
   HistoryFullError,
   StoreInputError,
-} from '../../src/store/errors.ts';
+} from '../../src/store/store-errors.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
 import type { ExpectedRevision } from '../../src/store/expected-revision.ts';
 import { dump } from '../support/counters.ts';

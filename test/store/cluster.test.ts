@@ -1,7 +1,7 @@
 /** Histories on a real Redis Cluster, while their slots move. */
 import t from 'tap';
 import type { Redis } from 'ioredis';
-import { handleCommand } from '../../src/commands/handle-command.ts';
+import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider } from '../../src/define/define-aggregate.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
 import { startCluster } from '../support/redis-cluster.ts';

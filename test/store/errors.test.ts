@@ -1,6 +1,6 @@
 import t from 'tap';
 import * as core from '../../src/core/errors.ts';
-import * as errors from '../../src/store/errors.ts';
+import * as errors from '../../src/store/store-errors.ts';
 
 const samples: core.MillraceError[] = [
   new errors.ConflictError('order', 'A', 1, 2),

@@ -7,7 +7,7 @@ import t from 'tap';
 import { BackpressureError, ProducerGapError, UnknownOutcomeError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import type { NewEvent } from '../../src/define/define-aggregate.ts';
-import { ConflictError } from '../../src/store/errors.ts';
+import { ConflictError } from '../../src/store/store-errors.ts';
 import type { AppendResult, EventStore } from '../../src/store/event-store.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { settled } from '../support/counters.ts';

@@ -4,7 +4,7 @@ import t from 'tap';
 import { CorruptDataError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { defineAggregate, type SnapshotPolicy } from '../../src/define/define-aggregate.ts';
-import { StoreInputError } from '../../src/store/errors.ts';
+import { StoreInputError } from '../../src/store/store-errors.ts';
 import { startRedis, until } from '../support/redis-server.ts';
 import { collect, failed, numberOf, openShop, reserved } from './open-store.ts';
 

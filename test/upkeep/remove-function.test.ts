@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { Deployment } from '../../src/deployment.ts';
 import { readLag } from '../../src/lag/lag.ts';
-import { UnknownFunctionError } from '../../src/pipeline/dead/registered-functions.ts';
+import { UnknownFunctionError } from '../../src/redis/counters.ts';
 import { announceMember } from '../../src/pipeline/ownership/members.ts';
 import {
   FunctionHasEventsError,

@@ -8,7 +8,7 @@ import { compareRound, createDifferential, newTally } from '../../scripts/differ
 import { damaged, rawMessage } from '../../scripts/differential/generate.ts';
 import { randomOf } from '../../scripts/differential/random.ts';
 import { countEvents } from '../../src/wire/batch-reader.ts';
-import { ENTRIES } from '../../src/wire/entries-lua.ts';
+import { ENTRIES } from '../../src/redis/lua/shared.ts';
 import { projectDir, startRedis } from '../support/redis-server.ts';
 
 t.test(

@@ -3,7 +3,7 @@
  * the event orders.
  */
 import { threadId } from 'node:worker_threads';
-import type { HandlerOp } from '../../../src/torture/history.ts';
+import type { HandlerOp } from '../../../src/torture/run-record.ts';
 import {
   behave,
   POLICY,

@@ -1,6 +1,6 @@
 /** `millrace dlq`: dead letters: list, show, replay, purge. */
 import { Option, type Command } from 'commander';
-import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/batch-task.ts';
+import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/thread-protocol.ts';
 import { readEvent } from '../../wire/batch-reader.ts';
 import type { Deployment } from '../../deployment.ts';
 import {

@@ -7,7 +7,7 @@ import { makeFolder } from '../../core/make-folder.ts';
 import type { CliContext } from '../context.ts';
 import { createCatalog } from '../../wire/catalog.ts';
 import { generateTypes } from '../../wire/generate-types.ts';
-import { packageFolder, packageVersion } from '../../package-info.ts';
+import { packageFolder, packageVersion } from '../../core/package-info.ts';
 
 const PROTO_NAME = 'example/v1/greetings.proto';
 const PROTO = `syntax = "proto3";

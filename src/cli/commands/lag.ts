@@ -5,7 +5,7 @@
 import type { Command } from 'commander';
 import { readLag, type FunctionLag, type LagReport } from '../../lag/lag.ts';
 import { describeUnserved } from '../../lag/unserved.ts';
-import { UnknownFunctionError } from '../../pipeline/dead/registered-functions.ts';
+import { UnknownFunctionError } from '../../redis/counters.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount } from '../options.ts';
 import { duration, safeJson, table, type Column } from '../printable.ts';

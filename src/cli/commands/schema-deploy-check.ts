@@ -1,6 +1,6 @@
 /** `millrace schema deploy-check`: can these functions read every event that is there? */
 import type { Command } from 'commander';
-import { describeFunctions } from '../../describe-functions.ts';
+import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { deployCheck, type DeployReport } from '../../registry/deploy-check.ts';
 import type { LongRunningContext } from '../context.ts';
 import { findingLines } from '../findings.ts';

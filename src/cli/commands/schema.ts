@@ -12,7 +12,7 @@ import {
   type SchemaRegistry,
   type Verdict,
 } from '../../registry/registry.ts';
-import { checkLevel, UnknownSubjectError } from '../../registry/errors.ts';
+import { checkLevel, UnknownSubjectError } from '../../registry/schema-errors.ts';
 import { checkOffline } from '../../registry/offline-check.ts';
 import { LEVELS, type Level } from '../../registry/schema-tools.ts';
 import {

@@ -10,11 +10,11 @@ import { readEnvironment } from '../../config.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { readProtoFolder } from '../../deployment.ts';
-import { describeFunctions } from '../../describe-functions.ts';
+import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { plural } from '../options.ts';
-import { packageFolder } from '../../package-info.ts';
+import { packageFolder } from '../../core/package-info.ts';
 
 /** A stop at once takes so long at most. */
 const AT_ONCE_MS = 1000;

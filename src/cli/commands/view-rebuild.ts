@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { join, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
 import { rebuildSettings } from '../../config.ts';
-import type { FunctionInfo } from '../../describe-functions.ts';
+import type { FunctionInfo } from '../../pipeline/run/describe-functions.ts';
 import { Millrace } from '../../millrace.ts';
 import { buildFromHistories, type ViewFold } from '../../views/history-pass.ts';
 import type { RebuildProgress } from '../../views/pace.ts';

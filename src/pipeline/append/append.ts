@@ -6,7 +6,7 @@ import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { APPEND_ENTRIES } from '../../wire/entries-lua.ts';
+import { APPEND_ENTRIES } from '../../redis/lua/shared.ts';
 import { runConfirmed, type Confirm } from './confirm.ts';
 
 const script = defineScript({

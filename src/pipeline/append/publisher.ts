@@ -28,7 +28,7 @@ import { partitionOf } from '../../core/partition.ts';
 import { positionPrefix } from '../../core/position.ts';
 import type { LocalSchema } from '../../core/schema-id.ts';
 import { INSPECT, shown } from '../../core/shown.ts';
-import type { When } from '../../core/when.ts';
+import type { When } from '../../core/delivery-time.ts';
 import type { EventTypeName } from '../../define/define-function.ts';
 import type { PublishData } from '../../define/publish-data.ts';
 import type { Keys } from '../../redis/keys.ts';

@@ -3,11 +3,11 @@
  * is src/upkeep/scheduler.ts.
  */
 import { ScheduleFullError } from '../../core/errors.ts';
-import { MAX_SCHEDULED, type When } from '../../core/when.ts';
+import { MAX_SCHEDULED, type When } from '../../core/delivery-time.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../wire/entries-lua.ts';
+import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
 
 const script = defineScript({
   url: new URL('./schedule.lua', import.meta.url),

@@ -1,4 +1,4 @@
-import type { BatchTask, EntryItem, RetryItem } from '../../core/batch-task.ts';
+import type { BatchTask, EntryItem, RetryItem } from '../../core/thread-protocol.ts';
 import { CELL, createCells, type ProgressCells } from '../../core/progress-cells.ts';
 
 /** One stream entry a lane has taken. */

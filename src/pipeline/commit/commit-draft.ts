@@ -2,7 +2,7 @@
  * A commit while its parts are planned: each part (plan-held.ts, plan-retries.ts, plan-inbox.ts)
  * reads what the run came to and adds arguments and counts. plan-commit.ts lays them out.
  */
-import type { EventRef, Failure } from '../../core/batch-task.ts';
+import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';
 import type { Batch } from '../batch/batch.ts';
 import type { Arg, CommitContext, FailedAttempt, ResultOfRun, Unsettled } from './commit-plan.ts';

@@ -1,5 +1,5 @@
 /** A commit: what is to be known for its plan, and the plan. */
-import type { DeadEntry, ErrorInfo, EventRef, Failure } from '../../core/batch-task.ts';
+import type { DeadEntry, ErrorInfo, EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';

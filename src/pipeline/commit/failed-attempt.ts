@@ -1,5 +1,5 @@
 /** The parked record of an event after a failure, and the time to its next attempt. */
-import type { Failure } from '../../core/batch-task.ts';
+import type { Failure } from '../../core/thread-protocol.ts';
 import { nextDelayMs } from '../../core/retry-policy.ts';
 import { cut } from '../../core/well-formed.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';

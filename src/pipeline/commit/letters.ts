@@ -1,5 +1,5 @@
 /** Dead letters of a commit: of an event, and of an entry that cannot be taken apart. */
-import type { DeadEntry, Failure } from '../../core/batch-task.ts';
+import type { DeadEntry, Failure } from '../../core/thread-protocol.ts';
 import { letterFields } from '../../wire/letter-fields.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';
 import type { StreamEntry } from '../batch/batch.ts';

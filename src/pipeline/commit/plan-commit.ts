@@ -7,7 +7,7 @@
 import type { Emitted } from '../../core/emitted.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import { CELL } from '../../core/progress-cells.ts';
-import { MAX_SCHEDULED } from '../../core/when.ts';
+import { MAX_SCHEDULED } from '../../core/delivery-time.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
 import { CommitDraft } from './commit-draft.ts';
 import type { Arg, CommitContext, CommitPlan, ResultOfRun } from './commit-plan.ts';

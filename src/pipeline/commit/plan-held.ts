@@ -2,7 +2,7 @@
  * What a commit does with events of the batch's entries that are not done: heads of units and the
  * events behind them are parked, in stream order; the others are dead-lettered.
  */
-import type { EventRef, Failure } from '../../core/batch-task.ts';
+import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import { ParkedLimitError } from '../../core/errors.ts';
 import { batchSourceOf } from '../../wire/batch-reader.ts';
 import { encodeParked, type ParkedRecord } from '../../wire/parked.ts';

@@ -1,5 +1,5 @@
 /** What a commit does with retried events: settled ones come off the heads of their lists. */
-import type { Failure } from '../../core/batch-task.ts';
+import type { Failure } from '../../core/thread-protocol.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { RetryUnit } from '../batch/batch.ts';

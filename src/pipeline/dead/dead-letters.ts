@@ -6,14 +6,14 @@
 import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
 import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
 import { checkText } from '../../core/well-formed.ts';
-import type { Deployment } from '../../deployment.ts';
+import type { RedisSource } from '../../redis/source.ts';
 import { RECORD_STORES } from './set-record-aside.ts';
 import {
   knownTypes,
   readPartitions,
   requireFunction,
   type PartitionState,
-} from './registered-functions.ts';
+} from '../../redis/counters.ts';
 
 export interface DeadLetterAttempt {
   readonly atMs: number;
@@ -110,7 +110,7 @@ const FILTERED = [
   ['eventId', 'the event id'],
 ] as const;
 
-export type DeadLetterSource = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
+export type DeadLetterSource = RedisSource;
 
 const STORE_NAMES: ReadonlySet<string> = new Set(Object.values(RECORD_STORES));
 

@@ -1,7 +1,7 @@
 /** Deletes dead letters for good. */
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../wire/entries-lua.ts';
+import { COUNTS } from '../../redis/lua/shared.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
 const script = defineScript({

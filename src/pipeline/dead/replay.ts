@@ -6,7 +6,7 @@
 import { MillraceError } from '../../core/errors.ts';
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../wire/entries-lua.ts';
+import { COUNTS } from '../../redis/lua/shared.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';

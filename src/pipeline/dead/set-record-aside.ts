@@ -6,7 +6,7 @@
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../wire/entries-lua.ts';
+import { COUNTS } from '../../redis/lua/shared.ts';
 
 const script = defineScript({
   url: new URL('./set-record-aside.lua', import.meta.url),

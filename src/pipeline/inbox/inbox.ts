@@ -10,7 +10,7 @@
  * fails is parked and not remembered: its own retries are no duplicates. Only such functions have
  * their entries walked in the dispatcher's thread.
  */
-import type { EventRef } from '../../core/batch-task.ts';
+import type { EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';

@@ -12,7 +12,7 @@
  *
  * Owned here: which they are. Everything that must survive is in Redis.
  */
-import type { EventRef, Failure } from '../../core/batch-task.ts';
+import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';

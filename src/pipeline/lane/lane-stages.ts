@@ -3,7 +3,7 @@
  * process and of its lane here. A lane knows its stages only; so tests and injected faults can
  * stand between both.
  */
-import type { SetupFailed } from '../../core/batch-task.ts';
+import type { SetupFailed } from '../../core/thread-protocol.ts';
 import type { OutboxSize } from '../../core/emitted.ts';
 import { laneName, type FunctionSpec } from '../../core/function-spec.ts';
 import { KEEP_SETUP_FAILURE_MS, type SetupFailure } from '../../core/setup-failure.ts';

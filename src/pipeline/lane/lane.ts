@@ -17,7 +17,7 @@ import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { EMIT_LIMITS } from '../../core/emitted.ts';
 import { GroupLostError, MillraceError, SetupError } from '../../core/errors.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
-import type { EventRef } from '../../core/batch-task.ts';
+import type { EventRef } from '../../core/thread-protocol.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';
 import { decodeParked } from '../../wire/parked.ts';

@@ -17,7 +17,7 @@ import { laneName } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
+import { HOLDS_LEASE } from '../../redis/lua/shared.ts';
 import type { HeldLane } from './lane-address.ts';
 
 const noteCrash = defineScript({

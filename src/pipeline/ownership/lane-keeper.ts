@@ -17,6 +17,7 @@
  *
  * Owned here: the lanes, and the last known members.
  */
+import type { Log } from '../../core/log.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
 import { MillraceError, RedisReplyError } from '../../core/errors.ts';
@@ -70,11 +71,7 @@ export interface LaneKeeperOptions<Lane extends KeptLane> {
   /** Told of a lane that runs from now on: ring it. */
   readonly opened: (lane: Lane) => void;
   readonly closed: (lane: Lane) => void;
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields: Record<string, unknown>,
-  ) => void;
+  readonly log: Log;
 }
 
 const placeOf = ({ fn, partition, consumer }: LaneAddress): string =>

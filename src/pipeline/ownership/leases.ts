@@ -3,7 +3,7 @@ import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { HOLDS_LEASE } from '../../wire/entries-lua.ts';
+import { HOLDS_LEASE } from '../../redis/lua/shared.ts';
 import type { HeldLane, LaneAddress } from './lane-address.ts';
 
 const acquire = defineScript({ url: new URL('./acquire-lease.lua', import.meta.url), keys: 3 });

@@ -6,7 +6,7 @@ import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../wire/entries-lua.ts';
+import { COUNTS } from '../../redis/lua/shared.ts';
 import { decodeParked, salvageParked } from '../../wire/parked.ts';
 
 const script = defineScript({

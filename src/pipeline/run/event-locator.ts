@@ -4,7 +4,7 @@
  * Envelopes are decoded in the dispatcher's thread. So it is used for few events: after the death
  * of a thread, of retries, and in a search for an event that kills dispatchers.
  */
-import type { EventRef } from '../../core/batch-task.ts';
+import type { EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError } from '../../core/errors.ts';
 import { readEvent, walkBatch } from '../../wire/batch-reader.ts';
 import { decodeParked } from '../../wire/parked.ts';

@@ -16,7 +16,7 @@ import type {
   EventRef,
   Failure,
   SetupFailed,
-} from '../../core/batch-task.ts';
+} from '../../core/thread-protocol.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import { DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';

@@ -7,7 +7,7 @@
  * and what is done in it does not run again. Behind an entry that stays pending nothing is
  * committed: else an event parked now would run before an earlier one of its subject.
  */
-import type { DeadEntry, EventRef } from '../../core/batch-task.ts';
+import type { DeadEntry, EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError, type EnvelopeError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';

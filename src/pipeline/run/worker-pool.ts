@@ -26,7 +26,7 @@ import type {
   SetupFailed,
   ThreadData,
   UncaughtError,
-} from '../../core/batch-task.ts';
+} from '../../core/thread-protocol.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';

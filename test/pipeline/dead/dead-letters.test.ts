@@ -15,7 +15,7 @@ import {
   type DeadLetterFilter,
 } from '../../../src/pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters } from '../../../src/pipeline/dead/purge.ts';
-import { UnknownFunctionError } from '../../../src/pipeline/dead/registered-functions.ts';
+import { UnknownFunctionError } from '../../../src/redis/counters.ts';
 import { NotReplayableError, replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
 import { defineScript } from '../../../src/redis/script.ts';
 import { decodeParked } from '../../../src/wire/parked.ts';

@@ -1,12 +1,12 @@
 /** What a deployment is fixed to, when Redis loses it under living processes. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { readLag } from '../src/lag/lag.ts';
-import { createKeys } from '../src/redis/keys.ts';
-import { openConnection } from '../src/redis/connection.ts';
-import { readSettings, SettingsGuard, settleSettings } from '../src/settings.ts';
-import { functionsDirOf, openService, testDir } from './support/dispatcher-process.ts';
-import { startRedis, until } from './support/redis-server.ts';
+import { readLag } from '../../src/lag/lag.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import { readSettings, SettingsGuard, settleSettings } from '../../src/redis/settings.ts';
+import { functionsDirOf, openService, testDir } from '../support/dispatcher-process.ts';
+import { startRedis, until } from '../support/redis-server.ts';
 
 const DATA = { number: 1, order: 'ok', filler: new Uint8Array(0) };
 const items = (count: number): { type: string; data: object }[] =>

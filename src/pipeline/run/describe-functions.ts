@@ -4,13 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
-import { threadEnvironment, type Environment } from './config.ts';
-import type { FileDescription } from './core/batch-task.ts';
-import { ConfigError } from './core/errors.ts';
-import type { FunctionSpec } from './core/function-spec.ts';
-import { findFunctions, type FoundFunctions } from './pipeline/run/find-functions.ts';
-import { WorkerPool } from './pipeline/run/worker-pool.ts';
-import type { Catalog } from './wire/catalog.ts';
+import { threadEnvironment, type Environment } from '../../config.ts';
+import type { FileDescription } from '../../core/thread-protocol.ts';
+import { ConfigError } from '../../core/errors.ts';
+import type { FunctionSpec } from '../../core/function-spec.ts';
+import { findFunctions, type FoundFunctions } from './find-functions.ts';
+import { WorkerPool } from './worker-pool.ts';
+import type { Catalog } from '../../wire/catalog.ts';
 
 export interface FunctionInfo {
   readonly spec: FunctionSpec;
@@ -29,7 +29,7 @@ export interface DescribeOptions {
   readonly url: string;
 }
 
-export const THREAD_ENTRY = new URL('../workers/thread.js', import.meta.url);
+export const THREAD_ENTRY = new URL('../../../workers/thread.js', import.meta.url);
 
 /** Compiled code is kept beside the functions' folder. */
 export function findIn(

@@ -1,7 +1,7 @@
 /** Which functions a deployment knows, from its counters: no dispatcher needs to run. */
-import { MillraceError } from '../../core/errors.ts';
-import { didYouMean } from '../../core/suggest.ts';
-import type { Deployment } from '../../deployment.ts';
+import { MillraceError } from '../core/errors.ts';
+import { didYouMean } from '../core/suggest.ts';
+import type { RedisSource } from './source.ts';
 
 export interface RegisteredFunction {
   readonly name: string;
@@ -32,16 +32,17 @@ export class UnknownFunctionError extends MillraceError {
   }
 }
 
-type Source = Pick<Deployment, 'connection' | 'keys' | 'partitions'>;
-
 /** One round trip for all partitions together. */
-export async function readPartitions(source: Source): Promise<PartitionState[]> {
+export async function readPartitions(source: RedisSource): Promise<PartitionState[]> {
   return Promise.all(
     Array.from({ length: source.partitions }, (_, partition) => readPartition(source, partition)),
   );
 }
 
-export async function readPartition(source: Source, partition: number): Promise<PartitionState> {
+export async function readPartition(
+  source: RedisSource,
+  partition: number,
+): Promise<PartitionState> {
   const flat = (await source.connection.command(
     'HGETALL',
     source.keys.counters(partition),
@@ -85,7 +86,7 @@ const COUNTS: ReadonlySet<string> = new Set([
   'forgotten',
 ]);
 
-/** A count that somebody else has written over is 0, as for the scripts (src/wire/counts.lua). */
+/** A count overwritten by somebody else is 0, as in the scripts (src/redis/lua/counts.lua). */
 function readable(field: string, text: string): string {
   const [state] = field.split(':', 1);
   return COUNTS.has(state as string) && !/^-?\d+$/.test(text) ? '0' : text;

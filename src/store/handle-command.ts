@@ -11,9 +11,9 @@ import { sleep } from '../core/clock.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { Decider, NewEvent } from '../define/define-aggregate.ts';
 import { decidedEvents } from '../define/decided-events.ts';
-import { ConflictError, StoreInputError } from '../store/errors.ts';
-import type { AppendedEvent, AppendResult, EventStore } from '../store/event-store.ts';
-import { encodeExpected, meets, type ExpectedRevision } from '../store/expected-revision.ts';
+import { ConflictError, StoreInputError } from './store-errors.ts';
+import type { AppendedEvent, AppendResult, EventStore } from './event-store.ts';
+import { encodeExpected, meets, type ExpectedRevision } from './expected-revision.ts';
 
 export interface CommandOptions {
   /**

@@ -6,11 +6,11 @@
  * compares, and writes it down again: see settle-settings.lua for which of two deployments counts
  * then.
  */
-import { monotonicMs } from './core/clock.ts';
-import { RedisReplyError, SettingsChangedError } from './core/errors.ts';
-import type { RedisConnection } from './redis/connection.ts';
-import type { Keys } from './redis/keys.ts';
-import { defineScript } from './redis/script.ts';
+import { monotonicMs } from '../core/clock.ts';
+import { RedisReplyError, SettingsChangedError } from '../core/errors.ts';
+import type { RedisConnection } from './connection.ts';
+import type { Keys } from './keys.ts';
+import { defineScript } from './script.ts';
 
 const script = defineScript({ url: new URL('./settle-settings.lua', import.meta.url), keys: 1 });
 

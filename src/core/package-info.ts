@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 
 /**
- * The package's folder: the nearest one above with a package.json (src, or dist/src once built).
+ * The package's folder: the nearest one above with a package.json (above src, or above dist/src).
  */
 export function packageFolder(): URL {
-  for (const up of ['../../', '../']) {
+  for (const up of ['../../..', '../']) {
     const folder = new URL(up, import.meta.url);
     if (existsSync(new URL('package.json', folder))) return folder;
   }

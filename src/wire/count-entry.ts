@@ -1,5 +1,5 @@
 /** How many events a stream entry counts for: the same rule as the lane's reader and adopt.lua. */
-import { countEvents } from '../wire/batch-reader.ts';
+import { countEvents } from './batch-reader.ts';
 
 export interface EntryFields {
   readonly bytes: Buffer;

@@ -1,5 +1,5 @@
 /** The code of a view's generation, as a build from histories calls it. */
-import type { FunctionSpec } from '../core/function-spec.ts';
+import type { FunctionSpec } from './function-spec.ts';
 
 /** An event to fold. */
 export interface FoldEvent {

@@ -1,11 +1,11 @@
 /** Commands against a real store: the example's orders. */
 import t from 'tap';
-import { handleCommand } from '../../src/commands/handle-command.ts';
+import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider } from '../../src/define/define-aggregate.ts';
-import { ConflictError, StoreInputError } from '../../src/store/errors.ts';
+import { ConflictError, StoreInputError } from '../../src/store/store-errors.ts';
 import { OrderRefusedError, orders, type OrderCommand } from '../../workers/_orders.ts';
 import { startRedis, until } from '../support/redis-server.ts';
-import { collect, numberOf, openShop, reserved } from '../store/open-store.ts';
+import { collect, numberOf, openShop, reserved } from './open-store.ts';
 
 const redis = await startRedis(t);
 const millrace = await openShop(t, redis.url, 4);

@@ -2,24 +2,39 @@
  * Joins the stages of a lane for what folds a view's events without a stream: load rows, run in the
  * pool, commit.
  */
-import type { Deployment } from './deployment.ts';
-import type { FunctionInfo } from './describe-functions.ts';
-import { STEP } from './core/effects.ts';
-import { OWNER } from './core/function-spec.ts';
-import { createBatch } from './pipeline/batch/batch.ts';
-import { planCommit, sendCommit } from './pipeline/commit/commit.ts';
-import type { HeldLane, LaneAddress } from './pipeline/ownership/lane-address.ts';
-import { acquireLease, releaseLease, renewLeases } from './pipeline/ownership/leases.ts';
-import { RowLoader, withoutRows } from './pipeline/load/load-rows.ts';
-import { runIsolating, type BatchResult } from './pipeline/run/run-isolating.ts';
-import type { WorkerPool } from './pipeline/run/worker-pool.ts';
-import { withRetry, type RedisConnection } from './redis/connection.ts';
-import type { ViewFold } from './views/history-pass.ts';
-import { PackWriter } from './wire/message-pack.ts';
-import { readRowEffects } from './wire/row-effects.ts';
+import type { FunctionInfo } from '../run/describe-functions.ts';
+import { STEP } from '../../core/effects.ts';
+import { OWNER } from '../../core/function-spec.ts';
+import type { Log } from '../../core/log.ts';
+import type { ViewFold } from '../../core/view-fold.ts';
+import { createBatch } from '../batch/batch.ts';
+import { planCommit, sendCommit } from '../commit/commit.ts';
+import type { HeldLane, LaneAddress } from '../ownership/lane-address.ts';
+import { acquireLease, releaseLease, renewLeases } from '../ownership/leases.ts';
+import { RowLoader, withoutRows } from '../load/load-rows.ts';
+import { runIsolating, type BatchResult } from '../run/run-isolating.ts';
+import type { WorkerPool } from '../run/worker-pool.ts';
+import { withRetry, type RedisConnection } from '../../redis/connection.ts';
+import type { Keys } from '../../redis/keys.ts';
+import { PackWriter } from '../../wire/message-pack.ts';
+import { readRowEffects } from '../../wire/row-effects.ts';
+
+export interface ViewFoldLimits {
+  /** Lifetime of a lease without renewal, ms. */
+  readonly leaseTtlMs: number;
+  /** Bounds of a batch. */
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+  /** Worker threads. */
+  readonly threads: number;
+  /** How long an event waits for its schema, ms. */
+  readonly schemaWaitMs: number;
+}
 
 export interface ViewFoldParts {
-  readonly deployment: Deployment;
+  readonly keys: Keys;
+  readonly limits: ViewFoldLimits;
+  readonly log: Log;
   readonly connection: RedisConnection;
   readonly pool: WorkerPool;
   /** Of a view. */
@@ -31,18 +46,19 @@ export interface ViewFoldParts {
 }
 
 export function createViewFold({
-  deployment,
+  keys,
+  limits,
+  log,
   connection,
   pool,
   info,
   owner,
   cancel,
 }: ViewFoldParts): ViewFold {
-  const { keys, environment, log } = deployment;
   const { spec, version } = info;
   const { view } = spec;
   if (!view) throw new TypeError(`function "${spec.name}" is no view`);
-  const leaseTtlMs = environment.MILLRACE_LEASE_MS;
+  const { leaseTtlMs, schemaWaitMs } = limits;
   // Per partition, since its lease was acquired.
   const loaders = new Map<number, RowLoader>();
   const createLoader = (partition: number): RowLoader => {
@@ -52,9 +68,9 @@ export function createViewFold({
   };
   return {
     spec,
-    maxEvents: environment.MILLRACE_BATCH_EVENTS,
-    maxBytes: environment.MILLRACE_BATCH_BYTES,
-    parallel: environment.WORKERS + 1,
+    maxEvents: limits.maxEvents,
+    maxBytes: limits.maxBytes,
+    parallel: limits.threads + 1,
     async fold(partition, events, fresh) {
       const read = createBatch(
         spec.name,
@@ -114,7 +130,7 @@ export function createViewFold({
               dispatcher: owner,
               version,
               parkedOf: () => 0,
-              schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+              schemaWaitMs,
             },
           );
           const reply = await withRetry(() => sendCommit(connection, plan), {
