@@ -7,6 +7,7 @@ import {
   createServer,
   type AddressInfo,
   type NetConnectOpts,
+  type Server,
   type Socket,
 } from 'node:net';
 
@@ -55,47 +56,141 @@ export type Upstream =
  *   untouched. Default: all suffer
  */
 export async function openProxy(upstream: Upstream, only?: readonly string[]): Promise<TcpProxy> {
-  const pairs = new Set<Pair>();
-  const bystanders = new Set<Socket>();
-  let refusing = false;
-  let silent = false;
-  let swallowing = false;
-  let delayMs = 0;
-  let accepted = 0;
-  let dropping: { left: number; done: () => void } | null = null;
+  const proxy = new FaultyProxy(upstream, only);
+  await proxy.listen();
+  return proxy;
+}
 
-  const addressOf = (of: Upstream): NetConnectOpts =>
-    'socket' in of ? { path: of.socket } : { port: of.port, host: of.host ?? '127.0.0.1' };
-  let to = addressOf(upstream);
-  const cut = (pair: Pair): void => {
-    pairs.delete(pair);
+function addressOf(of: Upstream): NetConnectOpts {
+  return 'socket' in of ? { path: of.socket } : { port: of.port, host: of.host ?? '127.0.0.1' };
+}
+
+class FaultyProxy implements TcpProxy {
+  readonly #listener: Server;
+  readonly #only: readonly string[] | undefined;
+  readonly #pairs = new Set<Pair>();
+  readonly #bystanders = new Set<Socket>();
+  #to: NetConnectOpts;
+  #refusing = false;
+  #silent = false;
+  #swallowing = false;
+  #delayMs = 0;
+  #accepted = 0;
+  /** 0 until it listens. */
+  #port = 0;
+  #dropping: { left: number; readonly done: () => void } | null = null;
+
+  constructor(upstream: Upstream, only: readonly string[] | undefined) {
+    this.#to = addressOf(upstream);
+    this.#only = only;
+    this.#listener = createServer({ noDelay: true }, (client) => this.#accept(client));
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.#listener.listen(0, '127.0.0.1', resolve));
+    this.#port = (this.#listener.address() as AddressInfo).port;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.#port}`;
+  }
+
+  get connections(): number {
+    return this.#pairs.size;
+  }
+
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  cutNow(): void {
+    for (const pair of [...this.#pairs]) this.#cut(pair);
+  }
+
+  refuse(on: boolean): void {
+    this.#refusing = on;
+  }
+
+  halfOpen(on: boolean): void {
+    this.#silent = on;
+  }
+
+  swallowReplies(on: boolean): void {
+    this.#swallowing = on;
+  }
+
+  dropRepliesThenCut(n = 1): Promise<void> {
+    return new Promise((done) => (this.#dropping = { left: n, done }));
+  }
+
+  leadTo(upstream: Upstream): void {
+    this.#to = addressOf(upstream);
+  }
+
+  delay(ms: number): void {
+    this.#delayMs = ms;
+  }
+
+  async close(): Promise<void> {
+    this.cutNow();
+    for (const client of this.#bystanders) client.destroy();
+    if (this.#listener.listening) await new Promise((resolve) => this.#listener.close(resolve));
+  }
+
+  #accept(client: Socket): void {
+    this.#accepted++;
+    if (this.#only && !this.#only.includes(client.remoteAddress ?? '')) return this.#passOn(client);
+    if (this.#refusing) {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      return;
+    }
+    const pair: Pair = { client, server: createConnection(this.#to) };
+    this.#pairs.add(pair);
+    for (const socket of [client, pair.server]) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        // Half open: the other side is not told.
+        if (!this.#silent && this.#pairs.has(pair)) this.#cut(pair);
+      });
+    }
+    this.#forward(pair);
+  }
+
+  #forward({ client, server }: Pair): void {
+    const toServer = new DelayLine();
+    const toClient = new DelayLine();
+    client.on('data', (bytes) => {
+      if (!this.#silent) toServer.send(this.#delayMs, () => server.writable && server.write(bytes));
+    });
+    server.on('data', (bytes) => {
+      if (this.#silent || this.#swallowing) return;
+      if (this.#dropping) this.#drop(this.#dropping);
+      else toClient.send(this.#delayMs, () => client.writable && client.write(bytes));
+    });
+  }
+
+  /** One piece of a reply; the last one cuts every connection. */
+  #drop(dropping: { left: number; readonly done: () => void }): void {
+    if (--dropping.left > 0) return;
+    this.#dropping = null;
+    this.cutNow();
+    dropping.done();
+  }
+
+  #cut(pair: Pair): void {
+    this.#pairs.delete(pair);
     pair.client.resetAndDestroy();
     pair.server.destroy();
-  };
-  /** For one direction of one connection: in order, also where the delay gets shorter meanwhile. */
-  const delayLine = (): ((send: () => void) => void) => {
-    const line: { readonly atMs: number; readonly send: () => void }[] = [];
-    const leave = (): void => {
-      for (let next = line[0]; next !== undefined; next = line[0]) {
-        const leftMs = next.atMs - performance.now();
-        if (leftMs > 0) {
-          setTimeout(leave, leftMs);
-          return;
-        }
-        line.shift();
-        next.send();
-      }
-    };
-    return (send) => {
-      if (delayMs === 0 && line.length === 0) return send();
-      line.push({ atMs: performance.now() + delayMs, send });
-      if (line.length === 1) leave();
-    };
-  };
+  }
 
-  const passOn = (client: Socket): void => {
-    const server = createConnection(to);
-    bystanders.add(client);
+  #passOn(client: Socket): void {
+    const server = createConnection(this.#to);
+    this.#bystanders.add(client);
     client.pipe(server).pipe(client);
     for (const [socket, other] of [
       [client, server],
@@ -103,83 +198,32 @@ export async function openProxy(upstream: Upstream, only?: readonly string[]): P
     ] as const) {
       socket.on('error', () => {});
       socket.on('close', () => {
-        bystanders.delete(client);
+        this.#bystanders.delete(client);
         other.destroy();
       });
     }
-  };
+  }
+}
 
-  const listener = createServer({ noDelay: true }, (client) => {
-    accepted++;
-    if (only && !only.includes(client.remoteAddress ?? '')) return passOn(client);
-    if (refusing) {
-      client.on('error', () => {});
-      client.resetAndDestroy();
-      return;
-    }
-    const pair: Pair = { client, server: createConnection(to) };
-    pairs.add(pair);
-    const toServer = delayLine();
-    const toClient = delayLine();
-    for (const socket of [client, pair.server]) {
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        // Half open: the other side is not told.
-        if (!silent && pairs.has(pair)) cut(pair);
-      });
-    }
-    client.on('data', (bytes) => {
-      if (!silent) toServer(() => pair.server.writable && pair.server.write(bytes));
-    });
-    pair.server.on('data', (bytes) => {
-      if (silent || swallowing) return;
-      if (dropping) {
-        if (--dropping.left > 0) return;
-        const { done } = dropping;
-        dropping = null;
-        for (const each of [...pairs]) cut(each);
-        done();
+/** One direction of one connection: in order, also where the delay gets shorter meanwhile. */
+class DelayLine {
+  readonly #line: { readonly atMs: number; readonly send: () => void }[] = [];
+
+  send(delayMs: number, send: () => void): void {
+    if (delayMs === 0 && this.#line.length === 0) return send();
+    this.#line.push({ atMs: performance.now() + delayMs, send });
+    if (this.#line.length === 1) this.#leave();
+  }
+
+  #leave(): void {
+    for (let next = this.#line[0]; next !== undefined; next = this.#line[0]) {
+      const leftMs = next.atMs - performance.now();
+      if (leftMs > 0) {
+        setTimeout(() => this.#leave(), leftMs);
         return;
       }
-      toClient(() => client.writable && client.write(bytes));
-    });
-  });
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
-  const { port } = listener.address() as AddressInfo;
-
-  const close = async (): Promise<void> => {
-    for (const pair of [...pairs]) cut(pair);
-    for (const client of bystanders) client.destroy();
-    if (listener.listening) await new Promise((resolve) => listener.close(resolve));
-  };
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    port,
-    get connections() {
-      return pairs.size;
-    },
-    get accepted() {
-      return accepted;
-    },
-    cutNow() {
-      for (const pair of [...pairs]) cut(pair);
-    },
-    refuse(on) {
-      refusing = on;
-    },
-    halfOpen(on) {
-      silent = on;
-    },
-    swallowReplies(on) {
-      swallowing = on;
-    },
-    dropRepliesThenCut: (n = 1) => new Promise((done) => (dropping = { left: n, done })),
-    leadTo(next) {
-      to = addressOf(next);
-    },
-    delay(ms) {
-      delayMs = ms;
-    },
-    close,
-  };
+      this.#line.shift();
+      next.send();
+    }
+  }
 }

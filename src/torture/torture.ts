@@ -17,7 +17,7 @@ import { openDeployment, type Deployment } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
 import { describeFunctions, findIn } from '../pipeline/run/describe-functions.ts';
 import { Millrace } from '../millrace.ts';
-import { parseRedisUrls, type RedisTarget } from '../redis/connection.ts';
+import { parseRedisUrls, type RedisTarget } from '../redis/redis-url.ts';
 import { removeKeys } from '../redis/remove-keys.ts';
 import { check } from './checker.ts';
 import {
@@ -98,136 +98,185 @@ const RSS_BOUND_MB = 2048;
  *   cannot be made
  */
 export async function torture(options: TortureOptions): Promise<TortureReport> {
-  const { deployment, seed, signal } = options;
+  const { deployment, faults } = options;
   const whyNot = whyNoProxy(deployment);
-  if (whyNot !== null && !options.faults.some((fault) => !NETWORK.includes(fault)))
+  if (whyNot !== null && !faults.some((fault) => !NETWORK.includes(fault)))
     throw new ConfigError([
-      `nothing can be tortured: ${options.faults.join(' and ')} need a proxy in front of the server, and ${whyNot}`,
+      `nothing can be tortured: ${faults.join(' and ')} need a proxy in front of the server, and ${whyNot}`,
     ]);
-  const leftOut = whyNot === null ? [] : options.faults.filter((fault) => NETWORK.includes(fault));
-  const namespace = `${deployment.keys.namespace.slice(0, 60)}-torture-${randomBytes(4).toString('hex')}`;
+  const without = whyNot === null ? [] : faults.filter((fault) => NETWORK.includes(fault));
+  const leftOut = whyNot === null || without.length === 0 ? null : { faults: without, why: whyNot };
   const dir = mkdtempSync(join(tmpdir(), 'millrace-torture-'));
   const undo: (() => unknown)[] = [() => rmSync(dir, { recursive: true, force: true })];
   try {
-    const functions = await describeFunctions({
-      ...deployment,
-      functionsDir: options.functionsDir,
-      skipFiles: options.skipFiles,
-    });
-    const history = join(dir, 'history');
-    await wrapFunctions(options, dir, history);
-    const way = whyNot === null ? await wayTo(deployment.url) : null;
-    undo.push(() => way?.proxy.close());
-    const url = way?.url ?? deployment.url;
-    const environment = {
-      ...deployment.environment,
-      REDIS_URL: url,
-      MILLRACE_NAMESPACE: namespace,
-      MILLRACE_LEASE_MS: LEASE_MS,
-    };
-    const open = async (address: string): Promise<Deployment> => {
-      const opened = await openDeployment({
-        environment: { ...environment, REDIS_URL: address },
-        protoDir: options.protoDir,
-        log: () => {},
-        name: 'torture',
-        settleSchemas: true,
-      });
-      undo.push(() => opened.close());
-      return opened;
-    };
-    undo.push(() => removeKeys(deployment.connection, `${namespace}:`));
-    const direct = await open(deployment.url);
-    const victims = new Victims({
-      functionsDir: join(dir, 'functions'),
-      protoDir: resolve(options.protoDir),
-      history,
-      environment: { REDIS_URL: url, MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS },
-    });
-    undo.push(() => victims.kill());
-    await Promise.all([victims.spawn(), victims.spawn()]);
-
-    const types = [...new Set(functions.flatMap(({ spec }) => spec.on))];
-    const publisher = new Millrace(await open(url)).publisher({
-      flushEvents: 64,
-      deadlineMs: 10_000,
-    });
-    const load = new Load(publisher, direct.catalog, types, seededRandom(seed));
-    undo.push(() => publisher.close());
-    const loading = load.run();
-    undo.push(() => load.stop());
-    const done = await injectFaults(
-      {
-        ...options,
-        leaseMs: LEASE_MS,
-        direct,
-        proxy: way?.proxy ?? null,
-        victims,
-        names: functions.map(({ spec }) => spec.name),
-      },
-      signal,
-    );
-    const healedMs = monotonicMs();
-    load.stop();
-    await loading;
-    const settledMs = await settle(direct, healedMs);
-    const rss = victims.peakRssMb();
-    await victims.terminate();
-
-    const ops = readOps(history);
-    const books = await readBooks(direct);
-    const record: History = {
-      ops,
-      events: load.events,
-      functions: functions.map(({ spec }) => rulesOf(spec)),
-      emissions: null,
-      end: {
-        functions: books,
-        letters: await readLetters(direct),
-        folds: [],
-        emitted: await readEmitted(direct, types),
-        appended: [],
-        scheduled: await countScheduled(direct),
-        repairs: await readRepairs(direct),
-        drainMs: settledMs,
-        drainBoundMs: SETTLE_MS,
-        peakRssMb: rss,
-        rssBoundMb: RSS_BOUND_MB,
-        leftBehind: 0,
-      },
-      allowed: {
-        missing: new Set(),
-        relayed: new Set(),
-        stateGoesBack: false,
-        runsAgain: false,
-        replayed: new Set(),
-        foreign: false,
-      },
-    };
-    const violations = check(record);
-    return {
-      namespace,
-      seed,
-      violations,
-      settledMs,
-      leftOut: whyNot === null || leftOut.length === 0 ? null : { faults: leftOut, why: whyNot },
-      published: load.events.length,
-      acknowledged: load.events.filter((event) => event.fate === 'acknowledged').length,
-      faults: done.counts,
-      functions: books.map((fn) => judge(fn, ops, violations)),
-      takeover: {
-        formula: 'TTL + min(1 s, TTL / 4)',
-        boundMs: takeoverBoundMs(LEASE_MS),
-        measured: done.takeoversMs.length,
-        worstMs: done.takeoversMs.length > 0 ? Math.max(...done.takeoversMs) : null,
-      },
-    };
+    const bench = await arrange(options, dir, whyNot === null, undo);
+    const { done, settledMs, peakRssMb } = await inject(bench, options, undo);
+    const record = await readRecord(bench, settledMs, peakRssMb);
+    return report(bench, options, record, { leftOut, done });
   } finally {
     for (const step of undo.reverse())
       await Promise.resolve(step()).catch((error: unknown) =>
         options.log('warn', 'torture could not clean up', { err: error }),
       );
   }
+}
+
+type Injected = Awaited<ReturnType<typeof injectFaults>>;
+
+/** Everything that is tortured, and with it the load. */
+interface Bench {
+  readonly namespace: string;
+  readonly functions: readonly FunctionSpec[];
+  /** File of the handlers' history. */
+  readonly history: string;
+  /** Past the proxy. */
+  readonly direct: Deployment;
+  readonly proxy: TcpProxy | null;
+  readonly victims: Victims;
+  readonly types: readonly string[];
+  readonly load: Load;
+}
+
+/** @param undo steps that remove it again, last first */
+async function arrange(
+  options: TortureOptions,
+  dir: string,
+  proxied: boolean,
+  undo: (() => unknown)[],
+): Promise<Bench> {
+  const { deployment } = options;
+  const namespace = `${deployment.keys.namespace.slice(0, 60)}-torture-${randomBytes(4).toString('hex')}`;
+  const described = await describeFunctions({
+    ...deployment,
+    functionsDir: options.functionsDir,
+    skipFiles: options.skipFiles,
+  });
+  const functions = described.map(({ spec }) => spec);
+  const history = join(dir, 'history');
+  await wrapFunctions(options, dir, history);
+  const way = proxied ? await wayTo(deployment.url) : null;
+  undo.push(() => way?.proxy.close());
+  const url = way?.url ?? deployment.url;
+  const changes = { MILLRACE_NAMESPACE: namespace, MILLRACE_LEASE_MS: LEASE_MS };
+  const open = async (address: string): Promise<Deployment> => {
+    const opened = await openDeployment({
+      environment: { ...deployment.environment, ...changes, REDIS_URL: address },
+      protoDir: options.protoDir,
+      log: () => {},
+      name: 'torture',
+      settleSchemas: true,
+    });
+    undo.push(() => opened.close());
+    return opened;
+  };
+  undo.push(() => removeKeys(deployment.connection, `${namespace}:`));
+  const direct = await open(deployment.url);
+  const victims = new Victims({
+    functionsDir: join(dir, 'functions'),
+    protoDir: resolve(options.protoDir),
+    history,
+    environment: { REDIS_URL: url, ...changes },
+  });
+  undo.push(() => victims.kill());
+  await Promise.all([victims.spawn(), victims.spawn()]);
+
+  const types = [...new Set(functions.flatMap((spec) => spec.on))];
+  const publisher = new Millrace(await open(url)).publisher({
+    flushEvents: 64,
+    deadlineMs: 10_000,
+  });
+  undo.push(() => publisher.close());
+  const load = new Load(publisher, direct.catalog, types, seededRandom(options.seed));
+  const proxy = way?.proxy ?? null;
+  return { namespace, functions, history, direct, proxy, victims, types, load };
+}
+
+/** Fault after fault under load, then peace until everything is settled. */
+async function inject(
+  { functions, direct, proxy, victims, load }: Bench,
+  options: TortureOptions,
+  undo: (() => unknown)[],
+): Promise<{
+  readonly done: Injected;
+  readonly settledMs: number | null;
+  readonly peakRssMb: number;
+}> {
+  const loading = load.run();
+  undo.push(() => load.stop());
+  const names = functions.map(({ name }) => name);
+  const done = await injectFaults(
+    { ...options, leaseMs: LEASE_MS, direct, proxy, victims, names },
+    options.signal,
+  );
+  const healedMs = monotonicMs();
+  load.stop();
+  await loading;
+  const settledMs = await settle(direct, healedMs);
+  const peakRssMb = victims.peakRssMb();
+  await victims.terminate();
+  return { done, settledMs, peakRssMb };
+}
+
+async function readRecord(
+  { functions, history, direct, types, load }: Bench,
+  settledMs: number | null,
+  peakRssMb: number,
+): Promise<History> {
+  return {
+    ops: readOps(history),
+    events: load.events,
+    functions: functions.map(rulesOf),
+    emissions: null,
+    end: {
+      functions: await readBooks(direct),
+      letters: await readLetters(direct),
+      folds: [],
+      emitted: await readEmitted(direct, types),
+      appended: [],
+      scheduled: await countScheduled(direct),
+      repairs: await readRepairs(direct),
+      drainMs: settledMs,
+      drainBoundMs: SETTLE_MS,
+      peakRssMb,
+      rssBoundMb: RSS_BOUND_MB,
+      leftBehind: 0,
+    },
+    allowed: {
+      missing: new Set(),
+      relayed: new Set(),
+      stateGoesBack: false,
+      runsAgain: false,
+      replayed: new Set(),
+      foreign: false,
+    },
+  };
+}
+
+function report(
+  { namespace, load }: Bench,
+  { seed }: TortureOptions,
+  record: History,
+  { leftOut, done }: Pick<TortureReport, 'leftOut'> & { readonly done: Injected },
+): TortureReport {
+  const violations = check(record);
+  const { takeoversMs } = done;
+  return {
+    namespace,
+    seed,
+    violations,
+    settledMs: record.end.drainMs,
+    leftOut,
+    published: load.events.length,
+    acknowledged: load.events.filter((event) => event.fate === 'acknowledged').length,
+    faults: done.counts,
+    functions: record.end.functions.map((fn) => judge(fn, record.ops, violations)),
+    takeover: {
+      formula: 'TTL + min(1 s, TTL / 4)',
+      boundMs: takeoverBoundMs(LEASE_MS),
+      measured: takeoversMs.length,
+      worstMs: takeoversMs.length > 0 ? Math.max(...takeoversMs) : null,
+    },
+  };
 }
 
 /**
