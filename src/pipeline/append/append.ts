@@ -44,7 +44,7 @@ export interface FlushPart {
 export interface Flush {
   readonly partition: number;
   readonly producer: string;
-  /** Null: no producer; then `takes` is what keeps it from being appended twice. */
+  /** Null: no producer; then `takes` keeps it from being appended twice. */
   readonly sequence: number | null;
   readonly parts: readonly FlushPart[];
   /** Scheduled events that these are: they leave the schedule in the same step. */
@@ -103,14 +103,47 @@ export function appendFlush(
   flush: Flush,
   options: AppendOptions,
 ): Promise<Appended | Repeated | AlreadyTaken> {
-  const { partition, producer, sequence, parts, takes = [] } = flush;
-  const { keys, connection, confirm } = options;
-  const scriptKeys = [
+  const { connection, confirm, onRetry } = options;
+  const scriptKeys = keysOf(flush, options.keys);
+  const args = argumentsOf(flush);
+  const send = async (
+    _attempt: number,
+    untilMs: number,
+  ): Promise<Appended | Repeated | AlreadyTaken> => {
+    const sender = connection.until(untilMs);
+    const { reply, confirmed } = await runConfirmed(script, sender, scriptKeys, args, confirm);
+    const answer = answerOf(reply as readonly string[], flush);
+    if (answer.kind === 'appended') confirmed(`${flush.partition}/${answer.entryId}`);
+    return answer;
+  };
+  return withRetry(send, {
+    signal: options.signal,
+    deadlineMs: options.deadlineMs,
+    minDelayMs: 20,
+    maxDelayMs: 1000,
+    refusedWrites: options.refusedWrites ?? 'retry',
+    ...(onRetry
+      ? { onRetry: (error: unknown, _attempt: number, waitMs: number) => onRetry(error, waitMs) }
+      : {}),
+  });
+}
+
+function keysOf({ partition, producer, parts, takes = [] }: Flush, keys: Keys): string[] {
+  const all = [
     keys.producer(partition, producer),
     keys.clock(partition),
     keys.counters(partition),
     ...parts.map((part) => keys.events(partition, part.type)),
   ];
+  for (const { type, dedupe } of parts) {
+    if (!dedupe || dedupe.ids.length === 0) continue;
+    all.push(keys.publishedIds(partition, type, 0), keys.publishedIds(partition, type, 1));
+  }
+  if (takes.length > 0) all.push(keys.scheduled(partition), keys.scheduledEvents(partition));
+  return all;
+}
+
+function argumentsOf({ sequence, parts, takes = [] }: Flush): (string | number | Buffer)[] {
   const args: (string | number | Buffer)[] = [
     sequence ?? '',
     PRODUCER_TTL_MS,
@@ -128,66 +161,58 @@ export function appendFlush(
       part.dedupe?.ids.length ?? 0,
       part.dedupe?.windowMs ?? 0,
     );
-  for (const { type, dedupe } of parts) {
-    if (!dedupe || dedupe.ids.length === 0) continue;
-    scriptKeys.push(keys.publishedIds(partition, type, 0), keys.publishedIds(partition, type, 1));
-    for (const id of dedupe.ids) args.push(id);
-  }
-  if (takes.length > 0) scriptKeys.push(keys.scheduled(partition), keys.scheduledEvents(partition));
+  for (const { dedupe } of parts) if (dedupe) for (const id of dedupe.ids) args.push(id);
   for (const { member, field } of takes) args.push(member, field);
+  return args;
+}
 
-  const send = async (
-    _attempt: number,
-    untilMs: number,
-  ): Promise<Appended | Repeated | AlreadyTaken> => {
-    const { reply, confirmed } = await runConfirmed(
-      script,
-      connection.until(untilMs),
-      scriptKeys,
-      args,
-      confirm,
-    );
-    const [kind, value, ...behind] = reply as [string, string, ...string[]];
-    if (kind === 'gap')
-      throw new ProducerGapError(producer, partition, Number(value), sequence ?? 0);
-    if (kind === 'taken') return { kind };
-    if (kind === 'repeated') {
-      const flat = (reply as (string | number)[]).slice(1).map(Number);
-      return {
-        kind,
-        events: Array.from({ length: flat.length / 2 }, (_, i) => ({
-          part: (flat[2 * i] as number) - 1,
-          index: flat[2 * i + 1] as number,
-        })),
-      };
-    }
-    if (kind === 'exhausted') {
+/** @throws ProducerGapError, RedisReplyError */
+function answerOf(reply: readonly string[], flush: Flush): Appended | Repeated | AlreadyTaken {
+  const [kind, value] = reply as [string, string];
+  switch (kind) {
+    case 'gap':
+      throw new ProducerGapError(
+        flush.producer,
+        flush.partition,
+        Number(value),
+        flush.sequence ?? 0,
+      );
+    case 'exhausted':
       throw new RedisReplyError(
         'append',
         `stream ${value} has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`,
       );
-    }
-    confirmed(`${partition}/${value}`);
-    const backlogs: Backlog[] = [];
-    for (let i = 0; i + 2 < behind.length; i += 3)
-      backlogs.push({
-        type: behind[i] as string,
-        function: behind[i + 1] as string,
-        events: Number(behind[i + 2]),
-      });
-    return { kind: 'appended', entryId: value, duplicate: kind === 'duplicate', backlogs };
-  };
-  return withRetry(send, {
-    signal: options.signal,
-    deadlineMs: options.deadlineMs,
-    minDelayMs: 20,
-    maxDelayMs: 1000,
-    refusedWrites: options.refusedWrites ?? 'retry',
-    ...(options.onRetry
-      ? {
-          onRetry: (error: unknown, _attempt: number, waitMs: number) =>
-            options.onRetry?.(error, waitMs),
-        }
-      : {}),
-  });
+    case 'taken':
+      return { kind };
+    case 'repeated':
+      return { kind, events: repeatedOf(reply) };
+    default:
+      return {
+        kind: 'appended',
+        entryId: value,
+        duplicate: kind === 'duplicate',
+        backlogs: backlogsOf(reply),
+      };
+  }
+}
+
+/** Behind the kind: stream from 1, index from 0, by turns. */
+function repeatedOf(reply: readonly string[]): Repeated['events'] {
+  const flat = reply.slice(1).map(Number);
+  return Array.from({ length: flat.length / 2 }, (_, i) => ({
+    part: (flat[2 * i] as number) - 1,
+    index: flat[2 * i + 1] as number,
+  }));
+}
+
+/** Behind the entry id: type, function, events behind, by turns. */
+function backlogsOf(reply: readonly string[]): Backlog[] {
+  const backlogs: Backlog[] = [];
+  for (let i = 2; i + 2 < reply.length; i += 3)
+    backlogs.push({
+      type: reply[i] as string,
+      function: reply[i + 1] as string,
+      events: Number(reply[i + 2]),
+    });
+  return backlogs;
 }
