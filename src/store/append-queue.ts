@@ -1,27 +1,19 @@
 /**
  * Group commit: appends of one process to one partition travel together, each decided by itself.
+ * Appends to one history are decided in the order in which they were made.
  *
- * Per partition: an append leaves at once (all that one turn of the event loop makes, in one
- * batch); while a batch is in flight the next one gathers. A partition's batches are sent one after
- * the other, so a sequence is never overtaken, and appends to one history are decided in the order
- * in which they were made. A batch whose outcome stays unknown at the deadline ends that producer
- * id for the partition: the next one starts a new one at 1.
- *
- * Owned here: per partition the open batch, the batch in flight and the sequence.
+ * Owned here: per partition the open batch, and the line of appends that found the buffer full. The
+ * sending is pipeline/append/partition-sender.ts, as a publisher's is.
  */
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { sharedAbort } from '../core/shared-signal.ts';
-import {
-  BackpressureError,
-  ClosedError,
-  ProducerGapError,
-  RedisReplyError,
-} from '../core/errors.ts';
 import { leftOf, monotonicMs } from '../core/clock.ts';
-import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
+import { ClosedError, type ProducerGapError } from '../core/errors.ts';
+import { sharedAbort } from '../core/shared-signal.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
-import { by, withRetry, type RedisConnection } from '../redis/connection.ts';
+import { PartitionSender, type Sending } from '../pipeline/append/partition-sender.ts';
+import type { Verify } from '../pipeline/append/verify-deployment.ts';
+import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/batch-writer.ts';
 import { SpareBuffers } from '../wire/spare-buffers.ts';
@@ -47,6 +39,7 @@ export interface QueueSettings {
 const BATCH = { appends: 512, events: 4096, bytes: 262_144 } as const;
 /** Batches in flight over all partitions. */
 const MAX_BATCHES = 32;
+/** Callers of one batch, from which on the next batch's are resolved in a later turn. */
 const YIELD_FROM = 32;
 
 /** Events of one append, each an Event message without its position in `buffer`. */
@@ -91,16 +84,8 @@ interface OpenBatch {
   bytes: number;
   /** When its first append came, by the monotonic clock. */
   readonly openedMs: number;
-}
-
-interface PartitionState {
-  producer: string;
-  sequence: number;
-  lastBatchMs: number;
-  inFlight: boolean;
-  queued: boolean;
-  /** Full batches, then the open one. */
-  readonly batches: OpenBatch[];
+  /** Null: not yet, or it failed. */
+  appended: AppendedBatch | null;
 }
 
 export interface QueueParts {
@@ -111,54 +96,46 @@ export interface QueueParts {
   readonly settings: QueueSettings;
   /** Redis has lost batches it had acknowledged. */
   readonly gap: (error: ProducerGapError) => void;
-  /**
-   * Whether the deployment is still the one this was made for; null where that is known. Rejects
-   * where it is not.
-   */
-  readonly verify?: () => Promise<void> | null;
+  readonly verify?: Verify;
 }
 
 export class AppendQueue {
   readonly #parts: QueueParts;
-  readonly #states: PartitionState[];
-  readonly #idPrefix = randomBytes(8).toString('hex');
+  readonly #sender: PartitionSender<OpenBatch>;
   readonly #stop = sharedAbort();
-  /** What stands before the first event of each batch. */
+  /** Length and CRC-32 of what stands before the first event of each part. */
   readonly #headBytes: number;
   readonly #headCrc: number;
-  /** Partitions with something to send, in turn. */
-  readonly #ready: number[] = [];
   /** Appends that found the buffer full, in order. */
   readonly #line: {
     readonly append: EncodedAppend;
     readonly resolve: Waiting['resolve'];
     readonly reject: Waiting['reject'];
   }[] = [];
-  readonly #idle: (() => void)[] = [];
-  /**
-   * Buffers of batches that have been answered, for the next ones: the garbage collector is late
-   * for memory it does not see.
-   */
+  /** Buffers of batches with an answer, for the next ones. */
   readonly #spare = new SpareBuffers();
-  #departing = false;
-  #generation = 0;
-  #inFlight = 0;
-  #bytes = 0;
   #closed = false;
 
   constructor(parts: QueueParts) {
+    const { partitions, settings, verify, gap } = parts;
     this.#parts = parts;
-    const head = new BatchBuilder(parts.settings.source).finish();
+    const head = new BatchBuilder(settings.source).finish();
     this.#headBytes = head.bytes.length;
     this.#headCrc = head.crc;
-    this.#states = Array.from({ length: parts.partitions }, () => ({
-      producer: '',
-      sequence: 0,
-      lastBatchMs: 0,
-      inFlight: false,
-      queued: false,
-      batches: [],
-    }));
+    this.#sender = new PartitionSender<OpenBatch>({
+      partitions,
+      idPrefix: randomBytes(8).toString('hex'),
+      bufferBytes: settings.bufferBytes,
+      maxInFlight: MAX_BATCHES,
+      lingerMs: 0,
+      deadlineMs: settings.deadlineMs,
+      signal: this.#stop.signal,
+      departures: null,
+      verify,
+      gap,
+      send: (batch, sending) => this.#send(batch, sending),
+      settled: (batch, failure) => this.#settled(batch, failure),
+    });
   }
 
   /**
@@ -167,7 +144,7 @@ export class AppendQueue {
   add(append: EncodedAppend): Promise<SettledAppend> {
     if (this.#closed) return Promise.reject(new ClosedError('the event store'));
     return new Promise((resolve, reject) => {
-      if (this.#line.length === 0 && !this.#full(append.bytes))
+      if (this.#line.length === 0 && !this.#sender.full(append.bytes))
         return this.#accept(append, resolve, reject);
       const { start } = append.events[0] as { start: number };
       const buffer = Buffer.from(
@@ -186,23 +163,18 @@ export class AppendQueue {
   async close(): Promise<void> {
     this.#closed = true;
     for (const { reject } of this.#line.splice(0)) reject(new ClosedError('the event store'));
-    while (this.#bytes > 0 || this.#inFlight > 0)
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    await this.#sender.drain();
     this.#stop.abort();
   }
 
-  #full(bytes: number): boolean {
-    return this.#bytes > 0 && this.#bytes + bytes > this.#parts.settings.bufferBytes;
-  }
-
   #accept(append: EncodedAppend, resolve: Waiting['resolve'], reject: Waiting['reject']): void {
-    const state = this.#states[append.partition] as PartitionState;
-    let batch = state.batches[state.batches.length - 1];
+    const { partition, bytes } = append;
+    let batch = this.#sender.last(partition);
     if (
-      !batch ||
+      batch === undefined ||
       batch.plan.appends >= BATCH.appends ||
       batch.events + append.events.length > BATCH.events ||
-      batch.bytes + append.bytes > BATCH.bytes
+      batch.bytes + bytes > BATCH.bytes
     ) {
       batch = {
         builders: new Map(),
@@ -212,12 +184,12 @@ export class AppendQueue {
         events: 0,
         bytes: 0,
         openedMs: monotonicMs(),
+        appended: null,
       };
-      state.batches.push(batch);
+      this.#sender.open(partition, batch);
     }
     batch.waiting.push({ place: this.#put(append, batch), resolve, reject });
-    this.#bytes += append.bytes;
-    this.#enqueue(append.partition);
+    this.#sender.added(partition, bytes);
   }
 
   /** @returns the place of its first event in the flush */
@@ -230,7 +202,7 @@ export class AppendQueue {
     }
     const place = batch.events;
     const { events } = append;
-    // What each type's part gets of it, and the lengths as they were written.
+    // The share of each type's part, and the lengths as they were written.
     const shares: {
       readonly part: number;
       readonly builder: BatchBuilder;
@@ -273,109 +245,44 @@ export class AppendQueue {
     return part;
   }
 
-  #enqueue(partition: number): void {
-    const state = this.#states[partition] as PartitionState;
-    if (state.queued || state.inFlight || state.batches.length === 0) return;
-    state.queued = true;
-    this.#ready.push(partition);
-    this.#departSoon();
-  }
-
-  /**
-   * In a microtask's time: what one turn of the event loop makes travels together, over all
-   * partitions in one write.
-   */
-  #departSoon(): void {
-    if (this.#departing) return;
-    this.#departing = true;
-    queueMicrotask(() => {
-      this.#departing = false;
-      while (this.#ready.length > 0 && this.#inFlight < MAX_BATCHES)
-        void this.#send(this.#ready.shift() as number);
-    });
-  }
-
-  async #send(partition: number): Promise<void> {
-    const state = this.#states[partition] as PartitionState;
-    const batch = state.batches.shift() as OpenBatch;
-    state.queued = false;
-    state.inFlight = true;
-    this.#inFlight++;
-    const now = monotonicMs();
-    // Redis forgets silent producers: start over well before that.
-    if (state.producer === '' || now - state.lastBatchMs > PRODUCER_TTL_MS / 2)
-      this.#newProducer(state);
+  async #send(batch: OpenBatch, sending: Sending): Promise<boolean> {
     const { connection, keys, confirm, settings } = this.#parts;
-    let appended: AppendedBatch | null = null;
-    let failure: unknown;
-    try {
-      const { verify } = this.#parts;
-      const first = verify?.() ?? null;
-      if (first)
-        await withRetry(
-          (attempt, untilMs) =>
-            by(
-              untilMs,
-              'settle-settings.lua',
-              attempt === 1 ? first : (verify?.() ?? Promise.resolve()),
-            ),
-          {
-            signal: this.#stop.signal,
-            deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
-          },
-        );
-      appended = await appendBatch(
-        {
-          partition,
-          producer: state.producer,
-          sequence: ++state.sequence,
-          maxEvents: settings.maxEvents,
-          headBytes: this.#headBytes,
-          parts: [...batch.builders].map(([type, { builder }]) => ({ type, ...builder.finish() })),
-          histories: [...batch.histories.values()],
-          plan: batch.plan,
-        },
-        {
-          connection,
-          keys,
-          confirm,
-          signal: this.#stop.signal,
-          deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
-        },
-      );
-      state.lastBatchMs = now;
-    } catch (error) {
-      if (error instanceof ProducerGapError) this.#parts.gap(error);
-      // Whether this sequence was used is not known (or Redis lost some): never send another under
-      // this producer id.
-      this.#newProducer(state);
-      const outOfMemory = error instanceof RedisReplyError && error.reply === 'OOM';
-      failure = outOfMemory
-        ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 })
-        : error;
-    }
-    state.inFlight = false;
-    this.#inFlight--;
-    this.#bytes -= batch.bytes;
+    batch.appended = await appendBatch(
+      {
+        ...sending,
+        maxEvents: settings.maxEvents,
+        headBytes: this.#headBytes,
+        parts: Array.from(batch.builders, ([type, { builder }]) => ({ type, ...builder.finish() })),
+        histories: [...batch.histories.values()],
+        plan: batch.plan,
+      },
+      {
+        connection,
+        keys,
+        confirm,
+        signal: this.#stop.signal,
+        deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
+      },
+    );
+    return true;
+  }
+
+  async #settled(batch: OpenBatch, failure: unknown): Promise<void> {
     for (const { builder } of batch.builders.values()) this.#spare.keep(builder.buffer);
-    this.#enqueue(partition);
-    if (this.#ready.length > 0) this.#departSoon();
-    for (let next = this.#line[0]; next && !this.#full(next.append.bytes); next = this.#line[0]) {
+    this.#acceptFromLine();
+    // Resolving wakes many callers, who append again. Yield first, so that the earlier callers'
+    // appends are sent before.
+    if (batch.waiting.length >= YIELD_FROM) await new Promise((resolve) => setImmediate(resolve));
+    if (batch.appended !== null) settle(batch, batch.appended);
+    else for (const { reject } of batch.waiting) reject(failure);
+  }
+
+  #acceptFromLine(): void {
+    for (let next = this.#line[0]; next; next = this.#line[0]) {
+      if (this.#sender.full(next.append.bytes)) return;
       this.#line.shift();
       this.#accept(next.append, next.resolve, next.reject);
     }
-    // Many callers go on at once, and most append again: what one batch's do leaves before the next
-    // batch's begin.
-    if (batch.waiting.length >= YIELD_FROM) await new Promise((resolve) => setImmediate(resolve));
-    if (appended) settle(batch, appended);
-    else for (const { reject } of batch.waiting) reject(failure);
-    for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #newProducer(state: PartitionState): void {
-    state.producer = `${this.#idPrefix}.${++this.#generation}`;
-    state.sequence = 0;
-    state.lastBatchMs = monotonicMs();
   }
 }
 

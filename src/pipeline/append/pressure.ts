@@ -7,7 +7,7 @@
  * it is over. The time doubles while it is not.
  */
 import { monotonicMs } from '../../core/clock.ts';
-import type { Pressure } from '../../core/errors.ts';
+import { RedisReplyError, type Pressure } from '../../core/errors.ts';
 import type { Backlog } from './append.ts';
 
 const RETRY_MS = { min: 100, max: 5000 } as const;
@@ -99,4 +99,9 @@ export class PressureGauge {
         retryAfterMs: Math.max(0, Math.ceil(held.untilMs - now)),
       }));
   }
+}
+
+/** Redis refused all of it: nothing was appended. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof RedisReplyError && error.reply === 'OOM';
 }
