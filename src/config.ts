@@ -7,115 +7,161 @@ import { z } from 'zod';
 import { ConfigError } from './core/errors.ts';
 import { NAME_PATTERN } from './core/function-spec.ts';
 
-const whole = (min: number, max: number) =>
-  z.string().transform((text, context) => {
+// Beside its check, each variable has `unset` (its default as people read it, empty: none), `range`
+// (the values it takes, empty: any text) and `text` (its meaning).
+
+const grouped = (value: number): string => value.toLocaleString('en-US');
+
+function check(min: number, max: number) {
+  return z.string().transform((text, context) => {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
     context.addIssue(`must be a whole number from ${min} to ${max}`);
     return z.NEVER;
   });
-const oneOf = <const T extends readonly string[]>(names: T) =>
-  z.enum(names, { error: `must be one of ${names.join(', ')}` });
+}
+
+/** @param unset how people read the default; default: the number itself */
+function whole(min: number, max: number, value: number, text: string, unset = grouped(value)) {
+  const range = `${grouped(min)} … ${grouped(max)}`;
+  return { check: check(min, max).default(value), unset, range, text };
+}
+
+/** A number that may be missing. @param unset what holds then */
+function wholeOrNone(min: number, max: number, unset: string, text: string) {
+  const range = `${grouped(min)} … ${grouped(max)}`;
+  return { check: check(min, max).optional(), unset, range, text };
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(
+  names: T,
+  value: T[number],
+  text: string,
+) {
+  const known = z.enum(names, { error: `must be one of ${names.join(', ')}` });
+  return { check: known.default(value as never), unset: value, range: names.join(', '), text };
+}
+
+/** A text that may be missing. @param unset what holds then */
+function textOrNone(unset: string, text: string) {
+  return { check: z.string().min(1).optional(), unset, range: '', text };
+}
 
 /** Where the admin server listens unless MILLRACE_PORT says otherwise. */
 export const DEFAULT_PORT = 9464;
 
-/** Every variable: its check, default and meaning. docs/operations.md prints this table. */
+/**
+ * Every variable: its check, default and meaning. The table in docs/operations.md and the list of
+ * `millrace start --help` are printed from here.
+ */
 export const ENVIRONMENT = {
-  REDIS_URL: {
-    check: z.string().min(1).optional(),
-    text: 'server (redis://, rediss://, unix:) or Cluster (comma separated); unset: the embedded server',
-  },
-  MILLRACE_REDIS_CA: {
-    check: z.string().min(1).optional(),
-    text: "with rediss://: PEM file of the authorities that sign the server's certificate (default: those Node trusts)",
-  },
-  MILLRACE_REDIS_CERT: {
-    check: z.string().min(1).optional(),
-    text: 'with rediss://: PEM file of the client certificate, for servers that ask for one',
-  },
-  MILLRACE_REDIS_KEY: {
-    check: z.string().min(1).optional(),
-    text: "PEM file of the client certificate's private key",
-  },
-  MILLRACE_REDIS_KEY_PASSPHRASE: {
-    check: z.string().min(1).optional(),
-    text: 'passphrase of that key',
-  },
-  WORKERS: {
-    check: whole(1, 256).default(availableParallelism()),
-    text: 'worker threads in the pool (default: available cores)',
-  },
-  MILLRACE_PARTITIONS: {
-    check: whole(1, 1024).optional(),
-    text: "P, fixed at a deployment's first start (default 16)",
-  },
+  REDIS_URL: textOrNone(
+    'the embedded server',
+    '`redis://`, `rediss://`, `unix:/path`; a Cluster by one of its nodes, its configuration endpoint, or several nodes, comma separated. Characters such as `@ : / ? # %` in a password must be percent-encoded',
+  ),
+  MILLRACE_REDIS_CA: textOrNone(
+    "Node's",
+    "with `rediss://`: PEM file of the authorities that sign the server's certificate",
+  ),
+  MILLRACE_REDIS_CERT: textOrNone(
+    '',
+    'with `rediss://`: PEM file of a client certificate, for servers that ask for one. Read anew for each connection',
+  ),
+  MILLRACE_REDIS_KEY: textOrNone('', "PEM file of the client certificate's private key"),
+  MILLRACE_REDIS_KEY_PASSPHRASE: textOrNone('', 'passphrase of that key'),
+  WORKERS: whole(1, 256, availableParallelism(), 'worker threads in the pool', 'available cores'),
+  MILLRACE_PARTITIONS: wholeOrNone(
+    1,
+    1024,
+    '16',
+    'fixed at the first start; a process with another number refuses to start',
+  ),
   MILLRACE_NAMESPACE: {
     check: z.string().regex(NAME_PATTERN, `must match ${NAME_PATTERN.source}`).default('mr'),
+    unset: 'mr',
+    range: '',
     text: 'key prefix',
   },
-  MILLRACE_PORT: {
-    check: whole(0, 65_535).optional(),
-    text: 'admin HTTP port, 0: any free one (default 9464, or none where another process has it)',
-  },
-  MILLRACE_HOST: { check: z.string().min(1).default('127.0.0.1'), text: 'admin HTTP address' },
-  MILLRACE_TOKEN: {
-    check: z.string().min(1).optional(),
-    text: 'token of the admin server: as bearer, or as the password of basic authentication',
-  },
-  LOG_LEVEL: {
-    check: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-    text: 'pino level',
-  },
-  MILLRACE_MODE: {
-    check: oneOf(['development', 'production']).default('development'),
-    text: 'what happens at start to schemas under proto/ that are not registered: development registers compatible ones, production refuses to start',
-  },
-  MILLRACE_SCHEMA_WAIT_MS: {
-    check: whole(0, 604_800_000).default(600_000),
-    text: 'how long an event waits, parked, for its schema to be registered',
-  },
-  MILLRACE_UPKEEP_MS: {
-    check: whole(50, 3_600_000).default(10_000),
-    text: 'how often a dispatcher trims streams and looks for entries that have vanished',
-  },
-  MILLRACE_STALL_MS: {
-    check: whole(100, 86_400_000).default(60_000),
-    text: '/healthz is red when a lane has work and gets nothing done for so long',
-  },
+  LOG_LEVEL: oneOf(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    'info',
+    'pino level',
+  ),
   MILLRACE_DIR: {
     check: z.string().min(1).default('.millrace'),
-    text: "folder of the embedded server's data and of the binary's cache",
+    unset: '.millrace',
+    range: '',
+    text: "folder of the embedded server's data, and of its binary's cache",
   },
-  MILLRACE_REDIS_SERVER: {
-    check: z.string().min(1).optional(),
-    text: 'redis-server or valkey-server to run embedded',
+  MILLRACE_REDIS_SERVER: textOrNone(
+    'one on PATH, or unpacked',
+    'the redis-server or valkey-server (7.0 or later) to run embedded',
+  ),
+  MILLRACE_APPENDFSYNC: oneOf(
+    ['everysec', 'always'],
+    'everysec',
+    'appendfsync of the embedded server',
+  ),
+  MILLRACE_LEASE_MS: whole(
+    500,
+    600_000,
+    10_000,
+    "TTL of a lane's lease: shorter means faster takeover after a crash, and a lane lost by a shorter stall",
+  ),
+  MILLRACE_DRAIN_MS: whole(0, 3_600_000, 30_000, 'time for running batches after SIGTERM'),
+  MILLRACE_LOAD_MS: whole(
+    1000,
+    600_000,
+    30_000,
+    'time for the function files to load at start; slower ones are named, and nothing starts',
+  ),
+  MILLRACE_BATCH_EVENTS: whole(1, 65_536, 4096, 'most events of a batch'),
+  MILLRACE_BATCH_BYTES: whole(
+    1024,
+    64 * 1024 * 1024,
+    1024 * 1024,
+    'most bytes of a batch (one entry is always taken)',
+  ),
+  MILLRACE_THREAD_HEAP_MB: wholeOrNone(16, 65_536, "Node's", 'heap limit of a pool thread, MiB'),
+  MILLRACE_MODE: oneOf(
+    ['development', 'production'],
+    'development',
+    'what happens at start to schemas that are not registered: registered where compatible, or refused. See [schemas](schemas.md)',
+  ),
+  MILLRACE_SCHEMA_WAIT_MS: whole(
+    0,
+    604_800_000,
+    600_000,
+    'how long an event waits, parked, for its schema to be registered, before it is dead-lettered',
+  ),
+  MILLRACE_UPKEEP_MS: whole(
+    50,
+    3_600_000,
+    10_000,
+    'how often a dispatcher trims streams and looks for what is missing or stuck',
+  ),
+  MILLRACE_STALL_MS: whole(
+    100,
+    86_400_000,
+    60_000,
+    'a lane with work that gets nothing done, or an outbox from which nothing leaves, for so long makes `/healthz` red',
+  ),
+  MILLRACE_PORT: wholeOrNone(
+    0,
+    65_535,
+    String(DEFAULT_PORT),
+    'admin HTTP server of `millrace start`; 0: any free port. Unset and taken by another process: none is served',
+  ),
+  MILLRACE_HOST: {
+    check: z.string().min(1).default('127.0.0.1'),
+    unset: '127.0.0.1',
+    range: '',
+    text: 'its address',
   },
-  MILLRACE_APPENDFSYNC: {
-    check: oneOf(['everysec', 'always']).default('everysec'),
-    text: 'appendfsync of the embedded server',
-  },
-  MILLRACE_LEASE_MS: {
-    check: whole(500, 600_000).default(10_000),
-    text: "TTL of a lane lease: how long a crashed dispatcher's lanes wait",
-  },
-  MILLRACE_DRAIN_MS: {
-    check: whole(0, 3_600_000).default(30_000),
-    text: 'time for running batches to finish after SIGTERM',
-  },
-  MILLRACE_LOAD_MS: {
-    check: whole(1000, 600_000).default(30_000),
-    text: 'time for the function files to load at start',
-  },
-  MILLRACE_BATCH_EVENTS: { check: whole(1, 65_536).default(4096), text: 'most events of a batch' },
-  MILLRACE_BATCH_BYTES: {
-    check: whole(1024, 64 * 1024 * 1024).default(1024 * 1024),
-    text: 'most bytes of a batch (one entry is always taken)',
-  },
-  MILLRACE_THREAD_HEAP_MB: {
-    check: whole(16, 65_536).optional(),
-    text: "heap limit of a pool thread (default: Node's)",
-  },
+  MILLRACE_TOKEN: textOrNone(
+    '',
+    'its token, as bearer or as the password of basic authentication. Without it nothing can be changed unless the address is loopback',
+  ),
 } as const;
 
 type Checks = { [K in keyof typeof ENVIRONMENT]: (typeof ENVIRONMENT)[K]['check'] };

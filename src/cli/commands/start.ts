@@ -14,6 +14,7 @@ import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { plural } from '../options.ts';
+import { settingsHelp } from '../settings-help.ts';
 import { packageFolder } from '../../core/package-info.ts';
 
 /** A stop at once takes so long at most. */
@@ -33,7 +34,9 @@ drains: nothing more is started, what runs is finished within MILLRACE_DRAIN_MS,
 Exit status: 0 after a clean drain; 1 when it could not start, or the drain cut something off (it runs again).
 
 Example:
-  WORKERS=4 LOG_LEVEL=info millrace start ./workers --proto ./proto`,
+  WORKERS=4 LOG_LEVEL=info millrace start ./workers --proto ./proto
+
+${settingsHelp()}`,
     )
     .action((dir: string, options: { proto: string }) => start(dir, options.proto, context));
 }

@@ -1,0 +1,47 @@
+/**
+ * The tables in docs/ that repeat what the code declares: `npm run docs` writes them, and
+ * `npm run docs -- --check` fails where they differ. Each stands between two comments,
+ * `<!-- begin NAME -->` and `<!-- end NAME -->`.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { format } from 'prettier';
+import { ENVIRONMENT } from '../src/config.ts';
+
+/** By file, then by name of the table: its lines. */
+const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
+  'docs/operations.md': { settings: settingsTable },
+};
+
+function settingsTable(): string {
+  const rows = Object.entries(ENVIRONMENT).map(
+    ([name, { unset, range, text }]) => `| \`${name}\` | ${unset} | ${range} | ${text} |`,
+  );
+  return ['| variable | default | range | meaning |', '| --- | --- | --- | --- |', ...rows].join(
+    '\n',
+  );
+}
+
+/** @throws Error where the file lacks the place of a table */
+function withTable(text: string, file: string, name: string, table: string): string {
+  const [begin, end] = [`<!-- begin ${name} -->`, `<!-- end ${name} -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from)
+    throw new Error(`${file} has no place for "${name}": ${begin} … ${end}`);
+  return `${text.slice(0, from + begin.length)}\n\n${table}\n\n${text.slice(to)}`;
+}
+
+const check = process.argv.includes('--check');
+for (const [file, tables] of Object.entries(TABLES)) {
+  const before = readFileSync(file, 'utf8');
+  let text = before;
+  for (const [name, table] of Object.entries(tables)) text = withTable(text, file, name, table());
+  const after = await format(text, { parser: 'markdown', printWidth: 100, proseWrap: 'always' });
+  if (after === before) continue;
+  if (check) {
+    console.error(`${file} differs from what the code declares: npm run docs`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(file, after);
+    console.log(`written: ${file}`);
+  }
+}
