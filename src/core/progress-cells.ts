@@ -29,6 +29,45 @@ export const CELL = {
    */
   CAUSED: 6,
 } as const;
+export type CellState = (typeof CELL)[keyof typeof CELL];
+
+/**
+ * States that may follow a state, as the dispatcher sees an event over all rounds of its run. A
+ * thread may have passed others meanwhile: it reports the last one.
+ */
+const FOLLOWING: Readonly<Record<CellState, readonly CellState[]>> = {
+  [CELL.TODO]: [
+    CELL.TODO,
+    CELL.RUNNING,
+    CELL.DONE,
+    CELL.CAUSED,
+    CELL.FAILED,
+    CELL.BLOCKED,
+    CELL.SKIP,
+  ],
+  [CELL.RUNNING]: [CELL.RUNNING, CELL.DONE, CELL.FAILED],
+  // Run alone, it was done and then killed its thread, which could not report it.
+  [CELL.DONE]: [CELL.FAILED],
+  [CELL.FAILED]: [],
+  [CELL.BLOCKED]: [],
+  // A copy in a function with an inbox: it follows the first event of its identity.
+  [CELL.SKIP]: [CELL.TODO, CELL.BLOCKED],
+  [CELL.CAUSED]: [CELL.DONE],
+};
+/** By state, a bit for each state that may follow. */
+const FOLLOWS = Uint8Array.from(Object.values(FOLLOWING), (states) =>
+  states.reduce<number>((bits, state) => bits | (1 << state), 0),
+);
+const NAMES = Object.keys(CELL);
+
+/** @throws Error where the state cannot follow: a bug, and nothing of the batch is committed */
+export function moveTo(states: Uint8Array, index: number, to: CellState): void {
+  const from = states[index] as CellState;
+  if (((FOLLOWS[from] as number) & (1 << to)) === 0)
+    throw new Error(`event ${index} cannot become ${NAMES[to]}: it is ${NAMES[from]}`);
+  states[index] = to;
+}
+
 /** What the dispatcher tells a thread that runs a batch. */
 export const ORDER = {
   NONE: 0,
@@ -38,7 +77,6 @@ export const ORDER = {
    */
   LEASE_LOST: 1,
 } as const;
-export type CellState = (typeof CELL)[keyof typeof CELL];
 
 export interface ProgressCells {
   readonly shared: SharedArrayBuffer;

@@ -9,7 +9,7 @@
  */
 import type { DeadEntry, EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError, type EnvelopeError } from '../../core/errors.ts';
-import { CELL } from '../../core/progress-cells.ts';
+import { CELL, moveTo } from '../../core/progress-cells.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';
 import { envelopeProblem, nameOr } from '../../wire/envelope-problem.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
@@ -46,7 +46,8 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
   const deadEntries = [...result.deadEntries];
   const left = new Set<number>();
   // What is not taken off its parked list waits there.
-  for (let i = 0; i < retryEvents; i++) if (states[i] === CELL.TODO) states[i] = CELL.BLOCKED;
+  for (let i = 0; i < retryEvents; i++)
+    if (states[i] === CELL.TODO) moveTo(states, i, CELL.BLOCKED);
   for (let entry = 0; entry < entries; entry++) {
     const first = batch.firsts[entry] as number;
     const { count } = batch.entries[entry] as StreamEntry;
@@ -61,7 +62,7 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
       if (states[ref.index] !== CELL.TODO) continue;
       if (problem) {
         // It has no subject behind which it could wait, or no id: it is dead whenever it runs.
-        states[ref.index] = CELL.FAILED;
+        moveTo(states, ref.index, CELL.FAILED);
         failures.push({
           ref,
           error: { name: problem.name, message: problem.message, stack: '' },
@@ -70,7 +71,7 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
         });
         continue;
       }
-      states[ref.index] = CELL.BLOCKED;
+      moveTo(states, ref.index, CELL.BLOCKED);
       blocked.push(ref);
       left.add(ref.index);
     }
