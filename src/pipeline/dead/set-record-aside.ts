@@ -4,9 +4,10 @@
  * `decode`.
  */
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
+import { letterFields } from '../../wire/letter-fields.ts';
 
 const script = defineScript({
   url: new URL('./set-record-aside.lua', import.meta.url),
@@ -22,14 +23,15 @@ export interface UnreadableRecord {
   readonly partition: number;
   /** Entry id in the outbox; member of the schedule's zset. */
   readonly place: string;
-  /** Of the schedule: the event's id, and what its record was. */
+  /** Id of the scheduled event; '' for the outbox. */
   readonly eventId: string;
+  /** Bytes of the scheduled event's record, as they were read. */
   readonly record: Buffer;
-  /** As far as it can be told; ''. */
+  /** Event type; '' where it cannot be told. */
   readonly type: string;
-  /** How many it stands for, at least 1. */
+  /** Events that the record stands for, at least 1. */
   readonly events: number;
-  /** What it counts in its outbox. */
+  /** Bytes for which it counts in the outbox. */
   readonly outboxBytes: number;
   readonly problem: string;
 }
@@ -45,50 +47,10 @@ export async function setRecordAside(
   { connection, keys, log }: Source,
   unread: UnreadableRecord,
 ): Promise<void> {
-  const { store, partition, place, eventId, type, events, problem } = unread;
+  const { store, partition, place, eventId, record, type, events, outboxBytes } = unread;
   const name = RECORD_STORES[store];
   const [seconds] = (await connection.command('TIME')) as [string, string];
-  const atMs = Number(seconds) * 1000;
-  const letter = [
-    'kind',
-    'record',
-    'type',
-    type,
-    'partition',
-    partition,
-    'entry',
-    store === 'outbox' ? place : '',
-    'index',
-    0,
-    'position',
-    0,
-    'id',
-    eventId,
-    'subject',
-    '',
-    'reason',
-    'decode',
-    'name',
-    'CorruptDataError',
-    'message',
-    problem,
-    'stack',
-    '',
-    'attempts',
-    0,
-    'first',
-    atMs,
-    'last',
-    atMs,
-    'dispatcher',
-    '',
-    'version',
-    '',
-    'events',
-    events,
-    'history',
-    '[]',
-  ];
+  const letter = fieldsOf(unread, Number(seconds) * 1000);
   const [kind, letterId] = (await script.run(
     connection,
     [
@@ -97,7 +59,7 @@ export async function setRecordAside(
       keys.counters(partition),
       keys.scheduledEvents(partition),
     ],
-    [name, place, eventId, unread.record, type, events, unread.outboxBytes, ...letter],
+    [name, place, eventId, record, type, events, outboxBytes, ...letter],
   )) as [string, string];
   if (kind !== 'aside') return;
   log(
@@ -108,7 +70,32 @@ export async function setRecordAside(
       partition,
       ...(eventId === '' ? {} : { eventId }),
       events,
-      error: problem,
+      error: unread.problem,
     },
   );
+}
+
+/** Without the record's bytes: set-record-aside.lua adds them. */
+function fieldsOf(unread: UnreadableRecord, atMs: number): readonly RedisArg[] {
+  return letterFields({
+    kind: 'record',
+    type: unread.type,
+    partition: unread.partition,
+    entry: unread.store === 'outbox' ? unread.place : '',
+    index: 0,
+    position: 0,
+    id: unread.eventId,
+    subject: '',
+    reason: 'decode',
+    name: 'CorruptDataError',
+    message: unread.problem,
+    stack: '',
+    attempts: 0,
+    first: atMs,
+    last: atMs,
+    dispatcher: '',
+    version: '',
+    events: unread.events,
+    history: '[]',
+  });
 }

@@ -6,13 +6,13 @@
  *   look up the batch's identities → run what is new → the commit remembers what it settles, in its
  *   own step
  *
- * So what is remembered is what was committed: an event whose turn was lost is run again. What
- * fails is parked and not remembered: its own retries are no duplicates. Only such functions have
+ * So the inbox remembers committed events only: an event whose turn was lost is run again. A failed
+ * event is parked and not remembered: its own retries are no duplicates. Only such functions have
  * their entries walked in the dispatcher's thread.
  */
 import type { EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError } from '../../core/errors.ts';
-import { CELL } from '../../core/progress-cells.ts';
+import { CELL, moveTo } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -29,16 +29,16 @@ const RUNS = -1;
 
 export interface Seen {
   /**
-   * Per event its identity; '' where it has none or its entry cannot be taken apart (the thread
-   * will say why).
+   * Identities by event index; '' where an event has none, or its entry cannot be taken apart (the
+   * thread will say why).
    */
   readonly ids: readonly string[];
   /**
-   * SKIP: not to be run, because it was settled before, or because it stands earlier in this batch
-   * too.
+   * By event index. SKIP: the event is not to be run, since it was settled before, or a copy of it
+   * comes first in this batch.
    */
   readonly states: Uint8Array;
-  /** Of the latter: where each stands first; RUNS: it runs beside the turns of its lane. */
+  /** Copies, with the index of the first; RUNS: the first runs beside the turns of the lane. */
   readonly repeats: readonly { readonly ref: EventRef; readonly first: number }[];
 }
 
@@ -56,85 +56,99 @@ export interface InboxOptions {
 
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen> {
-  const { connection, keys, fn, partition, ordering } = options;
-  const ids = new Array<string>(batch.events).fill('');
-  const states = new Uint8Array(batch.events);
-  const repeats: { ref: EventRef; first: number }[] = [];
-  const firsts = new Map<string, number>();
-  const running = new Set(options.running);
-  const note = (ref: EventRef, identity: string): void => {
+  const seen = new SeenInBatch(batch.events, options);
+  noteRetries(seen, batch);
+  for (let entry = 0; entry < batch.entries.length; entry++) noteEntry(seen, batch, entry);
+  await skipSettled(seen, options);
+  return seen;
+}
+
+/** Copies within the batch, and of events that run beside the lane's turns. */
+class SeenInBatch implements Seen {
+  readonly ids: string[];
+  readonly states: Uint8Array;
+  readonly repeats: { readonly ref: EventRef; readonly first: number }[] = [];
+  readonly #ordering: 'key' | 'none';
+  readonly #running: ReadonlySet<string>;
+  /** Index of the first event of each identity. */
+  readonly #firsts = new Map<string, number>();
+
+  constructor(events: number, { ordering, running }: InboxOptions) {
+    this.ids = new Array<string>(events).fill('');
+    this.states = new Uint8Array(events);
+    this.#ordering = ordering;
+    this.#running = new Set(running);
+  }
+
+  note(ref: EventRef, identity: string): void {
     if (identity === '') return;
-    ids[ref.index] = identity;
+    this.ids[ref.index] = identity;
+    if (ref.entry >= 0 && this.#running.has(ref.id)) return this.#repeat(ref, RUNS);
     // With order kept, only a later event of the same subject may wait for an earlier one; an event
     // has one subject.
-    const key = ordering === 'key' ? `${identity.length}:${identity}${ref.subject}` : identity;
-    const first = firsts.get(key);
-    if (ref.entry >= 0 && running.has(ref.id)) {
-      states[ref.index] = CELL.SKIP;
-      repeats.push({ ref, first: RUNS });
-    } else if (first === undefined) firsts.set(key, ref.index);
-    else {
-      states[ref.index] = CELL.SKIP;
-      repeats.push({ ref, first });
-    }
-  };
+    const key =
+      this.#ordering === 'key' ? `${identity.length}:${identity}${ref.subject}` : identity;
+    const first = this.#firsts.get(key);
+    if (first === undefined) this.#firsts.set(key, ref.index);
+    else this.#repeat(ref, first);
+  }
+
+  #repeat(ref: EventRef, first: number): void {
+    this.states[ref.index] = CELL.SKIP;
+    this.repeats.push({ ref, first });
+  }
+}
+
+function noteRetries(seen: SeenInBatch, batch: Batch): void {
   let index = 0;
   for (const { records } of batch.retries) {
     for (const bytes of records) {
-      const {
-        event,
-        batchSource,
-        eventId,
-        subject,
-        position,
-        index: indexInEntry,
-      } = decodeParked(bytes);
+      const record = decodeParked(bytes);
       const ref: EventRef = {
         index: index++,
         entry: -1,
-        indexInEntry,
+        indexInEntry: record.index,
         offset: 0,
         length: bytes.length,
-        position,
-        id: eventId,
-        subject,
+        position: record.position,
+        id: record.eventId,
+        subject: record.subject,
       };
-      note(ref, identityOfEvent(event, batchSource));
+      seen.note(ref, identityOfEvent(record.event, record.batchSource));
     }
   }
-  batch.entries.forEach((entry, at) => {
-    for (const header of headersOf(entry)) {
-      // Dead by itself, and not remembered: another event may bear its id.
-      if (envelopeProblem(header) !== null) continue;
-      note(
-        {
-          index: (batch.firsts[at] as number) + header.index,
-          entry: at,
-          indexInEntry: header.index,
-          offset: header.offset,
-          length: header.length,
-          position: header.position,
-          id: header.id,
-          subject: header.subject,
-        },
-        identityOf(header.id, header.source),
-      );
-    }
-  });
-  const asked: number[] = [];
-  for (let i = 0; i < ids.length; i++) if (ids[i] !== '' && states[i] === CELL.TODO) asked.push(i);
-  if (asked.length > 0) {
-    const found = (await script.run(
-      connection,
-      [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
-      asked.map((i) => ids[i] as string),
-    )) as number[];
-    for (const place of found) states[asked[place] as number] = CELL.SKIP;
-  }
-  return { ids, states, repeats };
 }
 
-/** What stands twice in the batch is settled with its first, or waits behind it. */
+function noteEntry(seen: SeenInBatch, batch: Batch, entry: number): void {
+  const first = batch.firsts[entry] as number;
+  for (const header of headersOf(batch.entries[entry] as StreamEntry)) {
+    // Dead by itself, and not remembered: another event may bear its id.
+    if (envelopeProblem(header) !== null) continue;
+    const { index, offset, length, position, id, subject } = header;
+    seen.note(
+      { index: first + index, entry, indexInEntry: index, offset, length, position, id, subject },
+      identityOf(id, header.source),
+    );
+  }
+}
+
+/** Events that the function has settled within the window. */
+async function skipSettled(
+  { ids, states }: SeenInBatch,
+  { connection, keys, fn, partition }: InboxOptions,
+): Promise<void> {
+  const asked: number[] = [];
+  for (let i = 0; i < ids.length; i++) if (ids[i] !== '' && states[i] === CELL.TODO) asked.push(i);
+  if (asked.length === 0) return;
+  const found = (await script.run(
+    connection,
+    [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
+    asked.map((i) => ids[i] as string),
+  )) as number[];
+  for (const place of found) states[asked[place] as number] = CELL.SKIP;
+}
+
+/** A copy is settled with the first event of its identity, or waits behind it. */
 export function withRepeats<
   R extends { readonly states: Uint8Array; readonly blocked: readonly EventRef[] },
 >(result: R, { ids, repeats }: Seen): R & { readonly ids: readonly string[] } {
@@ -143,17 +157,17 @@ export function withRepeats<
     const state = first === RUNS ? CELL.RUNNING : result.states[first];
     if (state === CELL.DONE || state === CELL.SKIP) continue;
     if (state === CELL.TODO) {
-      // Not started: nor is what stands behind it.
-      result.states[ref.index] = CELL.TODO;
+      // The first was not started: nor is its copy.
+      moveTo(result.states, ref.index, CELL.TODO);
       continue;
     }
-    result.states[ref.index] = CELL.BLOCKED;
+    moveTo(result.states, ref.index, CELL.BLOCKED);
     if (ref.entry >= 0) blocked.push(ref);
   }
   return { ...result, blocked, ids };
 }
 
-/** None of an entry that is not sound: it is dead-lettered as a whole. */
+/** None of an entry that is not sound: such an entry is dead-lettered as a whole. */
 function headersOf(entry: StreamEntry): EventHeader[] {
   const headers: EventHeader[] = [];
   try {

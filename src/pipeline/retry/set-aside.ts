@@ -1,12 +1,13 @@
 /**
  * Parked records that cannot be read: each costs itself. It goes to the dead letters as it is (kind
- * `record`, reason `decode`), counted under the type it was counted under while it was parked.
+ * `record`, reason `decode`), and counts under the same type as while it was parked.
  */
 import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
+import { letterFields } from '../../wire/letter-fields.ts';
 import { decodeParked, salvageParked } from '../../wire/parked.ts';
 
 const script = defineScript({
@@ -32,7 +33,7 @@ export interface ParkedPlace {
   readonly log: (level: 'error', message: string, fields: Record<string, unknown>) => void;
 }
 
-/** Null: it can be read. */
+/** Null: the record can be read. */
 export function problemOf(record: Buffer): CorruptDataError | null {
   try {
     decodeParked(record);
@@ -63,8 +64,8 @@ export async function setAside(
 }
 
 /**
- * The key of a parked list is none. What was in it is not known: it stands for what is counted as
- * parked and in no list.
+ * The key of a parked list is no list. Its records are not known: the letter stands for the events
+ * that are counted as parked and in no list.
  */
 export async function setKeyAside(place: ParkedPlace, unit: string): Promise<void> {
   const missing = await missingOf(place);
@@ -99,50 +100,11 @@ async function send(
   record: Buffer,
   letter: Letter,
 ): Promise<void> {
-  const { connection, keys, partition, fn, ordering } = place;
+  const { connection, keys, partition, fn } = place;
+  const { type, events } = letter;
   const [seconds] = (await connection.command('TIME')) as [string, string];
-  const atMs = Number(seconds) * 1000;
-  const id = ordering === 'none' ? unit : letter.eventId;
-  const fields = [
-    'kind',
-    'record',
-    'type',
-    letter.type,
-    'partition',
-    partition,
-    'entry',
-    letter.entryId,
-    'index',
-    letter.index,
-    'position',
-    0,
-    'id',
-    id,
-    'subject',
-    ordering === 'key' ? unit : '',
-    'reason',
-    'decode',
-    'name',
-    'CorruptDataError',
-    'message',
-    letter.message,
-    'stack',
-    '',
-    'attempts',
-    0,
-    'first',
-    atMs,
-    'last',
-    atMs,
-    'dispatcher',
-    place.dispatcher,
-    'version',
-    place.version,
-    'events',
-    letter.events,
-    'history',
-    '[]',
-  ];
+  const fields = fieldsOf(place, unit, letter, Number(seconds) * 1000);
+  const holds = place.holds && unit !== '' ? '1' : '';
   const [kind] = (await script.run(
     connection,
     [
@@ -153,32 +115,47 @@ async function send(
       keys.held(partition, fn),
       keys.parked(partition, fn, unit),
     ],
-    [
-      place.leaseValue,
-      fn,
-      unit,
-      record,
-      letter.type,
-      letter.events,
-      place.holds && unit !== '' ? '1' : '',
-      ...fields,
-    ],
+    [place.leaseValue, fn, unit, record, type, events, holds, ...fields],
   )) as [string];
   if (kind !== 'aside') return;
   place.log(
     'error',
     'a parked record cannot be read and is set aside in the dead letters; what stands behind it goes on',
-    {
-      function: fn,
-      partition,
-      unit,
-      events: letter.events,
-      error: letter.message,
-    },
+    { function: fn, partition, unit, events, error: letter.message },
   );
 }
 
-/** The type of which an event is missing in the lists. */
+/** Without the record's bytes: set-aside.lua adds them. */
+function fieldsOf(
+  { partition, ordering, dispatcher, version }: ParkedPlace,
+  unit: string,
+  letter: Letter,
+  atMs: number,
+): readonly RedisArg[] {
+  return letterFields({
+    kind: 'record',
+    type: letter.type,
+    partition,
+    entry: letter.entryId,
+    index: letter.index,
+    position: 0,
+    id: ordering === 'none' ? unit : letter.eventId,
+    subject: ordering === 'key' ? unit : '',
+    reason: 'decode',
+    name: 'CorruptDataError',
+    message: letter.message,
+    stack: '',
+    attempts: 0,
+    first: atMs,
+    last: atMs,
+    dispatcher,
+    version,
+    events: letter.events,
+    history: '[]',
+  });
+}
+
+/** Type of which most counted events are missing in the lists. */
 async function typeShort(place: ParkedPlace): Promise<string> {
   if (place.types.length === 1) return place.types[0] as string;
   const missing = await missingOf(place);
@@ -186,8 +163,8 @@ async function typeShort(place: ParkedPlace): Promise<string> {
 }
 
 /**
- * Per type: events counted as parked that are in no list, or in none that can be read. Reads all
- * that is parked.
+ * Events of each type that are counted as parked, and are in no record that can be read. Reads all
+ * parked lists.
  */
 async function missingOf({
   connection,
@@ -202,32 +179,28 @@ async function missingOf({
     ...types.map((type) => `parked:${fn}:${type}`),
   )) as (string | null)[];
   const missing = new Map(types.map((type, i) => [type, Number(counts[i] ?? 0)]));
-  for (const unit of (await connection.command(
-    'ZRANGE',
-    keys.due(partition, fn),
-    0,
-    -1,
-  )) as string[]) {
-    for (let from = 0; ; from += PAGE) {
-      let page: Buffer[];
-      try {
-        page = (await connection.commandBuffer(
-          'LRANGE',
-          keys.parked(partition, fn, unit),
-          from,
-          from + PAGE - 1,
-        )) as Buffer[];
-      } catch (error) {
-        if (!isWrongType(error)) throw error;
-        break;
-      }
-      for (const record of page) {
-        if (problemOf(record) !== null) continue;
-        const { type } = decodeParked(record);
-        if (missing.has(type)) missing.set(type, (missing.get(type) as number) - 1);
-      }
-      if (page.length < PAGE) break;
+  const due = (await connection.command('ZRANGE', keys.due(partition, fn), 0, -1)) as string[];
+  for (const unit of due) {
+    for await (const record of recordsOf(connection, keys.parked(partition, fn, unit))) {
+      if (problemOf(record) !== null) continue;
+      const { type } = decodeParked(record);
+      if (missing.has(type)) missing.set(type, (missing.get(type) as number) - 1);
     }
   }
   return missing;
+}
+
+/** Page by page; none where the key is no list. */
+async function* recordsOf(connection: RedisConnection, key: string): AsyncGenerator<Buffer> {
+  for (let from = 0; ; from += PAGE) {
+    let page: Buffer[];
+    try {
+      page = (await connection.commandBuffer('LRANGE', key, from, from + PAGE - 1)) as Buffer[];
+    } catch (error) {
+      if (!isWrongType(error)) throw error;
+      return;
+    }
+    yield* page;
+    if (page.length < PAGE) return;
+  }
 }
