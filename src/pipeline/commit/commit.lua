@@ -1,30 +1,55 @@
 -- commit: everything one turn of a lane caused, in one step, or nothing.
--- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then T streams, then U parked lists, then the keys of the effects,
---       then with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), M streams, then with an inbox its two sets
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 turn id, and behind a space the lane's turn committed before, if there is one, 5 T, 6 U, 7 E entries, 8 P parked, 9 D dead, 10 R units retried, 11 F blocks of effects,
---       12 M types emitted to this partition, 13 B blocks of emitted events, 14 most scheduled events of a partition, 15 number of keys before those of emitted events,
---       16 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one)
---       T types (in the order of the streams), U units (in the order of the lists), M types, B blocks of emitted events: see src/core/emitted.ts
---       E x {stream 1..T, entry id, events done}
---       P x {unit 1..U, entry 1..E, delay in ms or '' (waits behind the head) or 'wait:<ms>' (no attempt was made), ParkedEvent bytes}
---       D x {entry 1..E or 0 (came from a retry), stream 1..T or 0 (a type no longer consumed), type, events,
---          unit 1..U that it holds or 0, number of fields, field, value, ...}
---       R x {unit 1..U, records taken off the head, number of settled, settled x (type, 'done' | 'skipped' | 'dead'),
---            new head bytes or '', delay in ms or '' (due now) or 'wait:<ms>' (no attempt was made)}
---       where that changes: 'running', what `running:<function>` says from now on ('-': nothing; src/pipeline/lane/in-flight.ts)
---       with an inbox: 'inbox', window in ms, most ids a set takes, G, G x {entry 1..E or 0 (retries), events skipped, number of settled, their identities (src/wire/event-identity.ts)}
---       F blocks of effects, done in order: see src/core/effects.ts
--- reply {'stale'} | {'foreign', unit}: the key of its parked list is none; nothing is done | {'refused', {ids of entries that are not pending}} (a turn with effects, or that parks events of several types, is written as a whole or not at all) | {'repeat', next due or ''} |
---       {'back'} (Redis no longer knows the turn before; nothing is done) |
---       {'full'}: the schedule has no room for what was emitted; nothing is done | {'exhausted', key of a stream}: likewise |
---       {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose list is empty now},
---        {entries, bytes} of the outbox, or '' where nothing was put there, {keys of indexes that are none: not written}}
--- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead letter is replayed or purged.
--- With ordering 'none' others read the same streams: an entry counts only while it is pending for this consumer.
--- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry causes happens only if
--- it was still pending. What prolongs the lease (holds-lease.lua) and XACK come first: they work under OOM and make the rest of the script work there too.
--- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is remembered for one to two windows.
+-- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then the streams of the types, the
+--       parked lists of the units, the keys of the effects, then with emitted events: clock,
+--       outbox, scheduled (zset), scheduled events (hash), streams of the emitted types; then with
+--       an inbox its two sets
+-- ARGV  1 lease value, 2 TTL in ms, 3 function,
+--       4 turn id, and behind a space the lane's turn committed before, if there is one,
+--       5 number of types, 6 of units, 7 of entries, 8 of parked events, 9 of dead letters,
+--       10 of units retried, 11 of blocks of effects, 12 of types emitted to this partition,
+--       13 of blocks of emitted events, 14 most scheduled events of a partition,
+--       15 number of keys before those of emitted events,
+--       16 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one);
+--       then, as many of each, types (in the order of the streams), units (in the order of the
+--       lists), emitted types, blocks of emitted events (see src/core/emitted.ts),
+--       entries {number of the stream, from 1; entry id; events done}
+--       parked events {unit, from 1; entry, from 1; delay in ms or '' (waits behind the head) or
+--          'wait:<ms>' (no attempt was made); ParkedEvent bytes}
+--       dead letters {entry, from 1, or 0 (came from a retry); stream, from 1, or 0 (a type no
+--          longer consumed); type; events; unit that it holds, from 1, or 0; number of fields;
+--          field, value, ...}
+--       units retried {unit, from 1; records taken off the head; number of settled; of each settled
+--          its type and 'done' | 'skipped' | 'dead'; new head bytes or ''; delay in ms or '' (due
+--          now) or 'wait:<ms>' (no attempt was made)}
+--       where that changes: 'running', value of `running:<function>` from now on ('-': none;
+--          src/pipeline/lane/in-flight.ts)
+--       with an inbox: 'inbox', window in ms, most ids a set takes, number of groups, groups {entry
+--          from 1, or 0 (retries); events skipped; number of settled; their identities
+--          (src/wire/event-identity.ts)}
+--       blocks of effects, done in order: see src/core/effects.ts
+-- reply {'stale'} |
+--       {'repeat', next due or ''}: the turn was committed before; nothing is done |
+--       {'back'}: Redis no longer knows the turn before; nothing is done |
+--       {'refused', {ids of entries that are not pending}}: a turn with effects, or that parks
+--          events of several types, is written as a whole or not at all |
+--       {'foreign', unit}: the key of its parked list is none; nothing is done |
+--       {'full'}: the schedule has no room for what was emitted; nothing is done |
+--       {'exhausted', key of a stream}: likewise |
+--       {'ok', server time in ms, next due or '', {ids of entries that were not pending},
+--        {units whose list is empty now}, {entries, bytes} of the outbox, or '' where nothing was
+--        put there, {keys of indexes that are none: not written}}
+-- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead
+-- letter is replayed or purged.
+-- With ordering 'none' others read the same streams: an entry counts only while it is pending for
+-- this consumer.
+-- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry
+-- causes happens only if it was still pending. What prolongs the lease (holds-lease.lua) and XACK
+-- come first: they work under OOM and make the rest of the script work there too.
+-- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is
+-- remembered for one to two windows.
 -- cost  O(entries + parked + dead + settled + ids + emitted flushes and scheduled events)
+
+-- Step: whose turn is it, and is it the next one?
 local fn, owner = ARGV[3], ARGV[16]
 local lane = fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
 if not holdsLease(KEYS[1], KEYS[2], lane, ARGV[1], ARGV[2]) then return {'stale'} end
@@ -40,16 +65,28 @@ if last == turn then return {'repeat', nextDue()} end
 if before ~= '' and last ~= before then return {'back'} end
 
 local now = serverNow()
-local T, U, E, P, D, R = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local F, M, B = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local a = 16
+local typeCount, unitCount, entryCount = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local parkCount, letterCount, retryCount = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local effectCount = tonumber(ARGV[11])
+local emittedTypeCount, emittedCount = tonumber(ARGV[12]), tonumber(ARGV[13])
+-- Numbers before those of the keys of parked lists, and of effects.
+local lists = 5 + typeCount
+local effectKeys = lists + unitCount
+
+-- Arguments read so far: each step reads its own, in their order.
+local read = 16
+-- The next few, each by itself. Not for entries, which are many.
+local function take(number)
+  read = read + number
+  return unpack(ARGV, read - number + 1, read)
+end
 local types, units = {}, {}
-for i = 1, T do types[i] = ARGV[a + i] end
-a = a + T
-for i = 1, U do units[i] = ARGV[a + i] end
-a = a + U
-local emitted = a
-a = a + M + B
+for i = 1, typeCount do types[i] = ARGV[read + i] end
+read = read + typeCount
+for i = 1, unitCount do units[i] = ARGV[read + i] end
+read = read + unitCount
+local emitted = read
+read = read + emittedTypeCount + emittedCount
 
 local sums = {}
 local function count(state, t, by)
@@ -59,29 +96,34 @@ end
 
 local function pending(key, id)
   local found
-  if owner == '' then found = redis.pcall('XPENDING', key, fn, id, id, 1) else found = redis.pcall('XPENDING', key, fn, id, id, 1, owner) end
+  if owner == '' then found = redis.pcall('XPENDING', key, fn, id, id, 1)
+  else found = redis.pcall('XPENDING', key, fn, id, id, 1, owner) end
   return not found.err and #found == 1
 end
 
--- Everything that may be wrong with the effects is found before the first write. And where one type's group was destroyed, nothing of
--- the other types may be parked in front of what will be read again.
--- An index whose key is of another type costs itself: its entries are left out, and the reply names it.
+-- Step: check. Everything that may be wrong with the effects is found before the first write. And
+-- where one type's group was destroyed, nothing of the other types may be parked in front of what
+-- will be read again.
+-- An index whose key is of another type costs itself: its entries are left out, and the reply names
+-- it.
 local blocks, noIndex, unwritten = {}, {}, {}
-if F > 0 or B > 0 or (P > 0 and T > 1) then
+if effectCount > 0 or emittedCount > 0 or (parkCount > 0 and typeCount > 1) then
   local gone, several = {}, false
-  for i = 1, E do
-    local stream, id = ARGV[a + 3 * i - 2], ARGV[a + 3 * i - 1]
-    several = several or stream ~= ARGV[a + 1]
+  for i = 1, entryCount do
+    local stream, id = ARGV[read + 3 * i - 2], ARGV[read + 3 * i - 1]
+    several = several or stream ~= ARGV[read + 1]
     if not pending(KEYS[5 + tonumber(stream)], id) then gone[#gone + 1] = id end
   end
-  if #gone > 0 and (F > 0 or B > 0 or several) then return {'refused', gone} end
-  for f = 1, F do
-    local steps = cmsgpack.unpack(ARGV[#ARGV - F + f])
+  if #gone > 0 and (effectCount > 0 or emittedCount > 0 or several) then
+    return {'refused', gone}
+  end
+  for f = 1, effectCount do
+    local steps = cmsgpack.unpack(ARGV[#ARGV - effectCount + f])
     local s = 1
     while s <= #steps do
       local name = steps[s]
       if name == 'add' or name == 'remove' then
-        local key = KEYS[5 + T + U + steps[s + 2]]
+        local key = KEYS[effectKeys + steps[s + 2]]
         local kind = redis.call('TYPE', key).ok
         if kind ~= 'zset' and kind ~= 'none' and not noIndex[key] then
           noIndex[key] = true
@@ -96,72 +138,78 @@ if F > 0 or B > 0 or (P > 0 and T > 1) then
   end
 end
 
--- Were one of these keys of another type, this fails before anything is written. That of a parked list is told of: it is set aside.
-if P + D + R > 0 then
+-- Were one of these keys of another type, this fails before anything is written. That of a parked
+-- list is told of: it is set aside.
+if parkCount + letterCount + retryCount > 0 then
   redis.call('ZCARD', KEYS[3])
   redis.call('XLEN', KEYS[4])
   redis.call('HLEN', KEYS[5])
-  for u = 1, U do
-    local kind = redis.call('TYPE', KEYS[5 + T + u]).ok
+  for u = 1, unitCount do
+    local kind = redis.call('TYPE', KEYS[lists + u]).ok
     if kind ~= 'list' and kind ~= 'none' then return {'foreign', units[u]} end
   end
 end
 
--- emitted events, in time to be taken back where a stream refuses one
+-- Step: emit, in time to be taken back where a stream refuses an event.
 local outbox = ''
-if B > 0 then
+if emittedCount > 0 then
   local k, streams, packed = tonumber(ARGV[15]) + 4, {}, {}
-  for i = 1, M do streams[ARGV[emitted + i]] = KEYS[k + i] end
-  for i = 1, B do packed[i] = ARGV[emitted + M + i] end
-  local keys = {counters = KEYS[2], clock = KEYS[k - 3], outbox = KEYS[k - 2], scheduled = KEYS[k - 1], records = KEYS[k]}
+  for i = 1, emittedTypeCount do streams[ARGV[emitted + i]] = KEYS[k + i] end
+  for i = 1, emittedCount do packed[i] = ARGV[emitted + emittedTypeCount + i] end
+  local keys = {
+    counters = KEYS[2],
+    clock = KEYS[k - 3],
+    outbox = KEYS[k - 2],
+    scheduled = KEYS[k - 1],
+    records = KEYS[k],
+  }
   local refused
   outbox, refused = emitEvents(keys, streams, packed, tonumber(ARGV[14]), now)
   if not outbox then return refused end
 end
 
--- acknowledge
+-- Step: acknowledge.
 local missing, acked, entryType, at = {}, {}, {}, {}
-for i = 1, E do
-  local t, id = tonumber(ARGV[a + 1]), ARGV[a + 2]
+for i = 1, entryCount do
+  local t, id, done = tonumber(ARGV[read + 1]), ARGV[read + 2], tonumber(ARGV[read + 3])
   entryType[i] = types[t]
   if (owner == '' or pending(KEYS[5 + t], id)) and redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
     acked[i] = true
     -- a lost group is recreated there: not behind what has had no outcome
     at[types[t]] = id
-    local done = tonumber(ARGV[a + 3])
     if done > 0 then count('done', types[t], done) end
   else
     missing[#missing + 1] = id
   end
-  a = a + 3
+  read = read + 3
 end
 redis.call('HSET', KEYS[2], turnField, turn)
 
--- effects
+-- Step: apply the effects.
 for _, steps in ipairs(blocks) do
   local s = 1
   while s <= #steps do
     local name, n = steps[s], steps[s + 1]
     local command
-    if (name == 'add' or name == 'remove') and noIndex[KEYS[5 + T + U + steps[s + 2]]] then
+    if (name == 'add' or name == 'remove') and noIndex[KEYS[effectKeys + steps[s + 2]]] then
       -- left out
     elseif name == 'set' then
       command = {'MSET'}
       for i = s + 2, s + n, 2 do
-        command[#command + 1] = KEYS[5 + T + U + steps[i]]
+        command[#command + 1] = KEYS[effectKeys + steps[i]]
         command[#command + 1] = steps[i + 1]
       end
     elseif name == 'del' then
       command = {'UNLINK'}
-      for i = s + 2, s + 1 + n do command[#command + 1] = KEYS[5 + T + U + steps[i]] end
+      for i = s + 2, s + 1 + n do command[#command + 1] = KEYS[effectKeys + steps[i]] end
     elseif name == 'add' then
-      command = {'ZADD', KEYS[5 + T + U + steps[s + 2]]}
+      command = {'ZADD', KEYS[effectKeys + steps[s + 2]]}
       for i = s + 3, s + 1 + n do
         command[#command + 1] = '0'
         command[#command + 1] = steps[i]
       end
     else
-      command = {'ZREM', KEYS[5 + T + U + steps[s + 2]]}
+      command = {'ZREM', KEYS[effectKeys + steps[s + 2]]}
       for i = s + 3, s + 1 + n do command[#command + 1] = steps[i] end
     end
     if command then redis.call(unpack(command)) end
@@ -176,56 +224,57 @@ local function delayOf(text)
   return tonumber(text) or 0, text ~= ''
 end
 
--- park
+-- Step: park.
 local retried = 0
-for _ = 1, P do
-  local u, e, delay, bytes = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4]
+for _ = 1, parkCount do
+  local unit, entry, delay, bytes = take(4)
+  local u, e = tonumber(unit), tonumber(entry)
   if acked[e] then
-    local length = redis.call('RPUSH', KEYS[5 + T + u], bytes)
+    local length = redis.call('RPUSH', KEYS[lists + u], bytes)
     count('parked', entryType[e], 1)
     local ms, attempt = delayOf(delay)
     if attempt then retried = retried + 1 end
     -- a list that was there already keeps its own due time: its head decides
     -- (and a unit held with nothing behind it stays held)
-    if length == 1 then redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + ms), units[u]) end
+    if length == 1 then
+      redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + ms), units[u])
+    end
   end
-  a = a + 4
 end
 
--- dead-letter
+-- Step: dead-letter.
 local held = {}
-for _ = 1, D do
-  local e, t, events, holds, fields = tonumber(ARGV[a + 1]), ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+for _ = 1, letterCount do
+  local entry, _, t, events, unit, size = take(6)
+  local e, holds, fields = tonumber(entry), tonumber(unit), tonumber(size)
   if e == 0 or acked[e] then
     local command = {'XADD', KEYS[4], '*'}
-    for f = 1, fields do command[f + 3] = ARGV[a + 6 + f] end
+    for f = 1, fields do command[f + 3] = ARGV[read + f] end
     local letter = redis.call(unpack(command))
-    count('dead', t, events)
+    count('dead', t, tonumber(events))
     if holds > 0 then
       held[holds] = true
       redis.call('HSET', KEYS[5], units[holds], letter)
       redis.call('ZADD', KEYS[3], '+inf', units[holds])
     end
   end
-  a = a + 6 + fields
+  read = read + fields
 end
 
--- results of retries
+-- Step: settle the retries.
 local emptied = {}
-for _ = 1, R do
-  local u, taken, settled = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
-  local list, unit = KEYS[5 + T + u], units[u]
-  a = a + 3
-  for _ = 1, settled do
-    local t = ARGV[a + 1]
+for _ = 1, retryCount do
+  local number, taken, settled = take(3)
+  local u = tonumber(number)
+  local list, unit = KEYS[lists + u], units[u]
+  for _ = 1, tonumber(settled) do
+    local t, how = take(2)
     count('parked', t, -1)
-    if ARGV[a + 2] ~= 'dead' then count('done', t, 1) end
-    if ARGV[a + 2] == 'skipped' then count('skipped', t, 1) end
-    a = a + 2
+    if how ~= 'dead' then count('done', t, 1) end
+    if how == 'skipped' then count('skipped', t, 1) end
   end
-  if taken > 0 then redis.call('LTRIM', list, taken, -1) end
-  local head, delay = ARGV[a + 1], ARGV[a + 2]
-  a = a + 2
+  if tonumber(taken) > 0 then redis.call('LTRIM', list, taken, -1) end
+  local head, delay = take(2)
   if held[u] then
     -- it waits for its dead letter
   elseif redis.call('EXISTS', list) == 0 then
@@ -241,46 +290,49 @@ for _ = 1, R do
   end
 end
 
--- handlers that run beside the lane's turns
-if ARGV[a + 1] == 'running' then
-  if ARGV[a + 2] == '-' then redis.call('HDEL', KEYS[2], 'running:' .. fn)
-  else redis.call('HSET', KEYS[2], 'running:' .. fn, ARGV[a + 2]) end
-  a = a + 2
+-- Step: note the handlers that run beside the lane's turns.
+if ARGV[read + 1] == 'running' then
+  local _, text = take(2)
+  if text == '-' then redis.call('HDEL', KEYS[2], 'running:' .. fn)
+  else redis.call('HSET', KEYS[2], 'running:' .. fn, text) end
 end
 
--- what an inbox remembers
-if ARGV[a + 1] == 'inbox' then
-  local window, most, groups = tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
-  a = a + 4
+-- Step: remember, in an inbox.
+if ARGV[read + 1] == 'inbox' then
+  local _, window, most, groups = take(4)
   local slot = math.floor(now / window)
   local set = KEYS[#KEYS - 1 + slot % 2]
   -- pcall: with a key that is no set nothing is remembered
   local size = redis.pcall('SCARD', set)
   local room, over = type(size) == 'number' and most - size or 0, 0
-  for _ = 1, groups do
-    local e, skipped, ids = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  for _ = 1, tonumber(groups) do
+    local entry, skipped, ids = take(3)
+    local e = tonumber(entry)
+    skipped, ids = tonumber(skipped), tonumber(ids)
     if e == 0 or acked[e] then
       if skipped > 0 then count('skipped', entryType[e], skipped) end
-      local take = math.max(0, math.min(ids, room))
-      for from = 1, take, 500 do
-        redis.call('SADD', set, unpack(ARGV, a + 3 + from, a + 3 + math.min(take, from + 499)))
+      local fitting = math.max(0, math.min(ids, room))
+      for from = 1, fitting, 500 do
+        redis.call('SADD', set, unpack(ARGV, read + from, read + math.min(fitting, from + 499)))
       end
-      room, over = room - take, over + ids - take
+      room, over = room - fitting, over + ids - fitting
     end
-    a = a + 3 + ids
+    read = read + ids
   end
   redis.call('PEXPIREAT', set, string.format('%.0f', (slot + 2) * window))
   if over > 0 then addTo(KEYS[2], 'unremembered:' .. fn, over) end
 end
 
+-- Step: count.
 for field, by in pairs(sums) do addTo(KEYS[2], field, by) end
 if retried > 0 then addTo(KEYS[2], 'retried:' .. fn, retried) end
--- Everything up to here is settled. With ordering 'none' others may still have earlier entries pending.
+-- Step: move on. Everything up to here is settled; but with ordering 'none' others may still have
+-- earlier entries pending.
 local function parts(id)
   local dash = string.find(id, '-', 1, true)
   return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
 end
-for i = 1, T do
+for i = 1, typeCount do
   local t, field = types[i], 'at:' .. fn .. ':' .. types[i]
   local id = at[t]
   if id and owner ~= '' then
