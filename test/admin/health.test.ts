@@ -64,6 +64,7 @@ function bareLane() {
           : new Promise((resolve) => (hold.slot = () => resolve({ release: () => undefined }))),
     },
     beginSearch: () => Promise.resolve(null),
+    releaseRunning: () => Promise.resolve(0),
     listParked: () => Promise.resolve(new Map()),
     idle: () => undefined,
     log: () => undefined,

@@ -144,7 +144,7 @@ t.test(
       const running = new Promise<void>((resolve) => (began = resolve));
       const stages: Pick<
         LaneStages,
-        'reader' | 'share' | 'beginSearch' | 'listParked' | 'run' | 'log'
+        'reader' | 'share' | 'beginSearch' | 'releaseRunning' | 'listParked' | 'run' | 'log'
       > = {
         reader: {
           take: () =>
@@ -163,6 +163,7 @@ t.test(
         share,
         // All that a lane asks of it here.
         beginSearch: () => Promise.resolve({ suspect: null, leaseLost } as CrashSearch),
+        releaseRunning: () => Promise.resolve(0),
         listParked: () => Promise.resolve(new Map()),
         run() {
           began();

@@ -1,0 +1,275 @@
+/**
+ * Commits a lane's turns: leaves or awaits slow handlers, plans, sends, and learns from the reply.
+ *
+ * Owned here: which reports were made once, and whether the lane fills an outbox.
+ */
+import { wallClockMs } from '../../core/clock.ts';
+import { CELL } from '../../core/progress-cells.ts';
+import type { Batch } from '../batch/batch.ts';
+import type { CommitPlan, CommitReply } from '../commit/commit.ts';
+import { EventLocator } from '../run/event-locator.ts';
+import type { BatchResult } from '../run/run-isolating.ts';
+import type { InFlight, SettledBatch } from './in-flight.ts';
+import type { LaneContext } from './lane-context.ts';
+import type { Recovery } from './recovery.ts';
+import { batchOfEnded, chooseLeaving, settle, type Leaving } from './slow-handlers.ts';
+
+/**
+ * - committed
+ * - nothing: there was nothing to commit
+ * - cut off: the dispatcher ended handlers that were waited for
+ * - refused: entries were no longer pending; nothing was written, the others run again
+ * - gone back: Redis had forgotten the commit before
+ * - lease lost
+ */
+export type CommitEnd =
+  'committed' | 'nothing' | 'cut off' | 'refused' | 'gone back' | 'lease lost';
+
+type OkReply = Extract<CommitReply, { kind: 'ok' }>;
+
+/** Changes to the handlers beside the turns that a commit brings with it. */
+interface Moves {
+  /** Handlers that run beside the turns from then on. */
+  readonly leaving: readonly Leaving[];
+  /** Units of those that ran beside the turns and have ended. */
+  readonly landed: readonly string[];
+}
+
+const STAY: Moves = { leaving: [], landed: [] };
+
+export class LaneCommits {
+  readonly #lane: LaneContext;
+  readonly #recovery: Recovery;
+  /**
+   * Keys that are no indexes, of which the log has been told. At most as many as the view has
+   * indexes.
+   */
+  readonly #noIndexes = new Set<string>();
+  #fillsOutbox = false;
+
+  constructor(lane: LaneContext, recovery: Recovery) {
+    this.#lane = lane;
+    this.#recovery = recovery;
+  }
+
+  /** The lane has emitted to other partitions, and their outbox is full. */
+  get outboxFull(): boolean {
+    return this.#fillsOutbox && this.#lane.stages.outboxFull();
+  }
+
+  /** Commits a batch. Handlers that still run are left to run beside the turns, or waited for. */
+  async commitBatch(batch: Batch, result: BatchResult): Promise<CommitEnd> {
+    if (!result.running) return this.#commit(batch, result, STAY);
+    const leaving = this.#mayLeave() ? chooseLeaving(this.#lane, batch, result.running) : [];
+    const settled = await settle(this.#lane, result, result.running, leaving);
+    let end: CommitEnd = 'cut off';
+    try {
+      if (settled !== null) end = await this.#commit(batch, settled, { leaving, landed: [] });
+    } finally {
+      // Not parked, so they may run again: not as long as they run.
+      if (end !== 'committed') await Promise.all(leaving.map(({ one }) => one.ended));
+    }
+    if (end === 'cut off') this.#lane.stages.reader.reset();
+    return end;
+  }
+
+  /**
+   * A turn of the handlers that have ended beside the turns.
+   * @throws what a turn throws: nothing was committed, and nothing is forgotten
+   */
+  async commitEnded(): Promise<CommitEnd> {
+    const { inFlight, progress, stages } = this.#lane;
+    const ended = inFlight.ended();
+    if (ended.length === 0) return 'nothing';
+    progress.doing = 'committing';
+    const fetched = await stages.fetchParked(ended.map(({ unit }) => unit));
+    // A unit that a letter has come to hold meanwhile is not among them.
+    const heads = new Map(fetched.map(({ unit, records: [head] }) => [unit, head]));
+    const valid = ended.filter((one) => {
+      const parked = heads.get(one.unit)?.equals(one.record) ?? false;
+      if (!parked) this.#forget(one);
+      return parked;
+    });
+    if (valid.length === 0) return 'nothing';
+    const { batch, result } = batchOfEnded(this.#lane, valid);
+    return this.#commit(batch, result, { leaving: [], landed: valid.map(({ unit }) => unit) });
+  }
+
+  /** A helper leaves parked lists to the owner; in a search everything runs one by one. */
+  #mayLeave(): boolean {
+    return this.#lane.isOwner && !this.#lane.state.lost && this.#recovery.search === null;
+  }
+
+  /** Its record was lost with its list, or was never parked because its entry had vanished. */
+  #forget({ unit, ref }: InFlight): void {
+    this.#lane.inFlight.settle(unit);
+    this.#lane.log(
+      'warn',
+      'what a slow handler came to is dropped: its event is not parked any more',
+      { eventId: ref.id },
+    );
+  }
+
+  async #commit(batch: Batch, result: SettledBatch, moves: Moves): Promise<CommitEnd> {
+    const { progress, state, stages, turnIds, abandoned, stopping } = this.#lane;
+    progress.doing = 'committing';
+    if (state.lost) {
+      this.#repeat(result);
+      return 'lease lost';
+    }
+    const ranMs = wallClockMs();
+    const turnId = turnIds.next();
+    const plan = this.#plan(batch, result, moves, turnId);
+    const reply = await stages.commit(plan, abandoned.signal).catch((error: unknown) => {
+      // Not known to be committed: at a drain's end, or when Redis says nothing for good.
+      if (stopping.signal.aborted) this.#repeat(result);
+      throw error;
+    });
+    if (reply.kind !== 'ok') return this.#notCommitted(reply, result);
+    turnIds.committed = turnId;
+    this.#move(batch, plan, moves);
+    await this.#learn(plan, reply, result);
+    this.#noteLeft(batch, result, plan, reply.emptied);
+    progress.made();
+    this.#tellDone(batch, result, plan, wallClockMs() - ranMs);
+    return 'committed';
+  }
+
+  #plan(batch: Batch, result: SettledBatch, moves: Moves, turnId: string): CommitPlan {
+    const { stages, options, turnIds, parked, inFlight } = this.#lane;
+    const { leaseValue } = options;
+    const { leaving, landed } = moves;
+    return stages.plan(batch, result, {
+      leaseValue,
+      turnId: turnIds.withLast(turnId),
+      nowMs: this.#lane.serverNowMs(),
+      parkedOf: (unit) => parked.of(unit),
+      isLeft: (unit) => parked.isLeft(unit),
+      inFlight: (unit) => inFlight.has(unit),
+      ...(leaving.length + landed.length > 0
+        ? { running: inFlight.describe(leaseValue, landed, leaving) }
+        : {}),
+    });
+  }
+
+  #notCommitted(reply: Exclude<CommitReply, OkReply>, result: SettledBatch): CommitEnd {
+    this.#repeat(result);
+    switch (reply.kind) {
+      case 'stale':
+        this.#lane.loseLease();
+        return 'lease lost';
+      case 'back':
+        this.#recovery.goBack();
+        return 'gone back';
+      case 'refused':
+        this.#sayMissing(
+          reply.missing,
+          'LOSS: entries were no longer pending at their acknowledgement; nothing of the turn was written, the others run again',
+        );
+        this.#lane.stages.reader.reset();
+        this.#lane.bell.ring();
+        return 'refused';
+    }
+  }
+
+  #move(batch: Batch, plan: CommitPlan, { leaving, landed }: Moves): void {
+    const { inFlight } = this.#lane;
+    for (const unit of landed) inFlight.settle(unit);
+    const origin = { bytes: batch.bytes };
+    for (const { unit, one, attempt, sinceMs } of leaving) {
+      inFlight.add({
+        unit,
+        attempt,
+        sinceMs,
+        ref: one.ref,
+        ended: one.ended,
+        end: null,
+        batch: origin,
+        record: plan.unsettled.get(one.ref.index) as Buffer,
+      });
+    }
+  }
+
+  /** Brings the lane's memory in line with the commit. */
+  async #learn(plan: CommitPlan, reply: OkReply, result: SettledBatch): Promise<void> {
+    const { stages, parked } = this.#lane;
+    if (reply.outbox || (reply.repeated && result.emitted.length > 0)) {
+      this.#fillsOutbox ||= reply.outbox !== null;
+      stages.relay(reply.outbox);
+    }
+    for (const [unit, growth] of plan.parked) parked.add(unit, growth);
+    for (const unit of reply.emptied) parked.remove(unit);
+    // Which lists the first sending emptied is not known: ask.
+    if (reply.repeated && plan.parked.size > 0) await this.#lane.countParked();
+    parked.check();
+    if (reply.missing.length > 0)
+      this.#sayMissing(
+        reply.missing,
+        'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied',
+      );
+    for (const key of reply.noIndexes) this.#sayNoIndex(key);
+    if (plan.failed.length > 0) stages.failed(plan.failed);
+    this.#lane.dueAt(reply.nextDueMs, this.#lane.serverNowMs());
+  }
+
+  /** Notes the units that hold only events which were not started. */
+  #noteLeft(
+    batch: Batch,
+    result: SettledBatch,
+    plan: CommitPlan,
+    emptied: readonly string[],
+  ): void {
+    const { parked, isOwner, bell } = this.#lane;
+    if (!isOwner) return;
+    for (const unit of plan.left) parked.leave(unit);
+    if (!parked.anyLeft) return;
+    for (const unit of emptied) parked.unleave(unit);
+    let locator: EventLocator | null = null;
+    for (const { ref } of result.failures) {
+      if (ref.entry >= 0) continue;
+      locator ??= new EventLocator(batch);
+      parked.unleave(batch.retries[locator.unitOf(ref.index)]?.unit ?? '');
+    }
+    // They are due at once.
+    if (parked.anyLeft) bell.ring();
+  }
+
+  #tellDone(batch: Batch, result: SettledBatch, plan: CommitPlan, commitMs: number): void {
+    const { stages, options } = this.#lane;
+    const ages = [...result.ages];
+    for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
+    stages.turnDone({
+      fn: options.spec.name,
+      partition: options.partition,
+      done: plan.done,
+      retried: plan.retried,
+      dead: plan.dead,
+      entries: batch.entries.length,
+      ages,
+      busyMs: result.busyMs,
+    });
+  }
+
+  /** Tells of events that were done, and are not known to be committed. */
+  #repeat({ states }: SettledBatch): void {
+    let done = 0;
+    for (const state of states) if (state === CELL.DONE) done++;
+    if (done > 0) this.#lane.stages.repeats(done);
+  }
+
+  #sayMissing(missing: readonly string[], message: string): void {
+    this.#lane.stages.lost({ kind: 'acknowledgement', entryIds: missing });
+    this.#lane.log('error', message, { entries: missing.slice(0, 20), count: missing.length });
+  }
+
+  /** Said once a key: its entries are left out at each turn. */
+  #sayNoIndex(key: string): void {
+    if (this.#noIndexes.has(key)) return;
+    this.#noIndexes.add(key);
+    this.#lane.log(
+      'error',
+      'a key of another type is where an index of the view should be: the rows are written, this index is not',
+      { key, cure: "delete the key, raise the view's version, then millrace view rebuild" },
+    );
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * All that the parts of one lane share: its options, its stages, and what it remembers between
+ * turns. Everything that must survive is in Redis.
+ */
+import { wallClockMs } from '../../core/clock.ts';
+import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
+import { sharedAbort } from '../../core/shared-signal.ts';
+import type { RunControl } from '../run/run-isolating.ts';
+import { StartControl } from '../run/start-control.ts';
+import { InFlights } from './in-flight.ts';
+import { LaneBell } from './lane-bell.ts';
+import { LaneProgress } from './lane-progress.ts';
+import type { LaneStages } from './lane-stages.ts';
+import { LaneState } from './lane-state.ts';
+import { ParkedCount } from './parked-count.ts';
+import { TurnBudget } from './turn-budget.ts';
+
+export interface LaneOptions {
+  readonly spec: FunctionSpec;
+  readonly partition: number;
+  readonly leaseValue: string;
+  /**
+   * Default: the lane's owner. Others are helpers (ordering 'none'): they leave the retries to the
+   * owner.
+   */
+  readonly consumer?: string;
+  /** In place of a helper that is gone: settles all that is pending for it, and retires it. */
+  readonly heir?: boolean;
+  readonly streamKeys: readonly string[];
+  /** Most bytes of a batch. */
+  readonly batchBytes: number;
+  /** Most events of a batch. */
+  readonly batchEvents: number;
+  /** TTL of the lease, ms. */
+  readonly leaseTtlMs: number;
+  /** Time for which a batch should keep a thread, ms. */
+  readonly batchMs: number;
+  /** Longest time between two looks for work, ms, whatever the doorbell says. */
+  readonly pollMs: number;
+}
+
+/** Names of a lane's turns: `<epoch>.<turn>`. */
+export class TurnIds {
+  readonly #epoch: string;
+  #turn = 0;
+  #committed = '';
+
+  constructor(leaseValue: string) {
+    this.#epoch = leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
+  }
+
+  /** Id of the last turn that is known to be committed; '' before the first. */
+  get committed(): string {
+    return this.#committed;
+  }
+  set committed(id: string) {
+    this.#committed = id;
+  }
+
+  next(): string {
+    return `${this.#epoch}.${++this.#turn}`;
+  }
+
+  /** For the commit of a turn: its id, and behind a space the one of the last commit. */
+  withLast(id: string): string {
+    return this.#committed === '' ? id : `${id} ${this.#committed}`;
+  }
+}
+
+export class LaneContext {
+  readonly options: LaneOptions;
+  readonly stages: LaneStages;
+  readonly isOwner: boolean;
+  readonly state = new LaneState();
+  /** Aborts when no further event is to start. */
+  readonly stopping = sharedAbort();
+  /** Aborts when the turn under way is to be thrown away. */
+  readonly abandoned = sharedAbort();
+  readonly control = new StartControl();
+  readonly runControl: RunControl;
+  readonly progress: LaneProgress;
+  readonly bell = new LaneBell();
+  readonly turnIds: TurnIds;
+  readonly parked: ParkedCount;
+  readonly inFlight = new InFlights(() => this.bell.ring());
+  readonly budget: TurnBudget;
+  /** The server's clock minus ours, ms. */
+  serverAheadMs = 0;
+
+  constructor(options: LaneOptions, stages: LaneStages) {
+    const { spec, leaseValue, consumer = OWNER } = options;
+    this.options = options;
+    this.stages = stages;
+    this.isOwner = consumer === OWNER;
+    this.turnIds = new TurnIds(leaseValue);
+    this.progress = new LaneProgress(spec.timeoutMs);
+    this.parked = new ParkedCount(spec.maxParkedPerPartition, (full) => this.#sayFull(full));
+    const { maxParkedPerSubject } = spec;
+    this.budget = new TurnBudget({ ...options, isOwner: this.isOwner, maxParkedPerSubject });
+    const [control, progress] = [this.control, this.progress];
+    this.runControl = {
+      turnMs: control.turnMs,
+      get mayStart() {
+        return control.mayStart;
+      },
+      observe(cells, events) {
+        control.observe(cells, events);
+        progress.observe(cells, events);
+      },
+      beside: (cells, ended) => control.beside(cells, ended),
+    };
+  }
+
+  /** Estimate of the server's clock, ms since 1970. */
+  serverNowMs(): number {
+    return wallClockMs() + this.serverAheadMs;
+  }
+
+  /** The next retry is due then, by the server's clock. Null: none is parked. */
+  dueAt(dueMs: number | null, serverNowMs: number): void {
+    if (!this.isOwner) return;
+    this.bell.ringIn(
+      dueMs === null ? null : Math.min(Math.max(0, dueMs - serverNowMs), 60_000) + 1,
+    );
+  }
+
+  /** Nothing starts from now on; a wait ends. */
+  halt(): void {
+    this.state.endAs('stopped');
+    this.stopping.abort();
+    this.control.halt();
+    this.bell.close();
+  }
+
+  /** Throws the turn under way away: it stays pending in Redis. */
+  abandon(): void {
+    this.halt();
+    this.abandoned.abort();
+  }
+
+  loseLease(): void {
+    this.state.endAs('lease lost');
+    this.control.lose();
+    this.abandon();
+  }
+
+  /** Asks Redis how much is parked. */
+  async countParked(): Promise<void> {
+    this.parked.recount(await this.stages.listParked());
+  }
+
+  log(level: 'info' | 'warn' | 'error', message: string, fields: Record<string, unknown>): void {
+    const { spec, partition } = this.options;
+    this.stages.log(level, message, { function: spec.name, partition, ...fields });
+  }
+
+  #sayFull(full: boolean): void {
+    this.bell.ring();
+    const fields = {
+      parked: this.parked.events,
+      subjects: this.parked.size,
+      limit: this.options.spec.maxParkedPerPartition,
+    };
+    if (full)
+      this.log(
+        'error',
+        'too many events are parked (maxParkedPerPartition): the lane reads nothing new until there are fewer',
+        fields,
+      );
+    else this.log('info', 'fewer events are parked: the lane reads on', fields);
+  }
+}

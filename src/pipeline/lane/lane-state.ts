@@ -1,0 +1,56 @@
+/**
+ * States of a lane:
+ *
+ *   new → idle ⇄ in a turn
+ *           ↖       ↓ (a step throws)
+ *             failing
+ *   each of them → ended, as stopped | lease lost | retired
+ *
+ * The verdict comes first, from outside or from a turn. The lane has ended once its loop and its
+ * handlers have.
+ */
+export type LanePhase = 'new' | 'idle' | 'in a turn' | 'failing' | 'ended';
+/**
+ * - stopped: a drain, or the lane goes to another dispatcher
+ * - lease lost: another dispatcher may have the lane, commits are refused
+ * - retired: the lane was an heir, and has given its consumer and its lease up itself
+ */
+export type Verdict = 'stopped' | 'lease lost' | 'retired';
+
+const MAY_FOLLOW: { readonly [from in LanePhase]: readonly LanePhase[] } = {
+  new: ['idle', 'ended'],
+  idle: ['in a turn', 'failing', 'ended'],
+  'in a turn': ['idle', 'failing', 'ended'],
+  failing: ['idle', 'ended'],
+  ended: [],
+};
+
+export class LaneState {
+  #phase: LanePhase = 'new';
+  #verdict: Verdict | null = null;
+
+  get phase(): LanePhase {
+    return this.#phase;
+  }
+
+  /** Null: the lane goes on. */
+  get verdict(): Verdict | null {
+    return this.#verdict;
+  }
+
+  get lost(): boolean {
+    return this.#verdict === 'lease lost';
+  }
+
+  /** @throws Error where the lane's present phase may not be left for this one */
+  enter(phase: LanePhase): void {
+    if (!MAY_FOLLOW[this.#phase].includes(phase))
+      throw new Error(`a lane went from "${this.#phase}" to "${phase}"`);
+    this.#phase = phase;
+  }
+
+  /** A stopped lane may still lose its lease. The other verdicts are final. */
+  endAs(verdict: Verdict): void {
+    if (this.#verdict === null || this.#verdict === 'stopped') this.#verdict = verdict;
+  }
+}

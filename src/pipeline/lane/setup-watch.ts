@@ -1,0 +1,32 @@
+/** Tells whoever asks why nothing of a function runs: its setup fails. */
+import { wallClockMs } from '../../core/clock.ts';
+import type { SetupError } from '../../core/errors.ts';
+import type { LaneStages } from './lane-stages.ts';
+
+export class SetupWatch {
+  readonly #stages: Pick<LaneStages, 'setupFailing'>;
+  /** Wall clock, ms; null: the setup works, as far as is known. */
+  #failingSinceMs: number | null = null;
+
+  constructor(stages: Pick<LaneStages, 'setupFailing'>) {
+    this.#stages = stages;
+  }
+
+  failed(error: SetupError, nextMs: number): void {
+    const now = wallClockMs();
+    this.#failingSinceMs ??= now;
+    this.#stages.setupFailing({
+      error: error.message,
+      stack: error.stack ?? '',
+      sinceMs: this.#failingSinceMs,
+      atMs: now,
+      nextMs: now + nextMs,
+    });
+  }
+
+  worked(): void {
+    if (this.#failingSinceMs === null) return;
+    this.#failingSinceMs = null;
+    this.#stages.setupFailing(null);
+  }
+}

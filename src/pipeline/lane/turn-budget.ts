@@ -1,0 +1,88 @@
+/** Decides how much a lane's next turn reads, from what its last turns took. */
+import { EMIT_LIMITS } from '../../core/emitted.ts';
+import type { Batch } from '../batch/batch.ts';
+import type { ReadBudget } from '../read/lane-reader.ts';
+import type { InFlights } from './in-flight.ts';
+import type { ParkedCount } from './parked-count.ts';
+
+const RETRY_UNITS = 64;
+/** Events of a turn while the lane searches: each is found and run by itself. */
+export const SEARCH_EVENTS = 16;
+/** Events of the first turn. */
+const FIRST_EVENTS = 256;
+/** Rows of a view that a turn should read and write, in bytes. */
+const ROW_BYTES = 4 * 1024 * 1024;
+/** With so many events parked that were only not started, a lane reads nothing new. */
+const MOST_LEFT = 1000;
+/** Weight of the last turn in a running average. */
+const NEWEST = 0.2;
+
+export interface TurnBudgetOptions {
+  /** Helpers leave the retries to the owner. */
+  readonly isOwner: boolean;
+  readonly maxParkedPerSubject: number;
+  /** Most bytes of a batch. */
+  readonly batchBytes: number;
+  /** Most events of a batch. */
+  readonly batchEvents: number;
+  /** Time for which a batch should keep a thread, ms. */
+  readonly batchMs: number;
+}
+
+export class TurnBudget {
+  readonly #options: TurnBudgetOptions;
+  #msPerEvent = 0;
+  /** Bytes of rows, read and written, per event: follows a rise at once. */
+  #rowBytesPerEvent = 0;
+  /** Bytes emitted per event. */
+  #emittedPerEvent = 0;
+
+  constructor(options: TurnBudgetOptions) {
+    this.#options = options;
+  }
+
+  next(parked: ParkedCount, inFlight: InFlights, searching: boolean): ReadBudget {
+    const { isOwner, batchEvents, batchBytes: bytes } = this.#options;
+    const retryUnits = isOwner ? RETRY_UNITS + inFlight.size : 0;
+    const room = this.#roomBehindRunning(parked, inFlight);
+    if (parked.full || room <= 0 || parked.leftEvents >= MOST_LEFT)
+      return { events: 0, bytes: 0, retryUnits };
+    if (searching)
+      return { events: SEARCH_EVENTS, bytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
+    const byTime = fitting(this.#options.batchMs, this.#msPerEvent, FIRST_EVENTS);
+    const byRows = fitting(ROW_BYTES, this.#rowBytesPerEvent, Infinity);
+    // The emits of a turn are bounded too: events beyond that would be held, one by one.
+    const byEmits = fitting(EMIT_LIMITS.turnBytes / 2, this.#emittedPerEvent, Infinity);
+    return { events: Math.min(batchEvents, byTime, byRows, byEmits, room), bytes, retryUnits };
+  }
+
+  /** Learns from a turn that started events. */
+  ran(events: number, busyMs: number, emittedBytes: number): void {
+    this.#msPerEvent = averaged(this.#msPerEvent, busyMs / events);
+    this.#emittedPerEvent = averaged(this.#emittedPerEvent, emittedBytes / events);
+  }
+
+  /** Learns from a view's batch. */
+  weigh(batch: Batch, effects: readonly Uint8Array[]): void {
+    let bytes = batch.rows?.length ?? 0;
+    for (const block of effects) bytes += block.length;
+    this.#rowBytesPerEvent = Math.max(bytes / batch.events, this.#rowBytesPerEvent * 0.9);
+  }
+
+  /** Behind an event whose handler runs, no more may queue up than may be parked of a subject. */
+  #roomBehindRunning(parked: ParkedCount, inFlight: InFlights): number {
+    let room = Infinity;
+    for (const unit of inFlight.units())
+      room = Math.min(room, this.#options.maxParkedPerSubject - parked.of(unit));
+    return room;
+  }
+}
+
+/** Events that fit, at least one; `unknown` as long as nothing was measured. */
+function fitting(total: number, perEvent: number, unknown: number): number {
+  return perEvent > 0 ? Math.max(1, Math.floor(total / perEvent)) : unknown;
+}
+
+function averaged(before: number, now: number): number {
+  return before + (now - before) * (before === 0 ? 1 : NEWEST);
+}

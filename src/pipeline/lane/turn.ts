@@ -1,0 +1,241 @@
+/**
+ * One turn of a lane, a line of steps:
+ *
+ *   take → due retries → load → inbox → run → commit (plan, send, learn) → settle
+ *
+ * Each step hands the next one its result, or says how the turn is over. A step that throws has
+ * failed the turn: nobody knows what was taken or committed.
+ */
+import { monotonicMs, wallClockMs } from '../../core/clock.ts';
+import { GroupLostError, SetupError } from '../../core/errors.ts';
+import { createBatch, type Batch, type RetryUnit, type StreamEntry } from '../batch/batch.ts';
+import { withRepeats, type Seen } from '../inbox/inbox.ts';
+import type { Taken } from '../read/lane-reader.ts';
+import type { BatchResult } from '../run/run-isolating.ts';
+import { withoutUntouched, type Touched } from '../run/untouched.ts';
+import type { CommitEnd, LaneCommits } from './lane-commit.ts';
+import type { LaneContext } from './lane-context.ts';
+import type { Recovery } from './recovery.ts';
+import type { SetupWatch } from './setup-watch.ts';
+import { SEARCH_EVENTS } from './turn-budget.ts';
+
+/**
+ * A turn that was over before its commit:
+ * - no work: nothing was taken that may run now
+ * - cut off: the lane was told to start nothing, or the dispatcher ended the run
+ * - lease lost
+ * - heir done: nothing is left of the helper, which is retired unless something came up
+ */
+interface Over {
+  readonly kind: 'no work' | 'cut off' | 'lease lost' | 'heir done';
+}
+
+export type TurnEnd =
+  | Over
+  | {
+      readonly kind: 'committed' | 'not committed';
+      /** Time of its batch in pool threads, ms. */
+      readonly busyMs: number;
+    };
+
+interface Work {
+  readonly kind: 'work';
+  readonly entries: readonly StreamEntry[];
+  /** Parked units whose retry is due. */
+  readonly due: readonly string[];
+}
+
+interface Retries {
+  readonly kind: 'retries';
+  readonly units: readonly RetryUnit[];
+}
+
+interface Ran {
+  readonly kind: 'ran';
+  readonly result: BatchResult;
+  /** The batch without events that were not started; null: none was. */
+  readonly touched: Touched<BatchResult> | null;
+}
+
+/**
+ * A look that finds so many events is followed by another one a few ms later, without waiting for
+ * the doorbell.
+ */
+const HOT_EVENTS = 8;
+
+export class Turns {
+  readonly #lane: LaneContext;
+  readonly #recovery: Recovery;
+  readonly #commits: LaneCommits;
+  readonly #setup: SetupWatch;
+  #hot = false;
+
+  constructor(lane: LaneContext, recovery: Recovery, commits: LaneCommits, setup: SetupWatch) {
+    this.#lane = lane;
+    this.#recovery = recovery;
+    this.#commits = commits;
+    this.#setup = setup;
+  }
+
+  /** The last look found many events. */
+  get hot(): boolean {
+    return this.#hot;
+  }
+
+  /** @throws GroupLostError, SetupError, and all that Redis answers */
+  async take(): Promise<TurnEnd> {
+    const work = await this.#take();
+    if (work.kind !== 'work') return work;
+    const retries = await this.#dueRetries(work.due);
+    if (retries.kind !== 'retries') return retries;
+    const batch = await this.#load(work.entries, retries.units);
+    const seen = await this.#inbox(batch);
+    const ran = await this.#run(batch, seen);
+    if (ran.kind !== 'ran') return ran;
+    const commit = await this.#commit(ran);
+    return this.#settle(work, ran, commit);
+  }
+
+  async #take(): Promise<Work | Over> {
+    const { stages, options, budget, parked, inFlight, progress, bell } = this.#lane;
+    const { reader } = stages;
+    bell.look();
+    // The owner settles the lists that a helper has parked: only Redis knows how much is left.
+    if (parked.full && !this.#lane.isOwner) await this.#lane.countParked();
+    progress.doing = 'reading';
+    const askedMs = monotonicMs();
+    const most = budget.next(parked, inFlight, this.#recovery.search !== null);
+    let taken = await reader.take(options.leaseValue, most);
+    // The lease may have ended although nobody took the lane: Redis stood still, or this process.
+    if (taken.kind === 'stale' && (await stages.stillOurs()))
+      taken = await reader.take(options.leaseValue, most);
+    if (taken.kind === 'stale') {
+      this.#lane.loseLease();
+      return { kind: 'lease lost' };
+    }
+    if (taken.kind === 'nogroup') return this.#registerAgain(taken.message);
+    this.#lane.control.extend(askedMs + options.leaseTtlMs);
+    return this.#sort(taken);
+  }
+
+  async #registerAgain(reply: string): Promise<never> {
+    const { spec, partition } = this.#lane.options;
+    this.#lane.log(
+      'error',
+      'LOSS: the consumer group is gone (FLUSHALL, failover, or somebody destroyed it); recreating it behind the last commit',
+      { reply },
+    );
+    this.#recovery.rowsLost();
+    await this.#lane.stages.register();
+    // Goes on after a pause that grows while groups get lost again and again.
+    throw new GroupLostError(spec.name, partition, reply);
+  }
+
+  /** Separates work from all that may not run now. */
+  #sort(taken: Extract<Taken, { kind: 'ok' }>): Work | Over | Promise<Over> {
+    const { stages, options, bell, inFlight, progress } = this.#lane;
+    const { entries, units, serverNowMs, nextDueMs } = taken;
+    if (taken.more) bell.ring();
+    let events = 0;
+    for (const entry of entries) events += entry.count;
+    this.#hot = events >= HOT_EVENTS;
+    if (options.heir && stages.reader.drained && entries.length === 0) return this.#retire();
+    // Overdue, and still running here: not to run twice at a time.
+    const due = units.filter((unit) => !inFlight.has(unit));
+    if (entries.length + units.length > 0) this.#lane.serverAheadMs = serverNowMs - wallClockMs();
+    if (entries.length + due.length > 0) return { kind: 'work', entries, due };
+    progress.made();
+    this.#lane.dueAt(nextDueMs, serverNowMs);
+    return { kind: 'no work' };
+  }
+
+  async #retire(): Promise<Over> {
+    const { stages, state, bell } = this.#lane;
+    if (await stages.retire()) {
+      state.endAs('retired');
+      this.#lane.abandon();
+    } else {
+      stages.reader.reset();
+      bell.ring();
+    }
+    return { kind: 'heir done' };
+  }
+
+  async #dueRetries(due: readonly string[]): Promise<Retries | Over> {
+    const { stages, parked, control, isOwner } = this.#lane;
+    for (const unit of due) if (!parked.has(unit)) parked.add(unit, 0);
+    const units = due.length > 0 ? await stages.fetchParked(due) : [];
+    if (control.halted) return { kind: 'cut off' };
+    if (isOwner) for (const { unit, fresh } of units) if (fresh) parked.leave(unit);
+    return { kind: 'retries', units };
+  }
+
+  async #load(entries: readonly StreamEntry[], retries: readonly RetryUnit[]): Promise<Batch> {
+    const { stages, options, progress } = this.#lane;
+    const { spec, partition } = options;
+    const read = createBatch(spec.name, partition, spec.on, retries, entries);
+    const batch = spec.view ? await stages.load(read, this.#recovery.rowsVoid) : read;
+    this.#recovery.rowsLoaded();
+    const gone = entries.filter((entry) => entry.gone).map((entry) => entry.id);
+    if (gone.length > 0) stages.lost({ kind: 'pending', entryIds: gone });
+    progress.running();
+    return batch;
+  }
+
+  /** Null: the function has no inbox. */
+  async #inbox(batch: Batch): Promise<Seen | null> {
+    const { stages, options, inFlight } = this.#lane;
+    if (!options.spec.dedupe) return null;
+    // Without order, units are ids of events.
+    return stages.lookUp(batch, options.spec.ordering === 'none' ? [...inFlight.units()] : []);
+  }
+
+  async #run(batch: Batch, seen: Seen | null): Promise<Ran | Over> {
+    const { stages, options, parked, runControl, progress, budget, bell } = this.#lane;
+    const { search } = this.#recovery;
+    const ran = await stages
+      .run(batch, {
+        blocked: options.spec.ordering === 'key' ? parked.units() : [],
+        search,
+        control: runControl,
+        before: seen?.states ?? null,
+      })
+      .finally(() => runControl.observe(null, 0));
+    if (ran.kind === 'setup-failed') throw new SetupError(options.spec.name, ran.error);
+    if (ran.kind === 'stopped') {
+      if (search?.leaseLost) this.#lane.loseLease();
+      stages.reader.reset();
+      return { kind: 'cut off' };
+    }
+    progress.gotOn();
+    this.#setup.worked();
+    const result = seen ? withRepeats(ran, seen) : ran;
+    if (batch.rows) budget.weigh(batch, result.effects);
+    const touched = withoutUntouched(batch, result);
+    if (touched === null || !touched.whole) {
+      // Events that were read and not started are read again.
+      stages.reader.reset();
+      bell.ring();
+    }
+    return { kind: 'ran', result, touched };
+  }
+
+  async #commit({ touched }: Ran): Promise<CommitEnd> {
+    return touched === null ? 'nothing' : this.#commits.commitBatch(touched.batch, touched.result);
+  }
+
+  /** Learns from the turn; ends a search that has passed all that was pending. */
+  async #settle({ due }: Work, { result, touched }: Ran, commit: CommitEnd): Promise<TurnEnd> {
+    const { budget, stages } = this.#lane;
+    const { busyMs } = result;
+    if (touched === null) return { kind: 'not committed', busyMs };
+    const committed = commit === 'committed';
+    const passed = !stages.reader.pendingLeft && due.length < SEARCH_EVENTS;
+    if (committed && touched.whole && passed) await this.#recovery.endSearch();
+    if (touched.started > 0) {
+      const emitted = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
+      budget.ran(touched.started, busyMs, emitted);
+    }
+    return { kind: committed ? 'committed' : 'not committed', busyMs };
+  }
+}
