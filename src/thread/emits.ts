@@ -1,7 +1,7 @@
 /**
- * What the events of a batch emit. Checked and encoded at the call; kept with the event that causes
- * it until that is done, then written into the batch's block, in the order in which the causes were
- * done. What failed has emitted nothing.
+ * The events that a batch emits. An emitted event is checked and encoded at the call, and kept with
+ * its cause until the cause is done. Then it is written into the batch's block, in the order in
+ * which the causes were done. A cause that failed has emitted nothing.
  */
 import { createHash } from 'node:crypto';
 import { wallClockMs } from '../core/clock.ts';
@@ -37,11 +37,11 @@ interface Emission {
   readonly end: number;
 }
 
-/** What one event has emitted so far. */
+/** The emissions of one event so far. */
 export interface EmittedBy {
   readonly emissions: Emission[];
   bytes: number;
-  /** What its emissions' ids begin with. */
+  /** Beginning of its emissions' ids. */
   readonly idPrefix: string;
   readonly depth: number;
   readonly extensions: Readonly<Record<string, string>>;
@@ -61,7 +61,7 @@ export class Emits {
   readonly #encoder: EventEncoder;
   readonly #arena: PayloadArena;
   #settled: Emission[] = [];
-  /** Of running events and of those that are done. */
+  /** Bytes emitted by running events, and by events that are done and not reported yet. */
   #bytes = 0;
 
   constructor(parts: EmitsParts) {
@@ -170,7 +170,7 @@ export class Emits {
     cause.emitted = null;
   }
 
-  /** All that is to be written and has not been reported before; null: nothing. */
+  /** Emissions of the causes that were done since the last report; null: none. */
   report(): Emitted | null {
     const emissions = this.#settled;
     if (emissions.length === 0) return null;

@@ -1,12 +1,12 @@
 /**
- * Buffers of batches that have been sent, to be used again: the garbage collector is late for
- * memory it does not see.
+ * Buffers of batches that have been sent, to be used again. The garbage collector sees only the
+ * small objects of buffers, and so frees their memory late.
  */
 const SPARE_BYTES = 8 * 1024 * 1024;
 
 export class SpareBuffers {
   readonly #buffers: Buffer[] = [];
-  /** Of all of them: at most SPARE_BYTES. */
+  /** Bytes of all spare buffers, at most SPARE_BYTES. */
   #bytes = 0;
 
   take(): Buffer | undefined {
@@ -15,7 +15,7 @@ export class SpareBuffers {
     return buffer;
   }
 
-  /** Nobody else may use it any more. */
+  /** The buffer's last user hands it over. */
   keep(buffer: Buffer): void {
     if (this.#bytes + buffer.length > SPARE_BYTES) return;
     this.#bytes += buffer.length;

@@ -1,22 +1,23 @@
 /**
- * When a publisher's flushes leave. Under load they leave together a few ms apart: a flush costs
- * Redis and the dispatcher the same with five events as with fifty. But spacing only pays while
- * events come by themselves: callers who wait for one call before they make the next publish less
- * for every ms they wait. So it ends as soon as enough has gathered, and is left off for a while
- * where it has cost throughput.
+ * When a publisher's flushes leave. Under load all partitions' flushes leave together, a few ms
+ * apart: five events cost Redis and the dispatcher as much as fifty. Spacing pays only while events
+ * come by themselves. Callers who wait for one call before they make the next publish less for each
+ * ms of waiting. So a departure leaves early with enough events, and spacing is left off for a
+ * while where it has cost throughput.
  *
- * Owned here: the rate, over windows of 20 ms and more, and whether departures are spaced.
+ * Owned here: the rate of events, over windows of at least 20 ms, and whether departures are
+ * spaced.
  */
 
-/** Spaced from this rate on, in events per ms. */
+/** Rate from which departures are spaced, in events per ms. */
 const FROM = 12;
 const APART_MS = 5;
 const WINDOW_MS = 20;
-/** So many events a partition are a flush worth sending: nothing is gained by waiting for more. */
+/** Events per partition from which waiting for more gains nothing. */
 const ENOUGH = 64;
 /**
- * So many windows in a row with less than half of what came unspaced: it is the spacing that holds
- * them back.
+ * Spacing stops after this many windows in a row below half the unspaced rate: the spacing itself
+ * holds the callers back.
  */
 const SLOW_WINDOWS = 3;
 const OFF_MS = 500;
@@ -26,9 +27,9 @@ export class Departures {
   #departedMs = 0;
   #windowMs = 0;
   #windowEvents = 0;
-  /** Since the last departure. */
+  /** Events since the last departure. */
   #gathered = 0;
-  /** What came before they were spaced, in events per ms. */
+  /** Rate before departures were spaced, in events per ms. */
   #unspacedRate = 0;
   #slowWindows = 0;
   #offUntilMs = -Infinity;
@@ -44,7 +45,7 @@ export class Departures {
     this.#gathered++;
   }
 
-  /** How long the next departure should wait; 0: it should not. */
+  /** How long the next departure should wait, in ms; 0: not at all. */
   waitMs(nowMs: number): number {
     if (this.#apartMs === 0 || this.#gathered >= this.#enough) return 0;
     return Math.max(0, this.#departedMs + this.#apartMs - nowMs);

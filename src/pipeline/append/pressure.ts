@@ -22,7 +22,7 @@ export class PressureGauge {
   readonly #held = new Map<string, Held>();
   #memory: Held | null = null;
 
-  /** Nothing is held back: what is asked per event is this. */
+  /** Nothing is held back. Asked once a call: events are looked at only where this is false. */
   get calm(): boolean {
     return this.#memory === null && this.#held.size === 0;
   }
@@ -31,7 +31,7 @@ export class PressureGauge {
     return this.#memory !== null || this.#held.has(`${partition} ${type}`);
   }
 
-  /** What a flush's answer said of its types. */
+  /** Takes over what a flush's answer says of its types. */
   answered(
     partition: number,
     types: readonly { readonly type: string; readonly maxBacklog?: number | undefined }[],
@@ -68,15 +68,15 @@ export class PressureGauge {
 
   #longer(before: Held | undefined): { delayMs: number; untilMs: number } {
     const now = monotonicMs();
-    // Answers of flushes that were under way together count once.
+    // The answers of flushes that were under way together count once.
     if (before && now < before.untilMs) return { delayMs: before.delayMs, untilMs: before.untilMs };
     const delayMs = before ? Math.min(RETRY_MS.max, before.delayMs * 2) : RETRY_MS.min;
     return { delayMs, untilMs: now + delayMs };
   }
 
   /**
-   * Why an event must wait; null: it may go. Asking for null takes the place of the one that is let
-   * through.
+   * Why an event must wait; null: it may go.
+   * @param take the event goes now: the next one has to wait for its turn
    */
   check(type: string, partition: number, take: boolean): Pressure | null {
     const now = monotonicMs();
