@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Environment } from '../../src/config.ts';
+import type { TurnDone } from '../../src/index.ts';
 import { connect } from '../../src/millrace.ts';
 import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
 import { SEEN_CHANNEL } from './functions/bench-function.ts';
@@ -49,6 +50,56 @@ export interface ConsumerResult {
   readonly threadDeaths: number;
 }
 
+/** The turns of all lanes, added up. */
+class Tally {
+  firstCommitMs = 0;
+  lastCommitMs = 0;
+  firstCommitEvents = 0;
+  done = 0;
+  retried = 0;
+  dead = 0;
+  turns = 0;
+  entries = 0;
+  measured = 0;
+  readonly ages = new Histogram();
+  readonly #argument: ConsumerArgument;
+  readonly #allSettled: Promise<void>;
+  #settled: () => void = () => {};
+
+  constructor(argument: ConsumerArgument) {
+    this.#argument = argument;
+    this.#allSettled = new Promise((resolve) => (this.#settled = resolve));
+  }
+
+  add(turn: TurnDone): void {
+    this.lastCommitMs = sharedNowMs();
+    if (this.turns++ === 0) {
+      this.firstCommitMs = this.lastCommitMs;
+      this.firstCommitEvents = turn.done;
+    }
+    if (this.done >= this.#argument.warmUp) {
+      this.ages.addPairs(turn.ages);
+      this.measured += turn.done;
+    }
+    this.done += turn.done;
+    this.retried += turn.retried;
+    this.dead += turn.dead;
+    this.entries += turn.entries;
+    if (this.done + this.dead >= this.#argument.events) this.#settled();
+  }
+
+  /** Gives up on a stall, from now on. */
+  async untilSettled(): Promise<void> {
+    let before = -1;
+    const watch = setInterval(() => {
+      if (this.done + this.dead === before) this.#settled();
+      before = this.done + this.dead;
+    }, this.#argument.stallMs);
+    await this.#allSettled;
+    clearInterval(watch);
+  }
+}
+
 await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   const seen: Seen = { count: 0, sum: 0, mixed: 0 };
   const channel = new BroadcastChannel(SEEN_CHANNEL);
@@ -59,19 +110,6 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
     seen.mixed += mixed;
   };
 
-  const ages = new Histogram();
-  let firstCommitMs = 0;
-  let lastCommitMs = 0;
-  let firstCommitEvents = 0;
-  let done = 0;
-  let retried = 0;
-  let dead = 0;
-  let turns = 0;
-  let entries = 0;
-  let measured = 0;
-  let settled: () => void = () => {};
-  const allSettled = new Promise<void>((resolve) => (settled = resolve));
-
   const millrace = await connect({
     environment: {
       ...benchEnvironment(argument.url, argument.workers, argument.partitions),
@@ -80,37 +118,16 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
     protoDir: PROTO_DIR,
     name: 'bench-dispatcher',
   });
+  const tally = new Tally(argument);
   const dispatcher = millrace.dispatcher({
     functionsDir: argument.functionsDir,
-    onTurn(turn) {
-      lastCommitMs = sharedNowMs();
-      if (turns++ === 0) {
-        firstCommitMs = lastCommitMs;
-        firstCommitEvents = turn.done;
-      }
-      if (done >= argument.warmUp) {
-        ages.addPairs(turn.ages);
-        measured += turn.done;
-      }
-      done += turn.done;
-      retried += turn.retried;
-      dead += turn.dead;
-      entries += turn.entries;
-      if (done + dead >= argument.events) settled();
-    },
+    onTurn: (turn) => tally.add(turn),
   });
   await dispatcher.start();
   const readyMs = sharedNowMs();
   await ready();
   const cpuBefore = cpuSeconds();
-
-  let before = -1;
-  const watch = setInterval(() => {
-    if (done + dead === before) settled();
-    before = done + dead;
-  }, argument.stallMs);
-  await allSettled;
-  clearInterval(watch);
+  await tally.untilSettled();
   const used = cpuSeconds() - cpuBefore;
   const rssMb = peakRssMb();
   await millrace.close();
@@ -119,16 +136,16 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
   return {
     processStartMs: performance.timeOrigin,
     readyMs,
-    firstCommitMs,
-    lastCommitMs,
-    firstCommitEvents,
-    done,
-    retried,
-    dead,
-    turns,
-    entries,
-    measured,
-    ages: ages.toPairs(),
+    firstCommitMs: tally.firstCommitMs,
+    lastCommitMs: tally.lastCommitMs,
+    firstCommitEvents: tally.firstCommitEvents,
+    done: tally.done,
+    retried: tally.retried,
+    dead: tally.dead,
+    turns: tally.turns,
+    entries: tally.entries,
+    measured: tally.measured,
+    ages: tally.ages.toPairs(),
     seen,
     rssMb,
     cpuSeconds: used,

@@ -61,41 +61,29 @@ export async function runScenario(
   const { events, quick } = options;
   const onServer = <T>(work: (bench: Bench) => Promise<T>): Promise<T> =>
     onFreshServer(options, fsync, work);
+  const drained = (
+    functions: string,
+    workers = options.workers,
+    settings: Partial<Environment> = {},
+  ): Promise<ScenarioResult> =>
+    onServer((bench) =>
+      drain(bench, { name, functions, events: options.backlog, workers, settings }, say),
+    );
   switch (name) {
     case 'publish':
       return [await onServer((bench) => publish(bench, events))];
     case 'drain':
-      return [
-        await onServer((bench) =>
-          drain('drain', bench, 'noop-decode', options.backlog, options.workers, say),
-        ),
-      ];
+      return [await drained('noop-decode')];
     case 'through':
       return [await onServer((bench) => through(name, bench, 'noop-decode', events))];
     case 'view':
       return [await onServer((bench) => through(name, bench, 'view', events))];
     case 'view-drain':
-      return [
-        await onServer((bench) =>
-          drain(name, bench, 'view', options.backlog, options.workers, say),
-        ),
-      ];
+      return [await drained('view')];
     case 'rebuild': {
       // As millrace view rebuild runs a new version's lanes.
       const settings = rebuildSettings({});
-      return [
-        await onServer((bench) =>
-          drain(
-            name,
-            bench,
-            'view',
-            options.backlog,
-            settings.WORKERS ?? options.workers,
-            say,
-            settings,
-          ),
-        ),
-      ];
+      return [await drained('view', settings.WORKERS, settings)];
     }
     case 'latency-1k':
       return [await onServer((bench) => latency(name, bench, 1000))];
@@ -107,7 +95,11 @@ export async function runScenario(
       const perWorker = name === 'cpu' ? 20_000 : 10_000;
       for (let workers = 1; workers <= options.workers; workers++) {
         const count = quick ? 1000 : perWorker * workers;
-        results.push(await onServer((bench) => drain(name, bench, name, count, workers, say)));
+        results.push(
+          await onServer((bench) =>
+            drain(bench, { name, functions: name, events: count, workers }, say),
+          ),
+        );
       }
       return results;
     }
@@ -198,14 +190,19 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
   };
 }
 
+interface Backlog {
+  /** Of the scenario. */
+  readonly name: string;
+  readonly functions: string;
+  readonly events: number;
+  readonly workers: number;
+  readonly settings?: Partial<Environment>;
+}
+
 async function drain(
-  name: string,
   bench: Bench,
-  functions: string,
-  events: number,
-  workers: number,
+  { name, functions, events, workers, settings = {} }: Backlog,
   say: (text: string) => void,
-  settings: Partial<Environment> = {},
 ): Promise<ScenarioResult> {
   const producer = bench.producer(events, undefined, 0, eventsPerOrder(functions));
   await producer.ready;

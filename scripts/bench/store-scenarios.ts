@@ -20,12 +20,14 @@ const WHAT = {
   load: 'load',
 } as const;
 
+type StoreScenario = keyof typeof WHAT;
+
 /**
  * `naive-append`: the same appends by a hand-written script, one call each; `watch-append`: by
  * WATCH and MULTI.
  */
 export async function runStoreScenario(
-  name: keyof typeof WHAT,
+  name: StoreScenario,
   options: BenchOptions,
   fsync: Fsync,
 ): Promise<ScenarioResult> {
@@ -50,60 +52,86 @@ export async function runStoreScenario(
     child.go();
     const result = await child.result;
     const redisAfter = server.cpuSeconds();
-    const ms = result.endMs - result.startMs;
-    const cores = (seconds: number): number => Math.round((seconds * 100_000) / ms) / 100;
-    const common = {
-      name,
-      eventsPerSecond: Math.round((events * 1000) / ms),
-      p50Ms: null,
-      p99Ms: null,
-      p999Ms: null,
-      maxMs: null,
-      rssMb: Math.round(result.rssMb),
-    };
-    const cpu = {
-      appenderCpu: cores(result.cpuSeconds),
-      redisCpu:
-        redisBefore === null || redisAfter === null ? null : cores(redisAfter - redisBefore),
-    };
-    if (name !== 'load') {
-      return {
-        ...common,
-        params: {
-          events,
-          appendfsync: fsync,
-          partitions: options.partitions,
-          writers: WRITERS,
-          perHistory: PER_HISTORY,
-          ...cpu,
-        },
-        accounted: result.stored === events && result.histories === Math.ceil(events / PER_HISTORY),
-      };
-    }
-    const loads = new Histogram();
-    const pings = new Histogram();
-    loads.addPairs(result.loads);
-    pings.addPairs(result.pings);
-    const at = (histogram: Histogram, share: number): number =>
-      (histogram.quantile(share) ?? 0) / 1000;
-    return {
-      ...common,
-      params: {
-        events,
-        appendfsync: fsync,
-        history: result.stored,
-        pingP50Ms: at(pings, 0.5),
-        overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000,
-        ...cpu,
-      },
-      p50Ms: at(loads, 0.5),
-      p99Ms: at(loads, 0.99),
-      p999Ms: at(loads, 0.999),
-      maxMs: at(loads, 1),
-      accounted: result.right && loads.total === events,
-    };
+    const redisSeconds =
+      redisBefore === null || redisAfter === null ? null : redisAfter - redisBefore;
+    const measured: Measured = { name, events, fsync, result, redisSeconds };
+    return name === 'load' ? loadResult(measured) : appendResult(measured, options.partitions);
   } finally {
     await child.end(5000);
     await server.remove();
   }
+}
+
+interface Measured {
+  readonly name: StoreScenario;
+  readonly events: number;
+  readonly fsync: Fsync;
+  readonly result: AppenderResult;
+  /** CPU time of the server; null: not known. */
+  readonly redisSeconds: number | null;
+}
+
+function appendResult(measured: Measured, partitions: number): ScenarioResult {
+  const { events, fsync, result } = measured;
+  return {
+    ...commonOf(measured),
+    params: {
+      events,
+      appendfsync: fsync,
+      partitions,
+      writers: WRITERS,
+      perHistory: PER_HISTORY,
+      ...cpuOf(measured),
+    },
+    accounted: result.stored === events && result.histories === Math.ceil(events / PER_HISTORY),
+  };
+}
+
+function loadResult(measured: Measured): ScenarioResult {
+  const { events, fsync, result } = measured;
+  const loads = new Histogram();
+  const pings = new Histogram();
+  loads.addPairs(result.loads);
+  pings.addPairs(result.pings);
+  const at = (histogram: Histogram, share: number): number =>
+    (histogram.quantile(share) ?? 0) / 1000;
+  return {
+    ...commonOf(measured),
+    params: {
+      events,
+      appendfsync: fsync,
+      history: result.stored,
+      pingP50Ms: at(pings, 0.5),
+      overPingP50Ms: Math.round((at(loads, 0.5) - at(pings, 0.5)) * 1000) / 1000,
+      ...cpuOf(measured),
+    },
+    p50Ms: at(loads, 0.5),
+    p99Ms: at(loads, 0.99),
+    p999Ms: at(loads, 0.999),
+    maxMs: at(loads, 1),
+    accounted: result.right && loads.total === events,
+  };
+}
+
+function commonOf({ name, events, result }: Measured) {
+  const ms = result.endMs - result.startMs;
+  return {
+    name,
+    eventsPerSecond: Math.round((events * 1000) / ms),
+    p50Ms: null,
+    p99Ms: null,
+    p999Ms: null,
+    maxMs: null,
+    rssMb: Math.round(result.rssMb),
+  };
+}
+
+/** Cores that were busy, of the appender and of the server. */
+function cpuOf({ result, redisSeconds }: Measured) {
+  const ms = result.endMs - result.startMs;
+  const cores = (seconds: number): number => Math.round((seconds * 100_000) / ms) / 100;
+  return {
+    appenderCpu: cores(result.cpuSeconds),
+    redisCpu: redisSeconds === null ? null : cores(redisSeconds),
+  };
 }

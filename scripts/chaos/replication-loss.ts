@@ -11,13 +11,14 @@ import { pathToFileURL } from 'node:url';
 import Table from 'cli-table3';
 import { monotonicMs, sleep } from '../../src/core/clock.ts';
 import { partitionOf } from '../../src/core/partition.ts';
-import { readLag } from '../../src/lag/lag.ts';
+import { readLag, type FunctionLag } from '../../src/lag/lag.ts';
 import { readLosses } from '../../src/lag/losses.ts';
+import type { Millrace } from '../../src/millrace.ts';
 import type { Publisher } from '../../src/pipeline/append/publisher.ts';
 import { openService, startDispatcher, testDir } from '../../test/support/dispatcher-process.ts';
 import { eventsIn } from '../../test/support/emits.ts';
 import { completions, readHistory, runsOf } from '../../test/support/history.ts';
-import { startCluster } from '../../test/support/redis-cluster.ts';
+import { startCluster, type TestCluster } from '../../test/support/redis-cluster.ts';
 import { until, type TestLike } from '../../test/support/redis-server.ts';
 
 /**
@@ -136,6 +137,43 @@ export async function measureReplicationLoss(t: TestLike, link: Link): Promise<R
   );
   const loading = Promise.all([memory.run(), replicated.run()]);
   await sleep(WARM_MS);
+  const death = await killMaster(cluster, link);
+  await sleep(AFTERWARDS_MS);
+  memory.stop();
+  replicated.stop();
+  await loading;
+
+  const beganMs = monotonicMs();
+  const there = await idsInStreams(cluster);
+  const fn = await untilAllSettled(service);
+  const settledMs = Math.round(monotonicMs() - beganMs);
+  const done = completions(runsOf(readHistory(history)));
+  const ledger: Record<string, number> = {};
+  for (const { kind } of await readLosses(service.deployment))
+    ledger[kind] = (ledger[kind] ?? 0) + 1;
+  return {
+    memory: lossOf(memory, death, there),
+    replicated: lossOf(replicated, death, there),
+    failoverMs: death.failoverMs,
+    settledMs,
+    conserved: fn.conserved,
+    ledger,
+    unhandled: [...there].filter((id) => !done.has(id)).length,
+    again: [...done.values()].filter((times) => times > 1).length,
+  };
+}
+
+/** The death of a master, by monotonicMs. */
+interface Death {
+  /** Its partitions. */
+  readonly dying: ReadonlySet<number>;
+  readonly killMs: number;
+  readonly goneMs: number;
+  /** From the kill until its replica serves its slots. */
+  readonly failoverMs: number;
+}
+
+async function killMaster(cluster: TestCluster, link: Link): Promise<Death> {
   const victim = await cluster.ownerOf('mr:{0}:counters');
   const dying = new Set<number>();
   for (let p = 0; p < PARTITIONS; p++)
@@ -156,55 +194,45 @@ export async function measureReplicationLoss(t: TestLike, link: Link): Promise<R
   // It comes back as the replica of its heir: without one nothing can be replicated there. It drops
   // what it alone had.
   await cluster.nodes[victim]?.restart();
-  await sleep(AFTERWARDS_MS);
-  memory.stop();
-  replicated.stop();
-  await loading;
+  return { dying, killMs, goneMs, failoverMs };
+}
 
-  const beganMs = monotonicMs();
+async function idsInStreams(cluster: TestCluster): Promise<Set<string>> {
   const look = cluster.client();
   const there = new Set<string>();
   for (const type of ['test.event', 'test.other'])
     for (const { id } of await eventsIn(look, PARTITIONS, type)) there.add(id);
-  const fn = await until(
+  return there;
+}
+
+function untilAllSettled({ deployment }: Millrace): Promise<FunctionLag> {
+  return until(
     'all that is there is settled',
     async () => {
-      const found = (await readLag(service.deployment)).functions.find(
-        ({ name }) => name === 'ordered',
-      );
+      const found = (await readLag(deployment)).functions.find(({ name }) => name === 'ordered');
       return found && found.lag + found.pending + found.parked === 0 ? found : null;
     },
     60_000,
   );
-  const settledMs = Math.round(monotonicMs() - beganMs);
-  const done = completions(runsOf(readHistory(history)));
-  const ledger: Record<string, number> = {};
-  for (const { kind } of await readLosses(service.deployment))
-    ledger[kind] = (ledger[kind] ?? 0) + 1;
+}
 
-  const judge = ({ acknowledged, refused }: Load): ModeLoss => {
-    const before = acknowledged.filter(
-      ({ partition, atMs }) => dying.has(partition) && atMs <= goneMs,
-    );
-    const lost = acknowledged.filter(({ id }) => !there.has(id));
-    return {
-      acknowledged: before.length,
-      lost: lost.length,
-      refused,
-      acknowledgedLater: acknowledged.filter(({ atMs }) => atMs > goneMs + failoverMs).length,
-      oldestLostMs:
-        lost.length === 0 ? null : Math.round(killMs - Math.min(...lost.map(({ atMs }) => atMs))),
-    };
-  };
+/** @param there ids in the streams */
+function lossOf(
+  { acknowledged, refused }: Load,
+  { dying, killMs, goneMs, failoverMs }: Death,
+  there: ReadonlySet<string>,
+): ModeLoss {
+  const before = acknowledged.filter(
+    ({ partition, atMs }) => dying.has(partition) && atMs <= goneMs,
+  );
+  const lost = acknowledged.filter(({ id }) => !there.has(id));
   return {
-    memory: judge(memory),
-    replicated: judge(replicated),
-    failoverMs,
-    settledMs,
-    conserved: fn.conserved,
-    ledger,
-    unhandled: [...there].filter((id) => !done.has(id)).length,
-    again: [...done.values()].filter((times) => times > 1).length,
+    acknowledged: before.length,
+    lost: lost.length,
+    refused,
+    acknowledgedLater: acknowledged.filter(({ atMs }) => atMs > goneMs + failoverMs).length,
+    oldestLostMs:
+      lost.length === 0 ? null : Math.round(killMs - Math.min(...lost.map(({ atMs }) => atMs))),
   };
 }
 

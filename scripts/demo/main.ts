@@ -10,7 +10,13 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { Presets, SingleBar } from 'cli-progress';
 import Table from 'cli-table3';
 import { pino } from 'pino';
-import { connect, type Deployment, type TurnDone } from '../../src/index.ts';
+import {
+  connect,
+  type Deployment,
+  type EventStore,
+  type TurnDone,
+  type View,
+} from '../../src/index.ts';
 import { inventOrders, readOrders, BadOrdersFileError } from './orders.ts';
 import { sendOrders } from './send-orders.ts';
 import {
@@ -104,9 +110,39 @@ async function main(): Promise<number> {
   }
 }
 
-async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums): Promise<number> {
+/** An early end of the demo, with its exit status. */
+class Ended extends Error {
+  readonly status: number;
+  constructor(status: number) {
+    super(`ended with status ${status}`);
+    this.status = status;
+  }
+}
+
+async function run(millrace: Connected, expected: Sums): Promise<number> {
+  try {
+    const { deployment } = millrace;
+    const progress = new Map<string, Progress>();
+    const functions = await start(millrace, progress);
+    const store = millrace.store({ source: 'demo' });
+    const sent = await send(store, expected);
+    const view = millrace.view<Summary>('order-summary');
+    const totals = await settle(deployment, functions, view, sent);
+    printFunctions(functions, totals, progress, sent.commands);
+    await printDeadLetters(deployment, functions);
+    return await check(deployment, { functions, totals, expected, store, view, sent });
+  } catch (error) {
+    if (error instanceof Ended) return error.status;
+    throw error;
+  }
+}
+
+type Connected = Awaited<ReturnType<typeof connect>>;
+type Sent = Awaited<ReturnType<typeof sendOrders>>;
+
+/** @returns names of the functions */
+async function start(millrace: Connected, progress: Map<string, Progress>): Promise<string[]> {
   const { deployment } = millrace;
-  const progress = new Map<string, Progress>();
   const dispatcher = millrace.dispatcher({
     functionsDir: 'workers',
     // The process of an order waits for payments that nobody makes here.
@@ -119,7 +155,11 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   console.log(
     `Millrace demo: redis ${deployment.server.version} (embedded), ${deployment.environment.WORKERS} worker threads, functions ${functions.join(', ')}`,
   );
+  return functions;
+}
 
+/** @throws Ended */
+async function send(store: EventStore, expected: Sums): Promise<Sent> {
   const orders = options.orders ? readOrders(options.orders) : inventOrders(options.count);
   const total = [...expected.values()].reduce((sum, c) => sum + c.orders + c.cancellations, 0);
   const bar = process.stderr.isTTY
@@ -134,23 +174,31 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
     : null;
   bar?.start(total, 0);
   const startedMs = performance.now();
-  const store = millrace.store({ source: 'demo' });
   const { signal } = interrupted;
   const sent = await sendOrders(store, orders, {
     signal,
     onSent: (commands) => bar?.update(commands),
   });
   bar?.stop();
-  if (signal.aborted) return 130;
+  if (signal.aborted) throw new Ended(130);
   const { commands } = sent;
   const seconds = (performance.now() - startedMs) / 1000;
   console.log(
     `${commands} commands in ${seconds.toFixed(2)} s, ${Math.round(commands / seconds)} a second; ${sent.again} of them sent twice, and answered as the first time`,
   );
+  return sent;
+}
 
-  const deadline = performance.now() + options.deadline * 1000;
-  const view = millrace.view<Summary>('order-summary');
+/** Waits for the view, and until every function is done with every event. @throws Ended */
+async function settle(
+  deployment: Deployment,
+  functions: readonly string[],
+  view: View<Summary>,
+  sent: Sent,
+): Promise<Map<string, Totals>> {
+  const { signal } = interrupted;
   const sentMs = performance.now();
+  const deadline = sentMs + options.deadline * 1000;
   for (const position of sent.last.values())
     await view.waitFor(position, { timeoutMs: options.deadline * 1000, signal });
   console.log(
@@ -158,19 +206,35 @@ async function run(millrace: Awaited<ReturnType<typeof connect>>, expected: Sums
   );
   let totals = await readTotals(deployment, functions);
   while ([...totals.values()].some((t) => t.lag > 0 || t.parked > 0)) {
-    if (interrupted.signal.aborted) return 130;
+    if (interrupted.signal.aborted) throw new Ended(130);
     if (performance.now() > deadline) {
       console.error(
         `not settled after ${options.deadline} s: ${JSON.stringify(Object.fromEntries(totals))}`,
       );
-      return 1;
+      throw new Ended(1);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
     totals = await readTotals(deployment, functions);
   }
+  return totals;
+}
 
-  printFunctions(functions, totals, progress, commands);
-  await printDeadLetters(deployment, functions);
+interface Outcome {
+  readonly functions: readonly string[];
+  readonly totals: ReadonlyMap<string, Totals>;
+  readonly expected: Sums;
+  readonly store: EventStore;
+  readonly view: View<Summary>;
+  readonly sent: Sent;
+}
+
+/** Compares the outcome with the input and with the histories. @returns the exit status */
+async function check(
+  deployment: Deployment,
+  { functions, totals, expected, store, view, sent }: Outcome,
+): Promise<number> {
+  const { signal } = interrupted;
+  const { commands } = sent;
   const actual = await readAnalytics(deployment);
   printSums(expected, actual);
   const wrong = differences(expected, actual);

@@ -114,7 +114,13 @@ export function buildGateway({
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
   });
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply));
+  addCommands(app, store);
+  addReads(app, store, summaries);
+  return app;
+}
 
+/** Create, pay, cancel. */
+function addCommands(app: FastifyInstance, store: EventStore): void {
   app.post<{ Body: { userId: string; country: string; currency: string; items: Item[] } }>(
     '/orders',
     { schema: CREATE },
@@ -122,14 +128,12 @@ export function buildGateway({
       const key = idempotencyKey(request);
       // The key names the order, too: a request sent again must not make another one.
       const id = `order-${createHash('sha256').update(key).digest('hex').slice(0, 24)}`;
-      const result = await run(
-        store,
-        id,
-        { kind: 'create', ...request.body },
-        request,
-        key,
-        'no-stream',
-      );
+      const command: OrderCommand = { kind: 'create', ...request.body };
+      const result = await run(store, id, command, {
+        commandId: key,
+        expectedRevision: 'no-stream',
+      });
+      tellRepeated(request, key, result);
       return reply
         .code(201)
         .header('location', `/orders/${id}`)
@@ -157,7 +161,10 @@ export function buildGateway({
     async (request, reply) =>
       change(store, request, reply, { kind: 'cancel', reason: request.body.reason }),
   );
+}
 
+/** One order from its history, and lists of them from the view. */
+function addReads(app: FastifyInstance, store: EventStore, summaries: View<OrderSummary>): void {
   app.get<{ Params: OrderParams }>('/orders/:id', async (request, reply) => {
     const { id } = request.params;
     const { state, revision } = await store.load(orders, id);
@@ -194,7 +201,6 @@ export function buildGateway({
       });
     },
   );
-  return app;
 }
 
 /** A command to an order that exists. */
@@ -205,7 +211,9 @@ async function change(
   command: OrderCommand,
 ): Promise<FastifyReply> {
   const { id } = request.params;
-  const result = await run(store, id, command, request, idempotencyKey(request), ifMatch(request));
+  const commandId = idempotencyKey(request);
+  const result = await run(store, id, command, { commandId, expectedRevision: ifMatch(request) });
+  tellRepeated(request, commandId, result);
   return reply.header('etag', etag(result.revision)).send(shown(id, result));
 }
 
@@ -213,9 +221,7 @@ async function run(
   store: EventStore,
   id: string,
   command: OrderCommand,
-  request: FastifyRequest,
-  commandId: string,
-  expectedRevision: ExpectedRevision,
+  { commandId, expectedRevision }: { commandId: string; expectedRevision: ExpectedRevision },
 ): Promise<CommandResult<OrderState>> {
   const fingerprint = createHash('sha256')
     .update(JSON.stringify(command))
@@ -235,9 +241,16 @@ async function run(
           `the Idempotency-Key ${commandId} was used for another request`,
         );
     }
-    request.log.info({ commandId }, 'answered as the first time');
   }
   return result;
+}
+
+function tellRepeated(
+  request: FastifyRequest,
+  commandId: string,
+  { repeated }: CommandResult<OrderState>,
+): void {
+  if (repeated) request.log.info({ commandId }, 'answered as the first time');
 }
 
 function shown(
