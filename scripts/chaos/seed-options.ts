@@ -1,0 +1,41 @@
+/** A run: what it is asked for, and its result. */
+import type { History, Violation } from '../../src/torture/run-record.ts';
+import { takeoverBoundMs } from '../../src/torture/takeover.ts';
+import type { Bug, ServerBug } from './bugs.ts';
+import type { Fault } from './fault.ts';
+import type { LoadOptions } from './load.ts';
+
+export const LEASE_MS = 1000;
+export const TAKEOVER_BOUND_MS = takeoverBoundMs(LEASE_MS);
+
+export interface SeedOptions {
+  readonly fault: Fault;
+  readonly seed: number;
+  readonly dispatchers?: number;
+  /** One of the server takes a fault that needs the embedded server. */
+  readonly bug?: Bug | ServerBug;
+  readonly load?: LoadOptions;
+  /** Of the drain, in ms. */
+  readonly drainBoundMs?: number;
+  /** Function files to leave out. */
+  readonly skip?: readonly string[];
+  /** Keeps the history here when there are violations. */
+  readonly keepDir?: string;
+}
+
+export interface SeedResult {
+  readonly fault: string;
+  readonly seed: number;
+  readonly violations: readonly Violation[];
+  readonly events: number;
+  readonly acknowledged: number;
+  readonly handled: number;
+  readonly dead: number;
+  readonly drainMs: number | null;
+  readonly drainBoundMs: number;
+  /** Slowest takeover of a dead dispatcher's lanes, where one was measured. */
+  readonly takeoverMs: number | null;
+  readonly takeoverBoundMs: number;
+  readonly peakRssMb: number;
+  readonly history: History;
+}
