@@ -177,7 +177,7 @@ module.exports = {
     only(
       'store-is-a-feature',
       '^src/store/',
-      '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/writer-schemas)',
+      '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/payload-ways)',
       'histories stand on the log: appended to as streams are, read as a pool thread reads',
     ),
     only(

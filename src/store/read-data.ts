@@ -5,8 +5,8 @@
 import { CorruptDataError } from '../core/errors.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { Deployment } from '../deployment.ts';
-import { WriterSchemas as RegistrySchemas } from '../registry/writer-schemas.ts';
-import { WriterSchemas } from '../thread/writer-schemas.ts';
+import { WriterSchemas } from '../registry/writer-schemas.ts';
+import { PayloadWays } from '../thread/payload-ways.ts';
 import type { ReadData } from './read-history.ts';
 
 /**
@@ -24,12 +24,12 @@ export function createDataReader(
   if (upcasts.length === 0)
     return (type, _schema, bytes, start, end) => read(type, bytes, start, end);
 
-  const asked = new RegistrySchemas({
+  const asked = new WriterSchemas({
     registry,
     schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
     log,
   });
-  const writers = new WriterSchemas(catalog, schemas, asked.find);
+  const writers = new PayloadWays(catalog, schemas, asked.find);
   const reader = { spec: { name: 'event store' }, upcasts };
   const readAs = async (
     type: string,

@@ -9,21 +9,19 @@
 import type { BatchTask, DeadEntry, EntryItem } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
-import type { Catalog, EventType } from '../wire/catalog.ts';
+import type { Catalog } from '../wire/catalog.ts';
 import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/batch-reader.ts';
-import { envelopeProblem, nameOr } from '../wire/envelope-problem.ts';
+import { envelopeProblem } from '../wire/envelope-problem.ts';
 import { decodeParked } from '../wire/parked.ts';
 import { noteEvent } from './late-failures.ts';
-import { EventView, RunningEvent } from './running-event.ts';
+import { EventView, RunningEvent, type EventOrigin } from './running-event.ts';
 
 /** One entry being read. */
-interface OpenEntry {
-  readonly at: number;
-  readonly item: EntryItem;
+interface OpenEntry extends EventOrigin {
   readonly cursor: BatchCursor;
-  /** Its type. */
-  readonly name: string;
-  readonly type: EventType | null;
+  /** Index of its first event. */
+  readonly first: number;
+  /** Events read so far. */
   inEntry: number;
   head: RunningEvent | null;
 }
@@ -72,31 +70,20 @@ export class BatchSource {
     const { offset, length } = this.#task.retries[index] as BatchTask['retries'][number];
     const record = decodeParked(this.#bytes.subarray(offset, offset + length));
     const header = readEvent(record.event, record.batchSource);
-    // The event's bytes lie inside the record's: same memory, so the payload needs no second copy.
-    const base = record.event.byteOffset - this.#bytes.byteOffset;
     const problem = envelopeProblem(header);
-    const view = new EventView(
-      nameOr('id', header.id),
-      record.type,
-      nameOr('subject', header.subject),
-      header.source,
-      header.schema,
-      header.extensions,
-      header.timeMs,
-      this.#task.partition,
-      record.entryId,
-      record.position,
-    );
-    const event = new RunningEvent(
-      view,
-      header,
-      base,
-      index,
-      -1,
-      record.index,
-      record.attempts + 1,
-      null,
-    );
+    const origin: EventOrigin = {
+      typeName: record.type,
+      type: null,
+      partition: this.#task.partition,
+      entryId: record.entryId,
+      entry: -1,
+      // The event's bytes lie inside the record's: same memory, so the payload needs no second
+      // copy.
+      base: record.event.byteOffset - this.#bytes.byteOffset,
+      attempt: record.attempts + 1,
+    };
+    const view = new EventView(header, problem === null, origin, record.position);
+    const event = new RunningEvent(view, header, origin, index, record.index);
     event.envelope = problem;
     return event;
   }
@@ -132,13 +119,17 @@ export class BatchSource {
       try {
         const bytes = this.#bytes.subarray(item.offset, item.offset + item.length);
         check(item, bytes);
-        const name = this.#task.types[item.type] as string;
+        const typeName = this.#task.types[item.type] as string;
         const open: OpenEntry = {
-          at,
-          item,
+          typeName,
+          type: this.#catalog.types.get(typeName) ?? null,
+          partition: this.#task.partition,
+          entryId: item.id,
+          entry: at,
+          base: item.offset,
+          attempt: 1,
           cursor: new BatchCursor(bytes),
-          name,
-          type: this.#catalog.types.get(name) ?? null,
+          first: item.first,
           inEntry: 0,
           head: null,
         };
@@ -155,34 +146,10 @@ export class BatchSource {
   #read(open: OpenEntry): RunningEvent | null {
     if (!open.cursor.advance()) return null;
     const header = open.cursor.event;
-    const { item } = open;
     const problem = envelopeProblem(header);
-    // Ids and subjects with a problem stand for nothing: '' then.
-    const id = problem === null ? header.id : nameOr('id', header.id);
-    const subject = problem === null ? header.subject : nameOr('subject', header.subject);
-    const view = new EventView(
-      id,
-      open.name,
-      subject,
-      header.source,
-      header.schema,
-      header.extensions,
-      header.timeMs,
-      this.#task.partition,
-      item.id,
-      header.position,
-    );
+    const view = new EventView(header, problem === null, open, header.position);
     const inEntry = open.inEntry++;
-    const event = new RunningEvent(
-      view,
-      header,
-      item.offset,
-      item.first + inEntry,
-      open.at,
-      inEntry,
-      1,
-      open.type,
-    );
+    const event = new RunningEvent(view, header, open, open.first + inEntry, inEntry);
     event.envelope = problem;
     return event;
   }

@@ -33,10 +33,10 @@ function lastEvents(): { function: string; eventId: string }[] {
   return out;
 }
 
-/** @param sourcesOf where the functions come from: paths as stacks name them */
+/** @param sources path of each function's file, as stacks name it */
 export function watchUncaught(
   report: (error: UncaughtError) => void,
-  sourcesOf: () => ReadonlyMap<string, string>,
+  sources: ReadonlyMap<string, string>,
 ): void {
   let told = false;
   const tell = (origin: UncaughtError['origin'], error: ErrorInfo): void => {
@@ -44,7 +44,7 @@ export function watchUncaught(
     told = true;
     const events = lastEvents();
     const ran = [...new Set(events.map((event) => event.function))];
-    const inStack = [...sourcesOf()]
+    const inStack = [...sources]
       .filter(([, source]) => error.stack.includes(source))
       .map(([fn]) => fn);
     report({

@@ -16,18 +16,18 @@ import type {
 import { monotonicMs } from '../core/clock.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';
-import { createFunctionLoader, type LoadedFunction } from './load-functions.ts';
+import { FunctionLoader, type LoadedFunction } from './load-functions.ts';
 import { noteBatch, watchUncaught } from './late-failures.ts';
 import { LateReports } from './late-reports.ts';
+import { PayloadWays } from './payload-ways.ts';
 import { runBatch, type RunOptions } from './run-batch.ts';
 import { SchemaQuestions } from './schema-questions.ts';
-import { WriterSchemas } from './writer-schemas.ts';
 
 // Piscina hands its own data first and the pool's `workerData` second.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as ThreadData;
 const catalog = createCatalog(data.protoSources);
 const logger = pino({ level: data.logLevel, base: { pid: process.pid } });
-const functions = createFunctionLoader(data.files);
+const functions = new FunctionLoader(data.files);
 process.setSourceMapsEnabled(true);
 
 /** A batch whose last handlers have run this long is reported without them. */
@@ -35,7 +35,7 @@ const DETACH_MS = { first: 200, next: 50 } as const;
 
 const channel = new BroadcastChannel(data.channel);
 const questions = new SchemaQuestions(channel);
-const schemas = new WriterSchemas(catalog, data.schemas, questions.ask);
+const schemas = new PayloadWays(catalog, data.schemas, questions.ask);
 /** Without `refused`: functions emit whatever has become of their types' schemas. */
 const schemaIds = new Map([...data.schemas].map(([type, { id }]) => [type, { id }]));
 channel.onmessage = (event: unknown) => {

@@ -4,8 +4,24 @@ import type { EnvelopeError } from '../core/errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/define-function.ts';
 import type { EventType } from '../wire/catalog.ts';
+import { nameOr } from '../wire/envelope-problem.ts';
 import type { EventHeader } from '../wire/event-header.ts';
 import type { EmittedBy } from './emits.ts';
+
+/** The entry or parked record that events come from; one for all of an entry's events. */
+export interface EventOrigin {
+  /** Name of the events' type. */
+  readonly typeName: string;
+  /** Null: to be looked up. */
+  readonly type: EventType | null;
+  readonly partition: number;
+  readonly entryId: string;
+  /** Index into the task's entries; -1: a retried record. */
+  readonly entry: number;
+  /** Start of the header's offsets, in the batch's buffer. */
+  readonly base: number;
+  readonly attempt: number;
+}
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
@@ -28,28 +44,22 @@ export class EventView implements FunctionEvent<string, unknown> {
   readonly #entryId: string;
   readonly #position: number;
 
-  constructor(
-    id: string,
-    type: string,
-    subject: string,
-    source: string,
-    schema: number,
-    extensions: Readonly<Record<string, string>> | null,
-    timeMs: number,
-    partition: number,
-    entryId: string,
-    position: number,
-  ) {
-    this.id = id;
-    this.type = type;
-    this.subject = subject;
-    this.source = source;
-    this.schema = schema;
-    this.extensions = extensions ?? NO_EXTENSIONS;
+  /**
+   * @param header read once: it may be another event's afterwards
+   * @param valid the header has no problem; else an id or a subject with one becomes ''
+   * @param position the event's place in the flush
+   */
+  constructor(header: EventHeader, valid: boolean, origin: EventOrigin, position: number) {
+    this.id = valid ? header.id : nameOr('id', header.id);
+    this.type = origin.typeName;
+    this.subject = valid ? header.subject : nameOr('subject', header.subject);
+    this.source = header.source;
+    this.schema = header.schema;
+    this.extensions = header.extensions ?? NO_EXTENSIONS;
     this.data = undefined;
-    this.#timeMs = timeMs;
-    this.#partition = partition;
-    this.#entryId = entryId;
+    this.#timeMs = header.timeMs;
+    this.#partition = origin.partition;
+    this.#entryId = origin.entryId;
     this.#position = position;
   }
   get time(): Date {
@@ -88,7 +98,7 @@ export class EventView implements FunctionEvent<string, unknown> {
   }
 }
 
-/** One event of the running batch. Owned by run-batch; linked to the next event of its subject. */
+/** One event of the running batch. Linked to the next event of its subject. */
 export class RunningEvent {
   declare readonly view: EventView;
   /** The Event message, in the entry's bytes. */
@@ -109,39 +119,30 @@ export class RunningEvent {
   declare next: RunningEvent | null;
   /** Null: nothing. */
   declare emitted: EmittedBy | null;
-  /**
-   * Its attributes are none: it is not to be run. Ids and subjects that are none are '' in `view`.
-   */
+  /** First problem of its attributes: then it is not to be run. */
   declare envelope: EnvelopeError | null;
   /** Done or failed: nothing more can be emitted for it. */
   declare settled: boolean;
 
-  /**
-   * @param header read once: it may be another event's afterwards
-   * @param base where the bytes start to which the header's offsets are relative, in the batch's
-   *   buffer
-   */
+  /** @param header read once: it may be another event's afterwards */
   constructor(
     view: EventView,
     header: EventHeader,
-    base: number,
+    origin: EventOrigin,
     index: number,
-    entry: number,
     indexInEntry: number,
-    attempt: number,
-    type: EventType | null,
   ) {
     this.view = view;
     this.offset = header.offset;
     this.length = header.length;
-    this.dataStart = base + header.dataOffset;
+    this.dataStart = origin.base + header.dataOffset;
     this.dataEnd = this.dataStart + header.dataLength;
     this.timeMs = header.timeMs;
     this.index = index;
-    this.entry = entry;
+    this.entry = origin.entry;
     this.indexInEntry = indexInEntry;
-    this.attempt = attempt;
-    this.type = type;
+    this.attempt = origin.attempt;
+    this.type = origin.type;
     this.startedMs = 0;
     this.timedOut = false;
     this.next = null;

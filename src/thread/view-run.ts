@@ -3,11 +3,11 @@
  * written, entries of indexes to be added and removed.
  *
  * Two ways. Hopeful: a row is turned into text, and its index values are taken, once, when all its
- * events are folded. Should anything go wrong, what evolve did to the object it was given is not
- * known, nor which event is to blame: the run is in doubt, is thrown away whole, and the batch is
- * folded anew from what was stored. That is right because a fold follows from its arguments alone.
- * Careful: a row is turned into text after each event. That is what the next event's failure falls
- * back to, and where an oversize row or a bad index value is charged to the event that made it.
+ * events are folded. After an error nobody knows what evolve did to the object it was given, nor
+ * which event is to blame: the run is in doubt, is thrown away whole, and the batch is folded anew
+ * from the stored rows. That is right because a fold follows from its arguments alone. Careful: a
+ * row is turned into text after each event. The next event's failure falls back to that text, and
+ * an oversize row or a bad index value is charged to the event that made it.
  */
 import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
@@ -53,6 +53,19 @@ interface OpenRow {
   changed: boolean;
 }
 
+/** See above. */
+export type FoldWay = 'hopeful' | 'careful';
+
+/** Rows of a batch as they are before it. */
+export interface BatchRows {
+  /** List of id, stored row: the key of a row is its place in it. May be empty bytes. */
+  readonly stored: Uint8Array;
+  /** Ids of rows that are not stored: their keys come behind. */
+  readonly added: readonly string[];
+  /** Effects of earlier rounds of the batch on them. */
+  readonly caused: readonly Uint8Array[];
+}
+
 const NO_ENTRIES: readonly IndexEntry[] = [];
 
 export class ViewRun {
@@ -64,29 +77,16 @@ export class ViewRun {
     OpenRow | { readonly key: number; readonly stored: string | null }
   >();
   readonly #changed: OpenRow[] = [];
-  readonly #careful: boolean;
+  readonly #way: FoldWay;
   #doubtful = false;
 
-  /**
-   * @param careful see above
-   * @param rows list of id, stored row: the key of a row is its place in it. May be empty bytes
-   * @param added ids of rows that are not stored: their keys come behind
-   * @param caused what earlier rounds of the batch have written onto them
-   */
-  constructor(
-    name: string,
-    code: ViewCode,
-    careful: boolean,
-    rows: Uint8Array,
-    added: readonly string[],
-    caused: readonly Uint8Array[],
-  ) {
+  constructor(name: string, code: ViewCode, way: FoldWay, { stored, added, caused }: BatchRows) {
     this.#name = name;
-    this.#careful = careful;
+    this.#way = way;
     this.#code = code;
     const ids: string[] = [];
     for (
-      const reader = rows.length > 0 ? new PackReader(rows) : null;
+      const reader = stored.length > 0 ? new PackReader(stored) : null;
       reader !== null && reader.left > 0;
     ) {
       const id = reader.text();
@@ -119,7 +119,7 @@ export class ViewRun {
     // the batch they are in order.
     if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at))
       return;
-    if (this.#careful) this.#foldCarefully(row, event.view);
+    if (this.#way === 'careful') this.#foldCarefully(row, event.view);
     else this.#foldHopefully(row, event.view);
     // From the event that made the row, whatever batches they came in.
     row.rev = row.row === null ? 0 : row.rev + 1;
@@ -175,7 +175,7 @@ export class ViewRun {
 
   /** When all events are folded. @returns false: in doubt */
   finish(): boolean {
-    if (this.#careful || this.#doubtful) return !this.#doubtful;
+    if (this.#way === 'careful' || this.#doubtful) return !this.#doubtful;
     try {
       for (const row of this.#changed) this.#keep(row, row.row);
     } catch {

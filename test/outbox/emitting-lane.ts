@@ -3,7 +3,7 @@
  * real relay.
  */
 import { Emits } from '../../src/thread/emits.ts';
-import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
+import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/running-event.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
@@ -45,17 +45,19 @@ export async function turnOf(
     schemas: new Map(),
   });
   const emitted: { id: string; type: string; subject: string; later: boolean }[] = [];
+  const origin: EventOrigin = {
+    typeName: 'a.b',
+    type: null,
+    partition: lane.partition,
+    entryId: '1-1',
+    entry: 0,
+    base: 0,
+    attempt: 1,
+  };
   causes.forEach((cause, i) => {
-    const event = new RunningEvent(
-      new EventView(cause.id, 'a.b', 's', '', 0, null, 0, lane.partition, '1-1', i),
-      readEvent(Buffer.alloc(0)),
-      0,
-      i,
-      0,
-      i,
-      1,
-      null,
-    );
+    const header = { ...readEvent(Buffer.alloc(0)), id: cause.id, subject: 's' };
+    const view = new EventView(header, true, origin, i);
+    const event = new RunningEvent(view, header, origin, i, i);
     const ids = cause.emits.map(({ type, subject, delayMs, size }, at) => ({
       id: emits.add(
         event,

@@ -7,7 +7,7 @@ import { EmitClosedError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { Emits } from '../../src/thread/emits.ts';
 import { EventContext, EventsContext } from '../../src/thread/function-context.ts';
-import { EventView, RunningEvent } from '../../src/thread/running-event.ts';
+import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/running-event.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
@@ -338,17 +338,20 @@ t.test(
   (t) => {
     const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
     const emits = new Emits({ fn: 'f', partition: 0, partitions: 1, catalog, schemas: new Map() });
-    const running = (index: number): RunningEvent =>
-      new RunningEvent(
-        new EventView(`e${index}`, 'test.event', 's', '', 0, null, 0, 0, '1-1', index),
-        readEvent(Buffer.alloc(0)),
-        0,
-        index,
-        0,
-        index,
-        1,
-        null,
-      );
+    const origin: EventOrigin = {
+      typeName: 'test.event',
+      type: null,
+      partition: 0,
+      entryId: '1-1',
+      entry: 0,
+      base: 0,
+      attempt: 1,
+    };
+    const running = (index: number): RunningEvent => {
+      const header = { ...readEvent(Buffer.alloc(0)), id: `e${index}`, subject: 's' };
+      const view = new EventView(header, true, origin, index);
+      return new RunningEvent(view, header, origin, index, index);
+    };
     const shared = {
       functionName: 'f',
       timeoutMs: 1000,

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import t from 'tap';
 import type { FileDescription } from '../../src/core/thread-protocol.ts';
 import { findIn } from '../../src/pipeline/run/describe-functions.ts';
-import { createFunctionLoader } from '../../src/thread/load-functions.ts';
+import { FunctionLoader } from '../../src/thread/load-functions.ts';
 
 type Files = Readonly<Record<string, string>>;
 
@@ -39,7 +39,7 @@ async function load(
   const shared = globalThis as { told?: Record<string, unknown> };
   shared.told = {};
   const { files, problems } = await findIn(join(dir, 'workers'));
-  const described = await createFunctionLoader(files).describe();
+  const described = await new FunctionLoader(files).describe();
   const failed = described.flatMap(({ source, problem }) =>
     problem === null ? [] : [`${source} ${problem}`],
   );

@@ -12,7 +12,7 @@ import { StartControl } from '../../src/pipeline/run/start-control.ts';
 import { withoutUntouched } from '../../src/pipeline/run/untouched.ts';
 import type { LoadedFunction } from '../../src/thread/load-functions.ts';
 import { runBatch } from '../../src/thread/run-batch.ts';
-import { WriterSchemas } from '../../src/thread/writer-schemas.ts';
+import { PayloadWays } from '../../src/thread/payload-ways.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { PROTO_DIR } from '../support/dispatcher-process.ts';
 
@@ -61,7 +61,7 @@ async function run(batch: ReturnType<typeof batchOf>, control: StartControl, han
   control.observe(cells, batch.events);
   const parts = {
     catalog,
-    schemas: new WriterSchemas(catalog, new Map(), () => Promise.resolve(null)),
+    schemas: new PayloadWays(catalog, new Map(), () => Promise.resolve(null)),
     logger: pino({ level: 'silent' }),
     partitions: 1,
     schemaIds: new Map(),

@@ -29,7 +29,7 @@ const UNKNOWN: Way = { kind: 'unknown' };
 /** Schemas and ways kept per thread. Beyond it, all are asked for anew. */
 const KEPT = 10_000;
 
-export class WriterSchemas {
+export class PayloadWays {
   readonly #catalog: Catalog;
   readonly #local: ReadonlyMap<string, SchemaVersion>;
   readonly #ask: (key: SchemaKey) => Promise<SchemaAnswer>;
