@@ -4,7 +4,8 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import type { ProtoSource } from '../wire/catalog.ts';
-import { canRead, Judgement, type Comparison, type Finding } from '../schema/compatibility.ts';
+import { canRead, Judgement } from '../schema/compatibility.ts';
+import type { Comparison, Finding } from '../schema/finding.ts';
 import { fingerprint, identity, idsOf, reachable } from '../schema/fingerprint.ts';
 import { InvalidSchemaError } from '../schema/limits.ts';
 import type { Level, ParsedSchema } from '../schema/model.ts';

@@ -4,14 +4,8 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  canRead,
-  compare,
-  Judgement,
-  MOST_FINDINGS,
-  type Comparison,
-  type Finding,
-} from '../../src/schema/compatibility.ts';
+import { canRead, compare, Judgement, MOST_FINDINGS } from '../../src/schema/compatibility.ts';
+import type { Comparison, Finding } from '../../src/schema/finding.ts';
 import { fingerprint } from '../../src/schema/fingerprint.ts';
 import { LEVELS, type Level, type ParsedSchema } from '../../src/schema/model.ts';
 import { readModel } from '../../src/schema/read-model.ts';

@@ -1,0 +1,47 @@
+/** Findings of a comparison of two versions of a schema. */
+
+export type Breaks = 'backward' | 'forward' | 'both';
+
+/** Two sides of one part of a schema. */
+export interface Place {
+  /** `shop.v1.OrderCreated.total`. */
+  readonly path: string;
+  /** The part in the new version; empty where it has nothing. */
+  readonly reader: string;
+  /** The part in the older version; empty where it has nothing. */
+  readonly writer: string;
+}
+
+export interface Finding extends Place {
+  /** Id of the rule, as in docs/schemas.md. */
+  readonly rule: string;
+  readonly what: string;
+  /** How to mend it. */
+  readonly cure: string;
+  readonly breaks: Breaks;
+}
+
+export interface Comparison {
+  readonly findings: readonly Finding[];
+  /** Not refused, but somebody should know. */
+  readonly warnings: readonly Finding[];
+}
+
+export class Report implements Comparison {
+  readonly findings: Finding[] = [];
+  readonly warnings: Finding[] = [];
+
+  add(
+    rule: string,
+    { path, reader, writer }: Place,
+    what: string,
+    cure: string,
+    breaks: Breaks,
+  ): void {
+    this.findings.push({ rule, path, reader, writer, what, cure, breaks });
+  }
+
+  warn(rule: string, { path, reader, writer }: Place, what: string, cure: string): void {
+    this.warnings.push({ rule, path, reader, writer, what, cure, breaks: 'both' });
+  }
+}
