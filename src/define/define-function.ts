@@ -3,15 +3,10 @@ import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
 import type { EventTypes } from './event-types.ts';
+import { OptionCheck } from './option-check.ts';
 import { upcastProblems, type Upcast } from './upcast.ts';
 import type { ViewCode } from './define-view.ts';
-import {
-  isOptions,
-  noteUnknown,
-  optionsBelow,
-  shownValue,
-  type RawOptions,
-} from './raw-options.ts';
+import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
 
 /** Names of the declared event types; any string where no types were generated. */
 export type EventTypeName = keyof EventTypes extends never ? string : keyof EventTypes & string;
@@ -250,111 +245,144 @@ const OPTIONS = [
 export function defineFunction<const T extends EventTypeName, R = undefined>(
   options: FunctionOptions<T, R>,
 ): DefinedFunction {
-  const problems: string[] = [];
   if (!isOptions(options))
     throw new ConfigError([
       `defineFunction takes an object of options, got ${shownValue(options)}`,
     ]);
   const raw: RawOptions = options;
   const label = typeof raw['name'] === 'string' ? `function "${raw['name']}"` : 'function';
-  noteUnknown(raw, OPTIONS, { label }, problems);
+  const check = new OptionCheck(raw, label);
+  noteUnknown(raw, OPTIONS, { label }, check.problems);
+  const { name, on } = readEvents(check);
+  const upcasts = (raw['upcasts'] ?? []) as readonly Upcast[];
+  check.problems.push(...upcastProblems(upcasts, label, Array.isArray(on) ? on : []));
+  const order = readOrder(check);
+  const limits = readLimits(check);
+  const dedupe = readDedupe(check);
+  const retry = readRetry(check);
+  checkHandlers(check);
+  if (check.problems.length > 0) throw new ConfigError(check.problems);
 
-  const name = raw['name'];
+  return {
+    kind: 'millrace.function',
+    spec: {
+      name,
+      on: [...on],
+      ordering: order.ordering,
+      concurrency: limits.concurrency,
+      timeoutMs: limits.timeoutMs,
+      retry,
+      startFrom: order.startFrom,
+      onDead: order.onDead,
+      maxParkedPerSubject: limits.maxParkedPerSubject,
+      maxParkedPerPartition: limits.maxParkedPerPartition,
+      maxConcurrency: limits.maxConcurrency,
+      dedupe,
+      batch: raw['handleBatch'] !== undefined,
+      batchSize: limits.batchSize,
+      upcasts: upcasts.map(({ type, from, to }) => ({ type, from, to })),
+      replaySafe: limits.replaySafe,
+      view: null,
+    },
+    upcasts,
+    view: null,
+    handle: (raw['handle'] as DefinedFunction['handle']) ?? null,
+    handleBatch: (raw['handleBatch'] as DefinedFunction['handleBatch']) ?? null,
+    setup: (raw['setup'] as DefinedFunction['setup']) ?? null,
+    teardown: (raw['teardown'] as DefinedFunction['teardown']) ?? null,
+  };
+}
+
+// The readers below note problems, and give values that hold only where there are none.
+
+function readEvents({ raw, label, problems }: OptionCheck): {
+  readonly name: string;
+  readonly on: readonly string[];
+} {
+  const { name, on } = raw;
   if (typeof name !== 'string' || !NAME_PATTERN.test(name)) {
     problems.push(`${label}: name must match ${NAME_PATTERN.source}, got ${shownValue(name)}`);
   }
-  const on = raw['on'];
   if (!Array.isArray(on) || on.length === 0 || !on.every((t) => typeof t === 'string')) {
     problems.push(`${label}: on must list at least one event type`);
   } else if (new Set(on).size !== on.length) problems.push(`${label}: on names a type twice`);
+  return { name: name as string, on: on as readonly string[] };
+}
 
-  const upcasts = (raw['upcasts'] ?? []) as readonly Upcast[];
-  problems.push(...upcastProblems(upcasts, label, Array.isArray(on) ? (on as string[]) : []));
-
-  const oneOf = (key: string, allowed: readonly string[], fallback: string): string => {
-    const value = raw[key] ?? fallback;
-    if (!allowed.includes(value as string))
-      problems.push(`${label}: ${key} must be ${allowed.join(' or ')}, got ${shownValue(value)}`);
-    return value as string;
-  };
-  const integer = (
-    from: RawOptions,
-    path: string,
-    key: string,
-    fallback: number,
-    min: number,
-    max: number,
-  ): number => {
-    const value = from[key] ?? fallback;
-    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-      problems.push(
-        `${label}: ${path}${key} must be a whole number from ${min} to ${max}, got ${shownValue(value)}`,
-      );
-    }
-    return value as number;
-  };
-  const ordering = oneOf('ordering', ['key', 'none'], 'key') as 'key' | 'none';
-  const startFrom = oneOf('startFrom', ['start', 'end'], 'start') as 'start' | 'end';
-  const onDead = oneOf('onDead', ['continue', 'hold'], 'continue') as 'continue' | 'hold';
+function readOrder(check: OptionCheck): Pick<FunctionSpec, 'ordering' | 'startFrom' | 'onDead'> {
+  const ordering = check.oneOf('ordering', ['key', 'none'], 'key');
+  const startFrom = check.oneOf('startFrom', ['start', 'end'], 'start');
+  const onDead = check.oneOf('onDead', ['continue', 'hold'], 'continue');
   if (onDead === 'hold' && ordering === 'none')
-    problems.push(`${label}: onDead "hold" goes with ordering "key": without order nothing waits`);
-  const maxParkedPerSubject = integer(raw, '', 'maxParkedPerSubject', 10_000, 1, 1_000_000);
-  const maxParkedPerPartition = integer(raw, '', 'maxParkedPerPartition', 100_000, 1, 10_000_000);
+    check.problems.push(
+      `${check.label}: onDead "hold" goes with ordering "key": without order nothing waits`,
+    );
+  return { ordering, startFrom, onDead };
+}
+
+function readLimits(
+  check: OptionCheck,
+): Pick<
+  FunctionSpec,
+  | 'maxParkedPerSubject'
+  | 'maxParkedPerPartition'
+  | 'maxConcurrency'
+  | 'replaySafe'
+  | 'concurrency'
+  | 'timeoutMs'
+  | 'batchSize'
+> {
+  const { raw } = check;
+  const maxParkedPerSubject = check.integer('maxParkedPerSubject', 10_000, [1, 1_000_000]);
+  const maxParkedPerPartition = check.integer('maxParkedPerPartition', 100_000, [1, 10_000_000]);
   const maxConcurrency =
-    raw['maxConcurrency'] === undefined
-      ? null
-      : integer(raw, '', 'maxConcurrency', 1, 1, 1_000_000);
+    raw['maxConcurrency'] === undefined ? null : check.integer('maxConcurrency', 1, [1, 1_000_000]);
   const replaySafe = raw['replaySafe'] ?? true;
-  if (typeof replaySafe !== 'boolean') problems.push(`${label}: replaySafe must be true or false`);
-  const concurrency = integer(raw, '', 'concurrency', 32, 1, 10_000);
-  const timeoutMs = integer(raw, '', 'timeoutMs', 30_000, 10, 3_600_000);
-  const batchSize = integer(raw, '', 'batchSize', 256, 1, 10_000);
+  if (typeof replaySafe !== 'boolean')
+    check.problems.push(`${check.label}: replaySafe must be true or false`);
+  return {
+    maxParkedPerSubject,
+    maxParkedPerPartition,
+    maxConcurrency,
+    replaySafe: replaySafe as boolean,
+    concurrency: check.integer('concurrency', 32, [1, 10_000]),
+    timeoutMs: check.integer('timeoutMs', 30_000, [10, 3_600_000]),
+    batchSize: check.integer('batchSize', 256, [1, 10_000]),
+  };
+}
 
-  const rawDedupe = optionsBelow(raw, 'dedupe', { label, names: ['windowMs', 'maxIds'] }, problems);
-  const dedupe = !isOptions(raw['dedupe'])
-    ? null
-    : {
-        windowMs: integer(rawDedupe, 'dedupe.', 'windowMs', Number.NaN, 1000, 604_800_000),
-        maxIds: integer(rawDedupe, 'dedupe.', 'maxIds', 200_000, 1, 10_000_000),
-      };
+function readDedupe(check: OptionCheck): FunctionSpec['dedupe'] {
+  const dedupe = check.below('dedupe', ['windowMs', 'maxIds']);
+  if (!isOptions(check.raw['dedupe'])) return null;
+  return {
+    windowMs: dedupe.integer('windowMs', Number.NaN, [1000, 604_800_000]),
+    maxIds: dedupe.integer('maxIds', 200_000, [1, 10_000_000]),
+  };
+}
 
-  const rawRetry = optionsBelow(
-    raw,
-    'retry',
-    { label, names: Object.keys(DEFAULT_RETRY) },
-    problems,
-  );
-  const minDelayMs = integer(
-    rawRetry,
-    'retry.',
-    'minDelayMs',
-    DEFAULT_RETRY.minDelayMs,
-    0,
-    86_400_000,
-  );
-  const factor = rawRetry['factor'] ?? DEFAULT_RETRY.factor;
+function readRetry(check: OptionCheck): RetryPolicy {
+  const options = check.below('retry', Object.keys(DEFAULT_RETRY));
+  const { label, problems } = check;
+  const minDelayMs = options.integer('minDelayMs', DEFAULT_RETRY.minDelayMs, [0, 86_400_000]);
+  const factor = options.raw['factor'] ?? DEFAULT_RETRY.factor;
   if (typeof factor !== 'number' || !(factor >= 1 && factor <= 10)) {
     problems.push(
       `${label}: retry.factor must be a number from 1 to 10, got ${shownValue(factor)}`,
     );
   }
-  const jitter = rawRetry['jitter'] ?? DEFAULT_RETRY.jitter;
+  const jitter = options.raw['jitter'] ?? DEFAULT_RETRY.jitter;
   if (typeof jitter !== 'boolean') problems.push(`${label}: retry.jitter must be true or false`);
-  const retry: RetryPolicy = {
-    attempts: integer(rawRetry, 'retry.', 'attempts', DEFAULT_RETRY.attempts, 1, 1000),
+  const longest = Math.max(DEFAULT_RETRY.maxDelayMs, minDelayMs);
+  return {
+    attempts: options.integer('attempts', DEFAULT_RETRY.attempts, [1, 1000]),
     minDelayMs,
-    maxDelayMs: integer(
-      rawRetry,
-      'retry.',
-      'maxDelayMs',
-      Math.max(DEFAULT_RETRY.maxDelayMs, minDelayMs),
-      minDelayMs,
-      86_400_000,
-    ),
+    maxDelayMs: options.integer('maxDelayMs', longest, [minDelayMs, 86_400_000]),
     factor: factor as number,
     jitter: jitter as boolean,
   };
+}
 
+function checkHandlers({ raw, label, problems }: OptionCheck): void {
   for (const key of ['handle', 'handleBatch', 'setup', 'teardown']) {
     if (raw[key] !== undefined && typeof raw[key] !== 'function')
       problems.push(`${label}: ${key} must be a function`);
@@ -365,34 +393,4 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   if (raw['batchSize'] !== undefined && raw['handleBatch'] === undefined) {
     problems.push(`${label}: batchSize goes with handleBatch`);
   }
-  if (problems.length > 0) throw new ConfigError(problems);
-
-  return {
-    kind: 'millrace.function',
-    spec: {
-      name: name as string,
-      on: [...(on as string[])],
-      ordering,
-      concurrency,
-      timeoutMs,
-      retry,
-      startFrom,
-      onDead,
-      maxParkedPerSubject,
-      maxParkedPerPartition,
-      maxConcurrency,
-      dedupe,
-      batch: raw['handleBatch'] !== undefined,
-      batchSize,
-      upcasts: upcasts.map(({ type, from, to }) => ({ type, from, to })),
-      replaySafe: replaySafe as boolean,
-      view: null,
-    },
-    upcasts,
-    view: null,
-    handle: (raw['handle'] as DefinedFunction['handle']) ?? null,
-    handleBatch: (raw['handleBatch'] as DefinedFunction['handleBatch']) ?? null,
-    setup: (raw['setup'] as DefinedFunction['setup']) ?? null,
-    teardown: (raw['teardown'] as DefinedFunction['teardown']) ?? null,
-  };
 }

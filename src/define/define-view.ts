@@ -83,6 +83,18 @@ export interface ViewCode {
   readonly maxRowBytes: number;
 }
 
+const OPTIONS = [
+  'name',
+  'version',
+  'on',
+  'evolve',
+  'indexes',
+  'maxRowBytes',
+  'onDead',
+  'retry',
+  'timeoutMs',
+  'upcasts',
+];
 const MAX_INDEXES = 16;
 /** A fold follows from its arguments alone: no outage passes while its event waits. */
 const VIEW_ATTEMPTS = 5;
@@ -95,78 +107,21 @@ const VIEW_ATTEMPTS = 5;
 export function defineView<const T extends EventTypeName, E extends Evolve<T>>(
   options: ViewOptions<T, E>,
 ): DefinedFunction {
-  const problems: string[] = [];
   if (!isOptions(options))
     throw new ConfigError([`defineView takes an object of options, got ${shownValue(options)}`]);
+  const problems: string[] = [];
   const raw: RawOptions = options;
   const label = typeof raw['name'] === 'string' ? `view "${raw['name']}"` : 'view';
-  noteUnknown(
-    raw,
-    [
-      'name',
-      'version',
-      'on',
-      'evolve',
-      'indexes',
-      'maxRowBytes',
-      'onDead',
-      'retry',
-      'timeoutMs',
-      'upcasts',
-    ],
-    { label },
-    problems,
-  );
-  const {
-    name,
-    version,
-    maxRowBytes = 65_536,
-  } = options as { name: unknown; version: unknown; maxRowBytes?: unknown };
-  if (typeof name !== 'string' || !NAME_PATTERN.test(name) || name.length > 90) {
-    problems.push(
-      `${label}: name must match ${NAME_PATTERN.source} and have at most 90 characters, got ${shownValue(name)}`,
-    );
-  }
-  if (!Number.isInteger(version) || (version as number) < 1 || (version as number) > 999_999_999) {
-    problems.push(
-      `${label}: version must be a whole number from 1 to 999999999, got ${shownValue(version)}`,
-    );
-  }
-  if (
-    !Number.isInteger(maxRowBytes) ||
-    (maxRowBytes as number) < 256 ||
-    (maxRowBytes as number) > 1_048_576
-  ) {
-    problems.push(
-      `${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`,
-    );
-  }
-  if (typeof raw['evolve'] !== 'function') problems.push(`${label}: evolve must be a function`);
+  noteUnknown(raw, OPTIONS, { label }, problems);
+  const { maxRowBytes = 65_536 } = raw;
+  checkOwn(raw, maxRowBytes, label, problems);
   const { indexes: rawIndexes = {} } = raw;
   const indexes = readIndexes(rawIndexes, label, problems);
-
-  const { retry = {} } = options;
-  let base: DefinedFunction | null = null;
-  try {
-    // What a view shares with other functions is checked, and defaulted, in one place.
-    base = defineFunction({
-      name: 'view',
-      on: options.on,
-      ordering: 'key',
-      onDead: options.onDead ?? 'hold',
-      retry: isOptions(retry) ? { attempts: VIEW_ATTEMPTS, ...retry } : retry,
-      upcasts: options.upcasts ?? [],
-      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-      handle: () => undefined,
-    });
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    problems.push(...error.problems.map((problem) => problem.replace(/^function "view"/, label)));
-  }
+  const base = baseOf(options, label, problems);
   if (problems.length > 0 || base === null) throw new ConfigError(problems);
   const view = {
-    view: name as string,
-    version: version as number,
+    view: options.name,
+    version: options.version,
     indexes: indexes.map((index) => index.name),
     lookups: { by: namesWith('by', raw['indexes']), sort: namesWith('sort', raw['indexes']) },
   };
@@ -179,6 +134,56 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(
       maxRowBytes: maxRowBytes as number,
     },
   };
+}
+
+/** Checks the options that only views have, but the indexes. */
+function checkOwn(raw: RawOptions, maxRowBytes: unknown, label: string, problems: string[]): void {
+  const { name, version, evolve } = raw;
+  if (typeof name !== 'string' || !NAME_PATTERN.test(name) || name.length > 90) {
+    problems.push(
+      `${label}: name must match ${NAME_PATTERN.source} and have at most 90 characters, got ${shownValue(name)}`,
+    );
+  }
+  if (!isWhole(version, 1, 999_999_999)) {
+    problems.push(
+      `${label}: version must be a whole number from 1 to 999999999, got ${shownValue(version)}`,
+    );
+  }
+  if (!isWhole(maxRowBytes, 256, 1_048_576)) {
+    problems.push(
+      `${label}: maxRowBytes must be a whole number from 256 to 1048576, got ${shownValue(maxRowBytes)}`,
+    );
+  }
+  if (typeof evolve !== 'function') problems.push(`${label}: evolve must be a function`);
+}
+
+function isWhole(value: unknown, min: number, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+}
+
+/** The options that a view shares with other functions: checked, and defaulted, in one place. */
+function baseOf<T extends EventTypeName>(
+  options: Pick<ViewOptions<T, Evolve<T>>, 'on' | 'onDead' | 'retry' | 'timeoutMs' | 'upcasts'>,
+  label: string,
+  problems: string[],
+): DefinedFunction | null {
+  const { retry = {} } = options;
+  try {
+    return defineFunction({
+      name: 'view',
+      on: options.on,
+      ordering: 'key',
+      onDead: options.onDead ?? 'hold',
+      retry: isOptions(retry) ? { attempts: VIEW_ATTEMPTS, ...retry } : retry,
+      upcasts: options.upcasts ?? [],
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+      handle: () => undefined,
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.push(...error.problems.map((problem) => problem.replace(/^function "view"/, label)));
+    return null;
+  }
 }
 
 /** Names of the indexes that have this option. */

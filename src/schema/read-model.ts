@@ -22,11 +22,30 @@ import type {
  */
 export function readModel(files: readonly SchemaFile[]): ParsedSchema {
   checkText(files);
+  const protos = parse(files);
+  const { root } = protos;
+  resolveFields(root);
+  const own = files[0]?.name;
+  const found = new Contents(own);
+  found.add(root, true);
+  if (found.isEmpty && !protos.extensions.some(({ file }) => file === own)) {
+    throw new InvalidSchemaError(`${own ?? 'it'} declares no message`);
+  }
+  return {
+    messages: found.messages,
+    enums: found.enums,
+    roots: found.roots,
+    events: Object.fromEntries(found.events),
+    extended: extendedIn(protos),
+    text: canonicalHash(files[0]?.text ?? ''),
+  };
+}
+
+function parse(files: readonly SchemaFile[]): ProtoFiles {
   const protos = new ProtoFiles(
     files.map((file) => file.name),
     true,
   );
-  const { root } = protos;
   for (const { name, text } of files) {
     // Ours stand already, whoever sends a copy along.
     if ((BUNDLED as readonly string[]).includes(name)) continue;
@@ -39,61 +58,65 @@ export function readModel(files: readonly SchemaFile[]): ParsedSchema {
       throw new InvalidSchemaError(`${name}: ${(error as Error).message}`, { cause: error });
     }
   }
+  return protos;
+}
 
-  resolveFields(root);
-  const messages: Record<string, MessageModel> = {};
-  const enums: Record<string, EnumModel> = {};
-  /** A type may have any name, also one that means something to objects. */
-  const events = new Map<string, string>();
-  const roots: string[] = [];
+/** Messages and enums of a schema's files, within the limits. */
+class Contents {
+  readonly messages: Record<string, MessageModel> = {};
+  readonly enums: Record<string, EnumModel> = {};
+  /** By event type: a type may have any name, also one that means something to objects. */
+  readonly events = new Map<string, string>();
+  /** Top messages of the schema's own file. */
+  readonly roots: string[] = [];
+  readonly #own: string | undefined;
   /** Enums and services of the schema's own file: it may have no message. */
-  let others = 0;
-  let messageCount = 0;
-  let members = 0;
-  const count = (more: number): void => {
-    members += more;
-    if (members > SCHEMA_LIMITS.members)
-      throw new InvalidSchemaError(
-        `more than ${SCHEMA_LIMITS.members} fields, enum values and reservations`,
-      );
-  };
-  const walk = (space: protobuf.NamespaceBase, top: boolean): void => {
+  #others = 0;
+  #messageCount = 0;
+  #members = 0;
+
+  /** @param own name of the schema's own file */
+  constructor(own: string | undefined) {
+    this.#own = own;
+  }
+
+  get isEmpty(): boolean {
+    return this.roots.length === 0 && this.#others === 0;
+  }
+
+  /** @param top not within a message */
+  add(space: protobuf.NamespaceBase, top: boolean): void {
     for (const nested of space.nestedArray) {
       const where = nested.fullName.slice(1);
       if (!(nested instanceof protobuf.Field)) checkName(nested.name, where);
-      if (nested instanceof protobuf.Type) {
-        if (++messageCount > SCHEMA_LIMITS.messages)
-          throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
-        count(nested.fieldsArray.length + (nested.reserved?.length ?? 0));
-        messages[where] = messageOf(nested, where);
-        if (top && nested.filename === files[0]?.name) roots.push(where);
-        const type = eventType(nested);
-        if (type !== null) events.set(type, where);
-        walk(nested, false);
-      } else if (nested instanceof protobuf.Enum) {
-        count(Object.keys(nested.values).length + (nested.reserved?.length ?? 0));
-        enums[where] = enumOf(nested, where);
-        if (nested.filename === files[0]?.name) others++;
-      } else if (nested instanceof protobuf.Service) others++;
-      else if (nested instanceof protobuf.Namespace) walk(nested, top);
+      if (nested instanceof protobuf.Type) this.#message(nested, where, top);
+      else if (nested instanceof protobuf.Enum) {
+        this.#count(Object.keys(nested.values).length + (nested.reserved?.length ?? 0));
+        this.enums[where] = enumOf(nested, where);
+        if (nested.filename === this.#own) this.#others++;
+      } else if (nested instanceof protobuf.Service) this.#others++;
+      else if (nested instanceof protobuf.Namespace) this.add(nested, top);
     }
-  };
-  walk(root, true);
-  if (
-    roots.length === 0 &&
-    others === 0 &&
-    !protos.extensions.some(({ file }) => file === files[0]?.name)
-  ) {
-    throw new InvalidSchemaError(`${files[0]?.name ?? 'it'} declares no message`);
   }
-  return {
-    messages,
-    enums,
-    roots,
-    events: Object.fromEntries(events),
-    extended: extendedIn(protos),
-    text: canonicalHash(files[0]?.text ?? ''),
-  };
+
+  #message(message: protobuf.Type, where: string, top: boolean): void {
+    if (++this.#messageCount > SCHEMA_LIMITS.messages)
+      throw new InvalidSchemaError(`more than ${SCHEMA_LIMITS.messages} messages`);
+    this.#count(message.fieldsArray.length + (message.reserved?.length ?? 0));
+    this.messages[where] = messageOf(message, where);
+    if (top && message.filename === this.#own) this.roots.push(where);
+    const type = eventType(message);
+    if (type !== null) this.events.set(type, where);
+    this.add(message, false);
+  }
+
+  #count(more: number): void {
+    this.#members += more;
+    if (this.#members > SCHEMA_LIMITS.members)
+      throw new InvalidSchemaError(
+        `more than ${SCHEMA_LIMITS.members} fields, enum values and reservations`,
+      );
+  }
 }
 
 /** Message -> why data that carries it is not supported. */
