@@ -126,22 +126,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
     false,
   );
   const { root } = files;
-  const importsOf = new Map<string, readonly string[]>();
-  for (const { name, text } of sources) {
-    try {
-      const imports = files.add(name, text);
-      importsOf.set(name, imports);
-      for (const path of imports) {
-        if (files.load(path)) continue;
-        problems.push(
-          `${name}: imports ${path}, which is ${path.startsWith('google/protobuf/') ? 'not supported' : 'not in the proto folder'}`,
-        );
-      }
-    } catch (error) {
-      // "illegal id ';' (a.proto, line 3)": the name stands before it already
-      problems.push(`${name}: ${(error as Error).message.replace(`(${name}, line `, '(line ')}`);
-    }
-  }
+  const importsOf = addSources(files, sources, problems);
   if (problems.length === 0) resolve(root, problems);
   for (const { file, line, of } of files.dangling())
     problems.push(`${file}, line ${line}: it extends ${of}, which is no message`);
@@ -149,33 +134,10 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const declaredIn = new Map<string, string>();
   if (problems.length === 0) {
     for (const message of messagesOf(root)) {
-      const where = `${message.filename ?? '?'}: message ${message.fullName.slice(1)}`;
-      const declared = declarationOf(message, where, problems);
-      if (!declared) continue;
-      const { type, subject, maxBytes, dedupeMs } = declared;
-      if (!TYPE_PATTERN.test(type)) {
-        problems.push(`${where}: event type "${type}" must match ${TYPE_PATTERN.source}`);
-        continue;
-      }
-      const other = types.get(type);
-      if (other) {
-        problems.push(`${where}: event type "${type}" is declared by ${other.messageName} already`);
-        continue;
-      }
-      const field = message.fieldsArray.find(
-        (f) => f.name === subject || f.name === protobuf.util.camelCase(subject),
-      );
-      if (!field || field.type !== 'string' || field.repeated || field.map) {
-        problems.push(`${where}: its subject "${subject}" is not a string field of it`);
-        continue;
-      }
-      const unfit = [...unsupported(message), ...files.carried(message).map(describeExtended)];
-      if (unfit.length > 0) {
-        problems.push(...unfit.map((problem) => `${where}: ${problem}`));
-        continue;
-      }
-      types.set(type, createType(type, message, field.name, maxBytes, dedupeMs));
-      declaredIn.set(type, message.filename ?? '');
+      const type = eventTypeOf(message, files, types, problems);
+      if (type === null) continue;
+      types.set(type.name, type);
+      declaredIn.set(type.name, message.filename ?? '');
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);
@@ -193,6 +155,66 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
       return closureOf(declaredIn.get(type) as string, sources, importsOf);
     },
   };
+}
+
+/** @returns each file's imports */
+function addSources(
+  files: ProtoFiles,
+  sources: readonly ProtoSource[],
+  problems: string[],
+): Map<string, readonly string[]> {
+  const importsOf = new Map<string, readonly string[]>();
+  for (const { name, text } of sources) {
+    try {
+      const imports = files.add(name, text);
+      importsOf.set(name, imports);
+      for (const path of imports) {
+        if (files.load(path)) continue;
+        const why = path.startsWith('google/protobuf/')
+          ? 'not supported'
+          : 'not in the proto folder';
+        problems.push(`${name}: imports ${path}, which is ${why}`);
+      }
+    } catch (error) {
+      // "illegal id ';' (a.proto, line 3)": the name stands before it already
+      problems.push(`${name}: ${(error as Error).message.replace(`(${name}, line `, '(line ')}`);
+    }
+  }
+  return importsOf;
+}
+
+/**
+ * The event type that a message declares. Null: it declares none, or has problems.
+ * @param others types declared before it
+ */
+function eventTypeOf(
+  message: protobuf.Type,
+  files: ProtoFiles,
+  others: ReadonlyMap<string, EventType>,
+  problems: string[],
+): EventType | null {
+  const where = `${message.filename ?? '?'}: message ${message.fullName.slice(1)}`;
+  const declared = declarationOf(message, where, problems);
+  if (!declared) return null;
+  const { type, subject, maxBytes, dedupeMs } = declared;
+  const refuse = (...found: readonly string[]): null => {
+    problems.push(...found.map((problem) => `${where}: ${problem}`));
+    return null;
+  };
+  if (!TYPE_PATTERN.test(type)) {
+    return refuse(`event type "${type}" must match ${TYPE_PATTERN.source}`);
+  }
+  const other = others.get(type);
+  if (other) return refuse(`event type "${type}" is declared by ${other.messageName} already`);
+  const field = message.fieldsArray.find(
+    (f) => f.name === subject || f.name === protobuf.util.camelCase(subject),
+  );
+  if (!field || field.type !== 'string' || field.repeated || field.map) {
+    return refuse(`its subject "${subject}" is not a string field of it`);
+  }
+  const unfit = [...unsupported(message), ...files.carried(message).map(describeExtended)];
+  if (unfit.length > 0) return refuse(...unfit);
+  return createType(type, message, field.name, maxBytes, dedupeMs);
 }
 
 /** A file of the sources, and what it leads to. */

@@ -4,10 +4,11 @@
  */
 import type { FunctionInfo } from '../run/describe-functions.ts';
 import { STEP } from '../../core/effects.ts';
-import { OWNER } from '../../core/function-spec.ts';
+import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { Log } from '../../core/log.ts';
-import type { ViewFold } from '../../core/view-fold.ts';
-import { createBatch } from '../batch/batch.ts';
+import type { FoldEvent, Folded, PassTurn, ViewFold } from '../../core/view-fold.ts';
+import type { ViewSpec } from '../../core/view-spec.ts';
+import { createBatch, type Batch } from '../batch/batch.ts';
 import { planCommit, sendCommit } from '../commit/commit.ts';
 import type { HeldLane, LaneAddress } from '../ownership/lane-address.ts';
 import { acquireLease, releaseLease, renewLeases } from '../ownership/leases.ts';
@@ -45,141 +46,155 @@ export interface ViewFoldParts {
   readonly cancel: AbortSignal;
 }
 
-export function createViewFold({
-  keys,
-  limits,
-  log,
-  connection,
-  pool,
-  info,
-  owner,
-  cancel,
-}: ViewFoldParts): ViewFold {
-  const { spec, version } = info;
-  const { view } = spec;
-  if (!view) throw new TypeError(`function "${spec.name}" is no view`);
-  const { leaseTtlMs, schemaWaitMs } = limits;
-  // Per partition, since its lease was acquired.
-  const loaders = new Map<number, RowLoader>();
-  const createLoader = (partition: number): RowLoader => {
-    const loader = new RowLoader(connection, keys, partition, spec.name, view);
-    loaders.set(partition, loader);
-    return loader;
-  };
-  return {
-    spec,
-    maxEvents: limits.maxEvents,
-    maxBytes: limits.maxBytes,
-    parallel: limits.threads + 1,
-    async fold(partition, events, fresh) {
-      const read = createBatch(
-        spec.name,
+/** @throws TypeError for a function without a view */
+export function createViewFold(parts: ViewFoldParts): ViewFold {
+  const { spec } = parts.info;
+  if (!spec.view) throw new TypeError(`function "${spec.name}" is no view`);
+  return new PoolViewFold(parts, spec.view);
+}
+
+class PoolViewFold implements ViewFold {
+  readonly spec: FunctionSpec;
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+  readonly parallel: number;
+  readonly #parts: ViewFoldParts;
+  readonly #view: ViewSpec;
+  /** By partition, since its lease was acquired. */
+  readonly #loaders = new Map<number, RowLoader>();
+
+  constructor(parts: ViewFoldParts, view: ViewSpec) {
+    this.#parts = parts;
+    this.#view = view;
+    this.spec = parts.info.spec;
+    this.maxEvents = parts.limits.maxEvents;
+    this.maxBytes = parts.limits.maxBytes;
+    this.parallel = parts.limits.threads + 1;
+  }
+
+  async fold(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Folded> {
+    const { spec } = this;
+    const { pool, cancel } = this.#parts;
+    const batch = await this.#batchOf(partition, events, fresh);
+    const result = await runIsolating({ pool, batch, spec, cancel });
+    if (result.kind === 'stopped') return result;
+    if (result.kind === 'setup-failed')
+      throw new Error(
+        `setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`,
+      );
+    const failed = firstFailure(result);
+    if (failed) return failed;
+    return {
+      kind: 'folded',
+      rowBytes:
+        (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
+      rows: () => rowsOf(result.effects, batch.newRows),
+      commit: (turn) => this.#commit(batch, result, turn),
+    };
+  }
+
+  async #batchOf(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Batch> {
+    const entries = events.map(({ entryId, type, bytes }) => ({
+      id: entryId,
+      type,
+      bytes,
+      n: null,
+      crc: null,
+      count: 1,
+      gone: false,
+    }));
+    const read = createBatch(this.spec.name, partition, this.spec.on, [], entries);
+    if (fresh) return withoutRows(read);
+    return withRetry(
+      () => (this.#loaders.get(partition) ?? this.#createLoader(partition)).load(read, false),
+      { signal: this.#parts.cancel, deadlineMs: Infinity },
+    );
+  }
+
+  /** No entry is acknowledged: a turn writes its effects, under the fence of the lease. */
+  async #commit(batch: Batch, result: BatchResult, turn: PassTurn): Promise<'ok' | 'stale'> {
+    const { spec } = this;
+    const { keys, limits, owner, info, connection, cancel } = this.#parts;
+    const { partition } = batch;
+    const epoch = turn.leaseValue.slice(turn.leaseValue.lastIndexOf(':') + 1);
+    const effectKeys = [...batch.effectKeys, keys.viewPass(partition, spec.name)];
+    const out = new PackWriter(turn.cursor.length + 64);
+    out.text(STEP.SET);
+    out.uint(2);
+    out.uint(effectKeys.length);
+    out.text(turn.cursor);
+    const plan = planCommit(
+      { ...createBatch(spec.name, partition, [], [], []), effectKeys },
+      { ...NOTHING, effects: [...result.effects, out.finish()] },
+      {
+        keys,
+        spec,
         partition,
-        spec.on,
-        [],
-        events.map(({ entryId, type, bytes }) => ({
-          id: entryId,
-          type,
-          bytes,
-          n: null,
-          crc: null,
-          count: 1,
-          gone: false,
-        })),
+        leaseValue: turn.leaseValue,
+        leaseTtlMs: limits.leaseTtlMs,
+        turnId: `${epoch}.${turn.turn}${turn.before === '' ? '' : ` ${epoch}.${turn.before}`}`,
+        nowMs: 0,
+        dispatcher: owner,
+        version: info.version,
+        parkedOf: () => 0,
+        schemaWaitMs: limits.schemaWaitMs,
+      },
+    );
+    const reply = await withRetry(() => sendCommit(connection, plan), {
+      signal: cancel,
+      deadlineMs: Infinity,
+      minDelayMs: 20,
+      maxDelayMs: 1000,
+      refusedWrites: 'retry',
+    });
+    return reply.kind === 'ok' ? 'ok' : 'stale';
+  }
+
+  async acquire(
+    partition: number,
+  ): Promise<{ readonly leaseValue: string; release(): Promise<void> } | null> {
+    const { connection, keys, owner, cancel, log } = this.#parts;
+    const { leaseTtlMs } = this.#parts.limits;
+    const address: LaneAddress = { fn: this.spec.name, partition, consumer: OWNER };
+    const got = await withRetry(
+      () =>
+        acquireLease(connection, keys, address, {
+          dispatcher: owner,
+          ttlMs: leaseTtlMs,
+          purpose: 'pass',
+        }),
+      { signal: cancel, deadlineMs: 10_000 },
+    );
+    if (!('value' in got)) return null;
+    const held: HeldLane = { ...address, leaseValue: got.value };
+    this.#createLoader(partition);
+    // A batch may take longer than a lease lasts. The commit of a lease that was lost all the same
+    // is refused.
+    const timer = setInterval(() => {
+      renewLeases(connection, keys, partition, [held], leaseTtlMs).catch((error: unknown) =>
+        log('warn', 'a lease could not be renewed', {
+          function: this.spec.name,
+          partition,
+          err: error,
+        }),
       );
-      const batch = fresh
-        ? withoutRows(read)
-        : await withRetry(
-            () => (loaders.get(partition) ?? createLoader(partition)).load(read, false),
-            { signal: cancel, deadlineMs: Infinity },
-          );
-      const result = await runIsolating({ pool, batch, spec, cancel });
-      if (result.kind === 'stopped') return result;
-      if (result.kind === 'setup-failed')
-        throw new Error(
-          `setup of view "${spec.name}" failed: ${result.error.name}: ${result.error.message}`,
-        );
-      const failed = firstFailure(result);
-      if (failed) return failed;
-      return {
-        kind: 'folded',
-        rowBytes:
-          (batch.rows?.length ?? 0) + result.effects.reduce((sum, block) => sum + block.length, 0),
-        rows: () => rowsOf(result.effects, batch.newRows),
-        async commit({ leaseValue, turn, before, cursor }) {
-          const epoch = leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
-          const effectKeys = [...batch.effectKeys, keys.viewPass(partition, spec.name)];
-          const out = new PackWriter(cursor.length + 64);
-          out.text(STEP.SET);
-          out.uint(2);
-          out.uint(effectKeys.length);
-          out.text(cursor);
-          // No entry is acknowledged: what is left of a turn are its effects, under the fence of
-          // the lease.
-          const plan = planCommit(
-            { ...createBatch(spec.name, partition, [], [], []), effectKeys },
-            { ...NOTHING, effects: [...result.effects, out.finish()] },
-            {
-              keys,
-              spec,
-              partition,
-              leaseValue,
-              leaseTtlMs,
-              turnId: `${epoch}.${turn}${before === '' ? '' : ` ${epoch}.${before}`}`,
-              nowMs: 0,
-              dispatcher: owner,
-              version,
-              parkedOf: () => 0,
-              schemaWaitMs,
-            },
-          );
-          const reply = await withRetry(() => sendCommit(connection, plan), {
-            signal: cancel,
-            deadlineMs: Infinity,
-            minDelayMs: 20,
-            maxDelayMs: 1000,
-            refusedWrites: 'retry',
-          });
-          return reply.kind === 'ok' ? 'ok' : 'stale';
-        },
-      };
-    },
-    async acquire(partition) {
-      const address: LaneAddress = { fn: spec.name, partition, consumer: OWNER };
-      const got = await withRetry(
-        () =>
-          acquireLease(connection, keys, address, {
-            dispatcher: owner,
-            ttlMs: leaseTtlMs,
-            purpose: 'pass',
-          }),
-        { signal: cancel, deadlineMs: 10_000 },
-      );
-      if (!('value' in got)) return null;
-      const leaseValue = got.value;
-      const held: HeldLane = { ...address, leaseValue };
-      createLoader(partition);
-      // A batch may take longer than a lease lasts. Should it get lost all the same, the commit is
-      // refused.
-      const timer = setInterval(() => {
-        renewLeases(connection, keys, partition, [held], leaseTtlMs).catch((error: unknown) =>
-          log('warn', 'a lease could not be renewed', {
-            function: spec.name,
-            partition,
-            err: error,
-          }),
-        );
-      }, leaseTtlMs / 3);
-      return {
-        leaseValue,
-        async release() {
-          clearInterval(timer);
-          // Where it fails the lease ends by itself.
-          await releaseLease(connection, keys, held).catch(() => undefined);
-        },
-      };
-    },
-  };
+    }, leaseTtlMs / 3);
+    return {
+      leaseValue: got.value,
+      async release() {
+        clearInterval(timer);
+        // The lease ends by itself where the release fails.
+        await releaseLease(connection, keys, held).catch(() => undefined);
+      },
+    };
+  }
+
+  #createLoader(partition: number): RowLoader {
+    const { connection, keys } = this.#parts;
+    const loader = new RowLoader(connection, keys, partition, this.spec.name, this.#view);
+    this.#loaders.set(partition, loader);
+    return loader;
+  }
 }
 
 const NOTHING = { states: new Uint8Array(0), failures: [], blocked: [], deadEntries: [] } as const;
