@@ -1,4 +1,5 @@
 /** Counts what foreign producers appended: see docs/design.md, "Adoption". */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { RedisReplyError } from '../core/errors.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -22,7 +23,6 @@ const gap = defineScript({
 const PAGE = 100;
 /** A loss further back is told without its range's beginning. */
 const GAP_PAGES = 200;
-const DEADLINE_MS = 15_000;
 
 export interface Adopted {
   /** Foreign entries that were counted now. */

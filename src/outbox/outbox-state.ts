@@ -1,4 +1,5 @@
 /** What waits in the outboxes: emitted events that are not in the partition they are for yet. */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -32,7 +33,6 @@ export interface OutboxState {
 }
 
 const MOST_ENTRIES = 1024;
-const DEADLINE_MS = 15_000;
 
 /** One script a partition; all partitions together. @throws UnknownOutcomeError, RedisReplyError */
 export function readOutboxes(source: {

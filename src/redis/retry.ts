@@ -2,6 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
 
+/** How long a command of an operator, or a look, waits for Redis, ms. */
+export const DEADLINE_MS = 15_000;
+
 /**
  * @param untilMs by performance.now()
  * @throws UnknownOutcomeError when there is no reply by then

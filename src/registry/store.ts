@@ -17,6 +17,7 @@
  *
  * Nothing here judges a schema: see registry.ts.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { textProblem } from '../core/well-formed.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
@@ -34,7 +35,6 @@ const levelScript = defineScript({ url: new URL('./set-level.lua', import.meta.u
  * a day for three years.
  */
 export const REGISTRY_LIMITS = { subjects: 10_000, versions: 1_000, texts: 20_000 } as const;
-const DEADLINE_MS = 15_000;
 
 /** Another schema, as the Confluent API names it: `name` is the path that an import uses. */
 export interface SchemaReference {

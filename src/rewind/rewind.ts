@@ -3,6 +3,7 @@
  * the first time. Parked events and dead letters stay what they are; where they lie behind the
  * target they will be delivered once more.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
@@ -85,7 +86,6 @@ const PAGE = 64;
  * uncounted for now.
  */
 const TRIES = 20;
-const DEADLINE_MS = 15_000;
 
 /** @throws RewindTargetError */
 export function parseRewindTarget(text: string): RewindTarget {

@@ -2,6 +2,7 @@
  * Forgets a function that is deployed no more: until then it holds its streams against retention,
  * and counts as behind.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -16,7 +17,6 @@ const script = defineScript({
 
 /** Lists a call. */
 const PAGE = 100;
-const DEADLINE_MS = 15_000;
 
 /**
  * A dispatcher runs the function: stop it, or deploy without the function, first. Nothing was

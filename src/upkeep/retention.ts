@@ -2,6 +2,7 @@
  * Retention: takes old events off the streams of a partition, never one that a registered function
  * has not settled.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
@@ -14,7 +15,6 @@ const trim = defineScript({ with: ENTRIES, url: new URL('./trim.lua', import.met
 
 /** Entries may have megabytes: a page must not hold the server up. */
 const PAGE = 50;
-const DEADLINE_MS = 15_000;
 
 export interface Trimmed {
   readonly events: number;

@@ -7,6 +7,7 @@
  * `generation:<view>@<version>` -> JSON of its types and indexes; `lookups:<view>@<version>` ->
  * JSON of which indexes have a `by` and which a `sort`.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
@@ -49,7 +50,6 @@ export interface KnownView {
   readonly generations: readonly Generation[];
 }
 
-const DEADLINE_MS = 15_000;
 const PAGE = 500;
 
 /** @throws ViewGenerationError where what is registered of it is damaged */

@@ -20,6 +20,7 @@
  * let its subject go on without it, and there is no entry it could be acknowledged with. What is
  * written stays; the next run goes on at that event.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
@@ -42,7 +43,6 @@ const beginScript = defineScript({
   with: COUNTS,
   keys: 'variable',
 });
-const DEADLINE_MS = 15_000;
 /** Time between two reports of progress, in ms. */
 const LOOK_MS = 200;
 /** A foreign producer that appends all the time: its events are in no history anyway. */

@@ -6,6 +6,7 @@
  * Bounded: a page of ids, and of events READ.events or READ.bytes (and the last chunk), whatever
  * the histories' length.
  */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { withRetry } from '../redis/connection.ts';
@@ -18,7 +19,6 @@ const pageScript = defineScript({
   readOnly: true,
 });
 
-const DEADLINE_MS = 15_000;
 const IDS = 500;
 /** Histories of one round trip. */
 const HISTORIES = 200;

@@ -1,4 +1,5 @@
 /** The pass over one partition: its histories folded up to its boundary. See history-pass.ts. */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { compareEntryIds, formatPosition } from '../core/position.ts';
@@ -17,7 +18,6 @@ const finishScript = defineScript({
   keys: 3,
 });
 
-const DEADLINE_MS = 15_000;
 /** Time between two looks at the pass of another rebuild, in ms. */
 const LOOK_MS = 200;
 /** A batch should take about this long, and touch so many bytes of rows, as a lane's turn. */

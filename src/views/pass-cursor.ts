@@ -1,10 +1,9 @@
 /** How far a pass is, as it is stored. */
+import { DEADLINE_MS } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { withRetry } from '../redis/connection.ts';
 import { ViewGenerationError } from './view-errors.ts';
 import type { WalkPlace } from './history-walk.ts';
-
-const DEADLINE_MS = 15_000;
 
 export interface Cursor {
   readonly place: WalkPlace | null;

@@ -1,4 +1,5 @@
 /** Deletes dead letters for good. */
+import { DEADLINE_MS } from '../../redis/retry.ts';
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
@@ -9,7 +10,6 @@ const script = defineScript({
   with: COUNTS,
   keys: 'variable',
 });
-const DEADLINE_MS = 15_000;
 
 /** What purging needs of a letter; so a caller need not keep its bytes. */
 export type LetterPlace = Pick<

@@ -3,6 +3,7 @@
  * where it held the unit), with no attempts made and its history kept. The lane's owner finds it as
  * it finds any retry.
  */
+import { DEADLINE_MS } from '../../redis/retry.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -16,7 +17,6 @@ const script = defineScript({
   with: COUNTS,
   keys: 7,
 });
-const DEADLINE_MS = 15_000;
 
 /** The letter holds a whole entry that could not be taken apart: there is no event to run. */
 export class NotReplayableError extends MillraceError {

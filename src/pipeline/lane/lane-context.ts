@@ -2,6 +2,7 @@
  * All that the parts of one lane share: its options, its stages, and what it remembers between
  * turns. Everything that must survive is in Redis.
  */
+import { epochOf } from '../ownership/lane-address.ts';
 import { wallClockMs } from '../../core/clock.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
@@ -46,7 +47,7 @@ export class TurnIds {
   #committed = '';
 
   constructor(leaseValue: string) {
-    this.#epoch = leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
+    this.#epoch = epochOf(leaseValue);
   }
 
   /** Id of the last turn that is known to be committed; '' before the first. */

@@ -10,7 +10,7 @@ import type { FoldEvent, Folded, PassTurn, ViewFold } from '../../core/view-fold
 import type { ViewSpec } from '../../core/view-spec.ts';
 import { createBatch, type Batch } from '../batch/batch.ts';
 import { planCommit, sendCommit } from '../commit/commit.ts';
-import type { HeldLane, LaneAddress } from '../ownership/lane-address.ts';
+import { epochOf, type HeldLane, type LaneAddress } from '../ownership/lane-address.ts';
 import { acquireLease, releaseLease, renewLeases } from '../ownership/leases.ts';
 import { RowLoader, withoutRows } from '../load/load-rows.ts';
 import { runIsolating, type BatchResult } from '../run/run-isolating.ts';
@@ -116,7 +116,7 @@ class PoolViewFold implements ViewFold {
     const { spec } = this;
     const { keys, limits, owner, info, connection, cancel } = this.#parts;
     const { partition } = batch;
-    const epoch = turn.leaseValue.slice(turn.leaseValue.lastIndexOf(':') + 1);
+    const epoch = epochOf(turn.leaseValue);
     const effectKeys = [...batch.effectKeys, keys.viewPass(partition, spec.name)];
     const out = new PackWriter(turn.cursor.length + 64);
     out.text(STEP.SET);

@@ -12,3 +12,8 @@ export interface HeldLane extends LaneAddress {
   /** `<dispatcher>:<epoch>`. */
   readonly leaseValue: string;
 }
+
+/** The fencing epoch in a lease value, as text: it is handed on as it is. */
+export function epochOf(leaseValue: string): string {
+  return leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
+}

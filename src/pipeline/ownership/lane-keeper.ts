@@ -24,7 +24,7 @@ import { MillraceError, RedisReplyError } from '../../core/errors.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
-import type { HeldLane, LaneAddress } from './lane-address.ts';
+import { epochOf, type HeldLane, type LaneAddress } from './lane-address.ts';
 import { acquireLease, hasGoneBack, noteNotDead, releaseLease, renewLeases } from './leases.ts';
 import { announceMember, assignLanes, removeMember } from './members.ts';
 
@@ -275,7 +275,7 @@ export class LaneKeeper<Lane extends KeptLane> {
     const rewound = await withRetry(() => noteNotDead(connection, keys, lane, lane.marked), {
       deadlineMs: leaseTtlMs,
     }).catch(() => 0);
-    if (rewound >= Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1))) {
+    if (rewound >= Number(epochOf(leaseValue))) {
       log(
         'info',
         'lease lost to a rewind: what was under way is thrown away, the lane goes on from there',

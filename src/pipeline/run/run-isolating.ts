@@ -363,13 +363,3 @@ function mostOf({
   // handleBatch: a call counts as one, and a thread makes one at a time
   return { events: maxConcurrency, perBatch: batch ? 1 : Math.min(concurrency, maxConcurrency) };
 }
-
-/** Unit of a retried event in `batch.retries`. Whoever asks again builds an EventLocator. */
-export function unitOf(batch: Batch, index: number): number {
-  return new EventLocator(batch).unitOf(index);
-}
-
-/** Parked record of a retried event. Whoever asks again builds an EventLocator. */
-export function recordOf(batch: Batch, index: number): Buffer {
-  return new EventLocator(batch).recordOf(index);
-}
