@@ -210,6 +210,18 @@ module.exports = {
       '^src/',
       'what ships never imports workers, scripts or tests',
     ),
+    only(
+      'lab-is-below-its-users',
+      '^scripts/lab/',
+      '^(src|scripts/lab)/',
+      'servers, dispatchers and histories that tests, chaos, bench and demo share',
+    ),
+    only(
+      'scripts-need-no-tests',
+      '^scripts/',
+      '^(src|workers|scripts)/',
+      'what scripts and tests share stands in scripts/lab',
+    ),
     {
       name: 'cli-is-outermost',
       severity: 'error',

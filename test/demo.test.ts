@@ -24,7 +24,12 @@ import { compareWithHistories, compareWithInput, type Summary } from '../scripts
 import { differences, sumFile, sumOrders } from '../scripts/demo/sums.ts';
 import type { ViewRow } from '../src/index.ts';
 import { collect, openStore } from './store/open-store.ts';
-import { projectDir, startRedis, testServerBinary, type TestLike } from './support/redis-server.ts';
+import {
+  projectDir,
+  startRedis,
+  testServerBinary,
+  type TestLike,
+} from '../scripts/lab/redis-server.ts';
 
 const MAIN = join(projectDir, 'dist/scripts/demo/main.js');
 const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { Child } from '../../src/torture/child.ts';
 import type { FaultOp } from '../../src/torture/run-record.ts';
-import { PROTO_DIR } from '../../test/support/dispatcher-process.ts';
+import { PROTO_DIR } from '../lab/dispatcher-process.ts';
 
 const SCRIPT = fileURLToPath(new URL('./dispatcher-main.js', import.meta.url));
 const SHIFT_CLOCK = new URL('./shift-clock.js', import.meta.url).href;

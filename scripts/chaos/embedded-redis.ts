@@ -9,7 +9,7 @@ import {
   testServerBinary,
   type TestLike,
   type TestRedis,
-} from '../../test/support/redis-server.ts';
+} from '../lab/redis-server.ts';
 
 export async function startEmbedded(scope: TestLike): Promise<TestRedis> {
   await testServerBinary();

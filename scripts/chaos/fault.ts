@@ -1,9 +1,9 @@
 /** What a fault is, and what it may lay hands on. */
 import type { Millrace } from '../../src/millrace.ts';
 import type { Random } from '../../src/torture/random.ts';
-import type { TestCluster } from '../../test/support/redis-cluster.ts';
-import type { TestRedis } from '../../test/support/redis-server.ts';
-import type { TcpProxy } from '../../test/support/tcp-proxy.ts';
+import type { TestCluster } from '../lab/redis-cluster.ts';
+import type { TestRedis } from '../lab/redis-server.ts';
+import type { TcpProxy } from '../lab/tcp-proxy.ts';
 import type { DispatcherProcess } from './dispatchers.ts';
 import type { LoadOptions, Producer } from './load.ts';
 import type { ServerClock } from './server-clock.ts';

@@ -5,9 +5,9 @@
  * default a drain takes some 4 s; with 20 it is over in 1 s, and half of that is the start of
  * threads and compilers.
  */
-import { startDispatcher, openService } from '../../test/support/dispatcher-process.ts';
-import { totals } from '../../test/support/counters.ts';
-import { startRedis, until } from '../../test/support/redis-server.ts';
+import { startDispatcher, openService } from '../lab/dispatcher-process.ts';
+import { totals } from '../lab/counters.ts';
+import { startRedis, until } from '../lab/redis-server.ts';
 
 const PARTITIONS = 4;
 const SUBJECTS = 10_000;

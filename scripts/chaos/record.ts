@@ -19,8 +19,8 @@ import type {
   PublishedEvent,
   Violation,
 } from '../../src/torture/run-record.ts';
-import { emittedId } from '../../test/support/emitted-id.ts';
-import type { TestRedis } from '../../test/support/redis-server.ts';
+import { emittedId } from '../lab/emitted-id.ts';
+import type { TestRedis } from '../lab/redis-server.ts';
 import { PARTITIONS, type Bed } from './bed.ts';
 import type { DispatcherProcess } from './dispatchers.ts';
 import type { Allowed } from './fault.ts';

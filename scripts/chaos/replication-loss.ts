@@ -15,11 +15,11 @@ import { readLag, type FunctionLag } from '../../src/lag/lag.ts';
 import { readLosses } from '../../src/lag/losses.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import type { Publisher } from '../../src/pipeline/append/publisher.ts';
-import { openService, startDispatcher, testDir } from '../../test/support/dispatcher-process.ts';
-import { eventsIn } from '../../test/support/emits.ts';
-import { completions, readHistory, runsOf } from '../../test/support/history.ts';
-import { startCluster, type TestCluster } from '../../test/support/redis-cluster.ts';
-import { until, type TestLike } from '../../test/support/redis-server.ts';
+import { openService, startDispatcher, testDir } from '../lab/dispatcher-process.ts';
+import { eventsIn } from '../lab/emits.ts';
+import { completions, readHistory, runsOf } from '../lab/history.ts';
+import { startCluster, type TestCluster } from '../lab/redis-cluster.ts';
+import { until, type TestLike } from '../lab/redis-server.ts';
 
 /**
  * What is between a master and its replica: so many ms each way, or nothing at all for so many ms

@@ -10,7 +10,7 @@ import type { Millrace } from '../../src/millrace.ts';
 import { check } from '../../src/torture/checker.ts';
 import { readBooks } from '../../src/torture/end-state.ts';
 import { measureTakeover } from '../../src/torture/takeover.ts';
-import { until } from '../../test/support/redis-server.ts';
+import { until } from '../lab/redis-server.ts';
 import { arrange, PARTITIONS, type Bed, type Teardown } from './bed.ts';
 import { drain } from './drain.ts';
 import type { FaultContext } from './fault.ts';

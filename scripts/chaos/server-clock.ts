@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { projectDir, type TestLike } from '../../test/support/redis-server.ts';
+import { projectDir, type TestLike } from '../lab/redis-server.ts';
 
 export interface ServerClock {
   /** For the server's environment. */

@@ -13,8 +13,8 @@ import { connect } from '../../src/millrace.ts';
 import { Lane } from '../../src/pipeline/lane/lane.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import { createProject, counter, NOTES_PROTO } from '../cli/run-cli.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const event = (id: string, order: string) => ({
   data: { key: id, number: 0, order, filler: new Uint8Array(0) },

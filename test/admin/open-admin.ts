@@ -2,7 +2,7 @@
 import { registryApi } from '../../src/admin/registry-api.ts';
 import { startAdminServer, type AdminServer } from '../../src/admin/server.ts';
 import { openRegistry, type OpenRegistry } from '../registry/open-registry.ts';
-import type { TestLike } from '../support/redis-server.ts';
+import type { TestLike } from '../../scripts/lab/redis-server.ts';
 
 export interface OpenAdmin extends OpenRegistry {
   readonly admin: AdminServer;

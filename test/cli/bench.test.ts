@@ -1,5 +1,5 @@
 import t from 'tap';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject } from './run-cli.ts';
 
 t.test('bench counts its events, leaves nothing behind', async (t) => {
@@ -38,7 +38,7 @@ t.test('an interrupted bench cleans up', async (t) => {
 t.test(
   "without REDIS_URL the folder's own server is used, and kept for the next command",
   async (t) => {
-    const { projectDir } = await import('../support/redis-server.ts');
+    const { projectDir } = await import('../../scripts/lab/redis-server.ts');
     await startRedis(t); // makes sure that the project's cache holds a binary
     const project = createProject(t, undefined);
     const env = await binaryFrom(projectDir);

@@ -2,7 +2,7 @@
  * Functions whose fault shows outside their handler: after it has returned, or before it is called.
  */
 import t from 'tap';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { createProject, NOTES_PROTO } from './run-cli.ts';
 
 t.test(

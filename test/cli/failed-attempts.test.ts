@@ -3,7 +3,7 @@
  * explain.
  */
 import t from 'tap';
-import { freePort, startRedis, until } from '../support/redis-server.ts';
+import { freePort, startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject, NOTES_PROTO } from './run-cli.ts';
 
 t.test(

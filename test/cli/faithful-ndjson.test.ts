@@ -7,7 +7,7 @@ import { EventEncoder } from '../../src/wire/event-encoder.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
 import { createJsonReader } from '../../src/wire/payload-json.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject, parseLines } from './run-cli.ts';
 
 const PROTO = `syntax = "proto3";

@@ -8,8 +8,8 @@ import type { CliContext } from '../../src/cli/context.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
 import { handleCommand } from '../../src/store/handle-command.ts';
 import { orders } from '../../workers/_orders.ts';
-import { testDir } from '../support/dispatcher-process.ts';
-import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { collect, openShop } from '../store/open-store.ts';
 import { parseLines } from './run-cli.ts';
 

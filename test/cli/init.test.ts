@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { createProject, linkPackage } from './run-cli.ts';
 
 t.test('what init writes runs as it is, and type-checks', async (t) => {

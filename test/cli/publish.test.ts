@@ -1,5 +1,5 @@
 import t from 'tap';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject, parseLines } from './run-cli.ts';
 
 const note = (number: number, more: object = {}): string =>

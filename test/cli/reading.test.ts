@@ -22,10 +22,10 @@ import { registerView } from '../../src/cli/commands/view.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { noteLoss } from '../../src/lag/losses.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
-import { inProcess, type Register } from '../support/cli-in-process.ts';
-import { dump } from '../support/counters.ts';
-import { functionsDirOf, openService, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestRedis } from '../support/redis-server.ts';
+import { inProcess, type Register } from '../../scripts/lab/cli-in-process.ts';
+import { dump } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until, type TestRedis } from '../../scripts/lab/redis-server.ts';
 
 const DATA = { key: 's', number: 1, order: 'ok', filler: new Uint8Array(0) };
 

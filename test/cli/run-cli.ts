@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Redis } from 'ioredis';
-import { projectDir, type TestLike } from '../support/redis-server.ts';
+import { projectDir, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 export const CLI = join(projectDir, 'dist/src/cli/main.js');
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import t from 'tap';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { orderProto } from '../registry/open-registry.ts';
 import { createProject } from './run-cli.ts';
 

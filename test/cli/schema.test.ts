@@ -1,5 +1,5 @@
 import t from 'tap';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { idOf, order, orderProto } from '../registry/open-registry.ts';
 import { createProject, parseLines } from './run-cli.ts';
 

@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject, NOTES_PROTO } from './run-cli.ts';
 
 const worker = (

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { crc32 } from 'node:zlib';
 import t from 'tap';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { CLI, createProject, parseLines } from './run-cli.ts';
 
 const lines = (from: number, to: number): string =>

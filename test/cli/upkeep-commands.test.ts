@@ -13,9 +13,9 @@ import { adoptForeign } from '../../src/lag/adopt.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { FunctionHasEventsError } from '../../src/upkeep/remove-function.ts';
 import { events, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
-import { dump } from '../support/counters.ts';
-import { openService } from '../support/dispatcher-process.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { dump } from '../../scripts/lab/counters.ts';
+import { openService } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject, parseLines } from './run-cli.ts';
 
 interface Ran {

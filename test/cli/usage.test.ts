@@ -13,7 +13,7 @@ import { registerTail } from '../../src/cli/commands/tail.ts';
 import type { LongRunningContext } from '../../src/cli/context.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
 import { readEnvironment } from '../../src/config.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject } from './run-cli.ts';
 
 const REGISTER = [

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { startCluster } from '../support/redis-cluster.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
 import { contract } from './contract.ts';
 
 contract('a Cluster of three masters', async (t) => {

@@ -18,16 +18,16 @@ import { removeFunction } from '../../src/upkeep/remove-function.ts';
 import { cancelScheduled, listScheduled } from '../../src/upkeep/scheduled-events.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
 import { encodeEvents } from '../lag/bare-lane.ts';
-import { entriesIn, settled, totals } from '../support/counters.ts';
+import { entriesIn, settled, totals } from '../../scripts/lab/counters.ts';
 import {
   functionsDirOf,
   PROTO_DIR,
   startDispatcher,
   testDir,
   type FunctionSet,
-} from '../support/dispatcher-process.ts';
-import { disorder, lost, readHistory, runsOf } from '../support/history.ts';
-import { until, type TestLike } from '../support/redis-server.ts';
+} from '../../scripts/lab/dispatcher-process.ts';
+import { disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 export interface Server {
   readonly url: string;

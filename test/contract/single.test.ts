@@ -1,4 +1,4 @@
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { contract } from './contract.ts';
 
 contract('one server', startRedis);

@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { sharedAbort } from '../../src/core/shared-signal.ts';
 import { connect } from '../../src/index.ts';
-import { PROTO_DIR } from '../support/dispatcher-process.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const warnings: string[] = [];
 process.on('warning', ({ name }) => warnings.push(name));

@@ -13,7 +13,7 @@ import {
   readLosses,
   readTypeLimits,
 } from '../../src/index.ts';
-import { projectDir, startRedis } from '../support/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { reserved } from '../store/open-store.ts';
 
 /** Nothing of it belongs in anybody's log. */

@@ -9,7 +9,7 @@ import type { LongRunningContext } from '../../src/cli/context.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { createProject } from '../cli/run-cli.ts';
-import { dump } from '../support/counters.ts';
+import { dump } from '../../scripts/lab/counters.ts';
 import { makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
 import { printable, safeJson, table } from '../../src/cli/printable.ts';
 

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
 import { partitionOf } from '../../src/core/partition.ts';
-import { openService } from '../support/dispatcher-process.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { openService } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
 

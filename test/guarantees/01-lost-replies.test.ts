@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import t from 'tap';
 import { partitionOf } from '../../src/core/partition.ts';
 import { countEvents } from '../../src/wire/batch-reader.ts';
-import { settled, totals } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { disorder, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { settled, totals } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 const PARTITIONS = 4;
 

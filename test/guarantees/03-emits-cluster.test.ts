@@ -1,12 +1,12 @@
 /** In a Redis Cluster the outbox and its targets are on different servers. */
 import { join } from 'node:path';
 import t from 'tap';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { checkFlow, inventFlow } from '../support/emit-flow.ts';
-import { readHistory } from '../support/history.ts';
-import { randomOf } from '../support/random.ts';
-import { startCluster } from '../support/redis-cluster.ts';
-import { until } from '../support/redis-server.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { checkFlow, inventFlow } from '../../scripts/lab/emit-flow.ts';
+import { readHistory } from '../../scripts/lab/history.ts';
+import { randomOf } from '../../scripts/lab/random.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
+import { until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 6;
 

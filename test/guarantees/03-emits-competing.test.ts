@@ -4,12 +4,12 @@
  */
 import { join } from 'node:path';
 import t from 'tap';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { checkFlow, inventFlow, type Flow } from '../support/emit-flow.ts';
-import { outboxEntries } from '../support/emits.ts';
-import { readHistory } from '../support/history.ts';
-import { randomOf } from '../support/random.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { checkFlow, inventFlow, type Flow } from '../../scripts/lab/emit-flow.ts';
+import { outboxEntries } from '../../scripts/lab/emits.ts';
+import { readHistory } from '../../scripts/lab/history.ts';
+import { randomOf } from '../../scripts/lab/random.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 3;
 

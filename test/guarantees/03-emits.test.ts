@@ -9,12 +9,12 @@ import {
   startDispatcher,
   testDir,
   type DispatcherProcess,
-} from '../support/dispatcher-process.ts';
-import { checkFlow, inventFlow, type Flow } from '../support/emit-flow.ts';
-import { readHistory } from '../support/history.ts';
-import { randomOf } from '../support/random.ts';
-import { startRedis, until } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+} from '../../scripts/lab/dispatcher-process.ts';
+import { checkFlow, inventFlow, type Flow } from '../../scripts/lab/emit-flow.ts';
+import { readHistory } from '../../scripts/lab/history.ts';
+import { randomOf } from '../../scripts/lab/random.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 const PARTITIONS = 4;
 

@@ -1,10 +1,10 @@
 /** Guarantee 3, for views: rows are written exactly once, whoever is killed or comes back when. */
 import { join } from 'node:path';
 import t from 'tap';
-import { settled, totals } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import type { Tally } from '../support/misbehaving-functions/tally/tally.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { settled, totals } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { event, listAll, TallyModel } from '../views/tally-model.ts';
 
 const PARTITIONS = 2;

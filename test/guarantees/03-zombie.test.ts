@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import t from 'tap';
-import { deadLetters, dump, settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { completions, lost, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { deadLetters, dump, settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { completions, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 2;
 

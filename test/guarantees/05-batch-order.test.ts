@@ -4,11 +4,11 @@
  */
 import { join } from 'node:path';
 import t from 'tap';
-import { deadLetters, settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { batchDisorder, completions, readHistory, runsOf } from '../support/history.ts';
-import { randomOf } from '../support/random.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { deadLetters, settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { batchDisorder, completions, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { randomOf } from '../../scripts/lab/random.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 2;
 const SUBJECTS = 30;

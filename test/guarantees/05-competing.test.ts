@@ -9,10 +9,10 @@ import { readLag } from '../../src/lag/lag.ts';
 import { acquireLease, retireHelper } from '../../src/pipeline/ownership/leases.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
 import { events, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
-import { deadLetters, settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { completions, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { deadLetters, settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { completions, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const STREAM = 'mr:{0}:events:test.event';
 const FN = 'unordered';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import t from 'tap';
-import { settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import {
   attemptsOf,
   completions,
@@ -9,8 +9,8 @@ import {
   lost,
   readHistory,
   runsOf,
-} from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+} from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
 const SUBJECTS = 24;

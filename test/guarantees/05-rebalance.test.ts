@@ -3,15 +3,15 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import t from 'tap';
 import { assignLanes } from '../../src/pipeline/ownership/members.ts';
-import { settled } from '../support/counters.ts';
+import { settled } from '../../scripts/lab/counters.ts';
 import {
   openService,
   startDispatcher,
   testDir,
   type DispatcherProcess,
-} from '../support/dispatcher-process.ts';
-import { completions, disorder, lost, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+} from '../../scripts/lab/dispatcher-process.ts';
+import { completions, disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 8;
 const SUBJECTS = 40;

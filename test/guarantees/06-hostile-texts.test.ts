@@ -7,10 +7,10 @@ import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-l
 import { encodeParked, decodeParked } from '../../src/wire/parked.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { errorInfo, isNonRetryable } from '../../src/thread/error-info.ts';
-import { settled } from '../support/counters.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { THROWS } from '../support/misbehaving-functions/hostile/_throws.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { THROWS } from '../../scripts/lab/misbehaving-functions/hostile/_throws.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 /** Units in the surrogates' range are as likely as all others together. */
 const hostileText = fc

@@ -1,10 +1,16 @@
 /** One subject poisoned among 10,000 events costs itself and nothing else. */
 import { join } from 'node:path';
 import t from 'tap';
-import { deadLetters, settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { attemptsOf, completions, disorder, readHistory, runsOf } from '../support/history.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { deadLetters, settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import {
+  attemptsOf,
+  completions,
+  disorder,
+  readHistory,
+  runsOf,
+} from '../../scripts/lab/history.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 2;
 const EVENTS = 10_000;

@@ -4,7 +4,7 @@ import { appendFlush, type Flush, type Appended } from '../../src/pipeline/appen
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 t.test('flushes of a producer', async (t) => {
   const redis = await startRedis(t);

@@ -6,11 +6,11 @@ import type { Redis } from 'ioredis';
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { readRunning } from '../../src/pipeline/lane/in-flight.ts';
-import { settled, totals } from '../support/counters.ts';
-import { openService } from '../support/dispatcher-process.ts';
-import { conserved, FUNCTIONS, openBed, PARTITIONS } from '../support/gated-bed.ts';
-import { completions, openGate, readHistory, type Run } from '../support/history.ts';
-import { until } from '../support/redis-server.ts';
+import { settled, totals } from '../../scripts/lab/counters.ts';
+import { openService } from '../../scripts/lab/dispatcher-process.ts';
+import { conserved, FUNCTIONS, openBed, PARTITIONS } from '../../scripts/lab/gated-bed.ts';
+import { completions, openGate, readHistory, type Run } from '../../scripts/lab/history.ts';
+import { until } from '../../scripts/lab/redis-server.ts';
 
 /** Units whose handlers run beside their lanes' turns. */
 async function besideTurns(look: Redis, fn: string): Promise<string[]> {

@@ -8,10 +8,15 @@ import { connect } from '../../src/millrace.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
 import { ConfigError } from '../../src/core/errors.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
-import { deadLetters, dump, settled } from '../support/counters.ts';
-import { openService, PROTO_DIR, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { completions, readHistory, runsOf } from '../support/history.ts';
-import { projectDir, startRedis } from '../support/redis-server.ts';
+import { deadLetters, dump, settled } from '../../scripts/lab/counters.ts';
+import {
+  openService,
+  PROTO_DIR,
+  startDispatcher,
+  testDir,
+} from '../../scripts/lab/dispatcher-process.ts';
+import { completions, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 2;
 const silent = pino({ level: 'silent' });

@@ -9,9 +9,13 @@ import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { envelopeProblem } from '../../src/wire/envelope-problem.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
-import { settled } from '../support/counters.ts';
-import { functionsDirOf, PROTO_DIR, type FunctionSet } from '../support/dispatcher-process.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import {
+  functionsDirOf,
+  PROTO_DIR,
+  type FunctionSet,
+} from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const field = (number: number, bytes: Uint8Array): Buffer => {
   const length = bytes.length;

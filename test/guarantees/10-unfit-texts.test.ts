@@ -13,7 +13,7 @@ import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { cancelScheduled } from '../../src/upkeep/scheduled-events.ts';
 import { collect } from '../store/open-store.ts';
 import { createProject } from '../cli/run-cli.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const VIEW = `
 import { defineView } from 'millrace/define';

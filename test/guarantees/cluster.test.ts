@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
-import { settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { completions, disorder, lost, readHistory, runsOf } from '../support/history.ts';
-import { startCluster } from '../support/redis-cluster.ts';
-import { until } from '../support/redis-server.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { completions, disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
+import { until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 8;
 const SUBJECTS = 32;

@@ -5,10 +5,10 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { settled, totals } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { completions, disorder, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { settled, totals } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { completions, disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const EVENTS = 24;
 

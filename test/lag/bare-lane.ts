@@ -23,7 +23,7 @@ import { createKeys, type Keys } from '../../src/redis/keys.ts';
 import { readEvent, walkBatch } from '../../src/wire/batch-reader.ts';
 import { decodeParked } from '../../src/wire/parked.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
-import { startRedis, type TestLike, type TestRedis } from '../support/redis-server.ts';
+import { startRedis, type TestLike, type TestRedis } from '../../scripts/lab/redis-server.ts';
 
 export interface Bed {
   readonly redis: TestRedis;

@@ -4,9 +4,9 @@ import { readLag } from '../../src/lag/lag.ts';
 import { connect } from '../../src/millrace.ts';
 import { purgeDeadLetters } from '../../src/pipeline/dead/purge.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
-import { settled } from '../support/counters.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 t.test('a corrupt entry of three events beside one dead event', async (t) => {
   const redis = await startRedis(t);

@@ -11,8 +11,8 @@ import type { RedisConnection } from '../../src/redis/connection.ts';
 import { Relay } from '../../src/outbox/relay.ts';
 import { UnknownOutcomeError } from '../../src/core/errors.ts';
 import { publish, type BareLane, type Bed } from '../lag/bare-lane.ts';
-import { PROTO_DIR } from '../support/dispatcher-process.ts';
-import { dataFor } from '../support/misbehaving-functions/emit/_plan.ts';
+import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { dataFor } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';
 
 const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
 

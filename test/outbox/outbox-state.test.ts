@@ -7,10 +7,10 @@ import { registerOutbox } from '../../src/cli/commands/outbox.ts';
 import { connect } from '../../src/millrace.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { readOutboxes, type OutboxState } from '../../src/outbox/outbox-state.ts';
-import { eventsIn } from '../support/emits.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { dataFor } from '../support/misbehaving-functions/emit/_plan.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { eventsIn } from '../../scripts/lab/emits.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { dataFor } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 3;
 const subjectIn = (partition: number): string =>

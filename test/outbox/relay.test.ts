@@ -9,8 +9,8 @@ import { ScheduleFullError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
 import { makeBed, specOf, startLane, type BareLane, type Bed } from '../lag/bare-lane.ts';
-import { eventsIn, miscounted, outboxEntries } from '../support/emits.ts';
-import { until } from '../support/redis-server.ts';
+import { eventsIn, miscounted, outboxEntries } from '../../scripts/lab/emits.ts';
+import { until } from '../../scripts/lab/redis-server.ts';
 import { createRelay, meddled, turnOf, type Cause } from './emitting-lane.ts';
 
 const P = 3;

@@ -4,8 +4,8 @@ import { compareEntryIds } from '../../src/core/position.ts';
 import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { APPEND_ENTRIES } from '../../src/redis/lua/shared.ts';
-import { dump } from '../support/counters.ts';
-import { startRedis, type TestLike } from '../support/redis-server.ts';
+import { dump } from '../../scripts/lab/counters.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const append = defineScript({
   url: new URL('../../src/pipeline/append/append.lua', import.meta.url),

@@ -16,7 +16,7 @@ import { runIsolating } from '../../src/pipeline/run/run-isolating.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const keys = createKeys('mr');
 const FN = 'f';

@@ -4,9 +4,14 @@ import fc from 'fast-check';
 import t from 'tap';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
-import { testDir } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestLike, type TestRedis } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { testDir } from '../../scripts/lab/dispatcher-process.ts';
+import {
+  startRedis,
+  until,
+  type TestLike,
+  type TestRedis,
+} from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 const PROTO = `syntax = "proto3";
 package d.v1;

@@ -11,12 +11,12 @@ import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/runn
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
-import { deadLetters, settled } from '../support/counters.ts';
-import { functionsDirOf, openService, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { emittedId } from '../support/emitted-id.ts';
-import { eventsIn, miscounted, outboxEntries } from '../support/emits.ts';
-import { dataFor, type Plan } from '../support/misbehaving-functions/emit/_plan.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { deadLetters, settled } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { emittedId } from '../../scripts/lab/emitted-id.ts';
+import { eventsIn, miscounted, outboxEntries } from '../../scripts/lab/emits.ts';
+import { dataFor, type Plan } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
 const event = (id: string, plan: Plan, key = `subject-${id}`, type = 'test.event') => ({

@@ -22,8 +22,8 @@ import {
   type Choose,
   type TestEvent,
 } from '../lag/bare-lane.ts';
-import { testDir } from '../support/dispatcher-process.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const PROTO = `syntax = "proto3";
 package d.v1;

@@ -16,7 +16,7 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { specOf } from '../lag/bare-lane.ts';
-import { until, type TestLike } from '../support/redis-server.ts';
+import { until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const DONE: Ended = { kind: 'done', emitted: null, ages: [] };
 

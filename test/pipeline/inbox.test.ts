@@ -25,10 +25,10 @@ import {
   type Choose,
   type TestEvent,
 } from '../lag/bare-lane.ts';
-import { settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { completions, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { completions, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const WINDOW = { windowMs: 600_000, maxIds: 1000 };
 const e = (id: string, subject = 's'): TestEvent => ({ id, subject });

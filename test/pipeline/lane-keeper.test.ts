@@ -7,7 +7,7 @@ import { LaneKeeper, type KeptLane } from '../../src/pipeline/ownership/lane-kee
 import { announceMember } from '../../src/pipeline/ownership/members.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 8;
 

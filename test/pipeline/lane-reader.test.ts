@@ -7,7 +7,7 @@ import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const ALL_TYPES = ['a', 'b', 'c'];
 

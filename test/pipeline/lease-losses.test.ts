@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
-import { totals } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { readHistory } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { totals } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { readHistory } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
 const WARNING = /lease lost: what was under way/;

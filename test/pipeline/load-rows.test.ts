@@ -9,7 +9,7 @@ import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
 import { PackReader } from '../../src/wire/message-pack.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 const VIEW = {
   view: 'sums',

@@ -4,8 +4,8 @@ import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
-import { openService } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { openService } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 import { specOf } from '../lag/bare-lane.ts';
 
 const data = (number: number, key = 's') => ({

@@ -12,11 +12,11 @@ import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { HOLDS_LEASE } from '../../src/redis/lua/shared.ts';
-import { settled, totals } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { readHistory } from '../support/history.ts';
-import { POLICY } from '../support/misbehaving-functions/behave.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { settled, totals } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { readHistory } from '../../scripts/lab/history.ts';
+import { POLICY } from '../../scripts/lab/misbehaving-functions/behave.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const keys = createKeys('mr');
 const FN = 'f';

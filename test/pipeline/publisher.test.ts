@@ -2,8 +2,8 @@ import type { Redis } from 'ioredis';
 import t from 'tap';
 import type { PublisherOptions } from '../../src/millrace.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
-import { openService } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { openService } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const KIB = 1024;
 

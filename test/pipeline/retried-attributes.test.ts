@@ -12,7 +12,7 @@ import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { connect } from '../../src/millrace.ts';
 import { decodeParked, encodeParked } from '../../src/wire/parked.ts';
 import { createProject } from '../cli/run-cli.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const field = (number: number, bytes: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);

@@ -3,10 +3,15 @@ import type { Millrace } from '../../src/millrace.ts';
 import { Scheduler } from '../../src/upkeep/scheduler.ts';
 import { cancelScheduled, listScheduled } from '../../src/upkeep/scheduled-events.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
-import { settled } from '../support/counters.ts';
-import { functionsDirOf, openService } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestLike, type TestRedis } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, openService } from '../../scripts/lab/dispatcher-process.ts';
+import {
+  startRedis,
+  until,
+  type TestLike,
+  type TestRedis,
+} from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 const data = (key = 's') => ({ key, number: 0, order: 'ok', filler: new Uint8Array(0) });
 

@@ -13,8 +13,8 @@ import { openConnection, type RedisArg, type RedisConnection } from '../../src/r
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../src/redis/lua/shared.ts';
-import { dump } from '../support/counters.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { dump } from '../../scripts/lab/counters.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const take = defineScript({
   url: new URL('../../src/pipeline/read/take.lua', import.meta.url),

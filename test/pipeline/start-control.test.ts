@@ -14,7 +14,7 @@ import type { LoadedFunction } from '../../src/thread/load-functions.ts';
 import { runBatch } from '../../src/thread/run-batch.ts';
 import { PayloadWays } from '../../src/thread/payload-ways.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
-import { PROTO_DIR } from '../support/dispatcher-process.ts';
+import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 
 const { catalog } = readProtoFolder(PROTO_DIR);
 

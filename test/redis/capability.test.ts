@@ -7,7 +7,7 @@ import {
 } from '../../src/redis/capability.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { atLeast } from '../../src/redis/server-binary.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 
 t.test('a good server', async (t) => {
   const redis = await startRedis(t, { appendfsync: 'always' });

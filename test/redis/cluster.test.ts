@@ -7,7 +7,7 @@ import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors.ts';
 import { inspectServer, serverProblems } from '../../src/redis/capability.ts';
 import { openConnection, withRetry } from '../../src/redis/connection.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { freePort, startRedis, until } from '../support/redis-server.ts';
+import { freePort, startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-lua-'));
 t.teardown(() => rmSync(dir, { recursive: true }));

@@ -16,8 +16,8 @@ import {
   type ConnectionOptions,
   type RedisConnection,
 } from '../../src/redis/connection.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 function open(t: TestLike, options: ConnectionOptions): RedisConnection {
   const connection = openConnection(options);

@@ -24,7 +24,12 @@ import {
   type EmbeddedOptions,
 } from '../../src/redis/embedded-server.ts';
 import { findServerBinary } from '../../src/redis/server-binary.ts';
-import { projectDir, testServerBinary, until, type TestLike } from '../support/redis-server.ts';
+import {
+  projectDir,
+  testServerBinary,
+  until,
+  type TestLike,
+} from '../../scripts/lab/redis-server.ts';
 
 // The binary is fetched once, into the project's own cache; folders of tests link to it.
 await testServerBinary();

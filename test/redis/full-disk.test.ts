@@ -17,7 +17,12 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import t from 'tap';
 import { createProject } from '../cli/run-cli.ts';
-import { projectDir, testServerBinary, until, type TestLike } from '../support/redis-server.ts';
+import {
+  projectDir,
+  testServerBinary,
+  until,
+  type TestLike,
+} from '../../scripts/lab/redis-server.ts';
 
 /** A small file system of its own; null where this user may not mount one. */
 function smallDisk(t: TestLike): string | null {

@@ -6,8 +6,8 @@ import t from 'tap';
 import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { defineScript, type RedisScript } from '../../src/redis/script.ts';
-import { startRedis } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-lua-'));
 t.teardown(() => rmSync(dir, { recursive: true }));

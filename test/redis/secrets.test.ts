@@ -8,7 +8,7 @@ import t from 'tap';
 import { connect } from '../../src/index.ts';
 import { openConnection, parseRedisUrls } from '../../src/redis/connection.ts';
 import { createProject } from '../cli/run-cli.ts';
-import { freePort, startRedis } from '../support/redis-server.ts';
+import { freePort, startRedis } from '../../scripts/lab/redis-server.ts';
 
 /** Letters that are in no message of ours in this order. */
 const PARTS = ['zqxj', 'jxqz', 'xzjq'] as const;

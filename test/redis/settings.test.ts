@@ -5,8 +5,8 @@ import { readLag } from '../../src/lag/lag.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { readSettings, SettingsGuard, settleSettings } from '../../src/redis/settings.ts';
-import { functionsDirOf, openService, testDir } from '../support/dispatcher-process.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { functionsDirOf, openService, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const DATA = { number: 1, order: 'ok', filler: new Uint8Array(0) };
 const items = (count: number): { type: string; data: object }[] =>

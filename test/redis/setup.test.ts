@@ -4,7 +4,7 @@ import t from 'tap';
 import { connect } from '../../src/index.ts';
 import { ConnectionSetupError, UnknownOutcomeError } from '../../src/core/errors.ts';
 import { openConnection, withRetry, type RedisConnection } from '../../src/redis/connection.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 function open(t: TestLike, url: string, name = 'setup'): RedisConnection {
   const connection = openConnection({ url, name, offlineWaitMs: 200 });

@@ -2,8 +2,8 @@
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import t from 'tap';
-import { startRedis } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 async function dial(port: number): Promise<Socket> {
   const socket = connect(port, '127.0.0.1');

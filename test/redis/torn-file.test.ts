@@ -17,7 +17,7 @@ import { Redis } from 'ioredis';
 import t from 'tap';
 import { repairAppendOnlyFile } from '../../src/redis/append-only-file.ts';
 import { startEmbeddedServer, type EmbeddedServer } from '../../src/redis/embedded-server.ts';
-import { projectDir, testServerBinary, type TestLike } from '../support/redis-server.ts';
+import { projectDir, testServerBinary, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const HALVES = `redis.call('SET', 'first', ARGV[1]) redis.call('SET', 'second', ARGV[1]) redis.call('RPUSH', 'both', ARGV[1]) return 1`;
 

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { createProject } from '../cli/run-cli.ts';
-import { startRedis, until } from '../support/redis-server.ts';
-import { ANNOTATED, PLAIN, VENDORED } from '../support/vendored-protos.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { ANNOTATED, PLAIN, VENDORED } from '../../scripts/lab/vendored-protos.ts';
 import { HANDLE, Shop } from './shop.ts';
 
 const FILES = {

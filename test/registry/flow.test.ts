@@ -8,7 +8,7 @@ import type { Millrace } from '../../src/millrace.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { BY, idOf, order, orderProto } from './open-registry.ts';
 import { HANDLE, HANDLE_BATCH, Shop } from './shop.ts';
 

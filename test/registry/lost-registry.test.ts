@@ -4,7 +4,7 @@ import { SchemaNotRegisteredError } from '../../src/registry/schema-errors.ts';
 import { prepareSchema } from '../../src/registry/schema-tools.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import type { Millrace } from '../../src/millrace.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { BY, idOf, openRegistry, order, orderProto } from './open-registry.ts';
 import { HANDLE, Shop } from './shop.ts';
 

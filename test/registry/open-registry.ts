@@ -4,7 +4,7 @@ import { createKeys, type Keys } from '../../src/redis/keys.ts';
 import { SchemaRegistry, type SchemaDraft } from '../../src/registry/registry.ts';
 import { identityOf, idsOf, prepareSchema } from '../../src/registry/schema-tools.ts';
 import { RegistryStore } from '../../src/registry/store.ts';
-import { startRedis, type TestLike, type TestRedis } from '../support/redis-server.ts';
+import { startRedis, type TestLike, type TestRedis } from '../../scripts/lab/redis-server.ts';
 
 export interface OpenRegistry {
   readonly redis: TestRedis;

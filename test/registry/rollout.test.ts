@@ -9,7 +9,7 @@ import { readLag } from '../../src/lag/lag.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { orderVersions } from '../../scripts/demo/versions.ts';
-import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { HANDLE, HANDLE_BATCH, Shop, type Seen } from './shop.ts';
 
 const { first: V1, second: V2 } = orderVersions(join(projectDir, 'proto/shop/v1/orders.proto'));

@@ -17,8 +17,8 @@ import { connect, type Millrace } from '../../src/millrace.ts';
 import type { Dispatcher } from '../../src/dispatcher.ts';
 import type { Environment } from '../../src/config.ts';
 import { linkPackage } from '../cli/run-cli.ts';
-import { testDir } from '../support/dispatcher-process.ts';
-import type { TestLike } from '../support/redis-server.ts';
+import { testDir } from '../../scripts/lab/dispatcher-process.ts';
+import type { TestLike } from '../../scripts/lab/redis-server.ts';
 import { orderProto } from './open-registry.ts';
 
 export interface Seen {

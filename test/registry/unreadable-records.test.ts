@@ -3,9 +3,9 @@
  * asks for it is told.
  */
 import t from 'tap';
-import { inProcess } from '../support/cli-in-process.ts';
+import { inProcess } from '../../scripts/lab/cli-in-process.ts';
 import { registerSchema } from '../../src/cli/commands/schema.ts';
-import { PROTO_DIR } from '../support/dispatcher-process.ts';
+import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { toApiError } from '../../src/admin/registry-errors.ts';
 import type { SchemaDraft } from '../../src/registry/registry.ts';
 import { WriterSchemas } from '../../src/registry/writer-schemas.ts';

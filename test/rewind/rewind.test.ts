@@ -11,7 +11,7 @@ import {
   rewindFunction,
   RewindTargetError,
 } from '../../src/rewind/rewind.ts';
-import { dump } from '../support/counters.ts';
+import { dump } from '../../scripts/lab/counters.ts';
 import {
   events,
   foreign,

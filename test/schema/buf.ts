@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { projectDir } from '../support/redis-server.ts';
+import { projectDir } from '../../scripts/lab/redis-server.ts';
 
 export interface Pair {
   /** Texts of one file, in a package named as asked. */

@@ -18,8 +18,8 @@ import {
 } from '../../src/store/store-errors.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
 import type { ExpectedRevision } from '../../src/store/expected-revision.ts';
-import { dump } from '../support/counters.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { dump } from '../../scripts/lab/counters.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { collect, failed, numberOf, openShop, reserved } from './open-store.ts';
 
 const P = 4;

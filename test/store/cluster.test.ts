@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider } from '../../src/define/define-aggregate.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
-import { startCluster } from '../support/redis-cluster.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
 import { collect, numberOf, openStore, reserved } from './open-store.ts';
 
 const PARTITIONS = 8;

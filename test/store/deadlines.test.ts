@@ -7,7 +7,7 @@ import { sleep } from '../../src/core/clock.ts';
 import { UnknownOutcomeError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { Snapshots } from '../../src/store/snapshots.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { collect, numberOf, openShop, reserved } from './open-store.ts';
 import { defineAggregate, type Aggregate } from '../../src/define/define-aggregate.ts';
 

@@ -10,11 +10,11 @@ import type { NewEvent } from '../../src/define/define-aggregate.ts';
 import { ConflictError } from '../../src/store/store-errors.ts';
 import type { AppendResult, EventStore } from '../../src/store/event-store.ts';
 import { readLag } from '../../src/lag/lag.ts';
-import { settled } from '../support/counters.ts';
-import { openService, startDispatcher, testDir } from '../support/dispatcher-process.ts';
-import { disorder, readHistory, runsOf } from '../support/history.ts';
-import { startRedis, until } from '../support/redis-server.ts';
-import { startProxy } from '../support/tcp-proxy.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 import { collect } from './open-store.ts';
 
 const P = 4;

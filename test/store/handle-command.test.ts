@@ -4,7 +4,7 @@ import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider } from '../../src/define/define-aggregate.ts';
 import { ConflictError, StoreInputError } from '../../src/store/store-errors.ts';
 import { OrderRefusedError, orders, type OrderCommand } from '../../workers/_orders.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { collect, numberOf, openShop, reserved } from './open-store.ts';
 
 const redis = await startRedis(t);

@@ -5,7 +5,7 @@ import { CorruptDataError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { defineAggregate, type SnapshotPolicy } from '../../src/define/define-aggregate.ts';
 import { StoreInputError } from '../../src/store/store-errors.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { collect, failed, numberOf, openShop, reserved } from './open-store.ts';
 
 const redis = await startRedis(t);

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { connect, type Millrace, type StoreOptions } from '../../src/millrace.ts';
 import type { NewEvent, RecordedEvent } from '../../src/define/define-aggregate.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
-import { projectDir, type TestLike } from '../support/redis-server.ts';
+import { projectDir, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 export async function openShop(t: TestLike, url: string, partitions: number): Promise<Millrace> {
   const millrace = await connect({

@@ -2,12 +2,12 @@
 import t from 'tap';
 import { pino } from 'pino';
 import { join } from 'node:path';
-import { inProcess } from '../support/cli-in-process.ts';
+import { inProcess } from '../../scripts/lab/cli-in-process.ts';
 import { registerHistory } from '../../src/cli/commands/history.ts';
 import { defineAggregate, type SnapshotPolicy } from '../../src/define/define-aggregate.ts';
 import { connect } from '../../src/millrace.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
-import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { collect, numberOf, reserved } from './open-store.ts';
 
 const redis = await startRedis(t);

@@ -9,8 +9,8 @@ import t from 'tap';
 import type { NewEvent } from '../../src/define/define-aggregate.ts';
 import { upcast } from '../../src/define/upcast.ts';
 import { connect, type Millrace, type StoreOptions } from '../../src/millrace.ts';
-import { testDir } from '../support/dispatcher-process.ts';
-import { startRedis, type TestLike } from '../support/redis-server.ts';
+import { testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
 import { collect } from './open-store.ts';
 
 const proto = (fields: string): string => `syntax = "proto3";

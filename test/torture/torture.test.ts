@@ -1,9 +1,9 @@
 import t from 'tap';
-import { startCluster } from '../support/redis-cluster.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import type { TortureReport } from '../../src/torture/torture.ts';
 import { createProject, NOTES_PROTO } from '../cli/run-cli.ts';
-import { dump } from '../support/counters.ts';
+import { dump } from '../../scripts/lab/counters.ts';
 
 const FILES = {
   'proto/notes.proto': NOTES_PROTO,

@@ -3,9 +3,9 @@ import t from 'tap';
 import { readLosses } from '../../src/lag/losses.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
-import { deadLetters, settled } from '../support/counters.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { deadLetters, settled } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const event = (id: string, order = 'ok', key = id) => ({
   type: 'test.event',

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { connect } from '../../src/millrace.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { settled } from '../support/counters.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { settled } from '../../scripts/lab/counters.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { encodeEvents } from '../lag/bare-lane.ts';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import { noteLoss, readLosses } from '../../src/lag/losses.ts';

@@ -8,9 +8,9 @@ import { readLag } from '../../src/lag/lag.ts';
 import { connect } from '../../src/millrace.ts';
 import { ParkedSweep, type SweptLane, type Wedged } from '../../src/upkeep/parked-sweep.ts';
 import { publish, makeBed, specOf, startLane, type BareLane, type Bed } from '../lag/bare-lane.ts';
-import { dump, settled } from '../support/counters.ts';
-import { functionsDirOf, PROTO_DIR } from '../support/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { dump, settled } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const HOUR = 3_600_000;
 const LATER = { attempts: 5, minDelayMs: HOUR, maxDelayMs: HOUR, factor: 1, jitter: false };

@@ -9,7 +9,7 @@ import {
   removeFunction,
 } from '../../src/upkeep/remove-function.ts';
 import { retain } from '../../src/upkeep/retention.ts';
-import { dump } from '../support/counters.ts';
+import { dump } from '../../scripts/lab/counters.ts';
 import { events, makeBed, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
 
 const remove = (bed: Bed, name: string, discard = false): Promise<unknown> =>

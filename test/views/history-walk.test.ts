@@ -10,7 +10,7 @@ import {
   type HistoryEvent,
   type WalkPlace,
 } from '../../src/views/history-walk.ts';
-import { startRedis } from '../support/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { openShop, reserved } from '../store/open-store.ts';
 
 t.test('a walk over histories', async (t) => {

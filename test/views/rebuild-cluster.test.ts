@@ -8,7 +8,7 @@ import t from 'tap';
 import { connect } from '../../src/millrace.ts';
 import { retain } from '../../src/upkeep/retention.ts';
 import { createProject, parseLines } from '../cli/run-cli.ts';
-import { startCluster } from '../support/redis-cluster.ts';
+import { startCluster } from '../../scripts/lab/redis-cluster.ts';
 
 const VIEW = `
 import { defineView } from 'millrace/define';

@@ -9,8 +9,8 @@ import { connect, type Millrace } from '../../src/millrace.ts';
 import { retain } from '../../src/upkeep/retention.ts';
 import type { RedisConnection } from '../../src/redis/connection.ts';
 import { createProject, NOTES_PROTO, parseLines, type Project } from '../cli/run-cli.ts';
-import { randomOf } from '../support/random.ts';
-import { startRedis, until, type TestLike } from '../support/redis-server.ts';
+import { randomOf } from '../../scripts/lab/random.ts';
+import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
 const PROTO = `${NOTES_PROTO}

@@ -8,8 +8,8 @@ import t from 'tap';
 import { connect } from '../../src/millrace.ts';
 import { dropGeneration, listViews, rollBackView } from '../../src/views/generations.ts';
 import { counter, createProject, parseLines } from '../cli/run-cli.ts';
-import { randomOf } from '../support/random.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { randomOf } from '../../scripts/lab/random.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 /** The fold takes its time, so that it can be killed in the middle. */
 const source = (version: number, more: string): string => `

@@ -3,11 +3,11 @@
  * it is told which it is.
  */
 import t from 'tap';
-import { inProcess } from '../support/cli-in-process.ts';
-import { deadLetters, totals } from '../support/counters.ts';
-import { functionsDirOf, openService, PROTO_DIR } from '../support/dispatcher-process.ts';
-import type { Tally } from '../support/misbehaving-functions/tally/tally.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { inProcess } from '../../scripts/lab/cli-in-process.ts';
+import { deadLetters, totals } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { registerView } from '../../src/cli/commands/view.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import { defineView } from '../../src/define/index.ts';
 import { indexMember, parseMember, sortBytes } from '../../src/wire/view-row.ts';
-import { deadLetters, settled, totals } from '../support/counters.ts';
-import { functionsDirOf, openService } from '../support/dispatcher-process.ts';
-import type { Tally } from '../support/misbehaving-functions/tally/tally.ts';
-import { startRedis, until } from '../support/redis-server.ts';
+import { deadLetters, settled, totals } from '../../scripts/lab/counters.ts';
+import { functionsDirOf, openService } from '../../scripts/lab/dispatcher-process.ts';
+import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { event, listAll, TallyModel } from './tally-model.ts';
 
 const PARTITIONS = 3;

@@ -6,7 +6,7 @@ import { readModel } from '../../src/schema/read-model.ts';
 import { createCatalog, type ProtoSource } from '../../src/wire/catalog.ts';
 import { generateTypes } from '../../src/wire/generate-types.ts';
 import { stripOptions } from '../../src/wire/proto-text.ts';
-import { ANNOTATED, PLAIN, VENDORED } from '../support/vendored-protos.ts';
+import { ANNOTATED, PLAIN, VENDORED } from '../../scripts/lab/vendored-protos.ts';
 
 const sources = (root: string, more: Readonly<Record<string, string>> = {}): ProtoSource[] =>
   Object.entries({ 'orders.proto': root, ...more }).map(([name, text]) => ({ name, text }));

@@ -9,7 +9,7 @@ import { damaged, rawMessage } from '../../scripts/differential/generate.ts';
 import { randomOf } from '../../scripts/differential/random.ts';
 import { countEvents } from '../../src/wire/batch-reader.ts';
 import { ENTRIES } from '../../src/redis/lua/shared.ts';
-import { projectDir, startRedis } from '../support/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 
 t.test(
   'Millrace writes and reads as @bufbuild/protobuf does, and refuses what is no message',

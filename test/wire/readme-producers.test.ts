@@ -5,7 +5,7 @@ import { delimiter, dirname, join } from 'node:path';
 import t from 'tap';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
-import { projectDir, startRedis, testServerBinary } from '../support/redis-server.ts';
+import { projectDir, startRedis, testServerBinary } from '../../scripts/lab/redis-server.ts';
 
 const README = readFileSync(join(projectDir, 'README.md'), 'utf8');
 const KEY = 'mr:{5}:events:order.created';

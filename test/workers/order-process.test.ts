@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
 import { connect } from '../../src/millrace.ts';
-import { eventsIn } from '../support/emits.ts';
-import { projectDir, startRedis, until } from '../support/redis-server.ts';
+import { eventsIn } from '../../scripts/lab/emits.ts';
+import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 2;
 

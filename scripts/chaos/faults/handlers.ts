@@ -1,7 +1,7 @@
 /** Functions that misbehave in every way there is. */
 import { listDeadLetters } from '../../../src/pipeline/dead/dead-letters.ts';
-import { ORDERS } from '../../../test/support/misbehaving-functions/behave.ts';
-import { until } from '../../../test/support/redis-server.ts';
+import { ORDERS } from '../../lab/misbehaving-functions/behave.ts';
+import { until } from '../../lab/redis-server.ts';
 import type { Fault } from '../fault.ts';
 
 /** Orders that cost a thread, or the whole time a handler has: few of them. */

@@ -1,5 +1,5 @@
 /** The network between everybody and Redis, through a proxy. */
-import type { TcpProxy } from '../../../test/support/tcp-proxy.ts';
+import type { TcpProxy } from '../../lab/tcp-proxy.ts';
 import type { Fault, FaultContext } from '../fault.ts';
 
 const proxyOf = ({ proxy }: FaultContext): TcpProxy => {

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { listDeadLetters } from '../../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
-import { until } from '../../../test/support/redis-server.ts';
+import { until } from '../../lab/redis-server.ts';
 import type { Fault } from '../fault.ts';
 
 const CLI = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));

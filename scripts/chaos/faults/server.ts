@@ -8,7 +8,7 @@ import { BatchBuilder } from '../../../src/wire/batch-writer.ts';
 import type { Fault, FaultContext } from '../fault.ts';
 import { RULES_OF_FUNCTIONS } from '../function-rules.ts';
 import { growingFile } from './growing-file.ts';
-import type { TestRedis } from '../../../test/support/redis-server.ts';
+import type { TestRedis } from '../../lab/redis-server.ts';
 
 const server = ({ redis }: FaultContext): TestRedis => {
   if (!redis) throw new Error('this fault needs a single server');

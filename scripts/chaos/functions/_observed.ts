@@ -9,7 +9,7 @@ import {
   POLICY,
   type TestData,
   type TestEventView,
-} from '../../../test/support/misbehaving-functions/behave.ts';
+} from '../../lab/misbehaving-functions/behave.ts';
 import { Sink } from '../sink.ts';
 
 /** Quick retries, as in the tests. */

@@ -1,5 +1,5 @@
 import { defineFunction, type BatchFailure } from '../../../src/define/index.ts';
-import { orderOf, type TestData } from '../../../test/support/misbehaving-functions/behave.ts';
+import { orderOf, type TestData } from '../../lab/misbehaving-functions/behave.ts';
 import { act, opOf, policy, theSink } from './_observed.ts';
 
 /**

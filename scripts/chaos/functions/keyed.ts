@@ -1,5 +1,5 @@
 import { defineFunction } from '../../../src/define/index.ts';
-import type { TestData } from '../../../test/support/misbehaving-functions/behave.ts';
+import type { TestData } from '../../lab/misbehaving-functions/behave.ts';
 import { EMITS, plannedEmissions } from '../function-rules.ts';
 import { handleOne, policy } from './_observed.ts';
 

@@ -21,7 +21,7 @@ import { defineScript } from '../../../src/redis/script.ts';
 import { decodeParked } from '../../../src/wire/parked.ts';
 import { readEvent } from '../../../src/wire/batch-reader.ts';
 import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
-import { dump } from '../../support/counters.ts';
+import { dump } from '../../../scripts/lab/counters.ts';
 import { events, makeBed, publish, specOf, startLane, type Bed } from '../../lag/bare-lane.ts';
 
 const replayScript = defineScript({

@@ -51,8 +51,8 @@ export interface TestRedis {
   client(options?: { readonly db?: number; readonly connectionName?: string }): Redis;
 }
 
-/** dist/test/support -> the project: its .millrace keeps the binary, so that it is fetched once. */
-export const projectDir = fileURLToPath(new URL('../../../', import.meta.url));
+/** dist/scripts/lab -> the project: its .millrace keeps the binary, so that it is fetched once. */
+export const projectDir = fileURLToPath(new URL('../../..', import.meta.url));
 
 let binary: Promise<ServerBinary> | undefined;
 

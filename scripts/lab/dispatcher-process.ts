@@ -9,7 +9,7 @@ import { pino } from 'pino';
 import { connect, type Millrace, type MillraceOptions } from '../../src/millrace.ts';
 import { projectDir, until, type TestLike } from './redis-server.ts';
 
-export const PROTO_DIR = join(projectDir, 'test/support/proto');
+export const PROTO_DIR = join(projectDir, 'scripts/lab/proto');
 const SCRIPT = fileURLToPath(new URL('./run-dispatcher.js', import.meta.url));
 
 export type FunctionSet =
