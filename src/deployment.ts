@@ -110,7 +110,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const connections = new Connections({ url, log, tls });
   let watch: SchemaWatch | null = null;
   const close = async (): Promise<void> => {
-    await watch?.close();
+    await watch?.stop();
     const { first } = connections;
     const unwritten =
       embedded?.owned && first?.status === 'up' ? await describeUnwritten(first) : null;
@@ -139,6 +139,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       registeredBy: by,
       log,
     });
+    watch.start();
     const deployment: Deployment = {
       environment,
       connection,

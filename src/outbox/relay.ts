@@ -13,10 +13,11 @@
  * Owned here: what is known of each outbox's size, for the lanes that fill it; what is first in it
  * and since when, for health; and when to look again.
  */
-import type { Log } from '../core/log.ts';
 import { monotonicMs } from '../core/clock.ts';
+import { Loop, type Lifecycle } from '../core/lifecycle.ts';
+import { failureLevel, type Log } from '../core/log.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
-import { CorruptDataError, MillraceError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors.ts';
 import { MAX_SCHEDULED } from '../core/delivery-time.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -55,8 +56,9 @@ const PAGE = 32;
 const REST_MS = 1000;
 /** The same alarm is repeated no more often than this. */
 const REPEAT_MS = 60_000;
+const FAILED = 'emitted events could not be relayed to another partition, trying again';
 
-export class Relay {
+export class Relay implements Lifecycle {
   readonly #options: RelayOptions;
   readonly #rung = new Set<number>();
   readonly #busy = new Map<number, Promise<void>>();
@@ -69,23 +71,19 @@ export class Relay {
     number,
     { readonly id: string; readonly sinceMs: number; readonly to: number }
   >();
-  #looking: NodeJS.Timeout | null = null;
-  #stopping = false;
+  readonly #loop: Loop;
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#loop = new Loop({
+      pass: () => this.#look(),
+      pauseMs: () => LOOK_MS,
+      failed: (error) => options.log(failureLevel(error), FAILED, { err: error }),
+    });
   }
 
   start(): void {
-    const look = (): void => {
-      const ours = new Set(this.#options.partitions());
-      for (const partition of this.#first.keys())
-        if (!ours.has(partition)) this.#first.delete(partition);
-      for (const partition of ours) this.#rung.add(partition);
-      this.#pump();
-    };
-    this.#looking = setInterval(look, LOOK_MS);
-    look();
+    this.#loop.start();
   }
 
   /**
@@ -93,8 +91,7 @@ export class Relay {
    * next start.
    */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    if (this.#looking) clearInterval(this.#looking);
+    await this.#loop.stop();
     await Promise.all(this.#busy.values());
   }
 
@@ -127,9 +124,17 @@ export class Relay {
       }));
   }
 
+  #look(): void {
+    const ours = new Set(this.#options.partitions());
+    for (const partition of this.#first.keys())
+      if (!ours.has(partition)) this.#first.delete(partition);
+    for (const partition of ours) this.#rung.add(partition);
+    this.#pump();
+  }
+
   #pump(): void {
     for (const partition of this.#rung) {
-      if (this.#stopping || this.#busy.size >= MOST_BUSY) return;
+      if (this.#loop.signal.aborted || this.#busy.size >= MOST_BUSY) return;
       if (this.#busy.has(partition)) continue;
       this.#rung.delete(partition);
       this.#busy.set(
@@ -147,7 +152,7 @@ export class Relay {
     for (const [to, untilMs] of this.#resting) if (untilMs <= now) this.#resting.delete(to);
     const failed = new Set(this.#resting.keys());
     try {
-      for (let from = '-'; !this.#stopping;) {
+      for (let from = '-'; !this.#loop.signal.aborted;) {
         const { entries: page, last, full } = await this.#read(partition, from);
         const byTarget = new Map<number, OutboxEntry[]>();
         for (const entry of page) {
@@ -309,16 +314,11 @@ export class Relay {
   }
 
   #failed(error: unknown, fields: { readonly partition: number; readonly to?: number }): void {
-    if (this.#stopping) return;
+    if (this.#loop.signal.aborted) return;
     const key = fields.to === undefined ? `from ${fields.partition}` : `to ${fields.to}`;
     const now = monotonicMs();
     if (now - (this.#told.get(key) ?? -Infinity) < REPEAT_MS) return;
     this.#told.set(key, now);
-    const expected = error instanceof MillraceError && error.retryable;
-    this.#options.log(
-      expected ? 'warn' : 'error',
-      'emitted events could not be relayed to another partition, trying again',
-      { ...fields, err: error },
-    );
+    this.#options.log(failureLevel(error), FAILED, { ...fields, err: error });
   }
 }

@@ -8,6 +8,7 @@
  * lost its flushes.
  */
 import { sleep } from '../core/clock.ts';
+import { Loop, type Lifecycle } from '../core/lifecycle.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -32,20 +33,29 @@ export interface SchemaWatchOptions {
   readonly log: (level: 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
 }
 
-export class SchemaWatch {
+export class SchemaWatch implements Lifecycle {
   readonly #options: SchemaWatchOptions;
-  readonly #timer: NodeJS.Timeout | undefined;
+  readonly #loop: Loop;
   /** Ids that were found with other subjects only, and are this schema's all the same. */
   readonly #sound = new Set<number>();
   #looking: Promise<void> | null = null;
   #failing = false;
+  #stopped: Promise<void> | null = null;
   #closed = false;
 
   constructor(options: SchemaWatchOptions) {
     this.#options = options;
-    if (options.schemas.size === 0) return;
-    this.#timer = setInterval(() => void this.check(), INTERVAL_MS).unref();
+    this.#loop = new Loop({
+      pass: () => this.check(),
+      pauseMs: () => INTERVAL_MS,
+      pausesFirst: true,
+      failed: (error) => this.#failed(error),
+    });
     options.connection.on('up', () => void this.check());
+  }
+
+  start(): void {
+    if (this.#options.schemas.size > 0) this.#loop.start();
   }
 
   /**
@@ -63,11 +73,17 @@ export class SchemaWatch {
   }
 
   /** Looks once more: a process must not leave events behind whose schema nobody knows. */
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    const controller = new AbortController();
-    await Promise.race([this.check(), sleep(LAST_LOOK_MS, controller.signal)]);
-    controller.abort();
+  stop(): Promise<void> {
+    return (this.#stopped ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
+    const late = new AbortController();
+    await Promise.race([
+      Promise.all([this.#loop.stop(), this.check()]),
+      sleep(LAST_LOOK_MS, late.signal),
+    ]);
+    late.abort();
     this.#closed = true;
   }
 

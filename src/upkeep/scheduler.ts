@@ -6,10 +6,9 @@
  * when one of them is gone. Several dispatchers may look at the same partition; the slower one
  * finds nothing to take.
  */
-import type { Log } from '../core/log.ts';
-import { sharedAbort } from '../core/shared-signal.ts';
-import { monotonicMs, sleep } from '../core/clock.ts';
-import { MillraceError } from '../core/errors.ts';
+import { monotonicMs } from '../core/clock.ts';
+import { Loop, type Lifecycle } from '../core/lifecycle.ts';
+import { failureLevel, type Log } from '../core/log.ts';
 import { appendFlush } from '../pipeline/append/append.ts';
 import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
 import { scheduledFrom, type ScheduledEvent } from './scheduled-events.ts';
@@ -25,39 +24,42 @@ export interface SchedulerOptions {
 }
 
 const LOOK_MS = 100;
+/** Pause behind a look that took LOOK_MS or longer. */
+const LEAST_PAUSE_MS = 10;
 /** After a failure. */
 const REST_MS = 1000;
 /** Events moved in one step. */
 const PAGE = 256;
 const PAGE_BYTES = 1024 * 1024;
+const FAILED = 'scheduled events could not be appended, trying again';
 
-export class Scheduler {
+export class Scheduler implements Lifecycle {
   readonly #options: SchedulerOptions;
-  readonly #stopping = sharedAbort();
   readonly #failing = new Map<number, { readonly times: number; readonly againMs: number }>();
-  #loop: Promise<void> | null = null;
+  readonly #loop: Loop;
+  #startedMs = 0;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
+    this.#loop = new Loop({
+      pass: () => this.#pass(),
+      pauseMs: () => Math.max(LEAST_PAUSE_MS, this.#startedMs + LOOK_MS - monotonicMs()),
+      failed: (error) => options.log(failureLevel(error), FAILED, { err: error }),
+    });
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#loop;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      const startMs = monotonicMs();
-      const partitions = [...new Set(this.#options.partitions())];
-      await Promise.all(partitions.map((partition) => this.#try(partition, startMs)));
-      await sleep(Math.max(10, startMs + LOOK_MS - monotonicMs()), signal);
-    }
+  async #pass(): Promise<void> {
+    this.#startedMs = monotonicMs();
+    const partitions = [...new Set(this.#options.partitions())];
+    await Promise.all(partitions.map((partition) => this.#try(partition, this.#startedMs)));
   }
 
   /** What fails in one partition holds up no other one. */
@@ -68,19 +70,17 @@ export class Scheduler {
       await this.#look(partition);
       this.#failing.delete(partition);
     } catch (error) {
-      if (this.#stopping.signal.aborted) return;
+      if (this.#loop.signal.aborted) return;
       const times = failing?.times ?? 0;
       this.#failing.set(partition, { times: times + 1, againMs: monotonicMs() + REST_MS });
-      const expected = error instanceof MillraceError && error.retryable;
-      const text = 'scheduled events could not be appended, trying again';
       if (times % 20 === 0)
-        this.#options.log(expected ? 'warn' : 'error', text, { partition, err: error });
+        this.#options.log(failureLevel(error), FAILED, { partition, err: error });
     }
   }
 
   async #look(partition: number): Promise<void> {
     const { connection, keys } = this.#options;
-    while (!this.#stopping.signal.aborted) {
+    while (!this.#loop.signal.aborted) {
       const {
         events: due,
         unreadable,
@@ -133,7 +133,7 @@ export class Scheduler {
         connection,
         keys,
         confirm: { kind: 'none' },
-        signal: this.#stopping.signal,
+        signal: this.#loop.signal,
         deadlineMs: 10_000,
       },
     );

@@ -4,10 +4,9 @@
  * the types' limits allow, and looks whether what is parked is parked for a reason. Several
  * dispatchers may do so at once: each step is one script that changes nothing twice.
  */
-import type { Log } from '../core/log.ts';
-import { sharedAbort } from '../core/shared-signal.ts';
-import { sleep, wallClockMs } from '../core/clock.ts';
-import { MillraceError } from '../core/errors.ts';
+import { wallClockMs } from '../core/clock.ts';
+import { Loop, type Lifecycle } from '../core/lifecycle.ts';
+import { failureLevel, type Log } from '../core/log.ts';
 import { cut } from '../core/well-formed.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import type { RedisConnection } from '../redis/connection.ts';
@@ -32,17 +31,24 @@ export interface UpkeepOptions {
 /** The same alarm is repeated no more often than this. */
 const REPEAT_MS = 60_000;
 
-export class Upkeep {
+export class Upkeep implements Lifecycle {
   readonly #options: UpkeepOptions;
-  readonly #stopping = sharedAbort();
   readonly #told = new Map<string, number>();
   readonly #sweep: ParkedSweep;
-  #loop: Promise<void> | null = null;
+  readonly #loop: Loop;
   #unserved: readonly Unserved[] = [];
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
     this.#sweep = new ParkedSweep(options.connection, options.keys);
+    this.#loop = new Loop({
+      pass: () => this.#round(),
+      // Dispatchers are not to look at the same moment.
+      pauseMs: () => options.everyMs * (0.75 + Math.random() / 2),
+      pausesFirst: true,
+      failed: (error) =>
+        options.log(failureLevel(error), 'upkeep failed, trying again', { err: error }),
+    });
   }
 
   /** Events in partitions that the deployment does not have, as the last round found them. */
@@ -51,29 +57,11 @@ export class Upkeep {
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { everyMs, log } = this.#options;
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      // Not all dispatchers at the same moment.
-      await sleep(everyMs * (0.75 + Math.random() / 2), signal);
-      if (signal.aborted) return;
-      try {
-        await this.#round();
-      } catch (error) {
-        if (signal.aborted) return;
-        const expected = error instanceof MillraceError && error.retryable;
-        log(expected ? 'warn' : 'error', 'upkeep failed, trying again', { err: error });
-      }
-    }
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
   async #round(): Promise<void> {
@@ -86,13 +74,13 @@ export class Upkeep {
     }
     for (const [partition, types] of partitions) {
       for (const type of types) {
-        if (this.#stopping.signal.aborted) return;
+        if (this.#loop.signal.aborted) return;
         await this.#stream(partition, type, limits.get(type));
       }
       await this.#counts(partition);
     }
     for (const lane of this.#options.lanes()) {
-      if (this.#stopping.signal.aborted) return;
+      if (this.#loop.signal.aborted) return;
       await this.#parked(lane);
     }
     await this.#lookBeyond(new Set([...partitions.values()].flatMap((types) => [...types])));
@@ -125,7 +113,7 @@ export class Upkeep {
       partition,
       type,
       limits,
-      this.#stopping.signal,
+      this.#loop.signal,
     );
     if (events > 0) log('info', 'trimmed', { type, partition, events });
     if (held && this.#tell(`held ${type} ${held.function}`)) {
