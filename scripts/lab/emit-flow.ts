@@ -1,7 +1,7 @@
-/** A flow of events that emit, as planned; and what must have come of it. */
+/** Events whose handlers emit as each event's plan says, and the check of what was emitted. */
 import type { Cluster, Redis } from 'ioredis';
 import type { Test } from 'tap';
-import { readLag } from '../../src/lag/lag.ts';
+import { readLag, type LagReport } from '../../src/lag/lag.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { emittedId } from './emitted-id.ts';
 import { eventsIn, miscounted, outboxEntries } from './emits.ts';
@@ -10,7 +10,7 @@ import { until } from './redis-server.ts';
 
 export interface Flow {
   readonly items: readonly { readonly type: string; readonly id: string; readonly data: unknown }[];
-  /** Ids of everything that is to be emitted. */
+  /** Ids of all events that the items' handlers must emit. */
   readonly emitted: readonly string[];
 }
 
@@ -45,51 +45,53 @@ export function inventFlow(
   return { items, emitted };
 }
 
+/** The place where a flow runs. */
+export interface FlowBed {
+  readonly service: Millrace;
+  readonly look: Redis | Cluster;
+  readonly partitions: number;
+}
+
 /**
- * Waits until everything published has been worked on and everything emitted too; then counts it,
- * by id.
+ * Waits until all published and all emitted events are settled. Then checks that each emitted event
+ * was written once, and that each function's counters add up.
  */
 export async function checkFlow(
   t: Test,
-  service: Millrace,
-  look: Redis | Cluster,
-  partitions: number,
+  bed: FlowBed,
   flow: Flow,
   functions: readonly string[] = ['batch-emitter', 'emitter', 'sink'],
 ): Promise<void> {
-  const { deployment } = service;
-  let last: unknown;
-  await until(
-    'all is done, and nothing is under way',
-    async () => {
-      const lag = await readLag(deployment);
-      last = lag.functions;
-      const of = (name: string) => lag.functions.find((fn) => fn.name === name);
-      const [emitter, sink] = [of('emitter'), of('sink')];
-      return (
-        emitter &&
-        sink &&
-        emitter.done + emitter.dead === flow.items.length &&
-        sink.done + sink.dead >= flow.emitted.length &&
-        (await outboxEntries(look, partitions)) === 0
-      );
-    },
-    60_000,
-  ).catch((error: unknown) => {
-    throw new Error(
-      `${(error as Error).message}: ${JSON.stringify(last)}, ${flow.emitted.length} should be emitted`,
-      { cause: error },
-    );
-  });
-  t.strictSame(
-    miscounted(await eventsIn(look, partitions, 'test.other'), flow.emitted),
-    [],
-    'each once',
-  );
-  const lag = await readLag(deployment);
+  await flowSettled(bed, flow);
+  const written = await eventsIn(bed.look, bed.partitions, 'test.other');
+  t.strictSame(miscounted(written, flow.emitted), [], 'each once');
+  const lag = await readLag(bed.service.deployment);
   t.strictSame(
     lag.functions.map(({ name, conserved }) => [name, conserved]),
     functions.map((name) => [name, true]),
     'conserved',
   );
+}
+
+/** Resolves when nothing of the flow is under way. The error tells the last counters. */
+async function flowSettled(bed: FlowBed, flow: Flow): Promise<void> {
+  let last: LagReport['functions'] = [];
+  const settled = async (): Promise<boolean> => {
+    last = (await readLag(bed.service.deployment)).functions;
+    const emitter = last.find(({ name }) => name === 'emitter');
+    const sink = last.find(({ name }) => name === 'sink');
+    return (
+      emitter !== undefined &&
+      sink !== undefined &&
+      emitter.done + emitter.dead === flow.items.length &&
+      sink.done + sink.dead >= flow.emitted.length &&
+      (await outboxEntries(bed.look, bed.partitions)) === 0
+    );
+  };
+  await until('all is done, and nothing is under way', settled, 60_000).catch((error: unknown) => {
+    throw new Error(
+      `${(error as Error).message}: ${JSON.stringify(last)}, ${flow.emitted.length} should be emitted`,
+      { cause: error },
+    );
+  });
 }

@@ -2,7 +2,7 @@
  * A real Redis Cluster on loopback: masters that share the slots, each with a replica where asked
  * for.
  */
-import { Cluster } from 'ioredis';
+import { Cluster, type Redis } from 'ioredis';
 import { freePort, startRedis, until, type TestLike, type TestRedis } from './redis-server.ts';
 import { startProxy, type TcpProxy } from './tcp-proxy.ts';
 
@@ -52,165 +52,224 @@ export async function startCluster(t: TestLike, options: TestClusterOptions): Pr
   const { masters } = options;
   const count = options.replicas ? masters * 2 : masters;
   const busPorts = await Promise.all(Array.from({ length: count }, () => freePort()));
-  const proxied = options.proxiedLinks
-    ? ['--bind-source-addr', REPLICA_ADDRESS, '--cluster-announce-ip', '127.0.0.1']
-    : [];
   const nodes = await Promise.all(
-    busPorts.map((port) =>
-      startRedis(t, {
-        tcp: true,
-        args: [
-          ...proxied,
-          '--cluster-enabled',
-          'yes',
-          '--cluster-port',
-          String(port),
-          '--cluster-node-timeout',
-          '1500',
-          '--repl-diskless-sync-delay',
-          '0',
-        ],
-      }),
-    ),
+    busPorts.map((port) => startNode(t, port, options.proxiedLinks ?? false)),
   );
-  const clients = nodes.map((node) => node.client());
-  const call = (node: number, ...args: (string | number)[]): Promise<unknown> => {
-    const client = clients[node];
+  const calls = new NodeCalls(nodes);
+  const links = options.proxiedLinks ? await proxyLinks(t, nodes, calls) : [];
+  await shareSlots(calls, masters);
+  for (let i = 1; i < count; i++)
+    await calls.call(
+      0,
+      'CLUSTER',
+      'MEET',
+      '127.0.0.1',
+      nodes[i]?.port as number,
+      busPorts[i] as number,
+    );
+  const ids = await Promise.all(
+    nodes.map(async (_, i) => String(await calls.call(i, 'CLUSTER', 'MYID'))),
+  );
+  const cluster = new ManagedCluster(calls, { nodes, links, ids, masters });
+  t.teardown(() => cluster.disconnectClients());
+  await assignReplicas(calls, ids, masters);
+  await cluster.whole();
+  await replicasFollow(calls, count, masters);
+  return cluster;
+}
+
+/** Sends a command to one node, over a plain client each. */
+class NodeCalls {
+  readonly #clients: readonly Redis[];
+
+  constructor(nodes: readonly TestRedis[]) {
+    this.#clients = nodes.map((node) => node.client());
+  }
+
+  call(node: number, ...args: (string | number)[]): Promise<unknown> {
+    const client = this.#clients[node];
     if (!client) throw new Error(`no node ${node}`);
     return client.call(...(args as [string, ...string[]]));
-  };
-  const links = options.proxiedLinks
-    ? await Promise.all(nodes.map(({ port }) => startProxy(t, { port }, [REPLICA_ADDRESS])))
+  }
+}
+
+function startNode(t: TestLike, busPort: number, proxied: boolean): Promise<TestRedis> {
+  const announced = proxied
+    ? ['--bind-source-addr', REPLICA_ADDRESS, '--cluster-announce-ip', '127.0.0.1']
     : [];
+  const settings = {
+    'cluster-enabled': 'yes',
+    'cluster-port': String(busPort),
+    'cluster-node-timeout': '1500',
+    'repl-diskless-sync-delay': '0',
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  return startRedis(t, { tcp: true, args: [...announced, ...args] });
+}
+
+/** Starts a proxy in front of each node, and makes the node announce the proxy's port. */
+async function proxyLinks(
+  t: TestLike,
+  nodes: readonly TestRedis[],
+  calls: NodeCalls,
+): Promise<readonly TcpProxy[]> {
+  const links = await Promise.all(
+    nodes.map(({ port }) => startProxy(t, { port }, [REPLICA_ADDRESS])),
+  );
   await Promise.all(
-    links.map(({ port }, i) => call(i, 'CONFIG', 'SET', 'cluster-announce-port', port)),
+    links.map(({ port }, i) => calls.call(i, 'CONFIG', 'SET', 'cluster-announce-port', port)),
   );
+  return links;
+}
+
+async function shareSlots(calls: NodeCalls, masters: number): Promise<void> {
   const share = Math.ceil(SLOTS / masters);
-  for (let i = 0; i < masters; i++)
-    await call(i, 'CLUSTER', 'ADDSLOTSRANGE', i * share, Math.min(SLOTS, (i + 1) * share) - 1);
-  for (let i = 1; i < count; i++)
-    await call(0, 'CLUSTER', 'MEET', '127.0.0.1', nodes[i]?.port as number, busPorts[i] as number);
-  const ids = await Promise.all(
-    nodes.map(async (_, i) => String(await call(i, 'CLUSTER', 'MYID'))),
-  );
-  for (let i = masters; i < count; i++) {
+  for (let i = 0; i < masters; i++) {
+    const last = Math.min(SLOTS, (i + 1) * share) - 1;
+    await calls.call(i, 'CLUSTER', 'ADDSLOTSRANGE', i * share, last);
+  }
+}
+
+/** Makes the nodes after the masters replicas. Repeats until each has heard of its master. */
+async function assignReplicas(
+  calls: NodeCalls,
+  ids: readonly string[],
+  masters: number,
+): Promise<void> {
+  for (let i = masters; i < ids.length; i++)
     await until(
       'the replica knows its master',
       () =>
-        call(i, 'CLUSTER', 'REPLICATE', ids[i - masters] as string).then(
+        calls.call(i, 'CLUSTER', 'REPLICATE', ids[i - masters] as string).then(
           () => true,
           () => false,
         ),
       20_000,
     );
-  }
-  const whole = async (timeoutMs = 30_000): Promise<void> => {
+}
+
+async function replicasFollow(calls: NodeCalls, count: number, masters: number): Promise<void> {
+  for (let i = masters; i < count; i++)
     await until(
-      'the cluster is whole',
-      async () => {
-        const states = await Promise.all(
-          nodes.map(async (_, i) => {
-            const info = await Promise.race([
-              call(i, 'CLUSTER', 'INFO').catch(() => null),
-              new Promise<null>((resolve) => void setTimeout(resolve, 300, null)),
-            ]);
-            return (
-              info === null ||
-              (String(info).includes('cluster_state:ok') &&
-                String(info).includes(`cluster_slots_ok:${SLOTS}`))
-            );
-          }),
-        );
-        return states.every(Boolean);
-      },
-      timeoutMs,
+      'the replica follows',
+      async () =>
+        String(await calls.call(i, 'INFO', 'replication')).includes('master_link_status:up'),
+      20_000,
     );
-  };
-  await whole();
-  if (options.replicas) {
-    for (let i = masters; i < count; i++)
-      await until(
-        'the replica follows',
-        async () => String(await call(i, 'INFO', 'replication')).includes('master_link_status:up'),
-        20_000,
-      );
+}
+
+interface Topology {
+  readonly nodes: readonly TestRedis[];
+  readonly links: readonly TcpProxy[];
+  /** Node ids, in the order of the nodes. */
+  readonly ids: readonly string[];
+  /** Number of masters. */
+  readonly masters: number;
+}
+
+class ManagedCluster implements TestCluster {
+  readonly url: string;
+  readonly nodes: readonly TestRedis[];
+  readonly links: readonly TcpProxy[];
+  readonly #calls: NodeCalls;
+  readonly #ids: readonly string[];
+  readonly #masters: number;
+  readonly #clients: Cluster[] = [];
+
+  constructor(calls: NodeCalls, { nodes, links, ids, masters }: Topology) {
+    this.#calls = calls;
+    this.nodes = nodes;
+    this.links = links;
+    this.#ids = ids;
+    this.#masters = masters;
+    this.url = nodes
+      .slice(0, masters)
+      .map((node) => node.tcpUrl)
+      .join(',');
   }
-  const slotOf = async (key: string): Promise<number> =>
-    Number(await call(0, 'CLUSTER', 'KEYSLOT', key));
-  const ownerOf = async (key: string): Promise<number> => {
-    const slot = await slotOf(key);
-    const ranges = (await call(0, 'CLUSTER', 'SLOTS')) as [
+
+  client(): Cluster {
+    const cluster = new Cluster(
+      this.nodes.map((node) => ({ host: '127.0.0.1', port: node.port })),
+      { redisOptions: { maxRetriesPerRequest: null } },
+    );
+    cluster.on('error', () => {});
+    this.#clients.push(cluster);
+    return cluster;
+  }
+
+  disconnectClients(): void {
+    this.#clients.forEach((cluster) => cluster.disconnect());
+  }
+
+  async whole(timeoutMs = 30_000): Promise<void> {
+    const nodesAgree = async (): Promise<boolean> =>
+      (await Promise.all(this.nodes.map((_, i) => this.#servesAllSlots(i)))).every(Boolean);
+    await until('the cluster is whole', nodesAgree, timeoutMs);
+  }
+
+  async ownerOf(key: string): Promise<number> {
+    const slot = await this.#slotOf(key);
+    const ranges = (await this.#calls.call(0, 'CLUSTER', 'SLOTS')) as [
       number,
       number,
       [string, number, string],
     ][];
     const range = ranges.find(([from, to]) => slot >= from && slot <= to);
-    return ids.indexOf(range?.[2][2] ?? '');
-  };
-  const opened: Cluster[] = [];
-  t.teardown(() => opened.forEach((cluster) => cluster.disconnect()));
-  return {
-    url: nodes
-      .slice(0, masters)
-      .map((node) => node.tcpUrl)
-      .join(','),
-    nodes,
-    links,
-    ownerOf,
-    whole,
-    async succeeded(master, timeoutMs = 30_000) {
-      const id = ids[master + masters] as string;
-      const others = ids.flatMap((_, i) => (i === master ? [] : [i]));
-      await until(
-        'the replica has taken over',
-        async () => {
-          const tables = await Promise.all(others.map((i) => call(i, 'CLUSTER', 'NODES')));
-          return tables.every((table) =>
-            String(table)
-              .split('\n')
-              .some(
-                (line) =>
-                  line.startsWith(id) &&
-                  / (myself,)?master /.test(line) &&
-                  /\d+-\d+$/.test(line.trim()),
-              ),
-          );
-        },
-        timeoutMs,
+    return this.#ids.indexOf(range?.[2][2] ?? '');
+  }
+
+  async moveSlot(key: string, to: number): Promise<void> {
+    const slot = await this.#slotOf(key);
+    const from = await this.ownerOf(key);
+    const call = this.#calls.call.bind(this.#calls);
+    await call(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', this.#ids[from] as string);
+    await call(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', this.#ids[to] as string);
+    const { port } = this.nodes[to] as TestRedis;
+    for (;;) {
+      const keys = (await call(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 10)) as string[];
+      if (keys.length === 0) break;
+      await call(from, 'MIGRATE', '127.0.0.1', port, '', 0, 5000, 'KEYS', ...keys);
+    }
+    for (let i = 0; i < this.#masters; i++)
+      await call(i, 'CLUSTER', 'SETSLOT', slot, 'NODE', this.#ids[to] as string).catch(
+        () => undefined,
       );
-      await whole(timeoutMs);
-    },
-    client() {
-      const cluster = new Cluster(
-        nodes.map((node) => ({ host: '127.0.0.1', port: node.port })),
-        { redisOptions: { maxRetriesPerRequest: null } },
-      );
-      cluster.on('error', () => {});
-      opened.push(cluster);
-      return cluster;
-    },
-    async moveSlot(key, to) {
-      const slot = await slotOf(key);
-      const from = await ownerOf(key);
-      await call(to, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] as string);
-      await call(from, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] as string);
-      for (;;) {
-        const keys = (await call(from, 'CLUSTER', 'GETKEYSINSLOT', slot, 10)) as string[];
-        if (keys.length === 0) break;
-        await call(
-          from,
-          'MIGRATE',
-          '127.0.0.1',
-          nodes[to]?.port as number,
-          '',
-          0,
-          5000,
-          'KEYS',
-          ...keys,
-        );
-      }
-      for (let i = 0; i < masters; i++)
-        await call(i, 'CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] as string).catch(() => undefined);
-    },
-  };
+  }
+
+  async succeeded(master: number, timeoutMs = 30_000): Promise<void> {
+    const successor = this.#ids[master + this.#masters] as string;
+    const others = this.#ids.flatMap((_, i) => (i === master ? [] : [i]));
+    const allKnow = async (): Promise<boolean> => {
+      const tables = await Promise.all(others.map((i) => this.#calls.call(i, 'CLUSTER', 'NODES')));
+      return tables.every((table) => isMasterWithSlots(String(table), successor));
+    };
+    await until('the replica has taken over', allKnow, timeoutMs);
+    await this.whole(timeoutMs);
+  }
+
+  async #slotOf(key: string): Promise<number> {
+    return Number(await this.#calls.call(0, 'CLUSTER', 'KEYSLOT', key));
+  }
+
+  /** Whether a node says so. A node that does not answer within 300 ms has no vote: true. */
+  async #servesAllSlots(node: number): Promise<boolean> {
+    const info = await Promise.race([
+      this.#calls.call(node, 'CLUSTER', 'INFO').catch(() => null),
+      new Promise<null>((resolve) => void setTimeout(resolve, 300, null)),
+    ]);
+    if (info === null) return true;
+    const text = String(info);
+    return text.includes('cluster_state:ok') && text.includes(`cluster_slots_ok:${SLOTS}`);
+  }
+}
+
+/** Whether CLUSTER NODES lists the node as a master that serves a range of slots. */
+function isMasterWithSlots(table: string, id: string): boolean {
+  return table
+    .split('\n')
+    .some(
+      (line) =>
+        line.startsWith(id) && / (myself,)?master /.test(line) && /\d+-\d+$/.test(line.trim()),
+    );
 }

@@ -62,108 +62,144 @@ export function testServerBinary(): Promise<ServerBinary> {
 }
 
 export async function startRedis(t: TestLike, options: TestRedisOptions = {}): Promise<TestRedis> {
-  const plain = await testServerBinary();
-  const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
-  // For the server alone, not for the shell that supervises it.
-  const found = env.length === 0 ? plain : { ...plain, path: 'env' };
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'millrace-test-'));
-  const socket = join(dir, 'redis.sock');
   const port = options.tcp ? await freePort() : 0;
-  const args = [
-    ...(env.length === 0 ? [] : [...env, plain.path]),
-    '--port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    '--unixsocket',
-    socket,
-    '--dir',
-    dir,
-    '--logfile',
-    join(dir, 'redis.log'),
-    '--appendonly',
-    'yes',
-    '--appendfsync',
-    options.appendfsync ?? 'everysec',
-    '--save',
-    '',
-    '--maxmemory-policy',
-    'noeviction',
-    ...(options.args ?? []),
-  ];
-  const clients: Redis[] = [];
-  let server: SupervisedServer | null = null;
+  const command = commandOf(await testServerBinary(), dir, port, options);
+  const redis = new ManagedRedis(command, dir, port);
+  t.teardown(async () => {
+    redis.disconnectClients();
+    // A master's orderly shutdown waits for its replicas: not for data that goes away with it.
+    if (options.dir !== undefined) return redis.stop();
+    await redis.kill();
+    await removeDir(dir);
+  });
+  await redis.start();
+  return redis;
+}
 
-  const start = async (): Promise<void> => {
-    server = await superviseServer(found, join(dir, 'redis.lock'), args, 5);
+interface ServerCommand {
+  readonly binary: ServerBinary;
+  readonly args: readonly string[];
+}
+
+function commandOf(
+  plain: ServerBinary,
+  dir: string,
+  port: number,
+  options: TestRedisOptions,
+): ServerCommand {
+  const settings = {
+    port: String(port),
+    bind: '127.0.0.1',
+    unixsocket: socketOf(dir),
+    dir,
+    logfile: join(dir, 'redis.log'),
+    appendonly: 'yes',
+    appendfsync: options.appendfsync ?? 'everysec',
+    save: '',
+    'maxmemory-policy': 'noeviction',
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  args.push(...(options.args ?? []));
+  const env = Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`);
+  if (env.length === 0) return { binary: plain, args };
+  // The environment is for the server alone, not for the shell that supervises it.
+  return { binary: { ...plain, path: 'env' }, args: [...env, plain.path, ...args] };
+}
+
+const socketOf = (dir: string): string => join(dir, 'redis.sock');
+
+class ManagedRedis implements TestRedis {
+  readonly url: string;
+  readonly tcpUrl: string;
+  readonly port: number;
+  readonly socket: string;
+  readonly dir: string;
+  readonly #clients: Redis[] = [];
+  readonly #command: ServerCommand;
+  #server: SupervisedServer | null = null;
+
+  constructor(command: ServerCommand, dir: string, port: number) {
+    this.#command = command;
+    this.dir = dir;
+    this.port = port;
+    this.socket = socketOf(dir);
+    this.url = `unix:${this.socket}`;
+    this.tcpUrl = `redis://127.0.0.1:${port}`;
+  }
+
+  get pid(): number {
+    if (!this.#server) throw new Error('the server is not running');
+    return this.#server.pid;
+  }
+
+  /** Resolves when the server answers. */
+  async start(): Promise<void> {
+    const { binary, args } = this.#command;
+    const server = await superviseServer(binary, join(this.dir, 'redis.lock'), args, 5);
+    this.#server = server;
+    const gone = server.exited.then((code) => {
+      throw new Error(
+        `redis-server ended with status ${code}: ${server.stderr()} (${this.dir}/redis.log)`,
+      );
+    });
     const probe = new Redis({
-      path: socket,
+      path: this.socket,
       retryStrategy: () => 10,
       maxRetriesPerRequest: null,
       maxLoadingRetryTime: 50,
     });
     probe.on('error', () => {});
-    const gone = server.exited.then((code) => {
-      throw new Error(
-        `redis-server ended with status ${code}: ${server?.stderr() ?? ''} (${dir}/redis.log)`,
-      );
-    });
     try {
       await Promise.race([probe.ping(), gone]);
     } finally {
       gone.catch(() => {});
       probe.disconnect();
     }
-  };
-  const signal = (name: NodeJS.Signals): void => {
-    if (server) process.kill(server.pid, name);
-  };
-  const stop = async (): Promise<void> => {
-    const running = server;
-    server = null;
-    await running?.stop();
-  };
+  }
 
-  const kill = async (): Promise<void> => {
-    const running = server;
-    server = null;
-    await running?.kill();
-  };
+  async kill(): Promise<void> {
+    await this.#release()?.kill();
+  }
 
-  t.teardown(async () => {
-    for (const client of clients) client.disconnect();
-    // A master's orderly shutdown waits for its replicas: not for data that goes away with it.
-    if (options.dir !== undefined) return stop();
-    await kill();
-    await removeDir(dir);
-  });
-  await start();
+  async stop(): Promise<void> {
+    await this.#release()?.stop();
+  }
 
-  return {
-    url: `unix:${socket}`,
-    tcpUrl: `redis://127.0.0.1:${port}`,
-    port,
-    socket,
-    dir,
-    get pid() {
-      if (!server) throw new Error('the server is not running');
-      return server.pid;
-    },
-    kill,
-    stop,
-    async restart() {
-      await stop();
-      await start();
-    },
-    pause: () => signal('SIGSTOP'),
-    resume: () => signal('SIGCONT'),
-    client(more = {}) {
-      const client = new Redis({ path: socket, maxRetriesPerRequest: null, ...more });
-      client.on('error', () => {});
-      clients.push(client);
-      return client;
-    },
-  };
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  pause(): void {
+    this.#signal('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#signal('SIGCONT');
+  }
+
+  client(more: { readonly db?: number; readonly connectionName?: string } = {}): Redis {
+    const client = new Redis({ path: this.socket, maxRetriesPerRequest: null, ...more });
+    client.on('error', () => {});
+    this.#clients.push(client);
+    return client;
+  }
+
+  disconnectClients(): void {
+    for (const client of this.#clients) client.disconnect();
+  }
+
+  /** The server, if it runs; nobody else stops it then. */
+  #release(): SupervisedServer | null {
+    const running = this.#server;
+    this.#server = null;
+    return running;
+  }
+
+  #signal(name: NodeJS.Signals): void {
+    if (this.#server) process.kill(this.#server.pid, name);
+  }
 }
 
 /**

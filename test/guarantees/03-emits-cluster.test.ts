@@ -36,7 +36,7 @@ t.test(
     await until('it is in the middle', () => readHistory(history).length > 100, 30_000);
     await first.kill();
     await cluster.moveSlot('mr:{0}:outbox', ((await cluster.ownerOf('mr:{0}:outbox')) + 1) % 3);
-    await checkFlow(t, service, look, PARTITIONS, flow);
+    await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);
     t.equal(await second.terminate(), 0);
   },
 );

@@ -63,7 +63,7 @@ t.test(
       await look.del(`mr:{${target}}:relayed`);
       if (Object.keys(relayed).length > 0) await look.hset(`mr:{${target}}:relayed`, relayed);
       dispatchers[victim] = await startDispatcher(t, options);
-      await checkFlow(t, service, look, PARTITIONS, flow, ['emitter', 'sink']);
+      await checkFlow(t, { service, look, partitions: PARTITIONS }, flow, ['emitter', 'sink']);
     }
     for (const dispatcher of dispatchers) t.equal(await dispatcher.terminate(), 0);
   },

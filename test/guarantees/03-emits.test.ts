@@ -55,7 +55,7 @@ t.test('emitted events', async (t) => {
         await dispatchers[victim]?.kill();
         dispatchers[victim] = await startDispatcher(t, options);
       }
-      await checkFlow(t, service, look, PARTITIONS, flow);
+      await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);
       await end();
     });
   }
@@ -67,7 +67,7 @@ t.test('emitted events', async (t) => {
       await begin(`lost-${cut}`, 60, 500 + cut);
       await proxy.dropRepliesThenCut(1 + (cut % 3));
     }
-    await checkFlow(t, service, look, PARTITIONS, flow);
+    await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);
     await end();
   });
 
@@ -95,7 +95,7 @@ t.test('emitted events', async (t) => {
       20_000,
     );
     zombie.thaw();
-    await checkFlow(t, service, look, PARTITIONS, flow);
+    await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);
     dispatchers = [zombie, heir];
     await end();
   });
@@ -133,7 +133,7 @@ t.test('emitted events', async (t) => {
     await redis.kill();
     await redis.restart();
     dispatchers = [await startDispatcher(t, options)];
-    await checkFlow(t, service, look, PARTITIONS, flow);
+    await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);
     await end();
   });
 });

@@ -281,6 +281,6 @@ t.test('what it emits is there once, with its outcome', async (t) => {
   });
   const flow = inventFlow('slow', 30, randomOf(7), { sleepMs: 1500 });
   await service.publisher().publishMany([...flow.items]);
-  await checkFlow(t, service, look, PARTITIONS, flow);
+  await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);
   t.equal(await dispatcher.terminate(), 0);
 });
