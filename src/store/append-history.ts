@@ -114,6 +114,8 @@ export interface AppendBatchOptions {
   readonly signal: AbortSignal;
   /** Give up after this long without an answer, in ms. */
   readonly deadlineMs: number;
+  /** Told of an attempt that failed and will be repeated. */
+  readonly onRetry: () => void;
 }
 
 export interface AppendedBatch {
@@ -190,6 +192,7 @@ export function appendBatch(
     minDelayMs: 20,
     maxDelayMs: 1000,
     refusedWrites: 'retry',
+    onRetry: options.onRetry,
   });
 }
 

@@ -84,6 +84,8 @@ interface OpenBatch {
   bytes: number;
   /** When its first append came, by the monotonic clock. */
   readonly openedMs: number;
+  /** Whether an attempt without an answer was followed by another one. */
+  sentAgain: boolean;
   /** Null: not yet, or it failed. */
   appended: AppendedBatch | null;
 }
@@ -184,6 +186,7 @@ export class AppendQueue {
         events: 0,
         bytes: 0,
         openedMs: monotonicMs(),
+        sentAgain: false,
         appended: null,
       };
       this.#sender.open(partition, batch);
@@ -262,13 +265,16 @@ export class AppendQueue {
         confirm,
         signal: this.#stop.signal,
         deadlineMs: leftOf(settings.deadlineMs, batch.openedMs),
+        onRetry: () => (batch.sentAgain = true),
       },
     );
     return true;
   }
 
   async #settled(batch: OpenBatch, failure: unknown): Promise<void> {
-    for (const { builder } of batch.builders.values()) this.#spare.keep(builder.buffer);
+    // Without an answer to each sending the client may still write these bytes (SpareBuffers.keep).
+    if (failure === null && !batch.sentAgain)
+      for (const { builder } of batch.builders.values()) this.#spare.keep(builder.buffer);
     this.#acceptFromLine();
     // Resolving wakes many callers, who append again. Yield first, so that the earlier callers'
     // appends are sent before.

@@ -15,7 +15,10 @@ export class SpareBuffers {
     return buffer;
   }
 
-  /** The buffer's last user hands it over. */
+  /**
+   * The buffer's last user hands it over. The client must be done with it, too: after a sending
+   * without an answer ioredis may write the bytes once more, on a late MOVED of a Cluster.
+   */
   keep(buffer: Buffer): void {
     if (this.#bytes + buffer.length > SPARE_BYTES) return;
     this.#bytes += buffer.length;

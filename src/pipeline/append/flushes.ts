@@ -131,6 +131,7 @@ export class Flushes {
         deadlineMs: leftOf(settings.deadlineMs, flush.openedMs),
         refusedWrites: refusedWritesOf(settings),
         onRetry: (error) => {
+          flush.sentAgain = true;
           if (isOutOfMemory(error)) this.#parts.gauge.outOfMemory();
           if (error instanceof RedisReplyError && error.refuses === 'writes') refused?.(error);
         },

@@ -34,6 +34,8 @@ export class OpenFlush implements Gathering {
   bytes = 0;
   /** Beginning of its events' positions (core/position.ts); empty until it is appended. */
   address = '';
+  /** Whether an attempt without an answer was followed by another one. */
+  sentAgain = false;
   /** Settles with the flush, for all events in it. */
   readonly appended: Promise<void>;
   #resolve!: () => void;
@@ -114,7 +116,9 @@ export class OpenFlush implements Gathering {
 
   /** @param failure null: it was appended */
   settle(failure: unknown): void {
-    for (const { builder } of this.#types.values()) this.#context.spare.keep(builder.buffer);
+    // Without an answer to each sending the client may still write these bytes (SpareBuffers.keep).
+    if (failure === null && !this.sentAgain)
+      for (const { builder } of this.#types.values()) this.#context.spare.keep(builder.buffer);
     // Events know their flush: its bytes must not stay with them.
     this.#types.clear();
     if (failure === null) this.#resolve();
