@@ -8,6 +8,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { AddressInfo } from 'node:net';
 import { MillraceError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
 import { decideAccess } from './access.ts';
 
 /** Routes that belong together. */
@@ -29,11 +30,7 @@ export interface AdminOptions {
   readonly port: number;
   readonly token: string | undefined;
   readonly groups: readonly RouteGroup[];
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields?: Record<string, unknown>,
-  ) => void;
+  readonly log: Log;
 }
 
 export interface AdminServer {

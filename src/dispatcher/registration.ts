@@ -1,8 +1,9 @@
 /** Makes functions known in the partitions, and writes down all that was found missing there. */
 import type { FunctionSpec } from '../core/function-spec.ts';
+import type { Log } from '../core/log.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { noteLoss } from '../lag/losses.ts';
-import type { LaneLog, LaneLoss } from '../pipeline/lane/lane-stages.ts';
+import type { LaneLoss } from '../pipeline/lane/lane-stages.ts';
 import { registerFunction, type Registered } from '../pipeline/ownership/register.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
@@ -14,7 +15,7 @@ export interface RegistrationOptions {
   readonly partitions: number;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
-  readonly log: LaneLog;
+  readonly log: Log;
 }
 
 const LOST = {

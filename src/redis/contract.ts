@@ -1,10 +1,7 @@
 /** The connection to Redis as its callers see it: connection.ts opens one. */
+import type { Log } from '../core/log.ts';
+
 export type RedisArg = string | number | Buffer;
-export type RedisLog = (
-  level: 'debug' | 'info' | 'warn' | 'error',
-  message: string,
-  fields?: Record<string, unknown>,
-) => void;
 export type ConnectionStatus = 'connecting' | 'up' | 'down' | 'closed';
 
 export interface ConnectionOptions {
@@ -41,7 +38,7 @@ export interface ConnectionOptions {
    * See RedisConnection.renew.
    */
   readonly onUnfit?: (reply: string) => void;
-  readonly log?: RedisLog;
+  readonly log?: Log;
 }
 
 /** Paths of PEM files. */

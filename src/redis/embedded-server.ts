@@ -13,7 +13,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '../core/errors.ts';
-import type { RedisLog } from './contract.ts';
+import type { Log } from '../core/log.ts';
 import { prepareFolder, socketPath } from './embedded-folder.ts';
 import { ping } from './embedded-socket.ts';
 import { findServerBinary } from './server-binary.ts';
@@ -27,7 +27,7 @@ export interface EmbeddedOptions {
   readonly appendfsync?: 'everysec' | 'always';
   /** MILLRACE_REDIS_SERVER. */
   readonly serverPath?: string;
-  readonly log?: RedisLog;
+  readonly log?: Log;
   /** How long loading the data may take. Default 60,000. */
   readonly startTimeoutMs?: number;
 }

@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { ConfigError, RedisServerNotFoundError } from '../core/errors.ts';
-import type { RedisLog } from './contract.ts';
+import type { Log } from '../core/log.ts';
 
 export interface ServerBinary {
   readonly path: string;
@@ -31,7 +31,7 @@ export interface FindServerOptions {
    * true.
    */
   readonly systemPackageLists?: boolean;
-  readonly log?: RedisLog;
+  readonly log?: Log;
 }
 
 export const MIN_SERVER_VERSION = '7.0';

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConfigError } from '../core/errors.ts';
 import { repairAppendOnlyFile } from './append-only-file.ts';
-import type { RedisLog } from './contract.ts';
+import type { Log } from '../core/log.ts';
 import { lastLines, noSpace } from './embedded-folder.ts';
 import { ask, ping } from './embedded-socket.ts';
 import type { ServerBinary } from './server-binary.ts';
@@ -18,7 +18,7 @@ export interface ServerPlace {
   readonly appendfsync: 'everysec' | 'always';
   /** How long loading the data may take, in ms. */
   readonly startTimeoutMs: number;
-  readonly log: RedisLog;
+  readonly log: Log;
 }
 
 /** Bytes of the log file from which on a start sets it aside. */
@@ -68,7 +68,7 @@ class EndedAtOnce extends ConfigError {
 async function mendByRewriting(
   server: SupervisedServer,
   socket: string,
-  log: RedisLog,
+  log: Log,
 ): Promise<SupervisedServer> {
   log(
     'warn',

@@ -4,6 +4,7 @@
  * it is registered where it is compatible; in production the process refuses to start, with the
  * reasons.
  */
+import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import {
@@ -23,7 +24,7 @@ export interface SettleOptions {
   readonly mode: 'development' | 'production';
   /** Asked only when something is registered. */
   readonly registeredBy: () => Promise<RegisteredBy>;
-  readonly log: (level: 'info', message: string, fields: Record<string, unknown>) => void;
+  readonly log: Log;
 }
 
 /**

@@ -9,6 +9,7 @@
  */
 import { sleep } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
+import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -30,7 +31,7 @@ export interface SchemaWatchOptions {
   /** Changed in place where a schema gets another id, or is refused. */
   readonly schemas: Map<string, LocalSchema>;
   readonly registeredBy: () => Promise<RegisteredBy>;
-  readonly log: (level: 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: Log;
 }
 
 export class SchemaWatch implements Lifecycle {

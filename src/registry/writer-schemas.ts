@@ -6,6 +6,7 @@
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { monotonicMs } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
 import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './schema-errors.ts';
 import type { SchemaRegistry } from './registry.ts';
 
@@ -18,7 +19,7 @@ export interface WriterSchemasOptions {
   readonly registry: SchemaRegistry;
   /** Named in the alarm. */
   readonly schemaWaitMs: number;
-  readonly log: (level: 'warn' | 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: Log;
 }
 
 export class WriterSchemas {

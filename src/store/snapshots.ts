@@ -9,6 +9,7 @@
 import { isUtf8 } from 'node:buffer';
 import { isDeepStrictEqual } from 'node:util';
 import { CorruptDataError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';
 import { withRetry } from '../redis/connection.ts';
@@ -24,12 +25,6 @@ const MAX_BYTES = 1_048_576;
 const MAX_WRITING = 64;
 /** Keys kept in mind, so that each is said once. */
 const MOST_SAID = 1000;
-
-export type SnapshotLog = (
-  level: 'debug' | 'warn',
-  message: string,
-  fields: Record<string, unknown>,
-) => void;
 
 /** What a snapshot is of: it fits only what has the same. */
 export function schemaOf(policy: { readonly version: number }): string {
@@ -47,7 +42,7 @@ export interface Folded<State> {
 
 export class Snapshots {
   readonly #source: HistorySource;
-  readonly #log: SnapshotLog;
+  readonly #log: Log;
   readonly #writing = new Set<Promise<void>>();
   readonly #closing = sharedAbort();
   /** Categories whose states JSON cannot hold: said once each. */
@@ -55,7 +50,7 @@ export class Snapshots {
   /** Keys of snapshots that cannot be read: said once each. */
   readonly #unreadable = new Set<string>();
 
-  constructor(source: HistorySource, log: SnapshotLog) {
+  constructor(source: HistorySource, log: Log) {
     this.#source = source;
     this.#log = log;
   }

@@ -26,7 +26,7 @@ function open(windowMs: number) {
   return {
     lines,
     log: new FailureLog({
-      log: (_, message, fields) => void lines.push({ message, fields }),
+      log: (_, message, fields = {}) => void lines.push({ message, fields }),
       lines: 3,
       windowMs,
     }),

@@ -3,6 +3,7 @@
  * costs itself. It goes, whole, to the dead letters of RECORD_STORES, with kind `record` and reason
  * `decode`.
  */
+import type { Log } from '../../core/log.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -39,7 +40,7 @@ export interface UnreadableRecord {
 interface Source {
   readonly connection: RedisConnection;
   readonly keys: Keys;
-  readonly log: (level: 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: Log;
 }
 
 /** @throws UnknownOutcomeError, RedisReplyError: look again */

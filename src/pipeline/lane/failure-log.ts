@@ -4,9 +4,8 @@
  * for each would hide the reason and cost more than the work.
  */
 import { monotonicMs } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
 import type { FailedAttempt } from '../commit/commit.ts';
-
-type Log = (level: 'warn', message: string, fields: Record<string, unknown>) => void;
 
 export interface FailureLogOptions {
   readonly log: Log;

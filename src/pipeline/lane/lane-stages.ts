@@ -6,6 +6,7 @@
 import type { SetupFailed } from '../../core/thread-protocol.ts';
 import type { OutboxSize } from '../../core/emitted.ts';
 import { laneName, type FunctionSpec } from '../../core/function-spec.ts';
+import type { Log } from '../../core/log.ts';
 import { KEEP_SETUP_FAILURE_MS, type SetupFailure } from '../../core/setup-failure.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -30,12 +31,6 @@ import { setKeyAside, type ParkedPlace } from '../retry/set-aside.ts';
 import { runIsolating, type BatchResult, type RunCall } from '../run/run-isolating.ts';
 import type { WorkerPool } from '../run/worker-pool.ts';
 import { releaseRunning, type SettledBatch } from './in-flight.ts';
-
-export type LaneLog = (
-  level: 'info' | 'warn' | 'error',
-  message: string,
-  fields: Record<string, unknown>,
-) => void;
 
 /** Outcome of a committed turn, for metrics. */
 export interface TurnDone {
@@ -134,7 +129,7 @@ export interface LaneStages extends LaneNeighbours {
   readonly retire: () => Promise<boolean>;
   /** Told, best effort, that the function's setup fails; null: it works again. */
   readonly setupFailing: (failure: SetupFailure | null) => void;
-  readonly log: LaneLog;
+  readonly log: Log;
 }
 
 /** Parts of the process that all its lanes share. */
@@ -149,7 +144,7 @@ export interface LaneParts {
   readonly schemaWaitMs: number;
   /** Aborts when the dispatcher ends its threads. */
   readonly cancelRuns: AbortSignal;
-  readonly log: LaneLog;
+  readonly log: Log;
 }
 
 /** The lane that the stages are put together for. */

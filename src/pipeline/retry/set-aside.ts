@@ -3,6 +3,7 @@
  * `record`, reason `decode`), and counts under the same type as while it was parked.
  */
 import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
+import type { Log } from '../../core/log.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -30,7 +31,7 @@ export interface ParkedPlace {
   readonly leaseValue: string;
   readonly dispatcher: string;
   readonly version: string;
-  readonly log: (level: 'error', message: string, fields: Record<string, unknown>) => void;
+  readonly log: Log;
 }
 
 /** Null: the record can be read. */
