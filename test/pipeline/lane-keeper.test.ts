@@ -2,14 +2,104 @@
  * Which lanes a dispatcher keeps, gives back and loses: with lanes that do nothing but end when
  * they are told to.
  */
-import t from 'tap';
-import { LaneKeeper, type KeptLane } from '../../src/pipeline/ownership/lane-keeper.ts';
+import t, { type Test } from 'tap';
+import { UnknownOutcomeError } from '../../src/core/errors.ts';
+import {
+  LaneKeeper,
+  type AcquiredLane,
+  type KeptLane,
+} from '../../src/pipeline/ownership/lane-keeper.ts';
+import { retireHelper } from '../../src/pipeline/ownership/leases.ts';
 import { announceMember } from '../../src/pipeline/ownership/members.ts';
-import { openConnection } from '../../src/redis/connection.ts';
+import {
+  openConnection,
+  type RedisConnection,
+  type ScriptCall,
+} from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 8;
+
+/** A lane that does nothing. */
+function idleLane(acquired: AcquiredLane, changes: Partial<KeptLane> = {}): KeptLane {
+  const { fn, partition, leaseValue, consumer, heir } = acquired;
+  const lane = {
+    fn,
+    partition,
+    leaseValue,
+    consumer,
+    heir,
+    committed: '',
+    marked: '',
+    lost: false,
+    retired: false,
+    start() {},
+    retire: () => Promise.resolve(false),
+    leaseHeld() {},
+    startOver() {},
+    dueAt() {},
+    loseLease: () => void (lane.lost = true),
+    stop: () => Promise.resolve(),
+    ...changes,
+  };
+  return lane;
+}
+
+/** A connection whose scripts run through `around`: to hold a reply, or to lose it. */
+function withScripts(
+  connection: RedisConnection,
+  around: (name: string, reply: Promise<unknown>) => Promise<unknown>,
+): RedisConnection {
+  return Object.assign(Object.create(connection) as RedisConnection, {
+    command: connection.command.bind(connection),
+    until: connection.until.bind(connection),
+    script: (call: ScriptCall, asBuffers: boolean) =>
+      around(call.name, connection.script(call, asBuffers)),
+  });
+}
+
+/** Its lanes are one half of a function that "two" serves as well: it helps in the other half. */
+async function competingKeeper(t: Test, around: Parameters<typeof withScripts>[1]) {
+  const redis = await startRedis(t);
+  const connection = openConnection({ url: redis.url });
+  t.teardown(() => connection.destroy());
+  const keys = createKeys('mr');
+  await announceMember(connection, keys, 'f', 'two', 60_000);
+  const stopping = new AbortController();
+  const started: unknown[] = [];
+  const keeper = new LaneKeeper({
+    connection: withScripts(connection, around),
+    keys,
+    dispatcher: 'one',
+    functions: ['f'],
+    competing: () => true,
+    partitions: PARTITIONS,
+    leaseTtlMs: 60_000,
+    stopping: stopping.signal,
+    createLane: (acquired) =>
+      idleLane(acquired, {
+        start: () => void started.push(acquired.partition),
+        retire: () => retireHelper(connection, keys, acquired, []),
+      }),
+    opened() {},
+    closed() {},
+    log() {},
+  });
+  const client = redis.client();
+  return {
+    keeper,
+    stopping,
+    started,
+    leases: () => client.keys('mr:*:lease:*'),
+    /** All that says that "one" is there. */
+    traces: async () => [
+      ...(await client.keys('mr:*:lease:*')),
+      ...(await client.keys('mr:*:helpers:*')),
+      ...(await client.zrange(keys.members('f'), '0', '-1')),
+    ],
+  };
+}
 
 t.test(
   'a lane whose lease is lost while its last turn runs on its way to somebody else: the loss is told and counted',
@@ -32,29 +122,13 @@ t.test(
       partitions: PARTITIONS,
       leaseTtlMs: 400,
       stopping: stopping.signal,
-      createLane({ fn, partition, leaseValue, consumer }): KeptLane {
-        const lane = {
-          fn,
-          partition,
-          leaseValue,
-          consumer,
-          heir: false,
-          committed: '',
-          marked: '',
-          lost: false,
-          retired: false,
-          start() {},
-          retire: () => Promise.resolve(false),
-          leaseHeld() {},
-          startOver() {},
-          dueAt() {},
-          loseLease: () => void (lane.lost = true),
+      createLane(acquired): KeptLane {
+        return idleLane(acquired, {
           stop() {
-            asked.add(partition);
+            asked.add(acquired.partition);
             return turns;
           },
-        };
-        return lane;
+        });
       },
       opened() {},
       closed() {},
@@ -90,3 +164,69 @@ t.test(
     await keeper.stop();
   },
 );
+
+t.test('what is acquired while the keeper stops is given back before it has stopped', async (t) => {
+  let letGo = (): void => {};
+  const held = new Promise<void>((resolve) => (letGo = resolve));
+  let claims = 0;
+  const { keeper, stopping, started, leases, traces } = await competingKeeper(
+    t,
+    async (name, reply) => {
+      if (name !== 'acquire-lease.lua') return reply;
+      claims++;
+      await held;
+      return reply;
+    },
+  );
+  const starting = keeper.start().catch(() => undefined);
+  await until('all lanes are being claimed', () => claims === PARTITIONS);
+  await until('all are acquired', async () => (await leases()).length === PARTITIONS);
+  stopping.abort();
+  const stopped = keeper.stop();
+  letGo();
+  await stopped;
+  t.strictSame(await traces(), ['two']);
+  t.strictSame(started, [], 'none of them ran');
+  await starting;
+  await keeper.stop();
+});
+
+t.test('a claim without an answer, cut off by the stop, leaves no lease', async (t) => {
+  let lost = 0;
+  const { keeper, stopping, started, leases, traces } = await competingKeeper(
+    t,
+    async (name, reply) => {
+      await reply;
+      if (name !== 'acquire-lease.lua' || stopping.signal.aborted) return reply;
+      lost++;
+      throw new UnknownOutcomeError(name);
+    },
+  );
+  const starting = keeper.start().catch(() => undefined);
+  await until('all answers are lost', () => lost >= PARTITIONS);
+  t.equal((await leases()).length, PARTITIONS);
+  stopping.abort();
+  await keeper.stop();
+  t.strictSame(await traces(), ['two']);
+  t.strictSame(started, []);
+  await starting;
+});
+
+t.test('an announcement that the stop overtakes leaves no member', async (t) => {
+  let letGo = (): void => {};
+  const held = new Promise<void>((resolve) => (letGo = resolve));
+  let announced = 0;
+  const { keeper, stopping, traces } = await competingKeeper(t, async (name, reply) => {
+    if (name === 'members.lua' && announced++ === 0) await held;
+    return reply;
+  });
+  const starting = keeper.start().catch(() => undefined);
+  await until('it announces itself', () => announced === 1);
+  stopping.abort();
+  const stopped = keeper.stop();
+  letGo();
+  await stopped;
+  t.equal(announced, 3, 'announced, removed, and removed again behind the announcement');
+  t.strictSame(await traces(), ['two']);
+  await starting;
+});

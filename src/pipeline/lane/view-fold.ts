@@ -11,7 +11,7 @@ import type { ViewSpec } from '../../core/view-spec.ts';
 import { createBatch, type Batch } from '../batch/batch.ts';
 import { planCommit, sendCommit } from '../commit/commit.ts';
 import { epochOf, type HeldLane, type LaneAddress } from '../ownership/lane-address.ts';
-import { acquireLease, releaseLease, renewLeases } from '../ownership/leases.ts';
+import { claimLease, releaseLease, renewLeases } from '../ownership/leases.ts';
 import { RowLoader, withoutRows } from '../load/load-rows.ts';
 import { runIsolating, type BatchResult } from '../run/run-isolating.ts';
 import type { WorkerPool } from '../run/worker-pool.ts';
@@ -156,14 +156,12 @@ class PoolViewFold implements ViewFold {
     const { connection, keys, owner, cancel, log } = this.#parts;
     const { leaseTtlMs } = this.#parts.limits;
     const address: LaneAddress = { fn: this.spec.name, partition, consumer: OWNER };
-    const got = await withRetry(
-      () =>
-        acquireLease(connection, keys, address, {
-          dispatcher: owner,
-          ttlMs: leaseTtlMs,
-          purpose: 'pass',
-        }),
-      { signal: cancel, deadlineMs: 10_000 },
+    const got = await claimLease(
+      connection,
+      keys,
+      address,
+      { dispatcher: owner, ttlMs: leaseTtlMs, purpose: 'pass' },
+      cancel,
     );
     if (!('value' in got)) return null;
     const held: HeldLane = { ...address, leaseValue: got.value };

@@ -25,7 +25,7 @@ import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import { epochOf, type HeldLane, type LaneAddress } from './lane-address.ts';
-import { acquireLease, hasGoneBack, noteNotDead, releaseLease, renewLeases } from './leases.ts';
+import { claimLease, hasGoneBack, noteNotDead, releaseLease, renewLeases } from './leases.ts';
 import { announceMember, assignLanes, removeMember } from './members.ts';
 
 /** All of a lane that its keeper uses. */
@@ -77,6 +77,12 @@ export interface LaneKeeperOptions<Lane extends KeptLane> {
 const placeOf = ({ fn, partition, consumer }: LaneAddress): string =>
   `${laneName(fn, consumer)}/${partition}`;
 
+/** Resolves when all have ended. @throws the first one's error */
+async function allEnded(promises: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(promises);
+  await Promise.all(promises);
+}
+
 export class LaneKeeper<Lane extends KeptLane> {
   readonly #options: LaneKeeperOptions<Lane>;
   readonly #lanes = new Map<string, Lane>();
@@ -101,7 +107,9 @@ export class LaneKeeper<Lane extends KeptLane> {
   readonly #givenBack = new WeakSet<Lane>();
   /** Losses that are being looked into. */
   readonly #judging = new Set<Promise<void>>();
+  #firstLook: Promise<void> | null = null;
   #loop: Promise<void> | null = null;
+  #stopped: Promise<void> | null = null;
   readonly #done = sharedAbort();
 
   constructor(options: LaneKeeperOptions<Lane>) {
@@ -156,15 +164,21 @@ export class LaneKeeper<Lane extends KeptLane> {
 
   /** Resolves when it has asked once for every lane that is its own. */
   async start(): Promise<void> {
-    await this.#look();
+    this.#firstLook = this.#look();
+    await this.#firstLook;
     this.#loop = this.#keep();
   }
 
   /**
-   * Lets the turns under way end, gives the leases back. Whoever aborts the lanes meanwhile makes
-   * it quicker.
+   * Lets the turns under way end, gives the leases back. Aborting the lanes meanwhile makes it
+   * quicker. `stopping` is aborted before. Idempotent.
    */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     const { connection, keys, dispatcher, functions } = this.#options;
     // Beside the rest: the others come for the lanes as they get free.
     const left = Promise.allSettled(
@@ -177,6 +191,8 @@ export class LaneKeeper<Lane extends KeptLane> {
         this.#tellLost(lane);
       }),
     );
+    // The look gives back itself all that it acquires during a stop.
+    await this.#firstLook?.catch(() => undefined);
     // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
     this.#done.abort();
     await this.#loop;
@@ -317,12 +333,14 @@ export class LaneKeeper<Lane extends KeptLane> {
       this.#options;
     this.#freeInMs = Infinity;
     this.#elsewhere.clear();
-    await Promise.all(
+    await allEnded(
       functions.map(async (fn) => {
         const members = await withRetry(
           () => announceMember(connection, keys, fn, dispatcher, leaseTtlMs),
           { signal: stopping, deadlineMs: 10_000 },
         );
+        // The removal by stop() may have overtaken the announcement.
+        if (stopping.aborted) return removeMember(connection, keys, fn, dispatcher);
         const known = members.sort().join('\n');
         const before = this.#assigned.get(fn);
         if (before?.members === known) return;
@@ -334,6 +352,7 @@ export class LaneKeeper<Lane extends KeptLane> {
         });
       }),
     );
+    if (stopping.aborted) return;
     const wanted: Promise<void>[] = [];
     for (const fn of functions) {
       const owners = this.#assigned.get(fn)?.owners ?? [];
@@ -346,7 +365,7 @@ export class LaneKeeper<Lane extends KeptLane> {
         if (this.#options.competing(fn)) wanted.push(this.#help(fn, partition, ours, lane));
       }
     }
-    await Promise.all(wanted);
+    await allEnded(wanted);
   }
 
   /**
@@ -386,24 +405,19 @@ export class LaneKeeper<Lane extends KeptLane> {
 
   async #claim(address: LaneAddress, heir = false): Promise<void> {
     const { connection, keys, dispatcher, leaseTtlMs: ttlMs, stopping } = this.#options;
-    let askedMs = 0;
-    const answer = await withRetry(
-      () => {
-        askedMs = monotonicMs();
-        return acquireLease(connection, keys, address, { dispatcher, ttlMs });
-      },
-      { signal: stopping, deadlineMs: 10_000 },
-    );
+    const claim = { dispatcher, ttlMs };
+    const answer = await claimLease(connection, keys, address, claim, stopping);
     if (!('value' in answer)) {
       this.#elsewhere.add(placeOf(address));
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
       return;
     }
-    if (stopping.aborted) return;
-    const { value: leaseValue, presumedDead } = answer;
+    const { value: leaseValue, presumedDead, untilMs } = answer;
     const lane = this.#options.createLane({ ...address, leaseValue, presumedDead, heir });
+    // Acquired during a stop: nobody here may use the lease.
+    if (stopping.aborted) return this.#release(lane);
     this.#lanes.set(placeOf(address), lane);
-    lane.leaseHeld(askedMs + ttlMs);
+    lane.leaseHeld(untilMs);
     this.#options.opened(lane);
     lane.start();
   }

@@ -1,7 +1,9 @@
 /** Lane leases: who may read and commit a lane. See docs/design.md, "One lane, one consumer". */
+import { monotonicMs } from '../../core/clock.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisSender } from '../../redis/contract.ts';
+import { withRetry, type RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { HOLDS_LEASE } from '../../redis/lua/shared.ts';
 import type { HeldLane, LaneAddress } from './lane-address.ts';
@@ -41,7 +43,7 @@ export interface LeaseClaim {
  *   was this dispatcher
  */
 export async function acquireLease(
-  connection: RedisConnection,
+  connection: RedisSender,
   keys: Keys,
   { fn, partition, consumer }: LaneAddress,
   { dispatcher, ttlMs, purpose = 'lane' }: LeaseClaim,
@@ -60,6 +62,46 @@ export async function acquireLease(
   return reply[0] === 1
     ? { value: String(reply[1]), presumedDead: String(reply[2]) }
     : { freeInMs: Math.max(0, Number(reply[1])) };
+}
+
+/** How long Redis is asked for a lease, ms. */
+const CLAIM_MS = 10_000;
+
+/**
+ * acquireLease(), again and again until Redis answers, for 10 s at most. `untilMs`: end of the
+ * lease by monotonicMs(), whatever Redis does.
+ *
+ * The signal may cut a claim off while the outcome of an attempt is unknown. One more attempt then
+ * asks Redis, so that the caller learns of a lease that it has to give back.
+ * @throws the signal's reason; the last error
+ */
+export async function claimLease(
+  connection: RedisConnection,
+  keys: Keys,
+  address: LaneAddress,
+  claim: LeaseClaim,
+  signal: AbortSignal,
+): Promise<
+  | { readonly value: string; readonly presumedDead: string; readonly untilMs: number }
+  | { readonly freeInMs: number }
+> {
+  let untilMs = 0;
+  let unknown = false;
+  const attempt = (sender: RedisSender): ReturnType<typeof acquireLease> => {
+    untilMs = monotonicMs() + claim.ttlMs;
+    return acquireLease(sender, keys, address, claim);
+  };
+  const answer = await withRetry(() => attempt(connection), {
+    signal,
+    deadlineMs: CLAIM_MS,
+    onRetry: (error) => (unknown ||= error.outcomeUnknown),
+  }).catch((error: unknown) => {
+    if (!signal.aborted || !unknown) throw error;
+    // A lease that the attempts before have acquired ends by itself then.
+    const leftMs = untilMs - monotonicMs();
+    return attempt(connection.until(performance.now() + leftMs));
+  });
+  return 'value' in answer ? { ...answer, untilMs } : answer;
 }
 
 /**
