@@ -227,10 +227,14 @@ export class Dispatcher {
       const described = await pool.describe(environment.MILLRACE_LOAD_MS);
       const found = checkFunctions(problems, described, catalog);
       this.#functions = [...(this.#options.choose?.(found) ?? found)];
+      this.#throwIfStopping();
       const connection = this.#deployment.connect('dispatcher');
       this.#connection = connection;
       await this.#registerAll(connection);
+      this.#throwIfStopping();
       await this.#openLanes(connection);
+      // Else the services would start behind the stop, which has stopped all that was there.
+      this.#throwIfStopping();
       this.#startServices(connection);
       this.#watch = this.#watchSettings();
       this.#started = true;
@@ -284,10 +288,15 @@ export class Dispatcher {
     await this.#options.beforeLanes?.(this.viewFolds);
     for (const spec of specs) {
       for (let partition = 0; partition < partitions; partition++) {
-        if (stopping.aborted) throw new ClosedError('the dispatcher');
+        this.#throwIfStopping();
         await this.#written('to register functions', () => registration.register(spec, partition));
       }
     }
+  }
+
+  /** @throws ClosedError */
+  #throwIfStopping(): void {
+    if (this.#stopping.signal.aborted) throw new ClosedError('the dispatcher');
   }
 
   /** Resolves when the lanes that are its share and that nobody holds run. */
