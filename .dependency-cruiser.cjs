@@ -25,7 +25,7 @@ module.exports = {
       name: 'no-cycles',
       severity: 'error',
       comment: 'the way of an event runs one way',
-      from: { path: '^(src|workers)/' },
+      from: { path: '^(src|workers|scripts)/' },
       to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
     },
     only('core-is-alone', '^src/core/', '^src/core/', 'the words must not know the machine'),
@@ -51,7 +51,7 @@ module.exports = {
     only(
       'append-stage',
       '^src/pipeline/append/',
-      '^src/((core|wire|redis|pipeline/append)/|define/(define-function|publish-data)\\.ts$)',
+      '^src/((core|wire|redis|pipeline/append)/|define/(function-event|publish-data)\\.ts$)',
       'stages do not import each other: lane.ts and dispatcher.ts put them in a row; publish is typed as functions are',
     ),
     only(

@@ -8,7 +8,7 @@ export type {
 } from './millrace.ts';
 export { Publisher } from './pipeline/append/publisher.ts';
 export type { PublishData } from './define/publish-data.ts';
-export type { EventTypeName } from './define/define-function.ts';
+export type { EventTypeName } from './define/function-event.ts';
 export type {
   Published,
   PublishItem,

@@ -4,7 +4,7 @@
  */
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
-import type { EventData, EventTypeName, FunctionEvent } from './define-function.ts';
+import type { EventData, EventTypeName, FunctionEvent } from './function-event.ts';
 import {
   isOptions,
   noteUnknown,

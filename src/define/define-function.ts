@@ -2,36 +2,11 @@ import type { Logger } from 'pino';
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
-import type { EventTypes } from './event-types.ts';
 import { OptionCheck } from './option-check.ts';
 import { upcastProblems, type Upcast } from './upcast.ts';
-import type { ViewCode } from './define-view.ts';
+import type { EventData, EventTypeName, EventUnion, FunctionEvent } from './function-event.ts';
+import type { ViewCode } from './view-code.ts';
 import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
-
-/** Names of the declared event types; any string where no types were generated. */
-export type EventTypeName = keyof EventTypes extends never ? string : keyof EventTypes & string;
-
-/** Payload of an event type. */
-export type EventData<T extends string> = T extends keyof EventTypes
-  ? EventTypes[T]
-  : Record<string, unknown>;
-
-/** An event as a function sees it (CloudEvents 1.0 attribute names). */
-export interface FunctionEvent<T extends string = string, D = EventData<T>> {
-  readonly id: string;
-  readonly type: T;
-  /** The ordering key. */
-  readonly subject: string;
-  readonly source: string;
-  readonly time: Date;
-  /** Id of the writer's schema, 0 where none. */
-  readonly schema: number;
-  readonly data: D;
-  /** Address of the event: `partition/entry id/position`. */
-  readonly position: string;
-  /** CloudEvents extension attributes, e.g. traceparent. */
-  readonly extensions: Readonly<Record<string, string>>;
-}
 
 export interface EmitOptions {
   /**
@@ -56,8 +31,6 @@ export interface BatchEmitOptions extends EmitOptions {
    */
   readonly cause: { readonly id: string };
 }
-
-type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;
 
 export interface FunctionContext<R = unknown> {
   /** Logs with function, event id and attempt bound. */

@@ -7,16 +7,11 @@ import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
-import {
-  defineFunction,
-  type DefinedFunction,
-  type EventTypeName,
-  type FunctionEvent,
-} from './define-function.ts';
+import { defineFunction, type DefinedFunction } from './define-function.ts';
+import type { EventTypeName, EventUnion } from './function-event.ts';
 import type { Upcast } from './upcast.ts';
+import type { ViewCode } from './view-code.ts';
 import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
-
-type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;
 
 /** Where a row stands in an index: a field's name, or a function of the row. */
 export interface ViewIndex<Row> {
@@ -70,17 +65,6 @@ export interface ViewOptions<T extends string, E extends Evolve<T>> {
   /** Time for one event, in ms. Default 30,000. */
   readonly timeoutMs?: number;
   readonly upcasts?: readonly Upcast[];
-}
-
-/** A view's code, in the thread that loaded it. */
-export interface ViewCode {
-  readonly evolve: (row: unknown, event: FunctionEvent<string, unknown>) => unknown;
-  readonly indexes: readonly {
-    readonly name: string;
-    readonly by: (row: object) => unknown;
-    readonly sort: (row: object) => unknown;
-  }[];
-  readonly maxRowBytes: number;
 }
 
 const OPTIONS = [

@@ -6,12 +6,10 @@ export type {
   BatchFailure,
   DefinedFunction,
   EmitOptions,
-  EventData,
-  EventTypeName,
   FunctionContext,
-  FunctionEvent,
   FunctionOptions,
 } from './define-function.ts';
+export type { EventData, EventTypeName, FunctionEvent } from './function-event.ts';
 export { defineAggregate, defineDecider } from './define-aggregate.ts';
 export type {
   Aggregate,

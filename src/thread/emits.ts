@@ -16,6 +16,7 @@ import { BatchBuilder } from '../wire/batch-writer.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
 import { PackWriter } from '../wire/message-pack.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
+import type { EmittedBy, Emission } from './emission.ts';
 import type { RunningEvent } from './running-event.ts';
 
 export interface EmitsParts {
@@ -25,26 +26,6 @@ export interface EmitsParts {
   readonly catalog: Catalog;
   /** Ids of the types' schemas in the registry. */
   readonly schemas: ReadonlyMap<string, { readonly id: number }>;
-}
-
-/** One emitted event: these bytes of the arena, an Event message without its position. */
-interface Emission {
-  readonly id: string;
-  readonly type: string;
-  readonly partition: number;
-  readonly when: When | null;
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The emissions of one event so far. */
-export interface EmittedBy {
-  readonly emissions: Emission[];
-  bytes: number;
-  /** Beginning of its emissions' ids. */
-  readonly idPrefix: string;
-  readonly depth: number;
-  readonly extensions: Readonly<Record<string, string>>;
 }
 
 /** A flush: into one partition, under one entry id. */

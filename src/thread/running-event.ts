@@ -2,11 +2,11 @@ import type { InspectOptions } from 'node:util';
 import type { EventRef } from '../core/thread-protocol.ts';
 import type { EnvelopeError } from '../core/errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
-import type { FunctionEvent } from '../define/define-function.ts';
+import type { FunctionEvent } from '../define/function-event.ts';
 import type { EventType } from '../wire/catalog.ts';
 import { nameOr } from '../wire/envelope-problem.ts';
 import type { EventHeader } from '../wire/event-header.ts';
-import type { EmittedBy } from './emits.ts';
+import type { EmittedBy } from './emission.ts';
 
 /** The entry or parked record that events come from; one for all of an entry's events. */
 export interface EventOrigin {

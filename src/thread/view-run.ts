@@ -13,7 +13,7 @@ import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/err
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { textProblem } from '../core/well-formed.ts';
-import type { ViewCode } from '../define/define-view.ts';
+import type { ViewCode } from '../define/view-code.ts';
 import { PackReader, PackWriter } from '../wire/message-pack.ts';
 import { describe, emptiedByJson } from '../wire/plain-value.ts';
 import { readRowEffects } from '../wire/row-effects.ts';

@@ -13,7 +13,7 @@ import { PUBLISH_ITEM } from '../../core/known-options.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { INSPECT, shown } from '../../core/shown.ts';
-import type { EventTypeName } from '../../define/define-function.ts';
+import type { EventTypeName } from '../../define/function-event.ts';
 import type { PublishData } from '../../define/publish-data.ts';
 import { EventEncoder } from '../../wire/event-encoder.ts';
 import type { PayloadArena } from '../../wire/payload-arena.ts';
