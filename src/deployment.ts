@@ -79,6 +79,8 @@ export interface Deployment {
    * settleSchemas.
    */
   readonly schemas: LocalSchemas;
+  /** Of these, the schemas that have changed since the start: the registry had lost them. */
+  readonly changedSchemas: LocalSchemas;
   /**
    * Looks now whether the registry still has these schemas, and registers again what it has lost.
    * Never rejects.
@@ -148,6 +150,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       catalog,
       registry,
       schemas: schemas.local,
+      changedSchemas: watch.changed,
       checkSchemas: () => watch?.check() ?? Promise.resolve(),
       server,
       url,

@@ -253,7 +253,7 @@ export class Dispatcher {
   }
 
   #createPool(files: readonly FunctionFile[]): WorkerPool {
-    const { environment, catalog, registry, schemas, log } = this.#deployment;
+    const { environment, catalog, registry, schemas, changedSchemas, log } = this.#deployment;
     const writers = new WriterSchemas({
       registry,
       schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
@@ -265,6 +265,7 @@ export class Dispatcher {
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
       env: threadEnvironment(this.#deployment.url),
       answer: writers.find,
+      changedSchemas,
       uncaught: (error) => this.#sayUncaught(error),
       data: {
         files,

@@ -66,7 +66,6 @@ export {
   IncompatibleSchemaError,
   RegistryFullError,
   RegistryInputError,
-  SchemaNotRegisteredError,
   SchemaReferencedError,
   UnknownSchemaError,
   UnknownSubjectError,

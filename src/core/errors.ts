@@ -96,6 +96,22 @@ export class InvalidEventError extends MillraceError {
 }
 
 /**
+ * Schemas under proto/ that the registry does not have: new ones in production mode, or ones that
+ * contradict what is registered. `problems` gives the reasons, type by type.
+ */
+export class SchemaNotRegisteredError extends MillraceError {
+  readonly code = 'SCHEMA_NOT_REGISTERED';
+  readonly problems: readonly string[];
+  /** @param failed what is not done because of it, as a clause */
+  constructor(problems: readonly string[], failed = 'cannot start') {
+    super(
+      `${failed}, the schemas under proto/ and the registry disagree:\n${problems.map((problem) => `- ${problem}`).join('\n')}`,
+    );
+    this.problems = problems;
+  }
+}
+
+/**
  * What was looked for can name nothing: no string, or none that UTF-8 can hold. Nothing was done.
  */
 export class InvalidTextError extends MillraceError {

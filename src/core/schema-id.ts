@@ -1,15 +1,16 @@
+import { SchemaNotRegisteredError } from './errors.ts';
+
 /** The schema that events of a type are written with, as the registry has it. */
 export interface LocalSchema {
   readonly id: number;
   readonly version: number;
-  /** Why events of the type are not written any more: nobody could read them. */
-  readonly refused?: Error;
+  /** Reasons for which events of the type are not written any more. Absent: they are written. */
+  readonly refused?: readonly string[];
 }
 
 /**
- * The id to stamp on an event; 0 for a type without one.
- * @throws the reason where the registry was lost and refuses the schema now
- *   (SchemaNotRegisteredError)
+ * Returns the schema id to stamp on an event; 0 for a type without a schema.
+ * @throws SchemaNotRegisteredError: the registry was lost, and refuses the schema now
  */
 export function schemaIdOf(
   schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>,
@@ -17,6 +18,7 @@ export function schemaIdOf(
 ): number {
   const schema = schemas.get(type);
   if (schema === undefined) return 0;
-  if (schema.refused) throw schema.refused;
+  if (schema.refused)
+    throw new SchemaNotRegisteredError(schema.refused, `event "${type}" was not written`);
   return schema.id;
 }

@@ -4,6 +4,7 @@
  * the entries' events in order.
  */
 import type { Emitted } from './emitted.ts';
+import type { LocalSchema } from './schema-id.ts';
 
 export interface BatchTask {
   readonly kind: 'batch';
@@ -56,6 +57,8 @@ export interface BatchesTask {
    * them are.
    */
   readonly turnMs: number;
+  /** Schemas that are not those of ThreadData any more; null: all are. */
+  readonly schemas: ReadonlyMap<string, LocalSchema> | null;
 }
 
 /**
@@ -200,12 +203,6 @@ export interface FileDescription {
   readonly problem: string | null;
 }
 
-/** A version of an event type, as the registry knows it. */
-export interface SchemaVersion {
-  readonly id: number;
-  readonly version: number;
-}
-
 /**
  * What a thread asks the dispatcher about the schemas of writers: who uses an id (`id:7`), or the
  * text of a schema, by id (`text:7`) or by version (`text:order.created/2`).
@@ -253,7 +250,7 @@ export interface ThreadData {
   /** P of the deployment. */
   readonly partitions: number;
   /** The event types' schemas as they are under proto/, where they are registered. */
-  readonly schemas: ReadonlyMap<string, SchemaVersion>;
+  readonly schemas: ReadonlyMap<string, LocalSchema>;
   /** BroadcastChannel over which the dispatcher asks for teardown and answers questions. */
   readonly channel: string;
 }

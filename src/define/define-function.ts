@@ -57,7 +57,8 @@ export interface FunctionContext<R = unknown> {
    *
    * @returns the emitted event's id
    * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
-   *   limit), EmitLoopError, EmitClosedError: it is not emitted
+   *   limit), SchemaNotRegisteredError (Redis lost the schema registry, which refuses the type's
+   *   schema now), EmitLoopError, EmitClosedError: it is not emitted
    */
   emit<T extends EventTypeName>(type: T, data: EventData<T>, options?: EmitOptions): string;
 }

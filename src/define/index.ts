@@ -31,6 +31,7 @@ export {
   MillraceError,
   NonRetryableError,
   OversizeError,
+  SchemaNotRegisteredError,
   UnknownEventTypeError,
 } from '../core/errors.ts';
 export type { RetryPolicy } from '../core/retry-policy.ts';

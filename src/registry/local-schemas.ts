@@ -4,14 +4,11 @@
  * it is registered where it is compatible; in production the process refuses to start, with the
  * reasons.
  */
+import { SchemaNotRegisteredError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import {
-  describeFindings,
-  IncompatibleSchemaError,
-  SchemaNotRegisteredError,
-} from './schema-errors.ts';
+import { describeFindings, IncompatibleSchemaError } from './schema-errors.ts';
 import { textHash, type RegisteredBy, type SchemaDraft, type SchemaRegistry } from './registry.ts';
 import { InvalidSchemaError } from './schema-tools.ts';
 

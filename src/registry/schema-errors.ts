@@ -51,21 +51,6 @@ export function describeFindings(findings: readonly Finding[]): string[] {
 }
 const MOST_LINES = 100;
 
-/**
- * The subject's schema under proto/ is not registered, and this process must not register it
- * (MILLRACE_MODE is production).
- */
-export class SchemaNotRegisteredError extends MillraceError {
-  readonly code = 'SCHEMA_NOT_REGISTERED';
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(
-      `cannot start, the schemas under proto/ and the registry disagree:\n${problems.map((problem) => `- ${problem}`).join('\n')}`,
-    );
-    this.problems = problems;
-  }
-}
-
 /** No version of this subject is registered (or all are deleted). */
 export class UnknownSubjectError extends MillraceError {
   readonly code = 'UNKNOWN_SUBJECT';

@@ -13,11 +13,7 @@ import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import {
-  describeFindings,
-  IncompatibleSchemaError,
-  SchemaNotRegisteredError,
-} from './schema-errors.ts';
+import { describeFindings, IncompatibleSchemaError } from './schema-errors.ts';
 import type { RegisteredBy, SchemaDraft, SchemaRegistry } from './registry.ts';
 
 const INTERVAL_MS = 1000;
@@ -35,6 +31,7 @@ export interface SchemaWatchOptions {
 }
 
 export class SchemaWatch implements Lifecycle {
+  readonly #changed = new Map<string, LocalSchema>();
   readonly #options: SchemaWatchOptions;
   readonly #loop: Loop;
   /** Ids that were found with other subjects only, and are this schema's all the same. */
@@ -57,6 +54,11 @@ export class SchemaWatch implements Lifecycle {
 
   start(): void {
     if (this.#options.schemas.size > 0) this.#loop.start();
+  }
+
+  /** Schemas that are not what they were when the process started. */
+  get changed(): ReadonlyMap<string, LocalSchema> {
+    return this.#changed;
   }
 
   /**
@@ -111,8 +113,13 @@ export class SchemaWatch implements Lifecycle {
     }
   }
 
+  #change(subject: string, schema: LocalSchema): void {
+    this.#options.schemas.set(subject, schema);
+    this.#changed.set(subject, schema);
+  }
+
   async #registerAgain(draft: SchemaDraft, had: LocalSchema): Promise<void> {
-    const { registry, schemas, log } = this.#options;
+    const { registry, log } = this.#options;
     const { subject } = draft;
     this.#sound.delete(had.id);
     try {
@@ -124,7 +131,7 @@ export class SchemaWatch implements Lifecycle {
       // Events bear the old id: it means this schema too, unless another one has it.
       const [uses] = await registry.store.usesOf([had.id]);
       const kept = uses?.some((use) => use.subject === subject) ?? false;
-      schemas.set(subject, { id: kept ? had.id : id, version });
+      this.#change(subject, { id: kept ? had.id : id, version });
       log('warn', 'LOSS: the schema registry had lost a schema; it is registered again', {
         type: subject,
         schema: id,
@@ -139,7 +146,7 @@ export class SchemaWatch implements Lifecycle {
       )
         .map((line) => `    ${line}`)
         .join('\n')}`;
-      schemas.set(subject, { ...had, refused: new SchemaNotRegisteredError([why]) });
+      this.#change(subject, { ...had, refused: [why] });
       log(
         'error',
         'LOSS: the schema registry had lost a schema and refuses it now; events of the type are not written any more',

@@ -9,6 +9,7 @@ import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
 import { EmitClosedError, EmitLoopError, OversizeError } from '../core/errors.ts';
 import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
+import type { LocalSchema } from '../core/schema-id.ts';
 import type { When } from '../core/delivery-time.ts';
 import type { EmitOptions } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -24,8 +25,8 @@ export interface EmitsParts {
   readonly partition: number;
   readonly partitions: number;
   readonly catalog: Catalog;
-  /** Ids of the types' schemas in the registry. */
-  readonly schemas: ReadonlyMap<string, { readonly id: number }>;
+  /** The types' schemas, as the registry has them. */
+  readonly schemas: ReadonlyMap<string, LocalSchema>;
 }
 
 /** A flush: into one partition, under one entry id. */
@@ -67,7 +68,8 @@ export class Emits {
   /**
    * @returns the emitted event's id
    * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
-   *   limit), EmitLoopError, EmitClosedError: it is not emitted
+   *   limit), SchemaNotRegisteredError (Redis lost the schema registry, which refuses the type's
+   *   schema now), EmitLoopError, EmitClosedError: it is not emitted
    */
   add(cause: RunningEvent, type: string, data: unknown, options: EmitOptions): string {
     const { fn, partitions } = this.#parts;

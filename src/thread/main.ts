@@ -35,9 +35,8 @@ const DETACH_MS = { first: 200, next: 50 } as const;
 
 const channel = new BroadcastChannel(data.channel);
 const questions = new SchemaQuestions(channel);
-const schemas = new PayloadWays(catalog, data.schemas, questions.ask);
-/** Without `refused`: functions emit whatever has become of their types' schemas. */
-const schemaIds = new Map([...data.schemas].map(([type, { id }]) => [type, { id }]));
+const schemas = new Map(data.schemas);
+const payloadWays = new PayloadWays(catalog, schemas, questions.ask);
 channel.onmessage = (event: unknown) => {
   const message = (event as { data: ChannelMessage }).data;
   if (message === 'teardown')
@@ -61,6 +60,7 @@ export default async function main(
 > {
   if (task.kind === 'describe') return functions.describe(task.only);
   if (task.kind === 'collect') return collect(task.group);
+  for (const [type, schema] of task.schemas ?? []) schemas.set(type, schema);
   const late = new LateReports();
   const reports: (BatchReport | SetupFailed)[] = [];
   // Together they have one turn: the last one's report waits for the first one's handlers, and the
@@ -102,7 +102,7 @@ async function run(task: BatchTask, options: RunOptions): Promise<BatchReport | 
   return runBatch(
     task,
     loaded,
-    { catalog, schemas, logger, partitions: data.partitions, schemaIds },
+    { catalog, schemas, payloadWays, logger, partitions: data.partitions },
     options,
   );
 }

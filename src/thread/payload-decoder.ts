@@ -11,7 +11,7 @@ const UNKNOWN: Way = { kind: 'unknown' };
 
 export interface DecoderParts {
   readonly catalog: Catalog;
-  readonly schemas: PayloadWays;
+  readonly payloadWays: PayloadWays;
   readonly reader: Reader;
   /** The batch's buffer. */
   readonly bytes: Buffer;
@@ -20,7 +20,7 @@ export interface DecoderParts {
 
 export class PayloadDecoder {
   readonly #catalog: Catalog;
-  readonly #schemas: PayloadWays;
+  readonly #payloadWays: PayloadWays;
   readonly #reader: Reader;
   readonly #bytes: Buffer;
   readonly #outcomes: Outcomes;
@@ -32,9 +32,9 @@ export class PayloadDecoder {
   /** Schema ids that the batch has found not to be registered. */
   readonly #unknown = new Set<number>();
 
-  constructor({ catalog, schemas, reader, bytes, outcomes }: DecoderParts) {
+  constructor({ catalog, payloadWays, reader, bytes, outcomes }: DecoderParts) {
     this.#catalog = catalog;
-    this.#schemas = schemas;
+    this.#payloadWays = payloadWays;
     this.#reader = reader;
     this.#bytes = bytes;
     this.#outcomes = outcomes;
@@ -50,7 +50,7 @@ export class PayloadDecoder {
     if (schema === this.#lastSchema && type === this.#lastType) return this.#lastWay;
     const found = this.#unknown.has(schema)
       ? UNKNOWN
-      : this.#schemas.wayOf(this.#reader, type, schema);
+      : this.#payloadWays.wayOf(this.#reader, type, schema);
     return found instanceof Promise
       ? found.then((way) => this.#remember(type, schema, way))
       : this.#remember(type, schema, found);

@@ -3,7 +3,8 @@
  * through upcasts, or not (yet) at all. What this thread does not know it asks the dispatcher for,
  * once; only "not registered" is asked again.
  */
-import type { SchemaAnswer, SchemaKey, SchemaVersion } from '../core/thread-protocol.ts';
+import type { LocalSchema } from '../core/schema-id.ts';
+import type { SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
 import { applyStep, chainOf, type Upcast } from '../define/upcast.ts';
 import { createCatalog, messageType, type Catalog, type EventType } from '../wire/catalog.ts';
 
@@ -31,14 +32,14 @@ const KEPT = 10_000;
 
 export class PayloadWays {
   readonly #catalog: Catalog;
-  readonly #local: ReadonlyMap<string, SchemaVersion>;
+  readonly #local: ReadonlyMap<string, LocalSchema>;
   readonly #ask: (key: SchemaKey) => Promise<SchemaAnswer>;
   readonly #ways = new Map<string, Way>();
   readonly #types = new Map<string, Promise<EventType | null>>();
 
   constructor(
     catalog: Catalog,
-    local: ReadonlyMap<string, SchemaVersion>,
+    local: ReadonlyMap<string, LocalSchema>,
     ask: (key: SchemaKey) => Promise<SchemaAnswer>,
   ) {
     this.#catalog = catalog;
@@ -100,7 +101,7 @@ export class PayloadWays {
     reader: EventType,
     id: number,
     steps: readonly Upcast[],
-    local: SchemaVersion | undefined,
+    local: LocalSchema | undefined,
   ): Promise<Way> {
     const arrival = (steps.at(-1) as Upcast).to;
     const [writer, arrived] = await Promise.all([

@@ -22,6 +22,7 @@ import type { Logger } from 'pino';
 import type { BatchReport, BatchTask } from '../core/thread-protocol.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { openCells, type ProgressCells } from '../core/progress-cells.ts';
+import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchCalls } from './batch-calls.ts';
 import { BatchSource } from './batch-source.ts';
@@ -41,12 +42,12 @@ import { ViewRun, type FoldWay } from './view-run.ts';
 /** What a thread has for all batches. */
 export interface ThreadParts {
   readonly catalog: Catalog;
-  readonly schemas: PayloadWays;
+  readonly payloadWays: PayloadWays;
   readonly logger: Logger;
   /** P of the deployment. */
   readonly partitions: number;
-  /** Ids of the types' schemas in the registry. */
-  readonly schemaIds: ReadonlyMap<string, { readonly id: number }>;
+  /** The types' schemas, as the registry has them. */
+  readonly schemas: ReadonlyMap<string, LocalSchema>;
 }
 
 export interface RunOptions {
@@ -116,7 +117,7 @@ class BatchPass {
 
   constructor(setup: PassSetup) {
     const { task, loaded, parts, options } = setup;
-    const { catalog, schemas } = parts;
+    const { catalog, payloadWays } = parts;
     const { definition } = loaded;
     this.#setup = setup;
     this.#cells = openCells(task.cells);
@@ -135,7 +136,7 @@ class BatchPass {
     this.#gate = new StartGate(this.#cells.control, options.endsMs());
     this.#decoder = new PayloadDecoder({
       catalog,
-      schemas,
+      payloadWays,
       reader: definition,
       bytes: this.#bytes,
       outcomes: this.#outcomes,
@@ -223,8 +224,8 @@ class BatchPass {
 }
 
 function emitsOf({ fn, partition }: BatchTask, parts: ThreadParts): Emits {
-  const { catalog, partitions, schemaIds } = parts;
-  return new Emits({ fn, partition, partitions, catalog, schemas: schemaIds });
+  const { catalog, partitions, schemas } = parts;
+  return new Emits({ fn, partition, partitions, catalog, schemas });
 }
 
 function viewRunOf({ task, loaded, foldWay }: PassSetup, bytes: Buffer): ViewRun | null {

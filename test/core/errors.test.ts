@@ -5,6 +5,7 @@ const samples: errors.MillraceError[] = [
   new errors.ConfigError(['REDIS_URL: bad']),
   new errors.UnknownEventTypeError('x', ['a']),
   new errors.InvalidEventError('x', 'items.0', 'bad'),
+  new errors.SchemaNotRegisteredError(['order.created: not registered']),
   new errors.InvalidTextError('the event id', 'must be a string, it is null'),
   new errors.OversizeError('event', 2, 1, 'bytes. Shrink it'),
   new errors.CorruptDataError('decode', 'bad bytes'),

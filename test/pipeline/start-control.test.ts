@@ -61,10 +61,10 @@ async function run(batch: ReturnType<typeof batchOf>, control: StartControl, han
   control.observe(cells, batch.events);
   const parts = {
     catalog,
-    schemas: new PayloadWays(catalog, new Map(), () => Promise.resolve(null)),
+    payloadWays: new PayloadWays(catalog, new Map(), () => Promise.resolve(null)),
     logger: pino({ level: 'silent' }),
     partitions: 1,
-    schemaIds: new Map(),
+    schemas: new Map(),
   };
   const options = {
     concurrency: 32,

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import t from 'tap';
-import { SchemaNotRegisteredError } from '../../src/registry/schema-errors.ts';
+import { SchemaNotRegisteredError } from '../../src/core/errors.ts';
 import { prepareSchema } from '../../src/registry/schema-tools.ts';
-import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
+import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { BY, idOf, openRegistry, order, orderProto } from './open-registry.ts';
@@ -21,8 +21,8 @@ const otherProto = OTHERS.map(
   'syntax = "proto3";\npackage other.v1;\nimport "millrace/v1/options.proto";\n',
 );
 
-async function deadOnes(millrace: Millrace): Promise<unknown[]> {
-  const out: unknown[] = [];
+async function deadOnes(millrace: Millrace): Promise<DeadLetter[]> {
+  const out: DeadLetter[] = [];
   for await (const letter of listDeadLetters(millrace.deployment)) out.push(letter);
   return out;
 }
@@ -182,6 +182,49 @@ t.test(
     );
     t.equal((await old.deployment.registry.versions('order.created')).length, 1);
     t.equal((await look.keys('mr:*:events:*')).length, 0);
+  },
+);
+
+t.test(
+  'a schema that contradicts what is registered now: emitting says so, as publishing does',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const shop = new Shop(t, redis.url);
+    const abandoned =
+      'message OrderAbandoned { option (millrace.v1.event) = { type: "order.abandoned", subject: "order_id" }; string order_id = 1; }';
+    const old = await shop.connect(`${orderProto(...OLD)}${abandoned}\n`);
+    await shop.dispatch(old, {
+      remind: `on: ['order.abandoned'], retry: { attempts: 1 }, handle(event, ctx) {
+        if (event.subject === 'kill') process.exit(1);
+        ctx.emit('order.created', { orderId: event.subject, country: 'x' });
+      }`,
+    });
+    const publisher = old.publisher();
+    await publisher.publish('order.abandoned', { orderId: 'before' });
+    const orders = (): Promise<string[]> => look.keys('mr:*:events:order.created');
+    await until('one is emitted', async () => (await orders()).length === 1);
+
+    await dropRegistry(look);
+    await look.del(...(await orders()));
+    await shop.connect(['int64 country = 2;']);
+    await old.deployment.checkSchemas();
+    const dies = async (subject: string, letters: number): Promise<void> => {
+      await publisher.publish('order.abandoned', { orderId: subject });
+      await until(`${subject} is dead`, async () => (await deadOnes(old)).length === letters);
+    };
+    await dies('in the old thread', 1);
+    await dies('kill', 2);
+    await dies('in a new thread', 3);
+    const errors = new Map(
+      (await deadOnes(old)).map((letter) => [letter.subject, letter.error] as const),
+    );
+    for (const subject of ['in the old thread', 'in a new thread'])
+      t.match(errors.get(subject), {
+        name: 'SchemaNotRegisteredError',
+        message: /"order\.created"[^]*order\.created: the registry has lost its schema[^]*country/,
+      });
+    t.same(await orders(), [], 'nothing is written that nobody could read');
   },
 );
 

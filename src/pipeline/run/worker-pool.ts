@@ -30,6 +30,7 @@ import type {
 import { monotonicMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { CELL } from '../../core/progress-cells.ts';
+import type { LocalSchema } from '../../core/schema-id.ts';
 import { cut } from '../../core/well-formed.ts';
 import type { PackedTask } from '../batch/batch.ts';
 import {
@@ -91,6 +92,8 @@ export interface WorkerPoolOptions {
    * reject.
    */
   readonly answer?: (key: SchemaKey) => Promise<SchemaAnswer>;
+  /** Schemas that are not those of `data` any more; filled in place. Default: none. */
+  readonly changedSchemas?: ReadonlyMap<string, LocalSchema>;
   /** Told why a thread has ended by itself, where it could say so. */
   readonly uncaught?: (error: UncaughtError) => void;
 }
@@ -172,6 +175,7 @@ export class WorkerPool {
   readonly #piscina: Piscina;
   readonly #files: readonly FunctionFileData[];
   readonly #channel: BroadcastChannel;
+  readonly #changedSchemas: ReadonlyMap<string, LocalSchema>;
   readonly #groups = new Set<Group>();
   #groupCount = 0;
   readonly #watch: NodeJS.Timeout;
@@ -193,6 +197,7 @@ export class WorkerPool {
     this.#threads = options.threads;
     this.#books = new PoolThreads(options.threads);
     this.#files = options.data.files;
+    this.#changedSchemas = options.changedSchemas ?? new Map<string, never>();
     this.#piscina = new Piscina({
       filename: options.entry.href,
       minThreads: options.threads,
@@ -397,6 +402,7 @@ export class WorkerPool {
         concurrency,
         detach: limits.detach ?? false,
         turnMs: limits.turnMs ?? Infinity,
+        schemas: this.#changedSchemas.size > 0 ? this.#changedSchemas : null,
       };
       reports = await this.#send(
         group,
