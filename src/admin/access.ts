@@ -35,7 +35,7 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
       ok: false,
       status: 401,
       message:
-        'the token is missing or wrong: Authorization: Bearer <MILLRACE_TOKEN> (or Basic with it as the password)',
+        'the token is missing or wrong: send "Authorization: Bearer <MILLRACE_TOKEN>", or basic authentication with the token as the password',
     };
   }
   if (!isLoopback(rules.host)) {
@@ -44,7 +44,7 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
           ok: false,
           status: 403,
           message:
-            'nothing can be changed here: the server is not bound to loopback and has no token; set MILLRACE_TOKEN',
+            'changes are refused, because the server has no token and is not bound to loopback: set MILLRACE_TOKEN',
         }
       : YES;
   }
@@ -54,7 +54,7 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
       ok: false,
       status: 403,
       message:
-        'a server bound to loopback answers to loopback names only; set MILLRACE_TOKEN to serve others',
+        'a server on loopback without a token answers to loopback names only, such as localhost: set MILLRACE_TOKEN to use another name',
     };
   }
   if (
@@ -66,7 +66,7 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
       ok: false,
       status: 403,
       message:
-        "another site's page must not change anything here; set MILLRACE_TOKEN to allow it with the token",
+        'a page of another site must not change anything here: set MILLRACE_TOKEN, and send the token',
     };
   }
   return YES;

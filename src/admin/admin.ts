@@ -60,7 +60,7 @@ export async function startAdmin(
       throw error;
     log(
       'info',
-      `the admin port ${DEFAULT_PORT} is taken: this process serves none; MILLRACE_PORT sets another`,
+      `the admin port ${DEFAULT_PORT} is taken by another process, so this process has no admin server: set MILLRACE_PORT to use another port`,
     );
     return null;
   }

@@ -44,13 +44,13 @@ export function watch(registry: Registry, dispatcher: () => Watched | null): voi
   };
   gauge(
     'millrace_lanes',
-    'lanes (function and partition) this process owns',
+    'lanes (function and partition) that this process owns',
     (of) => of.lanesOwned,
   );
   gauge('millrace_queued_batches', 'batches that wait for a pool thread', (of) => of.queuedBatches);
   gauge(
     'millrace_stalled_lanes',
-    'lanes that have work and get nothing done, and outboxes that do not move: what makes /healthz red',
+    'lanes with work but without progress, and outboxes that do not move; above 0, /healthz is red',
     (of) => of.health().problems.length,
   );
   gauge('millrace_redis_up', '1 while the connection to Redis is up', (of) =>
@@ -58,12 +58,12 @@ export function watch(registry: Registry, dispatcher: () => Watched | null): voi
   );
   counter(
     'millrace_thread_deaths_total',
-    'pool threads that died or were taken',
+    'pool threads that died or were ended',
     (of) => of.threadDeaths,
   );
   counter(
     'millrace_uncaught_errors_total',
-    'errors in pool threads that nobody handled, and calls of process.exit: each ended its thread',
+    'errors in pool threads that nothing caught, and calls of process.exit; each ended its thread',
     (of) => of.uncaughtErrors,
   );
   counter(
@@ -73,7 +73,7 @@ export function watch(registry: Registry, dispatcher: () => Watched | null): voi
   );
   counter(
     'millrace_repeated_events_total',
-    'events that were done here and run again all the same: their lane was lost, or they could not be committed',
+    'events that were done here and run again, because their lane was lost or their commit failed',
     (of) => of.repeats,
   );
 }
@@ -94,12 +94,15 @@ export function outboxGauges(registry: Registry): OutboxGauges {
   return {
     flushes: outbox(
       'millrace_outbox_flushes',
-      'whole deployment: flushes of emitted events that are not in the partition they are for yet',
+      'whole deployment: flushes of emitted events that have not reached their partition yet',
     ),
-    bytes: outbox('millrace_outbox_bytes', 'whole deployment: their bytes'),
+    bytes: outbox(
+      'millrace_outbox_bytes',
+      'whole deployment: bytes of the flushes in millrace_outbox_flushes',
+    ),
     seconds: outbox(
       'millrace_outbox_oldest_seconds',
-      'whole deployment: age of the oldest of them, 0 without one',
+      'whole deployment: age of the oldest flush in millrace_outbox_flushes, 0 without one',
     ),
   };
 }
@@ -129,12 +132,12 @@ export function stateGauges(registry: Registry): StateGauge[] {
     ),
     state(
       'millrace_dead_events',
-      'whole deployment: dead letters, and those purged',
+      'whole deployment: events in the dead letters, and purged ones',
       (lag) => lag.dead,
     ),
     state(
       'millrace_purged_events',
-      'whole deployment: of the dead, those whose letters were purged',
+      'whole deployment: dead events whose letters were purged',
       (lag) => lag.purged,
     ),
     state(
@@ -144,7 +147,7 @@ export function stateGauges(registry: Registry): StateGauge[] {
     ),
     state(
       'millrace_conserved',
-      'whole deployment: 1 where done, parked, dead, pending and lag add up to what was appended',
+      'whole deployment: 1 if done, parked, dead, pending and lag add up to the appended events',
       (lag) => (lag.conserved ? 1 : 0),
     ),
   ];

@@ -355,7 +355,7 @@ async function draftOf(
   const { schema, schemaType, references, id, version } = await bodyOf(c, DRAFT, DRAFT_UNSUPPORTED);
   for (const [name, value] of Object.entries({ id, version })) {
     if (value === undefined || value === null || value === -1 || value === 0) continue;
-    if (!Number.isInteger(value)) throw unprocessable(`${name} is a whole number`);
+    if (!Number.isInteger(value)) throw unprocessable(`${name} must be a whole number`);
     // Import mode is the only one in which a client numbers schemas.
     if (registers)
       throw new ApiError(
@@ -365,7 +365,7 @@ async function draftOf(
       );
   }
   if (schemaType !== undefined && schemaType !== null && typeof schemaType !== 'string')
-    throw unprocessable('schemaType is a text');
+    throw unprocessable('schemaType must be a string');
   if (typeof schema !== 'string' || schema.trim() === '')
     throw new ApiError(422, 42201, 'Empty schema');
   if (schemaType !== 'PROTOBUF')
@@ -429,7 +429,10 @@ function referencesIn(value: unknown): SchemaReference[] {
   return value.map((one: unknown) => {
     const { name, subject, version } = (one ?? {}) as Record<string, unknown>;
     if (typeof name !== 'string' || typeof subject !== 'string' || !Number.isInteger(version)) {
-      throw new RegistryInputError('references', 'a reference has a name, a subject and a version');
+      throw new RegistryInputError(
+        'references',
+        'a reference needs a name, a subject and a version',
+      );
     }
     return { name, subject, version: version as number };
   });

@@ -60,7 +60,9 @@ export function checkRequest(c: Context): void {
   for (const name of FLAGS) {
     const value = c.req.query(name);
     if (value !== undefined && !/^(true|false)?$/i.test(value))
-      throw unprocessable(`the parameter ${name} is true or false, not '${value.slice(0, 50)}'`);
+      throw unprocessable(
+        `the parameter ${name} must be true or false, not '${value.slice(0, 50)}'`,
+      );
   }
   for (const name of UNSUPPORTED_FLAGS)
     if (flag(c, name))
@@ -135,7 +137,7 @@ export function withoutContext(subject: string): string {
   throw new ApiError(
     422,
     42208,
-    `The specified subject '${subject.slice(0, 100)}' is in a context, which this registry does not have; it has the default one, '.'`,
+    `The specified subject '${subject.slice(0, 100)}' is in a context that this registry does not have; it has the default context '.' only`,
   );
 }
 
@@ -209,7 +211,7 @@ export async function levelOf(c: Context): Promise<Level> {
   );
   // Schemas are always compared in their normal form; neither can be turned off or on.
   if (normalize !== undefined && normalize !== null && typeof normalize !== 'boolean')
-    throw unprocessable('normalize is true or false');
+    throw unprocessable('normalize must be true or false');
   if (!isUnset(validateFields) || !isUnset(validateNames) || !isUnset(validateRules))
     throw unprocessable(
       'validateFields, validateNames and validateRules are not supported by this registry',

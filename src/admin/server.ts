@@ -49,7 +49,7 @@ export class AdminAddressError extends MillraceError {
   readonly reason: string;
   constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
     super(
-      `the admin server cannot listen at ${host}:${port}: ${cause.code === 'EADDRINUSE' ? 'another process does' : cause.message}. Set MILLRACE_PORT (0: any free one) or MILLRACE_HOST`,
+      `the admin server cannot listen at ${host}:${port}: ${cause.code === 'EADDRINUSE' ? 'another process listens there' : cause.message}. Set MILLRACE_PORT (0: any free one) or MILLRACE_HOST`,
       { cause },
     );
     this.reason = cause.code ?? '';
@@ -92,7 +92,7 @@ function createApp(options: AdminOptions): Hono {
     group.mount(app);
   }
   app.notFound((c) =>
-    c.json({ error_code: 404, error: 'there is nothing here', message: 'HTTP 404 Not Found' }, 404),
+    c.json({ error_code: 404, error: 'there is no such path', message: 'HTTP 404 Not Found' }, 404),
   );
   app.onError((error, c) => {
     options.log('error', 'admin request failed', {
@@ -103,7 +103,7 @@ function createApp(options: AdminOptions): Hono {
     return c.json(
       {
         error_code: 50001,
-        error: 'it failed; the log says why',
+        error: 'internal error; the log of the server says why',
         message: 'internal error; the log of the server says why',
       },
       500,

@@ -23,12 +23,12 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
   if (from['specversion'] !== undefined && from['specversion'] !== '1.0')
     throw new Error('"specversion" must be "1.0"');
   const type = text('type') ?? defaultType;
-  if (type === undefined) throw new Error('it names no "type", and the command line gives none');
+  if (type === undefined) throw new Error('it has no "type", and the command line gives none');
   if (from['data'] === undefined)
     throw new Error(
       from['data_base64'] === undefined
         ? 'it has no "data"'
-        : '"data_base64" is not taken, only "data"',
+        : '"data_base64" is not supported: use "data"',
     );
   const out: { -readonly [K in keyof PublishItem]: PublishItem[K] } = { type, data: from['data'] };
   const [id, source, subject, time] = [text('id'), text('source'), text('subject'), text('time')];
@@ -55,7 +55,7 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
 function timeOf(text: string): string {
   const moment = parseRfc3339(text);
   if (moment === null)
-    throw new Error(`"time" is no RFC 3339 time: ${JSON.stringify(text.slice(0, 60))}`);
+    throw new Error(`"time" is not an RFC 3339 time: ${JSON.stringify(text.slice(0, 60))}`);
   if (moment.ms < 0) throw new Error(`"time" is before 1970: ${JSON.stringify(text)}`);
   return text;
 }
@@ -69,7 +69,7 @@ function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, s
       throw new Error(`extension "${name}" must be a string, number or boolean`);
     if (typeof value === 'number' && (value | 0) !== value) {
       throw new Error(
-        `extension "${name}" is no integer of 32 bits: CloudEvents has no other numbers. Write a string`,
+        `extension "${name}" is not a 32-bit integer, the only number of CloudEvents. Write a string`,
       );
     }
     extensions.push([name, String(value)]);
@@ -79,7 +79,7 @@ function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, s
   const problem = extensionProblem(all);
   if (problem)
     throw new Error(
-      `"${problem.path.slice('extensions.'.length)}" is no attribute of CloudEvents: ${problem.what}`,
+      `"${problem.path.slice('extensions.'.length)}" is not an attribute of CloudEvents: ${problem.what}`,
     );
   return all;
 }

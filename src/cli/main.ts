@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * `millrace`: one process, one command. Owns what all commands share: the deployments they open,
- * signals, a closed stdout, errors as one line, exit statuses (exit-status.ts).
+ * `millrace`: one process runs one command (program.ts). This file owns what all commands share:
+ * the deployments they open, signals, a closed stdout, errors as one line, exit statuses
+ * (exit-status.ts).
  */
 import { existsSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import { readEnvironment, type Environment } from '../config.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import { ConfigError, SchemaNotRegisteredError } from '../core/errors.ts';
@@ -15,36 +16,8 @@ import { describeRefusal, isWriteRefusal } from '../redis/refused-writes.ts';
 import { IncompatibleSchemaError } from '../registry/schema-errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
-import { packageVersion } from '../core/package-info.ts';
 import { printable } from './printable.ts';
-
-type Register = (program: Command, context: LongRunningContext) => void;
-
-/**
- * In the order in which help lists them. Loaded when needed: most of what a command costs is the
- * loading of what it needs.
- */
-const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
-  init: async () => (await import('./commands/init.ts')).registerInit,
-  start: async () => (await import('./commands/start.ts')).registerStart,
-  publish: async () => (await import('./commands/publish.ts')).registerPublish,
-  tail: async () => (await import('./commands/tail.ts')).registerTail,
-  lag: async () => (await import('./commands/lag.ts')).registerLag,
-  functions: async () => (await import('./commands/functions.ts')).registerFunctions,
-  limits: async () => (await import('./commands/limits.ts')).registerLimits,
-  losses: async () => (await import('./commands/losses.ts')).registerLosses,
-  outbox: async () => (await import('./commands/outbox.ts')).registerOutbox,
-  scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,
-  dlq: async () => (await import('./commands/dlq.ts')).registerDlq,
-  history: async () => (await import('./commands/history.ts')).registerHistory,
-  explain: async () => (await import('./commands/explain.ts')).registerExplain,
-  view: async () => (await import('./commands/view.ts')).registerView,
-  rewind: async () => (await import('./commands/rewind.ts')).registerRewind,
-  bench: async () => (await import('./commands/bench.ts')).registerBench,
-  torture: async () => (await import('./commands/torture.ts')).registerTorture,
-  proto: async () => (await import('./commands/proto.ts')).registerProto,
-  schema: async () => (await import('./commands/schema.ts')).registerSchema,
-};
+import { buildProgram } from './program.ts';
 
 /** An interrupted command has this long to close what it opened. */
 const CLOSE_MS = 5000;
@@ -71,8 +44,7 @@ class Shell implements LongRunningContext {
     return this.#failed ? EXIT.failed : EXIT.ok;
   }
 
-  /** Whether stacks are asked for. */
-  /** Said behind what the command has said itself, and only where it had no other complaint. */
+  /** Says that the deployment is empty, after the command's own output. Not said after an error. */
   tellEmptiness(): void {
     if (this.#emptiness !== null) this.err(this.#emptiness);
   }
@@ -86,6 +58,7 @@ class Shell implements LongRunningContext {
       : error;
   }
 
+  /** Whether errors are printed with their stacks. */
   get detailed(): boolean {
     try {
       return ['debug', 'trace'].includes(this.environment().LOG_LEVEL);
@@ -120,7 +93,7 @@ class Shell implements LongRunningContext {
     const once: Deployment = { ...deployment, close: () => (closing ??= deployment.close()) };
     this.#opened.push(once);
     if (!deployment.settled && options.anew !== true) {
-      this.#emptiness = `millrace: nothing here yet: nobody has started or published anything in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`;
+      this.#emptiness = `millrace: there is nothing yet: no function was started and no event published in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`;
     }
     return once;
   }
@@ -244,45 +217,11 @@ function statusOf(error: unknown, shell: Shell): number {
   return error instanceof UsageError ? EXIT.usage : EXIT.failed;
 }
 
-/** @param argument the first one: names the command, if it does */
-async function buildProgram(shell: Shell, argument: string): Promise<Command> {
-  const program = new Command('millrace')
-    .description(
-      'Streams in, functions out: events on Redis Streams, handled by functions in worker threads.',
-    )
-    .version(packageVersion(), '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'show help; also after a command')
-    // Behind a command, --version is that command's.
-    .enablePositionalOptions()
-    .showSuggestionAfterError()
-    .configureOutput({
-      outputError: (text, write) => write(text.replace(/^error: /, 'millrace: ')),
-    })
-    .addHelpText(
-      'after',
-      `
-Without REDIS_URL the server of this folder is used (.millrace/): the one that runs, else one of its own while the command runs.
-Exit status: 0 ok, 1 failed, 2 wrong use. Errors are one line; LOG_LEVEL=debug adds the stack.
-
-Example:
-  millrace init shop && cd shop && npm install && npm start`,
-    )
-    .exitOverride();
-  const named = Object.hasOwn(COMMANDS, argument)
-    ? [COMMANDS[argument] as () => Promise<Register>]
-    : Object.values(COMMANDS);
-  for (const register of argument === '--version' || argument === '-V'
-    ? []
-    : await Promise.all(named.map((load) => load())))
-    register(program, shell);
-  return program;
-}
-
 const shell = new Shell();
 shell.listen();
 let status: number;
 try {
-  await (await buildProgram(shell, process.argv[2] ?? '')).parseAsync(process.argv);
+  await (await buildProgram(shell, process.argv[2])).parseAsync(process.argv);
   shell.tellEmptiness();
   status = shell.status;
 } catch (error) {

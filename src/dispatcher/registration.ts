@@ -22,7 +22,7 @@ const LOST = {
   pending:
     'entries vanished from the stream while they were pending: dead-lettered with the reason "missing"',
   acknowledgement:
-    'entries were no longer pending at their acknowledgement: what they would have caused was not applied',
+    'entries were no longer pending at their acknowledgement: their outcomes were not applied',
 } as const;
 
 export class Registration {

@@ -47,7 +47,7 @@ t.test('what init writes runs as it is, and type-checks', async (t) => {
   t.equal(again.status, 1);
   t.match(
     again.stderr,
-    /^millrace: greetings has package.json, .* already; nothing was written\n$/,
+    /^millrace: greetings already has package.json, .*; nothing was written\. Move these files, .*\n$/,
   );
 
   const files = Object.fromEntries(
@@ -86,7 +86,7 @@ t.test('init overwrites nothing: one file there is enough', async (t) => {
   writeFileSync(join(p.dir, 'here/workers/hello.ts'), 'mine');
   const result = await p.run(['init', 'here']);
   t.equal(result.status, 1);
-  t.match(result.stderr, /has workers\/hello.ts already/);
+  t.match(result.stderr, /already has workers\/hello.ts;/);
   t.equal(readFileSync(join(p.dir, 'here/workers/hello.ts'), 'utf8'), 'mine');
   t.throws(() => readFileSync(join(p.dir, 'here/package.json')), { code: 'ENOENT' });
 });

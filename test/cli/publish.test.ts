@@ -137,7 +137,7 @@ t.test('the first bad line ends it, and nothing from it on is sent', async (t) =
       t.match(result.stderr, stderr, what);
       t.match(
         result.stderr,
-        /stopped at line 3: 2 events of the lines before it published, nothing after/,
+        /stopped at line 3: 2 events before it published, nothing from it on/,
         what,
       );
       t.match(JSON.parse(result.stdout), { published: 2, skipped: 0 }, what);

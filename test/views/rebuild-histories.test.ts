@@ -315,7 +315,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
       30_000,
     );
     paused.child.kill('SIGTERM');
-    t.match(await paused.ended, { status: 1, stderr: /stopped; what is built is kept/ });
+    t.match(await paused.ended, { status: 1, stderr: /stopped; the rows built so far are kept/ });
     t.ok((await look.keys('mr:{*}:pass:books@2')).length > 0, 'still in the pass');
 
     await bed.append(100);

@@ -134,7 +134,10 @@ t.test('a changed view', { timeout: 240_000 }, async (t) => {
         30_000,
       );
       stopped.child.kill('SIGTERM');
-      t.match(await stopped.ended, { status: 1, stderr: /stopped; what is built is kept/ });
+      t.match(await stopped.ended, {
+        status: 1,
+        stderr: /stopped; the rows built so far are kept/,
+      });
 
       await publish(500);
       const result = parseLines(

@@ -36,14 +36,16 @@ interface Phase {
 export function registerBench(program: Command, context: LongRunningContext): void {
   program
     .command('bench')
-    .description('publish synthetic events into a namespace of its own, and drain them')
-    .option('--events <n>', 'how many', wholeNumber(1, 100_000_000), 200_000)
+    .description('publish made-up events into a temporary namespace, and drain them')
+    .option('--events <n>', 'number of events', wholeNumber(1, 100_000_000), 200_000)
     .option('--json', 'print the result as one JSON object')
     .addHelpText(
       'after',
       `
-A quick check, not the benchmark of the repository. Payloads have about 60 bytes; one built-in function decodes them in WORKERS threads.
-Nothing of the deployment is touched; what was written is removed. Exit status 1 when not every event was handled exactly once.
+This is a quick check, not the benchmark of the repository. Payloads have about 60 bytes, and one
+built-in function decodes them in WORKERS threads.
+The data of the deployment is not touched, and the temporary namespace is removed at the end.
+Exit status 1 unless every event was handled exactly once.
 
 Example:
   millrace bench --events 500000`,

@@ -43,11 +43,12 @@ const PROGRESS_LETTERS = 1000;
 export function registerDlq(program: Command, context: LongRunningContext): void {
   const dlq = program
     .command('dlq')
-    .description('dead letters: list, show, replay, purge')
+    .description('list, show, replay or purge dead letters')
     .addHelpText(
       'after',
       `
-Ids look like inventory/3/1795450694309-0: function, partition, entry of its dead letters.
+The id of a letter, such as inventory/3/1795450694309-0, names its function, its partition and its
+entry in the dead letters.
 
 Examples:
   millrace dlq list --function inventory --reason attempts
@@ -57,20 +58,22 @@ Examples:
     );
 
   filtered(
-    dlq.command('list').description('print dead letters, oldest first per function and partition'),
+    dlq
+      .command('list')
+      .description('print dead letters, oldest first for each function and partition'),
   )
-    .option('--json', 'one JSON object a line')
+    .option('--json', 'print one JSON object a line')
     .action((flags: FilterFlags) => list(flags, context));
 
   dlq
     .command('show')
     .description(
-      'print one dead letter: where its event was, every attempt, the error with its stack',
+      'print one dead letter: the place of its event, every attempt, the error with its stack',
     )
     .argument('<id>', 'id of the letter')
     .option(
       '--payload',
-      'decode the payload too (by the types under ./proto); it may be confidential',
+      'decode the payload too, by the types under ./proto; it may be confidential',
     )
     .option('--json', 'print one JSON object')
     .action((id: string, flags: { readonly payload?: boolean; readonly json?: boolean }) =>
@@ -81,42 +84,45 @@ Examples:
     dlq
       .command('replay')
       .description(
-        'try dead events again: each moves to the retries of its function, with all attempts ahead of it',
+        'try dead events again: each moves to the retries of its function, with all its attempts',
       ),
   )
-    .argument('[ids...]', 'ids of letters; else a filter, or --all')
-    .option('--all', 'every letter that the filters let through (needed where there is no filter)')
-    .option('--dry-run', 'only count')
+    .argument('[ids...]', 'ids of letters; without ids, give a filter or --all')
+    .option('--all', 'all letters that pass the filters; needed without ids and filters')
+    .option('--dry-run', 'count only, change nothing')
     .option('--json', 'print the result as one JSON object')
     .addHelpText(
       'after',
       `
-Each letter moves in one step: interrupted at any moment, it is in the dead letters or in the retries, never in both or neither. Run it again to go on. A named letter that is not there (any more) is reported; exit status 1.
-A letter that holds an entry that could not be taken apart (kind "entry") cannot be replayed: it is reported, the others go on, exit status 1.`,
+Each letter moves in one step. After an interruption it is in the dead letters or in the retries,
+never in both or in neither. Run the command again to go on.
+Exit status 1 if a named letter is not there. The other letters are replayed.
+A letter of kind "entry" cannot be replayed, because its entry could not be decoded. It is reported,
+the other letters are replayed, and the exit status is 1.`,
     )
     .action((ids: string[], flags: ChangeFlags) => replay(ids, flags, context));
 
   filtered(dlq.command('purge').description('delete dead letters for good'))
-    .argument('[ids...]', 'ids of letters; else a filter, or --all')
-    .option('--all', 'every letter that the filters let through (needed where there is no filter)')
-    .option('--dry-run', 'only count')
-    .option('--yes', 'needed unless --dry-run: there is no way back')
+    .argument('[ids...]', 'ids of letters; without ids, give a filter or --all')
+    .option('--all', 'all letters that pass the filters; needed without ids and filters')
+    .option('--dry-run', 'count only, change nothing')
+    .option('--yes', 'confirm; needed without --dry-run, because a purge cannot be undone')
     .option('--json', 'print the result as one JSON object')
     .action((ids: string[], flags: ChangeFlags) => purge(ids, flags, context));
 }
 
 function filtered(command: Command): Command {
   return command
-    .option('--function <name>', 'only of this function')
-    .option('--type <type>', 'only of this event type')
-    .option('--subject <subject>', 'only of this subject')
+    .option('--function <name>', 'letters of this function only')
+    .option('--type <type>', 'letters of this event type only')
+    .option('--subject <subject>', 'letters of this subject only')
     .addOption(
-      new Option('--reason <reason>', 'only for this reason').choices([
+      new Option('--reason <reason>', 'letters with this reason only').choices([
         ...new Set([...FAILURE_REASONS, ...ENTRY_REASONS]),
       ]),
     )
-    .option('--event <id>', 'only of the event with this id')
-    .option('--limit <n>', 'at most so many', wholeNumber(1, Number.MAX_SAFE_INTEGER));
+    .option('--event <id>', 'letters of the event with this id only')
+    .option('--limit <n>', 'at most this many letters', wholeNumber(1, Number.MAX_SAFE_INTEGER));
 }
 
 function filterOf(flags: FilterFlags, ids?: readonly string[]): DeadLetterFilter {
@@ -138,10 +144,9 @@ function checkScope(ids: readonly string[], flags: ChangeFlags): void {
   );
   if (ids.length === 0 && !narrowed && !flags.all)
     throw new UsageError(
-      'name ids of letters, a filter (--function, --type, --subject, --reason, --event), or --all',
+      'give ids of letters, a filter (--function, --type, --subject, --reason, --event), or --all',
     );
-  if (ids.length > 0 && flags.all)
-    throw new UsageError('--all and ids of letters exclude each other');
+  if (ids.length > 0 && flags.all) throw new UsageError('give ids of letters or --all, not both');
   checkIds(ids, 1024);
 }
 
@@ -249,7 +254,7 @@ async function show(
     [
       'event',
       letter.kind === 'entry'
-        ? `a whole entry (${plural(letter.events, 'event')}) that could not be taken apart`
+        ? `a whole entry (${plural(letter.events, 'event')}) that could not be decoded`
         : letter.eventId,
     ],
     ['type', letter.type],
@@ -317,7 +322,7 @@ async function replay(
     if (letter.kind !== 'event') {
       result.notReplayable++;
       context.err(
-        `millrace: ${letter.id} cannot be replayed: what it holds could not be read (${printable(letter.reason)})`,
+        `millrace: dead letter ${letter.id} cannot be replayed: its content could not be read (${printable(letter.reason)})`,
       );
     } else if (flags.dryRun) result.replayed++;
     else
@@ -390,7 +395,7 @@ function missing(
   const wanted = new Set(ids).size;
   if (wanted <= seen || flags.limit !== undefined) return 0;
   context.err(
-    `millrace: ${plural(wanted - seen, 'letter')} of those named ${wanted - seen === 1 ? 'is' : 'are'} not there (any more)`,
+    `millrace: ${plural(wanted - seen, 'named letter')} ${wanted - seen === 1 ? 'is' : 'are'} not there: replayed or purged already, or kept out by a filter`,
   );
   context.fail();
   return wanted - seen;

@@ -27,19 +27,19 @@ export function registerExplain(program: Command, context: CliContext): void {
   program
     .command('explain')
     .description(
-      'say where an event is for each function, what was tried, and why it is not running',
+      'show where an event is for each function, every attempt, and why it is not running',
     )
     .argument('[event-id]', 'id of the event')
-    .option('--subject <subject>', 'instead of an id: the events of this subject')
+    .option('--subject <subject>', 'explain the events of this subject, instead of one id')
     .option(
       '--scan <n>',
-      'search through so many events, newest first',
+      'search at most this many events, newest first',
       wholeNumber(1, 1_000_000_000),
       100_000,
     )
     .option(
       '--limit <n>',
-      'with --subject: explain at most so many events, the newest',
+      'with --subject: explain at most this many events, the newest',
       wholeNumber(1, 10_000),
       20,
     )
@@ -47,8 +47,9 @@ export function registerExplain(program: Command, context: CliContext): void {
     .addHelpText(
       'after',
       `
-A subject is quick to find: it names its partition. An id alone is searched in all streams, newest events first, then in the parked
-lists and the dead letters. Exit status 1 when nothing was found.
+A search by subject is quick, because a subject has one partition. A search by id looks at all
+streams, newest events first, then at parked lists, dead letters, schedules and outboxes.
+Exit status 1 if nothing was found.
 
 Examples:
   millrace explain 0195f1c2-7a7b-7d3e-9e0c-0f6a3b1c2d4e
@@ -88,8 +89,8 @@ async function run(
   if (report.events.length === 0 && report.waiting.length === 0) {
     const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists, the dead letters, the schedules and the outboxes`;
     const more = report.searched.complete
-      ? 'that is all that is retained'
-      : 'more are retained: raise --scan, or give the --subject';
+      ? 'these are all retained events'
+      : 'more events are retained: raise --scan, or give the --subject';
     throw new Error(
       `${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`,
     );
@@ -115,7 +116,7 @@ function asJson(event: ExplainedEvent): unknown {
 function describe(event: ExplainedEvent): string {
   const lines = [
     `event ${printable(event.id)}  ${printable(event.type)}  subject ${printable(event.subject)}`,
-    `  at ${formatPosition(event)}, index ${event.index}, appended ${isoTime(event.appendedMs) ?? '-'}${event.inStream ? '' : ' (its entry was not looked at: trimmed, or beyond --scan)'}`,
+    `  at ${formatPosition(event)}, index ${event.index}, appended ${isoTime(event.appendedMs) ?? '-'}${event.inStream ? '' : ' (its entry was not read: it is trimmed, or beyond --scan)'}`,
   ];
   if (event.functions.length === 0) lines.push(`  no function consumes ${printable(event.type)}`);
   for (const fn of event.functions) {

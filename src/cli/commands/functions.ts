@@ -12,7 +12,7 @@ import { safeJson, table } from '../printable.ts';
 export function registerFunctions(program: Command, context: CliContext): void {
   const functions = program
     .command('functions')
-    .description('the functions the deployment knows: list, remove')
+    .description('list or remove the functions that the deployment knows')
     .addHelpText(
       'after',
       `
@@ -23,22 +23,23 @@ Examples:
 
   functions
     .command('list')
-    .description('print every function that was ever started here, and what it holds')
-    .option('--json', 'one JSON object a line')
+    .description('print every function that was ever started here, with its event counts')
+    .option('--json', 'print one JSON object a line')
     .action((flags: { readonly json?: boolean }) => list(flags, context));
 
   functions
     .command('remove')
     .description(
-      'forget a function that is deployed no more, so that it holds no stream against retention',
+      'remove a function that is no longer deployed, so that it stops blocking retention',
     )
-    .argument('<function>', 'its name')
-    .option('--discard', 'also when it has parked, dead or pending events, which are then gone')
+    .argument('<function>', 'name of the function')
+    .option('--discard', 'remove it even with parked, dead or pending events; these are deleted')
     .option('--json', 'print the result as one JSON object')
     .addHelpText(
       'after',
       `
-Refused while a dispatcher runs it. The events stay in their streams; should the function be started again, it begins as a new one.`,
+Removal is refused while a dispatcher runs the function. Its events stay in their streams.
+A function that is started again under this name begins as a new one.`,
     )
     .action((name: string, flags: { readonly discard?: boolean; readonly json?: boolean }) =>
       remove(name, flags, context),
@@ -59,7 +60,7 @@ async function list(flags: { readonly json?: boolean }, context: CliContext): Pr
   if (flags.json) for (const row of rows) context.out(safeJson(row));
   else if (rows.length === 0)
     context.err(
-      'millrace: no function is registered in this deployment; millrace start registers those of a folder',
+      'millrace: no function is registered in this deployment; millrace start registers the functions of a folder',
     );
   else {
     context.out(
@@ -95,6 +96,6 @@ async function remove(
   if (flags.json) context.out(safeJson({ function: name, ...gone }));
   else
     context.out(
-      `${name} is forgotten, with ${plural(gone.parkedUnits, 'parked subject')}, ${plural(gone.deadLetters, 'dead letter')} and ${plural(gone.pendingEntries, 'pending entry').replace('entrys', 'entries')}`,
+      `${name} is removed, with ${plural(gone.parkedUnits, 'parked subject')}, ${plural(gone.deadLetters, 'dead letter')} and ${plural(gone.pendingEntries, 'pending entry').replace('entrys', 'entries')}`,
     );
 }

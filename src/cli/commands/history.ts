@@ -27,19 +27,23 @@ export function registerHistory(program: Command, context: CliContext): void {
   program
     .command('history')
     .description(
-      'print the events of an aggregate: what happened, when, by whom and why; or its state as it was',
+      'print the events of an aggregate (what happened, when, by whom and why), or its state',
     )
     .argument('<category>', 'category of the aggregate, e.g. order')
     .argument('<id>', 'id of the aggregate')
     .option(
       '--at <time|revision>',
-      "as it was then: an RFC 3339 time (when events were appended, by the server's clock), or a number of events",
+      "show it as it was after this number of events, or at this RFC 3339 time (of the server's clock)",
     )
-    .option('--backwards', 'newest first')
-    .option('--limit <n>', 'at most so many events', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option('--backwards', 'print the newest event first')
+    .option(
+      '--limit <n>',
+      'print at most this many events',
+      wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    )
     .option(
       '--aggregate <file>',
-      'print the state instead of the events, folded by the aggregate or decider this file exports',
+      'print the state instead, folded by the aggregate or decider that this file exports',
     )
     .option(
       '--json',
@@ -48,8 +52,10 @@ export function registerHistory(program: Command, context: CliContext): void {
     .addHelpText(
       'after',
       `
-Who and why are what the event was appended with: its source, and extension attributes such as actor, commandid, causationid.
-Exit status 1 when there is no such history, or an event of it cannot be read: that one is named, the others are printed.
+"By whom" and "why" are attributes of the event, set when it was appended: its source, and extension
+attributes such as actor, commandid and causationid.
+Exit status 1 if there is no such history, or if an event cannot be read. An unreadable event is
+named, and the others are printed.
 
 Examples:
   millrace history order A-1
@@ -70,7 +76,7 @@ async function run(
   const at = flags.at === undefined ? undefined : parseAt(flags.at);
   if (flags.aggregate !== undefined && (flags.backwards || flags.limit !== undefined))
     throw new UsageError(
-      '--backwards and --limit are for events, not for the state: leave out --aggregate or them',
+      '--backwards and --limit are for events, not for the state: leave them out, or leave out --aggregate',
     );
   const aggregate =
     flags.aggregate === undefined ? null : await loadAggregate(flags.aggregate, category);
@@ -107,7 +113,7 @@ function parseAt(text: string): number | Date {
 async function printEvents({ store, category, id, at, flags, context }: Asked): Promise<void> {
   const last = at instanceof Date ? await store.revisionAt(category, id, at) : at;
   if (last === 0) {
-    context.err('millrace: it had no event then');
+    context.err('millrace: the history had no event then');
     return;
   }
   const end = Math.min(last ?? Infinity, await store.revision(category, id));
@@ -143,7 +149,9 @@ async function printEvents({ store, category, id, at, flags, context }: Asked): 
     }
   }
   if (unreadable > 0)
-    throw new Error(`${plural(unreadable, 'event')} of the history cannot be read, see above`);
+    throw new Error(
+      `${plural(unreadable, 'event')} of the history cannot be read: see the lines above`,
+    );
 }
 
 function print(event: RecordedEvent, flags: HistoryFlags, context: CliContext): void {

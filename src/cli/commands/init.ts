@@ -28,7 +28,7 @@ export function registerInit(program: Command, context: CliContext): void {
   program
     .command('init')
     .description('create a project with one event type and one function')
-    .argument('<dir>', 'folder, new or without the files in question')
+    .argument('<dir>', 'folder to create; it may exist, without any of the files that init writes')
     .addHelpText(
       'after',
       `
@@ -43,7 +43,9 @@ function init(dir: string, context: CliContext): void {
   const files = scaffold(packageName(root), dependencyOf(root));
   const taken = [...files.keys()].filter((name) => existsSync(join(root, name)));
   if (taken.length > 0)
-    throw new Error(`${dir} has ${taken.join(', ')} already; nothing was written`);
+    throw new Error(
+      `${dir} already has ${taken.join(', ')}; nothing was written. Move these files, or choose another folder`,
+    );
   for (const [name, text] of files) {
     const path = join(root, name);
     makeFolder(dirname(path));

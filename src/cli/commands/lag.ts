@@ -19,22 +19,24 @@ interface LagFlags {
 export function registerLag(program: Command, context: CliContext): void {
   program
     .command('lag')
-    .description(
-      'show per function how many events are done, parked, dead, pending and not read yet',
-    )
-    .option('--function <name>', 'only this function')
-    .option('--types', 'a row per type and partition')
-    .option('--json', 'print one JSON object, types and partitions included')
+    .description('show for each function how many events are done, parked, dead, pending or unread')
+    .option('--function <name>', 'show this function only')
+    .option('--types', 'print a row for each type and partition')
+    .option('--json', 'print one JSON object, with types and partitions')
     .addHelpText(
       'after',
       `
-  appended  events for the function since it was registered (or rewound)
-  done      processed                       parked   waiting for a retry, or behind one of the same subject
-  dead      in the dead letters, or purged  pending  delivered to a dispatcher, not settled
-  lag       not read yet                    oldest   age of the oldest event that is parked, pending or not read
+  appended   events for the function since its registration or its last rewind
+  done       processed
+  parked     waiting for a retry, or behind such an event of the same subject
+  dead       in the dead letters, or purged from them
+  pending    delivered to a dispatcher, not settled yet
+  lag        not read yet
+  oldest     age of the oldest event that is parked, pending or unread
+  conserved  whether done, parked, dead, pending and lag add up to appended
 
-The states are measured apart from each other. "NO" under conserved: they do not add up to what was appended, that is, entries have
-been deleted or Redis has lost data.
+Each state is counted independently. "NO" under conserved means that entries were deleted, or that
+Redis lost data: see millrace losses.
 
 Examples:
   millrace lag
@@ -63,7 +65,7 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
     context.err(`millrace: ${describeUnserved(deployment.partitions, report.unserved)}`);
   if (functions.length === 0) {
     context.err(
-      'millrace: no function is registered in this deployment; millrace start registers those of a folder',
+      'millrace: no function is registered in this deployment; millrace start registers the functions of a folder',
     );
     return;
   }
@@ -71,12 +73,12 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
   for (const fn of functions) {
     if (!fn.conserved)
       context.err(
-        `millrace: the states of ${fn.name} do not add up to what was appended for it: entries were deleted, or Redis has lost data`,
+        `millrace: the states of ${fn.name} do not add up to its appended events: entries were deleted, or Redis has lost data. See millrace losses`,
       );
     const dead = fn.dead - fn.purged;
     if (fn.letters !== dead) {
       context.err(
-        `millrace: the ${formatCount(dead)} dead events of ${fn.name} stand in ${formatCount(fn.letters)} letters (dlq list): one letter holds all events of an entry that died as a whole`,
+        `millrace: the ${formatCount(dead)} dead events of ${fn.name} are in ${formatCount(fn.letters)} letters (millrace dlq list): one letter holds all events of an entry that died as a whole`,
       );
     }
     if (fn.purged > 0)
@@ -85,7 +87,7 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
       );
     if (fn.skipped > 0)
       context.err(
-        `millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped: it had settled their ids before (dedupe)`,
+        `millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped, because it had settled events with the same ids before (dedupe)`,
       );
   }
 }

@@ -36,24 +36,30 @@ export function registerLimits(program: Command, context: CliContext): void {
   program
     .command('limits')
     .description(
-      'show or set, per event type, how much is kept and how far functions may fall behind',
+      'show or set how much of an event type is kept, and how far its functions may fall behind',
     )
-    .argument('[type]', 'event type; without it all that have limits are shown')
-    .option('--max-age <time>', 'trim entries older than this: 90s, 30m, 12h, 7d', age)
-    .option('--max-events <n>', 'trim the oldest of more events than this', wholeNumber(0, 1e15))
+    .argument('[type]', 'event type (default: show all types with limits)')
+    .option('--max-age <time>', 'trim entries that are older: 90s, 30m, 12h, 7d', age)
+    .option(
+      '--max-events <n>',
+      'keep at most this many events, trim the oldest',
+      wholeNumber(0, 1e15),
+    )
     .option(
       '--max-backlog <n>',
-      'slow publishers down while the slowest function is further behind',
+      'slow publishers down while the slowest function is more events behind',
       wholeNumber(1, 1e15),
     )
-    .option('--unset', 'take all limits of the type away')
+    .option('--unset', 'remove all limits of the type')
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       `
-Dispatchers pick a change up within MILLRACE_UPKEEP_MS (10 s), publishers within 10 s; both count over all partitions, an even part for each.
-Retention never takes an entry that a registered function has not settled: "RETENTION HELD" in the log names the function. Entries go page
-by page, oldest first. Limits that are not named stay as they are.
+Dispatchers apply a change within MILLRACE_UPKEEP_MS (10 s), publishers within 10 s.
+Event counts are totals over all partitions. Each partition has an equal part.
+Retention never trims an entry that a registered function has not settled. The log names this
+function ("RETENTION HELD"). Entries are trimmed page by page, oldest first.
+Limits without an option stay as they are.
 
 Examples:
   millrace limits order.created --max-age 7d --max-events 50000000
@@ -81,10 +87,10 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
   const changes = Object.keys(asked).length > 0;
   if (changes && flags.unset) throw new UsageError('give limits or --unset, not both');
   if ((changes || flags.unset) && type === undefined)
-    throw new UsageError('name the event type whose limits are to be set');
+    throw new UsageError('name the event type to change the limits of');
   if (type !== undefined && !TYPE_PATTERN.test(type))
     throw new UsageError(
-      `"${type}" is no name of an event type: it must match ${TYPE_PATTERN.source}`,
+      `"${type}" is not a name of an event type: it must match ${TYPE_PATTERN.source}`,
     );
   const deployment = await context.open({ protoDir: null });
   const known = await readTypeLimits(deployment);
@@ -105,7 +111,7 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
   if (flags.json) context.out(safeJson(Object.fromEntries(all)));
   else if (all.length === 0)
     context.err(
-      `millrace: ${type === undefined ? 'no type has limits' : `${type} has no limits`}: its events are kept for ever`,
+      `millrace: ${type === undefined ? 'no type has limits' : `${type} has no limits`}: all events are kept`,
     );
   else {
     context.out(

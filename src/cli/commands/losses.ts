@@ -9,21 +9,24 @@ export function registerLosses(program: Command, context: CliContext): void {
   program
     .command('losses')
     .description(
-      'show the loss ledger: entries that vanished, groups that were gone, flushes that Redis lost',
+      'show the loss ledger: vanished entries, lost consumer groups, flushes that Redis lost',
     )
-    .option('--json', 'one JSON object a line')
+    .option('--json', 'print one JSON object a line')
     .addHelpText(
       'after',
       `
-  entries          vanished from a stream although retention did not take them
-  pending          vanished while a function had them pending: in its dead letters, reason "missing"
-  acknowledgement  no longer pending when the outcome was committed: nothing of it was applied
-  group            a consumer group was gone and was made again behind the last commit
-  parked           events that are counted as parked are in no list
-  wedged           a parked subject had no reason to wait; it has been set free, nothing was lost
-  sequence         Redis lost flushes it had acknowledged to a producer
+  entries          entries vanished from a stream, although retention did not trim them
+  pending          entries vanished while a function had them pending; they are in its dead letters,
+                   with the reason "missing"
+  acknowledgement  entries were no longer pending at their commit; no outcome of them was applied
+  group            a consumer group was gone; it was made again behind the last commit
+  parked           events are counted as parked, but no list holds them
+  wedged           a parked subject waited without a reason; it was set free, nothing was lost
+  sequence         Redis lost flushes that it had acknowledged to a producer
+  counts           a counter held no number; it counts on from 0
 
-Found by running dispatchers and by "millrace lag". The last 1,000 or so of each partition are kept. Exit status 0, losses or none.
+Running dispatchers and "millrace lag" find losses. Each partition keeps about its last 1,000.
+The exit status is 0, with or without losses.
 
 Example:
   millrace losses --json | jq 'select(.kind == "entries")'`,

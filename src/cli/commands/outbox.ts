@@ -8,16 +8,19 @@ import { duration, safeJson, table } from '../printable.ts';
 export function registerOutbox(program: Command, context: CliContext): void {
   program
     .command('outbox')
-    .description('show what functions have emitted to other partitions and is not there yet')
-    .option('--json', 'one JSON object a line, for each partition')
+    .description('show emitted events that have not reached their partition yet')
+    .option('--json', 'print one JSON object a line, for each partition')
     .addHelpText(
       'after',
       `
-  from      partition of the function that emitted     to      partition the events are for
-  flushes   what one turn emitted to one partition     oldest  how long the oldest flush has waited
+  from     partition of the emitting function
+  to       partition that the events are for
+  flushes  waiting flushes; a turn emits one flush to each partition
+  oldest   waiting time of the oldest flush
 
-Normally empty: dispatchers relay within milliseconds. What stays does so because no dispatcher owns a lane in "from", or because "to"
-takes nothing (its log says why). Looks into the oldest 1,024 flushes of a partition. Exit status 0, whatever waits.
+Outboxes are normally empty: dispatchers relay within milliseconds. A flush stays if no dispatcher
+owns a lane in "from", or if "to" accepts nothing. The dispatcher's log says why.
+The command looks at the oldest 1,024 flushes of a partition. The exit status is always 0.
 
 Example:
   millrace outbox --json | jq 'select(.oldestMs > 60000)'`,

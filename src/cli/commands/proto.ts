@@ -14,8 +14,8 @@ export function registerProto(program: Command, context: LongRunningContext): vo
     .command('proto')
     .description('write the TypeScript types of the event types')
     .argument('[dir]', 'folder of the .proto files', './proto')
-    .option('--out <file>', 'where to', './workers/generated/events.ts')
-    .option('--check', 'write nothing; fail when the file is not up to date (for CI)')
+    .option('--out <file>', 'file to write', './workers/generated/events.ts')
+    .option('--check', 'write nothing; exit status 1 if the file is not up to date (for CI)')
     .addHelpText(
       'after',
       `
@@ -25,7 +25,9 @@ Example:
     .action((dir: string, flags: { out: string; check?: boolean }) => {
       const catalog = createCatalog(loadProtoFolder(resolve(dir)));
       if (catalog.types.size === 0)
-        throw new ConfigError([`no message under ${dir} has option (millrace.v1.event)`]);
+        throw new ConfigError([
+          `no message under ${dir} has option (millrace.v1.event): add it to the message of each event type`,
+        ]);
       const text = generateTypes(catalog);
       if (flags.check) {
         if (read(flags.out) === text) return;

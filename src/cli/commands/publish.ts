@@ -44,19 +44,19 @@ export function registerPublish(program: Command, context: LongRunningContext): 
   program
     .command('publish')
     .description('publish one event, or the events of an NDJSON file')
-    .argument('[type]', 'event type; with --file or -: the type of lines that name none')
+    .argument('[type]', 'event type; with --file or -, the type of lines without one')
     .argument('[-]', 'a dash: read NDJSON from stdin')
-    .option('--data <json>', 'payload of one event')
-    .option('--file <path>', 'NDJSON, one CloudEvents JSON object a line; - is stdin')
+    .option('--data <json>', 'payload of one event, as JSON')
+    .option('--file <path>', 'NDJSON file, one CloudEvents JSON object a line; - is stdin')
     .option(
       '--subject <text>',
       'with --data: the ordering key (default: the subject field of the payload)',
     )
     .option('--id <text>', 'with --data: the event id (default: a new one)')
-    .option('--skip-bad', 'with --file: go on after a bad line')
+    .option('--skip-bad', 'with --file: report bad lines and go on')
     .option(
       '--deadline <ms>',
-      'give up when the server has not answered for so long',
+      'give up after this time without an answer of the server',
       wholeNumber(1, 3_600_000),
       30_000,
     )
@@ -64,9 +64,11 @@ export function registerPublish(program: Command, context: LongRunningContext): 
     .addHelpText(
       'after',
       `
-A bad line (no JSON, no CloudEvent, unknown type, data that does not fit the schema, longer than 2 MiB) is reported on stderr with its
-number. Without --skip-bad it ends the command: nothing from that line on is sent, exit status 1. With --skip-bad it is left out and
-counted; the exit status is then 0.
+A bad line is reported on stderr with its number. A line is bad if it is not JSON, not a CloudEvent,
+of an unknown type, or longer than 2 MiB. Data that does not fit the schema is bad too.
+Without --skip-bad the first bad line ends the command with exit status 1. Nothing from that line on
+is sent.
+With --skip-bad all bad lines are left out and counted, and the exit status is 0.
 
 Examples:
   millrace publish order.created --data '{"orderId":"A-1","country":"GB","total":{"amount":1250,"currency":"GBP"}}'
@@ -123,7 +125,7 @@ function checkUse(
       `unexpected argument "${second}"; payloads go into --data, files into --file`,
     );
   const dash = first === '-' || second === '-';
-  if (first === '-' && second === '-') throw new UsageError('stdin is given twice');
+  if (first === '-' && second === '-') throw new UsageError('stdin is given twice: give one dash');
   const type = first === '-' ? undefined : first;
   const given = [flags.data !== undefined, flags.file !== undefined, dash].filter(Boolean).length;
   if (given !== 1)
@@ -187,7 +189,7 @@ async function publishFile(
   if (failure !== null) {
     if (job.unknown > 0)
       context.err(
-        `millrace: of the last ${plural(job.unknown, 'event')} some may have been published: the server did not answer for all of them`,
+        `millrace: some of the last ${plural(job.unknown, 'event')} may have been published: the server did not answer for all of them`,
       );
     throw failure;
   }
@@ -198,7 +200,7 @@ async function publishFile(
     context.fail();
   } else if (job.badLine !== null) {
     context.err(
-      `millrace: stopped at line ${job.badLine}: ${plural(job.published, 'event')} of the lines before it published, nothing after. --skip-bad leaves such lines out`,
+      `millrace: stopped at line ${job.badLine}: ${plural(job.published, 'event')} before it published, nothing from it on. To leave bad lines out, add --skip-bad`,
     );
     context.fail();
   } else await publisher.close();

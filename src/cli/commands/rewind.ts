@@ -14,24 +14,27 @@ import { safeJson } from '../printable.ts';
 export function registerRewind(program: Command, context: CliContext): void {
   program
     .command('rewind')
-    .description('set where a function goes on: everything from there is delivered to it (again)')
-    .argument('<function>', 'its name')
+    .description('move a function to a place in its streams: it handles all events from there on')
+    .argument('<function>', 'name of the function')
     .requiredOption('--to <target>', 'start, end, a time, an entry id or a position')
-    .option('--force', 'also a function that says it must not see events again (replaySafe: false)')
+    .option('--force', 'rewind even a function that must not see events again (replaySafe: false)')
     .option('--json', 'print the result as one JSON object')
     .addHelpText(
       'after',
       `
 Targets:
-  start                      the oldest event that is retained
-  end                        behind everything: what has not been read yet is passed over
-  2026-01-31T12:00:00Z       events appended then or later (server time); also a day, or ms since 1970
-  1795450694309-0            this entry and later ones, in every partition
-  3/1795450694309-0/17       the same in partition 3 only, as "tail", "dlq show" and "explain" print it. An entry is delivered as a
-                             whole: also the events of it before the position
+  start                 the oldest retained event
+  end                   behind the last event: unread events are skipped
+  2026-01-31T12:00:00Z  events appended at this time or later (server time); also a day, or ms
+                        since 1970
+  1795450694309-0       this entry and later ones, in every partition
+  3/1795450694309-0/17  the same in partition 3 only; "tail", "dlq show" and "explain" print such
+                        positions
 
-Works while dispatchers run: their turns under way are thrown away and the lanes go on from the target. Counting starts anew;
-parked events and dead letters stay what they are. A view is not rewound but built anew: millrace view rebuild.
+An entry is delivered as a whole, with its events before the position.
+A rewind works while dispatchers run: their running turns are discarded, and the lanes go on from
+the target. Counting starts anew. Parked events and dead letters stay as they are.
+A view cannot be rewound. Build it anew with millrace view rebuild.
 
 Examples:
   millrace rewind analytics --to start

@@ -9,7 +9,7 @@ import { isoTime, safeJson, table } from '../printable.ts';
 export function registerScheduled(program: Command, context: LongRunningContext): void {
   const scheduled = program
     .command('scheduled')
-    .description('events that wait for their time: list, cancel')
+    .description('list or cancel events that wait for their delivery time')
     .addHelpText(
       'after',
       `
@@ -20,20 +20,21 @@ Examples:
 
   scheduled
     .command('list')
-    .description('print the next ones of all partitions, soonest first')
-    .option('--limit <n>', 'at most so many (default 100)', wholeNumber(1, 100_000))
-    .option('--json', 'one JSON object a line')
+    .description('print the next events of all partitions, soonest first')
+    .option('--limit <n>', 'print at most this many (default 100)', wholeNumber(1, 100_000))
+    .option('--json', 'print one JSON object a line')
     .action((flags: { readonly limit?: number; readonly json?: boolean }) => list(flags, context));
 
   scheduled
     .command('cancel')
-    .description('take events back before they are appended')
-    .argument('<ids...>', 'event ids')
-    .option('--json', 'one JSON object a line')
+    .description('cancel events before they are appended')
+    .argument('<ids...>', 'ids of the events')
+    .option('--json', 'print one JSON object a line')
     .addHelpText(
       'after',
       `
-Each is cancelled or was appended, in one step. Exit status 1 when one of them does not wait (any more).`,
+Each event is either cancelled or appended, never both.
+Exit status 1 if one of the events was not waiting: never scheduled, cancelled, or appended already.`,
     )
     .action((ids: string[], flags: { readonly json?: boolean }) => cancel(ids, flags, context));
 }
@@ -83,7 +84,9 @@ async function cancel(
   if (!flags.json && missed.length < ids.length)
     context.out(`${plural(ids.length - missed.length, 'event')} cancelled`);
   if (missed.length > 0) {
-    context.err(`millrace: not scheduled (any more): ${missed.slice(0, 20).join(', ')}`);
+    context.err(
+      `millrace: not scheduled, cancelled before, or appended already: ${missed.slice(0, 20).join(', ')}`,
+    );
     context.fail();
   }
 }

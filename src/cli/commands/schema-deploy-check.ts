@@ -4,7 +4,7 @@ import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { deployCheck, type DeployReport } from '../../registry/deploy-check.ts';
 import type { LongRunningContext } from '../context.ts';
 import { findingLines } from '../findings.ts';
-import { formatCount, plural } from '../options.ts';
+import { formatCount } from '../options.ts';
 import { printable, safeJson, table } from '../printable.ts';
 import { ownFiles } from './start.ts';
 
@@ -17,7 +17,7 @@ export function registerDeployCheck(schema: Command, context: LongRunningContext
   schema
     .command('deploy-check')
     .description(
-      'list the schema versions of the events that are there, and refuse functions that cannot read one of them',
+      'list the schema versions of all retained events; fail if a function cannot read one',
     )
     .argument('[dir]', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that the functions read with', './proto')
@@ -25,8 +25,9 @@ export function registerDeployCheck(schema: Command, context: LongRunningContext
     .addHelpText(
       'after',
       `
-Looks at every event of the functions' types: in the streams (a rewind brings old ones back), waiting for a retry, and in the dead
-letters (a replay brings them back). Changes nothing. Exit status 1 when a function cannot read one.
+The check reads every event of the functions' types: in the streams, in the retries and in the dead
+letters. A rewind delivers old events again, and a replay delivers dead ones again.
+Nothing is changed. Exit status 1 if a function cannot read an event.
 
 Example:
   millrace schema deploy-check ./workers --proto ./proto`,
@@ -92,10 +93,10 @@ function print(report: DeployReport, context: LongRunningContext): void {
     formatCount(dead),
   ]);
   if (rows.length > 0) context.out(table(columns, rows));
-  else context.err("millrace: no event of the functions' types is there");
+  else context.err("millrace: there is no event of the functions' types");
   if (report.unreadable > 0)
     context.err(
-      `millrace: ${plural(report.unreadable, 'entry or letter')} could not be taken apart: nothing can be said of what is in it`,
+      `millrace: ${formatCount(report.unreadable)} of the entries and letters could not be decoded: their events were not checked`,
     );
   for (const { function: fn, type, why, findings } of report.unreadableBy) {
     context.out(`${printable(fn)} cannot read ${printable(type)}: ${printable(why, 500)}`);

@@ -35,12 +35,14 @@ const VERSION = wholeNumber(1, Number.MAX_SAFE_INTEGER);
 export function registerSchema(program: Command, context: LongRunningContext): void {
   const schema = program
     .command('schema')
-    .description('the schema registry: what is registered, what may change')
+    .description('work with the schema registry: list, show, check, register and compare schemas')
     .addHelpText(
       'after',
       `
-A subject is an event type; its versions are the schemas it has had. Levels say what a new version must be able to do with the older ones:
-${LEVELS.join(', ')} (default ${DEFAULT_LEVEL}).
+A subject is an event type, and its versions are the schemas it has had.
+A level says how a new version must be compatible with the older ones. The levels are
+${LEVELS.join(', ')}.
+The default is ${DEFAULT_LEVEL}.
 
 Examples:
   millrace schema check --against main          # in CI, without a server
@@ -60,18 +62,18 @@ function registerReads(schema: Command, context: LongRunningContext): void {
   schema
     .command('list')
     .description('print the subjects with their latest versions')
-    .option('--deleted', 'deleted ones too')
-    .option('--json', 'one JSON object a line')
+    .option('--deleted', 'include deleted subjects')
+    .option('--json', 'print one JSON object a line')
     .action((flags: { deleted?: boolean; json?: boolean }) => list(flags, context));
 
   schema
     .command('show')
     .description(
-      'print a version of a subject: its text, who registered it, when, from which revision',
+      'print a version of a subject: its text, its author, its time, its source revision',
     )
     .argument('[subject]', 'event type')
-    .argument('[version]', 'default: the latest', VERSION)
-    .option('--id <id>', 'instead: the schema with this id, as events bear it', VERSION)
+    .argument('[version]', 'version (default: the latest)', VERSION)
+    .option('--id <id>', 'show the schema with this id, as events carry it', VERSION)
     .option('--json', 'print one JSON object')
     .action(
       (
@@ -87,35 +89,35 @@ function registerFolder(schema: Command, context: LongRunningContext): void {
   schema
     .command('check')
     .description(
-      'say whether the schemas under proto/ may be registered, and if not, why and what to do; registers nothing',
+      'say whether the schemas under proto/ may be registered, with reasons and cures; change nothing',
     )
-    .argument('[types...]', 'event types; default: all under proto/')
+    .argument('[types...]', 'event types (default: all under proto/)')
     .option('--proto <dir>', 'folder of the .proto files', './proto')
     .option(
       '--against <revision or folder>',
-      'compare with a git revision or another folder instead of the registry: needs no server',
+      'compare with a git revision or another folder; needs no server',
     )
-    .option('--level <level>', `with --against: the level (default ${DEFAULT_LEVEL})`)
+    .option('--level <level>', `with --against: the compatibility level (default ${DEFAULT_LEVEL})`)
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExit status 1 when one is not compatible.')
+    .addHelpText('after', '\nExit status 1 if a schema is not compatible.')
     .action((types: string[], flags: CheckFlags) => check(types, flags, context));
 
   schema
     .command('register')
-    .description('register the schemas under proto/: all, or none where one is not compatible')
-    .argument('[types...]', 'event types; default: all under proto/')
+    .description('register the schemas under proto/: all, or none if one is not compatible')
+    .argument('[types...]', 'event types (default: all under proto/)')
     .option('--proto <dir>', 'folder of the .proto files', './proto')
-    .option('--json', 'one JSON object a line')
+    .option('--json', 'print one JSON object a line')
     .action((types: string[], flags: { proto: string; json?: boolean }) =>
       register(types, flags, context),
     );
 
   schema
     .command('diff')
-    .description('print what changed between two versions, and the verdict')
+    .description('print the changes between two versions, and whether they are compatible')
     .argument('<subject>', 'event type')
-    .argument('[from]', 'version; default: the latest', VERSION)
-    .argument('[to]', 'version; default: the text under proto/', VERSION)
+    .argument('[from]', 'older version (default: the latest)', VERSION)
+    .argument('[to]', 'newer version (default: the text under proto/)', VERSION)
     .option('--proto <dir>', 'folder of the .proto files', './proto')
     .action(
       (
@@ -130,10 +132,13 @@ function registerFolder(schema: Command, context: LongRunningContext): void {
 function registerLevel(schema: Command, context: LongRunningContext): void {
   schema
     .command('level')
-    .description('print or set the compatibility level, the global one or that of a subject')
-    .argument('[subject]', 'event type; without it the global level')
-    .argument('[level]', LEVELS.join(', '))
-    .option('--unset', 'the subject follows the global level again; the global one its default')
+    .description('print or set the compatibility level, global or of one subject')
+    .argument('[subject]', 'event type (default: the global level)')
+    .argument('[level]', `level to set: ${LEVELS.join(', ')}`)
+    .option(
+      '--unset',
+      'remove the level: a subject follows the global level, the global level its default',
+    )
     .option('--json', 'print one JSON object')
     .action(
       (
@@ -195,7 +200,7 @@ async function list(
   if (flags.json) return;
   if (rows.length === 0)
     context.err(
-      'millrace: no schema is registered; millrace schema register registers those under proto/',
+      'millrace: no schema is registered; millrace schema register registers the schemas under proto/',
     );
   else
     context.out(
@@ -241,7 +246,7 @@ async function show(
   context: LongRunningContext,
 ): Promise<void> {
   if ((subject === undefined) === (flags.id === undefined))
-    throw new UsageError('give a subject or --id');
+    throw new UsageError('give either a subject or --id');
   const { registry } = await context.open({ protoDir: null, anew: true });
   const found =
     subject === undefined ? null : await registry.version(subject, version ?? 'latest', true);
@@ -294,7 +299,9 @@ async function check(
   context: LongRunningContext,
 ): Promise<void> {
   if (flags.level !== undefined && flags.against === undefined)
-    throw new UsageError('--level goes with --against; the registry has its own levels');
+    throw new UsageError(
+      '--level goes with --against; to set a level of the registry, use millrace schema level',
+    );
   const catalog = readCatalog(flags.proto);
   let results: readonly CheckResult[];
   if (flags.against === undefined) {
@@ -485,7 +492,9 @@ function asLevel(text: string): Level {
 function readCatalog(dir: string): Catalog {
   const catalog = createCatalog(loadProtoFolder(resolve(dir)));
   if (catalog.types.size === 0)
-    throw new ConfigError([`no message under ${dir} has option (millrace.v1.event)`]);
+    throw new ConfigError([
+      `no message under ${dir} has option (millrace.v1.event): add it to the message of each event type`,
+    ]);
   return catalog;
 }
 

@@ -29,9 +29,12 @@ export function registerStart(program: Command, context: LongRunningContext): vo
     .addHelpText(
       'after',
       `
-Logs go to stdout as JSON lines, or readable on a terminal; one line on stderr says when all lanes run. The first SIGTERM or SIGINT
-drains: nothing more is started, what runs is finished within MILLRACE_DRAIN_MS, what is done is committed. The second one stops at once.
-Exit status: 0 after a clean drain; 1 when it could not start, or the drain cut something off (it runs again).
+Logs go to stdout as JSON lines. On a terminal they are readable if the project has pino-pretty.
+One line on stderr says when all lanes run.
+The first SIGTERM or SIGINT drains: no event is started any more, running handlers have
+MILLRACE_DRAIN_MS to finish, and finished events are committed. The second signal stops at once.
+Exit status 0: the drain was clean. 1: the start failed, or the drain cut handlers off. Their events
+run again.
 
 Example:
   WORKERS=4 LOG_LEVEL=info millrace start ./workers --proto ./proto
@@ -164,7 +167,7 @@ async function drain(
     // Leases given back are nobody's death. Else they run out by themselves: a server that says
     // nothing must not hold up the end.
     await Promise.race([stopping.catch(() => {}), sleep(AT_ONCE_MS)]);
-    context.err('millrace: stopped at once: what was running was not committed and will run again');
+    context.err('millrace: stopped at once: running events were not committed and will run again');
     context.fail();
   } else if (dispatcher.cutOff > 0 || dispatcher.repeats > repeats) {
     const running =

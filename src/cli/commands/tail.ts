@@ -49,22 +49,23 @@ export function registerTail(program: Command, context: LongRunningContext): voi
     .addOption(
       new Option(
         '--from <where>',
-        'start: of what is retained; end: only new events (default: end when following, else start)',
+        'start: all retained events; end: new events only (default: end when following, else start)',
       ).choices(['start', 'end']),
     )
     .option(
       '--limit <n>',
-      'end after so many events; implies --no-follow unless --follow is given',
+      'end after this many events; implies --no-follow unless --follow is given',
       wholeNumber(1, Number.MAX_SAFE_INTEGER),
     )
-    .option('--partition <p>', 'only this partition', wholeNumber(0, 1023))
-    .option('--follow', 'wait for new events (the default without --limit)')
-    .option('--no-follow', 'end after the events there are now')
+    .option('--partition <p>', 'print this partition only', wholeNumber(0, 1023))
+    .option('--follow', 'wait for new events (default without --limit)')
+    .option('--no-follow', 'end after the events that are there now')
     .addHelpText(
       'after',
       `
-Events are ordered by their entry's time over all partitions; within a partition the order is exact. An entry that cannot be read is
-reported on stderr with its address and passed over. SIGINT, SIGTERM and a closed stdout end it with status 0.
+Events of all partitions are merged by the time of their entries. Within a partition the order is
+exact. An unreadable entry is reported on stderr with its address and skipped.
+SIGINT, SIGTERM and a closed stdout end the command with exit status 0.
 
 Examples:
   millrace tail order.created
@@ -79,7 +80,7 @@ async function tail(type: string, flags: TailFlags, context: LongRunningContext)
   const from = flags.from ?? (follow ? 'end' : 'start');
   if (from === 'end' && !follow)
     throw new UsageError(
-      '--from end prints new events only: without following there is nothing to print. Add --follow',
+      '--from end prints new events only: without --follow there is nothing to print. Add --follow',
     );
   const stop = context.takeStop();
   const deployment = await context.open();

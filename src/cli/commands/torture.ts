@@ -22,20 +22,25 @@ export function registerTorture(program: Command, context: LongRunningContext): 
   program
     .command('torture')
     .description(
-      'run the functions of a folder under faults: losses, doubles, order breaks, recovery time',
+      'run the functions of a folder under faults; report losses, doubles, order breaks, recovery time',
     )
     .argument('[dir]', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
-    .option('--seconds <n>', 'how long faults are injected', wholeNumber(1, 3600), 20)
+    .option(
+      '--seconds <n>',
+      'time during which faults are injected, in seconds',
+      wholeNumber(1, 3600),
+      20,
+    )
     .option(
       '--seed <n>',
-      'decides what is published and which faults come when',
+      'seed of the published events and of the faults',
       wholeNumber(1, 2 ** 31),
       1,
     )
     .option(
       '--fault <names>',
-      `these only, comma separated: ${TORTURES.join(', ')}`,
+      `faults to inject, comma separated: ${TORTURES.join(', ')}`,
       parseFaults,
       TORTURES,
     )
@@ -43,13 +48,23 @@ export function registerTorture(program: Command, context: LongRunningContext): 
     .addHelpText(
       'after',
       `
-Your handlers really run, with made-up events of their types: point what they call at something that may be written to.
-The data of the deployment is left alone: torture works under a namespace of its own and removes it at the end.
-Faults: kill (kill -9), freeze (SIGSTOP beyond the lease, then SIGCONT), cut (connections reset), duplicate (replies lost, so that
-everything under way is sent again). cut and duplicate need a single server without TLS; elsewhere they are left out, and the report says
-so. Delays between attempts are cut short.
-Doubles are events whose handler succeeded more than once, which Millrace allows (make effects idempotent with ctx.idempotencyKey).
-Exit status: 0 nothing was lost, out of order or uncounted; 1 something was, or it could not run.
+Your handlers really run, with made-up events of their types. Point the services that they call at
+something that may be written to.
+The data of the deployment is left alone: torture works in a namespace of its own and removes it at
+the end. Delays between attempts are cut short.
+
+Faults:
+  kill       a dispatcher is killed (kill -9)
+  freeze     a dispatcher is stopped beyond its lease (SIGSTOP), then goes on (SIGCONT)
+  cut        connections are reset
+  duplicate  replies are lost, so that everything under way is sent again
+
+The faults cut and duplicate need a single server without TLS. Elsewhere they are left out, and the
+report says so.
+Doubles are events whose handler succeeded more than once. Millrace allows them: make effects
+idempotent with ctx.idempotencyKey.
+Exit status 0: nothing was lost, out of order or uncounted. 1: something was, or torture could not
+run.
 
 Example:
   millrace torture ./workers --seconds 30 --seed 7`,

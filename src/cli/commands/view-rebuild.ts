@@ -16,26 +16,26 @@ import { ownFiles } from './start.ts';
 export function registerRebuild(view: Command, context: LongRunningContext): void {
   view
     .command('rebuild')
-    .description(
-      'build the version that the folder holds beside the live one, from the beginning of the streams, or from the histories where they are trimmed; verify it; make it live',
-    )
-    .argument('<view>', 'its name')
+    .description('build the version of the folder beside the live one, verify it, and make it live')
+    .argument('<view>', 'name of the view')
     .option('--dir <dir>', 'folder of the function files', './workers')
     .option('--proto <dir>', 'folder of the .proto files that declare the event types', './proto')
     .option(
       '--version <n>',
-      'which version, where the folder holds several; default: the highest',
+      'version to build, if the folder has several (default: the highest)',
       wholeNumber(1, 999_999_999),
     )
-    .option('--no-switch', 'build and verify only')
-    .option('--incomplete', 'also without events that retention has trimmed and no history holds')
-    .option('--json', 'progress and result as JSON lines')
+    .option('--no-switch', 'build and verify only, do not make it live')
+    .option('--incomplete', 'go on although retention trimmed events that no history holds')
+    .option('--json', 'print progress and result as JSON lines')
     .addHelpText(
       'after',
       `
-Only this view runs here: no function that does anything else. Stopped or killed, it goes on where it was when it is started again.
-Dispatchers that serve the same version help. The version that was live is kept: millrace view rollback, and later millrace view drop.
-Afterwards deploy the new version: from then on its dispatchers keep it up to date.`,
+The rebuild reads the streams from their beginning. Where they are trimmed it reads the histories.
+Only this view runs here, and no other function. Dispatchers that serve the same version help.
+A rebuild that was stopped or killed goes on where it was: run the same command again.
+The old version is kept: go back with millrace view rollback, or remove it with millrace view drop.
+Deploy the new version afterwards. Its dispatchers then keep it up to date.`,
     )
     .action((name: string, flags: RebuildFlags) => rebuild(name, flags, context));
 }
@@ -102,7 +102,9 @@ async function rebuild(
     print(name, rebuilt, flags, context);
   } catch (error) {
     if (!stop.first.aborted) throw error;
-    context.err('millrace: stopped; what is built is kept, the same command goes on from there');
+    context.err(
+      'millrace: stopped; the rows built so far are kept. Run the same command again to go on',
+    );
     context.fail();
   } finally {
     line.stop();

@@ -27,9 +27,7 @@ interface RangeFlags {
 export function registerView(program: Command, context: LongRunningContext): void {
   const view = program
     .command('view')
-    .description(
-      'what views hold, and building a changed one anew: get, list, count, status, rebuild, rollback, drop',
-    )
+    .description('query views; rebuild, roll back or drop their versions')
     .addHelpText(
       'after',
       `
@@ -50,24 +48,24 @@ function registerQueries(view: Command, context: LongRunningContext): void {
   view
     .command('get')
     .description('print one row')
-    .argument('<view>', 'its name')
+    .argument('<view>', 'name of the view')
     .argument('<id>', 'id of the row')
-    .option('--json', 'the row with its position and how fresh it is, as one JSON object')
+    .option('--json', 'print one JSON object: the row, its position and the lag of the view')
     .action((name: string, id: string, flags: { readonly json?: boolean }) =>
       get(name, id, flags, context),
     );
 
   const ranged = (command: Command): Command =>
     command
-      .argument('<view>', 'its name')
-      .option('--index <name>', 'an index of the view; default: all rows, by id')
-      .option('--equals <value>', 'rows with this value')
-      .option('--from <number>', 'rows sorted at this number, or time, or behind')
-      .option('--to <number>', 'rows sorted before this number, or time');
+      .argument('<view>', 'name of the view')
+      .option('--index <name>', 'index to read (default: all rows, by id)')
+      .option('--equals <value>', 'rows with this value in the index')
+      .option('--from <number>', 'rows from this number or time on')
+      .option('--to <number>', 'rows before this number or time');
   ranged(view.command('list').description('print rows, one JSON object a line'))
-    .option('--desc', 'largest first')
-    .option('--limit <n>', 'rows at most', wholeNumber(1, 1_000_000), 100)
-    .option('--cursor <text>', 'go on behind a page')
+    .option('--desc', 'print the largest first')
+    .option('--limit <n>', 'print at most this many rows', wholeNumber(1, 1_000_000), 100)
+    .option('--cursor <text>', 'go on behind a page; the text that list printed at its end')
     .action(
       (
         name: string,
@@ -78,16 +76,16 @@ function registerQueries(view: Command, context: LongRunningContext): void {
         },
       ) => list(name, flags, context),
     );
-  ranged(view.command('count').description('print how many rows there are'))
-    .option('--json', 'as one JSON object, with how fresh it is')
+  ranged(view.command('count').description('print the number of rows'))
+    .option('--json', 'print one JSON object, with the lag of the view')
     .action((name: string, flags: RangeFlags) => count(name, flags, context));
 }
 
 function registerStatus(view: Command, context: LongRunningContext): void {
   view
     .command('status')
-    .description('print the views, their versions, and which one is live')
-    .option('--json', 'one JSON object a line')
+    .description('print the views, their versions and the live version')
+    .option('--json', 'print one JSON object a line')
     .action((flags: { readonly json?: boolean }) => status(flags, context));
 }
 
@@ -95,8 +93,8 @@ function registerStatus(view: Command, context: LongRunningContext): void {
 function registerGenerations(view: Command, context: LongRunningContext): void {
   view
     .command('rollback')
-    .description('make the version live again that was live before')
-    .argument('<view>', 'its name')
+    .description('make the previous version live again')
+    .argument('<view>', 'name of the view')
     .action(async (name: string) => {
       const { from, to } = await rollBackView(await context.open({ protoDir: null }), name);
       context.out(`${name}: version ${to} is live, no longer ${from}`);
@@ -104,9 +102,9 @@ function registerGenerations(view: Command, context: LongRunningContext): void {
 
   view
     .command('drop')
-    .description('remove a version that is not live: its rows, indexes and lanes')
-    .argument('<view>', 'its name')
-    .argument('<version>', 'which', wholeNumber(1, 999_999_999))
+    .description('remove a version that is not live, with its rows, indexes and lanes')
+    .argument('<view>', 'name of the view')
+    .argument('<version>', 'number of the version', wholeNumber(1, 999_999_999))
     .action(async (name: string, version: number) => {
       const rows = await dropGeneration(await context.open({ protoDir: null }), name, version);
       context.out(`${name}: version ${version} is removed, with ${plural(rows, 'row')}`);
@@ -176,7 +174,7 @@ async function list(
     left -= page.rows.length;
     cursor = page.cursor;
   } while (cursor !== null && left > 0);
-  if (cursor !== null) context.err(`millrace: there are more: --cursor ${cursor}`);
+  if (cursor !== null) context.err(`millrace: more rows follow: go on with --cursor ${cursor}`);
 }
 
 async function count(name: string, flags: RangeFlags, context: LongRunningContext): Promise<void> {
@@ -227,7 +225,7 @@ async function status(
   if (flags.json) return;
   if (rows.length === 0)
     context.err(
-      'millrace: no view is known in this deployment; millrace start makes those of a folder known',
+      'millrace: no view is known in this deployment; millrace start registers the views of a folder',
     );
   else
     context.out(

@@ -268,7 +268,7 @@ export class LaneCommits {
     this.#noIndexes.add(key);
     this.#lane.log(
       'error',
-      'a key of another type is where an index of the view should be: the rows are written, this index is not',
+      'an index of the view cannot be written, because its key has another type; the rows are written',
       { key, cure: "delete the key, raise the view's version, then millrace view rebuild" },
     );
   }
