@@ -369,7 +369,7 @@ export class Dispatcher {
       } catch (error) {
         if (error instanceof SettingsChangedError) {
           this.#failure = error;
-          log('error', 'SETTINGS CHANGED: nothing more is read here', { err: error });
+          log('error', 'SETTINGS CHANGED: this dispatcher reads nothing more', { err: error });
           void this.stop().then(() => this.#fail(error));
           return;
         }
@@ -436,7 +436,7 @@ export class Dispatcher {
     const cure =
       origin === 'exit'
         ? 'Throw instead: a thread is shared by all functions'
-        : 'Await every promise before the handler returns, and handle the errors of what goes on after it: .catch(), on("error")';
+        : 'Await every promise before the handler returns, and handle the errors of work that goes on after it: .catch(), on("error")';
     const what =
       origin === 'exit'
         ? 'process.exit'

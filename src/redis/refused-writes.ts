@@ -65,7 +65,7 @@ export async function untilWritten<T>(
       wait.signal.throwIfAborted();
       if (performance.now() - toldMs > REPEAT_MS) {
         toldMs = performance.now();
-        wait.waiting(`waiting until Redis takes writes again, which is needed ${what}: ${why}`);
+        wait.waiting(`waiting until Redis takes writes again (needed ${what}): ${why}`);
       }
       await sleep(AGAIN_MS, wait.signal);
       wait.signal.throwIfAborted();

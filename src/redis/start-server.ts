@@ -38,7 +38,7 @@ export async function startServer(place: ServerPlace): Promise<SupervisedServer>
     if (repair !== null) {
       log(
         'warn',
-        'the append-only file was torn (a crash, or a full disk): its end is cut back to the last whole transaction',
+        'the append-only file was torn (a crash, or a full disk): it is cut back to the last whole transaction',
         { ...repair },
       );
       return attempt(place, 'no');
@@ -72,7 +72,7 @@ async function mendByRewriting(
 ): Promise<SupervisedServer> {
   log(
     'warn',
-    'the append-only file was torn (a crash, or a full disk): it is loaded without its end, and written anew',
+    'the append-only file was torn (a crash, or a full disk): it is loaded without its torn end, and written anew',
   );
   const field = (info: string, name: string): string =>
     new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';

@@ -93,7 +93,7 @@ export class SchemaWatch implements Lifecycle {
   /** Said once until it works again. */
   #failed(error: unknown): void {
     if (!this.#failing && !this.#closed)
-      this.#options.log('warn', 'the schema registry cannot be looked at', { err: error });
+      this.#options.log('warn', 'the schema registry cannot be read', { err: error });
     this.#failing = true;
   }
 
@@ -141,7 +141,7 @@ export class SchemaWatch implements Lifecycle {
       });
     } catch (error) {
       if (!(error instanceof IncompatibleSchemaError)) throw error;
-      const why = `${subject}: the registry has lost its schema (id ${had.id}), and holds one now that it is not compatible with (level ${error.level}):\n${describeFindings(
+      const why = `${subject}: the registry has lost its schema (id ${had.id}), and now holds another one that is not compatible with it (level ${error.level}):\n${describeFindings(
         error.findings,
       )
         .map((line) => `    ${line}`)
@@ -149,7 +149,7 @@ export class SchemaWatch implements Lifecycle {
       this.#change(subject, { ...had, refused: [why] });
       log(
         'error',
-        'LOSS: the schema registry had lost a schema and refuses it now; events of the type are not written any more',
+        'LOSS: the schema registry had lost a schema and refuses it now; events of the type are no longer written',
         { type: subject, err: error },
       );
     }

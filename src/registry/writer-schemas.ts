@@ -103,7 +103,7 @@ export class WriterSchemas {
     if (!say) return;
     this.#options.log(
       'error',
-      'UNKNOWN SCHEMA: events bear a schema id that the registry does not know; they wait, parked, and are dead-lettered when it is not registered in time',
+      'UNKNOWN SCHEMA: events have a schema id that the registry does not know; they are parked, and dead-lettered unless the schema is registered in time',
       {
         schema: key.slice(key.indexOf(':') + 1),
         waitMs: this.#options.schemaWaitMs,

@@ -83,7 +83,7 @@ export class Snapshots {
     this.#unreadable.add(key);
     this.#log(
       'warn',
-      'a snapshot cannot be read: the state is loaded from the events, the next snapshot overwrites it',
+      'a snapshot cannot be read: the state is loaded from the events, and the next snapshot replaces it',
       { category, id, key, err: error },
     );
   }

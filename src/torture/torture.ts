@@ -116,7 +116,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   } finally {
     for (const step of undo.reverse())
       await Promise.resolve(step()).catch((error: unknown) =>
-        options.log('warn', 'torture could not clean up', { err: error }),
+        options.log('warn', 'the namespace of torture could not be removed', { err: error }),
       );
   }
 }

@@ -136,7 +136,7 @@ export class Upkeep implements Lifecycle {
     const { connection, keys, log } = this.#options;
     const counters = await noteSpoilt(connection, keys, partition);
     if (counters.length > 0)
-      log('error', 'LOSS: counters held what is no number, and count on from 0', {
+      log('error', 'LOSS: counters held no number, and count on from 0', {
         partition,
         counters: counters.slice(0, 20),
       });
@@ -159,7 +159,7 @@ export class Upkeep implements Lifecycle {
       });
     }
     if (corrected !== 0) {
-      const message = `the count of parked events was ${corrected} below what is there and has been set right: Redis has applied a half of a transaction (a torn append-only file)`;
+      const message = `the count of parked events was ${corrected} too low and has been corrected: Redis has applied half of a transaction (a torn append-only file)`;
       log('error', `LOSS: ${message}`, { function: fn, partition });
       await noteLoss(connection, keys, partition, {
         kind: 'counts',

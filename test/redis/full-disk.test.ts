@@ -103,7 +103,7 @@ t.test('a dispatcher and commands on a full disk', async (t) => {
   const waiting = project.start(['start', './workers'], { ...env });
   await waiting.seen(
     'stderr',
-    /waiting until Redis takes writes again, which is needed to register functions: .*MISCONF/,
+    /waiting until Redis takes writes again \(needed to register functions\): .*MISCONF/,
   );
   waiting.child.kill('SIGTERM');
   t.equal((await waiting.ended).status, 0, 'it waits, and ends when it is asked to');

@@ -105,7 +105,7 @@ export class LaneCommits {
     this.#lane.inFlight.settle(unit);
     this.#lane.log(
       'warn',
-      'what a slow handler came to is dropped: its event is not parked any more',
+      'the outcome of a slow handler is dropped: its event is no longer parked',
       { eventId: ref.id },
     );
   }
@@ -205,7 +205,7 @@ export class LaneCommits {
     if (reply.missing.length > 0)
       this.#sayMissing(
         reply.missing,
-        'LOSS: entries were no longer pending at their acknowledgement; what they would have caused was not applied',
+        'LOSS: entries were no longer pending at their acknowledgement; their outcomes were not applied',
       );
     for (const key of reply.noIndexes) this.#sayNoIndex(key);
     if (plan.failed.length > 0) stages.failed(plan.failed);

@@ -218,7 +218,7 @@ export class Lane implements Bell, KeptLane {
         else if (inFlight.running === 0) break;
         else await bell.wait();
       } catch (error) {
-        this.#lane.log('warn', 'what slow handlers came to could not be committed, trying again', {
+        this.#lane.log('warn', 'outcomes of slow handlers could not be committed, trying again', {
           err: error,
         });
         await sleep(BACKOFF_MS.min, abandoned.signal);

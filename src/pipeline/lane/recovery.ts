@@ -108,7 +108,7 @@ export class Recovery {
     if (search)
       this.#lane.log(
         'error',
-        'dispatchers have died again and again at this place: what is pending runs one by one',
+        'several dispatchers have died at this place: the pending events run one by one',
         { suspect: search.suspect },
       );
     return 'done';

@@ -294,13 +294,13 @@ export class LaneKeeper<Lane extends KeptLane> {
     if (rewound >= Number(epochOf(leaseValue))) {
       log(
         'info',
-        'lease lost to a rewind: what was under way is thrown away, the lane goes on from there',
+        'lease lost to a rewind: the running turn is discarded, the lane goes on from the target',
         { function: fn, partition },
       );
       return;
     }
     this.#losses++;
-    log('warn', 'lease lost: what was under way is thrown away', { function: fn, partition });
+    log('warn', 'lease lost: the running turn is discarded', { function: fn, partition });
   }
 
   /**
@@ -314,7 +314,7 @@ export class LaneKeeper<Lane extends KeptLane> {
       .stop()
       .then(() => (lane.lost || lane.retired ? undefined : this.#release(lane)))
       .catch((error: unknown) =>
-        this.#options.log('warn', 'lease could not be given back: it ends by itself', {
+        this.#options.log('warn', 'lease could not be given back: it expires by itself', {
           function: lane.fn,
           partition: lane.partition,
           err: error,

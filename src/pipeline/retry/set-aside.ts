@@ -121,7 +121,7 @@ async function send(
   if (kind !== 'aside') return;
   place.log(
     'error',
-    'a parked record cannot be read and is set aside in the dead letters; what stands behind it goes on',
+    'a parked record cannot be read and is set aside in the dead letters; the events behind it go on',
     { function: fn, partition, unit, events, error: letter.message },
   );
 }
