@@ -5,6 +5,7 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rebuildSettings, type Environment } from '../../src/config.ts';
+import { counterFields } from '../../src/redis/counters.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { machineCpuSeconds, startBenchServer, type BenchServer } from './bench-server.ts';
@@ -432,11 +433,11 @@ async function countersOf(
         Array.isArray(flat) ? pairs(flat) : Object.entries(flat),
       );
       const of = (field: string): number => Number(fields.get(field) ?? 0);
-      totals.appended += of(`appended:${ORDER_TYPE}`);
+      totals.appended += of(counterFields.appended(ORDER_TYPE));
       for (const fn of functions) {
-        totals.done += of(`done:${fn}:${ORDER_TYPE}`);
-        totals.dead += of(`dead:${fn}:${ORDER_TYPE}`);
-        totals.parked += of(`parked:${fn}:${ORDER_TYPE}`);
+        totals.done += of(counterFields.done(fn, ORDER_TYPE));
+        totals.dead += of(counterFields.dead(fn, ORDER_TYPE));
+        totals.parked += of(counterFields.parked(fn, ORDER_TYPE));
       }
       totals.bytes += Number(
         (await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0,

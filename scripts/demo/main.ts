@@ -3,6 +3,7 @@
  * through all of it as commands, and the result checked against the input and against the
  * histories. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
  */
+import { counterFields } from '../../src/redis/counters.ts';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createHistogram } from 'node:perf_hooks';
@@ -317,11 +318,11 @@ async function readTotals(
     for (const [fn, totals] of out) {
       for (const type of ['order.created', 'order.cancelled']) {
         const [done = 0, dead = 0, parked = 0, appended = 0] = [
-          `done:${fn}:${type}`,
-          `dead:${fn}:${type}`,
-          `parked:${fn}:${type}`,
-          `appended:${type}`,
-        ].map((f) => counters.get(f));
+          counterFields.done(fn, type),
+          counterFields.dead(fn, type),
+          counterFields.parked(fn, type),
+          counterFields.appended(type),
+        ].map((field) => counters.get(field));
         totals.done += done;
         totals.dead += dead;
         totals.parked += parked;

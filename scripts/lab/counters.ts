@@ -2,6 +2,7 @@
  * Facts about a deployment, read off Redis with a plain client: what the tests wait for and
  * compare.
  */
+import { splitCounterField } from '../../src/redis/counters.ts';
 import type { Redis } from 'ioredis';
 import { until } from './redis-server.ts';
 
@@ -19,8 +20,8 @@ export async function totals(redis: Redis, fn: string, partitions: number): Prom
   for (let p = 0; p < partitions; p++) {
     const counters = await redis.hgetall(`mr:{${p}}:counters`);
     for (const [field, value] of Object.entries(counters)) {
-      const [name = '', second = ''] = field.split(':');
-      if (name === 'appended' || (name in out && second === fn))
+      const [name, of] = splitCounterField(field);
+      if (name === 'appended' || (name in out && of === fn))
         out[name as keyof Totals] += Number(value);
     }
   }

@@ -5,6 +5,7 @@ import { adoptForeign } from '../lag/adopt.ts';
 import { noteLoss } from '../lag/losses.ts';
 import type { LaneLoss } from '../pipeline/lane/lane-stages.ts';
 import { registerFunction, type Registered } from '../pipeline/ownership/register.ts';
+import { counterFields } from '../redis/counters.ts';
 import { withRetry, type RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { recount } from '../rewind/rewind.ts';
@@ -94,7 +95,7 @@ export class Registration {
   async #groupLost(fn: string, partition: number, type: string, answer: Registered): Promise<void> {
     const { connection, keys, stopping, log } = this.#options;
     const at = (await withRetry(
-      () => connection.command('HGET', keys.counters(partition), `at:${fn}:${type}`),
+      () => connection.command('HGET', keys.counters(partition), counterFields.at(fn, type)),
       { signal: stopping, deadlineMs: 10_000 },
     )) as string | null;
     const from = at ?? '0-0';

@@ -1,6 +1,6 @@
 /** How far a function has read a stream, and the events between there and a place. */
 import { compareEntryIds } from '../core/position.ts';
-import type { PartitionState } from '../redis/counters.ts';
+import { counterFields, type PartitionState } from '../redis/counters.ts';
 import { countEntry, entryFields } from '../wire/count-entry.ts';
 import type { RedisSource } from '../redis/source.ts';
 import type { Place } from './find-event.ts';
@@ -36,7 +36,7 @@ export async function countBefore(
   delivered: string,
   place: Place,
 ): Promise<number | null> {
-  const exact = state.counters.get(`exact:${place.type}`) ?? '0-0';
+  const exact = state.counters.get(counterFields.exact(place.type)) ?? '0-0';
   const ordinal =
     place.ordinal !== null && compareEntryIds(place.entryId, exact) > 0 ? place.ordinal : null;
   let counted = 0;

@@ -7,7 +7,12 @@ import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { formatLetterId } from '../pipeline/dead/dead-letters.ts';
 import { readRunning, type RunningUnit } from '../pipeline/lane/in-flight.ts';
-import type { PartitionState, RegisteredFunction } from '../redis/counters.ts';
+import {
+  counterFields,
+  countOf,
+  type PartitionState,
+  type RegisteredFunction,
+} from '../redis/counters.ts';
 import { readEvent } from '../wire/batch-reader.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { countBefore, lastDelivered } from './count-before.ts';
@@ -231,7 +236,7 @@ async function running(asked: Case, found: Parked): Promise<Answer | null> {
 async function runningUnit({ source, fn, place }: Case, unit: string): Promise<RunningUnit | null> {
   const { connection, keys } = source;
   const [text, lease] = (await Promise.all([
-    connection.command('HGET', keys.counters(place.partition), `running:${fn.name}`),
+    connection.command('HGET', keys.counters(place.partition), counterFields.running(fn.name)),
     connection.command('GET', keys.lease(place.partition, fn.name)),
   ])) as [string | null, string | null];
   const found = readRunning(text ?? undefined);
@@ -286,7 +291,7 @@ async function dead(asked: Case): Promise<Answer | null> {
   const { source, fn, place } = asked;
   const letter = await findLetter(source, fn, place);
   if (letter === null) return null;
-  if (!letter.identified && counterOf(asked, 'done') > 0) {
+  if (!letter.identified && counterOf(asked, counterFields.done) > 0) {
     return {
       state: 'unknown',
       why: `it is done, or it is dead letter ${letter.id}: a parked record of its ${fn.ordering === 'key' ? 'subject' : 'id'} that could not be read, and does not say of which event it was`,
@@ -313,8 +318,9 @@ function skipped(asked: Case): Promise<Answer | null> {
   const { state, fn, place } = asked;
   const isSkipped =
     place.ordinal !== null &&
-    place.ordinal <= counterOf(asked, 'base') &&
-    compareEntryIds(place.entryId, state.counters.get(`exact:${place.type}`) ?? '0-0') > 0;
+    place.ordinal <= counterOf(asked, counterFields.base) &&
+    compareEntryIds(place.entryId, state.counters.get(counterFields.exact(place.type)) ?? '0-0') >
+      0;
   return Promise.resolve(
     isSkipped
       ? {
@@ -332,7 +338,7 @@ function done(asked: Case): Answer {
       why: `it is neither parked nor dead for ${asked.fn.name}, and its entry was not looked at: most likely done`,
     };
   }
-  const purged = counterOf(asked, 'purged');
+  const purged = counterOf(asked, counterFields.purged);
   return {
     state: 'done',
     why:
@@ -342,6 +348,9 @@ function done(asked: Case): Answer {
   };
 }
 
-function counterOf({ state, fn, place }: Case, name: string): number {
-  return Number(state.counters.get(`${name}:${fn.name}:${place.type}`) ?? '0');
+function counterOf(
+  { state, fn, place }: Case,
+  fieldOf: (fn: string, type: string) => string,
+): number {
+  return countOf(state, fieldOf(fn.name, place.type));
 }

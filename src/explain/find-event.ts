@@ -6,6 +6,7 @@ import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import {
   readPartition,
   readPartitions,
+  splitCounterField,
   type PartitionState,
   type RegisteredFunction,
 } from '../redis/counters.ts';
@@ -192,8 +193,10 @@ function headersOf(bytes: Buffer): EventHeader[] {
 
 function typesOf(state: PartitionState): Set<string> {
   const types = new Set(state.functions.flatMap((fn) => fn.types));
-  for (const field of state.counters.keys())
-    if (field.startsWith('appended:')) types.add(field.slice('appended:'.length));
+  for (const field of state.counters.keys()) {
+    const [name, type] = splitCounterField(field);
+    if (name === 'appended' && type !== undefined) types.add(type);
+  }
   return types;
 }
 

@@ -2,6 +2,7 @@
  * Events in partitions that this deployment does not have: somebody published with another number
  * of partitions. No lane reads them, so they are counted wherever somebody looks. Reads only.
  */
+import { splitCounterField } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
 
 export interface Unserved {
@@ -48,8 +49,8 @@ export async function findUnserved(
   for (const partition of counted) {
     const flat = (await connection.command('HGETALL', keys.counters(partition))) as string[];
     for (let i = 0; i + 1 < flat.length; i += 2) {
-      const [kind, type] = (flat[i] as string).split(/:(.*)/s);
-      if (kind === 'appended' && type !== undefined)
+      const [name, type] = splitCounterField(flat[i] as string);
+      if (name === 'appended' && type !== undefined)
         await add(partition, type, Number(flat[i + 1]));
     }
   }

@@ -1,7 +1,112 @@
-/** Which functions a deployment knows, from its counters: no dispatcher needs to run. */
+/**
+ * The counters of a partition, `mr:{p}:counters`: the names of their fields, and how they are read.
+ * They also say which functions the deployment has; no dispatcher needs to run for that.
+ *
+ * docs/design.md says what each field holds. The Lua scripts write the same names as literals;
+ * test/redis/counters.test.ts compares those with the names here.
+ */
 import { MillraceError } from '../core/errors.ts';
 import { didYouMean } from '../core/suggest.ts';
 import type { RedisSource } from './source.ts';
+
+const ofType =
+  (name: string) =>
+  (type: string): string =>
+    `${name}:${type}`;
+const ofFunction =
+  (name: string) =>
+  (fn: string): string =>
+    `${name}:${fn}`;
+const ofBoth =
+  (name: string) =>
+  (fn: string, type: string): string =>
+    `${name}:${fn}:${type}`;
+
+/** Names of the fields that are read or written outside Lua. */
+export const counterFields = {
+  appended: ofType('appended'),
+  exact: ofType('exact'),
+  foreign: ofType('foreign'),
+  stored: ofType('stored'),
+  trimmed: ofType('trimmed'),
+  at: ofBoth('at'),
+  base: ofBoth('base'),
+  dead: ofBoth('dead'),
+  done: ofBoth('done'),
+  parked: ofBoth('parked'),
+  purged: ofBoth('purged'),
+  ordering: ofFunction('ordering'),
+  pass: ofFunction('pass'),
+  replay: ofFunction('replay'),
+  running: ofFunction('running'),
+  types: ofFunction('types'),
+  unparked: ofFunction('unparked'),
+} as const;
+
+/** First parts of the fields that hold counts. */
+const COUNTS: ReadonlySet<string> = new Set([
+  'appended',
+  'entries',
+  'base',
+  'done',
+  'skipped',
+  'parked',
+  'dead',
+  'purged',
+  'trimmed',
+  'foreign',
+  'lost',
+  'stored',
+  'retried',
+  'outbox',
+  'unremembered',
+  'forgotten',
+]);
+
+/** First parts of the fields that hold something else. */
+const OTHERS = [
+  'adopted',
+  'at',
+  'backlog',
+  'crash',
+  'epoch',
+  'exact',
+  'lives',
+  'open',
+  'opener',
+  'ordering',
+  'pass',
+  'presumed',
+  'recount',
+  'replay',
+  'rewound',
+  'running',
+  'schedulings',
+  'spoilt',
+  'start',
+  'suspect',
+  'turn',
+  'types',
+  'unparked',
+] as const;
+
+/** First parts of all fields. */
+export const COUNTER_NAMES: ReadonlySet<string> = new Set([...COUNTS, ...OTHERS]);
+
+/** Returns the parts of a field: `dead:<f>:<t>` has three, `appended:<t>` two, `outbox` one. */
+export function splitCounterField(
+  field: string,
+): readonly [name: string, of: string | undefined, type: string | undefined] {
+  const [name = '', of, type] = field.split(':', 3);
+  return [name, of, type];
+}
+
+const SPOILT = 'spoilt:';
+
+/** `spoilt:<field>` -> the field whose old text is kept there; else null. */
+export function spoiltField(field: string): string | null {
+  return field.startsWith(SPOILT) ? field.slice(SPOILT.length) : null;
+}
 
 export interface RegisteredFunction {
   readonly name: string;
@@ -52,44 +157,32 @@ export async function readPartition(
     counters.set(flat[i] as string, readable(flat[i] as string, flat[i + 1] as string));
   const names = new Set<string>();
   for (const [field, value] of counters) {
-    if (field.startsWith('types:')) names.add(field.slice('types:'.length));
-    else if (field.startsWith('dead:') && Number(value) > 0)
-      names.add(field.split(':')[1] as string);
+    const [name, fn] = splitCounterField(field);
+    if (fn !== undefined && (name === 'types' || (name === 'dead' && Number(value) > 0)))
+      names.add(fn);
   }
   return {
     partition,
     counters,
     functions: [...names].sort().map((name) => ({
       name,
-      types: (counters.get(`types:${name}`) ?? '').split(',').filter((type) => type !== ''),
-      ordering: counters.get(`ordering:${name}`) === 'none' ? 'none' : 'key',
+      types: (counters.get(counterFields.types(name)) ?? '')
+        .split(',')
+        .filter((type) => type !== ''),
+      ordering: counters.get(counterFields.ordering(name)) === 'none' ? 'none' : 'key',
     })),
   };
 }
 
-const COUNTS: ReadonlySet<string> = new Set([
-  'appended',
-  'entries',
-  'base',
-  'done',
-  'skipped',
-  'parked',
-  'dead',
-  'purged',
-  'trimmed',
-  'foreign',
-  'lost',
-  'stored',
-  'retried',
-  'outbox',
-  'unremembered',
-  'forgotten',
-]);
-
 /** A count overwritten by somebody else is 0, as in the scripts (src/redis/lua/counts.lua). */
 function readable(field: string, text: string): string {
-  const [state] = field.split(':', 1);
-  return COUNTS.has(state as string) && !/^-?\d+$/.test(text) ? '0' : text;
+  const [name] = splitCounterField(field);
+  return COUNTS.has(name) && !/^-?\d+$/.test(text) ? '0' : text;
+}
+
+/** Value of a count; 0 where the partition has none. */
+export function countOf({ counters }: Pick<PartitionState, 'counters'>, field: string): number {
+  return Number(counters.get(field) ?? 0);
 }
 
 /** @throws UnknownFunctionError */
@@ -103,9 +196,9 @@ export function knownTypes(states: readonly PartitionState[]): Set<string> {
   const types = new Set(states.flatMap(({ functions }) => functions.flatMap((fn) => fn.types)));
   for (const { counters } of states) {
     for (const field of counters.keys()) {
-      const [kind, first, second] = field.split(':', 3);
-      if (kind === 'appended' && first !== undefined) types.add(first);
-      if (kind === 'dead' && second !== undefined) types.add(second);
+      const [name, of, type] = splitCounterField(field);
+      if (name === 'appended' && of !== undefined) types.add(of);
+      if (name === 'dead' && type !== undefined) types.add(type);
     }
   }
   return types;

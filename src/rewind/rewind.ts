@@ -11,7 +11,7 @@ import { END_OF_TIME_MS, formatRfc3339, parseTimeArgument } from '../core/rfc333
 import { parseGeneration } from '../core/view-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
-import { readPartitions, requireFunction } from '../redis/counters.ts';
+import { counterFields, readPartitions, requireFunction } from '../redis/counters.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../redis/lua/shared.ts';
@@ -163,7 +163,7 @@ export async function rewindFunction(
   }
   const states = await readPartitions(deployment);
   requireFunction(states, fn);
-  const unsafe = states.some(({ counters }) => counters.has(`replay:${fn}`));
+  const unsafe = states.some(({ counters }) => counters.has(counterFields.replay(fn)));
   if (parseGeneration(fn) !== null || (unsafe && !force && target.kind !== 'end'))
     throw new NotReplaySafeError(fn);
   const place = placeOf(target);
@@ -205,7 +205,7 @@ export async function recount(
   const { connection, keys } = deployment;
   const places: Place[] = [];
   for (const type of types) {
-    const field = `at:${fn}:${type}`;
+    const field = counterFields.at(fn, type);
     const at = (await connection.command('HGET', keys.counters(partition), field)) as string | null;
     places.push({ type, after: at ?? '0-0' });
   }
@@ -243,7 +243,7 @@ async function rewindPartition(
     for (const { type, after } of places) {
       await adoptForeign(connection, keys, partition, type);
       const exact =
-        ((await connection.command('HGET', keys.counters(partition), `exact:${type}`)) as
+        ((await connection.command('HGET', keys.counters(partition), counterFields.exact(type))) as
           string | null) ?? '0-0';
       const counted = after === '$' ? 0 : await countBetween(source, partition, type, after, exact);
       args.push(type, after, exact, counted);

@@ -6,6 +6,7 @@
  * keys are searched for lists that nobody would look at. Owned here: how far each lane's pages and
  * that search have come.
  */
+import { counterFields } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
@@ -82,7 +83,7 @@ export class ParkedSweep {
       this.#connection.command(
         'HMGET',
         this.#keys.counters(partition),
-        ...types.map((type) => `parked:${fn}:${type}`),
+        ...types.map((type) => counterFields.parked(fn, type)),
       ),
     ])) as [number, number, (string | null)[]];
     const at = `${partition}/${fn}`;

@@ -6,7 +6,12 @@ import { DEADLINE_MS } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { readPartitions, requireFunction, type PartitionState } from '../redis/counters.ts';
+import {
+  readPartitions,
+  requireFunction,
+  splitCounterField,
+  type PartitionState,
+} from '../redis/counters.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 
@@ -104,8 +109,10 @@ class PartitionRemoval {
     this.#name = name;
     this.#partition = partition;
     const types = new Set(state?.functions.find((fn) => fn.name === name)?.types ?? []);
-    for (const field of state?.counters.keys() ?? [])
-      if (field.startsWith(`base:${name}:`)) types.add(field.slice(`base:${name}:`.length));
+    for (const field of state?.counters.keys() ?? []) {
+      const [kind, fn, type] = splitCounterField(field);
+      if (kind === 'base' && fn === name && type !== undefined) types.add(type);
+    }
     this.#types = [...types];
   }
 

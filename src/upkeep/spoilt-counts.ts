@@ -5,10 +5,9 @@
  */
 import { cut } from '../core/well-formed.ts';
 import { noteLoss } from '../lag/losses.ts';
+import { spoiltField } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
-
-const PREFIX = 'spoilt:';
 
 /** @returns the counters found. @throws UnknownOutcomeError, RedisReplyError */
 export async function noteSpoilt(
@@ -18,10 +17,12 @@ export async function noteSpoilt(
 ): Promise<readonly string[]> {
   const key = keys.counters(partition);
   const fields = (await connection.command('HKEYS', key)) as string[];
-  const spoilt = fields.filter((field) => field.startsWith(PREFIX));
-  for (const field of spoilt) {
+  const spoilt: string[] = [];
+  for (const field of fields) {
+    const name = spoiltField(field);
+    if (name === null) continue;
+    spoilt.push(name);
     const text = (await connection.command('HGET', key, field)) as string | null;
-    const name = field.slice(PREFIX.length);
     const message = `the counter ${cut(name, 200)} held ${JSON.stringify(text ?? '')}, which is no number: somebody else had written it; it counts on from 0`;
     if (
       !(await noteLoss(connection, keys, partition, {
@@ -35,5 +36,5 @@ export async function noteSpoilt(
       continue;
     await connection.command('HDEL', key, field);
   }
-  return spoilt.map((field) => field.slice(PREFIX.length));
+  return spoilt;
 }

@@ -9,6 +9,7 @@ import { Loop, type Lifecycle } from '../core/lifecycle.ts';
 import { failureLevel, type Log } from '../core/log.ts';
 import { cut } from '../core/well-formed.ts';
 import { adoptForeign } from '../lag/adopt.ts';
+import { counterFields } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from '../lag/losses.ts';
@@ -172,7 +173,7 @@ export class Upkeep implements Lifecycle {
     }
     if (missing === 0) return;
     // Told once, also where the lane has moved meanwhile.
-    const field = `unparked:${fn}`;
+    const field = counterFields.unparked(fn);
     const known = Number((await connection.command('HGET', keys.counters(partition), field)) ?? 0);
     if (missing > known) {
       const message = `${missing} events are counted as parked and are in no list`;

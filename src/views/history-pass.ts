@@ -24,7 +24,7 @@ import { DEADLINE_MS } from '../redis/retry.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
-import { readPartitions, type PartitionState } from '../redis/counters.ts';
+import { counterFields, countOf, readPartitions, type PartitionState } from '../redis/counters.ts';
 import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';
@@ -60,9 +60,6 @@ export interface PassOptions {
   readonly signal: AbortSignal;
 }
 
-const countOf = ({ counters }: PartitionState, field: string): number =>
-  Number(counters.get(field) ?? 0);
-
 /**
  * Events appended before the generation's lanes began, and folded by no pass: its rows lack them.
  */
@@ -70,19 +67,25 @@ export async function lackingEvents(
   source: RedisSource,
   { name, types }: Generation,
 ): Promise<MissingEvents[]> {
-  return (await readPartitions(source)).flatMap((state) => missingOf(state, `base:${name}`, types));
+  return (await readPartitions(source)).flatMap((state) => missingOf(state, baseOf(name), types));
 }
+
+/** Field of the events of a type before the generation's start. */
+const baseOf =
+  (name: string) =>
+  (type: string): string =>
+    counterFields.base(name, type);
 
 function missingOf(
   state: PartitionState,
-  field: string,
+  fieldOf: (type: string) => string,
   types: readonly string[],
 ): MissingEvents[] {
   return types
     .map((type) => ({
       partition: state.partition,
       type,
-      events: countOf(state, `${field}:${type}`),
+      events: countOf(state, fieldOf(type)),
     }))
     .filter(({ events }) => events > 0);
 }
@@ -148,20 +151,21 @@ async function wantedPartitions(
   const foreign: MissingEvents[] = [];
   const trimmed: MissingEvents[] = [];
   let someBegun = false;
+  const base = baseOf(spec.name);
   for (const state of await readPartitions(source)) {
     const { partition } = state;
-    if (state.counters.has(`pass:${spec.name}`)) {
+    if (state.counters.has(counterFields.pass(spec.name))) {
       partitions.push(partition);
       someBegun = true;
       continue;
     }
-    const registered = spec.on.some((type) => state.counters.has(`base:${spec.name}:${type}`));
-    const gone = missingOf(state, 'trimmed', spec.on);
-    if (registered) late.push(...missingOf(state, `base:${spec.name}`, spec.on));
+    const registered = spec.on.some((type) => state.counters.has(base(type)));
+    const gone = missingOf(state, counterFields.trimmed, spec.on);
+    if (registered) late.push(...missingOf(state, base, spec.on));
     else if (gone.length > 0 && !incomplete) {
       partitions.push(partition);
       trimmed.push(...gone);
-      foreign.push(...missingOf(state, 'foreign', spec.on));
+      foreign.push(...missingOf(state, counterFields.foreign, spec.on));
     }
   }
   if (late.length > 0 && !incomplete) throw new IncompleteHistoriesError(spec.name, 'late', late);
@@ -179,7 +183,7 @@ async function eventsOf(
   let total = 0;
   for (const state of await readPartitions(source)) {
     if (!partitions.has(state.partition)) continue;
-    for (const type of spec.on) total += countOf(state, `base:${spec.name}:${type}`);
+    for (const type of spec.on) total += countOf(state, counterFields.base(spec.name, type));
   }
   return total;
 }
@@ -236,7 +240,7 @@ async function begin(
         spec.name,
         detail,
         ['to'],
-        `field pass:${spec.name} of ${keys.counters(partition)}`,
+        `field ${counterFields.pass(spec.name)} of ${keys.counters(partition)}`,
       );
       return {
         partition,

@@ -1,4 +1,5 @@
 /** The pass over one partition: its histories folded up to its boundary. See history-pass.ts. */
+import { counterFields } from '../redis/counters.ts';
 import { DEADLINE_MS } from '../redis/retry.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
@@ -95,7 +96,9 @@ export class PartitionPass {
     this.#folded = (await readCursor(source, name, this.partition)).folded;
     progressed();
     const counters = source.keys.counters(this.partition);
-    return Number(await source.connection.command('HEXISTS', counters, `pass:${name}`)) === 0;
+    return (
+      Number(await source.connection.command('HEXISTS', counters, counterFields.pass(name))) === 0
+    );
   }
 
   /** From the cursor to the end of the histories. */

@@ -9,7 +9,7 @@ import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { readPartitions } from '../redis/counters.ts';
+import { counterFields, countOf, readPartitions } from '../redis/counters.ts';
 import { IncompleteHistoriesError } from './view-errors.ts';
 import type { ViewFold } from '../core/view-fold.ts';
 import { requireView, switchLive, type Generation } from './generations.ts';
@@ -121,14 +121,15 @@ async function countEvents(
   { name, types }: Generation,
 ): Promise<{ appended: number; settled: number; parked: number; dead: number }> {
   const sum = { appended: 0, settled: 0, parked: 0, dead: 0 };
-  for (const { counters } of await readPartitions(source)) {
-    const count = (field: string): number => Number(counters.get(field) ?? 0);
+  for (const state of await readPartitions(source)) {
+    const count = (field: string): number => countOf(state, field);
     for (const type of types) {
-      sum.appended += count(`appended:${type}`) - count(`base:${name}:${type}`);
-      const dead = count(`dead:${name}:${type}`);
-      sum.settled += count(`done:${name}:${type}`) + dead + count(`purged:${name}:${type}`);
-      sum.dead += dead;
-      sum.parked += count(`parked:${name}:${type}`);
+      const { appended, base, done, dead, purged, parked } = counterFields;
+      sum.appended += count(appended(type)) - count(base(name, type));
+      const died = count(dead(name, type));
+      sum.settled += count(done(name, type)) + died + count(purged(name, type));
+      sum.dead += died;
+      sum.parked += count(parked(name, type));
     }
   }
   return sum;

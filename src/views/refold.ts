@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { readPartitions, type PartitionState } from '../redis/counters.ts';
+import { counterFields, countOf, readPartitions } from '../redis/counters.ts';
 import type { StoredRow } from '../wire/view-row.ts';
 import type { ViewFold } from '../core/view-fold.ts';
 import type { Generation } from './generations.ts';
@@ -24,16 +24,15 @@ export async function createRefold(
   { name, types }: Generation,
   fold: ViewFold,
 ): Promise<Refold | null> {
-  const count = ({ counters }: PartitionState, field: string): number =>
-    Number(counters.get(field) ?? 0);
   const whole = new Set<number>();
   for (const state of await readPartitions(source)) {
     if (
       types.every(
         (type) =>
-          count(state, `stored:${type}`) === count(state, `appended:${type}`) &&
-          count(state, `purged:${name}:${type}`) === 0 &&
-          count(state, `base:${name}:${type}`) === 0,
+          countOf(state, counterFields.stored(type)) ===
+            countOf(state, counterFields.appended(type)) &&
+          countOf(state, counterFields.purged(name, type)) === 0 &&
+          countOf(state, counterFields.base(name, type)) === 0,
       )
     )
       whole.add(state.partition);

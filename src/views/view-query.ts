@@ -13,6 +13,7 @@ import { CorruptDataError, UnreadableRowError } from '../core/errors.ts';
 import { didYouMean } from '../core/suggest.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import { textProblem } from '../core/well-formed.ts';
+import { counterFields } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';
@@ -276,7 +277,7 @@ export class View<Row = Record<string, unknown>> {
       const ids = (await connection.command(
         'HMGET',
         keys.counters(wanted.partition),
-        ...types.map((type) => `at:${name}:${type}`),
+        ...types.map((type) => counterFields.at(name, type)),
       )) as (string | null)[];
       // The lane goes through all its types in one order: what has been passed of one has been
       // passed of all.

@@ -3,6 +3,7 @@
  * where it held the unit), with no attempts made and its history kept. The lane's owner finds it as
  * it finds any retry.
  */
+import { counterFields } from '../../redis/counters.ts';
 import { DEADLINE_MS } from '../../redis/retry.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { withRetry } from '../../redis/connection.ts';
@@ -45,7 +46,11 @@ export async function replayDeadLetter(
     throw new NotReplayableError(letter.id, letter.reason, `${letter.partition}/${letter.entryId}`);
   const { connection, keys } = source;
   const { partition, function: fn, type } = letter;
-  const ordering = await connection.command('HGET', keys.counters(partition), `ordering:${fn}`);
+  const ordering = await connection.command(
+    'HGET',
+    keys.counters(partition),
+    counterFields.ordering(fn),
+  );
   const unit = ordering === 'none' ? letter.eventId : letter.subject;
   const record = encodeParked({
     event: letter.bytes,

@@ -4,6 +4,7 @@
  */
 import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
+import { counterFields } from '../../redis/counters.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -177,7 +178,7 @@ async function missingOf({
   const counts = (await connection.command(
     'HMGET',
     keys.counters(partition),
-    ...types.map((type) => `parked:${fn}:${type}`),
+    ...types.map((type) => counterFields.parked(fn, type)),
   )) as (string | null)[];
   const missing = new Map(types.map((type, i) => [type, Number(counts[i] ?? 0)]));
   const due = (await connection.command('ZRANGE', keys.due(partition, fn), 0, -1)) as string[];

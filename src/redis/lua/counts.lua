@@ -1,5 +1,6 @@
 -- counts: the counters of a partition, whatever somebody else has written into one. Put in front of scripts by `with`.
 -- A field that is no whole number counts as 0: it costs its own count, and stops nothing. `spoilt:<field>` keeps what it held.
+-- src/redis/counters.ts names all fields.
 
 local function countOf(text)
   return text and string.find(text, '^%-?%d+$') and tonumber(text) or 0
