@@ -23,7 +23,8 @@ import type { BatchResult } from './batch-result.ts';
 import { EventLocator } from './event-locator.ts';
 import { RunOutcomes } from './run-outcomes.ts';
 import { follow, isLate } from './stragglers.ts';
-import type { RunLimits, RunResult, Straggler, ThreadDeath, WorkerPool } from './worker-pool.ts';
+import type { RunLimits, RunResult, Straggler, ThreadDeath } from './thread-run.ts';
+import type { WorkerPool } from './worker-pool.ts';
 
 export type { BatchResult, Ended, Running } from './batch-result.ts';
 

@@ -4,7 +4,7 @@ import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
 import type { Ended, Running } from './batch-result.ts';
 import { threadDeath } from './death-failures.ts';
-import { TIMEOUT_GRACE_MS, type Straggler, type ThreadDeath } from './worker-pool.ts';
+import { TIMEOUT_GRACE_MS, type Straggler, type ThreadDeath } from './thread-run.ts';
 
 /** Whether a handler had run past its time when its thread died. */
 export function isLate(

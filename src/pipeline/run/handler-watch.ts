@@ -1,0 +1,58 @@
+/** Takes the thread from a handler that has not settled TIMEOUT_GRACE_MS after its time. */
+import { monotonicMs } from '../../core/clock.ts';
+import { CELL } from '../../core/progress-cells.ts';
+import type { BatchGroup } from './batch-group.ts';
+import type { Watched } from './pool-threads.ts';
+import { TIMEOUT_GRACE_MS } from './thread-run.ts';
+
+const WATCH_MS = 100;
+/**
+ * A look that is later than this stood still, with the handlers or without them (SIGSTOP, a
+ * suspended machine). That time is charged to nobody.
+ */
+const STOOD_STILL_MS = 1000;
+
+export class HandlerWatch {
+  readonly #groups: Iterable<BatchGroup>;
+  readonly #timer: NodeJS.Timeout;
+  #lookedMs = monotonicMs();
+
+  /** @param groups that are in threads, as they are at each look */
+  constructor(groups: Iterable<BatchGroup>) {
+    this.#groups = groups;
+    this.#timer = setInterval(() => this.#look(), WATCH_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const now = monotonicMs();
+    const lateMs = now - this.#lookedMs - WATCH_MS;
+    this.#lookedMs = now;
+    for (const group of this.#groups) {
+      for (const watched of group.watched) {
+        if (lateMs > STOOD_STILL_MS) watched.stoodStillMs += lateMs;
+        if (isOverTime(watched, now)) takeThread(group, watched, now);
+      }
+    }
+  }
+}
+
+function isOverTime({ cells, events, timeoutMs, stoodStillMs }: Watched, now: number): boolean {
+  const { starts, states } = cells;
+  const limit = timeoutMs + TIMEOUT_GRACE_MS + stoodStillMs;
+  for (let i = 0; i < events; i++)
+    if (states[i] === CELL.RUNNING && now - (starts[i] as number) >= limit) return true;
+  return false;
+}
+
+function takeThread({ thread, abort }: BatchGroup, watched: Watched, now: number): void {
+  const { starts, capacity } = watched.cells;
+  // The cell behind the events' starts is the thread's own sign of life.
+  const alive = now - (starts[capacity] as number) < TIMEOUT_GRACE_MS;
+  if (thread) thread.overrun ??= { of: watched, alive };
+  abort.abort('timeout');
+}
