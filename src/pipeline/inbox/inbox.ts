@@ -1,14 +1,12 @@
 /**
- * The inbox of a function that asked for it (`dedupe`): events it has settled within the window are
- * not run again, whoever sent them twice. An event is known by its identity: source and id
- * (src/wire/event-identity.ts).
+ * The inbox of a function with `dedupe`: an event that the function has settled within the window
+ * does not run again. An event is known by its identity: source and id (src/wire/event-identity.ts).
  *
- *   look up the batch's identities → run what is new → the commit remembers what it settles, in its
- *   own step
+ *   look up the batch's identities → run the new events → the commit remembers the settled ones
  *
- * So the inbox remembers committed events only: an event whose turn was lost is run again. A failed
- * event is parked and not remembered: its own retries are no duplicates. Only such functions have
- * their entries walked in the dispatcher's thread.
+ * The commit remembers in its own step. So the inbox knows committed events only: an event whose
+ * turn was lost runs again. A failed event is parked and not remembered: its own retries are no
+ * duplicates. Only the entries of such functions are walked in the dispatcher's thread.
  */
 import type { EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError } from '../../core/errors.ts';
@@ -25,20 +23,21 @@ import type { Batch, StreamEntry } from '../batch/batch.ts';
 
 const script = defineScript({ url: new URL('./seen.lua', import.meta.url), keys: 2 });
 
+/** In place of an event's index: the event runs beside the lane's turns. */
 const RUNS = -1;
 
 export interface Seen {
   /**
-   * Identities by event index; '' where an event has none, or its entry cannot be taken apart (the
-   * thread will say why).
+   * Identities by event index. '': the event has none, or its entry cannot be decoded (the thread
+   * reports why).
    */
   readonly ids: readonly string[];
   /**
-   * By event index. SKIP: the event is not to be run, since it was settled before, or a copy of it
-   * comes first in this batch.
+   * States by event index. SKIP: the event is not to run, because it was settled before or a copy
+   * of it comes first in this batch.
    */
   readonly states: Uint8Array;
-  /** Copies, with the index of the first; RUNS: the first runs beside the turns of the lane. */
+  /** Copies, each with the index of the first event of its identity, or RUNS. */
   readonly repeats: readonly { readonly ref: EventRef; readonly first: number }[];
 }
 
@@ -49,12 +48,12 @@ export interface InboxOptions {
   readonly partition: number;
   readonly ordering: 'key' | 'none';
   /**
-   * Ids of events that run beside the lane's turns: a copy of one waits behind it. Default: none.
+   * Ids of events that run beside the lane's turns. A copy waits behind its event. Default: none.
    */
   readonly running?: readonly string[];
 }
 
-/** @throws UnknownOutcomeError, RedisReplyError */
+/** Looks up which events of the batch are repeats. @throws UnknownOutcomeError, RedisReplyError */
 export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen> {
   const seen = new SeenInBatch(batch.events, options);
   noteRetries(seen, batch);
@@ -63,7 +62,7 @@ export async function lookUp(batch: Batch, options: InboxOptions): Promise<Seen>
   return seen;
 }
 
-/** Copies within the batch, and of events that run beside the lane's turns. */
+/** Finds copies within the batch, and copies of events that run beside the lane's turns. */
 class SeenInBatch implements Seen {
   readonly ids: string[];
   readonly states: Uint8Array;
@@ -84,8 +83,8 @@ class SeenInBatch implements Seen {
     if (identity === '') return;
     this.ids[ref.index] = identity;
     if (ref.entry >= 0 && this.#running.has(ref.id)) return this.#repeat(ref, RUNS);
-    // With order kept, only a later event of the same subject may wait for an earlier one; an event
-    // has one subject.
+    // With ordering 'key' an event may wait only for an earlier one of the same subject. So copies
+    // with different subjects count as different events.
     const key =
       this.#ordering === 'key' ? `${identity.length}:${identity}${ref.subject}` : identity;
     const first = this.#firsts.get(key);
@@ -122,7 +121,7 @@ function noteRetries(seen: SeenInBatch, batch: Batch): void {
 function noteEntry(seen: SeenInBatch, batch: Batch, entry: number): void {
   const first = batch.firsts[entry] as number;
   for (const header of headersOf(batch.entries[entry] as StreamEntry)) {
-    // Dead by itself, and not remembered: another event may bear its id.
+    // Such an event is dead-lettered alone, and not remembered: another event may bear its id.
     if (envelopeProblem(header) !== null) continue;
     const { index, offset, length, position, id, subject } = header;
     seen.note(
@@ -132,7 +131,7 @@ function noteEntry(seen: SeenInBatch, batch: Batch, entry: number): void {
   }
 }
 
-/** Events that the function has settled within the window. */
+/** Marks the events that the function has settled within the window. */
 async function skipSettled(
   { ids, states }: SeenInBatch,
   { connection, keys, fn, partition }: InboxOptions,
@@ -148,7 +147,7 @@ async function skipSettled(
   for (const place of found) states[asked[place] as number] = CELL.SKIP;
 }
 
-/** A copy is settled with the first event of its identity, or waits behind it. */
+/** Settles each copy with the first event of its identity, or blocks the copy behind that event. */
 export function withRepeats<
   R extends { readonly states: Uint8Array; readonly blocked: readonly EventRef[] },
 >(result: R, { ids, repeats }: Seen): R & { readonly ids: readonly string[] } {
@@ -157,7 +156,7 @@ export function withRepeats<
     const state = first === RUNS ? CELL.RUNNING : result.states[first];
     if (state === CELL.DONE || state === CELL.SKIP) continue;
     if (state === CELL.TODO) {
-      // The first was not started: nor is its copy.
+      // The first event was not started, so its copy is not either.
       moveTo(result.states, ref.index, CELL.TODO);
       continue;
     }
@@ -167,7 +166,7 @@ export function withRepeats<
   return { ...result, blocked, ids };
 }
 
-/** None of an entry that is not sound: such an entry is dead-lettered as a whole. */
+/** Headers of an entry's events. Empty for a corrupt entry, which is dead-lettered as a whole. */
 function headersOf(entry: StreamEntry): EventHeader[] {
   const headers: EventHeader[] = [];
   try {

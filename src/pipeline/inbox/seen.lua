@@ -1,7 +1,7 @@
--- seen: which of these events has the function settled lately? Reads only; what it is asked for is remembered by commit.lua.
--- KEYS  1, 2 the events of two windows that take turns
+-- seen: finds the events that the function has settled lately. Reads only: commit.lua remembers settled events.
+-- KEYS  1, 2 sets of identities, of two windows that take turns
 -- ARGV  identities (src/wire/event-identity.ts)
--- reply the places in ARGV, from 0, of those that are there
+-- reply places in ARGV, from 0, of identities that are in a set
 -- cost  O(ids)
 local out = {}
 if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return out end

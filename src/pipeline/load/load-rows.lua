@@ -1,7 +1,7 @@
--- load-rows: the rows a batch of a view stands on, as one block past the dispatcher, which does not look inside.
+-- load-rows: reads the rows that a view's batch is folded onto. The reply is one block, which the dispatcher passes on unread.
 -- KEYS  rows
--- ARGV  1 how many bytes of each key come before the row's id
--- reply MessagePack list: id, row, id, row, ... ('' where there is none, '!<type>' for a key of another type), in the order of the keys
+-- ARGV  1 number of bytes of each key before the row's id
+-- reply MessagePack list: id, row, id, row, ... in the order of the keys. row: '' without one, '!<type>' for a key of another type
 -- cost  O(rows)
 local from = tonumber(ARGV[1]) + 1
 local out = {}
@@ -15,7 +15,7 @@ for first = 1, #KEYS, 2000 do
     out[2 * i - 1] = string.sub(KEYS[i], from)
     out[2 * i] = row or ''
   end
-  -- MGET says of a key of another type that it is not there
+  -- MGET reports a key of another type as absent.
   if #absent > 0 and redis.call('EXISTS', unpack(absent)) > 0 then
     for i = first, last do
       if out[2 * i] == '' then

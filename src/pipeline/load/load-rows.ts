@@ -1,9 +1,9 @@
 /**
- * The rows a view's batch is folded onto, read in one round trip before it runs. Nobody else writes
- * them meanwhile: the lane's owner does, turn by turn, and a commit of anybody else is refused.
+ * Reads the rows that a view's batch is folded onto, in one round trip before the batch runs. Only
+ * the lane's owner writes these rows, turn by turn: a commit of anybody else is refused.
  *
- * So a lane that found the generation empty knows of which rows there can be any, and does not ask
- * for the others: all rows of a rebuild are new once.
+ * A lane that found the generation empty therefore knows which rows may exist. It does not ask
+ * Redis for the others. A rebuild gains most: each of its rows is new once.
  */
 import { CorruptDataError } from '../../core/errors.ts';
 import { ALL_ROWS, type ViewSpec } from '../../core/view-spec.ts';
@@ -18,12 +18,12 @@ import { RowFilter } from './row-filter.ts';
 const script = defineScript({ url: new URL('./load-rows.lua', import.meta.url), keys: 'variable' });
 const NO_ROWS = Buffer.alloc(0);
 
-/** Of one lane, made when it has its lease. */
+/** Loads the rows of one lane. Made anew for each lease. */
 export class RowLoader {
   readonly #connection: RedisConnection;
   readonly #prefix: string;
   readonly #indexKeys: readonly string[];
-  /** Rows there may be. Null: any. Undefined: not known yet. */
+  /** The rows that may exist. Null: any may. Undefined: not known yet. */
   #filter: RowFilter | null | undefined = undefined;
 
   constructor(
@@ -41,10 +41,10 @@ export class RowLoader {
   }
 
   /**
-   * The batch with its rows, and with the keys of all it may write: rows, then indexes (all rows
-   * first).
+   * Returns the batch with its rows, and with the keys that it may write: rows, then indexes. The
+   * index of all rows comes first among these.
    *
-   * @param anew Redis has gone back in time: there may be rows again that were not
+   * @param anew whether Redis has gone back in time: other rows may exist now
    */
   async load(batch: Batch, anew: boolean): Promise<Batch> {
     if (anew) this.#filter = undefined;
@@ -57,7 +57,8 @@ export class RowLoader {
           : null;
     const effectKeys: string[] = [];
     const newRows: string[] = [];
-    // Noted before it is written: a turn that is run again asks for what it may have written.
+    // The filter learns of a row before the row is written. A turn that runs again then asks Redis
+    // for the rows that it may have written.
     for (const id of subjects) {
       if (this.#filter === null || this.#filter.add(id)) effectKeys.push(this.#prefix + id);
       else newRows.push(id);
@@ -75,14 +76,14 @@ export class RowLoader {
   }
 }
 
-/** The batch, to be folded onto no rows; nothing of it is to be written. */
+/** Returns the batch, to be folded onto no rows. Its effects are not to be written. */
 export function withoutRows(batch: Batch): Batch {
   return { ...batch, rows: NO_ROWS, newRows: [...subjectsOf(batch)] };
 }
 
 /**
- * Subjects are the ids of rows. What cannot be taken apart the thread dead-letters: it needs no
- * row.
+ * Returns the subjects of the batch's events, which are the ids of rows. An entry that cannot be
+ * decoded needs no row: the thread dead-letters it.
  */
 function subjectsOf(batch: Batch): Set<string> {
   const subjects = new Set<string>();

@@ -1,14 +1,14 @@
 /**
- * Which rows a generation of a view may have: a Bloom filter (Bloom 1970; positions by double
- * hashing, Kirsch and Mitzenmacher 2006). It may take a row that is not there for one that is,
- * never the other way round.
+ * A Bloom filter of the rows that a generation of a view may have. It may claim a row that does not
+ * exist, and never misses one that does. (Bloom 1970; positions by double hashing, Kirsch and
+ * Mitzenmacher 2006.)
  */
 const BITS = 1 << 21;
 const HASHES = 3;
-/** Beyond that about every fourth answer is wrong: asking Redis costs less than keeping it. */
+/** With more rows about every fourth answer is wrong: asking Redis costs less than the filter. */
 const MOST_ROWS = 700_000;
 
-/** 256 KB. */
+/** Takes 256 KB. */
 export class RowFilter {
   readonly #bits = new Uint32Array(BITS / 32);
   #rows = 0;
@@ -17,9 +17,9 @@ export class RowFilter {
     return this.#rows >= MOST_ROWS;
   }
 
-  /** @returns whether it may have been added before */
+  /** Adds a row. @returns whether the row may have been added before */
   add(id: string): boolean {
-    // FNV-1a, and a second hash made of it
+    // The first hash is FNV-1a. The second one is derived from it.
     let hash = 0x811c9dc5;
     for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
     const step = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) | 1;

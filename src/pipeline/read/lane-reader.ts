@@ -1,11 +1,13 @@
 /**
- * Reads a lane's streams in one order.
+ * Reads a lane's streams, one per event type, and merges their entries by id.
  *
- * After every start, and after any answer that may have been lost, each stream is first read from
- * the lane's own pending list (entries handed out but not committed), then from where the group
- * stands (`>`). The types are merged by entry id. A stream whose answer was cut by COUNT may have
- * more below the others' ids: nothing beyond its last id is given out until it has been read
- * further (the horizon). What is held back stays here, bounded by COUNT per stream.
+ * Each stream is read in two modes. First comes the lane's own pending list: entries handed out but
+ * not committed. Then come new entries (`>`). The pending list is read again after a start, and
+ * after any answer that may have been lost.
+ *
+ * The horizon keeps the order. An answer that COUNT has cut may hide entries with lower ids than
+ * those of other streams. So nothing beyond such a stream's last id is given out until the stream
+ * was read further. Entries beyond the horizon wait here, at most COUNT per stream.
  */
 import { OWNER } from '../../core/function-spec.ts';
 import { compareEntryIds } from '../../core/position.ts';
@@ -17,11 +19,11 @@ import type { StreamEntry } from '../batch/batch.ts';
 const take = defineScript({ url: new URL('./take.lua', import.meta.url), keys: 'variable' });
 
 export interface ReadBudget {
-  /** Most events to give out (at least one entry is). */
+  /** Most events to give out. The first entry is given out however many events it has. */
   readonly events: number;
-  /** Most bytes to give out (at least one entry is). */
+  /** Most bytes to give out. The first entry is given out however large it is. */
   readonly bytes: number;
-  /** Most retry units to take. */
+  /** Most parked units to take whose retry is due. */
   readonly retryUnits: number;
 }
 
@@ -33,23 +35,23 @@ export type Taken =
       readonly units: readonly string[];
       readonly entries: readonly StreamEntry[];
       readonly serverNowMs: number;
-      /** Server time at which the next retry falls due, null when none is parked. */
+      /** Server time at which the next retry is due, ms. Null: nothing is parked. */
       readonly nextDueMs: number | null;
-      /** False when all streams were read to their end. */
+      /** Whether some stream may have more entries. */
       readonly more: boolean;
     };
 
 interface StreamState {
   readonly key: string;
-  /** 'pending': reading the lane's own pending list behind `cursor`. 'new': reading '>'. */
+  /** 'pending': the lane's own pending list is read, from `cursor` on. 'new': `>` is read. */
   mode: 'pending' | 'new';
   cursor: string;
-  /** More may lie behind `lastId`. */
+  /** Whether more entries may follow `lastId`. */
   cut: boolean;
   lastId: string;
   /**
-   * Nothing beyond this id may be given out yet; null: the stream was read to its end in the latest
-   * take.
+   * Id beyond which no stream may give out entries yet. Null: the last take read this stream to its
+   * end.
    */
   limit: string | null;
   queue: StreamEntry[];
@@ -60,22 +62,22 @@ const MAX_COUNT = 1024;
 export interface LaneReaderOptions {
   readonly connection: RedisConnection;
   readonly fn: string;
-  /** Default: the lane's owner. */
+  /** Default: OWNER. */
   readonly consumer?: string;
-  /** Only what is pending for the consumer, nothing new. */
+  /** Whether to read only entries pending for the consumer. Default false. */
   readonly pendingOnly?: boolean;
   readonly leaseKey: string;
   readonly dueKey: string;
   readonly streamKeys: readonly string[];
   readonly leaseTtlMs: number;
-  /** Called with the last id read of a stream. */
+  /** Told the last id read of a stream. */
   readonly observed: (streamKey: string, lastId: string) => void;
 }
 
 export class LaneReader {
   readonly #options: LaneReaderOptions;
   readonly #streams: StreamState[];
-  /** Running means that turn budgets into COUNT. */
+  /** Running means of an entry's bytes and events. They turn a budget into COUNT. */
   #meanBytes = 4096;
   #meanEvents = 16;
 
@@ -92,7 +94,7 @@ export class LaneReader {
     }));
   }
 
-  /** Forget what is held: the next reads start with the lane's own pending list. */
+  /** Forgets the entries held here. The next reads start with the lane's own pending list. */
   reset(): void {
     for (const stream of this.#streams) {
       Object.assign(stream, {
@@ -106,6 +108,7 @@ export class LaneReader {
     }
   }
 
+  /** Bytes of the entries beyond the horizon. */
   get heldBytes(): number {
     let bytes = 0;
     for (const stream of this.#streams)
@@ -114,7 +117,7 @@ export class LaneReader {
   }
 
   /**
-   * One or a few round trips.
+   * Takes entries and due retries, in one or a few round trips.
    * @throws UnknownOutcomeError when Redis did not answer: call reset() before the next take
    */
   async take(leaseValue: string, budget: ReadBudget): Promise<Taken> {
@@ -123,8 +126,8 @@ export class LaneReader {
     let nextDueMs: number | null = null;
     for (;;) {
       const count = this.#count(budget);
-      // With several types all are read in one script, so that one moment's picture is merged; a
-      // stream that still holds a full read waits, and limits the others by its last id.
+      // Several types are read in one script, so that the merge sees all streams at one moment. A
+      // stream that still holds a full read is not read, and limits the others by its last id.
       const several = this.#streams.length > 1;
       if (budget.events === 0) return await this.#takeDue(leaseValue, budget);
       const wanted = this.#streams.filter(
@@ -164,7 +167,7 @@ export class LaneReader {
     }
   }
 
-  /** Retries only: no room for anything new. */
+  /** Takes due retries only: the budget has no room for new events. */
   async #takeDue(leaseValue: string, budget: ReadBudget): Promise<Taken> {
     const { connection, leaseKey, dueKey, leaseTtlMs, fn } = this.#options;
     const reply = (await take.run(
@@ -183,16 +186,17 @@ export class LaneReader {
     };
   }
 
-  /** Entries that were delivered before and have not been taken again. */
+  /** Whether entries may be left that were delivered before, and not taken again. */
   get pendingLeft(): boolean {
     return this.#streams.some((stream) => stream.mode === 'pending');
   }
 
-  /** Of `pendingOnly`: all that was pending has been given out. */
+  /** Whether all pending entries were given out. Only with `pendingOnly`. */
   get drained(): boolean {
     return this.#streams.every((stream) => this.#ended(stream) && stream.queue.length === 0);
   }
 
+  /** Whether nothing more is read of the stream. Only with `pendingOnly`. */
   #ended(stream: StreamState): boolean {
     return this.#options.pendingOnly === true && stream.mode === 'new';
   }
@@ -233,8 +237,8 @@ export class LaneReader {
     }
     if (stream.mode === 'pending') {
       if (last) stream.cursor = last.id;
-      // Beyond the pending list there may be new entries below other streams' ids: cut until '>'
-      // was read.
+      // New entries may have lower ids than those of other streams. So the stream counts as cut
+      // until `>` was read.
       if (got < count) stream.mode = 'new';
       stream.cut = !this.#ended(stream);
     } else stream.cut = got >= count;
@@ -278,8 +282,8 @@ function takeWithin(
     if (best < 0) break;
     const head = streams[best]?.queue[heads[best] as number] as StreamEntry;
     if (horizon !== null && compareEntryIds(head.id, horizon) > 0) break;
-    // One flush's entries (same id) stay in one batch: their events are ordered by position across
-    // types.
+    // Entries of one flush have the same id, and stay in one batch: their events are ordered by
+    // position across types.
     const sameFlush = out.length > 0 && out[out.length - 1]?.id === head.id;
     if (
       !sameFlush &&
@@ -308,6 +312,6 @@ function countOrOne(bytes: Buffer): number {
   try {
     return Math.max(1, countEvents(bytes));
   } catch {
-    return 1; // dead-lettered as a whole by the thread
+    return 1; // the thread dead-letters the whole entry
   }
 }
