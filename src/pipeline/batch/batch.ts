@@ -1,17 +1,20 @@
+/** The batch of one turn of a lane, and its form as a task for a pool thread. */
 import type { BatchTask, EntryItem, RetryItem } from '../../core/thread-protocol.ts';
 import { CELL, createCells, type ProgressCells } from '../../core/progress-cells.ts';
 
 /** One stream entry a lane has taken. */
 export interface StreamEntry {
   readonly id: string;
-  /** Index into the function's types. */
+  /** Index in the function's types. */
   readonly type: number;
   readonly bytes: Buffer;
+  /** Number of events, as the producer wrote it. Null: the producer wrote none. */
   readonly n: number | null;
+  /** Checksum, as the producer wrote it. Null: the producer wrote none. */
   readonly crc: number | null;
-  /** Events in it, as far as is known without decoding: `n`, else counted, else 1. */
+  /** Number of events, as far as is known without decoding: `n`, else counted, else 1. */
   readonly count: number;
-  /** It was pending, but the stream no longer has it: somebody trimmed or deleted it. */
+  /** Whether the stream no longer has the pending entry: somebody trimmed or deleted it. */
   readonly gone: boolean;
 }
 
@@ -19,13 +22,13 @@ export interface StreamEntry {
 export interface RetryUnit {
   readonly unit: string;
   readonly records: readonly Buffer[];
-  /** Run alone: the last attempt killed its thread. */
+  /** Whether it runs alone: the last attempt killed its thread. */
   readonly isolate: boolean;
-  /** Nothing has failed in it: its head was only not started in its turn. Default false. */
+  /** Whether nothing has failed in it: its head was only not started in its turn. Default false. */
   readonly fresh?: boolean;
 }
 
-/** What one turn of a lane runs. Event indices: retried records first, then the entries' events. */
+/** Events of one turn. Their indices: retried records first, then the entries' events. */
 export interface Batch {
   readonly fn: string;
   readonly partition: number;
@@ -35,16 +38,13 @@ export interface Batch {
   readonly retryEvents: number;
   readonly events: number;
   readonly bytes: number;
-  /** First event index of each entry. */
+  /** Index of the first event of each entry. */
   readonly firsts: readonly number[];
-  /** Keys its effects name by their number, from 1. Empty for functions that have none. */
+  /** Keys that effects name by number, from 1. Empty: the function has no effects on keys. */
   readonly effectKeys: readonly string[];
-  /** Of a view: the rows its events are folded onto, packed by load-rows.lua. */
+  /** Rows that a view's events are folded onto, packed by load-rows.lua. Null: no view. */
   readonly rows: Buffer | null;
-  /**
-   * Of a view: ids of rows that are known not to be there yet. Their keys come behind those of
-   * `rows`.
-   */
+  /** Ids of a view's rows that do not exist yet. Their keys follow those of `rows`. */
   readonly newRows: readonly string[];
 }
 
@@ -90,10 +90,10 @@ export interface PackedTask {
 }
 
 /**
- * Copies a batch's bytes into one buffer to be transferred; the batch keeps the originals, for
- * parking, dead letters and a second run after a thread's death.
+ * Copies a batch's bytes into one buffer, which is transferred to the thread. The batch keeps the
+ * originals: for parking, for dead letters, and for a second run after a thread's death.
  *
- * @param skip states of an earlier run: what is SKIP there is not run
+ * @param skip states of an earlier run: an event that is SKIP there does not run
  * @param blocked subjects whose stream events must not run
  * @param caused effects of earlier runs
  */

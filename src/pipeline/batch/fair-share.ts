@@ -1,29 +1,35 @@
 /**
- * Whose turn it is. A bounded number of turns is under way at once (slots); when one ends, the
- * waiting function that has used the pool least goes next: start-time fair queueing over busy
- * milliseconds (Goyal, Vin, Cheng, "Start-time Fair Queuing", SIGCOMM 1996). A function that was
- * idle starts at the present virtual time, so it cannot save up credit.
+ * Shares the pool among the functions. A bounded number of turns is under way at once: the slots.
+ * When a turn ends, the waiting function that has used the pool least gets the slot. This is
+ * start-time fair queueing over busy milliseconds (Goyal, Vin, Cheng, "Start-time Fair Queuing",
+ * SIGCOMM 1996). A function that was idle starts at the present virtual time, so it cannot save up
+ * credit.
  *
  * A function whose turns are long (a slow downstream) may hold at most `slowLimit` slots while
- * others are registered: threads cannot be taken away in the middle of a handler, so one must be
- * kept free for the rest.
+ * others are registered. A thread cannot be taken away in the middle of a handler, so one must stay
+ * free for the other functions.
  */
 export interface Slot {
-  /** @param busyMs time its batch spent in a pool thread */
+  /** Gives the slot back. @param busyMs time of the turn's batch in a pool thread, ms */
   release(busyMs: number): void;
 }
 
 interface Share {
+  /** Busy time that the function was charged with, ms, on the scale of all functions. */
   virtualMs: number;
+  /** Slots that it holds. */
   running: number;
   meanTurnMs: number;
+  /** Turns that wait for a slot, in order. */
   waiting: ((slot: Slot) => void)[];
 }
 
 export interface FairShareOptions {
+  /** Most turns under way at once. */
   readonly slots: number;
+  /** Most slots of a slow function. At least 1. */
   readonly slowLimit: number;
-  /** A mean turn above this makes a function slow, in ms. Default 250. */
+  /** Mean length of a turn from which on a function is slow, ms. Default 250. */
   readonly slowTurnMs?: number;
 }
 
@@ -48,10 +54,12 @@ export class FairShare {
     }
   }
 
+  /** Turns under way. */
   get underWay(): number {
     return this.#slots - this.#free;
   }
 
+  /** Resolves when the function may take a turn. Release the slot when the turn has ended. */
   acquire(fn: string): Promise<Slot> {
     return new Promise((resolve) => {
       const share = this.#shares.get(fn);
@@ -76,8 +84,7 @@ export class FairShare {
       this.#free--;
       next.running++;
       this.#virtualNow = Math.max(this.#virtualNow, next.virtualMs);
-      // Charged up front with what a turn usually takes, so that one function does not win all free
-      // slots at once.
+      // The function is charged at once with its mean turn, so that it does not win all free slots.
       const charged = next.meanTurnMs + 0.01;
       next.virtualMs += charged;
       const resolve = next.waiting.shift() as (slot: Slot) => void;

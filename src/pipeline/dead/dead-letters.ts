@@ -1,6 +1,7 @@
 /**
- * Reading dead letters. A letter's id is `<function>/<partition>/<entry id>`: where it is, without
- * a search. What it says (subject, ids, messages) comes from producers and user code: print it only
+ * Reads dead letters. A letter's id, `<function>/<partition>/<entry id>`, says where the letter is.
+ *
+ * Texts of a letter (subject, ids, messages) come from producers and user code. Print them only
  * through a filter for control characters.
  */
 import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
@@ -20,7 +21,7 @@ export interface DeadLetterAttempt {
   readonly attempt: number;
   readonly name: string;
   readonly message: string;
-  /** What the error was caused by, where it says so. */
+  /** Causes of the error, in one line. Absent: none are known. */
   readonly cause?: string;
 }
 
@@ -31,21 +32,19 @@ export interface DeadLetter {
   /** Entry id in the stream of dead letters. */
   readonly letterId: string;
   /**
-   * `record`: what could not be read of what was parked, in an outbox or scheduled. Of the latter
-   * two, `function` is in RECORD_STORES.
+   * `entry`: a stream entry that could not be decoded. `record`: an unreadable record of a parked
+   * list, of the outbox or of the schedule. `function` is in RECORD_STORES for the latter two.
    */
   readonly kind: 'event' | 'entry' | 'record';
   readonly type: string;
   readonly subject: string;
   readonly eventId: string;
-  /**
-   * Where the event was: entry id in its type's stream, index in the entry, position in its flush.
-   */
+  /** Place: entry id in the type's stream, index in the entry, position in the flush. */
   readonly entryId: string;
   readonly index: number;
   readonly position: number;
   readonly reason: string;
-  /** `cause`: what the error was caused by, where it says so. */
+  /** The last error. See DeadLetterAttempt for its cause. */
   readonly error: {
     readonly name: string;
     readonly message: string;
@@ -58,14 +57,14 @@ export interface DeadLetter {
   readonly lastFailedMs: number;
   readonly dispatcher: string;
   readonly version: string;
-  /** How many events it stands for. */
+  /** Number of events that the letter stands for. */
   readonly events: number;
   readonly history: readonly DeadLetterAttempt[];
-  /** The Event message; of kind 'entry' the whole field `b`, of kind 'record' the whole record. */
+  /** By kind: the Event message of an event, the field `b` of an entry, the whole record. */
   readonly bytes: Buffer;
   /**
-   * Of kind 'event': the source of the batch that it came with, that of an event that names none
-   * itself. Empty: none, or not known.
+   * Source of the batch that the event came with: it counts where the event names no source itself.
+   * Empty: there is none, it is not known, or the letter is of another kind.
    */
   readonly batchSource: Buffer;
 }
@@ -75,15 +74,17 @@ export interface DeadLetterFilter {
   readonly type?: string | undefined;
   readonly subject?: string | undefined;
   readonly reason?: string | undefined;
-  /** Of the event. */
   readonly eventId?: string | undefined;
-  /** Letters with these ids only. */
+  /** Ids of the only letters to look at. Default: all letters. */
   readonly ids?: readonly string[] | undefined;
-  /** Most letters. */
+  /** Most letters to return. Default: no limit. */
   readonly limit?: number | undefined;
 }
 
-/** Not of the form `<function>/<partition>/<entry id>`, or of a partition that does not exist. */
+/**
+ * The text is not of the form `<function>/<partition>/<entry id>`, or names a partition that does
+ * not exist.
+ */
 export class DeadLetterIdError extends MillraceError {
   readonly code = 'DEAD_LETTER_ID';
   constructor(id: string, problem: string) {
@@ -136,11 +137,11 @@ export function parseLetterId(
 }
 
 /**
- * By function, then partition, then age; oldest first. Letters that arrive meanwhile may or may not
- * be among them; letters that were there at the start and still are, are. Purging or replaying what
- * has been listed is safe.
- * @throws UnknownFunctionError for a filter by, or an id of, a function nobody registered;
- *   UnknownEventTypeError for a filter by a type the deployment has never seen; DeadLetterIdError;
+ * Yields letters by function, then partition, then age, oldest first. Letters that are there all
+ * the time are among them. Letters that arrive meanwhile may be. The caller may purge or replay a
+ * letter as soon as it was yielded.
+ * @throws UnknownFunctionError: the filter, or an id, names a function that nobody registered.
+ *   UnknownEventTypeError: the deployment has never seen the filter's type. DeadLetterIdError.
  *   InvalidTextError
  */
 export async function* listDeadLetters(
@@ -188,7 +189,7 @@ export async function getDeadLetter(source: DeadLetterSource, id: string): Promi
   return letter;
 }
 
-/** One partition's letters of a function, a page at a time. */
+/** Yields a function's letters of one partition, oldest first. Reads them page by page. */
 export async function* lettersOf(
   source: DeadLetterSource,
   fn: string,
@@ -304,7 +305,7 @@ function kindOf(text: string): DeadLetter['kind'] {
   return text === 'entry' || text === 'record' ? text : 'event';
 }
 
-/** A letter is shown whatever its history looks like. */
+/** A history that cannot be read is empty, so that the letter is shown all the same. */
 function parseHistory(json: string): DeadLetterAttempt[] {
   let list: unknown;
   try {
@@ -324,7 +325,7 @@ function parseHistory(json: string): DeadLetterAttempt[] {
     }));
 }
 
-/** Letters of earlier versions have none. */
+/** Letters of earlier versions have no cause. */
 function causeOf(cause: unknown): { cause?: string } {
   return typeof cause === 'string' && cause !== '' ? { cause } : {};
 }

@@ -1,8 +1,9 @@
--- purge: deletes dead letters of one function and partition for good. Their events stay settled: they move from `dead` to `purged`.
+-- purge: deletes dead letters of one function and partition for good. Their events stay settled: their count moves from `dead` to
+-- `purged`.
 -- KEYS  1 dead letters, 2 counters, 3 due, 4 held, then per letter the parked list of its unit
--- ARGV  1 function, then per letter: entry id, type, number of events it stands for, unit ('' where it has none)
--- reply number of letters deleted (those that were gone before are not counted twice)
--- A unit that a deleted letter held goes on with what stands behind it.
+-- ARGV  1 function, then per letter: entry id, type, number of its events, unit ('' without one)
+-- reply number of letters deleted by this call
+-- A unit that a deleted letter held goes on with the records that wait in its list.
 -- XDEL comes first: it works under OOM and makes the rest of the script work there too.
 -- cost  O(letters)
 local fn, purged, sums = ARGV[1], 0, {}

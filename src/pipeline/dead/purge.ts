@@ -11,16 +11,17 @@ const script = defineScript({
   keys: 'variable',
 });
 
-/** What purging needs of a letter; so a caller need not keep its bytes. */
+/** The fields of a letter that a purge needs. So a caller need not keep the letter's bytes. */
 export type LetterPlace = Pick<
   DeadLetter,
   'function' | 'partition' | 'letterId' | 'type' | 'events' | 'subject'
 >;
 
 /**
- * One call per function and partition among the letters; keep it to some hundred letters.
- * @returns how many were deleted by this call; after a lost reply those of the first sending are
- *   not among them
+ * Deletes letters, in one call to Redis per function and partition. Pass some hundred letters at
+ * most.
+ * @returns the number of letters deleted by this call. After a lost reply the letters of the first
+ *   sending are not among them
  * @throws UnknownOutcomeError, RedisReplyError
  */
 export async function purgeDeadLetters(
@@ -48,7 +49,8 @@ export async function purgeDeadLetters(
             source.keys.held(partition, fn),
             ...group.map((letter) => source.keys.parked(partition, fn, letter.subject)),
           ],
-          // Only a subject is ever held: with ordering 'none' nothing waits for anything.
+          // The unit is the subject, because only subjects are held. With ordering 'none' no event
+          // waits for another one.
           [
             fn,
             ...group.flatMap((letter) => [

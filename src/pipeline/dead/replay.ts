@@ -1,7 +1,7 @@
 /**
- * Brings a dead letter back: its event goes to the end of its unit's parked list (to its head,
- * where it held the unit), with no attempts made and its history kept. The lane's owner finds it as
- * it finds any retry.
+ * Brings a dead letter back. Its event goes to the end of its unit's parked list, or to the head
+ * where the letter held the unit. The event starts with no attempts, and keeps its history. The
+ * lane's owner finds the event like any retry.
  */
 import { counterFields } from '../../redis/counters.ts';
 import { DEADLINE_MS } from '../../redis/retry.ts';
@@ -19,7 +19,7 @@ const script = defineScript({
   keys: 7,
 });
 
-/** The letter holds a whole entry that could not be taken apart: there is no event to run. */
+/** The letter holds an entry or a record that could not be decoded: there is no event to run. */
 export class NotReplayableError extends MillraceError {
   readonly code = 'NOT_REPLAYABLE';
   readonly id: string;
@@ -33,9 +33,9 @@ export class NotReplayableError extends MillraceError {
 }
 
 /**
- * Safe to call again after any failure: a letter is moved once.
- * @returns 'gone' when somebody else replayed or purged it, or an earlier call of ours whose reply
- *   was lost had moved it
+ * Moves a letter back. Safe to call again after any failure: a letter is moved once.
+ * @returns 'gone' when somebody else has replayed or purged the letter, or when an earlier call
+ *   whose reply was lost has moved it
  * @throws NotReplayableError, UnknownOutcomeError, RedisReplyError
  */
 export async function replayDeadLetter(
@@ -63,7 +63,7 @@ export async function replayDeadLetter(
     lastFailedMs: letter.lastFailedMs,
     waitingSinceMs: 0,
     history: letter.history,
-    // What killed a thread before is run alone.
+    // An event that killed a thread, or its dispatcher, runs alone.
     isolate:
       letter.reason === 'thread-death' ||
       letter.reason === 'timeout' ||
@@ -90,7 +90,7 @@ export async function replayDeadLetter(
         ],
         [letter.letterId, fn, type, unit, record, identity],
       )) as [string];
-      // Gone at a repeated sending: most likely it was ours whose reply was lost.
+      // A letter that is gone at a repeated sending was most likely moved by the first sending.
       return kind === 'replayed' || sent > 1 ? 'replayed' : 'gone';
     },
     { deadlineMs: DEADLINE_MS },

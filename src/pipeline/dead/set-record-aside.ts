@@ -1,7 +1,7 @@
 /**
- * Records that cannot be read and belong to no function: of the outbox, and of the schedule. Each
- * costs itself. It goes, whole, to the dead letters of RECORD_STORES, with kind `record` and reason
- * `decode`.
+ * Sets unreadable records of the outbox and of the schedule aside, so that each costs only itself.
+ * These records belong to no function. Each goes, whole, to the dead letters of RECORD_STORES: kind
+ * `record`, reason `decode`.
  */
 import type { Log } from '../../core/log.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -16,7 +16,7 @@ const script = defineScript({
   keys: 4,
 });
 
-/** Names in the place of a function's. No function can have one: theirs begin with a letter. */
+/** Names used in place of a function's. No function has such a name: theirs begin with a letter. */
 export const RECORD_STORES = { outbox: '_outbox', schedule: '_schedule' } as const;
 
 export interface UnreadableRecord {
@@ -30,9 +30,9 @@ export interface UnreadableRecord {
   readonly record: Buffer;
   /** Event type; '' where it cannot be told. */
   readonly type: string;
-  /** Events that the record stands for, at least 1. */
+  /** Events of the record, at least 1. */
   readonly events: number;
-  /** Bytes for which it counts in the outbox. */
+  /** Bytes of the record in the outbox's count; 0 for the schedule. */
   readonly outboxBytes: number;
   readonly problem: string;
 }
@@ -43,7 +43,10 @@ interface Source {
   readonly log: Log;
 }
 
-/** @throws UnknownOutcomeError, RedisReplyError: look again */
+/**
+ * Moves an unreadable record to the dead letters.
+ * @throws UnknownOutcomeError, RedisReplyError: read the record again
+ */
 export async function setRecordAside(
   { connection, keys, log }: Source,
   unread: UnreadableRecord,
@@ -76,7 +79,7 @@ export async function setRecordAside(
   );
 }
 
-/** Without the record's bytes: set-record-aside.lua adds them. */
+/** Fields of the letter, without the record's bytes: set-record-aside.lua adds those. */
 function fieldsOf(unread: UnreadableRecord, atMs: number): readonly RedisArg[] {
   return letterFields({
     kind: 'record',

@@ -1,8 +1,8 @@
--- release-running: events whose handlers ran beside the turns of an owner that is gone, or has started over: they are due now.
+-- release-running: makes events due whose handlers ran beside the turns. Their owner is gone, or has started over.
 -- KEYS  1 lease, 2 counters, 3 due
 -- ARGV  1 lease value, 2 TTL in ms, 3 function
 -- reply {'stale'} | {'ok', number of units}
--- `running:<f>`: see src/pipeline/lane/in-flight.ts. A unit that is gone, or held, stays as it is.
+-- The field `running:<f>` is described in src/pipeline/lane/in-flight.ts. A unit that is gone, or held, stays as it is.
 -- PEXPIRE comes first: it works under OOM and makes the rest of the script work there too. cost O(units)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

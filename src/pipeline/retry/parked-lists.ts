@@ -1,6 +1,6 @@
 /**
- * Reading parked lists: by their lane's owner, so nobody else takes anything off them meanwhile (a
- * replay may add).
+ * Reads parked lists. Only their lane's owner does, so nobody else takes records off meanwhile. A
+ * replay may add some.
  */
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
@@ -8,11 +8,12 @@ import { decodeParked } from '../../wire/parked.ts';
 import type { RetryUnit } from '../batch/batch.ts';
 import { isWrongType, problemOf, setAside, setKeyAside, type ParkedPlace } from './set-aside.ts';
 
-/** Records of one unit run in one turn: the rest follows when these are settled. */
+/** Most records of one unit in a turn. The rest follows when these are settled. */
 const RECORDS_PER_UNIT = 64;
+/** Lists whose length is asked for at the same time. */
 const AT_ONCE = 500;
 
-/** Units that are parked, with the number of events in their lists. */
+/** Returns the parked units, each with the number of events in its list. */
 export async function listParked(
   connection: RedisConnection,
   keys: Keys,
@@ -31,7 +32,7 @@ export async function listParked(
   return out;
 }
 
-/** A key that is no list counts as one event: it is set aside when it is due. */
+/** A key of another type counts as one event: it is set aside when its unit is due. */
 async function lengthOf(connection: RedisConnection, key: string): Promise<number> {
   try {
     return Number(await connection.command('LLEN', key));
@@ -42,8 +43,8 @@ async function lengthOf(connection: RedisConnection, key: string): Promise<numbe
 }
 
 /**
- * The first records of each unit's list. A unit without a list (already settled) comes back without
- * records. What cannot be read is set aside on the way.
+ * Returns the first records of each unit's list. A unit without a list, already settled, comes back
+ * without records. Unreadable records are set aside.
  */
 export async function fetchParked(
   place: ParkedPlace,
@@ -53,7 +54,7 @@ export async function fetchParked(
   return found.filter((unit) => unit !== null);
 }
 
-/** Null: a letter of it holds it now, and nothing of it is to run. */
+/** Null: a dead letter holds the unit now, and no event of the unit may run. */
 async function fetchUnit(place: ParkedPlace, unit: string): Promise<RetryUnit | null> {
   const { connection, keys, partition, fn } = place;
   for (;;) {
@@ -78,7 +79,7 @@ async function fetchUnit(place: ParkedPlace, unit: string): Promise<RetryUnit | 
         readable.push(record);
         continue;
       }
-      // What it will hold stands behind it: what stands before it runs first.
+      // The dead letter will hold the records behind this one. The records before it run first.
       if (place.holds && readable.length > 0) break;
       await setAside(place, unit, record, problem);
       if (place.holds) return null;

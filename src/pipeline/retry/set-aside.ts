@@ -1,6 +1,7 @@
 /**
- * Parked records that cannot be read: each costs itself. It goes to the dead letters as it is (kind
- * `record`, reason `decode`), and counts under the same type as while it was parked.
+ * Sets unreadable parked records aside, so that each costs only itself. The record goes to the dead
+ * letters as it is: kind `record`, reason `decode`. It counts under the same type as while it was
+ * parked.
  */
 import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
@@ -17,9 +18,10 @@ const script = defineScript({
   with: COUNTS,
   keys: 6,
 });
+/** Records of a list in one read. */
 const PAGE = 64;
 
-/** The lane whose parked lists are read, as its owner. */
+/** The lane whose parked lists its owner reads. */
 export interface ParkedPlace {
   readonly connection: RedisConnection;
   readonly keys: Keys;
@@ -27,7 +29,7 @@ export interface ParkedPlace {
   readonly fn: string;
   readonly types: readonly string[];
   readonly ordering: 'key' | 'none';
-  /** A dead event holds its subject. */
+  /** Whether a dead event holds its subject (onDead: 'hold'). */
   readonly holds: boolean;
   readonly leaseValue: string;
   readonly dispatcher: string;
@@ -35,7 +37,7 @@ export interface ParkedPlace {
   readonly log: Log;
 }
 
-/** Null: the record can be read. */
+/** Returns why the record cannot be read. Null: it can be. */
 export function problemOf(record: Buffer): CorruptDataError | null {
   try {
     decodeParked(record);
@@ -46,7 +48,10 @@ export function problemOf(record: Buffer): CorruptDataError | null {
   }
 }
 
-/** @throws UnknownOutcomeError, RedisReplyError: look again */
+/**
+ * Moves an unreadable record to the dead letters.
+ * @throws UnknownOutcomeError, RedisReplyError: read the list again
+ */
 export async function setAside(
   place: ParkedPlace,
   unit: string,
@@ -66,8 +71,8 @@ export async function setAside(
 }
 
 /**
- * The key of a parked list is no list. Its records are not known: the letter stands for the events
- * that are counted as parked and in no list.
+ * Moves the key of a parked list that is no list to the dead letters. Its records are not known.
+ * The letter stands for the events that are counted as parked and are in no list.
  */
 export async function setKeyAside(place: ParkedPlace, unit: string): Promise<void> {
   const missing = await missingOf(place);
@@ -127,7 +132,7 @@ async function send(
   );
 }
 
-/** Without the record's bytes: set-aside.lua adds them. */
+/** Fields of the letter, without the record's bytes: set-aside.lua adds those. */
 function fieldsOf(
   { partition, ordering, dispatcher, version }: ParkedPlace,
   unit: string,
@@ -157,7 +162,7 @@ function fieldsOf(
   });
 }
 
-/** Type of which most counted events are missing in the lists. */
+/** The type with the most events that are counted as parked and missing in the lists. */
 async function typeShort(place: ParkedPlace): Promise<string> {
   if (place.types.length === 1) return place.types[0] as string;
   const missing = await missingOf(place);
@@ -165,7 +170,7 @@ async function typeShort(place: ParkedPlace): Promise<string> {
 }
 
 /**
- * Events of each type that are counted as parked, and are in no record that can be read. Reads all
+ * Counts, by type, the events that are counted as parked and are in no readable record. Reads all
  * parked lists.
  */
 async function missingOf({
@@ -192,7 +197,7 @@ async function missingOf({
   return missing;
 }
 
-/** Page by page; none where the key is no list. */
+/** Yields a list's records, page by page. Yields none where the key is no list. */
 async function* recordsOf(connection: RedisConnection, key: string): AsyncGenerator<Buffer> {
   for (let from = 0; ; from += PAGE) {
     let page: Buffer[];
