@@ -1,6 +1,7 @@
 /**
  * The inbox of a function with `dedupe`: an event that the function has settled within the window
- * does not run again. An event is known by its identity: source and id (src/wire/event-identity.ts).
+ * does not run again. An event is known by its identity, which is its source and id
+ * (src/wire/event-identity.ts).
  *
  *   look up the batch's identities → run the new events → the commit remembers the settled ones
  *

@@ -1,7 +1,8 @@
 /**
- * Failed attempts, for the log: one line each while they are few, counts when they come in bursts.
- * A downstream that is gone fails thousands of events a second for one reason; a log with a line
- * for each would hide the reason and cost more than the work.
+ * Logs failed attempts: one line each while they are few, counts when they come in bursts.
+ *
+ * A dead downstream fails thousands of events a second for one reason. A line for each would hide
+ * the reason, and cost more than the work.
  */
 import { monotonicMs } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
@@ -11,19 +12,21 @@ export interface FailureLogOptions {
   readonly log: Log;
   /** Lines per function, kind (tried again, dead) and window. Default 10. */
   readonly lines?: number;
-  /** Default 10,000. */
+  /** Length of a window, ms. Default 10,000. */
   readonly windowMs?: number;
 }
 
-/** Different errors that a summary counts by name and message; the others are counted together. */
+/** Most errors that a summary counts by name and message. The others are counted together. */
 const KINDS = 10;
+/** Most characters of an error's text in a summary. */
 const MESSAGE = 200;
 
 interface Window {
   readonly startedMs: number;
   lines: number;
-  /** What got no line: how many, by what was thrown. */
+  /** Number of failures without a line, by error. */
   readonly more: Map<string, number>;
+  /** Failures without a line. */
   moreEvents: number;
   readonly timer: NodeJS.Timeout;
 }
@@ -32,7 +35,7 @@ export class FailureLog {
   readonly #log: Log;
   readonly #lines: number;
   readonly #windowMs: number;
-  /** Per function and kind; there is none while nothing fails. */
+  /** Windows by function and kind. A window exists only while something fails. */
   readonly #windows = new Map<string, Window>();
 
   constructor({ log, lines = 10, windowMs = 10_000 }: FailureLogOptions) {
@@ -41,7 +44,7 @@ export class FailureLog {
     this.#windowMs = windowMs;
   }
 
-  /** @param attempts of the function's policy */
+  /** @param attempts most attempts, by the function's retry policy */
   failed(
     fn: string,
     partition: number,
@@ -55,7 +58,7 @@ export class FailureLog {
     }
   }
 
-  /** Says what was counted and not said yet. */
+  /** Logs the counts that were not logged yet. */
   close(): void {
     for (const key of [...this.#windows.keys()]) this.#sumUp(key);
   }

@@ -1,16 +1,19 @@
 /**
- * Events whose handlers run beside the lane's turns: their turn has ended without them. Each is
- * parked by that turn's commit, as the head of its unit's list, with its attempts as they were;
- * later events of its subject queue behind it. When its handler has settled, a turn commits what it
- * came to, as that of a retry.
+ * Slow events: their handlers run beside the lane's turns, because their turn has ended without
+ * them.
  *
- * `running:<f>` in the counters names them: JSON {"lease", "units": [[unit, ms since 1970,
- * attempt], ...]}, written with every commit that changes them. Whoever owns the lane next, or
- * starts over, makes them due at once (release-running.lua). They are parked until long after their
- * time is over, so that nothing takes them for due meanwhile; where that happens all the same, this
- * owner leaves them alone.
+ * The turn's commit parks a slow event, as the head of its unit's list, with its attempts as they
+ * were. Later events of its subject queue behind it. When its handler has settled, a turn commits
+ * the outcome like that of a retry.
  *
- * Owned here: which they are. Everything that must survive is in Redis.
+ * The counters' field `running:<f>` lists the slow events: JSON {"lease", "units": [[unit, ms since
+ * 1970, attempt], ...]}. Every commit that changes the list writes it. The lane's next owner makes
+ * all of them due at once (release-running.lua); so does an owner that starts over.
+ *
+ * A slow event is parked until long after its handler's time is over, so that its retry does not
+ * become due meanwhile. Where it becomes due all the same, this owner leaves the event alone.
+ *
+ * Owned here: the list of slow events. Everything that must survive is in Redis.
  */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
@@ -24,28 +27,28 @@ import type { BatchResult, Ended } from '../run/run-isolating.ts';
 const script = defineScript({ url: new URL('./release-running.lua', import.meta.url), keys: 3 });
 
 /**
- * Handlers of a lane that may run beside its turns, and bytes of the batches they came with (a
- * thread keeps those).
+ * Most handlers of a lane that may run beside its turns, and most bytes of the batches they came
+ * with. A thread keeps those bytes.
  */
 export const IN_FLIGHT = { events: 64, bytes: 16 * 1024 * 1024 } as const;
-/** Behind the end of an event's time, its commit must be late by this before it looks due. */
+/** Time for which a slow event stays parked after its handler's time is over, ms. */
 const SLACK_MS = 30_000;
 
-/** How long an event whose handler runs is parked for, in ms. */
+/** Time for which a slow event is parked, ms. */
 export const parkedForMs = (timeoutMs: number): number => timeoutMs + SLACK_MS;
 
 export interface InFlight {
   readonly unit: string;
-  /** Its parked record. */
+  /** Its record in the parked list. */
   readonly record: Buffer;
   readonly attempt: number;
-  /** Wall clock, ms. */
+  /** Start of its handler, ms since 1970. */
   readonly sinceMs: number;
   readonly ended: Promise<Ended>;
   readonly ref: EventRef;
-  /** Of its batch: shared by the events of one. */
+  /** Its batch. Events of one batch share the object. */
   readonly batch: { readonly bytes: number };
-  /** Null: its handler runs. */
+  /** Outcome of its handler. Null: the handler runs. */
   end: Ended | null;
 }
 
@@ -53,7 +56,7 @@ export class InFlights {
   readonly #byUnit = new Map<string, InFlight>();
   readonly #rang: () => void;
 
-  /** @param rang told when one has ended */
+  /** @param rang told when a handler has ended */
   constructor(rang: () => void) {
     this.#rang = rang;
   }
@@ -67,6 +70,7 @@ export class InFlights {
   units(): IterableIterator<string> {
     return this.#byUnit.keys();
   }
+  /** Bytes of the batches that the slow events came with. */
   get bytes(): number {
     let bytes = 0;
     for (const batch of new Set([...this.#byUnit.values()].map((one) => one.batch)))
@@ -89,23 +93,27 @@ export class InFlights {
     return running;
   }
 
-  /** Those that have ended and whose end is not committed. */
+  /** Events whose handler has ended and whose outcome is not committed. */
   ended(): InFlight[] {
     return [...this.#byUnit.values()].filter(({ end }) => end !== null && end.kind !== 'stopped');
   }
 
-  /** Its end is committed. */
+  /** The outcome of the unit's event is committed. */
   settle(unit: string): void {
     this.#byUnit.delete(unit);
   }
 
-  /** Resolves when none of their handlers runs any more. What they came to is forgotten. */
+  /** Resolves when no handler runs any more. Their outcomes are forgotten. */
   async drop(): Promise<void> {
     await Promise.all([...this.#byUnit.values()].map(({ ended }) => ended));
     this.#byUnit.clear();
   }
 
-  /** For `running:<f>`, once those without are settled and those to come run too; '-': none. */
+  /**
+   * Describes the slow events after a commit, for `running:<f>`. '-': there are none.
+   * @param without units that the commit settles
+   * @param toCome events that the commit leaves to run beside the turns
+   */
   describe(
     lease: string,
     without: readonly string[],
@@ -127,7 +135,7 @@ export interface RunningUnit {
   readonly attempt: number;
 }
 
-/** What `running:<f>` says. Empty where it cannot be read. */
+/** Reads the field `running:<f>`. Empty where the field cannot be read. */
 export function readRunning(text: string | undefined): {
   readonly lease: string;
   readonly units: readonly RunningUnit[];
@@ -160,8 +168,8 @@ export interface ReleaseOptions {
 }
 
 /**
- * Of owners before this one. Before the first turn.
- * @returns how many there were; null: the lease is lost
+ * Makes the slow events of earlier owners due. To be called before the first turn.
+ * @returns their number; null: the lease is lost
  * @throws UnknownOutcomeError, RedisReplyError
  */
 export async function releaseRunning(options: ReleaseOptions): Promise<number | null> {
@@ -174,16 +182,17 @@ export async function releaseRunning(options: ReleaseOptions): Promise<number | 
   return reply[0] === 'stale' ? null : Number(reply[1]);
 }
 
-/** What a batch has come to, handlers that are not waited for among it. */
+/** Result of a batch, with the handlers that were left to run. */
 export interface SettledBatch extends Omit<BatchResult, 'running'> {
+  /** Events without an outcome: their handlers were left to run, or they run again. */
   readonly unsettled?: readonly Unsettled[];
-  /** Of `blocked`: what was only not started. */
+  /** Indices of the events in `blocked` that were only not started. */
   readonly left?: ReadonlySet<number>;
-  /** Of a function with an inbox: the events' identities. */
+  /** Identities of the events. Absent: the function has no inbox. */
   readonly ids?: readonly string[];
 }
 
-/** A batch of which handlers still end. */
+/** A batch some of whose handlers have not ended yet. */
 export class OpenBatch {
   readonly unsettled: Unsettled[] = [];
   readonly #from: SettledBatch;
@@ -198,7 +207,10 @@ export class OpenBatch {
     this.#ages = [...from.ages];
   }
 
-  /** @returns false: the dispatcher has ended it, and nothing is known of its event */
+  /**
+   * Adds the outcome of a handler.
+   * @returns false: the dispatcher has ended the handler, and the event has no outcome
+   */
   end(ref: EventRef, end: Ended): boolean {
     const { states } = this.#from;
     if (end.kind === 'stopped') return false;

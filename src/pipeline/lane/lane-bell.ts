@@ -1,6 +1,7 @@
 /**
- * Wakes a lane: a doorbell rings it, a retry is due, or the lane itself wants to look again. Rings
- * are counted, so that one during a turn is not overlooked.
+ * Wakes a lane. A ring says that there may be work: the doorbell has heard of an entry, a retry is
+ * due, or the lane wants to look again. Rings are counted, so that a ring during a turn is not
+ * overlooked.
  */
 export class LaneBell {
   #rings = 1;
@@ -9,12 +10,12 @@ export class LaneBell {
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  /** The lane waits. */
+  /** Whether the lane waits. */
   get waiting(): boolean {
     return this.#wake !== null;
   }
 
-  /** The bell rang since the last look. */
+  /** Whether the bell rang since the last look. */
   get rang(): boolean {
     return this.#rings !== this.#seenRings;
   }
@@ -29,7 +30,7 @@ export class LaneBell {
     this.#wake?.();
   }
 
-  /** The lane looks for work now: rings until here are answered. */
+  /** The lane looks for work now: this answers all rings so far. */
   look(): void {
     this.#seenRings = this.#rings;
   }
@@ -44,7 +45,7 @@ export class LaneBell {
     });
   }
 
-  /** Rings once after this time, in place of what was set before. Null: not at all. */
+  /** Sets the timer that rings once after this time. Null: only clears the timer. */
   ringIn(delayMs: number | null): void {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
@@ -52,7 +53,7 @@ export class LaneBell {
     this.#timer = setTimeout(() => this.ring(), delayMs);
   }
 
-  /** Ends a wait; no timer rings from now on. */
+  /** Ends a wait. The timer rings no more. */
   close(): void {
     this.#closed = true;
     this.ringIn(null);

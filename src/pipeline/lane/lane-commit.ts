@@ -1,7 +1,7 @@
 /**
  * Commits a lane's turns: leaves or awaits slow handlers, plans, sends, and learns from the reply.
  *
- * Owned here: which reports were made once, and whether the lane fills an outbox.
+ * Owned here: the reports that are made only once, and whether the lane fills an outbox.
  */
 import { wallClockMs } from '../../core/clock.ts';
 import { CELL } from '../../core/progress-cells.ts';
@@ -17,8 +17,8 @@ import { batchOfEnded, chooseLeaving, settle, type Leaving } from './slow-handle
 /**
  * - committed
  * - nothing: there was nothing to commit
- * - cut off: the dispatcher ended handlers that were waited for
- * - refused: entries were no longer pending; nothing was written, the others run again
+ * - cut off: the dispatcher has ended handlers that the turn waited for
+ * - refused: entries were no longer pending. Nothing was written; the other entries run again
  * - gone back: Redis had forgotten the commit before
  * - lease lost
  */
@@ -27,11 +27,11 @@ export type CommitEnd =
 
 type OkReply = Extract<CommitReply, { kind: 'ok' }>;
 
-/** Changes to the handlers beside the turns that a commit brings with it. */
+/** Changes that a commit brings to the handlers beside the turns. */
 interface Moves {
-  /** Handlers that run beside the turns from then on. */
+  /** Handlers that run beside the turns from this commit on. */
   readonly leaving: readonly Leaving[];
-  /** Units of those that ran beside the turns and have ended. */
+  /** Units whose handlers ran beside the turns and have ended. */
   readonly landed: readonly string[];
 }
 
@@ -40,10 +40,7 @@ const STAY: Moves = { leaving: [], landed: [] };
 export class LaneCommits {
   readonly #lane: LaneContext;
   readonly #recovery: Recovery;
-  /**
-   * Keys that are no indexes, of which the log has been told. At most as many as the view has
-   * indexes.
-   */
+  /** Keys that are no indexes and were logged. At most as many as the view has indexes. */
   readonly #noIndexes = new Set<string>();
   #fillsOutbox = false;
 
@@ -52,12 +49,12 @@ export class LaneCommits {
     this.#recovery = recovery;
   }
 
-  /** The lane has emitted to other partitions, and their outbox is full. */
+  /** Whether the lane has emitted to other partitions, and the outbox is full. */
   get outboxFull(): boolean {
     return this.#fillsOutbox && this.#lane.stages.outboxFull();
   }
 
-  /** Commits a batch. Handlers that still run are left to run beside the turns, or waited for. */
+  /** Commits a batch. Leaves handlers that still run beside the turns, or waits for them. */
   async commitBatch(batch: Batch, result: BatchResult): Promise<CommitEnd> {
     if (!result.running) return this.#commit(batch, result, STAY);
     const leaving = this.#mayLeave() ? chooseLeaving(this.#lane, batch, result.running) : [];
@@ -66,7 +63,7 @@ export class LaneCommits {
     try {
       if (settled !== null) end = await this.#commit(batch, settled, { leaving, landed: [] });
     } finally {
-      // Not parked, so they may run again: not as long as they run.
+      // Their events are not parked and run again: not before these handlers have ended.
       if (end !== 'committed') await Promise.all(leaving.map(({ one }) => one.ended));
     }
     if (end === 'cut off') this.#lane.stages.reader.reset();
@@ -74,8 +71,8 @@ export class LaneCommits {
   }
 
   /**
-   * A turn of the handlers that have ended beside the turns.
-   * @throws what a turn throws: nothing was committed, and nothing is forgotten
+   * Commits the outcomes of handlers that have ended beside the turns.
+   * @throws the errors of a turn: nothing was committed, and nothing is forgotten
    */
   async commitEnded(): Promise<CommitEnd> {
     const { inFlight, progress, stages } = this.#lane;
@@ -83,7 +80,7 @@ export class LaneCommits {
     if (ended.length === 0) return 'nothing';
     progress.doing = 'committing';
     const fetched = await stages.fetchParked(ended.map(({ unit }) => unit));
-    // A unit that a letter has come to hold meanwhile is not among them.
+    // A unit that a dead letter holds meanwhile is not among the fetched ones.
     const heads = new Map(fetched.map(({ unit, records: [head] }) => [unit, head]));
     const valid = ended.filter((one) => {
       const parked = heads.get(one.unit)?.equals(one.record) ?? false;
@@ -95,12 +92,12 @@ export class LaneCommits {
     return this.#commit(batch, result, { leaving: [], landed: valid.map(({ unit }) => unit) });
   }
 
-  /** A helper leaves parked lists to the owner; in a search everything runs one by one. */
+  /** A helper leaves parked lists to the owner. In a search all events run one by one. */
   #mayLeave(): boolean {
     return this.#lane.isOwner && !this.#lane.state.lost && this.#recovery.search === null;
   }
 
-  /** Its record was lost with its list, or was never parked because its entry had vanished. */
+  /** The record was lost with its list, or was never parked because its entry had vanished. */
   #forget({ unit, ref }: InFlight): void {
     this.#lane.inFlight.settle(unit);
     this.#lane.log(
@@ -121,7 +118,7 @@ export class LaneCommits {
     const turnId = turnIds.next();
     const plan = this.#plan(batch, result, moves, turnId);
     const reply = await stages.commit(plan, abandoned.signal).catch((error: unknown) => {
-      // Not known to be committed: at a drain's end, or when Redis says nothing for good.
+      // The commit's outcome stays unknown: the drain is over, or Redis does not answer any more.
       if (stopping.signal.aborted) this.#repeat(result);
       throw error;
     });
@@ -199,7 +196,7 @@ export class LaneCommits {
     }
     for (const [unit, growth] of plan.parked) parked.add(unit, growth);
     for (const unit of reply.emptied) parked.remove(unit);
-    // Which lists the first sending emptied is not known: ask.
+    // The lists that the first sending emptied are not known, so Redis is asked.
     if (reply.repeated && plan.parked.size > 0) await this.#lane.countParked();
     parked.check();
     if (reply.missing.length > 0)
@@ -230,7 +227,7 @@ export class LaneCommits {
       locator ??= new EventLocator(batch);
       parked.unleave(batch.retries[locator.unitOf(ref.index)]?.unit ?? '');
     }
-    // They are due at once.
+    // These units are due at once.
     if (parked.anyLeft) bell.ring();
   }
 
@@ -262,7 +259,7 @@ export class LaneCommits {
     this.#lane.log('error', message, { entries: missing.slice(0, 20), count: missing.length });
   }
 
-  /** Said once a key: its entries are left out at each turn. */
+  /** Logs a key once, although each turn leaves its entries out. */
   #sayNoIndex(key: string): void {
     if (this.#noIndexes.has(key)) return;
     this.#noIndexes.add(key);

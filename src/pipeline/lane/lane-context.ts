@@ -1,5 +1,5 @@
 /**
- * All that the parts of one lane share: its options, its stages, and what it remembers between
+ * The state that the parts of one lane share: its options, its stages, and its memory between
  * turns. Everything that must survive is in Redis.
  */
 import { epochOf } from '../ownership/lane-address.ts';
@@ -21,11 +21,14 @@ export interface LaneOptions {
   readonly partition: number;
   readonly leaseValue: string;
   /**
-   * Default: the lane's owner. Others are helpers (ordering 'none'): they leave the retries to the
-   * owner.
+   * Name in the consumer groups. Default: OWNER. Other consumers are helpers (ordering 'none'),
+   * which leave the retries to the owner.
    */
   readonly consumer?: string;
-  /** In place of a helper that is gone: settles all that is pending for it, and retires it. */
+  /**
+   * Whether the lane runs in place of a helper that is gone: it settles the helper's pending
+   * entries, and retires the helper. Default false.
+   */
   readonly heir?: boolean;
   readonly streamKeys: readonly string[];
   /** Most bytes of a batch. */
@@ -36,7 +39,7 @@ export interface LaneOptions {
   readonly leaseTtlMs: number;
   /** Time for which a batch should keep a thread, ms. */
   readonly batchMs: number;
-  /** Longest time between two looks for work, ms, whatever the doorbell says. */
+  /** Longest time between two looks for work, ms, also without a ring of the doorbell. */
   readonly pollMs: number;
 }
 
@@ -62,7 +65,7 @@ export class TurnIds {
     return `${this.#epoch}.${++this.#turn}`;
   }
 
-  /** For the commit of a turn: its id, and behind a space the one of the last commit. */
+  /** The ids that a commit is sent with: the turn's, and behind a space that of the last commit. */
   withLast(id: string): string {
     return this.#committed === '' ? id : `${id} ${this.#committed}`;
   }
@@ -85,7 +88,7 @@ export class LaneContext {
   readonly parked: ParkedCount;
   readonly inFlight = new InFlights(() => this.bell.ring());
   readonly budget: TurnBudget;
-  /** The server's clock minus ours, ms. */
+  /** The server's clock minus this process's clock, ms. */
   serverAheadMs = 0;
 
   constructor(options: LaneOptions, stages: LaneStages) {
@@ -117,7 +120,7 @@ export class LaneContext {
     return wallClockMs() + this.serverAheadMs;
   }
 
-  /** The next retry is due then, by the server's clock. Null: none is parked. */
+  /** Rings when the next retry is due, by the server's clock, ms. Null: nothing is parked. */
   dueAt(dueMs: number | null, serverNowMs: number): void {
     if (!this.isOwner) return;
     this.bell.ringIn(
@@ -125,7 +128,7 @@ export class LaneContext {
     );
   }
 
-  /** Nothing starts from now on; a wait ends. */
+  /** Starts nothing from now on. Ends a wait. */
   halt(): void {
     this.state.endAs('stopped');
     this.stopping.abort();
@@ -145,7 +148,7 @@ export class LaneContext {
     this.abandon();
   }
 
-  /** Asks Redis how much is parked. */
+  /** Asks Redis how many events are parked. */
   async countParked(): Promise<void> {
     this.parked.recount(await this.stages.listParked());
   }

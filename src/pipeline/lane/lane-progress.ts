@@ -1,6 +1,6 @@
 /**
- * What a lane is at and when it last got something done: for health. Reading it is for whoever
- * asks; the lane itself only writes down where it is.
+ * The progress of a lane, for health: its present step, and when it last got something done. The
+ * lane only writes its step down. A judgement costs time only when health is asked for.
  */
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
@@ -14,20 +14,21 @@ export type Doing =
   | 'committing'
   | 'failing';
 
-/** A handler that overruns is given this long to end before its thread is. */
+/** Time that a handler has to end after its timeout, before its thread is ended, ms. */
 const RUN_GRACE_MS = 5000;
 
 export class LaneProgress {
   doing: Doing = 'idle';
-  /** Turns that failed in a row, and why the last one did. */
+  /** Turns that failed in a row. */
   failures = 0;
+  /** Message of the last failure. */
   lastError = '';
   readonly #timeoutMs: number;
   #lastMs = monotonicMs();
   #cells: { readonly cells: ProgressCells; readonly events: number } | null = null;
   #settled = 0;
 
-  /** @param timeoutMs of its function */
+  /** @param timeoutMs timeout of the function's handlers, ms */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
   }
@@ -38,8 +39,8 @@ export class LaneProgress {
   }
 
   /**
-   * A step of a turn has ended. While turns fail that says nothing: the same may be done again and
-   * again.
+   * A step of a turn has ended. It is no progress while turns fail: the same step may be repeated
+   * for ever.
    */
   gotOn(): void {
     if (this.failures === 0) this.made();
@@ -50,12 +51,15 @@ export class LaneProgress {
     this.#settled = 0;
   }
 
-  /** @param events that the cells are of; null when they are no longer shared with a thread */
+  /**
+   * @param cells states of the batch in a thread. Null: they are no longer shared with a thread
+   * @param events number of the batch's events
+   */
   observe(cells: ProgressCells | null, events: number): void {
     this.#cells = cells === null ? null : { cells, events };
   }
 
-  /** When it last got something done, or had nothing to do, by monotonicMs(). */
+  /** Time when it last got something done, or had nothing to do, by monotonicMs(). */
   last(): number {
     if (this.doing === 'idle') this.made();
     const { settled } = this.#count();
@@ -65,12 +69,13 @@ export class LaneProgress {
   }
 
   /**
-   * Whether it has work and nothing gets done: no event settled and no turn ended for `quietMs`
-   * (and, while handlers run, for the time they are allowed on top: a slow downstream alone is no
-   * stall). While it waits for its turn, or for a thread, what the others get done counts too.
-   * @param others when the lanes that are not idle last got something done, and the longest
-   *   timeoutMs of their functions
-   * @returns what it hangs at, or null
+   * Says whether the lane has work and gets nothing done: no event settled and no turn ended for
+   * `quietMs`. While handlers run, their timeout is added: a slow downstream alone is no stall.
+   * While the lane waits for a slot or a thread, the progress of other lanes counts as its own.
+   * @param quietMs longest time without progress, ms
+   * @param others the last progress of lanes that are not idle, and the longest timeoutMs of their
+   *   functions
+   * @returns the step it hangs at, with the time. Null: it gets on
    */
   stalled(
     quietMs: number,

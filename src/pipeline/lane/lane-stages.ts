@@ -1,7 +1,9 @@
 /**
- * The stages of a lane's turns, and their putting together: each stage gets its share of the
- * process and of its lane here. A lane knows its stages only; so tests and injected faults can
- * stand between both.
+ * The stages of a lane's turns. They are put together here: each stage gets the parts of the
+ * process and of the lane that it needs.
+ *
+ * A lane knows its stages only. So tests and injected faults can stand between a lane and its
+ * stages.
  */
 import type { SetupFailed } from '../../core/thread-protocol.ts';
 import type { OutboxSize } from '../../core/emitted.ts';
@@ -45,10 +47,11 @@ export interface TurnDone {
   readonly busyMs: number;
 }
 
-/** Entries that should have been there. */
+/** Entries that were missing. */
 export interface LaneLoss {
+  /** 'pending': when they were read again. 'acknowledgement': when they were committed. */
   readonly kind: 'pending' | 'acknowledgement';
-  /** In order. */
+  /** Entry ids, in order. */
   readonly entryIds: readonly string[];
 }
 
@@ -63,27 +66,28 @@ export interface RunWith {
   readonly before: Uint8Array | null;
 }
 
-/** Neighbours of a lane: all that it tells or asks outside its own turns. */
+/** Neighbours of a lane: the parts that it tells or asks outside its own turns. */
 export interface LaneNeighbours {
   /** Told, best effort, of entries that were found missing. */
   readonly lost: (loss: LaneLoss) => void;
   /**
-   * Says that the partition's outbox is full: nothing more is to be emitted to other partitions.
-   * The lane is rung once there is room.
+   * Says whether the partition's outbox is full, so that no event may be emitted to other
+   * partitions. The lane is rung once the outbox has room.
    */
   readonly outboxFull: () => boolean;
   /** Told that events were emitted to other partitions. Null: the outbox's size is not known. */
   readonly relay: (size: OutboxSize | null) => void;
-  /** Recreates a lost group. */
+  /** Recreates a lost consumer group. */
   readonly register: () => Promise<void>;
+  /** Told that the lane waits for work. */
   readonly idle: () => void;
   readonly turnDone: (turn: TurnDone) => void;
   /**
-   * Told of events that were done, and run again all the same: the lane was lost before their
-   * commit, or Redis could not be asked.
+   * Told the number of events that were done and run again all the same. Their lane was lost before
+   * the commit, or the commit's outcome is not known.
    */
   readonly repeats: (events: number) => void;
-  /** Told of attempts that failed, once their failure is committed. */
+  /** Told of failed attempts, once their failure is committed. */
   readonly failed: (failures: readonly FailedAttempt[]) => void;
 }
 
@@ -95,13 +99,13 @@ export interface LaneStages extends LaneNeighbours {
   readonly fetchParked: (units: readonly string[]) => Promise<RetryUnit[]>;
   /** Counts the events of each parked list. */
   readonly listParked: () => Promise<ReadonlyMap<string, number>>;
-  /** Adds the current rows to a view's batch. `anew`: Redis went back; ignore cached rows. */
+  /** Adds the current rows to a view's batch. `anew`: Redis went back in time; ignore the cache. */
   readonly load: (batch: Batch, anew: boolean) => Promise<Batch>;
-  /** Asked once, before the first turn. */
+  /** Begins the search for an event that kills dispatchers. Asked once, before the first turn. */
   readonly beginSearch: () => Promise<CrashSearch | null | 'stale'>;
   /**
-   * The inbox, of a function with `dedupe`. Without order, a copy of an event in `running` (ids)
-   * waits behind that one.
+   * Asks the inbox of a function with `dedupe`. With ordering 'none' a copy of an event in
+   * `running` (ids) waits behind that event.
    */
   readonly lookUp: (batch: Batch, running: readonly string[]) => Promise<Seen>;
   readonly run: (
@@ -116,18 +120,18 @@ export interface LaneStages extends LaneNeighbours {
       'leaseValue' | 'turnId' | 'nowMs' | 'parkedOf' | 'isLeft' | 'running' | 'inFlight'
     >,
   ) => CommitPlan;
-  /** Sends until Redis has answered; rejects when the signal aborts. */
+  /** Sends the commit until Redis has answered. Rejects when the signal aborts. */
   readonly commit: (plan: CommitPlan, signal: AbortSignal) => Promise<CommitReply>;
-  /** Makes due all that ran beside the turns of owners before this one. Null: the lease is lost. */
+  /** Makes the slow events of earlier owners due. Null: the lease is lost. */
   readonly releaseRunning: () => Promise<number | null>;
   /**
-   * Asks whether the lane is still held. Takes a lease again that has ended where nobody has had
+   * Asks whether the lane is still held. Takes a lease that has ended again, where nobody has had
    * the lane since.
    */
   readonly stillOurs: () => Promise<boolean>;
-  /** Takes a helper's consumer away. @returns false: entries are pending for it */
+  /** Removes a helper's consumer. @returns false: entries are pending for it */
   readonly retire: () => Promise<boolean>;
-  /** Told, best effort, that the function's setup fails; null: it works again. */
+  /** Told, best effort, that the function's setup fails. Null: it works again. */
   readonly setupFailing: (failure: SetupFailure | null) => void;
   readonly log: Log;
 }
@@ -138,7 +142,7 @@ export interface LaneParts {
   readonly keys: Keys;
   readonly pool: WorkerPool;
   readonly share: FairShare;
-  /** This process, in leases and dead letters. */
+  /** Names this process in leases and dead letters. */
   readonly dispatcher: string;
   readonly leaseTtlMs: number;
   readonly schemaWaitMs: number;
@@ -150,10 +154,10 @@ export interface LaneParts {
 /** The lane that the stages are put together for. */
 export interface LaneFacts {
   readonly spec: FunctionSpec;
-  /** Of the function's code, for dead letters. */
+  /** Version of the function's code, for dead letters. */
   readonly version: string;
   readonly lane: AcquiredLane;
-  /** Told how far a stream was read. */
+  /** Told the last id read of a stream. */
   readonly observed: (streamKey: string, lastId: string) => void;
 }
 

@@ -1,19 +1,19 @@
 /**
- * States of a lane:
+ * The states of a lane:
  *
  *   new → idle ⇄ in a turn
  *           ↖       ↓ (a step throws)
  *             failing
  *   each of them → ended, as stopped | lease lost | retired
  *
- * The verdict comes first, from outside or from a turn. The lane has ended once its loop and its
- * handlers have.
+ * The verdict comes first, from outside or from a turn. The lane has ended once its loop and all
+ * its handlers have ended.
  */
 export type LanePhase = 'new' | 'idle' | 'in a turn' | 'failing' | 'ended';
 /**
- * - stopped: a drain, or the lane goes to another dispatcher
- * - lease lost: another dispatcher may have the lane, commits are refused
- * - retired: the lane was an heir, and has given its consumer and its lease up itself
+ * - stopped: the dispatcher drains, or the lane goes to another dispatcher
+ * - lease lost: another dispatcher may have the lane, and commits are refused
+ * - retired: the lane was an heir, and has given up its consumer and its lease
  */
 export type Verdict = 'stopped' | 'lease lost' | 'retired';
 
@@ -33,7 +33,7 @@ export class LaneState {
     return this.#phase;
   }
 
-  /** Null: the lane goes on. */
+  /** The reason why the lane ends. Null: the lane goes on. */
   get verdict(): Verdict | null {
     return this.#verdict;
   }
@@ -42,7 +42,7 @@ export class LaneState {
     return this.#verdict === 'lease lost';
   }
 
-  /** @throws Error where the lane's present phase may not be left for this one */
+  /** @throws Error where this phase may not follow the present one */
   enter(phase: LanePhase): void {
     if (!MAY_FOLLOW[this.#phase].includes(phase))
       throw new Error(`a lane went from "${this.#phase}" to "${phase}"`);

@@ -1,14 +1,14 @@
 /**
- * One lane: a function's events of one partition, taken, run and committed turn after turn.
+ * One lane: it takes, runs and commits a function's events of one partition, turn after turn.
  *
- *   recover → wait for work → wait for room in the outbox → commit ended handlers → a slot → a turn
+ *   recover → wait for work → for outbox room → commit ended handlers → slot → turn
  *
- * A turn does not wait for slow handlers: they run beside the next ones (in-flight.ts), and a turn
- * of its own commits how they end.
+ * A turn does not wait for slow handlers. They run beside the next turns (in-flight.ts), and a
+ * commit of its own follows when they end.
  *
  * A lane is idle, in a turn or failing until a verdict ends it: stopped, lease lost or retired
- * (lane-state.ts). A turn under way is then finished (stopped), or thrown away (lease lost: its
- * commit would be refused).
+ * (lane-state.ts). A stopped lane finishes the turn under way. A lane without a lease throws the
+ * turn away, because the commit would be refused.
  */
 import { sleep } from '../../core/clock.ts';
 import { MillraceError, SetupError } from '../../core/errors.ts';
@@ -23,9 +23,9 @@ import { Recovery } from './recovery.ts';
 import { SetupWatch } from './setup-watch.ts';
 import { Turns } from './turn.ts';
 
-/** Pause behind a turn that failed, ms: doubles as long as turns fail. */
+/** Pause after a failed turn, ms. It doubles while turns fail. */
 const BACKOFF_MS = { min: 50, max: 2000 };
-/** A failure that may pass by itself is an error from this one in a row on. */
+/** Number of failures in a row from which on one that may pass by itself is logged as an error. */
 const PASSING_FAILURES = 5;
 
 export class Lane implements Bell, KeptLane {
@@ -64,10 +64,11 @@ export class Lane implements Bell, KeptLane {
   get progress(): LaneProgress {
     return this.#lane.progress;
   }
-  /** The lane waits for work, or for room in the outbox. */
+  /** Whether the lane waits for work, or for room in the outbox. */
   get idle(): boolean {
     return this.#lane.bell.waiting;
   }
+  /** Whether the last look found many events. */
   get hot(): boolean {
     return this.#turns.hot;
   }
@@ -75,28 +76,26 @@ export class Lane implements Bell, KeptLane {
   get committed(): string {
     return this.#lane.turnIds.committed;
   }
-  /** The lease is gone: another dispatcher owns the lane. */
+  /** Whether the lease is lost: another dispatcher may have the lane. */
   get lost(): boolean {
     return this.#lane.state.lost;
   }
-  /** As an heir it has nothing left to do; its consumer and its lease are gone. */
+  /** Whether the lane was an heir and has nothing left to do. Its consumer and lease are gone. */
   get retired(): boolean {
     return this.#lane.state.verdict === 'retired';
   }
-  /**
-   * Address of the event that runs marked in a search for what kills dispatchers, '' without one.
-   */
+  /** Address of the event that runs marked in a crash search, '' without one. */
   get marked(): string {
     return this.#recovery.search?.marked ?? '';
   }
-  /** Handlers that run: of its batch, and beside its turns. */
+  /** Handlers that run: those of its batch, and those beside its turns. */
   get handlers(): number {
     return this.#lane.control.running + this.#lane.inFlight.running;
   }
 
   /**
-   * Its lease lasts until then, by monotonicMs(), whatever Redis does: one TTL after the request
-   * was sent that prolonged it.
+   * Notes how long the lease lasts, whatever Redis does: one TTL after the last renewal was sent.
+   * @param untilMs by monotonicMs()
    */
   leaseHeld(untilMs: number): void {
     this.#lane.control.extend(untilMs);
@@ -136,7 +135,7 @@ export class Lane implements Bell, KeptLane {
     this.#lane.loseLease();
   }
 
-  /** Resolves with false where entries are pending for its consumer. Not for the owner. */
+  /** Removes the helper's consumer. Resolves with false where entries are pending for it. */
   retire(): Promise<boolean> {
     return this.#lane.stages.retire();
   }
@@ -157,7 +156,7 @@ export class Lane implements Bell, KeptLane {
     state.enter('ended');
   }
 
-  /** All that comes before a turn, and the turn. */
+  /** Does the steps before a turn, and the turn. */
   async #next(): Promise<void> {
     const { stopping, progress } = this.#lane;
     if ((await this.#recovery.recover()) === 'lease lost') return this.#lane.loseLease();
@@ -187,7 +186,7 @@ export class Lane implements Bell, KeptLane {
     }
   }
 
-  /** Pauses, so that the next turn begins anew from all that Redis holds. */
+  /** Pauses. The next turn then begins anew, from the state in Redis. */
   async #failed(error: Error): Promise<void> {
     const { progress, state, stopping } = this.#lane;
     state.enter('failing');
@@ -207,8 +206,8 @@ export class Lane implements Bell, KeptLane {
   }
 
   /**
-   * Until the lane is abandoned, handlers beside its turns may end and be committed. Then their
-   * events stay parked.
+   * Waits for the handlers beside the turns, and commits their outcomes, until the lane is
+   * abandoned. Events without a committed outcome stay parked.
    */
   async #land(): Promise<void> {
     const { inFlight, abandoned, bell } = this.#lane;
@@ -228,8 +227,8 @@ export class Lane implements Bell, KeptLane {
   }
 
   /**
-   * Resolves when the doorbell rang since the last look, a retry is due, or it is time to look
-   * anyway.
+   * Resolves when the bell rang since the last look, a retry is due, or the longest time between
+   * two looks is over.
    */
   async #workToDo(): Promise<void> {
     const { bell, progress, stages, options, stopping } = this.#lane;
@@ -243,7 +242,7 @@ export class Lane implements Bell, KeptLane {
     progress.made();
   }
 
-  /** Resolves when its events may emit to other partitions, or the lane is to stop. */
+  /** Resolves when the outbox has room for the lane's emits, or the lane is to stop. */
   async #roomInOutbox(): Promise<void> {
     const { bell, progress, stopping } = this.#lane;
     while (this.#commits.outboxFull && !stopping.signal.aborted) {

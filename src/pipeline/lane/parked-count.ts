@@ -1,19 +1,19 @@
 /**
- * Counts the parked events of a lane per unit (a subject; without order an event). Counted from
- * Redis at the start and after doubts, and moved on by each commit.
+ * Counts the parked events of a lane per unit. A unit is a subject; with ordering 'none' an event.
+ * The lists in Redis are counted at the start and after a doubt. Each commit moves the counts on.
  */
 export class ParkedCount {
   readonly #limit: number;
   readonly #fullChanged: (full: boolean) => void;
   readonly #byUnit = new Map<string, number>();
   #events = 0;
-  /** Units in which nothing has failed: their events were only not started in their turn. */
+  /** Units in which nothing has failed: their events were only not started. */
   readonly #left = new Set<string>();
   #full = false;
 
   /**
-   * @param limit events from which on the lane is full: it reads nothing new
-   * @param fullChanged told by check() when the lane became full, or is so no more
+   * @param limit number of events from which on the lane is full: it reads nothing new
+   * @param fullChanged told by check() when the lane became full, and when it is full no more
    */
   constructor(limit: number, fullChanged: (full: boolean) => void) {
     this.#limit = limit;
@@ -52,7 +52,7 @@ export class ParkedCount {
     this.#byUnit.delete(unit);
   }
 
-  /** Goes by the lists in Redis from now on. */
+  /** Replaces the counts by the lengths of the lists in Redis. */
   recount(found: ReadonlyMap<string, number>): void {
     this.#byUnit.clear();
     this.#events = 0;
@@ -61,7 +61,7 @@ export class ParkedCount {
     this.check();
   }
 
-  /** At the bound nothing new is read, so that nothing more is parked; retries go on. */
+  /** Checks the limit. A full lane reads nothing new, so that no more is parked. Retries go on. */
   check(): void {
     const full = this.#events >= this.#limit;
     if (full === this.#full) return;
@@ -69,17 +69,18 @@ export class ParkedCount {
     this.#fullChanged(full);
   }
 
+  /** Whether the unit's events were only not started. */
   isLeft(unit: string): boolean {
     return this.#left.has(unit);
   }
   leave(unit: string): void {
     this.#left.add(unit);
   }
-  /** Something of the unit has failed, or nothing of it is left. */
+  /** An event of the unit has failed, or the unit is empty. */
   unleave(unit: string): void {
     this.#left.delete(unit);
   }
-  /** Whether there are units of which events were only not started. */
+  /** Whether there are units whose events were only not started. */
   get anyLeft(): boolean {
     return this.#left.size > 0;
   }

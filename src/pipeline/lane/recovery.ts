@@ -1,15 +1,16 @@
 /**
- * Brings a lane's memory in line with Redis before a turn. Due is one of:
+ * Brings a lane's memory in line with Redis before a turn. One of these steps is due:
  *
- * - take over: the lane has just begun. Have owners before it died here? Whatever ran beside their
- *   turns becomes due.
- * - release: the same, once the first question is answered.
+ * - take over: the lane has just begun. It asks whether earlier owners have died here.
+ * - release: the lane makes the slow events of earlier owners due.
  * - go back: Redis has gone back in time (power loss, failover). The lane's memory belongs to a
- *   time that never was; the lane goes by what Redis holds, beginning with its own pending list.
- * - reread: a turn failed, and nobody knows what was taken or committed.
+ *   history that Redis no longer has. So the lane forgets it, and reads its own pending list first.
+ * - reread: a turn failed, and its reads and its commit have an unknown outcome. The lane counts
+ *   the parked events again.
  * - nothing.
  *
- * Each step leads to the next one below it, but release to reread. A step that throws stays due.
+ * "Take over" leads to "release". "Release" and "go back" lead to "reread", and that leads to
+ * "nothing". A step that throws stays due.
  *
  * Owned here: the step that is due, the search, and whether cached rows may be used.
  */
@@ -28,12 +29,12 @@ export class Recovery {
     this.#lane = lane;
   }
 
-  /** Null: no dispatcher has died of a pending event. */
+  /** The search for an event that kills dispatchers. Null: none is under way. */
   get search(): CrashSearch | null {
     return this.#search;
   }
 
-  /** Rows that were cached before Redis went back in time are to be ignored. */
+  /** Whether cached rows are to be ignored, because Redis went back in time. */
   get rowsVoid(): boolean {
     return this.#rows === 'void';
   }
@@ -44,7 +45,7 @@ export class Recovery {
     this.#rows = 'current';
   }
 
-  /** A turn failed: its entries are taken again, from the lane's own pending list on. */
+  /** A turn failed: its entries are taken again, beginning with the lane's own pending list. */
   rereadPending(): void {
     this.#lane.stages.reader.reset();
     if (this.#due === 'nothing') this.#due = 'reread';
@@ -63,7 +64,7 @@ export class Recovery {
     this.#lane.bell.ring();
   }
 
-  /** Does all that is due. */
+  /** Does the due step, and those that follow. */
   async recover(): Promise<'ready' | 'lease lost'> {
     if (this.#due === 'take over') {
       if ((await this.#takeOver()) === 'lease lost') return 'lease lost';
@@ -84,7 +85,7 @@ export class Recovery {
     return 'ready';
   }
 
-  /** All that was pending at the start has run. */
+  /** Ends the search: all events that were pending at its start have run. */
   async endSearch(): Promise<void> {
     const search = this.#search;
     this.#search = null;
@@ -96,7 +97,7 @@ export class Recovery {
     this.#due = to;
   }
 
-  /** While the parked events were counted, Redis may have been found to have gone back. */
+  /** Another step may have become due during the count: Redis was found to have gone back. */
   #recovered(): void {
     if (this.#due === 'reread') this.#due = 'nothing';
   }
@@ -117,12 +118,12 @@ export class Recovery {
   async #goBack(): Promise<boolean> {
     const { inFlight, turnIds, stages } = this.#lane;
     this.#rows = 'void';
-    // Redis may have forgotten that these events are parked. Then they are pending, and must not
+    // Redis may have forgotten that the slow events are parked. They are pending then, and must not
     // run twice at a time.
     await inFlight.drop();
     turnIds.committed = '';
     stages.reader.reset();
-    // Where they still are parked, they are due at once.
+    // Slow events that are still parked become due at once.
     return this.#releaseRunning();
   }
 

@@ -1,17 +1,18 @@
-/** Tells whoever asks why nothing of a function runs: its setup fails. */
+/** Tells, for those who ask why a function does not run, that its setup fails. */
 import { wallClockMs } from '../../core/clock.ts';
 import type { SetupError } from '../../core/errors.ts';
 import type { LaneStages } from './lane-stages.ts';
 
 export class SetupWatch {
   readonly #stages: Pick<LaneStages, 'setupFailing'>;
-  /** Wall clock, ms; null: the setup works, as far as is known. */
+  /** Time of the first failure, ms since 1970. Null: the setup works, as far as is known. */
   #failingSinceMs: number | null = null;
 
   constructor(stages: Pick<LaneStages, 'setupFailing'>) {
     this.#stages = stages;
   }
 
+  /** @param nextMs time until the next attempt, ms */
   failed(error: SetupError, nextMs: number): void {
     const now = wallClockMs();
     this.#failingSinceMs ??= now;

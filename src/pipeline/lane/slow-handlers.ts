@@ -1,4 +1,4 @@
-/** Handlers that still run when the others of their batch have ended: leave them, or wait. */
+/** Leaves handlers that still run when the rest of their batch has ended, or waits for them. */
 import { monotonicMs } from '../../core/clock.ts';
 import type { EventRef } from '../../core/thread-protocol.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';
@@ -20,11 +20,11 @@ export interface Leaving {
   readonly unit: string;
   readonly one: Running;
   readonly attempt: number;
-  /** Server's clock, ms since 1970. */
+  /** Start of the handler by the server's clock, ms since 1970. */
   readonly sinceMs: number;
 }
 
-/** Chooses the handlers that are not waited for. */
+/** Chooses the handlers that the turn does not wait for. */
 export function chooseLeaving(
   lane: LaneContext,
   batch: Batch,
@@ -53,7 +53,7 @@ export function chooseLeaving(
   return leaving;
 }
 
-/** Waits for the others. Null: the dispatcher has ended them. */
+/** Waits for the handlers that are not left to run. Null: the dispatcher has ended some. */
 export async function settle(
   lane: LaneContext,
   result: BatchResult,
@@ -70,7 +70,7 @@ export async function settle(
   return settled.result();
 }
 
-/** The ends of handlers that ran beside the turns, as a batch of retries and its result. */
+/** The outcomes of handlers that ran beside the turns, as a batch of retries and its result. */
 export function batchOfEnded(
   { options: { spec, partition } }: LaneContext,
   ended: readonly InFlight[],

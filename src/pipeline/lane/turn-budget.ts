@@ -5,20 +5,21 @@ import type { ReadBudget } from '../read/lane-reader.ts';
 import type { InFlights } from './in-flight.ts';
 import type { ParkedCount } from './parked-count.ts';
 
+/** Most parked units of a turn. */
 const RETRY_UNITS = 64;
-/** Events of a turn while the lane searches: each is found and run by itself. */
+/** Most events of a turn in a crash search: each runs alone. */
 export const SEARCH_EVENTS = 16;
-/** Events of the first turn. */
+/** Most events of the first turn. */
 const FIRST_EVENTS = 256;
 /** Rows of a view that a turn should read and write, in bytes. */
 const ROW_BYTES = 4 * 1024 * 1024;
-/** With so many events parked that were only not started, a lane reads nothing new. */
+/** Parked events that were only not started, from which on a lane reads nothing new. */
 const MOST_LEFT = 1000;
 /** Weight of the last turn in a running average. */
 const NEWEST = 0.2;
 
 export interface TurnBudgetOptions {
-  /** Helpers leave the retries to the owner. */
+  /** Whether the lane takes retries: helpers leave them to the owner. */
   readonly isOwner: boolean;
   readonly maxParkedPerSubject: number;
   /** Most bytes of a batch. */
@@ -32,7 +33,7 @@ export interface TurnBudgetOptions {
 export class TurnBudget {
   readonly #options: TurnBudgetOptions;
   #msPerEvent = 0;
-  /** Bytes of rows, read and written, per event: follows a rise at once. */
+  /** Bytes of rows, read and written, per event. The figure follows a rise at once. */
   #rowBytesPerEvent = 0;
   /** Bytes emitted per event. */
   #emittedPerEvent = 0;
@@ -41,6 +42,7 @@ export class TurnBudget {
     this.#options = options;
   }
 
+  /** Returns the budget of the next turn. @param searching whether a crash search is under way */
   next(parked: ParkedCount, inFlight: InFlights, searching: boolean): ReadBudget {
     const { isOwner, batchEvents, batchBytes: bytes } = this.#options;
     const retryUnits = isOwner ? RETRY_UNITS + inFlight.size : 0;
@@ -51,7 +53,7 @@ export class TurnBudget {
       return { events: SEARCH_EVENTS, bytes, retryUnits: Math.min(retryUnits, SEARCH_EVENTS) };
     const byTime = fitting(this.#options.batchMs, this.#msPerEvent, FIRST_EVENTS);
     const byRows = fitting(ROW_BYTES, this.#rowBytesPerEvent, Infinity);
-    // The emits of a turn are bounded too: events beyond that would be held, one by one.
+    // The emits of a turn are bounded too. Events beyond the bound would be held, one by one.
     const byEmits = fitting(EMIT_LIMITS.turnBytes / 2, this.#emittedPerEvent, Infinity);
     return { events: Math.min(batchEvents, byTime, byRows, byEmits, room), bytes, retryUnits };
   }
@@ -69,7 +71,7 @@ export class TurnBudget {
     this.#rowBytesPerEvent = Math.max(bytes / batch.events, this.#rowBytesPerEvent * 0.9);
   }
 
-  /** Behind an event whose handler runs, no more may queue up than may be parked of a subject. */
+  /** Events that may still queue up behind running handlers: a subject's parked list is bounded. */
   #roomBehindRunning(parked: ParkedCount, inFlight: InFlights): number {
     let room = Infinity;
     for (const unit of inFlight.units())
@@ -78,7 +80,7 @@ export class TurnBudget {
   }
 }
 
-/** Events that fit, at least one; `unknown` as long as nothing was measured. */
+/** Returns the number of events that fit, at least 1. `unknown` while nothing was measured. */
 function fitting(total: number, perEvent: number, unknown: number): number {
   return perEvent > 0 ? Math.max(1, Math.floor(total / perEvent)) : unknown;
 }

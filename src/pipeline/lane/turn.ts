@@ -3,8 +3,8 @@
  *
  *   take → due retries → load → inbox → run → commit (plan, send, learn) → settle
  *
- * Each step hands the next one its result, or says how the turn is over. A step that throws has
- * failed the turn: nobody knows what was taken or committed.
+ * Each step hands its result to the next one, or says how the turn is over. A step that throws has
+ * failed the turn: its reads and its commit have an unknown outcome.
  */
 import { monotonicMs, wallClockMs } from '../../core/clock.ts';
 import { GroupLostError, SetupError } from '../../core/errors.ts';
@@ -21,10 +21,11 @@ import { SEARCH_EVENTS } from './turn-budget.ts';
 
 /**
  * A turn that was over before its commit:
- * - no work: nothing was taken that may run now
+ * - no work: no event was taken that may run now
  * - cut off: the lane was told to start nothing, or the dispatcher ended the run
  * - lease lost
- * - heir done: nothing is left of the helper, which is retired unless something came up
+ * - heir done: the helper's pending entries are settled. The helper is retired, unless entries came
+ *   up meanwhile
  */
 interface Over {
   readonly kind: 'no work' | 'cut off' | 'lease lost' | 'heir done';
@@ -53,13 +54,13 @@ interface Retries {
 interface Ran {
   readonly kind: 'ran';
   readonly result: BatchResult;
-  /** The batch without events that were not started; null: none was. */
+  /** The batch without the events that were not started. Null: no event was started. */
   readonly touched: Touched<BatchResult> | null;
 }
 
 /**
- * A look that finds so many events is followed by another one a few ms later, without waiting for
- * the doorbell.
+ * Number of events in a look from which on the lane is hot. A hot lane looks again a few ms later,
+ * without waiting for an entry.
  */
 const HOT_EVENTS = 8;
 
@@ -77,12 +78,12 @@ export class Turns {
     this.#setup = setup;
   }
 
-  /** The last look found many events. */
+  /** Whether the last look found many events. */
   get hot(): boolean {
     return this.#hot;
   }
 
-  /** @throws GroupLostError, SetupError, and all that Redis answers */
+  /** Takes one turn. @throws GroupLostError, SetupError, UnknownOutcomeError, RedisReplyError */
   async take(): Promise<TurnEnd> {
     const work = await this.#take();
     if (work.kind !== 'work') return work;
@@ -100,13 +101,13 @@ export class Turns {
     const { stages, options, budget, parked, inFlight, progress, bell } = this.#lane;
     const { reader } = stages;
     bell.look();
-    // The owner settles the lists that a helper has parked: only Redis knows how much is left.
+    // The owner settles the lists that a helper has parked: only Redis knows how many are left.
     if (parked.full && !this.#lane.isOwner) await this.#lane.countParked();
     progress.doing = 'reading';
     const askedMs = monotonicMs();
     const most = budget.next(parked, inFlight, this.#recovery.search !== null);
     let taken = await reader.take(options.leaseValue, most);
-    // The lease may have ended although nobody took the lane: Redis stood still, or this process.
+    // The lease may have ended although nobody took the lane: Redis, or this process, stood still.
     if (taken.kind === 'stale' && (await stages.stillOurs()))
       taken = await reader.take(options.leaseValue, most);
     if (taken.kind === 'stale') {
@@ -127,11 +128,11 @@ export class Turns {
     );
     this.#recovery.rowsLost();
     await this.#lane.stages.register();
-    // Goes on after a pause that grows while groups get lost again and again.
+    // The lane goes on after a pause, which grows while groups are lost again and again.
     throw new GroupLostError(spec.name, partition, reply);
   }
 
-  /** Separates work from all that may not run now. */
+  /** Separates events that may run now from those that may not. */
   #sort(taken: Extract<Taken, { kind: 'ok' }>): Work | Over | Promise<Over> {
     const { stages, options, bell, inFlight, progress } = this.#lane;
     const { entries, units, serverNowMs, nextDueMs } = taken;
@@ -140,7 +141,7 @@ export class Turns {
     for (const entry of entries) events += entry.count;
     this.#hot = events >= HOT_EVENTS;
     if (options.heir && stages.reader.drained && entries.length === 0) return this.#retire();
-    // Overdue, and still running here: not to run twice at a time.
+    // A unit that is overdue and still runs here must not run twice at a time.
     const due = units.filter((unit) => !inFlight.has(unit));
     if (entries.length + units.length > 0) this.#lane.serverAheadMs = serverNowMs - wallClockMs();
     if (entries.length + due.length > 0) return { kind: 'work', entries, due };
@@ -186,7 +187,7 @@ export class Turns {
   async #inbox(batch: Batch): Promise<Seen | null> {
     const { stages, options, inFlight } = this.#lane;
     if (!options.spec.dedupe) return null;
-    // Without order, units are ids of events.
+    // With ordering 'none' the units are ids of events.
     return stages.lookUp(batch, options.spec.ordering === 'none' ? [...inFlight.units()] : []);
   }
 
@@ -224,7 +225,7 @@ export class Turns {
     return touched === null ? 'nothing' : this.#commits.commitBatch(touched.batch, touched.result);
   }
 
-  /** Learns from the turn; ends a search that has passed all that was pending. */
+  /** Learns from the turn. Ends a search that has passed all pending events. */
   async #settle({ due }: Work, { result, touched }: Ran, commit: CommitEnd): Promise<TurnEnd> {
     const { budget, stages } = this.#lane;
     const { busyMs } = result;

@@ -1,6 +1,6 @@
 /**
- * Joins the stages of a lane for what folds a view's events without a stream: load rows, run in the
- * pool, commit.
+ * Folds events of a view that come from histories, not from a stream. It joins three stages of a
+ * lane: load rows, run in the pool, commit.
  */
 import type { FunctionInfo } from '../run/describe-functions.ts';
 import { STEP } from '../../core/effects.ts';
@@ -23,12 +23,13 @@ import { readRowEffects } from '../../wire/row-effects.ts';
 export interface ViewFoldLimits {
   /** Lifetime of a lease without renewal, ms. */
   readonly leaseTtlMs: number;
-  /** Bounds of a batch. */
+  /** Most events of a batch. */
   readonly maxEvents: number;
+  /** Most bytes of a batch. */
   readonly maxBytes: number;
   /** Worker threads. */
   readonly threads: number;
-  /** How long an event waits for its schema, ms. */
+  /** Longest time that an event waits for its schema, ms. */
   readonly schemaWaitMs: number;
 }
 
@@ -38,11 +39,11 @@ export interface ViewFoldParts {
   readonly log: Log;
   readonly connection: RedisConnection;
   readonly pool: WorkerPool;
-  /** Of a view. */
+  /** The view's function. */
   readonly info: FunctionInfo;
   /** Names the process in leases. */
   readonly owner: string;
-  /** Ends what runs in the pool. */
+  /** Ends the batches that run in the pool. */
   readonly cancel: AbortSignal;
 }
 
@@ -60,7 +61,7 @@ class PoolViewFold implements ViewFold {
   readonly parallel: number;
   readonly #parts: ViewFoldParts;
   readonly #view: ViewSpec;
-  /** By partition, since its lease was acquired. */
+  /** Loaders by partition. Each acquisition of the partition's lease makes a new one. */
   readonly #loaders = new Map<number, RowLoader>();
 
   constructor(parts: ViewFoldParts, view: ViewSpec) {
@@ -111,7 +112,7 @@ class PoolViewFold implements ViewFold {
     );
   }
 
-  /** No entry is acknowledged: a turn writes its effects, under the fence of the lease. */
+  /** Writes the effects of a turn under the fence of the lease. Acknowledges no entry. */
   async #commit(batch: Batch, result: BatchResult, turn: PassTurn): Promise<'ok' | 'stale'> {
     const { spec } = this;
     const { keys, limits, owner, info, connection, cancel } = this.#parts;
@@ -166,8 +167,8 @@ class PoolViewFold implements ViewFold {
     if (!('value' in got)) return null;
     const held: HeldLane = { ...address, leaseValue: got.value };
     this.#createLoader(partition);
-    // A batch may take longer than a lease lasts. The commit of a lease that was lost all the same
-    // is refused.
+    // A batch may take longer than a lease lasts, so the lease is renewed. Where it is lost all the
+    // same, the commit is refused.
     const timer = setInterval(() => {
       renewLeases(connection, keys, partition, [held], leaseTtlMs).catch((error: unknown) =>
         log('warn', 'a lease could not be renewed', {
@@ -197,7 +198,7 @@ class PoolViewFold implements ViewFold {
 
 const NOTHING = { states: new Uint8Array(0), failures: [], blocked: [], deadEntries: [] } as const;
 
-/** What stands at fault; entries stand for one event each. */
+/** The first event that cannot be folded. Each entry has one event. */
 function firstFailure(
   result: BatchResult,
 ): { kind: 'failed'; event: number; name: string; message: string } | null {
@@ -218,7 +219,7 @@ function firstFailure(
   return failures.sort((a, b) => a.event - b.event)[0] ?? null;
 }
 
-/** The rows that effects set, of ids whose keys have the numbers 1, 2, … */
+/** The rows that the effects set. `ids` are those of the keys 1, 2, … */
 function rowsOf(effects: readonly Uint8Array[], ids: readonly string[]): Map<string, string> {
   const rows = new Map<string, string>();
   for (const block of effects) {
