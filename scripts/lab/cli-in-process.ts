@@ -16,42 +16,58 @@ export interface Ran {
 
 export type Register = (program: Command, context: LongRunningContext) => void;
 
+/** A function that runs one command, with arguments, in a program of its own. */
 export function inProcess(
   register: Register,
   environment: Record<string, string>,
   protoDir: string,
 ): (...args: string[]) => Promise<Ran> {
-  return async (...args) => {
-    const ran = { out: '', err: '', failed: false, error: null as unknown };
-    const opened: Deployment[] = [];
-    const signal = new AbortController().signal;
-    const context: LongRunningContext = {
-      async open(options = {}) {
-        const deployment = await openDeployment({
-          environment: { ...readEnvironment(environment), ...options.environment },
-          protoDir: options.protoDir === undefined ? protoDir : options.protoDir,
-          log: () => {},
-          name: 'cli',
-          settleSchemas: options.settleSchemas ?? false,
-        });
-        opened.push(deployment);
-        return deployment;
-      },
-      environment: () => readEnvironment(environment),
-      out: (text) => void (ran.out += `${text}\n`),
-      err: (text) => void (ran.err += `${text}\n`),
-      takeStop: () => ({ first: signal, second: signal, reason: null }),
-      fail: () => void (ran.failed = true),
-    };
+  const build = (context: LongRunningContext): Promise<Command> => {
     const program = new Command()
       .exitOverride()
       .configureOutput({ writeErr: () => {}, writeOut: () => {} });
     register(program, context);
-    ran.error = await program.parseAsync(['node', 'millrace', ...args]).then(
-      () => null,
-      (error: unknown) => error,
-    );
-    await Promise.all(opened.map((deployment) => deployment.close()));
-    return ran;
+    return Promise.resolve(program);
   };
+  return (...args) => inContext(build, environment, protoDir, args);
+}
+
+/**
+ * Parses the arguments with the program, which gets a context that collects its output. Closes all
+ * deployments that the command opened.
+ */
+export async function inContext(
+  build: (context: LongRunningContext) => Promise<Command>,
+  environment: Record<string, string>,
+  protoDir: string,
+  args: readonly string[],
+): Promise<Ran> {
+  const ran = { out: '', err: '', failed: false, error: null as unknown };
+  const opened: Deployment[] = [];
+  const signal = new AbortController().signal;
+  const context: LongRunningContext = {
+    async open(options = {}) {
+      const deployment = await openDeployment({
+        environment: { ...readEnvironment(environment), ...options.environment },
+        protoDir: options.protoDir === undefined ? protoDir : options.protoDir,
+        log: options.log ?? (() => {}),
+        name: 'cli',
+        settleSchemas: options.settleSchemas ?? false,
+      });
+      opened.push(deployment);
+      return deployment;
+    },
+    environment: () => readEnvironment(environment),
+    out: (text) => void (ran.out += `${text}\n`),
+    err: (text) => void (ran.err += `${text}\n`),
+    takeStop: () => ({ first: signal, second: signal, reason: null }),
+    fail: () => void (ran.failed = true),
+  };
+  const program = await build(context);
+  ran.error = await program.parseAsync(['node', 'millrace', ...args]).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  await Promise.all(opened.map((deployment) => deployment.close()));
+  return ran;
 }

@@ -16,7 +16,7 @@ t.test('publish --data', async (t) => {
   t.equal(human.status, 0);
   t.match(human.stdout, /^published \S+ at \d\/\d+-\d+\/0\n$/);
 
-  const json = await project.run([
+  const json = await project.here([
     'publish',
     'note.added',
     '--data',
@@ -30,7 +30,7 @@ t.test('publish --data', async (t) => {
   t.equal(json.status, 0);
   t.match(JSON.parse(json.stdout), { id: 'my-id', position: /^\d\/\d+-\d+\/0$/ });
 
-  const tail = await project.run(['tail', 'note.added', '--no-follow']);
+  const tail = await project.here(['tail', 'note.added', '--no-follow']);
   t.match(parseLines(tail.stdout), [
     { specversion: '1.0', type: 'note.added', subject: 'b', data: { number: 1 } },
     { id: 'my-id', subject: 's', data: { number: 2, book: 'b' } },
@@ -68,7 +68,7 @@ t.test('publish --file: types, blank lines, CRLF, no line break at the end', asy
     eventsPerSecond: Number,
   });
 
-  const tail = await project.run(['tail', 'note.added', '--no-follow']);
+  const tail = await project.here(['tail', 'note.added', '--no-follow']);
   const events = parseLines(tail.stdout);
   t.equal(events.length, 3);
   t.match(
@@ -83,8 +83,8 @@ t.test('publish --file: types, blank lines, CRLF, no line break at the end', asy
   });
   t.equal(again.status, 0);
   t.match(again.stdout, /^3 events published in /);
-  const copy = await project.run(['tail', 'note.added', '--no-follow'], {
-    env: { MILLRACE_NAMESPACE: 'copy' },
+  const copy = await project.here(['tail', 'note.added', '--no-follow'], {
+    MILLRACE_NAMESPACE: 'copy',
   });
   const byId = (text: string) =>
     parseLines(text).sort((a, b) => String(a['id']).localeCompare(String(b['id'])));
@@ -125,33 +125,38 @@ t.test('the first bad line ends it, and nothing from it on is sent', async (t) =
       /line 3: longer than 2097152 bytes/,
     ],
   ];
-  await Promise.all(
-    bad.map(async ([what, line, stderr]) => {
-      const namespace = what.replaceAll(' ', '-').toLowerCase();
-      const project = createProject(t, redis.url);
-      const result = await project.run(['publish', '-', '--json'], {
-        stdin: [note(1), note(2), line, note(4), note(5)].join('\n'),
-        env: { MILLRACE_NAMESPACE: namespace },
-      });
-      t.equal(result.status, 1, what);
-      t.match(result.stderr, stderr, what);
-      t.match(
-        result.stderr,
-        /stopped at line 3: 2 events before it published, nothing from it on/,
-        what,
+  const project = createProject(t, redis.url);
+  for (const [what, line, stderr] of bad) {
+    const MILLRACE_NAMESPACE = what.replaceAll(' ', '-').toLowerCase();
+    const text = [note(1), note(2), line, note(4), note(5)].join('\n');
+    project.write('events.ndjson', text);
+    // One from stdin, as a process: the way in changes nothing.
+    const result =
+      what === 'no JSON'
+        ? await project.run(['publish', '-', '--json'], {
+            stdin: text,
+            env: { MILLRACE_NAMESPACE },
+          })
+        : await project.here(['publish', '--file', 'events.ndjson', '--json'], {
+            MILLRACE_NAMESPACE,
+          });
+    t.equal(result.status, 1, what);
+    t.match(result.stderr, stderr, what);
+    t.match(
+      result.stderr,
+      /stopped at line 3: 2 events before it published, nothing from it on/,
+      what,
+    );
+    t.match(JSON.parse(result.stdout), { published: 2, skipped: 0 }, what);
+    let appended = 0;
+    for (let p = 0; p < 4; p++)
+      appended += Number(
+        await client.hget(`${MILLRACE_NAMESPACE}:{${p}}:counters`, 'appended:note.added'),
       );
-      t.match(JSON.parse(result.stdout), { published: 2, skipped: 0 }, what);
-      let appended = 0;
-      for (let p = 0; p < 4; p++)
-        appended += Number(
-          await client.hget(`${namespace}:{${p}}:counters`, 'appended:note.added'),
-        );
-      t.equal(appended, 2, what);
-    }),
-  );
-  const utf8 = await createProject(t, redis.url).run(['publish', '-'], {
-    stdin: Buffer.from([0x7b, 0xff, 0x7d]),
-  });
+    t.equal(appended, 2, what);
+  }
+  project.write('no-utf8.ndjson', Buffer.from([0x7b, 0xff, 0x7d]));
+  const utf8 = await project.here(['publish', '--file', 'no-utf8.ndjson']);
   t.equal(utf8.status, 1);
   t.match(utf8.stderr, /line 1: not UTF-8/);
 });
@@ -187,7 +192,7 @@ t.test('--skip-bad leaves bad lines out, names them, and ends with 0', async (t)
   // per subject in the order of the file
   const seen = new Map<string, number>();
   for (const { subject, data } of parseLines(
-    (await project.run(['tail', 'note.added', '--no-follow'])).stdout,
+    (await project.here(['tail', 'note.added', '--no-follow'])).stdout,
   )) {
     const { number } = data as { number: number };
     if (number <= (seen.get(subject as string) ?? 0))

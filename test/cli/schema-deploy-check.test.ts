@@ -14,8 +14,8 @@ t.test('deploy-check lists what is there and refuses what cannot read it', async
 export default defineFunction({ name: 'f', on: ['order.created'], retry: { attempts: 1 }, ${more} handle(event) { if (event.subject === 'dies') throw new Error('no'); } });`;
   const project = createProject(t, redis.url, { 'proto/orders.proto': V1, 'workers/f.mjs': fn() });
   const publish = (id: string) =>
-    project.run(['publish', 'order.created', '--data', JSON.stringify({ orderId: id })]);
-  t.match(await project.run(['schema', 'deploy-check']), { status: 0, stderr: /no event/ });
+    project.here(['publish', 'order.created', '--data', JSON.stringify({ orderId: id })]);
+  t.match(await project.here(['schema', 'deploy-check']), { status: 0, stderr: /no event/ });
   await publish('A');
   project.write('proto/orders.proto', V2);
   await publish('dies');
@@ -24,7 +24,7 @@ export default defineFunction({ name: 'f', on: ['order.created'], retry: { attem
   dispatcher.child.kill('SIGTERM');
   await dispatcher.ended;
 
-  const good = await project.run(['schema', 'deploy-check', './workers', '--json']);
+  const good = await project.here(['schema', 'deploy-check', './workers', '--json']);
   t.equal(good.status, 0, good.stderr);
   t.match(JSON.parse(good.stdout), {
     ok: true,
@@ -36,7 +36,7 @@ export default defineFunction({ name: 'f', on: ['order.created'], retry: { attem
     ],
   });
   project.write('next/orders.proto', BAD);
-  const bad = await project.run([
+  const bad = await project.here([
     'schema',
     'deploy-check',
     './workers',
@@ -48,21 +48,21 @@ export default defineFunction({ name: 'f', on: ['order.created'], retry: { attem
     stdout:
       /f cannot read order\.created: the schema under proto\/ cannot read version 1[\s\S]*amount/,
   });
-  t.match(await project.run(['schema', 'deploy-check']), {
+  t.match(await project.here(['schema', 'deploy-check']), {
     status: 0,
     stdout: /order\.created +1 +\d+ +1 +0 +0\n[\s\S]*every function can read/,
   });
 
   // an upcast bridges what the schemas cannot
-  await project.run(['schema', 'level', 'NONE']);
-  await project.run(['schema', 'register', '--proto', 'next']);
+  await project.here(['schema', 'level', 'NONE']);
+  await project.here(['schema', 'register', '--proto', 'next']);
   project.write(
     'workers/f.mjs',
     fn(
       "upcasts: [upcast('order.created', { from: 1, to: 3 }, (d) => ({ ...d, amount: String(d.amount) })), upcast('order.created', { from: 2, to: 3 }, ({ note, ...d }) => d)],",
     ),
   );
-  t.match(await project.run(['schema', 'deploy-check', './workers', '--proto', 'next']), {
+  t.match(await project.here(['schema', 'deploy-check', './workers', '--proto', 'next']), {
     status: 0,
   });
 });

@@ -10,7 +10,7 @@ const BAD = orderProto('string amount = 2;');
 t.test('register, list, show, diff, level', async (t) => {
   const redis = await startRedis(t);
   const project = createProject(t, redis.url, { 'proto/orders.proto': V1 });
-  const run = (...args: string[]) => project.run(['schema', ...args]);
+  const run = (...args: string[]) => project.here(['schema', ...args]);
   const [first, second] = [
     await idOf(order('int32 amount = 2;')),
     await idOf(order('int32 amount = 2;', 'string note = 3;')),
@@ -74,7 +74,7 @@ t.test('register, list, show, diff, level', async (t) => {
     compatible: false,
     types: [{ type: 'order.created', compatible: false, findings: [{ rule: /./, cure: /./ }] }],
   });
-  t.match(await project.run(['publish', 'order.created', '--data', '{"orderId":"A"}']), {
+  t.match(await project.here(['publish', 'order.created', '--data', '{"orderId":"A"}']), {
     status: 1,
     stderr: /not compatible[\s\S]*schema level order\.created NONE/,
   });
@@ -105,12 +105,12 @@ t.test('in production mode nothing starts with a schema that was not registered'
   const project = createProject(t, redis.url, { 'proto/orders.proto': V1 });
   const env = { MILLRACE_MODE: 'production' };
   const publish = () =>
-    project.run(['publish', 'order.created', '--data', '{"orderId":"A"}'], { env });
+    project.here(['publish', 'order.created', '--data', '{"orderId":"A"}'], env);
   t.match(await publish(), {
     status: 1,
     stderr:
       /not registered, and MILLRACE_MODE is production[\s\S]*millrace schema register order\.created/,
   });
-  t.match(await project.run(['schema', 'register'], { env }), { status: 0 });
+  t.match(await project.here(['schema', 'register'], env), { status: 0 });
   t.match(await publish(), { status: 0 });
 });

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { crc32 } from 'node:zlib';
 import t from 'tap';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
-import { CLI, createProject, parseLines } from './run-cli.ts';
+import { CLI, createProject, parseLines, type Project } from './run-cli.ts';
 
 const lines = (from: number, to: number): string =>
   Array.from(
@@ -10,6 +10,12 @@ const lines = (from: number, to: number): string =>
     (_, i) =>
       `{"type":"note.added","id":"n${from + i}","data":{"book":"b${(from + i) % 20}","number":${from + i}}}`,
   ).join('\n');
+/** Publishes the lines from a file. */
+const publish = async (project: Project, text: string): Promise<void> => {
+  project.write('lines.ndjson', text);
+  const { status, stderr } = await project.here(['publish', '--file', 'lines.ndjson']);
+  if (status !== 0) throw new Error(stderr);
+};
 const ids = (text: string): unknown[] => parseLines(text).map((event) => event['id']);
 
 t.test('what is retained: limits, one partition, all of them', async (t) => {
@@ -19,7 +25,7 @@ t.test('what is retained: limits, one partition, all of them', async (t) => {
     [2, 2],
     [3, 300],
   ] as const)
-    t.equal((await project.run(['publish', '-'], { stdin: lines(from, to) })).status, 0);
+    await publish(project, lines(from, to));
 
   const all = await project.run(['tail', 'note.added', '--no-follow']);
   t.equal(all.status, 0);
@@ -27,17 +33,17 @@ t.test('what is retained: limits, one partition, all of them', async (t) => {
   t.equal(new Set(ids(all.stdout)).size, 300);
   t.same(ids(all.stdout).slice(0, 2), ['n1', 'n2'], 'merged by time over the partitions');
 
-  const some = await project.run(['tail', 'note.added', '--from', 'start', '--limit', '7']);
+  const some = await project.here(['tail', 'note.added', '--from', 'start', '--limit', '7']);
   t.equal(some.stdout, `${all.stdout.split('\n').slice(0, 7).join('\n')}\n`);
   t.equal(
-    parseLines((await project.run(['tail', 'note.added', '--limit', '1000'])).stdout).length,
+    parseLines((await project.here(['tail', 'note.added', '--limit', '1000'])).stdout).length,
     300,
     'fewer than the limit: it ends all the same',
   );
 
   const parts = await Promise.all(
     [0, 1, 2, 3].map((p) =>
-      project.run(['tail', 'note.added', '--no-follow', '--partition', String(p)]),
+      project.here(['tail', 'note.added', '--no-follow', '--partition', String(p)]),
     ),
   );
   t.equal(
@@ -45,7 +51,7 @@ t.test('what is retained: limits, one partition, all of them', async (t) => {
     300,
   );
   t.equal(
-    parseLines((await project.run(['tail', 'note.removed', '--no-follow'])).stdout).length,
+    parseLines((await project.here(['tail', 'note.removed', '--no-follow'])).stdout).length,
     0,
   );
 });
@@ -53,13 +59,13 @@ t.test('what is retained: limits, one partition, all of them', async (t) => {
 t.test('new events; a restarted server; SIGINT ends it with 0', async (t) => {
   const redis = await startRedis(t, { appendfsync: 'always' });
   const project = createProject(t, redis.url);
-  await project.run(['publish', '-'], { stdin: lines(1, 3) });
+  await publish(project, lines(1, 3));
   const running = project.start(['tail', 'note.added']);
   await running.seen('stderr', /waiting for new events of note.added in 4 partitions/);
-  await project.run(['publish', '-'], { stdin: lines(4, 5) });
+  await publish(project, lines(4, 5));
   await running.seen('stdout', /"n5"/);
   await redis.restart();
-  await project.run(['publish', '-'], { stdin: lines(6, 6) });
+  await publish(project, lines(6, 6));
   await running.seen('stdout', /"n6"/);
   running.child.kill('SIGINT');
   const { status, stdout } = await running.ended;
@@ -68,7 +74,7 @@ t.test('new events; a restarted server; SIGINT ends it with 0', async (t) => {
 
   const limited = project.start(['tail', 'note.added', '--follow', '--limit', '2']);
   await limited.seen('stderr', /waiting for new events/);
-  await project.run(['publish', '-'], { stdin: lines(7, 9) });
+  await publish(project, lines(7, 9));
   const ended = await limited.ended;
   t.equal(ended.status, 0);
   t.equal(parseLines(ended.stdout).length, 2);
@@ -102,7 +108,7 @@ t.test('foreign entries are printed, broken ones named and passed over', async (
   await client.xadd(key, '5-1', 'b', batch('undecodable', Buffer.from([0x0a, 9])).bytes, 'n', '1');
   const last = batch('last', sound);
   await client.xadd(key, '6-1', 'b', last.bytes, 'n', '1', 'c', last.crc);
-  const { status, stdout, stderr } = await project.run(['tail', 'note.added', '--no-follow']);
+  const { status, stdout, stderr } = await project.here(['tail', 'note.added', '--no-follow']);
   t.equal(status, 0);
   t.same(
     parseLines(stdout).map(({ id, subject, data }) => ({ id, subject, data })),
@@ -129,17 +135,17 @@ t.test('bytes and 64-bit numbers survive tail and publish', async (t) => {
     parts: [{ raw: 'AQ==' }, { raw: '' }],
     size: 9007199254740991,
   };
-  const published = await project.run(['publish', 'blob', '--data', JSON.stringify(data)]);
+  const published = await project.here(['publish', 'blob', '--data', JSON.stringify(data)]);
   t.equal(published.status, 0, published.stderr);
-  const event = parseLines((await project.run(['tail', 'blob', '--no-follow'])).stdout)[0];
+  const event = parseLines((await project.here(['tail', 'blob', '--no-follow'])).stdout)[0];
   t.match(event?.['data'], { key: 'k', raw: 'AAEC/w==', size: 9007199254740991 });
-  t.equal((await project.run(['publish', 'blob', '--data', '{"key":"k","raw":"?"}'])).status, 1);
+  t.equal((await project.here(['publish', 'blob', '--data', '{"key":"k","raw":"?"}'])).status, 1);
 });
 
 t.test('a reader that has seen enough: ends with 0, in silence', async (t) => {
   const { url } = await startRedis(t);
   const project = createProject(t, url);
-  await project.run(['publish', '-'], { stdin: lines(1, 20_000) });
+  await publish(project, lines(1, 20_000));
   const shell = spawn(
     'bash',
     [
