@@ -1,6 +1,6 @@
 /** The batch of one turn of a lane, and its form as a task for a pool thread. */
 import type { BatchTask, EntryItem, RetryItem } from '../../core/thread-protocol.ts';
-import { CELL, createCells, type ProgressCells } from '../../core/progress-cells.ts';
+import { CELL, createCells, moveTo, type ProgressCells } from '../../core/progress-cells.ts';
 
 /** One stream entry a lane has taken. */
 export interface StreamEntry {
@@ -133,7 +133,8 @@ export function packBatch(
   batch.rows?.copy(target, at);
   const cells = createCells(batch.events);
   if (skip) {
-    for (let i = 0; i < batch.events; i++) if (skip[i] === CELL.SKIP) cells.states[i] = CELL.SKIP;
+    for (let i = 0; i < batch.events; i++)
+      if (skip[i] === CELL.SKIP) moveTo(cells.states, i, CELL.SKIP);
   }
   return {
     cells,

@@ -94,7 +94,7 @@ class SeenInBatch implements Seen {
   }
 
   #repeat(ref: EventRef, first: number): void {
-    this.states[ref.index] = CELL.SKIP;
+    moveTo(this.states, ref.index, CELL.SKIP);
     this.repeats.push({ ref, first });
   }
 }
@@ -145,7 +145,7 @@ async function skipSettled(
     [keys.settledIds(partition, fn, 0), keys.settledIds(partition, fn, 1)],
     asked.map((i) => ids[i] as string),
   )) as number[];
-  for (const place of found) states[asked[place] as number] = CELL.SKIP;
+  for (const place of found) moveTo(states, asked[place] as number, CELL.SKIP);
 }
 
 /** Settles each copy with the first event of its identity, or blocks the copy behind that event. */

@@ -17,7 +17,7 @@
  */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
-import { CELL } from '../../core/progress-cells.ts';
+import { CELL, moveTo } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -215,14 +215,14 @@ export class OpenBatch {
     const { states } = this.#from;
     if (end.kind === 'stopped') return false;
     if (end.kind === 'done') {
-      states[ref.index] = CELL.DONE;
+      moveTo(states, ref.index, CELL.DONE);
       if (end.emitted) this.#emitted.push(end.emitted);
       for (const n of end.ages) this.#ages.push(n);
     } else if (end.kind === 'failed') {
-      states[ref.index] = CELL.FAILED;
+      moveTo(states, ref.index, CELL.FAILED);
       this.#failures.push({ ...end.failure, ref });
     } else {
-      states[ref.index] = CELL.RUNNING;
+      moveTo(states, ref.index, CELL.RUNNING);
       this.unsettled.push({ ref, delayMs: 0, isolate: end.isolate });
     }
     return true;
