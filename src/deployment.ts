@@ -19,7 +19,7 @@ import {
   serverWarnings,
   type ServerInfo,
 } from './redis/capability.ts';
-import type { RedisConnection, TlsFiles } from './redis/connection.ts';
+import type { RedisConnection, TlsFiles } from './redis/contract.ts';
 import { Connections } from './redis/connections.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';

@@ -36,7 +36,7 @@ import { LaneKeeper, type AcquiredLane } from './pipeline/ownership/lane-keeper.
 import { Doorbell } from './pipeline/read/doorbell.ts';
 import { WorkerPool } from './pipeline/run/worker-pool.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
-import type { RedisConnection } from './redis/connection.ts';
+import type { RedisConnection } from './redis/contract.ts';
 import { describeRefusal, untilWritten } from './redis/refused-writes.ts';
 import { Relay } from './outbox/relay.ts';
 import { Scheduler } from './upkeep/scheduler.ts';

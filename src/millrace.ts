@@ -9,7 +9,7 @@ import { openDeployment, shownDeployment, warnOfServer, type Deployment } from '
 import type { Log } from './core/log.ts';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
-import type { RedisConnection } from './redis/connection.ts';
+import type { RedisConnection } from './redis/contract.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
 import { textProblem } from './core/well-formed.ts';
 import { LIMITS } from './wire/event-attributes.ts';

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readEnvironment } from '../../src/config.ts';
 import { startEmbeddedServer } from '../../src/redis/embedded-server.ts';
-import { findServerBinary, type ServerBinary } from '../../src/redis/server-binary.ts';
+import { findServerBinary } from '../../src/redis/server-binary.ts';
+import type { ServerBinary } from '../../src/redis/server-program.ts';
 import { PACKAGE_DIR } from './settings.ts';
 
 export interface BenchServer {

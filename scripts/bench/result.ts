@@ -2,7 +2,7 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import Table from 'cli-table3';
 import type { BenchOptions } from './options.ts';
-import type { ServerBinary } from '../../src/redis/server-binary.ts';
+import type { ServerBinary } from '../../src/redis/server-program.ts';
 
 export interface ScenarioResult {
   readonly name: string;

@@ -12,7 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { superviseServer, type SupervisedServer } from '../../src/redis/supervised-server.ts';
-import { findServerBinary, type ServerBinary } from '../../src/redis/server-binary.ts';
+import { findServerBinary } from '../../src/redis/server-binary.ts';
+import type { ServerBinary } from '../../src/redis/server-program.ts';
 
 /** What is needed of a tap test. */
 export interface TestLike {

@@ -6,7 +6,8 @@ import { noteLoss } from '../lag/losses.ts';
 import type { LaneLoss } from '../pipeline/lane/lane-stages.ts';
 import { registerFunction, type Registered } from '../pipeline/ownership/register.ts';
 import { counterFields } from '../redis/counters.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
+import { withRetry } from '../redis/retry.ts';
 import type { Keys } from '../redis/keys.ts';
 import { recount } from '../rewind/rewind.ts';
 

@@ -4,7 +4,7 @@
  */
 import { partitionOf } from '../core/partition.ts';
 import type { Keys } from '../redis/keys.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import { RECORD_STORES } from '../pipeline/dead/set-record-aside.ts';
 import { readOutboxEntry } from '../outbox/outbox-entry.ts';

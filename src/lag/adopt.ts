@@ -1,7 +1,7 @@
 /** Counts what foreign producers appended: see docs/design.md, "Adoption". */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { RedisReplyError } from '../core/errors.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from './losses.ts';
 import { defineScript } from '../redis/script.ts';

@@ -6,9 +6,8 @@
  * parked are the commits' counters, pending is the group's pending list, lag comes from the
  * entries' ordinals. `conserved` says that they add up.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { withRetry } from '../redis/connection.ts';
 import { readPartitionLag, type LagCounts, type Row, type TypeLag } from './partition-lag.ts';
 import { findUnserved, type Unserved } from './unserved.ts';
 

@@ -5,7 +5,7 @@
  */
 import { MillraceError } from '../core/errors.ts';
 import { cut } from '../core/well-formed.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 
 /**

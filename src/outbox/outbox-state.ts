@@ -1,7 +1,7 @@
 /** What waits in the outboxes: emitted events that are not in the partition they are for yet. */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';

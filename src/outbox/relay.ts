@@ -19,7 +19,7 @@ import { failureLevel, type Log } from '../core/log.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { MAX_SCHEDULED } from '../core/delivery-time.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { APPEND_ENTRIES, COUNTS, SCHEDULE_EVENT } from '../redis/lua/shared.ts';

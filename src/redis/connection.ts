@@ -9,13 +9,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Command, Redis } from 'ioredis';
-import {
-  ClosedError,
-  ConnectionSetupError,
-  RedisReplyError,
-  UnknownOutcomeError,
-} from '../core/errors.ts';
+import { ClosedError, ConnectionSetupError, UnknownOutcomeError } from '../core/errors.ts';
 import { addressOf, backoff, loginOf, openCluster, settingsOf } from './client-settings.ts';
+import { ClusterOutage } from './cluster-outage.ts';
 import type {
   ConnectionOptions,
   ConnectionStatus,
@@ -24,31 +20,20 @@ import type {
   RedisSender,
   ScriptCall,
 } from './contract.ts';
-import { expectedType, wrongTypeText } from './key-types.ts';
+import { Cork } from './cork.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
 import { settle, strip } from './replies.ts';
 import { by } from './retry.ts';
 import { ScriptSender, type NodeChoice, type ReplyEncoding } from './send-script.ts';
-import { setUp } from './setup.ts';
+import { setUpClient } from './set-up-client.ts';
+import type { SetupOptions } from './setup.ts';
 import { Waiters } from './waiters.ts';
-
-export type * from './contract.ts';
-export { by, withRetry, type RefusedWrites, type RetryOptions } from './retry.ts';
-export { parseRedisUrl, parseRedisUrls, type RedisTarget } from './redis-url.ts';
-
-/** Most keys that are looked at, to name the one of a wrong type. */
-const MOST_KEYS_ASKED = 256;
+import { throwNamingKey } from './wrong-type.ts';
 
 export function openConnection(options: ConnectionOptions): RedisConnection {
   return new Connection(options);
 }
 
-/**
- * A Cluster that answers nothing but that it is down is left after so long: some of its slots may
- * be served all the same.
- */
-const CLUSTER_PATIENCE_MS = 5_000;
-const CLUSTER_SETUP_MS = 1_000;
 /** A connection that was up for so long was well: the next attempt comes soon. */
 const STEADY_MS = 5_000;
 
@@ -75,11 +60,8 @@ class Connection implements RedisConnection {
   #left = 0;
   /** A server has refused writes as a replica: the next one has to be a master. */
   #wantsMaster = false;
-  /** Written bytes are held back until the end of the tick. */
-  #corked = false;
-  /** In a Cluster: replies that were no refusal of everything, and since when there were none. */
-  #answers = 0;
-  #downSince: { readonly ms: number; readonly answers: number } | null = null;
+  readonly #cork = new Cork();
+  readonly #outage = new ClusterOutage();
 
   constructor(options: ConnectionOptions) {
     const targets = parseRedisUrls(options.url);
@@ -122,15 +104,12 @@ class Connection implements RedisConnection {
   /** The socket is there: it is used once everything that REDIS_URL asks for has been granted. */
   async #begin(): Promise<void> {
     const epoch = this.#epoch;
-    const client = this.#client;
     try {
-      await (client instanceof Cluster
-        ? this.#setUpCluster(client)
-        : within(this.#setupMs, this.#setUp(client)));
+      await setUpClient(this.#client, this.#setup, this.#setupMs);
     } catch (error) {
       if (epoch !== this.#epoch || this.#status === 'closed') return;
       this.#failed(error as Error);
-      client.disconnect(true);
+      this.#client.disconnect(true);
       return;
     }
     if (epoch === this.#epoch) this.#up();
@@ -140,36 +119,13 @@ class Connection implements RedisConnection {
     return Math.min(5_000, this.#options.replyTimeoutMs ?? 10_000);
   }
 
-  #setUp(node: Redis): Promise<void> {
-    const send = (name: string, args: readonly RedisArg[]): Promise<unknown> => {
-      const command = new Command(name, [...args], { replyEncoding: 'utf8' });
-      void node.sendCommand(command);
-      return settle(name, command);
-    };
-    const display = this.target;
-    // In a Cluster ioredis opens connections as it needs them, and names them; it also waits for
-    // nodes that load their data.
-    if (this.isCluster) return setUp(send, { login: this.#first, display });
-    return setUp(send, {
+  get #setup(): SetupOptions {
+    const { db } = this.#first;
+    return {
       login: this.#first,
-      display,
-      rest: { db: this.#first.db, name: this.#options.name, master: this.#wantsMaster },
-    });
-  }
-
-  /**
-   * ioredis is content with some refusals of a password. A node that cannot be asked now is no
-   * reason to do without the others.
-   */
-  async #setUpCluster(client: Cluster): Promise<void> {
-    if (this.#first.password === undefined && this.#first.username === undefined) return;
-    await Promise.all(
-      client.nodes('master').map((node) =>
-        within(CLUSTER_SETUP_MS, this.#setUp(node)).catch((error: unknown) => {
-          if (error instanceof ConnectionSetupError) throw error;
-        }),
-      ),
-    );
+      display: this.target,
+      rest: { db, name: this.#options.name, master: this.#wantsMaster },
+    };
   }
 
   #failed(error: Error): void {
@@ -345,25 +301,10 @@ class Connection implements RedisConnection {
     return this.#write(label, new Command(name, args as RedisArg[], { replyEncoding }));
   }
 
-  /**
-   * Commands sent in the same tick leave in one system call, and come to Redis in one read: at
-   * thousands of small scripts a second the calls cost more than the scripts.
-   */
-  #cork(client: Redis): void {
-    const { stream } = client;
-    if (this.#corked || !stream || stream.destroyed) return;
-    this.#corked = true;
-    stream.cork();
-    process.nextTick(() => {
-      this.#corked = false;
-      stream.uncork();
-    });
-  }
-
   #write(label: string, command: Command, choice?: NodeChoice): Promise<unknown> {
     if (choice) (this.#client as Cluster).sendCommand(command, undefined, choice);
     else {
-      this.#cork(this.#client as Redis);
+      this.#cork.hold(this.#client as Redis);
       this.#client.sendCommand(command);
     }
     return this.#settle(label, command);
@@ -371,35 +312,14 @@ class Connection implements RedisConnection {
 
   #settle(label: string, command: Command): Promise<unknown> {
     const reply = settle(label, command, (error) => this.#leave(error.reply)).catch(
-      (error: unknown) => this.#nameKey(label, command, error),
+      (error: unknown) =>
+        throwNamingKey(error, label, command, (key) => this.#send('TYPE', 'TYPE', [key], 'utf8')),
     );
     if (!this.isCluster) return reply;
     return reply.then((value) => {
-      this.#answers++;
+      this.#outage.answered();
       return value;
     });
-  }
-
-  /** Redis does not say which key is of another type. */
-  async #nameKey(label: string, command: Command, error: unknown): Promise<never> {
-    if (
-      !(error instanceof RedisReplyError) ||
-      error.reply !== 'WRONGTYPE' ||
-      command.name === 'type'
-    )
-      throw error;
-    for (const key of command.getKeys().slice(0, MOST_KEYS_ASKED).map(String)) {
-      const expected = expectedType(key);
-      const found =
-        expected === null
-          ? null
-          : await this.#send('TYPE', 'TYPE', [key], 'utf8').catch(() => null);
-      if (typeof found !== 'string' || found === 'none' || found === expected) continue;
-      throw new RedisReplyError(label, wrongTypeText(key, found, expected as string), {
-        cause: error,
-      });
-    }
-    throw error;
   }
 
   /**
@@ -407,7 +327,7 @@ class Connection implements RedisConnection {
    * again.
    */
   #leave(reply: string): void {
-    if (this.#status !== 'up' || (this.isCluster && !this.#clusterIsLost())) return;
+    if (this.#status !== 'up' || (this.isCluster && !this.#outage.lasts())) return;
     this.#options.log?.('warn', 'the server cannot serve us: connecting anew', {
       target: this.target,
       name: this.#options.name,
@@ -415,17 +335,6 @@ class Connection implements RedisConnection {
     });
     this.renew(reply);
     this.#options.onUnfit?.(reply);
-  }
-
-  /**
-   * One node's refusal does not mean the others, and their commands are under way on this
-   * connection, too.
-   */
-  #clusterIsLost(): boolean {
-    const now = performance.now();
-    if (this.#downSince?.answers !== this.#answers)
-      this.#downSince = { ms: now, answers: this.#answers };
-    return now - this.#downSince.ms >= CLUSTER_PATIENCE_MS;
   }
 
   renew(reply: string): void {
@@ -474,7 +383,7 @@ class Connection implements RedisConnection {
     this.#attempts = 0;
     this.#upSinceMs = performance.now();
     this.#loggedError = undefined;
-    this.#downSince = null;
+    this.#outage.end();
     this.#waiters.release();
     for (const listener of this.#listeners.up) listener();
   }
@@ -492,27 +401,5 @@ class Connection implements RedisConnection {
   #closed(): void {
     this.#status = 'closed';
     this.#waiters.failAll(() => new ClosedError(`the connection to ${this.target}`));
-  }
-}
-
-/** @throws Error when the promise has not settled in time */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () =>
-        reject(
-          new Error(
-            `the server has not answered the first commands on a new connection for ${ms} ms`,
-          ),
-        ),
-      ms,
-    );
-  });
-  promise.catch(() => undefined);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

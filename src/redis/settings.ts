@@ -8,7 +8,7 @@
  */
 import { monotonicMs } from '../core/clock.ts';
 import { RedisReplyError, SettingsChangedError } from '../core/errors.ts';
-import type { RedisConnection } from './connection.ts';
+import type { RedisConnection } from './contract.ts';
 import type { Keys } from './keys.ts';
 import { defineScript } from './script.ts';
 

@@ -1,4 +1,4 @@
-import type { RedisConnection } from './connection.ts';
+import type { RedisConnection } from './contract.ts';
 import type { Keys } from './keys.ts';
 
 /** Where a deployment's data is: all that most reads and repairs of it need. */

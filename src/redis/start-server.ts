@@ -7,7 +7,7 @@ import { repairAppendOnlyFile } from './append-only-file.ts';
 import type { Log } from '../core/log.ts';
 import { lastLines, noSpace } from './embedded-folder.ts';
 import { ask, ping } from './embedded-socket.ts';
-import type { ServerBinary } from './server-binary.ts';
+import type { ServerBinary } from './server-program.ts';
 import { superviseServer, type SupervisedServer } from './supervised-server.ts';
 
 export interface ServerPlace {

@@ -1,7 +1,7 @@
 /** A redis-server as a child process, under a supervisor of a few lines of sh. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
-import type { ServerBinary } from './server-binary.ts';
+import type { ServerBinary } from './server-program.ts';
 
 /** Another process runs a server in this folder. */
 export class FolderInUse extends Error {

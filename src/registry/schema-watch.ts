@@ -11,7 +11,7 @@ import { sleep } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
 import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { describeFindings, IncompatibleSchemaError } from './schema-errors.ts';
 import type { RegisteredBy, SchemaDraft, SchemaRegistry } from './registry.ts';

@@ -17,10 +17,10 @@
  *
  * Nothing here judges a schema: see registry.ts.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { textProblem } from '../core/well-formed.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { ProtoSource } from '../wire/catalog.ts';

@@ -3,7 +3,7 @@
  * the first time. Parked events and dead letters stay what they are; where they lie behind the
  * target they will be delivered once more.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
@@ -12,7 +12,6 @@ import { parseGeneration } from '../core/view-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { counterFields, readPartitions, requireFunction } from '../redis/counters.ts';
-import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../redis/lua/shared.ts';
 import { countEntry } from '../wire/count-entry.ts';

@@ -5,7 +5,8 @@
 import { DurabilityError, ProducerGapError, RedisReplyError } from '../core/errors.ts';
 import { runConfirmed, type Confirm } from '../pipeline/append/confirm.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
+import { withRetry } from '../redis/retry.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { APPEND_ENTRIES } from '../redis/lua/shared.ts';

@@ -13,7 +13,7 @@ import { sharedAbort } from '../core/shared-signal.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
 import { PartitionSender, type Sending } from '../pipeline/append/partition-sender.ts';
 import type { Verify } from '../pipeline/append/verify-deployment.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/batch-writer.ts';
 import { SpareBuffers } from '../wire/spare-buffers.ts';

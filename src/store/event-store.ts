@@ -21,7 +21,7 @@ import type { Confirm } from '../pipeline/append/confirm.ts';
 import { checkBytes, LIMITS } from '../wire/event-attributes.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
 import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
 import {
   ConflictError,

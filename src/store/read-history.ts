@@ -2,7 +2,8 @@
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { formatPosition } from '../core/position.ts';
 import type { RecordedEvent } from '../define/define-aggregate.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
+import { withRetry } from '../redis/retry.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { readHistoryElement, type HistoryElement } from '../wire/batch-reader.ts';

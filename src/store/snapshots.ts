@@ -12,7 +12,7 @@ import { CorruptDataError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';
-import { withRetry } from '../redis/connection.ts';
+import { withRetry } from '../redis/retry.ts';
 import { defineScript } from '../redis/script.ts';
 import { emptiedByJson } from '../wire/plain-value.ts';
 import type { HistoryAddress, HistorySource } from './read-history.ts';

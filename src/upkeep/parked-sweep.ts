@@ -7,7 +7,7 @@
  * that search have come.
  */
 import { counterFields } from '../redis/counters.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';

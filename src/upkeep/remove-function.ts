@@ -2,7 +2,7 @@
  * Forgets a function that is deployed no more: until then it holds its streams against retention,
  * and counts as behind.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -12,7 +12,6 @@ import {
   splitCounterField,
   type PartitionState,
 } from '../redis/counters.ts';
-import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 
 const script = defineScript({

@@ -2,11 +2,10 @@
  * Retention: takes old events off the streams of a partition, never one that a registered function
  * has not settled.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
-import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../redis/lua/shared.ts';
 import type { TypeLimits } from './type-limits.ts';

@@ -3,7 +3,7 @@ import { CorruptDataError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { showAs } from '../core/shown.ts';
 import { checkText } from '../core/well-formed.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { SCHEDULE_EVENT } from '../redis/lua/shared.ts';

@@ -12,7 +12,7 @@ import { failureLevel, type Log } from '../core/log.ts';
 import { appendFlush } from '../pipeline/append/append.ts';
 import { setRecordAside } from '../pipeline/dead/set-record-aside.ts';
 import { scheduledFrom, type ScheduledEvent } from './scheduled-events.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { BatchBuilder } from '../wire/batch-writer.ts';
 

@@ -6,7 +6,7 @@
 import { cut } from '../core/well-formed.ts';
 import { noteLoss } from '../lag/losses.ts';
 import { spoiltField } from '../redis/counters.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 
 /** @returns the counters found. @throws UnknownOutcomeError, RedisReplyError */

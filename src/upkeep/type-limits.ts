@@ -4,7 +4,7 @@
  */
 import { MillraceError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 
 export interface TypeLimits {

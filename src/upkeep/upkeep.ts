@@ -10,7 +10,7 @@ import { failureLevel, type Log } from '../core/log.ts';
 import { cut } from '../core/well-formed.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { counterFields } from '../redis/counters.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from '../lag/losses.ts';
 import { describeUnserved, findUnserved, type Unserved } from '../lag/unserved.ts';

@@ -7,13 +7,13 @@
  * `generation:<view>@<version>` -> JSON of its types and indexes; `lookups:<view>@<version>` ->
  * JSON of which indexes have a `by` and which a `sort`.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { UnknownFunctionError } from '../redis/counters.ts';
-import { withRetry, type RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import { defineScript } from '../redis/script.ts';
 import { removeFunction } from '../upkeep/remove-function.ts';
 import { parseMember } from '../wire/view-row.ts';

@@ -20,12 +20,11 @@
  * let its subject go on without it, and there is no entry it could be acknowledged with. What is
  * written stays; the next run goes on at that event.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { counterFields, countOf, readPartitions, type PartitionState } from '../redis/counters.ts';
-import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';
 import { IncompleteHistoriesError, type MissingEvents } from './view-errors.ts';

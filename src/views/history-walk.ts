@@ -6,10 +6,9 @@
  * Bounded: a page of ids, and of events READ.events or READ.bytes (and the last chunk), whatever
  * the histories' length.
  */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { parseElement, readIds, readPage, type HistorySource } from '../store/read-history.ts';
 

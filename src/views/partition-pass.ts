@@ -1,11 +1,10 @@
 /** The pass over one partition: its histories folded up to its boundary. See history-pass.ts. */
 import { counterFields } from '../redis/counters.ts';
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { compareEntryIds, formatPosition } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { withRetry } from '../redis/connection.ts';
 import { defineScript } from '../redis/script.ts';
 import { COUNTS } from '../redis/lua/shared.ts';
 import { IncompleteHistoriesError, ViewFoldError } from './view-errors.ts';

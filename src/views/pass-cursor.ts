@@ -1,7 +1,6 @@
 /** How far a pass is, as it is stored. */
-import { DEADLINE_MS } from '../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { withRetry } from '../redis/connection.ts';
 import { ViewGenerationError } from './view-errors.ts';
 import type { WalkPlace } from './history-walk.ts';
 

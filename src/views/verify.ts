@@ -6,7 +6,7 @@ import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { readLag, type FunctionLag } from '../lag/lag.ts';
-import type { RedisConnection } from '../redis/connection.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import { decodeStoredRow, indexMember, parseMember, type StoredRow } from '../wire/view-row.ts';
 import type { ViewFold } from '../core/view-fold.ts';
 import { indexSize, type Generation } from './generations.ts';

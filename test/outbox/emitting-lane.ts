@@ -7,7 +7,7 @@ import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/runn
 import { readEvent } from '../../src/wire/batch-reader.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
-import type { RedisConnection } from '../../src/redis/connection.ts';
+import type { RedisConnection } from '../../src/redis/contract.ts';
 import { Relay } from '../../src/outbox/relay.ts';
 import { UnknownOutcomeError } from '../../src/core/errors.ts';
 import { publish, type BareLane, type Bed } from '../lag/bare-lane.ts';

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { compareEntryIds } from '../../src/core/position.ts';
-import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { RedisArg, RedisConnection } from '../../src/redis/contract.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { APPEND_ENTRIES } from '../../src/redis/lua/shared.ts';
 import { dump } from '../../scripts/lab/counters.ts';

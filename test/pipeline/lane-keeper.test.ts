@@ -11,11 +11,8 @@ import {
 } from '../../src/pipeline/ownership/lane-keeper.ts';
 import { retireHelper } from '../../src/pipeline/ownership/leases.ts';
 import { announceMember } from '../../src/pipeline/ownership/members.ts';
-import {
-  openConnection,
-  type RedisConnection,
-  type ScriptCall,
-} from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { RedisConnection, ScriptCall } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 

@@ -9,7 +9,8 @@ import {
   renewLeases,
 } from '../../src/pipeline/ownership/leases.ts';
 import { registerFunction } from '../../src/pipeline/ownership/register.ts';
-import { openConnection, type RedisArg, type RedisConnection } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { RedisArg, RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../src/redis/lua/shared.ts';

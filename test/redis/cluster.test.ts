@@ -5,7 +5,8 @@ import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors.ts';
 import { inspectServer, serverProblems } from '../../src/redis/capability.ts';
-import { openConnection, withRetry } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import { withRetry } from '../../src/redis/retry.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { freePort, startRedis, until } from '../../scripts/lab/redis-server.ts';
 

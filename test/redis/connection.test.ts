@@ -8,14 +8,10 @@ import {
   RedisReplyError,
   UnknownOutcomeError,
 } from '../../src/core/errors.ts';
-import {
-  openConnection,
-  parseRedisUrl,
-  parseRedisUrls,
-  withRetry,
-  type ConnectionOptions,
-  type RedisConnection,
-} from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { ConnectionOptions, RedisConnection } from '../../src/redis/contract.ts';
+import { parseRedisUrl, parseRedisUrls } from '../../src/redis/redis-url.ts';
+import { withRetry } from '../../src/redis/retry.ts';
 import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 

@@ -1,6 +1,7 @@
 /** The server behind an address changes its role, or its address, without closing a socket. */
 import t from 'tap';
-import { openConnection, withRetry } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import { withRetry } from '../../src/redis/retry.ts';
 import { defineScript } from '../../src/redis/script.ts';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import t from 'tap';
 import { connect } from '../../src/index.ts';
-import { openConnection, parseRedisUrls } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import { parseRedisUrls } from '../../src/redis/redis-url.ts';
 import { createProject } from '../cli/run-cli.ts';
 import { freePort, startRedis } from '../../scripts/lab/redis-server.ts';
 

@@ -3,7 +3,9 @@ import { pino } from 'pino';
 import t from 'tap';
 import { connect } from '../../src/index.ts';
 import { ConnectionSetupError, UnknownOutcomeError } from '../../src/core/errors.ts';
-import { openConnection, withRetry, type RedisConnection } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { RedisConnection } from '../../src/redis/contract.ts';
+import { withRetry } from '../../src/redis/retry.ts';
 import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 function open(t: TestLike, url: string, name = 'setup'): RedisConnection {

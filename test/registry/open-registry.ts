@@ -1,5 +1,6 @@
 /** A registry on a redis-server of its own, and schema texts to fill it with. */
-import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
 import { SchemaRegistry, type SchemaDraft } from '../../src/registry/registry.ts';
 import { identityOf, idsOf, prepareSchema } from '../../src/registry/schema-tools.ts';

@@ -2,7 +2,8 @@
 import t from 'tap';
 import type { Lifecycle } from '../../src/core/lifecycle.ts';
 import { Relay } from '../../src/outbox/relay.ts';
-import { openConnection, type RedisConnection } from '../../src/redis/connection.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { SchemaRegistry } from '../../src/registry/registry.ts';
 import { SchemaWatch } from '../../src/registry/schema-watch.ts';

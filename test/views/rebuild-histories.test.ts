@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import { retain } from '../../src/upkeep/retention.ts';
-import type { RedisConnection } from '../../src/redis/connection.ts';
+import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createProject, NOTES_PROTO, parseLines, type Project } from '../cli/run-cli.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
 import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';

@@ -7,7 +7,7 @@ import { Option } from 'commander';
 import { sleep } from '../../core/clock.ts';
 import { compareEntryIds, formatPosition } from '../../core/position.ts';
 import type { Deployment } from '../../deployment.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import { formatEvent } from '../event-json.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';

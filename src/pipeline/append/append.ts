@@ -4,7 +4,8 @@
  */
 import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
-import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
+import { withRetry, type RefusedWrites } from '../../redis/retry.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES } from '../../redis/lua/shared.ts';
 import { runConfirmed, type Confirm } from './confirm.ts';

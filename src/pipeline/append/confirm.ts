@@ -1,6 +1,6 @@
 /** A script that appends, and what is asked of Redis before it counts as appended. */
 import { DurabilityError } from '../../core/errors.ts';
-import type { RedisArg, RedisSender } from '../../redis/connection.ts';
+import type { RedisArg, RedisSender } from '../../redis/contract.ts';
 import type { RedisScript } from '../../redis/script.ts';
 
 export type Durability = 'memory' | 'fsync' | 'replicated';

@@ -1,7 +1,7 @@
 /** A publisher's settings, and what it works with. */
 import type { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { LocalSchema } from '../../core/schema-id.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RefusedWrites } from '../../redis/retry.ts';
 import type { Catalog } from '../../wire/catalog.ts';

@@ -5,7 +5,8 @@
 import { ScheduleFullError } from '../../core/errors.ts';
 import { MAX_SCHEDULED, type When } from '../../core/delivery-time.ts';
 import type { Keys } from '../../redis/keys.ts';
-import { withRetry, type RedisConnection, type RefusedWrites } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
+import { withRetry, type RefusedWrites } from '../../redis/retry.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
 

@@ -7,7 +7,7 @@
 import type { OutboxSize } from '../../core/emitted.ts';
 import { RedisReplyError, ScheduleFullError } from '../../core/errors.ts';
 import { MAX_SCHEDULED } from '../../core/delivery-time.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
 import type { CommitPlan } from './commit-plan.ts';

@@ -1,6 +1,5 @@
 /** Deletes dead letters for good. */
-import { DEADLINE_MS } from '../../redis/retry.ts';
-import { withRetry } from '../../redis/connection.ts';
+import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';

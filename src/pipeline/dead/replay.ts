@@ -4,9 +4,8 @@
  * lane's owner finds the event like any retry.
  */
 import { counterFields } from '../../redis/counters.ts';
-import { DEADLINE_MS } from '../../redis/retry.ts';
+import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { withRetry } from '../../redis/connection.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';

@@ -5,7 +5,7 @@
  */
 import type { Log } from '../../core/log.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
+import type { RedisArg, RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
 import { letterFields } from '../../wire/letter-fields.ts';

@@ -13,7 +13,7 @@ import type { EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError } from '../../core/errors.ts';
 import { CELL, moveTo } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';
 import type { EventHeader } from '../../wire/event-header.ts';

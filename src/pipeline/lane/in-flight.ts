@@ -19,7 +19,7 @@ import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import { CELL, moveTo } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import type { Unsettled } from '../commit/commit.ts';
 import type { BatchResult, Ended } from '../run/run-isolating.ts';

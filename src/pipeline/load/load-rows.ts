@@ -8,7 +8,7 @@
 import { CorruptDataError } from '../../core/errors.ts';
 import { ALL_ROWS, type ViewSpec } from '../../core/view-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { nameOr } from '../../wire/envelope-problem.ts';
 import { walkSubjects } from '../../wire/batch-reader.ts';

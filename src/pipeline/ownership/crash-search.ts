@@ -15,7 +15,7 @@
  */
 import { laneName } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { HOLDS_LEASE } from '../../redis/lua/shared.ts';
 import type { HeldLane } from './lane-address.ts';

@@ -2,8 +2,8 @@
 import { monotonicMs } from '../../core/clock.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisSender } from '../../redis/contract.ts';
-import { withRetry, type RedisConnection } from '../../redis/connection.ts';
+import type { RedisSender, RedisConnection } from '../../redis/contract.ts';
+import { withRetry } from '../../redis/retry.ts';
 import { defineScript } from '../../redis/script.ts';
 import { HOLDS_LEASE } from '../../redis/lua/shared.ts';
 import type { HeldLane, LaneAddress } from './lane-address.ts';

@@ -1,7 +1,7 @@
 /** Which dispatchers serve a function, and which of them each lane belongs to. */
 import { createHash } from 'node:crypto';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 
 const members = defineScript({ url: new URL('./members.lua', import.meta.url), keys: 1 });

@@ -1,7 +1,7 @@
 /** Makes a function known in a partition: its groups, and where its counting starts. */
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
 

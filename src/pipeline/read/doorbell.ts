@@ -11,7 +11,7 @@ import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { RedisReplyError } from '../../core/errors.ts';
 import { compareEntryIds } from '../../core/position.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 
 export interface Bell {
   readonly streamKeys: readonly string[];

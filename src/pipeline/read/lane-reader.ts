@@ -12,7 +12,7 @@
 import { OWNER } from '../../core/function-spec.ts';
 import { compareEntryIds } from '../../core/position.ts';
 import { countEvents } from '../../wire/batch-reader.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import type { StreamEntry } from '../batch/batch.ts';
 

@@ -3,7 +3,7 @@
  * replay may add some.
  */
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisConnection } from '../../redis/connection.ts';
+import type { RedisConnection } from '../../redis/contract.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import type { RetryUnit } from '../batch/batch.ts';
 import { isWrongType, problemOf, setAside, setKeyAside, type ParkedPlace } from './set-aside.ts';

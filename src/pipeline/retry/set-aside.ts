@@ -7,7 +7,7 @@ import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
 import type { Log } from '../../core/log.ts';
 import { counterFields } from '../../redis/counters.ts';
 import type { Keys } from '../../redis/keys.ts';
-import type { RedisArg, RedisConnection } from '../../redis/connection.ts';
+import type { RedisArg, RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
 import { letterFields } from '../../wire/letter-fields.ts';

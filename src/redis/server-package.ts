@@ -1,0 +1,255 @@
+/**
+ * A cache with the redis-server of the distribution's own package: downloaded with apt and unpacked
+ * into a folder. Nothing is installed, and no root is needed.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import {
+  firstLine,
+  output,
+  versionOf,
+  withLibraries,
+  type ServerBinary,
+} from './server-program.ts';
+
+/** Names of the packages, and of the programs in them. */
+export const SERVER_NAMES = ['redis-server', 'valkey-server'];
+const APT_TIMEOUT_MS = 180_000;
+
+/** Names the folder of this system in the cache. */
+export async function systemName(): Promise<string> {
+  const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
+  const field = (name: string): string =>
+    new RegExp(`^${name}="?([\\w.-]+)"?$`, 'm').exec(release)?.[1] ?? '';
+  return [process.platform, process.arch, field('ID'), field('VERSION_ID')]
+    .filter((part) => part !== '')
+    .join('-');
+}
+
+/** What `fillCache` notes down, with paths relative to the folder: the project may be moved. */
+interface Manifest {
+  readonly server: string;
+  readonly libraries: readonly string[];
+}
+
+export async function readCache(folder: string): Promise<ServerBinary | null> {
+  try {
+    const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as Manifest;
+    const path = join(folder, manifest.server);
+    const libraryPath = manifest.libraries.map((library) => join(folder, library)).join(':');
+    return { path, libraryPath, ...(await versionOf(path, libraryPath)) };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Returns what went wrong, or null. Two processes may do this at once: each in a folder of its own,
+ * the first rename counts.
+ */
+export async function fillCache(folder: string, systemLists: boolean): Promise<string | null> {
+  const work = `${folder}.tmp-${process.pid}-${randomBytes(4).toString('hex')}`;
+  let problem: string | null = null;
+  try {
+    for (const lists of systemLists ? (['system', 'private'] as const) : (['private'] as const)) {
+      const state = join(work, `apt-${lists}`);
+      const apt = aptOptions(state, lists === 'private');
+      await mkdir(join(state, 'cache', 'archives', 'partial'), { recursive: true });
+      // Empty or outdated lists are the normal state of a fresh machine; ours can be updated by
+      // anybody.
+      if (lists === 'private') await updateLists(state, apt);
+      for (const name of SERVER_NAMES) {
+        const attempt = join(work, `${lists}-${name}`);
+        const root = join(attempt, 'root');
+        try {
+          const manifest = await unpackServer(name, attempt, root, apt);
+          await writeFile(join(root, 'manifest.json'), JSON.stringify(manifest));
+          await install(root, folder);
+          return null;
+        } catch (error) {
+          // The word on the first name says most: that there is no valkey-server is no news on an
+          // older system.
+          if (
+            name === SERVER_NAMES[0] ||
+            !/No packages found|Unable to locate/.test(firstLine(error))
+          )
+            problem = firstLine(error);
+        }
+      }
+    }
+  } catch (error) {
+    problem = firstLine(error);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+  return problem;
+}
+
+async function install(root: string, folder: string): Promise<void> {
+  try {
+    await rename(root, folder);
+  } catch {
+    // Somebody was faster, or what is there is broken.
+    if (await readCache(folder)) return;
+    await rename(folder, `${root}.broken`);
+    await rename(root, folder);
+  }
+}
+
+/**
+ * apt writes nothing outside `work`; with `ownLists` it reads no package lists of the system's
+ * either, only /etc/apt.
+ */
+function aptOptions(work: string, ownLists: boolean): string[] {
+  const options = [
+    'Acquire::Retries=2',
+    'Acquire::http::Timeout=30',
+    'Acquire::https::Timeout=30',
+    // As root, apt would drop to the user _apt, who cannot write here.
+    'APT::Sandbox::User=root',
+    // Parsed lists are kept from call to call (images switch that off), which takes a second each
+    // otherwise.
+    `Dir::Cache=${join(work, 'cache')}`,
+    'Dir::Cache::pkgcache=pkgcache.bin',
+    'Dir::Cache::srcpkgcache=srcpkgcache.bin',
+  ];
+  if (ownLists) {
+    options.push(
+      `Dir::State=${join(work, 'state')}`,
+      `Dir::State::lists=${join(work, 'state', 'lists')}`,
+      'Dir::State::status=/var/lib/dpkg/status',
+      `Dir::Log=${join(work, 'log')}`,
+    );
+  }
+  return options.flatMap((option) => ['-o', option]);
+}
+
+async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
+  for (const sub of ['state/lists/partial', 'log'])
+    await mkdir(join(dir, sub), { recursive: true });
+  await output('apt-get', [...apt, '-q', 'update'], { timeoutMs: APT_TIMEOUT_MS });
+}
+
+/**
+ * Downloads and unpacks the package under `root`, with those libraries it needs and this system
+ * lacks.
+ */
+async function unpackServer(
+  name: string,
+  work: string,
+  root: string,
+  apt: readonly string[],
+): Promise<Manifest> {
+  const needs = await directDependencies([name], apt);
+  // The binary may live in a sister package (Debian: redis-tools holds it, redis-server only a
+  // link).
+  const own = [name, ...needs.filter((p) => p.startsWith(name.replace(/server$/, '')))];
+  await download(own, join(work, `${name}-debs`), root, apt);
+  const server = findFile(root, name);
+  if (!server) throw new Error(`the package ${name} holds no ${name}`);
+
+  // What is not installed is unpacked beside, and only the very files that ldd misses are taken
+  // from there: a whole package could bring a library that shadows the system's own.
+  const libraries = join(root, 'libraries');
+  const extra = join(work, `${name}-extra`);
+  const have = await installed();
+  const seen = new Set(own);
+  let next = await directDependencies(own, apt);
+  let lost = await missingLibraries(server, libraries);
+  for (let depth = 0; lost.length > 0 && next.length > 0 && depth < 4; depth++) {
+    const level = [...new Set(next)].filter((p) => !seen.has(p));
+    for (const p of level) seen.add(p);
+    const wanted = level.filter((p) => !have.has(p) && /^(lib|lua)/.test(p));
+    if (wanted.length > 0) await download(wanted, join(work, `${name}-debs-${depth}`), extra, apt);
+    // Again after each copy: what was found has needs of its own.
+    for (
+      let before = Infinity;
+      lost.length > 0 && lost.length !== before;
+      lost = await missingLibraries(server, libraries)
+    ) {
+      before = lost.length;
+      await copyLibraries(lost, extra, libraries);
+    }
+    next = level.length > 0 ? await directDependencies(level, apt) : [];
+  }
+  if (lost.length > 0)
+    throw new Error(`libraries that ${name} needs are in none of its packages: ${lost.join(', ')}`);
+  const hasOwn = existsSync(libraries);
+  await versionOf(server, hasOwn ? libraries : '');
+  return { server: relative(root, server), libraries: hasOwn ? ['libraries'] : [] };
+}
+
+async function directDependencies(
+  packages: readonly string[],
+  apt: readonly string[],
+): Promise<string[]> {
+  const text = await output('apt-cache', [...apt, 'depends', ...packages], {
+    timeoutMs: APT_TIMEOUT_MS,
+  });
+  // <…> are virtual packages.
+  return [...text.matchAll(/^\s+\|?(?:Pre)?Depends: ([a-z0-9][^\s:]*)/gm)].map(
+    (match) => match[1] as string,
+  );
+}
+
+async function copyLibraries(names: readonly string[], from: string, to: string): Promise<void> {
+  if (!existsSync(from)) return;
+  await mkdir(to, { recursive: true });
+  for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
+    if (!names.includes(entry.name)) continue;
+    // Copies what a link leads to.
+    await copyFile(join(entry.parentPath ?? entry.path, entry.name), join(to, entry.name));
+  }
+}
+
+async function installed(): Promise<ReadonlySet<string>> {
+  const text = await output('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\\n']).catch(
+    () => '',
+  );
+  return new Set(
+    text
+      .split('\n')
+      .filter((line) => line.endsWith(' installed'))
+      .map((line) => line.split(' ')[0] as string),
+  );
+}
+
+async function download(
+  packages: readonly string[],
+  debs: string,
+  root: string,
+  apt: readonly string[],
+): Promise<void> {
+  await mkdir(debs, { recursive: true });
+  await mkdir(root, { recursive: true });
+  await output('apt-get', [...apt, '-q', 'download', ...packages], {
+    cwd: debs,
+    timeoutMs: APT_TIMEOUT_MS,
+  });
+  for (const deb of await readdir(debs)) {
+    if (deb.endsWith('.deb'))
+      await output('dpkg-deb', ['-x', join(debs, deb), root], { timeoutMs: 60_000 });
+  }
+}
+
+/** Not resolved if it is a link: the server looks at the name it is called by. */
+function findFile(root: string, name: string): string | null {
+  return (
+    ['usr/bin', 'usr/sbin', 'bin']
+      .map((folder) => join(root, folder, name))
+      .find((path) => existsSync(path)) ?? null
+  );
+}
+
+/**
+ * ldd's view; without ldd (another libc) nothing is missing, and the --version that follows
+ * decides.
+ */
+async function missingLibraries(server: string, libraryPath: string): Promise<string[]> {
+  const text = await withLibraries(libraryPath, 'ldd', [server], 10_000).catch(() => '');
+  return [
+    ...new Set([...text.matchAll(/^\s*(\S+) => not found/gm)].map((match) => match[1] as string)),
+  ];
+}
