@@ -1,16 +1,41 @@
--- append: one flush of one producer to one partition: an entry per type, all under the same id.
--- KEYS  1 producer, 2 clock, 3 counters, then T streams, then per stream with ids two sets, then with U scheduled: their zset and hash
--- ARGV  1 sequence of the flush (1, 2, ...; '': no producer), 2 TTL of the producer key in ms, 3 T, 4 U, 5 most ids a set takes,
---       then per stream: type, number of events, CRC-32, EventBatch bytes, most events its slowest function may be behind or '',
---         number of ids or 0, window in ms or 0,
---       then per stream with ids: the identities of its events (src/wire/event-identity.ts), in order; then U x {member, field}: scheduled events that these are
--- reply {'ok', entry id, then per type beyond its limit: type, function, events behind} | {'duplicate', entry id of the first time} |
---       {'repeated', stream 1..T, index from 0, ...}: these events' ids were appended within the window; take them out |
---       {'taken'}: somebody else has moved one of the scheduled events | {'gap', expected sequence} | {'exhausted', key}
--- Refuses a sequence that is neither the next nor the last. Under OOM the first write fails and nothing is done.
--- The limit is told, not enforced: what comes next is held back where it is published, per type, and nothing is half accepted.
--- Ids: two sets a type, by turns: of slot s = time / window, dropped when slot s + 2 begins, so an id is remembered for one to two windows.
--- cost  O(types + ids + scheduled) plus the copy of the bytes; with a limit O(counters) ten times a second
+-- append: appends one flush of one producer to one partition, one entry per type, all under one id.
+--
+-- KEYS
+-- 1. producer
+-- 2. clock
+-- 3. counters
+-- 4. then T streams
+-- 5. then two sets for each stream with ids
+-- 6. then, if U > 0, the schedule: its zset and its hash
+--
+-- ARGV
+-- 1. sequence of the flush: 1, 2, ...; '' without a producer
+-- 2. TTL of the producer key, ms
+-- 3. T, number of types
+-- 4. U, number of scheduled events that this flush appends
+-- 5. most ids of a set
+-- 6. then per stream seven arguments: type, number of events, CRC-32, EventBatch bytes, limit or '',
+--    number of ids or 0, window in ms or 0. The limit: most events that the type's slowest function
+--    may be behind
+-- 7. then per stream with ids: the identities of its events (src/wire/event-identity.ts), in order
+-- 8. then U x {member, field}: the scheduled events
+--
+-- reply, one of
+-- - {'ok', entry id, then for each type beyond its limit: type, function, events behind}
+-- - {'duplicate', entry id of the first time}: the flush was appended before
+-- - {'repeated', then pairs of stream 1..T and index from 0}: these events' ids were appended
+--   within the window; the caller takes them out
+-- - {'taken'}: somebody else has moved one of the scheduled events
+-- - {'gap', expected sequence}: the sequence is neither the next nor the last
+-- - {'exhausted', key}: the stream has no id left above its last one
+--
+-- Only 'ok' changes events and counters. Under OOM the first write fails, and
+-- nothing is done. The limit is told, not enforced: the publisher holds back later events of the
+-- type, so that no flush is half accepted. Ids are remembered for one to two windows. A type has
+-- two sets, which take turns: slot s = time / window has its set until slot s + 2 begins.
+--
+-- cost  O(types + ids + scheduled) plus the copy of the bytes; with a limit O(counters) ten times a
+-- second
 local T, U, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST, WIDTH = 6, 7
 local sequence = tonumber(ARGV[1])
@@ -21,7 +46,7 @@ if sequence then
 end
 local now = serverNow()
 
--- ids appended before, or twice in this flush
+-- Step: find ids that were appended before, or stand twice in this flush.
 local at, sets, repeated, remembered = FIRST + T * WIDTH, 3 + T, {'repeated'}, {}
 for i = 1, T do
   local a = FIRST + (i - 1) * WIDTH
@@ -74,7 +99,8 @@ for i = 4, 3 + T do
   local t, limit = ARGV[a], tonumber(ARGV[a + 4])
   if limit then
     local behind, fn
-    -- kept for a moment: adding up all functions' counters with every flush would cost more than the flush
+    -- The figure is kept for 100 ms: to add up all functions' counters with every flush would cost
+    -- more than the flush.
     local known = redis.call('HGET', KEYS[3], 'backlog:' .. t)
     if known then
       local at, events, name = string.match(known, '^(%d+) (%d+) (.*)$')

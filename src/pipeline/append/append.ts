@@ -1,6 +1,6 @@
 /**
- * One call of append.lua: sent again until Redis has answered, which (producer, sequence) makes
- * harmless.
+ * One call of append.lua. It is sent again until Redis has answered: (producer, sequence) makes a
+ * repetition harmless.
  */
 import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -17,13 +17,13 @@ const script = defineScript({
 });
 
 /**
- * Publishers that have been silent for half of this towards a partition start over under a new
- * producer id.
+ * Time for which Redis remembers a silent producer, ms. A publisher that was silent for half of it
+ * towards a partition starts over under a new producer id.
  */
 export const PRODUCER_TTL_MS = 3_600_000;
 
 /**
- * Ids remembered per type, partition and window; beyond that they are forgotten, and counted as
+ * Most ids remembered per type, partition and window. Further ids are forgotten, and counted as
  * `forgotten:<type>`.
  */
 export const REMEMBERED_IDS = 1_000_000;
@@ -33,11 +33,11 @@ export interface FlushPart {
   readonly count: number;
   readonly crc: number;
   readonly bytes: Buffer;
-  /** Most events its slowest function may be behind in a partition before publishers are told. */
+  /** Most events the type's slowest function may be behind in a partition, before Redis tells. */
   readonly maxBacklog?: number | undefined;
   /**
-   * Identities of the events (src/wire/event-identity.ts), in order: what was appended within the
-   * window is not appended again.
+   * Identities of the events (src/wire/event-identity.ts), in order. An event that was appended
+   * within the window is not appended again.
    */
   readonly dedupe?: { readonly ids: readonly string[]; readonly windowMs: number } | undefined;
 }
@@ -45,10 +45,10 @@ export interface FlushPart {
 export interface Flush {
   readonly partition: number;
   readonly producer: string;
-  /** Null: no producer; then `takes` keeps it from being appended twice. */
+  /** Null: there is no producer, and `takes` keeps the flush from being appended twice. */
   readonly sequence: number | null;
   readonly parts: readonly FlushPart[];
-  /** Scheduled events that these are: they leave the schedule in the same step. */
+  /** Scheduled events that the flush consists of. They leave the schedule in the same step. */
   readonly takes?: readonly { readonly member: string; readonly field: string }[];
 }
 
@@ -56,28 +56,28 @@ export interface Flush {
 export interface Backlog {
   readonly type: string;
   readonly function: string;
-  /** Events, in this partition. */
+  /** Number of events that it is behind, in this partition. */
   readonly events: number;
 }
 
 export interface Appended {
   readonly kind: 'appended';
   readonly entryId: string;
-  /** Redis had it already. */
+  /** Whether Redis had the flush already. */
   readonly duplicate: boolean;
   readonly backlogs: readonly Backlog[];
 }
 
 /**
- * Nothing was appended: these events' ids were there within their window, or twice in this flush.
- * Leave them out.
+ * Nothing was appended: the ids of these events were appended within their window, or stand twice
+ * in this flush. Leave these events out.
  */
 export interface Repeated {
   readonly kind: 'repeated';
   readonly events: readonly { readonly part: number; readonly index: number }[];
 }
 
-/** Nothing was appended: somebody else has appended, or cancelled, one of the scheduled events. */
+/** Nothing was appended: another process has appended, or cancelled, a scheduled event. */
 export interface AlreadyTaken {
   readonly kind: 'taken';
 }
@@ -87,7 +87,7 @@ export interface AppendOptions {
   readonly keys: Keys;
   readonly confirm: Confirm;
   readonly signal: AbortSignal;
-  /** Give up after this long without an answer, in ms. */
+  /** Time without an answer after which the call gives up, ms. */
   readonly deadlineMs: number;
   /** Told of an attempt that failed and will be repeated. */
   readonly onRetry?: (error: unknown, waitMs: number) => void;
@@ -96,7 +96,8 @@ export interface AppendOptions {
 }
 
 /**
- * @returns what became of it: appended, or refused whole because of events that are there already
+ * Appends a flush.
+ * @returns appended, or refused as a whole because of events that are there already
  * @throws ProducerGapError, DurabilityError, UnknownOutcomeError after the deadline,
  *   RedisReplyError
  */
@@ -197,7 +198,7 @@ function answerOf(reply: readonly string[], flush: Flush): Appended | Repeated |
   }
 }
 
-/** Behind the kind: stream from 1, index from 0, by turns. */
+/** Reads the pairs behind the kind: stream from 1, index from 0. */
 function repeatedOf(reply: readonly string[]): Repeated['events'] {
   const flat = reply.slice(1).map(Number);
   return Array.from({ length: flat.length / 2 }, (_, i) => ({
@@ -206,7 +207,7 @@ function repeatedOf(reply: readonly string[]): Repeated['events'] {
   }));
 }
 
-/** Behind the entry id: type, function, events behind, by turns. */
+/** Reads the triples behind the entry id: type, function, events behind. */
 function backlogsOf(reply: readonly string[]): Backlog[] {
   const backlogs: Backlog[] = [];
   for (let i = 2; i + 2 < reply.length; i += 3)

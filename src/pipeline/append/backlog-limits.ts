@@ -1,7 +1,7 @@
-/** Per type: most events its slowest function may be behind in a partition. */
+/** Limits per type: most events the type's slowest function may be behind in a partition. */
 import { monotonicMs } from '../../core/clock.ts';
 
-/** The limits are read again after this. */
+/** Time after which the limits are read again, ms. */
 const TTL_MS = 10_000;
 
 export class BacklogLimits {
@@ -9,7 +9,7 @@ export class BacklogLimits {
   #limits: ReadonlyMap<string, number> = new Map();
   #readMs = -Infinity;
 
-  /** @param read undefined: no type has a limit */
+  /** @param read reads the limits; undefined: no type has one */
   constructor(read: (() => Promise<ReadonlyMap<string, number>>) | undefined) {
     this.#read = read;
   }
@@ -18,7 +18,7 @@ export class BacklogLimits {
     const nowMs = monotonicMs();
     if (this.#read !== undefined && nowMs - this.#readMs > TTL_MS) {
       this.#readMs = nowMs;
-      // Not waited for, and not missed: limits are advice to publishers.
+      // Nobody waits for the answer, and a failure is ignored: limits are advice to publishers.
       this.#read().then(
         (limits) => (this.#limits = limits),
         () => undefined,

@@ -1,11 +1,11 @@
-/** A script that appends, and what is asked of Redis before it counts as appended. */
+/** Runs a script that appends, and asks Redis for the durability that the caller wants. */
 import { DurabilityError } from '../../core/errors.ts';
 import type { RedisArg, RedisSender } from '../../redis/contract.ts';
 import type { RedisScript } from '../../redis/script.ts';
 
 export type Durability = 'memory' | 'fsync' | 'replicated';
 
-/** How a flush is made durable before it counts as appended. */
+/** The question that Redis answers before a flush counts as appended. */
 export type Confirm =
   | { readonly kind: 'none' }
   | { readonly kind: 'wait'; readonly replicas: number; readonly timeoutMs: number }
@@ -14,8 +14,8 @@ export type Confirm =
 export interface Confirmed {
   readonly reply: unknown;
   /**
-   * To be called once the reply says that something was appended.
-   * @throws DurabilityError: it is appended there, but with less durability than asked for
+   * To be called once the reply says that events were appended.
+   * @throws DurabilityError: the events are appended, but with less durability than asked for
    */
   readonly confirmed: (position: string) => void;
 }

@@ -1,9 +1,10 @@
 /**
- * When a publisher's flushes leave. Under load all partitions' flushes leave together, a few ms
- * apart: five events cost Redis and the dispatcher as much as fifty. Spacing pays only while events
- * come by themselves. Callers who wait for one call before they make the next publish less for each
- * ms of waiting. So a departure leaves early with enough events, and spacing is left off for a
- * while where it has cost throughput.
+ * The times at which a publisher's flushes leave.
+ *
+ * Under load the flushes of all partitions leave together, a few ms apart: five events cost Redis
+ * and the dispatcher as much as fifty. Spacing pays only while events come by themselves. A caller
+ * who waits for one call before the next publishes less for each ms of waiting. So a departure
+ * leaves early with enough events, and spacing pauses where it has cost throughput.
  *
  * Owned here: the rate of events, over windows of at least 20 ms, and whether departures are
  * spaced.
@@ -16,10 +17,11 @@ const WINDOW_MS = 20;
 /** Events per partition from which waiting for more gains nothing. */
 const ENOUGH = 64;
 /**
- * Spacing stops after this many windows in a row below half the unspaced rate: the spacing itself
+ * Windows in a row below half the unspaced rate, after which spacing stops: the spacing itself
  * holds the callers back.
  */
 const SLOW_WINDOWS = 3;
+/** Pause of the spacing after that, ms. */
 const OFF_MS = 500;
 
 export class Departures {
@@ -45,7 +47,7 @@ export class Departures {
     this.#gathered++;
   }
 
-  /** How long the next departure should wait, in ms; 0: not at all. */
+  /** Time that the next departure should wait, ms; 0: not at all. */
   waitMs(nowMs: number): number {
     if (this.#apartMs === 0 || this.#gathered >= this.#enough) return 0;
     return Math.max(0, this.#departedMs + this.#apartMs - nowMs);

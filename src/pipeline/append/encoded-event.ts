@@ -5,25 +5,25 @@ import { identityOf } from '../../wire/event-identity.ts';
 import type { Published } from './publish-item.ts';
 
 export class EncodedEvent {
-  // `declare`: a field that is defined before the constructor assigns it is written twice, for
-  // every event.
+  // `declare`: otherwise each field is defined first and assigned by the constructor afterwards,
+  // which is two writes for every event.
   declare readonly id: string;
   declare readonly type: string;
-  /** Empty: its publisher's. */
+  /** Empty: the publisher's source. */
   declare readonly source: string;
   declare readonly when: When | null;
   declare readonly partition: number;
-  /** The Event message without its position: these bytes of the call's arena. */
+  /** Place in the call's arena of the Event message, which lacks its position. */
   declare readonly start: number;
   declare readonly end: number;
-  /** The flush that takes it; its address is empty until it is appended. */
+  /** The flush that takes the event. The flush's address is empty until it is appended. */
   declare flush: { readonly address: string } | null;
-  /** Its place in the flush, from 0. */
+  /** Place in the flush, from 0. */
   declare place: number;
   declare duplicate: boolean;
   declare scheduledMs: number | null;
 
-  /** The event that was encoded last. */
+  /** @param encoder has just encoded this event */
   constructor(encoder: EventEncoder, type: string, partition: number) {
     this.id = encoder.id;
     this.type = type;
@@ -37,18 +37,18 @@ export class EncodedEvent {
     this.duplicate = false;
     this.scheduledMs = null;
   }
-  /** Which event it is, for those who remember it. */
+  /** Identity by which Redis remembers the event. */
   identity(publisherSource: string): string {
     return identityOf(this.id, this.source === '' ? publisherSource : this.source);
   }
-  /** What it takes in a buffer. */
+  /** Bytes that the event takes in a flush: tag, length and position take at most 10. */
   get bytes(): number {
     return this.end - this.start + 10;
   }
 }
 
 /**
- * The answer of publish(), once the event's flush has one. Plain, so that it can be logged,
+ * The answer of publish(), once the event's flush has been answered. A plain object can be logged,
  * compared and cloned, and keeps no buffer alive.
  */
 export function publishedOf(event: EncodedEvent): Published {

@@ -18,9 +18,9 @@ export interface FlushesParts {
   /** Beginning of the producer ids. */
   readonly idPrefix: string;
   readonly signal: AbortSignal;
-  /** Told of each answer. */
+  /** The gauge is told of each answer. */
   readonly gauge: PressureGauge;
-  /** Bytes have left the buffer. */
+  /** Called when bytes have left the buffer. */
   readonly left: () => void;
 }
 
@@ -32,7 +32,7 @@ export class Flushes {
   readonly #sender: PartitionSender<OpenFlush>;
   readonly #flushEvents: number;
   readonly #flushBytes: number;
-  /** Per partition the id of the last flush that was appended; empty: none. */
+  /** Entry id of the last appended flush, by partition; empty: none. */
   readonly #lastEntryIds: string[];
 
   constructor(parts: FlushesParts) {
@@ -73,7 +73,11 @@ export class Flushes {
     return this.#sender.full(bytes);
   }
 
-  /** @param arena which has the event's bytes @returns the flush that the event goes with */
+  /**
+   * Adds an event to its partition's open flush, or opens one.
+   * @param arena holds the event's bytes
+   * @returns the flush that takes the event
+   */
   add(event: EncodedEvent, arena: PayloadArena): OpenFlush {
     const { partition, bytes } = event;
     let flush = this.#sender.last(partition);
@@ -100,7 +104,7 @@ export class Flushes {
     return this.#sender.drain();
   }
 
-  /** Again without the events that are there already, until the rest is appended. */
+  /** Sends a flush, then again without the events that are there already. */
   async #send(flush: OpenFlush, sending: Sending): Promise<boolean> {
     let parts = flush.parts(this.#limits);
     while (parts.length > 0) {

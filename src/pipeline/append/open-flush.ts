@@ -1,4 +1,4 @@
-/** Events gathered for one flush of one partition, type by type. */
+/** The events gathered for one flush of one partition, type by type. */
 import { monotonicMs } from '../../core/clock.ts';
 import { walkBatch } from '../../wire/batch-reader.ts';
 import { BatchBuilder } from '../../wire/batch-writer.ts';
@@ -10,19 +10,19 @@ import type { BacklogLimits } from './backlog-limits.ts';
 import type { EncodedEvent } from './encoded-event.ts';
 import type { Gathering } from './partition-sender.ts';
 
-/** The same for all flushes of a publisher. */
+/** Parts that all flushes of a publisher share. */
 export interface FlushContext {
   readonly source: string;
   readonly catalog: Pick<Catalog, 'types'>;
-  /** Buffers of flushes with an answer, for the next ones. */
+  /** Buffers of answered flushes, for the next flushes. */
   readonly spare: SpareBuffers;
 }
 
 interface TypeEvents {
   readonly builder: BatchBuilder;
-  /** How long an id is remembered, in ms; 0: not at all. */
+  /** Time for which an id is remembered, ms; 0: not at all. */
   readonly windowMs: number;
-  /** The events that are not known as repeated, in order; empty where no id is remembered. */
+  /** Events not yet known as repeated, in order. Empty where no id is remembered. */
   remembered: EncodedEvent[];
 }
 
@@ -32,11 +32,11 @@ export class OpenFlush implements Gathering {
   readonly openedMs = monotonicMs();
   events = 0;
   bytes = 0;
-  /** Beginning of its events' positions (core/position.ts); empty until it is appended. */
+  /** Beginning of the events' positions (core/position.ts); empty until the flush is appended. */
   address = '';
   /** Whether an attempt without an answer was followed by another one. */
   sentAgain = false;
-  /** Settles with the flush, for all events in it. */
+  /** Settles with the flush, for all its events. */
   readonly appended: Promise<void>;
   #resolve!: () => void;
   #reject!: (error: unknown) => void;
@@ -47,12 +47,12 @@ export class OpenFlush implements Gathering {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // Every publishMany looks at it; one that gave up on another flush first must not leave it
-    // unhandled.
+    // A publishMany that fails with one flush never looks at its others. Their rejections must not
+    // count as unhandled.
     this.appended.catch(() => undefined);
   }
 
-  /** @param arena which has the event's bytes */
+  /** @param arena holds the event's bytes */
   add(event: EncodedEvent, arena: PayloadArena): void {
     let of = this.#types.get(event.type);
     if (of === undefined) of = this.#begin(event.type);
@@ -81,7 +81,7 @@ export class OpenFlush implements Gathering {
     }));
   }
 
-  /** The parts without the events that are there already; a part without events goes too. */
+  /** The parts without the events that are there already. A part without events is left out. */
   withoutRepeated(parts: readonly FlushPart[], repeated: Repeated['events']): FlushPart[] {
     const left: FlushPart[] = [];
     parts.forEach((part, p) => {
@@ -92,10 +92,10 @@ export class OpenFlush implements Gathering {
     return left;
   }
 
-  /** @param out places in the part */
+  /** @param out places in the part of the events to leave out */
   #leaveOut(part: FlushPart, out: ReadonlySet<number>): FlushPart | null {
     const of = this.#types.get(part.type) as TypeEvents;
-    // Kept where later answers speak of the rest.
+    // A later answer counts its places in the rest.
     of.remembered = of.remembered.filter((event, index) => {
       if (out.has(index)) event.duplicate = true;
       return !out.has(index);
@@ -114,12 +114,12 @@ export class OpenFlush implements Gathering {
     return { ids: remembered.map((event) => event.identity(source)), windowMs };
   }
 
-  /** @param failure null: it was appended */
+  /** @param failure null: the flush was appended */
   settle(failure: unknown): void {
     // Without an answer to each sending the client may still write these bytes (SpareBuffers.keep).
     if (failure === null && !this.sentAgain)
       for (const { builder } of this.#types.values()) this.#context.spare.keep(builder.buffer);
-    // Events know their flush: its bytes must not stay with them.
+    // Published events refer to their flush: it must not keep its bytes alive.
     this.#types.clear();
     if (failure === null) this.#resolve();
     else this.#reject(failure);

@@ -1,10 +1,10 @@
 /**
- * Group sending, per partition: an idle partition sends at once; while a gathering is in flight the
- * next one gathers. So gatherings grow with the load, and without load they cost no latency. The
+ * Group commit, per partition. An idle partition sends at once; while one gathering is in flight,
+ * the next one gathers. So gatherings grow with the load, and cost no latency without load. The
  * bound on gatherings in flight makes them grow further when Redis is the slower side.
  *
- * Owned here: per partition the gatherings, the one in flight and the producer's epoch. A
- * partition's gatherings are sent one after the other, so a sequence is never overtaken.
+ * Owned here, per partition: the gatherings, the one in flight, and the producer's epoch. A
+ * partition's gatherings are sent one after the other, so that no sequence overtakes another.
  */
 import { leftOf, monotonicMs } from '../../core/clock.ts';
 import { BackpressureError, ProducerGapError } from '../../core/errors.ts';
@@ -13,14 +13,14 @@ import { isOutOfMemory } from './pressure.ts';
 import { ProducerEpoch } from './producer-epoch.ts';
 import { verifyDeployment, type Verify } from './verify-deployment.ts';
 
-/** Events gathered for one partition, sent together. */
+/** Events of one partition that are sent together. */
 export interface Gathering {
   readonly bytes: number;
-  /** When its first event came, by the monotonic clock. */
+  /** Time of the first event, by monotonicMs(). */
   readonly openedMs: number;
 }
 
-/** Under which number a gathering is sent: append.lua, append-history.lua. */
+/** The number under which a gathering is sent: see append.lua, append-history.lua. */
 export interface Sending {
   readonly partition: number;
   readonly producer: string;
@@ -35,24 +35,24 @@ export interface SenderParts<G extends Gathering> {
   readonly bufferBytes: number;
   /** Most gatherings in flight over all partitions. */
   readonly maxInFlight: number;
-  /** How long an idle partition waits for more before it sends, in ms. */
+  /** Time that an idle partition waits for more before it sends, ms. */
   readonly lingerMs: number;
-  /** Time for a gathering since its first event, in ms. */
+  /** Time for a gathering since its first event, ms. */
   readonly deadlineMs: number;
-  /** Aborted: whatever is under way is given up. */
+  /** Aborts: every sending is given up. */
   readonly signal: AbortSignal;
   /** Null: departures are not spaced. */
   readonly departures: Departures | null;
   readonly verify: Verify | undefined;
-  /** Redis has lost what it had acknowledged. */
+  /** Called when Redis has lost gatherings that it had acknowledged. */
   readonly gap: (error: ProducerGapError, partition: number) => void;
   /**
-   * Sends a gathering until Redis has answered. Rejects where it was not appended, or where that is
-   * not known.
+   * Sends a gathering until Redis has answered. Rejects where the gathering was not appended, or
+   * the outcome is unknown.
    * @returns whether the sequence was used
    */
   readonly send: (gathering: G, sending: Sending) => Promise<boolean>;
-  /** A gathering is done, and no longer counts as buffered. `failure` null: it was appended. */
+  /** Called when a gathering no longer counts as buffered. `failure` null: it was appended. */
   readonly settled: (gathering: G, failure: unknown) => Promise<void> | void;
 }
 
@@ -70,7 +70,7 @@ export class PartitionSender<G extends Gathering> {
   /** Partitions with something to send, in turn. */
   readonly #ready: number[] = [];
   readonly #drained: (() => void)[] = [];
-  /** What the next departure waits for; 'soon': a microtask. */
+  /** Trigger of the next departure; 'soon': a microtask; null: none is due. */
   #departing: NodeJS.Timeout | 'soon' | null = null;
   #epochs = 0;
   #inFlight = 0;
@@ -92,23 +92,23 @@ export class PartitionSender<G extends Gathering> {
     return this.#bytes;
   }
 
-  /** No room for so many more bytes. What is larger than the whole buffer goes alone. */
+  /** Whether so many more bytes have no room. An event larger than the whole buffer goes alone. */
   full(bytes: number): boolean {
     return this.#bytes > 0 && this.#bytes + bytes > this.#parts.bufferBytes;
   }
 
-  /** The gathering to add to, unless it is full. */
+  /** The open gathering. The caller judges whether it is full. */
   last(partition: number): G | undefined {
     const { gatherings } = this.#queues[partition] as PartitionQueue<G>;
     return gatherings[gatherings.length - 1];
   }
 
-  /** Opens a gathering; the one before it takes no more. */
+  /** Opens a gathering. The one before it takes no more. */
   open(partition: number, gathering: G): void {
     (this.#queues[partition] as PartitionQueue<G>).gatherings.push(gathering);
   }
 
-  /** Something was added: send now, or when the linger time is over. */
+  /** An event was added to the last gathering: sends now, or when the linger time is over. */
   added(partition: number, bytes: number): void {
     this.#bytes += bytes;
     const { lingerMs } = this.#parts;
@@ -120,12 +120,12 @@ export class PartitionSender<G extends Gathering> {
     }, lingerMs);
   }
 
-  /** Much was added: a departure that waits may have enough now. */
+  /** Many events were added: a waiting departure may have enough now. */
   hasten(): void {
     if (this.#departing !== null) this.#departSoon();
   }
 
-  /** Resolves when everything that was added is settled. */
+  /** Resolves when every event that was added is settled. */
   async drain(): Promise<void> {
     while (this.#bytes > 0 || this.#inFlight > 0) {
       for (let partition = 0; partition < this.#queues.length; partition++)
@@ -143,8 +143,9 @@ export class PartitionSender<G extends Gathering> {
   }
 
   /**
-   * The next departure: all partitions with something to send leave together, in one write. After a
-   * microtask, so that all of one call travels together, or later (see Departures).
+   * Prepares the next departure: all partitions with something to send leave together, in one
+   * write. They leave after a microtask, so that one call's events travel together, or later (see
+   * Departures).
    */
   #departSoon(): void {
     if (this.#departing === 'soon') return;
@@ -181,7 +182,7 @@ export class PartitionSender<G extends Gathering> {
     for (const resolve of this.#drained.splice(0)) resolve();
   }
 
-  /** @returns why it was not appended; null: it was */
+  /** @returns why the gathering was not appended; null: it was */
   async #send(gathering: G, partition: number, epoch: ProducerEpoch): Promise<unknown> {
     const { verify, signal, deadlineMs, send, gap } = this.#parts;
     const nowMs = monotonicMs();
@@ -194,7 +195,7 @@ export class PartitionSender<G extends Gathering> {
       return null;
     } catch (error) {
       if (error instanceof ProducerGapError) gap(error, partition);
-      // Whether this number was used is not known, or Redis has lost some.
+      // The use of this number is not known, or Redis has lost some numbers.
       epoch.renew(monotonicMs());
       return isOutOfMemory(error)
         ? new BackpressureError({ reason: 'redis-memory', retryAfterMs: 1000 })

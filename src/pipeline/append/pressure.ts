@@ -1,10 +1,12 @@
 /**
- * What holds a publisher back beside its own buffer: functions that are too far behind (told by
- * append.lua with each flush), and a server that is out of memory. Per type and partition, so that
- * one slow consumer slows only what it consumes.
+ * The causes that hold a publisher back, beside its own buffer:
  *
- * While something is held back, one event is let through per `retryAfterMs`: its flush says whether
- * it is over. The time doubles while it is not.
+ * - A function is too far behind. append.lua says so with each flush. The pressure is per type and
+ *   partition, so that a slow consumer slows only the events that it consumes.
+ * - The server is out of memory.
+ *
+ * While events are held back, one event is let through per `retryAfterMs`. The answer to its flush
+ * says whether the pressure is over. While it is not, the time doubles.
  */
 import { monotonicMs } from '../../core/clock.ts';
 import { RedisReplyError, type Pressure } from '../../core/errors.ts';
@@ -22,7 +24,7 @@ export class PressureGauge {
   readonly #held = new Map<string, Held>();
   #memory: Held | null = null;
 
-  /** Nothing is held back. Asked once a call: events are looked at only where this is false. */
+  /** Whether nothing is held back. Asked once per call: only otherwise is each event looked at. */
   get calm(): boolean {
     return this.#memory === null && this.#held.size === 0;
   }
@@ -31,7 +33,7 @@ export class PressureGauge {
     return this.#memory !== null || this.#held.has(`${partition} ${type}`);
   }
 
-  /** Takes over what a flush's answer says of its types. */
+  /** Learns from a flush's answer. */
   answered(
     partition: number,
     types: readonly { readonly type: string; readonly maxBacklog?: number | undefined }[],
@@ -68,15 +70,15 @@ export class PressureGauge {
 
   #longer(before: Held | undefined): { delayMs: number; untilMs: number } {
     const now = monotonicMs();
-    // The answers of flushes that were under way together count once.
+    // The answers to flushes that were under way together count once.
     if (before && now < before.untilMs) return { delayMs: before.delayMs, untilMs: before.untilMs };
     const delayMs = before ? Math.min(RETRY_MS.max, before.delayMs * 2) : RETRY_MS.min;
     return { delayMs, untilMs: now + delayMs };
   }
 
   /**
-   * Why an event must wait; null: it may go.
-   * @param take the event goes now: the next one has to wait for its turn
+   * Returns why an event must wait; null: it may go.
+   * @param take whether the event goes now, so that the next one has to wait for its turn
    */
   check(type: string, partition: number, take: boolean): Pressure | null {
     const now = monotonicMs();
@@ -89,7 +91,7 @@ export class PressureGauge {
     return null;
   }
 
-  /** All that is held back now. */
+  /** Every pressure that there is now. */
   list(): Pressure[] {
     const now = monotonicMs();
     return [this.#memory, ...this.#held.values()]
@@ -101,7 +103,7 @@ export class PressureGauge {
   }
 }
 
-/** Redis refused all of it: nothing was appended. */
+/** Whether Redis refused a whole flush for want of memory: nothing was appended. */
 export function isOutOfMemory(error: unknown): boolean {
   return error instanceof RedisReplyError && error.reply === 'OOM';
 }

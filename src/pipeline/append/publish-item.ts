@@ -1,4 +1,4 @@
-/** An event as it is given to a publisher, and what the publisher answers. */
+/** An event as its caller gives it to a publisher, and the publisher's answer. */
 import type { PublishData } from '../../define/publish-data.ts';
 
 export interface PublishOptions {
@@ -7,44 +7,45 @@ export interface PublishOptions {
    * UTF-8.
    */
   readonly subject?: string;
-  /** Event id, unique; default: one made by the publisher. 1 … 256 bytes of UTF-8. */
+  /** Unique event id. Default: the publisher makes one. 1 … 256 bytes of UTF-8. */
   readonly id?: string;
   /** Default: the publisher's `source`. */
   readonly source?: string;
   /**
-   * When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept.
-   * Default: now.
+   * Time at which the event happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds
+   * are kept. Default: now.
    */
   readonly time?: number | Date | string;
   /** CloudEvents extension attributes. */
   readonly extensions?: Readonly<Record<string, string>>;
   /**
-   * Append it then, by the server's clock: ms since 1970 or a Date, at most ten years ahead. It
-   * takes its place in the order of its subject when it is appended, not now; scheduled for the
-   * same moment, events keep the order in which they were scheduled.
+   * Time at which the event is appended, by the server's clock: ms since 1970 or a Date, at most
+   * ten years ahead. The event takes its place in its subject's order when it is appended, not now.
+   * Events scheduled for the same moment keep the order in which they were scheduled.
    */
   readonly deliverAt?: number | Date;
-  /** Append it so many ms from now, by the server's clock. */
+  /** Time from now after which the event is appended, by the server's clock, ms. */
   readonly delayMs?: number;
 }
 
-/** An event to be published. Of the types in `T`; of any where that is `string`. */
+/** An event to be published, of one of the types in `T`. `string` stands for any type. */
 export type PublishItem<T extends string = string> = T extends string
   ? PublishOptions & { readonly type: T; readonly data: PublishData<T> }
   : never;
 
-/** `T` where only the running program knows it; never for a literal, which must be declared. */
+/** `T` where only the running program knows the type. A literal must be declared: `never`. */
 export type AnyType<T extends string> = T & (string extends T ? unknown : never);
 
-/** Where an event stands now. */
+/** The place of a published event. */
 export interface Published {
   readonly id: string;
-  /** Its address: `partition/entry id/position`. Empty where it is not appended (now). */
+  /** Address: `partition/entry id/position`. Empty where the event is not appended, or not yet. */
   readonly position: string;
   /**
-   * It was dropped: its type remembers events (dedupe_ms), and one with its id and source is there.
+   * Whether the event was dropped: its type remembers events (dedupe_ms), and one with the same id
+   * and source is there.
    */
   readonly duplicate?: true;
-  /** It waits for this moment, by the server's clock, in ms since 1970. */
+  /** Time at which a scheduled event will be appended, by the server's clock, ms since 1970. */
   readonly scheduledMs?: number;
 }

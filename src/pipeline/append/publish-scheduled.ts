@@ -1,7 +1,4 @@
-/**
- * Published events for later: put away partition by partition, each partition in one call of
- * schedule.lua.
- */
+/** Publishes events for later: puts them away with one call of schedule.lua per partition. */
 import type { When } from '../../core/delivery-time.ts';
 import type { PayloadArena } from '../../wire/payload-arena.ts';
 import type { EncodedEvent } from './encoded-event.ts';
@@ -16,7 +13,7 @@ export class ScheduledPublishing {
   readonly #underWay = new Set<Promise<unknown>>();
   #calls = 0;
 
-  /** @param idPrefix of the calls' names */
+  /** @param idPrefix beginning of the calls' names */
   constructor(parts: PublisherParts, idPrefix: string, signal: AbortSignal) {
     this.#parts = parts;
     this.#idPrefix = idPrefix;
@@ -24,9 +21,9 @@ export class ScheduledPublishing {
   }
 
   /**
-   * Schedules those of the events that are for later, and notes in them when they are due. Their
-   * bytes are copied from the arena before this returns. A type's remembered ids are looked at
-   * now (an id that waits is not scheduled twice), not when the events are appended.
+   * Schedules the events that are for later, and notes in each when it is due. Their bytes are
+   * copied from the arena before this returns. An id that waits already is not scheduled twice.
+   * Ids that were appended (dedupe_ms) are not looked at.
    */
   async put(encoded: readonly EncodedEvent[], arena: PayloadArena): Promise<void> {
     const byPartition = new Map<number, EncodedEvent[]>();

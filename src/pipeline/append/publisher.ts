@@ -1,9 +1,10 @@
 /**
- * publish: check and encode once, in the caller's process → per-partition buffer → append script.
+ * The publisher: checks and encodes an event once in the caller's process, buffers it by partition,
+ * and appends it with a script.
  *
- * The files of this folder, in the order of an event's way: wire/event-encoder.ts, relief.ts,
- * room-line.ts, flushes.ts with open-flush.ts, partition-sender.ts, append.ts. Events for later go
- * by publish-scheduled.ts instead.
+ * An event goes through these files, in this order: wire/event-encoder.ts, relief.ts, room-line.ts,
+ * flushes.ts with open-flush.ts, partition-sender.ts, append.ts. An event for later goes through
+ * publish-scheduled.ts instead.
  */
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
@@ -34,17 +35,17 @@ export {
   type PublisherSettings,
 } from './publisher-parts.ts';
 
-/** A full buffer is worth another try after this. */
+/** Time after which a full buffer is worth another try, ms. */
 const BUFFER_RETRY_MS = 100;
-/** Encoders kept for later calls. */
+/** Most encoders kept for later calls. */
 const SPARE_ENCODERS = 4;
 
 export class Publisher {
   readonly #parts: PublisherParts;
-  /** No dash in front: ids are typed on command lines. */
+  /** Hex digits, so that no id begins with a dash: ids are typed on command lines. */
   readonly #idPrefix = randomBytes(8).toString('hex');
   readonly #stop = sharedAbort();
-  /** Of calls that are over, for the next ones. */
+  /** Encoders of calls that are over, for the next calls. */
   readonly #encoders: EventEncoder[] = [];
   readonly #gauge = new PressureGauge();
   readonly #relief: Relief;
@@ -74,26 +75,25 @@ export class Publisher {
     return this.#flushes.bytes;
   }
 
-  /** Why events are held back or refused now, and when to try again. Empty: they are not. */
+  /** Reasons to hold events back or refuse them now, each with a time to try again. */
   get pressure(): readonly Pressure[] {
     const full = this.bufferedBytes >= this.#parts.settings.bufferBytes;
     return [...(full ? [this.#bufferPressure] : []), ...this.#gauge.list()];
   }
 
   /**
-   * Publishes one event. Resolves when Redis has it with the durability asked for.
+   * Publishes one event. Resolves when Redis has the event with the durability asked for.
    *
    * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
    *   limit): nothing was sent
-   * @throws BackpressureError: it was not sent. With `whenFull: 'reject'` at once, with `wait`
-   *   after `deadlineMs` of waiting for a function that is too far behind, or for a server that is
-   *   out of memory
+   * @throws BackpressureError: the event was not sent. With `whenFull: 'reject'` at once. With
+   *   `wait` after `deadlineMs`: a function is too far behind, or the server is out of memory
    * @throws ScheduleFullError: too many scheduled events wait; nothing was scheduled in that
    *   partition
    * @throws SchemaNotRegisteredError: Redis lost the schema registry, and what is registered now
    *   contradicts the type's schema
    * @throws ProducerGapError: Redis lost acknowledged flushes; this event was not appended
-   * @throws DurabilityError, UnknownOutcomeError: it may have been appended
+   * @throws DurabilityError, UnknownOutcomeError: the event may have been appended
    * @throws ClosedError
    */
   async publish<T extends EventTypeName>(
@@ -112,11 +112,10 @@ export class Publisher {
   }
 
   /**
-   * Publishes events; those of one partition keep their order, and those of one call for one
-   * partition that fit one flush are appended together. Everything is checked before anything is
-   * sent.
+   * Publishes events. Events of one partition keep their order. Events of one call that are for one
+   * partition, and fit one flush, are appended together. All are checked before any is sent.
    *
-   * @throws as publish; `InvalidEventError.path` etc. speak of the first bad event
+   * @throws as publish(); `InvalidEventError.path` and the like speak of the first bad event
    */
   async publishMany(items: readonly PublishItem<EventTypeName>[]): Promise<Published[]>;
   async publishMany<T extends string>(
@@ -130,9 +129,9 @@ export class Publisher {
     let encoded: EncodedEvent[];
     let put: Promise<void> | null = null;
     let refused: ClosedError | null = null;
-    // The arena is given back in the same turn of the event loop, unless the call has to wait.
+    // The encoder goes back in the same turn of the event loop, unless the call has to wait.
     try {
-      // Checked and encoded before the first is buffered: bad input changes nothing.
+      // All events are encoded before the first is buffered, so that bad input changes nothing.
       const nowMs = wallClockMs();
       encoded = items.map((item) => this.#encode(item, encoder, nowMs));
       if (encoded.some((event) => event.when !== null)) put = this.#scheduled.put(encoded, arena);
@@ -153,12 +152,12 @@ export class Publisher {
     return encoded.map(publishedOf);
   }
 
-  /** Resolves when everything accepted so far has been appended or refused. */
+  /** Resolves when every event accepted so far has been appended or refused. */
   flush(): Promise<void> {
     return this.#flushes.drain();
   }
 
-  /** Flushes what was accepted, then refuses everything. Idempotent. */
+  /** Flushes the accepted events, and refuses further ones. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -210,16 +209,16 @@ export class Publisher {
     );
   }
 
-  /** Nobody reads its arena any more. */
+  /** Keeps an encoder for later calls. Nobody reads its arena any more. */
   #giveBack(encoder: EventEncoder): void {
     encoder.arena.clear();
     if (this.#encoders.length < SPARE_ENCODERS) this.#encoders.push(encoder);
   }
 
   /**
-   * Buffers what there is room for. All or nothing with whenFull `reject`: a call that is refused
-   * has sent nothing.
-   * @returns number of events, from the first on
+   * Buffers the events that have room, from the first on. With whenFull `reject` all or none: a
+   * refused call has sent nothing.
+   * @returns number of events buffered
    * @throws BackpressureError
    */
   #addAtOnce(
@@ -237,7 +236,7 @@ export class Publisher {
     return encoded.length;
   }
 
-  /** Buffers events as long as there is room. @returns the place of the first without */
+  /** Buffers events as long as there is room. @returns index of the first event without room */
   #add(
     encoded: readonly EncodedEvent[],
     from: number,
@@ -252,7 +251,7 @@ export class Publisher {
     return encoded.length;
   }
 
-  /** Buffers the rest as room comes. @returns why some were not; null: all were */
+  /** Buffers the rest as room comes. @returns why some were not buffered; null: all were */
   async #addInLine(
     encoded: readonly EncodedEvent[],
     from: number,
@@ -273,7 +272,7 @@ export class Publisher {
     }
   }
 
-  /** Some of a call's events are for later; once they are put away, those for now follow. */
+  /** Publishes the events of a call that are for now, once those for later are put away. */
   async #publishRest(
     put: Promise<void>,
     encoded: readonly EncodedEvent[],

@@ -1,6 +1,6 @@
 /**
- * Backpressure at the door: calls with events whose functions are too far behind wait here, one
- * behind the other, or are refused. Calls with other types go past them.
+ * Backpressure at the door. A call with events whose functions are too far behind waits here, in
+ * line, or is refused. Calls with other types go past the line.
  */
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { BackpressureError, ClosedError, type Pressure } from '../../core/errors.ts';
@@ -8,7 +8,7 @@ import { sharedAbort } from '../../core/shared-signal.ts';
 import type { PressureGauge } from './pressure.ts';
 import type { PublisherSettings } from './publisher-parts.ts';
 
-/** What the gauge knows events by. */
+/** The key by which the gauge knows an event. */
 interface Destination {
   readonly type: string;
   readonly partition: number;
@@ -27,7 +27,7 @@ export class Relief {
     this.#settings = settings;
   }
 
-  /** No call has to pass here. */
+  /** Whether no call has to pass here. */
   get calm(): boolean {
     return this.#gauge.calm && this.#waiting === 0;
   }
@@ -65,7 +65,7 @@ export class Relief {
     }
   }
 
-  /** Refuses who waits. */
+  /** Refuses every call that waits. */
   close(): void {
     this.#closing.abort();
   }

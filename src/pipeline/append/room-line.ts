@@ -1,5 +1,5 @@
 /**
- * Calls that found the buffer full, in order: the first one waits for room, the others for their
+ * The line of calls that found the buffer full. The first call waits for room, the others for their
  * turn. So a small event never overtakes a large one that waits.
  */
 export class RoomLine {
@@ -29,7 +29,7 @@ export class RoomLine {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** There may be room, or there is no more point in waiting. */
+  /** Tells the head of the line that there may be room, or that the publisher closes. */
   wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

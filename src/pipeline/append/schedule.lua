@@ -1,10 +1,26 @@
 -- schedule: puts events of one partition away until they are due.
--- KEYS  1 the call (string with TTL), 2 scheduled (zset), 3 scheduled events (hash), 4 counters
--- ARGV  1 TTL of the call's key in ms, 2 most scheduled events of a partition, then per event: id, '1' with a delay | '0' with a time,
---       the delay or the time in ms, type, Event message
--- reply {'ok', then per event: due in ms, '1' (it was scheduled before: nothing changed) or '0'} | {'repeat', ...the same} | {'full', limit}
--- The same call sent again changes nothing, also when its events have been appended meanwhile: its key has the answer.
--- Under OOM the first write fails.
+--
+-- KEYS
+-- 1. the call (string with TTL)
+-- 2. scheduled (zset)
+-- 3. scheduled events (hash)
+-- 4. counters
+--
+-- ARGV
+-- 1. TTL of the call's key, ms
+-- 2. most scheduled events of a partition
+-- 3. then per event five arguments: id, '1' with a delay or '0' with a time, the delay or the time
+--    in ms, type, Event message
+--
+-- reply, one of
+-- - {'ok', then per event: due time in ms, '1' if it was scheduled before and nothing changed, or
+--   '0'}
+-- - {'repeat', then as with 'ok'}: the call was made before
+-- - {'full', limit}: nothing was scheduled
+--
+-- The same call sent again changes nothing: the call's key has the answer. This holds even where
+-- its events have been appended meanwhile. Under OOM the first write fails, and nothing is done.
+--
 -- cost  O(events x log scheduled)
 local known = redis.call('GET', KEYS[1])
 if known then

@@ -1,6 +1,6 @@
 /**
- * One call of schedule.lua: events that are to be appended later. What moves them when they are due
- * is src/upkeep/scheduler.ts.
+ * One call of schedule.lua: puts events away to be appended later. src/upkeep/scheduler.ts appends
+ * them when they are due.
  */
 import { ScheduleFullError } from '../../core/errors.ts';
 import { MAX_SCHEDULED, type When } from '../../core/delivery-time.ts';
@@ -20,14 +20,14 @@ export interface ScheduledItem {
   readonly id: string;
   readonly type: string;
   readonly when: When;
-  /** Event message. */
+  /** The Event message. */
   readonly bytes: Buffer;
 }
 
 export interface ScheduleOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
-  /** Names this call: sent again under the same name it changes nothing. */
+  /** Name of this call. A call sent again under the same name changes nothing. */
   readonly call: string;
   readonly signal: AbortSignal;
   readonly deadlineMs: number;
@@ -36,7 +36,8 @@ export interface ScheduleOptions {
 }
 
 /**
- * @returns per item when it is due, and whether an event with this id was scheduled already
+ * Schedules events of one partition.
+ * @returns per item its due time, and whether an event with this id was scheduled already
  * @throws ScheduleFullError, UnknownOutcomeError after the deadline, RedisReplyError
  */
 export async function scheduleEvents(
@@ -66,8 +67,8 @@ export async function scheduleEvents(
     },
     { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000, refusedWrites },
   )) as string[];
-  // Answered at its only sending: nobody comes again under this name. Else one that was thought
-  // lost may still arrive.
+  // A call that was answered at its only sending never comes again. Otherwise a sending that was
+  // thought lost may still arrive, and must find its key.
   if (attempts === 1) connection.command('DEL', callKey).catch(() => undefined);
   if (reply[0] === 'full') throw new ScheduleFullError(partition, MAX_SCHEDULED);
   return items.map((_, i) => ({

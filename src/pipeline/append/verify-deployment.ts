@@ -1,9 +1,10 @@
-/** Before something is appended: is the deployment still the one that it is meant for? */
+/** Asks before an append whether the deployment is still the one that the events are meant for. */
 import { by, withRetry } from '../../redis/retry.ts';
 
 /**
- * Whether the deployment is still the one its user was made for; null: that is known. Rejects where
- * it is not. The partitions may have become others since Redis was away.
+ * Checks that the deployment is still the one its user was made for: the number of partitions may
+ * have changed while Redis was away. Null: this is known. The promise rejects where it is another
+ * one.
  */
 export type Verify = () => Promise<void> | null;
 

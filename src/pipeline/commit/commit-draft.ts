@@ -1,6 +1,6 @@
 /**
- * A commit while its parts are planned: each part (plan-held.ts, plan-retries.ts, plan-inbox.ts)
- * reads what the run came to and adds arguments and counts. plan-commit.ts lays them out.
+ * A commit while its parts are planned. Each part (plan-held.ts, plan-retries.ts, plan-inbox.ts)
+ * reads the outcomes of the run, and adds arguments and counts. plan-commit.ts lays them out.
  */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';
@@ -21,7 +21,7 @@ export class CommitDraft {
   readonly result: ResultOfRun;
   readonly context: CommitContext;
 
-  /** Units in the order of their parked lists among the keys. */
+  /** Units, in the order of their parked lists among the keys. */
   readonly units: string[] = [];
   readonly #unitNumbers = new Map<string, number>();
   /** Events by which the units' lists grow. */
@@ -42,9 +42,9 @@ export class CommitDraft {
   /** Events dead-lettered. */
   dead = 0;
   readonly failed: FailedAttempt[] = [];
-  /** Records of unsettled events, by index. */
+  /** Parked records of unsettled events, by index. */
   readonly unsettled = new Map<number, Buffer>();
-  /** Indexes of events that this turn dead-letters. */
+  /** Indexes of the events that this turn dead-letters. */
   readonly died = new Set<number>();
   /** Indexes of retried events whose records stay in their lists. */
   readonly staying = new Set<number>();
@@ -103,8 +103,8 @@ export class CommitDraft {
   }
 
   /**
-   * Counts a failed attempt, or dead-letters the event where that was its last one.
-   * @returns its record and the time to its next attempt; null: it is dead
+   * Counts a failed attempt, or dead-letters the event if the attempt was its last one.
+   * @returns the event's record and the time to its next attempt; null: the event is dead
    */
   fail(
     ref: EventRef,
@@ -124,7 +124,7 @@ export class CommitDraft {
     return { record, delay };
   }
 
-  /** @param holds number of the unit that the letter holds, 0: none */
+  /** @param holds number of the unit that the letter holds; 0: none */
   buryEvent(ref: EventRef, record: ParkedRecord, failure: Failure, holds: number): void {
     const { entry, index } = ref;
     const fields = letterOfEvent(record, failure, this.context);
@@ -140,7 +140,7 @@ export class CommitDraft {
     this.dead += events;
   }
 
-  /** Number of the unit if a dead event of it holds it; 0: it does not, or there is no subject. */
+  /** Number of the unit, if a dead event holds its unit; 0: it does not, or has no subject. */
   #holds(unit: string): number {
     if (this.context.spec.onDead !== 'hold' || unit === '') return 0;
     this.grow(unit, 0);

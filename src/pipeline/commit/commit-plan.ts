@@ -1,4 +1,4 @@
-/** A commit: what is to be known for its plan, and the plan. */
+/** A commit: the facts that its plan is made from, and the plan. */
 import type { DeadEntry, ErrorInfo, EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
@@ -11,27 +11,27 @@ export interface CommitContext {
   readonly keys: Keys;
   readonly spec: FunctionSpec;
   readonly partition: number;
-  /** Consumer for which the entries are pending (ordering 'none'). Default: the lane's owner. */
+  /** Consumer that has the entries pending (ordering 'none'). Default: the lane's owner. */
   readonly consumer?: string;
   readonly leaseValue: string;
   readonly leaseTtlMs: number;
   /**
-   * `<epoch>.<turn>`, and behind a space the id of the lane's last commit. Redis that has gone back
-   * in time does not know that one.
+   * `<epoch>.<turn>`, and behind a space the id of the lane's last commit. A Redis that has gone
+   * back in time does not know the last commit.
    */
   readonly turnId: string;
   /**
-   * Estimated server time, in ms since 1970, for stamps in records. Redis adds delays to its own
+   * Estimated server time for stamps in records, ms since 1970. Redis adds delays to its own
    * clock.
    */
   readonly nowMs: number;
   readonly dispatcher: string;
   readonly version: string;
-  /** Events parked in a unit's list now. */
+  /** Number of events that are parked in a unit's list now. */
   readonly parkedOf: (unit: string) => number;
   /** Whether nothing has failed in a parked unit: its events were not started. Default: false. */
   readonly isLeft?: (unit: string) => boolean;
-  /** How long an event waits for its schema to be registered, in ms. */
+  /** Time that an event waits for its schema to be registered, ms. */
   readonly schemaWaitMs: number;
   /** New value of `running:<f>`; '-' removes the field. Default: as before. */
   readonly running?: string;
@@ -41,12 +41,12 @@ export interface CommitContext {
 
 /**
  * An event that becomes, or stays, the head of its parked list without a failed attempt. Its
- * handler runs, or died without blame.
+ * handler still runs, or died without blame.
  */
 export interface Unsettled {
   readonly ref: EventRef;
   readonly delayMs: number;
-  /** The event is to run by itself. */
+  /** Whether the event is to run by itself. */
   readonly isolate: boolean;
 }
 
@@ -58,15 +58,15 @@ export interface ResultOfRun {
   /** Blocks of steps (src/core/effects.ts), in order. */
   readonly effects: readonly Uint8Array[];
   /**
-   * Identities of the events (src/wire/event-identity.ts), of a function with an inbox; '' where an
-   * event has none.
+   * Identities of the events (src/wire/event-identity.ts) where the function has an inbox; '' for
+   * an event without one.
    */
   readonly ids?: readonly string[];
   /** Emitted events, in order. Absent: none. */
   readonly emitted?: readonly Emitted[];
   /** Events whose state is RUNNING. Absent: none. */
   readonly unsettled?: readonly Unsettled[];
-  /** Indexes of those in `blocked` that were only not started. Absent: none. */
+  /** Indexes of the events in `blocked` that were only not started. Absent: none. */
   readonly left?: ReadonlySet<number>;
 }
 
@@ -75,7 +75,7 @@ export interface FailedAttempt {
   readonly eventId: string;
   readonly type: string;
   readonly subject: string;
-  /** Place of the event: entry id in its type's stream, index in the entry. */
+  /** Place of the event: entry id in its type's stream, and index in the entry. */
   readonly entry: string;
   readonly index: number;
   readonly attempt: number;
@@ -93,8 +93,8 @@ export interface CommitPlan {
   readonly retried: number;
   readonly dead: number;
   /**
-   * Units that have a parked list after the commit, unless the reply names the list as emptied, and
-   * the number of events by which each list grows.
+   * Units that have a parked list after the commit, with the number of events by which the list
+   * grows. The reply may name some of these lists as emptied.
    */
   readonly parked: ReadonlyMap<string, number>;
   /** Parked records of the unsettled events, by index in the batch. */

@@ -1,8 +1,8 @@
 /**
- * Makes what a batch came to so: sends the one script call that plan-commit.ts has planned.
+ * Sends the one script call that plan-commit.ts has planned, and reads its reply.
  *
- * Who owns what: the lane owns its turn counter and its set of parked units; Redis owns everything
- * else. A commit whose reply was lost is sent again unchanged: commit.lua recognises the turn id.
+ * The lane owns its turn counter and its set of parked units; Redis owns everything else. A commit
+ * whose reply was lost is sent again unchanged: commit.lua recognises the turn id.
  */
 import type { OutboxSize } from '../../core/emitted.ts';
 import { RedisReplyError, ScheduleFullError } from '../../core/errors.ts';
@@ -49,12 +49,12 @@ export type CommitReply =
       readonly emptied: readonly string[];
       /** Size of the outbox; null: nothing was put there, or the size is not known. */
       readonly outbox: OutboxSize | null;
-      /** Keys of a view's indexes that are of another type, and were not written. */
+      /** Keys of a view's indexes that are of another type, and so were not written. */
       readonly noIndexes: readonly string[];
     };
 
 type OkReply = Extract<CommitReply, { kind: 'ok' }>;
-/** As commit.lua's header has it. */
+/** The reply as commit.lua's header describes it. */
 type Reply =
   | readonly ['stale' | 'back' | 'full']
   | readonly ['foreign' | 'exhausted' | 'repeat', string]
@@ -70,8 +70,9 @@ type Reply =
     ];
 
 /**
- * @param setKeyAside called for a unit whose parked list is none, since somebody else has written
- *   its key
+ * Commits a turn.
+ * @param setKeyAside sets the key of a unit's parked list aside, because somebody else has written
+ *   it. The commit is then sent again
  * @throws UnknownOutcomeError, RedisReplyError, ScheduleFullError: send the same plan again
  */
 export async function sendCommit(
@@ -118,7 +119,7 @@ export async function sendCommit(
   }
 }
 
-/** The commit was there already: what it has found and emptied is not known. */
+/** The commit was there already: the entries it missed and the lists it emptied are not known. */
 const repeated = (nextDue: string): OkReply => ({
   kind: 'ok',
   repeated: true,

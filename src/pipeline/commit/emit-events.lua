@@ -1,7 +1,12 @@
--- emit-events: what the events of a turn have emitted (src/core/emitted.ts). Put in front of commit.lua by defineScript's `with`.
+-- emit-events: writes the events that a turn's events have emitted (src/core/emitted.ts).
+-- defineScript's `with` puts this file in front of commit.lua.
 
--- keys: clock, counters, outbox, scheduled, records; streams: type -> key. Returns the size of the outbox {entries, bytes} or '' where
--- nothing was put there; or nil and the reply to give, and nothing has changed.
+-- Puts emitted events into streams, schedule and outbox.
+-- - keys: clock, counters, outbox, scheduled, records
+-- - streams: key by type
+-- Returns
+-- - the size of the outbox {entries, bytes}, or '' where nothing was put there, or
+-- - nil and the reply of the script. Nothing has changed then.
 local function emitEvents(keys, streams, blocks, mostScheduled, now)
   local flushes, waiting, away = {}, 0, false
   for _, block in ipairs(blocks) do
@@ -25,7 +30,7 @@ local function emitEvents(keys, streams, blocks, mostScheduled, now)
     end
   end
 
-  -- What may be in the way, as long as nothing is written.
+  -- Obstacles are found before anything is written.
   if waiting > 0 then
     if redis.call('ZCARD', keys.scheduled) + waiting > mostScheduled then return nil, {'full'} end
     redis.call('HLEN', keys.records)

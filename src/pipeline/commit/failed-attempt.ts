@@ -5,15 +5,18 @@ import { cut } from '../../core/well-formed.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';
 import type { CommitContext, FailedAttempt } from './commit-plan.ts';
 
-/** Attempts kept in a parked record's history. */
+/** Most attempts kept in a parked record's history. */
 const HISTORY = 10;
-/** Bounds of the pause between two looks for an event's schema: a quarter of the time waited. */
+/**
+ * Bounds of the pause between two looks for an event's schema, ms. Between them it is a quarter of
+ * the time waited so far.
+ */
 const SCHEMA_LOOK_MS = { min: 500, max: 30_000 };
 
-/** ms, `wait:<ms>` where no attempt was made, null: never. */
+/** Time to the next attempt, ms; `wait:<ms>` where no attempt was made; null: never. */
 export type Delay = number | string | null;
 
-/** Its record from now on, and when it is to run again. */
+/** Returns an event's record after a failure, and the time to its next attempt. */
 export function afterFailure(
   record: ParkedRecord,
   failure: Failure,
@@ -27,7 +30,7 @@ export function afterFailure(
   };
 }
 
-/** The registry does not know the event's schema: it waits, up to a bound. */
+/** The registry does not know the event's schema: the event waits, up to a bound. */
 function afterWait(
   record: ParkedRecord,
   { nowMs, schemaWaitMs }: CommitContext,
@@ -38,7 +41,7 @@ function afterWait(
     const firstFailedMs = record.firstFailedMs || waitingSinceMs;
     return { record: { ...record, firstFailedMs, lastFailedMs: nowMs }, delay: null };
   }
-  // Looks become rarer, and the last one is made when the bound is reached.
+  // Looks become rarer. The last one is made when the bound is reached.
   const delay = Math.min(
     Math.max(SCHEMA_LOOK_MS.min, Math.min(SCHEMA_LOOK_MS.max, waitedMs / 4)),
     schemaWaitMs - waitedMs,
@@ -46,7 +49,7 @@ function afterWait(
   return { record: { ...record, waitingSinceMs }, delay: waitOf(delay) };
 }
 
-/** A delay without an attempt. */
+/** Writes a delay that follows no attempt. */
 export const waitOf = (ms: number): string => `wait:${Math.ceil(ms)}`;
 
 function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): ParkedRecord {
@@ -71,7 +74,7 @@ function failedOnce(record: ParkedRecord, failure: Failure, nowMs: number): Park
   };
 }
 
-/** For the log. @param nextMs time to the next attempt; null: the event is dead */
+/** Describes an attempt for the log. @param nextMs time to the next one; null: the event is dead */
 export function attemptOf(
   record: ParkedRecord,
   failure: Failure,

@@ -1,4 +1,4 @@
-/** Dead letters of a commit: of an event, and of an entry that cannot be taken apart. */
+/** The dead letters of a commit: one of an event, or of an entry that cannot be taken apart. */
 import type { DeadEntry, Failure } from '../../core/thread-protocol.ts';
 import { letterFields } from '../../wire/letter-fields.ts';
 import type { ParkedRecord } from '../../wire/parked.ts';

@@ -1,7 +1,7 @@
 /**
- * Turns what a batch came to into the keys and arguments of commit.lua, part by part.
+ * Turns the outcomes of a batch into the keys and arguments of commit.lua, part by part.
  *
- * In the common case every event is done and nothing was retried: then a plan is the list of its
+ * In the common case every event is done, and none was retried. A plan is then the list of its
  * entries, and the other parts stay empty.
  */
 import type { Emitted } from '../../core/emitted.ts';
@@ -26,16 +26,18 @@ export function planCommit(batch: Batch, result: ResultOfRun, context: CommitCon
   return layOut(draft, planInbox(draft));
 }
 
-/** Of the entries' events; retried ones may be skipped. */
+/** Whether all events of the entries are done. Retried events may be skipped. */
 function allDone({ failures, blocked, unsettled, deadEntries }: ResultOfRun): boolean {
   const held = failures.length + blocked.length + (unsettled?.length ?? 0);
   return held + deadEntries.length === 0;
 }
 
 /**
- * By itself, because it is the only loop over all events: inside planCommit it had V8 compile the
- * whole of that again and again (0.3 s of a core each time), whenever a failure had shown it
- * something new.
+ * Checks that each event has an outcome.
+ *
+ * This is the only loop over all events, and so a function of its own. Inside planCommit, V8
+ * compiled the whole of planCommit anew whenever a failure had shown it something new: 0.3 s of a
+ * core each time.
  */
 function checkOutcomes(
   batch: Batch,
@@ -58,7 +60,7 @@ function checkOutcomes(
   }
 }
 
-/** The keys and arguments in the order of commit.lua's header. */
+/** Lays out keys and arguments in the order of commit.lua's header. */
 function layOut(draft: CommitDraft, inbox: readonly Arg[]): CommitPlan {
   const { batch, result, context, units } = draft;
   const emitted = result.emitted ?? [];
@@ -108,7 +110,7 @@ function layOut(draft: CommitDraft, inbox: readonly Arg[]): CommitPlan {
   };
 }
 
-/** @returns with `emittedFrom`, the number of keys before those of emitted events */
+/** @returns the keys, and `emittedFrom`: the number of keys before those of emitted events */
 function keysOf(
   { batch, result, context, units }: CommitDraft,
   emittedTypes: readonly string[],
@@ -139,7 +141,7 @@ function keysOf(
   return { keys, emittedFrom };
 }
 
-/** Stream, id and events done of each entry. */
+/** Appends stream, id and number of events done of each entry. */
 function appendEntries(args: Arg[], draft: CommitDraft): void {
   const { entries } = draft.batch;
   const notDone = allDone(draft.result) ? null : notDoneOf(draft);
@@ -151,7 +153,7 @@ function appendEntries(args: Arg[], draft: CommitDraft): void {
   }
 }
 
-/** Events of each entry that failed, wait, or still run. */
+/** Counts the events of each entry that failed, wait, or still run. */
 function notDoneOf(draft: CommitDraft): number[] {
   const { batch, result } = draft;
   const notDone = new Array<number>(batch.entries.length).fill(0);

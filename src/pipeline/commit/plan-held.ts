@@ -1,6 +1,6 @@
 /**
- * What a commit does with events of the batch's entries that are not done: heads of units and the
- * events behind them are parked, in stream order; the others are dead-lettered.
+ * Plans the events of a batch's entries that are not done. Heads of units, and the events behind
+ * them, are parked in stream order. The others are dead-lettered.
  */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import { ParkedLimitError } from '../../core/errors.ts';
@@ -30,7 +30,7 @@ export function planHeld(draft: CommitDraft): void {
   }
 }
 
-/** Entries that cannot be taken apart: each is dead as a whole. */
+/** Plans the entries that cannot be taken apart: each is dead as a whole. */
 export function planDeadEntries(draft: CommitDraft): void {
   const { batch, context } = draft;
   for (const gone of draft.result.deadEntries) {
@@ -52,7 +52,7 @@ export function planDeadEntries(draft: CommitDraft): void {
   }
 }
 
-/** Failed, unsettled and blocked events of the entries, in the order in which they are parked. */
+/** Returns the failed, unsettled and blocked events of the entries, in the order of parking. */
 function heldInOrder(draft: CommitDraft): EventRef[] {
   const { batch, result } = draft;
   const held: EventRef[] = [];
@@ -60,7 +60,7 @@ function heldInOrder(draft: CommitDraft): EventRef[] {
   for (const { ref } of draft.allUnsettled()) if (ref.entry >= 0) held.push(ref);
   held.push(...result.blocked);
   const flushOf = ({ entry }: EventRef): string => (batch.entries[entry] as StreamEntry).id;
-  // Within one flush the types' events are ordered by position, not by index.
+  // Within one flush, the types' events are ordered by position and not by index.
   return held.sort((a, b) =>
     flushOf(a) === flushOf(b) ? a.position - b.position || a.index - b.index : a.index - b.index,
   );
@@ -77,7 +77,7 @@ function parkFailed(
   if (next) draft.park(unit, ref.entry, next.delay, encodeParked(next.record));
 }
 
-/** An event that waits behind an earlier one of its unit, or was not started. */
+/** Parks an event that waits behind an earlier one of its unit, or was not started. */
 function parkBehind(
   draft: CommitDraft,
   ref: EventRef,
@@ -87,7 +87,8 @@ function parkBehind(
   const { spec, nowMs, inFlight } = draft.context;
   const unit = draft.unitOf(ref);
   const left = isLeft(draft, unit, ref);
-  // The limit is for units that fail, not for events behind a running head or not started.
+  // The limit is for units that fail. It spares events that wait behind a running head, and events
+  // that were not started.
   const limited = !left && !running.has(unit) && !inFlight?.(unit);
   if (limited && draft.parkedIn(unit) >= spec.maxParkedPerSubject) {
     const { name, message } = new ParkedLimitError(
@@ -99,12 +100,12 @@ function parkBehind(
     draft.buryEvent(ref, record, { ref, retryable: false, reason: 'parked-limit', error }, 0);
     return;
   }
-  // The time to wait for a schema starts now: queued events expire together, not one after another.
+  // The wait for a schema starts now, so that queued events expire together and not in turn.
   const waitingSinceMs = left ? 0 : nowMs;
   draft.park(unit, ref.entry, '', encodeParked({ ...record, waitingSinceMs }));
 }
 
-/** Whether nothing has failed in a unit: its events were only not started. */
+/** Whether nothing has failed in the event's unit: its events were only not started. */
 function isLeft(draft: CommitDraft, unit: string, ref: EventRef): boolean {
   if (draft.left.has(unit)) return true;
   const left =
@@ -113,10 +114,10 @@ function isLeft(draft: CommitDraft, unit: string, ref: EventRef): boolean {
   return left ?? false;
 }
 
-/** Parked records of events that have had no attempt yet. */
+/** Makes the parked records of events that have had no attempt yet. */
 class FirstRecords {
   readonly #draft: CommitDraft;
-  /** Sources of the batches, by entry. */
+  /** Source of each entry's batch, by entry. */
   readonly #sources = new Map<number, Uint8Array>();
 
   constructor(draft: CommitDraft) {

@@ -1,10 +1,13 @@
-/** What an inbox is to remember of a commit: the identities of the events that it settles. */
+/** Plans the inbox: it remembers the identities of the events that a commit settles. */
 import { CELL } from '../../core/progress-cells.ts';
 import type { StreamEntry } from '../batch/batch.ts';
 import type { CommitDraft } from './commit-draft.ts';
 import type { Arg } from './commit-plan.ts';
 
-/** Groups: the retries (entry 0), then each entry, where something of it is told. */
+/**
+ * Lists one group for the retries (entry 0), and one per entry. A group with nothing to tell is
+ * left out.
+ */
 export function planInbox(draft: CommitDraft): readonly Arg[] {
   const { batch, result, context } = draft;
   const { dedupe } = context.spec;
@@ -18,7 +21,7 @@ export function planInbox(draft: CommitDraft): readonly Arg[] {
   return count > 0 ? ['inbox', dedupe.windowMs, dedupe.maxIds, count, ...groups] : [];
 }
 
-/** @returns groups added: 0 where nothing is told */
+/** @returns number of groups added: 0 where the group has nothing to tell */
 function addGroup(
   groups: Arg[],
   { result, died, staying }: CommitDraft,
@@ -35,7 +38,7 @@ function addGroup(
     else if (id !== '' && !staying.has(i) && (state === CELL.DONE || died.has(i))) settled.push(id);
   }
   if (skipped === 0 && settled.length === 0) return 0;
-  // Skipped retries are told with their units' settled records.
+  // Skipped retries are counted with the settled records of their units.
   groups.push(entry, entry === 0 ? 0 : skipped, settled.length, ...settled);
   return 1;
 }

@@ -1,4 +1,4 @@
-/** What a commit does with retried events: settled ones come off the heads of their lists. */
+/** Plans the retried events: settled ones come off the heads of their parked lists. */
 import type { Failure } from '../../core/thread-protocol.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
@@ -7,15 +7,15 @@ import type { CommitDraft } from './commit-draft.ts';
 import type { Arg, Unsettled } from './commit-plan.ts';
 import { waitOf } from './failed-attempt.ts';
 
-/** What becomes of one unit's list. */
+/** The change of one unit's parked list. */
 interface ListChange {
   /** Records taken off the head. */
   taken: number;
-  /** Of each its type, and 'done', 'skipped' or 'dead'. */
+  /** The type of each record taken, and 'done', 'skipped' or 'dead'. */
   readonly settled: Arg[];
-  /** New bytes of the list's head; '': they stay. */
+  /** New bytes of the list's head; '': the head stays as it is. */
   head: Buffer | '';
-  /** Time to the next run of the head. */
+  /** Time to the next run of the head: see Delay. */
   delay: number | string;
 }
 
@@ -35,7 +35,7 @@ function planUnit(draft: CommitDraft, { unit, records }: RetryUnit, first: numbe
     if (settle(draft, unit, index, bytes, change) === 'stays') break;
     index++;
   }
-  // Behind a record that stays all others stay.
+  // Behind a record that stays, all others stay, too.
   for (; index < end; index++) draft.staying.add(index);
   const { taken, settled, head, delay } = change;
   draft.grow(unit, -taken);
@@ -60,7 +60,7 @@ function settle(
     change.settled.push(record.type, state === CELL.DONE ? 'done' : 'skipped');
     return 'taken';
   }
-  // checkOutcomes has seen that its state is FAILED.
+  // checkOutcomes has made sure that the event's state is FAILED.
   const failure = draft.failureOf(index) as Failure;
   const next = draft.fail(failure.ref, unit, record, failure);
   if (next) {
@@ -73,7 +73,7 @@ function settle(
   return 'taken';
 }
 
-/** Its handler runs, or died without blame: it stays the head of its list. */
+/** The event's handler runs, or died without blame: the event stays the head of its list. */
 function stayUnsettled(
   draft: CommitDraft,
   bytes: Buffer,

@@ -1,8 +1,8 @@
 /**
  * Batches that wait for a thread, and the choice of those that go to it together.
  *
- * Small batches of one function that wait at the same moment travel in one message and run one
- * after the other: to wake a thread costs more than to run a dozen events.
+ * Small batches of one function that wait at the same moment travel in one message, and run one
+ * after the other. To wake a thread costs more than to run a dozen events.
  *
  * Owned here: the queue, and the running mean of each function's time per event.
  */

@@ -1,13 +1,13 @@
-/** What running a batch comes to. */
+/** The result of running a batch. */
 import type { DeadEntry, EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 
 /**
- * How a handler ended that still ran when its batch was answered.
+ * The end of a handler that still ran when its batch was answered.
  *
- * - `again`: it died with its thread and is not known to be to blame. Its event runs again
- *   uncharged, with `isolate` by itself.
- * - `stopped`: the dispatcher ended it.
+ * - `again`: the handler died with its thread, and is not known to be to blame. Its event runs
+ *   again uncharged, with `isolate` by itself.
+ * - `stopped`: the dispatcher ended the handler.
  */
 export type Ended =
   | { readonly kind: 'done'; readonly emitted: Emitted | null; readonly ages: readonly number[] }
@@ -18,7 +18,7 @@ export type Ended =
 /** A handler that still runs. */
 export interface Running {
   readonly ref: EventRef;
-  /** monotonicMs() */
+  /** Start of the handler, by monotonicMs(). */
   readonly startedMs: number;
   /** Never rejects. */
   readonly ended: Promise<Ended>;
@@ -27,21 +27,21 @@ export interface Running {
 export interface BatchResult {
   readonly kind: 'result';
   /**
-   * Final state of each event: DONE, FAILED, BLOCKED, SKIP as asked for, or RUNNING; TODO where it
-   * was not started, or cut off (see untouched.ts).
+   * Final state of each event: DONE, FAILED, BLOCKED, RUNNING, or SKIP as asked for. TODO where the
+   * event was not started, or cut off (see untouched.ts).
    */
   readonly states: Uint8Array;
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
   readonly deadEntries: readonly DeadEntry[];
-  /** In the order in which they are to be written. */
+  /** Blocks of effects, in the order of writing. */
   readonly effects: readonly Uint8Array[];
-  /** In the order in which it is to be written. */
+  /** Emitted events, in the order of writing. */
   readonly emitted: readonly Emitted[];
   readonly ages: readonly number[];
   /** Time in pool threads, ms. */
   readonly busyMs: number;
-  /** Threads that died. */
+  /** Number of threads that died. */
   readonly deaths: number;
   /** Handlers of the events that are RUNNING. Absent: none. */
   readonly running?: readonly Running[];

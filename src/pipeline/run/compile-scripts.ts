@@ -1,7 +1,7 @@
 /**
- * Scripts of a user's → JavaScript that this process, or a pool thread, can import. Runs nothing of
- * them. Each module is compiled alone, so that all who import it in a thread share one instance, as
- * in Node.
+ * Compiles a user's scripts to JavaScript that this process, or a pool thread, can import. Executes
+ * none of them. Each module is compiled alone: all importers in a thread share one instance, as in
+ * Node.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
@@ -19,13 +19,13 @@ import { compiledFolder } from './compiled-folder.ts';
 import { COMPILER, lookUp, ModuleGraph } from './module-graph.ts';
 
 export interface CompiledScript {
-  /** As the user wrote it, for messages. */
+  /** Path of the script as the user wrote it, for messages. */
   readonly source: string;
   /** file: URL of the JavaScript. */
   readonly url: string;
   /**
-   * First 12 hex digits of the SHA-256 of the JavaScript that was compiled for it; of the file,
-   * where none was.
+   * First 12 hex digits of the SHA-256 of the compiled JavaScript, or of the file where Node loads
+   * it as it lies.
    */
   readonly version: string;
 }
@@ -35,20 +35,20 @@ type Format = 'cjs' | 'esm';
 interface Output {
   readonly text: string;
   readonly exports: readonly string[];
-  /** Names of the outputs that it imports. */
+  /** Names of the outputs that this one imports. */
   readonly uses: readonly string[];
 }
 
-/** Stands for the folder of the outputs, which is named after their content. */
+/** Placeholder for the folder of the outputs, whose name comes from their content. */
 const PLACE = '/millrace-compiled-here';
 
 /**
- * JavaScript is taken as it is where Node can load it so. TypeScript, and JavaScript that reaches
- * it, is compiled file by file into a folder below `<cacheDir>/functions/`, or below the user's
- * cache where that cannot be written.
+ * Makes scripts importable. JavaScript stays as it is where Node can load it so. TypeScript, and
+ * JavaScript that reaches TypeScript, is compiled file by file. The folder is below
+ * `<cacheDir>/functions/`, or below the user's cache where that cannot be written.
  *
  * @param paths absolute
- * @returns what can be imported, and what is wrong with the rest
+ * @returns the scripts that can be imported, and the problems of the others
  */
 export async function compileScripts(
   paths: readonly string[],
@@ -82,7 +82,7 @@ export async function compileScripts(
   }
 }
 
-/** One script. @throws ConfigError when it cannot be read or does not compile */
+/** Compiles one script. @throws ConfigError when it cannot be read, or does not compile */
 export async function compileScript(path: string, cacheDir: string): Promise<CompiledScript> {
   const { files, problems } = await compileScripts([path], cacheDir);
   if (!files[0]) throw new ConfigError(problems);
@@ -92,7 +92,7 @@ export async function compileScript(path: string, cacheDir: string): Promise<Com
 class Compiler {
   readonly #graph = new ModuleGraph();
   readonly #outputs = new Map<string, Output>();
-  /** Without links, as imports are. */
+  /** Folder of the project, with links resolved, as Node resolves them in imports. */
   readonly #project: string;
   readonly #cacheDir: string;
   #folder: string | null = null;
@@ -102,12 +102,12 @@ class Compiler {
     this.#project = realpathSync(dirname(cacheDir));
   }
 
-  /** @returns name of its output; null: Node loads it as it lies */
+  /** @returns name of the script's output; null: Node loads the script as it lies */
   async compile(path: string): Promise<string | null> {
     try {
       await this.#graph.add(path);
     } catch (error) {
-      // Node says best what is wrong with plain JavaScript.
+      // Node itself says best what is wrong with plain JavaScript.
       if (/\.[cm]?js$/.test(path)) return null;
       throw error;
     }
@@ -122,7 +122,7 @@ class Compiler {
     return this.#name(first);
   }
 
-  /** The same in every checkout of the same code. */
+  /** Version of an output: the same in every checkout of the same code. */
   version(name: string): string {
     const reached = new Set([name]);
     for (const each of reached)
@@ -144,7 +144,7 @@ class Compiler {
     const folder = join(this.#folder, hash([...texts].sort().join('\n')));
     mkdirSync(folder, { recursive: true });
     for (const [name, text] of texts) {
-      // Another process may be importing the same at this moment.
+      // The rename is one step: another process may be importing the same file at this moment.
       const draft = join(folder, `.${randomBytes(6).toString('hex')}`);
       writeFileSync(draft, text.replaceAll(PLACE, JSON.stringify(folder).slice(1, -1)));
       renameSync(draft, join(folder, name));
@@ -153,8 +153,8 @@ class Compiler {
   }
 
   /**
-   * A type that is exported on without saying so looks like a value where each file is compiled
-   * alone.
+   * Exports a placeholder for each type that importers name like a value. Where each file is
+   * compiled alone, a type that is imported without `type` looks like a value.
    */
   #types(name: string): string {
     const missing = new Set<string>();
@@ -212,7 +212,7 @@ class Compiler {
       entryPoints: [path],
       format,
       sourcemap: 'inline',
-      // Where it will lie, so that stacks name the source: its map speaks of the source from there.
+      // The final place of the output: its source map names the source relative to that place.
       outfile: join(this.#folder, 'compiled', name),
       define: placeOf(path),
       plugins: [plugin],
@@ -248,7 +248,7 @@ class Compiler {
   }
 }
 
-/** A compiled file speaks of itself as its source would. */
+/** Makes a compiled file give its source's place as its own. */
 function placeOf(path: string): Record<string, string> {
   const [file, dir] = [JSON.stringify(path), JSON.stringify(dirname(path))];
   return {
@@ -260,7 +260,7 @@ function placeOf(path: string): Record<string, string> {
   };
 }
 
-/** The source's own require, on the first line as it is, so that line numbers stay. */
+/** Adds the source's own `require`, on the first line that is there, so that line numbers stay. */
 function withRequire(text: string, path: string, format: Format): string {
   const from = JSON.stringify(path);
   if (format === 'cjs') {
@@ -287,7 +287,7 @@ function reason(error: unknown, path: string): string {
     .join('; ');
 }
 
-/** The file is named where it is one that the script imports. */
+/** Describes an error; names the file where it is not the script itself but an imported one. */
 function describe({ text, location }: CompileError, path: string): string {
   if (!location) return text;
   return `${resolve(location.file) === realpathSync(path) ? '' : `${location.file}, `}line ${location.line}: ${text}`;

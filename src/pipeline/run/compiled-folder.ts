@@ -1,12 +1,13 @@
-/** Where compiled scripts lie: beside the project's other state, or where this user may write. */
+/** The folder of compiled scripts: beside the project's state, or where the user may write. */
 import { accessSync, constants, lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../../core/errors.ts';
 
 /**
- * The first folder that can be written: `<cacheDir>/functions`, then `~/.cache/millrace/functions`,
- * then `millrace-<user id>/functions` in the system's folder for temporary files.
+ * Returns the first folder that can be written: `<cacheDir>/functions`, then
+ * `~/.cache/millrace/functions`, then `millrace-<user id>/functions` in the system's folder for
+ * temporary files.
  * @throws ConfigError naming each folder, and why it cannot be written
  */
 export function compiledFolder(cacheDir: string): string {
@@ -30,7 +31,7 @@ export function compiledFolder(cacheDir: string): string {
   ]);
 }
 
-/** Others must not be able to put code there. */
+/** Refuses a folder in which other users could put code. */
 function assertOwn(folder: string): void {
   const { uid, mode } = lstatSync(folder);
   const { uid: mine } = userInfo();

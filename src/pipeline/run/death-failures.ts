@@ -1,9 +1,9 @@
-/** Failures of events that have cost a thread, or whole dispatchers. */
+/** The failures of events that have cost a thread, or whole dispatchers. */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
 import { DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 
-/** @param timeout the thread was taken because the handler did not settle in time */
+/** @param timeout whether the thread was taken because the handler did not settle in time */
 export function threadDeath(
   ref: EventRef,
   spec: FunctionSpec,

@@ -1,6 +1,6 @@
 /**
- * What the function files of a folder define, and everything that is wrong with them: without
- * running any, and without a server.
+ * Describes the functions that the files of a folder define, and everything that is wrong with
+ * them. Runs no handler, and needs no server.
  */
 import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
@@ -20,18 +20,18 @@ export interface FunctionInfo {
 
 export interface DescribeOptions {
   readonly functionsDir: string;
-  /** Function files to leave out, by name. */
+  /** Names of function files to leave out. */
   readonly skipFiles?: readonly string[] | undefined;
   readonly environment: Environment;
-  /** The declared event types; null: not known, and `on` is not looked at. */
+  /** The declared event types; null: they are not known, and `on` is not checked. */
   readonly catalog: Catalog | null;
-  /** What the threads find as REDIS_URL. */
+  /** REDIS_URL of the threads. */
   readonly url: string;
 }
 
 export const THREAD_ENTRY = new URL('../../../workers/thread.js', import.meta.url);
 
-/** Compiled code is kept beside the functions' folder. */
+/** Finds the function files of a folder. Compiled code is kept beside the folder. */
 export function findIn(
   functionsDir: string,
   skipFiles?: readonly string[],
@@ -40,7 +40,7 @@ export function findIn(
   return findFunctions(dir, join(dirname(dir), '.millrace'), skipFiles);
 }
 
-/** @throws ConfigError naming every problem, as Dispatcher.start() */
+/** @throws ConfigError naming every problem, as Dispatcher.start() does */
 export async function describeFunctions(options: DescribeOptions): Promise<FunctionInfo[]> {
   const { environment, catalog } = options;
   const found = await findIn(options.functionsDir, options.skipFiles);
@@ -55,7 +55,7 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
       schemas: new Map(),
       protoSources: catalog?.sources ?? [],
       logLevel: environment.LOG_LEVEL,
-      // Nothing runs, so nothing is emitted anywhere.
+      // No handler runs, so nothing is emitted to any partition.
       partitions: 1,
       channel: `millrace-describe-${randomBytes(8).toString('hex')}`,
     },
@@ -72,6 +72,7 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
 }
 
 /**
+ * Checks the functions of all files together.
  * @param found problems of files that could not be loaded at all
  * @throws ConfigError naming every problem
  */

@@ -1,8 +1,8 @@
 /**
- * Finds a batch's events by their index: retried records first, then the entries' events.
+ * Finds a batch's events by their index. Retried records come first, then the entries' events.
  *
- * Envelopes are decoded in the dispatcher's thread. So it is used for few events: after the death
- * of a thread, of retries, and in a search for an event that kills dispatchers.
+ * The locator decodes envelopes in the dispatcher's thread. It is therefore used for few events:
+ * after the death of a thread, of retries, and in a search for an event that kills dispatchers.
  */
 import type { EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError } from '../../core/errors.ts';
@@ -10,7 +10,7 @@ import { readEvent, walkBatch } from '../../wire/batch-reader.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import type { Batch, RetryUnit, StreamEntry } from '../batch/batch.ts';
 
-/** Where a retried event stands: its unit in `batch.retries`, and its record in that unit. */
+/** Place of a retried event: its unit in `batch.retries`, and its record in that unit. */
 interface RetryPlace {
   readonly unit: number;
   readonly record: number;
@@ -18,7 +18,7 @@ interface RetryPlace {
 
 export class EventLocator {
   readonly #batch: Batch;
-  /** By event index. */
+  /** Places of the retried events, by event index. */
   readonly #retries: RetryPlace[] = [];
 
   constructor(batch: Batch) {
@@ -34,8 +34,8 @@ export class EventLocator {
   }
 
   /**
-   * Parked record of a retried event.
-   * @throws RangeError the event is no retry
+   * Returns the parked record of a retried event.
+   * @throws RangeError when the event is no retry
    */
   recordOf(index: number): Buffer {
     const place = this.#retries[index];
@@ -43,14 +43,15 @@ export class EventLocator {
     return (this.#batch.retries[place.unit] as RetryUnit).records[place.record] as Buffer;
   }
 
-  /** @throws CorruptDataError, RangeError the entry cannot be taken apart, or has fewer events */
+  /** @throws CorruptDataError, RangeError when the entry cannot be read, or has fewer events */
   refOf(index: number): EventRef {
     return index < this.#batch.retryEvents ? this.#retryOf(index) : this.#inEntry(index);
   }
 
   /**
-   * Address of an event: `type entry-id/index in the entry`, the same for a first run and for a
-   * retry. The entries of one flush bear the same id in the streams of all its types.
+   * Returns the address of an event: `type entry-id/index in the entry`. It is the same for a first
+   * run and for a retry. The type is needed, because the entries of one flush have the same id in
+   * all streams.
    */
   addressOf(index: number): string {
     const { entry, indexInEntry } = this.refOf(index);
@@ -62,7 +63,7 @@ export class EventLocator {
     return `${this.#batch.types[type] as string} ${id}/${indexInEntry}`;
   }
 
-  /** All events but those of entries that cannot be taken apart. */
+  /** Indexes of all events but those of entries that cannot be taken apart. */
   locatable(): number[] {
     const out: number[] = [];
     for (let index = 0; index < this.#batch.events; index++) {
@@ -76,7 +77,7 @@ export class EventLocator {
     return out;
   }
 
-  /** As functions are to see them: within one flush by position, across the types' entries. */
+  /** Sorts events as functions see them: within a flush by position, across the types' entries. */
   inOrder(indexes: readonly number[]): number[] {
     return indexes
       .map((index) =>
@@ -88,7 +89,7 @@ export class EventLocator {
       .map(({ index }) => index);
   }
 
-  /** Index of the first event of the flush that the event came with. */
+  /** Index of the first event of the flush that brought the event. */
   #flushOf(index: number): number {
     const { entries, firsts } = this.#batch;
     let entry = this.#entryOf(index);

@@ -1,6 +1,6 @@
 /**
- * A folder → the function files in it, ready to be imported by a pool thread. Runs in the
- * dispatcher; executes nothing of them.
+ * Finds the function files of a folder, and makes them ready for a pool thread to import. Runs in
+ * the dispatcher, and executes none of them.
  */
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -16,11 +16,11 @@ export interface FoundFunctions {
 }
 
 /**
- * Function files are the scripts directly in the folder. Files in sub-folders, `*.d.ts`,
- * `*.test.*`, and files starting with `_` or `.` are helpers. TypeScript is compiled: see
- * compileScripts().
+ * Finds and compiles function files: the scripts directly in the folder. Files in sub-folders,
+ * `*.d.ts`, `*.test.*`, and files that start with `_` or `.` are helpers. See compileScripts() for
+ * the compilation.
  *
- * @returns what can be loaded, and what is wrong with the rest, or with the folder
+ * @returns the files that can be loaded, and the problems of the others, or of the folder
  */
 export async function findFunctions(
   folder: string,

@@ -1,6 +1,6 @@
 /**
- * Scripts of a user's → which modules they reach, and which of these Node can load as they lie.
- * Runs nothing of them.
+ * Finds the modules that a user's scripts reach, and those that Node can load as they lie. Executes
+ * none of them.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
@@ -11,7 +11,7 @@ interface Module {
   readonly imports: readonly { path: string; original: string | undefined; kind: string }[];
 }
 
-/** What every run of the compiler shares. Conditions and fields are Node's, not a bundler's. */
+/** Settings of every run of the compiler. Conditions and fields are Node's, not a bundler's. */
 export const COMPILER = {
   bundle: true,
   platform: 'node',
@@ -27,8 +27,9 @@ export const COMPILER = {
 const OWN_LOOKUP = Symbol('own lookup');
 
 /**
- * Path of the file that an import names; null: none that we look into (built in, unknown);
- * undefined: the compiler's own way, which tells what is wrong.
+ * Resolves an import.
+ * @returns the path of the file. Null: a module that is not looked into (built in, unknown).
+ *   Undefined: the compiler resolves it, and tells what is wrong
  */
 export async function lookUp(
   compiler: PluginBuild,
@@ -39,7 +40,7 @@ export async function lookUp(
   const { importer, namespace, resolveDir } = args;
   const asked = { importer, namespace, resolveDir, kind, with: args.with, pluginData: OWN_LOOKUP };
   const found = await compiler.resolve(args.path, asked);
-  // An optional package is loaded where its absence is caught.
+  // A require or a dynamic import may name an optional package, whose absence the script catches.
   if (found.errors.length > 0) return args.kind === 'import-statement' ? undefined : null;
   if (found.external) return null;
   return found.namespace === 'file' ? found.path : undefined;
@@ -50,7 +51,7 @@ export class ModuleGraph {
   readonly #modules = new Map<string, Module>();
   readonly #native = new Map<string, boolean>();
 
-  /** @throws BuildFailure when a module below the script does not compile */
+  /** Adds the modules that a script reaches. @throws BuildFailure when one does not compile */
   async add(path: string): Promise<void> {
     if (this.#modules.has(path)) return;
     const { metafile } = await build({
@@ -90,7 +91,7 @@ export class ModuleGraph {
     return extname(path) === '.cjs' || this.#modules.get(path)?.format === 'cjs';
   }
 
-  /** Node loads it, and all that it reaches, as it lies: one instance for all who import it. */
+  /** Whether Node loads the file, and every module it reaches, as they lie. */
   isNative(path: string): boolean {
     const known = this.#native.get(path);
     if (known !== undefined) return known;
@@ -113,7 +114,7 @@ export class ModuleGraph {
   }
 }
 
-/** Node finds an import of an ES module only by its whole name, and JSON only by an attribute. */
+/** Whether Node resolves an ES import itself: only by the file's whole name, and no JSON. */
 function isNodesOwn({ path, original, kind }: Module['imports'][number]): boolean {
   if (kind !== 'import-statement' || !original?.startsWith('.')) return true;
   return extname(path) !== '.json' && basename(original) === basename(path);
@@ -123,7 +124,7 @@ function isPackaged(path: string): boolean {
   return /[\\/]node_modules[\\/]/.test(path) && /\.([cm]?js|node)$/.test(path);
 }
 
-/** Node takes it for an ES module. */
+/** Whether Node takes the file for an ES module. */
 function isModuleFile(path: string): boolean {
   if (extname(path) !== '.js') return extname(path) === '.mjs';
   for (let dir = dirname(path); ; dir = dirname(dir)) {

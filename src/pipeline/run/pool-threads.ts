@@ -1,10 +1,10 @@
 /**
- * The books of the pool's threads: which batch has a thread, which handlers still run in it behind
- * their batch's report, and, when a thread dies, what ran in it.
+ * The state of the pool's threads: the batch that has a thread, and the handlers that still run in
+ * it behind their batch's report. When a thread dies, its state says what ran in it.
  *
  * A thread has one batch at a time. Handlers that are left behind only wait (their thread's event
- * loop is free), so the next batch joins them there. An event that is to run by itself gets a
- * thread in which nothing is left; that thread is emptied for it.
+ * loop is free), so that the next batch joins them there. An event that is to run by itself gets a
+ * thread without such handlers. A thread is emptied for it.
  */
 import type { Piscina } from 'piscina';
 import { monotonicMs } from '../../core/clock.ts';
@@ -15,12 +15,12 @@ export type LoadBalancer = NonNullable<
 >;
 type PiscinaWorker = Parameters<LoadBalancer>[1][number];
 
-/** A batch that is, or may be, running. */
+/** The cells of a batch that is, or may be, running. */
 export interface Watched {
   readonly cells: ProgressCells;
   readonly timeoutMs: number;
   readonly events: number;
-  /** The process stood still so long while it ran. */
+  /** Time for which the process stood still while the batch ran, ms. */
   stoodStillMs: number;
 }
 
@@ -28,32 +28,32 @@ export interface Watched {
 export interface Occupant {
   readonly fn: string;
   readonly solo: boolean;
-  /** Of the function, in one thread. */
+  /** Most handlers of the function in one thread. */
   readonly concurrency: number;
-  /** Batches of it with running handlers. */
+  /** Its batches with running handlers. */
   readonly watched: ReadonlySet<Watched>;
-  /** Handlers left behind by their batches. */
+  /** Number of handlers that its batches have left behind. */
   readonly left: number;
 }
 
-/** Of a thread that has died. */
+/** The handlers of a thread that has died. */
 export interface Autopsy {
-  /** Handlers that ran, by batch. */
+  /** Number of running handlers, by batch. */
   readonly running: ReadonlyMap<Watched, number>;
-  /** Those over their time. */
+  /** Number of those over their time, by batch. */
   readonly late: ReadonlyMap<Watched, number>;
 }
 
 export class PoolThread {
   readonly worker: PiscinaWorker;
   readonly id: number;
-  /** What has the thread now. */
+  /** The group that has the thread now. */
   active: Occupant | null = null;
-  /** That, and what has left handlers behind. */
+  /** The active group, and the groups that have left handlers behind. */
   readonly occupants = new Set<Occupant>();
-  /** We took it, because of a handler of this batch. */
+  /** Set when the pool took the thread because of a handler of this batch. */
   overrun: { readonly of: Watched; readonly alive: boolean } | null = null;
-  /** Its death has been counted. */
+  /** Whether the thread's death has been counted. */
   counted = false;
   #autopsy: Autopsy | null = null;
 
@@ -68,7 +68,7 @@ export class PoolThread {
     return left;
   }
 
-  /** @param graceMs a handler that is over its time by half of this counts as late */
+  /** @param graceMs a handler over its time by half of this counts as late */
   autopsy(graceMs: number): Autopsy {
     if (this.#autopsy) return this.#autopsy;
     const now = monotonicMs();
@@ -97,23 +97,23 @@ export class PoolThread {
 
 export class PoolThreads {
   readonly #most: number;
-  /** Those that have had something to run; the others are free. By id. */
+  /** Threads that have had a group, by id. The others are free. */
   readonly #known = new Map<number, PoolThread>();
-  /** Gets nothing new until it is empty. */
+  /** Thread that gets nothing new until it is empty. */
   #emptying: PoolThread | null = null;
 
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Whether a thread may take it now. */
+  /** Whether a thread may take the group now. */
   hasRoom(wanted: Omit<Occupant, 'watched' | 'left'>): boolean {
     if (this.#known.size < this.#most) return true;
     for (const thread of this.#known.values()) if (this.#suits(thread, wanted)) return true;
     return false;
   }
 
-  /** The one of these that is to take it; null: none can now. */
+  /** Chooses the thread for a group; null: none can take it now. */
   choose(workers: readonly PiscinaWorker[], wanted: Occupant): PoolThread | null {
     for (const thread of this.#known.values()) if (thread.worker.destroyed) this.forget(thread);
     let best: PoolThread | null = null;
@@ -127,7 +127,10 @@ export class PoolThreads {
     return best;
   }
 
-  /** @param wanted something that is to run by itself waits for a thread */
+  /**
+   * Chooses the thread to be emptied.
+   * @param wanted whether a batch that is to run by itself waits for a thread
+   */
   empty(wanted: boolean): void {
     if (!wanted) {
       this.#emptying = null;

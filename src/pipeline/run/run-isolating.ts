@@ -1,18 +1,20 @@
 /**
  * Runs a batch so that an event which kills its thread costs itself and nothing else.
  *
- * When a thread dies, the shared cells say which events were running. A single one is the culprit.
- * Several are suspects: each runs again alone, and only an event that kills a thread alone is
- * charged an attempt. Completed events are not run again. Events that were not running (a failed
- * sibling whose details died with the thread, an event not yet reached) run in a later round,
- * uncharged. Completed events whose effects died with the thread run again before all others: they
- * come before the running events of their subjects.
+ * When a thread dies, the shared cells say which events were running.
  *
- *   alone (events that killed a thread before) → all ─ nobody died → done
- *                                                ↑ └─ a thread died → again → blame ─┐
- *                                                └─────────── alone (suspects) ←─────┘
+ * - A single running event is the culprit.
+ * - Several are suspects: each runs again alone. Only an event that kills a thread alone is charged
+ *   an attempt.
+ * - Completed events are not run again, unless their effects died with the thread. Those run again
+ *   before all others: they come before the running events of their subjects.
+ * - Events that were not running run in a later round, uncharged. Such an event was not reached
+ *   yet, or it failed and its details died with the thread.
  *
- * Where whole dispatchers have died (SoloSearch) everything runs alone from the start.
+ *   alone (events that killed a thread before) → all → done
+ *   all → a thread died → again → blame → alone (suspects) → all
+ *
+ * Where whole dispatchers have died (SoloSearch), every event runs alone from the start.
  */
 import type { SetupFailed } from '../../core/thread-protocol.ts';
 import { monotonicMs } from '../../core/clock.ts';
@@ -29,28 +31,28 @@ import type { WorkerPool } from './worker-pool.ts';
 export type { BatchResult, Ended, Running } from './batch-result.ts';
 
 /**
- * What is known of an event that kills whole dispatchers: then everything runs alone, marked before
- * it does.
+ * The search for an event that kills whole dispatchers. Every event runs alone, and is marked
+ * before it runs.
  */
 export interface SoloSearch {
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
-  /** Owners that died of it, as far as is known now. */
+  /** Number of owners that died of the event, as far as is known now. */
   deathsOf(address: string): Promise<number>;
-  /** Runs it, marked, while no other one runs so. @returns false where the lease is lost */
+  /** Runs a marked event while no other one runs so. @returns false where the lease is lost */
   alone<T>(address: string, run: () => Promise<T>): Promise<T | false>;
 }
 
-/** How long events may start. Without one, all of them are run. */
+/** Says until when events may start. Without a control, all events are run. */
 export interface RunControl {
-  /** A turn that has run so long starts nothing further, in ms. */
+  /** Time after which a turn starts nothing further, ms. */
   readonly turnMs: number;
   readonly mayStart: boolean;
   /**
-   * Told of the cells each time events are sent to a thread, before; null when they are no longer
-   * shared with it.
+   * Called with the cells each time before events are sent to a thread, and with null when the
+   * cells are no longer shared with it.
    */
   observe(cells: ProgressCells | null, events: number): void;
-  /** Handlers of a batch that was reported run on, until then. */
+  /** Handlers of a reported batch run on until `ended` settles. */
   beside(cells: ProgressCells, ended: Promise<unknown>): void;
 }
 
@@ -66,16 +68,17 @@ export interface RunCall {
   readonly search?: SoloSearch | null;
   /** Default: all events are run. */
   readonly control?: RunControl | null;
-  /** States before the run: what is SKIP there is not run, and stays SKIP. Default: TODO. */
+  /** States before the run. An event that is SKIP is not run, and stays SKIP. Default: TODO. */
   readonly before?: Uint8Array | null;
-  /** Slow handlers may go on behind the result. Default false. */
+  /** Whether slow handlers may go on behind the result. Default false. */
   readonly detach?: boolean;
 }
 
-/** Deaths with no handler running before the events are run one by one all the same. */
+/** Deaths without a running handler, after which the events are run one by one all the same. */
 const BLIND_DEATHS = 2;
 /**
- * Attempts are for outages of what a function calls; an event that ends whole processes gets fewer.
+ * Most dispatchers that an event may cost. A function's attempts are meant for outages of the
+ * services it calls; an event that ends whole processes gets fewer.
  */
 const MOST_DISPATCHER_DEATHS = 5;
 /** Times completed events are run again together, before each runs alone. */
@@ -88,7 +91,7 @@ export function runIsolating(
 }
 
 /**
- * How events were run. `stopped`: nothing of the batch counts. `halted`: events without an outcome
+ * The end of a run. `stopped`: no outcome of the batch counts. `halted`: events without an outcome
  * were not started, or were cut off.
  */
 type End = { readonly kind: 'ok' | 'halted' | 'stopped' } | SetupFailed;
@@ -99,7 +102,7 @@ interface RoundDeath {
   readonly death: ThreadDeath;
   /** Events whose handlers were running. */
   readonly running: readonly number[];
-  /** Those of them that are to blame for certain; null: nobody is. */
+  /** Running events that are certainly to blame; null: the blame is not known. */
   readonly certain: readonly number[] | null;
   /** Completed events whose effects died with the thread. */
   readonly lost: readonly number[];
@@ -130,7 +133,7 @@ class IsolatedRun {
   readonly #locator: EventLocator;
   readonly #outcomes: RunOutcomes;
   readonly #limits: Pick<RunLimits, 'timeoutMs' | 'concurrency' | 'most' | 'turnMs'>;
-  /** Deaths with no handler running. */
+  /** Number of deaths without a running handler. */
   #blind = 0;
 
   constructor(call: RunCall) {
@@ -177,7 +180,7 @@ class IsolatedRun {
     }
   }
 
-  /** In a search all events; else retries whose last attempt killed its thread. */
+  /** Events that run alone first: in a search all, else retries that killed their thread. */
   #aloneFirst(): readonly number[] {
     if (this.#search) return this.#locator.locatable();
     const events: number[] = [];
@@ -220,8 +223,8 @@ class IsolatedRun {
       return ALL;
     }
     if (running.length > 0) return { step: 'alone', events: running };
-    // Nobody was running: a late throw of an event already settled, or death while decoding. Try
-    // again, then look closer.
+    // No handler was running: an event threw after it had settled, or the thread died while it
+    // decoded. Try again, then look closer.
     if (shared || ++this.#blind <= BLIND_DEATHS) return ALL;
     const { states } = this.#outcomes;
     const first = states.findIndex(
@@ -230,15 +233,15 @@ class IsolatedRun {
     return first >= 0 ? { step: 'alone', events: [first] } : ALL;
   }
 
-  /** Runs the events one by one, in order. An event that kills its thread is charged. */
+  /** Runs events one by one, in order. An event that kills its thread is charged. */
   async #alone(suspects: readonly number[]): Promise<End> {
     const sinceMs = monotonicMs();
     let settled = false;
     for (const suspect of this.#locator.inOrder(suspects)) {
-      // Settled before this run, or by a round of several.
+      // The event was settled before this run, or by a round of several.
       if (this.#outcomes.states[suspect] !== CELL.TODO) continue;
       if (!this.#mayStart(settled ? sinceMs : null)) return HALTED;
-      // A call of handleBatch runs several events of a subject: once an earlier one has failed, the
+      // A call of handleBatch runs several events of a subject. Once an earlier one has failed, the
       // later ones wait behind it.
       if (this.#outcomes.isBehindFailure(suspect)) {
         this.#outcomes.block(suspect);
@@ -253,9 +256,9 @@ class IsolatedRun {
   }
 
   /**
-   * Suspects of one death all run in one turn: else they would kill a thread together again. In a
-   * search the turn ends when its time is over.
-   * @param sinceMs when the first of them could start; null: none has run yet
+   * Whether the next suspect may start. The suspects of one death all run in one turn: otherwise
+   * they would kill a thread together again. In a search the turn ends when its time is over.
+   * @param sinceMs time at which the first suspect could start; null: none has run yet
    */
   #mayStart(sinceMs: number | null): boolean {
     const { turnMs, mayStart } = this.#control ?? { turnMs: Infinity, mayStart: true };
@@ -263,7 +266,7 @@ class IsolatedRun {
     return mayStart && !long;
   }
 
-  /** Runs one event alone; in a search marked, unless it has cost too many dispatchers. */
+  /** Runs one event alone. In a search it is marked, unless it has cost too many dispatchers. */
   async #suspect(index: number): Promise<End | RoundDeath> {
     if (!this.#search) return this.#round([index]);
     const address = this.#locator.addressOf(index);
@@ -275,7 +278,7 @@ class IsolatedRun {
     return (await this.#search.alone(address, () => this.#round([index]))) || STOPPED;
   }
 
-  /** @param only run these alone; null: all that is left */
+  /** Sends one round to a thread. @param only events of the round; null: all that are left */
   async #round(only: readonly number[] | null): Promise<End | RoundDeath> {
     const outcomes = this.#outcomes;
     const skip = this.#skipped(only);
@@ -297,7 +300,7 @@ class IsolatedRun {
     return this.#autopsy(result, packed.cells, sentMs);
   }
 
-  /** SKIP: settled events, retries of failed units, and events that are not in `only`. */
+  /** Marks as SKIP settled events, retries of failed units, and events that are not in `only`. */
   #skipped(only: readonly number[] | null): Uint8Array {
     const outcomes = this.#outcomes;
     const skip = new Uint8Array(this.#batch.events);
@@ -326,7 +329,7 @@ class IsolatedRun {
     return result;
   }
 
-  /** The thread has answered: its cells are free, but for handlers that go on. */
+  /** The thread has answered: the cells are free, unless handlers go on. */
   #letGo(cells: ProgressCells, stragglers: readonly Straggler[] | null): void {
     if (!stragglers) return recycleCells(cells);
     const behind = stragglers.map((one) => follow(one, cells, this.#spec));
@@ -334,7 +337,7 @@ class IsolatedRun {
     this.#control?.beside(cells, Promise.all(behind.map(({ ended }) => ended)));
   }
 
-  /** Which events were running when the thread died. */
+  /** Finds the events that were running when the thread died. */
   #autopsy(death: ThreadDeath, cells: ProgressCells, sentMs: number): RoundDeath {
     const nowMs = monotonicMs();
     this.#outcomes.deaths++;
@@ -354,13 +357,13 @@ class IsolatedRun {
   }
 }
 
-/** What a batch counts against `maxConcurrency`. */
+/** A batch's share of `maxConcurrency`; null: the function has no such limit. */
 function mostOf({
   maxConcurrency,
   concurrency,
   batch,
 }: FunctionSpec): { events: number; perBatch: number } | null {
   if (maxConcurrency === null) return null;
-  // handleBatch: a call counts as one, and a thread makes one at a time
+  // A call of handleBatch counts as one, and a thread makes one at a time.
   return { events: maxConcurrency, perBatch: batch ? 1 : Math.min(concurrency, maxConcurrency) };
 }

@@ -1,4 +1,4 @@
-/** What a batch's events have come to, over all rounds of its run. */
+/** The outcomes of a batch's events, over all rounds of its run. */
 import type { BatchReport, DeadEntry, EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
@@ -41,13 +41,13 @@ export class RunOutcomes {
     this.stopped = new Set(blockedSubjects);
   }
 
-  /** @param only the events that ran; null: all that were left */
+  /** Takes over a thread's report. @param only the events that ran; null: all that were left */
   take(report: BatchReport, cells: ProgressCells, only: readonly number[] | null): void {
     if (only) for (const index of only) this.#observe(cells, index);
     else for (let index = 0; index < this.#batch.events; index++) this.#observe(cells, index);
     for (const failure of report.failures) this.#fail(failure);
     this.blocked.push(...report.blocked);
-    // An event that ran alone says nothing of the other entries: they have their own round.
+    // The run of a single event says nothing of other entries: they have their own round.
     if (!only) this.deadEntries.push(...report.deadEntries);
     if (report.effects) this.effects.push(report.effects);
     if (report.emitted) this.emitted.push(report.emitted);
@@ -55,34 +55,34 @@ export class RunOutcomes {
     this.busyMs += report.busyMs;
   }
 
-  /** Its thread has died: without effects a completed event is done all the same. */
+  /** The thread has died. A completed event without effects is done all the same. */
   takeDone(cells: ProgressCells): void {
     for (let index = 0; index < this.#batch.events; index++)
       if (cells.states[index] === CELL.DONE) moveTo(this.states, index, CELL.DONE);
   }
 
-  /** The event has cost its thread. */
+  /** Charges an event with the death of its thread. */
   charge(index: number, { cause, timeout }: { cause: string; timeout: boolean }): void {
     const ref = this.#locator.refOf(index);
     moveTo(this.states, index, CELL.FAILED);
     this.#fail(threadDeath(ref, this.#spec, cause, timeout));
   }
 
-  /** The event has cost so many dispatchers. */
+  /** Charges an event with the deaths of so many dispatchers. */
   chargeDispatchers(index: number, deaths: number): void {
     const ref = this.#locator.refOf(index);
     moveTo(this.states, index, CELL.FAILED);
     this.#fail(dispatcherDeath(ref, this.#spec, deaths));
   }
 
-  /** Whether an earlier event of its unit or subject has failed, or is parked. */
+  /** Whether an earlier event of the same unit or subject has failed, or is parked. */
   isBehindFailure(index: number): boolean {
     if (index < this.#batch.retryEvents) return this.isInFailedUnit(index);
     if (this.#spec.ordering !== 'key' || this.stopped.size === 0) return false;
     return this.stopped.has(this.#locator.refOf(index).subject);
   }
 
-  /** Whether it is a retry whose unit has failed in this run. */
+  /** Whether the event is a retry whose unit has failed in this run. */
   isInFailedUnit(index: number): boolean {
     return this.#failedUnits.size > 0 && this.#failedUnits.has(this.#locator.unitOf(index));
   }
@@ -113,7 +113,7 @@ export class RunOutcomes {
   #observe(cells: ProgressCells, index: number): void {
     const state = cells.states[index] as CellState;
     if (state === CELL.SKIP) return;
-    // Its effects are in the report.
+    // CAUSED: the event's effects are in the report.
     moveTo(this.states, index, state === CELL.CAUSED ? CELL.DONE : state);
   }
 

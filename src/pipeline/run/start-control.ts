@@ -1,37 +1,37 @@
 /**
- * Says to the thread that runs a lane's batch how long it may start events, and that what runs is
- * of no interest any more: in shared memory, so that it counts at once, whatever thread or
- * dispatcher is busy with, and also when both were stopped and go on (clocks go on meanwhile).
+ * Tells the thread that runs a lane's batch until when it may start events, and when to give up the
+ * running ones. The orders are in shared memory, so that they count at once, however busy thread
+ * and dispatcher are. They also count after both were stopped and go on, since clocks go on
+ * meanwhile.
  *
- * - The lease: nothing starts later than one TTL after the last renewal that succeeded was sent.
- *   Beyond that nobody knows whose the lane is. The turn then commits what is done, and Redis says
- *   whose it is.
- * - halt(): nothing starts any more. A drain, a lane that is given back.
- * - lose(): besides, the signals of running handlers abort, also of those that run beside the
+ * - The lease: no event starts later than one TTL after the last successful renewal was sent.
+ *   Beyond that nobody knows whose the lane is. The turn then commits the finished events, and
+ *   Redis says whose the lane is.
+ * - halt(): no event starts any more. For a drain, or a lane that is given back.
+ * - lose(): in addition, the signals of running handlers abort, also of those that run beside the
  *   lane's turns.
  *
- * What was not started is left alone: it stays pending, or is parked without an attempt
- * (untouched.ts).
+ * An event that was not started stays pending, or is parked without an attempt (untouched.ts).
  */
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL, ORDER, type ProgressCells } from '../../core/progress-cells.ts';
 import type { RunControl } from './run-isolating.ts';
 
 /**
- * A turn that has run so long starts nothing further, so that a kill costs little and long turns
- * get on.
+ * Time after which a turn starts nothing further, ms. So a kill costs little, and long turns make
+ * progress.
  */
 export const TURN_MS = 1000;
 
 export class StartControl implements RunControl {
   readonly turnMs: number;
-  /** By monotonicMs(); null: no lease is kept. */
+  /** End of the lease, by monotonicMs(); null: no lease is kept. */
   #leaseUntilMs: number | null = null;
   #halted = false;
   #order: number = ORDER.NONE;
   #cells: ProgressCells | null = null;
   #events = 0;
-  /** Of batches that were reported, in which handlers run on. */
+  /** Cells of reported batches in which handlers run on. */
   readonly #beside = new Set<ProgressCells>();
 
   constructor(turnMs: number = TURN_MS) {
@@ -62,7 +62,7 @@ export class StartControl implements RunControl {
     void ended.then(() => this.#beside.delete(cells));
   }
 
-  /** The lease lasts until then, by monotonicMs(): one TTL after the renewal was sent. */
+  /** @param untilMs end of the lease, by monotonicMs(): one TTL after the renewal was sent */
   extend(untilMs: number): void {
     this.#leaseUntilMs = Math.max(this.#leaseUntilMs ?? -Infinity, untilMs);
     this.#write();
@@ -80,7 +80,7 @@ export class StartControl implements RunControl {
     for (const cells of this.#beside) cells.control[1] = this.#order;
   }
 
-  /** Handlers of the batch that is in a thread. */
+  /** Number of running handlers of the batch that is in a thread. */
   get running(): number {
     let running = 0;
     for (let i = 0; i < this.#events; i++) if (this.#cells?.states[i] === CELL.RUNNING) running++;

@@ -1,4 +1,4 @@
-/** Handlers that go on behind their batch's report. */
+/** The handlers that go on behind their batch's report, and the judgement on their end. */
 import { monotonicMs } from '../../core/clock.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, type ProgressCells } from '../../core/progress-cells.ts';
@@ -6,7 +6,7 @@ import type { Ended, Running } from './batch-result.ts';
 import { threadDeath } from './death-failures.ts';
 import { TIMEOUT_GRACE_MS, type Straggler, type ThreadDeath } from './thread-run.ts';
 
-/** Whether a handler had run past its time when its thread died. */
+/** Whether a handler was over its time when its thread died. */
 export function isLate(
   cells: ProgressCells,
   index: number,
@@ -36,7 +36,7 @@ export function follow(
   };
 }
 
-/** Its thread has died. */
+/** Judges a handler whose thread has died. */
 function judge(
   { ref, cells, spec }: Pick<Straggler, 'ref'> & { cells: ProgressCells; spec: FunctionSpec },
   death: ThreadDeath,
@@ -44,7 +44,7 @@ function judge(
   const state = cells.states[ref.index];
   if (state === CELL.DONE) return { kind: 'done', emitted: null, ages: [] };
   if (death.cause === 'stopped') return { kind: 'stopped' };
-  // It had settled, and its effects died with the thread.
+  // The handler had settled, and its effects died with the thread.
   if (state !== CELL.RUNNING) return { kind: 'again', isolate: false };
   const late = isLate(cells, ref.index, monotonicMs(), spec, death);
   const toBlame = death.timeout && death.alive ? late : death.sole;

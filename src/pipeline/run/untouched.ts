@@ -1,11 +1,13 @@
 /**
- * What is left of a turn that was told to start nothing further (start-control.ts): a batch without
- * what was not started.
+ * Cuts the events that were not started off a turn that was told to start nothing further
+ * (start-control.ts).
  *
- * Entries behind the last one of which anything ran stay pending as they are. In the others, what
- * was not started is parked without an attempt, due at once, so that the entry can be acknowledged
- * and what is done in it does not run again. Behind an entry that stays pending nothing is
- * committed: else an event parked now would run before an earlier one of its subject.
+ * - Entries behind the last one with a started event stay pending as they are.
+ * - In the other entries, events that were not started are parked without an attempt, due at once.
+ *   The entry can then be acknowledged, and its finished events do not run again.
+ *
+ * Nothing is committed behind an entry that stays pending. Otherwise an event parked now would run
+ * before an earlier one of its subject.
  */
 import type { DeadEntry, EventRef } from '../../core/thread-protocol.ts';
 import { CorruptDataError, type EnvelopeError } from '../../core/errors.ts';
@@ -18,9 +20,9 @@ import type { BatchResult } from './run-isolating.ts';
 export interface Touched<R> {
   readonly batch: Batch;
   readonly result: R;
-  /** Events of the batch that were started, or are settled without. */
+  /** Number of events of the batch that were started, or are settled without a start. */
   readonly started: number;
-  /** Nothing was left. */
+  /** Whether every event was started. */
   readonly whole: boolean;
 }
 
@@ -29,7 +31,7 @@ type Result = Pick<BatchResult, 'states' | 'failures' | 'blocked' | 'deadEntries
   readonly left?: ReadonlySet<number>;
 };
 
-/** @returns null where nothing was started at all */
+/** @returns the batch that can be committed; null: nothing was started at all */
 export function withoutUntouched<R extends Result>(batch: Batch, result: R): Touched<R> | null {
   if (!result.states.includes(CELL.TODO))
     return { batch, result, started: batch.events, whole: true };
@@ -45,7 +47,7 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
   const blocked = [...result.blocked];
   const deadEntries = [...result.deadEntries];
   const left = new Set<number>();
-  // What is not taken off its parked list waits there.
+  // A retried event that was not started waits in its parked list.
   for (let i = 0; i < retryEvents; i++)
     if (states[i] === CELL.TODO) moveTo(states, i, CELL.BLOCKED);
   for (let entry = 0; entry < entries; entry++) {
@@ -61,7 +63,7 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
     for (const { ref, problem } of refs) {
       if (states[ref.index] !== CELL.TODO) continue;
       if (problem) {
-        // It has no subject behind which it could wait, or no id: it is dead whenever it runs.
+        // The event has no readable subject to wait behind, or no id: it is dead whenever it runs.
         moveTo(states, ref.index, CELL.FAILED);
         failures.push({
           ref,
@@ -98,8 +100,8 @@ export function withoutUntouched<R extends Result>(batch: Batch, result: R): Tou
 }
 
 /**
- * How many entries from the first on up to the last one of which anything ran; entries of one flush
- * stand together.
+ * Counts the entries from the first to the last one with a started event. Entries of one flush stay
+ * together.
  */
 function touchedEntries({ entries, firsts }: Batch, states: Uint8Array): number {
   let end = entries.length;
@@ -113,7 +115,7 @@ function touchedEntries({ entries, firsts }: Batch, states: Uint8Array): number 
   return end;
 }
 
-/** Where its events are; or what is wrong with it, in which case none of it can have run. */
+/** Finds an entry's events, or the problem of the entry: then none of its events can have run. */
 function refsOf(
   batch: Batch,
   entry: number,

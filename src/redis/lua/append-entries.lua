@@ -1,12 +1,17 @@
--- append-entries: how events come into the streams of a partition. Put in front of a script by defineScript's `with`.
+-- append-entries: the only way of events into the streams of a partition. defineScript's `with`
+-- puts this file in front of a script.
 
 local function serverNow()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- Sequences of a producer, 1, 2, ...: its key holds `<last sequence>:<what that flush was answered>`.
--- Returns nil for the next one, what the last one was answered for that one again, or nil and the expected one for any other.
+-- Judges a sequence of a producer: 1, 2, ... The producer's key holds `<last sequence>:<its
+-- answer>`.
+-- Returns
+-- - nil for the next sequence,
+-- - the answer of the first time for the last sequence, sent again,
+-- - nil and the expected sequence for any other.
 local function knownFlush(key, sequence, ttl)
   local previous = redis.call('GET', key)
   if not previous then
@@ -15,10 +20,10 @@ local function knownFlush(key, sequence, ttl)
   end
   local last, answer = string.match(previous, '^(%d+):(.*)$')
   last = tonumber(last)
-  -- Somebody else has written it: what came before is not known.
+  -- Somebody else has written this key: the last sequence is not known.
   if not last then return nil, '0' end
   if sequence == last then
-    -- A write, so that a WAIT or WAITAOF sent behind it waits for the first time's data too.
+    -- This is a write. A WAIT or WAITAOF behind it thus waits for the data of the first time, too.
     redis.call('PEXPIRE', key, ttl)
     return answer
   end
@@ -26,13 +31,17 @@ local function knownFlush(key, sequence, ttl)
   return nil
 end
 
--- Adds one entry per part {key, type, count, crc, bytes}, all under the partition's next id, and counts them (docs/design.md).
--- Returns the id; or nil and the reply to give, and nothing has changed: {'exhausted', key} or Redis' own error.
--- Its first write is one that Redis refuses under OOM.
+-- Adds one entry per part {key, type, count, crc, bytes}, all under the partition's next id, and
+-- counts their events (docs/design.md).
+-- Returns
+-- - the id, or
+-- - nil and the reply of the script: {'exhausted', key} or Redis' own error. Nothing has changed
+--   then.
+-- The first write is one that Redis refuses under OOM.
 local function appendEntries(clock, counters, now, parts)
   local ms, seq = now, 0
   local last = redis.call('HMGET', clock, 'ms', 'seq')
-  -- What is no number there is set anew: each stream refuses what is below its last id.
+  -- A field that is no number is set anew: each stream refuses an id below its last one.
   if countOf(last[1]) >= ms then
     ms = countOf(last[1])
     seq = countOf(last[2]) + 1
@@ -41,7 +50,8 @@ local function appendEntries(clock, counters, now, parts)
 
   local ordinals = {}
   for i, part in ipairs(parts) do ordinals[i] = addTo(counters, 'appended:' .. part.type, part.count) end
-  -- On "equal or smaller" (a foreign producer is ahead) false, how many streams had already taken it, and the error.
+  -- A stream refuses an "equal or smaller" id, where a foreign producer is ahead. Then this returns
+  -- false, the number of streams that had taken the id already, and the error.
   local function add()
     for i, part in ipairs(parts) do
       local reply = redis.pcall('XADD', part.key, id(), 'b', part.bytes, 'n', part.count, 'c', part.crc, 'o', ordinals[i])
@@ -59,7 +69,7 @@ local function appendEntries(clock, counters, now, parts)
   local added, upto, err = add()
   if not added then
     undo(upto)
-    -- Step above whatever is in any of the streams.
+    -- Step above the last id of every stream.
     for _, part in ipairs(parts) do
       if redis.call('EXISTS', part.key) == 1 then
         local info = redis.pcall('XINFO', 'STREAM', part.key)

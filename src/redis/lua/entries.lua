@@ -1,6 +1,7 @@
--- entries: what scripts need to know about stream entries. Put in front of a script by defineScript's `with`.
+-- entries: reads ids and events of stream entries. defineScript's `with` puts this file in front of
+-- a script.
 
--- -1, 0, 1: entry ids compared as text, because a sequence may exceed what a Lua number holds.
+-- Compares entry ids: -1, 0 or 1. As text, because a sequence may exceed a Lua number.
 local function compareIds(a, b)
   local aMs, aSeq = string.match(a, '^(%d+)-(%d+)$')
   local bMs, bSeq = string.match(b, '^(%d+)-(%d+)$')
@@ -11,7 +12,7 @@ local function compareIds(a, b)
   return 0
 end
 
--- Number(text) of JavaScript, for what can be a whole number from 1 to 65536; else nil
+-- JavaScript's Number(text) where that is a whole number from 1 to 65536, else nil.
 local function parseCount(text)
   local s = string.match(text, '^%s*(.-)%s*$')
   local n
@@ -23,7 +24,8 @@ local function parseCount(text)
   return nil
 end
 
--- Events in an EventBatch (its field 3); 1 when the bytes are none. As countEvents of batch-reader.ts.
+-- Counts the events of an EventBatch (its field 3), as countEvents of batch-reader.ts does. Returns
+-- 1 where the bytes are no EventBatch.
 local function countEvents(b)
   local at, stop, events = 1, #b, 0
   local function varint(bounded)
@@ -42,14 +44,14 @@ local function countEvents(b)
     end
     return nil
   end
-  -- Five bytes at most, and no field number 0.
+  -- Reads a tag: five bytes at most, and no field number 0.
   local function tagHere()
     local from = at
     local tag = varint(true)
     if not tag or tag < 8 or tag > 4294967295 or at - from > 5 then return nil end
     return tag
   end
-  -- Passes over the value behind a tag. False: there is none.
+  -- Passes over the value behind a tag. Returns false where there is none.
   local function skip(tag, depth)
     local wire = tag % 8
     if wire == 0 then return varint(false) ~= nil
@@ -60,7 +62,7 @@ local function countEvents(b)
       if not size then return false end
       at = at + size
     elseif wire == 3 and depth < 100 then
-      -- a group: up to the same field number with wire type 4
+      -- A group ends at the same field number with wire type 4.
       while true do
         local inner = tagHere()
         if not inner then return false end
@@ -79,8 +81,9 @@ local function countEvents(b)
   return math.max(1, events)
 end
 
--- Events of an entry as the lane's reader counts them: `n` when it is a whole number from 1 to 65536, else those in `b`,
--- else 1; and its ordinal `o`, nil for a foreign entry.
+-- Returns the events of an entry as the lane's reader counts them, and the entry's ordinal.
+-- - events: `n` where that is a whole number from 1 to 65536, else those in `b`, else 1
+-- - ordinal: `o`, nil for a foreign entry
 local function measure(entry)
   local fields = entry[2]
   local b, n, o = '', '', nil

@@ -1,9 +1,13 @@
--- In front of scripts that only the owner of a lane may run.
--- Whether the lane is the owner's with this lease value, and if so its lease for `ttl` ms from now (nil: as it is). A lease that has
--- ended by itself (Redis or the owner stood still) is taken up again where nobody has had the lane since: it still stands in the
--- counters that this owner opened it, and neither a rewind nor a pass over histories came between. After FLUSHALL, or where Redis
--- has gone back to a time before, that does not stand there.
--- PEXPIRE or DEL come first: they work under OOM and make the rest of the script work there too. cost O(1)
+-- holds-lease: the fence of scripts that only the owner of a lane may run. defineScript's `with`
+-- puts this file in front of them.
+--
+-- Returns whether the owner with this lease value has the lane. If so, its lease lasts `ttl` ms
+-- from now (nil: as before). A lease may end by itself, when Redis or the owner stands still. The
+-- owner then takes the lease up again if nobody has had the lane since. The counters tell: this
+-- owner is still the last opener, and neither a rewind nor a pass over histories came between.
+-- After FLUSHALL, or once Redis has gone back to an earlier time, the counters do not say so.
+-- PEXPIRE or DEL come first: both work under OOM, and make the rest of the script work there, too.
+-- cost O(1)
 local function holdsLease(leaseKey, counters, lane, value, ttl)
   local current = redis.call('GET', leaseKey)
   if current == value then
