@@ -16,13 +16,11 @@ import {
   UnknownSubjectError,
   UnknownVersionError,
 } from '../registry/schema-errors.ts';
-import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
+import type { SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/store.ts';
-import type { ProtoSource } from '../wire/catalog.ts';
-import { ApiError } from './registry-errors.ts';
+import { draftOf } from './registry-draft.ts';
 import {
   answering,
-  bodyOf,
   choose,
   flag,
   json,
@@ -30,12 +28,9 @@ import {
   subjectOf,
   subjectPrefix,
   TYPE,
-  unprocessable,
 } from './registry-request.ts';
 import { config, mode, PREFIXES, server } from './registry-settings.ts';
 import type { RouteGroup } from './server.ts';
-
-const MAX_REFERENCES = 100;
 
 export interface RegistryApiOptions {
   readonly registry: SchemaRegistry;
@@ -323,117 +318,4 @@ function referencesOf(schema: StoredSchema): readonly SchemaReference[] {
   return imports
     .filter((name) => schema.files.some((file) => file.name === name))
     .map((name) => ({ name, subject: `${schema.id}:${name}`, version: 1 }));
-}
-
-const DRAFT = [
-  'schema',
-  'schemaType',
-  'references',
-  'id',
-  'version',
-  'subject',
-  'deleted',
-  'guid',
-  'ts',
-];
-const DRAFT_UNSUPPORTED = [
-  'metadata',
-  'ruleSet',
-  'schemaTags',
-  'schemaTagsToAdd',
-  'schemaTagsToRemove',
-  'propagateSchemaTags',
-];
-
-/** @throws ApiError, RegistryInputError */
-async function draftOf(
-  c: Context,
-  registry: SchemaRegistry,
-  registers = false,
-): Promise<SchemaDraft> {
-  const subject = subjectOf(c);
-  const { schema, schemaType, references, id, version } = await bodyOf(c, DRAFT, DRAFT_UNSUPPORTED);
-  for (const [name, value] of Object.entries({ id, version })) {
-    if (value === undefined || value === null || value === -1 || value === 0) continue;
-    if (!Number.isInteger(value)) throw unprocessable(`${name} must be a whole number`);
-    // Import mode is the only one in which a client numbers schemas.
-    if (registers)
-      throw new ApiError(
-        422,
-        42205,
-        `Subject ${subject} is not in import mode: the ${name} is given by the registry`,
-      );
-  }
-  if (schemaType !== undefined && schemaType !== null && typeof schemaType !== 'string')
-    throw unprocessable('schemaType must be a string');
-  if (typeof schema !== 'string' || schema.trim() === '')
-    throw new ApiError(422, 42201, 'Empty schema');
-  if (schemaType !== 'PROTOBUF')
-    throw new ApiError(
-      422,
-      42201,
-      `Invalid schema: its type is ${JSON.stringify(schemaType ?? 'AVRO').slice(0, 50)}; this registry takes "PROTOBUF" only`,
-    );
-  const wanted = referencesIn(references);
-  const files = new Map<string, string>();
-  const add = ({ name, text }: ProtoSource): void => {
-    const other = files.get(name);
-    if (other !== undefined && other !== text)
-      throw new RegistryInputError(
-        'references',
-        `two different files named ${JSON.stringify(name)} are referred to`,
-      );
-    files.set(name, text);
-  };
-  for (const reference of wanted) {
-    const [root, ...others] = (await referredTo(registry, reference)).schema.files;
-    add({ name: reference.name, text: root?.text ?? '' });
-    others.forEach(add);
-  }
-  const own = subject.endsWith('.proto') ? subject : `${subject}.proto`;
-  if (files.has(own))
-    throw new RegistryInputError('references', `the schema of "${subject}" refers to itself`);
-  return {
-    subject,
-    files: [
-      { name: own, text: schema },
-      ...[...files].sort().map(([name, text]) => ({ name, text })),
-    ],
-    references: wanted,
-  };
-}
-
-async function referredTo(
-  registry: SchemaRegistry,
-  { subject, version }: SchemaReference,
-): Promise<VersionWithSchema> {
-  try {
-    return await registry.version(subject, version);
-  } catch (error) {
-    if (!(error instanceof UnknownSubjectError || error instanceof UnknownVersionError))
-      throw error;
-    throw new RegistryInputError(
-      'references',
-      `it refers to version ${version} of "${subject}": ${error.message}`,
-    );
-  }
-}
-
-function referencesIn(value: unknown): SchemaReference[] {
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value) || value.length > MAX_REFERENCES)
-    throw new RegistryInputError(
-      'references',
-      `references must be a list of at most ${MAX_REFERENCES}`,
-    );
-  return value.map((one: unknown) => {
-    const { name, subject, version } = (one ?? {}) as Record<string, unknown>;
-    if (typeof name !== 'string' || typeof subject !== 'string' || !Number.isInteger(version)) {
-      throw new RegistryInputError(
-        'references',
-        'a reference needs a name, a subject and a version',
-      );
-    }
-    return { name, subject, version: version as number };
-  });
 }
