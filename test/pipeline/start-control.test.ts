@@ -106,6 +106,25 @@ t.test(
   },
 );
 
+t.test('running handlers are counted from their batch on until each has ended', async (t) => {
+  const control = new StartControl();
+  const cells = createCells(2);
+  cells.states.fill(CELL.RUNNING);
+  control.observe(cells, 2);
+  t.equal(control.running, 2, 'in the thread');
+  control.observe(null, 0);
+  const ends: (() => void)[] = [];
+  const end = (): Promise<void> => new Promise((resolve) => ends.push(resolve));
+  control.beside(cells, [end(), end()]);
+  t.equal(control.running, 2, 'reported, and not committed yet');
+  ends[0]?.();
+  await Promise.resolve();
+  t.equal(control.running, 1);
+  ends[1]?.();
+  await Promise.resolve();
+  t.equal(control.running, 0);
+});
+
 t.test('cells that are used again may start at any time', (t) => {
   const cells = createCells(1);
   t.strictSame([...cells.control], [Infinity, 0]);

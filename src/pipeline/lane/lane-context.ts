@@ -111,7 +111,7 @@ export class LaneContext {
         control.observe(cells, events);
         progress.observe(cells, events);
       },
-      beside: (cells, ended) => control.beside(cells, ended),
+      beside: (cells, ends) => control.beside(cells, ends),
     };
   }
 

@@ -90,7 +90,7 @@ export class Lane implements Bell, KeptLane {
   }
   /** Handlers that run: those of its batch, and those beside its turns. */
   get handlers(): number {
-    return this.#lane.control.running + this.#lane.inFlight.running;
+    return this.#lane.control.running;
   }
 
   /**

@@ -52,8 +52,8 @@ export interface RunControl {
    * cells are no longer shared with it.
    */
   observe(cells: ProgressCells | null, events: number): void;
-  /** Handlers of a reported batch run on until `ended` settles. */
-  beside(cells: ProgressCells, ended: Promise<unknown>): void;
+  /** Handlers of a reported batch run on, each until its promise in `ends` settles. */
+  beside(cells: ProgressCells, ends: readonly Promise<unknown>[]): void;
 }
 
 export interface RunCall {
@@ -334,7 +334,10 @@ class IsolatedRun {
     if (!stragglers) return recycleCells(cells);
     const behind = stragglers.map((one) => follow(one, cells, this.#spec));
     this.#outcomes.running.push(...behind);
-    this.#control?.beside(cells, Promise.all(behind.map(({ ended }) => ended)));
+    this.#control?.beside(
+      cells,
+      behind.map(({ ended }) => ended),
+    );
   }
 
   /** Finds the events that were running when the thread died. */

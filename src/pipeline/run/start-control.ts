@@ -33,6 +33,8 @@ export class StartControl implements RunControl {
   #events = 0;
   /** Cells of reported batches in which handlers run on. */
   readonly #beside = new Set<ProgressCells>();
+  /** Number of handlers that run on in reported batches. */
+  #runningBeside = 0;
 
   constructor(turnMs: number = TURN_MS) {
     this.turnMs = turnMs;
@@ -56,10 +58,12 @@ export class StartControl implements RunControl {
     this.#write();
   }
 
-  beside(cells: ProgressCells, ended: Promise<unknown>): void {
+  beside(cells: ProgressCells, ends: readonly Promise<unknown>[]): void {
     this.#beside.add(cells);
     cells.control[1] = this.#order;
-    void ended.then(() => this.#beside.delete(cells));
+    this.#runningBeside += ends.length;
+    for (const end of ends) void end.then(() => this.#runningBeside--);
+    void Promise.all(ends).then(() => this.#beside.delete(cells));
   }
 
   /** @param untilMs end of the lease, by monotonicMs(): one TTL after the renewal was sent */
@@ -80,9 +84,9 @@ export class StartControl implements RunControl {
     for (const cells of this.#beside) cells.control[1] = this.#order;
   }
 
-  /** Number of running handlers of the batch that is in a thread. */
+  /** Number of running handlers: in the batch that is in a thread, and in reported batches. */
   get running(): number {
-    let running = 0;
+    let running = this.#runningBeside;
     for (let i = 0; i < this.#events; i++) if (this.#cells?.states[i] === CELL.RUNNING) running++;
     return running;
   }
