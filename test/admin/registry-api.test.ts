@@ -11,101 +11,116 @@ const SECOND = await idOf(order('int32 amount = 2;', 'string note = 3;'));
 
 t.test('the routes of the Confluent API', async (t) => {
   const { call } = await openAdmin(t);
-  t.match(await call('GET', '/subjects'), {
-    status: 200,
-    body: [],
-    type: /application\/vnd\.schemaregistry\.v1\+json/,
-  });
-  t.match(await call('POST', '/subjects/order.created/versions', proto(V1)), {
-    status: 200,
-    body: { id: FIRST, version: 1 },
-  });
-  t.match(
-    await call('POST', '/subjects/order.created/versions', proto(V1)),
-    { status: 200, body: { id: FIRST, version: 1 } },
-    'registering again',
-  );
-  t.match(await call('POST', '/subjects/order.created/versions', proto(V2)), {
-    body: { id: SECOND, version: 2 },
-  });
-  t.match(await call('GET', '/subjects'), { body: ['order.created'] });
-  t.match(await call('GET', '/subjects?subjectPrefix=x'), { body: [] });
-  t.match(await call('GET', '/subjects/order.created/versions'), { body: [1, 2] });
-  t.match(await call('GET', '/subjects/order.created/versions/1'), {
-    body: {
-      subject: 'order.created',
-      version: 1,
-      id: FIRST,
-      schemaType: 'PROTOBUF',
-      schema: V1,
-      references: [],
-    },
-  });
-  for (const latest of ['latest', '-1'])
-    t.match(await call('GET', `/subjects/order.created/versions/${latest}`), {
-      body: { version: 2, id: SECOND },
+  await t.test('subjects and versions', async (t) => {
+    t.match(await call('GET', '/subjects'), {
+      status: 200,
+      body: [],
+      type: /application\/vnd\.schemaregistry\.v1\+json/,
     });
-  t.match(await call('GET', '/subjects/order.created/versions/1/schema'), { body: V1 });
-  t.match(await call('GET', `/schemas/ids/${SECOND}`), {
-    body: { schemaType: 'PROTOBUF', schema: V2 },
-  });
-  t.match(await call('GET', `/schemas/ids/${SECOND}/schema`), { body: V2 });
-  t.match(await call('GET', `/schemas/ids/${SECOND}/subjects`), { body: ['order.created'] });
-  t.match(await call('GET', `/schemas/ids/${SECOND}/versions`), {
-    body: [{ subject: 'order.created', version: 2 }],
-  });
-  t.match(await call('GET', '/schemas/types'), { body: ['PROTOBUF'] });
-  t.match(await call('GET', '/schemas?latestOnly=true'), {
-    body: [{ subject: 'order.created', version: 2 }],
-  });
-  t.match(await call('GET', '/contexts'), { body: ['.'] });
-  t.match(await call('POST', '/subjects/order.created', proto(V1)), {
-    body: { subject: 'order.created', version: 1, id: FIRST },
+    t.match(await call('POST', '/subjects/order.created/versions', proto(V1)), {
+      status: 200,
+      body: { id: FIRST, version: 1 },
+    });
+    t.match(
+      await call('POST', '/subjects/order.created/versions', proto(V1)),
+      { status: 200, body: { id: FIRST, version: 1 } },
+      'registering again',
+    );
+    t.match(await call('POST', '/subjects/order.created/versions', proto(V2)), {
+      body: { id: SECOND, version: 2 },
+    });
+    t.match(await call('GET', '/subjects'), { body: ['order.created'] });
+    t.match(await call('GET', '/subjects?subjectPrefix=x'), { body: [] });
+    t.match(await call('GET', '/subjects/order.created/versions'), { body: [1, 2] });
+    t.match(await call('GET', '/subjects/order.created/versions/1'), {
+      body: {
+        subject: 'order.created',
+        version: 1,
+        id: FIRST,
+        schemaType: 'PROTOBUF',
+        schema: V1,
+        references: [],
+      },
+    });
+    for (const latest of ['latest', '-1'])
+      t.match(await call('GET', `/subjects/order.created/versions/${latest}`), {
+        body: { version: 2, id: SECOND },
+      });
+    t.match(await call('GET', '/subjects/order.created/versions/1/schema'), { body: V1 });
   });
 
-  t.match(await call('POST', '/compatibility/subjects/order.created/versions/latest', proto(V2)), {
-    status: 200,
-    body: { is_compatible: true },
-  });
-  const verdict = await call(
-    'POST',
-    '/compatibility/subjects/order.created/versions?verbose=true',
-    proto(BAD),
-  );
-  t.match(verdict, { status: 200, body: { is_compatible: false } });
-  t.match((verdict.body as { messages: string[] }).messages.join(), /amount/);
-  t.match(await call('POST', '/compatibility/subjects/nothing/versions', proto(V1)), {
-    body: { is_compatible: true },
+  await t.test('schemas by id, and look-up', async (t) => {
+    t.match(await call('GET', `/schemas/ids/${SECOND}`), {
+      body: { schemaType: 'PROTOBUF', schema: V2 },
+    });
+    t.match(await call('GET', `/schemas/ids/${SECOND}/schema`), { body: V2 });
+    t.match(await call('GET', `/schemas/ids/${SECOND}/subjects`), { body: ['order.created'] });
+    t.match(await call('GET', `/schemas/ids/${SECOND}/versions`), {
+      body: [{ subject: 'order.created', version: 2 }],
+    });
+    t.match(await call('GET', '/schemas/types'), { body: ['PROTOBUF'] });
+    t.match(await call('GET', '/schemas?latestOnly=true'), {
+      body: [{ subject: 'order.created', version: 2 }],
+    });
+    t.match(await call('GET', '/contexts'), { body: ['.'] });
+    t.match(await call('POST', '/subjects/order.created', proto(V1)), {
+      body: { subject: 'order.created', version: 1, id: FIRST },
+    });
   });
 
-  t.match(await call('GET', '/config'), { body: { compatibilityLevel: 'FULL_TRANSITIVE' } });
-  t.match(await call('PUT', '/config', { compatibility: 'FULL' }), {
-    status: 200,
-    body: { compatibility: 'FULL' },
+  await t.test('compatibility', async (t) => {
+    t.match(
+      await call('POST', '/compatibility/subjects/order.created/versions/latest', proto(V2)),
+      {
+        status: 200,
+        body: { is_compatible: true },
+      },
+    );
+    const verdict = await call(
+      'POST',
+      '/compatibility/subjects/order.created/versions?verbose=true',
+      proto(BAD),
+    );
+    t.match(verdict, { status: 200, body: { is_compatible: false } });
+    t.match((verdict.body as { messages: string[] }).messages.join(), /amount/);
+    t.match(await call('POST', '/compatibility/subjects/nothing/versions', proto(V1)), {
+      body: { is_compatible: true },
+    });
   });
-  t.match(await call('PUT', '/config/order.created', { compatibility: 'NONE' }), {
-    status: 200,
-    body: { compatibility: 'NONE' },
+  await t.test('levels and mode', async (t) => {
+    t.match(await call('GET', '/config'), { body: { compatibilityLevel: 'FULL_TRANSITIVE' } });
+    t.match(await call('PUT', '/config', { compatibility: 'FULL' }), {
+      status: 200,
+      body: { compatibility: 'FULL' },
+    });
+    t.match(await call('PUT', '/config/order.created', { compatibility: 'NONE' }), {
+      status: 200,
+      body: { compatibility: 'NONE' },
+    });
+    t.match(await call('GET', '/config/order.created'), { body: { compatibilityLevel: 'NONE' } });
+    t.match(await call('DELETE', '/config/order.created'), {
+      body: { compatibilityLevel: 'NONE' },
+    });
+    t.match(await call('GET', '/config/order.created?defaultToGlobal=true'), {
+      body: { compatibilityLevel: 'FULL' },
+    });
+    t.match(await call('DELETE', '/config'), { body: { compatibilityLevel: 'FULL' } });
+    t.match(await call('GET', '/mode'), { body: { mode: 'READWRITE' } });
   });
-  t.match(await call('GET', '/config/order.created'), { body: { compatibilityLevel: 'NONE' } });
-  t.match(await call('DELETE', '/config/order.created'), { body: { compatibilityLevel: 'NONE' } });
-  t.match(await call('GET', '/config/order.created?defaultToGlobal=true'), {
-    body: { compatibilityLevel: 'FULL' },
-  });
-  t.match(await call('DELETE', '/config'), { body: { compatibilityLevel: 'FULL' } });
-  t.match(await call('GET', '/mode'), { body: { mode: 'READWRITE' } });
 
-  t.match(await call('DELETE', '/subjects/order.created/versions/1'), { status: 200, body: 1 });
-  t.match(await call('GET', '/subjects/order.created/versions'), { body: [2] });
-  t.match(await call('GET', '/subjects/order.created/versions?deleted=true'), { body: [1, 2] });
-  t.match(await call('DELETE', '/subjects/order.created/versions/1?permanent=true'), {
-    status: 200,
-    body: 1,
-  });
-  t.match(await call('DELETE', '/subjects/order.created'), { status: 200, body: [2] });
-  t.match(await call('DELETE', '/subjects/order.created?permanent=true'), {
-    status: 200,
-    body: [2],
+  await t.test('deletion', async (t) => {
+    t.match(await call('DELETE', '/subjects/order.created/versions/1'), { status: 200, body: 1 });
+    t.match(await call('GET', '/subjects/order.created/versions'), { body: [2] });
+    t.match(await call('GET', '/subjects/order.created/versions?deleted=true'), { body: [1, 2] });
+    t.match(await call('DELETE', '/subjects/order.created/versions/1?permanent=true'), {
+      status: 200,
+      body: 1,
+    });
+    t.match(await call('DELETE', '/subjects/order.created'), { status: 200, body: [2] });
+    t.match(await call('DELETE', '/subjects/order.created?permanent=true'), {
+      status: 200,
+      body: [2],
+    });
   });
 });
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { createProject } from './run-cli.ts';
 
 t.test('bench counts its events, leaves nothing behind', async (t) => {
@@ -27,7 +27,7 @@ t.test('an interrupted bench cleans up', async (t) => {
   const client = redis.client();
   const project = createProject(t, redis.url);
   const running = project.start(['bench', '--events', '100000000']);
-  for (;;) if ((await client.dbsize()) > 5) break;
+  await until('it publishes', async () => (await client.dbsize()) > 5, 60_000);
   running.child.kill('SIGINT');
   const { status, stderr } = await running.ended;
   t.equal(status, 1);

@@ -5,6 +5,11 @@ import t from 'tap';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 import { createProject, NOTES_PROTO } from './run-cli.ts';
 
+interface Explained {
+  readonly function: string;
+  readonly why: string;
+}
+
 t.test(
   'an error after the handler returned leaves a trace; a setup that throws is what explain says',
   async (t) => {
@@ -42,73 +47,93 @@ export default defineFunction({ name: 'mailer', on: ['note.added'],
       0,
     );
 
-    const late = JSON.parse(
-      (await running.seen('stdout', /^.*a thread was ended by a rejection.*$/m))[0],
-    ) as Record<string, unknown>;
-    t.match(late, {
-      level: 50,
-      msg: /of function "late"\. Await every promise before the handler returns/,
-      functions: ['late'],
-      error: 'too late',
-      cause: /ECONNRESET/,
-      stack: /late\.ts:4/,
-    });
-    t.ok(
-      (late['lastEvents'] as { function: string; eventId: string }[]).some(
-        (event) => event.function === 'late' && event.eventId === 'one',
-      ),
-    );
-    await until('it is counted', async () =>
-      /^millrace_uncaught_errors_total [1-9]/m.test(await (await fetch(`${url}/metrics`)).text()),
-    );
-
-    await running.seen('stdout', /db down/);
-    const failed = JSON.parse((await running.seen('stdout', /^.*db down.*turn failed.*$/m))[0]) as {
-      err: unknown;
-    };
-    t.match(failed.err, {
-      type: 'SetupError',
-      code: 'SETUP',
-      message:
-        /setup of function "mailer" failed: Error: db down; caused by Error: connect ECONNREFUSED/,
-      stack: /at .*mailer\.ts:3/,
-    });
-    t.notMatch((failed.err as { stack: string }).stack, /lane\.js/);
-    const { stdout } = await p.run(['explain', 'one', '--json'], {
-      env: { MILLRACE_PARTITIONS: '1' },
-    });
-    const states =
-      (JSON.parse(stdout) as { events: { functions: { function: string; why: string }[] }[] })
-        .events[0]?.functions ?? [];
-    t.match(
-      states.find((state) => state.function === 'mailer'),
-      {
-        state: 'pending',
-        setup: { error: /db down/, stack: /mailer\.ts:3/ },
-        why: /^setup of function "mailer" failed: Error: db down; caused by .*ECONNREFUSED\. It fails since \d{4}-.*Z, last at .*Z; the next try is due at .*Z; the event was not tried/,
+    await t.test(
+      'an error after the handler returned is logged with its trace, and counted',
+      async (t) => {
+        const late = JSON.parse(
+          (await running.seen('stdout', /^.*a thread was ended by a rejection.*$/m))[0],
+        ) as Record<string, unknown>;
+        t.match(late, {
+          level: 50,
+          msg: /of function "late"\. Await every promise before the handler returns/,
+          functions: ['late'],
+          error: 'too late',
+          cause: /ECONNRESET/,
+          stack: /late\.ts:4/,
+        });
+        t.ok(
+          (late['lastEvents'] as { function: string; eventId: string }[]).some(
+            (event) => event.function === 'late' && event.eventId === 'one',
+          ),
+        );
+        await until('it is counted', async () =>
+          /^millrace_uncaught_errors_total [1-9]/m.test(
+            await (await fetch(`${url}/metrics`)).text(),
+          ),
+        );
       },
     );
-    t.match(
-      states.find((state) => state.function === 'late'),
-      { state: 'done' },
-    );
 
-    t.equal(
-      (
-        await p.run(['publish', 'note.removed', '--data', '{"book":"b"}', '--id', 'two'], {
-          env: { MILLRACE_PARTITIONS: '1' },
-        })
-      ).status,
-      0,
-    );
-    const left = JSON.parse(
-      (await running.seen('stdout', /^.*a thread was ended by process\.exit.*$/m))[0],
-    ) as unknown;
-    t.match(left, {
-      functions: ['leaver'],
-      error: 'process.exit(7) was called',
-      stack: /leaver\.ts:2/,
-      msg: /Throw instead/,
+    await t.test('a setup that throws is logged, and explain tells it', async (t) => {
+      await running.seen('stdout', /db down/);
+      const failed = JSON.parse(
+        (await running.seen('stdout', /^.*db down.*turn failed.*$/m))[0],
+      ) as {
+        err: unknown;
+      };
+      t.match(failed.err, {
+        type: 'SetupError',
+        code: 'SETUP',
+        message:
+          /setup of function "mailer" failed: Error: db down; caused by Error: connect ECONNREFUSED/,
+        stack: /at .*mailer\.ts:3/,
+      });
+      t.notMatch((failed.err as { stack: string }).stack, /lane\.js/);
+      // The dispatcher notes a failure of a setup without waiting for Redis.
+      const states = await until(
+        'the failure is noted',
+        async () => {
+          const { stdout } = await p.run(['explain', 'one', '--json'], {
+            env: { MILLRACE_PARTITIONS: '1' },
+          });
+          const [found] = (JSON.parse(stdout) as { events: { functions: Explained[] }[] }).events;
+          const noted = found?.functions.some(({ why }) => why.startsWith('setup of function'));
+          return noted === true ? found?.functions : null;
+        },
+        60_000,
+      );
+      t.match(
+        states.find((state) => state.function === 'mailer'),
+        {
+          state: 'pending',
+          setup: { error: /db down/, stack: /mailer\.ts:3/ },
+          why: /^setup of function "mailer" failed: Error: db down; caused by .*ECONNREFUSED\. It fails since \d{4}-.*Z, last at .*Z; the next try is due at .*Z; the event was not tried/,
+        },
+      );
+      t.match(
+        states.find((state) => state.function === 'late'),
+        { state: 'done' },
+      );
+    });
+
+    await t.test('process.exit in a handler is logged with its place', async (t) => {
+      t.equal(
+        (
+          await p.run(['publish', 'note.removed', '--data', '{"book":"b"}', '--id', 'two'], {
+            env: { MILLRACE_PARTITIONS: '1' },
+          })
+        ).status,
+        0,
+      );
+      const left = JSON.parse(
+        (await running.seen('stdout', /^.*a thread was ended by process\.exit.*$/m))[0],
+      ) as unknown;
+      t.match(left, {
+        functions: ['leaver'],
+        error: 'process.exit(7) was called',
+        stack: /leaver\.ts:2/,
+        msg: /Throw instead/,
+      });
     });
   },
 );

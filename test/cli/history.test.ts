@@ -69,103 +69,116 @@ t.test('history', async (t) => {
     { expectedRevision: revision, extensions: { actor: 'bob' } },
   );
 
-  const all = await run('order', 'A-1');
-  t.match(
-    all.out,
-    /^1 {2}\d{4}-\S+ {2}order\.created {2}by millrace {2}actor=ann {2}why=needs it {2}commandid=c1 {2}\(\S+ at \S+\)\n {3}\{"orderId":"A-1"/,
-  );
-  t.match(all.out, /\n3 .*order\.cancelled.*actor=bob/);
-  t.notMatch(all.out, /\u001b/);
-  const json = parseLines((await run('order', 'A-1', '--json', '--backwards', '--limit', '2')).out);
-  t.match(json, [
-    {
-      specversion: '1.0',
-      type: 'order.cancelled',
-      subject: 'A-1',
-      actor: 'bob',
-      revision: 3,
-      data: { reason: 'late' },
-    },
-    { type: 'payment.captured', revision: 2, position: paid?.position },
-  ]);
-  t.equal(json.length, 2);
-
-  const at = async (when: string, ...more: string[]) =>
-    parseLines((await run('order', 'A-1', '--json', '--at', when, ...more)).out).map(
-      (line) => line['revision'],
+  await t.test('the events, for people and as JSON', async (t) => {
+    const all = await run('order', 'A-1');
+    t.match(
+      all.out,
+      /^1 {2}\d{4}-\S+ {2}order\.created {2}by millrace {2}actor=ann {2}why=needs it {2}commandid=c1 {2}\(\S+ at \S+\)\n {3}\{"orderId":"A-1"/,
     );
-  t.strictSame(await at('2'), [1, 2]);
-  t.strictSame(await at('2', '--backwards'), [2, 1]);
-  t.strictSame(await at(new Date(paidMs).toISOString()), [1, 2]);
-  t.strictSame(await at('2999-01-01'), [1, 2, 3]);
-  t.match(await run('order', 'A-1', '--at', '2001-01-01'), {
-    out: '',
-    err: /no event then/,
-    error: null,
+    t.match(all.out, /\n3 .*order\.cancelled.*actor=bob/);
+    t.notMatch(all.out, /\u001b/);
+    const json = parseLines(
+      (await run('order', 'A-1', '--json', '--backwards', '--limit', '2')).out,
+    );
+    t.match(json, [
+      {
+        specversion: '1.0',
+        type: 'order.cancelled',
+        subject: 'A-1',
+        actor: 'bob',
+        revision: 3,
+        data: { reason: 'late' },
+      },
+      { type: 'payment.captured', revision: 2, position: paid?.position },
+    ]);
+    t.equal(json.length, 2);
+  });
+
+  await t.test('the events as they were, at a revision or a time', async (t) => {
+    const at = async (when: string, ...more: string[]) =>
+      parseLines((await run('order', 'A-1', '--json', '--at', when, ...more)).out).map(
+        (line) => line['revision'],
+      );
+    t.strictSame(await at('2'), [1, 2]);
+    t.strictSame(await at('2', '--backwards'), [2, 1]);
+    t.strictSame(await at(new Date(paidMs).toISOString()), [1, 2]);
+    t.strictSame(await at('2999-01-01'), [1, 2, 3]);
+    t.match(await run('order', 'A-1', '--at', '2001-01-01'), {
+      out: '',
+      err: /no event then/,
+      error: null,
+    });
   });
 
   const file = join(projectDir, 'workers/_orders.ts');
-  t.match(JSON.parse((await run('order', 'A-1', '--aggregate', file, '--json', '--at', '2')).out), {
-    category: 'order',
-    id: 'A-1',
-    revision: 2,
-    state: { status: 'paid', paymentId: 'p1' },
+  await t.test('the state, folded by the aggregate of a file', async (t) => {
+    t.match(
+      JSON.parse((await run('order', 'A-1', '--aggregate', file, '--json', '--at', '2')).out),
+      {
+        category: 'order',
+        id: 'A-1',
+        revision: 2,
+        state: { status: 'paid', paymentId: 'p1' },
+      },
+    );
+    t.match(
+      (await run('order', 'A-1', '--aggregate', file)).out,
+      /^order A-1 at revision 3 \(3 events\)\n\{\n {2}"status": "cancelled"/,
+    );
   });
-  t.match(
-    (await run('order', 'A-1', '--aggregate', file)).out,
-    /^order A-1 at revision 3 \(3 events\)\n\{\n {2}"status": "cancelled"/,
-  );
 
-  const wrong = async (message: RegExp, usage: boolean, ...args: string[]): Promise<void> => {
-    const { error, out } = await run(...args);
-    t.match(error?.message, message);
-    t.equal(error instanceof UsageError, usage);
-    t.equal(out, '');
-  };
-  await wrong(/there is no history order Z/, false, 'order', 'Z');
-  await wrong(
-    /neither a revision .* nor an RFC 3339 time/,
-    true,
-    'order',
-    'A-1',
-    '--at',
-    'yesterday',
-  );
-  await wrong(
-    /for events, not for the state/,
-    true,
-    'order',
-    'A-1',
-    '--aggregate',
-    file,
-    '--backwards',
-  );
-  await wrong(/no such file/, true, 'order', 'A-1', '--aggregate', 'nowhere.ts');
-  await wrong(
-    /aggregates of "order", none of "basket"/,
-    true,
-    'basket',
-    'A-1',
-    '--aggregate',
-    file,
-  );
-  const dir = testDir(t);
-  writeFileSync(join(dir, 'none.mjs'), 'export const x = 1;');
-  await wrong(
-    /no aggregate or decider/,
-    true,
-    'order',
-    'A-1',
-    '--aggregate',
-    join(dir, 'none.mjs'),
-  );
-  writeFileSync(join(dir, 'bad.ts'), 'export const = 1;');
-  await wrong(
-    /does not compile: line 1/,
-    false,
-    'order',
-    'A-1',
-    '--aggregate',
-    join(dir, 'bad.ts'),
-  );
+  await t.test('what cannot be printed is said, and nothing is printed', async (t) => {
+    const wrong = async (message: RegExp, usage: boolean, ...args: string[]): Promise<void> => {
+      const { error, out } = await run(...args);
+      t.match(error?.message, message);
+      t.equal(error instanceof UsageError, usage);
+      t.equal(out, '');
+    };
+    await wrong(/there is no history order Z/, false, 'order', 'Z');
+    await wrong(
+      /neither a revision .* nor an RFC 3339 time/,
+      true,
+      'order',
+      'A-1',
+      '--at',
+      'yesterday',
+    );
+    await wrong(
+      /for events, not for the state/,
+      true,
+      'order',
+      'A-1',
+      '--aggregate',
+      file,
+      '--backwards',
+    );
+    await wrong(/no such file/, true, 'order', 'A-1', '--aggregate', 'nowhere.ts');
+    await wrong(
+      /aggregates of "order", none of "basket"/,
+      true,
+      'basket',
+      'A-1',
+      '--aggregate',
+      file,
+    );
+    const dir = testDir(t);
+    writeFileSync(join(dir, 'none.mjs'), 'export const x = 1;');
+    await wrong(
+      /no aggregate or decider/,
+      true,
+      'order',
+      'A-1',
+      '--aggregate',
+      join(dir, 'none.mjs'),
+    );
+    writeFileSync(join(dir, 'bad.ts'), 'export const = 1;');
+    await wrong(
+      /does not compile: line 1/,
+      false,
+      'order',
+      'A-1',
+      '--aggregate',
+      join(dir, 'bad.ts'),
+    );
+  });
 });

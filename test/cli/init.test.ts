@@ -63,10 +63,14 @@ t.test('what init writes runs as it is, and type-checks', async (t) => {
     0,
   );
   await running.seen('stdout', /"name":"Ada","msg":"hello"/);
-  const shown = await until('lag shows the event as done', async () => {
-    const { stdout } = await project.run(['lag']);
-    return /^hello +1 +1 /m.test(stdout) ? stdout : null;
-  });
+  const shown = await until(
+    'lag shows the event as done',
+    async () => {
+      const { stdout } = await project.run(['lag']);
+      return /^hello +1 +1 /m.test(stdout) ? stdout : null;
+    },
+    60_000,
+  );
   const readmes = [
     files['README.md'] as string,
     readFileSync(join(projectDir, 'README.md'), 'utf8'),

@@ -223,7 +223,7 @@ t.test('a server that goes away in mid file: said, status 1, no stack', async (t
   const redis = await startRedis(t);
   const client = redis.client();
   const project = createProject(t, redis.url);
-  const { child, ended } = project.start(['publish', '-', '--json', '--deadline', '1000'], {});
+  const { child, ended } = project.start(['publish', '-', '--json', '--deadline', '3000']);
   child.stdin.write(`${note(1)}\n`);
   await until('one is appended', async () => (await counter(client, 'appended:note.added')) === 1);
   await redis.kill();

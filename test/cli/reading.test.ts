@@ -25,7 +25,12 @@ import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
 import { inProcess, type Register } from '../../scripts/lab/cli-in-process.ts';
 import { dump } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until, type TestRedis } from '../../scripts/lab/redis-server.ts';
+import {
+  startRedis,
+  until,
+  type TestLike,
+  type TestRedis,
+} from '../../scripts/lab/redis-server.ts';
 
 const DATA = { key: 's', number: 1, order: 'ok', filler: new Uint8Array(0) };
 
@@ -119,70 +124,79 @@ const REFUSALS: readonly Refusal[] = [
   },
 ];
 
+/**
+ * Fills a deployment with one of everything that the commands look at: settled events, a scheduled
+ * event, a history, limits, a loss, a dead letter, an entry of a foreign producer.
+ * @returns the id of the dead letter
+ */
+async function fill(t: TestLike, url: string, look: Redis): Promise<string> {
+  const service = await openService(t, url, 2);
+  const { connection, keys } = service.deployment;
+  const dispatcher = service.dispatcher({ functionsDir: functionsDirOf('tally') });
+  await dispatcher.start();
+  const publisher = service.publisher();
+  await publisher.publishMany(
+    ['e1', 'e2'].map((id, number) => ({ type: 'test.event', id, data: { ...DATA, number } })),
+  );
+  await publisher.publish(
+    'test.other',
+    { ...DATA, key: 'later' },
+    { id: 'later', delayMs: 3_600_000 },
+  );
+  await service
+    .store()
+    .append('thing', 'a', [{ type: 'test.event', data: { ...DATA, key: 'a' } }], {
+      expectedRevision: 'no-stream',
+    });
+  await setTypeLimits(service.deployment, 'test.event', { maxEvents: 1000 });
+  await noteLoss(connection, keys, 0, {
+    kind: 'entries',
+    type: 'test.event',
+    from: '1-0',
+    to: '2-0',
+    count: 3,
+    message: 'gone',
+  });
+  await until('all is settled', async () =>
+    (await readLag(service.deployment)).functions.every(
+      (fn) => fn.appended > 0 && fn.lag + fn.pending === 0,
+    ),
+  );
+  await dispatcher.stop();
+  await look.xadd(
+    'mr:{0}:dead:tally@1',
+    '*',
+    'kind',
+    'event',
+    'event',
+    Buffer.from([10, 1, 120]),
+    'type',
+    'test.event',
+    'partition',
+    '0',
+    'entry',
+    '1-0',
+    'id',
+    'x',
+    'subject',
+    's',
+    'reason',
+    'attempts',
+    'events',
+    '1',
+  );
+  await look.hset('mr:{0}:counters', 'dead:tally@1:test.event', 1);
+  // Beside what foreign producers have appended since: nobody has adopted that.
+  await look.xadd('mr:{1}:events:test.event', '*', 'b', Buffer.from([10, 0]));
+  return `tally@1/0/${((await look.xrange('mr:{0}:dead:tally@1', '-', '+'))[0] as [string, string[]])[0]}`;
+}
+
 t.test(
   'commands that look work while Redis refuses writes; those that write say why, at once',
   async (t) => {
     const redis = await startRedis(t, { tcp: true });
     const look = redis.client();
-    const service = await openService(t, redis.url, 2);
-    const { connection, keys } = service.deployment;
-    const dispatcher = service.dispatcher({ functionsDir: functionsDirOf('tally') });
-    await dispatcher.start();
-    const publisher = service.publisher();
-    await publisher.publishMany(
-      ['e1', 'e2'].map((id, number) => ({ type: 'test.event', id, data: { ...DATA, number } })),
-    );
-    await publisher.publish(
-      'test.other',
-      { ...DATA, key: 'later' },
-      { id: 'later', delayMs: 3_600_000 },
-    );
-    await service
-      .store()
-      .append('thing', 'a', [{ type: 'test.event', data: { ...DATA, key: 'a' } }], {
-        expectedRevision: 'no-stream',
-      });
-    await setTypeLimits(service.deployment, 'test.event', { maxEvents: 1000 });
-    await noteLoss(connection, keys, 0, {
-      kind: 'entries',
-      type: 'test.event',
-      from: '1-0',
-      to: '2-0',
-      count: 3,
-      message: 'gone',
-    });
-    await until('all is settled', async () =>
-      (await readLag(service.deployment)).functions.every(
-        (fn) => fn.appended > 0 && fn.lag + fn.pending === 0,
-      ),
-    );
-    await dispatcher.stop();
-    await look.xadd(
-      'mr:{0}:dead:tally@1',
-      '*',
-      'kind',
-      'event',
-      'event',
-      Buffer.from([10, 1, 120]),
-      'type',
-      'test.event',
-      'partition',
-      '0',
-      'entry',
-      '1-0',
-      'id',
-      'x',
-      'subject',
-      's',
-      'reason',
-      'attempts',
-      'events',
-      '1',
-    );
-    await look.hset('mr:{0}:counters', 'dead:tally@1:test.event', 1);
-    const letter = `tally@1/0/${((await look.xrange('mr:{0}:dead:tally@1', '-', '+'))[0] as [string, string[]])[0]}`;
-    // Beside what foreign producers have appended since: nobody has adopted that.
-    await look.xadd('mr:{1}:events:test.event', '*', 'b', Buffer.from([10, 0]));
+    const letter = await fill(t, redis.url, look);
 
     const run = async (
       url: string,
@@ -196,7 +210,9 @@ t.test(
     const stable = (text: string): string =>
       text
         .replace(/"(oldestMs|ageMs|sinceMs|behindMs|nowMs)":[\d.]+/g, '"$1":0')
-        .replace(/ +\d[\d.]* (ms|s)\b/g, ' - s');
+        .replace(/ +\d[\d.]* (ms|s|min|h)\b/g, ' - s')
+        // The width of a column follows its longest duration.
+        .replace(/ +/g, ' ');
     const before = await dump(look);
     const expected = new Map<string, string>();
     for (const command of READING) {

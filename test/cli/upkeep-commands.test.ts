@@ -70,42 +70,46 @@ t.test('functions, limits, losses, scheduled', async (t) => {
     return ran;
   };
 
-  for (const [args, said] of [
-    [['functions', 'list'], /no function is registered/],
-    [['limits'], /no type has limits/],
-    [['losses'], /nothing is known to be lost/],
-    [['scheduled', 'list'], /no event waits for its time/],
-  ] as const) {
-    const { out, err, failed } = await ok(...args);
-    t.match({ out, failed }, { out: '', failed: false }, args.join(' '));
-    t.match(err, said);
-    t.equal((await ok(...args, '--json')).out, args[0] === 'limits' ? '{}\n' : '');
-  }
+  await t.test('an empty deployment: each says so, and --json prints nothing', async (t) => {
+    for (const [args, said] of [
+      [['functions', 'list'], /no function is registered/],
+      [['limits'], /no type has limits/],
+      [['losses'], /nothing is known to be lost/],
+      [['scheduled', 'list'], /no event waits for its time/],
+    ] as const) {
+      const { out, err, failed } = await ok(...args);
+      t.match({ out, failed }, { out: '', failed: false }, args.join(' '));
+      t.match(err, said);
+      t.equal((await ok(...args, '--json')).out, args[0] === 'limits' ? '{}\n' : '');
+    }
+  });
 
   const before = await dump(redis.client());
-  for (const args of [
-    ['limits', 'test.event', '--max-age', '10'],
-    ['limits', 'test.event', '--max-age', '5ms'],
-    ['limits', 'test.event', '--max-events', '-1'],
-    ['limits', 'test.event', '--max-backlog', '0'],
-    ['limits', '--max-events', '5'],
-    ['limits', '--unset'],
-    ['limits', 'test.event', '--unset', '--max-events', '5'],
-    ['limits', 'No Name', '--max-events', '5'],
-    ['limits', 'a:b'],
-    ['functions'],
-    ['functions', 'remove'],
-    ['scheduled', 'cancel'],
-    ['scheduled', 'list', '--limit', '0'],
-    ['losses', 'x'],
-  ]) {
-    const { error } = await run(...args);
-    t.ok(
-      error instanceof UsageError || error instanceof CommanderError,
-      `${args.join(' ')}: ${String(error)}`,
-    );
-  }
-  t.strictSame(await dump(redis.client()), before, 'wrong use changes nothing');
+  await t.test('wrong use is an error, and changes nothing', async (t) => {
+    for (const args of [
+      ['limits', 'test.event', '--max-age', '10'],
+      ['limits', 'test.event', '--max-age', '5ms'],
+      ['limits', 'test.event', '--max-events', '-1'],
+      ['limits', 'test.event', '--max-backlog', '0'],
+      ['limits', '--max-events', '5'],
+      ['limits', '--unset'],
+      ['limits', 'test.event', '--unset', '--max-events', '5'],
+      ['limits', 'No Name', '--max-events', '5'],
+      ['limits', 'a:b'],
+      ['functions'],
+      ['functions', 'remove'],
+      ['scheduled', 'cancel'],
+      ['scheduled', 'list', '--limit', '0'],
+      ['losses', 'x'],
+    ]) {
+      const { error } = await run(...args);
+      t.ok(
+        error instanceof UsageError || error instanceof CommanderError,
+        `${args.join(' ')}: ${String(error)}`,
+      );
+    }
+    t.strictSame(await dump(redis.client()), before, 'wrong use changes nothing');
+  });
 
   await t.test('names that nobody knows are errors, never empty answers', async (t) => {
     await redis
@@ -252,13 +256,15 @@ t.test('functions, limits, losses, scheduled', async (t) => {
     });
   });
 
-  const project = createProject(t, redis.url);
-  const { status, stdout } = await project.run(['limits', '--json'], {
-    env: { MILLRACE_PARTITIONS: '2' },
+  await t.test('limits as a process of its own', async (t) => {
+    const project = createProject(t, redis.url);
+    const { status, stdout } = await project.run(['limits', '--json'], {
+      env: { MILLRACE_PARTITIONS: '2' },
+    });
+    t.match(
+      { status, stdout },
+      { status: 0, stdout: '{"test.other":{"maxAgeMs":90000}}\n' },
+      'as a process',
+    );
   });
-  t.match(
-    { status, stdout },
-    { status: 0, stdout: '{"test.other":{"maxAgeMs":90000}}\n' },
-    'as a process',
-  );
 });
