@@ -1,6 +1,6 @@
 /**
- * What a command gets from `main.ts`: the deployment on demand, and where to print. No command
- * touches process.stdout itself.
+ * The context of a command, given by `main.ts`: the deployment on demand, and the output. No
+ * command touches process.stdout itself.
  */
 import type { Environment } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
@@ -10,16 +10,16 @@ import type { WaitForWrites } from '../redis/refused-writes.ts';
 export interface CliContext {
   /**
    * Opens the deployment of this folder and environment. `main.ts` closes it when the command has
-   * ended, however it ends; closing it earlier is allowed.
+   * ended, however it ends. The command may close it earlier.
    *
-   * `protoDir` undefined: `./proto` where that folder exists, else no types. A folder: it must
-   * exist. Null: no types.
+   * `protoDir`: folder of the event types, which must exist. Null: no types. Undefined: `./proto`
+   * if that folder exists, else no types.
    *
-   * `settleSchemas`: compare the types with the registry first, as whatever publishes or consumes
-   * must. Default false: opening writes nothing.
+   * `settleSchemas`: whether to compare the types with the registry first. Commands that publish or
+   * consume must. Default false: opening writes nothing.
    *
-   * `anew`: the command has a use where nobody has started anything yet. Default false: that is
-   * said on stderr.
+   * `anew`: whether the command makes sense in an empty deployment. Default false: stderr says that
+   * the deployment is empty.
    *
    * @throws ConfigError naming every problem
    */
@@ -28,45 +28,51 @@ export interface CliContext {
     settleSchemas?: boolean;
     anew?: boolean;
   }): Promise<Deployment>;
-  /** One line of data to stdout; the line break is added. */
+  /** Prints one line of data to stdout. The line break is added. */
   out(text: string): void;
-  /** One line for humans (warnings, progress, summaries) to stderr; the line break is added. */
+  /**
+   * Prints one line for people to stderr: a warning, progress, a summary. The line break is added.
+   */
   err(text: string): void;
 }
 
-/** Why a command is to end early. */
+/** Reason for a command to end early. */
 export type StopReason = NodeJS.Signals | 'stdout closed';
 
 export interface Stop {
-  /** Aborts at the first SIGINT or SIGTERM, or when nobody reads stdout any more. */
+  /** Aborts at the first SIGINT or SIGTERM, or when stdout has lost its reader. */
   readonly first: AbortSignal;
-  /** Aborts at the second signal. A third one ends the process wherever it is. */
+  /** Aborts at the second signal. A third signal ends the process at once. */
   readonly second: AbortSignal;
   /** Null until `first` has aborted. */
   readonly reason: StopReason | null;
 }
 
-/** For the commands that run long: own log, other settings, an orderly end. */
+/** Context of commands that run long: their own log, other settings, an orderly end. */
 export interface LongRunningContext extends CliContext {
   open(options?: {
     protoDir?: string | null;
     settleSchemas?: boolean;
     anew?: boolean;
-    /** Default: reject where Redis takes no writes and some are needed. */
+    /** Behaviour if Redis refuses writes that are needed. Default: reject. */
     whenRefused?: WaitForWrites;
     /** Default: warnings and errors as lines on stderr. */
     log?: Log;
-    /** Shown in CLIENT LIST. Default `cli`. */
+    /** Name of the connection in CLIENT LIST. Default `cli`. */
     name?: string;
     environment?: Partial<Environment>;
   }): Promise<Deployment>;
   /**
-   * From now on this command ends itself when asked to; otherwise the first signal closes what is
-   * open and exits with 1, and a closed stdout does so with 0.
+   * Lets the command end itself: from now on signals and a closed stdout only abort the signals of
+   * the stop. Otherwise the first signal closes the deployments and exits with 1, and a closed
+   * stdout exits with 0.
    */
   takeStop(): Stop;
-  /** Settings, checked. @throws ConfigError naming every problem */
+  /**
+   * Reads and checks the settings.
+   * @throws ConfigError naming every problem
+   */
   environment(): Environment;
-  /** The command has failed, but has said so itself. */
+  /** Makes the exit status 1. The command has printed the failure itself. */
   fail(): void;
 }

@@ -1,5 +1,5 @@
 /**
- * A line of NDJSON <-> an event: CloudEvents 1.0 JSON, as `tail` prints it and `publish --file`
+ * Lines of NDJSON and their events: CloudEvents 1.0 JSON, as `tail` prints it and `publish --file`
  * takes it.
  */
 import { EVENT_ATTRIBUTES, extensionProblem } from '../core/extensions.ts';
@@ -9,7 +9,10 @@ import type { EventHeader } from '../wire/event-header.ts';
 import { plainJson } from '../wire/payload-json.ts';
 import { safeJson } from './printable.ts';
 
-/** @throws Error saying what is wrong with it */
+/**
+ * Reads an event from the JSON of a line.
+ * @throws Error whose message names the problem
+ */
 export function parseEvent(value: unknown, defaultType: string | undefined): PublishItem {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Error('not a JSON object');
@@ -51,7 +54,7 @@ export function parseEvent(value: unknown, defaultType: string | undefined): Pub
   return out;
 }
 
-/** As it is, with all its digits. */
+/** Checks a time and returns its text unchanged. A number would lose digits of it. */
 function timeOf(text: string): string {
   const moment = parseRfc3339(text);
   if (moment === null)
@@ -60,7 +63,10 @@ function timeOf(text: string): string {
   return text;
 }
 
-/** Strings, booleans and CloudEvents' integers, all of them as text; null: none. */
+/**
+ * Reads the extension attributes as text: strings, booleans and 32-bit integers. Null: there are
+ * none.
+ */
 function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, string> | null {
   const extensions: [string, string][] = [];
   for (const [name, value] of Object.entries(from)) {
@@ -85,9 +91,9 @@ function extensionsOf(from: Readonly<Record<string, unknown>>): Record<string, s
 }
 
 /**
- * One line. The event's own attributes win over extensions of the same name, which a foreign
- * producer may have written.
- * @param more further members, e.g. its revision in a history
+ * Formats an event as one line. The event's own attributes win over extensions of the same name,
+ * which a foreign producer may have written.
+ * @param more further members, e.g. the event's revision in a history
  */
 export function formatEvent(
   header: Pick<EventHeader, 'id' | 'source' | 'subject' | 'timeMs' | 'extensions'> & {
@@ -116,7 +122,10 @@ export function formatEvent(
   });
 }
 
-/** What a foreign producer wrote beyond a millisecond is none. */
+/**
+ * Nanoseconds within the millisecond. A foreign producer's value of a millisecond or more counts as
+ * 0.
+ */
 function nanosOf({ timeNanos = 0 }: { readonly timeNanos?: number }): number {
   return timeNanos < 1_000_000 ? timeNanos : 0;
 }

@@ -1,7 +1,7 @@
 /** Exit statuses of every command. docs/cli.md states them. */
 export const EXIT = {
   ok: 0,
-  /** The command was understood, but what it should do failed. */
+  /** The command was understood, but failed. */
   failed: 1,
   /**
    * The command was not understood: unknown command or option, missing or malformed argument.
@@ -10,7 +10,7 @@ export const EXIT = {
   usage: 2,
 } as const;
 
-/** The command line is wrong: reported as one line, exit status 2. */
+/** A wrong command line. It is reported as one line, with exit status 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -1,4 +1,4 @@
-/** Event types that a command may name: a misspelt one must be an error, never an empty answer. */
+/** Event types that a command may name. A misspelt type must be an error, never an empty answer. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { UnknownEventTypeError } from '../core/errors.ts';
@@ -6,7 +6,9 @@ import type { Deployment } from '../deployment.ts';
 import { knownTypes, readPartitions } from '../redis/counters.ts';
 import { createCatalog, loadProtoFolder } from '../wire/catalog.ts';
 
-/** Of the deployment: published, consumed or dead there, or registered with a schema. */
+/**
+ * Types of the deployment: published, consumed or dead-lettered there, or registered with a schema.
+ */
 export async function deployedTypes(deployment: Deployment): Promise<Set<string>> {
   const [states, subjects] = await Promise.all([
     readPartitions(deployment),
@@ -16,7 +18,7 @@ export async function deployedTypes(deployment: Deployment): Promise<Set<string>
 }
 
 /**
- * Checks a type that a command is about to set something for. Types of ./proto are known too,
+ * Checks a type whose settings a command is about to change. Types of ./proto are known too,
  * because settings may come before the first event.
  * @throws UnknownEventTypeError with the nearest known type
  */
@@ -28,10 +30,7 @@ export async function requireKnownType(deployment: Deployment, type: string): Pr
   throw new UnknownEventTypeError(type, [...new Set([...known, ...declared])].sort());
 }
 
-/**
- * Of ./proto; none where the folder is not there or has mistakes, which are other commands' to
- * tell.
- */
+/** Types of ./proto. None if the folder is missing or has mistakes, which other commands report. */
 function declaredTypes(): string[] {
   try {
     return existsSync('proto')

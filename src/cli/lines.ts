@@ -1,9 +1,9 @@
-/** A stream of bytes → its lines, a block at a time, in bounded memory. */
+/** Splits a stream of bytes into lines, a block at a time, in bounded memory. */
 
 export interface Line {
-  /** From 1. */
+  /** Number of the line, from 1. */
   readonly number: number;
-  /** Without the line break. Null: the line is not usable, see `problem`. */
+  /** Text without the line break. Null: the line is not usable, see `problem`. */
   readonly text: string | null;
   readonly problem: string;
 }
@@ -11,8 +11,8 @@ export interface Line {
 const NEWLINE = 10;
 
 /**
- * Yields the lines completed by each piece of input together; what a live pipe has sent so far
- * never waits for more. Of a line beyond `maxBytes` nothing is kept.
+ * Yields together the lines that a piece of input completes. Complete lines of a live pipe never
+ * wait for more input. The content of a line longer than `maxBytes` is not kept.
  */
 export async function* readLines(
   input: AsyncIterable<Buffer>,
@@ -20,14 +20,14 @@ export async function* readLines(
 ): AsyncGenerator<Line[]> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let number = 0;
-  /** The unfinished line. */
+  /** Pieces of the unfinished line. */
   let held: Buffer[] = [];
   let heldBytes = 0;
 
   const hold = (piece: Buffer): void => {
     heldBytes += piece.length;
     if (heldBytes > maxBytes) held = [];
-    // Copied: a slice would keep the whole piece of input alive.
+    // Copy the piece: a slice would keep the whole input block alive.
     else held.push(Buffer.from(piece));
   };
   const finish = (last: Buffer): Line => {

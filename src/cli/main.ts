@@ -19,7 +19,7 @@ import { EXIT, UsageError } from './exit-status.ts';
 import { printable } from './printable.ts';
 import { buildProgram } from './program.ts';
 
-/** An interrupted command has this long to close what it opened. */
+/** Time that an interrupted command has to close its deployments, ms. */
 const CLOSE_MS = 5000;
 
 class Shell implements LongRunningContext {
@@ -35,7 +35,7 @@ class Shell implements LongRunningContext {
   #emptiness: string | null = null;
   #finishing: Promise<never> | null = null;
 
-  /** It ends already: what fails from now on fails because of that. */
+  /** Whether the process is ending already. Any failure from now on is a consequence. */
   get ending(): boolean {
     return this.#finishing !== null;
   }
@@ -49,7 +49,10 @@ class Shell implements LongRunningContext {
     if (this.#emptiness !== null) this.err(this.#emptiness);
   }
 
-  /** A refusal of writes with where the server's files are, if that is what is wrong. */
+  /**
+   * Explains a refused write with the server's own problem and the place of its files, if that is
+   * the cause.
+   */
   async explained(error: unknown): Promise<unknown> {
     if (!isWriteRefusal(error) || error.reply !== 'MISCONF') return error;
     const connection = this.#opened.at(-1)?.connection;
@@ -63,7 +66,7 @@ class Shell implements LongRunningContext {
     try {
       return ['debug', 'trace'].includes(this.environment().LOG_LEVEL);
     } catch {
-      // the settings themselves are what is wrong
+      // The settings themselves are wrong.
       return false;
     }
   }
@@ -142,16 +145,16 @@ class Shell implements LongRunningContext {
         void this.finish(EXIT.failed);
         return;
       }
-      // The reader is gone (| head): the ordinary end of a pipe, not a failure.
+      // The reader is gone (| head): this is the ordinary end of a pipe, not a failure.
       this.#reason ??= 'stdout closed';
       if (this.#taken) this.#first.abort();
       else void this.finish(EXIT.ok);
     });
-    // Nothing is left to tell the user with.
+    // No output is left for a message to the user.
     process.stderr.on('error', () => {});
   }
 
-  /** Closes what is open and ends the process. */
+  /** Closes the open deployments and ends the process. */
   finish(status: number): Promise<never> {
     this.#finishing ??= this.#finish(status);
     return this.#finishing;
@@ -159,12 +162,12 @@ class Shell implements LongRunningContext {
 
   async #finish(status: number): Promise<never> {
     const close = async (): Promise<void> => {
-      // An embedded server that is just being started is ours to stop.
+      // An embedded server that is just starting has to be stopped too.
       await Promise.allSettled(this.#opening);
       await Promise.allSettled(this.#opened.map((deployment) => deployment.close()));
     };
-    // An embedded server saves its file, which may take longer than a user who pressed Ctrl-C wants
-    // to wait: it ends on its own.
+    // An embedded server saves its file before it ends. A user who pressed Ctrl-C does not wait for
+    // that: the server ends on its own.
     await (this.#signals > 0 ? Promise.race([close(), sleep(CLOSE_MS)]) : close());
     await Promise.all(
       [process.stdout, process.stderr].map(
@@ -178,7 +181,10 @@ class Shell implements LongRunningContext {
     process.exit(status);
   }
 
-  /** Warnings for the eye; the rest only where somebody asked for it or looks on. */
+  /**
+   * Prints log messages as lines on stderr. Debug messages need LOG_LEVEL debug. Info messages need
+   * that too, or a terminal.
+   */
   #lineLog(level: Environment['LOG_LEVEL']): Log {
     const detailed = level === 'debug' || level === 'trace';
     const quiet = level === 'fatal' || level === 'silent';
@@ -202,7 +208,7 @@ class Shell implements LongRunningContext {
 function describe(error: unknown, detailed: boolean): string {
   if (!(error instanceof Error)) return printable(String(error), 2000);
   if (detailed) return error.stack ?? error.message;
-  // Its list of problems is worth its lines; any other message is one.
+  // A list of problems keeps its lines. Any other message becomes one line.
   return error instanceof ConfigError ||
     error instanceof SchemaNotRegisteredError ||
     error instanceof IncompatibleSchemaError

@@ -1,10 +1,10 @@
 /**
- * Checks of option values, shared by the commands; what they throw is a usage error (exit status
- * 2).
+ * Checks and formats of option values, shared by the commands. A failed check is a usage error
+ * (exit status 2).
  */
 import { InvalidArgumentError } from 'commander';
 
-/** For commander's argument parser. */
+/** Returns a parser of whole numbers for commander. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

@@ -1,6 +1,6 @@
 /**
- * Texts that came from producers or user code → a terminal or a log. Nothing in them may move the
- * cursor, colour or reorder.
+ * Makes texts of producers and user code safe for a terminal or a log. No text may move the cursor,
+ * set colours or reorder characters.
  */
 import Table from 'cli-table3';
 
@@ -9,13 +9,13 @@ import Table from 'cli-table3';
  */
 const UNSAFE =
   /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
-/** Escape sequences as a whole, so that not even their rests remain. */
+/** Whole escape sequences, so that no rest of them is printed. */
 const ANSI =
   /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|(?:\u001b\]|\u009d)[^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?|\u001b[PX^_][^\u001b\u009c]*(?:\u001b\\|\u009c)?|\u001b[ -/]*[0-~]/g;
 
-/** One line, at most `max` characters. */
+/** Returns the text as one line of at most `max` characters. */
 export function printable(text: string, max = 200): string {
-  // Cut before the patterns run: the text may be megabytes.
+  // Cut the text before the patterns run: it may have megabytes.
   const line = text
     .slice(0, max * 4 + 1)
     .replace(ANSI, '')
@@ -25,7 +25,7 @@ export function printable(text: string, max = 200): string {
   return line.length > max || text.length > max * 4 + 1 ? `${line.slice(0, max - 1)}…` : line;
 }
 
-/** Several lines, e.g. a stack. */
+/** Returns several printable lines, e.g. of a stack. */
 export function printableLines(text: string, maxLines = 30, maxChars = 20_000): string {
   const lines = text.slice(0, maxChars).split(/\r?\n/);
   const shown = lines
@@ -37,8 +37,8 @@ export function printableLines(text: string, maxLines = 30, maxChars = 20_000): 
 }
 
 /**
- * JSON that is the same data, with what JSON.stringify leaves as it is (C1, bidirectional controls)
- * written as escapes.
+ * Returns JSON of the value. JSON.stringify leaves C1 and bidirectional controls as they are; here
+ * they are written as escapes.
  */
 export function safeJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, null, indent).replace(
@@ -52,7 +52,7 @@ export interface Column {
   readonly right?: boolean;
 }
 
-/** Aligned columns without lines; cells are made printable here. */
+/** Returns a table of aligned columns without lines. Its cells are made printable. */
 export function table(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
@@ -89,7 +89,7 @@ export function table(
     .join('\n');
 }
 
-/** `1.2 s`, `3 min`, `2 d`: for the eye. */
+/** Returns a duration for people: `1.2 s`, `3 min`, `2 d`. */
 export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 120_000) return `${(ms / 1000).toFixed(1)} s`;
@@ -98,7 +98,7 @@ export function duration(ms: number): string {
   return `${Math.round(ms / 86_400_000)} d`;
 }
 
-/** Null for what is no date: stamps come out of stored data. */
+/** Returns the ISO 8601 time. Null: the number is no date; time stamps come from stored data. */
 export function isoTime(ms: number): string | null {
   return ms > 0 && ms <= 8.64e15 ? new Date(ms).toISOString() : null;
 }

@@ -1,6 +1,5 @@
 /**
- * The .proto files of another state of the source: a folder, or a git revision of the folder at
- * hand.
+ * The .proto files of another state of the source: another folder, or a git revision of the folder.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -13,9 +12,8 @@ const run = promisify(execFile);
 const MAX_BYTES = 16 * 1024 * 1024;
 
 /**
- * @param against a folder, else a git revision (branch, tag, commit): then the same folder as it
- *   was there
- * @throws UsageError where it is neither; ConfigError for files that are too many or too large
+ * @param against a folder, or a git revision (branch, tag, commit) at which `protoDir` is read
+ * @throws UsageError if `against` is neither; ConfigError for files that are too many or too large
  */
 export async function protoAt(against: string, protoDir: string): Promise<ProtoSource[]> {
   if (existsSync(against) && statSync(against).isDirectory())
@@ -25,7 +23,7 @@ export async function protoAt(against: string, protoDir: string): Promise<ProtoS
     (await run('git', args, { cwd, maxBuffer: MAX_BYTES })).stdout;
   let revision: string;
   try {
-    // A revision, never an option.
+    // --end-of-options: `against` is a revision, never an option.
     revision = (
       await git('rev-parse', '--verify', '--quiet', '--end-of-options', `${against}^{commit}`)
     ).trim();

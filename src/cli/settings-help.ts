@@ -4,7 +4,7 @@ import { ENVIRONMENT } from '../config.ts';
 const COLUMNS = 100;
 const INDENT = '      ';
 
-/** A name, its default and its range a line; its meaning below, wrapped. */
+/** Returns a line for each setting, with name, default and range, and its meaning wrapped below. */
 export function settingsHelp(): string {
   const settings = Object.entries(ENVIRONMENT).map(([name, { unset, range, text }]) => {
     const facts = [
@@ -16,7 +16,7 @@ export function settingsHelp(): string {
   return ['Settings, all from the environment:', ...settings].join('\n');
 }
 
-/** Markdown without its marks: the text of a link, code as it is. */
+/** Removes the marks of Markdown: of a link the text remains, of code the content. */
 function plain(markdown: string): string {
   return markdown.replace(/\[([^\]]+)\]\([^)]*\)/g, '$1').replaceAll('`', '');
 }

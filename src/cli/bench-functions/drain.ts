@@ -1,5 +1,5 @@
 /**
- * What `millrace bench` drains with: reads a field, so that the payload is decoded, and does
+ * The function of `millrace bench`. It reads a field, so that the payload is decoded, and does
  * nothing else.
  */
 import { defineFunction } from '../../define/index.ts';

@@ -1,6 +1,6 @@
 /**
- * `millrace bench`: a quick check of what this machine and this server can do. Own namespace,
- * removed afterwards.
+ * `millrace bench`: a quick measurement of this machine and this server. It works in a namespace of
+ * its own, which is removed afterwards.
  */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
@@ -97,7 +97,7 @@ async function publishAll(millrace: Millrace, events: number, signal: AbortSigna
   const progress = new Progress('published', events);
   const startedMs = monotonicMs();
   let sent = 0;
-  // Two blocks under way: one is encoded while the other one travels.
+  // Two blocks are under way: one is encoded while the other one travels.
   let previous: Promise<unknown> = Promise.resolve();
   try {
     while (sent < events) {
@@ -125,7 +125,8 @@ async function publishAll(millrace: Millrace, events: number, signal: AbortSigna
     return phaseOf(events, startedMs);
   } finally {
     progress.clear();
-    // Also when interrupted: a flush that comes when the keys are gone would look like a loss.
+    // Close the publisher after an interruption too. A flush after the keys are removed would look
+    // like a loss.
     await publisher.close();
   }
 }
@@ -151,8 +152,7 @@ async function drainAll(millrace: Millrace, events: number, signal: AbortSignal)
   let phase: Phase;
   try {
     await dispatcher.start();
-    // Lanes run before start() has returned: what they have done by now is little and counted into
-    // the time.
+    // Lanes run before start() returns. Their few events until now are counted into the time.
     startedMs = Math.min(lastMs, monotonicMs());
     await Promise.race([all, stalled(() => lastMs, signal)]);
     phase = phaseOf(events, startedMs);

@@ -35,7 +35,9 @@ interface ChangeFlags extends FilterFlags {
   readonly yes?: boolean;
 }
 
-/** Rows of the table that are aligned together; a longer list is printed in parts, not gathered. */
+/**
+ * Rows that are aligned together. A longer list is printed in parts, so that memory stays bounded.
+ */
 const TABLE_ROWS = 200;
 const PURGE_AT_ONCE = 200;
 const PROGRESS_LETTERS = 1000;
@@ -137,7 +139,7 @@ function filterOf(flags: FilterFlags, ids?: readonly string[]): DeadLetterFilter
   };
 }
 
-/** What would change everything must be said. Checked before a deployment is opened. */
+/** Checks that a command without ids and filters has --all. Runs before a deployment is opened. */
 function checkScope(ids: readonly string[], flags: ChangeFlags): void {
   const narrowed = [flags.function, flags.type, flags.subject, flags.reason, flags.event].some(
     (value) => value !== undefined,
@@ -285,7 +287,7 @@ async function show(
     );
 }
 
-/** Decoded; where that cannot be done the bytes, and why. */
+/** Decodes the payload of a letter. If this fails, returns the bytes and the reason. */
 function payloadOf(
   letter: DeadLetter,
   deployment: Deployment,
@@ -383,8 +385,9 @@ async function purge(
 }
 
 /**
- * Named letters that are not there (or that a filter given beside them keeps out): a failure, said
- * once.
+ * Reports the named letters that were not found, and fails the command. A filter beside the ids may
+ * have kept them out.
+ * @returns their number
  */
 function missing(
   ids: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * `millrace functions`: which functions the deployment knows; forgetting one that is deployed no
- * more.
+ * `millrace functions`: lists the functions of the deployment, and removes one that is no longer
+ * deployed.
  */
 import type { Command } from 'commander';
 import { readLag } from '../../lag/lag.ts';

@@ -1,4 +1,4 @@
-/** `millrace history`: the events of one aggregate, and its state as it was. Reads only. */
+/** `millrace history`: the events of one aggregate, or its state at a moment. Reads only. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -93,13 +93,16 @@ interface Asked {
   readonly store: EventStore;
   readonly category: string;
   readonly id: string;
-  /** A revision or a time; undefined: now. */
+  /** Last moment to show: a revision or a time. Undefined: now. */
   readonly at: number | Date | undefined;
   readonly flags: HistoryFlags;
   readonly context: CliContext;
 }
 
-/** Digits alone are a revision. */
+/**
+ * Reads the value of --at. Digits alone are a revision.
+ * @throws UsageError
+ */
 function parseAt(text: string): number | Date {
   if (/^\d{1,15}$/.test(text)) return Number(text);
   const moment = parseTimeArgument(text);
@@ -136,7 +139,7 @@ async function printEvents({ store, category, id, at, flags, context }: Asked): 
       }
       break;
     } catch (error) {
-      // It is the one behind the last one printed: the others can be read.
+      // The unreadable event is the next one behind the last printed event. The others can be read.
       if (!(
         (error instanceof CorruptDataError && error.history !== null) ||
         error instanceof UnknownEventTypeError
@@ -179,7 +182,7 @@ async function printState(
   { store, id, at, flags, context }: Asked,
   aggregate: Aggregate<unknown>,
 ): Promise<void> {
-  // As a replay gives it: looking must not take snapshots, and one may be what is wrong.
+  // Fold without snapshots: a command that looks must not take any, and a snapshot may be wrong.
   const { category, events, initialState, evolve } = aggregate;
   const folded: Aggregate<unknown> = {
     category,
@@ -197,7 +200,10 @@ async function printState(
   }
 }
 
-/** The file's aggregate of this category: its default export, or any other. */
+/**
+ * Loads the aggregate of the category from the exports of a file.
+ * @throws UsageError if the file or the aggregate is not there
+ */
 async function loadAggregate(file: string, category: string): Promise<Aggregate<unknown>> {
   const path = resolve(file);
   if (!existsSync(path)) throw new UsageError(`--aggregate ${file}: there is no such file`);

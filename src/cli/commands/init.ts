@@ -1,4 +1,4 @@
-/** `millrace init`: a small project that runs as it is. Overwrites nothing. */
+/** `millrace init`: writes a small project that runs as it is. Overwrites nothing. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -49,7 +49,7 @@ function init(dir: string, context: CliContext): void {
   for (const [name, text] of files) {
     const path = join(root, name);
     makeFolder(dirname(path));
-    // wx: should one have appeared meanwhile, it stays.
+    // wx: a file that has appeared meanwhile stays.
     writeFileSync(path, text, { flag: 'wx' });
   }
   for (const name of files.keys()) context.out(`created ${join(dir, name)}`);
@@ -63,14 +63,14 @@ and in a second terminal:
   npx millrace lag`);
 }
 
-/** A path as a shell takes it. */
+/** Quotes a path for a shell. */
 function quoted(path: string): string {
   return /^[\w@%+=:,./-]+$/.test(path) && !path.startsWith('-')
     ? path
     : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
-/** The folder's name, as npm accepts it. */
+/** Returns the folder's name in a form that npm accepts. */
 function packageName(root: string): string {
   const name = basename(root)
     .toLowerCase()
@@ -80,8 +80,8 @@ function packageName(root: string): string {
 }
 
 /**
- * What `npm install` gets millrace from: the registry, or the checkout that this command was run
- * from.
+ * Returns the dependency for `npm install`: the version in the registry, or the checkout that runs
+ * this command.
  */
 function dependencyOf(root: string): string {
   const own = fileURLToPath(packageFolder());
@@ -99,7 +99,7 @@ function scaffold(name: string, millrace: string): Map<string, string> {
     scripts: { start: 'millrace start', types: 'millrace proto' },
     dependencies: { millrace },
   };
-  // For the editor and `npx tsc`; running needs neither.
+  // The editor and `npx tsc` need this file. Running the project does not.
   const compiler = {
     compilerOptions: {
       target: 'ES2022',

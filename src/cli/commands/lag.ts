@@ -1,7 +1,4 @@
-/**
- * `millrace lag`: what was appended for each function, and which state every event of it is in.
- * Reads only.
- */
+/** `millrace lag`: the appended events of each function, counted by state. Reads only. */
 import type { Command } from 'commander';
 import { readLag, type FunctionLag, type LagReport } from '../../lag/lag.ts';
 import { describeUnserved } from '../../lag/unserved.ts';

@@ -94,7 +94,7 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
     );
   const deployment = await context.open({ protoDir: null });
   const known = await readTypeLimits(deployment);
-  // A type with limits may be gone from everywhere else: its limits can still be taken away.
+  // A type with limits may be gone from everywhere else. Its limits can still be removed.
   if (type !== undefined && !known.has(type)) await requireKnownType(deployment, type);
   if (type !== undefined && (changes || flags.unset)) {
     const before = known.get(type) ?? {};

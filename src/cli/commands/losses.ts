@@ -1,4 +1,4 @@
-/** `millrace losses`: what the deployment has found missing. Reads only. */
+/** `millrace losses`: the losses that the deployment has found. Reads only. */
 import type { Command } from 'commander';
 import { readLosses } from '../../lag/losses.ts';
 import type { CliContext } from '../context.ts';

@@ -1,4 +1,4 @@
-/** `millrace outbox`: emitted events that wait to be brought to another partition. Reads only. */
+/** `millrace outbox`: emitted events on their way to another partition. Reads only. */
 import type { Command } from 'commander';
 import { readOutboxes } from '../../outbox/outbox-state.ts';
 import type { CliContext } from '../context.ts';

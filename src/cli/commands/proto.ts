@@ -35,7 +35,7 @@ Example:
         context.fail();
         return;
       }
-      // Unchanged files keep their time: whatever watches them stays quiet.
+      // An unchanged file keeps its time, so that watchers stay quiet.
       if (read(flags.out) !== text) {
         makeFolder(dirname(resolve(flags.out)));
         writeFileSync(flags.out, text);

@@ -99,7 +99,10 @@ export async function publishFile(
   } else await publisher.close();
 }
 
-/** Opened before anything else, so that a wrong path costs no connection. */
+/**
+ * Opens the input. This comes before the connection, so that a wrong path costs no connection.
+ * @throws UsageError
+ */
 async function openInput(file: string): Promise<AsyncIterable<Buffer> & { destroy(): unknown }> {
   if (file === '-') return process.stdin;
   if (
@@ -134,8 +137,8 @@ interface BadLine {
 }
 
 /**
- * One block of lines is sent while the next one is read and parsed: memory stays bounded whatever
- * the length of the input.
+ * Publishes the lines of an input. One block of lines is sent while the next one is read and
+ * parsed, so that memory stays bounded for any length of input.
  */
 class FilePublisher {
   readonly #publisher: Publisher;
@@ -147,10 +150,10 @@ class FilePublisher {
   #progressShown = false;
   published = 0;
   skipped = 0;
-  /** Events of a block that failed while it was being sent. */
+  /** Events of blocks whose sending failed. They may or may not have been published. */
   unknown = 0;
   lastLine = 0;
-  /** The line that ended it. */
+  /** Number of the bad line that ended the run; null: none did. */
   badLine: number | null = null;
 
   constructor(
@@ -168,7 +171,7 @@ class FilePublisher {
   }
 
   async run(input: AsyncIterable<Buffer> & { destroy(): unknown }): Promise<void> {
-    // A pipe that sends nothing must not hold up the end.
+    // A silent pipe must not delay the end.
     this.#stop.first.addEventListener('abort', () => input.destroy(), { once: true });
     let sending: Promise<void> = Promise.resolve();
     try {
@@ -178,8 +181,8 @@ class FilePublisher {
         await sending;
         if (this.badLine !== null || this.#stop.first.aborted) break;
         sending = this.#send(items, bad);
-        // Looked at when the next block has been read; until then a failure is not an unhandled
-        // one.
+        // A failure is handled when the next block has been read. Until then it must not count as
+        // unhandled.
         sending.catch(() => {});
         this.lastLine = lines[lines.length - 1]?.number ?? this.lastLine;
         if (bad.length > 0 && !this.#skipBad) break;
@@ -195,8 +198,8 @@ class FilePublisher {
   }
 
   /**
-   * The items up to the first bad line, and that one; with --skip-bad all good ones, and all bad
-   * ones.
+   * Parses lines. Without --skip-bad the parsing ends behind the first bad line. With --skip-bad
+   * all good and all bad lines are returned.
    */
   #parse(lines: readonly Line[]): { items: Numbered[]; bad: BadLine[] } {
     const items: Numbered[] = [];
@@ -219,8 +222,8 @@ class FilePublisher {
   }
 
   /**
-   * Says what is bad in the order of the lines, whether it was the parser or the publisher that
-   * found it.
+   * Sends a block, then reports its bad lines in order: those of the parser and those of the
+   * publisher.
    */
   async #send(items: readonly Numbered[], unreadable: readonly BadLine[]): Promise<void> {
     let unfit: BadLine[] = [];
@@ -228,8 +231,8 @@ class FilePublisher {
       await this.#count(items.length, this.#publisher.publishMany(items.map(({ item }) => item)));
     } catch (error) {
       if (!isBadInput(error)) throw error;
-      // publishMany checks everything before it sends anything: which one it was is found by
-      // sending them one by one.
+      // publishMany checks all items before it sends any. Send them one by one to find the bad
+      // ones.
       unfit = await this.#sendEach(items);
     }
     const bad = [...unfit, ...unreadable].sort((a, b) => a.line - b.line);
@@ -240,9 +243,7 @@ class FilePublisher {
     }
   }
 
-  /**
-   * @returns those that do not fit; without --skip-bad the first one, behind which nothing was sent
-   */
+  /** @returns the bad lines. Without --skip-bad only the first one: nothing behind it was sent */
   async #sendEach(items: readonly Numbered[]): Promise<BadLine[]> {
     const bad: BadLine[] = [];
     const sendOne = async ({ line, item }: Numbered): Promise<void> => {
@@ -292,7 +293,7 @@ class FilePublisher {
   }
 }
 
-/** Without the end that speaks of a single call: other lines may have been sent. */
+/** Removes the end of a message that speaks of a single call: other lines may have been sent. */
 function reason(error: Error): string {
   return error.message.replace(/\. Nothing was sent$/, '');
 }
@@ -307,7 +308,7 @@ function isBadInput(
   );
 }
 
-/** The parser throws an Error saying what is wrong with the line. */
+/** Returns a parser of lines. It throws an Error that names the problem of the line. */
 function createLineParser(
   defaultType: string | undefined,
   readData: (type: string, json: unknown) => unknown,

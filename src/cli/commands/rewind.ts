@@ -1,4 +1,4 @@
-/** `millrace rewind`: where a function goes on. */
+/** `millrace rewind`: sets the place from which a function goes on. */
 import type { Command } from 'commander';
 import {
   parseRewindTarget,

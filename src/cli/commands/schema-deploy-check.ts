@@ -1,4 +1,4 @@
-/** `millrace schema deploy-check`: can these functions read every event that is there? */
+/** `millrace schema deploy-check`: whether the functions can read every retained event. */
 import type { Command } from 'commander';
 import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { deployCheck, type DeployReport } from '../../registry/deploy-check.ts';

@@ -232,7 +232,10 @@ async function diff(
   for (const warning of warnings) context.out(findingLines(warning, 'warning: '));
 }
 
-/** @throws ConfigError where the folder declares no event type */
+/**
+ * Reads the event types of a folder.
+ * @throws ConfigError if the folder declares none
+ */
 function readCatalog(dir: string): Catalog {
   const catalog = createCatalog(loadProtoFolder(resolve(dir)));
   if (catalog.types.size === 0)
@@ -249,7 +252,10 @@ function draftsOf(catalog: Catalog, types: readonly string[]): SchemaDraft[] {
   }));
 }
 
-/** @throws UnknownEventTypeError for a type that neither declares */
+/**
+ * Returns the named types, or all types of both catalogs.
+ * @throws UnknownEventTypeError for a type in neither catalog
+ */
 function namedTypes(catalog: Catalog, types: readonly string[], before?: Catalog): string[] {
   for (const type of types) if (!before?.types.has(type)) catalog.get(type);
   if (types.length > 0) return [...new Set(types)];

@@ -99,7 +99,7 @@ async function list(
     );
 }
 
-/** Null: it cannot be read, which is said. */
+/** Reads a subject with its versions. Null: it cannot be read, and stderr says why. */
 async function readListed(
   registry: SchemaRegistry,
   subject: string,

@@ -1,4 +1,4 @@
-/** `millrace start`: a dispatcher over a folder of functions, until it is told to stop. */
+/** `millrace start`: runs a dispatcher over a folder of functions until a signal ends it. */
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ import { plural } from '../options.ts';
 import { settingsHelp } from '../settings-help.ts';
 import { packageFolder } from '../../core/package-info.ts';
 
-/** A stop at once takes so long at most. */
+/** Longest duration of a stop at once, ms. */
 const AT_ONCE_MS = 1000;
 
 export function registerStart(program: Command, context: LongRunningContext): void {
@@ -80,7 +80,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();
   if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {
-    // Asked to stop while it starts: nothing has run yet that would have to be finished.
+    // The signal came during the start: no event runs that has to be finished.
     starting.catch(() => {});
     await Promise.all([dispatcher.stop(0), admin?.close()]);
     return;
@@ -95,7 +95,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
     context.err(`millrace: ${failure.message}`);
     context.fail();
   }
-  // /readyz says 503 from here on; the server itself goes last.
+  // /readyz answers 503 from here on. The admin server closes last.
   await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
   await admin?.close();
 }
@@ -104,7 +104,7 @@ function toCome(lanes: number): string {
   return lanes === 0 ? '' : ` (${lanes} more of its share follow as others give them back)`;
 }
 
-/** Null: asked to stop while it waited for Redis to take writes. */
+/** Waits for the opening. Null: a signal came while Redis refused writes. */
 async function untilStopped<T>(stop: AbortSignal, opening: Promise<T>): Promise<T | null> {
   try {
     return await opening;
@@ -115,8 +115,9 @@ async function untilStopped<T>(stop: AbortSignal, opening: Promise<T>): Promise<
 }
 
 /**
- * Wrong settings, and a server that will not do, do not hide what is wrong with the functions: all
- * of it is said at once.
+ * Makes the attempt. If settings or server are wrong, the error also names the problems of the
+ * functions: one start names them all.
+ * @throws ConfigError
  */
 async function withFunctionProblems<T>(
   attempt: () => T | Promise<T>,
@@ -164,8 +165,8 @@ async function drain(
   const { repeats } = before;
   if (outcome !== 'drained') {
     dispatcher.abort();
-    // Leases given back are nobody's death. Else they run out by themselves: a server that says
-    // nothing must not hold up the end.
+    // Wait until the leases are given back, so that no other dispatcher presumes a crash. A silent
+    // server must not delay the end: the leases then expire by themselves.
     await Promise.race([stopping.catch(() => {}), sleep(AT_ONCE_MS)]);
     context.err('millrace: stopped at once: running events were not committed and will run again');
     context.fail();
@@ -193,7 +194,8 @@ function aborted(signal: AbortSignal): Promise<'stop'> {
 }
 
 /**
- * Millrace's own folder `workers` also holds the entry of the pool's threads, which is no function.
+ * Returns the files of the folder that are no functions. Millrace's own folder `workers` also holds
+ * the entry of the pool's threads.
  */
 export function ownFiles(dir: string): string[] {
   try {
@@ -204,7 +206,7 @@ export function ownFiles(dir: string): string[] {
   }
 }
 
-/** Through process.stdout, so that a closed pipe is noticed in one place. */
+/** Creates a logger on process.stdout, so that a closed pipe is noticed in one place. */
 async function createLogger(level: string): Promise<Logger> {
   let stream: DestinationStream = process.stdout;
   if (process.stdout.isTTY) {
@@ -217,7 +219,7 @@ async function createLogger(level: string): Promise<Logger> {
         translateTime: 'SYS:HH:MM:ss.l',
       });
     } catch {
-      // pino-pretty is not a dependency: whoever installs it gets readable logs
+      // pino-pretty is not a dependency. A project that installs it gets readable logs.
     }
   }
   return pino({ level }, stream);

@@ -1,6 +1,6 @@
 /**
- * `millrace tail`: the events of one type as CloudEvents NDJSON, all partitions merged. Reads only;
- * belongs to no group.
+ * `millrace tail`: the events of one type as CloudEvents NDJSON, merged over all partitions. It
+ * only reads, and belongs to no consumer group.
  */
 import type { Command } from 'commander';
 import { Option } from 'commander';
@@ -19,10 +19,13 @@ import { plural, wholeNumber } from '../options.ts';
 import { printable } from '../printable.ts';
 
 const BLOCK_MS = 1000;
-/** A Cluster has no blocking read over the streams of several nodes: it is asked this often. */
+/**
+ * Interval of reads on a Cluster, ms: a Cluster has no blocking read over the streams of several
+ * nodes.
+ */
 const POLL_MS = 100;
 const RETRY_MS = 500;
-/** Entries in memory over all partitions; an entry has up to some hundred KiB. */
+/** Most entries in memory, over all partitions. An entry may have some hundred KiB. */
 const PAGE_ENTRIES = 256;
 
 interface TailFlags {
@@ -37,7 +40,7 @@ type Entry = [id: Buffer, fields: Buffer[]];
 interface Stream {
   readonly partition: number;
   readonly key: string;
-  /** Everything up to here has been taken. */
+  /** Id of the last entry that was printed or skipped. */
   lastId: string;
 }
 
@@ -112,7 +115,10 @@ async function tail(type: string, flags: TailFlags, context: LongRunningContext)
   await printNew(deployment, streams, printer, stop, context);
 }
 
-/** Merges what the streams hold now by entry id; each stream is read a page at a time. */
+/**
+ * Prints the retained entries of all streams, merged by entry id. Each stream is read a page at a
+ * time.
+ */
 async function printRetained(
   connection: RedisConnection,
   streams: readonly Stream[],
@@ -254,8 +260,8 @@ class Printer {
   }
 
   /**
-   * As a dispatcher takes it: an entry that is not sound as a whole is passed over as a whole, an
-   * event alone.
+   * Prints the events of an entry. As in a dispatcher, an unsound entry is skipped as a whole, an
+   * unsound event alone.
    */
   print(partition: number, [idBytes, fields]: Entry): void {
     const entryId = idBytes.toString('latin1');

@@ -1,6 +1,6 @@
 /**
- * `millrace torture`: kill, freeze and cut off dispatchers that run the functions of a folder, and
- * say what came of it.
+ * `millrace torture`: kills, freezes and cuts off dispatchers that run the functions of a folder,
+ * and reports the damage.
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import { TORTURES, type Torture } from '../../torture/faults.ts';

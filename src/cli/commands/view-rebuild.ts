@@ -49,7 +49,7 @@ interface RebuildFlags {
   readonly json?: boolean;
 }
 
-/** Problems of a version that are printed. */
+/** Most problems of a version that are printed. */
 const SHOWN_PROBLEMS = 20;
 
 async function rebuild(
@@ -138,7 +138,10 @@ interface ProgressLine {
   readonly stop: () => void;
 }
 
-/** A bar on a terminal, JSON lines if asked for, else a line every two seconds. */
+/**
+ * Creates the progress output: JSON lines with --json, a bar on a terminal, else a line every two
+ * seconds.
+ */
 function createProgressLine(
   name: string,
   flags: RebuildFlags,
@@ -171,7 +174,7 @@ function createBar(name: string): ProgressLine {
   };
 }
 
-/** Time between two lines, in ms. */
+/** Time between two lines, ms. */
 const LINE_MS = 2_000;
 
 function createLines(name: string, context: LongRunningContext): ProgressLine {

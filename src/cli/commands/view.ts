@@ -1,4 +1,4 @@
-/** `millrace view`: what a view holds; its generations: rebuild, switch, roll back, drop. */
+/** `millrace view`: queries of a view, and its versions: status, rebuild, rollback, drop. */
 import type { Command } from 'commander';
 import { parseTimeArgument } from '../../core/rfc3339.ts';
 import type { Deployment } from '../../deployment.ts';
