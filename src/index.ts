@@ -1,4 +1,4 @@
-/** `millrace`: what services import. Function files import `millrace/define`. */
+/** The API `millrace`, for services. Function files import `millrace/define`. */
 export { connect, Millrace } from './millrace.ts';
 export type {
   DurabilityOptions,

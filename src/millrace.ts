@@ -1,4 +1,4 @@
-/** The door for services: connect, publish, run a dispatcher inside one's own process. */
+/** The entry for services: connect, publish, run a dispatcher inside the service's own process. */
 import type { InspectOptions } from 'node:util';
 import { pino, type Logger } from 'pino';
 import { readEnvironment, type Environment } from './config.ts';
@@ -27,26 +27,28 @@ import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-sto
 const REFUSED_REPEAT_MS = 30_000;
 
 export interface MillraceOptions {
-  /** Settings that would otherwise come from the environment. */
+  /** Settings that replace those of the environment. */
   readonly environment?: Partial<Environment>;
-  /** Folder of the .proto files that declare the event types. Default `proto`. */
+  /** Folder of the .proto files that declare the event types. Null: no types. Default `proto`. */
   readonly protoDir?: string | null;
-  /** Default: a pino logger at LOG_LEVEL. */
+  /** Logger of the deployment. Default: a pino logger at LOG_LEVEL. */
   readonly logger?: Logger;
-  /** Shown in CLIENT LIST. Default `service`. */
+  /** Name of the connections in CLIENT LIST. Default `service`. */
   readonly name?: string;
 }
 
 export interface DurabilityOptions {
   /**
-   * What has happened when a publish or an append resolves. `memory` (default): Redis has it in
-   * memory. `fsync`: it is on disk (needs WAITAOF, Redis 7.2, or appendfsync always). `replicated`:
-   * `replicas` replicas have it (WAIT).
+   * State of an event when its publish or append resolves.
+   *
+   * - `memory` (default): Redis has it in memory.
+   * - `fsync`: it is on disk. This needs WAITAOF (Redis 7.2), or appendfsync always.
+   * - `replicated`: `replicas` replicas have it (WAIT).
    */
   readonly durability?: Durability;
-  /** With `replicated`: how many. Default 1. */
+  /** With `replicated`: number of replicas. Default 1. */
   readonly replicas?: number;
-  /** With `fsync` and `replicated`: how long to wait for the confirmation, in ms. Default 5,000. */
+  /** With `fsync` and `replicated`: longest wait for the confirmation, ms. Default 5,000. */
   readonly confirmMs?: number;
 }
 
@@ -63,7 +65,7 @@ export class Millrace {
   }
 
   /**
-   * A publisher on a connection of its own.
+   * Opens a publisher on a connection of its own.
    * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
    */
   publisher(options: PublisherOptions = {}): Publisher {
@@ -99,8 +101,8 @@ export class Millrace {
   }
 
   /**
-   * An event store on a connection of its own: one per process is enough, its appends share round
-   * trips.
+   * Opens an event store on a connection of its own. One store per process is enough: its appends
+   * share round trips.
    * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
    */
   store(options: StoreOptions = {}): EventStore {
@@ -121,21 +123,23 @@ export class Millrace {
     return store;
   }
 
-  /** A dispatcher over a folder of functions; call its start(). */
+  /** Creates a dispatcher over a folder of functions. Call its start(). */
   dispatcher(options: Omit<DispatcherOptions, 'deployment'>): Dispatcher {
     const dispatcher = new Dispatcher({ ...options, deployment: this.deployment });
     this.#parts.push({ close: () => dispatcher.stop() });
     return dispatcher;
   }
 
-  /** Queries of a view, by its name. `Row` is what its evolve returns. */
+  /**
+   * Returns the queries of a view, by its name. `Row` is the type that the view's evolve returns.
+   */
   view<Row = Record<string, unknown>>(name: string): View<Row> {
     return new View<Row>(this.deployment, name);
   }
 
   /**
-   * Flushes publishers, drains dispatchers, closes connections, stops an embedded server this
-   * process owns.
+   * Flushes publishers, drains dispatchers and closes connections. Stops an embedded server that
+   * this process owns.
    */
   async close(): Promise<void> {
     await Promise.all(this.#parts.splice(0).map((part) => part.close()));
@@ -146,7 +150,7 @@ export class Millrace {
     await this.close();
   }
 
-  /** For logs: where it is connected to, without a password. */
+  /** Returns the deployment's target and state for logs, without a password. */
   toJSON(): Record<string, unknown> {
     return shownDeployment(this.deployment);
   }
@@ -158,7 +162,9 @@ export class Millrace {
     return shown('Millrace', this.toJSON(), options, inspect);
   }
 
-  /** At once, then every 30 s while it goes on: a publisher that waits is not to be silent. */
+  /**
+   * Returns a reporter of refused writes. It warns at once, then every 30 s while publishing waits.
+   */
   #tellRefused(connection: RedisConnection): (error: RedisReplyError) => void {
     let toldMs = -Infinity;
     return (error) => {
@@ -175,7 +181,7 @@ export class Millrace {
     settings.doubt();
     log('error', 'LOSS: Redis has lost flushes it had acknowledged', { err: error });
     void this.deployment.checkSchemas();
-    // What Redis still knows of the producer lies before what it has lost.
+    // The entry that Redis knows of the producer lies before the lost flushes.
     const known = (await connection
       .command('GET', keys.producer(error.partition, error.producer))
       .catch(() => null)) as string | null;
@@ -196,7 +202,7 @@ export class Millrace {
   ): Confirm {
     const { server } = this.deployment;
     if (durability === 'replicated') {
-      // Not known: WAIT will tell, with each append.
+      // An unknown number of replicas is no problem: WAIT tells it with each append.
       if (server.replicas !== null && server.replicas < replicas) {
         problems.push(
           `durability "replicated" asks for ${replicas} replicas, the server has ${server.replicas} connected`,
@@ -219,8 +225,8 @@ export class Millrace {
 }
 
 /**
- * Opens a deployment: the server in REDIS_URL, or the embedded one of this folder. The schemas
- * under the proto folder are compared with the registry: new compatible ones are registered in
+ * Opens a deployment: the server in REDIS_URL, or the embedded server of this folder. The schemas
+ * under the proto folder are compared with the registry. New compatible schemas are registered in
  * development; see MILLRACE_MODE.
  *
  * @throws ConfigError with every problem found
@@ -282,7 +288,7 @@ function storeProblems(settings: StoreSettings): string[] {
   return problems;
 }
 
-/** It stands in each batch. */
+/** Returns the problems of a source. Each batch holds the source, so its size is bounded. */
 function sourceProblems(of: string, source: unknown): string[] {
   const problem = textProblem(source);
   if (problem !== null) return [`${of} option source ${problem}`];
@@ -292,7 +298,7 @@ function sourceProblems(of: string, source: unknown): string[] {
     : [];
 }
 
-/** Numbers out of bounds, and options nobody knows. */
+/** Returns the problems of settings: numbers out of bounds, and unknown options. */
 function settingProblems<S extends object>(
   of: string,
   settings: S,

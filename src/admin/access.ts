@@ -1,14 +1,15 @@
 /**
- * Who may do what on the admin server. With a token (MILLRACE_TOKEN) every guarded route needs it.
- * Without one they may be read, and changed only where the server is bound to loopback; a web page
- * that the operator happens to visit must not do it for them, so names other than loopback's and
- * foreign origins are refused there.
+ * Access to the admin server. With a token (MILLRACE_TOKEN) every guarded route needs the token.
+ *
+ * Without a token, guarded routes may be read. Changes are allowed only where the server is bound
+ * to loopback. There a web page that the operator visits must not change anything: names other than
+ * loopback's and foreign origins are refused.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 
 export interface AccessRules {
   readonly token: string | undefined;
-  /** Address it is bound to. */
+  /** Address that the server is bound to. */
   readonly host: string;
 }
 
@@ -16,7 +17,7 @@ export interface AccessRequest {
   readonly changes: boolean;
   /** `Authorization` */
   readonly authorization: string | undefined;
-  /** `Host`: the name the client used. */
+  /** `Host`: the name that the client used. */
   readonly hostHeader: string | undefined;
   readonly origin: string | undefined;
 }
@@ -48,7 +49,7 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
         }
       : YES;
   }
-  // A name that resolves to 127.0.0.1 is how a web page would reach it.
+  // A web page would reach the server through a name that resolves to 127.0.0.1.
   if (request.hostHeader !== undefined && !isLoopback(hostOf(request.hostHeader))) {
     return {
       ok: false,
@@ -72,7 +73,7 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
   return YES;
 }
 
-/** Of `Bearer <token>` or `Basic base64(user:token)`. */
+/** Returns the token of `Bearer <token>` or `Basic base64(user:token)`. */
 function tokenOf(authorization: string | undefined): string | null {
   const match = /^(Bearer|Basic) +(\S+)\s*$/i.exec(authorization ?? '');
   if (!match) return null;
@@ -82,7 +83,7 @@ function tokenOf(authorization: string | undefined): string | null {
   return pair.slice(pair.indexOf(':') + 1);
 }
 
-/** In a time that does not tell how much of it is right. */
+/** Compares in constant time: the time does not tell how much of a guess is right. */
 function same(a: string, b: string): boolean {
   const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(hash(a), hash(b));
@@ -99,7 +100,7 @@ export function isLoopback(host: string): boolean {
   );
 }
 
-/** Without the port. */
+/** Returns the name in a `Host` header, without the port. */
 function hostOf(header: string): string {
   return header.replace(/:\d+$/, '');
 }
@@ -108,7 +109,7 @@ function originFits(origin: string, hostHeader: string | undefined): boolean {
   try {
     return new URL(origin).host === hostHeader;
   } catch {
-    // "null", as a sandboxed page sends it
+    // A sandboxed page sends "null".
     return false;
   }
 }

@@ -1,4 +1,4 @@
-/** The admin server of a deployment: which groups of routes it has. */
+/** The admin server of a deployment, with its groups of routes. */
 import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag, type LagReport } from '../lag/lag.ts';
@@ -11,27 +11,28 @@ import { metricsRoutes, recent, stateRoutes } from './state-routes.ts';
 
 export interface AdminSources {
   readonly dispatcher: Watched;
-  /** Told of the dispatcher's turns. */
+  /** Metrics that count the dispatcher's turns. */
   readonly metrics: Metrics;
   readonly lag: () => Promise<LagReport>;
 }
 
 const LAG_FRESH_MS = 2000;
 
-/** Where the functions stand, asked of Redis at most once in two seconds. */
+/** Lag of the functions, read from Redis at most once in two seconds. */
 export function recentLag(deployment: Deployment): () => Promise<LagReport> {
   return recent(() => readLag(deployment), LAG_FRESH_MS);
 }
 
-/** What waits in the outboxes, asked as often. */
+/** Fill of the outboxes, read from Redis at most once in two seconds. */
 export function recentOutboxes(deployment: Deployment): () => Promise<readonly OutboxState[]> {
   return recent(() => readOutboxes(deployment), LAG_FRESH_MS);
 }
 
 /**
- * @returns null where the default port is taken by another process (MILLRACE_PORT was not set):
- *   several dispatchers on a machine need no settings, one of them answers
- * @throws AdminAddressError for an address that was asked for and cannot be listened at
+ * Starts the admin server.
+ * @returns null if another process has the default port and MILLRACE_PORT is not set. Several
+ *   dispatchers on a machine need no settings then: one of them has the admin server.
+ * @throws AdminAddressError for a configured address that the server cannot listen at
  */
 export async function startAdmin(
   deployment: Deployment,

@@ -1,6 +1,6 @@
 /**
- * `/healthz`: do the lanes get on; `/readyz`: does it take work. Open to whoever reaches the port:
- * probes have no token.
+ * `/healthz`: whether the lanes make progress. `/readyz`: whether the dispatcher takes work. Both
+ * are open to everybody who reaches the port, because probes have no token.
  */
 import type { HealthReport } from '../dispatcher/health.ts';
 import type { RouteGroup } from './server.ts';
@@ -11,8 +11,8 @@ export function healthRoutes(health: () => HealthReport | null): RouteGroup {
     prefixes: ['/healthz', '/readyz'],
     access: 'open',
     mount(app) {
-      // 503 tells a supervisor to restart it: so only where a lane has work and gets nothing done,
-      // or an outbox does not move, never for a slow downstream.
+      // 503 tells a supervisor to restart the process. So 503 is for a lane with work and no
+      // progress, or an outbox that does not move, never for a slow downstream.
       app.get('/healthz', (c) => {
         const report = health();
         if (report === null) return c.json({ status: 'starting' });

@@ -1,4 +1,4 @@
-/** The metrics that are looked up when somebody asks: the dispatcher's, and the deployment's. */
+/** Metrics that are read at each scrape: those of the dispatcher, and those of the deployment. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Dispatcher } from '../dispatcher.ts';
 import type { FunctionLag } from '../lag/lag.ts';
@@ -107,7 +107,7 @@ export function outboxGauges(registry: Registry): OutboxGauges {
   };
 }
 
-/** One of a function's states in the whole deployment. */
+/** Gauge of one state of the functions, in the whole deployment. */
 export interface StateGauge {
   readonly gauge: Gauge<'function'>;
   readonly of: (lag: FunctionLag) => number;

@@ -1,7 +1,7 @@
 /**
- * What a dispatcher says of itself to Prometheus. Counted per turn, never per event; the rest is
- * looked up when somebody asks. Where the functions stand is the deployment's, and the same from
- * every dispatcher.
+ * Metrics of a dispatcher for Prometheus. Outcomes are counted per turn, never per event; all else
+ * is read at each scrape. The states of the functions are those of the whole deployment, and the
+ * same from every dispatcher.
  */
 import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client';
 import { sleep } from '../core/clock.ts';
@@ -20,7 +20,10 @@ import {
 
 export type { Watched } from './meters.ts';
 
-/** A scrape waits so long for Redis, then goes without what only Redis knows. */
+/**
+ * Longest wait of a scrape for Redis, ms. Then the scrape leaves out the values that only Redis
+ * knows.
+ */
 const LAG_WAIT_MS = 3000;
 const TURN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 
@@ -84,7 +87,7 @@ export class Metrics {
   };
 
   async text(): Promise<string> {
-    // Also functions that have done nothing yet are told of, as 0.
+    // Functions without an outcome yet are reported as 0.
     for (const { spec } of this.#dispatcher()?.functions ?? []) this.#meters(spec.name);
     await this.#readStates();
     return this.#registry.metrics();
@@ -99,7 +102,7 @@ export class Metrics {
     ]);
     waited.abort();
     for (const { gauge, of } of this.#states) {
-      // Nothing is told of what is not known, and nothing of functions that are gone.
+      // Unknown values and removed functions are left out.
       gauge.reset();
       for (const lag of report?.functions ?? []) gauge.set({ function: lag.name }, of(lag));
     }

@@ -1,10 +1,10 @@
 /**
  * The HTTP API of the Confluent Schema Registry over our registry, so that existing clients and
- * tools work. Protobuf only, as text. What is left out: contexts, import mode, metadata and rules,
- * GUIDs.
+ * tools work. Schemas are Protobuf, as text. Contexts, import mode, metadata and rules, and GUIDs
+ * are left out.
  *
- * Schemas that Millrace registered hold the files they import. Where the API needs references (a
- * subject and a version per import), each of those files is offered as version 1 of a subject
+ * Schemas that Millrace registered hold the files they import. The API needs references instead: a
+ * subject and a version for each import. So each imported file is offered as version 1 of a subject
  * `<schema id>:<path>`, which exists for that only.
  */
 import type { Context, Hono } from 'hono';
@@ -40,7 +40,7 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
   return {
     prefixes: ['/', ...PREFIXES],
     access: 'guarded',
-    // Looking a schema up and judging one are POSTs too.
+    // A POST that looks a schema up or checks it changes nothing.
     changes: (method, path) =>
       !['GET', 'HEAD', 'OPTIONS'].includes(method) &&
       !(method === 'POST' && !/^\/subjects\/[^/]+\/versions\/?$/.test(path)),
@@ -235,7 +235,10 @@ function deletedToo(c: Context): boolean {
   return flag(c, 'deleted') || flag(c, 'deletedOnly');
 }
 
-/** `latest` and -1 are the latest. @throws RegistryInputError */
+/**
+ * Reads the version of a path. `latest` and -1 are the latest.
+ * @throws RegistryInputError
+ */
 function versionOf(c: Context): number | 'latest' {
   const text = c.req.param('version') ?? '';
   if (text === 'latest' || text === '-1') return 'latest';
@@ -309,7 +312,7 @@ function versionBody(version: VersionWithSchema): object {
   };
 }
 
-/** As it was registered, or made for the files that came with it. */
+/** References as they were registered, or made for the files that came with the schema. */
 function referencesOf(schema: StoredSchema): readonly SchemaReference[] {
   if (schema.references.length > 0) return schema.references;
   const imports = [

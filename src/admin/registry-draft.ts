@@ -1,4 +1,6 @@
-/** The body of a request that brings a schema → a draft for the registry, with its references. */
+/**
+ * Reads the body of a request that brings a schema: a draft for the registry, with its references.
+ */
 import type { Context } from 'hono';
 import {
   RegistryInputError,
@@ -48,7 +50,7 @@ export async function draftOf(
   for (const [name, value] of Object.entries({ id, version })) {
     if (value === undefined || value === null || value === -1 || value === 0) continue;
     if (!Number.isInteger(value)) throw unprocessable(`${name} must be a whole number`);
-    // Import mode is the only one in which a client numbers schemas.
+    // Only in import mode, which is not supported, a client numbers schemas.
     if (registers)
       throw new ApiError(
         422,

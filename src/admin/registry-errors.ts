@@ -13,7 +13,7 @@ import {
 } from '../registry/schema-errors.ts';
 import { InvalidSchemaError } from '../registry/schema-tools.ts';
 
-/** What a route throws to answer with a code of its own. */
+/** Error of a route, answered with its own status and code. */
 export class ApiError extends Error {
   readonly status: number;
   readonly errorCode: number;
@@ -24,7 +24,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Null for what is no answer but a failure of ours. */
+/** Returns the answer to an error. Null: the error is a failure of the server itself. */
 export function toApiError(error: unknown): ApiError | null {
   if (error instanceof ApiError) return error;
   if (error instanceof UnknownSubjectError)
@@ -50,7 +50,8 @@ export function toApiError(error: unknown): ApiError | null {
     return new ApiError(422, codes[error.what], error.message);
   }
   if (error instanceof RegistryFullError) return new ApiError(422, 42209, error.message);
-  // As Confluent's registry says of its own store. The message names the record and the cure.
+  // Confluent's registry uses this code for its own store. The message names the record and the
+  // cure.
   if (error instanceof CorruptDataError) return new ApiError(500, 50001, error.message);
   // Redis is away, or out of memory: the same request may succeed later.
   if (error instanceof MillraceError && error.retryable)

@@ -1,4 +1,4 @@
-/** Requests of the registry API: what is asked for is answered or refused, never passed over. */
+/** Requests of the registry API. Each parameter is heeded or refused, never ignored. */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { checkLevel } from '../registry/schema-errors.ts';
@@ -13,7 +13,7 @@ const TAKEN = new Set([
   'application/json',
   'application/octet-stream',
 ]);
-/** What an `Accept` may ask for, beside these and text. */
+/** Wildcards of `Accept` that the answer's media type matches. */
 const ANY = new Set(['*/*', 'application/*']);
 
 const FLAGS = [
@@ -31,12 +31,12 @@ const FLAGS = [
   'findTags',
   'deletedAsNegative',
 ];
-/** They would change an answer, and are not supported. */
+/** Flags that would change an answer, and are not supported. */
 const UNSUPPORTED_FLAGS = ['aliases', 'findTags', 'deletedAsNegative'];
 const UNSUPPORTED = ['format', 'referenceFormat', 'ruleType', 'resourceType', 'associationType'];
 
 /**
- * Looks at what holds for all routes: media types, and parameters of the query.
+ * Checks the media types and the query parameters of a request, which are the same for all routes.
  * @throws ApiError
  */
 export function checkRequest(c: Context): void {
@@ -88,7 +88,10 @@ export function flag(c: Context, name: string): boolean {
 
 export type Handler = (c: Context) => Promise<Response> | Response;
 
-/** Errors of the registry become its answers; others are the server's. */
+/**
+ * Wraps a handler: errors of the registry become answers of the API. Other errors go on to the
+ * server.
+ */
 export function answering(handler: Handler): Handler {
   return async (c) => {
     try {
@@ -110,12 +113,18 @@ export function json(c: Context, body: unknown): Response {
   return c.json(body as object, 200, TYPE);
 }
 
-/** Without the default context. @throws ApiError for others */
+/**
+ * Returns the subject of the path, without the default context.
+ * @throws ApiError for another context
+ */
 export function subjectOf(c: Context): string {
   return withoutContext(c.req.param('subject') ?? '');
 }
 
-/** `offset` and `limit`; a limit of -1 is none. @throws ApiError */
+/**
+ * Returns the page of a list that `offset` and `limit` ask for. A limit of -1 is no limit.
+ * @throws ApiError
+ */
 export function pageOf<T>(c: Context, list: readonly T[]): readonly T[] {
   const number = (name: string, otherwise: number): number => {
     const text = c.req.query(name) ?? '';
@@ -129,7 +138,10 @@ export function pageOf<T>(c: Context, list: readonly T[]): readonly T[] {
   return list.slice(offset, limit > 0 ? offset + limit : undefined);
 }
 
-/** `:.:name`, the default context, is `name`. @throws ApiError for others */
+/**
+ * Returns a subject without the default context: `:.:name` is `name`.
+ * @throws ApiError for another context
+ */
 export function withoutContext(subject: string): string {
   const match = /^:([^:]*):(.*)$/s.exec(subject);
   if (!match) return subject;
@@ -142,13 +154,14 @@ export function withoutContext(subject: string): string {
 }
 
 /**
- * `subjectPrefix`: all contexts (`:*:`, Confluent's default) are the default one. @throws ApiError
+ * Returns `subjectPrefix`. All contexts (`:*:`, Confluent's default) are the default context.
+ * @throws ApiError
  */
 export function subjectPrefix(c: Context): string {
   return withoutContext((c.req.query('subjectPrefix') ?? '').replace(/^:\*:/, ''));
 }
 
-/** `deleted`: those that are deleted softly too; `deletedOnly`: only they. */
+/** Returns the versions to answer with: all, or with `deletedOnly` the softly deleted ones. */
 export function choose<T extends { readonly deleted: boolean }>(
   c: Context,
   versions: readonly T[],
@@ -157,8 +170,9 @@ export function choose<T extends { readonly deleted: boolean }>(
 }
 
 /**
- * The body as an object of these fields.
- * @throws ApiError for what is no JSON object, has other fields, or sets one that is not supported
+ * Reads the body as an object with these fields.
+ * @throws ApiError for a body that is no JSON object, has other fields, or sets an unsupported
+ *   field
  */
 export async function bodyOf(
   c: Context,
@@ -182,7 +196,7 @@ export async function bodyOf(
   return body as Record<string, unknown>;
 }
 
-/** As clients send what they have not been given. */
+/** Whether a field has one of the values that clients send for an option without a value. */
 function isUnset(value: unknown): boolean {
   return (
     value === undefined ||
@@ -202,14 +216,17 @@ const CONFIG_UNSUPPORTED = [
   'overrideRuleSet',
 ];
 
-/** The level of a configuration, in any case. @throws ApiError, RegistryInputError */
+/**
+ * Reads the level of a configuration, in upper or lower case.
+ * @throws ApiError, RegistryInputError
+ */
 export async function levelOf(c: Context): Promise<Level> {
   const { compatibility, normalize, validateFields, validateNames, validateRules } = await bodyOf(
     c,
     ['compatibility', 'normalize', 'validateFields', 'validateNames', 'validateRules'],
     CONFIG_UNSUPPORTED,
   );
-  // Schemas are always compared in their normal form; neither can be turned off or on.
+  // Schemas are always compared in their normal form. This cannot be turned on or off.
   if (normalize !== undefined && normalize !== null && typeof normalize !== 'boolean')
     throw unprocessable('normalize must be true or false');
   if (!isUnset(validateFields) || !isUnset(validateNames) || !isUnset(validateRules))

@@ -1,4 +1,4 @@
-/** The routes of the registry API that are about settings, and about the server itself. */
+/** Routes of the registry API for settings, and for facts about the server. */
 import type { Context, Hono } from 'hono';
 import { packageVersion } from '../core/package-info.ts';
 import type { SchemaRegistry } from '../registry/registry.ts';
@@ -73,7 +73,7 @@ export function config(app: Hono, registry: SchemaRegistry): void {
 
 const MODES = ['READWRITE', 'READONLY', 'READONLY_OVERRIDE', 'IMPORT', 'FORWARD'];
 
-/** Always READWRITE, and nothing else can be set. */
+/** Routes of the mode. The mode is always READWRITE. */
 export function mode(app: Hono): void {
   app.get(
     '/mode',
@@ -118,7 +118,7 @@ export function mode(app: Hono): void {
   );
 }
 
-/** What clients ask the server itself. */
+/** Routes with facts about the server. */
 export function server(app: Hono): void {
   const cluster = { 'kafka-cluster': '', 'schema-registry-cluster': 'millrace' };
   app.get(

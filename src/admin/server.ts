@@ -1,7 +1,7 @@
 /**
- * The admin HTTP server: a small core that groups of routes are added to (the schema registry's
- * API; metrics, health and the dashboard are others). It owns the socket, access, the bound on
- * bodies, and what happens to errors nobody caught.
+ * The admin HTTP server, to which groups of routes are added (metrics, health, the schema
+ * registry's API). It owns the socket, access, the bound on bodies, and the answer to uncaught
+ * errors.
  */
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
@@ -11,16 +11,16 @@ import { MillraceError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { decideAccess } from './access.ts';
 
-/** Routes that belong together. */
+/** A group of routes. */
 export interface RouteGroup {
-  /** First segments of its paths: `/subjects` stands for itself and all below it. */
+  /** First segments of the group's paths: `/subjects` stands for itself and all paths below it. */
   readonly prefixes: readonly string[];
   /** `open`: for everybody who reaches the port (health, metrics). `guarded`: see access.ts. */
   readonly access: 'open' | 'guarded';
-  /** Whether a request changes something. Default: all but GET, HEAD and OPTIONS do. */
+  /** Whether a request changes something. Default: every method but GET, HEAD and OPTIONS does. */
   readonly changes?: (method: string, path: string) => boolean;
   mount(app: Hono): void;
-  /** The form of this group's errors. Default `{ "error": message }`. */
+  /** Form of the group's errors. Default `{ "error": message }`. */
   readonly errorBody?: (status: number, message: string) => unknown;
 }
 
@@ -36,14 +36,14 @@ export interface AdminOptions {
 export interface AdminServer {
   readonly port: number;
   readonly url: string;
-  /** Takes nothing more and ends what is open. Idempotent. */
+  /** Stops listening, and ends open connections. Idempotent. */
   close(): Promise<void>;
 }
 
-/** Largest body of a request: a schema with all it takes. */
+/** Largest body of a request, in bytes: enough for a schema with its imports. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-/** The address cannot be listened at: taken, or not this machine's. */
+/** The server cannot listen at the address: it is taken, or not of this machine. */
 export class AdminAddressError extends MillraceError {
   readonly code = 'ADMIN_ADDRESS';
   readonly reason: string;
@@ -82,7 +82,7 @@ export async function startAdminServer(options: AdminOptions): Promise<AdminServ
 }
 
 function createApp(options: AdminOptions): Hono {
-  // A trailing slash is no other path.
+  // A path with a trailing slash is the same path.
   const app = new Hono({ strict: false });
   for (const group of options.groups) {
     for (const prefix of group.prefixes) {
@@ -112,7 +112,7 @@ function createApp(options: AdminOptions): Hono {
   return app;
 }
 
-/** Access, and the bound on bodies, before the group's routes under the path. */
+/** Adds the access check and the bound on bodies, before the group's routes under the path. */
 function guard(app: Hono, path: string, group: RouteGroup, options: AdminOptions): void {
   const body = group.errorBody ?? ((_, message) => ({ error: message }));
   app.use(path, async (c, next) => {

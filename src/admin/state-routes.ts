@@ -1,5 +1,5 @@
 /**
- * `/metrics` for Prometheus, open as probes are; `/api/lag` and `/api/health` as JSON, under the
+ * `/metrics` for Prometheus, open as probes are. `/api/lag` and `/api/health` as JSON, under the
  * rules of access.ts.
  */
 import { monotonicMs } from '../core/clock.ts';
@@ -54,8 +54,8 @@ export function stateRoutes(dispatcher: Watched, lag: () => Promise<LagReport>):
 }
 
 /**
- * Every partition is asked: however many look, that happens once in `freshMs`. A failure is not
- * kept.
+ * Returns a reader that keeps its answer for `freshMs`: a read asks every partition, so many
+ * readers share one. A failure is not kept.
  */
 export function recent<T>(read: () => Promise<T>, freshMs: number): () => Promise<T> {
   let last: { readonly atMs: number; readonly answer: Promise<T> } | null = null;
