@@ -1,4 +1,4 @@
-/** The demo as a newcomer runs it, a process of its own, and the sums it is judged by. */
+/** The demo as a newcomer runs it, in a process of its own, and the sums that it is judged by. */
 import { spawn } from 'node:child_process';
 import {
   existsSync,
@@ -34,12 +34,12 @@ import {
 const MAIN = join(projectDir, 'dist/scripts/demo/main.js');
 const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
 
-/** With a byte-order mark and CRLF, as the real file. */
+/** A CSV file with byte-order mark and CRLF, as the real file has them. */
 const csv = (...rows: readonly string[]): string => `\uFEFF${[HEADER, ...rows].join('\r\n')}\r\n`;
 
 /**
- * Two lines of one order, a free and a negatively priced one, a quoted comma and quote, no
- * customer, two cancellations.
+ * Two lines of one order, a free order, an order with a negative price, a quoted comma and quote,
+ * no customer, two cancellations.
  */
 const SMALL = csv(
   '1001,A1,"LANTERN, ""WHITE""",6,1/12/2010,2.55,17850,United Kingdom',
@@ -67,15 +67,15 @@ interface Result {
   readonly stderr: string;
 }
 
-/** A folder of its own for each test, with a space in its path: a newcomer's may have one. */
+/** Creates a folder for a test. Its path has a space, as a newcomer's path may have. */
 async function demoFolder(t: TestLike): Promise<string> {
   await testServerBinary();
   const dir = mkdtempSync(join(tmpdir(), 'millrace demo-'));
   t.teardown(() => rmSync(dir, { recursive: true, force: true, maxRetries: 10 }));
   for (const name of ['workers', 'proto', 'node_modules'])
     symlinkSync(join(projectDir, name), join(dir, name));
-  // Functions are bundled into .millrace; `millrace/define` is found as it is in the project, by
-  // way of its own name.
+  // Functions are bundled into .millrace. They find `millrace/define` as in the project, by the
+  // project's own name.
   symlinkSync(join(projectDir, 'package.json'), join(dir, 'package.json'));
   symlinkSync(join(projectDir, 'dist'), join(dir, 'dist'));
   const unpacked = join(projectDir, '.millrace/redis-server');
@@ -191,7 +191,7 @@ t.test('orders of a file: what the shop counted is a straight sum over the rows'
 t.test('the demo does not accept a sum that differs', async (t) => {
   const dir = await demoFolder(t);
   const file = join(dir, 'orders.csv');
-  // The rows are one invoice, and so one order of one country; a sum over the rows finds a second
+  // The rows are one invoice, and so one order of one country. A sum over the rows finds a second
   // country.
   writeFileSync(
     file,

@@ -1,4 +1,7 @@
-/** The example's gateway: statuses, ETags, idempotency; over inject, no port is opened. */
+/**
+ * The example's gateway: statuses, ETags, idempotency. Requests are injected, and no port is
+ * opened.
+ */
 import t from 'tap';
 import { join } from 'node:path';
 import type { OrderSummary } from '../workers/order-summary.ts';

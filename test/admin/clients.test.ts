@@ -104,7 +104,7 @@ t.test('@kafkajs/confluent-schema-registry', async (t) => {
   );
   t.match(await failure(client.getLatestSchemaId('nothing')), { status: 404 });
 
-  // what Millrace registered is there for it too
+  // The client finds schemas that Millrace registered, too.
   const event = await registry.register(
     { subject: 'order.created', files: [{ name: 'orders.proto', text: V1 }] },
     { by: 'me', gitRevision: '' },

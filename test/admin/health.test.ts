@@ -1,7 +1,4 @@
-/**
- * Whether its lanes get on, as a lane knows it, as probes see it, and what `millrace start` tells
- * of itself.
- */
+/** Health as a lane knows it, as probes see it, and as `millrace start` reports it. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -22,7 +19,7 @@ const event = (id: string, order: string) => ({
 });
 const NOBODY = { progressMs: -Infinity, timeoutMs: 0 };
 
-/** A lane whose stages do nothing until they are let. */
+/** Creates a lane whose stages do nothing until the test lets them. */
 function bareLane() {
   const hold: { slot?: () => void } = {};
   let reading = false;
@@ -144,8 +141,8 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
   t.equal(ready.status, 503);
   t.match(await ready.json(), { status: 'not ready', lanes: 0, reason: /none of the 1 lanes/ });
   t.ok(dispatcher.health().ok, 'somebody has it: a restart would not help');
-  // A claim that fails, whatever with: nobody has the lane then.
-  // In one step: between two of them the dispatcher would get the lease.
+  // A key of another type makes every claim fail: nobody has the lane then. The change is one step,
+  // because between two steps the dispatcher could get the lease.
   await look.multi().rename(key, 'aside').lpush(key, 'no lease').exec();
   const report = await until('it is not well after a while', () => {
     const now = dispatcher.health();
@@ -179,7 +176,7 @@ t.test(
       protoDir: PROTO_DIR,
     });
     t.teardown(() => millrace.close());
-    // Its timeout is two minutes.
+    // The function has a timeout of two minutes: its handler may be slow.
     const dispatcher = millrace.dispatcher({
       functionsDir: functionsDirOf('gated'),
       skipFiles: ['gated-unordered.js'],
@@ -215,7 +212,7 @@ t.test(
     });
     t.equal(worst, 200, 'a slow downstream alone is no stall');
 
-    // A key of another type where the due set should be: no turn can be taken.
+    // The due set has another type, so that no turn can be taken.
     await look.set('mr:{0}:due:gated', 'x');
     await publisher.publish('test.event', event('stuck', 'ok').data, { id: 'stuck' });
     const red = await until('it is red', async () => {

@@ -1,4 +1,4 @@
-/** An admin server over a registry of its own. */
+/** Opens an admin server over a registry of its own. */
 import { registryApi } from '../../src/admin/registry-api.ts';
 import { startAdminServer, type AdminServer } from '../../src/admin/server.ts';
 import { openRegistry, type OpenRegistry } from '../registry/open-registry.ts';
@@ -6,7 +6,7 @@ import type { TestLike } from '../../scripts/lab/redis-server.ts';
 
 export interface OpenAdmin extends OpenRegistry {
   readonly admin: AdminServer;
-  /** Answers with status and parsed body. */
+  /** Sends a request. Returns the status, the parsed body and the media type of the answer. */
   call(
     method: string,
     path: string,

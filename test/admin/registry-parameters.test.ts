@@ -9,7 +9,7 @@ const SUBJECT = '/subjects/order.created';
 
 type Row = readonly [method: string, path: string, body: unknown, status: number, answer: unknown];
 
-/** What is asked for is answered, or refused with a code and a reason. */
+/** Requests with their answers: each parameter is heeded, or refused with a code and a reason. */
 const ROWS: readonly Row[] = [
   // the server
   ['GET', '/', undefined, 200, {}],

@@ -1,5 +1,5 @@
 /**
- * A downstream that is gone, as its user sees it: in the log while it is tried, then in dlq and
+ * A failing downstream as its user sees it: in the log while attempts are made, then in dlq and
  * explain.
  */
 import t from 'tap';

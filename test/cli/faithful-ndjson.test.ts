@@ -1,4 +1,6 @@
-/** `millrace tail | millrace publish -` is the identity, and NDJSON says what it cannot hold. */
+/**
+ * `millrace tail | millrace publish -` is the identity, and lines that are no event are refused.
+ */
 import fc from 'fast-check';
 import t from 'tap';
 import { formatRfc3339 } from '../../src/core/rfc3339.ts';

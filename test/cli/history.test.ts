@@ -1,4 +1,4 @@
-/** `millrace history`: what it prints, without a process. */
+/** `millrace history`: its output, without a process. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';

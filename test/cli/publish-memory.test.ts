@@ -21,7 +21,7 @@ t.test(
       if (!child.stdin.write(block))
         await new Promise((resolve) => child.stdin.once('drain', resolve));
     }
-    // stdin is still open: everything that was written must arrive all the same
+    // stdin is still open. Everything that was written must arrive anyway.
     await until(
       'all are appended',
       async () => (await counter(client, 'appended:note.added')) === total,

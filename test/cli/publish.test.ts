@@ -76,7 +76,7 @@ t.test('publish --file: types, blank lines, CRLF, no line break at the end', asy
     { time: '2020-01-02T03:04:05.678Z', source: 'here', traceparent: 'abc', subject: 'b1' },
   );
 
-  // what tail prints, publish takes
+  // publish takes the output of tail.
   const again = await project.run(['publish', '-'], {
     stdin: tail.stdout,
     env: { MILLRACE_NAMESPACE: 'copy' },
@@ -189,7 +189,7 @@ t.test('--skip-bad leaves bad lines out, names them, and ends with 0', async (t)
   );
   t.equal(await counter(redis.client(), 'appended:note.added'), 4990);
 
-  // per subject in the order of the file
+  // Each subject keeps the order of the file.
   const seen = new Map<string, number>();
   for (const { subject, data } of parseLines(
     (await project.here(['tail', 'note.added', '--no-follow'])).stdout,

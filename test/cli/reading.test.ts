@@ -1,6 +1,6 @@
 /**
- * Commands that only look: they need no writes, whatever Redis has against those, and leave nothing
- * behind.
+ * Commands that only look. They need no writes, whatever reason Redis has to refuse writes, and
+ * they leave nothing behind.
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,8 +35,7 @@ import {
 const DATA = { key: 's', number: 1, order: 'ok', filler: new Uint8Array(0) };
 
 /**
- * Every command that looks, and what stands in its arguments: `LETTER` for the id of the dead
- * letter.
+ * Every command that only looks, with its arguments. `LETTER` stands for the id of the dead letter.
  */
 const READING: readonly (readonly [Register, ...string[]])[] = [
   [registerLag, 'lag'],
@@ -65,7 +64,7 @@ const READING: readonly (readonly [Register, ...string[]])[] = [
   [registerSchema, 'schema', 'level', '--json'],
   [registerSchema, 'schema', 'diff', 'test.event', '--proto', PROTO_DIR],
 ];
-/** Commands that would change something there. */
+/** Commands that change something in the deployment. */
 const WRITING: readonly (readonly [Register, ...string[]])[] = [
   [registerLimits, 'limits', 'test.event', '--max-events', '7'],
   [registerDlq, 'dlq', 'replay', '--all'],
@@ -87,7 +86,7 @@ interface Refusal {
   readonly name: string;
   readonly begin: (look: Redis, redis: TestRedis) => Promise<unknown>;
   readonly end: (look: Redis, redis: TestRedis) => Promise<unknown>;
-  /** What a writing command is told; default the name. */
+  /** Message of a writing command. Default: the name. */
   readonly said?: RegExp;
 }
 const REFUSALS: readonly Refusal[] = [
@@ -125,8 +124,8 @@ const REFUSALS: readonly Refusal[] = [
 ];
 
 /**
- * Fills a deployment with one of everything that the commands look at: settled events, a scheduled
- * event, a history, limits, a loss, a dead letter, an entry of a foreign producer.
+ * Fills a deployment with one of everything that the commands look at. These are settled events, a
+ * scheduled event, a history, limits, a loss, a dead letter and an entry of a foreign producer.
  * @returns the id of the dead letter
  */
 async function fill(t: TestLike, url: string, look: Redis): Promise<string> {
@@ -186,7 +185,7 @@ async function fill(t: TestLike, url: string, look: Redis): Promise<string> {
     '1',
   );
   await look.hset('mr:{0}:counters', 'dead:tally@1:test.event', 1);
-  // Beside what foreign producers have appended since: nobody has adopted that.
+  // An entry of a foreign producer, which no dispatcher has adopted yet.
   await look.xadd('mr:{1}:events:test.event', '*', 'b', Buffer.from([10, 0]));
   return `tally@1/0/${((await look.xrange('mr:{0}:dead:tally@1', '-', '+'))[0] as [string, string[]])[0]}`;
 }
@@ -235,8 +234,8 @@ t.test(
               command.slice(1).join(' '),
             );
           }
-          // OOM: what is taken away is taken away then, too. READONLY: tried again, a master may be
-          // behind the address soon.
+          // Under OOM Redis still allows commands that free memory. Under READONLY commands are
+          // tried again, because a master may soon be behind the address.
           for (const command of name === 'OOM'
             ? []
             : name === 'READONLY'

@@ -40,7 +40,9 @@ export interface Result {
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams;
   readonly ended: Promise<Result>;
-  /** Resolves with the match once the stream has it; rejects if the process ends without. */
+  /**
+   * Resolves with the match once the stream has it. Rejects if the process ends without a match.
+   */
   seen(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<RegExpExecArray>;
 }
 
@@ -113,7 +115,7 @@ export function createProject(
         for (const look of watchers) look();
       });
     }
-    // A child that ends early closes its stdin: that is seen in its status.
+    // A child that ends early closes its stdin. The test sees this in its status.
     child.stdin.on('error', () => {});
     let over = false;
     const ended = new Promise<Result>((resolve) => {
@@ -180,7 +182,7 @@ function statusOf(error: unknown, failed: boolean): number {
   return error !== null || failed ? EXIT.failed : EXIT.ok;
 }
 
-/** What `npm install` would do. */
+/** Links the package, as `npm install` would. */
 export function linkPackage(dir: string): void {
   mkdirSync(join(dir, 'node_modules'), { recursive: true });
   symlinkSync(projectDir, join(dir, 'node_modules/millrace'));

@@ -53,7 +53,7 @@ export default defineFunction({ name: 'f', on: ['order.created'], retry: { attem
     stdout: /order\.created +1 +\d+ +1 +0 +0\n[\s\S]*every function can read/,
   });
 
-  // an upcast bridges what the schemas cannot
+  // An upcast bridges schemas that are not compatible.
   await project.here(['schema', 'level', 'NONE']);
   await project.here(['schema', 'register', '--proto', 'next']);
   project.write(

@@ -15,7 +15,7 @@ function git(project: Project, ...args: string[]): void {
 }
 
 t.test('check works offline, against a git revision or a folder', async (t) => {
-  // No server is there, and none is to be started.
+  // No server is there, and the command must not start one.
   const project = createProject(t, 'redis://127.0.0.1:1', { 'proto/orders.proto': V1 });
   const run = (...args: string[]) => project.here(['schema', 'check', ...args]);
   git(project, 'init', '-q');

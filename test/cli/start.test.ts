@@ -13,7 +13,7 @@ import { appendFileSync } from 'node:fs';
 export default defineFunction({ name: 'keeper', on: ['note.added'], ${more}
   async handle(event, ctx) { ${body} } });
 `;
-/** Says that it runs, and goes on when the file "go" is there. */
+/** A function that writes that it runs, and ends when the file "go" is there. */
 const WAITING = worker(`appendFileSync('running.txt', event.id + '\\n');
   const { existsSync } = await import('node:fs');
   while (!existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 5));`);

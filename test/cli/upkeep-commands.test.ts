@@ -1,4 +1,4 @@
-/** functions, limits, losses, scheduled: what they print and change, without a process each. */
+/** functions, limits, losses, scheduled: their output and their changes, without a process each. */
 import { Command, CommanderError } from 'commander';
 import t from 'tap';
 import { registerDlq } from '../../src/cli/commands/dlq.ts';
