@@ -16,7 +16,8 @@ package example.v1;
 
 import "millrace/v1/options.proto";
 
-// This option declares the event type. Events of one subject are handled one after the other, in their order.
+// This option declares the event type. Events of one subject are handled one after the other, in
+// their order.
 message GreetingRequested {
   option (millrace.v1.event) = { type: "greeting.requested", subject: "name" };
   string name = 1;
