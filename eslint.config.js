@@ -90,4 +90,23 @@ export default tseslint.config(
       ],
     },
   },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/core/clock.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        ...[
+          "MemberExpression[object.name='Date'][property.name='now']",
+          "NewExpression[callee.name='Date'][arguments.length=0]",
+          "CallExpression[callee.name='Date']",
+          "MemberExpression[object.name='performance'][property.name=/^(now|timeOrigin)$/]",
+          "MemberExpression[object.name='process'][property.name='hrtime']",
+        ].map((selector) => ({
+          selector,
+          message: 'clocks are read in src/core/clock.ts only: monotonicMs(), wallClockMs()',
+        })),
+      ],
+    },
+  },
 );

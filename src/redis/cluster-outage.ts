@@ -2,6 +2,7 @@
  * A Cluster that answers nothing but that it is down is left after so long, ms. A shorter outage
  * may be one of a few slots, while the others are served.
  */
+import { monotonicMs } from '../core/clock.ts';
 const PATIENCE_MS = 5_000;
 
 /** Tells the outage of a whole Cluster from the refusals of one of its nodes. */
@@ -22,7 +23,7 @@ export class ClusterOutage {
 
   /** Notes a refusal. Returns whether there was nothing but refusals for PATIENCE_MS. */
   lasts(): boolean {
-    const now = performance.now();
+    const now = monotonicMs();
     if (this.#since?.answers !== this.#answers) this.#since = { ms: now, answers: this.#answers };
     return now - this.#since.ms >= PATIENCE_MS;
   }

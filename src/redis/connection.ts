@@ -9,6 +9,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Command, Redis } from 'ioredis';
+import { monotonicMs } from '../core/clock.ts';
 import { ClosedError, ConnectionSetupError, UnknownOutcomeError } from '../core/errors.ts';
 import { addressOf, backoff, loginOf, openCluster, settingsOf } from './client-settings.ts';
 import { ClusterOutage } from './cluster-outage.ts';
@@ -173,7 +174,7 @@ class Connection implements RedisConnection {
   }
 
   #waitUntil(ms: number): number {
-    return Math.max(0, Math.min(this.#offlineWaitMs, ms - performance.now()));
+    return Math.max(0, Math.min(this.#offlineWaitMs, ms - monotonicMs()));
   }
 
   commandOnMasters(
@@ -342,7 +343,7 @@ class Connection implements RedisConnection {
     this.#wantsMaster ||= reply === 'READONLY' || reply === 'UNBLOCKED';
     // One that is about to be opened finds out for itself.
     if (this.#status !== 'up') return;
-    const steady = performance.now() - this.#upSinceMs >= STEADY_MS;
+    const steady = monotonicMs() - this.#upSinceMs >= STEADY_MS;
     this.#left = steady ? 0 : this.#left + 1;
     this.#attempts = this.#left;
     this.#down();
@@ -381,7 +382,7 @@ class Connection implements RedisConnection {
     this.#status = 'up';
     this.#wasUp = true;
     this.#attempts = 0;
-    this.#upSinceMs = performance.now();
+    this.#upSinceMs = monotonicMs();
     this.#loggedError = undefined;
     this.#outage.end();
     this.#waiters.release();

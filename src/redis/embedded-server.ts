@@ -12,6 +12,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { prepareFolder, socketPath } from './embedded-folder.ts';
@@ -152,13 +153,13 @@ export async function connectOrStart(
 ): Promise<{ url: string; owned: boolean; stop(): Promise<void> }> {
   const dir = prepareFolder(options.dir);
   const socket = socketPath(dir);
-  const deadline = performance.now() + (options.startTimeoutMs ?? START_TIMEOUT_MS);
+  const deadline = monotonicMs() + (options.startTimeoutMs ?? START_TIMEOUT_MS);
   for (;;) {
     // Loading: another process has just started it.
     for (let state = await ping(socket); state !== 'nobody'; state = await ping(socket)) {
       if (state === 'ready')
         return { url: urlOf(socket), owned: false, stop: () => Promise.resolve() };
-      if (performance.now() > deadline)
+      if (monotonicMs() > deadline)
         throw new ConfigError([
           `the embedded redis-server of ${dir} is running but does not answer`,
         ]);
@@ -170,7 +171,7 @@ export async function connectOrStart(
     } catch (error) {
       // Somebody holds the lock: starting up (its socket will answer soon) or shutting down (the
       // lock will be free soon).
-      if (!(error instanceof FolderInUse) || performance.now() > deadline) throw error;
+      if (!(error instanceof FolderInUse) || monotonicMs() > deadline) throw error;
       await delay(50);
     }
   }

@@ -2,7 +2,7 @@
  * A server that answers reads and takes no writes (full disk, full memory, too few replicas): said
  * at once, with what is wrong and what helps. Whether to wait for it is the caller's choice.
  */
-import { sleep } from '../core/clock.ts';
+import { monotonicMs, sleep } from '../core/clock.ts';
 import { RedisReplyError, WritesRefusedError } from '../core/errors.ts';
 import type { RedisConnection } from './contract.ts';
 
@@ -63,8 +63,8 @@ export async function untilWritten<T>(
       if (!wait || !error.retryable)
         throw new WritesRefusedError(what, error.reply, why, { cause: error });
       wait.signal.throwIfAborted();
-      if (performance.now() - toldMs > REPEAT_MS) {
-        toldMs = performance.now();
+      if (monotonicMs() - toldMs > REPEAT_MS) {
+        toldMs = monotonicMs();
         wait.waiting(`waiting until Redis takes writes again (needed ${what}): ${why}`);
       }
       await sleep(AGAIN_MS, wait.signal);
@@ -79,7 +79,7 @@ export async function untilWritten<T>(
  */
 export async function describeUnwritten(connection: RedisConnection): Promise<string | null> {
   const info = await connection
-    .until(performance.now() + 500)
+    .until(monotonicMs() + 500)
     .command('INFO', 'persistence')
     .catch(() => '');
   if (!/^aof_last_write_status:err\r?$/m.test(String(info))) return null;

@@ -1,12 +1,13 @@
 /** Calls that are made again after a failure, and calls that are bound by a time. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '../core/clock.ts';
 import { MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
 
 /** How long a command of an operator, or a look, waits for Redis, ms. */
 export const DEADLINE_MS = 15_000;
 
 /**
- * @param untilMs by performance.now()
+ * @param untilMs by monotonicMs()
  * @throws UnknownOutcomeError when there is no reply by then
  */
 export async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
@@ -19,7 +20,7 @@ export async function by<T>(untilMs: number, command: string, reply: Promise<T>)
           cause: new Error('no reply within the deadline of the call'),
         }),
       );
-    timer = setTimeout(leave, Math.max(0, untilMs - performance.now()));
+    timer = setTimeout(leave, Math.max(0, untilMs - monotonicMs()));
   });
   reply.catch(() => undefined);
   try {
@@ -66,7 +67,7 @@ export async function withRetry<T>(
   fn: (attempt: number, untilMs: number) => Promise<T>,
   options: RetryOptions = {},
 ): Promise<T> {
-  const untilMs = performance.now() + (options.deadlineMs ?? Infinity);
+  const untilMs = monotonicMs() + (options.deadlineMs ?? Infinity);
   let unknown: MillraceError | null = null;
   for (let attempt = 1; ; attempt++) {
     options.signal?.throwIfAborted();
@@ -86,7 +87,7 @@ export async function withRetry<T>(
         (options.minDelayMs ?? 50) * 2 ** Math.min(attempt - 1, 20),
       );
       const wait = base * (0.75 + Math.random() / 4);
-      if (performance.now() + wait > untilMs)
+      if (monotonicMs() + wait > untilMs)
         throw unknown !== null && !error.outcomeUnknown ? unknown : error;
       options.onRetry?.(error, attempt, wait);
       await delay(wait, undefined, options.signal ? { signal: options.signal } : {}).catch(() =>

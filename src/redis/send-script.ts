@@ -38,7 +38,7 @@ export class ScriptSender {
     this.#wire = wire;
   }
 
-  /** @param untilMs by performance.now() */
+  /** @param untilMs by monotonicMs() */
   send(call: ScriptCall, encoding: ReplyEncoding, untilMs: number): Promise<unknown> {
     return call.readOnly
       ? this.#sendReadOnly(call, encoding, untilMs)
@@ -76,7 +76,7 @@ export class ScriptSender {
     });
   }
 
-  /** See RedisSender.scriptThen. @param untilMs by performance.now() */
+  /** See RedisSender.scriptThen. @param untilMs by monotonicMs() */
   async sendThen(
     call: ScriptCall,
     follow: readonly [string, ...RedisArg[]],

@@ -5,6 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { monotonicMs } from '../core/clock.ts';
 import { ConfigError, RedisServerNotFoundError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { fillCache, readCache, SERVER_NAMES, systemName } from './server-package.ts';
@@ -88,12 +89,12 @@ async function download(
     'info',
     `no redis-server on this machine: downloading the distribution's package into ${folder} (once; nothing is installed)`,
   );
-  const began = performance.now();
+  const began = monotonicMs();
   const problem = await fillCache(folder, systemPackageLists);
   const filled = await readCache(folder);
   if (filled)
     log('info', `${filled.flavor}-server ${filled.version} is ready`, {
-      seconds: Math.round((performance.now() - began) / 100) / 10,
+      seconds: Math.round((monotonicMs() - began) / 100) / 10,
     });
   else tried.push(`the distribution's package (${problem ?? 'it does not run here'})`);
   return filled;

@@ -2,6 +2,7 @@
 import { existsSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicMs } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import { repairAppendOnlyFile } from './append-only-file.ts';
 import type { Log } from '../core/log.ts';
@@ -121,7 +122,7 @@ async function untilReady(server: SupervisedServer, place: ServerPlace): Promise
   const { socket, logFile, startTimeoutMs } = place;
   let status: number | null = null;
   void server.exited.then((code) => (status = code));
-  const deadline = performance.now() + startTimeoutMs;
+  const deadline = monotonicMs() + startTimeoutMs;
   for (;;) {
     if (status !== null) {
       const reason = server.stderr().trim() || lastLines(logFile);
@@ -130,7 +131,7 @@ async function untilReady(server: SupervisedServer, place: ServerPlace): Promise
       ]);
     }
     if ((await ping(socket)) === 'ready') return;
-    if (performance.now() > deadline) {
+    if (monotonicMs() > deadline) {
       await server.stop();
       throw new ConfigError([
         `the embedded redis-server did not become ready within ${startTimeoutMs} ms; see ${logFile}`,

@@ -7,7 +7,7 @@
  * nothing. A command that led to no event leaves no trace, and is decided again.
  */
 import { createHash } from 'node:crypto';
-import { sleep } from '../core/clock.ts';
+import { sleep, wallClockMs } from '../core/clock.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { Decider, NewEvent } from '../define/define-aggregate.ts';
 import { decidedEvents } from '../define/decided-events.ts';
@@ -159,7 +159,7 @@ function decide<State, Command, T extends string>(
   revision: number,
 ): NewEvent[] {
   const { category } = decider;
-  const now = new Date();
+  const now = new Date(wallClockMs());
   const decided = decider.decide(command, state, { id, revision, now });
   const events = decidedEvents(category, decided as readonly NewEvent<T>[] | NewEvent<T>).map(
     (event, i) => ({

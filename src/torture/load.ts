@@ -1,5 +1,5 @@
 /** Made-up events of the functions' types, numbered within their subjects. */
-import { sleep } from '../core/clock.ts';
+import { monotonicMs, sleep } from '../core/clock.ts';
 import type { Publisher } from '../pipeline/append/publisher.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { sampleData } from '../wire/sample-data.ts';
@@ -58,7 +58,7 @@ export class Load {
         data: sampleData(this.#catalog, type, subject, this.#random.next),
       };
     });
-    const sentMs = performance.now();
+    const sentMs = monotonicMs();
     let fate: PublishedEvent['fate'] = 'acknowledged';
     try {
       await this.#publisher.publishMany(items.map(({ type, id, data }) => ({ type, id, data })));
@@ -66,7 +66,7 @@ export class Load {
       // Cut off for too long: some of it may be there.
       fate = 'unknown';
     }
-    const atMs = performance.now();
+    const atMs = monotonicMs();
     for (const { id, type, subject, number } of items)
       this.events.push({ id, type, subject, number, fate, sentMs, atMs, innocent: false });
   }

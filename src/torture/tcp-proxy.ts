@@ -10,6 +10,7 @@ import {
   type Server,
   type Socket,
 } from 'node:net';
+import { monotonicMs } from '../core/clock.ts';
 
 export interface TcpProxy {
   /** redis://127.0.0.1:port */
@@ -211,13 +212,13 @@ class DelayLine {
 
   send(delayMs: number, send: () => void): void {
     if (delayMs === 0 && this.#line.length === 0) return send();
-    this.#line.push({ atMs: performance.now() + delayMs, send });
+    this.#line.push({ atMs: monotonicMs() + delayMs, send });
     if (this.#line.length === 1) this.#leave();
   }
 
   #leave(): void {
     for (let next = this.#line[0]; next !== undefined; next = this.#line[0]) {
-      const leftMs = next.atMs - performance.now();
+      const leftMs = next.atMs - monotonicMs();
       if (leftMs > 0) {
         setTimeout(() => this.#leave(), leftMs);
         return;

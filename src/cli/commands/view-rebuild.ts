@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { join, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
+import { monotonicMs } from '../../core/clock.ts';
 import { rebuildSettings } from '../../config.ts';
 import type { FunctionInfo } from '../../pipeline/run/describe-functions.ts';
 import { Millrace } from '../../millrace.ts';
@@ -178,11 +179,11 @@ function createBar(name: string): ProgressLine {
 const LINE_MS = 2_000;
 
 function createLines(name: string, context: LongRunningContext): ProgressLine {
-  let shownMs = 0;
+  let shownMs = monotonicMs();
   return {
     show(now) {
-      if (performance.now() - shownMs <= LINE_MS) return;
-      shownMs = performance.now();
+      if (monotonicMs() - shownMs <= LINE_MS) return;
+      shownMs = monotonicMs();
       const { rate, eta_text: left } = paceOf(now);
       context.err(
         `millrace: ${name}: ${formatCount(now.settled)} of ${plural(now.appended, 'event')} from the ${now.from}, ${rate}/s, ${left} left`,

@@ -99,7 +99,7 @@ export async function claimLease(
     if (!signal.aborted || !unknown) throw error;
     // A lease that the attempts before have acquired ends by itself then.
     const leftMs = untilMs - monotonicMs();
-    return attempt(connection.until(performance.now() + leftMs));
+    return attempt(connection.until(monotonicMs() + leftMs));
   });
   return 'value' in answer ? { ...answer, untilMs } : answer;
 }
