@@ -21,6 +21,7 @@ import type { Place } from './find-event.ts';
 import { findLetter } from './find-letter.ts';
 import { parkedRecords } from './parked-records.ts';
 import type { EventState, FunctionState } from './report.ts';
+import { Unseen } from './unseen.ts';
 
 /** An event and a function, with what all probes need of both. */
 interface Case {
@@ -35,6 +36,7 @@ interface Case {
   /** The same, as a clause. */
   readonly owner: string;
   readonly setup: SetupFailure | null;
+  readonly unseen: Unseen;
 }
 
 type Answer = EventState & { readonly why: string };
@@ -70,6 +72,7 @@ export async function explainState(
     setup: parseSetupFailure(
       (await connection.command('GET', keys.setupFailure(partition, fn.name))) as string | null,
     ),
+    unseen: new Unseen(),
   };
   for (const probe of PROBES) {
     const answer = await probe(asked);
@@ -172,10 +175,11 @@ async function parked(asked: Case): Promise<Answer | null> {
   );
 }
 
-async function findParked({ source, fn, place }: Case): Promise<Parked | null> {
+async function findParked({ source, fn, place, unseen }: Case): Promise<Parked | null> {
   const unit = fn.ordering === 'none' ? place.id : place.subject;
   let head: ParkedRecord | null = null;
-  for await (const { record, place: at } of parkedRecords(source, place.partition, fn.name, unit)) {
+  const records = parkedRecords(source, place.partition, fn.name, unit, unseen);
+  for await (const { record, place: at } of records) {
     head ??= record;
     if (
       record.entryId === place.entryId &&
@@ -289,7 +293,7 @@ function causedBy({ cause }: { readonly cause?: string }): string {
 
 async function dead(asked: Case): Promise<Answer | null> {
   const { source, fn, place } = asked;
-  const letter = await findLetter(source, fn, place);
+  const letter = await findLetter(source, fn, place, asked.unseen);
   if (letter === null) return null;
   if (!letter.identified && counterOf(asked, counterFields.done) > 0) {
     return {
@@ -332,6 +336,13 @@ function skipped(asked: Case): Promise<Answer | null> {
 }
 
 function done(asked: Case): Answer {
+  const unseen = asked.unseen.parts;
+  if (unseen.length > 0) {
+    return {
+      state: 'unknown',
+      why: `it is done, or it lies beyond what was looked at: ${unseen.join('; ')}`,
+    };
+  }
   if (!asked.place.inStream) {
     return {
       state: 'done',

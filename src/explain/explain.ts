@@ -9,6 +9,7 @@ import { explainState } from './explain-state.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { findEvents, type Place } from './find-event.ts';
 import type { ExplainedEvent, ExplainOptions, ExplainQuery, ExplainReport } from './report.ts';
+import { Unseen } from './unseen.ts';
 import { waitingEvents } from './waiting.ts';
 
 export type * from './report.ts';
@@ -22,7 +23,8 @@ export async function explain(
   if ('subject' in query) checkText('the subject', query.subject);
   else checkText('the event id', query.eventId);
   const limit = options.limit ?? 100;
-  const found = await findEvents(source, query, options.scan ?? 100_000, limit);
+  const unseen = new Unseen();
+  const found = await findEvents(source, query, { scan: options.scan ?? 100_000, limit, unseen });
   const nowMs = await serverNow(source);
   const events: ExplainedEvent[] = [];
   for (const place of found.places.slice(-limit)) {
@@ -30,14 +32,17 @@ export async function explain(
     events.push(await explainPlace(source, state, place, nowMs));
   }
   const waiting =
-    found.places.length > 0 && 'eventId' in query ? [] : await waitingEvents(source, query, limit);
+    found.places.length > 0 && 'eventId' in query
+      ? []
+      : await waitingEvents(source, query, limit, unseen);
   return {
     events,
     waiting,
     searched: {
       events: found.events,
       partitions: found.states.length,
-      complete: found.complete,
+      complete: found.complete && unseen.parts.length === 0,
+      ...(unseen.parts.length > 0 ? { unseen: unseen.parts } : {}),
     },
   };
 }

@@ -4,6 +4,8 @@ import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import {
+  counterFields,
+  countOf,
   readPartition,
   readPartitions,
   splitCounterField,
@@ -16,6 +18,7 @@ import type { EventHeader } from '../wire/event-header.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { parkedRecords } from './parked-records.ts';
 import type { ExplainQuery } from './report.ts';
+import type { Unseen } from './unseen.ts';
 
 export interface Place {
   readonly id: string;
@@ -52,27 +55,31 @@ const PARALLEL = 16;
 /** Most units of a function's lane, and most records and letters of it, that are looked at. */
 const LIMITS = { units: 2_000, records: 10_000, letters: 10_000 } as const;
 
-/**
- * @param scan events of the streams after which the search ends
- * @param limit places after which the search ends, about
- */
+export interface SearchBounds {
+  /** Events of the streams after which the search ends. */
+  readonly scan: number;
+  /** Places after which the search ends, about. */
+  readonly limit: number;
+  /** Told of the lists that were not looked at to their ends. */
+  readonly unseen: Unseen;
+}
+
 export async function findEvents(
   source: RedisSource,
   query: ExplainQuery,
-  scan: number,
-  limit: number,
+  bounds: SearchBounds,
 ): Promise<Found> {
   const states =
     'subject' in query
       ? [await readPartition(source, partitionOf(query.subject, source.partitions))]
       : await readPartitions(source);
   const streams = new StreamSearch(source, query);
-  const complete = await streams.run(states, scan, limit);
+  const complete = await streams.run(states, bounds.scan, bounds.limit);
   const { places, events } = streams;
   // The streams may have lost it to retention, or it lies beyond the scan.
   if ('subject' in query || places.length === 0) {
     const known = new Set(places.map(addressOf));
-    for (const place of await searchAside(source, states, query, limit)) {
+    for (const place of await searchAside(source, states, query, bounds)) {
       if (known.has(addressOf(place))) continue;
       known.add(addressOf(place));
       places.push(place);
@@ -207,14 +214,14 @@ async function searchAside(
   source: RedisSource,
   states: readonly PartitionState[],
   query: ExplainQuery,
-  limit: number,
+  bounds: SearchBounds,
 ): Promise<Place[]> {
-  const search = new AsideSearch(source, query, limit);
-  for (const { partition, functions } of states) {
-    for (const fn of functions) {
+  const search = new AsideSearch(source, query, bounds);
+  for (const state of states) {
+    for (const fn of state.functions) {
       if (search.isFull) return search.places;
-      await search.readParked(partition, fn);
-      await search.readLetters(partition, fn);
+      await search.readParked(state, fn);
+      await search.readLetters(state.partition, fn);
     }
   }
   return search.places;
@@ -224,26 +231,33 @@ class AsideSearch {
   readonly places: Place[] = [];
   readonly #source: RedisSource;
   readonly #query: ExplainQuery;
-  readonly #limit: number;
+  readonly #bounds: SearchBounds;
 
-  constructor(source: RedisSource, query: ExplainQuery, limit: number) {
+  constructor(source: RedisSource, query: ExplainQuery, bounds: SearchBounds) {
     this.#source = source;
     this.#query = query;
-    this.#limit = limit;
+    this.#bounds = bounds;
   }
 
   get isFull(): boolean {
-    return this.places.length >= this.#limit;
+    return this.places.length >= this.#bounds.limit;
   }
 
-  async readParked(partition: number, fn: RegisteredFunction): Promise<void> {
+  async readParked(state: PartitionState, fn: RegisteredFunction): Promise<void> {
+    const { partition } = state;
+    const { unseen } = this.#bounds;
     let left: number = LIMITS.records;
     for (const unit of await this.#unitsOf(partition, fn)) {
-      for await (const { record } of parkedRecords(this.#source, partition, fn.name, unit)) {
-        if (--left < 0) break;
+      const records = parkedRecords(this.#source, partition, fn.name, unit, unseen);
+      for await (const { record } of records) {
+        if (--left < 0) {
+          const all = parkedCount(state, fn);
+          unseen.note({ fn: fn.name, partition }, LIMITS.records, all, 'parked events');
+          return;
+        }
         if (!this.#isWanted(record.eventId, record.subject)) continue;
         this.places.push(placeOf(partition, record));
-        if (this.isFull) break;
+        if (this.isFull) return;
       }
     }
   }
@@ -251,7 +265,13 @@ class AsideSearch {
   async readLetters(partition: number, fn: RegisteredFunction): Promise<void> {
     let left: number = LIMITS.letters;
     for await (const letter of lettersOf(this.#source, fn.name, partition)) {
-      if (--left < 0) break;
+      if (--left < 0) {
+        const all = Number(
+          await this.#source.connection.command('XLEN', this.#source.keys.dead(partition, fn.name)),
+        );
+        this.#bounds.unseen.note({ fn: fn.name, partition }, LIMITS.letters, all, 'dead letters');
+        return;
+      }
       if (letter.kind !== 'event' || !this.#isWanted(letter.eventId, letter.subject)) continue;
       this.places.push(placeOf(partition, letter));
       if (this.isFull) break;
@@ -269,8 +289,14 @@ class AsideSearch {
     if ('eventId' in query && ordering === 'none') return [query.eventId];
     if ('subject' in query && ordering === 'key') return [query.subject];
     const due = this.#source.keys.due(partition, name);
+    const all = Number(await this.#source.connection.command('ZCARD', due));
+    this.#bounds.unseen.note({ fn: name, partition }, LIMITS.units, all, 'parked subjects');
     return (await this.#source.connection.command('ZRANGE', due, 0, LIMITS.units - 1)) as string[];
   }
+}
+
+function parkedCount(state: PartitionState, { name, types }: RegisteredFunction): number {
+  return types.reduce((sum, type) => sum + countOf(state, counterFields.parked(name, type)), 0);
 }
 
 function placeOf(

@@ -3,6 +3,7 @@ import { lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import type { RegisteredFunction } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
 import type { Place } from './find-event.ts';
+import type { Unseen } from './unseen.ts';
 
 /** Most letters that are looked at. */
 const MOST = 10_000;
@@ -17,6 +18,7 @@ export async function findLetter(
   source: RedisSource,
   fn: RegisteredFunction,
   place: Place,
+  unseen: Unseen,
 ): Promise<FoundLetter | null> {
   // A letter is not older than the entry, both by the server's clock; a foreign entry may bear any
   // id.
@@ -24,7 +26,13 @@ export async function findLetter(
   let left: number = MOST;
   let maybe: DeadLetter | null = null;
   for await (const letter of lettersOf(source, fn.name, place.partition, after)) {
-    if (--left < 0) break;
+    if (--left < 0) {
+      const all = Number(
+        await source.connection.command('XLEN', source.keys.dead(place.partition, fn.name)),
+      );
+      unseen.note({ fn: fn.name, partition: place.partition }, MOST, all, 'dead letters');
+      break;
+    }
     if (
       letter.kind === 'record' &&
       letter.entryId === '' &&

@@ -1,20 +1,23 @@
 import type { RedisSource } from '../redis/source.ts';
 import { isWrongType } from '../pipeline/retry/set-aside.ts';
 import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
+import type { Unseen } from './unseen.ts';
 
 /** Records that are read at once, and most records of a unit. */
 const PAGE = 32;
 const MOST = 10_000;
 
-/** The parked records of a unit with their places in its list, the readable ones. */
+/** Reads the parked records of a unit with their places in its list; leaves unreadable ones out. */
 export async function* parkedRecords(
   source: Omit<RedisSource, 'partitions'>,
   partition: number,
   fn: string,
   unit: string,
+  unseen: Unseen,
 ): AsyncGenerator<{ record: ParkedRecord; place: number }> {
   const key = source.keys.parked(partition, fn, unit);
-  for (let from = 0; from < MOST; from += PAGE) {
+  let from = 0;
+  for (; from < MOST; from += PAGE) {
     let page: Buffer[];
     try {
       page = (await source.connection.commandBuffer(
@@ -38,4 +41,6 @@ export async function* parkedRecords(
     }
     if (page.length < PAGE) return;
   }
+  const all = Number(await source.connection.command('LLEN', key));
+  unseen.note({ fn, partition }, from, all, 'parked records of one subject');
 }

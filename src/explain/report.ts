@@ -21,7 +21,10 @@ export interface Attempt {
 }
 
 export type EventState =
-  /** `unknown`: done, or what a dead letter holds that cannot be read; `why` names it. */
+  /**
+   * `unknown`: the event is done, or an unreadable dead letter holds it, or it lies beyond the
+   * records looked at. `why` says which.
+   */
   | { readonly state: 'done' | 'skipped' | 'unknown' }
   | {
       readonly state: 'pending';
@@ -84,7 +87,9 @@ export interface ExplainReport {
   readonly searched: {
     readonly events: number;
     readonly partitions: number;
-    /** Everything that is retained was looked at. False also where the search ended with a find. */
+    /** Whether all retained data was looked at. False also where the search ended with a find. */
     readonly complete: boolean;
+    /** Lists that were not looked at to their ends, one text each. Missing where there are none. */
+    readonly unseen?: readonly string[];
   };
 }

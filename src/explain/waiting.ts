@@ -10,6 +10,7 @@ import { RECORD_STORES } from '../pipeline/dead/set-record-aside.ts';
 import { readOutboxEntry } from '../outbox/outbox-entry.ts';
 import { parseScheduled } from '../upkeep/scheduled-events.ts';
 import { readEvent, walkBatch } from '../wire/batch-reader.ts';
+import type { Unseen } from './unseen.ts';
 
 export interface WaitingEvent {
   readonly id: string;
@@ -44,18 +45,21 @@ export async function waitingEvents(
   source: Source,
   query: Query,
   limit: number,
+  unseen: Unseen,
 ): Promise<WaitingEvent[]> {
   const all = Array.from({ length: source.partitions }, (_, partition) => partition);
   const targets = 'subject' in query ? [partitionOf(query.subject, source.partitions)] : all;
   const scheduled = await Promise.all(
-    targets.map((partition) => scheduledIn(source, query, partition)),
+    targets.map((partition) => scheduledIn(source, query, partition, unseen)),
   );
   // An outbox is in the partition of the function that emitted, whatever the event's own one.
   const emitted: WaitingEvent[][] = [];
-  for (const partition of all) emitted.push(await emittedIn(source, query, partition));
+  for (const partition of all) emitted.push(await emittedIn(source, query, partition, unseen));
   const aside =
     'eventId' in query
-      ? await Promise.all(all.map((partition) => setAsideIn(source, query.eventId, partition)))
+      ? await Promise.all(
+          all.map((partition) => setAsideIn(source, query.eventId, partition, unseen)),
+        )
       : [];
   return [...scheduled.flat(), ...emitted.flat(), ...aside.flat()].slice(0, limit);
 }
@@ -64,12 +68,23 @@ export async function waitingEvents(
  * Records that could not be read. Those of the outbox do not say of which events they were: their
  * bytes may hold the id.
  */
-async function setAsideIn(source: Source, id: string, partition: number): Promise<WaitingEvent[]> {
+async function setAsideIn(
+  source: Source,
+  id: string,
+  partition: number,
+  unseen: Unseen,
+): Promise<WaitingEvent[]> {
   const events: WaitingEvent[] = [];
   for (const name of Object.values(RECORD_STORES)) {
     let left: number = LIMITS.letters;
     for await (const letter of lettersOf(source, name, partition)) {
-      if (--left < 0) break;
+      if (--left < 0) {
+        const all = Number(
+          await source.connection.command('XLEN', source.keys.dead(partition, name)),
+        );
+        unseen.note({ fn: name, partition }, LIMITS.letters, all, 'dead letters');
+        break;
+      }
       if (id === '' || (letter.eventId !== id && !letter.bytes.includes(id))) continue;
       const why = `its record could not be read and was set aside: dead letter ${letter.id} (${letter.error.message}). Publish the event anew, then purge the letter`;
       events.push({
@@ -90,6 +105,7 @@ async function scheduledIn(
   source: Source,
   query: Query,
   partition: number,
+  unseen: Unseen,
 ): Promise<WaitingEvent[]> {
   const { connection, keys } = source;
   const key = keys.scheduledEvents(partition);
@@ -99,7 +115,8 @@ async function scheduledIn(
   }
   const events: WaitingEvent[] = [];
   let cursor = '0';
-  for (let looked = 0; looked < LIMITS.scheduled;) {
+  let looked = 0;
+  while (looked < LIMITS.scheduled) {
     const [next, page] = (await connection.commandBuffer('HSCAN', key, cursor, 'COUNT', 500)) as [
       Buffer,
       Buffer[],
@@ -111,8 +128,10 @@ async function scheduledIn(
     }
     looked += page.length / 2;
     cursor = next.toString();
-    if (cursor === '0') break;
+    if (cursor === '0') return events;
   }
+  const all = Number(await connection.command('HLEN', key));
+  unseen.note({ partition }, looked, all, 'scheduled events');
   return events;
 }
 
@@ -141,13 +160,20 @@ function scheduledEvent(
   };
 }
 
-async function emittedIn(source: Source, query: Query, partition: number): Promise<WaitingEvent[]> {
+async function emittedIn(
+  source: Source,
+  query: Query,
+  partition: number,
+  unseen: Unseen,
+): Promise<WaitingEvent[]> {
+  const key = source.keys.outbox(partition);
   const events: WaitingEvent[] = [];
   let after = '-';
-  for (let looked = 0; looked < LIMITS.outbox;) {
+  let looked = 0;
+  while (looked < LIMITS.outbox) {
     const page = (await source.connection.commandBuffer(
       'XRANGE',
-      source.keys.outbox(partition),
+      key,
       after,
       '+',
       'COUNT',
@@ -158,8 +184,10 @@ async function emittedIn(source: Source, query: Query, partition: number): Promi
       events.push(...emittedBy(query, partition, entry));
     }
     looked += page.length;
-    if (page.length < PAGE) break;
+    if (page.length < PAGE) return events;
   }
+  const all = Number(await source.connection.command('XLEN', key));
+  unseen.note({ partition }, looked, all, 'outbox entries');
   return events;
 }
 

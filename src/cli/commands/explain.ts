@@ -88,9 +88,12 @@ async function run(
   }
   if (report.events.length === 0 && report.waiting.length === 0) {
     const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists, the dead letters, the schedules and the outboxes`;
-    const more = report.searched.complete
+    const { complete, unseen } = report.searched;
+    const more = complete
       ? 'these are all retained events'
-      : 'more events are retained: raise --scan, or give the --subject';
+      : unseen !== undefined
+        ? `not all was looked at: ${unseen.join('; ')}`
+        : 'more events are retained: raise --scan, or give the --subject';
     throw new Error(
       `${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`,
     );
