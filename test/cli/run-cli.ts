@@ -3,7 +3,7 @@
  * own. Also runs commands in the test's own process, because a process costs 0.8 s of a core.
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CommanderError } from 'commander';
@@ -56,8 +56,8 @@ export interface Project {
     options?: { env?: NodeJS.ProcessEnv; stdin?: string | Buffer },
   ): Promise<Result>;
   /**
-   * Runs a command in this process, in the project's folder, which stays the current one. For tests
-   * of what a command does. Tests of signals, stdin, colliding processes and of main.ts take `run`.
+   * Runs a command in this process. The project's folder becomes the current one, until the test
+   * ends. Takes no stdin and no signals, and has none of main.ts: `run` has.
    */
   here(
     args: readonly string[],
@@ -77,6 +77,7 @@ export function createProject(
   t.teardown(async () => {
     for (const { child } of children) child.kill('SIGKILL');
     await Promise.all([...children].map(({ ended }) => ended));
+    if (process.cwd() === realpathSync(dir)) process.chdir(projectDir);
     rmSync(dir, { recursive: true, force: true, maxRetries: 10 });
   });
   const write = (name: string, text: string | Buffer): string => {

@@ -41,7 +41,7 @@ t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => 
     );
     t.ok(ready);
     const before = await counter(client, 'done:keeper:note.added');
-    t.equal((await p.run(DATA)).status, 0);
+    t.equal((await p.here(DATA)).status, 0);
     await until(
       'it is done',
       async () => (await counter(client, 'done:keeper:note.added')) === before + 1,
@@ -99,7 +99,7 @@ t.test('a drain finishes and commits what runs', async (t) => {
   const p = project(t, redis.url, { 'workers/keeper.ts': WAITING });
   const running = p.start(['start']);
   await running.seen('stderr', /ready/);
-  await p.run(DATA);
+  await p.here(DATA);
   await until('it runs', () => has(p.dir, 'running.txt'));
   running.child.kill('SIGTERM');
   await running.seen('stdout', /"draining"/);
@@ -115,7 +115,7 @@ t.test('a second signal stops at once, status 1; what ran is not lost', async (t
   const p = project(t, redis.url, { 'workers/keeper.ts': WAITING });
   const running = p.start(['start'], { MILLRACE_LEASE_MS: '2000' });
   await running.seen('stderr', /ready/);
-  await p.run(DATA);
+  await p.here(DATA);
   await until('it runs', () => has(p.dir, 'running.txt'));
   running.child.kill('SIGTERM');
   await running.seen('stdout', /"draining"/);
@@ -137,7 +137,7 @@ t.test('a drain that takes too long is cut short, status 1', async (t) => {
   const p = project(t, redis.url, { 'workers/keeper.ts': WAITING });
   const running = p.start(['start'], { MILLRACE_DRAIN_MS: '200' });
   await running.seen('stderr', /ready/);
-  await p.run(DATA);
+  await p.here(DATA);
   await until('it runs', () => has(p.dir, 'running.txt'));
   running.child.kill('SIGTERM');
   const { status, stderr } = await running.ended;
@@ -154,7 +154,7 @@ t.test('it outlives a server that goes away and comes back', async (t) => {
   await redis.kill();
   await running.seen('stdout', /"level":40/);
   await redis.restart();
-  t.equal((await p.run(DATA)).status, 0);
+  t.equal((await p.here(DATA)).status, 0);
   await until('it is done', async () => (await counter(client, 'done:keeper:note.added')) === 1);
   running.child.kill('SIGTERM');
   t.equal((await running.ended).status, 0);

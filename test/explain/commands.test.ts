@@ -1,4 +1,4 @@
-/** The commands over lag, dead letters, rewind and explain, as users run them. */
+/** The commands over lag, dead letters, rewind and explain, each in the test's own process. */
 import { Command, CommanderError } from 'commander';
 import t from 'tap';
 import { registerDlq } from '../../src/cli/commands/dlq.ts';
@@ -96,7 +96,7 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
   const client = bed.redis.client();
   const project = createProject(t, bed.redis.url);
   const ok = async (...args: string[]) => {
-    const result = await project.run(args);
+    const result = await project.here(args);
     t.equal(result.status, 0, `${args.join(' ')}: ${result.stderr}`);
     t.notMatch(
       result.stdout + result.stderr,
@@ -168,7 +168,7 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
     ['rewind', 'g', '--to', 'end'],
     ['explain', 'nowhere'],
   ])
-    t.equal((await project.run(args)).status, 1, args.join(' '));
+    t.equal((await project.here(args)).status, 1, args.join(' '));
   t.match(JSON.parse(await ok('dlq', 'purge', '--all', '--dry-run', '--json')), {
     purged: 2,
     events: 2,
@@ -181,7 +181,7 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
   t.strictSame(await dump(client), before, 'none of these has changed anything');
 
   t.match(JSON.parse(await ok('dlq', 'replay', id, '--json')), { replayed: 1, gone: 0 });
-  const again = await project.run(['dlq', 'replay', id, '--json']);
+  const again = await project.here(['dlq', 'replay', id, '--json']);
   t.equal(again.status, 1, 'a named letter that is not there');
   t.match(JSON.parse(again.stdout), { replayed: 0, gone: 1 });
   t.match(await ok('dlq', 'purge', '--all', '--yes'), /^1 dead letter \(1 event\) purged/);

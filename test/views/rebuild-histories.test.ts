@@ -170,7 +170,7 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
       return new Map(rows.map(({ id, row }) => [id, row]));
     },
     async conserved(name) {
-      const { functions } = JSON.parse((await project.run(['lag', '--json'])).stdout) as {
+      const { functions } = JSON.parse((await project.here(['lag', '--json'])).stdout) as {
         functions: {
           name: string;
           conserved: boolean;
@@ -216,12 +216,12 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     const before = await look.mget(keys);
     for (const [i, key] of keys.entries())
       await look.set(key, (before[i] as string).replace(/"chain":\d+/, '"chain":1'));
-    t.match(await project.run(['view', 'rebuild', 'books']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), {
       status: 1,
       stderr: /row .* is not what its histories come to, folded anew/,
     });
     for (const [i, key] of keys.entries()) await look.set(key, before[i] as string);
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 0 });
+    t.match(await project.here(['view', 'rebuild', 'books']), { status: 0 });
   });
 
   await bed.trim(400);
@@ -236,7 +236,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
   );
 
   await t.test('what was complete before the trimming is so still', async (t) => {
-    t.match(await project.run(['view', 'rebuild', 'books']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), {
       status: 0,
       stdout: /version 1 has/,
     });
@@ -248,7 +248,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     for (const damage of ['{', 'null', '5', '{}', '[]']) {
       for (let p = 0; p < PARTITIONS; p++) await look.hset(`mr:{${p}}:counters`, field, damage);
       t.match(
-        await project.run(['view', 'rebuild', 'books']),
+        await project.here(['view', 'rebuild', 'books']),
         {
           status: 1,
           stderr:
@@ -291,7 +291,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
       { conserved: true, parked: 0, dead: 0 },
       'conserved half-way',
     );
-    t.match(await project.run(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
+    t.match(await project.here(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
     t.strictSame(await bed.rows(), sorted(expected), 'version 1 is read, and kept up to date');
 
     // A dispatcher of the new version, deployed too early: it must not fold later events onto rows
@@ -319,8 +319,8 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     t.ok((await look.keys('mr:{*}:pass:books@2')).length > 0, 'still in the pass');
 
     await bed.append(100);
-    const ended = await project.run(['view', 'rebuild', 'books', '--json'], {
-      env: { MILLRACE_LEASE_MS: '500' },
+    const ended = await project.here(['view', 'rebuild', 'books', '--json'], {
+      MILLRACE_LEASE_MS: '500',
     });
     early.child.kill('SIGTERM');
     await early.ended;
@@ -367,19 +367,19 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     await bed.trim(40);
     const bad = `if (event.subject === 'long' && row?.count === 17) throw new RangeError('seventeen');`;
     project.write('workers/books-3.mjs', source(3, ', third: true', bad));
-    const failed = await project.run(['view', 'rebuild', 'books']);
+    const failed = await project.here(['view', 'rebuild', 'books']);
     t.match(failed, {
       status: 1,
       stderr:
         /view "books", version 3, cannot fold note\.\w+ \S+ \(\d\/\d+-\d+\/\d+; history (book|shelf) long, revision \d+\): RangeError: seventeen\. Nothing of its batch was written\. Mend evolve/,
     });
-    t.match(parseLines((await project.run(['view', 'status', '--json'])).stdout), [
+    t.match(parseLines((await project.here(['view', 'status', '--json'])).stdout), [
       { version: 1 },
       { version: 2, live: true },
       { version: 3, live: false },
     ]);
     project.write('workers/books-3.mjs', source(3, ', third: true'));
-    t.match(await project.run(['view', 'rebuild', 'books']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), {
       status: 0,
       stdout: new RegExp(`version 3 has ${expected.size} rows .* version 3 is live`),
     });
@@ -391,7 +391,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     const publisher = millrace.publisher();
     await publisher.publishMany([{ type: 'note.read' as string, data: { book: 'long' } }]);
     project.write('workers/books-4.mjs', source(4, ', fourth: true'));
-    t.match(await project.run(['view', 'rebuild', 'books']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), {
       status: 0,
       stdout: /version 4 is live/,
     });
@@ -400,13 +400,13 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
       { type: 'note.added' as string, data: { book: 'plain', number: 5, text: '' } },
     ]);
     project.write('workers/books-5.mjs', source(5, ', fifth: true'));
-    t.match(await project.run(['view', 'rebuild', 'books']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), {
       status: 1,
       stderr:
         /the streams of version 5 are trimmed .*\(partition \d\): 1 of note\.added\. They were published without the event store/,
     });
     t.match(await bed.conserved('books@5'), { conserved: true });
-    t.match(await project.run(['view', 'drop', 'books', '5']), { status: 0 });
+    t.match(await project.here(['view', 'drop', 'books', '5']), { status: 0 });
     t.strictSame(await look.keys('*books@5*'), []);
     t.equal(
       (
@@ -419,15 +419,15 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
       0,
     );
 
-    t.match(await project.run(['view', 'rebuild', 'books']), { status: 1 });
-    t.match(await project.run(['view', 'rebuild', 'books', '--incomplete']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), { status: 1 });
+    t.match(await project.here(['view', 'rebuild', 'books', '--incomplete']), {
       status: 0,
       stdout: /version 5 is live/,
     });
     const rows = await bed.rows();
     rows.delete('plain');
     t.strictSame(rows, sorted(expected, { fifth: true }), 'what the histories hold');
-    t.match(await project.run(['view', 'rebuild', 'books']), {
+    t.match(await project.here(['view', 'rebuild', 'books']), {
       status: 1,
       stderr:
         /1 events \(1 of note.added\) were no longer in the streams \(retention\) when a dispatcher began version 5/,
@@ -446,7 +446,7 @@ t.test(
     for (const type of ['note.added', 'note.removed'])
       await retain({ connection, keys, partitions: PARTITIONS }, 1, type, { maxEvents: 0 });
     project.write('workers/books.mjs', source(1));
-    const built = await project.run(['view', 'rebuild', 'books']);
+    const built = await project.here(['view', 'rebuild', 'books']);
     t.match(built, { status: 0, stderr: /building books@1 from histories in 1 partition, / });
     t.strictSame(await bed.rows(), sorted(expected));
     t.match(await bed.conserved('books@1'), { conserved: true, appended: 600, done: 600, lag: 0 });
