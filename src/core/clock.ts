@@ -1,7 +1,9 @@
 /**
- * Monotonic time shared by all threads of the process, in ms. `performance.now()` is cheap but has
- * its own origin per thread; process.hrtime has the same everywhere, so the distance is measured
- * once. Imported, because the global of that name is a getter, called for each event wherever V8
+ * Clocks of the process. The only file of src/ that reads one: ESLint checks that.
+ *
+ * `performance.now()` is cheap but has its own origin per thread. process.hrtime has the same
+ * origin everywhere, so the distance between both is measured once. `performance` is imported,
+ * because the global of that name is a getter. V8 would call that getter for each event wherever it
  * does not inline it.
  */
 import { performance } from 'node:perf_hooks';
@@ -12,7 +14,9 @@ export function monotonicMs(): number {
   return originMs + performance.now();
 }
 
-/** Wall clock in ms since 1970: for stamps people read, never for leases, delays or due dates. */
+/**
+ * Wall clock, ms since 1970. For stamps that people read, never for leases, delays or due dates.
+ */
 export function wallClockMs(): number {
   return Date.now();
 }
@@ -31,14 +35,14 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
- * What has waited out its whole time behind others is still sent once: an answer may come within so
- * long, in ms.
+ * Least time for an answer, ms. A call that has waited out its deadline in a queue is still sent
+ * once, with this time.
  */
 const LAST_TRY_MS = 1000;
 
 /**
- * How long may be waited for an answer now, in ms: what is left of `deadlineMs` since `sinceMs`
- * (monotonic), where what stood in front took the rest.
+ * Returns the time left for an answer, ms: the rest of `deadlineMs` since `sinceMs` (monotonic). A
+ * call that others held up gets LAST_TRY_MS at least, where its deadline is that long.
  */
 export function leftOf(deadlineMs: number, sinceMs: number): number {
   return Math.max(sinceMs + deadlineMs - monotonicMs(), Math.min(LAST_TRY_MS, deadlineMs));

@@ -2,35 +2,36 @@ import { wallClockMs } from './clock.ts';
 import { InvalidEventError } from './errors.ts';
 
 /**
- * When a scheduled event is to be appended: at a moment of the server's clock, or so many ms from
- * the moment it is scheduled.
+ * Time at which a scheduled event is to be appended: a moment of the server's clock, or a delay
+ * from the moment of scheduling. `ms` counts from 1970, or is the delay.
  */
 export interface When {
   readonly kind: 'time' | 'delay';
   readonly ms: number;
 }
 
-/** What callers say of it: at most one of the two. */
+/** Delivery time as callers give it: at most one of the two. */
 export interface Scheduling {
   readonly deliverAt?: number | Date | undefined;
   readonly delayMs?: number | undefined;
 }
 
-/** Scheduled events of a partition. */
+/** Most scheduled events of a partition. */
 export const MAX_SCHEDULED = 1_000_000;
 
-/** Longest way ahead: ten years. */
+/** Longest time ahead: ten years. */
 const MAX_AHEAD_MS = 10 * 366 * 86_400_000;
 
 /**
+ * Reads the delivery time of an event of a type.
  * @returns null: now
- * @throws InvalidEventError
+ * @throws InvalidEventError for both fields at once, for no number, and beyond ten years
  */
 export function whenOf(type: string, { deliverAt, delayMs }: Scheduling): When | null {
   if (deliverAt === undefined && delayMs === undefined) return null;
   if (deliverAt !== undefined && delayMs !== undefined)
     throw new InvalidEventError(type, 'deliverAt', 'give deliverAt or delayMs, not both');
-  // Of another kind than its type says, null included, it is no time.
+  // A caller without types may give null or any other value: that is no time.
   const given: unknown = deliverAt === undefined ? delayMs : deliverAt;
   const ms =
     given instanceof Date && deliverAt !== undefined

@@ -1,6 +1,7 @@
 /**
- * Extension attributes, as CloudEvents 1.0 defines them (section "Attributes"): the one place that
- * says which names and values are possible. Publishers refuse others, readers dead-letter them.
+ * Rules for extension attributes, as CloudEvents 1.0 defines them (section "Attributes"). Only this
+ * file decides which names and values are possible. Publishers refuse others, readers dead-letter
+ * them.
  */
 
 /** Extension attributes by name. */
@@ -22,7 +23,7 @@ export const EVENT_ATTRIBUTES: ReadonlySet<string> = new Set([
 
 const NAME = /^[a-z0-9]{1,256}$/;
 
-/** The first extension that is none, and why; null: all are sound. */
+/** Returns the first invalid extension and its problem; null: all are valid. */
 export function extensionProblem(
   extensions: unknown,
 ): { readonly path: string; readonly what: string } | null {
@@ -36,7 +37,10 @@ export function extensionProblem(
   return null;
 }
 
-/** A Map or a class instance keeps its content elsewhere, and would be written as nothing. */
+/**
+ * Whether a value is a plain object. A Map or a class instance keeps its content elsewhere, and
+ * would be written empty.
+ */
 function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -48,7 +52,7 @@ function nameProblem(name: string): string | null {
   return NAME.test(name) ? null : 'names of extensions are lower case letters and digits only';
 }
 
-/** Lone surrogates are left to the writer, which looks at each character anyway. */
+/** The writer finds lone surrogates, because it looks at each character anyway. */
 function valueProblem(value: unknown): string | null {
   if (typeof value === 'string') return null;
   return `a string was expected, got ${value === null ? 'null' : typeof value}. Convert it first`;

@@ -2,9 +2,9 @@ import { InvalidEventError } from './errors.ts';
 import { didYouMean } from './suggest.ts';
 
 /**
- * Refuses an option that nobody reads: `{ delay: 5000 }` would publish at once.
- * @param known the names there are
- * @throws InvalidEventError naming the option and the one that was most likely meant
+ * Refuses an option that nobody reads. Without this check, `{ delay: 5000 }` would publish at once.
+ * @param known the names of all options
+ * @throws InvalidEventError naming the option and the known name nearest to it
  */
 export function checkOptions(type: string, options: object, known: ReadonlySet<string>): void {
   for (const name in options) {
@@ -18,7 +18,7 @@ export function checkOptions(type: string, options: object, known: ReadonlySet<s
   }
 }
 
-/** Of publish(), beside the type and the data. */
+/** Options of publish(), beside the type and the data. */
 export const PUBLISH_OPTIONS: ReadonlySet<string> = new Set([
   'id',
   'subject',
@@ -28,9 +28,9 @@ export const PUBLISH_OPTIONS: ReadonlySet<string> = new Set([
   'deliverAt',
   'delayMs',
 ]);
-/** Of an item of publishMany(). */
+/** Fields of an item of publishMany(). */
 export const PUBLISH_ITEM: ReadonlySet<string> = new Set(['type', 'data', ...PUBLISH_OPTIONS]);
-/** Of an event that is appended to a history. */
+/** Fields of an event that is appended to a history. */
 export const APPEND_EVENT: ReadonlySet<string> = new Set([
   'type',
   'data',
@@ -39,7 +39,7 @@ export const APPEND_EVENT: ReadonlySet<string> = new Set([
   'time',
   'extensions',
 ]);
-/** Of ctx.emit(). */
+/** Options of ctx.emit(). */
 export const EMIT_OPTIONS: ReadonlySet<string> = new Set([
   'subject',
   'id',

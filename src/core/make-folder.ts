@@ -2,10 +2,10 @@ import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 /**
- * A folder, with all above it that are missing. Not `mkdirSync` with `recursive`: where a file
- * system refuses new folders by ENOENT (/proc), that one never returns, and no signal ends it.
+ * Creates a folder with its missing parents. `mkdirSync` with `recursive` is not used: where a file
+ * system refuses new folders by ENOENT (/proc), that call never returns, and no signal ends it.
  *
- * @throws as mkdirSync does
+ * @throws the errors of mkdirSync
  */
 export function makeFolder(path: string, mode = 0o777): void {
   const absolute = resolve(path);
@@ -15,7 +15,7 @@ export function makeFolder(path: string, mode = 0o777): void {
   try {
     mkdirSync(absolute, { mode });
   } catch (error) {
-    // Somebody else was faster.
+    // Another process may have created the folder meanwhile.
     if (!statSync(absolute, { throwIfNoEntry: false })?.isDirectory()) throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 
 /**
- * The package's folder: the nearest one above with a package.json (above src, or above dist/src).
+ * Finds the package's folder: the nearest one above with a package.json (above src, or above
+ * dist/src).
  */
 export function packageFolder(): URL {
   for (const up of ['../../..', '../']) {

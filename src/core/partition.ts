@@ -1,11 +1,11 @@
 /**
- * Partition of a subject: `crc16(subject) mod P`, CRC16/XMODEM (polynomial 0x1021, initial 0) over
- * its UTF-8 bytes: the same checksum Redis Cluster uses for key slots
- * (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#appendix), so every
- * Redis client has it at hand.
+ * Partition of a subject: `crc16(subject) mod P`. The checksum is CRC16/XMODEM (polynomial 0x1021,
+ * initial 0) over the subject's UTF-8 bytes. Redis Cluster uses the same checksum for key slots, so
+ * every Redis client has an implementation:
+ * https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#appendix
  */
 
-/** Not looked up for every character: see wire/payload-arena.ts. */
+/** The method is looked up once, not for every character: see wire/payload-arena.ts. */
 const { charCodeAt } = String.prototype as unknown as {
   readonly charCodeAt: (this: string, at: number) => number;
 };
@@ -24,7 +24,7 @@ export function crc16(text: string): number {
   const { length } = text;
   let crc = 0;
   let i = 0;
-  // ASCII without a copy: nearly every subject.
+  // ASCII needs no copy. Nearly every subject is ASCII.
   for (; i < length; i++) {
     const c = charCodeAt.call(text, i);
     if (c > 127) break;
@@ -41,7 +41,10 @@ export function crc16(text: string): number {
   return crc;
 }
 
-/** @param partitions P, 1 … 1024 */
+/**
+ * Returns the subject's partition, from 0.
+ * @param partitions P, 1 … 1024
+ */
 export function partitionOf(subject: string, partitions: number): number {
   return crc16(subject) % partitions;
 }

@@ -1,7 +1,4 @@
-/**
- * (entry id, position) is a total order per partition across types, and with the partition an
- * event's address.
- */
+/** Address of an event. In a partition, (entry id, position) is a total order across types. */
 export interface Position {
   readonly partition: number;
   /** Stream entry id, `<ms>-<sequence>`. */
@@ -11,7 +8,7 @@ export interface Position {
 }
 
 /**
- * Compares two stream entry ids numerically (ms, then sequence): as strings 10-0 would come before
+ * Compares two stream entry ids numerically: ms, then sequence. As strings, 10-0 would come before
  * 9-0.
  */
 export function compareEntryIds(a: string, b: string): number {
@@ -22,20 +19,20 @@ export function compareEntryIds(a: string, b: string): number {
 }
 
 /**
- * Compares unsigned decimals of any length without leading zeros (ids reach 2^64 - 1, beyond a
- * double).
+ * Compares unsigned decimals of any length without leading zeros. Ids reach 2^64 - 1, which a
+ * double cannot hold.
  */
 function compareDecimal(a: string, b: string): number {
   if (a.length !== b.length) return a.length < b.length ? -1 : 1;
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** `3/1795450694309-0/17` */
+/** Returns the text of a position: `3/1795450694309-0/17`. */
 export function formatPosition(p: Position): string {
   return positionPrefix(p.partition, p.entryId) + p.position;
 }
 
-/** What the positions of all events of an entry begin with. */
+/** Returns the common beginning of the positions of an entry's events. */
 export function positionPrefix(partition: number, entryId: string): string {
   return `${partition}/${entryId}/`;
 }
@@ -48,8 +45,8 @@ export function parsePosition(text: string): Position | null {
 }
 
 /**
- * Milliseconds since 1970 of an entry id: the server's clock at the append (unless a foreign
- * producer chose the id).
+ * Returns the time of an entry id, ms since 1970. It is the server's clock at the append, unless a
+ * foreign producer chose the id.
  */
 export function entryIdTime(entryId: string): number {
   return Number(entryId.slice(0, entryId.indexOf('-')));

@@ -1,14 +1,18 @@
 /**
- * Shared-memory state of each event of a running batch. It outlives the thread: when a thread dies,
- * the dispatcher reads here which events were running and which had been completed.
+ * State of each event of a running batch, in shared memory. The memory outlives the thread. When a
+ * thread dies, the dispatcher reads here which events were running and which were completed.
  *
- * Layout, room for n events: Float64 × n start times (ms, monotonicMs(), the same in all threads),
- * one Float64 with the thread's last sign of life (its timers run), two Float64 of control (until
- * when events may start, by monotonicMs(); an ORDER), then Uint8 × n states. Writers: the
- * dispatcher before the batch is posted (TODO -> SKIP), afterwards only the thread (TODO -> RUNNING
- * -> DONE, CAUSED, FAILED or BLOCKED; TODO stays what is not started). Control: only the
- * dispatcher, at any time. Readers: the dispatcher, at any time; a state read while the thread
- * lives may be a moment old.
+ * Layout, with room for n events:
+ *
+ * - Float64 × n: start times (ms of monotonicMs(), which is the same in all threads)
+ * - Float64 × 1: the thread's last sign of life, written while its timers run
+ * - Float64 × 2: control: the time until which events may start (monotonicMs()), and an ORDER
+ * - Uint8 × n: states
+ *
+ * Writers of states: the dispatcher before the batch is posted (TODO -> SKIP), afterwards only the
+ * thread (TODO -> RUNNING -> DONE, CAUSED, FAILED or BLOCKED). An event that is not started stays
+ * TODO. Writer of control: only the dispatcher, at any time. Reader: the dispatcher, at any time. A
+ * state that is read while the thread lives may be a moment old.
  */
 export const CELL = {
   /** to be run */
@@ -24,8 +28,8 @@ export const CELL = {
   /** not to be run in this task (settled before, or another task's turn) */
   SKIP: 5,
   /**
-   * the handler succeeded, and has effects that are in the thread until it reports: lost with it,
-   * the event runs again
+   * the handler succeeded, and its effects are in the thread until the report. If the thread dies,
+   * the effects are lost and the event runs again.
    */
   CAUSED: 6,
 } as const;
@@ -33,7 +37,7 @@ export type CellState = (typeof CELL)[keyof typeof CELL];
 
 /**
  * States that may follow a state, as the dispatcher sees an event over all rounds of its run. A
- * thread may have passed others meanwhile: it reports the last one.
+ * thread may have passed further states in between, because it reports only the last one.
  */
 const FOLLOWING: Readonly<Record<CellState, readonly CellState[]>> = {
   [CELL.TODO]: [
@@ -46,21 +50,24 @@ const FOLLOWING: Readonly<Record<CellState, readonly CellState[]>> = {
     CELL.SKIP,
   ],
   [CELL.RUNNING]: [CELL.RUNNING, CELL.DONE, CELL.FAILED],
-  // Run alone, it was done and then killed its thread, which could not report it.
+  // An event that ran alone may have been done and then have killed its thread before the report.
   [CELL.DONE]: [CELL.FAILED],
   [CELL.FAILED]: [],
   [CELL.BLOCKED]: [],
-  // A copy in a function with an inbox: it follows the first event of its identity.
+  // A copy of an event, in a function with an inbox: it follows the first event with its id.
   [CELL.SKIP]: [CELL.TODO, CELL.BLOCKED],
   [CELL.CAUSED]: [CELL.DONE],
 };
-/** By state, a bit for each state that may follow. */
+/** Bit set of the states that may follow, by state. */
 const FOLLOWS = Uint8Array.from(Object.values(FOLLOWING), (states) =>
   states.reduce<number>((bits, state) => bits | (1 << state), 0),
 );
 const NAMES = Object.keys(CELL);
 
-/** @throws Error where the state cannot follow: a bug, and nothing of the batch is committed */
+/**
+ * Sets an event's state.
+ * @throws Error where the state cannot follow: a bug, and nothing of the batch is committed
+ */
 export function moveTo(states: Uint8Array, index: number, to: CellState): void {
   const from = states[index] as CellState;
   if (((FOLLOWS[from] as number) & (1 << to)) === 0)
@@ -68,39 +75,42 @@ export function moveTo(states: Uint8Array, index: number, to: CellState): void {
   states[index] = to;
 }
 
-/** What the dispatcher tells a thread that runs a batch. */
+/** Orders of the dispatcher to a thread that runs a batch. */
 export const ORDER = {
   NONE: 0,
   /**
-   * The lane is somebody else's: the signals of running handlers abort, and what comes of them is
-   * thrown away.
+   * Another dispatcher owns the lane. The signals of running handlers abort, and their outcomes are
+   * discarded.
    */
   LEASE_LOST: 1,
 } as const;
 
 export interface ProgressCells {
   readonly shared: SharedArrayBuffer;
-  /** Events it has room for. */
+  /** Number of events that the cells have room for. */
   readonly capacity: number;
   /** `starts[capacity]` is the thread's last sign of life. */
   readonly starts: Float64Array;
-  /** Until when events may start, and an ORDER. */
+  /** Time until which events may start (monotonicMs()), and an ORDER. */
   readonly control: Float64Array;
   readonly states: Uint8Array;
 }
 
 /**
- * Making shared memory costs more than running a dozen events, so it is used again: few sizes, few
- * of each kept.
+ * Pool of cells. Allocating shared memory costs more than running a dozen events. There are few
+ * sizes, and few cells of each size are kept.
  */
 const SMALLEST = 64;
 const KEPT = 64;
 const free = new Map<number, ProgressCells[]>();
 
-/** Bytes before the states, beside the start times. */
+/** Bytes of sign of life and control, which lie between start times and states. */
 const EXTRA = 24;
 
-/** All TODO, may start at any time. Give them back with recycleCells. */
+/**
+ * Returns cells with all events TODO and no bound for starts. Give the cells back with
+ * recycleCells.
+ */
 export function createCells(events: number): ProgressCells {
   let capacity = SMALLEST;
   while (capacity < events) capacity *= 4;
@@ -114,7 +124,10 @@ export function createCells(events: number): ProgressCells {
   return used;
 }
 
-/** Only when the thread has answered: a dead one's cells stay with whoever still reads them. */
+/**
+ * Gives cells back to the pool. Allowed only when the thread has answered: after a thread's death
+ * somebody may still read its cells.
+ */
 export function recycleCells(cells: ProgressCells): void {
   const kept = free.get(cells.capacity);
   if (!kept) free.set(cells.capacity, [cells]);

@@ -1,34 +1,32 @@
 /**
- * The error replies of Redis: their code, what each says about the server, and what follows from
- * that. The one place where replies are judged: everybody else asks RedisReplyError for
- * `retryable`, `refuses` and `reconnect`.
+ * Meanings of Redis' error replies: for each code, the state of the server and the consequence.
+ * Replies are judged only here. All other code asks RedisReplyError for `retryable`, `refuses` and
+ * `reconnect`.
  */
 
 /**
- * What the server does not do now. `call`: this call alone is refused. `writes`: it answers reads,
- * and takes no writes. `everything`: neither.
+ * Extent of a refusal. `call`: this call alone. `writes`: the server answers reads, and takes no
+ * writes. `everything`: neither.
  */
 export type Refusal = 'call' | 'writes' | 'everything';
 
 export interface ReplyMeaning {
-  /** The same call may succeed later, unchanged. */
+  /** Whether the same call may succeed later, unchanged. */
   readonly retryable: boolean;
   readonly refuses: Refusal;
   /**
-   * This server cannot serve us now, another one behind the same address may: connect anew, and
-   * resolve the address again.
+   * Whether to connect anew and to resolve the address again: another server behind the same
+   * address may serve us.
    */
   readonly reconnect: boolean;
-  /**
-   * What it means and what to do about it: one or two sentences. '' where the reply says enough.
-   */
+  /** Meaning of the reply, and the cure: one or two sentences. '' where the reply says enough. */
   readonly cure: string;
 }
 
 type Refused = Omit<ReplyMeaning, 'refuses'>;
 
 const lasting = { retryable: false, reconnect: false } as const;
-/** It passes by itself, or by what somebody does to this server. */
+/** The refusal passes by itself, or by an operator's action on this server. */
 const passing = { retryable: true, reconnect: false } as const;
 const elsewhere = { retryable: true, reconnect: true } as const;
 
@@ -69,7 +67,7 @@ const everything: Record<string, Refused> = {
     ...elsewhere,
     cure: 'The Cluster does not serve all slots: look at CLUSTER INFO and CLUSTER NODES',
   },
-  // A blocked call, at the moment in which the server becomes a replica.
+  // Redis unblocks blocked calls when the server becomes a replica.
   UNBLOCKED: { ...elsewhere, cure: 'The server has changed its role' },
   NOAUTH: { ...elsewhere, cure: 'The server wants a password: put it into REDIS_URL' },
   WRONGPASS: {
@@ -82,7 +80,7 @@ const everything: Record<string, Refused> = {
 const told = (refuses: Refusal, codes: Record<string, Refused>): [string, ReplyMeaning][] =>
   Object.entries(codes).map(([code, meaning]) => [code, { ...meaning, refuses }]);
 
-/** Code to meaning. What is not listed refuses one call for good. */
+/** Meaning by code. A code without an entry refuses one call for good. */
 export const REPLY_MEANINGS: ReadonlyMap<string, ReplyMeaning> = new Map([
   ...told('call', calls),
   ...told('writes', writes),
@@ -95,18 +93,15 @@ export function meaningOf(code: string): ReplyMeaning {
   return REPLY_MEANINGS.get(code) ?? OTHER;
 }
 
-/**
- * Before Redis 7, and with some proxies, an error inside a script comes behind this, and behind
- * where it was raised.
- */
+/** Prefix of an error inside a script, before Redis 7 and with some proxies. PLACE follows it. */
 const WRAPPED = /^-?ERR Error (?:running|compiling) script \([^)]*\): */;
 const PLACE = /^(?:(?:@?\w*script|@enable_strict_lua):? *\d+: *)/;
 
 /**
- * The code of an error reply: its first word if that is in capitals, else `ERR`. Script errors have
- * the code of what went wrong inside, in each form: `OOM … script: <sha>, on @user_script:5.`
- * (Redis 7 and later), or `ERR Error running script (call to f_<sha>): @user_script:5:
- * @user_script: 5: -OOM …` (before).
+ * Returns the code of an error reply: its first word if that is in capitals, else `ERR`. For a
+ * script's error, returns the code of the inner error. Two forms: `OOM … script: <sha>, on
+ * @user_script:5.` (Redis 7 and later), or `ERR Error running script (call to f_<sha>):
+ * @user_script:5: @user_script: 5: -OOM …` (before).
  */
 export function replyCode(message: string): string {
   let text = message;

@@ -1,32 +1,34 @@
 /**
- * When a failed event is tried again, and when it is over.
+ * Schedule of the retries of a failed event.
  *
  * Exponential backoff. Without jitter the delay before attempt n + 1 is minDelayMs * factor^(n -
- * 1), at most maxDelayMs. With jitter it is up to half as long again, and both bounds stay true:
- * never below minDelayMs, never above maxDelayMs. So that jitter has room at the upper bound too,
- * growth ends at two thirds of it. Jitter that undercuts the exponential delay ("full jitter")
- * contends least, but an outage is outlived by the sum of the delays: that sum must not be left to
- * luck.
+ * 1), at most maxDelayMs. With jitter the delay is up to half as long again, and never below
+ * minDelayMs or above maxDelayMs. Growth ends at two thirds of maxDelayMs, so that jitter has room
+ * there too.
+ *
+ * Jitter that undercuts the exponential delay ("full jitter") has the least contention. But an
+ * event outlives an outage only if the sum of its delays is longer. Full jitter would leave that
+ * sum to chance.
  */
 export interface RetryPolicy {
-  /** Attempts in all, the first included. 1 … 1000, default 30. 1 means: never retry. */
+  /** Number of attempts, the first included. 1 … 1000, default 30. 1 means: never retry. */
   readonly attempts: number;
   /**
-   * Least delay before any attempt, and the one before the second attempt without jitter, in ms. 0
+   * Smallest delay before a retry, and the delay before the second attempt without jitter, ms. 0
    * … 86,400,000, default 200.
    */
   readonly minDelayMs: number;
-  /** Largest delay, jitter included, in ms. minDelayMs … 86,400,000, default 300,000. */
+  /** Largest delay, jitter included, ms. minDelayMs … 86,400,000, default 300,000. */
   readonly maxDelayMs: number;
-  /** Growth per attempt. 1 … 10, default 2. 1 means: always minDelayMs. */
+  /** Growth of the delay per attempt. 1 … 10, default 2. 1 means: always minDelayMs. */
   readonly factor: number;
-  /** Delays are up to half as long again, at random. Default true. */
+  /** Whether delays are up to half as long again, at random. Default true. */
   readonly jitter: boolean;
 }
 
 /**
- * The delays add up to 67 minutes at least, and to 100 at most: an event outlives an hour's outage
- * of what it calls.
+ * Default policy. The delays add up to 67 minutes at least, and to 100 at most: an event outlives
+ * an hour's outage of the services it calls.
  */
 export const DEFAULT_RETRY: RetryPolicy = {
   attempts: 30,
@@ -39,9 +41,9 @@ export const DEFAULT_RETRY: RetryPolicy = {
 const SPREAD = 1.5;
 
 /**
- * @param attempts how many attempts have been made (>= 1)
+ * Returns the delay before the next attempt, in whole ms; null: no attempt is left.
+ * @param attempts number of attempts that have been made (>= 1)
  * @param random from 0 to below 1
- * @returns delay in whole ms before the next one, or null when there is none left
  */
 export function nextDelayMs(
   policy: RetryPolicy,
@@ -50,7 +52,7 @@ export function nextDelayMs(
 ): number | null {
   if (attempts >= policy.attempts) return null;
   const { minDelayMs, maxDelayMs, factor, jitter } = policy;
-  // Infinity times no delay would be no number.
+  // Infinity times a delay of 0 would be NaN.
   const grown = minDelayMs * Math.min(Number.MAX_VALUE, factor ** (attempts - 1));
   if (!jitter) return Math.round(Math.min(grown, maxDelayMs));
   const least = Math.min(grown, Math.max(minDelayMs, maxDelayMs / SPREAD));

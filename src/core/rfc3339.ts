@@ -1,6 +1,6 @@
 /**
- * Times as RFC 3339 writes them, strictly: `Date.parse` takes "12", 30 February and times without
- * a zone, and each of them would be stored as some other moment.
+ * Times of RFC 3339, parsed strictly. `Date.parse` takes "12", 30 February and times without a
+ * zone. Each of these would be stored as some other moment.
  */
 
 /** A moment, exact to the nanosecond. */
@@ -11,7 +11,7 @@ export interface Moment {
   readonly nanos: number;
 }
 
-/** The first moment of the year 10000, in ms since 1970: RFC 3339 ends before. */
+/** First moment of the year 10000, ms since 1970: RFC 3339 ends before it. */
 export const END_OF_TIME_MS = 253_402_300_800_000;
 
 const FORM =
@@ -20,7 +20,7 @@ const FORM =
 /**
  * Parses a `date-time` of RFC 3339, section 5.6. The zone is required. Leap seconds (`:60`) are
  * refused: neither JavaScript nor Redis can hold them.
- * @returns null where the text is none, or names a moment outside the years 0000 to 9999
+ * @returns null where the text is no such time, or lies outside the years 0000 to 9999
  */
 export function parseRfc3339(text: string): Moment | null {
   const found = FORM.exec(text);
@@ -53,7 +53,8 @@ function isDate(year: number, month: number, day: number): boolean {
 }
 
 /**
- * The moment in UTC: milliseconds always, microseconds and nanoseconds where there are some.
+ * Returns the moment in UTC: milliseconds always, microseconds and nanoseconds where they are not
+ * 0.
  * @throws RangeError outside the years 0000 to 9999
  */
 export function formatRfc3339({ ms, nanos }: Moment): string {

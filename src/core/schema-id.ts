@@ -1,6 +1,8 @@
 import { SchemaNotRegisteredError } from './errors.ts';
 
-/** The schema that events of a type are written with, as the registry has it. */
+/**
+ * Schema of a type's events as this process writes them, with its id and version in the registry.
+ */
 export interface LocalSchema {
   readonly id: number;
   readonly version: number;

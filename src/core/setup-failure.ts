@@ -1,21 +1,24 @@
 /**
- * Why a lane runs nothing: the setup of its function fails. Kept beside the lane for `millrace
- * explain`, not longer than KEEP_MS.
+ * Failure of a function's setup, which keeps its lane from running events. Stored beside the lane
+ * for `millrace explain`, for KEEP_SETUP_FAILURE_MS at most.
  */
 export interface SetupFailure {
   readonly error: string;
-  /** Of what was thrown. */
+  /** Stack of the thrown error. */
   readonly stack: string;
-  /** Dispatcher's clock, ms since 1970: since when it fails, the last try, the next one. */
+  /** First failure, last try, next try: dispatcher's clock, ms since 1970. */
   readonly sinceMs: number;
   readonly atMs: number;
   readonly nextMs: number;
 }
 
-/** A dispatcher that is gone says nothing more: then it is forgotten. */
+/**
+ * Time for which the failure is kept. A dispatcher that is gone cannot withdraw its failure, so the
+ * failure expires.
+ */
 export const KEEP_SETUP_FAILURE_MS = 600_000;
 
-/** Null: none, or not readable. */
+/** Parses a stored failure; null: there is none, or it cannot be read. */
 export function parseSetupFailure(text: string | null): SetupFailure | null {
   if (text === null) return null;
   try {

@@ -1,9 +1,9 @@
-/** A signal that ends a whole part: as many wait for it as there are calls under way. */
+/** A signal that ends a whole part. Each call under way listens to it. */
 import { setMaxListeners } from 'node:events';
 
 /**
- * Node warns of a leak from the eleventh listener on; here each call takes its own listener off
- * again.
+ * Returns a controller without a limit of listeners. Node warns of a leak from the eleventh
+ * listener on, but here each call removes its own listener.
  */
 export function sharedAbort(): AbortController {
   const controller = new AbortController();

@@ -1,4 +1,4 @@
-/** How objects that are handed to users look in a log: what they are, not what they are made of. */
+/** Appearance in logs of objects that users hold: name and state instead of internals. */
 import type { InspectOptions } from 'node:util';
 
 /** util.inspect.custom, without loading node:util. */
@@ -6,7 +6,9 @@ export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') a
 
 type Inspect = (value: unknown, options: InspectOptions) => string;
 
-/** For a method [INSPECT]: the class's name and these fields. Without a name: as a plain object. */
+/**
+ * Text for a method [INSPECT]: the class's name and these fields. Without a name: a plain object.
+ */
 export function shown(
   name: string,
   fields: object,
@@ -18,7 +20,8 @@ export function shown(
 }
 
 /**
- * Gives a plain object that look, for util.inspect and for JSON; its own fields stay as they are.
+ * Defines that appearance on a plain object, for util.inspect and for JSON. The object's own fields
+ * stay as they are.
  */
 export function showAs<T extends object>(target: T, name: string, fields: () => object): T {
   Object.defineProperties(target, {

@@ -1,8 +1,8 @@
 import { closestMatch } from 'leven';
 
 /**
- * The known name that the given one most likely stands for, as the end of a sentence.
- * @returns ` (did you mean "x"?)`, or nothing where no name is near
+ * Suggests the known name nearest to the given one, as the end of a sentence.
+ * @returns ` (did you mean "x"?)`, or '' where no name is near
  */
 export function didYouMean(given: string, known: Iterable<string>): string {
   const names = [...known];

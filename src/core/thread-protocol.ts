@@ -1,7 +1,7 @@
 /**
- * What travels between the dispatcher and a pool thread. Payload bytes are in `buffer`, which is
- * transferred, never cloned; all else is small. Event indices run over the retries first, then over
- * the entries' events in order.
+ * Messages between the dispatcher and a pool thread. Payload bytes are in `buffer`, which is
+ * transferred, never cloned. All other fields are small. Event indices count the retries first,
+ * then the entries' events in order.
  */
 import type { Emitted } from './emitted.ts';
 import type { LocalSchema } from './schema-id.ts';
@@ -16,33 +16,35 @@ export interface BatchTask {
   readonly retries: readonly RetryItem[];
   /** Stream entries in lane order (entry id; entries with the same id stand together). */
   readonly entries: readonly EntryItem[];
-  /** Event types the entries' `type` refers to. */
+  /** Event types that the entries' `type` refers to. */
   readonly types: readonly string[];
   /**
-   * Subjects whose events must not run, because earlier ones of them are parked. Empty with
+   * Subjects whose events must not run, because earlier events of them are parked. Empty with
    * ordering 'none'.
    */
   readonly blocked: readonly string[];
   readonly events: number;
   readonly cells: SharedArrayBuffer;
-  /** Run alone: an earlier attempt of its only event killed its thread. */
+  /**
+   * Whether the event runs alone: an earlier attempt of the batch's only event killed its thread.
+   */
   readonly isolate: boolean;
   /**
-   * Where the rows are in `buffer` that a view's events are folded onto: packed list of id, stored
-   * row. `added`: ids of rows that are not there yet.
+   * Rows that a view's events are folded onto, in `buffer`: packed list of id, stored row. `added`:
+   * ids of rows that do not exist yet.
    */
   readonly rows: {
     readonly offset: number;
     readonly length: number;
     readonly added: readonly string[];
   } | null;
-  /** What earlier rounds of the batch have caused (src/core/effects.ts), in order. */
+  /** Effects of earlier rounds of the batch (src/core/effects.ts), in order. */
   readonly caused: readonly Uint8Array[];
 }
 
 /**
- * Batches of one function that run one after the other; answered by a list of reports. A report may
- * name handlers that still run: what becomes of them is asked for by CollectTasks.
+ * Batches of one function that run one after the other. The answer is a list of reports. A report
+ * may name handlers that still run; CollectTasks ask for their outcomes.
  */
 export interface BatchesTask {
   readonly kind: 'batches';
@@ -50,38 +52,38 @@ export interface BatchesTask {
   readonly tasks: readonly BatchTask[];
   /** Most events of a batch that run at the same time. */
   readonly concurrency: number;
-  /** A batch may be reported while handlers of it still run. */
+  /** Whether a batch may be reported while some of its handlers still run. */
   readonly detach: boolean;
   /**
-   * When they have run so long together, no further event of theirs is started. Infinity: all of
-   * them are.
+   * Time that the batches share, ms: no further event is started after it. Infinity: all events are
+   * started.
    */
   readonly turnMs: number;
-  /** Schemas that are not those of ThreadData any more; null: all are. */
+  /** Schemas that have changed since ThreadData; null: none. */
   readonly schemas: ReadonlyMap<string, LocalSchema> | null;
 }
 
 /**
- * Answered by LateReport[] once a handler has settled that still ran when its batch of the group
- * was reported.
+ * Asks for late outcomes of a group. Answered by LateReport[] once a handler has settled that still
+ * ran at its batch's report.
  */
 export interface CollectTask {
   readonly kind: 'collect';
   readonly group: number;
 }
 
-/** What became of one event behind its batch's report. */
+/** Outcome of one event that settled after its batch's report. */
 export interface LateReport {
   /** Index of its batch in the group. */
   readonly batch: number;
-  /** Of the event, in its batch. */
+  /** Index of the event in its batch. */
   readonly index: number;
-  /** Of this event only. */
+  /** Report of this event only. */
   readonly report: BatchReport;
 }
 
 export interface RetryItem {
-  /** Index of the parked list: items of one unit stand together and run one after the other. */
+  /** Index of the parked list. Items of one unit are adjacent and run one after the other. */
   readonly unit: number;
   /** A millrace.v1.ParkedEvent in `buffer`. */
   readonly offset: number;
@@ -93,10 +95,10 @@ export interface EntryItem {
   readonly type: number;
   readonly offset: number;
   readonly length: number;
-  /** Number of events, and the first one's index. */
+  /** Number of the entry's events, and the index of the first one. */
   readonly count: number;
   readonly first: number;
-  /** As found in the entry: null where the producer wrote none. */
+  /** Count and checksum as the entry gives them; null: the producer wrote none. */
   readonly n: number | null;
   readonly crc: number | null;
 }
@@ -105,11 +107,11 @@ export interface ErrorInfo {
   readonly name: string;
   readonly message: string;
   readonly stack: string;
-  /** The chain of `error.cause`, in one bounded line; absent or empty where there is none. */
+  /** Chain of `error.cause`, in one bounded line. Absent or empty: there is none. */
   readonly cause?: string;
 }
 
-/** Why an event is dead. */
+/** Reasons for which an event is dead. */
 export const FAILURE_REASONS = [
   'attempts',
   'non-retryable',
@@ -123,7 +125,7 @@ export const FAILURE_REASONS = [
   'emit-loop',
 ] as const;
 export type FailureReason = (typeof FAILURE_REASONS)[number];
-/** Why an entry could not be taken apart. */
+/** Reasons for which an entry could not be decoded. */
 export const ENTRY_REASONS = ['checksum', 'decode', 'count', 'missing'] as const;
 export type EntryReason = (typeof ENTRY_REASONS)[number];
 
@@ -133,23 +135,23 @@ export interface Failure {
   readonly error: ErrorInfo;
   readonly retryable: boolean;
   readonly reason: FailureReason;
-  /** It has cost its thread: from now on it runs by itself. */
+  /** Whether the event runs alone from now on, because it killed its thread. */
   readonly isolate?: boolean;
   /**
-   * No attempt was made: the registry does not know the event's schema (yet). It waits, up to a
-   * bound.
+   * Whether the event waits, up to a bound, because the registry does not know its schema (yet). No
+   * attempt was made.
    */
   readonly waits?: boolean;
 }
 
-/** Where an event stands in the batch, with what parking or dead-lettering it needs. */
+/** Place of an event in the batch, with the fields for parking or dead-lettering it. */
 export interface EventRef {
   readonly index: number;
   /** Index into `entries`, or -1 for a retry. */
   readonly entry: number;
-  /** Index within its entry (of a retry: within the entry it once came from). */
+  /** Index within its entry; of a retry, within the entry that it came from. */
   readonly indexInEntry: number;
-  /** Its Event message, relative to the entry's bytes. Unused for a retry. */
+  /** Offset of its Event message, relative to the entry's bytes. Unused for a retry. */
   readonly offset: number;
   readonly length: number;
   readonly position: number;
@@ -157,7 +159,7 @@ export interface EventRef {
   readonly subject: string;
 }
 
-/** An entry that could not be taken apart: dead as a whole. */
+/** An entry that could not be decoded: dead as a whole. */
 export interface DeadEntry {
   readonly entry: number;
   readonly reason: EntryReason;
@@ -169,21 +171,27 @@ export interface BatchReport {
   readonly failures: readonly Failure[];
   readonly blocked: readonly EventRef[];
   readonly deadEntries: readonly DeadEntry[];
-  /** What its events caused, packed (src/core/effects.ts); null: nothing. */
+  /** Effects of its events, packed (src/core/effects.ts); null: none. */
   readonly effects: Uint8Array | null;
   /** Events that its events emitted (src/core/emitted.ts). Absent: none. */
   readonly emitted?: Emitted;
   /**
-   * Completed events by age (wall clock at completion minus event time): pairs of age in ms, count.
+   * Ages of completed events (wall clock at completion minus event time): pairs of age in ms,
+   * count.
    */
   readonly ages: readonly number[];
-  /** Time it had the thread. */
+  /** Time in the thread, ms. */
   readonly busyMs: number;
-  /** Handlers that still run: nothing else of the batch is left to do. Absent: none. */
+  /**
+   * Events whose handlers still run. All other events of the batch have an outcome. Absent: none.
+   */
   readonly running?: readonly EventRef[];
 }
 
-/** The function could not be loaded or its setup() threw: no event was tried, none is charged. */
+/**
+ * The function could not be loaded or its setup() threw. No event was tried, so none is charged an
+ * attempt.
+ */
 export interface SetupFailed {
   readonly kind: 'setup-failed';
   readonly error: ErrorInfo;
@@ -191,11 +199,11 @@ export interface SetupFailed {
 
 export interface DescribeTask {
   readonly kind: 'describe';
-  /** Only this file, by its source. Default: all. */
+  /** The only file to describe, by its source. Default: all. */
   readonly only?: string;
 }
 
-/** Answer to describe: one per file. */
+/** Answer to `describe`, one per file. */
 export interface FileDescription {
   readonly source: string;
   readonly version: string;
@@ -204,54 +212,56 @@ export interface FileDescription {
 }
 
 /**
- * What a thread asks the dispatcher about the schemas of writers: who uses an id (`id:7`), or the
- * text of a schema, by id (`text:7`) or by version (`text:order.created/2`).
+ * A thread's question to the dispatcher about a writer's schema. `id:7`: the users of an id.
+ * `text:7`, `text:order.created/2`: the text of a schema, by id or by version.
  */
 export type SchemaKey = `id:${number}` | `text:${number}` | `text:${string}/${number}`;
 
-/** Null: the registry does not know it. */
+/** Null: the registry does not know the schema. */
 export type SchemaAnswer = WriterSchema | null;
 
 export interface WriterSchema {
   readonly id: number;
   /** Full name of the message. */
   readonly message: string;
-  /** Versions of subjects it is. */
+  /** Versions of subjects that have this schema. */
   readonly uses: readonly { readonly subject: string; readonly version: number }[];
-  /** Its text, where that was asked for. */
+  /** Text of the schema, where the question asked for it. */
   readonly files: readonly { readonly name: string; readonly text: string }[];
 }
 
-/** An error that nobody handled, or a call of process.exit: its thread has ended. */
+/** An unhandled error, or a call of process.exit: the thread has ended. */
 export interface UncaughtError {
   readonly origin: 'rejection' | 'throw' | 'exit';
   readonly error: ErrorInfo;
-  /** Whose it is: by its stack, or else those that ran in the thread last. */
+  /**
+   * Functions that are to blame: by the error's stack, or else those that ran in the thread last.
+   */
   readonly functions: readonly string[];
   readonly certain: boolean;
-  /** What the thread took last, oldest first. */
+  /** Events that the thread took last, oldest first. */
   readonly events: readonly { readonly function: string; readonly eventId: string }[];
 }
 
-/** Over the channel between the dispatcher and its threads. */
+/** Messages on the channel between the dispatcher and its threads. */
 export type ChannelMessage =
   | 'teardown'
   | 'torn-down'
   | { readonly kind: 'uncaught'; readonly uncaught: UncaughtError }
   | { readonly kind: 'schema?'; readonly key: SchemaKey }
-  /** To all threads: whoever asked takes it. */
+  /** Answer to all threads. The thread that asked takes it. */
   | { readonly kind: 'schema'; readonly key: SchemaKey; readonly answer: SchemaAnswer };
 
-/** What each pool thread is started with. */
+/** Data that each pool thread starts with. */
 export interface ThreadData {
   readonly files: readonly FunctionFileData[];
   readonly protoSources: readonly { readonly name: string; readonly text: string }[];
   readonly logLevel: string;
   /** P of the deployment. */
   readonly partitions: number;
-  /** The event types' schemas as they are under proto/, where they are registered. */
+  /** Schemas of the event types under proto/, where the registry has them. */
   readonly schemas: ReadonlyMap<string, LocalSchema>;
-  /** BroadcastChannel over which the dispatcher asks for teardown and answers questions. */
+  /** Name of the BroadcastChannel for teardown, and for questions and their answers. */
   readonly channel: string;
 }
 export type FunctionFileData = import('./function-spec.ts').FunctionFile;

@@ -1,4 +1,4 @@
-/** The code of a view's generation, as a build from histories calls it. */
+/** Code of a view's generation, as a build from histories calls it. */
 import type { FunctionSpec } from './function-spec.ts';
 
 /** An event to fold. */
@@ -13,14 +13,14 @@ export interface FoldEvent {
 export type Folded =
   | {
       readonly kind: 'folded';
-      /** Bytes of rows, read and written. */
+      /** Bytes of rows that were read and written. */
       readonly rowBytes: number;
       /**
-       * Writes the rows and, in the same step, the text under the cursor's key. Once: sent again it
-       * changes nothing.
+       * Writes the rows and, in the same step, the text under the cursor's key. Idempotent: a
+       * second call changes nothing.
        */
       readonly commit: (turn: PassTurn) => Promise<'ok' | 'stale'>;
-      /** id -> the row as it would be stored; absent: there is none. */
+      /** Rows by id, in their stored form. Absent: there is no row. */
       readonly rows: () => ReadonlyMap<string, string>;
     }
   | {
@@ -33,25 +33,33 @@ export type Folded =
 
 export interface PassTurn {
   readonly leaseValue: string;
-  /** `<turn>` of this lease, and the one committed before: '' where there is none. */
+  /**
+   * `turn`: `<turn>` of this lease. `before`: the turn committed before it; '' where there is none.
+   */
   readonly turn: string;
   readonly before: string;
   readonly cursor: string;
 }
 
 /**
- * A generation's code in the pool, with what it needs of the lanes' machinery. Handed in by the
- * dispatcher.
+ * A generation's code in the pool, with the parts of the lanes' machinery that it needs. The
+ * dispatcher hands it in.
  */
 export interface ViewFold {
   readonly spec: FunctionSpec;
   readonly maxEvents: number;
   readonly maxBytes: number;
-  /** Partitions at the same time. */
+  /** Most partitions that are folded at the same time. */
   readonly parallel: number;
-  /** @param fresh onto no rows at all, and nothing is to be committed */
+  /**
+   * Folds events onto a partition's rows.
+   * @param fresh fold onto no rows at all; nothing is to be committed
+   */
   fold(partition: number, events: readonly FoldEvent[], fresh: boolean): Promise<Folded>;
-  /** The lane's lease, renewed until it is released. Null: somebody else has it. */
+  /**
+   * Takes the lane's lease, which is renewed until it is released. Null: another dispatcher has the
+   * lease.
+   */
   acquire(
     partition: number,
   ): Promise<{ readonly leaseValue: string; release(): Promise<void> } | null>;

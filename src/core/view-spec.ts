@@ -1,17 +1,17 @@
-/** What the dispatcher and readers know of a view: its definition without its code. */
+/** A view as the dispatcher and readers know it: its definition without its code. */
 export interface ViewSpec {
   /**
-   * As the user calls it; the generation is `<view>@<version>`, which is also the name of its
+   * Name that the user gave. The generation is `<view>@<version>`, which is also the name of its
    * function.
    */
   readonly view: string;
   readonly version: number;
-  /** In the order in which a row keeps its index values. */
+  /** Names of the indexes, in the order in which a row keeps its index values. */
   readonly indexes: readonly string[];
   readonly lookups: ViewLookups;
 }
 
-/** How indexes are looked up: what a query has to name, and what it may. */
+/** Indexes by the arguments that a query must or may give. */
 export interface ViewLookups {
   /** Indexes with a `by`: a query names the value of its rows. */
   readonly by: readonly string[];
@@ -19,7 +19,7 @@ export interface ViewLookups {
   readonly sort: readonly string[];
 }
 
-/** Index of all rows of a generation, by id. Not a name a user's index can have. */
+/** Name of the index of all rows of a generation, by id. A user's index cannot have this name. */
 export const ALL_ROWS = '*';
 
 export function generationOf(view: string, version: number): string {

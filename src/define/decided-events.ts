@@ -2,15 +2,15 @@ import { DecisionError } from '../core/errors.ts';
 import type { NewEvent } from './define-aggregate.ts';
 
 /**
- * What a decider has decided, as a list.
- * @throws DecisionError for a Promise, for nothing, and for what is no event
+ * Returns a decision as a list of events.
+ * @throws DecisionError for a Promise, for nothing, and for a value that is no event
  */
 export function decidedEvents<T extends string>(
   category: string,
   decided: readonly NewEvent<T>[] | NewEvent<T>,
 ): readonly NewEvent<T>[] {
   if (typeof (decided as { then?: unknown } | null | undefined)?.then === 'function') {
-    // Its rejection is told here already.
+    // The DecisionError below reports the Promise already, so its rejection is ignored.
     void Promise.resolve(decided).catch(() => undefined);
     throw new DecisionError(
       category,

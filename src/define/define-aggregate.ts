@@ -1,6 +1,6 @@
 /**
- * What users write for the event store: how an aggregate's state follows from its events, and how
- * commands become events.
+ * Definitions that users write for the event store. An aggregate folds its events into a state. A
+ * decider turns commands into events.
  */
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
@@ -19,79 +19,83 @@ export type NewEvent<T extends string = EventTypeName> = T extends string
       readonly type: T;
       readonly data: EventData<T>;
       /**
-       * Unique; default: one made by the store. With ids of one's own an append made again is
-       * answered as the first time.
+       * Unique id. Default: the store makes one. With ids of your own, a repeated append gets the
+       * first append's answer.
        */
       readonly id?: string;
       /** Default: the store's `source`. */
       readonly source?: string;
       /**
-       * When it happened: ms since 1970, a Date, or an RFC 3339 text, whose nanoseconds are kept.
-       * Default: now.
+       * Time at which the event happened: ms since 1970, a Date, or an RFC 3339 text, whose
+       * nanoseconds are kept. Default: now.
        */
       readonly time?: number | Date | string;
-      /** CloudEvents extension attributes: who and why, causation and correlation. */
+      /** CloudEvents extension attributes, for example user, reason, causation and correlation. */
       readonly extensions?: Readonly<Record<string, string>>;
     }
   : never;
 
 /**
- * An event of a history. Its `data` is plain: own properties, every field set (to its zero, or
- * null), nothing inherited.
+ * An event of a history. Its `data` is plain: own properties only, every field set (to its zero, or
+ * null).
  */
 export type RecordedEvent<T extends string = EventTypeName> = T extends string
   ? FunctionEvent<T> & {
-      /** Its place in the history, from 1: the history's revision once it was appended. */
+      /** Place in the history, from 1: the history's revision once the event was appended. */
       readonly revision: number;
     }
   : never;
 
 export interface SnapshotPolicy<State> {
   /**
-   * Raise it whenever `evolve` or the shape of the state changes: snapshots of other versions are
-   * ignored. 1 … 2^31.
+   * Version of the snapshots. Raise the version whenever `evolve` or the shape of the state
+   * changes. Snapshots of other versions are ignored. 1 … 2^31.
    */
   readonly version: number;
-  /** Take one when so many events follow the last one. 1 … 100,000, default 100. */
+  /** Number of events between two snapshots. 1 … 100,000, default 100. */
   readonly every?: number;
-  /** Instead of `every`: whether to take one now. `events` have followed the last one. */
+  /**
+   * Whether to take a snapshot now, instead of `every`. `events`: number of events since the last
+   * snapshot.
+   */
   readonly when?: (state: State, events: number) => boolean;
   /**
-   * State → what JSON can hold. Needed where the state has more than that (Date, Map, bigint,
-   * bytes). Default: the state itself.
+   * Converts the state into a value that JSON can hold. Needed where the state has a Date, a Map, a
+   * bigint or bytes. Default: the state itself.
    */
   readonly encode?: (state: State) => unknown;
   /**
-   * The inverse. What it throws means: this snapshot does not fit, replay. Default: as it comes out
-   * of JSON.
+   * Converts the decoded JSON back into the state. An error means that the snapshot does not fit:
+   * the history is replayed. Default: the value as JSON.parse returns it.
    */
   readonly decode?: (value: unknown) => State;
 }
 
 export interface Aggregate<State, T extends string = EventTypeName> {
   /**
-   * Histories are kept under (category, id). Lower case letters, digits, `_ . -`, at most 100
-   * characters.
+   * Name of the aggregate. A history's key is (category, id). Lower case letters, digits, `_ . -`,
+   * at most 100 characters.
    */
   readonly category: string;
   /**
-   * Types `evolve` understands. Others in the history are passed over (they count for its
-   * revision).
+   * Types that `evolve` understands. Other events in the history are skipped, but count for its
+   * revision.
    */
   readonly events: readonly T[];
   initialState(): State;
   /**
-   * Pure: the same events always lead to the same state. Must not fail: what it says has happened.
+   * Returns the state after an event. Must be pure: the same events always lead to the same state.
+   * Must not fail, because a recorded event has happened.
    */
   evolve(state: State, event: RecordedEvent<T>): State;
-  /** Default: none. */
+  /** Snapshots of the state. Default: none. */
   readonly snapshot?: SnapshotPolicy<State>;
 }
 
 export interface DecideContext {
   /** The aggregate's id. */
   readonly id: string;
-  /** Number of events that led to the state; 0: there is no such aggregate yet. */
+  /** Number of events that led to the state; 0: the aggregate does not exist yet. */
   readonly revision: number;
   readonly now: Date;
 }
@@ -101,9 +105,11 @@ export interface Decider<State, Command, T extends string = EventTypeName> exten
   T
 > {
   /**
-   * Pure: what the command changes, given the state: events of `events`' types, or none. It throws
-   * when the command is refused; then nothing is appended, and whoever sent the command gets the
-   * error. It may run several times for one command.
+   * Returns the events that a command causes, given the state: events of the types in `events`, or
+   * none. Must be pure, because it may run several times for one command.
+   *
+   * To refuse the command, throw. Nothing is appended then, and the sender of the command gets the
+   * error.
    */
   decide(
     command: Command,
@@ -114,7 +120,7 @@ export interface Decider<State, Command, T extends string = EventTypeName> exten
 
 /**
  * Checks the definition of an aggregate: a state folded from a history.
- * @throws ConfigError listing everything that is missing, unknown or out of bounds
+ * @throws ConfigError listing every option that is missing, unknown or out of bounds
  */
 export function defineAggregate<State, const T extends EventTypeName>(
   definition: Aggregate<State, T>,
@@ -124,9 +130,9 @@ export function defineAggregate<State, const T extends EventTypeName>(
 }
 
 /**
- * Checks the definition of a decider: an aggregate, and how commands become its events. For
- * `handleCommand`.
- * @throws ConfigError listing everything that is missing, unknown or out of bounds
+ * Checks the definition of a decider, for `handleCommand`: an aggregate, and a function from
+ * commands to its events.
+ * @throws ConfigError listing every option that is missing, unknown or out of bounds
  */
 export function defineDecider<State, Command, const T extends EventTypeName>(
   definition: Decider<State, Command, T>,

@@ -10,55 +10,59 @@ import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-optio
 
 export interface EmitOptions {
   /**
-   * Ordering key. Default: the field the event type declares as its subject. 1 … 1,024 bytes of
-   * UTF-8.
+   * Ordering key. Default: the field that the event type declares as its subject. 1 … 1,024 bytes
+   * of UTF-8.
    */
   readonly subject?: string;
   /**
-   * Event id. Default: made from the causing event's id, the function's name and a number: the same
-   * each time the event runs.
+   * Event id. Default: made from the causing event's id, the function's name and a number. That id
+   * is the same each time the event runs.
    */
   readonly id?: string;
-  /** Append it then, by the server's clock: ms since 1970 or a Date, at most ten years ahead. */
+  /**
+   * Time at which the event is appended, by the server's clock: ms since 1970 or a Date, at most
+   * ten years ahead.
+   */
   readonly deliverAt?: number | Date;
-  /** Append it so many ms from the moment at which the causing event is committed. */
+  /**
+   * Delay until the event is appended, ms from the moment at which the causing event is committed.
+   */
   readonly delayMs?: number;
 }
 
 export interface BatchEmitOptions extends EmitOptions {
-  /**
-   * The event of the batch because of which it is emitted: if that one fails, nothing is emitted.
-   */
+  /** The causing event, from the batch. If that event fails, nothing is emitted. */
   readonly cause: { readonly id: string };
 }
 
 export interface FunctionContext<R = unknown> {
   /** Logs with function, event id and attempt bound. */
   readonly logger: Logger;
-  /** 1 for the first attempt. */
+  /** Number of this attempt, from 1. */
   readonly attempt: number;
   /**
-   * Stable over all attempts of this event by this function: hand it to whatever can drop
-   * duplicates.
+   * Key that is the same in all attempts of this event by this function. Hand it to any service
+   * that can drop duplicates.
    */
   readonly idempotencyKey: string;
   /**
-   * Aborts when `timeoutMs` is over. A handler that has not settled one second later loses its
-   * thread.
+   * Signal that aborts when `timeoutMs` is over. A handler that has not settled one second later
+   * loses its thread.
    */
   readonly signal: AbortSignal;
-  /** When `timeoutMs` will be over. */
+  /** Time at which `timeoutMs` will be over. */
   readonly deadline: Date;
-  /** What `setup()` returned in this thread. */
+  /** Return value of `setup()` in this thread. */
   readonly resources: R;
   /**
-   * Emits an event: written in the step that records this event as done, exactly once; dropped when
-   * this event fails.
+   * Emits an event. The event is written exactly once, in the step that records this event as done.
+   * It is dropped when this event fails.
    *
    * @returns the emitted event's id
    * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
-   *   limit), SchemaNotRegisteredError (Redis lost the schema registry, which refuses the type's
-   *   schema now), EmitLoopError, EmitClosedError: it is not emitted
+   *   limit), EmitLoopError, EmitClosedError: the event is not emitted
+   * @throws SchemaNotRegisteredError: Redis lost the schema registry, which refuses the type's
+   *   schema now
    */
   emit<T extends EventTypeName>(type: T, data: EventData<T>, options?: EmitOptions): string;
 }
@@ -67,7 +71,7 @@ export interface BatchContext<R = unknown> extends Omit<
   FunctionContext<R>,
   'attempt' | 'idempotencyKey' | 'emit'
 > {
-  /** As emit of FunctionContext, because of one event of the batch. */
+  /** Like emit of FunctionContext, with one event of the batch as the cause. */
   emit<T extends EventTypeName>(type: T, data: EventData<T>, options: BatchEmitOptions): string;
   /** Attempt number of an event of this batch. */
   attemptOf(event: { readonly id: string }): number;
@@ -75,9 +79,10 @@ export interface BatchContext<R = unknown> extends Omit<
 }
 
 /**
- * One failed event of a batch. Events not named succeeded. With `ordering: 'key'` a success behind
- * a failed event of its subject runs again after it: the order of the subject's effects is kept,
- * and what a handler skipped is not lost.
+ * One failed event of a batch. Events that are not named succeeded.
+ *
+ * With `ordering: 'key'`, a success behind a failed event of its subject runs again after that
+ * event. So the order of the subject's effects is kept, and no skipped work is lost.
  */
 export interface BatchFailure {
   readonly id: string;
@@ -86,43 +91,44 @@ export interface BatchFailure {
 
 interface CommonOptions<T extends string, R> {
   /**
-   * Unique; the consumer group's name. Lower case letters, digits, `_ . -`, at most 100 characters.
+   * Unique name, which is also the consumer group's. Lower case letters, digits, `_ . -`, at most
+   * 100 characters.
    */
   readonly name: string;
-  /** Event types it consumes. */
+  /** Event types that the function consumes. */
   readonly on: readonly T[];
   /**
-   * `key` (default): events of one subject strictly in order. `none`: no order, a failing event
-   * holds up nothing.
+   * `key` (default): events of one subject run strictly in order. `none`: no order, so a failing
+   * event holds up no other.
    */
   readonly ordering?: 'key' | 'none';
-  /** Subjects run at the same time in one thread. 1 … 10,000, default 32. */
+  /** Number of subjects that run at the same time in one thread. 1 … 10,000, default 32. */
   readonly concurrency?: number;
   /**
-   * Time for one attempt, in ms. 10 … 3,600,000, default 30,000. First the signal, one second later
-   * the thread.
+   * Time for one attempt, ms. 10 … 3,600,000, default 30,000. When it is over, the signal aborts.
+   * One second later, the thread is ended.
    */
   readonly timeoutMs?: number;
   readonly retry?: Partial<RetryPolicy>;
   /**
-   * Where a new function starts: `start` (default) of what is retained, or `end`: only what comes
-   * from now on.
+   * First events of a new function: `start` (default) with the oldest retained event, or `end` with
+   * the next event appended.
    */
   readonly startFrom?: 'start' | 'end';
   /**
-   * When an event of a subject is dead-lettered: `continue` (default) with the subject's next
-   * event, or `hold` the subject: its later events stay parked until the dead letter is replayed
-   * (it then runs first) or purged. With `ordering: 'key'`.
+   * Behaviour after an event of a subject is dead-lettered. `continue` (default): the subject's
+   * next event runs. `hold`: the subject's later events stay parked until the dead letter is
+   * replayed or purged. A replayed dead letter runs before them. `hold` needs `ordering: 'key'`.
    */
   readonly onDead?: 'continue' | 'hold';
   /**
-   * Most events parked behind one failed event of a subject; those beyond are dead-lettered with
+   * Most events parked behind one failed event of a subject. Events beyond are dead-lettered with
    * the reason `parked-limit`. 1 … 1,000,000, default 10,000.
    */
   readonly maxParkedPerSubject?: number;
   /**
-   * With so many events parked in a partition its lane reads nothing new until there are fewer. 1 …
-   * 10,000,000, default 100,000.
+   * Number of events parked in a partition from which on its lane reads nothing new, until there
+   * are fewer. 1 … 10,000,000, default 100,000.
    */
   readonly maxParkedPerPartition?: number;
   /**
@@ -131,21 +137,24 @@ interface CommonOptions<T extends string, R> {
    */
   readonly maxConcurrency?: number;
   /**
-   * Whether events it has completed long ago may be given to it again (`millrace rewind`). Default
-   * true: functions are idempotent. false where the memory of idempotency keys is short, or a late
-   * repetition does harm: a rewind is then refused unless forced.
+   * Whether events that the function completed long ago may be given to it again (`millrace
+   * rewind`). Default true: functions are idempotent. Choose false where the memory of idempotency
+   * keys is short, or where a late repetition does harm. A rewind is then refused unless forced.
    */
   readonly replaySafe?: boolean;
   /**
-   * Events that this function has settled (done or dead) within `windowMs` are skipped, also where
-   * a foreign producer has sent them under another entry. Id and source together say which event it
-   * is. 1,000 … 604,800,000 ms. At most `maxIds` (1 … 10,000,000, default 200,000) are remembered
-   * per partition and window. Default: ids are not looked at.
+   * Skips events that this function has settled (done or dead) within `windowMs`, also where a
+   * foreign producer sent them under another entry. Id and source together identify an event.
+   * `windowMs`: 1,000 … 604,800,000 ms. `maxIds`: most ids remembered per partition and window, 1
+   * … 10,000,000, default 200,000. Default: ids are not compared.
    */
   readonly dedupe?: { readonly windowMs: number; readonly maxIds?: number };
-  /** How events of older versions become what the handler expects: see upcast. Default none. */
+  /**
+   * Conversions of events of older versions to the version that the handler expects: see upcast.
+   * Default none.
+   */
   readonly upcasts?: readonly Upcast[];
-  /** Runs once per thread before the first event; what it returns is `ctx.resources`. */
+  /** Runs once per thread before the first event. Its result is `ctx.resources`. */
   readonly setup?: () => R | Promise<R>;
   /** Runs once per thread when the dispatcher stops. */
   readonly teardown?: (resources: R) => void | Promise<void>;
@@ -161,20 +170,20 @@ export type FunctionOptions<T extends string, R> = CommonOptions<T, R> &
     | {
         readonly handle?: never;
         /**
-         * Gets up to `batchSize` events, those of one subject in order. Return nothing when all
-         * succeeded, or the failed ones. When it throws, the batch is halved and run again until
-         * the event that does it stands alone.
+         * Gets up to `batchSize` events; those of one subject are in order. Return nothing when all
+         * succeeded, or the failed ones. When the handler throws, the batch is halved and run again
+         * until the event that causes the error is alone.
          */
         readonly handleBatch: (
           events: readonly EventUnion<T>[],
           ctx: BatchContext<R>,
         ) => void | readonly BatchFailure[] | Promise<void | readonly BatchFailure[]>;
-        /** 1 … 10,000, default 256. */
+        /** Most events of a call. 1 … 10,000, default 256. */
         readonly batchSize?: number;
       }
   );
 
-/** A checked function. `spec` is plain data; the handlers stay in the thread that loaded them. */
+/** A checked function. `spec` is plain data. The handlers stay in the thread that loaded them. */
 export interface DefinedFunction {
   readonly kind: 'millrace.function';
   readonly spec: FunctionSpec;
@@ -185,7 +194,7 @@ export interface DefinedFunction {
   readonly setup: (() => unknown) | null;
   readonly teardown: ((resources: unknown) => unknown) | null;
   readonly upcasts: readonly Upcast[];
-  /** Of a view (defineView): then it has no handler. */
+  /** Code of a view (defineView); null: the function has a handler. */
   readonly view: ViewCode | null;
 }
 
@@ -212,7 +221,7 @@ const OPTIONS = [
 ];
 
 /**
- * Declares a function. Put one in a file and make it the default export.
+ * Declares a function. Put one function in a file and make it the default export.
  *
  * @throws ConfigError listing every option that is missing, unknown or out of bounds
  */
@@ -267,7 +276,7 @@ export function defineFunction<const T extends EventTypeName, R = undefined>(
   };
 }
 
-// The readers below note problems, and give values that hold only where there are none.
+// The readers below note problems. Their results are valid only where they noted none.
 
 function readEvents({ raw, label, problems }: OptionCheck): {
   readonly name: string;

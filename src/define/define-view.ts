@@ -1,7 +1,8 @@
 /**
- * Declares a view: rows by id, folded from events, for queries. A view is a function with its
- * lanes, retries and dead letters; what it causes are its rows, written in the step that
- * acknowledges the events: exactly once under any crash.
+ * Declares a view: rows by id, folded from events, for queries.
+ *
+ * A view is a function with its lanes, retries and dead letters. Its effects are its rows. They are
+ * written in the step that acknowledges the events: exactly once under any crash.
  */
 import { ConfigError } from '../core/errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
@@ -13,56 +14,61 @@ import type { Upcast } from './upcast.ts';
 import type { ViewCode } from './view-code.ts';
 import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
 
-/** Where a row stands in an index: a field's name, or a function of the row. */
+/** Place of a row in an index. Each option is a field's name, or a function of the row. */
 export interface ViewIndex<Row> {
   /**
-   * What rows are looked up by. Null or undefined: the row is not in this index. Default: all rows,
-   * as one list. At most 512 bytes.
+   * Value that rows are looked up by. Null or undefined: the row is not in this index. Default: all
+   * rows, as one list. At most 512 bytes.
    */
   readonly by?: (keyof Row & string) | ((row: Row) => string | number | boolean | null | undefined);
-  /** How the rows with one value are sorted: a number, or a Date for its ms. Default: by id. */
+  /**
+   * Sort key of the rows with one value: a number, or a Date, which stands for its ms. Default: by
+   * id.
+   */
   readonly sort?: (keyof Row & string) | ((row: Row) => number | Date);
 }
 
 /** The fold of events of the types T onto a row: `(row: MyRow | null, event) => MyRow | null`. */
 export type Evolve<T extends string> = (row: never, event: EventUnion<T>) => object | null;
-/** What an evolve makes. */
+/** Row type of an evolve function. */
 export type RowOf<E extends Evolve<never>> = NonNullable<ReturnType<E>>;
 
 export interface ViewOptions<T extends string, E extends Evolve<T>> {
-  /** Unique among views. Lower case letters, digits, `_ . -`, at most 90 characters. */
+  /** Unique name among views. Lower case letters, digits, `_ . -`, at most 90 characters. */
   readonly name: string;
   /**
-   * 1 … 999,999,999. Raise it with every change of what evolve or the indexes make of the same
-   * events: the new version is built beside the old one (`millrace view rebuild`). Its lanes are
-   * those of a function named `<name>@<version>`.
+   * Version of the view, 1 … 999,999,999. Raise it with every change of `evolve` or the indexes
+   * that makes other rows of the same events. The new version is built beside the old one
+   * (`millrace view rebuild`). Its lanes are those of a function named `<name>@<version>`.
    */
   readonly version: number;
-  /** Event types it is folded from. The id of a row is the event's subject. */
+  /** Event types that the view is folded from. The id of a row is the event's subject. */
   readonly on: readonly T[];
   /**
-   * The row after an event; null: no row. `row` is null where there is none yet. Called in
-   * per-subject order; again, from the stored row, when a turn is repeated (an event of it failed,
-   * its thread died): it must depend on nothing but its arguments, and must not wait. It may change
-   * `row` or return a new one. A row is what JSON keeps. Write its parameter's type, `row: MyRow |
-   * null`; the event's follows from `on`. Stands before `indexes`, whose functions get their row's
-   * type from it.
+   * Returns the row after an event; null: no row. `row` is null where there is none yet.
+   *
+   * Called in per-subject order. When a turn is repeated (an event of it failed, its thread died),
+   * `evolve` is called again with the stored row. It must depend only on its arguments, and must
+   * not wait. It may change `row` or return a new one. A row holds the values that JSON keeps.
+   *
+   * Declare the type of the row parameter, `row: MyRow | null`; the event's type follows from `on`.
+   * Write `evolve` before `indexes`, whose functions get their row's type from it.
    */
   readonly evolve: E;
-  /** What `list` and `count` look up. At most 16. */
+  /** Indexes that `list` and `count` look up. At most 16. */
   readonly indexes?: Readonly<Record<string, ViewIndex<RowOf<NoInfer<E>>>>>;
   /**
-   * A larger row is not written: it fails the event that made it. 256 … 1,048,576 bytes of JSON,
-   * default 65,536.
+   * Largest row, in bytes of JSON. 256 … 1,048,576, default 65,536. A larger row is not written:
+   * the event that made it fails.
    */
   readonly maxRowBytes?: number;
   /**
-   * When an event cannot be folded: `hold` (default) its row where it is until the dead letter is
-   * replayed or purged, or `continue` without the event.
+   * Behaviour after an event that cannot be folded. `hold` (default): its row stays as it is until
+   * the dead letter is replayed or purged. `continue`: the row goes on without the event.
    */
   readonly onDead?: 'continue' | 'hold';
   readonly retry?: Partial<RetryPolicy>;
-  /** Time for one event, in ms. Default 30,000. */
+  /** Time for one event, ms. Default 30,000. */
   readonly timeoutMs?: number;
   readonly upcasts?: readonly Upcast[];
 }
@@ -80,11 +86,14 @@ const OPTIONS = [
   'upcasts',
 ];
 const MAX_INDEXES = 16;
-/** A fold follows from its arguments alone: no outage passes while its event waits. */
+/**
+ * Default number of attempts. A fold depends only on its arguments, so there is no outage to wait
+ * for.
+ */
 const VIEW_ATTEMPTS = 5;
 
 /**
- * Declares a view. Put one in a file of the functions' folder and make it the default export.
+ * Declares a view. Put one view in a file of the functions' folder and make it the default export.
  *
  * @throws ConfigError listing every option that is missing, unknown or out of bounds
  */
@@ -120,7 +129,7 @@ export function defineView<const T extends EventTypeName, E extends Evolve<T>>(
   };
 }
 
-/** Checks the options that only views have, but the indexes. */
+/** Checks the options that only views have, except the indexes. */
 function checkOwn(raw: RawOptions, maxRowBytes: unknown, label: string, problems: string[]): void {
   const { name, version, evolve } = raw;
   if (typeof name !== 'string' || !NAME_PATTERN.test(name) || name.length > 90) {
@@ -145,7 +154,9 @@ function isWhole(value: unknown, min: number, max: number): boolean {
   return Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
 }
 
-/** The options that a view shares with other functions: checked, and defaulted, in one place. */
+/**
+ * Checks and defaults the options that a view shares with other functions, through defineFunction.
+ */
 function baseOf<T extends EventTypeName>(
   options: Pick<ViewOptions<T, Evolve<T>>, 'on' | 'onDead' | 'retry' | 'timeoutMs' | 'upcasts'>,
   label: string,
@@ -170,7 +181,7 @@ function baseOf<T extends EventTypeName>(
   }
 }
 
-/** Names of the indexes that have this option. */
+/** Returns the names of the indexes that have this option. */
 function namesWith(option: keyof ViewIndex<object>, indexes: unknown): string[] {
   const all = Object.entries((indexes ?? {}) as Record<string, ViewIndex<object> | null>);
   return all.filter(([, index]) => index?.[option] !== undefined).map(([name]) => name);

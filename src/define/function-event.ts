@@ -17,7 +17,7 @@ export interface FunctionEvent<T extends string = string, D = EventData<T>> {
   readonly subject: string;
   readonly source: string;
   readonly time: Date;
-  /** Id of the writer's schema, 0 where none. */
+  /** Id of the writer's schema; 0: none. */
   readonly schema: number;
   readonly data: D;
   /** Address of the event: `partition/entry id/position`. */
@@ -26,5 +26,5 @@ export interface FunctionEvent<T extends string = string, D = EventData<T>> {
   readonly extensions: Readonly<Record<string, string>>;
 }
 
-/** One of several types' events: `type` says which, and `data` follows from it. */
+/** An event of one of several types: `type` tells which, and `data` follows from it. */
 export type EventUnion<T extends string> = T extends string ? FunctionEvent<T> : never;

@@ -1,11 +1,14 @@
-/** Checks of a function's options: each problem is noted, and all of them are told at once. */
+/**
+ * Checks of a function's options. Each check notes its problem, so that all problems are reported
+ * at once.
+ */
 import { optionsBelow, shownValue, type RawOptions } from './raw-options.ts';
 
 export class OptionCheck {
   readonly raw: RawOptions;
   readonly label: string;
   readonly problems: string[];
-  /** In front of the options' names: `retry.` */
+  /** Prefix of the options' names: `retry.` */
   readonly #path: string;
 
   constructor(raw: RawOptions, label: string, problems: string[] = [], path = '') {
@@ -15,7 +18,10 @@ export class OptionCheck {
     this.#path = path;
   }
 
-  /** The options below one; none where that one is missing, or is something else. */
+  /**
+   * Returns a check of the options below `key`. No options: the key is missing, or holds another
+   * value.
+   */
   below(key: string, names: readonly string[]): OptionCheck {
     const raw = optionsBelow(this.raw, key, { label: this.label, names }, this.problems);
     return new OptionCheck(raw, this.label, this.problems, `${key}.`);

@@ -1,14 +1,15 @@
 /**
- * What may be published as the data of an event type: what its events hold, and what the encoder
- * makes of it.
+ * Types of the data that may be published as an event type: the data of its events, and values that
+ * the encoder converts into it.
  */
 import type { EventTypes } from './event-types.ts';
 
 /**
- * Data of an event type as `publish` takes it. Fields that are left out have their default; a field
- * that the type does not declare, or of another kind, does not compile. A Timestamp may be a Date
- * or an ISO text, a Duration a number of ms, a map a Map. `unknown` where no types were generated,
- * or the type is not known when it is compiled.
+ * Data of an event type as `publish` takes it. Missing fields have their default. A field that the
+ * type does not declare, or that has another kind, does not compile. A Timestamp may be a Date or
+ * an ISO text, a Duration a number of ms, a map a Map.
+ *
+ * `unknown` where no types were generated, or where the type is not known at compile time.
  */
 export type PublishData<T extends string> = string extends T
   ? unknown

@@ -1,12 +1,9 @@
-/**
- * What defineFunction, defineView, defineAggregate and defineDecider are given, before anything is
- * known of it.
- */
+/** Unchecked options of defineFunction, defineView, defineAggregate and defineDecider. */
 import { didYouMean } from '../core/suggest.ts';
 
 export type RawOptions = Readonly<Record<string, unknown>>;
 
-/** An object with options of its own, not an array, a Map or a Promise. */
+/** Whether a value is an object of options: not an array, a Map or a Promise. */
 export function isOptions(value: unknown): value is RawOptions {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -17,7 +14,7 @@ export function isOptions(value: unknown): value is RawOptions {
   );
 }
 
-/** As it stands in code; what has no such form, by its kind. */
+/** Returns the value as written in code; the name of its class, where it has no such form. */
 export function shownValue(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'object' && value !== null && !isOptions(value) && !Array.isArray(value))
@@ -30,8 +27,8 @@ export function shownValue(value: unknown): string {
 }
 
 /**
- * Names every option that nobody reads, with the one that was most likely meant. @param path in
- * front of the names: `retry.`
+ * Notes every unknown option, with the known name nearest to it.
+ * @param path prefix of the names: `retry.`
  */
 export function noteUnknown(
   raw: RawOptions,
@@ -48,8 +45,8 @@ export function noteUnknown(
 }
 
 /**
- * The options below one; without any where there are none, or where they are something else, which
- * is a problem.
+ * Returns the options below `key`: empty where there are none. Another value than an object is a
+ * problem, and counts as empty.
  */
 export function optionsBelow(
   raw: RawOptions,

@@ -1,7 +1,7 @@
 /**
- * Upcasters: what an event of an older version means today. For changes that bytes alone cannot
- * bridge: a unit, a split name, an enum's meaning. Compatible changes need none: an event is
- * decoded with the function's own schema anyway.
+ * Upcasters convert events of older versions into today's. They are for changes that bytes alone
+ * cannot bridge: a unit, a split name, an enum's meaning. Compatible changes need no upcaster,
+ * because an event is decoded with the function's own schema anyway.
  */
 import { ConfigError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
@@ -16,16 +16,18 @@ export interface Upcast {
 }
 
 /**
- * Declares one step for the events of a type that were written with version `from`: `convert` gets
- * their data, decoded with the schema they were written with, and returns it as version `to` has
- * it. Steps are chained (1 to 2, 2 to 3) until none goes on or the function's own version is
- * reached; the result must fit the schema of the version it arrives at.
+ * Declares one step for the events of a type that were written with version `from`. `convert` gets
+ * their data, decoded with the schema they were written with. It returns the data in the form of
+ * version `to`.
  *
- * `convert` must be pure: it runs at every attempt and in every replay. What it throws dead-letters
- * the event (reason `schema`). The data's unset fields read as their zero; a spread copies those
- * that are set.
+ * Steps are chained (1 to 2, 2 to 3) until no step follows or the function's own version is
+ * reached. The result must fit the schema of the last step's version.
  *
- * @throws ConfigError for a type, version or function that is none
+ * `convert` must be pure: it runs at every attempt and in every replay. An error that it throws
+ * dead-letters the event (reason `schema`). The data's unset fields read as their zero; a spread
+ * copies only the set ones.
+ *
+ * @throws ConfigError for an invalid type, version or function
  */
 export function upcast<From = Record<string, unknown>, To = Record<string, unknown>>(
   type: string,
@@ -60,7 +62,7 @@ export function upcast<From = Record<string, unknown>, To = Record<string, unkno
   };
 }
 
-/** The steps from a version on, at most up to `upTo`; empty where none starts there. */
+/** Returns the steps from a version on, at most up to `upTo`; empty: none starts there. */
 export function chainOf(
   upcasts: readonly Upcast[],
   type: string,
@@ -77,9 +79,10 @@ export function chainOf(
 }
 
 /**
- * Applies the chain that starts at `version` to an event's data: what the runtime does, for tests
+ * Applies the chain that starts at `version` to an event's data, as the runtime does. For tests
  * with golden events.
- * @throws TypeError when a step returns no object, and what a step throws
+ * @throws TypeError when a step returns no object
+ * @throws any error of a step
  */
 export function applyUpcasts(
   upcasts: readonly Upcast[],
@@ -107,7 +110,7 @@ export function applyStep(step: Upcast, data: unknown): Record<string, unknown> 
   return result as Record<string, unknown>;
 }
 
-/** @returns what is wrong with a function's list of upcasts */
+/** Returns the problems of a function's list of upcasts. */
 export function upcastProblems(value: unknown, label: string, on: readonly string[]): string[] {
   if (!Array.isArray(value)) return [`${label}: upcasts must be a list of upcast(…)`];
   const problems: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Given what has happened, when a command comes, then this: deciders are tested by what goes in and
- * what comes out.
+ * Tests of deciders by their input and output: given past events, when a command comes, then these
+ * events follow.
  */
 import assert from 'node:assert/strict';
 import { decidedEvents } from '../define/decided-events.ts';
@@ -9,10 +9,7 @@ import type { Decider, NewEvent, RecordedEvent } from '../define/define-aggregat
 export interface SpecifyOptions {
   /** The aggregate's id. Default `test`. */
   readonly id?: string;
-  /**
-   * What `decide` is told the time is, and when given events happened. Default
-   * 2026-01-01T00:00:00Z.
-   */
+  /** Time that `decide` gets as now, and time of the given events. Default 2026-01-01T00:00:00Z. */
   readonly now?: Date;
 }
 
@@ -21,19 +18,20 @@ export interface Given<Command, State, T extends string> {
 }
 
 /**
- * What the command led to. Each check throws node:assert's AssertionError where it does not hold,
- * and may be followed by others.
+ * Result of the command. Each check throws node:assert's AssertionError where it fails. Checks can
+ * be chained.
  */
 export interface When<State, T extends string> {
   /**
-   * These events and no others: type, data, and of the other attributes those that are named here.
+   * The command caused these events and no others. Compared are type, data, and those other
+   * attributes that `expected` names.
    */
   thenEvents(expected: readonly NewEvent<T>[]): this;
   /** The command changed nothing. */
   thenNothing(): this;
   /**
-   * It was refused: with an error of this class, with these properties, or whose message matches
-   * (see assert.throws).
+   * The command was refused, with an error of this class, with these properties, or with a message
+   * that matches (see assert.throws).
    */
   thenThrows(
     expected?: RegExp | (new (...args: never[]) => Error) | Readonly<Record<string, unknown>>,
@@ -92,7 +90,8 @@ function outcome<State, T extends string>(
   return {
     thenEvents(expected) {
       accepted();
-      // Of each event what is asked for; what nobody expected is shown whole.
+      // Only the expected attributes of an event are compared. An event without a counterpart is
+      // shown whole.
       const shown = events.map((event, i) =>
         expected[i] === undefined
           ? { ...event }
@@ -127,7 +126,7 @@ function outcome<State, T extends string>(
   };
 }
 
-/** As the store would give it, as far as a test can know. */
+/** Makes an event as the store would return it, as far as a test can know. */
 function record<T extends string>(
   event: NewEvent<T>,
   id: string,
