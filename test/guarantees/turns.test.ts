@@ -133,7 +133,7 @@ t.test('a lane that was taken away starts nothing more', async (t) => {
   const dispatcher = await lane.start();
   await lane.ended(2);
   await lane.look.set('mr:{0}:lease:handle', 'somebody:99', 'PX', 3000);
-  await dispatcher.logged(/lease lost: what was under way/);
+  await dispatcher.logged(/lease lost: the running turn/);
   const started = lane.lines('start');
   await until(
     'the other one is gone',
@@ -155,7 +155,7 @@ t.test(
     await delay(600);
     const started = lane.lines('start');
     dispatcher.thaw();
-    await dispatcher.logged(/lease lost: what was under way/);
+    await dispatcher.logged(/lease lost: the running turn/);
     t.equal(lane.lines('start'), started);
     await dispatcher.kill();
     await lane.finish(t);

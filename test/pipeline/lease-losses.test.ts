@@ -8,7 +8,7 @@ import { readHistory } from '../../scripts/lab/history.ts';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
-const WARNING = /lease lost: what was under way/;
+const WARNING = /lease lost: the running turn/;
 const event = (id: string, order: string) => ({
   type: 'test.event',
   id,
