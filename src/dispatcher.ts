@@ -398,7 +398,7 @@ export class Dispatcher {
    * time.
    */
   abort(): void {
-    const lanes = this.#keeper?.open ?? [];
+    const lanes = this.#lanes;
     if (!this.#cancelRuns.signal.aborted) for (const lane of lanes) this.#cutOff += lane.handlers;
     this.#cancelRuns.abort();
     this.#timers.push(
@@ -499,7 +499,6 @@ export class Dispatcher {
       dispatcher: this.id,
       functions: [...byName.keys()],
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
-      stopping: this.#stopping.signal,
       competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
       createLane: (acquired) => this.#createLane(byName.get(acquired.fn) as FunctionInfo, acquired),
       opened: (lane) => this.#doorbellOf(lane.partition).add(lane),

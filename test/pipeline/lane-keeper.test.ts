@@ -63,7 +63,6 @@ async function competingKeeper(t: Test, around: Parameters<typeof withScripts>[1
   t.teardown(() => connection.destroy());
   const keys = createKeys('mr');
   await announceMember(connection, keys, 'f', 'two', 60_000);
-  const stopping = new AbortController();
   const started: unknown[] = [];
   const keeper = new LaneKeeper({
     connection: withScripts(connection, around),
@@ -73,7 +72,6 @@ async function competingKeeper(t: Test, around: Parameters<typeof withScripts>[1
     competing: () => true,
     partitions: PARTITIONS,
     leaseTtlMs: 60_000,
-    stopping: stopping.signal,
     createLane: (acquired) =>
       idleLane(acquired, {
         start: () => void started.push(acquired.partition),
@@ -86,7 +84,6 @@ async function competingKeeper(t: Test, around: Parameters<typeof withScripts>[1
   const client = redis.client();
   return {
     keeper,
-    stopping,
     started,
     leases: () => client.keys('mr:*:lease:*'),
     /** All that says that "one" is there. */
@@ -105,7 +102,6 @@ t.test(
     const connection = openConnection({ url: redis.url });
     t.teardown(() => connection.destroy());
     const keys = createKeys('mr');
-    const stopping = new AbortController();
     const asked = new Set<number>();
     let end = (): void => {};
     const turns = new Promise<void>((resolve) => (end = resolve));
@@ -118,7 +114,6 @@ t.test(
       competing: () => false,
       partitions: PARTITIONS,
       leaseTtlMs: 400,
-      stopping: stopping.signal,
       createLane(acquired): KeptLane {
         return idleLane(acquired, {
           stop() {
@@ -157,7 +152,6 @@ t.test(
         keeper.lanes.size === PARTITIONS && [...keeper.lanes.values()].every((lane) => !lane.lost),
     );
     t.equal(told.length, PARTITIONS);
-    stopping.abort();
     await keeper.stop();
   },
 );
@@ -166,19 +160,15 @@ t.test('what is acquired while the keeper stops is given back before it has stop
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
   let claims = 0;
-  const { keeper, stopping, started, leases, traces } = await competingKeeper(
-    t,
-    async (name, reply) => {
-      if (name !== 'acquire-lease.lua') return reply;
-      claims++;
-      await held;
-      return reply;
-    },
-  );
+  const { keeper, started, leases, traces } = await competingKeeper(t, async (name, reply) => {
+    if (name !== 'acquire-lease.lua') return reply;
+    claims++;
+    await held;
+    return reply;
+  });
   const starting = keeper.start().catch(() => undefined);
   await until('all lanes are being claimed', () => claims === PARTITIONS);
   await until('all are acquired', async () => (await leases()).length === PARTITIONS);
-  stopping.abort();
   const stopped = keeper.stop();
   letGo();
   await stopped;
@@ -190,19 +180,17 @@ t.test('what is acquired while the keeper stops is given back before it has stop
 
 t.test('a claim without an answer, cut off by the stop, leaves no lease', async (t) => {
   let lost = 0;
-  const { keeper, stopping, started, leases, traces } = await competingKeeper(
-    t,
-    async (name, reply) => {
-      await reply;
-      if (name !== 'acquire-lease.lua' || stopping.signal.aborted) return reply;
-      lost++;
-      throw new UnknownOutcomeError(name);
-    },
-  );
+  let stopping = false;
+  const { keeper, started, leases, traces } = await competingKeeper(t, async (name, reply) => {
+    await reply;
+    if (name !== 'acquire-lease.lua' || stopping) return reply;
+    lost++;
+    throw new UnknownOutcomeError(name);
+  });
   const starting = keeper.start().catch(() => undefined);
   await until('all answers are lost', () => lost >= PARTITIONS);
   t.equal((await leases()).length, PARTITIONS);
-  stopping.abort();
+  stopping = true;
   await keeper.stop();
   t.strictSame(await traces(), ['two']);
   t.strictSame(started, []);
@@ -213,13 +201,12 @@ t.test('an announcement that the stop overtakes leaves no member', async (t) => 
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
   let announced = 0;
-  const { keeper, stopping, traces } = await competingKeeper(t, async (name, reply) => {
+  const { keeper, traces } = await competingKeeper(t, async (name, reply) => {
     if (name === 'members.lua' && announced++ === 0) await held;
     return reply;
   });
   const starting = keeper.start().catch(() => undefined);
   await until('it announces itself', () => announced === 1);
-  stopping.abort();
   const stopped = keeper.stop();
   letGo();
   await stopped;

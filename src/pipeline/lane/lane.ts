@@ -116,6 +116,7 @@ export class Lane implements Bell, KeptLane {
   }
 
   start(): void {
+    if (this.#loop !== null || this.#lane.stopping.signal.aborted) return;
     this.#lane.state.enter('idle');
     this.#loop = this.#run();
   }

@@ -1,3 +1,6 @@
+/** Names of lanes. */
+import { laneName } from '../../core/function-spec.ts';
+
 /** Names of one consumer's lane, for all that asks for it, holds it or gives it back. */
 export interface LaneAddress {
   /** Name of the function. */
@@ -16,4 +19,9 @@ export interface HeldLane extends LaneAddress {
 /** The fencing epoch in a lease value, as text: it is handed on as it is. */
 export function epochOf(leaseValue: string): string {
   return leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
+}
+
+/** The lane among those of all partitions, as text. */
+export function placeOf({ fn, partition, consumer }: LaneAddress): string {
+  return `${laneName(fn, consumer)}/${partition}`;
 }

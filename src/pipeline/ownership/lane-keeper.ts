@@ -3,47 +3,56 @@
  * owner from the members, and asks for the leases of its own lanes. It keeps those alive, and gives
  * back the lanes of others.
  *
- * The members only say who should; the lease says who may. Two dispatchers that disagree for a
- * moment wait for each other.
+ * The members only say who should own a lane; the lease says who may. Two dispatchers that disagree
+ * for a moment wait for each other.
  *
  * Ordering 'none': all dispatchers of such a function read a partition's events at the same time.
- * The owner reads as the consumer `lane` and runs the retries. Every other member reads as itself,
- * a helper, under a lease that says that it lives. The owner settles the entries pending for a
- * helper that is gone, in the helper's name (its heir), and retires the helper's consumer.
+ * The owner reads as the consumer `lane` and runs the retries. Every other member is a helper: it
+ * reads as itself, under a lease that says that it lives. The owner settles the entries pending for
+ * a helper that is gone, in the helper's name (its heir), and retires the helper's consumer.
  *
  * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher
- * that died are taken over within TTL + check; of one that left within check; one that joins has
- * its share within 2 checks plus the turns under way (timeoutMs + 1 s at most).
+ * that died are taken over within TTL + check. Lanes of one that left are taken over within check.
+ * One that joins has its share within 2 checks plus the turns under way (timeoutMs + 1 s at most).
  *
- * Owned here: the lanes, and the last known members.
+ * Owned here: the lanes.
  */
-import type { Log } from '../../core/log.ts';
+import { monotonicMs, wallClockMs } from '../../core/clock.ts';
+import { RedisReplyError } from '../../core/errors.ts';
+import { OWNER } from '../../core/function-spec.ts';
+import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
+import { failureLevel, type Log } from '../../core/log.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
-import { monotonicMs, sleep, wallClockMs } from '../../core/clock.ts';
-import { MillraceError, RedisReplyError } from '../../core/errors.ts';
-import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry } from '../../redis/retry.ts';
-import { epochOf, type HeldLane, type LaneAddress } from './lane-address.ts';
-import { claimLease, hasGoneBack, noteNotDead, releaseLease, renewLeases } from './leases.ts';
-import { announceMember, assignLanes, removeMember } from './members.ts';
+import { placeOf, type HeldLane, type LaneAddress } from './lane-address.ts';
+import { LaneShare, type ShareReport } from './lane-share.ts';
+import { claimLease, hasGoneBack, releaseLease, renewLeases } from './leases.ts';
+import { LostLeases } from './lost-leases.ts';
+import { announceMember, removeMember } from './members.ts';
 
-/** All of a lane that its keeper uses. */
-export interface KeptLane extends HeldLane {
+/** A lane, as far as its keeper uses it. */
+export interface KeptLane extends HeldLane, Lifecycle {
+  /** Whether it runs in place of a helper that is gone. */
   readonly heir: boolean;
   /** Id of the last committed turn; '' before the first. */
   readonly committed: string;
   /** Address of the event that runs marked, '' without one. */
   readonly marked: string;
+  /** Whether its lease is lost. */
   readonly lost: boolean;
+  /** Whether it has given its consumer and its lease up itself. */
   readonly retired: boolean;
   start(): void;
-  stop(): Promise<void>;
+  /** Resolves with false where entries are pending for its consumer. */
   retire(): Promise<boolean>;
   loseLease(): void;
+  /** @param untilMs end of the lease, by monotonicMs() */
   leaseHeld(untilMs: number): void;
+  /** Redis has forgotten the last commit. */
   startOver(): void;
+  /** The next retry is due then, by the server's clock. */
   dueAt(dueMs: number | null, serverNowMs: number): void;
 }
 
@@ -51,14 +60,14 @@ export interface KeptLane extends HeldLane {
 export interface AcquiredLane extends HeldLane {
   /** See acquireLease(). */
   readonly presumedDead: string;
-  /** In place of a helper that is gone. */
+  /** Whether it is to run in place of a helper that is gone. */
   readonly heir: boolean;
 }
 
 export interface LaneKeeperOptions<Lane extends KeptLane> {
   readonly connection: RedisConnection;
   readonly keys: Keys;
-  /** This process, in leases and among the members. */
+  /** Names this process in leases and among the members. */
   readonly dispatcher: string;
   /** Names. */
   readonly functions: readonly string[];
@@ -66,113 +75,86 @@ export interface LaneKeeperOptions<Lane extends KeptLane> {
   readonly competing: (fn: string) => boolean;
   readonly partitions: number;
   readonly leaseTtlMs: number;
-  /** Aborts when the dispatcher stops. */
-  readonly stopping: AbortSignal;
   readonly createLane: (acquired: AcquiredLane) => Lane;
-  /** Told of a lane that runs from now on: ring it. */
+  /** Told of a lane that runs from now on and is to be rung. */
   readonly opened: (lane: Lane) => void;
+  /** Told of a lane that is to be rung no more. */
   readonly closed: (lane: Lane) => void;
   readonly log: Log;
 }
 
-const placeOf = ({ fn, partition, consumer }: LaneAddress): string =>
-  `${laneName(fn, consumer)}/${partition}`;
-
-/** Resolves when all have ended. @throws the first one's error */
-async function allEnded(promises: readonly Promise<void>[]): Promise<void> {
-  await Promise.allSettled(promises);
-  await Promise.all(promises);
-}
-
-export class LaneKeeper<Lane extends KeptLane> {
+export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   readonly #options: LaneKeeperOptions<Lane>;
+  readonly #share: LaneShare;
+  readonly #losses: LostLeases;
+  /** By place. */
   readonly #lanes = new Map<string, Lane>();
-  /** Lanes that lost their lease, or are given back, and whose last batch still runs. */
-  readonly #closing = new Set<Lane>();
-  /** Per function the members, as last told, and what follows from them. */
-  readonly #assigned = new Map<
-    string,
-    { readonly members: string; readonly owners: readonly string[] }
-  >();
-  /** Wanted leases that end soon: the next look is then. */
-  #freeInMs = Infinity;
-  #losses = 0;
-  /** Looked at by whoever asks, and at each round of keeping. */
-  #missingSinceMs: number | null = null;
-  /** Places that somebody else had at the last look. */
-  readonly #elsewhere = new Set<string>();
-  /** Redis answers, and takes no writes: leases cannot be kept. Null where they can. */
-  #refused: RedisReplyError | null = null;
-  readonly #toldLost = new WeakSet<Lane>();
-  /** Leases given back, or about to be: that they are not held any more is no loss. */
+  /** Lanes that are to end, and whose last batch may still run. Each with its end. */
+  readonly #closing = new Map<Lane, Promise<void>>();
+  /** Lanes whose lease was given back, or is about to be: a lease not held any more is no loss. */
   readonly #givenBack = new WeakSet<Lane>();
-  /** Losses that are being looked into. */
-  readonly #judging = new Set<Promise<void>>();
+  /** Time until the first wanted lease of somebody else ends, ms: the next look is then. */
+  #freeInMs = Infinity;
+  /** Refusal of a Redis that answers and takes no writes. Null: leases can be kept. */
+  #refused: RedisReplyError | null = null;
+  readonly #stopping = sharedAbort();
   #firstLook: Promise<void> | null = null;
-  #loop: Promise<void> | null = null;
+  readonly #loop: Loop;
   #stopped: Promise<void> | null = null;
-  readonly #done = sharedAbort();
 
   constructor(options: LaneKeeperOptions<Lane>) {
     this.#options = options;
+    this.#share = new LaneShare(options.dispatcher, options.partitions);
+    this.#losses = new LostLeases(options);
+    const checkMs = Math.min(1000, options.leaseTtlMs / 4);
+    this.#loop = new Loop({
+      pass: () => this.#keep(),
+      pauseMs: () => Math.min(checkMs, Math.max(20, this.#freeInMs + 1)),
+      pausesFirst: true,
+      failed: (error) => this.#notKept(error),
+    });
   }
 
+  /** By place. */
   get lanes(): ReadonlyMap<string, Lane> {
     return this.#lanes;
   }
-  /** Those that may still run something. */
-  get open(): readonly Lane[] {
-    return [...this.#lanes.values()];
-  }
-  /** Leases lost since the start. */
+
+  /** Leases lost since the start, without those that a rewind took. */
   get losses(): number {
-    return this.#losses;
+    return this.#losses.count;
   }
 
-  /** What Redis said at the last check, if it takes no writes. */
+  /** Refusal of the last check's writes. Null: Redis takes writes, as far as is known. */
   get refused(): RedisReplyError | null {
     return this.#refused;
   }
 
+  get share(): ShareReport {
+    return this.#share.report((place) => {
+      const lane = this.#lanes.get(place);
+      return lane !== undefined && !lane.lost;
+    });
+  }
+
   /**
-   * Lanes that are this dispatcher's share, and how many of them it does not hold; for how long
-   * there have been some, in ms, of which Redis does not say either that somebody else still has
-   * them (another dispatcher, a pass over the histories).
+   * Resolves when it has asked once for every lane that is its own. May be called again where it
+   * failed.
    */
-  get share(): { readonly lanes: number; readonly missing: number; readonly missingMs: number } {
-    let lanes = 0;
-    let missing = 0;
-    let nobodys = 0;
-    for (const [fn, { owners }] of this.#assigned) {
-      owners.forEach((owner, partition) => {
-        if (owner !== this.#options.dispatcher) return;
-        lanes++;
-        const place = placeOf({ fn, partition, consumer: OWNER });
-        const lane = this.#lanes.get(place);
-        if (lane && !lane.lost) return;
-        missing++;
-        if (!this.#elsewhere.has(place)) nobodys++;
-      });
-    }
-    if (nobodys === 0) this.#missingSinceMs = null;
-    else this.#missingSinceMs ??= monotonicMs();
-    return {
-      lanes,
-      missing,
-      missingMs: this.#missingSinceMs === null ? 0 : monotonicMs() - this.#missingSinceMs,
-    };
-  }
-
-  /** Resolves when it has asked once for every lane that is its own. */
   async start(): Promise<void> {
-    this.#firstLook = this.#look();
-    await this.#firstLook;
-    this.#loop = this.#keep();
+    this.#firstLook ??= this.#look();
+    try {
+      await this.#firstLook;
+    } catch (error) {
+      this.#firstLook = null;
+      throw error;
+    }
+    this.#loop.start();
   }
 
   /**
-   * Lets the turns under way end, gives the leases back. Aborting the lanes meanwhile makes it
-   * quicker. `stopping` is aborted before. Idempotent.
+   * Lets the turns under way end, and gives the leases back. Abandoning the lanes meanwhile makes
+   * it quicker.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
@@ -180,65 +162,44 @@ export class LaneKeeper<Lane extends KeptLane> {
   }
 
   async #stop(): Promise<void> {
+    this.#stopping.abort();
     const { connection, keys, dispatcher, functions } = this.#options;
-    // Beside the rest: the others come for the lanes as they get free.
+    // The membership ends first, so that the others come for the lanes as they get free.
     const left = Promise.allSettled(
       functions.map((fn) => removeMember(connection, keys, fn, dispatcher)),
     );
-    await Promise.all(
-      [...this.#lanes.values()].map(async (lane) => {
-        await lane.stop();
-        if (!lane.lost && !lane.retired) await this.#release(lane).catch(() => undefined);
-        this.#tellLost(lane);
-      }),
-    );
-    // The look gives back itself all that it acquires during a stop.
+    await Promise.all([...this.#lanes.values()].map((lane) => this.#close(lane)));
+    // A look gives back itself all that it acquires during a stop.
     await this.#firstLook?.catch(() => undefined);
-    // Until here the leases were kept: a long turn's commit must not be refused because of a drain.
-    this.#done.abort();
-    await this.#loop;
-    await Promise.all([left, ...this.#judging]);
+    // Leases are renewed until here: a long turn's commit must not be refused because of a drain.
+    await this.#loop.stop();
+    await Promise.all([left, this.#losses.settled()]);
     this.#lanes.clear();
   }
 
-  async #release(lane: Lane): Promise<void> {
-    this.#givenBack.add(lane);
-    if (lane.consumer !== OWNER && (await lane.retire())) return;
-    await releaseLease(this.#options.connection, this.#options.keys, lane);
-  }
-
+  /** A round of keeping. */
   async #keep(): Promise<void> {
-    const { leaseTtlMs, stopping, log } = this.#options;
-    const checkMs = Math.min(1000, leaseTtlMs / 4);
-    const done = this.#done.signal;
-    while (!done.aborted) {
-      await sleep(Math.min(checkMs, Math.max(20, this.#freeInMs + 1)), done);
-      if (done.aborted) return;
-      void this.share;
-      try {
-        await this.#renew();
-        this.#giveUpLost();
-        if (!stopping.aborted) await this.#look();
-        this.#refused = null;
-      } catch (error) {
-        if (stopping.aborted) continue;
-        this.#refused =
-          error instanceof RedisReplyError && error.refuses === 'writes' ? error : null;
-        const expected = error instanceof MillraceError && error.retryable;
-        log(expected ? 'warn' : 'error', 'leases could not be kept, trying again', {
-          err: error,
-          at: wallClockMs(),
-        });
-      }
+    // Read for its clock: it notes since when lanes are missing.
+    void this.share;
+    await this.#renew();
+    for (const lane of this.#lanes.values()) {
+      if (lane.lost) this.#losses.tell(lane);
+      if (lane.lost || lane.retired) void this.#close(lane);
     }
+    if (!this.#stopping.signal.aborted) await this.#look();
+    this.#refused = null;
   }
 
-  /**
-   * Also tells lanes of retries that somebody else made due, and of a Redis that has gone back in
-   * time.
-   */
+  #notKept(error: unknown): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#refused = error instanceof RedisReplyError && error.refuses === 'writes' ? error : null;
+    this.#options.log(failureLevel(error), 'leases could not be kept, trying again', {
+      err: error,
+      at: wallClockMs(),
+    });
+  }
+
   async #renew(): Promise<void> {
-    const { connection, keys, leaseTtlMs } = this.#options;
     const byPartition = new Map<number, Lane[]>();
     for (const lane of this.#lanes.values()) {
       if (lane.lost || lane.retired || this.#givenBack.has(lane)) continue;
@@ -247,179 +208,156 @@ export class LaneKeeper<Lane extends KeptLane> {
       else byPartition.set(lane.partition, [lane]);
     }
     await Promise.all(
-      [...byPartition].map(async ([partition, lanes]) => {
-        const committed = lanes.map((lane) => lane.committed);
-        const askedMs = monotonicMs();
-        const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
-        renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
-          const lane = lanes[i] as Lane;
-          if (held) lane.leaseHeld(askedMs + leaseTtlMs);
-          if (held && hasGoneBack(turn, committed[i] as string)) lane.startOver();
-          if (!held) {
-            if (!this.#givenBack.has(lane)) lane.loseLease();
-          } else if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
-        });
-      }),
+      [...byPartition].map(([partition, lanes]) => this.#renewIn(partition, lanes)),
     );
   }
 
-  #giveUpLost(): void {
-    for (const lane of this.#lanes.values()) {
-      this.#tellLost(lane);
-      if ((lane.lost || lane.retired) && !this.#closing.has(lane)) this.#close(lane);
+  /**
+   * Renews the leases of one partition's lanes. Also tells the lanes of retries that somebody else
+   * made due, and of a Redis that has gone back in time.
+   */
+  async #renewIn(partition: number, lanes: readonly Lane[]): Promise<void> {
+    const { connection, keys, leaseTtlMs } = this.#options;
+    const committed = lanes.map((lane) => lane.committed);
+    const untilMs = monotonicMs() + leaseTtlMs;
+    const renewed = await renewLeases(connection, keys, partition, lanes, leaseTtlMs);
+    renewed.lanes.forEach(({ held, nextDueMs, turn }, i) => {
+      const lane = lanes[i] as Lane;
+      if (!held) {
+        if (!this.#givenBack.has(lane)) lane.loseLease();
+        return;
+      }
+      lane.leaseHeld(untilMs);
+      if (hasGoneBack(turn, committed[i] as string)) lane.startOver();
+      if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
+    });
+  }
+
+  /**
+   * Ends a lane; resolves when its lease is given back. Called again it resolves at the same end.
+   */
+  #close(lane: Lane): Promise<void> {
+    let closed = this.#closing.get(lane);
+    if (!closed) {
+      closed = this.#end(lane);
+      this.#closing.set(lane, closed);
     }
+    return closed;
   }
 
-  /**
-   * Once, also of a lane that was on its way to somebody else: its last turn's work runs again
-   * there.
-   */
-  #tellLost(lane: Lane): void {
-    if (!lane.lost || this.#toldLost.has(lane)) return;
-    this.#toldLost.add(lane);
-    const judging = this.#judge(lane).finally(() => this.#judging.delete(judging));
-    this.#judging.add(judging);
-  }
-
-  /**
-   * A rewind takes the lease away on purpose: somebody wanted it, and nothing is wrong with this
-   * process.
-   */
-  async #judge(lane: Lane): Promise<void> {
-    const { connection, keys, log, leaseTtlMs } = this.#options;
-    const { fn, partition, leaseValue } = lane;
-    // In any case it says that it lives, so that its heir counts no death.
-    const rewound = await withRetry(() => noteNotDead(connection, keys, lane, lane.marked), {
-      deadlineMs: leaseTtlMs,
-    }).catch(() => 0);
-    if (rewound >= Number(epochOf(leaseValue))) {
-      log(
-        'info',
-        'lease lost to a rewind: the running turn is discarded, the lane goes on from the target',
-        { function: fn, partition },
-      );
-      return;
+  async #end(lane: Lane): Promise<void> {
+    const { closed, log } = this.#options;
+    const { fn, partition } = lane;
+    closed(lane);
+    try {
+      await lane.stop();
+      if (!lane.lost && !lane.retired) await this.#release(lane);
+    } catch (error) {
+      const text = 'lease could not be given back: it expires by itself';
+      log('warn', text, { function: fn, partition, err: error });
     }
-    this.#losses++;
-    log('warn', 'lease lost: the running turn is discarded', { function: fn, partition });
+    // A lane on its way to somebody else may have lost its lease too: its last turn's work runs
+    // again there.
+    if (lane.lost) this.#losses.tell(lane);
+    // The dispatcher works for the partitions of its lanes until the keeper has stopped.
+    if (this.#stopping.signal.aborted) return;
+    // The lane may be asked for again only now that its handlers have ended, so that no subject
+    // runs twice at a time here.
+    this.#lanes.delete(placeOf(lane));
+    this.#closing.delete(lane);
   }
 
-  /**
-   * Not awaited, because the other lanes' leases go on. The lane leaves the map, and may be asked
-   * for again, only when its handlers have ended, so that no subject runs twice at a time here.
-   */
-  #close(lane: Lane): void {
-    this.#closing.add(lane);
-    this.#options.closed(lane);
-    void lane
-      .stop()
-      .then(() => (lane.lost || lane.retired ? undefined : this.#release(lane)))
-      .catch((error: unknown) =>
-        this.#options.log('warn', 'lease could not be given back: it expires by itself', {
-          function: lane.fn,
-          partition: lane.partition,
-          err: error,
-        }),
-      )
-      .then(() => {
-        this.#tellLost(lane);
-        this.#lanes.delete(placeOf(lane));
-        this.#closing.delete(lane);
-      });
+  async #release(lane: Lane): Promise<void> {
+    this.#givenBack.add(lane);
+    if (lane.consumer !== OWNER && (await lane.retire())) return;
+    await releaseLease(this.#options.connection, this.#options.keys, lane);
   }
 
-  /** Who serves what now; gives back what is not ours any more, asks for what is. */
+  /** Looks who serves what now; gives back lanes that are not ours any more, asks for ours. */
   async #look(): Promise<void> {
-    const { connection, keys, functions, dispatcher, leaseTtlMs, partitions, log, stopping } =
-      this.#options;
     this.#freeInMs = Infinity;
-    this.#elsewhere.clear();
-    await allEnded(
-      functions.map(async (fn) => {
-        const members = await withRetry(
-          () => announceMember(connection, keys, fn, dispatcher, leaseTtlMs),
-          { signal: stopping, deadlineMs: 10_000 },
-        );
-        // The removal by stop() may have overtaken the announcement.
-        if (stopping.aborted) return removeMember(connection, keys, fn, dispatcher);
-        const known = members.sort().join('\n');
-        const before = this.#assigned.get(fn);
-        if (before?.members === known) return;
-        this.#assigned.set(fn, { members: known, owners: assignLanes(fn, partitions, members) });
-        log('info', 'lanes shared out', {
-          function: fn,
-          dispatchers: members.length,
-          ours: this.#assigned.get(fn)?.owners.filter((owner) => owner === dispatcher).length,
-        });
-      }),
-    );
-    if (stopping.aborted) return;
+    this.#share.lookAnew();
+    const { functions, partitions, competing } = this.#options;
+    await allEnded(functions.map((fn) => this.#announce(fn)));
+    if (this.#stopping.signal.aborted) return;
     const wanted: Promise<void>[] = [];
     for (const fn of functions) {
-      const owners = this.#assigned.get(fn)?.owners ?? [];
       for (let partition = 0; partition < partitions; partition++) {
         const owner: LaneAddress = { fn, partition, consumer: OWNER };
         const lane = this.#lanes.get(placeOf(owner));
-        const ours = owners[partition] === dispatcher;
-        if (lane && !ours && !this.#closing.has(lane)) this.#close(lane);
+        const ours = this.#share.isOurs(fn, partition);
+        if (lane && !ours) void this.#close(lane);
         if (!lane && ours) wanted.push(this.#claim(owner));
-        if (this.#options.competing(fn)) wanted.push(this.#help(fn, partition, ours, lane));
+        if (!competing(fn)) continue;
+        wanted.push(ours ? this.#inherit(fn, partition, lane) : this.#help(fn, partition));
       }
     }
     await allEnded(wanted);
   }
 
-  /**
-   * Ordering 'none': reads beside the owner, or as the owner finishes what helpers that are gone
-   * have left.
-   */
-  async #help(
-    fn: string,
-    partition: number,
-    ours: boolean,
-    owned: Lane | undefined,
-  ): Promise<void> {
-    const { dispatcher, connection, keys, stopping } = this.#options;
-    const own: LaneAddress = { fn, partition, consumer: dispatcher };
-    const helper = this.#lanes.get(placeOf(own));
-    if (!ours) {
-      for (const lane of this.#lanes.values()) {
-        if (lane.heir && lane.fn === fn && lane.partition === partition && !this.#closing.has(lane))
-          this.#close(lane);
-      }
-      if (!helper) await this.#claim(own);
-      return;
-    }
-    if (helper && !helper.heir && !this.#closing.has(helper)) this.#close(helper);
+  async #announce(fn: string): Promise<void> {
+    const { connection, keys, dispatcher, leaseTtlMs, log } = this.#options;
+    const { signal } = this.#stopping;
+    const members = await withRetry(
+      () => announceMember(connection, keys, fn, dispatcher, leaseTtlMs),
+      { signal, deadlineMs: 10_000 },
+    );
+    // The removal by stop() may have overtaken the announcement.
+    if (signal.aborted) return removeMember(connection, keys, fn, dispatcher);
+    const ours = this.#share.learn(fn, members);
+    if (ours !== null)
+      log('info', 'lanes shared out', { function: fn, dispatchers: members.length, ours });
+  }
+
+  /** Ordering 'none', a lane of somebody else: reads beside its owner, and is nobody's heir. */
+  async #help(fn: string, partition: number): Promise<void> {
+    for (const lane of this.#lanes.values())
+      if (lane.heir && lane.fn === fn && lane.partition === partition) void this.#close(lane);
+    const own: LaneAddress = { fn, partition, consumer: this.#options.dispatcher };
+    if (!this.#lanes.has(placeOf(own))) await this.#claim(own);
+  }
+
+  /** Ordering 'none', an own lane: finishes what helpers that are gone have left. */
+  async #inherit(fn: string, partition: number, owned: Lane | undefined): Promise<void> {
+    const { dispatcher, connection, keys } = this.#options;
+    const helper = this.#lanes.get(placeOf({ fn, partition, consumer: dispatcher }));
+    if (helper && !helper.heir) void this.#close(helper);
     if (!owned || this.#closing.has(owned)) return;
-    const living = new Set(this.#assigned.get(fn)?.members.split('\n'));
+    const living = this.#share.membersOf(fn);
     const helpers = (await withRetry(
       () => connection.command('SMEMBERS', keys.helpers(partition, fn)),
-      { signal: stopping, deadlineMs: 10_000 },
+      { signal: this.#stopping.signal, deadlineMs: 10_000 },
     )) as string[];
-    for (const name of helpers) {
-      if (name !== dispatcher && living.has(name)) continue;
-      const gone: LaneAddress = { fn, partition, consumer: name };
+    for (const consumer of helpers) {
+      if (consumer !== dispatcher && living.has(consumer)) continue;
+      const gone: LaneAddress = { fn, partition, consumer };
       if (!this.#lanes.has(placeOf(gone))) await this.#claim(gone, true);
     }
   }
 
+  /** Asks for a lane, and opens it where nobody else has it. */
   async #claim(address: LaneAddress, heir = false): Promise<void> {
-    const { connection, keys, dispatcher, leaseTtlMs: ttlMs, stopping } = this.#options;
-    const claim = { dispatcher, ttlMs };
-    const answer = await claimLease(connection, keys, address, claim, stopping);
+    const { connection, keys, dispatcher, leaseTtlMs: ttlMs } = this.#options;
+    const { signal } = this.#stopping;
+    const answer = await claimLease(connection, keys, address, { dispatcher, ttlMs }, signal);
     if (!('value' in answer)) {
-      this.#elsewhere.add(placeOf(address));
+      this.#share.heldElsewhere(placeOf(address));
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
       return;
     }
     const { value: leaseValue, presumedDead, untilMs } = answer;
     const lane = this.#options.createLane({ ...address, leaseValue, presumedDead, heir });
     // Acquired during a stop: nobody here may use the lease.
-    if (stopping.aborted) return this.#release(lane);
+    if (signal.aborted) return this.#release(lane);
     this.#lanes.set(placeOf(address), lane);
     lane.leaseHeld(untilMs);
     this.#options.opened(lane);
     lane.start();
   }
+}
+
+/** Resolves when all have ended. @throws the first one's error */
+async function allEnded(promises: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(promises);
+  await Promise.all(promises);
 }

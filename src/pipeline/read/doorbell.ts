@@ -1,15 +1,15 @@
 /**
  * Wakes idle lanes: one blocking XREAD (without a group, COUNT 1) over all streams, on a connection
- * of its own.
+ * of its own. It rings for any append, ours or a foreign producer's.
  *
- * It rings for any append, ours or a foreign producer's. It is not asked while no lane is idle, and
- * lanes that find much (hot) are rung without asking. `seen` only grows; whoever reads a stream
- * says how far (observe), and whatever moves it forward wakes the idle lanes of that stream: an
- * entry can be overlooked only by a lane that reads again anyway.
+ * Redis is not asked while no lane is idle. Lanes that find much (hot) are rung without asking.
+ *
+ * `seen` only grows. Each reader of a stream says how far it has read (observe). A greater id wakes
+ * the other idle lanes of that stream. So only a lane that reads again anyway can miss an entry.
  */
-import { sharedAbort } from '../../core/shared-signal.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { RedisReplyError } from '../../core/errors.ts';
+import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
 import { compareEntryIds } from '../../core/position.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 
@@ -18,34 +18,42 @@ export interface Bell {
   ring(): void;
   /** Whether it waits for a ring. */
   readonly idle: boolean;
-  /** Its last look found so much that it may as well look again without being told. */
+  /** Whether its last look found so much that it may look again without a ring. */
   readonly hot: boolean;
 }
 
 export interface DoorbellOptions {
-  /** A connection for blocking reads. */
+  /** A connection for blocking reads. The doorbell owns it. */
   readonly connection: RedisConnection;
+  /** Longest blocking read, ms. */
   readonly blockMs: number;
   readonly failed: (error: unknown) => void;
 }
 
-/** Between two answers, so that a busy stream does not ring for every entry. */
+/** Pause between two answers, ms, so that a busy stream does not ring for every entry. */
 const REST_MS = 1;
-/** Between two rings of lanes that are hot. */
+/** Pause between two rings of lanes that are hot, ms. */
 const HOT_REST_MS = 4;
+/** Pause after a failure, ms. */
 const RETRY_MS = 200;
 
-export class Doorbell {
+export class Doorbell implements Lifecycle {
   readonly #options: DoorbellOptions;
-  /** Per stream the id up to which somebody has looked; null: not known yet. */
+  /** The last id that a reader has seen, by stream. Null: not known yet. */
   readonly #seen = new Map<string, string | null>();
+  /** Bells by stream. */
   readonly #bells = new Map<string, Set<Bell>>();
-  readonly #stop = sharedAbort();
   #wake: (() => void) | null = null;
-  #loop: Promise<void> | null = null;
+  /** Time of the last ring, by monotonicMs(). */
+  #rangMs = -Infinity;
+  readonly #loop: Loop;
 
   constructor(options: DoorbellOptions) {
     this.#options = options;
+    this.#loop = new Loop({
+      pass: (signal) => this.#listenOnce(signal),
+      failed: (error) => this.#missed(error),
+    });
   }
 
   add(bell: Bell): void {
@@ -69,7 +77,7 @@ export class Doorbell {
     }
   }
 
-  /** Somebody has read a stream up to this id: whoever else waits for it is woken. */
+  /** Notes that a lane has read a stream up to this id. Wakes the stream's other lanes. */
   observe(streamKey: string, lastId: string, reader: Bell | null = null): void {
     const seen = this.#seen.get(streamKey);
     if (seen === undefined || (seen !== null && compareEntryIds(lastId, seen) <= 0)) return;
@@ -77,62 +85,58 @@ export class Doorbell {
     for (const bell of this.#bells.get(streamKey) ?? []) if (bell !== reader) bell.ring();
   }
 
-  /** A lane turned idle. */
+  /** A lane has become idle. */
   nudge(): void {
     this.#wake?.();
   }
 
   start(): void {
-    this.#loop = this.#run();
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
+    const stopped = this.#loop.stop();
     this.#wake?.();
     this.#options.connection.destroy();
-    await this.#loop;
+    await stopped;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    let rangMs = -Infinity;
-    while (!signal.aborted) {
-      const keys = this.#streamsOfIdle();
-      if (keys.length === 0) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        this.#wake = null;
-        continue;
-      }
-      try {
-        await this.#findEnds(keys);
-        if (this.#someHot()) {
-          // Under load a blocking read would answer at once, with an entry's bytes for every
-          // stream, and wake the lanes one by one: what costs then is the waking of processes and
-          // threads. So the hot ones look for themselves, together.
-          await sleep(Math.max(0, rangMs + HOT_REST_MS - monotonicMs()), signal);
-          rangMs = monotonicMs();
-          const cold = this.#ringHot();
-          if (cold.length > 0)
-            for (const [key, id] of await this.#listen(cold, [])) this.observe(key, id);
-          continue;
-        }
-        for (const [key, id] of await this.#listen(keys, ['BLOCK', this.#options.blockMs]))
-          this.observe(key, id);
-        rangMs = monotonicMs();
-        await sleep(REST_MS, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#options.failed(error);
-        // What was appended meanwhile rang nowhere: everybody looks for himself.
-        for (const bells of this.#bells.values()) for (const bell of bells) bell.ring();
-        await sleep(RETRY_MS, signal);
-      }
+  async #listenOnce(signal: AbortSignal): Promise<void> {
+    const keys = this.#streamsOfIdle();
+    if (keys.length === 0) return this.#untilNudged();
+    await this.#findEnds(keys);
+    if (this.#someHot()) {
+      // Under load a blocking read would answer at once, with an entry's bytes for every stream,
+      // and wake the lanes one by one. Waking processes and threads is the cost then. So the hot
+      // lanes look for themselves, together.
+      await sleep(Math.max(0, this.#rangMs + HOT_REST_MS - monotonicMs()), signal);
+      this.#rangMs = monotonicMs();
+      const cold = this.#ringHot();
+      if (cold.length > 0)
+        for (const [key, id] of await this.#listen(cold, [])) this.observe(key, id);
+      return;
     }
+    for (const [key, id] of await this.#listen(keys, ['BLOCK', this.#options.blockMs]))
+      this.observe(key, id);
+    this.#rangMs = monotonicMs();
+    await sleep(REST_MS, signal);
   }
 
-  /** The last entry seen of each stream that has something new. */
+  async #untilNudged(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = null;
+  }
+
+  async #missed(error: unknown): Promise<void> {
+    this.#options.failed(error);
+    // Entries that were appended meanwhile rang no bell: every lane looks for itself.
+    for (const bells of this.#bells.values()) for (const bell of bells) bell.ring();
+    await sleep(RETRY_MS, this.#loop.signal);
+  }
+
+  /** Asks for new entries. Returns the id of the last one of each stream that has some. */
   async #listen(
     keys: readonly string[],
     block: readonly (string | number)[],
@@ -155,8 +159,8 @@ export class Doorbell {
   }
 
   /**
-   * Where streams end that were just added: from their beginning, every entry they hold would ring.
-   * Their lanes look once more afterwards, for what came before the end was known.
+   * Finds the ends of streams that were just added: read from the beginning, every old entry would
+   * ring. Their lanes look once more afterwards, for entries that came before the end was known.
    */
   async #findEnds(keys: readonly string[]): Promise<void> {
     for (const key of keys) {
@@ -197,8 +201,8 @@ export class Doorbell {
   }
 
   /**
-   * All streams, as long as one lane is idle: the set must not depend on who is idle while the call
-   * is on its way.
+   * Returns all streams while at least one lane is idle, else none. The streams of the other lanes
+   * are among them, because those lanes may become idle during the call.
    */
   #streamsOfIdle(): string[] {
     for (const bells of this.#bells.values())
