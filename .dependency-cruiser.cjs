@@ -117,8 +117,8 @@ module.exports = {
     only(
       'dispatcher-parts',
       '^src/dispatcher/',
-      '^src/(core|redis|lag|rewind|dispatcher/|pipeline/(lane|ownership)/)',
-      'all that the wiring decides by itself: registration and losses, health',
+      '^src/((core|redis|registry|lag|rewind|outbox|upkeep|dispatcher|pipeline)/|(config|deployment)\\.ts$)',
+      'the wiring: it hands the parts to each other, so it knows them all; only dispatcher.ts stands above',
     ),
     only(
       'schema-judges',

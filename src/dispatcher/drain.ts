@@ -1,0 +1,59 @@
+/**
+ * The end of a drain that takes too long. The handlers that still run are cut off with their
+ * threads: their events have no outcome, stay in Redis and run again. What is done is committed
+ * where that takes no time.
+ */
+import { sharedAbort } from '../core/shared-signal.ts';
+
+/** Time to commit what is done, once the handlers were cut off, ms. */
+const COMMIT_MS = 2000;
+
+export interface DrainedLane {
+  /** Handlers that run. */
+  readonly handlers: number;
+  /** Throws the turn under way away. */
+  abandon(): void;
+}
+
+export class Drain {
+  readonly #lanes: () => readonly DrainedLane[];
+  readonly #cut = sharedAbort();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #handlersCut = 0;
+
+  /** @param lanes those that may still run something */
+  constructor(lanes: () => readonly DrainedLane[]) {
+    this.#lanes = lanes;
+  }
+
+  /** Aborts when the handlers that run are to be cut off. */
+  get signal(): AbortSignal {
+    return this.#cut.signal;
+  }
+
+  /** Handlers that were cut off. */
+  get handlersCut(): number {
+    return this.#handlersCut;
+  }
+
+  /** Cuts the drain off after this time, unless it is over before. */
+  cutOffIn(deadlineMs: number): void {
+    this.#timers.push(setTimeout(() => this.cutOff(), deadlineMs));
+  }
+
+  cutOff(): void {
+    const lanes = this.#lanes();
+    if (!this.signal.aborted) for (const { handlers } of lanes) this.#handlersCut += handlers;
+    this.#cut.abort();
+    this.#timers.push(
+      setTimeout(() => {
+        for (const lane of lanes) lane.abandon();
+      }, COMMIT_MS),
+    );
+  }
+
+  /** The drain is over: nothing is left to cut off. */
+  over(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The parts of a dispatcher that work once its functions are registered: its lanes, and the
+ * services beside them. Each is built here, and handed what it needs of the others.
+ */
+import type { SettingsChangedError } from '../core/errors.ts';
+import { OWNER, type FunctionSpec } from '../core/function-spec.ts';
+import type { Deployment } from '../deployment.ts';
+import { Relay } from '../outbox/relay.ts';
+import { FairShare } from '../pipeline/batch/fair-share.ts';
+import { parkedForMs } from '../pipeline/lane/in-flight.ts';
+import type { Lane } from '../pipeline/lane/lane.ts';
+import { LaneKeeper } from '../pipeline/ownership/lane-keeper.ts';
+import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
+import type { SweptLane } from '../upkeep/parked-sweep.ts';
+import { Scheduler } from '../upkeep/scheduler.ts';
+import { Upkeep } from '../upkeep/upkeep.ts';
+import { DeploymentWatch } from './deployment-watch.ts';
+import { Doorbells } from './doorbells.ts';
+import { createLane, type LaneFactoryParts } from './lane-factory.ts';
+
+export interface Parts {
+  readonly keeper: LaneKeeper<Lane>;
+  readonly doorbells: Doorbells;
+  readonly relay: Relay;
+  readonly upkeep: Upkeep;
+  readonly scheduler: Scheduler;
+  readonly watch: DeploymentWatch;
+}
+
+export interface PartsOptions extends Omit<
+  LaneFactoryParts,
+  'keys' | 'environment' | 'log' | 'share' | 'doorbells' | 'relay'
+> {
+  readonly deployment: Deployment;
+  readonly functions: readonly FunctionInfo[];
+  /** Told that the deployment is another one now. */
+  readonly settingsChanged: (error: SettingsChangedError) => void;
+}
+
+/**
+ * Turns under way: enough that lanes with little to do read, run and commit together, in few
+ * messages and system calls.
+ */
+const slotsFor = (threads: number): number => Math.max(32, threads * 4);
+
+export function createParts(options: PartsOptions): Parts {
+  const { connection, deployment } = options;
+  const { keys, partitions, log } = deployment;
+  const lanes = (): Lane[] => [...keeper.lanes.values()];
+  const lanePartitions = (): number[] => lanes().map(({ partition }) => partition);
+  const doorbells = new Doorbells({
+    count: connection.isCluster ? partitions : 1,
+    connect: () => deployment.connect('doorbell', { blocking: true }),
+    log,
+  });
+  const relay = new Relay({
+    connection,
+    keys,
+    log,
+    partitionCount: partitions,
+    partitions: lanePartitions,
+    relieved: (partition) => {
+      for (const lane of lanes()) if (lane.partition === partition) lane.ring();
+    },
+  });
+  const keeper = createKeeper(options, doorbells, relay);
+  return {
+    keeper,
+    doorbells,
+    relay,
+    upkeep: createUpkeep(options, lanes),
+    scheduler: new Scheduler({ connection, keys, log, partitions: lanePartitions }),
+    watch: new DeploymentWatch({
+      settings: deployment.settings,
+      connection: deployment.connection,
+      refused: () => keeper.refused,
+      changed: options.settingsChanged,
+    }),
+  };
+}
+
+function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay): LaneKeeper<Lane> {
+  const { connection, deployment, functions, dispatcher } = options;
+  const { keys, partitions, environment, log } = deployment;
+  const byName = new Map(functions.map((info) => [info.spec.name, info]));
+  const parts = { ...options, keys, environment, log, doorbells, relay, share: shareOf(options) };
+  return new LaneKeeper({
+    connection,
+    keys,
+    partitions,
+    dispatcher,
+    log,
+    functions: [...byName.keys()],
+    leaseTtlMs: environment.MILLRACE_LEASE_MS,
+    competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
+    createLane: (acquired) => createLane(parts, byName.get(acquired.fn) as FunctionInfo, acquired),
+    opened: (lane) => doorbells.of(lane.partition).add(lane),
+    closed: (lane) => doorbells.of(lane.partition).remove(lane),
+  });
+}
+
+function shareOf({ deployment, functions }: PartsOptions): FairShare {
+  const { WORKERS: threads } = deployment.environment;
+  const share = new FairShare({ slots: slotsFor(threads), slowLimit: Math.max(1, threads - 1) });
+  for (const { spec } of functions) share.register(spec.name);
+  return share;
+}
+
+function createUpkeep(
+  { connection, deployment, functions }: PartsOptions,
+  lanes: () => readonly Lane[],
+): Upkeep {
+  const { keys, partitions, environment, log } = deployment;
+  const specs = new Map(functions.map(({ spec }) => [spec.name, spec]));
+  const swept = ({ fn, partition }: Lane): SweptLane => {
+    const spec = specs.get(fn);
+    return { fn, partition, types: spec?.on ?? [], maxDelayMs: longestDelayMs(spec) };
+  };
+  return new Upkeep({
+    connection,
+    keys,
+    partitions,
+    log,
+    everyMs: environment.MILLRACE_UPKEEP_MS,
+    lanes: () =>
+      lanes()
+        .filter((lane) => !lane.lost && lane.consumer === OWNER)
+        .map(swept),
+  });
+}
+
+/** A parked event may be due so much later: for its next attempt, or because its handler runs. */
+function longestDelayMs(spec: FunctionSpec | undefined): number {
+  return spec ? Math.max(spec.retry.maxDelayMs, parkedForMs(spec.timeoutMs)) : 0;
+}

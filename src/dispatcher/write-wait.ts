@@ -1,0 +1,41 @@
+/** Steps of a start that wait, and say so, while Redis takes no writes. */
+import type { RedisConnection } from '../redis/contract.ts';
+import { untilWritten } from '../redis/refused-writes.ts';
+
+export interface WriteWaitOptions {
+  readonly connection: RedisConnection;
+  /** Ends the wait: the step rejects with its reason. */
+  readonly signal: AbortSignal;
+  /** Told, at once and every 30 s, what the step waits for. */
+  readonly waiting: (message: string) => void;
+}
+
+export class WriteWait {
+  readonly #options: WriteWaitOptions;
+  #waitingFor: string | null = null;
+
+  constructor(options: WriteWaitOptions) {
+    this.#options = options;
+  }
+
+  /** What the step under way waits for. Null: nothing. */
+  get waitingFor(): string | null {
+    return this.#waitingFor;
+  }
+
+  /** Makes the attempt again until Redis takes its writes. @param what see untilWritten() */
+  async step<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+    const { connection, signal, waiting } = this.#options;
+    try {
+      return await untilWritten(what, connection, attempt, {
+        signal,
+        waiting: (message) => {
+          this.#waitingFor = message;
+          waiting(message);
+        },
+      });
+    } finally {
+      this.#waitingFor = null;
+    }
+  }
+}
