@@ -4,25 +4,22 @@ import { describeUnserved, type Unserved } from '../lag/unserved.ts';
 import type { LaneProgress } from '../pipeline/lane/lane-progress.ts';
 
 export interface HealthProblem {
-  /** Null: the problem is not of one function: an outbox, or the whole process. */
+  /** Name of the function. Null: the problem is an outbox's, or the whole process's. */
   readonly function: string | null;
-  /** Null: all of them. */
+  /** Null: all partitions. */
   readonly partition: number | null;
   readonly problem: string;
 }
 
 export interface HealthReport {
-  /**
-   * No lane has work without getting anything done, and what was emitted to other partitions leaves
-   * the outboxes.
-   */
+  /** Whether every lane with work gets on, and emitted events leave the outboxes. */
   readonly ok: boolean;
-  /** start() has ended, stop() has not begun. */
+  /** Whether start() has ended and stop() has not begun. */
   readonly started: boolean;
   readonly connection: string;
   readonly lanes: number;
   readonly problems: readonly HealthProblem[];
-  /** Obstacle that start(), or a dispatcher without lanes, waits for. */
+  /** Reason why start(), or a dispatcher without lanes, waits. Absent: it does not wait. */
   readonly waitingFor?: string;
 }
 
@@ -51,12 +48,12 @@ export interface HealthFacts {
   readonly share: Share | null;
   /** See Relay.stalled(). */
   readonly stalledOutboxes: readonly { readonly partition: number; readonly problem: string }[];
-  /** Writes that Redis refuses, told whole; null: none. */
+  /** Reason why Redis refuses writes. Null: it takes them. */
   readonly refused: string | null;
-  /** Failure that the dispatcher has stopped itself for. */
+  /** Failure for which the dispatcher has stopped itself. Null: none. */
   readonly failure: string | null;
   readonly unserved: readonly Unserved[];
-  /** Obstacle that start() waits for. */
+  /** Reason why start() waits. Null: it does not wait. */
   readonly waitingFor: string | null;
 }
 

@@ -1,4 +1,4 @@
-/** Makes functions known in the partitions, and writes down all that was found missing there. */
+/** Makes functions known in the partitions, and writes losses down that are found there. */
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { Log } from '../core/log.ts';
 import { adoptForeign } from '../lag/adopt.ts';
@@ -34,11 +34,11 @@ export class Registration {
     this.#options = options;
   }
 
-  /** At the start of a dispatcher: a new group begins where the function's `startFrom` says. */
+  /** Registers at a start: a new group begins where the function's `startFrom` says. */
   async register(spec: FunctionSpec, partition: number): Promise<void> {
     const { connection, keys } = this.#options;
     if (spec.startFrom === 'end') {
-      // Entries that foreign producers left so far are not new to the function.
+      // Earlier entries of foreign producers are not new to the function.
       for (const type of spec.on) await adoptForeign(connection, keys, partition, type);
     }
     const answers = await this.#send(spec, partition);
@@ -47,15 +47,15 @@ export class Registration {
   }
 
   /**
-   * For a lane whose group is gone: the group goes on behind the last commit. Where no commit is
-   * known it goes on at 0, never at the end.
+   * Registers for a lane whose group is gone. The group goes on behind the last commit, or at 0
+   * where no commit is known. It never goes on at the end.
    */
   async registerAgain(spec: FunctionSpec, partition: number): Promise<void> {
     const answers = await this.#send({ ...spec, startFrom: 'start' }, partition);
     await this.#settle(spec, partition, answers, (answer) => answer === 'exists');
   }
 
-  /** Writes entries down that a lane found missing. Best effort. */
+  /** Writes down entries that a lane found missing. Best effort. */
   lost(fn: string, partition: number, { kind, entryIds }: LaneLoss): void {
     const { connection, keys } = this.#options;
     void noteLoss(connection, keys, partition, {
@@ -78,7 +78,7 @@ export class Registration {
     });
   }
 
-  /** Writes lost groups down, and counts again where an event was counted twice. */
+  /** Writes lost groups down. Counts again where events would count twice. */
   async #settle(
     spec: FunctionSpec,
     partition: number,

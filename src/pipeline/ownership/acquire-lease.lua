@@ -1,13 +1,13 @@
--- acquire-lease: become the owner of a lane, if nobody else is.
+-- acquire-lease: makes a dispatcher the owner of a lane, if no other one is.
 -- KEYS  1 lease, 2 counters, 3 helpers
--- ARGV  1 function, 2 dispatcher, 3 TTL in ms, 4 lane name, 5 the helper's consumer, '' for the owner, 6 'lane' | 'pass' (see src/views/history-pass.ts:
---       while one is not finished it alone gets the lease)
--- reply {1, '<dispatcher>:<epoch>', lease value of an owner before that never gave it back, or ''} | {0, ms until the present lease ends}
--- An owner that is this dispatcher itself lives: it lost its lease, and comes again. Of any other one it is presumed that it died,
+-- ARGV  1 function, 2 dispatcher, 3 TTL in ms, 4 lane name, 5 the helper's consumer, '' for the owner, 6 'lane' | 'pass' (src/views/history-pass.ts: only
+--       a pass gets the lease while it is not finished)
+-- reply {1, '<dispatcher>:<epoch>', lease value of an earlier owner that never gave the lease back, or ''} | {0, ms until the present lease ends}
+-- An earlier owner that is this dispatcher lives: it lost its lease, and comes again. Any other earlier owner is presumed dead,
 -- until it says that it lives (not-dead.lua).
--- Epochs are the function's, so that a helper that comes again never has an old one.
--- Each acquisition gets a new epoch, also when this dispatcher held the lease before: what it still had in flight is refused.
--- DEL comes first: it works under OOM and makes the rest of the script work there too (consumers are what frees memory).
+-- Epochs are counted per function, so that a helper that comes again never has an old one.
+-- Each acquisition gets a new epoch. Where this dispatcher held the lease before, its commits still in flight are refused.
+-- DEL comes first: it works under OOM and makes the rest of the script work there too (consumers free memory).
 -- cost  O(1)
 local current = redis.call('GET', KEYS[1])
 if current then
@@ -18,7 +18,7 @@ local fn, lane = ARGV[1], ARGV[4]
 if (redis.call('HEXISTS', KEYS[2], 'pass:' .. fn) == 1) ~= (ARGV[6] == 'pass') then return {0, ARGV[3]} end
 redis.call('DEL', KEYS[1])
 local counted = redis.call('HGET', KEYS[2], 'epoch:' .. fn)
--- Somebody else has written it: beyond each epoch that there can have been.
+-- Somebody else has written the field. The server's time is beyond each epoch that there can have been.
 if counted and not (string.find(counted, '^%d+$') and #counted < 16) then redis.call('HSET', KEYS[2], 'epoch:' .. fn, redis.call('TIME')[1]) end
 local epoch = redis.call('HINCRBY', KEYS[2], 'epoch:' .. fn, 1)
 local value = ARGV[2] .. ':' .. epoch
@@ -28,7 +28,7 @@ local open = redis.call('HGET', KEYS[2], 'open:' .. lane)
 if open then
   before = redis.call('HGET', KEYS[2], 'opener:' .. lane) or ''
   local who, at = string.match(before, '^(.*):(%d+)$')
-  -- a dispatcher of an older version does not say who it is
+  -- A dispatcher of an older version does not write its name.
   if at ~= open then who, before = '', ':' .. open end
   if who == ARGV[2] then before = '' end
 end

@@ -1,17 +1,17 @@
 /**
- * An event that kills the whole dispatcher (a native crash, the kernel's out-of-memory killer)
- * leaves nobody to isolate it. The search for it is therefore written down in Redis. Redis counts
- * the owners of the lane that died in a row with the same entries pending.
+ * The search for an event that kills the whole dispatcher, by a native crash or the kernel's
+ * out-of-memory killer. Nobody is left to isolate such an event, so the search is written down in
+ * Redis. Redis counts the lane's owners that died in a row with the same entries pending.
  *
- * From the third death on, the next owner runs the pending events one by one, and marks each before
- * it runs. A mark found by a later owner counts as an attempt of that event alone.
+ * From the third death on, the next owner runs the pending events one by one. It marks each event
+ * before it runs. A mark that a later owner finds counts as an attempt of that event alone.
  *
  * Run one suspect at a time per process. Two at once would leave both marked after a crash, and
  * blame the innocent one. A mark that its owner survived no longer counts.
  *
  * An owner that gives its lease back in order erases the search: a shutdown is charged to nobody.
- * Neither is a lease that ended while its owner lived (a stall, a pause of Redis, a jump of the
- * clock): the owner says so as soon as it learns of the loss (not-dead.lua).
+ * A lease may also end while its owner lives: a stall, a pause of Redis, a jump of the clock. The
+ * owner says so as soon as it learns of the loss (not-dead.lua), and nobody is charged.
  */
 import { laneName } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -31,10 +31,10 @@ const markSuspect = defineScript({
   keys: 2,
 });
 
-/** Line of the suspects of this process: a crash ends the whole process. */
+/** The queue of the suspects of this process: a crash ends the whole process. */
 let line: Promise<unknown> = Promise.resolve();
 
-/** Owners that died in a row at the same place before events are run one by one. */
+/** Owners that died in a row at the same place, from which on events run one by one. */
 const CRASHES = 3;
 
 export interface CrashSearchOptions extends HeldLane {
@@ -42,19 +42,13 @@ export interface CrashSearchOptions extends HeldLane {
   readonly keys: Keys;
   readonly types: readonly string[];
   readonly leaseTtlMs: number;
-  /**
-   * Lease value of another dispatcher that owned the lane before and never gave it back; '' without
-   * one.
-   */
+  /** Lease value of an earlier owner that never gave the lease back; '' without one. */
   readonly presumedDead: string;
 }
 
 export class CrashSearch {
   readonly #options: CrashSearchOptions;
-  /**
-   * Address of the event that was running alone when the owner before died, and how often that has
-   * happened.
-   */
+  /** Address of the event that ran alone when the earlier owner died, and its deaths so far. */
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
 
   #leaseLost = false;
@@ -66,7 +60,7 @@ export class CrashSearch {
     this.suspect = deaths && address ? { address, deaths: Number(deaths) } : null;
   }
 
-  /** @returns null where there is nothing to search for; 'stale' where the lease is lost */
+  /** @returns null: there is nothing to search for; 'stale': the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
     const { connection, keys, fn, partition, types, consumer } = options;
     const { leaseValue, leaseTtlMs, presumedDead } = options;
@@ -81,33 +75,31 @@ export class CrashSearch {
       [leaseValue, leaseTtlMs, fn, lane, consumer, presumedDead],
     )) as [string, number, string];
     if (reply[0] === 'stale') return 'stale';
-    // A mark: the search was under way, and may have passed the place where it began.
+    // A mark says that a search was under way. It may have passed the place where it began.
     return Number(reply[1]) >= CRASHES || String(reply[2]) !== ''
       ? new CrashSearch(options, String(reply[2]))
       : null;
   }
 
-  /** A mark was refused: somebody else owns the lane now. */
+  /** Whether a mark was refused: somebody else owns the lane now. */
   get leaseLost(): boolean {
     return this.#leaseLost;
   }
 
-  /** Address of the event that runs marked, '' while none does. */
+  /** Address of the event that runs marked, '' without one. */
   get marked(): string {
     return this.#marked;
   }
 
   /**
-   * Owners that died of the event at this address, as far as is known now: one that was presumed
-   * dead may have come again.
+   * Asks how many owners died of the event at this address. An owner that was presumed dead may
+   * have come again meanwhile.
    */
   async deathsOf(address: string): Promise<number> {
     return this.suspect?.address === address ? Math.max(0, await this.#write('look', address)) : 0;
   }
 
-  /**
-   * Runs the event at this address, marked. @returns false where the lease is lost: it was not run
-   */
+  /** Runs the event at this address, marked. @returns false: the lease is lost */
   async alone<T>(address: string, run: () => Promise<T>): Promise<T | false> {
     const before = line;
     let leave!: () => void;
@@ -125,7 +117,7 @@ export class CrashSearch {
     }
   }
 
-  /** Ends the search: all that was pending has run. */
+  /** Ends the search: all pending events have run. */
   async end(): Promise<boolean> {
     return (await this.#write('end', '')) >= 0;
   }

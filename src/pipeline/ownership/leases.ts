@@ -1,4 +1,4 @@
-/** Lane leases: who may read and commit a lane. See docs/design.md, "One lane, one consumer". */
+/** The leases of lanes. Only the holder of a lane's lease may read and commit the lane. */
 import { monotonicMs } from '../../core/clock.ts';
 import { laneName, OWNER } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
@@ -27,20 +27,21 @@ const release = defineScript({
 });
 
 export interface LeaseClaim {
-  /** Name of the process that asks. */
+  /** Name of the dispatcher that asks. */
   readonly dispatcher: string;
   readonly ttlMs: number;
   /**
-   * 'pass': a pass over the histories builds the function's rows here; no lane runs meanwhile.
+   * 'pass': a pass over the histories builds the function's rows, and no lane runs meanwhile.
    * Default: 'lane'.
    */
   readonly purpose?: 'lane' | 'pass';
 }
 
 /**
- * @returns the lease value; or the rest of the present owner's lease in ms. `presumedDead` is the
- *   lease value of an owner before that never gave the lease back. It is '' where that one did, or
- *   was this dispatcher
+ * Asks for a lease once.
+ * @returns the lease value, or the rest of the present owner's lease in ms. `presumedDead` is the
+ *   lease value of an earlier owner that never gave the lease back. It is '' where the earlier
+ *   owner gave it back, or was this dispatcher
  */
 export async function acquireLease(
   connection: RedisSender,
@@ -64,7 +65,7 @@ export async function acquireLease(
     : { freeInMs: Math.max(0, Number(reply[1])) };
 }
 
-/** How long Redis is asked for a lease, ms. */
+/** Longest time for which Redis is asked for a lease, ms. */
 const CLAIM_MS = 10_000;
 
 /**
@@ -126,8 +127,9 @@ export async function noteNotDead(
 
 export interface RenewedLane {
   readonly held: boolean;
+  /** Time of the next retry by the server's clock, ms. Null: nothing is parked. */
   readonly nextDueMs: number | null;
-  /** Of its last commit; '' without one. */
+  /** Id of the last committed turn; '' without one. */
   readonly turn: string;
 }
 
@@ -164,8 +166,8 @@ export async function renewLeases(
 }
 
 /**
- * Whether Redis, whose last turn of a lane is `stored`, has forgotten one the lane knows to be
- * committed. Turn ids: `<epoch>.<turn>`.
+ * Says whether Redis has forgotten the turn that the lane knows to be committed. `stored` is the
+ * lane's last turn in Redis. Turn ids are `<epoch>.<turn>`.
  */
 export function hasGoneBack(stored: string, committed: string): boolean {
   if (committed === '' || stored === committed) return false;
@@ -174,6 +176,7 @@ export function hasGoneBack(stored: string, committed: string): boolean {
   return epoch !== ownEpoch || Number(turn) < Number(ownTurn);
 }
 
+/** Gives a lease back. Does nothing where the lease is lost. */
 export async function releaseLease(
   connection: RedisConnection,
   keys: Keys,

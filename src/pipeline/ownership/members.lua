@@ -1,7 +1,7 @@
--- members: says that a dispatcher serves a function, or does so no more, and tells who else does.
--- KEYS  1 members of the function (zset: dispatcher -> server time in ms until which it counts)
+-- members: notes that a dispatcher serves a function, or serves it no more. Tells which dispatchers do.
+-- KEYS  1 members of the function (zset: dispatcher -> server time in ms until which it counts as one)
 -- ARGV  1 dispatcher, 2 TTL in ms, 0 to leave
--- reply the dispatchers that count now, in any order
+-- reply the function's dispatchers now, in any order
 -- ZREMRANGEBYSCORE comes first: it works under OOM and makes the rest of the script work there too.
 -- cost  O(dispatchers)
 local time = redis.call('TIME')

@@ -1,4 +1,4 @@
-/** Which dispatchers serve a function, and which of them each lane belongs to. */
+/** The members of a function: the dispatchers that serve it. Also assigns lanes to them. */
 import { createHash } from 'node:crypto';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
@@ -6,7 +6,7 @@ import { defineScript } from '../../redis/script.ts';
 
 const members = defineScript({ url: new URL('./members.lua', import.meta.url), keys: 1 });
 
-/** @returns everybody who serves the function now, oneself included */
+/** Notes that the dispatcher serves the function. @returns all that do now, this one included */
 export async function announceMember(
   connection: RedisConnection,
   keys: Keys,
@@ -27,10 +27,12 @@ export async function removeMember(
 }
 
 /**
- * Who shall own each lane of a function: everybody who knows the same members comes to the same
- * answer. Each gets floor(P / n) or one more. A lane goes to the member with the highest weight
- * that still has room (rendezvous hashing: Thaler, Ravishankar, "Using name-based mappings to
- * increase hit rates", 1998), so that most lanes stay where they are when members come and go.
+ * Assigns the lanes of a function to its members. All who know the same members come to the same
+ * answer. Of P lanes each of n members gets floor(P / n) or one more.
+ *
+ * A lane goes to the member with the highest weight that still has room. So most lanes stay where
+ * they are when members come and go. This is rendezvous hashing (Thaler, Ravishankar, "Using
+ * name-based mappings to increase hit rates", 1998).
  *
  * @returns a member per partition; empty without members
  */

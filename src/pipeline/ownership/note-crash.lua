@@ -1,8 +1,8 @@
--- note-crash: the lane's owner before is presumed dead. How often has that happened at the same place?
+-- note-crash: counts the owners in a row that are presumed dead at the same place: with the same entries pending.
 -- KEYS  1 lease, 2 counters, 3.. streams of the function's types
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer, 6 lease value of the owner before
--- reply {'stale'} | {'ok', how many owners in a row died with the same entries pending, the suspect's mark or ''}
--- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. One that is counted bears a '!' in `presumed`.
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer, 6 lease value of the earlier owner
+-- reply {'stale'} | {'ok', number of owners in a row that died at this place, the suspect's mark or ''}
+-- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. A counted owner bears a '!' in `presumed`.
 -- cost O(types)
 if not holdsLease(KEYS[1], KEYS[2], ARGV[4], ARGV[1], ARGV[2]) then return {'stale'} end
 local lane, opener = ARGV[4], ARGV[6]
@@ -12,7 +12,7 @@ for i = 3, #KEYS do
   if not first.err and first[1] then place = place .. first[1][1] end
   place = place .. ','
 end
--- and what ran beside the turns: its entries are acknowledged
+-- Slow events ran beside the turns. Their entries are acknowledged, so they are added.
 local ran = ARGV[5] == 'lane' and redis.call('HGET', KEYS[2], 'running:' .. ARGV[3])
 if ran then
   local read, running = pcall(cjson.decode, ran)
@@ -34,7 +34,7 @@ for one in string.gmatch(redis.call('HGET', KEYS[2], 'presumed:' .. lane) or '',
     counts = true
     presumed[#presumed + 1] = one .. '!'
   elseif times > 0 then
-    -- of another place: nothing of it counts any more
+    -- Else (times is 0) these owners died at another place, and count no more.
     presumed[#presumed + 1] = one
   end
 end

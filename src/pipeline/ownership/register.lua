@@ -1,10 +1,11 @@
--- register: makes a function known in one partition: its consumer groups and where its counting starts.
+-- register: makes a function known in one partition: its consumer groups, and the place where its counting starts.
 -- KEYS  1 counters, 2.. the streams of its types
--- ARGV  1 function, 2 'start' | 'end', 3 ordering: 'key' | 'none', 4 'unsafe' (it must not see old events again) or '', 5.. its types, in the order of the streams
+-- ARGV  1 function, 2 'start' | 'end', 3 ordering: 'key' | 'none', 4 'unsafe' (the function must not see old events again) or '', 5.. its types, in the order of the streams
 -- reply per stream: 'created' | 'exists' | 'recreated' (the group was lost: recreated behind the last commit, or at 0) |
---       'recount' (ordering 'none' after that, now or in an earlier call: what others had settled behind that place is delivered again,
---        and is to be taken off the counters by a rewind to it)
--- Run adopt.lua first where startFrom is 'end', so that foreign entries already there are not counted as new ones.
+--       'recount' (as 'recreated', now or in an earlier call, with ordering 'none')
+-- After 'recount' the events behind that place are delivered again, although other consumers had settled some. A rewind to the place
+-- is to take those off the counters.
+-- Run adopt.lua first where startFrom is 'end', so that earlier foreign entries do not count as new ones.
 -- HDEL comes first: it works under OOM and makes the rest of the script work there too (consumers are what frees memory).
 -- cost  O(types)
 local fn = ARGV[1]
@@ -33,7 +34,7 @@ for i = 2, #KEYS do
     local before = 0
     if ARGV[2] == 'end' then
       before = countOf(redis.call('HGET', KEYS[1], 'appended:' .. t))
-      -- should the group be lost before its first commit, it is recreated here, not at 0
+      -- A group that is lost before its first commit is recreated here, not at 0.
       for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[i])) do
         local info = {}
         for j = 1, #group, 2 do info[group[j]] = group[j + 1] end

@@ -1,4 +1,4 @@
-/** Makes a function known in a partition: its groups, and where its counting starts. */
+/** Makes a function known in a partition: its consumer groups, and where its counting starts. */
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
@@ -11,9 +11,10 @@ const script = defineScript({
   keys: 'variable',
 });
 
+/** See register.lua. */
 export type Registered = 'created' | 'exists' | 'recreated' | 'recount';
 
-/** @returns per type of `on` */
+/** @returns an answer per type of `on` */
 export async function registerFunction(
   connection: RedisConnection,
   keys: Keys,

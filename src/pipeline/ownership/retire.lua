@@ -1,7 +1,8 @@
--- retire: a helper's consumer leaves, if nothing is pending for it. XGROUP DELCONSUMER would drop what is: so both in one step.
+-- retire: removes a helper's consumer, if no entry is pending for it. The check and the removal are one step, because XGROUP
+-- DELCONSUMER drops pending entries.
 -- KEYS  1 lease, 2 counters, 3 helpers, 4.. streams of the function's types
 -- ARGV  1 lease value, 2 function, 3 lane name, 4 consumer
--- reply 1 | 0 (entries are pending, or the lease is lost: nothing was done)
+-- reply 1 | 0 (nothing was done: entries are pending, or the lease is lost)
 -- cost  O(consumers x types)
 if not holdsLease(KEYS[1], KEYS[2], ARGV[3], ARGV[1], nil) then return 0 end
 local there = {}
