@@ -7,8 +7,8 @@ import { z } from 'zod';
 import { ConfigError } from './core/errors.ts';
 import { NAME_PATTERN } from './core/function-spec.ts';
 
-// Beside its check, each variable has `unset` (its default as people read it, empty: none), `range`
-// (the values it takes, empty: any text) and `text` (its meaning).
+// Each variable has a check and three texts. `unset` is its default as people read it; empty: there
+// is none. `range` is its values; empty: any text. `text` is its meaning.
 
 const grouped = (value: number): string => value.toLocaleString('en-US');
 
@@ -21,13 +21,16 @@ function check(min: number, max: number) {
   });
 }
 
-/** @param unset how people read the default; default: the number itself */
+/** @param unset the default as people read it; by default the number itself */
 function whole(min: number, max: number, value: number, text: string, unset = grouped(value)) {
   const range = `${grouped(min)} … ${grouped(max)}`;
   return { check: check(min, max).default(value), unset, range, text };
 }
 
-/** A number that may be missing. @param unset what holds then */
+/**
+ * Declares a number that may be missing.
+ * @param unset what holds without it
+ */
 function wholeOrNone(min: number, max: number, unset: string, text: string) {
   const range = `${grouped(min)} … ${grouped(max)}`;
   return { check: check(min, max).optional(), unset, range, text };
@@ -42,17 +45,20 @@ function oneOf<const T extends readonly [string, ...string[]]>(
   return { check: known.default(value as never), unset: value, range: names.join(', '), text };
 }
 
-/** A text that may be missing. @param unset what holds then */
+/**
+ * Declares a text that may be missing.
+ * @param unset what holds without it
+ */
 function textOrNone(unset: string, text: string) {
   return { check: z.string().min(1).optional(), unset, range: '', text };
 }
 
-/** Where the admin server listens unless MILLRACE_PORT says otherwise. */
+/** Port of the admin server where MILLRACE_PORT is not set. */
 export const DEFAULT_PORT = 9464;
 
 /**
- * Every variable: its check, default and meaning. The table in docs/operations.md and the list of
- * `millrace start --help` are printed from here.
+ * All variables, each with its check, default and meaning. The table in docs/operations.md and the
+ * list of `millrace start --help` are printed from here.
  */
 export const ENVIRONMENT = {
   REDIS_URL: textOrNone(
@@ -196,9 +202,9 @@ export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environm
 }
 
 /**
- * Settings of a process that does nothing but rebuild, where its environment says nothing: in
- * larger turns more events of a row meet, and there is no other function that would wait for them.
- * Its own thread, and a server beside it, need a core, too.
+ * Settings of a process that only rebuilds; the given environment comes first. In larger turns more
+ * events of a row meet, and no other function waits for them. One core stays free for the process's
+ * own thread, and for a server beside it.
  */
 export function rebuildSettings(given: NodeJS.ProcessEnv = process.env): Partial<Environment> {
   const settings = {
@@ -212,9 +218,8 @@ export function rebuildSettings(given: NodeJS.ProcessEnv = process.env): Partial
 }
 
 /**
- * The environment of the pool's threads: this process's, with REDIS_URL set to the deployment's
- * server also where it is the embedded one, so that a function's setup() can open its own
- * connection.
+ * Environment of the pool's threads: that of this process, with REDIS_URL always set to the
+ * deployment's server. So a function's setup() can open a connection to an embedded server too.
  */
 export function threadEnvironment(redisUrl: string): NodeJS.ProcessEnv {
   return { ...process.env, REDIS_URL: redisUrl };

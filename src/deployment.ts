@@ -1,6 +1,6 @@
 /**
  * One deployment as a process sees it: the server (given or embedded), its settings, the declared
- * event types. Opened first by the dispatcher, the publisher and every command.
+ * event types. The dispatcher, the publisher and every command open it first.
  */
 import type { Log } from './core/log.ts';
 import { showAs } from './core/shown.ts';
@@ -48,13 +48,13 @@ export interface DeploymentOptions {
   /** Shown in CLIENT LIST. */
   readonly name: string;
   /**
-   * Compare the schemas under proto/ with the registry, as whoever publishes or consumes events
-   * must (MILLRACE_MODE says what happens to new ones), and fix the deployment's settings where
+   * Whether to compare the schemas under proto/ with the registry, as each publisher and consumer
+   * must. MILLRACE_MODE decides about new schemas. Also fixes the deployment's settings where
    * nobody has yet. Default false: the command only looks, and opening writes nothing.
    */
   readonly settleSchemas?: boolean;
   /**
-   * Where Redis refuses what has to be written: wait until it is taken. Default: reject with
+   * Behaviour where Redis refuses a necessary write: wait until it is taken. Default: reject with
    * WritesRefusedError.
    */
   readonly whenRefused?: WaitForWrites;
@@ -66,8 +66,8 @@ export interface Deployment {
   readonly keys: Keys;
   readonly partitions: number;
   /**
-   * The settings are in Redis. False: nobody has started or published here yet, and `partitions` is
-   * a guess.
+   * Whether the settings are in Redis. False: nobody has started or published here yet, and
+   * `partitions` is a guess.
    */
   readonly settled: boolean;
   /** Compares the settings of this process with those in Redis. */
@@ -79,15 +79,12 @@ export interface Deployment {
    * settleSchemas.
    */
   readonly schemas: LocalSchemas;
-  /** Of these, the schemas that have changed since the start: the registry had lost them. */
+  /** Those of `schemas` that have changed since the start, because the registry had lost them. */
   readonly changedSchemas: LocalSchemas;
-  /**
-   * Looks now whether the registry still has these schemas, and registers again what it has lost.
-   * Never rejects.
-   */
+  /** Registers again the schemas of this process that the registry has lost. Never rejects. */
   checkSchemas(): Promise<void>;
   readonly server: ServerInfo;
-  /** True when this process runs the embedded server. */
+  /** Whether this process runs the embedded server. */
   readonly ownsServer: boolean;
   readonly url: string;
   readonly log: Log;
@@ -167,10 +164,13 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   }
 }
 
-/** Writes once Redis takes writes. @param what as an infinitive */
+/**
+ * Makes a write, and waits until Redis takes writes.
+ * @param what the purpose, as an infinitive
+ */
 type Write = <T>(what: string, attempt: () => Promise<T>) => Promise<T>;
 
-/** Null: the server is somebody else's. */
+/** Starts the embedded server, or joins it. Null: REDIS_URL names another server. */
 async function startEmbedded(
   environment: Environment,
   log: Log,
@@ -185,7 +185,7 @@ async function startEmbedded(
   });
 }
 
-/** The first connection. A Cluster's one address may stand for all nodes. */
+/** Opens the first connection. One address may stand for all nodes of a Cluster. */
 async function reachServer(
   connections: Connections,
   name: string,
@@ -248,7 +248,7 @@ export function warnOfServer({ ownsServer, server, log }: Deployment): void {
   if (!ownsServer) for (const warning of serverWarnings(server)) log('warn', warning);
 }
 
-/** What a log may say of it. */
+/** Returns the fields that a log may show. */
 export function shownDeployment({
   connection,
   environment,
@@ -268,7 +268,9 @@ export function shownDeployment({
   };
 }
 
-/** The types it declares (without a folder: none), and what is wrong with it. */
+/**
+ * Reads the declared types, and the problems of the folder. Without a folder there are no types.
+ */
 export function readProtoFolder(protoDir: string | null): { catalog: Catalog; problems: string[] } {
   const none = createCatalog([]);
   if (protoDir === null) return { catalog: none, problems: [] };

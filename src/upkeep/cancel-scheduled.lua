@@ -1,10 +1,19 @@
 -- cancel-scheduled: takes one scheduled event back.
 -- With src/redis/lua/schedule-event.lua in front.
--- KEYS  1 scheduled (zset), 2 scheduled events (hash)
--- ARGV  1 event id
--- reply 1 | 0 (no such event waits)
--- A record that cannot be read does not say where the event stands: it is looked for.
--- cost  O(log scheduled), else O(scheduled)
+--
+-- KEYS
+-- 1. scheduled (zset)
+-- 2. scheduled events (hash)
+--
+-- ARGV
+-- 1. event id
+--
+-- Returns 1, or 0 where no such event waits.
+--
+-- An unreadable record does not say where the event stands in the schedule; the schedule is
+-- searched.
+--
+-- Cost: O(log scheduled), else O(scheduled).
 local id = ARGV[1]
 local record = redis.call('HGET', KEYS[2], id)
 if not record then return 0 end

@@ -1,14 +1,39 @@
--- check-parked: does every parked unit have a reason that is still true? It is due within its function's longest delay, or held
--- by a dead letter that is there. What has none is set free, or forgotten where nothing is parked.
--- KEYS  1 counters, 2 due, 3 held, 4 dead letters, then the parked list of each unit
--- ARGV  1 function, 2 longest delay in ms, 3 T, then T types, then units
--- reply {1 if these are all units there are else 0, events in their lists, events parked as counted, by how much the counts were
---       set right, unit, why, events, unit, ...}
---       why: 'unscheduled' (a list that nobody would ever look at), 'letterless' (held by a dead letter that is gone),
---       'unheld' (held and due at the same time), 'late' (due later than any retry of this function), 'empty' (nothing is parked)
--- A count below zero is of a transaction of which Redis has applied a half (docs/operations.md): where it is clear what it should
--- be, it is set right.
--- cost  O(units x log(units)) and the walk over T counters
+-- check-parked: checks that every parked unit has a reason that is still true. A unit is due within
+-- the longest delay of its function, or held by a dead letter that exists. A unit without a reason
+-- is set free. It is forgotten where nothing is parked.
+--
+-- KEYS
+-- 1. counters
+-- 2. due
+-- 3. held
+-- 4. dead letters
+-- 5. then the parked list of each unit
+--
+-- ARGV
+-- 1. function
+-- 2. longest delay in ms
+-- 3. T
+-- 4. then T types
+-- 5. then units
+--
+-- Returns
+-- 1. 1 if these are all units there are, else 0
+-- 2. events in their lists
+-- 3. events parked as counted
+-- 4. the correction of the counts
+-- 5. then, for each wedged unit: unit, why, events
+--
+-- `why` is
+-- - 'unscheduled': a list outside the schedule, so that nobody would ever look at it
+-- - 'letterless': held by a dead letter that is gone
+-- - 'unheld': held and due at the same time
+-- - 'late': due later than any retry of this function
+-- - 'empty': nothing is parked
+--
+-- A count below zero comes from a transaction of which Redis has applied a half
+-- (docs/operations.md). The count is set right where its value is certain.
+--
+-- Cost: O(units x log(units)), and the walk over T counters.
 local fn, longest, T = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -23,7 +48,7 @@ local reply = {0, 0, 0, 0}
 for i = 5, #KEYS do
   local unit, list = ARGV[3 + T + i - 4], KEYS[i]
   local score, length, letter = redis.call('ZSCORE', KEYS[2], unit), redis.call('LLEN', list), redis.call('HGET', KEYS[3], unit)
-  -- pcall: somebody else may have written what is no id
+  -- pcall: another program may have written a text that is no id.
   local found = letter and redis.pcall('XRANGE', KEYS[4], letter, letter)
   local holds = found and not found.err and #found == 1
   local why

@@ -1,10 +1,10 @@
 /**
- * Proves that every parked unit has a reason that is still true, and that what is counted as parked
- * is there; sets free what is wedged. See check-parked.lua for the reasons.
+ * Proves that every parked unit has a reason that is still true, and that the counted events are in
+ * the lists. Sets wedged units free. See check-parked.lua for the reasons.
  *
- * In pages, one a round and lane; where more is counted than the units' lists hold, the server's
- * keys are searched for lists that nobody would look at. Owned here: how far each lane's pages and
- * that search have come.
+ * Each round looks at one page of a lane. Where more events are counted than the lists hold, the
+ * server's keys are searched for lists outside the schedule. Owned here: the progress of each
+ * lane's pages and of that search.
  */
 import { counterFields } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/contract.ts';
@@ -19,12 +19,12 @@ const check = defineScript({
 });
 const find = defineScript({ url: new URL('./find-lists.lua', import.meta.url), keys: 1 });
 
-/** Units a round. With no more than these what is parked can be added up. */
+/** Units of a round. A lane with no more units than these is added up in one page. */
 const PAGE = 500;
-/** Keys of the server that one call of the search looks at, and calls a round. */
+/** Keys of the server that one call of the search looks at, and calls of a round. */
 const SEARCH = { keys: 1000, calls: 100 } as const;
 /**
- * A retry may be due this much later than its function's longest delay: schemas are waited for in
+ * Time that a retry may be due beyond its function's longest delay, ms. Schemas are waited for in
  * steps of up to 30 s.
  */
 const TOLERANCE_MS = 60_000;
@@ -33,22 +33,22 @@ export interface SweptLane {
   readonly fn: string;
   readonly partition: number;
   readonly types: readonly string[];
-  /** Longest time between two attempts, in ms. */
+  /** Longest time between two attempts, ms. */
   readonly maxDelayMs: number;
 }
 
 export interface Wedged {
   readonly unit: string;
   readonly why: 'unscheduled' | 'letterless' | 'unheld' | 'late' | 'empty';
-  /** In its list. */
+  /** Events in the unit's list. */
   readonly events: number;
 }
 
 export interface Swept {
   readonly wedged: readonly Wedged[];
-  /** Events that are counted as parked and in no list. */
+  /** Events that are counted as parked and are in no list. */
   readonly missing: number;
-  /** By so much what was counted as parked was below what is there; it is set right. */
+  /** Events that were parked and not counted. The count is set right. */
   readonly corrected: number;
 }
 
@@ -57,7 +57,7 @@ interface Place {
   held: string;
   /** Null: no search is under way. */
   search: string | null;
-  /** A search for so many missing events has passed all keys: they are gone. */
+  /** Missing events for which a search has passed all keys: these events are gone. */
   searchedFor: number;
 }
 
@@ -72,8 +72,8 @@ export class ParkedSweep {
   }
 
   /**
-   * One page of one lane. @throws UnknownOutcomeError, RedisReplyError: nothing was repaired, or it
-   * was and is not told
+   * Checks one page of one lane.
+   * @throws UnknownOutcomeError, RedisReplyError: nothing was repaired, or a repair is not told
    */
   async sweep(lane: SweptLane): Promise<Swept> {
     const { fn, partition, types } = lane;

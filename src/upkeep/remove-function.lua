@@ -1,10 +1,32 @@
--- remove-function: takes what is left of a function out of one partition. Last step: its groups, keys and counters; the parked
--- lists go before, page by page (ARGV 2).
--- KEYS  1 lease, 2 counters, 3 due, 4 held, 5 dead letters, 6 and 7 the inbox's sets, 8 helpers, then streams, or parked lists
--- ARGV  1 function, 2 'look' | 'lists' | 'rest', then for 'lists': units in the order of the lists; for 'rest': types in the order of the streams
--- reply {'owned', lease value} (a dispatcher runs it) | {'look', parked units, dead letters, pending entries} | {'ok'}
--- The counters that make it known go last, in the same step as its groups: broken off before, it is removed again.
--- cost  O(lists' events), or O(pending + counters)
+-- remove-function: removes a function from one partition. Its parked lists go first, page by page.
+-- Its groups, keys and counters go in the last step.
+--
+-- KEYS
+-- 1. lease
+-- 2. counters
+-- 3. due
+-- 4. held
+-- 5. dead letters
+-- 6. first set of the inbox
+-- 7. second set of the inbox
+-- 8. helpers
+-- 9. then streams, or parked lists
+--
+-- ARGV
+-- 1. function
+-- 2. 'look' | 'lists' | 'rest'
+-- 3. for 'lists': units, in the order of the lists
+-- 4. for 'rest': types, in the order of the streams
+--
+-- Returns
+-- - {'owned', lease value}: a dispatcher runs the function
+-- - {'look', parked units, dead letters, pending entries}
+-- - {'ok'}
+--
+-- The counters that make the function known go last, in the same step as its groups. After an
+-- interruption it is therefore still known, and can be removed again.
+--
+-- Cost: O(events of the lists), or O(pending + counters).
 local lease = redis.call('GET', KEYS[1])
 if lease then return {'owned', lease} end
 local fn, step = ARGV[1], ARGV[2]
@@ -34,7 +56,8 @@ for i = 9, #KEYS do
 end
 for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   local second, rest = string.match(field, '^[^:]+:([^:]+)(.*)$')
-  -- `done:<f>:<t>`, `epoch:<f>`; not `appended:<t>`, which a type of the same name would look like
+  -- Fields such as `done:<f>:<t>` and `epoch:<f>`. `appended:<t>` stays: a type may bear the
+  -- function's name.
   local state = string.match(field, '^[^:]+')
   local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'opener' or state == 'presumed' or state == 'lives' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
     or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked' or state == 'pass'

@@ -1,6 +1,6 @@
 /**
- * Forgets a function that is deployed no more: until then it holds its streams against retention,
- * and counts as behind.
+ * Forgets a function that is no longer deployed. Until then the function holds its streams against
+ * retention, and counts as behind.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
@@ -19,12 +19,12 @@ const script = defineScript({
   keys: 'variable',
 });
 
-/** Lists a call. */
+/** Parked lists deleted by one call. */
 const PAGE = 100;
 
 /**
- * A dispatcher runs the function: stop it, or deploy without the function, first. Nothing was
- * removed.
+ * A dispatcher runs the function: stop the dispatcher, or deploy without the function, first.
+ * Nothing was removed.
  */
 export class FunctionInUseError extends MillraceError {
   readonly code = 'FUNCTION_IN_USE';
@@ -55,12 +55,12 @@ export interface Remains {
 }
 
 /**
- * Its groups, leases, counters, parked lists and dead letters, in all partitions. What it has not
- * read is not asked about: the events stay in the streams, for others. Broken off half-way, it is
- * known still, and may be removed again.
+ * Removes the function's groups, leases, counters, parked lists and dead letters from all
+ * partitions. Unread events do not prevent the removal: they stay in the streams for others. After
+ * an interruption the function is still known, and may be removed again.
  *
  * @param discard remove it although it has parked, dead or pending events
- * @returns what went with it
+ * @returns the events removed with it
  * @throws UnknownFunctionError, FunctionInUseError, FunctionHasEventsError, UnknownOutcomeError
  */
 export async function removeFunction(
@@ -95,7 +95,7 @@ class PartitionRemoval {
   readonly #source: RedisSource;
   readonly #name: string;
   readonly #partition: number;
-  /** Of the function; also those it no longer consumes: their groups are there still. */
+  /** Types of the function, with those it no longer consumes: their groups still exist. */
   readonly #types: readonly string[];
 
   constructor(
@@ -175,7 +175,7 @@ class PartitionRemoval {
   }
 }
 
-/** Those that say they serve it, whether or not they own a lane just now. */
+/** Lists the dispatchers that announce the function, whether or not they own a lane now. */
 async function servingDispatchers(
   { connection, keys }: RedisSource,
   name: string,

@@ -1,6 +1,6 @@
 /**
- * Retention: takes old events off the streams of a partition, never one that a registered function
- * has not settled.
+ * Retention: takes old events off the streams of a partition. It never takes an event that a
+ * registered function has not settled.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
@@ -12,12 +12,15 @@ import type { TypeLimits } from './type-limits.ts';
 
 const trim = defineScript({ with: ENTRIES, url: new URL('./trim.lua', import.meta.url), keys: 2 });
 
-/** Entries may have megabytes: a page must not hold the server up. */
+/** Entries of a page. Entries may have megabytes, and a page must not hold the server up. */
 const PAGE = 50;
 
 export interface Trimmed {
   readonly events: number;
-  /** Who keeps the stream above its limit: it has not settled the oldest entry that should go. */
+  /**
+   * The function that holds the stream above its limit: it has not settled the oldest entry due to
+   * go.
+   */
   readonly held: {
     readonly function: string;
     readonly entryId: string;
@@ -26,9 +29,9 @@ export interface Trimmed {
 }
 
 /**
- * @param limits maxEvents is over all partitions
+ * @param limits `maxEvents` counts over all partitions
  * @param signal stop between two pages
- * @throws UnknownOutcomeError, RedisReplyError; what was trimmed by then is counted
+ * @throws UnknownOutcomeError, RedisReplyError; events trimmed by then are counted
  */
 export async function retain(
   { connection, keys, partitions }: RedisSource,
@@ -49,7 +52,7 @@ export async function retain(
     PAGE,
   ];
   for (;;) {
-    // A repeated page takes more off than the reply says, never more than the limits allow.
+    // A repeated page takes more entries off than the reply says, never more than the limits allow.
     const [kind, count, fn, entryId] = (await withRetry(
       () => trim.run(connection, [keys.counters(partition), keys.events(partition, type)], args),
       { deadlineMs: DEADLINE_MS },

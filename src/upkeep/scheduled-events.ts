@@ -1,4 +1,4 @@
-/** Events that wait for their time: looking at them, and taking one back. */
+/** Lists the events that wait for their time, and takes one back. */
 import { CorruptDataError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { showAs } from '../core/shown.ts';
@@ -18,19 +18,19 @@ export interface ScheduledEvent {
   readonly partition: number;
   readonly id: string;
   readonly type: string;
-  /** By the server's clock, in ms since 1970. */
+  /** Time at which the event is appended, by the server's clock, ms since 1970. */
   readonly dueMs: number;
-  /** In the schedule's zset. */
+  /** Its member in the schedule's zset. */
   readonly member: string;
-  /** Event message. */
+  /** Bytes of the Event message. */
   readonly bytes: Buffer;
 }
 
-/** What stands in the schedule and cannot be appended. */
+/** A record of the schedule that cannot be appended. */
 export interface UnreadableEvent {
   readonly member: string;
   readonly id: string;
-  /** Empty: there is none. */
+  /** Bytes of the record. Empty: there is no record. */
   readonly record: Buffer;
   readonly problem: string;
 }
@@ -38,15 +38,15 @@ export interface UnreadableEvent {
 export interface ScheduledPage {
   readonly events: readonly ScheduledEvent[];
   readonly unreadable: readonly UnreadableEvent[];
-  /** More may follow. */
+  /** Whether more may follow. */
   readonly full: boolean;
 }
 
 const NOTHING: ScheduledPage = { events: [], unreadable: [], full: false };
 
 /**
- * The next ones of a partition, in the order in which they will be appended.
- * @param due only those whose time has come, by the server's clock
+ * Reads the next scheduled events of a partition, in the order of their appending.
+ * @param due only events that are due by the server's clock
  * @throws UnknownOutcomeError, RedisReplyError
  */
 export async function scheduledFrom(
@@ -104,7 +104,10 @@ export async function scheduledFrom(
   return { events, unreadable, full: members.length === limit };
 }
 
-/** `<due> <number> <type> <bytes>`, as schedule.lua writes it. @throws CorruptDataError */
+/**
+ * Parses `<due> <number> <type> <bytes>`, as schedule.lua writes it.
+ * @throws CorruptDataError
+ */
 export function parseScheduled(record: Buffer): { dueMs: number; type: string; bytes: Buffer } {
   if (record.length === 0) throw new CorruptDataError('missing', 'its record is gone');
   const first = record.indexOf(0x20);
@@ -125,7 +128,7 @@ interface Source {
   readonly partitions: number;
 }
 
-/** Of all partitions, the next ones first. */
+/** Lists the scheduled events of all partitions, the next ones first. */
 export async function listScheduled(
   { connection, keys, partitions }: Source,
   limit: number,
@@ -151,8 +154,8 @@ export async function listScheduled(
 }
 
 /**
- * Takes a scheduled event back. In one step: it is cancelled, or it was appended.
- * @returns false where no event with this id waits (any more)
+ * Takes a scheduled event back in one step: it is cancelled, or it was appended.
+ * @returns false where no event with this id waits any more
  * @throws InvalidTextError
  */
 export async function cancelScheduled(

@@ -2,9 +2,9 @@
  * Appends scheduled events when they are due: looks every LOOK_MS at each partition in which this
  * dispatcher owns a lane.
  *
- * Exactly once: append.lua takes them off the schedule in the step that appends them, and refuses
- * when one of them is gone. Several dispatchers may look at the same partition; the slower one
- * finds nothing to take.
+ * Exactly once: append.lua takes the events off the schedule in the step that appends them, and
+ * refuses when one of them is gone. Several dispatchers may look at the same partition; the slower
+ * one finds nothing to take.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
@@ -24,9 +24,9 @@ export interface SchedulerOptions {
 }
 
 const LOOK_MS = 100;
-/** Pause behind a look that took LOOK_MS or longer. */
+/** Pause behind a look that took LOOK_MS or longer, ms. */
 const LEAST_PAUSE_MS = 10;
-/** After a failure. */
+/** Pause of a partition after a failure, ms. */
 const REST_MS = 1000;
 /** Events moved in one step. */
 const PAGE = 256;
@@ -62,7 +62,7 @@ export class Scheduler implements Lifecycle {
     await Promise.all(partitions.map((partition) => this.#try(partition, this.#startedMs)));
   }
 
-  /** What fails in one partition holds up no other one. */
+  /** Looks at one partition. A failure there holds up no other partition. */
   async #try(partition: number, nowMs: number): Promise<void> {
     const failing = this.#failing.get(partition);
     if (failing && nowMs < failing.againMs) return;
@@ -120,7 +120,8 @@ export class Scheduler implements Lifecycle {
       if (!builder) builders.set(type, (builder = new BatchBuilder()));
       builder.addWritten(bytes, 0, bytes.length, position);
     });
-    // Answered 'taken' also where the answer to an earlier sending was lost: it is done then.
+    // The answer 'taken' also comes where the answer to an earlier sending was lost: the work is
+    // done.
     await appendFlush(
       {
         partition,

@@ -1,7 +1,7 @@
 /**
- * Counters that somebody else has written over. The scripts count on from 0 and keep what they met
- * in `spoilt:<field>` (src/redis/lua/counts.lua); here each is written into the loss ledger, and
- * forgotten.
+ * Counters that another program has overwritten. The scripts count on from 0, and keep the old text
+ * in `spoilt:<field>` (src/redis/lua/counts.lua). Each such text is written into the loss ledger
+ * here, and then deleted.
  */
 import { cut } from '../core/well-formed.ts';
 import { noteLoss } from '../lag/losses.ts';
@@ -9,7 +9,10 @@ import { spoiltField } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 
-/** @returns the counters found. @throws UnknownOutcomeError, RedisReplyError */
+/**
+ * @returns the names of the counters found
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
 export async function noteSpoilt(
   connection: RedisConnection,
   keys: Keys,

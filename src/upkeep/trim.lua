@@ -1,20 +1,38 @@
--- trim: takes the oldest entries off one stream, a page a call, as far as its limits ask and every function that consumes the
--- type has settled them. Run adopt.lua until it is even before: then counters and stream agree.
+-- trim: takes the oldest entries off one stream, a page a call. It stops at the limits, and at the
+-- first entry that some function has not settled. Run adopt.lua until it is even first: then
+-- counters and stream agree.
 -- With src/redis/lua/entries.lua in front.
--- KEYS  1 counters, 2 stream
--- ARGV  1 type, 2 oldest age in ms or '', 3 most events or '', 4 entries a page
--- reply {'page' (call again) | 'done', events trimmed, function that holds the rest or '', first id it holds or ''}
--- A function settles an entry with its acknowledgement: parked and dead events have their own bytes. A registered function
--- without a group (it was lost) has settled what its last commit had. Groups of others hold nothing.
--- Entries and counters go in one step, so that what is trimmed is counted once.
--- cost  O(page) with the bytes of its entries, plus O(counters)
+--
+-- KEYS
+-- 1. counters
+-- 2. stream
+--
+-- ARGV
+-- 1. type
+-- 2. oldest age in ms, or ''
+-- 3. most events, or ''
+-- 4. entries of a page
+--
+-- Returns
+-- 1. 'page' (call again) | 'done'
+-- 2. events trimmed
+-- 3. function that holds the rest, or ''
+-- 4. first id that it holds, or ''
+--
+-- A function settles an entry with its acknowledgement: parked and dead events have their own
+-- bytes. A registered function whose group was lost has settled the entries up to its last commit.
+-- Other groups hold nothing.
+--
+-- Entries and counters change in one step, so that a trimmed entry is counted once.
+--
+-- Cost: O(page) with the bytes of its entries, plus O(counters).
 local t = ARGV[1]
 local maxAge, maxEvents, pageSize = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local flat = redis.call('HGETALL', KEYS[1])
 local counters = {}
 for i = 1, #flat, 2 do counters[flat[i]] = flat[i + 1] end
 local function counter(name) return countOf(counters[name .. ':' .. t]) end
--- Not even: somebody's entries are not counted yet, and taking them off would make the counters wrong.
+-- Not even: some entries are not counted yet. Trimming them would make the counters wrong.
 if redis.call('XLEN', KEYS[2]) ~= counter('entries') then return {'done', '0', '', ''} end
 if redis.call('EXISTS', KEYS[2]) == 0 then return {'done', '0', '', ''} end
 
@@ -24,7 +42,7 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[2])) do
   for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
   groups[info.name] = info
 end
--- Per function either the first entry it has pending, or the last one it was given.
+-- For each function: its first pending entry, or else its last delivered entry.
 local bounds = {}
 for field, types in pairs(counters) do
   local fn = string.match(field, '^types:(.+)$')

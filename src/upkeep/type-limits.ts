@@ -1,6 +1,6 @@
 /**
- * What the operators have set for event types: how long events are kept, how far functions may fall
- * behind. In Redis, for all processes.
+ * Limits that operators set for event types: the age and number of events kept, and the backlog of
+ * functions. They are in Redis, for all processes.
  */
 import { MillraceError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
@@ -8,16 +8,15 @@ import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 
 export interface TypeLimits {
-  /** Entries older than this (server time) are trimmed, in ms. */
+  /** Age beyond which entries are trimmed, by the server's clock, ms. */
   readonly maxAgeMs?: number;
   /**
-   * Of more events than this the oldest are trimmed. Over all partitions: each one keeps its even
-   * part.
+   * Most events kept, over all partitions. Each partition keeps an even part; the oldest events go.
    */
   readonly maxEvents?: number;
   /**
-   * Events that the slowest function may be behind before publishers are slowed or refused. Over
-   * all partitions, as above.
+   * Events that the slowest function may be behind before publishers are slowed or refused. The
+   * limit counts over all partitions, with an even part for each.
    */
   readonly maxBacklog?: number;
 }
@@ -28,7 +27,7 @@ const BOUNDS = {
   maxBacklog: [1, 1e15],
 } as const;
 
-/** A limit out of its bounds, or of no type. Nothing was changed. */
+/** A limit is out of its bounds, or is of no type. Nothing was changed. */
 export class InvalidLimitError extends MillraceError {
   readonly code = 'INVALID_LIMIT';
 }
@@ -52,14 +51,15 @@ export async function readTypeLimits({
         checked(flat[i] as string, JSON.parse(flat[i + 1] as string) as TypeLimits),
       );
     } catch {
-      // Written by another hand: no limit is better than a wrong one, which would delete events.
+      // Another program wrote this limit. No limit is better than a wrong one, which deletes
+      // events.
     }
   }
   return limits;
 }
 
 /**
- * @param limits replaces what was set; null or empty: none
+ * @param limits replaces the present limits; null or empty: none
  * @throws InvalidLimitError
  */
 export async function setTypeLimits(

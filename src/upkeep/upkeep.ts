@@ -1,8 +1,12 @@
 /**
- * What a dispatcher does beside its lanes, every MILLRACE_UPKEEP_MS, in the partitions where it
- * owns one: counts what foreign producers appended, notices entries that have vanished, trims what
- * the types' limits allow, and looks whether what is parked is parked for a reason. Several
- * dispatchers may do so at once: each step is one script that changes nothing twice.
+ * The upkeep of a dispatcher beside its lanes, every MILLRACE_UPKEEP_MS, in the partitions where it
+ * owns a lane:
+ * - it counts the events of foreign producers,
+ * - it notices entries that have vanished,
+ * - it trims the streams to the limits of their types,
+ * - it looks whether parked events are parked for a reason.
+ *
+ * Several dispatchers may do so at once: each step is one script that changes nothing twice.
  */
 import { wallClockMs } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
@@ -24,12 +28,12 @@ export interface UpkeepOptions {
   readonly keys: Keys;
   readonly partitions: number;
   readonly everyMs: number;
-  /** The lanes that run here now. */
+  /** Lanes that run here now. */
   readonly lanes: () => readonly SweptLane[];
   readonly log: Log;
 }
 
-/** The same alarm is repeated no more often than this. */
+/** Shortest time between two repeats of one alarm, ms. */
 const REPEAT_MS = 60_000;
 
 export class Upkeep implements Lifecycle {
@@ -44,7 +48,7 @@ export class Upkeep implements Lifecycle {
     this.#sweep = new ParkedSweep(options.connection, options.keys);
     this.#loop = new Loop({
       pass: () => this.#round(),
-      // Dispatchers are not to look at the same moment.
+      // The random part keeps dispatchers from looking at the same moment.
       pauseMs: () => options.everyMs * (0.75 + Math.random() / 2),
       pausesFirst: true,
       failed: (error) =>
@@ -52,7 +56,7 @@ export class Upkeep implements Lifecycle {
     });
   }
 
-  /** Events in partitions that the deployment does not have, as the last round found them. */
+  /** Events in partitions that the deployment does not have, as of the last round. */
   get unserved(): readonly Unserved[] {
     return this.#unserved;
   }
@@ -85,7 +89,7 @@ export class Upkeep implements Lifecycle {
       await this.#parked(lane);
     }
     await this.#lookBeyond(new Set([...partitions.values()].flatMap((types) => [...types])));
-    // What is over is told again when it comes again.
+    // A problem that has ended and comes again is told at once.
     for (const [key, atMs] of this.#told)
       if (wallClockMs() - atMs > 2 * REPEAT_MS) this.#told.delete(key);
   }
@@ -172,7 +176,7 @@ export class Upkeep implements Lifecycle {
       });
     }
     if (missing === 0) return;
-    // Told once, also where the lane has moved meanwhile.
+    // The counter keeps the loss from being told again, also after the lane has moved.
     const field = counterFields.unparked(fn);
     const known = Number((await connection.command('HGET', keys.counters(partition), field)) ?? 0);
     if (missing > known) {
