@@ -1,9 +1,9 @@
 /**
- * Judges a history of a run under faults. Pure: the same history, the same verdict.
+ * Judges the history of a run under faults. Pure: the same history gives the same verdict.
  *
- * Sound rather than complete: where a fault explains what was seen (a lease that was lost, a thread
- * that died, a server that went back in time), it is let pass; scripts/chaos/bugs.ts shows what is
- * caught.
+ * The checker is sound rather than complete. It lets pass whatever a recorded fault explains: a
+ * lost lease, a dead thread, a server that went back in time. scripts/chaos/bugs.ts shows which
+ * bugs it catches.
  */
 import type {
   CommitOp,
@@ -15,11 +15,11 @@ import type {
   Violation,
 } from './run-record.ts';
 
-/** One call of a handler for one event. Times are indices of ops. */
+/** One call of a handler for one event. Times are indices into `History.ops`. */
 export interface Run {
   readonly op: HandlerOp;
   readonly startedAt: number;
-  /** Infinity: it never ended. */
+  /** Index of the end; Infinity if the call never ended. */
   endedAt: number;
   outcome: 'end' | 'fail' | 'died';
 }
@@ -54,8 +54,8 @@ export function check(recorded: History): Violation[] {
 
 export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
   const runs: Run[] = [];
-  // Several at once: without order, an event that comes again (its group was lost) may overlap its
-  // own retry.
+  // A key may have several open runs. Without order, an event that comes again after its group was
+  // lost may overlap its own retry.
   const open = new Map<string, Run[]>();
   ops.forEach((op, at) => {
     if (op.what !== 'start' && op.what !== 'end' && op.what !== 'fail') return;
@@ -78,9 +78,10 @@ export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
 }
 
 /**
- * An emitted event is an event: where it is in a stream it has to be handled or dead, in order,
- * once, as if it had been published. It has what is allowed to its cause: lost with it, or behind
- * later ones because its cause was dead and replayed.
+ * Adds the emitted events to the published ones. An emitted event found in a stream must be handled
+ * or dead, once and in order, like a published one.
+ * An emitted event inherits its cause's allowances. It may be lost if the cause may be lost. It may
+ * come out of order if the cause was replayed.
  */
 function withEmissions(history: History): History {
   const { emissions, functions, end, allowed } = history;
@@ -137,8 +138,8 @@ function drainProblems({ end }: History): Violation[] {
 }
 
 /**
- * Every acknowledged event was handled or is dead, for every function; nothing ran that was not
- * published.
+ * Checks that each function handled each acknowledged event or has it as a dead letter, and that
+ * nothing ran that was not published.
  */
 function lossProblems(
   { events, functions, end, allowed }: History,
@@ -166,8 +167,8 @@ function lossProblems(
 }
 
 /**
- * What an event that is done has emitted is in a stream once, with its cause; of every other event
- * nothing is.
+ * Checks that each emission of an event that is done is in a stream exactly once, with its cause.
+ * No emission of any other event may be there.
  */
 function emitProblems(
   { emissions, events, end, allowed }: History,
@@ -193,16 +194,16 @@ function emitProblems(
         what: `${fn}: ${type} ${id} is there, but ${cause}, which causes it, ${dead.has(`${fn} ${cause}`) ? 'is dead' : 'was never handled'}`,
       });
     }
-    // Between two servers of which one forgot.
+    // An emission between two servers, one of which lost its data, may be missing or there twice.
     if (allowed.relayed.has(id)) continue;
     if (count > 1)
       out.push({
         rule: 'emit twice',
         what: `${fn}: ${type} ${id}, emitted for ${cause}, is there ${count} times`,
       });
-    // Handled before its commit was forgotten, and gone itself: acknowledged in the window of loss,
-    // or never acknowledged. Whatever else is forgotten on one server, the commit and what it
-    // emitted are forgotten together, and the event runs again.
+    // The cause was handled, its commit was forgotten, and the cause itself is gone too. Either the
+    // cause was acknowledged in the window of loss, or it was never acknowledged. One server
+    // forgets the commit and its emissions together; the event then runs again.
     const forgotten = allowed.missing.has(cause) || (allowed.stateGoesBack && unknown.has(cause));
     if (done && count === 0 && end.drainMs !== null && !forgotten)
       out.push({
@@ -212,7 +213,7 @@ function emitProblems(
   }
   const ours = new Set(events.map((event) => event.id));
   for (const key of found.keys()) {
-    // What an event of somebody else's causes nobody has planned.
+    // Nobody planned the emissions of foreign events.
     if (allowed.foreign && !ours.has(key.slice(0, key.indexOf(' ')))) continue;
     out.push({
       rule: 'emit ghost',
@@ -222,7 +223,7 @@ function emitProblems(
   return out;
 }
 
-/** Millrace's own books balance, and they say what was seen. */
+/** Checks that Millrace's own counters balance, and that they agree with the history. */
 function countProblems({ functions, end, allowed }: History, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   for (const fn of end.functions) {
@@ -241,8 +242,8 @@ function countProblems({ functions, end, allowed }: History, runs: readonly Run[
     const whole = letters
       .filter((letter) => letter.kind === 'entry')
       .reduce((sum, letter) => sum + letter.events, 0);
-    // What was parked when its group was lost and comes again is parked a second time: each record
-    // has an outcome and is counted.
+    // The group was lost while events were parked, and they came again: each is parked a second
+    // time. Each of the two records has an outcome and is counted.
     const most = mayComeAgain(allowed, rules) ? outcomes.length : seen;
     const counted = fn.done - (rules.dedupe ? fn.skipped : 0) + fn.dead - whole;
     if (counted < seen || counted > most) {
@@ -269,8 +270,8 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
     applied.add(key);
   }
   if (allowed.stateGoesBack || allowed.runsAgain) return out;
-  // One owner, one success: a second one by the same process needs a cause, which is a lost lease
-  // or the thread's death.
+  // One owner has one success. A second success of the same process needs a cause: a lost lease or
+  // the death of the thread.
   const lastOfThread = new Map<string, number>();
   ops.forEach((op, at) => {
     if ('thread' in op) lastOfThread.set(`${op.pid}/${op.thread}`, at);
@@ -290,7 +291,8 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
     const threadDied =
       before.op.thread !== op.thread &&
       (lastOfThread.get(`${op.pid}/${before.op.thread}`) as number) < run.startedAt;
-    // It may have noticed before: what it had in hand goes on until the batch ends.
+    // The process may have noticed the loss before: the events of its current batch still run to
+    // their end.
     if (threadDied || lost.has(laneOf(before))) continue;
     out.push({
       rule: 'ran twice',
@@ -301,9 +303,9 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
 }
 
 /**
- * A function with `dedupe` handles an id at one place of the stream only, whoever owns the lane: a
- * success that was not committed is made again at the same place. And it skips no more than was
- * sent again.
+ * Checks functions with `dedupe`. Such a function handles an id at one place of the stream only,
+ * whoever owns the lane. A success without a commit is repeated at the same place. The function
+ * skips no more events than were sent again.
  */
 function dedupeProblems(
   { functions, events, end, emissions, allowed }: History,
@@ -311,7 +313,7 @@ function dedupeProblems(
 ): Violation[] {
   const out: Violation[] = [];
   for (const { name, on } of functions.filter((fn) => fn.dedupe)) {
-    // Redis has forgotten what was settled.
+    // Redis has forgotten the settled ids.
     if (allowed.stateGoesBack) break;
     const places = new Map<string, string>();
     for (const { op, outcome } of runs) {
@@ -324,8 +326,8 @@ function dedupeProblems(
           what: `${name}: ${op.id} was handled at ${place} and again at ${op.position}`,
         });
     }
-    // Where ids of emitted events are the user's, they may come again; what was settled and comes
-    // again with its group is skipped.
+    // The number of repetitions is unknown where users choose the ids of emitted events. Events
+    // that come again with their group are skipped as well.
     if (emissions === null || allowed.runsAgain || allowed.foreign) continue;
     const again = events.filter((event) => event.again && on.includes(event.type)).length;
     const skipped = end.functions.find((fn) => fn.name === name)?.skipped ?? 0;
@@ -339,8 +341,8 @@ function dedupeProblems(
 }
 
 /**
- * A scheduled event is appended once, and not before it is due: an entry's id says when, by the
- * same clock.
+ * Checks that a scheduled event is appended once, and not before it is due. The entry's id holds
+ * the time of the append, by the clock that the due time is in.
  */
 function scheduleProblems({ events, end }: History, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
@@ -365,8 +367,8 @@ function scheduleProblems({ events, end }: History, runs: readonly Run[]): Viola
 }
 
 /**
- * `pid fn partition` of lanes whose owner was told that they are no longer its own, or whose commit
- * was refused: what it held runs again.
+ * Returns `pid fn partition` of each lost lane: the owner was told of the loss, or Redis refused
+ * its commit. The events that the owner held run again.
  */
 function lostLeases(ops: History['ops']): Set<string> {
   return new Set(
@@ -381,8 +383,9 @@ function lostLeases(ops: History['ops']): Set<string> {
 const laneOf = ({ op }: Run): string => `${op.pid} ${op.fn} ${op.position.split('/')[0] as string}`;
 
 /**
- * When an event begins, all before it of its subject are settled (handled, or dead); and no two
- * calls for one subject overlap, unless one of the two processes had lost its lease.
+ * Checks the order within each subject. When an event begins, all earlier events of its subject are
+ * settled: handled or dead. Two calls for one subject do not overlap, unless one of the two
+ * processes had lost its lease.
  */
 function orderProblems(
   { ops, end, allowed, events }: History,
@@ -397,8 +400,8 @@ function orderProblems(
     ops.flatMap((op) => (op.what === 'fault' && op.pid > 0 ? [op.pid] : [])),
   );
   const lost = lostLeases(ops);
-  // What it had begun goes on beside its heir's work until the batch ends, also when it has
-  // noticed.
+  // The events that the process had begun run beside its heir's work until the batch ends, also
+  // after the process has noticed the loss.
   const hasLost = (run: Run): boolean => suspended.has(run.op.pid) || lost.has(laneOf(run));
   const bySubject = new Map<string, Run[]>();
   const counted = new Set(events.map((event) => event.id));
@@ -415,7 +418,7 @@ function orderProblems(
       (id) => allowed.replayed.has(`${fn.name} ${id}`) || allowed.missing.has(id),
     );
     const numbers = [...settledAt.keys()].sort((a, b) => a - b);
-    // latest settlement among all with a lower number
+    // Number -> the latest settlement of any lower number.
     const below = new Map<number, { readonly at: number; readonly number: number }>();
     let latest = { at: -1, number: -1 };
     for (const number of numbers) {
@@ -426,7 +429,7 @@ function orderProblems(
     for (const run of list) {
       const begins = fn.batch ? run.endedAt : run.startedAt;
       const before = below.get(run.op.number) as { at: number; number: number };
-      // A call of handleBatch that failed as a whole says nothing of its events one by one.
+      // A failed call of handleBatch says nothing of its single events.
       if (run.outcome !== 'end' && fn.batch) continue;
       if (before.at > begins)
         out.push({
@@ -453,8 +456,9 @@ function orderProblems(
 }
 
 /**
- * Number -> when it stopped holding up the ones behind it.
- * @param excused it may be missing, or was dead and has been replayed: nobody waits for it
+ * Returns for each number the time from which it no longer holds up later ones.
+ * @param excused whether nobody waits for the event: it may be missing, or was dead and has been
+ *   replayed
  */
 function settleTimes(
   runs: readonly Run[],
@@ -473,7 +477,10 @@ function settleTimes(
   return out;
 }
 
-/** Entries are acknowledged after their events' outcomes, by the lane's owner only. */
+/**
+ * Checks that entries are acknowledged after the outcomes of their events, and only by the lane's
+ * owner.
+ */
 function commitProblems({ ops, allowed, functions }: History): Violation[] {
   const out: Violation[] = [];
   const observed = new Set(functions.map((fn) => fn.name));
@@ -551,8 +558,9 @@ function attemptProblems({ functions, events, end }: History, runs: readonly Run
 }
 
 /**
- * Without order, what one dispatcher had settled behind what another one had pending comes again
- * where the group was lost: it may die again.
+ * Returns whether a settled event may come again, and die again. Without order, one dispatcher
+ * settles events behind entries that another one has pending. After the loss of the group those
+ * settled events are delivered again.
  */
 function mayComeAgain(
   { runsAgain }: History['allowed'],
@@ -563,7 +571,7 @@ function mayComeAgain(
 
 function letterProblems({ end, allowed, functions }: History): Violation[] {
   const out: Violation[] = [];
-  // What was relayed twice between servers may die twice.
+  // An event relayed twice between servers may die twice.
   const again = new Set(
     functions.filter((rules) => mayComeAgain(allowed, rules)).map((rules) => rules.name),
   );
@@ -583,8 +591,8 @@ function letterProblems({ end, allowed, functions }: History): Violation[] {
 }
 
 /**
- * A view's rows hold each event that is done once, in order: they are written with the
- * acknowledgement.
+ * Checks that a view's rows hold each event that is done once, in order. The rows are written
+ * together with the acknowledgement.
  */
 function foldProblems({ end }: History): Violation[] {
   const out: Violation[] = [];

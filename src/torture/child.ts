@@ -1,12 +1,12 @@
 /**
- * A dispatcher process, to be killed, stopped and continued. It says `ready <its name in leases>`
- * on stdout and ends with its stdin.
+ * A dispatcher process that a test or fault can kill, stop and continue. The process prints `ready
+ * <its name in leases>` on stdout, and ends when its stdin ends.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 export interface ChildOptions {
-  /** Compiled script. */
+  /** Path of the compiled script. */
   readonly script: string;
   readonly args: readonly string[];
   readonly execArgv?: readonly string[];
@@ -19,7 +19,7 @@ const LOG_KEPT = 200_000;
 export class Child {
   /** Resolves with the exit status, null after a signal. */
   readonly gone: Promise<number | null>;
-  /** Resolves when it is ready, or has ended. */
+  /** Resolves when the process is ready or has ended. */
   readonly started: Promise<void>;
   readonly #process: ChildProcess;
   #alive = true;
@@ -62,11 +62,11 @@ export class Child {
   get alive(): boolean {
     return this.#alive;
   }
-  /** What it has written to stderr, the end of it. */
+  /** The end of its stderr, at most 200,000 characters. */
   get log(): string {
     return this.#log;
   }
-  /** Its name in leases; '' before it is ready. */
+  /** Name of the process in leases; '' before it is ready. */
   get id(): string {
     return this.#id;
   }
@@ -75,7 +75,7 @@ export class Child {
     this.#process.kill('SIGKILL');
     await this.gone;
   }
-  /** SIGTERM; resolves with the exit status when it has drained. */
+  /** Sends SIGTERM. Resolves with the exit status when the process has drained. */
   terminate(): Promise<number | null> {
     this.#process.kill('SIGTERM');
     return this.gone;
@@ -87,7 +87,7 @@ export class Child {
     this.#process.kill('SIGCONT');
   }
 
-  /** Most memory so far, in MB; 0 where /proc does not tell. */
+  /** Highest memory so far, MB; 0 where /proc does not tell. */
   peakRssMb(): number {
     try {
       return (

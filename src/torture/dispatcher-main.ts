@@ -1,6 +1,6 @@
 /**
- * A dispatcher that torture kills, stops and cuts off: `dispatcher-main.js <settings as JSON>`.
- * Ends when stdin does.
+ * A dispatcher that torture kills, stops and cuts off: `dispatcher-main.js <settings as JSON>`. The
+ * process ends when its stdin ends.
  */
 import { appendFileSync } from 'node:fs';
 import { readEnvironment, type Environment } from '../config.ts';

@@ -1,5 +1,6 @@
 /**
- * What is there when a run is over: the books of `lag`, the dead letters held against the stream.
+ * Reads the state at the end of a run: the counters as `lag` shows them, and the dead letters
+ * compared with the stream.
  */
 import { CAUSATION } from '../core/emitted.ts';
 import { CorruptDataError } from '../core/errors.ts';
@@ -70,7 +71,7 @@ async function isFaithful(
   return same;
 }
 
-/** Every event in the streams of these types that was emitted. */
+/** Returns every emitted event in the streams of these types. */
 export async function readEmitted(
   deployment: Deployment,
   types: readonly string[],
@@ -82,7 +83,7 @@ export async function readEmitted(
   });
 }
 
-/** Ids of all events in the streams of these types. */
+/** Returns the ids of all events in the streams of these types. */
 export async function readAppended(
   deployment: Deployment,
   types: readonly string[],
@@ -90,7 +91,7 @@ export async function readAppended(
   return (await readStreams(deployment, types)).map(({ id }) => id);
 }
 
-/** What cannot be read is left out. */
+/** Leaves out entries that cannot be read. */
 async function readStreams(
   { connection, keys, partitions }: Deployment,
   types: readonly string[],
@@ -129,8 +130,8 @@ async function readStreams(
 }
 
 /**
- * The sweep mends what no fault accounts for: a server that was cut off in a script is whole, or
- * has lost the script.
+ * Returns the sweep's repairs. No fault accounts for one: a server cut off in a script has run the
+ * whole script, or has lost it.
  */
 export async function readRepairs(deployment: Deployment): Promise<string[]> {
   const losses = await readLosses(deployment);
@@ -139,7 +140,7 @@ export async function readRepairs(deployment: Deployment): Promise<string[]> {
     .map(({ kind, partition, message }) => `${kind}, partition ${partition}: ${message}`);
 }
 
-/** What waits to be brought to another partition. */
+/** Returns the number of outbox entries on the way to another partition. */
 export async function countOutboxes({ connection, keys, partitions }: Deployment): Promise<number> {
   let waiting = 0;
   for (let partition = 0; partition < partitions; partition++)
@@ -147,7 +148,7 @@ export async function countOutboxes({ connection, keys, partitions }: Deployment
   return waiting;
 }
 
-/** What waits for its time. */
+/** Returns the number of scheduled events. */
 export async function countScheduled({
   connection,
   keys,
@@ -159,7 +160,7 @@ export async function countScheduled({
   return waiting;
 }
 
-/** Units that are due: with nothing parked there should be none. */
+/** Returns the number of units that are due. With nothing parked there should be none. */
 export async function countDue(
   { connection, keys, partitions }: Deployment,
   functions: readonly string[],

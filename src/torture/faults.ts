@@ -1,6 +1,6 @@
 /**
- * Fault after fault, as the seed says, until the time is over: each that was asked for at least
- * once.
+ * Makes fault after fault, chosen by the seed, until the time is over. Each requested fault comes
+ * at least once.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { Deployment } from '../deployment.ts';
@@ -18,12 +18,12 @@ export interface FaultsOptions {
   readonly seconds: number;
   readonly faults: readonly Torture[];
   readonly leaseMs: number;
-  /** Not through the proxy. */
+  /** Deployment with a connection past the proxy. */
   readonly direct: Deployment;
-  /** Null: nothing can be cut. */
+  /** Null: no connection can be cut. */
   readonly proxy: TcpProxy | null;
   readonly victims: Victims;
-  /** Of the functions. */
+  /** Names of the functions. */
   readonly names: readonly string[];
   readonly progress: (text: string) => void;
 }
@@ -33,10 +33,13 @@ export interface FaultsDone {
   readonly takeoversMs: readonly number[];
 }
 
-/** A reply that is lost at all comes within this: something is always under way. */
+/**
+ * Time limit for losing a reply, ms. Commands are always under way, so a lost reply comes within
+ * it.
+ */
 const LOST_REPLY_MS = 3000;
 
-/** Resolves when everything works again. */
+/** Resolves when no fault is in effect any more. */
 export async function injectFaults(
   options: FaultsOptions,
   signal: AbortSignal,
@@ -73,8 +76,8 @@ export async function injectFaults(
         proxy?.cutNow();
         break;
       case 'duplicate':
-        // Executed, but nobody is told: whoever sent it sends it again, and it must not happen
-        // twice.
+        // The command is executed, but its reply is lost. The sender sends it again, and it must
+        // not take effect twice.
         await Promise.race([proxy?.dropRepliesThenCut(random.whole(1, 5)), sleep(LOST_REPLY_MS)]);
         break;
     }

@@ -36,7 +36,7 @@ export class Load {
     this.#stopping = true;
   }
 
-  /** Resolves after stop(), when the last call has been answered. */
+  /** Publishes until stop(). Resolves when the last call has been answered. */
   async run(): Promise<void> {
     while (!this.#stopping) {
       await this.#publish();
@@ -63,7 +63,7 @@ export class Load {
     try {
       await this.#publisher.publishMany(items.map(({ type, id, data }) => ({ type, id, data })));
     } catch {
-      // Cut off for too long: some of it may be there.
+      // The connection was cut for too long: some of the events may be there.
       fate = 'unknown';
     }
     const atMs = monotonicMs();

@@ -1,7 +1,7 @@
 /**
- * A user's function that writes down when its handler is called and how that ends. Loaded in the
- * pool's threads, in place of the function's own file; behaves as the function does, but for the
- * delays between attempts, which are cut short.
+ * A user's function that writes down each call of its handler and the outcome. The pool's threads
+ * load it in place of the function's own file. It behaves like the function, with shorter delays
+ * between attempts.
  */
 import { openSync, writeSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
@@ -9,8 +9,8 @@ import type { DefinedFunction } from '../define/define-function.ts';
 import type { HandlerOp } from './run-record.ts';
 
 /**
- * Lines appended by processes of one machine: a short line is written whole, and the file's order
- * is theirs.
+ * Wraps the function. Processes of one machine append to the file: a short line is written whole,
+ * so the lines stand in the order of the calls.
  */
 export function observed(definition: DefinedFunction, file: string): DefinedFunction {
   const { spec, handle, handleBatch, view } = definition;
@@ -85,7 +85,7 @@ function observedBatchHandler(
     const stopped = new Set<string>();
     for (const event of events) {
       if (failed.has(event.id)) stopped.add(event.subject);
-      // Behind a failed one of its subject it will run again: no success yet.
+      // An event behind a failed one of its subject runs again: this is no success yet.
       const again = failed.has(event.id) || (stopped.has(event.subject) && ordering === 'key');
       write(again ? 'fail' : 'end', event, ctx.attemptOf(event));
     }
@@ -113,6 +113,6 @@ function observedEvolve(view: Of<'view'>, write: Write): Of<'view'>['evolve'] {
   };
 }
 
-/** Ids of torture's events end in their number within the subject. */
+/** Ids of torture's events end with their number within the subject. */
 export const eventId = (subject: string, number: number): string => `${subject}#${number}`;
 const numberOf = (id: string): number => Number(id.slice(id.lastIndexOf('#') + 1));

@@ -1,4 +1,4 @@
-/** Chance that can be repeated: the same seed gives the same numbers (mulberry32). */
+/** Repeatable random numbers (mulberry32): the same seed gives the same numbers. */
 export interface Random {
   /** 0 ≤ x < 1 */
   next(): number;

@@ -1,9 +1,7 @@
-/**
- * What happened in a run under faults, as it was written down: the checker judges by this alone.
- */
+/** The record of a run under faults. The checker judges by this record alone. */
 
 /**
- * A handler's call for one event. A `start` without its `end` or `fail` died with its thread or
+ * A handler's call for one event. A `start` without an `end` or `fail` died with its thread or
  * process.
  */
 export interface HandlerOp {
@@ -12,7 +10,7 @@ export interface HandlerOp {
   readonly id: string;
   readonly type: string;
   readonly subject: string;
-  /** Position in its subject, where the publisher counted. */
+  /** Position in the subject, where the publisher counted. */
   readonly number: number;
   readonly attempt: number;
   /** `partition/entry id/position` */
@@ -20,8 +18,8 @@ export interface HandlerOp {
   readonly pid: number;
   readonly thread: number;
   /**
-   * Of `end`, where effects are guarded by the idempotency key: whether this call's effect was the
-   * first.
+   * Only of an `end`, and only where the idempotency key guards the effects: whether the effect of
+   * this call was the first.
    */
   readonly applied?: boolean;
 }
@@ -36,17 +34,17 @@ export interface CommitOp {
   /** Key of the lease: a function without order has several lanes in a partition. */
   readonly lease: string;
   readonly epoch: number;
-  /** Numbers the commits of one process. */
+  /** Number of the commit within its process. */
   readonly serial: number;
   readonly pid: number;
   /**
-   * Of `commit`: type, entry id, events of it that are done, without those that were skipped
-   * (`dedupe`).
+   * Only of a `commit`: each entry with its number of events that are done. Events skipped by
+   * `dedupe` do not count.
    */
   readonly entries?: readonly (readonly [type: string, entryId: string, done: number])[];
 }
 
-/** The process has noticed that a lane is no longer its own. */
+/** The process has noticed that it lost a lane. */
 export interface LeaseLostOp {
   readonly what: 'lease-lost';
   readonly fn: string;
@@ -54,11 +52,11 @@ export interface LeaseLostOp {
   readonly pid: number;
 }
 
-/** Something was done to a process or to the server. */
+/** A fault was put into a process, the server or the network. */
 export interface FaultOp {
   readonly what: 'fault';
   readonly name: string;
-  /** Of the process it was done to; 0: the server or the network. */
+  /** Process id of the victim; 0: the server or the network. */
   readonly pid: number;
 }
 
@@ -69,44 +67,47 @@ export interface PublishedEvent {
   readonly type: string;
   readonly subject: string;
   readonly number: number;
-  /** `unknown`: the publisher was told of an error; it may be there or not. */
+  /** `unknown`: the publisher got an error; the event may be there or not. */
   readonly fate: 'acknowledged' | 'unknown';
   /**
-   * When the call was made, and when it was answered, by the publisher's clock in ms: in between it
-   * was appended, before or in a declared window of loss.
+   * Time of the call, by the publisher's clock, ms. The event was appended between this time and
+   * `atMs`, or earlier in a declared window of loss.
    */
   readonly sentMs: number;
   readonly atMs: number;
-  /** Its handler succeeds at once: nothing gives a cause for a second attempt. */
+  /** Whether the handler succeeds at once, so that nothing causes a second attempt. */
   readonly innocent: boolean;
-  /** Its handler fails for a time only, and has attempts enough: it may not die. */
+  /** Whether the handler fails for a time only and has enough attempts: the event may not die. */
   readonly immortal?: boolean;
-  /** Published before, with this id and these data: a repetition, with a fate of its own. */
+  /**
+   * Whether this is a repetition of an earlier event, with the same id and data. A repetition has a
+   * fate of its own.
+   */
   readonly again?: boolean;
   /**
-   * Scheduled: when it is due, by the server's clock in ms since 1970; null where the answer was
-   * lost.
+   * Only of a scheduled event: its due time, by the server's clock, ms since 1970. Null where the
+   * answer was lost.
    */
   readonly dueMs?: number | null;
 }
 
 /**
- * What a function emits for an event it has done: this, exactly once. For one that is dead:
- * nothing.
+ * An event that a function emits for another one: exactly once if the other one is done, never if
+ * it is dead.
  */
 export interface Emission {
   readonly fn: string;
-  /** Id of the event that causes it. */
+  /** Id of the event that causes the emission. */
   readonly cause: string;
   readonly id: string;
   readonly type: string;
   readonly subject: string;
   readonly number: number;
-  /** As of a published event. */
+  /** See PublishedEvent.innocent. */
   readonly innocent: boolean;
 }
 
-/** An event in a stream that says what caused it. */
+/** An event in a stream with the id of its cause. */
 export interface EmittedEvent {
   readonly id: string;
   readonly cause: string;
@@ -117,13 +118,16 @@ export interface FunctionRules {
   readonly on: readonly string[];
   readonly ordering: 'key' | 'none';
   readonly attempts: number;
-  /** handleBatch: its calls begin several events of a subject at once. */
+  /**
+   * Whether the function has handleBatch, whose calls begin several events of a subject at once.
+   */
   readonly batch: boolean;
   /**
-   * A view: where an event of a turn fails, the others are folded again. What counts are its rows.
+   * Whether the function is a view. Where one event of a turn fails, the others are folded again,
+   * so only the rows count.
    */
   readonly view?: boolean;
-  /** It has asked for `dedupe`: what it has settled it does not run again. */
+  /** Whether the function has `dedupe`: it does not run a settled id again. */
   readonly dedupe?: boolean;
 }
 
@@ -131,7 +135,7 @@ export interface FunctionEnd {
   readonly name: string;
   readonly appended: number;
   readonly done: number;
-  /** Of `done`: not run, because their ids had been settled. */
+  /** Part of `done`: events not run, because their ids were settled already. */
   readonly skipped: number;
   readonly dead: number;
   readonly parked: number;
@@ -146,78 +150,78 @@ export interface Letter {
   readonly kind: 'event' | 'entry' | 'record';
   readonly attempts: number;
   readonly events: number;
-  /** Its bytes are those of the event in the stream; null: the stream does not have it any more. */
+  /**
+   * Whether the letter's bytes equal those of the event in the stream; null: the event is no longer
+   * in the stream.
+   */
   readonly faithful: boolean | null;
 }
 
 export interface Fold {
   readonly fn: string;
-  /** Events in its rows. */
+  /** Number of events in the view's rows. */
   readonly folded: number;
   readonly disordered: number;
 }
 
 export interface History {
-  /** In the order in which they happened. */
+  /** Ops in the order in which they happened. */
   readonly ops: readonly Op[];
   readonly events: readonly PublishedEvent[];
   readonly functions: readonly FunctionRules[];
   /**
-   * Whatever the events published will have caused if they are done; null: nobody knows what the
-   * functions emit.
+   * All emissions that the published events cause if they are done; null: nobody knows the
+   * functions' emissions.
    */
   readonly emissions: readonly Emission[] | null;
   readonly end: {
     readonly functions: readonly FunctionEnd[];
     readonly letters: readonly Letter[];
-    /** Effects in Redis: what the rows of views say. */
+    /** Effects in Redis: the contents of the views' rows. */
     readonly folds: readonly Fold[];
-    /** Of the streams, at the end: as often as it is there. */
+    /** Emitted events in the streams at the end, each as often as it is there. */
     readonly emitted: readonly EmittedEvent[];
-    /** Ids in the streams of types whose events are scheduled: as often as they are there. */
+    /** Ids in the streams of scheduled types, each as often as it is there. */
     readonly appended: readonly string[];
-    /** Still in the schedules. */
+    /** Number of events still in the schedules. */
     readonly scheduled: number;
-    /**
-     * What the sweep had to set right, from the loss ledger: the books did not fit what was there.
-     */
+    /** Repairs by the sweep, from the loss ledger: the counters did not fit the data. */
     readonly repairs: readonly string[];
-    /** Everything was done or dead within the bound after the faults had ended. */
+    /**
+     * Time from the end of the faults until everything was done or dead, ms; null: longer than the
+     * bound.
+     */
     readonly drainMs: number | null;
     readonly drainBoundMs: number;
-    /** Most memory of any dispatcher, and what it may have. */
+    /** Highest memory of any dispatcher, MB. */
     readonly peakRssMb: number;
     readonly rssBoundMb: number;
-    /** Keys of parked lists and entries of `due` that were left when all was settled. */
+    /** Number of parked lists and of `due` entries left when everything was settled. */
     readonly leftBehind: number;
   };
   readonly allowed: {
-    /** Acknowledged events that may be missing: those of a declared window of loss. */
+    /** Ids of acknowledged events that may be missing: those of a declared window of loss. */
     readonly missing: ReadonlySet<string>;
     /**
-     * Ids of emissions between two servers of a Cluster of which one forgot, in the moment in which
-     * they were relayed: no script spans both, so they may be missing or there twice. On one server
-     * nothing may.
+     * Ids of emissions relayed between two servers of a Cluster while one of them lost its data. No
+     * script spans both servers, so such an emission may be missing or there twice. On one server
+     * none may.
      */
     readonly relayed: ReadonlySet<string>;
-    /**
-     * Redis itself forgot outcomes (power loss, FLUSHALL, failover): what was done before runs
-     * again.
-     */
+    /** Whether Redis forgot outcomes (power loss, FLUSHALL, failover): settled events run again. */
     readonly stateGoesBack: boolean;
     /**
-     * Redis forgot what it had handed out (a consumer group was destroyed): what was under way runs
-     * again.
+     * Whether Redis forgot deliveries (a destroyed consumer group): the events under way run again.
      */
     readonly runsAgain: boolean;
     /**
-     * Dead letters that were replayed, and events sent again whose first sending may not be there:
-     * `function event id`. They run behind later ones.
+     * Dead letters that were replayed, and events sent again whose first sending may not be there.
+     * Form: `function event id`. They run behind later events.
      */
     readonly replayed: ReadonlySet<string>;
     /**
-     * Published by others than the harness (foreign producers, corrupt entries): runs of unknown
-     * ids are no ghosts.
+     * Whether others than the harness published (foreign producers, corrupt entries): runs of
+     * unknown ids are no ghosts.
      */
     readonly foreign: boolean;
   };

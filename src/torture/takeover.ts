@@ -1,8 +1,8 @@
-/** How long the lanes of a dispatcher that died wait, and what is promised. */
+/** Measures how long the lanes of a dead dispatcher wait, and computes the promised bound. */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import type { RedisSource } from '../redis/source.ts';
 
-/** docs/guarantees.md: within TTL + check, check = min(1 s, TTL / 4). */
+/** The bound of docs/guarantees.md: TTL + check, with check = min(1 s, TTL / 4). */
 export function takeoverBoundMs(leaseMs: number): number {
   return leaseMs + Math.min(1000, leaseMs / 4);
 }
@@ -25,7 +25,7 @@ export async function measureTakeover(
     const owners = await Promise.all(
       leases.map((key) => connection.command('GET', key).catch(() => null)),
     );
-    // Free is not taken: somebody else has to own it.
+    // A free lane is not taken over: another dispatcher has to own it.
     if (owners.every((owner) => typeof owner === 'string' && !owner.startsWith(`${victim}:`)))
       return Math.round(monotonicMs() - beganMs);
     if (monotonicMs() - beganMs > giveUpMs) return null;

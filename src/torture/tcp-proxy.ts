@@ -1,6 +1,6 @@
 /**
- * A TCP proxy in front of Redis that does what networks do: cuts, refuses, goes silent, loses
- * replies, is slow.
+ * A TCP proxy in front of Redis with the faults of a network: it cuts, refuses, goes silent, loses
+ * replies, and is slow.
  */
 import {
   createConnection,
@@ -16,30 +16,27 @@ export interface TcpProxy {
   /** redis://127.0.0.1:port */
   readonly url: string;
   readonly port: number;
-  /** Connections open now. */
+  /** Number of connections open now. */
   readonly connections: number;
-  /** Connections accepted so far. */
+  /** Number of connections accepted so far. */
   readonly accepted: number;
   /** Resets every connection. */
   cutNow(): void;
-  /** True: new connections are closed at once. Open ones stay. */
+  /** True: closes new connections at once. Open ones stay. */
   refuse(on: boolean): void;
-  /**
-   * True: nothing is forwarded any more, in either direction, and nobody is told (bytes are lost,
-   * not delayed).
-   */
+  /** True: forwards nothing in either direction, and tells nobody. Bytes are lost, not delayed. */
   halfOpen(on: boolean): void;
   /**
-   * From now on requests are forwarded but their replies swallowed; after the n-th piece of a reply
-   * the connection is cut and the proxy works again: executed, but the reply is lost. Resolves when
-   * it has been cut.
+   * Forwards requests and swallows their replies from now on. After the n-th piece of a reply it
+   * cuts the connections and works again. The commands were executed, but their replies are lost.
+   * Resolves when the connections are cut.
    */
   dropRepliesThenCut(n?: number): Promise<void>;
-  /** True: requests are forwarded, their replies swallowed. */
+  /** True: forwards requests, swallows their replies. */
   swallowReplies(on: boolean): void;
-  /** New connections lead there from now on; open ones stay where they are. */
+  /** Leads new connections to another server. Open ones stay where they are. */
   leadTo(upstream: Upstream): void;
-  /** Milliseconds added to each direction. */
+  /** Adds a delay to each direction, ms. */
   delay(ms: number): void;
   close(): Promise<void>;
 }
@@ -77,7 +74,7 @@ class FaultyProxy implements TcpProxy {
   #swallowing = false;
   #delayMs = 0;
   #accepted = 0;
-  /** 0 until it listens. */
+  /** Port of the listener; 0 until it listens. */
   #port = 0;
   #dropping: { left: number; readonly done: () => void } | null = null;
 
@@ -155,7 +152,7 @@ class FaultyProxy implements TcpProxy {
     for (const socket of [client, pair.server]) {
       socket.on('error', () => {});
       socket.on('close', () => {
-        // Half open: the other side is not told.
+        // Half open: the other side hears nothing.
         if (!this.#silent && this.#pairs.has(pair)) this.#cut(pair);
       });
     }
@@ -175,7 +172,7 @@ class FaultyProxy implements TcpProxy {
     });
   }
 
-  /** One piece of a reply; the last one cuts every connection. */
+  /** Drops one piece of a reply; the last one cuts every connection. */
   #drop(dropping: { left: number; readonly done: () => void }): void {
     if (--dropping.left > 0) return;
     this.#dropping = null;
@@ -206,7 +203,10 @@ class FaultyProxy implements TcpProxy {
   }
 }
 
-/** One direction of one connection: in order, also where the delay gets shorter meanwhile. */
+/**
+ * One direction of one connection. Keeps the order of pieces, also where the delay gets shorter
+ * meanwhile.
+ */
 class DelayLine {
   readonly #line: { readonly atMs: number; readonly send: () => void }[] = [];
 

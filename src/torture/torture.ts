@@ -1,10 +1,10 @@
 /**
- * The faults of scripts/chaos, turned on somebody's own functions and server: in a namespace of its
- * own, with made-up events, dispatchers are killed and frozen, connections cut, replies lost, while
- * handlers write down what they do.
+ * Puts faults into a user's own functions and server, in a namespace of its own, with made-up
+ * events. Dispatchers are killed and frozen, connections cut, replies lost. Meanwhile the handlers
+ * write down each of their calls.
  *
- *   wrap the function files → publish → fault after fault → settle → judge (checker.ts) → remove
- *   the namespace
+ *   wrap the function files → publish → fault after fault → settle → judge (checker.ts)
+ *   → remove the namespace
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,7 +37,7 @@ import { openProxy, type TcpProxy } from './tcp-proxy.ts';
 import { Victims } from './victims.ts';
 
 export interface TortureOptions {
-  /** The user's: where the server is, and under which namespace the real data is (left alone). */
+  /** The user's deployment: the server, and the namespace of the real data, which is left alone. */
   readonly deployment: Deployment;
   readonly functionsDir: string;
   /** Function files to leave out, by name. */
@@ -47,9 +47,9 @@ export interface TortureOptions {
   readonly seconds: number;
   readonly faults: readonly Torture[];
   readonly log: Log;
-  /** Aborts: no further fault, the rest as usual. */
+  /** Aborts the faults: no further fault begins, the rest goes on as usual. */
   readonly signal: AbortSignal;
-  /** Told of each fault. */
+  /** Called with a line about each fault. */
   readonly progress: (text: string) => void;
 }
 
@@ -57,11 +57,11 @@ export interface TortureFunction {
   readonly name: string;
   readonly handled: number;
   readonly dead: number;
-  /** Acknowledged to the publisher, neither handled nor dead. */
+  /** Number of events acknowledged to the publisher, but neither handled nor dead. */
   readonly lost: number;
   /**
-   * Events whose handler has succeeded more than once: at least once is what is promised for
-   * effects outside Redis.
+   * Number of events whose handler succeeded more than once. Effects outside Redis happen at least
+   * once, so this is no violation.
    */
   readonly doubles: number;
   readonly orderBreaks: number;
@@ -73,7 +73,7 @@ export interface TortureReport {
   readonly published: number;
   readonly acknowledged: number;
   readonly faults: Readonly<Record<Torture, number>>;
-  /** Faults asked for that cannot be made here, and why. */
+  /** Requested faults that are impossible here, and the reason. */
   readonly leftOut: { readonly faults: readonly Torture[]; readonly why: string } | null;
   readonly functions: readonly TortureFunction[];
   readonly violations: readonly Violation[];
@@ -84,7 +84,8 @@ export interface TortureReport {
     readonly worstMs: number | null;
   };
   /**
-   * From the end of the last fault until everything was done or dead; null: not within the time.
+   * Time from the end of the last fault until everything was done or dead, ms; null: longer than
+   * the bound.
    */
   readonly settledMs: number | null;
 }
@@ -123,13 +124,13 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
 
 type Injected = Awaited<ReturnType<typeof injectFaults>>;
 
-/** Everything that is tortured, and with it the load. */
+/** The dispatchers under torture, and the load on them. */
 interface Bench {
   readonly namespace: string;
   readonly functions: readonly FunctionSpec[];
-  /** File of the handlers' history. */
+  /** Path of the handlers' history. */
   readonly history: string;
-  /** Past the proxy. */
+  /** Deployment with a connection past the proxy. */
   readonly direct: Deployment;
   readonly proxy: TcpProxy | null;
   readonly victims: Victims;
@@ -191,7 +192,7 @@ async function arrange(
   return { namespace, functions, history, direct, proxy, victims, types, load };
 }
 
-/** Fault after fault under load, then peace until everything is settled. */
+/** Makes fault after fault under load, then waits until everything is settled. */
 async function inject(
   { functions, direct, proxy, victims, load }: Bench,
   options: TortureOptions,
@@ -280,8 +281,8 @@ function report(
 }
 
 /**
- * A view's evolve is not told which attempt it is, and may be called again: of views, neither order
- * nor repetition is judged.
+ * The checker judges neither order nor repetition of views: evolve does not know its attempt, and
+ * may be called again.
  */
 function rulesOf({ name, on, ordering, retry, batch, view, dedupe }: FunctionSpec): FunctionRules {
   return {
@@ -295,7 +296,7 @@ function rulesOf({ name, on, ordering, retry, batch, view, dedupe }: FunctionSpe
   };
 }
 
-/** In the place of each function file stands one that imports and observes it. */
+/** Writes a file per function file that imports the original and observes it. */
 async function wrapFunctions(
   { functionsDir, skipFiles }: TortureOptions,
   dir: string,
@@ -314,7 +315,7 @@ interface Way {
   readonly url: string;
 }
 
-/** Made by a proxy between the dispatchers and the server. */
+/** Faults made by a proxy between the dispatchers and the server. */
 const NETWORK: readonly Torture[] = ['cut', 'duplicate'];
 
 /** @returns why no proxy can stand between the dispatchers and the server; null: one can */

@@ -1,4 +1,4 @@
-/** The dispatcher processes that are tortured. */
+/** The dispatcher processes that torture kills and freezes. */
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { MillraceError } from '../core/errors.ts';
@@ -8,7 +8,7 @@ import type { FaultOp } from './run-record.ts';
 
 const SCRIPT = fileURLToPath(new URL('./dispatcher-main.js', import.meta.url));
 
-/** A dispatcher over the observed functions does not start: nothing was tortured. */
+/** A dispatcher does not start with the observed functions: nothing was tortured. */
 export class VictimError extends MillraceError {
   readonly code = 'VICTIM';
   constructor(log: string) {
@@ -36,7 +36,10 @@ export class Victims {
     if (!child.alive) throw new VictimError(child.log);
   }
 
-  /** What it had begun may go on beside its heir's work: from now on that is explained. */
+  /**
+   * Freezes a process, and records that. After the thaw its handlers may go on beside its heir's
+   * work, which the record explains.
+   */
   freeze(victim: Child): void {
     const op: FaultOp = { what: 'fault', name: 'frozen', pid: victim.pid };
     appendFileSync(this.#settings.history, `${JSON.stringify(op)}\n`);
@@ -47,7 +50,7 @@ export class Victims {
     return Math.max(0, ...this.alive.map((child) => child.peakRssMb()));
   }
 
-  /** Drains them. */
+  /** Drains all processes that are alive. */
   async terminate(): Promise<void> {
     await Promise.all(this.alive.map((child) => child.terminate()));
   }
