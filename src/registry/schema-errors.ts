@@ -3,7 +3,8 @@
  * API.
  */
 import { CorruptDataError, MillraceError } from '../core/errors.ts';
-import { LEVELS, type Finding, type Level } from './schema-tools.ts';
+import type { Finding } from '../schema/finding.ts';
+import { LEVELS, type Level } from '../schema/model.ts';
 
 /**
  * A schema that its subject's compatibility level forbids. Nothing was registered. `findings` lists

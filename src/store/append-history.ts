@@ -10,12 +10,38 @@ import { withRetry } from '../redis/retry.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
 import { APPEND_ENTRIES } from '../redis/lua/shared.ts';
+import type { ExpectedRevision } from './expected-revision.ts';
+import { StoreInputError } from './store-errors.ts';
 
 const script = defineScript({
   url: new URL('./append-history.lua', import.meta.url),
   with: APPEND_ENTRIES,
   keys: 'variable',
 });
+
+/** Expectations without a number, as append-history.lua takes them. */
+const ANY = 0xffff_ffff;
+const EXISTS = 0xffff_fffe;
+
+/** @throws StoreInputError for a value that is no expectation */
+export function encodeExpected(expected: ExpectedRevision): number {
+  switch (expected) {
+    case 'any':
+      return ANY;
+    case 'stream-exists':
+      return EXISTS;
+    case 'no-stream':
+      return 0;
+    default:
+      if (!Number.isInteger(expected) || expected < 0 || expected >= EXISTS) {
+        throw new StoreInputError(
+          'expectedRevision',
+          `must be a whole number from 0, 'no-stream', 'stream-exists' or 'any', it is ${String(expected)}`,
+        );
+      }
+      return expected;
+  }
+}
 
 /** The events of one type of all appends. */
 export interface BatchPart {

@@ -29,7 +29,8 @@ import {
   HistoryFullError,
   StoreInputError,
 } from './store-errors.ts';
-import { encodeExpected, type ExpectedRevision } from './expected-revision.ts';
+import { encodeExpected } from './append-history.ts';
+import type { ExpectedRevision } from './expected-revision.ts';
 import { createDataReader } from './read-data.ts';
 import {
   parseElement,

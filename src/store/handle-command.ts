@@ -13,7 +13,8 @@ import type { Decider, NewEvent } from '../define/define-aggregate.ts';
 import { decidedEvents } from '../define/decided-events.ts';
 import { ConflictError, StoreInputError } from './store-errors.ts';
 import type { AppendedEvent, AppendResult, EventStore } from './event-store.ts';
-import { encodeExpected, meets, type ExpectedRevision } from './expected-revision.ts';
+import { encodeExpected } from './append-history.ts';
+import { meets, type ExpectedRevision } from './expected-revision.ts';
 
 export interface CommandOptions {
   /**
