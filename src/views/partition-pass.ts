@@ -113,21 +113,22 @@ export class PartitionPass {
       this.#build.progressed();
       return 'done';
     };
-    /** Behind the last page; null: committed. */
-    let last: WalkPlace | null = null;
+    /** Place behind the last page. */
+    let end: WalkPlace | null = null;
     const histories = walkHistories(source, this.partition, categories, cursor.place);
     for await (const { event, place } of histories) {
       if (event === null) {
-        // Nothing for this view in a whole page: so that it need not be read again.
-        if (turns.isEmpty && (await commit(place())) === 'stale') return 'stale';
-        last = turns.isEmpty ? null : place();
+        end = place();
+        // Nothing is gathered: the place alone is committed, so that the page is not read again.
+        if (turns.isEmpty && (await commit(end)) === 'stale') return 'stale';
         continue;
       }
       if (!this.#isWithin(event)) continue;
       turns.add(event);
       if (turns.isFull && (await commit(place())) === 'stale') return 'stale';
     }
-    return last !== null && !turns.isEmpty ? commit(last) : 'done';
+    // A walk ends with a place: it is behind all that is gathered.
+    return end === null || turns.isEmpty ? 'done' : commit(end);
   }
 
   /** Up to the boundary; the lane folds the events behind it. */

@@ -12,7 +12,7 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { AppendQueue } from '../../src/store/append-queue.ts';
 import { encodeEvent } from '../../src/wire/batch-writer.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
-import { encodeExpected } from '../../src/store/expected-revision.ts';
+import { encodeExpected } from '../../src/store/append-history.ts';
 
 type Answer = readonly string[] | 'unknown';
 
