@@ -29,7 +29,7 @@ import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.
 import { registeredBy } from './registry/registered-by.ts';
 import { SchemaRegistry } from './registry/registry.ts';
 import { SchemaWatch } from './registry/schema-watch.ts';
-import { RegistryStore } from './registry/store.ts';
+import { RegistryStore } from './registry/registry-store.ts';
 import {
   DEFAULT_PARTITIONS,
   readSettings,

@@ -17,15 +17,9 @@ export type {
 } from './pipeline/append/publisher.ts';
 export type { Durability } from './pipeline/append/confirm.ts';
 export { EventStore } from './store/event-store.ts';
-export type {
-  AppendedEvent,
-  AppendOptions,
-  AppendResult,
-  Loaded,
-  LoadOptions,
-  ReadOptions,
-  StoreSettings,
-} from './store/event-store.ts';
+export type { AppendOptions, ReadOptions, StoreSettings } from './store/event-store.ts';
+export type { AppendedEvent, AppendResult } from './store/append-result.ts';
+export type { Loaded, LoadOptions } from './store/aggregate-loader.ts';
 export { handleCommand } from './store/handle-command.ts';
 export type { CommandOptions, CommandResult } from './store/handle-command.ts';
 export type { ExpectedRevision } from './store/expected-revision.ts';
@@ -53,13 +47,13 @@ export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';
 export type { ConfluentFrame } from './registry/confluent-frame.ts';
 export type {
   Registered,
-  RegisteredBy,
-  SchemaDraft,
   SchemaRegistry,
   Verdict,
   VersionWithSchema,
 } from './registry/registry.ts';
-export type { SchemaReference, StoredSchema, SubjectVersion } from './registry/store.ts';
+export type { RegisteredBy } from './registry/registered-by.ts';
+export type { SchemaDraft } from './registry/schema-draft.ts';
+export type { SchemaReference, StoredSchema, SubjectVersion } from './registry/stored-records.ts';
 export type { LocalSchemas } from './registry/local-schemas.ts';
 export {
   DeletionError,
@@ -83,16 +77,10 @@ export {
   removeFunction,
 } from './upkeep/remove-function.ts';
 export { View } from './views/view-query.ts';
-export type {
-  Counted,
-  Freshness,
-  Got,
-  ListOptions,
-  Page,
-  Range,
-  Unreadable,
-  ViewRow,
-} from './views/view-query.ts';
+export type { Counted, Got, ListOptions, Page } from './views/view-query.ts';
+export type { Freshness } from './views/freshness.ts';
+export type { Range } from './views/query-range.ts';
+export type { Unreadable, ViewRow } from './views/read-rows.ts';
 export { dropGeneration, listViews, rollBackView } from './views/generations.ts';
 export type { Generation, KnownView } from './views/generations.ts';
 export {

@@ -17,7 +17,7 @@ import {
   UnknownVersionError,
 } from '../registry/schema-errors.ts';
 import type { SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
-import type { SchemaReference, StoredSchema } from '../registry/store.ts';
+import type { SchemaReference, StoredSchema } from '../registry/stored-records.ts';
 import { draftOf } from './registry-draft.ts';
 import {
   answering,

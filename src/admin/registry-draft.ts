@@ -7,8 +7,9 @@ import {
   UnknownSubjectError,
   UnknownVersionError,
 } from '../registry/schema-errors.ts';
-import type { SchemaDraft, SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
-import type { SchemaReference } from '../registry/store.ts';
+import type { SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
+import type { SchemaDraft } from '../registry/schema-draft.ts';
+import type { SchemaReference } from '../registry/stored-records.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
 import { ApiError } from './registry-errors.ts';
 import { bodyOf, subjectOf, unprocessable } from './registry-request.ts';

@@ -68,7 +68,7 @@ export interface Keys {
   settings(): string;
   /** hash: event type -> JSON of its limits (src/upkeep/type-limits.ts) */
   limits(): string;
-  /** Schema registry; all its keys share the hash tag `{schemas}`. See src/registry/store.ts. */
+  /** Schema registry; all its keys share the hash tag `{schemas}`. See registry-store.ts. */
   registry(part: RegistryPart): string;
   /** hash: versions of one subject */
   registrySubject(subject: string): string;

@@ -9,7 +9,7 @@ import type { Deployment } from '../deployment.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
 import type { SchemaRegistry } from './registry.ts';
-import type { StoredSchema } from './store.ts';
+import type { StoredSchema } from './stored-records.ts';
 import {
   identityOf,
   prepareSchema,

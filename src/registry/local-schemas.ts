@@ -9,7 +9,9 @@ import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { describeFindings, IncompatibleSchemaError } from './schema-errors.ts';
-import { textHash, type RegisteredBy, type SchemaDraft, type SchemaRegistry } from './registry.ts';
+import type { RegisteredBy } from './registered-by.ts';
+import type { SchemaRegistry } from './registry.ts';
+import { textHash, type SchemaDraft } from './schema-draft.ts';
 import { InvalidSchemaError } from './schema-tools.ts';
 
 /** Per event type. */

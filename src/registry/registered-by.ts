@@ -5,9 +5,13 @@
 import { execFile } from 'node:child_process';
 import { hostname, userInfo } from 'node:os';
 import { promisify } from 'node:util';
-import type { RegisteredBy } from './registry.ts';
 
 const run = promisify(execFile);
+
+export interface RegisteredBy {
+  readonly by: string;
+  readonly gitRevision: string;
+}
 
 /** Never fails: what cannot be found out is left empty. @param cwd a folder of the source tree */
 export async function registeredBy(cwd: string): Promise<RegisteredBy> {

@@ -6,9 +6,6 @@
  * register.lua take it only if the subject and its level are still what the candidate was judged
  * by. So two incompatible schemas never both get in, whoever registers at the same time.
  */
-import { createHash } from 'node:crypto';
-import { CorruptDataError } from '../core/errors.ts';
-import type { ProtoSource } from '../wire/catalog.ts';
 import {
   checkLevel,
   DeletionError,
@@ -20,43 +17,34 @@ import {
   UnknownSubjectError,
   UnknownVersionError,
 } from './schema-errors.ts';
-import { cut, textProblem } from '../core/well-formed.ts';
+import { cut } from '../core/well-formed.ts';
 import {
   identityOf,
   idsOf,
   judge,
-  LEVELS,
   prepareSchema,
   type Finding,
   type Level,
   type PreparedSchema,
 } from './schema-tools.ts';
-import type {
-  RegistryStore,
-  SchemaReference,
-  StoredSchema,
-  SubjectState,
-  SubjectVersion,
-} from './store.ts';
+import type { RegisteredBy } from './registered-by.ts';
+import type { RegistryStore } from './registry-store.ts';
+import { textHash, type SchemaDraft } from './schema-draft.ts';
+import type { StoredSchema, SubjectState, SubjectVersion } from './stored-records.ts';
+import {
+  checkSubject,
+  chooseVersions,
+  DEFAULT_LEVEL,
+  levelOf,
+  liveVersions,
+  storedLevel,
+  unknownVersion,
+} from './subject.ts';
 
-export const DEFAULT_LEVEL: Level = 'FULL_TRANSITIVE';
-const SUBJECT_BYTES = 255;
 /** Somebody else registering the same subject at the same moment: judged again, so many times. */
 const ROUNDS = 20;
 /** Parsed schemas kept: judging a subject again must not parse its history again. */
 const PARSED = 256;
-
-export interface SchemaDraft {
-  readonly subject: string;
-  /** First the file itself, then all it imports. */
-  readonly files: readonly ProtoSource[];
-  readonly references?: readonly SchemaReference[];
-}
-
-export interface RegisteredBy {
-  readonly by: string;
-  readonly gitRevision: string;
-}
 
 export interface Registered {
   readonly id: number;
@@ -381,73 +369,4 @@ export class SchemaRegistry {
     }
     return { compatible: true, level, findings: [], warnings: [], against: [] };
   }
-}
-
-function liveVersions(state: SubjectState): readonly SubjectVersion[] {
-  return state.versions.filter((one) => !one.deleted);
-}
-
-function levelOf(state: SubjectState): Level {
-  return state.level === '' ? DEFAULT_LEVEL : storedLevel(state.level, state.subject);
-}
-
-/** @throws CorruptDataError */
-function storedLevel(text: string, subject: string): Level {
-  const found = LEVELS.find((level) => level === text);
-  if (found) return found;
-  throw new CorruptDataError(
-    'decode',
-    `the compatibility level in the registry is none: ${JSON.stringify(text.slice(0, 60))}. To set it anew: millrace schema level ${subject} ${DEFAULT_LEVEL}`.replaceAll(
-      '  ',
-      ' ',
-    ),
-  );
-}
-
-/** @throws UnknownSubjectError; CorruptDataError where none of its versions can be read */
-function chooseVersions(state: SubjectState, deletedToo: boolean): readonly SubjectVersion[] {
-  const versions = deletedToo ? state.versions : liveVersions(state);
-  const [damaged] = state.damaged;
-  if (versions.length === 0 && damaged !== undefined) throw unknownVersion(state, damaged);
-  if (versions.length === 0) throw new UnknownSubjectError(state.subject);
-  return versions;
-}
-
-/** A version whose record is damaged is told from one that is not there. */
-function unknownVersion({ subject, damaged }: SubjectState, version: number): Error {
-  if (!damaged.includes(version)) return new UnknownVersionError(subject, version);
-  return new CorruptDataError(
-    'decode',
-    `version ${version} of "${subject}" cannot be read: its record in the registry names no schema id. The other versions can. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`,
-  );
-}
-
-/** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */
-function checkSubject(subject: string): void {
-  const unfit = textProblem(subject);
-  if (unfit !== null) throw new RegistryInputError('subject', `the subject ${unfit}`);
-  if (
-    subject === '' ||
-    Buffer.byteLength(subject) > SUBJECT_BYTES ||
-    /[\u0000-\u001f\u007f]/.test(subject)
-  ) {
-    throw new RegistryInputError(
-      'subject',
-      `a subject has 1 to ${SUBJECT_BYTES} bytes and no control characters, got ${JSON.stringify(subject.slice(0, 100))}`,
-    );
-  }
-}
-
-/** The same text is found by it without being parsed. */
-export function textHash(
-  subject: string,
-  files: readonly ProtoSource[],
-  references: readonly SchemaReference[] = [],
-): string {
-  const parts = [
-    subject,
-    files.map(({ name, text }) => [name, text]),
-    ...(references.length > 0 ? [references] : []),
-  ];
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

@@ -10,7 +10,7 @@ import { fingerprint, identity, idsOf, reachable } from '../schema/fingerprint.t
 import { InvalidSchemaError } from '../schema/limits.ts';
 import type { Level, ParsedSchema } from '../schema/model.ts';
 import { parseSchema } from '../schema/parse-schema.ts';
-import type { SchemaReference } from './store.ts';
+import type { SchemaReference } from './stored-records.ts';
 
 export { idsOf, InvalidSchemaError };
 export type { Comparison, Finding, Level };

@@ -14,7 +14,9 @@ import type { LocalSchema } from '../core/schema-id.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { describeFindings, IncompatibleSchemaError } from './schema-errors.ts';
-import type { RegisteredBy, SchemaDraft, SchemaRegistry } from './registry.ts';
+import type { RegisteredBy } from './registered-by.ts';
+import type { SchemaRegistry } from './registry.ts';
+import type { SchemaDraft } from './schema-draft.ts';
 
 const INTERVAL_MS = 1000;
 /** How long closing waits for the last look. */

@@ -5,13 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
-import { parseRfc3339 } from '../core/rfc3339.ts';
 import { OversizeError, type ProducerGapError } from '../core/errors.ts';
 import { APPEND_EVENT } from '../core/known-options.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
-import { formatPosition } from '../core/position.ts';
-import { schemaIdOf } from '../core/schema-id.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
@@ -23,13 +20,15 @@ import { EventEncoder } from '../wire/event-encoder.ts';
 import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
+import { ConflictError, HistoryFullError, StoreInputError } from './store-errors.ts';
 import {
-  ConflictError,
-  EventIdReusedError,
-  HistoryFullError,
-  StoreInputError,
-} from './store-errors.ts';
+  AggregateLoader,
+  lastRevision,
+  type Loaded,
+  type LoadOptions,
+} from './aggregate-loader.ts';
 import { encodeExpected } from './append-history.ts';
+import { appendedResult, firstResult, type AppendResult } from './append-result.ts';
 import type { ExpectedRevision } from './expected-revision.ts';
 import { createDataReader } from './read-data.ts';
 import {
@@ -37,11 +36,10 @@ import {
   readElement,
   readIds,
   readPage,
-  revisionAt,
   type HistoryAddress,
+  type HistorySource,
   type ReadData,
 } from './read-history.ts';
-import { schemaOf, Snapshots } from './snapshots.ts';
 
 export interface StoreSettings extends QueueSettings {
   /** How events of older versions become what `evolve` expects: see upcast. */
@@ -66,22 +64,6 @@ export interface AppendOptions {
   readonly expectedRevision: ExpectedRevision;
 }
 
-export interface AppendedEvent {
-  readonly id: string;
-  /** Its place in the history, from 1. */
-  readonly revision: number;
-  /** Its address in the streams: `partition/entry id/position`. */
-  readonly position: string;
-}
-
-export interface AppendResult {
-  /** Of the history, right after these events. */
-  readonly revision: number;
-  readonly events: readonly AppendedEvent[];
-  /** They were appended before: this is what the first time was answered. */
-  readonly repeated: boolean;
-}
-
 export interface ReadOptions {
   /** First revision to read, in the order of reading. Default: 1, backwards the last one. */
   readonly from?: number;
@@ -90,29 +72,6 @@ export interface ReadOptions {
   readonly backwards?: boolean;
   /** At most so many events. Default: all. */
   readonly limit?: number;
-}
-
-export interface LoadOptions {
-  /**
-   * As it was: after so many events, or at that time (by the server's clock, when they were
-   * appended). Default: as it is.
-   */
-  readonly at?: number | Date;
-  /** Look for the append whose first event has this id. */
-  readonly remembered?: string;
-}
-
-export interface Loaded<State> {
-  readonly state: State;
-  /** Number of events that led to it; 0: there is no such history (or was none yet). */
-  readonly revision: number;
-  /** Of the last snapshot; 0: none. */
-  readonly snapshotRevision: number;
-  /**
-   * The append that was looked for: the history's revision before it, and its number of events.
-   * Null: it is not there.
-   */
-  readonly remembered: { readonly before: number; readonly events: number } | null;
 }
 
 export interface StoreParts {
@@ -126,7 +85,8 @@ export interface StoreParts {
 export class EventStore {
   readonly #parts: StoreParts;
   readonly #queue: AppendQueue;
-  readonly #snapshots: Snapshots;
+  readonly #loader: AggregateLoader;
+  readonly #source: HistorySource;
   readonly #readData: ReadData;
   readonly #encoder: EventEncoder;
   readonly #idPrefix = randomBytes(8).toString('hex');
@@ -134,7 +94,7 @@ export class EventStore {
 
   constructor(parts: StoreParts) {
     const { deployment, connection, confirm, settings, gap } = parts;
-    const { keys, partitions, catalog, schemas, log } = deployment;
+    const { keys, partitions, catalog, schemas } = deployment;
     const { source } = settings;
     this.#parts = parts;
     this.#encoder = new EventEncoder({ catalog, schemas, source, options: APPEND_EVENT });
@@ -147,8 +107,14 @@ export class EventStore {
       gap,
       verify: () => deployment.settings.verify(),
     });
-    this.#snapshots = new Snapshots({ connection, keys, deadlineMs: settings.deadlineMs }, log);
+    this.#source = { connection, keys, deadlineMs: settings.deadlineMs };
     this.#readData = createDataReader(deployment, settings.upcasts);
+    this.#loader = new AggregateLoader({
+      deployment,
+      source: this.#source,
+      readData: this.#readData,
+      eventSource: source,
+    });
   }
 
   /**
@@ -189,7 +155,7 @@ export class EventStore {
       case 'appended':
         return appendedResult(at, answer, place, ids);
       case 'remembered':
-        return this.#firstResult(at, answer, given);
+        return firstResult(this.#source, at, answer, given);
       case 'conflict':
         throw new ConflictError(category, id, expectedRevision, answer.actual);
       case 'full':
@@ -282,7 +248,7 @@ export class EventStore {
    * UnknownOutcomeError, RedisReplyError
    */
   async revisionAt(category: string, id: string, time: Date): Promise<number> {
-    return this.#lastRevision(this.#address(category, id), time);
+    return lastRevision(this.#source, this.#address(category, id), time);
   }
 
   /**
@@ -297,48 +263,7 @@ export class EventStore {
     id: string,
     options: LoadOptions = {},
   ): Promise<Loaded<State>> {
-    const folded = aggregate as unknown as Aggregate<State, never>;
-    const at = this.#address(aggregate.category, id);
-    const unfit = options.remembered === undefined ? null : textProblem(options.remembered);
-    if (unfit !== null) throw new StoreInputError('remembered', unfit);
-    const last = await this.#lastRevision(at, options.at);
-    const query = {
-      last,
-      ...(options.remembered === undefined ? {} : { remembered: options.remembered }),
-    };
-    let page = await readPage(this.#source, at, {
-      ...query,
-      first: 1,
-      ...(folded.snapshot ? { snapshot: schemaOf(folded.snapshot) } : {}),
-    });
-    const { remembered } = page;
-    if (page.noSnapshot !== null) this.#snapshots.leftAside(at, page.noSnapshot);
-    let found =
-      page.snapshot === null ? undefined : this.#snapshots.read(folded, at, page.snapshot.state);
-    const snapshotRevision = found === undefined ? 0 : (page.snapshot?.revision ?? 0);
-    const unreadable = page.noSnapshot !== null || (page.snapshot !== null && found === undefined);
-    if (page.snapshot !== null && found === undefined)
-      page = await readPage(this.#source, at, { ...query, first: 1 });
-    let state = found === undefined ? aggregate.initialState() : found.state;
-    found = undefined;
-    const types = new Set<string>(aggregate.events);
-    let revision = snapshotRevision;
-    for (;;) {
-      for (const bytes of page.elements) {
-        revision++;
-        // Most histories hold nothing else; what is not understood is not decoded.
-        const element = parseElement(bytes, at, revision);
-        if (!types.has(element.type)) continue;
-        const event = readElement(bytes, element, at, revision, this.#readData);
-        state = folded.evolve(state, (event instanceof Promise ? await event : event) as never);
-      }
-      if (page.elements.length === 0 || revision >= Math.min(page.revision, last)) break;
-      page = await readPage(this.#source, at, { first: revision + 1, last });
-    }
-    const taken =
-      options.at === undefined &&
-      this.#snapshots.offer(folded, at, { state, revision, snapshotRevision }, unreadable);
-    return { state, revision, snapshotRevision: taken ? revision : snapshotRevision, remembered };
+    return this.#loader.load(aggregate, this.#address(aggregate.category, id), options);
   }
 
   /**
@@ -353,21 +278,8 @@ export class EventStore {
     events: readonly NewEvent[],
     appended: AppendResult,
   ): State {
-    const folded = aggregate as unknown as Aggregate<State, never>;
-    const types = new Set<string>(aggregate.events);
-    let { state } = loaded;
-    events.forEach((event, i) => {
-      if (types.has(event.type))
-        state = folded.evolve(
-          state,
-          this.#recorded(event, id, appended.events[i] as AppendedEvent) as never,
-        );
-    });
-    const { revision } = appended;
-    const { snapshotRevision } = loaded;
     const at = this.#address(aggregate.category, id);
-    this.#snapshots.offer(folded, at, { state, revision, snapshotRevision });
-    return state;
+    return this.#loader.advance(aggregate, at, loaded, events, appended);
   }
 
   /**
@@ -393,7 +305,7 @@ export class EventStore {
    */
   async close(): Promise<void> {
     await this.#queue.close();
-    await this.#snapshots.close();
+    await this.#loader.close();
   }
 
   /** For logs. */
@@ -409,14 +321,6 @@ export class EventStore {
     return shown('EventStore', this.toJSON(), options, inspect);
   }
 
-  get #source() {
-    return {
-      connection: this.#parts.connection,
-      keys: this.#parts.deployment.keys,
-      deadlineMs: this.#parts.settings.deadlineMs,
-    };
-  }
-
   #address(category: string, id: string): HistoryAddress {
     checkCategory(category);
     if (typeof id !== 'string' || id === '')
@@ -425,69 +329,6 @@ export class EventStore {
     if (problem !== null) throw new StoreInputError(`the id of a history of ${category}`, problem);
     checkBytes(category, 'id of the history', id, LIMITS.subject);
     return { partition: partitionOf(id, this.#parts.deployment.partitions), category, id };
-  }
-
-  /** An event as reading it would give it. */
-  #recorded(
-    event: NewEvent,
-    id: string,
-    { id: eventId, revision, position }: AppendedEvent,
-  ): RecordedEvent {
-    const { catalog, schemas } = this.#parts.deployment;
-    const type = catalog.get(event.type);
-    return {
-      id: eventId,
-      type: event.type,
-      subject: id,
-      source: event.source ?? this.#parts.settings.source,
-      time: dateOf(event.time),
-      schema: schemaIdOf(schemas, event.type),
-      data: type.decode(type.encode(event.data)),
-      position,
-      extensions: event.extensions ?? {},
-      revision,
-    } as RecordedEvent;
-  }
-
-  /** What an append that is made again was answered the first time. */
-  async #firstResult(
-    at: HistoryAddress,
-    { before, events }: { before: number; events: number },
-    given: readonly NewEvent<string>[],
-  ): Promise<AppendResult> {
-    const appended: AppendedEvent[] = [];
-    while (appended.length < events) {
-      const from = before + appended.length + 1;
-      const page = await readPage(this.#source, at, { first: from, last: before + events });
-      if (page.elements.length === 0) break;
-      page.elements.forEach((bytes, i) => {
-        const { header, entryId } = parseElement(bytes, at, from + i);
-        appended.push({
-          id: header.id,
-          revision: from + i,
-          position: formatPosition({ partition: at.partition, entryId, position: header.position }),
-        });
-      });
-    }
-    const same =
-      appended.length === given.length &&
-      appended.every(({ id }, i) => given[i]?.id === undefined || given[i]?.id === id);
-    if (!same) throw new EventIdReusedError(at.category, at.id, given[0]?.id ?? '', before + 1);
-    return { revision: before + events, events: appended, repeated: true };
-  }
-
-  async #lastRevision(at: HistoryAddress, when: number | Date | undefined): Promise<number> {
-    if (when === undefined) return Number.MAX_SAFE_INTEGER;
-    if (when instanceof Date) {
-      if (Number.isNaN(when.getTime())) throw new StoreInputError('at', 'is no valid date');
-      return revisionAt(this.#source, at, when.getTime());
-    }
-    if (!Number.isSafeInteger(when) || when < 0)
-      throw new StoreInputError(
-        'at',
-        `must be a whole number from 0 or a Date, it is ${String(when)}`,
-      );
-    return when;
   }
 }
 
@@ -510,27 +351,4 @@ function tooLarge(
     MAX_APPEND[what],
     `${what}. Nothing was sent. Make several`,
   );
-}
-
-function appendedResult(
-  { partition }: HistoryAddress,
-  { revision, entryId }: { readonly revision: number; readonly entryId: string },
-  place: number,
-  ids: readonly string[],
-): AppendResult {
-  const first = revision - ids.length + 1;
-  return {
-    revision,
-    repeated: false,
-    events: ids.map((id, i) => ({
-      id,
-      revision: first + i,
-      position: formatPosition({ partition, entryId, position: place + i }),
-    })),
-  };
-}
-
-/** It has been checked: a text is an RFC 3339 time. */
-function dateOf(time: number | Date | string = wallClockMs()): Date {
-  return new Date(typeof time === 'string' ? (parseRfc3339(time)?.ms ?? Number.NaN) : time);
 }

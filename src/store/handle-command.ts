@@ -12,7 +12,8 @@ import { textProblem } from '../core/well-formed.ts';
 import type { Decider, NewEvent } from '../define/define-aggregate.ts';
 import { decidedEvents } from '../define/decided-events.ts';
 import { ConflictError, StoreInputError } from './store-errors.ts';
-import type { AppendedEvent, AppendResult, EventStore } from './event-store.ts';
+import type { AppendedEvent, AppendResult } from './append-result.ts';
+import type { EventStore } from './event-store.ts';
 import { encodeExpected } from './append-history.ts';
 import { meets, type ExpectedRevision } from './expected-revision.ts';
 

@@ -8,27 +8,26 @@
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { partitionOf } from '../core/partition.ts';
-import { compareEntryIds, entryIdTime, parsePosition } from '../core/position.ts';
-import { CorruptDataError, UnreadableRowError } from '../core/errors.ts';
-import { didYouMean } from '../core/suggest.ts';
-import { ALL_ROWS } from '../core/view-spec.ts';
+import { compareEntryIds, parsePosition } from '../core/position.ts';
 import { textProblem } from '../core/well-formed.ts';
 import { counterFields } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../redis/lua/shared.ts';
-import {
-  decodeStoredRow,
-  memberPrefix,
-  parseMember,
-  sameEntry,
-  sortBytes,
-  type StoredRow,
-} from '../wire/view-row.ts';
-import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './view-errors.ts';
+import { FRESHNESS, freshnessOf, latest, type Freshness } from './freshness.ts';
 import { liveGeneration, type Generation } from './generations.ts';
+import {
+  checkOptions,
+  LIST_OPTIONS,
+  RANGE_OPTIONS,
+  rangeBehind,
+  rangeOf,
+  writeCursor,
+  type IndexRange,
+  type Range,
+} from './query-range.ts';
+import { readRows, rowOf, storedRow, type Unreadable, type ViewRow } from './read-rows.ts';
+import { UnreadableIndexError, ViewBehindError, ViewQueryError } from './view-errors.ts';
 
-const FRESHNESS = [COUNTS, new URL('./freshness.lua', import.meta.url)];
 const readRow = defineScript({
   with: FRESHNESS,
   url: new URL('./read-row.lua', import.meta.url),
@@ -42,44 +41,11 @@ const readIndex = defineScript({
   readOnly: true,
 });
 
-export interface Freshness {
-  /**
-   * Events of the view's types that were published and are not folded yet, in the partitions that
-   * were read. 0: up to date.
-   */
-  readonly lag: number;
-  /**
-   * Everything published before this moment (the server's clock) is in it. Null: a partition that
-   * was read has events, and none of them is folded yet.
-   */
-  readonly asOf: Date | null;
-}
-
-export interface ViewRow<Row> {
-  readonly id: string;
-  readonly row: Row;
-  /** Events folded into it. */
-  readonly revision: number;
-  /** The last of them. */
-  readonly position: string;
-}
-
 export interface Got<Row> extends Freshness {
   /** Null: there is no such row (yet). */
   readonly found: ViewRow<Row> | null;
   /** Version of the view that was read. */
   readonly version: number;
-}
-
-export interface Range {
-  /** A name of `indexes`. Default: all rows, by id. */
-  readonly index?: string;
-  /** Rows whose `by` is this. Required where the index has a `by`, refused where it has none. */
-  readonly equals?: string | number | boolean;
-  /** Rows whose `sort` is this or larger. Only with an index that has a `sort`; `to` likewise. */
-  readonly from?: number | Date;
-  /** Rows whose `sort` is smaller. */
-  readonly to?: number | Date;
 }
 
 export interface ListOptions extends Range {
@@ -106,19 +72,6 @@ export interface Page<Row> extends Freshness {
   readonly version: number;
 }
 
-/**
- * A record of a view that is not what it should be: a row, an entry of an index, or an index in one
- * partition.
- */
-export interface Unreadable {
-  /** Of the row; null: not known. */
-  readonly id: string | null;
-  /** Its key in Redis. */
-  readonly key: string;
-  /** What is wrong, and the cure. */
-  readonly problem: string;
-}
-
 export interface Counted extends Freshness {
   readonly count: number;
   readonly version: number;
@@ -126,10 +79,6 @@ export interface Counted extends Freshness {
 
 const POLL_MS = { min: 2, max: 50 };
 const MAX_LIMIT = 1000;
-const TOP = Buffer.alloc(9, 0xff);
-
-/** How far a lane has come: server time, events behind, per type the last entry id. */
-type FreshnessReply = readonly string[];
 
 export class View<Row = Record<string, unknown>> {
   readonly name: string;
@@ -186,16 +135,8 @@ export class View<Row = Record<string, unknown>> {
     if ((order as string) !== 'asc' && (order as string) !== 'desc')
       throw new ViewQueryError(this.name, `order must be asc or desc, got ${String(order)}`);
     const generation = await liveGeneration(this.#source, this.name);
-    const range = this.#range(generation, options);
-    if (cursor !== undefined) {
-      const after = Buffer.concat([
-        Buffer.from('('),
-        range.prefix,
-        this.#readCursor(cursor, range.prefix, order),
-      ]);
-      if (order === 'asc') range.min = after;
-      else range.max = after;
-    }
+    const whole = rangeOf(generation, options);
+    const range = cursor === undefined ? whole : rangeBehind(this.name, whole, cursor, order);
     const pages = await this.#readIndex<Buffer[]>(generation, range, order, limit + 1);
     const noIndex: UnreadableIndexError[] = [];
     const direction = order === 'asc' ? 1 : -1;
@@ -210,21 +151,14 @@ export class View<Row = Record<string, unknown>> {
       .sort((a, b) => direction * Buffer.compare(a.place, b.place));
     const shown = found.slice(0, limit);
     const last = shown.at(-1);
-    const { rows, unreadable } = await this.#readRows(generation, range.index, shown);
+    const { rows, unreadable } = await readRows<Row>(this.#source, generation, range.index, shown);
     return {
       rows,
       unreadable: [
         ...noIndex.map(({ key, message }) => ({ id: null, key, problem: message })),
         ...unreadable,
       ],
-      cursor:
-        found.length > limit && last
-          ? Buffer.concat([
-              Buffer.from([order === 'asc' ? 0 : 1]),
-              memberHash(range.prefix),
-              last.place,
-            ]).toString('base64url')
-          : null,
+      cursor: found.length > limit && last ? writeCursor(range.prefix, order, last.place) : null,
       version: generation.version,
       ...freshnessOf(pages.map(([, freshness]) => freshness.map(String))),
     };
@@ -237,7 +171,7 @@ export class View<Row = Record<string, unknown>> {
   async count(options: Range = {}): Promise<Counted> {
     checkOptions(this.name, options, RANGE_OPTIONS);
     const generation = await liveGeneration(this.#source, this.name);
-    const range = this.#range(generation, options);
+    const range = rangeOf(generation, options);
     const counts = await this.#readIndex<number>(generation, range, 'count', 0);
     counts.forEach(([count], partition) => {
       if (Buffer.isBuffer(count))
@@ -289,60 +223,10 @@ export class View<Row = Record<string, unknown>> {
     }
   }
 
-  #range(
-    generation: Generation,
-    options: Range,
-  ): { index: string; prefix: Buffer; min: Buffer; max: Buffer } {
-    const { index, equals, from, to } = options;
-    if (index !== undefined && !generation.indexes.includes(index)) {
-      throw new ViewQueryError(
-        this.name,
-        `it has no index "${index}"${didYouMean(index, generation.indexes)}; it has ${generation.indexes.join(', ') || 'none'}`,
-      );
-    }
-    const problem = rangeProblem(generation, options);
-    if (problem !== null) throw new ViewQueryError(this.name, problem);
-    const prefix = memberPrefix(equals === undefined ? '' : String(equals));
-    const bound = (value: number | Date): Buffer => {
-      const number = value instanceof Date ? value.getTime() : value;
-      if (typeof number !== 'number' || Number.isNaN(number))
-        throw new ViewQueryError(
-          this.name,
-          `from and to must be numbers or Dates, got ${String(value)}`,
-        );
-      return Buffer.concat([prefix, sortBytes(number)]);
-    };
-    return {
-      index: index ?? ALL_ROWS,
-      prefix,
-      min: Buffer.concat([Buffer.from('['), from === undefined ? prefix : bound(from)]),
-      max: Buffer.concat([
-        Buffer.from('('),
-        to === undefined ? Buffer.concat([prefix, TOP]) : bound(to),
-      ]),
-    };
-  }
-
-  #readCursor(text: string, prefix: Buffer, order: 'asc' | 'desc'): Buffer {
-    const bytes = Buffer.from(typeof text === 'string' ? text : '', 'base64url');
-    const [direction] = bytes;
-    if (
-      bytes.length < 5 ||
-      direction !== (order === 'asc' ? 0 : 1) ||
-      !bytes.subarray(1, 5).equals(memberHash(prefix))
-    ) {
-      throw new ViewQueryError(
-        this.name,
-        'the cursor is none of this query: take it from the page before, with the same index, equals and order',
-      );
-    }
-    return bytes.subarray(5);
-  }
-
   /** Per partition what was found, and how fresh. */
   #readIndex<T>(
     generation: Generation,
-    range: { index: string; min: Buffer; max: Buffer },
+    range: IndexRange,
     how: 'asc' | 'desc' | 'count',
     limit: number,
   ): Promise<[T | Buffer, readonly Buffer[]][]> {
@@ -385,177 +269,4 @@ export class View<Row = Record<string, unknown>> {
     const problem = `its key is of another type: ${kind.toString('latin1', 1)}`;
     return new UnreadableIndexError(generation, index, partition, { key, problem });
   }
-
-  /** In the order given; without those that no longer are what the index said. */
-  async #readRows(
-    generation: Generation,
-    index: string,
-    found: readonly { readonly member: Buffer; readonly partition: number }[],
-  ): Promise<{ rows: ViewRow<Row>[]; unreadable: Unreadable[] }> {
-    const { keys } = this.#source;
-    const at = generation.indexes.indexOf(index);
-    const rows: ViewRow<Row>[] = [];
-    const unreadable: Unreadable[] = [];
-    const wanted: Wanted[] = [];
-    for (const { member, partition } of found) {
-      try {
-        const entry = parseMember(member);
-        wanted.push({
-          ...entry,
-          partition,
-          key: keys.viewRow(partition, generation.name, entry.id),
-          bytes: null,
-        });
-      } catch (error) {
-        const key = keys.viewIndex(partition, generation.name, index);
-        unreadable.push({ id: null, key, problem: badMember(member, index, error) });
-      }
-    }
-    await this.#fetch(wanted);
-    for (const { id, value, sort, partition, key, bytes } of wanted) {
-      if (bytes === null) continue;
-      try {
-        const stored = storedRow(generation, id, key, bytes);
-        if (at >= 0 && !sameEntry(stored.ix[at], [value, sort])) continue;
-        rows.push(rowOf<Row>(id, partition, stored));
-      } catch (error) {
-        if (!(error instanceof UnreadableRowError)) throw error;
-        unreadable.push({ id, key, problem: error.message });
-      }
-    }
-    return { rows, unreadable };
-  }
-
-  /** What is at the rows' keys; of a key that holds no text, of which type it is. */
-  async #fetch(wanted: readonly Wanted[]): Promise<void> {
-    const { connection } = this.#source;
-    const byPartition = new Map<number, Wanted[]>();
-    for (const one of wanted)
-      byPartition.set(one.partition, [...(byPartition.get(one.partition) ?? []), one]);
-    await Promise.all(
-      [...byPartition.values()].map(async (some) => {
-        const rows = (await connection.commandBuffer(
-          'MGET',
-          ...some.map(({ key }) => key),
-        )) as (Buffer | null)[];
-        await Promise.all(
-          some.map(async (one, i) => {
-            one.bytes = rows[i] ?? null;
-            if (one.bytes !== null) return;
-            const kind = String(await connection.command('TYPE', one.key));
-            if (kind !== 'none' && kind !== 'string') one.bytes = Buffer.from(`!${kind}`);
-          }),
-        );
-      }),
-    );
-  }
-}
-
-/** A row that an index names. */
-interface Wanted {
-  readonly id: string;
-  readonly value: string;
-  readonly sort: number;
-  readonly partition: number;
-  readonly key: string;
-  /** As it is stored; null: it is not there. */
-  bytes: Buffer | null;
-}
-
-/** @throws UnreadableRowError */
-function storedRow(generation: Generation, id: string, key: string, bytes: Buffer): StoredRow {
-  try {
-    return decodeStoredRow(bytes);
-  } catch (error) {
-    if (!(error instanceof CorruptDataError)) throw error;
-    throw new UnreadableRowError(generation.name, id, key, error.message);
-  }
-}
-
-function badMember(member: Buffer, index: string, error: unknown): string {
-  return (
-    `entry ${member.toString('hex', 0, 40)} (hexadecimal) of index "${index}" is none: ${(error as Error).message}. ` +
-    'No view writes such a one: remove it (ZREM)'
-  );
-}
-
-/**
- * A range that would find nothing whatever the rows are, and why; null: the index has such ranges.
- */
-function rangeProblem(
-  { indexes, lookups }: Generation,
-  { index, equals, from, to }: Range,
-): string | null {
-  if (equals !== undefined && !['string', 'number', 'boolean'].includes(typeof equals)) {
-    return `equals must be a string, number or boolean, got ${equals === null ? 'null' : typeof equals}`;
-  }
-  const unfit = typeof equals === 'string' ? textProblem(equals) : null;
-  if (unfit !== null) return `equals ${unfit}`;
-  if (index === undefined) {
-    const others = indexes.length > 0 ? `; it has ${indexes.join(', ')}` : '';
-    if (equals !== undefined) return `equals goes with an index${others}`;
-    return from === undefined && to === undefined
-      ? null
-      : `from and to go with an index that has a sort${others}`;
-  }
-  if (lookups === null) return null;
-  if (lookups.by.includes(index) && equals === undefined) {
-    return `index "${index}" finds rows by a value: equals (--equals) is required`;
-  }
-  if (!lookups.by.includes(index) && equals !== undefined) {
-    return `index "${index}" has no "by", all its rows are one list: leave out equals (--equals)`;
-  }
-  if (!lookups.sort.includes(index) && (from !== undefined || to !== undefined)) {
-    return `index "${index}" has no "sort": leave out from and to`;
-  }
-  return null;
-}
-
-/** Options that are none would leave the query wider than it was meant. */
-function checkOptions(view: string, options: object, known: readonly string[]): void {
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name))
-      throw new ViewQueryError(
-        view,
-        `there is no option "${name}"${didYouMean(name, known)}; there are ${known.join(', ')}`,
-      );
-  }
-}
-
-const RANGE_OPTIONS = ['index', 'equals', 'from', 'to'] as const;
-const LIST_OPTIONS = [...RANGE_OPTIONS, 'order', 'limit', 'cursor'] as const;
-
-/** Four bytes that tell the value of a cursor's query from others. */
-function memberHash(prefix: Buffer): Buffer {
-  const hash = Buffer.alloc(4);
-  let sum = 0x811c9dc5;
-  for (const byte of prefix) sum = Math.imul(sum ^ byte, 0x01000193) >>> 0;
-  hash.writeUInt32BE(sum);
-  return hash;
-}
-
-function rowOf<Row>(id: string, partition: number, { row, at, rev }: StoredRow): ViewRow<Row> {
-  return { id, row: row as Row, revision: rev, position: `${partition}/${at}` };
-}
-
-function latest(ids: readonly string[]): string | null {
-  let at: string | null = null;
-  for (const id of ids)
-    if (/^\d+-\d+$/.test(id) && (at === null || compareEntryIds(id, at) > 0)) at = id;
-  return at;
-}
-
-function freshnessOf(replies: readonly FreshnessReply[]): Freshness {
-  let lag = 0;
-  let asOfMs = Infinity;
-  for (const [now = '0', behind = '0', ...ids] of replies) {
-    const events = Math.max(0, Number(behind));
-    lag += events;
-    const at = latest(ids);
-    asOfMs = Math.min(
-      asOfMs,
-      events === 0 ? Number(now) : at === null ? -Infinity : Math.min(Number(now), entryIdTime(at)),
-    );
-  }
-  return { lag, asOf: Number.isFinite(asOfMs) ? new Date(asOfMs) : null };
 }

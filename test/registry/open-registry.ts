@@ -2,9 +2,10 @@
 import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
-import { SchemaRegistry, type SchemaDraft } from '../../src/registry/registry.ts';
+import { SchemaRegistry } from '../../src/registry/registry.ts';
+import type { SchemaDraft } from '../../src/registry/schema-draft.ts';
 import { identityOf, idsOf, prepareSchema } from '../../src/registry/schema-tools.ts';
-import { RegistryStore } from '../../src/registry/store.ts';
+import { RegistryStore } from '../../src/registry/registry-store.ts';
 import { startRedis, type TestLike, type TestRedis } from '../../scripts/lab/redis-server.ts';
 
 export interface OpenRegistry {

@@ -7,7 +7,7 @@ import { inProcess } from '../../scripts/lab/cli-in-process.ts';
 import { registerSchema } from '../../src/cli/commands/schema.ts';
 import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { toApiError } from '../../src/admin/registry-errors.ts';
-import type { SchemaDraft } from '../../src/registry/registry.ts';
+import type { SchemaDraft } from '../../src/registry/schema-draft.ts';
 import { WriterSchemas } from '../../src/registry/writer-schemas.ts';
 import { BY, openRegistry, order, orderProto } from './open-registry.ts';
 

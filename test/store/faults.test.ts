@@ -8,7 +8,8 @@ import { BackpressureError, ProducerGapError, UnknownOutcomeError } from '../../
 import { partitionOf } from '../../src/core/partition.ts';
 import type { NewEvent } from '../../src/define/define-aggregate.ts';
 import { ConflictError } from '../../src/store/store-errors.ts';
-import type { AppendResult, EventStore } from '../../src/store/event-store.ts';
+import type { AppendResult } from '../../src/store/append-result.ts';
+import type { EventStore } from '../../src/store/event-store.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { settled } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';

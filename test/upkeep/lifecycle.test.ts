@@ -7,7 +7,7 @@ import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { SchemaRegistry } from '../../src/registry/registry.ts';
 import { SchemaWatch } from '../../src/registry/schema-watch.ts';
-import { RegistryStore } from '../../src/registry/store.ts';
+import { RegistryStore } from '../../src/registry/registry-store.ts';
 import { Scheduler } from '../../src/upkeep/scheduler.ts';
 import { Upkeep } from '../../src/upkeep/upkeep.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';

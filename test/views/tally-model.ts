@@ -1,5 +1,6 @@
 /** What the rows of the view `tally` must be: the same fold, over what was published, in memory. */
-import type { View, ViewRow } from '../../src/views/view-query.ts';
+import type { ViewRow } from '../../src/views/read-rows.ts';
+import type { View } from '../../src/views/view-query.ts';
 import { step, type Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
 
 export class TallyModel {

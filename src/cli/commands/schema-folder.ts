@@ -4,7 +4,9 @@ import { createTwoFilesPatch } from 'diff';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.ts';
 import { registeredBy } from '../../registry/registered-by.ts';
-import { DEFAULT_LEVEL, type SchemaDraft, type Verdict } from '../../registry/registry.ts';
+import type { Verdict } from '../../registry/registry.ts';
+import type { SchemaDraft } from '../../registry/schema-draft.ts';
+import { DEFAULT_LEVEL } from '../../registry/subject.ts';
 import { checkOffline } from '../../registry/offline-check.ts';
 import {
   createCatalog,

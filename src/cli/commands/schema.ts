@@ -1,6 +1,6 @@
 /** `millrace schema`: the commands of the schema registry, each group in a file of its own. */
 import type { Command } from 'commander';
-import { DEFAULT_LEVEL } from '../../registry/registry.ts';
+import { DEFAULT_LEVEL } from '../../registry/subject.ts';
 import { LEVELS } from '../../registry/schema-tools.ts';
 import type { LongRunningContext } from '../context.ts';
 import { registerDeployCheck } from './schema-deploy-check.ts';

@@ -23,8 +23,17 @@ import { textProblem } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import type { ProtoSource } from '../wire/catalog.ts';
 import { RegistryFullError, RegistryInputError } from './schema-errors.ts';
+import {
+  idOrNull,
+  readSchema,
+  readState,
+  readUses,
+  type SchemaReference,
+  type SchemaUse,
+  type StoredSchema,
+  type SubjectState,
+} from './stored-records.ts';
 
 const registerScript = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 9 });
 const deleteScript = defineScript({ url: new URL('./delete.lua', import.meta.url), keys: 3 });
@@ -35,55 +44,6 @@ const levelScript = defineScript({ url: new URL('./set-level.lua', import.meta.u
  * a day for three years.
  */
 export const REGISTRY_LIMITS = { subjects: 10_000, versions: 1_000, texts: 20_000 } as const;
-
-/** Another schema, as the Confluent API names it: `name` is the path that an import uses. */
-export interface SchemaReference {
-  readonly name: string;
-  readonly subject: string;
-  readonly version: number;
-}
-
-export interface StoredSchema {
-  readonly id: number;
-  readonly fingerprint: string;
-  /** Full name of the message that the subject's events are. */
-  readonly message: string;
-  /**
-   * The text: first the file itself, then all it imports, by name. Files that come with Millrace
-   * are left out.
-   */
-  readonly files: readonly ProtoSource[];
-  readonly references: readonly SchemaReference[];
-}
-
-export interface SubjectVersion {
-  readonly subject: string;
-  readonly version: number;
-  readonly id: number;
-  /** Server time of the registration, ms since 1970. */
-  readonly atMs: number;
-  readonly by: string;
-  /** Git revision it was registered from, '' where unknown. */
-  readonly revision: string;
-  readonly deleted: boolean;
-}
-
-export interface SubjectState {
-  readonly subject: string;
-  /**
-   * Changes with every registration and deletion. '' for a subject that has never had a version.
-   */
-  readonly revision: string;
-  /** By number, oldest first; softly deleted ones too. */
-  readonly versions: readonly SubjectVersion[];
-  /**
-   * Numbers of versions whose record names no schema id: of those nothing is known. Mostly empty.
-   */
-  readonly damaged: readonly number[];
-  /** Its own level, else the global one, '' where neither was set. */
-  readonly level: string;
-  readonly ownLevel: string | null;
-}
 
 export interface Registration {
   readonly subject: string;
@@ -133,38 +93,7 @@ export class RegistryStore {
       this.#command('HGET', this.#keys.registry('levels'), subject),
       this.#command('HGET', this.#keys.registry('meta'), 'level'),
     ])) as [string[], string | null, string | null];
-    const fields = new Map<string, string>();
-    for (let i = 0; i + 1 < flat.length; i += 2)
-      fields.set(flat[i] as string, flat[i + 1] as string);
-    const versions: SubjectVersion[] = [];
-    const damaged: number[] = [];
-    for (const [field, id] of fields) {
-      const version = /^id:(\d+)$/.exec(field)?.[1];
-      if (version === undefined) continue;
-      const given = idOrNull(id);
-      if (given === null) {
-        damaged.push(Number(version));
-        continue;
-      }
-      versions.push({
-        subject,
-        version: Number(version),
-        id: given,
-        atMs: idOrNull(fields.get(`at:${version}`) ?? null) ?? 0,
-        by: fields.get(`by:${version}`) ?? '',
-        revision: fields.get(`git:${version}`) ?? '',
-        deleted: fields.has(`deleted:${version}`),
-      });
-    }
-    versions.sort((a, b) => a.version - b.version);
-    return {
-      subject,
-      revision: fields.get('revision') ?? '',
-      versions,
-      damaged,
-      level: own ?? global ?? '',
-      ownLevel: own,
-    };
+    return readState(subject, flat, own, global);
   }
 
   /** All ids that were given, in no order. */
@@ -185,7 +114,7 @@ export class RegistryStore {
       string | null
     )[];
     return found.map((json, i) =>
-      json === null ? null : this.#parseSchema(ids[i] as number, json),
+      json === null ? null : readSchema(ids[i] as number, json, this.#keys.registry('ids')),
     );
   }
 
@@ -207,26 +136,23 @@ export class RegistryStore {
    * In the order of the ids: whether a schema is registered under it, and as a version of which
    * subjects.
    */
-  async usesOf(ids: readonly number[]): Promise<({ subject: string; version: number }[] | null)[]> {
+  async usesOf(ids: readonly number[]): Promise<(SchemaUse[] | null)[]> {
     if (ids.length === 0) return [];
     const found = (await this.#command('HMGET', this.#keys.registry('uses'), ...ids)) as (
       string | null
     )[];
-    return found.map((lines) => (lines === null ? null : parseUses(lines)));
+    return found.map((lines) => (lines === null ? null : readUses(lines)));
   }
 
   /** Which versions of which subjects a schema is, softly deleted ones too. */
-  async uses(id: number): Promise<{ subject: string; version: number }[]> {
-    return parseUses(
+  async uses(id: number): Promise<SchemaUse[]> {
+    return readUses(
       (await this.#command('HGET', this.#keys.registry('uses'), id)) as string | null,
     );
   }
 
-  async referencedBy(
-    subject: string,
-    version: number,
-  ): Promise<{ subject: string; version: number }[]> {
-    return parseUses(
+  async referencedBy(subject: string, version: number): Promise<SchemaUse[]> {
+    return readUses(
       (await this.#command('HGET', this.#keys.registry('references'), `${version} ${subject}`)) as
         string | null,
     );
@@ -298,8 +224,7 @@ export class RegistryStore {
     how: 'soft' | 'permanent',
     references: readonly SchemaReference[],
   ): Promise<
-    | { kind: 'deleted' | 'unknown' | 'already' | 'live' }
-    | { kind: 'referenced'; by: { subject: string; version: number }[] }
+    { kind: 'deleted' | 'unknown' | 'already' | 'live' } | { kind: 'referenced'; by: SchemaUse[] }
   > {
     const keys = this.#keys;
     let sent = 0;
@@ -316,7 +241,7 @@ export class RegistryStore {
         ],
       );
     })) as [string, string];
-    if (kind === 'referenced') return { kind, by: parseUses(by) };
+    if (kind === 'referenced') return { kind, by: readUses(by) };
     // At a repeated sending: most likely it was ours whose reply was lost.
     if (sent > 1 && (kind === 'already' || (how === 'permanent' && kind === 'unknown')))
       return { kind: 'deleted' };
@@ -334,24 +259,6 @@ export class RegistryStore {
     )) as [string];
     if (kind === 'full')
       throw new RegistryFullError('subjects with a level', REGISTRY_LIMITS.subjects);
-  }
-
-  #parseSchema(id: number, json: string): StoredSchema {
-    try {
-      const schema: unknown = JSON.parse(json);
-      if (!isSchema(schema))
-        throw new TypeError('it has no fingerprint, message, files and references');
-      const { fingerprint, message, files, references } = schema;
-      return { id, fingerprint, message, files, references };
-    } catch (error) {
-      const cure =
-        'To write it anew: millrace schema register, in a checkout whose proto/ has that version';
-      throw new CorruptDataError(
-        'decode',
-        `schema id ${id} of the registry cannot be read: ${(error as Error).message} (field ${id} of ${this.#keys.registry('ids')}). ${cure}`,
-        { cause: error },
-      );
-    }
   }
 
   #noHash(subject: string, error: unknown): never {
@@ -372,45 +279,4 @@ export class RegistryStore {
   #retry<T>(call: () => Promise<T>): Promise<T> {
     return withRetry(call, { deadlineMs: DEADLINE_MS });
   }
-}
-
-/** Ids, and times, are whole numbers. Null: it is none. */
-function idOrNull(text: string | null): number | null {
-  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
-}
-
-function isSchema(value: unknown): value is Omit<StoredSchema, 'id'> {
-  if (typeof value !== 'object' || value === null) return false;
-  const { fingerprint, message, files, references } = value as Partial<
-    Record<keyof StoredSchema, unknown>
-  >;
-  return (
-    typeof fingerprint === 'string' &&
-    typeof message === 'string' &&
-    areRecords(files, ['name', 'text']) &&
-    areRecords(references, ['name', 'subject'])
-  );
-}
-
-function areRecords(list: unknown, texts: readonly string[]): boolean {
-  return (
-    Array.isArray(list) &&
-    list.every(
-      (one: unknown) =>
-        typeof one === 'object' &&
-        one !== null &&
-        texts.every((name) => typeof (one as Record<string, unknown>)[name] === 'string'),
-    )
-  );
-}
-
-/** Lines that are none are passed over. */
-function parseUses(lines: string | null): { subject: string; version: number }[] {
-  return (lines ?? '')
-    .split('\n')
-    .filter((line) => /^\d{1,15} ./.test(line))
-    .map((line) => {
-      const space = line.indexOf(' ');
-      return { version: Number(line.slice(0, space)), subject: line.slice(space + 1) };
-    });
 }

@@ -1,0 +1,25 @@
+/** A schema that is offered to the registry. */
+import { createHash } from 'node:crypto';
+import type { ProtoSource } from '../wire/catalog.ts';
+import type { SchemaReference } from './stored-records.ts';
+
+export interface SchemaDraft {
+  readonly subject: string;
+  /** First the file itself, then all it imports. */
+  readonly files: readonly ProtoSource[];
+  readonly references?: readonly SchemaReference[];
+}
+
+/** The same text is found by it without being parsed. */
+export function textHash(
+  subject: string,
+  files: readonly ProtoSource[],
+  references: readonly SchemaReference[] = [],
+): string {
+  const parts = [
+    subject,
+    files.map(({ name, text }) => [name, text]),
+    ...(references.length > 0 ? [references] : []),
+  ];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
