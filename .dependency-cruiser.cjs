@@ -26,7 +26,7 @@ module.exports = {
       severity: 'error',
       comment: 'the way of an event runs one way',
       from: { path: '^(src|workers|scripts)/' },
-      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+      to: { circular: true },
     },
     only('core-is-alone', '^src/core/', '^src/core/', 'the words must not know the machine'),
     only('wire-is-an-edge', '^src/wire/', '^src/(core|wire)/', 'bytes do not know the server'),
