@@ -1,31 +1,29 @@
 /**
- * The framing of Confluent's serializers: magic byte 0, the schema's id in four bytes (big endian),
- * for Protobuf the path to the message within its file, then the payload. For producers and
- * consumers on both sides of a bridge to Kafka.
+ * The framing of Confluent's serializers, for producers and consumers on both sides of a bridge to
+ * Kafka. A frame is the magic byte 0, the schema's id in four bytes (big endian), and the payload.
+ * For Protobuf the path to the message within its file stands before the payload.
  *
- * The path (message indexes) is a list of zig-zag varints: how many, then each. [0], the first
- * message, is the one byte 00; readers take 02 00 for it too.
+ * The path (message indexes) is a list of zig-zag varints: their number, then each index. [0], the
+ * first message, is the one byte 00. Readers also take 02 00 for it.
  */
 import { CorruptDataError, OversizeError } from '../core/errors.ts';
 
 export interface ConfluentFrame {
   /** Id of the schema in the registry. */
   readonly schema: number;
-  /** `[1, 0]`: the first message within the file's second one. */
+  /** Path to the message. `[1, 0]`: the first message within the file's second one. */
   readonly messageIndexes: readonly number[];
-  /** The encoded message; of decodeFrame a view of its bytes. */
+  /** The encoded message. The result of decodeFrame is a view of the frame's bytes. */
   readonly payload: Uint8Array;
 }
 
 const MAGIC = 0;
 const HEADER = 5;
 const FIRST: readonly number[] = [0];
-/** Messages nest, but never so deep. */
+/** Limit of the path's length. Messages nest, but never so deep. */
 const MAX_INDEXES = 100;
 
-/**
- * @throws OversizeError for an id beyond 32 bits, more than 100 indexes, or an index that is none
- */
+/** @throws OversizeError for an id beyond 32 bits, more than 100 indexes, or an invalid index */
 export function encodeFrame(frame: {
   readonly schema: number;
   readonly messageIndexes?: readonly number[];
@@ -47,7 +45,7 @@ export function encodeFrame(frame: {
   return bytes;
 }
 
-/** @throws CorruptDataError('decode') on bytes that are no frame */
+/** @throws CorruptDataError('decode') if the bytes are no frame */
 export function decodeFrame(bytes: Uint8Array): ConfluentFrame {
   if (bytes.length < HEADER + 1) fail(`${bytes.length} bytes are too few`);
   if (bytes[0] !== MAGIC) fail(`it starts with ${String(bytes[0])}, not with the magic byte 0`);

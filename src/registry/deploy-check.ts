@@ -1,7 +1,7 @@
 /**
- * Before a deployment: can these functions, with these schemas, read every event that is there? Old
- * ones in the streams (a rewind brings them back), what waits in parked lists, what a replay would
- * take out of the dead letters.
+ * Checks before a deployment whether these functions, with these schemas, can read every event that
+ * is there. That includes old events in the streams (a rewind brings them back), parked events, and
+ * dead letters that a replay would take out.
  */
 import { CorruptDataError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
@@ -23,7 +23,7 @@ export interface Unreadable {
   readonly type: string;
   readonly schema: number;
   /**
-   * Version of the type, null where the registry does not know the schema, or knows it as another
+   * Version of the type. Null: the registry does not know the schema, or knows it as another
    * type's.
    */
   readonly version: number | null;
@@ -32,7 +32,9 @@ export interface Unreadable {
 }
 
 export interface DeployReport extends PresentSchemas {
-  /** Versions of each schema that is present, by id; empty where the registry does not know it. */
+  /**
+   * Versions of each schema that is present, by id. Empty: the registry does not know the schema.
+   */
   readonly versions: ReadonlyMap<
     number,
     readonly { readonly subject: string; readonly version: number }[]
@@ -40,7 +42,7 @@ export interface DeployReport extends PresentSchemas {
   readonly unreadableBy: readonly Unreadable[];
 }
 
-/** @throws InvalidSchemaError for a schema of the catalog that the registry would not take */
+/** @throws InvalidSchemaError for a schema of the catalog that the registry would refuse */
 export async function deployCheck(
   deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions' | 'registry'>,
   catalog: Catalog,
@@ -76,7 +78,10 @@ export async function deployCheck(
   return { ...present, schemas, versions, unreadableBy };
 }
 
-/** Events in the streams are for every function of the type; parked and dead ones for their own. */
+/**
+ * Whether the function may get such events. Events in a stream are for every function of the type.
+ * Parked and dead events are for their own function.
+ */
 function concerns(fn: FunctionSpec, one: PresentSchema): boolean {
   return fn.on.includes(one.type) && (one.streams > 0 || one.functions.has(fn.name));
 }
@@ -127,7 +132,7 @@ async function judgeOne(
   };
 }
 
-/** Where the function's upcasts lead from a version. */
+/** Returns the version that the function's upcasts turn a version into. */
 function arrivalOf(fn: FunctionSpec, type: string, version: number): number {
   const step = fn.upcasts.find((one) => one.type === type && one.from === version);
   return step ? arrivalOf(fn, type, step.to) : version;

@@ -1,8 +1,7 @@
 /**
- * The schemas under proto/ against the registry, when a publisher or a dispatcher starts. One that
- * is registered is found by the hash of its text, without parsing. One that is not: in development
- * it is registered where it is compatible; in production the process refuses to start, with the
- * reasons.
+ * Compares the schemas under proto/ with the registry when a publisher or a dispatcher starts. A
+ * registered schema is found by the hash of its text, without parsing. In development a new schema
+ * is registered if it is compatible. In production the process refuses to start, with the reasons.
  */
 import { SchemaNotRegisteredError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -14,21 +13,22 @@ import type { SchemaRegistry } from './registry.ts';
 import { textHash, type SchemaDraft } from './schema-draft.ts';
 import { InvalidSchemaError } from './schema-tools.ts';
 
-/** Per event type. */
+/** The local schema of each event type. */
 export type LocalSchemas = ReadonlyMap<string, LocalSchema>;
 
 export interface SettleOptions {
   readonly registry: SchemaRegistry;
   readonly catalog: Catalog;
   readonly mode: 'development' | 'production';
-  /** Asked only when something is registered. */
+  /** Called only if a schema is registered. */
   readonly registeredBy: () => Promise<RegisteredBy>;
   readonly log: Log;
 }
 
 /**
- * @throws SchemaNotRegisteredError listing every type whose schema is refused, each with its
- *   findings; what was compatible is registered all the same (in development)
+ * Finds or registers all schemas of the catalog.
+ * @throws SchemaNotRegisteredError listing each type whose schema is refused, with its findings. In
+ *   development the compatible schemas are registered all the same
  */
 export async function settleLocalSchemas(
   options: SettleOptions,
@@ -66,7 +66,7 @@ export async function settleLocalSchemas(
   return settled;
 }
 
-/** One round trip for the ids, one for the versions. */
+/** Takes one round trip for the ids, and one for the versions. */
 async function findByText(
   registry: SchemaRegistry,
   drafts: readonly SchemaDraft[],

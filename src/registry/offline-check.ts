@@ -1,4 +1,7 @@
-/** Schemas of one state of the source against those of another: without a registry, for CI. */
+/**
+ * Checks the schemas of one state of the source against those of another. It needs no registry: for
+ * CI.
+ */
 import type { Catalog } from '../wire/catalog.ts';
 import { judge, prepareSchema, type Finding, type Level } from './schema-tools.ts';
 
@@ -11,8 +14,8 @@ export interface OfflineResult {
 }
 
 /**
- * A type that only one of them declares: new ones are fine; one that is gone is a finding, for its
- * events may still be there.
+ * Judges each type. A type that is new has no findings. A type that is gone is a finding, because
+ * its events may still be there.
  * @throws InvalidSchemaError for text that is not accepted
  */
 export async function checkOffline(

@@ -1,7 +1,7 @@
 /**
- * Which versions of schemas events bear that are still there: in the streams of some types, and in
- * the parked lists and dead letters of some functions. Reads all of it, a page at a time; changes
- * nothing.
+ * Finds the schema ids of all events that are still there. It looks into the streams of some types,
+ * and into the parked lists and dead letters of some functions. It reads all of these, a page at a
+ * time, and changes nothing.
  */
 import type { RedisSource } from '../redis/source.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
@@ -10,21 +10,21 @@ import { decodeParked } from '../wire/parked.ts';
 
 export interface PresentSchema {
   readonly type: string;
-  /** 0: events of producers that stamp none. */
+  /** Id of the schema. 0: events of producers that set no id. */
   readonly schema: number;
   streams: number;
   parked: number;
   dead: number;
   /**
-   * Functions in whose parked lists or dead letters some are; those of the streams are for every
-   * function of the type.
+   * Functions with such events in their parked lists or dead letters. Events in a stream are for
+   * every function of the type.
    */
   readonly functions: Set<string>;
 }
 
 export interface PresentSchemas {
   readonly schemas: readonly PresentSchema[];
-  /** Entries and letters that cannot be taken apart: nothing can be said of them. */
+  /** Entries and letters that cannot be read. Their schemas are not known. */
   readonly unreadable: number;
 }
 
@@ -33,11 +33,11 @@ export interface Wanted {
   readonly on: readonly string[];
 }
 
-/** An entry may have megabytes. */
+/** Entries per page. An entry may have megabytes. */
 const PAGE = 50;
 const PROGRESS_EVENTS = 500_000;
 
-/** @param progress told of the events seen so far, now and then */
+/** @param progress called now and then, with the number of events seen so far */
 export async function findPresentSchemas(
   source: RedisSource,
   functions: readonly Wanted[],
@@ -99,7 +99,7 @@ export async function findPresentSchemas(
   return { schemas, unreadable };
 }
 
-/** Field `b` of each entry. */
+/** Yields the field `b` of each entry. */
 async function* entriesOf(
   source: RedisSource,
   partition: number,
@@ -131,7 +131,7 @@ async function* parkedOf(
   fn: string,
 ): AsyncGenerator<Buffer> {
   const { connection, keys } = source;
-  // Units come and go while this reads: a page of them at a time, by rank.
+  // Units come and go during the read. So it reads a page of them at a time, by rank.
   for (let first = 0; ; first += PAGE) {
     const units = (await connection.command(
       'ZRANGE',

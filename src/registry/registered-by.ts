@@ -1,6 +1,6 @@
 /**
- * Who registers a schema, and from which state of the source: for the registry's records, never for
- * a decision.
+ * The user who registers a schema, and the state of the source it is registered from. Both are for
+ * the registry's records, never for a decision.
  */
 import { execFile } from 'node:child_process';
 import { hostname, userInfo } from 'node:os';
@@ -13,7 +13,7 @@ export interface RegisteredBy {
   readonly gitRevision: string;
 }
 
-/** Never fails: what cannot be found out is left empty. @param cwd a folder of the source tree */
+/** Never fails: an unknown value is left empty. @param cwd a folder of the source tree */
 export async function registeredBy(cwd: string): Promise<RegisteredBy> {
   return { by: who(), gitRevision: await gitRevision(cwd) };
 }
@@ -22,12 +22,12 @@ function who(): string {
   try {
     return `${userInfo().username}@${hostname()}`;
   } catch {
-    // a user id without an account, as in many containers
+    // The user id has no account, as in many containers.
     return hostname();
   }
 }
 
-/** 40 hex digits, with `-dirty` behind them where the tree holds more than is committed. */
+/** The commit, 40 hex digits. `-dirty` follows if the tree has changes that are not committed. */
 async function gitRevision(cwd: string): Promise<string> {
   try {
     const { stdout } = await run(

@@ -1,21 +1,20 @@
 /**
- * What the registry keeps in Redis, all under the hash tag `{schemas}`, so that one script may
- * touch it in a Cluster:
+ * The registry's data in Redis: hashes under `registry:{schemas}:`. They share the hash tag, so
+ * that one script may touch them in a Cluster.
  *
- *   registry:{schemas}:meta               hash: global level
- *   registry:{schemas}:ids                hash: id -> schema as JSON; kept: events bear ids
- *   registry:{schemas}:fingerprints       hash: fingerprint -> id
- *   registry:{schemas}:texts              hash: SHA-256 of (subject, files) -> id: a process finds
- *                                         its schemas at its start without parsing them
- *   registry:{schemas}:subjects           hash: subject -> last version handed out
- *   registry:{schemas}:levels             hash: subject -> its own compatibility level
- *   registry:{schemas}:uses               hash: id -> lines `<version> <subject>`
- *   registry:{schemas}:references         hash: `<version> <subject>` -> such lines
- *                                         of the schemas that import it
- *   registry:{schemas}:subject:<subject>  hash: revision, and per version id, at, by, git, deleted;
- *                                         gone: deleted for good
+ * - `meta`: the global level.
+ * - `ids`: id -> schema as JSON. A schema is never removed, because events have its id.
+ * - `fingerprints`: fingerprint -> id.
+ * - `texts`: SHA-256 of (subject, files) -> id. With it a process finds its schemas at its start,
+ *   without parsing them.
+ * - `subjects`: subject -> last version given.
+ * - `levels`: subject -> its own compatibility level.
+ * - `uses`: id -> lines `<version> <subject>`.
+ * - `references`: `<version> <subject>` -> such lines of the schemas that import it.
+ * - `subject:<subject>`: revision, and per version id, at, by, git, deleted. `gone`: deleted for
+ *   good.
  *
- * Nothing here judges a schema: see registry.ts.
+ * No schema is judged here: see registry.ts.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
@@ -40,8 +39,8 @@ const deleteScript = defineScript({ url: new URL('./delete.lua', import.meta.url
 const levelScript = defineScript({ url: new URL('./set-level.lua', import.meta.url), keys: 2 });
 
 /**
- * Ten thousand event types are more than a deployment has streams for; a thousand versions are one
- * a day for three years.
+ * Limits of the registry. Ten thousand event types are more than a deployment has streams for. A
+ * thousand versions are one a day for three years.
  */
 export const REGISTRY_LIMITS = { subjects: 10_000, versions: 1_000, texts: 20_000 } as const;
 
@@ -50,15 +49,15 @@ export interface Registration {
   readonly fingerprint: string;
   readonly schema: Omit<StoredSchema, 'id' | 'fingerprint'>;
   readonly textHash: string;
-  /** Ids that it may have, the first one that is free. */
+  /** Ids that the schema may have; the first free one is taken. */
   readonly ids: readonly number[];
-  /** Its id, where that is found under another fingerprint only (of an older form). */
+  /** Id of the schema under a fingerprint of an older form; null: there is none. */
   readonly sameAs: number | null;
-  /** What it was in a registry that was lost. */
+  /** Id and version of the schema in a registry that was lost. */
   readonly had: { readonly id: number; readonly version: number } | null;
   readonly by: string;
   readonly gitRevision: string;
-  /** What the schema was judged by. */
+  /** State of the subject that the schema was judged by. */
   readonly judgedBy: Pick<SubjectState, 'revision' | 'level'>;
 }
 
@@ -80,8 +79,8 @@ export class RegistryStore {
   }
 
   /**
-   * @throws CorruptDataError where the subject's key is of another type; RegistryInputError for
-   *   what can name nothing
+   * @throws CorruptDataError where the subject's key is of another type; RegistryInputError for an
+   *   invalid name
    */
   async state(subject: string): Promise<SubjectState> {
     const unfit = textProblem(subject);
@@ -96,7 +95,7 @@ export class RegistryStore {
     return readState(subject, flat, own, global);
   }
 
-  /** All ids that were given, in no order. */
+  /** Returns all ids that were given, in no order. */
   async ids(): Promise<number[]> {
     return ((await this.#command('HKEYS', this.#keys.registry('ids'))) as string[])
       .map(idOrNull)
@@ -104,9 +103,9 @@ export class RegistryStore {
   }
 
   /**
-   * In the order of the ids; null where there is none.
-   * @throws CorruptDataError naming the first one that cannot be read: ask for each by itself where
-   *   the others matter
+   * Returns the schemas in the order of the ids; null: no schema has the id.
+   * @throws CorruptDataError naming the first unreadable schema. Ask for each id by itself if the
+   *   others matter
    */
   async schemas(ids: readonly number[]): Promise<(StoredSchema | null)[]> {
     if (ids.length === 0) return [];
@@ -133,8 +132,7 @@ export class RegistryStore {
   }
 
   /**
-   * In the order of the ids: whether a schema is registered under it, and as a version of which
-   * subjects.
+   * Returns the versions that each schema is, in the order of the ids; null: no schema has the id.
    */
   async usesOf(ids: readonly number[]): Promise<(SchemaUse[] | null)[]> {
     if (ids.length === 0) return [];
@@ -144,7 +142,7 @@ export class RegistryStore {
     return found.map((lines) => (lines === null ? null : readUses(lines)));
   }
 
-  /** Which versions of which subjects a schema is, softly deleted ones too. */
+  /** Returns the versions that a schema is, softly deleted ones too. */
   async uses(id: number): Promise<SchemaUse[]> {
     return readUses(
       (await this.#command('HGET', this.#keys.registry('uses'), id)) as string | null,
@@ -165,7 +163,7 @@ export class RegistryStore {
   }
 
   /**
-   * Safe to send again: a schema that is registered is answered with what it is.
+   * Registers a schema. May be sent again: a registered schema is answered with its id and version.
    * @throws RegistryFullError, UnknownOutcomeError, RedisReplyError
    */
   async register(registration: Registration): Promise<RegistrationReply> {
@@ -242,13 +240,17 @@ export class RegistryStore {
       );
     })) as [string, string];
     if (kind === 'referenced') return { kind, by: readUses(by) };
-    // At a repeated sending: most likely it was ours whose reply was lost.
+    // After a repeated sending the version was most likely deleted by an earlier one, whose reply
+    // was lost.
     if (sent > 1 && (kind === 'already' || (how === 'permanent' && kind === 'unknown')))
       return { kind: 'deleted' };
     return { kind: kind as 'deleted' | 'unknown' | 'already' | 'live' };
   }
 
-  /** @param subject null: the global level. @param level null: none of its own */
+  /**
+   * @param subject null: the global level
+   * @param level null: no level of its own
+   */
   async setLevel(subject: string | null, level: string | null): Promise<void> {
     const [kind] = (await this.#retry(() =>
       levelScript.run(
@@ -271,7 +273,7 @@ export class RegistryStore {
     );
   }
 
-  /** Reads may be repeated. */
+  /** A read. It may be repeated. */
   #command(name: string, ...args: readonly (string | number)[]): Promise<unknown> {
     return this.#retry(() => this.#connection.command(name, ...args));
   }

@@ -1,10 +1,10 @@
 /**
- * The schema registry: subjects (event types, or any name a client of the Confluent API comes
- * with), their versions, and schemas under global ids.
+ * The schema registry: subjects, their versions, and schemas under global ids. A subject is an
+ * event type, or any name that a client of the Confluent API uses.
  *
- * Registering is optimistic: read the subject, judge the candidate against its versions, and have
- * register.lua take it only if the subject and its level are still what the candidate was judged
- * by. So two incompatible schemas never both get in, whoever registers at the same time.
+ * A registration is optimistic. It reads the subject and judges the candidate against its versions.
+ * register.lua takes the candidate only if the subject and its level have not changed since. So of
+ * two incompatible schemas that are registered at the same time only one is taken.
  */
 import {
   checkLevel,
@@ -41,15 +41,21 @@ import {
   unknownVersion,
 } from './subject.ts';
 
-/** Somebody else registering the same subject at the same moment: judged again, so many times. */
+/**
+ * Rounds of a registration, while others change the same subject. Each round judges the candidate
+ * again.
+ */
 const ROUNDS = 20;
-/** Parsed schemas kept: judging a subject again must not parse its history again. */
+/**
+ * Parsed schemas kept, so that a subject's next candidate is judged without parsing all versions
+ * again.
+ */
 const PARSED = 256;
 
 export interface Registered {
   readonly id: number;
   readonly version: number;
-  /** False: it was registered before. */
+  /** Whether the schema was not registered before. */
   readonly isNew: boolean;
 }
 
@@ -57,9 +63,12 @@ export interface Verdict {
   readonly compatible: boolean;
   readonly level: Level;
   readonly findings: readonly Finding[];
-  /** Not refused, but somebody should know: names that JSON and handlers see, for one. */
+  /**
+   * Findings that refuse nothing, but that somebody should know. An example is a new name in JSON
+   * and in handlers.
+   */
   readonly warnings: readonly Finding[];
-  /** Versions it was compared with. */
+  /** Versions that the schema was compared with. */
   readonly against: readonly number[];
 }
 
@@ -69,7 +78,7 @@ export interface VersionWithSchema extends SubjectVersion {
 
 export class SchemaRegistry {
   readonly store: RegistryStore;
-  /** By id: a schema under an id never changes. Oldest out first. */
+  /** Parsed schemas by id; the oldest is removed first. The schema under an id never changes. */
   readonly #parsed = new Map<number, PreparedSchema>();
 
   constructor(store: RegistryStore) {
@@ -77,13 +86,13 @@ export class SchemaRegistry {
   }
 
   /**
-   * Registers a schema as the next version of its subject. One that is a version of it already is
-   * answered with it.
+   * Registers a schema as the next version of its subject. A schema that is a version already is
+   * answered with that version.
    *
-   * @param had what it was in a registry that was lost: it gets that id and version again where
-   *   they are free, and stands beside versions that are compatible with it as the older or as the
-   *   newer one
-   * @throws InvalidSchemaError: the text is no schema, or not one that is accepted
+   * @param had id and version of the schema in a registry that was lost. The schema gets them again
+   *   if they are free. It must be compatible with each live version, as the older or as the newer
+   *   one
+   * @throws InvalidSchemaError: the text is no schema, or a schema that is not accepted
    * @throws IncompatibleSchemaError with every finding; RegistryInputError for the name;
    *   RegistryFullError
    */
@@ -136,9 +145,9 @@ export class SchemaRegistry {
   }
 
   /**
-   * What registering would say, without registering. A subject without versions accepts every
-   * schema.
-   * @param version only against this one, whatever the level says of how many; it must exist
+   * Returns the verdict of a registration, without registering. A subject without versions accepts
+   * every schema.
+   * @param version the only version to compare with, whatever the level; it must exist
    * @throws InvalidSchemaError, UnknownVersionError, RegistryInputError
    */
   async check(draft: SchemaDraft, version?: number): Promise<Verdict> {
@@ -153,7 +162,7 @@ export class SchemaRegistry {
   }
 
   /**
-   * Where this schema is a live version of the subject; null where it is none.
+   * Finds the live version of the subject that is this schema; null: none is.
    * @throws InvalidSchemaError
    */
   async find(draft: SchemaDraft, deletedToo = false): Promise<SubjectVersion | null> {
@@ -163,13 +172,13 @@ export class SchemaRegistry {
     return versions.findLast((one) => one.id === id && (deletedToo || !one.deleted)) ?? null;
   }
 
-  /** Names of the subjects that have a live version. */
+  /** Returns the names of the subjects that have a live version. */
   async subjects(deletedToo = false): Promise<string[]> {
     const subjects = await this.store.subjects();
     const listed = await Promise.all(
       subjects.map(async (subject) => {
         const state = await readable(this.store.state(subject));
-        // One that cannot be read is there: whoever asks for it is told.
+        // An unreadable subject is listed. A request for that subject gets the error.
         return (
           state === null ||
           state.damaged.length > 0 ||
@@ -181,16 +190,16 @@ export class SchemaRegistry {
   }
 
   /**
-   * Oldest first.
-   * @throws UnknownSubjectError; CorruptDataError where none of its versions can be read
+   * Returns the versions, oldest first.
+   * @throws UnknownSubjectError; CorruptDataError where no version can be read
    */
   async versions(subject: string, deletedToo = false): Promise<readonly SubjectVersion[]> {
     return chooseVersions(await this.store.state(subject), deletedToo);
   }
 
   /**
-   * @throws UnknownSubjectError, UnknownVersionError; CorruptDataError where its record, or that of
-   *   its schema, is damaged
+   * @throws UnknownSubjectError, UnknownVersionError; CorruptDataError where the version's record,
+   *   or its schema's, is damaged
    */
   async version(
     subject: string,
@@ -213,7 +222,7 @@ export class SchemaRegistry {
     return schema;
   }
 
-  /** Whether the schema under this id is this one. One that cannot be read is none. */
+  /** Whether the schema under this id is this one. An unreadable schema is not. */
   async isIdOf(id: number, draft: SchemaDraft): Promise<boolean> {
     const [stored] = (await readable(this.store.schemas([id]))) ?? [];
     if (!stored) return false;
@@ -223,7 +232,7 @@ export class SchemaRegistry {
     );
   }
 
-  /** The parsed form, for comparing. @throws UnknownSchemaError, InvalidSchemaError */
+  /** Returns the parsed schema, for comparisons. @throws UnknownSchemaError, InvalidSchemaError */
   async prepared(id: number, subject: string): Promise<PreparedSchema> {
     const kept = this.#parsed.get(id);
     if (kept) return kept;
@@ -235,7 +244,7 @@ export class SchemaRegistry {
     return prepared;
   }
 
-  /** The level that holds for a subject; without a subject the global one. */
+  /** Returns the level of a subject, or the global one without a subject. */
   async level(subject?: string): Promise<{ readonly level: Level; readonly own: boolean }> {
     if (subject === undefined) {
       const level = await this.store.globalLevel();
@@ -247,7 +256,7 @@ export class SchemaRegistry {
 
   /**
    * @param subject null: the global level
-   * @param level null: the subject follows the global level again (the global one: its default)
+   * @param level null: back to the global level; for the global level, back to the default
    * @throws RegistryInputError, RegistryFullError
    */
   async setLevel(subject: string | null, level: string | null): Promise<void> {
@@ -256,9 +265,10 @@ export class SchemaRegistry {
   }
 
   /**
-   * Softly (default): the version is no longer offered, and new ones are not compared with it. For
-   * good: only what is deleted softly. What bears its schema's id is still decoded, also then.
-   * @returns the versions deleted
+   * Deletes versions. A soft deletion (default): the version is no longer offered, and new versions
+   * are not compared with it. A permanent one removes softly deleted versions only. Events with the
+   * schema's id are still decoded, even then.
+   * @returns the deleted versions
    * @throws UnknownSubjectError, UnknownVersionError, DeletionError, SchemaReferencedError
    */
   async delete(
@@ -281,7 +291,7 @@ export class SchemaRegistry {
       chosen = [found];
     }
     const deleted: number[] = [];
-    // What a schema refers to that cannot be read is not known: the version can be deleted all the
+    // The references of an unreadable schema are not known. Its version can be deleted all the
     // same.
     const schemas = await Promise.all(
       chosen.map(async (one) => (await readable(this.store.schemas([one.id])))?.[0]),
@@ -307,7 +317,10 @@ export class SchemaRegistry {
     return deleted;
   }
 
-  /** Null: none yet. `exact`: found under the fingerprint that it has now. */
+  /**
+   * Finds the candidate's id; null: it has none yet. `exact`: found under the current form of its
+   * fingerprint.
+   */
   async #idOf(
     candidate: PreparedSchema,
     draft: SchemaDraft,
@@ -316,12 +329,12 @@ export class SchemaRegistry {
     const references = draft.references ?? [];
     const exact = await this.store.idOfFingerprint(identityOf(candidate, references));
     if (exact !== null) return { id: exact, exact: true };
-    // Millrace's own registrations hold the files, and refer to nothing.
+    // Millrace registers its own schemas with all files, and without references.
     const whole =
       references.length === 0 ? null : await this.store.idOfFingerprint(identityOf(candidate));
     if (whole !== null && versions.some((one) => one.id === whole))
       return { id: whole, exact: false };
-    // Fingerprints of an older form stood for several schemas: is it this one?
+    // A fingerprint of an older form stood for several schemas. So the stored schema is compared.
     const older = await this.store.idOfFingerprint(candidate.meaning);
     if (older === null) return { id: null, exact: false };
     const stored = (await readable(this.store.schemas([older])))?.[0];
@@ -333,7 +346,8 @@ export class SchemaRegistry {
   }
 
   /**
-   * @param own id of the candidate where it is registered: it is compared with itself as it is here
+   * @param own id of the candidate, if it is registered. That version is compared with the
+   *   candidate itself
    */
   async #judge(
     candidate: PreparedSchema,
@@ -343,7 +357,7 @@ export class SchemaRegistry {
   ): Promise<Verdict> {
     const level = levelOf(state);
     const [damaged] = level === 'NONE' ? [] : state.damaged;
-    // What it must be compared with is not known.
+    // The schema of a damaged version is not known, so the candidate cannot be compared with it.
     if (damaged !== undefined) throw unknownVersion(state, damaged);
     if (level === 'NONE' || versions.length === 0)
       return { compatible: true, level, findings: [], warnings: [], against: [] };
@@ -358,7 +372,10 @@ export class SchemaRegistry {
     return { compatible, level, findings, warnings, against: compared.map((one) => one.version) };
   }
 
-  /** Nobody knows any more which came first, so either order will do. */
+  /**
+   * Judges a schema of a lost registry. The original order of the versions is not known, so either
+   * order will do.
+   */
   async #judgeLost(candidate: PreparedSchema, state: SubjectState): Promise<Verdict> {
     const level = levelOf(state);
     for (const one of level === 'NONE' ? [] : liveVersions(state)) {

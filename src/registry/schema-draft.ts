@@ -5,12 +5,12 @@ import type { SchemaReference } from './stored-records.ts';
 
 export interface SchemaDraft {
   readonly subject: string;
-  /** First the file itself, then all it imports. */
+  /** The file itself first, then all its imports. */
   readonly files: readonly ProtoSource[];
   readonly references?: readonly SchemaReference[];
 }
 
-/** The same text is found by it without being parsed. */
+/** Returns the hash by which the same text is found without being parsed. */
 export function textHash(
   subject: string,
   files: readonly ProtoSource[],

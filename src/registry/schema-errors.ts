@@ -1,5 +1,5 @@
 /**
- * What the registry refuses. The admin server turns each class into one error code of the Confluent
+ * Errors of the registry. The admin server turns each class into one error code of the Confluent
  * API.
  */
 import { CorruptDataError, MillraceError } from '../core/errors.ts';
@@ -7,7 +7,7 @@ import type { Finding } from '../schema/finding.ts';
 import { LEVELS, type Level } from '../schema/model.ts';
 
 /**
- * A schema that its subject's compatibility level forbids. Nothing was registered. `findings` lists
+ * The subject's compatibility level forbids the schema. Nothing was registered. `findings` lists
  * every reason with its cure.
  */
 export class IncompatibleSchemaError extends MillraceError {
@@ -15,7 +15,7 @@ export class IncompatibleSchemaError extends MillraceError {
   readonly subject: string;
   readonly level: string;
   readonly findings: readonly Finding[];
-  /** Versions it was compared with, oldest first. */
+  /** Versions that the schema was compared with, oldest first. */
   readonly against: readonly number[];
   constructor(
     subject: string,
@@ -36,13 +36,14 @@ export class IncompatibleSchemaError extends MillraceError {
   }
 }
 
-/** One line: rule, place, what is wrong, what to do. */
+/** Describes a finding in one line: rule, place, fault, cure. */
 export function describeFinding(finding: Finding): string {
   return `${finding.rule} ${finding.path}: ${finding.what}. ${finding.cure}`;
 }
 
 /**
- * The first hundred, and how many more there are: enough to be read, and no message of megabytes.
+ * Describes the first hundred findings, and counts the rest. So a message can be read, and never
+ * has megabytes.
  */
 export function describeFindings(findings: readonly Finding[]): string[] {
   const lines = findings.slice(0, MOST_LINES).map(describeFinding);
@@ -52,7 +53,7 @@ export function describeFindings(findings: readonly Finding[]): string[] {
 }
 const MOST_LINES = 100;
 
-/** No version of this subject is registered (or all are deleted). */
+/** No version of the subject is registered, or all are deleted. */
 export class UnknownSubjectError extends MillraceError {
   readonly code = 'UNKNOWN_SUBJECT';
   readonly subject: string;
@@ -74,7 +75,7 @@ export class UnknownVersionError extends MillraceError {
   }
 }
 
-/** Nothing is registered under this id, or not this schema. */
+/** No schema is registered under the id, or another one is. */
 export class UnknownSchemaError extends MillraceError {
   readonly code = 'UNKNOWN_SCHEMA';
   constructor(message: string) {
@@ -83,8 +84,8 @@ export class UnknownSchemaError extends MillraceError {
 }
 
 /**
- * Deleting something that was deleted before (`already`), or for good something that is not deleted
- * yet (`live`).
+ * The version was deleted before (`already`), or a permanent deletion found it not deleted yet
+ * (`live`).
  */
 export class DeletionError extends MillraceError {
   readonly code = 'SCHEMA_DELETION';
@@ -104,7 +105,7 @@ export class DeletionError extends MillraceError {
   }
 }
 
-/** Other schemas import this version. */
+/** Other schemas import the version. */
 export class SchemaReferencedError extends MillraceError {
   readonly code = 'SCHEMA_REFERENCED';
   readonly by: readonly string[];
@@ -116,7 +117,7 @@ export class SchemaReferencedError extends MillraceError {
   }
 }
 
-/** The registry holds as much as it may. */
+/** The registry has reached one of its limits. */
 export class RegistryFullError extends MillraceError {
   readonly code = 'REGISTRY_FULL';
   readonly what: string;
@@ -128,7 +129,7 @@ export class RegistryFullError extends MillraceError {
   }
 }
 
-/** A subject, version or level that is no such thing. */
+/** The subject, version or level is not valid. */
 export class RegistryInputError extends MillraceError {
   readonly code = 'REGISTRY_INPUT';
   readonly what: 'subject' | 'version' | 'level' | 'references';
@@ -150,8 +151,8 @@ export function checkLevel(level: unknown): Level {
 }
 
 /**
- * Null: the record cannot be read. For lists, which give the others; whoever asks for that one is
- * told.
+ * Awaits a record; null: the record is damaged. Lists use it to go on with the others. A request
+ * for that record gets the error.
  */
 export async function readable<T>(reading: Promise<T>): Promise<T | null> {
   try {

@@ -1,6 +1,6 @@
 /**
- * What the registry needs of a schema: which message it is, its fingerprint, and the verdict
- * against older ones.
+ * Prepares a schema for the registry: its message, its fingerprint, and the verdict against older
+ * schemas.
  */
 import { setImmediate } from 'node:timers/promises';
 import type { ProtoSource } from '../wire/catalog.ts';
@@ -19,18 +19,18 @@ export { LEVELS } from '../schema/model.ts';
 export interface PreparedSchema {
   /** Full name of the message that the subject's events are. */
   readonly message: string;
-  /** Of the messages that are compared: the same in schemas that differ elsewhere. */
+  /** Fingerprint of the compared messages. Schemas that differ elsewhere have the same one. */
   readonly meaning: string;
   readonly model: ParsedSchema;
   /**
-   * The messages that are compared: the event's, or all at the top of the file where the subject is
-   * no event type.
+   * The compared messages: the event's, or all top-level messages of the file if the subject is no
+   * event type.
    */
   readonly roots: readonly string[];
 }
 
 /**
- * @param files the schema's own file first, then what it imports
+ * @param files the schema's own file first, then its imports
  * @throws InvalidSchemaError
  */
 export async function prepareSchema(
@@ -47,12 +47,12 @@ export async function prepareSchema(
   return { message: roots[0] ?? '', meaning: fingerprint(model, roots), model, roots };
 }
 
-/** What a schema is found by in the registry. */
+/** Returns the identity by which the registry finds the schema. */
 export function identityOf(
   { model, meaning }: PreparedSchema,
   references: readonly SchemaReference[] = [],
 ): string {
-  // What the registry offers of files that came along is no schema of its own.
+  // A file that came along is offered by the registry, but is no schema of its own.
   return identity(
     model,
     meaning,
@@ -60,14 +60,17 @@ export function identityOf(
   );
 }
 
-/** `<schema id>:<path>`: a file that came with a schema, as the HTTP API offers it. */
+/**
+ * Whether the subject is `<schema id>:<path>`: a file that came with a schema, as the HTTP API
+ * offers it.
+ */
 export function isImported(subject: string): boolean {
   return /^\d{1,10}:./.test(subject);
 }
 
 /**
- * All findings against all of the previous ones, each once; warnings refuse nothing. One previous
- * schema after the other, and others get their turn between: a subject may have a thousand.
+ * Compares a candidate with all previous schemas. Each finding is reported once; warnings refuse
+ * nothing. Other work gets its turn after each comparison: a subject may have a thousand versions.
  */
 export async function judge(
   level: Level,
@@ -83,7 +86,7 @@ export async function judge(
   return judgement.verdict();
 }
 
-/** What is in the way of decoding what the writer wrote. */
+/** Returns the findings that keep the reader from decoding the writer's events. */
 export function readingProblems(
   reader: PreparedSchema,
   writer: PreparedSchema,

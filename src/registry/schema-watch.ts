@@ -1,11 +1,12 @@
 /**
- * A process knows the ids of its schemas from its start on. The registry may be lost meanwhile:
- * FLUSHALL, an older backup, a failover. Then each process registers its schemas again, under the
- * ids and versions they had. An id is a part of the schema's own hash, so whoever registers first,
- * no id comes to mean another schema (fingerprint.ts).
+ * Keeps a process's schemas in the registry. A process knows the ids of its schemas from its start
+ * on. Meanwhile the registry may be lost, by FLUSHALL, an older backup or a failover. Each process
+ * then registers its schemas again, with their former ids and versions. An id is a part of the
+ * schema's own hash (fingerprint.ts). So no id comes to mean another schema, whichever process
+ * registers first.
  *
- * Looked at once a second, after every new connection, and when a publisher finds that Redis has
- * lost its flushes.
+ * The watch looks once a second, after every new connection, and when a publisher finds that Redis
+ * has lost its flushes.
  */
 import { sleep } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
@@ -19,14 +20,14 @@ import type { SchemaRegistry } from './registry.ts';
 import type { SchemaDraft } from './schema-draft.ts';
 
 const INTERVAL_MS = 1000;
-/** How long closing waits for the last look. */
+/** Longest wait of stop() for the last look, ms. */
 const LAST_LOOK_MS = 1000;
 
 export interface SchemaWatchOptions {
   readonly registry: SchemaRegistry;
   readonly connection: Pick<RedisConnection, 'on'>;
   readonly catalog: Catalog;
-  /** Changed in place where a schema gets another id, or is refused. */
+  /** Schemas of the process. An entry is replaced if its schema gets another id, or is refused. */
   readonly schemas: Map<string, LocalSchema>;
   readonly registeredBy: () => Promise<RegisteredBy>;
   readonly log: Log;
@@ -36,7 +37,10 @@ export class SchemaWatch implements Lifecycle {
   readonly #changed = new Map<string, LocalSchema>();
   readonly #options: SchemaWatchOptions;
   readonly #loop: Loop;
-  /** Ids that were found with other subjects only, and are this schema's all the same. */
+  /**
+   * Ids that only other subjects have in the registry, and that mean this process's schema all the
+   * same.
+   */
   readonly #sound = new Set<number>();
   #looking: Promise<void> | null = null;
   #failing = false;
@@ -58,14 +62,14 @@ export class SchemaWatch implements Lifecycle {
     if (this.#options.schemas.size > 0) this.#loop.start();
   }
 
-  /** Schemas that are not what they were when the process started. */
+  /** Schemas with another id or version than at the start of the process. */
   get changed(): ReadonlyMap<string, LocalSchema> {
     return this.#changed;
   }
 
   /**
-   * Registers again what the registry has lost. Never rejects: what fails is tried again with the
-   * next look.
+   * Registers the schemas that the registry has lost. Never rejects: after a failure the next look
+   * tries again.
    */
   check(): Promise<void> {
     if (this.#closed || this.#options.schemas.size === 0) return Promise.resolve();
@@ -77,7 +81,7 @@ export class SchemaWatch implements Lifecycle {
       .finally(() => (this.#looking = null)));
   }
 
-  /** Looks once more: a process must not leave events behind whose schema nobody knows. */
+  /** Looks one last time: a process must not leave events behind whose schema is lost. */
   stop(): Promise<void> {
     return (this.#stopped ??= this.#stop());
   }
@@ -92,7 +96,7 @@ export class SchemaWatch implements Lifecycle {
     this.#closed = true;
   }
 
-  /** Said once until it works again. */
+  /** Logged once, until a look succeeds. */
   #failed(error: unknown): void {
     if (!this.#failing && !this.#closed)
       this.#options.log('warn', 'the schema registry cannot be read', { err: error });
@@ -108,8 +112,8 @@ export class SchemaWatch implements Lifecycle {
       if (found?.some((use) => use.subject === subject) || (found && this.#sound.has(schema.id)))
         continue;
       const draft = { subject, files: this.#options.catalog.filesOf(subject) };
-      // Its own version may have been deleted for good, on purpose: the schema is there all the
-      // same.
+      // The process's own version may have been deleted for good, on purpose. The schema is still
+      // there.
       if (found && (await registry.isIdOf(schema.id, draft))) this.#sound.add(schema.id);
       else await this.#registerAgain(draft, schema);
     }
@@ -130,7 +134,7 @@ export class SchemaWatch implements Lifecycle {
         await this.#options.registeredBy(),
         had,
       );
-      // Events bear the old id: it means this schema too, unless another one has it.
+      // Events have the old id. It means this schema too, unless another schema has it.
       const [uses] = await registry.store.usesOf([had.id]);
       const kept = uses?.some((use) => use.subject === subject) ?? false;
       this.#change(subject, { id: kept ? had.id : id, version });

@@ -1,8 +1,10 @@
-/** The registry's records in Redis, and how they are read. See registry-store.ts for the keys. */
+/** The form of the registry's records in Redis. See registry-store.ts for the keys. */
 import { CorruptDataError } from '../core/errors.ts';
 import type { ProtoSource } from '../wire/catalog.ts';
 
-/** Another schema, as the Confluent API names it: `name` is the path that an import uses. */
+/**
+ * A reference to another schema, as in the Confluent API. `name` is the path that an import uses.
+ */
 export interface SchemaReference {
   readonly name: string;
   readonly subject: string;
@@ -15,7 +17,7 @@ export interface StoredSchema {
   /** Full name of the message that the subject's events are. */
   readonly message: string;
   /**
-   * The text: first the file itself, then all it imports, by name. Files that come with Millrace
+   * The text: the file itself first, then all its imports, by name. Files that come with Millrace
    * are left out.
    */
   readonly files: readonly ProtoSource[];
@@ -29,7 +31,7 @@ export interface SubjectVersion {
   /** Server time of the registration, ms since 1970. */
   readonly atMs: number;
   readonly by: string;
-  /** Git revision it was registered from, '' where unknown. */
+  /** Git revision that it was registered from, '' if unknown. */
   readonly revision: string;
   readonly deleted: boolean;
 }
@@ -37,30 +39,29 @@ export interface SubjectVersion {
 export interface SubjectState {
   readonly subject: string;
   /**
-   * Changes with every registration and deletion. '' for a subject that has never had a version.
+   * Revision of the record: changes with every registration and deletion. '' if the subject never
+   * had a version.
    */
   readonly revision: string;
-  /** By number, oldest first; softly deleted ones too. */
+  /** Versions by number, oldest first, softly deleted ones too. */
   readonly versions: readonly SubjectVersion[];
-  /**
-   * Numbers of versions whose record names no schema id: of those nothing is known. Mostly empty.
-   */
+  /** Numbers of versions whose record has no valid schema id. Usually empty. */
   readonly damaged: readonly number[];
-  /** Its own level, else the global one, '' where neither was set. */
+  /** The subject's own level, else the global one; '' if neither is set. */
   readonly level: string;
   readonly ownLevel: string | null;
 }
 
-/** A version of a subject that a schema is, or that imports a schema. */
+/** A use of a schema: the version that it is, or a version that imports it. */
 export interface SchemaUse {
   readonly subject: string;
   readonly version: number;
 }
 
 /**
- * A subject as its hash says.
+ * Reads the state of a subject from its hash.
  * @param flat fields and values, alternating
- * @param ownLevel null: none
+ * @param ownLevel the subject's own level; null: none
  */
 export function readState(
   subject: string,
@@ -101,7 +102,7 @@ export function readState(
   };
 }
 
-/** @param key hash that the schema stands in. @throws CorruptDataError */
+/** @param key hash that the schema is stored in. @throws CorruptDataError */
 export function readSchema(id: number, json: string, key: string): StoredSchema {
   try {
     const schema: unknown = JSON.parse(json);
@@ -120,7 +121,7 @@ export function readSchema(id: number, json: string, key: string): StoredSchema 
   }
 }
 
-/** Lines that are none are passed over. */
+/** Reads lines of uses. Invalid lines are passed over. */
 export function readUses(lines: string | null): SchemaUse[] {
   return (lines ?? '')
     .split('\n')
@@ -131,7 +132,7 @@ export function readUses(lines: string | null): SchemaUse[] {
     });
 }
 
-/** Ids, and times, are whole numbers. Null: it is none. */
+/** Reads an id or a time: a whole number. Null: the text is none. */
 export function idOrNull(text: string | null): number | null {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }

@@ -1,4 +1,4 @@
-/** A subject as it is stored: which versions it offers, and the level that holds for it. */
+/** The meaning of a subject's record: the versions that it offers, and its compatibility level. */
 import { CorruptDataError } from '../core/errors.ts';
 import { textProblem } from '../core/well-formed.ts';
 import { LEVELS, type Level } from '../schema/model.ts';
@@ -41,7 +41,7 @@ export function chooseVersions(
   return versions;
 }
 
-/** A version whose record is damaged is told from one that is not there. */
+/** Returns the error for a version that cannot be found: damaged, or not there. */
 export function unknownVersion({ subject, damaged }: SubjectState, version: number): Error {
   if (!damaged.includes(version)) return new UnknownVersionError(subject, version);
   return new CorruptDataError(
@@ -50,7 +50,10 @@ export function unknownVersion({ subject, damaged }: SubjectState, version: numb
   );
 }
 
-/** Event types, file names, topics with "-value": anything printable. @throws RegistryInputError */
+/**
+ * Accepts event types, file names, topics with "-value": any printable text. @throws
+ * RegistryInputError
+ */
 export function checkSubject(subject: string): void {
   const unfit = textProblem(subject);
   if (unfit !== null) throw new RegistryInputError('subject', `the subject ${unfit}`);

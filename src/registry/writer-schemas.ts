@@ -1,7 +1,7 @@
 /**
- * The schemas of writers, for the pool's threads: each fetched once and kept (a schema under an id
- * never changes). What the registry does not know is asked again after a second, for it may be
- * registered meanwhile, and is said in the log.
+ * The schemas that events were written with, for the pool's threads. Each schema is fetched once
+ * and kept, because the schema under an id never changes. An unknown schema is logged, and is asked
+ * for again after a second, because it may be registered meanwhile.
  */
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
@@ -12,12 +12,12 @@ import type { SchemaRegistry } from './registry.ts';
 
 const UNKNOWN_MS = 1000;
 const ALARM_MS = 60_000;
-/** Answers kept; the oldest go first. */
+/** Answers kept; the oldest is removed first. */
 const KEPT = 4096;
 
 export interface WriterSchemasOptions {
   readonly registry: SchemaRegistry;
-  /** Named in the alarm. */
+  /** Time that events wait for an unknown schema, ms. Named in the alarm. */
   readonly schemaWaitMs: number;
   readonly log: Log;
 }
@@ -25,7 +25,7 @@ export interface WriterSchemasOptions {
 export class WriterSchemas {
   readonly #options: WriterSchemasOptions;
   readonly #known = new Map<SchemaKey, WriterSchema>();
-  /** When they were last asked for, and last said in the log. */
+  /** Unknown schemas: the times of the last question and of the last alarm, ms. */
   readonly #unknown = new Map<SchemaKey, { askedMs: number; saidMs: number }>();
   readonly #asking = new Map<SchemaKey, Promise<SchemaAnswer>>();
 
@@ -34,7 +34,7 @@ export class WriterSchemas {
   }
 
   /**
-   * Never rejects: when the registry cannot be reached the answer is null, and the event waits as
+   * Never rejects. If the registry cannot be reached, the answer is null, and the event waits as
    * for an unknown schema.
    */
   readonly find = (key: SchemaKey): Promise<SchemaAnswer> => {
@@ -67,7 +67,7 @@ export class WriterSchemas {
     }
   }
 
-  /** `id:7`, `text:7`, `text:order.created/2` */
+  /** @param key such as `id:7`, `text:7`, `text:order.created/2` */
   async #fetch(key: SchemaKey): Promise<SchemaAnswer> {
     const { registry } = this.#options;
     const withText = key.startsWith('text:');
@@ -80,7 +80,7 @@ export class WriterSchemas {
           : (await registry.version(name.slice(0, slash), Number(name.slice(slash + 1)), true)).id;
       const schema = await registry.schema(id);
       const uses = await registry.store.uses(id);
-      // Through the same checks as at its registration: a thread makes code of it.
+      // The text passes the checks of a registration, because a thread makes code of it.
       if (withText) await registry.prepared(id, uses[0]?.subject ?? '');
       return { id, message: schema.message, uses, files: withText ? schema.files : [] };
     } catch (error) {
@@ -94,7 +94,7 @@ export class WriterSchemas {
     }
   }
 
-  /** @param error it is there, but cannot be read */
+  /** @param error the schema is there, but cannot be read */
   #alarm(key: SchemaKey, error?: CorruptDataError): void {
     const now = monotonicMs();
     const before = this.#unknown.get(key);

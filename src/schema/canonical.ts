@@ -1,7 +1,7 @@
 /**
- * The canonical form of a .proto text: the same whatever its comments, spaces and the order of
- * fields, another one as soon as anything else differs. Messages stay in their order, nested ones
- * too, because message indexes count them.
+ * The canonical form of a .proto text. Comments, spaces and the order of fields do not change it;
+ * any other difference does. Messages keep their order, nested ones too, because message indexes
+ * count them.
  */
 import { createHash } from 'node:crypto';
 import { tokensOf } from '../wire/proto-text.ts';
@@ -15,9 +15,12 @@ export function canonicalHash(text: string): string {
 
 type Statement = readonly (string | Block)[];
 interface Block {
-  /** Messages; of an enum its values: the first one is the default. */
+  /**
+   * Statements whose order counts: messages; of an enum its values, because the first one is the
+   * default.
+   */
   readonly ordered: readonly Statement[];
-  /** A repeated one may have several values. */
+  /** Options, sorted. A repeated option may have several values. */
   readonly options: readonly Statement[];
   readonly sorted: readonly Statement[];
 }
@@ -26,7 +29,7 @@ function* words(text: string): Generator<string, undefined> {
   for (const token of tokensOf(text)) yield token.text;
 }
 
-/** Up to the brace that closes it. */
+/** Reads up to the closing brace of the block. */
 function readBlock(tokens: Generator<string, undefined>, inOrder: boolean): Block {
   const ordered: Statement[] = [];
   const options: Statement[] = [];
@@ -51,7 +54,7 @@ function readStatement(first: string, tokens: Generator<string, undefined>): Sta
   let depth = 0;
   for (let token: string | undefined = first; token !== undefined; token = tokens.next().value) {
     if (depth === 0 && token === ';') break;
-    // Braces within an option's value are a part of it.
+    // Braces within an option's value are part of that value.
     if (depth === 0 && token === '{' && first !== 'option') {
       statement.push(readBlock(tokens, kindOf(statement) === 'enum'));
       break;
@@ -63,7 +66,10 @@ function readStatement(first: string, tokens: Generator<string, undefined>): Sta
   return statement;
 }
 
-/** `message`, `enum`, also behind `export` and `local`; else the first word. */
+/**
+ * The kind of a statement: `message` or `enum`, also behind `export` and `local`; else its first
+ * word.
+ */
 function kindOf(statement: Statement): unknown {
   return statement[0] === 'export' || statement[0] === 'local' ? statement[1] : statement[0];
 }

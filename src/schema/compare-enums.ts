@@ -1,4 +1,4 @@
-/** Rules about enums that both versions have, and about reserved numbers and names. */
+/** Rules for enums that both versions have, and for reserved numbers and names. */
 import type { Report } from './finding.ts';
 import { Reservations } from './indexed-message.ts';
 import type { EnumModel, Reserved } from './model.ts';

@@ -1,9 +1,9 @@
-/** Rules about the oneofs of a message that both versions have. */
+/** Rules for the oneofs of a message that both versions have. */
 import type { Breaks, Report } from './finding.ts';
 import type { IndexedMessage } from './indexed-message.ts';
 import type { FieldModel } from './model.ts';
 
-/** A field that both versions have, with its message. */
+/** One field in both versions, with its message. */
 export interface FieldPair {
   readonly path: string;
   readonly now: IndexedMessage;
@@ -12,7 +12,7 @@ export interface FieldPair {
   readonly fresh: FieldModel;
 }
 
-/** The field may have joined, left or changed its oneof. */
+/** Reports a field that has joined, left or changed its oneof. */
 export function compareOneof(report: Report, { path, now, before, old, fresh }: FieldPair): void {
   if (old.oneof === fresh.oneof) return;
   const was = old.oneof === null ? 'in no oneof' : `oneof ${old.oneof}`;
@@ -20,7 +20,7 @@ export function compareOneof(report: Report, { path, now, before, old, fresh }: 
   const add = (rule: string, what: string, cure: string, breaks: Breaks): void =>
     report.add(rule, { path, reader: is, writer: was }, what, cure, breaks);
   if (old.oneof === null) {
-    // With others that were there before: several may be set in an old event.
+    // The oneof had other fields before, and an old event may have several of them set.
     if (before.oneofs.has(fresh.oneof as string) || now.known(fresh.oneof as string, before) > 1)
       add(
         'ONEOF_JOINED',
@@ -59,7 +59,7 @@ export function compareOneof(report: Report, { path, now, before, old, fresh }: 
   }
 }
 
-/** Fields that are new in a oneof of both versions. */
+/** Reports new fields in a oneof that both versions have. */
 export function compareOneofMembers(
   report: Report,
   name: string,

@@ -1,4 +1,4 @@
-/** Rules about messages that both versions have, their fields and the fields' types. */
+/** Rules for messages that both versions have, for their fields and the fields' types. */
 import { compareEnum, compareReservations } from './compare-enums.ts';
 import { compareOneof, compareOneofMembers } from './compare-oneofs.ts';
 import type { Breaks, Report } from './finding.ts';
@@ -8,7 +8,7 @@ import type { EnumModel, FieldModel, MessageModel, ParsedSchema } from './model.
 /** Reports a change of a field's type. */
 type Changed = (rule: string, what: string, breaks: Breaks) => void;
 
-/** Compares messages, and all they lead to, each once. */
+/** Compares messages and all types that they lead to, each once. */
 export class Comparing {
   readonly #report: Report;
   readonly #now: ParsedSchema;
@@ -22,7 +22,7 @@ export class Comparing {
     this.#before = before;
   }
 
-  /** @param name of a message of both versions */
+  /** @param name full name of a message that both versions have */
   messages(name: string): void {
     this.#meet(name);
     for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop())
@@ -130,7 +130,7 @@ export class Comparing {
     }
   }
 
-  /** @param moved the field's name has another number now, which was reported */
+  /** @param moved whether the field's name has another number now; that is reported already */
   #names(path: string, old: FieldModel, fresh: FieldModel, moved: boolean): void {
     if (fresh.name !== old.name && !moved)
       this.#report.warn(
@@ -255,7 +255,9 @@ function shapeOf(field: FieldModel): string {
   return `${field.required ? 'required ' : field.repeated ? 'repeated ' : ''}${field.type}`;
 }
 
-/** Wider on the right, with the same bytes for what fits. */
+/**
+ * Pairs of types: the right one is wider, and encodes each value of the left one in the same bytes.
+ */
 const WIDENS: ReadonlySet<string> = new Set([
   'int32 int64',
   'uint32 uint64',

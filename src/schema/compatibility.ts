@@ -1,23 +1,23 @@
 /**
- * May a new version of a schema stand beside the older ones? Structural rules for protobuf: what
- * Buf's WIRE rules ban and what decoding really does to the bytes, whichever is stricter, and
- * Confluent's rules where they ban a loss. docs/schemas.md prints the table. Sources:
- * https://buf.build/docs/breaking/rules (WIRE), and
+ * Decides whether a new version of a schema may stand beside the older ones, by structural rules
+ * for protobuf. A rule is the stricter one of two: the WIRE rules of Buf, and the effect of a
+ * change on decoding. Confluent's rules are added where they forbid a loss. docs/schemas.md prints
+ * the table. Sources: https://buf.build/docs/breaking/rules (WIRE), and
  * https://protobuf.dev/programming-guides/proto3/#updating
  *
- * A finding breaks reading old events with the new schema (backward), new events with the old
- * schema (forward), or both.
+ * A finding breaks reading old events with the new schema (backward), reading new events with the
+ * old schema (forward), or both.
  */
 import { Comparing } from './comparing.ts';
 import { Report, type Comparison, type Finding } from './finding.ts';
 import type { Level, ParsedSchema } from './model.ts';
 
-/** Findings kept; a schema that breaks more than that is refused with these. */
+/** Findings kept. A schema with more findings is refused with these. */
 export const MOST_FINDINGS = 1000;
 
 /**
- * All findings of a level against older schemas, each once. Which of them the level speaks of is
- * the caller's choice.
+ * Collects the findings of a candidate against older schemas, each once. The caller chooses the
+ * older schemas that the level names.
  */
 export class Judgement {
   readonly #direction: string;
@@ -26,7 +26,7 @@ export class Judgement {
   readonly #findings = new Map<string, Finding>();
   readonly #warnings = new Map<string, Finding>();
 
-  /** @param roots the messages that are compared, by their names */
+  /** @param roots names of the messages that are compared */
   constructor(level: Level, candidate: ParsedSchema, roots: readonly string[]) {
     this.#direction = level.replace('_TRANSITIVE', '');
     this.#candidate = candidate;
@@ -61,8 +61,8 @@ function keep(kept: Map<string, Finding>, finding: Finding): void {
 }
 
 /**
- * Findings that keep `reader` from decoding the events of `writer`. Rules about the future
- * (reservations) are left out.
+ * Returns the findings that keep `reader` from decoding the events of `writer`. Rules about the
+ * future (reservations) are left out.
  */
 export function canRead(
   reader: ParsedSchema,
@@ -75,7 +75,7 @@ export function canRead(
   );
 }
 
-/** Rules about events that are not written yet. */
+/** Rules for events that are not written yet. */
 const FUTURE = new Set([
   'FIELD_REMOVED_UNRESERVED',
   'RESERVATION_REMOVED',

@@ -2,13 +2,13 @@
 
 export type Breaks = 'backward' | 'forward' | 'both';
 
-/** Two sides of one part of a schema. */
+/** The two sides of one part of a schema. */
 export interface Place {
-  /** `shop.v1.OrderCreated.total`. */
+  /** Path of the part, such as `shop.v1.OrderCreated.total`. */
   readonly path: string;
-  /** The part in the new version; empty where it has nothing. */
+  /** The part in the new version; empty if it is not there. */
   readonly reader: string;
-  /** The part in the older version; empty where it has nothing. */
+  /** The part in the older version; empty if it is not there. */
   readonly writer: string;
 }
 
@@ -16,14 +16,14 @@ export interface Finding extends Place {
   /** Id of the rule, as in docs/schemas.md. */
   readonly rule: string;
   readonly what: string;
-  /** How to mend it. */
+  /** The remedy. */
   readonly cure: string;
   readonly breaks: Breaks;
 }
 
 export interface Comparison {
   readonly findings: readonly Finding[];
-  /** Not refused, but somebody should know. */
+  /** Findings that refuse nothing, but that somebody should know. */
   readonly warnings: readonly Finding[];
 }
 

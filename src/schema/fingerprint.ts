@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import type { ParsedSchema } from './model.ts';
 
 /**
- * What a schema is found by: SHA-256, in hex, over the canonical form of its own file, what the
- * roots lead to in all files, and the schemas it refers to. Two schemas have the same one if they
- * differ in comments, spaces, order of fields or file names.
+ * The identity of a schema, by which the registry finds it: SHA-256, in hex. The hash covers the
+ * canonical form of the schema's own file, all messages that the roots lead to, and the schemas it
+ * refers to. Schemas that differ only in comments, spaces, order of fields or file names have the
+ * same identity.
  *
  * @param meaning `fingerprint` of the roots
  */
@@ -28,10 +29,10 @@ interface Reference {
 }
 
 /**
- * Ids that a schema may have, the first one that is free: each is a part of its identity. So an id
- * means the same schema also in a registry that was lost and filled anew, in whatever order.
- * Positive 32-bit integers, as Confluent's clients expect, above all ids that were counted up by
- * versions before.
+ * Returns the ids that a schema may have; the first free one is taken. Each id is a part of the
+ * identity. So an id means the same schema even in a registry that was lost and filled again in
+ * another order. Ids are positive 32-bit integers, as Confluent's clients expect. They are above
+ * all ids that earlier versions of Millrace counted up.
  */
 export function idsOf(identity: string): number[] {
   return Array.from(
@@ -42,11 +43,11 @@ export function idsOf(identity: string): number[] {
 const FIRST_ID = 2 ** 24;
 
 /**
- * SHA-256, in hex, over what the roots lead to: the same for the same messages whatever their
- * comments, spaces, order and file names; another one as soon as bytes, names or reservations
- * differ.
+ * The fingerprint of messages: SHA-256, in hex, over all messages and enums that the roots lead to.
+ * Comments, spaces, order of fields and file names do not change it. Any change of bytes, names or
+ * reservations does.
  *
- * @param roots messages it is about; their order counts (message indexes follow it)
+ * @param roots names of the messages; their order counts, because message indexes follow it
  */
 export function fingerprint(schema: ParsedSchema, roots: readonly string[]): string {
   const names = reachable(schema, roots);
@@ -61,7 +62,10 @@ export function fingerprint(schema: ParsedSchema, roots: readonly string[]): str
     .digest('hex');
 }
 
-/** Names of the messages and enums that these messages lead to, themselves included, sorted. */
+/**
+ * Returns the sorted names of all messages and enums that these messages lead to, themselves
+ * included.
+ */
 export function reachable(schema: ParsedSchema, roots: readonly string[]): string[] {
   const found = new Set<string>();
   const queue = [...roots];

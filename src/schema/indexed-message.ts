@@ -1,10 +1,10 @@
 /** Messages of a schema, prepared for a comparison. */
 import type { FieldModel, MessageModel, Reserved } from './model.ts';
 
-/** Numbers and names that are reserved, found quickly whatever their count. */
+/** Reserved numbers and names of a message or enum. A look-up is quick, however many there are. */
 export class Reservations {
   readonly reservedNames: ReadonlySet<string>;
-  /** Apart from each other, in order. */
+  /** Ranges that do not touch each other, in order. */
   readonly #ranges: [from: number, to: number][] = [];
 
   constructor({ ranges, names }: Reserved) {
@@ -16,7 +16,7 @@ export class Reservations {
     }
   }
 
-  /** Every number of the range. */
+  /** Whether every number of the range is reserved. */
   reserves(from: number, to = from): boolean {
     let [low, high] = [0, this.#ranges.length];
     while (low < high) {
@@ -29,7 +29,9 @@ export class Reservations {
   }
 }
 
-/** A message whose fields are found by number and name: it may have thousands. */
+/**
+ * A message whose fields are found by number and by name. A message may have thousands of fields.
+ */
 export class IndexedMessage extends Reservations {
   readonly syntax: string;
   readonly fields: readonly FieldModel[];
@@ -56,7 +58,7 @@ export class IndexedMessage extends Reservations {
     }
   }
 
-  /** How many fields of the oneof another version has too. */
+  /** Number of the oneof's fields that the other version has too. */
   known(oneof: string, other: IndexedMessage): number {
     let count = this.#known.get(oneof);
     if (count === undefined)
@@ -69,7 +71,7 @@ export class IndexedMessage extends Reservations {
     return count;
   }
 
-  /** As text. */
+  /** Numbers of the oneof's fields, as text. */
   numbersOf(oneof: string): string {
     let text = this.#numbers.get(oneof);
     if (text === undefined)

@@ -1,7 +1,7 @@
 /**
- * What a schema may be, before anything is done with it. A schema is input from strangers: parsers
- * of .proto text have been made to run code by names and defaults, and to run out of stack or
- * memory by nesting and number.
+ * Limits of a schema, checked before anything else. A schema is input from strangers. Parsers of
+ * .proto text have been made to run code by names and defaults, and to exhaust stack or memory by
+ * nesting and size.
  */
 import { MillraceError } from '../core/errors.ts';
 import type { SchemaFile } from './model.ts';
@@ -10,7 +10,7 @@ export const SCHEMA_LIMITS = {
   files: 200,
   /** Characters of all files together. */
   characters: 2 * 1024 * 1024,
-  /** Braces inside braces. */
+  /** Depth of nested braces. */
   depth: 32,
   messages: 2_000,
   /** Fields, enum values and reservations together. */
@@ -19,16 +19,16 @@ export const SCHEMA_LIMITS = {
   name: 255,
   /** Time for one schema, in ms. */
   parseMs: 5_000,
-  /** Heap of the thread that parses it. */
+  /** Heap of the thread that parses the schema, MB. */
   heapMb: 128,
 } as const;
 
-/** What a refusal quotes of a schema is cut off here. */
+/** Characters of a refusal. A longer quotation of the schema is cut off. */
 const MESSAGE = 1000;
 
 /**
- * Text that is no schema, or none that is accepted: the message says where and why, and which
- * limit. Nothing was registered.
+ * The text is no schema, or a schema that is not accepted. The message names the place, the reason
+ * and the limit. Nothing was registered.
  */
 export class InvalidSchemaError extends MillraceError {
   readonly code = 'INVALID_SCHEMA';
@@ -37,7 +37,10 @@ export class InvalidSchemaError extends MillraceError {
   }
 }
 
-/** Names that mean something to JavaScript objects: harmless in other languages, refused here. */
+/**
+ * Names with a meaning for JavaScript objects. They are harmless in other languages, and refused
+ * here.
+ */
 const UNSAFE = new Set([
   '__proto__',
   'prototype',
@@ -72,7 +75,7 @@ export function checkName(name: string, where: string): void {
 }
 
 /**
- * Looks at the text alone.
+ * Checks the text alone, without parsing it.
  * @throws InvalidSchemaError
  */
 export function checkText(files: readonly SchemaFile[]): void {
@@ -111,8 +114,8 @@ export function checkText(files: readonly SchemaFile[]): void {
 }
 
 /**
- * Braces, words and line ends outside strings and comments: enough to bound nesting and to find
- * names.
+ * Yields braces, words and line ends outside strings and comments. That is enough to bound the
+ * nesting and to find the names.
  */
 function* tokens(text: string): Generator<{ kind: 'brace' | 'word' | 'lines'; text: string }> {
   const pattern =

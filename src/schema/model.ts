@@ -1,35 +1,35 @@
 /**
- * A parsed schema as plain data: what a verdict needs, and nothing that could run. Names are fully
- * qualified, without a leading dot.
+ * A parsed schema as plain data. It holds all that a verdict needs, and nothing that could run.
+ * Names are fully qualified, without a leading dot.
  */
 export interface SchemaFile {
-  /** As it is imported: `shop/v1/orders.proto`. */
+  /** The path that imports use, such as `shop/v1/orders.proto`. */
   readonly name: string;
   readonly text: string;
 }
 
 export interface FieldModel {
   readonly number: number;
-  /** As written in the .proto. */
+  /** The name as the .proto has it. */
   readonly name: string;
   /** Scalar type, or full name of a message or enum. */
   readonly type: string;
   readonly kind: 'scalar' | 'message' | 'enum';
   readonly repeated: boolean;
-  /** Key type of a map, null where it is none. */
+  /** Type of a map's key; null: the field is no map. */
   readonly mapKey: string | null;
-  /** Name of the oneof it is in (a proto3 `optional` is in none). */
+  /** Name of the field's oneof; null: none. A proto3 `optional` is in none. */
   readonly oneof: string | null;
-  /** A reader can tell unset from zero. */
+  /** Whether a reader can tell unset from zero. */
   readonly presence: boolean;
   readonly required: boolean;
   /** proto2 default, as text; null without one. */
   readonly default: string | null;
-  /** Where declared. */
+  /** The JSON name, if it is declared. */
   readonly jsonName: string | null;
 }
 
-/** Numbers in ranges, both ends included, and names. */
+/** Reserved ranges of numbers, both ends included, and reserved names. */
 export interface Reserved {
   readonly ranges: readonly (readonly [number, number])[];
   readonly names: readonly string[];
@@ -50,13 +50,13 @@ export interface EnumModel {
 export interface ParsedSchema {
   readonly messages: Readonly<Record<string, MessageModel>>;
   readonly enums: Readonly<Record<string, EnumModel>>;
-  /** Messages at the top of the first file, in its order. */
+  /** Top-level messages of the first file, in its order. */
   readonly roots: readonly string[];
-  /** Event type -> message that declares it. */
+  /** From each event type to the message that declares it. */
   readonly events: Readonly<Record<string, string>>;
-  /** Extended message -> why schemas whose data carry it are refused. */
+  /** From each extended message to the reason why schemas with it are refused. */
   readonly extended?: Readonly<Record<string, string>>;
-  /** Hash of the canonical form of the schema's own file: canonical.ts. */
+  /** Hash of the canonical form of the schema's own file, see canonical.ts. */
   readonly text?: string;
 }
 

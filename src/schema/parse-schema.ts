@@ -1,16 +1,15 @@
 /**
- * Parses what strangers send: in a thread apart, with bounds on time, heap and stack, and nothing
- * of our environment.
+ * Parses schemas of strangers in a thread of its own. Time, heap and stack of the thread are
+ * bounded, and it gets nothing of our environment.
  *
- * Starting such a thread costs a hundred times what most schemas do, so one that behaved serves the
- * next schema too, for as long as there is one within a second. After any refusal it is thrown
- * away.
+ * Starting a thread costs a hundred times as much as parsing most schemas. So a thread parses the
+ * next schema too, if it comes within a second. After a refusal the thread is thrown away.
  */
 import { Worker } from 'node:worker_threads';
 import { checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
 import type { ParsedSchema, SchemaFile } from './model.ts';
 
-/** Threads at once; others wait in line. */
+/** Threads at the same time; further schemas wait in line. */
 const AT_ONCE = 2;
 const IDLE_MS = 1_000;
 /** Schemas per thread. */
@@ -21,16 +20,16 @@ const line: (() => void)[] = [];
 const idle: ParseThread[] = [];
 
 /**
- * @param files the schema's own file first, then what it imports (not the well-known types and
- *   Millrace's own)
- * @throws InvalidSchemaError: no .proto text, a name or a size that is not accepted, or it took too
- *   long
+ * @param files the schema's own file first, then its imports, without the well-known types and
+ *   Millrace's own
+ * @throws InvalidSchemaError: the text is no .proto, a name or a size is not accepted, or parsing
+ *   took too long
  */
 export async function parseSchema(
   files: readonly SchemaFile[],
   limits: { readonly parseMs?: number } = {},
 ): Promise<ParsedSchema> {
-  // What the text alone shows costs no thread.
+  // A fault in the text alone is found without a thread.
   checkText(files);
   if (running >= AT_ONCE) await new Promise<void>((resolve) => line.push(resolve));
   running++;
@@ -46,12 +45,15 @@ export async function parseSchema(
 class ParseThread {
   readonly #worker = new Worker(new URL('./parse-thread.js', import.meta.url), {
     env: {},
-    // Loaders and hooks of the process have no business here, and may take longer to start than the
-    // time there is.
+    // Loaders and hooks of the process are not needed here. They could take longer to start than
+    // the schema's time allows.
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: SCHEMA_LIMITS.heapMb, stackSizeMb: 4 },
   });
-  /** Its code runs. What the machine takes to start a thread is not the schema's fault. */
+  /**
+   * Resolves when the thread's code runs. The schema's time begins then: the start of a thread
+   * depends on the machine.
+   */
   readonly #online = new Promise<void>(
     (resolve) => void this.#worker.once('online', resolve).once('exit', () => resolve()),
   );
@@ -59,7 +61,7 @@ class ParseThread {
   #idleTimer: NodeJS.Timeout | null = null;
 
   constructor() {
-    // Also what comes when nobody listens any more.
+    // A listener for errors that come when nobody waits any more.
     this.#worker.on('error', () => undefined);
     this.#worker.on('exit', () => this.#forget());
   }

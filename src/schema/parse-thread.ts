@@ -1,6 +1,6 @@
 /**
- * The thread that parses schemas of strangers. What every object inherits from is frozen first, so
- * that nothing a schema does to it can reach the next one.
+ * The thread that parses schemas of strangers. The prototypes of all objects are frozen first, so
+ * that nothing that one schema does can reach the next.
  */
 import { parentPort } from 'node:worker_threads';
 import { readModel } from './read-model.ts';

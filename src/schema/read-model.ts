@@ -1,6 +1,6 @@
 /**
- * .proto text -> model. Runs in a throw-away thread (parse-thread.ts) for what strangers send;
- * nothing of it is compiled.
+ * Turns .proto text into a model. For schemas of strangers it runs in a throw-away thread
+ * (parse-thread.ts). No code is made from the schema.
  */
 import protobuf from 'protobufjs';
 import { BUNDLED } from '../wire/bundled-protos.ts';
@@ -17,7 +17,7 @@ import type {
 } from './model.ts';
 
 /**
- * @param files the schema's own file first, then what it imports
+ * @param files the schema's own file first, then its imports
  * @throws InvalidSchemaError naming file and line, or message and field
  */
 export function readModel(files: readonly SchemaFile[]): ParsedSchema {
@@ -47,7 +47,7 @@ function parse(files: readonly SchemaFile[]): ProtoFiles {
     true,
   );
   for (const { name, text } of files) {
-    // Ours stand already, whoever sends a copy along.
+    // Millrace's own files are loaded already. A copy that comes with the schema is ignored.
     if ((BUNDLED as readonly string[]).includes(name)) continue;
     try {
       for (const path of protos.add(name, text)) {
@@ -65,12 +65,15 @@ function parse(files: readonly SchemaFile[]): ProtoFiles {
 class Contents {
   readonly messages: Record<string, MessageModel> = {};
   readonly enums: Record<string, EnumModel> = {};
-  /** By event type: a type may have any name, also one that means something to objects. */
+  /**
+   * Messages by event type. A map, because a type may have any name, even one that means something
+   * to objects.
+   */
   readonly events = new Map<string, string>();
-  /** Top messages of the schema's own file. */
+  /** Top-level messages of the schema's own file. */
   readonly roots: string[] = [];
   readonly #own: string | undefined;
-  /** Enums and services of the schema's own file: it may have no message. */
+  /** Number of enums and services of the schema's own file. A file may have no message. */
   #others = 0;
   #messageCount = 0;
   #members = 0;
@@ -84,7 +87,7 @@ class Contents {
     return this.roots.length === 0 && this.#others === 0;
   }
 
-  /** @param top not within a message */
+  /** @param top whether the namespace is outside of any message */
   add(space: protobuf.NamespaceBase, top: boolean): void {
     for (const nested of space.nestedArray) {
       const where = nested.fullName.slice(1);
@@ -119,7 +122,7 @@ class Contents {
   }
 }
 
-/** Message -> why data that carries it is not supported. */
+/** Returns, for each extended message, why data with the extension is not supported. */
 function extendedIn(protos: ProtoFiles): Record<string, string> {
   for (const { file, line, of } of protos.dangling()) {
     throw new InvalidSchemaError(`${file}, line ${line}: it extends ${of}, which is no message`);
@@ -129,7 +132,10 @@ function extendedIn(protos: ProtoFiles): Record<string, string> {
   );
 }
 
-/** Finds the types of all fields, then what their syntax makes of them (required, presence). */
+/**
+ * Finds the types of all fields, then the properties that depend on the syntax (required,
+ * presence).
+ */
 function resolveFields(root: protobuf.Root): void {
   const walk = (space: protobuf.NamespaceBase): void => {
     for (const nested of space.nestedArray) {
@@ -165,7 +171,7 @@ function eventType(message: protobuf.Type): string | null {
   return null;
 }
 
-/** proto2 | proto3 | an edition, as protobufjs has worked it out for this object. */
+/** The syntax of the object, as protobufjs has found it: proto2, proto3 or an edition. */
 function syntaxOf(object: protobuf.ReflectionObject): string {
   for (let at: protobuf.ReflectionObject | null = object; at !== null; at = at.parent) {
     const edition = (at as unknown as { _edition?: string })._edition;
@@ -198,7 +204,7 @@ function messageOf(message: protobuf.Type, where: string): MessageModel {
       repeated: field.repeated,
       mapKey: field instanceof protobuf.MapField ? field.keyType : null,
       oneof,
-      // (hasPresence is the oneof itself where it is in one)
+      // `hasPresence` is the oneof itself for a field in a oneof.
       presence:
         !field.repeated &&
         !field.map &&

@@ -77,7 +77,7 @@ export class AggregateLoader {
       for (const bytes of page.elements) {
         fold.revision++;
         const element = parseElement(bytes, at, fold.revision);
-        // An event of another type is not decoded. Most histories hold none.
+        // An event of another type is not decoded: most histories hold no such event.
         if (!types.has(element.type)) continue;
         const event = readElement(bytes, element, at, fold.revision, readData);
         fold.state = folded.evolve(
@@ -160,7 +160,7 @@ export class AggregateLoader {
     };
   }
 
-  /** The event as a read would give it. */
+  /** Returns the event as a read would give it. */
   #recorded(
     event: NewEvent,
     id: string,
@@ -199,7 +199,7 @@ interface Fold<State> {
 }
 
 /**
- * The last revision to read.
+ * Returns the last revision to read.
  * @param when default: all
  * @throws StoreInputError
  */

@@ -1,5 +1,5 @@
 /**
- * One call of append-history.lua: appends that travel together, sent again until Redis has
+ * One call of append-history.lua: a batch of appends. The call is sent again until Redis has
  * answered.
  */
 import { DurabilityError, ProducerGapError, RedisReplyError } from '../core/errors.ts';
@@ -43,7 +43,7 @@ export function encodeExpected(expected: ExpectedRevision): number {
   }
 }
 
-/** The events of one type of all appends. */
+/** The events of one type, from all appends of the batch. */
 export interface BatchPart {
   readonly type: string;
   readonly count: number;
@@ -51,20 +51,17 @@ export interface BatchPart {
   readonly bytes: Buffer;
 }
 
-/**
- * What is to be done with a batch's events, written down append by append: see the plan of
- * append-history.lua.
- */
+/** The plan of append-history.lua: the work for a batch's events, written down append by append. */
 export class AppendPlan {
   readonly #words: number[] = [];
-  /** First event ids of the appends that are to be remembered by it, and their histories. */
+  /** Appends to remember: the id of the first event, and the index of the history. */
   readonly remembered: { readonly history: number; readonly eventId: string }[] = [];
   appends = 0;
 
   /**
-   * Begins an append; its parts follow, then its events, as many as are announced here.
+   * Begins an append. Calls of part() follow, then calls of event(), as many as are announced here.
    * @param history index into the batch's histories
-   * @param remember its first event's id, where the append is to be remembered by it
+   * @param remember id of the append's first event; null: the append is not remembered
    * @param expected see encodeExpected
    */
   append(
@@ -85,13 +82,14 @@ export class AppendPlan {
     this.appends++;
   }
   /**
-   * @param part index into the batch's parts @param crc CRC-32 of the source and of this append's
-   *   events in the part
+   * Adds the append's share of a part.
+   * @param part index into the batch's parts
+   * @param crc CRC-32 of the source and of this append's events in the part
    */
   part(part: number, count: number, crc: number): void {
     this.#words.push(part + 1, count, crc);
   }
-  /** @param length of the Event message */
+  /** @param length length of the Event message, in bytes */
   event(part: number, length: number): void {
     this.#words.push(part + 1, length);
   }
@@ -125,10 +123,10 @@ export interface AppendBatch {
   readonly plan: AppendPlan;
 }
 
-/** What became of one append of a batch. */
+/** The outcome of one append of a batch. */
 export type AppendAnswer =
   | { readonly kind: 'appended'; readonly revision: number; readonly entryId: string }
-  /** An append with this first event id is there already. */
+  /** An append with this first event id is in the history already. */
   | { readonly kind: 'remembered'; readonly before: number; readonly events: number }
   | { readonly kind: 'conflict'; readonly actual: number }
   | { readonly kind: 'full'; readonly actual: number }
@@ -139,16 +137,16 @@ export interface AppendBatchOptions {
   readonly keys: Keys;
   readonly confirm: Confirm;
   readonly signal: AbortSignal;
-  /** Give up after this long without an answer, in ms. */
+  /** Time without an answer, after which the call is given up, ms. */
   readonly deadlineMs: number;
-  /** Told of an attempt that failed and will be repeated. */
+  /** Called after each failed attempt that will be repeated. */
   readonly onRetry: () => void;
 }
 
 export interface AppendedBatch {
-  /** One per append. */
+  /** One answer per append. */
   readonly answers: readonly AppendAnswer[];
-  /** What was appended is there with less durability than asked for. */
+  /** The error, if the events were appended with less durability than asked for. */
   readonly weak: DurabilityError | null;
 }
 

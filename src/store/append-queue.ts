@@ -1,9 +1,9 @@
 /**
- * Group commit: appends of one process to one partition travel together, each decided by itself.
- * Appends to one history are decided in the order in which they were made.
+ * Group commit: appends of one process to one partition travel together. Each append is decided by
+ * itself. Appends to one history are decided in the order in which they were made.
  *
- * Owned here: per partition the open batch, and the line of appends that found the buffer full. The
- * sending is pipeline/append/partition-sender.ts, as a publisher's is.
+ * Owned here: the open batch of each partition, and the line of appends that found the buffer full.
+ * The sending is pipeline/append/partition-sender.ts, as for a publisher.
  */
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
@@ -27,29 +27,29 @@ import {
 export interface QueueSettings {
   /** Most events of a history. */
   readonly maxEvents: number;
-  /** Most bytes of appends not yet answered; more of them wait. */
+  /** Most bytes of appends without an answer. Further appends wait. */
   readonly bufferBytes: number;
-  /** Give up on what Redis has not answered for this long, in ms. */
+  /** Time without an answer from Redis, after which a batch is given up, ms. */
   readonly deadlineMs: number;
-  /** Of events that name none. */
+  /** Source of events that name none. */
   readonly source: string;
 }
 
-/** Most of one batch. One append goes whole, whatever its size. */
+/** Limits of one batch. An append is never divided, whatever its size. */
 const BATCH = { appends: 512, events: 4096, bytes: 262_144 } as const;
 /** Batches in flight over all partitions. */
 const MAX_BATCHES = 32;
-/** Callers of one batch, from which on the next batch's are resolved in a later turn. */
+/** Callers of one batch, from which on the next batch's callers are resolved in a later turn. */
 const YIELD_FROM = 32;
 
-/** Events of one append, each an Event message without its position in `buffer`. */
+/** Events of one append. In `buffer` each one is an Event message without its position. */
 export interface EncodedAppend {
   readonly partition: number;
   readonly category: string;
   readonly id: string;
   /** See encodeExpected. */
   readonly expected: number;
-  /** Its first event's id, where the append is to be remembered by it. */
+  /** Id of the append's first event; null: the append is not remembered. */
   readonly remember: string | null;
   readonly buffer: Buffer;
   readonly events: readonly {
@@ -62,7 +62,7 @@ export interface EncodedAppend {
 
 export interface SettledAppend {
   readonly answer: AppendAnswer;
-  /** Place of its first event in its flush. */
+  /** Place of the append's first event in its flush. */
   readonly place: number;
 }
 
@@ -82,11 +82,11 @@ interface OpenBatch {
   readonly waiting: Waiting[];
   events: number;
   bytes: number;
-  /** When its first append came, by the monotonic clock. */
+  /** Time of the first append, by the monotonic clock, ms. */
   readonly openedMs: number;
   /** Whether an attempt without an answer was followed by another one. */
   sentAgain: boolean;
-  /** Null: not yet, or it failed. */
+  /** The answers; null: none yet, or the batch failed. */
   appended: AppendedBatch | null;
 }
 
@@ -96,7 +96,7 @@ export interface QueueParts {
   readonly partitions: number;
   readonly confirm: Confirm;
   readonly settings: QueueSettings;
-  /** Redis has lost batches it had acknowledged. */
+  /** Called when Redis has lost batches that it had acknowledged. */
   readonly gap: (error: ProducerGapError) => void;
   readonly verify?: Verify;
 }
@@ -105,7 +105,7 @@ export class AppendQueue {
   readonly #parts: QueueParts;
   readonly #sender: PartitionSender<OpenBatch>;
   readonly #stop = sharedAbort();
-  /** Length and CRC-32 of what stands before the first event of each part. */
+  /** Length and CRC-32 of the bytes before the first event of each part. */
   readonly #headBytes: number;
   readonly #headCrc: number;
   /** Appends that found the buffer full, in order. */
@@ -114,7 +114,7 @@ export class AppendQueue {
     readonly resolve: Waiting['resolve'];
     readonly reject: Waiting['reject'];
   }[] = [];
-  /** Buffers of batches with an answer, for the next ones. */
+  /** Buffers of answered batches, for the next ones. */
   readonly #spare = new SpareBuffers();
   #closed = false;
 
@@ -141,7 +141,8 @@ export class AppendQueue {
   }
 
   /**
-   * The append's bytes are copied before this returns. Where there is no room it waits, in order.
+   * Queues an append. Its bytes are copied before this returns. If the buffer is full, the append
+   * waits in line.
    */
   add(append: EncodedAppend): Promise<SettledAppend> {
     if (this.#closed) return Promise.reject(new ClosedError('the event store'));
@@ -161,7 +162,7 @@ export class AppendQueue {
     });
   }
 
-  /** Sends what was accepted, refuses what waits for room, then everything. Idempotent. */
+  /** Sends the accepted appends, refuses those in line, and then refuses every call. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const { reject } of this.#line.splice(0)) reject(new ClosedError('the event store'));
@@ -195,7 +196,7 @@ export class AppendQueue {
     this.#sender.added(partition, bytes);
   }
 
-  /** @returns the place of its first event in the flush */
+  /** @returns the place of the append's first event in the flush */
   #put(append: EncodedAppend, batch: OpenBatch): number {
     const key = `${append.category}:${append.id}`;
     let history = batch.histories.get(key);
@@ -205,7 +206,7 @@ export class AppendQueue {
     }
     const place = batch.events;
     const { events } = append;
-    // The share of each type's part, and the lengths as they were written.
+    // The append's share of each type's part, and the written length of each event.
     const shares: {
       readonly part: number;
       readonly builder: BatchBuilder;
@@ -272,7 +273,8 @@ export class AppendQueue {
   }
 
   async #settled(batch: OpenBatch, failure: unknown): Promise<void> {
-    // Without an answer to each sending the client may still write these bytes (SpareBuffers.keep).
+    // After an attempt without an answer the client may still write these bytes
+    // (SpareBuffers.keep).
     if (failure === null && !batch.sentAgain)
       for (const { builder } of batch.builders.values()) this.#spare.keep(builder.buffer);
     this.#acceptFromLine();

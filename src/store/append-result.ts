@@ -1,4 +1,4 @@
-/** The answer to an append: of the append itself, or of the first time it was made. */
+/** The result of an append. An append that is made again gets the result of the first time. */
 import { formatPosition } from '../core/position.ts';
 import type { NewEvent } from '../define/define-aggregate.ts';
 import type { AppendAnswer } from './append-history.ts';
@@ -17,13 +17,13 @@ export interface AppendResult {
   /** Revision of the history right after these events. */
   readonly revision: number;
   readonly events: readonly AppendedEvent[];
-  /** Whether the events were appended before. The result is then the first time's. */
+  /** Whether the events were appended before. If so, this is the result of the first time. */
   readonly repeated: boolean;
 }
 
 type Answer<Kind> = Extract<AppendAnswer, { readonly kind: Kind }>;
 
-/** @param place of the first event in its entry */
+/** @param place place of the first event in its entry */
 export function appendedResult(
   { partition }: HistoryAddress,
   { revision, entryId }: Answer<'appended'>,
@@ -44,7 +44,7 @@ export function appendedResult(
 
 /**
  * Reads the result of the first time, for an append that is made again.
- * @throws EventIdReusedError where the first time had other events
+ * @throws EventIdReusedError if the first time had other events
  */
 export async function firstResult(
   source: HistorySource,

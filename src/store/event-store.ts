@@ -1,6 +1,6 @@
 /**
- * The event store: histories of aggregates, appended to with an expectation, read, and folded into
- * states.
+ * The event store. Events are appended to histories of aggregates with an expectation of the
+ * revision, read, and folded into states.
  */
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
@@ -42,7 +42,7 @@ import {
 } from './read-history.ts';
 
 export interface StoreSettings extends QueueSettings {
-  /** How events of older versions become what `evolve` expects: see upcast. */
+  /** Conversions of older event versions into the version that `evolve` expects: see upcast. */
   readonly upcasts: readonly Upcast[];
 }
 
@@ -54,23 +54,23 @@ export const DEFAULT_STORE: StoreSettings = {
   upcasts: [],
 };
 
-/** Events of one append: they are one entry, and one step of Redis. */
+/** Limits of one append: its events are one entry, and one step of Redis. */
 const MAX_APPEND = { events: 1000, bytes: 4 * 1024 * 1024 } as const;
-/** Ids of a category read at once. */
+/** Ids of a category per page. */
 const IDS_PAGE = 1000;
 
 export interface AppendOptions {
-  /** Where the history must be for the events to be appended. */
+  /** Expected revision of the history. Otherwise nothing is appended. */
   readonly expectedRevision: ExpectedRevision;
 }
 
 export interface ReadOptions {
-  /** First revision to read, in the order of reading. Default: 1, backwards the last one. */
+  /** First revision to read, in the order of reading. Default: 1; backwards the last one. */
   readonly from?: number;
-  /** Last revision to read, itself included. Default: the last one, backwards 1. */
+  /** Last revision to read, itself included. Default: the last one; backwards 1. */
   readonly to?: number;
   readonly backwards?: boolean;
-  /** At most so many events. Default: all. */
+  /** Most events to read. Default: all. */
   readonly limit?: number;
 }
 
@@ -118,20 +118,20 @@ export class EventStore {
   }
 
   /**
-   * Appends events to the history (category, id) if it is where it is expected to be, and publishes
-   * them to the streams of their types in the same step: both, or neither. Their subject must be
-   * the id.
+   * Appends events to the history (category, id) if its revision is the expected one. The same step
+   * publishes the events to the streams of their types: both happen, or neither. The subject of
+   * each event must be the id.
    *
-   * Made again with the ids of the first time, an append is answered what it was answered then, as
-   * long as the history is there. Without ids of the caller's own only a reply that was lost is
-   * made up for (the store does it).
+   * An append that is made again with the same event ids gets the first time's result, as long as
+   * the history exists. Without ids given by the caller only a lost reply is made up for: the store
+   * itself sends the append again.
    *
-   * @throws ConflictError: the history is elsewhere · HistoryFullError · EventIdReusedError ·
-   *   StoreInputError
+   * @throws ConflictError: the history has another revision · HistoryFullError · EventIdReusedError
+   *   · StoreInputError
    * @throws UnknownEventTypeError, InvalidEventError, OversizeError: bad input, nothing was sent
-   * @throws BackpressureError: Redis is out of memory and stayed so for `deadlineMs`
+   * @throws BackpressureError: Redis was out of memory for all of `deadlineMs`
    * @throws ProducerGapError: Redis lost acknowledged batches; this append was not made
-   * @throws DurabilityError, UnknownOutcomeError: it may have been appended
+   * @throws DurabilityError, UnknownOutcomeError: the events may have been appended
    * @throws ClosedError
    */
   async append(
@@ -165,7 +165,7 @@ export class EventStore {
     }
   }
 
-  /** Encodes and queues them before it returns. */
+  /** Encodes and queues the events before it returns. */
   #send(
     at: HistoryAddress,
     expected: number,
@@ -191,12 +191,12 @@ export class EventStore {
   }
 
   /**
-   * The events of a history in order, or backwards, a page at a time. A history that does not exist
-   * has none. What is appended while it is read is read too.
+   * Reads the events of a history in order, or backwards, a page at a time. A history that does not
+   * exist has none. Events appended during the read are read too.
    *
    * @throws StoreInputError, UnknownEventTypeError, UnknownOutcomeError, RedisReplyError
-   * @throws CorruptDataError at an event that is damaged: read on from the revision behind it,
-   *   `error.history.revision`
+   * @throws CorruptDataError at a damaged event, `error.history.revision`. Go on reading at the
+   *   next revision
    */
   async *read(
     category: string,
@@ -234,8 +234,8 @@ export class EventStore {
   }
 
   /**
-   * Number of events of a history; 0: there is none. @throws StoreInputError, UnknownOutcomeError,
-   * RedisReplyError
+   * Returns the number of events of a history; 0: there is none.
+   * @throws StoreInputError, UnknownOutcomeError, RedisReplyError
    */
   async revision(category: string, id: string): Promise<number> {
     return (
@@ -244,19 +244,19 @@ export class EventStore {
   }
 
   /**
-   * Number of events of a history at a time, by the server's clock. @throws StoreInputError,
-   * UnknownOutcomeError, RedisReplyError
+   * Returns the number of events that a history had at a time of the server's clock.
+   * @throws StoreInputError, UnknownOutcomeError, RedisReplyError
    */
   async revisionAt(category: string, id: string, time: Date): Promise<number> {
     return lastRevision(this.#source, this.#address(category, id), time);
   }
 
   /**
-   * The state of an aggregate: its last fitting snapshot, and what was appended since. One round
-   * trip where the rest fits a page.
+   * Loads the state of an aggregate: the last snapshot that fits, and the events after it. This
+   * takes one round trip if these events fit a page.
    *
-   * @throws CorruptDataError naming what is damaged, an event with `error.history`
-   * @throws StoreInputError, UnknownOutcomeError, RedisReplyError, and what `evolve` throws
+   * @throws CorruptDataError naming the damaged record; for an event with `error.history`
+   * @throws StoreInputError, UnknownOutcomeError, RedisReplyError; any error of `evolve`
    */
   async load<State, T extends string>(
     aggregate: Aggregate<State, T>,
@@ -267,9 +267,9 @@ export class EventStore {
   }
 
   /**
-   * The state after an append that was made where it was loaded, without reading it again: what
-   * `load` would give now.
-   * @throws what `evolve` throws
+   * Returns the state after an append that was made at the loaded revision. It equals the result of
+   * `load`, without another read.
+   * @throws any error of `evolve`
    */
   advance<State, T extends string>(
     aggregate: Aggregate<State, T>,
@@ -283,8 +283,8 @@ export class EventStore {
   }
 
   /**
-   * Ids of all histories of a category, partition by partition, sorted by their bytes within each;
-   * a page at a time.
+   * Lists the ids of a category's histories, a page at a time: partition by partition, sorted by
+   * their bytes within each.
    * @throws StoreInputError, UnknownOutcomeError, RedisReplyError
    */
   async *histories(category: string): AsyncGenerator<string, void, void> {
@@ -301,14 +301,15 @@ export class EventStore {
   }
 
   /**
-   * Sends what was accepted, waits for snapshots under way, then refuses everything. Idempotent.
+   * Sends the accepted appends, waits for snapshots under way, and refuses all later calls.
+   * Idempotent.
    */
   async close(): Promise<void> {
     await this.#queue.close();
     await this.#loader.close();
   }
 
-  /** For logs. */
+  /** The settings, for logs. */
   toJSON(): Record<string, unknown> {
     const { source, maxEvents, bufferBytes, deadlineMs } = this.#parts.settings;
     return { source, maxEvents, bufferBytes, deadlineMs };

@@ -1,10 +1,10 @@
 /**
- * A command's way: load the aggregate, decide, append what was decided where it was loaded; when
- * somebody else was there first, load and decide anew.
+ * Handles a command: loads the aggregate, decides, and appends the decided events at the loaded
+ * revision. If another append came first, it loads and decides again.
  *
- * With a command id the events' ids follow from it, and the history remembers the append by them:
- * the same command sent again, whenever and by whomever, is answered as the first time and appends
- * nothing. A command that led to no event leaves no trace, and is decided again.
+ * The ids of the events are derived from a command id, if there is one, and the history remembers
+ * the append by them. The same command, sent again at any time by anybody, gets the first time's
+ * result and appends nothing. A command that led to no event leaves no trace, and is decided again.
  */
 import { createHash } from 'node:crypto';
 import { sleep, wallClockMs } from '../core/clock.ts';
@@ -19,44 +19,42 @@ import { meets, type ExpectedRevision } from './expected-revision.ts';
 
 export interface CommandOptions {
   /**
-   * Names the command: unique per aggregate, 1 … 256 bytes of UTF-8. Default: none, then a command
-   * sent again is another one.
+   * Id of the command, unique per aggregate, 1 … 256 bytes of UTF-8. Default: none; a command sent
+   * again is then another command.
    */
   readonly commandId?: string;
-  /**
-   * Refuse the command unless the aggregate is there. Default: decide it wherever the aggregate is.
-   */
+  /** Revision at which the aggregate must be; otherwise the command is refused. Default: any. */
   readonly expectedRevision?: ExpectedRevision;
-  /** How often to decide, when others keep coming first. 1 … 1,000, default 20. */
+  /** Most decisions, while other appends keep coming first. 1 … 1,000, default 20. */
   readonly attempts?: number;
   /**
-   * CloudEvents extension attributes for each event: who and why. `commandid` is set where there is
-   * a command id.
+   * CloudEvents extension attributes for each event, such as who and why. With a command id,
+   * `commandid` is set too.
    */
   readonly extensions?: Readonly<Record<string, string>>;
 }
 
 export interface CommandResult<State> {
-  /** Right after the command's events. */
+  /** State right after the command's events. */
   readonly state: State;
   readonly revision: number;
-  /** Empty: the command changed nothing. */
+  /** Events of the command. Empty: the command changed nothing. */
   readonly events: readonly AppendedEvent[];
-  /** It was handled before: this is what it was answered then. */
+  /** Whether the command was handled before. If so, this is the result of the first time. */
   readonly repeated: boolean;
 }
 
-/** Between attempts: a random time up to 2, 4, 8 … ms. */
+/** Wait between attempts: a random time up to 2, 4, 8 … ms. */
 const WAIT_MS = { first: 2, most: 100 } as const;
 const ATTEMPTS = 20;
 const MAX_COMMAND_ID = 256;
 
 /**
- * @throws ConflictError: the aggregate is not where `expectedRevision` says, or others came first
- *   in every attempt
- * @throws what `decide` throws: the command is refused, nothing was appended
- * @throws as EventStore.append; after an UnknownOutcomeError the command may be sent again under
- *   its id
+ * @throws ConflictError: the aggregate is not at `expectedRevision`, or others came first in every
+ *   attempt
+ * @throws any error of `decide`: the command is refused, nothing was appended
+ * @throws the errors of EventStore.append; after an UnknownOutcomeError the command may be sent
+ *   again under its id
  */
 export async function handleCommand<State, Command, T extends string>(
   store: EventStore,
@@ -108,16 +106,16 @@ function checkOptions(
 
 /** A command for one aggregate. */
 interface Addressed<Command> {
-  /** Of the aggregate. */
+  /** Id of the aggregate. */
   readonly id: string;
   readonly command: Command;
-  /** Ids of the events, from the command's id; null: it has none. */
+  /** Ids of the events, derived from the command's id; null: the command has no id. */
   readonly eventIds: ((index: number) => string) | null;
   readonly expectedRevision: ExpectedRevision;
   readonly options: CommandOptions;
 }
 
-/** Loads, decides and appends. A ConflictError is returned where others appended meanwhile. */
+/** Loads, decides and appends. Returns a ConflictError if another append came in between. */
 async function tryOnce<State, Command, T extends string>(
   store: EventStore,
   decider: Decider<State, Command, T>,
@@ -139,7 +137,7 @@ async function tryOnce<State, Command, T extends string>(
     if (error instanceof ConflictError) return error;
     throw error;
   }
-  // The same command was handled beside this one.
+  // The same command was handled at the same time.
   if (appended.repeated)
     return firstResult(store, decider, id, {
       before: appended.revision - appended.events.length,
@@ -153,7 +151,7 @@ async function tryOnce<State, Command, T extends string>(
   };
 }
 
-/** @throws StoreInputError for an event that the decider does not list, and what `decide` throws */
+/** @throws StoreInputError for an event that the decider does not list; any error of `decide` */
 function decide<State, Command, T extends string>(
   decider: Decider<State, Command, T>,
   { id, command, eventIds, options }: Addressed<Command>,
@@ -181,7 +179,7 @@ function decide<State, Command, T extends string>(
   return events;
 }
 
-/** Ids that no other command, and no other aggregate, has. */
+/** Derives event ids that no other command, and no other aggregate, has. */
 function idsOf(commandId: string, category: string, id: string): (index: number) => string {
   const digest = createHash('sha256')
     .update(JSON.stringify([commandId, category, id]))

@@ -1,5 +1,5 @@
 /**
- * Payloads of histories: read as a pool thread reads them, whatever version of their schema they
+ * Decodes the payloads of histories as a pool thread does, whatever version of their schema they
  * were written with.
  */
 import { CorruptDataError } from '../core/errors.ts';
@@ -10,8 +10,9 @@ import { PayloadWays } from '../thread/payload-ways.ts';
 import type { ReadData } from './read-history.ts';
 
 /**
- * Events of types without upcasts are decoded with the local schema at once; the others' versions
- * are asked of the registry, once. What the reader throws: UnknownEventTypeError, CorruptDataError.
+ * Events of types without upcasts are decoded at once, with the local schema. For other types the
+ * registry is asked, once per schema, for the version that an event was written with. The reader
+ * throws UnknownEventTypeError and CorruptDataError.
  */
 export function createDataReader(
   deployment: Pick<Deployment, 'catalog' | 'schemas' | 'registry' | 'environment' | 'log'>,

@@ -1,4 +1,4 @@
-/** Histories, a page at a time: bounded in events and in bytes. */
+/** Reads histories a page at a time. A page is bounded in events and in bytes. */
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { formatPosition } from '../core/position.ts';
 import type { RecordedEvent } from '../define/define-aggregate.ts';
@@ -20,8 +20,8 @@ const atScript = defineScript({
 });
 
 /**
- * Of a page: few enough that a reader of many histories stays small, enough that a round trip costs
- * little.
+ * Limits of a page: small enough for a reader of many histories, large enough that a round trip
+ * costs little.
  */
 const PAGE = { events: 512, bytes: 1_048_576 } as const;
 
@@ -32,26 +32,26 @@ export interface HistoryAddress {
 }
 
 export interface PageQuery {
-  /** Both from 1, in the order of reading. */
+  /** First and last revision, from 1, in the order of reading. */
   readonly first: number;
   readonly last: number;
   readonly backwards?: boolean;
-  /** Most of the page. */
+  /** Most events of the page. */
   readonly events?: number;
-  /** Start behind a snapshot of this schema, if one fits. Forwards only. */
+  /** Schema of a snapshot to start behind, if one fits. Forwards only. */
   readonly snapshot?: string;
   /** First event id of an append to look for. */
   readonly remembered?: string;
 }
 
 export interface HistoryPage {
-  /** Of the history: its number of events. */
+  /** Revision of the history: its number of events. */
   readonly revision: number;
   readonly elements: readonly Buffer[];
   /** Revision of the first element. */
   readonly first: number;
   readonly snapshot: { readonly revision: number; readonly state: Buffer } | null;
-  /** Why the snapshot that is kept is none; null: it is one, or there is none. */
+  /** Reason why the kept snapshot cannot be used; null: it can, or there is none. */
   readonly noSnapshot: string | null;
   readonly remembered: { readonly before: number; readonly events: number } | null;
 }
@@ -59,14 +59,13 @@ export interface HistoryPage {
 export interface HistorySource {
   readonly connection: RedisConnection;
   readonly keys: Keys;
-  /** Reads change nothing: they are made again for so long, in ms. */
+  /** Time for repeating a failed read, ms. A read changes nothing, so it may be repeated. */
   readonly deadlineMs: number;
 }
 
 /**
  * @throws UnknownOutcomeError after the deadline, RedisReplyError
- * @throws CorruptDataError where the history, or the append that is looked for, is not what it
- *   should be
+ * @throws CorruptDataError where the history, or the remembered append, is damaged
  */
 export async function readPage(
   { connection, keys, deadlineMs }: HistorySource,
@@ -159,13 +158,13 @@ export async function revisionAt(
   );
 }
 
-/** See the reply of read-history.lua. */
+/** The problem that the field holds, see the reply of read-history.lua; null: none. */
 function problemOf(field: Buffer): string | null {
   return field[0] === MARK ? field.toString('utf8', 1) : null;
 }
 const MARK = 0x21;
 
-/** The same error, but for a key of another type: that is named, with the cure. */
+/** Rethrows an error. For a key of another type it throws one that names the key and the cure. */
 function anotherType(key: string, what: string): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof RedisReplyError) || error.reply !== 'WRONGTYPE') throw error;
@@ -179,8 +178,8 @@ function anotherType(key: string, what: string): (error: unknown) => never {
 }
 
 /**
- * Ids of a category's histories in one partition, sorted by their bytes.
- * @param after the last one of the page before
+ * Returns the ids of a category's histories in one partition, sorted by their bytes.
+ * @param after the last id of the page before
  * @throws UnknownOutcomeError after the deadline, RedisReplyError
  */
 export async function readIds(
@@ -204,7 +203,7 @@ export async function readIds(
 
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
-/** Payload → plain data; a promise where that takes asking. */
+/** Decodes a payload into plain data. The result is a promise if the registry must be asked. */
 export type ReadData = (
   type: string,
   schema: number,
@@ -214,7 +213,7 @@ export type ReadData = (
 ) => unknown;
 
 /**
- * The event an element holds; a promise only where `readData` gives one.
+ * Returns the event of an element. The result is a promise only if `readData` gives one.
  * @throws CorruptDataError naming the history and the revision, UnknownEventTypeError
  */
 export function readElement(

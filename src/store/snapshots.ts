@@ -1,10 +1,10 @@
 /**
- * States kept so that a load need not replay all of a history. Only ever a shortcut: a snapshot
- * that is missing, of another version, or that cannot be read costs a replay, and one that cannot
- * be written costs nothing but a line in the log.
+ * States that are kept, so that a load need not replay all of a history. A snapshot is never more
+ * than a shortcut. One that is missing, of another version or unreadable costs a replay. One that
+ * cannot be written costs a line in the log.
  *
- * Written beside the way of an append, by put-snapshot.lua, which never lets an older one overwrite
- * a newer one.
+ * Snapshots are written after the append has answered, by put-snapshot.lua. The script never lets
+ * an older snapshot overwrite a newer one.
  */
 import { isUtf8 } from 'node:buffer';
 import { isDeepStrictEqual } from 'node:util';
@@ -21,22 +21,22 @@ const script = defineScript({ url: new URL('./put-snapshot.lua', import.meta.url
 
 const EVERY = 100;
 const MAX_BYTES = 1_048_576;
-/** Snapshots being written; beyond it they are left out. */
+/** Snapshots being written at the same time. Further ones are left out. */
 const MAX_WRITING = 64;
-/** Keys kept in mind, so that each is said once. */
+/** Keys remembered, so that each is logged once. */
 const MOST_SAID = 1000;
 
-/** What a snapshot is of: it fits only what has the same. */
+/** The schema of a snapshot. A snapshot fits only an aggregate with the same schema. */
 export function schemaOf(policy: { readonly version: number }): string {
   return `v${policy.version}`;
 }
 
-/** A state as it was folded from events. */
+/** A state folded from events. */
 export interface Folded<State> {
   readonly state: State;
-  /** Of the last event. */
+  /** Revision of the last event. */
   readonly revision: number;
-  /** Of the last snapshot that could be read. */
+  /** Revision of the last snapshot that could be read. */
   readonly snapshotRevision: number;
 }
 
@@ -45,9 +45,9 @@ export class Snapshots {
   readonly #log: Log;
   readonly #writing = new Set<Promise<void>>();
   readonly #closing = sharedAbort();
-  /** Categories whose states JSON cannot hold: said once each. */
+  /** Categories whose states JSON cannot hold; each is logged once. */
   readonly #said = new Set<string>();
-  /** Keys of snapshots that cannot be read: said once each. */
+  /** Keys of unreadable snapshots; each is logged once. */
   readonly #unreadable = new Set<string>();
 
   constructor(source: HistorySource, log: Log) {
@@ -55,7 +55,7 @@ export class Snapshots {
     this.#log = log;
   }
 
-  /** @returns undefined where it does not fit */
+  /** @returns undefined if the snapshot cannot be read */
   read<State>(
     aggregate: Aggregate<State, never>,
     at: HistoryAddress,
@@ -73,8 +73,8 @@ export class Snapshots {
   }
 
   /**
-   * It is said once per key; the next snapshot overwrites the record. @param error an Error, or
-   * what is wrong
+   * Logs an unreadable snapshot, once per key. The next snapshot overwrites the record.
+   * @param error an Error, or a description of the damage
    */
   leftAside({ partition, category, id }: HistoryAddress, error: unknown): void {
     const key = this.#source.keys.snapshot(partition, category, id);
@@ -89,9 +89,10 @@ export class Snapshots {
   }
 
   /**
-   * Takes one if it is time for one. The state is encoded before this returns, written afterwards.
-   * @param overwrite the one that is kept cannot be read
-   * @returns whether one is taken
+   * Takes a snapshot if it is due. The state is encoded before this returns, and written
+   * afterwards.
+   * @param overwrite whether the kept snapshot cannot be read
+   * @returns whether a snapshot is taken
    */
   offer<State>(
     aggregate: Aggregate<State, never>,
@@ -127,8 +128,7 @@ export class Snapshots {
   }
 
   /**
-   * Resolves when nothing is being written any more. What Redis does not take now is not sent
-   * again.
+   * Resolves when no snapshot is being written any more. A write that fails now is not repeated.
    */
   async close(): Promise<void> {
     this.#closing.abort();
@@ -142,7 +142,7 @@ export class Snapshots {
       keys.snapshot(at.partition, at.category, at.id),
     ];
     try {
-      // Sent again it changes nothing: an older snapshot never replaces a newer one.
+      // A repeated write changes nothing: an older snapshot never replaces a newer one.
       await withRetry((_attempt, untilMs) => script.run(connection.until(untilMs), named, args), {
         deadlineMs,
         minDelayMs: 20,
@@ -167,7 +167,8 @@ export class Snapshots {
 }
 
 /**
- * Null where what comes back would be another state: a replay and a snapshot must lead to the same.
+ * Returns null if decoding would give another state: a replay and a snapshot must lead to the same
+ * state.
  */
 function encode<State>(policy: SnapshotPolicy<State>, state: State): string | null {
   const value = policy.encode ? policy.encode(state) : state;
@@ -175,7 +176,7 @@ function encode<State>(policy: SnapshotPolicy<State>, state: State): string | nu
   return text !== undefined && isDeepStrictEqual(JSON.parse(text), value) ? text : null;
 }
 
-/** Which part of the state JSON leaves out, where that is known. */
+/** Names the part of the state that JSON leaves out, if it is known. */
 function lostOf<State>(policy: SnapshotPolicy<State>, state: State): string {
   const value = policy.encode ? policy.encode(state) : state;
   const emptied = emptiedByJson(value, JSON.stringify(value) ?? '');

@@ -1,11 +1,8 @@
-/** What the event store can refuse. In each case nothing was appended. */
+/** Errors of the event store. In each case nothing was appended. */
 import { MillraceError } from '../core/errors.ts';
 import type { ExpectedRevision } from './expected-revision.ts';
 
-/**
- * The store was asked for something it cannot mean: a category, id, revision, range or list of
- * events that is none.
- */
+/** An argument is not valid: a category, id, revision, range or list of events. */
 export class StoreInputError extends MillraceError {
   readonly code = 'STORE_INPUT';
   readonly what: string;
@@ -16,7 +13,7 @@ export class StoreInputError extends MillraceError {
 }
 
 /**
- * The history is not where the append expected it to be: somebody else was there first. Load again,
+ * The history is not at the revision that the append expected: another append came first. Load and
  * decide again.
  */
 export class ConflictError extends MillraceError {
@@ -24,7 +21,7 @@ export class ConflictError extends MillraceError {
   readonly category: string;
   readonly id: string;
   readonly expected: ExpectedRevision;
-  /** Number of events in the history; 0: there is none. */
+  /** Number of events in the history; 0: there is no history. */
   readonly actual: number;
   constructor(category: string, id: string, expected: ExpectedRevision, actual: number) {
     super(
@@ -38,7 +35,7 @@ export class ConflictError extends MillraceError {
   }
 }
 
-/** A history holds as many events as it may. */
+/** The history holds as many events as it may. */
 export class HistoryFullError extends MillraceError {
   readonly code = 'HISTORY_FULL';
   readonly category: string;
@@ -57,15 +54,13 @@ export class HistoryFullError extends MillraceError {
   }
 }
 
-/**
- * The first event's id was appended to this history before, but not together with the same events.
- */
+/** The first event's id was appended to this history before, together with other events. */
 export class EventIdReusedError extends MillraceError {
   readonly code = 'EVENT_ID_REUSED';
   readonly category: string;
   readonly id: string;
   readonly eventId: string;
-  /** Where the event with this id is. */
+  /** Revision of the event that has this id. */
   readonly revision: number;
   constructor(category: string, id: string, eventId: string, revision: number) {
     super(

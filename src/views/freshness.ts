@@ -1,24 +1,24 @@
-/** How fresh the answer to a query is. */
+/** Freshness of a query's answer. */
 import { compareEntryIds, entryIdTime } from '../core/position.ts';
 import { COUNTS } from '../redis/lua/shared.ts';
 
-/** Lua in front of a script that answers how far a view's lane is behind. */
+/** Lua to put in front of a script: it tells how far a view's lane is behind. */
 export const FRESHNESS = [COUNTS, new URL('./freshness.lua', import.meta.url)];
 
 export interface Freshness {
   /**
-   * Events of the view's types that were published and are not folded yet, in the partitions that
-   * were read. 0: up to date.
+   * Published events of the view's types that are not folded yet, in the partitions that were read.
+   * 0: up to date.
    */
   readonly lag: number;
   /**
-   * Everything published before this moment (the server's clock) is in it. Null: a partition that
-   * was read has events, and none of them is folded yet.
+   * Time, by the server's clock, before which everything published is included. Null: a partition
+   * that was read has events, and none of them is folded yet.
    */
   readonly asOf: Date | null;
 }
 
-/** How far a lane has come: server time, events behind, per type the last entry id. */
+/** State of a lane: server time, events not folded, and the last entry id of each type. */
 export type FreshnessReply = readonly string[];
 
 export function freshnessOf(replies: readonly FreshnessReply[]): Freshness {
@@ -36,7 +36,7 @@ export function freshnessOf(replies: readonly FreshnessReply[]): Freshness {
   return { lag, asOf: Number.isFinite(asOfMs) ? new Date(asOfMs) : null };
 }
 
-/** The latest of entry ids; null: none of the texts is an id. */
+/** Returns the latest of the entry ids; null: none of the texts is an id. */
 export function latest(ids: readonly string[]): string | null {
   let at: string | null = null;
   for (const id of ids)

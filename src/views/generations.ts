@@ -1,11 +1,13 @@
 /**
- * Generations of views: each version of a view has its own rows, its own lanes (a function named
- * `<view>@<version>`), and one of them is live: what queries read. The pointer is one field of one
- * hash, so a switch is one step for all readers.
+ * Generations of views. Each version of a view has its own rows and its own lanes, of a function
+ * named `<view>@<version>`. One version is live: queries read it. The pointer to it is one field of
+ * one hash, so a switch is one step for all readers.
  *
- * `mr:registry:views` (hash): `live:<view>` and `previous:<view>` -> version;
- * `generation:<view>@<version>` -> JSON of its types and indexes; `lookups:<view>@<version>` ->
- * JSON of which indexes have a `by` and which a `sort`.
+ * The hash `mr:registry:views` has these fields:
+ *
+ * - `live:<view>` and `previous:<view>`: a version.
+ * - `generation:<view>@<version>`: JSON of its types and indexes.
+ * - `lookups:<view>@<version>`: JSON of the indexes with a `by`, and of those with a `sort`.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
@@ -34,25 +36,28 @@ const forget = defineScript({ url: new URL('./forget-generation.lua', import.met
 export interface Generation {
   readonly view: string;
   readonly version: number;
-  /** `<view>@<version>`: its function. */
+  /** Name of the generation's function: `<view>@<version>`. */
   readonly name: string;
   readonly types: readonly string[];
   readonly indexes: readonly string[];
-  /** Null: registered by an earlier Millrace, which did not say. */
+  /**
+   * Indexes with a `by`, and those with a `sort`. Null: an earlier Millrace registered the
+   * generation, and did not tell.
+   */
   readonly lookups: ViewLookups | null;
 }
 
 export interface KnownView {
   readonly view: string;
   readonly live: number;
-  /** What a rollback goes back to. */
+  /** Version that a rollback goes back to. */
   readonly previous: number | null;
   readonly generations: readonly Generation[];
 }
 
 const PAGE = 500;
 
-/** @throws ViewGenerationError where what is registered of it is damaged */
+/** Reads the record of a generation. @throws ViewGenerationError if it is damaged */
 const generation = (
   view: string,
   version: number,
@@ -89,8 +94,8 @@ function readLookups(text: string): ViewLookups {
 }
 
 /**
- * Null: what is registered of it is damaged. Whoever asks for it is told; the others are not
- * concerned.
+ * Reads the record of a generation; null: it is damaged. A list leaves such a generation out. Only
+ * a query of that generation gets the error.
  */
 function generationOrNull(...given: Parameters<typeof generation>): Generation | null {
   try {
@@ -102,9 +107,9 @@ function generationOrNull(...given: Parameters<typeof generation>): Generation |
 }
 
 /**
- * At the start of whatever runs views.
- * @throws ConfigError where a version is there already with other types or indexes: its rows would
- *   not be what it says
+ * Registers the generations of views. Called at the start of each process that runs views.
+ * @throws ConfigError if a version is there already with other types or indexes, because its rows
+ *   were built with those
  */
 export async function registerGenerations(
   { connection, keys }: Pick<RedisSource, 'connection' | 'keys'>,
@@ -132,7 +137,7 @@ export async function registerGenerations(
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-/** Entries of an index of one partition; null: its key is of another type. */
+/** Returns the number of entries of an index in one partition; null: its key is of another type. */
 export async function indexSize(connection: RedisConnection, key: string): Promise<number | null> {
   try {
     return Number(await connection.command('ZCARD', key));
@@ -142,7 +147,7 @@ export async function indexSize(connection: RedisConnection, key: string): Promi
   }
 }
 
-/** Ids of rows, of those members that are any. */
+/** Returns the row ids of the members. Members that cannot be parsed are left out. */
 function idsOf(members: readonly Buffer[]): string[] {
   const ids: string[] = [];
   for (const member of members) {
@@ -155,7 +160,7 @@ function idsOf(members: readonly Buffer[]): string[] {
   return ids;
 }
 
-/** @throws UnknownViewError, ViewGenerationError where what is registered of it is damaged */
+/** @throws UnknownViewError; ViewGenerationError if the generation's record is damaged */
 export async function liveGeneration(
   source: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
@@ -173,7 +178,7 @@ export async function liveGeneration(
   return generation(view, Number(version), shape, lookups);
 }
 
-/** Versions of which what is registered is damaged are left out. */
+/** Lists the views. Versions with a damaged record are left out. */
 export async function listViews({
   connection,
   keys,
@@ -223,7 +228,10 @@ export async function requireView(
   return found;
 }
 
-/** @throws ViewGenerationError where `from` is not live, or `to` is not known (any more) */
+/**
+ * Makes another version live. @throws ViewGenerationError where `from` is not live, or `to` is not
+ * known (any more)
+ */
 export async function switchLive(
   { connection, keys }: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
@@ -241,7 +249,10 @@ export async function switchLive(
     );
 }
 
-/** Back to what was live before the last switch. @throws UnknownViewError, ViewGenerationError */
+/**
+ * Makes the version live again that was live before the last switch.
+ * @throws UnknownViewError, ViewGenerationError
+ */
 export async function rollBackView(
   source: Pick<RedisSource, 'connection' | 'keys'>,
   view: string,
@@ -254,9 +265,9 @@ export async function rollBackView(
 }
 
 /**
- * Removes a generation that is not live: its lanes, rows and indexes. Broken off half-way, it may
- * be removed again.
- * @returns rows removed
+ * Removes a generation that is not live: its lanes, rows and indexes. A removal that was
+ * interrupted may be repeated.
+ * @returns the number of removed rows
  * @throws UnknownViewError, ViewGenerationError, FunctionInUseError
  */
 export async function dropGeneration(
@@ -274,14 +285,14 @@ export async function dropGeneration(
   try {
     await removeFunction(source, name, true);
   } catch (error) {
-    // an earlier removal got so far
+    // An earlier removal, interrupted later, has removed the function already.
     if (!(error instanceof UnknownFunctionError)) throw error;
   }
   let rows = 0;
   for (let partition = 0; partition < partitions; partition++) {
     const all = keys.viewIndex(partition, name, ALL_ROWS);
     for (;;) {
-      // Of a key that is no index nothing can be told: it is removed with the others.
+      // A key of another type lists no rows. It is removed with the others below.
       if ((await indexSize(connection, all)) === null) break;
       const members = (await connection.commandBuffer('ZRANGE', all, 0, PAGE - 1)) as Buffer[];
       if (members.length === 0) break;

@@ -1,24 +1,25 @@
 /**
- * Builds a generation of a view from the histories, where retention has trimmed the streams:
- * histories are never trimmed.
+ * Builds a generation of a view from the histories, where retention has trimmed the streams.
+ * Histories are never trimmed.
  *
- * The story, partition by partition. Decided each by itself: where the streams are whole, its lane
- * does it.
- *  1. begin-pass.lua fixes a boundary: per type the last entry of its stream. The generation's
- *     consumer groups are made behind it, so events up to there are the pass's, events behind it
- *     the lane's; each is folded by one of them. No lane of the generation can be acquired while
- *     the pass is not finished (acquire-lease.lua): it would fold later events onto rows that are
- *     not there yet.
- *  2. The pass owns the lane's lease. It walks over all histories, folds the events up to the
- *     boundary in a pool thread, as a lane does, and writes the rows with how far it is
- *     (`mr:{p}:pass:<view>@<version>`) in one commit. Killed at any moment, it goes on from there.
- *  3. finish-pass.lua: as many were folded as had been appended, or something was published that is
- *     in no history: then it is not finished, and the generation lacks events. It moves them from
- *     `base` to `done`: conservation holds all the while.
+ * Each partition is decided and built by itself. If its streams are whole, its lane builds the
+ * rows, and there is no pass. Else:
  *
- * An event that cannot be folded ends the pass (ViewFoldError): parked or dead-lettered it would
- * let its subject go on without it, and there is no entry it could be acknowledged with. What is
- * written stays; the next run goes on at that event.
+ * 1. begin-pass.lua fixes a boundary: the last entry of each type's stream. The generation's
+ *    consumer groups start behind the boundary. So the pass folds the events up to it, and the lane
+ *    folds those behind it. No lane of the generation can be acquired until the pass is finished
+ *    (acquire-lease.lua). It would fold later events onto rows that are not there yet.
+ * 2. The pass owns the lane's lease. It walks over all histories and folds the events up to the
+ *    boundary in a pool thread, as a lane does. One commit writes the rows and the pass's place
+ *    (`mr:{p}:pass:<view>@<version>`). A pass that is killed goes on from its last commit.
+ * 3. finish-pass.lua compares the number of folded events with the number of appended ones. If they
+ *    differ, some events were published without a history: the generation would lack them, and the
+ *    pass is not finished. If they are equal, the script moves the events from `base` to `done`.
+ *    Conservation holds all the while.
+ *
+ * An event that cannot be folded ends the pass (ViewFoldError). If it were parked or dead-lettered,
+ * later events of its subject would be folded without it. There is also no entry that could be
+ * acknowledged for it. The written rows stay, and the next run goes on at that event.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
@@ -42,25 +43,28 @@ const beginScript = defineScript({
   with: COUNTS,
   keys: 'variable',
 });
-/** Time between two reports of progress, in ms. */
+/** Time between two reports of progress, ms. */
 const LOOK_MS = 200;
-/** A foreign producer that appends all the time: its events are in no history anyway. */
+/**
+ * Attempts to begin a pass while a foreign producer appends. Its events are in no history anyway.
+ */
 const TRIES = 20;
 export interface PassOptions {
   /**
-   * Accept what is in no history. A pass is then begun nowhere (the lanes take what the streams
-   * have), one begun before is finished.
+   * Whether to accept events that no history holds. If so, no new pass begins: the lanes take the
+   * events that the streams have. A pass begun before is finished.
    */
   readonly incomplete: boolean;
-  /** Told once, before the work, if there is any. */
+  /** Called once, before the work, if there is any. */
   readonly begun: (partitions: number, events: number) => void;
   readonly progress: (now: RebuildProgress) => void;
-  /** Ends it between two commits: rejects with its reason. */
+  /** Ends the passes between two commits. The build rejects with the signal's reason. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Events appended before the generation's lanes began, and folded by no pass: its rows lack them.
+ * Returns the events that the generation's rows lack. They were appended before its lanes began,
+ * and no pass has folded them.
  */
 export async function lackingEvents(
   source: RedisSource,
@@ -69,7 +73,7 @@ export async function lackingEvents(
   return (await readPartitions(source)).flatMap((state) => missingOf(state, baseOf(name), types));
 }
 
-/** Field of the events of a type before the generation's start. */
+/** Returns the counter of the events before the generation's start, per type. */
 const baseOf =
   (name: string) =>
   (type: string): string =>
@@ -90,10 +94,10 @@ function missingOf(
 }
 
 /**
- * Resolves when in every partition the lanes can take over. Before any lane of the generation is
- * registered here.
- * @throws IncompleteHistoriesError: the generation would lack events · ViewFoldError: one cannot be
- *   folded · the signal's reason · CorruptDataError, UnknownOutcomeError, RedisReplyError
+ * Builds the rows. Resolves when the lanes can take over in every partition. Must run before any
+ * lane of the generation is registered here.
+ * @throws IncompleteHistoriesError: the generation would lack events · ViewFoldError: an event
+ *   cannot be folded · the signal's reason · CorruptDataError, UnknownOutcomeError, RedisReplyError
  */
 export async function buildFromHistories(
   source: RedisSource,
@@ -133,13 +137,13 @@ export async function buildFromHistories(
 
 interface Wanted {
   readonly partitions: readonly number[];
-  /** In one of them a pass was begun before. */
+  /** Whether a pass was begun in one of the partitions before. */
   readonly someBegun: boolean;
   /** Events that retention has trimmed. */
   readonly trimmed: readonly MissingEvents[];
 }
 
-/** Partitions in need of a pass. @throws IncompleteHistoriesError */
+/** Finds the partitions in need of a pass. @throws IncompleteHistoriesError */
 async function wantedPartitions(
   source: RedisSource,
   { spec }: ViewFold,
@@ -173,7 +177,7 @@ async function wantedPartitions(
   return { partitions, someBegun, trimmed };
 }
 
-/** Events of the passes of these partitions. */
+/** Returns the number of events of these partitions' passes. */
 async function eventsOf(
   source: RedisSource,
   { spec }: ViewFold,
@@ -188,8 +192,8 @@ async function eventsOf(
 }
 
 /**
- * Runs the passes, so many at the same time. The first failure stops all: they have ended before it
- * is thrown, so that nothing commits behind the caller's back.
+ * Runs the passes, `parallel` at a time. The first failure stops all passes. It is thrown after
+ * they have ended, so that no pass commits later.
  */
 async function runAll(
   passes: readonly PartitionPass[],
@@ -216,7 +220,7 @@ async function runAll(
   if (failed?.status === 'rejected') throw failed.reason;
 }
 
-/** Null: its lane does it. @throws IncompleteHistoriesError */
+/** Begins a pass; null: the partition's lane builds the rows. @throws IncompleteHistoriesError */
 async function begin(
   source: RedisSource,
   { spec }: ViewFold,
@@ -255,7 +259,7 @@ async function begin(
   }
 }
 
-/** Rate and time left, a few times a second. */
+/** Reports the rate and the time left, a few times a second. */
 class Watch {
   readonly #passes: readonly PartitionPass[];
   readonly #total: number;

@@ -1,10 +1,10 @@
 /**
- * All histories of a partition, in an order that can be taken up again: by id (as bytes), and the
- * histories of one id in different categories merged by entry id and position, because they are one
- * row of a view: its events in the order in which they were appended.
+ * Walks over all histories of a partition, in an order that can be resumed: by id, as bytes.
+ * Histories of one id in different categories are one row of a view. Their events are merged by
+ * entry id and position, the order in which they were appended.
  *
- * Bounded: a page of ids, and of events READ.events or READ.bytes (and the last chunk), whatever
- * the histories' length.
+ * The memory is bounded, whatever the length of the histories: a page of ids, and READ.events or
+ * READ.bytes of events (and the last chunk).
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { compareEntryIds } from '../core/position.ts';
@@ -19,27 +19,27 @@ const pageScript = defineScript({
 });
 
 const IDS = 500;
-/** Histories of one round trip. */
+/** Histories per round trip. */
 const HISTORIES = 200;
 const READ = { events: 4096, bytes: 2_097_152 } as const;
 
-/** An event as a history holds it. */
+/** An event in a history. */
 export interface HistoryEvent {
   readonly category: string;
-  /** Of the history, and so of the row. */
+  /** Id of the history, and so of the row. */
   readonly id: string;
   readonly revision: number;
   readonly type: string;
   readonly eventId: string;
   readonly entryId: string;
   readonly position: number;
-  /** The element. */
+  /** The history's element: an encoded event. */
   readonly bytes: Buffer;
 }
 
 /**
- * How far a walk has come: in this id, so many events of each category's history are behind it; all
- * ids before it are.
+ * The place that a walk has come to. All ids before this id are done, and of this id as many events
+ * of each category as `read` says.
  */
 export interface WalkPlace {
   readonly id: string;
@@ -47,14 +47,15 @@ export interface WalkPlace {
 }
 
 export interface WalkStep {
-  /** Null: nothing but a place to go on from. */
+  /** Null: a page has ended; the step has only a place to resume at. */
   readonly event: HistoryEvent | null;
   readonly place: () => WalkPlace;
 }
 
 /**
- * Categories that have histories. Looks through all keys of the server, or Cluster, once: nothing
- * lists the categories. @throws UnknownOutcomeError, RedisReplyError
+ * Finds the categories that have histories. Nothing lists them, so all keys of the server, or of
+ * the Cluster, are looked through once.
+ * @throws UnknownOutcomeError, RedisReplyError
  */
 export async function findCategories({ connection, keys }: RedisSource): Promise<string[]> {
   const pattern = keys.histories(0, '*').replace('{0}', '{*}');
@@ -81,8 +82,8 @@ interface Subject {
 }
 
 /**
- * Ids of the partition's histories from `from` on (itself included), each once, with the categories
- * that have it.
+ * Yields the ids of the partition's histories, from `from` on (included), each once, with the
+ * categories that have it.
  */
 async function* subjects(
   source: HistorySource,
@@ -149,17 +150,17 @@ async function* subjects(
 /** One history of the id that is being merged. */
 interface OpenHistory {
   readonly category: string;
-  /** Elements read and not given out yet. */
+  /** Elements read, and not yielded yet. */
   elements: readonly Buffer[];
   at: number;
-  /** Events given out, or passed over. */
+  /** Events yielded or passed over. */
   read: number;
-  /** Its events when it was first looked at. What is appended later is not for us. */
+  /** Number of events at the first look. Later events are not part of the walk. */
   readonly revision: number;
   head: HistoryEvent | null;
 }
 
-/** The histories of one id, merged. @param behind so many events of each are not wanted */
+/** Yields the events of one id's histories, merged. */
 async function* merged(
   source: HistorySource,
   partition: number,
@@ -251,8 +252,9 @@ function isBefore(a: HistoryEvent, b: HistoryEvent): boolean {
 }
 
 /**
- * All events of the partition's histories. @throws CorruptDataError naming history and revision,
- * UnknownOutcomeError, RedisReplyError
+ * Yields all events of the partition's histories. A page ends with a step without an event, and so
+ * does the walk.
+ * @throws CorruptDataError naming history and revision, UnknownOutcomeError, RedisReplyError
  */
 export async function* walkHistories(
   deployment: RedisSource,
@@ -274,8 +276,8 @@ export async function* walkHistories(
       let place: WalkPlace | null = null;
       let at = 0;
       for (const { id, categories: having } of rest) {
-        // What the budget did not reach is asked for anew. It reached the first one: merged() reads
-        // on from there.
+        // The budget was used up before this id: the next round asks for it again. The budget
+        // always reaches the first id, and merged() reads the rest of that one.
         if (at >= read.length) break;
         const open: OpenHistory[] = [];
         for (const category of having) {
@@ -312,8 +314,8 @@ export async function* walkHistories(
 }
 
 /**
- * All events of one id's histories, merged. Null: more than that. @throws CorruptDataError,
- * UnknownOutcomeError, RedisReplyError
+ * Reads all events of one id's histories, merged. Null: there are more than `most`.
+ * @throws CorruptDataError, UnknownOutcomeError, RedisReplyError
  */
 export async function readSubject(
   deployment: RedisSource,

@@ -2,29 +2,29 @@ import { monotonicMs } from '../core/clock.ts';
 
 export interface RebuildProgress {
   readonly from: 'histories' | 'streams';
-  /** Events appended for it so far. */
+  /** Events appended for the generation so far. */
   readonly appended: number;
-  /** Folded, or dead-lettered. */
+  /** Events folded or dead-lettered. */
   readonly settled: number;
   readonly parked: number;
   readonly dead: number;
   readonly eventsPerSecond: number;
-  /** Null: not to be told yet. */
+  /** Time left, ms. Null: not known yet. */
   readonly etaMs: number | null;
 }
 
-/** How fast a rebuild is, smoothed from look to look, and how long it will take. */
+/** The rate of a rebuild, smoothed from look to look, and the time left. */
 export class Pace {
   #settled: number;
   #atMs = monotonicMs();
   #rate = 0;
 
-  /** @param settled events at the beginning */
+  /** @param settled events settled at the beginning */
   constructor(settled: number) {
     this.#settled = settled;
   }
 
-  /** Since the last look. */
+  /** Time since the last look, ms. */
   get sinceMs(): number {
     return monotonicMs() - this.#atMs;
   }
@@ -34,7 +34,7 @@ export class Pace {
     left: number,
   ): { readonly eventsPerSecond: number; readonly etaMs: number | null } {
     const passedMs = this.sinceMs;
-    // Of less there is no telling.
+    // A shorter time gives no meaningful rate.
     if (passedMs >= 1) {
       const current = ((settled - this.#settled) * 1000) / passedMs;
       this.#rate = this.#rate === 0 ? current : this.#rate + (current - this.#rate) * 0.3;

@@ -1,4 +1,4 @@
-/** The pass over one partition: its histories folded up to its boundary. See history-pass.ts. */
+/** The pass over one partition: folds its histories up to its boundary. See history-pass.ts. */
 import { counterFields } from '../redis/counters.ts';
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { monotonicMs, sleep } from '../core/clock.ts';
@@ -18,14 +18,14 @@ const finishScript = defineScript({
   keys: 3,
 });
 
-/** Time between two looks at the pass of another rebuild, in ms. */
+/** Time between two looks at the pass of another rebuild, ms. */
 const LOOK_MS = 200;
-/** A batch should take about this long, and touch so many bytes of rows, as a lane's turn. */
+/** Aims of a batch, as for a lane's turn: its time, ms, and the bytes of rows that it touches. */
 const BATCH_MS = 100;
 const ROW_BYTES = 4 * 1024 * 1024;
 const FIRST_BATCH = 256;
 
-/** The build of a generation from histories, of which each pass is a part. */
+/** The build of a generation from histories. Each pass is a part of it. */
 export interface Build {
   readonly source: RedisSource;
   readonly fold: ViewFold;
@@ -34,20 +34,20 @@ export interface Build {
   readonly incomplete: boolean;
   /** Ends the passes between two commits. */
   readonly signal: AbortSignal;
-  /** Told after each commit. */
+  /** Called after each commit. */
   readonly progressed: () => void;
 }
 
 /** A pass that has begun. */
 export interface Begun {
   readonly partition: number;
-  /** Per type: the last entry of the pass. */
+  /** The boundary: the last entry of the pass, per type. */
   readonly to: ReadonlyMap<string, string>;
   /** Events folded, per type. */
   readonly folded: Readonly<Record<string, number>>;
 }
 
-/** `stale`: another rebuild has taken the lease over, or stands behind another commit. */
+/** `stale`: another rebuild has taken over the lease, or has committed in between. */
 type Outcome = 'done' | 'stale';
 
 export class PartitionPass {
@@ -68,14 +68,16 @@ export class PartitionPass {
     return Object.values(this.#folded).reduce((sum, events) => sum + events, 0);
   }
 
-  /** Resolves when the partition's lane can take over. @throws see buildFromHistories */
+  /**
+   * Runs the pass. Resolves when the partition's lane can take over. @throws see buildFromHistories
+   */
   async run(): Promise<void> {
     const { fold, signal } = this.#build;
     for (;;) {
       signal.throwIfAborted();
       const lease = await fold.acquire(this.partition);
       if (lease === null) {
-        // Another rebuild is at it: its work need not be done here.
+        // Another rebuild runs this pass, and may finish it.
         if (await this.#isFinishedElsewhere()) return;
         await sleep(LOOK_MS, signal);
         continue;
@@ -100,7 +102,7 @@ export class PartitionPass {
     );
   }
 
-  /** From the cursor to the end of the histories. */
+  /** Folds the histories from the cursor to their end. */
   async #walk(leaseValue: string): Promise<Outcome> {
     const { source, fold, categories } = this.#build;
     const cursor = await readCursor(source, fold.spec.name, this.partition);
@@ -119,7 +121,7 @@ export class PartitionPass {
     for await (const { event, place } of histories) {
       if (event === null) {
         end = place();
-        // Nothing is gathered: the place alone is committed, so that the page is not read again.
+        // No event is gathered. The place alone is committed, so that the page is not read again.
         if (turns.isEmpty && (await commit(end)) === 'stale') return 'stale';
         continue;
       }
@@ -127,11 +129,11 @@ export class PartitionPass {
       turns.add(event);
       if (turns.isFull && (await commit(place())) === 'stale') return 'stale';
     }
-    // A walk ends with a place: it is behind all that is gathered.
+    // A walk ends with a place, so `end` is behind all gathered events.
     return end === null || turns.isEmpty ? 'done' : commit(end);
   }
 
-  /** Up to the boundary; the lane folds the events behind it. */
+  /** Whether the event is within the boundary. The lane folds the events behind it. */
   #isWithin({ type, entryId }: HistoryEvent): boolean {
     const boundary = this.#to.get(type);
     return boundary !== undefined && compareEntryIds(entryId, boundary) <= 0;
@@ -170,20 +172,23 @@ export class PartitionPass {
   }
 }
 
-/** The turns under one lease: events are gathered, folded and committed with the cursor. */
+/**
+ * The turns under one lease. A turn gathers events, folds them, and commits the rows with the
+ * cursor.
+ */
 class Turns {
-  /** Events folded, per type, of all commits. */
+  /** Events folded by all commits, per type. */
   folded: Readonly<Record<string, number>>;
   readonly #build: Build;
   readonly #partition: number;
   readonly #leaseValue: string;
-  /** Index of each type in the view's. */
+  /** Index of each type in the view's types. */
   readonly #types: ReadonlyMap<string, number>;
   #events: HistoryEvent[] = [];
   #bytes = 0;
   /** Events of a full batch. */
   #most: number;
-  /** Number of the last turn; 0: none was committed. */
+  /** Number of the last committed turn; 0: none. */
   #turn = 0;
 
   constructor(
@@ -213,7 +218,10 @@ class Turns {
     this.#bytes += event.bytes.length;
   }
 
-  /** @param place behind the last event. @throws ViewFoldError, the signal's reason */
+  /**
+   * Folds and commits the gathered events. @param place place behind the last event
+   * @throws ViewFoldError, the signal's reason
+   */
   async commit(place: WalkPlace): Promise<Outcome> {
     const { fold, signal } = this.#build;
     signal.throwIfAborted();
@@ -256,7 +264,10 @@ class Turns {
   }
 }
 
-/** As many as take BATCH_MS and touch ROW_BYTES; at most four times as many as the last time. */
+/**
+ * Returns the size of the next batch: the number of events that take BATCH_MS and touch ROW_BYTES.
+ * It is at most four times the last one.
+ */
 function nextBatch(maxEvents: number, events: number, ms: number, rowBytes: number): number {
   const byTime = (events * BATCH_MS) / Math.max(1, ms);
   const byRows = (events * ROW_BYTES) / Math.max(1, rowBytes);

@@ -1,4 +1,4 @@
-/** How far a pass is, as it is stored. */
+/** The place of a pass, as it is stored. */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { ViewGenerationError } from './view-errors.ts';
@@ -23,8 +23,9 @@ export async function readCursor(
 }
 
 /**
- * How far a pass is. A guess would fold events twice, or leave some out. @throws
- * ViewGenerationError
+ * Parses a record of a pass. A damaged record is an error: a guess would fold events twice, or
+ * leave some out.
+ * @throws ViewGenerationError
  */
 export function readProgress<T extends object>(
   name: string,
@@ -42,7 +43,7 @@ export function readProgress<T extends object>(
     )
       return found as T;
   } catch {
-    // the same as any other that is none
+    // Text that is not JSON is damaged like any other.
   }
   throw new ViewGenerationError(
     view,

@@ -7,20 +7,20 @@ import type { Generation } from './generations.ts';
 import { ViewQueryError } from './view-errors.ts';
 
 export interface Range {
-  /** A name of `indexes`. Default: all rows, by id. */
+  /** Name of an index. Default: all rows, by id. */
   readonly index?: string;
-  /** Rows whose `by` is this. Required where the index has a `by`, refused where it has none. */
+  /** Value of the rows' `by`. Required where the index has a `by`, refused where it has none. */
   readonly equals?: string | number | boolean;
-  /** Rows whose `sort` is this or larger. Only with an index that has a `sort`; `to` likewise. */
+  /** Smallest `sort` of the rows. Only with an index that has a `sort`, as `to`. */
   readonly from?: number | Date;
-  /** Rows whose `sort` is smaller. */
+  /** Upper bound of the rows' `sort`, itself not included. */
   readonly to?: number | Date;
 }
 
 /** Members of an index between two bounds, as ZRANGEBYLEX takes them. */
 export interface IndexRange {
   readonly index: string;
-  /** Beginning of each member: the value that is asked for. */
+  /** Beginning of each member: the value of `equals`. */
   readonly prefix: Buffer;
   readonly min: Buffer;
   readonly max: Buffer;
@@ -31,7 +31,7 @@ const TOP = Buffer.alloc(9, 0xff);
 export const RANGE_OPTIONS = ['index', 'equals', 'from', 'to'] as const;
 export const LIST_OPTIONS = [...RANGE_OPTIONS, 'order', 'limit', 'cursor'] as const;
 
-/** Options that are none would leave the query wider than it was meant. */
+/** Refuses unknown options. Without them the query would find more than was meant. */
 export function checkOptions(view: string, options: object, known: readonly string[]): void {
   for (const name of Object.keys(options)) {
     if (!known.includes(name))
@@ -73,7 +73,7 @@ export function rangeOf(generation: Generation, options: Range): IndexRange {
 }
 
 /**
- * A range that would find nothing whatever the rows are, and why; null: the index has such ranges.
+ * Returns why the range would find nothing whatever the rows are; null: the index has such ranges.
  */
 function rangeProblem(
   { indexes, lookups }: Generation,
@@ -105,7 +105,7 @@ function rangeProblem(
 }
 
 /**
- * The rest of a range, behind the page that the cursor is of.
+ * Returns the rest of a range: the part after the cursor's page.
  * @throws ViewQueryError where the cursor is of another query
  */
 export function rangeBehind(
@@ -147,7 +147,7 @@ function readCursor(view: string, text: string, prefix: Buffer, order: 'asc' | '
   return bytes.subarray(5);
 }
 
-/** Four bytes that tell the value of a cursor's query from others. */
+/** Returns four bytes by which a cursor is known to belong to a query's value. */
 function memberHash(prefix: Buffer): Buffer {
   const hash = Buffer.alloc(4);
   let sum = 0x811c9dc5;

@@ -7,22 +7,19 @@ import type { Generation } from './generations.ts';
 export interface ViewRow<Row> {
   readonly id: string;
   readonly row: Row;
-  /** Events folded into it. */
+  /** Number of events folded into the row. */
   readonly revision: number;
-  /** The last of them. */
+  /** Position of the last event folded into the row. */
   readonly position: string;
 }
 
-/**
- * A record of a view that is not what it should be: a row, an entry of an index, or an index in one
- * partition.
- */
+/** A damaged record of a view: a row, an entry of an index, or an index in one partition. */
 export interface Unreadable {
-  /** Of the row; null: not known. */
+  /** Id of the row; null: not known. */
   readonly id: string | null;
-  /** Its key in Redis. */
+  /** Key of the record in Redis. */
   readonly key: string;
-  /** What is wrong, and the cure. */
+  /** The damage, and the cure. */
   readonly problem: string;
 }
 
@@ -33,11 +30,13 @@ interface Wanted {
   readonly sort: number;
   readonly partition: number;
   readonly key: string;
-  /** As it is stored; null: it is not there. */
+  /** The stored bytes; null: there is no row. '!' and a type: the key is of that type. */
   bytes: Buffer | null;
 }
 
-/** In the order given; without those that no longer are what the index said. */
+/**
+ * Reads the rows in the given order. Rows that have changed since the index was read are left out.
+ */
 export async function readRows<Row>(
   source: RedisSource,
   generation: Generation,
@@ -78,7 +77,7 @@ export async function readRows<Row>(
   return { rows, unreadable };
 }
 
-/** What is at the rows' keys; of a key that holds no text, of which type it is. */
+/** Fetches the stored bytes of the rows. For a key that is no string it asks for the type. */
 async function fetchRows({ connection }: RedisSource, wanted: readonly Wanted[]): Promise<void> {
   const byPartition = new Map<number, Wanted[]>();
   for (const one of wanted)

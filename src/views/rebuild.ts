@@ -1,9 +1,11 @@
 /**
- * A new generation of a view is built by its own lanes, from the beginning of the streams, beside
- * the live one (where they are trimmed first from the histories: history-pass.ts). What is left to
- * do here: say how far it is, tell when it has caught up, verify it. Nothing of the progress is
- * kept here: it is the lanes' own, so whoever is killed goes on where the last commit was, and
- * nothing is folded twice.
+ * Rebuilds of views. A new generation is built by its own lanes, from the beginning of the streams,
+ * beside the live generation. Trimmed streams are first made up for from the histories:
+ * history-pass.ts.
+ *
+ * This file reports the progress, finds out when the generation has caught up, and verifies it. It
+ * keeps no progress of its own: the lanes have it. So a rebuild that was killed goes on after the
+ * last commit, and no event is folded twice.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
@@ -17,12 +19,14 @@ import { lackingEvents } from './history-pass.ts';
 import { Pace, type RebuildProgress } from './pace.ts';
 import { verifyGeneration, type Verification } from './verify.ts';
 
-/** Time between two looks at the lanes, in ms. */
+/** Time between two looks at the lanes, ms. */
 const LOOK_MS = 200;
-/** Caught up: the backlog at the start of a phase was folded within this time, in ms. */
+/**
+ * Limit for having caught up, ms: the backlog at the start of a phase was folded within this time.
+ */
 const CLOSE_MS = 2000;
 
-/** The version of the view to build: the highest, where none is named. @throws ConfigError */
+/** Chooses the version of the view to build. Default: the highest. @throws ConfigError */
 export function chooseVersion<T extends { readonly spec: FunctionSpec }>(
   found: readonly T[],
   wanted: { readonly view: string; readonly version: number | undefined; readonly folder: string },
@@ -43,28 +47,28 @@ export function chooseVersion<T extends { readonly spec: FunctionSpec }>(
 export interface RebuildOptions {
   readonly view: string;
   readonly version: number;
-  /** Accept events that no history holds: see PassOptions. */
+  /** Whether to accept events that no history holds: see PassOptions. */
   readonly incomplete: boolean;
-  /** Make the version live, once it is verified. */
+  /** Whether to make the version live once it is verified. */
   readonly makeLive: boolean;
-  /** Folds some rows anew, to verify them; null: that is left out. */
+  /** Folds some rows again, to verify them; null: they are not compared. */
   readonly fold: ViewFold | null;
   readonly progress: (now: RebuildProgress) => void;
-  /** Ends it early: rejects with its reason. */
+  /** Ends the rebuild early: it rejects with the signal's reason. */
   readonly signal: AbortSignal;
 }
 
 export interface Rebuilt {
   readonly generation: Generation;
-  /** With problems the version has not become live. */
+  /** Result of the verification. If it has problems, the version has not become live. */
   readonly verified: Verification;
-  /** The live version before, and now. */
+  /** The live version before the rebuild, and after it. */
   readonly before: number;
   readonly live: number;
 }
 
 /**
- * Follows a rebuild to its end: the generation, whose lanes run, has caught up, is verified, and
+ * Follows a rebuild to its end. The generation, whose lanes run, catches up, is verified and
  * becomes live.
  * @throws IncompleteHistoriesError · the signal's reason
  */
@@ -75,7 +79,8 @@ export async function completeRebuild(
   const { view, version, progress, signal } = options;
   const known = await requireView(source, view);
   const generation = known.generations.find((one) => one.version === version) as Generation;
-  // Trimmed between the look and the registration.
+  // Retention may have trimmed the streams after the look at them, and before the lanes were
+  // registered.
   const lacking = options.incomplete ? [] : await lackingEvents(source, generation);
   if (lacking.length > 0) throw new IncompleteHistoriesError(generation.name, 'late', lacking);
   await followRebuild(source, generation, progress, signal);
@@ -88,8 +93,9 @@ export async function completeRebuild(
 }
 
 /**
- * Resolves when the generation has caught up with what is appended. Its lanes must run somewhere.
- * @param signal ends it early: rejects with its reason
+ * Resolves when the generation has caught up with the appended events. Its lanes must run
+ * somewhere.
+ * @param signal ends the wait early: it rejects with the signal's reason
  */
 async function followRebuild(
   source: RedisSource,

@@ -1,4 +1,4 @@
-/** Folds rows anew from their histories, to compare them with the stored ones. */
+/** Folds rows again from their histories, to compare them with the stored rows. */
 import { isDeepStrictEqual } from 'node:util';
 import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -8,16 +8,17 @@ import type { ViewFold } from '../core/view-fold.ts';
 import type { Generation } from './generations.ts';
 import { findCategories, readSubject, type HistoryEvent } from './history-walk.ts';
 
-/** Of longer histories a fold would be too much work for a look. */
+/** Longest history to fold. A longer one would take too much time. */
 const MOST = { events: 2000, bytes: 2_097_152 } as const;
 
-/** Whether a row is equal to the fold of its histories; null: that cannot be told of it. */
+/** Compares a row with the fold of its histories; null: this row cannot be compared. */
 export type Refold = (partition: number, id: string, stored: StoredRow) => Promise<boolean | null>;
 
 /**
- * Where all events of the view's types went through histories, and none was left out: in a
- * partition in which so many were appended to histories as were appended at all, of a view whose
- * rows wait for their dead events, without a purged one.
+ * Creates the comparison; null: no row of the view can be compared. A row can be compared if its
+ * histories hold all events of the view's types, and the view has left none out. That is so in a
+ * partition where the histories hold as many events as were appended. The view must hold rows back
+ * for dead events, and none may be purged.
  */
 export async function createRefold(
   source: RedisSource,
@@ -60,7 +61,8 @@ export async function createRefold(
     );
     if (folded.kind !== 'folded') return folded.kind === 'stopped' ? null : false;
     const text = folded.rows().get(id);
-    // Compared as data: in which order a row's fields stand may depend on what came in one batch.
+    // The rows are compared as data: the order of a row's fields may depend on the events of a
+    // batch.
     return text !== undefined && isDeepStrictEqual(JSON.parse(text), stored);
   };
 }

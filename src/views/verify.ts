@@ -1,6 +1,6 @@
 /**
- * Verifies a generation before it goes live: its counts; and for some rows of each partition that
- * every index has them, and that they are equal to a fold of their histories.
+ * Verifies a generation before it goes live. Its counts must add up. Some rows of each partition
+ * must be in every index, and equal a fold of their histories.
  */
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
@@ -17,17 +17,17 @@ export interface Verification {
   readonly rows: number;
   /** Rows whose index entries were looked up. */
   readonly checkedRows: number;
-  /** Rows that were compared with a fold over their histories. */
+  /** Rows that were compared with a fold of their histories. */
   readonly refoldedRows: number;
-  /** What is wrong; empty: it may go live. */
+  /** Problems found; empty: the generation may go live. */
   readonly problems: readonly string[];
 }
 
-/** Rows of a partition that are looked at, and of these the ones that are folded anew. */
+/** Rows looked at in each partition, and rows of these that are folded again. */
 const CHECKED_ROWS = 64;
 const REFOLDED_ROWS = 8;
 
-/** @param fold to fold some rows anew; null: that is left out */
+/** @param fold folds some rows again; null: they are not compared */
 export async function verifyGeneration(
   source: RedisSource,
   generation: Generation,
@@ -55,7 +55,7 @@ function lagProblems({ name }: Generation, lag: FunctionLag | undefined): string
   return problems;
 }
 
-/** The looks at all partitions. */
+/** The checks of all partitions. */
 class Check {
   readonly problems: string[] = [];
   rows = 0;
@@ -112,7 +112,7 @@ class Check {
       this.problems.push(`row ${row.id} is not what its histories come to, folded anew`);
   }
 
-  /** A row that has just been written is judged by its new state: another look's work. */
+  /** Whether the row has been written since it was read. Such a row is not judged. */
   async #hasMoved(partition: number, { id, bytes }: SampleRow): Promise<boolean> {
     const { connection, keys } = this.#source;
     const key = keys.viewRow(partition, this.#generation.name, id);
@@ -123,12 +123,12 @@ class Check {
 
 interface SampleRow {
   readonly id: string;
-  /** Null: it is not there. */
+  /** The stored bytes; null: there is no row. */
   readonly bytes: Buffer | null;
   readonly stored: StoredRow | null;
 }
 
-/** Rows of a sample of the index of all rows. What cannot be read is a problem. */
+/** Reads the rows of a sample of the index of all rows. An unreadable record is a problem. */
 async function readSample(
   { connection, keys }: RedisSource,
   { name }: Generation,
@@ -171,7 +171,7 @@ async function readSample(
   return { rows, problems };
 }
 
-/** Of a key that is no index: it is not. */
+/** Whether the member is in the index. A key of another type has no members. */
 async function isThere(connection: RedisConnection, key: string, member: Buffer): Promise<boolean> {
   try {
     return (await connection.command('ZSCORE', key, member)) !== null;

@@ -1,7 +1,7 @@
 import { MillraceError } from '../core/errors.ts';
 import { didYouMean } from '../core/suggest.ts';
 
-/** A view (or a version of it) that no dispatcher has registered in this deployment. */
+/** No dispatcher has registered the view, or this version of it, in this deployment. */
 export class UnknownViewError extends MillraceError {
   readonly code = 'UNKNOWN_VIEW';
   readonly view: string;
@@ -14,8 +14,8 @@ export class UnknownViewError extends MillraceError {
 }
 
 /**
- * A query that cannot be answered: an index that is none, a cursor of another query, a limit out of
- * bounds. Nothing was read.
+ * The query is not valid: for example an unknown index, a cursor of another query, or a limit out
+ * of bounds. Nothing was read.
  */
 export class ViewQueryError extends MillraceError {
   readonly code = 'VIEW_QUERY';
@@ -26,9 +26,7 @@ export class ViewQueryError extends MillraceError {
   }
 }
 
-/**
- * Part of an index of a view that cannot be read: its key is of another type. It was left as it is.
- */
+/** A part of a view's index cannot be read: its key is of another type. It was left as it is. */
 export class UnreadableIndexError extends MillraceError {
   readonly code = 'UNREADABLE_INDEX';
   readonly view: string;
@@ -74,8 +72,8 @@ export class ViewBehindError extends MillraceError {
 }
 
 /**
- * A switch, rollback or removal that the state of the view's generations does not allow. Nothing
- * was changed.
+ * The state of the view's generations does not allow the switch, rollback or removal. Nothing was
+ * changed.
  */
 export class ViewGenerationError extends MillraceError {
   readonly code = 'VIEW_GENERATION';
@@ -86,18 +84,21 @@ export class ViewGenerationError extends MillraceError {
   }
 }
 
-/** Events of a type and partition that a generation would lack. */
+/** Events of one type and partition that a generation would lack. */
 export interface MissingEvents {
   readonly partition: number;
   readonly type: string;
-  /** Negative: histories hold more of them than were appended. */
+  /** Number of events. Negative: histories hold more events than were appended. */
   readonly events: number;
 }
 
 /**
- * Retention has trimmed events that a generation is to be built from, and the histories do not hold
- * them either. `late`: it was begun when they were gone already · `unstored`: they were published
- * without the event store · `no-histories`: there are none. It is not made live.
+ * Retention has trimmed events that a generation needs, and the histories do not hold them either.
+ * The generation is not made live.
+ *
+ * - `late`: the events were gone already when the generation began.
+ * - `unstored`: the events were published without the event store.
+ * - `no-histories`: there are no histories.
  */
 export class IncompleteHistoriesError extends MillraceError {
   readonly code = 'INCOMPLETE_HISTORIES';
@@ -147,8 +148,8 @@ export interface FoldedEvent {
 }
 
 /**
- * An event of a history cannot be folded: evolve threw, took too long, or made what is no row.
- * Nothing of its batch was written; what was built before stays.
+ * An event of a history cannot be folded: evolve threw, took too long, or returned no valid row.
+ * Nothing of the event's batch was written. Earlier batches stay.
  */
 export class ViewFoldError extends MillraceError {
   readonly code = 'VIEW_FOLD';

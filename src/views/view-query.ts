@@ -1,10 +1,10 @@
 /**
- * Queries of a view. Each reads the pointer to the live generation first, so a switch is seen by
- * the next query.
+ * Queries of a view. Each query first reads the pointer to the live generation, so the next query
+ * sees a switch.
  *
- * A row and its index entries are always written together, per partition; a list over all
- * partitions is no snapshot: each partition is read at its own moment. `lag` and `asOf` say how
- * fresh what was read is.
+ * A row and its index entries are always written together, per partition. A list over all
+ * partitions is no snapshot: each partition is read at its own moment. `lag` and `asOf` tell how
+ * fresh the answer is.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { partitionOf } from '../core/partition.ts';
@@ -42,7 +42,7 @@ const readIndex = defineScript({
 });
 
 export interface Got<Row> extends Freshness {
-  /** Null: there is no such row (yet). */
+  /** The row; null: there is no such row (yet). */
   readonly found: ViewRow<Row> | null;
   /** Version of the view that was read. */
   readonly version: number;
@@ -50,24 +50,21 @@ export interface Got<Row> extends Freshness {
 
 export interface ListOptions extends Range {
   readonly order?: 'asc' | 'desc';
-  /** Rows a page at most. 1 … 1,000, default 100. */
+  /** Most rows of a page. 1 … 1,000, default 100. */
   readonly limit?: number;
-  /** Of the page before. */
+  /** Cursor of the page before. */
   readonly cursor?: string;
 }
 
 export interface Page<Row> extends Freshness {
   /**
-   * May be fewer than `limit` although more follow: rows that changed while they were read are left
-   * out.
+   * Rows of the page. There may be fewer than `limit` although more follow: rows that changed
+   * during the read are left out.
    */
   readonly rows: readonly ViewRow<Row>[];
-  /**
-   * What would be on this page, and what is in the way of other rows, but cannot be read. Mostly
-   * empty.
-   */
+  /** Damaged records of this page, and damaged indexes that hide rows. Usually empty. */
   readonly unreadable: readonly Unreadable[];
-  /** For the next page; null: this was the last one. */
+  /** Cursor of the next page; null: this was the last page. */
   readonly cursor: string | null;
   readonly version: number;
 }
@@ -90,10 +87,10 @@ export class View<Row = Record<string, unknown>> {
   }
 
   /**
-   * One row, by its id (the subject of its events).
-   * @param options waitFor: position of a published event that the row is to show, see waitFor()
-   * @throws UnknownViewError, ViewBehindError; ViewQueryError for an id that is none;
-   *   UnreadableRowError where its record is damaged
+   * Reads one row by its id, the subject of its events.
+   * @param options waitFor: position of a published event that the row must include, see waitFor()
+   * @throws UnknownViewError, ViewBehindError; ViewQueryError for an invalid id; UnreadableRowError
+   *   for a damaged row
    */
   async get(
     id: string,
@@ -121,7 +118,7 @@ export class View<Row = Record<string, unknown>> {
   }
 
   /**
-   * Rows of an index, page by page.
+   * Lists the rows of an index, page by page.
    * @throws UnknownViewError, ViewQueryError
    */
   async list(options: ListOptions = {}): Promise<Page<Row>> {
@@ -165,6 +162,7 @@ export class View<Row = Record<string, unknown>> {
   }
 
   /**
+   * Counts the rows of an index.
    * @throws UnknownViewError, ViewQueryError; UnreadableIndexError where a partition's part of the
    *   index is damaged
    */
@@ -185,12 +183,12 @@ export class View<Row = Record<string, unknown>> {
   }
 
   /**
-   * Resolves when the view has passed the event: to read one's own write. An event that could not
-   * be folded counts as passed once it is parked or dead-lettered.
+   * Resolves when the view has passed the event, so that a client can read its own write. An event
+   * that cannot be folded counts as passed once it is parked or dead-lettered.
    *
    * @param position as publish() returns it
    * @param options timeoutMs: default 5,000
-   * @throws UnknownViewError, ViewQueryError for what is no position, ViewBehindError
+   * @throws UnknownViewError, ViewQueryError for an invalid position, ViewBehindError
    */
   async waitFor(
     position: string,
@@ -213,8 +211,8 @@ export class View<Row = Record<string, unknown>> {
         keys.counters(wanted.partition),
         ...types.map((type) => counterFields.at(name, type)),
       )) as (string | null)[];
-      // The lane goes through all its types in one order: what has been passed of one has been
-      // passed of all.
+      // The lane works on all its types in one order. So an event of any type that has been passed
+      // means that all earlier ones have been.
       const at = latest(ids.map((id) => id ?? ''));
       if (at !== null && compareEntryIds(at, wanted.entryId) >= 0) return;
       const leftMs = startedMs + timeoutMs - monotonicMs();
@@ -223,7 +221,7 @@ export class View<Row = Record<string, unknown>> {
     }
   }
 
-  /** Per partition what was found, and how fresh. */
+  /** Reads an index in all partitions: the result, and how fresh it is. */
   #readIndex<T>(
     generation: Generation,
     range: IndexRange,
@@ -245,7 +243,8 @@ export class View<Row = Record<string, unknown>> {
   }
 
   /**
-   * What a partition has of an index. Nothing where its key is of another type: then that is noted.
+   * Returns the members that a partition has of an index. If its key is of another type, that is
+   * noted, and there are no members.
    */
   #orUnreadable(
     generation: Generation,
