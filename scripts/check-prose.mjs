@@ -15,13 +15,17 @@ import ts from 'typescript';
 
 const MAX_WORDS = 25;
 const CLAUSE = /^(What|Who|Whoever|Whatever|Whose|Of|How|Those that|That which)\b/;
+/** A row of a Lua header's contract, or its continuation: a table, no sentence. */
+const CONTRACT = /^(KEYS|ARGV|reply|plan|cost) | {4,}\S/;
 /** A full stop in one of these ends no sentence. */
 const ABBREVIATION = /\b(e\.g|i\.e|etc|vs|cf|No)\.$/;
 
 /** @returns {{ line: number, text: string }[]} paragraphs of the comments, without their marks */
 function commentsOf(path, source) {
-  if (path.endsWith('.lua'))
-    return joined(source.split('\n').map((line) => /^\s*--+ ?(.*)$/.exec(line)?.[1] ?? null));
+  if (path.endsWith('.lua')) {
+    const lines = source.split('\n').map((line) => /^\s*--+ ?(.*)$/.exec(line)?.[1] ?? null);
+    return joined(lines.map((line) => (line !== null && CONTRACT.test(line) ? null : line)));
+  }
   if (/\.(sh|yml)$/.test(path) || path === '.ci/run')
     return joined(source.split('\n').map((line) => /^\s*#(?!!) ?(.*)$/.exec(line)?.[1] ?? null));
   if (path.endsWith('.proto'))
