@@ -1,9 +1,13 @@
--- delete: one version of a subject, softly (it is no longer offered, but found by its number when asked for) or for good.
+-- delete: deletes one version of a subject. Softly: it is no longer offered, but found by its
+-- number on request. Permanently: its record is removed.
 -- KEYS  1 uses, 2 references, 3 the subject
--- ARGV  1 subject, 2 version, 3 'soft' | 'permanent', 4.. per schema it refers to: '<version> <subject>'
--- reply {'deleted'} | {'unknown'} | {'already'} (softly deleted before) | {'live'} (for good only what is deleted softly) |
+-- ARGV  1 subject, 2 version, 3 'soft' | 'permanent',
+--       4.. per schema that it refers to: '<version> <subject>'
+-- reply {'deleted'} | {'unknown'} | {'already'} (softly deleted before) |
+--       {'live'} (only a softly deleted version can be deleted permanently) |
 --       {'referenced', '<version> <subject>' a line}
--- The schema under its id stays also then: events bear it, and may be replayed. The number of a version is never used again.
+-- The schema stays under its id in any case: events have the id, and may be replayed. The number of
+-- a version is never used again.
 -- cost  O(versions of the subject)
 local deleted = 'deleted:' .. ARGV[2]
 local line = ARGV[2] .. ' ' .. ARGV[1] .. '\n'

@@ -1,14 +1,19 @@
--- register: a schema becomes a version of its subject, in one step.
--- KEYS  1 meta, 2 ids, 3 fingerprints, 4 texts, 5 subjects, 6 levels, 7 uses, 8 references, 9 the subject
+-- register: makes a schema a version of its subject, in one step.
+-- KEYS  1 meta, 2 ids, 3 fingerprints, 4 texts, 5 subjects, 6 levels, 7 uses, 8 references,
+--       9 the subject
 -- ARGV  1 subject, 2 fingerprint, 3 schema (JSON), 4 hash of the text, 5 who, 6 git revision,
---       7 revision of the subject and 8 level that the schema was judged by ('' where there is none), 9 most subjects,
---       10 most versions of a subject, 11 most texts, 12 ids to take, the first one that is free (comma separated),
---       13 the id that the schema has under another fingerprint, or '', 14 and 15 id and version that it had in a registry
---       that was lost, or '', 16.. per schema it refers to: '<version> <subject>'
+--       7 revision of the subject, 8 level ('': none): the schema was judged by both,
+--       9 most subjects, 10 most versions of a subject, 11 most texts,
+--       12 ids to choose from, comma separated: the first free one is taken,
+--       13 the id that the schema has under another fingerprint, or '',
+--       14 and 15 id and version that it had in a registry that was lost, or '',
+--       16.. per schema that it refers to: '<version> <subject>'
 -- reply {'same', id, version} | {'registered', id, version} |
---       {'changed'} (the subject or its level is not what the schema was judged by: judge again) | {'full', what}
--- The id and the version that it had are given again where nothing else has them. An id is never given to two schemas.
--- A schema that is a live version of the subject already is answered with it. Under OOM the first write fails and nothing is done.
+--       {'changed'} (the subject or its level has changed since the verdict: judge again) |
+--       {'full', what}
+-- The former id and version of a lost schema are given again if they are free. An id is never given
+-- to two schemas. A schema that is a live version of the subject is answered with that version.
+-- Under OOM the first write fails, and nothing is done.
 -- cost  O(1), plus O(versions of the subject) where the fingerprint is known
 local function level()
   return redis.call('HGET', KEYS[6], ARGV[1]) or redis.call('HGET', KEYS[1], 'level') or ''
@@ -16,7 +21,7 @@ end
 local function remember(id)
   if ARGV[4] ~= '' and redis.call('HLEN', KEYS[4]) < tonumber(ARGV[11]) then redis.call('HSET', KEYS[4], ARGV[4], id) end
 end
--- Also under the id that events bear from before the registry was lost.
+-- Stores the schema also under its id from before the registry was lost: events have that id.
 local function alias(id, version)
   local had = ARGV[14]
   if had == '' or had == id or redis.call('HEXISTS', KEYS[2], had) == 1 then return end
@@ -35,7 +40,8 @@ local function versionAfter(last)
   return taken == 0 and had or last + 1
 end
 
--- What is no number is no id. A schema that cannot be read is written anew under its id: its fingerprint says that it is this one.
+-- An id is a number; any other text is damaged. A damaged schema is written again under its id: the
+-- fingerprint proves that the schema is this one.
 local function number(text) return text and string.match(text, '^%d+$') and text end
 local function texts(list, a, b)
   if type(list) ~= 'table' then return false end

@@ -1,6 +1,7 @@
--- set-level: the compatibility level of a subject, or the global one.
+-- set-level: sets the compatibility level of a subject, or the global one.
 -- KEYS  1 meta, 2 levels
--- ARGV  1 subject or '' (the global level), 2 level or '' (none of its own: the one above holds), 3 most subjects with a level
+-- ARGV  1 subject or '' (the global level), 2 level or '' (no level of its own: the one above
+--       holds), 3 most subjects with a level
 -- reply {'ok', the level before or ''} | {'full'}
 -- cost  O(1)
 local before

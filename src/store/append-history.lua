@@ -1,18 +1,28 @@
--- append-history: appends to histories of one partition that travel together. Each is decided by itself, in order; what is
--- accepted goes into its history and, in the same step, into the streams of its types.
--- KEYS  1 producer, 2 clock, 3 counters, then T streams, H histories, R hashes of remembered appends (one per remembered append), C sets of histories
--- ARGV  1 sequence of the batch (1, 2, ...), 2 TTL of the producer key in ms, 3 T, 4 H, 5 R, 6 most events of a history,
---       7 length of what stands before the first event in each EventBatch (its source), 8 plan,
---       then T x {type, number of events, CRC-32, EventBatch bytes: the events of this type of all appends, in order},
+-- append-history: appends to histories of one partition that travel together. Each append is
+-- decided by itself, in order. An accepted one goes into its history and, in the same step, into
+-- the streams of its types.
+-- KEYS  1 producer, 2 clock, 3 counters, then T streams, H histories, R hashes of remembered
+--       appends (one per append to remember), C sets of histories
+-- ARGV  1 sequence of the batch (1, 2, ...), 2 TTL of the producer key in ms, 3 T, 4 H, 5 R,
+--       6 most events of a history,
+--       7 bytes before the first event in each EventBatch (its source), 8 plan,
+--       then T x {type, number of events, CRC-32, EventBatch bytes: the events of this type of all
+--       appends, in order},
 --       then H ids, then R ids of first events
--- plan  u32, little-endian: H x category 1..C, A, then A x {history 1..H, remembered 1..R or 0, expected revision or ANY or EXISTS, E, P,
---       P x {type 1..T, number of events, CRC-32 of the source and these}, E x {type, length of the Event message}}
+-- plan  u32, little-endian: H x category 1..C, A, then A x {history 1..H, remembered 1..R or 0,
+--       expected revision or ANY or EXISTS, E, P,
+--       P x {type 1..T, number of events, CRC-32 of the source and these},
+--       E x {type, length of the Event message}}
 -- reply {'ok', answers, errors...} | {'gap', expected sequence}
---       answers, one per append, with a space between: w<revision> appended, under the entry id of the last @<id> before it;
---       r<revision before>:<events> its first event's id is remembered; c<revision> conflict; f<revision> full; x a key of another type is
---       in the way; m what is remembered of its first event's id is none; e<n> the n-th error
--- All that are accepted share one entry per type. Where one is not, or the common entry fails, each gets its own: no fate is shared.
--- A batch sent again is answered what it was answered. Under OOM the first write fails and nothing is done.
+--       answers, one per append, with a space between:
+--       w<revision> appended, under the entry id of the last @<id> before it;
+--       r<revision before>:<events> an append with this first event id is remembered;
+--       c<revision> conflict; f<revision> full; x a key of another type is in the way;
+--       m the remembered append is damaged; e<n> the n-th error
+-- If all appends are accepted, they share one entry per type. If one is refused, or the common
+-- entry fails, each append gets entries of its own, so that no append fails with another.
+-- A batch that is sent again gets the same answer again. Under OOM the first write fails, and
+-- nothing is done.
 -- cost  O(appends + events) plus the copy of the bytes
 local ANY, EXISTS = 4294967295, 4294967294
 local sequence = tonumber(ARGV[1])
@@ -32,7 +42,7 @@ for h = 1, H do categories[h], at = unpackPlan('<I4', plan, at) end
 local A
 A, at = unpackPlan('<I4', plan, at)
 
--- decide
+-- Decide each append.
 local revisions, begun, mine = {}, {}, {}
 local appends, answers, accepted = {}, {}, 0
 for a = 1, A do
@@ -68,7 +78,7 @@ for a = 1, A do
 end
 
 local function framed(length)
-  -- tag and varint
+  -- Bytes of an event with its tag and the varint of its length.
   if length < 128 then return length + 2 elseif length < 16384 then return length + 3 elseif length < 2097152 then return length + 4 end
   return length + 5
 end
@@ -77,7 +87,7 @@ local function text(tag, value)
   return tag .. string.char(#value % 128 + 128, math.floor(#value / 128)) .. value
 end
 
--- the events as they stand in the batches: where each append's are, and each of an accepted one
+-- Find each append's events in the batches, and cut out those of the accepted ones.
 local now = serverNow()
 local cursors, before = {}, {}
 for t = 1, T do
@@ -132,7 +142,7 @@ if common then
   common = settle(group, parts) == nil
 end
 if not common then
-  -- A later append to a history stands on the one before it: when that one fails, so does it.
+  -- A later append to a history builds on the one before it, and fails if that one fails.
   local failed = {}
   for a = 1, A do
     local append = appends[a]

@@ -1,8 +1,10 @@
 -- put-snapshot: keeps the state of an aggregate, unless a newer one is kept.
 -- KEYS  1 history, 2 snapshot
--- ARGV  1 revision, 2 state, 3 schema, 4 '1': the one that is kept was found to be unreadable
--- reply 1 kept | 0 not: one of a later revision, or of the same one and schema, is there, or the history does not reach so far
--- What is none (a key of another type, a revision that is no number, or beyond the history where that was found) is overwritten.
+-- ARGV  1 revision, 2 state, 3 schema, 4 '1': the kept snapshot was found to be unreadable
+-- reply 1 kept | 0 not kept: a snapshot of a later revision, or of the same one and schema, is
+--       there, or the history does not reach this revision
+-- A damaged snapshot is overwritten: a key of another type, or a revision that is no number. So is
+-- an unreadable snapshot with a revision beyond the history.
 -- cost  O(1) plus the copy of the state
 local revision = tonumber(ARGV[1])
 local length = redis.call('LLEN', KEYS[1])

@@ -1,10 +1,15 @@
--- read-history: a page of a history; for a load also what else it needs to know, in the same round trip.
+-- read-history: reads a page of a history. For a load it also reads the snapshot and a remembered
+-- append, in the same round trip.
 -- KEYS  1 history, 2 snapshot, 3 remembered appends
--- ARGV  1 first revision, 2 last revision (both from 1, in the order of reading), 3 most events, 4 stop after so many bytes,
---       5 schema of the snapshot to start behind or '' (forwards only), 6 first event id of an append to look for or '', 7 'forwards' | 'backwards'
--- reply {revision of the history, that append: '<revision before>:<events>' or '', snapshot's revision or '', its state, event, ...}
---       where the append or the snapshot is none: '!' and what is wrong, instead of the append or of the snapshot's revision
--- With a snapshot that fits (this schema, within the history and the range) the events are those after it. Reads only.
+-- ARGV  1 first revision, 2 last revision (both from 1, in the order of reading), 3 most events,
+--       4 bytes to stop after, 5 schema of the snapshot to start behind or '' (forwards only),
+--       6 first event id of an append to look for or '', 7 'forwards' | 'backwards'
+-- reply {revision of the history, the append: '<revision before>:<events>' or '',
+--       snapshot's revision or '', its state, event, ...}
+--       For a damaged append or snapshot: '!' and the problem, in place of the append or of the
+--       snapshot's revision
+-- A snapshot fits if it has this schema and is within the history and the range. The events are
+-- then those after it. Reads only.
 -- cost  O(events of the page), plus the way into the middle of a long list
 local CHUNK = 32
 local length = redis.call('LLEN', KEYS[1])

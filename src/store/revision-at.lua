@@ -1,8 +1,9 @@
--- revision-at: how many events a history had at a time: those whose entry had been appended by then, by the server's clock.
+-- revision-at: counts the events of a history whose entries had been appended by a time, by the
+-- server's clock.
 -- KEYS  1 history
 -- ARGV  1 ms since 1970
--- reply the revision, 0 where there was none
--- Entry ids grow along a history, and an element ends with its own. Reads only.
+-- reply the revision; 0: there was no history
+-- The entry ids grow along a history, and an element ends with its entry id. Reads only.
 -- cost  O(log events) list look-ups
 local time = tonumber(ARGV[1])
 local low, high = 0, redis.call('LLEN', KEYS[1])

@@ -1,12 +1,16 @@
--- begin-pass: from here on a generation of a view is built from the histories in this partition: what was appended up to now comes
--- from them, what comes later from the streams. Decided and fixed in one step, so that nothing lies between, and nothing on both sides.
+-- begin-pass: begins to build a generation of a view from the histories of this partition. Events
+-- appended up to now come from the histories, later ones from the streams. One step decides and
+-- fixes the boundary, so no event lies between the two sides, and none on both.
 -- KEYS  1 counters, 2.. the streams of its types
 -- ARGV  1 function, 2 startFrom, 3 ordering, 4.. its types, in the order of the streams
--- reply {'pass', what is in `pass:<f>`} (begun now, or earlier) | {'lanes'} (it is registered, or the streams are whole: its lanes do it) |
+-- reply {'pass', value of `pass:<f>`} (begun now, or earlier) |
+--       {'lanes'} (it is registered, or the streams are whole: its lanes build the rows) |
 --       {'foreign', type, events} (they are in no history) | {'again', type} (adopt, call again)
--- Writes `pass:<f>`: JSON {"to":{type: last entry id of its stream},"stored":{type: events that were appended to histories}}.
--- Its groups are made behind those ids; base is all that was appended: the pass takes off it what it has folded (finish-pass.lua).
--- Sent again it does nothing and answers the same.
+-- Writes `pass:<f>`: JSON {"to":{type: last entry id of its stream},
+-- "stored":{type: events that were appended to histories}}.
+-- The groups are made behind those ids. `base` is the number of all appended events: finish-pass
+-- subtracts the folded ones.
+-- A repeated call changes nothing and gets the same answer.
 -- cost  O(types)
 local fn = ARGV[1]
 local function counter(name, t) return countOf(redis.call('HGET', KEYS[1], name .. ':' .. t)) end

@@ -1,10 +1,14 @@
--- finish-pass: all histories of a partition are folded; from here on its lane may run. Only where they held all that had been appended.
+-- finish-pass: ends a pass after all histories of a partition are folded. From here on the lane may
+-- run. The histories must have held all events that had been appended.
 -- KEYS  1 lease, 2 counters, 3 cursor of the pass
--- ARGV  1 lease value, 2 function, 3 '1': also where events are missing (else '0'), then per type: type, events folded
--- reply {'ok'} | {'stale'} (the lease is lost) | {'missing', then per type: events that are in no history (negative: too many)}
--- What was folded goes from base to done. And it is known now how many events of the types histories hold: `stored:<t>` is put right, which did not count
--- from the beginning where the deployment is older than it.
--- Sent again it does nothing and says ok.
+-- ARGV  1 lease value, 2 function, 3 '1': finish even if events are missing (else '0'),
+--       then per type: type, events folded
+-- reply {'ok'} | {'stale'} (the lease is lost) |
+--       {'missing', then per type: events that are in no history (negative: too many)}
+-- The folded events move from `base` to `done`. The number of events in histories is now known, so
+-- `stored:<t>` is corrected. It did not count from the beginning where the deployment is older than
+-- the counter.
+-- A repeated call changes nothing and answers ok.
 -- cost  O(types)
 local fn = ARGV[2]
 local pass = redis.call('HGET', KEYS[2], 'pass:' .. fn)

@@ -1,4 +1,5 @@
--- forget-generation: a generation whose rows are to be removed is not to be switched to any more; never the live one.
+-- forget-generation: removes the record of a generation, so that no switch to it is possible. Its
+-- rows are removed already. The live generation is refused.
 -- KEYS  1 views
 -- ARGV  1 view, 2 version
 -- reply {'ok'} | {'live'}

@@ -1,10 +1,12 @@
--- freshness: how far a view's lane in this partition is behind. Put in front of a script by defineScript's `with`.
+-- freshness: how far a view's lane in this partition is behind. Put in front of scripts by
+-- defineScript's `with`.
 
--- server time in ms, events of its types that are not folded yet (parked ones included), then per type the last entry id passed or ''
+-- Returns the server time in ms, the number of events that are not folded yet, and per type the last
+-- entry id passed or ''. Parked events count as not folded.
 local function freshness(counters, fn, types)
   local time = redis.call('TIME')
   local behind = 0
-  -- what comes from the histories is not there before all of it is (src/views/history-pass.ts)
+  -- Rows built from histories count only when all are built (src/views/history-pass.ts).
   local building = redis.call('HEXISTS', counters, 'pass:' .. fn) == 1
   local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)), ''}
   for i, t in ipairs(types) do

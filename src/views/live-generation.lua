@@ -1,4 +1,4 @@
--- live-generation: what queries of a view read.
+-- live-generation: reads the generation that the queries of a view use.
 -- KEYS  1 views
 -- ARGV  1 view
 -- reply {live version, its shape, its lookups or ''} | {} (unknown)

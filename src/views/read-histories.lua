@@ -1,7 +1,9 @@
--- read-histories: the beginnings of many histories of a partition, one after the other, as far as a budget goes. Reads only.
+-- read-histories: reads the beginnings of many histories of a partition, one after the other, as
+-- far as a budget goes. Reads only.
 -- KEYS  histories
--- ARGV  1 most events, 2 stop after so many bytes
--- reply per history {its revision, event, ...}; ends with the one at which the budget was used up: that one may be cut short
+-- ARGV  1 most events, 2 bytes to stop after
+-- reply per history {its revision, event, ...}; the last one is that at which the budget was used
+--       up, and may be cut short
 -- cost  O(events)
 local CHUNK = 32
 local most, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -1,7 +1,9 @@
--- read-index: a page of one partition's part of an index, and how fresh it is.
+-- read-index: reads a page of one partition's part of an index, and how fresh it is.
 -- KEYS  1 index, 2 counters
--- ARGV  1 generation, 2 'asc' | 'desc' | 'count', 3 smallest, 4 largest (as ZRANGEBYLEX has them), 5 most members, 6.. its types
--- reply {members, freshness} | {number of members, freshness} | {'!<type>', freshness}: the key is of another type
+-- ARGV  1 generation, 2 'asc' | 'desc' | 'count', 3 smallest, 4 largest (as ZRANGEBYLEX has them),
+--       5 most members, 6.. its types
+-- reply {members, freshness} | {number of members, freshness} |
+--       {'!<type>', freshness}: the key is of another type
 -- cost  O(log entries + members)
 local types = {}
 for i = 6, #ARGV do types[i - 5] = ARGV[i] end

@@ -1,4 +1,4 @@
--- read-row: one row of a view, and how fresh it is.
+-- read-row: reads one row of a view, and how fresh it is.
 -- KEYS  1 row, 2 counters
 -- ARGV  1 generation, 2.. its types
 -- reply {row or '' ('!<type>' for a key of another type), freshness}

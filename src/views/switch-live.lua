@@ -1,8 +1,8 @@
--- switch-live: from this moment queries of a view read another generation.
+-- switch-live: makes another generation of a view live. From this moment queries read it.
 -- KEYS  1 views
--- ARGV  1 view, 2 version that is to be live now, 3 version to become live
--- reply {'ok'} | {'live', live version} (somebody else has switched) | {'unknown'}
--- Sent again it does nothing and says ok.
+-- ARGV  1 view, 2 version that must be live now, 3 version to make live
+-- reply {'ok'} | {'live', live version} (another caller has switched) | {'unknown'}
+-- A repeated call changes nothing and answers ok.
 local live = redis.call('HGET', KEYS[1], 'live:' .. ARGV[1])
 if redis.call('HEXISTS', KEYS[1], 'generation:' .. ARGV[1] .. '@' .. ARGV[3]) == 0 then return {'unknown'} end
 if live == ARGV[3] then return {'ok'} end
