@@ -25,7 +25,7 @@ t.test(
       );
     t.equal(old.deployment.schemas.get('order.created')?.version, 1);
 
-    // Another service, which has no such files: it decodes with the registered text, and upcasts.
+    // Another service without such files decodes with the registered text, and upcasts.
     shop.vendored = {};
     const fresh = await shop.connect(
       PLAIN.replace('enum Status', 'message Note { string text = 1; }\nenum Status').replace(

@@ -15,7 +15,7 @@ import { HANDLE, HANDLE_BATCH, Shop } from './shop.ts';
 const FIRST = await idOf(order('string country = 2;'));
 const SECOND = await idOf(order('string country = 2;', 'string city = 3;'));
 
-/** As a foreign producer would: any schema id. */
+/** Appends as a foreign producer does: with any schema id. */
 async function appendWith(
   millrace: Millrace,
   look: Redis,
@@ -282,7 +282,7 @@ t.test('upcasters: old events become what the function expects, step by step', a
   const redis = await startRedis(t);
   const look = redis.client();
   const shop = new Shop(t, redis.url);
-  // 1: whole pounds and one name; 2: pence; 3: the name in two fields
+  // Version 1: whole pounds and one name. Version 2: pence. Version 3: the name in two fields.
   const v1 = ['int64 pounds = 2;', 'string name = 3;'];
   const v2 = ['reserved 2; reserved "pounds";', 'string name = 3;', 'int64 pence = 4;'];
   const v3 = [
@@ -350,8 +350,8 @@ t.test('upcasters: old events become what the function expects, step by step', a
     { eventId: 'bad' },
   ]);
 
-  // A fourth version, compatible with the third: the chain ends at 3, and is read by 4 as events of
-  // version 3 are.
+  // A fourth version is compatible with the third. The chain ends at 3, and version 4 reads its
+  // events as those of version 3.
   const later = await shop.connect([...v3, 'string note = 7;']);
   await shop.dispatch(later, { later: steps + HANDLE });
   await until('it has run', () => shop.seen('later').length === 3);

@@ -31,7 +31,7 @@ async function dropRegistry(look: Redis): Promise<void> {
   await look.del(...(await look.keys('mr:registry:{schemas}:*')));
 }
 
-/** Publishing in spite of flushes that Redis has forgotten, which one call is told of. */
+/** Publishes, although Redis has forgotten flushes. One call gets the error for them. */
 async function publish(millrace: Millrace, id: string): Promise<void> {
   const publisher = millrace.publisher();
   await publisher.publish('order.created', { orderId: 'A', country: id }, { id });
@@ -97,7 +97,7 @@ for (const [lost, lose] of [
       const stranger = await shop.connect(otherProto);
       t.equal(stranger.deployment.schemas.size, OTHERS.length);
       await publish(old, 'after-1');
-      // One that has another version of the type, started anew: it knows nothing of what was.
+      // A new process with another version of the type. It knows nothing of the lost registry.
       const fresh = await shop.connect(NEW);
       await shop.dispatch(fresh, { f: HANDLE });
       await publish(old, 'after-2');
@@ -141,7 +141,7 @@ t.test('versions come back under their numbers where they are free', async (t) =
   const third = await shop.connect([...NEW, 'string zip = 4;'], dev);
   t.equal(third.deployment.schemas.get('order.created')?.version, 3);
 
-  // In production too: it had been registered.
+  // It works in production too, because the schema had been registered.
   const service = await shop.connect(OLD);
   await dropRegistry(look);
   await service.deployment.checkSchemas();
@@ -234,7 +234,7 @@ t.test(
     const redis = await startRedis(t);
     const look = redis.client();
     const key = (part: string): string => `mr:registry:{schemas}:${part}`;
-    // What an earlier release has written.
+    // The form that an earlier release has written.
     const { files } = order(...OLD);
     const { meaning } = await prepareSchema('order.created', files);
     await look.hset(key('meta'), 'last', 1);

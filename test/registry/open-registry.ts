@@ -28,7 +28,7 @@ export async function openRegistry(
   return { redis, connection, keys, store, registry: new SchemaRegistry(store) };
 }
 
-/** A file that declares `order.created` with these fields behind its subject. */
+/** A file that declares `order.created` with a subject and these fields after it. */
 export function orderProto(...fields: readonly string[]): string {
   return `syntax = "proto3";
 package shop.v1;
@@ -47,7 +47,7 @@ export function order(...fields: readonly string[]): SchemaDraft {
   };
 }
 
-/** The id that a schema gets where nothing else has it. */
+/** Returns the id that a schema gets if no other schema has that id. */
 export async function idOf(draft: SchemaDraft): Promise<number> {
   return idsOf(
     identityOf(await prepareSchema(draft.subject, draft.files), draft.references),

@@ -166,7 +166,7 @@ t.test('of two incompatible schemas registered at the same time one gets in', as
     t.equal(outcomes.filter((one) => one.status === 'fulfilled').length, 1);
     t.equal((await registry.versions(subject)).length, 1);
   }
-  // where nothing forbids it all get in, each under its own number
+  // With level NONE all of them are registered, each under its own number.
   await registry.setLevel('order.created', 'NONE');
   const draft = (i: number) => order('string country = 2;', `string f${i} = ${10 + i};`);
   await Promise.all(

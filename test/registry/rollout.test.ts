@@ -1,7 +1,7 @@
 /**
- * A second version of a shop event is rolled out under load: old and new publishers, old and new
- * consumers side by side, lanes moving from the old dispatcher to the new one. Nothing is
- * dead-lettered, retried, lost or out of order, and each consumer sees what its own schema says.
+ * A second version of a shop event is rolled out under load. Old and new publishers and consumers
+ * run side by side, and lanes move from the old dispatcher to the new one. Nothing is
+ * dead-lettered, retried, lost or out of order. Each consumer sees the data of its own schema.
  */
 import { join } from 'node:path';
 import t from 'tap';
@@ -21,10 +21,7 @@ interface Load {
   stop(): Promise<void>;
 }
 
-/**
- * Publishes until told to stop, each subject's events numbered in the order in which they were
- * published.
- */
+/** Publishes until it is stopped. Each subject's events are numbered in the order of publishing. */
 function load(millrace: Millrace, tag: string, data: (n: number) => object): Load {
   const publisher = millrace.publisher();
   let going = true;
@@ -64,7 +61,7 @@ t.test('a second version rolls out under load', async (t) => {
   const item = { sku: 'x', quantity: 1, unitPrice: 5 };
 
   const old = await shop.connect(V1);
-  // shipping runs in both versions of the service; the other two are each in one
+  // `shipping` runs in both versions of the service. The other two run in one version each.
   const oldDispatcher = await shop.dispatch(old, { shipping: HANDLE, 'old-audit': HANDLE_BATCH });
   const oldLoad = load(old, 'old', () => ({ items: [{ ...item, description: 'a thing' }] }));
   await until('there is load', () => shop.seen('shipping').length > 500);
@@ -92,7 +89,7 @@ t.test('a second version rolls out under load', async (t) => {
   );
   await until('it goes on under load', () => shop.seen().length > before + 2000, 30_000);
 
-  // The old service goes: its lanes of shipping move, in the middle of the load.
+  // The old service stops: its lanes of `shipping` move in the middle of the load.
   await oldLoad.stop();
   await oldDispatcher.stop();
   const alone = freshLoad.published;
@@ -165,8 +162,8 @@ t.test('a second version rolls out under load', async (t) => {
     'unset where nobody wrote it',
   );
 
-  // Order per subject. An event may run again where a lane moved between its run and its commit:
-  // its first run counts.
+  // The order per subject. An event may run again if a lane moved between its run and its commit.
+  // Then its first run counts.
   let disorder = 0;
   for (const fn of ['shipping', 'new-audit', 'old-audit']) {
     const last = new Map<string, number>();

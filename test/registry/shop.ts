@@ -1,6 +1,6 @@
 /**
- * Services of one deployment in one process, each with its own proto folder and functions: what a
- * rollout looks like.
+ * Services of one deployment in one process, each with its own proto folder and functions, as in a
+ * rollout.
  */
 import {
   closeSync,
@@ -35,9 +35,9 @@ export class Shop {
   readonly #t: TestLike;
   readonly #url: string;
   readonly #environment: Partial<Environment>;
-  /** Lines of the log, warnings and worse. */
+  /** Log lines of level warning and above. */
   readonly logged: Record<string, unknown>[] = [];
-  /** Files that each proto folder has beside orders.proto: path -> text. */
+  /** Files beside orders.proto in each proto folder, from path to text. */
   vendored: Readonly<Record<string, string>> = {};
   #folders = 0;
   readonly #seen: Seen[] = [];
@@ -88,8 +88,8 @@ export class Shop {
   }
 
   /**
-   * Runs functions: name -> options of defineFunction without name and on, as source. `seen(event,
-   * ctx)` writes down what a handler got.
+   * Runs functions. They are given as name -> source of the options of defineFunction, without name
+   * and on. `seen(event, ctx)` records what a handler got.
    */
   async dispatch(
     millrace: Millrace,
@@ -117,7 +117,7 @@ export default defineFunction({ name: ${JSON.stringify(name)}, on: ['order.creat
     return join(this.dir, 'history.ndjson');
   }
 
-  /** What handlers have written down so far. */
+  /** Returns the records of the handlers so far. */
   seen(fn?: string): readonly Seen[] {
     if (existsSync(this.#history)) {
       const file = openSync(this.#history, 'r');

@@ -1,6 +1,6 @@
 /**
- * A record of the registry that cannot be read costs itself: the others are served, and whoever
- * asks for it is told.
+ * A damaged record of the registry affects nothing but itself. The others are served, and a request
+ * for the damaged one gets the error.
  */
 import t from 'tap';
 import { inProcess } from '../../scripts/lab/cli-in-process.ts';
@@ -67,7 +67,7 @@ t.test('a schema', async (t) => {
       [{ subject: 'other' }, true, null],
     );
     t.match(listed.err, /order\.created: schema id/);
-    // It cannot be compared with; a wrong verdict would be worse than none.
+    // The damaged version cannot be compared with. A wrong verdict would be worse than none.
     await t.rejects(registry.register(order('int32 n = 2;', 'int32 more = 3;'), BY), named, what);
     t.match(await registry.check(draft), { compatible: true });
     const log: unknown[] = [];
@@ -135,7 +135,7 @@ t.test('a version of a subject, and a subject', async (t) => {
   }
   await look.hset(key, { ...kept, 'at:1': 'once', 'id:x': '5', 'id:': '5' });
   t.match(await registry.versions('order.created'), [{ version: 1, atMs: 0 }, { version: 2 }]);
-  // The number handed out last: a new version must not take the place of one that is there.
+  // The last version that was given. A new version must not take the number of an existing one.
   await look.hset('mr:registry:{schemas}:subjects', 'order.created', 'x');
   t.match(
     await registry.register(order('int32 n = 2;', 'int32 more = 3;', 'int32 third = 4;'), BY),

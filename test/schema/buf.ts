@@ -1,5 +1,5 @@
 /**
- * The real `buf`, asked about many pairs of schemas in one run: each pair is a package of its own.
+ * Asks the real `buf` about many pairs of schemas in one run. Each pair is a package of its own.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,12 +9,12 @@ import { promisify } from 'node:util';
 import { projectDir } from '../../scripts/lab/redis-server.ts';
 
 export interface Pair {
-  /** Texts of one file, in a package named as asked. */
+  /** Texts of one file, in the given package. */
   readonly old: (pack: string) => string;
   readonly fresh: (pack: string) => string;
 }
 
-/** The rules of its category WIRE that each pair breaks, in the order of the pairs. */
+/** Returns the broken rules of buf's category WIRE, for each pair in order. */
 export async function bufBans(pairs: readonly Pair[]): Promise<readonly (readonly string[])[]> {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-buf-'));
   try {
@@ -24,7 +24,7 @@ export async function bufBans(pairs: readonly Pair[]): Promise<readonly (readonl
         writeFileSync(join(dir, side, `p${i}/a.proto`), pair[side](`p${i}`));
       }
     });
-    // The binary itself: the script in .bin starts a Node for each run.
+    // The binary itself is called, because the script in .bin starts a Node for each run.
     const own = join(
       projectDir,
       `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`,
@@ -53,8 +53,8 @@ export async function bufBans(pairs: readonly Pair[]): Promise<readonly (readonl
       );
     } catch (error) {
       const { stdout, code } = error as { stdout?: string; code?: number };
-      // 100: it has found something; anything else is a failure of its own, such as a schema that
-      // does not compile.
+      // Status 100: buf has found something. Another status is a failure of buf itself, for example
+      // a schema that does not compile.
       if (code !== 100) throw error;
       for (const line of (stdout ?? '').trim().split('\n')) {
         const { path, type, message } = JSON.parse(line) as {

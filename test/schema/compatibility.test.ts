@@ -289,7 +289,7 @@ t.test('never laxer than the WIRE rules of the real buf', async (t) => {
     `and ${types.filter((rules) => rules.length > 0).length} of ${scalars.length} changes of a scalar type, of which Millrace lets none pass both ways (above)`,
   );
 
-  // buf looks at all that is in a file, so all of it is led to.
+  // buf checks everything in a file, so a message leads to everything.
   const all = 'message All { M m = 1; N n = 2; E e = 3; }';
   const pairs = fc.sample(versionPair, 300);
   const bans = await bufBans(

@@ -1,6 +1,6 @@
 /**
- * The verdicts against the truth: what is called compatible decodes without an error and without
- * changing a shared field.
+ * The verdicts against the truth: a pair that is called compatible decodes without an error, and no
+ * shared field changes.
  */
 import fc from 'fast-check';
 import protobuf from 'protobufjs';
@@ -95,7 +95,7 @@ function set(message: Message, name: string): unknown {
   return Object.hasOwn(message, name) ? message[name] : undefined;
 }
 
-/** What a field that is not set reads as. 64-bit numbers may be objects. */
+/** Whether the value is that of a field that is not set. 64-bit numbers may be objects. */
 function isDefault(value: unknown): boolean {
   if (value === undefined || value === null) return true;
   if (value instanceof Uint8Array || Array.isArray(value)) return value.length === 0;
@@ -107,7 +107,8 @@ function hasPresence(field: protobuf.Field): boolean {
 }
 
 /**
- * @returns how many fields both have @throws where one of them reads otherwise than it was written
+ * @returns the number of fields that both have
+ * @throws where a field is read with another value than was written
  */
 function same(
   written: Message,
@@ -137,7 +138,7 @@ function same(
     const list = (value: unknown, field: protobuf.Field): readonly unknown[] =>
       value === undefined || value === null ? [] : field.repeated ? (value as unknown[]) : [value];
     const [a, b] = [list(was, from), list(is, to)];
-    // A zero without presence may not have been written at all.
+    // A zero without presence may not have been written.
     if (
       !from.repeated &&
       a.length !== b.length &&
@@ -171,7 +172,7 @@ function sameValue(
     );
     return true;
   }
-  // Text that is read as bytes is its UTF-8.
+  // Text that is read as bytes is the text's UTF-8.
   const plain = (value: unknown): string =>
     value instanceof Uint8Array
       ? Buffer.from(value).toString('base64')

@@ -1,6 +1,6 @@
 /**
- * Schemas that strangers send: whatever they are, a clear refusal or a model, in bounded time and
- * memory, and nothing left behind.
+ * Schemas of strangers. Each one gives a clear refusal or a model, in bounded time and memory, and
+ * leaves nothing behind.
  */
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
@@ -12,7 +12,7 @@ import { parseSchema } from '../../src/schema/parse-schema.ts';
 import { readModel } from '../../src/schema/read-model.ts';
 import { textOf } from './rows.ts';
 
-/** With time enough for a busy machine: what takes too long has a test of its own. */
+/** With time for a busy machine. The time limit has a test of its own. */
 const parse = (text: string, ...more: string[]): Promise<unknown> =>
   parseSchema(
     [text, ...more].map((one, i) => ({ name: `${'abcdef'[i] ?? 'x'}.proto`, text: one })),

@@ -20,7 +20,7 @@ const FIELDS = [
   'reserved 9;',
   'oneof o { int32 x = 6; string y = 7; }',
 ];
-/** @param depth of messages within it */
+/** @param depth depth of the messages within it */
 const messageOf = (depth: number): fc.Arbitrary<Message> =>
   fc.record({
     name: fc.constantFrom('A', 'B', 'C', 'D'),
@@ -36,7 +36,7 @@ const messageOf = (depth: number): fc.Arbitrary<Message> =>
 const message = messageOf(2);
 const file = fc.uniqueArray(message, { minLength: 1, maxLength: 3, selector: (one) => one.name });
 
-/** With fields in this order, and this much between the words. */
+/** Prints the messages, with fields in this order, and `gap` between the words. */
 function print(messages: readonly Message[], reverse = false, gap = ' '): string {
   const of = (one: Message): string => {
     const fields = reverse ? [...one.fields].reverse() : one.fields;
@@ -59,7 +59,7 @@ const identityOf = (
   return identity(model, fingerprint(model, roots ?? model.roots), []);
 };
 
-/** What a schema is, whatever it looks like. */
+/** The content of a schema, whatever its form. */
 const canonical = (messages: readonly Message[]): unknown =>
   messages.map((one) => [one.name, [...one.fields].sort(), canonical(one.nested), one.options]);
 
@@ -145,7 +145,7 @@ t.test('table: what makes another schema', async (t) => {
     );
     t.not(text, BASE);
     t.not(identityOf(text), identityOf(BASE), name);
-    // An event's schema is its message, with the file it stands in.
+    // An event's schema is its message, with the message's file.
     t.not(
       identityOf(text, {}, [name === 'the package' ? 'b.M' : 'a.M']),
       identityOf(BASE, {}, ['a.M']),

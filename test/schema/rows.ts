@@ -1,6 +1,6 @@
 /**
- * The table of docs/schemas.md, row by row: a change, and whether old events can be read (B) and
- * old readers read on (F).
+ * The table of docs/schemas.md, row by row: a change, whether old events can be read (B), and
+ * whether old readers can read on (F).
  */
 export interface Row {
   readonly change: string;
@@ -10,7 +10,7 @@ export interface Row {
   readonly forward: boolean;
   /** Rules that must be among the findings. */
   readonly rules: readonly string[];
-  /** Rules that must be among the warnings, and no others. */
+  /** The exact rules of the warnings. */
   readonly warnings?: readonly string[];
   readonly syntax?: readonly [string, string];
 }

@@ -38,13 +38,13 @@ export interface Field {
 export interface Version {
   readonly m: readonly Field[];
   readonly n: readonly Field[];
-  /** Numbers of the enum, 0 apart. */
+  /** Numbers of the enum, without 0. */
   readonly e: readonly number[];
 }
 export interface VersionPair {
   readonly old: Version;
   readonly fresh: Version;
-  /** Whether what is gone is reserved. */
+  /** Whether removed fields and values are reserved. */
   readonly reserve: boolean;
 }
 
@@ -75,7 +75,7 @@ const version: fc.Arbitrary<Version> = fc.record({
   n: fieldsOf(2, [...SCALARS, 'E', 'N']),
   e: fc.subarray([1, 2, 3]),
 });
-/** Small steps, as people make them: what becomes of a field that is not kept. */
+/** Small steps, as people make them, for a field that is not kept. */
 const STEPS: Readonly<Record<string, readonly string[]>> = {
   int32: ['int64', 'sint32'],
   int64: ['int32'],
@@ -89,7 +89,7 @@ const STEPS: Readonly<Record<string, readonly string[]>> = {
   E: ['N'],
 };
 const LABELS = ['single', 'optional', 'repeated', 'oneof', 'unpacked'] as const;
-/** Per field of the old version: kept (most), gone, another type, another label. */
+/** Changes per field of the old version: kept (most), removed, another type, another label. */
 const changed = (fields: readonly Field[]): fc.Arbitrary<readonly Field[]> =>
   fc
     .tuple(
@@ -143,7 +143,7 @@ export const versionPair: fc.Arbitrary<VersionPair> = version.chain((old) =>
 const gone = (before: readonly Field[], now: readonly Field[]): readonly number[] =>
   before.map((one) => one.number).filter((number) => !now.some((one) => one.number === number));
 
-/** @param before what it replaces: its missing fields and values are reserved */
+/** @param before the version that this one replaces: its missing fields and values are reserved */
 export function textOfVersion(
   of: Version,
   before?: Version,
@@ -214,7 +214,7 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   float: fc.float({ noNaN: true }),
 };
 
-/** Data of a message of this version. Of the oneof at most one field is set. */
+/** Data of a message of this version. At most one field of the oneof is set. */
 export function dataOf(
   of: Version,
   fields: readonly Field[] = of.m,

@@ -28,7 +28,7 @@ const look = redis.client();
 const millrace = await openShop(t, redis.url, P);
 const store = millrace.store({ maxEvents: 20 });
 
-/** Events of a type as its streams hold them, by position. */
+/** Reads the events of a type from its streams, by position. */
 async function published(type: string): Promise<Map<string, EventHeader>> {
   const found = new Map<string, EventHeader>();
   for (let p = 0; p < P; p++) {
@@ -275,7 +275,7 @@ t.test('a history takes so many events and no more, and says what to do', async 
 });
 
 t.test('appends of one batch share the round trip, not the fate', async (t) => {
-  // All in one partition: one batch.
+  // All ids are in one partition, and so in one batch.
   const ids = Array.from({ length: 200 }, (_, i) => `H-${i}`)
     .filter((id) => partitionOf(id, P) === 1)
     .slice(0, 8);

@@ -11,7 +11,7 @@ const PARTITIONS = 8;
 const HISTORIES = 24;
 const EACH = 8;
 
-/** Counts: each event's number is one more than those before it, as far as its command knew. */
+/** A counter: each event's number is one more than those its command knew. */
 const counter = defineDecider({
   category: 'stock',
   events: ['stock.reserved'],
@@ -38,7 +38,7 @@ t.test(
       stores.flatMap((store, who) =>
         ids.map(async (id) => {
           const revisions: number[] = [];
-          // Until every slot has moved, and so often at least.
+          // Goes on until every slot has moved, and for EACH rounds at least.
           for (let n = 0; n < EACH || moving; n++) {
             const { state, revision } = await handleCommand(store, counter, id, 'add', {
               commandId: `${who}-${n}`,

@@ -1,6 +1,6 @@
 /**
- * A Redis that hangs, and one that is busy with somebody's script: calls end with their deadline,
- * or succeed within it.
+ * A Redis that hangs, and one that is busy with another script. Calls end with their deadline, or
+ * succeed within it.
  */
 import t from 'tap';
 import { sleep } from '../../src/core/clock.ts';
@@ -24,7 +24,7 @@ t.test(
   async (t) => {
     const redis = await startRedis(t);
     const deadlineMs = 1000;
-    /** Three times what it should take at most, on a busy machine. */
+    /** Three times the longest time expected, for a busy machine. */
     const mostMs = 3 * (deadlineMs + 1000);
     const millrace = await openShop(t, redis.url, 4);
     const store = millrace.store({ deadlineMs });
@@ -40,7 +40,7 @@ t.test(
       revision: () => store.revision('sum', 'A'),
     };
     for (const doubts of [false, true]) {
-      // In doubt of the deployment's settings they ask for those first.
+      // If the settings of the deployment are in doubt, calls ask for them first.
       if (doubts) millrace.deployment.settings.doubt();
       redis.pause();
       const sentMs = performance.now();
@@ -112,7 +112,7 @@ t.test(
       store.revision('sum', 'A'),
       collect(store.read('sum', 'A')),
     ]);
-    // That they were refused is looked up afterwards: nothing can be asked now.
+    // The refusal is looked up afterwards, because Redis can answer nothing now.
     await sleep(300);
     await look.call('SCRIPT', 'KILL');
     t.match(await running, /killed by user/i);

@@ -1,6 +1,6 @@
 /**
- * Replies that are lost, a Redis that is killed, a Redis that is full: what was acknowledged is
- * there, once, and was published.
+ * Lost replies, a Redis that is killed, and a Redis that is full. Acknowledged events are there
+ * once, and were published.
  */
 import { join } from 'node:path';
 import t from 'tap';
@@ -21,8 +21,8 @@ import { collect } from './open-store.ts';
 const P = 4;
 let next = 0;
 /**
- * Of the tests' own types, which the example's generated types do not know. Numbered by their place
- * in the history.
+ * An event of the tests' own types, which the example's generated types do not know. Its number is
+ * its place in the history.
  */
 function event(key: string, number: number, id?: string): NewEvent {
   return {
@@ -33,8 +33,8 @@ function event(key: string, number: number, id?: string): NewEvent {
 }
 
 /**
- * Appends to `histories` from several writers until each history has `length` events. Remembers
- * what was acknowledged.
+ * Appends to `histories` from several writers until each history has `length` events. Remembers the
+ * acknowledged events.
  */
 async function appendAll(
   stores: readonly EventStore[],
@@ -112,7 +112,7 @@ t.test(
     const appending = appendAll(stores, histories, length, acknowledged);
     const faults = 12;
     for (let round = 0; round < faults; round++) {
-      // One fault after the other, each once there has been some progress.
+      // The faults come one after the other, each after some progress.
       await until(
         'appends go on',
         () => acknowledged.size >= (round * histories * length) / (faults + 1),

@@ -1,4 +1,4 @@
-/** Commands against a real store: the example's orders. */
+/** Commands for the example's orders, against a real store. */
 import t from 'tap';
 import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider } from '../../src/define/define-aggregate.ts';
@@ -24,7 +24,9 @@ const pay = (paymentId: string): OrderCommand => ({
 });
 const cancel: OrderCommand = { kind: 'cancel', reason: 'changed her mind' };
 
-/** Counts how often each number was chosen: each command adds one more than there are. */
+/**
+ * Counts how often each number was chosen. Each command adds the number after those already there.
+ */
 const counter = defineDecider({
   category: 'counter',
   events: ['stock.reserved'],

@@ -20,7 +20,7 @@ interface State {
   readonly reasons: readonly string[];
 }
 let evolved = 0;
-/** Keeps everything: two states are the same only after the same events. */
+/** An aggregate that keeps everything: two states are equal only after the same events. */
 function aggregate(category: string, snapshot?: SnapshotPolicy<State>) {
   return defineAggregate({
     category,
@@ -56,7 +56,7 @@ t.test('a load folds the whole history, whatever its pages', async (t) => {
   const { state, revision } = await store.load(plain, 'A');
   t.equal(revision, 1400);
   t.strictSame(state.numbers, numbers(0, 1400));
-  // Pages end with a mebibyte.
+  // A page ends with a mebibyte.
   const long = ' y'.repeat(75_000);
   for (let i = 0; i < 20; i++)
     await store.append('load', 'B', [failed('B', `${i}${long}`)], { expectedRevision: i });

@@ -1,4 +1,4 @@
-/** An event store over the example's events, and what its tests append. */
+/** An event store for the example's events, and the events that its tests append. */
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { connect, type Millrace, type StoreOptions } from '../../src/millrace.ts';

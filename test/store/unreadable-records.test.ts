@@ -1,4 +1,4 @@
-/** A record of the event store that cannot be read costs itself. One server for all. */
+/** A damaged record of the event store affects nothing but itself. One server for all. */
 import t from 'tap';
 import { pino } from 'pino';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ function aggregate(category: string, snapshot?: SnapshotPolicy<State>) {
 const numbers = (from: number, to: number): number[] =>
   Array.from({ length: to - from }, (_, i) => from + i);
 
-/** Fields that are set, or another type of the key. */
+/** Fields to set, or another type of the key. */
 const SNAPSHOTS: Readonly<
   Record<string, Record<string, string | Buffer> | 'string' | 'list' | 'zset'>
 > = {
@@ -122,7 +122,7 @@ t.test('a snapshot that is damaged again and again is said once', async (t) => {
   t.equal(logged.split('cannot be read').length, 2);
 });
 
-/** What an element of a history becomes. */
+/** Damages of an element of a history. */
 const ELEMENTS: Readonly<Record<string, (element: Buffer) => Buffer>> = {
   empty: () => Buffer.alloc(0),
   'random bytes': () => Buffer.from('9f3a00ffb2c4d1e8', 'hex'),
@@ -229,7 +229,7 @@ t.test('what is remembered of an append', async (t) => {
       await look.del(key);
       await look.rpush(key, 'x');
     }
-    // In one batch: the others of it are appended.
+    // Both appends are in one batch. The other one succeeds.
     const [again, other] = await Promise.allSettled([
       store.append('memory', id, [reserved(id, 0, { id: 'first' })], { expectedRevision: 'any' }),
       store.append('memory', `${id}-other`, [reserved(`${id}-other`, 0)], { expectedRevision: 0 }),

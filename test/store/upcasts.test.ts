@@ -1,5 +1,5 @@
 /**
- * Histories are kept for ever: what was written by an older version is read as today's, through
+ * Histories are kept for ever: events written by an older version are read as today's, through
  * upcasts too.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';

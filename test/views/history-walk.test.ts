@@ -1,6 +1,6 @@
 /**
- * The walk over all histories: merged by id, in order, and taken up again at any place; also where
- * histories are longer than a page.
+ * The walk over all histories: merged by id, in order, and resumed at any place. Some histories are
+ * longer than a page.
  */
 import t from 'tap';
 import {

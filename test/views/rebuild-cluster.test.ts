@@ -1,5 +1,5 @@
 /**
- * A rebuild from histories on a Redis Cluster: the partitions, and the sets of histories, lie on
+ * A rebuild from histories on a Redis Cluster. The partitions and the sets of histories lie on
  * several nodes.
  */
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
  * `millrace view rebuild` where retention has trimmed the streams: from the histories, killed and
- * paused on the way, and right in the end.
+ * paused on the way, with the right rows in the end.
  */
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -20,7 +20,7 @@ message NoteRead {
 }
 `;
 /**
- * Kills in a pass; more for a longer look: TEST_KILLS=10 node
+ * Kills in a pass. More kills for a longer test: TEST_KILLS=10 node
  * dist/test/views/rebuild-histories.test.js
  */
 const KILLS = Number(process.env['TEST_KILLS'] ?? 2);
@@ -30,7 +30,7 @@ interface Book {
   readonly chain: number;
 }
 
-/** As in the view's source. */
+/** The fold of the view's source. */
 function evolve(row: Book | null, type: string, number: number): Book | null {
   const { count, chain } = row ?? { count: 0, chain: 7 };
   if (type === 'note.removed' && count % 3 === 0) return null;
@@ -59,11 +59,11 @@ interface Bed {
   readonly look: ReturnType<Awaited<ReturnType<typeof startRedis>>['client']>;
   readonly expected: Map<string, Book>;
   appended(): number;
-  /** Appends so many events to histories, in two categories that share their ids. */
+  /** Appends `count` events to histories, in two categories that share their ids. */
   append(count: number): Promise<void>;
   trim(keep: number): Promise<void>;
   folded(generation: string): Promise<number>;
-  /** Of the passes that are under way: events folded, by partition. */
+  /** Events folded by the passes under way, by partition. */
   passes(generation: string): Promise<Map<number, number>>;
   rows(): Promise<Map<unknown, unknown>>;
   conserved(
@@ -92,8 +92,8 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
     expected,
     appended: () => appended,
     async append(count) {
-      // One after the other of an id, all ids together: what the rows must be follows from the
-      // order per id.
+      // Appends of one id come one after the other; all ids together. The order per id decides the
+      // rows.
       const perId = new Map<string, (() => Promise<unknown>)[]>();
       for (let left = count; left > 0;) {
         // One history is longer than a page.
@@ -294,8 +294,8 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
     t.match(await project.here(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
     t.strictSame(await bed.rows(), sorted(expected), 'version 1 is read, and kept up to date');
 
-    // A dispatcher of the new version, deployed too early: it must not fold later events onto rows
-    // that are not there yet.
+    // A dispatcher of the new version is deployed too early. It must not fold later events onto
+    // rows that are not there yet.
     project.write('early/books.mjs', source(2, ', renewed: true'));
     const early = project.start(['start', './early', '--proto', './proto'], {
       MILLRACE_PORT: '0',
@@ -387,7 +387,7 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
   });
 
   await t.test('events that are in no history', async (t) => {
-    // Of a type that is not the view's: no matter.
+    // An event of a type that the view does not consume: it does not matter.
     const publisher = millrace.publisher();
     await publisher.publishMany([{ type: 'note.read' as string, data: { book: 'long' } }]);
     project.write('workers/books-4.mjs', source(4, ', fourth: true'));

@@ -1,4 +1,4 @@
-/** What the rows of the view `tally` must be: the same fold, over what was published, in memory. */
+/** The expected rows of the view `tally`: the same fold over the published events, in memory. */
 import type { ViewRow } from '../../src/views/read-rows.ts';
 import type { View } from '../../src/views/view-query.ts';
 import { step, type Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
@@ -27,7 +27,7 @@ export class TallyModel {
   }
 }
 
-/** All pages. */
+/** Lists all pages. */
 export async function listAll(
   view: View<Tally>,
   options: Parameters<View<Tally>['list']>[0],

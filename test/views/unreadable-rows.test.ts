@@ -1,6 +1,6 @@
 /**
- * A record of a view that cannot be read costs itself: the other rows go on, and whoever asks for
- * it is told which it is.
+ * A damaged record of a view affects nothing but itself. The other rows go on, and a query of the
+ * damaged one names it.
  */
 import t from 'tap';
 import { inProcess } from '../../scripts/lab/cli-in-process.ts';
@@ -21,7 +21,7 @@ const ROW = '{"count":1,"sum":1,"chain":1,"size":"small","last":"a"}';
 const stored = (row: string, at: string, rev: string, ix: string): string =>
   `{"row":${row},"at":${at},"rev":${rev},"ix":${ix}}`;
 
-/** What stands at the row's key: a text, or another type. */
+/** The value at the row's key: a text, or another type. */
 const DAMAGE: Readonly<Record<string, string | Buffer | 'list' | 'hash' | 'zset'>> = {
   'no JSON': 'not a row',
   'the word null': 'null',
@@ -62,7 +62,7 @@ t.test('rows', async (t) => {
   const kinds = Object.keys(DAMAGE);
   const bad = kinds.map((kind) => `bad: ${kind}`);
   const good = kinds.map((_, i) => `good-${i}`);
-  // Side by side, in the order in which an index has them too.
+  // The ids are neighbours, in the index too.
   const ids = kinds.flatMap((_, i) => [bad[i] as string, good[i] as string]);
   const publishAll = () => publisher.publishMany(ids.map((id) => event('test.event', id, 1)));
   await publishAll();

@@ -197,7 +197,7 @@ t.test('a view in the flow', async (t) => {
   await t.test('a bad event holds its row, and no other', async (t) => {
     const bad = ['throw', 'huge', 'wrong', 'exit'];
     await publish(bad.map((order) => event('test.event', `bad-${order}`, 1)));
-    // In one batch with good events of the same row: these count, in place as they are folded.
+    // In one batch with good events of the same row. The good events count, in their order.
     const before = bad.map((order) => event('test.other', `bad-${order}`, 2));
     for (const { type, data } of before) model.fold(type, data);
     const good = Array.from({ length: 200 }, (_, i) =>
@@ -257,7 +257,7 @@ t.test('a view in the flow', async (t) => {
     });
     await t.rejects(view.list({ limit: 0 }), { code: 'VIEW_QUERY' });
     await t.rejects(view.list({ equals: 'x' }), { code: 'VIEW_QUERY' });
-    // Each of these would find nothing, or everything, whatever the rows are.
+    // Each of these ranges would find nothing, or everything, whatever the rows are.
     for (const [range, said] of [
       [{ index: 'size' }, /equals \(--equals\) is required/],
       [{ index: 'sum', equals: 5 }, /has no "by"/],
