@@ -1,4 +1,4 @@
-/** Counts what foreign producers appended: see docs/design.md, "Adoption". */
+/** Counts the events of foreign producers: see docs/design.md, "Adoption". */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { RedisReplyError } from '../core/errors.ts';
 import type { RedisConnection } from '../redis/contract.ts';
@@ -19,23 +19,23 @@ const gap = defineScript({
   keys: 2,
 });
 
-/** An entry may have megabytes: a page must not hold the server up. */
+/** Entries of a page. An entry may have megabytes, and a page must not hold the server up. */
 const PAGE = 100;
-/** A loss further back is told without its range's beginning. */
+/** Pages searched for a loss. A loss further back is told without the beginning of its range. */
 const GAP_PAGES = 200;
 
 export interface Adopted {
-  /** Foreign entries that were counted now. */
+  /** Foreign entries counted by this call. */
   readonly entries: number;
   /** Whether every entry of the stream is accounted for. */
   readonly even: boolean;
-  /** Entries that have vanished since the last time; they are in the loss ledger now. */
+  /** Entries that have vanished since the last call; the loss ledger has them now. */
   readonly lost: number;
 }
 
 /**
- * Run before anything that relies on `appended`: lag, rewind, registering with startFrom 'end',
- * trimming. Under OOM nothing is counted, and `even` is false.
+ * Run this before anything that relies on `appended`: lag, rewind, registering with startFrom
+ * 'end', trimming. Under OOM nothing is counted, and `even` is false.
  * @throws UnknownOutcomeError, RedisReplyError
  */
 export async function adoptForeign(
@@ -47,7 +47,7 @@ export async function adoptForeign(
 ): Promise<Adopted> {
   let entries = 0;
   for (;;) {
-    // A repeated page is not counted twice: the cursor has moved on.
+    // A repeated page is not counted twice, because the cursor has moved on.
     const call = async (): Promise<unknown> => {
       try {
         return await script.run(
@@ -81,8 +81,8 @@ export async function adoptForeign(
 }
 
 /**
- * Between which entries something is missing, as the ordinals tell; all of the stream where they do
- * not.
+ * Finds the entries around a gap, by their ordinals. Where the ordinals do not tell, the gap is the
+ * whole stream.
  */
 async function findGap(
   connection: RedisConnection,

@@ -1,13 +1,27 @@
--- find-gap: where entries are missing from a stream, as the ordinals (`o`) of those around them tell. A page a call; reads only.
+-- find-gap: finds missing entries of a stream by the ordinals (`o`) of their neighbours, one page a
+-- call. Reads only.
 -- With src/redis/lua/entries.lua in front.
--- KEYS  1 counters, 2 stream
--- ARGV  1 type, 2 id to go on behind or '', 3 ordinal of that entry or '', 4 entries a page
--- reply {'gap', id before it or '0-0', id behind it} | {'page', id, ordinal} (call again) | {'end', last id, ''} (whatever is missing lies behind it)
--- cost  O(page), with the bytes of its entries
+--
+-- KEYS
+-- 1. counters
+-- 2. stream
+--
+-- ARGV
+-- 1. type
+-- 2. id to go on behind, or ''
+-- 3. ordinal of that entry, or ''
+-- 4. entries of a page
+--
+-- Returns
+-- - {'gap', id before it or '0-0', id behind it}
+-- - {'page', id, ordinal}: call again
+-- - {'end', last id, ''}: the missing entries lie behind the last one
+--
+-- Cost: O(page), with the bytes of its entries.
 local t, cursor, ordinal = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if cursor == '' then
   cursor = redis.call('HGET', KEYS[1], 'exact:' .. t) or '0-0'
-  -- ordinals start where retention has stopped; behind foreign entries they start anywhere
+  -- Ordinals start where retention has stopped. Behind foreign entries they start anywhere.
   if cursor == '0-0' then ordinal = countOf(redis.call('HGET', KEYS[1], 'trimmed:' .. t)) end
 end
 local page = redis.call('XRANGE', KEYS[2], '(' .. cursor, '+', 'COUNT', ARGV[4])

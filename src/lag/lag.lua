@@ -1,16 +1,44 @@
--- lag: where every function of one partition stands, at one moment. Reads only.
+-- lag: measures the states of every function of one partition, at one moment. Reads only.
 -- With src/redis/lua/entries.lua in front.
--- KEYS  1 counters, then a stream per pair of function and type
--- ARGV  1 most pending entries to add up per pair, 2 most undelivered entries to add up per pair, then per pair: function, type, and
---       of foreign entries that nobody has adopted, as count-foreign.lua found them: '' (not looked for) or where the adoption had come to,
---       entries, events, id up to which it has looked
--- reply {server time in ms, per pair {group, even, appended, base, done, dead, purged, parked, pending events, pending exact,
---        lag, lag exact, first pending entry id, first undelivered entry id, skipped (of done)}}
---       group: 1 | 0 (the consumer group is gone); even: 1 | 0 (foreign entries wait for their adoption);
---       exact: 1 | 0 (more entries than ARGV allows: events of those that were added up)
--- Lag comes from ordinals (`o`), never as a remainder, so that the caller's sum is a check and not a tautology. An `o` can be
--- relied upon behind `exact:<type>`; up to there entries are added up one by one.
--- cost  per pair O(pending entries + undelivered entries up to `exact:<type>`), each with its bytes, both bounded by ARGV
+--
+-- KEYS
+-- 1. counters
+-- 2. then a stream for each pair of function and type
+--
+-- ARGV
+-- 1. most pending entries to add up, for each pair
+-- 2. most undelivered entries to add up, for each pair
+-- 3. then for each pair: function, type, and four values on its foreign entries
+--
+-- The four values describe foreign entries that nobody has adopted, as count-foreign.lua found
+-- them:
+-- - id at which the adoption ended; '' where nobody has looked
+-- - entries
+-- - events
+-- - last id looked at
+--
+-- Returns the server time in ms, and for each pair
+-- 1. group: 1, or 0 where the consumer group is gone
+-- 2. even: 1, or 0 where foreign entries wait for their adoption
+-- 3. appended
+-- 4. base
+-- 5. done
+-- 6. dead
+-- 7. purged
+-- 8. parked
+-- 9. pending events
+-- 10. pending exact: 1, or 0 where ARGV 1 bounded the sum
+-- 11. lag
+-- 12. lag exact: 1, or 0 where ARGV 2 bounded the sum
+-- 13. first pending entry id
+-- 14. first undelivered entry id
+-- 15. skipped (part of done)
+--
+-- Lag comes from ordinals (`o`), never as a remainder, so that the caller's sum is a true check. An
+-- `o` is reliable behind `exact:<type>`. Up to there entries are added up one by one.
+--
+-- Cost: O(pending entries + undelivered entries up to `exact:<type>`) for each pair, each with its
+-- bytes. ARGV bounds both.
 local time = redis.call('TIME')
 local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))}
 local pendingLimit, lagLimit = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -24,7 +52,7 @@ local function pendingOf(stream, fn)
     for i = 1, #page do
       if first == '' then first = page[i][1] end
       local entry = redis.call('XRANGE', stream, page[i][1], page[i][1])[1]
-      -- a deleted entry will be dead-lettered as one
+      -- A deleted entry counts as one event: it will be dead-lettered as one.
       events = events + (entry and measure(entry) or 1)
       entries = entries + 1
     end
@@ -34,11 +62,12 @@ local function pendingOf(stream, fn)
   return events, entries, first
 end
 
--- Events behind `after`: one by one as far as ordinals are not exact, from the first exact ordinal on by subtraction.
+-- Counts the events behind `after`: one by one where ordinals are not exact, by subtraction from
+-- the first exact ordinal on.
 local function undelivered(stream, after, exact, appended)
   local events, entries, first, cursor = 0, 0, '', after
   while true do
-    -- Most often the first entry's ordinal says it all.
+    -- Most often the first entry's ordinal is enough.
     local size = entries == 0 and 1 or math.min(PAGE, lagLimit - entries)
     if size <= 0 then return events, 0, first end
     local page = redis.call('XRANGE', stream, '(' .. cursor, '+', 'COUNT', size)
@@ -62,7 +91,7 @@ for k = 2, #KEYS do
   local appended = countOf(c[1])
   local length, counted = redis.call('XLEN', stream), countOf(c[2])
   local even, exact = length == counted and 1 or 0, idOf(c[3])
-  -- As if they were adopted: unless somebody has done so meanwhile.
+  -- Foreign entries count as adopted, unless somebody has adopted them meanwhile.
   if even == 0 and ARGV[a + 2] ~= '' and ARGV[a + 2] == idOf(redis.call('HGET', KEYS[1], 'adopted:' .. t)) then
     local entries = tonumber(ARGV[a + 3])
     appended = appended + tonumber(ARGV[a + 4])

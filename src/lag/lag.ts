@@ -1,10 +1,10 @@
 /**
- * Where every function stands: what was appended for it, and which of done, parked, dead, pending,
- * lag each event is in.
+ * The lag of every function: the events appended for it, and how many are done, parked, dead,
+ * pending or in lag.
  *
- * The five states are measured apart from each other and from what was appended: done, dead and
- * parked are the commits' counters, pending is the group's pending list, lag comes from the
- * entries' ordinals. `conserved` says that they add up.
+ * The five states are measured independently of each other and of the appended events. done, dead
+ * and parked are the commits' counters. pending is the group's pending list. lag comes from the
+ * entries' ordinals. `conserved` says whether they add up.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -16,11 +16,11 @@ export type { LagCounts, TypeLag } from './partition-lag.ts';
 export interface FunctionLag extends LagCounts {
   readonly name: string;
   /**
-   * Dead letters that are there. One stands for several dead events where an entry died as a whole;
-   * a purged event has none.
+   * Dead letters of the function. A letter stands for several dead events where an entry died as a
+   * whole. A purged event has none.
    */
   readonly letters: number;
-  /** In every partition and type the states add up to what was appended. */
+  /** Whether the states add up to the appended events, in every partition and type. */
   readonly conserved: boolean;
   readonly types: readonly TypeLag[];
 }
@@ -28,8 +28,8 @@ export interface FunctionLag extends LagCounts {
 export interface LagReport {
   readonly functions: readonly FunctionLag[];
   /**
-   * Events in partitions that the deployment does not have, only where there are any. For their
-   * functions nothing adds up.
+   * Events in partitions that the deployment does not have; missing where there are none. The
+   * functions of these events are not conserved.
    */
   readonly unserved?: readonly Unserved[];
 }
@@ -86,7 +86,7 @@ export async function readLag(source: RedisSource): Promise<LagReport> {
   };
 }
 
-/** Read behind the counters: a moment later. */
+/** Counts the dead letters, a moment after the counters were read. */
 async function countLetters(
   { connection, keys, partitions }: RedisSource,
   fn: string,
@@ -101,7 +101,7 @@ async function countLetters(
   return counts.reduce<number>((total, count) => total + Number(count), 0);
 }
 
-/** They wait for each function of their type, and will do so for ever. */
+/** Rows of the unserved events: they wait for each function of their type, for ever. */
 function unservedRows(rows: readonly Row[], unserved: readonly Unserved[]): Row[] {
   return unserved.flatMap(({ partition, type, events }) =>
     [...new Set(rows.filter((row) => row.type === type).map((row) => row.fn))].map((fn) => ({

@@ -1,7 +1,7 @@
 /**
- * The loss ledger: whatever a running deployment finds missing is written down in the partition it
- * is missing in, so that it is known days later, when nobody has the logs any more. Bounded: the
- * last thousand a partition.
+ * The loss ledger: a running deployment writes down all that it finds missing, in the partition
+ * concerned. The ledger still has it days later, when the logs are gone. It keeps the last thousand
+ * losses of a partition.
  */
 import { MillraceError } from '../core/errors.ts';
 import { cut } from '../core/well-formed.ts';
@@ -10,21 +10,21 @@ import type { Keys } from '../redis/keys.ts';
 
 /**
  * - `entries`: entries vanished from a stream although retention did not take them (XDEL, XTRIM, a
- *   failover, a restored backup)
- * - `pending`: entries vanished while a function had them pending: dead-lettered with the reason
- *   `missing`
- * - `acknowledgement`: an entry was no longer pending when its outcome was committed; what it would
- *   have caused was not applied
- * - `group`: a consumer group was gone (FLUSHALL, failover, XGROUP DESTROY) and was made again
- *   behind the last commit
- * - `parked`: events that are counted as parked are in no list (somebody deleted it)
- * - `wedged`: a parked subject waited without a reason (see check-parked.lua); nothing was lost, it
- *   has been set free
- * - `sequence`: a producer's next flush was not the one Redis expected: it has lost flushes it had
- *   acknowledged
+ *   failover, a restored backup).
+ * - `pending`: entries vanished while they were pending for a function. They are dead-lettered with
+ *   the reason `missing`.
+ * - `acknowledgement`: an entry was no longer pending when its outcome was committed. Its effects
+ *   were not applied.
+ * - `group`: a consumer group was gone (FLUSHALL, failover, XGROUP DESTROY). It was made again
+ *   behind the last commit.
+ * - `parked`: events that are counted as parked are in no list, because another program deleted it.
+ * - `wedged`: a parked subject waited without a reason (see check-parked.lua). Nothing was lost; it
+ *   has been set free.
+ * - `sequence`: a producer's next flush was not the expected one. Redis has lost flushes that it
+ *   had acknowledged.
  * - `counts`: a count was below zero, because Redis had applied a half of a transaction (a torn
- *   append-only file); it has been set right. Or somebody else had written over a counter; it
- *   counts on from 0
+ *   append-only file). It has been set right. Or another program had overwritten a counter, which
+ *   counts on from 0.
  */
 export type LossKind =
   'entries' | 'pending' | 'acknowledgement' | 'group' | 'parked' | 'wedged' | 'sequence' | 'counts';
@@ -33,29 +33,30 @@ export interface Loss {
   readonly kind: LossKind;
   readonly function?: string;
   readonly type?: string;
-  /** Entry ids between which it lies, both included; '' where that is not known. */
+  /** First and last entry id of the range, both included; '' where they are not known. */
   readonly from: string;
   readonly to: string;
   /**
-   * Entries (of `sequence`: flushes; of `parked` and `wedged`: events), 0 where that is not known.
+   * Number of entries, 0 where it is not known. `sequence` counts flushes; `parked` and `wedged`
+   * count events.
    */
   readonly count: number;
-  /** For people. */
+  /** Text for people. */
   readonly message: string;
 }
 
 export interface RecordedLoss extends Loss {
   readonly id: string;
   readonly partition: number;
-  /** By the server's clock, in ms since 1970. */
+  /** Time of the loss by the server's clock, ms since 1970. */
   readonly atMs: number;
 }
 
 const KEPT = 1000;
 
 /**
- * Best effort: where Redis takes nothing (out of memory), the log has to do. Never rejects for
- * that.
+ * Writes a loss down, best effort: where Redis takes no writes (out of memory), only the log has
+ * it. Never rejects for that.
  * @returns whether it was written
  */
 export async function noteLoss(
@@ -89,7 +90,10 @@ export async function noteLoss(
   }
 }
 
-/** Oldest first over all partitions. @throws UnknownOutcomeError, RedisReplyError */
+/**
+ * Lists the losses of all partitions, the oldest first.
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
 export async function readLosses(source: {
   readonly connection: RedisConnection;
   readonly keys: Keys;

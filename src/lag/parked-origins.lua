@@ -1,8 +1,15 @@
--- parked-origins: where the first records of parked lists came from, without their payloads.
--- KEYS  parked lists
--- ARGV  1 most records per list
--- reply per list {type, entry id, type, entry id, ...}; a record that is no ParkedEvent is left out
--- cost  O(lists x records), each with its bytes
+-- parked-origins: returns the origins of the first records of parked lists, without their payloads.
+--
+-- KEYS
+-- 1. then parked lists
+--
+-- ARGV
+-- 1. most records of a list
+--
+-- Returns for each list {type, entry id, type, entry id, ...}. A record that is no ParkedEvent is
+-- left out.
+--
+-- Cost: O(lists x records), each with its bytes.
 local function origin(b)
   local at, kind, id = 1, nil, nil
   local function varint()

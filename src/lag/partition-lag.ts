@@ -1,6 +1,4 @@
-/**
- * The states of a partition's events, measured apart from each other and balanced: see lag.ts.
- */
+/** Measures the states of a partition's events independently, and balances them: see lag.ts. */
 import { entryIdTime, compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { readPartition, type PartitionState } from '../redis/counters.ts';
@@ -28,19 +26,22 @@ const origins = defineScript({
 export interface LagCounts {
   readonly appended: number;
   readonly done: number;
-  /** Of `done`: not run, because its function had settled their ids before (`dedupe`). */
+  /**
+   * Events of `done` that did not run, because the function had settled their ids before
+   * (`dedupe`).
+   */
   readonly skipped: number;
   readonly parked: number;
-  /** Dead letters, and of those also the purged ones: their events have ended as dead. */
+  /** Dead events, including the purged ones: those have ended as dead too. */
   readonly dead: number;
-  /** Of `dead`: letters that were purged. */
+  /** Events of `dead` whose letters were purged. */
   readonly purged: number;
-  /** Delivered, neither settled nor parked. */
+  /** Events that are delivered, and neither settled nor parked. */
   readonly pending: number;
-  /** Not delivered yet. */
+  /** Events that are not delivered yet. */
   readonly lag: number;
   /**
-   * Age by the server's clock of the oldest event that is parked, pending or lagging; null when
+   * Age of the oldest event that is parked, pending or in lag, by the server's clock, ms. Null:
    * there is none.
    */
   readonly oldestMs: number | null;
@@ -60,16 +61,16 @@ const LIMITS = {
   pendingEntries: 4096,
   undeliveredEntries: 1024,
   parkedUnits: 256,
-  /** Lists are looked into this deep where a function has several types. */
+  /** Records looked at in a list, where a function has several types. */
   parkedRecords: 8,
   /**
-   * A foreign producer that appends all the time: counting and reading are repeated so often to
-   * meet at one moment.
+   * Attempts of counting and reading the stream at one state, while a foreign producer appends all
+   * the time.
    */
   tries: 10,
   /**
-   * Foreign entries that nobody has adopted: so many are looked through, in pages (an entry may
-   * have megabytes).
+   * Most foreign entries looked at that nobody has adopted. They are read in pages, because an
+   * entry may have megabytes.
    */
   foreignEntries: 100_000,
   foreignPage: 100,
@@ -112,7 +113,7 @@ export async function readPartitionLag(source: RedisSource, partition: number): 
   });
 }
 
-/** Again where foreign entries have come meanwhile, up to LIMITS.tries times. */
+/** Measures again where foreign entries have come meanwhile, up to LIMITS.tries times. */
 async function measure(
   source: RedisSource,
   partition: number,
@@ -204,7 +205,7 @@ function rowOf(
   };
 }
 
-/** Of entry ids; '' is none. */
+/** Returns the smallest entry id, leaving '' out. */
 function oldestOf(ids: readonly string[]): string | null {
   let oldest: string | null = null;
   for (const id of ids) {
@@ -214,12 +215,12 @@ function oldestOf(ids: readonly string[]): string | null {
 }
 
 /**
- * What lag.lua is told of foreign entries: where the adoption had come to, entries, events, id up
- * to which was looked.
+ * Foreign entries, as lag.lua takes them: the place up to which they are adopted, entries, events,
+ * and the last id looked at.
  */
 type Foreign = readonly [adopted: string, entries: number, events: number, upto: string];
 
-/** Reads only: adopting them is what dispatchers do (upkeep). */
+/** Counts foreign entries. Reads only: the dispatchers' upkeep adopts them. */
 async function countForeign(
   { connection, keys }: RedisSource,
   partition: number,
@@ -255,8 +256,8 @@ interface Balance {
 }
 
 /**
- * Exported for its test. Where something was too much to be added up, the rest stands in for it and
- * only its sign is checked.
+ * Balances the measured states. Where one was too much to be added up, the rest stands in for it,
+ * and only its sign is checked. Exported for its test.
  */
 export function balance(
   m: Balance,
@@ -266,7 +267,8 @@ export function balance(
   let conserved = m.done >= 0 && m.dead >= 0 && m.purged >= 0 && m.parked >= 0 && m.appended >= 0;
   let { pending, lag, appended } = m;
   if (!m.even) {
-    // Foreign events that nobody has counted are among the others already, but not in `appended`.
+    // Foreign events that nobody has counted are in the other states already, but not in
+    // `appended`.
     conserved &&= rest <= 0;
     appended -= Math.min(0, rest);
   } else if (!m.lagExact) {
@@ -289,8 +291,8 @@ export function balance(
 }
 
 /**
- * `<function> <type>` -> entry id of the oldest parked event found. Looks at the units due first,
- * bounded.
+ * Finds the oldest parked events, as `<function> <type>` -> entry id. Looks at a bounded number of
+ * units, those due first.
  */
 async function oldestParked(
   source: RedisSource,
@@ -312,7 +314,7 @@ async function oldestParked(
         LIMITS.parkedUnits - 1,
       )) as string[];
       const depth = types.length > 1 ? LIMITS.parkedRecords : 1;
-      // Few lists a call: a record may have hundreds of kilobytes.
+      // One call reads few lists, because a record may have hundreds of kilobytes.
       for (let i = 0; i < units.length; i += 32) {
         const reply = (await origins.run(
           connection,

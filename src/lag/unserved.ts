@@ -1,6 +1,7 @@
 /**
- * Events in partitions that this deployment does not have: somebody published with another number
- * of partitions. No lane reads them, so they are counted wherever somebody looks. Reads only.
+ * Events in partitions that this deployment does not have, because they were published with another
+ * number of partitions. No lane reads these events, so every look at the deployment counts them.
+ * Reads only.
  */
 import { splitCounterField } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -8,21 +9,22 @@ import type { RedisSource } from '../redis/source.ts';
 export interface Unserved {
   readonly partition: number;
   readonly type: string;
-  /** Appended there; entries, where a foreign producer has counted nothing. */
+  /** Events appended there; for an uncounted foreign producer, entries. */
   readonly events: number;
-  /** '' where there is none (any more). */
+  /** Id of the first entry; '' where there is none any more. */
   readonly firstEntryId: string;
 }
 
-/** MILLRACE_PARTITIONS is no larger. */
+/** Largest value of MILLRACE_PARTITIONS. */
 const MOST_PARTITIONS = 1024;
-/** Streams without counters, which only foreign producers leave, are looked for up to here. */
+/** Partitions searched for streams without counters. Only foreign producers leave those. */
 const FOREIGN_PARTITIONS = 256;
 const CHUNK = 2000;
 
 /**
- * @param types of which streams without counters are looked for, too. @throws UnknownOutcomeError,
- *   RedisReplyError
+ * Finds the unserved events.
+ * @param types types whose streams without counters are looked for too
+ * @throws UnknownOutcomeError, RedisReplyError
  */
 export async function findUnserved(
   source: RedisSource,
@@ -65,7 +67,9 @@ export async function findUnserved(
   );
 }
 
-/** One round trip where nothing is there, which is nearly always. */
+/**
+ * Finds the partitions whose key exists. Nearly always there is none, which takes one round trip.
+ */
 async function existing(
   { connection }: RedisSource,
   partitions: readonly number[],
@@ -87,7 +91,7 @@ async function existing(
   return found;
 }
 
-/** For people: what it is, and what helps. */
+/** Describes the events and the remedy, for people. */
 export function describeUnserved(partitions: number, unserved: readonly Unserved[]): string {
   const events = unserved.reduce((sum, one) => sum + one.events, 0);
   const where = [...new Set(unserved.map((one) => one.partition))];

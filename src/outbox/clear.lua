@@ -1,8 +1,15 @@
--- clear: takes what was relayed out of an outbox, and says what is left.
--- KEYS  1 outbox (stream), 2 counters
--- ARGV  x {entry id, size in bytes}
--- reply {entries left, their bytes}
--- cost  O(entries)
+-- clear: takes relayed entries out of an outbox, and returns the size of the rest.
+--
+-- KEYS
+-- 1. outbox (stream)
+-- 2. counters
+--
+-- ARGV
+-- 1. then for each entry: its id, its size in bytes
+--
+-- Returns {entries left, their bytes}.
+--
+-- Cost: O(entries).
 local bytes = 0
 for i = 1, #ARGV, 2 do
   if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then bytes = bytes + tonumber(ARGV[i + 1]) end

@@ -1,4 +1,6 @@
-/** An entry of an outbox, as commit.lua writes it: what one flush brings to one other partition. */
+/**
+ * An entry of an outbox, as commit.lua writes it: the events of one flush for one other partition.
+ */
 import { CorruptDataError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 
@@ -26,12 +28,16 @@ export interface OutboxScheduled {
 }
 
 /**
- * Fields: `to`, `size`; per type appended `type`, `n`, `c`, `b` (as in a stream's entry); per event
- * scheduled `when` (`0 <time>` or `1 <delay>`, a space, type, a space, id) and `event`. A delay
- * counts from the commit, which the entry's id tells.
+ * Reads an entry with these fields:
+ * - `to`, `size`
+ * - for each type appended `type`, `n`, `c`, `b`, as in a stream's entry
+ * - for each event scheduled `when` and `event`. `when` is `0 <time>` or `1 <delay>`, a space, the
+ *   type, a space, the id.
  *
- * @param partitions of the deployment. Default: any number is a target
- * @throws CorruptDataError: it is not what commit.lua writes. Nothing of it may be relayed
+ * A delay counts from the commit, whose time is in the entry's id.
+ *
+ * @param partitions number of partitions of the deployment. Default: any number is a target
+ * @throws CorruptDataError: commit.lua does not write such an entry. Nothing of it may be relayed
  */
 export function readOutboxEntry(
   entry: readonly [Buffer, readonly Buffer[]],
@@ -83,7 +89,7 @@ export function readOutboxEntry(
   return { id, to, bytes, parts, scheduled };
 }
 
-/** What can be told of an entry that cannot be read, for its dead letter. */
+/** Describes an unreadable entry, for its dead letter. */
 export function describeEntry([id, fields]: readonly [Buffer, readonly Buffer[]]): {
   readonly place: string;
   readonly type: string;

@@ -1,8 +1,21 @@
--- outbox-state: what waits in one partition's outbox, in all and for each target. Reads only.
--- KEYS  1 outbox (stream), 2 counters
--- ARGV  1 most entries to look into
--- reply {server time in ms, entries, bytes, id of the oldest or '', entries looked into, then per target: target, entries, events, id of its oldest}
--- cost  O(entries looked into), each with its bytes
+-- outbox-state: measures one partition's outbox, in all and for each target. Reads only.
+--
+-- KEYS
+-- 1. outbox (stream)
+-- 2. counters
+--
+-- ARGV
+-- 1. most entries to look into
+--
+-- Returns
+-- 1. server time in ms
+-- 2. entries
+-- 3. bytes
+-- 4. id of the oldest entry, or ''
+-- 5. entries looked into
+-- 6. then, for each target: target, entries, events, id of its oldest entry
+--
+-- Cost: O(entries looked into), each with its bytes.
 local time = redis.call('TIME')
 local most, page = tonumber(ARGV[1]), 32
 local targets, order, looked, from, oldest = {}, {}, 0, '-', ''

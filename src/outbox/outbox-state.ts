@@ -1,4 +1,4 @@
-/** What waits in the outboxes: emitted events that are not in the partition they are for yet. */
+/** The contents of the outboxes: emitted events that have not reached their partition yet. */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
 import type { RedisConnection } from '../redis/contract.ts';
@@ -21,20 +21,23 @@ export interface OutboxTarget {
 }
 
 export interface OutboxState {
-  /** Of the functions that emitted. */
+  /** Partition of the functions that emitted. */
   readonly partition: number;
-  /** Flushes. */
+  /** Flushes that wait. */
   readonly entries: number;
   readonly bytes: number;
-  /** Age of the oldest by the server's clock; null: nothing waits. */
+  /** Age of the oldest entry by the server's clock, ms; null: nothing waits. */
   readonly oldestMs: number | null;
-  /** Of the oldest 1,024 entries, by the partition they are for. */
+  /** The oldest 1,024 entries, by their target partition. */
   readonly targets: readonly OutboxTarget[];
 }
 
 const MOST_ENTRIES = 1024;
 
-/** One script a partition; all partitions together. @throws UnknownOutcomeError, RedisReplyError */
+/**
+ * Reads the outboxes of all partitions together, with one script each.
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
 export function readOutboxes(source: {
   readonly connection: RedisConnection;
   readonly keys: Keys;

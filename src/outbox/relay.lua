@@ -1,14 +1,40 @@
--- relay: appends flushes that the outbox of another partition holds for this one, each in one step, in their order.
--- KEYS  1 relayed (hash), 2 clock, 3 counters, 4 scheduled (zset), 5 scheduled events (hash), then T streams
--- ARGV  1 source partition, 2 most scheduled events of a partition, 3 T, 4 F, T types (in the order of the streams),
---       F x {id of its entry in the outbox, P, P x {stream 1..T, number of events, CRC-32, EventBatch bytes},
---            S, S x {id, due in ms, type, Event message}}
--- reply {how many of the flushes are here now, why no more: '' | 'full' | an error, how many of them were here before}
--- The source partition is the producer, the id of the outbox entry its sequence: what is not above the last one is here already. So any
--- number of relays may send the same entries, at any time, as long as each sends a source's entries in the order of the outbox, from
--- its first one on. The hash has a field per partition, and no expiry: a relay may have been stopped for as long as it likes.
--- Under OOM the first write fails and nothing is done.
--- cost  O(events scheduled + flushes) plus the copy of the bytes
+-- relay: appends flushes from the outbox of another partition to this partition, in their order,
+-- each in one step.
+--
+-- KEYS
+-- 1. relayed (hash)
+-- 2. clock
+-- 3. counters
+-- 4. scheduled (zset)
+-- 5. scheduled events (hash)
+-- 6. then T streams
+--
+-- ARGV
+-- 1. source partition
+-- 2. most scheduled events of a partition
+-- 3. T
+-- 4. F
+-- 5. then T types, in the order of the streams
+-- 6. then F flushes: id of the outbox entry, P, P parts, S, S scheduled events
+--
+-- A part is {stream 1..T, number of events, CRC-32, EventBatch bytes}. A scheduled event is {id,
+-- due in ms, type, Event message}.
+--
+-- Returns
+-- 1. number of the flushes that are here now
+-- 2. reason for the end: '' | 'full' | an error
+-- 3. number of the flushes that were here before
+--
+-- The source partition is the producer, and the id of the outbox entry is its sequence. An entry up
+-- to the last relayed id is here already. So any number of relays may send the same entries, at any
+-- time. Each relay must send a source's entries in the order of the outbox, from the first one on.
+--
+-- The hash has a field for each source partition, and no expiry: a relay may stand still for any
+-- time.
+--
+-- Under OOM the first write fails, and nothing is done.
+--
+-- Cost: O(events scheduled + flushes), plus the copy of the bytes.
 local T, F = tonumber(ARGV[3]), tonumber(ARGV[4])
 local function numbers(id)
   local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
@@ -16,7 +42,7 @@ local function numbers(id)
 end
 local lastMs, lastSeq = -1, -1
 local last = redis.call('HGET', KEYS[1], ARGV[1])
--- What is no id there tells nothing: whatever the source still has is appended.
+-- A text that is no id tells nothing: all entries of the source are appended.
 if last and idOf(last) == last then lastMs, lastSeq = numbers(last) end
 
 local now = serverNow()
@@ -37,7 +63,7 @@ for _ = 1, F do
   else
     if S > 0 then
       if redis.call('ZCARD', KEYS[4]) + S > tonumber(ARGV[2]) then return {here, 'full', before} end
-      -- Were it a key of another type, this fails before anything is written.
+      -- A key of another type makes this call fail before anything is written.
       redis.call('HLEN', KEYS[5])
     end
     if P > 0 then

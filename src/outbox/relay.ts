@@ -1,17 +1,19 @@
 /**
- * Brings what functions emit to other partitions there: reads the outbox of each partition in which
- * this dispatcher owns a lane, in order, appends each entry to its target (relay.lua), then takes
- * it out (clear.lua).
+ * Brings emitted events to their partitions. The relay reads the outbox of each partition in which
+ * this dispatcher owns a lane, in order. It appends each entry to its target (relay.lua), then
+ * takes the entry out (clear.lua).
  *
- * Exactly once: the target remembers the last outbox entry of each source. An entry that was
- * appended but not taken out (the relay died, an answer was lost) is recognised when it comes
- * again, by whichever relay. Several dispatchers may relay the same outbox.
+ * Exactly once: the target remembers the last outbox entry of each source. An entry may be appended
+ * and not taken out, because the relay died or an answer was lost. The target recognises such an
+ * entry when it comes again, from whichever relay. Several dispatchers may relay the same outbox.
  *
- * Order: of one source and target, that of the outbox. A target that cannot be reached holds up its
- * own entries only.
+ * Order: events of one source and target keep the order of the outbox. An unreachable target holds
+ * up its own entries only.
  *
- * Owned here: what is known of each outbox's size, for the lanes that fill it; what is first in it
- * and since when, for health; and when to look again.
+ * Owned here, for each outbox:
+ * - its known size, for the lanes that fill it,
+ * - its first entry, and the time since then, for health,
+ * - the time of the next look.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
@@ -36,25 +38,23 @@ const clear = defineScript({ url: new URL('./clear.lua', import.meta.url), with:
 export interface RelayOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
-  /** Of the deployment. */
+  /** Number of partitions of the deployment. */
   readonly partitionCount: number;
-  /** Those with a lane that runs here. */
+  /** Partitions with a lane that runs here. */
   readonly partitions: () => Iterable<number>;
-  /** An outbox that was full has room again. */
+  /** Told of an outbox that was full and has room again. */
   readonly relieved: (partition: number) => void;
   readonly log: Log;
 }
 
-/** All outboxes are looked at so often, also those that nobody here has filled. */
+/** Interval in which all outboxes are looked at, ms, also those that no lane here has filled. */
 const LOOK_MS = 1000;
-/** Outboxes read at the same time. */
+/** Most outboxes read at the same time. */
 const MOST_BUSY = 16;
 const PAGE = 32;
-/**
- * A target that failed is left alone for so long: others should not wait for it again and again.
- */
+/** Pause of a target after a failure, ms: the others must not wait for it again and again. */
 const REST_MS = 1000;
-/** The same alarm is repeated no more often than this. */
+/** Shortest time between two repeats of one alarm, ms. */
 const REPEAT_MS = 60_000;
 const FAILED = 'emitted events could not be relayed to another partition, trying again';
 
@@ -63,10 +63,10 @@ export class Relay implements Lifecycle {
   readonly #rung = new Set<number>();
   readonly #busy = new Map<number, Promise<void>>();
   readonly #full = new Set<number>();
-  /** Target -> until when. */
+  /** Target partition -> end of its pause, by monotonicMs(). */
   readonly #resting = new Map<number, number>();
   readonly #told = new Map<string, number>();
-  /** Source partition -> the entry that is first in its outbox, and since when. */
+  /** Source partition -> the first entry of its outbox, and the time since when it is first. */
   readonly #first = new Map<
     number,
     { readonly id: string; readonly sinceMs: number; readonly to: number }
@@ -87,8 +87,7 @@ export class Relay implements Lifecycle {
   }
 
   /**
-   * Ends with the steps under way; what is left in the outboxes is relayed by others, or after the
-   * next start.
+   * Ends with the steps under way. Other relays, or the next start, bring the rest of the outboxes.
    */
   async stop(): Promise<void> {
     await this.#loop.stop();
@@ -96,8 +95,8 @@ export class Relay implements Lifecycle {
   }
 
   /**
-   * A turn was committed that emitted to other partitions. `size`: of the outbox then, where it is
-   * known.
+   * Tells of a committed turn that emitted to other partitions.
+   * @param size size of the outbox then, where it is known
    */
   ring(partition: number, size: OutboxSize | null): void {
     if (size) this.#sized(partition, size);
@@ -105,14 +104,14 @@ export class Relay implements Lifecycle {
     this.#pump();
   }
 
-  /** It holds as much as it may. */
+  /** Whether the outbox holds as much as it may. */
   isFull(partition: number): boolean {
     return this.#full.has(partition);
   }
 
   /**
-   * Outboxes whose first entry has not left for so long, though this relay looks: everything for
-   * that target waits.
+   * Lists the outboxes whose first entry has not left for `quietMs`, though this relay looks. All
+   * events for that target wait.
    */
   stalled(quietMs: number): { readonly partition: number; readonly problem: string }[] {
     const now = monotonicMs();
@@ -170,7 +169,7 @@ export class Relay implements Lifecycle {
             partition,
             page.find((entry) => !relayed.includes(entry)),
           );
-        // Asked also with nothing to take out: the size is what the lanes wait for.
+        // The call is made also with nothing to take out: the lanes wait for the size.
         if (relayed.length > 0 || this.#full.has(partition)) await this.#clear(partition, relayed);
         if (!full) return;
         from = `(${last}`;
@@ -186,7 +185,7 @@ export class Relay implements Lifecycle {
       this.#first.set(partition, { id: first.id, to: first.to, sinceMs: monotonicMs() });
   }
 
-  /** What cannot be read is set aside on the way: nothing else waits for it. */
+  /** Reads a page. Unreadable entries are set aside, so that nothing waits for them. */
   async #read(
     partition: number,
     from: string,
@@ -219,7 +218,10 @@ export class Relay implements Lifecycle {
     return { entries, last: page.at(-1)?.[0].toString() ?? '', full: page.length === PAGE };
   }
 
-  /** @returns the entries that are at their target now */
+  /**
+   * Sends entries of one source to one target.
+   * @returns the entries that are at their target now
+   */
   async #send(
     source: number,
     to: number,
@@ -264,13 +266,13 @@ export class Relay implements Lifecycle {
         );
       return entries.slice(0, here);
     } catch (error) {
-      // Perhaps appended: the next time will tell.
+      // The entries may have been appended: the next attempt will tell.
       this.#rest(to, error, source, failed);
       return [];
     }
   }
 
-  /** Nothing that stands behind what failed may be sent before it. */
+  /** Pauses a target. No later entry may be sent before the failed one. */
   #rest(to: number, why: unknown, source: number, failed: Set<number>): void {
     failed.add(to);
     this.#resting.set(to, monotonicMs() + REST_MS);
@@ -288,7 +290,8 @@ export class Relay implements Lifecycle {
   }
 
   #sized(partition: number, { entries, bytes }: OutboxSize): void {
-    // With room for a while: not full again with the next turn.
+    // An outbox counts as full until it is half empty, so that the next turn does not fill it
+    // again.
     if (this.#full.has(partition)) {
       if (entries > OUTBOX_LIMITS.entries / 2 || bytes > OUTBOX_LIMITS.bytes / 2) return;
       this.#full.delete(partition);

@@ -1,21 +1,50 @@
--- rewind: sets where one function goes on in one partition, for all its types, in one step.
+-- rewind: sets the place at which one function goes on in one partition, for all its types, in one
+-- step.
 -- With src/redis/lua/entries.lua in front.
--- KEYS  1 lease, 2 counters, 3 and 4 the inbox's sets, then the streams of its types, then the leases of its helpers
--- ARGV  1 function, 2 '1': go on although foreign entries are not counted (else '0'), 3 '1': a recount (else '0'), then per stream: type,
---       id after which it goes on ('$': behind the last entry), the `exact:<type>` the caller has seen or '0-0',
---       events behind that id up to and including `exact:<type>`
--- reply {'unknown'} (not registered here) | {'again', type} (adopt, look again, call again) |
---       {'ok', then per stream: id, events that will be delivered}
--- Takes the lease away: a turn under way can no longer commit, its owner comes back under a new epoch; `rewound:<function>` tells it that nothing was wrong. Destroys and creates the
--- group in place of XACK and XGROUP SETID: the pending list goes with it at once, however long, so nothing can be left half done.
--- The inbox forgets everything: what is delivered again is to run again. done starts again at 0; base is set so that the events to come and those kept as parked, dead or purged add up to what is
--- appended for the function. Sent again it does the same again.
--- A recount is no wish to see events again: they come again because a group was lost. The inbox is kept, and so are done and base, less what is counted
--- once more; base gives way only where that is more than there is (dead ones that will die again).
--- cost  O(types + pending)
+--
+-- KEYS
+-- 1. lease
+-- 2. counters
+-- 3. first set of the inbox
+-- 4. second set of the inbox
+-- 5. then the streams of its types
+-- 6. then the leases of its helpers
+--
+-- ARGV
+-- 1. function
+-- 2. '1': go on although foreign entries are not counted; else '0'
+-- 3. '1': a recount; else '0'
+-- 4. then four values for each stream
+--
+-- The four values of a stream are
+-- - type
+-- - id after which the function goes on; '$': behind the last entry
+-- - `exact:<type>` as the caller has seen it, or '0-0'
+-- - events behind that id, up to and including `exact:<type>`
+--
+-- Returns
+-- - {'unknown'}: the function is not registered here
+-- - {'again', type}: adopt, look again, call again
+-- - {'ok', ...}: for each stream the id, and the events that will be delivered
+--
+-- The lease is taken away: a turn under way can no longer commit, and its owner comes back under a
+-- new epoch. `rewound:<function>` tells that owner that nothing was wrong.
+--
+-- The group is destroyed and created, in place of XACK and XGROUP SETID. The pending list goes at
+-- once, whatever its length, so nothing is left half done.
+--
+-- The inbox forgets everything, so that redelivered events run again. done starts again at 0. base
+-- is set so that the sum holds: events to come, parked, dead and purged are the events appended for
+-- the function. A repeated call does the same again.
+--
+-- In a recount nobody wants to see events again: they come again because a group was lost. The
+-- inbox and base are kept. done is kept too, less the events that are counted once more. base is
+-- lowered only where done is not enough, for dead events that will die again.
+--
+-- Cost: O(types + pending).
 local fn = ARGV[1]
 if redis.call('HEXISTS', KEYS[2], 'start:' .. fn) == 0 then return {'unknown'} end
--- As countOf and idOf of counts.lua: what is no number, or no id, stops nothing.
+-- As countOf and idOf of counts.lua: a text that is no number, or no id, stops nothing.
 local function counter(field)
   local text = redis.call('HGET', KEYS[2], field)
   return text and string.find(text, '^%-?%d+$') and tonumber(text) or 0
@@ -23,7 +52,7 @@ end
 local function whole(x) return string.format('%.0f', x) end
 local recount = ARGV[3] == '1'
 local last = 4 + (#ARGV - 3) / 4
--- First look, then write.
+-- Look first, then write.
 local plan = {}
 for i = 5, last do
   local a = 4 + (i - 5) * 4
@@ -36,7 +65,7 @@ for i = 5, last do
   else
     local ahead = counted
     local from = compareIds(id, seen) > 0 and id or seen
-    -- the first entry whose ordinal can be relied upon
+    -- The first entry whose ordinal is reliable.
     local page = redis.call('XRANGE', KEYS[i], '(' .. from, '+', 'COUNT', 1)
     if page[1] then
       local n, o

@@ -1,7 +1,7 @@
 /**
- * Sets a function back (or forward): everything from the target on is delivered to it, again or for
- * the first time. Parked events and dead letters stay what they are; where they lie behind the
- * target they will be delivered once more.
+ * Sets a function back or forward: all events from the target on are delivered to it, again or for
+ * the first time. Parked events and dead letters stay. Those behind the target are delivered once
+ * more.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
@@ -25,16 +25,16 @@ const script = defineScript({
 export type RewindTarget =
   | { readonly kind: 'start' }
   | { readonly kind: 'end' }
-  /** Entries appended at this time or later, ms since 1970 by the server's clock. */
+  /** Entries appended at this time or later: ms since 1970 by the server's clock. */
   | { readonly kind: 'time'; readonly ms: number }
-  /** This entry and later ones; of one partition, or (null) of all. */
+  /** This entry and later ones, of one partition; null: of all. */
   | { readonly kind: 'entry'; readonly partition: number | null; readonly entryId: string };
 
 export interface RewoundPartition {
   readonly partition: number;
   readonly types: readonly {
     readonly type: string;
-    /** Goes on behind this entry id. */ readonly after: string;
+    /** Entry id behind which the function goes on. */ readonly after: string;
     /** Events that will be delivered. */ readonly events: number;
   }[];
 }
@@ -42,12 +42,12 @@ export interface RewoundPartition {
 export interface RewindReport {
   readonly function: string;
   readonly partitions: readonly RewoundPartition[];
-  /** Events that will be delivered, of those appended until now. */
+  /** Events that will be delivered, among those appended until now. */
   readonly events: number;
 }
 
 /**
- * A target that is none of start, end, a time, a position or an entry id, or that lies outside the
+ * The target is none of start, end, a time, a position or an entry id; or it lies outside the
  * deployment.
  */
 export class RewindTargetError extends MillraceError {
@@ -61,7 +61,7 @@ export class RewindTargetError extends MillraceError {
 }
 
 /**
- * The function is not to see old events again: its file says so, or it is a view. Nothing was
+ * The function must not see old events again: its file says so, or it is a view. Nothing was
  * changed.
  */
 export class NotReplaySafeError extends MillraceError {
@@ -81,7 +81,7 @@ export class NotReplaySafeError extends MillraceError {
 const MAX_SEQUENCE = 18_446_744_073_709_551_615n;
 const PAGE = 64;
 /**
- * A foreign producer that appends all the time: after so many tries its latest entries are left
+ * Attempts while a foreign producer appends all the time. Behind them its latest entries are left
  * uncounted for now.
  */
 const TRIES = 20;
@@ -96,7 +96,7 @@ export function parseRewindTarget(text: string): RewindTarget {
       throw new RewindTargetError(text, 'ids of entries end at 2^64 - 1');
     if (place[1] === undefined && text.includes('/'))
       throw new RewindTargetError(text, 'a position begins with its partition');
-    // Redis writes ids without leading zeros; they are compared as such.
+    // Redis writes ids without leading zeros, and they are compared in that form.
     return {
       kind: 'entry',
       partition: place[1] === undefined ? null : Number(place[1]),
@@ -116,11 +116,14 @@ export function parseRewindTarget(text: string): RewindTarget {
   const moment = parseTimeArgument(text);
   if (moment === null) throw new RewindTargetError(text, timeProblem(text));
   if (moment.ms < 0) throw new RewindTargetError(text, 'there is no such time since 1970');
-  // Entry ids have whole milliseconds: an entry of the moment's own millisecond is at or behind it.
+  // Entry ids have whole milliseconds: an entry of the same millisecond is at the moment or behind
+  // it.
   return { kind: 'time', ms: moment.ms };
 }
 
-/** 2000-01-01. Streams are younger, and a smaller number is most likely in seconds. */
+/**
+ * 2000-01-01, ms since 1970. Streams are younger, and a smaller number is most likely in seconds.
+ */
 const FIRST_MS = 946_684_800_000;
 
 /** Whether the number is a time from 2000 on when it counts seconds. */
@@ -134,7 +137,7 @@ function timeProblem(text: string): string {
   return 'it is none of the targets';
 }
 
-/** The largest id below. */
+/** Returns the largest id below this one. */
 export function idBefore(entryId: string): string {
   const [ms = '0', seq = '0'] = entryId.split('-');
   if (BigInt(seq) > 0n) return `${ms}-${BigInt(seq) - 1n}`;
@@ -142,8 +145,9 @@ export function idBefore(entryId: string): string {
 }
 
 /**
- * Partition by partition, each in one step; sent again after a failure it does the same again.
- * @param force also where the function says that it must not see old events again (no view)
+ * Rewinds the function partition by partition, each in one step. After a failure a repeated call
+ * does the same again.
+ * @param force rewind also a function that must not see old events again (no view)
  * @throws NotReplaySafeError, UnknownFunctionError, RewindTargetError (partition),
  *   UnknownOutcomeError, RedisReplyError
  */
@@ -190,10 +194,10 @@ export async function rewindFunction(
 }
 
 /**
- * For a function with ordering 'none' whose groups of these types were lost and made again: what
- * others had settled behind the place where they go on is delivered once more, and must not count
- * twice.
- * @throws UnknownOutcomeError, RedisReplyError; it is asked for again at the next start then
+ * Counts again for a function with ordering 'none', whose groups of these types were lost and made
+ * again. The groups go on at an earlier place. Events settled behind that place are delivered once
+ * more, and must not count twice.
+ * @throws UnknownOutcomeError, RedisReplyError; the next start asks for it again then
  */
 export async function recount(
   deployment: RedisSource,
@@ -225,11 +229,11 @@ interface Place {
 
 interface Rewind {
   readonly places: readonly Place[];
-  /** Nobody has asked for the second delivery: see rewind.lua. */
+  /** Whether this is a recount: nobody has asked for the second delivery. See rewind.lua. */
   readonly recounts: boolean;
 }
 
-/** Null: the function is not registered in the partition. */
+/** Rewinds one partition. Null: the function is not registered there. */
 async function rewindPartition(
   source: Omit<RedisSource, 'partitions'>,
   fn: string,
@@ -279,8 +283,8 @@ async function rewindPartition(
 }
 
 /**
- * Events of the entries behind `after` up to and including `upTo`: where ordinals cannot be relied
- * upon (foreign producers).
+ * Counts the events of the entries behind `after`, up to and including `upTo`. Used where ordinals
+ * are not reliable (foreign producers).
  */
 async function countBetween(
   source: Omit<RedisSource, 'partitions'>,
