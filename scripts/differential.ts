@@ -1,7 +1,7 @@
 /**
- * Compares Millrace's writer, reader and envelope walkers with @bufbuild/protobuf on data and bytes
- * made at random: `node dist/scripts/differential.js --messages 1000000 --seed 7`. Exits with 1 at
- * the first difference, which it prints.
+ * Compares Millrace's writer, reader and envelope walkers with @bufbuild/protobuf, on random data
+ * and bytes: `node dist/scripts/differential.js --messages 1000000 --seed 7`. Prints the first
+ * difference and exits with 1.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -1,7 +1,7 @@
 /**
- * `npm run proto`: static code of the wire format (src/wire/generated) and the types of the
- * example's events (workers/generated). With `--check`: exit status 1 where what is committed is
- * not what would be written.
+ * `npm run proto`: writes the static code of the wire format (src/wire/generated) and the types of
+ * the example's events (workers/generated). With `--check` it writes nothing, and exits with 1
+ * where the committed files are out of date.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

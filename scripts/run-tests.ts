@@ -2,13 +2,13 @@
  * Runs the test files, each in a process of its own, some at a time: `node
  * dist/scripts/run-tests.js [file or folder ...]`.
  *
- * Tap's own `tap run` gives each test file, and each process that it starts, two loaders: for
- * mocks, and for coverage. Nothing here uses them, and they cost half a second of a core or more a
- * process, of which the suite has hundreds. So tap is used as the library that it is: it spawns the
- * files, takes their TAP apart, counts, and bounds their time.
+ * Tap's own `tap run` gives each test file, and each process of a test, two loaders: for mocks and
+ * for coverage. Nothing here uses them, and they cost half a second of a core or more for each of
+ * hundreds of processes. So this runner uses tap as a library: it spawns the files, parses their
+ * TAP, counts, and limits their time.
  *
- * Prints a line a file, and what failed below it. All TAP goes to .tap/run.tap. Exit status 1 when
- * anything failed.
+ * Prints a line for each file, and its failures below it. All TAP goes to .tap/run.tap. The exit
+ * status is 1 when anything failed.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { EventEmitter } from 'node:events';
@@ -45,7 +45,7 @@ const LONGEST = [
   'guarantees/03-zombie',
 ].map((name) => join(ROOT, `${name}.test.js`));
 const TIMEOUT_MS = 300_000;
-/** Of what a file writes to stderr, the end is kept: for when it fails. */
+/** Bytes kept of a file's stderr: its end, shown when the file fails. */
 const STDERR_BYTES = 8192;
 
 function filesBelow(path: string): string[] {
@@ -63,7 +63,7 @@ interface Failed {
   readonly diag: Record<string, unknown>;
 }
 
-/** The part of tap's parser that is used here. */
+/** The part of tap's parser that this runner uses. */
 interface Parser {
   on(
     event: 'assert',
@@ -78,7 +78,7 @@ interface Parser {
   on(event: 'child', listen: (child: Parser & { name: string }) => void): unknown;
 }
 
-/** Collects what failed, however deep; not the tests around it. */
+/** Collects the failed assertions, however deep. Leaves out the tests around them. */
 function collect(parser: Parser, failed: Failed[], path: readonly string[] = []): void {
   parser.on('child', (child) => collect(child, failed, [...path, child.name]));
   parser.on('assert', ({ ok, name, skip, todo, diag }) => {
@@ -126,7 +126,7 @@ async function run(file: string): Promise<void> {
       );
     });
   });
-  // `env -u`: tap's library sets NODE_OPTIONS, for the loader that is left out here.
+  // `env -u`: tap's library sets NODE_OPTIONS to load the loaders, which are left out here.
   const args = [
     '-u',
     'NODE_OPTIONS',
@@ -147,7 +147,7 @@ async function run(file: string): Promise<void> {
   if (ok) return;
   console.log(`  ${ended}`);
   failed.forEach(tell);
-  // All its tests passed, and its process ended badly: counted, too.
+  // A file whose tests passed but whose process ended badly counts as failed, too.
   if (count > 0 && failed.length === 0) t.fail(`${file}: ${ended}`);
   if (stderr !== '') console.log(stderr.replace(/^/gm, '  stderr: '));
 }

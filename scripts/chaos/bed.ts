@@ -1,4 +1,4 @@
-/** Everything a run works on: servers, producers, dispatchers, the sink of their history. */
+/** The bed of a run: servers, producers, dispatchers, and the sink of their history. */
 import { pino } from 'pino';
 import { connect, type Millrace } from '../../src/millrace.ts';
 import type { FunctionRules } from '../../src/torture/run-record.ts';
@@ -22,28 +22,31 @@ export type Teardown = (fn: () => void | Promise<void>) => void;
 
 interface Servers {
   readonly serverClock: ServerClock | null;
-  /** Of the sink; nothing happens to this server. */
+  /** The sink's server, which suffers no fault. */
   readonly sinkServer: TestRedis;
   readonly sink: Sink;
-  /** Null with a cluster. */
+  /** The single server; null with a cluster. */
   readonly redis: TestRedis | null;
   readonly cluster: TestCluster | null;
   readonly proxy: TcpProxy | null;
 }
 
 export interface Bed extends Servers {
-  /** Function files that are left out. */
+  /** Names of the function files that are left out. */
   readonly skip: readonly string[];
   readonly functions: readonly FunctionRules[];
   readonly random: Random;
-  /** Not through the proxy. */
+  /** Service with a connection past the proxy. */
   readonly service: Millrace;
   readonly load: LoadOptions;
   readonly producers: readonly Producer[];
   readonly fleet: Fleet;
 }
 
-/** @throws SkippedRun where the fault cannot be had here */
+/**
+ * Starts everything that a run needs.
+ * @throws SkippedRun where the fault is impossible here
+ */
 export async function arrange(options: SeedOptions, teardown: Teardown): Promise<Bed> {
   const { fault, seed, bug } = options;
   const serverBug = bug !== undefined && isServerBug(bug);

@@ -1,4 +1,4 @@
-/** Bugs put into a dispatcher on purpose: the checker must catch each of them. */
+/** Bugs put into a dispatcher on purpose. The checker must catch each of them. */
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
 import type { Batch, StreamEntry } from '../../src/pipeline/batch/batch.ts';
@@ -22,8 +22,8 @@ export const BUGS = [
 export type Bug = (typeof BUGS)[number];
 
 /**
- * Of the server, not of a dispatcher: it is started as Redis starts by itself, and keeps what a
- * torn file ends with.
+ * Bugs of the server, not of a dispatcher. The server starts as Redis does by itself, and keeps the
+ * end of a torn file.
  */
 export const SERVER_BUGS = ['keep the torn end'] as const;
 export type ServerBug = (typeof SERVER_BUGS)[number];
@@ -31,11 +31,11 @@ export type ServerBug = (typeof SERVER_BUGS)[number];
 export const isServerBug = (bug: Bug | ServerBug): bug is ServerBug =>
   (SERVER_BUGS as readonly string[]).includes(bug);
 
-/** What the bugs know of Redis. */
+/** The bugs' view of Redis. */
 export interface Look {
-  /** The lease that counts now: what a dispatcher that ignores fencing would go by. */
+  /** Returns the present lease, by which a dispatcher that ignores fencing commits. */
   currentLease(lane: LaneName): Promise<string | null>;
-  /** Entries that are pending in the lane's streams. */
+  /** Returns the entries that are pending in the lane's streams. */
   pendingIds(lane: LaneName): Promise<string[]>;
 }
 
@@ -63,7 +63,7 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
         async commit(plan) {
           const args = [...plan.args];
           args[COMMIT_ARGS.leaseValue] = (await look.currentLease(lane)) ?? lane.leaseValue;
-          // nor by the turn that it thinks was the last
+          // The turn that the dispatcher takes for the last one is ignored, too.
           args[COMMIT_ARGS.turnId] = String(args[COMMIT_ARGS.turnId]).split(' ')[0] as string;
           return stages.commit({ ...plan, args }, new AbortController().signal);
         },
@@ -149,8 +149,7 @@ function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
 const DROP_AT = 4321;
 
 /**
- * One event vanishes between reading and running, and is counted as done all the same: the books
- * balance.
+ * Drops one event between reading and running, and counts it as done, so that the counters balance.
  */
 function dropOne(): (stages: LaneStages) => LaneStages {
   let seen = 0;
@@ -180,7 +179,7 @@ function withoutLast(entry: StreamEntry): StreamEntry {
     start = header.offset;
     length = header.length;
   });
-  // in front of the message stand its tag and its length
+  // The message's tag and length stand before it.
   const prefix = 1 + (length < 128 ? 1 : length < 16_384 ? 2 : 3);
   const bytes = Buffer.concat([
     entry.bytes.subarray(0, start - prefix),
@@ -222,7 +221,7 @@ function subjectsOf(entry: StreamEntry): Set<string> {
   return out;
 }
 
-/** What would be dead is counted as done: the books balance. */
+/** Counts events as done that would be dead, so that the counters balance. */
 function loseLetters(stages: LaneStages): LaneStages {
   return {
     ...stages,
@@ -244,9 +243,7 @@ function loseLetters(stages: LaneStages): LaneStages {
   };
 }
 
-/**
- * What the owner before left unfinished is not taken up: as if the first read were for new entries.
- */
+/** Leaves the unfinished entries of the former owner: the first read is for new entries. */
 function skipPending(
   stages: LaneStages,
   lane: LaneName,

@@ -1,8 +1,8 @@
 /**
- * A dispatcher under chaos, as its own process: `dispatcher-main.js <proto folder>`, the rest from
- * the environment. It writes its commits and lost leases to the sink, dies at CHAOS_POINT, has the
- * bug CHAOS_BUG. Says `ready` on stdout, logs to stderr, drains on SIGTERM, ends when stdin does
- * (the harness is gone).
+ * A dispatcher under chaos, as its own process: `dispatcher-main.js <proto folder>`. All else comes
+ * from the environment. The process writes its commits and lost leases to the sink, dies at
+ * CHAOS_POINT, and has the bug CHAOS_BUG. It prints `ready` on stdout, logs to stderr, and drains
+ * on SIGTERM. It ends when its stdin ends, because the harness is gone.
  */
 import { fileURLToPath } from 'node:url';
 import { readEnvironment } from '../../src/config.ts';

@@ -38,7 +38,10 @@ export class DispatcherProcess extends Child {
     this.#record = record;
   }
 
-  /** What it had begun may go on beside its heir's work: from now on that is explained. */
+  /**
+   * Freezes the process, and records that. After the thaw its handlers may go on beside its heir's
+   * work, which the record explains.
+   */
   async suspend(): Promise<void> {
     await this.#record({ what: 'fault', name: 'frozen', pid: this.pid });
     this.freeze();

@@ -1,4 +1,4 @@
-/** The end of a run's work. */
+/** Waits for the end of a run's work. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Millrace } from '../../src/millrace.ts';
 import { countOutboxes, countScheduled, readBooks } from '../../src/torture/end-state.ts';
@@ -7,8 +7,8 @@ import type { FunctionEnd } from '../../src/torture/run-record.ts';
 const settled = (fn: FunctionEnd): boolean => fn.pending === 0 && fn.lag === 0 && fn.parked === 0;
 
 /**
- * Looked at twice: what left a schedule or an outbox between two looks is in a stream that was read
- * before.
+ * Looks twice. An event that left a schedule or an outbox between two looks may be in a stream that
+ * was read before.
  */
 async function isSettled(deployment: Millrace['deployment'], functions: number): Promise<boolean> {
   const first = await readBooks(deployment);
@@ -22,7 +22,10 @@ async function isSettled(deployment: Millrace['deployment'], functions: number):
   );
 }
 
-/** How long it took, in ms since `healedMs`; null: longer than `boundMs`. */
+/**
+ * Waits until everything is settled.
+ * @returns the time since `healedMs`, ms; null: longer than `boundMs`
+ */
 export async function drain(
   service: Millrace,
   healedMs: number,

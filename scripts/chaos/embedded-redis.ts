@@ -1,4 +1,6 @@
-/** A server to be faulted that is started, and mended at its start, as Millrace starts its own. */
+/**
+ * A server for faults that starts, and mends its file at the start, as Millrace's own server does.
+ */
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +16,7 @@ import {
 export async function startEmbedded(scope: TestLike): Promise<TestRedis> {
   await testServerBinary();
   const dir = mkdtempSync(join(tmpdir(), 'millrace-chaos-'));
-  // Its libraries may lie beside the server.
+  // The server's libraries may lie beside it.
   const unpacked = join(projectDir, '.millrace/redis-server');
   if (existsSync(unpacked)) symlinkSync(unpacked, join(dir, 'redis-server'));
   const start = (): Promise<EmbeddedServer> => startEmbeddedServer({ dir });
@@ -41,8 +43,8 @@ export async function startEmbedded(scope: TestLike): Promise<TestRedis> {
     },
     async kill() {
       process.kill(pid(), 'SIGKILL');
-      // Called in the same turn: else it would be started again at once, before the fault had a
-      // hand on its file.
+      // Stop in the same turn. Otherwise the server would be started again at once, before the
+      // fault can change its file.
       await stop();
     },
     stop,

@@ -1,4 +1,4 @@
-/** Named places in a lane's turn at which a dispatcher can be made to die as by kill -9. */
+/** Named places in a lane's turn at which a dispatcher dies as by kill -9. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 
@@ -17,7 +17,7 @@ export const FAULT_POINTS = [
 ] as const;
 export type FaultPoint = (typeof FAULT_POINTS)[number];
 
-/** `point:n`: at the n-th time it is reached in this process. */
+/** Parses `point:n`: the process dies the n-th time it reaches the point. */
 export function parseFaultPoint(text: string): {
   readonly point: FaultPoint;
   readonly hits: number;
@@ -38,7 +38,7 @@ export function dieAt({
   readonly hits: number;
 }): (stages: LaneStages) => LaneStages {
   let left = hits;
-  /** @returns whether it is time */
+  /** @returns whether the process is to die now */
   const reached = (at: FaultPoint): boolean => at === point && --left === 0;
   const passing = (at: FaultPoint): void => {
     if (reached(at)) die();
@@ -60,7 +60,7 @@ export function dieAt({
       async take(leaseValue, budget) {
         passing('before take');
         const taken = await stages.reader.take(leaseValue, budget);
-        // An empty look is no hit: there would be nothing to lose.
+        // An empty look does not count: nothing would be lost.
         if (taken.kind === 'ok' && taken.entries.length + taken.units.length > 0)
           passing('after take');
         return taken;
@@ -81,7 +81,7 @@ export function dieAt({
     async commit(plan, signal) {
       passing('before commit');
       const reply = stages.commit(plan, signal);
-      // On its way, or arrived, or answered: whatever a few ms make of it.
+      // A few ms decide whether the commit is on its way, has arrived, or is answered.
       if (reached('during commit')) void delay(Math.random() * 4).then(die);
       const answer = await reply;
       passing('after commit');

@@ -1,4 +1,4 @@
-/** What a fault is, and what it may lay hands on. */
+/** The interface of a fault, and the objects that it may use. */
 import type { Millrace } from '../../src/millrace.ts';
 import type { Random } from '../../src/torture/random.ts';
 import type { TestCluster } from '../lab/redis-cluster.ts';
@@ -9,7 +9,7 @@ import type { LoadOptions, Producer } from './load.ts';
 import type { ServerClock } from './server-clock.ts';
 import type { Sink } from './sink.ts';
 
-/** What the checker is told to let pass; see History.allowed. */
+/** The allowances that a fault declares to the checker; see History.allowed. */
 export interface Allowed {
   readonly missing: Set<string>;
   readonly relayed: Set<string>;
@@ -22,53 +22,55 @@ export interface Allowed {
 export interface FaultContext {
   readonly seed: number;
   readonly random: Random;
-  /** Null with a cluster. */
+  /** The single server; null with a cluster. */
   readonly redis: TestRedis | null;
   readonly cluster: TestCluster | null;
   readonly proxy: TcpProxy | null;
   readonly serverClock: ServerClock | null;
-  /** Not through the proxy. */
+  /** Service with a connection past the proxy. */
   readonly service: Millrace;
   readonly sink: Sink;
   readonly producers: readonly Producer[];
   readonly allowed: Allowed;
-  /** That are alive. */
+  /** The dispatchers that are alive. */
   readonly dispatchers: readonly DispatcherProcess[];
   readonly partitions: number;
-  /** Another one; resolves when it runs, or has died as it was told. */
+  /** Starts another dispatcher. Resolves when it runs, or has died as ordered. */
   spawn(environment?: Readonly<Record<string, string>>): Promise<DispatcherProcess>;
-  /** Written into the history. */
+  /** Writes a line into the history. */
   note(name: string): Promise<void>;
   /** Waits for a time that the seed decides. */
   pause(minMs: number, maxMs: number): Promise<void>;
   /**
-   * Declares a window of loss: what was being published in it (performance.now(), ms) may be
-   * missing.
+   * Declares a window of loss, performance.now(), ms. Events published within it may be missing.
    */
   lostSince(fromMs: number, toMs: number): void;
   /**
-   * Declares that servers with these partitions may have forgotten what was relayed between them
-   * and others, for events that were handled between these two lengths of the sink.
+   * Declares that servers with these partitions may have forgotten relayed emissions between them
+   * and others. This holds for events handled between these two lengths of the sink.
    */
   relayForgets(partitions: ReadonlySet<number>, fromOp: number, toOp: number): void;
   /**
-   * From now until nobody dead owns a lane: kept as measured takeover. The victim is dead or
-   * frozen, others run.
+   * Waits until no dead dispatcher owns a lane, and keeps the time as a measured takeover. The
+   * victim is dead or frozen, others run.
    */
   takeover(victim: DispatcherProcess): Promise<void>;
 }
 
 export interface Fault {
   readonly name: string;
-  /** In one line, for --help and the table in docs/chaos.md. */
+  /** Description in one line, for --help and the table in docs/chaos.md. */
   readonly about: string;
-  /** `embedded server`: the single server is started as `millrace start` does it. */
+  /**
+   * Requirement of the fault. `embedded server`: the single server is started as `millrace start`
+   * does it.
+   */
   readonly needs?: 'proxy' | 'cluster' | 'server clock' | 'embedded server';
   readonly appendfsync?: 'always' | 'everysec';
-  /** Function files to leave out. */
+  /** Names of the function files to leave out. */
   readonly skip?: readonly string[];
   readonly load?: (random: Random) => LoadOptions;
   readonly environment?: (random: Random) => Readonly<Record<string, string>>;
-  /** Resolves when what it has broken works again. Whoever it has killed need not be replaced. */
+  /** Breaks something. Resolves when it works again; killed processes need not be replaced. */
   inject(context: FaultContext): Promise<void>;
 }

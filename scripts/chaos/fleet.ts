@@ -1,20 +1,20 @@
 import type { FaultOp } from '../../src/torture/run-record.ts';
 import { DispatcherProcess, type DispatcherOptions } from './dispatchers.ts';
 
-/** Time between two looks at the memory of the dispatchers, in ms. */
+/** Time between two looks at the memory of the dispatchers, ms. */
 const SAMPLE_MS = 100;
 
 /** The dispatchers of a run, dead ones included. */
 export class Fleet {
   readonly all: DispatcherProcess[] = [];
-  /** Largest resident memory of one of them. */
+  /** Largest resident memory of any dispatcher, MB. */
   peakRssMb = 0;
   readonly #options: Omit<DispatcherOptions, 'environment'>;
   readonly #environment: () => Readonly<Record<string, string>>;
   readonly #record: (op: FaultOp) => Promise<void>;
   #sampler: NodeJS.Timeout | undefined;
 
-  /** @param environment of the next one */
+  /** @param environment variables of the next dispatcher */
   constructor(
     options: Omit<DispatcherOptions, 'environment'>,
     environment: () => Readonly<Record<string, string>>,
@@ -36,7 +36,7 @@ export class Fleet {
     this.#sampler = setInterval(() => this.sample(), SAMPLE_MS);
   }
 
-  /** Resolves when it runs, or has died as it was told. */
+  /** Starts a dispatcher. Resolves when it runs, or has died as ordered. */
   async spawn(environment: Readonly<Record<string, string>> = {}): Promise<DispatcherProcess> {
     const process = new DispatcherProcess(
       { ...this.#options, environment: { ...this.#environment(), ...environment } },
@@ -58,7 +58,10 @@ export class Fleet {
     this.sample();
   }
 
-  /** @throws Error where one does not end in an orderly way */
+  /**
+   * Drains all dispatchers.
+   * @throws Error where a dispatcher does not end in order
+   */
   async terminate(): Promise<void> {
     const codes = await Promise.all(this.alive.map((process) => process.terminate()));
     const unclean = codes.find((code) => code !== 0);

@@ -1,4 +1,4 @@
-/** Producers: what they publish follows from the seed; what became of it is written down. */
+/** Producers. The seed decides their events; their fates are written down. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Published, Publisher } from '../../src/pipeline/append/publisher.ts';
 import type { PublishedEvent } from '../../src/torture/run-record.ts';
@@ -7,32 +7,40 @@ import { EMITS, HELD, LATER, TWICE } from './function-rules.ts';
 
 const SUBJECTS = 12;
 const MOST_CALLS = 4;
-/** Then it publishes slowly: a run is to be short also where the fault takes its time. */
+/**
+ * Number of events after which a producer publishes slowly, so that a run is short also where the
+ * fault takes long.
+ */
 const MOST_AT_PACE = 700;
 
 export interface LoadOptions {
-  /** Orders to events besides the usual ones, and how many events of a thousand get one. */
+  /**
+   * Orders of events besides the usual ones. `ordersPerThousand`: how many events of a thousand get
+   * one.
+   */
   readonly orders?: readonly string[];
   readonly ordersPerThousand?: number;
-  /** Without the usual trouble. */
+  /** Whether to leave out the usual trouble. */
   readonly calm?: boolean;
   readonly fillerBytes?: number;
-  /** Events of one call at most. */
+  /** Maximum events of one call. */
   readonly chunk?: number;
-  /** Mean pause between calls. */
+  /** Mean pause between calls, ms. */
   readonly pauseMs?: number;
-  /** Of the two types that most functions consume, and no others. */
+  /** Whether to publish only the two types that most functions consume. */
   readonly plain?: boolean;
 }
 
-/** Of all events these parts; the rest is of the two types that most functions consume. */
+/**
+ * Shares of special types among all events. The rest has the two types that most functions consume.
+ */
 const SHARES = { twice: 0.1, later: 0.08, held: 0.05 } as const;
-/** Of the events that may be sent again. */
+/** Share of the repeatable events that are sent again. */
 const SENT_AGAIN = 0.5;
-/** So many calls later at most. */
+/** Most calls between the first sending and the second. */
 const LATEST_AGAIN = 8;
 
-/** The usual trouble. */
+/** Returns an order of the usual trouble. */
 function usualOrder(random: Random): string {
   const x = random.next();
   if (x < 0.82) return 'ok';
@@ -64,7 +72,7 @@ export class Producer {
   readonly #options: LoadOptions;
   readonly #numbers = new Array<number>(SUBJECTS).fill(0);
   readonly #calls = new Set<Promise<void>>();
-  /** To be sent again, each when so many calls have been made. */
+  /** Events to be sent again, each after a number of calls. */
   #again: { readonly item: Item; readonly atCall: number }[] = [];
   #callsMade = 0;
   #made = 0;
@@ -87,7 +95,7 @@ export class Producer {
     this.#loop = this.#run();
   }
 
-  /** Resolves when every call has been answered. */
+  /** Stops publishing. Resolves when every call has been answered. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.#loop;
@@ -95,7 +103,7 @@ export class Producer {
     await this.#publish(this.#takeAgain(Infinity), true);
   }
 
-  /** Publishes so many events now. */
+  /** Publishes this many events now. */
   async burst(count: number): Promise<void> {
     for (let left = count; left > 0; left -= 50)
       await this.#publishAll(
@@ -104,7 +112,7 @@ export class Producer {
       );
   }
 
-  /** One event with this order. */
+  /** Publishes one event with this order. */
   async poison(order: string): Promise<void> {
     await this.#publish([this.#make(order)]);
   }
@@ -127,7 +135,7 @@ export class Producer {
     }
   }
 
-  /** Each kind in a call of its own: a fate is a call's. */
+  /** Publishes each kind in a call of its own, because a fate is that of a call. */
   async #publishAll(items: readonly Item[], again: readonly Item[]): Promise<void> {
     const now = items.filter((item) => item.delayMs === undefined);
     const later = items.filter((item) => item.delayMs !== undefined);
@@ -148,7 +156,7 @@ export class Producer {
     try {
       published = await this.#publisher.publishMany(items);
     } catch {
-      // Some of it may be there.
+      // Some of the events may be there.
       fate = 'unknown';
     }
     const atMs = performance.now();

@@ -9,7 +9,7 @@ export interface ChaosOptions {
   readonly jobs: number;
   readonly json: string | null;
   readonly keepDir: string | null;
-  /** Put into what runs, to see that it is caught. */
+  /** Bug to put into the processes, to see whether it is caught. */
   readonly bug: Bug | ServerBug | null;
 }
 

@@ -1,9 +1,10 @@
 /**
- * What one poisoned subject among 10,000 costs the others: `node dist/scripts/chaos/poison.js
- * [pairs] [events per subject]`. A backlog is drained with and without the poison, in turns, and
- * the times are compared pair by pair: on a shared machine only ratios are to be trusted. With the
- * default a drain takes some 4 s; with 20 it is over in 1 s, and half of that is the start of
- * threads and compilers.
+ * Measures the cost of one poisoned subject among 10,000 for the others: `node
+ * dist/scripts/chaos/poison.js [pairs] [events per subject]`.
+ *
+ * Drains a backlog with and without the poison, in turns, and compares the times pair by pair. On a
+ * shared machine only ratios can be trusted. With the default a drain takes some 4 s. With 20 it is
+ * over in 1 s, half of which is the start of threads and compilers.
  */
 import { startDispatcher, openService } from '../lab/dispatcher-process.ts';
 import { totals } from '../lab/counters.ts';
@@ -67,7 +68,7 @@ async function drain(poisoned: boolean): Promise<number> {
 const pairs = Number(process.argv[2] ?? 5);
 const ratios: number[] = [];
 for (let pair = 0; pair < pairs; pair++) {
-  // Which one goes first changes: whatever the machine does meanwhile does not favour one of them.
+  // The order of a pair changes, so that other load on the machine favours neither.
   const first = await drain(pair % 2 === 0);
   const second = await drain(pair % 2 !== 0);
   const [withPoison, without] = pair % 2 === 0 ? [first, second] : [second, first];

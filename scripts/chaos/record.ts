@@ -1,4 +1,7 @@
-/** The history of a run for the checker: ops, events, the state at the end, what is excused. */
+/**
+ * Builds the history of a run for the checker: ops, events, the state at the end, and the
+ * allowances.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { partitionOf } from '../../src/core/partition.ts';
@@ -37,7 +40,7 @@ import type { SeedOptions } from './seed-options.ts';
 
 const RSS_BOUND_MB = 700;
 
-/** What a fault has declared: see FaultContext. */
+/** The declarations of a fault: see FaultContext. */
 export interface Declared {
   readonly allowed: Allowed;
   readonly windows: { readonly fromMs: number; readonly toMs: number }[];
@@ -46,7 +49,7 @@ export interface Declared {
     readonly fromOp: number;
     readonly toOp: number;
   }[];
-  /** Measured takeovers, in ms. */
+  /** Measured takeovers, ms. */
   readonly takeovers: number[];
 }
 
@@ -79,8 +82,8 @@ export async function readRecord(
 }
 
 /**
- * What was sent in a window of loss only may be missing. What was sent again where the first
- * sending may be gone comes late.
+ * Allows losses and delays. An event sent only in a window of loss may be missing. An event sent
+ * again comes late where its first sending may be gone.
  */
 function excuseLost(
   events: readonly PublishedEvent[],
@@ -121,8 +124,8 @@ function emissionsOf({ id, type, subject, number }: PublishedEvent): Emission[] 
 }
 
 /**
- * Ids of emissions between these partitions and others, for events that were handled in the course
- * of these ops.
+ * Returns the ids of emissions between these partitions and others, for events handled within these
+ * ops.
  */
 function crossing(
   emissions: readonly Emission[],
@@ -197,7 +200,10 @@ async function readEndState(
   };
 }
 
-/** Writes the history down for whoever looks for the reason. @returns the folder */
+/**
+ * Writes the history to files, for whoever looks for the reason.
+ * @returns the folder
+ */
 export function keep(
   dir: string,
   { fault, seed }: SeedOptions,

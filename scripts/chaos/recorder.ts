@@ -1,6 +1,6 @@
 /**
- * Between a lane and its stages: writes each commit down, before it is sent and when Redis has
- * answered.
+ * Stands between a lane and its stages. Writes each commit down before it is sent and when Redis
+ * has answered.
  */
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
@@ -13,7 +13,7 @@ export interface LaneName {
   readonly leaseValue: string;
 }
 
-/** Where commit.lua finds what: see its header. */
+/** Indices of the arguments of commit.lua: see its header. */
 export const COMMIT_ARGS = {
   leaseValue: 0,
   turnId: 3,
@@ -25,7 +25,7 @@ export const COMMIT_ARGS = {
   first: 16,
 } as const;
 
-/** Index in the plan's arguments of the first of its entries' triples. */
+/** Returns the index of the first triple of entries in the plan's arguments. */
 export function entriesAt({ args }: Pick<CommitPlan, 'args'>): number {
   return (
     COMMIT_ARGS.first +
@@ -55,8 +55,8 @@ function entriesOf(plan: CommitPlan): [string, string, number][] {
 }
 
 /**
- * Of a function with `dedupe`: entry (from 1) -> events of it that count as done and were not
- * handled.
+ * Returns, for a function with `dedupe`: entry (from 1) -> number of its events that count as done
+ * and were not handled.
  */
 function skippedOf({ args }: CommitPlan): Map<number, number> {
   const skipped = new Map<number, number>();

@@ -1,11 +1,12 @@
 /**
- * What a failover costs when the dead master was ahead of its replica: `node
+ * Measures the loss of a failover when the dead master was ahead of its replica: `node
  * dist/scripts/chaos/replication-loss.js [runs]`.
  *
- * A Cluster of three masters, each followed by its replica through a proxy that delays the link, or
- * holds back everything on it. Two publishers and a dispatcher work on it; one master is killed and
- * what was on the link dies with it, as when a host dies. Then: which acknowledged events are in no
- * stream any more, what Millrace says of it, and whether everything goes on.
+ * A Cluster has three masters, each followed by its replica through a proxy that delays the link,
+ * or holds back everything on it. Two publishers and a dispatcher work on the Cluster. One master
+ * is killed, and the bytes on the link die with it, as when a host dies. The report then says which
+ * acknowledged events are in no stream any more, what Millrace says of it, and whether everything
+ * goes on.
  */
 import { pathToFileURL } from 'node:url';
 import Table from 'cli-table3';
@@ -22,8 +23,8 @@ import { startCluster, type TestCluster } from '../lab/redis-cluster.ts';
 import { until, type TestLike } from '../lab/redis-server.ts';
 
 /**
- * What is between a master and its replica: so many ms each way, or nothing at all for so many ms
- * before the master dies.
+ * The link between a master and its replica. `delayed`: a delay each way, ms. Otherwise: nothing
+ * passes for a time before the master dies, ms.
  */
 export interface Link {
   readonly kind: 'delayed' | 'cut';
@@ -31,37 +32,40 @@ export interface Link {
 }
 
 export interface ModeLoss {
-  /** To partitions of the master that dies, up to its death. */
+  /** Events acknowledged up to the master's death, in its partitions. */
   readonly acknowledged: number;
-  /** Of those: in no stream any more. */
+  /** Number of these events that are in no stream any more. */
   readonly lost: number;
-  /** How long before the death the first of them was acknowledged; null without any. */
+  /**
+   * Time from the acknowledgement of the first lost event to the death, ms; null: no event was
+   * lost.
+   */
   readonly oldestLostMs: number | null;
-  /** Calls that were refused, all partitions, before and after the death. */
+  /** Refused calls in all partitions, before and after the death. */
   readonly refused: number;
-  /** In the whole run, all partitions. */
+  /** Events acknowledged in the whole run, in all partitions. */
   readonly acknowledgedLater: number;
 }
 
 export interface ReplicationLoss {
   readonly memory: ModeLoss;
   readonly replicated: ModeLoss;
-  /** From the kill until its replica serves its slots. */
+  /** Time from the kill until the replica serves its master's slots, ms. */
   readonly failoverMs: number;
-  /** From then until all that is there is done. */
+  /** Time from the failover until all events in the streams are done, ms. */
   readonly settledMs: number;
   readonly conserved: boolean;
-  /** In a stream, and no handler has succeeded for them. */
+  /** Number of events in a stream without a success of their handler. */
   readonly unhandled: number;
-  /** Whose handler has succeeded more than once: Redis has forgotten that they were done. */
+  /** Number of events whose handler succeeded more than once: Redis forgot that they were done. */
   readonly again: number;
-  /** Loss ledger: kind -> how many. */
+  /** Loss ledger: kind -> number. */
   readonly ledger: Readonly<Record<string, number>>;
 }
 
 const PARTITIONS = 8;
 const SUBJECTS = 64;
-/** Per publisher 8 events every 5 ms. */
+/** Events per burst of a publisher, every 5 ms. */
 const BURST = 8;
 const PAUSE_MS = 5;
 const WARM_MS = 700;
@@ -73,7 +77,7 @@ interface Acknowledged {
   readonly atMs: number;
 }
 
-/** Publishes at an even pace, whatever the answers take. */
+/** Publishes at an even pace, however long the answers take. */
 class Load {
   readonly acknowledged: Acknowledged[] = [];
   refused = 0;
@@ -165,11 +169,11 @@ export async function measureReplicationLoss(t: TestLike, link: Link): Promise<R
 
 /** The death of a master, by monotonicMs. */
 interface Death {
-  /** Its partitions. */
+  /** Partitions of the master. */
   readonly dying: ReadonlySet<number>;
   readonly killMs: number;
   readonly goneMs: number;
-  /** From the kill until its replica serves its slots. */
+  /** Time from the kill until the replica serves its master's slots, ms. */
   readonly failoverMs: number;
 }
 
@@ -191,8 +195,8 @@ async function killMaster(cluster: TestCluster, link: Link): Promise<Death> {
   way?.delay(0);
   await cluster.succeeded(victim);
   const failoverMs = Math.round(monotonicMs() - killMs);
-  // It comes back as the replica of its heir: without one nothing can be replicated there. It drops
-  // what it alone had.
+  // The master comes back as the replica of its heir, because the heir alone could replicate
+  // nothing. It drops its own, unreplicated data.
   await cluster.nodes[victim]?.restart();
   return { dying, killMs, goneMs, failoverMs };
 }
@@ -216,7 +220,7 @@ function untilAllSettled({ deployment }: Millrace): Promise<FunctionLag> {
   );
 }
 
-/** @param there ids in the streams */
+/** @param there ids of the events in the streams */
 function lossOf(
   { acknowledged, refused }: Load,
   { dying, killMs, goneMs, failoverMs }: Death,

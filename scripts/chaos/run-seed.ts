@@ -1,7 +1,7 @@
 /**
- * One run: a server to be faulted and one that is not, producers, dispatchers, a fault while they
- * work, then peace, a drain with a bound, and the verdict. What happens follows from (fault, seed);
- * when exactly, from the machine.
+ * One run. A server suffers the fault, and a second one does not. Producers and dispatchers work
+ * during the fault. After the fault come peace, a drain with a bound, and the verdict. The events
+ * of a run follow from (fault, seed), their exact times from the machine.
  *
  *   arrange (bed.ts) → inject → drain (drain.ts) → judge (record.ts, the checker)
  */
@@ -21,14 +21,15 @@ import { TAKEOVER_BOUND_MS, type SeedOptions, type SeedResult } from './seed-opt
 export { LEASE_MS, TAKEOVER_BOUND_MS, type SeedOptions, type SeedResult } from './seed-options.ts';
 
 /**
- * The lanes are taken over, three attempts at a handler that hangs (1.5 s and 1 s grace each) for
- * each of five functions, and the backlog: the machine is shared.
+ * Time for three steps on a shared machine: the takeover of the lanes, the attempts at hanging
+ * handlers, and the backlog. Each of five functions makes three attempts at a hanging handler, of
+ * 1.5 s and 1 s grace.
  */
 const DRAIN_BOUND_MS = TAKEOVER_BOUND_MS + 5 * 3 * 2500 + 20_000;
 
 /**
- * @throws SkippedRun where the fault cannot be had here, Error where the run itself could not be
- *   carried out
+ * Runs one seed.
+ * @throws SkippedRun where the fault is impossible here, Error where the run itself failed
  */
 export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   const undo: (() => void | Promise<void>)[] = [];
@@ -54,7 +55,7 @@ async function run(options: SeedOptions, teardown: Teardown): Promise<SeedResult
   return judge(bed, declared, options, { drainMs, drainBoundMs });
 }
 
-/** The fault, while everything works. Resolves when it is healed. */
+/** Makes the fault while everything works. Resolves when it is healed. */
 async function inject(bed: Bed, { fault, seed }: SeedOptions): Promise<Declared> {
   const { sink, producers, fleet, service } = bed;
   const declared: Declared = {

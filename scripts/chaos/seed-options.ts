@@ -1,4 +1,4 @@
-/** A run: what it is asked for, and its result. */
+/** The options of a run, and its result. */
 import type { History, Violation } from '../../src/torture/run-record.ts';
 import { takeoverBoundMs } from '../../src/torture/takeover.ts';
 import type { Bug, ServerBug } from './bugs.ts';
@@ -12,14 +12,14 @@ export interface SeedOptions {
   readonly fault: Fault;
   readonly seed: number;
   readonly dispatchers?: number;
-  /** One of the server takes a fault that needs the embedded server. */
+  /** Bug to put in. A bug of the server needs a fault that needs the embedded server. */
   readonly bug?: Bug | ServerBug;
   readonly load?: LoadOptions;
-  /** Of the drain, in ms. */
+  /** Bound of the drain, ms. */
   readonly drainBoundMs?: number;
-  /** Function files to leave out. */
+  /** Names of the function files to leave out. */
   readonly skip?: readonly string[];
-  /** Keeps the history here when there are violations. */
+  /** Folder for the history of a run with violations. */
   readonly keepDir?: string;
 }
 
@@ -33,7 +33,7 @@ export interface SeedResult {
   readonly dead: number;
   readonly drainMs: number | null;
   readonly drainBoundMs: number;
-  /** Slowest takeover of a dead dispatcher's lanes, where one was measured. */
+  /** Slowest measured takeover of a dead dispatcher's lanes, ms; null: none was measured. */
   readonly takeoverMs: number | null;
   readonly takeoverBoundMs: number;
   readonly peakRssMb: number;

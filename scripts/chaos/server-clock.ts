@@ -1,4 +1,4 @@
-/** A redis-server's wall clock, to be set while it runs: see server-clock.c. */
+/** Sets the wall clock of a running redis-server: see server-clock.c. */
 import { execFile } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,18 +7,18 @@ import { promisify } from 'node:util';
 import { projectDir, type TestLike } from '../lab/redis-server.ts';
 
 export interface ServerClock {
-  /** For the server's environment. */
+  /** Variables for the server's environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** From now on it is ahead by so much, or behind. */
+  /** Puts the clock ahead by this time from now on; behind if negative. */
   shift(ms: number): void;
 }
 
-/** This fault cannot be had on this machine: no run, and no failure. */
+/** The fault is impossible on this machine: no run took place, which is no failure. */
 export class SkippedRun extends Error {
   override readonly name = 'SkippedRun';
 }
 
-/** @throws SkippedRun: no Linux, or no C compiler */
+/** @throws SkippedRun where there is no Linux or no C compiler */
 export async function openServerClock(t: TestLike): Promise<ServerClock> {
   if (process.platform !== 'linux')
     throw new SkippedRun('the clock of a server is shifted on Linux only');
@@ -44,7 +44,7 @@ export async function openServerClock(t: TestLike): Promise<ServerClock> {
   t.teardown(() => closeSync(file));
   const shift = (ms: number): void => {
     const us = Buffer.alloc(8);
-    // Read by a process of this machine; Linux without little-endian is not met here.
+    // A process of this machine reads the value. Linux here is always little-endian.
     us.writeBigInt64LE(BigInt(ms) * 1000n);
     writeSync(file, us, 0, 8, 0);
   };

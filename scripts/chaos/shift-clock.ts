@@ -1,7 +1,7 @@
 /**
- * Preloaded (`--import`) into a dispatcher whose wall clock is to be wrong: CHAOS_CLOCK is a list
- * of `at ms:offset ms`, counted from the process's start. Each thread loads it anew. The monotonic
- * clock is left alone, as it is by whoever sets a machine's clock.
+ * Preloaded (`--import`) into a dispatcher to make its wall clock wrong. CHAOS_CLOCK is a list of
+ * `at ms:offset ms`, counted from the process's start. Each thread loads the file anew. The
+ * monotonic clock is left alone, as a change of a machine's clock leaves it alone.
  */
 const startedMs = Date.now();
 const jumps = (process.env['CHAOS_CLOCK'] ?? '')

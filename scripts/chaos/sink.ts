@@ -1,6 +1,6 @@
 /**
- * The second server, never faulted: what functions did and dispatchers committed, in the order in
- * which it happened.
+ * The second server, which suffers no fault. It holds the calls of functions and the commits of
+ * dispatchers, in their order.
  */
 import { Redis } from 'ioredis';
 import type { HandlerOp, Op } from '../../src/torture/run-record.ts';
@@ -8,11 +8,14 @@ import type { HandlerOp, Op } from '../../src/torture/run-record.ts';
 const LOG = 'log';
 const APPLIED = 'applied';
 
-/** What the functions call is out of order: events with an order of this name fail meanwhile. */
+/**
+ * A service that the functions call is out of order. Events with an order of this name fail
+ * meanwhile.
+ */
 export type Outage = 'broken' | 'held';
 
 /**
- * The effect of an event, guarded by its idempotency key, and the line that says so, in one step.
+ * Applies the effect of an event, guarded by its idempotency key, and writes its line, in one step.
  */
 const EFFECT = `
 local first = redis.call('HSETNX', KEYS[1], ARGV[1], '1') == 1
@@ -24,7 +27,7 @@ export class Sink {
 
   constructor(socket: string) {
     this.#redis = new Redis({ path: socket, maxRetriesPerRequest: null });
-    // A sink that is gone ends the run: its harness has stopped it.
+    // The loss of the sink ends the run: its harness has stopped it.
     this.#redis.on('error', () => {});
   }
 

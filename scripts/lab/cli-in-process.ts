@@ -1,6 +1,6 @@
 /**
- * Commands of the command line in the test's own process, each with a deployment of its own, as
- * main.ts opens it.
+ * Runs commands of the command line in the test's own process. Each opens a deployment of its own,
+ * as main.ts does.
  */
 import { Command } from 'commander';
 import type { LongRunningContext } from '../../src/cli/context.ts';
@@ -16,7 +16,7 @@ export interface Ran {
 
 export type Register = (program: Command, context: LongRunningContext) => void;
 
-/** A function that runs one command, with arguments, in a program of its own. */
+/** Returns a function that runs one command, with arguments, in a program of its own. */
 export function inProcess(
   register: Register,
   environment: Record<string, string>,
@@ -33,8 +33,8 @@ export function inProcess(
 }
 
 /**
- * Parses the arguments with the program, which gets a context that collects its output. Closes all
- * deployments that the command opened.
+ * Parses the arguments with the program. Its context collects the output. Closes all deployments
+ * that the command opened.
  */
 export async function inContext(
   build: (context: LongRunningContext) => Promise<Command>,

@@ -1,6 +1,6 @@
 /**
- * Facts about a deployment, read off Redis with a plain client: what the tests wait for and
- * compare.
+ * Facts about a deployment, read from Redis with a plain client. Tests wait for these facts and
+ * compare them.
  */
 import { splitCounterField } from '../../src/redis/counters.ts';
 import type { Redis } from 'ioredis';
@@ -14,7 +14,7 @@ export interface Totals {
   readonly retried: number;
 }
 
-/** Sums of mr:{p}:counters over partitions and types. */
+/** Returns the sums of mr:{p}:counters over partitions and types. */
 export async function totals(redis: Redis, fn: string, partitions: number): Promise<Totals> {
   const out = { appended: 0, done: 0, dead: 0, parked: 0, retried: 0 };
   for (let p = 0; p < partitions; p++) {
@@ -89,7 +89,10 @@ export async function entriesIn(
   return entries;
 }
 
-/** Everything in the database, for "nothing has changed". Volatile: leases, members, TTLs. */
+/**
+ * Returns everything in the database but leases, members and TTLs, to show that nothing has
+ * changed.
+ */
 export async function dump(redis: Redis): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
   for (const key of (await redis.keys('*')).sort()) {

@@ -1,4 +1,4 @@
-/** Dispatchers in processes of their own, to be killed, stopped and continued. */
+/** Dispatchers in processes of their own, which a test kills, stops and continues. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -32,29 +32,29 @@ export const functionsDirOf = (set: FunctionSet): string =>
 export interface DispatcherProcessOptions {
   readonly url: string;
   readonly functions: FunctionSet;
-  /** The history file. */
+  /** Path of the history file. */
   readonly history: string;
   readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface DispatcherProcess {
   readonly pid: number;
-  /** It has ended, however. */
+  /** Whether the process has ended, in any way. */
   readonly dead: boolean;
-  /** What it has logged, and why it died. */
+  /** Its log, with the reason of its death. */
   readonly stderr: string;
-  /** kill -9, and waits until it is gone. */
+  /** Sends SIGKILL and waits until the process is gone. */
   kill(): Promise<void>;
-  /** SIGTERM; resolves with the exit status when it has drained and ended. */
+  /** Sends SIGTERM. Resolves with the exit status when the process has drained and ended. */
   terminate(): Promise<number | null>;
-  /** SIGSTOP and SIGCONT. */
+  /** Sends SIGSTOP; thaw() sends SIGCONT. */
   freeze(): void;
   thaw(): void;
-  /** Waits for a line of its log. */
+  /** Waits for a line of the log. */
   logged(pattern: RegExp): Promise<void>;
 }
 
-/** Resolves when all lanes that nobody else owns are running. */
+/** Starts a dispatcher. Resolves when all lanes that nobody else owns are running. */
 export async function startDispatcher(
   t: TestLike,
   options: DispatcherProcessOptions,
@@ -121,7 +121,7 @@ export async function startDispatcher(
   };
 }
 
-/** A service in the test's own process: to publish with. */
+/** Opens a service in the test's own process, to publish with. */
 export async function openService(
   t: TestLike,
   url: string,
@@ -138,7 +138,7 @@ export async function openService(
   return millrace;
 }
 
-/** A folder for a test's files, gone with it. */
+/** Creates a folder for a test's files. The folder is removed with the test. */
 export function testDir(t: TestLike): string {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-run-'));
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));

@@ -1,4 +1,4 @@
-/** What was emitted, read off Redis: what the tests count. */
+/** Reads the emitted events from Redis, for tests that count them. */
 import type { Cluster, Redis } from 'ioredis';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
 import type { EventHeader } from '../../src/wire/event-header.ts';
@@ -8,7 +8,7 @@ export interface FoundEvent extends Pick<EventHeader, 'id' | 'subject' | 'source
   readonly entry: string;
 }
 
-/** Every event in the streams of a type, in the order of the streams. */
+/** Returns every event in the streams of a type, in the order of the streams. */
 export async function eventsIn(
   redis: Redis | Cluster,
   partitions: number,
@@ -34,7 +34,7 @@ export async function eventsIn(
   return out;
 }
 
-/** What still waits to be relayed, in all outboxes. */
+/** Returns the number of entries that wait in all outboxes. */
 export async function outboxEntries(redis: Redis | Cluster, partitions: number): Promise<number> {
   let entries = 0;
   for (let partition = 0; partition < partitions; partition++)
@@ -42,7 +42,7 @@ export async function outboxEntries(redis: Redis | Cluster, partitions: number):
   return entries;
 }
 
-/** @returns what is missing and what is there too often: `id: should be 1, is 2` */
+/** @returns a line for each id that is missing or there too often: `id: should be 1, is 2` */
 export function miscounted(
   found: readonly { readonly id: string }[],
   expected: Iterable<string>,

@@ -1,4 +1,4 @@
-/** A dispatcher with the functions of `gated`: their handlers end when the test lets them. */
+/** A dispatcher with the functions of `gated`: the test decides when their handlers end. */
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { readLag } from '../../src/lag/lag.ts';
@@ -26,7 +26,7 @@ export interface Bed {
     items: readonly (readonly [id: string, subject: string, number: number, order: string])[],
   ): Promise<void>;
   runs(fn?: string): Run[];
-  /** Waits until the event's handler runs for each function, and these are done for them. */
+  /** Waits until each function runs the event's handler and has done this many others. */
   runsBeside(id: string, done: number): Promise<void>;
 }
 

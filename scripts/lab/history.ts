@@ -1,10 +1,10 @@
-/** What the test functions wrote down, and what it must be like. */
+/** The history that the test functions write, and the checks of it. */
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
 export interface HistoryLine {
   /**
-   * The handler was called; it succeeded; it failed. A run without its end died with its thread or
-   * process.
+   * `start`: the handler was called. `end`: it succeeded. `fail`: it failed. A run with a start
+   * alone died with its thread or process.
    */
   readonly what: 'start' | 'end' | 'fail';
   readonly fn: string;
@@ -20,19 +20,19 @@ export interface HistoryLine {
 }
 
 /**
- * One call of a handler for one event. Times are line numbers: the file is appended to by one
- * writer at a time.
+ * One call of a handler for one event. Times are line numbers: one writer at a time appends to the
+ * file.
  */
 export interface Run extends Omit<HistoryLine, 'what'> {
   readonly startedAt: number;
-  /** Infinity: it never ended. */
+  /** Line number of the end; Infinity if the run never ended. */
   endedAt: number;
   outcome: 'end' | 'fail' | 'died';
 }
 
 /**
- * Lets an event go on that was ordered to `gate`: it then does what `order` says. For its later
- * attempts too, until it is shut.
+ * Opens the gate of an event with the order `gate`: its handler then follows `order`. The gate
+ * stays open for later attempts, until it is shut.
  */
 export function openGate(history: string, id: string, order: string): void {
   writeFileSync(`${history}.gate-${id}.new`, order);
@@ -43,7 +43,10 @@ export function shutGate(history: string, id: string): void {
   rmSync(`${history}.gate-${id}`);
 }
 
-/** Empty when nothing has run yet. A last line that is not complete is left out. */
+/**
+ * Returns the lines of the history. The list is empty when nothing has run yet. An incomplete last
+ * line is left out.
+ */
 export function readHistory(file: string): HistoryLine[] {
   if (!existsSync(file)) return [];
   const text = readFileSync(file, 'utf8');
@@ -78,7 +81,7 @@ export function runsOf(lines: readonly HistoryLine[]): Run[] {
   return runs;
 }
 
-/** How often each event's handler succeeded. */
+/** Returns how often each event's handler succeeded. */
 export function completions(runs: readonly Run[]): Map<string, number> {
   const out = new Map<string, number>();
   for (const run of runs) if (run.outcome === 'end') out.set(run.id, (out.get(run.id) ?? 0) + 1);
@@ -86,8 +89,8 @@ export function completions(runs: readonly Run[]): Map<string, number> {
 }
 
 /**
- * @returns problems: published events that were neither done nor dead, and what ran without having
- *   been published
+ * @returns a problem for each published event that is neither done nor dead, and for each run of an
+ *   event that was not published
  */
 export function lost(
   runs: readonly Run[],
@@ -107,9 +110,8 @@ export function lost(
 }
 
 /**
- * Order per subject, by the payload's `number`: when an event starts, all with a lower number have
- * succeeded before (or are in `dead`, having started before), and no two runs of one subject
- * overlap.
+ * Checks the order per subject, by the payload's `number`. When an event starts, all lower numbers
+ * have succeeded, or are in `dead` and have started before. No two runs of one subject overlap.
  */
 export function disorder(
   runs: readonly Run[],
@@ -154,9 +156,9 @@ export function disorder(
 }
 
 /**
- * The same for handleBatch, whose calls hold several events of one subject: the last success of an
- * event comes after all with a lower number have succeeded for the last time (or, dead, been tried
- * for the last time).
+ * Checks the order for handleBatch, whose calls hold several events of one subject. The last
+ * success of an event comes after the last success of all lower numbers. For a dead event its last
+ * attempt counts.
  */
 export function batchDisorder(runs: readonly Run[], dead: Iterable<string> = []): string[] {
   const deadIds = new Set(dead);
@@ -180,7 +182,7 @@ export function batchDisorder(runs: readonly Run[], dead: Iterable<string> = [])
   return problems;
 }
 
-/** Attempt numbers of an event's runs, in order, without repeats. */
+/** Returns the attempt numbers of an event's runs, in order, without repeats. */
 export function attemptsOf(runs: readonly Run[], id: string): number[] {
   const out: number[] = [];
   for (const run of runs) if (run.id === id && out.at(-1) !== run.attempt) out.push(run.attempt);

@@ -1,4 +1,7 @@
-/** Numbers from 0 to `below`, the same for the same seed. */
+/**
+ * Returns a source of whole numbers from 0 to `below`, `below` excluded. The same seed gives the
+ * same numbers.
+ */
 export function randomOf(seed: number): (below: number) => number {
   let state = (seed * 2_654_435_761) % 2 ** 32;
   return (below) => {

@@ -1,40 +1,40 @@
 /**
- * A real Redis Cluster on loopback: masters that share the slots, each with a replica where asked
- * for.
+ * A real Redis Cluster on loopback. Its masters share the slots; an option gives each master a
+ * replica.
  */
 import { Cluster, type Redis } from 'ioredis';
 import { freePort, startRedis, until, type TestLike, type TestRedis } from './redis-server.ts';
 import { startProxy, type TcpProxy } from './tcp-proxy.ts';
 
 export interface TestCluster {
-  /** As in REDIS_URL. */
+  /** Url of the masters, in the form of REDIS_URL. */
   readonly url: string;
   /** Masters first, then their replicas in the same order. */
   readonly nodes: readonly TestRedis[];
   /**
-   * With `proxiedLinks`, in the order of the nodes: what a node's replica follows it through.
-   * Clients pass through untouched.
+   * Proxies in the order of the nodes; empty without `proxiedLinks`. A node's replica follows it
+   * through its proxy. Clients pass through untouched.
    */
   readonly links: readonly TcpProxy[];
-  /** A plain ioredis to look with; closed with the test. */
+  /** Opens a plain ioredis client to look with. The client is closed with the test. */
   client(): Cluster;
-  /** Index of the node that serves a key's slot now. */
+  /** Returns the index of the node that serves a key's slot now. */
   ownerOf(key: string): Promise<number>;
-  /** Moves a key's slot, keys and all, as redis-cli --cluster reshard does. */
+  /** Moves a key's slot with all its keys, as redis-cli --cluster reshard does. */
   moveSlot(key: string, to: number): Promise<void>;
   /**
-   * A killed master's replica serves its slots, and everybody knows. Until its death has been
-   * noticed the cluster still calls itself whole.
+   * Waits until a killed master's replica serves its slots, and every node knows. Until the death
+   * is noticed the cluster still calls itself whole.
    */
   succeeded(master: number, timeoutMs?: number): Promise<void>;
-  /** Every node that answers says that all slots are served. */
+  /** Waits until every node that answers says that all slots are served. */
   whole(timeoutMs?: number): Promise<void>;
 }
 
 const SLOTS = 16_384;
 /**
- * Replicas come from another address of the loopback than clients: that is how a proxy tells them
- * apart.
+ * Replicas connect from another address of the loopback than clients. The proxy tells them apart by
+ * it.
  */
 const REPLICA_ADDRESS = '127.0.0.2';
 
@@ -42,8 +42,8 @@ export interface TestClusterOptions {
   readonly masters: number;
   readonly replicas?: boolean;
   /**
-   * Each node announces a proxy in front of itself, so that what its replica gets can be delayed,
-   * held back and cut. Until it is restarted.
+   * Whether each node announces a proxy in front of itself. The proxy delays, holds back and cuts
+   * the link to its replica. A restart of the node ends this.
    */
   readonly proxiedLinks?: boolean;
 }
@@ -78,7 +78,7 @@ export async function startCluster(t: TestLike, options: TestClusterOptions): Pr
   return cluster;
 }
 
-/** Sends a command to one node, over a plain client each. */
+/** Sends a command to one node. Each node has a plain client. */
 class NodeCalls {
   readonly #clients: readonly Redis[];
 
@@ -130,7 +130,10 @@ async function shareSlots(calls: NodeCalls, masters: number): Promise<void> {
   }
 }
 
-/** Makes the nodes after the masters replicas. Repeats until each has heard of its master. */
+/**
+ * Makes the nodes after the masters replicas. Repeats the command until each replica has heard of
+ * its master.
+ */
 async function assignReplicas(
   calls: NodeCalls,
   ids: readonly string[],
@@ -252,7 +255,10 @@ class ManagedCluster implements TestCluster {
     return Number(await this.#calls.call(0, 'CLUSTER', 'KEYSLOT', key));
   }
 
-  /** Whether a node says so. A node that does not answer within 300 ms has no vote: true. */
+  /**
+   * Returns whether the node says that all slots are served. True for a node without an answer
+   * within 300 ms: it has no vote.
+   */
   async #servesAllSlots(node: number): Promise<boolean> {
     const info = await Promise.race([
       this.#calls.call(node, 'CLUSTER', 'INFO').catch(() => null),

@@ -1,6 +1,6 @@
 /**
- * A real redis-server for one test: started, restarted, killed and paused at will; gone when the
- * test is over.
+ * A real redis-server for one test, which starts, restarts, kills and pauses it. The server ends
+ * with the test.
  */
 import { randomInt } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { superviseServer, type SupervisedServer } from '../../src/redis/supervis
 import { findServerBinary } from '../../src/redis/server-binary.ts';
 import type { ServerBinary } from '../../src/redis/server-program.ts';
 
-/** What is needed of a tap test. */
+/** The part of a tap test that a server needs. */
 export interface TestLike {
   teardown(fn: () => void | Promise<void>): void;
 }
@@ -24,11 +24,11 @@ export interface TestRedisOptions {
   readonly appendfsync?: 'always' | 'everysec' | 'no';
   /** Further settings, as on the command line: ['--maxmemory', '10mb']. */
   readonly args?: readonly string[];
-  /** More of its environment. */
+  /** Further variables of the server's environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Holds socket, data and log; default a fresh one that is removed afterwards. */
+  /** Folder of socket, data and log. Default: a fresh one that is removed afterwards. */
   readonly dir?: string;
-  /** Also listens on a free port of 127.0.0.1: `tcpUrl`, `port`. */
+  /** Whether the server also listens on a free port of 127.0.0.1: `tcpUrl`, `port`. */
   readonly tcp?: boolean;
 }
 
@@ -39,20 +39,25 @@ export interface TestRedis {
   readonly socket: string;
   readonly dir: string;
   readonly pid: number;
-  /** kill -9, and waits until it is gone. */
+  /** Sends SIGKILL and waits until the server is gone. */
   kill(): Promise<void>;
-  /** Orderly shutdown. */
+  /** Shuts the server down in order. */
   stop(): Promise<void>;
-  /** Orderly shutdown if it runs, then up again on the same data, socket and port. */
+  /**
+   * Shuts the server down in order if it runs. Starts it again on the same data, socket and port.
+   */
   restart(): Promise<void>;
-  /** SIGSTOP: takes connections and bytes, answers nothing. */
+  /** Sends SIGSTOP: the kernel still accepts connections and bytes, the server answers nothing. */
   pause(): void;
   resume(): void;
-  /** A plain ioredis to look with; closed with the test. */
+  /** Opens a plain ioredis client to look with. The client is closed with the test. */
   client(options?: { readonly db?: number; readonly connectionName?: string }): Redis;
 }
 
-/** dist/scripts/lab -> the project: its .millrace keeps the binary, so that it is fetched once. */
+/**
+ * The project's folder, from dist/scripts/lab. Its .millrace/ keeps the server's binary, so that it
+ * is fetched once.
+ */
 export const projectDir = fileURLToPath(new URL('../../..', import.meta.url));
 
 let binary: Promise<ServerBinary> | undefined;
@@ -69,7 +74,8 @@ export async function startRedis(t: TestLike, options: TestRedisOptions = {}): P
   const redis = new ManagedRedis(command, dir, port);
   t.teardown(async () => {
     redis.disconnectClients();
-    // A master's orderly shutdown waits for its replicas: not for data that goes away with it.
+    // A master's orderly shutdown waits for its replicas. Data that is removed at once needs no
+    // such wait.
     if (options.dir !== undefined) return redis.stop();
     await redis.kill();
     await removeDir(dir);
@@ -191,7 +197,7 @@ class ManagedRedis implements TestRedis {
     for (const client of this.#clients) client.disconnect();
   }
 
-  /** The server, if it runs; nobody else stops it then. */
+  /** Takes the server out of the object, so that nobody else stops it. Null if it does not run. */
   #release(): SupervisedServer | null {
     const running = this.#server;
     this.#server = null;
@@ -204,8 +210,8 @@ class ManagedRedis implements TestRedis {
 }
 
 /**
- * A fork of a killed server (rewrite, replication) may still write for a moment: tries until that
- * is over.
+ * Removes the folder. A fork of a killed server (rewrite, replication) may still write for a
+ * moment, so the removal is repeated.
  */
 async function removeDir(dir: string): Promise<void> {
   for (let left = 100; ; left--) {
@@ -250,8 +256,8 @@ export async function until<T>(
 }
 
 /**
- * Below the ports that the kernel gives to outgoing connections: one of those may be gone when the
- * server binds it.
+ * Returns a free port below the kernel's range for outgoing connections. A port in that range may
+ * be taken before the server binds it.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

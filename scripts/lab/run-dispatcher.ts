@@ -1,7 +1,7 @@
 /**
  * A dispatcher as its own process, for tests that kill it: `run-dispatcher.js <functions folder>
- * <proto folder>`, the rest from the environment. Says `ready` on stdout, logs to stderr, drains on
- * SIGTERM, ends when stdin does (its test is gone).
+ * <proto folder>`. All else comes from the environment. The process prints `ready` on stdout, logs
+ * to stderr, and drains on SIGTERM. It ends when its stdin ends, because its test is gone.
  */
 import { pino } from 'pino';
 import { connect } from '../../src/millrace.ts';

@@ -1,4 +1,4 @@
-/** The proxy of src/torture, for one test. */
+/** Opens the proxy of src/torture for one test. */
 import { openProxy, type TcpProxy, type Upstream } from '../../src/torture/tcp-proxy.ts';
 import type { TestLike } from './redis-server.ts';
 

@@ -1,6 +1,6 @@
 /**
- * What people vendor into their proto folders: options of other tools, written as theirs are. Path
- * -> text.
+ * Files that users vendor into their proto folders: options of other tools, written in their style.
+ * Path -> text.
  */
 
 const FIELD_RULES = `syntax = "proto2";
@@ -111,7 +111,7 @@ import "millrace/v1/options.proto";
 `;
 const DECLARED = 'option (millrace.v1.event) = { type: "order.created", subject: "order_id" };';
 
-/** The same without any custom option. */
+/** The same message without any custom option. */
 export const PLAIN = `${HEAD}message OrderCreated {
   ${DECLARED}
   reserved 100 to 120, 200;

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The append-only file that grows. */
+/** Returns the path of the append-only file that grows. */
 export function growingFile(dir: string): string {
   const folder = join(dir, 'appendonlydir');
   const name = readdirSync(folder)

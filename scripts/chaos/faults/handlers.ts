@@ -4,7 +4,7 @@ import { ORDERS } from '../../lab/misbehaving-functions/behave.ts';
 import { until } from '../../lab/redis-server.ts';
 import type { Fault } from '../fault.ts';
 
-/** Orders that cost a thread, or the whole time a handler has: few of them. */
+/** Orders that cost a thread or a handler's whole time. Only a few events get one. */
 const COSTLY = ['hang', 'hang-polite', 'loop', 'exit', 'oom', 'unhandled:200'];
 const CHEAP = ORDERS.filter(
   (order) =>
@@ -45,7 +45,7 @@ export const handlerFaults: readonly Fault[] = [
       const { producers, random, spawn, service, note } = context;
       await note('order: kill-dispatcher');
       await random.pick(producers).poison('kill-dispatcher');
-      // Each time one dies, somebody restarts it: three owners for the search, then three attempts.
+      // Someone restarts each dead dispatcher: three owners for the search, then three attempts.
       await until(
         'the event is dead-lettered',
         async () => {

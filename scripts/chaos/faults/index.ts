@@ -6,7 +6,7 @@ import { processFaults } from './processes.ts';
 import { serverFaults } from './server.ts';
 import { tornFileFaults } from './torn-file.ts';
 
-/** Nothing is broken: what the harness itself does to a run. */
+/** No fault: shows the harness's own effect on a run. */
 const calm: Fault = {
   name: 'none',
   about: 'no fault: the harness itself',

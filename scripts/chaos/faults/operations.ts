@@ -1,4 +1,4 @@
-/** What operators do, and what happens to a cluster. */
+/** Actions of operators, and faults of a cluster. */
 import { spawn as spawnProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -26,7 +26,7 @@ export const operationFaults: readonly Fault[] = [
       await until('letters gather', async () => (await broken()).length > 60, 20_000);
       await sink.set('broken', false);
       await pause(200, 400);
-      // Known before the first is moved; what dies of it later is replayed below.
+      // These letters are known before the first slot moves. Later ones are replayed below.
       for (const { function: fn, eventId } of await broken())
         allowed.replayed.add(`${fn} ${eventId}`);
       for (let i = 0; i < 3; i++) {
@@ -36,7 +36,7 @@ export const operationFaults: readonly Fault[] = [
           env: { PATH: process.env['PATH'], HOME: process.env['HOME'], REDIS_URL: redis?.url },
         });
         const gone = once(replay, 'exit');
-        // Somewhere between its start and its end.
+        // The time is somewhere between the start and the end of the move.
         await Promise.race([gone, pause(350, 800)]);
         replay.kill('SIGKILL');
         await gone;
@@ -71,10 +71,10 @@ export const operationFaults: readonly Fault[] = [
           cluster.ownerOf(`mr:{${partition}}:counters`),
         ),
       );
-      // Longer than what asynchronous replication is behind here: milliseconds.
+      // Longer than the lag of asynchronous replication here, which is milliseconds.
       const fromOp = await sink.length();
       await pause(200, 200);
-      // Replication is asynchronous: outcomes that had not reached the replica are forgotten, and
+      // Replication is asynchronous. Outcomes that had not reached the replica are forgotten, and
       // their events run again.
       allowed.stateGoesBack = true;
       await note('kill master');

@@ -11,11 +11,11 @@ export const processFaults: readonly Fault[] = [
     async inject({ seed, random, spawn, dispatchers, takeover, note }) {
       const [first] = dispatchers;
       for (let i = 0; i < KILLS; i++) {
-        // Each point has its turn as seeds go up.
+        // Each point has its turn as the seeds go up.
         const point = FAULT_POINTS[(seed * KILLS + i) % FAULT_POINTS.length] as string;
         await note(`kill at: ${point}`);
         const victim = await spawn({ CHAOS_POINT: `${point}:${random.whole(1, 6)}` });
-        // Where the point is never reached (no retry came its way): killed all the same.
+        // A dispatcher that never reaches the point (no retry came its way) is killed all the same.
         await Promise.race([victim.gone, new Promise((resolve) => setTimeout(resolve, 1500))]);
         await victim.kill();
         if (first?.alive) await takeover(victim);
@@ -30,7 +30,7 @@ export const processFaults: readonly Fault[] = [
         await pause(50, 400);
         await note('kill');
         await victim.kill();
-        // Sometimes nobody is left for a while, sometimes an heir is there at once.
+        // Sometimes nobody is left for a while. Sometimes an heir is there at once.
         if (random.chance(0.5)) await takeover(victim);
         await spawn();
       }

@@ -1,4 +1,4 @@
-/** Redis dies, forgets, is full, holds rubbish. */
+/** Redis dies, forgets, is full, or holds corrupt data. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { statSync, truncateSync } from 'node:fs';
@@ -36,8 +36,8 @@ const FUNCTIONS = RULES_OF_FUNCTIONS.flatMap(({ name, on }) =>
 const TYPES = [...new Set(FUNCTIONS.map(([, type]) => type))];
 
 /**
- * Bytes that no publisher of ours would write: rubbish, half an entry, one bit wrong, another type,
- * nothing.
+ * Returns entries that no publisher of Millrace would write: rubbish, half an entry, a wrong bit,
+ * another type, nothing.
  */
 function corruptions(random: FaultContext['random'], good: Buffer): (string | Buffer)[][] {
   const flipped = Buffer.from(good);
@@ -137,8 +137,8 @@ export const serverFaults: readonly Fault[] = [
         await random.pick(dispatchers).kill();
         await spawn();
       }
-      // What was to happen at a time of the clock that was furthest ahead waits for that time: it
-      // is not to be waited for here.
+      // Events due by the clock that was furthest ahead wait for that time. The run does not wait
+      // for them.
       serverClock.shift(mostMs);
       await note(`server's clock ${mostMs} ms`);
       await pause(300, 600);

@@ -1,6 +1,6 @@
 /**
- * The append-only file ends inside a script: what Redis itself makes of that at the second start is
- * half a script.
+ * The append-only file ends inside a script. After the second start Redis itself keeps half of that
+ * script.
  */
 import { statSync, truncateSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,13 +8,13 @@ import { readTransactions } from '../../../src/redis/append-only-file.ts';
 import type { Fault, FaultContext } from '../fault.ts';
 import { growingFile } from './growing-file.ts';
 
-/** So many of the last scripts may be the one that is torn. */
+/** Number of last scripts of which one is torn. */
 const LAST = 150;
 
 /**
- * Kills the server and cuts its file: of a script, the first effects are left, and in most cases a
- * piece of the next. Redis itself takes out a script that ends with a whole command, and keeps the
- * first half of any other.
+ * Kills the server and cuts its file. Leaves the first effects of one script, and in most cases a
+ * piece of its next effect. Redis itself removes a script that ends with a whole command, and keeps
+ * the first half of any other.
  */
 async function tear({ redis, random, allowed, note }: FaultContext): Promise<number> {
   if (!redis) throw new Error('this fault needs a single server');
@@ -29,7 +29,7 @@ async function tear({ redis, random, allowed, note }: FaultContext): Promise<num
   allowed.stateGoesBack = true;
   await redis.kill();
   const found = readTransactions(redis.dir);
-  // With one effect there is no half.
+  // A script with one effect has no half.
   const torn = random.pick(
     (found?.transactions ?? []).filter(({ ends }) => ends.length > 3).slice(-LAST),
   );

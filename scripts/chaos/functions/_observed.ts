@@ -1,5 +1,5 @@
 /**
- * What the functions under chaos have in common: they say in the sink what they do, and behave as
+ * The common part of the functions under chaos. They write their calls to the sink, and behave as
  * the event orders.
  */
 import { threadId } from 'node:worker_threads';
@@ -39,10 +39,7 @@ export function opOf(
   };
 }
 
-/**
- * As ordered, and two orders more: `broken` and `held` fail as long as the sink says that things
- * are so.
- */
+/** Follows the order. Two more orders, `broken` and `held`, fail as long as the sink says so. */
 export async function act(
   event: TestEventView,
   attempt: number,

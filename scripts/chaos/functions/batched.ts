@@ -3,8 +3,8 @@ import { orderOf, type TestData } from '../../lab/misbehaving-functions/behave.t
 import { act, opOf, policy, theSink } from './_observed.ts';
 
 /**
- * Events ordered to `reject` are named as failed, and nothing of their subject behind them is done;
- * every other misbehaviour takes the whole call with it.
+ * Names the events with the order `reject` as failed, and does no later event of their subject.
+ * Every other misbehaviour fails the whole call.
  */
 export default defineFunction({
   name: 'batched',
@@ -37,7 +37,7 @@ export default defineFunction({
     const reached = new Set<string>();
     await Promise.all(
       events.map((event) => {
-        // Not begun: what stands behind a failed one of its subject.
+        // An event behind a failed one of its subject is not begun.
         if (failed.has(event.id)) reached.add(event.subject);
         return reached.has(event.subject)
           ? sink.push(line('fail', event))

@@ -1,7 +1,7 @@
 import { defineFunction } from '../../../src/define/index.ts';
 import { handleOne, policy } from './_observed.ts';
 
-/** What `keyed` emits ends here. */
+/** Consumes the emissions of `keyed`. */
 export default defineFunction({
   name: 'emitted',
   on: ['test.third'],

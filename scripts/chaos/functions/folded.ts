@@ -1,14 +1,14 @@
 /**
- * A view: what it writes is in Redis itself, and exactly once, whatever happens. Nothing dies of
- * it: that would hold its subject for good.
+ * A view. Its rows are in Redis itself, written exactly once whatever happens. No event becomes
+ * dead by it: a dead event would hold its subject for good.
  */
 import { defineView } from '../../../src/define/index.ts';
 import type { FoldedRow } from '../function-rules.ts';
 import { policy } from './_observed.ts';
 
 /**
- * How often the events of these ids failed in this thread. A turn in which one fails is folded
- * twice: an attempt is two calls.
+ * Number of failures per event id in this thread. A turn with a failing event is folded twice: an
+ * attempt is two calls.
  */
 const failures = new Map<string, number>();
 
@@ -17,7 +17,7 @@ export default defineView({
   version: 1,
   on: ['test.event', 'test.other'],
   ...policy,
-  // Each thread that comes upon it fails it once or twice.
+  // Each thread that meets the event fails it once or twice.
   retry: { ...policy.retry, attempts: 50 },
   evolve(row: FoldedRow | null, event): FoldedRow {
     const { order, number } = event.data as { order: string; number: number };

@@ -2,10 +2,7 @@ import { defineFunction } from '../../../src/define/index.ts';
 import { HELD_ATTEMPTS } from '../function-rules.ts';
 import { handleOne, policy } from './_observed.ts';
 
-/**
- * Some of its subjects fail until the fault is over: their events are parked all the time, and none
- * of them dies.
- */
+/** Fails some subjects until the fault is over: their events stay parked, and none becomes dead. */
 export default defineFunction({
   name: 'held',
   on: ['test.held'],

@@ -1,7 +1,7 @@
 import { defineFunction } from '../../../src/define/index.ts';
 import { handleOne, policy } from './_observed.ts';
 
-/** All its events are scheduled. */
+/** Consumes events that are all scheduled. */
 export default defineFunction({
   name: 'later',
   on: ['test.later'],

@@ -1,7 +1,9 @@
 import { defineFunction } from '../../../src/define/index.ts';
 import { handleOne, policy } from './_observed.ts';
 
-/** Some of its events are published twice. The window is longer than any jump of a clock. */
+/**
+ * Consumes events of which some are published twice. The window is longer than any jump of a clock.
+ */
 export default defineFunction({
   name: 'once',
   on: ['test.twice'],

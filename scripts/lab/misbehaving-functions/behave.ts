@@ -1,5 +1,5 @@
 /**
- * How the functions of the tests behave: as the payload's `order` says. Every run is written to the
+ * Behaviour of the test functions: each follows the payload's `order`, and writes every run to the
  * file TEST_HISTORY.
  */
 import { openSync, readFileSync, writeSync } from 'node:fs';
@@ -9,9 +9,12 @@ import { NonRetryableError } from '../../../src/define/index.ts';
 import type { HistoryLine } from '../history.ts';
 
 /**
- * `name` or `name:ms`: first wait, then behave. throw-once fails the first attempt only. late-throw
- * and unhandled are heard of when the handler has returned, or still runs: `unhandled:500` still
- * runs. gate: waits for the test's `openGate`, then does what that says.
+ * An order is `name` or `name:ms`: wait, then behave.
+ *
+ * - throw-once: fails the first attempt only.
+ * - late-throw, unhandled: fails after the handler has returned. `unhandled:500` fails while the
+ *   handler still runs.
+ * - gate: waits for the test's `openGate`, then follows its order.
  */
 export const ORDERS = [
   'ok',
@@ -94,9 +97,7 @@ export function orderOf(event: TestEventView): { readonly name: Order; readonly 
   return { name: name as Order, ms: Number(ms) };
 }
 
-/**
- * Does what was ordered. Returns a promise only where it has to: the plain case stays synchronous.
- */
+/** Follows the order. Returns a promise only where it has to: the plain case stays synchronous. */
 export function behave(
   event: TestEventView,
   attempt: number,
@@ -112,7 +113,7 @@ export function behave(
   return act(name, attempt, signal);
 }
 
-/** Looks for what the test has written for the event. */
+/** Waits for the order that the test writes for the event. */
 async function gateOf(id: string, signal: AbortSignal): Promise<Order> {
   for (;;) {
     signal.throwIfAborted();
@@ -174,7 +175,7 @@ function act(name: Order, attempt: number, signal: AbortSignal): Promise<void> |
   }
 }
 
-/** A whole handler for one event: start, behave, end. */
+/** Runs a whole handler for one event: start, behave, end. */
 export function handleOne(
   fn: string,
   event: TestEventView,
@@ -195,7 +196,7 @@ export function handleOne(
   record('end', fn, event, attempt);
 }
 
-/** Quick retries, and a time that a busy machine does not exceed by itself. */
+/** Quick retries, and a timeout that a handler does not exceed on a busy machine by itself. */
 export const POLICY = {
   timeoutMs: 1500,
   retry: { attempts: 3, minDelayMs: 10, maxDelayMs: 50 },

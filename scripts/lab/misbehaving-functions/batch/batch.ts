@@ -2,8 +2,8 @@ import { defineFunction, type BatchFailure } from '../../../../src/define/index.
 import { behave, orderOf, POLICY, record } from '../behave.ts';
 
 /**
- * Events ordered to `reject` are named as failed; every other misbehaviour takes the whole call
- * with it.
+ * Names the events with the order `reject` as failed. Every other misbehaviour fails the whole
+ * call.
  */
 export default defineFunction({
   name: 'batch',

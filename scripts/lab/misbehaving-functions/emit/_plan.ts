@@ -1,4 +1,4 @@
-/** What the emitting functions of the tests do, as the payload's `order` says: a plan in JSON. */
+/** The plan of an emitting test function: JSON in the payload's `order`. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestData } from '../behave.ts';
 import '../behave.ts';
@@ -9,16 +9,18 @@ export interface PlannedEmit {
   readonly delayMs?: number;
   readonly id?: string;
   readonly order?: string;
-  /** Bytes of payload. */
+  /** Size of the payload, bytes. */
   readonly size?: number;
 }
 
 export interface Plan {
   readonly emits: readonly PlannedEmit[];
   readonly sleepMs?: number;
-  /** After all is emitted: throw, the first time or each time; end the thread, the first time. */
+  /**
+   * Failure after all emits: throw, the first time or each time; end the thread, the first time.
+   */
   readonly then?: 'throw-once' | 'throw' | 'exit-once';
-  /** Something that ctx.emit must refuse. */
+  /** An emit that ctx.emit must refuse. */
   readonly bad?:
     | 'unknown type'
     | 'wrong data'
@@ -29,7 +31,7 @@ export interface Plan {
     | 'two times';
 }
 
-/** `"loop"`: emits another such event, for ever. */
+/** Reads the plan. The order `"loop"` emits another such event, without an end. */
 export function planOf(data: unknown): Plan {
   const plan = JSON.parse((data as TestData).order) as Plan | 'loop';
   return plan === 'loop'
@@ -45,7 +47,7 @@ export const dataFor = (
 
 type Emit = (type: string, data: unknown, options?: Record<string, unknown>) => string;
 
-/** Awaits only where the plan says so. */
+/** Follows the plan. Awaits only where the plan says so. */
 export async function follow(plan: Plan, emit: Emit, attempt: number): Promise<void> {
   plan.emits.forEach(({ type, subject, delayMs, id, order, size }, i) => {
     emit(type, dataFor(subject, i, order, size), {

@@ -1,7 +1,7 @@
 import { defineFunction } from '../../../../src/define/index.ts';
 import { follow, planOf } from './_plan.ts';
 
-/** Emits for every event, then names those as failed whose plan says so. */
+/** Emits for every event, then names the events as failed whose plan says so. */
 export default defineFunction({
   name: 'batch-emitter',
   on: ['test.third'],

@@ -2,7 +2,7 @@ import { defineFunction } from '../../../../src/define/index.ts';
 import { record } from '../behave.ts';
 import { follow, planOf } from './_plan.ts';
 
-/** Sees what was emitted, and may emit because of it. */
+/** Receives the emitted events, and may emit for them. */
 export default defineFunction({
   name: 'sink',
   on: ['test.other'],

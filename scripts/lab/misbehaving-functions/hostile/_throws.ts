@@ -1,4 +1,4 @@
-/** What handlers throw, that no well-meant code would. By name, so that an event can order one. */
+/** Values that no well-meant handler would throw, by name, so that an event can order one. */
 
 class Throwing {
   get name(): string {

@@ -3,8 +3,8 @@ import { POLICY } from '../behave.ts';
 import { THROWS } from './_throws.ts';
 
 /**
- * `order`: the name of what to throw, or `text:` and a text as JSON. Subjects that begin with `ok`
- * are fine.
+ * Throws the value named by `order`, or the text after `text:`, in JSON. Subjects that begin with
+ * `ok` succeed.
  */
 export default defineFunction({
   name: 'hostile',

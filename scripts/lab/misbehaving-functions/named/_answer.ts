@@ -6,7 +6,7 @@ import {
 import { record, type TestEventView } from '../behave.ts';
 
 /**
- * Never throws: what is not ordered to be `ok` is named as failed. `throw-once` the first time
+ * Never throws. Names each event without the order `ok` as failed: `throw-once` the first time
  * only, `non-retryable` for good.
  */
 export function answer(

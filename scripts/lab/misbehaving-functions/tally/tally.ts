@@ -1,12 +1,13 @@
 /**
- * A view whose fold counts: an event folded twice, not at all, or out of order shows in the row.
+ * A view whose fold counts. The row shows an event that was folded twice, not at all, or out of
+ * order.
  */
 import { defineView } from '../../../../src/define/index.ts';
 
 export interface Tally {
   count: number;
   sum: number;
-  /** Differs with the order. */
+  /** Value that depends on the order of the events. */
   chain: number;
   size: 'small' | 'large';
   last: string;
@@ -15,7 +16,7 @@ export interface Tally {
 export const step = (row: Tally | null, type: string, number: number): Tally => {
   const { count = 0, sum = 0, chain = 7 } = row ?? {};
   const total = sum + number;
-  // What is huge stays so.
+  // A huge row stays huge.
   const last = row && row.last.length > 1000 ? row.last : type;
   return {
     count: count + 1,
@@ -27,8 +28,8 @@ export const step = (row: Tally | null, type: string, number: number): Tally => 
 };
 
 /**
- * How often the events of these ids failed in this thread. A batch in which one fails is folded
- * twice: the first attempt is two calls.
+ * Number of failures per event id in this thread. A batch with a failing event is folded twice: the
+ * first attempt is two calls.
  */
 const failures = new Map<string, number>();
 
@@ -52,13 +53,13 @@ export default defineView({
       throw new Error('spoilt the row it was given, then failed');
     }
     const next = step(row, event.type, number);
-    // In place, as a fold may.
+    // A fold may change the row in place.
     return row ? Object.assign(row, next) : next;
   },
   indexes: {
     size: { by: 'size', sort: 'sum' },
     sum: { sort: (row) => row.sum },
-    // only some rows
+    // Indexes only some rows.
     odd: { by: (row) => (row.count % 2 === 1 ? row.last : null) },
   },
 });
