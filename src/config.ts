@@ -137,7 +137,7 @@ export const ENVIRONMENT = {
   MILLRACE_MODE: oneOf(
     ['development', 'production'],
     'development',
-    '`development` registers new compatible schemas at start, `production` refuses to start with them. See [schemas](schemas.md)',
+    '`development` registers new compatible schemas at start, `production` refuses to start with them. See [docs/schemas.md](schemas.md)',
   ),
   MILLRACE_SCHEMA_WAIT_MS: whole(
     0,

@@ -2,7 +2,7 @@
  * `millrace torture`: kills, freezes and cuts off dispatchers that run the functions of a folder,
  * and reports the damage.
  */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { TORTURES, type Torture } from '../../torture/faults.ts';
 import { torture, type TortureReport } from '../../torture/torture.ts';
 import type { LongRunningContext } from '../context.ts';
@@ -38,11 +38,10 @@ export function registerTorture(program: Command, context: LongRunningContext): 
       wholeNumber(1, 2 ** 31),
       1,
     )
-    .option(
-      '--fault <names>',
-      `faults to inject, comma separated: ${TORTURES.join(', ')}`,
-      parseFaults,
-      TORTURES,
+    .addOption(
+      new Option('--fault <names>', `faults to inject, comma separated: ${TORTURES.join(', ')}`)
+        .argParser(parseFaults)
+        .default(TORTURES, 'all'),
     )
     .option('--json', 'print the report as one JSON object')
     .addHelpText(
