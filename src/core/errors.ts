@@ -1,9 +1,10 @@
 /**
- * The errors Millrace throws. One class per decision a caller takes; each carries what the reader
- * needs as typed fields, a stable `code`, and a message that says what happened, to what, which
- * limit, and what to do.
+ * Errors that Millrace throws.
  *
- * Two questions are answered here once, never by matching messages:
+ * Each decision that a caller takes has one class. Each class has typed fields, a stable `code`,
+ * and a message. The message names the failure, the thing concerned, the limit, and the cure.
+ *
+ * Two questions are answered here only, never by matching messages:
  * - `retryable`: may the same call succeed later without a change by the caller?
  * - `outcomeUnknown`: may the call have taken effect although it failed?
  */
@@ -12,9 +13,9 @@ import { didYouMean } from './suggest.ts';
 
 export abstract class MillraceError extends Error {
   abstract readonly code: string;
-  /** The same call may succeed later, unchanged. */
+  /** Whether the same call may succeed later, unchanged. */
   readonly retryable: boolean = false;
-  /** The call may have taken effect although it failed. */
+  /** Whether the call may have taken effect although it failed. */
   readonly outcomeUnknown: boolean = false;
 
   constructor(message: string, options?: { cause?: unknown }) {
@@ -23,8 +24,8 @@ export abstract class MillraceError extends Error {
   }
 
   /**
-   * For logs: JSON leaves an error's message out. Its cause by its text: what it holds besides may
-   * be anybody's data.
+   * Form for logs, because JSON leaves an error's message out. The cause appears as its text only:
+   * its other fields may hold anybody's data.
    */
   toJSON(): Record<string, unknown> {
     const { cause } = this;
@@ -44,7 +45,7 @@ export abstract class MillraceError extends Error {
 }
 
 /**
- * Configuration that cannot work. `problems` lists every one found, each naming its variable,
+ * Configuration that cannot work. `problems` lists every problem found, each with its variable,
  * option or file.
  */
 export class ConfigError extends MillraceError {
@@ -61,8 +62,8 @@ export class ConfigError extends MillraceError {
 }
 
 /**
- * An event type nobody declared. Declare it with `option (millrace.v1.event)` on a message under
- * proto/.
+ * An event type that nobody declared. Declare it with `option (millrace.v1.event)` on a message
+ * under proto/.
  */
 export class UnknownEventTypeError extends MillraceError {
   readonly code = 'UNKNOWN_EVENT_TYPE';
@@ -79,8 +80,8 @@ export class UnknownEventTypeError extends MillraceError {
 }
 
 /**
- * Data that does not fit the event type's schema. Nothing was sent. `path` is the offending field,
- * e.g. `items.0.quantity`.
+ * Data that does not fit the event type's schema. Nothing was sent. `path` is the wrong field, e.g.
+ * `items.0.quantity`.
  */
 export class InvalidEventError extends MillraceError {
   readonly code = 'INVALID_EVENT';
@@ -97,12 +98,12 @@ export class InvalidEventError extends MillraceError {
 
 /**
  * Schemas under proto/ that the registry does not have: new ones in production mode, or ones that
- * contradict what is registered. `problems` gives the reasons, type by type.
+ * contradict the registered ones. `problems` gives the reasons, type by type.
  */
 export class SchemaNotRegisteredError extends MillraceError {
   readonly code = 'SCHEMA_NOT_REGISTERED';
   readonly problems: readonly string[];
-  /** @param failed what is not done because of it, as a clause */
+  /** @param failed the refused action, as a clause */
   constructor(problems: readonly string[], failed = 'cannot start') {
     super(
       `${failed}, the schemas under proto/ and the registry disagree:\n${problems.map((problem) => `- ${problem}`).join('\n')}`,
@@ -111,9 +112,7 @@ export class SchemaNotRegisteredError extends MillraceError {
   }
 }
 
-/**
- * What was looked for can name nothing: no string, or none that UTF-8 can hold. Nothing was done.
- */
+/** A text that can name nothing: no string, or one that UTF-8 cannot hold. Nothing was done. */
 export class InvalidTextError extends MillraceError {
   readonly code = 'INVALID_TEXT';
   readonly what: string;
@@ -125,13 +124,13 @@ export class InvalidTextError extends MillraceError {
   }
 }
 
-/** Something larger than its limit. Nothing was sent. */
+/** A value larger than its limit. Nothing was sent. */
 export class OversizeError extends MillraceError {
   readonly code = 'OVERSIZE';
   readonly what: string;
   readonly actual: number;
   readonly limit: number;
-  /** @param advice begins with what is counted: `bytes. Nothing was sent. …` */
+  /** @param advice begins with the unit: `bytes. Nothing was sent. …` */
   constructor(what: string, actual: number, limit: number, advice: string) {
     super(`${what}: the limit is ${limit}, it has ${actual} ${advice}`);
     this.what = what;
@@ -140,11 +139,11 @@ export class OversizeError extends MillraceError {
   }
 }
 
-/** Bytes that are not what they claim to be: checksum, framing or message do not match. */
+/** Bytes that do not hold the expected data: checksum, framing or message do not match. */
 export class CorruptDataError extends MillraceError {
   readonly code = 'CORRUPT_DATA';
   readonly reason: 'checksum' | 'decode' | 'count' | 'missing';
-  /** Of which event of which history; null: of something else. */
+  /** Place of the event in its history; null: the bytes are no history's. */
   readonly history: PlaceInHistory | null;
   constructor(
     reason: CorruptDataError['reason'],
@@ -161,12 +160,13 @@ export interface PlaceInHistory {
   readonly category: string;
   readonly id: string;
   readonly revision: number;
-  /** Null: that cannot be read either. */
+  /** Id of the event; null: the id cannot be read either. */
   readonly eventId: string | null;
 }
 
 /**
- * A stored row of a view that cannot be read. It was left as it is; other rows are not concerned.
+ * A stored row of a view that cannot be read. The row was left as it is. Other rows are not
+ * concerned.
  */
 export class UnreadableRowError extends MillraceError {
   readonly code = 'UNREADABLE_ROW';
@@ -175,7 +175,7 @@ export class UnreadableRowError extends MillraceError {
   /** Id of the row. */
   readonly id: string;
   readonly problem: string;
-  /** Its key in Redis, with the deployment's prefix where that is known. */
+  /** Key of the row in Redis, with the deployment's prefix where that is known. */
   readonly key: string;
   /** @param generation `<view>@<version>` */
   constructor(generation: string, id: string, key: string, problem: string) {
@@ -183,8 +183,8 @@ export class UnreadableRowError extends MillraceError {
     const view = generation.slice(0, at);
     super(
       `row ${JSON.stringify(id)} of view "${view}", version ${generation.slice(at + 1)}, cannot be read: ${problem} ` +
-        `(key ${key}). To get it back: raise the view's version, then millrace view rebuild ${view}. ` +
-        'To begin it anew, without its past events: delete that key, then millrace dlq replay',
+        `(key ${key}). To restore the row: raise the view's version, then run millrace view rebuild ${view}. ` +
+        'To start the row without its past events: delete that key, then run millrace dlq replay',
     );
     this.view = view;
     this.version = Number(generation.slice(at + 1));
@@ -195,46 +195,46 @@ export class UnreadableRowError extends MillraceError {
 }
 
 /**
- * An attribute of an event is none, though the event's bytes can be taken apart: a foreign producer
- * wrote it so.
+ * An event with an invalid attribute, although the event's bytes can be decoded. A foreign producer
+ * wrote it.
  */
 export class EnvelopeError extends MillraceError {
   readonly code = 'ENVELOPE';
   /** `id`, `subject`, `source`, `type` or `extensions`. */
   readonly field: string;
   /**
-   * Of its dead letter. `decode`: not valid UTF-8; `envelope`: empty, too long, or an extension
-   * that is none.
+   * Reason of its dead letter. `decode`: not valid UTF-8. `envelope`: empty, too long, or an
+   * invalid extension.
    */
   readonly reason: 'decode' | 'envelope';
   constructor(field: string, reason: 'decode' | 'envelope', problem: string) {
-    super(`the event's ${field} ${problem}. Mend its producer, and publish the event anew`);
+    super(`the event's ${field} ${problem}. Fix its producer, and publish the event again`);
     this.field = field;
     this.reason = reason;
   }
 }
 
-/** Why a publisher takes nothing more for now. */
+/** Reason for which a publisher accepts no more events for now. */
 export interface Pressure {
   /**
    * `bytes`: the publisher's own buffer is full. `lag`: a function of the type is further behind
    * than the type's maxBacklog. `redis-memory`: Redis refuses writes (OOM).
    */
   readonly reason: 'bytes' | 'lag' | 'redis-memory';
-  /** When to try again, in ms from now. */
+  /** Time until the next try, ms. */
   readonly retryAfterMs: number;
-  /** With `lag`. */
+  /** Event type, with `lag`. */
   readonly type?: string;
   readonly partition?: number;
   readonly function?: string;
-  /** How much there is: buffered bytes, or events behind in the partition. */
+  /** Amount found: buffered bytes, or events behind in the partition. */
   readonly actual?: number;
   readonly limit?: number;
 }
 
 /**
- * An event was not accepted: see `reason`. It was not sent. With `whenFull: 'wait'` thrown only
- * when waiting had no end in time.
+ * An event that was not accepted, for `reason`. The event was not sent. With `whenFull: 'wait'`
+ * thrown only when waiting took too long.
  */
 export class BackpressureError extends MillraceError implements Pressure {
   readonly code = 'BACKPRESSURE';
@@ -265,7 +265,7 @@ export class BackpressureError extends MillraceError implements Pressure {
   }
 }
 
-/** The publisher (or another part) was closed before or while the call was made. */
+/** A call to a publisher (or another part) that was closed before or during the call. */
 export class ClosedError extends MillraceError {
   readonly code = 'CLOSED';
   constructor(what: string) {
@@ -274,9 +274,9 @@ export class ClosedError extends MillraceError {
 }
 
 /**
- * A producer's flush arrived with a sequence that is neither the next nor the last one: Redis lost
- * what it had acknowledged (failover, FLUSHALL, an append-only file cut back), or two producers
- * share one id.
+ * A producer's flush with a sequence that is neither the next nor the last one. Either Redis lost
+ * acknowledged flushes (failover, FLUSHALL, an append-only file cut back), or two producers share
+ * one id.
  */
 export class ProducerGapError extends MillraceError {
   readonly code = 'PRODUCER_GAP';
@@ -286,7 +286,7 @@ export class ProducerGapError extends MillraceError {
   readonly actual: number;
   constructor(producer: string, partition: number, expected: number, actual: number) {
     super(
-      `producer ${producer}, partition ${partition}: flush ${actual} came, but Redis expects ${expected}. Redis has lost ` +
+      `producer ${producer}, partition ${partition}: flush ${actual} arrived, but Redis expects ${expected}. Redis has lost ` +
         `acknowledged flushes (failover, FLUSHALL, restored backup), or two producers use this id. This flush was not appended`,
     );
     this.producer = producer;
@@ -297,20 +297,20 @@ export class ProducerGapError extends MillraceError {
 }
 
 /**
- * A function's consumer group was gone in the middle of its work. It has been made again behind the
- * last commit, or at the beginning.
+ * A function's consumer group that disappeared during work. It was created again behind the last
+ * commit, or at the beginning.
  */
 export class GroupLostError extends MillraceError {
   readonly code = 'GROUP_LOST';
   override readonly retryable = true;
   constructor(fn: string, partition: number, reply: string) {
     super(
-      `the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): FLUSHALL, a failover, or somebody destroyed it. It has been made again; "millrace losses" has it`,
+      `the consumer group of function "${fn}" in partition ${partition} was gone (${reply}): by FLUSHALL, a failover, or XGROUP DESTROY. It was created again; "millrace losses" shows the loss`,
     );
   }
 }
 
-/** The append is in Redis, but with less durability than asked for. */
+/** An append that is in Redis, but with less durability than asked for. */
 export class DurabilityError extends MillraceError {
   readonly code = 'DURABILITY';
   override readonly outcomeUnknown = true;
@@ -322,8 +322,8 @@ export class DurabilityError extends MillraceError {
 }
 
 /**
- * Redis did not answer a command: it may or may not have been executed, unless `outcomeUnknown` is
- * false: then it was not sent.
+ * A command that Redis did not answer. The command may or may not have been executed. With
+ * `outcomeUnknown: false` it was not sent.
  */
 export class UnknownOutcomeError extends MillraceError {
   readonly code = 'UNKNOWN_OUTCOME';
@@ -331,8 +331,8 @@ export class UnknownOutcomeError extends MillraceError {
   override readonly outcomeUnknown: boolean;
   readonly command: string;
   /**
-   * @param options.notSent why there was no connection on which it could have been sent. Default:
-   *   it was sent, or that is not known
+   * @param options.notSent reason for which no connection could send the command. Default: the
+   *   command was sent, or that is not known
    */
   constructor(
     command: string,
@@ -351,19 +351,19 @@ export class UnknownOutcomeError extends MillraceError {
 }
 
 /**
- * The server refused a step without which a connection is not what REDIS_URL asks for. Nothing else
- * was sent on it.
+ * A set-up step of a connection that the server refused. Without the step the connection is not the
+ * one that REDIS_URL asks for. Nothing else was sent on it.
  */
 export class ConnectionSetupError extends MillraceError {
   readonly code = 'CONNECTION_SETUP';
   override readonly retryable: boolean;
-  /** Without passwords. */
+  /** Address of the server, without passwords. */
   readonly target: string;
-  /** Command that was refused, without a password: `SELECT 99`. */
+  /** Refused command, without a password: `SELECT 99`. */
   readonly step: string;
   /** Code of the reply, e.g. `WRONGPASS`, `NOPERM`; `ERR` for the rest. */
   readonly reply: string;
-  /** @param why the server's words, or what it did */
+  /** @param why the server's reply, or its behaviour */
   constructor(
     target: string,
     step: string,
@@ -379,33 +379,33 @@ export class ConnectionSetupError extends MillraceError {
     this.target = target;
     this.step = step;
     this.reply = reply;
-    // Asked with what REDIS_URL says, the server will say the same again.
+    // With the same REDIS_URL, the server will refuse the login again.
     this.retryable = meaningOf(reply).retryable && reply !== 'WRONGPASS' && reply !== 'NOAUTH';
   }
 }
 
-/** No connection to the server, from the start. Nothing was sent. */
+/** A server that could not be reached from the start. Nothing was sent. */
 export class ServerUnreachableError extends MillraceError {
   readonly code = 'SERVER_UNREACHABLE';
   override readonly retryable = true;
-  /** Without passwords. */
+  /** Address of the server, without passwords. */
   readonly target: string;
   constructor(target: string, why: string, options?: { cause?: unknown }) {
     super(
-      `Redis at ${target} cannot be reached: ${why}. Check that it runs and that REDIS_URL leads to it; without REDIS_URL Millrace runs its own`,
+      `Redis at ${target} cannot be reached: ${why}. Check that the server runs and that REDIS_URL leads to it. Without REDIS_URL, Millrace runs its own server`,
       options,
     );
     this.target = target;
   }
 }
 
-/** Redis answered with an error. What its code means is in redis-replies.ts. */
+/** An error reply of Redis. The meaning of its code is in redis-replies.ts. */
 export class RedisReplyError extends MillraceError {
   readonly code = 'REDIS_REPLY';
   override readonly retryable: boolean;
   /**
-   * Code of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`; of a script's error the code of what went
-   * wrong inside.
+   * Code of the reply, e.g. `OOM`, `NOGROUP`, `LOADING`. The reply of a failed script has the code
+   * of the inner error.
    */
   readonly reply: string;
   readonly command: string;
@@ -417,30 +417,28 @@ export class RedisReplyError extends MillraceError {
     this.reply = reply;
     this.retryable = retryable;
   }
-  /** What the server does not do now: this call alone, writes (it still reads), or everything. */
+  /** Extent of the refusal: this call alone, writes (the server still reads), or everything. */
   get refuses(): Refusal {
     return meaningOf(this.reply).refuses;
   }
   /**
-   * The server behind the connection cannot serve us now: the connection is opened anew, with its
-   * address resolved again.
+   * Whether to open the connection anew, with its address resolved again: this server cannot serve
+   * us now.
    */
   get reconnect(): boolean {
     return meaningOf(this.reply).reconnect;
   }
 }
 
-/**
- * Redis answers, but takes no writes, and something has to be written first. Nothing was written.
- */
+/** A needed write that Redis refuses, although it answers. Nothing was written. */
 export class WritesRefusedError extends MillraceError {
   readonly code = 'WRITES_REFUSED';
   override readonly retryable: boolean;
   /** Code of Redis' reply: `MISCONF`, `OOM`, `NOREPLICAS`, `READONLY`, `NOPERM`. */
   readonly reply: string;
   /**
-   * @param what completes "it is needed": `to register functions`. @param why the refusal, and its
-   *   cure
+   * @param what purpose of the write, after "needed": `to register functions`
+   * @param why the refusal, and its cure
    */
   constructor(what: string, reply: string, why: string, options?: { cause?: unknown }) {
     super(`${why}. The write was needed ${what}; nothing was changed`, options);
@@ -450,9 +448,9 @@ export class WritesRefusedError extends MillraceError {
 }
 
 /**
- * The deployment in Redis is not the one this process works with: Redis had lost its data, or a
- * backup was restored, and somebody started with another number of partitions. Nothing was written
- * with the wrong one.
+ * A deployment in Redis with another number of partitions than this process works with. Redis had
+ * lost its data, or a backup was restored, and another process started with the other number.
+ * Nothing was written with the wrong number.
  */
 export class SettingsChangedError extends MillraceError {
   readonly code = 'SETTINGS_CHANGED';
@@ -470,10 +468,7 @@ export class SettingsChangedError extends MillraceError {
   }
 }
 
-/**
- * No redis-server to be found for the embedded default. The message names the three ways to get
- * one.
- */
+/** No redis-server for the embedded default. The message names the three ways to get one. */
 export class RedisServerNotFoundError extends MillraceError {
   readonly code = 'REDIS_SERVER_NOT_FOUND';
   constructor(tried: readonly string[]) {
@@ -484,21 +479,21 @@ export class RedisServerNotFoundError extends MillraceError {
   }
 }
 
-/** As many events wait for their time in a partition as may. Nothing was scheduled. */
+/** A partition's schedule that is full. Nothing was scheduled. */
 export class ScheduleFullError extends MillraceError {
   readonly code = 'SCHEDULE_FULL';
   override readonly retryable = true;
   readonly partition: number;
   constructor(partition: number, limit: number) {
     super(
-      `partition ${partition} holds ${limit} scheduled events, the most there may be; nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`,
+      `partition ${partition} holds ${limit} scheduled events, which is the limit. Nothing was scheduled. Wait until some are due, or cancel some (millrace scheduled)`,
     );
     this.partition = partition;
   }
 }
 
 /**
- * Throw this (or a subclass) in a function to dead-letter the event at once, without further
+ * Throw this error (or a subclass) in a function to dead-letter the event at once, without further
  * attempts.
  */
 export class NonRetryableError extends MillraceError {
@@ -506,24 +501,24 @@ export class NonRetryableError extends MillraceError {
 }
 
 /**
- * An emitted event has led to another one, and so on, more often than may be: functions that feed
- * each other. Dead at once.
+ * A chain of emitted events that is too long: functions that trigger each other. The event is dead
+ * at once.
  */
 export class EmitLoopError extends NonRetryableError {
   override readonly code: string = 'EMIT_LOOP';
   readonly limit: number;
   constructor(functionName: string, eventId: string, limit: number) {
     super(
-      `function "${functionName}" emits for event ${eventId}, which is itself the last of ${limit} events in a row that were emitted because of one another. ` +
-        'Functions that feed each other without an end? Nothing was emitted. Break the circle; what is to go on for ever, publish anew',
+      `function "${functionName}" emits for event ${eventId}, which is the last of ${limit} events in a row that were emitted because of one another. ` +
+        'Probably these functions trigger each other without end. Nothing was emitted. Break the cycle. Where events are to follow each other for ever, publish them instead',
     );
     this.limit = limit;
   }
 }
 
 /**
- * ctx.emit was called when the event's outcome was settled already: what is emitted is written
- * together with the outcome.
+ * A call of ctx.emit after the event's outcome was settled. Emitted events are written together
+ * with the outcome.
  */
 export class EmitClosedError extends MillraceError {
   readonly code = 'EMIT_CLOSED';
@@ -535,8 +530,8 @@ export class EmitClosedError extends MillraceError {
 }
 
 /**
- * `setup` of a function threw, or its file could not be loaded: none of its events was tried. Its
- * stack is that of what was thrown.
+ * A function whose `setup` threw, or whose file could not be loaded. None of its events was tried.
+ * The stack is that of the thrown error.
  */
 export class SetupError extends MillraceError {
   readonly code = 'SETUP';
@@ -579,8 +574,8 @@ export class HandlerTimeoutError extends MillraceError {
 }
 
 /**
- * Reason of an aborted `ctx.signal`: the lane is another dispatcher's now. What the handler still
- * does is thrown away, the event runs there.
+ * Reason of an aborted `ctx.signal`: another dispatcher owns the lane now. The handler's outcome is
+ * discarded, and the event runs there.
  */
 export class LeaseLostError extends MillraceError {
   readonly code = 'LEASE_LOST';
@@ -595,7 +590,7 @@ export class LeaseLostError extends MillraceError {
 }
 
 /**
- * The thread died while this event was running in it: process.exit, heap exhaustion, a native
+ * A thread that died while this event was running in it: process.exit, heap exhaustion, a native
  * error, or an endless loop.
  */
 export class ThreadDeathError extends MillraceError {
@@ -607,7 +602,7 @@ export class ThreadDeathError extends MillraceError {
 }
 
 /**
- * More events wait behind a failed one of their subject than the function allows: this one was
+ * An event behind too many parked events of its subject (`maxParkedPerSubject`). It was
  * dead-lettered without a try.
  */
 export class ParkedLimitError extends MillraceError {
@@ -616,8 +611,8 @@ export class ParkedLimitError extends MillraceError {
   readonly limit: number;
   constructor(functionName: string, subject: string, limit: number) {
     super(
-      `${limit} events of subject ${subject} wait behind a failed one for function "${functionName}" (maxParkedPerSubject). ` +
-        'Mend or discard that one, then replay this one with dlq replay',
+      `${limit} events of subject ${subject} wait behind a failed event of function "${functionName}", which is the limit (maxParkedPerSubject). ` +
+        'Fix or discard the failed event, then replay this one with millrace dlq replay',
     );
     this.subject = subject;
     this.limit = limit;
@@ -625,7 +620,7 @@ export class ParkedLimitError extends MillraceError {
 }
 
 /**
- * The whole dispatcher died each time this event ran alone: a native crash, or the kernel's
+ * An event that killed the whole dispatcher each time it ran alone: a native crash, or the kernel's
  * out-of-memory killer.
  */
 export class DispatcherDeathError extends MillraceError {
@@ -640,12 +635,12 @@ export class DispatcherDeathError extends MillraceError {
 }
 
 /**
- * A decider's `decide` returned no events: a Promise, nothing, or something else. Nothing was
+ * A decider whose `decide` returned no events: a Promise, nothing, or another value. Nothing was
  * appended.
  */
 export class DecisionError extends MillraceError {
   readonly code = 'DECISION';
-  /** Of the decider's aggregate. */
+  /** Category of the decider's aggregate. */
   readonly category: string;
   constructor(category: string, problem: string) {
     super(`decider "${category}": ${problem}. Nothing was appended`);

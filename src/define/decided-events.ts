@@ -32,7 +32,7 @@ export function decidedEvents<T extends string>(
   if (wrong >= 0)
     throw new DecisionError(
       category,
-      `decide returned what is no event${events.length > 1 ? ` (number ${wrong + 1})` : ''}: an event is an object with type and data`,
+      `decide returned a value that is no event${events.length > 1 ? ` (number ${wrong + 1})` : ''}: an event is an object with type and data`,
     );
   return events;
 }

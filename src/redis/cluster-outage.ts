@@ -1,8 +1,9 @@
+import { monotonicMs } from '../core/clock.ts';
+
 /**
  * A Cluster that answers nothing but that it is down is left after so long, ms. A shorter outage
  * may be one of a few slots, while the others are served.
  */
-import { monotonicMs } from '../core/clock.ts';
 const PATIENCE_MS = 5_000;
 
 /** Tells the outage of a whole Cluster from the refusals of one of its nodes. */

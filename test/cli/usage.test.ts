@@ -206,7 +206,7 @@ t.test('failures are a line without a stack, status 1', async (t) => {
   t.equal(gone.status, 1);
   t.match(
     gone.stderr,
-    /^millrace: Redis at unix:.* cannot be reached: connect .*without REDIS_URL Millrace runs its own$/m,
+    /^millrace: Redis at unix:.* cannot be reached: connect .*Without REDIS_URL, Millrace runs its own server$/m,
   );
   t.notMatch(gone.stderr, /\n +at /);
 });
