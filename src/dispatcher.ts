@@ -1,6 +1,6 @@
 /**
- * The wiring: builds the parts, hands them to each other, starts and stops them in order. No logic
- * of its own.
+ * The dispatcher runs the functions of a folder. This file is wiring without logic of its own: it
+ * builds the parts, and starts and stops them in order.
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -45,8 +45,7 @@ export interface DispatcherOptions {
   /** For fault injection. */
   readonly aroundStages?: AroundStages;
   /**
-   * Prepares views before any lane is registered or started. @throws the error that start() then
-   * throws
+   * Prepares views before any lane is registered or started. start() throws its errors.
    */
   readonly beforeLanes?: (views: readonly ViewFold[]) => Promise<void>;
   /**
@@ -55,8 +54,7 @@ export interface DispatcherOptions {
    */
   readonly waiting?: (message: string) => void;
   /**
-   * Chooses the functions to run among those that were found. Default: all. @throws the error that
-   * start() then throws
+   * Chooses the functions to run among the found ones. Default: all. start() throws its errors.
    */
   readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
 }
@@ -84,8 +82,8 @@ export class Dispatcher {
   #failure: MillraceError | null = null;
   #fail!: (error: MillraceError) => void;
   /**
-   * Resolves when the dispatcher has stopped itself, with the reason: the deployment is not the one
-   * any more that it was started for.
+   * Resolves when the dispatcher has stopped itself, with the reason: the deployment's settings are
+   * not those any more that it started with.
    */
   readonly failed: Promise<MillraceError> = new Promise((resolve) => (this.#fail = resolve));
 
@@ -115,17 +113,17 @@ export class Dispatcher {
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
   }
-  /** Errors that nobody handled, and calls of process.exit, in its threads: each has ended one. */
+  /** Uncaught errors, and calls of process.exit, in its threads. Each has ended a thread. */
   get uncaughtErrors(): number {
     return this.#uncaught;
   }
-  /** Lanes that were taken away while they ran: this process stalled, or was cut off. */
+  /** Leases lost while their lanes ran: this process stalled, or was cut off from Redis. */
   get leaseLosses(): number {
     return this.#parts?.keeper.losses ?? 0;
   }
   /**
-   * Events that were done here and run again all the same: their lane was lost, or they could not
-   * be committed.
+   * Events that were done here and run again all the same. Their lane was lost, or their commit
+   * failed.
    */
   get repeats(): number {
     return this.#repeats;
@@ -152,8 +150,8 @@ export class Dispatcher {
   }
 
   /**
-   * Loads the functions, registers them, starts the lanes. Resolves when the lanes that are its
-   * share and that nobody holds are running; others follow as they are given back.
+   * Loads the functions, registers them, starts the lanes. Resolves when all free lanes of its
+   * share run. Lanes of its share that others hold follow as they are given back.
    *
    * @throws ConfigError naming every problem: files that do not compile or export no function,
    *   unknown types in `on`, duplicate names; ClosedError when it is stopped meanwhile
@@ -321,7 +319,7 @@ export class Dispatcher {
     return registration;
   }
 
-  /** Its views, to be folded in its pool without their lanes. Once start() has loaded them. */
+  /** Its views, to be folded in its pool without their lanes. Empty until they are loaded. */
   get viewFolds(): ViewFold[] {
     const { keys, environment, log } = this.#deployment;
     const connection = this.#connection as RedisConnection;
@@ -355,7 +353,7 @@ export class Dispatcher {
     });
   }
 
-  /** Stops the dispatcher: the deployment is not the one any more that it was started for. */
+  /** Stops the dispatcher: the settings are not those any more that it started with. */
   #settingsChanged(error: MillraceError): void {
     this.#failure = error;
     this.#deployment.log('error', 'SETTINGS CHANGED: this dispatcher reads nothing more', {

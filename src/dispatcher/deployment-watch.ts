@@ -8,6 +8,7 @@ import type { RedisConnection } from '../redis/contract.ts';
 import { describeRefusal } from '../redis/refused-writes.ts';
 import type { SettingsGuard } from '../redis/settings.ts';
 
+/** Pause between two looks, ms. */
 const LOOK_MS = 1000;
 
 export interface DeploymentWatchOptions {
@@ -22,7 +23,7 @@ export interface DeploymentWatchOptions {
 export class DeploymentWatch implements Lifecycle {
   readonly #options: DeploymentWatchOptions;
   readonly #loop: Loop;
-  /** The last refusal, with all that Redis says of it. */
+  /** The last refusal, and its description. */
   #described: { readonly message: string; readonly text: string } | null = null;
 
   constructor(options: DeploymentWatchOptions) {
@@ -43,7 +44,7 @@ export class DeploymentWatch implements Lifecycle {
     return this.#loop.stop();
   }
 
-  /** Why Redis refuses writes now, in full where that is known. Null: it takes them. */
+  /** Reason why Redis refuses writes now. Null: it takes them. */
   get refusal(): string | null {
     const message = this.#options.refused()?.message ?? null;
     return message !== null && message === this.#described?.message
@@ -51,7 +52,7 @@ export class DeploymentWatch implements Lifecycle {
       : message;
   }
 
-  /** A Redis that does not answer is the lanes' to tell of; the next look asks again. */
+  /** Ignores a Redis that does not answer: the lanes tell of that, and the next look asks again. */
   async #look(): Promise<void> {
     await Promise.allSettled([this.#verify(), this.#askWhyRefused()]);
   }

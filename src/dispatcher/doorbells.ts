@@ -11,7 +11,7 @@ import type { RedisConnection } from '../redis/contract.ts';
 const BLOCK_MS = 1000;
 
 export interface DoorbellsOptions {
-  /** Doorbells to open: as many as there are partitions, or 1. */
+  /** Number of doorbells: that of the partitions, or 1. */
   readonly count: number;
   /** Opens a connection for blocking reads. */
   readonly connect: () => RedisConnection;

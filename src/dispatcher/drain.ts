@@ -1,11 +1,11 @@
 /**
  * The end of a drain that takes too long. The handlers that still run are cut off with their
- * threads: their events have no outcome, stay in Redis and run again. What is done is committed
- * where that takes no time.
+ * threads: their events have no outcome, stay in Redis and run again. Events that are done are
+ * committed, where that takes little time.
  */
 import { sharedAbort } from '../core/shared-signal.ts';
 
-/** Time to commit what is done, once the handlers were cut off, ms. */
+/** Time for the last commits, once the handlers were cut off, ms. */
 const COMMIT_MS = 2000;
 
 export interface DrainedLane {
@@ -21,7 +21,7 @@ export class Drain {
   readonly #timers: NodeJS.Timeout[] = [];
   #handlersCut = 0;
 
-  /** @param lanes those that may still run something */
+  /** @param lanes lanes that may still run handlers */
   constructor(lanes: () => readonly DrainedLane[]) {
     this.#lanes = lanes;
   }
@@ -36,11 +36,12 @@ export class Drain {
     return this.#handlersCut;
   }
 
-  /** Cuts the drain off after this time, unless it is over before. */
+  /** Cuts the drain off after this time, ms, unless the drain is over before. */
   cutOffIn(deadlineMs: number): void {
     this.#timers.push(setTimeout(() => this.cutOff(), deadlineMs));
   }
 
+  /** Cuts the handlers off, and abandons the lanes that have not committed within COMMIT_MS. */
   cutOff(): void {
     const lanes = this.#lanes();
     if (!this.signal.aborted) for (const { handlers } of lanes) this.#handlersCut += handlers;

@@ -41,7 +41,7 @@ export interface LaneFactoryParts {
   /** Aborts when the dispatcher ends its threads. */
   readonly cancelRuns: AbortSignal;
   readonly turnDone: (turn: TurnDone) => void;
-  /** Told of events that were done here and run again all the same. */
+  /** Told the number of events that were done here and run again all the same. */
   readonly repeats: (events: number) => void;
   /** For fault injection. */
   readonly aroundStages: AroundStages;

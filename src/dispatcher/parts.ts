@@ -1,6 +1,6 @@
 /**
  * The parts of a dispatcher that work once its functions are registered: its lanes, and the
- * services beside them. Each is built here, and handed what it needs of the others.
+ * services beside them. Each part is built here, and given the other parts that it needs.
  */
 import type { SettingsChangedError } from '../core/errors.ts';
 import { OWNER, type FunctionSpec } from '../core/function-spec.ts';
@@ -33,13 +33,13 @@ export interface PartsOptions extends Omit<
 > {
   readonly deployment: Deployment;
   readonly functions: readonly FunctionInfo[];
-  /** Told that the deployment is another one now. */
+  /** Told that the settings are not those any more that the dispatcher started with. */
   readonly settingsChanged: (error: SettingsChangedError) => void;
 }
 
 /**
- * Turns under way: enough that lanes with little to do read, run and commit together, in few
- * messages and system calls.
+ * Most turns under way at once: enough that lanes with little to do read, run and commit together,
+ * in few messages and system calls.
  */
 const slotsFor = (threads: number): number => Math.max(32, threads * 4);
 
@@ -129,7 +129,7 @@ function createUpkeep(
   });
 }
 
-/** A parked event may be due so much later: for its next attempt, or because its handler runs. */
+/** Longest delay of a parked event, ms: until its next attempt, or because its handler runs. */
 function longestDelayMs(spec: FunctionSpec | undefined): number {
   return spec ? Math.max(spec.retry.maxDelayMs, parkedForMs(spec.timeoutMs)) : 0;
 }

@@ -1,4 +1,4 @@
-/** Tells the log of an error that nobody handled, or of a process.exit, that ended a pool thread. */
+/** Tells the log of an uncaught error, or a call of process.exit, that ended a pool thread. */
 import type { Log } from '../core/log.ts';
 import type { UncaughtError } from '../core/thread-protocol.ts';
 
@@ -29,7 +29,7 @@ export function sayUncaught(log: Log, uncaught: UncaughtError): void {
   });
 }
 
-/** The functions whose code it was, as far as is known. */
+/** Names the functions whose code ended the thread, as far as is known. */
 function ownerOf({ functions, certain }: UncaughtError): string {
   if (functions.length === 0) return 'before any function ran';
   return certain

@@ -6,7 +6,7 @@ export interface WriteWaitOptions {
   readonly connection: RedisConnection;
   /** Ends the wait: the step rejects with its reason. */
   readonly signal: AbortSignal;
-  /** Told, at once and every 30 s, what the step waits for. */
+  /** Told, at once and every 30 s, why the step waits. */
   readonly waiting: (message: string) => void;
 }
 
@@ -18,12 +18,12 @@ export class WriteWait {
     this.#options = options;
   }
 
-  /** What the step under way waits for. Null: nothing. */
+  /** Reason why the step under way waits. Null: it does not wait. */
   get waitingFor(): string | null {
     return this.#waitingFor;
   }
 
-  /** Makes the attempt again until Redis takes its writes. @param what see untilWritten() */
+  /** Repeats the attempt until Redis takes its writes. @param what see untilWritten() */
   async step<T>(what: string, attempt: () => Promise<T>): Promise<T> {
     const { connection, signal, waiting } = this.#options;
     try {

@@ -1,6 +1,6 @@
 /**
- * The search for what kills dispatchers: who is marked, who is charged, in which order suspects
- * run.
+ * The search for events that kill dispatchers: the marks, the charges, and the order in which
+ * suspects run.
  */
 import t, { type Test } from 'tap';
 import { OWNER } from '../../src/core/function-spec.ts';
@@ -161,7 +161,7 @@ t.test(
           drained: false,
         },
         share,
-        // All that a lane asks of it here.
+        // The only methods that the lane calls here.
         beginSearch: () => Promise.resolve({ suspect: null, leaseLost } as CrashSearch),
         releaseRunning: () => Promise.resolve(0),
         listParked: () => Promise.resolve(new Map()),

@@ -110,7 +110,7 @@ t.test('the sum comes by itself when the window ends, and lines begin anew', asy
     5,
     Array.from({ length: 5 }, (_, i) => failure(i)),
   );
-  // The timer holds no process up; the test waits for it.
+  // The timer does not keep the process alive, so the test waits for the line.
   await until('it is summed up', () =>
     lines.some(({ message }) => /^2 more attempts failed/.test(message)),
   );

@@ -4,7 +4,7 @@ import { FairShare, type Slot } from '../../src/pipeline/batch/fair-share.ts';
 
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Functions that always want more; one finished turn at a time, the one that would end first. */
+/** Functions that always want a turn. Turns end one at a time, in the order of their ends. */
 async function simulate(
   share: FairShare,
   turnMs: Readonly<Record<string, number>>,
@@ -72,7 +72,7 @@ t.test('a slow function leaves room for the others; alone it may have all', asyn
   const share = new FairShare({ slots: 4, slowLimit: 1 });
   share.register('slow');
   share.register('quick');
-  // Its mean is known after its first turns.
+  // The function's mean is known after its first turns.
   const { most } = await simulate(share, { slow: 1000, quick: 1 }, 12_000, 6000);
   t.equal(most['slow'], 1);
   t.ok((most['quick'] as number) >= 3, 'the quick one had the other slots');

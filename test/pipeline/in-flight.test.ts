@@ -22,7 +22,7 @@ const DONE: Ended = { kind: 'done', emitted: null, ages: [] };
 
 interface Commit {
   readonly plan: CommitPlan;
-  /** Units that run beside the turns from then on; null: as before. */
+  /** Units that run beside the turns from this commit on. Null: as before. */
   readonly running: readonly string[] | null;
 }
 
@@ -163,7 +163,7 @@ function openLane(t: TestLike) {
   return {
     commits,
     failures,
-    /** One batch, an event a name, each of its own subject. Resolves when all of them run. */
+    /** Adds a batch with an event per name, each of its own subject. Resolves when all run. */
     async send(names: readonly string[], bytes = 10): Promise<void> {
       const builder = new BatchBuilder();
       const dataBuffer = Buffer.alloc(bytes);

@@ -1,6 +1,6 @@
 /**
- * `dedupe` of a function: what it has settled is not run again, whoever sends it again, and it all
- * adds up.
+ * `dedupe` of a function: a settled event does not run again, whoever sends it again, and all
+ * counts add up.
  */
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -35,7 +35,7 @@ const e = (id: string, subject = 's'): TestEvent => ({ id, subject });
 async function state(bed: Bed, name = 'f'): Promise<FunctionLag> {
   return (await readLag(bed)).functions.find((fn) => fn.name === name) as FunctionLag;
 }
-/** Records what would have run. */
+/** Records the events that would have run. */
 function runner(outcome: Choose = () => 'done'): {
   readonly ran: string[];
   readonly choose: Choose;

@@ -1,5 +1,5 @@
 /**
- * Which lanes a dispatcher keeps, gives back and loses: with lanes that do nothing but end when
+ * The lanes that a dispatcher keeps, gives back and loses. The lanes here do nothing, and end when
  * they are told to.
  */
 import t, { type Test } from 'tap';
@@ -43,7 +43,7 @@ function idleLane(acquired: AcquiredLane, changes: Partial<KeptLane> = {}): Kept
   return lane;
 }
 
-/** A connection whose scripts run through `around`: to hold a reply, or to lose it. */
+/** A connection whose scripts' replies pass `around`, which may hold or lose them. */
 function withScripts(
   connection: RedisConnection,
   around: (name: string, reply: Promise<unknown>) => Promise<unknown>,
@@ -56,7 +56,7 @@ function withScripts(
   });
 }
 
-/** Its lanes are one half of a function that "two" serves as well: it helps in the other half. */
+/** A keeper "one" of a function that "two" serves too: it owns some lanes, and helps in others. */
 async function competingKeeper(t: Test, around: Parameters<typeof withScripts>[1]) {
   const redis = await startRedis(t);
   const connection = openConnection({ url: redis.url });
@@ -86,7 +86,7 @@ async function competingKeeper(t: Test, around: Parameters<typeof withScripts>[1
     keeper,
     started,
     leases: () => client.keys('mr:*:lease:*'),
-    /** All that says that "one" is there. */
+    /** All leases, helpers and members. */
     traces: async () => [
       ...(await client.keys('mr:*:lease:*')),
       ...(await client.keys('mr:*:helpers:*')),

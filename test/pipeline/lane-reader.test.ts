@@ -89,8 +89,8 @@ t.test(
             leaseTtlMs: 600_000,
             observed: () => {},
           });
-          // The model: all entries in their one order; how many were given out since the last
-          // reset, how many are acknowledged.
+          // The model: all entries in order, the number given out since the last reset, and the
+          // number acknowledged.
           const all: { id: string; type: number; count: number; bytes: number }[] = [];
           let given = 0;
           let acknowledged = 0;
@@ -124,8 +124,8 @@ t.test(
               groups.size > 1 &&
               (sumEvents - beyond.events > events || sumBytes - beyond.bytes > bytes)
             ) {
-              // An earlier flush may have gone over for the same reason: then nothing was to be
-              // added behind it.
+              // An earlier flush may have exceeded the budget for the same reason. Nothing may
+              // follow it then.
               throw new Error(
                 `${sumEvents} events and ${sumBytes} bytes given out for a budget of ${events} and ${bytes}`,
               );

@@ -40,7 +40,8 @@ t.test(
     await dispatcher.logged(/lease lost to a rewind/);
     t.notMatch(dispatcher.stderr, WARNING);
 
-    // The other lanes are given back long before, and renewals go on: the slow one's lease is kept.
+    // The other lanes are given back long before. Renewals go on, so that the slow lane keeps its
+    // lease.
     await publisher.publishMany([event('slow', 'slow:1500')]);
     await until('it runs', () => readHistory(history).some(({ id }) => id === 'slow'));
     t.equal(await dispatcher.terminate(), 0);

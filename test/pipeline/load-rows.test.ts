@@ -1,4 +1,4 @@
-/** Which rows a view's batch is loaded with, and which are known not to be there. */
+/** The rows that a view's batch is loaded with, and those that are known not to exist. */
 import fc from 'fast-check';
 import t from 'tap';
 import type { Batch } from '../../src/pipeline/batch/batch.ts';

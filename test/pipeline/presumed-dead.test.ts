@@ -1,6 +1,5 @@
 /**
- * Which ends of a lease are charged as the death of its owner: only those of an owner that does not
- * come again.
+ * The end of a lease counts as the death of its owner only where the owner does not come again.
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,8 +28,8 @@ const mark = defineScript({
 });
 
 /**
- * `ends`: its lease ends by itself. `lives`: it learns of that, and says that it lives. `dies`: as
- * `ends`, and it never comes again.
+ * `ends`: an owner's lease ends by itself. `lives`: the owner learns of that, and says that it
+ * lives. `dies`: the lease ends, and the owner never comes again.
  */
 type Step = readonly [
   dispatcher: string,

@@ -1,6 +1,6 @@
 /**
- * A parked record that cannot be read costs itself: dead with its bytes, counted, and its lane goes
- * on.
+ * An unreadable parked record costs only itself: it is dead-lettered with its bytes, it is counted,
+ * and its lane goes on.
  */
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';

@@ -1,7 +1,6 @@
 /**
- * Wakes a lane. A ring says that there may be work: the doorbell has heard of an entry, a retry is
- * due, or the lane wants to look again. Rings are counted, so that a ring during a turn is not
- * overlooked.
+ * Wakes a lane. It rings when there may be work: the doorbell has heard of an entry, a retry is
+ * due, or the lane wants to look again. Rings are counted, so that none during a turn is missed.
  */
 export class LaneBell {
   #rings = 1;

@@ -19,7 +19,7 @@ import { batchOfEnded, chooseLeaving, settle, type Leaving } from './slow-handle
  * - nothing: there was nothing to commit
  * - cut off: the dispatcher has ended handlers that the turn waited for
  * - refused: entries were no longer pending. Nothing was written; the other entries run again
- * - gone back: Redis had forgotten the commit before
+ * - gone back: Redis had forgotten the previous commit
  * - lease lost
  */
 export type CommitEnd =
@@ -63,7 +63,7 @@ export class LaneCommits {
     try {
       if (settled !== null) end = await this.#commit(batch, settled, { leaving, landed: [] });
     } finally {
-      // Their events are not parked and run again: not before these handlers have ended.
+      // Their events are not parked, so they run again. These handlers must have ended before.
       if (end !== 'committed') await Promise.all(leaving.map(({ one }) => one.ended));
     }
     if (end === 'cut off') this.#lane.stages.reader.reset();

@@ -50,7 +50,7 @@ export interface TurnDone {
 
 /** Entries that were missing. */
 export interface LaneLoss {
-  /** 'pending': when they were read again. 'acknowledgement': when they were committed. */
+  /** The step that missed them: reading pending entries again, or acknowledging them. */
   readonly kind: 'pending' | 'acknowledgement';
   /** Entry ids, in order. */
   readonly entryIds: readonly string[];
@@ -262,7 +262,7 @@ function parkedPlaceOf(
   };
 }
 
-/** Writes down why nothing of a function runs, for whoever asks. Best effort. */
+/** Writes down in Redis that the function's setup fails, for `explain` and others. Best effort. */
 function noteSetupFailure(
   { connection, keys }: LaneParts,
   { fn, partition }: AcquiredLane,

@@ -1,4 +1,4 @@
-/** Tells, for those who ask why a function does not run, that its setup fails. */
+/** Tells, once and again, since when a function's setup fails, and when it works again. */
 import { wallClockMs } from '../../core/clock.ts';
 import type { SetupError } from '../../core/errors.ts';
 import type { LaneStages } from './lane-stages.ts';

@@ -1,4 +1,4 @@
-/** Decides how much a lane's next turn reads, from what its last turns took. */
+/** Decides how much a lane's next turn reads, by the time and bytes of its last turns. */
 import { EMIT_LIMITS } from '../../core/emitted.ts';
 import type { Batch } from '../batch/batch.ts';
 import type { ReadBudget } from '../read/lane-reader.ts';

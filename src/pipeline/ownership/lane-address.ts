@@ -1,7 +1,7 @@
 /** Names of lanes. */
 import { laneName } from '../../core/function-spec.ts';
 
-/** Names of one consumer's lane, for all that asks for it, holds it or gives it back. */
+/** The address of one consumer's lane. */
 export interface LaneAddress {
   /** Name of the function. */
   readonly fn: string;
@@ -10,18 +10,18 @@ export interface LaneAddress {
   readonly consumer: string;
 }
 
-/** A lane under its lease: `leaseValue` fences every write of its holder. */
+/** A lane with its lease. The lease value fences every write of the holder. */
 export interface HeldLane extends LaneAddress {
   /** `<dispatcher>:<epoch>`. */
   readonly leaseValue: string;
 }
 
-/** The fencing epoch in a lease value, as text: it is handed on as it is. */
+/** Returns the fencing epoch in a lease value, as text. */
 export function epochOf(leaseValue: string): string {
   return leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
 }
 
-/** The lane among those of all partitions, as text. */
+/** Returns the address as text, unique among all lanes of the dispatcher. */
 export function placeOf({ fn, partition, consumer }: LaneAddress): string {
   return `${laneName(fn, consumer)}/${partition}`;
 }

@@ -1,19 +1,21 @@
 /**
- * Keeps the lanes of this dispatcher. It announces the functions served here, computes each lane's
- * owner from the members, and asks for the leases of its own lanes. It keeps those alive, and gives
- * back the lanes of others.
+ * Keeps the lanes of this dispatcher. It announces the functions served here, and computes each
+ * lane's owner from the members. It acquires and renews the leases of its own lanes, and gives back
+ * the lanes of others.
  *
  * The members only say who should own a lane; the lease says who may. Two dispatchers that disagree
  * for a moment wait for each other.
  *
  * Ordering 'none': all dispatchers of such a function read a partition's events at the same time.
  * The owner reads as the consumer `lane` and runs the retries. Every other member is a helper: it
- * reads as itself, under a lease that says that it lives. The owner settles the entries pending for
- * a helper that is gone, in the helper's name (its heir), and retires the helper's consumer.
+ * reads as itself, under a lease that says that it lives. When a helper is gone, the owner runs a
+ * lane in the helper's name: the heir. The heir settles the helper's pending entries, and retires
+ * the helper's consumer.
  *
  * Bounds, with TTL = MILLRACE_LEASE_MS and check = min(1 s, TTL / 4): the lanes of a dispatcher
- * that died are taken over within TTL + check. Lanes of one that left are taken over within check.
- * One that joins has its share within 2 checks plus the turns under way (timeoutMs + 1 s at most).
+ * that died are taken over within TTL + check. Lanes of a dispatcher that left are taken over
+ * within check. A dispatcher that joins has its share within 2 checks plus the turns under way
+ * (timeoutMs + 1 s at most).
  *
  * Owned here: the lanes.
  */
@@ -93,7 +95,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   readonly #closing = new Map<Lane, Promise<void>>();
   /** Lanes whose lease was given back, or is about to be: a lease not held any more is no loss. */
   readonly #givenBack = new WeakSet<Lane>();
-  /** Time until the first wanted lease of somebody else ends, ms: the next look is then. */
+  /** Time until the first wanted lease of another holder ends, ms. The next look is then. */
   #freeInMs = Infinity;
   /** Refusal of a Redis that answers and takes no writes. Null: leases can be kept. */
   #refused: RedisReplyError | null = null;
@@ -137,10 +139,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     });
   }
 
-  /**
-   * Resolves when it has asked once for every lane that is its own. May be called again where it
-   * failed.
-   */
+  /** Resolves when every lane of the share was asked for once. May be called again if it failed. */
   async start(): Promise<void> {
     this.#firstLook ??= this.#look();
     try {
@@ -213,8 +212,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   }
 
   /**
-   * Renews the leases of one partition's lanes. Also tells the lanes of retries that somebody else
-   * made due, and of a Redis that has gone back in time.
+   * Renews the leases of one partition's lanes. Also tells a lane when its next retry is due, and
+   * when Redis has gone back in time.
    */
   async #renewIn(partition: number, lanes: readonly Lane[]): Promise<void> {
     const { connection, keys, leaseTtlMs } = this.#options;
@@ -256,8 +255,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       const text = 'lease could not be given back: it expires by itself';
       log('warn', text, { function: fn, partition, err: error });
     }
-    // A lane on its way to somebody else may have lost its lease too: its last turn's work runs
-    // again there.
+    // The lease may be lost before it is given back. The next owner then repeats the last turn.
     if (lane.lost) this.#losses.tell(lane);
     // The dispatcher works for the partitions of its lanes until the keeper has stopped.
     if (this.#stopping.signal.aborted) return;
@@ -273,7 +271,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     await releaseLease(this.#options.connection, this.#options.keys, lane);
   }
 
-  /** Looks who serves what now; gives back lanes that are not ours any more, asks for ours. */
+  /** Asks for the members; gives back lanes that left the share, claims lanes that joined it. */
   async #look(): Promise<void> {
     this.#freeInMs = Infinity;
     this.#share.lookAnew();
@@ -309,7 +307,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       log('info', 'lanes shared out', { function: fn, dispatchers: members.length, ours });
   }
 
-  /** Ordering 'none', a lane of somebody else: reads beside its owner, and is nobody's heir. */
+  /** Ordering 'none', outside the share: reads beside the lane's owner, and is no heir. */
   async #help(fn: string, partition: number): Promise<void> {
     for (const lane of this.#lanes.values())
       if (lane.heir && lane.fn === fn && lane.partition === partition) void this.#close(lane);
@@ -317,7 +315,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     if (!this.#lanes.has(placeOf(own))) await this.#claim(own);
   }
 
-  /** Ordering 'none', an own lane: finishes what helpers that are gone have left. */
+  /** Ordering 'none', in the share: opens heirs for helpers that are gone. */
   async #inherit(fn: string, partition: number, owned: Lane | undefined): Promise<void> {
     const { dispatcher, connection, keys } = this.#options;
     const helper = this.#lanes.get(placeOf({ fn, partition, consumer: dispatcher }));
@@ -335,7 +333,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     }
   }
 
-  /** Asks for a lane, and opens it where nobody else has it. */
+  /** Asks for a lane's lease, and opens the lane where no other holder has it. */
   async #claim(address: LaneAddress, heir = false): Promise<void> {
     const { connection, keys, dispatcher, leaseTtlMs: ttlMs } = this.#options;
     const { signal } = this.#stopping;
@@ -347,7 +345,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     }
     const { value: leaseValue, presumedDead, untilMs } = answer;
     const lane = this.#options.createLane({ ...address, leaseValue, presumedDead, heir });
-    // Acquired during a stop: nobody here may use the lease.
+    // The stop may have overtaken the claim. The lane does not run then.
     if (signal.aborted) return this.#release(lane);
     this.#lanes.set(placeOf(address), lane);
     lane.leaseHeld(untilMs);

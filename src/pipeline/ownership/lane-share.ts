@@ -16,8 +16,8 @@ export interface ShareReport {
   /** Lanes of the share that this dispatcher does not hold. */
   readonly missing: number;
   /**
-   * Time for which some have been missing, ms. Lanes that Redis says somebody else still holds
-   * (another dispatcher, a pass over the histories) do not count here.
+   * Time for which some lanes have been missing, ms. A lane does not count here while Redis says
+   * that another holder has it: another dispatcher, or a pass over the histories.
    */
   readonly missingMs: number;
 }
@@ -33,7 +33,7 @@ export class LaneShare {
   readonly #dispatcher: string;
   readonly #partitions: number;
   readonly #byFunction = new Map<string, Assignment>();
-  /** Places that somebody else held at the last look. */
+  /** Places of lanes that another holder had at the last look. */
   readonly #elsewhere = new Set<string>();
   #missingSinceMs: number | null = null;
 
@@ -42,7 +42,10 @@ export class LaneShare {
     this.#partitions = partitions;
   }
 
-  /** @returns lanes of the function that are ours from now on; null: nothing has changed */
+  /**
+   * Learns the function's members.
+   * @returns number of the function's lanes in the share; null: the members are as before
+   */
   learn(fn: string, dispatchers: readonly string[]): number | null {
     const members = [...dispatchers].sort().join('\n');
     if (this.#byFunction.get(fn)?.members === members) return null;
@@ -60,19 +63,19 @@ export class LaneShare {
     return new Set(this.#byFunction.get(fn)?.members.split('\n'));
   }
 
-  /** A new look begins: who holds the missing lanes is asked again. */
+  /** Begins a new look, which asks again for the holders of the missing lanes. */
   lookAnew(): void {
     this.#elsewhere.clear();
   }
 
-  /** Somebody else holds the lane. @param place see placeOf() */
+  /** Notes that another holder has the lane. @param place see placeOf() */
   heldElsewhere(place: string): void {
     this.#elsewhere.add(place);
   }
 
   /**
-   * Also notes since when lanes are missing, so it is to be asked regularly.
-   * @param holds whether this dispatcher holds the lane at a place
+   * Reports the share. Also notes since when lanes are missing, so call it regularly.
+   * @param holds says whether this dispatcher holds the lane at a place
    */
   report(holds: (place: string) => boolean): ShareReport {
     let lanes = 0;

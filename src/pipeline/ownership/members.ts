@@ -28,7 +28,7 @@ export async function removeMember(
 
 /**
  * Assigns the lanes of a function to its members. All who know the same members come to the same
- * answer. Of P lanes each of n members gets floor(P / n) or one more.
+ * answer. Each of n members gets floor(P / n) of P lanes, or one more.
  *
  * A lane goes to the member with the highest weight that still has room. So most lanes stay where
  * they are when members come and go. This is rendezvous hashing (Thaler, Ravishankar, "Using

@@ -6,7 +6,7 @@
 -- After 'recount' the events behind that place are delivered again, although other consumers had settled some. A rewind to the place
 -- is to take those off the counters.
 -- Run adopt.lua first where startFrom is 'end', so that earlier foreign entries do not count as new ones.
--- HDEL comes first: it works under OOM and makes the rest of the script work there too (consumers are what frees memory).
+-- HDEL comes first: it works under OOM and makes the rest of the script work there too (consumers free memory).
 -- cost  O(types)
 local fn = ARGV[1]
 redis.call('HDEL', KEYS[1], '')
