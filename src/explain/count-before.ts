@@ -1,15 +1,18 @@
-/** How far a function has read a stream, and the events between there and a place. */
+/**
+ * The place up to which a function has read a stream, and the number of events between there and
+ * another place.
+ */
 import { compareEntryIds } from '../core/position.ts';
 import { counterFields, type PartitionState } from '../redis/counters.ts';
 import { countEntry, entryFields } from '../wire/count-entry.ts';
 import type { RedisSource } from '../redis/source.ts';
 import type { Place } from './find-event.ts';
 
-/** Entries that are read at once, and most entries that are counted one by one. */
+/** Entries read at once, and most entries counted one by one. */
 const PAGE = 32;
 const MOST = 4_096;
 
-/** Null: the function's consumer group is gone. */
+/** Reads the last delivered id of a function. Null: its consumer group is gone. */
 export async function lastDelivered(
   source: RedisSource,
   stream: string,
@@ -28,7 +31,10 @@ export async function lastDelivered(
   return null;
 }
 
-/** Events of the type between what was delivered and this one; null: too many to be counted. */
+/**
+ * Counts the events of the type between the last delivered one and this one. Null: too many to be
+ * counted.
+ */
 export async function countBefore(
   source: RedisSource,
   state: PartitionState,

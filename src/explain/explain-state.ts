@@ -1,7 +1,7 @@
 /**
  * The state of one event for one function, and why. Probes are tried in the order in which an event
- * goes through its states, each move being one script: an event that moves meanwhile is found where
- * it was or where it went.
+ * goes through its states. Each move is one script. So an event that moves meanwhile is found at
+ * its old place or at its new one.
  */
 import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { compareEntryIds } from '../core/position.ts';
@@ -23,17 +23,17 @@ import { parkedRecords } from './parked-records.ts';
 import type { EventState, FunctionState } from './report.ts';
 import { Unseen } from './unseen.ts';
 
-/** An event and a function, with what all probes need of both. */
+/** An event and a function, with the facts that all probes need. */
 interface Case {
   readonly source: RedisSource;
   readonly state: PartitionState;
   readonly fn: RegisteredFunction;
   readonly place: Place;
-  /** The server's clock, in ms since 1970. */
+  /** Time by the server's clock, ms since 1970. */
   readonly nowMs: number;
   /** Owner of the lane; null: nobody. */
   readonly dispatcher: string | null;
-  /** The same, as a clause. */
+  /** The owner in words, as a clause. */
   readonly owner: string;
   readonly setup: SetupFailure | null;
   readonly unseen: Unseen;
@@ -41,7 +41,7 @@ interface Case {
 
 type Answer = EventState & { readonly why: string };
 
-/** Null: the event is in another state. */
+/** Answers for an event in its state. Null: the event is in another state. */
 type Probe = (asked: Case) => Promise<Answer | null>;
 
 const PROBES: readonly Probe[] = [notRead, pending, parked, dead, skipped];
@@ -154,7 +154,7 @@ const isoOf = (ms: number): string => new Date(ms).toISOString();
 interface Parked {
   readonly unit: string;
   readonly record: ParkedRecord;
-  /** Place in the list; 0: the head. */
+  /** Place of the record in the list; 0: the head. */
   readonly at: number;
   readonly head: ParkedRecord;
 }
@@ -191,7 +191,7 @@ async function findParked({ source, fn, place, unseen }: Case): Promise<Parked |
   return null;
 }
 
-/** The unit is held by a dead letter. */
+/** Answers where a dead letter holds the unit. */
 async function held(asked: Case, { unit, record, at }: Parked): Promise<Answer | null> {
   const { source, fn, place, dispatcher } = asked;
   const holder = (await source.connection.command(
@@ -213,7 +213,7 @@ async function held(asked: Case, { unit, record, at }: Parked): Promise<Answer |
   };
 }
 
-/** The head of the list runs. */
+/** Answers where the head of the list runs. */
 async function running(asked: Case, found: Parked): Promise<Answer | null> {
   const { record, at, head } = found;
   const unit = await runningUnit(asked, found.unit);
@@ -236,7 +236,7 @@ async function running(asked: Case, found: Parked): Promise<Answer | null> {
   };
 }
 
-/** The unit among those that run under the lane's present lease. */
+/** Finds the unit among those that run under the lane's present lease. */
 async function runningUnit({ source, fn, place }: Case, unit: string): Promise<RunningUnit | null> {
   const { connection, keys } = source;
   const [text, lease] = (await Promise.all([
@@ -247,7 +247,10 @@ async function runningUnit({ source, fn, place }: Case, unit: string): Promise<R
   return found.lease === lease ? (found.units.find((one) => one.unit === unit) ?? null) : null;
 }
 
-/** The head of the list is due at a time; `dueInMs` null: that is not known. */
+/**
+ * Answers where the head of the list waits for its time.
+ * @param dueInMs null: the time is not known
+ */
 async function waiting(asked: Case, found: Parked, dueInMs: number | null): Promise<Answer> {
   const { record, at, head } = found;
   const { dispatcher, owner } = asked;
@@ -317,7 +320,7 @@ async function dead(asked: Case): Promise<Answer | null> {
   };
 }
 
-/** The event was appended before the function's start. */
+/** Answers where the event was appended before the function's start. */
 function skipped(asked: Case): Promise<Answer | null> {
   const { state, fn, place } = asked;
   const isSkipped =

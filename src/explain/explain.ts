@@ -1,6 +1,6 @@
 /**
- * Where an event is for each function, what was tried, and why it is not running. Reads only, in
- * bounded pages: find-event.ts looks for the event, explain-state.ts for its state.
+ * The place and state of an event for each function, its attempts, and why it does not run. Reads
+ * only, in bounded pages. find-event.ts looks for the event, explain-state.ts for its state.
  */
 import { entryIdTime } from '../core/position.ts';
 import { checkText } from '../core/well-formed.ts';

@@ -1,4 +1,6 @@
-/** The places of an event, or of a subject's events: in the streams, parked, dead-lettered. */
+/**
+ * Finds the places of an event, or of a subject's events: in the streams, parked, dead-lettered.
+ */
 import { partitionOf } from '../core/partition.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -28,39 +30,37 @@ export interface Place {
   readonly entryId: string;
   readonly index: number;
   readonly position: number;
-  /**
-   * Of the entry's last event, with the entry's number of events; null: foreign, or not in the
-   * stream.
-   */
+  /** Ordinal of the entry's last event. Null: the entry is foreign, or not in the stream. */
   readonly ordinal: number | null;
+  /** Number of the entry's events; 0 where it is not in the stream. */
   readonly count: number;
   readonly inStream: boolean;
 }
 
 export interface Found {
-  /** In the order of partitions, entries and positions. */
+  /** Places in the order of partitions, entries and positions. */
   readonly places: readonly Place[];
-  /** Of the partitions that were looked at. */
+  /** State of each partition that was looked at. */
   readonly states: readonly PartitionState[];
-  /** Events of the streams that were looked at. */
+  /** Number of events looked at in the streams. */
   readonly events: number;
-  /** The streams were looked at to their ends. */
+  /** Whether the streams were looked at to their ends. */
   readonly complete: boolean;
 }
 
-/** Entries of a stream that are read at once. */
+/** Entries of a stream read at once. */
 const PAGE = 32;
-/** Streams that are read at once. */
+/** Streams read at once. */
 const PARALLEL = 16;
-/** Most units of a function's lane, and most records and letters of it, that are looked at. */
+/** Most units, records and letters of a function's lane that are looked at. */
 const LIMITS = { units: 2_000, records: 10_000, letters: 10_000 } as const;
 
 export interface SearchBounds {
   /** Events of the streams after which the search ends. */
   readonly scan: number;
-  /** Places after which the search ends, about. */
+  /** Number of places after which the search ends, about. */
   readonly limit: number;
-  /** Told of the lists that were not looked at to their ends. */
+  /** Is told of the lists that were not looked at to their ends. */
   readonly unseen: Unseen;
 }
 
@@ -76,7 +76,7 @@ export async function findEvents(
   const streams = new StreamSearch(source, query);
   const complete = await streams.run(states, bounds.scan, bounds.limit);
   const { places, events } = streams;
-  // The streams may have lost it to retention, or it lies beyond the scan.
+  // The event may have left the stream by retention, or lie beyond the scan.
   if ('subject' in query || places.length === 0) {
     const known = new Set(places.map(addressOf));
     for (const place of await searchAside(source, states, query, bounds)) {
@@ -104,11 +104,11 @@ function addressOf(place: Place): string {
 interface Stream {
   readonly partition: number;
   readonly type: string;
-  /** The end of the next page, as XREVRANGE takes it. */
+  /** End of the next page, as XREVRANGE takes it. */
   before: string;
 }
 
-/** Newest first, a page of each stream in turn. */
+/** Searches the streams, the newest entries first, a page of each stream in turn. */
 class StreamSearch {
   readonly places: Place[] = [];
   /** Events looked at. */
@@ -125,7 +125,10 @@ class StreamSearch {
     this.#needle = Buffer.from(this.#wanted);
   }
 
-  /** The search for an id ends with the round that found it. False: there is more. */
+  /**
+   * Searches round by round. The search for an id ends with the round that found it. False: there
+   * are more events.
+   */
   async run(states: readonly PartitionState[], scan: number, limit: number): Promise<boolean> {
     let streams: Stream[] = states.flatMap((state) =>
       [...typesOf(state)].map((type) => ({ partition: state.partition, type, before: '+' })),
@@ -146,7 +149,7 @@ class StreamSearch {
     return true;
   }
 
-  /** Whether there may be a further page. */
+  /** Reads a page. Returns whether there may be a further one. */
   async #readPage(stream: Stream): Promise<boolean> {
     const page = (await this.#source.connection.commandBuffer(
       'XREVRANGE',
@@ -187,13 +190,15 @@ class StreamSearch {
   }
 }
 
-/** Headers up to the place where the bytes are corrupt; such an entry is dead as a whole. */
+/**
+ * Reads the headers up to the place where the bytes are corrupt. Such an entry is dead as a whole.
+ */
 function headersOf(bytes: Buffer): EventHeader[] {
   const headers: EventHeader[] = [];
   try {
     walkBatch(bytes, (header) => headers.push(header));
   } catch {
-    // dead letters say what is wrong with it
+    // The dead letter of the entry names the fault.
   }
   return headers;
 }
@@ -209,7 +214,7 @@ function typesOf(state: PartitionState): Set<string> {
 
 // ---------------------------------------------------------------- parked or dead
 
-/** Parked lists and dead letters. */
+/** Searches the parked lists and the dead letters. */
 async function searchAside(
   source: RedisSource,
   states: readonly PartitionState[],
@@ -283,7 +288,10 @@ class AsideSearch {
     return 'eventId' in query ? id === query.eventId : subject === query.subject;
   }
 
-  /** The one unit that can hold the event, where the query says so; else those that wait. */
+  /**
+   * Returns the one unit that can hold the event, where the query says so; else the units that
+   * wait.
+   */
   async #unitsOf(partition: number, { name, ordering }: RegisteredFunction): Promise<string[]> {
     const query = this.#query;
     if ('eventId' in query && ordering === 'none') return [query.eventId];

@@ -5,22 +5,27 @@ import type { RedisSource } from '../redis/source.ts';
 import type { Place } from './find-event.ts';
 import type { Unseen } from './unseen.ts';
 
-/** Most letters that are looked at. */
+/** Most letters looked at. */
 const MOST = 10_000;
 
-/** `identified` false: a parked record that does not say of which event it was. */
+/**
+ * A dead letter that may be the event's. `identified` false: it holds an unreadable parked record,
+ * which does not name its event.
+ */
 export interface FoundLetter extends DeadLetter {
   readonly identified: boolean;
 }
 
-/** The dead letter of the event for the function. */
+/**
+ * Finds the dead letter of the event for the function. Null: there is none among those looked at.
+ */
 export async function findLetter(
   source: RedisSource,
   fn: RegisteredFunction,
   place: Place,
   unseen: Unseen,
 ): Promise<FoundLetter | null> {
-  // A letter is not older than the entry, both by the server's clock; a foreign entry may bear any
+  // A letter is not older than the entry, both by the server's clock. A foreign entry may bear any
   // id.
   const after = place.ordinal === null ? '0-0' : `${Math.max(0, entryIdTime(place.entryId) - 1)}-0`;
   let left: number = MOST;

@@ -3,7 +3,7 @@ import { isWrongType } from '../pipeline/retry/set-aside.ts';
 import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
 import type { Unseen } from './unseen.ts';
 
-/** Records that are read at once, and most records of a unit. */
+/** Records read at once, and most records read of a unit. */
 const PAGE = 32;
 const MOST = 10_000;
 

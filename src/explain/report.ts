@@ -16,7 +16,7 @@ export interface Attempt {
   readonly attempt: number;
   readonly name: string;
   readonly message: string;
-  /** What the error was caused by, where it says so. */
+  /** Cause of the error, where the error has one. */
   readonly cause?: string;
 }
 
@@ -31,10 +31,10 @@ export type EventState =
       readonly deliveredMsAgo: number;
       readonly deliveries: number;
       readonly dispatcher: string | null;
-      /** Its function's setup fails: it was not tried. */
+      /** Failure of the function's setup: the event was not tried. */
       readonly setup?: SetupFailure;
     }
-  /** `eventsBefore` null: too many to be counted one by one. */
+  /** `eventsBefore` is null where the events are too many to be counted one by one. */
   | {
       readonly state: 'lag';
       readonly eventsBefore: number | null;
@@ -44,13 +44,13 @@ export type EventState =
       readonly state: 'parked';
       readonly attempts: number;
       readonly history: readonly Attempt[];
-      /** When the head of its queue runs; negative: overdue. Null: not known. */
+      /** Time until the head of its queue runs, ms. Negative: overdue. Null: not known. */
       readonly dueInMs: number | null;
-      /** 0: the head. */
+      /** Place in its queue; 0: the head. */
       readonly place: number;
-      /** Event id of the head it waits behind. */
+      /** Event id of the head that it waits behind. Null: it is the head. */
       readonly behind: string | null;
-      /** Its handler runs, beside the turns of its lane. `sinceMs`: ms since 1970. */
+      /** Its handler that runs beside the turns of the lane. `sinceMs`: ms since 1970. */
       readonly running?: { readonly sinceMs: number; readonly attempt: number };
       readonly dispatcher: string | null;
     }
@@ -71,18 +71,21 @@ export interface ExplainedEvent {
   readonly subject: string;
   readonly partition: number;
   readonly entryId: string;
-  /** Place in its entry, and in its flush. */
+  /** Place of the event in its entry, and in its flush. */
   readonly index: number;
   readonly position: number;
   readonly appendedMs: number;
-  /** The entry is not in its stream any more (trimmed), or was too far back to be looked at. */
+  /**
+   * Whether the entry was found in its stream. False: it is trimmed, or too far back to be looked
+   * at.
+   */
   readonly inStream: boolean;
   readonly functions: readonly FunctionState[];
 }
 
 export interface ExplainReport {
   readonly events: readonly ExplainedEvent[];
-  /** In no stream yet: scheduled, or on their way to another partition. */
+  /** Events in no stream yet: scheduled, or on their way to another partition. */
   readonly waiting: readonly WaitingEvent[];
   readonly searched: {
     readonly events: number;

@@ -7,7 +7,7 @@ export class Unseen {
     return this.#parts;
   }
 
-  /** Notes that `seen` of `all` items of a list were looked at, if there are more. */
+  /** Notes that `seen` of `all` items of a list were looked at, where there are more. */
   note(where: { fn?: string; partition: number }, seen: number, all: number, what: string): void {
     if (all <= seen) return;
     const place = `${where.fn === undefined ? '' : `${where.fn} in `}partition ${where.partition}`;

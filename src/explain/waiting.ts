@@ -16,14 +16,15 @@ export interface WaitingEvent {
   readonly id: string;
   readonly type: string;
   readonly subject: string;
-  /** Where it will be appended. */
+  /** Partition to which it will be appended. */
   readonly partition: number;
   /**
-   * `scheduled`: until its time. `outbox`: until it is relayed to its partition. `dead`: it waits
-   * no more, its record could not be read; `why` names the dead letter.
+   * - `scheduled`: it waits for its time.
+   * - `outbox`: it waits to be relayed to its partition.
+   * - `dead`: it waits no more, because its record could not be read. `why` names the dead letter.
    */
   readonly where: 'scheduled' | 'outbox' | 'dead';
-  /** When it is due by the server's clock, in ms since 1970; null: at once. */
+  /** Time at which it is due by the server's clock, ms since 1970; null: at once. */
   readonly dueMs: number | null;
   readonly why: string;
 }
@@ -36,7 +37,7 @@ interface Source {
 
 type Query = { readonly eventId: string } | { readonly subject: string };
 
-/** Scheduled events, and outbox entries, looked at in a partition. */
+/** Most scheduled events, outbox entries and letters looked at in a partition. */
 const LIMITS = { scheduled: 10_000, outbox: 1_024, letters: 1_000 } as const;
 const PAGE = 32;
 
@@ -52,7 +53,7 @@ export async function waitingEvents(
   const scheduled = await Promise.all(
     targets.map((partition) => scheduledIn(source, query, partition, unseen)),
   );
-  // An outbox is in the partition of the function that emitted, whatever the event's own one.
+  // An outbox is in the partition of the emitting function, whatever the event's own partition.
   const emitted: WaitingEvent[][] = [];
   for (const partition of all) emitted.push(await emittedIn(source, query, partition, unseen));
   const aside =
@@ -65,8 +66,8 @@ export async function waitingEvents(
 }
 
 /**
- * Records that could not be read. Those of the outbox do not say of which events they were: their
- * bytes may hold the id.
+ * Finds the event among unreadable records. Records of the outbox do not name their events, but
+ * their bytes may hold the id.
  */
 async function setAsideIn(
   source: Source,
@@ -135,7 +136,7 @@ async function scheduledIn(
   return events;
 }
 
-/** A record that cannot be read is for the scheduler to set aside. */
+/** Reads a scheduled event. The scheduler sets unreadable records aside. */
 function found(query: Query, partition: number, id: string, record: Buffer): WaitingEvent[] {
   try {
     const { dueMs, type, bytes } = parseScheduled(record);
@@ -191,7 +192,7 @@ async function emittedIn(
   return events;
 }
 
-/** An entry that cannot be read is for the relay to set aside. */
+/** Reads the events of an outbox entry. The relay sets unreadable entries aside. */
 function emittedBy(query: Query, from: number, entry: [Buffer, Buffer[]]): WaitingEvent[] {
   const events: WaitingEvent[] = [];
   const wanted = (id: string, subject: string): boolean =>

@@ -3,9 +3,9 @@
  *
  * A server that was killed, or whose disk was full, may leave a file that ends inside a
  * transaction. Redis then drops the last command alone and loads the rest: the MULTI before it
- * stays open in the file. What is written behind it belongs to that transaction at the next start,
- * and half of a script is applied long after it was thrown away. So the file is cut back to the
- * last place at which no transaction was open.
+ * stays open in the file. At the next start, later commands belong to that transaction. So half of
+ * a script is applied long after it was thrown away. Therefore the file is cut back to the last
+ * place at which no transaction was open.
  */
 import {
   closeSync,
@@ -21,14 +21,15 @@ import { join } from 'node:path';
 
 export interface Repair {
   readonly file: string;
-  /** Bytes of it before, and now. */
+  /** Bytes of the file before, and now. */
   readonly before: number;
   readonly after: number;
 }
 
 /**
- * @param dataDir of the server, which must not run. @returns null where nothing was torn, or where
- *   it is not torn at its end
+ * Mends the file that was written last.
+ * @param dataDir data folder of the server, which must not run
+ * @returns null where nothing was torn, or where the file is not torn at its end
  */
 export function repairAppendOnlyFile(dataDir: string): Repair | null {
   const file = lastIncrement(dataDir);
@@ -46,18 +47,19 @@ export function repairAppendOnlyFile(dataDir: string): Repair | null {
   }
 }
 
-/** A MULTI … EXEC that is whole in the file: the effects of one script, or of one transaction. */
+/** A whole MULTI … EXEC of the file: the effects of one script, or of one transaction. */
 export interface Transaction {
-  /** Of the first byte of its MULTI, in the file. */
+  /** Offset of the first byte of its MULTI in the file. */
   readonly from: number;
-  /** Where each of its commands ends, in the file: MULTI first, EXEC last. */
+  /** Offsets of the ends of its commands in the file: MULTI first, EXEC last. */
   readonly ends: readonly number[];
 }
 
 /**
- * The transactions of the file that was written last, in its order. It is read whole: for tests and
- * rehearsals, not for start.
- * @param dataDir of a server that does not run. @returns null without such a file
+ * Reads the transactions of the file that was written last, in its order. Reads the file whole: for
+ * tests and rehearsals, not for a start.
+ * @param dataDir data folder of a server that does not run
+ * @returns null without such a file
  */
 export function readTransactions(
   dataDir: string,
@@ -86,7 +88,7 @@ export function readTransactions(
 }
 
 /**
- * The file that was written last, which alone may be torn (Redis 7: `appendonlydir` with a
+ * Finds the file that was written last, which alone may be torn (Redis 7: `appendonlydir` with a
  * manifest).
  */
 function lastIncrement(dataDir: string): string | null {
@@ -100,7 +102,7 @@ function lastIncrement(dataDir: string): string | null {
   return last !== undefined && existsSync(join(dir, last)) ? join(dir, last) : null;
 }
 
-/** Read in pieces: bodies of events are stepped over. */
+/** Reads the file in pieces, and steps over the bodies of events. */
 const PIECE = 1 << 16;
 
 class Reader {
@@ -108,7 +110,7 @@ class Reader {
   readonly #size: number;
   #buffer = Buffer.alloc(0);
   #at = 0;
-  /** Of the first byte that has not been read, in the file. */
+  /** Offset of the first unread byte in the file. */
   position = 0;
 
   constructor(fd: number, size: number) {
@@ -127,8 +129,8 @@ class Reader {
   }
 
   /**
-   * A line without its end; null where the file ends first; '' where it cannot be one. @param
-   * starts one of these is its first character
+   * Reads a line, without its end. Null: the file ends first. '': it is no line of the format.
+   * @param starts the characters with which the line may begin
    */
   line(starts: string): string | null {
     if (this.#need(1) && !starts.includes(String.fromCharCode(this.#buffer[this.#at] as number)))
@@ -147,8 +149,8 @@ class Reader {
   }
 
   /**
-   * Bytes of a value and of the line end behind it; null where the file ends first. @param kept how
-   * many of them are wanted
+   * Reads a value and the line end behind it. Null: the file ends first.
+   * @param kept number of its bytes that are wanted
    */
   value(length: number, kept: number): string | null {
     if (this.position + length + 2 > this.#size) return null;
@@ -166,8 +168,8 @@ class Reader {
 }
 
 /**
- * Up to where it consists of whole commands outside of transactions; null where it is no
- * append-only file all through.
+ * Finds the end of the whole commands that stand outside of transactions. Null: the file is no
+ * append-only file throughout.
  */
 function soundLength(fd: number, size: number): number | null {
   const reader = new Reader(fd, size);
@@ -178,7 +180,7 @@ function soundLength(fd: number, size: number): number | null {
     if (name === 'torn') return sound;
     if (name === null) return null;
     if (name === 'MULTI') {
-      // Left by an earlier tear: where it ended nobody can tell any more.
+      // An earlier tear left this MULTI, and its end is not known any more.
       if (open) return null;
       open = true;
     } else if (name === 'EXEC') open = false;
@@ -188,8 +190,8 @@ function soundLength(fd: number, size: number): number | null {
 }
 
 /**
- * Its name in capitals, '' for an annotation; `torn` where the file ends before it does; null where
- * it is none.
+ * Reads a command and returns its name in capitals; '' for an annotation. `torn`: the file ends
+ * before the command does. Null: it is no command.
  */
 function readCommand(reader: Reader): string | null {
   const head = reader.line('*#');

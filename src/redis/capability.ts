@@ -1,4 +1,4 @@
-/** What kind of server we are connected to, and whether Millrace's guarantees can be kept on it. */
+/** Finds out the kind of the server, and whether it can keep Millrace's guarantees. */
 import { RedisReplyError } from '../core/errors.ts';
 import type { RedisConnection } from './contract.ts';
 import { atLeast } from './server-binary.ts';
@@ -11,27 +11,27 @@ export interface ServerNode {
   readonly maxmemoryPolicy: string | null;
   readonly appendonly: boolean | null;
   readonly appendfsync: 'always' | 'everysec' | 'no' | null;
-  /** It has save points: writes snapshots by itself. */
+  /** Whether it has save points, that is, writes snapshots by itself. */
   readonly snapshots: boolean | null;
   readonly replicas: number | null;
 }
 
 /**
- * Null where the server does not tell (CONFIG is often denied on managed ones, INFO to some users).
- * In a cluster: the least of all masters.
+ * Facts about a server; null where the server does not tell. CONFIG is often denied on managed
+ * servers, and INFO to some users. In a Cluster: the least of all masters.
  */
 export interface ServerInfo {
   readonly flavor: 'redis' | 'valkey';
   readonly version: string;
   readonly mode: 'standalone' | 'cluster';
-  /** Connected as to a cluster, that is, redirections are followed. */
+  /** Whether redirections are followed, as in a Cluster. */
   readonly followsRedirections: boolean;
   readonly maxmemoryPolicy: string | null;
   readonly appendonly: boolean | null;
   readonly appendfsync: 'always' | 'everysec' | 'no' | null;
-  /** WAITAOF exists. */
+  /** Whether WAITAOF exists. */
   readonly hasWaitAof: boolean;
-  /** Replicas connected to the master that has fewest. Null: not known. */
+  /** Number of replicas of the master with the fewest. Null: not known. */
   readonly replicas: number | null;
   readonly nodes: readonly ServerNode[];
 }
@@ -76,7 +76,8 @@ export async function inspectServer(connection: RedisConnection): Promise<Server
 }
 
 /**
- * INFO, or where the user may not call it, what HELLO tells (which everybody may) in INFO's words.
+ * Reads INFO. Where the user may not call it, the answer of HELLO in INFO's words; everybody may
+ * call HELLO.
  */
 async function infoOrHello(
   connection: RedisConnection,
@@ -136,7 +137,7 @@ function describe(node: string, info: string, settings: ReadonlyMap<string, stri
   };
 }
 
-/** What makes the server unfit, each with what to do about it. */
+/** Lists the faults that make the server unfit, each with its remedy. */
 export function serverProblems(
   info: ServerInfo,
   options: {
@@ -176,8 +177,8 @@ export function serverProblems(
 }
 
 /**
- * What the server would lose if it ended now, each with what to do about it. Nothing where it does
- * not tell.
+ * Lists the data that the server would lose if it ended now, each with its remedy. Empty where the
+ * server does not tell.
  */
 export function serverWarnings(info: ServerInfo): string[] {
   const warnings: string[] = [];

@@ -1,4 +1,4 @@
-/** Settings of ioredis. Its own defaults send a command again, which a log must not do. */
+/** Settings of ioredis. Its own defaults send a command again, and a log must not do that. */
 import { readFileSync } from 'node:fs';
 import { Cluster, type RedisOptions } from 'ioredis';
 import type { ConnectionOptions, TlsFiles } from './contract.ts';
@@ -13,20 +13,20 @@ export function settingsOf(options: ConnectionOptions, target: RedisTarget): Set
   const timeout =
     (options.replyTimeoutMs ?? 10_000) + (options.blocking ? (options.maxBlockMs ?? 5_000) : 0);
   return {
-    // RESP2: scripts reply with nothing it could not carry, and its shapes are the same on every
-    // server version.
+    // RESP2: it can carry all replies of the scripts, and its shapes are the same on every server
+    // version.
     protocol: 2,
     ...(target.tls ? { tls: tlsOf(options.tls ?? {}) } : {}),
-    // What is said first is in setup.ts.
+    // setup.ts sends the first commands.
     disableClientInfo: true,
     enableReadyCheck: false,
-    // At most once: nothing that was written is written again, all that lacks a reply rejects when
+    // At most once: a written command is never written again. Commands without a reply reject when
     // the socket closes.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    // A silent peer: each command has its time, and a socket without data for so long is given up,
-    // so that a half-open one does not stay "ready". Not `blockingTimeout`: it would resolve with
-    // null, as if the stream were empty.
+    // A silent peer: each command has its time, and a socket without data for that time is closed.
+    // Otherwise a half-open socket would stay "ready". `blockingTimeout` is not used: it would
+    // resolve with null, as if the stream were empty.
     commandTimeout: timeout,
     socketTimeout: timeout,
     connectTimeout: Math.min(5_000, timeout),
@@ -36,8 +36,8 @@ export function settingsOf(options: ConnectionOptions, target: RedisTarget): Set
 }
 
 /**
- * For the connections that ioredis opens to the nodes of a Cluster by itself. Their database is 0:
- * see parseRedisUrls.
+ * Settings for the connections that ioredis opens to the nodes of a Cluster by itself. Their
+ * database is 0: see parseRedisUrls.
  */
 export function loginOf(
   { name }: ConnectionOptions,
@@ -47,13 +47,13 @@ export function loginOf(
     ...(name === undefined ? {} : { connectionName: name.replace(/[^!-~]+/g, '-') }),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    // Waits for a node that is loading its data.
+    // ioredis waits for a node that is loading its data.
     enableReadyCheck: true,
     maxLoadingRetryTime: 1_000,
   };
 }
 
-/** Getters: ioredis asks for them whenever it connects. */
+/** Returns TLS settings with getters, which ioredis asks for whenever it connects. */
 function tlsOf({ ca, cert, key, keyPassphrase }: TlsFiles): object {
   const read = (path: string | undefined): Buffer | undefined =>
     path === undefined ? undefined : readFileSync(path);
@@ -72,15 +72,18 @@ function tlsOf({ ca, cert, key, keyPassphrase }: TlsFiles): object {
 }
 
 export function addressOf(target: RedisTarget): Settings {
-  // Waiting for the connection is done here, not in ioredis' offline queue: that one still sends
-  // what has timed out.
+  // Commands wait for the connection here, not in the offline queue of ioredis: that queue still
+  // sends commands that have timed out.
   const offline = { enableOfflineQueue: false };
   return target.path === undefined
     ? { ...offline, host: target.host as string, port: target.port as number }
     : { ...offline, path: target.path };
 }
 
-/** Never gives up; 50 ms to 2 s, with jitter so that many processes do not come back in step. */
+/**
+ * Returns the pause before the next attempt: 50 ms to 2 s, for ever. The jitter keeps many
+ * processes from coming back in step.
+ */
 export function backoff(times: number): number {
   return Math.min(2_000, 25 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2);
 }
@@ -96,13 +99,12 @@ export function openCluster(
       redisOptions: settings,
       enableOfflineQueue: false,
       clusterRetryStrategy: retryStrategy,
-      // 0: "Connection is closed" must not make ioredis send the command again, it may have been
-      // executed.
+      // 0: "Connection is closed" must not make ioredis send the command again. The command may
+      // have been executed.
       retryDelayOnFailover: 0,
       slotsRefreshTimeout: 3_000,
       slotsRefreshInterval: 15_000,
-      // A name that resolves to an internal address (AWS): with TLS the certificate is for the
-      // name.
+      // A name may resolve to an internal address (AWS). With TLS the certificate is for the name.
       ...(targets[0]?.tls
         ? {
             dnsLookup: (address: string, callback: (err: null, address: string) => void) =>

@@ -1,8 +1,8 @@
 import { monotonicMs } from '../core/clock.ts';
 
 /**
- * A Cluster that answers nothing but that it is down is left after so long, ms. A shorter outage
- * may be one of a few slots, while the others are served.
+ * Time after which a Cluster that only answers "down" is left, ms. A shorter outage may concern a
+ * few slots, while the others are served.
  */
 const PATIENCE_MS = 5_000;
 

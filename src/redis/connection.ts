@@ -1,10 +1,14 @@
 /**
- * The connection to Redis, and (with script.ts above it) the only user of ioredis.
+ * The connection to Redis; the only user of ioredis, with script.ts above it.
  *
- * What ioredis does by default is wrong for a log: it silently sends a command again whose reply
- * was lost. Here a command is written to the socket at most once, and its promise settles within a
- * bounded time whatever the network does: with the reply, with RedisReplyError (Redis said no), or
- * with UnknownOutcomeError (nobody knows). Sending it again is up to the caller, who knows what is
+ * The defaults of ioredis are wrong for a log: it silently sends a command again whose reply was
+ * lost. Here a command is written to the socket at most once. Its promise settles within a bounded
+ * time, whatever the network does:
+ * - with the reply,
+ * - with RedisReplyError: Redis refused the command,
+ * - with UnknownOutcomeError: nobody knows the outcome.
+ *
+ * The caller decides whether to send the command again, because the caller knows whether it is
  * idempotent: see withRetry.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -35,7 +39,9 @@ export function openConnection(options: ConnectionOptions): RedisConnection {
   return new Connection(options);
 }
 
-/** A connection that was up for so long was well: the next attempt comes soon. */
+/**
+ * Time after which a connection that is up counts as steady, ms: the next attempt then comes soon.
+ */
 const STEADY_MS = 5_000;
 
 class Connection implements RedisConnection {
@@ -54,12 +60,15 @@ class Connection implements RedisConnection {
   /** Attempts to connect since the connection was well. */
   #attempts = 0;
   #upSinceMs = 0;
-  /** Grows with every socket: what belongs to an older one is void. */
+  /** Number of the socket. Work of an older socket is void. */
   #epoch = 0;
   #wasUp = false;
-  /** Attempts that are counted on when a server is left soon after it was found. */
+  /**
+   * Servers in a row that were left soon after they were found. The attempts are counted on from
+   * there.
+   */
   #left = 0;
-  /** A server has refused writes as a replica: the next one has to be a master. */
+  /** Whether the next server has to be a master, because one has refused writes as a replica. */
   #wantsMaster = false;
   readonly #cork = new Cork();
   readonly #outage = new ClusterOutage();
@@ -91,8 +100,8 @@ class Connection implements RedisConnection {
     client.on('end', () => {
       this.#epoch++;
       this.#down();
-      // ioredis gives up by itself in a few corners (a connector that throws, a cluster whose seeds
-      // cannot be resolved).
+      // ioredis gives up by itself in a few corners: a connector that throws, or a Cluster whose
+      // seeds cannot be resolved.
       if (this.#status !== 'closed')
         setTimeout(
           () => this.#status !== 'closed' && void client.connect().catch(() => {}),
@@ -102,7 +111,7 @@ class Connection implements RedisConnection {
     client.on('error', (error: Error) => this.#failed(strip(error)));
   }
 
-  /** The socket is there: it is used once everything that REDIS_URL asks for has been granted. */
+  /** Uses the new socket once the server has granted everything that REDIS_URL asks for. */
   async #begin(): Promise<void> {
     const epoch = this.#epoch;
     try {
@@ -273,8 +282,7 @@ class Connection implements RedisConnection {
         : new Promise<void>((resolve) => void (client as Redis).once('end', () => resolve()));
     if (wasUp) {
       const giveUp = new AbortController();
-      // QUIT is answered after everything sent before it; both settle, the race only bounds how
-      // long that may take.
+      // QUIT is answered after all commands sent before it. The race only bounds the time for that.
       await Promise.race([
         client.quit().then(
           () => ended,
@@ -324,7 +332,7 @@ class Connection implements RedisConnection {
   }
 
   /**
-   * The server has said that it cannot serve us now: to a new connection, with the address resolved
+   * Leaves a server that says that it cannot serve us now: connects anew, and resolves the address
    * again.
    */
   #leave(reply: string): void {
@@ -341,7 +349,7 @@ class Connection implements RedisConnection {
   renew(reply: string): void {
     if (this.#status === 'closed') return;
     this.#wantsMaster ||= reply === 'READONLY' || reply === 'UNBLOCKED';
-    // One that is about to be opened finds out for itself.
+    // A connection that is about to be opened finds out by itself.
     if (this.#status !== 'up') return;
     const steady = monotonicMs() - this.#upSinceMs >= STEADY_MS;
     this.#left = steady ? 0 : this.#left + 1;
@@ -351,8 +359,8 @@ class Connection implements RedisConnection {
   }
 
   /**
-   * Sends now if the connection is up, else waits (bounded, in order) until it is: what waits here
-   * was never sent.
+   * Sends now if the connection is up. Otherwise the call waits, bounded and in order, until it is
+   * up. A waiting call was never sent.
    */
   #whenUp<T>(
     name: string,

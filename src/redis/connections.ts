@@ -21,15 +21,15 @@ export class Connections {
       name: `millrace-${name}`,
       blocking: more.blocking ?? false,
       cluster: this.#cluster,
-      // One that only reads would never learn from the server's replies that it reads from a
-      // demoted one.
+      // A connection that only reads never learns from its replies that it reads from a demoted
+      // server.
       onUnfit: (reply) => this.#open.forEach((other) => other.renew(reply)),
     });
     this.#open.push(connection);
     return connection;
   }
 
-  /** Drops the connections; further ones follow redirections, as in a Redis Cluster. */
+  /** Drops the connections. Further connections follow redirections, as in a Redis Cluster. */
   followRedirections(): void {
     for (const connection of this.#open.splice(0)) connection.destroy();
     this.#cluster = true;

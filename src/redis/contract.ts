@@ -5,37 +5,37 @@ export type RedisArg = string | number | Buffer;
 export type ConnectionStatus = 'connecting' | 'up' | 'down' | 'closed';
 
 export interface ConnectionOptions {
-  /** One url, several, or several separated by commas; more than one means a Redis Cluster. */
+  /** One url, several, or several separated by commas. More than one means a Redis Cluster. */
   readonly url: string | readonly string[];
-  /** Shown by CLIENT LIST. */
+  /** Name that CLIENT LIST shows. */
   readonly name?: string;
   /**
-   * For commands that block (XREAD BLOCK): give these their own connection, for they hold up all
-   * behind them.
+   * Whether it is for commands that block (XREAD BLOCK). Such commands hold up all behind them, and
+   * need a connection of their own.
    */
   readonly blocking?: boolean;
-  /** Longest BLOCK that will be asked for on a blocking connection. Default 5,000. */
+  /** Longest BLOCK asked for on a blocking connection, ms. Default 5,000. */
   readonly maxBlockMs?: number;
   /**
-   * A command without a reply for so long (plus maxBlockMs if blocking) has an unknown outcome.
-   * Default 10,000.
+   * Time without a reply after which the outcome of a command is unknown, ms; plus maxBlockMs if
+   * blocking. Default 10,000.
    */
   readonly replyTimeoutMs?: number;
-  /** How long a command waits, unsent, for a connection that is down. Default 2,000. */
+  /** Time that a command waits, unsent, while the connection is down, ms. Default 2,000. */
   readonly offlineWaitMs?: number;
   /**
-   * Follow redirections, as in a Redis Cluster, although one url is given: a Cluster's
+   * Whether to follow redirections, as in a Redis Cluster, although one url is given: a Cluster's
    * configuration endpoint. Default: from the urls.
    */
   readonly cluster?: boolean;
   /**
-   * For rediss://, beside what Node trusts. Read anew for each connection, so that certificates may
-   * be exchanged.
+   * TLS files for rediss://, beside the authorities that Node trusts. The files are read for each
+   * connection, so that certificates may be exchanged.
    */
   readonly tls?: TlsFiles;
   /**
-   * Told when the server has said that it cannot serve us now, and the connection is opened anew.
-   * See RedisConnection.renew.
+   * Told when the server says that it cannot serve us now, and the connection is opened anew. See
+   * RedisConnection.renew.
    */
   readonly onUnfit?: (reply: string) => void;
   readonly log?: Log;
@@ -59,19 +59,19 @@ export interface ScriptCall {
   readonly source: string;
   readonly keys: readonly string[];
   readonly args: readonly RedisArg[];
-  /** It writes nothing: where EVALSHA is not granted, EVALSHA_RO does as well. */
+  /** Whether the script writes nothing. Where EVALSHA is not granted, EVALSHA_RO does as well. */
   readonly readOnly: boolean;
 }
 
 export interface RedisSender {
-  /** Replies with strings. */
+  /** Resolves with the reply, its texts as strings. */
   command(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
-  /** Replies with Buffers. */
+  /** Resolves with the reply, its texts as Buffers. */
   commandBuffer(name: string, ...args: readonly RedisArg[]): Promise<unknown>;
   script(call: ScriptCall, asBuffers: boolean): Promise<unknown>;
   /**
-   * The script, and right behind it on the same connection to the same server `follow` (WAIT,
-   * WAITAOF).
+   * Sends the script, and right behind it `follow` (WAIT, WAITAOF), on the same connection to the
+   * same server. Resolves with both replies.
    */
   scriptThen(
     call: ScriptCall,
@@ -82,39 +82,42 @@ export interface RedisSender {
 
 export interface RedisConnection extends RedisSender {
   readonly isCluster: boolean;
-  /** Where it leads, without passwords. */
+  /** Its address, without passwords. */
   readonly target: string;
   readonly status: ConnectionStatus;
   /**
-   * The same, for calls that have to settle by then (monotonicMs; Infinity: no bound of their own).
-   * What has not been sent by then is not sent any more; what has no reply by then rejects with
-   * UnknownOutcomeError.
+   * Returns a sender whose calls settle by then (monotonicMs; Infinity: no bound of their own). A
+   * command that is unsent by then is not sent any more. A command without a reply by then rejects
+   * with UnknownOutcomeError.
    */
   until(ms: number): RedisSender;
-  /** The command once on every master (a single server is its own only master). */
+  /** Sends the command once to every master. A single server is its own only master. */
   commandOnMasters(
     name: string,
     ...args: readonly RedisArg[]
   ): Promise<readonly { node: string; reply: unknown }[]>;
   /**
-   * Keys that match, of every master, page by page: each at least once if it is there all the time.
+   * Finds matching keys of every master, page by page. A key that exists all the time comes at
+   * least once.
    */
   scan(pattern: string): AsyncIterable<readonly string[]>;
   on(event: 'up' | 'down', listener: () => void): void;
   off(event: 'up' | 'down', listener: () => void): void;
   /**
    * Resolves once the connection is up.
-   * @throws UnknownOutcomeError with the last error at the end of its causes, when it is not within
-   *   the time; ConnectionSetupError at once, where the server refuses a first connection for good
+   * @throws UnknownOutcomeError where it is not up in time, with the last error at the end of its
+   *   causes
+   * @throws ConnectionSetupError at once, where the server refuses a first connection for good
    */
   ready(timeoutMs?: number): Promise<void>;
   /**
-   * Another connection to this address has met a server that cannot serve us (`reply` is the code):
-   * this one is opened anew, too, if it is as old. What is under way gets its reply, or
+   * Tells that another connection to this address has met a server that cannot serve us. This
+   * connection is opened anew too, if it is as old. Commands under way get their reply, or
    * UnknownOutcomeError.
+   * @param reply code of the server's refusal
    */
   renew(reply: string): void;
-  /** A further connection with the same settings, but for these. */
+  /** Opens a further connection with the same settings, but for these. */
   duplicate(changes?: Partial<Omit<ConnectionOptions, 'url'>>): RedisConnection;
   /** Waits for the replies still to come (at most 2 s), then closes. */
   close(): Promise<void>;
