@@ -1,6 +1,7 @@
 /**
- * Calls `handleBatch`, `batchSize` events at a time, those of one subject in order. A call that
- * throws is halved until the event that makes it throw stands alone.
+ * Calls `handleBatch` with up to `batchSize` events; those of one subject are in order. The events
+ * of a call that throws are halved and called again, until the event that causes the error is
+ * alone.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { CELL } from '../core/progress-cells.ts';
@@ -10,15 +11,16 @@ import type { RunningEvent } from './running-event.ts';
 import type { CallParts } from './subject-chains.ts';
 
 /**
- * A first call of its events, or a half of one that threw. Once begun, a search for the event that
- * throws must find it, or get another one done: else it would begin anew each turn.
+ * A first call of some events, or a half of a call that threw. A search for the failing event goes
+ * on until the event is found or another event is done. Otherwise the search would begin anew each
+ * turn.
  */
 type Purpose = 'first' | 'search';
 
 export class BatchCalls {
   readonly #parts: CallParts;
   readonly #handleBatch: DefinedFunction['handleBatch'];
-  /** An event of the batch has an outcome. */
+  /** Whether an event of the batch has an outcome. */
   #gotOn = false;
 
   constructor(parts: CallParts) {
@@ -35,7 +37,7 @@ export class BatchCalls {
     }
   }
 
-  /** Fewer than `batchSize`: no more events are to run. */
+  /** Takes the next events; fewer than `batchSize`: no further events are to run. */
   async #nextPart(batchSize: number): Promise<RunningEvent[]> {
     const { order, decoder } = this.#parts;
     const part: RunningEvent[] = [];
@@ -123,7 +125,7 @@ export class BatchCalls {
     for (const event of part) states[event.index] = CELL.TODO;
     const half = part.length >> 1;
     await this.#call(part.slice(0, half), 'search');
-    // An event behind one that failed in the first half is blocked by now.
+    // The first half may have blocked events of this half, by a failure of their subject.
     const rest = part.slice(half).filter((event) => states[event.index] === CELL.TODO);
     await this.#call(rest, 'search');
   }
@@ -134,7 +136,7 @@ export class BatchCalls {
     const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
     for (const event of part) {
-      // Behind a failed one of its subject: it runs again after it.
+      // This event stands behind a failed event of its subject. It runs again after that event.
       if (states[event.index] === CELL.BLOCKED) {
         event.settled = true;
         emits.drop(event);

@@ -1,10 +1,10 @@
 /**
- * A batch's events one at a time, in the order in which they are to be seen: retried records first,
- * then the entries by id, and within one flush (entries with the same id) by position across the
- * types.
+ * Reads a batch's events one at a time, in order: first the retried records, then the entries by
+ * id. Within one flush (entries with the same id), events are ordered by position across the types.
  *
- * Lazily: with a few hundred events under way instead of all of a batch, they die young, and the
- * collector has nothing to copy (taking a batch apart at once cost twice the time of running it).
+ * Events are read lazily. Then a few hundred events are alive instead of all events of a batch.
+ * They die young, and the collector has nothing to copy. Decoding a batch at once took twice the
+ * time of running it.
  */
 import type { BatchTask, DeadEntry, EntryItem } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
@@ -16,12 +16,12 @@ import { decodeParked } from '../wire/parked.ts';
 import { noteEvent } from './late-failures.ts';
 import { EventView, RunningEvent, type EventOrigin } from './running-event.ts';
 
-/** One entry being read. */
+/** An entry that is being read. */
 interface OpenEntry extends EventOrigin {
   readonly cursor: BatchCursor;
-  /** Index of its first event. */
+  /** Index of the entry's first event. */
   readonly first: number;
-  /** Events read so far. */
+  /** Number of events read so far. */
   inEntry: number;
   head: RunningEvent | null;
 }
@@ -34,7 +34,7 @@ export class BatchSource {
   readonly #catalog: Catalog;
   #retry = 0;
   #entry = 0;
-  /** The entries of the flush being read: mostly one. */
+  /** Entries of the flush that is being read: mostly one. */
   #open: OpenEntry[] = [];
 
   constructor(task: BatchTask, bytes: Buffer, states: Uint8Array, catalog: Catalog) {
@@ -44,7 +44,7 @@ export class BatchSource {
     this.#catalog = catalog;
   }
 
-  /** The next event that is to be run, null at the end. */
+  /** Returns the next event that is to be run; null: the end. */
   next(): RunningEvent | null {
     for (;;) {
       const event =
@@ -56,7 +56,10 @@ export class BatchSource {
     }
   }
 
-  /** An event of a retried unit failed: what stands behind it need not be read to be held. */
+  /**
+   * Skips the rest of a retried unit, of which an event failed. The rest stays parked without being
+   * read.
+   */
   holdUnit(index: number): void {
     const { retries } = this.#task;
     const unit = retries[index]?.unit;
@@ -77,8 +80,7 @@ export class BatchSource {
       partition: this.#task.partition,
       entryId: record.entryId,
       entry: -1,
-      // The event's bytes lie inside the record's: same memory, so the payload needs no second
-      // copy.
+      // The event's bytes are part of the record's bytes, so the payload needs no second copy.
       base: record.event.byteOffset - this.#bytes.byteOffset,
       attempt: record.attempts + 1,
     };
@@ -108,7 +110,7 @@ export class BatchSource {
     }
   }
 
-  /** All entries with the next id. */
+  /** Opens all entries with the next id. */
   #openFlush(): void {
     this.#open = [];
     const { entries } = this.#task;
@@ -156,7 +158,7 @@ export class BatchSource {
 }
 
 /**
- * Everything that can be wrong with an entry as a whole, before any of its events runs.
+ * Checks an entry as a whole, before any of its events runs.
  * @throws CorruptDataError
  */
 function check(item: EntryItem, bytes: Buffer): void {

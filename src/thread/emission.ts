@@ -1,7 +1,7 @@
 /** An event that was emitted, and the emissions of one causing event. */
 import type { When } from '../core/delivery-time.ts';
 
-/** One emitted event: these bytes of the arena, an Event message without its position. */
+/** An emitted event. `start` to `end` in the arena is its Event message, without its position. */
 export interface Emission {
   readonly id: string;
   readonly type: string;
@@ -11,11 +11,11 @@ export interface Emission {
   readonly end: number;
 }
 
-/** The emissions of one event so far. */
+/** Emissions of one causing event so far. */
 export interface EmittedBy {
   readonly emissions: Emission[];
   bytes: number;
-  /** Beginning of its emissions' ids. */
+  /** Prefix of the emissions' ids. */
   readonly idPrefix: string;
   readonly depth: number;
   readonly extensions: Readonly<Record<string, string>>;

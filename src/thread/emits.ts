@@ -1,7 +1,7 @@
 /**
- * The events that a batch emits. An emitted event is checked and encoded at the call, and kept with
- * its cause until the cause is done. Then it is written into the batch's block, in the order in
- * which the causes were done. A cause that failed has emitted nothing.
+ * Events that a batch emits. An emitted event is checked and encoded at the call, and kept with its
+ * cause until the cause is done. Then the event is written into the batch's block. Events are
+ * written in the order in which their causes were done. A cause that failed has emitted nothing.
  */
 import { createHash } from 'node:crypto';
 import { wallClockMs } from '../core/clock.ts';
@@ -25,16 +25,16 @@ export interface EmitsParts {
   readonly partition: number;
   readonly partitions: number;
   readonly catalog: Catalog;
-  /** The types' schemas, as the registry has them. */
+  /** Schemas of the types, as the registry has them. */
   readonly schemas: ReadonlyMap<string, LocalSchema>;
 }
 
-/** A flush: into one partition, under one entry id. */
+/** Limits of a flush, which goes into one partition under one entry id. */
 const FLUSH = { bytes: 262_144, events: 16_384, scheduled: 500, types: 100 } as const;
 
 /**
- * Used again by the next batch. A batch with handlers that still run keeps its own until they have
- * settled.
+ * Arena for the next batch. A batch with handlers that still run keeps its own arena until they
+ * have settled.
  */
 let spare: PayloadArena | null = null;
 
@@ -43,7 +43,7 @@ export class Emits {
   readonly #encoder: EventEncoder;
   readonly #arena: PayloadArena;
   #settled: Emission[] = [];
-  /** Bytes emitted by running events, and by events that are done and not reported yet. */
+  /** Bytes emitted by running events, and by events that are done but not yet reported. */
   #bytes = 0;
 
   constructor(parts: EmitsParts) {
@@ -55,21 +55,23 @@ export class Emits {
     this.#encoder = new EventEncoder({ catalog, schemas, source, options: null }, this.#arena);
   }
 
-  /** Nothing can be emitted any more. */
+  /** Gives the arena back. Nothing can be emitted any more. */
   close(): void {
     spare = this.#arena;
   }
 
-  /** The turn is to run no further event. */
+  /** Whether the turn has emitted enough, and is to run no further event. */
   get full(): boolean {
     return this.#bytes >= EMIT_LIMITS.turnBytes;
   }
 
   /**
+   * Emits an event for a cause.
    * @returns the emitted event's id
    * @throws UnknownEventTypeError, InvalidEventError (naming the field), OversizeError (naming the
-   *   limit), SchemaNotRegisteredError (Redis lost the schema registry, which refuses the type's
-   *   schema now), EmitLoopError, EmitClosedError: it is not emitted
+   *   limit), EmitLoopError, EmitClosedError: the event is not emitted
+   * @throws SchemaNotRegisteredError: Redis lost the schema registry, which refuses the type's
+   *   schema now
    */
   add(cause: RunningEvent, type: string, data: unknown, options: EmitOptions): string {
     const { fn, partitions } = this.#parts;
@@ -115,7 +117,10 @@ export class Emits {
     );
   }
 
-  /** One more event of so many bytes. @throws OversizeError */
+  /**
+   * Counts one more event of so many bytes.
+   * @throws OversizeError
+   */
   #take(by: EmittedBy, bytes: number, { view }: RunningEvent): void {
     const { fn } = this.#parts;
     if (by.bytes + bytes > EMIT_LIMITS.eventBytes) {
@@ -138,7 +143,10 @@ export class Emits {
     this.#bytes += bytes;
   }
 
-  /** The event is done: what it emitted will be written. @returns whether there is any */
+  /**
+   * Marks a cause as done: its emissions will be written.
+   * @returns whether there are any
+   */
   settle(cause: RunningEvent): boolean {
     cause.settled = true;
     if (cause.emitted === null || cause.emitted.emissions.length === 0) return false;
@@ -146,14 +154,14 @@ export class Emits {
     return true;
   }
 
-  /** The event failed, or is to run again: it has emitted nothing. */
+  /** Drops the emissions of a cause that failed or is to run again. */
   drop(cause: RunningEvent): void {
     if (cause.emitted === null) return;
     this.#bytes -= cause.emitted.bytes;
     cause.emitted = null;
   }
 
-  /** Emissions of the causes that were done since the last report; null: none. */
+  /** Returns the emissions of the causes that were done since the last report; null: none. */
   report(): Emitted | null {
     const emissions = this.#settled;
     if (emissions.length === 0) return null;
@@ -241,8 +249,8 @@ function emittedBy(fn: string, { view }: RunningEvent): EmittedBy {
   return {
     emissions: [],
     bytes: 0,
-    // The same whenever the event runs: who gets an emitted event twice (after a replay or a
-    // rewind) can tell.
+    // The prefix is the same whenever the event runs. A consumer that gets an emitted event twice
+    // (after a replay or a rewind) can recognise it.
     idPrefix: createHash('sha256')
       .update(view.id)
       .update('\0')

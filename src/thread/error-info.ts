@@ -3,24 +3,24 @@ import { cut } from '../core/well-formed.ts';
 
 const LIMITS = { name: 200, message: 4096, stack: 8192, cause: 2048 };
 /**
- * Of a chain of causes, and of the errors that one of them gathers: an AggregateError says nothing
- * itself.
+ * Most errors of a chain of causes, and of an AggregateError. An AggregateError's own message says
+ * nothing.
  */
 const DEPTH = 5;
 const GATHERED = 5;
 const ONE_CAUSE = 500;
-/** A proxy may answer with a new prototype for ever. */
+/** Most prototypes that are followed: a proxy may return a new prototype for ever. */
 const MOST_PROTOTYPES = 100;
 
 /**
- * Whatever was thrown, as bounded, well-formed strings: handlers throw strings, null, objects with
- * getters that throw, revoked proxies, and errors that cannot be cloned between threads. Never
+ * Describes any thrown value as bounded, well-formed strings. Handlers throw strings, null, objects
+ * with getters that throw, revoked proxies, and errors that cannot be cloned between threads. Never
  * throws.
  */
 export function errorInfo(error: unknown): ErrorInfo {
   const read = (key: 'name' | 'message' | 'stack'): string => textOf(error, key, LIMITS[key]);
   if (isInstance(error, Error) || read('message') !== '' || read('name') !== '') {
-    // An AggregateError, and some of the system's, have their text elsewhere.
+    // An AggregateError, and some system errors, have their text elsewhere.
     const message = read('message') || gathered(error) || textOf(error, 'code', LIMITS.name);
     return { name: read('name') || 'Error', message, stack: read('stack'), ...withCause(error) };
   }
@@ -31,7 +31,7 @@ export function errorInfo(error: unknown): ErrorInfo {
   };
 }
 
-/** `error.cause`, what that was caused by, and so on. */
+/** Returns the chain of `error.cause` as text. */
 function withCause(error: unknown): { cause?: string } {
   const chain: string[] = [];
   const seen = new Set<unknown>([error]);
@@ -50,7 +50,7 @@ function withCause(error: unknown): { cause?: string } {
   return chain.length === 0 ? {} : { cause: cut(chain.join('; caused by '), LIMITS.cause) };
 }
 
-/** `TypeError: fetch failed`, with its code where the message does not say that. */
+/** Returns `TypeError: fetch failed`, with the code where the message does not contain it. */
 function describeOne(error: unknown): string {
   const name = textOf(error, 'name', LIMITS.name);
   const message = textOf(error, 'message', ONE_CAUSE) || gathered(error);
@@ -63,7 +63,7 @@ function describeOne(error: unknown): string {
   );
 }
 
-/** Messages of `error.errors`. */
+/** Returns the messages of `error.errors`. */
 function gathered(error: unknown): string {
   const errors = valueOf(error, 'errors');
   try {
@@ -83,7 +83,7 @@ function textOf(from: unknown, key: string, most: number): string {
   return typeof value === 'string' ? cut(value, most) : '';
 }
 
-/** Getters and proxies may throw. */
+/** Reads a property. Getters and proxies may throw. */
 function valueOf(from: unknown, key: string): unknown {
   try {
     return (from as Record<string, unknown> | null | undefined)?.[key];
@@ -100,16 +100,16 @@ function thrownText(value: unknown): string {
   ]) {
     try {
       const text: unknown = attempt();
-      // toString may return anything
+      // toString may return a value of any kind.
       if (typeof text === 'string') return text;
     } catch {
-      // the next one asks it less
+      // The next attempt needs less of the value.
     }
   }
   return 'a value that cannot be looked at (a revoked proxy)';
 }
 
-/** `instanceof` that is false for what cannot be asked: a revoked proxy throws. */
+/** `instanceof` that is false for a value that cannot be examined: a revoked proxy throws. */
 export function isInstance<T>(
   value: unknown,
   type: abstract new (...args: never[]) => T,
@@ -121,7 +121,9 @@ export function isInstance<T>(
   }
 }
 
-/** True for NonRetryableError and its subclasses, also from another copy of the package. */
+/**
+ * Whether a value is a NonRetryableError or of a subclass, also from another copy of the package.
+ */
 export function isNonRetryable(error: unknown): boolean {
   try {
     let left = MOST_PROTOTYPES;

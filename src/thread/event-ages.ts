@@ -1,17 +1,21 @@
-/** Ages of the events that a batch has completed, by how often each came about. */
+/** Ages of the events that a batch has completed, counted by age. */
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 
 export class EventAges {
   readonly #counts = new Map<number, number>();
   #lastAge = -1;
   #lastCount = 0;
-  /** Wall clock minus monotonic clock, in ms: events are stamped with the former. */
+  /** Wall clock minus monotonic clock, ms. Events carry wall-clock stamps. */
   readonly #wallAheadMs = wallClockMs() - monotonicMs();
 
-  /** @param endedMs monotonic */
+  /**
+   * Counts a completed event.
+   * @param endedMs monotonic
+   */
   add(timeMs: number, endedMs: number): void {
     const age = coarse(endedMs + this.#wallAheadMs - timeMs);
-    // Neighbours tend to be of one age: counted before they go to the map.
+    // Neighbouring events mostly have the same age, so equal ages are counted before they go into
+    // the map.
     if (age === this.#lastAge) this.#lastCount++;
     else {
       this.#flush();
@@ -20,7 +24,7 @@ export class EventAges {
     }
   }
 
-  /** All since the last call: pairs of age in ms, count. */
+  /** Returns all ages since the last call: pairs of age in ms, count. */
   take(): number[] {
     this.#flush();
     this.#lastAge = -1;
@@ -37,7 +41,10 @@ export class EventAges {
   }
 }
 
-/** Ages above a second keep ten significant bits, so that a batch has few different ones. */
+/**
+ * Rounds an age. Ages above a second keep ten significant bits, so that a batch has few distinct
+ * ages.
+ */
 function coarse(ms: number): number {
   if (ms < 1024) return ms > 0 ? Math.floor(ms) : 0;
   const dropped = Math.max(0, 22 - Math.clz32(ms));

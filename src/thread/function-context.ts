@@ -12,20 +12,20 @@ import type {
 import type { Emits } from './emits.ts';
 import type { RunningEvent } from './running-event.ts';
 
-/** What all contexts of one batch share. */
+/** Parts that all contexts of one batch share. */
 export interface ContextShared {
   readonly functionName: string;
   readonly timeoutMs: number;
   readonly logger: Logger;
   readonly resources: unknown;
   readonly emits: Emits;
-  /** Why what runs is of no interest any more. */
+  /** Reason for which the running handlers' outcomes are discarded. */
   ended?: Error;
 }
 
 /**
- * `ctx` of one attempt. Made for every event, so it holds two references and makes the logger, the
- * AbortController and the Date only when they are asked for.
+ * `ctx` of one attempt. One context is made for every event. So it holds two references, and makes
+ * the logger, the AbortController and the Date only on demand.
  */
 export class EventContext implements FunctionContext {
   readonly #shared: ContextShared;
@@ -78,14 +78,16 @@ export class EventContext implements FunctionContext {
   ): string {
     return shown('FunctionContext', this.toJSON(), options, inspect);
   }
-  /** For the runner. On the prototype, so that no log shows it. */
+  /**
+   * Event of the context, for the runner. The getter is on the prototype, so that no log shows it.
+   */
   get event(): RunningEvent {
     return this.#event;
   }
   abort(reason: Error): void {
     this.#controller?.abort(reason);
   }
-  /** The time is over. */
+  /** Aborts the signal: the attempt's time is over. */
   expire(): void {
     this.#controller?.abort(
       new HandlerTimeoutError(
@@ -154,7 +156,7 @@ export class EventsContext implements BatchContext {
   ): string {
     return shown('BatchContext', this.toJSON(), options, inspect);
   }
-  /** The call has settled: whatever comes of it is its own. */
+  /** Ends emits: the call has settled. */
   close(): void {
     this.#over = true;
   }

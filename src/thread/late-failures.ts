@@ -1,16 +1,19 @@
 /**
- * Errors that nobody handles end their thread, often long after the handler has returned that
- * caused them: a promise nobody awaited, a timer, a socket without an 'error' listener. Before
- * that, this says what the thread ran last and where it threw.
+ * Reports unhandled errors, which end their thread. Such an error often comes long after its
+ * handler has returned. It comes from a promise that nobody awaited, a timer, or a socket without
+ * an 'error' listener. Before the thread ends, the report names its last events and the place of
+ * the error.
  */
 import type { ErrorInfo, UncaughtError } from '../core/thread-protocol.ts';
 import { errorInfo } from './error-info.ts';
 
-/** Event ids remembered, by turns; noted for every event, so without making anything. */
+/**
+ * Last event ids, in a ring buffer. One id is noted for every event, so noting allocates nothing.
+ */
 const LAST = 8;
 const ids = new Array<string>(LAST).fill('');
 let noted = 0;
-/** Function and the number of its first event, of the last batches. */
+/** Function and the number of its first event, for the last batches. */
 const batches: { readonly fn: string; readonly from: number }[] = [];
 
 export function noteEvent(id: string): void {
@@ -22,7 +25,7 @@ export function noteBatch(fn: string): void {
   batches.push({ fn, from: noted });
 }
 
-/** What the thread took last, oldest first; some of it may still run. */
+/** Returns the events that the thread took last, oldest first. Some of them may still run. */
 function lastEvents(): { function: string; eventId: string }[] {
   const out: { function: string; eventId: string }[] = [];
   for (let i = Math.max(0, noted - LAST); i < noted; i++) {
@@ -33,7 +36,10 @@ function lastEvents(): { function: string; eventId: string }[] {
   return out;
 }
 
-/** @param sources path of each function's file, as stacks name it */
+/**
+ * Reports unhandled errors and calls of process.exit.
+ * @param sources path of each function's file, as stacks name it
+ */
 export function watchUncaught(
   report: (error: UncaughtError) => void,
   sources: ReadonlyMap<string, string>,
@@ -55,12 +61,12 @@ export function watchUncaught(
       events,
     });
   };
-  // It only watches: the thread ends as it would without.
+  // The listener only watches: the thread ends as it would without the listener.
   process.on('uncaughtExceptionMonitor', (error: unknown, origin: string) => {
     tell(origin === 'unhandledRejection' ? 'rejection' : 'throw', errorInfo(error));
   });
   process.on('exit', (code) => {
-    // Its stack leads to whoever called process.exit.
+    // The stack of this error leads to the caller of process.exit.
     const { stack = '' } = new Error(`process.exit(${code}) was called`);
     tell('exit', {
       name: 'ProcessExit',

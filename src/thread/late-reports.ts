@@ -1,12 +1,12 @@
 /**
- * What becomes of handlers that still ran when their batch was reported: kept until the dispatcher
- * asks for it.
+ * Outcomes of handlers that still ran when their batch was reported. They are kept until the
+ * dispatcher asks for them.
  */
 import type { LateReport } from '../core/thread-protocol.ts';
 
-/** Of the batches of one task. */
+/** Late reports of the batches of one task. */
 export class LateReports {
-  /** Handlers that still run. */
+  /** Number of handlers that still run. */
   #running = 0;
   #ready: LateReport[] = [];
   #wake: (() => void) | null = null;
@@ -15,7 +15,7 @@ export class LateReports {
     return this.#running;
   }
 
-  /** Whether anything runs, or has ended and was not asked for. */
+  /** Whether a handler still runs, or has an outcome that nobody has asked for. */
   get open(): boolean {
     return this.#running > 0 || this.#ready.length > 0;
   }
@@ -30,7 +30,7 @@ export class LateReports {
     this.#wake?.();
   }
 
-  /** Resolves with at least one, unless nothing runs any more. */
+  /** Resolves with at least one report, unless no handler runs any more. */
   async next(): Promise<readonly LateReport[]> {
     if (this.#ready.length === 0 && this.#running > 0)
       await new Promise<void>((resolve) => (this.#wake = resolve));

@@ -25,14 +25,20 @@ export class FunctionLoader {
     this.sources = this.#sources;
   }
 
-  /** @param only this file, by its source. Default: all */
+  /**
+   * Describes function files.
+   * @param only this file, by its source. Default: all
+   */
   describe(only?: string): Promise<FileDescription[]> {
     if (only === undefined) return this.#importAll();
     const files = this.#files.filter((file) => file.source === only);
     return Promise.all(files.map((file) => this.#import(file)));
   }
 
-  /** @throws what the file or its setup() throws; the next call tries again */
+  /**
+   * Loads a function and runs its setup().
+   * @throws any error of the file or its setup(); the next call tries again
+   */
   load(name: string): Promise<LoadedFunction> {
     let loading = this.#ready.get(name);
     if (!loading) {
@@ -50,7 +56,7 @@ export class FunctionLoader {
         const { definition, resources } = await loading;
         await definition.teardown?.(resources);
       } catch {
-        // a failing teardown must not keep the others from theirs
+        // a teardown that fails must not keep other teardowns from running
       }
     }
     this.#ready.clear();
@@ -106,7 +112,7 @@ async function definitionIn(
   return { definition };
 }
 
-/** CommonJS that a compiler wrote keeps its default export one level deeper. */
+/** Compiled CommonJS keeps its default export one level deeper. */
 function defaultOf(module: { default?: unknown }): unknown {
   const outer = module.default as { __esModule?: unknown; default?: unknown } | null | undefined;
   return outer?.__esModule === true ? outer.default : outer;

@@ -23,14 +23,14 @@ import { PayloadWays } from './payload-ways.ts';
 import { runBatch, type RunOptions } from './run-batch.ts';
 import { SchemaQuestions } from './schema-questions.ts';
 
-// Piscina hands its own data first and the pool's `workerData` second.
+// Piscina passes its own data first and the pool's `workerData` second.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as ThreadData;
 const catalog = createCatalog(data.protoSources);
 const logger = pino({ level: data.logLevel, base: { pid: process.pid } });
 const functions = new FunctionLoader(data.files);
 process.setSourceMapsEnabled(true);
 
-/** A batch whose last handlers have run this long is reported without them. */
+/** Age of a batch's last handlers at which the batch is reported without them, ms. */
 const DETACH_MS = { first: 200, next: 50 } as const;
 
 const channel = new BroadcastChannel(data.channel);
@@ -50,7 +50,7 @@ watchUncaught(
   functions.sources,
 );
 
-/** Of tasks with handlers that still run. */
+/** Late reports of tasks with handlers that still run. */
 const lateOf = new Map<number, LateReports>();
 
 export default async function main(
@@ -63,23 +63,23 @@ export default async function main(
   for (const [type, schema] of task.schemas ?? []) schemas.set(type, schema);
   const late = new LateReports();
   const reports: (BatchReport | SetupFailed)[] = [];
-  // Together they have one turn: the last one's report waits for the first one's handlers, and the
-  // other way round.
+  // The batches of a task share one turn. The first batch's handlers may delay the last batch's
+  // report, and the last batch may delay the first one's.
   let endsMs: number | null = null;
   for (const [at, batch] of task.tasks.entries()) {
     const report = await run(batch, {
       concurrency: task.concurrency,
-      // The next ones of the task need not wait so long again.
+      // Later batches of the task need not wait so long again.
       detachMs: task.detach ? (late.running > 0 ? DETACH_MS.next : DETACH_MS.first) : Infinity,
       turnMs: task.turnMs,
-      // Asked when the function is loaded: setup() takes no time of it.
+      // The turn begins when the function is loaded: setup() takes no time of it.
       endsMs: () => (endsMs ??= monotonicMs() + task.turnMs),
       late: (index, report) => late.add({ batch: at, index, report }),
     });
     if (report.kind === 'report' && report.running) late.expect(report.running.length);
     reports.push(report);
   }
-  // Also where all of them have ended while a later batch ran.
+  // Reports are kept also where all late handlers ended while a later batch ran.
   if (late.open) lateOf.set(task.group, late);
   return reports;
 }

@@ -1,4 +1,7 @@
-/** Outcomes of a batch's events, until they are reported; each is in the shared cells at once. */
+/**
+ * Outcomes of a batch's events, kept until they are reported. Each outcome is in the shared cells
+ * at once.
+ */
 import type { BatchReport, EventRef, Failure, FailureReason } from '../core/thread-protocol.ts';
 import { EmitLoopError } from '../core/errors.ts';
 import { CELL } from '../core/progress-cells.ts';
@@ -8,7 +11,7 @@ import { EventAges } from './event-ages.ts';
 import type { RunningEvent } from './running-event.ts';
 
 export class Outcomes {
-  /** Of the events that are done. */
+  /** Ages of the events that are done. */
   readonly ages = new EventAges();
   readonly #states: Uint8Array;
   readonly #emits: Emits;
@@ -25,7 +28,7 @@ export class Outcomes {
     this.#failures.push(failure);
   }
 
-  /** The handler threw: the event has emitted nothing. */
+  /** Notes that the handler threw: the event has emitted nothing. */
   threw(event: RunningEvent, error: unknown): void {
     event.settled = true;
     this.#emits.drop(event);
@@ -40,13 +43,13 @@ export class Outcomes {
     this.failed({ ref: event.ref(), error: errorInfo(error), retryable: !final, reason });
   }
 
-  /** The event is not run: it stays behind the earlier event of its subject. */
+  /** Notes that the event is not run: it stays behind the earlier event of its subject. */
   blocked(event: RunningEvent): void {
     this.#states[event.index] = CELL.BLOCKED;
     if (event.entry >= 0) this.#blocked.push(event.ref());
   }
 
-  /** All since the last call. */
+  /** Returns all outcomes since the last call. */
   take(): BatchReport {
     const emitted = this.#emits.report();
     const report: BatchReport = {

@@ -1,4 +1,6 @@
-/** Payloads of a batch's events -> `data`. An event that cannot be decoded has failed. */
+/**
+ * Decodes the payloads of a batch's events into `data`. An event that cannot be decoded has failed.
+ */
 import { CorruptDataError, type EnvelopeError } from '../core/errors.ts';
 import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { Catalog } from '../wire/catalog.ts';
@@ -25,11 +27,11 @@ export class PayloadDecoder {
   readonly #bytes: Buffer;
   readonly #outcomes: Outcomes;
 
-  /** Way of the last event's payload: mostly the next one's too. */
+  /** Way of the last event's payload, which the next payload mostly shares. */
   #lastSchema = 0;
   #lastType = '';
   #lastWay: Way | null = null;
-  /** Schema ids that the batch has found not to be registered. */
+  /** Schema ids of the batch that the registry does not know. */
   readonly #unknown = new Set<number>();
 
   constructor({ catalog, payloadWays, reader, bytes, outcomes }: DecoderParts) {
@@ -41,8 +43,8 @@ export class PayloadDecoder {
   }
 
   /**
-   * The way to read an event's payload. Null: with the function's own schema; nothing is awaited
-   * then, as for all but the first event of a schema.
+   * Returns the way to read an event's payload; null: with the function's own schema. A Promise is
+   * returned only for the first event of a schema.
    */
   wayOf(event: RunningEvent): Way | null | Promise<Way | null> {
     const { schema, type } = event.view;
@@ -64,7 +66,10 @@ export class PayloadDecoder {
     return this.#lastWay;
   }
 
-  /** Sets the event's `data`. @returns false: the event has failed */
+  /**
+   * Sets the event's `data`.
+   * @returns false: the event has failed
+   */
   decode(event: RunningEvent, way: Way | null): boolean {
     if (event.envelope !== null) return this.refuse(event, event.envelope);
     try {
@@ -95,7 +100,7 @@ export class PayloadDecoder {
     }
   }
 
-  /** The event has no valid attributes: it is dead, and its handler is not called. */
+  /** Fails an event without valid attributes: it is dead, and its handler is not called. */
   refuse(event: RunningEvent, { name, message, reason }: EnvelopeError): false {
     this.#outcomes.failed({
       ref: event.ref(),
@@ -106,7 +111,10 @@ export class PayloadDecoder {
     return false;
   }
 
-  /** The event waits for its schema, or is dead. Its handler is not called. */
+  /**
+   * Fails an event whose schema is missing: it waits for the schema, or is dead. Its handler is not
+   * called.
+   */
   #unreadable(event: RunningEvent, way: Way): false {
     const { type, schema } = event.view;
     const message =

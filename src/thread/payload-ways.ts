@@ -1,7 +1,9 @@
 /**
- * How the payloads of one writer's schema are read: with the function's own schema (nearly always),
- * through upcasts, or not (yet) at all. What this thread does not know it asks the dispatcher for,
- * once; only "not registered" is asked again.
+ * Ways to read the payloads of a writer's schema: with the function's own schema (nearly always),
+ * through upcasts, or not (yet) at all.
+ *
+ * A thread asks the dispatcher once for each schema that it does not know. Only "not registered" is
+ * asked again.
  */
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
@@ -16,10 +18,10 @@ export type Way =
     }
   /** The registry does not know the schema (yet). */
   | { readonly kind: 'unknown' }
-  /** It never will do: the schema is another type's. */
+  /** The schema can never be read: it is another type's. */
   | { readonly kind: 'refused'; readonly why: string };
 
-/** Whoever reads: a function, or an event store. */
+/** Reader of payloads: a function, or an event store. */
 export interface Reader {
   readonly spec: { readonly name: string };
   readonly upcasts: readonly Upcast[];
@@ -27,7 +29,7 @@ export interface Reader {
 
 const READ: Way = { kind: 'read' };
 const UNKNOWN: Way = { kind: 'unknown' };
-/** Schemas and ways kept per thread. Beyond it, all are asked for anew. */
+/** Most schemas and ways kept per thread. Beyond that, all are asked for anew. */
 const KEPT = 10_000;
 
 export class PayloadWays {
@@ -47,10 +49,13 @@ export class PayloadWays {
     this.#ask = ask;
   }
 
-  /** At once where it is known: then nothing is awaited. @param id not 0 */
+  /**
+   * Returns the way to read a payload: at once where the way is known.
+   * @param id not 0
+   */
   wayOf(definition: Reader, type: string, id: number): Way | Promise<Way> {
     if (this.#local.get(type)?.id === id) return READ;
-    // A type that is not declared here fails as it does without a schema id.
+    // An undeclared type fails in the same way as without a schema id.
     if (!this.#catalog.types.has(type)) return READ;
     const key = `${definition.spec.name}/${type}/${id}`;
     return (
@@ -62,7 +67,7 @@ export class PayloadWays {
           this.#ways.set(key, way);
           return way;
         },
-        // A batch must not fail as a whole over one event's schema.
+        // One event's schema must not fail the batch as a whole.
         (error: unknown): Way => ({
           kind: 'refused',
           why: `schema id ${id} of "${type}" cannot be read: ${(error as Error).message}`,
@@ -94,8 +99,8 @@ export class PayloadWays {
   }
 
   /**
-   * Read as it was written, converted step by step, then brought to the function's own schema as
-   * any event of that version is.
+   * Reads a payload with its writer's schema and converts the data step by step. Then it is read
+   * with the function's own schema, like any event of the last step's version.
    */
   async #throughUpcasts(
     reader: EventType,

@@ -1,22 +1,22 @@
 /**
- * Runs one batch in a pool thread: checksum, take apart, decode, subjects in order and side by
- * side, outcomes out.
+ * Runs one batch in a pool thread: checks the checksum, decodes the events, and calls the handlers.
+ * Subjects run side by side, the events of one subject in order.
  *
- * Rules it keeps:
- * - events of one subject run one after the other; after a failure its later ones are BLOCKED, not
- *   run
- * - a retried unit stops at its first failure; the records behind stay in its parked list
- * - an entry whose checksum or framing is wrong is dead as a whole, the other entries go on
- * - nothing starts when its turn is over or the dispatcher says so (control): an event that is not
- *   started stays TODO
- * - every event's state is in the shared cells before and after its handler, so that it survives
- *   the thread
- * - a batch of which only slow handlers are left is reported without them; the events behind them
- *   are BLOCKED, and each slow one is reported by itself when it has settled
+ * Rules:
+ * - Events of one subject run one after the other. After a failure, the later ones are BLOCKED and
+ *   not run.
+ * - A retried unit stops at its first failure. The records behind it stay in the parked list.
+ * - An entry whose checksum or framing is wrong is dead as a whole. The other entries go on.
+ * - Nothing starts when the turn is over or the dispatcher says so (control). An event that is not
+ *   started stays TODO.
+ * - Every event's state is in the shared cells before and after its handler, so that the state
+ *   survives the thread.
+ * - A batch of which only slow handlers are left is reported without them. The events behind them
+ *   are BLOCKED. Each slow one is reported by itself when it has settled.
  *
- * The parts: batch-source.ts reads the events, subject-order.ts says which one may run,
- * payload-decoder.ts decodes it, subject-chains.ts or batch-calls.ts call the handler,
- * running-handlers.ts looks after the slow ones, outcomes.ts keeps the outcomes until the report.
+ * Parts: batch-source.ts reads the events, subject-order.ts decides which event may run,
+ * payload-decoder.ts decodes it. subject-chains.ts or batch-calls.ts call the handler,
+ * running-handlers.ts watches the slow ones, outcomes.ts keeps the outcomes until the report.
  */
 import type { Logger } from 'pino';
 import type { BatchReport, BatchTask } from '../core/thread-protocol.ts';
@@ -39,36 +39,36 @@ import { SubjectChains, type CallParts } from './subject-chains.ts';
 import { SubjectOrder } from './subject-order.ts';
 import { ViewRun, type FoldWay } from './view-run.ts';
 
-/** What a thread has for all batches. */
+/** Parts that a thread has for all batches. */
 export interface ThreadParts {
   readonly catalog: Catalog;
   readonly payloadWays: PayloadWays;
   readonly logger: Logger;
-  /** P of the deployment. */
+  /** Number of partitions of the deployment. */
   readonly partitions: number;
-  /** The types' schemas, as the registry has them. */
+  /** Schemas of the types, as the registry has them. */
   readonly schemas: ReadonlyMap<string, LocalSchema>;
 }
 
 export interface RunOptions {
-  /** Most events at the same time. */
+  /** Most events that run at the same time. */
   readonly concurrency: number;
   /**
-   * When only handlers of this age, in ms, are left, they go on behind the report. Infinity:
+   * Age of handlers, ms. When only older handlers are left, they go on after the report. Infinity:
    * never.
    */
   readonly detachMs: number;
-  /** A turn of this length, in ms, starts nothing further. Infinity: no bound. */
+  /** Length of a turn after which nothing further starts, ms. Infinity: no bound. */
   readonly turnMs: number;
-  /** End of this turn, by monotonicMs(). */
+  /** Returns the end of this turn, by monotonicMs(). */
   readonly endsMs: () => number;
-  /** Told the outcome of each handler that went on, by its event's index. */
+  /** Receives the outcome of each handler that went on after the report, by its event's index. */
   readonly late: (index: number, report: BatchReport) => void;
 }
 
 /**
- * One pass for a function. A view's first pass is hopeful; if it is in doubt, all of it is thrown
- * away, and a second pass runs the batch carefully, with a turn of its own.
+ * Runs one pass for a function. A view's first pass is hopeful. If that pass is in doubt, its
+ * results are discarded, and a second pass runs the batch carefully, with a turn of its own.
  */
 export async function runBatch(
   task: BatchTask,
@@ -78,7 +78,7 @@ export async function runBatch(
 ): Promise<BatchReport> {
   const startedMs = monotonicMs();
   const { states } = openCells(task.cells);
-  // Shared memory: a copy of its own.
+  // Effects are in shared memory, so the report gets a copy.
   const before = loaded.definition.view ? Uint8Array.from(states) : states;
   let pass = new BatchPass({ task, loaded, parts, options, foldWay: 'hopeful' });
   if ((await pass.run()) === 'in doubt') {
@@ -95,7 +95,7 @@ interface PassSetup {
   readonly loaded: LoadedFunction;
   readonly parts: ThreadParts;
   readonly options: RunOptions;
-  /** Of a view. */
+  /** Way of folding, for a view. */
   readonly foldWay: FoldWay;
 }
 
@@ -108,7 +108,7 @@ class BatchPass {
   readonly #emits: Emits;
   readonly #shared: ContextShared;
   readonly #outcomes: Outcomes;
-  /** Null: the function is no view. */
+  /** Fold of a view; null: the function is no view. */
   readonly #view: ViewRun | null;
   readonly #gate: StartGate;
   readonly #decoder: PayloadDecoder;
@@ -162,15 +162,15 @@ class BatchPass {
   }
 
   /**
-   * Resolves when all is done, or may be reported while handlers still run. In doubt: nothing of a
-   * view's pass may be used.
+   * Resolves when all events are done, or when the batch may be reported while handlers still run.
+   * 'In doubt': no result of a view's pass may be used.
    */
   async run(): Promise<'usable' | 'in doubt'> {
     const all = this.#all();
     if (this.#setup.options.detachMs === Infinity) await all;
     else {
       await Promise.race([all, this.#handlers.whenLeft()]);
-      // It can only fail before: nothing is started any more.
+      // Runners can only fail before that: nothing is started any more.
       if (this.#handlers.left) all.catch(() => undefined);
     }
     return this.#view === null || this.#view.finish() ? 'usable' : 'in doubt';
@@ -206,7 +206,7 @@ class BatchPass {
     }
   }
 
-  /** Where the batch has been reported already, the outcome of the last handler is told now. */
+  /** Where the batch has been reported already, the outcome of the last handler is reported now. */
   readonly #runnerEnded = (last: RunningEvent): void => {
     if (this.#handlers.left) this.#setup.options.late(last.index, this.#outcomes.take());
   };

@@ -8,11 +8,11 @@ import { nameOr } from '../wire/envelope-problem.ts';
 import type { EventHeader } from '../wire/event-header.ts';
 import type { EmittedBy } from './emission.ts';
 
-/** The entry or parked record that events come from; one for all of an entry's events. */
+/** Entry or parked record that events come from; one object for all events of an entry. */
 export interface EventOrigin {
   /** Name of the events' type. */
   readonly typeName: string;
-  /** Null: to be looked up. */
+  /** Type of the events; null: to be looked up. */
   readonly type: EventType | null;
   readonly partition: number;
   readonly entryId: string;
@@ -26,12 +26,12 @@ export interface EventOrigin {
 const NO_EXTENSIONS: Readonly<Record<string, string>> = Object.freeze({});
 
 /**
- * The event as the function sees it. A class, so that all events share one hidden class and the
- * Date is made on demand.
+ * Event as the function sees it. A class, so that all events share one hidden class and the Date is
+ * made on demand.
  */
 export class EventView implements FunctionEvent<string, unknown> {
-  // `declare`: assigned once, by the constructor. One is made for every event, and a field that is
-  // defined before it is assigned is written twice.
+  // `declare`: only the constructor assigns these fields. One object is made for every event.
+  // Without `declare`, each field would be written twice.
   declare readonly id: string;
   declare readonly type: string;
   declare readonly subject: string;
@@ -45,8 +45,8 @@ export class EventView implements FunctionEvent<string, unknown> {
   readonly #position: number;
 
   /**
-   * @param header read once: it may be another event's afterwards
-   * @param valid the header has no problem; else an id or a subject with one becomes ''
+   * @param header read once: its object is reused for the next event
+   * @param valid whether the header has no problem; else an invalid id or subject becomes ''
    * @param position the event's place in the flush
    */
   constructor(header: EventHeader, valid: boolean, origin: EventOrigin, position: number) {
@@ -68,14 +68,14 @@ export class EventView implements FunctionEvent<string, unknown> {
   get entryId(): string {
     return this.#entryId;
   }
-  /** Its place in the flush. */
+  /** Place of the event in the flush. */
   get place(): number {
     return this.#position;
   }
   get position(): string {
     return `${this.#partition}/${this.#entryId}/${this.#position}`;
   }
-  /** For what prints or clones the event whole. */
+  /** For code that prints or clones the whole event. */
   toJSON(): Record<string, unknown> {
     return {
       id: this.id,
@@ -98,13 +98,13 @@ export class EventView implements FunctionEvent<string, unknown> {
   }
 }
 
-/** One event of the running batch. Linked to the next event of its subject. */
+/** An event of the running batch. Events of one subject are linked. */
 export class RunningEvent {
   declare readonly view: EventView;
-  /** The Event message, in the entry's bytes. */
+  /** Place of the Event message, in the entry's bytes. */
   declare readonly offset: number;
   declare readonly length: number;
-  /** The payload, in the batch's buffer. */
+  /** Place of the payload, in the batch's buffer. */
   declare readonly dataStart: number;
   declare readonly dataEnd: number;
   declare readonly timeMs: number;
@@ -112,19 +112,19 @@ export class RunningEvent {
   declare readonly entry: number;
   declare readonly indexInEntry: number;
   declare readonly attempt: number;
-  /** Null: to be looked up. */
+  /** Type of the event; null: to be looked up. */
   declare readonly type: EventType | null;
   declare startedMs: number;
   declare timedOut: boolean;
   declare next: RunningEvent | null;
-  /** Null: nothing. */
+  /** Emissions of the event; null: none. */
   declare emitted: EmittedBy | null;
-  /** First problem of its attributes: then it is not to be run. */
+  /** First problem of the event's attributes: an event with a problem is not run. */
   declare envelope: EnvelopeError | null;
-  /** Done or failed: nothing more can be emitted for it. */
+  /** Whether the event is done or failed: nothing more can be emitted for it. */
   declare settled: boolean;
 
-  /** @param header read once: it may be another event's afterwards */
+  /** @param header read once: its object is reused for the next event */
   constructor(
     view: EventView,
     header: EventHeader,

@@ -1,6 +1,6 @@
 /**
- * Handlers that have been called and have not settled. A timer looks after them: time limits, a
- * lost lease, and the moment when only slow ones are left.
+ * Handlers that have been called and have not settled. A timer watches them for time limits, for a
+ * lost lease, and for the moment when only slow handlers are left.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { LeaseLostError } from '../core/errors.ts';
@@ -12,17 +12,17 @@ import type { SubjectOrder } from './subject-order.ts';
 
 /** A handler that has been called and has not settled. */
 export interface RunningHandler {
-  /** Of a batch call: its first event. */
+  /** Event of the handler; of a batch call, its first event. */
   readonly event: RunningEvent;
-  /** The time is over. */
+  /** Tells the handler that its time is over. */
   expire(): void;
-  /** The outcome is of no interest any more. */
+  /** Tells the handler that its outcome is discarded. */
   abort(reason: Error): void;
 }
 
-/** Pause between two looks, in ms, at most. */
+/** Longest pause between two looks, ms. */
 const SWEEP_MS = 100;
-/** A look that comes later than this was held up, in ms. */
+/** Delay of a look from which on the process counts as held up, ms. */
 const STOOD_STILL_MS = 1000;
 
 export interface HandlersParts {
@@ -31,14 +31,14 @@ export interface HandlersParts {
   readonly cells: ProgressCells;
   readonly gate: StartGate;
   readonly order: SubjectOrder;
-  /** Age of handlers, in ms, that are left running. Infinity: none is. */
+  /** Age of handlers that are left running, ms. Infinity: none is. */
   readonly detachMs: number;
 }
 
 export class RunningHandlers {
-  /** By runner: the handler that it awaits. */
+  /** Handler that each runner awaits. */
   readonly slots: (RunningHandler | null)[] = [];
-  /** Runners that have begun and not ended. */
+  /** Number of runners that have begun and not ended. */
   runners = 0;
   readonly #parts: HandlersParts;
   #left: readonly RunningEvent[] | null = null;
@@ -48,17 +48,17 @@ export class RunningHandlers {
     this.#parts = parts;
   }
 
-  /** Events whose handlers were left running, when the batch was reported; null: none was. */
+  /** Events whose handlers still ran when the batch was reported; null: none. */
   get left(): readonly RunningEvent[] | null {
     return this.#left;
   }
 
-  /** Resolves when nothing but slow handlers is left. */
+  /** Resolves when only slow handlers are left. */
   whenLeft(): Promise<void> {
     return new Promise((resolve) => (this.#tellLeft = resolve));
   }
 
-  /** Looks after the handlers while `work` goes on. */
+  /** Watches the handlers while `work` goes on. */
   async watch(work: () => Promise<void>): Promise<void> {
     const { cells, gate, shared } = this.#parts;
     const signOfLife = cells.capacity;
@@ -82,7 +82,7 @@ export class RunningHandlers {
     }
   }
 
-  /** The lane is somebody else's: running handlers are told. */
+  /** Another dispatcher owns the lane: running handlers are told. */
   #obey(): void {
     const { cells, shared, partition } = this.#parts;
     if (cells.control[1] !== ORDER.LEASE_LOST || shared.ended) return;
@@ -91,7 +91,7 @@ export class RunningHandlers {
   }
 
   /**
-   * @param stillMs time for which the process was stopped, or another handler had the thread: no
+   * @param stillMs time for which the process was stopped, or another handler held the thread: no
    *   handler could go on meanwhile
    */
   #expire(now: number, stillMs: number): void {
@@ -105,7 +105,9 @@ export class RunningHandlers {
     }
   }
 
-  /** Once only slow handlers are left: they run on by themselves, and block the events behind. */
+  /**
+   * Once only slow handlers are left, they run on by themselves and block the events behind them.
+   */
   #leave(now: number): void {
     const { order, gate, detachMs } = this.#parts;
     if (detachMs === Infinity || this.#left || this.runners === 0) return;

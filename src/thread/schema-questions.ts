@@ -1,13 +1,13 @@
 /**
- * A thread's questions to the dispatcher, over their channel. Each is answered, or taken as "not
- * known" when it takes too long.
+ * A thread's questions to the dispatcher, over their channel. A question that takes too long is
+ * answered with "not known".
  */
 import type { BroadcastChannel } from 'node:worker_threads';
 import type { ChannelMessage, SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
 
 /**
- * Longer than the dispatcher tries to reach the registry. An event that nobody answers for waits
- * parked, as an unknown one does.
+ * Time to wait for an answer, ms. The dispatcher gives up on the registry earlier. An event without
+ * an answer waits parked, like one with an unknown schema.
  */
 const PATIENCE_MS = 20_000;
 
@@ -22,7 +22,7 @@ export class SchemaQuestions {
     this.#channel = channel;
   }
 
-  /** Asked once at a time. */
+  /** Asks a question. The same question is under way only once. */
   readonly ask = (key: SchemaKey): Promise<SchemaAnswer> => {
     const asked = this.#open.get(key);
     if (asked) return asked.answer;

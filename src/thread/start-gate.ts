@@ -1,8 +1,11 @@
-/** Whether a batch's events may start: until its turn is over, or the dispatcher says so. */
+/**
+ * Gate for the start of a batch's events. It closes when the turn is over, or when the dispatcher
+ * says so.
+ */
 import type { ProgressCells } from '../core/progress-cells.ts';
 
 export class StartGate {
-  /** Final: nothing more is started. */
+  /** Whether the gate is closed for good: nothing more is started. */
   closed = false;
   readonly #control: ProgressCells['control'];
   readonly #endsMs: number;
@@ -13,13 +16,16 @@ export class StartGate {
     this.#endsMs = endsMs;
   }
 
-  /** Closes the gate once the turn is over. @returns whether it is closed */
+  /**
+   * Closes the gate once the turn is over.
+   * @returns whether the gate is closed
+   */
   closes(now: number): boolean {
     if (now > this.#endsMs || this.isOrderedShut(now)) this.closed = true;
     return this.closed;
   }
 
-  /** The dispatcher wants nothing more to start. */
+  /** Whether the dispatcher wants nothing more to start. */
   isOrderedShut(now: number): boolean {
     return now > (this.#control[0] as number);
   }

@@ -1,6 +1,7 @@
 /**
- * Calls `handle`, or folds, event by event: those of one subject one after the other, subjects side
- * by side. A runner pulls the next subject's event; the next runner starts when one has to wait.
+ * Calls `handle` or folds, event by event. Events of one subject run one after the other; subjects
+ * run side by side. A runner takes the next event of any subject. The next runner starts when a
+ * runner has to wait.
  */
 import pLimit, { type LimitFunction } from 'p-limit';
 import { monotonicMs } from '../core/clock.ts';
@@ -16,7 +17,7 @@ import type { StartGate } from './start-gate.ts';
 import type { SubjectOrder } from './subject-order.ts';
 import type { ViewRun } from './view-run.ts';
 
-/** What runs of chains and of batch calls share. */
+/** Parts that runs of chains and of batch calls share. */
 export interface CallParts {
   readonly definition: DefinedFunction;
   readonly cells: ProgressCells;
@@ -30,17 +31,18 @@ export interface CallParts {
 }
 
 export interface ChainsParts extends CallParts {
-  /** Of a view: then there is no handler. */
+  /** Fold of a view; null: the function has a handler. */
   readonly view: ViewRun | null;
-  /** Most runners. */
+  /** Most runners at the same time. */
   readonly most: number;
-  /** A runner has ended; the last event it had. */
+  /** Called when a runner has ended, with its last event. */
   readonly onRunnerEnd: (last: RunningEvent) => void;
 }
 
 /**
- * Making one costs as much as running a few events. A function's batches share it: handlers that
- * still run behind the report of their batch count among its `concurrency`.
+ * Limiter of a function, shared by its batches. Creating one costs as much as running a few events.
+ * Handlers that still run after the report of their batch count against the function's
+ * `concurrency`.
  */
 const limiters = new Map<string, LimitFunction>();
 
@@ -59,7 +61,10 @@ export class SubjectChains {
   readonly #shared: ContextShared;
   readonly #handle: NonNullable<DefinedFunction['handle']>;
   readonly #view: ViewRun | null;
-  /** State of an event that has emitted nothing. A view's effects are here until its report. */
+  /**
+   * State of a completed event that has emitted nothing. A view's effects are in this thread until
+   * its report.
+   */
   readonly #done: CellState;
   readonly #emits: Emits;
   readonly #outcomes: Outcomes;
@@ -72,10 +77,10 @@ export class SubjectChains {
   readonly #limit: LimitFunction;
   readonly #runners: Promise<void>[] = [];
   /**
-   * By subject whose runner waits: the last event in line. Other runners queue its later events
-   * behind that one. A runner that has not had to wait is the only one that works, and its subject
-   * is not in the map: an entry would cost every event of a handler that does not wait more than
-   * reading it.
+   * Last event in line, by subject whose runner waits. Other runners queue later events of the
+   * subject behind it. A runner that has not had to wait is the only one that works, so its subject
+   * is not in the map. For a handler that does not wait, a map entry would cost more than reading
+   * the event.
    */
   readonly #lastInLine = new Map<string, RunningEvent>();
 
@@ -100,11 +105,11 @@ export class SubjectChains {
 
   async run(): Promise<void> {
     this.#startRunner();
-    // The list grows while it is gone through.
+    // The list grows while the loop goes through it.
     for (const one of this.#runners) await one;
   }
 
-  /** p-limit bounds how many work at once, without a queued promise per event. */
+  /** p-limit bounds the number of working runners, without a queued promise per event. */
   #startRunner(): void {
     if (this.#runners.length >= this.#most) return;
     const one = this.#limit(this.#runner, this.#runners.length);
@@ -112,7 +117,7 @@ export class SubjectChains {
     this.#runners.push(one);
   }
 
-  /** The next event whose subject no other runner has. */
+  /** Returns the next event whose subject no other runner has. */
   #pull(): RunningEvent | null {
     const lastInLine = this.#lastInLine;
     for (;;) {
@@ -125,14 +130,19 @@ export class SubjectChains {
     }
   }
 
-  /** A runner waits with `head`, the first of its subject in line: another one may go on. */
+  /**
+   * Notes that a runner waits with `head`, the first event of its subject in line. Another runner
+   * may go on.
+   */
   #wait(head: RunningEvent): true {
     if (this.#order.byKey) this.#lastInLine.set(head.view.subject, head);
     this.#startRunner();
     return true;
   }
 
-  /** One loop for all events of a runner: an async call per subject would cost each a promise. */
+  /**
+   * Runs all events of a runner in one loop: an async call per subject would cost a promise each.
+   */
   readonly #runner = async (slot: number): Promise<void> => {
     const { slots } = this.#handlers;
     const handle = this.#handle;
@@ -157,7 +167,7 @@ export class SubjectChains {
         event.startedMs = now;
         this.#starts[event.index] = now;
         this.#states[event.index] = CELL.RUNNING;
-        // The clock is read once an event: this start is the end of the one before.
+        // The clock is read once per event: an event starts at the end of the one before.
         if (ended !== null) this.#outcomes.ages.add(ended.timeMs, now);
         ended = null;
         if (!this.#decoder.decode(event, way)) {

@@ -1,5 +1,6 @@
 /**
- * Events of a batch that may run, in order: none behind a failed or parked one of its subject.
+ * Events of a batch that may run, in order. An event behind a failed or parked event of its subject
+ * may not.
  */
 import type { BatchTask } from '../core/thread-protocol.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
@@ -24,13 +25,13 @@ export interface OrderParts {
 
 export class SubjectOrder {
   readonly byKey: boolean;
-  /** The source has nothing left. */
+  /** Whether the source has nothing left. */
   exhausted = false;
-  /** A dead event holds its subject. */
+  /** Whether a dead event holds its subject. */
   readonly #holds: boolean;
   /** Subjects with a parked list. */
   readonly #parked: ReadonlySet<string>;
-  /** Subjects of which an event failed in this batch. */
+  /** Subjects with an event that failed in this batch. */
   readonly #stopped = new Set<string>();
   readonly #source: BatchSource;
   readonly #gate: StartGate;
@@ -51,7 +52,7 @@ export class SubjectOrder {
     this.#view = parts.view;
   }
 
-  /** The next event that may run; null: none is left, or none may start. */
+  /** Returns the next event that may run; null: none is left, or none may start. */
   next(): RunningEvent | null {
     for (;;) {
       if (this.#gate.closed || this.#view?.doubtful) return null;
@@ -60,7 +61,7 @@ export class SubjectOrder {
         this.exhausted = true;
         return null;
       }
-      // An event with bad attributes never runs, so it stands in no line. It keeps its place only
+      // An event with invalid attributes never runs, so it is in no line. It keeps its place only
       // where it will hold its subject.
       if (event.envelope !== null && (!this.#holds || event.view.subject === '')) {
         this.#decoder.refuse(event, event.envelope);
@@ -72,8 +73,8 @@ export class SubjectOrder {
       }
       if (!this.byKey) return event;
       const { subject } = event.view;
-      // Retried records of a parked subject run; its events from the streams wait behind them.
-      // Mostly nothing is stopped: the subject need not be hashed then.
+      // Retried records of a parked subject run. The subject's events from the streams wait behind
+      // them. Mostly no subject is stopped; then the subject need not be hashed.
       const stopped = this.#stopped.size > 0 && this.#stopped.has(subject);
       if (!stopped && (event.entry < 0 || this.#parked.size === 0 || !this.#parked.has(subject)))
         return event;
@@ -82,15 +83,15 @@ export class SubjectOrder {
   }
 
   /**
-   * The turn emits as much as it may: the event, and those in line behind it, are for the next
-   * turn. No attempt was made.
+   * Puts an event off to the next turn, because the turn has emitted as much as it may. Events in
+   * line behind it are put off too. No attempt was made.
    */
   defer(event: RunningEvent): void {
     this.#outcomes.blocked(event);
     this.stop(event);
   }
 
-  /** An event failed: its subject goes no further in this batch. */
+  /** Notes a failed event: its subject goes no further in this batch. */
   stop(event: RunningEvent): void {
     if (!this.byKey) return;
     this.#stopped.add(event.view.subject);

@@ -1,13 +1,16 @@
 /**
- * Folds a batch's events onto the rows that came with it, and packs what became of them: rows to be
- * written, entries of indexes to be added and removed.
+ * Folds a batch's events onto the rows that came with it. Packs the results: rows to be written,
+ * index entries to be added and removed.
  *
- * Two ways. Hopeful: a row is turned into text, and its index values are taken, once, when all its
- * events are folded. After an error nobody knows what evolve did to the object it was given, nor
- * which event is to blame: the run is in doubt, is thrown away whole, and the batch is folded anew
- * from the stored rows. That is right because a fold follows from its arguments alone. Careful: a
- * row is turned into text after each event. The next event's failure falls back to that text, and
- * an oversize row or a bad index value is charged to the event that made it.
+ * There are two ways.
+ *
+ * Hopeful: each row becomes text, and its index values are computed, once, when all its events are
+ * folded. After an error, the state of the object that evolve was given is unknown, and so is the
+ * event to blame. Then the run is in doubt: its results are discarded, and the batch is folded
+ * again from the stored rows. That is right because a fold depends only on its arguments.
+ *
+ * Careful: a row becomes text after each event. After a failure the fold returns to the last text.
+ * An oversize row or a bad index value is charged to the event that made it.
  */
 import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
@@ -29,23 +32,23 @@ import {
 } from '../wire/view-row.ts';
 import type { EventView, RunningEvent } from './running-event.ts';
 
-/** One row of the batch. */
+/** A row of the batch. */
 interface OpenRow {
   readonly id: string;
-  /** Number of its key. */
+  /** Number of the row's key. */
   readonly key: number;
-  /** As it is in Redis when this round's effects are written; '' where it is not. */
+  /** Text in Redis when this round's effects are written; '': no row. */
   readonly storedText: string;
   readonly stored: StoredRow | null;
   /**
-   * JSON of the row after the last event folded; null: no row; undefined: as stored, or not made
-   * yet (hopeful).
+   * JSON of the row after the last folded event; null: no row; undefined: as stored, or not yet
+   * made (hopeful).
    */
   text: string | null | undefined;
   row: unknown;
-  /** `row` is what `text` says. */
+  /** Whether `row` equals `text`. */
   fresh: boolean;
-  /** The last event folded, where it is not as stored: what `at` will be. */
+  /** Last folded event, where the row differs from the stored one: the future `at`. */
   entryId: string;
   place: number;
   rev: number;
@@ -53,16 +56,18 @@ interface OpenRow {
   changed: boolean;
 }
 
-/** See above. */
+/** Ways of folding, described at the top of this file. */
 export type FoldWay = 'hopeful' | 'careful';
 
-/** Rows of a batch as they are before it. */
+/** Rows of a batch before its events. */
 export interface BatchRows {
-  /** List of id, stored row: the key of a row is its place in it. May be empty bytes. */
+  /**
+   * List of id, stored row. The number of a row's key is its place in the list. May be empty bytes.
+   */
   readonly stored: Uint8Array;
-  /** Ids of rows that are not stored: their keys come behind. */
+  /** Ids of rows that are not stored. Their keys follow those of the stored rows. */
   readonly added: readonly string[];
-  /** Effects of earlier rounds of the batch on them. */
+  /** Effects of the batch's earlier rounds on these rows. */
   readonly caused: readonly Uint8Array[];
 }
 
@@ -71,7 +76,7 @@ const NO_ENTRIES: readonly IndexEntry[] = [];
 export class ViewRun {
   readonly #code: ViewCode;
   readonly #name: string;
-  /** Not opened yet: the stored text, null where it is no text. */
+  /** Rows by id. A row that is not yet opened has its stored text; null: the bytes are no text. */
   readonly #rows = new Map<
     string,
     OpenRow | { readonly key: number; readonly stored: string | null }
@@ -101,27 +106,28 @@ export class ViewRun {
       );
   }
 
-  /** Something went wrong on the hopeful way: nothing of this run may be used. */
+  /** Whether the hopeful way met an error: no result of this run may be used. */
   get doubtful(): boolean {
     return this.#doubtful;
   }
 
   /**
-   * @throws what evolve throws; TypeError, OversizeError for what cannot be a row. The row is then
-   *   as before, or the run in doubt.
-   * @throws UnreadableRowError: what is stored is no row. That is never the run's doubt: nothing
-   *   was folded
+   * Folds an event.
+   * @throws any error of evolve; TypeError, OversizeError for a value that cannot be a row. The row
+   *   is then as before, or the run is in doubt.
+   * @throws UnreadableRowError: the stored bytes are no row. The run is not in doubt then, because
+   *   nothing was folded
    */
   fold(event: RunningEvent): void {
     const row = this.#open(event.view.subject);
-    // A stream hands out each event once, in order. Should it not (a group set back by hand), the
-    // row knows better. What was parked comes later than its place, and was not folded then. Within
-    // the batch they are in order.
+    // A stream delivers each event once, in order. If it does not (a group that was set back by
+    // hand), the row tells what was folded. Parked events come later than their place, and were not
+    // folded then. Within the batch the events are in order.
     if (!row.changed && event.entry >= 0 && row.stored !== null && !isBehind(event, row.stored.at))
       return;
     if (this.#way === 'careful') this.#foldCarefully(row, event.view);
     else this.#foldHopefully(row, event.view);
-    // From the event that made the row, whatever batches they came in.
+    // Revisions count from the event that made the row, over all batches.
     row.rev = row.row === null ? 0 : row.rev + 1;
     if (event.entry >= 0 || row.stored === null || isBehind(event, row.stored.at)) {
       row.entryId = event.entryId;
@@ -160,7 +166,7 @@ export class ViewRun {
     row.fresh = true;
   }
 
-  /** Its text and index entries, or nothing of it. */
+  /** Packs the row's text and index entries, or nothing of them. */
   #keep(row: OpenRow, next: unknown): void {
     const text = next === null ? null : this.#textOf(next);
     const ix =
@@ -173,13 +179,16 @@ export class ViewRun {
     row.ix = ix;
   }
 
-  /** When all events are folded. @returns false: in doubt */
+  /**
+   * Packs all rows, when all events are folded.
+   * @returns false: in doubt
+   */
   finish(): boolean {
     if (this.#way === 'careful' || this.#doubtful) return !this.#doubtful;
     try {
       for (const row of this.#changed) this.#keep(row, row.row);
     } catch {
-      // The careful way finds it again, and whose it is.
+      // The careful way finds the error again, and the event to blame.
       this.#doubtful = true;
     }
     return !this.#doubtful;
@@ -261,13 +270,13 @@ export class ViewRun {
       throw new TypeError(
         `index "${index}" of view "${this.#name}": sort must give a number or a Date, not ${String(number)}`,
       );
-    // JSON knows no infinity
+    // JSON has no infinity
     if (!Number.isFinite(number))
       throw new TypeError(`index "${index}" of view "${this.#name}": sort must be finite`);
     return [text, number];
   }
 
-  /** After finish(). Null: nothing changed. */
+  /** Returns the packed effects, after finish(); null: nothing changed. */
   pack(): Uint8Array | null {
     const rows = this.#changed.filter((row) => row.text !== null || row.stored !== null);
     if (rows.length === 0) return null;
@@ -336,7 +345,7 @@ function parseStored(text: string): StoredRow | null {
   return text === '' ? null : readStoredRow(text);
 }
 
-/** After `at`, in stream order. */
+/** Whether an event is after `at`, in stream order. */
 function isBehind(event: RunningEvent, at: string): boolean {
   const slash = at.indexOf('/');
   const entryId = at.slice(0, slash);
