@@ -1,8 +1,8 @@
 /**
- * The counters of a partition, `mr:{p}:counters`: the names of their fields, and how they are read.
- * They also say which functions the deployment has; no dispatcher needs to run for that.
+ * The counters of a partition, `mr:{p}:counters`: the names of the fields, and how to read them.
+ * The counters also name the functions of the deployment, so no dispatcher has to run for that.
  *
- * docs/design.md says what each field holds. The Lua scripts write the same names as literals;
+ * docs/design.md describes each field. The Lua scripts write the same names as literals;
  * test/redis/counters.test.ts compares those with the names here.
  */
 import { MillraceError } from '../core/errors.ts';
@@ -110,7 +110,7 @@ export function spoiltField(field: string): string | null {
 
 export interface RegisteredFunction {
   readonly name: string;
-  /** Types it consumes now. Empty when only its dead letters are left. */
+  /** Types that it consumes now. Empty where only its dead letters are left. */
   readonly types: readonly string[];
   readonly ordering: 'key' | 'none';
 }
@@ -118,7 +118,7 @@ export interface RegisteredFunction {
 export interface PartitionState {
   readonly partition: number;
   readonly functions: readonly RegisteredFunction[];
-  /** The counters; of one that is no number, 0. */
+  /** Counters by field. A spoilt count is 0. */
   readonly counters: ReadonlyMap<string, string>;
 }
 
@@ -137,7 +137,7 @@ export class UnknownFunctionError extends MillraceError {
   }
 }
 
-/** One round trip for all partitions together. */
+/** Reads the counters of all partitions at the same time. */
 export async function readPartitions(source: RedisSource): Promise<PartitionState[]> {
   return Promise.all(
     Array.from({ length: source.partitions }, (_, partition) => readPartition(source, partition)),
@@ -174,13 +174,16 @@ export async function readPartition(
   };
 }
 
-/** A count overwritten by somebody else is 0, as in the scripts (src/redis/lua/counts.lua). */
+/**
+ * Reads a count that another program has overwritten as 0, as the scripts do
+ * (src/redis/lua/counts.lua).
+ */
 function readable(field: string, text: string): string {
   const [name] = splitCounterField(field);
   return COUNTS.has(name) && !/^-?\d+$/.test(text) ? '0' : text;
 }
 
-/** Value of a count; 0 where the partition has none. */
+/** Returns the value of a count; 0 where the partition has none. */
 export function countOf({ counters }: Pick<PartitionState, 'counters'>, field: string): number {
   return Number(counters.get(field) ?? 0);
 }
@@ -191,7 +194,7 @@ export function requireFunction(states: readonly PartitionState[], name: string)
   if (!known.has(name)) throw new UnknownFunctionError(name, [...known].sort());
 }
 
-/** Types of which events were appended, are consumed, or lie among the dead letters. */
+/** Lists the types of which events were appended, are consumed, or lie among the dead letters. */
 export function knownTypes(states: readonly PartitionState[]): Set<string> {
   const types = new Set(states.flatMap(({ functions }) => functions.flatMap((fn) => fn.types)));
   for (const { counters } of states) {

@@ -28,9 +28,9 @@ export function prepareFolder(path: string): string {
 }
 
 /**
- * `<dir>/redis.sock`; where that is too long for a unix socket (107 bytes, 103 on macOS), one in a
- * private folder under the temporary folder. That path is noted down: another process may have
- * another idea of what the temporary folder is.
+ * Returns `<dir>/redis.sock`. Where that path is too long for a unix socket (107 bytes, 103 on
+ * macOS): a path in a private folder under the temporary folder. That path is written down, because
+ * another process may have another temporary folder.
  */
 export function socketPath(dir: string): string {
   const fits = (path: string): boolean => Buffer.byteLength(path) <= 103;
@@ -55,7 +55,10 @@ export function socketPath(dir: string): string {
   return path;
 }
 
-/** The temporary folder is everybody's: who puts a folder there first could listen in. */
+/**
+ * Makes a private folder. Everybody may write to the temporary folder, so another user could put a
+ * folder there first, and listen in.
+ */
 function isPrivate(folder: string): boolean {
   const stat = lstatSync(folder);
   return (
@@ -65,7 +68,7 @@ function isPrivate(folder: string): boolean {
   );
 }
 
-/** Said beside what the server has said itself: its log may be on the same full disk. */
+/** Describes a full disk. The server's own log may be on that disk. */
 export function noSpace(dir: string): string {
   try {
     const { bavail, bsize } = statfsSync(dir);

@@ -2,12 +2,12 @@
  * The embedded default: a private redis-server as a child process, on a unix socket, with its data
  * beside the project.
  *
- * Three promises, and what keeps them:
- * - It ends with its owner, even one that is killed with -9: a supervisor (a few lines of sh) holds
- *   one end of a pipe to the owner, and asks the server to shut down once the other end is gone.
- *   SIGTERM makes Redis write and sync its file.
- * - Never two servers on one folder: the supervisor takes a kernel lock (flock) which the server
- *   inherits and so holds for as long as it runs, whoever dies first.
+ * Three promises, and the means:
+ * - The server ends with its owner, even after kill -9. A supervisor (a few lines of sh) holds one
+ *   end of a pipe to the owner. It asks the server to shut down once the other end is gone. SIGTERM
+ *   makes Redis write and sync its file.
+ * - Two servers never use one folder. The supervisor takes a kernel lock (flock), which the server
+ *   inherits. So the lock is held as long as the server runs, whoever dies first.
  * - A second process finds the running server by its socket, and uses it.
  */
 import { join } from 'node:path';
@@ -22,14 +22,14 @@ import { startServer, type ServerPlace } from './start-server.ts';
 import { FolderInUse, type SupervisedServer } from './supervised-server.ts';
 
 export interface EmbeddedOptions {
-  /** The .millrace folder: data, socket, log and the cache of the binary. */
+  /** Path of the .millrace folder: data, socket, log and the cache of the binary. */
   readonly dir: string;
   /** Default everysec. */
   readonly appendfsync?: 'everysec' | 'always';
-  /** MILLRACE_REDIS_SERVER. */
+  /** Value of MILLRACE_REDIS_SERVER. */
   readonly serverPath?: string;
   readonly log?: Log;
-  /** How long loading the data may take. Default 60,000. */
+  /** Longest time for loading the data, ms. Default 60,000. */
   readonly startTimeoutMs?: number;
 }
 
@@ -37,15 +37,15 @@ export interface EmbeddedServer {
   /** unix:/… */
   readonly url: string;
   readonly socket: string;
-  /** Of the redis-server itself; null while it is being restarted. */
+  /** Process id of the redis-server itself; null while it is being restarted. */
   readonly pid: number | null;
-  /** Ends it in an orderly way; resolves when it is gone. */
+  /** Ends the server in an orderly way. Resolves when it is gone. */
   stop(): Promise<void>;
 }
 
-/** How long loading the data may take by default, in ms. */
+/** Longest time for loading the data by default, ms. */
 const START_TIMEOUT_MS = 60_000;
-/** First and longest pause before a server that has died is started again, in ms. */
+/** First and longest pause before a dead server is started again, ms. */
 const RESTART_MS = { first: 100, most: 5_000 } as const;
 
 function urlOf(socket: string): string {
@@ -53,8 +53,8 @@ function urlOf(socket: string): string {
 }
 
 /**
- * Starts the server of the folder. @throws FolderInUse if one is running, ConfigError if it does
- * not start
+ * Starts the server of the folder.
+ * @throws FolderInUse if one is running, ConfigError if it does not start
  */
 export async function startEmbeddedServer(options: EmbeddedOptions): Promise<EmbeddedServer> {
   const log = options.log ?? (() => {});
@@ -83,7 +83,10 @@ export async function startEmbeddedServer(options: EmbeddedOptions): Promise<Emb
   return new WatchedServer(place, server);
 }
 
-/** A server that dies (killed, out of memory) comes back with the data of its append-only file. */
+/**
+ * An embedded server. After its death (killed, out of memory) it comes back with the data of its
+ * append-only file.
+ */
 class WatchedServer implements EmbeddedServer {
   readonly url: string;
   readonly socket: string;
@@ -145,8 +148,8 @@ class WatchedServer implements EmbeddedServer {
 }
 
 /**
- * The running server of the folder, else its own for as long as `stop` is not called and this
- * process lives.
+ * Returns the running server of the folder. Without one it starts an own server, which runs until
+ * `stop`, or until this process ends.
  */
 export async function connectOrStart(
   options: EmbeddedOptions,
@@ -155,7 +158,7 @@ export async function connectOrStart(
   const socket = socketPath(dir);
   const deadline = monotonicMs() + (options.startTimeoutMs ?? START_TIMEOUT_MS);
   for (;;) {
-    // Loading: another process has just started it.
+    // The server is loading: another process has just started it.
     for (let state = await ping(socket); state !== 'nobody'; state = await ping(socket)) {
       if (state === 'ready')
         return { url: urlOf(socket), owned: false, stop: () => Promise.resolve() };
@@ -169,8 +172,8 @@ export async function connectOrStart(
       const server = await startEmbeddedServer(options);
       return { url: server.url, owned: true, stop: () => server.stop() };
     } catch (error) {
-      // Somebody holds the lock: starting up (its socket will answer soon) or shutting down (the
-      // lock will be free soon).
+      // Another process holds the lock. Its server is starting, and its socket will answer soon; or
+      // it is shutting down, and the lock will be free soon.
       if (!(error instanceof FolderInUse) || monotonicMs() > deadline) throw error;
       await delay(50);
     }

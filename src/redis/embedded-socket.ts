@@ -1,7 +1,7 @@
-/** The embedded server's socket, by hand: no client, no reconnecting, no log lines. */
+/** Talks to the embedded server's socket without a client: no reconnecting, no log lines. */
 import { createConnection } from 'node:net';
 
-/** One PING. */
+/** Sends one PING. */
 export function ping(socket: string, timeoutMs = 2_000): Promise<'ready' | 'busy' | 'nobody'> {
   return new Promise((resolve) => {
     const connection = createConnection(socket);
@@ -11,13 +11,14 @@ export function ping(socket: string, timeoutMs = 2_000): Promise<'ready' | 'busy
       connection.destroy();
       resolve(state);
     };
-    // Accepted but no answer: it is there (blocked by a long script, or stopped).
+    // The connection was accepted without an answer: the server is there, blocked by a long script,
+    // or stopped.
     const timer = setTimeout(() => done(connected ? 'busy' : 'nobody'), timeoutMs);
     connection.once('connect', () => {
       connected = true;
       connection.write('PING\r\n');
     });
-    // MISCONF: its disk is full. It is up and answers; what it refuses it says itself.
+    // MISCONF: the disk is full. The server is up and answers; it names its refusals by itself.
     connection.once('data', (reply) =>
       done(/^(\+PONG|-MISCONF)/.test(reply.toString('latin1')) ? 'ready' : 'busy'),
     );
@@ -26,7 +27,7 @@ export function ping(socket: string, timeoutMs = 2_000): Promise<'ready' | 'busy
   });
 }
 
-/** One command; its reply as it comes. */
+/** Sends one command. Resolves with the raw reply. */
 export function ask(socket: string, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const connection = createConnection(socket);

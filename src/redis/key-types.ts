@@ -1,6 +1,6 @@
 /**
- * The type of every key, as src/redis/keys.ts describes them: to say which one somebody else has
- * written.
+ * The type of every key, as src/redis/keys.ts describes them. Used to name a key that another
+ * program has written.
  */
 
 const OF_PARTITION: Readonly<Record<string, string>> = {
@@ -30,7 +30,7 @@ const OF_PARTITION: Readonly<Record<string, string>> = {
   pass: 'string',
 };
 
-/** Type that a key of Millrace has; null where the key is none that is known. */
+/** Returns the type that a key of Millrace has; null for an unknown key. */
 export function expectedType(key: string): string | null {
   const [, name, rest] = /:\{\d+\}:([a-z]+)(?::(.*))?$/s.exec(key) ?? [];
   if (name === undefined) return key.includes(':registry:') ? 'hash' : null;
@@ -38,7 +38,7 @@ export function expectedType(key: string): string | null {
   return OF_PARTITION[name] ?? null;
 }
 
-/** Text of the refusal: names the key, what is there, and the cure. */
+/** Returns the text of the refusal: the key, its present type, and the remedy. */
 export function wrongTypeText(key: string, found: string, expected: string): string {
   return (
     `WRONGTYPE ${key} is a ${found}, not the ${expected} that it should be: somebody else has written it. ` +

@@ -1,6 +1,6 @@
 /**
- * Every key Millrace owns, one function each. All keys of partition p bear the hash tag `{p}`, so
- * one script may touch all of them on one server or in a Redis Cluster.
+ * Every key that Millrace owns, one function each. All keys of partition p bear the hash tag `{p}`.
+ * So one script may touch all of them, on one server or in a Redis Cluster.
  */
 export interface Keys {
   readonly namespace: string;
@@ -16,7 +16,10 @@ export interface Keys {
   setupFailure(partition: number, fn: string): string;
   /** stream: dead letters */
   dead(partition: number, fn: string): string;
-  /** string with TTL: `<dispatcher>:<epoch>`. @param lane see laneName */
+  /**
+   * string with TTL: `<dispatcher>:<epoch>`
+   * @param lane see laneName
+   */
   lease(partition: number, lane: string): string;
   /** set: consumers of a function with ordering 'none' beside the owner */
   helpers(partition: number, fn: string): string;
@@ -27,8 +30,8 @@ export interface Keys {
   /** set: ids of the type appended in one of two windows that take turns */
   publishedIds(partition: number, type: string, turn: 0 | 1): string;
   /**
-   * set: ids of events the function has settled in one of two windows that take turns (functions
-   * with `dedupe`)
+   * set: ids of the events that the function has settled in one of two windows that take turns
+   * (functions with `dedupe`)
    */
   settledIds(partition: number, fn: string, turn: 0 | 1): string;
   /** zset: `<number>:<event id>` -> server time in ms at which the event is to be appended */
@@ -51,12 +54,12 @@ export interface Keys {
   appends(partition: number, category: string, id: string): string;
   /** hash: revision, state, schema */
   snapshot(partition: number, category: string, id: string): string;
-  /** stream: what was found missing (src/lag/losses.ts) */
+  /** stream: losses found (src/lag/losses.ts) */
   losses(partition: number): string;
   /** string: a view's row (src/wire/view-row.ts). `generation` is `<view>@<version>` */
   viewRow(partition: number, generation: string, id: string): string;
   /**
-   * string: how far a pass over the histories has come that builds a generation
+   * string: progress of a pass over the histories that builds a generation
    * (src/views/history-pass.ts)
    */
   viewPass(partition: number, generation: string): string;

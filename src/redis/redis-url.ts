@@ -1,7 +1,7 @@
 /**
- * Addresses of servers, taken apart. Nothing here shows a password, or what may be a part of one: a
- * url that cannot be taken apart for sure is shown by its scheme, and by its host where that is
- * certain.
+ * Takes addresses of servers apart. Nothing here shows a password, or a text that may be a part of
+ * one. A url that cannot be taken apart for sure is shown by its scheme. Its host is shown where
+ * the host is certain.
  */
 import { ConfigError } from '../core/errors.ts';
 
@@ -22,12 +22,13 @@ const ENCODE =
   'Characters such as @ : / ? # % in a user name or password must be percent-encoded (%40 %3A %2F %3F %23 %25)';
 const HIDDEN = '***';
 const MAX_SOCKET_PATH = 107;
-/** Host, or [IPv6 address], with or without a port. */
+/** Matches a host, or [IPv6 address], with or without a port. */
 const ADDRESS = /^(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?$/i;
 
 /**
- * Takes a url apart; throws ConfigError naming everything that is wrong with it. `what` is how the
- * message calls it.
+ * Takes a url apart.
+ * @param what the url's name in messages
+ * @throws ConfigError naming everything that is wrong with it
  */
 export function parseRedisUrl(url: string, what = 'REDIS_URL'): RedisTarget {
   const trimmed = url.trim();
@@ -49,7 +50,7 @@ function schemeProblem(url: string, scheme: string | undefined, what: string): s
     return `${what} ${shown ? `"${scheme}//…" has the scheme "${scheme}"` : 'has a scheme that is not known'}; expected ${SCHEMES}`;
   }
   const address = ADDRESS.exec(url);
-  // A port tells that it is an address: a lone word may be anything.
+  // A port shows that the text is an address. A lone word may be anything.
   const hint =
     address?.[2] !== undefined && Number(address[2]) <= 65_535
       ? ` (did you mean redis://${url}?)`
@@ -61,7 +62,7 @@ function parseAddress(url: string, scheme: string, what: string): RedisTarget {
   const rest = url.slice(scheme.length + 2);
   const authority = /^[^/?#]*/.exec(rest)?.[0] ?? '';
   if (rest.lastIndexOf('@') >= authority.length) {
-    // What looks like host and path is user name and password then.
+    // The apparent host and path are then a user name and a password.
     throw new ConfigError([`${what} "${scheme}//${HIDDEN}" has an "@" behind its host. ${ENCODE}`]);
   }
   const display = displayOf(scheme, rest);
@@ -92,26 +93,26 @@ function parseAddress(url: string, scheme: string, what: string): RedisTarget {
   };
 }
 
-/** @param rest of the url behind `//`; its path and query have no "@" */
+/** @param rest the url behind `//`; its path and query have no "@" */
 function displayOf(scheme: string, rest: string): string {
   const at = rest.lastIndexOf('@');
   const address = /^[^/?#]*/.exec(rest.slice(at + 1))?.[0] ?? '';
   const path = /^\/\d{0,5}(?=$|[?#])/.exec(rest.slice(at + 1 + address.length))?.[0] ?? '';
   const port = ADDRESS.exec(address)?.[2];
-  // Without a login in front, and a port that can be one, `user:password` may stand where the host
-  // belongs.
+  // Where no login is in front and the port is impossible, the text may be `user:password` in place
+  // of the host.
   const known = ADDRESS.test(address) && (at >= 0 || port === undefined || Number(port) <= 65_535);
   return `${scheme}//${loginOf(rest.slice(0, Math.max(0, at)))}${at < 0 ? '' : '@'}${known ? `${address}${path}` : HIDDEN}`;
 }
 
-/** The user name is shown where a password follows: alone it is often meant to be one. */
+/** Shows the user name where a password follows. A lone name is often meant to be a password. */
 function loginOf(login: string): string {
   const [user = '', ...password] = login.split(':');
   if (login === '') return '';
   return password.length === 1 && /^[\w.-]*$/.test(user) ? `${user}:${HIDDEN}` : HIDDEN;
 }
 
-/** What other clients know; any other word may be a piece of a password. */
+/** Query parameters that other clients know. Any other word may be a piece of a password. */
 const USUAL_PARAMETERS = new Set([
   'db',
   'database',
@@ -161,7 +162,7 @@ function parseUnixUrl(url: string, what: string): RedisTarget {
   return { path, tls: false, db, display: db === 0 ? display : `${display}?db=${db}` };
 }
 
-/** All nodes of a url, or list of urls, together with what must fit together between them. */
+/** Takes all nodes of a url, or of a list of urls, and checks that they fit together. */
 export function parseRedisUrls(
   url: string | readonly string[],
   what = 'REDIS_URL',
@@ -203,7 +204,7 @@ function listProblems(targets: readonly RedisTarget[], what: string): string[] {
   return problems;
 }
 
-/** Commas separate nodes where a scheme follows; a comma in a password stays. */
+/** Splits a list of urls at commas that a scheme follows. A comma in a password stays. */
 function splitList(urls: string): string[] {
   const parts = urls.split(/,(?=\s*(?:rediss?:|unix:))/i);
   return parts.map((p) => p.trim()).filter((p) => p !== '');

@@ -1,6 +1,7 @@
 /**
- * A server that answers reads and takes no writes (full disk, full memory, too few replicas): said
- * at once, with what is wrong and what helps. Whether to wait for it is the caller's choice.
+ * Handles a server that answers reads and takes no writes: full disk, full memory, too few
+ * replicas. The caller is told at once, with the fault and the remedy. The caller decides whether
+ * to wait.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { RedisReplyError, WritesRefusedError } from '../core/errors.ts';
@@ -11,18 +12,21 @@ const REPEAT_MS = 30_000;
 
 export interface WaitForWrites {
   readonly signal: AbortSignal;
-  /** Told at once, and every 30 s while it goes on. */
+  /** Is told at once, and every 30 s while the refusal lasts. */
   waiting(message: string): void;
 }
 
-/** Of a call that was refused because the server takes no writes now, or none of this user. */
+/** A call was refused because the server takes no writes now, or none from this user. */
 export function isWriteRefusal(error: unknown): error is RedisReplyError {
   return (
     error instanceof RedisReplyError && (error.refuses === 'writes' || error.reply === 'NOPERM')
   );
 }
 
-/** The refusal, what it means, and where the server's files are if its disk is what is wrong. */
+/**
+ * Describes the refusal and its meaning. Where the disk is at fault it also names the folder of the
+ * server's files.
+ */
 export async function describeRefusal(
   connection: RedisConnection,
   error: RedisReplyError,
@@ -40,12 +44,12 @@ export async function describeRefusal(
 }
 
 /**
- * Makes the attempt; where the server refuses the write, again and again until it is taken, or
- * once.
+ * Makes the attempt. Where the server refuses the write, it is tried again until it is taken, or
+ * only once.
  *
- * @param what completes "it is needed": `to register functions`
+ * @param what purpose that completes "it is needed": `to register functions`
  * @param wait without it the refusal is final
- * @throws WritesRefusedError; whatever else the attempt throws; the signal's reason
+ * @throws WritesRefusedError; any other error of the attempt; the signal's reason
  */
 export async function untilWritten<T>(
   what: string,
@@ -74,8 +78,9 @@ export async function untilWritten<T>(
 }
 
 /**
- * What is lost if the server ends now, because its append-only file could not be written: Redis
- * answers before it knows. Null: nothing, or the server does not tell within half a second.
+ * Describes the data that is lost if the server ends now, because its append-only file could not be
+ * written. Redis answers before it knows of that failure. Null: nothing is lost, or the server does
+ * not tell within half a second.
  */
 export async function describeUnwritten(connection: RedisConnection): Promise<string | null> {
   const info = await connection

@@ -1,4 +1,4 @@
-/** Replies and errors of ioredis, as replies and errors of Millrace. */
+/** Turns replies and errors of ioredis into those of Millrace. */
 import { ReplyError, type Command } from 'ioredis';
 import { RedisReplyError, UnknownOutcomeError, type MillraceError } from '../core/errors.ts';
 
@@ -22,8 +22,8 @@ function toMillraceError(command: string, error: unknown): MillraceError {
 }
 
 /**
- * ioredis hangs the command with all its arguments on the error, and errors on errors: payloads and
- * passwords that would end up in logs.
+ * Takes commands off an error. ioredis hangs the command with all its arguments on the error, and
+ * errors on errors. Payloads and passwords would get into logs.
  */
 export function strip(thrown: unknown, depth = 0): Error {
   if (!(thrown instanceof Error)) return new Error(String(thrown));
@@ -35,7 +35,7 @@ export function strip(thrown: unknown, depth = 0): Error {
     for (const one of Array.isArray(inner) ? inner : [inner])
       if (one instanceof Error) strip(one, depth + 1);
   }
-  // Which of the nodes' refusals it was says more than that all of them failed.
+  // The refusal of one node says more than the fact that all of them failed.
   const { lastNodeError } = error;
   if (lastNodeError instanceof Error && !error.message.includes(lastNodeError.message))
     error.message = `${error.message} ${lastNodeError.message}`;

@@ -1,9 +1,9 @@
-/** Calls that are made again after a failure, and calls that are bound by a time. */
+/** Makes calls again after a failure, and bounds calls by a time. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../core/clock.ts';
 import { MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
 
-/** How long a command of an operator, or a look, waits for Redis, ms. */
+/** Time that an operator's command, or a look, waits for Redis, ms. */
 export const DEADLINE_MS = 15_000;
 
 /**
@@ -32,36 +32,40 @@ export async function by<T>(untilMs: number, command: string, reply: Promise<T>)
 
 export interface RetryOptions {
   readonly signal?: AbortSignal;
-  /** In all; when it is over the last error is thrown. Default: no end. */
+  /** Time for all attempts, ms. Then the last error is thrown. Default: no end. */
   readonly deadlineMs?: number;
-  /** Default 50. */
+  /** Shortest pause, ms. Default 50. */
   readonly minDelayMs?: number;
-  /** Default 2,000. */
+  /** Longest pause, ms. Default 2,000. */
   readonly maxDelayMs?: number;
   readonly onRetry?: (error: MillraceError, attempt: number, delayMs: number) => void;
   /**
-   * What to do when the server takes no writes (full disk, full memory, too few replicas). `throw`
-   * (default): the caller is told at once. `retry`: for what has to be written whenever it can be.
-   * `retry-memory`: where only memory is missing, which consumers free.
+   * Behaviour where the server takes no writes (full disk, full memory, too few replicas):
+   * - `throw` (default): the caller is told at once.
+   * - `retry`: for writes that have to be made whenever they can be.
+   * - `retry-memory`: only where memory is missing, which consumers free.
    */
   readonly refusedWrites?: RefusedWrites;
 }
 
 export type RefusedWrites = 'throw' | 'retry' | 'retry-memory';
 
-/** Not where another server may be behind the address: a new connection soon says. */
+/**
+ * Whether the server refuses writes. False where another server may be behind the address: a new
+ * connection soon tells.
+ */
 function isRefusedWrite(error: MillraceError): error is RedisReplyError {
   return error instanceof RedisReplyError && error.refuses === 'writes' && !error.reconnect;
 }
 
 /**
  * Calls `fn` until it succeeds, fails with an error that is not `retryable`, or the time is over.
- * Only for what is idempotent: an attempt whose outcome is unknown is made again.
+ * Only for idempotent calls: an attempt with an unknown outcome is made again.
  *
- * @param fn is told the attempt's number, from 1, and until when it has to settle: for
- *   RedisConnection.until. Infinity without a deadline
- * @throws the last error; where an attempt before it may have had its effect, and the last one says
- *   that it had none, UnknownOutcomeError
+ * @param fn gets the attempt's number, from 1, and the time by which it has to settle: for
+ *   RedisConnection.until. Without a deadline that is Infinity
+ * @throws the last error
+ * @throws UnknownOutcomeError where the last attempt had no effect, but an earlier one may have had
  */
 export async function withRetry<T>(
   fn: (attempt: number, untilMs: number) => Promise<T>,

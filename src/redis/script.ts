@@ -1,11 +1,11 @@
 /**
- * One .lua file as a function. Sent as EVALSHA (EVAL once, where the server does not know it yet),
- * with the SHA-1 computed when the module is loaded: the call itself costs no more than the
- * command.
+ * One .lua file as a function. It is sent as EVALSHA, and once as EVAL where the server does not
+ * know it yet. Its SHA-1 is computed when the module is loaded, so the call itself costs no more
+ * than the command.
  *
- * Order: calls on one connection run in the order in which they were made, unless the server has
- * just lost its scripts (restart, SCRIPT FLUSH): then one that has to be sent again may be
- * overtaken. Await the one before where it matters.
+ * Order: calls on one connection run in the order in which they were made. There is one exception:
+ * the server has just lost its scripts (restart, SCRIPT FLUSH). Then a call that has to be sent
+ * again may be overtaken. Await the earlier call where that matters.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -14,40 +14,40 @@ import { fileURLToPath } from 'node:url';
 import type { RedisArg, RedisSender, ScriptCall } from './contract.ts';
 
 export interface ScriptDefinition {
-  /** The file: `new URL('./x.lua', import.meta.url)`. */
+  /** URL of the file: `new URL('./x.lua', import.meta.url)`. */
   readonly url: URL;
   /**
-   * Files with local functions, put in front of the script; each once, in the order in which they
-   * are named first.
+   * Files with local functions, put in front of the script. Each comes once, in the order of the
+   * first mention.
    */
   readonly with?: URL | readonly (URL | readonly URL[])[];
-  /** How many keys it takes. */
+  /** Number of its keys. */
   readonly keys: number | 'variable';
-  /** It writes nothing. Default false. */
+  /** Whether it writes nothing. Default false. */
   readonly readOnly?: boolean;
 }
 
 export interface RedisScript {
-  /** File name, as it appears in errors: `commit.lua`. */
+  /** File name, as errors show it: `commit.lua`. */
   readonly name: string;
   readonly sha: string;
   readonly source: string;
-  /** The reply with strings. */
+  /** Resolves with the reply, its texts as strings. */
   run(
     connection: RedisSender,
     keys: readonly string[],
     args: readonly RedisArg[],
   ): Promise<unknown>;
-  /** The reply with Buffers where Redis sent strings. */
+  /** Resolves with the reply, its texts as Buffers. */
   runBuffer(
     connection: RedisSender,
     keys: readonly string[],
     args: readonly RedisArg[],
   ): Promise<unknown>;
   /**
-   * Sends `follow` (WAIT, WAITAOF) right behind the script, on the same connection; resolves with
-   * both replies. Its own timeout must be shorter than the connection's replyTimeoutMs. If it
-   * rejects, the script may have been executed.
+   * Sends `follow` (WAIT, WAITAOF) right behind the script, on the same connection. Resolves with
+   * both replies. The timeout of `follow` must be shorter than the connection's replyTimeoutMs.
+   * After a rejection the script may have been executed.
    */
   runThen(
     connection: RedisSender,

@@ -1,6 +1,6 @@
 /**
- * Scripts on the wire: EVALSHA, and EVAL once where the server does not know the script. A refusal
- * by NOSCRIPT is the one after which sending again is safe: the script did not run.
+ * Sends scripts: EVALSHA, and EVAL once where the server does not know the script. After NOSCRIPT
+ * sending again is safe, because the script did not run.
  */
 import { Command, type Redis } from 'ioredis';
 import { RedisReplyError } from '../core/errors.ts';
@@ -11,27 +11,30 @@ import { by } from './retry.ts';
 export type ReplyEncoding = 'utf8' | null;
 
 /**
- * The choice of a cluster's node for one command, as ioredis takes it. ioredis fills in `redis`
- * itself; commands with the same choice go to the same node.
+ * The choice of a Cluster's node for one command, as ioredis takes it. ioredis fills in `redis`
+ * itself. Commands with the same choice go to the same node.
  */
 export interface NodeChoice {
   slot: number | null;
   redis?: Redis;
 }
 
-/** The parts of a connection under the scripts. */
+/** The part of a connection that sends scripts. */
 export interface Wire {
   readonly isCluster: boolean;
-  /** `label` is the command's name in errors. */
+  /**
+   * Writes a command.
+   * @param label name of the command in errors
+   */
   write(label: string, command: Command, choice?: NodeChoice): Promise<unknown>;
 }
 
-/** Form of EVALSHA and EVAL: a user may have the right to one of the two only. */
+/** Form of EVALSHA and EVAL. A user may have the right to only one of the two. */
 type Form = '' | '_RO';
 
 export class ScriptSender {
   readonly #wire: Wire;
-  /** The form by which scripts without writes are sent. */
+  /** Form in which scripts without writes are sent. */
   #reading: Form = '';
 
   constructor(wire: Wire) {
@@ -76,7 +79,10 @@ export class ScriptSender {
     });
   }
 
-  /** See RedisSender.scriptThen. @param untilMs by monotonicMs() */
+  /**
+   * See RedisSender.scriptThen.
+   * @param untilMs by monotonicMs()
+   */
   async sendThen(
     call: ScriptCall,
     follow: readonly [string, ...RedisArg[]],
@@ -90,8 +96,8 @@ export class ScriptSender {
     } catch (error) {
       if (!isNoScript(error)) {
         if (!isMoved(error)) throw error;
-        // A chosen node is not redirected by ioredis. Any command by key makes it learn the new
-        // owner.
+        // ioredis does not redirect a command with a chosen node. Any command by key makes ioredis
+        // learn the new owner.
         const learn = new Command('EXISTS', [call.keys[0] ?? ''], { replyEncoding: 'utf8' });
         await this.#wire.write('EXISTS', learn);
       }
@@ -105,8 +111,8 @@ export class ScriptSender {
     [name, ...args]: readonly [string, ...RedisArg[]],
     encoding: ReplyEncoding,
   ): Promise<[unknown, unknown]> {
-    // WAIT has no key: in a cluster ioredis would send it to any node. The shared choice makes it
-    // the script's node.
+    // WAIT has no key, so ioredis would send it to any node of a Cluster. The shared choice makes
+    // it the script's node.
     const choice: NodeChoice | undefined = this.#wire.isCluster
       ? { slot: script.getSlot() }
       : undefined;

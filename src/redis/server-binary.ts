@@ -1,7 +1,7 @@
 /**
- * Where the embedded default gets its redis-server from: the path given, PATH, or a cache that is
- * filled once from the distribution's own package, unpacked into a folder: nothing is installed, no
- * root is needed.
+ * Finds a redis-server for the embedded default: the given path, PATH, or a cache. The cache is
+ * filled once from the distribution's own package, unpacked into a folder. Nothing is installed,
+ * and no root is needed.
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -18,15 +18,15 @@ import {
 } from './server-program.ts';
 
 export interface FindServerOptions {
-  /** MILLRACE_REDIS_SERVER: this one, or an error. */
+  /** Value of MILLRACE_REDIS_SERVER: this server, or an error. */
   readonly serverPath?: string;
-  /** The cache is `<cacheDir>/redis-server/`. */
+  /** Folder of the cache, which is `<cacheDir>/redis-server/`. */
   readonly cacheDir: string;
-  /** Default true. */
+  /** Whether to search PATH. Default true. */
   readonly searchPath?: boolean;
   /**
-   * False: apt's package lists of the system are taken for missing, as on a fresh machine. Default
-   * true.
+   * Whether to use the system's package lists of apt. False: they are taken for missing, as on a
+   * fresh machine. Default true.
    */
   readonly systemPackageLists?: boolean;
   readonly log?: Log;
@@ -54,7 +54,10 @@ export async function findServerBinary(options: FindServerOptions): Promise<Serv
   throw new RedisServerNotFoundError(tried);
 }
 
-/** Null: none that is new enough. @param tried gets each candidate, with the fault found */
+/**
+ * Finds a server on PATH. Null: none is new enough.
+ * @param tried gets each candidate, with its fault
+ */
 async function serverOnPath(tried: string[]): Promise<ServerBinary | null> {
   for (const name of SERVER_NAMES) {
     const path = (await output('sh', ['-c', 'command -v "$1"', 'sh', name]).catch(() => '')).trim();
@@ -70,7 +73,10 @@ async function serverOnPath(tried: string[]): Promise<ServerBinary | null> {
   return null;
 }
 
-/** Fills the cache from the distribution's package. Null: `tried` gets the reason. */
+/**
+ * Fills the cache from the distribution's package. Null: it cannot be filled.
+ * @param tried gets the reason
+ */
 async function download(
   folder: string,
   { systemPackageLists = true, log = () => {} }: FindServerOptions,
@@ -100,7 +106,7 @@ async function download(
   return filled;
 }
 
-/** "7.0.15" >= "6.2", compared number by number. */
+/** Compares versions number by number: "7.0.15" is at least "6.2". */
 export function atLeast(version: string, minimum: string): boolean {
   const a = version.split('.').map(Number);
   const b = minimum.split('.').map(Number);

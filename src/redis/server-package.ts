@@ -1,5 +1,5 @@
 /**
- * A cache with the redis-server of the distribution's own package: downloaded with apt and unpacked
+ * A cache with the redis-server of the distribution's own package, downloaded with apt and unpacked
  * into a folder. Nothing is installed, and no root is needed.
  */
 import { randomBytes } from 'node:crypto';
@@ -18,7 +18,7 @@ import {
 export const SERVER_NAMES = ['redis-server', 'valkey-server'];
 const APT_TIMEOUT_MS = 180_000;
 
-/** Names the folder of this system in the cache. */
+/** Returns the name of this system's folder in the cache. */
 export async function systemName(): Promise<string> {
   const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
   const field = (name: string): string =>
@@ -28,7 +28,10 @@ export async function systemName(): Promise<string> {
     .join('-');
 }
 
-/** What `fillCache` notes down, with paths relative to the folder: the project may be moved. */
+/**
+ * The manifest that `fillCache` writes. Paths are relative to the folder, because the project may
+ * be moved.
+ */
 interface Manifest {
   readonly server: string;
   readonly libraries: readonly string[];
@@ -46,8 +49,8 @@ export async function readCache(folder: string): Promise<ServerBinary | null> {
 }
 
 /**
- * Returns what went wrong, or null. Two processes may do this at once: each in a folder of its own,
- * the first rename counts.
+ * Fills the cache. Returns the problem, or null. Two processes may do this at once: each uses a
+ * folder of its own, and the first rename counts.
  */
 export async function fillCache(folder: string, systemLists: boolean): Promise<string | null> {
   const work = `${folder}.tmp-${process.pid}-${randomBytes(4).toString('hex')}`;
@@ -57,8 +60,8 @@ export async function fillCache(folder: string, systemLists: boolean): Promise<s
       const state = join(work, `apt-${lists}`);
       const apt = aptOptions(state, lists === 'private');
       await mkdir(join(state, 'cache', 'archives', 'partial'), { recursive: true });
-      // Empty or outdated lists are the normal state of a fresh machine; ours can be updated by
-      // anybody.
+      // Empty or outdated lists are the normal state of a fresh machine. Private lists can be
+      // updated without root.
       if (lists === 'private') await updateLists(state, apt);
       for (const name of SERVER_NAMES) {
         const attempt = join(work, `${lists}-${name}`);
@@ -69,8 +72,8 @@ export async function fillCache(folder: string, systemLists: boolean): Promise<s
           await install(root, folder);
           return null;
         } catch (error) {
-          // The word on the first name says most: that there is no valkey-server is no news on an
-          // older system.
+          // The problem of the first name says most. An older system has no valkey-server, which is
+          // no news.
           if (
             name === SERVER_NAMES[0] ||
             !/No packages found|Unable to locate/.test(firstLine(error))
@@ -91,7 +94,7 @@ async function install(root: string, folder: string): Promise<void> {
   try {
     await rename(root, folder);
   } catch {
-    // Somebody was faster, or what is there is broken.
+    // Another process was faster, or the present folder is broken.
     if (await readCache(folder)) return;
     await rename(folder, `${root}.broken`);
     await rename(root, folder);
@@ -99,8 +102,8 @@ async function install(root: string, folder: string): Promise<void> {
 }
 
 /**
- * apt writes nothing outside `work`; with `ownLists` it reads no package lists of the system's
- * either, only /etc/apt.
+ * Returns options with which apt writes nothing outside `work`. With `ownLists` it reads no package
+ * lists of the system either, only /etc/apt.
  */
 function aptOptions(work: string, ownLists: boolean): string[] {
   const options = [
@@ -109,8 +112,8 @@ function aptOptions(work: string, ownLists: boolean): string[] {
     'Acquire::https::Timeout=30',
     // As root, apt would drop to the user _apt, who cannot write here.
     'APT::Sandbox::User=root',
-    // Parsed lists are kept from call to call (images switch that off), which takes a second each
-    // otherwise.
+    // Parsed lists are kept from call to call; images switch that off. Parsing takes a second each
+    // time otherwise.
     `Dir::Cache=${join(work, 'cache')}`,
     'Dir::Cache::pkgcache=pkgcache.bin',
     'Dir::Cache::srcpkgcache=srcpkgcache.bin',
@@ -133,7 +136,7 @@ async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
 }
 
 /**
- * Downloads and unpacks the package under `root`, with those libraries it needs and this system
+ * Downloads and unpacks the package under `root`, with those needed libraries that this system
  * lacks.
  */
 async function unpackServer(
@@ -143,15 +146,15 @@ async function unpackServer(
   apt: readonly string[],
 ): Promise<Manifest> {
   const needs = await directDependencies([name], apt);
-  // The binary may live in a sister package (Debian: redis-tools holds it, redis-server only a
-  // link).
+  // The binary may be in a sister package. Debian: redis-tools holds it, and redis-server only a
+  // link.
   const own = [name, ...needs.filter((p) => p.startsWith(name.replace(/server$/, '')))];
   await download(own, join(work, `${name}-debs`), root, apt);
   const server = findFile(root, name);
   if (!server) throw new Error(`the package ${name} holds no ${name}`);
 
-  // What is not installed is unpacked beside, and only the very files that ldd misses are taken
-  // from there: a whole package could bring a library that shadows the system's own.
+  // Packages that are not installed are unpacked beside. Only the very files that ldd misses are
+  // taken from there. A whole package could bring a library that shadows the system's own.
   const libraries = join(root, 'libraries');
   const extra = join(work, `${name}-extra`);
   const have = await installed();
@@ -163,7 +166,7 @@ async function unpackServer(
     for (const p of level) seen.add(p);
     const wanted = level.filter((p) => !have.has(p) && /^(lib|lua)/.test(p));
     if (wanted.length > 0) await download(wanted, join(work, `${name}-debs-${depth}`), extra, apt);
-    // Again after each copy: what was found has needs of its own.
+    // Look again after each copy: a copied library may need others.
     for (
       let before = Infinity;
       lost.length > 0 && lost.length !== before;
@@ -188,7 +191,7 @@ async function directDependencies(
   const text = await output('apt-cache', [...apt, 'depends', ...packages], {
     timeoutMs: APT_TIMEOUT_MS,
   });
-  // <…> are virtual packages.
+  // Names in <…> are virtual packages.
   return [...text.matchAll(/^\s+\|?(?:Pre)?Depends: ([a-z0-9][^\s:]*)/gm)].map(
     (match) => match[1] as string,
   );
@@ -199,7 +202,7 @@ async function copyLibraries(names: readonly string[], from: string, to: string)
   await mkdir(to, { recursive: true });
   for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
     if (!names.includes(entry.name)) continue;
-    // Copies what a link leads to.
+    // This copies the target of a link.
     await copyFile(join(entry.parentPath ?? entry.path, entry.name), join(to, entry.name));
   }
 }
@@ -234,7 +237,10 @@ async function download(
   }
 }
 
-/** Not resolved if it is a link: the server looks at the name it is called by. */
+/**
+ * Returns the path of the program. A link is not resolved, because the server looks at the name by
+ * which it is called.
+ */
 function findFile(root: string, name: string): string | null {
   return (
     ['usr/bin', 'usr/sbin', 'bin']
@@ -244,8 +250,8 @@ function findFile(root: string, name: string): string | null {
 }
 
 /**
- * ldd's view; without ldd (another libc) nothing is missing, and the --version that follows
- * decides.
+ * Lists the libraries that ldd misses. Without ldd (another libc) nothing is missing, and the
+ * --version that follows decides.
  */
 async function missingLibraries(server: string, libraryPath: string): Promise<string[]> {
   const text = await withLibraries(libraryPath, 'ldd', [server], 10_000).catch(() => '');

@@ -9,11 +9,14 @@ export interface ServerVersion {
 /** A server that runs here. */
 export interface ServerBinary extends ServerVersion {
   readonly path: string;
-  /** Folders of the libraries it needs, for LD_LIBRARY_PATH; empty when the system's own do. */
+  /** Folders of its libraries, for LD_LIBRARY_PATH; empty where the system's own do. */
   readonly libraryPath: string;
 }
 
-/** @throws Error where the program does not run, or is no server */
+/**
+ * Asks a program for its version.
+ * @throws Error where the program does not run, or is no server
+ */
 export async function versionOf(path: string, libraryPath: string): Promise<ServerVersion> {
   const text = await withLibraries(libraryPath, path, ['--version'], 10_000);
   const match = /^(Redis|Valkey) server v=(\d+(?:\.\d+)*)/im.exec(text);

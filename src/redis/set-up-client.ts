@@ -8,6 +8,7 @@ import { setUp, type SetupOptions } from './setup.ts';
 const NODE_MS = 1_000;
 
 /**
+ * Sets up a socket, or the nodes of a Cluster.
  * @param timeoutMs for a single server
  * @throws ConnectionSetupError where a step is refused; Error where the server does not answer
  */
@@ -17,8 +18,8 @@ export async function setUpClient(
   timeoutMs: number,
 ): Promise<void> {
   if (!(client instanceof Cluster)) return within(timeoutMs, setUpNode(client, options));
-  // ioredis opens the connections to a Cluster's nodes as it needs them, and names them. It also
-  // waits for nodes that load their data. But it is content with some refusals of a password.
+  // ioredis opens the connections to a Cluster's nodes when it needs them, and names them. It also
+  // waits for nodes that load their data. But it accepts some refusals of a password.
   const { login, display } = options;
   if (login.password === undefined && login.username === undefined) return;
   await Promise.all(

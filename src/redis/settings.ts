@@ -1,10 +1,11 @@
 /**
- * What a deployment is fixed to (its number of partitions), in Redis: `mr:registry:settings`.
- * Written by the first process that publishes or consumes; whoever only looks writes nothing.
+ * The fixed settings of a deployment (its number of partitions) in Redis: `mr:registry:settings`.
+ * The first process that publishes or consumes writes them. A process that only looks writes
+ * nothing.
  *
- * Redis may forget it under living processes (FLUSHALL, a restored backup). So each of them
- * compares, and writes it down again: see settle-settings.lua for which of two deployments counts
- * then.
+ * Redis may forget the settings under living processes (FLUSHALL, a restored backup). So each of
+ * them compares the settings, and writes them down again. settle-settings.lua says which of two
+ * deployments counts then.
  */
 import { monotonicMs } from '../core/clock.ts';
 import { RedisReplyError, SettingsChangedError } from '../core/errors.ts';
@@ -15,19 +16,22 @@ import { defineScript } from './script.ts';
 const script = defineScript({ url: new URL('./settle-settings.lua', import.meta.url), keys: 1 });
 
 export const DEFAULT_PARTITIONS = 16;
-/** How old an answer may be that a flush or a round relies on, in ms. */
+/** Greatest age of an answer that a flush or a round relies on, ms. */
 const FRESH_MS = 1000;
 
 export interface Settings {
   readonly partitions: number;
   /**
-   * By the server's clock, ms since 1970; 0 for a deployment older than this field; '' where
-   * nothing is settled.
+   * Time of its creation by the server's clock, ms since 1970. 0: the deployment is older than this
+   * field. '': nothing is settled.
    */
   readonly created: string;
 }
 
-/** Reads only. @returns null where nobody has started anything yet */
+/**
+ * Reads the settings, and writes nothing.
+ * @returns null where no deployment exists yet
+ */
 export async function readSettings(
   connection: RedisConnection,
   keys: Keys,
@@ -43,7 +47,10 @@ export async function readSettings(
     : { partitions: Number(partitions), created: created ?? '0' };
 }
 
-/** Settles what is not settled yet. @param partitions where nothing is */
+/**
+ * Settles the settings where they are not settled yet.
+ * @param partitions number of partitions to settle
+ */
 export async function settleSettings(
   connection: RedisConnection,
   keys: Keys,
@@ -67,7 +74,10 @@ async function assert(
   return { partitions: Number(reply[0]), created: reply[1] };
 }
 
-/** One per deployment of a process: its publishers, stores and dispatchers share the answers. */
+/**
+ * Guards the settings, once for each deployment of a process: its publishers, stores and
+ * dispatchers share the answers.
+ */
 export class SettingsGuard {
   readonly #connection: RedisConnection;
   readonly #keys: Keys;
@@ -84,13 +94,14 @@ export class SettingsGuard {
   }
 
   /**
-   * Redis may have forgotten something: the next verify() asks, however young the last answer is.
+   * Doubts the last answer: Redis may have forgotten something. The next verify() asks, whatever
+   * the age of that answer.
    */
   doubt(): void {
     this.#checkedMs = -Infinity;
   }
 
-  /** Null: the answer is young, and there is nothing to wait for. */
+  /** Asks where the answer is old. Null: the answer is young, and there is nothing to wait for. */
   verify(): Promise<void> | null {
     if (this.#changed !== null) return Promise.reject(this.#changed);
     if (monotonicMs() - this.#checkedMs < FRESH_MS) return null;
@@ -103,8 +114,8 @@ export class SettingsGuard {
     const startedMs = monotonicMs();
     const { partitions } = await assert(this.#connection, this.#keys, this.#own).catch(
       (error: unknown) => {
-        // They are missing, and cannot be written now: nor can anything else, so nobody goes by
-        // others.
+        // The settings are missing, and cannot be written now. Nothing else can be written either,
+        // so nobody goes by other settings.
         if (error instanceof RedisReplyError && error.refuses === 'writes') return this.#own;
         throw error;
       },

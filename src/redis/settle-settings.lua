@@ -1,10 +1,20 @@
--- settle-settings: writes down what a deployment is fixed to, or compares it with what a living process works with.
--- KEYS  1 settings (hash: partitions, created)
--- ARGV  1 partitions of the caller, 2 when its deployment was created (ms; '' where the caller has no settings yet)
--- reply {partitions, created}: what counts now
--- Two deployments under one namespace (FLUSHALL, and a newcomer was faster): the older one counts. A hash without `created`
--- is older than all that have it. Nothing is written where both say the same, so that it works while writes are refused.
--- cost  O(1)
+-- settle-settings: writes the fixed settings of a deployment, or compares them with those of a
+-- living process.
+--
+-- KEYS
+-- 1. settings (hash: partitions, created)
+--
+-- ARGV
+-- 1. partitions of the caller
+-- 2. creation time of the caller's deployment in ms; '' where the caller has no settings yet
+--
+-- Returns {partitions, created}: the settings that count now.
+--
+-- Two deployments may meet under one namespace, where a newcomer was faster after a FLUSHALL. The
+-- older one counts. A hash without `created` is older than all hashes with it. Nothing is written
+-- where both agree, so that this works while writes are refused.
+--
+-- Cost: O(1).
 local stored = redis.call('HMGET', KEYS[1], 'partitions', 'created')
 local partitions, created = stored[1], stored[2] or '0'
 if partitions and (partitions == ARGV[1] or ARGV[2] == '' or tonumber(ARGV[2]) >= tonumber(created)) then return {partitions, created} end

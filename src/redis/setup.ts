@@ -1,6 +1,6 @@
 /**
- * What is said on a connection before anything else. ioredis would do most of it, but goes on after
- * a refused SELECT (in database 0) and CLIENT, and after some refusals of AUTH: here every refused
+ * Sends the first commands on a connection. ioredis would send most of them. But it goes on after a
+ * refused SELECT (in database 0), a refused CLIENT, and some refusals of AUTH. Here every refused
  * step refuses the connection.
  */
 import { ConnectionSetupError, RedisReplyError } from '../core/errors.ts';
@@ -8,32 +8,35 @@ import type { RedisTarget } from './redis-url.ts';
 
 export interface SetupOptions {
   readonly login: Pick<RedisTarget, 'username' | 'password'>;
-  /** How messages call the server. */
+  /** Name of the server in messages. */
   readonly display: string;
-  /** What comes behind the login; a Cluster needs nothing more. */
+  /** Steps behind the login; a Cluster needs none. */
   readonly rest?: {
     readonly db: number;
-    /** For CLIENT SETNAME. */
+    /** Name for CLIENT SETNAME. */
     readonly name?: string | undefined;
-    /** A replica is refused: a server of this address has refused writes as one. */
+    /** Whether a replica is refused, because a server of this address has refused writes as one. */
     readonly master: boolean;
   };
 }
 
-/** Sends one command on the new connection. @throws RedisReplyError, UnknownOutcomeError */
+/**
+ * Sends one command on the new connection.
+ * @throws RedisReplyError, UnknownOutcomeError
+ */
 export type SendSetup = (name: string, args: readonly (string | number)[]) => Promise<unknown>;
 
 interface Step {
-  /** Without what is secret. */
+  /** Name of the step, without secrets. */
   readonly label: string;
   readonly advice: string;
   readonly reply: Promise<unknown>;
 }
 
 /**
- * All steps leave together; the first that is refused, in their order, is told.
- * @throws ConnectionSetupError naming the step; UnknownOutcomeError where the connection ended
- *   meanwhile
+ * Sends all steps together. The first refused step in their order is told.
+ * @throws ConnectionSetupError naming the step
+ * @throws UnknownOutcomeError where the connection ended meanwhile
  */
 export async function setUp(send: SendSetup, options: SetupOptions): Promise<void> {
   const {
@@ -49,7 +52,7 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
     ...args: (string | number)[]
   ): void => {
     const reply = send(command, args);
-    // Looked at in order: until then a refusal is nobody's.
+    // The replies are looked at in order. Until then nobody handles a refusal.
     reply.catch(() => undefined);
     steps.push({ label, advice, reply });
   };
@@ -75,10 +78,10 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
       rest.name.replace(/[^!-~]+/g, '-'),
     );
   }
-  // Not every server may be asked for INFO; this one tells a server that loads its data, or wants a
-  // password, as well.
+  // Not every server grants INFO. PING also finds a server that loads its data, or wants a
+  // password.
   if (rest) step('PING', 'Check the server', 'PING');
-  // Without arguments it changes nothing, needs no right, and tells the role.
+  // HELLO without arguments changes nothing, needs no right, and tells the role.
   const hello = rest?.master ? send('HELLO', []).catch(() => null) : null;
 
   for (const { label, advice, reply } of steps) {
@@ -100,7 +103,10 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
   }
 }
 
-/** The server is there, but does not write (MISCONF), or does not grant PING. */
+/**
+ * Whether the server serves in spite of the refusal: it does not write (MISCONF), or does not grant
+ * PING.
+ */
 function servesAllTheSame(error: RedisReplyError): boolean {
   return error.refuses === 'writes' || error.reply === 'NOPERM';
 }

@@ -1,7 +1,7 @@
 import type { RedisConnection } from './contract.ts';
 import type { Keys } from './keys.ts';
 
-/** Where a deployment's data is: all that most reads and repairs of it need. */
+/** The place of a deployment's data: all that most reads and repairs need. */
 export interface RedisSource {
   readonly connection: RedisConnection;
   readonly keys: Keys;

@@ -1,4 +1,4 @@
-/** One start of the embedded server: a torn append-only file is mended first. */
+/** Starts the embedded server once. A torn append-only file is mended first. */
 import { existsSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -17,12 +17,12 @@ export interface ServerPlace {
   readonly logFile: string;
   readonly binary: ServerBinary;
   readonly appendfsync: 'everysec' | 'always';
-  /** How long loading the data may take, in ms. */
+  /** Longest time for loading the data, ms. */
   readonly startTimeoutMs: number;
   readonly log: Log;
 }
 
-/** Bytes of the log file from which on a start sets it aside. */
+/** Size of the log file from which on a start sets it aside, bytes. */
 const LOG_LIMIT = 5 << 20;
 
 /** @throws FolderInUse if a server of the folder is running, ConfigError if it does not start */
@@ -49,7 +49,10 @@ export async function startServer(place: ServerPlace): Promise<SupervisedServer>
   }
 }
 
-/** @param truncated whether a file without its end is loaded */
+/**
+ * Spawns the server.
+ * @param truncated whether a file without its end is loaded
+ */
 async function attempt(place: ServerPlace, truncated: 'no' | 'yes'): Promise<SupervisedServer> {
   const args = serverArguments(place, truncated);
   const server = await superviseServer(place.binary, join(place.dir, 'redis.lock'), args);
@@ -57,14 +60,14 @@ async function attempt(place: ServerPlace, truncated: 'no' | 'yes'): Promise<Sup
   return server;
 }
 
-/** The server has ended before it was ready. For callers it is a ConfigError. */
+/** The server ended before it was ready. Callers get a ConfigError. */
 class EndedAtOnce extends ConfigError {
   override readonly name = 'ConfigError';
 }
 
 /**
- * For a file whose form is not known here (Redis before 7): loaded without its torn end, and
- * written anew before anybody writes behind that. See append-only-file.ts for why.
+ * Mends a file of an unknown form (Redis before 7). It is loaded without its torn end, and
+ * rewritten before anything is written behind that. See append-only-file.ts for the reason.
  */
 async function mendByRewriting(
   server: SupervisedServer,
@@ -107,8 +110,8 @@ function serverArguments(place: ServerPlace, truncated: 'no' | 'yes'): string[] 
     'aof-load-truncated': truncated,
     // No snapshots beside the append-only file: they would only cost forks.
     save: '',
-    // A rewrite of it would spend most of its time compressing events, on the cores that process
-    // them; and rewrites of little are many.
+    // A rewrite of the file would spend most of its time compressing events, on the cores that
+    // process them. Small files would be rewritten often.
     rdbcompression: 'no',
     'auto-aof-rewrite-min-size': '256mb',
     'maxmemory-policy': 'noeviction',

@@ -8,14 +8,14 @@ export class FolderInUse extends Error {
   override readonly name = 'FolderInUse';
 }
 
-/** Exit status of the supervisor when another one holds the lock. */
+/** Exit status of the supervisor where another process holds the lock. */
 const LOCKED = 75;
-/** Supervisor: seconds from SIGTERM to SIGKILL. */
+/** Time from SIGTERM to SIGKILL by the supervisor, s. */
 const GRACE_SECONDS = 20;
 
-// $1 lock file, $2 LD_LIBRARY_PATH or empty, $3 grace in seconds, then the server and its
-// arguments. Prints the server's pid. A process group of its own (see spawn) keeps Ctrl-C on the
-// owner from reaching the server before the owner has finished.
+// Arguments: $1 lock file, $2 LD_LIBRARY_PATH or empty, $3 grace in seconds, then the server and
+// its arguments. Prints the server's pid. A process group of its own (see spawn) keeps Ctrl-C from
+// reaching the server before the owner has finished.
 const SUPERVISOR = `
 lock=$1; libraries=$2; grace=$3; shift 3
 exec 3<&0 9>>"$lock" || exit 70
@@ -51,19 +51,22 @@ exit $code
 export interface SupervisedServer {
   readonly pid: number;
   /**
-   * Resolves with the exit status (or -1) when the server and its supervisor are gone. Keeps no
-   * process waiting.
+   * Resolves with the exit status (or -1) when the server and its supervisor are gone. Does not
+   * keep this process alive.
    */
   readonly exited: Promise<number>;
-  /** What it wrote to stderr: Redis complains there about its arguments. */
+  /** Text that it wrote to stderr: Redis complains there about its arguments. */
   stderr(): string;
-  /** Asks it to shut down (SIGTERM, SIGKILL after the grace), and waits. */
+  /** Asks the server to shut down (SIGTERM, SIGKILL after the grace), and waits. */
   stop(): Promise<void>;
-  /** SIGKILL, and waits. */
+  /** Sends SIGKILL, and waits. */
   kill(): Promise<void>;
 }
 
-/** Starts a server that dies with this process. @throws FolderInUse */
+/**
+ * Starts a server that dies with this process.
+ * @throws FolderInUse
+ */
 export async function superviseServer(
   binary: ServerBinary,
   lockFile: string,
@@ -102,7 +105,7 @@ export async function superviseServer(
       `the supervisor of the embedded server ended with status ${pid.code}: ${stderr.trim()}`,
     );
   }
-  // An owner with nothing else to do may end; the pipe then closes and the server with it.
+  // An owner with nothing else to do may end. The pipe then closes, and the server ends with it.
   child.unref();
   for (const stream of child.stdio) (stream as Socket | null)?.unref();
   return {

@@ -1,7 +1,7 @@
 /** Calls that wait, unsent and in order, for the connection to come up. */
 
 interface Waiter {
-  /** The call waits for the first connection, and for nothing else: see RedisConnection.ready. */
+  /** Whether the call waits only for the first connection: see RedisConnection.ready. */
   readonly first: boolean;
   readonly go: () => void;
   readonly fail: (error: Error) => void;
@@ -11,7 +11,10 @@ interface Waiter {
 export class Waiters {
   readonly #waiting: Waiter[] = [];
 
-  /** Settles as `send` does, which is called by `release`; after `waitMs` rejects with `late()`. */
+  /**
+   * Adds a call, and settles as `send` does. `release` calls `send`. After `waitMs` the call
+   * rejects with `late()`.
+   */
   add<T>(send: () => Promise<T>, waitMs: number, late: () => Error, first: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const waiter: Waiter = {
@@ -24,7 +27,7 @@ export class Waiters {
     });
   }
 
-  /** Sends all, in order. */
+  /** Sends all calls, in order. */
   release(): void {
     for (const waiter of this.#waiting.splice(0)) {
       clearTimeout(waiter.timer);
@@ -32,7 +35,7 @@ export class Waiters {
     }
   }
 
-  /** Rejects those that wait for the first connection. */
+  /** Rejects the calls that wait for the first connection. */
   failFirst(error: Error): void {
     for (const waiter of [...this.#waiting]) if (waiter.first) this.#giveUp(waiter, error);
   }

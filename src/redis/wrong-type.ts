@@ -7,7 +7,7 @@ import { expectedType, wrongTypeText } from './key-types.ts';
 const MOST_KEYS_ASKED = 256;
 
 /**
- * Throws `error` on; where it is a WRONGTYPE refusal, with the key named.
+ * Throws `error` again. A WRONGTYPE refusal is thrown with the key named.
  * @param label name of the command in errors
  * @param typeOf asks Redis for the type of a key
  */

@@ -158,7 +158,7 @@ export type Choose = (event: {
   readonly attempts: number;
 }) => 'done' | 'retry' | 'dead';
 
-/** What the turn causes besides outcomes. */
+/** Effects of a turn besides its outcomes. */
 export interface Caused {
   readonly keys: readonly string[];
   readonly blocks: readonly Uint8Array[];

@@ -1,5 +1,6 @@
 /**
- * What waits in the outboxes: told on the command line and by health, and gone when it could leave.
+ * The contents of the outboxes: the command line and health tell of them, and they go when they can
+ * leave.
  */
 import { Command } from 'commander';
 import t from 'tap';

@@ -1,5 +1,5 @@
 /**
- * Whatever REDIS_URL looks like: no message, log line or cause has its password, or a part of it.
+ * No message, log line or cause has the password of REDIS_URL, or a part of it, whatever its form.
  */
 import { inspect } from 'node:util';
 import fc from 'fast-check';
@@ -91,7 +91,7 @@ t.test('what is said of a url, whatever it looks like', async (t) => {
         const url = form(`${A}${one}${B}${two}${C}`);
         let said: string;
         try {
-          // What is shown: the passwords themselves are for the server.
+          // These texts are shown: the passwords themselves are for the server.
           said = parseRedisUrls(url)
             .map((target) => target.display)
             .join(' ');

@@ -1,4 +1,4 @@
-/** What a deployment is fixed to, when Redis loses it under living processes. */
+/** Redis loses the fixed settings of a deployment under living processes. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';

@@ -131,8 +131,8 @@ t.test(
     await send('p5');
     await settled(look, 'late', 1, 1);
 
-    // What comes before anybody has noticed is not skipped, although a new function would start at
-    // the end.
+    // Events that come before anybody has noticed are not skipped, although a new function would
+    // start at the end.
     await look
       .multi()
       .flushall()
