@@ -7,7 +7,7 @@ import { BUGS, type Bug } from '../../scripts/chaos/bugs.ts';
 import type { Fault } from '../../scripts/chaos/fault.ts';
 import { FAULT_POINTS } from '../../scripts/chaos/fault-points.ts';
 import { runSeed, type SeedOptions } from '../../scripts/chaos/run-seed.ts';
-import { runsOf } from '../../src/torture/checker.ts';
+import { runsOf } from '../../src/torture/runs.ts';
 import type { Rule } from '../../src/torture/run-record.ts';
 import { until } from '../../scripts/lab/redis-server.ts';
 
