@@ -1,5 +1,5 @@
-/** Which folder may import which, and why. See docs/design.md. */
-/** Of our own code, files under `from` may import what matches `allowed` only. */
+/** The allowed imports between folders, with their reasons. See docs/ARCHITECTURE.md. */
+/** Files under `from` may import only `allowed` files of our own code. */
 const only = (name, from, allowed, comment) => ({
   name,
   comment,
@@ -8,8 +8,8 @@ const only = (name, from, allowed, comment) => ({
   to: { path: '^(src|workers|scripts|test)/', pathNot: allowed },
 });
 /**
- * Of what ships, files under `allowed` only may import the library. Functions, tests and benchmarks
- * may use what they like.
+ * In the code that ships, only files under `allowed` may import the library. Functions, tests and
+ * benchmarks may use any library.
  */
 const owner = (name, library, allowed, comment) => ({
   name,

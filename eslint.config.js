@@ -37,8 +37,8 @@ export default tseslint.config(
     },
   },
   {
-    // Prettier breaks all other lines: what is left are comments, which this holds, and texts,
-    // which read better whole.
+    // Prettier breaks all other lines. This rule holds comments. Texts may be longer, because they
+    // read better whole.
     rules: {
       'max-len': [
         'error',
@@ -53,8 +53,8 @@ export default tseslint.config(
     },
   },
   {
-    // What does not keep to these stands in eslint-suppressions.json, which may only become shorter
-    // (scripts/check-exceptions.mjs).
+    // Functions beyond these limits stand in eslint-suppressions.json. The list may only become
+    // shorter (scripts/check-exceptions.mjs).
     files: ['src/**/*.ts', 'workers/**/*.ts', 'scripts/**/*.ts'],
     rules: {
       'max-lines-per-function': ['error', { max: 70, skipBlankLines: true, skipComments: true }],

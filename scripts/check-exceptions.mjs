@@ -1,8 +1,7 @@
 /**
- *  * The exceptions from the limits on functions (eslint-suppressions.json) may only become fewer.
- *    ESLint itself refuses what
- * exceeds them and what is not needed any more; this compares the list with the one of the commit
- * before it was last changed.
+ * The exceptions from the limits on functions (eslint-suppressions.json) may only become fewer.
+ * ESLint itself refuses functions beyond the list, and exceptions that are not needed any more.
+ * This script compares the list with its version before its last change.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';

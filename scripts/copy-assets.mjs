@@ -1,7 +1,7 @@
 /**
- * The end of `npm run build`, for what tsc does not do:
- * - removes from dist/ what has lost its source: a deleted test would run for ever, a deleted
- *   module would ship;
+ * The end of `npm run build`, for the steps that tsc does not do:
+ * - removes files from dist/ that have lost their source: a deleted test would run for ever, a
+ *   deleted module would ship;
  * - copies the Lua scripts and generated code beside the compiled code, which loads them by
  *   import.meta.url.
  */
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
-/** What tsconfig.json includes. */
+/** Folders that tsconfig.json includes. */
 const COMPILED = ['src', 'workers', 'scripts', 'test'];
 /** Written by tsc, or copied below: nothing else in dist/ is ours to remove. */
 const OUTPUT = /(\.d\.ts|\.js\.map|\.js|\.lua|\.html)$/;

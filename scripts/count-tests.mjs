@@ -1,9 +1,9 @@
 /**
- * Prints `N passed, N failed` as the last line: the assertions of a whole run, as the runner itself
- * summed them up at the end of its TAP (scripts/run-tests.ts): `# { total: 61, pass: 59, fail: 1,
- * skip: 1 }`, at top level, where no test can print. What was skipped or is still to do counts as
- * neither and is named on a line before. Exit status 1 when a test failed, none was executed, or
- * the runner never came to its summary.
+ * Prints `N passed, N failed` as the last line: the assertions of a whole run. The runner
+ * (scripts/run-tests.ts) sums them up at the end of its TAP: `# { total: 61, pass: 59, fail: 1,
+ * skip: 1 }`. That line is at top level, where no test can print. Skipped tests and tests to do
+ * count as neither; a line before names them. The exit status is 1 when a test failed, no test was
+ * executed, or the runner never came to its summary.
  */
 import { existsSync, readFileSync } from 'node:fs';
 

@@ -1,8 +1,8 @@
-/** Where an order's process stands, and what moves it on. */
+/** The states of an order's process, and the events that move it on. */
 import type { Redis } from 'ioredis';
 
 /**
- * Event type -> from state -> to state. What is not listed changes nothing: a timeout after the
+ * Event type -> from state -> to state. All other events change nothing: a timeout after the
  * payment, an answer that comes twice.
  */
 const MOVES: Readonly<Record<string, Readonly<Record<string, OrderState>>>> = {
@@ -17,13 +17,15 @@ const MOVES: Readonly<Record<string, Readonly<Record<string, OrderState>>>> = {
 export type OrderState =
   'awaiting-payment' | 'awaiting-shipment' | 'shipped' | 'late' | 'abandoned';
 
-/** Processes that nothing has happened to for so long are forgotten. */
+/** Time after its last event for which a process is kept, ms. */
 const KEPT_MS = 90 * 86_400_000;
 
 /**
- * KEYS 1 hash of the order · ARGV 1 idempotency key, 2 ms it is kept, then x (from, to) The answer
- * is remembered with the key: an event that runs again moves nothing and is answered as the first
- * time.
+ * Moves an order on. The answer is remembered with the key: an event that runs again moves nothing
+ * and gets the first answer.
+ *
+ *   KEYS 1 hash of the order
+ *   ARGV 1 idempotency key, 2 time to keep it, ms, then any number of (from, to)
  */
 const MOVE = `
   local known = redis.call('HGET', KEYS[1], 'by:' .. ARGV[1])

@@ -1,6 +1,6 @@
 /**
- * The order as an aggregate: what may be done with it when, and what follows. Commands come from
- * the gateway and from functions.
+ * The order as an aggregate: its commands, the states that allow them, and their events. Commands
+ * come from the gateway and from functions.
  */
 import { defineDecider, MillraceError } from 'millrace/define';
 import type {
@@ -22,8 +22,8 @@ export type OrderCommand =
   | { readonly kind: 'pay'; readonly paymentId: string; readonly amount: Money }
   | { readonly kind: 'cancel'; readonly reason: string }
   /**
-   * A credit note: goods come back whose order is not known here. It has a number, and a history,
-   * of its own. `items` are what comes back.
+   * A credit note: goods come back, and their order is not known here. A credit note has a number
+   * and a history of its own. `items` are the goods that come back.
    */
   | {
       readonly kind: 'return';
@@ -43,7 +43,7 @@ export interface OrderState {
   readonly paymentId: string | null;
 }
 
-/** The order is not in a state in which this may be done. */
+/** The state of the order does not allow the command. */
 export class OrderRefusedError extends MillraceError {
   readonly code = 'ORDER_REFUSED';
   readonly status: OrderState['status'];
@@ -123,7 +123,7 @@ export const orders = defineDecider({
         const { userId, country, items, total } = state;
         return {
           type: 'order.cancelled',
-          // What is taken back: the quantities and the total of the order, negative.
+          // The quantities and the total of the order are negative: they are taken back.
           data: {
             orderId,
             userId,

@@ -1,11 +1,11 @@
 /**
- * What the shop's functions share. Files starting with an underscore are helpers, not functions.
+ * Helpers of the shop's functions. Files whose name starts with an underscore are no functions.
  */
 import { Redis } from 'ioredis';
 
 /**
- * A connection of the thread's own, made in setup(). The dispatcher sets REDIS_URL in its threads,
- * also for the embedded server. A real shop would keep its books elsewhere; here they are in the
+ * Opens a connection of the thread's own, in setup(). The dispatcher sets REDIS_URL in its threads,
+ * also for the embedded server. A real shop would keep its books elsewhere. Here they are in the
  * same Redis, under `shop:`.
  */
 export function openShop(): Redis {
@@ -18,11 +18,11 @@ export function openShop(): Redis {
 }
 
 /**
- * Applies what each key has not been applied for yet, in one round trip: the idempotency key is
- * remembered in the same script as the effect, so an event that runs twice counts once.
+ * Applies the steps whose key is new, in one round trip. The script remembers each idempotency key
+ * together with its effect. So an event that runs twice counts once.
  *
- * KEYS 1 set of idempotency keys, 2.. hashes · ARGV 1 number of steps, then per step: key, number
- * of increments, (hash index, field, by)...
+ *   KEYS 1 set of idempotency keys, 2.. hashes
+ *   ARGV 1 number of steps, then per step: key, number of increments, (hash index, field, by)...
  */
 const APPLY_ONCE = `
   local at = 2
@@ -39,7 +39,7 @@ const APPLY_ONCE = `
 
 export interface Step {
   readonly idempotencyKey: string;
-  /** Index into `hashes` (from 1), field, by how much. */
+  /** Index into `hashes` (from 1), field, increment. */
   readonly increments: readonly (readonly [hash: number, field: string, by: number])[];
 }
 

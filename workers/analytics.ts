@@ -1,6 +1,6 @@
 /**
- * Orders, cancellations, items and revenue (in pence) per country. A batch function: one round trip
- * for many events.
+ * Counts orders, cancellations, items and revenue (in pence) per country. It is a batch function:
+ * many events take one round trip.
  */
 import { defineFunction } from 'millrace/define';
 import { applyOnce, openShop } from './_shop.ts';

@@ -1,5 +1,5 @@
 /**
- * Takes what was ordered out of the stock, and puts back what was cancelled (its quantities are
+ * Takes the ordered items out of the stock, and puts cancelled items back (their quantities are
  * negative).
  */
 import { defineFunction } from 'millrace/define';

@@ -1,6 +1,6 @@
 /**
- * Tells the customer. The mail server of this example is busy now and then (a retry helps), and
- * some mailboxes do not exist (nothing helps: straight to the dead letters).
+ * Tells the customer. The mail server of this example is busy now and then: a retry helps. Some
+ * mailboxes do not exist: no retry helps, and the event goes straight to the dead letters.
  */
 import { defineFunction, NonRetryableError } from 'millrace/define';
 

@@ -2,9 +2,11 @@
  * A process manager: order -> payment -> shipment, each with a time limit.
  *
  * All its events have the order's id as their subject, so they come one after the other, in one
- * partition. Where the process stands is in the shop's own books, moved on once per event (at least
- * once outside of Redis' commit: hence the idempotency key). What follows is emitted: written
- * together with the event's outcome, the time limits as events scheduled for later.
+ * partition. The state of the process is in the shop's own books. An event may run again after it
+ * has moved the state, so the books remember its idempotency key.
+ *
+ * The next steps are emitted, and written together with the event's outcome. Time limits are events
+ * scheduled for later.
  */
 import { defineFunction } from 'millrace/define';
 import { moveOrder } from './_order-states.ts';

@@ -1,4 +1,7 @@
-/** What a customer sees of an order; looked up by id, by status, and by customer, newest first. */
+/**
+ * An order as a customer sees it. Orders are looked up by id, by status, and by customer, newest
+ * first.
+ */
 import { defineView } from 'millrace/define';
 
 export interface OrderSummary {
@@ -6,9 +9,9 @@ export interface OrderSummary {
   readonly customer: string;
   readonly status: 'created' | 'cancelled';
   readonly itemCount: number;
-  /** In pence. */
+  /** Pence. */
   readonly total: number;
-  /** ms since 1970. */
+  /** Time of the order, ms since 1970. */
   readonly createdAt: number;
 }
 

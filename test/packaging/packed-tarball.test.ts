@@ -1,5 +1,5 @@
 /**
- * What npm publishes, as a stranger gets it: checked by publint and attw, installed into an empty
+ * The package as npm publishes it. It is checked by publint and attw, installed into an empty
  * folder, and used there.
  */
 import { execFile, spawn } from 'node:child_process';
@@ -27,9 +27,9 @@ const COMMAND_MS = 60_000;
 t.setTimeout(400_000);
 
 /**
- * The environment of a user's shell: without what npm and tap tell the processes they start (tap
- * would load itself into each), and without settings of Millrace. Proxies, certificates and the
- * registry stay as they are.
+ * Variables that a user's shell does not have. npm and tap give them to the processes they start
+ * (tap would load itself into each). The settings of Millrace belong to them, too. Proxies,
+ * certificates and the registry stay as they are.
  */
 const NOT_A_USERS =
   /^(npm_(package|lifecycle)_|npm_(command|config_local_prefix)$|TAP|_TAPJS|MILLRACE_|(NODE_OPTIONS|NODE_V8_COVERAGE|INIT_CWD|REDIS_URL|WORKERS|LOG_LEVEL)$)/;
