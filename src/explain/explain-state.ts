@@ -3,6 +3,7 @@
  * goes through its states. Each move is one script. So an event that moves meanwhile is found at
  * its old place or at its new one.
  */
+import { dispatcherOf } from '../core/lease-value.ts';
 import { parseSetupFailure, type SetupFailure } from '../core/setup-failure.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { formatLetterId } from '../pipeline/dead/dead-letters.ts';
@@ -56,7 +57,7 @@ export async function explainState(
   const { connection, keys } = source;
   const { partition } = place;
   const lease = (await connection.command('GET', keys.lease(partition, fn.name))) as string | null;
-  const dispatcher = lease === null ? null : lease.slice(0, lease.lastIndexOf(':'));
+  const dispatcher = lease === null ? null : dispatcherOf(lease);
   const lane = `${fn.name}/${partition}`;
   const asked: Case = {
     source,

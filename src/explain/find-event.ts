@@ -78,10 +78,10 @@ export async function findEvents(
   const { places, events } = streams;
   // The event may have left the stream by retention, or lie beyond the scan.
   if ('subject' in query || places.length === 0) {
-    const known = new Set(places.map(addressOf));
+    const known = new Set(places.map(placeKey));
     for (const place of await searchAside(source, states, query, bounds)) {
-      if (known.has(addressOf(place))) continue;
-      known.add(addressOf(place));
+      if (known.has(placeKey(place))) continue;
+      known.add(placeKey(place));
       places.push(place);
     }
   }
@@ -95,7 +95,7 @@ export async function findEvents(
   return { places, states, events, complete };
 }
 
-function addressOf(place: Place): string {
+function placeKey(place: Place): string {
   return `${place.partition}/${place.type}/${place.entryId}/${place.index}`;
 }
 

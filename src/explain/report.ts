@@ -1,6 +1,5 @@
 /** The report of explain. */
 import type { SetupFailure } from '../core/setup-failure.ts';
-import type { WaitingEvent } from './waiting.ts';
 
 export type ExplainQuery = { readonly eventId: string } | { readonly subject: string };
 
@@ -81,6 +80,24 @@ export interface ExplainedEvent {
    */
   readonly inStream: boolean;
   readonly functions: readonly FunctionState[];
+}
+
+/** An event that is in no stream yet. */
+export interface WaitingEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  /** Partition to which it will be appended. */
+  readonly partition: number;
+  /**
+   * - `scheduled`: it waits for its time.
+   * - `outbox`: it waits to be relayed to its partition.
+   * - `dead`: it waits no more, because its record could not be read. `why` names the dead letter.
+   */
+  readonly where: 'scheduled' | 'outbox' | 'dead';
+  /** Time at which it is due by the server's clock, ms since 1970; null: at once. */
+  readonly dueMs: number | null;
+  readonly why: string;
 }
 
 export interface ExplainReport {

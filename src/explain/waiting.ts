@@ -3,39 +3,14 @@
  * partition. Reads only, in bounded pages.
  */
 import { partitionOf } from '../core/partition.ts';
-import type { Keys } from '../redis/keys.ts';
-import type { RedisConnection } from '../redis/contract.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { lettersOf } from '../pipeline/dead/dead-letters.ts';
 import { RECORD_STORES } from '../pipeline/dead/set-record-aside.ts';
 import { readOutboxEntry } from '../outbox/outbox-entry.ts';
 import { parseScheduled } from '../upkeep/scheduled-events.ts';
 import { readEvent, walkBatch } from '../wire/batch-reader.ts';
+import type { ExplainQuery, WaitingEvent } from './report.ts';
 import type { Unseen } from './unseen.ts';
-
-export interface WaitingEvent {
-  readonly id: string;
-  readonly type: string;
-  readonly subject: string;
-  /** Partition to which it will be appended. */
-  readonly partition: number;
-  /**
-   * - `scheduled`: it waits for its time.
-   * - `outbox`: it waits to be relayed to its partition.
-   * - `dead`: it waits no more, because its record could not be read. `why` names the dead letter.
-   */
-  readonly where: 'scheduled' | 'outbox' | 'dead';
-  /** Time at which it is due by the server's clock, ms since 1970; null: at once. */
-  readonly dueMs: number | null;
-  readonly why: string;
-}
-
-interface Source {
-  readonly connection: RedisConnection;
-  readonly keys: Keys;
-  readonly partitions: number;
-}
-
-type Query = { readonly eventId: string } | { readonly subject: string };
 
 /** Most scheduled events, outbox entries and letters looked at in a partition. */
 const LIMITS = { scheduled: 10_000, outbox: 1_024, letters: 1_000 } as const;
@@ -43,8 +18,8 @@ const PAGE = 32;
 
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function waitingEvents(
-  source: Source,
-  query: Query,
+  source: RedisSource,
+  query: ExplainQuery,
   limit: number,
   unseen: Unseen,
 ): Promise<WaitingEvent[]> {
@@ -70,7 +45,7 @@ export async function waitingEvents(
  * their bytes may hold the id.
  */
 async function setAsideIn(
-  source: Source,
+  source: RedisSource,
   id: string,
   partition: number,
   unseen: Unseen,
@@ -103,8 +78,8 @@ async function setAsideIn(
 }
 
 async function scheduledIn(
-  source: Source,
-  query: Query,
+  source: RedisSource,
+  query: ExplainQuery,
   partition: number,
   unseen: Unseen,
 ): Promise<WaitingEvent[]> {
@@ -137,7 +112,7 @@ async function scheduledIn(
 }
 
 /** Reads a scheduled event. The scheduler sets unreadable records aside. */
-function found(query: Query, partition: number, id: string, record: Buffer): WaitingEvent[] {
+function found(query: ExplainQuery, partition: number, id: string, record: Buffer): WaitingEvent[] {
   try {
     const { dueMs, type, bytes } = parseScheduled(record);
     const { subject } = readEvent(bytes);
@@ -162,8 +137,8 @@ function scheduledEvent(
 }
 
 async function emittedIn(
-  source: Source,
-  query: Query,
+  source: RedisSource,
+  query: ExplainQuery,
   partition: number,
   unseen: Unseen,
 ): Promise<WaitingEvent[]> {
@@ -193,7 +168,7 @@ async function emittedIn(
 }
 
 /** Reads the events of an outbox entry. The relay sets unreadable entries aside. */
-function emittedBy(query: Query, from: number, entry: [Buffer, Buffer[]]): WaitingEvent[] {
+function emittedBy(query: ExplainQuery, from: number, entry: [Buffer, Buffer[]]): WaitingEvent[] {
   const events: WaitingEvent[] = [];
   const wanted = (id: string, subject: string): boolean =>
     'eventId' in query ? id === query.eventId : subject === query.subject;

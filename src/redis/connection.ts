@@ -28,7 +28,7 @@ import type {
 import { Cork } from './cork.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
 import { settle, strip } from './replies.ts';
-import { by } from './retry.ts';
+import { settledBy } from './retry.ts';
 import { ScriptSender, type NodeChoice, type ReplyEncoding } from './send-script.ts';
 import { setUpClient } from './set-up-client.ts';
 import type { SetupOptions } from './setup.ts';
@@ -171,7 +171,7 @@ class Connection implements RedisConnection {
       (name: string, ...args: readonly RedisArg[]): Promise<unknown> =>
         this.#whenUp(
           name,
-          () => by(ms, name, this.#send(name, name, args, encoding)),
+          () => settledBy(ms, name, this.#send(name, name, args, encoding)),
           this.#waitUntil(ms),
         );
     return {

@@ -102,11 +102,11 @@ function displayOf(scheme: string, rest: string): string {
   // Where no login is in front and the port is impossible, the text may be `user:password` in place
   // of the host.
   const known = ADDRESS.test(address) && (at >= 0 || port === undefined || Number(port) <= 65_535);
-  return `${scheme}//${loginOf(rest.slice(0, Math.max(0, at)))}${at < 0 ? '' : '@'}${known ? `${address}${path}` : HIDDEN}`;
+  return `${scheme}//${shownLogin(rest.slice(0, Math.max(0, at)))}${at < 0 ? '' : '@'}${known ? `${address}${path}` : HIDDEN}`;
 }
 
 /** Shows the user name where a password follows. A lone name is often meant to be a password. */
-function loginOf(login: string): string {
+function shownLogin(login: string): string {
   const [user = '', ...password] = login.split(':');
   if (login === '') return '';
   return password.length === 1 && /^[\w.-]*$/.test(user) ? `${user}:${HIDDEN}` : HIDDEN;

@@ -10,7 +10,11 @@ export const DEADLINE_MS = 15_000;
  * @param untilMs by monotonicMs()
  * @throws UnknownOutcomeError when there is no reply by then
  */
-export async function by<T>(untilMs: number, command: string, reply: Promise<T>): Promise<T> {
+export async function settledBy<T>(
+  untilMs: number,
+  command: string,
+  reply: Promise<T>,
+): Promise<T> {
   if (untilMs === Infinity) return reply;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -6,7 +6,7 @@ import { Command, type Redis } from 'ioredis';
 import { RedisReplyError } from '../core/errors.ts';
 import type { RedisArg, ScriptCall } from './contract.ts';
 import { isMoved, isNoScript } from './replies.ts';
-import { by } from './retry.ts';
+import { settledBy } from './retry.ts';
 
 export type ReplyEncoding = 'utf8' | null;
 
@@ -72,11 +72,13 @@ export class ScriptSender {
     untilMs: number,
   ): Promise<unknown> {
     const evalSha = commandOf(`EVALSHA${form}`, call.sha, call, encoding);
-    return by(untilMs, call.name, this.#wire.write(call.name, evalSha)).catch((error: unknown) => {
-      if (!isNoScript(error)) throw error;
-      const evalSource = commandOf(`EVAL${form}`, call.source, call, encoding);
-      return by(untilMs, call.name, this.#wire.write(call.name, evalSource));
-    });
+    return settledBy(untilMs, call.name, this.#wire.write(call.name, evalSha)).catch(
+      (error: unknown) => {
+        if (!isNoScript(error)) throw error;
+        const evalSource = commandOf(`EVAL${form}`, call.source, call, encoding);
+        return settledBy(untilMs, call.name, this.#wire.write(call.name, evalSource));
+      },
+    );
   }
 
   /**
@@ -90,7 +92,7 @@ export class ScriptSender {
     untilMs: number,
   ): Promise<[unknown, unknown]> {
     const pair = (script: Command): Promise<[unknown, unknown]> =>
-      by(untilMs, call.name, this.#writePair(call.name, script, follow, encoding));
+      settledBy(untilMs, call.name, this.#writePair(call.name, script, follow, encoding));
     try {
       return await pair(commandOf('EVALSHA', call.sha, call, encoding));
     } catch (error) {

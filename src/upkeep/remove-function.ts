@@ -5,6 +5,7 @@
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { MillraceError } from '../core/errors.ts';
 import { laneName } from '../core/function-spec.ts';
+import { dispatcherOf } from '../core/lease-value.ts';
 import type { RedisSource } from '../redis/source.ts';
 import {
   readPartitions,
@@ -169,8 +170,7 @@ class PartitionRemoval {
       () => script.run(connection, [...base, ...more], [name, ...args]),
       { deadlineMs: DEADLINE_MS },
     )) as [string, ...unknown[]];
-    if (reply[0] === 'owned')
-      throw new FunctionInUseError(name, [String(reply[1]).replace(/:\d+$/, '')]);
+    if (reply[0] === 'owned') throw new FunctionInUseError(name, [dispatcherOf(String(reply[1]))]);
     return reply;
   }
 }

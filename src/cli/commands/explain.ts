@@ -9,8 +9,8 @@ import {
   type Attempt,
   type ExplainedEvent,
   type FunctionState,
+  type WaitingEvent,
 } from '../../explain/explain.ts';
-import type { WaitingEvent } from '../../explain/waiting.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';

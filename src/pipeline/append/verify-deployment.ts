@@ -1,5 +1,5 @@
 /** Asks before an append whether the deployment is still the one that the events are meant for. */
-import { by, withRetry } from '../../redis/retry.ts';
+import { settledBy, withRetry } from '../../redis/retry.ts';
 
 /**
  * Checks that the deployment is still the one its user was made for: the number of partitions may
@@ -19,7 +19,7 @@ export async function verifyDeployment(
   await withRetry(
     (attempt, untilMs) => {
       const answer = attempt === 1 ? first : (verify?.() ?? Promise.resolve());
-      return by(untilMs, 'settle-settings.lua', answer);
+      return settledBy(untilMs, 'settle-settings.lua', answer);
     },
     { signal, deadlineMs, minDelayMs: 20, maxDelayMs: 1000 },
   );

@@ -2,10 +2,10 @@
  * The state that the parts of one lane share: its options, its stages, and its memory between
  * turns. Everything that must survive is in Redis.
  */
-import { epochOf } from '../ownership/lane-address.ts';
 import { wallClockMs } from '../../core/clock.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
+import { epochOf } from '../../core/lease-value.ts';
 import type { RunControl } from '../run/run-isolating.ts';
 import { StartControl } from '../run/start-control.ts';
 import { InFlights } from './in-flight.ts';

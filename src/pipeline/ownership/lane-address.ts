@@ -16,11 +16,6 @@ export interface HeldLane extends LaneAddress {
   readonly leaseValue: string;
 }
 
-/** Returns the fencing epoch in a lease value, as text. */
-export function epochOf(leaseValue: string): string {
-  return leaseValue.slice(leaseValue.lastIndexOf(':') + 1);
-}
-
 /** Returns the address as text, unique among all lanes of the dispatcher. */
 export function placeOf({ fn, partition, consumer }: LaneAddress): string {
   return `${laneName(fn, consumer)}/${partition}`;

@@ -6,7 +6,8 @@ import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry } from '../../redis/retry.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { Log } from '../../core/log.ts';
-import { epochOf, type HeldLane } from './lane-address.ts';
+import { epochOf } from '../../core/lease-value.ts';
+import type { HeldLane } from './lane-address.ts';
 import { noteNotDead } from './leases.ts';
 
 export interface LostLeasesOptions {
