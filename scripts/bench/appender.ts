@@ -1,6 +1,6 @@
 /**
- * The process that appends to histories, or loads one: the event store, or what a user would write
- * with plain Redis.
+ * The process that appends to histories, or loads one: with the event store, or with plain Redis as
+ * a user would write it.
  */
 import { Redis } from 'ioredis';
 import { connect } from '../../src/millrace.ts';
@@ -16,15 +16,15 @@ export interface AppenderArgument {
   readonly url: string;
   readonly partitions: number;
   /**
-   * `naive`: one call of a script of our own for each append; `watch`: a transaction for each, on a
-   * connection for each writer. Both on ioredis.
+   * `naive`: one call of a hand-written script for each append. `watch`: a transaction for each
+   * append, on a connection for each writer. Both use ioredis.
    */
   readonly what: 'append' | 'naive' | 'watch' | 'load';
-  /** Events appended; for `load`: loads. */
+  /** Number of events appended; with `load`: number of loads. */
   readonly events: number;
-  /** Appends under way at once. */
+  /** Number of appends under way at once. */
   readonly writers: number;
-  /** Events of a history: each is appended by itself, expecting the revision before it. */
+  /** Events of a history. Each is appended by itself and expects the revision before it. */
   readonly perHistory: number;
 }
 
@@ -33,26 +33,27 @@ export interface AppenderResult {
   readonly endMs: number;
   readonly cpuSeconds: number;
   readonly rssMb: number;
-  /** Histories and their events, as Redis holds them. */
+  /** Histories and their events, counted in Redis. */
   readonly histories: number;
   readonly stored: number;
   /**
-   * With `load`: times in µs and their counts, of loads and of as many PINGs, one after the other.
+   * Only with `load`: times in µs with their counts, of the loads and of as many PINGs, one after
+   * the other.
    */
   readonly loads: readonly number[];
   readonly pings: readonly number[];
-  /** What was loaded was right. */
+  /** Whether the loaded states were right. */
   readonly right: boolean;
 }
 
 const CATEGORY = 'bench';
 const order = (number: number, orderId: string) => ({ ...makeOrder(number, 0), orderId });
-/** The benchmark's own type, which the example's generated types do not know. */
+/** An event of the benchmark's own type, which the example's generated types do not know. */
 const event = (number: number, id: string): NewEvent =>
   ({ type: ORDER_TYPE, data: order(number, id) }) as unknown as NewEvent;
 
 /**
- * So many writers, each from history to history; `append` gets the history, the revision expected
+ * Runs the writers, each from history to history. `append` gets the history, the expected revision
  * and a number.
  */
 async function write(
@@ -80,8 +81,8 @@ async function appendWithStore(store: EventStore, argument: AppenderArgument): P
 }
 
 /**
- * What one would write first: expectation, history and stream in one script, a call for each
- * append.
+ * The script that one would write first: expectation, history and stream in one script, a call for
+ * each append.
  */
 const NAIVE = `
   if redis.call('LLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return -1 end
@@ -108,8 +109,8 @@ async function appendNaively(redis: Redis, argument: AppenderArgument): Promise<
 }
 
 /**
- * Without a script: the history is watched, looked at, and appended to if nobody else was there.
- * What is watched belongs to a connection.
+ * Appends without a script: watches the history, looks at it, and appends if nobody else wrote. A
+ * watch belongs to a connection.
  */
 async function appendWatched(
   connections: readonly Redis[],
@@ -143,7 +144,7 @@ const sum = defineAggregate({
 });
 const HISTORY = 1000;
 
-/** A history of 1,000 events, the last snapshot 50 before its end. */
+/** Prepares a history of 1,000 events with its last snapshot 50 events before the end. */
 async function prepareLoad(store: EventStore): Promise<{ orders: number; total: number }> {
   const expected = { orders: HISTORY, total: 0 };
   for (let number = 0; number < HISTORY; number++) expected.total += makeOrder(number, 0).total;

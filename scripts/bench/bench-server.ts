@@ -11,14 +11,14 @@ import { PACKAGE_DIR } from './settings.ts';
 
 export interface BenchServer {
   readonly url: string;
-  /** CPU seconds the server has used; null where /proc does not tell. */
+  /** CPU time of the server, s; null where /proc does not tell. */
   cpuSeconds(): number | null;
-  /** Peak of its resident memory in MB; null where /proc does not tell. */
+  /** Peak of the server's resident memory, MB; null where /proc does not tell. */
   peakRssMb(): number | null;
   remove(): Promise<void>;
 }
 
-/** The project's own cache: downloaded once, not for every scenario. */
+/** The project's own cache. The binary is downloaded once, not for every scenario. */
 const CACHE = join(PACKAGE_DIR, '.millrace');
 
 export function benchBinary(): Promise<ServerBinary> {
@@ -51,7 +51,8 @@ export async function startBenchServer(appendfsync: 'everysec' | 'always'): Prom
     return {
       url: server.url,
       cpuSeconds() {
-        // utime and stime, fields 14 and 15, in ticks of 10 ms; the name (field 2) may hold spaces
+        // utime and stime are fields 14 and 15, in ticks of 10 ms. The name (field 2) may hold
+        // spaces.
         const fields = proc('stat')?.split(') ')[1]?.split(' ');
         return fields ? (Number(fields[11]) + Number(fields[12])) / 100 : null;
       },
@@ -71,8 +72,8 @@ export async function startBenchServer(appendfsync: 'everysec' | 'always'): Prom
 }
 
 /**
- * CPU seconds of the whole machine since its start: used by anybody, and taken by the host (steal).
- * Null without /proc.
+ * Returns the CPU time of the whole machine since its start, s: used by any process, and taken by
+ * the host (steal). Null without /proc.
  */
 export function machineCpuSeconds(): { readonly busy: number; readonly steal: number } | null {
   try {

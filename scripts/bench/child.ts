@@ -1,6 +1,6 @@
 /**
- * A part of the benchmark in a process of its own. It gets one argument (JSON) and answers over
- * IPC: `ready` once, then one `result` or `error`. It goes on after `ready` when it is told `go`.
+ * A part of the benchmark in a process of its own. The process gets one argument (JSON) and answers
+ * over IPC: `ready` once, then one `result` or `error`. After `ready` it waits for `go`.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,9 @@ type Message =
   | { readonly kind: 'result'; readonly value: unknown }
   | { readonly kind: 'error'; readonly message: string };
 
-/** A wall clock that several processes of one machine share, in ms with fractions. */
+/**
+ * Returns the time of a wall clock that several processes of one machine share, ms with fractions.
+ */
 export function sharedNowMs(): number {
   return performance.timeOrigin + performance.now();
 }
@@ -21,7 +23,7 @@ export class Child<Result> {
   readonly #process: ChildProcess;
   readonly #ended: Promise<void>;
 
-  /** @param file compiled module beside this one */
+  /** @param file name of the compiled module beside this one */
   constructor(file: string, argument: unknown, cpuProfileDir: string | null = null) {
     const execArgv =
       cpuProfileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfileDir}`];
@@ -67,14 +69,14 @@ export class Child<Result> {
   }
 }
 
-/** The other side: what the process does. `ready()` resolves at `go`. */
+/** Runs the process's side. `ready()` resolves at `go`. */
 export async function childMain<Argument, Result>(
   work: (argument: Argument, ready: () => Promise<void>) => Promise<Result>,
 ): Promise<void> {
   const send = (message: Message) =>
     new Promise<void>((resolve) => process.send?.(message, () => resolve()));
   const gone = new Promise<void>((resolve) => process.once('message', () => resolve()));
-  // The parent died: nobody wants the result.
+  // The parent died, so nobody wants the result.
   process.once('disconnect', () => process.exit(1));
   try {
     const value = await work(JSON.parse(process.argv[2] ?? '{}') as Argument, async () => {
@@ -93,7 +95,7 @@ export async function childMain<Argument, Result>(
   }
 }
 
-/** CPU seconds used by this process, all threads. */
+/** Returns the CPU time of this process, all threads, s. */
 export function cpuSeconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;

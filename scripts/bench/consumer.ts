@@ -1,6 +1,4 @@
-/**
- * The dispatcher process: runs one of the benchmark's functions until so many events are settled.
- */
+/** The dispatcher process. Runs the benchmark's functions until a number of events is settled. */
 import { readFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Environment } from '../../src/config.ts';
@@ -17,14 +15,14 @@ export interface ConsumerArgument {
   /** Folder of the functions. */
   readonly functionsDir: string;
   readonly workers: number;
-  /** Other settings than the defaults. */
+  /** Settings that differ from the defaults. */
   readonly settings: Partial<Environment>;
   readonly partitions: number;
-  /** To be settled, of all functions together. */
+  /** Number of events to settle, of all functions together. */
   readonly events: number;
-  /** The ages of so many first events are left out. */
+  /** Number of first events whose ages are left out. */
   readonly warmUp: number;
-  /** Give up when nothing was settled for so long. */
+  /** Time without a settled event after which the process gives up, ms. */
   readonly stallMs: number;
 }
 
@@ -33,16 +31,16 @@ export interface ConsumerResult {
   readonly readyMs: number;
   readonly firstCommitMs: number;
   readonly lastCommitMs: number;
-  /** Events of the first commit: what was done before firstCommitMs. */
+  /** Number of events of the first commit, done before firstCommitMs. */
   readonly firstCommitEvents: number;
   readonly done: number;
   readonly retried: number;
   readonly dead: number;
   readonly turns: number;
   readonly entries: number;
-  /** Events in `ages`. */
+  /** Number of events in `ages`. */
   readonly measured: number;
-  /** Age at commit in ms, count, … */
+  /** Pairs of age at commit, ms, and count. */
   readonly ages: readonly number[];
   readonly seen: Seen;
   readonly rssMb: number;
@@ -50,7 +48,7 @@ export interface ConsumerResult {
   readonly threadDeaths: number;
 }
 
-/** The turns of all lanes, added up. */
+/** The sum of the turns of all lanes. */
 class Tally {
   firstCommitMs = 0;
   lastCommitMs = 0;
@@ -88,7 +86,7 @@ class Tally {
     if (this.done + this.dead >= this.#argument.events) this.#settled();
   }
 
-  /** Gives up on a stall, from now on. */
+  /** Waits until all events are settled. Gives up on a stall. */
   async untilSettled(): Promise<void> {
     let before = -1;
     const watch = setInterval(() => {
@@ -154,15 +152,15 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
 });
 
 /**
- * Peak of the whole process, threads included. Not resourceUsage(): a fork inherits its parent's
- * maximum there.
+ * Returns the peak memory of the whole process, threads included, MB. resourceUsage() would not do:
+ * a fork inherits its parent's maximum.
  */
 function peakRssMb(): number {
   try {
     const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'));
     if (peak) return Number(peak[1]) / 1024;
   } catch {
-    // not Linux
+    // This is not Linux.
   }
   return process.resourceUsage().maxRSS / 1024;
 }

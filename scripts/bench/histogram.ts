@@ -1,4 +1,4 @@
-/** Counts per value; exact. Values are ages in ms, of which there are few different ones. */
+/** Exact counts per value. The values are ages in ms, of which there are few different ones. */
 export class Histogram {
   readonly #counts = new Map<number, number>();
   #total = 0;
@@ -19,7 +19,8 @@ export class Histogram {
     return this.#total;
   }
   /**
-   * The smallest value that at least `share` (0 … 1) of all values do not exceed; null when empty.
+   * Returns the smallest value that at least `share` (0 … 1) of all values do not exceed; null when
+   * empty.
    */
   quantile(share: number): number | null {
     const rank = Math.max(1, Math.ceil(share * this.#total));

@@ -1,6 +1,6 @@
 /**
- * npm run bench: measures, checks what it measured, prints a table, writes JSON. Exit 1 if an event
- * is unaccounted for or a scenario fails.
+ * `npm run bench`: measures, checks its measurements, prints a table, writes JSON. Exits with 1 if
+ * an event is unaccounted for or a scenario fails.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { benchBinary } from './bench-server.ts';
@@ -35,7 +35,7 @@ async function main(): Promise<number> {
     );
   };
   const failed: string[] = [];
-  /** One that fails does not take the others' figures along. */
+  /** A scenario that fails does not take the others' figures along. */
   const attempt = async (name: string, run: () => Promise<ScenarioResult[]>): Promise<void> => {
     try {
       for (const result of await run()) add(result);

@@ -36,7 +36,7 @@ export interface BenchOptions {
   readonly backlog: number;
   readonly seconds: number;
   readonly workers: number;
-  /** appendfsync of the servers; all scenarios run with each. */
+  /** appendfsync of the servers. All scenarios run with each value. */
   readonly fsync: readonly [Fsync, ...Fsync[]];
   readonly rivals: boolean;
   readonly cpuProf: string | null;

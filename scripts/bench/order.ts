@@ -1,4 +1,4 @@
-/** The orders of the benchmark, and the sums by which a run is checked. */
+/** The orders of the benchmark, and the sums that check a run. */
 export const ORDER_TYPE = 'bench.order';
 
 export interface Order {
@@ -14,15 +14,15 @@ export interface Order {
   readonly number: number;
 }
 
-// Customers and articles are known before an order comes in; its id is new.
+// Customers and articles are known before an order comes in. The order's id is new.
 const USERS = Array.from({ length: 50_000 }, (_, i) => `customer-${10_000 + i}`);
 const FIRST_SKUS = Array.from({ length: 4000 }, (_, i) => `SKU-${10_000 + i}-BLUE-L`);
 const SECOND_SKUS = Array.from({ length: 3000 }, (_, i) => `SKU-${20_000 + i}-XL`);
 
-/** Orders of which the events are mixed with one another: what is open in a shop at a time. */
+/** Number of orders whose events are mixed: the orders open in a shop at a time. */
 const MIXED = 1000;
 
-/** @param eventsPerOrder events of one order, which come MIXED orders at a time */
+/** @param eventsPerOrder events of one order; MIXED orders come at a time */
 export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): Order {
   const first = 100 + (number % 900);
   const second = 1000 + (number % 9000);
@@ -49,8 +49,9 @@ export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): O
 }
 
 /**
- * What the functions saw. The same number of events with the same two sums: every event once. Two
- * sums, because a lost and a doubled event can cancel out in one.
+ * Count and sums of the events that the functions saw. The same number with the same two sums
+ * means: every event once. There are two sums, because a lost and a doubled event can cancel out in
+ * one.
  */
 export interface Seen {
   count: number;
@@ -58,7 +59,7 @@ export interface Seen {
   mixed: number;
 }
 
-/** 24 bits of a number, well mixed: the sum over millions stays exact. */
+/** Returns 24 well-mixed bits of a number: the sum over millions stays exact. */
 export function mix(number: number): number {
   let x = Math.imul(number ^ 0x9e3779b9, 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
@@ -71,7 +72,10 @@ export function note(seen: Seen, number: number): void {
   seen.mixed += mix(number);
 }
 
-/** What so many functions together must have seen after `events` orders. */
+/**
+ * Returns the count and sums that this many functions together must have seen after `events`
+ * orders.
+ */
 export function expectedSeen(events: number, functions = 1): Seen {
   const seen: Seen = { count: 0, sum: 0, mixed: 0 };
   for (let i = 0; i < events; i++) note(seen, i);

@@ -1,4 +1,4 @@
-/** The producer process: orders flat out, or at a fixed rate. */
+/** The producer process. Publishes orders flat out, or at a fixed rate. */
 import { connect } from '../../src/millrace.ts';
 import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
 import { makeOrder, ORDER_TYPE } from './order.ts';
@@ -9,15 +9,15 @@ export interface ProducerArgument {
   readonly url: string;
   readonly partitions: number;
   readonly events: number;
-  /** Events a second; null: flat out. */
+  /** Rate, events per second; null: flat out. */
   readonly rate: number | null;
-  /** Events of one publishMany, flat out. */
+  /** Flat out: number of events of one publishMany. */
   readonly chunk: number;
-  /** Calls of publishMany under way at once, flat out. */
+  /** Flat out: number of calls of publishMany under way at once. */
   readonly callers: number;
-  /** Flat out: so many events of each order. */
+  /** Flat out: number of events of each order. */
   readonly eventsPerOrder: number;
-  /** At a fixed rate: so many first events do not count for `latestMs`. */
+  /** At a fixed rate: number of first events that do not count for `latestMs`. */
   readonly warmUp: number;
 }
 
@@ -25,7 +25,7 @@ export interface ProducerResult {
   readonly startMs: number;
   readonly endMs: number;
   readonly cpuSeconds: number;
-  /** At a fixed rate: how late the latest event was handed to publish, in ms. */
+  /** At a fixed rate: greatest delay of an event's call of publish, ms. */
   readonly latestMs: number;
 }
 
@@ -72,8 +72,8 @@ async function flatOut(
 }
 
 /**
- * Event i is due at start + i / rate, whatever became of those before: the schedule does not wait
- * for a slow system, and an event's time is when it was due, so waiting in the producer counts as
+ * Publishes event i at start + i / rate, whatever became of the events before. The schedule does
+ * not wait for a slow system. An event's time is its due time, so waiting in the producer counts as
  * latency (no coordinated omission).
  */
 async function atRate(

@@ -1,4 +1,4 @@
-/** What a run says, as JSON and as a table. */
+/** Prints the result of a run, as JSON and as a table. */
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import Table from 'cli-table3';
 import type { BenchOptions } from './options.ts';
@@ -9,16 +9,16 @@ export interface ScenarioResult {
   readonly params: Readonly<Record<string, string | number | boolean | null>>;
   readonly eventsPerSecond: number;
   /**
-   * Latency from the event's (intended) time to its commit; null where the scenario is not about
-   * it.
+   * Latency from the event's (intended) time to its commit, ms; null where the scenario does not
+   * measure latency.
    */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly p999Ms: number | null;
   readonly maxMs: number | null;
-  /** Peak of the process under test, threads included. */
+  /** Peak memory of the process under test, threads included, MB. */
   readonly rssMb: number | null;
-  /** Every event published was processed exactly once, and counted so. */
+  /** Whether every published event was processed exactly once, and counted so. */
   readonly accounted: boolean;
 }
 
@@ -47,7 +47,7 @@ export function describeEnvironment(
   };
 }
 
-/** Figures of one run against each other: on a shared machine only these are to be trusted. */
+/** Returns ratios of one run's figures. On a shared machine only ratios can be trusted. */
 export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, number> {
   const rate = (name: string, workers?: number, fsync?: string): number | null =>
     scenarios.find(

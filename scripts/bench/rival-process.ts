@@ -1,4 +1,4 @@
-/** One process of a rival: publishes orders, or works off what was published. */
+/** One process of a rival. Publishes orders, or works through the published ones. */
 import { Redis } from 'ioredis';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import { childMain } from './child.ts';
@@ -8,7 +8,7 @@ import { PROTO_DIR } from './settings.ts';
 export interface RivalArgument {
   readonly rival: 'ioredis-loop' | 'bullmq';
   readonly role: 'publish' | 'drain';
-  /** unix:/path */
+  /** Url of the server: unix:/path. */
   readonly url: string;
   readonly events: number;
 }
@@ -28,7 +28,7 @@ const GROUP = 'workers';
 
 const orderType = () => createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);
 
-/** One event an entry, pipelines of 500. */
+/** Publishes one event per entry, in pipelines of 500. */
 async function ioredisPublish(socket: string, events: number): ReturnType<Work> {
   const type = orderType();
   const redis = new Redis(socket);
@@ -49,7 +49,9 @@ async function ioredisPublish(socket: string, events: number): ReturnType<Work> 
   return { events, ms, seen: { count: 0, sum: 0, mixed: 0 } };
 }
 
-/** XREADGROUP COUNT 500, decode, XACK; the acknowledgement travels with the next read. */
+/**
+ * Drains with XREADGROUP COUNT 500, decode, XACK. The acknowledgement travels with the next read.
+ */
 async function ioredisDrain(socket: string, events: number): ReturnType<Work> {
   const type = orderType();
   const redis = new Redis(socket);
@@ -81,7 +83,7 @@ async function ioredisDrain(socket: string, events: number): ReturnType<Work> {
   return { events: seen.count, ms, seen };
 }
 
-/** The parts of BullMQ used here: it is no dependency, so its types may not be there. */
+/** The parts of BullMQ used here. BullMQ is no dependency, so its types may be missing. */
 interface BullMq {
   readonly Queue: new (
     name: string,

@@ -1,6 +1,6 @@
 /**
- * What a user would pick instead, and the bound: measured in the same run, on the same machine,
- * with the same orders.
+ * Rivals that a user would pick instead, and an upper bound. They are measured in the same run, on
+ * the same machine, with the same orders.
  */
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
 import { startBenchServer } from './bench-server.ts';
@@ -42,8 +42,7 @@ export async function runRival(
 }
 
 /**
- * Orders decoded from memory, on one core, in one thread: nobody's pipeline is faster than this per
- * core.
+ * Decodes orders from memory, on one core, in one thread: no pipeline is faster than this per core.
  */
 function boundDecode(events: number): ScenarioResult {
   const type = createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);

@@ -1,6 +1,6 @@
 /**
- * Millrace's own scenarios: each on a fresh server, with producer and dispatcher in processes of
- * their own.
+ * Millrace's own scenarios. Each runs on a fresh server, with producer and dispatcher in processes
+ * of their own.
  */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,9 +32,9 @@ interface Bench {
     eventsPerOrder?: number,
   ): Child<ProducerResult>;
   /**
-   * @param functionsDir absolute, or the name of a folder under functions/
-   * @param events to be settled, of all functions together
-   * @param warmUp ages of so many first ones are left out
+   * @param functionsDir absolute path, or name of a folder under functions/
+   * @param events number to settle, of all functions together
+   * @param warmUp number of first events whose ages are left out
    */
   consumer(
     functionsDir: string,
@@ -49,7 +49,7 @@ type Params = Record<string, string | number | boolean | null>;
 const NO_LATENCY = { p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null } as const;
 const FUNCTIONS = fileURLToPath(new URL('./functions/', import.meta.url));
 const STALL_MS = 30_000;
-/** So many functions on one type, at so many events a second. */
+/** Numbers of functions on one type, and events per second. */
 const LAG_FUNCTIONS = [1, 4, 16];
 const LAG_RATE = 5000;
 
@@ -82,7 +82,7 @@ export async function runScenario(
     case 'view-drain':
       return [await drained('view')];
     case 'rebuild': {
-      // As millrace view rebuild runs a new version's lanes.
+      // These are the settings with which millrace view rebuild runs a new version's lanes.
       const settings = rebuildSettings({});
       return [await drained('view', settings.WORKERS, settings)];
     }
@@ -192,7 +192,7 @@ async function publish(bench: Bench, events: number): Promise<ScenarioResult> {
 }
 
 interface Backlog {
-  /** Of the scenario. */
+  /** Name of the scenario. */
   readonly name: string;
   readonly functions: string;
   readonly events: number;
@@ -280,13 +280,16 @@ async function through(
   };
 }
 
-/** A view's rows are made of several events; the other functions take each for itself. */
+/**
+ * Returns the number of events per order: several for a view's rows, one for the other functions,
+ * which take each event by itself.
+ */
 function eventsPerOrder(functions: string): number {
   return functions === 'view' ? 5 : 1;
 }
 
 /**
- * How far `count` functions on one type are behind, in ms: the ages at their commits, of all of
+ * Measures how far `count` functions on one type are behind, ms: the ages at the commits of all of
  * them.
  */
 async function lag(bench: Bench, count: number, rate: number): Promise<ScenarioResult> {
@@ -305,8 +308,8 @@ async function latency(
   functionsDir = 'noop-decode',
   functions: readonly string[] = ['noop-decode'],
 ): Promise<ScenarioResult> {
-  // The first seconds, in which everybody's code is still being compiled, are run and accounted
-  // for, but not measured.
+  // In the first seconds all code is still being compiled. Their events are run and accounted for,
+  // but not measured.
   const warmUpSeconds = bench.options.quick ? 0 : 3;
   const events = rate * (bench.options.seconds + warmUpSeconds);
   const consumer = bench.consumer(
@@ -357,8 +360,8 @@ async function latency(
 }
 
 /**
- * Our own counters in Redis, what the dispatcher reported, and what the functions saw: all three
- * must agree.
+ * Compares Millrace's counters in Redis, the dispatcher's report, and the events that the functions
+ * saw. All three must agree.
  */
 async function accounted(
   bench: Bench,
@@ -391,7 +394,7 @@ async function accounted(
   return problems.length === 0;
 }
 
-/** Every row, through the view's own list. */
+/** Sums up every row, through the view's own list. */
 async function seenInRows(url: string, partitions: number): Promise<Seen> {
   const connection = openConnection({ url, name: 'bench' });
   const seen: Seen = { count: 0, sum: 0, mixed: 0 };
@@ -416,7 +419,7 @@ async function seenInRows(url: string, partitions: number): Promise<Seen> {
   }
 }
 
-/** Over all partitions, and the named functions. */
+/** Sums up the counters over all partitions and the named functions. */
 async function countersOf(
   url: string,
   functions: readonly string[],
@@ -466,8 +469,8 @@ function cpuNow(bench: Bench): CpuNow {
 }
 
 /**
- * Who was busy from `before` until now, `ms` long, in cores. `othersCpu` (this machine's other
- * processes, and this one) and `stealCpu` (the host) say how far the figures can be trusted.
+ * Returns the busy cores from `before` until now, `ms` long. `othersCpu` (this process and all
+ * others of the machine) and `stealCpu` (the host) say how far the figures can be trusted.
  */
 function usage(bench: Bench, ms: number, seconds: Record<string, number>, before: CpuNow): Params {
   const params: Params = {};

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Environment } from '../../src/config.ts';
 
-/** Folder of package.json: compiled code is one level deeper than the sources. */
+/** Folder of package.json. Compiled code is one level deeper than the sources. */
 export const PACKAGE_DIR = (() => {
   let dir = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(dir, 'package.json'))) dir = dirname(dir);
@@ -12,7 +12,7 @@ export const PACKAGE_DIR = (() => {
 
 export const PROTO_DIR = join(PACKAGE_DIR, 'scripts', 'bench', 'proto');
 
-/** What the processes under test are set to: defaults, on the run's own server. */
+/** Returns the settings of the processes under test: defaults, on the run's own server. */
 export function benchEnvironment(
   url: string,
   workers: number,

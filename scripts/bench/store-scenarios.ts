@@ -1,6 +1,6 @@
 /**
- * The event store: appends with an expected revision, one event each, many under way; loads of an
- * aggregate.
+ * Scenarios of the event store: many appends under way, of one event each with an expected
+ * revision, and loads of an aggregate.
  */
 import type { AppenderArgument, AppenderResult } from './appender.ts';
 import { startBenchServer } from './bench-server.ts';
@@ -23,8 +23,8 @@ const WHAT = {
 type StoreScenario = keyof typeof WHAT;
 
 /**
- * `naive-append`: the same appends by a hand-written script, one call each; `watch-append`: by
- * WATCH and MULTI.
+ * Runs a scenario. `naive-append`: the same appends by a hand-written script, one call each.
+ * `watch-append`: by WATCH and MULTI.
  */
 export async function runStoreScenario(
   name: StoreScenario,
@@ -67,7 +67,7 @@ interface Measured {
   readonly events: number;
   readonly fsync: Fsync;
   readonly result: AppenderResult;
-  /** CPU time of the server; null: not known. */
+  /** CPU time of the server, s; null: not known. */
   readonly redisSeconds: number | null;
 }
 
@@ -126,7 +126,7 @@ function commonOf({ name, events, result }: Measured) {
   };
 }
 
-/** Cores that were busy, of the appender and of the server. */
+/** Returns the busy cores of the appender and of the server. */
 function cpuOf({ result, redisSeconds }: Measured) {
   const ms = result.endMs - result.startMs;
   const cores = (seconds: number): number => Math.round((seconds * 100_000) / ms) / 100;

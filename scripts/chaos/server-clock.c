@@ -1,8 +1,10 @@
 /*
- * Preloaded (LD_PRELOAD) into a redis-server whose wall clock is to jump: what is read of it is shifted by the microseconds in the
- * file CHAOS_SERVER_CLOCK (a 64-bit integer, mapped: a jump takes effect at once). The monotonic clock is left alone.
+ * Preloaded (LD_PRELOAD) into a redis-server to make its wall clock jump. Each reading is shifted
+ * by the microseconds in the file CHAOS_SERVER_CLOCK, a 64-bit integer. The file is mapped, so a
+ * jump takes effect at once. The monotonic clock is left alone.
  *
- * Not libfaketime: its first call looks its symbols up, which allocates, and jemalloc reads a clock while it starts. System calls alone are used here.
+ * libfaketime would not do: its first call looks its symbols up, which allocates, and jemalloc
+ * reads a clock while it starts. This file uses system calls alone.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

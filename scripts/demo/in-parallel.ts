@@ -1,7 +1,7 @@
 /**
- * Does something with each of `source`, begun in its order, with at most `limit` under way. The
- * first failure ends it: nothing new is begun, and it comes out when what was under way has ended.
- * An aborted signal ends it without one.
+ * Does something with each of `source`, begun in its order, with at most `limit` under way. After
+ * the first failure nothing new begins; the failure is thrown when all that was under way has
+ * ended. An aborted signal ends it without a failure.
  */
 export async function inParallel<T>(
   source: AsyncIterable<T> | Iterable<T>,

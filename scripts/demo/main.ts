@@ -1,7 +1,9 @@
 /**
- * `npm run demo`: an embedded Redis, a dispatcher with the shop's functions and its view, orders
- * through all of it as commands, and the result checked against the input and against the
- * histories. Exit status 0 when everything adds up, 1 when it does not, 2 for bad usage.
+ * `npm run demo`: an embedded Redis and a dispatcher with the shop's functions and its view. Orders
+ * go through all of it as commands. The result is checked against the input and against the
+ * histories.
+ *
+ * Exit status 0: everything adds up. 1: it does not. 2: wrong use.
  */
 import { counterFields } from '../../src/redis/counters.ts';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
@@ -59,8 +61,8 @@ const program = new Command('demo')
 const options = program.opts<{ orders?: string; count: number; deadline: number }>();
 
 /**
- * Ctrl-C: what runs is given up, the server is stopped and its data removed; a second one ends it
- * at once.
+ * Ctrl-C gives up the run, stops the server and removes its data. A second one ends the demo at
+ * once.
  */
 const interrupted = new AbortController();
 process.on('SIGINT', () => {
@@ -69,8 +71,8 @@ process.on('SIGINT', () => {
 });
 
 /**
- * A folder for this run only, so that two demos at once do not meet; the server's binary is in the
- * project's own cache.
+ * Creates a folder for this run only, so that two demos at once do not meet. The server's binary is
+ * in the project's own cache.
  */
 function createFolder(): string {
   const cache = resolve('.millrace/redis-server');
@@ -141,12 +143,15 @@ async function run(millrace: Connected, expected: Sums): Promise<number> {
 type Connected = Awaited<ReturnType<typeof connect>>;
 type Sent = Awaited<ReturnType<typeof sendOrders>>;
 
-/** @returns names of the functions */
+/**
+ * Starts the dispatcher.
+ * @returns names of the functions
+ */
 async function start(millrace: Connected, progress: Map<string, Progress>): Promise<string[]> {
   const { deployment } = millrace;
   const dispatcher = millrace.dispatcher({
     functionsDir: 'workers',
-    // The process of an order waits for payments that nobody makes here.
+    // The process of an order waits for payments, which nobody makes here.
     skipFiles: ['thread.ts', 'order-process.ts'],
     onTurn: (turn) => note(progress, turn),
   });
@@ -159,7 +164,10 @@ async function start(millrace: Connected, progress: Map<string, Progress>): Prom
   return functions;
 }
 
-/** @throws Ended */
+/**
+ * Sends the orders.
+ * @throws Ended
+ */
 async function send(store: EventStore, expected: Sums): Promise<Sent> {
   const orders = options.orders ? readOrders(options.orders) : inventOrders(options.count);
   const total = [...expected.values()].reduce((sum, c) => sum + c.orders + c.cancellations, 0);
@@ -190,7 +198,10 @@ async function send(store: EventStore, expected: Sums): Promise<Sent> {
   return sent;
 }
 
-/** Waits for the view, and until every function is done with every event. @throws Ended */
+/**
+ * Waits for the view, and until every function is done with every event.
+ * @throws Ended
+ */
 async function settle(
   deployment: Deployment,
   functions: readonly string[],
@@ -229,7 +240,10 @@ interface Outcome {
   readonly sent: Sent;
 }
 
-/** Compares the outcome with the input and with the histories. @returns the exit status */
+/**
+ * Compares the outcome with the input and with the histories.
+ * @returns the exit status
+ */
 async function check(
   deployment: Deployment,
   { functions, totals, expected, store, view, sent }: Outcome,
@@ -300,7 +314,7 @@ interface Totals {
   lag: number;
 }
 
-/** From the counters every partition keeps. */
+/** Reads the totals from the counters of every partition. */
 async function readTotals(
   deployment: Deployment,
   functions: readonly string[],

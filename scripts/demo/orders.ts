@@ -33,12 +33,12 @@ const COLUMNS = [
 ] as const;
 type Row = Record<(typeof COLUMNS)[number], string>;
 
-/** A file that is not what it should be; the message names the line. */
+/** The file is no file of orders; the message names the line. */
 export class BadOrdersFileError extends Error {
   override readonly name = 'BadOrdersFileError';
 }
 
-/** Pounds as decimal text to pence, exactly; null when it is no amount of whole pence. */
+/** Converts pounds as decimal text to pence, exactly. Null: no amount of whole pence. */
 export function pence(text: string): number | null {
   const match = /^(-?)(\d{1,9})(?:\.(\d{1,2})0*)?$/.exec(text.trim());
   if (!match) return null;
@@ -47,14 +47,15 @@ export function pence(text: string): number | null {
 }
 
 /**
- * Rows of a file with the columns of the "Online Retail" data set. Both passes over it read it so.
+ * Reads the rows of a file with the columns of the "Online Retail" data set. The demo makes two
+ * passes over it.
  * @throws BadOrdersFileError
  */
 export async function* readRows(
   path: string,
 ): AsyncGenerator<{ row: Row; at: string; quantity: number; unitPrice: number }> {
   const parser = parse({ columns: true, bom: true, info: true, skip_empty_lines: true });
-  // pipe() passes no errors on: a file that is not there would end the process, or hang it.
+  // pipe() does not pass errors on. A missing file would end the process, or hang it.
   const file = createReadStream(path).once('error', (error) => parser.destroy(error));
   let empty = true;
   try {
@@ -89,8 +90,8 @@ export async function* readRows(
 }
 
 /**
- * Orders of a file with the columns of the "Online Retail" data set, invoice by invoice, in bounded
- * memory.
+ * Reads the orders of a file with the columns of the "Online Retail" data set, invoice by invoice,
+ * in bounded memory.
  * @throws BadOrdersFileError
  */
 export async function* readOrders(path: string): AsyncGenerator<Order> {
@@ -135,7 +136,7 @@ export async function* readOrders(path: string): AsyncGenerator<Order> {
 
 const COUNTRIES = ['United Kingdom', 'France', 'Germany', 'Ireland', 'Norway'];
 
-/** Made-up orders, the same ones every time; each twentieth is cancelled later. */
+/** Makes up orders, the same ones every time. Each twentieth is cancelled later. */
 export function* inventOrders(count: number): Generator<Order> {
   for (let i = 0; i < count; i++) {
     const cancelled = i % 20 === 19;

@@ -1,9 +1,10 @@
 /**
- * `npm run demo:rollout`: a second version of the shop's order.created goes out while publishers
- * write at full speed. Old and new services run side by side, the old one leaves, and comes back at
- * the end (a rollback) to read what the new one has written. Each consumer checks every event and
- * throws where a field is not what its own schema says. Exit status 0 when every function has done
- * every event and nothing was retried or dead-lettered.
+ * `npm run demo:rollout`: rolls out a second version of the shop's order.created while publishers
+ * write at full speed. Old and new services run side by side. The old one leaves, and comes back at
+ * the end (a rollback) to read the events of the new one. Each consumer checks every event and
+ * throws where a field does not follow its own schema.
+ *
+ * Exit status 0: every function has done every event, and nothing was retried or dead-lettered.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -48,7 +49,7 @@ export default defineFunction({ name: '${name}', on: ['order.created'],
 `;
 const must = (condition: string, what: string): string =>
   `if (!(${condition})) throw new Error(id + ': ${what}');`;
-/** Written by version 1: ids begin with old. */
+/** The functions of both versions. The ids of events of version 1 begin with old. */
 const FUNCTIONS = {
   shipping: source(
     'shipping',
@@ -118,7 +119,7 @@ class Rollout {
   }
 }
 
-/** Publishes until told to stop. */
+/** Publishes until stop(). */
 function load(service: Millrace, tag: 'old' | 'new'): { stop(): Promise<number> } {
   const publisher = service.publisher({ source: tag });
   let going = true;

@@ -1,5 +1,6 @@
 /**
- * Orders go into the shop as commands: each is decided by its order's history, and appended to it.
+ * Sends orders into the shop as commands. The order's history decides each command, which is then
+ * appended to it.
  */
 import { handleCommand, parsePosition, type EventStore } from '../../src/index.ts';
 import { compareEntryIds } from '../../src/core/position.ts';
@@ -8,23 +9,23 @@ import { inParallel } from './in-parallel.ts';
 import type { Order } from './orders.ts';
 import { foldOrder, type Summary } from './summaries.ts';
 
-/** Enough that those of one partition travel together. */
+/** Commands under way: enough that those of one partition travel together. */
 const UNDER_WAY = 512;
-/** Each so-manieth command is sent a second time, as by a client that has missed the answer. */
+/** Every how many commands one is sent a second time, as by a client that has missed the answer. */
 const SENT_AGAIN = 50;
 
 export interface SentOrders {
-  /** Each has led to one event. */
+  /** Number of commands, each of which led to one event. */
   commands: number;
-  /** Of them sent a second time, and answered as the first time. */
+  /** Number of commands sent a second time, and answered as the first time. */
   again: number;
   /** Position of the last event, by partition. */
   readonly last: ReadonlyMap<number, string>;
-  /** What the view order-summary must hold. */
+  /** Rows that the view order-summary must hold. */
   readonly summaries: ReadonlyMap<string, Summary>;
 }
 
-/** What the shop is told. A cancellation of an order it has never seen is a return. */
+/** Returns the command for an order's row. A cancellation of an unknown order is a return. */
 export function commandOf({ type, data }: Order, known: boolean): OrderCommand {
   const { userId, country, items, total, reason = '' } = data;
   if (type === 'order.created')
@@ -41,7 +42,8 @@ export function commandOf({ type, data }: Order, known: boolean): OrderCommand {
 }
 
 /**
- * The commands of one order one after the other, those of different orders beside each other.
+ * Sends the commands of one order one after the other, and those of different orders beside each
+ * other.
  * @throws as handleCommand
  */
 export async function sendOrders(

@@ -1,25 +1,25 @@
 /**
- * What the view order-summary must hold, folded apart from it: over the orders, and over all
- * histories. And the comparisons, row by row.
+ * The rows that the view order-summary must hold, folded apart from it: over the orders, and over
+ * all histories. Also the comparisons, row by row.
  */
 import { defineAggregate, type EventStore, type View, type ViewRow } from '../../src/index.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Order } from './orders.ts';
 
-/** As workers/order-summary.ts makes them. */
+/** A row as workers/order-summary.ts makes it. */
 export interface Summary {
   readonly orderId: string;
   readonly customer: string;
   readonly status: 'created' | 'cancelled';
   readonly itemCount: number;
   readonly total: number;
-  /** When the command was decided: the input does not know. */
+  /** Time of the decision, which the input does not know. */
   readonly createdAt?: number;
 }
 
-/** Histories read at the same time. */
+/** Number of histories read at the same time. */
 const UNDER_WAY = 256;
-/** Differences shown. */
+/** Number of differences shown. */
 const SHOWN = 10;
 
 interface Happened {
@@ -55,8 +55,7 @@ const folded = defineAggregate({
 });
 
 /**
- * All rows of the view, listed by status, newest first; what is wrong with the lists goes to
- * `wrong`.
+ * Reads all rows of the view, listed by status, newest first. Problems of the lists go to `wrong`.
  */
 export async function readSummaries(
   view: View<Summary>,
@@ -94,7 +93,7 @@ export async function readSummaries(
   return rows;
 }
 
-/** @returns what differs, at most ten lines of it; empty: row by row the same */
+/** @returns at most ten lines of differences; empty: equal row by row */
 export function compareWithInput(
   rows: ReadonlyMap<string, ViewRow<Summary>>,
   expected: ReadonlyMap<string, Summary>,
@@ -113,9 +112,7 @@ export function compareWithInput(
   return wrong;
 }
 
-/**
- * The same with a fold over every history there is: all fields, and the number of events folded.
- */
+/** Compares with a fold over every history: all fields, and the number of events folded. */
 export async function compareWithHistories(
   rows: ReadonlyMap<string, ViewRow<Summary>>,
   store: EventStore,

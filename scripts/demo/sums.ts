@@ -1,11 +1,11 @@
-/** What analytics must come to, computed apart from it, and the comparison. */
+/** The sums that analytics must reach, computed apart from it, and the comparison. */
 import { readRows, type Order } from './orders.ts';
 
 export interface CountrySums {
   orders: number;
   cancellations: number;
   items: number;
-  /** Pence. */
+  /** Revenue, pence. */
   revenue: number;
 }
 export type Sums = Map<string, CountrySums>;
@@ -16,7 +16,7 @@ function of(sums: Sums, country: string): CountrySums {
   return found;
 }
 
-/** Straight over the file's rows: no orders, no events. */
+/** Sums up the file's rows directly, without orders or events. */
 export async function sumFile(path: string): Promise<Sums> {
   const sums: Sums = new Map();
   const invoices = new Set<string>();

@@ -1,5 +1,6 @@
 /**
- * Versions of the shop's order.created: as it is, one that may follow it, and one that must not.
+ * Versions of the shop's order.created: the present one, one that may follow it, and one that must
+ * not.
  */
 import { readFileSync } from 'node:fs';
 
@@ -11,15 +12,13 @@ export function orderVersions(ordersProto: string): {
   const first = readFileSync(ordersProto, 'utf8');
   return {
     first,
-    /** One field less in a nested message, two more, one of them an enum. */
+    /** Removes one field of a nested message and adds two, one of them an enum. */
     second: replaced(
       replaced(first, '  string description = 2;\n', '  reserved 2;\n  reserved "description";\n'),
       '  Money total = 5;\n}',
       '  Money total = 5;\n  Channel channel = 6;\n  optional string voucher = 7;\n}\n\nenum Channel {\n  CHANNEL_UNSPECIFIED = 0;\n  CHANNEL_WEB = 1;\n  CHANNEL_APP = 2;\n}',
     ),
-    /**
-     * The same field is removed without a trace, and the number of another one says something else.
-     */
+    /** Removes the same field without reserving it, and changes the meaning of another number. */
     wrong: replaced(
       replaced(first, '  string description = 2;\n', ''),
       'string country = 3;',

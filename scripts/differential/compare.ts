@@ -1,4 +1,4 @@
-/** One round: what Millrace and the oracle make of the same data, and of the same bytes. */
+/** One round: compares Millrace and the oracle on the same data and on the same bytes. */
 import { isDeepStrictEqual } from 'node:util';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { CorruptDataError } from '../../src/core/errors.ts';
@@ -28,7 +28,7 @@ export interface Differential {
   readonly message: (name: string) => DescMessage;
 }
 
-/** How often what was met. */
+/** Number of cases of each kind. */
 export type Tally = Record<
   'written' | 'read' | 'refused' | 'beyond' | 'batches' | 'brokenBatches',
   number
@@ -36,7 +36,7 @@ export type Tally = Record<
 
 export class Difference extends Error {}
 
-/** @param root of the project */
+/** @param root path of the project */
 export function createDifferential(root: string): Differential {
   return { catalog: createCatalog(FILES), message: compileOracle(FILES, root) };
 }
@@ -45,7 +45,10 @@ export function newTally(): Tally {
   return { written: 0, read: 0, refused: 0, beyond: 0, batches: 0, brokenBatches: 0 };
 }
 
-/** @throws Difference with all that is needed to see it again */
+/**
+ * Compares one round of random cases.
+ * @throws Difference with all that reproduces it
+ */
 export function compareRound(
   { catalog, message }: Differential,
   random: Random,
@@ -106,7 +109,7 @@ function compareWriting(
   tally.written++;
 }
 
-/** What the rules say of the bytes: the data, or an error. */
+/** Returns the data, or the error, that the rules of protobuf give for the bytes. */
 function expectedOf(desc: DescMessage, bytes: Buffer): Data | InvalidError | BeyondError {
   try {
     const clean = cleaned(desc, bytes);
@@ -119,7 +122,10 @@ function expectedOf(desc: DescMessage, bytes: Buffer): Data | InvalidError | Bey
   }
 }
 
-/** @throws what is no CorruptDataError */
+/**
+ * Returns the result, or the CorruptDataError.
+ * @throws every other error
+ */
 function attempt<T>(read: () => T): T | CorruptDataError {
   try {
     return read();
@@ -153,7 +159,10 @@ function compareReading(
   tally.read++;
 }
 
-/** Lengths of more than five bytes are nobody's, and envelopes take them. */
+/**
+ * Compares the envelope walkers. No writer makes lengths of more than five bytes, but envelopes
+ * accept them.
+ */
 function compareBatch(desc: DescMessage, bytes: Buffer, tally: Tally): void {
   const expected = expectedOf(desc, bytes);
   const headers: EventHeader[] = [];

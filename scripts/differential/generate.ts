@@ -1,8 +1,8 @@
-/** Data and bytes at random: valid ones of every shape, and damaged ones. */
+/** Random data and bytes: valid ones of every shape, and damaged ones. */
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import { SCALAR_NAMES, type Data } from './oracle.ts';
 
-/** Whole numbers from 0 to `below`. */
+/** A source of whole numbers from 0 to `below`, `below` excluded. */
 export type Random = (below: number) => number;
 
 const SAFE = Number.MAX_SAFE_INTEGER;
@@ -87,7 +87,9 @@ function valueOf(random: Random, field: DescField, depth: number): unknown {
   return scalarOf(random, SCALAR_NAMES[field.scalar as number] as string);
 }
 
-/** Data of a message in the form that callers give: some fields, of each oneof one at most. */
+/**
+ * Returns data of a message in the callers' form: some fields, and at most one field of each oneof.
+ */
 export function dataOf(random: Random, desc: DescMessage, depth = 0): Data {
   const out: Record<string, unknown> = {};
   const chosen = new Map(desc.oneofs.map((oneof) => [oneof, pick(random, oneof.fields)]));
@@ -136,7 +138,7 @@ export function wireTypeOf(type: string): number {
   return WIRE[type] ?? 0;
 }
 
-/** A value of a type without its tag; varints of 64 bits beyond 2^53 now and then. */
+/** Returns a value of a type without its tag. Varints of 64 bits exceed 2^53 now and then. */
 function rawScalar(random: Random, type: string): Buffer {
   if (type === 'string' || type === 'bytes') {
     const body = Buffer.from(scalarOf(random, type) as string);
@@ -193,7 +195,7 @@ function rawEntry(
   return delimited(field.number, Buffer.concat(parts));
 }
 
-/** A field that nobody knows, of any wire type: groups within groups too. */
+/** Returns an unknown field of any wire type, with groups within groups too. */
 export function rawUnknown(random: Random, id: number, depth: number): Buffer {
   switch (depth > 3 ? random(4) : random(5)) {
     case 0:
@@ -216,7 +218,7 @@ export function rawUnknown(random: Random, id: number, depth: number): Buffer {
   }
 }
 
-/** Fields in any order, again and again, lists packed and not, unknown ones between. */
+/** Returns fields in any order, repeated, lists packed and not, with unknown fields between. */
 export function rawMessage(random: Random, desc: DescMessage, depth = 0): Buffer {
   const parts: Buffer[] = [];
   for (let left = random(depth === 0 ? 14 : 5); left > 0; left--) {
@@ -239,7 +241,7 @@ export function rawMessage(random: Random, desc: DescMessage, depth = 0): Buffer
   return Buffer.concat(parts);
 }
 
-/** Cut off, a bit turned, bytes overwritten, taken out or put in. */
+/** Returns damaged bytes: cut off, a bit turned, bytes overwritten, taken out or put in. */
 export function damaged(random: Random, bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes);
   if (copy.length === 0) return Buffer.from([random(256)]);

@@ -1,6 +1,6 @@
 /**
- * The other implementation: @bufbuild/protobuf, on descriptors that the real buf has compiled from
- * the same text.
+ * The other implementation: @bufbuild/protobuf, on descriptors that the real buf compiled from the
+ * same text.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,13 +26,16 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 
 export type Data = Readonly<Record<string, unknown>>;
 
-/** A 64-bit integer that no JavaScript number holds: Millrace refuses it. */
+/** A 64-bit integer that no JavaScript number holds. Millrace refuses it. */
 export class BeyondError extends Error {}
 
 /** 3: legacy required, 2: implicit. */
 const IMPLICIT = 2;
 
-/** Messages by full name. @param root of the project */
+/**
+ * Returns the messages by full name.
+ * @param root path of the project
+ */
 export function compileOracle(
   files: readonly { readonly name: string; readonly text: string }[],
   root: string,
@@ -47,7 +50,7 @@ export function compileOracle(
       mkdirSync(dirname(join(dir, name)), { recursive: true });
       writeFileSync(join(dir, name), text);
     }
-    // The binary itself: the script in .bin starts a Node.
+    // This is the binary itself: the script in .bin starts a Node.
     const binary = join(
       root,
       `node_modules/@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`,
@@ -71,8 +74,8 @@ export function compileOracle(
 }
 
 /**
- * Bytes → the form that Millrace gives. @throws BeyondError, and what the library throws on bytes
- * that are none
+ * Reads bytes into the form that Millrace gives.
+ * @throws BeyondError, and the library's errors on invalid bytes
  */
 export function readByOracle(desc: DescMessage, bytes: Uint8Array): Data {
   return plainOf(reflect(desc, fromBinary(desc, bytes)));
@@ -91,7 +94,7 @@ function plainOf(message: ReflectMessage): Data {
         out[field.localName] = [...(value as ReflectList)].map(plainValue);
         break;
       case 'map':
-        // null prototype: a key __proto__ is one
+        // The prototype is null: a key __proto__ is an ordinary key.
         out[field.localName] = Object.fromEntries(
           [...(value as ReflectMap)].map(([key, one]) => [
             String(plainValue(key)),
@@ -140,7 +143,7 @@ function messageOf(desc: DescMessage, data: Data): Message {
 
 const WIDE = /64$/;
 
-/** @param type its number in descriptor.proto */
+/** @param type number of the type in descriptor.proto */
 function isWide(type: number | undefined): boolean {
   return type !== undefined && WIDE.test(SCALAR_NAMES[type] ?? '');
 }
@@ -182,7 +185,7 @@ function valueOf(field: DescField, value: unknown): unknown {
   return isWide(field.scalar) ? BigInt(value as number) : value;
 }
 
-/** What Millrace gave, with bytes as text, for comparing. */
+/** Returns Millrace's data with bytes as text, for comparing. */
 export function comparable(value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
   if (Array.isArray(value)) return value.map(comparable);

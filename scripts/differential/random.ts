@@ -1,4 +1,7 @@
-/** Whole numbers from 0 to `below`, the same for the same seed (mulberry32). */
+/**
+ * Returns a source of whole numbers from 0 to `below`, `below` excluded. The same seed gives the
+ * same numbers (mulberry32).
+ */
 export function randomOf(seed: number): (below: number) => number {
   let state = seed >>> 0;
   return (below) => {

@@ -1,14 +1,14 @@
 /**
- * A third, strict and slow parser, because @bufbuild/protobuf is lax with what is wrong: it reads a
+ * A third parser, strict and slow, because @bufbuild/protobuf is lax with wrong bytes. It reads a
  * field of another wire type than its own, a message beyond its end, and unknown numbers of closed
- * enums in lists. What the rules of protobuf say of such bytes is decided here: they are invalid,
- * or the same message without the fields that count as unknown.
+ * enums in lists. This parser decides by the rules of protobuf: such bytes are invalid, or they are
+ * the same message without the fields that count as unknown.
  */
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import { varintOf, wireTypeOf } from './generate.ts';
 import { SCALAR_NAMES } from './oracle.ts';
 
-/** Bytes that no reader may take. */
+/** Bytes that no reader may accept. */
 export class InvalidError extends Error {}
 
 const MOST_DEPTH = 100;
@@ -40,7 +40,7 @@ class Bytes {
     return { id: Number(tag >> 3n), wireType: Number(tag & 7n) };
   }
 
-  /** What lies behind a length. */
+  /** Returns the bytes that a length announces. */
   within(): Bytes {
     const length = this.varint(5);
     if (length > BigInt(this.end - this.at)) throw new InvalidError('a length beyond the end');
@@ -75,12 +75,15 @@ class Bytes {
 }
 
 /**
- * Set while one message is cleaned: some 64-bit value, perhaps one that a later one replaces, is
- * beyond 2^53.
+ * Whether the message being cleaned has a 64-bit value beyond 2^53, even one that a later value
+ * replaces.
  */
 let beyond = false;
 
-/** The message without what counts as unknown. @throws InvalidError */
+/**
+ * Returns the message without the fields that count as unknown.
+ * @throws InvalidError
+ */
 export function cleaned(
   desc: DescMessage,
   bytes: Buffer,
@@ -154,7 +157,7 @@ function cleanScalars(field: DescField, head: Buffer, wireType: number, from: By
   return [head, delimited(Buffer.concat(values))];
 }
 
-/** One value's bytes; null: a number that its closed enum has not. */
+/** Returns one value's bytes; null: a number that its closed enum does not have. */
 function scalar(field: DescField, type: string, from: Bytes): Buffer | null {
   const start = from.at;
   if (wireTypeOf(type) === 2) {
@@ -185,7 +188,7 @@ function checkText(field: DescField, bytes: Buffer): void {
   }
 }
 
-/** The last key and the last value; messages merge. */
+/** Returns the last key and the last value of an entry; messages merge. */
 function cleanEntry(
   field: DescField & { readonly fieldKind: 'map' },
   head: Buffer,

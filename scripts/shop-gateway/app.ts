@@ -1,10 +1,10 @@
 /**
- * The shop's HTTP door: orders come in as commands, and are read back. An example of what stands in
- * front of Millrace; no part of it.
+ * The shop's HTTP door: orders come in as commands, and are read back. An example of a service in
+ * front of Millrace; it is no part of Millrace.
  *
- * A request that changes something bears an Idempotency-Key: sent again, it is answered as the
- * first time. One that changes an order that exists bears If-Match, the revision its sender has
- * seen (the ETag): if the order has moved on meanwhile, 412.
+ * A request that changes something has an Idempotency-Key. A repeated request gets the first
+ * answer. A request that changes an existing order has If-Match with the revision that its sender
+ * has seen (the ETag). If the order has changed meanwhile, the answer is 412.
  */
 import { createHash } from 'node:crypto';
 import Fastify, {
@@ -40,7 +40,7 @@ import {
 
 export interface GatewayOptions {
   readonly store: EventStore;
-  /** For lists; an order by itself is read from its history, which is always up to date. */
+  /** View for lists. A single order is read from its history, which is always up to date. */
   readonly summaries: View<OrderSummary>;
   readonly logger?: boolean;
 }
@@ -78,7 +78,7 @@ const CREATE = closed({
 const PAY = closed({ paymentId: text, amount: whole, currency });
 const CANCEL = closed({ reason: { type: 'string', maxLength: 1000 } });
 
-/** A page of orders: by status or by customer, newest first. */
+/** Schema of a page of orders: by status or by customer, newest first. */
 const LIST = {
   querystring: {
     type: 'object',
@@ -93,7 +93,7 @@ const LIST = {
   },
 } as const;
 
-/** What is wrong with a request, before the store is asked. */
+/** A fault of a request, found before the store is asked. */
 class RequestError extends Error {
   readonly statusCode: number;
   constructor(statusCode: number, message: string) {
@@ -107,7 +107,7 @@ export function buildGateway({
   summaries,
   logger = false,
 }: GatewayOptions): FastifyInstance {
-  // No coercion: "2" is no quantity.
+  // Values are not coerced: "2" is no quantity.
   const app = Fastify({
     logger,
     bodyLimit: BODY_LIMIT,
@@ -119,14 +119,14 @@ export function buildGateway({
   return app;
 }
 
-/** Create, pay, cancel. */
+/** Adds the routes that create, pay and cancel. */
 function addCommands(app: FastifyInstance, store: EventStore): void {
   app.post<{ Body: { userId: string; country: string; currency: string; items: Item[] } }>(
     '/orders',
     { schema: CREATE },
     async (request, reply) => {
       const key = idempotencyKey(request);
-      // The key names the order, too: a request sent again must not make another one.
+      // The key also names the order, because a repeated request must not make another one.
       const id = `order-${createHash('sha256').update(key).digest('hex').slice(0, 24)}`;
       const command: OrderCommand = { kind: 'create', ...request.body };
       const result = await run(store, id, command, {
@@ -163,7 +163,7 @@ function addCommands(app: FastifyInstance, store: EventStore): void {
   );
 }
 
-/** One order from its history, and lists of them from the view. */
+/** Adds the routes that read one order from its history, and lists of orders from the view. */
 function addReads(app: FastifyInstance, store: EventStore, summaries: View<OrderSummary>): void {
   app.get<{ Params: OrderParams }>('/orders/:id', async (request, reply) => {
     const { id } = request.params;
@@ -192,7 +192,7 @@ function addReads(app: FastifyInstance, store: EventStore, summaries: View<Order
         limit: Number(limit),
         ...(cursor === undefined ? {} : { cursor }),
       });
-      // The view follows the histories: it says how far behind it is.
+      // The view follows the histories, and says how far behind it is.
       return reply.send({
         orders: rows.map(({ row, revision }) => ({ ...row, revision })),
         next,
@@ -203,7 +203,7 @@ function addReads(app: FastifyInstance, store: EventStore, summaries: View<Order
   );
 }
 
-/** A command to an order that exists. */
+/** Sends a command to an existing order. */
 async function change(
   store: EventStore,
   request: FastifyRequest<{ Params: OrderParams }>,
@@ -285,7 +285,7 @@ function ifMatch(request: FastifyRequest): ExpectedRevision {
   return Number(match[1]);
 }
 
-/** Every refusal as application/problem+json (RFC 9457). */
+/** Answers every refusal as application/problem+json (RFC 9457). */
 function answerError(
   error: FastifyError,
   request: FastifyRequest,
@@ -298,7 +298,8 @@ function answerError(
       .send({ title: error.name, status, detail, ...more });
   if (error instanceof ConflictError) {
     void reply.header('etag', etag(error.actual));
-    // Who creates an order expects none; who changes one has said which revision he saw.
+    // A request that creates an order expects no revision. A request that changes one names the
+    // revision that its sender saw.
     if (error.actual === 0) return answer(404, `there is no order ${error.id}`);
     return answer(error.expected === 'no-stream' ? 409 : 412, error.message, {
       expected: error.expected,

@@ -1,5 +1,5 @@
 /**
- * npm run gateway: the shop's HTTP door, on the server in REDIS_URL or the embedded one of this
+ * `npm run gateway`: the shop's HTTP door, on the server in REDIS_URL or the embedded one of this
  * folder.
  */
 import { connect } from 'millrace';

@@ -1,6 +1,6 @@
 /**
- * What the benchmark's functions have in common: each thread sums up what it saw and says so in its
- * teardown.
+ * The common part of the benchmark's functions. Each thread sums up the events that it saw, and
+ * reports the sums in its teardown.
  */
 import { BroadcastChannel } from 'node:worker_threads';
 import {
@@ -10,10 +10,13 @@ import {
 } from '../../../src/define/index.ts';
 import { note, ORDER_TYPE, type Order, type Seen } from '../order.ts';
 
-/** Where the threads report; the consumer process listens. */
+/** Channel on which the threads report to the consumer process. */
 export const SEEN_CHANNEL = 'millrace-bench-seen';
 
-/** The benchmark's event type is not among the project's generated types: free of them here. */
+/**
+ * The project's generated types do not have the benchmark's event type, so this is typed without
+ * them.
+ */
 const define = defineFunction as unknown as (
   options: FunctionOptions<string, Seen>,
 ) => DefinedFunction;

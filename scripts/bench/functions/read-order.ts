@@ -1,9 +1,9 @@
 import type { Order } from '../order.ts';
 
-/** Kept, so that nobody optimises the reading away. */
+/** Sums that are kept, so that no compiler optimises the reading away. */
 export const touched = { characters: 0, quantity: 0, total: 0 };
 
-/** Reads every field. */
+/** Reads every field of an order. */
 export function readOrder(order: Order): void {
   touched.characters += order.orderId.length + order.userId.length;
   for (const item of order.items) touched.quantity += item.quantity + item.sku.length;

@@ -1,8 +1,8 @@
 import { benchFunction } from '../bench-function.ts';
 
 /**
- * About 200 µs on a core of 2020. A fixed amount, not a fixed time: so that more threads are worth
- * more.
+ * Rounds of work, about 200 µs on a core of 2020. The amount is fixed, not the time, so that more
+ * threads do more.
  */
 const ROUNDS = 100_000;
 

@@ -1,4 +1,4 @@
-/** Rows that show whether each event was folded once: their sums are those of `Seen`. */
+/** A view whose rows show whether each event was folded once: their sums are those of `Seen`. */
 import {
   defineView,
   type DefinedFunction,
@@ -17,7 +17,10 @@ export interface OrderRow {
   readonly mixed: number;
 }
 
-/** The benchmark's event type is not among the project's generated types: free of them here. */
+/**
+ * The project's generated types do not have the benchmark's event type, so this is typed without
+ * them.
+ */
 type Fold = (row: OrderRow | null, event: { readonly data: Record<string, unknown> }) => OrderRow;
 const define = defineView as unknown as (
   options: Omit<ViewOptions<string, never>, 'on' | 'evolve' | 'indexes'> & {
