@@ -19,8 +19,8 @@ export class Histogram {
     return this.#total;
   }
   /**
-   * Returns the smallest value that at least `share` (0 … 1) of all values do not exceed; null when
-   * empty.
+   * Returns the smallest value that at least `share` (0 to 1) of all values do not exceed.
+   * Null when empty.
    */
   quantile(share: number): number | null {
     const rank = Math.max(1, Math.ceil(share * this.#total));

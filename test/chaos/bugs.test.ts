@@ -1,6 +1,6 @@
 /**
- * The checker is proven: each of nine bugs, put into real dispatchers, is caught; nothing is where
- * there is none.
+ * The proof of the checker: it catches each of nine bugs in real dispatchers, and finds nothing
+ * where there is no bug.
  */
 import t from 'tap';
 import { BUGS, type Bug } from '../../scripts/chaos/bugs.ts';
@@ -11,7 +11,7 @@ import { runsOf } from '../../src/torture/runs.ts';
 import type { Rule } from '../../src/torture/run-record.ts';
 import { until } from '../../scripts/lab/redis-server.ts';
 
-/** So many events at once that lanes have several entries in hand. */
+/** Publishes this many events at once, so that lanes have several entries in hand. */
 const burst = (count: number): Fault => ({
   name: `burst-${count}`,
   about: 'much at once',
@@ -21,8 +21,8 @@ const burst = (count: number): Fault => ({
 });
 
 /**
- * A dispatcher stopped in the midst of its handlers, and continued when its heir has committed what
- * it had begun.
+ * Stops a dispatcher in the midst of its handlers. Continues it when its heir has committed the
+ * events that it had begun.
  */
 const zombie: Fault = {
   name: 'zombie',
@@ -78,7 +78,7 @@ const zombie: Fault = {
   },
 };
 
-/** A dispatcher dies with work in hand. */
+/** Kills a dispatcher that has entries pending. */
 const death: Fault = {
   name: 'death',
   about: 'killed with entries pending',
@@ -142,8 +142,8 @@ const CASES: Readonly<
 for (const bug of BUGS) {
   t.test(`caught: ${bug}`, async (t) => {
     const { rule, run } = CASES[bug];
-    // A bug may need its moment (a turn under way when the process is stopped): on a busy machine a
-    // run can miss it.
+    // A bug may need its moment, as a turn under way when the process is stopped. On a busy machine
+    // a run can miss it.
     let { violations } = await runSeed({ ...run, seed: 1, bug });
     for (
       let seed = 2;
@@ -163,7 +163,8 @@ for (const bug of BUGS) {
 
 for (const run of [CASES['ignore the fencing epoch'].run, CASES['skip the own-pending read'].run]) {
   t.test(`and without a bug nothing is: ${run.fault.name}`, async (t) => {
-    // Its short bound is for the bug, with which nothing settles: a busy machine needs more.
+    // The short bound is for the bug, with which nothing settles. Without the bug a busy machine
+    // needs more time.
     const { drainBoundMs: _, ...unbound } = run;
     const { violations } = await runSeed({ ...unbound, seed: 1 });
     t.strictSame(violations.slice(0, 5), []);

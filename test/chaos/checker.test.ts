@@ -1,6 +1,6 @@
 /**
- * Every rule of the checker, by a good history in which one thing is changed. Made up:
- * test/chaos/bugs.test.ts has real runs.
+ * Tests every rule of the checker with a good history in which one thing is changed. The histories
+ * are made up; test/chaos/bugs.test.ts has real runs.
  */
 import t from 'tap';
 import { check } from '../../src/torture/checker.ts';
@@ -63,8 +63,8 @@ const event = (number: number, more: Partial<PublishedEvent> = {}): PublishedEve
 });
 
 /**
- * e1 done, e2 failing until it is dead, e3 done. e1 has emitted x1, which g has handled; e2 would
- * have emitted x2.
+ * e1 is done, e2 fails until it is dead, e3 is done. e1 has emitted x1, which g has handled. e2
+ * would have emitted x2.
  */
 const OPS: readonly Op[] = [
   handler('start', 1),
@@ -185,10 +185,7 @@ t.test('an event that may die again is counted once or twice', (t) => {
   t.end();
 });
 
-/**
- * h has asked for `dedupe`: d1 was sent twice, handled at its first place and skipped at the
- * second.
- */
+/** h has `dedupe`. d1 was sent twice, handled at its first place and skipped at the second. */
 const once = (what: HandlerOp['what'], entry: number, more: Partial<HandlerOp> = {}): HandlerOp =>
   handler(what, 1, { fn: 'h', id: 'd1', type: 'c', position: `0/${entry}-0/0`, ...more });
 const TWICE: History = {
@@ -234,7 +231,7 @@ const handledAgain = (more: Partial<HandlerOp>): readonly Op[] => [
   once('end', 22, { applied: false, ...more }),
 ];
 
-/** k's events are scheduled: l1 for 100 ms, appended at 120. */
+/** k's events are scheduled: l1 is due at 100 ms and is appended at 120 ms. */
 const late = (ms: number): Op[] =>
   (['start', 'end'] as const).map((what) =>
     handler(what, 1, { fn: 'k', id: 'l1', type: 'd', position: `0/${ms}-0/0` }),

@@ -6,7 +6,7 @@ t.test(
   'a master dies with its replica 300 ms behind: replicated loses nothing, memory what was on the way, and everything goes on',
   async (t) => {
     let found = await measureReplicationLoss(t, { kind: 'delayed', ms: 300 });
-    // On a busy machine nothing may be on the way at the moment in which the master dies.
+    // On a busy machine nothing may be on the link when the master dies.
     for (let again = 0; found.memory.lost === 0 && again < 3; again++)
       found = await measureReplicationLoss(t, { kind: 'delayed', ms: 300 });
     const { memory, replicated, conserved, unhandled, ledger } = found;

@@ -1,7 +1,6 @@
 /**
- * What Millrace promises, asked of whatever server it is given: the same on one server and on a
- * Cluster. What only one of them can show (slots that move, a master that dies) has tests of its
- * own.
+ * The promises of Millrace, tested on the given server: they are the same on one server and on a
+ * Cluster. Moving slots and dying masters, which only a Cluster has, are tested elsewhere.
  */
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
@@ -31,7 +30,7 @@ import { until, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 export interface Server {
   readonly url: string;
-  /** To look with. */
+  /** Opens a client to look with. */
   client(): Redis;
 }
 

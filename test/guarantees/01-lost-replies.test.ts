@@ -10,7 +10,7 @@ import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 
 const PARTITIONS = 4;
 
-/** Event `i` of a flow over `subjects` subjects: numbered per subject. */
+/** Event `i` of a flow over `subjects` subjects, with a number per subject. */
 function eventAt(i: number, subjects: number, order: string) {
   const key = `subject-${i % subjects}`;
   return {
@@ -86,8 +86,8 @@ t.test(
     })();
     let cuts = 0;
     for (let now = await done(); now < count - 100; now = await done()) {
-      // 1 … 4 pieces of replies are swallowed before the cut: of takes, commits, renewals, whatever
-      // is on its way.
+      // 1 to 4 pieces of replies are swallowed before the cut. They may be of takes, commits or
+      // renewals.
       await proxy.dropRepliesThenCut(1 + (cuts++ % 4));
       await until('it goes on', async () => (await done()) >= Math.min(now + 100, count), 30_000);
     }

@@ -7,7 +7,7 @@ import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const PARTITIONS = 4;
 
-/** Event `i` of a flow over `subjects` subjects: numbered per subject. */
+/** Event `i` of a flow over `subjects` subjects, with a number per subject. */
 function eventAt(i: number, subjects: number, order: string) {
   const key = `subject-${i % subjects}`;
   return {

@@ -10,8 +10,11 @@ const TYPES = ['test.event', 'test.other'];
 
 /**
  * One moment's picture of a partition, counted from the data itself and not from the counters:
- * events in entries handed out and not acknowledged, events behind the group's last entry, records
- * in parked lists, events in dead letters.
+ *
+ * - events in entries delivered and not acknowledged
+ * - events behind the group's last entry
+ * - records in parked lists
+ * - events in dead letters
  */
 const PICTURE = `
 local fn, counters, due, dead = ARGV[1], KEYS[1], KEYS[2], KEYS[3]

@@ -1,6 +1,6 @@
 /**
- * ordering 'none': two dispatchers emit from the same partitions at the same time, and one is
- * killed while the outbox is filled.
+ * ordering 'none': two dispatchers emit from the same partitions at the same time. One of them is
+ * killed while the outbox fills.
  */
 import { join } from 'node:path';
 import t from 'tap';
@@ -36,7 +36,7 @@ t.test(
         );
         return helpers.every((count) => count > 0);
       });
-      // One target refuses: what is emitted to it stays in the outboxes.
+      // One target refuses, so its emissions stay in the outboxes.
       const target = seed % PARTITIONS;
       const relayed = await look.hgetall(`mr:{${target}}:relayed`);
       await look

@@ -1,6 +1,5 @@
 /**
- * What functions emit is written exactly once, whatever happens to dispatchers, connections and
- * Redis.
+ * Emitted events are written exactly once, whatever happens to dispatchers, connections and Redis.
  */
 import { join } from 'node:path';
 import t from 'tap';

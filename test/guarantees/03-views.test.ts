@@ -1,4 +1,6 @@
-/** Guarantee 3, for views: rows are written exactly once, whoever is killed or comes back when. */
+/**
+ * Guarantee 3, for views: rows are written exactly once, whichever process is killed or comes back.
+ */
 import { join } from 'node:path';
 import t from 'tap';
 import { settled, totals } from '../../scripts/lab/counters.ts';
@@ -11,7 +13,7 @@ const PARTITIONS = 2;
 const FN = 'tally@1';
 type Assertions = Pick<typeof t, 'strictSame'>;
 
-/** Small, good enough, the same each time. */
+/** A small generator that gives the same numbers each time. */
 function random(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

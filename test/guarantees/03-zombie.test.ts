@@ -9,8 +9,8 @@ import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 const PARTITIONS = 2;
 
 /**
- * All there is but who owned a lane and looked at a stream when: continued, the zombie gets its
- * share of the lanes again.
+ * Dumps everything but the owners of lanes and the times of reads: after it continues, the zombie
+ * gets its share of the lanes again.
  */
 async function dumpOutcomes(look: Redis): Promise<Record<string, unknown>> {
   const all: Record<string, unknown> = await dump(look);
@@ -50,8 +50,8 @@ for (const thawWhen of ['its heir has begun', 'its heir has finished'] as const)
       } as const;
       const zombie = await startDispatcher(t, options);
       const heir = await startDispatcher(t, options);
-      // Every kind of outcome: done, dead at once, retried; all of them still running when the
-      // process is stopped.
+      // Every kind of outcome: done, dead at once, retried. All handlers still run when the process
+      // is stopped.
       const orders = ['slow:600', 'non-retryable:600', 'throw-once:600', 'throw:600', 'slow:600'];
       const items = Array.from({ length: 40 }, (_, i) => ({
         type: 'test.event',

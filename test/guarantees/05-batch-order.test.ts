@@ -1,6 +1,6 @@
 /**
- * handleBatch: what succeeded behind a failed event of its subject runs again exactly where order
- * asks for it.
+ * handleBatch: events that succeeded behind a failed one of their subject run again exactly where
+ * order asks for it.
  */
 import { join } from 'node:path';
 import t from 'tap';
@@ -15,7 +15,7 @@ const SUBJECTS = 30;
 const PER_SUBJECT = 12;
 const DEAD = ['reject', 'non-retryable'];
 
-/** Of a third of the subjects what fails is dead at once. */
+/** In a third of the subjects a failing event is dead at once. */
 function flow(random: (below: number) => number) {
   return Array.from({ length: SUBJECTS * PER_SUBJECT }, (_, i) => {
     const subject = i % SUBJECTS;
@@ -61,8 +61,8 @@ t.test('a success behind a failed event of its subject', async (t) => {
 
   const runs = runsOf(readHistory(history));
   const ordered = runs.filter(({ fn }) => fn === 'named');
-  // A call starts all of its events before the first ends: a dead one counts from where its last
-  // attempt ended.
+  // A call starts all of its events before the first ends. A dead event counts from the end of its
+  // last attempt.
   const settledRuns = ordered.map((run) =>
     DEAD.includes(run.order) ? { ...run, outcome: 'end' as const } : run,
   );

@@ -1,6 +1,6 @@
 /**
- * ordering 'none': dispatchers compete for the entries of one partition; what a dead one had is
- * done by another, once.
+ * ordering 'none': dispatchers compete for the entries of one partition. Another dispatcher handles
+ * the entries of a dead one, once.
  */
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
@@ -88,7 +88,8 @@ t.test(
       'at the same time',
     );
 
-    // Which of the two is the helper says whose consumer it is; kill it with entries pending.
+    // The name of the consumer tells which of the two is the helper. Kill the helper with entries
+    // pending.
     await send(100, 'slow:30');
     const busy = await until('the helper has entries', async () => helperOf(await consumers(look)));
     const [helper, owner] = busy.name.includes(`-${one.pid}-`) ? [one, two] : [two, one];
@@ -104,8 +105,8 @@ t.test(
       'nothing of it is left',
     );
 
-    // A helper that is frozen beyond its lease: what it commits when it comes back changes nothing,
-    // and it may help again.
+    // Freeze a helper beyond its lease. Its commits after it comes back change nothing, and it may
+    // help again.
     const three = await start();
     await until(
       'the third one helps',
@@ -115,7 +116,7 @@ t.test(
     const frozenName = (
       await until('the helper has entries', async () => helperOf(await consumers(look)))
     ).name;
-    // Either may have become the owner when the third one joined.
+    // Either dispatcher may have become the owner when the third one joined.
     const [frozen, steady] = frozenName.includes(`-${three.pid}-`)
       ? [three, owner]
       : [owner, three];
@@ -133,7 +134,7 @@ t.test(
       20_000,
     );
 
-    // The owner dies: the helper takes over, and the owner's entries with it.
+    // The owner dies. The helper takes over the lane and the owner's entries.
     await send(100, 'slow:20');
     await until('the owner has entries', async () =>
       (await consumers(look)).some(({ name, pending }) => name === 'lane' && pending > 0),

@@ -17,8 +17,8 @@ const SUBJECTS = 24;
 const PER_SUBJECT = 40;
 
 /**
- * Numbered per subject over both types; a round goes out as several calls of publishMany that are
- * not waited for.
+ * A flow with numbers per subject over both types. A round goes out as several calls of publishMany
+ * without waiting.
  */
 function flow() {
   const items: {
@@ -47,7 +47,7 @@ for (const crash of [false, true]) {
       const redis = await startRedis(t);
       const look = redis.client();
       const history = join(testDir(t), 'history');
-      // Small flushes: many entries, and subjects' events spread over them.
+      // Small flushes make many entries, with each subject's events spread over them.
       const publisher = (await openService(t, redis.url, PARTITIONS)).publisher({
         flushEvents: 17,
       });

@@ -48,7 +48,7 @@ t.test('most lanes stay where they are when one of four leaves', async (t) => {
   t.ok(moved <= 12, `${moved} of the 48 lanes of those that stayed have moved`);
 });
 
-/** Lanes per process id: `<host>-<pid>-<random>:<epoch>`. */
+/** Number of lanes per process id. A lease is `<host>-<pid>-<random>:<epoch>`. */
 async function ownersOf(look: Redis): Promise<Map<number, number>> {
   const out = new Map<number, number>();
   for (let p = 0; p < PARTITIONS; p++) {
@@ -107,7 +107,7 @@ t.test(
         filler: new Uint8Array(0),
       },
     }));
-    // Fed bit by bit, so that there is load at every change.
+    // The events are published bit by bit, so that there is load at every change.
     let fed = 0;
     const feed = async (upTo: number): Promise<void> => {
       for (; fed < upTo; fed += 60)

@@ -1,5 +1,6 @@
 /**
- * Whatever a handler throws: the event dies of it, its record can be read, and its lane goes on.
+ * A handler may throw anything: the event becomes dead, its record is readable, and its lane goes
+ * on.
  */
 import fc from 'fast-check';
 import t from 'tap';
@@ -12,7 +13,7 @@ import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.
 import { THROWS } from '../../scripts/lab/misbehaving-functions/hostile/_throws.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
 
-/** Units in the surrogates' range are as likely as all others together. */
+/** A text of which half the code units are surrogates. */
 const hostileText = fc
   .array(fc.oneof(fc.integer({ min: 0xd7fe, max: 0xe001 }), fc.integer({ min: 0, max: 0xffff })), {
     maxLength: 60,

@@ -1,4 +1,4 @@
-/** One subject poisoned among 10,000 events costs itself and nothing else. */
+/** One poisoned subject among 10,000 events costs itself and nothing else. */
 import { join } from 'node:path';
 import t from 'tap';
 import { deadLetters, settled } from '../../scripts/lab/counters.ts';

@@ -59,8 +59,8 @@ t.test(
     let dispatcher = await startDispatcher(t, options);
     const ran = (id: string): boolean => completions(runsOf(readHistory(history))).has(id);
 
-    // One dies at once with others behind it in the same batch, one after its retries, one with
-    // nothing behind it.
+    // One event dies at once with others behind it in the same batch. One dies after its retries.
+    // One has nothing behind it.
     await publisher.publishMany([
       event('at-once', 0),
       event('at-once', 1, 'non-retryable'),
@@ -102,7 +102,7 @@ t.test(
       { state: 'parked', why: /held by dead letter hold.*dlq replay/ },
     );
 
-    // Replayed, it runs first: here it fails again, and holds again.
+    // The replayed event runs first. It fails again, and holds again.
     t.equal(await replayDeadLetter(source, dead.get('at-once-1') as DeadLetter), 'replayed');
     await until('it has died again', async () =>
       (await letters(source)).some(
@@ -169,7 +169,7 @@ t.test(
       message: /30 events of subject a wait.*dlq replay/,
     });
 
-    // 30 of a, 25 of b and 25 of c: 80.
+    // 30 of a, 25 of b and 25 of c make 80.
     await publisher.publishMany(
       ['b', 'c'].flatMap((subject) => Array.from({ length: 25 }, (_, i) => event(subject, i + 1))),
     );

@@ -68,7 +68,7 @@ for (const [where, attempts] of [
         }
         if (++deaths > 12) throw new Error('still dying');
       }
-      // Three that are nobody's fault for certain, then as many as the function's attempts.
+      // Three deaths are charged to no event. Then come as many as the function's attempts.
       t.ok(deaths >= 3 && deaths <= 3 + attempts, `${deaths} dispatchers died`);
       t.match(await settled(look, 'handle', PARTITIONS, EVENTS), {
         appended: EVENTS,

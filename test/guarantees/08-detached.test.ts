@@ -1,6 +1,6 @@
 /**
- * Handlers that run beside their lanes' turns, and all else that looks at an event: dedupe,
- * maxConcurrency, a Redis that goes back in time.
+ * Handlers that run beside their lanes' turns, together with dedupe, maxConcurrency, and a Redis
+ * that goes back in time.
  */
 import type { Redis } from 'ioredis';
 import t from 'tap';
@@ -123,12 +123,12 @@ t.test('maxConcurrency counts what runs beside the turns', async (t) => {
   t.equal(await dispatcher.terminate(), 0);
 });
 
-/** All that Redis holds now; the answer puts it back, in one step. */
+/** Reads everything in Redis. The returned function puts it back, in one step. */
 async function remember(look: Redis): Promise<() => Promise<void>> {
   const keys = await look.keys('*');
   const dumps = await Promise.all(keys.map((key) => look.dumpBuffer(key)));
   return async () => {
-    // Leases go on: they are what the dispatcher still has.
+    // Leases stay as they are, because the dispatcher still has them.
     const leases = keys.filter((key) => key.includes(':lease:'));
     const kept = await Promise.all(
       leases.map(async (key) => [key, await look.get(key), await look.pttl(key)] as const),
@@ -161,7 +161,7 @@ t.test(
       async () => (await totals(bed.look, 'gated', PARTITIONS)).parked === 2,
     );
     const goBack = await remember(bed.look);
-    // In the same lane: what Redis forgets.
+    // In the same lane: the events that Redis forgets.
     await bed.publish([
       ['forgotten', 'a', 2, 'ok'],
       ['forgotten-too', 'a', 3, 'ok'],
@@ -177,7 +177,7 @@ t.test(
       );
     }
     await goBack();
-    // Another publisher: that of the bed knows what it has sent.
+    // This is another publisher, because that of the bed knows the ids that it has sent.
     const data = { key: 'a', number: 4, order: 'ok', filler: new Uint8Array(0) };
     await (
       await openService(t, bed.redis.url, PARTITIONS)

@@ -1,6 +1,6 @@
 /**
- * A slow handler holds up its own subject and nothing else: the lane goes on, and how it ends is
- * committed once.
+ * A slow handler holds up its own subject and nothing else. The lane goes on, and the outcome of
+ * the handler is committed once.
  */
 import { join } from 'node:path';
 import t from 'tap';
@@ -26,7 +26,7 @@ for (const workers of ['1', '2']) {
         { length: 60 },
         (_, i) => [`other-${i}`, `subject-${i % 20}`, Math.floor(i / 20), 'ok'] as const,
       );
-      // Before it in its batch, with it, and behind it.
+      // Others stand before the slow event in its batch, with it, and behind it.
       await bed.publish([
         ...others.slice(0, 20),
         ['slow', 'held', 0, 'gate'],
@@ -35,7 +35,7 @@ for (const workers of ['1', '2']) {
       ]);
       await until('it runs', () => bed.runs().filter(({ id }) => id === 'slow').length === 2);
       await bed.publish([...others.slice(40), ['behind-1', 'held', 2, 'ok']]);
-      // Ordering 'none': what is behind it is done too.
+      // Ordering 'none': the events behind the slow one are done too.
       await until(
         'all others are done',
         async () => {
@@ -158,7 +158,7 @@ t.test('its thread dies of another one: it runs again, without an attempt', asyn
   ]);
   await bed.runsBeside('slow', 1);
   await bed.publish([['killer', 'c', 0, 'exit']]);
-  // By itself: with one thread, one function's at a time.
+  // With one thread, one function's event runs at a time.
   await until(
     'it runs again',
     () => FUNCTIONS.some((fn) => bed.runs(fn).filter(({ id }) => id === 'slow').length > 1),

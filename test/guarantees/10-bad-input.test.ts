@@ -22,8 +22,8 @@ const PARTITIONS = 2;
 const silent = pino({ level: 'silent' });
 
 /**
- * Inside the project, so that its packages are found; not there where the server is somebody
- * else's.
+ * Creates a folder inside the project, so that its packages are found. The folder is not there yet
+ * where the server is somebody else's.
  */
 function madeFolder(): string {
   const dir = join(projectDir, '.millrace');
@@ -255,8 +255,8 @@ t.test(
       { id: 'after' },
     );
 
-    // before, 1, 2, 8, 10, 20, after are done (and 9, whose "n" is no number, is as good as
-    // without); the rest is dead
+    // before, 1, 2, 8, 10, 20 and after are done. So is 9, whose "n" is no number and counts as
+    // missing. The rest is dead.
     const expectDone = [
       'before',
       'foreign-1',
@@ -267,7 +267,7 @@ t.test(
       'foreign-20',
       'after',
     ];
-    // garbage, checksum, n too high (3), n too low (1), no b, undecodable, empty b
+    // The letters of: garbage, checksum, n too high (3), n too low (1), no b, undecodable, empty b.
     const letters = 1 + 1 + 3 + 1 + 1 + 1 + 1;
     await settled(look, 'handle', PARTITIONS, expectDone.length + letters);
     t.equal(await dispatcher.terminate(), 0);
@@ -278,8 +278,8 @@ t.test(
     );
     const dead = (await deadLetters(look, 'handle', PARTITIONS)).map((letter) => letter.fields);
     t.strictSame(
-      // which of them share a turn, and so the order of the letters, is up to the timing of the
-      // reads
+      // The timing of the reads decides which of them share a turn, and so the order of the
+      // letters.
       dead.map((fields) => `${fields['kind']} ${fields['reason']}`).sort(),
       [
         'entry checksum',
@@ -420,7 +420,8 @@ t.test('start-up names every problem at once', async (t) => {
     t.match(text, /timeoutMs must be a whole number/);
     t.strictSame(await look.keys('mr:{*'), [], 'nothing was registered');
 
-    // What does not compile, ends its thread or never ends loading does not hide the rest.
+    // A file that does not compile, ends its thread or never ends loading does not hide the others'
+    // problems.
     write('does-not-compile.ts', 'export default {');
     write('nor-this.ts', 'const x: = 1;');
     write('exits.js', 'process.exit(3);');

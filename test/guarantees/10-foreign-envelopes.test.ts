@@ -1,6 +1,6 @@
 /**
- * A foreign event whose attributes are none costs itself: dead with the reason, never run, never
- * taken for another one.
+ * A foreign event with invalid attributes costs itself. It is dead with the reason, never runs, and
+ * is never taken for another event.
  */
 import fc from 'fast-check';
 import t from 'tap';
@@ -144,8 +144,8 @@ for (const [fn, set] of [
       protoDir: PROTO_DIR,
     });
     t.teardown(() => millrace.close());
-    // Bad and good ones side by side in one entry; then an entry whose source is none, with one
-    // event that names its own.
+    // One entry has bad and good events side by side. Another entry has an invalid source, and one
+    // event in it names its own.
     const mixed = BAD.flatMap(([raw], i) => [raw, GOOD[i % GOOD.length] as Raw]).map((raw, i) =>
       event(raw.id || i % 2 === 0 ? raw : { ...raw, id: text(`g${i}`) }, millrace),
     );
@@ -202,7 +202,7 @@ for (const [fn, set] of [
     );
     t.equal(letters.filter(({ error }) => /source is not/.test(error.message)).length, 2);
 
-    // Brought back it dies again, and nothing else with it.
+    // A replayed event dies again, and nothing else with it.
     const back = letters.find(({ error }) => /subject is not/.test(error.message));
     t.ok(back);
     if (back) await replayDeadLetter(millrace.deployment, back);
@@ -228,7 +228,7 @@ t.test('what is valid is what the platform says is valid', async () => {
       try {
         wanted = fatal.decode(id);
       } catch {
-        // stays null
+        // The value stays null.
       }
       const read = readEvent(Buffer.concat([field(1, id), field(2, text('s'))]));
       return wanted === null

@@ -1,6 +1,6 @@
 /**
- * What a caller gives as an id, subject or name and UTF-8 cannot hold is refused, wherever it is
- * given: it would become U+FFFD, and find (or become) what somebody else has named so.
+ * Ids, subjects and names that UTF-8 cannot hold are refused, wherever a caller gives one. Such a
+ * text would become U+FFFD. It would then find, or become, something that somebody else named so.
  */
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -22,7 +22,9 @@ export default defineView({
   evolve: (row, event) => ({ text: event.data.text === 'half' ? '\\ud83d' : event.data.text }), indexes: { text: { by: 'text' } },
 });
 `;
-/** Dies of each event, so that there are letters; and emits what its event says first. */
+/**
+ * A function that fails each event, so that there are letters. First it emits as its event says.
+ */
 const FUNCTION = `
 import { defineFunction } from 'millrace/define';
 const UNFIT = ['\\ud83d', 'a\\udc00b'];
@@ -65,7 +67,7 @@ t.test('each entry point', async (t) => {
   const data = (book: string, text = '\ufffd') => ({ book, number: 1, text });
   const made = (book: string, more: object = {}) =>
     [{ type: 'note.added', data: data(book), ...more }] as unknown as NewEvent[];
-  // What they would find: named with U+FFFD, as others may be.
+  // Things named with U+FFFD, which the unfit texts would find.
   const wrong = ['\ufffd', 'x\ufffd', '\ufffdx', 'a\ufffdb', '\ufffd\ufffd'];
   for (const id of wrong) {
     await publisher.publish(add, data(id), { id: `f${id}` });
@@ -117,7 +119,7 @@ t.test('each entry point', async (t) => {
       'registry.setLevel': ['REGISTRY_INPUT', (text) => deployment.registry.setLevel(text, 'FULL')],
       'registry.delete': ['REGISTRY_INPUT', (text) => deployment.registry.delete(text, 'all')],
     };
-  /** `undefined` is no filter, and no option. */
+  /** Places where `undefined` is allowed: it means no filter, or no option. */
   const OPTIONAL = new Set([
     'view.list equals',
     'view.count equals',
@@ -216,7 +218,7 @@ t.test('each entry point', async (t) => {
     `refused: ${Array(4).fill('INVALID_EVENT').join(' ')}`,
     'ctx.emit',
   );
-  // A value of an index that a row of U+FFFD has would be listed with it.
+  // The list would include this row if the value became U+FFFD.
   await publisher.publish(add, data('halved', 'half'), { id: 'half' });
   const found = await until(
     'its event is dead',

@@ -119,7 +119,8 @@ t.test(
     const victim = await cluster.ownerOf('mr:{0}:counters');
     await cluster.nodes[victim]?.kill();
     await cluster.succeeded(victim);
-    // It comes back as the replica of its heir: without one nothing can be replicated there.
+    // The master comes back as the replica of its heir, because the heir alone could replicate
+    // nothing.
     await cluster.nodes[victim]?.restart();
     await publishing;
     await until(

@@ -1,6 +1,6 @@
 /**
- * When events start, and when no more: turns bounded in time, drains, lost leases, clocks that went
- * on. What is done is committed.
+ * Tests when events start and when no more do: turns with a time limit, drains, lost leases, clocks
+ * that went on. Events that are done are committed.
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,7 +12,7 @@ import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 
 const EVENTS = 24;
 
-/** One partition whose first turn takes them all: `subjects` in turn, each event 150 ms. */
+/** One partition whose first turn takes all events: `subjects` in turn, each event 150 ms. */
 async function laneOfSlowEvents(t: Test, subjects: number) {
   const redis = await startRedis(t);
   const look = redis.client();
@@ -42,7 +42,10 @@ async function laneOfSlowEvents(t: Test, subjects: number) {
   const ended = (count: number) =>
     until(`${count} handlers have ended`, () => lines('end') >= count, 30_000);
   const done = async (): Promise<number> => (await totals(look, 'handle', 1)).done;
-  /** All that was published is done in the end, in order. @returns how often handlers succeeded */
+  /**
+   * Checks that all published events are done in the end, in order.
+   * @returns how often handlers succeeded
+   */
   const finish = async (t: Test): Promise<number> => {
     const last = await start();
     t.match(await settled(look, 'handle', 1, EVENTS), {
