@@ -1,4 +1,4 @@
-/** Lists may be longer than explain looks at: then it says so, and claims nothing. */
+/** Lists may be longer than explain reads. Explain then says so, and claims nothing. */
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
 import { makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';

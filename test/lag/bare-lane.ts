@@ -1,6 +1,6 @@
 /**
- * A lane without a dispatcher: the real append, register, lease, take and commit, with outcomes
- * chosen by the test.
+ * A lane without a dispatcher: append, register, lease, take and commit are the real ones. The test
+ * chooses the outcomes.
  */
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
@@ -40,7 +40,7 @@ export async function makeBed(t: TestLike, partitions = 2): Promise<Bed> {
   return { redis, connection, keys: createKeys('mr'), partitions };
 }
 
-/** All dead letters. */
+/** Lists all dead letters. */
 export async function letters(bed: Bed): Promise<DeadLetter[]> {
   const out: DeadLetter[] = [];
   for await (const letter of listDeadLetters(bed)) out.push(letter);
@@ -50,7 +50,7 @@ export async function letters(bed: Bed): Promise<DeadLetter[]> {
 export interface TestEvent {
   readonly id: string;
   readonly subject: string;
-  /** Default: its batch's. */
+  /** Source of the event. Default: that of its batch. */
   readonly source?: string;
 }
 
@@ -71,7 +71,10 @@ export function encodeEvents(events: readonly TestEvent[], source = ''): Buffer 
 
 let producers = 0;
 
-/** One flush of a new producer. @returns its entry id */
+/**
+ * Sends one flush of a new producer.
+ * @returns its entry id
+ */
 export async function publish(
   bed: Bed,
   partition: number,
@@ -98,7 +101,10 @@ export async function publish(
   return entryId;
 }
 
-/** As a producer in another language may append. @returns the entry id */
+/**
+ * Appends as a producer in another language may.
+ * @returns the entry id
+ */
 export async function foreign(
   bed: Bed,
   partition: number,
@@ -184,7 +190,7 @@ export class BareLane {
     await registerFunction(this.#bed.connection, this.#bed.keys, this.partition, this.spec);
   }
 
-  /** As a dispatcher that has just started, or lost the lane and got it back. */
+  /** Takes the lease, as a dispatcher that has just started, or that got the lost lane back. */
   async acquire(): Promise<void> {
     const got = await acquireLease(
       this.#bed.connection,
@@ -197,7 +203,9 @@ export class BareLane {
     this.#reader = this.#newReader();
   }
 
-  /** Takes; the plan is not sent. Null: nothing to do, 'stale': the lease is gone. */
+  /**
+   * Takes, and does not send the plan. Null: there is nothing to do. 'stale': the lease is gone.
+   */
   async turn(
     choose: Choose,
     budgetEvents = 1000,
@@ -366,7 +374,7 @@ export class BareLane {
     ).kind;
   }
 
-  /** Until there is nothing to do. */
+  /** Works until there is nothing to do. */
   async drain(choose: Choose = () => 'done'): Promise<void> {
     for (let i = 0; i < 1000; i++) {
       const result = await this.work(choose);

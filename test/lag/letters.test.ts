@@ -1,4 +1,4 @@
-/** An entry that dies as a whole is one letter and several dead events: lag says both. */
+/** An entry that dies as a whole is one letter and several dead events: lag tells both. */
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { connect } from '../../src/millrace.ts';

@@ -1,7 +1,4 @@
-/**
- * A lane without a dispatcher whose events emit: the thread's own encoding, the real commit, the
- * real relay.
- */
+/** A lane without a dispatcher, whose events emit. Encoding, commit and relay are the real ones. */
 import { Emits } from '../../src/thread/emits.ts';
 import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/running-event.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
@@ -27,7 +24,7 @@ export interface Cause {
   readonly outcome: 'done' | 'dead';
 }
 
-/** Publishes the causes, takes them, runs them. The plan is not sent. */
+/** Publishes the causes, takes them and runs them. Does not send the plan. */
 export async function turnOf(
   bed: Bed,
   lane: BareLane,
@@ -87,15 +84,15 @@ export async function turnOf(
 }
 
 export interface Meddling {
-  /** Called before a script is sent. */
+  /** Is called before a script is sent. */
   readonly before?: (script: string) => void | Promise<void>;
-  /** Its answer is lost. */
+  /** Whether the answer to a script is lost. */
   readonly lose?: (script: string) => boolean;
-  /** It is not sent, and its outcome unknown. */
+  /** Whether a script is not sent, and its outcome is unknown. */
   readonly drop?: (script: string) => boolean;
 }
 
-/** The connection, with what may happen to scripts on their way. */
+/** Returns the connection, with these mishaps to its scripts. */
 export function meddled(connection: RedisConnection, meddling: Meddling): RedisConnection {
   const out = Object.create(connection) as { script: RedisConnection['script'] } & RedisConnection;
   for (const name of ['command', 'commandBuffer'] as const)

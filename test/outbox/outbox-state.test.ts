@@ -99,7 +99,7 @@ t.test(
     await look.del('mr:{2}:relayed');
     await until('it is green again', () => dispatcher.health().ok);
     t.ok((await readOutboxes(millrace.deployment)).every(({ entries }) => entries === 0));
-    // The second one was for later.
+    // The second event was for later.
     await until(
       'both are there',
       async () => (await eventsIn(look, PARTITIONS, 'test.other')).length === 3,

@@ -1,6 +1,6 @@
 /**
- * From the commit through the outbox into other partitions: exactly once, in order, whatever
- * happens to relays.
+ * Emitted events from the commit through the outbox to other partitions: exactly once and in order,
+ * in spite of failing relays.
  */
 import fc from 'fast-check';
 import t from 'tap';
@@ -47,7 +47,7 @@ t.test('outbox', async (t) => {
     await emptied();
     await relay.stop();
   };
-  /** Commits a turn of `count` events in partition 0, each of which emits to partitions 1 and 2. */
+  /** Commits a turn of `count` events in partition 0. Each event emits to partitions 1 and 2. */
   const emitAway = async (lane: BareLane, count = 3): Promise<string[]> => {
     const { plan, emitted } = await turnOf(
       bed,
@@ -280,7 +280,7 @@ t.test('outbox', async (t) => {
     'a stream of the own partition that refuses: nothing at all is written',
     async (t) => {
       const [lane] = (await fresh()) as [BareLane];
-      // More than one flush: the first one is taken back.
+      // There is more than one flush: the first one is taken back.
       const emits = [
         { type: 'test.event', subject: inPartition(0), size: 150_000 },
         { type: 'test.event', subject: inPartition(0), size: 150_000 },
@@ -365,9 +365,10 @@ t.test('outbox', async (t) => {
   });
 });
 
-/** As many scheduled events as there may be. */
+/** Fills the schedule of a partition. */
 async function fill(bed: Bed, partition: number): Promise<void> {
-  // In parts: on a busy machine Redis would take longer for the whole than is waited for a reply.
+  // The events go in parts. On a busy machine Redis could need longer for all of them than a reply
+  // is waited for.
   const part = 50_000;
   for (let from = 1; from <= 1_000_000; from += part)
     await bed.connection.command(

@@ -1,6 +1,6 @@
 /**
- * A record of the outbox or of the schedule that cannot be read costs itself: dead with its bytes,
- * and the others go on.
+ * An unreadable record of the outbox or of the schedule costs only itself: it is dead with its
+ * bytes, and the others go on.
  */
 import { crc32 } from 'node:zlib';
 import t from 'tap';
@@ -28,7 +28,7 @@ const SUBJECT = Array.from({ length: 100 }, (_, i) => `s${i}`).find(
   (s) => partitionOf(s, P) === 1,
 ) as string;
 
-/** As commit.lua writes it, for partition 1. */
+/** Returns an entry for partition 1, as commit.lua writes it. */
 function entryOf(id: string): (string | Buffer)[] {
   const bytes = encodeEvents([{ id, subject: SUBJECT }]);
   return [
@@ -133,7 +133,7 @@ t.test('outbox: what is known of its source cannot be read: nothing waits for ev
 
 async function schedule(bed: Bed, id: string, delayMs = 0): Promise<void> {
   const bytes = encodeEvents([{ id, subject: SUBJECT }]);
-  // field 3 of the batch: a tag, a length of one byte, the event
+  // Field 3 of the batch: a tag, a length of one byte, the event.
   await scheduleEvents(
     1,
     [{ id, type: 'test.event', when: { kind: 'delay', ms: delayMs }, bytes: bytes.subarray(2) }],

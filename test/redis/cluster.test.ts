@@ -15,7 +15,7 @@ t.teardown(() => rmSync(dir, { recursive: true }));
 writeFileSync(join(dir, 'append.lua'), "return {'ok', redis.call('RPUSH', KEYS[1], ARGV[1])}");
 const append = defineScript({ url: pathToFileURL(join(dir, 'append.lua')), keys: 1 });
 
-/** {0} … {15} lie on both halves of the slots. */
+/** The tags {0} … {15} lie on both halves of the slots. */
 const keys = Array.from({ length: 16 }, (_, p) => `mr:{${p}}:l`);
 
 t.test('a cluster of two masters', async (t) => {
@@ -54,7 +54,7 @@ t.test('a cluster of two masters', async (t) => {
     for (const key of keys) t.strictSame(await append.run(connection, [key], ['x']), ['ok', 1]);
     for (const key of keys)
       t.strictSame(await append.runThen(connection, [key], ['y'], ['WAIT', 0, 10]), [['ok', 2], 0]);
-    // CLIENT ID instead of WAIT shows where the second command went: to the node of the script, on
+    // CLIENT ID in place of WAIT shows the place of the second command: the node of the script, on
     // one connection.
     const ids = new Set<string>();
     for (const key of keys) {

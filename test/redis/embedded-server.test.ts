@@ -31,7 +31,7 @@ import {
   type TestLike,
 } from '../../scripts/lab/redis-server.ts';
 
-// The binary is fetched once, into the project's own cache; folders of tests link to it.
+// The binary is fetched once, into the project's own cache. Folders of tests link to it.
 await testServerBinary();
 const cache = join(projectDir, '.millrace', 'redis-server');
 
@@ -63,7 +63,7 @@ async function ask(url: string, ...command: [string, ...(string | number)[]]): P
 }
 
 /**
- * Another process that starts (or joins) the folder's server, says what it got, and does nothing
+ * Another process: it starts or joins the folder's server, prints the result, and does nothing
  * more.
  */
 async function otherProcess(
@@ -339,8 +339,7 @@ t.test('the lock is held by the server itself', needsProc, async (t) => {
   const dir = folder(t);
   const { child, url } = await otherProcess(t, dir);
   const pid = await serverPid(url);
-  // The supervisor's parent is the owner: kill the supervisor alone, as an over-eager administrator
-  // would.
+  // The supervisor's parent is the owner. Kill the supervisor alone, as an administrator might.
   const supervisor = Number(
     /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1],
   );

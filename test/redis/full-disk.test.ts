@@ -1,6 +1,6 @@
 /**
- * A disk without space: told at once, with the path; red while it lasts; over by itself. Needs to
- * mount a tmpfs.
+ * A disk without space: told at once, with the path. Health is red while it lasts, and it ends by
+ * itself. The test has to mount a tmpfs.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -24,7 +24,7 @@ import {
   type TestLike,
 } from '../../scripts/lab/redis-server.ts';
 
-/** A small file system of its own; null where this user may not mount one. */
+/** Mounts a small file system. Null where this user may not mount one. */
 function smallDisk(t: TestLike): string | null {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-disk-'));
   try {

@@ -51,8 +51,8 @@ t.test(
         how === 'command'
           ? connection.command('SET', 'k', value)
           : put.run(connection, ['k'], [value]);
-      // As long as the address leads to the demoted server the connection is not up, rather than up
-      // and useless.
+      // While the address leads to the demoted server, the connection is not up, rather than up and
+      // useless.
       await t.rejects(withRetry(() => write('lost'), { deadlineMs: 800 }));
       await until('the connection says that it is down', () => connection.status === 'down');
       t.ok(siblings.includes('READONLY'), how);

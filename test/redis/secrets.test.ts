@@ -11,14 +11,14 @@ import { parseRedisUrls } from '../../src/redis/redis-url.ts';
 import { createProject } from '../cli/run-cli.ts';
 import { freePort, startRedis } from '../../scripts/lab/redis-server.ts';
 
-/** Letters that are in no message of ours in this order. */
+/** Letters that occur in this order in no message of ours. */
 const PARTS = ['zqxj', 'jxqz', 'xzjq'] as const;
 const [A, B, C] = PARTS;
 
 const forms: readonly ((secret: string) => string)[] = [
   (s) => `redis://:${s}@127.0.0.1:1`,
   (s) => `redis://user:${s}@127.0.0.1:1`,
-  // With a colon its beginning is a user name.
+  // A password with a colon begins like a user name.
   (s) => `redis://${s.replaceAll(':', '')}@127.0.0.1:1`,
   (s) => `rediss://user:${s}@127.0.0.1:1/0`,
   (s) => `REDIS://user:${s}@[::1]:1/2`,
@@ -31,7 +31,7 @@ const forms: readonly ((secret: string) => string)[] = [
   (s) => `redis://127.0.0.1:1/0?auth=${s}&db=1`,
   (s) => `redis://127.0.0.1:1/${s}`,
   (s) => `redis://127.0.0.1:1#${s}`,
-  // An "@" would make the rest the host, for sure.
+  // An "@" would surely make the rest the host.
   (s) => `redis://:${s.replaceAll('@', '')}`,
   (s) => `redis://user:${s.replaceAll('@', '')}`,
   (s) => `redis:user:${s}@127.0.0.1:1`,
@@ -76,7 +76,7 @@ function leaks(text: string): string[] {
   return PARTS.filter((part) => text.toLowerCase().includes(part));
 }
 
-/** Everything that a reader may come to see of an error. */
+/** Collects everything that a reader may see of an error. */
 function told(error: unknown): string {
   return `${inspect(error, { depth: 20, showHidden: false })} ${JSON.stringify(error)} ${String(error)}`;
 }

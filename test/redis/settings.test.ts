@@ -35,7 +35,7 @@ t.test('the older of two deployments counts, whoever looks first', async (t) => 
   t.strictSame(await readSettings(connection, keys), old, 'written down again');
 
   await look.flushall();
-  // The server's clock counts ms: a newcomer of the same one would not be newer.
+  // The server's clock counts ms. A newcomer within the same ms would not be newer.
   await until(
     'a later ms',
     async () =>

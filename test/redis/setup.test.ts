@@ -47,7 +47,7 @@ t.test('a refused step refuses the connection, and is named', async (t) => {
   t.equal(await admin.dbsize(), 0, 'nothing is in database 0');
 });
 
-/** The step that was refused, however deep. */
+/** Finds the refused step among the causes. */
 function rootOf(error: unknown): unknown {
   for (let at = error; at instanceof Error; at = at.cause)
     if (at instanceof ConnectionSetupError) return at;

@@ -1,4 +1,4 @@
-/** The proxy is what other tests rely on to break things, so it is tested itself. */
+/** Other tests break connections with the proxy, so the proxy is tested itself. */
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import t from 'tap';
@@ -12,7 +12,7 @@ async function dial(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Not events.once: a reset is expected, not a failure. */
+/** Waits for the close. events.once would reject on a reset, which is expected. */
 function closed(socket: Socket): Promise<void> {
   return new Promise((resolve) => void socket.on('error', () => {}).once('close', () => resolve()));
 }

@@ -27,7 +27,7 @@ function testFolder(t: TestLike): string {
   return dir;
 }
 
-/** As tests start it elsewhere: its libraries may lie beside it. */
+/** Starts the server as other tests do: its libraries may lie beside it. */
 async function folderWithServer(t: TestLike): Promise<string> {
   await testServerBinary();
   const dir = testFolder(t);
@@ -65,7 +65,7 @@ t.test(
     await one.server.stop();
     const file = fileOf(dir);
     const bytes = readFileSync(file);
-    // In the middle of the second command of the transaction: the first one is whole.
+    // Cut in the middle of the transaction's second command: the first command is whole.
     truncateSync(file, bytes.indexOf('second', lastMulti(file)) + 3);
     const two = await start(t, dir);
     t.match(two.logged.join('\n'), /torn/);

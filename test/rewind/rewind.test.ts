@@ -254,7 +254,7 @@ t.test(
     await lane.drain(({ subject }) => (subject === 'dead' ? 'dead' : 'done'));
     t.match(await state(bed), { appended: 10, done: 9, dead: 1, conserved: true });
 
-    // Another dispatcher had something pending there.
+    // Another dispatcher had a pending entry there.
     await connection.command('HSET', keys.counters(0), 'at:f:a.b', first);
     await connection.command('XGROUP', 'DESTROY', keys.events(0, 'a.b'), 'f');
     t.strictSame(await registerFunction(connection, keys, 0, spec), ['recount']);

@@ -1,4 +1,4 @@
-/** Upkeep and ledger as a running dispatcher does them. */
+/** Upkeep and loss ledger of a running dispatcher. */
 import t from 'tap';
 import { readLosses } from '../../src/lag/losses.ts';
 import { connect, type Millrace } from '../../src/millrace.ts';
@@ -59,7 +59,7 @@ t.test(
     );
     await dispatcher.stop();
 
-    // Delivered to one that died, and deleted by somebody.
+    // The entry was delivered to a dispatcher that died, and deleted by another program.
     await publisher.publish('test.event', event('c').data, { id: 'c' });
     const [entry] = (await look.xrevrange('mr:{0}:events:test.event', '+', '-', 'COUNT', 1)) as [
       string,

@@ -16,7 +16,7 @@ import { startRedis, until } from '../../scripts/lab/redis-server.ts';
 const keys = createKeys('mr');
 const log = (): void => undefined;
 
-/** Builds each part on a connection. The registry's watch looks once more as it is stopped. */
+/** Builds each part on a connection. */
 const PARTS: Record<string, (connection: RedisConnection) => Lifecycle> = {
   upkeep: (connection) =>
     new Upkeep({ connection, keys, log, partitions: 1, everyMs: 5, lanes: () => [] }),

@@ -108,7 +108,7 @@ t.test(
       { kind: 'sequence', partition: 0, from: ids[0], to: ids[2], count: 2 },
     ]);
 
-    // New to what is there: it starts at the end.
+    // A new function starts at the end.
     await millrace.dispatcher({ functionsDir: functionsDirOf('late') }).start();
     const slow = await send('slow', 'slow:300');
     await until(

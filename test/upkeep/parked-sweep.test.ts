@@ -1,6 +1,6 @@
 /**
- * Every parked subject has a reason that is still true: wedged by hand, set free by the sweep, and
- * nothing else is touched.
+ * Every parked subject has a reason that is still true. Subjects are wedged by hand here; the sweep
+ * sets them free, and touches nothing else.
  */
 import t from 'tap';
 import { readLosses } from '../../src/lag/losses.ts';
@@ -19,8 +19,10 @@ const DUE = 'mr:{0}:due:f';
 const HELD = 'mr:{0}:held:f';
 
 /**
- * a, b: parked for an hour, two events each. c: held by a dead letter, with one behind it. d: held
- * with nothing behind it.
+ * Parks four subjects:
+ * - a, b: for an hour, two events each,
+ * - c: held by a dead letter, with one event behind it,
+ * - d: held, with no event behind it.
  */
 async function parkedBed(t: TestLike): Promise<{ bed: Bed; lane: BareLane; sweep: ParkedSweep }> {
   const bed = await makeBed(t, 1);

@@ -46,7 +46,7 @@ t.test(
     });
     t.equal(await left(bed), 10);
 
-    // Four entries settled, and four more delivered but not settled.
+    // Four entries are settled, and four more are delivered but not settled.
     for (let i = 0; i < 4; i++) await slow.work(() => 'done', 1);
     const underWay = await slow.turn(() => 'done', 12);
     if (underWay === null || underWay === 'stale') throw new Error('nothing taken');
@@ -101,7 +101,7 @@ t.test('by age; foreign entries too; more than a page', async (t) => {
     events: 0,
     held: null,
   });
-  // As a server whose clock is an hour ahead: entries cannot be written into the past.
+  // Trims as on a server whose clock is an hour ahead: entries cannot be written into the past.
   const before = await left(bed);
   await bed.connection.command('XADD', bed.keys.events(0, 'a.b'), '99999999999999-0', 'b', '');
   t.equal(await left(bed), before + 1);
@@ -184,7 +184,7 @@ t.test(
           } else if (one.do === 'work a') await work('a', one.n);
           else if (one.do === 'work b') await work('b', one.n);
           else if (one.do === 'take a') {
-            // Delivered, and its owner dies: pending.
+            // The entry is delivered and its owner dies: the entry is pending.
             await lanes.a.turn(() => 'done', one.n);
             await bed.connection.command('DEL', bed.keys.lease(0, a));
             await lanes.a.acquire();
