@@ -98,9 +98,8 @@ export async function claimLease(
     onRetry: (error) => (unknown ||= error.outcomeUnknown),
   }).catch((error: unknown) => {
     if (!signal.aborted || !unknown) throw error;
-    // A lease that the attempts before have acquired ends by itself then.
-    const leftMs = untilMs - monotonicMs();
-    return attempt(connection.until(monotonicMs() + leftMs));
+    // A lease that an earlier attempt has acquired ends by itself then.
+    return attempt(connection.until(untilMs));
   });
   return 'value' in answer ? { ...answer, untilMs } : answer;
 }
