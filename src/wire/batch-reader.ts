@@ -1,7 +1,7 @@
 /**
- * Bytes of one stream entry -> events. The hot path: written by hand against
- * proto/millrace/v1/batch.proto, with the generated code as the oracle of its tests. An event costs
- * one small object here, and no copy of its payload. See batch-writer.ts for the way there.
+ * Reads the events of a stream entry's bytes. This is the hot path, written by hand against
+ * proto/millrace/v1/batch.proto. Its tests compare it with the generated code. An event costs one
+ * small object, and no copy of its payload. The inverse is batch-writer.ts.
  */
 import { isUtf8 } from 'node:buffer';
 import { crc32 } from 'node:zlib';
@@ -12,8 +12,8 @@ import type { EventHeader, TextAttribute } from './event-header.ts';
 const MAX_EVENTS = 65_536;
 
 /**
- * The fields of one event. BatchCursor overwrites them with the next event's, so that reading
- * allocates nothing but the texts.
+ * Fields of one event. BatchCursor overwrites them with the next event's fields, so that reading
+ * allocates only the texts.
  */
 class EventFieldsRead implements EventHeader {
   index = 0;
@@ -123,17 +123,17 @@ function readExtension(
     else cursor.skip(tag);
   }
   cursor.end = outer;
-  // Without a prototype: a key named __proto__ is a key like any other.
+  // The object has no prototype, so that a key named __proto__ is an ordinary key.
   const extensions = into ?? (Object.create(null) as Record<string, string>);
   extensions[key] = value;
   return extensions;
 }
 
-/** Reads the events of an EventBatch one after the other. */
+/** Reads the events of an EventBatch one by one. */
 export class BatchCursor {
   readonly #cursor: Cursor;
   readonly #event = new EventFieldsRead();
-  /** Null: not read yet. */
+  /** Source of the batch; null: not read yet. */
   #source: BatchSourceText | null = null;
   #index = 0;
 
@@ -141,13 +141,13 @@ export class BatchCursor {
     this.#cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
   }
 
-  /** The event that advance() has come to; the same object each time. */
+  /** Current event of advance(): the same object each time. */
   get event(): EventHeader {
     return this.#event;
   }
 
   /**
-   * To the next event.
+   * Moves to the next event.
    * @returns false at the end
    * @throws CorruptDataError('decode') on bytes that are no EventBatch
    */
@@ -156,7 +156,7 @@ export class BatchCursor {
   }
 
   /**
-   * The next event, null at the end.
+   * Returns the next event; null: the end.
    * @throws CorruptDataError('decode') on bytes that are no EventBatch
    */
   next(): EventHeader | null {
@@ -183,8 +183,8 @@ export class BatchCursor {
 }
 
 /**
- * The source of all events that name none. It may stand behind them, and the last one counts:
- * batches that were written one behind the other are one batch.
+ * Returns the source of all events that name none. The source may stand behind the events, and the
+ * last source counts: concatenated batches are one batch.
  * @throws CorruptDataError('decode')
  */
 function sourceOf(bytes: Buffer): BatchSourceText {
@@ -202,13 +202,14 @@ function sourceOf(bytes: Buffer): BatchSourceText {
 
 interface BatchSourceText {
   readonly text: string;
-  /** The source is no valid UTF-8, so events that name none have no valid source either. */
+  /** Whether the source is invalid UTF-8. Events that name no source have no valid source then. */
   readonly invalid: boolean;
 }
 
 /**
  * Visits the events of an EventBatch in order.
- * @throws CorruptDataError('decode') on bytes that are none; events visited before stay visited
+ * @throws CorruptDataError('decode') on bytes that are no EventBatch; events visited before stay
+ *   visited
  */
 export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => void): void {
   const cursor = new BatchCursor(bytes);
@@ -216,9 +217,10 @@ export function walkBatch(bytes: Uint8Array, visit: (header: EventHeader) => voi
 }
 
 /**
- * Visits the subjects of an EventBatch's events, in order, reading nothing else. Subjects that are
- * no valid UTF-8 are left out.
- * @throws CorruptDataError('decode') on bytes that are none; subjects visited before stay visited
+ * Visits the subjects of an EventBatch's events, in order, without reading other fields. Subjects
+ * that are invalid UTF-8 are left out.
+ * @throws CorruptDataError('decode') on bytes that are no EventBatch; subjects visited before stay
+ *   visited
  */
 export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void): void {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
@@ -245,7 +247,7 @@ export function walkSubjects(bytes: Uint8Array, visit: (subject: string) => void
 
 /**
  * Checks the framing of a batch and of each of its events, without reading them.
- * @returns how many events the batch holds
+ * @returns number of events in the batch
  * @throws CorruptDataError('decode')
  */
 export function scanBatch(bytes: Uint8Array): number {
@@ -263,7 +265,7 @@ export function scanBatch(bytes: Uint8Array): number {
     cursor.end = cursor.at + length;
     while (cursor.at < cursor.end) {
       const inner = cursor.tag();
-      // the time must be a number that JavaScript can hold
+      // the time must fit a JavaScript number
       if (inner === 0x20) cursor.varint();
       else if (inner === 0x4a) scanExtension(cursor);
       else cursor.skip(inner);
@@ -282,8 +284,8 @@ function scanExtension(cursor: Cursor): void {
 }
 
 /**
- * One element of a history: an EventBatch of one event that says its type and the entry by which it
- * was published.
+ * An element of a history: an EventBatch of one event, with its type and the stream entry by which
+ * it was published.
  */
 export interface HistoryElement {
   readonly header: EventHeader;
@@ -293,7 +295,10 @@ export interface HistoryElement {
 
 const ENTRY_ID = /^\d+-\d+$/;
 
-/** @throws CorruptDataError('decode'); CorruptDataError('count'): not exactly one event */
+/**
+ * Reads an element of a history.
+ * @throws CorruptDataError('decode'); CorruptDataError('count'): not exactly one event
+ */
 export function readHistoryElement(bytes: Buffer): HistoryElement {
   const cursor = new Cursor(bytes, 0, bytes.length);
   let type = '';
@@ -330,7 +335,7 @@ export function readHistoryElement(bytes: Buffer): HistoryElement {
 }
 
 /**
- * One Event message; offsets are relative to its own bytes.
+ * Reads one Event message. Offsets are relative to its own bytes.
  * @param batchSource the batch's source, for an event that names none
  */
 export function readEvent(bytes: Uint8Array, batchSource: Uint8Array = NO_SOURCE): EventHeader {
@@ -350,8 +355,8 @@ export function readEvent(bytes: Uint8Array, batchSource: Uint8Array = NO_SOURCE
 const NO_SOURCE = new Uint8Array(0);
 
 /**
- * The source of an EventBatch, as a view of its bytes. Empty: the batch names none, or its bytes
- * are no EventBatch.
+ * Returns the source of an EventBatch, as a view of its bytes. Empty: the batch names none, or the
+ * bytes are no EventBatch.
  */
 export function batchSourceOf(bytes: Uint8Array): Uint8Array {
   const cursor = new Cursor(asBuffer(bytes), 0, bytes.length);
@@ -382,7 +387,8 @@ export function countEvents(bytes: Uint8Array): number {
 }
 
 /**
- * @param crc the entry's field `c`, null where it has none
+ * Checks an entry's checksum.
+ * @param crc the entry's field `c`; null: it has none
  * @throws CorruptDataError('checksum')
  */
 export function checkBatch(bytes: Uint8Array, crc: number | null): void {

@@ -1,6 +1,6 @@
 /**
- * Events -> bytes of one stream entry: written by hand against proto/millrace/v1/batch.proto, with
- * the generated code as the oracle of its tests. See batch-reader.ts for the way back.
+ * Writes events as the bytes of a stream entry, by hand against proto/millrace/v1/batch.proto. Its
+ * tests compare it with the generated code. The inverse is batch-reader.ts.
  */
 import { crc32 } from 'node:zlib';
 import { varint as writeVarint, varintSize, type PayloadArena } from './payload-arena.ts';
@@ -8,7 +8,7 @@ import { varint as writeVarint, varintSize, type PayloadArena } from './payload-
 export interface EventFields {
   readonly id: string;
   readonly subject: string;
-  /** The payload: these bytes of `dataBuffer`. */
+  /** Place of the payload in `dataBuffer`. */
   readonly dataBuffer: Uint8Array;
   readonly dataStart: number;
   readonly dataEnd: number;
@@ -20,12 +20,12 @@ export interface EventFields {
   readonly extensions: Readonly<Record<string, string>> | null;
 }
 
-/** Not looked up for every character: see payload-arena.ts. */
+/** The method is looked up once, not for every character: see payload-arena.ts. */
 const { charCodeAt } = String.prototype as unknown as {
   readonly charCodeAt: (this: string, at: number) => number;
 };
 
-/** A length-delimited string field; short ASCII without a call into native code. */
+/** Writes a length-delimited string field. Short ASCII needs no call into native code. */
 function writeString(buffer: Buffer, at: number, tag: number, text: string): number {
   if (text.length === 0) return at;
   buffer[at++] = tag;
@@ -51,7 +51,7 @@ function writeString(buffer: Buffer, at: number, tag: number, text: string): num
   return at + bytes;
 }
 
-/** Upper bound of an Event message's size. */
+/** Returns an upper bound of an Event message's size. */
 function sizeBound(event: EventFields): number {
   let size =
     64 +
@@ -109,20 +109,20 @@ function writeEvent(buffer: Buffer, at: number, event: EventFields, knownSource:
   return at;
 }
 
-/** One Event message. */
+/** Encodes one Event message. */
 export function encodeEvent(event: EventFields): Buffer {
   const buffer = Buffer.allocUnsafe(sizeBound(event));
   return buffer.subarray(0, writeEvent(buffer, 0, event, ''));
 }
 
-/** An Event message but its data and its position. */
+/** Fields of an Event message, without its data and its position. */
 export interface Envelope {
   readonly id: string;
   readonly subject: string;
   readonly timeMs: number;
-  /** Behind `timeMs`: 0 to 999,999. */
+  /** Nanoseconds behind `timeMs`: 0 to 999,999. */
   readonly timeNanos?: number;
-  /** Empty: the batch's source holds. */
+  /** Source of the event; empty: the batch's source. */
   readonly source: string;
   /** Id of the type's schema in the registry; 0: none. */
   readonly schema: number;
@@ -131,8 +131,8 @@ export interface Envelope {
 
 /**
  * Writes the envelope behind a payload that was written before.
- * @returns the attribute that is no proper Unicode text, then the arena's content is undefined;
- *   null if all is well
+ * @returns null; or the attribute that is no valid Unicode text. The arena's content is undefined
+ *   then
  */
 export function writeEnvelope(
   arena: PayloadArena,
@@ -155,7 +155,7 @@ export function writeEnvelope(
   return null;
 }
 
-/** Builds one EventBatch event by event, straight into its bytes. */
+/** Builds one EventBatch event by event, directly into its bytes. */
 export class BatchBuilder {
   #buffer: Buffer;
   #at = 0;
@@ -164,7 +164,8 @@ export class BatchBuilder {
 
   /**
    * @param source written once, for all events that have this source
-   * @param buffer to write into; its content is lost. A larger one replaces it if it is too small
+   * @param buffer target buffer, whose content is lost. A larger buffer replaces one that is too
+   *   small
    */
   constructor(source = '', buffer: Buffer = Buffer.allocUnsafeSlow(1024)) {
     this.#source = source;
@@ -188,8 +189,8 @@ export class BatchBuilder {
     const bound = sizeBound(event);
     this.#reserve(bound + 6);
     const buffer = this.#buffer;
-    // Written behind a gap for the length, then moved up if the length took less: most events stay
-    // below 128 or 16,384.
+    // The message is written behind a gap for its length, and moved up if the length took less.
+    // Most events stay below 128 or 16,384 bytes.
     const gap = varintSize(bound);
     const start = this.#at + 1 + gap;
     const end = writeEvent(buffer, start, event, this.#source);
@@ -203,7 +204,7 @@ export class BatchBuilder {
   }
 
   /**
-   * An Event message written elsewhere (writeEnvelope), with its position put behind it.
+   * Adds an Event message written elsewhere (writeEnvelope), with its position behind it.
    * @returns its length with the position
    */
   addWritten(from: Buffer, start: number, end: number, position: number): number {
@@ -222,7 +223,7 @@ export class BatchBuilder {
     return length;
   }
 
-  /** An Event message as it is, unknown fields included. */
+  /** Adds an Event message as it is, unknown fields included. */
   addRaw(event: Uint8Array): void {
     this.#reserve(event.length + 6);
     this.#buffer[this.#at++] = 0x1a;
@@ -232,7 +233,7 @@ export class BatchBuilder {
     this.#count++;
   }
 
-  /** The buffer written into. Give it to another builder once nobody reads the finished bytes. */
+  /** Buffer of the batch. Give it to another builder once nobody reads the finished bytes. */
   get buffer(): Buffer {
     return this.#buffer;
   }

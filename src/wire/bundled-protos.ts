@@ -1,9 +1,9 @@
-/** Millrace's own .proto files, from the package's proto folder: never from a user's. */
+/** Millrace's own .proto files, read from the package's proto folder, never from a user's. */
 import { existsSync, readFileSync } from 'node:fs';
 
 /**
- * From dist/src/wire (built) or src/wire: the package's root is the nearest folder above with
- * proto/millrace.
+ * Returns the package's root: the nearest folder with proto/millrace above dist/src/wire (built) or
+ * src/wire.
  */
 function packageRoot(): URL {
   for (const up of ['../../', '../../../']) {

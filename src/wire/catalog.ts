@@ -1,9 +1,9 @@
 /**
- * The declared event types: a folder of .proto text → per type a check, an encoder and a decoder.
+ * Declared event types: a folder of .proto text becomes a check, an encoder and a decoder per type.
  *
  * A message with `option (millrace.v1.event) = { type: "…", subject: "…" }` is the declaration.
- * Parsed by reflection in every process and pool thread that needs it; protobufjs compiles each
- * message's codec at its first use.
+ * Every process and pool thread that needs the types parses the text by reflection. protobufjs
+ * compiles each message's codec at its first use.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ import { PayloadReader } from './payload-reader.ts';
 import { describeExtended, ProtoFiles } from './proto-files.ts';
 
 export interface ProtoSource {
-  /** Path below the proto folder, as imports name it. */
+  /** Path below the proto folder, as imports give it. */
   readonly name: string;
   readonly text: string;
 }
@@ -32,32 +32,35 @@ export interface EventType {
   readonly name: string;
   /** Full name of the message, e.g. `shop.v1.OrderCreated`. */
   readonly messageName: string;
-  /** The subject's field as it is in `data` (camelCase). */
+  /** Name of the subject's field in `data` (camelCase). */
   readonly subjectField: string;
   readonly maxBytes: number;
-  /** An id published again within this time is dropped, in ms; 0: ids are not looked at. */
+  /** Time within which a repeated id is dropped, ms; 0: ids are not compared. */
   readonly dedupeMs: number;
-  /** @throws InvalidEventError naming the field's path */
+  /**
+   * Checks data.
+   * @throws InvalidEventError naming the field's path
+   */
   check(data: unknown): void;
   subjectOf(data: unknown): string | undefined;
   /**
-   * Checks the data and appends it, encoded, to the arena. After an error the arena holds a part of
-   * it: truncate.
+   * Checks the data and appends it, encoded, to the arena. After an error the arena may hold a part
+   * of the data: truncate it.
    * @throws InvalidEventError naming the field's path
    */
   encodeTo(data: unknown, arena: PayloadArena): void;
   /**
-   * The same, as bytes of their own.
+   * Checks and encodes the data, into bytes of their own.
    * @throws InvalidEventError naming the field's path
    */
   encode(data: unknown): Uint8Array;
   /**
-   * Plain data in the form that the generated types say: every field an own property, set or not;
-   * 64-bit fields are numbers.
+   * Decodes a payload into plain data, in the form of the generated types. Every field is an own
+   * property, set or not. 64-bit fields are numbers.
    * @throws CorruptDataError('decode'), also for integers beyond 2^53
    */
   decode(bytes: Uint8Array): unknown;
-  /** The same, of a part of a larger buffer. */
+  /** Like decode, for a part of a larger buffer. */
   decodeAt(bytes: Buffer, start: number, end: number): unknown;
 }
 
@@ -69,8 +72,8 @@ export interface Catalog {
   /** @throws UnknownEventTypeError */
   get(type: string): EventType;
   /**
-   * The text that a type's schema is: first the file that declares it, then all it imports, by
-   * name. Files that come with Millrace and Google's well-known ones are left out.
+   * Returns the text of a type's schema: first the file that declares the type, then all files that
+   * it imports, by name. Files that come with Millrace and Google's well-known files are left out.
    * @throws UnknownEventTypeError
    */
   filesOf(type: string): readonly ProtoSource[];
@@ -80,8 +83,8 @@ export const DEFAULT_MAX_BYTES = 262_144;
 const FOLDER_LIMITS = { files: 2000, fileBytes: 1_048_576, allBytes: 16_777_216 };
 
 /**
- * The .proto files below the folder, sorted by name. `millrace/v1/` is left out: those come with
- * the package.
+ * Reads the .proto files below a folder, sorted by name. `millrace/v1/` is left out, because those
+ * files come with the package.
  * @throws ConfigError when the folder cannot be read or is too large
  */
 export function loadProtoFolder(dir: string): ProtoSource[] {
@@ -118,7 +121,10 @@ export function loadProtoFolder(dir: string): ProtoSource[] {
   }
 }
 
-/** @throws ConfigError listing every problem of every file */
+/**
+ * Creates the catalog of a project's event types.
+ * @throws ConfigError listing every problem of every file
+ */
 export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const problems: string[] = [];
   const files = new ProtoFiles(
@@ -157,7 +163,10 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   };
 }
 
-/** @returns each file's imports */
+/**
+ * Parses all files.
+ * @returns each file's imports
+ */
 function addSources(
   files: ProtoFiles,
   sources: readonly ProtoSource[],
@@ -176,7 +185,7 @@ function addSources(
         problems.push(`${name}: imports ${path}, which is ${why}`);
       }
     } catch (error) {
-      // "illegal id ';' (a.proto, line 3)": the name stands before it already
+      // "illegal id ';' (a.proto, line 3)": the problem begins with the file's name already
       problems.push(`${name}: ${(error as Error).message.replace(`(${name}, line `, '(line ')}`);
     }
   }
@@ -184,7 +193,7 @@ function addSources(
 }
 
 /**
- * The event type that a message declares. Null: it declares none, or has problems.
+ * Returns the event type that a message declares. Null: it declares none, or has problems.
  * @param others types declared before it
  */
 function eventTypeOf(
@@ -217,7 +226,7 @@ function eventTypeOf(
   return createType(type, message, field.name, maxBytes, dedupeMs);
 }
 
-/** A file of the sources, and what it leads to. */
+/** Returns a file of the sources, and the files that it imports, directly or not. */
 function closureOf(
   root: string,
   sources: readonly ProtoSource[],
@@ -232,8 +241,8 @@ function closureOf(
 }
 
 /**
- * Reads and writes one message of a catalog, whether or not it declares an event type: how an
- * upcaster's input, written by another version, is read.
+ * Returns a codec for one message of a catalog, whether or not it declares an event type. Upcasters
+ * use it to read the data of other versions.
  * @throws CorruptDataError('missing') when the catalog has no such message
  */
 export function messageType(catalog: Catalog, type: string, messageName: string): EventType {
@@ -252,7 +261,7 @@ function createType(
   maxBytes: number,
   dedupeMs: number,
 ): EventType {
-  // Compiled at first use: most processes use few of the types that are declared.
+  // Codecs are compiled at first use: most processes use few of the declared types.
   let check: Check | null = null;
   let write: MessageWriter | null = null;
   let read: MessageReader | null = null;
@@ -306,7 +315,8 @@ function createType(
 const reader = new PayloadReader();
 
 /**
- * protobufjs stops at the first name it cannot find: ask each field, so that all are told at once.
+ * Resolves all names. protobufjs stops at the first unknown name, so each field is resolved again:
+ * then all problems are reported at once.
  */
 function resolve(root: protobuf.Root, problems: string[]): void {
   try {
@@ -335,7 +345,10 @@ interface Declaration {
   readonly dedupeMs: number;
 }
 
-/** Null where the message declares no event type, or wrongly: then a problem is added. */
+/**
+ * Reads a message's declaration. Null: it declares no event type, or a wrong one; then a problem is
+ * added.
+ */
 function declarationOf(
   message: protobuf.Type,
   where: string,
@@ -385,9 +398,10 @@ function declarationOf(
 }
 
 /**
- * What payloads cannot be made of, in the message or below it. Leaving out zeros, as proto3 does,
- * would turn a 0 into another default; a missing required field would be invented; a field named
- * like a member of every object seems always set.
+ * Returns the unsupported features of a message, and of the messages in it:
+ * - Default values: leaving out zeros, as proto3 does, would turn a 0 into another default.
+ * - Required fields: a missing one would be invented.
+ * - Fields named like a member of every object: they would always seem set.
  */
 function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): string[] {
   if (seen.has(message)) return [];
@@ -406,7 +420,7 @@ function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set(
 
 function isZero(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return !value;
-  // a Long, or bytes
+  // The value is a Long, or bytes.
   return 'low' in value && 'high' in value
     ? value.low === 0 && value.high === 0
     : (value as ArrayLike<unknown>).length === 0;

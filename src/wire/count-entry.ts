@@ -1,11 +1,14 @@
-/** How many events a stream entry counts for: the same rule as the lane's reader and adopt.lua. */
+/**
+ * Number of events that a stream entry counts for: the same rule as that of the lane's reader and
+ * of adopt.lua.
+ */
 import { countEvents } from './batch-reader.ts';
 
 export interface EntryFields {
   readonly bytes: Buffer;
   readonly n: string;
   readonly crc: string;
-  /** The ordinal of its last event; null in a foreign entry. */
+  /** Ordinal of the entry's last event; null: a foreign entry. */
   readonly ordinal: number | null;
 }
 

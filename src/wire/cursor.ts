@@ -1,4 +1,4 @@
-/** Protobuf's wire format, field by field, for the readers written by hand. */
+/** Reads protobuf's wire format field by field, for the readers written by hand. */
 import protobuf from 'protobufjs';
 import { CorruptDataError } from '../core/errors.ts';
 import type { TextAttribute } from './event-header.ts';
@@ -11,7 +11,7 @@ export class Cursor {
   readonly bytes: Buffer;
   at: number;
   end: number;
-  /** The first attribute that was no valid UTF-8, since it was last set to null. */
+  /** First attribute with invalid UTF-8, since the field was last set to null. */
   invalid: TextAttribute | null = null;
   constructor(bytes: Buffer, at: number, end: number) {
     this.bytes = bytes;
@@ -19,7 +19,7 @@ export class Cursor {
     this.end = end;
   }
 
-  /** Unsigned varint up to 2^53 - 1. */
+  /** Reads an unsigned varint up to 2^53 - 1. */
   varint(): number {
     const { bytes, end } = this;
     let byte = this.at < end ? (bytes[this.at++] as number) : fail('truncated varint');
@@ -35,7 +35,7 @@ export class Cursor {
     return fail('varint of more than 10 bytes');
   }
 
-  /** A field's tag: five bytes at most, as protobuf has it, and never field number 0. */
+  /** Reads a field's tag: five bytes at most, as protobuf requires, and never field number 0. */
   tag(): number {
     const first = this.at < this.end ? (this.bytes[this.at] as number) : 0;
     if (first > 7 && first < 0x80) {
@@ -48,7 +48,7 @@ export class Cursor {
     return tag > 7 ? tag : fail('field number 0');
   }
 
-  /** A uint32: of a longer number the low 32 bits, as protobuf has it. */
+  /** Reads a uint32. Protobuf takes the low 32 bits of a longer number. */
   uint32(): number {
     const { bytes, end } = this;
     let value = 0;
@@ -65,22 +65,23 @@ export class Cursor {
     return fail('varint of more than 10 bytes');
   }
 
-  /** Length of a length-delimited field that lies within the bounds. */
+  /** Reads the length of a length-delimited field, which must end within the bounds. */
   length(): number {
     const length = this.varint();
     return length > this.end - this.at ? fail('a length beyond the end') : length;
   }
 
   /**
-   * Text that names something. Invalid UTF-8 gives '' and is noted in `invalid`. U+FFFD would make
-   * two names one.
+   * Reads a text that names something. Invalid UTF-8 gives '' and is noted in `invalid`: U+FFFD
+   * could make two names equal.
    */
   string(attribute: TextAttribute): string {
     const length = this.length();
     const from = this.at;
     this.at += length;
     try {
-      // protobufjs decodes short strings in JavaScript, which beats the call into native code
+      // protobufjs decodes short strings in JavaScript, which is faster than the call into native
+      // code
       return readStrict(this.bytes, from, from + length);
     } catch {
       this.invalid ??= attribute;
@@ -88,7 +89,7 @@ export class Cursor {
     }
   }
 
-  /** As string(), but invalid UTF-8 makes the whole record unreadable. */
+  /** Like string(), but invalid UTF-8 makes the whole record unreadable. */
   text(): string {
     const length = this.length();
     this.at += length;
@@ -99,12 +100,12 @@ export class Cursor {
     }
   }
 
-  /** Text for people: invalid UTF-8 becomes U+FFFD. */
+  /** Reads a text for people: invalid UTF-8 becomes U+FFFD. */
   prose(): string {
     return this.view().toString('utf8');
   }
 
-  /** A view of a length-delimited field. */
+  /** Returns a view of a length-delimited field. */
   view(): Buffer {
     const length = this.length();
     this.at += length;
@@ -112,8 +113,8 @@ export class Cursor {
   }
 
   /**
-   * Passes over the value behind a tag.
-   * @param depth of groups within groups
+   * Skips the value behind a tag.
+   * @param depth number of enclosing groups
    */
   skip(tag: number, depth = 0): void {
     switch (tag & 7) {
@@ -136,13 +137,13 @@ export class Cursor {
     if (depth > MAX_DEPTH) fail(`groups nested deeper than ${MAX_DEPTH}`);
     for (;;) {
       const tag = this.tag();
-      // the same field number with wire type 4
+      // wire type 4 with the same field number ends the group
       if (tag === start + 1) return;
       this.skip(tag, depth);
     }
   }
 
-  /** Passes over a varint of at most ten bytes, beyond 2^53 too. */
+  /** Skips a varint of at most ten bytes, also beyond 2^53. */
   skipVarint(): void {
     for (let i = 0; i < 10; i++) {
       if (this.at >= this.end) fail('truncated varint');

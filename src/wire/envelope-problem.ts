@@ -1,7 +1,7 @@
 /**
- * What is wrong with an event's attributes although its bytes can be taken apart. Millrace's own
- * publishers refuse such events; a foreign producer may have written one all the same. It costs
- * itself: the events around it are not concerned.
+ * Problems of an event's attributes, although its bytes can be decoded. Millrace's own publishers
+ * refuse such events, but a foreign producer may have written one. Only the event itself is
+ * dead-lettered, not the events around it.
  */
 import { EnvelopeError } from '../core/errors.ts';
 import { extensionProblem, type Extensions } from '../core/extensions.ts';
@@ -9,7 +9,8 @@ import { LIMITS } from './event-attributes.ts';
 import type { EventHeader } from './event-header.ts';
 
 /**
- * Null: nothing is. A few comparisons an event, and no call: this runs for each event of a batch.
+ * Returns the first problem; null: none. Runs for each event of a batch, so a valid event costs a
+ * few comparisons and no call.
  */
 export function envelopeProblem(event: EventHeader): EnvelopeError | null {
   const { id, subject } = event;
@@ -30,7 +31,10 @@ function problemOf(event: EventHeader): EnvelopeError | null {
   );
 }
 
-/** Extensions that publishers refuse: one named `type` or `data` would pass for the event's own. */
+/**
+ * Returns the problem of extensions that publishers refuse. An extension named `type` or `data`
+ * would pass for the event's own attribute.
+ */
 function namesProblem(extensions: Extensions): EnvelopeError | null {
   const problem = extensionProblem(extensions);
   if (problem === null) return null;
@@ -38,7 +42,7 @@ function namesProblem(extensions: Extensions): EnvelopeError | null {
   return new EnvelopeError('extensions', 'envelope', `have one named ${name}: ${problem.what}`);
 }
 
-/** An id or subject that is one, else ''. */
+/** Returns a valid id or subject, else ''. */
 export function nameOr(field: 'id' | 'subject', text: string): string {
   return lengthProblem(field, text) === null ? text : '';
 }

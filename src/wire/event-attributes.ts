@@ -1,17 +1,17 @@
-/** Attributes of an event as its caller gives them: limits and checks. */
+/** Limits and checks of an event's attributes, as its caller gives them. */
 import { InvalidEventError, OversizeError } from '../core/errors.ts';
 import { extensionProblem } from '../core/extensions.ts';
 import { END_OF_TIME_MS, parseRfc3339, type Moment } from '../core/rfc3339.ts';
 import type { EventType } from './catalog.ts';
 import { describe } from './plain-value.ts';
 
-/** Most bytes of UTF-8 of each; of the extensions as JSON. */
+/** Most bytes of UTF-8 of each attribute; of the extensions, as JSON. */
 export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 } as const;
 
 /**
- * The subject that the caller names, else the data's own: the rule of publish and emit. Data of
- * another kind (a Promise whose await was forgotten, a list) is refused as such, not as data
- * without a subject.
+ * Returns the subject that the caller names, else the data's own: the rule of publish and emit.
+ * Data of a wrong kind (a Promise whose await was forgotten, a list) is refused as such, not as
+ * data without a subject.
  * @throws InvalidEventError naming the field, OversizeError
  */
 export function subjectFor(type: EventType, data: unknown, given: string | undefined): string {
@@ -30,7 +30,7 @@ export function subjectFor(type: EventType, data: unknown, given: string | undef
 }
 
 /**
- * The rule of histories: the data's own subject is the history's id.
+ * Checks the rule of histories: the data's own subject is the history's id.
  * @throws InvalidEventError naming the field
  */
 export function checkHistorySubject(type: EventType, data: unknown, history: string): void {
@@ -45,21 +45,24 @@ export function checkHistorySubject(type: EventType, data: unknown, history: str
 }
 
 /**
- * The value of the subject's field, of any kind.
- * @throws InvalidEventError where the data is none of the type
+ * Returns the value of the subject's field, of any kind.
+ * @throws InvalidEventError where the data does not fit the type
  */
 export function subjectOf(type: EventType, data: unknown): unknown {
   try {
     if (typeof data !== 'object' || data === null || Array.isArray(data)) type.check(data);
     return type.subjectOf(data);
   } catch (error) {
-    // A revoked Proxy, or a getter: the check names the field.
+    // A revoked Proxy or a getter has thrown: the check names the field.
     type.check(data);
     throw error;
   }
 }
 
-/** The id that a caller gives; undefined: none. @throws InvalidEventError, OversizeError */
+/**
+ * Checks the id that a caller gives; undefined: none.
+ * @throws InvalidEventError, OversizeError
+ */
 export function checkId(type: string, id: unknown): void {
   if (id === undefined) return;
   checkText(type, 'id', id);
@@ -67,13 +70,19 @@ export function checkId(type: string, id: unknown): void {
   checkBytes(type, 'id', id as string, LIMITS.id);
 }
 
-/** @throws InvalidEventError where the value is given and is no text */
+/**
+ * Checks that a given value is a text.
+ * @throws InvalidEventError
+ */
 export function checkText(type: string, field: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'string')
     throw new InvalidEventError(type, field, `a string was expected, got ${describe(value)}`);
 }
 
-/** An RFC 3339 text. @throws InvalidEventError */
+/**
+ * Parses a time given as an RFC 3339 text.
+ * @throws InvalidEventError
+ */
 export function momentOf(type: string, text: string): Moment {
   const moment = parseRfc3339(text);
   if (moment === null || moment.ms < 0) {
@@ -87,8 +96,8 @@ export function momentOf(type: string, text: string): Moment {
 }
 
 /**
- * A Date or a number, in whole ms since 1970. RFC 3339 ends with the year 9999; a Date holds later
- * ones.
+ * Returns a time given as a Date or a number, in whole ms since 1970. RFC 3339 ends with the year
+ * 9999, but a Date may be later.
  * @throws InvalidEventError
  */
 export function timeOf(type: string, time: unknown): number {
@@ -103,16 +112,22 @@ export function timeOf(type: string, time: unknown): number {
   return Math.floor(ms);
 }
 
-/** @throws InvalidEventError naming the extension, OversizeError */
+/**
+ * Checks the extensions.
+ * @throws InvalidEventError naming the extension, OversizeError
+ */
 export function checkExtensions(type: string, extensions: unknown): void {
   const problem = extensionProblem(extensions);
   if (problem !== null) throw new InvalidEventError(type, problem.path, problem.what);
   checkBytes(type, 'extensions', JSON.stringify(extensions), LIMITS.extensions);
 }
 
-/** @throws OversizeError */
+/**
+ * Checks the length of an attribute.
+ * @throws OversizeError
+ */
 export function checkBytes(type: string, field: string, value: string, limitBytes: number): void {
-  // A UTF-16 unit takes at most three bytes of UTF-8: short texts need no count.
+  // A UTF-16 unit takes at most three bytes of UTF-8, so short texts need no count.
   if (value.length * 3 <= limitBytes) return;
   const bytes = Buffer.byteLength(value);
   if (bytes > limitBytes)

@@ -1,9 +1,9 @@
 /**
- * A caller's event → checked, and encoded once, into an arena. One way for all events: published,
+ * Checks a caller's event and encodes it once, into an arena. All events take this way: published,
  * appended to a history, emitted.
  *
- * An encoder is used again for each event, and its fields tell of the last one: an event costs no
- * object here.
+ * An encoder is used again for each event. Its fields describe the last event, so that an event
+ * costs no object here.
  */
 import { OversizeError, InvalidEventError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-options.ts';
@@ -24,34 +24,36 @@ import {
 import { writeEnvelope, type Envelope } from './batch-writer.ts';
 import { PayloadArena } from './payload-arena.ts';
 
-/** An event as its caller gives it, unchecked. */
+/** Event as its caller gives it, unchecked. */
 export interface EventDraft extends Scheduling {
   readonly type: string;
   readonly data: unknown;
-  /** Default: the data's own. */
+  /** Subject. Default: the data's own. */
   readonly subject?: string | undefined;
-  /** Default: the encoder's. */
+  /** Source. Default: the encoder's. */
   readonly source?: string | undefined;
   readonly id?: string | undefined;
   /**
-   * When it happened, up to the year 9999: ms since 1970 or a Date, of which whole ms are kept, or
-   * an RFC 3339 text, whose nanoseconds are kept. Default: now.
+   * Time at which the event happened, up to the year 9999. Default: now. ms since 1970 or a Date:
+   * whole ms are kept. An RFC 3339 text: its nanoseconds are kept.
    */
   readonly time?: number | Date | string | undefined;
   /**
-   * CloudEvents extension attributes. Names: lower case letters and digits, none of the event's own
-   * attributes. Values: strings. At most 4,096 bytes as JSON.
+   * CloudEvents extension attributes. Names: lower case letters and digits, and none of the event's
+   * own attributes. Values: strings. At most 4,096 bytes as JSON.
    */
   readonly extensions?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface EncoderParts {
   readonly catalog: Pick<Catalog, 'get'>;
-  /** Ids of the types' schemas in the registry. A type without one is stamped with none. */
+  /**
+   * Schemas of the types, as the registry has them. A type without a schema is stamped with none.
+   */
   readonly schemas: ReadonlyMap<string, Pick<LocalSchema, 'id' | 'refused'>>;
   /** Source of the batches that the events go into. */
   readonly source: string;
-  /** Names that a draft may have; null: its caller has looked. */
+  /** Names that a draft may have; null: the caller has checked them. */
   readonly options: ReadonlySet<string> | null;
 }
 
@@ -62,19 +64,22 @@ export class EventEncoder implements Envelope {
   readonly #source: string;
   readonly #options: ReadonlySet<string> | null;
 
-  // The last event, until the next one is encoded.
+  // Fields of the last event, until the next one is encoded.
   id = '';
   subject = '';
-  /** Empty: the batch's. */
+  /** Source; empty: the batch's. */
   source = '';
   /** Id of the type's schema in the registry; 0: none. */
   schema = 0;
   timeMs = 0;
   timeNanos = 0;
   extensions: Readonly<Record<string, string>> | null = null;
-  /** Null: now. */
+  /** Delivery time; null: now. */
   when: When | null = null;
-  /** Where its message, without a position, starts in the arena; it ends where the arena does. */
+  /**
+   * Start of the event's message, without a position, in the arena. The message ends where the
+   * arena ends.
+   */
   start = 0;
 
   constructor({ catalog, schemas, source, options }: EncoderParts, arena = new PayloadArena()) {
@@ -87,12 +92,12 @@ export class EventEncoder implements Envelope {
 
   /**
    * Writes the Event message, without its position, behind the arena's content. After an error the
-   * arena may hold a part of it.
+   * arena may hold a part of the message.
    * @param id the draft's id, or one made for it
-   * @param nowMs time of an event that names none, in ms since 1970; read once for many events, for
-   *   the clock is a call into the system
-   * @param history id of the history that the event is for: the data's subject must be that; null:
-   *   none, the subject is the draft's or the data's
+   * @param nowMs time of an event that names none, ms since 1970; read once for many events,
+   *   because the clock is a system call
+   * @param history id of the event's history, which the data's subject must equal; null: no
+   *   history, and the subject is the draft's or the data's
    * @throws UnknownEventTypeError, InvalidEventError naming the field, OversizeError naming the
    *   limit, SchemaNotRegisteredError
    */
@@ -116,7 +121,10 @@ export class EventEncoder implements Envelope {
     this.#write(type, draft.data);
   }
 
-  /** The batch carries its source once; a scheduled event travels without a batch. */
+  /**
+   * Returns the source to write. A batch carries its source once, but a scheduled event travels
+   * without a batch.
+   */
   #sourceOf({ type, source }: EventDraft): string {
     if (source === undefined || source === this.#source)
       return this.when === null ? '' : this.#source;

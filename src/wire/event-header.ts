@@ -1,9 +1,9 @@
-/** Event messages as they were read: see batch-reader.ts. */
+/** Event messages as batch-reader.ts reads them. */
 
-/** An Event message's fields. Offsets are relative to the bytes that were walked. */
+/** Fields of an Event message. Offsets are relative to the bytes that were read. */
 export interface EventHeader {
   readonly index: number;
-  /** The Event message. */
+  /** Place of the Event message. */
   readonly offset: number;
   readonly length: number;
   readonly id: string;
@@ -14,14 +14,14 @@ export interface EventHeader {
   readonly source: string;
   readonly schema: number;
   readonly position: number;
-  /** Empty unless the event names its type itself. */
+  /** Type that the event itself names; mostly empty. */
   readonly type: string;
   readonly dataOffset: number;
   readonly dataLength: number;
   readonly extensions: Readonly<Record<string, string>> | null;
   /**
-   * The first attribute whose text is no valid UTF-8; the attribute itself is '' then. Null: all
-   * are valid. See envelope-problem.ts.
+   * First attribute whose text is invalid UTF-8; the attribute itself is '' then. Null: all are
+   * valid. See envelope-problem.ts.
    */
   readonly invalid: TextAttribute | null;
 }

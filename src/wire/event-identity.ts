@@ -1,35 +1,40 @@
 /**
- * Which event it is, for whoever remembers events (`dedupe`, `dedupe_ms`). CloudEvents: source and
- * id together.
+ * Identity of an event, for code that remembers events (`dedupe`, `dedupe_ms`). By CloudEvents,
+ * source and id together identify an event.
  *
- * The id alone where the source is the default one, or none: that is what earlier versions have
- * remembered. Else a digest of the source, a newline, and the id. So a long source takes no more
- * room than a short one. The source of an event that names none is its batch's, so it does not
- * matter by whom, in which batch or at which attempt the event comes.
+ * The identity is the id alone where the source is the default one, or none. Earlier versions
+ * remembered events in that form. Else the identity is a digest of the source, a newline, and the
+ * id. So a long source takes no more room than a short one.
+ *
+ * An event that names no source has its batch's source. So its identity is the same for each
+ * sender, batch and attempt.
  */
 import { createHash } from 'node:crypto';
 import { CorruptDataError } from '../core/errors.ts';
 import { envelopeProblem } from './envelope-problem.ts';
 import { readEvent } from './batch-reader.ts';
 
-/** Of publishers and event stores that are given none. */
+/** Source of publishers and event stores that are given none. */
 export const DEFAULT_SOURCE = 'millrace';
 
-/** Sources whose digests are kept: a deployment has few. */
+/** Most sources whose digests are kept: a deployment has few sources. */
 const KEPT = 1000;
 const digests = new Map<string, string>();
 
-/** Two events have the same one if, and only if, they are the same event. */
+/**
+ * Returns an event's identity. Two events have the same identity if, and only if, they are the same
+ * event.
+ */
 export function identityOf(id: string, source: string): string {
   const known = source === '' ? DEFAULT_SOURCE : source;
-  // An id with a newline could pass for that of another source.
+  // An id with a newline could look like an identity with another source.
   return known === DEFAULT_SOURCE && !id.includes('\n') ? id : `${digestOf(known)}\n${id}`;
 }
 
 /**
- * Of an Event message that left its batch.
+ * Returns the identity of an Event message that left its batch.
  * @param batchSource the source of that batch
- * @returns '' where its attributes are none: nothing remembers such an event
+ * @returns '' where its attributes are invalid: such an event is never remembered
  */
 export function identityOfEvent(event: Uint8Array, batchSource: Uint8Array | undefined): string {
   try {

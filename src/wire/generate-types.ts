@@ -1,6 +1,6 @@
 /**
- * TypeScript types of the event payloads, from the catalog: what `npm run proto` and `millrace
- * proto` write.
+ * TypeScript types of the event payloads, generated from the catalog by `npm run proto` and
+ * `millrace proto`.
  */
 import protobuf from 'protobufjs';
 import type { Catalog } from './catalog.ts';
@@ -13,17 +13,17 @@ const SCALARS: Record<string, string> = {
 };
 
 /**
- * A module that declares an interface per message and adds every event type to `EventTypes` of
- * `millrace/define`. Fields are named as protobufjs names them (camelCase). Decoded events have
- * every field (with its default); messages may be null. 64-bit integers are numbers: values beyond
- * 2^53 are refused at both ends.
+ * Generates a module that declares an interface per message and adds every event type to
+ * `EventTypes` of `millrace/define`. Fields have protobufjs' names (camelCase). Decoded events have
+ * every field, with its default; messages may be null. 64-bit integers are numbers: both writers
+ * and readers refuse values beyond 2^53.
  */
 export function generateTypes(catalog: Catalog): string {
   const messages: protobuf.Type[] = [];
   const enums: protobuf.Enum[] = [];
   const collect = (namespace: protobuf.NamespaceBase): void => {
     for (const nested of namespace.nestedArray) {
-      // custom options extend what is in it: no payload
+      // custom options extend the messages of this file: they are no payloads
       if (nested.filename === 'google/protobuf/descriptor.proto') continue;
       if (nested instanceof protobuf.Enum) enums.push(nested);
       if (nested instanceof protobuf.Type) messages.push(nested);
@@ -79,12 +79,12 @@ function typeOf(field: protobuf.Field, names: Map<protobuf.ReflectionObject, str
     : (SCALARS[field.type] ?? 'number');
   if (field.map) return `Record<string, ${base}>`;
   if (field.repeated) return `${base}[]`;
-  // messages, members of a oneof, proto3's `optional`, and all fields of proto2: unset is told from
+  // messages, members of a oneof, proto3's `optional`, and all fields of proto2: unset differs from
   // the default
   return isNullable(field) ? `${base} | null` : base;
 }
 
-/** Names the generated module uses itself, or TypeScript does not let a type have. */
+/** Names that the generated module uses itself, or that TypeScript does not allow for a type. */
 const TAKEN = [
   'EventTypes',
   'Record',
@@ -104,7 +104,10 @@ const TAKEN = [
   'void',
 ];
 
-/** Short names where they are unique, else with the path: OrderCreated, or BillingV1Money. */
+/**
+ * Chooses type names: short where they are unique, else with the path: OrderCreated, or
+ * BillingV1Money.
+ */
 function uniqueNames(
   objects: readonly protobuf.ReflectionObject[],
 ): Map<protobuf.ReflectionObject, string> {

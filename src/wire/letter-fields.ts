@@ -1,6 +1,8 @@
-/** The fields of a dead letter, as they are written into its stream entry. */
+/** Fields of a dead letter, as written into its stream entry. */
 
-/** Buffers, numbers and texts, as XADD takes them. Fields that are undefined are left out. */
+/**
+ * Values as XADD takes them: Buffers, numbers and texts. Fields that are undefined are left out.
+ */
 export interface LetterFields {
   /** Bytes of the event, the entry or the record. Undefined: the script adds them. */
   readonly event?: Buffer | undefined;
@@ -13,7 +15,7 @@ export interface LetterFields {
   readonly index: number;
   /** Position in the flush. */
   readonly position: number;
-  /** Of the event; '' where it is not known. */
+  /** Id of the event; '' where it is not known. */
   readonly id: string;
   readonly subject: string;
   readonly reason: string;
@@ -31,13 +33,13 @@ export interface LetterFields {
   readonly source?: Buffer | undefined;
   readonly dispatcher: string;
   readonly version: string;
-  /** Events that the letter stands for. */
+  /** Number of events that the letter stands for. */
   readonly events: number;
   /** Failed attempts, as JSON. */
   readonly history: string;
 }
 
-/** In the order in which they are written. */
+/** Names in the stream entry, in the order of writing. */
 const NAMES = [
   'event',
   'kind',
@@ -63,7 +65,7 @@ const NAMES = [
   'history',
 ] as const satisfies readonly (keyof LetterFields)[];
 
-/** Field, value, field, value, … */
+/** Returns field, value, field, value, … */
 export function letterFields(letter: LetterFields): (string | number | Buffer)[] {
   const out: (string | number | Buffer)[] = [];
   for (const name of NAMES) {

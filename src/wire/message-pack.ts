@@ -1,17 +1,17 @@
 /**
- * A list of texts, bytes and whole numbers as one block of MessagePack: what a pool thread and a
- * Lua script (cmsgpack) hand each other past the dispatcher, which does not look inside. Only what
- * both sides need of the format.
+ * A list of texts, bytes and whole numbers as one block of MessagePack. A pool thread and a Lua
+ * script (cmsgpack) exchange such blocks. The dispatcher passes them on without looking inside.
+ * Only the needed part of the format is implemented.
  */
 import { isUtf8 } from 'node:buffer';
 
 const writeUtf8 = (buffer: Buffer, at: number, value: string, _: null): number =>
   at + buffer.write(value, at);
 
-/** One flat list, grown item by item. */
+/** Writes one flat list item by item. */
 export class PackWriter {
   #buffer: Buffer;
-  /** Behind the list's header, whose length is known at the end. */
+  /** Place behind the list's header; the list's length is known only at the end. */
   #at = 5;
   #items = 0;
 
@@ -26,7 +26,10 @@ export class PackWriter {
     return this.#at;
   }
 
-  /** @param value 0 … 2^32 - 1 */
+  /**
+   * Adds a whole number.
+   * @param value 0 … 2^32 - 1
+   */
   uint(value: number): void {
     this.#reserve(5);
     if (value < 128) this.#buffer[this.#at++] = value;
@@ -45,7 +48,7 @@ export class PackWriter {
       this.#at += this.#buffer.write(value, this.#at, length);
       return;
     }
-    // Its length comes out of writing it.
+    // The length of the text is known only after writing it.
     this.built(most, writeUtf8, value, null);
   }
 
@@ -55,7 +58,10 @@ export class PackWriter {
     this.#at += value.length;
   }
 
-  /** Bytes that `write` puts at a place of a buffer: at most so many; it gives where they end. */
+  /**
+   * Adds bytes that `write` puts into a buffer, at most `most`. `write` returns the offset of their
+   * end.
+   */
   built<A, B>(
     most: number,
     write: (buffer: Buffer, at: number, a: A, b: B) => number,
@@ -76,7 +82,7 @@ export class PackWriter {
     this.#items++;
   }
 
-  /** The block, in memory of its own. */
+  /** Returns the block, in memory of its own. */
   finish(): Uint8Array {
     this.#buffer[0] = 0xdd;
     this.#buffer.writeUInt32BE(this.#items, 1);
@@ -108,11 +114,14 @@ export class PackWriter {
 export class PackReader {
   readonly #bytes: Buffer;
   #at = 0;
-  /** Where the last text begins. */
+  /** Offset of the last text. */
   #from = 0;
   #left = 1;
 
-  /** @throws RangeError for bytes that are no list */
+  /**
+   * Opens a block.
+   * @throws RangeError for bytes that are no list
+   */
   constructor(bytes: Uint8Array) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const head = this.#item();
@@ -122,7 +131,7 @@ export class PackReader {
     else throw new RangeError(`not a packed list: it begins with ${head}`);
   }
 
-  /** Items still to be read. */
+  /** Number of items still to be read. */
   get left(): number {
     return this.#left;
   }
@@ -134,15 +143,15 @@ export class PackReader {
     return this.#bytes.toString('utf8', this.#from, this.#at);
   }
 
-  /** Null: it is not valid UTF-8. */
+  /** Reads a text; null: it is not valid UTF-8. */
   strictText(): string | null {
     const text = this.text();
     if (!text.includes('\ufffd')) return text;
-    // Where the text is damaged, its length in bytes cannot be told from it.
+    // The length of a damaged text, in bytes, cannot be derived from the text.
     return isUtf8(this.#bytes.subarray(this.#from, this.#at)) ? text : null;
   }
 
-  /** A view of the block's memory. */
+  /** Reads bytes, as a view of the block's memory. */
   raw(): Buffer {
     const length = this.#length();
     this.#at += length;

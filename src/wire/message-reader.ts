@@ -1,14 +1,16 @@
 /**
- * Reads payloads: compiled per message type into one JavaScript function, as protobufjs compiles
- * its own decoders. A message comes out as an object literal with all of its fields, in the form
- * that the generated types say, so that spreading, JSON, Object.keys, structuredClone and database
- * drivers see what a handler sees. The fields are gathered in local variables, and the object is
- * made once: objects of a type share one hidden class from the start.
+ * Reads payloads. Each message type is compiled into one JavaScript function, as protobufjs
+ * compiles its own decoders.
  *
- * The wire rules are protobuf's: the last value of a field wins, messages merge, of a oneof the
- * last member stays; lists are read packed and not; an unknown field, one of another wire type and
- * an unknown number of a closed enum are passed over. Names from the .proto enter the source only
- * through JSON.stringify.
+ * A message becomes an object literal with all of its fields, in the form of the generated types.
+ * So spreading, JSON, Object.keys, structuredClone and database drivers see the same fields as a
+ * handler. The fields are gathered in local variables, and the object is made once. So objects of a
+ * type share one hidden class from the start.
+ *
+ * The wire rules are protobuf's. The last value of a field wins; messages merge; the last member of
+ * a oneof stays; lists are read packed and unpacked. Skipped are unknown fields, fields with a
+ * wrong wire type, and unknown numbers of a closed enum. Names from the .proto enter the source
+ * only through JSON.stringify.
  */
 import protobuf from 'protobufjs';
 import {
@@ -28,11 +30,11 @@ import {
 import type { PayloadReader } from './payload-reader.ts';
 
 /**
- * Plain data of a message. Of a whole payload: `(reader, end, null, 0, 0)`.
- * @param previous what was read of the same message before, to be merged into
- * @param depth of the message in others
+ * Reads the plain data of a message. Arguments for a whole payload: `(reader, end, null, 0, 0)`.
+ * @param previous fields of the same message that were read before, to be merged into
+ * @param depth number of enclosing messages
  * @param group tag that ends the message, where it is a group; else 0
- * @throws Error, RangeError on bytes that are none
+ * @throws Error, RangeError on bytes that are no such message
  */
 export type MessageReader = (
   reader: PayloadReader,
@@ -42,7 +44,7 @@ export type MessageReader = (
   group: number,
 ) => Record<string, unknown>;
 
-/** A box, so that a message may refer to itself. */
+/** A box, so that a message can refer to itself. */
 interface Compiled {
   read: MessageReader;
 }
@@ -51,7 +53,7 @@ export function compileReader(message: protobuf.Type): MessageReader {
   return compile(message, new Map()).read;
 }
 
-/** What the source of one message's function refers to by number. */
+/** Objects that the source of one message's function refers to by number. */
 interface Links {
   readonly inner: Compiled[];
   readonly enums: ReadonlySet<number>[];
@@ -100,7 +102,7 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
 }
 
 /**
- * Before anything was read of the field. Empty bytes are made at the end, where there were none.
+ * Returns the value of an unread field. Empty bytes are made only at the end, where no value came.
  */
 function unsetOf(field: protobuf.Field): string {
   if (field.map) return '{}';
@@ -124,7 +126,7 @@ function resultOf(field: protobuf.Field, variable: string): string {
   return bytes ? `${variable} === null ? empty() : ${variable}` : variable;
 }
 
-/** The cases of the field's tags, as source. */
+/** Returns the source of the cases for the field's tags. */
 function casesOf(
   field: protobuf.Field,
   variables: ReadonlyMap<protobuf.Field, string>,
@@ -169,7 +171,7 @@ function isMessage(field: protobuf.Field): boolean {
   return field.resolvedType instanceof protobuf.Type;
 }
 
-/** What lies behind a length: read up to `e`, and nothing beyond. */
+/** Returns source that reads a length-delimited value up to `e`, and nothing beyond. */
 function within(body: string): string[] {
   return [
     'n = r.size(); e = r.pos + n; if (e > end) r.beyond();',
@@ -179,7 +181,7 @@ function within(body: string): string[] {
   ];
 }
 
-/** A message or group, into `v`. */
+/** Returns source that reads a message or group into `v`. */
 function messageInto(
   field: protobuf.Field,
   previous: string,
@@ -192,21 +194,24 @@ function messageInto(
   return [...within(`v = T[${at}].read(r, e, ${previous}, depth + 1, 0);`), then];
 }
 
-/** Condition under which a number of a closed enum is one; empty: always. */
+/** Returns the condition that a number belongs to a closed enum; empty: always. */
 function knownOf(field: protobuf.Field, links: Links): string {
   const { resolvedType } = field;
   if (!(resolvedType instanceof protobuf.Enum) || !isClosed(resolvedType)) return '';
   return `E[${links.enums.push(new Set(Object.values(resolvedType.values))) - 1}].has(v)`;
 }
 
-/** Expression that reads one value which is no message. */
+/** Returns an expression that reads one value other than a message. */
 function valueOf(field: protobuf.Field): string {
   if (field.resolvedType instanceof protobuf.Enum) return 'r.int32()';
   if (field.type === 'string') return isVerified(field) ? 'r.stringVerify()' : 'r.string()';
   return `r.${field.type}()`;
 }
 
-/** An entry is a message of a key and a value; either may be missing, or come more than once. */
+/**
+ * Returns source that reads a map's entry: a message of a key and a value. Either may be missing,
+ * or come more than once.
+ */
 function mapCase(field: protobuf.Field, variable: string, links: Links): string[] {
   const keyType = keyTypeOf(field);
   const key =
@@ -244,7 +249,7 @@ function mapCase(field: protobuf.Field, variable: string, links: Links): string[
   ];
 }
 
-/** An own property whatever its name. */
+/** Sets an own property, also for names such as __proto__. */
 function put(into: Record<string, unknown>, key: string | number | boolean, value: unknown): void {
   if (key !== '__proto__') into[key as string] = value;
   else

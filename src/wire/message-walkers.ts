@@ -1,8 +1,7 @@
 /**
- * Whether data fits a message, in words: the path of the first field that does not, and why. What
- * the writer (message-writer.ts) refuses, this explains; both take exactly the same data. A typo
- * never becomes a silently missing value, and an object without enumerable content never an empty
- * message.
+ * Explains why data does not fit a message: the path of the first wrong field, and the reason. The
+ * writer (message-writer.ts) accepts exactly the same data. A typo never becomes a silently missing
+ * value. An object without enumerable content never becomes an empty message.
  */
 import protobuf from 'protobufjs';
 import { INTEGERS, isClosed, keyTypeOf, MAX_DEPTH } from './fields.ts';
@@ -68,7 +67,7 @@ function isMessageData(data: unknown): data is Record<string, unknown> {
   return typeof data === 'object' && data !== null && (isPlain(data) || hasContent(data));
 }
 
-/** A field that has a value when it is asked for, and is not among the enumerable ones. */
+/** Returns a field that has a value but is not enumerable. */
 function hiddenField(
   data: Readonly<Record<string, unknown>>,
   fields: ReadonlyMap<string, FieldCheck>,
@@ -97,7 +96,9 @@ function oneofProblem(
   return null;
 }
 
-/** What reading a value throws (a getter, a revoked Proxy) is the value's problem. */
+/**
+ * Reports an error while reading a value (a getter, a revoked Proxy) as a problem of that value.
+ */
 function guarded(check: FieldCheck): FieldCheck {
   return (value, path, depth) => {
     try {
@@ -144,7 +145,7 @@ function compileField(field: protobuf.Field, done: Map<protobuf.Type, FieldCheck
   };
 }
 
-/** Key, value, key, value …; null: neither an object with content nor a Map. */
+/** Returns key, value, key, value …; null: neither an object with content nor a Map. */
 export function entriesOf(value: unknown): unknown[] | null {
   if (typeof value !== 'object' || value === null) return null;
   if (value instanceof Map) return [...(value as Map<unknown, unknown>)].flat(1);
@@ -220,12 +221,15 @@ function compileEnum(one: protobuf.Enum): FieldCheck {
 /** Half of a surrogate pair: UTF-8 has no bytes for it. */
 const UNPAIRED = /\p{Surrogate}/u;
 
-/** Infinities stay what they are; no finite number may become one. */
+/** Whether a number fits a float. Infinities stay infinities; no finite number may become one. */
 export function fitsFloat(value: number): boolean {
   return Number.isFinite(Math.fround(value)) || !Number.isFinite(value);
 }
 
-/** Bytes that were given away (transfer, structuredClone) look empty. */
+/**
+ * Whether bytes were transferred to another owner (transfer, structuredClone). Such bytes look
+ * empty.
+ */
 export function isDetached({ length, buffer }: Uint8Array): boolean {
   if (length > 0 || buffer.byteLength > 0) return false;
   try {
@@ -235,7 +239,7 @@ export function isDetached({ length, buffer }: Uint8Array): boolean {
   }
 }
 
-/** Whether a map's key, the text of a property or the key of a Map, is one of its key type. */
+/** Whether a map's key fits its key type. A key is the name of a property or the key of a Map. */
 export function keyFits(type: string, key: unknown): boolean {
   if (type === 'string') return typeof key === 'string' && !UNPAIRED.test(key);
   if (type === 'bool') return typeof key === 'boolean' || key === 'true' || key === 'false';
@@ -253,7 +257,7 @@ function integer(min: number, max: number): FieldCheck {
       : { path, what: `a whole number from ${min} to ${max} was expected, got ${describe(value)}` };
 }
 
-/** With its content, where that is short. */
+/** Describes a value, with its content where that is short. */
 function show(value: unknown): string {
   if (value instanceof Date) return value.toISOString();
   return typeof value === 'object'

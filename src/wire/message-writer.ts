@@ -1,11 +1,12 @@
 /**
- * Check and encode a payload in one pass: compiled per message type into one JavaScript function,
- * as protobufjs compiles its own encoders, but refusing what does not fit with the path of the
- * field. Publishing is what this is for: half of a publisher's time was looking at every field
- * twice.
+ * Checks and encodes a payload in one pass. Each message type is compiled into one JavaScript
+ * function, as protobufjs compiles its own encoders. But wrong data is refused with the path of the
+ * field.
  *
- * What it refuses the check (message-walkers.ts) explains. Names from the .proto enter the source
- * only through JSON.stringify.
+ * One pass is for publishing: reading every field twice took half of a publisher's time.
+ *
+ * The check (message-walkers.ts) explains each refusal. Names from the .proto enter the source only
+ * through JSON.stringify.
  */
 import protobuf from 'protobufjs';
 import {
@@ -33,8 +34,8 @@ import { hasContent, isData, isPlain } from './plain-value.ts';
 import { wellKnown, type WellKnown } from './well-known.ts';
 
 /**
- * Appends the encoded message to the arena, or says why not; then the arena's content is undefined
- * behind its start.
+ * Appends the encoded message to the arena, or returns the problem. After a problem, the arena's
+ * content behind its start is undefined.
  */
 export type MessageWriter = (data: unknown, arena: PayloadArena) => Problem | null;
 
@@ -47,7 +48,7 @@ export function compileWriter(message: protobuf.Type): MessageWriter {
     try {
       if (write.run(data, arena, 0)) return null;
     } catch (error) {
-      // A getter, or a revoked Proxy: the check comes upon it again.
+      // A getter or a revoked Proxy has thrown: the check will meet the error again.
       const problem = check(data, '');
       if (problem) return problem;
       throw error;
@@ -56,12 +57,12 @@ export function compileWriter(message: protobuf.Type): MessageWriter {
   };
 }
 
-/** A box, so that a message may refer to itself. */
+/** A box, so that a message can refer to itself. */
 interface Compiled {
   run: Inner;
 }
 
-/** What the source of one message's function refers to by number. */
+/** Objects that the source of one message's function refers to by number. */
 interface Links {
   readonly inner: Compiled[];
   readonly enums: ReadonlySet<number>[];
@@ -69,7 +70,7 @@ interface Links {
   readonly done: Map<protobuf.Type, Compiled>;
 }
 
-/** True: written. False: the data does not fit. */
+/** Compiles a message. Its function returns true: written; false: the data does not fit. */
 function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Compiled {
   const existing = done.get(message);
   if (existing) return existing;
@@ -80,9 +81,9 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
   const known = wellKnown(message);
   const lines = [
     `if (typeof d !== 'object' || d === null || depth > ${MAX_DEPTH}) return false;`,
-    // All but literals and the like are looked at closely: most have no content to be written. This
-    // is a load that V8 remembers, a call of getPrototypeOf would not be; what it does not find out
-    // (iterators, old style classes), `misfit` does.
+    // All objects other than literals are checked closely: most have no content to be written.
+    // Reading `constructor` is a load that V8 remembers; a call of getPrototypeOf would not be.
+    // `misfit` finds the rest (iterators, old style classes).
     'const instance = d.constructor !== Object;',
     'if (instance && !isPlain(d) && !hasContent(d)) return false;',
     `let known = 0, v, m, q, x${oneofs.map((_, i) => `, o${i} = false`).join('')};`,
@@ -120,7 +121,7 @@ function compile(message: protobuf.Type, done: Map<protobuf.Type, Compiled>): Co
   return box;
 }
 
-/** Whether it has keys that are no fields, or fields whose values are in no enumerable property. */
+/** Whether data has keys that are no fields, or fields that are not enumerable. */
 function isMisfit(data: Record<string, unknown>, names: ReadonlySet<string>): boolean {
   if (!isPlain(data) && !hasContent(data)) return true;
   let fields = 0;
@@ -133,7 +134,7 @@ function isMisfit(data: Record<string, unknown>, names: ReadonlySet<string>): bo
   return fields !== 0;
 }
 
-/** Writes `v`, which is there, as source. */
+/** Returns source that writes `v`, which is set. */
 function fieldLines(field: protobuf.Field, links: Links): string[] {
   if (field.map) return mapLines(field, links);
   const tag = tagOf(field.id, wireTypeOf(field));
@@ -157,7 +158,7 @@ function fieldLines(field: protobuf.Field, links: Links): string[] {
   ];
 }
 
-/** Every entry with its key and its value, zeros too. */
+/** Returns source that writes every map entry with its key and its value, zeros too. */
 function mapLines(field: protobuf.Field, links: Links): string[] {
   const keyType = keyTypeOf(field);
   const key =
@@ -181,8 +182,8 @@ function mapLines(field: protobuf.Field, links: Links): string[] {
 }
 
 /**
- * Condition under which one value does not fit, but for what writing it finds out. Replaces what
- * stands for a message.
+ * Returns the condition under which a value does not fit. Problems that writing finds are left out.
+ * Replaces a value that stands for a message by the message.
  */
 function isBad(field: protobuf.Field, value: string, links: Links): string {
   const { resolvedType } = field;
@@ -215,7 +216,10 @@ function isBad(field: protobuf.Field, value: string, links: Links): string {
   }
 }
 
-/** Fields that cannot tell unset from zero leave zeros out. */
+/**
+ * Returns the condition for writing a value: fields that cannot tell unset from zero leave zeros
+ * out.
+ */
 function isNotZero(field: protobuf.Field): string {
   if (field.type === 'string') return "v !== ''";
   if (field.type === 'bytes') return 'v.length > 0';
@@ -223,7 +227,10 @@ function isNotZero(field: protobuf.Field): string {
   return field.type === 'double' || field.type === 'float' ? 'v !== 0 || 1 / v < 0' : 'v !== 0';
 }
 
-/** Statement that writes one value. @param tag 0: an element of a packed field */
+/**
+ * Returns a statement that writes one value.
+ * @param tag 0: an element of a packed field
+ */
 function put(field: protobuf.Field, value: string, tag: number, links: Links): string {
   if (field.resolvedType instanceof protobuf.Type) {
     const run = `T[${links.inner.push(compile(field.resolvedType, links.done)) - 1}].run(${value}, w, depth + 1)`;

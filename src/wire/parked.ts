@@ -1,6 +1,6 @@
 /**
- * Parked records: millrace.v1.ParkedEvent. Read and written by hand, as all that a turn of a lane
- * stands on.
+ * Parked records: millrace.v1.ParkedEvent. They are read and written by hand, like all data in a
+ * lane's turn.
  */
 import { CorruptDataError } from '../core/errors.ts';
 import { wellFormed } from '../core/well-formed.ts';
@@ -13,13 +13,13 @@ export interface ParkedAttempt {
   readonly attempt: number;
   readonly name: string;
   readonly message: string;
-  /** What the error was caused by; absent or empty: nothing is known. */
+  /** Cause of the error. Absent or empty: nothing is known. */
   readonly cause?: string;
 }
 
-/** Times are server time in ms since 1970, 0 where nothing has failed yet. */
+/** Fields of a parked record. Times are server time, ms since 1970; 0: nothing has failed yet. */
 export interface ParkedRecord {
-  /** The Event message's original bytes. */
+  /** Original bytes of the Event message. */
   readonly event: Uint8Array;
   readonly type: string;
   readonly entryId: string;
@@ -29,8 +29,8 @@ export interface ParkedRecord {
   readonly firstFailedMs: number;
   readonly lastFailedMs: number;
   /**
-   * Since when it is parked without an attempt, 0 once one was made: how long it has waited for its
-   * schema.
+   * Time since which the event is parked without an attempt, waiting for its schema; 0: an attempt
+   * was made.
    */
   readonly waitingSinceMs: number;
   readonly history: readonly ParkedAttempt[];
@@ -38,7 +38,7 @@ export interface ParkedRecord {
   readonly eventId: string;
   readonly subject: string;
   /**
-   * Of the batch that the event came with, as it stood there: that of an event that names none
+   * Source of the event's original batch, unchanged: it is the source of an event that names none
    * itself.
    */
   readonly batchSource?: Uint8Array;
@@ -47,8 +47,8 @@ export interface ParkedRecord {
 const { ParkedEvent } = millrace.v1;
 
 /**
- * What is written can be read again, whatever the texts are: protobufjs writes short ones
- * unchecked.
+ * Encodes a record. Every text is made well-formed first, because protobufjs writes short texts
+ * unchecked. So the record can always be read again.
  */
 export function encodeParked(record: ParkedRecord): Buffer {
   const bytes = ParkedEvent.encode(
@@ -70,9 +70,9 @@ export function encodeParked(record: ParkedRecord): Buffer {
 }
 
 /**
- * `event` is a view of `bytes`, not a copy.
- * @throws CorruptDataError('decode'), also where it does not say which event it is, or holds none
- *   that can be read
+ * Decodes a record. `event` is a view of `bytes`, not a copy.
+ * @throws CorruptDataError('decode'), also where the record names no event, or holds no readable
+ *   event
  */
 export function decodeParked(bytes: Uint8Array): ParkedRecord {
   try {
@@ -94,8 +94,8 @@ export function decodeParked(bytes: Uint8Array): ParkedRecord {
 }
 
 /**
- * What can still be read of a record that decodeParked refuses: the fields in front of the damage,
- * each only where it is what such a field can be.
+ * Returns the readable fields of a record that decodeParked refuses: the fields in front of the
+ * damage, each only where its value is possible.
  */
 export function salvageParked(bytes: Uint8Array): {
   readonly type: string;
@@ -109,13 +109,13 @@ export function salvageParked(bytes: Uint8Array): {
   try {
     while (cursor.at < cursor.end) readField(cursor, record);
   } catch {
-    // what stands before it is enough
+    // the fields before the damage are enough
   }
   let { eventId } = record;
   try {
     if (eventId === '' && record.event.length > 0) eventId = readEvent(record.event).id;
   } catch {
-    // no id then
+    // the record has no readable id then
   }
   const entryId = /^\d+-\d+$/.test(record.entryId) ? record.entryId : '';
   return { type: record.type, entryId, index: record.index, eventId };

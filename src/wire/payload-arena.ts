@@ -1,26 +1,27 @@
 /**
- * Where a publisher writes payloads and their envelopes, one behind the other, before they go to
- * their partitions' batches.
+ * Buffer in which a publisher writes payloads and their envelopes, one behind the other, before
+ * they go to their partitions' batches.
  *
- * Our own and not protobufjs' writer, because a publisher does little else: short ASCII strings,
- * which most are, are written in one loop without a call into native code, and a message's length
- * is put in front of it in place.
+ * The writer is our own and not protobufjs', because publishing consists mostly of this work. Most
+ * strings are short ASCII: they are written in one loop without a call into native code. A
+ * message's length is put in front of the message in place.
  *
- * Tags are those of protobuf (`tagOf`); where a number is asked for, tag 0 writes none: an element
- * of a packed field.
+ * Tags are those of protobuf (`tagOf`). Tag 0 writes no tag: an element of a packed field.
  */
 
-/** Room one call may write without asking: tag and any fixed-size value. */
+/** Bytes that one call may write without asking for room: a tag and any fixed-size value. */
 const SLACK = 32;
 const LARGE = 1_048_576;
 const START = 65_536;
-/** isWellFormed: ECMAScript 2024, in every Node we run on; the compiler's library is older. */
+/**
+ * isWellFormed is ECMAScript 2024. Every Node we run on has it; the compiler's library is older.
+ */
 const { isWellFormed, charCodeAt } = String.prototype as unknown as {
   readonly isWellFormed: (this: string) => boolean;
   /**
    * V8 has more kinds of strings (flat, concatenated, sliced, internalised, ...) than a property
-   * access remembers: where all of them come by, `text.charCodeAt` is looked up anew for every
-   * character. It must be a constant of this module.
+   * access remembers. Where all of them occur, `text.charCodeAt` is looked up anew for every
+   * character. So the method must be a constant of this module.
    */
   readonly charCodeAt: (this: string, at: number) => number;
 };
@@ -30,30 +31,34 @@ export class PayloadArena {
   #view = viewOf(this.#buffer);
   #end = 0;
 
-  /** To be asked for after the last write: it may have been replaced by a larger one. */
+  /**
+   * Buffer of the arena. Read it after the last write, because a larger one may have replaced it.
+   */
   get buffer(): Buffer {
     return this.#buffer;
   }
   get end(): number {
     return this.#end;
   }
-  /** Forgets what was written behind this offset (a payload that failed half-way). */
+  /** Drops the bytes behind this offset (a payload that failed half-way). */
   truncate(to: number): void {
     this.#end = to;
   }
-  /** Empty again. A buffer that has grown large is given up. */
+  /** Empties the arena. A buffer that has grown large is given up. */
   clear(): void {
     this.#end = 0;
     if (this.#buffer.length > LARGE) this.#replace(Buffer.allocUnsafeSlow(START));
   }
 
-  /** Tag, then a non-negative safe integer. */
+  /** Writes a tag, then a non-negative safe integer. */
   uint(tag: number, value: number): void {
     this.#reserve(SLACK);
     this.#end = varint(this.#buffer, this.#tag(tag), value);
   }
 
-  /** Tag, then any safe integer as int32, int64 or enum: negative ones take ten bytes. */
+  /**
+   * Writes a tag, then any safe integer as int32, int64 or enum. Negative integers take ten bytes.
+   */
   int(tag: number, value: number): void {
     if (value >= 0) return this.uint(tag, value);
     this.#reserve(SLACK);
@@ -65,7 +70,7 @@ export class PayloadArena {
     this.#end = at;
   }
 
-  /** Tag, then a safe integer in zig-zag: 0, -1, 1, -2 … */
+  /** Writes a tag, then a safe integer in zig-zag: 0, -1, 1, -2 … */
   sint(tag: number, value: number): void {
     if (value <= 0x3fff_ffff && value >= -0x4000_0000)
       return this.uint(tag, ((value << 1) ^ (value >> 31)) >>> 0);
@@ -84,7 +89,7 @@ export class PayloadArena {
     this.#end = at + 8;
   }
 
-  /** Tag, then a number that 32 bits can hold, rounded. */
+  /** Writes a tag, then a number rounded to 32 bits. */
   float(tag: number, value: number): void {
     this.#reserve(SLACK);
     const at = this.#tag(tag);
@@ -92,7 +97,7 @@ export class PayloadArena {
     this.#end = at + 4;
   }
 
-  /** Tag, then an integer as fixed32 or sfixed32. */
+  /** Writes a tag, then an integer as fixed32 or sfixed32. */
   fixed32(tag: number, value: number): void {
     this.#reserve(SLACK);
     const at = this.#tag(tag);
@@ -100,7 +105,7 @@ export class PayloadArena {
     this.#end = at + 4;
   }
 
-  /** Tag, then a safe integer as fixed64 or sfixed64. */
+  /** Writes a tag, then a safe integer as fixed64 or sfixed64. */
   fixed64(tag: number, value: number): void {
     this.#reserve(SLACK);
     const at = this.#tag(tag);
@@ -109,7 +114,7 @@ export class PayloadArena {
     this.#end = at + 8;
   }
 
-  /** A tag alone: the ends of a group. */
+  /** Writes a tag alone: the ends of a group. */
   tag(tag: number): void {
     this.#reserve(SLACK);
     this.#end = varint(this.#buffer, this.#end, tag);
@@ -123,8 +128,9 @@ export class PayloadArena {
   }
 
   /**
-   * @returns false, and nothing is written, where the text has an unpaired surrogate: UTF-8 cannot
-   *   hold it
+   * Writes a text.
+   * @returns false for a text with an unpaired surrogate, which UTF-8 cannot hold; nothing is
+   *   written then
    */
   string(tag: number, text: string): boolean {
     const { length } = text;
@@ -155,15 +161,19 @@ export class PayloadArena {
     return true;
   }
 
-  /** Starts a message. @returns where its content starts, for close() */
+  /**
+   * Starts a message.
+   * @returns start of its content, for close()
+   */
   open(tag: number): number {
     this.#reserve(SLACK);
-    // One byte for the length, which is enough for most; close() makes room for more.
+    // One byte is reserved for the length, which is enough for most messages. close() makes room
+    // for a longer one.
     this.#end = varint(this.#buffer, this.#end, tag) + 1;
     return this.#end;
   }
 
-  /** Ends the message whose content starts there. */
+  /** Ends the message whose content starts at this offset. */
   close(start: number): void {
     const length = this.#end - start;
     if (length < 0x80) {
@@ -177,7 +187,10 @@ export class PayloadArena {
     this.#end += more;
   }
 
-  /** @returns the offset behind it; nothing is reserved */
+  /**
+   * Writes a text without reserving room.
+   * @returns the offset behind it
+   */
   #tag(tag: number): number {
     return tag === 0 ? this.#end : varint(this.#buffer, this.#end, tag);
   }
@@ -200,13 +213,16 @@ function viewOf(buffer: Buffer): DataView {
   return new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
-/** Writes a non-negative safe integer. @returns the offset behind it */
+/**
+ * Writes a non-negative safe integer.
+ * @returns the offset behind it
+ */
 export function varint(buffer: Buffer, at: number, value: number): number {
   if (value < 0x80) {
     buffer[at++] = value;
     return at;
   }
-  // beyond 32 bits with division, the rest with shifts
+  // Beyond 32 bits division is needed; the rest is done with shifts.
   while (value > 0x7fff_ffff) {
     buffer[at++] = (value % 128) | 0x80;
     value = Math.floor(value / 128);

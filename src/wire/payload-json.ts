@@ -1,17 +1,18 @@
 /**
- * Payloads as JSON: the protobuf JSON mapping
- * (https://protobuf.dev/programming-guides/json/), as far as payloads have forms of their own.
+ * Payloads as JSON: the protobuf JSON mapping (https://protobuf.dev/programming-guides/json/), as
+ * far as payloads have forms of their own.
  *
- * Written are plain JSON values in the shape that functions see: enums as numbers, 64-bit integers
- * as numbers, bytes as base64, messages as objects. JSON has no NaN, infinities or negative zero:
- * these are written as strings. Read is that shape, and whatever else the mapping allows.
+ * The writer makes plain JSON values in the shape that functions see: enums as numbers, 64-bit
+ * integers as numbers, bytes as base64, messages as objects. JSON has no NaN, infinities or
+ * negative zero, so these are written as strings. The reader accepts that shape, and everything
+ * else that the mapping allows.
  */
 import protobuf from 'protobufjs';
 import { InvalidEventError } from '../core/errors.ts';
 import { parseRfc3339 } from '../core/rfc3339.ts';
 import type { Catalog } from './catalog.ts';
 
-/** Decoded data as JSON values; `readJson` is the inverse. */
+/** Returns decoded data as JSON values. `readJson` is the inverse. */
 export function plainJson(value: unknown): unknown {
   if (typeof value === 'number') return jsonNumber(value);
   if (typeof value === 'bigint') return String(value);
@@ -29,10 +30,10 @@ function jsonNumber(value: number): number | string {
   return Object.is(value, -0) ? '-0' : value;
 }
 
-/** Converts in place where it can; throws NoJson. */
+/** Converts a value, in place where possible. Throws NoJson. */
 type Convert = (value: unknown, path: string, depth: number) => unknown;
 
-/** What does not fit, found while a payload is read. */
+/** A value that does not fit, found while a payload is read. */
 class NoJson extends Error {
   readonly path: string;
   constructor(path: string, what: string) {
@@ -41,14 +42,14 @@ class NoJson extends Error {
   }
 }
 
-/** Deeper payloads are refused by the writer, which says so. */
+/** Depth at which reading stops. The writer refuses deeper payloads, and reports it. */
 const MAX_DEPTH = 100;
 
 /**
- * Reads payloads of the catalog's types from parsed JSON. The result is what publish() takes:
- * unknown fields and values of a wrong type stay as they are, and publish() names them.
- * @returns (type, value as JSON.parse gave it; it may be changed) => data.
- *   The function throws InvalidEventError naming the field, for a value that the mapping refuses.
+ * Reads payloads of the catalog's types from parsed JSON. The result is data for publish(). Unknown
+ * fields and values of a wrong type stay as they are, so that publish() reports them.
+ * @returns (type, value as JSON.parse gave it; it may be changed) => data. The function throws
+ *   InvalidEventError naming the field, for a value that the mapping refuses.
  */
 export function createJsonReader(catalog: Catalog): (type: string, json: unknown) => unknown {
   const known = new Map<protobuf.Type, Convert>();
@@ -84,7 +85,7 @@ function messageReader(message: protobuf.Type, known: Map<protobuf.Type, Convert
     return data;
   };
   const convert = WELL_KNOWN[message.fullName.slice(1)]?.(read) ?? read;
-  // Known before its fields are read: a message may refer to itself.
+  // The reader is registered before its fields are compiled: a message may refer to itself.
   known.set(message, convert);
   for (const field of message.fieldsArray) {
     const entry = { name: field.name, read: fieldReader(field.resolve(), known) };
@@ -94,7 +95,8 @@ function messageReader(message: protobuf.Type, known: Map<protobuf.Type, Convert
 }
 
 /**
- * The mapping takes a field by its lowerCamelCase name, its `json_name` and its name in the .proto.
+ * Returns the names of a field: the mapping accepts its lowerCamelCase name, its `json_name` and
+ * its name in the .proto.
  */
 function jsonNames(field: protobuf.Field): string[] {
   const own = field.options?.['json_name'] as unknown;
@@ -124,13 +126,13 @@ function fieldReader(field: protobuf.Field, known: Map<protobuf.Type, Convert>):
     Array.isArray(value) ? value.map((each, i) => one(each, `${path}.${i}`, depth)) : value;
 }
 
-/** Null: the value stays as it is. */
+/** Returns the conversion of a field's value; null: the value stays as it is. */
 function valueReader(
   { type, resolvedType }: protobuf.Field,
   known: Map<protobuf.Type, Convert>,
 ): Convert | null {
   if (resolvedType instanceof protobuf.Type) {
-    // Looked up when a value comes: a message may refer to itself.
+    // The reader is looked up when a value comes: a message may refer to itself.
     return (value, path, depth) => messageReader(resolvedType, known)(value, path, depth);
   }
   if (resolvedType instanceof protobuf.Enum)
@@ -150,7 +152,8 @@ function readEnum({ values }: protobuf.Enum, value: unknown, path: string): unkn
 }
 
 /**
- * Base64 with the standard or the URL-safe alphabet, with or without padding, and no other bits.
+ * Decodes base64 with the standard or the URL-safe alphabet, with or without padding, and without
+ * stray bits.
  */
 function readBytes(value: unknown, path: string): unknown {
   if (typeof value !== 'string') return value;
@@ -182,7 +185,7 @@ function readDouble(value: unknown, path: string): unknown {
   return number;
 }
 
-/** A string holds an integer exactly, also one that a JavaScript number would round. */
+/** Reads an integer. A string holds one exactly, also one that a JavaScript number would round. */
 function readInteger(value: unknown, path: string): unknown {
   if (typeof value !== 'string') return value;
   const number = NUMBER.test(value) ? Number(value) : Number.NaN;
@@ -197,7 +200,10 @@ const quoted = (text: string): string => JSON.stringify(text.slice(0, 60));
 
 // ---------------------------------------------------------------- google.protobuf
 
-/** @param read takes the value in the form of an object, which functions see. */
+/**
+ * Conversion of a well-known type.
+ * @param read takes the value in the form of an object, which functions see
+ */
 const WELL_KNOWN: Readonly<Record<string, (read: Convert) => Convert>> = {
   'google.protobuf.Timestamp': (read) => (value, path, depth) =>
     typeof value === 'string' ? timestamp(value, path) : read(value, path, depth),
@@ -239,7 +245,7 @@ const KINDS = new Set([
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Whether this is a google.protobuf.Value as functions see it, and no free JSON. */
+/** Whether a value is a google.protobuf.Value as functions see it, and not free JSON. */
 function isValue(value: unknown): boolean {
   if (!isObject(value)) return false;
   const keys = Object.keys(value);
@@ -256,7 +262,7 @@ function toStruct(value: Record<string, unknown>, depth: number): unknown {
   return { fields: Object.fromEntries(fields) as unknown };
 }
 
-/** Free JSON as a google.protobuf.Value. */
+/** Converts free JSON into a google.protobuf.Value. */
 function toValue(json: unknown, depth: number): unknown {
   if (depth > MAX_DEPTH) return json;
   if (json === null) return { nullValue: 0 };
@@ -275,7 +281,7 @@ function timestamp(text: string, path: string): { seconds: number; nanos: number
   return { seconds, nanos: (moment.ms - seconds * 1000) * 1_000_000 + moment.nanos };
 }
 
-/** 10,000 years, the longest that the mapping allows. */
+/** Longest duration that the mapping allows: 10,000 years. */
 const MAX_DURATION_S = 315_576_000_000;
 
 function duration(text: string, path: string): { seconds: number; nanos: number } {

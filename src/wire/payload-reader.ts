@@ -1,10 +1,10 @@
 /**
- * What the compiled readers of payloads (message-reader.ts) read single values with: protobufjs'
- * own reader, with what it leaves open for speed.
+ * Reader of single values, for the compiled readers of payloads (message-reader.ts). It extends
+ * protobufjs' reader.
  *
- * - 64-bit integers come out as numbers, at once: a Long object per field costs more than the rest
- *   of the event. A value beyond 2^53 is an error, never a rounded number.
- * - one reader serves all payloads of a thread, moved from slice to slice. protobufjs' globals stay
+ * - 64-bit integers become numbers at once. A Long object per field costs more than the rest of the
+ *   event. A value beyond 2^53 is an error, never a rounded number.
+ * - One reader serves all payloads of a thread, moved from slice to slice. protobufjs' globals stay
  *   as they are: a user's own protobufjs in the same thread keeps its Longs.
  */
 import protobuf from 'protobufjs';
@@ -25,8 +25,8 @@ export class PayloadReader extends protobuf.Reader {
   #views = false;
 
   /**
-   * The next message lies between these offsets.
-   * @param views `bytes` fields are views of the buffer, not copies
+   * Moves to the next message, between these offsets.
+   * @param views whether `bytes` fields are views of the buffer instead of copies
    */
   over(bytes: Buffer, start: number, end: number, views = false): this {
     this.#views = views;
@@ -38,8 +38,8 @@ export class PayloadReader extends protobuf.Reader {
   }
 
   /**
-   * Passes over the value behind a tag that means nothing here.
-   * @param depth of the message it stands in: groups nest as messages do
+   * Skips the value behind an unknown tag.
+   * @param depth number of enclosing messages: groups nest as messages do
    * @throws Error, RangeError where there is no such value
    */
   skipField(tag: number, depth: number): void {
@@ -64,7 +64,7 @@ export class PayloadReader extends protobuf.Reader {
     if (depth > MAX_DEPTH) throw new RangeError(`nested deeper than ${MAX_DEPTH}`);
     for (;;) {
       const tag = this.tag();
-      // the same field number with wire type 4
+      // wire type 4 with the same field number ends the group
       if (tag === start + 1) return;
       this.skipField(tag, depth);
     }
@@ -87,7 +87,7 @@ export class PayloadReader extends protobuf.Reader {
     throw new RangeError('a length beyond the end of the message');
   }
 
-  /** Copied unless asked otherwise: a view would keep the whole batch alive. */
+  /** Reads bytes, copied unless `views` is set: a view would keep the whole batch alive. */
   override bytes(): Uint8Array {
     if (this.#views) return super.bytes();
     return Uint8Array.prototype.slice.call(super.bytes());
@@ -117,7 +117,9 @@ export class PayloadReader extends protobuf.Reader {
 
   #high = 0;
 
-  /** Ten bytes at most: low 32 bits returned, high 32 in #high. */
+  /**
+   * Reads a varint of ten bytes at most. Returns the low 32 bits; the high 32 bits are in #high.
+   */
   #varintParts(): number {
     let low = 0;
     let high = 0;
@@ -143,7 +145,7 @@ export class PayloadReader extends protobuf.Reader {
       this.pos++;
       return first;
     }
-    // Of up to seven bytes, as times in ms: exact in a number, and never negative.
+    // A varint of up to seven bytes, such as a time in ms, is exact in a number and never negative.
     const { buf, len } = this;
     let at = this.pos;
     let value = 0;

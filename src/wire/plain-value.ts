@@ -1,20 +1,20 @@
 /**
- * What has its content in enumerable properties, and what only looks so. A Date, a Map, a Promise
- * or an object of a class with private fields has none: taken for a message or for JSON, each would
- * be stored as an empty one.
+ * Tells objects with content in enumerable properties from others. A Date, a Map, a Promise or an
+ * object of a class with private fields has no such content. Taken for a message or for JSON, each
+ * would be stored as an empty one.
  */
 
-/** A literal, what JSON.parse gives, or an object without a prototype. */
+/** Whether a value is a literal, a result of JSON.parse, or an object without a prototype. */
 export function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
 
 /**
- * Whether an object of another kind has content of its own to be taken: one of a class, with
- * enumerable properties. Not so are arrays, whatever the platform brings (Date, Map, Set, Promise,
+ * Whether an object that is not plain has content of its own: an instance of a class, with
+ * enumerable properties. Excluded are arrays, the platform's objects (Date, Map, Set, Promise,
  * RegExp, Error, URL, typed arrays, boxed values …) and thenables.
- * @throws what reading it throws (a revoked Proxy)
+ * @throws any error of reading it (a revoked Proxy)
  */
 export function hasContent(value: object): boolean {
   if (Array.isArray(value) || Object.prototype.toString.call(value) !== '[object Object]')
@@ -25,7 +25,7 @@ export function hasContent(value: object): boolean {
   return false;
 }
 
-/** A literal of another realm (node:vm): its prototype is the other realm's. */
+/** Whether an object is a literal of another realm (node:vm): its prototype is that realm's. */
 function isForeignPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as object | null;
   return (
@@ -35,13 +35,15 @@ function isForeignPlain(value: object): boolean {
   );
 }
 
-/** Methods that an object inherits are no data, whether they are enumerable or not. */
+/**
+ * Whether a property is data. Inherited methods are no data, whether they are enumerable or not.
+ */
 export function isData(value: object, key: string): boolean {
   return Object.hasOwn(value, key) || typeof (value as Record<string, unknown>)[key] !== 'function';
 }
 
 /**
- * A value in the words of an error message: `a Promise (an await is missing?)`, `string "x"`, `an
+ * Describes a value for an error message: `a Promise (an await is missing?)`, `string "x"`, `an
  * array`.
  */
 export function describe(value: unknown): string {
@@ -83,17 +85,17 @@ function describeObject(value: object): string {
   return hasContent(value) ? of : `${of} without an enumerable property`;
 }
 
-/** Written by JSON as `{}` although it is something: a Map, a Set, a Promise, an Error. */
+/** An object with content that JSON writes as `{}`: a Map, a Set, a Promise, an Error. */
 export interface Emptied {
-  /** Dots between keys; '' for the value itself. */
+  /** Path with dots between keys; '' for the value itself. */
   readonly path: string;
   readonly what: string;
 }
 
 /**
- * The first object in a value whose content JSON leaves out.
- * @param value of which JSON could be made: it has no cycle
- * @param text its JSON, where nothing can be found without `{}` in it
+ * Returns the first object in a value whose content JSON leaves out.
+ * @param value a value that JSON can write: it has no cycle
+ * @param text its JSON; without `{}` in it there is nothing to find
  */
 export function emptiedByJson(value: unknown, text: string): Emptied | null {
   return text.includes('{}') ? findEmptied(value, '') : null;

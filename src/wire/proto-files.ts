@@ -1,6 +1,6 @@
 /**
- * .proto files into one protobufjs root, for the catalog and for the registry: without custom
- * options, with the files of Google that protobufjs brings along.
+ * Parses .proto files into one protobufjs root, for the catalog and for the registry. Custom
+ * options are left out. Google's files that protobufjs ships are added.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,14 +8,14 @@ import protobuf from 'protobufjs';
 import { BUNDLED, readBundled } from './bundled-protos.ts';
 import { stripOptions, type Extension } from './proto-text.ts';
 
-/** Files of Google that are read where a file imports them and brings no copy along. */
+/** Google's files that are read where a file imports them and no copy is given. */
 const GOOGLES = new Set(
   ['descriptor', 'type', 'source_context', 'api'].map((name) => `google/protobuf/${name}.proto`),
 );
-/** They declare options and nothing else. */
+/** Files that declare options only. */
 const OPTIONS_ONLY = /^google\/protobuf\/\w+_(?:features|options)\.proto$/;
 
-/** They carry no data, whoever extends them. */
+/** Messages that carry no data, whoever extends them. */
 const OPTIONS = /^google\.protobuf\.\w+Options$/;
 
 export interface FoundExtension extends Extension {
@@ -35,19 +35,20 @@ export class ProtoFiles {
   readonly #known: Set<string>;
 
   /**
-   * @param names of the files that will be added
-   * @param keepCase fields are named as in the text; else as in `data` (camelCase)
+   * @param names names of the files that will be added
+   * @param keepCase true: fields are named as in the text; false: as in `data` (camelCase)
    */
   constructor(names: readonly string[], keepCase: boolean) {
     this.#keepCase = keepCase;
     this.#known = new Set<string>([...BUNDLED, ...names]);
-    // options.proto declares an option, which is read off the parsed text.
+    // options.proto is not parsed: its option is read from the parsed text of the users' files.
     for (const name of BUNDLED)
       if (!name.endsWith('options.proto')) this.#parse(name, readBundled(name));
   }
 
   /**
-   * @returns the files it imports
+   * Adds a file.
+   * @returns the files that it imports
    * @throws Error with the parser's message, which has the file and the line
    */
   add(name: string, text: string): readonly string[] {
@@ -55,7 +56,10 @@ export class ProtoFiles {
     return [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])];
   }
 
-  /** Makes sure that an imported file is there. @returns false for one that is not known */
+  /**
+   * Adds an imported file, where it is missing.
+   * @returns false for an unknown file
+   */
   load(path: string): boolean {
     if (this.#known.has(path) || OPTIONS_ONLY.test(path)) return true;
     const common = protobuf.common.get(path);
@@ -74,8 +78,8 @@ export class ProtoFiles {
   }
 
   /**
-   * Extensions of messages other than descriptor options. Where events carry such a message, data
-   * could carry them.
+   * Returns the extensions of messages other than descriptor options. Where events carry such a
+   * message, their data could carry the extensions.
    */
   extended(): ExtendedMessage[] {
     return this.extensions.flatMap((extension) => {
@@ -84,7 +88,7 @@ export class ProtoFiles {
     });
   }
 
-  /** The extended messages that this one leads to. */
+  /** Returns the extended messages that a message contains, directly or not. */
   carried(message: protobuf.Type): ExtendedMessage[] {
     const extended = this.extended();
     if (extended.length === 0) return [];
@@ -99,7 +103,7 @@ export class ProtoFiles {
     return extended.filter(({ of }) => reached.has(`.${of}`));
   }
 
-  /** Extensions of what is no message: most likely a misspelt name. */
+  /** Returns extensions whose target is no message: most likely a misspelt name. */
   dangling(): FoundExtension[] {
     return this.extensions.filter(
       (extension) =>
@@ -111,11 +115,11 @@ export class ProtoFiles {
     return this.root.lookup(`.${name}`) instanceof protobuf.Type;
   }
 
-  /** Parses one file into the root; its messages know the file by name from then on. */
+  /** Parses one file into the root. Its messages know the file by name from then on. */
   #parse(name: string, text: string): protobuf.IParserResult {
     const stripped = stripOptions(text);
     this.extensions.push(...stripped.extensions.map((extension) => ({ ...extension, file: name })));
-    // protobufjs takes the name from this global, which its types leave out
+    // protobufjs reads the name from this global, which its types leave out
     const parse = protobuf.parse as typeof protobuf.parse & { filename: string | null };
     parse.filename = name;
     try {
@@ -127,7 +131,8 @@ export class ProtoFiles {
 }
 
 /**
- * protobufjs names `type_url` of Any as its .proto does; all other fields are named in camelCase.
+ * Renames fields to camelCase. protobufjs names `type_url` of Any as the .proto file does; all
+ * other fields are camelCase already.
  */
 function camelCased(
   nested: Readonly<Record<string, protobuf.AnyNestedObject>>,
@@ -147,7 +152,7 @@ function camelCased(
   return Object.fromEntries(Object.entries(nested).map(([name, one]) => [name, renamed(one)]));
 }
 
-/** Why data cannot be made of it. */
+/** Describes the reason for which an extended message is not supported. */
 export function describeExtended({
   extension: { file, line, fields },
   of,
@@ -160,7 +165,7 @@ export function describeExtended({
   );
 }
 
-/** Full names that a reference may mean, the innermost first. */
+/** Returns the full names that a reference may mean, the innermost first. */
 function candidates({ of, scope }: Extension): string[] {
   if (of.startsWith('.')) return [of.slice(1)];
   const parts = scope === '' ? [] : scope.split('.');

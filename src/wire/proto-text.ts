@@ -1,18 +1,18 @@
 /**
- * .proto text without what carries no data: custom options, and `extend` blocks.
+ * Strips .proto text of parts without data: custom options, and `extend` blocks.
  *
  * Options are for other tools (validation, HTTP mappings, access rules). Their values may be
- * anything the text format allows, which protobufjs does not read in full, and their declarations
- * extend descriptor.proto. So both are taken out before the text is parsed; line numbers stay.
- * Extensions of other messages do carry data: they are told to the caller.
+ * anything in the text format, which protobufjs does not read in full. Their declarations extend
+ * descriptor.proto. So both are removed before the text is parsed; line numbers stay. Extensions of
+ * other messages do carry data: the caller is told of them.
  */
 
 /** An `extend` block. */
 export interface Extension {
-  /** As written: `google.protobuf.FieldOptions`, `.shop.v1.Order`, `Order`. */
+  /** Extended message as written: `google.protobuf.FieldOptions`, `.shop.v1.Order`, `Order`. */
   readonly of: string;
   /**
-   * Where it stands: package and enclosing messages, `shop.v1.Order`; '' at the top of a file
+   * Scope of the block: package and enclosing messages, `shop.v1.Order`; '' at the top of a file
    * without a package.
    */
   readonly scope: string;
@@ -31,23 +31,21 @@ interface Token {
   readonly end: number;
 }
 
-/** The one custom option that Millrace reads itself. */
+/** The only custom option that Millrace reads. */
 const OWN_OPTION = 'millrace.v1.event';
 
-/**
- * Text that ends in the middle of something stays as it is there: the parser says what is missing.
- */
+/** Strips a text. An unfinished end stays as it is: the parser reports the missing part. */
 export function stripOptions(text: string): StrippedText {
   return new Stripper(text).run();
 }
 
-/** Comments and strings are one token each; the first are left out. */
+/** Pattern of tokens. A comment or a string is one token; comments are left out. */
 const TOKEN =
   /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"(?:[^"\\\n]|\\[\s\S])*"?|'(?:[^'\\\n]|\\[\s\S])*'?|[\w.]+|[^\s]/g;
 const OPENS = '{[(<';
 const CLOSES = '}])>';
 
-/** The tokens that mean something, in their order. */
+/** Tokens of a text, in order, without blanks and comments. */
 export function* tokensOf(text: string): Generator<Token, undefined> {
   for (const match of text.matchAll(TOKEN)) {
     const [token] = match;
@@ -61,10 +59,10 @@ class Stripper {
   readonly #tokens: Generator<Token, undefined>;
   readonly #cuts: [start: number, end: number][] = [];
   readonly #extensions: Extension[] = [];
-  /** Of the open blocks; '' for one that is no scope. */
+  /** Scopes of the open blocks; '' for a block that is no scope. */
   readonly #scope: string[] = [];
   #package = '';
-  /** Of the token put back. */
+  /** Token that was put back. */
   #waiting: Token | undefined;
 
   constructor(text: string) {
@@ -88,7 +86,7 @@ class Stripper {
     return waiting ?? this.#tokens.next().value;
   }
 
-  /** `option (name).more = value;` */
+  /** Reads `option (name).more = value;` */
   #option(first: Token): void {
     let token = this.#next();
     const named = token?.text === '(';
@@ -97,7 +95,7 @@ class Stripper {
     let depth = named ? 1 : 0;
     for (let before = token; (token = this.#next()); before = token) {
       if (depth === 0 && token.text === ';') break;
-      // The semicolon behind an aggregate may be missing.
+      // Some texts have no semicolon behind an aggregate.
       if (depth === 0 && before?.text === '}') {
         this.#waiting = token;
         token = before;
@@ -127,7 +125,7 @@ class Stripper {
       token = this.#next();
       if (!token) return;
       if (depth === 1 && token.text === '=') fields.push(before.text);
-      // Angles are aggregates here, and the types of maps.
+      // Angle brackets enclose aggregates here, and the types of maps.
       depth += depthOf(token);
     }
     if (!token) return;
@@ -141,7 +139,7 @@ class Stripper {
     });
   }
 
-  /** Up to its semicolon, or to the brace that opens its block. */
+  /** Reads up to the statement's semicolon, or to the brace that opens its block. */
   #statement(first: Token): void {
     const words: string[] = [];
     for (let token: Token | undefined = first; token; token = this.#next()) {
@@ -160,7 +158,7 @@ class Stripper {
     if (words[0] === 'package') this.#package = words.slice(1).join('');
   }
 
-  /** `[a = 1, (b) = { … }]` behind a field, an enum value or an extension range. */
+  /** Reads `[a = 1, (b) = { … }]` behind a field, an enum value or an extension range. */
   #options(open: Token, all: boolean): void {
     const cuts: [number, number][] = [];
     let kept = 0;
@@ -209,7 +207,10 @@ function depthOf({ text }: Token): number {
   return text.length > 1 ? 0 : OPENS.includes(text) ? 1 : CLOSES.includes(text) ? -1 : 0;
 }
 
-/** Of `message Order`, `export message Order`; '' for what declares no scope. */
+/**
+ * Returns the scope that a statement such as `message Order` or `export message Order` opens; '':
+ * none.
+ */
 function scopeName(words: readonly string[]): string {
   const at = words.indexOf('message');
   return at === 0 || (at === 1 && /^(export|local)$/.test(words[0] as string))

@@ -2,8 +2,8 @@ import { STEP } from '../core/effects.ts';
 import { PackReader } from './message-pack.ts';
 
 /**
- * Tells of each row that a block of effects sets or deletes (''), in order, by the number of its
- * key. Indexes are passed over.
+ * Reports each row that a block of effects sets or deletes (''), in order, by the number of its
+ * key. Indexes are skipped.
  */
 export function readRowEffects(
   block: Uint8Array,

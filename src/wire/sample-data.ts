@@ -1,17 +1,20 @@
 /**
- * Made-up data of an event type: every payload passes the type's own check. Values are short;
+ * Made-up data of an event type. Every payload passes the type's own check. Values are short, and
  * nothing in them looks real.
  */
 import protobuf from 'protobufjs';
 import type { Catalog } from './catalog.ts';
 
-/** 0 ≤ x < 1 */
+/** Random number: 0 ≤ x < 1 */
 export type Chance = () => number;
 
-/** Messages within messages: beyond this, message fields stay unset. */
+/** Most levels of messages in messages. Deeper message fields stay unset. */
 const MOST_DEPTH = 4;
 
-/** @throws UnknownEventTypeError */
+/**
+ * Makes data of a type.
+ * @throws UnknownEventTypeError
+ */
 export function sampleData(
   catalog: Catalog,
   type: string,

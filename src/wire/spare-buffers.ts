@@ -1,6 +1,6 @@
 /**
- * Buffers of batches that have been sent, to be used again. The garbage collector sees only the
- * small objects of buffers, and so frees their memory late.
+ * Buffers of sent batches, kept for reuse. The garbage collector sees only the small objects of
+ * buffers, and so frees their memory late.
  */
 const SPARE_BYTES = 8 * 1024 * 1024;
 
@@ -16,8 +16,8 @@ export class SpareBuffers {
   }
 
   /**
-   * The buffer's last user hands it over. The client must be done with it, too: after a sending
-   * without an answer ioredis may write the bytes once more, on a late MOVED of a Cluster.
+   * Takes a buffer from its last user. The client must be done with the buffer too. After a sending
+   * without an answer, ioredis may write the bytes once more, on a late MOVED of a Cluster.
    */
   keep(buffer: Buffer): void {
     if (this.#bytes + buffer.length > SPARE_BYTES) return;

@@ -1,13 +1,17 @@
 /**
- * A view's row as it is stored, and a member of its indexes.
+ * Stored form of a view's row, and of a member of its indexes.
  *
  * Row: JSON `{"row":…,"at":"<entry id>/<position>","rev":<events
- * folded>,"ix":[[value,sort]|null,…]}`, `ix` in the order of the generation's indexes: what has to
- * be taken out of them when the row changes.
+ * folded>,"ix":[[value,sort]|null,…]}`. `ix` has the order of the generation's indexes. It lists
+ * the entries to remove from the indexes when the row changes.
  *
- * Member of an index (a zset with all scores 0, so ordered by bytes): length of the value (2
- * bytes), value, sort as 8 bytes that order like the numbers, id. All rows with one value lie
- * together, by sort, then by id.
+ * Member of an index (a zset with all scores 0, so ordered by bytes):
+ * - length of the value (2 bytes)
+ * - value
+ * - sort, as 8 bytes that order like the numbers
+ * - id
+ *
+ * All rows with one value are adjacent, by sort, then by id.
  */
 import { isUtf8 } from 'node:buffer';
 import { CorruptDataError } from '../core/errors.ts';
@@ -19,10 +23,10 @@ export interface StoredRow {
   readonly ix: readonly IndexEntry[];
 }
 
-/** Null: the row is not in this index. */
+/** Entry of a row in an index; null: the row is not in this index. */
 export type IndexEntry = readonly [value: string, sort: number] | null;
 
-/** Bytes of an index value at most. */
+/** Most bytes of an index value. */
 export const INDEX_VALUE_BYTES = 512;
 
 export function memberPrefix(value: string): Buffer {
@@ -33,7 +37,7 @@ export function memberPrefix(value: string): Buffer {
   return prefix;
 }
 
-/** 8 bytes whose order is that of the numbers. */
+/** Writes a number as 8 bytes whose order is that of the numbers. */
 export function sortBytes(sort: number): Buffer {
   const bytes = Buffer.allocUnsafe(8);
   writeSort(bytes, sort, 0);
@@ -41,7 +45,7 @@ export function sortBytes(sort: number): Buffer {
 }
 
 function writeSort(bytes: Buffer, sort: number, at: number): void {
-  // -0 is 0
+  // -0 is written as 0.
   bytes.writeDoubleBE(sort === 0 ? 0 : sort, at);
   if ((bytes[at] as number) & 0x80)
     for (let i = at; i < at + 8; i++) bytes[i] = ~(bytes[i] as number) & 0xff;
@@ -53,12 +57,15 @@ export function indexMember(entry: NonNullable<IndexEntry>, id: string): Buffer 
   return member.subarray(0, writeMember(member, 0, entry, id));
 }
 
-/** Bytes of a member at most. */
+/** Returns the most bytes of a member. */
 export function memberBound([value]: NonNullable<IndexEntry>, id: string): number {
   return 10 + 3 * (value.length + id.length);
 }
 
-/** @returns where it ends */
+/**
+ * Writes a member.
+ * @returns offset of its end
+ */
 export function writeMember(
   bytes: Buffer,
   start: number,
@@ -71,7 +78,7 @@ export function writeMember(
   return writeText(bytes, at + 8, id);
 }
 
-/** Short and mostly ASCII: a call into native code costs more than the text. */
+/** Writes a short and mostly ASCII text: a call into native code would cost more than the text. */
 function writeText(bytes: Buffer, start: number, text: string): number {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -82,9 +89,8 @@ function writeText(bytes: Buffer, start: number, text: string): number {
 }
 
 /**
- * A row as it is stored.
- * @throws CorruptDataError('decode') for what is none; the message says what is wrong, not with
- *   which row
+ * Parses a stored row.
+ * @throws CorruptDataError('decode') for an invalid row; the message names the problem, not the row
  */
 export function readStoredRow(text: string): StoredRow {
   let stored: unknown;
@@ -102,12 +108,13 @@ export function readStoredRow(text: string): StoredRow {
   return stored as StoredRow;
 }
 
-/**
- * Begins what scripts give for a row whose key is of another type: "!list". No JSON begins so.
- */
+/** Prefix of a script's answer for a row whose key has another type: "!list". No JSON begins so. */
 const OF_ANOTHER_TYPE = '!';
 
-/** @throws CorruptDataError('decode') */
+/**
+ * Parses the bytes of a stored row.
+ * @throws CorruptDataError('decode')
+ */
 export function decodeStoredRow(bytes: Buffer): StoredRow {
   const text = strictText(bytes);
   if (text === null) throw new CorruptDataError('decode', NOT_UTF8);
@@ -116,13 +123,13 @@ export function decodeStoredRow(bytes: Buffer): StoredRow {
 
 export const NOT_UTF8 = 'it is not valid UTF-8';
 
-/** Null: it is not valid UTF-8. */
+/** Returns the bytes as text; null: they are not valid UTF-8. */
 function strictText(bytes: Buffer): string | null {
   const text = bytes.toString('utf8');
   return text.includes('\ufffd') && !isUtf8(bytes) ? null : text;
 }
 
-/** Null: it has what a stored row has. */
+/** Returns the problem of a parsed row; null: it has all fields of a stored row. */
 function wrongField(stored: unknown): string | null {
   if (!isObject(stored)) return 'it is JSON, but no stored row';
   const { row, at, rev, ix } = stored as Partial<Record<keyof StoredRow, unknown>>;
@@ -150,7 +157,10 @@ function isEntry(entry: unknown): boolean {
   );
 }
 
-/** @throws CorruptDataError('decode') for what is no member */
+/**
+ * Parses a member.
+ * @throws CorruptDataError('decode') for bytes that are no member
+ */
 export function parseMember(member: Buffer): {
   readonly value: string;
   readonly sort: number;

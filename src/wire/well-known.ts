@@ -1,27 +1,28 @@
 /**
- * google.protobuf.Timestamp and Duration: what else than a message is taken for one. Both are read
- * as `{ seconds, nanos }`, which holds every nanosecond; a Date would not.
+ * google.protobuf.Timestamp and Duration: the values that are accepted besides messages. Both are
+ * read as `{ seconds, nanos }`, which holds every nanosecond; a Date would not.
  */
 import type protobuf from 'protobufjs';
 import { parseRfc3339 } from '../core/rfc3339.ts';
 
-/** Of a message type for which something else may be given. */
+/** A message type that accepts values other than messages. */
 export interface WellKnown {
-  /** What may be given, for error messages. */
+  /** Accepted values, for error messages. */
   readonly takes: string;
   /**
-   * The message that a value stands for; objects and the like come back as they are.
+   * Returns the message that a value stands for; objects and the like are returned unchanged.
    * @returns null where the value stands for none
    */
   readonly convert: (value: unknown) => unknown;
   /**
-   * @param message its fields are of the right types already @returns why the values are outside;
-   *   null: they are not
+   * Checks the ranges of a message.
+   * @param message its fields have the right types already
+   * @returns reason for which the values are out of range; null: they are not
    */
   readonly outside: (message: Readonly<Record<string, unknown>>) => string | null;
 }
 
-/** Whole seconds, and nanoseconds on top; both have the same sign. */
+/** Whole seconds, and additional nanoseconds; both have the same sign. */
 interface Span {
   readonly seconds: number;
   readonly nanos: number;
@@ -75,7 +76,7 @@ const duration: WellKnown = {
   },
 };
 
-/** Null where only a message is taken for one. */
+/** Returns the rules of a message type; null: it accepts only messages. */
 export function wellKnown(message: protobuf.Type): WellKnown | null {
   const found =
     message.fullName === '.google.protobuf.Timestamp'
@@ -87,18 +88,18 @@ export function wellKnown(message: protobuf.Type): WellKnown | null {
   return found !== null && seconds?.type === 'int64' && nanos?.type === 'int32' ? found : null;
 }
 
-/** Also before 1970: nanos count forwards. */
+/** Returns the span of a moment, also before 1970: nanos count forwards. */
 function spanOfMoment(ms: number, nanosBehind: number): Span {
   const seconds = Math.floor(ms / 1000);
   return { seconds, nanos: (ms - seconds * 1000) * 1_000_000 + nanosBehind };
 }
 
-/** To the nearest nanosecond. */
+/** Returns the span of a duration, to the nearest nanosecond. */
 function spanOfMilliseconds(ms: number): Span | null {
   if (!Number.isFinite(ms)) return null;
   const seconds = Math.trunc(ms / 1000);
   const nanos = Math.round((ms - seconds * 1000) * 1_000_000);
-  // rounded up to a whole second
+  // The nanoseconds were rounded up to a whole second.
   if (Math.abs(nanos) === NANOS) return { seconds: seconds + Math.sign(nanos), nanos: 0 };
   return { seconds: seconds + 0, nanos: nanos + 0 };
 }

@@ -1,4 +1,4 @@
-/** What stands still must not start, and what stops must stand still. */
+/** A stopped part must not start, and a part that stops must have no work under way. */
 import t from 'tap';
 import { Loop } from '../../src/core/lifecycle.ts';
 

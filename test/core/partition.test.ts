@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { crc16, partitionOf } from '../../src/core/partition.ts';
 
-/** The definition, bit by bit. */
+/** The definition of the checksum, bit by bit. */
 function plain(bytes: Uint8Array): number {
   let crc = 0;
   for (const byte of bytes) {

@@ -6,7 +6,7 @@ import { REPLY_MEANINGS, replyCode } from '../../src/core/redis-replies.ts';
 const SHA = 'a'.repeat(40);
 
 /**
- * Ways in which servers tell an error whose own text is `text`: as a plain reply, and out of
+ * Forms in which servers send an error whose own text is `text`: as a plain reply, and from
  * scripts.
  */
 const forms: readonly [string, (text: string, line: number) => string][] = [

@@ -1,4 +1,4 @@
-/** Whatever number of calls wait for a part to end: no warning of a leak that is none. */
+/** Any number of calls may wait for a part to end, without a false warning of a leak. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { sharedAbort } from '../../src/core/shared-signal.ts';

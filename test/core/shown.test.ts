@@ -1,4 +1,4 @@
-/** Whatever Millrace hands out, logged by its user: what it is, and nothing of how it is made. */
+/** Objects that Millrace hands out, logged by their user: name and state, without internals. */
 import { inspect } from 'node:util';
 import { pino } from 'pino';
 import t from 'tap';
@@ -16,7 +16,7 @@ import {
 import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { reserved } from '../store/open-store.ts';
 
-/** Nothing of it belongs in anybody's log. */
+/** Secrets and internals that belong in nobody's log. */
 const INTERNAL =
   /<Buffer|Uint8Array|ArrayBuffer|"type":"Buffer"|\bresolve\b|\breject\b|\[Function|\[AsyncFunction|Promise|Gathering|EncodedEvent|RunningEvent|WeakMap|Symbol\(|Redis \{|s3cret|RedisConnection/;
 

@@ -1,4 +1,4 @@
-/** What is not what it claims to be is refused by name, and never read as if it were not there. */
+/** Values of a wrong kind are refused by name, and never read as if they were missing. */
 import t from 'tap';
 import { ConfigError } from '../../src/core/errors.ts';
 import { defineAggregate, defineDecider } from '../../src/define/define-aggregate.ts';

@@ -1,6 +1,6 @@
 /**
- * publish is as strict as emit where types were generated, and open where none were: checked by the
- * compiler.
+ * publish is as strict as emit where types were generated, and open where none were. The compiler
+ * checks both.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ const HEAD = `import type { Publisher, PublishItem, Published } from 'millrace';
 declare const publisher: Publisher; declare const some: string; declare const anything: unknown;
 `;
 
-/** Diagnostics of one file each, by the line of code that it has. */
+/** Returns, for each line of code, whether the compiler refuses the line. */
 function refusals(lines: readonly string[], more: Readonly<Record<string, string>>): boolean[] {
   mkdirSync('.tap/types', { recursive: true });
   const dir = mkdtempSync('.tap/types/');
@@ -67,7 +67,7 @@ const FITS = [
   "return publisher.publish('subscription.started', { subscriptionId: 's', startedAt: { seconds: 1, nanos: 0 }, before: { monthly: 1 } });",
   "return publisher.publishMany([{ type: 'subscription.started', data: { subscriptionId: 's' } }, { type: 'subscription.ended', data: { reason: 'x' }, delayMs: 5 }]);",
   "return publisher.publishMany(Array.from({ length: 3 }, () => ({ type: 'subscription.ended', data: { reason: 'x' } })));",
-  // what is not known before the program runs
+  // a type that is known only at run time
   'return publisher.publish(some, anything);',
   'const items: PublishItem[] = [{ type: some, data: anything }]; return publisher.publishMany(items);',
   "const items = [1, 2].map((n) => ({ type: 'subscription.ended', data: { reason: String(n) } })); return publisher.publishMany(items);",

@@ -26,7 +26,7 @@ const toNames = upcast('order.created', { from: 2, to: 3 }, ({ name, ...rest }: 
 const chain = [toNames, toPence];
 
 /**
- * Events as the versions of their time wrote them: the bytes are kept, the code that wrote them is
+ * Events as the versions of their time wrote them. The bytes are kept; the code that wrote them is
  * gone.
  */
 const GOLDEN = [

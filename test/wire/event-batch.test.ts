@@ -153,7 +153,7 @@ t.test(
             throw error;
           }
         };
-        // scan is what a batch is judged by before anything runs: what it passes must be readable
+        // scan checks a batch before anything runs: a batch that passes must be readable
         const scanned = attempt(() => scanBatch(bytes));
         const walked = attempt(() => headers(bytes).length);
         return scanned === walked;

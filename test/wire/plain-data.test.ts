@@ -1,5 +1,6 @@
 /**
- * What is read: plain data, every field its own property, in the form that the generated types say.
+ * Decoded payloads are plain data: every field is an own property, in the form of the generated
+ * types.
  */
 import { deepStrictEqual } from 'node:assert/strict';
 import t from 'tap';

@@ -1,4 +1,4 @@
-/** The producers of the README, as they stand there, against a real server. */
+/** The producers of the README, unchanged, against a real server. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * What callers give: objects without enumerable content are refused by name, and what plainly means
- * something is taken.
+ * Data of callers: objects without enumerable content are refused by name, and objects with a plain
+ * meaning are accepted.
  */
 import { deepStrictEqual } from 'node:assert/strict';
 import { runInNewContext } from 'node:vm';
@@ -71,7 +71,7 @@ const revoked = (): object => {
   return proxy;
 };
 
-/** No message, map or list, whatever field they stand in. */
+/** Values that are no message, map or list, in any field. */
 const OPAQUE: readonly (readonly [name: string, make: () => unknown])[] = [
   ['a Promise', () => Promise.resolve({ n: 1 })],
   ['a thenable', () => ({ then: () => undefined })],

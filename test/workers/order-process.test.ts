@@ -59,7 +59,7 @@ t.test('paid and sent; not paid; refused; sent late; answers twice and too late'
     data: { orderId, trackingId: 't' },
   });
 
-  // What one call publishes is there before any time limit of it can be over.
+  // One call publishes all events before any of their time limits can be over.
   await publisher.publishMany([
     ...ids.map(order),
     paid('prompt'),
@@ -75,7 +75,7 @@ t.test('paid and sent; not paid; refused; sent late; answers twice and too late'
   await arrives('order.abandoned', ['unpaid', 'refused']);
   await arrives('payment.timeout', ids);
   await arrives('shipment.timeout', ['prompt', 'late']);
-  // Too late, and it changes nothing.
+  // The event comes too late and changes nothing.
   await publisher.publishMany([paid('unpaid')]);
   await until(
     'all is done',
