@@ -9,12 +9,8 @@ export type {
 export { Publisher } from './pipeline/append/publisher.ts';
 export type { PublishData } from './define/publish-data.ts';
 export type { EventTypeName } from './define/function-event.ts';
-export type {
-  Published,
-  PublishItem,
-  PublishOptions,
-  PublisherSettings,
-} from './pipeline/append/publisher.ts';
+export type { Published, PublishItem, PublishOptions } from './pipeline/append/publish-item.ts';
+export type { PublisherSettings } from './pipeline/append/publisher-parts.ts';
 export type { Durability } from './pipeline/append/confirm.ts';
 export { EventStore } from './store/event-store.ts';
 export type { AppendOptions, ReadOptions, StoreSettings } from './store/event-store.ts';

@@ -17,11 +17,8 @@ import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
 import type { Confirm, Durability } from './pipeline/append/confirm.ts';
 import { View } from './views/view-query.ts';
-import {
-  DEFAULT_PUBLISHER,
-  Publisher,
-  type PublisherSettings,
-} from './pipeline/append/publisher.ts';
+import { DEFAULT_PUBLISHER, type PublisherSettings } from './pipeline/append/publisher-parts.ts';
+import { Publisher } from './pipeline/append/publisher.ts';
 import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-store.ts';
 
 const REFUSED_REPEAT_MS = 30_000;

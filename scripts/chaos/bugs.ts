@@ -2,9 +2,9 @@
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
 import type { Batch, StreamEntry } from '../../src/pipeline/batch/batch.ts';
-import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
-import type { BatchResult } from '../../src/pipeline/run/run-isolating.ts';
+import type { BatchResult } from '../../src/pipeline/run/batch-result.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { COMMIT_ARGS, entriesAt, type LaneName } from './recorder.ts';
 

@@ -1,6 +1,7 @@
 /** Producers. The seed decides their events; their fates are written down. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Published, Publisher } from '../../src/pipeline/append/publisher.ts';
+import type { Published } from '../../src/pipeline/append/publish-item.ts';
+import type { Publisher } from '../../src/pipeline/append/publisher.ts';
 import type { PublishedEvent } from '../../src/torture/run-record.ts';
 import type { Random } from '../../src/torture/random.ts';
 import { EMITS, HELD, LATER, TWICE } from './function-rules.ts';

@@ -3,7 +3,7 @@
  * has answered.
  */
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
-import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { CommitOp } from '../../src/torture/run-record.ts';
 import type { Sink } from './sink.ts';
 

@@ -4,7 +4,7 @@
  */
 import { EVENT_ATTRIBUTES, extensionProblem } from '../core/extensions.ts';
 import { formatRfc3339, parseRfc3339, END_OF_TIME_MS } from '../core/rfc3339.ts';
-import type { PublishItem } from '../pipeline/append/publisher.ts';
+import type { PublishItem } from '../pipeline/append/publish-item.ts';
 import type { EventHeader } from '../wire/event-header.ts';
 import { plainJson } from '../wire/payload-json.ts';
 import { safeJson } from './printable.ts';

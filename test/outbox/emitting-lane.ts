@@ -3,7 +3,7 @@ import { Emits } from '../../src/thread/emits.ts';
 import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/running-event.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
 import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
-import type { CommitPlan } from '../../src/pipeline/commit/commit.ts';
+import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { Relay } from '../../src/outbox/relay.ts';
 import { UnknownOutcomeError } from '../../src/core/errors.ts';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { FailedAttempt } from '../../src/pipeline/commit/commit.ts';
+import type { FailedAttempt } from '../../src/pipeline/commit/commit-plan.ts';
 import { FailureLog } from '../../src/pipeline/lane/failure-log.ts';
 import { until } from '../../scripts/lab/redis-server.ts';
 

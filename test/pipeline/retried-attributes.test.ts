@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import t from 'tap';
 import type { NewEvent } from '../../src/define/define-aggregate.ts';
-import type { PublishItem } from '../../src/pipeline/append/publisher.ts';
+import type { PublishItem } from '../../src/pipeline/append/publish-item.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import { connect } from '../../src/millrace.ts';

@@ -90,15 +90,8 @@ interface CommitCall {
   readonly entries?: readonly (readonly [number, string, number])[];
   /** unit, entry, delay, bytes */
   readonly parked?: readonly (readonly [number, number, number | '', string])[];
-  /** entry, stream, type, events, fields, unit it holds */
-  readonly dead?: readonly (readonly [
-    number,
-    number,
-    string,
-    number,
-    readonly string[],
-    number?,
-  ])[];
+  /** entry, type, events, fields, unit that it holds */
+  readonly dead?: readonly (readonly [number, string, number, readonly string[], number?])[];
   /** unit, taken, settled, head, delay */
   readonly retries?: readonly (readonly [
     number,
@@ -132,8 +125,8 @@ async function callCommit({ connection, lease }: Lane, call: CommitCall): Promis
     ...entries.flat(),
     ...parked.flat(),
   ];
-  for (const [entry, stream, type, events, fields, holds = 0] of dead)
-    args.push(entry, stream, type, events, holds, fields.length, ...fields);
+  for (const [entry, type, events, fields, holds = 0] of dead)
+    args.push(entry, type, events, holds, fields.length, ...fields);
   for (const [unit, taken, settled, head, delay] of retries)
     args.push(unit, taken, settled.length, ...settled.flat(), head, delay);
   return (await commit.run(
@@ -220,7 +213,7 @@ t.test('commit: a stale lease changes nothing', async (t) => {
         units: ['u'],
         entries: [[1, '1-0', 1]],
         parked: [[1, 1, 5, 'x']],
-        dead: [[1, 1, 'a', 1, ['k', 'v']]],
+        dead: [[1, 'a', 1, ['k', 'v']]],
       }),
       ['stale'],
     );
@@ -251,8 +244,8 @@ t.test(
         [2, 3, 0, 'head of v'],
       ],
       dead: [
-        [2, 2, 'b', 1, ['event', 'E', 'reason', 'attempts']],
-        [3, 1, 'a', 4, ['event', 'F']],
+        [2, 'b', 1, ['event', 'E', 'reason', 'attempts']],
+        [3, 'a', 4, ['event', 'F']],
       ],
     };
     const reply = await callCommit(lane, call);
@@ -309,8 +302,8 @@ t.test('commit: an entry that is not pending any more causes nothing, and is nam
       [2, 2, 1, 'kept'],
     ],
     dead: [
-      [1, 1, 'a', 1, ['event', 'lost']],
-      [3, 1, 'a', 1, ['event', 'never handed out']],
+      [1, 'a', 1, ['event', 'lost']],
+      [3, 'a', 1, ['event', 'never handed out']],
     ],
   });
   t.strictSame([reply[0], reply[3], reply[4]], ['ok', ['1-0', '3-0'], []]);
@@ -417,7 +410,7 @@ t.test('commit: results of retries', async (t) => {
   const reply = await callCommit(lane, {
     turn: '1.2',
     units: ['u', 'v', 'w', 'empty'],
-    dead: [[0, 2, 'b', 1, ['event', 'v1']]],
+    dead: [[0, 'b', 1, ['event', 'v1']]],
     retries: [
       [1, 1, [['a', 'done']], 'u2 tried again', 30_000],
       [
@@ -483,7 +476,7 @@ t.test('commit: works when the server is out of memory', async (t) => {
     units: ['u'],
     entries: [[1, '1-0', 1]],
     parked: [[1, 1, 5, 'x'.repeat(10_000)]],
-    dead: [[1, 1, 'a', 1, ['event', 'y'.repeat(10_000)]]],
+    dead: [[1, 'a', 1, ['event', 'y'.repeat(10_000)]]],
   });
   t.match(reply, ['ok', /\d/, /\d/, [], []]);
   t.equal(await look.llen(keys.parked(0, FN, 'u')), 1);

@@ -9,7 +9,8 @@ import {
   UnknownEventTypeError,
 } from '../../core/errors.ts';
 import { Millrace } from '../../millrace.ts';
-import type { Publisher, PublishItem } from '../../pipeline/append/publisher.ts';
+import type { PublishItem } from '../../pipeline/append/publish-item.ts';
+import type { Publisher } from '../../pipeline/append/publisher.ts';
 import { createJsonReader } from '../../wire/payload-json.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { parseEvent } from '../event-json.ts';

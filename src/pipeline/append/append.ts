@@ -82,7 +82,7 @@ export interface AlreadyTaken {
   readonly kind: 'taken';
 }
 
-export interface AppendOptions {
+export interface AppendFlushOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly confirm: Confirm;
@@ -103,7 +103,7 @@ export interface AppendOptions {
  */
 export function appendFlush(
   flush: Flush,
-  options: AppendOptions,
+  options: AppendFlushOptions,
 ): Promise<Appended | Repeated | AlreadyTaken> {
   const { connection, confirm, onRetry } = options;
   const scriptKeys = keysOf(flush, options.keys);

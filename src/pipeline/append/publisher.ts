@@ -28,13 +28,6 @@ import type { PublisherParts } from './publisher-parts.ts';
 import { Relief } from './relief.ts';
 import { RoomLine } from './room-line.ts';
 
-export type { Published, PublishItem, PublishOptions } from './publish-item.ts';
-export {
-  DEFAULT_PUBLISHER,
-  type PublisherParts,
-  type PublisherSettings,
-} from './publisher-parts.ts';
-
 /** Time after which a full buffer is worth another try, ms. */
 const BUFFER_RETRY_MS = 100;
 /** Most encoders kept for later calls. */

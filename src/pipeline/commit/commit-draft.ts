@@ -10,7 +10,7 @@ import { afterFailure, attemptOf, type Delay } from './failed-attempt.ts';
 import { letterOfEvent } from './letters.ts';
 
 /** Place of a dead letter's event or entry. */
-export interface LetterPlace {
+export interface LetterOrigin {
   /** Index of the entry in the batch; -1: the event is a retry. */
   readonly entry: number;
   readonly type: string;
@@ -133,9 +133,8 @@ export class CommitDraft {
     this.failed.push(attemptOf(record, failure, null));
   }
 
-  bury({ entry, type }: LetterPlace, events: number, holds: number, fields: readonly Arg[]): void {
-    const stream = this.batch.types.indexOf(type) + 1;
-    this.letterArgs.push(entry + 1, stream, type, events, holds, fields.length, ...fields);
+  bury({ entry, type }: LetterOrigin, events: number, holds: number, fields: readonly Arg[]): void {
+    this.letterArgs.push(entry + 1, type, events, holds, fields.length, ...fields);
     this.letters++;
     this.dead += events;
   }

@@ -1,55 +1,84 @@
--- commit: everything one turn of a lane caused, in one step, or nothing.
--- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, then the streams of the types, the
---       parked lists of the units, the keys of the effects, then with emitted events: clock,
---       outbox, scheduled (zset), scheduled events (hash), streams of the emitted types; then with
---       an inbox its two sets
--- ARGV  1 lease value, 2 TTL in ms, 3 function,
---       4 turn id, and behind a space the lane's turn committed before, if there is one,
---       5 number of types, 6 of units, 7 of entries, 8 of parked events, 9 of dead letters,
---       10 of units retried, 11 of blocks of effects, 12 of types emitted to this partition,
---       13 of blocks of emitted events, 14 most scheduled events of a partition,
---       15 number of keys before those of emitted events,
---       16 consumer of a function with ordering 'none' ('': ordering 'key', the lane has only one);
---       then, as many of each, types (in the order of the streams), units (in the order of the
---       lists), emitted types, blocks of emitted events (see src/core/emitted.ts),
---       entries {number of the stream, from 1; entry id; events done}
---       parked events {unit, from 1; entry, from 1; delay in ms or '' (waits behind the head) or
---          'wait:<ms>' (no attempt was made); ParkedEvent bytes}
---       dead letters {entry, from 1, or 0 (came from a retry); stream, from 1, or 0 (a type no
---          longer consumed); type; events; unit that it holds, from 1, or 0; number of fields;
---          field, value, ...}
---       units retried {unit, from 1; records taken off the head; number of settled; of each settled
---          its type and 'done' | 'skipped' | 'dead'; new head bytes or ''; delay in ms or '' (due
---          now) or 'wait:<ms>' (no attempt was made)}
---       where that changes: 'running', value of `running:<function>` from now on ('-': none;
---          src/pipeline/lane/in-flight.ts)
---       with an inbox: 'inbox', window in ms, most ids a set takes, number of groups, groups {entry
---          from 1, or 0 (retries); events skipped; number of settled; their identities
---          (src/wire/event-identity.ts)}
---       blocks of effects, done in order: see src/core/effects.ts
--- reply {'stale'} |
---       {'repeat', next due or ''}: the turn was committed before; nothing is done |
---       {'back'}: Redis no longer knows the turn before; nothing is done |
---       {'refused', {ids of entries that are not pending}}: a turn with effects, or that parks
---          events of several types, is written as a whole or not at all |
---       {'foreign', unit}: the key of its parked list is none; nothing is done |
---       {'full'}: the schedule has no room for what was emitted; nothing is done |
---       {'exhausted', key of a stream}: likewise |
---       {'ok', server time in ms, next due or '', {ids of entries that were not pending},
---        {units whose list is empty now}, {entries, bytes} of the outbox, or '' where nothing was
---        put there, {keys of indexes that are none: not written}}
--- A held unit stays in `due` at +inf, with a list or without: nothing of it runs until its dead
--- letter is replayed or purged.
--- With ordering 'none' others read the same streams: an entry counts only while it is pending for
--- this consumer.
--- Fenced by the lease and by the turn id: the same commit sent again changes nothing. What an entry
--- causes happens only if it was still pending. What prolongs the lease (holds-lease.lua) and XACK
--- come first: they work under OOM and make the rest of the script work there too.
--- Inbox: two sets by turns: of slot s = time / window, gone when slot s + 2 begins, so an id is
--- remembered for one to two windows.
+-- commit: everything that one turn of a lane caused, in one step, or nothing.
+--
+-- KEYS
+-- 1. lease
+-- 2. counters
+-- 3. due
+-- 4. dead letters
+-- 5. held
+-- 6. then the streams of the types
+-- 7. then the parked lists of the units
+-- 8. then the keys of the effects
+-- 9. then, with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), streams
+--    of the emitted types
+-- 10. then, with an inbox, its two sets
+--
+-- ARGV
+-- 1. lease value
+-- 2. TTL, ms
+-- 3. function
+-- 4. turn id; behind a space the lane's turn that was committed before, if there is one
+-- 5. number of types
+-- 6. number of units
+-- 7. number of entries
+-- 8. number of parked events
+-- 9. number of dead letters
+-- 10. number of units retried
+-- 11. number of blocks of effects
+-- 12. number of types emitted to this partition
+-- 13. number of blocks of emitted events
+-- 14. most scheduled events of a partition
+-- 15. number of keys before those of emitted events
+-- 16. consumer of a function with ordering 'none'; '' with ordering 'key', whose lane has only one
+--
+-- Then, as many of each as was said:
+-- - types, in the order of the streams
+-- - units, in the order of the lists
+-- - emitted types
+-- - blocks of emitted events, see src/core/emitted.ts
+-- - entries: {number of the stream, from 1; entry id; events done}
+-- - parked events: {unit, from 1; entry, from 1; delay in ms, or '' (waits behind the head), or
+--   'wait:<ms>' (no attempt was made); ParkedEvent bytes}
+-- - dead letters: {entry, from 1, or 0 (came from a retry); type, also one that is no longer
+--   consumed; events; unit that it holds, from 1, or 0; number of fields; field, value, ...}
+-- - units retried: {unit, from 1; records taken off the head; number of settled; of each settled
+--   its type and 'done' | 'skipped' | 'dead'; new head bytes or ''; delay in ms, or '' (due now),
+--   or 'wait:<ms>' (no attempt was made)}
+-- - where it changes: 'running', value of `running:<function>` from now on ('-': none;
+--   src/pipeline/lane/in-flight.ts)
+-- - with an inbox: 'inbox', window in ms, most ids of a set, number of groups; groups {entry, from
+--   1, or 0 (retries); events skipped; number of settled; their identities
+--   (src/wire/event-identity.ts)}
+-- - blocks of effects, done in order: see src/core/effects.ts
+--
+-- reply, one of
+-- - {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose
+--   list is empty now}, {entries, bytes} of the outbox or '' where nothing was put there, {keys of
+--   indexes that are of another type: not written}}
+-- - {'stale'}: the lane is no longer the owner's
+-- - {'repeat', next due or ''}: the turn was committed before
+-- - {'back'}: Redis no longer knows the turn before
+-- - {'refused', {ids of entries that are not pending}}: a turn with effects, or one that parks
+--   events of several types, is written as a whole or not at all
+-- - {'foreign', unit}: the key of the unit's parked list is of another type
+-- - {'full'}: the schedule has no room for the emitted events
+-- - {'exhausted', key of a stream}: the stream has no id left above its last one
+--
+-- Only 'ok' has written anything.
+--
+-- The lease and the turn id are the fence: the same commit sent again changes nothing.
+-- - An entry's events count only if the entry was still pending. With ordering 'none' other
+--   consumers read the same streams, and the entry must be pending for this consumer.
+-- - The lease (holds-lease.lua) and XACK come first: both work under OOM, and make the rest of the
+--   script work there, too.
+-- - A held unit stays in `due` at +inf, with a list or without. Nothing of it runs until its dead
+--   letter is replayed or purged.
+-- - An inbox remembers an id for one to two windows. Its two sets take turns: slot s = time / window
+--   has its set until slot s + 2 begins.
+--
 -- cost  O(entries + parked + dead + settled + ids + emitted flushes and scheduled events)
 
--- Step: whose turn is it, and is it the next one?
+-- Step: judge the lease and the turn.
 local fn, owner = ARGV[3], ARGV[16]
 local lane = fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
 if not holdsLease(KEYS[1], KEYS[2], lane, ARGV[1], ARGV[2]) then return {'stale'} end
@@ -61,7 +90,8 @@ local turn, before = string.match(ARGV[4], '^(%S*) ?(%S*)$')
 local turnField = 'turn:' .. lane
 local last = redis.call('HGET', KEYS[2], turnField)
 if last == turn then return {'repeat', nextDue()} end
--- power loss, a failover: what this turn has taken belongs to a time that is forgotten
+-- After a power loss or a failover, Redis has forgotten the time in which this turn took its
+-- events.
 if before ~= '' and last ~= before then return {'back'} end
 
 local now = serverNow()
@@ -69,13 +99,13 @@ local typeCount, unitCount, entryCount = tonumber(ARGV[5]), tonumber(ARGV[6]), t
 local parkCount, letterCount, retryCount = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local effectCount = tonumber(ARGV[11])
 local emittedTypeCount, emittedCount = tonumber(ARGV[12]), tonumber(ARGV[13])
--- Numbers before those of the keys of parked lists, and of effects.
+-- Number of keys before the parked lists, and before the keys of effects.
 local lists = 5 + typeCount
 local effectKeys = lists + unitCount
 
--- Arguments read so far: each step reads its own, in their order.
+-- Number of arguments read so far. Each step reads its own, in the order of the header.
 local read = 16
--- The next few, each by itself. Not for entries, which are many.
+-- Returns the next arguments, each as a value. Not for entries, which are many.
 local function take(number)
   read = read + number
   return unpack(ARGV, read - number + 1, read)
@@ -101,11 +131,10 @@ local function pending(key, id)
   return not found.err and #found == 1
 end
 
--- Step: check. Everything that may be wrong with the effects is found before the first write. And
--- where one type's group was destroyed, nothing of the other types may be parked in front of what
--- will be read again.
--- An index whose key is of another type costs itself: its entries are left out, and the reply names
--- it.
+-- Step: check the effects and the entries, before the first write.
+-- Where one type's group was destroyed, its entries are read again. No event of the other types may
+-- be parked in front of them.
+-- An index whose key is of another type is left out, and the reply names it.
 local blocks, noIndex, unwritten = {}, {}, {}
 if effectCount > 0 or emittedCount > 0 or (parkCount > 0 and typeCount > 1) then
   local gone, several = {}, false
@@ -138,8 +167,8 @@ if effectCount > 0 or emittedCount > 0 or (parkCount > 0 and typeCount > 1) then
   end
 end
 
--- Were one of these keys of another type, this fails before anything is written. That of a parked
--- list is told of: it is set aside.
+-- Step: check the types of the keys. A wrong one fails here, before anything is written. The reply
+-- names a parked list's key, for the caller to set it aside.
 if parkCount + letterCount + retryCount > 0 then
   redis.call('ZCARD', KEYS[3])
   redis.call('XLEN', KEYS[4])
@@ -150,7 +179,7 @@ if parkCount + letterCount + retryCount > 0 then
   end
 end
 
--- Step: emit, in time to be taken back where a stream refuses an event.
+-- Step: emit. It comes early, so that it can be taken back where a stream refuses an event.
 local outbox = ''
 if emittedCount > 0 then
   local k, streams, packed = tonumber(ARGV[15]) + 4, {}, {}
@@ -175,7 +204,7 @@ for i = 1, entryCount do
   entryType[i] = types[t]
   if (owner == '' or pending(KEYS[5 + t], id)) and redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
     acked[i] = true
-    -- a lost group is recreated there: not behind what has had no outcome
+    -- A lost group is created anew at this id, and so before every event without an outcome.
     at[types[t]] = id
     if done > 0 then count('done', types[t], done) end
   else
@@ -192,7 +221,7 @@ for _, steps in ipairs(blocks) do
     local name, n = steps[s], steps[s + 1]
     local command
     if (name == 'add' or name == 'remove') and noIndex[KEYS[effectKeys + steps[s + 2]]] then
-      -- left out
+      -- This index is left out.
     elseif name == 'set' then
       command = {'MSET'}
       for i = s + 2, s + n, 2 do
@@ -217,7 +246,7 @@ for _, steps in ipairs(blocks) do
   end
 end
 
--- ms, and whether it comes from an attempt
+-- Returns a delay in ms, and whether it follows an attempt.
 local function delayOf(text)
   local ms = string.match(text, '^wait:(%d+)$')
   if ms then return tonumber(ms), false end
@@ -234,8 +263,8 @@ for _ = 1, parkCount do
     count('parked', entryType[e], 1)
     local ms, attempt = delayOf(delay)
     if attempt then retried = retried + 1 end
-    -- a list that was there already keeps its own due time: its head decides
-    -- (and a unit held with nothing behind it stays held)
+    -- A list that was there already keeps its due time, which its head decides. A held unit without
+    -- a list stays held.
     if length == 1 then
       redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + ms), units[u])
     end
@@ -245,7 +274,7 @@ end
 -- Step: dead-letter.
 local held = {}
 for _ = 1, letterCount do
-  local entry, _, t, events, unit, size = take(6)
+  local entry, t, events, unit, size = take(5)
   local e, holds, fields = tonumber(entry), tonumber(unit), tonumber(size)
   if e == 0 or acked[e] then
     local command = {'XADD', KEYS[4], '*'}
@@ -276,7 +305,7 @@ for _ = 1, retryCount do
   if tonumber(taken) > 0 then redis.call('LTRIM', list, taken, -1) end
   local head, delay = take(2)
   if held[u] then
-    -- it waits for its dead letter
+    -- The unit waits for its dead letter.
   elseif redis.call('EXISTS', list) == 0 then
     redis.call('ZREM', KEYS[3], unit)
     emptied[#emptied + 1] = unit
@@ -302,7 +331,7 @@ if ARGV[read + 1] == 'inbox' then
   local _, window, most, groups = take(4)
   local slot = math.floor(now / window)
   local set = KEYS[#KEYS - 1 + slot % 2]
-  -- pcall: with a key that is no set nothing is remembered
+  -- pcall: where the key is no set, nothing is remembered.
   local size = redis.pcall('SCARD', set)
   local room, over = type(size) == 'number' and most - size or 0, 0
   for _ = 1, tonumber(groups) do
@@ -326,8 +355,8 @@ end
 -- Step: count.
 for field, by in pairs(sums) do addTo(KEYS[2], field, by) end
 if retried > 0 then addTo(KEYS[2], 'retried:' .. fn, retried) end
--- Step: move on. Everything up to here is settled; but with ordering 'none' others may still have
--- earlier entries pending.
+-- Step: note how far the function is. Every entry up to this one is settled. With ordering 'none',
+-- however, other consumers may still have earlier entries pending.
 local function parts(id)
   local dash = string.find(id, '-', 1, true)
   return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))

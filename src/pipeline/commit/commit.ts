@@ -12,15 +12,6 @@ import { defineScript } from '../../redis/script.ts';
 import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
 import type { CommitPlan } from './commit-plan.ts';
 
-export type {
-  CommitContext,
-  CommitPlan,
-  FailedAttempt,
-  ResultOfRun,
-  Unsettled,
-} from './commit-plan.ts';
-export { planCommit } from './plan-commit.ts';
-
 const script = defineScript({
   url: new URL('./commit.lua', import.meta.url),
   with: [

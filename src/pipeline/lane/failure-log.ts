@@ -6,7 +6,7 @@
  */
 import { monotonicMs } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
-import type { FailedAttempt } from '../commit/commit.ts';
+import type { FailedAttempt } from '../commit/commit-plan.ts';
 
 export interface FailureLogOptions {
   readonly log: Log;

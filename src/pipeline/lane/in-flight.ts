@@ -21,8 +21,8 @@ import { CELL, moveTo } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
-import type { Unsettled } from '../commit/commit.ts';
-import type { BatchResult, Ended } from '../run/run-isolating.ts';
+import type { Unsettled } from '../commit/commit-plan.ts';
+import type { BatchResult, Ended } from '../run/batch-result.ts';
 
 const script = defineScript({ url: new URL('./release-running.lua', import.meta.url), keys: 3 });
 

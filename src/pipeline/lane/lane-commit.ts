@@ -6,9 +6,10 @@
 import { wallClockMs } from '../../core/clock.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import type { Batch } from '../batch/batch.ts';
-import type { CommitPlan, CommitReply } from '../commit/commit.ts';
+import type { CommitPlan } from '../commit/commit-plan.ts';
+import type { CommitReply } from '../commit/commit.ts';
 import { EventLocator } from '../run/event-locator.ts';
-import type { BatchResult } from '../run/run-isolating.ts';
+import type { BatchResult } from '../run/batch-result.ts';
 import type { InFlight, SettledBatch } from './in-flight.ts';
 import type { LaneContext } from './lane-context.ts';
 import type { Recovery } from './recovery.ts';

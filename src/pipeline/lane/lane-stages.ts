@@ -15,14 +15,9 @@ import { withRetry } from '../../redis/retry.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { Batch, RetryUnit } from '../batch/batch.ts';
 import type { FairShare } from '../batch/fair-share.ts';
-import {
-  planCommit,
-  sendCommit,
-  type CommitContext,
-  type CommitPlan,
-  type CommitReply,
-  type FailedAttempt,
-} from '../commit/commit.ts';
+import { planCommit } from '../commit/plan-commit.ts';
+import { sendCommit, type CommitReply } from '../commit/commit.ts';
+import type { CommitContext, CommitPlan, FailedAttempt } from '../commit/commit-plan.ts';
 import { lookUp, type Seen } from '../inbox/inbox.ts';
 import { RowLoader } from '../load/load-rows.ts';
 import { CrashSearch } from '../ownership/crash-search.ts';
@@ -31,7 +26,8 @@ import { renewLeases, retireHelper } from '../ownership/leases.ts';
 import { LaneReader } from '../read/lane-reader.ts';
 import { fetchParked, listParked } from '../retry/parked-lists.ts';
 import { setKeyAside, type ParkedPlace } from '../retry/set-aside.ts';
-import { runIsolating, type BatchResult, type RunCall } from '../run/run-isolating.ts';
+import { runIsolating, type RunCall } from '../run/run-isolating.ts';
+import type { BatchResult } from '../run/batch-result.ts';
 import type { WorkerPool } from '../run/worker-pool.ts';
 import { releaseRunning, type SettledBatch } from './in-flight.ts';
 

@@ -5,7 +5,7 @@ import { identityOfEvent } from '../../wire/event-identity.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import { createBatch, type Batch } from '../batch/batch.ts';
 import { EventLocator } from '../run/event-locator.ts';
-import type { BatchResult, Ended, Running } from '../run/run-isolating.ts';
+import type { BatchResult, Ended, Running } from '../run/batch-result.ts';
 import {
   IN_FLIGHT,
   OpenBatch,

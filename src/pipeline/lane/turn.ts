@@ -11,7 +11,7 @@ import { GroupLostError, SetupError } from '../../core/errors.ts';
 import { createBatch, type Batch, type RetryUnit, type StreamEntry } from '../batch/batch.ts';
 import { withRepeats, type Seen } from '../inbox/inbox.ts';
 import type { Taken } from '../read/lane-reader.ts';
-import type { BatchResult } from '../run/run-isolating.ts';
+import type { BatchResult } from '../run/batch-result.ts';
 import { withoutUntouched, type Touched } from '../run/untouched.ts';
 import type { CommitEnd, LaneCommits } from './lane-commit.ts';
 import type { LaneContext } from './lane-context.ts';

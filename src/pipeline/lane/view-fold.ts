@@ -10,11 +10,13 @@ import type { FoldEvent, Folded, PassTurn, ViewFold } from '../../core/view-fold
 import type { ViewSpec } from '../../core/view-spec.ts';
 import { epochOf } from '../../core/lease-value.ts';
 import { createBatch, type Batch } from '../batch/batch.ts';
-import { planCommit, sendCommit } from '../commit/commit.ts';
+import { sendCommit } from '../commit/commit.ts';
+import { planCommit } from '../commit/plan-commit.ts';
 import type { HeldLane, LaneAddress } from '../ownership/lane-address.ts';
 import { claimLease, releaseLease, renewLeases } from '../ownership/leases.ts';
 import { RowLoader, withoutRows } from '../load/load-rows.ts';
-import { runIsolating, type BatchResult } from '../run/run-isolating.ts';
+import { runIsolating } from '../run/run-isolating.ts';
+import type { BatchResult } from '../run/batch-result.ts';
 import type { WorkerPool } from '../run/worker-pool.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry } from '../../redis/retry.ts';

@@ -6,7 +6,7 @@
 import type { BatchReport, LateReport, SetupFailed } from '../../core/thread-protocol.ts';
 import type { PackedTask } from '../batch/batch.ts';
 import { deathCause } from './death-cause.ts';
-import type { Occupant, PoolThread, Watched } from './pool-threads.ts';
+import type { Occupant, PoolThread, WatchedBatch } from './pool-threads.ts';
 import {
   TIMEOUT_GRACE_MS,
   type RunLimits,
@@ -34,12 +34,12 @@ export class BatchGroup implements Occupant {
   /** Limits of the first batch, which hold for all. */
   readonly limits: RunLimits;
   readonly cancel: AbortSignal | undefined;
-  readonly watched: Set<Watched>;
+  readonly watched: Set<WatchedBatch>;
   readonly abort = new AbortController();
   /** Null: the group waits for one. */
   thread: PoolThread | null = null;
   /** The watched cells of each batch. */
-  readonly #byBatch: readonly Watched[];
+  readonly #byBatch: readonly WatchedBatch[];
   /** Handlers left behind, by `<batch>/<event>`. */
   readonly #stragglers = new Map<string, (ended: BatchReport | ThreadDeath) => void>();
 
@@ -94,7 +94,7 @@ export class BatchGroup implements Occupant {
 
   #resultOf(batch: number, report: BatchReport | SetupFailed): RunResult {
     if (report.kind !== 'report' || !report.running) {
-      this.watched.delete(this.#byBatch[batch] as Watched);
+      this.watched.delete(this.#byBatch[batch] as WatchedBatch);
       return report;
     }
     const stragglers = report.running.map((ref): Straggler => ({
@@ -106,7 +106,7 @@ export class BatchGroup implements Occupant {
 
   #deathOf(batch: number, error: unknown): ThreadDeath {
     const { thread, abort } = this;
-    const own = this.#byBatch[batch] as Watched;
+    const own = this.#byBatch[batch] as WatchedBatch;
     const death = {
       kind: 'death',
       stoodStillMs: own.stoodStillMs,

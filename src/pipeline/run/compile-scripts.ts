@@ -16,7 +16,7 @@ import {
 } from 'esbuild';
 import { ConfigError } from '../../core/errors.ts';
 import { compiledFolder } from './compiled-folder.ts';
-import { COMPILER, lookUp, ModuleGraph } from './module-graph.ts';
+import { COMPILER, resolveImport, ModuleGraph } from './module-graph.ts';
 
 export interface CompiledScript {
   /** Path of the script as the user wrote it, for messages. */
@@ -231,7 +231,7 @@ class Compiler {
     const requires =
       args.kind === 'require-call' || (args.kind === 'import-statement' && format === 'cjs');
     if (args.kind === 'require-resolve') return { path: args.path, external: true };
-    const found = await lookUp(compiler, args, requires ? 'require-call' : args.kind);
+    const found = await resolveImport(compiler, args, requires ? 'require-call' : args.kind);
     if (found === undefined) return undefined;
     if (found === null) return { path: args.path, external: true };
     const isJson = extname(found) === '.json';

@@ -2,7 +2,7 @@
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import type { BatchGroup } from './batch-group.ts';
-import type { Watched } from './pool-threads.ts';
+import type { WatchedBatch } from './pool-threads.ts';
 import { TIMEOUT_GRACE_MS } from './thread-run.ts';
 
 const WATCH_MS = 100;
@@ -41,7 +41,10 @@ export class HandlerWatch {
   }
 }
 
-function isOverTime({ cells, events, timeoutMs, stoodStillMs }: Watched, now: number): boolean {
+function isOverTime(
+  { cells, events, timeoutMs, stoodStillMs }: WatchedBatch,
+  now: number,
+): boolean {
   const { starts, states } = cells;
   const limit = timeoutMs + TIMEOUT_GRACE_MS + stoodStillMs;
   for (let i = 0; i < events; i++)
@@ -49,7 +52,7 @@ function isOverTime({ cells, events, timeoutMs, stoodStillMs }: Watched, now: nu
   return false;
 }
 
-function takeThread({ thread, abort }: BatchGroup, watched: Watched, now: number): void {
+function takeThread({ thread, abort }: BatchGroup, watched: WatchedBatch, now: number): void {
   const { starts, capacity } = watched.cells;
   // The cell behind the events' starts is the thread's own sign of life.
   const alive = now - (starts[capacity] as number) < TIMEOUT_GRACE_MS;

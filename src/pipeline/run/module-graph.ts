@@ -31,7 +31,7 @@ const OWN_LOOKUP = Symbol('own lookup');
  * @returns the path of the file. Null: a module that is not looked into (built in, unknown).
  *   Undefined: the compiler resolves it, and tells what is wrong
  */
-export async function lookUp(
+export async function resolveImport(
   compiler: PluginBuild,
   args: OnResolveArgs,
   kind = args.kind,
@@ -65,7 +65,7 @@ export class ModuleGraph {
           name: 'packages-stay',
           setup: (compiler) => {
             compiler.onResolve({ filter: /./ }, async (args) => {
-              const found = await lookUp(compiler, args);
+              const found = await resolveImport(compiler, args);
               if (found === undefined) return undefined;
               if (found === null) return { path: args.path, external: true };
               return { path: found, external: isPackaged(found) };

@@ -16,7 +16,7 @@ export type LoadBalancer = NonNullable<
 type PiscinaWorker = Parameters<LoadBalancer>[1][number];
 
 /** The cells of a batch that is, or may be, running. */
-export interface Watched {
+export interface WatchedBatch {
   readonly cells: ProgressCells;
   readonly timeoutMs: number;
   readonly events: number;
@@ -31,7 +31,7 @@ export interface Occupant {
   /** Most handlers of the function in one thread. */
   readonly concurrency: number;
   /** Its batches with running handlers. */
-  readonly watched: ReadonlySet<Watched>;
+  readonly watched: ReadonlySet<WatchedBatch>;
   /** Number of handlers that its batches have left behind. */
   readonly left: number;
 }
@@ -39,9 +39,9 @@ export interface Occupant {
 /** The handlers of a thread that has died. */
 export interface Autopsy {
   /** Number of running handlers, by batch. */
-  readonly running: ReadonlyMap<Watched, number>;
+  readonly running: ReadonlyMap<WatchedBatch, number>;
   /** Number of those over their time, by batch. */
-  readonly late: ReadonlyMap<Watched, number>;
+  readonly late: ReadonlyMap<WatchedBatch, number>;
 }
 
 export class PoolThread {
@@ -52,7 +52,7 @@ export class PoolThread {
   /** The active group, and the groups that have left handlers behind. */
   readonly occupants = new Set<Occupant>();
   /** Set when the pool took the thread because of a handler of this batch. */
-  overrun: { readonly of: Watched; readonly alive: boolean } | null = null;
+  overrun: { readonly of: WatchedBatch; readonly alive: boolean } | null = null;
   /** Whether the thread's death has been counted. */
   counted = false;
   #autopsy: Autopsy | null = null;
@@ -72,8 +72,8 @@ export class PoolThread {
   autopsy(graceMs: number): Autopsy {
     if (this.#autopsy) return this.#autopsy;
     const now = monotonicMs();
-    const running = new Map<Watched, number>();
-    const late = new Map<Watched, number>();
+    const running = new Map<WatchedBatch, number>();
+    const late = new Map<WatchedBatch, number>();
     for (const { watched } of this.occupants) {
       for (const one of watched) {
         let [runs, lates] = [0, 0];

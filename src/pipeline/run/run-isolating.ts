@@ -28,8 +28,6 @@ import { follow, isLate } from './stragglers.ts';
 import type { RunLimits, RunResult, Straggler, ThreadDeath } from './thread-run.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
-export type { BatchResult, Ended, Running } from './batch-result.ts';
-
 /**
  * The search for an event that kills whole dispatchers. Every event runs alone, and is marked
  * before it runs.

@@ -15,7 +15,7 @@ import { CELL, moveTo } from '../../core/progress-cells.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';
 import { envelopeProblem, nameOr } from '../../wire/envelope-problem.ts';
 import type { Batch, StreamEntry } from '../batch/batch.ts';
-import type { BatchResult } from './run-isolating.ts';
+import type { BatchResult } from './batch-result.ts';
 
 export interface Touched<R> {
   readonly batch: Batch;

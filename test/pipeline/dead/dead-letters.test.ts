@@ -2,7 +2,8 @@ import { crc32 } from 'node:zlib';
 import t from 'tap';
 import { OWNER } from '../../../src/core/function-spec.ts';
 import { readLag } from '../../../src/lag/lag.ts';
-import { sendCommit, planCommit } from '../../../src/pipeline/commit/commit.ts';
+import { sendCommit } from '../../../src/pipeline/commit/commit.ts';
+import { planCommit } from '../../../src/pipeline/commit/plan-commit.ts';
 import { createBatch } from '../../../src/pipeline/batch/batch.ts';
 import { CELL } from '../../../src/core/progress-cells.ts';
 import {
