@@ -4,19 +4,39 @@
  * `<!-- begin NAME -->` and `<!-- end NAME -->`.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { format } from 'prettier';
+import { format, resolveConfig } from 'prettier';
 import { ENVIRONMENT } from '../src/config.ts';
+import type { OptionRules } from '../src/core/option-rule.ts';
+import { DURABILITY_OPTIONS } from '../src/pipeline/append/durability-options.ts';
+import { PUBLISHER_OPTIONS } from '../src/pipeline/append/publisher-options.ts';
 
 /** By file, then by name of the table: its lines. */
 const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
   'docs/operations.md': { settings: settingsTable },
+  'docs/publishing.md': {
+    options: () => optionsTable({ ...DURABILITY_OPTIONS, ...PUBLISHER_OPTIONS }),
+  },
 };
 
 function settingsTable(): string {
-  const rows = Object.entries(ENVIRONMENT).map(
+  return table('variable', ENVIRONMENT);
+}
+
+function optionsTable(rules: OptionRules): string {
+  return table('option', rules);
+}
+
+interface Row {
+  readonly unset: string;
+  readonly range: string;
+  readonly text: string;
+}
+
+function table(of: string, rows: Readonly<Record<string, Row>>): string {
+  const lines = Object.entries(rows).map(
     ([name, { unset, range, text }]) => `| \`${name}\` | ${unset} | ${range} | ${text} |`,
   );
-  return ['| variable | default | range | meaning |', '| --- | --- | --- | --- |', ...rows].join(
+  return [`| ${of} | default | range | meaning |`, '| --- | --- | --- | --- |', ...lines].join(
     '\n',
   );
 }
@@ -35,7 +55,7 @@ for (const [file, tables] of Object.entries(TABLES)) {
   const before = readFileSync(file, 'utf8');
   let text = before;
   for (const [name, table] of Object.entries(tables)) text = withTable(text, file, name, table());
-  const after = await format(text, { parser: 'markdown', printWidth: 100, proseWrap: 'always' });
+  const after = await format(text, { ...(await resolveConfig(file)), parser: 'markdown' });
   if (after === before) continue;
   if (check) {
     console.error(`${file} differs from what the code declares: npm run docs`);

@@ -1,16 +1,12 @@
 /** The API `millrace`, for services. Function files import `millrace/define`. */
 export { connect, Millrace } from './millrace.ts';
-export type {
-  DurabilityOptions,
-  MillraceOptions,
-  PublisherOptions,
-  StoreOptions,
-} from './millrace.ts';
+export type { MillraceOptions, PublisherOptions, StoreOptions } from './millrace.ts';
+export type { DurabilityOptions } from './pipeline/append/durability-options.ts';
 export { Publisher } from './pipeline/append/publisher.ts';
 export type { PublishData } from './define/publish-data.ts';
 export type { EventTypeName } from './define/function-event.ts';
 export type { Published, PublishItem, PublishOptions } from './pipeline/append/publish-item.ts';
-export type { PublisherSettings } from './pipeline/append/publisher-parts.ts';
+export type { PublisherSettings } from './pipeline/append/publisher-options.ts';
 export type { Durability } from './pipeline/append/confirm.ts';
 export { EventStore } from './store/event-store.ts';
 export type { AppendOptions, ReadOptions, StoreSettings } from './store/event-store.ts';

@@ -4,6 +4,7 @@ import { pino, type Logger } from 'pino';
 import { readEnvironment, type Environment } from './config.ts';
 import { monotonicMs } from './core/clock.ts';
 import { ConfigError, type ProducerGapError, type RedisReplyError } from './core/errors.ts';
+import { optionProblems } from './core/option-rule.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, warnOfServer, type Deployment } from './deployment.ts';
 import type { Log } from './core/log.ts';
@@ -11,15 +12,22 @@ import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/contract.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
-import { textProblem } from './core/well-formed.ts';
-import { LIMITS } from './wire/event-attributes.ts';
-import type { Upcast } from './define/upcast.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
-import type { Confirm, Durability } from './pipeline/append/confirm.ts';
+import type { Confirm } from './pipeline/append/confirm.ts';
+import {
+  DEFAULT_DURABILITY,
+  DURABILITY_OPTIONS,
+  type DurabilityOptions,
+} from './pipeline/append/durability-options.ts';
 import { View } from './views/view-query.ts';
-import { DEFAULT_PUBLISHER, type PublisherSettings } from './pipeline/append/publisher-parts.ts';
+import {
+  DEFAULT_PUBLISHER,
+  PUBLISHER_OPTIONS,
+  type PublisherSettings,
+} from './pipeline/append/publisher-options.ts';
 import { Publisher } from './pipeline/append/publisher.ts';
 import { DEFAULT_STORE, EventStore, type StoreSettings } from './store/event-store.ts';
+import { STORE_OPTIONS } from './store/store-options.ts';
 
 const REFUSED_REPEAT_MS = 30_000;
 
@@ -32,21 +40,6 @@ export interface MillraceOptions {
   readonly logger?: Logger;
   /** Name of the connections in CLIENT LIST. Default `service`. */
   readonly name?: string;
-}
-
-export interface DurabilityOptions {
-  /**
-   * State of an event when its publish or append resolves.
-   *
-   * - `memory` (default): Redis has it in memory.
-   * - `fsync`: it is on disk. This needs WAITAOF (Redis 7.2), or appendfsync always.
-   * - `replicated`: `replicas` replicas have it (WAIT).
-   */
-  readonly durability?: Durability;
-  /** With `replicated`: number of replicas. Default 1. */
-  readonly replicas?: number;
-  /** With `fsync` and `replicated`: longest wait for the confirmation, ms. Default 5,000. */
-  readonly confirmMs?: number;
 }
 
 export interface PublisherOptions extends Partial<PublisherSettings>, DurabilityOptions {}
@@ -66,10 +59,13 @@ export class Millrace {
    * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
    */
   publisher(options: PublisherOptions = {}): Publisher {
-    const { durability = 'memory', replicas = 1, confirmMs = 5000, ...settings } = options;
+    const { durability, settings } = split(options);
     const merged: PublisherSettings = { ...DEFAULT_PUBLISHER, ...settings };
-    const problems = publisherProblems(merged);
-    const confirm = this.#confirm(durability, replicas, confirmMs, problems);
+    const problems = [
+      ...optionProblems('publisher', PUBLISHER_OPTIONS, merged),
+      ...optionProblems('publisher', DURABILITY_OPTIONS, durability),
+    ];
+    const confirm = this.#confirm(durability, problems);
     if (problems.length > 0) throw new ConfigError(problems);
     const { keys, catalog, schemas, partitions } = this.deployment;
     const connection = this.deployment.connect('publisher');
@@ -103,10 +99,13 @@ export class Millrace {
    * @throws ConfigError when the server cannot give the durability, or a setting is out of bounds
    */
   store(options: StoreOptions = {}): EventStore {
-    const { durability = 'memory', replicas = 1, confirmMs = 5000, ...settings } = options;
+    const { durability, settings } = split(options);
     const merged: StoreSettings = { ...DEFAULT_STORE, ...settings };
-    const problems = storeProblems(merged);
-    const confirm = this.#confirm(durability, replicas, confirmMs, problems);
+    const problems = [
+      ...optionProblems('store', STORE_OPTIONS, merged),
+      ...optionProblems('store', DURABILITY_OPTIONS, durability),
+    ];
+    const confirm = this.#confirm(durability, problems);
     if (problems.length > 0) throw new ConfigError(problems);
     const connection = this.deployment.connect('store');
     const store = new EventStore({
@@ -192,9 +191,7 @@ export class Millrace {
   }
 
   #confirm(
-    durability: Durability,
-    replicas: number,
-    timeoutMs: number,
+    { durability, replicas, confirmMs: timeoutMs }: Required<DurabilityOptions>,
     problems: string[],
   ): Confirm {
     const { server } = this.deployment;
@@ -248,69 +245,18 @@ export function logWith(logger: Logger): Log {
   return (level, message, fields) => logger[level](fields ?? {}, message);
 }
 
-function publisherProblems(settings: PublisherSettings): string[] {
-  const problems = settingProblems('publisher', settings, DEFAULT_PUBLISHER, [
-    ['bufferBytes', 65_536, 1_073_741_824],
-    ['flushEvents', 1, 65_536],
-    ['flushBytes', 1024, 64 * 1024 * 1024],
-    ['lingerMs', 0, 1000],
-    ['maxFlushes', 1, 1024],
-    ['deadlineMs', 100, 3_600_000],
-  ]);
-  problems.push(...sourceProblems('publisher', settings.source));
-  if (settings.whenFull !== 'wait' && settings.whenFull !== 'reject')
-    problems.push(
-      `publisher option whenFull must be "wait" or "reject", got ${String(settings.whenFull)}`,
-    );
-  if (settings.whenRefused !== 'wait' && settings.whenRefused !== 'reject')
-    problems.push(
-      `publisher option whenRefused must be "wait" or "reject", got ${String(settings.whenRefused)}`,
-    );
-  return problems;
-}
-
-function storeProblems(settings: StoreSettings): string[] {
-  const problems = settingProblems('store', settings, DEFAULT_STORE, [
-    ['maxEvents', 1, 10_000_000],
-    ['bufferBytes', 65_536, 1_073_741_824],
-    ['deadlineMs', 100, 3_600_000],
-  ]);
-  problems.push(...sourceProblems('store', settings.source));
-  if (
-    !Array.isArray(settings.upcasts) ||
-    !settings.upcasts.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')
-  ) {
-    problems.push('store option upcasts must be a list of what upcast() returns');
-  }
-  return problems;
-}
-
-/** Returns the problems of a source. Each batch holds the source, so its size is bounded. */
-function sourceProblems(of: string, source: unknown): string[] {
-  const problem = textProblem(source);
-  if (problem !== null) return [`${of} option source ${problem}`];
-  const bytes = Buffer.byteLength(source as string);
-  return bytes > LIMITS.source
-    ? [`${of} option source has ${bytes} bytes, the limit is ${LIMITS.source}`]
-    : [];
-}
-
-/** Returns the problems of settings: numbers out of bounds, and unknown options. */
-function settingProblems<S extends object>(
-  of: string,
-  settings: S,
-  known: S,
-  bounds: readonly (readonly [name: keyof S & string, min: number, max: number])[],
-): string[] {
-  const problems: string[] = [];
-  for (const [name, min, max] of bounds) {
-    const value = settings[name] as number;
-    if (!Number.isInteger(value) || value < min || value > max)
-      problems.push(
-        `${of} option ${name} must be a whole number from ${min} to ${max}, got ${String(value)}`,
-      );
-  }
-  for (const name of Object.keys(settings))
-    if (!(name in known)) problems.push(`${of} option ${name} is unknown`);
-  return problems;
+/** Parts the options on durability from the others. */
+function split<O extends DurabilityOptions>(
+  options: O,
+): {
+  readonly durability: Required<DurabilityOptions>;
+  readonly settings: Omit<O, keyof DurabilityOptions>;
+} {
+  const {
+    durability = DEFAULT_DURABILITY.durability,
+    replicas = DEFAULT_DURABILITY.replicas,
+    confirmMs = DEFAULT_DURABILITY.confirmMs,
+    ...settings
+  } = options;
+  return { durability: { durability, replicas, confirmMs }, settings };
 }

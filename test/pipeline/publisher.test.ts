@@ -195,3 +195,19 @@ t.test(
     t.equal((await entries(look)).flat().at(-1), 'later');
   },
 );
+
+t.test('options out of range, misspelt or unknown are named, all at once', async (t) => {
+  const redis = await startRedis(t);
+  const service = await openService(t, redis.url, 1);
+  const options = { durability: 'fsink', lingerMs: -1, whenFull: 'drop', linger: 5, source: 7 };
+  t.throws(() => service.publisher(options as unknown as PublisherOptions), {
+    code: 'CONFIG',
+    problems: [
+      'publisher option lingerMs must be a whole number from 0 to 1000, got -1',
+      'publisher option whenFull must be "wait" or "reject", got drop',
+      'publisher option source must be a string, it is number',
+      'publisher option linger is unknown',
+      'publisher option durability must be "memory" or "fsync" or "replicated", got fsink',
+    ],
+  } as unknown as Error);
+});

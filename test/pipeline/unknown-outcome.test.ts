@@ -6,7 +6,7 @@
 import t from 'tap';
 import { UnknownOutcomeError } from '../../src/core/errors.ts';
 import { Publisher } from '../../src/pipeline/append/publisher.ts';
-import { DEFAULT_PUBLISHER } from '../../src/pipeline/append/publisher-parts.ts';
+import { DEFAULT_PUBLISHER } from '../../src/pipeline/append/publisher-options.ts';
 import type { RedisConnection, RedisSender, ScriptCall } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { AppendQueue } from '../../src/store/append-queue.ts';

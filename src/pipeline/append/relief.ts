@@ -6,7 +6,7 @@ import { monotonicMs, sleep } from '../../core/clock.ts';
 import { BackpressureError, ClosedError, type Pressure } from '../../core/errors.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
 import type { PressureGauge } from './pressure.ts';
-import type { PublisherSettings } from './publisher-parts.ts';
+import type { PublisherSettings } from './publisher-options.ts';
 
 /** The key by which the gauge knows an event. */
 interface Destination {

@@ -37,29 +37,34 @@
 -- - emitted types
 -- - blocks of emitted events, see src/core/emitted.ts
 -- - entries: {number of the stream, from 1; entry id; events done}
--- - parked events: {unit, from 1; entry, from 1; delay in ms, or '' (waits behind the head), or
---   'wait:<ms>' (no attempt was made); ParkedEvent bytes}
--- - dead letters: {entry, from 1, or 0 (came from a retry); type, also one that is no longer
---   consumed; events; unit that it holds, from 1, or 0; number of fields; field, value, ...}
+-- - parked events: {unit, from 1; entry, from 1; delay; ParkedEvent bytes}
+-- - dead letters: {entry, from 1, or 0 (a retry); type; events; unit that it holds, from 1, or 0;
+--   number of fields; field, value, ...}. The type may be one that is no longer consumed
 -- - units retried: {unit, from 1; records taken off the head; number of settled; of each settled
---   its type and 'done' | 'skipped' | 'dead'; new head bytes or ''; delay in ms, or '' (due now),
---   or 'wait:<ms>' (no attempt was made)}
+--   its type and end; new head bytes or ''; delay}. The end is 'done', 'skipped' or 'dead'
 -- - where it changes: 'running', value of `running:<function>` from now on ('-': none;
 --   src/pipeline/lane/in-flight.ts)
--- - with an inbox: 'inbox', window in ms, most ids of a set, number of groups; groups {entry, from
---   1, or 0 (retries); events skipped; number of settled; their identities
+-- - with an inbox: 'inbox', window in ms, most ids of a set, number of groups, groups. A group:
+--   {entry, from 1, or 0 (retries); events skipped; number of settled; their identities
 --   (src/wire/event-identity.ts)}
 -- - blocks of effects, done in order: see src/core/effects.ts
 --
+-- A delay is one of
+-- - ms to the next attempt
+-- - 'wait:<ms>': no attempt was made
+-- - '': a parked event waits behind the head of its list, a retried head is due now
+--
 -- reply, one of
--- - {'ok', server time in ms, next due or '', {ids of entries that were not pending}, {units whose
---   list is empty now}, {entries, bytes} of the outbox or '' where nothing was put there, {keys of
---   indexes that are of another type: not written}}
+-- - {'ok', server time in ms, next due or '', missing, emptied, outbox, unwritten}
+--   - missing: {ids of entries that were not pending}
+--   - emptied: {units whose list is empty now}
+--   - outbox: {entries, bytes} of the outbox, or '' where nothing was put there
+--   - unwritten: {keys of indexes that are of another type, and so were not written}
 -- - {'stale'}: the lane is no longer the owner's
 -- - {'repeat', next due or ''}: the turn was committed before
 -- - {'back'}: Redis no longer knows the turn before
--- - {'refused', {ids of entries that are not pending}}: a turn with effects, or one that parks
---   events of several types, is written as a whole or not at all
+-- - {'refused', {ids of entries that are not pending}}: nothing is written. A turn with effects, or
+--   one that parks events of several types, is written as a whole or not at all
 -- - {'foreign', unit}: the key of the unit's parked list is of another type
 -- - {'full'}: the schedule has no room for the emitted events
 -- - {'exhausted', key of a stream}: the stream has no id left above its last one
@@ -73,8 +78,8 @@
 --   script work there, too.
 -- - A held unit stays in `due` at +inf, with a list or without. Nothing of it runs until its dead
 --   letter is replayed or purged.
--- - An inbox remembers an id for one to two windows. Its two sets take turns: slot s = time / window
---   has its set until slot s + 2 begins.
+-- - An inbox remembers an id for one to two windows. Its two sets take turns: slot s = time /
+--   window has its set until slot s + 2 begins.
 --
 -- cost  O(entries + parked + dead + settled + ids + emitted flushes and scheduled events)
 

@@ -1,0 +1,93 @@
+/**
+ * Options of the API, each declared once: its default, its check, and its line in a table of docs/.
+ * `npm run docs` prints the tables.
+ */
+export interface OptionRule<T> {
+  /** Default. */
+  readonly value: T;
+  /** The default as people read it. */
+  readonly unset: string;
+  /** Values that the option takes, as people read them; empty: any. */
+  readonly range: string;
+  /** Meaning, in Markdown. */
+  readonly text: string;
+  /** Returns what is wrong with a value; null: nothing. */
+  readonly problem: (given: unknown) => string | null;
+}
+
+export type OptionRules = Readonly<Record<string, OptionRule<unknown>>>;
+export type Defaults<R extends OptionRules> = { readonly [K in keyof R]: R[K]['value'] };
+
+/** @param show how people read the numbers */
+export function wholeNumber(
+  [min, max]: readonly [number, number],
+  value: number,
+  text: string,
+  show: (value: number) => string = grouped,
+): OptionRule<number> {
+  return {
+    value,
+    unset: show(value),
+    range: `${show(min)} … ${show(max)}`,
+    text,
+    problem: (given) =>
+      Number.isInteger(given) && (given as number) >= min && (given as number) <= max
+        ? null
+        : `must be a whole number from ${min} to ${max}, got ${String(given)}`,
+  };
+}
+
+export function oneOf<const T extends string>(
+  names: readonly [T, ...T[]],
+  text: string,
+): OptionRule<T> {
+  return {
+    value: names[0],
+    unset: `\`${names[0]}\``,
+    range: names.map((name) => `\`${name}\``).join(', '),
+    text,
+    problem: (given) =>
+      names.includes(given as T)
+        ? null
+        : `must be ${names.map((name) => `"${name}"`).join(' or ')}, got ${String(given)}`,
+  };
+}
+
+/** A number that Redis judges. */
+export function unchecked(value: number, text: string): OptionRule<number> {
+  return { value, unset: grouped(value), range: '', text, problem: () => null };
+}
+
+/** Reads bytes as people do: 64 KiB, 1 GiB. */
+export function binaryUnits(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB'];
+  let unit = 0;
+  for (; bytes % 1024 === 0 && unit < units.length - 1; unit++) bytes /= 1024;
+  return `${grouped(bytes)} ${units[unit] as string}`;
+}
+
+export function defaultsOf<R extends OptionRules>(rules: R): Defaults<R> {
+  return Object.fromEntries(
+    Object.entries(rules).map(([name, { value }]) => [name, value]),
+  ) as Defaults<R>;
+}
+
+/**
+ * Checks options, and names those that do not exist.
+ * @param of whose options they are, as the problems say it
+ */
+export function optionProblems(of: string, rules: OptionRules, options: object): string[] {
+  const problems: string[] = [];
+  const given = options as Readonly<Record<string, unknown>>;
+  for (const [name, rule] of Object.entries(rules)) {
+    const problem = rule.problem(given[name]);
+    if (problem !== null) problems.push(`${of} option ${name} ${problem}`);
+  }
+  for (const name of Object.keys(options))
+    if (!(name in rules)) problems.push(`${of} option ${name} is unknown`);
+  return problems;
+}
+
+function grouped(value: number): string {
+  return value.toLocaleString('en-US');
+}

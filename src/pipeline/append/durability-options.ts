@@ -1,0 +1,34 @@
+/** The options on durability, which a publisher and an event store share. */
+import { defaultsOf, oneOf, unchecked, type OptionRule } from '../../core/option-rule.ts';
+import type { Durability } from './confirm.ts';
+
+export interface DurabilityOptions {
+  /**
+   * State of an event when its publish or append resolves.
+   *
+   * - `memory` (default): Redis has it in memory.
+   * - `fsync`: it is on disk. This needs WAITAOF (Redis 7.2), or appendfsync always.
+   * - `replicated`: `replicas` replicas have it (WAIT).
+   */
+  readonly durability?: Durability;
+  /** With `replicated`: number of replicas. Default 1. */
+  readonly replicas?: number;
+  /** With `fsync` and `replicated`: longest wait for the confirmation, ms. Default 5,000. */
+  readonly confirmMs?: number;
+}
+
+export const DURABILITY_OPTIONS: {
+  readonly [K in keyof Required<DurabilityOptions>]: OptionRule<Required<DurabilityOptions>[K]>;
+} = {
+  durability: oneOf(
+    ['memory', 'fsync', 'replicated'],
+    'state of the events when `publish` resolves: in the memory of Redis, on disk (needs WAITAOF, Redis 7.2, or appendfsync always), or on `replicas` replicas (WAIT)',
+  ),
+  replicas: unchecked(1, 'number of replicas with `replicated`'),
+  confirmMs: unchecked(
+    5000,
+    'time to wait for the confirmation with `fsync` and `replicated`, ms; less than 10,000, the time for a reply',
+  ),
+};
+
+export const DEFAULT_DURABILITY = defaultsOf(DURABILITY_OPTIONS);

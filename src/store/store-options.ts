@@ -1,0 +1,34 @@
+/** The options of an event store: their bounds. */
+import { binaryUnits, wholeNumber, type OptionRule } from '../core/option-rule.ts';
+import type { Upcast } from '../define/upcast.ts';
+import { SOURCE_OPTION } from '../pipeline/append/publisher-options.ts';
+import { DEFAULT_STORE, type StoreSettings } from './event-store.ts';
+
+export const STORE_OPTIONS: {
+  readonly [K in keyof StoreSettings]: OptionRule<StoreSettings[K]>;
+} = {
+  maxEvents: wholeNumber([1, 10_000_000], DEFAULT_STORE.maxEvents, 'most events of a history'),
+  bufferBytes: wholeNumber(
+    [64 * 1024, 1024 ** 3],
+    DEFAULT_STORE.bufferBytes,
+    'most bytes of appends without an answer; further appends wait',
+    binaryUnits,
+  ),
+  deadlineMs: wholeNumber(
+    [100, 3_600_000],
+    DEFAULT_STORE.deadlineMs,
+    'time after which an append is given up that Redis has not answered, ms',
+  ),
+  source: SOURCE_OPTION,
+  upcasts: {
+    value: DEFAULT_STORE.upcasts,
+    unset: 'none',
+    range: '',
+    text: 'how events of older versions become those that `evolve` expects',
+    problem: (given) =>
+      Array.isArray(given) &&
+      given.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')
+        ? null
+        : 'must be a list of what upcast() returns',
+  },
+};
