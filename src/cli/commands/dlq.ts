@@ -1,46 +1,23 @@
 /** `millrace dlq`: dead letters: list, show, replay, purge. */
-import { Option, type Command } from 'commander';
-import { ENTRY_REASONS, FAILURE_REASONS } from '../../core/thread-protocol.ts';
+import type { Command } from 'commander';
 import { readEvent } from '../../wire/batch-reader.ts';
 import type { Deployment } from '../../deployment.ts';
 import {
-  DeadLetterIdError,
   getDeadLetter,
   listDeadLetters,
-  parseLetterId,
   type DeadLetter,
-  type DeadLetterFilter,
 } from '../../pipeline/dead/dead-letters.ts';
-import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
-import { replayDeadLetter } from '../../pipeline/dead/replay.ts';
 import { plainJson } from '../../wire/payload-json.ts';
 import type { LongRunningContext } from '../context.ts';
-import { UsageError } from '../exit-status.ts';
-import { plural, wholeNumber } from '../options.ts';
+import { plural } from '../options.ts';
 import { isoTime, printable, printableLines, safeJson, table } from '../printable.ts';
-
-interface FilterFlags {
-  readonly function?: string;
-  readonly type?: string;
-  readonly subject?: string;
-  readonly reason?: string;
-  readonly event?: string;
-  readonly limit?: number;
-  readonly json?: boolean;
-}
-
-interface ChangeFlags extends FilterFlags {
-  readonly all?: boolean;
-  readonly dryRun?: boolean;
-  readonly yes?: boolean;
-}
+import { purge, replay, type ChangeFlags } from './dlq-change.ts';
+import { checkIds, filtered, filterOf, type FilterFlags } from './dlq-filter.ts';
 
 /**
  * Rows that are aligned together. A longer list is printed in parts, so that memory stays bounded.
  */
 const TABLE_ROWS = 200;
-const PURGE_AT_ONCE = 200;
-const PROGRESS_LETTERS = 1000;
 
 export function registerDlq(program: Command, context: LongRunningContext): void {
   const dlq = program
@@ -111,54 +88,6 @@ the other letters are replayed, and the exit status is 1.`,
     .option('--yes', 'confirm; needed without --dry-run, because a purge cannot be undone')
     .option('--json', 'print the result as one JSON object')
     .action((ids: string[], flags: ChangeFlags) => purge(ids, flags, context));
-}
-
-function filtered(command: Command): Command {
-  return command
-    .option('--function <name>', 'letters of this function only')
-    .option('--type <type>', 'letters of this event type only')
-    .option('--subject <subject>', 'letters of this subject only')
-    .addOption(
-      new Option('--reason <reason>', 'letters with this reason only').choices([
-        ...new Set([...FAILURE_REASONS, ...ENTRY_REASONS]),
-      ]),
-    )
-    .option('--event <id>', 'letters of the event with this id only')
-    .option('--limit <n>', 'at most this many letters', wholeNumber(1, Number.MAX_SAFE_INTEGER));
-}
-
-function filterOf(flags: FilterFlags, ids?: readonly string[]): DeadLetterFilter {
-  return {
-    function: flags.function,
-    type: flags.type,
-    subject: flags.subject,
-    reason: flags.reason,
-    eventId: flags.event,
-    limit: flags.limit,
-    ...(ids && ids.length > 0 ? { ids: [...new Set(ids)] } : {}),
-  };
-}
-
-/** Checks that a command without ids and filters has --all. Runs before a deployment is opened. */
-function checkScope(ids: readonly string[], flags: ChangeFlags): void {
-  const narrowed = [flags.function, flags.type, flags.subject, flags.reason, flags.event].some(
-    (value) => value !== undefined,
-  );
-  if (ids.length === 0 && !narrowed && !flags.all)
-    throw new UsageError(
-      'give ids of letters, a filter (--function, --type, --subject, --reason, --event), or --all',
-    );
-  if (ids.length > 0 && flags.all) throw new UsageError('give ids of letters or --all, not both');
-  checkIds(ids, 1024);
-}
-
-function checkIds(ids: readonly string[], partitions: number): void {
-  try {
-    for (const id of ids) parseLetterId(id, partitions);
-  } catch (error) {
-    if (error instanceof DeadLetterIdError) throw new UsageError(error.message);
-    throw error;
-  }
 }
 
 function summary(letter: DeadLetter): Record<string, unknown> {
@@ -306,100 +235,4 @@ function payloadOf(
   } catch (error) {
     return { bytesBase64: letter.bytes.toString('base64'), undecodable: (error as Error).message };
   }
-}
-
-async function replay(
-  ids: readonly string[],
-  flags: ChangeFlags,
-  context: LongRunningContext,
-): Promise<void> {
-  checkScope(ids, flags);
-  const deployment = await context.open({ protoDir: null });
-  checkIds(ids, deployment.partitions);
-  const result = { replayed: 0, gone: 0, notReplayable: 0, dryRun: flags.dryRun === true };
-  let seen = 0;
-  let progress = 0;
-  for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
-    seen++;
-    if (letter.kind !== 'event') {
-      result.notReplayable++;
-      context.err(
-        `millrace: dead letter ${letter.id} cannot be replayed: its content could not be read (${printable(letter.reason)})`,
-      );
-    } else if (flags.dryRun) result.replayed++;
-    else
-      result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
-    if (++progress % PROGRESS_LETTERS === 0)
-      context.err(`millrace: ${plural(progress, 'letter')} so far`);
-  }
-  result.gone += missing(ids, seen, flags, context);
-  if (flags.json) context.out(safeJson(result));
-  else
-    context.out(
-      `${plural(result.replayed, 'dead letter')} ${flags.dryRun ? 'would be replayed' : 'replayed'}${result.gone > 0 ? `, ${result.gone} gone already` : ''}${result.notReplayable > 0 ? `, ${result.notReplayable} cannot be replayed` : ''}`,
-    );
-  if (result.notReplayable > 0)
-    throw new Error(`${plural(result.notReplayable, 'dead letter')} cannot be replayed`);
-}
-
-async function purge(
-  ids: readonly string[],
-  flags: ChangeFlags,
-  context: LongRunningContext,
-): Promise<void> {
-  checkScope(ids, flags);
-  if (!flags.yes && !flags.dryRun)
-    throw new UsageError('purging cannot be undone: add --yes, or count first with --dry-run');
-  const deployment = await context.open({ protoDir: null });
-  checkIds(ids, deployment.partitions);
-  let seen = 0;
-  let events = 0;
-  let purged = 0;
-  let places: LetterPlace[] = [];
-  const flush = async (): Promise<void> => {
-    if (flags.dryRun) purged += places.length;
-    else if (places.length > 0) purged += await purgeDeadLetters(deployment, places);
-    places = [];
-  };
-  for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
-    seen++;
-    events += letter.events;
-    places.push({
-      function: letter.function,
-      partition: letter.partition,
-      letterId: letter.letterId,
-      type: letter.type,
-      events: letter.events,
-      subject: letter.subject,
-    });
-    if (places.length >= PURGE_AT_ONCE) await flush();
-    if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
-  }
-  await flush();
-  const gone = seen - purged + missing(ids, seen, flags, context);
-  if (flags.json) context.out(safeJson({ purged, gone, events, dryRun: flags.dryRun === true }));
-  else
-    context.out(
-      `${plural(purged, 'dead letter')} (${plural(events, 'event')}) ${flags.dryRun ? 'would be purged' : 'purged'}${gone > 0 ? `, ${gone} gone already` : ''}`,
-    );
-}
-
-/**
- * Reports the named letters that were not found, and fails the command. A filter beside the ids may
- * have kept them out.
- * @returns their number
- */
-function missing(
-  ids: readonly string[],
-  seen: number,
-  flags: ChangeFlags,
-  context: LongRunningContext,
-): number {
-  const wanted = new Set(ids).size;
-  if (wanted <= seen || flags.limit !== undefined) return 0;
-  context.err(
-    `millrace: ${plural(wanted - seen, 'named letter')} ${wanted - seen === 1 ? 'is' : 'are'} not there: replayed or purged already, or kept out by a filter`,
-  );
-  context.fail();
-  return wanted - seen;
 }
