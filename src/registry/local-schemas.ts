@@ -104,6 +104,6 @@ function incompatible(
     `${describeFindings(findings)
       .map((line) => `    ${line}`)
       .join('\n')}\n` +
-    `    Or, where no event of an older version matters (a playground): millrace schema level ${subject} NONE`
+    `    Or, if no event of an older version matters (a playground): millrace schema level ${subject} NONE`
   );
 }

@@ -97,7 +97,7 @@ export class DeletionError extends MillraceError {
     super(
       problem === 'already'
         ? `${what} was deleted before`
-        : `${what} is not deleted: delete it first, then for good`,
+        : `${what} is not deleted: delete it first, then permanently`,
     );
     this.subject = subject;
     this.version = version;

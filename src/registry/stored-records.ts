@@ -112,7 +112,7 @@ export function readSchema(id: number, json: string, key: string): StoredSchema 
     return { id, fingerprint, message, files, references };
   } catch (error) {
     const cure =
-      'To write it anew: millrace schema register, in a checkout whose proto/ has that version';
+      'To write it again: millrace schema register, in a checkout whose proto/ has that version';
     throw new CorruptDataError(
       'decode',
       `schema id ${id} of the registry cannot be read: ${(error as Error).message} (field ${id} of ${key}). ${cure}`,

@@ -22,7 +22,7 @@ export function storedLevel(text: string, subject: string): Level {
   if (found) return found;
   throw new CorruptDataError(
     'decode',
-    `the compatibility level in the registry is none: ${JSON.stringify(text.slice(0, 60))}. To set it anew: millrace schema level ${subject} ${DEFAULT_LEVEL}`.replaceAll(
+    `the compatibility level in the registry is not valid: ${JSON.stringify(text.slice(0, 60))}. To set it again: millrace schema level ${subject} ${DEFAULT_LEVEL}`.replaceAll(
       '  ',
       ' ',
     ),
@@ -46,7 +46,7 @@ export function unknownVersion({ subject, damaged }: SubjectState, version: numb
   if (!damaged.includes(version)) return new UnknownVersionError(subject, version);
   return new CorruptDataError(
     'decode',
-    `version ${version} of "${subject}" cannot be read: its record in the registry names no schema id. The other versions can. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`,
+    `version ${version} of "${subject}" cannot be read: its record in the registry has no schema id. The other versions can be read. Set the field id:${version} of its key to the schema's id, or delete the field: the version is then gone`,
   );
 }
 

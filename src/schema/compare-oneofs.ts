@@ -24,7 +24,7 @@ export function compareOneof(report: Report, { path, now, before, old, fresh }: 
     if (before.oneofs.has(fresh.oneof as string) || now.known(fresh.oneof as string, before) > 1)
       add(
         'ONEOF_JOINED',
-        `it is ${is} now: of old events that set several of its fields only one is read`,
+        `it is ${is} now: only one field is read of old events that set several`,
         'Leave it outside; put a new field into the oneof',
         'backward',
       );

@@ -72,7 +72,7 @@ export class Comparing {
       this.#report.add(
         'FIELD_RENUMBERED',
         { path, reader: `= ${named.number}`, writer: `= ${old.number}` },
-        `it was number ${old.number} and is number ${named.number}: what was written is not found again`,
+        `it was number ${old.number} and is number ${named.number}: values written before are no longer found`,
         `Give it number ${old.number} again; a new number needs a new name, and "reserved ${old.number};"`,
         'both',
       );
@@ -174,7 +174,7 @@ export class Comparing {
   #type(path: string, old: FieldModel, fresh: FieldModel): void {
     const was = shapeOf(old);
     const is = shapeOf(fresh);
-    const cure = `Make it ${was} again; give what is new a new field with a new number`;
+    const cure = `Make it ${was} again; give the new data a new field with a new number`;
     const changed: Changed = (rule, what, breaks) =>
       this.#report.add(rule, { path, reader: is, writer: was }, what, cure, breaks);
     if ((old.mapKey === null) !== (fresh.mapKey === null))
@@ -195,7 +195,7 @@ export class Comparing {
       else
         changed(
           'FIELD_BECAME_SINGLE',
-          `it was repeated and is single: of old events one value is read, none, or all merged`,
+          `it was repeated and is single: one value of old events is read, none, or all merged`,
           'backward',
         );
     }
@@ -233,21 +233,17 @@ function scalarType(old: FieldModel, fresh: FieldModel, changed: Changed): void 
   if (breaks === 'forward')
     changed(
       'FIELD_TYPE_WIDENED',
-      `${what}: older readers cut off, or refuse, what does not fit`,
+      `${what}: older readers cut off, or refuse, values that do not fit`,
       breaks,
     );
   else if (breaks === 'backward')
     changed(
       'FIELD_TYPE_NARROWED',
-      `${what}: of old events what does not fit is cut off, or refused`,
+      `${what}: values of old events that do not fit are cut off, or refused`,
       breaks,
     );
   else
-    changed(
-      'FIELD_TYPE_CHANGED',
-      `${what}: the bytes of the one are no value of the other`,
-      breaks,
-    );
+    changed('FIELD_TYPE_CHANGED', `${what}: the bytes of one are not a value of the other`, breaks);
 }
 
 function shapeOf(field: FieldModel): string {

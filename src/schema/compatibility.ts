@@ -108,7 +108,7 @@ export function compare(
         report.add(
           'MESSAGE_REMOVED',
           { path: root, reader: '', writer: root },
-          'the message is gone: its events can be read no more',
+          'the message is gone: its events can no longer be read',
           'Put it back; leave the messages of old events where they are',
           'both',
         );

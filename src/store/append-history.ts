@@ -249,7 +249,7 @@ function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {
           kind: 'failed',
           error: new RedisReplyError(
             'append-history.lua',
-            "WRONGTYPE a key of another type is where the history's list or hash should be",
+            "WRONGTYPE the history's list or hash is a key of another type",
           ),
         });
         break;
@@ -258,7 +258,7 @@ function readAnswers(text: string, errors: readonly string[]): AppendAnswer[] {
           kind: 'failed',
           error: new RedisReplyError(
             'append-history.lua',
-            "ERR what is remembered of the first event's id cannot be read: delete its field of the history's key appends:…",
+            "ERR the record of the append with this first event id cannot be read: delete its field of the history's key appends:…",
           ),
         });
         break;

@@ -48,7 +48,7 @@ export function createDataReader(
       case 'unknown':
         throw new CorruptDataError(
           'missing',
-          `its schema id ${schema} is not in the registry (or the registry could not be asked): how it is to be upcast is not known`,
+          `its schema id ${schema} is not in the registry (or the registry could not be asked), so its upcasts are not known`,
         );
       case 'refused':
         throw new CorruptDataError('decode', way.why);

@@ -109,8 +109,8 @@ export async function readPage(
   if (noAppend !== null) {
     throw new CorruptDataError(
       'decode',
-      `history ${category} ${id}: what is remembered of the append of event ${query.remembered ?? ''} cannot be read: ` +
-        `${noAppend} (key ${keys.appends(partition, category, id)}). Delete that field, or the key where it is of another type`,
+      `history ${category} ${id}: the record of the append of event ${query.remembered ?? ''} cannot be read: ` +
+        `${noAppend} (key ${keys.appends(partition, category, id)}). Delete that field, or the key if it is of another type`,
     );
   }
   const noSnapshot = problemOf(snapshotRevision);

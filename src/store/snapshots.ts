@@ -110,7 +110,7 @@ export class Snapshots {
       if (text === null)
         return this.#refuse(
           at.category,
-          `JSON does not give this state back as it is${lostOf(policy, state)}: give snapshot.encode and snapshot.decode`,
+          `JSON does not keep this state as it is${lostOf(policy, state)}: give snapshot.encode and snapshot.decode`,
         );
       if (Buffer.byteLength(text) > MAX_BYTES)
         return this.#refuse(at.category, `the state takes more than ${MAX_BYTES} bytes`);

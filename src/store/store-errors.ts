@@ -26,7 +26,7 @@ export class ConflictError extends MillraceError {
   constructor(category: string, id: string, expected: ExpectedRevision, actual: number) {
     super(
       `history ${category} ${id} is at revision ${actual}${actual === 0 ? ' (there is none)' : ''}, the append expected ` +
-        `${typeof expected === 'number' ? `revision ${expected}` : `"${expected}"`}. Nothing was appended; load it again and decide anew`,
+        `${typeof expected === 'number' ? `revision ${expected}` : `"${expected}"`}. Nothing was appended. Load the history again and decide again`,
     );
     this.category = category;
     this.id = id;
@@ -44,8 +44,8 @@ export class HistoryFullError extends MillraceError {
   readonly limit: number;
   constructor(category: string, id: string, actual: number, limit: number) {
     super(
-      `history ${category} ${id} holds ${actual} events, the limit is ${limit} (maxEvents); nothing was appended. Histories are never trimmed: close ` +
-        `this one and go on under a new id (such as "${id.slice(0, 40)}/2") whose first event carries over what still matters, or raise maxEvents and take snapshots`,
+      `history ${category} ${id} holds ${actual} events, the limit is ${limit} (maxEvents). Nothing was appended. Histories are never trimmed: close ` +
+        `this one and go on under a new id (such as "${id.slice(0, 40)}/2") whose first event carries over the state that still matters, or raise maxEvents and take snapshots`,
     );
     this.category = category;
     this.id = id;
@@ -65,7 +65,7 @@ export class EventIdReusedError extends MillraceError {
   constructor(category: string, id: string, eventId: string, revision: number) {
     super(
       `event ${eventId} is in history ${category} ${id} already, at revision ${revision}, and was not appended together with these events. Nothing was ` +
-        'appended. Give a new append new ids; an append made again must have all the ids of the first time, in their order',
+        'appended. Give a new append new ids. An append made again must have all the ids of the first time, in their order',
     );
     this.category = category;
     this.id = id;

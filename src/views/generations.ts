@@ -78,8 +78,8 @@ const generation = (
   } catch (error) {
     throw new ViewGenerationError(
       view,
-      `what is registered of version ${version} cannot be read: ${(error as Error).message}. Delete the fields ` +
-        `generation:${view}@${version} and lookups:${view}@${version} of the hash registry:views: a dispatcher that starts writes them anew`,
+      `the record of version ${version} cannot be read: ${(error as Error).message}. Delete the fields ` +
+        `generation:${view}@${version} and lookups:${view}@${version} of the hash registry:views: a dispatcher writes them again when it starts`,
     );
   }
 };
@@ -89,7 +89,7 @@ const isTexts = (value: unknown): value is string[] =>
 
 function readLookups(text: string): ViewLookups {
   const { by, sort } = JSON.parse(text) as Partial<Record<keyof ViewLookups, unknown>>;
-  if (!isTexts(by) || !isTexts(sort)) throw new TypeError('its lookups are none');
+  if (!isTexts(by) || !isTexts(sort)) throw new TypeError('its lookups are not valid');
   return { by, sort };
 }
 
@@ -245,7 +245,7 @@ export async function switchLive(
   if (reply[0] === 'live')
     throw new ViewGenerationError(
       view,
-      `version ${reply[1]} is live, not ${from}: somebody else has switched`,
+      `version ${reply[1]} is live, not ${from}: another process has switched`,
     );
 }
 

@@ -47,6 +47,6 @@ export function readProgress<T extends object>(
   }
   throw new ViewGenerationError(
     view,
-    `how far version ${version} is built from histories cannot be read (${where}). To begin anew: millrace view drop ${view} ${version}, then millrace view rebuild ${view}`,
+    `the progress of version ${version} (its build from histories) cannot be read (${where}). To begin again: millrace view drop ${view} ${version}, then millrace view rebuild ${view}`,
   );
 }

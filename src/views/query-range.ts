@@ -141,7 +141,7 @@ function readCursor(view: string, text: string, prefix: Buffer, order: 'asc' | '
   ) {
     throw new ViewQueryError(
       view,
-      'the cursor is none of this query: take it from the page before, with the same index, equals and order',
+      'the cursor is not of this query: take it from the page before, with the same index, equals and order',
     );
   }
   return bytes.subarray(5);

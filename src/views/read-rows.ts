@@ -125,7 +125,7 @@ export function rowOf<Row>(
 
 function badMember(member: Buffer, index: string, error: unknown): string {
   return (
-    `entry ${member.toString('hex', 0, 40)} (hexadecimal) of index "${index}" is none: ${(error as Error).message}. ` +
-    'No view writes such a one: remove it (ZREM)'
+    `entry ${member.toString('hex', 0, 40)} (hexadecimal) of index "${index}" cannot be read: ${(error as Error).message}. ` +
+    'No view writes such an entry: remove it (ZREM)'
   );
 }

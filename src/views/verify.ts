@@ -47,9 +47,13 @@ function lagProblems({ name }: Generation, lag: FunctionLag | undefined): string
   if (!lag) return [`no dispatcher has registered ${name}`];
   const problems: string[] = [];
   if (!lag.conserved)
-    problems.push('the states of its events do not add up to what was appended: see millrace lag');
+    problems.push(
+      'the states of its events do not add up to the number appended: see millrace lag',
+    );
   if (lag.parked > 0)
-    problems.push(`${lag.parked} events are parked: they could not be folded, or wait behind such`);
+    problems.push(
+      `${lag.parked} events are parked: they could not be folded, or wait behind one that could not`,
+    );
   const dead = lag.dead - lag.purged;
   if (dead > 0) problems.push(`${dead} events were dead-lettered: see millrace dlq list ${name}`);
   return problems;
@@ -75,7 +79,7 @@ class Check {
     const size = await indexSize(connection, all);
     if (size === null)
       this.problems.push(
-        `the index of all rows is none in partition ${partition}: its key ${all} is of another type`,
+        `the index of all rows cannot be read in partition ${partition}: its key ${all} is of another type`,
       );
     if (size === null || size === 0) return;
     this.rows += size;
@@ -109,7 +113,7 @@ class Check {
     if (same === null) return;
     this.refoldedRows++;
     if (!same && !(await this.#hasMoved(partition, row)))
-      this.problems.push(`row ${row.id} is not what its histories come to, folded anew`);
+      this.problems.push(`row ${row.id} differs from a fold of its histories`);
   }
 
   /** Whether the row has been written since it was read. Such a row is not judged. */

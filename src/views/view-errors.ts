@@ -123,9 +123,9 @@ export class IncompleteHistoriesError extends MillraceError {
     const drop = `millrace view drop ${view} ${version}`;
     super(
       {
-        'no-histories': `${count(missing)} events of ${types.join(', ')} are no longer in the streams (retention), and there are no histories to take them from: version ${version} would lack them. --incomplete builds it all the same`,
+        'no-histories': `${count(missing)} events of ${types.join(', ')} are no longer in the streams (retention), and there are no histories to take them from. Version ${version} would lack them. --incomplete builds it without them`,
         unstored:
-          `the streams of version ${version} are trimmed (retention), and not all of their events are in histories, as far as was looked (partition ${partitions}): ${listed}. They were published without the event store: version ${version} lacks them. ` +
+          `the streams of version ${version} are trimmed (retention), and histories do not hold all of their events, as far as they were searched (partition ${partitions}): ${listed}. They were published without the event store, and version ${version} lacks them. ` +
           `--incomplete goes on without them; ${drop} removes what is built`,
         late:
           `${count(missing)} events (${listed}) were no longer in the streams (retention) when a dispatcher began version ${version}: it lacks them. To build it from the histories stop those dispatchers, then: ${drop}, ` +
@@ -163,7 +163,7 @@ export class ViewFoldError extends MillraceError {
     const [view, version] = splitGeneration(generation);
     super(
       `view "${view}", version ${version}, cannot fold ${event.type} ${event.eventId} (${event.position}; history ${event.category} ${event.id}, revision ${event.revision}): ${cause.name}: ${cause.message}. ` +
-        `Nothing of its batch was written. Mend evolve and rebuild: it goes on at this event. Where it now folds earlier events differently too: millrace view drop ${view} ${version} first`,
+        `Nothing of its batch was written. Mend evolve and rebuild: the build goes on at this event. If evolve now folds earlier events differently too: millrace view drop ${view} ${version} first`,
     );
     this.generation = generation;
     this.event = event;

@@ -236,7 +236,7 @@ t.test('indexes', async (t) => {
         unreadable.map(() => ({
           id: null,
           key: keyOf(0, options.index ?? '*'),
-          problem: /is none.*ZREM/,
+          problem: /cannot be read.*ZREM/,
         })),
       );
     }
