@@ -9,7 +9,7 @@ import type { LoadOptions, Producer } from './load.ts';
 import type { ServerClock } from './server-clock.ts';
 import type { Sink } from './sink.ts';
 
-/** The allowances that a fault declares to the checker; see History.allowed. */
+/** The allowances that a fault declares to the checker; see RunRecord.allowed. */
 export interface Allowed {
   readonly missing: Set<string>;
   readonly relayed: Set<string>;

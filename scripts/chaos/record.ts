@@ -1,5 +1,5 @@
 /**
- * Builds the history of a run for the checker: ops, events, the state at the end, and the
+ * Builds the record of a run for the checker: ops, events, the state at the end, and the
  * allowances.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ import {
 } from '../../src/torture/end-state.ts';
 import type {
   Emission,
-  History,
+  RunRecord,
   Op,
   PublishedEvent,
   Violation,
@@ -56,8 +56,8 @@ export interface Declared {
 export async function readRecord(
   { sink, producers, functions, service, redis, fleet }: Bed,
   { allowed, windows, forgetful }: Declared,
-  { drainMs, drainBoundMs }: Pick<History['end'], 'drainMs' | 'drainBoundMs'>,
-): Promise<History> {
+  { drainMs, drainBoundMs }: Pick<RunRecord['end'], 'drainMs' | 'drainBoundMs'>,
+): Promise<RunRecord> {
   const events = producers.flatMap((producer) => producer.events);
   excuseLost(events, windows, allowed);
   const ops = await sink.read();
@@ -151,7 +151,7 @@ async function readEndState(
   redis: TestRedis | null,
 ): Promise<
   Pick<
-    History['end'],
+    RunRecord['end'],
     | 'functions'
     | 'letters'
     | 'folds'
@@ -207,7 +207,7 @@ async function readEndState(
 export function keep(
   dir: string,
   { fault, seed }: SeedOptions,
-  history: History,
+  history: RunRecord,
   violations: readonly Violation[],
   fleet: readonly DispatcherProcess[],
 ): string {

@@ -1,5 +1,5 @@
 /** The options of a run, and its result. */
-import type { History, Violation } from '../../src/torture/run-record.ts';
+import type { RunRecord, Violation } from '../../src/torture/run-record.ts';
 import { takeoverBoundMs } from '../../src/torture/takeover.ts';
 import type { Bug, ServerBug } from './bugs.ts';
 import type { Fault } from './fault.ts';
@@ -37,5 +37,5 @@ export interface SeedResult {
   readonly takeoverMs: number | null;
   readonly takeoverBoundMs: number;
   readonly peakRssMb: number;
-  readonly history: History;
+  readonly history: RunRecord;
 }

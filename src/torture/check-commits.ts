@@ -1,11 +1,11 @@
 /** The checker's rules on acknowledgement and fencing. */
-import type { CommitOp, History, Violation } from './run-record.ts';
+import type { CommitOp, RunRecord, Violation } from './run-record.ts';
 
 /**
  * Checks that entries are acknowledged after the outcomes of their events, and only by the lane's
  * owner.
  */
-export function commitProblems({ ops, allowed, functions }: History): Violation[] {
+export function commitProblems({ ops, allowed, functions }: RunRecord): Violation[] {
   const out: Violation[] = [];
   const observed = new Set(functions.map((fn) => fn.name));
   const ended = new Map<string, Set<string>>();
@@ -32,7 +32,7 @@ export function commitProblems({ ops, allowed, functions }: History): Violation[
       const begin = begun.get(`${op.pid}/${op.serial}`);
       if (!begin)
         throw new Error(
-          `op ${at} of the history ends a commit that never began: ${JSON.stringify(op)}`,
+          `op ${at} of the record ends a commit that never began: ${JSON.stringify(op)}`,
         );
       if (begin.early !== null) out.push({ rule: 'acknowledged early', what: begin.early });
       const newer = newest.get(op.lease);

@@ -1,5 +1,5 @@
 /** The checker's rules on emitted events. */
-import type { History, PublishedEvent, Violation } from './run-record.ts';
+import type { RunRecord, PublishedEvent, Violation } from './run-record.ts';
 import type { Run } from './runs.ts';
 
 /**
@@ -8,9 +8,9 @@ import type { Run } from './runs.ts';
  * An emitted event inherits its cause's allowances. It may be lost if the cause may be lost. It may
  * come out of order if the cause was replayed.
  */
-export function withEmissions(history: History): History {
-  const { emissions, functions, end, allowed } = history;
-  if (emissions === null) return history;
+export function withEmissions(record: RunRecord): RunRecord {
+  const { emissions, functions, end, allowed } = record;
+  if (emissions === null) return record;
   const there = new Set(end.emitted.map(({ id }) => id));
   const missing = new Set(allowed.missing);
   const replayed = new Set(allowed.replayed);
@@ -33,8 +33,8 @@ export function withEmissions(history: History): History {
     },
   );
   return {
-    ...history,
-    events: [...history.events, ...more],
+    ...record,
+    events: [...record.events, ...more],
     allowed: { ...allowed, missing, replayed },
   };
 }
@@ -44,7 +44,7 @@ export function withEmissions(history: History): History {
  * No emission of any other event may be there.
  */
 export function emitProblems(
-  { emissions, events, end, allowed }: History,
+  { emissions, events, end, allowed }: RunRecord,
   runs: readonly Run[],
 ): Violation[] {
   if (emissions === null) return [];

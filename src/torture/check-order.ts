@@ -1,5 +1,5 @@
 /** The checker's rules on the order within a subject. */
-import type { FunctionRules, History, Letter, Violation } from './run-record.ts';
+import type { FunctionRules, RunRecord, Letter, Violation } from './run-record.ts';
 import { laneOf, lostLeases, type Run } from './runs.ts';
 
 /**
@@ -8,7 +8,7 @@ import { laneOf, lostLeases, type Run } from './runs.ts';
  * processes had lost its lease.
  */
 export function orderProblems(
-  { ops, end, allowed, events }: History,
+  { ops, end, allowed, events }: RunRecord,
   fn: FunctionRules,
   runs: readonly Run[],
 ): Violation[] {

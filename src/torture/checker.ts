@@ -1,5 +1,5 @@
 /**
- * Judges the history of a run under faults. Pure: the same history gives the same verdict.
+ * Judges the record of a run under faults. Pure: the same record gives the same verdict.
  *
  * The checker is sound rather than complete. It lets pass whatever a recorded fault explains: a
  * lost lease, a dead thread, a server that went back in time. scripts/chaos/bugs.ts shows which
@@ -8,38 +8,38 @@
 import { commitProblems } from './check-commits.ts';
 import { emitProblems, withEmissions } from './check-emissions.ts';
 import { orderProblems } from './check-order.ts';
-import type { History, Violation } from './run-record.ts';
+import type { RunRecord, Violation } from './run-record.ts';
 import { laneOf, lostLeases, runsOf, type Run } from './runs.ts';
 
-export function check(recorded: History): Violation[] {
-  const history = withEmissions(recorded);
-  const runs = runsOf(history);
+export function check(recorded: RunRecord): Violation[] {
+  const record = withEmissions(recorded);
+  const runs = runsOf(record);
   return [
-    ...drainProblems(history),
-    ...lossProblems(history, runs),
-    ...emitProblems(history, runs),
-    ...countProblems(history, runs),
-    ...effectProblems(history, runs),
-    ...dedupeProblems(history, runs),
-    ...scheduleProblems(history, runs),
-    ...history.functions
+    ...drainProblems(record),
+    ...lossProblems(record, runs),
+    ...emitProblems(record, runs),
+    ...countProblems(record, runs),
+    ...effectProblems(record, runs),
+    ...dedupeProblems(record, runs),
+    ...scheduleProblems(record, runs),
+    ...record.functions
       .filter((fn) => fn.ordering === 'key')
       .flatMap((fn) =>
         orderProblems(
-          history,
+          record,
           fn,
           runs.filter((run) => run.op.fn === fn.name),
         ),
       ),
-    ...commitProblems(history),
-    ...attemptProblems(history, runs),
-    ...letterProblems(history),
-    ...foldProblems(history),
-    ...history.end.repairs.map((what): Violation => ({ rule: 'repair', what })),
+    ...commitProblems(record),
+    ...attemptProblems(record, runs),
+    ...letterProblems(record),
+    ...foldProblems(record),
+    ...record.end.repairs.map((what): Violation => ({ rule: 'repair', what })),
   ];
 }
 
-function drainProblems({ end }: History): Violation[] {
+function drainProblems({ end }: RunRecord): Violation[] {
   const out: Violation[] = [];
   if (end.drainMs === null) {
     const left = end.functions
@@ -67,7 +67,7 @@ function drainProblems({ end }: History): Violation[] {
  * nothing ran that was not published.
  */
 function lossProblems(
-  { events, functions, end, allowed }: History,
+  { events, functions, end, allowed }: RunRecord,
   runs: readonly Run[],
 ): Violation[] {
   const out: Violation[] = [];
@@ -91,8 +91,8 @@ function lossProblems(
   return out;
 }
 
-/** Checks that Millrace's own counters balance, and that they agree with the history. */
-function countProblems({ functions, end, allowed }: History, runs: readonly Run[]): Violation[] {
+/** Checks that Millrace's own counters balance, and that they agree with the record. */
+function countProblems({ functions, end, allowed }: RunRecord, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   for (const fn of end.functions) {
     if (!fn.conserved)
@@ -124,7 +124,7 @@ function countProblems({ functions, end, allowed }: History, runs: readonly Run[
   return out;
 }
 
-function effectProblems({ ops, allowed, functions }: History, runs: readonly Run[]): Violation[] {
+function effectProblems({ ops, allowed, functions }: RunRecord, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   const applied = new Set<string>();
   for (const op of ops) {
@@ -176,7 +176,7 @@ function effectProblems({ ops, allowed, functions }: History, runs: readonly Run
  * skips no more events than were sent again.
  */
 function dedupeProblems(
-  { functions, events, end, emissions, allowed }: History,
+  { functions, events, end, emissions, allowed }: RunRecord,
   runs: readonly Run[],
 ): Violation[] {
   const out: Violation[] = [];
@@ -212,7 +212,7 @@ function dedupeProblems(
  * Checks that a scheduled event is appended once, and not before it is due. The entry's id holds
  * the time of the append, by the clock that the due time is in.
  */
-function scheduleProblems({ events, end }: History, runs: readonly Run[]): Violation[] {
+function scheduleProblems({ events, end }: RunRecord, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   const times = new Map<string, number>();
   for (const id of end.appended) times.set(id, (times.get(id) ?? 0) + 1);
@@ -234,7 +234,7 @@ function scheduleProblems({ events, end }: History, runs: readonly Run[]): Viola
   return out;
 }
 
-function attemptProblems({ functions, events, end }: History, runs: readonly Run[]): Violation[] {
+function attemptProblems({ functions, events, end }: RunRecord, runs: readonly Run[]): Violation[] {
   const out: Violation[] = [];
   const most = new Map(functions.map((fn) => [fn.name, fn.attempts]));
   const innocent = new Set(events.filter((event) => event.innocent).map((event) => event.id));
@@ -273,13 +273,13 @@ function attemptProblems({ functions, events, end }: History, runs: readonly Run
  * settled events are delivered again.
  */
 function mayComeAgain(
-  { runsAgain }: History['allowed'],
-  { ordering }: History['functions'][number],
+  { runsAgain }: RunRecord['allowed'],
+  { ordering }: RunRecord['functions'][number],
 ): boolean {
   return runsAgain && ordering === 'none';
 }
 
-function letterProblems({ end, allowed, functions }: History): Violation[] {
+function letterProblems({ end, allowed, functions }: RunRecord): Violation[] {
   const out: Violation[] = [];
   // An event relayed twice between servers may die twice.
   const again = new Set(
@@ -304,7 +304,7 @@ function letterProblems({ end, allowed, functions }: History): Violation[] {
  * Checks that a view's rows hold each event that is done once, in order. The rows are written
  * together with the acknowledgement.
  */
-function foldProblems({ end }: History): Violation[] {
+function foldProblems({ end }: RunRecord): Violation[] {
   const out: Violation[] = [];
   for (const { fn, folded, disordered } of end.folds) {
     const done = end.functions.find(({ name }) => name === fn)?.done ?? 0;

@@ -164,7 +164,7 @@ export interface Fold {
   readonly disordered: number;
 }
 
-export interface History {
+export interface RunRecord {
   /** Ops in the order in which they happened. */
   readonly ops: readonly Op[];
   readonly events: readonly PublishedEvent[];

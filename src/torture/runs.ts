@@ -1,7 +1,7 @@
-/** The calls of handlers in a history, and the lanes that their processes lost. */
-import type { HandlerOp, History } from './run-record.ts';
+/** The calls of handlers in a record, and the lanes that their processes lost. */
+import type { HandlerOp, RunRecord } from './run-record.ts';
 
-/** One call of a handler for one event. Times are indices into `History.ops`. */
+/** One call of a handler for one event. Times are indices into `RunRecord.ops`. */
 export interface Run {
   readonly op: HandlerOp;
   readonly startedAt: number;
@@ -10,7 +10,7 @@ export interface Run {
   outcome: 'end' | 'fail' | 'died';
 }
 
-export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
+export function runsOf({ ops }: Pick<RunRecord, 'ops'>): Run[] {
   const runs: Run[] = [];
   // A key may have several open runs. Without order, an event that comes again after its group was
   // lost may overlap its own retry.
@@ -27,7 +27,7 @@ export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
     }
     const run = here[0];
     if (!run)
-      throw new Error(`op ${at} of the history ends what never started: ${JSON.stringify(op)}`);
+      throw new Error(`op ${at} of the record ends what never started: ${JSON.stringify(op)}`);
     run.endedAt = at;
     run.outcome = op.what;
     open.set(key, here.slice(1));
@@ -39,7 +39,7 @@ export function runsOf({ ops }: Pick<History, 'ops'>): Run[] {
  * Returns `pid fn partition` of each lost lane: the owner was told of the loss, or Redis refused
  * its commit. The events that the owner held run again.
  */
-export function lostLeases(ops: History['ops']): Set<string> {
+export function lostLeases(ops: RunRecord['ops']): Set<string> {
   return new Set(
     ops.flatMap((op) =>
       op.what === 'lease-lost' || op.what === 'refused'

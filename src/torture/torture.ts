@@ -29,7 +29,7 @@ import {
   readRepairs,
 } from './end-state.ts';
 import { injectFaults, type Torture } from './faults.ts';
-import type { FunctionEnd, FunctionRules, History, Op, Violation } from './run-record.ts';
+import type { FunctionEnd, FunctionRules, RunRecord, Op, Violation } from './run-record.ts';
 import { Load } from './load.ts';
 import { seededRandom } from './random.ts';
 import { takeoverBoundMs } from './takeover.ts';
@@ -222,7 +222,7 @@ async function readRecord(
   { functions, history, direct, types, load }: Bench,
   settledMs: number | null,
   peakRssMb: number,
-): Promise<History> {
+): Promise<RunRecord> {
   return {
     ops: readOps(history),
     events: load.events,
@@ -256,7 +256,7 @@ async function readRecord(
 function report(
   { namespace, load }: Bench,
   { seed }: TortureOptions,
-  record: History,
+  record: RunRecord,
   { leftOut, done }: Pick<TortureReport, 'leftOut'> & { readonly done: Injected },
 ): TortureReport {
   const violations = check(record);

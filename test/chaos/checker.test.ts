@@ -9,7 +9,7 @@ import {
   type CommitOp,
   type Emission,
   type HandlerOp,
-  type History,
+  type RunRecord,
   type Op,
   type PublishedEvent,
   type Rule,
@@ -95,7 +95,7 @@ const emission = (number: number, innocent: boolean): Emission => ({
 });
 const X1 = { id: 'x1', cause: 'e1' } as const;
 
-const GOOD: History = {
+const GOOD: RunRecord = {
   ops: OPS,
   events: [event(1), event(2, { innocent: false }), event(3)],
   functions: [
@@ -152,11 +152,11 @@ const GOOD: History = {
 
 const without = (...at: number[]): Op[] => OPS.filter((_, i) => !at.includes(i));
 const insert = (at: number, ...ops: Op[]): Op[] => [...OPS.slice(0, at), ...ops, ...OPS.slice(at)];
-const end = (more: Partial<History['end']>): History => ({
+const end = (more: Partial<RunRecord['end']>): RunRecord => ({
   ...GOOD,
   end: { ...GOOD.end, ...more },
 });
-const rulesOf = (history: History): Rule[] =>
+const rulesOf = (history: RunRecord): Rule[] =>
   [...new Set(check(history).map((violation) => violation.rule))].sort();
 
 t.test('a good history has no violation', (t) => {
@@ -165,12 +165,12 @@ t.test('a good history has no violation', (t) => {
 });
 
 /** Without order e2 came again after its group was lost, and died again. */
-const diedTwice = (counted: number): History => ({
+const diedTwice = (counted: number): RunRecord => ({
   ...end({
     letters: [...GOOD.end.letters, ...GOOD.end.letters],
     functions: [
-      { ...(GOOD.end.functions[0] as History['end']['functions'][number]), dead: counted },
-      GOOD.end.functions[1] as History['end']['functions'][number],
+      { ...(GOOD.end.functions[0] as RunRecord['end']['functions'][number]), dead: counted },
+      GOOD.end.functions[1] as RunRecord['end']['functions'][number],
     ],
   }),
   functions: GOOD.functions.map((rules) => ({ ...rules, ordering: 'none' as const })),
@@ -188,7 +188,7 @@ t.test('an event that may die again is counted once or twice', (t) => {
 /** h has `dedupe`. d1 was sent twice, handled at its first place and skipped at the second. */
 const once = (what: HandlerOp['what'], entry: number, more: Partial<HandlerOp> = {}): HandlerOp =>
   handler(what, 1, { fn: 'h', id: 'd1', type: 'c', position: `0/${entry}-0/0`, ...more });
-const TWICE: History = {
+const TWICE: RunRecord = {
   ...GOOD,
   ops: insert(16, once('start', 21), once('end', 21)),
   events: [
@@ -218,7 +218,7 @@ const TWICE: History = {
     ],
   },
 };
-const h = (more: Partial<History['end']['functions'][number]>): History => ({
+const h = (more: Partial<RunRecord['end']['functions'][number]>): RunRecord => ({
   ...TWICE,
   end: {
     ...TWICE.end,
@@ -236,7 +236,7 @@ const late = (ms: number): Op[] =>
   (['start', 'end'] as const).map((what) =>
     handler(what, 1, { fn: 'k', id: 'l1', type: 'd', position: `0/${ms}-0/0` }),
   );
-const LATER: History = {
+const LATER: RunRecord = {
   ...GOOD,
   ops: insert(16, ...late(120)),
   events: [...GOOD.events, event(1, { id: 'l1', type: 'd', dueMs: 100 })],
@@ -321,7 +321,7 @@ t.test('what a fault explains of events that are sent again is let pass', (t) =>
   t.end();
 });
 
-const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[] = [
+const BROKEN: readonly (readonly [what: string, rule: Rule, history: RunRecord])[] = [
   ['an event neither handled nor dead', 'lost', { ...GOOD, ops: without(10, 11, 12, 13) }],
   ['a letter that is gone', 'lost', end({ letters: [] })],
   ['a run of what nobody published', 'ghost', { ...GOOD, events: GOOD.events.slice(0, 2) }],
@@ -373,7 +373,7 @@ const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[]
     'conservation',
     end({
       functions: [
-        { ...(GOOD.end.functions[0] as History['end']['functions'][number]), conserved: false },
+        { ...(GOOD.end.functions[0] as RunRecord['end']['functions'][number]), conserved: false },
       ],
     }),
   ],
@@ -381,7 +381,7 @@ const BROKEN: readonly (readonly [what: string, rule: Rule, history: History])[]
     'more counted than seen',
     'conservation',
     end({
-      functions: [{ ...(GOOD.end.functions[0] as History['end']['functions'][number]), done: 3 }],
+      functions: [{ ...(GOOD.end.functions[0] as RunRecord['end']['functions'][number]), done: 3 }],
     }),
   ],
   [
@@ -561,7 +561,9 @@ t.test('what a fault explains is let pass', (t) => {
       end: {
         ...GOOD.end,
         folds: [],
-        functions: [{ ...(GOOD.end.functions[0] as History['end']['functions'][number]), done: 1 }],
+        functions: [
+          { ...(GOOD.end.functions[0] as RunRecord['end']['functions'][number]), done: 1 },
+        ],
       },
     }),
     [],
@@ -582,8 +584,8 @@ t.test('what a fault explains is let pass', (t) => {
 
 t.test('what a fault explains of emitted events is let pass', (t) => {
   const allow = (
-    allowed: Partial<History['allowed']>,
-    more: Partial<History['end']>,
+    allowed: Partial<RunRecord['allowed']>,
+    more: Partial<RunRecord['end']>,
     events = GOOD.events,
   ): Rule[] => rulesOf({ ...end(more), events, allowed: { ...GOOD.allowed, ...allowed } });
   t.strictSame(
