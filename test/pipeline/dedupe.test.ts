@@ -76,7 +76,7 @@ t.test('an id published again is dropped and told; other types and ids are not',
   );
   t.strictSame(await idsOf(redis), ['a', 'b', 'c']);
   t.strictSame(await idsOf(redis, 'seen'), ['a', 'a', 's']);
-  // Another process, which knows nothing of the first.
+  // The second publisher is another process, and knows nothing of the first.
   const other = (await open(t, redis.url)).publisher();
   t.equal((await other.publish('paid' as string, { k: 'k', n: 1 }, { id: 'c' })).duplicate, true);
   t.equal(

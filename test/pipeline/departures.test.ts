@@ -26,7 +26,7 @@ function open(run: Run, rate: number, ms: number): number {
     const startMs = run.nowMs;
     run.add(rate);
     run.depart();
-    // What came while it waited, and at least a ms to the next call.
+    // The events that came while it waited, and at least a ms to the next call.
     run.nowMs = Math.max(run.nowMs, startMs + 1);
     run.add(Math.floor((run.nowMs - startMs - 1) * rate));
   }

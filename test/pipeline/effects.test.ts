@@ -1,4 +1,4 @@
-/** Effects in the commit: written with the acknowledgement, as a whole or not at all. */
+/** Effects are written with the commit's acknowledgement, as a whole or not at all. */
 import t from 'tap';
 import fc from 'fast-check';
 import { STEP } from '../../src/core/effects.ts';
@@ -175,7 +175,7 @@ void t.test(
           given.push(task.caused.length);
           const mine = [0, 1, 2, 3].filter((i) => cells.states[i] === CELL.TODO);
           ran.push(mine);
-          // the third event kills its thread each time it runs
+          // The third event kills its thread each time it runs.
           for (const i of mine) {
             cells.states[i] = i === 2 ? CELL.RUNNING : CELL.CAUSED;
             if (i === 2)

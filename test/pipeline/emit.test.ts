@@ -1,4 +1,4 @@
-/** ctx.emit through a dispatcher: what is written, where, and what is refused. */
+/** ctx.emit through a dispatcher: the written events, their partitions, and the refusals. */
 import { pino } from 'pino';
 import t from 'tap';
 import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
@@ -233,7 +233,7 @@ t.test('emitting', async (t) => {
       const [from, to] = [partitionOf(key, PARTITIONS), partitionOf(away(key), PARTITIONS)];
       await run(event('fills-1', { emits: [{ type: 'test.other', subject: away(key) }] }, key));
       await arrived(1);
-      // Its target refuses.
+      // The target partition refuses the event.
       const relayed = await look.hgetall(`mr:{${to}}:relayed`);
       await look.del(`mr:{${to}}:relayed`);
       await look.set(`mr:{${to}}:relayed`, 'in the way');
@@ -272,7 +272,7 @@ t.test('emitting', async (t) => {
   );
 
   await t.test('functions that feed each other are stopped after 64 hops', async (t) => {
-    // Each hop emits what it was told to emit: itself.
+    // Each hop emits the same event again.
     await publisher.publish('test.other', dataFor('loop', 0, '"loop"'), { id: 'loop' });
     const [letter] = await until(
       'the loop is broken',

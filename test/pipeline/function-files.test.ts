@@ -9,7 +9,7 @@ import { FunctionLoader } from '../../src/thread/load-functions.ts';
 
 type Files = Readonly<Record<string, string>>;
 
-// Below dist/test/pipeline/ when it runs.
+// The compiled test lies below dist/test/pipeline/.
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
 
 function project(t: Tap, files: Files, links: Files = {}): string {
@@ -28,7 +28,7 @@ function project(t: Tap, files: Files, links: Files = {}): string {
 
 type Tap = Pick<typeof t, 'teardown'>;
 
-/** A function file whose export tells what `value` is, by way of its consumer's name. */
+/** A function file whose consumer's name tells the value of `value`. */
 function fn(name: string, head: string, value: string): string {
   return `import { defineFunction } from 'millrace/define';\n${head}\n(globalThis.told ??= {})['${name}'] = ${value};\nexport default defineFunction({ name: '${name}', on: ['a.b'], async handle() {} });\n`;
 }

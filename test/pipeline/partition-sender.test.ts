@@ -1,4 +1,4 @@
-/** Gatherings per partition: their order, their numbers, and what a failure ends. */
+/** Gatherings per partition: their order, their numbers, and the end of an epoch by a failure. */
 import t from 'tap';
 import {
   PartitionSender,
@@ -12,7 +12,7 @@ class Numbers implements Gathering {
   bytes = 0;
 }
 
-/** A sender whose sendings are answered by the test. */
+/** A sender whose sendings the test answers. */
 class Bed {
   readonly sent: (Sending & { readonly numbers: readonly number[] })[] = [];
   readonly failures: unknown[] = [];

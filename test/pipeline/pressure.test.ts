@@ -25,7 +25,7 @@ async function setUp(t: TestLike, whenFull: 'wait' | 'reject', deadlineMs = 30_0
   await registerFunction(connection, keys, 0, specOf('behind', ['test.event']));
   await registerFunction(connection, keys, 0, specOf('other', ['test.other']));
   const publisher = millrace.publisher({ whenFull, deadlineMs });
-  // The limits are read with the first flush, beside it.
+  // The limits are read beside the first flush.
   await publisher.publish('test.event', data(0));
   await until('the limits are known and passed', async () => {
     await publisher.publish('test.event', data(1)).catch(() => undefined);
@@ -65,7 +65,7 @@ t.test(
     );
     await publisher.publish('test.other', data(3));
     t.pass('another type goes through');
-    // Now and then one is let through, to see whether it is over.
+    // Now and then one event is let through, to see whether the pressure is over.
     let through = 0;
     await until('a call is refused', () =>
       publisher

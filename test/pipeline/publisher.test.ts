@@ -24,7 +24,7 @@ async function setUp(t: TestLike, options: PublisherOptions = {}) {
   const redis = await startRedis(t);
   const publisher = (await openService(t, redis.url, 1)).publisher(options);
   const look = redis.client();
-  // Connected, and the script is known: what follows is one flush, one round trip.
+  // Redis knows the script from here on: each later flush is one round trip.
   await publisher.publish('test.event', data(0), { id: 'first' });
   return { redis, publisher, look };
 }
@@ -124,7 +124,7 @@ t.test("whenFull 'wait': bounded, nothing lost, in the order of the calls", asyn
   let most = 0;
   const watch = setInterval(() => (most = Math.max(most, publisher.bufferedBytes)), 1);
   t.teardown(() => clearInterval(watch));
-  // Large and small: a small one that would fit must not overtake a large one that waits.
+  // A small event that would fit must not overtake a large one that waits.
   const all = ids(0, 200).map((id, i) =>
     publisher.publish('test.event', data(i, i % 3 === 0 ? 8 * KIB : 10), { id }),
   );

@@ -6,7 +6,7 @@ import { defineFunction, defineView } from '../../src/define/index.ts';
 
 const HOUR = 3_600_000;
 
-/** All delays of a policy, with this random. */
+/** Returns all delays of a policy, with this random number. */
 function delaysOf(policy: RetryPolicy, random: () => number): number[] {
   const delays: number[] = [];
   for (let attempt = 1; ; attempt++) {
@@ -89,7 +89,7 @@ t.test(
           const delay = nextDelayMs(policy, attempt, () => random);
           if (attempt >= policy.attempts) return delay === null;
           if (delay === null || !Number.isInteger(delay)) return false;
-          // As long as it grows, jitter does not undercut what would be without it.
+          // While the delay grows, jitter never makes it shorter than without jitter.
           const plain = policy.minDelayMs * policy.factor ** (attempt - 1);
           const grows = plain <= policy.maxDelayMs / 1.5;
           return (

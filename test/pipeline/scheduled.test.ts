@@ -99,7 +99,7 @@ t.test(
     const direct = await openService(t, redis.url, 1);
     const publisher = (await openService(t, proxy.url, 1)).publisher();
     schedule(t, direct);
-    // The server has the script from then on: what is lost below is its answer, not a NOSCRIPT.
+    // The server knows the script from here on: the lost reply below is its answer, not a NOSCRIPT.
     await publisher.publish('test.event', data(), { id: 'first', delayMs: 1 });
     await until('the first one was appended', async () => (await idsOf(redis)).includes('first'));
     proxy.swallowReplies(true);

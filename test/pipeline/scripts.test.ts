@@ -443,8 +443,8 @@ t.test('commit: results of retries', async (t) => {
     'dead:f:b': '1',
     'retried:f': '1',
   });
-  // A replay may have added behind the head meanwhile: only what was settled comes off, and what is
-  // left is due now.
+  // A replay may have added records behind the head meanwhile. Only settled records come off, and
+  // the rest is due now.
   await look.rpush(keys.parked(0, FN, 'u'), 'added by a replay');
   const next = await callCommit(lane, {
     turn: '1.3',

@@ -1,5 +1,5 @@
 /**
- * What a thread does when it is told that its lane is somebody else's, or that nothing may start.
+ * A thread is told that its lane is somebody else's, or that nothing may start any more.
  */
 import { pino } from 'pino';
 import t from 'tap';
