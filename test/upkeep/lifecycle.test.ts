@@ -1,10 +1,13 @@
 /** The parts beside the lanes have one lifecycle: each starts once, and stops once, for good. */
 import t from 'tap';
 import type { Lifecycle } from '../../src/core/lifecycle.ts';
+import { DeploymentWatch } from '../../src/dispatcher/deployment-watch.ts';
 import { Relay } from '../../src/outbox/relay.ts';
+import { Doorbell } from '../../src/pipeline/read/doorbell.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
+import { SettingsGuard } from '../../src/redis/settings.ts';
 import { SchemaRegistry } from '../../src/registry/registry.ts';
 import { SchemaWatch } from '../../src/registry/schema-watch.ts';
 import { RegistryStore } from '../../src/registry/registry-store.ts';
@@ -29,6 +32,18 @@ const PARTS: Record<string, (connection: RedisConnection) => Lifecycle> = {
       partitionCount: 1,
       partitions: () => [0],
       relieved: () => undefined,
+    }),
+  doorbell: (connection) => {
+    const doorbell = new Doorbell({ connection, blockMs: 10, failed: log });
+    doorbell.add({ streamKeys: [keys.events(0, 'a.b')], ring: log, idle: true, hot: false });
+    return doorbell;
+  },
+  'watch of the deployment': (connection) =>
+    new DeploymentWatch({
+      settings: new SettingsGuard(connection, keys, { partitions: 1, created: '' }),
+      connection,
+      refused: () => null,
+      changed: log,
     }),
   'watch of the registry': (connection) =>
     new SchemaWatch({
@@ -57,6 +72,8 @@ class HeldConnection {
     connection.script = (...args) => this.#pass(() => real.script(...args));
     connection.until = () => connection;
     connection.on = () => undefined;
+    // The connection is shared by all parts.
+    connection.destroy = () => undefined;
     this.connection = connection;
   }
 
