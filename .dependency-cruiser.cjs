@@ -217,6 +217,12 @@ module.exports = {
       'servers, dispatchers and histories that tests, chaos, bench and demo share',
     ),
     only(
+      'tools-are-apart',
+      '^scripts/(bench|chaos|demo|differential|shop-gateway)/',
+      '^(src|workers|scripts/(lab|$1))/',
+      'each tool can be read and removed alone; what several need stands in scripts/lab',
+    ),
+    only(
       'scripts-need-no-tests',
       '^scripts/',
       '^(src|workers|scripts)/',
