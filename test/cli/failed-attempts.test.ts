@@ -23,7 +23,7 @@ export default defineFunction({ name: 'caller', on: ['note.added'], retry: { att
     await running.seen('stderr', /ready:/);
     t.equal(
       (
-        await p.run([
+        await p.here([
           'publish',
           'note.added',
           '--data',
@@ -69,13 +69,13 @@ export default defineFunction({ name: 'caller', on: ['note.added'], retry: { att
       'never below the minimum',
     );
 
-    const [letter] = (await p.run(['dlq', 'list', '--json'])).stdout.split('\n');
+    const [letter] = (await p.here(['dlq', 'list', '--json'])).stdout.split('\n');
     const { id, error } = JSON.parse(letter as string) as { id: string; error: unknown };
     t.match(error, { name: 'TypeError', message: 'fetch failed', cause: /ECONNREFUSED/ });
-    const shown = (await p.run(['dlq', 'show', id])).stdout;
+    const shown = (await p.here(['dlq', 'show', id])).stdout;
     t.match(shown, /^caused by +.*ECONNREFUSED/m);
     t.match(shown, /^attempt 1 at .*: TypeError: fetch failed; caused by .*ECONNREFUSED/m);
-    t.match(JSON.parse((await p.run(['explain', 'one', '--json'])).stdout), {
+    t.match(JSON.parse((await p.here(['explain', 'one', '--json'])).stdout), {
       events: [
         { functions: [{ error: { cause: /ECONNREFUSED/ }, history: [{ cause: /ECONNREFUSED/ }] }] },
       ],

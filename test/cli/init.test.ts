@@ -97,7 +97,7 @@ t.test('init overwrites nothing: one file there is enough', async (t) => {
 
 t.test('proto writes, checks, and says what is wrong', async (t) => {
   const p = createProject(t, undefined);
-  t.equal((await p.run(['proto', '--check'])).status, 1, 'not there yet');
+  t.equal((await p.here(['proto', '--check'])).status, 1, 'not there yet');
   const written = await p.run(['proto']);
   t.equal(written.status, 0);
   t.match(written.stdout, /2 event types \(note.added, note.removed\)/);
@@ -105,13 +105,13 @@ t.test('proto writes, checks, and says what is wrong', async (t) => {
     readFileSync(join(p.dir, 'workers/generated/events.ts'), 'utf8'),
     /'note.added': NoteAdded;/,
   );
-  t.equal((await p.run(['proto', '--check'])).status, 0);
+  t.equal((await p.here(['proto', '--check'])).status, 0);
   p.write('proto/broken.proto', 'syntax = "proto3"; message {');
-  const broken = await p.run(['proto', '--out', 'x.ts']);
+  const broken = await p.here(['proto', '--out', 'x.ts']);
   t.equal(broken.status, 1);
   t.match(broken.stderr, /broken.proto: /);
-  t.equal((await p.run(['proto', 'nowhere'])).status, 1);
+  t.equal((await p.here(['proto', 'nowhere'])).status, 1);
   rmSync(join(p.dir, 'proto'), { recursive: true });
   p.write('proto/none.proto', 'syntax = "proto3"; message A { string b = 1; }');
-  t.match((await p.run(['proto'])).stderr, /no message under .* has option/);
+  t.match((await p.here(['proto'])).stderr, /no message under .* has option/);
 });
