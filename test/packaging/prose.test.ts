@@ -237,9 +237,9 @@ t.test('what it finds', async (t) => {
 const anchorOf = (heading: string): string =>
   heading
     .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .trim()
     .toLowerCase()
     .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-    .trim()
     .replace(/\s/g, '-');
 
 t.test('each link of the docs leads somewhere', async (t) => {
