@@ -7,7 +7,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createCatalog, loadProtoFolder } from '../src/wire/catalog.ts';
+import { createCatalog } from '../src/wire/catalog.ts';
+import { loadProtoFolder } from '../src/wire/proto-folder.ts';
 import { generateTypes } from '../src/wire/generate-types.ts';
 
 const check = process.argv.includes('--check');

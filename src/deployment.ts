@@ -36,7 +36,8 @@ import {
   SettingsGuard,
   settleSettings,
 } from './redis/settings.ts';
-import { createCatalog, loadProtoFolder, type Catalog } from './wire/catalog.ts';
+import { createCatalog, type Catalog } from './wire/catalog.ts';
+import { loadProtoFolder } from './wire/proto-folder.ts';
 
 const CONNECT_MS = 5000;
 

@@ -1,6 +1,7 @@
 /** One process of a rival. Publishes orders, or works through the published ones. */
 import { Redis } from 'ioredis';
-import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { childMain } from './child.ts';
 import { makeOrder, note, ORDER_TYPE, type Order, type Seen } from './order.ts';
 import { PROTO_DIR } from './settings.ts';

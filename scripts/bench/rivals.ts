@@ -2,7 +2,8 @@
  * Rivals that a user would pick instead, and an upper bound. They are measured in the same run, on
  * the same machine, with the same orders.
  */
-import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { startBenchServer } from './bench-server.ts';
 import { Child } from './child.ts';
 import type { BenchOptions, RivalName } from './options.ts';

@@ -10,7 +10,7 @@ import {
 import type { SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaDraft } from '../registry/schema-draft.ts';
 import type { SchemaReference } from '../registry/stored-records.ts';
-import type { ProtoSource } from '../wire/catalog.ts';
+import type { ProtoSource } from '../wire/proto-folder.ts';
 import { ApiError } from './registry-errors.ts';
 import { bodyOf, subjectOf, unprocessable } from './registry-request.ts';
 

@@ -4,7 +4,8 @@ import { resolve } from 'node:path';
 import { UnknownEventTypeError } from '../core/errors.ts';
 import type { Deployment } from '../deployment.ts';
 import { knownTypes, readPartitions } from '../redis/counters.ts';
-import { createCatalog, loadProtoFolder } from '../wire/catalog.ts';
+import { createCatalog } from '../wire/catalog.ts';
+import { loadProtoFolder } from '../wire/proto-folder.ts';
 
 /**
  * Types of the deployment: published, consumed or dead-lettered there, or registered with a schema.

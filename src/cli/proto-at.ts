@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { loadProtoFolder, type ProtoSource } from '../wire/catalog.ts';
+import { loadProtoFolder, type ProtoSource } from '../wire/proto-folder.ts';
 import { UsageError } from './exit-status.ts';
 
 const run = promisify(execFile);

@@ -1,6 +1,6 @@
 /** A schema that is offered to the registry. */
 import { createHash } from 'node:crypto';
-import type { ProtoSource } from '../wire/catalog.ts';
+import type { ProtoSource } from '../wire/proto-folder.ts';
 import type { SchemaReference } from './stored-records.ts';
 
 export interface SchemaDraft {

@@ -3,7 +3,7 @@
  * schemas.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { ProtoSource } from '../wire/catalog.ts';
+import type { ProtoSource } from '../wire/proto-folder.ts';
 import { canRead, Judgement } from '../schema/compatibility.ts';
 import type { Comparison, Finding } from '../schema/finding.ts';
 import { fingerprint, identity, idsOf, reachable } from '../schema/fingerprint.ts';

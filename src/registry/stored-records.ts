@@ -1,6 +1,6 @@
 /** The form of the registry's records in Redis. See registry-store.ts for the keys. */
 import { CorruptDataError } from '../core/errors.ts';
-import type { ProtoSource } from '../wire/catalog.ts';
+import type { ProtoSource } from '../wire/proto-folder.ts';
 
 /**
  * A reference to another schema, as in the Confluent API. `name` is the path that an import uses.

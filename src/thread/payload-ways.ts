@@ -8,7 +8,8 @@
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
 import { applyStep, chainOf, type Upcast } from '../define/upcast.ts';
-import { createCatalog, messageType, type Catalog, type EventType } from '../wire/catalog.ts';
+import { createCatalog, messageType, type Catalog } from '../wire/catalog.ts';
+import type { EventType } from '../wire/event-type.ts';
 
 export type Way =
   | { readonly kind: 'read' }

@@ -3,7 +3,7 @@ import type { EventRef } from '../core/thread-protocol.ts';
 import type { EnvelopeError } from '../core/errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/function-event.ts';
-import type { EventType } from '../wire/catalog.ts';
+import type { EventType } from '../wire/event-type.ts';
 import { nameOr } from '../wire/envelope-problem.ts';
 import type { EventHeader } from '../wire/event-header.ts';
 import type { EmittedBy } from './emission.ts';

@@ -5,64 +5,13 @@
  * Every process and pool thread that needs the types parses the text by reflection. protobufjs
  * compiles each message's codec at its first use.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import protobuf from 'protobufjs';
-import {
-  ConfigError,
-  CorruptDataError,
-  InvalidEventError,
-  UnknownEventTypeError,
-} from '../core/errors.ts';
+import { ConfigError, CorruptDataError, UnknownEventTypeError } from '../core/errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
-import { compileReader, type MessageReader } from './message-reader.ts';
-import { compileCheck, type Check } from './message-walkers.ts';
-import { compileWriter, type MessageWriter } from './message-writer.ts';
-import { PayloadArena } from './payload-arena.ts';
-import { PayloadReader } from './payload-reader.ts';
+import { declarationOf, unsupported } from './event-declaration.ts';
+import { createType, DEFAULT_MAX_BYTES, type EventType } from './event-type.ts';
 import { describeExtended, ProtoFiles } from './proto-files.ts';
-
-export interface ProtoSource {
-  /** Path below the proto folder, as imports give it. */
-  readonly name: string;
-  readonly text: string;
-}
-
-export interface EventType {
-  readonly name: string;
-  /** Full name of the message, e.g. `shop.v1.OrderCreated`. */
-  readonly messageName: string;
-  /** Name of the subject's field in `data` (camelCase). */
-  readonly subjectField: string;
-  readonly maxBytes: number;
-  /** Time within which a repeated id is dropped, ms; 0: ids are not compared. */
-  readonly dedupeMs: number;
-  /**
-   * Checks data.
-   * @throws InvalidEventError naming the field's path
-   */
-  check(data: unknown): void;
-  subjectOf(data: unknown): string | undefined;
-  /**
-   * Checks the data and appends it, encoded, to the arena. After an error the arena may hold a part
-   * of the data: truncate it.
-   * @throws InvalidEventError naming the field's path
-   */
-  encodeTo(data: unknown, arena: PayloadArena): void;
-  /**
-   * Checks and encodes the data, into bytes of their own.
-   * @throws InvalidEventError naming the field's path
-   */
-  encode(data: unknown): Uint8Array;
-  /**
-   * Decodes a payload into plain data, in the form of the generated types. Every field is an own
-   * property, set or not. 64-bit fields are numbers.
-   * @throws CorruptDataError('decode'), also for integers beyond 2^53
-   */
-  decode(bytes: Uint8Array): unknown;
-  /** Like decode, for a part of a larger buffer. */
-  decodeAt(bytes: Buffer, start: number, end: number): unknown;
-}
+import type { ProtoSource } from './proto-folder.ts';
 
 export interface Catalog {
   readonly types: ReadonlyMap<string, EventType>;
@@ -77,48 +26,6 @@ export interface Catalog {
    * @throws UnknownEventTypeError
    */
   filesOf(type: string): readonly ProtoSource[];
-}
-
-export const DEFAULT_MAX_BYTES = 262_144;
-const FOLDER_LIMITS = { files: 2000, fileBytes: 1_048_576, allBytes: 16_777_216 };
-
-/**
- * Reads the .proto files below a folder, sorted by name. `millrace/v1/` is left out, because those
- * files come with the package.
- * @throws ConfigError when the folder cannot be read or is too large
- */
-export function loadProtoFolder(dir: string): ProtoSource[] {
-  try {
-    const names = (readdirSync(dir, { recursive: true }) as string[])
-      .map((name) => name.replaceAll('\\', '/'))
-      .filter(
-        (name) =>
-          name.endsWith('.proto') &&
-          !name.startsWith('millrace/v1/') &&
-          statSync(join(dir, name)).isFile(),
-      )
-      .sort();
-    if (names.length > FOLDER_LIMITS.files)
-      throw new ConfigError([
-        `proto folder ${dir} holds ${names.length} files, the limit is ${FOLDER_LIMITS.files}`,
-      ]);
-    let total = 0;
-    return names.map((name) => {
-      const path = join(dir, name);
-      const { size } = statSync(path);
-      total += size;
-      if (size > FOLDER_LIMITS.fileBytes)
-        throw new ConfigError([`${path} is larger than ${FOLDER_LIMITS.fileBytes} bytes`]);
-      if (total > FOLDER_LIMITS.allBytes)
-        throw new ConfigError([
-          `proto folder ${dir} holds more than ${FOLDER_LIMITS.allBytes} bytes`,
-        ]);
-      return { name, text: readFileSync(path, 'utf8') };
-    });
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw new ConfigError([`proto folder ${dir} cannot be read: ${(error as Error).message}`]);
-  }
 }
 
 /**
@@ -254,66 +161,6 @@ export function messageType(catalog: Catalog, type: string, messageName: string)
     : createType(type, message, '', DEFAULT_MAX_BYTES, 0);
 }
 
-function createType(
-  name: string,
-  message: protobuf.Type,
-  subjectField: string,
-  maxBytes: number,
-  dedupeMs: number,
-): EventType {
-  // Codecs are compiled at first use: most processes use few of the declared types.
-  let check: Check | null = null;
-  let write: MessageWriter | null = null;
-  let read: MessageReader | null = null;
-  const decodeAt = (bytes: Buffer, start: number, end: number): unknown => {
-    read ??= compileReader(message);
-    try {
-      return read(reader.over(bytes, start, end), end, null, 0, 0);
-    } catch (error) {
-      throw new CorruptDataError(
-        'decode',
-        `${end - start} bytes are no ${message.fullName.slice(1)}: ${(error as Error).message}`,
-        { cause: error },
-      );
-    }
-  };
-  const encodeTo = (data: unknown, arena: PayloadArena): void => {
-    const problem = (write ??= compileWriter(message))(data, arena);
-    if (problem) throw new InvalidEventError(name, problem.path, problem.what);
-  };
-  return {
-    name,
-    messageName: message.fullName.slice(1),
-    subjectField,
-    maxBytes,
-    dedupeMs,
-    check(data) {
-      const problem = (check ??= compileCheck(message))(data, '');
-      if (problem) throw new InvalidEventError(name, problem.path, problem.what);
-    },
-    subjectOf: (data) =>
-      (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
-    encodeTo,
-    encode(data) {
-      const arena = new PayloadArena();
-      encodeTo(data, arena);
-      return arena.buffer.subarray(0, arena.end);
-    },
-    decode: (bytes) =>
-      decodeAt(
-        Buffer.isBuffer(bytes)
-          ? bytes
-          : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-        0,
-        bytes.length,
-      ),
-    decodeAt,
-  };
-}
-
-/** Decoding is synchronous and never nested: one reader serves all types. */
-const reader = new PayloadReader();
-
 /**
  * Resolves all names. protobufjs stops at the first unknown name, so each field is resolved again:
  * then all problems are reported at once.
@@ -336,94 +183,6 @@ function resolve(root: protobuf.Root, problems: string[]): void {
     }
     if (problems.length === before) problems.push((error as Error).message);
   }
-}
-
-interface Declaration {
-  readonly type: string;
-  readonly subject: string;
-  readonly maxBytes: number;
-  readonly dedupeMs: number;
-}
-
-/**
- * Reads a message's declaration. Null: it declares no event type, or a wrong one; then a problem is
- * added.
- */
-function declarationOf(
-  message: protobuf.Type,
-  where: string,
-  problems: string[],
-): Declaration | null {
-  for (const option of (message.parsedOptions ?? []) as Record<string, unknown>[]) {
-    const value = (option['(millrace.v1.event)'] ?? option['(.millrace.v1.event)']) as
-      Record<string, unknown> | undefined;
-    if (!value) continue;
-    const unknown = Object.keys(value).filter(
-      (key) => !['type', 'subject', 'max_bytes', 'maxBytes', 'dedupe_ms', 'dedupeMs'].includes(key),
-    );
-    const maxBytes = value['max_bytes'] ?? value['maxBytes'] ?? 0;
-    const dedupeMs = value['dedupe_ms'] ?? value['dedupeMs'] ?? 0;
-    if (unknown.length > 0)
-      problems.push(
-        `${where}: its option (millrace.v1.event) has no ${unknown.join(', ')}; it has type, subject, max_bytes, dedupe_ms`,
-      );
-    else if (
-      typeof maxBytes !== 'number' ||
-      !Number.isInteger(maxBytes) ||
-      maxBytes < 0 ||
-      maxBytes > 0xffffffff
-    ) {
-      problems.push(
-        `${where}: max_bytes must be a whole number of bytes, it is ${JSON.stringify(maxBytes)}`,
-      );
-    } else if (
-      typeof dedupeMs !== 'number' ||
-      !Number.isInteger(dedupeMs) ||
-      dedupeMs > 0xffffffff ||
-      (dedupeMs !== 0 && dedupeMs < 1000)
-    ) {
-      problems.push(
-        `${where}: dedupe_ms must be a whole number of ms, 1000 or more, it is ${JSON.stringify(dedupeMs)}`,
-      );
-    } else
-      return {
-        type: String(value['type'] ?? ''),
-        subject: String(value['subject'] ?? ''),
-        maxBytes: maxBytes > 0 ? maxBytes : DEFAULT_MAX_BYTES,
-        dedupeMs,
-      };
-    return null;
-  }
-  return null;
-}
-
-/**
- * Returns the unsupported features of a message, and of the messages in it:
- * - Default values: leaving out zeros, as proto3 does, would turn a 0 into another default.
- * - Required fields: a missing one would be invented.
- * - Fields named like a member of every object: they would always seem set.
- */
-function unsupported(message: protobuf.Type, seen: Set<protobuf.Type> = new Set()): string[] {
-  if (seen.has(message)) return [];
-  seen.add(message);
-  return message.fieldsArray.flatMap((field) => {
-    const name = `field ${field.name} of ${message.fullName.slice(1)}`;
-    if (field.required) return [`${name} is required, which is not supported: make it optional`];
-    if (field.delimited) return [`${name} is a group, which is not supported: make it a message`];
-    if (field.name in Object.prototype)
-      return [`${name} has the name of a member of every JavaScript object: rename it`];
-    if (!field.repeated && !field.map && !isZero(field.typeDefault))
-      return [`${name} has a default other than zero, which is not supported`];
-    return field.resolvedType instanceof protobuf.Type ? unsupported(field.resolvedType, seen) : [];
-  });
-}
-
-function isZero(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return !value;
-  // The value is a Long, or bytes.
-  return 'low' in value && 'high' in value
-    ? value.low === 0 && value.high === 0
-    : (value as ArrayLike<unknown>).length === 0;
 }
 
 function messagesOf(namespace: protobuf.NamespaceBase): protobuf.Type[] {

@@ -2,7 +2,7 @@
 import { InvalidEventError, OversizeError } from '../core/errors.ts';
 import { extensionProblem } from '../core/extensions.ts';
 import { END_OF_TIME_MS, parseRfc3339, type Moment } from '../core/rfc3339.ts';
-import type { EventType } from './catalog.ts';
+import type { EventType } from './event-type.ts';
 import { describe } from './plain-value.ts';
 
 /** Most bytes of UTF-8 of each attribute; of the extensions, as JSON. */

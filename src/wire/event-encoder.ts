@@ -9,7 +9,8 @@ import { OversizeError, InvalidEventError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-options.ts';
 import { schemaIdOf, type LocalSchema } from '../core/schema-id.ts';
 import { whenOf, type Scheduling, type When } from '../core/delivery-time.ts';
-import type { Catalog, EventType } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
+import type { EventType } from './event-type.ts';
 import {
   checkBytes,
   checkExtensions,

@@ -7,7 +7,8 @@ import { partitionOf } from '../../src/core/partition.ts';
 import { connect } from '../../src/millrace.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
 import { ConfigError } from '../../src/core/errors.ts';
-import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { deadLetters, dump, settled } from '../../scripts/lab/counters.ts';
 import {
   openService,

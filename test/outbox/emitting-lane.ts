@@ -2,7 +2,8 @@
 import { Emits } from '../../src/thread/emits.ts';
 import { EventView, RunningEvent, type EventOrigin } from '../../src/thread/running-event.ts';
 import { readEvent } from '../../src/wire/batch-reader.ts';
-import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { Relay } from '../../src/outbox/relay.ts';

@@ -8,7 +8,8 @@ import t from 'tap';
 import { compare } from '../../src/schema/compatibility.ts';
 import type { ParsedSchema } from '../../src/schema/model.ts';
 import { readModel } from '../../src/schema/read-model.ts';
-import { createCatalog, type EventType } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import type { EventType } from '../../src/wire/event-type.ts';
 import { dataOf, textsOf, versionPair } from './versions.ts';
 
 type Message = Readonly<Record<string, unknown>>;

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { ConfigError, CorruptDataError, InvalidEventError } from '../../src/core/errors.ts';
-import { createCatalog, loadProtoFolder, type EventType } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import type { EventType } from '../../src/wire/event-type.ts';
+import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { PayloadArena } from '../../src/wire/payload-arena.ts';
 
 const HEAD = 'syntax = "proto3"; package a; import "millrace/v1/options.proto";\n';

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import t from 'tap';
 import ts from 'typescript';
-import { createCatalog, loadProtoFolder } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { generateTypes } from '../../src/wire/generate-types.ts';
 
 const PROTO = `syntax = "proto3"; package millraceshop; import "millrace/v1/options.proto"; import "google/protobuf/timestamp.proto"; import "google/protobuf/descriptor.proto";

@@ -4,7 +4,8 @@
  */
 import { deepStrictEqual } from 'node:assert/strict';
 import t from 'tap';
-import { createCatalog, type EventType } from '../../src/wire/catalog.ts';
+import { createCatalog } from '../../src/wire/catalog.ts';
+import type { EventType } from '../../src/wire/event-type.ts';
 import { generateTypes } from '../../src/wire/generate-types.ts';
 import { PayloadArena } from '../../src/wire/payload-arena.ts';
 

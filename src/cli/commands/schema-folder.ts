@@ -8,12 +8,8 @@ import type { Verdict } from '../../registry/registry.ts';
 import type { SchemaDraft } from '../../registry/schema-draft.ts';
 import { DEFAULT_LEVEL } from '../../registry/subject.ts';
 import { checkOffline } from '../../registry/offline-check.ts';
-import {
-  createCatalog,
-  loadProtoFolder,
-  type Catalog,
-  type ProtoSource,
-} from '../../wire/catalog.ts';
+import { createCatalog, type Catalog } from '../../wire/catalog.ts';
+import { loadProtoFolder, type ProtoSource } from '../../wire/proto-folder.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { findingLines } from '../findings.ts';
