@@ -53,11 +53,6 @@ export function oneOf<const T extends string>(
   };
 }
 
-/** A number that Redis judges. */
-export function unchecked(value: number, text: string): OptionRule<number> {
-  return { value, unset: grouped(value), range: '', text, problem: () => null };
-}
-
 /** Reads bytes as people do: 64 KiB, 1 GiB. */
 export function binaryUnits(bytes: number): string {
   const units = ['bytes', 'KiB', 'MiB', 'GiB'];

@@ -1,6 +1,6 @@
 /**
- * What somebody else has written into Millrace's keys: a count costs itself; a key of another type
- * is named, and nothing is lost.
+ * Values that somebody else has written into Millrace's keys. A count costs itself. A key of
+ * another type is named, and nothing is lost.
  */
 import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';

@@ -199,7 +199,15 @@ t.test(
 t.test('options out of range, misspelt or unknown are named, all at once', async (t) => {
   const redis = await startRedis(t);
   const service = await openService(t, redis.url, 1);
-  const options = { durability: 'fsink', lingerMs: -1, whenFull: 'drop', linger: 5, source: 7 };
+  const options = {
+    durability: 'fsink',
+    replicas: 0,
+    confirmMs: 0,
+    lingerMs: -1,
+    whenFull: 'drop',
+    linger: 5,
+    source: 7,
+  };
   t.throws(() => service.publisher(options as unknown as PublisherOptions), {
     code: 'CONFIG',
     problems: [
@@ -208,6 +216,8 @@ t.test('options out of range, misspelt or unknown are named, all at once', async
       'publisher option source must be a string, it is number',
       'publisher option linger is unknown',
       'publisher option durability must be "memory" or "fsync" or "replicated", got fsink',
+      'publisher option replicas must be a whole number from 1 to 1000, got 0',
+      'publisher option confirmMs must be a whole number from 1 to 9999, got 0',
     ],
   } as unknown as Error);
 });

@@ -68,7 +68,7 @@ t.test('whatever wrote it', async (t) => {
   const items: PublishItem[] = [
     { type: 'note.added', data: data('default'), id: 'default', extensions },
     { type: 'note.added', data: data('own'), id: 'own', source: 'urn:own' },
-    // Of one subject: the second one waits behind the first.
+    // The second event of this subject waits behind the first.
     { type: 'note.added', data: data('default'), id: 'behind' },
     { type: 'note.removed', data: { book: 'emitted' }, id: 'cause' },
   ];

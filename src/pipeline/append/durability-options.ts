@@ -1,5 +1,5 @@
 /** The options on durability, which a publisher and an event store share. */
-import { defaultsOf, oneOf, unchecked, type OptionRule } from '../../core/option-rule.ts';
+import { defaultsOf, oneOf, wholeNumber, type OptionRule } from '../../core/option-rule.ts';
 import type { Durability } from './confirm.ts';
 
 export interface DurabilityOptions {
@@ -11,9 +11,9 @@ export interface DurabilityOptions {
    * - `replicated`: `replicas` replicas have it (WAIT).
    */
   readonly durability?: Durability;
-  /** With `replicated`: number of replicas. Default 1. */
+  /** With `replicated`: number of replicas, 1 to 1,000. Default 1. */
   readonly replicas?: number;
-  /** With `fsync` and `replicated`: longest wait for the confirmation, ms. Default 5,000. */
+  /** With `fsync` and `replicated`: longest wait for the confirmation, 1 to 9,999 ms. Default 5,000. */
   readonly confirmMs?: number;
 }
 
@@ -24,10 +24,12 @@ export const DURABILITY_OPTIONS: {
     ['memory', 'fsync', 'replicated'],
     'state of the events when `publish` resolves: in the memory of Redis, on disk (needs WAITAOF, Redis 7.2, or appendfsync always), or on `replicas` replicas (WAIT)',
   ),
-  replicas: unchecked(1, 'number of replicas with `replicated`'),
-  confirmMs: unchecked(
+  replicas: wholeNumber([1, 1000], 1, 'number of replicas with `replicated`'),
+  // With 0 WAIT blocks without end; beyond the time for a reply the connection gives up first.
+  confirmMs: wholeNumber(
+    [1, 9999],
     5000,
-    'time to wait for the confirmation with `fsync` and `replicated`, ms; less than 10,000, the time for a reply',
+    'time to wait for the confirmation with `fsync` and `replicated`, ms',
   ),
 };
 
