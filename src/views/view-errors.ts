@@ -43,7 +43,7 @@ export class UnreadableIndexError extends MillraceError {
   ) {
     super(
       `index "${index}" of view "${view}", version ${version}, cannot be read in partition ${partition}: ${at.problem} (key ${at.key}). ` +
-        `To get it back: delete that key, raise the view's version, then millrace view rebuild ${view}`,
+        `To restore the index: delete that key, raise the view's version, then millrace view rebuild ${view}`,
     );
     this.view = view;
     this.version = version;

@@ -87,6 +87,6 @@ t.test('an older version is upcast, the rest read as it is', async (t) => {
   );
   t.throws(
     () => millrace.store({ upcasts: [{}] as never, maxEvents: 0, nope: 1 } as never),
-    /maxEvents must be[\s\S]*nope is unknown[\s\S]*upcasts must be/,
+    /maxEvents must be[\s\S]*upcasts must be[\s\S]*nope is unknown/,
   );
 });

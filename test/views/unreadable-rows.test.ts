@@ -283,7 +283,10 @@ t.test('indexes', async (t) => {
     'verified: such records are problems; and a version with such ones can be removed',
     async (t) => {
       const generation = await liveGeneration(service.deployment, 'tally');
-      const row = (await look.keys(`mr:{0}:view:${FN}:*`))[0] as string;
+      // The next test reads r0.
+      const row = (await look.keys(`mr:{0}:view:${FN}:*`)).find(
+        (key) => !key.endsWith(':r0'),
+      ) as string;
       await look.set(row, 'x');
       const { problems } = await verifyGeneration(service.deployment, generation, null);
       t.ok(

@@ -13,7 +13,9 @@ export interface DurabilityOptions {
   readonly durability?: Durability;
   /** With `replicated`: number of replicas, 1 to 1,000. Default 1. */
   readonly replicas?: number;
-  /** With `fsync` and `replicated`: longest wait for the confirmation, 1 to 9,999 ms. Default 5,000. */
+  /**
+   * With `fsync` and `replicated`: longest wait for the confirmation, 1 to 9,999 ms. Default 5,000.
+   */
   readonly confirmMs?: number;
 }
 
