@@ -228,6 +228,24 @@ module.exports = {
       '^(src|workers|scripts)/',
       'what scripts and tests share stands in scripts/lab',
     ),
+    only(
+      'dispatcher-wires',
+      '^src/dispatcher\\.ts$',
+      '^src/(?!cli/|admin/|torture/|store/|testing/|millrace\\.ts|index\\.ts)',
+      'builds the parts of a dispatcher; no feature for operators, no API',
+    ),
+    only(
+      'millrace-is-the-api',
+      '^src/(millrace|index)\\.ts$',
+      '^src/(?!cli/|admin/|torture/)',
+      'the API: publishers, stores, views, dispatchers',
+    ),
+    only(
+      'functions-are-guests',
+      '^workers/(?!thread\\.ts)',
+      '^(workers/|src/(define|testing)/)',
+      'functions import what a user of the package may import',
+    ),
     {
       name: 'cli-is-outermost',
       severity: 'error',

@@ -82,8 +82,8 @@ export class Dispatcher {
   #failure: MillraceError | null = null;
   #fail!: (error: MillraceError) => void;
   /**
-   * Resolves when the dispatcher has stopped itself, with the reason: the deployment's settings are
-   * not those any more that it started with.
+   * Resolves when the dispatcher has stopped itself, with the reason: the deployment's settings
+   * have changed since the start.
    */
   readonly failed: Promise<MillraceError> = new Promise((resolve) => (this.#fail = resolve));
 
@@ -267,7 +267,7 @@ export class Dispatcher {
   }
 
   #createPool(files: readonly FunctionFile[]): WorkerPool {
-    const { environment, catalog, registry, schemas, log } = this.#deployment;
+    const { environment, catalog, registry, schemas, changedSchemas, log } = this.#deployment;
     const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
     const writers = new WriterSchemas({ registry, schemaWaitMs, log });
     return new WorkerPool({
@@ -276,6 +276,7 @@ export class Dispatcher {
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
       env: threadEnvironment(this.#deployment.url),
       answer: writers.find,
+      changedSchemas,
       uncaught: (error) => {
         this.#uncaught++;
         sayUncaught(log, error);
@@ -353,7 +354,7 @@ export class Dispatcher {
     });
   }
 
-  /** Stops the dispatcher: the settings are not those any more that it started with. */
+  /** Stops the dispatcher: the settings have changed since its start. */
   #settingsChanged(error: MillraceError): void {
     this.#failure = error;
     this.#deployment.log('error', 'SETTINGS CHANGED: this dispatcher reads nothing more', {

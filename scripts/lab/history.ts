@@ -72,7 +72,7 @@ export function runsOf(lines: readonly HistoryLine[]): Run[] {
     const run = open.get(key);
     if (!run)
       throw new Error(
-        `line ${at + 1} of the history ends what never started: ${JSON.stringify(line)}`,
+        `line ${at + 1} of the history ends a run without a start: ${JSON.stringify(line)}`,
       );
     run.endedAt = at;
     run.outcome = what;

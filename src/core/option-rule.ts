@@ -79,7 +79,7 @@ export function optionProblems(of: string, rules: OptionRules, options: object):
     if (problem !== null) problems.push(`${of} option ${name} ${problem}`);
   }
   for (const name of Object.keys(options))
-    if (!(name in rules)) problems.push(`${of} option ${name} is unknown`);
+    if (!Object.hasOwn(rules, name)) problems.push(`${of} option ${name} is unknown`);
   return problems;
 }
 

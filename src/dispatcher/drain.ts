@@ -19,6 +19,7 @@ export class Drain {
   readonly #lanes: () => readonly DrainedLane[];
   readonly #cut = sharedAbort();
   readonly #timers: NodeJS.Timeout[] = [];
+  #phase: 'draining' | 'over' = 'draining';
   #handlersCut = 0;
 
   /** @param lanes lanes that may still run handlers */
@@ -43,6 +44,8 @@ export class Drain {
 
   /** Cuts the handlers off, and abandons the lanes that have not committed within COMMIT_MS. */
   cutOff(): void {
+    // Else a timer would be set that nobody clears.
+    if (this.#phase === 'over') return this.#cut.abort();
     const lanes = this.#lanes();
     if (!this.signal.aborted) for (const { handlers } of lanes) this.#handlersCut += handlers;
     this.#cut.abort();
@@ -55,6 +58,7 @@ export class Drain {
 
   /** The drain is over: nothing is left to cut off. */
   over(): void {
+    this.#phase = 'over';
     for (const timer of this.#timers) clearTimeout(timer);
   }
 }

@@ -33,7 +33,7 @@ export interface PartsOptions extends Omit<
 > {
   readonly deployment: Deployment;
   readonly functions: readonly FunctionInfo[];
-  /** Told that the settings are not those any more that the dispatcher started with. */
+  /** Told that the settings have changed since the dispatcher's start. */
   readonly settingsChanged: (error: SettingsChangedError) => void;
 }
 

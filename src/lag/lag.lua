@@ -67,7 +67,7 @@ end
 local function undelivered(stream, after, exact, appended)
   local events, entries, first, cursor = 0, 0, '', after
   while true do
-    -- Most often the first entry's ordinal is enough.
+    -- The first entry's ordinal usually gives the count. So read one entry first.
     local size = entries == 0 and 1 or math.min(PAGE, lagLimit - entries)
     if size <= 0 then return events, 0, first end
     local page = redis.call('XRANGE', stream, '(' .. cursor, '+', 'COUNT', size)

@@ -99,8 +99,7 @@ function displayOf(scheme: string, rest: string): string {
   const address = /^[^/?#]*/.exec(rest.slice(at + 1))?.[0] ?? '';
   const path = /^\/\d{0,5}(?=$|[?#])/.exec(rest.slice(at + 1 + address.length))?.[0] ?? '';
   const port = ADDRESS.exec(address)?.[2];
-  // Where no login is in front and the port is impossible, the text may be `user:password` in place
-  // of the host.
+  // Without a login, an impossible port may be a password: `user:password` in the host's place.
   const known = ADDRESS.test(address) && (at >= 0 || port === undefined || Number(port) <= 65_535);
   return `${scheme}//${shownLogin(rest.slice(0, Math.max(0, at)))}${at < 0 ? '' : '@'}${known ? `${address}${path}` : HIDDEN}`;
 }

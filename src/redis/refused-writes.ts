@@ -88,5 +88,5 @@ export async function describeUnwritten(connection: RedisConnection): Promise<st
     .command('INFO', 'persistence')
     .catch(() => '');
   if (!/^aof_last_write_status:err\r?$/m.test(String(info))) return null;
-  return 'the server ends while its append-only file cannot be written (a full disk): what it acknowledged since its last write that succeeded, a moment before it refused the first, is lost';
+  return 'the server ends while its append-only file cannot be written (a full disk). Writes acknowledged since its last successful write are lost, those of a moment before the first refusal';
 }

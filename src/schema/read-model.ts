@@ -125,7 +125,9 @@ class Contents {
 /** Returns, for each extended message, why data with the extension is not supported. */
 function extendedIn(protos: ProtoFiles): Record<string, string> {
   for (const { file, line, of } of protos.dangling()) {
-    throw new InvalidSchemaError(`${file}, line ${line}: it extends ${of}, which is no message`);
+    throw new InvalidSchemaError(
+      `${file}, line ${line}: an extension's target, ${of}, is no message`,
+    );
   }
   return Object.fromEntries(
     protos.extended().map((extended) => [extended.of, describeExtended(extended)]),

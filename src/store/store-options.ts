@@ -29,6 +29,6 @@ export const STORE_OPTIONS: {
       Array.isArray(given) &&
       given.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')
         ? null
-        : 'must be a list of what upcast() returns',
+        : 'must be a list of upcasts, each made by upcast()',
   },
 };

@@ -30,7 +30,7 @@ export interface Reader {
 
 const READ: Way = { kind: 'read' };
 const UNKNOWN: Way = { kind: 'unknown' };
-/** Most schemas and ways kept per thread. Beyond that, all are asked for anew. */
+/** Most schemas kept per thread, each with the way to read it. Beyond that, all are asked anew. */
 const KEPT = 10_000;
 
 export class PayloadWays {

@@ -230,7 +230,7 @@ export class ViewRun {
     if (emptied !== null) {
       const where = emptied.path === '' ? 'it' : `field ${emptied.path}`;
       throw new TypeError(
-        `a row of view "${this.#name}": ${where} is ${emptied.what}, of which JSON keeps nothing`,
+        `a row of view "${this.#name}": ${where} is ${emptied.what}: JSON cannot store it`,
       );
     }
     const { maxRowBytes } = this.#code;

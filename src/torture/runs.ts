@@ -27,7 +27,7 @@ export function runsOf({ ops }: Pick<RunRecord, 'ops'>): Run[] {
     }
     const run = here[0];
     if (!run)
-      throw new Error(`op ${at} of the record ends what never started: ${JSON.stringify(op)}`);
+      throw new Error(`op ${at} of the record ends a run without a start: ${JSON.stringify(op)}`);
     run.endedAt = at;
     run.outcome = op.what;
     open.set(key, here.slice(1));

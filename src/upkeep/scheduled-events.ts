@@ -116,7 +116,7 @@ export function parseScheduled(record: Buffer): { dueMs: number; type: string; b
   const due = record.toString('latin1', 0, Math.max(0, first));
   const type = record.toString('latin1', second + 1, Math.max(0, third));
   if (first < 0 || second < 0 || third < 0 || !/^-?\d{1,16}$/.test(due))
-    throw new CorruptDataError('decode', 'its record does not begin with when it is due');
+    throw new CorruptDataError('decode', 'its record does not begin with its due time');
   if (!TYPE_PATTERN.test(type))
     throw new CorruptDataError('decode', 'its record names an event type that is none');
   return { dueMs: Number(due), type, bytes: record.subarray(third + 1) };

@@ -42,7 +42,7 @@ export function createCatalog(sources: readonly ProtoSource[]): Catalog {
   const importsOf = addSources(files, sources, problems);
   if (problems.length === 0) resolve(root, problems);
   for (const { file, line, of } of files.dangling())
-    problems.push(`${file}, line ${line}: it extends ${of}, which is no message`);
+    problems.push(`${file}, line ${line}: an extension's target, ${of}, is no message`);
   const types = new Map<string, EventType>();
   const declaredIn = new Map<string, string>();
   if (problems.length === 0) {

@@ -194,7 +194,7 @@ function messageInto(
   return [...within(`v = T[${at}].read(r, e, ${previous}, depth + 1, 0);`), then];
 }
 
-/** Returns the condition that a number belongs to a closed enum; empty: always. */
+/** Returns code that tests whether a closed enum has the number `v`; '' for open enums. */
 function knownOf(field: protobuf.Field, links: Links): string {
   const { resolvedType } = field;
   if (!(resolvedType instanceof protobuf.Enum) || !isClosed(resolvedType)) return '';

@@ -184,7 +184,7 @@ t.test(
     )
       .publisher()
       .publish('test.event', data, { id: 'later' });
-    await dispatcher.logged(/starting over from what it holds/);
+    await dispatcher.logged(/the lane starts over from the data in Redis/);
     openGate(bed.history, 'slow', 'ok');
     for (const fn of FUNCTIONS)
       t.match(await settled(bed.look, fn, PARTITIONS, 4), { done: 4, dead: 0, retried: 0 }, fn);

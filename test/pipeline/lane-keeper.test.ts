@@ -156,6 +156,15 @@ t.test(
   },
 );
 
+t.test('a keeper that was stopped starts nothing', async (t) => {
+  const { keeper, leases, traces } = await competingKeeper(t, (_, reply) => reply);
+  await keeper.stop();
+  await keeper.start();
+  await keeper.stop();
+  t.strictSame(await leases(), []);
+  t.strictSame(await traces(), ['two']);
+});
+
 t.test('what is acquired while the keeper stops is given back before it has stopped', async (t) => {
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));

@@ -207,6 +207,7 @@ t.test('options out of range, misspelt or unknown are named, all at once', async
     whenFull: 'drop',
     linger: 5,
     source: 7,
+    toString: 'text',
   };
   t.throws(() => service.publisher(options as unknown as PublisherOptions), {
     code: 'CONFIG',
@@ -215,6 +216,7 @@ t.test('options out of range, misspelt or unknown are named, all at once', async
       'publisher option whenFull must be "wait" or "reject", got drop',
       'publisher option source must be a string, it is number',
       'publisher option linger is unknown',
+      'publisher option toString is unknown',
       'publisher option durability must be "memory" or "fsync" or "replicated", got fsink',
       'publisher option replicas must be a whole number from 1 to 1000, got 0',
       'publisher option confirmMs must be a whole number from 1 to 9999, got 0',

@@ -142,12 +142,12 @@ t.test(
       [
         'a name that is none',
         'message M { %d optional string s = 1; } extend Nothing { optional int32 x = 100; }',
-        /line 4: it extends Nothing, which is no message/,
+        /line 4: an extension's target, Nothing, is no message/,
       ],
       [
         'a misspelt package',
         'message M { %d optional string s = 1; } extend google.protobuff.FieldOptions { optional int32 x = 100; }',
-        /it extends google\.protobuff\.FieldOptions/,
+        /target, google\.protobuff\.FieldOptions/,
       ],
     ];
     for (const [name, text, expected] of rows) {

@@ -88,12 +88,14 @@ async function run(
   }
   if (report.events.length === 0 && report.waiting.length === 0) {
     const where = `${plural(report.searched.events, 'event')} in ${plural(report.searched.partitions, 'partition')}, the parked lists, the dead letters, the schedules and the outboxes`;
-    const { complete, unseen } = report.searched;
+    const { complete, unseen = [], events } = report.searched;
+    const scanned = events >= flags.scan || unseen.length === 0;
     const more = complete
       ? 'these are all retained events'
-      : unseen !== undefined
-        ? `not all was looked at: ${unseen.join('; ')}`
-        : 'more events are retained: raise --scan, or give the --subject';
+      : [
+          ...(unseen.length > 0 ? [`not all was looked at: ${unseen.join('; ')}`] : []),
+          ...(scanned ? ['more events are retained: raise --scan, or give the --subject'] : []),
+        ].join('; ');
     throw new Error(
       `${id !== undefined ? `event ${printable(id)}` : `subject ${printable(flags.subject as string)}`} was not found in ${where}; ${more}`,
     );

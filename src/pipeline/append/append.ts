@@ -182,7 +182,7 @@ function answerOf(reply: readonly string[], flush: Flush): Appended | Repeated |
     case 'exhausted':
       throw new RedisReplyError(
         'append',
-        `stream ${value} has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`,
+        `stream ${value} takes no more entries: its last id is the largest possible one. Keep its events elsewhere, then delete the stream`,
       );
     case 'taken':
       return { kind };

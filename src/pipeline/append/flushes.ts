@@ -109,7 +109,10 @@ export class Flushes {
     let parts = flush.parts(this.#limits);
     while (parts.length > 0) {
       const answer = await this.#append(flush, sending, parts);
-      if (answer.kind === 'taken') throw new TypeError('append.lua answered what nobody asked');
+      if (answer.kind === 'taken')
+        throw new TypeError(
+          'append.lua answered "taken" to a flush that takes no scheduled events',
+        );
       if (answer.kind === 'appended') {
         this.#appended(flush, sending.partition, parts, answer);
         return true;

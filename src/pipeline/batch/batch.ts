@@ -24,7 +24,7 @@ export interface RetryUnit {
   readonly records: readonly Buffer[];
   /** Whether it runs alone: the last attempt killed its thread. */
   readonly isolate: boolean;
-  /** Whether nothing has failed in it: its head was only not started in its turn. Default false. */
+  /** Whether no attempt has failed: the head was only not started in its turn. Default false. */
   readonly fresh?: boolean;
 }
 

@@ -82,7 +82,7 @@ export async function sendCommit(
       if (!setKeyAside)
         throw new RedisReplyError(
           'commit.lua',
-          `WRONGTYPE the key of the parked list of ${JSON.stringify(reply[1])} is no list`,
+          `WRONGTYPE the key of the parked events of ${JSON.stringify(reply[1])} is no list. Delete or rename it`,
         );
       await setKeyAside(reply[1]);
       return sendCommit(connection, plan, setKeyAside);
@@ -91,7 +91,7 @@ export async function sendCommit(
     case 'exhausted':
       throw new RedisReplyError(
         'commit',
-        `stream ${reply[1]}, to which events were emitted, has an entry with so large an id that nothing can be appended behind it; delete that entry's stream`,
+        `stream ${reply[1]} takes no more entries: its last id is the largest possible one. Keep its events elsewhere, then delete the stream`,
       );
     case 'repeat':
       return repeated(reply[1]);

@@ -46,7 +46,7 @@ export interface TurnDone {
 
 /** Entries that were missing. */
 export interface LaneLoss {
-  /** The step that missed them: reading pending entries again, or acknowledging them. */
+  /** Step in which the entries were missing: a new read of pending ones, or the acknowledgement. */
   readonly kind: 'pending' | 'acknowledgement';
   /** Entry ids, in order. */
   readonly entryIds: readonly string[];

@@ -58,7 +58,7 @@ export class Recovery {
     this.#due = 'go back';
     this.#lane.log(
       'error',
-      'LOSS: Redis has forgotten the last commit of a lane (power loss, failover): starting over from what it holds',
+      'LOSS: Redis has forgotten the last commit of a lane (power loss, failover): the lane starts over from the data in Redis',
       {},
     );
     this.#lane.bell.ring();

@@ -141,6 +141,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   /** Resolves when every lane of the share was asked for once. May be called again if it failed. */
   async start(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     this.#firstLook ??= this.#look();
     try {
       await this.#firstLook;

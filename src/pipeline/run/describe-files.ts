@@ -1,4 +1,4 @@
-/** Has a pool thread load the function files: what they define, and what is wrong with them. */
+/** Describes the function files, loaded by a pool thread: their definitions and their problems. */
 import type {
   DescribeTask,
   FileDescription,

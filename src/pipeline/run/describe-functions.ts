@@ -50,6 +50,7 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
     threads: 1,
     heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
     env: threadEnvironment(options.url),
+    changedSchemas: new Map(),
     data: {
       files: found.files,
       schemas: new Map(),

@@ -17,7 +17,7 @@ export class HandlerWatch {
   readonly #timer: NodeJS.Timeout;
   #lookedMs = monotonicMs();
 
-  /** @param groups that are in threads, as they are at each look */
+  /** @param groups groups that are in threads, looked at anew each time */
   constructor(groups: Iterable<BatchGroup>) {
     this.#groups = groups;
     this.#timer = setInterval(() => this.#look(), WATCH_MS);

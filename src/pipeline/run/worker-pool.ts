@@ -42,8 +42,8 @@ export interface WorkerPoolOptions extends ChannelParts {
   readonly env: NodeJS.ProcessEnv;
   /** Old-generation heap limit of a thread in MB, null for Node's default. */
   readonly heapMb: number | null;
-  /** Schemas that differ from those of `data` by now; filled in place. Default: none. */
-  readonly changedSchemas?: ReadonlyMap<string, LocalSchema>;
+  /** Schemas that differ from those of `data` by now; filled in place. */
+  readonly changedSchemas: ReadonlyMap<string, LocalSchema>;
 }
 
 export class WorkerPool {
@@ -65,7 +65,7 @@ export class WorkerPool {
     this.#threadCount = threads;
     this.#threads = new PoolThreads(threads);
     this.#files = data.files;
-    this.#changedSchemas = options.changedSchemas ?? new Map<string, never>();
+    this.#changedSchemas = options.changedSchemas;
     this.#channel = new PoolChannel(data.channel, options);
     this.#piscina = new Piscina({
       filename: options.entry.href,
