@@ -108,7 +108,7 @@ export class Dispatcher {
   }
   /** Lanes of its share that others still hold: they give them back as their turns end. */
   get lanesToCome(): number {
-    return this.#parts?.keeper.share.missing ?? 0;
+    return this.#parts?.keeper.reportShare().missing ?? 0;
   }
   get threadDeaths(): number {
     return this.#pool?.deaths ?? 0;
@@ -245,7 +245,7 @@ export class Dispatcher {
       connection: connection.status,
       lanes: this.#lanes,
       specs: this.#specs,
-      share: parts?.keeper.share ?? null,
+      share: parts?.keeper.reportShare() ?? null,
       stalledOutboxes: parts?.relay.stalled(stallMs) ?? [],
       refused: parts?.watch.refusal ?? null,
       failure: this.#failure?.message ?? null,

@@ -23,7 +23,7 @@ export interface HealthReport {
   readonly waitingFor?: string;
 }
 
-/** Lanes of a dispatcher's share. See LaneKeeper.share. */
+/** Lanes of a dispatcher's share. See LaneKeeper.reportShare(). */
 interface Share {
   readonly lanes: number;
   readonly missing: number;

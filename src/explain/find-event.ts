@@ -256,9 +256,8 @@ class AsideSearch {
       const records = parkedRecords(this.#source, partition, fn.name, unit, unseen);
       for await (const { record } of records) {
         if (--left < 0) {
-          // The count may be too low. There is one more for certain.
-          const all = Math.max(parkedCount(state, fn), LIMITS.records + 1);
-          unseen.note({ fn: fn.name, partition }, LIMITS.records, all, 'parked events');
+          const counted = parkedCount(state, fn);
+          unseen.leave({ fn: fn.name, partition }, LIMITS.records, counted, 'parked events');
           return;
         }
         if (!this.#isWanted(record.eventId, record.subject)) continue;
@@ -272,12 +271,11 @@ class AsideSearch {
     let left: number = LIMITS.letters;
     for await (const letter of lettersOf(this.#source, fn.name, partition)) {
       if (--left < 0) {
-        const length = Number(
+        const counted = Number(
           await this.#source.connection.command('XLEN', this.#source.keys.dead(partition, fn.name)),
         );
-        // Letters may have been removed meanwhile.
-        const all = Math.max(length, LIMITS.letters + 1);
-        this.#bounds.unseen.note({ fn: fn.name, partition }, LIMITS.letters, all, 'dead letters');
+        const { unseen } = this.#bounds;
+        unseen.leave({ fn: fn.name, partition }, LIMITS.letters, counted, 'dead letters');
         return;
       }
       if (letter.kind !== 'event' || !this.#isWanted(letter.eventId, letter.subject)) continue;

@@ -32,10 +32,10 @@ export async function findLetter(
   let maybe: DeadLetter | null = null;
   for await (const letter of lettersOf(source, fn.name, place.partition, after)) {
     if (--left < 0) {
-      const all = Number(
+      const counted = Number(
         await source.connection.command('XLEN', source.keys.dead(place.partition, fn.name)),
       );
-      unseen.note({ fn: fn.name, partition: place.partition }, MOST, all, 'dead letters');
+      unseen.leave({ fn: fn.name, partition: place.partition }, MOST, counted, 'dead letters');
       break;
     }
     if (

@@ -55,10 +55,10 @@ async function setAsideIn(
     let left: number = LIMITS.letters;
     for await (const letter of lettersOf(source, name, partition)) {
       if (--left < 0) {
-        const all = Number(
+        const counted = Number(
           await source.connection.command('XLEN', source.keys.dead(partition, name)),
         );
-        unseen.note({ fn: name, partition }, LIMITS.letters, all, 'dead letters');
+        unseen.leave({ fn: name, partition }, LIMITS.letters, counted, 'dead letters');
         break;
       }
       if (id === '' || (letter.eventId !== id && !letter.bytes.includes(id))) continue;

@@ -132,7 +132,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     return this.#refused;
   }
 
-  get share(): ShareReport {
+  /** See LaneShare.report(). */
+  reportShare(): ShareReport {
     return this.#share.report((place) => {
       const lane = this.#lanes.get(place);
       return lane !== undefined && !lane.lost;
@@ -179,8 +180,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   /** A round of keeping. */
   async #keep(): Promise<void> {
-    // Read for its clock: it notes since when lanes are missing.
-    void this.share;
+    // The report notes since when lanes are missing.
+    this.reportShare();
     await this.#renew();
     for (const lane of this.#lanes.values()) {
       if (lane.lost) this.#losses.tell(lane);
