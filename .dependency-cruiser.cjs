@@ -129,7 +129,7 @@ module.exports = {
     only(
       'registry-is-a-feature',
       '^src/registry/',
-      '^src/(core|define|wire|redis|schema|registry|deployment|pipeline/dead/)',
+      '^src/(core|define|wire|redis|schema|registry|pipeline/dead)/',
       'schemas stand on the log; of its stages they read the dead letters only',
     ),
     only(
@@ -177,7 +177,7 @@ module.exports = {
     only(
       'store-is-a-feature',
       '^src/store/',
-      '^src/(core|define|wire|redis|registry|store|deployment|pipeline/append/|thread/payload-ways)',
+      '^src/((core|define|wire|redis|registry|store|pipeline/append)/|thread/payload-ways)',
       'histories stand on the log: appended to as streams are, read as a pool thread reads',
     ),
     only(

@@ -108,12 +108,20 @@ export class Millrace {
     const confirm = this.#confirm(durability, problems);
     if (problems.length > 0) throw new ConfigError(problems);
     const connection = this.deployment.connect('store');
+    const { keys, partitions, catalog, schemas, registry, environment, log } = this.deployment;
     const store = new EventStore({
-      deployment: this.deployment,
       connection,
+      keys,
+      partitions,
+      catalog,
+      schemas,
+      registry,
+      schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
+      log,
       confirm,
       settings: merged,
       gap: (error) => void this.#gap(connection, error),
+      verify: () => this.deployment.settings.verify(),
     });
     this.#parts.push(store);
     return store;

@@ -1,4 +1,4 @@
-import type { RedisSource } from '../redis/source.ts';
+import type { RedisSpace } from '../redis/source.ts';
 import { isWrongType } from '../pipeline/retry/set-aside.ts';
 import { decodeParked, type ParkedRecord } from '../wire/parked.ts';
 import type { Unseen } from './unseen.ts';
@@ -9,7 +9,7 @@ const MOST = 10_000;
 
 /** Reads the parked records of a unit with their places in its list; leaves unreadable ones out. */
 export async function* parkedRecords(
-  source: Omit<RedisSource, 'partitions'>,
+  source: RedisSpace,
   partition: number,
   fn: string,
   unit: string,

@@ -5,7 +5,7 @@
  */
 import { CorruptDataError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
-import type { Deployment } from '../deployment.ts';
+import type { RedisSource } from '../redis/source.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './present-schemas.ts';
 import type { SchemaRegistry } from './registry.ts';
@@ -42,15 +42,19 @@ export interface DeployReport extends PresentSchemas {
   readonly unreadableBy: readonly Unreadable[];
 }
 
+export interface CheckedSource extends RedisSource {
+  readonly registry: SchemaRegistry;
+}
+
 /** @throws InvalidSchemaError for a schema of the catalog that the registry would refuse */
 export async function deployCheck(
-  deployment: Pick<Deployment, 'connection' | 'keys' | 'partitions' | 'registry'>,
+  source: CheckedSource,
   catalog: Catalog,
   functions: readonly FunctionSpec[],
   progress?: (events: number) => void,
 ): Promise<DeployReport> {
-  const { registry } = deployment;
-  const present = await findPresentSchemas(deployment, functions, progress);
+  const { registry } = source;
+  const present = await findPresentSchemas(source, functions, progress);
   const ids = [...new Set(present.schemas.map((one) => one.schema))].filter((id) => id > 0);
   const versions = new Map(
     await Promise.all(ids.map(async (id) => [id, await registry.store.uses(id)] as const)),

@@ -9,7 +9,7 @@ import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { END_OF_TIME_MS, formatRfc3339, parseTimeArgument } from '../core/rfc3339.ts';
 import { parseGeneration } from '../core/view-spec.ts';
-import type { RedisSource } from '../redis/source.ts';
+import type { RedisSource, RedisSpace } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { counterFields, readPartitions, requireFunction } from '../redis/counters.ts';
 import { defineScript } from '../redis/script.ts';
@@ -235,7 +235,7 @@ interface Rewind {
 
 /** Rewinds one partition. Null: the function is not registered there. */
 async function rewindPartition(
-  source: Omit<RedisSource, 'partitions'>,
+  source: RedisSpace,
   fn: string,
   partition: number,
   { places, recounts }: Rewind,
@@ -287,7 +287,7 @@ async function rewindPartition(
  * are not reliable (foreign producers).
  */
 async function countBetween(
-  source: Omit<RedisSource, 'partitions'>,
+  source: RedisSpace,
   partition: number,
   type: string,
   after: string,

@@ -4,8 +4,9 @@ import { parseRfc3339 } from '../core/rfc3339.ts';
 import { schemaIdOf } from '../core/schema-id.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
-import type { Deployment } from '../deployment.ts';
+import type { Log } from '../core/log.ts';
 import type { AppendedEvent, AppendResult } from './append-result.ts';
+import type { KnownTypes } from './read-data.ts';
 import {
   parseElement,
   readElement,
@@ -43,11 +44,12 @@ export interface Loaded<State> {
 }
 
 export interface LoaderParts {
-  readonly deployment: Pick<Deployment, 'catalog' | 'schemas' | 'log'>;
+  readonly types: KnownTypes;
   readonly source: HistorySource;
   readonly readData: ReadData;
   /** Source of events that name none. */
   readonly eventSource: string;
+  readonly log: Log;
 }
 
 export class AggregateLoader {
@@ -56,7 +58,7 @@ export class AggregateLoader {
 
   constructor(parts: LoaderParts) {
     this.#parts = parts;
-    this.#snapshots = new Snapshots(parts.source, parts.deployment.log);
+    this.#snapshots = new Snapshots(parts.source, parts.log);
   }
 
   /** See EventStore.load. */
@@ -166,8 +168,8 @@ export class AggregateLoader {
     id: string,
     { id: eventId, revision, position }: AppendedEvent,
   ): RecordedEvent {
-    const { deployment, eventSource } = this.#parts;
-    const { catalog, schemas } = deployment;
+    const { types, eventSource } = this.#parts;
+    const { catalog, schemas } = types;
     const type = catalog.get(event.type);
     return {
       id: eventId,

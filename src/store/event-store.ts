@@ -13,12 +13,12 @@ import { INSPECT, shown } from '../core/shown.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 import type { Upcast } from '../define/upcast.ts';
-import type { Deployment } from '../deployment.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
+import type { Verify } from '../pipeline/append/verify-deployment.ts';
 import { checkBytes, LIMITS } from '../wire/event-attributes.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
 import { DEFAULT_SOURCE } from '../wire/event-identity.ts';
-import type { RedisConnection } from '../redis/contract.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { AppendQueue, type QueueSettings, type SettledAppend } from './append-queue.ts';
 import { ConflictError, HistoryFullError, StoreInputError } from './store-errors.ts';
 import {
@@ -30,7 +30,7 @@ import {
 import { encodeExpected } from './append-history.ts';
 import { appendedResult, firstResult, type AppendResult } from './append-result.ts';
 import type { ExpectedRevision } from './expected-revision.ts';
-import { createDataReader } from './read-data.ts';
+import { createDataReader, type DataReaderParts } from './read-data.ts';
 import {
   parseElement,
   readElement,
@@ -74,12 +74,11 @@ export interface ReadOptions {
   readonly limit?: number;
 }
 
-export interface StoreParts {
-  readonly deployment: Deployment;
-  readonly connection: RedisConnection;
+export interface StoreParts extends RedisSource, DataReaderParts {
   readonly confirm: Confirm;
   readonly settings: StoreSettings;
   readonly gap: (error: ProducerGapError) => void;
+  readonly verify: Verify;
 }
 
 export class EventStore {
@@ -93,8 +92,8 @@ export class EventStore {
   #nextId = 0;
 
   constructor(parts: StoreParts) {
-    const { deployment, connection, confirm, settings, gap } = parts;
-    const { keys, partitions, catalog, schemas } = deployment;
+    const { connection, keys, partitions, catalog, schemas, log } = parts;
+    const { confirm, settings, gap, verify } = parts;
     const { source } = settings;
     this.#parts = parts;
     this.#encoder = new EventEncoder({ catalog, schemas, source, options: APPEND_EVENT });
@@ -105,15 +104,16 @@ export class EventStore {
       confirm,
       settings,
       gap,
-      verify: () => deployment.settings.verify(),
+      verify,
     });
     this.#source = { connection, keys, deadlineMs: settings.deadlineMs };
-    this.#readData = createDataReader(deployment, settings.upcasts);
+    this.#readData = createDataReader(parts, settings.upcasts);
     this.#loader = new AggregateLoader({
-      deployment,
+      types: { catalog, schemas },
       source: this.#source,
       readData: this.#readData,
       eventSource: source,
+      log,
     });
   }
 
@@ -289,7 +289,7 @@ export class EventStore {
    */
   async *histories(category: string): AsyncGenerator<string, void, void> {
     checkCategory(category);
-    for (let partition = 0; partition < this.#parts.deployment.partitions; partition++) {
+    for (let partition = 0; partition < this.#parts.partitions; partition++) {
       let last: string | null = null;
       for (;;) {
         const ids: string[] = await readIds(this.#source, partition, category, last, IDS_PAGE);
@@ -329,7 +329,7 @@ export class EventStore {
     const problem = textProblem(id);
     if (problem !== null) throw new StoreInputError(`the id of a history of ${category}`, problem);
     checkBytes(category, 'id of the history', id, LIMITS.subject);
-    return { partition: partitionOf(id, this.#parts.deployment.partitions), category, id };
+    return { partition: partitionOf(id, this.#parts.partitions), category, id };
   }
 }
 

@@ -4,32 +4,34 @@
  */
 import { CorruptDataError } from '../core/errors.ts';
 import type { Upcast } from '../define/upcast.ts';
-import type { Deployment } from '../deployment.ts';
-import { WriterSchemas } from '../registry/writer-schemas.ts';
+import type { LocalSchemas } from '../registry/local-schemas.ts';
+import { WriterSchemas, type WriterSchemasOptions } from '../registry/writer-schemas.ts';
 import { PayloadWays } from '../thread/payload-ways.ts';
+import type { Catalog } from '../wire/catalog.ts';
 import type { ReadData } from './read-history.ts';
+
+/** The event types that a process knows. */
+export interface KnownTypes {
+  readonly catalog: Catalog;
+  readonly schemas: LocalSchemas;
+}
+
+export interface DataReaderParts extends KnownTypes, WriterSchemasOptions {}
 
 /**
  * Events of types without upcasts are decoded at once, with the local schema. For other types the
  * registry is asked, once per schema, for the version that an event was written with. The reader
  * throws UnknownEventTypeError and CorruptDataError.
  */
-export function createDataReader(
-  deployment: Pick<Deployment, 'catalog' | 'schemas' | 'registry' | 'environment' | 'log'>,
-  upcasts: readonly Upcast[],
-): ReadData {
-  const { catalog, schemas, registry, environment, log } = deployment;
+export function createDataReader(parts: DataReaderParts, upcasts: readonly Upcast[]): ReadData {
+  const { catalog, schemas } = parts;
   const upcast = new Set(upcasts.map((one) => one.type));
   const read = (type: string, bytes: Buffer, start: number, end: number): unknown =>
     catalog.get(type).decodeAt(bytes, start, end);
   if (upcasts.length === 0)
     return (type, _schema, bytes, start, end) => read(type, bytes, start, end);
 
-  const asked = new WriterSchemas({
-    registry,
-    schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
-    log,
-  });
+  const asked = new WriterSchemas(parts);
   const writers = new PayloadWays(catalog, schemas, asked.find);
   const reader = { spec: { name: 'event store' }, upcasts };
   const readAs = async (

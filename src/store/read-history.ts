@@ -2,10 +2,9 @@
 import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import { formatPosition } from '../core/position.ts';
 import type { RecordedEvent } from '../define/define-aggregate.ts';
-import type { RedisConnection } from '../redis/contract.ts';
 import { withRetry } from '../redis/retry.ts';
-import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
+import type { RedisSpace } from '../redis/source.ts';
 import { readHistoryElement, type HistoryElement } from '../wire/batch-reader.ts';
 
 const pageScript = defineScript({
@@ -56,9 +55,7 @@ export interface HistoryPage {
   readonly remembered: { readonly before: number; readonly events: number } | null;
 }
 
-export interface HistorySource {
-  readonly connection: RedisConnection;
-  readonly keys: Keys;
+export interface HistorySource extends RedisSpace {
   /** Time for repeating a failed read, ms. A read changes nothing, so it may be repeated. */
   readonly deadlineMs: number;
 }

@@ -13,7 +13,7 @@ import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
-import type { RedisSource } from '../redis/source.ts';
+import type { RedisSource, RedisSpace } from '../redis/source.ts';
 import { UnknownFunctionError } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import { defineScript } from '../redis/script.ts';
@@ -112,7 +112,7 @@ function generationOrNull(...given: Parameters<typeof generation>): Generation |
  *   were built with those
  */
 export async function registerGenerations(
-  { connection, keys }: Pick<RedisSource, 'connection' | 'keys'>,
+  { connection, keys }: RedisSpace,
   specs: readonly FunctionSpec[],
 ): Promise<void> {
   const problems: string[] = [];
@@ -161,10 +161,7 @@ function idsOf(members: readonly Buffer[]): string[] {
 }
 
 /** @throws UnknownViewError; ViewGenerationError if the generation's record is damaged */
-export async function liveGeneration(
-  source: Pick<RedisSource, 'connection' | 'keys'>,
-  view: string,
-): Promise<Generation> {
+export async function liveGeneration(source: RedisSpace, view: string): Promise<Generation> {
   const [version, shape, lookups] = (await live.run(
     source.connection,
     [source.keys.views()],
@@ -179,10 +176,7 @@ export async function liveGeneration(
 }
 
 /** Lists the views. Versions with a damaged record are left out. */
-export async function listViews({
-  connection,
-  keys,
-}: Pick<RedisSource, 'connection' | 'keys'>): Promise<KnownView[]> {
+export async function listViews({ connection, keys }: RedisSpace): Promise<KnownView[]> {
   const flat = (await connection.command('HGETALL', keys.views())) as string[];
   const fields = new Map<string, string>();
   for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
@@ -214,10 +208,7 @@ export async function listViews({
 }
 
 /** @throws UnknownViewError */
-export async function requireView(
-  source: Pick<RedisSource, 'connection' | 'keys'>,
-  view: string,
-): Promise<KnownView> {
+export async function requireView(source: RedisSpace, view: string): Promise<KnownView> {
   const views = await listViews(source);
   const found = views.find((known) => known.view === view);
   if (!found)
@@ -233,7 +224,7 @@ export async function requireView(
  * known (any more)
  */
 export async function switchLive(
-  { connection, keys }: Pick<RedisSource, 'connection' | 'keys'>,
+  { connection, keys }: RedisSpace,
   view: string,
   from: number,
   to: number,
@@ -254,7 +245,7 @@ export async function switchLive(
  * @throws UnknownViewError, ViewGenerationError
  */
 export async function rollBackView(
-  source: Pick<RedisSource, 'connection' | 'keys'>,
+  source: RedisSpace,
   view: string,
 ): Promise<{ readonly from: number; readonly to: number }> {
   const known = await requireView(source, view);

@@ -1,6 +1,6 @@
 /** The place of a pass, as it is stored. */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import type { RedisSource } from '../redis/source.ts';
+import type { RedisSpace } from '../redis/source.ts';
 import { ViewGenerationError } from './view-errors.ts';
 import type { WalkPlace } from './history-walk.ts';
 
@@ -11,7 +11,7 @@ export interface Cursor {
 }
 
 export async function readCursor(
-  { connection, keys }: Omit<RedisSource, 'partitions'>,
+  { connection, keys }: RedisSpace,
   name: string,
   partition: number,
 ): Promise<Cursor> {
