@@ -12,7 +12,7 @@ import { UsageError } from '../../src/cli/exit-status.ts';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { FunctionHasEventsError } from '../../src/upkeep/remove-function.ts';
-import { events, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
+import { events, publish, specOf, startLane, type Bed } from '../pipeline/bare-lane.ts';
 import { dump } from '../../scripts/lab/counters.ts';
 import { openService } from '../../scripts/lab/dispatcher-process.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';

@@ -16,7 +16,7 @@ import { ParkedSweep } from '../../src/upkeep/parked-sweep.ts';
 import { removeFunction } from '../../src/upkeep/remove-function.ts';
 import { cancelScheduled, listScheduled } from '../../src/upkeep/scheduled-events.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
-import { encodeEvents } from '../lag/bare-lane.ts';
+import { encodeEvents } from '../pipeline/bare-lane.ts';
 import { entriesIn, settled, totals } from '../../scripts/lab/counters.ts';
 import {
   functionsDirOf,

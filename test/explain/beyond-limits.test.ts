@@ -1,7 +1,7 @@
 /** Lists may be longer than explain reads. Explain then says so, and claims nothing. */
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
-import { makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
+import { makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 
 /** Explain looks at 10,000 letters, and at 313 pages of 32 records. */
 const EVENTS = 10_103;

@@ -3,7 +3,7 @@ import { partitionOf } from '../../src/core/partition.ts';
 import { explain } from '../../src/explain/explain.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
-import { events, foreign, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
+import { events, foreign, makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 
 const later = {
   retry: { attempts: 5, minDelayMs: 60_000, maxDelayMs: 60_000, factor: 1, jitter: false },

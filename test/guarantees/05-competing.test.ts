@@ -8,7 +8,7 @@ import t from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { acquireLease, retireHelper } from '../../src/pipeline/ownership/leases.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
-import { events, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
+import { events, makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 import { deadLetters, settled } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, readHistory, runsOf } from '../../scripts/lab/history.ts';

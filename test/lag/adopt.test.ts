@@ -13,7 +13,7 @@ import {
   specOf,
   startLane,
   type Bed,
-} from './bare-lane.ts';
+} from '../pipeline/bare-lane.ts';
 
 const counters = (bed: Bed, p = 0) => bed.redis.client().hgetall(`mr:{${p}}:counters`);
 

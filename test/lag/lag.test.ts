@@ -15,7 +15,7 @@ import {
   publish,
   specOf,
   startLane,
-} from './bare-lane.ts';
+} from '../pipeline/bare-lane.ts';
 
 const only = (report: LagReport) => {
   const [fn] = report.functions;

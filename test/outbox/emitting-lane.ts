@@ -8,7 +8,7 @@ import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { Relay } from '../../src/outbox/relay.ts';
 import { UnknownOutcomeError } from '../../src/core/errors.ts';
-import { publish, type BareLane, type Bed } from '../lag/bare-lane.ts';
+import { publish, type BareLane, type Bed } from '../pipeline/bare-lane.ts';
 import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { dataFor } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';
 

@@ -8,7 +8,7 @@ import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
 import { ScheduleFullError } from '../../src/core/errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
-import { makeBed, specOf, startLane, type BareLane, type Bed } from '../lag/bare-lane.ts';
+import { makeBed, specOf, startLane, type BareLane, type Bed } from '../pipeline/bare-lane.ts';
 import { eventsIn, miscounted, outboxEntries } from '../../scripts/lab/emits.ts';
 import { until } from '../../scripts/lab/redis-server.ts';
 import { createRelay, meddled, turnOf, type Cause } from './emitting-lane.ts';

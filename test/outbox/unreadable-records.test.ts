@@ -18,7 +18,14 @@ import {
 import { Scheduler } from '../../src/upkeep/scheduler.ts';
 import { readOutboxes } from '../../src/outbox/outbox-state.ts';
 import { readLag } from '../../src/lag/lag.ts';
-import { type Bed, encodeEvents, letters, makeBed, specOf, startLane } from '../lag/bare-lane.ts';
+import {
+  type Bed,
+  encodeEvents,
+  letters,
+  makeBed,
+  specOf,
+  startLane,
+} from '../pipeline/bare-lane.ts';
 import { eventsIn } from '../../scripts/lab/emits.ts';
 import { until } from '../../scripts/lab/redis-server.ts';
 import { createRelay } from './emitting-lane.ts';

@@ -23,7 +23,7 @@ import {
   publish,
   specOf,
   startLane,
-} from '../lag/bare-lane.ts';
+} from './bare-lane.ts';
 
 /**
  * Everything that counts, once: appends, outcomes, deaths, a replay, a purge, foreign entries, a

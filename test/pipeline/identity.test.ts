@@ -21,7 +21,7 @@ import {
   type Bed,
   type Choose,
   type TestEvent,
-} from '../lag/bare-lane.ts';
+} from './bare-lane.ts';
 import { testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
 

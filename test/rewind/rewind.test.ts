@@ -20,7 +20,7 @@ import {
   specOf,
   startLane,
   type Bed,
-} from '../lag/bare-lane.ts';
+} from '../pipeline/bare-lane.ts';
 
 const script = defineScript({
   url: new URL('../../src/rewind/rewind.lua', import.meta.url),

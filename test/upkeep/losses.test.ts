@@ -3,10 +3,10 @@ import { connect } from '../../src/millrace.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { settled } from '../../scripts/lab/counters.ts';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';
-import { encodeEvents } from '../lag/bare-lane.ts';
+import { encodeEvents } from '../pipeline/bare-lane.ts';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import { noteLoss, readLosses } from '../../src/lag/losses.ts';
-import { events, foreign, makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
+import { events, foreign, makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 import { retain } from '../../src/upkeep/retention.ts';
 
 t.test('entries that vanished are written down with their range, once', async (t) => {

@@ -7,7 +7,14 @@ import { readLosses } from '../../src/lag/losses.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { connect } from '../../src/millrace.ts';
 import { ParkedSweep, type SweptLane, type Wedged } from '../../src/upkeep/parked-sweep.ts';
-import { publish, makeBed, specOf, startLane, type BareLane, type Bed } from '../lag/bare-lane.ts';
+import {
+  publish,
+  makeBed,
+  specOf,
+  startLane,
+  type BareLane,
+  type Bed,
+} from '../pipeline/bare-lane.ts';
 import { dump, settled } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';

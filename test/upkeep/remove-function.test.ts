@@ -10,7 +10,7 @@ import {
 } from '../../src/upkeep/remove-function.ts';
 import { retain } from '../../src/upkeep/retention.ts';
 import { dump } from '../../scripts/lab/counters.ts';
-import { events, makeBed, publish, specOf, startLane, type Bed } from '../lag/bare-lane.ts';
+import { events, makeBed, publish, specOf, startLane, type Bed } from '../pipeline/bare-lane.ts';
 
 const remove = (bed: Bed, name: string, discard = false): Promise<unknown> =>
   removeFunction(bed as unknown as Deployment, name, discard);

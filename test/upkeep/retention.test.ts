@@ -11,7 +11,7 @@ import {
   specOf,
   startLane,
   type Bed,
-} from '../lag/bare-lane.ts';
+} from '../pipeline/bare-lane.ts';
 
 const ALL = { maxEvents: 0 } as const;
 const left = async (bed: Bed, type = 'a.b'): Promise<number> =>

@@ -23,7 +23,7 @@ import { decodeParked } from '../../../src/wire/parked.ts';
 import { readEvent } from '../../../src/wire/batch-reader.ts';
 import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
 import { dump } from '../../../scripts/lab/counters.ts';
-import { events, makeBed, publish, specOf, startLane, type Bed } from '../../lag/bare-lane.ts';
+import { events, makeBed, publish, specOf, startLane, type Bed } from '../bare-lane.ts';
 
 const replayScript = defineScript({
   url: new URL('../../../src/pipeline/dead/replay.lua', import.meta.url),

@@ -1,0 +1,332 @@
+/**
+ * The end of a lease counts as the death of its owner only where the owner does not come again.
+ */
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { OWNER } from '../../../src/core/function-spec.ts';
+import { CrashSearch } from '../../../src/pipeline/ownership/crash-search.ts';
+import { acquireLease, noteNotDead, releaseLease } from '../../../src/pipeline/ownership/leases.ts';
+import { openConnection } from '../../../src/redis/connection.ts';
+import { createKeys } from '../../../src/redis/keys.ts';
+import { defineScript } from '../../../src/redis/script.ts';
+import { HOLDS_LEASE } from '../../../src/redis/lua/shared.ts';
+import { settled, totals } from '../../../scripts/lab/counters.ts';
+import { openService, startDispatcher, testDir } from '../../../scripts/lab/dispatcher-process.ts';
+import { readHistory } from '../../../scripts/lab/history.ts';
+import { POLICY } from '../../../scripts/lab/misbehaving-functions/behave.ts';
+import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+
+const keys = createKeys('mr');
+const FN = 'f';
+const LANE = { fn: FN, partition: 0, consumer: OWNER };
+const ADDRESS = '1-0/0';
+const mark = defineScript({
+  url: new URL('../../../src/pipeline/ownership/mark-suspect.lua', import.meta.url),
+  with: HOLDS_LEASE,
+  keys: 2,
+});
+
+/**
+ * `ends`: an owner's lease ends by itself. `lives`: the owner learns of that, and says that it
+ * lives. `dies`: the lease ends, and the owner never comes again.
+ */
+type Step = readonly [
+  dispatcher: string,
+  what: 'takes' | 'ends' | 'lives' | 'gives back' | 'marks' | 'survives',
+];
+const cases: readonly (readonly [
+  title: string,
+  steps: readonly Step[],
+  deaths: number,
+  suspected: number,
+])[] = [
+  [
+    'one dispatcher that takes its lane again and again',
+    repeat(5, [
+      ['A', 'takes'],
+      ['A', 'ends'],
+    ]),
+    0,
+    0,
+  ],
+  [
+    'one that does not notice that it lost it',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['A', 'takes'],
+    ],
+    0,
+    0,
+  ],
+  [
+    'two that swap at each pause, and live',
+    repeat(4, [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['A', 'lives'],
+      ['B', 'ends'],
+      ['A', 'takes'],
+      ['B', 'lives'],
+      ['A', 'ends'],
+    ]),
+    0,
+    0,
+  ],
+  [
+    'one that says that it lives before another one takes its lane',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['A', 'lives'],
+      ['B', 'takes'],
+    ],
+    0,
+    0,
+  ],
+  [
+    'one that has said so twice, because the answer was lost',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['A', 'lives'],
+      ['A', 'lives'],
+      ['B', 'ends'],
+      ['C', 'takes'],
+    ],
+    1,
+    0,
+  ],
+  [
+    'three that died',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['B', 'ends'],
+      ['C', 'takes'],
+      ['C', 'ends'],
+      ['D', 'takes'],
+    ],
+    3,
+    0,
+  ],
+  [
+    'of three one lives',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['B', 'ends'],
+      ['C', 'takes'],
+      ['A', 'lives'],
+      ['C', 'ends'],
+      ['D', 'takes'],
+    ],
+    2,
+    0,
+  ],
+  [
+    'one that gave it back',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['B', 'gives back'],
+      ['C', 'takes'],
+    ],
+    0,
+    0,
+  ],
+  [
+    'one that died with an event marked',
+    [
+      ['A', 'takes'],
+      ['A', 'marks'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+    ],
+    1,
+    1,
+  ],
+  [
+    'one that lost its lease with an event marked, and lives',
+    [
+      ['A', 'takes'],
+      ['A', 'marks'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['A', 'lives'],
+    ],
+    0,
+    0,
+  ],
+  [
+    'the same, once the other one has marked the event too',
+    [
+      ['A', 'takes'],
+      ['A', 'marks'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['B', 'marks'],
+      ['A', 'lives'],
+      ['B', 'survives'],
+    ],
+    0,
+    0,
+  ],
+  [
+    'one that lost it with an event marked, and takes it again itself',
+    [
+      ['A', 'takes'],
+      ['A', 'marks'],
+      ['A', 'ends'],
+      ['A', 'lives'],
+      ['A', 'takes'],
+    ],
+    0,
+    0,
+  ],
+];
+
+function repeat(times: number, steps: readonly Step[]): Step[] {
+  return Array.from({ length: times }, () => steps).flat();
+}
+
+async function played(
+  t: Test,
+  steps: readonly Step[],
+): Promise<{ deaths: number; suspected: number }> {
+  const redis = await startRedis(t);
+  const connection = openConnection({
+    url: redis.url,
+    name: 'test',
+    blocking: false,
+    log: () => {},
+  });
+  t.teardown(() => connection.close());
+  const look = redis.client();
+  const leases = new Map<string, string>();
+  const marked = new Set<string>();
+  for (const [dispatcher, what] of steps) {
+    const leaseValue = leases.get(dispatcher) ?? '';
+    if (what === 'takes') {
+      const lease = await acquireLease(connection, keys, LANE, { dispatcher, ttlMs: 60_000 });
+      if (!('value' in lease)) throw new Error('the lease is taken');
+      leases.set(dispatcher, lease.value);
+      marked.delete(dispatcher);
+      await CrashSearch.begin({
+        connection,
+        keys,
+        ...LANE,
+        types: ['a'],
+        leaseValue: lease.value,
+        leaseTtlMs: 60_000,
+        presumedDead: lease.presumedDead,
+      });
+    } else if (what === 'ends') await look.del(keys.lease(0, FN));
+    else if (what === 'gives back') await releaseLease(connection, keys, { ...LANE, leaseValue });
+    else if (what === 'lives')
+      await noteNotDead(
+        connection,
+        keys,
+        { ...LANE, leaseValue },
+        marked.has(dispatcher) ? ADDRESS : '',
+      );
+    else {
+      if (what === 'marks') marked.add(dispatcher);
+      await mark.run(
+        connection,
+        [keys.lease(0, FN), keys.counters(0)],
+        [leaseValue, 60_000, FN, what === 'marks' ? 'begin' : 'survived', ADDRESS, 0],
+      );
+    }
+  }
+  const counters = await look.hgetall(keys.counters(0));
+  return {
+    deaths: Number(counters[`crash:${FN}`]?.split(' ')[0] ?? 0),
+    suspected: Number(counters[`suspect:${FN}`]?.split(' ')[0] ?? 0),
+  };
+}
+
+for (const [title, steps, deaths, suspected] of cases) {
+  t.test(`${title}: ${deaths} deaths`, async (t) => {
+    t.strictSame(await played(t, steps), { deaths, suspected });
+  });
+}
+
+t.test(
+  'pauses of Redis beyond the lease while a slow handler runs: nobody died, the event is done',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const history = join(testDir(t), 'history');
+    const publisher = (await openService(t, redis.url, 1)).publisher();
+    const dispatcher = await startDispatcher(t, {
+      url: redis.url,
+      functions: 'handle',
+      history,
+      environment: { MILLRACE_LEASE_MS: '500', WORKERS: '1' },
+    });
+    await publisher.publishMany([
+      {
+        type: 'test.event',
+        id: 'slow',
+        data: { key: 'subject', number: 0, order: 'slow:900', filler: new Uint8Array(0) },
+      },
+    ]);
+    const starts = (): number => readHistory(history).filter(({ what }) => what === 'start').length;
+    const over = async (): Promise<boolean> => {
+      const { done, dead } = await totals(look, 'handle', 1);
+      return done + dead > 0;
+    };
+    // Seven in a row were enough: three owners that seem to have died, then as many attempts as the
+    // function has, and one more.
+    for (let round = 1; round <= 7; round++) {
+      if (
+        (await until(`it runs for the ${round}th time, or is settled`, async () =>
+          (await over()) ? 'over' : starts() >= round,
+        )) === 'over'
+      )
+        break;
+      redis.pause();
+      await delay(700);
+      redis.resume();
+    }
+    t.match(await settled(look, 'handle', 1, 1), { done: 1, dead: 0 });
+    t.notMatch(dispatcher.stderr, /dispatchers have died/);
+    t.equal(await dispatcher.terminate(), 0);
+  },
+);
+
+t.test(
+  'a process that stands still for longer than timeoutMs: its handlers are charged nothing',
+  async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const history = join(testDir(t), 'history');
+    const publisher = (await openService(t, redis.url, 1)).publisher();
+    const dispatcher = await startDispatcher(t, {
+      url: redis.url,
+      functions: 'handle',
+      history,
+      environment: { WORKERS: '1' },
+    });
+    await publisher.publishMany([
+      {
+        type: 'test.event',
+        id: 'slow',
+        data: { key: 'subject', number: 0, order: 'slow:400', filler: new Uint8Array(0) },
+      },
+    ]);
+    await until('it runs', () => readHistory(history).length > 0);
+    dispatcher.freeze();
+    await delay(POLICY.timeoutMs + 2500);
+    dispatcher.thaw();
+    t.match(await settled(look, 'handle', 1, 1), { done: 1, retried: 0 });
+    t.equal(await dispatcher.terminate(), 0);
+  },
+);

@@ -1,0 +1,198 @@
+/**
+ * An event shows the same attributes at each attempt: parked, retried, dead-lettered and replayed.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t from 'tap';
+import type { NewEvent } from '../../../src/define/define-aggregate.ts';
+import type { PublishItem } from '../../../src/pipeline/append/publish-item.ts';
+import { listDeadLetters } from '../../../src/pipeline/dead/dead-letters.ts';
+import { replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
+import { connect } from '../../../src/millrace.ts';
+import { decodeParked, encodeParked } from '../../../src/wire/parked.ts';
+import { createProject } from '../../cli/run-cli.ts';
+import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+
+const field = (number: number, bytes: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
+const text = (value: string): Buffer => Buffer.from(value);
+
+/** Fails each first two attempts, and writes down what it was given. */
+const FAILING = (file: string, name: string, more: string): string => `
+import { appendFileSync } from 'node:fs';
+import { defineFunction } from 'millrace/define';
+export default defineFunction({
+  name: '${name}', on: ['note.added'], retry: { attempts: 2, minDelayMs: 1, maxDelayMs: 1, jitter: false }, ${more}
+  handle(event, ctx) {
+    appendFileSync(${JSON.stringify(file)}, JSON.stringify({ name: '${name}', attempt: ctx.attempt, event }) + '\\n');
+    throw new Error('not yet');
+  },
+});
+`;
+const EMITTER = `
+import { defineFunction } from 'millrace/define';
+export default defineFunction({ name: 'emitter', on: ['note.removed'], handle(event, ctx) { ctx.emit('note.added', { book: event.data.book, number: 5, text: 'emitted' }); } });
+`;
+
+interface Seen {
+  readonly name: string;
+  readonly attempt: number;
+  readonly event: { readonly id: string; readonly source: string; readonly subject: string };
+}
+
+t.test('whatever wrote it', async (t) => {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const project = createProject(t, redis.url);
+  const file = join(project.dir, 'seen.jsonl');
+  project.write('seen.jsonl', '');
+  const functions: Readonly<Record<string, string>> = {
+    ordered: '',
+    unordered: "ordering: 'none',",
+    held: "onDead: 'hold',",
+    inbox: 'dedupe: { windowMs: 60_000 },',
+  };
+  for (const [name, more] of Object.entries(functions))
+    project.write(`workers/${name}.mjs`, FAILING(file, name, more));
+  project.write('workers/emitter.mjs', EMITTER);
+  const millrace = await connect({
+    environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: 1, WORKERS: 1 },
+    protoDir: join(project.dir, 'proto'),
+    logger: pino({ level: 'silent' }),
+  });
+  t.teardown(() => millrace.close());
+  const publisher = millrace.publisher({ source: 'urn:shop' });
+  const extensions = { tenant: 'a' };
+  const data = (book: string) => ({ book, number: 1, text: '' });
+  const items: PublishItem[] = [
+    { type: 'note.added', data: data('default'), id: 'default', extensions },
+    { type: 'note.added', data: data('own'), id: 'own', source: 'urn:own' },
+    // The second event of this subject waits behind the first.
+    { type: 'note.added', data: data('default'), id: 'behind' },
+    { type: 'note.removed', data: { book: 'emitted' }, id: 'cause' },
+  ];
+  await publisher.publishMany(items);
+  const stored = { type: 'note.added', data: data('stored'), id: 'stored' } as unknown as NewEvent;
+  await millrace
+    .store({ source: 'urn:store' })
+    .append('note', 'stored', [stored], { expectedRevision: 0 });
+  const event = (id: string, source: string | null): Buffer =>
+    field(
+      3,
+      Buffer.concat([
+        field(1, text(id)),
+        field(2, text(id)),
+        field(3, Buffer.from(millrace.deployment.catalog.get('note.added').encode(data(id)))),
+        ...(source === null ? [] : [field(5, text(source))]),
+      ]),
+    );
+  const add = (...parts: Buffer[]) =>
+    look.xadd('mr:{0}:events:note.added', '*', 'b', Buffer.concat(parts));
+  await add(field(2, text('urn:front')), event('front', null), event('front-own', 'urn:own'));
+  await add(
+    event('end', null),
+    field(2, text('urn:no')),
+    event('end-2', null),
+    field(2, text('urn:end-ü')),
+  );
+  await add(event('none', null));
+
+  await millrace.dispatcher({ functionsDir: join(project.dir, 'workers') }).start();
+  const sources: Readonly<Record<string, string>> = {
+    default: 'urn:shop',
+    own: 'urn:own',
+    stored: 'urn:store',
+    front: 'urn:front',
+    'front-own': 'urn:own',
+    end: 'urn:end-ü',
+    'end-2': 'urn:end-ü',
+    none: '',
+  };
+  const seen = (): Map<string, Seen[]> => {
+    const all = new Map<string, Seen[]>();
+    for (const line of readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((one) => one !== '')) {
+      const one = JSON.parse(line) as Seen;
+      const key = `${one.name} ${one.event.id}`;
+      all.set(key, [...(all.get(key) ?? []), one]);
+    }
+    return all;
+  };
+  /** `behind` only where nothing holds it. */
+  const dead = async (): Promise<number> => {
+    let count = 0;
+    for (const name of Object.keys(functions))
+      count += Number(await look.hget('mr:{0}:counters', `dead:${name}:note.added`));
+    return count;
+  };
+  const events = Object.keys(sources).length + 2;
+  const letters = events * Object.keys(functions).length - 1;
+  await until('all have failed twice', async () => (await dead()) === letters);
+  for await (const letter of listDeadLetters(millrace.deployment))
+    await replayDeadLetter(millrace.deployment, letter);
+  await until(
+    'and twice again',
+    async () =>
+      (await dead()) === letters &&
+      [...seen()].every(([key, some]) => some.length === (key === 'held behind' ? 0 : 4)),
+    20_000,
+  );
+  const found = seen();
+  for (const name of Object.keys(functions)) {
+    for (const [id, source] of Object.entries(sources)) {
+      const attempts = found.get(`${name} ${id}`) ?? [];
+      t.equal(attempts.length, 4, `${name} ${id}`);
+      t.strictSame(
+        attempts.map((one) => one.event.source),
+        [source, source, source, source],
+        `${name} ${id}`,
+      );
+      t.strictSame(
+        attempts.map((one) => one.event),
+        attempts.map(() => attempts[0]?.event),
+        'and all else',
+      );
+    }
+    const emitted = [...found]
+      .filter(([key, [one]]) => key.startsWith(`${name} `) && one?.event.subject === 'emitted')
+      .flatMap(([, some]) => some);
+    t.equal(emitted.length, 4);
+    t.equal(new Set(emitted.map((one) => JSON.stringify(one.event))).size, 1, 'emitted ones too');
+    t.not(emitted[0]?.event.source, '');
+    if (name !== 'held')
+      t.strictSame(
+        found.get(`${name} behind`)?.map((one) => one.event.source),
+        Array(4).fill('urn:shop'),
+      );
+  }
+});
+
+t.test('records of earlier versions have no source of a batch', async (t) => {
+  const event = Buffer.concat([field(1, text('e')), field(2, text('s'))]);
+  const record = decodeParked(
+    encodeParked({
+      event,
+      type: 'a.b',
+      entryId: '1-0',
+      index: 0,
+      position: 0,
+      attempts: 1,
+      firstFailedMs: 1,
+      lastFailedMs: 1,
+      waitingSinceMs: 0,
+      history: [],
+      isolate: false,
+      eventId: 'e',
+      subject: 's',
+    }),
+  );
+  t.equal(record.batchSource, undefined);
+  const source = Buffer.from([0x61, 0xff]);
+  t.strictSame(
+    Buffer.from(decodeParked(encodeParked({ ...record, batchSource: source })).batchSource ?? []),
+    source,
+    'as it stood there',
+  );
+});
