@@ -157,7 +157,8 @@ interface Parked {
   readonly record: ParkedRecord;
   /** Place of the record in the list; 0: the head. */
   readonly at: number;
-  readonly head: ParkedRecord;
+  /** Head of the list. Null: the head cannot be read. */
+  readonly head: ParkedRecord | null;
 }
 
 async function parked(asked: Case): Promise<Answer | null> {
@@ -181,7 +182,7 @@ async function findParked({ source, fn, place, unseen }: Case): Promise<Parked |
   let head: ParkedRecord | null = null;
   const records = parkedRecords(source, place.partition, fn.name, unit, unseen);
   for await (const { record, place: at } of records) {
-    head ??= record;
+    if (at === 0) head = record;
     if (
       record.entryId === place.entryId &&
       record.index === place.index &&
@@ -216,7 +217,7 @@ async function held(asked: Case, { unit, record, at }: Parked): Promise<Answer |
 
 /** Answers where the head of the list runs. */
 async function running(asked: Case, found: Parked): Promise<Answer | null> {
-  const { record, at, head } = found;
+  const { record, at } = found;
   const unit = await runningUnit(asked, found.unit);
   if (unit === null) return null;
   const { sinceMs, attempt } = unit;
@@ -227,13 +228,13 @@ async function running(asked: Case, found: Parked): Promise<Answer | null> {
     history: record.history,
     dueInMs: null,
     place: at,
-    behind: at === 0 ? null : head.eventId,
+    behind: behindOf(found),
     dispatcher: asked.dispatcher,
     ...(at === 0 ? { running: { sinceMs, attempt } } : {}),
     why:
       at === 0
         ? `its handler runs ${since} (attempt ${attempt}), and ${asked.owner}`
-        : `it waits behind event ${head.eventId} of the same subject (place ${at} of its queue), which runs ${since}, and ${asked.owner}`,
+        : `${behindText(found)}, which runs ${since}, and ${asked.owner}`,
   };
 }
 
@@ -253,7 +254,7 @@ async function runningUnit({ source, fn, place }: Case, unit: string): Promise<R
  * @param dueInMs null: the time is not known
  */
 async function waiting(asked: Case, found: Parked, dueInMs: number | null): Promise<Answer> {
-  const { record, at, head } = found;
+  const { record, at } = found;
   const { dispatcher, owner } = asked;
   const when = dueText(dueInMs);
   return {
@@ -262,13 +263,23 @@ async function waiting(asked: Case, found: Parked, dueInMs: number | null): Prom
     history: record.history,
     dueInMs,
     place: at,
-    behind: at === 0 ? null : head.eventId,
+    behind: behindOf(found),
     dispatcher,
     why:
       at === 0
         ? `${await failedText(asked, record)}; its next attempt is due ${when}, and ${owner}${andSetup(asked)}`
-        : `it waits behind event ${head.eventId} of the same subject (place ${at} of its queue), which is due ${when}, and ${owner}`,
+        : `${behindText(found)}, which is due ${when}, and ${owner}`,
   };
+}
+
+/** Id of the head that the event waits behind. Null: the event is the head, or no id can be read. */
+function behindOf({ at, head }: Parked): string | null {
+  return at === 0 ? null : (head?.eventId ?? null);
+}
+
+function behindText({ at, head }: Parked): string {
+  const first = head === null ? 'an unreadable record' : `event ${head.eventId}`;
+  return `it waits behind ${first} of the same subject (place ${at} of its queue)`;
 }
 
 function dueText(dueInMs: number | null): string {
@@ -344,7 +355,7 @@ function done(asked: Case): Answer {
   if (unseen.length > 0) {
     return {
       state: 'unknown',
-      why: `it is done, or it lies beyond what was looked at: ${unseen.join('; ')}`,
+      why: `it is done, or in records that were not read: ${unseen.join('; ')}`,
     };
   }
   if (!asked.place.inStream) {

@@ -7,7 +7,10 @@ import type { Unseen } from './unseen.ts';
 const PAGE = 32;
 const MOST = 10_000;
 
-/** Reads the parked records of a unit with their places in its list; leaves unreadable ones out. */
+/**
+ * Reads the parked records of a unit with their places in its list. Leaves unreadable ones out, and
+ * notes them in `unseen`.
+ */
 export async function* parkedRecords(
   source: RedisSpace,
   partition: number,
@@ -28,13 +31,17 @@ export async function* parkedRecords(
       )) as Buffer[];
     } catch (error) {
       if (!isWrongType(error)) throw error;
-      return; // set aside when it is due
+      // The lane sets the key aside when it is due.
+      unseen.unreadable({ fn, partition }, 'parked list');
+      return;
     }
     for (const [i, bytes] of page.entries()) {
       let record: ParkedRecord;
       try {
         record = decodeParked(bytes);
       } catch {
+        // The lane sets the record aside when it is due.
+        unseen.unreadable({ fn, partition }, 'parked record');
         continue;
       }
       yield { record, place: from + i };

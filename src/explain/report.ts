@@ -21,7 +21,7 @@ export interface Attempt {
 
 export type EventState =
   /**
-   * `unknown`: the event is done, or an unreadable dead letter holds it, or it lies beyond the
+   * `unknown`: the event is done, or it is in a record that cannot be read, or it lies beyond the
    * records looked at. `why` says which.
    */
   | { readonly state: 'done' | 'skipped' | 'unknown' }
@@ -47,7 +47,7 @@ export type EventState =
       readonly dueInMs: number | null;
       /** Place in its queue; 0: the head. */
       readonly place: number;
-      /** Event id of the head that it waits behind. Null: it is the head. */
+      /** Event id of the head that it waits behind. Null: it is the head, or the head cannot be read. */
       readonly behind: string | null;
       /** Its handler that runs beside the turns of the lane. `sinceMs`: ms since 1970. */
       readonly running?: { readonly sinceMs: number; readonly attempt: number };
@@ -109,7 +109,10 @@ export interface ExplainReport {
     readonly partitions: number;
     /** Whether all retained data was looked at. False also where the search ended with a find. */
     readonly complete: boolean;
-    /** Lists that were not looked at to their ends, one text each. Missing where there are none. */
+    /**
+     * Lists that were not looked at to their ends, and unreadable records, one text each. Missing
+     * where there are none.
+     */
     readonly unseen?: readonly string[];
   };
 }

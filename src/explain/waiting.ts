@@ -87,7 +87,7 @@ async function scheduledIn(
   const key = keys.scheduledEvents(partition);
   if ('eventId' in query) {
     const record = (await connection.commandBuffer('HGET', key, query.eventId)) as Buffer | null;
-    return record === null ? [] : found(query, partition, query.eventId, record);
+    return record === null ? [] : found(query, partition, query.eventId, record, unseen);
   }
   const events: WaitingEvent[] = [];
   let cursor = '0';
@@ -99,7 +99,7 @@ async function scheduledIn(
     ];
     for (let i = 0; i + 1 < page.length; i += 2) {
       events.push(
-        ...found(query, partition, (page[i] as Buffer).toString(), page[i + 1] as Buffer),
+        ...found(query, partition, (page[i] as Buffer).toString(), page[i + 1] as Buffer, unseen),
       );
     }
     looked += page.length / 2;
@@ -111,14 +111,21 @@ async function scheduledIn(
   return events;
 }
 
-/** Reads a scheduled event. The scheduler sets unreadable records aside. */
-function found(query: ExplainQuery, partition: number, id: string, record: Buffer): WaitingEvent[] {
+/** Reads a scheduled event. The scheduler sets an unreadable record aside when it is due. */
+function found(
+  query: ExplainQuery,
+  partition: number,
+  id: string,
+  record: Buffer,
+  unseen: Unseen,
+): WaitingEvent[] {
   try {
     const { dueMs, type, bytes } = parseScheduled(record);
     const { subject } = readEvent(bytes);
     if ('subject' in query && subject !== query.subject) return [];
     return [scheduledEvent({ id, type, subject, partition }, dueMs)];
   } catch {
+    unseen.unreadable({ partition }, 'scheduled event');
     return [];
   }
 }
@@ -157,7 +164,7 @@ async function emittedIn(
     )) as [Buffer, Buffer[]][];
     for (const entry of page) {
       after = `(${entry[0].toString()}`;
-      events.push(...emittedBy(query, partition, entry));
+      events.push(...emittedBy(query, partition, entry, unseen));
     }
     looked += page.length;
     if (page.length < PAGE) return events;
@@ -168,7 +175,12 @@ async function emittedIn(
 }
 
 /** Reads the events of an outbox entry. The relay sets unreadable entries aside. */
-function emittedBy(query: ExplainQuery, from: number, entry: [Buffer, Buffer[]]): WaitingEvent[] {
+function emittedBy(
+  query: ExplainQuery,
+  from: number,
+  entry: [Buffer, Buffer[]],
+  unseen: Unseen,
+): WaitingEvent[] {
   const events: WaitingEvent[] = [];
   const wanted = (id: string, subject: string): boolean =>
     'eventId' in query ? id === query.eventId : subject === query.subject;
@@ -187,7 +199,7 @@ function emittedBy(query: ExplainQuery, from: number, entry: [Buffer, Buffer[]])
         events.push(scheduledEvent({ id, type, subject, partition: to }, dueMs));
     }
   } catch {
-    return events;
+    unseen.unreadable({ partition: from }, 'outbox record');
   }
   return events;
 }

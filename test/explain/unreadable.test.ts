@@ -1,0 +1,76 @@
+/** An event may be in a record that cannot be read. Explain then says so, and claims nothing. */
+import t from 'tap';
+import { explain } from '../../src/explain/explain.ts';
+import { makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
+
+const later = {
+  retry: { attempts: 5, minDelayMs: 60_000, maxDelayMs: 60_000, factor: 1, jitter: false },
+};
+
+t.test('a parked record that cannot be read, and is not set aside yet', async (t) => {
+  const bed = await makeBed(t, 1);
+  const look = bed.redis.client();
+  const lane = await startLane(bed, specOf('f', ['a.b'], later), 0);
+  await publish(bed, 0, {
+    'a.b': ['one', 'two', 'three'].map((id) => ({ id, subject: 's' })),
+  });
+  await lane.work(() => 'retry');
+  await look.lset(bed.keys.parked(0, 'f', 's'), 0, 'nonsense');
+
+  t.match((await explain(bed, { eventId: 'one' })).events, [
+    {
+      functions: [
+        { state: 'unknown', why: /done, or .* f in partition 0: unreadable parked record: 1$/ },
+      ],
+    },
+  ]);
+  const [two] = (await explain(bed, { eventId: 'two' })).events;
+  t.match(two?.functions, [
+    {
+      state: 'parked',
+      place: 1,
+      behind: null,
+      why: /^it waits behind an unreadable record of the same subject \(place 1/,
+    },
+  ]);
+
+  await look.lset(bed.keys.parked(0, 'f', 's'), 1, 'nonsense');
+  await look.del(bed.keys.events(0, 'a.b'));
+  const { events, searched } = await explain(bed, { eventId: 'one' });
+  t.strictSame(events, []);
+  t.match(searched, {
+    complete: false,
+    unseen: ['f in partition 0: unreadable parked records: 2'],
+  });
+});
+
+t.test('a parked list that is no list, and is not set aside yet', async (t) => {
+  const bed = await makeBed(t, 1);
+  const look = bed.redis.client();
+  const lane = await startLane(bed, specOf('f', ['a.b'], later), 0);
+  await publish(bed, 0, { 'a.b': [{ id: 'one', subject: 's' }] });
+  await lane.work(() => 'retry');
+  await look.set(bed.keys.parked(0, 'f', 's'), 'somebody else');
+  t.match((await explain(bed, { eventId: 'one' })).events, [
+    { functions: [{ state: 'unknown', why: /unreadable parked list: 1$/ }] },
+  ]);
+});
+
+t.test('records of the schedule and of an outbox', async (t) => {
+  const bed = await makeBed(t, 1);
+  const look = bed.redis.client();
+  await look.hset(bed.keys.scheduledEvents(0), 'one', 'nonsense');
+  await look.xadd(bed.keys.outbox(0), '*', 'to', 'nonsense');
+  for (const query of [{ eventId: 'one' }, { subject: 's' }]) {
+    t.match(await explain(bed, query), {
+      waiting: [],
+      searched: {
+        complete: false,
+        unseen: [
+          'partition 0: unreadable scheduled event: 1',
+          'partition 0: unreadable outbox record: 1',
+        ],
+      },
+    });
+  }
+});
