@@ -57,6 +57,7 @@ export async function compileScripts(
   const compiler = new Compiler(cacheDir);
   const done: { path: string; name: string | null }[] = [];
   const problems: string[] = [];
+  await compiler.scan(paths);
   for (const path of paths) {
     try {
       done.push({ path, name: await compiler.compile(realpathSync(path)) });
@@ -100,6 +101,15 @@ class Compiler {
   constructor(cacheDir: string) {
     this.#cacheDir = cacheDir;
     this.#project = realpathSync(dirname(cacheDir));
+  }
+
+  /** Looks at all scripts at once. Where one is wrong, each is looked at alone in compile(). */
+  async scan(paths: readonly string[]): Promise<void> {
+    try {
+      await this.#graph.addAll(paths.map((path) => realpathSync(path)));
+    } catch {
+      // compile() tells the problem, and names the script.
+    }
   }
 
   /** @returns name of the script's output; null: Node loads the script as it lies */

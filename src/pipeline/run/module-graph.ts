@@ -53,13 +53,25 @@ export class ModuleGraph {
 
   /** Adds the modules that a script reaches. @throws BuildFailure when one does not compile */
   async add(path: string): Promise<void> {
-    if (this.#modules.has(path)) return;
+    if (!this.#modules.has(path)) await this.#scan([path]);
+  }
+
+  /**
+   * Adds the modules that scripts reach, in one run of the compiler: scripts share most of their
+   * modules.
+   * @throws BuildFailure when one does not compile: none is added
+   */
+  async addAll(paths: readonly string[]): Promise<void> {
+    await this.#scan([...new Set(paths)]);
+  }
+
+  async #scan(paths: readonly string[]): Promise<void> {
     const { metafile } = await build({
       ...COMPILER,
       absWorkingDir: process.cwd(),
-      entryPoints: [path],
+      entryPoints: paths.map((path, i) => ({ in: path, out: String(i) })),
       format: 'esm',
-      outfile: 'scan.mjs',
+      outdir: 'scan',
       plugins: [
         {
           name: 'packages-stay',
