@@ -1,7 +1,7 @@
 /** An event may be in a record that cannot be read. Explain then says so, and claims nothing. */
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
-import { makeBed, publish, specOf, startLane } from '../lag/bare-lane.ts';
+import { makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 
 const later = {
   retry: { attempts: 5, minDelayMs: 60_000, maxDelayMs: 60_000, factor: 1, jitter: false },
