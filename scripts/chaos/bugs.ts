@@ -1,6 +1,7 @@
 /** Bugs put into a dispatcher on purpose. The checker must catch each of them. */
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
+import { turnIdOf, withoutLastTurn } from '../../src/core/turn-id.ts';
 import type { Batch, StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
@@ -64,7 +65,7 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
           const args = [...plan.args];
           args[COMMIT_ARGS.leaseValue] = (await look.currentLease(lane)) ?? lane.leaseValue;
           // The turn that the dispatcher takes for the last one is ignored, too.
-          args[COMMIT_ARGS.turnId] = String(args[COMMIT_ARGS.turnId]).split(' ')[0] as string;
+          args[COMMIT_ARGS.turnId] = withoutLastTurn(String(args[COMMIT_ARGS.turnId]));
           return stages.commit({ ...plan, args }, new AbortController().signal);
         },
       });
@@ -119,13 +120,12 @@ function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
         blocked: [],
         deadEntries: [],
       };
-      const epoch = lane.leaseValue.slice(lane.leaseValue.lastIndexOf(':') + 1);
       const plan = stages.plan(
         batch,
         { ...made, kind: 'result', effects: [], emitted: [], ages: [], busyMs: 0, deaths: 0 },
         {
           leaseValue: lane.leaseValue,
-          turnId: `${epoch}.${++turn}`,
+          turnId: turnIdOf(lane.leaseValue, ++turn),
           nowMs: Date.now(),
           parkedOf: () => 0,
         },

@@ -2,6 +2,7 @@
  * Stands between a lane and its stages. Writes each commit down before it is sent and when Redis
  * has answered.
  */
+import { epochOf } from '../../src/core/lease-value.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { CommitOp } from '../../src/torture/run-record.ts';
@@ -74,7 +75,7 @@ let serial = 0;
 
 export function recordCommits(stages: LaneStages, lane: LaneName, sink: Sink): LaneStages {
   const { fn, partition, leaseValue } = lane;
-  const epoch = Number(leaseValue.slice(leaseValue.lastIndexOf(':') + 1));
+  const epoch = Number(epochOf(leaseValue));
   return {
     ...stages,
     async commit(plan, signal) {

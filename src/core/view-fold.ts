@@ -33,11 +33,8 @@ export type Folded =
 
 export interface PassTurn {
   readonly leaseValue: string;
-  /**
-   * `turn`: `<turn>` of this lease. `before`: the turn committed before it; '' where there is none.
-   */
-  readonly turn: string;
-  readonly before: string;
+  /** Number of the turn under this lease. The turn before it, if there is one, is committed. */
+  readonly turn: number;
   readonly cursor: string;
 }
 

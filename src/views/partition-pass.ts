@@ -243,8 +243,7 @@ class Turns {
     const cursor: Cursor = { place, folded };
     const reply = await result.commit({
       leaseValue: this.#leaseValue,
-      turn: String(this.#turn + 1),
-      before: this.#turn === 0 ? '' : String(this.#turn),
+      turn: this.#turn + 1,
       cursor: JSON.stringify(cursor),
     });
     if (reply === 'stale') return 'stale';

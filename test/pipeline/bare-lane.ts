@@ -8,6 +8,7 @@ import type { Emitted } from '../../src/core/emitted.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
 import type { EventRef, Failure } from '../../src/core/thread-protocol.ts';
 import { OWNER, type FunctionSpec } from '../../src/core/function-spec.ts';
+import { turnIdOf } from '../../src/core/turn-id.ts';
 import { appendFlush, type Appended } from '../../src/pipeline/append/append.ts';
 import { createBatch, type StreamEntry } from '../../src/pipeline/batch/batch.ts';
 import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
@@ -328,7 +329,7 @@ export class BareLane {
         partition,
         leaseValue: this.#lease,
         leaseTtlMs: 60_000,
-        turnId: `${this.#lease.split(':').pop()}.${++this.#turn}`,
+        turnId: turnIdOf(this.#lease, ++this.#turn),
         nowMs: Date.now(),
         dispatcher: 'test',
         version: 'v1',

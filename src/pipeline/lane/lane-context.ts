@@ -5,7 +5,7 @@
 import { wallClockMs } from '../../core/clock.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
-import { epochOf } from '../../core/lease-value.ts';
+import { turnIdOf, withLastTurn } from '../../core/turn-id.ts';
 import type { RunControl } from '../run/run-isolating.ts';
 import { StartControl } from '../run/start-control.ts';
 import { InFlights } from './in-flight.ts';
@@ -43,14 +43,14 @@ export interface LaneOptions {
   readonly pollMs: number;
 }
 
-/** Names of a lane's turns: `<epoch>.<turn>`. */
+/** Counts a lane's turns, and names them. */
 export class TurnIds {
-  readonly #epoch: string;
+  readonly #leaseValue: string;
   #turn = 0;
   #committed = '';
 
   constructor(leaseValue: string) {
-    this.#epoch = epochOf(leaseValue);
+    this.#leaseValue = leaseValue;
   }
 
   /** Id of the last turn that is known to be committed; '' before the first. */
@@ -62,12 +62,12 @@ export class TurnIds {
   }
 
   next(): string {
-    return `${this.#epoch}.${++this.#turn}`;
+    return turnIdOf(this.#leaseValue, ++this.#turn);
   }
 
   /** The ids that a commit is sent with: the turn's, and behind a space that of the last commit. */
   withLast(id: string): string {
-    return this.#committed === '' ? id : `${id} ${this.#committed}`;
+    return withLastTurn(id, this.#committed);
   }
 }
 

@@ -8,7 +8,7 @@ import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import type { Log } from '../../core/log.ts';
 import type { FoldEvent, Folded, PassTurn, ViewFold } from '../../core/view-fold.ts';
 import type { ViewSpec } from '../../core/view-spec.ts';
-import { epochOf } from '../../core/lease-value.ts';
+import { turnIdOf, withLastTurn } from '../../core/turn-id.ts';
 import { createBatch, type Batch } from '../batch/batch.ts';
 import { sendCommit } from '../commit/commit.ts';
 import { planCommit } from '../commit/plan-commit.ts';
@@ -121,7 +121,7 @@ class PoolViewFold implements ViewFold {
     const { spec } = this;
     const { keys, limits, owner, info, connection, cancel } = this.#parts;
     const { partition } = batch;
-    const epoch = epochOf(turn.leaseValue);
+    const last = turn.turn === 1 ? '' : turnIdOf(turn.leaseValue, turn.turn - 1);
     const effectKeys = [...batch.effectKeys, keys.viewPass(partition, spec.name)];
     const out = new PackWriter(turn.cursor.length + 64);
     out.text(STEP.SET);
@@ -137,7 +137,7 @@ class PoolViewFold implements ViewFold {
         partition,
         leaseValue: turn.leaseValue,
         leaseTtlMs: limits.leaseTtlMs,
-        turnId: `${epoch}.${turn.turn}${turn.before === '' ? '' : ` ${epoch}.${turn.before}`}`,
+        turnId: withLastTurn(turnIdOf(turn.leaseValue, turn.turn), last),
         nowMs: 0,
         dispatcher: owner,
         version: info.version,

@@ -25,12 +25,13 @@ import { OWNER } from '../../core/function-spec.ts';
 import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
 import { failureLevel, type Log } from '../../core/log.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
+import { hasGoneBack } from '../../core/turn-id.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry } from '../../redis/retry.ts';
 import { placeOf, type HeldLane, type LaneAddress } from './lane-address.ts';
 import { LaneShare, type ShareReport } from './lane-share.ts';
-import { claimLease, hasGoneBack, releaseLease, renewLeases } from './leases.ts';
+import { claimLease, releaseLease, renewLeases } from './leases.ts';
 import { LostLeases } from './lost-leases.ts';
 import { announceMember, removeMember } from './members.ts';
 

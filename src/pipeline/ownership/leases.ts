@@ -164,17 +164,6 @@ export async function renewLeases(
   };
 }
 
-/**
- * Says whether Redis has forgotten the turn that the lane knows to be committed. `stored` is the
- * lane's last turn in Redis. Turn ids are `<epoch>.<turn>`.
- */
-export function hasGoneBack(stored: string, committed: string): boolean {
-  if (committed === '' || stored === committed) return false;
-  const [epoch, turn] = stored.split('.');
-  const [ownEpoch, ownTurn] = committed.split('.');
-  return epoch !== ownEpoch || Number(turn) < Number(ownTurn);
-}
-
 /** Gives a lease back. Does nothing where the lease is lost. */
 export async function releaseLease(
   connection: RedisConnection,
