@@ -269,7 +269,7 @@ export class Dispatcher {
   #createPool(files: readonly FunctionFile[]): WorkerPool {
     const { environment, catalog, registry, schemas, changedSchemas, log } = this.#deployment;
     const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
-    const writers = new WriterSchemas({ registry, schemaWaitMs, log });
+    const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, log });
     return new WorkerPool({
       entry: THREAD_ENTRY,
       threads: environment.WORKERS,

@@ -6,6 +6,11 @@ import { SchemaNotRegisteredError } from './errors.ts';
 export interface LocalSchema {
   readonly id: number;
   readonly version: number;
+  /**
+   * Number of times that the registry has lost it. Version numbers of its type from before a loss
+   * mean nothing afterwards. Absent: 0.
+   */
+  readonly lost?: number;
   /** Reasons for which events of the type are not written any more. Absent: they are written. */
   readonly refused?: readonly string[];
 }

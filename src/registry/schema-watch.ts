@@ -109,8 +109,14 @@ export class SchemaWatch implements Lifecycle {
     const uses = await registry.store.usesOf(known.map(([, schema]) => schema.id));
     for (const [i, [subject, schema]] of known.entries()) {
       const found = uses[i];
-      if (found?.some((use) => use.subject === subject) || (found && this.#sound.has(schema.id)))
+      const own = found?.filter((use) => use.subject === subject) ?? [];
+      const version = own.at(-1)?.version;
+      if (version !== undefined) {
+        if (!own.some((use) => use.version === schema.version))
+          this.#renumbered(subject, schema, version);
         continue;
+      }
+      if (found && this.#sound.has(schema.id)) continue;
       const draft = { subject, files: this.#options.catalog.filesOf(subject) };
       // The process's own version may have been deleted for good, on purpose. The schema is still
       // there.
@@ -119,9 +125,20 @@ export class SchemaWatch implements Lifecycle {
     }
   }
 
-  #change(subject: string, schema: LocalSchema): void {
+  #change(subject: string, had: LocalSchema, now: LocalSchema): void {
+    const schema = { ...now, lost: (had.lost ?? 0) + 1 };
     this.#options.schemas.set(subject, schema);
     this.#changed.set(subject, schema);
+  }
+
+  /** The registry was lost, and another process has registered the schema before this one. */
+  #renumbered(subject: string, had: LocalSchema, version: number): void {
+    this.#change(subject, had, { ...had, version });
+    this.#options.log(
+      'warn',
+      'LOSS: the schema registry had lost a schema; it is registered under another version',
+      { type: subject, schema: had.id, version, hadVersion: had.version },
+    );
   }
 
   async #registerAgain(draft: SchemaDraft, had: LocalSchema): Promise<void> {
@@ -137,7 +154,7 @@ export class SchemaWatch implements Lifecycle {
       // Events have the old id. It means this schema too, unless another schema has it.
       const [uses] = await registry.store.usesOf([had.id]);
       const kept = uses?.some((use) => use.subject === subject) ?? false;
-      this.#change(subject, { id: kept ? had.id : id, version });
+      this.#change(subject, had, { id: kept ? had.id : id, version });
       log('warn', 'LOSS: the schema registry had lost a schema; it is registered again', {
         type: subject,
         schema: id,
@@ -152,7 +169,7 @@ export class SchemaWatch implements Lifecycle {
       )
         .map((line) => `    ${line}`)
         .join('\n')}`;
-      this.#change(subject, { ...had, refused: [why] });
+      this.#change(subject, had, { ...had, refused: [why] });
       log(
         'error',
         'LOSS: the schema registry had lost a schema and refuses it now; events of the type are no longer written',

@@ -2,11 +2,14 @@
  * The schemas that events were written with, for the pool's threads. Each schema is fetched once
  * and kept, because the schema under an id never changes. An unknown schema is logged, and is asked
  * for again after a second, because it may be registered meanwhile.
+ *
+ * Versions may get other numbers once the registry was lost. So a loss voids all that is kept.
  */
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors.ts';
 import { monotonicMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
+import type { LocalSchema } from '../core/schema-id.ts';
 import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './schema-errors.ts';
 import type { SchemaRegistry } from './registry.ts';
 
@@ -17,6 +20,8 @@ const KEPT = 4096;
 
 export interface WriterSchemasOptions {
   readonly registry: SchemaRegistry;
+  /** Schemas of this process. They count the losses of the registry. */
+  readonly schemas: ReadonlyMap<string, LocalSchema>;
   /** Time that events wait for an unknown schema, ms. Named in the alarm. */
   readonly schemaWaitMs: number;
   readonly log: Log;
@@ -28,6 +33,8 @@ export class WriterSchemas {
   /** Unknown schemas: the times of the last question and of the last alarm, ms. */
   readonly #unknown = new Map<SchemaKey, { askedMs: number; saidMs: number }>();
   readonly #asking = new Map<SchemaKey, Promise<SchemaAnswer>>();
+  /** Losses of the registry up to the last question. */
+  #losses = 0;
 
   constructor(options: WriterSchemasOptions) {
     this.#options = options;
@@ -38,19 +45,34 @@ export class WriterSchemas {
    * for an unknown schema.
    */
   readonly find = (key: SchemaKey): Promise<SchemaAnswer> => {
+    this.#forgetLost();
     const known = this.#known.get(key);
     if (known) return Promise.resolve(known);
     const unknown = this.#unknown.get(key);
     if (unknown && monotonicMs() - unknown.askedMs < UNKNOWN_MS) return Promise.resolve(null);
     let asking = this.#asking.get(key);
     if (!asking) {
-      asking = this.#ask(key).finally(() => this.#asking.delete(key));
+      const asked = this.#ask(key).finally(() => {
+        if (this.#asking.get(key) === asked) this.#asking.delete(key);
+      });
+      asking = asked;
       this.#asking.set(key, asking);
     }
     return asking;
   };
 
+  #forgetLost(): void {
+    let losses = 0;
+    for (const { lost = 0 } of this.#options.schemas.values()) losses += lost;
+    if (losses === this.#losses) return;
+    this.#losses = losses;
+    this.#known.clear();
+    this.#unknown.clear();
+    this.#asking.clear();
+  }
+
   async #ask(key: SchemaKey): Promise<SchemaAnswer> {
+    const losses = this.#losses;
     try {
       const schema = await this.#fetch(key);
       if (schema === null) {
@@ -58,7 +80,7 @@ export class WriterSchemas {
         return null;
       }
       this.#unknown.delete(key);
-      keep(this.#known, key, schema);
+      if (losses === this.#losses) keep(this.#known, key, schema);
       return schema;
     } catch (error) {
       if (error instanceof CorruptDataError) this.#alarm(key, error);

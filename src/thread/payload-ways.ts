@@ -3,7 +3,7 @@
  * through upcasts, or not (yet) at all.
  *
  * A thread asks the dispatcher once for each schema that it does not know. Only "not registered" is
- * asked again.
+ * asked again. Once the registry was lost, all is asked again: versions may have other numbers.
  */
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
@@ -55,10 +55,11 @@ export class PayloadWays {
    * @param id not 0
    */
   wayOf(definition: Reader, type: string, id: number): Way | Promise<Way> {
-    if (this.#local.get(type)?.id === id) return READ;
+    const local = this.#local.get(type);
+    if (local?.id === id) return READ;
     // An undeclared type fails in the same way as without a schema id.
     if (!this.#catalog.types.has(type)) return READ;
-    const key = `${definition.spec.name}/${type}/${id}`;
+    const key = `${definition.spec.name}/${type}/${id}/${local?.lost ?? 0}`;
     return (
       this.#ways.get(key) ??
       this.#find(definition, type, id).then(
@@ -129,14 +130,15 @@ export class PayloadWays {
   }
 
   #typeOf(type: string, key: SchemaKey): Promise<EventType | null> {
-    const kept = this.#types.get(key);
+    const place = `${key} ${this.#local.get(type)?.lost ?? 0}`;
+    const kept = this.#types.get(place);
     if (kept) return kept;
     const found = this.#ask(key).then((answer) =>
       answer === null ? null : messageType(createCatalog(answer.files), type, answer.message),
     );
     if (this.#types.size >= KEPT) this.#types.clear();
-    this.#types.set(key, found);
-    const forget = (): boolean => this.#types.delete(key);
+    this.#types.set(place, found);
+    const forget = (): boolean => this.#types.delete(place);
     found.then((found) => found ?? forget(), forget);
     return found;
   }

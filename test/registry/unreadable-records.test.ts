@@ -73,6 +73,7 @@ t.test('a schema', async (t) => {
     const log: unknown[] = [];
     const writers = new WriterSchemas({
       registry,
+      schemas: new Map(),
       schemaWaitMs: 1000,
       log: (...line) => void log.push(line),
     });
