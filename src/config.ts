@@ -3,61 +3,99 @@
  * process.env.
  */
 import { availableParallelism } from 'node:os';
-import { z } from 'zod';
 import { ConfigError } from './core/errors.ts';
 import { NAME_PATTERN } from './core/function-spec.ts';
+import { grouped } from './core/option-rule.ts';
 
-// Each variable has a check and three texts. `unset` is its default as people read it; empty: there
-// is none. `range` is its values; empty: any text. `text` is its meaning.
+/** A fault in the text of a variable. */
+class Problem {
+  readonly text: string;
 
-const grouped = (value: number): string => value.toLocaleString('en-US');
+  constructor(text: string) {
+    this.text = text;
+  }
+}
 
-function check(min: number, max: number) {
-  return z.string().transform((text, context) => {
+/** A variable: the value of its text, its default, and three texts. */
+interface Variable<T> {
+  /** Reads the text, which is not empty. */
+  readonly read: (text: string) => T | Problem;
+  /** Default. */
+  readonly value: T;
+  /** The default as people read it; empty: there is none. */
+  readonly unset: string;
+  /** Values that it takes, as people read them; empty: any text. */
+  readonly range: string;
+  /** Meaning, in Markdown. */
+  readonly text: string;
+}
+
+function numberFrom(min: number, max: number) {
+  return (text: string): number | Problem => {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    context.addIssue(`must be a whole number from ${min} to ${max}`);
-    return z.NEVER;
-  });
+    return new Problem(`must be a whole number from ${min} to ${max}`);
+  };
 }
 
 /** @param unset the default as people read it; by default the number itself */
-function whole(min: number, max: number, value: number, text: string, unset = grouped(value)) {
+function whole(
+  min: number,
+  max: number,
+  value: number,
+  text: string,
+  unset = grouped(value),
+): Variable<number> {
   const range = `${grouped(min)} … ${grouped(max)}`;
-  return { check: check(min, max).default(value), unset, range, text };
+  return { read: numberFrom(min, max), value, unset, range, text };
 }
 
 /**
  * Declares a number that may be missing.
  * @param unset what holds without it
  */
-function wholeOrNone(min: number, max: number, unset: string, text: string) {
+function wholeOrNone(
+  min: number,
+  max: number,
+  unset: string,
+  text: string,
+): Variable<number | undefined> {
   const range = `${grouped(min)} … ${grouped(max)}`;
-  return { check: check(min, max).optional(), unset, range, text };
+  return { read: numberFrom(min, max), value: undefined, unset, range, text };
 }
 
-function oneOf<const T extends readonly [string, ...string[]]>(
-  names: T,
-  value: T[number],
+function oneOf<const T extends string>(
+  names: readonly T[],
+  value: NoInfer<T>,
   text: string,
-) {
-  const known = z.enum(names, { error: `must be one of ${names.join(', ')}` });
-  return { check: known.default(value as never), unset: value, range: names.join(', '), text };
+): Variable<T> {
+  const range = names.join(', ');
+  const read = (given: string): T | Problem =>
+    names.find((name) => name === given) ?? new Problem(`must be one of ${range}`);
+  return { read, value, unset: value, range, text };
+}
+
+function textOr(
+  value: string,
+  text: string,
+  read: (given: string) => string | Problem = (given) => given,
+): Variable<string> {
+  return { read, value, unset: value, range: '', text };
 }
 
 /**
  * Declares a text that may be missing.
  * @param unset what holds without it
  */
-function textOrNone(unset: string, text: string) {
-  return { check: z.string().min(1).optional(), unset, range: '', text };
+function textOrNone(unset: string, text: string): Variable<string | undefined> {
+  return { read: (given) => given, value: undefined, unset, range: '', text };
 }
 
 /** Port of the admin server where MILLRACE_PORT is not set. */
 export const DEFAULT_PORT = 9464;
 
 /**
- * All variables, each with its check, default and meaning. The table in docs/operations.md and the
+ * All variables, each with its reader, default and meaning. The table in docs/operations.md and the
  * list of `millrace start --help` are printed from here.
  */
 export const ENVIRONMENT = {
@@ -82,23 +120,18 @@ export const ENVIRONMENT = {
     '16',
     'number of partitions, fixed at the first start. A process with another number refuses to start',
   ),
-  MILLRACE_NAMESPACE: {
-    check: z.string().regex(NAME_PATTERN, `must match ${NAME_PATTERN.source}`).default('mr'),
-    unset: 'mr',
-    range: '',
-    text: 'prefix of all keys',
-  },
+  MILLRACE_NAMESPACE: textOr('mr', 'prefix of all keys', (given) =>
+    NAME_PATTERN.test(given) ? given : new Problem(`must match ${NAME_PATTERN.source}`),
+  ),
   LOG_LEVEL: oneOf(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     'info',
     'least severe level that is logged (pino)',
   ),
-  MILLRACE_DIR: {
-    check: z.string().min(1).default('.millrace'),
-    unset: '.millrace',
-    range: '',
-    text: "folder of the embedded server's data, and of its downloaded binary",
-  },
+  MILLRACE_DIR: textOr(
+    '.millrace',
+    "folder of the embedded server's data, and of its downloaded binary",
+  ),
   MILLRACE_REDIS_SERVER: textOrNone(
     'one on PATH, or unpacked',
     'binary of the embedded server: redis-server or valkey-server, 7.0 or later',
@@ -163,20 +196,16 @@ export const ENVIRONMENT = {
     String(DEFAULT_PORT),
     'port of the admin HTTP server of `millrace start`; 0: any free port. If it is not set and the default is taken, there is no admin server',
   ),
-  MILLRACE_HOST: {
-    check: z.string().min(1).default('127.0.0.1'),
-    unset: '127.0.0.1',
-    range: '',
-    text: 'address of the admin server',
-  },
+  MILLRACE_HOST: textOr('127.0.0.1', 'address of the admin server'),
   MILLRACE_TOKEN: textOrNone(
     '',
     'token of the admin server, sent as bearer token or as the password of basic authentication. Without a token, changes are possible on loopback only',
   ),
 } as const;
 
-type Checks = { [K in keyof typeof ENVIRONMENT]: (typeof ENVIRONMENT)[K]['check'] };
-export type Environment = { [K in keyof Checks]: z.infer<Checks[K]> };
+export type Environment = {
+  -readonly [K in keyof typeof ENVIRONMENT]: (typeof ENVIRONMENT)[K]['value'];
+};
 
 /**
  * @throws ConfigError naming every variable that is wrong
@@ -184,14 +213,12 @@ export type Environment = { [K in keyof Checks]: z.infer<Checks[K]> };
 export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environment {
   const problems: string[] = [];
   const out: Record<string, unknown> = {};
-  for (const [name, { check }] of Object.entries(ENVIRONMENT)) {
-    const raw = from[name];
-    const parsed = check.safeParse(raw === '' ? undefined : raw);
-    if (parsed.success) out[name] = parsed.data;
-    else {
-      for (const issue of parsed.error.issues)
-        problems.push(`${name}: ${issue.message} (got ${JSON.stringify(raw)})`);
-    }
+  for (const [name, { read, value }] of Object.entries(ENVIRONMENT)) {
+    const raw = from[name] ?? '';
+    const found = raw === '' ? value : read(raw);
+    if (found instanceof Problem)
+      problems.push(`${name}: ${found.text} (got ${JSON.stringify(raw)})`);
+    else out[name] = found;
   }
   for (const name of Object.keys(from)) {
     if (name.startsWith('MILLRACE_') && !(name in ENVIRONMENT))

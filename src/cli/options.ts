@@ -3,6 +3,7 @@
  * (exit status 2).
  */
 import { InvalidArgumentError } from 'commander';
+import { grouped } from '../core/option-rule.ts';
 
 /** Returns a parser of whole numbers for commander. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -15,7 +16,7 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 }
 
 export function formatCount(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
+  return grouped(Math.round(value));
 }
 
 export function plural(count: number, one: string): string {

@@ -2,8 +2,6 @@
  * Makes texts of producers and user code safe for a terminal or a log. No text may move the cursor,
  * set colours or reorder characters.
  */
-import Table from 'cli-table3';
-
 /**
  * C0, DEL and C1 controls, line and paragraph separators, bidirectional controls, lone surrogates.
  */
@@ -45,48 +43,6 @@ export function safeJson(value: unknown, indent?: number): string {
     /[\u007f-\u009f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-}
-
-export interface Column {
-  readonly title: string;
-  readonly right?: boolean;
-}
-
-/** Returns a table of aligned columns without lines. Its cells are made printable. */
-export function table(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-  maxCell = 60,
-): string {
-  const none = {
-    top: '',
-    'top-mid': '',
-    'top-left': '',
-    'top-right': '',
-    bottom: '',
-    'bottom-mid': '',
-    'bottom-left': '',
-    'bottom-right': '',
-    left: '',
-    'left-mid': '',
-    mid: '',
-    'mid-mid': '',
-    right: '',
-    'right-mid': '',
-    middle: '  ',
-  };
-  const out = new Table({
-    head: columns.map((c) => c.title),
-    chars: none,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-    colAligns: columns.map((c) => (c.right ? 'right' : 'left')),
-  });
-  for (const row of rows) out.push(row.map((cell) => printable(cell, maxCell)));
-  return out
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
 }
 
 /** Returns a duration for people: `1.2 s`, `3 min`, `2 d`. */

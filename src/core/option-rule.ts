@@ -83,6 +83,10 @@ export function optionProblems(of: string, rules: OptionRules, options: object):
   return problems;
 }
 
-function grouped(value: number): string {
-  return value.toLocaleString('en-US');
+/**
+ * Groups the digits of a whole number by commas. `toLocaleString` loads its tables at the first
+ * call, which takes 25 ms of each process.
+ */
+export function grouped(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 }

@@ -11,7 +11,8 @@ import { partitionOf } from '../../src/core/partition.ts';
 import { createProject } from './run-cli.ts';
 import { dump } from '../../scripts/lab/counters.ts';
 import { makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
-import { printable, safeJson, table } from '../../src/cli/printable.ts';
+import { printable, safeJson } from '../../src/cli/printable.ts';
+import { table } from '../../src/cli/table.ts';
 
 t.test('printable', (t) => {
   t.equal(printable('a\u001b[31mred\u001b[0m\nb\u0007\u009b2Jc\u202ed'), 'ared b·c·d');

@@ -10,7 +10,8 @@ import {
 import { plainJson } from '../../wire/payload-json.ts';
 import type { LongRunningContext } from '../context.ts';
 import { plural } from '../options.ts';
-import { isoTime, printable, printableLines, safeJson, table } from '../printable.ts';
+import { isoTime, printable, printableLines, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 import { purge, replay, type ChangeFlags } from './dlq-change.ts';
 import { checkIds, filtered, filterOf, type FilterFlags } from './dlq-filter.ts';
 

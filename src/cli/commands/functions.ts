@@ -7,7 +7,8 @@ import { readLag } from '../../lag/lag.ts';
 import { removeFunction } from '../../upkeep/remove-function.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount, plural } from '../options.ts';
-import { safeJson, table } from '../printable.ts';
+import { safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 
 export function registerFunctions(program: Command, context: CliContext): void {
   const functions = program

@@ -5,7 +5,8 @@ import { describeUnserved } from '../../lag/unserved.ts';
 import { UnknownFunctionError } from '../../redis/counters.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount } from '../options.ts';
-import { duration, safeJson, table, type Column } from '../printable.ts';
+import { duration, safeJson } from '../printable.ts';
+import { table, type Column } from '../table.ts';
 
 interface LagFlags {
   readonly function?: string;

@@ -14,7 +14,8 @@ import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { requireKnownType } from '../known-types.ts';
 import { formatCount, wholeNumber } from '../options.ts';
-import { duration, safeJson, table } from '../printable.ts';
+import { duration, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 
 interface Flags {
   readonly maxAge?: number;

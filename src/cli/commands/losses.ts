@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { readLosses } from '../../lag/losses.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount } from '../options.ts';
-import { isoTime, safeJson, table } from '../printable.ts';
+import { isoTime, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 
 export function registerLosses(program: Command, context: CliContext): void {
   program

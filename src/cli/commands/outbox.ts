@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { readOutboxes } from '../../outbox/outbox-state.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount } from '../options.ts';
-import { duration, safeJson, table } from '../printable.ts';
+import { duration, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 
 export function registerOutbox(program: Command, context: CliContext): void {
   program

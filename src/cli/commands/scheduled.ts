@@ -4,7 +4,8 @@ import { cancelScheduled, listScheduled } from '../../upkeep/scheduled-events.ts
 import { readEvent } from '../../wire/batch-reader.ts';
 import type { CliContext, LongRunningContext } from '../context.ts';
 import { plural, wholeNumber } from '../options.ts';
-import { isoTime, safeJson, table } from '../printable.ts';
+import { isoTime, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 
 export function registerScheduled(program: Command, context: LongRunningContext): void {
   const scheduled = program

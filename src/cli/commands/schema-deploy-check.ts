@@ -5,7 +5,8 @@ import { deployCheck, type DeployReport } from '../../registry/deploy-check.ts';
 import type { LongRunningContext } from '../context.ts';
 import { findingLines } from '../findings.ts';
 import { formatCount } from '../options.ts';
-import { printable, safeJson, table } from '../printable.ts';
+import { printable, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 import { ownFiles } from './start.ts';
 
 interface Flags {

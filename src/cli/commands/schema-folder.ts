@@ -14,7 +14,8 @@ import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { findingLines } from '../findings.ts';
 import { plural, wholeNumber } from '../options.ts';
-import { printable, printableLines, safeJson, table } from '../printable.ts';
+import { printable, printableLines, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 import { protoAt } from '../proto-at.ts';
 import { asLevel } from './schema-level.ts';
 

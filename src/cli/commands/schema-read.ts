@@ -5,7 +5,8 @@ import type { SchemaRegistry } from '../../registry/registry.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { wholeNumber } from '../options.ts';
-import { isoTime, printable, printableLines, safeJson, table } from '../printable.ts';
+import { isoTime, printable, printableLines, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 
 const VERSION = wholeNumber(1, Number.MAX_SAFE_INTEGER);
 

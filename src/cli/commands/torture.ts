@@ -7,7 +7,7 @@ import { TORTURES, type Torture } from '../../torture/faults.ts';
 import { torture, type TortureReport } from '../../torture/torture.ts';
 import type { LongRunningContext } from '../context.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
-import { table } from '../printable.ts';
+import { table } from '../table.ts';
 import { ownFiles } from './start.ts';
 
 interface Flags {

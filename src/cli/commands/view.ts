@@ -13,7 +13,8 @@ import { View, type ListOptions } from '../../views/view-query.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
-import { safeJson, table } from '../printable.ts';
+import { safeJson } from '../printable.ts';
+import { table } from '../table.ts';
 import { registerRebuild } from './view-rebuild.ts';
 
 interface RangeFlags {

@@ -2,6 +2,7 @@
 import {
   binaryUnits,
   defaultsOf,
+  grouped,
   oneOf,
   wholeNumber,
   type OptionRule,
@@ -43,7 +44,7 @@ export interface PublisherSettings {
 export const SOURCE_OPTION: OptionRule<string> = {
   value: DEFAULT_SOURCE,
   unset: `\`${DEFAULT_SOURCE}\``,
-  range: `at most ${LIMITS.source.toLocaleString('en-US')} bytes`,
+  range: `at most ${grouped(LIMITS.source)} bytes`,
   text: 'CloudEvents source of events that name none',
   problem: (given) => {
     const problem = textProblem(given);
