@@ -52,7 +52,8 @@ module.exports = {
       'append-stage',
       '^src/pipeline/append/',
       '^src/((core|wire|redis|pipeline/append)/|define/(function-event|publish-data)\\.ts$)',
-      'stages do not import each other: lane.ts and dispatcher.ts put them in a row; publish is typed as functions are',
+      'stages do not import each other: lane.ts and dispatcher.ts put them in a row; ' +
+        'publish is typed as functions are',
     ),
     only(
       'read-stage',
@@ -117,8 +118,10 @@ module.exports = {
     only(
       'dispatcher-parts',
       '^src/dispatcher/',
-      '^src/((core|redis|registry|lag|rewind|outbox|upkeep|dispatcher|pipeline)/|(config|deployment)\\.ts$)',
-      'the wiring: it hands the parts to each other, so it knows them all; only dispatcher.ts stands above',
+      '^src/((core|redis|registry|lag|rewind|outbox|upkeep|dispatcher|pipeline)/|' +
+        '(config|deployment)\\.ts$)',
+      'the wiring: it hands the parts to each other, so it knows them all; ' +
+        'only dispatcher.ts stands above',
     ),
     only(
       'schema-judges',
@@ -257,7 +260,8 @@ module.exports = {
       name: 'threads-are-light',
       severity: 'error',
       comment:
-        'nothing a pool thread or a function file loads may lead to the Redis client, the pool or the dispatcher, however many files away',
+        'nothing a pool thread or a function file loads may lead to the Redis client, the pool ' +
+        'or the dispatcher, however many files away',
       from: {
         path: '^(src/(define|testing|thread)/|src/torture/observed\\.ts$|workers/thread\\.ts$)',
       },

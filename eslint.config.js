@@ -20,19 +20,23 @@ export default tseslint.config(
     },
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',
-      '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }], // async callbacks are everywhere in tests and event handlers
+      // Async callbacks are everywhere in tests and event handlers.
+      '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }],
+      // A written default is a decision.
       '@typescript-eslint/switch-exhaustiveness-check': [
         'error',
         { considerDefaultExhaustiveForUnions: true },
-      ], // a written default is a decision
-      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }], // typeof import('…') is how an optional or late import is typed
+      ],
+      // `typeof import('…')` types an optional or late import.
+      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/no-unused-vars': [
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_' },
       ],
-      'no-control-regex': 'off', // control characters are stripped from what attackers may have written
-      // for (;;) reads better than a flag
+      // Texts of attackers are cleaned of control characters.
+      'no-control-regex': 'off',
+      // `for (;;)` reads better than a flag.
       'no-constant-condition': ['error', { checkLoops: false }],
     },
   },

@@ -54,7 +54,8 @@ const grown =
     : Object.entries(counts).filter(([rule, count]) => count > (countsOf(old)[rule] ?? 0));
 for (const [rule, count] of grown) {
   console.error(
-    `${FILE}: ${count} exceptions from ${rule}, ${countsOf(old)[rule] ?? 0} before: make the function shorter instead`,
+    `${FILE}: ${count} exceptions from ${rule}, ${countsOf(old)[rule] ?? 0} before. ` +
+      'Make the function shorter instead',
   );
 }
 /** Most exceptions of all rules together. */

@@ -3,9 +3,10 @@
  * comment of the code and for every Markdown file.
  *
  * - A sentence has at most 25 words. A code span, a link's address and a path count as one word.
- * - A sentence begins with a noun or a verb, not with a clause in a noun's place: "What …", "Who …",
- *   "Whoever …", "How …", "Of …". Questions may.
- * - A line of Markdown has at most 100 columns. Tables and the output of programs may have more.
+ * - A sentence begins with a noun or a verb, not with a clause in a noun's place: "What …",
+ *   "Who …", "Whoever …", "How …", "Of …". Questions may.
+ * - A line of Markdown, Lua or JavaScript has at most 100 columns. Tables of Markdown and the
+ *   output of programs may have more. ESLint holds the lines of TypeScript.
  *
  * Prints each fault with file and line, and their number. `--count` prints the numbers by folder.
  * Arguments are paths to look below. With `--files` they are files, in git or not.
@@ -13,15 +14,18 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { commentParagraphs } from './prose/comments.mjs';
+import { wideLinesOfCode } from './prose/columns.mjs';
 import { markdownParagraphs, wideLines } from './prose/markdown.mjs';
 import { faultsOf } from './prose/sentences.mjs';
+
+const CODE = /\.(lua|[cm]?js)$/;
 
 /** @returns {string[]} */
 function faultsIn(path) {
   const source = readFileSync(path, 'utf8').replace(/\r\n/g, '\n');
   const markdown = path.endsWith('.md');
   const paragraphs = markdown ? markdownParagraphs(source) : commentParagraphs(path, source);
-  const wide = markdown ? wideLines(source) : [];
+  const wide = markdown ? wideLines(source) : CODE.test(path) ? wideLinesOfCode(source) : [];
   return [
     ...paragraphs.flatMap(({ line, text }) => faultsOf(text).map((fault) => ({ line, fault }))),
     ...wide.map(({ line, columns }) => ({ line, fault: `${columns} columns` })),

@@ -4,9 +4,9 @@ import { paragraphsOf } from './paragraphs.mjs';
 
 // Strings are matched, too, so that no comment begins within one. A comment without an end reaches
 // to the file's end.
-const LUA =
-  /--\[(=*)\[[^]*?(?:\]\1\]|$)|--[^\n]*|"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'|\[(=*)\[[^]*?\]\2\]/g;
-const C = /\/\*[^]*?(?:\*\/|$)|\/\/[^\n]*|"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'/g;
+const STRING = /"(?:\\[^]|[^"\\\n])*"|'(?:\\[^]|[^'\\\n])*'/;
+const LUA = anyOf(/--\[(=*)\[[^]*?(?:\]\1\]|$)|--[^\n]*/, STRING, /\[(=*)\[[^]*?\]\2\]/);
+const C = anyOf(/\/\*[^]*?(?:\*\/|$)|\/\/[^\n]*/, STRING);
 const SHELL = /(?<=^[ \t]*)#(?!!)[^\n]*/gm;
 
 /** A row of a Lua header's contract, or its continuation: a table, no sentence. */
@@ -30,6 +30,11 @@ function rangesOf(path, source) {
   if (/\.(proto|c)$/.test(path)) return matches(source, C, '/');
   if (/\.(sh|yml)$|^\.ci\/run$/.test(path)) return matches(source, SHELL, '#');
   return typeScriptRanges(path, source);
+}
+
+/** Numbered groups are counted through all patterns. */
+function anyOf(...patterns) {
+  return new RegExp(patterns.map(({ source }) => source).join('|'), 'g');
 }
 
 const matches = (source, pattern, start) =>

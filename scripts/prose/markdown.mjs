@@ -1,7 +1,7 @@
 /** Reads Markdown as Prettier leaves it: headings begin with `#`, tables with `|`. */
+import { columnsOf, MAX_COLUMNS } from './columns.mjs';
 import { paragraphsOf, withoutFences } from './paragraphs.mjs';
 
-const MAX_COLUMNS = 100;
 const CODE_INDENT = 4;
 /** Tables, headings, HTML, and the addresses of links. */
 const NO_PROSE = /^\s*(\||<|#{1,6}\s|\[[^\]]+\]:)/;
@@ -25,7 +25,7 @@ export function markdownParagraphs(source) {
 export function wideLines(source) {
   return withoutFences(source.split('\n')).flatMap(({ text, language }, i) => {
     const line = source.split('\n')[i];
-    const columns = [...line].length;
+    const columns = columnsOf(line);
     const fixed = language === null ? /^\s*\|/.test(text) || wordsOf(text) < 2 : language === '';
     return columns > MAX_COLUMNS && !fixed ? [{ line: i + 1, columns }] : [];
   });

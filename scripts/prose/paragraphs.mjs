@@ -8,7 +8,8 @@ const ITEM = /^(\s*)([-*+]|\d+[.)]|@\w+)\s+/;
 /**
  * Returns the text outside fenced code blocks, null for each line of a block.
  * @param {(string | null)[]} lines
- * @returns {{ text: string | null, language: string | null }[]} `language` within a block, else null
+ * @returns {{ text: string | null, language: string | null }[]} `language` within a block, else
+ *   null
  */
 export function withoutFences(lines) {
   let fence = null;

@@ -18,7 +18,9 @@ export function faultsOf(paragraph) {
   });
 }
 
-/** A code span, a link's address and a path are one word. A tag, and a parameter's name, are none. */
+/**
+ * A code span, a link's address and a path are one word. A tag, and a parameter's name, are none.
+ */
 function sentencesOf(paragraph) {
   const plain = paragraph
     .replace(

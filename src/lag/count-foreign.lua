@@ -30,4 +30,6 @@ for i = 1, #page do
   end
   cursor = page[i][1]
 end
-return {adopted, entries, string.format('%.0f', events), cursor, #page >= tonumber(ARGV[3]) and 1 or 0}
+return {
+  adopted, entries, string.format('%.0f', events), cursor, #page >= tonumber(ARGV[3]) and 1 or 0
+}

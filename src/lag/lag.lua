@@ -40,7 +40,9 @@
 -- Cost: O(pending entries + undelivered entries up to `exact:<type>`) for each pair, each with its
 -- bytes. ARGV bounds both.
 local time = redis.call('TIME')
-local reply = {string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))}
+local reply = {
+  string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+}
 local pendingLimit, lagLimit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local PAGE = 64
 local function whole(x) return string.format('%.0f', x) end
@@ -48,7 +50,9 @@ local function whole(x) return string.format('%.0f', x) end
 local function pendingOf(stream, fn)
   local events, entries, from, first = 0, 0, '-', ''
   while entries < pendingLimit do
-    local page = redis.call('XPENDING', stream, fn, from, '+', math.min(PAGE, pendingLimit - entries))
+    local page = redis.call(
+      'XPENDING', stream, fn, from, '+', math.min(PAGE, pendingLimit - entries)
+    )
     for i = 1, #page do
       if first == '' then first = page[i][1] end
       local entry = redis.call('XRANGE', stream, page[i][1], page[i][1])[1]
@@ -74,7 +78,9 @@ local function undelivered(stream, after, exact, appended)
     for i = 1, #page do
       if first == '' then first = page[i][1] end
       local n, o = measure(page[i])
-      if o and compareIds(page[i][1], exact) > 0 then return events + appended - (o - n), 1, first end
+      if o and compareIds(page[i][1], exact) > 0 then
+        return events + appended - (o - n), 1, first
+      end
       events = events + n
       entries = entries + 1
     end
@@ -86,13 +92,19 @@ end
 for k = 2, #KEYS do
   local a = 6 * (k - 2) + 3
   local fn, t, stream = ARGV[a], ARGV[a + 1], KEYS[k]
-  local c = redis.call('HMGET', KEYS[1], 'appended:' .. t, 'entries:' .. t, 'exact:' .. t, 'base:' .. fn .. ':' .. t, 'done:' .. fn .. ':' .. t,
-    'dead:' .. fn .. ':' .. t, 'purged:' .. fn .. ':' .. t, 'parked:' .. fn .. ':' .. t, 'at:' .. fn .. ':' .. t, 'skipped:' .. fn .. ':' .. t)
+  local own = ':' .. fn .. ':' .. t
+  local c = redis.call(
+    'HMGET', KEYS[1], 'appended:' .. t, 'entries:' .. t, 'exact:' .. t, 'base' .. own,
+    'done' .. own,
+    'dead' .. own, 'purged' .. own, 'parked' .. own, 'at' .. own, 'skipped' .. own
+  )
   local appended = countOf(c[1])
   local length, counted = redis.call('XLEN', stream), countOf(c[2])
   local even, exact = length == counted and 1 or 0, idOf(c[3])
   -- Foreign entries count as adopted, unless somebody has adopted them meanwhile.
-  if even == 0 and ARGV[a + 2] ~= '' and ARGV[a + 2] == idOf(redis.call('HGET', KEYS[1], 'adopted:' .. t)) then
+  if even == 0 and ARGV[a + 2] ~= ''
+    and ARGV[a + 2] == idOf(redis.call('HGET', KEYS[1], 'adopted:' .. t))
+  then
     local entries = tonumber(ARGV[a + 3])
     appended = appended + tonumber(ARGV[a + 4])
     if entries > 0 then exact = ARGV[a + 5] end
@@ -115,8 +127,10 @@ for k = 2, #KEYS do
   local after = group and group['last-delivered-id'] or idOf(c[9])
   local lag, exactLag, firstUndelivered = undelivered(stream, after, exact, appended)
   reply[k] = {
-    group and 1 or 0, even, whole(appended), whole(countOf(c[4])), whole(countOf(c[5])), whole(countOf(c[6])), whole(countOf(c[7])), whole(countOf(c[8])),
-    whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered, whole(countOf(c[10])),
+    group and 1 or 0, even, whole(appended), whole(countOf(c[4])), whole(countOf(c[5])),
+    whole(countOf(c[6])), whole(countOf(c[7])), whole(countOf(c[8])),
+    whole(events), exactPending, whole(lag), exactLag, firstPending, firstUndelivered,
+    whole(countOf(c[10])),
   }
 end
 return reply

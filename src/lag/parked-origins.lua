@@ -35,7 +35,11 @@ local function origin(b)
     elseif wire == 2 then
       local size = varint()
       if not size or at + size > #b + 1 then return nil end
-      if tag == 18 then kind = string.sub(b, at, at + size - 1) elseif tag == 26 then id = string.sub(b, at, at + size - 1) end
+      if tag == 18 then
+        kind = string.sub(b, at, at + size - 1)
+      elseif tag == 26 then
+        id = string.sub(b, at, at + size - 1)
+      end
       at = at + size
     else return nil end
   end

@@ -26,7 +26,13 @@ while looked < most do
     local fields, to, events = entry[2], nil, 0
     for f = 1, #fields, 2 do
       local name = fields[f]
-      if name == 'to' then to = fields[f + 1] elseif name == 'n' then events = events + countOf(fields[f + 1]) elseif name == 'when' then events = events + 1 end
+      if name == 'to' then
+        to = fields[f + 1]
+      elseif name == 'n' then
+        events = events + countOf(fields[f + 1])
+      elseif name == 'when' then
+        events = events + 1
+      end
     end
     if to then
       local target = targets[to]

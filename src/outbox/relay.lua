@@ -53,7 +53,10 @@ for _ = 1, F do
   local parts = {}
   for i = 1, P do
     local t = tonumber(ARGV[a + 1])
-    parts[i] = {key = KEYS[5 + t], type = ARGV[4 + t], count = ARGV[a + 2], crc = ARGV[a + 3], bytes = ARGV[a + 4]}
+    parts[i] = {
+      key = KEYS[5 + t], type = ARGV[4 + t], count = ARGV[a + 2], crc = ARGV[a + 3],
+      bytes = ARGV[a + 4]
+    }
     a = a + 4
   end
   local S = tonumber(ARGV[a + 1])
@@ -68,9 +71,16 @@ for _ = 1, F do
     end
     if P > 0 then
       local entry, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
-      if not entry then return {here, refused.err or ('the ids of ' .. refused[2] .. ' are used up'), before} end
+      if not entry then
+        return {here, refused.err or ('the ids of ' .. refused[2] .. ' are used up'), before}
+      end
     end
-    for i = 0, S - 1 do scheduleEvent(KEYS[4], KEYS[5], KEYS[3], ARGV[a + 4 * i + 1], tonumber(ARGV[a + 4 * i + 2]), ARGV[a + 4 * i + 3], ARGV[a + 4 * i + 4]) end
+    for i = 0, S - 1 do
+      scheduleEvent(
+        KEYS[4], KEYS[5], KEYS[3], ARGV[a + 4 * i + 1], tonumber(ARGV[a + 4 * i + 2]),
+        ARGV[a + 4 * i + 3], ARGV[a + 4 * i + 4]
+      )
+    end
     redis.call('HSET', KEYS[1], ARGV[1], id)
     lastMs, lastSeq = ms, seq
   end

@@ -17,7 +17,11 @@
 -- Cost: O(1).
 local stored = redis.call('HMGET', KEYS[1], 'partitions', 'created')
 local partitions, created = stored[1], stored[2] or '0'
-if partitions and (partitions == ARGV[1] or ARGV[2] == '' or tonumber(ARGV[2]) >= tonumber(created)) then return {partitions, created} end
+if partitions
+  and (partitions == ARGV[1] or ARGV[2] == '' or tonumber(ARGV[2]) >= tonumber(created))
+then
+  return {partitions, created}
+end
 created = ARGV[2]
 if created == '' then
   local time = redis.call('TIME')

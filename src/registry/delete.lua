@@ -26,13 +26,20 @@ if ARGV[3] == 'soft' then
   local references = redis.call('HGET', KEYS[2], ARGV[2] .. ' ' .. ARGV[1])
   if references and references ~= '' then return {'referenced', references} end
   local time = redis.call('TIME')
-  redis.call('HSET', KEYS[3], deleted, string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)))
+  redis.call(
+    'HSET', KEYS[3], deleted,
+    string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+  )
   redis.call('HINCRBY', KEYS[3], 'revision', 1)
-  for i = 4, #ARGV do redis.call('HSET', KEYS[2], ARGV[i], without(redis.call('HGET', KEYS[2], ARGV[i]))) end
+  for i = 4, #ARGV do
+    redis.call('HSET', KEYS[2], ARGV[i], without(redis.call('HGET', KEYS[2], ARGV[i])))
+  end
   return {'deleted'}
 end
 if not gone then return {'live'} end
-redis.call('HDEL', KEYS[3], 'id:' .. ARGV[2], 'at:' .. ARGV[2], 'by:' .. ARGV[2], 'git:' .. ARGV[2], deleted)
+redis.call(
+  'HDEL', KEYS[3], 'id:' .. ARGV[2], 'at:' .. ARGV[2], 'by:' .. ARGV[2], 'git:' .. ARGV[2], deleted
+)
 redis.call('HSET', KEYS[3], 'gone:' .. ARGV[2], 1)
 redis.call('HINCRBY', KEYS[3], 'revision', 1)
 redis.call('HSET', KEYS[1], id, without(redis.call('HGET', KEYS[1], id)))

@@ -19,7 +19,9 @@ local function level()
   return redis.call('HGET', KEYS[6], ARGV[1]) or redis.call('HGET', KEYS[1], 'level') or ''
 end
 local function remember(id)
-  if ARGV[4] ~= '' and redis.call('HLEN', KEYS[4]) < tonumber(ARGV[11]) then redis.call('HSET', KEYS[4], ARGV[4], id) end
+  if ARGV[4] ~= '' and redis.call('HLEN', KEYS[4]) < tonumber(ARGV[11]) then
+    redis.call('HSET', KEYS[4], ARGV[4], id)
+  end
 end
 -- Stores the schema also under its id from before the registry was lost: events have that id.
 local function alias(id, version)
@@ -36,7 +38,8 @@ end
 local function versionAfter(last)
   local had = tonumber(ARGV[15])
   if not had or had > tonumber(ARGV[10]) then return last + 1 end
-  local taken = redis.call('HEXISTS', KEYS[9], 'id:' .. had) + redis.call('HEXISTS', KEYS[9], 'gone:' .. had)
+  local taken = redis.call('HEXISTS', KEYS[9], 'id:' .. had)
+    + redis.call('HEXISTS', KEYS[9], 'gone:' .. had)
   return taken == 0 and had or last + 1
 end
 
@@ -46,13 +49,16 @@ local function number(text) return text and string.match(text, '^%d+$') and text
 local function texts(list, a, b)
   if type(list) ~= 'table' then return false end
   for _, one in ipairs(list) do
-    if type(one) ~= 'table' or type(one[a]) ~= 'string' or type(one[b]) ~= 'string' then return false end
+    if type(one) ~= 'table' or type(one[a]) ~= 'string' or type(one[b]) ~= 'string' then
+      return false
+    end
   end
   return true
 end
 local function isSchema(json)
   local read, kept = pcall(cjson.decode, json)
-  return read and type(kept) == 'table' and type(kept.fingerprint) == 'string' and type(kept.message) == 'string'
+  return read and type(kept) == 'table' and type(kept.fingerprint) == 'string'
+    and type(kept.message) == 'string'
     and texts(kept.files, 'name', 'text') and texts(kept.references, 'name', 'subject')
 end
 local function mend(id)
@@ -64,7 +70,10 @@ local function lastVersion()
   if not kept or number(kept) then return tonumber(kept or '0') end
   local highest = 0
   for _, field in ipairs(redis.call('HKEYS', KEYS[9])) do
-    highest = math.max(highest, tonumber(string.match(field, '^id:(%d+)$') or string.match(field, '^gone:(%d+)$') or '0'))
+    highest = math.max(
+      highest,
+      tonumber(string.match(field, '^id:(%d+)$') or string.match(field, '^gone:(%d+)$') or '0')
+    )
   end
   return highest
 end
@@ -72,7 +81,9 @@ local id = number(redis.call('HGET', KEYS[3], ARGV[2])) or (ARGV[13] ~= '' and A
 local last = lastVersion()
 if id then
   for version = last, 1, -1 do
-    if redis.call('HGET', KEYS[9], 'id:' .. version) == id and redis.call('HEXISTS', KEYS[9], 'deleted:' .. version) == 0 then
+    if redis.call('HGET', KEYS[9], 'id:' .. version) == id
+      and redis.call('HEXISTS', KEYS[9], 'deleted:' .. version) == 0
+    then
       mend(id)
       remember(id)
       alias(id, tostring(version))
@@ -80,8 +91,12 @@ if id then
     end
   end
 end
-if (redis.call('HGET', KEYS[9], 'revision') or '') ~= ARGV[7] or level() ~= ARGV[8] then return {'changed'} end
-if last == 0 and redis.call('HLEN', KEYS[5]) >= tonumber(ARGV[9]) then return {'full', 'subjects'} end
+if (redis.call('HGET', KEYS[9], 'revision') or '') ~= ARGV[7] or level() ~= ARGV[8] then
+  return {'changed'}
+end
+if last == 0 and redis.call('HLEN', KEYS[5]) >= tonumber(ARGV[9]) then
+  return {'full', 'subjects'}
+end
 if versionAfter(last) > tonumber(ARGV[10]) then return {'full', 'versions'} end
 
 id = id or freeId()
@@ -93,11 +108,19 @@ local version = tostring(next)
 local time = redis.call('TIME')
 local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 redis.call('HSET', KEYS[5], ARGV[1], tostring(math.max(last, next)))
-redis.call('HSET', KEYS[9], 'id:' .. version, id, 'at:' .. version, now, 'by:' .. version, ARGV[5], 'git:' .. version, ARGV[6])
+redis.call(
+  'HSET', KEYS[9], 'id:' .. version, id, 'at:' .. version, now, 'by:' .. version, ARGV[5],
+  'git:' .. version, ARGV[6]
+)
 redis.call('HINCRBY', KEYS[9], 'revision', 1)
-redis.call('HSET', KEYS[7], id, (redis.call('HGET', KEYS[7], id) or '') .. version .. ' ' .. ARGV[1] .. '\n')
+redis.call(
+  'HSET', KEYS[7], id, (redis.call('HGET', KEYS[7], id) or '') .. version .. ' ' .. ARGV[1] .. '\n'
+)
 for i = 16, #ARGV do
-  redis.call('HSET', KEYS[8], ARGV[i], (redis.call('HGET', KEYS[8], ARGV[i]) or '') .. version .. ' ' .. ARGV[1] .. '\n')
+  redis.call(
+    'HSET', KEYS[8], ARGV[i],
+    (redis.call('HGET', KEYS[8], ARGV[i]) or '') .. version .. ' ' .. ARGV[1] .. '\n'
+  )
 end
 remember(id)
 alias(id, version)

@@ -7,7 +7,11 @@
 local before
 if ARGV[1] == '' then
   before = redis.call('HGET', KEYS[1], 'level')
-  if ARGV[2] == '' then redis.call('HDEL', KEYS[1], 'level') else redis.call('HSET', KEYS[1], 'level', ARGV[2]) end
+  if ARGV[2] == '' then
+    redis.call('HDEL', KEYS[1], 'level')
+  else
+    redis.call('HSET', KEYS[1], 'level', ARGV[2])
+  end
 else
   before = redis.call('HGET', KEYS[2], ARGV[1])
   if ARGV[2] == '' then

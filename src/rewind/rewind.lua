@@ -57,8 +57,13 @@ local plan = {}
 for i = 5, last do
   local a = 4 + (i - 5) * 4
   local t, id, seen, counted = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
-  local exact = string.match(redis.call('HGET', KEYS[2], 'exact:' .. t) or '', '^%d+%-%d+$') or '0-0'
-  if ARGV[2] ~= '1' and (redis.call('XLEN', KEYS[i]) ~= counter('entries:' .. t) or exact ~= seen) then return {'again', t} end
+  local exact = string.match(redis.call('HGET', KEYS[2], 'exact:' .. t) or '', '^%d+%-%d+$')
+    or '0-0'
+  if ARGV[2] ~= '1'
+    and (redis.call('XLEN', KEYS[i]) ~= counter('entries:' .. t) or exact ~= seen)
+  then
+    return {'again', t}
+  end
   if id == '$' then
     local last = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)[1]
     plan[i] = {t, last and last[1] or '0-0', 0}
@@ -71,7 +76,11 @@ for i = 5, last do
       local n, o
       local fields = page[1][2]
       for f = 1, #fields, 2 do
-        if fields[f] == 'n' then n = tonumber(fields[f + 1]) elseif fields[f] == 'o' then o = tonumber(fields[f + 1]) end
+        if fields[f] == 'n' then
+          n = tonumber(fields[f + 1])
+        elseif fields[f] == 'o' then
+          o = tonumber(fields[f + 1])
+        end
       end
       if o and n then ahead = ahead + counter('appended:' .. t) - (o - n) end
     end

@@ -60,14 +60,16 @@ for a = 1, A do
   end
   local known, damaged = false, false
   if r > 0 and actual then
-    known = mine[h .. ' ' .. ARGV[firsts + r]] or redis.pcall('HGET', KEYS[memories + r], ARGV[firsts + r])
+    known = mine[h .. ' ' .. ARGV[firsts + r]]
+      or redis.pcall('HGET', KEYS[memories + r], ARGV[firsts + r])
     if type(known) == 'table' then actual = false
     elseif known and not string.match(known, '^%d+:%d+$') then known, damaged = false, true end
   end
   if not actual then answers[a] = 'x'
   elseif damaged then answers[a] = 'm'
   elseif known then answers[a] = 'r' .. known
-  elseif expected == EXISTS and actual == 0 or expected < EXISTS and expected ~= actual then answers[a] = 'c' .. actual
+  elseif expected == EXISTS and actual == 0 or expected < EXISTS and expected ~= actual then
+    answers[a] = 'c' .. actual
   elseif actual + E > most then answers[a] = 'f' .. actual
   else
     append.before = actual
@@ -79,7 +81,13 @@ end
 
 local function framed(length)
   -- Bytes of an event with its tag and the varint of its length.
-  if length < 128 then return length + 2 elseif length < 16384 then return length + 3 elseif length < 2097152 then return length + 4 end
+  if length < 128 then
+    return length + 2
+  elseif length < 16384 then
+    return length + 3
+  elseif length < 2097152 then
+    return length + 4
+  end
   return length + 5
 end
 local function text(tag, value)
@@ -103,7 +111,9 @@ for a = 1, A do
     local from = cursors[t]
     if not starts[t] then starts[t] = from end
     cursors[t] = from + framed(length)
-    if append.before then events[e] = before[t] .. string.sub(ARGV[8 + 4 * t], from, cursors[t] - 1) end
+    if append.before then
+      events[e] = before[t] .. string.sub(ARGV[8 + 4 * t], from, cursors[t] - 1)
+    end
   end
   if append.before then
     append.elements = events
@@ -123,9 +133,18 @@ local function settle(group, parts)
     local append = appends[a]
     local key, elements = KEYS[histories + append.h], append.elements
     for e = 1, #elements do elements[e] = elements[e] .. tail end
-    for from = 1, #elements, 1000 do redis.call('RPUSH', key, unpack(elements, from, math.min(from + 999, #elements))) end
-    if append.before == 0 then redis.pcall('ZADD', KEYS[sets + categories[append.h]], 0, ARGV[ids + append.h]) end
-    if append.r > 0 then redis.call('HSET', KEYS[memories + append.r], ARGV[firsts + append.r], append.before .. ':' .. append.events) end
+    for from = 1, #elements, 1000 do
+      redis.call('RPUSH', key, unpack(elements, from, math.min(from + 999, #elements)))
+    end
+    if append.before == 0 then
+      redis.pcall('ZADD', KEYS[sets + categories[append.h]], 0, ARGV[ids + append.h])
+    end
+    if append.r > 0 then
+      redis.call(
+        'HSET', KEYS[memories + append.r], ARGV[firsts + append.r],
+        append.before .. ':' .. append.events
+      )
+    end
     answers[a] = (i == 1 and '@' .. id .. ' ' or '') .. 'w' .. append.before + append.events
   end
   return nil
@@ -137,7 +156,9 @@ if common then
   for a = 1, A do group[a] = a end
   for t = 1, T do
     local i = 8 + 4 * t
-    parts[t] = {key = KEYS[3 + t], type = ARGV[i - 3], count = ARGV[i - 2], crc = ARGV[i - 1], bytes = ARGV[i]}
+    parts[t] = {
+      key = KEYS[3 + t], type = ARGV[i - 3], count = ARGV[i - 2], crc = ARGV[i - 1], bytes = ARGV[i]
+    }
   end
   common = settle(group, parts) == nil
 end
@@ -154,7 +175,8 @@ if not common then
         t, count, crc, plans = unpackPlan('<I4I4I4', plan, plans)
         local bytes = ARGV[8 + 4 * t]
         parts[p] = {
-          key = KEYS[3 + t], type = ARGV[8 + 4 * t - 3], count = string.format('%.0f', count), crc = string.format('%.0f', crc),
+          key = KEYS[3 + t], type = ARGV[8 + 4 * t - 3], count = string.format('%.0f', count),
+          crc = string.format('%.0f', crc),
           bytes = string.sub(bytes, 1, head) .. string.sub(bytes, append.starts[t], append.ends[t]),
         }
       end

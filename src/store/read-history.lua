@@ -26,7 +26,9 @@ if ARGV[6] ~= '' then
     local wrong = anotherType(KEYS[3])
     if not wrong then return append end
     append = wrong
-  elseif append and not string.match(append, '^%d+:%d+$') then append = '!it says no revision and number' end
+  elseif append and not string.match(append, '^%d+:%d+$') then
+    append = '!it says no revision and number'
+  end
   reply[2] = append or ''
 end
 local backwards = ARGV[7] == 'backwards'
@@ -36,13 +38,19 @@ if ARGV[5] ~= '' then
     reply[3] = anotherType(KEYS[2])
     if not reply[3] then return snapshot end
     snapshot = {}
-  elseif (snapshot[1] or snapshot[2] or snapshot[3]) and not (snapshot[1] and string.match(snapshot[1], '^%d+$') and snapshot[2] and snapshot[3]) then
+  elseif (snapshot[1] or snapshot[2] or snapshot[3])
+    and not (snapshot[1] and string.match(snapshot[1], '^%d+$') and snapshot[2] and snapshot[3])
+  then
     reply[3] = '!it has no revision, state and schema'
     snapshot = {}
   end
   local revision = snapshot[1] and tonumber(snapshot[1])
-  if revision and revision > length and snapshot[3] == ARGV[5] then reply[3] = '!its revision is beyond the history' end
-  if revision and snapshot[3] == ARGV[5] and revision >= first and revision <= math.min(last, length) then
+  if revision and revision > length and snapshot[3] == ARGV[5] then
+    reply[3] = '!its revision is beyond the history'
+  end
+  if revision and snapshot[3] == ARGV[5] and revision >= first
+    and revision <= math.min(last, length)
+  then
     reply[3], reply[4] = snapshot[1], snapshot[2]
     first = revision + 1
   end

@@ -18,7 +18,8 @@ local id = ARGV[1]
 local record = redis.call('HGET', KEYS[2], id)
 if not record then return 0 end
 local number = string.match(record, '^%-?%d+ (%d+) ')
-local removed = number and redis.call('ZREM', KEYS[1], string.format('%016.0f', tonumber(number)) .. ':' .. id) or 0
+local removed = number
+  and redis.call('ZREM', KEYS[1], string.format('%016.0f', tonumber(number)) .. ':' .. id) or 0
 if removed == 0 then unschedule(KEYS[1], id) end
 redis.call('HDEL', KEYS[2], id)
 return 1

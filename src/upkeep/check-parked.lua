@@ -47,7 +47,9 @@ end
 local reply = {0, 0, 0, 0}
 for i = 5, #KEYS do
   local unit, list = ARGV[3 + T + i - 4], KEYS[i]
-  local score, length, letter = redis.call('ZSCORE', KEYS[2], unit), redis.call('LLEN', list), redis.call('HGET', KEYS[3], unit)
+  local score = redis.call('ZSCORE', KEYS[2], unit)
+  local length = redis.call('LLEN', list)
+  local letter = redis.call('HGET', KEYS[3], unit)
   -- pcall: another program may have written a text that is no id.
   local found = letter and redis.pcall('XRANGE', KEYS[4], letter, letter)
   local holds = found and not found.err and #found == 1
@@ -70,7 +72,11 @@ for i = 5, #KEYS do
   elseif length == 0 and score then
     why = 'empty'
   end
-  if length == 0 and not holds then redis.call('ZREM', KEYS[2], unit) else scheduled = scheduled + 1 end
+  if length == 0 and not holds then
+    redis.call('ZREM', KEYS[2], unit)
+  else
+    scheduled = scheduled + 1
+  end
   events = events + length
   if why then
     reply[#reply + 1] = unit
@@ -81,7 +87,9 @@ end
 reply[1] = redis.call('ZCARD', KEYS[2]) == scheduled and 1 or 0
 reply[2], reply[3] = events, string.format('%.0f', counted)
 if below and reply[1] == 1 and (events == 0 or T == 1) then
-  for i = 1, T do redis.call('HSET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i], i == 1 and events or 0) end
+  for i = 1, T do
+    redis.call('HSET', KEYS[1], 'parked:' .. fn .. ':' .. ARGV[3 + i], i == 1 and events or 0)
+  end
   reply[4] = string.format('%.0f', events - counted)
 end
 return reply

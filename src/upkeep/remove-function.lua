@@ -54,16 +54,21 @@ redis.call('UNLINK', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 for i = 9, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[i], fn) end
 end
+local OWN = {
+  epoch = true, open = true, opener = true, presumed = true, lives = true, crash = true,
+  suspect = true, turn = true, start = true, types = true, ordering = true, retried = true,
+  replay = true, unremembered = true, unparked = true, pass = true, rewound = true, running = true,
+}
 for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   local second, rest = string.match(field, '^[^:]+:([^:]+)(.*)$')
   -- Fields such as `done:<f>:<t>` and `epoch:<f>`. `appended:<t>` stays: a type may bear the
   -- function's name.
   local state = string.match(field, '^[^:]+')
-  local own = rest == '' and (state == 'epoch' or state == 'open' or state == 'opener' or state == 'presumed' or state == 'lives' or state == 'crash' or state == 'suspect' or state == 'turn' or state == 'start'
-    or state == 'types' or state == 'ordering' or state == 'retried' or state == 'replay' or state == 'unremembered' or state == 'unparked' or state == 'pass'
-    or state == 'rewound' or state == 'running')
+  local own = rest == '' and OWN[state]
   -- `turn:<f>#<helper>`
   local helper = second and string.sub(second, 1, #fn + 1) == fn .. '#'
-  if helper or second == fn and (own or (rest ~= '' and string.sub(rest, 1, 1) == ':')) then redis.call('HDEL', KEYS[2], field) end
+  if helper or second == fn and (own or (rest ~= '' and string.sub(rest, 1, 1) == ':')) then
+    redis.call('HDEL', KEYS[2], field)
+  end
 end
 return {'ok'}

@@ -49,7 +49,11 @@ for field, types in pairs(counters) do
   if fn and string.find(',' .. types .. ',', ',' .. t .. ',', 1, true) then
     local group = groups[fn]
     if group and group.pending > 0 then bounds[fn] = {redis.call('XPENDING', KEYS[2], fn)[2], false}
-    else bounds[fn] = {group and group['last-delivered-id'] or idOf(counters['at:' .. fn .. ':' .. t]), true} end
+    else
+      bounds[fn] = {
+        group and group['last-delivered-id'] or idOf(counters['at:' .. fn .. ':' .. t]), true
+      }
+    end
   end
 end
 local function holderOf(id)
@@ -79,4 +83,7 @@ if entries > 0 then
   addTo(KEYS[1], 'trimmed:' .. t, string.format('%.0f', events))
   addTo(KEYS[1], 'entries:' .. t, -entries)
 end
-return {entries == pageSize and not holder and 'page' or 'done', string.format('%.0f', events), holder or '', holder and page[entries + 1][1] or ''}
+return {
+  entries == pageSize and not holder and 'page' or 'done', string.format('%.0f', events),
+  holder or '', holder and page[entries + 1][1] or ''
+}

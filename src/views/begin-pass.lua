@@ -45,9 +45,15 @@ for i = 2, #KEYS do
     if string.sub(made.err, 1, 9) ~= 'BUSYGROUP' then return redis.error_reply(made.err) end
     redis.call('XGROUP', 'SETID', KEYS[i], fn, last)
   end
-  redis.call('HSET', KEYS[1], 'base:' .. fn .. ':' .. t, string.format('%.0f', counter('appended', t)), 'at:' .. fn .. ':' .. t, last)
+  redis.call(
+    'HSET', KEYS[1], 'base:' .. fn .. ':' .. t, string.format('%.0f', counter('appended', t)),
+    'at:' .. fn .. ':' .. t, last
+  )
   to[t], stored[t], types[#types + 1] = last, string.format('%.0f', counter('stored', t)), t
 end
 local pass = cjson.encode({to = to, stored = stored})
-redis.call('HSET', KEYS[1], 'start:' .. fn, ARGV[2], 'ordering:' .. fn, ARGV[3], 'types:' .. fn, table.concat(types, ','), 'pass:' .. fn, pass)
+redis.call(
+  'HSET', KEYS[1], 'start:' .. fn, ARGV[2], 'ordering:' .. fn, ARGV[3], 'types:' .. fn,
+  table.concat(types, ','), 'pass:' .. fn, pass
+)
 return {'pass', pass}

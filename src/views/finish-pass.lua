@@ -24,7 +24,8 @@ for i = 4, #ARGV, 2 do
   reply[#reply + 1] = whole(left)
   for _, text in ipairs({
     'base:' .. fn .. ':' .. t, whole(left), 'done:' .. fn .. ':' .. t, whole(folded),
-    'stored:' .. t, whole(countOf(redis.call('HGET', KEYS[2], 'stored:' .. t)) - countOf(stored[t]) + folded),
+    'stored:' .. t,
+    whole(countOf(redis.call('HGET', KEYS[2], 'stored:' .. t)) - countOf(stored[t]) + folded),
   }) do fields[#fields + 1] = text end
 end
 if missing and ARGV[3] ~= '1' then return reply end

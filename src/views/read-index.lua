@@ -9,7 +9,8 @@ local types = {}
 for i = 6, #ARGV do types[i - 5] = ARGV[i] end
 local found
 if ARGV[2] == 'count' then found = redis.pcall('ZLEXCOUNT', KEYS[1], ARGV[3], ARGV[4])
-elseif ARGV[2] == 'asc' then found = redis.pcall('ZRANGEBYLEX', KEYS[1], ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
+elseif ARGV[2] == 'asc' then
+  found = redis.pcall('ZRANGEBYLEX', KEYS[1], ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
 else found = redis.pcall('ZREVRANGEBYLEX', KEYS[1], ARGV[4], ARGV[3], 'LIMIT', 0, ARGV[5]) end
 if type(found) == 'table' and found.err then
   local kind = redis.call('TYPE', KEYS[1]).ok

@@ -14,9 +14,9 @@
 -- 3. T, number of types
 -- 4. U, number of scheduled events that this flush appends
 -- 5. most ids of a set
--- 6. then per stream seven arguments: type, number of events, CRC-32, EventBatch bytes, limit or '',
---    number of ids or 0, window in ms or 0. The limit: most events that the type's slowest function
---    may be behind
+-- 6. then per stream seven arguments: type, number of events, CRC-32, EventBatch bytes, limit or
+--    '', number of ids or 0, window in ms or 0. The limit: most events that the type's slowest
+--    function may be behind
 -- 7. then per stream with ids: the identities of its events (src/wire/event-identity.ts), in order
 -- 8. then U x {member, field}: the scheduled events
 --
@@ -57,7 +57,9 @@ for i = 1, T do
     local here = {}
     for j = 0, ids - 1 do
       local id = ARGV[at + j]
-      if here[id] or redis.call('SISMEMBER', mine, id) == 1 or redis.call('SISMEMBER', other, id) == 1 then
+      if here[id] or redis.call('SISMEMBER', mine, id) == 1
+        or redis.call('SISMEMBER', other, id) == 1
+      then
         repeated[#repeated + 1] = i
         repeated[#repeated + 1] = j
       end
@@ -76,7 +78,9 @@ end
 local parts = {}
 for i = 1, T do
   local a = FIRST + (i - 1) * WIDTH
-  parts[i] = {key = KEYS[3 + i], type = ARGV[a], count = ARGV[a + 1], crc = ARGV[a + 2], bytes = ARGV[a + 3]}
+  parts[i] = {
+    key = KEYS[3 + i], type = ARGV[a], count = ARGV[a + 1], crc = ARGV[a + 2], bytes = ARGV[a + 3]
+  }
 end
 local id, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
 if not id then return refused end
@@ -104,7 +108,9 @@ for i = 4, 3 + T do
     local known = redis.call('HGET', KEYS[3], 'backlog:' .. t)
     if known then
       local at, events, name = string.match(known, '^(%d+) (%d+) (.*)$')
-      if at and now - tonumber(at) < 100 and now >= tonumber(at) then behind, fn = tonumber(events), name end
+      if at and now - tonumber(at) < 100 and now >= tonumber(at) then
+        behind, fn = tonumber(events), name
+      end
     end
     if not behind then
       behind, fn = 0, ''
@@ -116,7 +122,8 @@ for i = 4, 3 + T do
         if name and string.find(',' .. types .. ',', ',' .. t .. ',', 1, true) then
           local at = ':' .. name .. ':' .. t
           local function of(state) return countOf(c[state .. at]) end
-          local events = countOf(c['appended:' .. t]) - of('base') - of('done') - of('dead') - of('purged') - of('parked')
+          local settled = of('done') + of('dead') + of('purged')
+          local events = countOf(c['appended:' .. t]) - of('base') - settled - of('parked')
           if events > behind then behind, fn = events, name end
         end
       end

@@ -36,7 +36,9 @@ for i = 0, count - 1 do
   local a = 3 + i * 5
   local due = tonumber(ARGV[a + 2])
   if ARGV[a + 1] == '1' then due = now + due end
-  local text, before = scheduleEvent(KEYS[2], KEYS[3], KEYS[4], ARGV[a], due, ARGV[a + 3], ARGV[a + 4])
+  local text, before = scheduleEvent(
+    KEYS[2], KEYS[3], KEYS[4], ARGV[a], due, ARGV[a + 3], ARGV[a + 4]
+  )
   reply[#reply + 1] = text
   reply[#reply + 1] = before and '1' or '0'
 end

@@ -16,13 +16,19 @@ local function emitEvents(keys, streams, blocks, mostScheduled, now)
       local parts = list[i + 2]
       i = i + 3
       for p = 1, parts do
-        flush.parts[p] = {key = streams[list[i]], type = list[i], count = list[i + 1], crc = list[i + 2], bytes = list[i + 3]}
+        flush.parts[p] = {
+          key = streams[list[i]], type = list[i], count = list[i + 1], crc = list[i + 2],
+          bytes = list[i + 3]
+        }
         i = i + 4
       end
       local scheduled = list[i]
       i = i + 1
       for s = 1, scheduled do
-        flush.scheduled[s] = {id = list[i], delay = list[i + 1], ms = list[i + 2], type = list[i + 3], bytes = list[i + 4]}
+        flush.scheduled[s] = {
+          id = list[i], delay = list[i + 1], ms = list[i + 2], type = list[i + 3],
+          bytes = list[i + 4]
+        }
         i = i + 5
       end
       flushes[#flushes + 1] = flush
@@ -60,16 +66,22 @@ local function emitEvents(keys, streams, blocks, mostScheduled, now)
       for _, event in ipairs(flush.scheduled) do
         local due = tonumber(event.ms)
         if event.delay == '1' then due = now + due end
-        scheduleEvent(keys.scheduled, keys.records, keys.counters, event.id, due, event.type, event.bytes)
+        scheduleEvent(
+          keys.scheduled, keys.records, keys.counters, event.id, due, event.type, event.bytes
+        )
       end
     else
       -- Fields: see src/outbox/outbox-entry.ts.
       local command = {'XADD', keys.outbox, '*', 'to', flush.to, 'size', flush.size}
       for _, part in ipairs(flush.parts) do
-        for _, word in ipairs({'type', part.type, 'n', part.count, 'c', part.crc, 'b', part.bytes}) do command[#command + 1] = word end
+        local fields = {'type', part.type, 'n', part.count, 'c', part.crc, 'b', part.bytes}
+        for _, word in ipairs(fields) do command[#command + 1] = word end
       end
       for _, event in ipairs(flush.scheduled) do
-        for _, word in ipairs({'when', event.delay .. ' ' .. event.ms .. ' ' .. event.type .. ' ' .. event.id, 'event', event.bytes}) do command[#command + 1] = word end
+        local when = event.delay .. ' ' .. event.ms .. ' ' .. event.type .. ' ' .. event.id
+        for _, word in ipairs({'when', when, 'event', event.bytes}) do
+          command[#command + 1] = word
+        end
       end
       redis.call(unpack(command))
       bytes = bytes + flush.size

@@ -1,5 +1,5 @@
--- purge: deletes dead letters of one function and partition for good. Their events stay settled: their count moves from `dead` to
--- `purged`.
+-- purge: deletes dead letters of one function and partition for good. Their events stay settled:
+-- their count moves from `dead` to `purged`.
 -- KEYS  1 dead letters, 2 counters, 3 due, 4 held, then per letter the parked list of its unit
 -- ARGV  1 function, then per letter: entry id, type, number of its events, unit ('' without one)
 -- reply number of letters deleted by this call

@@ -1,8 +1,12 @@
--- replay: moves one dead letter back into the parked list of its unit, in one step. Sent again, it changes nothing.
+-- replay: moves one dead letter back into the parked list of its unit, in one step. Sent again, it
+-- changes nothing.
 -- KEYS  1 dead letters, 2 parked list, 3 due, 4 counters, 5 held, 6 and 7 the inbox's sets
--- ARGV  1 letter's entry id, 2 function, 3 type, 4 unit, 5 ParkedEvent bytes, 6 the event's identity (src/wire/event-identity.ts)
--- reply {'gone'} (replayed or purged before: nothing is done) | {'replayed', length of the list now}
--- A letter that holds its unit goes to the head of the list, before the records that waited for it. It then holds the unit no longer.
+-- ARGV  1 letter's entry id, 2 function, 3 type, 4 unit, 5 ParkedEvent bytes,
+--       6 the event's identity (src/wire/event-identity.ts)
+-- reply {'gone'} (replayed or purged before: nothing is done) |
+--       {'replayed', length of the list now}
+-- A letter that holds its unit goes to the head of the list, before the records that waited for it.
+-- It then holds the unit no longer.
 -- The event's identity leaves the inbox, because the event is to run again.
 -- XDEL comes first: it works under OOM and makes the rest of the script work there too.
 -- cost  O(log(units))

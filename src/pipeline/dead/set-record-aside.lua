@@ -1,9 +1,14 @@
--- set-record-aside: moves an unreadable record of the outbox or of the schedule to the dead letters, whole.
--- KEYS  1 outbox (stream) | scheduled (zset), 2 dead letters, 3 counters, 4 scheduled events (hash; of the outbox: unused)
--- ARGV  1 name in the dead letters: '_outbox' | '_schedule', 2 entry id | member of the zset, 3 '' | field of the hash,
---       4 '' | the record's bytes as they were read, 5 type, 6 events of the record, 7 bytes of the record in the outbox's count,
+-- set-record-aside: moves an unreadable record of the outbox or of the schedule to the dead
+-- letters, whole.
+-- KEYS  1 outbox (stream) | scheduled (zset), 2 dead letters, 3 counters,
+--       4 scheduled events (hash; of the outbox: unused)
+-- ARGV  1 name in the dead letters: '_outbox' | '_schedule', 2 entry id | member of the zset,
+--       3 '' | field of the hash,
+--       4 '' | the record's bytes as they were read, 5 type, 6 events of the record,
+--       7 bytes of the record in the outbox's count,
 --       8.. fields of the letter (field, value, ...) without the bytes
--- reply {'gone'} (the record is not there any more, or is another one) | {'aside', id of the letter}
+-- reply {'gone'} (the record is not there any more, or is another one) |
+--       {'aside', id of the letter}
 -- The letter of an outbox entry keeps all its fields and values, as one MessagePack array.
 -- XDEL and ZREM come first: they work under OOM and make the rest of the script work there too.
 -- cost  O(bytes of the record)

@@ -1,4 +1,5 @@
--- seen: finds the events that the function has settled lately. Reads only: commit.lua remembers settled events.
+-- seen: finds the events that the function has settled lately. Reads only: commit.lua remembers
+-- settled events.
 -- KEYS  1, 2 sets of identities, of two windows that take turns
 -- ARGV  identities (src/wire/event-identity.ts)
 -- reply places in ARGV, from 0, of identities that are in a set

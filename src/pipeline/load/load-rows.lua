@@ -1,7 +1,9 @@
--- load-rows: reads the rows that a view's batch is folded onto. The reply is one block, which the dispatcher passes on unread.
+-- load-rows: reads the rows that a view's batch is folded onto. The reply is one block, which the
+-- dispatcher passes on unread.
 -- KEYS  rows
 -- ARGV  1 number of bytes of each key before the row's id
--- reply MessagePack list: id, row, id, row, ... in the order of the keys. row: '' without one, '!<type>' for a key of another type
+-- reply MessagePack list: id, row, id, row, ... in the order of the keys. row: '' without one,
+--       '!<type>' for a key of another type
 -- cost  O(rows)
 local from = tonumber(ARGV[1]) + 1
 local out = {}

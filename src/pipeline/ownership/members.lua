@@ -1,5 +1,7 @@
--- members: notes that a dispatcher serves a function, or serves it no more. Tells which dispatchers do.
--- KEYS  1 members of the function (zset: dispatcher -> server time in ms until which it counts as one)
+-- members: notes that a dispatcher serves a function, or serves it no more. Tells which dispatchers
+-- do.
+-- KEYS  1 members of the function (zset: dispatcher -> server time in ms until which it counts as
+--       one)
 -- ARGV  1 dispatcher, 2 TTL in ms, 0 to leave
 -- reply the function's dispatchers now, in any order
 -- ZREMRANGEBYSCORE comes first: it works under OOM and makes the rest of the script work there too.

@@ -1,8 +1,12 @@
--- note-crash: counts the owners in a row that are presumed dead at the same place: with the same entries pending.
+-- note-crash: counts the owners in a row that are presumed dead at the same place: with the same
+-- entries pending.
 -- KEYS  1 lease, 2 counters, 3.. streams of the function's types
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer, 6 lease value of the earlier owner
--- reply {'stale'} | {'ok', number of owners in a row that died at this place, the suspect's mark or ''}
--- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. A counted owner bears a '!' in `presumed`.
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer,
+--       6 lease value of the earlier owner
+-- reply {'stale'} |
+--       {'ok', number of owners in a row that died at this place, the suspect's mark or ''}
+-- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. A counted owner
+-- bears a '!' in `presumed`.
 -- cost O(types)
 if not holdsLease(KEYS[1], KEYS[2], ARGV[4], ARGV[1], ARGV[2]) then return {'stale'} end
 local lane, opener = ARGV[4], ARGV[6]
@@ -40,7 +44,10 @@ for one in string.gmatch(redis.call('HGET', KEYS[2], 'presumed:' .. lane) or '',
 end
 if counts then
   times = times + 1
-  redis.call('HSET', KEYS[2], 'crash:' .. lane, times .. ' ' .. place, 'presumed:' .. lane, table.concat(presumed, ' '))
+  redis.call(
+    'HSET', KEYS[2], 'crash:' .. lane, times .. ' ' .. place, 'presumed:' .. lane,
+    table.concat(presumed, ' ')
+  )
 end
 redis.call('HDEL', KEYS[2], 'lives:' .. lane)
 local suspect = redis.call('HGET', KEYS[2], 'suspect:' .. lane) or ''

@@ -1,5 +1,5 @@
--- retire: removes a helper's consumer, if no entry is pending for it. The check and the removal are one step, because XGROUP
--- DELCONSUMER drops pending entries.
+-- retire: removes a helper's consumer, if no entry is pending for it. The check and the removal are
+-- one step, because XGROUP DELCONSUMER drops pending entries.
 -- KEYS  1 lease, 2 counters, 3 helpers, 4.. streams of the function's types
 -- ARGV  1 lease value, 2 function, 3 lane name, 4 consumer
 -- reply 1 | 0 (nothing was done: entries are pending, or the lease is lost)
@@ -21,5 +21,8 @@ for i = 4, #KEYS do
 end
 for _, stream in ipairs(there) do redis.call('XGROUP', 'DELCONSUMER', stream, ARGV[2], ARGV[4]) end
 redis.call('SREM', KEYS[3], ARGV[4])
-redis.call('HDEL', KEYS[2], 'open:' .. ARGV[3], 'opener:' .. ARGV[3], 'presumed:' .. ARGV[3], 'lives:' .. ARGV[3], 'crash:' .. ARGV[3], 'suspect:' .. ARGV[3], 'turn:' .. ARGV[3])
+redis.call(
+  'HDEL', KEYS[2], 'open:' .. ARGV[3], 'opener:' .. ARGV[3], 'presumed:' .. ARGV[3],
+  'lives:' .. ARGV[3], 'crash:' .. ARGV[3], 'suspect:' .. ARGV[3], 'turn:' .. ARGV[3]
+)
 return redis.call('DEL', KEYS[1])

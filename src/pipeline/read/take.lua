@@ -1,11 +1,14 @@
--- take: reads a lane's next entries and due retries. The lease fences the read: a dispatcher that has lost it must not move
--- entries into the pending list.
+-- take: reads a lane's next entries and due retries. The lease fences the read: a dispatcher that
+-- has lost it must not move entries into the pending list.
 -- KEYS  1 lease, 2 due, 3.. streams to read
 -- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 most units with a due retry, 5 COUNT per stream,
---       6 consumer, 7.. per stream the id to read after: '>' for new entries, else own pending entries after that id
+--       6 consumer, 7.. per stream the id to read after: '>' for new entries,
+--       else own pending entries after that id
 -- reply {'stale'} | {'nogroup', message} |
---       {'ok', server time in ms, due time of the first unit that is not returned, or '', {units due}, per stream {id, b, n, c, id, b, ...}}
---       n, c are '' where the producer wrote none; b is '' and n 'gone' for a pending entry that was deleted
+--       {'ok', server time in ms, due time of the first unit that is not returned, or '',
+--       {units due}, per stream {id, b, n, c, id, b, ...}}
+--       n, c are '' where the producer wrote none;
+--       b is '' and n 'gone' for a pending entry that was deleted
 -- cost  O(entries) plus the copy of their bytes
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -40,7 +43,13 @@ for _, stream in ipairs(read) do
     if fields then
       for f = 1, #fields, 2 do
         local name = fields[f]
-        if name == 'b' then b = fields[f + 1] elseif name == 'n' then n = fields[f + 1] elseif name == 'c' then c = fields[f + 1] end
+        if name == 'b' then
+          b = fields[f + 1]
+        elseif name == 'n' then
+          n = fields[f + 1]
+        elseif name == 'c' then
+          c = fields[f + 1]
+        end
       end
     else
       n = 'gone'

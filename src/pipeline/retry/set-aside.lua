@@ -1,6 +1,8 @@
--- set-aside: moves an unreadable parked record to the dead letters, whole, so that the records behind it go on.
+-- set-aside: moves an unreadable parked record to the dead letters, whole, so that the records
+-- behind it go on.
 -- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, 6 parked list
--- ARGV  1 lease value, 2 function, 3 unit, 4 the record's bytes, 5 type, 6 events that the record stands for, 7 '1' where the letter holds its unit,
+-- ARGV  1 lease value, 2 function, 3 unit, 4 the record's bytes, 5 type,
+--       6 events that the record stands for, 7 '1' where the letter holds its unit,
 --       8.. fields of the letter (field, value, ...) without the bytes
 -- reply {'stale'} | {'gone'} (the record is not there any more) | {'aside', id of the letter}
 -- A key that is no list is the record itself: a string's value, else the key's DUMP.

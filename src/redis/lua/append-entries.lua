@@ -49,12 +49,16 @@ local function appendEntries(clock, counters, now, parts)
   local function id() return string.format('%.0f-%.0f', ms, seq) end
 
   local ordinals = {}
-  for i, part in ipairs(parts) do ordinals[i] = addTo(counters, 'appended:' .. part.type, part.count) end
+  for i, part in ipairs(parts) do
+    ordinals[i] = addTo(counters, 'appended:' .. part.type, part.count)
+  end
   -- A stream refuses an "equal or smaller" id, where a foreign producer is ahead. Then this returns
   -- false, the number of streams that had taken the id already, and the error.
   local function add()
     for i, part in ipairs(parts) do
-      local reply = redis.pcall('XADD', part.key, id(), 'b', part.bytes, 'n', part.count, 'c', part.crc, 'o', ordinals[i])
+      local reply = redis.pcall(
+        'XADD', part.key, id(), 'b', part.bytes, 'n', part.count, 'c', part.crc, 'o', ordinals[i]
+      )
       if type(reply) == 'table' and reply.err then return false, i - 1, reply.err end
     end
     return true
@@ -63,7 +67,9 @@ local function appendEntries(clock, counters, now, parts)
     for i = 1, upto do redis.call('XDEL', parts[i].key, id()) end
   end
   local function uncount()
-    for _, part in ipairs(parts) do addTo(counters, 'appended:' .. part.type, -tonumber(part.count)) end
+    for _, part in ipairs(parts) do
+      addTo(counters, 'appended:' .. part.type, -tonumber(part.count))
+    end
   end
 
   local added, upto, err = add()
@@ -87,7 +93,10 @@ local function appendEntries(clock, counters, now, parts)
               uncount()
               return nil, {'exhausted', part.key}
             end
-            if lastMs > ms or (lastMs == ms and lastSeq >= seq) then ms = lastMs; seq = lastSeq + 1 end
+            if lastMs > ms or (lastMs == ms and lastSeq >= seq) then
+              ms = lastMs
+              seq = lastSeq + 1
+            end
           end
         end
       end

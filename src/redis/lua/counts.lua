@@ -12,11 +12,15 @@ end
 local function addTo(key, field, by)
   local sum = redis.pcall('HINCRBY', key, field, by)
   if type(sum) == 'number' then return sum end
-  if not string.find(sum.err, 'not an integer', 1, true) and not string.find(sum.err, 'overflow', 1, true) then
+  if not string.find(sum.err, 'not an integer', 1, true)
+    and not string.find(sum.err, 'overflow', 1, true)
+  then
     -- The key or the server is the cause: the error is raised as it is.
     return redis.call('HINCRBY', key, field, by)
   end
-  redis.call('HSET', key, 'spoilt:' .. field, string.sub(redis.call('HGET', key, field), 1, 200), field, by)
+  redis.call(
+    'HSET', key, 'spoilt:' .. field, string.sub(redis.call('HGET', key, field), 1, 200), field, by
+  )
   return tonumber(by)
 end
 

@@ -19,7 +19,11 @@ local function parseCount(text)
   if string.find(s, '^0[xX]%x+$') then n = tonumber(string.sub(s, 3), 16)
   elseif string.find(s, '^0[bB][01]+$') then n = tonumber(string.sub(s, 3), 2)
   elseif string.find(s, '^0[oO][0-7]+$') then n = tonumber(string.sub(s, 3), 8)
-  elseif string.find(s, '^%+?%d[%d.]*[eE]?[+-]?%d*$') or string.find(s, '^%+?%.%d[%d]*[eE]?[+-]?%d*$') then n = tonumber(s) end
+  elseif string.find(s, '^%+?%d[%d.]*[eE]?[+-]?%d*$')
+    or string.find(s, '^%+?%.%d[%d]*[eE]?[+-]?%d*$')
+  then
+    n = tonumber(s)
+  end
   if n and n >= 1 and n <= 65536 and n == math.floor(n) then return n end
   return nil
 end
@@ -89,7 +93,13 @@ local function measure(entry)
   local b, n, o = '', '', nil
   for f = 1, #fields, 2 do
     local name = fields[f]
-    if name == 'b' then b = fields[f + 1] elseif name == 'n' then n = fields[f + 1] elseif name == 'o' then o = tonumber(fields[f + 1]) end
+    if name == 'b' then
+      b = fields[f + 1]
+    elseif name == 'n' then
+      n = fields[f + 1]
+    elseif name == 'o' then
+      o = tonumber(fields[f + 1])
+    end
   end
   return parseCount(n) or countEvents(b), o
 end

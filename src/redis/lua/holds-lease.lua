@@ -17,8 +17,14 @@ local function holdsLease(leaseKey, counters, lane, value, ttl)
   if current then return false end
   local epoch = string.match(value, ':(%d+)$')
   local fn = string.match(lane, '^[^#]+')
-  local stands = redis.call('HMGET', counters, 'open:' .. lane, 'opener:' .. lane, 'rewound:' .. fn, 'pass:' .. fn)
-  if not epoch or stands[1] ~= epoch or stands[2] ~= value or stands[4] or (tonumber(stands[3] or '0') or math.huge) >= tonumber(epoch) then return false end
+  local stands = redis.call(
+    'HMGET', counters, 'open:' .. lane, 'opener:' .. lane, 'rewound:' .. fn, 'pass:' .. fn
+  )
+  if not epoch or stands[1] ~= epoch or stands[2] ~= value or stands[4]
+    or (tonumber(stands[3] or '0') or math.huge) >= tonumber(epoch)
+  then
+    return false
+  end
   if ttl then
     redis.call('DEL', leaseKey)
     redis.call('SET', leaseKey, value, 'PX', ttl)

@@ -5,7 +5,9 @@
 -- read, and so does not name its member.
 local function unschedule(schedule, id)
   for _, member in ipairs(redis.call('ZRANGE', schedule, 0, -1)) do
-    if string.sub(member, (string.find(member, ':', 1, true) or 0) + 1) == id then redis.call('ZREM', schedule, member) end
+    if string.sub(member, (string.find(member, ':', 1, true) or 0) + 1) == id then
+      redis.call('ZREM', schedule, member)
+    end
   end
 end
 
@@ -23,7 +25,10 @@ local function scheduleEvent(schedule, records, counters, id, due, eventType, by
   if before then unschedule(schedule, id) end
   local text = string.format('%.0f', due)
   local number = addTo(counters, 'schedulings', 1)
-  redis.call('HSET', records, id, text .. ' ' .. string.format('%.0f', number) .. ' ' .. eventType .. ' ' .. bytes)
+  redis.call(
+    'HSET', records, id,
+    text .. ' ' .. string.format('%.0f', number) .. ' ' .. eventType .. ' ' .. bytes
+  )
   redis.call('ZADD', schedule, text, string.format('%016.0f', number) .. ':' .. id)
   return text, false
 end
