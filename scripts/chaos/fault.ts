@@ -1,5 +1,6 @@
 /** The interface of a fault, and the objects that it may use. */
 import type { Millrace } from '../../src/millrace.ts';
+import type { Allowed } from '../../src/torture/allowed.ts';
 import type { Random } from '../../src/torture/random.ts';
 import type { TestCluster } from '../lab/redis-cluster.ts';
 import type { TestRedis } from '../lab/redis-server.ts';
@@ -8,16 +9,6 @@ import type { DispatcherProcess } from './dispatchers.ts';
 import type { LoadOptions, Producer } from './load.ts';
 import type { ServerClock } from './server-clock.ts';
 import type { Sink } from './sink.ts';
-
-/** The allowances that a fault declares to the checker; see RunRecord.allowed. */
-export interface Allowed {
-  readonly missing: Set<string>;
-  readonly relayed: Set<string>;
-  stateGoesBack: boolean;
-  runsAgain: boolean;
-  readonly replayed: Set<string>;
-  foreign: boolean;
-}
 
 export interface FaultContext {
   readonly seed: number;

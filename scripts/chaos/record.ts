@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { partitionOf } from '../../src/core/partition.ts';
 import type { Millrace } from '../../src/millrace.ts';
+import type { Allowed } from '../../src/torture/allowed.ts';
 import {
   countDue,
   countScheduled,
@@ -26,7 +27,6 @@ import { emittedId } from '../lab/emitted-id.ts';
 import type { TestRedis } from '../lab/redis-server.ts';
 import { PARTITIONS, type Bed } from './bed.ts';
 import type { DispatcherProcess } from './dispatchers.ts';
-import type { Allowed } from './fault.ts';
 import {
   EMITS,
   LATER,

@@ -7,6 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Millrace } from '../../src/millrace.ts';
+import { nothingAllowed } from '../../src/torture/allowed.ts';
 import { check } from '../../src/torture/checker.ts';
 import { readBooks } from '../../src/torture/end-state.ts';
 import { measureTakeover } from '../../src/torture/takeover.ts';
@@ -59,14 +60,7 @@ async function run(options: SeedOptions, teardown: Teardown): Promise<SeedResult
 async function inject(bed: Bed, { fault, seed }: SeedOptions): Promise<Declared> {
   const { sink, producers, fleet, service } = bed;
   const declared: Declared = {
-    allowed: {
-      missing: new Set(),
-      relayed: new Set(),
-      stateGoesBack: false,
-      runsAgain: false,
-      replayed: new Set(),
-      foreign: false,
-    },
+    allowed: nothingAllowed(),
     windows: [],
     forgetful: [],
     takeovers: [],

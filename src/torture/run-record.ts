@@ -1,4 +1,5 @@
 /** The record of a run under faults. The checker judges by this record alone. */
+import type { Allowed } from './allowed.ts';
 
 /**
  * A handler's call for one event. A `start` without an `end` or `fail` died with its thread or
@@ -199,32 +200,7 @@ export interface RunRecord {
     /** Number of parked lists and of `due` entries left when everything was settled. */
     readonly leftBehind: number;
   };
-  readonly allowed: {
-    /** Ids of acknowledged events that may be missing: those of a declared window of loss. */
-    readonly missing: ReadonlySet<string>;
-    /**
-     * Ids of emissions relayed between two servers of a Cluster while one of them lost its data. No
-     * script spans both servers, so such an emission may be missing or there twice. On one server
-     * none may.
-     */
-    readonly relayed: ReadonlySet<string>;
-    /** Whether Redis forgot outcomes (power loss, FLUSHALL, failover): settled events run again. */
-    readonly stateGoesBack: boolean;
-    /**
-     * Whether Redis forgot deliveries (a destroyed consumer group): the events under way run again.
-     */
-    readonly runsAgain: boolean;
-    /**
-     * Dead letters that were replayed, and events sent again whose first sending may not be there.
-     * Form: `function event id`. They run behind later events.
-     */
-    readonly replayed: ReadonlySet<string>;
-    /**
-     * Whether others than the harness published (foreign producers, corrupt entries): runs of
-     * unknown ids are no ghosts.
-     */
-    readonly foreign: boolean;
-  };
+  readonly allowed: Readonly<Allowed>;
 }
 
 export const RULES = [

@@ -19,6 +19,7 @@ import { describeFunctions, findIn } from '../pipeline/run/describe-functions.ts
 import { Millrace } from '../millrace.ts';
 import { parseRedisUrls, type RedisTarget } from '../redis/redis-url.ts';
 import { removeKeys } from '../redis/remove-keys.ts';
+import { nothingAllowed } from './allowed.ts';
 import { check } from './checker.ts';
 import {
   countOutboxes,
@@ -242,14 +243,7 @@ async function readRecord(
       rssBoundMb: RSS_BOUND_MB,
       leftBehind: 0,
     },
-    allowed: {
-      missing: new Set(),
-      relayed: new Set(),
-      stateGoesBack: false,
-      runsAgain: false,
-      replayed: new Set(),
-      foreign: false,
-    },
+    allowed: nothingAllowed(),
   };
 }
 

@@ -3,6 +3,7 @@
  * are made up; test/chaos/bugs.test.ts has real runs.
  */
 import t from 'tap';
+import { nothingAllowed } from '../../src/torture/allowed.ts';
 import { check } from '../../src/torture/checker.ts';
 import {
   RULES,
@@ -140,14 +141,7 @@ const GOOD: RunRecord = {
     rssBoundMb: 200,
     leftBehind: 0,
   },
-  allowed: {
-    missing: new Set(),
-    relayed: new Set(),
-    stateGoesBack: false,
-    runsAgain: false,
-    replayed: new Set(),
-    foreign: false,
-  },
+  allowed: nothingAllowed(),
 };
 
 const without = (...at: number[]): Op[] => OPS.filter((_, i) => !at.includes(i));
