@@ -88,6 +88,9 @@ export class Lane implements Bell, KeptLane {
   get marked(): string {
     return this.#recovery.search?.marked ?? '';
   }
+  get passed(): boolean {
+    return this.#recovery.passed;
+  }
   /** Handlers that run: those of its batch, and those beside its turns. */
   get handlers(): number {
     return this.#lane.control.running;

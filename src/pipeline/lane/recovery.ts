@@ -12,7 +12,7 @@
  * "Take over" leads to "release". "Release" and "go back" lead to "reread", and that leads to
  * "nothing". A step that throws stays due.
  *
- * Owned here: the step that is due, the search, and whether cached rows may be used.
+ * Owned here: the step that is due, the search and its end, and whether cached rows may be used.
  */
 import type { CrashSearch } from '../ownership/crash-search.ts';
 import type { LaneContext } from './lane-context.ts';
@@ -23,6 +23,7 @@ export class Recovery {
   readonly #lane: LaneContext;
   #due: Due = 'take over';
   #search: CrashSearch | null = null;
+  #passed = false;
   #rows: 'current' | 'void' = 'current';
 
   constructor(lane: LaneContext) {
@@ -32,6 +33,11 @@ export class Recovery {
   /** The search for an event that kills dispatchers. Null: none is under way. */
   get search(): CrashSearch | null {
     return this.#search;
+  }
+
+  /** Whether all that was pending or due at the lane's start has run. */
+  get passed(): boolean {
+    return this.#passed;
   }
 
   /** Whether cached rows are to be ignored, because Redis went back in time. */
@@ -85,8 +91,9 @@ export class Recovery {
     return 'ready';
   }
 
-  /** Ends the search: all events that were pending at its start have run. */
-  async endSearch(): Promise<void> {
+  /** All that was pending or due at the lane's start has run. Ends the search. */
+  async pass(): Promise<void> {
+    this.#passed = true;
     const search = this.#search;
     this.#search = null;
     await search?.end();

@@ -147,6 +147,11 @@ export class Turns {
     if (entries.length + due.length > 0) return { kind: 'work', entries, due };
     progress.made();
     this.#lane.dueAt(nextDueMs, serverNowMs);
+    return this.#noWork();
+  }
+
+  async #noWork(): Promise<Over> {
+    if (!this.#lane.stages.reader.pendingLeft) await this.#recovery.pass();
     return { kind: 'no work' };
   }
 
@@ -232,7 +237,7 @@ export class Turns {
     if (touched === null) return { kind: 'not committed', busyMs };
     const committed = commit === 'committed';
     const passed = !stages.reader.pendingLeft && due.length < SEARCH_EVENTS;
-    if (committed && touched.whole && passed) await this.#recovery.endSearch();
+    if (committed && touched.whole && passed) await this.#recovery.pass();
     if (touched.started > 0) {
       const emitted = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);
       budget.ran(touched.started, busyMs, emitted);

@@ -3,10 +3,10 @@
 -- ARGV  1 function, 2 dispatcher, 3 TTL in ms, 4 lane name, 5 the helper's consumer,
 --       '' for the owner, 6 'lane' | 'pass'
 --       (src/views/history-pass.ts: only a pass gets the lease while it is not finished)
--- reply {1, '<dispatcher>:<epoch>', lease value of an earlier owner that never gave the lease back,
---       or ''} | {0, ms until the present lease ends}
--- An earlier owner that is this dispatcher lives: it lost its lease, and comes again. Any other
--- earlier owner is presumed dead, until it says that it lives (not-dead.lua).
+-- reply {1, '<dispatcher>:<epoch>'} | {0, ms until the present lease ends}
+-- An earlier owner that never gave the lease back, and is another dispatcher, is presumed dead
+-- until it says that it lives (not-dead.lua). `presumed` names it, and note-crash.lua counts it.
+-- This dispatcher itself lives: it lost its lease, and comes again.
 -- Epochs are counted per function, so that a helper that comes again never has an old one.
 -- Each acquisition gets a new epoch. Where this dispatcher held the lease before, its commits still
 -- in flight are refused.
@@ -32,17 +32,10 @@ end
 local epoch = redis.call('HINCRBY', KEYS[2], 'epoch:' .. fn, 1)
 local value = ARGV[2] .. ':' .. epoch
 redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
-local before = ''
-local open = redis.call('HGET', KEYS[2], 'open:' .. lane)
-if open then
-  before = redis.call('HGET', KEYS[2], 'opener:' .. lane) or ''
-  local who, at = string.match(before, '^(.*):(%d+)$')
-  -- A dispatcher of an older version does not write its name.
-  if at ~= open then who, before = '', ':' .. open end
-  if who == ARGV[2] then before = '' end
-end
+local open = redis.call('HEXISTS', KEYS[2], 'open:' .. lane) == 1
+local before = open and redis.call('HGET', KEYS[2], 'opener:' .. lane)
 redis.call('HSET', KEYS[2], 'open:' .. lane, epoch, 'opener:' .. lane, value)
-if before ~= '' then
+if before and string.match(before, '^(.*):%d+$') ~= ARGV[2] then
   local presumed = {}
   for one in string.gmatch(redis.call('HGET', KEYS[2], 'presumed:' .. lane) or '', '%S+') do
     presumed[#presumed + 1] = one
@@ -53,4 +46,4 @@ if before ~= '' then
   )
 end
 if ARGV[5] ~= '' then redis.call('SADD', KEYS[3], ARGV[5]) end
-return {1, value, before}
+return {1, value}

@@ -9,7 +9,9 @@
  * Run one suspect at a time per process. Two at once would leave both marked after a crash, and
  * blame the innocent one. A mark that its owner survived no longer counts.
  *
- * An owner that gives its lease back in order erases the search: a shutdown is charged to nobody.
+ * An owner that gives its lease back in order is charged with nothing. It erases the search only
+ * once all that was pending or due at its start has run. Else the next owner goes on with the
+ * search.
  * A lease may also end while its owner lives: a stall, a pause of Redis, a jump of the clock. The
  * owner says so as soon as it learns of the loss (not-dead.lua), and nobody is charged.
  */
@@ -42,8 +44,6 @@ export interface CrashSearchOptions extends HeldLane {
   readonly keys: Keys;
   readonly types: readonly string[];
   readonly leaseTtlMs: number;
-  /** Lease value of an earlier owner that never gave the lease back; '' without one. */
-  readonly presumedDead: string;
 }
 
 export class CrashSearch {
@@ -63,7 +63,7 @@ export class CrashSearch {
   /** @returns null: there is nothing to search for; 'stale': the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
     const { connection, keys, fn, partition, types, consumer } = options;
-    const { leaseValue, leaseTtlMs, presumedDead } = options;
+    const { leaseValue, leaseTtlMs } = options;
     const lane = laneName(fn, consumer);
     const reply = (await noteCrash.run(
       connection,
@@ -72,7 +72,7 @@ export class CrashSearch {
         keys.counters(partition),
         ...types.map((type) => keys.events(partition, type)),
       ],
-      [leaseValue, leaseTtlMs, fn, lane, consumer, presumedDead],
+      [leaseValue, leaseTtlMs, fn, lane, consumer],
     )) as [string, number, string];
     if (reply[0] === 'stale') return 'stale';
     // A mark says that a search was under way. It may have passed the place where it began.
@@ -106,15 +106,23 @@ export class CrashSearch {
     line = new Promise<void>((resolve) => (leave = resolve));
     try {
       await before;
+      // A run that failed, or whose end could not be written, has left its mark.
+      if (!(await this.#unmark())) return false;
       if ((await this.#write('begin', address)) < 0) return false;
       this.#marked = address;
       const result = await run();
-      if ((await this.#write('survived', address)) < 0) return false;
-      this.#marked = '';
-      return result;
+      return (await this.#unmark()) ? result : false;
     } finally {
       leave();
     }
+  }
+
+  /** @returns false: the lease is lost */
+  async #unmark(): Promise<boolean> {
+    if (this.#marked === '') return true;
+    if ((await this.#write('survived', this.#marked)) < 0) return false;
+    this.#marked = '';
+    return true;
   }
 
   /** Ends the search: all pending events have run. */

@@ -31,18 +31,16 @@ import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry } from '../../redis/retry.ts';
 import { placeOf, type HeldLane, type LaneAddress } from './lane-address.ts';
 import { LaneShare, type ShareReport } from './lane-share.ts';
-import { claimLease, releaseLease, renewLeases } from './leases.ts';
+import { claimLease, releaseLease, renewLeases, type RanUnderLease } from './leases.ts';
 import { LostLeases } from './lost-leases.ts';
 import { announceMember, removeMember } from './members.ts';
 
 /** A lane, as far as its keeper uses it. */
-export interface KeptLane extends HeldLane, Lifecycle {
+export interface KeptLane extends HeldLane, Lifecycle, RanUnderLease {
   /** Whether it runs in place of a helper that is gone. */
   readonly heir: boolean;
   /** Id of the last committed turn; '' before the first. */
   readonly committed: string;
-  /** Address of the event that runs marked, '' without one. */
-  readonly marked: string;
   /** Whether its lease is lost. */
   readonly lost: boolean;
   /** Whether it has given its consumer and its lease up itself. */
@@ -61,8 +59,6 @@ export interface KeptLane extends HeldLane, Lifecycle {
 
 /** A lane whose lease was just acquired. */
 export interface AcquiredLane extends HeldLane {
-  /** See acquireLease(). */
-  readonly presumedDead: string;
   /** Whether it is to run in place of a helper that is gone. */
   readonly heir: boolean;
 }
@@ -271,7 +267,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   async #release(lane: Lane): Promise<void> {
     this.#givenBack.add(lane);
     if (lane.consumer !== OWNER && (await lane.retire())) return;
-    await releaseLease(this.#options.connection, this.#options.keys, lane);
+    await releaseLease(this.#options.connection, this.#options.keys, lane, lane);
   }
 
   /** Asks for the members; gives back lanes that left the share, claims lanes that joined it. */
@@ -346,8 +342,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       this.#freeInMs = Math.min(this.#freeInMs, answer.freeInMs);
       return;
     }
-    const { value: leaseValue, presumedDead, untilMs } = answer;
-    const lane = this.#options.createLane({ ...address, leaseValue, presumedDead, heir });
+    const { value: leaseValue, untilMs } = answer;
+    const lane = this.#options.createLane({ ...address, leaseValue, heir });
     // The stop may have overtaken the claim. The lane does not run then.
     if (signal.aborted) return this.#release(lane);
     this.#lanes.set(placeOf(address), lane);

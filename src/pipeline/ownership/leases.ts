@@ -39,18 +39,14 @@ export interface LeaseClaim {
 
 /**
  * Asks for a lease once.
- * @returns the lease value, or the rest of the present owner's lease in ms. `presumedDead` is the
- *   lease value of an earlier owner that never gave the lease back. It is '' where the earlier
- *   owner gave it back, or was this dispatcher
+ * @returns the lease value, or the rest of the present owner's lease in ms
  */
 export async function acquireLease(
   connection: RedisSender,
   keys: Keys,
   { fn, partition, consumer }: LaneAddress,
   { dispatcher, ttlMs, purpose = 'lane' }: LeaseClaim,
-): Promise<
-  { readonly value: string; readonly presumedDead: string } | { readonly freeInMs: number }
-> {
+): Promise<{ readonly value: string } | { readonly freeInMs: number }> {
   const reply = (await acquire.run(
     connection,
     [
@@ -59,10 +55,8 @@ export async function acquireLease(
       keys.helpers(partition, fn),
     ],
     [fn, dispatcher, ttlMs, laneName(fn, consumer), consumer === OWNER ? '' : consumer, purpose],
-  )) as [number, string | number, string];
-  return reply[0] === 1
-    ? { value: String(reply[1]), presumedDead: String(reply[2]) }
-    : { freeInMs: Math.max(0, Number(reply[1])) };
+  )) as [number, string | number];
+  return reply[0] === 1 ? { value: String(reply[1]) } : { freeInMs: Math.max(0, Number(reply[1])) };
 }
 
 /** Longest time for which Redis is asked for a lease, ms. */
@@ -82,10 +76,7 @@ export async function claimLease(
   address: LaneAddress,
   claim: LeaseClaim,
   signal: AbortSignal,
-): Promise<
-  | { readonly value: string; readonly presumedDead: string; readonly untilMs: number }
-  | { readonly freeInMs: number }
-> {
+): Promise<{ readonly value: string; readonly untilMs: number } | { readonly freeInMs: number }> {
   let untilMs = 0;
   let unknown = false;
   const attempt = (sender: RedisSender): ReturnType<typeof acquireLease> => {
@@ -164,17 +155,29 @@ export async function renewLeases(
   };
 }
 
-/** Gives a lease back. Does nothing where the lease is lost. */
+/** The runs of an owner under its lease. */
+export interface RanUnderLease {
+  /** Whether all that was pending or due at its start has run. */
+  readonly passed: boolean;
+  /** Address of the event that it has marked in a crash search; '' without one. */
+  readonly marked: string;
+}
+
+/**
+ * Gives a lease back. Does nothing where the lease is lost.
+ * @param ran default: nothing was run
+ */
 export async function releaseLease(
   connection: RedisConnection,
   keys: Keys,
   { fn, partition, consumer, leaseValue }: HeldLane,
+  { passed, marked }: RanUnderLease = { passed: false, marked: '' },
 ): Promise<void> {
   const lane = laneName(fn, consumer);
   await release.run(
     connection,
     [keys.lease(partition, lane), keys.counters(partition)],
-    [leaseValue, lane],
+    [leaseValue, lane, passed ? 'passed' : '', marked],
   );
 }
 

@@ -1,15 +1,15 @@
 -- note-crash: counts the owners in a row that are presumed dead at the same place: with the same
 -- entries pending.
 -- KEYS  1 lease, 2 counters, 3.. streams of the function's types
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer,
---       6 lease value of the earlier owner
+-- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 lane name, 5 consumer
 -- reply {'stale'} |
 --       {'ok', number of owners in a row that died at this place, the suspect's mark or ''}
--- An owner that has said meanwhile that it lives (not-dead.lua) is not counted. A counted owner
--- bears a '!' in `presumed`.
+-- Owners that are presumed dead are in `presumed`. A counted one bears a '!' there. Nothing has run
+-- since the others died: a lane runs nothing before this script has counted. An owner that has said
+-- meanwhile that it lives (not-dead.lua) is not counted.
 -- cost O(types)
 if not holdsLease(KEYS[1], KEYS[2], ARGV[4], ARGV[1], ARGV[2]) then return {'stale'} end
-local lane, opener = ARGV[4], ARGV[6]
+local lane = ARGV[4]
 local place = ''
 for i = 3, #KEYS do
   local first = redis.pcall('XPENDING', KEYS[i], ARGV[3], '-', '+', 1, ARGV[5])
@@ -32,18 +32,18 @@ if before then
   local count, at = string.match(before, '^(%d+) (.*)$')
   if at == place then times = tonumber(count) end
 end
-local presumed, counts = {}, false
+local presumed, counted = {}, 0
 for one in string.gmatch(redis.call('HGET', KEYS[2], 'presumed:' .. lane) or '', '%S+') do
-  if one == opener then
-    counts = true
+  if string.sub(one, -1) ~= '!' then
+    counted = counted + 1
     presumed[#presumed + 1] = one .. '!'
   elseif times > 0 then
     -- Else (times is 0) these owners died at another place, and count no more.
     presumed[#presumed + 1] = one
   end
 end
-if counts then
-  times = times + 1
+if counted > 0 then
+  times = times + counted
   redis.call(
     'HSET', KEYS[2], 'crash:' .. lane, times .. ' ' .. place, 'presumed:' .. lane,
     table.concat(presumed, ' ')

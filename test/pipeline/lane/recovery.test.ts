@@ -128,10 +128,12 @@ t.test('a search that was begun is kept until it ends', async (t) => {
   t.equal(await recovery.recover(), 'ready');
   t.equal(recovery.search, search);
   t.match(logged, [/one by one/]);
-  await recovery.endSearch();
+  t.equal(recovery.passed, false);
+  await recovery.pass();
+  t.equal(recovery.passed, true);
   t.equal(recovery.search, null);
   t.equal(ended, 1);
-  await recovery.endSearch();
+  await recovery.pass();
   t.equal(ended, 1);
 });
 

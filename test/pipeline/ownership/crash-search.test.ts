@@ -77,7 +77,6 @@ async function searches(t: Test) {
       leaseValue: lease.value,
       leaseTtlMs: 60_000,
       consumer: 'lane',
-      presumedDead: lease.presumedDead,
     });
     if (search === null || search === 'stale') throw new Error(`no search: ${String(search)}`);
     return search;
@@ -121,6 +120,19 @@ t.test(
     t.equal((await begin(0)).suspect?.deaths, 0);
   },
 );
+
+t.test('a run that failed leaves no mark behind the next one', async (t) => {
+  const { look, begin, suspect } = await searches(t);
+  await look.hset(keys.counters(0), `crash:${FN}`, '3 ,');
+  const search = await begin(0);
+  const failed = new Error('the turn failed');
+  await t.rejects(
+    search.alone('1-0/0', () => Promise.reject(failed)),
+    failed,
+  );
+  await search.alone('1-0/0', async () => t.equal(await suspect(0), '1 1-0/0'));
+  t.equal(await suspect(0), '0 1-0/0');
+});
 
 t.test('a mark that is found again is a death of that event', async (t) => {
   const { look, begin, suspect } = await searches(t);

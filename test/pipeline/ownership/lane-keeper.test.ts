@@ -29,6 +29,7 @@ function idleLane(acquired: AcquiredLane, changes: Partial<KeptLane> = {}): Kept
     heir,
     committed: '',
     marked: '',
+    passed: false,
     lost: false,
     retired: false,
     start() {},

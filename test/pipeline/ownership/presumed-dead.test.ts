@@ -29,11 +29,12 @@ const mark = defineScript({
 
 /**
  * `ends`: an owner's lease ends by itself. `lives`: the owner learns of that, and says that it
- * lives. `dies`: the lease ends, and the owner never comes again.
+ * lives. `claims`: it takes the lane, and ends before it has counted the deaths. `passes`: it gives
+ * the lane back after all that was pending has run.
  */
 type Step = readonly [
   dispatcher: string,
-  what: 'takes' | 'ends' | 'lives' | 'gives back' | 'marks' | 'survives',
+  what: 'claims' | 'takes' | 'ends' | 'lives' | 'gives back' | 'passes' | 'marks' | 'survives',
 ];
 const cases: readonly (readonly [
   title: string,
@@ -130,13 +131,77 @@ const cases: readonly (readonly [
     0,
   ],
   [
-    'one that gave it back',
+    'one, before one that ran all that was pending, and gave it back',
     [
       ['A', 'takes'],
       ['A', 'ends'],
       ['B', 'takes'],
+      ['B', 'passes'],
+      ['C', 'takes'],
+    ],
+    0,
+    0,
+  ],
+  [
+    'three that died, before one that gave it back at once',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['B', 'ends'],
+      ['C', 'takes'],
+      ['C', 'ends'],
+      ['D', 'takes'],
+      ['D', 'gives back'],
+      ['E', 'takes'],
+    ],
+    3,
+    0,
+  ],
+  [
+    'one that died, before one that was stopped during its claim',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'claims'],
       ['B', 'gives back'],
       ['C', 'takes'],
+    ],
+    1,
+    0,
+  ],
+  [
+    'two that died, the second one during its claim',
+    [
+      ['A', 'takes'],
+      ['A', 'ends'],
+      ['B', 'claims'],
+      ['B', 'ends'],
+      ['C', 'takes'],
+    ],
+    2,
+    0,
+  ],
+  [
+    'one that died with an event marked, before one that gave it back at once',
+    [
+      ['A', 'takes'],
+      ['A', 'marks'],
+      ['A', 'ends'],
+      ['B', 'takes'],
+      ['B', 'gives back'],
+      ['C', 'takes'],
+    ],
+    1,
+    1,
+  ],
+  [
+    'one that gave it back with an event marked',
+    [
+      ['A', 'takes'],
+      ['A', 'marks'],
+      ['A', 'gives back'],
+      ['B', 'takes'],
     ],
     0,
     0,
@@ -213,11 +278,12 @@ async function played(
   const marked = new Set<string>();
   for (const [dispatcher, what] of steps) {
     const leaseValue = leases.get(dispatcher) ?? '';
-    if (what === 'takes') {
+    if (what === 'takes' || what === 'claims') {
       const lease = await acquireLease(connection, keys, LANE, { dispatcher, ttlMs: 60_000 });
       if (!('value' in lease)) throw new Error('the lease is taken');
       leases.set(dispatcher, lease.value);
       marked.delete(dispatcher);
+      if (what === 'claims') continue;
       await CrashSearch.begin({
         connection,
         keys,
@@ -225,10 +291,15 @@ async function played(
         types: ['a'],
         leaseValue: lease.value,
         leaseTtlMs: 60_000,
-        presumedDead: lease.presumedDead,
       });
     } else if (what === 'ends') await look.del(keys.lease(0, FN));
-    else if (what === 'gives back') await releaseLease(connection, keys, { ...LANE, leaseValue });
+    else if (what === 'gives back' || what === 'passes')
+      await releaseLease(
+        connection,
+        keys,
+        { ...LANE, leaseValue },
+        { passed: what === 'passes', marked: marked.has(dispatcher) ? ADDRESS : '' },
+      );
     else if (what === 'lives')
       await noteNotDead(
         connection,
