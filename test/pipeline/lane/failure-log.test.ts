@@ -103,7 +103,7 @@ t.test('a burst: some lines per function and kind, then counts by error', async 
 });
 
 t.test('the sum comes by itself when the window ends, and lines begin anew', async (t) => {
-  const { lines, log } = open(20);
+  const { lines, log } = open(1000);
   log.failed(
     'f',
     0,
