@@ -1,6 +1,6 @@
 /**
- * `npm run prose`: the rules of CONTRIBUTING.md on prose that a machine can judge, for every
- * comment of the code and for every Markdown file.
+ * `npm run prose`: the rules of CONTRIBUTING.md on prose that a machine can judge. It reads every
+ * comment of the code, every text in the code that ships or runs it, and every Markdown file.
  *
  * - A sentence has at most 25 words. A code span, a link's address and a path count as one word.
  * - A sentence begins with a noun or a verb, not with a clause in a noun's place: "What …",
@@ -13,18 +13,27 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import { commentParagraphs } from './prose/comments.mjs';
 import { wideLinesOfCode } from './prose/columns.mjs';
 import { markdownParagraphs, wideLines } from './prose/markdown.mjs';
+import { messageParagraphs } from './prose/messages.mjs';
 import { faultsOf } from './prose/sentences.mjs';
 
+/** Programs whose texts people read. Texts of tests are data. */
+const SPEAKS = /^(src|scripts|workers)\/.*\.[cm]?[jt]sx?$/;
 const CODE = /\.(lua|[cm]?js)$/;
 
 /** @returns {string[]} */
 function faultsIn(path) {
   const source = readFileSync(path, 'utf8').replace(/\r\n/g, '\n');
   const markdown = path.endsWith('.md');
-  const paragraphs = markdown ? markdownParagraphs(source) : commentParagraphs(path, source);
+  const paragraphs = markdown
+    ? markdownParagraphs(source)
+    : [
+        ...commentParagraphs(path, source),
+        ...(SPEAKS.test(relative('', path)) ? messageParagraphs(path, source) : []),
+      ];
   const wide = markdown ? wideLines(source) : CODE.test(path) ? wideLinesOfCode(source) : [];
   return [
     ...paragraphs.flatMap(({ line, text }) => faultsOf(text).map((fault) => ({ line, fault }))),

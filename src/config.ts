@@ -52,7 +52,7 @@ function whole(
 
 /**
  * Declares a number that may be missing.
- * @param unset what holds without it
+ * @param unset the behaviour without it, as people read it
  */
 function wholeOrNone(
   min: number,
@@ -85,7 +85,7 @@ function textOr(
 
 /**
  * Declares a text that may be missing.
- * @param unset what holds without it
+ * @param unset the behaviour without it, as people read it
  */
 function textOrNone(unset: string, text: string): Variable<string | undefined> {
   return { read: (given) => given, value: undefined, unset, range: '', text };

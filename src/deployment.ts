@@ -340,7 +340,7 @@ function rootCause(error: unknown): string {
 
 function otherPartitions(keys: Keys, wanted: number, stored: number): string {
   return (
-    `MILLRACE_PARTITIONS is ${wanted}, but this deployment (namespace "${keys.namespace}") was started with ${stored}, which cannot be ` +
-    `changed: subjects would move to other partitions and lose their order. Set it to ${stored}, or use another MILLRACE_NAMESPACE`
+    `MILLRACE_PARTITIONS is ${wanted}, but this deployment (namespace "${keys.namespace}") was started with ${stored}. ` +
+    `The number cannot be changed: subjects would move to other partitions and lose their order. Set it to ${stored}, or use another MILLRACE_NAMESPACE`
   );
 }

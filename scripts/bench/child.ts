@@ -38,7 +38,7 @@ export class Child<Result> {
       ready = resolve;
       readyFailed = reject;
     });
-    this.ready.catch(() => {}); // whoever awaits the result gets it as well
+    this.ready.catch(() => {}); // `result` rejects with the same error
     this.result = new Promise<Result>((resolve, reject) => {
       const failed = (error: Error): void => {
         readyFailed(error);

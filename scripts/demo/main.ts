@@ -44,7 +44,7 @@ const program = new Command('demo')
     'real orders: a CSV with InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country',
   )
   .addOption(
-    new Option('--count <n>', 'how many orders to make up')
+    new Option('--count <n>', 'number of orders to make up')
       .argParser(whole)
       .default(50_000)
       .conflicts('orders'),
@@ -441,7 +441,7 @@ function printSums(expected: Sums, actual: Sums): void {
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (interrupted.signal.aborted) process.exit(130); // what was given up fails in its own ways
+  if (interrupted.signal.aborted) process.exit(130); // abandoned calls fail in their own ways
   console.error(
     `demo: ${error instanceof BadOrdersFileError ? error.message : error instanceof Error ? error.message : String(error)}`,
   );

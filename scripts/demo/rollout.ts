@@ -26,7 +26,7 @@ const program = new Command('demo:rollout')
   )
   .option(
     '--seconds <s>',
-    'how long each of the three phases lasts',
+    'length of each of the three phases, s',
     (text) => {
       const n = Number(text);
       if (!(n > 0 && n <= 600)) throw new InvalidArgumentError('a number of seconds up to 600');

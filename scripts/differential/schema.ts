@@ -60,7 +60,7 @@ function file(
     pack === 'edition' ? ' [features.repeated_field_encoding = EXPANDED]' : ' [packed = false]';
   const packed = pack === 'edition' ? '' : ' [packed = true]';
   const packable = SCALARS.filter((scalar) => scalar !== 'string' && scalar !== 'bytes');
-  return `${head} package ${pack}; import "millrace/v1/options.proto";
+  return /* proto */ `${head} package ${pack}; import "millrace/v1/options.proto";
 enum Kind { NONE = 0; ONE = 1; BELOW = -7; LARGE = 2147483647; }
 message Inner { ${one}int32 n = 1; ${one}string text = 2; ${one}Inner more = 3; repeated sint64 list = 4; ${one}bytes raw = 536870911; }
 message M {

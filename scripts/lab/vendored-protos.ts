@@ -3,7 +3,7 @@
  * Path -> text.
  */
 
-const FIELD_RULES = `syntax = "proto2";
+const FIELD_RULES = /* proto */ `syntax = "proto2";
 package buf.validate;
 import "google/protobuf/descriptor.proto";
 import "google/protobuf/duration.proto";
@@ -40,7 +40,7 @@ message Int32Rules {
 message DurationRules { optional google.protobuf.Duration const = 2; }
 `;
 
-const ANNOTATIONS = `syntax = "proto3";
+const ANNOTATIONS = /* proto */ `syntax = "proto3";
 package google.api;
 import "google/api/http.proto";
 import "google/protobuf/descriptor.proto";
@@ -49,7 +49,7 @@ extend google.protobuf.MethodOptions {
 }
 `;
 
-const HTTP = `syntax = "proto3";
+const HTTP = /* proto */ `syntax = "proto3";
 package google.api;
 message Http { repeated HttpRule rules = 1; }
 message HttpRule {
@@ -61,7 +61,7 @@ message HttpRule {
 message CustomHttpPattern { string kind = 1; string path = 2; }
 `;
 
-const FIELD_BEHAVIOR = `syntax = "proto3";
+const FIELD_BEHAVIOR = /* proto */ `syntax = "proto3";
 package google.api;
 import "google/protobuf/descriptor.proto";
 extend google.protobuf.FieldOptions { repeated google.api.FieldBehavior field_behavior = 1052 [packed = false]; }
@@ -72,7 +72,7 @@ enum FieldBehavior { FIELD_BEHAVIOR_UNSPECIFIED = 0; REQUIRED = 2; IMMUTABLE = 5
  * Every kind of option, relative and absolute names, extensions within messages, and extensions of
  * an option's own message.
  */
-const OWN = `syntax = "proto2";
+const OWN = /* proto */ `syntax = "proto2";
 package acme.v1;
 import "google/protobuf/descriptor.proto";
 message Secrecy {
@@ -105,14 +105,14 @@ export const VENDORED: Readonly<Record<string, string>> = {
   'acme/v1/options.proto': OWN,
 };
 
-const HEAD = `syntax = "proto3";
+const HEAD = /* proto */ `syntax = "proto3";
 package shop.v1;
 import "millrace/v1/options.proto";
 `;
 const DECLARED = 'option (millrace.v1.event) = { type: "order.created", subject: "order_id" };';
 
 /** The same message without any custom option. */
-export const PLAIN = `${HEAD}message OrderCreated {
+export const PLAIN = /* proto */ `${HEAD}message OrderCreated {
   ${DECLARED}
   reserved 100 to 120, 200;
   string order_id = 1;
@@ -125,7 +125,7 @@ export const PLAIN = `${HEAD}message OrderCreated {
 enum Status { NEW = 0; OPEN = 1; }
 `;
 
-export const ANNOTATED = `${HEAD}import "buf/validate/validate.proto";
+export const ANNOTATED = /* proto */ `${HEAD}import "buf/validate/validate.proto";
 import "google/api/annotations.proto";
 import "google/api/field_behavior.proto";
 import "acme/v1/options.proto";

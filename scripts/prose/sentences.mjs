@@ -1,11 +1,15 @@
 /** The two rules on sentences that a machine can judge. */
 
 const MAX_WORDS = 25;
-const CLAUSE = /^(What|Who|Whoever|Whatever|Whose|Of|How|Those that|That which)\b/;
+/** Texts of errors begin with a small letter. A lone word is a name, not a text. */
+const CLAUSE = new RegExp(
+  '^((What|Who|Whoever|Whatever|Whose|Of|How|Those that|That which)\\b|' +
+    '(what|who|whoever|whatever|whose|how|those that|that which)\\s)',
+);
 /** A full stop in one of these ends no sentence. */
 const ABBREVIATION = /\b(e\.g|i\.e|etc|vs|cf|No)\.$/;
 
-/** @returns {string[]} what is wrong with a paragraph, sentence by sentence */
+/** @returns {string[]} the faults of a paragraph, sentence by sentence */
 export function faultsOf(paragraph) {
   return sentencesOf(paragraph).flatMap((sentence) => {
     const count = sentence.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;

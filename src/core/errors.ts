@@ -459,8 +459,8 @@ export class SettingsChangedError extends MillraceError {
   readonly stored: number;
   constructor(namespace: string, partitions: number, stored: number) {
     super(
-      `this process works with ${partitions} partitions, but the deployment (namespace "${namespace}") has ${stored} now: Redis had lost its data ` +
-        `(FLUSHALL, a restored backup) and another process started first. Set MILLRACE_PARTITIONS to the same number everywhere, and start this process again`,
+      `this process works with ${partitions} partitions, but the deployment (namespace "${namespace}") has ${stored} now. Redis had lost its data ` +
+        `(FLUSHALL, a restored backup), and another process started first. Set MILLRACE_PARTITIONS to the same number everywhere, and start this process again`,
     );
     this.namespace = namespace;
     this.partitions = partitions;
@@ -473,8 +473,8 @@ export class RedisServerNotFoundError extends MillraceError {
   readonly code = 'REDIS_SERVER_NOT_FOUND';
   constructor(tried: readonly string[]) {
     super(
-      `no redis-server found. Tried: ${tried.join('; ')}. Three ways to get one: set REDIS_URL to a running server; ` +
-        `install redis-server or valkey-server (>= 7.0) so that it is on PATH; or point MILLRACE_REDIS_SERVER at the binary`,
+      `no redis-server found. Tried: ${tried.join('; ')}. There are three ways to get one. Set REDIS_URL to a running server. ` +
+        `Install redis-server or valkey-server (>= 7.0) so that it is on PATH. Or point MILLRACE_REDIS_SERVER at the binary`,
     );
   }
 }

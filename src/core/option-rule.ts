@@ -18,7 +18,7 @@ export interface OptionRule<T> {
 export type OptionRules = Readonly<Record<string, OptionRule<unknown>>>;
 export type Defaults<R extends OptionRules> = { readonly [K in keyof R]: R[K]['value'] };
 
-/** @param show how people read the numbers */
+/** @param show writes the numbers as people read them */
 export function wholeNumber(
   [min, max]: readonly [number, number],
   value: number,
@@ -69,7 +69,7 @@ export function defaultsOf<R extends OptionRules>(rules: R): Defaults<R> {
 
 /**
  * Checks options, and names those that do not exist.
- * @param of whose options they are, as the problems say it
+ * @param of owner of the options, as the problems name it
  */
 export function optionProblems(of: string, rules: OptionRules, options: object): string[] {
   const problems: string[] = [];

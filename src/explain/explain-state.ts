@@ -313,7 +313,7 @@ async function dead(asked: Case): Promise<Answer | null> {
   if (!letter.identified && counterOf(asked, counterFields.done) > 0) {
     return {
       state: 'unknown',
-      why: `it is done, or it is dead letter ${letter.id}: a parked record of its ${fn.ordering === 'key' ? 'subject' : 'id'} that could not be read, and does not say of which event it was`,
+      why: `it is done, or it is dead letter ${letter.id}. That letter is a parked record of its ${fn.ordering === 'key' ? 'subject' : 'id'} that could not be read, and does not say of which event it was`,
     };
   }
   const { name, message, cause } = letter.error;

@@ -191,11 +191,11 @@ export function serverWarnings(info: ServerInfo): string[] {
       );
     } else if (node.appendonly === false) {
       warnings.push(
-        `the server${at} has no append-only file (appendonly no): what came since its last snapshot is lost when it ends. ${cure}`,
+        `the server${at} has no append-only file (appendonly no): all events since its last snapshot are lost when it ends. ${cure}`,
       );
     } else if (node.appendonly === true && node.appendfsync === 'no') {
       warnings.push(
-        `the server${at} leaves to the system when its append-only file is written (appendfsync no): a power failure loses what came in half a minute or so. CONFIG SET appendfsync everysec bounds it to a second or two`,
+        `the server${at} leaves to the system when its append-only file is written (appendfsync no). A power failure loses the events of half a minute or so. CONFIG SET appendfsync everysec bounds the loss to a second or two`,
       );
     }
   }

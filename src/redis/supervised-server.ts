@@ -16,7 +16,7 @@ const GRACE_SECONDS = 20;
 // Arguments: $1 lock file, $2 LD_LIBRARY_PATH or empty, $3 grace in seconds, then the server and
 // its arguments. Prints the server's pid. A process group of its own (see spawn) keeps Ctrl-C from
 // reaching the server before the owner has finished.
-const SUPERVISOR = `
+const SUPERVISOR = /* sh */ `
 lock=$1; libraries=$2; grace=$3; shift 3
 exec 3<&0 9>>"$lock" || exit 70
 if command -v flock >/dev/null 2>&1; then

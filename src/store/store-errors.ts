@@ -44,8 +44,8 @@ export class HistoryFullError extends MillraceError {
   readonly limit: number;
   constructor(category: string, id: string, actual: number, limit: number) {
     super(
-      `history ${category} ${id} holds ${actual} events, the limit is ${limit} (maxEvents). Nothing was appended. Histories are never trimmed: close ` +
-        `this one and go on under a new id (such as "${id.slice(0, 40)}/2") whose first event carries over the state that still matters, or raise maxEvents and take snapshots`,
+      `history ${category} ${id} holds ${actual} events, the limit is ${limit} (maxEvents). Nothing was appended. Histories are never trimmed. Close ` +
+        `this one and go on under a new id (such as "${id.slice(0, 40)}/2"), whose first event carries over the state that still matters. Or raise maxEvents and take snapshots`,
     );
     this.category = category;
     this.id = id;

@@ -24,7 +24,7 @@ export const STORE_OPTIONS: {
     value: DEFAULT_STORE.upcasts,
     unset: 'none',
     range: '',
-    text: 'how events of older versions become those that `evolve` expects',
+    text: 'functions that turn events of older versions into those that `evolve` expects',
     problem: (given) =>
       Array.isArray(given) &&
       given.every((one: Partial<Upcast> | null) => one?.kind === 'millrace.upcast')

@@ -110,7 +110,7 @@ export class Emits {
     if (by.depth > EMIT_LIMITS.depth) throw new EmitLoopError(fn, view.id, EMIT_LIMITS.depth);
     if (by.emissions.length < EMIT_LIMITS.events) return;
     throw new OversizeError(
-      `what function "${fn}" emits for event ${view.id}`,
+      `the output of function "${fn}" for event ${view.id}`,
       by.emissions.length + 1,
       EMIT_LIMITS.events,
       'events. Emit fewer, larger ones, or one event whose function emits the rest',
@@ -125,7 +125,7 @@ export class Emits {
     const { fn } = this.#parts;
     if (by.bytes + bytes > EMIT_LIMITS.eventBytes) {
       throw new OversizeError(
-        `what function "${fn}" emits for event ${view.id}`,
+        `the output of function "${fn}" for event ${view.id}`,
         by.bytes + bytes,
         EMIT_LIMITS.eventBytes,
         'bytes. Emit references to the data',
@@ -133,7 +133,7 @@ export class Emits {
     }
     if (this.#bytes + bytes > EMIT_LIMITS.turnMostBytes) {
       throw new OversizeError(
-        `what function "${fn}" emits in one turn`,
+        `the output of function "${fn}" in one turn`,
         this.#bytes + bytes,
         EMIT_LIMITS.turnMostBytes,
         'bytes. Lower its concurrency or batchSize; this event is tried again',

@@ -256,7 +256,9 @@ export class ViewRun {
     const text = String(value);
     const unfit = textProblem(text);
     if (unfit !== null)
-      throw new TypeError(`index "${index}" of view "${this.#name}": what by gives ${unfit}`);
+      throw new TypeError(
+        `index "${index}" of view "${this.#name}": the text that by gives ${unfit}`,
+      );
     if (text.length * 3 > INDEX_VALUE_BYTES && Buffer.byteLength(text) > INDEX_VALUE_BYTES) {
       throw new OversizeError(
         `a value of index "${index}" of view "${this.#name}"`,

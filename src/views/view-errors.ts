@@ -125,7 +125,7 @@ export class IncompleteHistoriesError extends MillraceError {
       {
         'no-histories': `${count(missing)} events of ${types.join(', ')} are no longer in the streams (retention), and there are no histories to take them from. Version ${version} would lack them. --incomplete builds it without them`,
         unstored:
-          `the streams of version ${version} are trimmed (retention), and histories do not hold all of their events, as far as they were searched (partition ${partitions}): ${listed}. They were published without the event store, and version ${version} lacks them. ` +
+          `the streams of version ${version} are trimmed (retention). Histories do not hold all of their events, as far as they were searched (partition ${partitions}): ${listed}. The missing events were published without the event store, and version ${version} lacks them. ` +
           `--incomplete goes on without them; ${drop} removes what is built`,
         late:
           `${count(missing)} events (${listed}) were no longer in the streams (retention) when a dispatcher began version ${version}: it lacks them. To build it from the histories stop those dispatchers, then: ${drop}, ` +

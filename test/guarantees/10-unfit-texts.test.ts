@@ -228,7 +228,8 @@ t.test('each entry point', async (t) => {
     eventId: 'half',
     error: {
       name: 'TypeError',
-      message: /index "text" of view "notes@1": what by gives holds half of a surrogate pair/,
+      message:
+        /index "text" of view "notes@1": the text that by gives holds half of a surrogate pair/,
     },
   });
   t.equal((await view.list({ index: 'text', equals: '\ufffd' })).rows.length, wrong.length);

@@ -44,7 +44,7 @@ async function laneOfSlowEvents(t: Test, subjects: number) {
   const done = async (): Promise<number> => (await totals(look, 'handle', 1)).done;
   /**
    * Checks that all published events are done in the end, in order.
-   * @returns how often handlers succeeded
+   * @returns number of handlers' successes
    */
   const finish = async (t: Test): Promise<number> => {
     const last = await start();

@@ -1,7 +1,7 @@
 /** The check of the prose (scripts/check-prose.mjs): what it reads in a file, and what it finds. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import t from 'tap';
 import { projectDir } from '../../scripts/lab/redis-server.ts';
 
@@ -38,6 +38,62 @@ const ROWS: readonly Row[] = [
     file: 'a.ts',
     text: ['const a = `', '${b /* What it is. */} // What', '`;'],
     faults: [2],
+  },
+  {
+    about: 'a message of an error',
+    file: 'src/a.ts',
+    text: ["throw new Error('it failed');", '', `throw new Error('${W26}. Fine.');`],
+    faults: [3],
+  },
+  {
+    about: 'a clause at the start of a message',
+    file: 'src/a.ts',
+    text: ["super('what it reads is gone');", "log('warn', `Fine. How it reads.`);"],
+    faults: [1, 2],
+  },
+  {
+    about: 'a value within a message is one word',
+    file: 'src/a.ts',
+    text: [`fail(\`\${a.b(1, 2, 3)} \${c} ${LONG}, \${d ? 'e f' : \`g h\`}\`);`],
+    faults: [],
+  },
+  {
+    about: 'texts within a value stand by themselves',
+    file: 'src/a.ts',
+    text: ['fail(`fine ${a ? `', `${W26}\` : ''}\`);`, '', "fail(b ? 'what it is' : c);"],
+    faults: [2, 4],
+  },
+  {
+    about: 'a message in several parts',
+    file: 'src/a.ts',
+    text: ['new AnError(', `  '${LONG} ' +`, `    a + \` ${LONG}\` +`, "    ' to the end',", ');'],
+    faults: [2],
+  },
+  {
+    about: 'the help of a command',
+    file: 'src/a.ts',
+    text: [
+      "a.command('b').description('what it reads').option('-c', 'how often');",
+      'a.addHelpText("after", `',
+      'Targets:',
+      `  one  ${LONG}`,
+      `  two  ${LONG}`,
+      '',
+      'What follows.`);',
+    ],
+    faults: [1, 1, 7],
+  },
+  {
+    about: 'code of another language',
+    file: 'src/a.ts',
+    text: [`const a = /* sh */ \`${W27}\`;`, 'const b = /* proto */', `  \`${W27}\`;`],
+    faults: [],
+  },
+  {
+    about: 'a text of a test',
+    file: 'a.ts',
+    text: [`t.test('${W27}');`],
+    faults: [],
   },
   { about: 'a string', file: 'a.ts', text: [`const a = '// What' + "/* What */";`], faults: [] },
   { about: 'a regular expression', file: 'a.ts', text: ['const a = /[/*] What/;'], faults: [] },
@@ -233,14 +289,19 @@ const ROWS: readonly Row[] = [
 ];
 
 t.test('what it finds', async (t) => {
-  const files = Object.fromEntries(
-    ROWS.map(({ file, text }, i) => [`${i}${file.slice(1)}`, text.join('\n')]),
-  );
-  const dir = t.testdir(files);
+  const names = ROWS.map(({ file }, i) => file.replace(/a\.(?=\w+$)/, `${i}.`));
+  const inFolder = (folder: string): Record<string, string> =>
+    Object.fromEntries(
+      names.flatMap((name, i) =>
+        dirname(name) === folder ? [[basename(name), ROWS[i]?.text.join('\n') ?? '']] : [],
+      ),
+    );
+  const dir = t.testdir({ ...inFolder('.'), src: inFolder('src') });
   const script = join(projectDir, 'scripts/check-prose.mjs');
-  const paths = Object.keys(files).map((name) => join(dir, name));
+  const paths = names.map((name) => join(dir, name));
   const { stdout, stderr, status } = spawnSync(process.execPath, [script, '--files', ...paths], {
     encoding: 'utf8',
+    cwd: dir,
   });
   t.equal(stderr, '');
   t.equal(status, 1);

@@ -60,7 +60,7 @@ export const serverFaults: readonly Fault[] = [
   {
     name: 'power-loss',
     about:
-      'the append-only file cut back to an earlier size: what was acknowledged since may be missing, never doubled',
+      'the append-only file cut back to an earlier size: events acknowledged since may be missing, never doubled',
     appendfsync: 'everysec',
     async inject(context) {
       const redis = server(context);
@@ -102,7 +102,7 @@ export const serverFaults: readonly Fault[] = [
   },
   {
     name: 'flushall',
-    about: 'FLUSHALL under way: what was there is gone, all that comes after is processed',
+    about: 'FLUSHALL under way: everything before it is gone, everything after it is processed',
     async inject(context) {
       const look: Redis = server(context).client();
       await context.pause(100, 600);

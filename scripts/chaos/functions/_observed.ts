@@ -47,7 +47,7 @@ export async function act(
 ): Promise<void> {
   const { order } = event.data as TestData;
   if (order !== 'broken' && order !== 'held') return behave(event, attempt, signal);
-  if (await theSink().is(order)) throw new Error(`what it calls is ${order}`);
+  if (await theSink().is(order)) throw new Error(`the called service is ${order}`);
 }
 
 export async function handleOne(

@@ -110,7 +110,7 @@ async function publishAll(millrace: Millrace, events: number, signal: AbortSigna
           data: {
             key: `subject-${n % SUBJECTS}`,
             amount: n,
-            text: 'what a small business event carries',
+            text: 'the text of a small business event.',
           },
         };
       });

@@ -76,7 +76,7 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
     const dead = fn.dead - fn.purged;
     if (fn.letters !== dead) {
       context.err(
-        `millrace: the ${formatCount(dead)} dead events of ${fn.name} are in ${formatCount(fn.letters)} letters (millrace dlq list): one letter holds all events of an entry that died as a whole`,
+        `millrace: the ${formatCount(dead)} dead events of ${fn.name} are in ${formatCount(fn.letters)} letters (millrace dlq list). One letter holds all events of an entry that died as a whole`,
       );
     }
     if (fn.purged > 0)

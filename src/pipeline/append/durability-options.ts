@@ -24,7 +24,7 @@ export const DURABILITY_OPTIONS: {
 } = {
   durability: oneOf(
     ['memory', 'fsync', 'replicated'],
-    'state of the events when `publish` resolves: in the memory of Redis, on disk (needs WAITAOF, Redis 7.2, or appendfsync always), or on `replicas` replicas (WAIT)',
+    'state of the events when `publish` resolves: in the memory of Redis, on disk, or on `replicas` replicas (WAIT). The disk needs WAITAOF (Redis 7.2) or appendfsync always',
   ),
   replicas: wholeNumber([1, 1000], 1, 'number of replicas with `replicated`'),
   // With 0 WAIT blocks without end; beyond the time for a reply the connection gives up first.

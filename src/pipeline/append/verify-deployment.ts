@@ -8,7 +8,7 @@ import { settledBy, withRetry } from '../../redis/retry.ts';
  */
 export type Verify = () => Promise<void> | null;
 
-/** @throws what `verify` throws; UnknownOutcomeError after the deadline, in ms */
+/** @throws errors of `verify`; UnknownOutcomeError after the deadline, in ms */
 export async function verifyDeployment(
   verify: Verify | undefined,
   signal: AbortSignal,
