@@ -22,8 +22,8 @@ const FRESH_MS = 1000;
 export interface Settings {
   readonly partitions: number;
   /**
-   * Time of its creation by the server's clock, ms since 1970. 0: the deployment is older than this
-   * field. '': nothing is settled.
+   * Time of its creation by the server's clock, ms since 1970. 0: Redis has no such field. '':
+   * nothing is settled.
    */
   readonly created: string;
 }

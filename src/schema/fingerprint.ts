@@ -31,8 +31,8 @@ interface Reference {
 /**
  * Returns the ids that a schema may have; the first free one is taken. Each id is a part of the
  * identity. So an id means the same schema even in a registry that was lost and filled again in
- * another order. Ids are positive 32-bit integers, as Confluent's clients expect. They are above
- * all ids that earlier versions of Millrace counted up.
+ * another order. Ids are positive 32-bit integers, as Confluent's clients expect. The lowest id is
+ * 2^24.
  */
 export function idsOf(identity: string): number[] {
   return Array.from(

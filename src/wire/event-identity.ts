@@ -2,9 +2,9 @@
  * Identity of an event, for code that remembers events (`dedupe`, `dedupe_ms`). By CloudEvents,
  * source and id together identify an event.
  *
- * The identity is the id alone where the source is the default one, or none. Earlier versions
- * remembered events in that form. Else the identity is a digest of the source, a newline, and the
- * id. So a long source takes no more room than a short one.
+ * The identity is the id alone where the source is the default one, or none. Else the identity is a
+ * digest of the source, a newline, and the id. So a long source takes no more room than a short
+ * one.
  *
  * An event that names no source has its batch's source. So its identity is the same for each
  * sender, batch and attempt.

@@ -325,7 +325,7 @@ function parseHistory(json: string): DeadLetterAttempt[] {
     }));
 }
 
-/** Letters of earlier versions have no cause. */
+/** Only an error with a cause has the field. */
 function causeOf(cause: unknown): { cause?: string } {
   return typeof cause === 'string' && cause !== '' ? { cause } : {};
 }
