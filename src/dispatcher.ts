@@ -28,7 +28,7 @@ import {
   THREAD_ENTRY,
   type FunctionInfo,
 } from './pipeline/run/describe-functions.ts';
-import { WorkerPool } from './pipeline/run/worker-pool.ts';
+import type { WorkerPool } from './pipeline/run/worker-pool.ts';
 import type { RedisConnection } from './redis/contract.ts';
 import { WriterSchemas } from './registry/writer-schemas.ts';
 import { registerGenerations } from './views/generations.ts';
@@ -160,7 +160,11 @@ export class Dispatcher {
     const { environment, partitions, log } = this.#deployment;
     const { files, problems } = await findIn(this.#options.functionsDir, this.#options.skipFiles);
     if (files.length === 0) throw new ConfigError(problems);
-    const pool = this.#createPool(files);
+    // Loaded here: a process that only publishes needs no threads.
+    const pools = await import('./pipeline/run/worker-pool.ts');
+    // A stop() until now found no pool to close.
+    this.#throwIfStopping();
+    const pool = this.#createPool(pools, files);
     this.#pool = pool;
     try {
       await this.#describe(pool, problems);
@@ -266,11 +270,14 @@ export class Dispatcher {
     return this.#functions.map(({ spec }) => spec.name);
   }
 
-  #createPool(files: readonly FunctionFile[]): WorkerPool {
+  #createPool(
+    pools: typeof import('./pipeline/run/worker-pool.ts'),
+    files: readonly FunctionFile[],
+  ): WorkerPool {
     const { environment, catalog, registry, schemas, changedSchemas, log } = this.#deployment;
     const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
     const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, log });
-    return new WorkerPool({
+    return new pools.WorkerPool({
       entry: THREAD_ENTRY,
       threads: environment.WORKERS,
       heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,

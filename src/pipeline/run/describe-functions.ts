@@ -9,7 +9,6 @@ import type { FileDescription } from '../../core/thread-protocol.ts';
 import { ConfigError } from '../../core/errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { findFunctions, type FoundFunctions } from './find-functions.ts';
-import { WorkerPool } from './worker-pool.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 
 export interface FunctionInfo {
@@ -45,6 +44,7 @@ export async function describeFunctions(options: DescribeOptions): Promise<Funct
   const { environment, catalog } = options;
   const found = await findIn(options.functionsDir, options.skipFiles);
   if (found.files.length === 0) throw new ConfigError(found.problems);
+  const { WorkerPool } = await import('./worker-pool.ts');
   const pool = new WorkerPool({
     entry: THREAD_ENTRY,
     threads: 1,

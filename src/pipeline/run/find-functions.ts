@@ -5,7 +5,6 @@
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { FunctionFile } from '../../core/function-spec.ts';
-import { compileScripts } from './compile-scripts.ts';
 
 const SCRIPT = /\.([cm]?[jt]s|[jt]sx)$/;
 const NOT_A_FUNCTION = /(\.d(\.\w+)?\.[cm]?ts|\.test\.([cm]?[jt]s|[jt]sx))$/;
@@ -56,6 +55,8 @@ export async function findFunctions(
       ],
     };
 
+  // Loaded here: a process that only publishes needs no compiler.
+  const { compileScripts } = await import('./compile-scripts.ts');
   return compileScripts(
     files.map((name) => join(dir, name)),
     cacheDir,
