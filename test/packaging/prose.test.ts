@@ -346,10 +346,31 @@ t.test('each link of the docs leads somewhere', async (t) => {
     }
 });
 
-t.test('each test that the docs name is there', async (t) => {
-  for (const page of ['docs/ARCHITECTURE.md'])
-    for (const [, path] of readFileSync(join(projectDir, page), 'utf8').matchAll(
-      /`((?:test|src|scripts|workers)\/[\w./-]+)`/g,
-    ))
+/** Tracked files; generated and ignored ones are left out. */
+const filesOf = (...patterns: string[]): string[] =>
+  spawnSync('git', ['ls-files', '-z', '--', ...patterns], { cwd: projectDir, encoding: 'utf8' })
+    .stdout.split('\0')
+    .filter((path) => path !== '');
+
+t.test('each path, script, variable and flag that the docs name is there', async (t) => {
+  const docs = readdirSync(join(projectDir, 'docs')).map((name) => `docs/${name}`);
+  const code = filesOf('src', 'scripts', 'test', 'workers', '.ci', '*.json', '*.js')
+    .map((path) => readFileSync(join(projectDir, path), 'utf8'))
+    .join('\n');
+  const names = new Set(code.match(/\b[A-Z][A-Z0-9_]+\b/g));
+  const flags = new Set(code.match(/--[a-z][a-z-]+/g));
+  const { scripts } = JSON.parse(readFileSync(join(projectDir, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  for (const page of ['README.md', 'CONTRIBUTING.md', ...docs]) {
+    const text = readFileSync(join(projectDir, page), 'utf8');
+    for (const [, path] of text.matchAll(/`((?:test|src|scripts)\/[\w./-]+)`/g))
       t.ok(existsSync(join(projectDir, path as string)), `${page}: ${path}`);
+    for (const [, script] of text.matchAll(/npm run (?:--silent )?([a-z][\w:-]*)/g))
+      t.ok(Object.hasOwn(scripts, script as string), `${page}: npm run ${script}`);
+    for (const [name] of text.matchAll(/\bMILLRACE_[A-Z0-9_]+\b/g))
+      t.ok(names.has(name), `${page}: ${name}`);
+    for (const [, flag] of text.matchAll(/millrace [^\n`|]*?(--[a-z][a-z-]+)/g))
+      t.ok(flags.has(flag as string), `${page}: ${flag}`);
+  }
 });
