@@ -38,7 +38,7 @@ const send = (bed: Bed, type: string, events: readonly TestEvent[], source = '')
   bed.connection.command('XADD', bed.keys.events(0, type), '*', 'b', encodeEvents(events, source));
 
 t.test('one identity per event, and two events never have one', (t) => {
-  t.equal(identityOf('a', ''), 'a', 'what earlier versions have remembered');
+  t.equal(identityOf('a', ''), 'a', 'without a source, the id alone');
   t.equal(identityOf('a', 'millrace'), 'a');
   const text = fc.oneof(
     fc.constantFrom('', 'a', 'millrace', 'urn:a', '\n', 'a\nb', 'b'),
@@ -176,7 +176,7 @@ t.test(
   },
 );
 
-t.test('what an earlier version has remembered stays remembered', async (t) => {
+t.test('an id alone stands for an event without a source', async (t) => {
   const bed = await makeBed(t, 1);
   const lane = await startLane(bed, specOf('f', ['a.b'], { dedupe: WINDOW }), 0);
   await bed.connection.command('SADD', bed.keys.settledIds(0, 'f', 0), 'old');

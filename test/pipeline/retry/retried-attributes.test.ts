@@ -169,7 +169,7 @@ t.test('whatever wrote it', async (t) => {
   }
 });
 
-t.test('records of earlier versions have no source of a batch', async (t) => {
+t.test('a record of a batch without a source has none', async (t) => {
   const event = Buffer.concat([field(1, text('e')), field(2, text('s'))]);
   const record = decodeParked(
     encodeParked({
