@@ -272,7 +272,9 @@ async function waiting(asked: Case, found: Parked, dueInMs: number | null): Prom
   };
 }
 
-/** Id of the head that the event waits behind. Null: the event is the head, or no id can be read. */
+/**
+ * Id of the head that the event waits behind. Null: the event is the head, or no id can be read.
+ */
 function behindOf({ at, head }: Parked): string | null {
   return at === 0 ? null : (head?.eventId ?? null);
 }
