@@ -3,7 +3,7 @@
  * process.env.
  */
 import { availableParallelism } from 'node:os';
-import { ConfigError } from './core/errors.ts';
+import { ConfigError } from './core/errors/input-errors.ts';
 import { NAME_PATTERN } from './core/function-spec.ts';
 import { grouped } from './core/option-rule.ts';
 

@@ -7,12 +7,12 @@ import { showAs } from './core/shown.ts';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Environment } from './config.ts';
+import { ConfigError } from './core/errors/input-errors.ts';
 import {
-  ConfigError,
   ConnectionSetupError,
   ServerUnreachableError,
   UnknownOutcomeError,
-} from './core/errors.ts';
+} from './core/errors/server-errors.ts';
 import {
   inspectServer,
   serverProblems,

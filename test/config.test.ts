@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ENVIRONMENT, readEnvironment } from '../src/config.ts';
-import { ConfigError } from '../src/core/errors.ts';
+import { ConfigError } from '../src/core/errors/input-errors.ts';
 
 t.test('a variable that is missing or empty has its default', (t) => {
   const unset = readEnvironment({});

@@ -6,7 +6,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { readEnvironment } from '../../src/config.ts';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { openDeployment } from '../../src/deployment.ts';
 import type { Log } from '../../src/core/log.ts';
 import { Dispatcher } from '../../src/dispatcher.ts';

@@ -1,7 +1,7 @@
 /** One round: compares Millrace and the oracle on the same data and on the same bytes. */
 import { isDeepStrictEqual } from 'node:util';
 import type { DescMessage } from '@bufbuild/protobuf';
-import { CorruptDataError } from '../../src/core/errors.ts';
+import { CorruptDataError } from '../../src/core/errors/data-errors.ts';
 import { createCatalog, type Catalog } from '../../src/wire/catalog.ts';
 import {
   countEvents,

@@ -5,7 +5,7 @@
  */
 import { pino } from 'pino';
 import { connect } from '../../src/millrace.ts';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 
 const [functionsDir = '', protoDir = ''] = process.argv.slice(2);
 process.stdin.on('end', () => process.exit(9)).resume();

@@ -1,5 +1,6 @@
 /** The registry's errors as the Confluent Schema Registry numbers them. */
-import { CorruptDataError, MillraceError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import {
   DeletionError,
   describeFindings,

@@ -3,7 +3,7 @@
  * rules of access.ts.
  */
 import { monotonicMs } from '../core/clock.ts';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { LagReport } from '../lag/lag.ts';
 import type { Metrics, Watched } from './metrics.ts';
 import type { RouteGroup } from './server.ts';

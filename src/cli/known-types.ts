@@ -1,7 +1,7 @@
 /** Event types that a command may name. A misspelt type must be an error, never an empty answer. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { UnknownEventTypeError } from '../core/errors.ts';
+import { UnknownEventTypeError } from '../core/errors/input-errors.ts';
 import type { Deployment } from '../deployment.ts';
 import { knownTypes, readPartitions } from '../redis/counters.ts';
 import { createCatalog } from '../wire/catalog.ts';

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { readEnvironment, type Environment } from '../config.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
-import { ConfigError, SchemaNotRegisteredError } from '../core/errors.ts';
+import { ConfigError, SchemaNotRegisteredError } from '../core/errors/input-errors.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
 import { sleep } from '../core/clock.ts';

@@ -1,5 +1,5 @@
 import { wallClockMs } from './clock.ts';
-import { InvalidEventError } from './errors.ts';
+import { InvalidEventError } from './errors/input-errors.ts';
 
 /**
  * Time at which a scheduled event is to be appended: a moment of the server's clock, or a delay

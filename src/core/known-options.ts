@@ -1,4 +1,4 @@
-import { InvalidEventError } from './errors.ts';
+import { InvalidEventError } from './errors/input-errors.ts';
 import { didYouMean } from './suggest.ts';
 
 /**

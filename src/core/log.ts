@@ -1,4 +1,4 @@
-import { MillraceError } from './errors.ts';
+import { MillraceError } from './errors/millrace-error.ts';
 
 /**
  * Receiver of log messages. `fields` name the things a message is about: the function, the

@@ -1,4 +1,4 @@
-import { SchemaNotRegisteredError } from './errors.ts';
+import { SchemaNotRegisteredError } from './errors/input-errors.ts';
 
 /**
  * Schema of a type's events as this process writes them, with its id and version in the registry.

@@ -4,7 +4,7 @@
  * such a text could not be read again.
  */
 
-import { InvalidTextError } from './errors.ts';
+import { InvalidTextError } from './errors/input-errors.ts';
 
 /** ECMAScript 2024. Every Node we run on has these methods; the compiler's library is older. */
 const methods = String.prototype as unknown as {

@@ -1,4 +1,4 @@
-import { DecisionError } from '../core/errors.ts';
+import { DecisionError } from '../core/errors/input-errors.ts';
 import type { NewEvent } from './define-aggregate.ts';
 
 /**

@@ -2,7 +2,7 @@
  * Definitions that users write for the event store. An aggregate folds its events into a state. A
  * decider turns commands into events.
  */
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import type { EventData, EventTypeName, FunctionEvent } from './function-event.ts';
 import {

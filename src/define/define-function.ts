@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
 import { OptionCheck } from './option-check.ts';

@@ -4,7 +4,7 @@
  * A view is a function with its lanes, retries and dead letters. Its effects are its rows. They are
  * written in the step that acknowledges the events: exactly once under any crash.
  */
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';

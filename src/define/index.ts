@@ -27,11 +27,13 @@ export type { EventTypes } from './event-types.ts';
 export {
   EmitClosedError,
   EmitLoopError,
-  InvalidEventError,
-  MillraceError,
   NonRetryableError,
+} from '../core/errors/handler-errors.ts';
+export {
+  InvalidEventError,
   OversizeError,
   SchemaNotRegisteredError,
   UnknownEventTypeError,
-} from '../core/errors.ts';
+} from '../core/errors/input-errors.ts';
+export { MillraceError } from '../core/errors/millrace-error.ts';
 export type { RetryPolicy } from '../core/retry-policy.ts';

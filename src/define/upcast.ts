@@ -3,7 +3,7 @@
  * cannot bridge: a unit, a split name, an enum's meaning. Compatible changes need no upcaster,
  * because an event is decoded with the function's own schema anyway.
  */
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 
 /** One step. Versions are those of the event type in the registry (`millrace schema list`). */

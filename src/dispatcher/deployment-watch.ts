@@ -2,7 +2,7 @@
  * Asks Redis once a second whether the deployment is still the one that the dispatcher was started
  * for. Also asks why Redis refuses writes, while it does.
  */
-import { SettingsChangedError, type RedisReplyError } from '../core/errors.ts';
+import { SettingsChangedError, type RedisReplyError } from '../core/errors/server-errors.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import { describeRefusal } from '../redis/refused-writes.ts';

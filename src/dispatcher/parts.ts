@@ -2,7 +2,7 @@
  * The parts of a dispatcher that work once its functions are registered: its lanes, and the
  * services beside them. Each part is built here, and given the other parts that it needs.
  */
-import type { SettingsChangedError } from '../core/errors.ts';
+import type { SettingsChangedError } from '../core/errors/server-errors.ts';
 import { OWNER, type FunctionSpec } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { Relay } from '../outbox/relay.ts';

@@ -1,6 +1,6 @@
 /** Counts the events of foreign producers: see docs/design.md, "Adoption". */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import { RedisReplyError } from '../core/errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { noteLoss } from './losses.ts';

@@ -3,7 +3,7 @@
  * concerned. The ledger still has it days later, when the logs are gone. It keeps the last thousand
  * losses of a partition.
  */
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { cut } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';

@@ -1,7 +1,7 @@
 /**
  * An entry of an outbox, as commit.lua writes it: the events of one flush for one other partition.
  */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 
 export interface OutboxEntry {

@@ -19,7 +19,7 @@ import { monotonicMs } from '../core/clock.ts';
 import { Loop, type Lifecycle } from '../core/lifecycle.ts';
 import { failureLevel, type Log } from '../core/log.ts';
 import { OUTBOX_LIMITS, type OutboxSize } from '../core/emitted.ts';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { MAX_SCHEDULED } from '../core/delivery-time.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';

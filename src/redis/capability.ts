@@ -1,5 +1,5 @@
 /** Finds out the kind of the server, and whether it can keep Millrace's guarantees. */
-import { RedisReplyError } from '../core/errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from './contract.ts';
 import { atLeast } from './server-binary.ts';
 

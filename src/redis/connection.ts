@@ -14,7 +14,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, Command, Redis } from 'ioredis';
 import { monotonicMs } from '../core/clock.ts';
-import { ClosedError, ConnectionSetupError, UnknownOutcomeError } from '../core/errors.ts';
+import { ClosedError } from '../core/errors/append-errors.ts';
+import { ConnectionSetupError, UnknownOutcomeError } from '../core/errors/server-errors.ts';
 import { addressOf, backoff, loginOf, openCluster, settingsOf } from './client-settings.ts';
 import { ClusterOutage } from './cluster-outage.ts';
 import type {

@@ -5,7 +5,7 @@
  * docs/design.md describes each field. The Lua scripts write the same names as literals;
  * test/redis/counters.test.ts compares those with the names here.
  */
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { didYouMean } from '../core/suggest.ts';
 import type { RedisSource } from './source.ts';
 

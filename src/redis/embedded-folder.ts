@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import { makeFolder } from '../core/make-folder.ts';
 
 export function prepareFolder(path: string): string {

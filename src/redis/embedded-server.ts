@@ -13,7 +13,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../core/clock.ts';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import type { Log } from '../core/log.ts';
 import { prepareFolder, socketPath } from './embedded-folder.ts';
 import { ping } from './embedded-socket.ts';

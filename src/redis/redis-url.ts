@@ -3,7 +3,7 @@
  * one. A url that cannot be taken apart for sure is shown by its scheme. Its host is shown where
  * the host is certain.
  */
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 
 export interface RedisTarget {
   readonly host?: string;

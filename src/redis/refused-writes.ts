@@ -4,7 +4,7 @@
  * to wait.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
-import { RedisReplyError, WritesRefusedError } from '../core/errors.ts';
+import { RedisReplyError, WritesRefusedError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from './contract.ts';
 
 const AGAIN_MS = 250;

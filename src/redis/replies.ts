@@ -1,6 +1,7 @@
 /** Turns replies and errors of ioredis into those of Millrace. */
 import { ReplyError, type Command } from 'ioredis';
-import { RedisReplyError, UnknownOutcomeError, type MillraceError } from '../core/errors.ts';
+import type { MillraceError } from '../core/errors/millrace-error.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../core/errors/server-errors.ts';
 
 export function settle(
   label: string,

@@ -1,7 +1,8 @@
 /** Makes calls again after a failure, and bounds calls by a time. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../core/clock.ts';
-import { MillraceError, RedisReplyError, UnknownOutcomeError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../core/errors/server-errors.ts';
 
 /** Time that an operator's command, or a look, waits for Redis, ms. */
 export const DEADLINE_MS = 15_000;

@@ -3,7 +3,7 @@
  * sending again is safe, because the script did not run.
  */
 import { Command, type Redis } from 'ioredis';
-import { RedisReplyError } from '../core/errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisArg, ScriptCall } from './contract.ts';
 import { isMoved, isNoScript } from './replies.ts';
 import { settledBy } from './retry.ts';

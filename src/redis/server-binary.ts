@@ -6,7 +6,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { monotonicMs } from '../core/clock.ts';
-import { ConfigError, RedisServerNotFoundError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
+import { RedisServerNotFoundError } from '../core/errors/server-errors.ts';
 import type { Log } from '../core/log.ts';
 import { fillCache, readCache, SERVER_NAMES, systemName } from './server-package.ts';
 import {

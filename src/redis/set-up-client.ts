@@ -1,6 +1,6 @@
 /** Makes a new socket, or the nodes of a Cluster, ready for commands, within a bounded time. */
 import { Cluster, Command, type Redis } from 'ioredis';
-import { ConnectionSetupError } from '../core/errors.ts';
+import { ConnectionSetupError } from '../core/errors/server-errors.ts';
 import { settle } from './replies.ts';
 import { setUp, type SetupOptions } from './setup.ts';
 

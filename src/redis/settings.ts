@@ -8,7 +8,7 @@
  * deployments counts then.
  */
 import { monotonicMs } from '../core/clock.ts';
-import { RedisReplyError, SettingsChangedError } from '../core/errors.ts';
+import { RedisReplyError, SettingsChangedError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from './contract.ts';
 import type { Keys } from './keys.ts';
 import { defineScript } from './script.ts';

@@ -3,7 +3,7 @@
  * refused SELECT (in database 0), a refused CLIENT, and some refusals of AUTH. Here every refused
  * step refuses the connection.
  */
-import { ConnectionSetupError, RedisReplyError } from '../core/errors.ts';
+import { ConnectionSetupError, RedisReplyError } from '../core/errors/server-errors.ts';
 import type { RedisTarget } from './redis-url.ts';
 
 export interface SetupOptions {

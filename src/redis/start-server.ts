@@ -3,7 +3,7 @@ import { existsSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../core/clock.ts';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import { repairAppendOnlyFile } from './append-only-file.ts';
 import type { Log } from '../core/log.ts';
 import { lastLines, noSpace } from './embedded-folder.ts';

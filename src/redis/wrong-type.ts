@@ -1,6 +1,6 @@
 /** Names the key of a WRONGTYPE refusal: Redis does not say which of the command's keys it is. */
 import type { Command } from 'ioredis';
-import { RedisReplyError } from '../core/errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { expectedType, wrongTypeText } from './key-types.ts';
 
 /** Most keys of a command that are asked for their type. */

@@ -6,7 +6,8 @@
  * The path (message indexes) is a list of zig-zag varints: their number, then each index. [0], the
  * first message, is the one byte 00. Readers also take 02 00 for it.
  */
-import { CorruptDataError, OversizeError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { OversizeError } from '../core/errors/input-errors.ts';
 
 export interface ConfluentFrame {
   /** Id of the schema in the registry. */

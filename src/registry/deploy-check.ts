@@ -3,7 +3,7 @@
  * is there. That includes old events in the streams (a rewind brings them back), parked events, and
  * dead letters that a replay would take out.
  */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import type { Catalog } from '../wire/catalog.ts';

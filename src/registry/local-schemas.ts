@@ -3,7 +3,7 @@
  * registered schema is found by the hash of its text, without parsing. In development a new schema
  * is registered if it is compatible. In production the process refuses to start, with the reasons.
  */
-import { SchemaNotRegisteredError } from '../core/errors.ts';
+import { SchemaNotRegisteredError } from '../core/errors/input-errors.ts';
 import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { Catalog } from '../wire/catalog.ts';

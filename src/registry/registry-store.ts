@@ -17,7 +17,8 @@
  * No schema is judged here: see registry.ts.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';

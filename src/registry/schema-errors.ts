@@ -2,7 +2,8 @@
  * Errors of the registry. The admin server turns each class into one error code of the Confluent
  * API.
  */
-import { CorruptDataError, MillraceError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { Finding } from '../schema/finding.ts';
 import { LEVELS, type Level } from '../schema/model.ts';
 

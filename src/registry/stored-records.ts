@@ -1,5 +1,5 @@
 /** The form of the registry's records in Redis. See registry-store.ts for the keys. */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import type { ProtoSource } from '../wire/proto-folder.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** The meaning of a subject's record: the versions that it offers, and its compatibility level. */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { textProblem } from '../core/well-formed.ts';
 import { LEVELS, type Level } from '../schema/model.ts';
 import { RegistryInputError, UnknownSubjectError, UnknownVersionError } from './schema-errors.ts';

@@ -6,7 +6,7 @@
  * Versions may get other numbers once the registry was lost. So a loss voids all that is kept.
  */
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/thread-protocol.ts';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { monotonicMs } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';

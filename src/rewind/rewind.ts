@@ -4,7 +4,7 @@
  * more.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { laneName } from '../core/function-spec.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { END_OF_TIME_MS, formatRfc3339, parseTimeArgument } from '../core/rfc3339.ts';

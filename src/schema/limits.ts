@@ -3,7 +3,7 @@
  * .proto text have been made to run code by names and defaults, and to exhaust stack or memory by
  * nesting and size.
  */
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { SchemaFile } from './model.ts';
 
 export const SCHEMA_LIMITS = {

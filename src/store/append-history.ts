@@ -2,7 +2,8 @@
  * One call of append-history.lua: a batch of appends. The call is sent again until Redis has
  * answered.
  */
-import { DurabilityError, ProducerGapError, RedisReplyError } from '../core/errors.ts';
+import { DurabilityError, ProducerGapError } from '../core/errors/append-errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { runConfirmed, type Confirm } from '../pipeline/append/confirm.ts';
 import { PRODUCER_TTL_MS } from '../pipeline/append/append.ts';
 import type { RedisConnection } from '../redis/contract.ts';

@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { leftOf, monotonicMs } from '../core/clock.ts';
-import { ClosedError, type ProducerGapError } from '../core/errors.ts';
+import { ClosedError, type ProducerGapError } from '../core/errors/append-errors.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
 import { PartitionSender, type Sending } from '../pipeline/append/partition-sender.ts';

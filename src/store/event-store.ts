@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../core/clock.ts';
-import { OversizeError, type ProducerGapError } from '../core/errors.ts';
+import type { ProducerGapError } from '../core/errors/append-errors.ts';
+import { OversizeError } from '../core/errors/input-errors.ts';
 import { APPEND_EVENT } from '../core/known-options.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';

@@ -2,7 +2,7 @@
  * Decodes the payloads of histories as a pool thread does, whatever version of their schema they
  * were written with.
  */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { LocalSchemas } from '../registry/local-schemas.ts';
 import { WriterSchemas, type WriterSchemasOptions } from '../registry/writer-schemas.ts';

@@ -1,5 +1,6 @@
 /** Reads histories a page at a time. A page is bounded in events and in bytes. */
-import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { formatPosition } from '../core/position.ts';
 import type { RecordedEvent } from '../define/define-aggregate.ts';
 import { withRetry } from '../redis/retry.ts';

@@ -8,7 +8,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { isDeepStrictEqual } from 'node:util';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import type { Log } from '../core/log.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import type { Aggregate, SnapshotPolicy } from '../define/define-aggregate.ts';

@@ -1,5 +1,5 @@
 /** Errors of the event store. In each case nothing was appended. */
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { ExpectedRevision } from './expected-revision.ts';
 
 /** An argument is not valid: a category, id, revision, range or list of events. */

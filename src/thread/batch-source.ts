@@ -7,7 +7,7 @@
  * time of running it.
  */
 import type { BatchTask, DeadEntry, EntryItem } from '../core/thread-protocol.ts';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/batch-reader.ts';

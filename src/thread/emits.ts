@@ -6,7 +6,8 @@
 import { createHash } from 'node:crypto';
 import { wallClockMs } from '../core/clock.ts';
 import { CAUSATION, EMIT_LIMITS, type Emitted } from '../core/emitted.ts';
-import { EmitClosedError, EmitLoopError, OversizeError } from '../core/errors.ts';
+import { EmitClosedError, EmitLoopError } from '../core/errors/handler-errors.ts';
+import { OversizeError } from '../core/errors/input-errors.ts';
 import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { LocalSchema } from '../core/schema-id.ts';

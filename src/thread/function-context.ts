@@ -2,7 +2,7 @@ import type { InspectOptions } from 'node:util';
 import type { Logger } from 'pino';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { INSPECT, shown } from '../core/shown.ts';
-import { EmitClosedError, HandlerTimeoutError } from '../core/errors.ts';
+import { EmitClosedError, HandlerTimeoutError } from '../core/errors/handler-errors.ts';
 import type {
   BatchContext,
   BatchEmitOptions,

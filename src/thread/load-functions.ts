@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import type { FileDescription } from '../core/thread-protocol.ts';
 import type { FunctionFile } from '../core/function-spec.ts';
 import type { DefinedFunction } from '../define/define-function.ts';

@@ -3,7 +3,7 @@
  * at once.
  */
 import type { BatchReport, EventRef, Failure, FailureReason } from '../core/thread-protocol.ts';
-import { EmitLoopError } from '../core/errors.ts';
+import { EmitLoopError } from '../core/errors/handler-errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Emits } from './emits.ts';
 import { errorInfo, isInstance, isNonRetryable } from './error-info.ts';

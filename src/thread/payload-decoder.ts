@@ -1,7 +1,7 @@
 /**
  * Decodes the payloads of a batch's events into `data`. An event that cannot be decoded has failed.
  */
-import { CorruptDataError, type EnvelopeError } from '../core/errors.ts';
+import { CorruptDataError, type EnvelopeError } from '../core/errors/data-errors.ts';
 import { END_OF_TIME_MS } from '../core/rfc3339.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { errorInfo } from './error-info.ts';

@@ -1,6 +1,6 @@
 import type { InspectOptions } from 'node:util';
 import type { EventRef } from '../core/thread-protocol.ts';
-import type { EnvelopeError } from '../core/errors.ts';
+import type { EnvelopeError } from '../core/errors/data-errors.ts';
 import { INSPECT, shown } from '../core/shown.ts';
 import type { FunctionEvent } from '../define/function-event.ts';
 import type { EventType } from '../wire/event-type.ts';

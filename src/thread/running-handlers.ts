@@ -3,7 +3,7 @@
  * lost lease, and for the moment when only slow handlers are left.
  */
 import { monotonicMs } from '../core/clock.ts';
-import { LeaseLostError } from '../core/errors.ts';
+import { LeaseLostError } from '../core/errors/handler-errors.ts';
 import { ORDER, type ProgressCells } from '../core/progress-cells.ts';
 import type { ContextShared } from './function-context.ts';
 import type { RunningEvent } from './running-event.ts';

@@ -12,7 +12,8 @@
  * Careful: a row becomes text after each event. After a failure the fold returns to the last text.
  * An oversize row or a bad index value is charged to the event that made it.
  */
-import { CorruptDataError, OversizeError, UnreadableRowError } from '../core/errors.ts';
+import { CorruptDataError, UnreadableRowError } from '../core/errors/data-errors.ts';
+import { OversizeError } from '../core/errors/input-errors.ts';
 import { STEP, STEP_OPERANDS } from '../core/effects.ts';
 import { compareEntryIds } from '../core/position.ts';
 import { textProblem } from '../core/well-formed.ts';

@@ -3,7 +3,7 @@
  * compared with the stream.
  */
 import { CAUSATION } from '../core/emitted.ts';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag } from '../lag/lag.ts';
 import { readLosses } from '../lag/losses.ts';

@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { monotonicMs, sleep } from '../core/clock.ts';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { openDeployment, type Deployment } from '../deployment.ts';
 import type { Log } from '../core/log.ts';

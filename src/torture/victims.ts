@@ -1,7 +1,7 @@
 /** The dispatcher processes that torture kills and freezes. */
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { Child } from './child.ts';
 import type { ChildSettings } from './dispatcher-main.ts';
 import type { FaultOp } from './run-record.ts';

@@ -3,7 +3,7 @@
  * retention, and counts as behind.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { laneName } from '../core/function-spec.ts';
 import { dispatcherOf } from '../core/lease-value.ts';
 import type { RedisSource } from '../redis/source.ts';

@@ -1,5 +1,5 @@
 /** Lists the events that wait for their time, and takes one back. */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { showAs } from '../core/shown.ts';
 import { checkText } from '../core/well-formed.ts';

@@ -2,7 +2,7 @@
  * Limits that operators set for event types: the age and number of events kept, and the backlog of
  * functions. They are in Redis, for all processes.
  */
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';

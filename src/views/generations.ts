@@ -10,7 +10,9 @@
  * - `lookups:<view>@<version>`: JSON of the indexes with a `by`, and of those with a `sort`.
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
-import { ConfigError, CorruptDataError, RedisReplyError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import { ALL_ROWS, generationOf, type ViewLookups } from '../core/view-spec.ts';
 import type { RedisSource, RedisSpace } from '../redis/source.ts';

@@ -1,5 +1,5 @@
 /** Reads the rows that an index names. */
-import { CorruptDataError, UnreadableRowError } from '../core/errors.ts';
+import { CorruptDataError, UnreadableRowError } from '../core/errors/data-errors.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { decodeStoredRow, parseMember, sameEntry, type StoredRow } from '../wire/view-row.ts';
 import type { Generation } from './generations.ts';

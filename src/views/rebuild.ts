@@ -8,7 +8,7 @@
  * last commit, and no event is folded twice.
  */
 import { monotonicMs, sleep } from '../core/clock.ts';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { counterFields, countOf, readPartitions } from '../redis/counters.ts';

@@ -2,7 +2,8 @@
  * Verifies a generation before it goes live. Its counts must add up. Some rows of each partition
  * must be in every index, and equal a fold of their histories.
  */
-import { CorruptDataError, RedisReplyError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
 import { ALL_ROWS } from '../core/view-spec.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { readLag, type FunctionLag } from '../lag/lag.ts';

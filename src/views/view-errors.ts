@@ -1,4 +1,4 @@
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
 import { didYouMean } from '../core/suggest.ts';
 
 /** No dispatcher has registered the view, or this version of it, in this deployment. */

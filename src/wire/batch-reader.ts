@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { crc32 } from 'node:zlib';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { asBuffer, Cursor, fail } from './cursor.ts';
 import type { EventHeader, TextAttribute } from './event-header.ts';
 

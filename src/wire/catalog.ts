@@ -6,7 +6,8 @@
  * compiles each message's codec at its first use.
  */
 import protobuf from 'protobufjs';
-import { ConfigError, CorruptDataError, UnknownEventTypeError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { ConfigError, UnknownEventTypeError } from '../core/errors/input-errors.ts';
 import { TYPE_PATTERN } from '../core/function-spec.ts';
 import { declarationOf, unsupported } from './event-declaration.ts';
 import { createType, DEFAULT_MAX_BYTES, type EventType } from './event-type.ts';

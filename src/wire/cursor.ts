@@ -1,6 +1,6 @@
 /** Reads protobuf's wire format field by field, for the readers written by hand. */
 import protobuf from 'protobufjs';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import type { TextAttribute } from './event-header.ts';
 import { MAX_DEPTH } from './fields.ts';
 

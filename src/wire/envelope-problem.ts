@@ -3,7 +3,7 @@
  * refuse such events, but a foreign producer may have written one. Only the event itself is
  * dead-lettered, not the events around it.
  */
-import { EnvelopeError } from '../core/errors.ts';
+import { EnvelopeError } from '../core/errors/data-errors.ts';
 import { extensionProblem, type Extensions } from '../core/extensions.ts';
 import { LIMITS } from './event-attributes.ts';
 import type { EventHeader } from './event-header.ts';

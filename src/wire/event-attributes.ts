@@ -1,5 +1,5 @@
 /** Limits and checks of an event's attributes, as its caller gives them. */
-import { InvalidEventError, OversizeError } from '../core/errors.ts';
+import { InvalidEventError, OversizeError } from '../core/errors/input-errors.ts';
 import { extensionProblem } from '../core/extensions.ts';
 import { END_OF_TIME_MS, parseRfc3339, type Moment } from '../core/rfc3339.ts';
 import type { EventType } from './event-type.ts';

@@ -5,7 +5,7 @@
  * An encoder is used again for each event. Its fields describe the last event, so that an event
  * costs no object here.
  */
-import { OversizeError, InvalidEventError } from '../core/errors.ts';
+import { OversizeError, InvalidEventError } from '../core/errors/input-errors.ts';
 import { checkOptions } from '../core/known-options.ts';
 import { schemaIdOf, type LocalSchema } from '../core/schema-id.ts';
 import { whenOf, type Scheduling, type When } from '../core/delivery-time.ts';

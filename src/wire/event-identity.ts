@@ -10,7 +10,7 @@
  * sender, batch and attempt.
  */
 import { createHash } from 'node:crypto';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { envelopeProblem } from './envelope-problem.ts';
 import { readEvent } from './batch-reader.ts';
 

@@ -1,6 +1,7 @@
 /** An event type's check, encoder and decoder, compiled from its message. */
 import type protobuf from 'protobufjs';
-import { CorruptDataError, InvalidEventError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
+import { InvalidEventError } from '../core/errors/input-errors.ts';
 import { compileReader, type MessageReader } from './message-reader.ts';
 import { compileCheck, type Check } from './message-walkers.ts';
 import { compileWriter, type MessageWriter } from './message-writer.ts';

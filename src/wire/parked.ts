@@ -2,7 +2,7 @@
  * Parked records: millrace.v1.ParkedEvent. They are read and written by hand, like all data in a
  * lane's turn.
  */
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { wellFormed } from '../core/well-formed.ts';
 import { readEvent } from './batch-reader.ts';
 import { asBuffer, Cursor } from './cursor.ts';

@@ -8,7 +8,7 @@
  * else that the mapping allows.
  */
 import protobuf from 'protobufjs';
-import { InvalidEventError } from '../core/errors.ts';
+import { InvalidEventError } from '../core/errors/input-errors.ts';
 import { parseRfc3339 } from '../core/rfc3339.ts';
 import type { Catalog } from './catalog.ts';
 

@@ -1,7 +1,7 @@
 /** The .proto files of a project's folder. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError } from '../core/errors.ts';
+import { ConfigError } from '../core/errors/input-errors.ts';
 
 export interface ProtoSource {
   /** Path below the proto folder, as imports give it. */

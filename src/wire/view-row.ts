@@ -14,7 +14,7 @@
  * All rows with one value are adjacent, by sort, then by id.
  */
 import { isUtf8 } from 'node:buffer';
-import { CorruptDataError } from '../core/errors.ts';
+import { CorruptDataError } from '../core/errors/data-errors.ts';
 
 export interface StoredRow {
   readonly row: unknown;

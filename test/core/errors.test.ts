@@ -1,7 +1,21 @@
 import t from 'tap';
-import * as errors from '../../src/core/errors.ts';
+import * as appendErrors from '../../src/core/errors/append-errors.ts';
+import * as dataErrors from '../../src/core/errors/data-errors.ts';
+import * as handlerErrors from '../../src/core/errors/handler-errors.ts';
+import * as inputErrors from '../../src/core/errors/input-errors.ts';
+import * as serverErrors from '../../src/core/errors/server-errors.ts';
+import { MillraceError } from '../../src/core/errors/millrace-error.ts';
 
-const samples: errors.MillraceError[] = [
+const errors = {
+  MillraceError,
+  ...appendErrors,
+  ...dataErrors,
+  ...handlerErrors,
+  ...inputErrors,
+  ...serverErrors,
+};
+
+const samples: MillraceError[] = [
   new errors.ConfigError(['REDIS_URL: bad']),
   new errors.UnknownEventTypeError('x', ['a']),
   new errors.InvalidEventError('x', 'items.0', 'bad'),

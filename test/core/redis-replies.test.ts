@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { RedisReplyError } from '../../src/core/errors.ts';
+import { RedisReplyError } from '../../src/core/errors/server-errors.ts';
 import { REPLY_MEANINGS, replyCode } from '../../src/core/redis-replies.ts';
 
 const SHA = 'a'.repeat(40);

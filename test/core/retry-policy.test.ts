@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { DEFAULT_RETRY, nextDelayMs, type RetryPolicy } from '../../src/core/retry-policy.ts';
 import { defineFunction, defineView } from '../../src/define/index.ts';
 

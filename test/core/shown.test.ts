@@ -2,7 +2,14 @@
 import { inspect } from 'node:util';
 import { pino } from 'pino';
 import t from 'tap';
-import * as errors from '../../src/core/errors.ts';
+import { ClosedError } from '../../src/core/errors/append-errors.ts';
+import {
+  ConfigError,
+  InvalidEventError,
+  OversizeError,
+  UnknownEventTypeError,
+} from '../../src/core/errors/input-errors.ts';
+import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineAggregate, defineDecider } from '../../src/define/define-aggregate.ts';
 import {
@@ -134,12 +141,12 @@ t.test('what publish answers is plain', async (t) => {
 
 t.test('every error says its message, code and fields in JSON', (t) => {
   const made = [
-    new errors.UnknownEventTypeError('a.b', ['c.d']),
-    new errors.InvalidEventError('a.b', 'x', 'no'),
-    new errors.OversizeError('x', 2, 1, 'bytes'),
-    new errors.ConfigError(['one']),
-    new errors.ClosedError('it'),
-    new errors.UnknownOutcomeError('XADD', {
+    new UnknownEventTypeError('a.b', ['c.d']),
+    new InvalidEventError('a.b', 'x', 'no'),
+    new OversizeError('x', 2, 1, 'bytes'),
+    new ConfigError(['one']),
+    new ClosedError('it'),
+    new UnknownOutcomeError('XADD', {
       cause: Object.assign(new Error('gone'), { args: [Buffer.from('s3cret')] }),
     }),
   ];

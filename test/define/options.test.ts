@@ -1,6 +1,6 @@
 /** Values of a wrong kind are refused by name, and never read as if they were missing. */
 import t from 'tap';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { defineAggregate, defineDecider } from '../../src/define/define-aggregate.ts';
 import { defineFunction } from '../../src/define/define-function.ts';
 import { defineView } from '../../src/define/define-view.ts';

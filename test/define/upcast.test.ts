@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { applyUpcasts, defineFunction, upcast, type Upcast } from '../../src/define/index.ts';
 import { chainOf } from '../../src/define/upcast.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';

@@ -1,6 +1,6 @@
 /** A stop in the middle of a dispatcher's start: start() rejects, and nothing runs behind it. */
 import t from 'tap';
-import { ClosedError } from '../../src/core/errors.ts';
+import { ClosedError } from '../../src/core/errors/append-errors.ts';
 import { connect } from '../../src/millrace.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';

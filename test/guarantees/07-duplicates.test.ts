@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ProducerGapError } from '../../src/core/errors.ts';
+import { ProducerGapError } from '../../src/core/errors/append-errors.ts';
 import { appendFlush, type Flush, type Appended } from '../../src/pipeline/append/append.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';

@@ -6,7 +6,7 @@ import { readEnvironment } from '../../src/config.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { connect } from '../../src/millrace.ts';
 import { millrace } from '../../src/wire/generated/millrace.js';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
 import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { deadLetters, dump, settled } from '../../scripts/lab/counters.ts';

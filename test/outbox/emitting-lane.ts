@@ -7,7 +7,7 @@ import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import type { CommitPlan } from '../../src/pipeline/commit/commit-plan.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { Relay } from '../../src/outbox/relay.ts';
-import { UnknownOutcomeError } from '../../src/core/errors.ts';
+import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { publish, type BareLane, type Bed } from '../pipeline/bare-lane.ts';
 import { PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { dataFor } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';

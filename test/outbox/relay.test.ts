@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
-import { ScheduleFullError } from '../../src/core/errors.ts';
+import { ScheduleFullError } from '../../src/core/errors/append-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
 import { makeBed, specOf, startLane, type BareLane, type Bed } from '../pipeline/bare-lane.ts';

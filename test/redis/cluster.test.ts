@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
-import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { inspectServer, serverProblems } from '../../src/redis/capability.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { withRetry } from '../../src/redis/retry.ts';

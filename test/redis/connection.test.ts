@@ -1,13 +1,10 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import t from 'tap';
-import {
-  ClosedError,
-  ConfigError,
-  MillraceError,
-  RedisReplyError,
-  UnknownOutcomeError,
-} from '../../src/core/errors.ts';
+import { ClosedError } from '../../src/core/errors/append-errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
+import { MillraceError } from '../../src/core/errors/millrace-error.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import type { ConnectionOptions, RedisConnection } from '../../src/redis/contract.ts';
 import { parseRedisUrl, parseRedisUrls } from '../../src/redis/redis-url.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
-import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors.ts';
+import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { defineScript, type RedisScript } from '../../src/redis/script.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';

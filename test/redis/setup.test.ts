@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { pino } from 'pino';
 import t from 'tap';
 import { connect } from '../../src/index.ts';
-import { ConnectionSetupError, UnknownOutcomeError } from '../../src/core/errors.ts';
+import { ConnectionSetupError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { withRetry } from '../../src/redis/retry.ts';

@@ -1,5 +1,6 @@
 import t from 'tap';
-import * as core from '../../src/core/errors.ts';
+import { MillraceError } from '../../src/core/errors/millrace-error.ts';
+import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import * as errors from '../../src/registry/schema-errors.ts';
 import { AdminAddressError } from '../../src/admin/server.ts';
 import { toApiError } from '../../src/admin/registry-errors.ts';
@@ -13,7 +14,7 @@ const finding = {
   cure: 'Put it back',
   breaks: 'both',
 } as const;
-const samples: core.MillraceError[] = [
+const samples: MillraceError[] = [
   new errors.IncompatibleSchemaError('order.created', 'FULL', [finding]),
   new errors.UnknownSubjectError('order.created'),
   new errors.UnknownVersionError('order.created', 3),
@@ -29,12 +30,10 @@ t.test(
   'every error class of the registry is named as its class, with a code of its own',
   async (t) => {
     const classes = Object.values(errors).filter(
-      (value) => typeof value === 'function' && value.prototype instanceof core.MillraceError,
+      (value) => typeof value === 'function' && value.prototype instanceof MillraceError,
     );
     t.equal(samples.length, classes.length + 1, 'one sample a class');
     for (const sample of samples) t.equal(sample.name, sample.constructor.name);
-    const others = Object.values(core).filter((value) => typeof value === 'function').length;
-    t.ok(others > 0);
     t.equal(new Set(samples.map((error) => error.code)).size, samples.length, 'codes are unique');
   },
 );
@@ -50,7 +49,7 @@ t.test(
       const answer = toApiError(sample);
       t.ok(answer && answer.status >= 400 && answer.status < 500, sample.name);
     }
-    t.match(toApiError(new core.UnknownOutcomeError('x')), { status: 503, errorCode: 50003 });
+    t.match(toApiError(new UnknownOutcomeError('x')), { status: 503, errorCode: 50003 });
     t.equal(toApiError(new Error('a bug')), null);
   },
 );

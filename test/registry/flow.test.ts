@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import t from 'tap';
 import { explain } from '../../src/explain/explain.ts';
-import { SchemaNotRegisteredError } from '../../src/core/errors.ts';
+import { SchemaNotRegisteredError } from '../../src/core/errors/input-errors.ts';
 import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
 import type { Millrace } from '../../src/millrace.ts';

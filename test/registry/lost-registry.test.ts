@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import t from 'tap';
-import { SchemaNotRegisteredError } from '../../src/core/errors.ts';
+import { SchemaNotRegisteredError } from '../../src/core/errors/input-errors.ts';
 import { prepareSchema } from '../../src/registry/schema-tools.ts';
 import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import type { Millrace } from '../../src/millrace.ts';

@@ -4,9 +4,9 @@ import t from 'tap';
 import {
   InvalidEventError,
   OversizeError,
-  RedisReplyError,
   UnknownEventTypeError,
-} from '../../src/core/errors.ts';
+} from '../../src/core/errors/input-errors.ts';
+import { RedisReplyError } from '../../src/core/errors/server-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
 import type { EventHeader } from '../../src/wire/event-header.ts';

@@ -4,7 +4,7 @@
  */
 import t from 'tap';
 import { sleep } from '../../src/core/clock.ts';
-import { UnknownOutcomeError } from '../../src/core/errors.ts';
+import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { Snapshots } from '../../src/store/snapshots.ts';
 import { startRedis, until } from '../../scripts/lab/redis-server.ts';

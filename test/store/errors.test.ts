@@ -1,8 +1,8 @@
 import t from 'tap';
-import * as core from '../../src/core/errors.ts';
+import { MillraceError } from '../../src/core/errors/millrace-error.ts';
 import * as errors from '../../src/store/store-errors.ts';
 
-const samples: core.MillraceError[] = [
+const samples: MillraceError[] = [
   new errors.ConflictError('order', 'A', 1, 2),
   new errors.HistoryFullError('order', 'A', 99, 100),
   new errors.EventIdReusedError('order', 'A', 'e1', 3),
@@ -15,7 +15,7 @@ t.test(
     t.equal(samples.length, Object.keys(errors).length, 'one sample a class');
     for (const sample of samples) {
       t.equal(sample.name, sample.constructor.name);
-      t.ok(sample instanceof core.MillraceError);
+      t.ok(sample instanceof MillraceError);
       t.notOk(
         sample.retryable || sample.outcomeUnknown,
         'nothing was appended, and the same call fails again',

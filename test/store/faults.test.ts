@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path';
 import t from 'tap';
-import { BackpressureError, ProducerGapError, UnknownOutcomeError } from '../../src/core/errors.ts';
+import { BackpressureError, ProducerGapError } from '../../src/core/errors/append-errors.ts';
+import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import type { NewEvent } from '../../src/define/define-aggregate.ts';
 import { ConflictError } from '../../src/store/store-errors.ts';

@@ -1,7 +1,7 @@
 /** States: full replay, snapshots, points in time, pages. One server for all. */
 import fc from 'fast-check';
 import t from 'tap';
-import { CorruptDataError } from '../../src/core/errors.ts';
+import { CorruptDataError } from '../../src/core/errors/data-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { defineAggregate, type SnapshotPolicy } from '../../src/define/define-aggregate.ts';
 import { StoreInputError } from '../../src/store/store-errors.ts';

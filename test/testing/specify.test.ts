@@ -1,6 +1,6 @@
 import { AssertionError } from 'node:assert';
 import t from 'tap';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { defineAggregate, defineDecider } from '../../src/define/define-aggregate.ts';
 import { specify } from '../../src/testing/index.ts';
 import { OrderRefusedError, orders } from '../../workers/_orders.ts';

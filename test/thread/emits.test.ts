@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
 import { readLag } from '../../src/lag/lag.ts';
-import { EmitClosedError } from '../../src/core/errors.ts';
+import { EmitClosedError } from '../../src/core/errors/handler-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { Emits } from '../../src/thread/emits.ts';
 import { EventContext, EventsContext } from '../../src/thread/function-context.ts';

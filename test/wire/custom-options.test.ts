@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { ConfigError } from '../../src/core/errors.ts';
+import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { prepareSchema } from '../../src/registry/schema-tools.ts';
 import { readModel } from '../../src/schema/read-model.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { CorruptDataError } from '../../src/core/errors.ts';
+import { CorruptDataError } from '../../src/core/errors/data-errors.ts';
 import { checkBatch, countEvents, scanBatch, walkBatch } from '../../src/wire/batch-reader.ts';
 import { BatchBuilder, encodeEvent, writeEnvelope } from '../../src/wire/batch-writer.ts';
 import type { EventHeader } from '../../src/wire/event-header.ts';

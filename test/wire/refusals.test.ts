@@ -6,7 +6,7 @@ import { deepStrictEqual } from 'node:assert/strict';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
-import { InvalidEventError } from '../../src/core/errors.ts';
+import { InvalidEventError } from '../../src/core/errors/input-errors.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
 import type { EventType } from '../../src/wire/event-type.ts';
 import { subjectFor, subjectOf } from '../../src/wire/event-attributes.ts';

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { makeFolder } from '../../core/make-folder.ts';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 import { createCatalog } from '../../wire/catalog.ts';
 import { loadProtoFolder } from '../../wire/proto-folder.ts';
 import { generateTypes } from '../../wire/generate-types.ts';

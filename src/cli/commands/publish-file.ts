@@ -4,10 +4,10 @@ import { stat } from 'node:fs/promises';
 import { monotonicMs } from '../../core/clock.ts';
 import {
   InvalidEventError,
-  MillraceError,
   OversizeError,
   UnknownEventTypeError,
-} from '../../core/errors.ts';
+} from '../../core/errors/input-errors.ts';
+import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { Millrace } from '../../millrace.ts';
 import type { PublishItem } from '../../pipeline/append/publish-item.ts';
 import type { Publisher } from '../../pipeline/append/publisher.ts';

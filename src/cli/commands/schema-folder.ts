@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { createTwoFilesPatch } from 'diff';
 import type { Command } from 'commander';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 import { registeredBy } from '../../registry/registered-by.ts';
 import type { Verdict } from '../../registry/registry.ts';
 import type { SchemaDraft } from '../../registry/schema-draft.ts';

@@ -1,6 +1,6 @@
 /** `millrace schema list` and `show`: what the registry holds. Reads only. */
 import type { Command } from 'commander';
-import { CorruptDataError } from '../../core/errors.ts';
+import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import type { SchemaRegistry } from '../../registry/registry.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';

@@ -8,7 +8,7 @@ import { recentLag, recentOutboxes, startAdmin } from '../../admin/admin.ts';
 import { Metrics } from '../../admin/metrics.ts';
 import { readEnvironment } from '../../config.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 import { readProtoFolder } from '../../deployment.ts';
 import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { logWith, Millrace } from '../../millrace.ts';

@@ -2,7 +2,8 @@
  * One call of append.lua. It is sent again until Redis has answered: (producer, sequence) makes a
  * repetition harmless.
  */
-import { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
+import { ProducerGapError } from '../../core/errors/append-errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry, type RefusedWrites } from '../../redis/retry.ts';

@@ -1,5 +1,5 @@
 /** Runs a script that appends, and asks Redis for the durability that the caller wants. */
-import { DurabilityError } from '../../core/errors.ts';
+import { DurabilityError } from '../../core/errors/append-errors.ts';
 import type { RedisArg, RedisSender } from '../../redis/contract.ts';
 import type { RedisScript } from '../../redis/script.ts';
 

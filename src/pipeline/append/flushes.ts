@@ -1,6 +1,6 @@
 /** A publisher's events on their way: gathered per partition, sent as flushes. */
 import { leftOf } from '../../core/clock.ts';
-import { RedisReplyError } from '../../core/errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { positionPrefix } from '../../core/position.ts';
 import type { PayloadArena } from '../../wire/payload-arena.ts';
 import { SpareBuffers } from '../../wire/spare-buffers.ts';

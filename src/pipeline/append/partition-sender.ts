@@ -7,7 +7,7 @@
  * partition's gatherings are sent one after the other, so that no sequence overtakes another.
  */
 import { leftOf, monotonicMs } from '../../core/clock.ts';
-import { BackpressureError, ProducerGapError } from '../../core/errors.ts';
+import { BackpressureError, ProducerGapError } from '../../core/errors/append-errors.ts';
 import type { Departures } from './departures.ts';
 import { isOutOfMemory } from './pressure.ts';
 import { ProducerEpoch } from './producer-epoch.ts';

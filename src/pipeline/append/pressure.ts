@@ -9,7 +9,8 @@
  * says whether the pressure is over. While it is not, the time doubles.
  */
 import { monotonicMs } from '../../core/clock.ts';
-import { RedisReplyError, type Pressure } from '../../core/errors.ts';
+import type { Pressure } from '../../core/errors/append-errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import type { Backlog } from './append.ts';
 
 const RETRY_MS = { min: 100, max: 5000 } as const;

@@ -1,5 +1,6 @@
 /** The parts that a publisher works with. */
-import type { ProducerGapError, RedisReplyError } from '../../core/errors.ts';
+import type { ProducerGapError } from '../../core/errors/append-errors.ts';
+import type { RedisReplyError } from '../../core/errors/server-errors.ts';
 import type { LocalSchema } from '../../core/schema-id.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import type { Keys } from '../../redis/keys.ts';

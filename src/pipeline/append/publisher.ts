@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import type { InspectOptions } from 'node:util';
 import { wallClockMs } from '../../core/clock.ts';
-import { BackpressureError, ClosedError, type Pressure } from '../../core/errors.ts';
+import { BackpressureError, ClosedError, type Pressure } from '../../core/errors/append-errors.ts';
 import { PUBLISH_ITEM } from '../../core/known-options.ts';
 import { partitionOf } from '../../core/partition.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';

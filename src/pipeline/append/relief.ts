@@ -3,7 +3,7 @@
  * line, or is refused. Calls with other types go past the line.
  */
 import { monotonicMs, sleep } from '../../core/clock.ts';
-import { BackpressureError, ClosedError, type Pressure } from '../../core/errors.ts';
+import { BackpressureError, ClosedError, type Pressure } from '../../core/errors/append-errors.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
 import type { PressureGauge } from './pressure.ts';
 import type { PublisherSettings } from './publisher-options.ts';

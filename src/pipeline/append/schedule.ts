@@ -2,7 +2,7 @@
  * One call of schedule.lua: puts events away to be appended later. src/upkeep/scheduler.ts appends
  * them when they are due.
  */
-import { ScheduleFullError } from '../../core/errors.ts';
+import { ScheduleFullError } from '../../core/errors/append-errors.ts';
 import { MAX_SCHEDULED, type When } from '../../core/delivery-time.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';

@@ -5,7 +5,8 @@
  * whose reply was lost is sent again unchanged: commit.lua recognises the turn id.
  */
 import type { OutboxSize } from '../../core/emitted.ts';
-import { RedisReplyError, ScheduleFullError } from '../../core/errors.ts';
+import { ScheduleFullError } from '../../core/errors/append-errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { MAX_SCHEDULED } from '../../core/delivery-time.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';

@@ -3,7 +3,7 @@
  * them, are parked in stream order. The others are dead-lettered.
  */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
-import { ParkedLimitError } from '../../core/errors.ts';
+import { ParkedLimitError } from '../../core/errors/handler-errors.ts';
 import { batchSourceOf } from '../../wire/batch-reader.ts';
 import { encodeParked, type ParkedRecord } from '../../wire/parked.ts';
 import type { StreamEntry } from '../batch/batch.ts';

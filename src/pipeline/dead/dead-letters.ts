@@ -4,7 +4,8 @@
  * Texts of a letter (subject, ids, messages) come from producers and user code. Print them only
  * through a filter for control characters.
  */
-import { MillraceError, UnknownEventTypeError } from '../../core/errors.ts';
+import { UnknownEventTypeError } from '../../core/errors/input-errors.ts';
+import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { FUNCTION_PATTERN } from '../../core/function-spec.ts';
 import { checkText } from '../../core/well-formed.ts';
 import type { RedisSource } from '../../redis/source.ts';

@@ -5,7 +5,7 @@
  */
 import { counterFields } from '../../redis/counters.ts';
 import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { defineScript } from '../../redis/script.ts';
 import { COUNTS } from '../../redis/lua/shared.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';

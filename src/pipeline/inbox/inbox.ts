@@ -10,7 +10,7 @@
  * duplicates. Only the entries of such functions are walked in the dispatcher's thread.
  */
 import type { EventRef } from '../../core/thread-protocol.ts';
-import { CorruptDataError } from '../../core/errors.ts';
+import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import { CELL, moveTo } from '../../core/progress-cells.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';

@@ -11,7 +11,8 @@
  * turn away, because the commit would be refused.
  */
 import { sleep } from '../../core/clock.ts';
-import { MillraceError, SetupError } from '../../core/errors.ts';
+import { SetupError } from '../../core/errors/handler-errors.ts';
+import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { OWNER } from '../../core/function-spec.ts';
 import type { KeptLane } from '../ownership/lane-keeper.ts';
 import type { Bell } from '../read/doorbell.ts';

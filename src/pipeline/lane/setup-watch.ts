@@ -1,6 +1,6 @@
 /** Tells, once and again, since when a function's setup fails, and when it works again. */
 import { wallClockMs } from '../../core/clock.ts';
-import type { SetupError } from '../../core/errors.ts';
+import type { SetupError } from '../../core/errors/handler-errors.ts';
 import type { LaneStages } from './lane-stages.ts';
 
 export class SetupWatch {

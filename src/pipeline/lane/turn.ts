@@ -7,7 +7,8 @@
  * failed the turn: its reads and its commit have an unknown outcome.
  */
 import { monotonicMs, wallClockMs } from '../../core/clock.ts';
-import { GroupLostError, SetupError } from '../../core/errors.ts';
+import { SetupError } from '../../core/errors/handler-errors.ts';
+import { GroupLostError } from '../../core/errors/server-errors.ts';
 import { createBatch, type Batch, type RetryUnit, type StreamEntry } from '../batch/batch.ts';
 import { withRepeats, type Seen } from '../inbox/inbox.ts';
 import type { Taken } from '../read/lane-reader.ts';

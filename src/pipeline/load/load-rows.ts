@@ -5,7 +5,7 @@
  * A lane that found the generation empty therefore knows which rows may exist. It does not ask
  * Redis for the others. A rebuild gains most: each of its rows is new once.
  */
-import { CorruptDataError } from '../../core/errors.ts';
+import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import { ALL_ROWS, type ViewSpec } from '../../core/view-spec.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';

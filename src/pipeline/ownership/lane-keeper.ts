@@ -20,7 +20,7 @@
  * Owned here: the lanes.
  */
 import { monotonicMs, wallClockMs } from '../../core/clock.ts';
-import { RedisReplyError } from '../../core/errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { OWNER } from '../../core/function-spec.ts';
 import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
 import { failureLevel, type Log } from '../../core/log.ts';

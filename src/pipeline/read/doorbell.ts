@@ -8,7 +8,7 @@
  * the other idle lanes of that stream. So only a lane that reads again anyway can miss an entry.
  */
 import { monotonicMs, sleep } from '../../core/clock.ts';
-import { RedisReplyError } from '../../core/errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
 import { compareEntryIds } from '../../core/position.ts';
 import type { RedisConnection } from '../../redis/contract.ts';

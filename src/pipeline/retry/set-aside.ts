@@ -3,7 +3,8 @@
  * letters as it is: kind `record`, reason `decode`. It counts under the same type as while it was
  * parked.
  */
-import { CorruptDataError, RedisReplyError } from '../../core/errors.ts';
+import { CorruptDataError } from '../../core/errors/data-errors.ts';
+import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import type { Log } from '../../core/log.ts';
 import { counterFields } from '../../redis/counters.ts';
 import type { Keys } from '../../redis/keys.ts';

@@ -14,7 +14,7 @@ import {
   type Plugin,
   type PluginBuild,
 } from 'esbuild';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 import { compiledFolder } from './compiled-folder.ts';
 import { COMPILER, resolveImport, ModuleGraph } from './module-graph.ts';
 

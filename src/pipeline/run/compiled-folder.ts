@@ -2,7 +2,7 @@
 import { accessSync, constants, lstatSync, mkdirSync, realpathSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 
 /**
  * Returns the first folder that can be written: `<cacheDir>/functions`, then

@@ -1,6 +1,10 @@
 /** The failures of events that have cost a thread, or whole dispatchers. */
 import type { EventRef, Failure } from '../../core/thread-protocol.ts';
-import { DispatcherDeathError, HandlerTimeoutError, ThreadDeathError } from '../../core/errors.ts';
+import {
+  DispatcherDeathError,
+  HandlerTimeoutError,
+  ThreadDeathError,
+} from '../../core/errors/handler-errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 
 /** @param timeout whether the thread was taken because the handler did not settle in time */

@@ -4,7 +4,7 @@ import type {
   FileDescription,
   FunctionFileData,
 } from '../../core/thread-protocol.ts';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 import { deathCause } from './death-cause.ts';
 
 /** Runs a task in a thread; rejects with an AbortError once its signal aborts. */

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { threadEnvironment, type Environment } from '../../config.ts';
 import type { FileDescription } from '../../core/thread-protocol.ts';
-import { ConfigError } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors/input-errors.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { findFunctions, type FoundFunctions } from './find-functions.ts';
 import type { Catalog } from '../../wire/catalog.ts';

@@ -5,7 +5,7 @@
  * after the death of a thread, of retries, and in a search for an event that kills dispatchers.
  */
 import type { EventRef } from '../../core/thread-protocol.ts';
-import { CorruptDataError } from '../../core/errors.ts';
+import { CorruptDataError } from '../../core/errors/data-errors.ts';
 import { readEvent, walkBatch } from '../../wire/batch-reader.ts';
 import { decodeParked } from '../../wire/parked.ts';
 import type { Batch, RetryUnit, StreamEntry } from '../batch/batch.ts';

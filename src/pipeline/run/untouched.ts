@@ -10,7 +10,7 @@
  * before an earlier one of its subject.
  */
 import type { DeadEntry, EventRef } from '../../core/thread-protocol.ts';
-import { CorruptDataError, type EnvelopeError } from '../../core/errors.ts';
+import { CorruptDataError, type EnvelopeError } from '../../core/errors/data-errors.ts';
 import { CELL, moveTo } from '../../core/progress-cells.ts';
 import { checkBatch, walkBatch } from '../../wire/batch-reader.ts';
 import { envelopeProblem, nameOr } from '../../wire/envelope-problem.ts';

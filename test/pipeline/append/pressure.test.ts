@@ -1,5 +1,5 @@
 import t from 'tap';
-import { BackpressureError } from '../../../src/core/errors.ts';
+import { BackpressureError } from '../../../src/core/errors/append-errors.ts';
 import { registerFunction } from '../../../src/pipeline/ownership/register.ts';
 import { openConnection } from '../../../src/redis/connection.ts';
 import { createKeys } from '../../../src/redis/keys.ts';

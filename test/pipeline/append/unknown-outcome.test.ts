@@ -4,7 +4,7 @@
  * stay as they are, though the caller has given them up.
  */
 import t from 'tap';
-import { UnknownOutcomeError } from '../../../src/core/errors.ts';
+import { UnknownOutcomeError } from '../../../src/core/errors/server-errors.ts';
 import { Publisher } from '../../../src/pipeline/append/publisher.ts';
 import { DEFAULT_PUBLISHER } from '../../../src/pipeline/append/publisher-options.ts';
 import type { RedisConnection, RedisSender, ScriptCall } from '../../../src/redis/contract.ts';

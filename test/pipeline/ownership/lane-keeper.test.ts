@@ -3,7 +3,7 @@
  * they are told to.
  */
 import t, { type Test } from 'tap';
-import { UnknownOutcomeError } from '../../../src/core/errors.ts';
+import { UnknownOutcomeError } from '../../../src/core/errors/server-errors.ts';
 import {
   LaneKeeper,
   type AcquiredLane,

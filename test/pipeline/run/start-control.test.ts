@@ -4,7 +4,7 @@
 import { pino } from 'pino';
 import t from 'tap';
 import { createCells, CELL } from '../../../src/core/progress-cells.ts';
-import { LeaseLostError } from '../../../src/core/errors.ts';
+import { LeaseLostError } from '../../../src/core/errors/handler-errors.ts';
 import { defineFunction } from '../../../src/define/index.ts';
 import { readProtoFolder } from '../../../src/deployment.ts';
 import { createBatch, packBatch } from '../../../src/pipeline/batch/batch.ts';
