@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import type { OrderSummary } from '../workers/order-summary.ts';
 import { buildGateway } from '../scripts/shop-gateway/app.ts';
 import { collect, openShop } from './store/open-store.ts';
-import { projectDir, startRedis, until } from '../scripts/lab/redis-server.ts';
+import { projectDir, startRedis } from '../scripts/lab/redis-server.ts';
 import { startProxy } from '../scripts/lab/tcp-proxy.ts';
+import { until } from '../scripts/lab/until.ts';
 
 const redis = await startRedis(t);
 const proxy = await startProxy(t, { socket: redis.socket });

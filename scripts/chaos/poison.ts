@@ -8,7 +8,8 @@
  */
 import { startDispatcher, openService } from '../lab/dispatcher-process.ts';
 import { totals } from '../lab/counters.ts';
-import { startRedis, until } from '../lab/redis-server.ts';
+import { startRedis } from '../lab/redis-server.ts';
+import { until } from '../lab/until.ts';
 
 const PARTITIONS = 4;
 const SUBJECTS = 10_000;

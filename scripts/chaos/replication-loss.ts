@@ -20,7 +20,8 @@ import { openService, startDispatcher, testDir } from '../lab/dispatcher-process
 import { eventsIn } from '../lab/emits.ts';
 import { completions, readHistory, runsOf } from '../lab/history.ts';
 import { startCluster, type TestCluster } from '../lab/redis-cluster.ts';
-import { until, type TestLike } from '../lab/redis-server.ts';
+import { type TestLike } from '../lab/redis-server.ts';
+import { until } from '../lab/until.ts';
 
 /**
  * The link between a master and its replica. `delayed`: a delay each way, ms. Otherwise: nothing

@@ -11,13 +11,13 @@ import { nothingAllowed } from '../../src/torture/allowed.ts';
 import { check } from '../../src/torture/checker.ts';
 import { readBooks } from '../../src/torture/end-state.ts';
 import { measureTakeover } from '../../src/torture/takeover.ts';
-import { until } from '../lab/redis-server.ts';
 import { arrange, PARTITIONS, type Bed, type Teardown } from './bed.ts';
 import { drain } from './drain.ts';
 import type { FaultContext } from './fault.ts';
 import { HELD, VIEW } from './function-rules.ts';
 import { keep, readRecord, type Declared } from './record.ts';
 import { TAKEOVER_BOUND_MS, type SeedOptions, type SeedResult } from './seed-options.ts';
+import { until } from '../lab/until.ts';
 
 export { LEASE_MS, TAKEOVER_BOUND_MS, type SeedOptions, type SeedResult } from './seed-options.ts';
 

@@ -4,7 +4,7 @@
  */
 import { splitCounterField } from '../../src/redis/counters.ts';
 import type { Redis } from 'ioredis';
-import { until } from './redis-server.ts';
+import { untilTold, countersOf, NotYet } from './until.ts';
 
 export interface Totals {
   readonly appended: number;
@@ -36,19 +36,15 @@ export async function settled(
   count: number,
   timeoutMs = 60_000,
 ): Promise<Totals> {
-  let last: Totals | null = null;
-  try {
-    return await until(
-      `${count} events are settled`,
-      async () => {
-        last = await totals(redis, fn, partitions);
-        return last.done + last.dead >= count && last.parked === 0 ? last : null;
-      },
-      timeoutMs,
-    );
-  } catch (error) {
-    throw new Error(`${(error as Error).message}: ${JSON.stringify(last)}`, { cause: error });
-  }
+  return untilTold(
+    countersOf(redis),
+    `${count} events are settled`,
+    async () => {
+      const now = await totals(redis, fn, partitions);
+      return now.done + now.dead >= count && now.parked === 0 ? now : new NotYet(now);
+    },
+    timeoutMs,
+  );
 }
 
 export interface DeadLetter {

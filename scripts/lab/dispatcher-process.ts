@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { connect, type Millrace, type MillraceOptions } from '../../src/millrace.ts';
-import { projectDir, until, type TestLike } from './redis-server.ts';
+import { projectDir, type TestLike } from './redis-server.ts';
+import { untilTold, outputOf } from './until.ts';
 
 export const PROTO_DIR = join(projectDir, 'scripts/lab/proto');
 const SCRIPT = fileURLToPath(new URL('./run-dispatcher.js', import.meta.url));
@@ -90,7 +91,8 @@ export async function startDispatcher(
     await kill();
     if (process.env['TEST_VERBOSE']) process.stderr.write(err);
   });
-  await until(
+  await untilTold(
+    outputOf(child.stdout),
     `the dispatcher is ready: ${options.functions}`,
     () => {
       if (!alive) throw new Error(`the dispatcher ended while it started: ${err}`);
@@ -116,7 +118,9 @@ export async function startDispatcher(
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
     async logged(pattern) {
-      await until(`the dispatcher logs ${String(pattern)}`, () => pattern.test(err), 30_000);
+      await untilTold(outputOf(child.stderr), `the dispatcher logs ${String(pattern)}`, () =>
+        pattern.test(err),
+      );
     },
   };
 }

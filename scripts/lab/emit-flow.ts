@@ -6,7 +6,7 @@ import type { Millrace } from '../../src/millrace.ts';
 import { emittedId } from './emitted-id.ts';
 import { eventsIn, miscounted, outboxEntries } from './emits.ts';
 import { dataFor, type Plan } from './misbehaving-functions/emit/_plan.ts';
-import { until } from './redis-server.ts';
+import { until } from './until.ts';
 
 export interface Flow {
   readonly items: readonly { readonly type: string; readonly id: string; readonly data: unknown }[];

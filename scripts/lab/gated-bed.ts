@@ -11,7 +11,8 @@ import {
   type DispatcherProcess,
 } from './dispatcher-process.ts';
 import { readHistory, runsOf, type Run } from './history.ts';
-import { startRedis, until, type TestLike, type TestRedis } from './redis-server.ts';
+import { startRedis, type TestLike, type TestRedis } from './redis-server.ts';
+import { untilTold, countersOf } from './until.ts';
 
 export const PARTITIONS = 3;
 export const FUNCTIONS = ['gated', 'gated-unordered'];
@@ -61,7 +62,8 @@ export async function openBed(t: TestLike): Promise<Bed> {
       );
     },
     runsBeside: async (id, done) => {
-      await until(
+      await untilTold(
+        countersOf(look),
         `${done} are done while ${id} runs`,
         async () => {
           for (const fn of FUNCTIONS)

@@ -16,7 +16,8 @@ import {
   readHistory,
   runsOf,
 } from './history.ts';
-import { startRedis, until } from './redis-server.ts';
+import { startRedis } from './redis-server.ts';
+import { untilTold, writesToFile } from './until.ts';
 
 export interface Misbehaviour {
   readonly order: string;
@@ -165,7 +166,7 @@ async function play(t: Test, bed: Bed, { misbehaviour, items, after }: Scenario)
   await bed.publisher.publishMany([after]);
   bed.published++;
   await settled(bed.look, bed.set, PARTITIONS, bed.published);
-  await until('the history has the end of the last event', () =>
+  await untilTold(writesToFile(bed.history), 'the history has the end of the last event', () =>
     readHistory(bed.history).some((line) => line.id === after.id && line.what === 'end'),
   );
 }

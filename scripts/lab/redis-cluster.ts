@@ -3,8 +3,9 @@
  * replica.
  */
 import { Cluster, type Redis } from 'ioredis';
-import { freePort, startRedis, until, type TestLike, type TestRedis } from './redis-server.ts';
+import { freePort, startRedis, type TestLike, type TestRedis } from './redis-server.ts';
 import { startProxy, type TcpProxy } from './tcp-proxy.ts';
+import { until } from './until.ts';
 
 export interface TestCluster {
   /** Url of the masters, in the form of REDIS_URL. */

@@ -225,36 +225,6 @@ async function removeDir(dir: string): Promise<void> {
   }
 }
 
-/** Bounds of the pause between two looks, ms. */
-const MIN_PAUSE_MS = 10;
-const MAX_PAUSE_MS = 50;
-
-/**
- * Calls `check` until it returns something truthy. For facts that give no signal.
- *
- * A look may cost much (all counters of a deployment, a whole history file). So the pause is three
- * times as long as the look took, from 10 to 50 ms. Polling leaves the machine to the work that the
- * test waits for.
- *
- * @param what the fact, for the error's text
- * @throws Error when `timeoutMs` are over
- */
-export async function until<T>(
-  what: string,
-  check: () => T | Promise<T>,
-  timeoutMs = 30_000,
-): Promise<NonNullable<T>> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const lookedMs = performance.now();
-    const value = await check();
-    if (value) return value;
-    const now = performance.now();
-    if (now > deadline) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
-    await delay(Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, 3 * (now - lookedMs))));
-  }
-}
-
 /**
  * Returns a free port below the kernel's range for outgoing connections. A port in that range may
  * be taken before the server binds it.

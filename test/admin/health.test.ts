@@ -11,7 +11,8 @@ import { Lane } from '../../src/pipeline/lane/lane.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import { createProject, counter, NOTES_PROTO } from '../cli/run-cli.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 const event = (id: string, order: string) => ({
   data: { key: id, number: 0, order, filler: new Uint8Array(0) },
@@ -156,7 +157,7 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
     },
   ]);
   await look.del(key);
-  await until('it has its lane', async () => (await fetch(`${admin.url}/readyz`)).status === 200);
+  await until('it has its lane', async () => is((await fetch(`${admin.url}/readyz`)).status, 200));
   t.ok(dispatcher.health().ok);
 });
 
@@ -284,7 +285,8 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { att
       });
     await t.test('metrics count the outcomes, and tell the states', async (t) => {
       t.equal((await publish('a', 'a', 'a', 'bad')).status, 0);
-      await until(
+      await untilTold(
+        countersOf(look),
         'settled',
         async () =>
           (await counter(look, 'done:keeper:note.added')) === 3 &&
@@ -357,7 +359,7 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], handle() {} 
   const running = p.start(['start'], { MILLRACE_PORT: '0' });
   const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
   await redis.kill();
-  await until('not ready', async () => (await fetch(`${url}/readyz`)).status === 503);
+  await until('not ready', async () => is((await fetch(`${url}/readyz`)).status, 503));
   const text = await (await fetch(`${url}/metrics`)).text();
   t.match(text, /^millrace_redis_up 0$/m);
   t.notMatch(text, /^millrace_(lag_events\{|outbox_)/m, 'nothing is told of what is not known');

@@ -9,7 +9,7 @@ import { FAULT_POINTS } from '../../scripts/chaos/fault-points.ts';
 import { runSeed, type SeedOptions } from '../../scripts/chaos/run-seed.ts';
 import { runsOf } from '../../src/torture/runs.ts';
 import type { Rule } from '../../src/torture/run-record.ts';
-import { until } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 /** Publishes this many events at once, so that lanes have several entries in hand. */
 const burst = (count: number): Fault => ({

@@ -1,6 +1,7 @@
 import t from 'tap';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject } from './run-cli.ts';
+import { until, moreThan } from '../../scripts/lab/until.ts';
 
 t.test('bench counts its events, leaves nothing behind', async (t) => {
   const redis = await startRedis(t);
@@ -27,7 +28,7 @@ t.test('an interrupted bench cleans up', async (t) => {
   const client = redis.client();
   const project = createProject(t, redis.url);
   const running = project.start(['bench', '--events', '100000000']);
-  await until('it publishes', async () => (await client.dbsize()) > 5, 60_000);
+  await until('it publishes', async () => moreThan(await client.dbsize(), 5), 60_000);
   running.child.kill('SIGINT');
   const { status, stderr } = await running.ended;
   t.equal(status, 1);

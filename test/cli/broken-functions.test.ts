@@ -2,8 +2,9 @@
  * Functions whose fault shows outside their handler: after it has returned, or before it is called.
  */
 import t from 'tap';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject, NOTES_PROTO } from './run-cli.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 interface Explained {
   readonly function: string;

@@ -3,8 +3,9 @@
  * explain.
  */
 import t from 'tap';
-import { freePort, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { freePort, startRedis } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject, NOTES_PROTO } from './run-cli.ts';
+import { untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 t.test(
   'each failed attempt is logged, with what it was caused by; the delays keep their minimum',
@@ -34,7 +35,9 @@ export default defineFunction({ name: 'caller', on: ['note.added'], retry: { att
       ).status,
       0,
     );
-    await until('it is dead', async () => (await counter(look, 'dead:caller:note.added')) === 1);
+    await untilTold(countersOf(look), 'it is dead', async () =>
+      is(await counter(look, 'dead:caller:note.added'), 1),
+    );
     running.child.kill('SIGTERM');
     const { stdout } = await running.ended;
     const lines = stdout

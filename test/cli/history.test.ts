@@ -9,9 +9,10 @@ import { UsageError } from '../../src/cli/exit-status.ts';
 import { handleCommand } from '../../src/store/handle-command.ts';
 import { orders } from '../../workers/_orders.ts';
 import { testDir } from '../../scripts/lab/dispatcher-process.ts';
-import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { collect, openShop } from '../store/open-store.ts';
 import { parseLines } from './run-cli.ts';
+import { until, moreThan } from '../../scripts/lab/until.ts';
 
 t.test('history', async (t) => {
   const redis = await startRedis(t);
@@ -51,15 +52,16 @@ t.test('history', async (t) => {
   const [, paid] = await collect(store.read('order', 'A-1'));
   const paidMs = Number(paid?.position.split('/')[1]?.split('-')[0]);
   const look = redis.client();
-  await until(
-    'the clock has moved on',
-    async () =>
+  await until('the clock has moved on', async () =>
+    moreThan(
       Number(
         await look.eval(
           "local t = redis.call('TIME'); return t[1] * 1000 + math.floor(t[2] / 1000)",
           0,
         ),
-      ) > paidMs,
+      ),
+      paidMs,
+    ),
   );
   await handleCommand(
     store,

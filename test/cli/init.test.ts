@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject, linkPackage } from './run-cli.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 t.test('what init writes runs as it is, and type-checks', async (t) => {
   const { url } = await startRedis(t);

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject } from './run-cli.ts';
+import { untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 t.test(
   '200,000 lines through stdin in bounded memory; a pipe that pauses holds nothing back',
@@ -22,9 +23,10 @@ t.test(
         await new Promise((resolve) => child.stdin.once('drain', resolve));
     }
     // stdin is still open. Everything that was written must arrive anyway.
-    await until(
+    await untilTold(
+      countersOf(client),
       'all are appended',
-      async () => (await counter(client, 'appended:note.added')) === total,
+      async () => is(await counter(client, 'appended:note.added'), total),
       90_000,
     );
     const peakKb = Number(

@@ -1,6 +1,7 @@
 import t from 'tap';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject, parseLines } from './run-cli.ts';
+import { untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 const note = (number: number, more: object = {}): string =>
   JSON.stringify({
@@ -208,9 +209,8 @@ t.test('SIGINT ends it with what was sent said, status 1', async (t) => {
   const project = createProject(t, redis.url);
   const { child, ended } = project.start(['publish', '-']);
   child.stdin.write(`${note(1)}\n${note(2)}\n{"type":`);
-  await until(
-    'both are appended',
-    async () => (await counter(client, 'appended:note.added')) === 2,
+  await untilTold(countersOf(client), 'both are appended', async () =>
+    is(await counter(client, 'appended:note.added'), 2),
   );
   child.kill('SIGINT');
   const result = await ended;
@@ -225,7 +225,9 @@ t.test('a server that goes away in mid file: said, status 1, no stack', async (t
   const project = createProject(t, redis.url);
   const { child, ended } = project.start(['publish', '-', '--json', '--deadline', '3000']);
   child.stdin.write(`${note(1)}\n`);
-  await until('one is appended', async () => (await counter(client, 'appended:note.added')) === 1);
+  await untilTold(countersOf(client), 'one is appended', async () =>
+    is(await counter(client, 'appended:note.added'), 1),
+  );
   await redis.kill();
   child.stdin.end(`${note(2)}\n`);
   const result = await ended;

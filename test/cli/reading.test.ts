@@ -25,12 +25,8 @@ import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
 import { inProcess, type Register } from '../../scripts/lab/cli-in-process.ts';
 import { dump } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
-import {
-  startRedis,
-  until,
-  type TestLike,
-  type TestRedis,
-} from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike, type TestRedis } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const DATA = { key: 's', number: 1, order: 'ok', filler: new Uint8Array(0) };
 

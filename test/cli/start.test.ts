@@ -2,8 +2,9 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { counter, createProject, NOTES_PROTO } from './run-cli.ts';
+import { until, untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 const worker = (
   body: string,
@@ -42,9 +43,8 @@ t.test('ready, works, drains on SIGTERM and SIGINT with status 0', async (t) => 
     t.ok(ready);
     const before = await counter(client, 'done:keeper:note.added');
     t.equal((await p.here(DATA)).status, 0);
-    await until(
-      'it is done',
-      async () => (await counter(client, 'done:keeper:note.added')) === before + 1,
+    await untilTold(countersOf(client), 'it is done', async () =>
+      is(await counter(client, 'done:keeper:note.added'), before + 1),
     );
     running.child.kill(signal);
     const { status, stdout, stderr } = await running.ended;
@@ -127,7 +127,9 @@ t.test('a second signal stops at once, status 1; what ran is not lost', async (t
 
   p.write('go', '');
   const again = p.start(['start'], { MILLRACE_LEASE_MS: '2000' });
-  await until('it is done', async () => (await counter(client, 'done:keeper:note.added')) === 1);
+  await untilTold(countersOf(client), 'it is done', async () =>
+    is(await counter(client, 'done:keeper:note.added'), 1),
+  );
   again.child.kill('SIGTERM');
   t.equal((await again.ended).status, 0);
 });
@@ -155,7 +157,9 @@ t.test('it outlives a server that goes away and comes back', async (t) => {
   await running.seen('stdout', /"level":40/);
   await redis.restart();
   t.equal((await p.here(DATA)).status, 0);
-  await until('it is done', async () => (await counter(client, 'done:keeper:note.added')) === 1);
+  await untilTold(countersOf(client), 'it is done', async () =>
+    is(await counter(client, 'done:keeper:note.added'), 1),
+  );
   running.child.kill('SIGTERM');
   t.equal((await running.ended).status, 0);
 });

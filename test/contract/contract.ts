@@ -26,7 +26,8 @@ import {
   type FunctionSet,
 } from '../../scripts/lab/dispatcher-process.ts';
 import { disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, countersOf, is, moreThan } from '../../scripts/lab/until.ts';
 
 export interface Server {
   readonly url: string;
@@ -135,7 +136,8 @@ export function contract(where: string, start: (t: TestLike) => Promise<Server>)
       const { events } = await rewindFunction(deployment, 'ordered', { kind: 'start' });
       t.equal(events, items.length);
       const millrace = await running('ordered');
-      await until(
+      await untilTold(
+        countersOf(look),
         'all have come again',
         async () => {
           const { done, dead: died, parked } = await totals(look, 'ordered', PARTITIONS);
@@ -158,9 +160,8 @@ export function contract(where: string, start: (t: TestLike) => Promise<Server>)
         })),
       );
       await publisher.publish('test.event', event('far').data, { id: 'far', delayMs: 3_600_000 });
-      await until(
-        'all but one have run',
-        async () => (await totals(look, 'ordered', PARTITIONS)).done === before + 20,
+      await untilTold(countersOf(look), 'all but one have run', async () =>
+        is((await totals(look, 'ordered', PARTITIONS)).done, before + 20),
       );
       t.strictSame(
         (await listScheduled(deployment, 10)).map(({ id }) => id),
@@ -189,7 +190,7 @@ export function contract(where: string, start: (t: TestLike) => Promise<Server>)
           'b',
           encodeEvents([{ id, subject: 'x' }]),
         );
-      await until('they are skipped', async () => (await lagOf('inbox'))?.skipped === skipped + 2);
+      await until('they are skipped', async () => is((await lagOf('inbox'))?.skipped, skipped + 2));
       t.match(await lagOf('inbox'), { lag: 0, conserved: true });
       await millrace.close();
     });
@@ -214,7 +215,7 @@ export function contract(where: string, start: (t: TestLike) => Promise<Server>)
         );
         await until(
           'all are done',
-          async () => (await lagOf('unordered'))?.done === before.done + 100,
+          async () => is((await lagOf('unordered'))?.done, before.done + 100),
           60_000,
         );
         for (const millrace of both) await millrace.close();
@@ -250,7 +251,8 @@ export function contract(where: string, start: (t: TestLike) => Promise<Server>)
       async (t) => {
         await setTypeLimits(deployment, 'test.other', { maxEvents: 8 });
         const millrace = await running('ordered');
-        await until(
+        await untilTold(
+          writesTo(look),
           'trimmed',
           async () => (await entriesIn(look, PARTITIONS, ['test.other'])) <= PARTITIONS,
         );
@@ -270,9 +272,8 @@ export function contract(where: string, start: (t: TestLike) => Promise<Server>)
           1,
         )) as [string][];
         await connection.command('XDEL', keys.events(3, 'test.event'), id);
-        await until(
-          'the loss is written down',
-          async () => (await readLosses(deployment)).length > 0,
+        await until('the loss is written down', async () =>
+          moreThan((await readLosses(deployment)).length, 0),
         );
         t.match(await readLosses(deployment), [
           { kind: 'entries', partition: 3, type: 'test.event', count: 1 },

@@ -3,7 +3,8 @@ import t from 'tap';
 import { settled, totals } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesToFile, atLeast } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 4;
 
@@ -41,9 +42,10 @@ t.test(
     } as const;
     for (const crashAt of [100, 400, 600]) {
       const dispatcher = await startDispatcher(t, options);
-      await until(
+      await untilTold(
+        writesToFile(history),
         `${crashAt} events have run`,
-        () => completions(runsOf(readHistory(history))).size >= crashAt,
+        () => atLeast(completions(runsOf(readHistory(history))).size, crashAt),
         30_000,
       );
       await dispatcher.kill();
@@ -92,11 +94,11 @@ t.test(
       }
     })();
     for (const at of [400, 1000]) {
-      await until(`${at} events are acknowledged`, () => acknowledged.length >= at, 30_000);
+      await until(`${at} events are acknowledged`, () => atLeast(acknowledged.length, at), 30_000);
       await redis.kill();
       await redis.restart();
     }
-    await until('the flow has gone on', () => acknowledged.length >= 1600, 30_000);
+    await until('the flow has gone on', () => atLeast(acknowledged.length, 1600), 30_000);
     stop = true;
     await flow;
     t.equal(refused.length, 0, 'the publisher outlived it');

@@ -3,7 +3,8 @@ import type { Redis } from 'ioredis';
 import t from 'tap';
 import { deadLetters, settled, totals } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 2;
 const TYPES = ['test.event', 'test.other'];

@@ -6,7 +6,7 @@ import { checkFlow, inventFlow } from '../../scripts/lab/emit-flow.ts';
 import { readHistory } from '../../scripts/lab/history.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
 import { startCluster } from '../../scripts/lab/redis-cluster.ts';
-import { until } from '../../scripts/lab/redis-server.ts';
+import { untilTold, writesToFile, moreThan } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 6;
 
@@ -33,7 +33,12 @@ t.test(
     const first = await startDispatcher(t, options);
     const second = await startDispatcher(t, options);
     await service.publisher().publishMany(flow.items);
-    await until('it is in the middle', () => readHistory(history).length > 100, 30_000);
+    await untilTold(
+      writesToFile(history),
+      'it is in the middle',
+      () => moreThan(readHistory(history).length, 100),
+      30_000,
+    );
     await first.kill();
     await cluster.moveSlot('mr:{0}:outbox', ((await cluster.ownerOf('mr:{0}:outbox')) + 1) % 3);
     await checkFlow(t, { service, look, partitions: PARTITIONS }, flow);

@@ -9,7 +9,8 @@ import { checkFlow, inventFlow, type Flow } from '../../scripts/lab/emit-flow.ts
 import { outboxEntries } from '../../scripts/lab/emits.ts';
 import { readHistory } from '../../scripts/lab/history.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 3;
 
@@ -30,7 +31,7 @@ t.test(
     let flow: Flow = { items: [], emitted: [] };
     const dispatchers = [await startDispatcher(t, options), await startDispatcher(t, options)];
     for (const seed of [1, 2, 3]) {
-      await until('one helps the other, in each partition', async () => {
+      await untilTold(writesTo(look), 'one helps the other, in each partition', async () => {
         const helpers = await Promise.all(
           Array.from({ length: PARTITIONS }, (_, p) => look.scard(`mr:{${p}}:helpers:emitter`)),
         );

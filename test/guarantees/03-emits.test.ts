@@ -12,8 +12,16 @@ import {
 import { checkFlow, inventFlow, type Flow } from '../../scripts/lab/emit-flow.ts';
 import { readHistory } from '../../scripts/lab/history.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
+import {
+  until,
+  untilTold,
+  writesTo,
+  countersOf,
+  writesToFile,
+  moreThan,
+} from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 4;
 
@@ -49,7 +57,7 @@ t.test('emitted events', async (t) => {
       for (let kill = 0; kill < 2; kill++) {
         const before = lines();
         await begin(`kill-${seed}-${kill}`, 120, seed * 10 + kill);
-        await until('it is in the middle', () => lines() > before + 10 + random(150));
+        await until('it is in the middle', () => moreThan(lines(), before + 10 + random(150)));
         const victim = random(2);
         await dispatchers[victim]?.kill();
         dispatchers[victim] = await startDispatcher(t, options);
@@ -75,15 +83,17 @@ t.test('emitted events', async (t) => {
     const heir = await startDispatcher(t, options);
     const before = lines();
     await begin('zombie', 200, 900);
-    await until(
-      'it is in the middle',
-      () =>
+    await untilTold(writesToFile(history), 'it is in the middle', () =>
+      moreThan(
         readHistory(history)
           .slice(before)
-          .filter((line) => line.pid === zombie.pid).length > 20,
+          .filter((line) => line.pid === zombie.pid).length,
+        20,
+      ),
     );
     zombie.freeze();
-    await until(
+    await untilTold(
+      writesTo(look),
       'the heir has all lanes',
       async () => {
         const leases = await Promise.all(
@@ -118,7 +128,7 @@ t.test('emitted events', async (t) => {
     const done = flow.items.length;
     flow = { items: [...flow.items, ...items], emitted: [...flow.emitted, ...more.emitted] };
     await publisher.publishMany(items);
-    await until('all is committed', async () => {
+    await untilTold(countersOf(look), 'all is committed', async () => {
       let sum = 0;
       for (let p = 0; p < PARTITIONS; p++) {
         const counters = await look.hgetall(`mr:{${p}}:counters`);

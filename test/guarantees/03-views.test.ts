@@ -6,8 +6,9 @@ import t from 'tap';
 import { settled, totals } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { event, listAll, TallyModel } from '../views/tally-model.ts';
+import { untilTold, countersOf } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 2;
 const FN = 'tally@1';
@@ -89,7 +90,8 @@ t.test(
         for (let kills = 0; kills < 2; kills++) {
           const victim = await startDispatcher(t, options);
           const goal = done + 1 + next(400);
-          await until(
+          await untilTold(
+            countersOf(look),
             'some are folded',
             async () => ((done = (await totals(look, FN, PARTITIONS)).done) >= goal ? true : null),
             20_000,
@@ -112,7 +114,8 @@ t.test(
         for (let i = 0; i < 30; i++) await publish(next, 60);
       })();
       const { done } = await totals(look, FN, PARTITIONS);
-      await until(
+      await untilTold(
+        countersOf(look),
         'it works',
         async () => ((await totals(look, FN, PARTITIONS)).done > done + 100 ? true : null),
         20_000,

@@ -4,7 +4,8 @@ import t from 'tap';
 import { deadLetters, dump, settled } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesToFile, moreThan } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 2;
 
@@ -71,13 +72,14 @@ for (const thawWhen of ['its heir has begun', 'its heir has finished'] as const)
         runsOf(readHistory(history)).filter(
           (run) => run.outcome === 'died' && run.pid === zombie.pid,
         );
-      await until("the zombie's handlers run", () => openRuns().length > 0, 20_000);
+      await until("the zombie's handlers run", () => moreThan(openRuns().length, 0), 20_000);
       zombie.freeze();
       const open = openRuns();
       t.ok(open.length > 0, `${open.length} handlers were running`);
 
       if (thawWhen === 'its heir has begun') {
-        await until(
+        await untilTold(
+          writesToFile(history),
           'the heir runs what the zombie had begun',
           () => {
             const heirs = new Set(

@@ -12,7 +12,8 @@ import { events, makeBed, publish, specOf, startLane } from '../pipeline/bare-la
 import { deadLetters, settled } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, is } from '../../scripts/lab/until.ts';
 
 const STREAM = 'mr:{0}:events:test.event';
 const FN = 'unordered';
@@ -69,9 +70,8 @@ t.test(
     t.equal(await look.exists('mr:{0}:helpers:unordered'), 0);
 
     const two = await start();
-    await until(
-      'the second one helps',
-      async () => (await look.scard('mr:{0}:helpers:unordered')) === 1,
+    await untilTold(writesTo(look), 'the second one helps', async () =>
+      is(await look.scard('mr:{0}:helpers:unordered'), 1),
     );
     await send(200, 'slow:10');
     await send(40, 'throw-once');
@@ -108,9 +108,8 @@ t.test(
     // Freeze a helper beyond its lease. Its commits after it comes back change nothing, and it may
     // help again.
     const three = await start();
-    await until(
-      'the third one helps',
-      async () => (await look.scard('mr:{0}:helpers:unordered')) === 1,
+    await untilTold(writesTo(look), 'the third one helps', async () =>
+      is(await look.scard('mr:{0}:helpers:unordered'), 1),
     );
     await send(60, 'slow:50');
     const frozenName = (

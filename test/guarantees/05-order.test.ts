@@ -10,7 +10,8 @@ import {
   readHistory,
   runsOf,
 } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { untilTold, writesToFile, atLeast } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 4;
 const SUBJECTS = 24;
@@ -72,9 +73,10 @@ for (const crash of [false, true]) {
       })();
       if (crash) {
         for (const part of [0.2, 0.5]) {
-          await until(
+          await untilTold(
+            writesToFile(history),
             'a part has run',
-            () => completions(runsOf(readHistory(history))).size >= items.length * part,
+            () => atLeast(completions(runsOf(readHistory(history))).size, items.length * part),
             40_000,
           );
           await dispatcher.kill();

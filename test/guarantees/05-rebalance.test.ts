@@ -11,7 +11,8 @@ import {
   type DispatcherProcess,
 } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 8;
 const SUBJECTS = 40;

@@ -15,7 +15,15 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { settled, totals } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import {
+  until,
+  untilTold,
+  writesTo,
+  countersOf,
+  writesToFile,
+  is,
+} from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 1;
 
@@ -34,9 +42,8 @@ async function letters(source: DeadLetterSource): Promise<DeadLetter[]> {
 }
 
 async function parkedIs(look: Redis, count: number): Promise<void> {
-  await until(
-    `${count} events are parked`,
-    async () => (await totals(look, 'hold', PARTITIONS)).parked === count,
+  await untilTold(countersOf(look), `${count} events are parked`, async () =>
+    is((await totals(look, 'hold', PARTITIONS)).parked, count),
   );
 }
 
@@ -72,7 +79,9 @@ t.test(
       event('fine', 0),
       event('fine', 1),
     ]);
-    await until('three are dead', async () => (await totals(look, 'hold', PARTITIONS)).dead === 3);
+    await untilTold(countersOf(look), 'three are dead', async () =>
+      is((await totals(look, 'hold', PARTITIONS)).dead, 3),
+    );
     await parkedIs(look, 3);
     await dispatcher.kill();
     dispatcher = await startDispatcher(t, options);
@@ -151,12 +160,13 @@ t.test(
     const dispatcher = await startDispatcher(t, { url: redis.url, functions: 'hold', history });
     const bad = ['a', 'b', 'c', 'd'];
     await publisher.publishMany(bad.map((subject) => event(subject, 0, 'non-retryable')));
-    await until('four hold', async () => (await look.hlen('mr:{0}:held:hold')) === 4);
+    await untilTold(writesTo(look), 'four hold', async () =>
+      is(await look.hlen('mr:{0}:held:hold'), 4),
+    );
 
     await publisher.publishMany(Array.from({ length: 40 }, (_, i) => event('a', i + 1)));
-    await until(
-      'ten are too many',
-      async () => (await totals(look, 'hold', PARTITIONS)).dead === 14,
+    await untilTold(countersOf(look), 'ten are too many', async () =>
+      is((await totals(look, 'hold', PARTITIONS)).dead, 14),
     );
     const over = (await letters(source)).filter((letter) => letter.reason === 'parked-limit');
     t.strictSame(
@@ -175,19 +185,21 @@ t.test(
     );
     await dispatcher.logged(/maxParkedPerPartition/);
     await publisher.publishMany([event('fine', 0), event('d', 1)]);
-    await until(
-      'it is in the stream',
-      async () => (await totals(look, 'hold', PARTITIONS)).appended === 96,
+    await untilTold(countersOf(look), 'it is in the stream', async () =>
+      is((await totals(look, 'hold', PARTITIONS)).appended, 96),
     );
     t.equal((await totals(look, 'hold', PARTITIONS)).done, 0);
     const holder = (await letters(source)).find((letter) => letter.eventId === 'b-0') as DeadLetter;
     await purgeDeadLetters(source, [holder]);
-    await until(
+    await untilTold(
+      writesToFile(history),
       'retries run while nothing new is read, then the lane reads on',
       () => completions(runsOf(readHistory(history))).has('fine-0'),
       20_000,
     );
-    await until('b is done', async () => (await totals(look, 'hold', PARTITIONS)).done === 26);
+    await untilTold(countersOf(look), 'b is done', async () =>
+      is((await totals(look, 'hold', PARTITIONS)).done, 26),
+    );
     t.equal(await dispatcher.terminate(), 0);
   },
 );

@@ -10,7 +10,8 @@ import {
   readHistory,
   runsOf,
 } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 1;
 const EVENTS = 60;

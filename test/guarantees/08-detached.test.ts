@@ -10,7 +10,7 @@ import { settled, totals } from '../../scripts/lab/counters.ts';
 import { openService } from '../../scripts/lab/dispatcher-process.ts';
 import { conserved, FUNCTIONS, openBed, PARTITIONS } from '../../scripts/lab/gated-bed.ts';
 import { completions, openGate, readHistory, type Run } from '../../scripts/lab/history.ts';
-import { until } from '../../scripts/lab/redis-server.ts';
+import { untilTold, writesTo, countersOf, is } from '../../scripts/lab/until.ts';
 
 /** Units whose handlers run beside their lanes' turns. */
 async function besideTurns(look: Redis, fn: string): Promise<string[]> {
@@ -32,7 +32,9 @@ t.test(
     ]);
     for (const id of ['slow', 'fails']) await bed.runsBeside(id, 1);
     for (const fn of FUNCTIONS)
-      await until('both run beside', async () => (await besideTurns(bed.look, fn)).length === 2);
+      await untilTold(writesTo(bed.look), 'both run beside', async () =>
+        is((await besideTurns(bed.look, fn)).length, 2),
+      );
     await bed.publish([
       ['slow', 'a', 0, 'gate'],
       ['fails', 'b', 0, 'gate'],
@@ -97,9 +99,10 @@ t.test('maxConcurrency counts what runs beside the turns', async (t) => {
     ),
   ]);
   for (const fn of FUNCTIONS)
-    await until(
+    await untilTold(
+      writesTo(bed.look),
       'three run beside',
-      async () => (await besideTurns(bed.look, fn)).length === 3,
+      async () => is((await besideTurns(bed.look, fn)).length, 3),
       30_000,
     );
   for (const id of gates) openGate(bed.history, id, 'ok');
@@ -155,10 +158,11 @@ t.test(
     ]);
     await bed.runsBeside('slow', 1);
     for (const fn of FUNCTIONS)
-      await until('it runs beside', async () => (await besideTurns(bed.look, fn)).length === 1);
-    await until(
-      'its successor waits',
-      async () => (await totals(bed.look, 'gated', PARTITIONS)).parked === 2,
+      await untilTold(writesTo(bed.look), 'it runs beside', async () =>
+        is((await besideTurns(bed.look, fn)).length, 1),
+      );
+    await untilTold(countersOf(bed.look), 'its successor waits', async () =>
+      is((await totals(bed.look, 'gated', PARTITIONS)).parked, 2),
     );
     const goBack = await remember(bed.look);
     // In the same lane: the events that Redis forgets.
@@ -167,7 +171,8 @@ t.test(
       ['forgotten-too', 'a', 3, 'ok'],
     ]);
     for (const fn of FUNCTIONS) {
-      await until(
+      await untilTold(
+        countersOf(bed.look),
         'it is in the lane',
         async () =>
           fn === 'gated'

@@ -12,9 +12,10 @@ import { checkFlow, inventFlow } from '../../scripts/lab/emit-flow.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
 import { conserved, FUNCTIONS, openBed, PARTITIONS } from '../../scripts/lab/gated-bed.ts';
 import { completions, disorder, openGate } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
 import { removeFunction } from '../../src/upkeep/remove-function.ts';
+import { untilTold, writesTo, countersOf, writesToFile, is } from '../../scripts/lab/until.ts';
 
 for (const workers of ['1', '2']) {
   t.test(
@@ -33,10 +34,13 @@ for (const workers of ['1', '2']) {
         ['behind-0', 'held', 1, 'ok'],
         ...others.slice(20, 40),
       ]);
-      await until('it runs', () => bed.runs().filter(({ id }) => id === 'slow').length === 2);
+      await untilTold(writesToFile(bed.history), 'it runs', () =>
+        is(bed.runs().filter(({ id }) => id === 'slow').length, 2),
+      );
       await bed.publish([...others.slice(40), ['behind-1', 'held', 2, 'ok']]);
       // Ordering 'none': the events behind the slow one are done too.
-      await until(
+      await untilTold(
+        countersOf(bed.look),
         'all others are done',
         async () => {
           const [key, none] = await Promise.all(
@@ -159,7 +163,8 @@ t.test('its thread dies of another one: it runs again, without an attempt', asyn
   await bed.runsBeside('slow', 1);
   await bed.publish([['killer', 'c', 0, 'exit']]);
   // With one thread, one function's event runs at a time.
-  await until(
+  await untilTold(
+    writesToFile(bed.history),
     'it runs again',
     () => FUNCTIONS.some((fn) => bed.runs(fn).filter(({ id }) => id === 'slow').length > 1),
     60_000,
@@ -198,7 +203,8 @@ t.test(
     );
     await first.kill();
     const next = await bed.start({ MILLRACE_LEASE_MS: '1000' });
-    await until(
+    await untilTold(
+      writesToFile(bed.history),
       'it runs again',
       () => FUNCTIONS.every((fn) => bed.runs(fn).filter(({ id }) => id === 'slow').length === 2),
       30_000,
@@ -229,7 +235,8 @@ t.test(
     await hasty.terminate();
     t.match(await totals(bed.look, 'gated', PARTITIONS), { done: 1, parked: 1, retried: 0 });
     const patient = await bed.start();
-    await until(
+    await untilTold(
+      writesToFile(bed.history),
       'it runs again',
       () => FUNCTIONS.every((fn) => bed.runs(fn).filter(({ id }) => id === 'slow').length === 2),
       30_000,
@@ -256,7 +263,8 @@ t.test('a rewind while it runs: its outcome is refused, and it runs again', asyn
   });
   await rewindFunction(bed.service.deployment, 'gated', { kind: 'end' });
   openGate(bed.history, 'slow', 'ok');
-  await until(
+  await untilTold(
+    writesTo(bed.look),
     'it is done again',
     async () =>
       (await totals(bed.look, 'gated', PARTITIONS)).done === 1 &&

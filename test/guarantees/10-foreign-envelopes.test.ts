@@ -15,7 +15,8 @@ import {
   PROTO_DIR,
   type FunctionSet,
 } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 const field = (number: number, bytes: Uint8Array): Buffer => {
   const length = bytes.length;
@@ -206,9 +207,8 @@ for (const [fn, set] of [
     const back = letters.find(({ error }) => /subject is not/.test(error.message));
     t.ok(back);
     if (back) await replayDeadLetter(millrace.deployment, back);
-    await until(
-      'dead again',
-      async () => Number(await look.hget('mr:{0}:counters', `parked:${fn}:test.event`)) === 0,
+    await untilTold(countersOf(look), 'dead again', async () =>
+      is(Number(await look.hget('mr:{0}:counters', `parked:${fn}:test.event`)), 0),
     );
     t.match(await settled(look, fn, 1, total), { dead: BAD.length + 1, parked: 0 });
   });

@@ -13,7 +13,8 @@ import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { cancelScheduled } from '../../src/upkeep/scheduled-events.ts';
 import { collect } from '../store/open-store.ts';
 import { createProject } from '../cli/run-cli.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, is } from '../../scripts/lab/until.ts';
 
 const VIEW = `
 import { defineView } from 'millrace/define';
@@ -74,13 +75,13 @@ t.test('each entry point', async (t) => {
     await publisher.publish(add, data(id), { id, delayMs: 3_600_000 });
     await store.append('note', id, made(id, { id: `h${id}` }), { expectedRevision: 0 });
   }
-  await until(
-    'all are dead',
-    async () =>
+  await until('all are dead', async () =>
+    is(
       Number(
         await deployment.connection.command('HGET', 'mr:{0}:counters', 'dead:dies:note.added'),
-      ) ===
+      ),
       2 * wrong.length,
+    ),
   );
   const decider = defineDecider({
     category: 'note',

@@ -9,7 +9,7 @@ import { settled } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, disorder, lost, readHistory, runsOf } from '../../scripts/lab/history.ts';
 import { startCluster } from '../../scripts/lab/redis-cluster.ts';
-import { until } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesToFile, moreThan } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 8;
 const SUBJECTS = 32;
@@ -115,7 +115,11 @@ t.test(
         );
       }
     })();
-    await until('a third has been published', () => acknowledged.length > items.length / 3, 30_000);
+    await until(
+      'a third has been published',
+      () => moreThan(acknowledged.length, items.length / 3),
+      30_000,
+    );
     const victim = await cluster.ownerOf('mr:{0}:counters');
     await cluster.nodes[victim]?.kill();
     await cluster.succeeded(victim);
@@ -123,7 +127,8 @@ t.test(
     // nothing.
     await cluster.nodes[victim]?.restart();
     await publishing;
-    await until(
+    await untilTold(
+      writesToFile(history),
       'every acknowledged event is done',
       () => {
         const done = completions(runsOf(readHistory(history)));

@@ -3,7 +3,8 @@ import t from 'tap';
 import { settled, totals } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { untilTold, writesToFile, atLeast } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 2;
 
@@ -36,9 +37,10 @@ t.test(
       environment: { MILLRACE_BATCH_EVENTS: '20' },
     } as const;
     const first = await startDispatcher(t, options);
-    await until(
+    await untilTold(
+      writesToFile(history),
       'some have run',
-      () => completions(runsOf(readHistory(history))).size >= 30,
+      () => atLeast(completions(runsOf(readHistory(history))).size, 30),
       30_000,
     );
     t.equal(await first.terminate(), 0);
@@ -93,7 +95,8 @@ t.test(
       history,
       environment: { MILLRACE_DRAIN_MS: '0' },
     });
-    await until(
+    await untilTold(
+      writesToFile(history),
       'slow handlers run',
       () =>
         runsOf(readHistory(history)).some(

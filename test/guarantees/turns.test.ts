@@ -8,7 +8,8 @@ import t, { type Test } from 'tap';
 import { settled, totals } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { completions, disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, atLeast } from '../../scripts/lab/until.ts';
 
 const EVENTS = 24;
 
@@ -40,7 +41,7 @@ async function laneOfSlowEvents(t: Test, subjects: number) {
   const lines = (what: 'start' | 'end'): number =>
     readHistory(history).filter((line) => line.what === what).length;
   const ended = (count: number) =>
-    until(`${count} handlers have ended`, () => lines('end') >= count, 30_000);
+    until(`${count} handlers have ended`, () => atLeast(lines('end'), count), 30_000);
   const done = async (): Promise<number> => (await totals(look, 'handle', 1)).done;
   /**
    * Checks that all published events are done in the end, in order.
@@ -138,7 +139,8 @@ t.test('a lane that was taken away starts nothing more', async (t) => {
   await lane.look.set('mr:{0}:lease:handle', 'somebody:99', 'PX', 3000);
   await dispatcher.logged(/lease lost: the running turn/);
   const started = lane.lines('start');
-  await until(
+  await untilTold(
+    writesTo(lane.look),
     'the other one is gone',
     async () => (await lane.look.get('mr:{0}:lease:handle')) !== 'somebody:99',
   );

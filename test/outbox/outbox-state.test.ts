@@ -11,7 +11,8 @@ import { readOutboxes, type OutboxState } from '../../src/outbox/outbox-state.ts
 import { eventsIn } from '../../scripts/lab/emits.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { dataFor } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, is } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 3;
 const subjectIn = (partition: number): string =>
@@ -61,20 +62,24 @@ t.test(
     await millrace
       .publisher()
       .publish('test.event', dataFor(subjectIn(0), 0, JSON.stringify(plan)), { id: 'cause' });
-    const state = await until('only what is for partition 2 waits', async () => {
-      const states = await readOutboxes(millrace.deployment);
-      return states[0]?.entries === 1 &&
-        (await eventsIn(look, PARTITIONS, 'test.other')).length === 1
-        ? states[0]
-        : null;
-    });
+    const state = await untilTold(
+      writesTo(look),
+      'only what is for partition 2 waits',
+      async () => {
+        const states = await readOutboxes(millrace.deployment);
+        return states[0]?.entries === 1 &&
+          (await eventsIn(look, PARTITIONS, 'test.other')).length === 1
+          ? states[0]
+          : null;
+      },
+    );
     t.match(state, {
       partition: 0,
       entries: 1,
       targets: [{ partition: 2, entries: 1, events: 2 }],
     });
     t.ok(state.bytes > 50 && (state.oldestMs ?? -1) >= 0);
-    t.match((await cli()).out, /^from +to +flushes +events +oldest\n +0 +2 +1 +2 +\d+ ?m?s\n$/);
+    t.match((await cli()).out, /^from +to +flushes +events +oldest\n +0 +2 +1 +2 +[\d.]+ ?m?s\n$/);
     const lines = (await cli('--json')).out
       .trim()
       .split('\n')
@@ -100,9 +105,8 @@ t.test(
     await until('it is green again', () => dispatcher.health().ok);
     t.ok((await readOutboxes(millrace.deployment)).every(({ entries }) => entries === 0));
     // The second event was for later.
-    await until(
-      'both are there',
-      async () => (await eventsIn(look, PARTITIONS, 'test.other')).length === 3,
+    await untilTold(writesTo(look), 'both are there', async () =>
+      is((await eventsIn(look, PARTITIONS, 'test.other')).length, 3),
     );
   },
 );

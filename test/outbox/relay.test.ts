@@ -10,8 +10,8 @@ import { partitionOf } from '../../src/core/partition.ts';
 import { sendCommit } from '../../src/pipeline/commit/commit.ts';
 import { makeBed, specOf, startLane, type BareLane, type Bed } from '../pipeline/bare-lane.ts';
 import { eventsIn, miscounted, outboxEntries } from '../../scripts/lab/emits.ts';
-import { until } from '../../scripts/lab/redis-server.ts';
 import { createRelay, meddled, turnOf, type Cause } from './emitting-lane.ts';
+import { until, untilTold, writesTo, is, CallCount } from '../../scripts/lab/until.ts';
 
 const P = 3;
 const TYPES = ['test.event', 'test.other'] as const;
@@ -40,7 +40,9 @@ t.test('outbox', async (t) => {
     return lanesOf(bed);
   };
   const emptied = () =>
-    until('the outboxes are empty', async () => (await outboxEntries(look, P)) === 0);
+    untilTold(writesTo(look), 'the outboxes are empty', async () =>
+      is(await outboxEntries(look, P), 0),
+    );
   const relayAll = async (connection = bed.connection): Promise<void> => {
     const relay = createRelay(bed, connection);
     for (let p = 0; p < P; p++) relay.ring(p, null);
@@ -117,18 +119,19 @@ t.test('outbox', async (t) => {
               continue;
             }
             if ((await outboxEntries(look, P)) === 0) continue;
-            let seen = false;
+            const seen = new CallCount();
             const relay = createRelay(
               bed,
               meddled(bed.connection, {
-                before: (script) =>
-                  void (seen ||= script === (then === 'relay dies' ? 'clear.lua' : 'relay.lua')),
+                before: (script) => {
+                  if (script === (then === 'relay dies' ? 'clear.lua' : 'relay.lua')) seen.add();
+                },
                 drop: (script) => then === 'relay dies' && script === 'clear.lua',
                 lose: (script) => then === 'answer lost' && script === 'relay.lua',
               }),
             );
             for (let p = 0; p < P; p++) relay.ring(p, null);
-            await until('it has tried', () => seen);
+            await seen.reached('it has tried', 1);
             await relay.stop();
           }
           await relayAll();
@@ -214,15 +217,19 @@ t.test('outbox', async (t) => {
       const ids = await emitAway(lane);
       let open!: () => void;
       const gate = new Promise<void>((resolve) => (open = resolve));
-      let waiting = 0;
+      const waiting = new CallCount();
       const late = createRelay(
         bed,
         meddled(bed.connection, {
-          before: (script) => (script === 'relay.lua' ? (waiting++, gate) : undefined),
+          before: (script) => {
+            if (script !== 'relay.lua') return undefined;
+            waiting.add();
+            return gate;
+          },
         }),
       );
       late.ring(0, null);
-      await until('it is about to send', () => waiting === 2);
+      await waiting.reached('it is about to send', 2);
       await relayAll();
       ids.push(...(await emitAway(lane)));
       await relayAll();
@@ -256,7 +263,8 @@ t.test('outbox', async (t) => {
       const ids = [...(await emitAway(lane)), ...(await emitAway(lane))];
       const relay = createRelay(bed);
       relay.ring(0, null);
-      await until(
+      await untilTold(
+        writesTo(look),
         'the other target has all',
         async () =>
           (await look.xlen('mr:{0}:outbox')) === 2 &&
@@ -332,13 +340,10 @@ t.test('outbox', async (t) => {
         cause([{ type: 'test.other', subject: inPartition(1), delayMs: 1000 }]),
       ]);
       await sendCommit(bed.connection, away);
-      let tried = false;
-      const relay = createRelay(
-        bed,
-        meddled(bed.connection, { before: () => void (tried = true) }),
-      );
+      const tried = new CallCount();
+      const relay = createRelay(bed, meddled(bed.connection, { before: () => tried.add() }));
       relay.ring(0, null);
-      await until('it has tried', () => tried);
+      await tried.reached('it has tried', 1);
       await relay.stop();
       t.equal(await look.xlen('mr:{0}:outbox'), 1);
       await look.zpopmin('mr:{1}:scheduled', 1);

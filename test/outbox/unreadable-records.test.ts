@@ -27,8 +27,8 @@ import {
   startLane,
 } from '../pipeline/bare-lane.ts';
 import { eventsIn } from '../../scripts/lab/emits.ts';
-import { until } from '../../scripts/lab/redis-server.ts';
 import { createRelay } from './emitting-lane.ts';
+import { until, untilTold, writesTo, is } from '../../scripts/lab/until.ts';
 
 const P = 2;
 const SUBJECT = Array.from({ length: 100 }, (_, i) => `s${i}`).find(
@@ -91,7 +91,9 @@ t.test('outbox: each kind of damage, between entries that are whole', async (t) 
     t.match((await readOutboxes(bed))[0], { entries: 3 }, `${name}: can be looked at`);
     const relay = createRelay(bed);
     relay.ring(0, null);
-    await until('the outbox is empty', async () => (await look.xlen(outbox)) === 0);
+    await untilTold(writesTo(look), 'the outbox is empty', async () =>
+      is(await look.xlen(outbox), 0),
+    );
     await relay.stop();
     t.strictSame(
       (await eventsIn(look, P, 'test.event')).map(({ id }) => id),
@@ -128,7 +130,9 @@ t.test('outbox: what is known of its source cannot be read: nothing waits for ev
     await look.xadd(bed.keys.outbox(0), '*', ...entryOf('one'));
     const relay = createRelay(bed);
     relay.ring(0, null);
-    await until('the outbox is empty', async () => (await look.xlen(bed.keys.outbox(0))) === 0);
+    await untilTold(writesTo(look), 'the outbox is empty', async () =>
+      is(await look.xlen(bed.keys.outbox(0)), 0),
+    );
     await relay.stop();
     t.strictSame(
       (await eventsIn(look, P, 'test.event')).map(({ id }) => id),
@@ -187,9 +191,8 @@ t.test('schedule: each kind of damage, between events that are whole', async (t)
       log: () => undefined,
     });
     scheduler.start();
-    await until(
-      'nothing is scheduled',
-      async () => (await look.zcard(bed.keys.scheduled(1))) === 0,
+    await untilTold(writesTo(look), 'nothing is scheduled', async () =>
+      is(await look.zcard(bed.keys.scheduled(1)), 0),
     );
     await scheduler.stop();
     t.strictSame(
@@ -266,7 +269,9 @@ t.test(
       log: (_level, message, fields) => void told.push(`${message}: ${String(fields?.err)}`),
     });
     scheduler.start();
-    await until('it is appended', async () => (await eventsIn(look, P, 'test.event')).length === 1);
+    await untilTold(writesTo(look), 'it is appended', async () =>
+      is((await eventsIn(look, P, 'test.event')).length, 1),
+    );
     await until('it is told', () => Promise.resolve(told.length > 0));
     await scheduler.stop();
     t.match(told[0], /mr:\{0\}:scheduled is a string, not the zset that it should be/);
@@ -279,7 +284,7 @@ t.test('letters of records are no function of lag', async (t) => {
   await bed.redis.client().xadd(bed.keys.outbox(0), '*', 'x', 'y');
   const relay = createRelay(bed);
   relay.ring(0, null);
-  await until('it is set aside', async () => (await letters(bed)).length === 1);
+  await until('it is set aside', async () => is((await letters(bed)).length, 1));
   await relay.stop();
   t.match(
     (await readLag(bed)).functions.map(({ name, conserved }) => [name, conserved]),

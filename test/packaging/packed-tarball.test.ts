@@ -18,7 +18,8 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { projectDir, testServerBinary, until } from '../../scripts/lab/redis-server.ts';
+import { projectDir, testServerBinary } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const execute = promisify(execFile);
 /** A first install fetches some 60 packages from the registry. */

@@ -8,7 +8,8 @@ import { inspectServer, serverProblems } from '../../src/redis/capability.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { withRetry } from '../../src/redis/retry.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { freePort, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { freePort, startRedis } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-lua-'));
 t.teardown(() => rmSync(dir, { recursive: true }));

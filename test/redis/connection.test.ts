@@ -9,8 +9,9 @@ import { openConnection } from '../../src/redis/connection.ts';
 import type { ConnectionOptions, RedisConnection } from '../../src/redis/contract.ts';
 import { parseRedisUrl, parseRedisUrls } from '../../src/redis/redis-url.ts';
 import { withRetry } from '../../src/redis/retry.ts';
-import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 function open(t: TestLike, options: ConnectionOptions): RedisConnection {
   const connection = openConnection(options);

@@ -24,12 +24,8 @@ import {
   type EmbeddedOptions,
 } from '../../src/redis/embedded-server.ts';
 import { findServerBinary } from '../../src/redis/server-binary.ts';
-import {
-  projectDir,
-  testServerBinary,
-  until,
-  type TestLike,
-} from '../../scripts/lab/redis-server.ts';
+import { projectDir, testServerBinary, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 // The binary is fetched once, into the project's own cache. Folders of tests link to it.
 await testServerBinary();

@@ -17,12 +17,8 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import t from 'tap';
 import { createProject } from '../cli/run-cli.ts';
-import {
-  projectDir,
-  testServerBinary,
-  until,
-  type TestLike,
-} from '../../scripts/lab/redis-server.ts';
+import { projectDir, testServerBinary, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until, is } from '../../scripts/lab/until.ts';
 
 /** Mounts a small file system. Null where this user may not mount one. */
 function smallDisk(t: TestLike): string | null {
@@ -130,11 +126,14 @@ t.test('a dispatcher and commands on a full disk', async (t) => {
   await until(
     'lanes work again',
     async () =>
-      (
-        JSON.parse((await project.run(['lag', '--json'], { env })).stdout) as {
-          functions: { done: number }[];
-        }
-      ).functions[0]?.done === 2,
+      is(
+        (
+          JSON.parse((await project.run(['lag', '--json'], { env })).stdout) as {
+            functions: { done: number }[];
+          }
+        ).functions[0]?.done,
+        2,
+      ),
     30_000,
   );
 

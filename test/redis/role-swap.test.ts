@@ -7,8 +7,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { startRedis, until, type TestRedis } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestRedis } from '../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
+import { until, is } from '../../scripts/lab/until.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-lua-'));
 t.teardown(() => rmSync(dir, { recursive: true }));
@@ -54,7 +55,7 @@ t.test(
       // While the address leads to the demoted server, the connection is not up, rather than up and
       // useless.
       await t.rejects(withRetry(() => write('lost'), { deadlineMs: 800 }));
-      await until('the connection says that it is down', () => connection.status === 'down');
+      await until('the connection says that it is down', () => is(connection.status, 'down'));
       t.ok(siblings.includes('READONLY'), how);
       proxy.leadTo({ port: now.port });
       t.equal(await withRetry(() => write('after'), { deadlineMs: 20_000 }), 'OK', how);

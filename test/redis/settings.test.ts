@@ -6,7 +6,8 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { readSettings, SettingsGuard, settleSettings } from '../../src/redis/settings.ts';
 import { functionsDirOf, openService, testDir } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, is, moreThan } from '../../scripts/lab/until.ts';
 
 const DATA = { number: 1, order: 'ok', filler: new Uint8Array(0) };
 const items = (count: number): { type: string; data: object }[] =>
@@ -36,11 +37,11 @@ t.test('the older of two deployments counts, whoever looks first', async (t) => 
 
   await look.flushall();
   // The server's clock counts ms. A newcomer within the same ms would not be newer.
-  await until(
-    'a later ms',
-    async () =>
-      Number((await look.time())[0]) * 1000 + Number((await look.time())[1]) / 1000 >
+  await until('a later ms', async () =>
+    moreThan(
+      Number((await look.time())[0]) * 1000 + Number((await look.time())[1]) / 1000,
       Number(old.created) + 2,
+    ),
   );
   const young = await settleSettings(connection, keys, 16);
   t.equal(young.partitions, 16);
@@ -85,9 +86,8 @@ t.test(
       (error: { code: string }) => error.code,
     );
     t.match(outcome, /^(sent|SETTINGS_CHANGED)$/);
-    await until(
-      'the settings are the older ones',
-      async () => (await look.hget('mr:registry:settings', 'partitions')) === '4',
+    await untilTold(writesTo(look), 'the settings are the older ones', async () =>
+      is(await look.hget('mr:registry:settings', 'partitions'), '4'),
     );
     await until('it is told', async () =>
       publisher.publishMany(items(1)).then(

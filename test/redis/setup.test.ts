@@ -6,7 +6,8 @@ import { ConnectionSetupError, UnknownOutcomeError } from '../../src/core/errors
 import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { withRetry } from '../../src/redis/retry.ts';
-import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 function open(t: TestLike, url: string, name = 'setup'): RedisConnection {
   const connection = openConnection({ url, name, offlineWaitMs: 200 });

@@ -1,8 +1,9 @@
 import t from 'tap';
 import { createProject } from '../cli/run-cli.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { ANNOTATED, PLAIN, VENDORED } from '../../scripts/lab/vendored-protos.ts';
 import { HANDLE, Shop } from './shop.ts';
+import { untilTold, writesToFile, is } from '../../scripts/lab/until.ts';
 
 const FILES = {
   'proto/orders.proto': ANNOTATED,
@@ -37,7 +38,7 @@ t.test(
     await shop.dispatch(fresh, {
       f: `upcasts: [upcast('order.created', { from: 1, to: 2 }, ({ quantity, ...rest }) => ({ ...rest, quantity: quantity * 100, note: { text: 'upcast' } }))], ${HANDLE}`,
     });
-    await until('it has run', () => shop.seen().length === 1);
+    await untilTold(writesToFile(shop.history), 'it has run', () => is(shop.seen().length, 1));
     t.match(shop.seen(), [
       { id: 'annotated', data: { orderId: 'A', quantity: 300, cash: 5, note: { text: 'upcast' } } },
     ]);

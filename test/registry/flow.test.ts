@@ -8,9 +8,10 @@ import type { Millrace } from '../../src/millrace.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { walkBatch } from '../../src/wire/batch-reader.ts';
 import { BatchBuilder } from '../../src/wire/batch-writer.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { BY, idOf, order, orderProto } from './open-registry.ts';
 import { HANDLE, HANDLE_BATCH, Shop } from './shop.ts';
+import { until, untilTold, countersOf, writesToFile, is, NotYet } from '../../scripts/lab/until.ts';
 
 const FIRST = await idOf(order('string country = 2;'));
 const SECOND = await idOf(order('string country = 2;', 'string city = 3;'));
@@ -93,7 +94,9 @@ t.test(
 
     await shop.dispatch(old, { old: HANDLE });
     await shop.dispatch(fresh, { fresh: HANDLE });
-    await until('both have seen both', () => shop.seen().length === 4);
+    await untilTold(writesToFile(shop.history), 'both have seen both', () =>
+      is(shop.seen().length, 4),
+    );
     t.match(shop.seen('old'), [
       { id: 'v1', data: { orderId: 'A', country: 'GB' } },
       { id: 'v2', schema: SECOND, data: { orderId: 'A', country: 'GB' } },
@@ -164,8 +167,12 @@ for (const [kind, options] of [
       await publisher.publish('order.created', { orderId: 'B' }, { id: 'other' });
       await appendWith(millrace, look, 0, 'unstamped', { orderId: 'C' });
       await shop.dispatch(millrace, { f: options });
-      await until('the others have run', () => shop.seen().length === 2);
-      await until('two are parked', async () => (await sum(look, 'parked:f:order.created')) === 2);
+      await untilTold(writesToFile(shop.history), 'the others have run', () =>
+        is(shop.seen().length, 2),
+      );
+      await untilTold(countersOf(look), 'two are parked', async () =>
+        is(await sum(look, 'parked:f:order.created'), 2),
+      );
       t.same(
         shop
           .seen()
@@ -205,14 +212,13 @@ for (const [kind, options] of [
         ).id,
         SECOND,
       );
-      await until('they have run', () => shop.seen().length === 4);
+      await untilTold(writesToFile(shop.history), 'they have run', () => is(shop.seen().length, 4));
       t.match(shop.seen().slice(2), [
         { id: 'early', attempt: 1, schema: SECOND, data: { country: 'FR' } },
         { id: 'behind', attempt: 1 },
       ]);
-      await until(
-        'nothing is parked',
-        async () => (await sum(look, 'parked:f:order.created')) === 0,
+      await untilTold(countersOf(look), 'nothing is parked', async () =>
+        is(await sum(look, 'parked:f:order.created'), 0),
       );
       t.same(await letters(millrace), []);
     },
@@ -230,8 +236,13 @@ t.test(
       await appendWith(millrace, look, SECOND, id, { orderId: 'A', country: 'FR' });
     await millrace.publisher().publish('order.created', { orderId: 'A' }, { id: 'behind' });
     await shop.dispatch(millrace, { f: HANDLE });
-    await until('the one behind has run', () => shop.seen().length === 1);
-    const dead = await letters(millrace);
+    await untilTold(writesToFile(shop.history), 'the one behind has run', () =>
+      is(shop.seen().length, 1),
+    );
+    const dead = await until('three are dead', async () => {
+      const found = await letters(millrace);
+      return found.length === 3 ? found : new NotYet(found);
+    });
     t.match(
       dead,
       ['lost-1', 'lost-2', 'lost-3'].map((eventId) => ({
@@ -251,7 +262,7 @@ t.test(
       BY,
     );
     for (const letter of dead) await replayDeadLetter(millrace.deployment, letter);
-    await until('they have run', () => shop.seen().length === 4);
+    await untilTold(writesToFile(shop.history), 'they have run', () => is(shop.seen().length, 4));
     t.same(await letters(millrace), []);
   },
 );
@@ -267,7 +278,7 @@ t.test("an event that bears another type's schema is dead at once", async (t) =>
   const { id } = await millrace.deployment.registry.register({ subject: 'other-value', files }, BY);
   await appendWith(millrace, look, id, 'wrong', { orderId: 'A' });
   await shop.dispatch(millrace, { f: HANDLE });
-  await until('it is dead', async () => (await letters(millrace)).length === 1);
+  await until('it is dead', async () => is((await letters(millrace)).length, 1));
   t.match(await letters(millrace), [
     {
       eventId: 'wrong',
@@ -332,7 +343,7 @@ t.test('upcasters: old events become what the function expects, step by step', a
       }),
     ],`;
   await shop.dispatch(now, { each: steps + HANDLE, together: steps + HANDLE_BATCH });
-  await until('all have run', () => shop.seen().length === 6);
+  await untilTold(writesToFile(shop.history), 'all have run', () => is(shop.seen().length, 6));
   for (const fn of ['each', 'together']) {
     t.same(
       shop.seen(fn).map(({ id, data }) => [id, data]),
@@ -344,7 +355,7 @@ t.test('upcasters: old events become what the function expects, step by step', a
       fn,
     );
   }
-  await until('the bad one is dead for both', async () => (await letters(now)).length === 2);
+  await until('the bad one is dead for both', async () => is((await letters(now)).length, 2));
   t.match(await letters(now), [
     { eventId: 'bad', reason: 'schema', error: { name: 'RangeError', message: 'negative' } },
     { eventId: 'bad' },
@@ -354,7 +365,7 @@ t.test('upcasters: old events become what the function expects, step by step', a
   // events as those of version 3.
   const later = await shop.connect([...v3, 'string note = 7;']);
   await shop.dispatch(later, { later: steps + HANDLE });
-  await until('it has run', () => shop.seen('later').length === 3);
+  await untilTold(writesToFile(shop.history), 'it has run', () => is(shop.seen('later').length, 3));
   t.same(shop.seen('later')[0]?.data, {
     orderId: 'A',
     pence: 700,
@@ -376,7 +387,7 @@ t.test('an upcaster whose result does not fit is told so in the dead letter', as
   await shop.dispatch(now, {
     f: `upcasts: [upcast('order.created', { from: 1, to: 2 }, (data) => ({ ...data, moer: 'typo' }))], ${HANDLE}`,
   });
-  await until('it is dead', async () => (await letters(now)).length === 1);
+  await until('it is dead', async () => is((await letters(now)).length, 1));
   t.match(await letters(now), [
     { reason: 'schema', error: { message: /field moer: no such field/ } },
   ]);

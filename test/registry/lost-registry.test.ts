@@ -4,9 +4,10 @@ import { SchemaNotRegisteredError } from '../../src/core/errors/input-errors.ts'
 import { prepareSchema } from '../../src/registry/schema-tools.ts';
 import { listDeadLetters, type DeadLetter } from '../../src/pipeline/dead/dead-letters.ts';
 import type { Millrace } from '../../src/millrace.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { BY, idOf, openRegistry, order, orderProto } from './open-registry.ts';
 import { HANDLE, Shop } from './shop.ts';
+import { until, untilTold, writesToFile, is } from '../../scripts/lab/until.ts';
 
 const OLD = ['string country = 2;'];
 const NEW = ['string country = 2;', 'string city = 3;'];
@@ -102,7 +103,9 @@ for (const [lost, lose] of [
       await shop.dispatch(fresh, { f: HANDLE });
       await publish(old, 'after-2');
       const expected = [...(lost === 'everything' ? [] : ['before']), 'after-1', 'after-2'];
-      await until('all have run', () => shop.seen().length === expected.length);
+      await untilTold(writesToFile(shop.history), 'all have run', () =>
+        is(shop.seen().length, expected.length),
+      );
       t.same(
         shop.seen().map(({ id, data }) => [id, data['country']]),
         expected.map((id) => [id, id]),
@@ -203,7 +206,7 @@ t.test(
     const publisher = old.publisher();
     await publisher.publish('order.abandoned', { orderId: 'before' });
     const orders = (): Promise<string[]> => look.keys('mr:*:events:order.created');
-    await until('one is emitted', async () => (await orders()).length === 1);
+    await until('one is emitted', async () => is((await orders()).length, 1));
 
     await dropRegistry(look);
     await look.del(...(await orders()));
@@ -211,7 +214,7 @@ t.test(
     await old.deployment.checkSchemas();
     const dies = async (subject: string, letters: number): Promise<void> => {
       await publisher.publish('order.abandoned', { orderId: subject });
-      await until(`${subject} is dead`, async () => (await deadOnes(old)).length === letters);
+      await until(`${subject} is dead`, async () => is((await deadOnes(old)).length, letters));
     };
     await dies('in the old thread', 1);
     await dies('kill', 2);
@@ -282,7 +285,7 @@ t.test(
     );
     await publish(old, 'after');
     await shop.dispatch(fresh, { f: HANDLE });
-    await until('it has run', () => shop.seen().length === 1);
+    await untilTold(writesToFile(shop.history), 'it has run', () => is(shop.seen().length, 1));
     t.match(shop.seen(), [{ id: 'after', schema: 1 }]);
     t.match(await fresh.deployment.registry.store.uses(1), [{ subject: 'order.created' }]);
   },

@@ -9,8 +9,9 @@ import { readLag } from '../../src/lag/lag.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { orderVersions } from '../../scripts/demo/versions.ts';
-import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { HANDLE, HANDLE_BATCH, Shop, type Seen } from './shop.ts';
+import { until, untilTold, writesToFile, moreThan } from '../../scripts/lab/until.ts';
 
 const { first: V1, second: V2 } = orderVersions(join(projectDir, 'proto/shop/v1/orders.proto'));
 
@@ -64,7 +65,9 @@ t.test('a second version rolls out under load', async (t) => {
   // `shipping` runs in both versions of the service. The other two run in one version each.
   const oldDispatcher = await shop.dispatch(old, { shipping: HANDLE, 'old-audit': HANDLE_BATCH });
   const oldLoad = load(old, 'old', () => ({ items: [{ ...item, description: 'a thing' }] }));
-  await until('there is load', () => shop.seen('shipping').length > 500);
+  await untilTold(writesToFile(shop.history), 'there is load', () =>
+    moreThan(shop.seen('shipping').length, 500),
+  );
 
   const fresh = await shop.connect(V2);
   const [first, second] = [old, fresh].map(
@@ -78,7 +81,8 @@ t.test('a second version rolls out under load', async (t) => {
   const freshDispatcher = await shop.dispatch(fresh, { shipping: HANDLE, 'new-audit': HANDLE });
   const freshLoad = load(fresh, 'new', () => ({ items: [item], channel: 2, voucher: '' }));
   const before = shop.seen().length;
-  await until(
+  await untilTold(
+    writesToFile(shop.history),
     'both audits see events of both versions',
     () =>
       ['old-audit', 'new-audit'].every((fn) => {
@@ -87,13 +91,22 @@ t.test('a second version rolls out under load', async (t) => {
       }),
     30_000,
   );
-  await until('it goes on under load', () => shop.seen().length > before + 2000, 30_000);
+  await untilTold(
+    writesToFile(shop.history),
+    'it goes on under load',
+    () => moreThan(shop.seen().length, before + 2000),
+    30_000,
+  );
 
   // The old service stops: its lanes of `shipping` move in the middle of the load.
   await oldLoad.stop();
   await oldDispatcher.stop();
   const alone = freshLoad.published;
-  await until('the new one goes on alone', () => freshLoad.published > alone + 1000, 30_000);
+  await until(
+    'the new one goes on alone',
+    () => moreThan(freshLoad.published, alone + 1000),
+    30_000,
+  );
   await freshLoad.stop();
   const total = oldLoad.published + freshLoad.published;
   await until(

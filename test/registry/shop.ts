@@ -102,7 +102,7 @@ export class Shop {
         `
 import { appendFileSync } from 'node:fs';
 import { defineFunction, upcast } from 'millrace/define';
-const seen = (event, attempt = 1) => appendFileSync(${JSON.stringify(this.#history)}, JSON.stringify({
+const seen = (event, attempt = 1) => appendFileSync(${JSON.stringify(this.history)}, JSON.stringify({
   fn: ${JSON.stringify(name)}, id: event.id, subject: event.subject, schema: event.schema, attempt, data: event.data }) + '\\n');
 export default defineFunction({ name: ${JSON.stringify(name)}, on: ['order.created'], ${options} });
 `,
@@ -113,14 +113,15 @@ export default defineFunction({ name: ${JSON.stringify(name)}, on: ['order.creat
     return dispatcher;
   }
 
-  get #history(): string {
+  /** Path of the file that the handlers write to. */
+  get history(): string {
     return join(this.dir, 'history.ndjson');
   }
 
   /** Returns the records of the handlers so far. */
   seen(fn?: string): readonly Seen[] {
-    if (existsSync(this.#history)) {
-      const file = openSync(this.#history, 'r');
+    if (existsSync(this.history)) {
+      const file = openSync(this.history, 'r');
       const more = Buffer.alloc(fstatSync(file).size - this.#read);
       readSync(file, more, 0, more.length, this.#read);
       closeSync(file);

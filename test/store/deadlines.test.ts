@@ -7,9 +7,10 @@ import { sleep } from '../../src/core/clock.ts';
 import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { Snapshots } from '../../src/store/snapshots.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { collect, numberOf, openShop, reserved } from './open-store.ts';
 import { defineAggregate, type Aggregate } from '../../src/define/define-aggregate.ts';
+import { until, untilTold, writesTo, is } from '../../scripts/lab/until.ts';
 
 const sum = defineAggregate({
   category: 'sum',
@@ -122,9 +123,8 @@ t.test(
     t.match(appended, { revision: 1 });
     t.match(loaded, { revision: 1, state: { sum: 1 } });
     t.strictSame([revision, read.length], [1, 1]);
-    await until(
-      'the snapshot is there',
-      async () => (await look.hget(keys.snapshot(at.partition, 'sum', 'A'), 'revision')) === '1',
+    await untilTold(writesTo(look), 'the snapshot is there', async () =>
+      is(await look.hget(keys.snapshot(at.partition, 'sum', 'A'), 'revision'), '1'),
     );
     t.strictSame(said, []);
     const refused = Number(/errorstat_BUSY:count=(\d+)/.exec(await look.info('errorstats'))?.[1]);

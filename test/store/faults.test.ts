@@ -15,9 +15,10 @@ import { readLag } from '../../src/lag/lag.ts';
 import { settled } from '../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { disorder, readHistory, runsOf } from '../../scripts/lab/history.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../scripts/lab/tcp-proxy.ts';
 import { collect } from './open-store.ts';
+import { until, untilTold, writesTo, is, atLeast } from '../../scripts/lab/until.ts';
 
 const P = 4;
 let next = 0;
@@ -116,7 +117,7 @@ t.test(
       // The faults come one after the other, each after some progress.
       await until(
         'appends go on',
-        () => acknowledged.size >= (round * histories * length) / (faults + 1),
+        () => atLeast(acknowledged.size, (round * histories * length) / (faults + 1)),
         20_000,
       );
       if (round % 4 === 3) {
@@ -195,9 +196,8 @@ t.test('nobody answers: the outcome is unknown, and sending it again finds out',
   const sent = store.append('thing', 'a', [event('a', 1, 'mine'), event('a', 2)], {
     expectedRevision: 'any',
   });
-  await until(
-    'Redis has it',
-    async () => (await look.llen(`mr:{${partitionOf('a', P)}}:history:thing:a`)) === 3,
+  await untilTold(writesTo(look), 'Redis has it', async () =>
+    is(await look.llen(`mr:{${partitionOf('a', P)}}:history:thing:a`), 3),
   );
   proxy.cutNow();
   proxy.refuse(true);

@@ -4,8 +4,9 @@ import { handleCommand } from '../../src/store/handle-command.ts';
 import { defineDecider } from '../../src/define/define-aggregate.ts';
 import { ConflictError, StoreInputError } from '../../src/store/store-errors.ts';
 import { OrderRefusedError, orders, type OrderCommand } from '../../workers/_orders.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { collect, numberOf, openShop, reserved } from './open-store.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const redis = await startRedis(t);
 const millrace = await openShop(t, redis.url, 4);

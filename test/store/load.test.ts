@@ -5,8 +5,9 @@ import { CorruptDataError } from '../../src/core/errors/data-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
 import { defineAggregate, type SnapshotPolicy } from '../../src/define/define-aggregate.ts';
 import { StoreInputError } from '../../src/store/store-errors.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { collect, failed, numberOf, openShop, reserved } from './open-store.ts';
+import { until, untilTold, writesTo, is, moreThan } from '../../scripts/lab/until.ts';
 
 const redis = await startRedis(t);
 const look = redis.client();
@@ -94,15 +95,17 @@ t.test('a state as it was, by revision and by time', async (t) => {
     numbers(0, 15).map((n) => reserved('C', n)),
     { expectedRevision: 0 },
   );
-  await until(
-    'the clock has moved on',
-    async () =>
-      Number((await look.time())[0]) * 1000 + Math.floor(Number((await look.time())[1]) / 1000) >
+  await until('the clock has moved on', async () =>
+    moreThan(
+      Number((await look.time())[0]) * 1000 + Math.floor(Number((await look.time())[1]) / 1000),
       (await atOf('C', 15)) + 2,
+    ),
   );
   await store.append('load', 'C', [reserved('C', 15)], { expectedRevision: 15 });
   await store.load(with100, 'C');
-  await until('there is a snapshot', () => look.exists(snapshotKey('load', 'C')));
+  await untilTold(writesTo(look), 'there is a snapshot', () =>
+    look.exists(snapshotKey('load', 'C')),
+  );
   for (const at of [0, 1, 7, 15, 16])
     t.strictSame(
       (await store.load(with100, 'C', { at })).state.numbers,
@@ -143,7 +146,9 @@ t.test('snapshots: taken, used, and left aside where they do not fit', async (t)
     return evolved;
   };
   t.equal(await load(every10), 25);
-  await until('the snapshot is written', async () => (await look.hget(key, 'revision')) === '25');
+  await untilTold(writesTo(look), 'the snapshot is written', async () =>
+    is(await look.hget(key, 'revision'), '25'),
+  );
   t.equal(await load(every10), 0, 'nothing was replayed');
   await store.append(
     'snap',
@@ -186,9 +191,13 @@ t.test(
     await store.append('snap', 'B', [reserved('B', 0), reserved('B', 1)], { expectedRevision: 0 });
     const key = snapshotKey('snap', 'B');
     await store.load(v1, 'B');
-    await until('v1 is written', async () => (await look.hget(key, 'schema')) === 'v1');
+    await untilTold(writesTo(look), 'v1 is written', async () =>
+      is(await look.hget(key, 'schema'), 'v1'),
+    );
     await store.load(v2, 'B');
-    await until('v2 takes its place', async () => (await look.hget(key, 'schema')) === 'v2');
+    await untilTold(writesTo(look), 'v2 takes its place', async () =>
+      is(await look.hget(key, 'schema'), 'v2'),
+    );
     await look.hset(key, { revision: '9', schema: 'v2', state: 'newer' });
     const other = millrace.store();
     await other.load(v1, 'B');
@@ -220,7 +229,7 @@ t.test('what JSON would change is not kept', async (t) => {
     },
   };
   await store.load(coded, 'D');
-  await until('it is written', () => look.exists(snapshotKey('snap', 'D')));
+  await untilTold(writesTo(look), 'it is written', () => look.exists(snapshotKey('snap', 'D')));
   const { state, snapshotRevision } = await store.load(coded, 'D');
   t.equal(snapshotRevision, 1);
   t.ok(state.at instanceof Date);
@@ -277,9 +286,8 @@ t.test('property: snapshot plus tail equals full replay', async (t) => {
             const [a, b] = await Promise.all([own.load(policy, id), own.load(full, id)]);
             t.strictSame([a.state, a.revision], [b.state, b.revision]);
           } else if (step === 'settle')
-            await until(
-              'no snapshot is under way',
-              async () => (await own.load(policy, id)).revision === revision,
+            await until('no snapshot is under way', async () =>
+              is((await own.load(policy, id)).revision, revision),
             );
           else
             ({ revision } = await own.append(

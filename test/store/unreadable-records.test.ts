@@ -7,8 +7,9 @@ import { registerHistory } from '../../src/cli/commands/history.ts';
 import { defineAggregate, type SnapshotPolicy } from '../../src/define/define-aggregate.ts';
 import { connect } from '../../src/millrace.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
-import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { collect, numberOf, reserved } from './open-store.ts';
+import { untilTold, writesTo } from '../../scripts/lab/until.ts';
 
 const redis = await startRedis(t);
 const look = redis.client();
@@ -79,7 +80,7 @@ for (const [what, damage] of Object.entries(SNAPSHOTS)) {
       { expectedRevision: 0 },
     );
     await store.load(policy, id);
-    const kept = await until('it is kept', async () =>
+    const kept = await untilTold(writesTo(look), 'it is kept', async () =>
       (await look.hget(key, 'revision')) === '4' ? look.hgetall(key) : null,
     );
     if (typeof damage === 'object') await look.hset(key, damage);
@@ -91,7 +92,8 @@ for (const [what, damage] of Object.entries(SNAPSHOTS)) {
     evolved = 0;
     t.match(await store.load(policy, id), { state: { numbers: numbers(0, 4) }, revision: 4 });
     t.equal(evolved, 4, 'from the events');
-    await until(
+    await untilTold(
+      writesTo(look),
       'the next snapshot overwrites it',
       async () =>
         (await look.type(key)) === 'hash' &&

@@ -17,7 +17,8 @@ import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispat
 import { emittedId } from '../../scripts/lab/emitted-id.ts';
 import { eventsIn, miscounted, outboxEntries } from '../../scripts/lab/emits.ts';
 import { dataFor, type Plan } from '../../scripts/lab/misbehaving-functions/emit/_plan.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { untilTold, writesTo } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 4;
 const event = (id: string, plan: Plan, key = `subject-${id}`, type = 'test.event') => ({
@@ -118,7 +119,7 @@ t.test('emitting', async (t) => {
     );
     events++;
     await arrived(1);
-    const [third] = await until('the second hop is there', async () => {
+    const [third] = await untilTold(writesTo(look), 'the second hop is there', async () => {
       const found = await eventsIn(look, PARTITIONS, 'test.third');
       return found.length > 0 ? found : null;
     });
@@ -275,7 +276,8 @@ t.test('emitting', async (t) => {
   await t.test('functions that feed each other are stopped after 64 hops', async (t) => {
     // Each hop emits the same event again.
     await publisher.publish('test.other', dataFor('loop', 0, '"loop"'), { id: 'loop' });
-    const [letter] = await until(
+    const [letter] = await untilTold(
+      writesTo(look),
       'the loop is broken',
       async () => {
         const found = await deadLetters(look, 'sink', PARTITIONS);

@@ -5,7 +5,8 @@ import { connect, type Millrace } from '../../src/millrace.ts';
 import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
 import { deadLetters, settled } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, is } from '../../scripts/lab/until.ts';
 
 const event = (id: string, order = 'ok', key = id) => ({
   type: 'test.event',
@@ -47,7 +48,11 @@ t.test(
       await publisher.publish('test.event', event(`a${i}`).data, { id: `a${i}` });
     await settled(look, 'handle', 1, 20);
     await setTypeLimits(deployment, 'test.event', { maxEvents: 5 });
-    await until('trimmed', async () => (await look.xlen('mr:{0}:events:test.event')) <= 5);
+    await untilTold(
+      writesTo(look),
+      'trimmed',
+      async () => (await look.xlen('mr:{0}:events:test.event')) <= 5,
+    );
     t.match(await settled(look, 'handle', 1, 20), { appended: 20, done: 20 });
 
     await look.xgroup('DESTROY', 'mr:{0}:events:test.event', 'handle');
@@ -78,7 +83,9 @@ t.test(
     await look.xdel('mr:{0}:events:test.event', entry?.[0] as string);
     const again = await open(t, redis.url);
     await again.dispatcher({ functionsDir: functionsDirOf('handle') }).start();
-    await until('dead-lettered', async () => (await deadLetters(look, 'handle', 1)).length === 1);
+    await untilTold(writesTo(look), 'dead-lettered', async () =>
+      is((await deadLetters(look, 'handle', 1)).length, 1),
+    );
     await until('both losses are written down', async () => {
       const kinds = (await readLosses(deployment)).map((loss) => loss.kind);
       return kinds.includes('pending') && kinds.includes('entries');

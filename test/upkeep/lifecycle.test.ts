@@ -14,7 +14,8 @@ import { RegistryStore } from '../../src/registry/registry-store.ts';
 import { Scheduler } from '../../src/upkeep/scheduler.ts';
 import { Upkeep } from '../../src/upkeep/upkeep.ts';
 import { createCatalog } from '../../src/wire/catalog.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, moreThan } from '../../scripts/lab/until.ts';
 
 const keys = createKeys('mr');
 const log = (): void => undefined;
@@ -108,7 +109,7 @@ t.test('the parts of a dispatcher', async (t) => {
       const { held, part } = open(name);
       await part.start();
       await part.start();
-      await until('a pass has begun', () => held.calls > 0);
+      await until('a pass has begun', () => moreThan(held.calls, 0));
       t.equal(held.calls, 1, 'a second loop would have called too');
       held.letGo();
       await part.stop();
@@ -117,7 +118,7 @@ t.test('the parts of a dispatcher', async (t) => {
     t.test(`${name}: stop waits for the pass under way, and twice is once`, async (t) => {
       const { held, part } = open(name);
       await part.start();
-      await until('a pass has begun', () => held.calls > 0);
+      await until('a pass has begun', () => moreThan(held.calls, 0));
       let stopped = 0;
       const stops = [1, 2].map(() => part.stop().then(() => stopped++));
       await new Promise(setImmediate);

@@ -2,12 +2,13 @@ import t from 'tap';
 import { connect } from '../../src/millrace.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import { settled } from '../../scripts/lab/counters.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { encodeEvents } from '../pipeline/bare-lane.ts';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import { noteLoss, readLosses } from '../../src/lag/losses.ts';
 import { events, foreign, makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 import { retain } from '../../src/upkeep/retention.ts';
+import { until, is } from '../../scripts/lab/until.ts';
 
 t.test('entries that vanished are written down with their range, once', async (t) => {
   const bed = await makeBed(t, 2);
@@ -103,7 +104,7 @@ t.test(
     const [producer] = await look.keys('mr:{0}:producer:*');
     await look.set(producer as string, `1:${ids[0]}`, 'PX', 3_600_000);
     await t.rejects(send('p4'), { code: 'PRODUCER_GAP', expected: 2, actual: 4 });
-    await until('it is written down', async () => (await kinds()).length === 1);
+    await until('it is written down', async () => is((await kinds()).length, 1));
     t.match(await readLosses(deployment), [
       { kind: 'sequence', partition: 0, from: ids[0], to: ids[2], count: 2 },
     ]);
@@ -111,16 +112,15 @@ t.test(
     // A new function starts at the end.
     await millrace.dispatcher({ functionsDir: functionsDirOf('late') }).start();
     const slow = await send('slow', 'slow:300');
-    await until(
-      'it runs',
-      async () => Number((await look.xpending('mr:{0}:events:test.event', 'late'))[0]) === 1,
+    await until('it runs', async () =>
+      is(Number((await look.xpending('mr:{0}:events:test.event', 'late'))[0]), 1),
     );
     t.equal(
       await look.xack('mr:{0}:events:test.event', 'late', slow),
       1,
       'as a zombie without fences may',
     );
-    await until('it is written down', async () => (await kinds()).length === 2);
+    await until('it is written down', async () => is((await kinds()).length, 2));
     t.match((await readLosses(deployment))[1], {
       kind: 'acknowledgement',
       function: 'late',

@@ -17,7 +17,8 @@ import {
 } from '../pipeline/bare-lane.ts';
 import { dump, settled } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesTo, is, moreThan } from '../../scripts/lab/until.ts';
 
 const HOUR = 3_600_000;
 const LATER = { attempts: 5, minDelayMs: HOUR, maxDelayMs: HOUR, factor: 1, jitter: false };
@@ -183,18 +184,21 @@ t.test('a running dispatcher sets them free, and writes it down', async (t) => {
   await millrace
     .publisher()
     .publishMany([event('1', 'non-retryable'), event('2', 'ok'), event('3', 'ok')]);
-  await until('the subject is held', async () => (await look.llen('mr:{0}:parked:hold:k')) === 2);
+  await untilTold(writesTo(look), 'the subject is held', async () =>
+    is(await look.llen('mr:{0}:parked:hold:k'), 2),
+  );
   t.strictSame(await readLosses(millrace.deployment), []);
   await look.del('mr:{0}:dead:hold');
   t.match(await settled(look, 'hold', 1, 3), { done: 2, dead: 1 });
-  await until('it is written down', async () => (await readLosses(millrace.deployment)).length > 0);
+  await until('it is written down', async () =>
+    moreThan((await readLosses(millrace.deployment)).length, 0),
+  );
   t.match(await readLosses(millrace.deployment), [
     { kind: 'wedged', function: 'hold', partition: 0, count: 2, message: /letterless.*: k$/ },
   ]);
   await look.hincrby('mr:{0}:counters', 'parked:hold:test.event', 4);
-  await until(
-    'what is gone is written down',
-    async () => (await readLosses(millrace.deployment)).length > 1,
+  await until('what is gone is written down', async () =>
+    moreThan((await readLosses(millrace.deployment)).length, 1),
   );
   t.match((await readLosses(millrace.deployment))[1], { kind: 'parked', count: 4 });
 });

@@ -10,7 +10,8 @@ import { retain } from '../../src/upkeep/retention.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createProject, NOTES_PROTO, parseLines, type Project } from '../cli/run-cli.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
-import { startRedis, until, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 4;
 const PROTO = `${NOTES_PROTO}

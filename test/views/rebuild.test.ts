@@ -9,7 +9,8 @@ import { connect } from '../../src/millrace.ts';
 import { dropGeneration, listViews, rollBackView } from '../../src/views/generations.ts';
 import { counter, createProject, parseLines } from '../cli/run-cli.ts';
 import { randomOf } from '../../scripts/lab/random.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 /** Kills of a rebuild. TEST_KILLS=10 node dist/test/views/rebuild.test.js takes a longer look. */
 const KILLS = Number(process.env['TEST_KILLS'] ?? 4);

@@ -7,7 +7,7 @@ import { inProcess } from '../../scripts/lab/cli-in-process.ts';
 import { deadLetters, totals } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, openService, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
 import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { registerView } from '../../src/cli/commands/view.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';
@@ -15,6 +15,7 @@ import { dropGeneration, liveGeneration } from '../../src/views/generations.ts';
 import { verifyGeneration } from '../../src/views/verify.ts';
 import { memberPrefix } from '../../src/wire/view-row.ts';
 import { event, listAll } from './tally-model.ts';
+import { untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 const FN = 'tally@1';
 const ROW = '{"count":1,"sum":1,"chain":1,"size":"small","last":"a"}';
@@ -67,7 +68,9 @@ t.test('rows', async (t) => {
   const publishAll = () => publisher.publishMany(ids.map((id) => event('test.event', id, 1)));
   await publishAll();
   const done = (count: number) =>
-    until(`${count} are done`, async () => (await totals(look, FN, 1)).done === count);
+    untilTold(countersOf(look), `${count} are done`, async () =>
+      is((await totals(look, FN, 1)).done, count),
+    );
   await done(ids.length);
   const keyOf = (id: string): string => `mr:{0}:view:${FN}:${id}`;
   for (const kind of kinds) {
@@ -86,7 +89,9 @@ t.test('rows', async (t) => {
     async (t) => {
       await publishAll();
       await done(ids.length + good.length);
-      await until('its own are dead', async () => (await totals(look, FN, 1)).dead === bad.length);
+      await untilTold(countersOf(look), 'its own are dead', async () =>
+        is((await totals(look, FN, 1)).dead, bad.length),
+      );
       t.match(await totals(look, FN, 1), {
         done: ids.length + good.length,
         dead: bad.length,
@@ -183,7 +188,9 @@ t.test('rows', async (t) => {
     for await (const letter of listDeadLetters(service.deployment, { function: FN })) {
       if (letter.subject === id) await replayDeadLetter(service.deployment, letter);
     }
-    await until('both are folded', async () => (await totals(look, FN, 1)).parked === 0);
+    await untilTold(countersOf(look), 'both are folded', async () =>
+      is((await totals(look, FN, 1)).parked, 0),
+    );
     t.match(await view.get(id), { found: { row: { count: 2, sum: 6 } } });
   });
 });
@@ -198,7 +205,9 @@ t.test('indexes', async (t) => {
   const ids = Array.from({ length: 20 }, (_, i) => `r${i}`);
   const publishAll = async (done: number): Promise<void> => {
     await publisher.publishMany(ids.map((id) => event('test.event', id, 1)));
-    await until(`${done} are done`, async () => (await totals(look, FN, 2)).done === done);
+    await untilTold(countersOf(look), `${done} are done`, async () =>
+      is((await totals(look, FN, 2)).done, done),
+    );
   };
   await publishAll(20);
   const keyOf = (partition: number, index: string): string =>

@@ -5,8 +5,9 @@ import { indexMember, parseMember, sortBytes } from '../../src/wire/view-row.ts'
 import { deadLetters, settled, totals } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, openService } from '../../scripts/lab/dispatcher-process.ts';
 import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
-import { startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { event, listAll, TallyModel } from './tally-model.ts';
+import { until } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 3;
 const FN = 'tally@1';

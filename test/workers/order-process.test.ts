@@ -4,7 +4,8 @@ import { pino } from 'pino';
 import t from 'tap';
 import { connect } from '../../src/millrace.ts';
 import { eventsIn } from '../../scripts/lab/emits.ts';
-import { projectDir, startRedis, until } from '../../scripts/lab/redis-server.ts';
+import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
+import { until, untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
 const PARTITIONS = 2;
 
@@ -36,7 +37,7 @@ t.test('paid and sent; not paid; refused; sent late; answers twice and too late'
   const arrives = (type: string, wanted: readonly string[]) =>
     until(
       `${type}: ${wanted.join(', ')}`,
-      async () => (await subjects(type)).join() === [...wanted].sort().join(),
+      async () => is((await subjects(type)).join(), [...wanted].sort().join()),
       20_000,
     );
   const order = (orderId: string) => ({
@@ -77,7 +78,8 @@ t.test('paid and sent; not paid; refused; sent late; answers twice and too late'
   await arrives('shipment.timeout', ['prompt', 'late']);
   // The event comes too late and changes nothing.
   await publisher.publishMany([paid('unpaid')]);
-  await until(
+  await untilTold(
+    countersOf(look),
     'all is done',
     async () => {
       let done = 0;

@@ -1,8 +1,8 @@
 /** Functions that misbehave in every way there is. */
 import { listDeadLetters } from '../../../src/pipeline/dead/dead-letters.ts';
 import { ORDERS } from '../../lab/misbehaving-functions/behave.ts';
-import { until } from '../../lab/redis-server.ts';
 import type { Fault } from '../fault.ts';
+import { until } from '../../lab/until.ts';
 
 /** Orders that cost a thread or a handler's whole time. Only a few events get one. */
 const COSTLY = ['hang', 'hang-polite', 'loop', 'exit', 'oom', 'unhandled:200'];

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { listDeadLetters } from '../../../src/pipeline/dead/dead-letters.ts';
 import { replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
-import { until } from '../../lab/redis-server.ts';
 import type { Fault } from '../fault.ts';
+import { until } from '../../lab/until.ts';
 
 const CLI = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
 

@@ -5,13 +5,9 @@ import t from 'tap';
 import { connect, type Millrace } from '../../../src/millrace.ts';
 import { walkBatch } from '../../../src/wire/batch-reader.ts';
 import { testDir } from '../../../scripts/lab/dispatcher-process.ts';
-import {
-  startRedis,
-  until,
-  type TestLike,
-  type TestRedis,
-} from '../../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike, type TestRedis } from '../../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../../scripts/lab/tcp-proxy.ts';
+import { until } from '../../../scripts/lab/until.ts';
 
 const PROTO = `syntax = "proto3";
 package d.v1;

@@ -5,8 +5,9 @@ import { openConnection } from '../../../src/redis/connection.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
 import { setTypeLimits } from '../../../src/upkeep/type-limits.ts';
 import { openService } from '../../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../../scripts/lab/redis-server.ts';
 import { specOf } from '../bare-lane.ts';
+import { until, atLeast } from '../../../scripts/lab/until.ts';
 
 const data = (number: number, key = 's') => ({
   key,
@@ -102,7 +103,7 @@ t.test(
     );
     await publisher.publish('test.other', data(0));
     t.pass('another type goes past them');
-    await until('one drips through', () => done.length >= 1);
+    await until('one drips through', () => atLeast(done.length, 1));
     const dripped = Number(await look.hget('mr:{0}:counters', 'appended:test.event')) - before;
     t.ok(dripped < 20, `${dripped} of 200 went through meanwhile`);
     await look.hset('mr:{0}:counters', 'done:behind:test.event', 1_000_000);

@@ -3,7 +3,8 @@ import t from 'tap';
 import type { PublisherOptions } from '../../../src/millrace.ts';
 import { walkBatch } from '../../../src/wire/batch-reader.ts';
 import { openService } from '../../../scripts/lab/dispatcher-process.ts';
-import { startRedis, until, type TestLike } from '../../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../../scripts/lab/redis-server.ts';
+import { until, moreThan } from '../../../scripts/lab/until.ts';
 
 const KIB = 1024;
 
@@ -37,7 +38,7 @@ t.test(
     const { redis, publisher, look } = await setUp(t);
     redis.pause();
     const all = ids(0, 300).map((id, i) => publisher.publish('test.event', data(i), { id }));
-    await until('a flush is in flight', () => publisher.bufferedBytes > 0);
+    await until('a flush is in flight', () => moreThan(publisher.bufferedBytes, 0));
     redis.resume();
     const published = await Promise.all(all);
     const found = await entries(look);
@@ -128,7 +129,7 @@ t.test("whenFull 'wait': bounded, nothing lost, in the order of the calls", asyn
   const all = ids(0, 200).map((id, i) =>
     publisher.publish('test.event', data(i, i % 3 === 0 ? 8 * KIB : 10), { id }),
   );
-  await until('the buffer is full', () => publisher.bufferedBytes > 50 * KIB);
+  await until('the buffer is full', () => moreThan(publisher.bufferedBytes, 50 * KIB));
   redis.resume();
   await Promise.all(all);
   t.ok(most <= 64 * KIB, `${most} bytes at most`);

@@ -5,13 +5,9 @@ import { cancelScheduled, listScheduled } from '../../../src/upkeep/scheduled-ev
 import { walkBatch } from '../../../src/wire/batch-reader.ts';
 import { settled } from '../../../scripts/lab/counters.ts';
 import { functionsDirOf, openService } from '../../../scripts/lab/dispatcher-process.ts';
-import {
-  startRedis,
-  until,
-  type TestLike,
-  type TestRedis,
-} from '../../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike, type TestRedis } from '../../../scripts/lab/redis-server.ts';
 import { startProxy } from '../../../scripts/lab/tcp-proxy.ts';
+import { until, untilTold, writesTo, is, atLeast } from '../../../scripts/lab/until.ts';
 
 const data = (key = 's') => ({ key, number: 0, order: 'ok', filler: new Uint8Array(0) });
 
@@ -61,7 +57,7 @@ t.test(
     t.strictSame(await idsOf(redis), ['now'], 'nothing moves without a dispatcher');
     schedule(t, millrace);
     schedule(t, millrace);
-    await until('all but one are there', async () => (await idsOf(redis)).length >= 6);
+    await until('all but one are there', async () => atLeast((await idsOf(redis)).length, 6));
     t.strictSame(await idsOf(redis), ['now', 'past', 'soon', 'z', 'a', 'm']);
     t.match(await redis.client().hgetall('mr:{0}:counters'), { 'appended:test.event': '6' });
     t.equal(await cancelScheduled(millrace.deployment, 'z'), false);
@@ -141,9 +137,10 @@ t.test('what makes a repeated call harmless is gone once the call was answered',
   for (let i = 0; i < 20; i++)
     await publisher.publish('test.event', data(), { delayMs: 3_600_000 });
   const look = redis.client();
-  await until(
+  await untilTold(
+    writesTo(look),
     'no key of a call is left',
-    async () => (await look.keys('mr:{0}:producer:schedule.*')).length === 0,
+    async () => is((await look.keys('mr:{0}:producer:schedule.*')).length, 0),
     5_000,
   );
   t.equal(await look.zcard('mr:{0}:scheduled'), 20);

@@ -28,7 +28,8 @@ import {
 import { settled } from '../../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../../scripts/lab/dispatcher-process.ts';
 import { completions, readHistory, runsOf } from '../../../scripts/lab/history.ts';
-import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../../scripts/lab/redis-server.ts';
+import { until, is } from '../../../scripts/lab/until.ts';
 
 const WINDOW = { windowMs: 600_000, maxIds: 1000 };
 const e = (id: string, subject = 's'): TestEvent => ({ id, subject });
@@ -174,9 +175,8 @@ t.test('bounded in number and time; forgotten by a rewind and by removal', async
   await publish(bed, 0, { 'a.b': many });
   await lane.drain(choose);
   t.ok(Number(await bed.connection.command('HGET', bed.keys.counters(0), 'unremembered:f')) >= 300);
-  await until(
-    'all are forgotten',
-    async () => ((await bed.connection.command('KEYS', '*inbox:f*')) as string[]).length === 0,
+  await until('all are forgotten', async () =>
+    is(((await bed.connection.command('KEYS', '*inbox:f*')) as string[]).length, 0),
   );
   await foreign(bed, 0, 'a.b', [e('m0', 's0')]);
   await lane.drain(choose);

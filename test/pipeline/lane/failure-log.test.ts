@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { FailedAttempt } from '../../../src/pipeline/commit/commit-plan.ts';
 import { FailureLog } from '../../../src/pipeline/lane/failure-log.ts';
-import { until } from '../../../scripts/lab/redis-server.ts';
+import { until } from '../../../scripts/lab/until.ts';
 
 const failure = (i: number, more: Partial<FailedAttempt> = {}): FailedAttempt => ({
   eventId: `e${i}`,

@@ -17,7 +17,8 @@ import { createKeys } from '../../../src/redis/keys.ts';
 import { walkBatch } from '../../../src/wire/batch-reader.ts';
 import { BatchBuilder } from '../../../src/wire/batch-writer.ts';
 import { specOf } from '../bare-lane.ts';
-import { until, type TestLike } from '../../../scripts/lab/redis-server.ts';
+import { type TestLike } from '../../../scripts/lab/redis-server.ts';
+import { until, is } from '../../../scripts/lab/until.ts';
 
 const DONE: Ended = { kind: 'done', emitted: null, ages: [] };
 
@@ -197,7 +198,7 @@ function openLane(t: TestLike) {
     },
     end: (id: string): void => ends.get(id)?.(DONE),
     async committed(count: number): Promise<Commit> {
-      await until(`${count} turns are committed`, () => commits.length === count);
+      await until(`${count} turns are committed`, () => is(commits.length, count));
       return commits[count - 1] as Commit;
     },
   };

@@ -14,7 +14,8 @@ import { announceMember } from '../../../src/pipeline/ownership/members.ts';
 import { openConnection } from '../../../src/redis/connection.ts';
 import type { RedisConnection, ScriptCall } from '../../../src/redis/contract.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
-import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../../scripts/lab/redis-server.ts';
+import { until, is, atLeast, CallCount } from '../../../scripts/lab/until.ts';
 
 const PARTITIONS = 8;
 
@@ -139,7 +140,7 @@ t.test(
     t.ok(leaving.length < PARTITIONS);
     t.strictSame(told, []);
     await redis.client().flushall();
-    await until('all losses are told', () => told.length >= PARTITIONS);
+    await until('all losses are told', () => atLeast(told.length, PARTITIONS));
     t.strictSame(
       [...told].sort(),
       Array.from({ length: PARTITIONS }, (_, partition) => partition),
@@ -169,16 +170,16 @@ t.test('a keeper that was stopped starts nothing', async (t) => {
 t.test('what is acquired while the keeper stops is given back before it has stopped', async (t) => {
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
-  let claims = 0;
+  const claims = new CallCount();
   const { keeper, started, leases, traces } = await competingKeeper(t, async (name, reply) => {
     if (name !== 'acquire-lease.lua') return reply;
-    claims++;
+    claims.add();
     await held;
     return reply;
   });
   const starting = keeper.start().catch(() => undefined);
-  await until('all lanes are being claimed', () => claims === PARTITIONS);
-  await until('all are acquired', async () => (await leases()).length === PARTITIONS);
+  await claims.reached('all lanes are being claimed', PARTITIONS);
+  await until('all are acquired', async () => is((await leases()).length, PARTITIONS));
   const stopped = keeper.stop();
   letGo();
   await stopped;
@@ -189,16 +190,16 @@ t.test('what is acquired while the keeper stops is given back before it has stop
 });
 
 t.test('a claim without an answer, cut off by the stop, leaves no lease', async (t) => {
-  let lost = 0;
+  const lost = new CallCount();
   let stopping = false;
   const { keeper, started, leases, traces } = await competingKeeper(t, async (name, reply) => {
     await reply;
     if (name !== 'acquire-lease.lua' || stopping) return reply;
-    lost++;
+    lost.add();
     throw new UnknownOutcomeError(name);
   });
   const starting = keeper.start().catch(() => undefined);
-  await until('all answers are lost', () => lost >= PARTITIONS);
+  await lost.reached('all answers are lost', PARTITIONS);
   t.equal((await leases()).length, PARTITIONS);
   stopping = true;
   await keeper.stop();
@@ -210,17 +211,19 @@ t.test('a claim without an answer, cut off by the stop, leaves no lease', async 
 t.test('an announcement that the stop overtakes leaves no member', async (t) => {
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
-  let announced = 0;
+  const announced = new CallCount();
   const { keeper, traces } = await competingKeeper(t, async (name, reply) => {
-    if (name === 'members.lua' && announced++ === 0) await held;
+    if (name !== 'members.lua') return reply;
+    announced.add();
+    if (announced.value === 1) await held;
     return reply;
   });
   const starting = keeper.start().catch(() => undefined);
-  await until('it announces itself', () => announced === 1);
+  await announced.reached('it announces itself', 1);
   const stopped = keeper.stop();
   letGo();
   await stopped;
-  t.equal(announced, 3, 'announced, removed, and removed again behind the announcement');
+  t.equal(announced.value, 3, 'announced, removed, and removed again behind the announcement');
   t.strictSame(await traces(), ['two']);
   await starting;
 });

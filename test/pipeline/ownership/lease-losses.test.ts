@@ -5,7 +5,8 @@ import { rewindFunction } from '../../../src/rewind/rewind.ts';
 import { totals } from '../../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../../scripts/lab/dispatcher-process.ts';
 import { readHistory } from '../../../scripts/lab/history.ts';
-import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../../scripts/lab/redis-server.ts';
+import { untilTold, countersOf, writesToFile, is } from '../../../scripts/lab/until.ts';
 
 const PARTITIONS = 4;
 const WARNING = /lease lost: the running turn/;
@@ -30,12 +31,13 @@ t.test(
       environment: { MILLRACE_LEASE_MS: '500' },
     });
     await publisher.publishMany(Array.from({ length: 40 }, (_, i) => event(`e${i}`, 'ok')));
-    await until('all are done', async () => (await totals(look, 'handle', PARTITIONS)).done === 40);
+    await untilTold(countersOf(look), 'all are done', async () =>
+      is((await totals(look, 'handle', PARTITIONS)).done, 40),
+    );
 
     await rewindFunction(service.deployment, 'handle', { kind: 'start' });
-    await until(
-      'all have come again',
-      () => readHistory(history).filter(({ what }) => what === 'end').length === 80,
+    await untilTold(writesToFile(history), 'all have come again', () =>
+      is(readHistory(history).filter(({ what }) => what === 'end').length, 80),
     );
     await dispatcher.logged(/lease lost to a rewind/);
     t.notMatch(dispatcher.stderr, WARNING);
@@ -43,7 +45,9 @@ t.test(
     // The other lanes are given back long before. Renewals go on, so that the slow lane keeps its
     // lease.
     await publisher.publishMany([event('slow', 'slow:1500')]);
-    await until('it runs', () => readHistory(history).some(({ id }) => id === 'slow'));
+    await untilTold(writesToFile(history), 'it runs', () =>
+      readHistory(history).some(({ id }) => id === 'slow'),
+    );
     t.equal(await dispatcher.terminate(), 0);
     t.notMatch(dispatcher.stderr, WARNING);
     t.equal((await totals(look, 'handle', PARTITIONS)).done, 41, 'its commit was not refused');

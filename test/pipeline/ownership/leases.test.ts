@@ -1,8 +1,8 @@
 /** The scripts of leases, called directly. */
 import t from 'tap';
 import { acquireLease, releaseLease, renewLeases } from '../../../src/pipeline/ownership/leases.ts';
-import { until } from '../../../scripts/lab/redis-server.ts';
 import { callCommit, FN, keys, LANE, openScriptLane } from '../script-lane.ts';
+import { until, is } from '../../../scripts/lab/until.ts';
 
 t.test('a renewal answers with the last committed turn', async (t) => {
   const lane = await openScriptLane(t);
@@ -95,7 +95,7 @@ t.test(
     t.strictSame(await acquireLease(connection, keys, LANE, { dispatcher: 'two', ttlMs: 50 }), {
       value: 'two:3',
     });
-    await until('the lease has run out', async () => (await look.exists(keys.lease(0, FN))) === 0);
+    await until('the lease has run out', async () => is(await look.exists(keys.lease(0, FN)), 0));
     t.strictSame(await acquireLease(connection, keys, LANE, { dispatcher: 'one', ttlMs: 60_000 }), {
       value: 'one:4',
     });

@@ -15,7 +15,8 @@ import { settled, totals } from '../../../scripts/lab/counters.ts';
 import { openService, startDispatcher, testDir } from '../../../scripts/lab/dispatcher-process.ts';
 import { readHistory } from '../../../scripts/lab/history.ts';
 import { POLICY } from '../../../scripts/lab/misbehaving-functions/behave.ts';
-import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../../scripts/lab/redis-server.ts';
+import { until, untilTold, writesToFile, moreThan } from '../../../scripts/lab/until.ts';
 
 const keys = createKeys('mr');
 const FN = 'f';
@@ -393,7 +394,9 @@ t.test(
         data: { key: 'subject', number: 0, order: 'slow:400', filler: new Uint8Array(0) },
       },
     ]);
-    await until('it runs', () => readHistory(history).length > 0);
+    await untilTold(writesToFile(history), 'it runs', () =>
+      moreThan(readHistory(history).length, 0),
+    );
     dispatcher.freeze();
     await delay(POLICY.timeoutMs + 2500);
     dispatcher.thaw();

@@ -12,7 +12,8 @@ import { replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
 import { connect } from '../../../src/millrace.ts';
 import { decodeParked, encodeParked } from '../../../src/wire/parked.ts';
 import { createProject } from '../../cli/run-cli.ts';
-import { startRedis, until } from '../../../scripts/lab/redis-server.ts';
+import { startRedis } from '../../../scripts/lab/redis-server.ts';
+import { until, is } from '../../../scripts/lab/until.ts';
 
 const field = (number: number, bytes: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from([(number << 3) | 2, bytes.length]), bytes]);
@@ -129,7 +130,7 @@ t.test('whatever wrote it', async (t) => {
   };
   const events = Object.keys(sources).length + 2;
   const letters = events * Object.keys(functions).length - 1;
-  await until('all have failed twice', async () => (await dead()) === letters);
+  await until('all have failed twice', async () => is(await dead(), letters));
   for await (const letter of listDeadLetters(millrace.deployment))
     await replayDeadLetter(millrace.deployment, letter);
   await until(
