@@ -3,6 +3,7 @@
  * in spite of failing relays.
  */
 import fc from 'fast-check';
+import type { Redis } from 'ioredis';
 import t from 'tap';
 import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
 import { ScheduleFullError } from '../../src/core/errors/append-errors.ts';
@@ -24,6 +25,99 @@ async function lanesOf(bed: Bed): Promise<BareLane[]> {
   const lanes: BareLane[] = [];
   for (let p = 0; p < P; p++) lanes.push(await startLane(bed, specOf('f', ['a.b']), p));
   return lanes;
+}
+
+/** An emitted event, with the partition whose turn emitted it. */
+interface Planned {
+  readonly id: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly later: boolean;
+  readonly source: number;
+}
+
+/** A turn of a lane: its causes, whether its commit is sent twice, and what follows. */
+const plannedTurn = fc.record({
+  lane: fc.nat(P - 1),
+  causes: fc.array(
+    fc.record({
+      emits: fc.array(
+        fc.record(
+          {
+            type: fc.constantFrom(...TYPES),
+            subject: fc.nat(8).map((i) => `s${i}`),
+            delayMs: fc.constant(3_600_000),
+          },
+          { requiredKeys: ['type', 'subject'] },
+        ),
+        { maxLength: 4 },
+      ),
+      outcome: fc.constantFrom<Cause['outcome']>('done', 'done', 'done', 'dead'),
+    }),
+    { minLength: 1, maxLength: 5 },
+  ),
+  sendTwice: fc.boolean(),
+  then: fc.constantFrom('nothing', 'nothing', 'relay', 'relay dies', 'answer lost'),
+});
+
+/** Relays until the mishap has happened: the last step is not sent, or an answer is lost. */
+async function relayBadly(bed: Bed, mishap: 'relay dies' | 'answer lost'): Promise<void> {
+  const happened = new CallCount();
+  const hit = mishap === 'relay dies' ? 'clear.lua' : 'relay.lua';
+  const relay = createRelay(
+    bed,
+    meddled(bed.connection, {
+      before: (script) => {
+        if (script === hit) happened.add();
+      },
+      drop: (script) => mishap === 'relay dies' && script === hit,
+      lose: (script) => mishap === 'answer lost' && script === hit,
+    }),
+  );
+  for (let p = 0; p < P; p++) relay.ring(p, null);
+  await happened.reached('it has tried', 1);
+  await relay.stop();
+}
+
+/** Checks that the events of a type arrived once, in the order of each source, and are counted. */
+async function checkArrived(look: Redis, type: string, planned: readonly Planned[]): Promise<void> {
+  const found = await eventsIn(look, P, type);
+  const now = planned.filter((one) => one.type === type && !one.later);
+  const ids = now.map(({ id }) => id);
+  const wrong = miscounted(found, ids);
+  if (wrong.length > 0) throw new Error(wrong.join('\n'));
+  const source = new Map(planned.map((one) => [one.id, one.source]));
+  for (let p = 0; p < P; p++) {
+    const there = found.filter((one) => one.partition === p);
+    for (let from = 0; from < P; from++) {
+      const order = there.filter(({ id }) => source.get(id) === from).map(({ id }) => id);
+      const wanted = now
+        .filter((one) => one.source === from && partitionOf(one.subject, P) === p)
+        .map(({ id }) => id);
+      if (order.join() !== wanted.join())
+        throw new Error(`from ${from} to ${p}: ${order.join()} should be ${wanted.join()}`);
+    }
+    await checkCounters(look, p, type, there.length);
+  }
+}
+
+async function checkCounters(look: Redis, p: number, type: string, events: number): Promise<void> {
+  const counters = await look.hgetall(`mr:{${p}}:counters`);
+  const entries = await look.xlen(`mr:{${p}}:events:${type}`);
+  const appended = Number(counters[`appended:${type}`] ?? 0);
+  if (appended !== events || Number(counters[`entries:${type}`] ?? 0) !== entries)
+    throw new Error(`counters of ${p}: ${JSON.stringify(counters)}`);
+  if (counters['outbox'] !== undefined)
+    throw new Error('bytes are left in an outbox that is empty');
+}
+
+async function checkScheduled(look: Redis, planned: readonly Planned[]): Promise<void> {
+  const waiting: { id: string }[] = [];
+  for (let p = 0; p < P; p++)
+    for (const id of await look.hkeys(`mr:{${p}}:scheduled:events`)) waiting.push({ id });
+  const later = planned.filter((one) => one.later).map(({ id }) => id);
+  const wrong = miscounted(waiting, later);
+  if (wrong.length > 0) throw new Error(wrong.join('\n'));
 }
 
 t.test('outbox', async (t) => {
@@ -68,115 +162,23 @@ t.test('outbox', async (t) => {
   await t.test(
     'any plan of emits: what arrives is what was planned, in the order of each source',
     async (t) => {
-      const turn = fc.record({
-        lane: fc.nat(P - 1),
-        causes: fc.array(
-          fc.record({
-            emits: fc.array(
-              fc.record({
-                type: fc.constantFrom(...TYPES),
-                subject: fc.nat(8).map((i) => `s${i}`),
-                delayMs: fc.constantFrom(undefined, undefined, undefined, 3_600_000),
-              }),
-              { maxLength: 4 },
-            ),
-            outcome: fc.constantFrom('done', 'done', 'done', 'dead'),
-          }),
-          { minLength: 1, maxLength: 5 },
-        ),
-        sendTwice: fc.boolean(),
-        then: fc.constantFrom('nothing', 'nothing', 'relay', 'relay dies', 'answer lost'),
-      });
       await fc.assert(
-        fc.asyncProperty(fc.array(turn, { minLength: 1, maxLength: 8 }), async (turns) => {
+        fc.asyncProperty(fc.array(plannedTurn, { minLength: 1, maxLength: 8 }), async (turns) => {
           const lanes = await fresh();
-          const planned: {
-            id: string;
-            type: string;
-            subject: string;
-            later: boolean;
-            source: number;
-          }[] = [];
-          for (const { lane, causes: some, sendTwice, then } of turns) {
-            const { plan, emitted } = await turnOf(
-              bed,
-              lanes[lane] as BareLane,
-              some.map(({ emits, outcome }) =>
-                cause(
-                  emits.map(({ delayMs, ...emit }) =>
-                    delayMs === undefined ? emit : { ...emit, delayMs },
-                  ),
-                  outcome as Cause['outcome'],
-                ),
-              ),
-            );
+          const planned: Planned[] = [];
+          for (const one of turns) {
+            const causes = one.causes.map(({ emits, outcome }) => cause(emits, outcome));
+            const { plan, emitted } = await turnOf(bed, lanes[one.lane] as BareLane, causes);
             await sendCommit(bed.connection, plan);
-            if (sendTwice) await sendCommit(bed.connection, plan);
-            planned.push(...emitted.map((one) => ({ ...one, source: lane })));
-            if (then === 'nothing') continue;
-            if (then === 'relay') {
-              await relayAll();
-              continue;
-            }
-            if ((await outboxEntries(look, P)) === 0) continue;
-            const seen = new CallCount();
-            const relay = createRelay(
-              bed,
-              meddled(bed.connection, {
-                before: (script) => {
-                  if (script === (then === 'relay dies' ? 'clear.lua' : 'relay.lua')) seen.add();
-                },
-                drop: (script) => then === 'relay dies' && script === 'clear.lua',
-                lose: (script) => then === 'answer lost' && script === 'relay.lua',
-              }),
-            );
-            for (let p = 0; p < P; p++) relay.ring(p, null);
-            await seen.reached('it has tried', 1);
-            await relay.stop();
+            if (one.sendTwice) await sendCommit(bed.connection, plan);
+            planned.push(...emitted.map((event) => ({ ...event, source: one.lane })));
+            if (one.then === 'relay') await relayAll();
+            else if (one.then !== 'nothing' && (await outboxEntries(look, P)) > 0)
+              await relayBadly(bed, one.then);
           }
           await relayAll();
-          for (const type of TYPES) {
-            const found = await eventsIn(look, P, type);
-            const now = planned.filter((one) => one.type === type && !one.later);
-            const wrong = miscounted(
-              found,
-              now.map(({ id }) => id),
-            );
-            if (wrong.length > 0) throw new Error(wrong.join('\n'));
-            const source = new Map(planned.map((one) => [one.id, one.source]));
-            for (let p = 0; p < P; p++) {
-              for (let from = 0; from < P; from++) {
-                const order = found
-                  .filter((one) => one.partition === p && source.get(one.id) === from)
-                  .map(({ id }) => id);
-                const wanted = now
-                  .filter((one) => one.source === from && partitionOf(one.subject, P) === p)
-                  .map(({ id }) => id);
-                if (order.join() !== wanted.join())
-                  throw new Error(
-                    `from ${from} to ${p}: ${order.join()} should be ${wanted.join()}`,
-                  );
-              }
-              const counters = await look.hgetall(`mr:{${p}}:counters`);
-              const entries = await look.xlen(`mr:{${p}}:events:${type}`);
-              const there = found.filter((one) => one.partition === p).length;
-              if (
-                Number(counters[`appended:${type}`] ?? 0) !== there ||
-                Number(counters[`entries:${type}`] ?? 0) !== entries
-              )
-                throw new Error(`counters of ${p}: ${JSON.stringify(counters)}`);
-              if (counters['outbox'] !== undefined)
-                throw new Error('bytes are left in an outbox that is empty');
-            }
-          }
-          const waiting: string[] = [];
-          for (let p = 0; p < P; p++)
-            waiting.push(...(await look.hkeys(`mr:{${p}}:scheduled:events`)));
-          const wrong = miscounted(
-            waiting.map((id) => ({ id })),
-            planned.filter(({ later }) => later).map(({ id }) => id),
-          );
-          if (wrong.length > 0) throw new Error(wrong.join('\n'));
+          for (const type of TYPES) await checkArrived(look, type, planned);
+          await checkScheduled(look, planned);
         }),
         { numRuns: 30 },
       );

@@ -174,6 +174,81 @@ export interface Caused {
   readonly emitted?: readonly Emitted[];
 }
 
+/** Outcomes of a batch's events, as the test chooses them. */
+class ChosenOutcomes {
+  states = new Uint8Array();
+  readonly failures: Failure[] = [];
+  readonly blocked: EventRef[] = [];
+  readonly #ordered: boolean;
+  /** Subjects with parked events, and those that fail in this batch. */
+  readonly #parked: Set<string>;
+  readonly #choose: Choose;
+  /** Number of the batch's events before the unit or the entry under way. */
+  #index = 0;
+
+  constructor(ordered: boolean, parked: Iterable<string>, choose: Choose) {
+    this.#ordered = ordered;
+    this.#parked = new Set(parked);
+    this.#choose = choose;
+  }
+
+  /** Retries a parked subject, up to the first event that fails again. */
+  retryUnit(records: readonly Uint8Array[]): void {
+    let stopped = false;
+    for (const bytes of records) {
+      const index = this.#index++;
+      if (this.states[index] === CELL.SKIP) continue;
+      if (stopped) this.states[index] = CELL.BLOCKED;
+      else stopped = this.#retry(decodeParked(bytes), index) === 'retry';
+    }
+  }
+
+  #retry(record: ReturnType<typeof decodeParked>, index: number): ReturnType<Choose> {
+    const { eventId: id, subject, position, attempts } = record;
+    const { source } = readEvent(record.event, record.batchSource);
+    const choice = this.#choose({ id, subject, source, attempts });
+    if (choice !== 'done') {
+      const place = { entry: -1, indexInEntry: record.index, offset: 0, length: 0 };
+      this.#fail({ index, ...place, position, id, subject }, choice);
+    }
+    return choice;
+  }
+
+  /** Runs the events of the entry, which is number `at` of its batch. */
+  runEntry(entry: StreamEntry, at: number): void {
+    walkBatch(entry.bytes, (header) => {
+      const { index: indexInEntry, offset, length, position, id, subject } = header;
+      const index = this.#index + indexInEntry;
+      this.#run({ index, entry: at, indexInEntry, offset, length, position, id, subject }, header);
+    });
+    this.#index += entry.count;
+  }
+
+  #run(ref: EventRef, { source }: { readonly source: string }): void {
+    if (this.states[ref.index] === CELL.SKIP) return;
+    const { id, subject } = ref;
+    if (this.#parked.has(subject)) {
+      this.states[ref.index] = CELL.BLOCKED;
+      this.blocked.push(ref);
+      return;
+    }
+    const choice = this.#choose({ id, subject, source, attempts: 0 });
+    if (choice === 'done') return;
+    if (choice === 'retry' && this.#ordered) this.#parked.add(subject);
+    this.#fail(ref, choice);
+  }
+
+  #fail(ref: EventRef, choice: 'retry' | 'dead'): void {
+    this.states[ref.index] = CELL.FAILED;
+    this.failures.push({
+      ref,
+      error: { name: 'TestError', message: `no \u001b[31m${ref.id}`, stack: '' },
+      retryable: choice === 'retry',
+      reason: choice === 'retry' ? 'attempts' : 'non-retryable',
+    });
+  }
+}
+
 export class BareLane {
   readonly spec: FunctionSpec;
   readonly partition: number;
@@ -234,88 +309,16 @@ export class BareLane {
     const seen = spec.dedupe
       ? await lookUp(batch, { connection, keys, fn: spec.name, partition, ordering: spec.ordering })
       : null;
-    const states =
+    const outcomes = new ChosenOutcomes(spec.ordering === 'key', parked, choose);
+    outcomes.states =
       seen?.states.map((state) => (state === CELL.SKIP ? state : CELL.DONE)) ??
       new Uint8Array(batch.events).fill(CELL.DONE);
-    const failures: Failure[] = [];
-    const blocked: EventRef[] = [];
-    let index = 0;
-    const fail = (ref: EventRef, choice: 'retry' | 'dead'): void => {
-      states[ref.index] = CELL.FAILED;
-      failures.push({
-        ref,
-        error: { name: 'TestError', message: `no \u001b[31m${ref.id}`, stack: '' },
-        retryable: choice === 'retry',
-        reason: choice === 'retry' ? 'attempts' : 'non-retryable',
-      });
-    };
-    for (const unit of retries) {
-      let stopped = false;
-      for (const bytes of unit.records) {
-        const record = decodeParked(bytes);
-        const at = index++;
-        if (stopped) {
-          if (states[at] !== CELL.SKIP) states[at] = CELL.BLOCKED;
-          continue;
-        }
-        if (states[at] === CELL.SKIP) continue;
-        const choice = choose({
-          id: record.eventId,
-          subject: record.subject,
-          source: readEvent(record.event, record.batchSource).source,
-          attempts: record.attempts,
-        });
-        if (choice === 'done') continue;
-        if (choice === 'retry') stopped = true;
-        fail(
-          {
-            index: at,
-            entry: -1,
-            indexInEntry: record.index,
-            offset: 0,
-            length: 0,
-            position: record.position,
-            id: record.eventId,
-            subject: record.subject,
-          },
-          choice,
-        );
-      }
-    }
-    batch.entries.forEach((entry: StreamEntry, e) => {
-      walkBatch(entry.bytes, (header) => {
-        const ref: EventRef = {
-          index: index + header.index,
-          entry: e,
-          indexInEntry: header.index,
-          offset: header.offset,
-          length: header.length,
-          position: header.position,
-          id: header.id,
-          subject: header.subject,
-        };
-        if (states[ref.index] === CELL.SKIP) return;
-        if (parked.has(header.subject)) {
-          states[ref.index] = CELL.BLOCKED;
-          blocked.push(ref);
-          return;
-        }
-        const choice = choose({
-          id: header.id,
-          subject: header.subject,
-          source: header.source,
-          attempts: 0,
-        });
-        if (choice === 'done') return;
-        if (choice === 'retry' && spec.ordering === 'key') parked.add(header.subject);
-        fail(ref, choice);
-      });
-      index += entry.count;
-    });
+    for (const unit of retries) outcomes.retryUnit(unit.records);
+    batch.entries.forEach((entry, at) => outcomes.runEntry(entry, at));
     const result = {
-      states,
-      failures,
-      blocked,
+      states: outcomes.states,
+      failures: outcomes.failures,
+      blocked: outcomes.blocked,
       deadEntries: [],
       effects: caused.blocks,
       emitted: caused.emitted ?? [],

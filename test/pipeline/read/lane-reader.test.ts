@@ -1,26 +1,33 @@
 import fc from 'fast-check';
+import type { Redis } from 'ioredis';
 import t from 'tap';
 import { OWNER } from '../../../src/core/function-spec.ts';
 import { appendFlush, type Appended } from '../../../src/pipeline/append/append.ts';
+import type { StreamEntry } from '../../../src/pipeline/batch/batch.ts';
 import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
 import { registerFunction } from '../../../src/pipeline/ownership/register.ts';
 import { LaneReader } from '../../../src/pipeline/read/lane-reader.ts';
 import { openConnection } from '../../../src/redis/connection.ts';
+import type { RedisConnection } from '../../../src/redis/contract.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
 import { startRedis } from '../../../scripts/lab/redis-server.ts';
 
+const keys = createKeys('mr');
 const ALL_TYPES = ['a', 'b', 'c'];
 
+interface Budget {
+  readonly events: number;
+  readonly bytes: number;
+}
+
+/** Entries of some types, each with this many events and bytes. */
+interface Flush extends Budget {
+  readonly types: readonly number[];
+}
+
 type Step =
-  | {
-      readonly do: 'append';
-      readonly flushes: readonly {
-        readonly types: readonly number[];
-        readonly events: number;
-        readonly bytes: number;
-      }[];
-    }
-  | { readonly do: 'take'; readonly events: number; readonly bytes: number }
+  | { readonly do: 'append'; readonly flushes: readonly Flush[] }
+  | ({ readonly do: 'take' } & Budget)
   | { readonly do: 'ack' }
   | { readonly do: 'reset' };
 
@@ -51,6 +58,166 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ do: 'reset' as const }) },
 );
 
+interface ModelEntry {
+  readonly id: string;
+  readonly type: number;
+  readonly count: number;
+  readonly bytes: number;
+}
+
+/** A lane's reader, and a model of its streams that checks each take. */
+class ReadLane {
+  readonly #connection: RedisConnection;
+  readonly #look: Redis;
+  readonly #types: readonly string[];
+  #lease = '';
+  #reader: LaneReader;
+  /** All entries, in order. */
+  readonly #all: ModelEntry[] = [];
+  /** Number of entries given out since the last reset. */
+  #given = 0;
+  #acknowledged = 0;
+  #sequence = 0;
+
+  constructor(connection: RedisConnection, look: Redis, types: readonly string[]) {
+    this.#connection = connection;
+    this.#look = look;
+    this.#types = types;
+    this.#reader = new LaneReader({
+      connection,
+      fn: 'f',
+      leaseKey: keys.lease(0, 'f'),
+      dueKey: keys.due(0, 'f'),
+      streamKeys: types.map((name) => keys.events(0, name)),
+      leaseTtlMs: 600_000,
+      observed: () => {},
+    });
+  }
+
+  /** Registers the function in an empty Redis, and takes the lease. */
+  async open(): Promise<void> {
+    await this.#look.flushall();
+    await registerFunction(this.#connection, keys, 0, {
+      name: 'f',
+      on: this.#types,
+      startFrom: 'start',
+      ordering: 'key',
+    });
+    const lease = await acquireLease(
+      this.#connection,
+      keys,
+      { fn: 'f', partition: 0, consumer: OWNER },
+      { dispatcher: 'me', ttlMs: 600_000 },
+    );
+    if (!('value' in lease)) throw new Error('no lease');
+    this.#lease = lease.value;
+  }
+
+  async step(one: Step): Promise<void> {
+    if (one.do === 'append') for (const flush of one.flushes) await this.#append(flush);
+    else if (one.do === 'take') await this.#take(one);
+    else if (one.do === 'ack') await this.#acknowledge();
+    else {
+      this.#reader.reset();
+      this.#given = this.#acknowledged;
+    }
+  }
+
+  /** Takes until nothing is left. All entries have come out then. */
+  async drain(): Promise<void> {
+    for (let rounds = 0; await this.#take({ events: 100, bytes: 30_000 }); rounds++)
+      if (rounds > 5000) throw new Error('never at the end');
+    const left = this.#all.length - this.#given;
+    if (left !== 0) throw new Error(`${left} entries never came out`);
+    if (this.#reader.heldBytes !== 0)
+      throw new Error(`${this.#reader.heldBytes} bytes are still held`);
+  }
+
+  async #append(flush: Flush): Promise<void> {
+    const chosen = flush.types.filter((type) => type < this.#types.length);
+    if (chosen.length === 0) return;
+    const { entryId } = (await appendFlush(
+      {
+        partition: 0,
+        producer: 'p',
+        sequence: ++this.#sequence,
+        parts: chosen.map((type) => ({
+          type: this.#types[type] as string,
+          count: flush.events,
+          crc: 0,
+          bytes: Buffer.alloc(flush.bytes),
+        })),
+      },
+      {
+        connection: this.#connection,
+        keys,
+        confirm: { kind: 'none' },
+        signal: new AbortController().signal,
+        deadlineMs: 5000,
+      },
+    )) as Appended;
+    for (const type of chosen)
+      this.#all.push({ id: entryId, type, count: flush.events, bytes: flush.bytes });
+  }
+
+  async #acknowledge(): Promise<void> {
+    for (; this.#acknowledged < this.#given; this.#acknowledged++) {
+      const { id, type } = this.#all[this.#acknowledged] as ModelEntry;
+      await this.#look.xack(keys.events(0, this.#types[type] as string), 'f', id);
+    }
+  }
+
+  /** @returns whether the reader says that there is more */
+  async #take(budget: Budget): Promise<boolean> {
+    const taken = await this.#reader.take(this.#lease, { ...budget, retryUnits: 10 });
+    if (taken.kind !== 'ok') throw new Error(`take answered ${taken.kind}`);
+    const { entries, more } = taken;
+    this.#checkNext(entries);
+    checkBudget(entries, budget);
+    const last = entries.at(-1);
+    this.#given += entries.length;
+    const left = this.#all.length - this.#given;
+    if (last !== undefined && this.#all[this.#given]?.id === last.id)
+      throw new Error('a flush was taken apart');
+    if (entries.length === 0 && left > 0)
+      throw new Error(`nothing given out, ${left} entries are there`);
+    if (!more && left > 0) throw new Error('more is false, but there is more');
+    return more;
+  }
+
+  /** Checks that these are the next entries, as they were appended. */
+  #checkNext(entries: readonly StreamEntry[]): void {
+    const next = this.#all.slice(this.#given, this.#given + entries.length);
+    const expected = next.map((one) => `${one.id} ${one.type}`).join();
+    const got = entries.map((one) => `${one.id} ${one.type}`).join();
+    if (got !== expected) throw new Error(`given out ${got}, where ${expected} was next`);
+    for (const [i, { id, count, bytes, gone }] of entries.entries())
+      if (count !== next[i]?.count || bytes.length !== next[i].bytes || gone)
+        throw new Error(`entry ${id} is not as it was appended`);
+  }
+}
+
+const sizeOf = (entries: readonly StreamEntry[]): Budget => ({
+  events: entries.reduce((sum, one) => sum + one.count, 0),
+  bytes: entries.reduce((sum, one) => sum + one.bytes.length, 0),
+});
+
+/**
+ * One flush stays together: only its first entry counts against the budget. An earlier flush may
+ * have exceeded the budget for the same reason. Nothing may follow it then.
+ */
+function checkBudget(entries: readonly StreamEntry[], budget: Budget): void {
+  const flushes = new Set(entries.map(({ id }) => id));
+  if (flushes.size <= 1) return;
+  const last = entries.filter(({ id }) => id === entries.at(-1)?.id);
+  const all = sizeOf(entries);
+  const beyond = sizeOf(last.slice(1));
+  if (all.events - beyond.events > budget.events || all.bytes - beyond.bytes > budget.bytes)
+    throw new Error(
+      `${all.events} events and ${all.bytes} bytes given out for a budget of ${budget.events} and ${budget.bytes}`,
+    );
+}
+
 t.test(
   'property: types, budgets and resets as they come: the entries come out in one order, each once until a reset',
   async (t) => {
@@ -58,135 +225,14 @@ t.test(
     const look = redis.client();
     const connection = openConnection({ url: redis.url });
     t.teardown(() => connection.destroy());
-    const keys = createKeys('mr');
+    const types = fc.integer({ min: 1, max: 3 });
     await fc.assert(
-      fc.asyncProperty(
-        fc.integer({ min: 1, max: 3 }),
-        fc.array(step, { maxLength: 40 }),
-        async (types, steps) => {
-          await look.flushall();
-          const names = ALL_TYPES.slice(0, types);
-          const streamKeys = names.map((name) => keys.events(0, name));
-          await registerFunction(connection, keys, 0, {
-            name: 'f',
-            on: names,
-            startFrom: 'start',
-            ordering: 'key',
-          });
-          const lease = await acquireLease(
-            connection,
-            keys,
-            { fn: 'f', partition: 0, consumer: OWNER },
-            { dispatcher: 'me', ttlMs: 600_000 },
-          );
-          if (!('value' in lease)) throw new Error('no lease');
-          const reader = new LaneReader({
-            connection,
-            fn: 'f',
-            leaseKey: keys.lease(0, 'f'),
-            dueKey: keys.due(0, 'f'),
-            streamKeys,
-            leaseTtlMs: 600_000,
-            observed: () => {},
-          });
-          // The model: all entries in order, the number given out since the last reset, and the
-          // number acknowledged.
-          const all: { id: string; type: number; count: number; bytes: number }[] = [];
-          let given = 0;
-          let acknowledged = 0;
-          let sequence = 0;
-          const takeOnce = async (events: number, bytes: number): Promise<boolean> => {
-            const taken = await reader.take(lease.value, { events, bytes, retryUnits: 10 });
-            if (taken.kind !== 'ok') throw new Error(`take answered ${taken.kind}`);
-            const expected = all
-              .slice(given, given + taken.entries.length)
-              .map((e) => `${e.id} ${e.type}`);
-            const got = taken.entries.map((e) => `${e.id} ${e.type}`);
-            if (got.join() !== expected.join())
-              throw new Error(`given out ${got.join()}, where ${expected.join()} was next`);
-            for (const [i, entry] of taken.entries.entries()) {
-              const model = all[given + i];
-              if (entry.count !== model?.count || entry.bytes.length !== model.bytes || entry.gone)
-                throw new Error(`entry ${entry.id} is not as it was appended`);
-            }
-            const groups = new Set(taken.entries.map((e) => e.id));
-            const sumEvents = taken.entries.reduce((sum, e) => sum + e.count, 0);
-            const sumBytes = taken.entries.reduce((sum, e) => sum + e.bytes.length, 0);
-            const last = taken.entries.filter((e) => e.id === taken.entries.at(-1)?.id);
-            // One flush stays together: only its first entry counts against the budget.
-            const beyond = last
-              .slice(1)
-              .reduce(
-                (sum, e) => ({ events: sum.events + e.count, bytes: sum.bytes + e.bytes.length }),
-                { events: 0, bytes: 0 },
-              );
-            if (
-              groups.size > 1 &&
-              (sumEvents - beyond.events > events || sumBytes - beyond.bytes > bytes)
-            ) {
-              // An earlier flush may have exceeded the budget for the same reason. Nothing may
-              // follow it then.
-              throw new Error(
-                `${sumEvents} events and ${sumBytes} bytes given out for a budget of ${events} and ${bytes}`,
-              );
-            }
-            if (
-              all[given + taken.entries.length]?.id === taken.entries.at(-1)?.id &&
-              taken.entries.length > 0
-            )
-              throw new Error('a flush was taken apart');
-            given += taken.entries.length;
-            if (taken.entries.length === 0 && given < all.length)
-              throw new Error(`nothing given out, ${all.length - given} entries are there`);
-            if (!taken.more && given < all.length)
-              throw new Error('more is false, but there is more');
-            return taken.more;
-          };
-          for (const one of steps) {
-            if (one.do === 'append') {
-              for (const flush of one.flushes) {
-                const chosen = flush.types.filter((type) => type < types);
-                if (chosen.length === 0) continue;
-                const { entryId } = (await appendFlush(
-                  {
-                    partition: 0,
-                    producer: 'p',
-                    sequence: ++sequence,
-                    parts: chosen.map((type) => ({
-                      type: names[type] as string,
-                      count: flush.events,
-                      crc: 0,
-                      bytes: Buffer.alloc(flush.bytes),
-                    })),
-                  },
-                  {
-                    connection,
-                    keys,
-                    confirm: { kind: 'none' },
-                    signal: new AbortController().signal,
-                    deadlineMs: 5000,
-                  },
-                )) as Appended;
-                for (const type of chosen)
-                  all.push({ id: entryId, type, count: flush.events, bytes: flush.bytes });
-              }
-            } else if (one.do === 'take') await takeOnce(one.events, one.bytes);
-            else if (one.do === 'ack') {
-              for (; acknowledged < given; acknowledged++) {
-                const entry = all[acknowledged] as (typeof all)[number];
-                await look.xack(streamKeys[entry.type] as string, 'f', entry.id);
-              }
-            } else {
-              reader.reset();
-              given = acknowledged;
-            }
-          }
-          for (let rounds = 0; await takeOnce(100, 30_000); rounds++)
-            if (rounds > 5000) throw new Error('never at the end');
-          if (given !== all.length) throw new Error(`${all.length - given} entries never came out`);
-          if (reader.heldBytes !== 0) throw new Error(`${reader.heldBytes} bytes are still held`);
-        },
-      ),
+      fc.asyncProperty(types, fc.array(step, { maxLength: 40 }), async (count, steps) => {
+        const lane = new ReadLane(connection, look, ALL_TYPES.slice(0, count));
+        await lane.open();
+        for (const one of steps) await lane.step(one);
+        await lane.drain();
+      }),
       { numRuns: 60, endOnFailure: true },
     );
     t.pass('60 lives of a lane');
