@@ -118,7 +118,7 @@ module.exports = {
     only(
       'dispatcher-parts',
       '^src/dispatcher/',
-      '^src/((core|redis|registry|lag|rewind|outbox|upkeep|dispatcher|pipeline)/|' +
+      '^src/((core|redis|registry|lag|rewind|outbox|upkeep|views|dispatcher|pipeline)/|' +
         '(config|deployment)\\.ts$)',
       'the wiring: it hands the parts to each other, so it knows them all; ' +
         'only dispatcher.ts stands above',

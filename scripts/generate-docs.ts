@@ -7,13 +7,17 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
 import { ENVIRONMENT } from '../src/config.ts';
 import type { OptionRules } from '../src/core/option-rule.ts';
+import { DISPATCHER_OPTIONS } from '../src/dispatcher/dispatcher-options.ts';
 import { DURABILITY_OPTIONS } from '../src/pipeline/append/durability-options.ts';
 import { PUBLISHER_OPTIONS } from '../src/pipeline/append/publisher-options.ts';
 import { STORE_OPTIONS } from '../src/store/store-options.ts';
 
 /** By file, then by name of the table: its lines. */
 const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
-  'docs/operations.md': { settings: settingsTable },
+  'docs/operations.md': {
+    settings: settingsTable,
+    'dispatcher-options': () => optionsTable(DISPATCHER_OPTIONS),
+  },
   'docs/event-store.md': { 'store-options': () => optionsTable(STORE_OPTIONS) },
   'docs/publishing.md': {
     options: () => optionsTable({ ...DURABILITY_OPTIONS, ...PUBLISHER_OPTIONS }),

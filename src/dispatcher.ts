@@ -5,61 +5,24 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
-import { threadEnvironment } from './config.ts';
 import { ClosedError } from './core/errors/append-errors.ts';
 import { ConfigError } from './core/errors/input-errors.ts';
 import type { MillraceError } from './core/errors/millrace-error.ts';
-import type { FunctionFile, FunctionSpec } from './core/function-spec.ts';
 import { sharedAbort } from './core/shared-signal.ts';
 import { INSPECT, shown } from './core/shown.ts';
+import type { ViewFold } from './core/view-fold.ts';
 import { warnOfServer, type Deployment } from './deployment.ts';
+import type { DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { Drain } from './dispatcher/drain.ts';
-import { judgeHealth, type HealthReport } from './dispatcher/health.ts';
-import type { AroundStages } from './dispatcher/lane-factory.ts';
+import { readHealth, type HealthReport } from './dispatcher/health.ts';
 import { createParts, type Parts, type PartsOptions } from './dispatcher/parts.ts';
 import { Registration } from './dispatcher/registration.ts';
-import { sayUncaught } from './dispatcher/uncaught.ts';
+import { createViewFolds } from './dispatcher/view-folds.ts';
 import { WriteWait } from './dispatcher/write-wait.ts';
 import { FailureLog } from './pipeline/lane/failure-log.ts';
 import type { Lane } from './pipeline/lane/lane.ts';
-import type { TurnDone } from './pipeline/lane/lane-stages.ts';
-import { createViewFold } from './pipeline/lane/view-fold.ts';
-import {
-  checkFunctions,
-  findIn,
-  THREAD_ENTRY,
-  type FunctionInfo,
-} from './pipeline/run/describe-functions.ts';
+import { checkFunctions, findIn, type FunctionInfo } from './pipeline/run/describe-functions.ts';
 import type { WorkerPool } from './pipeline/run/worker-pool.ts';
-import type { RedisConnection } from './redis/contract.ts';
-import { WriterSchemas } from './registry/writer-schemas.ts';
-import { registerGenerations } from './views/generations.ts';
-import type { ViewFold } from './views/history-pass.ts';
-
-export interface DispatcherOptions {
-  readonly deployment: Deployment;
-  /** Folder of the function files. */
-  readonly functionsDir: string;
-  /** Told of every turn that did something. */
-  readonly onTurn?: (turn: TurnDone) => void;
-  /** Names of function files to leave out. */
-  readonly skipFiles?: readonly string[];
-  /** For fault injection. */
-  readonly aroundStages?: AroundStages;
-  /**
-   * Prepares views before any lane is registered or started. start() throws its errors.
-   */
-  readonly beforeLanes?: (views: readonly ViewFold[]) => Promise<void>;
-  /**
-   * Told, at once and every 30 s, why start() waits: Redis takes no writes. Default: a warning in
-   * the log.
-   */
-  readonly waiting?: (message: string) => void;
-  /**
-   * Chooses the functions to run among the found ones. Default: all. start() throws its errors.
-   */
-  readonly choose?: (found: readonly FunctionInfo[]) => readonly FunctionInfo[];
-}
 
 /** Longest time for the threads to end by themselves, ms. */
 const CLOSE_POOL_MS = 5000;
@@ -76,7 +39,7 @@ export class Dispatcher {
   #phase: 'starting' | 'running' | 'stopping' = 'starting';
   #functions: readonly FunctionInfo[] = [];
   #pool: WorkerPool | null = null;
-  #connection: RedisConnection | null = null;
+  #viewFolds: readonly ViewFold[] = [];
   #parts: Parts | null = null;
   #uncaught = 0;
   #repeats = 0;
@@ -104,6 +67,10 @@ export class Dispatcher {
 
   get functions(): readonly FunctionInfo[] {
     return this.#functions;
+  }
+  /** Its views, to be folded in its pool without their lanes. Empty until they are loaded. */
+  get viewFolds(): readonly ViewFold[] {
+    return this.#viewFolds;
   }
   get lanesOwned(): number {
     return this.#lanes.length;
@@ -159,21 +126,36 @@ export class Dispatcher {
    *   unknown types in `on`, duplicate names; ClosedError when it is stopped meanwhile
    */
   async start(): Promise<void> {
-    const { environment, partitions, log } = this.#deployment;
-    const { files, problems } = await findIn(this.#options.functionsDir, this.#options.skipFiles);
+    const { environment, keys, partitions, log } = this.#deployment;
+    const { functionsDir, skipFiles, beforeLanes } = this.#options;
+    const { files, problems } = await findIn(functionsDir, skipFiles);
     if (files.length === 0) throw new ConfigError(problems);
     // Loaded here: a process that only publishes needs no threads.
-    const pools = await import('./pipeline/run/worker-pool.ts');
+    const { createPool } = await import('./dispatcher/create-pool.ts');
     // A stop() until now found no pool to close.
     this.#throwIfStopping();
-    const pool = this.#createPool(pools, files);
+    const pool = createPool({
+      deployment: this.#deployment,
+      files,
+      dispatcher: this.id,
+      uncaught: () => this.#uncaught++,
+    });
     this.#pool = pool;
     try {
       await this.#describe(pool, problems);
       this.#throwIfStopping();
       const connection = this.#deployment.connect('dispatcher');
-      this.#connection = connection;
-      const registration = await this.#register(connection);
+      this.#viewFolds = this.#createViewFolds({ connection, pool });
+      const registration = new Registration({
+        connection,
+        keys,
+        partitions,
+        writes: this.#writes,
+        stopping: this.#stopping.signal,
+        log,
+      });
+      const specs = this.#functions.map(({ spec }) => spec);
+      await registration.registerAll(specs, async () => beforeLanes?.(this.#viewFolds));
       this.#throwIfStopping();
       const parts = this.#createParts({ connection, pool, registration });
       this.#parts = parts;
@@ -239,23 +221,14 @@ export class Dispatcher {
     if (this.#stopping.signal.aborted) throw new ClosedError('the dispatcher');
   }
 
-  /** See judgeHealth(). */
+  /** See readHealth(). */
   health(): HealthReport {
-    const { connection, environment, partitions } = this.#deployment;
-    const stallMs = environment.MILLRACE_STALL_MS;
-    const parts = this.#parts;
-    return judgeHealth({
-      stallMs,
-      partitions,
+    return readHealth({
+      deployment: this.#deployment,
+      functions: this.#functions,
+      parts: this.#parts,
       started: this.#phase === 'running',
-      connection: connection.status,
-      lanes: this.#lanes,
-      specs: this.#specs,
-      share: parts?.keeper.reportShare() ?? null,
-      stalledOutboxes: parts?.relay.stalled(stallMs) ?? [],
-      refused: parts?.watch.refusal ?? null,
-      failure: this.#failure?.message ?? null,
-      unserved: parts?.upkeep.unserved ?? [],
+      failure: this.#failure,
       waitingFor: this.#writes.waitingFor,
     });
   }
@@ -264,41 +237,8 @@ export class Dispatcher {
     return [...(this.#parts?.keeper.lanes.values() ?? [])];
   }
 
-  get #specs(): FunctionSpec[] {
-    return this.#functions.map(({ spec }) => spec);
-  }
-
   get #names(): string[] {
     return this.#functions.map(({ spec }) => spec.name);
-  }
-
-  #createPool(
-    pools: typeof import('./pipeline/run/worker-pool.ts'),
-    files: readonly FunctionFile[],
-  ): WorkerPool {
-    const { environment, catalog, registry, schemas, changedSchemas, log } = this.#deployment;
-    const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
-    const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, log });
-    return new pools.WorkerPool({
-      entry: THREAD_ENTRY,
-      threads: environment.WORKERS,
-      heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
-      env: threadEnvironment(this.#deployment.url),
-      answer: writers.find,
-      changedSchemas,
-      uncaught: (error) => {
-        this.#uncaught++;
-        sayUncaught(log, error);
-      },
-      data: {
-        files,
-        schemas,
-        protoSources: catalog.sources,
-        logLevel: environment.LOG_LEVEL,
-        partitions: this.#deployment.partitions,
-        channel: `millrace-${this.id}`,
-      },
-    });
   }
 
   /** Asks the threads for the functions. @throws ConfigError */
@@ -309,42 +249,14 @@ export class Dispatcher {
     this.#functions = [...(this.#options.choose?.(found) ?? found)];
   }
 
-  /** Makes the views and functions known in every partition. */
-  async #register(connection: RedisConnection): Promise<Registration> {
-    const { keys, partitions, log } = this.#deployment;
-    const { signal: stopping } = this.#stopping;
-    const registration = new Registration({ connection, keys, partitions, stopping, log });
-    await this.#writes.step('to register views', () =>
-      registerGenerations(this.#deployment, this.#specs),
-    );
-    await this.#options.beforeLanes?.(this.viewFolds);
-    for (const spec of this.#specs) {
-      for (let partition = 0; partition < partitions; partition++) {
-        this.#throwIfStopping();
-        await this.#writes.step('to register functions', () =>
-          registration.register(spec, partition),
-        );
-      }
-    }
-    return registration;
-  }
-
-  /** Its views, to be folded in its pool without their lanes. Empty until they are loaded. */
-  get viewFolds(): ViewFold[] {
-    const { keys, environment, log } = this.#deployment;
-    const connection = this.#connection as RedisConnection;
-    const pool = this.#pool as WorkerPool;
-    const limits = {
-      leaseTtlMs: environment.MILLRACE_LEASE_MS,
-      maxEvents: environment.MILLRACE_BATCH_EVENTS,
-      maxBytes: environment.MILLRACE_BATCH_BYTES,
-      threads: environment.WORKERS,
-      schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
-    };
-    const parts = { keys, log, limits, connection, pool, owner: this.id };
-    return this.#functions
-      .filter(({ spec }) => spec.view)
-      .map((info) => createViewFold({ ...parts, info, cancel: this.#drain.signal }));
+  #createViewFolds(opened: Pick<PartsOptions, 'connection' | 'pool'>): ViewFold[] {
+    return createViewFolds({
+      ...opened,
+      deployment: this.#deployment,
+      functions: this.#functions,
+      owner: this.id,
+      cancel: this.#drain.signal,
+    });
   }
 
   #createParts(opened: Pick<PartsOptions, 'connection' | 'pool' | 'registration'>): Parts {

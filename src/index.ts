@@ -32,7 +32,7 @@ export type {
 } from './define/define-aggregate.ts';
 export { Dispatcher } from './dispatcher.ts';
 export type { FunctionInfo } from './pipeline/run/describe-functions.ts';
-export type { DispatcherOptions } from './dispatcher.ts';
+export type { DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 export type { HealthProblem, HealthReport } from './dispatcher/health.ts';
 export type { Deployment } from './deployment.ts';
 export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';

@@ -10,7 +10,8 @@ import { optionProblems } from './core/option-rule.ts';
 import { INSPECT, shown } from './core/shown.ts';
 import { openDeployment, shownDeployment, warnOfServer, type Deployment } from './deployment.ts';
 import type { Log } from './core/log.ts';
-import { Dispatcher, type DispatcherOptions } from './dispatcher.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { DISPATCHER_OPTIONS, type DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { noteLoss } from './lag/losses.ts';
 import type { RedisConnection } from './redis/contract.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
@@ -129,8 +130,13 @@ export class Millrace {
     return store;
   }
 
-  /** Creates a dispatcher over a folder of functions. Call its start(). */
+  /**
+   * Creates a dispatcher over a folder of functions. Call its start().
+   * @throws ConfigError for an option of the wrong kind, or one that does not exist
+   */
   dispatcher(options: Omit<DispatcherOptions, 'deployment'>): Dispatcher {
+    const problems = optionProblems('dispatcher', DISPATCHER_OPTIONS, options);
+    if (problems.length > 0) throw new ConfigError(problems);
     const dispatcher = new Dispatcher({ ...options, deployment: this.deployment });
     this.#parts.push({ close: () => dispatcher.stop() });
     return dispatcher;

@@ -1,7 +1,10 @@
 /** Judges whether a dispatcher gets on: its lanes, its outboxes, its share, its connection. */
 import type { FunctionSpec } from '../core/function-spec.ts';
+import type { Deployment } from '../deployment.ts';
 import { describeUnserved, type Unserved } from '../lag/unserved.ts';
 import type { LaneProgress } from '../pipeline/lane/lane-progress.ts';
+import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
+import type { Parts } from './parts.ts';
 
 export interface HealthProblem {
   /** Name of the function. Null: the problem is an outbox's, or the whole process's. */
@@ -30,8 +33,21 @@ interface Share {
   readonly missingMs: number;
 }
 
+/** A dispatcher that is asked for its health. */
+export interface HealthSources {
+  readonly deployment: Deployment;
+  readonly functions: readonly FunctionInfo[];
+  /** Null: start() has not come so far. */
+  readonly parts: Parts | null;
+  readonly started: boolean;
+  /** Failure for which the dispatcher has stopped itself. Null: none. */
+  readonly failure: Error | null;
+  /** Reason why start() waits. Null: it does not wait. */
+  readonly waitingFor: string | null;
+}
+
 /** State of a dispatcher's parts when it is asked for its health. */
-export interface HealthFacts {
+interface HealthFacts {
   /** MILLRACE_STALL_MS. */
   readonly stallMs: number;
   readonly partitions: number;
@@ -57,7 +73,31 @@ export interface HealthFacts {
   readonly waitingFor: string | null;
 }
 
-export function judgeHealth(facts: HealthFacts): HealthReport {
+/** Whether every lane with work gets on, and emitted events leave the outboxes. */
+export function readHealth(sources: HealthSources): HealthReport {
+  return judge(factsOf(sources));
+}
+
+function factsOf(sources: HealthSources): HealthFacts {
+  const { deployment, functions, parts, started, failure, waitingFor } = sources;
+  const stallMs = deployment.environment.MILLRACE_STALL_MS;
+  return {
+    stallMs,
+    partitions: deployment.partitions,
+    started,
+    connection: deployment.connection.status,
+    lanes: [...(parts?.keeper.lanes.values() ?? [])],
+    specs: functions.map(({ spec }) => spec),
+    share: parts?.keeper.reportShare() ?? null,
+    stalledOutboxes: parts?.relay.stalled(stallMs) ?? [],
+    refused: parts?.watch.refusal ?? null,
+    failure: failure?.message ?? null,
+    unserved: parts?.upkeep.unserved ?? [],
+    waitingFor,
+  };
+}
+
+function judge(facts: HealthFacts): HealthReport {
   const { lanes, stallMs } = facts;
   const problems: HealthProblem[] = [];
   const others = {

@@ -1,4 +1,5 @@
-/** Makes functions known in the partitions, and writes losses down that are found there. */
+/** Makes views and functions known in the partitions. Writes down losses that are found there. */
+import { ClosedError } from '../core/errors/append-errors.ts';
 import type { FunctionSpec } from '../core/function-spec.ts';
 import type { Log } from '../core/log.ts';
 import { adoptForeign } from '../lag/adopt.ts';
@@ -6,15 +7,14 @@ import { noteLoss } from '../lag/losses.ts';
 import type { LaneLoss } from '../pipeline/lane/lane-stages.ts';
 import { registerFunction, type Registered } from '../pipeline/ownership/register.ts';
 import { counterFields } from '../redis/counters.ts';
-import type { RedisConnection } from '../redis/contract.ts';
 import { withRetry } from '../redis/retry.ts';
-import type { Keys } from '../redis/keys.ts';
+import type { RedisSource } from '../redis/source.ts';
 import { recount } from '../rewind/rewind.ts';
+import { registerGenerations } from '../views/generations.ts';
+import type { WriteWait } from './write-wait.ts';
 
-export interface RegistrationOptions {
-  readonly connection: RedisConnection;
-  readonly keys: Keys;
-  readonly partitions: number;
+export interface RegistrationOptions extends RedisSource {
+  readonly writes: WriteWait;
   /** Aborts when the dispatcher stops. */
   readonly stopping: AbortSignal;
   readonly log: Log;
@@ -34,8 +34,25 @@ export class Registration {
     this.#options = options;
   }
 
+  /**
+   * Makes the views, then the functions, known in every partition.
+   * @param between a step between views and functions, whose errors are thrown
+   * @throws ConfigError, see registerGenerations; ClosedError when the dispatcher stops meanwhile
+   */
+  async registerAll(specs: readonly FunctionSpec[], between: () => Promise<void>): Promise<void> {
+    const { partitions, stopping, writes } = this.#options;
+    await writes.step('to register views', () => registerGenerations(this.#options, specs));
+    await between();
+    for (const spec of specs) {
+      for (let partition = 0; partition < partitions; partition++) {
+        if (stopping.aborted) throw new ClosedError('the dispatcher');
+        await writes.step('to register functions', () => this.#register(spec, partition));
+      }
+    }
+  }
+
   /** Registers at a start: a new group begins where the function's `startFrom` says. */
-  async register(spec: FunctionSpec, partition: number): Promise<void> {
+  async #register(spec: FunctionSpec, partition: number): Promise<void> {
     const { connection, keys } = this.#options;
     if (spec.startFrom === 'end') {
       // Earlier entries of foreign producers are not new to the function.

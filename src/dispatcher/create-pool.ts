@@ -1,0 +1,43 @@
+/** Opens the thread pool of a dispatcher, which loads the function files. */
+import { threadEnvironment } from '../config.ts';
+import type { FunctionFile } from '../core/function-spec.ts';
+import type { Deployment } from '../deployment.ts';
+import { THREAD_ENTRY } from '../pipeline/run/describe-functions.ts';
+import { WorkerPool } from '../pipeline/run/worker-pool.ts';
+import { WriterSchemas } from '../registry/writer-schemas.ts';
+import { sayUncaught } from './uncaught.ts';
+
+export interface PoolParts {
+  readonly deployment: Deployment;
+  readonly files: readonly FunctionFile[];
+  /** Id of the dispatcher. */
+  readonly dispatcher: string;
+  /** Told of each thread that an uncaught error has ended. */
+  readonly uncaught: () => void;
+}
+
+export function createPool({ deployment, files, dispatcher, uncaught }: PoolParts): WorkerPool {
+  const { environment, catalog, registry, schemas, changedSchemas, log } = deployment;
+  const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
+  const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, log });
+  return new WorkerPool({
+    entry: THREAD_ENTRY,
+    threads: environment.WORKERS,
+    heapMb: environment.MILLRACE_THREAD_HEAP_MB ?? null,
+    env: threadEnvironment(deployment.url),
+    answer: writers.find,
+    changedSchemas,
+    uncaught: (error) => {
+      uncaught();
+      sayUncaught(log, error);
+    },
+    data: {
+      files,
+      schemas,
+      protoSources: catalog.sources,
+      logLevel: environment.LOG_LEVEL,
+      partitions: deployment.partitions,
+      channel: `millrace-${dispatcher}`,
+    },
+  });
+}
