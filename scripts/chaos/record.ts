@@ -17,7 +17,7 @@ import {
   readRepairs,
 } from '../../src/torture/end-state.ts';
 import type {
-  Emission,
+  RecordedEmission,
   RunRecord,
   Op,
   PublishedEvent,
@@ -110,7 +110,7 @@ function excuseLost(
   }
 }
 
-function emissionsOf({ id, type, subject, number }: PublishedEvent): Emission[] {
+function emissionsOf({ id, type, subject, number }: PublishedEvent): RecordedEmission[] {
   if (type !== EMITS.on) return [];
   return plannedEmissions(subject, number).map((planned, index) => ({
     fn: EMITS.fn,
@@ -128,7 +128,7 @@ function emissionsOf({ id, type, subject, number }: PublishedEvent): Emission[] 
  * ops.
  */
 function crossing(
-  emissions: readonly Emission[],
+  emissions: readonly RecordedEmission[],
   ops: readonly Op[],
   partitions: ReadonlySet<number>,
 ): string[] {

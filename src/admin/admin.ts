@@ -3,7 +3,7 @@ import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag, type LagReport } from '../lag/lag.ts';
 import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
-import { healthRoutes } from './health.ts';
+import { healthRoutes } from './health-routes.ts';
 import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';

@@ -25,7 +25,7 @@ import {
   flag,
   json,
   pageOf,
-  subjectOf,
+  subjectInPath,
   subjectPrefix,
   TYPE,
 } from './registry-request.ts';
@@ -90,7 +90,7 @@ function subjects(app: Hono, registry: SchemaRegistry): void {
   app.delete(
     '/subjects/:subject',
     answering(async (c) =>
-      json(c, await registry.delete(subjectOf(c), 'all', flag(c, 'permanent'))),
+      json(c, await registry.delete(subjectInPath(c), 'all', flag(c, 'permanent'))),
     ),
   );
 }
@@ -99,7 +99,7 @@ function versions(app: Hono, registry: SchemaRegistry): void {
   app.get(
     '/subjects/:subject/versions',
     answering(async (c) => {
-      const chosen = choose(c, await registry.versions(subjectOf(c), deletedToo(c)));
+      const chosen = choose(c, await registry.versions(subjectInPath(c), deletedToo(c)));
       return json(
         c,
         pageOf(
@@ -144,7 +144,7 @@ function versions(app: Hono, registry: SchemaRegistry): void {
   app.delete(
     '/subjects/:subject/versions/:version',
     answering(async (c) =>
-      json(c, (await registry.delete(subjectOf(c), versionOf(c), flag(c, 'permanent')))[0]),
+      json(c, (await registry.delete(subjectInPath(c), versionOf(c), flag(c, 'permanent')))[0]),
     ),
   );
 }
@@ -225,7 +225,7 @@ function compatibility(app: Hono, registry: SchemaRegistry): void {
   );
   app.post(
     '/compatibility/subjects/:subject/versions/:version',
-    check(async (c) => (await registry.version(subjectOf(c), versionOf(c))).version),
+    check(async (c) => (await registry.version(subjectInPath(c), versionOf(c))).version),
   );
 }
 
@@ -277,7 +277,7 @@ async function usesOf(
 }
 
 async function findVersion(c: Context, registry: SchemaRegistry): Promise<VersionWithSchema> {
-  const subject = subjectOf(c);
+  const subject = subjectInPath(c);
   const version = versionOf(c);
   const imported = /^(\d{1,10}):(.+)$/.exec(subject);
   if (imported) {

@@ -12,7 +12,7 @@ import type { SchemaDraft } from '../registry/schema-draft.ts';
 import type { SchemaReference } from '../registry/stored-records.ts';
 import type { ProtoSource } from '../wire/proto-folder.ts';
 import { ApiError } from './registry-errors.ts';
-import { bodyOf, subjectOf, unprocessable } from './registry-request.ts';
+import { bodyOf, subjectInPath, unprocessable } from './registry-request.ts';
 
 const MAX_REFERENCES = 100;
 
@@ -46,7 +46,7 @@ export async function draftOf(
   registry: SchemaRegistry,
   registers = false,
 ): Promise<SchemaDraft> {
-  const subject = subjectOf(c);
+  const subject = subjectInPath(c);
   const { schema, schemaType, references, id, version } = await bodyOf(c, DRAFT, DRAFT_UNSUPPORTED);
   for (const [name, value] of Object.entries({ id, version })) {
     if (value === undefined || value === null || value === -1 || value === 0) continue;

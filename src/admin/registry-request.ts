@@ -117,7 +117,7 @@ export function json(c: Context, body: unknown): Response {
  * Returns the subject of the path, without the default context.
  * @throws ApiError for another context
  */
-export function subjectOf(c: Context): string {
+export function subjectInPath(c: Context): string {
   return withoutContext(c.req.param('subject') ?? '');
 }
 
@@ -220,7 +220,7 @@ const CONFIG_UNSUPPORTED = [
  * Reads the level of a configuration, in upper or lower case.
  * @throws ApiError, RegistryInputError
  */
-export async function levelOf(c: Context): Promise<Level> {
+export async function levelInBody(c: Context): Promise<Level> {
   const { compatibility, normalize, validateFields, validateNames, validateRules } = await bodyOf(
     c,
     ['compatibility', 'normalize', 'validateFields', 'validateNames', 'validateRules'],

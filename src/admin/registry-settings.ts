@@ -3,7 +3,7 @@ import type { Context, Hono } from 'hono';
 import { packageVersion } from '../core/package-info.ts';
 import type { SchemaRegistry } from '../registry/registry.ts';
 import { ApiError } from './registry-errors.ts';
-import { answering, bodyOf, flag, json, levelOf, subjectOf } from './registry-request.ts';
+import { answering, bodyOf, flag, json, levelInBody, subjectInPath } from './registry-request.ts';
 
 /** First segments of the API's paths. */
 export const PREFIXES = [
@@ -24,7 +24,7 @@ export function config(app: Hono, registry: SchemaRegistry): void {
   app.put(
     '/config',
     answering(async (c) => {
-      const level = await levelOf(c);
+      const level = await levelInBody(c);
       await registry.setLevel(null, level);
       return json(c, { compatibility: level });
     }),
@@ -38,12 +38,12 @@ export function config(app: Hono, registry: SchemaRegistry): void {
     }),
   );
   const ownLevel = async (c: Context, globalToo: boolean): Promise<string> => {
-    const { level, own } = await registry.level(subjectOf(c));
+    const { level, own } = await registry.level(subjectInPath(c));
     if (!own && !globalToo)
       throw new ApiError(
         404,
         40408,
-        `Subject '${subjectOf(c)}' does not have subject-level compatibility configured`,
+        `Subject '${subjectInPath(c)}' does not have subject-level compatibility configured`,
       );
     return level;
   };
@@ -56,8 +56,8 @@ export function config(app: Hono, registry: SchemaRegistry): void {
   app.put(
     '/config/:subject',
     answering(async (c) => {
-      const level = await levelOf(c);
-      await registry.setLevel(subjectOf(c), level);
+      const level = await levelInBody(c);
+      await registry.setLevel(subjectInPath(c), level);
       return json(c, { compatibility: level });
     }),
   );
@@ -65,7 +65,7 @@ export function config(app: Hono, registry: SchemaRegistry): void {
     '/config/:subject',
     answering(async (c) => {
       const level = await ownLevel(c, false);
-      await registry.setLevel(subjectOf(c), null);
+      await registry.setLevel(subjectInPath(c), null);
       return json(c, { compatibilityLevel: level });
     }),
   );
@@ -83,7 +83,7 @@ export function mode(app: Hono): void {
     new ApiError(
       404,
       40409,
-      `Subject '${subjectOf(c)}' does not have subject-level mode configured`,
+      `Subject '${subjectInPath(c)}' does not have subject-level mode configured`,
     );
   app.get(
     '/mode/:subject',

@@ -5,7 +5,7 @@ import { InvalidEventError } from './errors/input-errors.ts';
  * Time at which a scheduled event is to be appended: a moment of the server's clock, or a delay
  * from the moment of scheduling. `ms` counts from 1970, or is the delay.
  */
-export interface When {
+export interface DeliveryTime {
   readonly kind: 'time' | 'delay';
   readonly ms: number;
 }
@@ -27,7 +27,7 @@ const MAX_AHEAD_MS = 10 * 366 * 86_400_000;
  * @returns null: now
  * @throws InvalidEventError for both fields at once, for no number, and beyond ten years
  */
-export function whenOf(type: string, { deliverAt, delayMs }: Scheduling): When | null {
+export function whenOf(type: string, { deliverAt, delayMs }: Scheduling): DeliveryTime | null {
   if (deliverAt === undefined && delayMs === undefined) return null;
   if (deliverAt !== undefined && delayMs !== undefined)
     throw new InvalidEventError(type, 'deliverAt', 'give deliverAt or delayMs, not both');

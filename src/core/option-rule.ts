@@ -19,7 +19,7 @@ export type OptionRules = Readonly<Record<string, OptionRule<unknown>>>;
 export type Defaults<R extends OptionRules> = { readonly [K in keyof R]: R[K]['value'] };
 
 /** @param show writes the numbers as people read them */
-export function wholeNumber(
+export function wholeNumberRule(
   [min, max]: readonly [number, number],
   value: number,
   text: string,
@@ -37,7 +37,7 @@ export function wholeNumber(
   };
 }
 
-export function oneOf<const T extends string>(
+export function oneOfRule<const T extends string>(
   names: readonly [T, ...T[]],
   text: string,
 ): OptionRule<T> {

@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts';
 import { adoptForeign } from '../lag/adopt.ts';
 import { noteLoss } from '../lag/losses.ts';
 import type { LaneLoss } from '../pipeline/lane/lane-stages.ts';
-import { registerFunction, type Registered } from '../pipeline/ownership/register.ts';
+import { registerFunction, type RegisteredGroup } from '../pipeline/ownership/register.ts';
 import { counterFields } from '../redis/counters.ts';
 import { withRetry } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
@@ -59,7 +59,7 @@ export class Registration {
       for (const type of spec.on) await adoptForeign(connection, keys, partition, type);
     }
     const answers = await this.#send(spec, partition);
-    const isNew = (answer: Registered): boolean => answer === 'exists' || answer === 'created';
+    const isNew = (answer: RegisteredGroup): boolean => answer === 'exists' || answer === 'created';
     await this.#settle(spec, partition, answers, isNew);
   }
 
@@ -85,7 +85,7 @@ export class Registration {
     });
   }
 
-  #send(spec: FunctionSpec, partition: number): Promise<Registered[]> {
+  #send(spec: FunctionSpec, partition: number): Promise<RegisteredGroup[]> {
     const { connection, keys, stopping } = this.#options;
     return withRetry(() => registerFunction(connection, keys, partition, spec), {
       signal: stopping,
@@ -99,8 +99,8 @@ export class Registration {
   async #settle(
     spec: FunctionSpec,
     partition: number,
-    answers: readonly Registered[],
-    asItShouldBe: (answer: Registered) => boolean,
+    answers: readonly RegisteredGroup[],
+    asItShouldBe: (answer: RegisteredGroup) => boolean,
   ): Promise<void> {
     for (const [i, answer] of answers.entries()) {
       if (!asItShouldBe(answer))
@@ -110,7 +110,12 @@ export class Registration {
     if (double.length > 0) await recount(this.#options, spec.name, partition, double);
   }
 
-  async #groupLost(fn: string, partition: number, type: string, answer: Registered): Promise<void> {
+  async #groupLost(
+    fn: string,
+    partition: number,
+    type: string,
+    answer: RegisteredGroup,
+  ): Promise<void> {
     const { connection, keys, stopping, log } = this.#options;
     const at = (await withRetry(
       () => connection.command('HGET', keys.counters(partition), counterFields.at(fn, type)),

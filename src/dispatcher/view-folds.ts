@@ -1,7 +1,7 @@
 /** Makes the folds of a dispatcher's views: its pool folds them without their lanes. */
 import type { ViewFold } from '../core/view-fold.ts';
 import type { Deployment } from '../deployment.ts';
-import { createViewFold, type ViewFoldParts } from '../pipeline/lane/view-fold.ts';
+import { createViewFold, type ViewFoldParts } from '../pipeline/lane/pool-view-fold.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
 
 export interface ViewFoldsOptions extends Pick<

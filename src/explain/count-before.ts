@@ -6,7 +6,7 @@ import { compareEntryIds } from '../core/position.ts';
 import { counterFields, type PartitionState } from '../redis/counters.ts';
 import { countEntry, entryFields } from '../wire/count-entry.ts';
 import type { RedisSource } from '../redis/source.ts';
-import type { Place } from './find-event.ts';
+import type { EventPlace } from './find-event.ts';
 
 /** Entries read at once, and most entries counted one by one. */
 const PAGE = 32;
@@ -40,7 +40,7 @@ export async function countBefore(
   state: PartitionState,
   stream: string,
   delivered: string,
-  place: Place,
+  place: EventPlace,
 ): Promise<number | null> {
   const exact = state.counters.get(counterFields.exact(place.type)) ?? '0-0';
   const ordinal =

@@ -18,7 +18,7 @@ import { readEvent } from '../wire/batch-reader.ts';
 import type { ParkedRecord } from '../wire/parked.ts';
 import { countBefore, lastDelivered } from './count-before.ts';
 import type { RedisSource } from '../redis/source.ts';
-import type { Place } from './find-event.ts';
+import type { EventPlace } from './find-event.ts';
 import { findLetter } from './find-letter.ts';
 import { parkedRecords } from './parked-records.ts';
 import type { EventState, FunctionState } from './report.ts';
@@ -29,7 +29,7 @@ interface Case {
   readonly source: RedisSource;
   readonly state: PartitionState;
   readonly fn: RegisteredFunction;
-  readonly place: Place;
+  readonly place: EventPlace;
   /** Time by the server's clock, ms since 1970. */
   readonly nowMs: number;
   /** Owner of the lane; null: nobody. */
@@ -51,7 +51,7 @@ export async function explainState(
   source: RedisSource,
   state: PartitionState,
   fn: RegisteredFunction,
-  place: Place,
+  place: EventPlace,
   nowMs: number,
 ): Promise<FunctionState> {
   const { connection, keys } = source;

@@ -7,7 +7,7 @@ import { checkText } from '../core/well-formed.ts';
 import type { PartitionState } from '../redis/counters.ts';
 import { explainState } from './explain-state.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { findEvents, type Place } from './find-event.ts';
+import { findEvents, type EventPlace } from './find-event.ts';
 import type { ExplainedEvent, ExplainOptions, ExplainQuery, ExplainReport } from './report.ts';
 import { Unseen } from './unseen.ts';
 import { waitingEvents } from './waiting.ts';
@@ -50,7 +50,7 @@ export async function explain(
 async function explainPlace(
   source: RedisSource,
   state: PartitionState,
-  place: Place,
+  place: EventPlace,
   nowMs: number,
 ): Promise<ExplainedEvent> {
   const functions = await Promise.all(

@@ -22,7 +22,7 @@ import { parkedRecords } from './parked-records.ts';
 import type { ExplainQuery } from './report.ts';
 import type { Unseen } from './unseen.ts';
 
-export interface Place {
+export interface EventPlace {
   readonly id: string;
   readonly subject: string;
   readonly type: string;
@@ -39,7 +39,7 @@ export interface Place {
 
 export interface Found {
   /** Places in the order of partitions, entries and positions. */
-  readonly places: readonly Place[];
+  readonly places: readonly EventPlace[];
   /** State of each partition that was looked at. */
   readonly states: readonly PartitionState[];
   /** Number of events looked at in the streams. */
@@ -95,7 +95,7 @@ export async function findEvents(
   return { places, states, events, complete };
 }
 
-function placeKey(place: Place): string {
+function placeKey(place: EventPlace): string {
   return `${place.partition}/${place.type}/${place.entryId}/${place.index}`;
 }
 
@@ -110,7 +110,7 @@ interface Stream {
 
 /** Searches the streams, the newest entries first, a page of each stream in turn. */
 class StreamSearch {
-  readonly places: Place[] = [];
+  readonly places: EventPlace[] = [];
   /** Events looked at. */
   events = 0;
   readonly #source: RedisSource;
@@ -220,7 +220,7 @@ async function searchAside(
   states: readonly PartitionState[],
   query: ExplainQuery,
   bounds: SearchBounds,
-): Promise<Place[]> {
+): Promise<EventPlace[]> {
   const search = new AsideSearch(source, query, bounds);
   for (const state of states) {
     for (const fn of state.functions) {
@@ -233,7 +233,7 @@ async function searchAside(
 }
 
 class AsideSearch {
-  readonly places: Place[] = [];
+  readonly places: EventPlace[] = [];
   readonly #source: RedisSource;
   readonly #query: ExplainQuery;
   readonly #bounds: SearchBounds;
@@ -311,7 +311,7 @@ function parkedCount(state: PartitionState, { name, types }: RegisteredFunction)
 function placeOf(
   partition: number,
   from: Pick<ParkedRecord, 'eventId' | 'subject' | 'type' | 'entryId' | 'index' | 'position'>,
-): Place {
+): EventPlace {
   return {
     id: from.eventId,
     subject: from.subject,

@@ -2,7 +2,7 @@ import { entryIdTime } from '../core/position.ts';
 import { lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import type { RegisteredFunction } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
-import type { Place } from './find-event.ts';
+import type { EventPlace } from './find-event.ts';
 import type { Unseen } from './unseen.ts';
 
 /** Most letters looked at. */
@@ -22,7 +22,7 @@ export interface FoundLetter extends DeadLetter {
 export async function findLetter(
   source: RedisSource,
   fn: RegisteredFunction,
-  place: Place,
+  place: EventPlace,
   unseen: Unseen,
 ): Promise<FoundLetter | null> {
   // A letter is not older than the entry, both by the server's clock. A foreign entry may bear any

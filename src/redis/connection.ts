@@ -28,7 +28,7 @@ import type {
 } from './contract.ts';
 import { Cork } from './cork.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
-import { settle, strip } from './replies.ts';
+import { settleReply, strip } from './replies.ts';
 import { settledBy } from './retry.ts';
 import { ScriptSender, type NodeChoice, type ReplyEncoding } from './send-script.ts';
 import { setUpClient } from './set-up-client.ts';
@@ -321,7 +321,7 @@ class Connection implements RedisConnection {
   }
 
   #settle(label: string, command: Command): Promise<unknown> {
-    const reply = settle(label, command, (error) => this.#leave(error.reply)).catch(
+    const reply = settleReply(label, command, (error) => this.#leave(error.reply)).catch(
       (error: unknown) =>
         throwNamingKey(error, label, command, (key) => this.#send('TYPE', 'TYPE', [key], 'utf8')),
     );

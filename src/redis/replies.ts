@@ -3,7 +3,7 @@ import { ReplyError, type Command } from 'ioredis';
 import type { MillraceError } from '../core/errors/millrace-error.ts';
 import { RedisReplyError, UnknownOutcomeError } from '../core/errors/server-errors.ts';
 
-export function settle(
+export function settleReply(
   label: string,
   command: Command,
   unfit?: (error: RedisReplyError) => void,

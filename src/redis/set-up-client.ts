@@ -1,7 +1,7 @@
 /** Makes a new socket, or the nodes of a Cluster, ready for commands, within a bounded time. */
 import { Cluster, Command, type Redis } from 'ioredis';
 import { ConnectionSetupError } from '../core/errors/server-errors.ts';
-import { settle } from './replies.ts';
+import { settleReply } from './replies.ts';
 import { setUp, type SetupOptions } from './setup.ts';
 
 /** Longest set-up of one node of a Cluster, ms. */
@@ -36,7 +36,7 @@ function setUpNode(node: Redis, options: SetupOptions): Promise<void> {
   return setUp((name, args) => {
     const command = new Command(name, [...args], { replyEncoding: 'utf8' });
     void node.sendCommand(command);
-    return settle(name, command);
+    return settleReply(name, command);
   }, options);
 }
 

@@ -11,14 +11,14 @@ import { findPresentSchemas, type PresentSchema, type PresentSchemas } from './p
 import type { SchemaRegistry } from './registry.ts';
 import type { StoredSchema } from './stored-records.ts';
 import {
-  identityOf,
+  schemaIdentityOf,
   prepareSchema,
   readingProblems,
   type Finding,
   type PreparedSchema,
 } from './schema-tools.ts';
 
-export interface Unreadable {
+export interface UnreadableSchema {
   readonly function: string;
   readonly type: string;
   readonly schema: number;
@@ -39,7 +39,7 @@ export interface DeployReport extends PresentSchemas {
     number,
     readonly { readonly subject: string; readonly version: number }[]
   >;
-  readonly unreadableBy: readonly Unreadable[];
+  readonly unreadableBy: readonly UnreadableSchema[];
 }
 
 export interface CheckedSource extends RedisSource {
@@ -60,7 +60,7 @@ export async function deployCheck(
     await Promise.all(ids.map(async (id) => [id, await registry.store.uses(id)] as const)),
   );
   const readers = new Map<string, PreparedSchema>();
-  const unreadableBy: Unreadable[] = [];
+  const unreadableBy: UnreadableSchema[] = [];
   for (const fn of functions) {
     for (const one of present.schemas) {
       if (one.schema === 0 || !concerns(fn, one)) continue;
@@ -96,7 +96,7 @@ async function judgeOne(
   one: PresentSchema,
   reader: PreparedSchema,
   uses: readonly { subject: string; version: number }[],
-): Promise<Omit<Unreadable, 'function' | 'type' | 'schema'> | null> {
+): Promise<Omit<UnreadableSchema, 'function' | 'type' | 'schema'> | null> {
   let schema: StoredSchema | null | undefined;
   try {
     [schema] = await registry.store.schemas([one.schema]);
@@ -118,7 +118,7 @@ async function judgeOne(
       findings: [],
     };
   }
-  if (schema.fingerprint === identityOf(reader) || schema.fingerprint === reader.meaning)
+  if (schema.fingerprint === schemaIdentityOf(reader) || schema.fingerprint === reader.meaning)
     return null;
   const arrival = version === null ? null : arrivalOf(fn, one.type, version);
   const writer =

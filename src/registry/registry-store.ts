@@ -45,7 +45,7 @@ const levelScript = defineScript({ url: new URL('./set-level.lua', import.meta.u
  */
 export const REGISTRY_LIMITS = { subjects: 10_000, versions: 1_000, texts: 20_000 } as const;
 
-export interface Registration {
+export interface SchemaRegistration {
   readonly subject: string;
   readonly fingerprint: string;
   readonly schema: Omit<StoredSchema, 'id' | 'fingerprint'>;
@@ -167,7 +167,7 @@ export class RegistryStore {
    * Registers a schema. May be sent again: a registered schema is answered with its id and version.
    * @throws RegistryFullError, UnknownOutcomeError, RedisReplyError
    */
-  async register(registration: Registration): Promise<RegistrationReply> {
+  async register(registration: SchemaRegistration): Promise<RegistrationReply> {
     const { subject, fingerprint, schema, textHash, by, gitRevision, judgedBy, had } = registration;
     const keys = this.#keys;
     const reply = (await this.#retry(() =>

@@ -19,7 +19,7 @@ import {
 } from './schema-errors.ts';
 import { cut } from '../core/well-formed.ts';
 import {
-  identityOf,
+  schemaIdentityOf,
   idsOf,
   judge,
   prepareSchema,
@@ -103,7 +103,7 @@ export class SchemaRegistry {
   ): Promise<Registered> {
     checkSubject(draft.subject);
     const candidate = await prepareSchema(draft.subject, draft.files);
-    const fingerprint = identityOf(candidate, draft.references);
+    const fingerprint = schemaIdentityOf(candidate, draft.references);
     for (let round = 0; round < ROUNDS; round++) {
       const state = await this.store.state(draft.subject);
       const known = await this.#idOf(candidate, draft, liveVersions(state));
@@ -227,7 +227,7 @@ export class SchemaRegistry {
     const [stored] = (await readable(this.store.schemas([id]))) ?? [];
     if (!stored) return false;
     const candidate = await prepareSchema(draft.subject, draft.files);
-    return [identityOf(candidate, draft.references), candidate.meaning].includes(
+    return [schemaIdentityOf(candidate, draft.references), candidate.meaning].includes(
       stored.fingerprint,
     );
   }
@@ -327,11 +327,13 @@ export class SchemaRegistry {
     versions: readonly SubjectVersion[],
   ): Promise<{ readonly id: number | null; readonly exact: boolean }> {
     const references = draft.references ?? [];
-    const exact = await this.store.idOfFingerprint(identityOf(candidate, references));
+    const exact = await this.store.idOfFingerprint(schemaIdentityOf(candidate, references));
     if (exact !== null) return { id: exact, exact: true };
     // Millrace registers its own schemas with all files, and without references.
     const whole =
-      references.length === 0 ? null : await this.store.idOfFingerprint(identityOf(candidate));
+      references.length === 0
+        ? null
+        : await this.store.idOfFingerprint(schemaIdentityOf(candidate));
     if (whole !== null && versions.some((one) => one.id === whole))
       return { id: whole, exact: false };
     // A fingerprint of an older form stood for several schemas. So the stored schema is compared.
@@ -340,8 +342,8 @@ export class SchemaRegistry {
     const stored = (await readable(this.store.schemas([older])))?.[0];
     if (!stored) return { id: null, exact: false };
     const same =
-      identityOf(await this.prepared(older, draft.subject), stored.references) ===
-      identityOf(candidate, references);
+      schemaIdentityOf(await this.prepared(older, draft.subject), stored.references) ===
+      schemaIdentityOf(candidate, references);
     return { id: same ? older : null, exact: false };
   }
 

@@ -48,7 +48,7 @@ export async function prepareSchema(
 }
 
 /** Returns the identity by which the registry finds the schema. */
-export function identityOf(
+export function schemaIdentityOf(
   { model, meaning }: PreparedSchema,
   references: readonly SchemaReference[] = [],
 ): string {

@@ -3,7 +3,7 @@
 export type Breaks = 'backward' | 'forward' | 'both';
 
 /** The two sides of one part of a schema. */
-export interface Place {
+export interface FindingPlace {
   /** Path of the part, such as `shop.v1.OrderCreated.total`. */
   readonly path: string;
   /** The part in the new version; empty if it is not there. */
@@ -12,7 +12,7 @@ export interface Place {
   readonly writer: string;
 }
 
-export interface Finding extends Place {
+export interface Finding extends FindingPlace {
   /** Id of the rule, as in docs/schemas.md. */
   readonly rule: string;
   readonly what: string;
@@ -33,7 +33,7 @@ export class Report implements Comparison {
 
   add(
     rule: string,
-    { path, reader, writer }: Place,
+    { path, reader, writer }: FindingPlace,
     what: string,
     cure: string,
     breaks: Breaks,
@@ -41,7 +41,7 @@ export class Report implements Comparison {
     this.findings.push({ rule, path, reader, writer, what, cure, breaks });
   }
 
-  warn(rule: string, { path, reader, writer }: Place, what: string, cure: string): void {
+  warn(rule: string, { path, reader, writer }: FindingPlace, what: string, cure: string): void {
     this.warnings.push({ rule, path, reader, writer, what, cure, breaks: 'both' });
   }
 }

@@ -78,7 +78,7 @@ export function checkName(name: string, where: string): void {
  * Checks the text alone, without parsing it.
  * @throws InvalidSchemaError
  */
-export function checkText(files: readonly SchemaFile[]): void {
+export function checkSchemaText(files: readonly SchemaFile[]): void {
   if (files.length === 0) throw new InvalidSchemaError('it has no file');
   if (files.length > SCHEMA_LIMITS.files)
     throw new InvalidSchemaError(`${files.length} files; the limit is ${SCHEMA_LIMITS.files}`);

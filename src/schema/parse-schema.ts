@@ -6,7 +6,7 @@
  * next schema too, if it comes within a second. After a refusal the thread is thrown away.
  */
 import { Worker } from 'node:worker_threads';
-import { checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
+import { checkSchemaText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
 import type { ParsedSchema, SchemaFile } from './model.ts';
 
 /** Threads at the same time; further schemas wait in line. */
@@ -30,7 +30,7 @@ export async function parseSchema(
   limits: { readonly parseMs?: number } = {},
 ): Promise<ParsedSchema> {
   // A fault in the text alone is found without a thread.
-  checkText(files);
+  checkSchemaText(files);
   if (running >= AT_ONCE) await new Promise<void>((resolve) => line.push(resolve));
   running++;
   try {

@@ -6,7 +6,7 @@ import protobuf from 'protobufjs';
 import { BUNDLED } from '../wire/bundled-protos.ts';
 import { describeExtended, ProtoFiles } from '../wire/proto-files.ts';
 import { canonicalHash } from './canonical.ts';
-import { checkName, checkText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
+import { checkName, checkSchemaText, InvalidSchemaError, SCHEMA_LIMITS } from './limits.ts';
 import type {
   EnumModel,
   FieldModel,
@@ -21,7 +21,7 @@ import type {
  * @throws InvalidSchemaError naming file and line, or message and field
  */
 export function readModel(files: readonly SchemaFile[]): ParsedSchema {
-  checkText(files);
+  checkSchemaText(files);
   const protos = parse(files);
   const { root } = protos;
   resolveFields(root);

@@ -32,7 +32,7 @@ export function schemaOf(policy: { readonly version: number }): string {
 }
 
 /** A state folded from events. */
-export interface Folded<State> {
+export interface FoldedState<State> {
   readonly state: State;
   /** Revision of the last event. */
   readonly revision: number;
@@ -97,7 +97,7 @@ export class Snapshots {
   offer<State>(
     aggregate: Aggregate<State, never>,
     at: HistoryAddress,
-    { state, revision, snapshotRevision }: Folded<State>,
+    { state, revision, snapshotRevision }: FoldedState<State>,
     overwrite = false,
   ): boolean {
     const policy = aggregate.snapshot;

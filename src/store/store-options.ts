@@ -1,5 +1,5 @@
 /** The options of an event store: their bounds. */
-import { binaryUnits, wholeNumber, type OptionRule } from '../core/option-rule.ts';
+import { binaryUnits, wholeNumberRule, type OptionRule } from '../core/option-rule.ts';
 import type { Upcast } from '../define/upcast.ts';
 import { SOURCE_OPTION } from '../pipeline/append/publisher-options.ts';
 import { DEFAULT_STORE, type StoreSettings } from './event-store.ts';
@@ -7,14 +7,14 @@ import { DEFAULT_STORE, type StoreSettings } from './event-store.ts';
 export const STORE_OPTIONS: {
   readonly [K in keyof StoreSettings]: OptionRule<StoreSettings[K]>;
 } = {
-  maxEvents: wholeNumber([1, 10_000_000], DEFAULT_STORE.maxEvents, 'most events of a history'),
-  bufferBytes: wholeNumber(
+  maxEvents: wholeNumberRule([1, 10_000_000], DEFAULT_STORE.maxEvents, 'most events of a history'),
+  bufferBytes: wholeNumberRule(
     [64 * 1024, 1024 ** 3],
     DEFAULT_STORE.bufferBytes,
     'most bytes of appends without an answer; further appends wait',
     binaryUnits,
   ),
-  deadlineMs: wholeNumber(
+  deadlineMs: wholeNumberRule(
     [100, 3_600_000],
     DEFAULT_STORE.deadlineMs,
     'time after which an append is given up that Redis has not answered, ms',

@@ -1,12 +1,12 @@
 /** An event that was emitted, and the emissions of one causing event. */
-import type { When } from '../core/delivery-time.ts';
+import type { DeliveryTime } from '../core/delivery-time.ts';
 
 /** An emitted event. `start` to `end` in the arena is its Event message, without its position. */
 export interface Emission {
   readonly id: string;
   readonly type: string;
   readonly partition: number;
-  readonly when: When | null;
+  readonly when: DeliveryTime | null;
   readonly start: number;
   readonly end: number;
 }

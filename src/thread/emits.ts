@@ -11,7 +11,7 @@ import { OversizeError } from '../core/errors/input-errors.ts';
 import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
-import type { When } from '../core/delivery-time.ts';
+import type { DeliveryTime } from '../core/delivery-time.ts';
 import type { EmitOptions } from '../define/define-function.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchBuilder } from '../wire/batch-writer.ts';
@@ -234,7 +234,7 @@ class Flush {
     }
     pack.uint(this.#scheduled.length);
     for (const { id, type, when, start, end } of this.#scheduled) {
-      const { kind, ms } = when as When;
+      const { kind, ms } = when as DeliveryTime;
       pack.text(id);
       pack.text(kind === 'delay' ? '1' : '0');
       pack.text(String(ms));

@@ -96,7 +96,7 @@ export interface PublishedEvent {
  * An event that a function emits for another one: exactly once if the other one is done, never if
  * it is dead.
  */
-export interface Emission {
+export interface RecordedEmission {
   readonly fn: string;
   /** Id of the event that causes the emission. */
   readonly cause: string;
@@ -174,7 +174,7 @@ export interface RunRecord {
    * All emissions that the published events cause if they are done; null: nobody knows the
    * functions' emissions.
    */
-  readonly emissions: readonly Emission[] | null;
+  readonly emissions: readonly RecordedEmission[] | null;
   readonly end: {
     readonly functions: readonly FunctionEnd[];
     readonly letters: readonly Letter[];

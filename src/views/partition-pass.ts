@@ -10,7 +10,7 @@ import { COUNTS } from '../redis/lua/shared.ts';
 import { IncompleteHistoriesError, ViewFoldError } from './view-errors.ts';
 import type { FoldEvent, ViewFold } from '../core/view-fold.ts';
 import { walkHistories, type HistoryEvent, type WalkPlace } from './history-walk.ts';
-import { readCursor, type Cursor } from './pass-cursor.ts';
+import { readCursor, type PassCursor } from './pass-cursor.ts';
 
 const finishScript = defineScript({
   url: new URL('./finish-pass.lua', import.meta.url),
@@ -240,7 +240,7 @@ class Turns {
       throw failure(fold.spec, this.#partition, events[result.event] as HistoryEvent, result);
     const folded = { ...this.folded };
     for (const { type } of events) folded[type] = (folded[type] ?? 0) + 1;
-    const cursor: Cursor = { place, folded };
+    const cursor: PassCursor = { place, folded };
     const reply = await result.commit({
       leaseValue: this.#leaseValue,
       turn: this.#turn + 1,

@@ -4,7 +4,7 @@ import type { RedisSpace } from '../redis/source.ts';
 import { ViewGenerationError } from './view-errors.ts';
 import type { WalkPlace } from './history-walk.ts';
 
-export interface Cursor {
+export interface PassCursor {
   readonly place: WalkPlace | null;
   /** Events folded, per type. */
   readonly folded: Record<string, number>;
@@ -14,12 +14,12 @@ export async function readCursor(
   { connection, keys }: RedisSpace,
   name: string,
   partition: number,
-): Promise<Cursor> {
+): Promise<PassCursor> {
   const text = (await withRetry(() => connection.command('GET', keys.viewPass(partition, name)), {
     deadlineMs: DEADLINE_MS,
   })) as string | null;
   if (text === null) return { place: null, folded: {} };
-  return readProgress<Cursor>(name, text, ['place', 'folded'], keys.viewPass(partition, name));
+  return readProgress<PassCursor>(name, text, ['place', 'folded'], keys.viewPass(partition, name));
 }
 
 /**

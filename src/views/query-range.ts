@@ -32,7 +32,7 @@ export const RANGE_OPTIONS = ['index', 'equals', 'from', 'to'] as const;
 export const LIST_OPTIONS = [...RANGE_OPTIONS, 'order', 'limit', 'cursor'] as const;
 
 /** Refuses unknown options. Without them the query would find more than was meant. */
-export function checkOptions(view: string, options: object, known: readonly string[]): void {
+export function checkQueryOptions(view: string, options: object, known: readonly string[]): void {
   for (const name of Object.keys(options)) {
     if (!known.includes(name))
       throw new ViewQueryError(

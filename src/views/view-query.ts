@@ -16,7 +16,7 @@ import { defineScript } from '../redis/script.ts';
 import { FRESHNESS, freshnessOf, latest, type Freshness } from './freshness.ts';
 import { liveGeneration, type Generation } from './generations.ts';
 import {
-  checkOptions,
+  checkQueryOptions,
   LIST_OPTIONS,
   RANGE_OPTIONS,
   rangeBehind,
@@ -122,7 +122,7 @@ export class View<Row = Record<string, unknown>> {
    * @throws UnknownViewError, ViewQueryError
    */
   async list(options: ListOptions = {}): Promise<Page<Row>> {
-    checkOptions(this.name, options, LIST_OPTIONS);
+    checkQueryOptions(this.name, options, LIST_OPTIONS);
     const { limit = 100, order = 'asc', cursor } = options;
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT)
       throw new ViewQueryError(
@@ -167,7 +167,7 @@ export class View<Row = Record<string, unknown>> {
    *   index is damaged
    */
   async count(options: Range = {}): Promise<Counted> {
-    checkOptions(this.name, options, RANGE_OPTIONS);
+    checkQueryOptions(this.name, options, RANGE_OPTIONS);
     const generation = await liveGeneration(this.#source, this.name);
     const range = rangeOf(generation, options);
     const counts = await this.#readIndex<number>(generation, range, 'count', 0);

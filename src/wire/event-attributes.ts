@@ -17,7 +17,7 @@ export const LIMITS = { subject: 1024, id: 256, source: 1024, extensions: 4096 }
 export function subjectFor(type: EventType, data: unknown, given: string | undefined): string {
   const subject: unknown = given ?? subjectOf(type, data);
   if (typeof subject !== 'string' || subject === '') {
-    checkText(type.name, 'subject', given);
+    checkTextField(type.name, 'subject', given);
     type.check(data);
     throw new InvalidEventError(
       type.name,
@@ -65,7 +65,7 @@ export function subjectOf(type: EventType, data: unknown): unknown {
  */
 export function checkId(type: string, id: unknown): void {
   if (id === undefined) return;
-  checkText(type, 'id', id);
+  checkTextField(type, 'id', id);
   if (id === '') throw new InvalidEventError(type, 'id', 'the event id is empty');
   checkBytes(type, 'id', id as string, LIMITS.id);
 }
@@ -74,7 +74,7 @@ export function checkId(type: string, id: unknown): void {
  * Checks that a given value is a text.
  * @throws InvalidEventError
  */
-export function checkText(type: string, field: string, value: unknown): void {
+export function checkTextField(type: string, field: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'string')
     throw new InvalidEventError(type, field, `a string was expected, got ${describe(value)}`);
 }

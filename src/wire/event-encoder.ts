@@ -8,7 +8,7 @@
 import { OversizeError, InvalidEventError } from '../core/errors/input-errors.ts';
 import { checkOptions } from '../core/known-options.ts';
 import { schemaIdOf, type LocalSchema } from '../core/schema-id.ts';
-import { whenOf, type Scheduling, type When } from '../core/delivery-time.ts';
+import { whenOf, type Scheduling, type DeliveryTime } from '../core/delivery-time.ts';
 import type { Catalog } from './catalog.ts';
 import type { EventType } from './event-type.ts';
 import {
@@ -16,7 +16,7 @@ import {
   checkExtensions,
   checkHistorySubject,
   checkId,
-  checkText,
+  checkTextField,
   LIMITS,
   momentOf,
   subjectFor,
@@ -76,7 +76,7 @@ export class EventEncoder implements Envelope {
   timeNanos = 0;
   extensions: Readonly<Record<string, string>> | null = null;
   /** Delivery time; null: now. */
-  when: When | null = null;
+  when: DeliveryTime | null = null;
   /**
    * Start of the event's message, without a position, in the arena. The message ends where the
    * arena ends.
@@ -110,7 +110,7 @@ export class EventEncoder implements Envelope {
       checkHistorySubject(type, draft.data, history);
       this.subject = history;
     }
-    checkText(draft.type, 'source', draft.source);
+    checkTextField(draft.type, 'source', draft.source);
     checkId(draft.type, draft.id);
     this.id = id;
     this.when = whenOf(draft.type, draft);

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { healthRoutes } from '../../src/admin/health.ts';
+import { healthRoutes } from '../../src/admin/health-routes.ts';
 import { startAdminServer } from '../../src/admin/server.ts';
 import { monotonicMs, sleep } from '../../src/core/clock.ts';
 import type { FunctionSpec } from '../../src/core/function-spec.ts';

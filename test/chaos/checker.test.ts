@@ -8,7 +8,7 @@ import { check } from '../../src/torture/checker.ts';
 import {
   RULES,
   type CommitOp,
-  type Emission,
+  type RecordedEmission,
   type HandlerOp,
   type RunRecord,
   type Op,
@@ -85,7 +85,7 @@ const OPS: readonly Op[] = [
   handler('start', 1, { fn: 'g', id: 'x1', type: 'b', subject: 'to/s' }),
   handler('end', 1, { fn: 'g', id: 'x1', type: 'b', subject: 'to/s' }),
 ];
-const emission = (number: number, innocent: boolean): Emission => ({
+const emission = (number: number, innocent: boolean): RecordedEmission => ({
   fn: 'f',
   cause: `e${number}`,
   id: `x${number}`,

@@ -4,7 +4,7 @@ import type { RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys, type Keys } from '../../src/redis/keys.ts';
 import { SchemaRegistry } from '../../src/registry/registry.ts';
 import type { SchemaDraft } from '../../src/registry/schema-draft.ts';
-import { identityOf, idsOf, prepareSchema } from '../../src/registry/schema-tools.ts';
+import { schemaIdentityOf, idsOf, prepareSchema } from '../../src/registry/schema-tools.ts';
 import { RegistryStore } from '../../src/registry/registry-store.ts';
 import { startRedis, type TestLike, type TestRedis } from '../../scripts/lab/redis-server.ts';
 
@@ -50,7 +50,7 @@ export function order(...fields: readonly string[]): SchemaDraft {
 /** Returns the id that a schema gets if no other schema has that id. */
 export async function idOf(draft: SchemaDraft): Promise<number> {
   return idsOf(
-    identityOf(await prepareSchema(draft.subject, draft.files), draft.references),
+    schemaIdentityOf(await prepareSchema(draft.subject, draft.files), draft.references),
   )[0] as number;
 }
 

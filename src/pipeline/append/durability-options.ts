@@ -1,5 +1,5 @@
 /** The options on durability, which a publisher and an event store share. */
-import { defaultsOf, oneOf, wholeNumber, type OptionRule } from '../../core/option-rule.ts';
+import { defaultsOf, oneOfRule, wholeNumberRule, type OptionRule } from '../../core/option-rule.ts';
 import type { Durability } from './confirm.ts';
 
 export interface DurabilityOptions {
@@ -22,13 +22,13 @@ export interface DurabilityOptions {
 export const DURABILITY_OPTIONS: {
   readonly [K in keyof Required<DurabilityOptions>]: OptionRule<Required<DurabilityOptions>[K]>;
 } = {
-  durability: oneOf(
+  durability: oneOfRule(
     ['memory', 'fsync', 'replicated'],
     'state of the events when `publish` resolves: in the memory of Redis, on disk, or on `replicas` replicas (WAIT). The disk needs WAITAOF (Redis 7.2) or appendfsync always',
   ),
-  replicas: wholeNumber([1, 1000], 1, 'number of replicas with `replicated`'),
+  replicas: wholeNumberRule([1, 1000], 1, 'number of replicas with `replicated`'),
   // With 0 WAIT blocks without end; beyond the time for a reply the connection gives up first.
-  confirmMs: wholeNumber(
+  confirmMs: wholeNumberRule(
     [1, 9999],
     5000,
     'time to wait for the confirmation with `fsync` and `replicated`, ms',

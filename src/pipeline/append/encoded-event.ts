@@ -1,5 +1,5 @@
 /** One event on its way through a publisher. */
-import type { When } from '../../core/delivery-time.ts';
+import type { DeliveryTime } from '../../core/delivery-time.ts';
 import type { EventEncoder } from '../../wire/event-encoder.ts';
 import { identityOf } from '../../wire/event-identity.ts';
 import type { Published } from './publish-item.ts';
@@ -11,7 +11,7 @@ export class EncodedEvent {
   declare readonly type: string;
   /** Empty: the publisher's source. */
   declare readonly source: string;
-  declare readonly when: When | null;
+  declare readonly when: DeliveryTime | null;
   declare readonly partition: number;
   /** Place in the call's arena of the Event message, which lacks its position. */
   declare readonly start: number;

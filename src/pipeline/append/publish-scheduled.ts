@@ -1,5 +1,5 @@
 /** Publishes events for later: puts them away with one call of schedule.lua per partition. */
-import type { When } from '../../core/delivery-time.ts';
+import type { DeliveryTime } from '../../core/delivery-time.ts';
 import type { PayloadArena } from '../../wire/payload-arena.ts';
 import type { EncodedEvent } from './encoded-event.ts';
 import { refusedWritesOf, type PublisherParts } from './publisher-parts.ts';
@@ -82,5 +82,5 @@ export class ScheduledPublishing {
 
 function itemOf({ id, type, when, start, end }: EncodedEvent, arena: PayloadArena): ScheduledItem {
   const bytes = Buffer.from(arena.buffer.subarray(start, end));
-  return { id, type, when: when as When, bytes };
+  return { id, type, when: when as DeliveryTime, bytes };
 }

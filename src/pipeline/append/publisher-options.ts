@@ -3,8 +3,8 @@ import {
   binaryUnits,
   defaultsOf,
   grouped,
-  oneOf,
-  wholeNumber,
+  oneOfRule,
+  wholeNumberRule,
   type OptionRule,
 } from '../../core/option-rule.ts';
 import { textProblem } from '../../core/well-formed.ts';
@@ -57,35 +57,35 @@ export const SOURCE_OPTION: OptionRule<string> = {
 export const PUBLISHER_OPTIONS: {
   readonly [K in keyof PublisherSettings]: OptionRule<PublisherSettings[K]>;
 } = {
-  bufferBytes: wholeNumber(
+  bufferBytes: wholeNumberRule(
     [64 * 1024, 1024 ** 3],
     32 * 1024 ** 2,
     'most bytes buffered over all partitions, those in flight included',
     binaryUnits,
   ),
-  flushEvents: wholeNumber([1, 65_536], 2048, 'most events of one flush of a partition'),
-  flushBytes: wholeNumber(
+  flushEvents: wholeNumberRule([1, 65_536], 2048, 'most events of one flush of a partition'),
+  flushBytes: wholeNumberRule(
     [1024, 64 * 1024 ** 2],
     256 * 1024,
     'most bytes of one flush of a partition',
     binaryUnits,
   ),
-  lingerMs: wholeNumber(
+  lingerMs: wholeNumberRule(
     [0, 1000],
     0,
     'time that an idle partition waits for more events before it flushes, ms; 0: none',
   ),
-  maxFlushes: wholeNumber([1, 1024], 32, 'most flushes in flight over all partitions'),
-  whenFull: oneOf(
+  maxFlushes: wholeNumberRule([1, 1024], 32, 'most flushes in flight over all partitions'),
+  whenFull: oneOfRule(
     ['wait', 'reject'],
     'with a full buffer: wait for room, or reject with `BackpressureError`',
   ),
-  deadlineMs: wholeNumber(
+  deadlineMs: wholeNumberRule(
     [100, 3_600_000],
     30_000,
     'time after which an event is given up that Redis has not answered, ms, with the time in which its flush waited behind others. Each flush is sent at least once, and waits a second for its answer',
   ),
-  whenRefused: oneOf(
+  whenRefused: oneOfRule(
     ['wait', 'reject'],
     'when Redis takes no writes (full disk, too few replicas): wait until `deadlineMs`, or reject at once with its error. Full memory is waited for in both cases',
   ),

@@ -3,7 +3,7 @@
  * them when they are due.
  */
 import { ScheduleFullError } from '../../core/errors/append-errors.ts';
-import { MAX_SCHEDULED, type When } from '../../core/delivery-time.ts';
+import { MAX_SCHEDULED, type DeliveryTime } from '../../core/delivery-time.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { withRetry, type RefusedWrites } from '../../redis/retry.ts';
@@ -19,7 +19,7 @@ const script = defineScript({
 export interface ScheduledItem {
   readonly id: string;
   readonly type: string;
-  readonly when: When;
+  readonly when: DeliveryTime;
   /** The Event message. */
   readonly bytes: Buffer;
 }

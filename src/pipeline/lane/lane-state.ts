@@ -15,7 +15,7 @@ export type LanePhase = 'new' | 'idle' | 'in a turn' | 'failing' | 'ended';
  * - lease lost: another dispatcher may have the lane, and commits are refused
  * - retired: the lane was an heir, and has given up its consumer and its lease
  */
-export type Verdict = 'stopped' | 'lease lost' | 'retired';
+export type LaneEnd = 'stopped' | 'lease lost' | 'retired';
 
 const MAY_FOLLOW: { readonly [from in LanePhase]: readonly LanePhase[] } = {
   new: ['idle', 'ended'],
@@ -27,14 +27,14 @@ const MAY_FOLLOW: { readonly [from in LanePhase]: readonly LanePhase[] } = {
 
 export class LaneState {
   #phase: LanePhase = 'new';
-  #verdict: Verdict | null = null;
+  #verdict: LaneEnd | null = null;
 
   get phase(): LanePhase {
     return this.#phase;
   }
 
   /** The reason why the lane ends. Null: the lane goes on. */
-  get verdict(): Verdict | null {
+  get verdict(): LaneEnd | null {
     return this.#verdict;
   }
 
@@ -50,7 +50,7 @@ export class LaneState {
   }
 
   /** A stopped lane may still lose its lease. The other verdicts are final. */
-  endAs(verdict: Verdict): void {
+  endAs(verdict: LaneEnd): void {
     if (this.#verdict === null || this.#verdict === 'stopped') this.#verdict = verdict;
   }
 }

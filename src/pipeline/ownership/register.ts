@@ -12,7 +12,7 @@ const script = defineScript({
 });
 
 /** See register.lua. */
-export type Registered = 'created' | 'exists' | 'recreated' | 'recount';
+export type RegisteredGroup = 'created' | 'exists' | 'recreated' | 'recount';
 
 /** @returns an answer per type of `on` */
 export async function registerFunction(
@@ -21,7 +21,7 @@ export async function registerFunction(
   partition: number,
   spec: Pick<FunctionSpec, 'name' | 'on' | 'startFrom' | 'ordering'> &
     Partial<Pick<FunctionSpec, 'replaySafe'>>,
-): Promise<Registered[]> {
+): Promise<RegisteredGroup[]> {
   return (await script.run(
     connection,
     [keys.counters(partition), ...spec.on.map((type) => keys.events(partition, type))],
@@ -32,5 +32,5 @@ export async function registerFunction(
       spec.replaySafe === false ? 'unsafe' : '',
       ...spec.on,
     ],
-  )) as Registered[];
+  )) as RegisteredGroup[];
 }

@@ -1,6 +1,6 @@
 /** The table of a lane's phases and verdicts: each change that is allowed, and each that is not. */
 import t from 'tap';
-import { LaneState, type LanePhase, type Verdict } from '../../../src/pipeline/lane/lane-state.ts';
+import { LaneState, type LaneEnd, type LanePhase } from '../../../src/pipeline/lane/lane-state.ts';
 
 /** A way to each phase. */
 const WAYS: Readonly<Record<LanePhase, readonly LanePhase[]>> = {
@@ -18,7 +18,7 @@ const ALLOWED: Readonly<Record<LanePhase, readonly LanePhase[]>> = {
   ended: [],
 };
 const PHASES = Object.keys(WAYS) as LanePhase[];
-const VERDICTS: readonly Verdict[] = ['stopped', 'lease lost', 'retired'];
+const ENDS: readonly LaneEnd[] = ['stopped', 'lease lost', 'retired'];
 
 function laneIn(phase: LanePhase): LaneState {
   const state = new LaneState();
@@ -47,8 +47,8 @@ t.test('verdicts', (t) => {
   const fresh = new LaneState();
   t.equal(fresh.verdict, null);
   t.equal(fresh.lost, false);
-  for (const first of VERDICTS) {
-    for (const second of VERDICTS) {
+  for (const first of ENDS) {
+    for (const second of ENDS) {
       const state = new LaneState();
       state.endAs(first);
       state.endAs(second);
