@@ -47,7 +47,9 @@ export type EventState =
       readonly dueInMs: number | null;
       /** Place in its queue; 0: the head. */
       readonly place: number;
-      /** Event id of the head that it waits behind. Null: it is the head, or the head cannot be read. */
+      /**
+       * Event id of the head that it waits behind. Null: it is the head, or the head is unreadable.
+       */
       readonly behind: string | null;
       /** Its handler that runs beside the turns of the lane. `sinceMs`: ms since 1970. */
       readonly running?: { readonly sinceMs: number; readonly attempt: number };
