@@ -2,53 +2,18 @@
  * Millrace's own scenarios. Each runs on a fresh server, with producer and dispatcher in processes
  * of their own.
  */
-import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { rebuildSettings, type Environment } from '../../src/config.ts';
-import { counterFields } from '../../src/redis/counters.ts';
-import { openConnection } from '../../src/redis/connection.ts';
-import { createKeys } from '../../src/redis/keys.ts';
-import { machineCpuSeconds, startBenchServer, type BenchServer } from './bench-server.ts';
-import { Child } from './child.ts';
-import type { ConsumerArgument, ConsumerResult } from './consumer.ts';
+import { accounted, countersOf } from './accounted.ts';
+import { cpuNow, usage } from './cpu-usage.ts';
+import { onFreshServer, type Bench } from './fresh-server.ts';
 import { Histogram } from './histogram.ts';
 import { makeFunctions } from './many-functions.ts';
 import type { BenchOptions, Fsync, ScenarioName } from './options.ts';
-import { View, type Page } from '../../src/views/view-query.ts';
-import type { OrderRow } from './functions/view/view.ts';
-import { expectedSeen, ORDER_TYPE, sameSeen, type Seen } from './order.ts';
-import type { ProducerArgument, ProducerResult } from './producer.ts';
+import { round } from './round.ts';
 import type { ScenarioResult } from './result.ts';
 import { runStoreScenario } from './store-scenarios.ts';
 
-interface Bench {
-  readonly server: BenchServer;
-  readonly options: BenchOptions;
-  readonly fsync: Fsync;
-  producer(
-    events: number,
-    rate?: number,
-    warmUp?: number,
-    eventsPerOrder?: number,
-  ): Child<ProducerResult>;
-  /**
-   * @param functionsDir absolute path, or name of a folder under functions/
-   * @param events number to settle, of all functions together
-   * @param warmUp number of first events whose ages are left out
-   */
-  consumer(
-    functionsDir: string,
-    events: number,
-    workers: number,
-    warmUp?: number,
-    settings?: Partial<Environment>,
-  ): Child<ConsumerResult>;
-}
-
-type Params = Record<string, string | number | boolean | null>;
 const NO_LATENCY = { p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null } as const;
-const FUNCTIONS = fileURLToPath(new URL('./functions/', import.meta.url));
-const STALL_MS = 30_000;
 /** Numbers of functions on one type, and events per second. */
 const LAG_FUNCTIONS = [1, 4, 16];
 const LAG_RATE = 5000;
@@ -113,55 +78,6 @@ export async function runScenario(
     case 'append':
     case 'load':
       return [await runStoreScenario(name, options, fsync)];
-  }
-}
-
-async function onFreshServer<T>(
-  options: BenchOptions,
-  fsync: Fsync,
-  work: (bench: Bench) => Promise<T>,
-): Promise<T> {
-  const server = await startBenchServer(fsync);
-  const children: { end(graceMs?: number): Promise<void> }[] = [];
-  const start = <R>(file: string, argument: unknown): Child<R> => {
-    const child = new Child<R>(file, argument, options.cpuProf);
-    children.push(child);
-    return child;
-  };
-  let ok = false;
-  try {
-    const result = await work({
-      server,
-      options,
-      fsync,
-      producer: (events, rate, warmUp = 0, eventsPerOrder = 1) =>
-        start<ProducerResult>('./producer.js', {
-          url: server.url,
-          events,
-          rate: rate ?? null,
-          chunk: options.chunk,
-          callers: options.callers,
-          warmUp,
-          eventsPerOrder,
-          partitions: options.partitions,
-        } satisfies ProducerArgument),
-      consumer: (functionsDir, events, workers, warmUp = 0, settings = {}) =>
-        start<ConsumerResult>('./consumer.js', {
-          url: server.url,
-          functionsDir: resolve(FUNCTIONS, functionsDir),
-          workers,
-          settings,
-          events,
-          warmUp,
-          partitions: options.partitions,
-          stallMs: STALL_MS,
-        } satisfies ConsumerArgument),
-    });
-    ok = true;
-    return result;
-  } finally {
-    await Promise.all(children.map((child) => child.end(ok ? 15_000 : 0)));
-    await server.remove();
   }
 }
 
@@ -357,143 +273,4 @@ async function latency(
     accounted:
       result.measured === ages.total && (await accounted(bench, functions, events, result)),
   };
-}
-
-/**
- * Compares Millrace's counters in Redis, the dispatcher's report, and the events that the functions
- * saw. All three must agree.
- */
-async function accounted(
-  bench: Bench,
-  functions: readonly string[],
-  events: number,
-  result: ConsumerResult,
-): Promise<boolean> {
-  const isView = functions[0] === 'view';
-  const totals = await countersOf(bench.server.url, isView ? ['view@1'] : functions);
-  const seen = isView ? await seenInRows(bench.server.url, bench.options.partitions) : result.seen;
-  const runs = events * functions.length;
-  const problems: string[] = [];
-  if (totals.appended !== events) problems.push(`appended ${totals.appended}`);
-  if (totals.done !== runs || totals.dead !== 0 || totals.parked !== 0)
-    problems.push(`done ${totals.done}, dead ${totals.dead}, parked ${totals.parked}`);
-  if (result.done !== runs || result.dead !== 0)
-    problems.push(
-      `the dispatcher reported done ${result.done}, retried ${result.retried}, dead ${result.dead}`,
-    );
-  const expected = expectedSeen(events, functions.length);
-  if (!sameSeen(seen, expected))
-    problems.push(
-      `${isView ? 'the rows say' : 'the functions saw'} ${JSON.stringify(seen)}, expected ${JSON.stringify(expected)}`,
-    );
-  if (result.threadDeaths > 0) problems.push(`${result.threadDeaths} threads died`);
-  if (problems.length > 0)
-    console.error(
-      `NOT ACCOUNTED, of ${events} events for ${functions.length} functions: ${problems.join('; ')}`,
-    );
-  return problems.length === 0;
-}
-
-/** Sums up every row, through the view's own list. */
-async function seenInRows(url: string, partitions: number): Promise<Seen> {
-  const connection = openConnection({ url, name: 'bench' });
-  const seen: Seen = { count: 0, sum: 0, mixed: 0 };
-  try {
-    const view = new View<OrderRow>({ connection, keys: createKeys('mr'), partitions }, 'view');
-    let cursor: string | null = null;
-    do {
-      const page: Page<OrderRow> = await view.list({
-        limit: 1000,
-        ...(cursor === null ? {} : { cursor }),
-      });
-      for (const { row } of page.rows) {
-        seen.count += row.count;
-        seen.sum += row.sum;
-        seen.mixed += row.mixed;
-      }
-      cursor = page.cursor;
-    } while (cursor !== null);
-    return seen;
-  } finally {
-    await connection.close();
-  }
-}
-
-/** Sums up the counters over all partitions and the named functions. */
-async function countersOf(
-  url: string,
-  functions: readonly string[],
-): Promise<{ appended: number; done: number; dead: number; parked: number; bytes: number }> {
-  const connection = openConnection({ url, name: 'bench' });
-  try {
-    const keys = createKeys('mr');
-    const partitions = Number(await connection.command('HGET', keys.settings(), 'partitions'));
-    const totals = { appended: 0, done: 0, dead: 0, parked: 0, bytes: 0 };
-    for (let partition = 0; partition < partitions; partition++) {
-      const flat = (await connection.command('HGETALL', keys.counters(partition))) as
-        string[] | Record<string, string>;
-      const fields = new Map<string, string>(
-        Array.isArray(flat) ? pairs(flat) : Object.entries(flat),
-      );
-      const of = (field: string): number => Number(fields.get(field) ?? 0);
-      totals.appended += of(counterFields.appended(ORDER_TYPE));
-      for (const fn of functions) {
-        totals.done += of(counterFields.done(fn, ORDER_TYPE));
-        totals.dead += of(counterFields.dead(fn, ORDER_TYPE));
-        totals.parked += of(counterFields.parked(fn, ORDER_TYPE));
-      }
-      totals.bytes += Number(
-        (await connection.command('MEMORY', 'USAGE', keys.events(partition, ORDER_TYPE))) ?? 0,
-      );
-    }
-    return totals;
-  } finally {
-    await connection.close();
-  }
-}
-
-function pairs(flat: readonly string[]): [string, string][] {
-  return Array.from({ length: flat.length / 2 }, (_, i) => [
-    flat[2 * i] as string,
-    flat[2 * i + 1] as string,
-  ]);
-}
-
-interface CpuNow {
-  readonly redis: number | null;
-  readonly machine: ReturnType<typeof machineCpuSeconds>;
-}
-
-function cpuNow(bench: Bench): CpuNow {
-  return { redis: bench.server.cpuSeconds(), machine: machineCpuSeconds() };
-}
-
-/**
- * Returns the busy cores from `before` until now, `ms` long. `othersCpu` (this process and all
- * others of the machine) and `stealCpu` (the host) say how far the figures can be trusted.
- */
-function usage(bench: Bench, ms: number, seconds: Record<string, number>, before: CpuNow): Params {
-  const params: Params = {};
-  const cores = (value: number): number => round((value * 1000) / ms, 2);
-  const now = cpuNow(bench);
-  let ours = 0;
-  for (const [name, value] of Object.entries(seconds)) {
-    params[name] = cores(value);
-    ours += value;
-  }
-  if (now.redis !== null && before.redis !== null) {
-    params['redisCpu'] = cores(now.redis - before.redis);
-    ours += now.redis - before.redis;
-  }
-  if (now.machine !== null && before.machine !== null) {
-    params['othersCpu'] = cores(Math.max(0, now.machine.busy - before.machine.busy - ours));
-    params['stealCpu'] = cores(now.machine.steal - before.machine.steal);
-  }
-  const rss = bench.server.peakRssMb();
-  if (rss !== null) params['redisRssMb'] = round(rss);
-  return params;
-}
-
-function round(value: number, digits = 0): number {
-  return Math.round(value * 10 ** digits) / 10 ** digits;
 }
