@@ -21,6 +21,18 @@ import { type TestLike } from '../../../scripts/lab/redis-server.ts';
 import { until, is } from '../../../scripts/lab/until.ts';
 
 const DONE: Ended = { kind: 'done', emitted: null, ages: [] };
+const SPEC = specOf('f', ['a.b'], { timeoutMs: 60_000 });
+const LANE_OPTIONS = {
+  spec: SPEC,
+  partition: 0,
+  leaseValue: 'd:1',
+  streamKeys: [],
+  leaseTtlMs: 60_000,
+  batchBytes: 1e9,
+  batchEvents: 1000,
+  batchMs: 1000,
+  pollMs: 60_000,
+};
 
 interface Commit {
   readonly plan: CommitPlan;
@@ -28,17 +40,12 @@ interface Commit {
   readonly running: readonly string[] | null;
 }
 
-/** A lane whose pool never waits: each event runs until the test ends it. */
-function openLane(t: TestLike) {
-  const spec = specOf('f', ['a.b'], { timeoutMs: 60_000 });
-  const batches: StreamEntry[] = [];
-  const commits: Commit[] = [];
-  const parked = new Map<string, Buffer>();
-  const ends = new Map<string, (end: Ended) => void>();
-  let entries = 0;
+/** Handlers of the events of a lane. Each one runs until the test ends it. */
+class OpenHandlers {
+  readonly #ends = new Map<string, (end: Ended) => void>();
 
-  const runs = (batch: Batch): Running[] =>
-    batch.entries.flatMap((entry, at) => {
+  start(batch: Batch): Running[] {
+    return batch.entries.flatMap((entry, at) => {
       const running: Running[] = [];
       walkBatch(entry.bytes, ({ index, offset, length, position, id, subject }) => {
         const ref: EventRef = {
@@ -54,81 +61,119 @@ function openLane(t: TestLike) {
         running.push({
           ref,
           startedMs: performance.now(),
-          ended: new Promise((resolve) => ends.set(id, resolve)),
+          ended: new Promise((resolve) => this.#ends.set(id, resolve)),
         });
       });
       return running;
     });
-  const stages = {
-    reader: {
-      take: () =>
-        Promise.resolve({
-          kind: 'ok',
-          entries: batches.splice(0, 1),
-          units: [],
-          more: batches.length > 0,
-          nextDueMs: null,
-          serverNowMs: Date.now(),
-        }),
-      reset: () => undefined,
-      pendingLeft: false,
-      drained: true,
-    },
+  }
+
+  allRun(ids: readonly string[]): boolean {
+    return ids.every((id) => this.#ends.has(id));
+  }
+
+  end(id: string): void {
+    this.#ends.get(id)?.(DONE);
+  }
+
+  stop(): void {
+    for (const end of this.#ends.values()) end({ kind: 'stopped' });
+  }
+}
+
+/** Plans the commits of a lane. Keeps the plans, and the records of the events that they park. */
+class CommitLog {
+  readonly commits: Commit[] = [];
+  readonly #parked = new Map<string, Buffer>();
+
+  plan(batch: Batch, result: SettledBatch, context: Parameters<LaneStages['plan']>[2]): CommitPlan {
+    const plan = planCommit(batch, result, {
+      ...context,
+      keys: createKeys('mr'),
+      spec: SPEC,
+      partition: 0,
+      leaseTtlMs: 60_000,
+      dispatcher: 'd',
+      version: 'v',
+      schemaWaitMs: 1000,
+    });
+    for (const { ref } of result.unsettled ?? [])
+      this.#parked.set(ref.subject, plan.unsettled.get(ref.index) as Buffer);
+    this.commits.push({
+      plan,
+      running:
+        context.running === undefined
+          ? null
+          : readRunning(context.running).units.map(({ unit }) => unit),
+    });
+    return plan;
+  }
+
+  fetchParked(units: readonly string[]) {
+    return units.map((unit) => ({ unit, records: [this.#parked.get(unit)], isolate: false }));
+  }
+}
+
+/** A reader that takes the batches one by one. */
+const readerOf = (batches: StreamEntry[]) => ({
+  take: () =>
+    Promise.resolve({
+      kind: 'ok',
+      entries: batches.splice(0, 1),
+      units: [],
+      more: batches.length > 0,
+      nextDueMs: null,
+      serverNowMs: Date.now(),
+    }),
+  reset: () => undefined,
+  pendingLeft: false,
+  drained: true,
+});
+
+/** The result of a pool that starts each event of a batch and waits for none. */
+const allRunning = (batch: Batch, handlers: OpenHandlers) => ({
+  kind: 'result',
+  states: new Uint8Array(batch.events).fill(CELL.RUNNING),
+  failures: [],
+  blocked: [],
+  deadEntries: [],
+  effects: [],
+  emitted: [],
+  ages: [],
+  busyMs: 1,
+  deaths: 0,
+  running: handlers.start(batch),
+});
+
+/** The answer of Redis to a commit that it has taken. */
+const committedAs = (plan: CommitPlan) => ({
+  kind: 'ok',
+  repeated: false,
+  nextDueMs: null,
+  missing: [],
+  emptied: [...plan.parked].filter(([, growth]) => growth < 0).map(([unit]) => unit),
+  outbox: null,
+  noIndexes: [],
+});
+
+/** Stages of a lane without Redis and without a pool. */
+function stagesOf(
+  batches: StreamEntry[],
+  handlers: OpenHandlers,
+  log: CommitLog,
+  failures: string[],
+): LaneStages {
+  return {
+    reader: readerOf(batches),
     share: { acquire: () => Promise.resolve({ release: () => undefined }) },
-    fetchParked: (units: readonly string[]) =>
-      Promise.resolve(units.map((unit) => ({ unit, records: [parked.get(unit)], isolate: false }))),
+    fetchParked: (units: readonly string[]) => Promise.resolve(log.fetchParked(units)),
     listParked: () => Promise.resolve(new Map()),
     load: (batch: Batch) => Promise.resolve(batch),
     beginSearch: () => Promise.resolve(null),
     releaseRunning: () => Promise.resolve(0),
-    run: (batch: Batch) =>
-      Promise.resolve({
-        kind: 'result',
-        states: new Uint8Array(batch.events).fill(CELL.RUNNING),
-        failures: [],
-        blocked: [],
-        deadEntries: [],
-        effects: [],
-        emitted: [],
-        ages: [],
-        busyMs: 1,
-        deaths: 0,
-        running: runs(batch),
-      }),
-    plan: (batch: Batch, result: SettledBatch, context: Parameters<LaneStages['plan']>[2]) => {
-      const plan = planCommit(batch, result, {
-        ...context,
-        keys: createKeys('mr'),
-        spec,
-        partition: 0,
-        leaseTtlMs: 60_000,
-        dispatcher: 'd',
-        version: 'v',
-        schemaWaitMs: 1000,
-      });
-      for (const { ref } of result.unsettled ?? [])
-        parked.set(ref.subject, plan.unsettled.get(ref.index) as Buffer);
-      commits.push({
-        plan,
-        running:
-          context.running === undefined
-            ? null
-            : readRunning(context.running).units.map(({ unit }) => unit),
-      });
-      return plan;
-    },
-    commit: (plan: CommitPlan) => {
-      const emptied = [...plan.parked].filter(([, growth]) => growth < 0).map(([unit]) => unit);
-      return Promise.resolve({
-        kind: 'ok',
-        repeated: false,
-        nextDueMs: null,
-        missing: [],
-        emptied,
-        outbox: null,
-        noIndexes: [],
-      });
-    },
+    run: (batch: Batch) => Promise.resolve(allRunning(batch, handlers)),
+    plan: (...args: Parameters<CommitLog['plan']>) => log.plan(...args),
+    commit: (plan: CommitPlan) => Promise.resolve(committedAs(plan)),
     outboxFull: () => false,
     relay: () => undefined,
     idle: () => undefined,
@@ -140,63 +185,56 @@ function openLane(t: TestLike) {
     log: (_level: string, message: string, fields: Record<string, unknown>) =>
       void failures.push(`${message} ${String(fields['err'])}`),
   } as unknown as LaneStages;
+}
+
+/** A stream entry with an event per name, each of its own subject. */
+function entryOf(entryId: string, names: readonly string[], dataBytes: number): StreamEntry {
+  const builder = new BatchBuilder();
+  const dataBuffer = Buffer.alloc(dataBytes);
+  for (const [position, id] of names.entries()) {
+    builder.add({
+      id,
+      subject: `s-${id}`,
+      dataBuffer,
+      dataStart: 0,
+      dataEnd: dataBytes,
+      timeMs: 1,
+      source: '',
+      schema: 0,
+      position,
+      extensions: null,
+    });
+  }
+  const { bytes, count } = builder.finish();
+  return { id: entryId, type: 0, bytes, n: count, crc: crc32(bytes), count, gone: false };
+}
+
+/** A lane whose pool never waits: each event runs until the test ends it. */
+function openLane(t: TestLike) {
+  const batches: StreamEntry[] = [];
   const failures: string[] = [];
-  const lane = new Lane(
-    {
-      spec,
-      partition: 0,
-      leaseValue: 'd:1',
-      streamKeys: [],
-      leaseTtlMs: 60_000,
-      batchBytes: 1e9,
-      batchEvents: 1000,
-      batchMs: 1000,
-      pollMs: 60_000,
-    },
-    stages,
-  );
+  const handlers = new OpenHandlers();
+  const log = new CommitLog();
+  const { commits } = log;
+  let entries = 0;
+  const lane = new Lane(LANE_OPTIONS, stagesOf(batches, handlers, log, failures));
   lane.leaseHeld(Infinity);
   lane.start();
   t.teardown(async () => {
     lane.abandon();
-    for (const end of ends.values()) end({ kind: 'stopped' });
+    handlers.stop();
     await lane.stop();
   });
   return {
     commits,
     failures,
-    /** Adds a batch with an event per name, each of its own subject. Resolves when all run. */
+    /** Adds a batch with an event per name. Resolves when all run. */
     async send(names: readonly string[], bytes = 10): Promise<void> {
-      const builder = new BatchBuilder();
-      const dataBuffer = Buffer.alloc(bytes);
-      for (const [position, id] of names.entries()) {
-        builder.add({
-          id,
-          subject: `s-${id}`,
-          dataBuffer,
-          dataStart: 0,
-          dataEnd: bytes,
-          timeMs: 1,
-          source: '',
-          schema: 0,
-          position,
-          extensions: null,
-        });
-      }
-      const { bytes: batch, count } = builder.finish();
-      batches.push({
-        id: `${++entries}-0`,
-        type: 0,
-        bytes: batch,
-        n: count,
-        crc: crc32(batch),
-        count,
-        gone: false,
-      });
+      batches.push(entryOf(`${++entries}-0`, names, bytes));
       lane.ring();
-      await until('they run', () => names.every((id) => ends.has(id)));
+      await until('they run', () => handlers.allRun(names));
     },
-    end: (id: string): void => ends.get(id)?.(DONE),
+    end: (id: string): void => handlers.end(id),
     async committed(count: number): Promise<Commit> {
       await until(`${count} turns are committed`, () => is(commits.length, count));
       return commits[count - 1] as Commit;
