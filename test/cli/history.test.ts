@@ -2,10 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { registerHistory } from '../../src/cli/commands/history.ts';
 import type { CliContext } from '../../src/cli/context.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
+import type { Millrace } from '../../src/millrace.ts';
 import { handleCommand } from '../../src/store/handle-command.ts';
 import { orders } from '../../workers/_orders.ts';
 import { testDir } from '../../scripts/lab/dispatcher-process.ts';
@@ -14,14 +15,16 @@ import { collect, openShop } from '../store/open-store.ts';
 import { parseLines } from './run-cli.ts';
 import { until, moreThan } from '../../scripts/lab/until.ts';
 
-t.test('history', async (t) => {
-  const redis = await startRedis(t);
-  const millrace = await openShop(t, redis.url, 4);
-  const store = millrace.store();
-  const run = async (
-    ...args: string[]
-  ): Promise<{ out: string; err: string; error: Error | null }> => {
-    const ran = { out: '', err: '', error: null as Error | null };
+interface Ran {
+  out: string;
+  err: string;
+  error: Error | null;
+}
+
+/** Returns a function that runs `millrace history` with the given arguments. */
+function historyOf(millrace: Millrace): (...args: string[]) => Promise<Ran> {
+  return async (...args) => {
+    const ran: Ran = { out: '', err: '', error: null };
     const context: CliContext = {
       open: () => Promise.resolve(millrace.deployment),
       out: (text) => void (ran.out += `${text}\n`),
@@ -36,6 +39,14 @@ t.test('history', async (t) => {
       .catch((error: Error) => (ran.error = error));
     return ran;
   };
+}
+
+/** Makes the history of order A-1: created, paid, and cancelled at a later time. */
+async function makeHistory(t: Test) {
+  const redis = await startRedis(t);
+  const millrace = await openShop(t, redis.url, 4);
+  const store = millrace.store();
+  const look = redis.client();
   const items = [{ sku: 'A', description: '\u001b[31mred', quantity: 2, unitPrice: 300 }];
   await handleCommand(
     store,
@@ -51,7 +62,6 @@ t.test('history', async (t) => {
   });
   const [, paid] = await collect(store.read('order', 'A-1'));
   const paidMs = Number(paid?.position.split('/')[1]?.split('-')[0]);
-  const look = redis.client();
   await until('the clock has moved on', async () =>
     moreThan(
       Number(
@@ -70,6 +80,11 @@ t.test('history', async (t) => {
     { kind: 'cancel', reason: 'late' },
     { expectedRevision: revision, extensions: { actor: 'bob' } },
   );
+  return { run: historyOf(millrace), paid, paidMs };
+}
+
+t.test('history', async (t) => {
+  const { run, paid, paidMs } = await makeHistory(t);
 
   await t.test('the events, for people and as JSON', async (t) => {
     const all = await run('order', 'A-1');

@@ -1,6 +1,6 @@
 /** functions, limits, losses, scheduled: their output and their changes, without a process each. */
 import { Command, CommanderError } from 'commander';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { registerDlq } from '../../src/cli/commands/dlq.ts';
 import { registerFunctions } from '../../src/cli/commands/functions.ts';
 import { registerLag } from '../../src/cli/commands/lag.ts';
@@ -58,17 +58,25 @@ function cli(millrace: Millrace): (...args: string[]) => Promise<Ran> {
   };
 }
 
-t.test('functions, limits, losses, scheduled', async (t) => {
+/** Opens a service of two partitions, and the commands on its deployment. */
+async function openBench(t: Test) {
   const redis = await startRedis(t);
   const millrace = await openService(t, redis.url, 2);
   const { connection, keys } = millrace.deployment;
   const bed: Bed = { redis, connection, keys, partitions: 2 };
   const run = cli(millrace);
+  /** Runs a command that must not fail with an error. */
   const ok = async (...args: string[]): Promise<Ran> => {
     const ran = await run(...args);
     t.equal(ran.error, null, args.join(' '));
     return ran;
   };
+  return { redis, millrace, bed, run, ok };
+}
+
+t.test('functions, limits, losses, scheduled', async (t) => {
+  const { redis, millrace, bed, run, ok } = await openBench(t);
+  const { connection, keys } = bed;
 
   await t.test('an empty deployment: each says so, and --json prints nothing', async (t) => {
     for (const [args, said] of [
