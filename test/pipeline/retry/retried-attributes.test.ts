@@ -12,7 +12,7 @@ import { replayDeadLetter } from '../../../src/pipeline/dead/replay.ts';
 import { connect } from '../../../src/millrace.ts';
 import { decodeParked, encodeParked } from '../../../src/wire/parked.ts';
 import { createProject } from '../../cli/run-cli.ts';
-import { startRedis } from '../../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../../scripts/lab/redis-server.ts';
 import { until, is } from '../../../scripts/lab/until.ts';
 
 const field = (number: number, bytes: Uint8Array): Buffer =>
@@ -42,19 +42,41 @@ interface Seen {
   readonly event: { readonly id: string; readonly source: string; readonly subject: string };
 }
 
-t.test('whatever wrote it', async (t) => {
+/** Functions that fail each event, by name, with the option that sets each one apart. */
+const FUNCTIONS: Readonly<Record<string, string>> = {
+  ordered: '',
+  unordered: "ordering: 'none',",
+  held: "onDead: 'hold',",
+  inbox: 'dedupe: { windowMs: 60_000 },',
+};
+
+/** The source that each event must show, by event id. */
+const SOURCES: Readonly<Record<string, string>> = {
+  default: 'urn:shop',
+  own: 'urn:own',
+  stored: 'urn:store',
+  front: 'urn:front',
+  'front-own': 'urn:own',
+  end: 'urn:end-ü',
+  'end-2': 'urn:end-ü',
+  none: '',
+};
+
+/**
+ * Dead letters when all have failed: the events of SOURCES, `behind` and the emitted one. The
+ * function `held` holds `behind`.
+ */
+const LETTERS = (Object.keys(SOURCES).length + 2) * Object.keys(FUNCTIONS).length - 1;
+
+const data = (book: string) => ({ book, number: 1, text: '' });
+
+async function openBed(t: TestLike) {
   const redis = await startRedis(t);
   const look = redis.client();
   const project = createProject(t, redis.url);
   const file = join(project.dir, 'seen.jsonl');
   project.write('seen.jsonl', '');
-  const functions: Readonly<Record<string, string>> = {
-    ordered: '',
-    unordered: "ordering: 'none',",
-    held: "onDead: 'hold',",
-    inbox: 'dedupe: { windowMs: 60_000 },',
-  };
-  for (const [name, more] of Object.entries(functions))
+  for (const [name, more] of Object.entries(FUNCTIONS))
     project.write(`workers/${name}.mjs`, FAILING(file, name, more));
   project.write('workers/emitter.mjs', EMITTER);
   const millrace = await connect({
@@ -63,21 +85,30 @@ t.test('whatever wrote it', async (t) => {
     logger: pino({ level: 'silent' }),
   });
   t.teardown(() => millrace.close());
-  const publisher = millrace.publisher({ source: 'urn:shop' });
-  const extensions = { tenant: 'a' };
-  const data = (book: string) => ({ book, number: 1, text: '' });
+  return { look, project, file, millrace };
+}
+type Bed = Awaited<ReturnType<typeof openBed>>;
+
+async function publishOwn({ millrace }: Bed): Promise<void> {
   const items: PublishItem[] = [
-    { type: 'note.added', data: data('default'), id: 'default', extensions },
+    { type: 'note.added', data: data('default'), id: 'default', extensions: { tenant: 'a' } },
     { type: 'note.added', data: data('own'), id: 'own', source: 'urn:own' },
     // The second event of this subject waits behind the first.
     { type: 'note.added', data: data('default'), id: 'behind' },
     { type: 'note.removed', data: { book: 'emitted' }, id: 'cause' },
   ];
-  await publisher.publishMany(items);
+  await millrace.publisher({ source: 'urn:shop' }).publishMany(items);
+}
+
+async function appendToStore({ millrace }: Bed): Promise<void> {
   const stored = { type: 'note.added', data: data('stored'), id: 'stored' } as unknown as NewEvent;
   await millrace
     .store({ source: 'urn:store' })
     .append('note', 'stored', [stored], { expectedRevision: 0 });
+}
+
+/** Adds batches of a foreign producer: with the source in front, at the end, and without one. */
+async function addForeign({ look, millrace }: Bed): Promise<void> {
   const event = (id: string, source: string | null): Buffer =>
     field(
       3,
@@ -98,75 +129,92 @@ t.test('whatever wrote it', async (t) => {
     field(2, text('urn:end-ü')),
   );
   await add(event('none', null));
+}
 
-  await millrace.dispatcher({ functionsDir: join(project.dir, 'workers') }).start();
-  const sources: Readonly<Record<string, string>> = {
-    default: 'urn:shop',
-    own: 'urn:own',
-    stored: 'urn:store',
-    front: 'urn:front',
-    'front-own': 'urn:own',
-    end: 'urn:end-ü',
-    'end-2': 'urn:end-ü',
-    none: '',
-  };
-  const seen = (): Map<string, Seen[]> => {
-    const all = new Map<string, Seen[]>();
-    for (const line of readFileSync(file, 'utf8')
-      .split('\n')
-      .filter((one) => one !== '')) {
-      const one = JSON.parse(line) as Seen;
-      const key = `${one.name} ${one.event.id}`;
-      all.set(key, [...(all.get(key) ?? []), one]);
-    }
-    return all;
-  };
-  /** `behind` only where nothing holds it. */
-  const dead = async (): Promise<number> => {
-    let count = 0;
-    for (const name of Object.keys(functions))
-      count += Number(await look.hget('mr:{0}:counters', `dead:${name}:note.added`));
-    return count;
-  };
-  const events = Object.keys(sources).length + 2;
-  const letters = events * Object.keys(functions).length - 1;
-  await until('all have failed twice', async () => is(await dead(), letters));
-  for await (const letter of listDeadLetters(millrace.deployment))
-    await replayDeadLetter(millrace.deployment, letter);
+/** Returns the attempts written down so far, by `function event-id`. */
+function readSeen({ file }: Bed): Map<string, Seen[]> {
+  const all = new Map<string, Seen[]>();
+  for (const line of readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((one) => one !== '')) {
+    const one = JSON.parse(line) as Seen;
+    const key = `${one.name} ${one.event.id}`;
+    all.set(key, [...(all.get(key) ?? []), one]);
+  }
+  return all;
+}
+
+async function countDead({ look }: Bed): Promise<number> {
+  let count = 0;
+  for (const name of Object.keys(FUNCTIONS))
+    count += Number(await look.hget('mr:{0}:counters', `dead:${name}:note.added`));
+  return count;
+}
+
+/** Resolves when each event has had two attempts, was replayed, and has had two more. */
+async function failReplayFail(bed: Bed): Promise<void> {
+  const { deployment } = bed.millrace;
+  await until('all have failed twice', async () => is(await countDead(bed), LETTERS));
+  for await (const letter of listDeadLetters(deployment))
+    await replayDeadLetter(deployment, letter);
   await until(
     'and twice again',
     async () =>
-      (await dead()) === letters &&
-      [...seen()].every(([key, some]) => some.length === (key === 'held behind' ? 0 : 4)),
+      (await countDead(bed)) === LETTERS &&
+      [...readSeen(bed)].every(([key, some]) => some.length === (key === 'held behind' ? 0 : 4)),
     20_000,
   );
-  const found = seen();
-  for (const name of Object.keys(functions)) {
-    for (const [id, source] of Object.entries(sources)) {
-      const attempts = found.get(`${name} ${id}`) ?? [];
-      t.equal(attempts.length, 4, `${name} ${id}`);
-      t.strictSame(
-        attempts.map((one) => one.event.source),
-        [source, source, source, source],
-        `${name} ${id}`,
-      );
-      t.strictSame(
-        attempts.map((one) => one.event),
-        attempts.map(() => attempts[0]?.event),
-        'and all else',
-      );
-    }
-    const emitted = [...found]
-      .filter(([key, [one]]) => key.startsWith(`${name} `) && one?.event.subject === 'emitted')
-      .flatMap(([, some]) => some);
-    t.equal(emitted.length, 4);
-    t.equal(new Set(emitted.map((one) => JSON.stringify(one.event))).size, 1, 'emitted ones too');
-    t.not(emitted[0]?.event.source, '');
-    if (name !== 'held')
-      t.strictSame(
-        found.get(`${name} behind`)?.map((one) => one.event.source),
-        Array(4).fill('urn:shop'),
-      );
+}
+
+type Assertions = Pick<typeof t, 'equal' | 'strictSame' | 'not'>;
+
+function checkPublished(t: Assertions, found: ReadonlyMap<string, Seen[]>, name: string): void {
+  for (const [id, source] of Object.entries(SOURCES)) {
+    const attempts = found.get(`${name} ${id}`) ?? [];
+    t.equal(attempts.length, 4, `${name} ${id}`);
+    t.strictSame(
+      attempts.map((one) => one.event.source),
+      [source, source, source, source],
+      `${name} ${id}`,
+    );
+    t.strictSame(
+      attempts.map((one) => one.event),
+      attempts.map(() => attempts[0]?.event),
+      'and all else',
+    );
+  }
+}
+
+function checkEmitted(t: Assertions, found: ReadonlyMap<string, Seen[]>, name: string): void {
+  const emitted = [...found]
+    .filter(([key, [one]]) => key.startsWith(`${name} `) && one?.event.subject === 'emitted')
+    .flatMap(([, some]) => some);
+  t.equal(emitted.length, 4);
+  t.equal(new Set(emitted.map((one) => JSON.stringify(one.event))).size, 1, 'emitted ones too');
+  t.not(emitted[0]?.event.source, '');
+}
+
+/** `behind` runs only where nothing holds it. */
+function checkBehind(t: Assertions, found: ReadonlyMap<string, Seen[]>, name: string): void {
+  if (name === 'held') return;
+  t.strictSame(
+    found.get(`${name} behind`)?.map((one) => one.event.source),
+    Array(4).fill('urn:shop'),
+  );
+}
+
+t.test('whatever wrote it', async (t) => {
+  const bed = await openBed(t);
+  await publishOwn(bed);
+  await appendToStore(bed);
+  await addForeign(bed);
+  await bed.millrace.dispatcher({ functionsDir: join(bed.project.dir, 'workers') }).start();
+  await failReplayFail(bed);
+  const found = readSeen(bed);
+  for (const name of Object.keys(FUNCTIONS)) {
+    checkPublished(t, found, name);
+    checkEmitted(t, found, name);
+    checkBehind(t, found, name);
   }
 });
 
