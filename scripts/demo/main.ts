@@ -5,22 +5,15 @@
  *
  * Exit status 0: everything adds up. 1: it does not. 2: wrong use.
  */
-import { counterFields } from '../../src/redis/counters.ts';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createHistogram } from 'node:perf_hooks';
-import { Command, InvalidArgumentError, Option } from 'commander';
 import { Presets, SingleBar } from 'cli-progress';
-import Table from 'cli-table3';
 import { pino } from 'pino';
-import {
-  connect,
-  type Deployment,
-  type EventStore,
-  type TurnDone,
-  type View,
-} from '../../src/index.ts';
+import { connect, type Deployment, type EventStore, type View } from '../../src/index.ts';
+import { readOptions } from './options.ts';
 import { inventOrders, readOrders, BadOrdersFileError } from './orders.ts';
+import { note, type Progress } from './progress.ts';
+import { printDeadLetters, printFunctions, printSums } from './report.ts';
 import { sendOrders } from './send-orders.ts';
 import {
   compareWithHistories,
@@ -29,36 +22,9 @@ import {
   type Summary,
 } from './summaries.ts';
 import { differences, sumFile, sumOrders, type Sums } from './sums.ts';
+import { readAnalytics, readTotals, type Totals } from './totals.ts';
 
-const whole = (text: string): number => {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 1 || n > 10_000_000)
-    throw new InvalidArgumentError('a whole number from 1 to 10,000,000');
-  return n;
-};
-
-const program = new Command('demo')
-  .description('Sends orders through the shop and checks the result.')
-  .option(
-    '--orders <file>',
-    'real orders: a CSV with InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice, CustomerID, Country',
-  )
-  .addOption(
-    new Option('--count <n>', 'number of orders to make up')
-      .argParser(whole)
-      .default(50_000)
-      .conflicts('orders'),
-  )
-  .option(
-    '--deadline <s>',
-    'give up when not everything is settled after so many seconds',
-    whole,
-    300,
-  )
-  .showHelpAfterError()
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
-  .parse();
-const options = program.opts<{ orders?: string; count: number; deadline: number }>();
+const options = readOptions();
 
 /**
  * Ctrl-C gives up the run, stops the server and removes its data. A second one ends the demo at
@@ -81,15 +47,6 @@ function createFolder(): string {
   const dir = mkdtempSync(resolve('.millrace/demo/run-'));
   symlinkSync(cache, join(dir, 'redis-server'));
   return dir;
-}
-
-interface Progress {
-  done: number;
-  retried: number;
-  dead: number;
-  firstMs: number;
-  lastMs: number;
-  readonly latency: ReturnType<typeof createHistogram>;
 }
 
 async function main(): Promise<number> {
@@ -282,160 +239,6 @@ async function check(
     `Equal: row by row they are the fold over all ${rows.size} histories, with ${commands} events in them.`,
   );
   return 0;
-}
-
-function note(progress: Map<string, Progress>, turn: TurnDone): void {
-  let p = progress.get(turn.fn);
-  if (!p) {
-    p = {
-      done: 0,
-      retried: 0,
-      dead: 0,
-      firstMs: performance.now(),
-      lastMs: 0,
-      latency: createHistogram(),
-    };
-    progress.set(turn.fn, p);
-  }
-  p.done += turn.done;
-  p.retried += turn.retried;
-  p.dead += turn.dead;
-  p.lastMs = performance.now();
-  for (let i = 0; i < turn.ages.length; i += 2) {
-    const ms = Math.max(1, Math.round(turn.ages[i] as number));
-    for (let n = turn.ages[i + 1] as number; n > 0; n--) p.latency.record(ms);
-  }
-}
-
-interface Totals {
-  done: number;
-  dead: number;
-  parked: number;
-  lag: number;
-}
-
-/** Reads the totals from the counters of every partition. */
-async function readTotals(
-  deployment: Deployment,
-  functions: readonly string[],
-): Promise<Map<string, Totals>> {
-  const out = new Map<string, Totals>(
-    functions.map((fn) => [fn, { done: 0, dead: 0, parked: 0, lag: 0 }]),
-  );
-  for (let partition = 0; partition < deployment.partitions; partition++) {
-    const flat = (await deployment.connection.command(
-      'HGETALL',
-      deployment.keys.counters(partition),
-    )) as string[];
-    const counters = new Map<string, number>();
-    for (let i = 0; i < flat.length; i += 2) counters.set(flat[i] as string, Number(flat[i + 1]));
-    for (const [fn, totals] of out) {
-      for (const type of ['order.created', 'order.cancelled']) {
-        const [done = 0, dead = 0, parked = 0, appended = 0] = [
-          counterFields.done(fn, type),
-          counterFields.dead(fn, type),
-          counterFields.parked(fn, type),
-          counterFields.appended(type),
-        ].map((field) => counters.get(field));
-        totals.done += done;
-        totals.dead += dead;
-        totals.parked += parked;
-        totals.lag += appended - done - dead - parked;
-      }
-    }
-  }
-  return out;
-}
-
-function printFunctions(
-  functions: readonly string[],
-  totals: Map<string, Totals>,
-  progress: Map<string, Progress>,
-  events: number,
-): void {
-  const table = new Table({
-    head: ['function', 'done', 'retried', 'dead', 'lag', 'events/s', 'p50 ms', 'p99 ms'],
-    style: { head: [], border: [] },
-  });
-  for (const fn of functions) {
-    const t = totals.get(fn) as Totals;
-    const p = progress.get(fn);
-    const seconds = p ? Math.max(0.001, (p.lastMs - p.firstMs) / 1000) : 1;
-    table.push([
-      fn,
-      t.done,
-      p?.retried ?? 0,
-      t.dead,
-      t.lag,
-      Math.round(events / seconds),
-      p?.latency.percentile(50) ?? 0,
-      p?.latency.percentile(99) ?? 0,
-    ]);
-  }
-  console.log(table.toString());
-}
-
-async function printDeadLetters(
-  deployment: Deployment,
-  functions: readonly string[],
-): Promise<void> {
-  const shown: string[] = [];
-  let count = 0;
-  for (const fn of functions) {
-    for (let partition = 0; partition < deployment.partitions; partition++) {
-      const entries = (await deployment.connection.command(
-        'XRANGE',
-        deployment.keys.dead(partition, fn),
-        '-',
-        '+',
-        'COUNT',
-        1000,
-      )) as [string, string[]][];
-      for (const [, fields] of entries) {
-        count++;
-        const field = (name: string) => fields[fields.indexOf(name) + 1] ?? '';
-        if (shown.length < 5)
-          shown.push(
-            `  ${fn}: ${field('type')} ${field('subject')}: ${field('reason')}: ${field('message')}`,
-          );
-      }
-    }
-  }
-  if (count > 0) console.log(`dead letters: ${count}, for example\n${shown.join('\n')}`);
-}
-
-async function readAnalytics({ connection }: Deployment): Promise<Sums> {
-  const sums: Sums = new Map();
-  for (const key of ['orders', 'cancellations', 'items', 'revenue'] as const) {
-    const flat = (await connection.command('HGETALL', `shop:analytics:${key}`)) as string[];
-    for (let i = 0; i < flat.length; i += 2) {
-      const country = flat[i] as string;
-      const found = sums.get(country) ?? { orders: 0, cancellations: 0, items: 0, revenue: 0 };
-      found[key] = Number(flat[i + 1]);
-      sums.set(country, found);
-    }
-  }
-  return sums;
-}
-
-function printSums(expected: Sums, actual: Sums): void {
-  const table = new Table({
-    head: ['country', 'orders', 'cancelled', 'items', 'revenue (pence)', 'input says'],
-    style: { head: [], border: [] },
-  });
-  for (const [country, e] of [...expected].sort(([, a], [, b]) => b.revenue - a.revenue)) {
-    const a = actual.get(country) ?? { orders: 0, cancellations: 0, items: 0, revenue: 0 };
-    const same = differences(new Map([[country, e]]), new Map([[country, a]])).length === 0;
-    table.push([
-      country,
-      a.orders,
-      a.cancellations,
-      a.items,
-      a.revenue,
-      same ? 'the same' : `${e.orders} / ${e.cancellations} / ${e.items} / ${e.revenue}`,
-    ]);
-  }
-  console.log(table.toString());
 }
 
 try {
