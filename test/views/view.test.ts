@@ -5,7 +5,7 @@ import { indexMember, parseMember, sortBytes } from '../../src/wire/view-row.ts'
 import { deadLetters, settled, totals } from '../../scripts/lab/counters.ts';
 import { functionsDirOf, openService } from '../../scripts/lab/dispatcher-process.ts';
 import type { Tally } from '../../scripts/lab/misbehaving-functions/tally/tally.ts';
-import { startRedis } from '../../scripts/lab/redis-server.ts';
+import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
 import { event, listAll, TallyModel } from './tally-model.ts';
 import { until } from '../../scripts/lab/until.ts';
 
@@ -71,85 +71,124 @@ t.test('members of an index order like value, number, id', async (t) => {
   );
 });
 
-t.test('a view in the flow', async (t) => {
+type Items = readonly ReturnType<typeof event>[];
+
+/** The view `tally` in a running dispatcher, and the model of its rows. */
+async function openBed(t: TestLike) {
   const redis = await startRedis(t);
   const look = redis.client();
   const service = await openService(t, redis.url, PARTITIONS);
-  const dispatcher = service.dispatcher({ functionsDir: functionsDirOf('tally') });
-  await dispatcher.start();
+  await service.dispatcher({ functionsDir: functionsDirOf('tally') }).start();
   const publisher = service.publisher();
-  const view = service.view<Tally>('tally');
   const model = new TallyModel();
   let published = 0;
-  const publish = async (items: readonly ReturnType<typeof event>[]): Promise<string[]> => {
+  /** Publishes without the model. Returns the positions. */
+  const publishOnly = async (items: Items): Promise<string[]> => {
     const results = await publisher.publishMany(
       items.map((item) => ({ ...item, id: `e${published++}` })),
     );
-    for (const { type, data } of items) model.fold(type, data);
     return results.map((result) => result.position);
   };
-  const checkAll = async (t: Assertions, lag = 0): Promise<void> => {
-    const all = await listAll(view, { limit: 7 });
-    t.strictSame(new Map(all.map(({ id, row }) => [id, row])), model.rows, 'rows are the fold');
-    t.strictSame(
-      all.map(({ id }) => id),
-      model.sorted(
-        () => true,
-        () => 0,
-        'asc',
-      ),
-      'by id',
-    );
-    for (const order of ['asc', 'desc'] as const) {
-      for (const size of ['small', 'large']) {
-        t.strictSame(
-          (await listAll(view, { index: 'size', equals: size, order, limit: 3 })).map(
-            ({ id }) => id,
-          ),
-          model.sorted(
-            (row) => row.size === size,
-            (row) => row.sum,
-            order,
-          ),
-        );
-      }
-      t.strictSame(
-        (await listAll(view, { index: 'sum', order, from: 10, to: 150, limit: 4 })).map(
-          ({ id }) => id,
-        ),
-        model.sorted(
-          (row) => row.sum >= 10 && row.sum < 150,
-          (row) => row.sum,
-          order,
-        ),
-      );
-    }
-    for (const type of ['test.event', 'test.other']) {
-      const expected = model.sorted(
-        (row) => row.count % 2 === 1 && row.last === type,
-        () => 0,
-        'asc',
-      );
-      t.strictSame(
-        (await listAll(view, { index: 'odd', equals: type })).map(({ id }) => id),
-        expected,
-      );
-      t.match(await view.count({ index: 'odd', equals: type }), {
-        count: expected.length,
-        lag,
-        version: 1,
-      });
-    }
-    t.equal((await view.count()).count, model.rows.size);
-    t.equal(
-      (await view.count({ index: 'sum', from: 50 })).count,
-      model.sorted(
-        (row) => row.sum >= 50,
-        () => 0,
-        'asc',
-      ).length,
-    );
+  const fold = (items: Items): void => {
+    for (const { type, data } of items) model.fold(type, data);
   };
+  return {
+    look,
+    service,
+    view: service.view<Tally>('tally'),
+    model,
+    published: () => published,
+    publishOnly,
+    fold,
+    async publish(items: Items): Promise<string[]> {
+      const positions = await publishOnly(items);
+      fold(items);
+      return positions;
+    },
+  };
+}
+type Bed = Awaited<ReturnType<typeof openBed>>;
+
+const idsOf = (rows: readonly { readonly id: string }[]): string[] => rows.map(({ id }) => id);
+
+async function checkRows(t: Assertions, { view, model }: Bed): Promise<void> {
+  const all = await listAll(view, { limit: 7 });
+  t.strictSame(new Map(all.map(({ id, row }) => [id, row])), model.rows, 'rows are the fold');
+  t.strictSame(
+    idsOf(all),
+    model.sorted(
+      () => true,
+      () => 0,
+      'asc',
+    ),
+    'by id',
+  );
+}
+
+/** Checks the indexes with a sort, in one order. */
+async function checkSorted(
+  t: Assertions,
+  { view, model }: Bed,
+  order: 'asc' | 'desc',
+): Promise<void> {
+  for (const size of ['small', 'large']) {
+    t.strictSame(
+      idsOf(await listAll(view, { index: 'size', equals: size, order, limit: 3 })),
+      model.sorted(
+        (row) => row.size === size,
+        (row) => row.sum,
+        order,
+      ),
+    );
+  }
+  t.strictSame(
+    idsOf(await listAll(view, { index: 'sum', order, from: 10, to: 150, limit: 4 })),
+    model.sorted(
+      (row) => row.sum >= 10 && row.sum < 150,
+      (row) => row.sum,
+      order,
+    ),
+  );
+}
+
+async function checkOddCounts(t: Assertions, { view, model }: Bed, lag: number): Promise<void> {
+  for (const type of ['test.event', 'test.other']) {
+    const expected = model.sorted(
+      (row) => row.count % 2 === 1 && row.last === type,
+      () => 0,
+      'asc',
+    );
+    t.strictSame(idsOf(await listAll(view, { index: 'odd', equals: type })), expected);
+    t.match(await view.count({ index: 'odd', equals: type }), {
+      count: expected.length,
+      lag,
+      version: 1,
+    });
+  }
+}
+
+async function checkCounts(t: Assertions, { view, model }: Bed): Promise<void> {
+  t.equal((await view.count()).count, model.rows.size);
+  t.equal(
+    (await view.count({ index: 'sum', from: 50 })).count,
+    model.sorted(
+      (row) => row.sum >= 50,
+      () => 0,
+      'asc',
+    ).length,
+  );
+}
+
+async function checkAll(t: Assertions, bed: Bed, lag = 0): Promise<void> {
+  await checkRows(t, bed);
+  for (const order of ['asc', 'desc'] as const) await checkSorted(t, bed, order);
+  await checkOddCounts(t, bed, lag);
+  await checkCounts(t, bed);
+}
+
+t.test('a view in the flow', async (t) => {
+  const bed = await openBed(t);
+  const { look, service, view, publish } = bed;
 
   await t.test('read your own write; freshness', async (t) => {
     const before = Date.now();
@@ -187,8 +226,8 @@ t.test('a view in the flow', async (t) => {
           await publish(
             events.map(({ type, key, number, order }) => event(type, key, number, order)),
           );
-          await settled(look, FN, PARTITIONS, published);
-          await checkAll(t);
+          await settled(look, FN, PARTITIONS, bed.published());
+          await checkAll(t, bed);
         }),
         { numRuns: 12, endOnFailure: true },
       );
@@ -200,7 +239,7 @@ t.test('a view in the flow', async (t) => {
     await publish(bad.map((order) => event('test.event', `bad-${order}`, 1)));
     // In one batch with good events of the same row. The good events count, in their order.
     const before = bad.map((order) => event('test.other', `bad-${order}`, 2));
-    for (const { type, data } of before) model.fold(type, data);
+    bed.fold(before);
     const good = Array.from({ length: 200 }, (_, i) =>
       event(i % 2 === 0 ? 'test.event' : 'test.other', `good-${i % 40}`, i),
     );
@@ -222,13 +261,15 @@ t.test('a view in the flow', async (t) => {
       ...mixed,
       ...bad.map((order) => event('test.other', `bad-${order}`, 100)),
     ];
-    await publisher.publishMany(items.map((item) => ({ ...item, id: `e${published++}` })));
-    for (const { type, data } of good) model.fold(type, data);
+    await bed.publishOnly(items);
+    bed.fold(good);
     await until(
       'the bad ones are dead, the rest is folded',
       async () => {
         const { done, dead, parked } = await totals(look, FN, PARTITIONS);
-        return dead === bad.length && parked === bad.length && done + dead + parked === published;
+        return (
+          dead === bad.length && parked === bad.length && done + dead + parked === bed.published()
+        );
       },
       30_000,
     );
@@ -239,7 +280,7 @@ t.test('a view in the flow', async (t) => {
       'bad-throw: Error',
       'bad-wrong: TypeError',
     ]);
-    await checkAll(t, bad.length);
+    await checkAll(t, bed, bad.length);
     t.match(
       await view.get('bad-throw'),
       { found: { row: { count: 2, sum: 3 } } },
