@@ -54,27 +54,168 @@ export default defineView({
 });
 `;
 
-interface Bed {
+type Look = ReturnType<Awaited<ReturnType<typeof startRedis>>['client']>;
+
+/** A function's counts, as `millrace lag --json` shows them. */
+interface Counts {
+  readonly name: string;
+  readonly conserved: boolean;
+  readonly appended: number;
+  readonly done: number;
+  readonly lag: number;
+}
+
+type BookEvent =
+  | { type: 'note.read' | 'note.removed'; data: { book: string } }
+  | { type: 'note.added'; data: { book: string; number: number; text: string } };
+
+/** Random histories of books, and the rows that a view of their events must have. */
+class Histories {
+  readonly expected = new Map<string, Book>();
+  /** Events appended of the types that the view consumes. */
+  appended = 0;
+  readonly #store: ReturnType<Millrace['store']>;
+  readonly #random: ReturnType<typeof randomOf>;
+
+  constructor(millrace: Millrace, seed: number) {
+    this.#store = millrace.store();
+    this.#random = randomOf(seed);
+  }
+
+  /**
+   * Appends `count` events in two categories that share their ids. Appends of one id come one after
+   * the other; all ids together. The order per id decides the rows.
+   */
+  async append(count: number): Promise<void> {
+    const perId = this.#planAppends(count);
+    await Promise.all(
+      [...perId.values()].map(async (line) => {
+        for (const append of line) await append();
+      }),
+    );
+  }
+
+  #planAppends(count: number): Map<string, (() => Promise<unknown>)[]> {
+    const random = this.#random;
+    const perId = new Map<string, (() => Promise<unknown>)[]>();
+    for (let left = count; left > 0;) {
+      // One history is longer than a page.
+      const id = random(4) === 0 ? 'long' : `b${random(40)} é`;
+      const events = Array.from({ length: Math.min(left, 1 + random(3)) }, () =>
+        this.#nextEvent(id),
+      );
+      left -= events.filter(({ type }) => type !== 'note.read').length;
+      const line = perId.get(id) ?? [];
+      perId.set(id, line);
+      const category = random(2) === 0 ? 'book' : 'shelf';
+      line.push(() =>
+        this.#store.append(category, id, events as never, { expectedRevision: 'any' }),
+      );
+    }
+    return perId;
+  }
+
+  /** Makes an event of a book, and folds it onto the expected row. */
+  #nextEvent(book: string): BookEvent {
+    const random = this.#random;
+    if (random(12) === 0) return { type: 'note.read', data: { book } };
+    const number = this.appended++;
+    const removed = random(5) === 0;
+    const row = evolve(
+      this.expected.get(book) ?? null,
+      removed ? 'note.removed' : 'note.added',
+      removed ? 1 : number,
+    );
+    if (row === null) this.expected.delete(book);
+    else this.expected.set(book, row);
+    return removed
+      ? { type: 'note.removed', data: { book } }
+      : { type: 'note.added', data: { book, number, text: 'x'.repeat(random(30)) } };
+  }
+}
+
+/** A deployment with histories, a project with the view `books`, and looks at both. */
+class Bed {
   readonly project: Project;
   readonly millrace: Millrace;
-  readonly look: ReturnType<Awaited<ReturnType<typeof startRedis>>['client']>;
-  readonly expected: Map<string, Book>;
-  appended(): number;
-  /** Appends `count` events to histories, in two categories that share their ids. */
-  append(count: number): Promise<void>;
-  trim(keep: number): Promise<void>;
-  folded(generation: string): Promise<number>;
+  readonly look: Look;
+  readonly histories: Histories;
+
+  constructor(project: Project, millrace: Millrace, look: Look, seed: number) {
+    this.project = project;
+    this.millrace = millrace;
+    this.look = look;
+    this.histories = new Histories(millrace, seed);
+  }
+
+  get expected(): Map<string, Book> {
+    return this.histories.expected;
+  }
+
+  appended(): number {
+    return this.histories.appended;
+  }
+
+  append(count: number): Promise<void> {
+    return this.histories.append(count);
+  }
+
+  async trim(keep: number): Promise<void> {
+    const { connection, keys } = this.millrace.deployment;
+    for (let p = 0; p < PARTITIONS; p++)
+      for (const type of ['note.added', 'note.removed'])
+        await retain(
+          { connection: connection as RedisConnection, keys, partitions: PARTITIONS },
+          p,
+          type,
+          { maxEvents: keep },
+        );
+  }
+
+  async folded(generation: string): Promise<number> {
+    let sum = [...(await this.passes(generation)).values()].reduce(
+      (all, events) => all + events,
+      0,
+    );
+    for (let p = 0; p < PARTITIONS; p++) {
+      for (const type of ['note.added', 'note.removed'])
+        sum += Number(
+          (await this.look.hget(`mr:{${p}}:counters`, `done:${generation}:${type}`)) ?? 0,
+        );
+    }
+    return sum;
+  }
+
   /** Events folded by the passes under way, by partition. */
-  passes(generation: string): Promise<Map<number, number>>;
-  rows(): Promise<Map<unknown, unknown>>;
-  conserved(
-    name: string,
-  ): Promise<{ conserved: boolean; appended: number; done: number; lag: number }>;
+  async passes(generation: string): Promise<Map<number, number>> {
+    const found = new Map<number, number>();
+    for (let p = 0; p < PARTITIONS; p++) {
+      const text = await this.look.get(`mr:{${p}}:pass:${generation}`);
+      if (text === null) continue;
+      const { folded } = JSON.parse(text) as { folded: Record<string, number> };
+      found.set(
+        p,
+        Object.values(folded).reduce((sum, events) => sum + events, 0),
+      );
+    }
+    return found;
+  }
+
+  async rows(): Promise<Map<unknown, unknown>> {
+    const { rows } = await this.millrace.view('books').list({ limit: 1000 });
+    return new Map(rows.map(({ id, row }) => [id, row]));
+  }
+
+  async conserved(name: string): Promise<Counts> {
+    const { functions } = JSON.parse((await this.project.here(['lag', '--json'])).stdout) as {
+      functions: Counts[];
+    };
+    return functions.find((fn) => fn.name === name) as Counts;
+  }
 }
 
 async function open(t: TestLike, seed: number): Promise<Bed> {
   const redis = await startRedis(t);
-  const look = redis.client();
   const project = createProject(t, redis.url, { 'proto/notes.proto': PROTO });
   const millrace = await connect({
     environment: { REDIS_URL: redis.url, MILLRACE_PARTITIONS: PARTITIONS },
@@ -82,114 +223,7 @@ async function open(t: TestLike, seed: number): Promise<Bed> {
     logger: pino({ level: 'silent' }),
   });
   t.teardown(() => millrace.close());
-  const store = millrace.store();
-  const random = randomOf(seed);
-  const expected = new Map<string, Book>();
-  let appended = 0;
-  const bed: Bed = {
-    project,
-    millrace,
-    look,
-    expected,
-    appended: () => appended,
-    async append(count) {
-      // Appends of one id come one after the other; all ids together. The order per id decides the
-      // rows.
-      const perId = new Map<string, (() => Promise<unknown>)[]>();
-      for (let left = count; left > 0;) {
-        // One history is longer than a page.
-        const id = random(4) === 0 ? 'long' : `b${random(40)} é`;
-        const events = Array.from({ length: Math.min(left, 1 + random(3)) }, () => {
-          if (random(12) === 0) return { type: 'note.read' as const, data: { book: id } };
-          left--;
-          const number = appended++;
-          const removed = random(5) === 0;
-          const row = evolve(
-            expected.get(id) ?? null,
-            removed ? 'note.removed' : 'note.added',
-            removed ? 1 : number,
-          );
-          if (row === null) expected.delete(id);
-          else expected.set(id, row);
-          return removed
-            ? { type: 'note.removed' as const, data: { book: id } }
-            : {
-                type: 'note.added' as const,
-                data: { book: id, number, text: 'x'.repeat(random(30)) },
-              };
-        });
-        const line = perId.get(id) ?? [];
-        perId.set(id, line);
-        const category = random(2) === 0 ? 'book' : 'shelf';
-        line.push(() => store.append(category, id, events as never, { expectedRevision: 'any' }));
-      }
-      await Promise.all(
-        [...perId.values()].map(async (line) => {
-          for (const append of line) await append();
-        }),
-      );
-    },
-    async trim(keep) {
-      const { connection, keys } = millrace.deployment;
-      for (let p = 0; p < PARTITIONS; p++)
-        for (const type of ['note.added', 'note.removed'])
-          await retain(
-            { connection: connection as RedisConnection, keys, partitions: PARTITIONS },
-            p,
-            type,
-            { maxEvents: keep },
-          );
-    },
-    async folded(generation) {
-      let sum = [...(await bed.passes(generation)).values()].reduce(
-        (all, events) => all + events,
-        0,
-      );
-      for (let p = 0; p < PARTITIONS; p++) {
-        for (const type of ['note.added', 'note.removed'])
-          sum += Number((await look.hget(`mr:{${p}}:counters`, `done:${generation}:${type}`)) ?? 0);
-      }
-      return sum;
-    },
-    async passes(generation) {
-      const found = new Map<number, number>();
-      for (let p = 0; p < PARTITIONS; p++) {
-        const text = await look.get(`mr:{${p}}:pass:${generation}`);
-        if (text !== null)
-          found.set(
-            p,
-            Object.values((JSON.parse(text) as { folded: Record<string, number> }).folded).reduce(
-              (sum, events) => sum + events,
-              0,
-            ),
-          );
-      }
-      return found;
-    },
-    async rows() {
-      const { rows } = await millrace.view('books').list({ limit: 1000 });
-      return new Map(rows.map(({ id, row }) => [id, row]));
-    },
-    async conserved(name) {
-      const { functions } = JSON.parse((await project.here(['lag', '--json'])).stdout) as {
-        functions: {
-          name: string;
-          conserved: boolean;
-          appended: number;
-          done: number;
-          lag: number;
-        }[];
-      };
-      return functions.find((fn) => fn.name === name) as {
-        name: string;
-        conserved: boolean;
-        appended: number;
-        done: number;
-        lag: number;
-      };
-    },
-  };
-  return bed;
+  return new Bed(project, millrace, redis.client(), seed);
 }
 
 const sorted = (expected: ReadonlyMap<string, Book>, more: object = {}): Map<string, object> =>
@@ -198,6 +232,123 @@ const sorted = (expected: ReadonlyMap<string, Book>, more: object = {}): Map<str
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([id, row]) => [id, { ...row, ...more }]),
   );
+
+type Assertions = Pick<typeof t, 'ok' | 'equal' | 'match' | 'strictSame'>;
+
+/** A rebuild with a slow fold and small batches, so that it can be killed in the pass. */
+const SLOW = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '40', MILLRACE_LEASE_MS: '500' };
+
+/** Kills the rebuild of version 2 again and again. Events are appended at each kill. */
+async function killInPass(t: Assertions, bed: Bed): Promise<void> {
+  const random = randomOf(5);
+  let done = 0;
+  for (let kill = 0; kill < KILLS; kill++) {
+    const goal = done + random(Math.floor(4000 / KILLS));
+    const running = bed.project.start(['view', 'rebuild', 'books'], SLOW);
+    await running.seen(
+      'stderr',
+      /streams trimmed: building books@2 from histories in \d+ partitions?, /,
+    );
+    await until(
+      'some are folded',
+      async () => ((done = await bed.folded('books@2')) >= goal ? true : null),
+      30_000,
+    );
+    const appending = bed.append(30);
+    running.child.kill('SIGKILL');
+    t.match(await running.ended, { signal: 'SIGKILL' });
+    await appending;
+  }
+}
+
+async function checkHalfBuilt(t: Assertions, bed: Bed): Promise<void> {
+  const pass = await bed.look.keys('mr:{*}:pass:books@2');
+  t.ok(pass.length > 0, 'in the pass when killed last');
+  t.match(
+    await bed.conserved('books@2'),
+    { conserved: true, parked: 0, dead: 0 },
+    'conserved half-way',
+  );
+  t.match(await bed.project.here(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
+  t.strictSame(await bed.rows(), sorted(bed.expected), 'version 1 is read, and kept up to date');
+}
+
+/**
+ * Starts a dispatcher of the new version, which is deployed too early. It must not fold later
+ * events onto rows that are not there yet.
+ */
+async function startTooEarly({ project }: Bed): Promise<ReturnType<Project['start']>> {
+  project.write('early/books.mjs', source(2, ', renewed: true'));
+  const early = project.start(['start', './early', '--proto', './proto'], {
+    MILLRACE_PORT: '0',
+    MILLRACE_LEASE_MS: '500',
+  });
+  await early.seen('stderr', /ready/);
+  return early;
+}
+
+/** Appends, goes on with the rebuild, and stops it by SIGTERM while it is still in the pass. */
+async function pauseInPass(t: Assertions, bed: Bed): Promise<void> {
+  await bed.append(50);
+  const before = await bed.passes('books@2');
+  const paused = bed.project.start(['view', 'rebuild', 'books'], { ...SLOW, TEST_SPIN_MS: '2' });
+  await until(
+    'it goes on',
+    async () =>
+      [...(await bed.passes('books@2'))].some(([p, events]) => events > (before.get(p) ?? 0))
+        ? true
+        : null,
+    30_000,
+  );
+  paused.child.kill('SIGTERM');
+  t.match(await paused.ended, { status: 1, stderr: /stopped; the rows built so far are kept/ });
+  t.ok((await bed.look.keys('mr:{*}:pass:books@2')).length > 0, 'still in the pass');
+}
+
+/** Checks the printed report of the rebuild that came to its end. */
+function checkReport(t: Assertions, bed: Bed, ended: Awaited<ReturnType<Project['here']>>): void {
+  const lines = parseLines(ended.stdout);
+  t.match(
+    lines.find(({ progress }) => progress !== undefined),
+    { progress: { from: 'histories' } },
+  );
+  t.match(
+    lines.at(-1),
+    {
+      view: 'books',
+      version: 2,
+      live: 2,
+      rows: bed.expected.size,
+      events: bed.appended(),
+      problems: [],
+    },
+    ended.stderr,
+  );
+  t.ok(Number(lines.at(-1)?.['refoldedRows']) > 0);
+}
+
+/** Checks the rows, the counters and the indexes of version 2. */
+async function checkBuilt(t: Assertions, bed: Bed): Promise<void> {
+  t.strictSame(
+    await bed.rows(),
+    sorted(bed.expected, { renewed: true }),
+    'each row is the fold over all its events',
+  );
+  t.strictSame(await bed.look.keys('mr:{*}:pass:*'), []);
+  t.match(await bed.conserved('books@2'), {
+    conserved: true,
+    appended: bed.appended(),
+    done: bed.appended(),
+    lag: 0,
+  });
+  const view = bed.millrace.view('books');
+  t.equal(
+    (await view.count({ index: 'parity', equals: 'odd' })).count +
+      (await view.count({ index: 'parity', equals: 'even' })).count,
+    bed.expected.size,
+  );
+  t.equal((await view.count({ index: 'count' })).count, bed.expected.size);
+}
 
 t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) => {
   const bed = await open(t, 11);
@@ -265,103 +416,18 @@ t.test('trimmed streams: from the histories', { timeout: 180_000 }, async (t) =>
 
   await t.test('killed in the pass, paused, appended to meanwhile', async (t) => {
     project.write('workers/books-2.mjs', source(2, ', renewed: true'));
-    const env = { TEST_SPIN_MS: '0.3', MILLRACE_BATCH_EVENTS: '40', MILLRACE_LEASE_MS: '500' };
-    const random = randomOf(5);
-    let done = 0;
-    for (let kill = 0; kill < KILLS; kill++) {
-      const goal = done + random(Math.floor(4000 / KILLS));
-      const running = project.start(['view', 'rebuild', 'books'], env);
-      await running.seen(
-        'stderr',
-        /streams trimmed: building books@2 from histories in \d+ partitions?, /,
-      );
-      await until(
-        'some are folded',
-        async () => ((done = await bed.folded('books@2')) >= goal ? true : null),
-        30_000,
-      );
-      const appending = bed.append(30);
-      running.child.kill('SIGKILL');
-      t.match(await running.ended, { signal: 'SIGKILL' });
-      await appending;
-    }
-    const pass = await look.keys('mr:{*}:pass:books@2');
-    t.ok(pass.length > 0, 'in the pass when killed last');
-    t.match(
-      await bed.conserved('books@2'),
-      { conserved: true, parked: 0, dead: 0 },
-      'conserved half-way',
-    );
-    t.match(await project.here(['view', 'rebuild', 'books', '--version', '1']), { status: 0 });
-    t.strictSame(await bed.rows(), sorted(expected), 'version 1 is read, and kept up to date');
-
-    // A dispatcher of the new version is deployed too early. It must not fold later events onto
-    // rows that are not there yet.
-    project.write('early/books.mjs', source(2, ', renewed: true'));
-    const early = project.start(['start', './early', '--proto', './proto'], {
-      MILLRACE_PORT: '0',
-      MILLRACE_LEASE_MS: '500',
-    });
-    await early.seen('stderr', /ready/);
-    await bed.append(50);
-    const before = await bed.passes('books@2');
-
-    const paused = project.start(['view', 'rebuild', 'books'], { ...env, TEST_SPIN_MS: '2' });
-    await until(
-      'it goes on',
-      async () =>
-        [...(await bed.passes('books@2'))].some(([p, events]) => events > (before.get(p) ?? 0))
-          ? true
-          : null,
-      30_000,
-    );
-    paused.child.kill('SIGTERM');
-    t.match(await paused.ended, { status: 1, stderr: /stopped; the rows built so far are kept/ });
-    t.ok((await look.keys('mr:{*}:pass:books@2')).length > 0, 'still in the pass');
-
+    await killInPass(t, bed);
+    await checkHalfBuilt(t, bed);
+    const early = await startTooEarly(bed);
+    await pauseInPass(t, bed);
     await bed.append(100);
     const ended = await project.here(['view', 'rebuild', 'books', '--json'], {
       MILLRACE_LEASE_MS: '500',
     });
     early.child.kill('SIGTERM');
     await early.ended;
-    const lines = parseLines(ended.stdout);
-    t.match(
-      lines.find(({ progress }) => progress !== undefined),
-      { progress: { from: 'histories' } },
-    );
-    t.match(
-      lines.at(-1),
-      {
-        view: 'books',
-        version: 2,
-        live: 2,
-        rows: expected.size,
-        events: bed.appended(),
-        problems: [],
-      },
-      ended.stderr,
-    );
-    t.ok(Number(lines.at(-1)?.['refoldedRows']) > 0);
-    t.strictSame(
-      await bed.rows(),
-      sorted(expected, { renewed: true }),
-      'each row is the fold over all its events',
-    );
-    t.strictSame(await look.keys('mr:{*}:pass:*'), []);
-    t.match(await bed.conserved('books@2'), {
-      conserved: true,
-      appended: bed.appended(),
-      done: bed.appended(),
-      lag: 0,
-    });
-    const view = millrace.view('books');
-    t.equal(
-      (await view.count({ index: 'parity', equals: 'odd' })).count +
-        (await view.count({ index: 'parity', equals: 'even' })).count,
-      expected.size,
-    );
-    t.equal((await view.count({ index: 'count' })).count, expected.size);
+    checkReport(t, bed, ended);
+    await checkBuilt(t, bed);
   });
 
   await t.test('an event that cannot be folded', async (t) => {
