@@ -1,6 +1,9 @@
-/** Settings of ioredis. Its own defaults send a command again, and a log must not do that. */
+/**
+ * The client of ioredis, opened with our settings. Its own defaults send a command again, and a log
+ * must not do that.
+ */
 import { readFileSync } from 'node:fs';
-import { Cluster, type RedisOptions } from 'ioredis';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { ConnectionOptions, TlsFiles } from './contract.ts';
 import type { RedisTarget } from './redis-url.ts';
 
@@ -9,7 +12,21 @@ type Settings = Omit<
   'replyMapping' | 'retryStrategy' | 'readOnly' | 'himportFieldsets' | 'sentinels'
 >;
 
-export function settingsOf(options: ConnectionOptions, target: RedisTarget): Settings {
+/** Opens the client: of a Cluster, or of the first and only target. */
+export function openClient(
+  targets: readonly RedisTarget[],
+  options: ConnectionOptions,
+  isCluster: boolean,
+  retryStrategy: () => number,
+): Redis | Cluster {
+  const first = targets[0] as RedisTarget;
+  const settings = settingsOf(options, first);
+  return isCluster
+    ? openCluster(targets, { ...settings, ...loginOf(options, first) }, retryStrategy)
+    : new Redis({ ...settings, ...addressOf(first), retryStrategy });
+}
+
+function settingsOf(options: ConnectionOptions, target: RedisTarget): Settings {
   const timeout =
     (options.replyTimeoutMs ?? 10_000) + (options.blocking ? (options.maxBlockMs ?? 5_000) : 0);
   return {
@@ -39,10 +56,7 @@ export function settingsOf(options: ConnectionOptions, target: RedisTarget): Set
  * Settings for the connections that ioredis opens to the nodes of a Cluster by itself. Their
  * database is 0: see parseRedisUrls.
  */
-export function loginOf(
-  { name }: ConnectionOptions,
-  { username, password }: RedisTarget,
-): Settings {
+function loginOf({ name }: ConnectionOptions, { username, password }: RedisTarget): Settings {
   return {
     ...(name === undefined ? {} : { connectionName: name.replace(/[^!-~]+/g, '-') }),
     ...(username === undefined ? {} : { username }),
@@ -71,7 +85,7 @@ function tlsOf({ ca, cert, key, keyPassphrase }: TlsFiles): object {
   };
 }
 
-export function addressOf(target: RedisTarget): Settings {
+function addressOf(target: RedisTarget): Settings {
   // Commands wait for the connection here, not in the offline queue of ioredis: that queue still
   // sends commands that have timed out.
   const offline = { enableOfflineQueue: false };
@@ -88,7 +102,7 @@ export function backoff(times: number): number {
   return Math.min(2_000, 25 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 2);
 }
 
-export function openCluster(
+function openCluster(
   targets: readonly RedisTarget[],
   settings: Settings,
   retryStrategy: () => number,

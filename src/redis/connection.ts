@@ -11,12 +11,11 @@
  * The caller decides whether to send the command again, because the caller knows whether it is
  * idempotent: see withRetry.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Command, Redis } from 'ioredis';
+import { Cluster, Command, type Redis } from 'ioredis';
 import { monotonicMs } from '../core/clock.ts';
 import { ClosedError } from '../core/errors/append-errors.ts';
 import { ConnectionSetupError, UnknownOutcomeError } from '../core/errors/server-errors.ts';
-import { addressOf, backoff, loginOf, openCluster, settingsOf } from './client-settings.ts';
+import { backoff, openClient } from './client-settings.ts';
 import { ClusterOutage } from './cluster-outage.ts';
 import type {
   ConnectionOptions,
@@ -27,6 +26,8 @@ import type {
   ScriptCall,
 } from './contract.ts';
 import { Cork } from './cork.ts';
+import { askMasters, scanMasters, type MasterReply } from './masters.ts';
+import { quitClient } from './quit-client.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
 import { settleReply, strip } from './replies.ts';
 import { settledBy } from './retry.ts';
@@ -86,11 +87,8 @@ class Connection implements RedisConnection {
       isCluster: this.isCluster,
       write: (label, command, choice) => this.#write(label, command, choice),
     });
-    const settings = settingsOf(options, first);
     const retryStrategy = (): number => backoff(++this.#attempts);
-    this.#client = this.isCluster
-      ? openCluster(targets, { ...settings, ...loginOf(options, first) }, retryStrategy)
-      : new Redis({ ...settings, ...addressOf(first), retryStrategy });
+    this.#client = openClient(targets, options, this.isCluster, retryStrategy);
 
     const client = this.#client as Redis;
     client.on('ready', () => void this.#begin());
@@ -187,40 +185,19 @@ class Connection implements RedisConnection {
     return Math.max(0, Math.min(this.#offlineWaitMs, ms - monotonicMs()));
   }
 
-  commandOnMasters(
-    name: string,
-    ...args: readonly RedisArg[]
-  ): Promise<readonly { node: string; reply: unknown }[]> {
+  commandOnMasters(name: string, ...args: readonly RedisArg[]): Promise<readonly MasterReply[]> {
     return this.#whenUp(name, async () => {
-      const client = this.#client;
-      if (!(client instanceof Cluster))
-        return [{ node: this.target, reply: await this.#send(name, name, args, 'utf8') }];
-      return Promise.all(
-        client.nodes('master').map(async (redis) => {
-          const command = new Command(name, [...args], { replyEncoding: 'utf8' });
-          redis.sendCommand(command);
-          const reply = await this.#settle(name, command);
-          return { node: `${redis.options.host}:${redis.options.port}`, reply };
-        }),
-      );
+      if (this.#client instanceof Cluster)
+        return askMasters(this.#client, name, args, (label, command) =>
+          this.#settle(label, command),
+        );
+      return [{ node: this.target, reply: await this.#send(name, name, args, 'utf8') }];
     });
   }
 
   async *scan(pattern: string): AsyncIterable<readonly string[]> {
     await this.ready(this.#offlineWaitMs);
-    const client = this.#client;
-    for (const node of client instanceof Cluster ? client.nodes('master') : [client]) {
-      let cursor = '0';
-      do {
-        const command = new Command('SCAN', [cursor, 'MATCH', pattern, 'COUNT', 1000], {
-          replyEncoding: 'utf8',
-        });
-        node.sendCommand(command);
-        const [next, keys] = (await this.#settle('SCAN', command)) as [string, string[]];
-        cursor = next;
-        if (keys.length > 0) yield keys;
-      } while (cursor !== '0');
-    }
+    yield* scanMasters(this.#client, pattern, (label, command) => this.#settle(label, command));
   }
 
   script(call: ScriptCall, asBuffers: boolean): Promise<unknown> {
@@ -276,24 +253,8 @@ class Connection implements RedisConnection {
     if (this.#status === 'closed') return;
     const wasUp = this.#status === 'up';
     this.#closed();
-    const client = this.#client;
-    const ended =
-      client.status === 'end'
-        ? Promise.resolve()
-        : new Promise<void>((resolve) => void (client as Redis).once('end', () => resolve()));
-    if (wasUp) {
-      const giveUp = new AbortController();
-      // QUIT is answered after all commands sent before it. The race only bounds the time for that.
-      await Promise.race([
-        client.quit().then(
-          () => ended,
-          () => {},
-        ),
-        delay(2_000, undefined, { signal: giveUp.signal }).catch(() => {}),
-      ]);
-      giveUp.abort();
-    }
-    client.disconnect();
+    if (wasUp) await quitClient(this.#client);
+    this.#client.disconnect();
   }
 
   destroy(): void {
