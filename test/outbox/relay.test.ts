@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import type { Redis } from 'ioredis';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { OUTBOX_LIMITS } from '../../src/core/emitted.ts';
 import { ScheduleFullError } from '../../src/core/errors/append-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
@@ -120,7 +120,8 @@ async function checkScheduled(look: Redis, planned: readonly Planned[]): Promise
   if (wrong.length > 0) throw new Error(wrong.join('\n'));
 }
 
-t.test('outbox', async (t) => {
+/** Lanes and relays of three partitions, on a Redis that each step empties. */
+async function openOutbox(t: Test) {
   const bed = await makeBed(t, P);
   const look = bed.redis.client();
   let causes = 0;
@@ -158,218 +159,236 @@ t.test('outbox', async (t) => {
     });
     return emitted.map(({ id }) => id);
   };
+  return { bed, look, cause, fresh, emptied, relayAll, emitAway };
+}
+type Outbox = Awaited<ReturnType<typeof openOutbox>>;
 
+async function checkAnyPlan(t: Test, { bed, look, cause, fresh, relayAll }: Outbox): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(fc.array(plannedTurn, { minLength: 1, maxLength: 8 }), async (turns) => {
+      const lanes = await fresh();
+      const planned: Planned[] = [];
+      for (const one of turns) {
+        const causes = one.causes.map(({ emits, outcome }) => cause(emits, outcome));
+        const { plan, emitted } = await turnOf(bed, lanes[one.lane] as BareLane, causes);
+        await sendCommit(bed.connection, plan);
+        if (one.sendTwice) await sendCommit(bed.connection, plan);
+        planned.push(...emitted.map((event) => ({ ...event, source: one.lane })));
+        if (one.then === 'relay') await relayAll();
+        else if (one.then !== 'nothing' && (await outboxEntries(look, P)) > 0)
+          await relayBadly(bed, one.then);
+      }
+      await relayAll();
+      for (const type of TYPES) await checkArrived(look, type, planned);
+      await checkScheduled(look, planned);
+    }),
+    { numRuns: 30 },
+  );
+  t.pass('and the counters add up');
+}
+
+async function refuseZombie(t: Test, { bed, look, cause, fresh }: Outbox): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  const emits = [0, 1].flatMap((p) => [
+    { type: 'test.other', subject: inPartition(p) },
+    { type: 'test.other', subject: inPartition(p), delayMs: 50 },
+  ]);
+  const { plan } = await turnOf(bed, lane, [cause(emits)]);
+  const lease = (await look.get(bed.keys.lease(0, 'f'))) as string;
+  await look.set(bed.keys.lease(0, 'f'), 'heir:99');
+  t.strictSame(await sendCommit(bed.connection, plan), { kind: 'stale' });
+  await look.set(bed.keys.lease(0, 'f'), lease);
+  const [[id]] = (await look.xpending(bed.keys.events(0, 'a.b'), 'f', '-', '+', 1)) as [[string]];
+  await look.xack(bed.keys.events(0, 'a.b'), 'f', id);
+  t.strictSame(await sendCommit(bed.connection, plan), { kind: 'refused', missing: [id] });
+  t.strictSame(await look.keys('mr:{*}:*test.other'), []);
+  t.strictSame(
+    [...(await look.keys('mr:{*}:outbox')), ...(await look.keys('mr:{*}:scheduled*'))],
+    [],
+  );
+}
+
+async function relayLate(t: Test, { bed, look, fresh, relayAll, emitAway }: Outbox): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  const ids = await emitAway(lane);
+  let open!: () => void;
+  const gate = new Promise<void>((resolve) => (open = resolve));
+  const waiting = new CallCount();
+  const late = createRelay(
+    bed,
+    meddled(bed.connection, {
+      before: (script) => {
+        if (script !== 'relay.lua') return undefined;
+        waiting.add();
+        return gate;
+      },
+    }),
+  );
+  late.ring(0, null);
+  await waiting.reached('it is about to send', 2);
+  await relayAll();
+  ids.push(...(await emitAway(lane)));
+  await relayAll();
+  open();
+  await late.stop();
+  t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
+  t.equal(await outboxEntries(look, P), 0);
+  for (const p of [1, 2])
+    t.equal(await look.ttl(bed.keys.relayed(p)), -1, 'remembered without an end');
+}
+
+async function relayTwice(t: Test, { bed, look, fresh, emptied, emitAway }: Outbox): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  const ids: string[] = [];
+  const relays = [createRelay(bed), createRelay(bed)];
+  for (let i = 0; i < 20; i++) {
+    ids.push(...(await emitAway(lane, 2)));
+    for (const relay of relays) relay.ring(0, null);
+  }
+  await emptied();
+  await Promise.all(relays.map((relay) => relay.stop()));
+  t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
+}
+
+async function refuseOneTarget(
+  t: Test,
+  { bed, look, fresh, relayAll, emitAway }: Outbox,
+): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  await look.set('mr:{1}:events:test.other', 'no stream');
+  const ids = [...(await emitAway(lane)), ...(await emitAway(lane))];
+  const relay = createRelay(bed);
+  relay.ring(0, null);
+  await untilTold(
+    writesTo(look),
+    'the other target has all',
+    async () =>
+      (await look.xlen('mr:{0}:outbox')) === 2 &&
+      (await look.xlen('mr:{2}:events:test.other')) === 2,
+  );
+  t.equal(await look.hget('mr:{1}:counters', 'appended:test.other'), '0', 'and is not counted');
+  await relay.stop();
+  await look.del('mr:{1}:events:test.other');
+  await relayAll();
+  const found = await eventsIn(look, P, 'test.other');
+  t.strictSame(miscounted(found, ids), []);
+  const to1 = ids.filter((_, i) => i % 2 === 0);
+  t.strictSame(
+    found.filter((one) => one.partition === 1).map(({ id }) => id),
+    to1,
+  );
+}
+
+async function refuseOwnStream(
+  t: Test,
+  { bed, look, cause, fresh, relayAll }: Outbox,
+): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  // There is more than one flush: the first one is taken back.
+  const emits = [
+    { type: 'test.event', subject: inPartition(0), size: 150_000 },
+    { type: 'test.event', subject: inPartition(0), size: 150_000 },
+    { type: 'test.other', subject: inPartition(0) },
+    { type: 'test.other', subject: inPartition(1) },
+  ];
+  const { plan, emitted } = await turnOf(bed, lane, [cause(emits)]);
+  await look.xadd(
+    'mr:{0}:events:test.other',
+    '18446744073709551615-18446744073709551615',
+    'b',
+    'x',
+  );
+  const before = await look.hgetall('mr:{0}:counters');
+  await t.rejects(sendCommit(bed.connection, plan), { code: 'REDIS_REPLY' });
+  const after = await look.hgetall('mr:{0}:counters');
+  t.strictSame(
+    Object.entries(after).filter(([field, value]) => value !== (before[field] ?? '0')),
+    [],
+  );
+  t.equal(await look.xlen('mr:{0}:events:test.event'), 0);
+  t.equal(await look.exists('mr:{0}:outbox'), 0);
+  await look.del('mr:{0}:events:test.other');
+  t.match(await sendCommit(bed.connection, plan), { kind: 'ok', repeated: false });
+  await relayAll();
+  t.strictSame(
+    miscounted(
+      [...(await eventsIn(look, P, 'test.event')), ...(await eventsIn(look, P, 'test.other'))],
+      emitted.map(({ id }) => id),
+    ),
+    [],
+  );
+}
+
+async function fillSchedules(
+  t: Test,
+  { bed, look, cause, fresh, relayAll }: Outbox,
+): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  await fill(bed, 0);
+  const { plan } = await turnOf(bed, lane, [
+    cause([{ type: 'test.other', subject: inPartition(0), delayMs: 1000 }]),
+  ]);
+  await t.rejects(sendCommit(bed.connection, plan), ScheduleFullError);
+  await look.zpopmin('mr:{0}:scheduled', 1);
+  t.match(await sendCommit(bed.connection, plan), { kind: 'ok' });
+  await fill(bed, 1);
+  const { plan: away } = await turnOf(bed, lane, [
+    cause([{ type: 'test.other', subject: inPartition(1), delayMs: 1000 }]),
+  ]);
+  await sendCommit(bed.connection, away);
+  const tried = new CallCount();
+  const relay = createRelay(bed, meddled(bed.connection, { before: () => tried.add() }));
+  relay.ring(0, null);
+  await tried.reached('it has tried', 1);
+  await relay.stop();
+  t.equal(await look.xlen('mr:{0}:outbox'), 1);
+  await look.zpopmin('mr:{1}:scheduled', 1);
+  await relayAll();
+  t.equal(await look.hlen('mr:{1}:scheduled:events'), 1);
+}
+
+async function fillOutbox(t: Test, { bed, fresh, emitAway }: Outbox): Promise<void> {
+  const [lane] = (await fresh()) as [BareLane];
+  const relieved: number[] = [];
+  const relay = createRelay(bed, meddled(bed.connection, {}), (partition) =>
+    relieved.push(partition),
+  );
+  await emitAway(lane);
+  relay.ring(0, { entries: OUTBOX_LIMITS.entries, bytes: 1 });
+  t.ok(relay.isFull(0));
+  await until('there is room', () => !relay.isFull(0));
+  t.strictSame(relieved, [0]);
+  relay.ring(0, { entries: 1, bytes: OUTBOX_LIMITS.bytes });
+  t.ok(relay.isFull(0));
+  await until('there is room', () => !relay.isFull(0));
+  await relay.stop();
+}
+
+t.test('outbox', async (t) => {
+  const outbox = await openOutbox(t);
   await t.test(
     'any plan of emits: what arrives is what was planned, in the order of each source',
-    async (t) => {
-      await fc.assert(
-        fc.asyncProperty(fc.array(plannedTurn, { minLength: 1, maxLength: 8 }), async (turns) => {
-          const lanes = await fresh();
-          const planned: Planned[] = [];
-          for (const one of turns) {
-            const causes = one.causes.map(({ emits, outcome }) => cause(emits, outcome));
-            const { plan, emitted } = await turnOf(bed, lanes[one.lane] as BareLane, causes);
-            await sendCommit(bed.connection, plan);
-            if (one.sendTwice) await sendCommit(bed.connection, plan);
-            planned.push(...emitted.map((event) => ({ ...event, source: one.lane })));
-            if (one.then === 'relay') await relayAll();
-            else if (one.then !== 'nothing' && (await outboxEntries(look, P)) > 0)
-              await relayBadly(bed, one.then);
-          }
-          await relayAll();
-          for (const type of TYPES) await checkArrived(look, type, planned);
-          await checkScheduled(look, planned);
-        }),
-        { numRuns: 30 },
-      );
-      t.pass('and the counters add up');
-    },
+    (t) => checkAnyPlan(t, outbox),
   );
-
-  await t.test(
-    'a zombie emits nothing; nor does a turn whose entry is no longer pending',
-    async (t) => {
-      const [lane] = (await fresh()) as [BareLane];
-      const emits = [0, 1].flatMap((p) => [
-        { type: 'test.other', subject: inPartition(p) },
-        { type: 'test.other', subject: inPartition(p), delayMs: 50 },
-      ]);
-      const { plan } = await turnOf(bed, lane, [cause(emits)]);
-      const lease = (await look.get(bed.keys.lease(0, 'f'))) as string;
-      await look.set(bed.keys.lease(0, 'f'), 'heir:99');
-      t.strictSame(await sendCommit(bed.connection, plan), { kind: 'stale' });
-      await look.set(bed.keys.lease(0, 'f'), lease);
-      const [[id]] = (await look.xpending(bed.keys.events(0, 'a.b'), 'f', '-', '+', 1)) as [
-        [string],
-      ];
-      await look.xack(bed.keys.events(0, 'a.b'), 'f', id);
-      t.strictSame(await sendCommit(bed.connection, plan), { kind: 'refused', missing: [id] });
-      t.strictSame(await look.keys('mr:{*}:*test.other'), []);
-      t.strictSame(
-        [...(await look.keys('mr:{*}:outbox')), ...(await look.keys('mr:{*}:scheduled*'))],
-        [],
-      );
-    },
+  await t.test('a zombie emits nothing; nor does a turn whose entry is no longer pending', (t) =>
+    refuseZombie(t, outbox),
   );
-
   await t.test(
     'a relay that was stopped between two steps for as long as it liked: what it sends late is known',
-    async (t) => {
-      const [lane] = (await fresh()) as [BareLane];
-      const ids = await emitAway(lane);
-      let open!: () => void;
-      const gate = new Promise<void>((resolve) => (open = resolve));
-      const waiting = new CallCount();
-      const late = createRelay(
-        bed,
-        meddled(bed.connection, {
-          before: (script) => {
-            if (script !== 'relay.lua') return undefined;
-            waiting.add();
-            return gate;
-          },
-        }),
-      );
-      late.ring(0, null);
-      await waiting.reached('it is about to send', 2);
-      await relayAll();
-      ids.push(...(await emitAway(lane)));
-      await relayAll();
-      open();
-      await late.stop();
-      t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
-      t.equal(await outboxEntries(look, P), 0);
-      for (const p of [1, 2])
-        t.equal(await look.ttl(bed.keys.relayed(p)), -1, 'remembered without an end');
-    },
+    (t) => relayLate(t, outbox),
   );
-
-  await t.test('two relays at the same time', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    const ids: string[] = [];
-    const relays = [createRelay(bed), createRelay(bed)];
-    for (let i = 0; i < 20; i++) {
-      ids.push(...(await emitAway(lane, 2)));
-      for (const relay of relays) relay.ring(0, null);
-    }
-    await emptied();
-    await Promise.all(relays.map((relay) => relay.stop()));
-    t.strictSame(miscounted(await eventsIn(look, P, 'test.other'), ids), []);
-  });
-
+  await t.test('two relays at the same time', (t) => relayTwice(t, outbox));
   await t.test(
     'a target that refuses holds up its own events only; later they come, in order',
-    async (t) => {
-      const [lane] = (await fresh()) as [BareLane];
-      await look.set('mr:{1}:events:test.other', 'no stream');
-      const ids = [...(await emitAway(lane)), ...(await emitAway(lane))];
-      const relay = createRelay(bed);
-      relay.ring(0, null);
-      await untilTold(
-        writesTo(look),
-        'the other target has all',
-        async () =>
-          (await look.xlen('mr:{0}:outbox')) === 2 &&
-          (await look.xlen('mr:{2}:events:test.other')) === 2,
-      );
-      t.equal(await look.hget('mr:{1}:counters', 'appended:test.other'), '0', 'and is not counted');
-      await relay.stop();
-      await look.del('mr:{1}:events:test.other');
-      await relayAll();
-      const found = await eventsIn(look, P, 'test.other');
-      t.strictSame(miscounted(found, ids), []);
-      const to1 = ids.filter((_, i) => i % 2 === 0);
-      t.strictSame(
-        found.filter((one) => one.partition === 1).map(({ id }) => id),
-        to1,
-      );
-    },
+    (t) => refuseOneTarget(t, outbox),
   );
-
-  await t.test(
-    'a stream of the own partition that refuses: nothing at all is written',
-    async (t) => {
-      const [lane] = (await fresh()) as [BareLane];
-      // There is more than one flush: the first one is taken back.
-      const emits = [
-        { type: 'test.event', subject: inPartition(0), size: 150_000 },
-        { type: 'test.event', subject: inPartition(0), size: 150_000 },
-        { type: 'test.other', subject: inPartition(0) },
-        { type: 'test.other', subject: inPartition(1) },
-      ];
-      const { plan, emitted } = await turnOf(bed, lane, [cause(emits)]);
-      await look.xadd(
-        'mr:{0}:events:test.other',
-        '18446744073709551615-18446744073709551615',
-        'b',
-        'x',
-      );
-      const before = await look.hgetall('mr:{0}:counters');
-      await t.rejects(sendCommit(bed.connection, plan), { code: 'REDIS_REPLY' });
-      const after = await look.hgetall('mr:{0}:counters');
-      t.strictSame(
-        Object.entries(after).filter(([field, value]) => value !== (before[field] ?? '0')),
-        [],
-      );
-      t.equal(await look.xlen('mr:{0}:events:test.event'), 0);
-      t.equal(await look.exists('mr:{0}:outbox'), 0);
-      await look.del('mr:{0}:events:test.other');
-      t.match(await sendCommit(bed.connection, plan), { kind: 'ok', repeated: false });
-      await relayAll();
-      t.strictSame(
-        miscounted(
-          [...(await eventsIn(look, P, 'test.event')), ...(await eventsIn(look, P, 'test.other'))],
-          emitted.map(({ id }) => id),
-        ),
-        [],
-      );
-    },
+  await t.test('a stream of the own partition that refuses: nothing at all is written', (t) =>
+    refuseOwnStream(t, outbox),
   );
-
-  await t.test(
-    'a schedule that is full: the commit waits for room, and so does the outbox',
-    async (t) => {
-      const [lane] = (await fresh()) as [BareLane];
-      await fill(bed, 0);
-      const { plan } = await turnOf(bed, lane, [
-        cause([{ type: 'test.other', subject: inPartition(0), delayMs: 1000 }]),
-      ]);
-      await t.rejects(sendCommit(bed.connection, plan), ScheduleFullError);
-      await look.zpopmin('mr:{0}:scheduled', 1);
-      t.match(await sendCommit(bed.connection, plan), { kind: 'ok' });
-      await fill(bed, 1);
-      const { plan: away } = await turnOf(bed, lane, [
-        cause([{ type: 'test.other', subject: inPartition(1), delayMs: 1000 }]),
-      ]);
-      await sendCommit(bed.connection, away);
-      const tried = new CallCount();
-      const relay = createRelay(bed, meddled(bed.connection, { before: () => tried.add() }));
-      relay.ring(0, null);
-      await tried.reached('it has tried', 1);
-      await relay.stop();
-      t.equal(await look.xlen('mr:{0}:outbox'), 1);
-      await look.zpopmin('mr:{1}:scheduled', 1);
-      await relayAll();
-      t.equal(await look.hlen('mr:{1}:scheduled:events'), 1);
-    },
+  await t.test('a schedule that is full: the commit waits for room, and so does the outbox', (t) =>
+    fillSchedules(t, outbox),
   );
-
-  await t.test('full and relieved', async (t) => {
-    const [lane] = (await fresh()) as [BareLane];
-    const relieved: number[] = [];
-    const relay = createRelay(bed, meddled(bed.connection, {}), (partition) =>
-      relieved.push(partition),
-    );
-    await emitAway(lane);
-    relay.ring(0, { entries: OUTBOX_LIMITS.entries, bytes: 1 });
-    t.ok(relay.isFull(0));
-    await until('there is room', () => !relay.isFull(0));
-    t.strictSame(relieved, [0]);
-    relay.ring(0, { entries: 1, bytes: OUTBOX_LIMITS.bytes });
-    t.ok(relay.isFull(0));
-    await until('there is room', () => !relay.isFull(0));
-    await relay.stop();
-  });
+  await t.test('full and relieved', (t) => fillOutbox(t, outbox));
 });
 
 /** Fills the schedule of a partition. */
