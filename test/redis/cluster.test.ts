@@ -2,13 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import t from 'tap';
+import type { Redis } from 'ioredis';
+import t, { type Test } from 'tap';
 import { RedisReplyError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { inspectServer, serverProblems } from '../../src/redis/capability.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { withRetry } from '../../src/redis/retry.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { freePort, startRedis } from '../../scripts/lab/redis-server.ts';
+import { freePort, startRedis, type TestRedis } from '../../scripts/lab/redis-server.ts';
 import { until } from '../../scripts/lab/until.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'millrace-lua-'));
@@ -19,20 +20,42 @@ const append = defineScript({ url: pathToFileURL(join(dir, 'append.lua')), keys:
 /** The tags {0} … {15} lie on both halves of the slots. */
 const keys = Array.from({ length: 16 }, (_, p) => `mr:{${p}}:l`);
 
-t.test('a cluster of two masters', async (t) => {
-  const start = async () =>
-    startRedis(t, {
-      tcp: true,
-      args: [
-        '--cluster-enabled',
-        'yes',
-        '--cluster-port',
-        String(await freePort()),
-        '--cluster-node-timeout',
-        '1000',
-      ],
-    });
-  const nodes = await Promise.all([start(), start()]);
+async function startNode(t: Test): Promise<TestRedis> {
+  return startRedis(t, {
+    tcp: true,
+    args: [
+      '--cluster-enabled',
+      'yes',
+      '--cluster-port',
+      String(await freePort()),
+      '--cluster-node-timeout',
+      '1000',
+    ],
+  });
+}
+
+const clusterOk = (node: Redis) =>
+  until('the cluster is ok', async () =>
+    String(await node.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
+  );
+
+/** Waits until a node serves one of the keys, and returns that key. */
+const keyOn = (node: Redis, what: string): Promise<string> =>
+  until(what, async () => {
+    for (const key of keys)
+      if (
+        await node.llen(key).then(
+          () => true,
+          () => false,
+        )
+      )
+        return key;
+    return null;
+  });
+
+/** Starts two masters with one half of the slots each, and connects to them. */
+async function openCluster(t: Test) {
+  const nodes = await Promise.all([startNode(t), startNode(t)]);
   const [a, b] = nodes.map((node) => node.client());
   if (!a || !b) throw new Error('two nodes');
   await a.call('CLUSTER', 'ADDSLOTSRANGE', 0, 8191);
@@ -41,14 +64,16 @@ t.test('a cluster of two masters', async (t) => {
     String(await b.call('CLUSTER', 'NODES')),
   )?.[2] as string;
   await a.call('CLUSTER', 'MEET', '127.0.0.1', nodes[1]?.port as number, busPort);
-  for (const client of [a, b])
-    await until('the cluster is ok', async () =>
-      String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
-    );
+  for (const client of [a, b]) await clusterOk(client);
 
   const url = nodes.map((node) => node.tcpUrl).join(',');
   const connection = openConnection({ url, offlineWaitMs: 5_000, replyTimeoutMs: 2_000 });
   t.teardown(() => connection.destroy());
+  return { nodes, a, b, connection };
+}
+
+t.test('a cluster of two masters', async (t) => {
+  const { nodes, a, b, connection } = await openCluster(t);
   t.ok(connection.isCluster);
 
   await t.test('keys decide the node; scripts and WAIT', async (t) => {
@@ -100,17 +125,7 @@ t.test('a cluster of two masters', async (t) => {
   });
 
   await t.test('a slot moves: redirections are followed', async (t) => {
-    const key = await until('a key of the first node', async () => {
-      for (const k of keys)
-        if (
-          await a.llen(k).then(
-            () => true,
-            () => false,
-          )
-        )
-          return k;
-      return null;
-    });
+    const key = await keyOn(a, 'a key of the first node');
     const slot = Number(await a.call('CLUSTER', 'KEYSLOT', key));
     await connection.command('DEL', key);
     const owner = String(await b.call('CLUSTER', 'MYID'));
@@ -125,17 +140,7 @@ t.test('a cluster of two masters', async (t) => {
   await t.test(
     'a node that is killed: unknown outcome in bounded time, back after its restart',
     async (t) => {
-      const key = await until('a key of the second node', async () => {
-        for (const k of keys)
-          if (
-            await b.llen(k).then(
-              () => true,
-              () => false,
-            )
-          )
-            return k;
-        return null;
-      });
+      const key = await keyOn(b, 'a key of the second node');
       await connection.command('DEL', key);
       await nodes[1]?.kill();
       const start = performance.now();
@@ -150,9 +155,7 @@ t.test('a cluster of two masters', async (t) => {
       );
       t.ok(performance.now() - start < 8_000);
       await nodes[1]?.restart();
-      await until('the cluster is ok', async () =>
-        String(await a.call('CLUSTER', 'INFO')).includes('cluster_state:ok'),
-      );
+      await clusterOk(a);
       t.strictSame(
         await withRetry(() => append.run(connection, [key], ['found']), { deadlineMs: 15_000 }),
         ['ok', 1],
