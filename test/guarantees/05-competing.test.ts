@@ -4,13 +4,18 @@
  */
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import { acquireLease, retireHelper } from '../../src/pipeline/ownership/leases.ts';
 import { rewindFunction } from '../../src/rewind/rewind.ts';
 import { events, makeBed, publish, specOf, startLane } from '../pipeline/bare-lane.ts';
 import { deadLetters, settled } from '../../scripts/lab/counters.ts';
-import { openService, startDispatcher, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import {
+  openService,
+  startDispatcher,
+  testDir,
+  type DispatcherProcess,
+} from '../../scripts/lab/dispatcher-process.ts';
 import { completions, readHistory, runsOf } from '../../scripts/lab/history.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { until, untilTold, writesTo, is } from '../../scripts/lab/until.ts';
@@ -27,129 +32,171 @@ async function consumers(look: Redis): Promise<Consumer[]> {
 const helperOf = (all: readonly Consumer[]): Consumer | undefined =>
   all.find(({ name, pending }) => name !== 'lane' && pending > 0);
 
+type Bed = Awaited<ReturnType<typeof openBed>>;
+
+/** Opens a service of one partition, for dispatchers that compete for it. */
+async function openBed(t: Test) {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const history = join(testDir(t), 'history');
+  const service = await openService(t, redis.url, 1);
+  const publisher = service.publisher({ flushEvents: 4 });
+  let sent = 0;
+  const send = async (count: number, order: string): Promise<void> => {
+    await publisher.publishMany(
+      Array.from({ length: count }, () => ({
+        type: 'test.event',
+        id: `e${sent}`,
+        data: { key: `k${sent % 7}`, number: sent++, order, filler: new Uint8Array(0) },
+      })),
+    );
+  };
+  const start = () =>
+    startDispatcher(t, {
+      url: redis.url,
+      functions: 'unordered',
+      history,
+      environment: { WORKERS: '1', MILLRACE_LEASE_MS: '1000', MILLRACE_BATCH_EVENTS: '8' },
+    });
+  const pids = (from: number): Set<number> =>
+    new Set(
+      readHistory(history)
+        .slice(from)
+        .map((line) => line.pid),
+    );
+  return { look, history, service, send, sent: () => sent, start, pids };
+}
+
+const helps = (look: Redis, what: string): Promise<true> =>
+  untilTold(writesTo(look), what, async () => is(await look.scard('mr:{0}:helpers:unordered'), 1));
+
+/** Alone, a dispatcher works without helpers. */
+async function oneWorksAlone(t: Test, { look, send, start }: Bed): Promise<DispatcherProcess> {
+  const one = await start();
+  await send(20, 'ok');
+  await settled(look, FN, 1, 20);
+  t.strictSame(
+    (await consumers(look)).map(({ name }) => name),
+    ['lane'],
+    'alone there is one consumer',
+  );
+  t.equal(await look.exists('mr:{0}:helpers:unordered'), 0);
+  return one;
+}
+
+async function secondOneHelps(t: Test, bed: Bed): Promise<DispatcherProcess> {
+  const { look, history, send, start } = bed;
+  const two = await start();
+  await helps(look, 'the second one helps');
+  await send(200, 'slow:10');
+  await send(40, 'throw-once');
+  await settled(look, FN, 1, 260);
+  const runs = runsOf(readHistory(history)).filter((run) => run.order === 'slow:10');
+  t.equal(new Set(runs.map((run) => run.pid)).size, 2, 'both have worked');
+  t.ok(
+    runs.some(
+      (a, i) =>
+        runs[i + 1] !== undefined &&
+        a.pid !== runs[i + 1]?.pid &&
+        a.endedAt > (runs[i + 1] as typeof a).startedAt,
+    ),
+    'at the same time',
+  );
+  return two;
+}
+
+/**
+ * Kills the helper of the two with entries pending, and returns the owner. The name of the consumer
+ * tells which of the two is the helper.
+ */
+async function helperIsKilled(
+  t: Test,
+  { look, send }: Bed,
+  [one, two]: readonly [DispatcherProcess, DispatcherProcess],
+): Promise<DispatcherProcess> {
+  await send(100, 'slow:30');
+  const busy = await until('the helper has entries', async () => helperOf(await consumers(look)));
+  const [helper, owner] = busy.name.includes(`-${one.pid}-`) ? [one, two] : [two, one];
+  await helper.kill();
+  await settled(look, FN, 1, 360);
+  await until('its consumer is gone', async () =>
+    (await consumers(look)).every(({ name }) => name === 'lane'),
+  );
+  t.equal(await look.exists('mr:{0}:helpers:unordered'), 0);
+  t.strictSame(
+    (await look.hkeys('mr:{0}:counters')).filter((field) => field.includes('#')),
+    [],
+    'nothing of it is left',
+  );
+  return owner;
+}
+
+/**
+ * Freezes a helper beyond its lease. Its commits after it comes back change nothing, and it may
+ * help again.
+ */
+async function helperIsFrozen(bed: Bed, owner: DispatcherProcess) {
+  const { look, history, send, start, pids } = bed;
+  const three = await start();
+  await helps(look, 'the third one helps');
+  await send(60, 'slow:50');
+  const frozenName = (
+    await until('the helper has entries', async () => helperOf(await consumers(look)))
+  ).name;
+  // Either dispatcher may have become the owner when the third one joined.
+  const [frozen, steady] = frozenName.includes(`-${three.pid}-`) ? [three, owner] : [owner, three];
+  frozen.freeze();
+  await settled(look, FN, 1, 420);
+  frozen.thaw();
+  await frozen.logged(/lease lost/);
+  const at = readHistory(history).length;
+  await until(
+    'both work again',
+    async () => {
+      await send(16, 'slow:5');
+      return pids(at).has(frozen.pid) && pids(at).has(steady.pid);
+    },
+    20_000,
+  );
+  return { frozen, steady };
+}
+
+/** Kills the owner. The helper takes over the lane and the owner's entries. */
+async function ownerIsKilled({ look, send }: Bed, owner: DispatcherProcess): Promise<void> {
+  await send(100, 'slow:20');
+  await until('the owner has entries', async () =>
+    (await consumers(look)).some(({ name, pending }) => name === 'lane' && pending > 0),
+  );
+  await owner.kill();
+  await send(10, 'ok');
+}
+
+/** Each event has ended once, and nothing is pending. */
+async function allEndedOnce(t: Test, bed: Bed, last: DispatcherProcess): Promise<void> {
+  const { look, history, service } = bed;
+  const sent = bed.sent();
+  t.match(await settled(look, FN, 1, sent), { done: sent, dead: 0, parked: 0 });
+  t.equal(await last.terminate(), 0);
+  t.match((await readLag(service.deployment)).functions, [
+    { done: sent, pending: 0, lag: 0, conserved: true },
+  ]);
+  t.equal(completions(runsOf(readHistory(history))).size, sent);
+  t.strictSame(
+    (await consumers(look)).filter(({ pending }) => pending > 0),
+    [],
+  );
+}
+
 t.test(
   'two read one partition at the same time; killed, frozen, stopped: each event ends once',
   async (t) => {
-    const redis = await startRedis(t);
-    const look = redis.client();
-    const history = join(testDir(t), 'history');
-    const service = await openService(t, redis.url, 1);
-    const publisher = service.publisher({ flushEvents: 4 });
-    let sent = 0;
-    const send = async (count: number, order: string): Promise<void> => {
-      await publisher.publishMany(
-        Array.from({ length: count }, () => ({
-          type: 'test.event',
-          id: `e${sent}`,
-          data: { key: `k${sent % 7}`, number: sent++, order, filler: new Uint8Array(0) },
-        })),
-      );
-    };
-    const start = () =>
-      startDispatcher(t, {
-        url: redis.url,
-        functions: 'unordered',
-        history,
-        environment: { WORKERS: '1', MILLRACE_LEASE_MS: '1000', MILLRACE_BATCH_EVENTS: '8' },
-      });
-    const pids = (from: number): Set<number> =>
-      new Set(
-        readHistory(history)
-          .slice(from)
-          .map((line) => line.pid),
-      );
-
-    const one = await start();
-    await send(20, 'ok');
-    await settled(look, FN, 1, 20);
-    t.strictSame(
-      (await consumers(look)).map(({ name }) => name),
-      ['lane'],
-      'alone there is one consumer',
-    );
-    t.equal(await look.exists('mr:{0}:helpers:unordered'), 0);
-
-    const two = await start();
-    await untilTold(writesTo(look), 'the second one helps', async () =>
-      is(await look.scard('mr:{0}:helpers:unordered'), 1),
-    );
-    await send(200, 'slow:10');
-    await send(40, 'throw-once');
-    await settled(look, FN, 1, 260);
-    const runs = runsOf(readHistory(history)).filter((run) => run.order === 'slow:10');
-    t.equal(new Set(runs.map((run) => run.pid)).size, 2, 'both have worked');
-    t.ok(
-      runs.some(
-        (a, i) =>
-          runs[i + 1] !== undefined &&
-          a.pid !== runs[i + 1]?.pid &&
-          a.endedAt > (runs[i + 1] as typeof a).startedAt,
-      ),
-      'at the same time',
-    );
-
-    // The name of the consumer tells which of the two is the helper. Kill the helper with entries
-    // pending.
-    await send(100, 'slow:30');
-    const busy = await until('the helper has entries', async () => helperOf(await consumers(look)));
-    const [helper, owner] = busy.name.includes(`-${one.pid}-`) ? [one, two] : [two, one];
-    await helper.kill();
-    await settled(look, FN, 1, 360);
-    await until('its consumer is gone', async () =>
-      (await consumers(look)).every(({ name }) => name === 'lane'),
-    );
-    t.equal(await look.exists('mr:{0}:helpers:unordered'), 0);
-    t.strictSame(
-      (await look.hkeys('mr:{0}:counters')).filter((field) => field.includes('#')),
-      [],
-      'nothing of it is left',
-    );
-
-    // Freeze a helper beyond its lease. Its commits after it comes back change nothing, and it may
-    // help again.
-    const three = await start();
-    await untilTold(writesTo(look), 'the third one helps', async () =>
-      is(await look.scard('mr:{0}:helpers:unordered'), 1),
-    );
-    await send(60, 'slow:50');
-    const frozenName = (
-      await until('the helper has entries', async () => helperOf(await consumers(look)))
-    ).name;
-    // Either dispatcher may have become the owner when the third one joined.
-    const [frozen, steady] = frozenName.includes(`-${three.pid}-`)
-      ? [three, owner]
-      : [owner, three];
-    frozen.freeze();
-    await settled(look, FN, 1, 420);
-    frozen.thaw();
-    await frozen.logged(/lease lost/);
-    const at = readHistory(history).length;
-    await until(
-      'both work again',
-      async () => {
-        await send(16, 'slow:5');
-        return pids(at).has(frozen.pid) && pids(at).has(steady.pid);
-      },
-      20_000,
-    );
-
-    // The owner dies. The helper takes over the lane and the owner's entries.
-    await send(100, 'slow:20');
-    await until('the owner has entries', async () =>
-      (await consumers(look)).some(({ name, pending }) => name === 'lane' && pending > 0),
-    );
-    await steady.kill();
-    await send(10, 'ok');
-    t.match(await settled(look, FN, 1, sent), { done: sent, dead: 0, parked: 0 });
-    t.equal(await frozen.terminate(), 0);
-    t.match((await readLag(service.deployment)).functions, [
-      { done: sent, pending: 0, lag: 0, conserved: true },
-    ]);
-    t.equal(completions(runsOf(readHistory(history))).size, sent);
-    t.strictSame(
-      (await consumers(look)).filter(({ pending }) => pending > 0),
-      [],
-    );
+    const bed = await openBed(t);
+    const one = await oneWorksAlone(t, bed);
+    const two = await secondOneHelps(t, bed);
+    const owner = await helperIsKilled(t, bed, [one, two]);
+    const { frozen, steady } = await helperIsFrozen(bed, owner);
+    await ownerIsKilled(bed, steady);
+    await allEndedOnce(t, bed, frozen);
   },
 );
 
