@@ -1,7 +1,7 @@
 /**
  * Functions whose fault shows outside their handler: after it has returned, or before it is called.
  */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { createProject, NOTES_PROTO } from './run-cli.ts';
 import { until } from '../../scripts/lab/until.ts';
@@ -11,42 +11,63 @@ interface Explained {
   readonly why: string;
 }
 
-t.test(
-  'an error after the handler returned leaves a trace; a setup that throws is what explain says',
-  async (t) => {
-    const redis = await startRedis(t);
-    const p = createProject(t, redis.url, {
-      'proto/notes.proto': NOTES_PROTO,
-      'workers/late.ts': `import { defineFunction } from 'millrace/define';
+/** Fails after its handler has returned. */
+const LATE = `import { defineFunction } from 'millrace/define';
 async function goesOn(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 300));
   throw new Error('too late', { cause: new Error('ECONNRESET') });
 }
 export default defineFunction({ name: 'late', on: ['note.added'], handle() { void goesOn(); } });
-`,
-      'workers/leaver.ts': `import { defineFunction } from 'millrace/define';
+`;
+/** Ends its thread. */
+const LEAVER = `import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: 'leaver', on: ['note.removed'], retry: { attempts: 1 }, handle() { process.exit(7); } });
-`,
-      'workers/mailer.ts': `import { defineFunction } from 'millrace/define';
+`;
+/** Fails before its handler is called. */
+const MAILER = `import { defineFunction } from 'millrace/define';
 export default defineFunction({ name: 'mailer', on: ['note.added'],
   setup: async (): Promise<string> => { throw new Error('db down', { cause: new Error('connect ECONNREFUSED') }); },
   handle() { throw new Error('never called'); } });
-`,
-    });
-    const running = p.start(['start'], {
-      LOG_LEVEL: 'info',
-      MILLRACE_PORT: '0',
-      MILLRACE_PARTITIONS: '1',
-    });
-    const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
-    t.equal(
-      (
-        await p.run(['publish', 'note.added', '--data', '{"book":"b"}', '--id', 'one'], {
-          env: { MILLRACE_PARTITIONS: '1' },
-        })
-      ).status,
-      0,
+`;
+
+/** Starts a service of one partition with the three functions. */
+async function startBroken(t: Test) {
+  const redis = await startRedis(t);
+  const env = { MILLRACE_PARTITIONS: '1' };
+  const p = createProject(t, redis.url, {
+    'proto/notes.proto': NOTES_PROTO,
+    'workers/late.ts': LATE,
+    'workers/leaver.ts': LEAVER,
+    'workers/mailer.ts': MAILER,
+  });
+  const running = p.start(['start'], { LOG_LEVEL: 'info', MILLRACE_PORT: '0', ...env });
+  const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
+  /** Publishes an event with `millrace publish`, and returns its exit status. */
+  const publish = async (type: string, id: string) =>
+    (await p.run(['publish', type, '--data', '{"book":"b"}', '--id', id], { env })).status;
+  /**
+   * Waits until `millrace explain one` tells of the setup, and returns its functions. The
+   * dispatcher notes a failure of a setup without waiting for Redis.
+   */
+  const explainSetup = (): Promise<Explained[]> =>
+    until(
+      'the failure is noted',
+      async () => {
+        const { stdout } = await p.run(['explain', 'one', '--json'], { env });
+        const [found] = (JSON.parse(stdout) as { events: { functions: Explained[] }[] }).events;
+        const noted = found?.functions.some(({ why }) => why.startsWith('setup of function'));
+        return noted === true ? found?.functions : null;
+      },
+      60_000,
     );
+  return { running, url, publish, explainSetup };
+}
+
+t.test(
+  'an error after the handler returned leaves a trace; a setup that throws is what explain says',
+  async (t) => {
+    const { running, url, publish, explainSetup } = await startBroken(t);
+    t.equal(await publish('note.added', 'one'), 0);
 
     await t.test(
       'an error after the handler returned is logged with its trace, and counted',
@@ -90,19 +111,7 @@ export default defineFunction({ name: 'mailer', on: ['note.added'],
         stack: /at .*mailer\.ts:3/,
       });
       t.notMatch((failed.err as { stack: string }).stack, /lane\.js/);
-      // The dispatcher notes a failure of a setup without waiting for Redis.
-      const states = await until(
-        'the failure is noted',
-        async () => {
-          const { stdout } = await p.run(['explain', 'one', '--json'], {
-            env: { MILLRACE_PARTITIONS: '1' },
-          });
-          const [found] = (JSON.parse(stdout) as { events: { functions: Explained[] }[] }).events;
-          const noted = found?.functions.some(({ why }) => why.startsWith('setup of function'));
-          return noted === true ? found?.functions : null;
-        },
-        60_000,
-      );
+      const states = await explainSetup();
       t.match(
         states.find((state) => state.function === 'mailer'),
         {
@@ -118,14 +127,7 @@ export default defineFunction({ name: 'mailer', on: ['note.added'],
     });
 
     await t.test('process.exit in a handler is logged with its place', async (t) => {
-      t.equal(
-        (
-          await p.run(['publish', 'note.removed', '--data', '{"book":"b"}', '--id', 'two'], {
-            env: { MILLRACE_PARTITIONS: '1' },
-          })
-        ).status,
-        0,
-      );
+      t.equal(await publish('note.removed', 'two'), 0);
       const left = JSON.parse(
         (await running.seen('stdout', /^.*a thread was ended by process\.exit.*$/m))[0],
       ) as unknown;

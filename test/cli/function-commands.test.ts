@@ -1,6 +1,6 @@
 /** The commands over lag, dead letters, rewind and explain, each in the test's own process. */
 import { Command, CommanderError } from 'commander';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { registerDlq } from '../../src/cli/commands/dlq.ts';
 import { registerExplain } from '../../src/cli/commands/explain.ts';
 import { registerLag } from '../../src/cli/commands/lag.ts';
@@ -81,7 +81,8 @@ t.test('bad use is refused before anything is opened', async (t) => {
   }
 });
 
-t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
+/** Opens a bed whose function `f` has one event done and two dead. */
+async function openBed(t: Test) {
   const bed = await makeBed(t, 4);
   await bed.connection.command('HSET', 'mr:registry:settings', 'partitions', 4);
   const p = partitionOf('z', 4);
@@ -106,88 +107,104 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
     );
     return result.stdout;
   };
+  return { p, client, project, ok };
+}
 
-  t.match(JSON.parse(await ok('lag', '--json')), {
-    functions: [
-      {
-        name: 'f',
-        appended: 3,
-        done: 1,
-        parked: 0,
-        dead: 2,
-        pending: 0,
-        lag: 0,
-        oldestMs: null,
-        conserved: true,
-        types: [{ type: 'note.added', partition: p, appended: 3, done: 1, dead: 2 }],
-      },
-    ],
-  });
-  t.match(await ok('lag'), /^f +3 +1 +0 +2 +0 +0 +- +yes$/m);
-  t.match(
-    await ok('lag', '--types', '--function', 'f'),
-    new RegExp(`^f +note\\.added +${p} +3`, 'm'),
-  );
-
+t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
+  const { p, client, project, ok } = await openBed(t);
   const letters = (await ok('dlq', 'list', '--json'))
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Record<string, unknown>);
-  t.match(letters, [
-    {
-      id: /^f\/\d\/\d+-\d+$/,
-      function: 'f',
-      type: 'note.added',
-      subject: 'x\u001b[2J',
-      eventId: 'one\u001b[31m',
-      reason: 'non-retryable',
-      error: { name: 'TestError' },
-      attempts: 1,
-      firstFailedAt: /^\d{4}-.*Z$/,
-      lastFailedAt: /^\d{4}-.*Z$/,
-    },
-    { eventId: 'two' },
-  ]);
-  t.match(await ok('dlq', 'list'), /^f\/\d\/\S+ +note\.added +x/m);
   const id = String(letters[1]?.['id']);
-  const shown = await ok('dlq', 'show', id);
-  t.match(shown, /^event +two$/m);
-  t.notMatch(shown, 'payload  ');
-  t.match(JSON.parse(await ok('dlq', 'show', id, '--json', '--payload')), {
-    id,
-    kind: 'event',
-    history: [{ attempt: 1 }],
-  });
-  t.match(await ok('explain', 'two'), /f: dead, 1 attempt, non-retryable\n/);
-  t.match(JSON.parse(await ok('explain', '--subject', 'z', '--json')), {
-    events: [{ id: 'three', functions: [{ function: 'f', state: 'done' }] }],
+
+  await t.test('lag: by function and by type', async (t) => {
+    t.match(JSON.parse(await ok('lag', '--json')), {
+      functions: [
+        {
+          name: 'f',
+          appended: 3,
+          done: 1,
+          parked: 0,
+          dead: 2,
+          pending: 0,
+          lag: 0,
+          oldestMs: null,
+          conserved: true,
+          types: [{ type: 'note.added', partition: p, appended: 3, done: 1, dead: 2 }],
+        },
+      ],
+    });
+    t.match(await ok('lag'), /^f +3 +1 +0 +2 +0 +0 +- +yes$/m);
+    t.match(
+      await ok('lag', '--types', '--function', 'f'),
+      new RegExp(`^f +note\\.added +${p} +3`, 'm'),
+    );
   });
 
-  const before = await dump(client);
-  for (const args of [
-    ['dlq', 'show', 'f/0/1-1'],
-    ['rewind', 'g', '--to', 'end'],
-    ['explain', 'nowhere'],
-  ])
-    t.equal((await project.here(args)).status, 1, args.join(' '));
-  t.match(JSON.parse(await ok('dlq', 'purge', '--all', '--dry-run', '--json')), {
-    purged: 2,
-    events: 2,
-    dryRun: true,
+  await t.test('dlq list and show: the letters, and their payload when asked', async (t) => {
+    t.match(letters, [
+      {
+        id: /^f\/\d\/\d+-\d+$/,
+        function: 'f',
+        type: 'note.added',
+        subject: 'x\u001b[2J',
+        eventId: 'one\u001b[31m',
+        reason: 'non-retryable',
+        error: { name: 'TestError' },
+        attempts: 1,
+        firstFailedAt: /^\d{4}-.*Z$/,
+        lastFailedAt: /^\d{4}-.*Z$/,
+      },
+      { eventId: 'two' },
+    ]);
+    t.match(await ok('dlq', 'list'), /^f\/\d\/\S+ +note\.added +x/m);
+    const shown = await ok('dlq', 'show', id);
+    t.match(shown, /^event +two$/m);
+    t.notMatch(shown, 'payload  ');
+    t.match(JSON.parse(await ok('dlq', 'show', id, '--json', '--payload')), {
+      id,
+      kind: 'event',
+      history: [{ attempt: 1 }],
+    });
   });
-  t.match(
-    await ok('dlq', 'replay', '--function', 'f', '--dry-run'),
-    /^2 dead letters would be replayed/,
-  );
-  t.strictSame(await dump(client), before, 'none of these has changed anything');
 
-  t.match(JSON.parse(await ok('dlq', 'replay', id, '--json')), { replayed: 1, gone: 0 });
-  const again = await project.here(['dlq', 'replay', id, '--json']);
-  t.equal(again.status, 1, 'a named letter that is not there');
-  t.match(JSON.parse(again.stdout), { replayed: 0, gone: 1 });
-  t.match(await ok('dlq', 'purge', '--all', '--yes'), /^1 dead letter \(1 event\) purged/);
-  t.match(await ok('rewind', 'f', '--to', 'start'), /3 events to be delivered/);
-  t.match(JSON.parse(await ok('lag', '--json')), {
-    functions: [{ lag: 3, parked: 1, dead: 1, done: 0, conserved: true }],
+  await t.test('explain: an event, and those of a subject', async (t) => {
+    t.match(await ok('explain', 'two'), /f: dead, 1 attempt, non-retryable\n/);
+    t.match(JSON.parse(await ok('explain', '--subject', 'z', '--json')), {
+      events: [{ id: 'three', functions: [{ function: 'f', state: 'done' }] }],
+    });
+  });
+
+  await t.test('a name that is not there fails; a dry run changes nothing', async (t) => {
+    const before = await dump(client);
+    for (const args of [
+      ['dlq', 'show', 'f/0/1-1'],
+      ['rewind', 'g', '--to', 'end'],
+      ['explain', 'nowhere'],
+    ])
+      t.equal((await project.here(args)).status, 1, args.join(' '));
+    t.match(JSON.parse(await ok('dlq', 'purge', '--all', '--dry-run', '--json')), {
+      purged: 2,
+      events: 2,
+      dryRun: true,
+    });
+    t.match(
+      await ok('dlq', 'replay', '--function', 'f', '--dry-run'),
+      /^2 dead letters would be replayed/,
+    );
+    t.strictSame(await dump(client), before, 'none of these has changed anything');
+  });
+
+  await t.test('dlq replay and purge, rewind: told, and done', async (t) => {
+    t.match(JSON.parse(await ok('dlq', 'replay', id, '--json')), { replayed: 1, gone: 0 });
+    const again = await project.here(['dlq', 'replay', id, '--json']);
+    t.equal(again.status, 1, 'a named letter that is not there');
+    t.match(JSON.parse(again.stdout), { replayed: 0, gone: 1 });
+    t.match(await ok('dlq', 'purge', '--all', '--yes'), /^1 dead letter \(1 event\) purged/);
+    t.match(await ok('rewind', 'f', '--to', 'start'), /3 events to be delivered/);
+    t.match(JSON.parse(await ok('lag', '--json')), {
+      functions: [{ lag: 3, parked: 1, dead: 1, done: 0, conserved: true }],
+    });
   });
 });
