@@ -61,109 +61,121 @@ t.test('a schema is parsed in a thread of its own', async (t) => {
   });
 });
 
+const M = (body: string): string => textOf(`message M { ${body} }`);
+
+type Refused = readonly [name: string, text: string | readonly string[], message: RegExp];
+
+const NO_SCHEMAS: readonly Refused[] = [
+  ['nothing', '', /a\.proto declares no message/],
+  ['no message', 'syntax = "proto3";', /a\.proto declares no message/],
+  ['garbage', 'these are no words of a schema', /a\.proto: illegal/],
+  ['binary', '\x0a\x05a.proto\0\x12', /NUL character/],
+  ['a JSON descriptor', '{"nested":{"M":{"fields":{}}}}', /a\.proto: illegal/],
+];
+
+const FORBIDDEN_NAMES: readonly Refused[] = [
+  [
+    '__proto__ as a field',
+    M('string __proto__ = 1;'),
+    /line 3: the name __proto__ is not accepted/,
+  ],
+  [
+    'constructor as a message',
+    textOf('message constructor { string a = 1; }'),
+    /the name constructor is not accepted/,
+  ],
+  [
+    'prototype in a package',
+    textOf('message M { string a = 1; }', 'proto3', 'a.prototype.b'),
+    /the name prototype is not accepted/,
+  ],
+  [
+    '__proto__ as an option',
+    M('option (__proto__).x = 1; string a = 1;'),
+    /the name __proto__ is not accepted/,
+  ],
+  [
+    '__proto__ as an enum value',
+    textOf('message M { E e = 1; } enum E { ZERO = 0; __proto__ = 1; }'),
+    /the name __proto__ is not accepted/,
+  ],
+];
+
+const TOO_MUCH: readonly Refused[] = [
+  ['deep nesting', textOf('message A { '.repeat(5000) + '}'.repeat(5000)), /nested deeper than 32/],
+  [
+    'deep options',
+    textOf(
+      `option (x) = ${'{ a: '.repeat(20_000)}1${'}'.repeat(20_000)}; message M { string a = 1; }`,
+    ),
+    /nested deeper than 32/,
+  ],
+  [
+    'many fields',
+    textOf(
+      Array.from(
+        { length: 41 },
+        (_, m) =>
+          `message M${m} { ${Array.from({ length: 500 }, (_, i) => `string f${i} = ${i + 1};`).join('')} }`,
+      ).join(''),
+    ),
+    /more than 20000 fields/,
+  ],
+  [
+    'many reservations',
+    M(`reserved ${Array.from({ length: 20_001 }, (_, i) => 2 * i + 1).join(', ')}; string a = 2;`),
+    /more than 20000 fields, enum values and reservations/,
+  ],
+  [
+    'many messages',
+    textOf(Array.from({ length: 2_001 }, (_, i) => `message M${i} { string a = 1; }`).join('')),
+    /more than 2000 messages/,
+  ],
+  [
+    'a long name',
+    textOf(`message ${'M'.repeat(256)} { string a = 1; }`),
+    /a name of 256 characters/,
+  ],
+  [
+    'too much text',
+    textOf(`message M { string a = 1; } // ${'x'.repeat(SCHEMA_LIMITS.characters)}`),
+    /characters; the limit is 2097152/,
+  ],
+  [
+    'too many files',
+    Array.from({ length: 201 }, () => 'syntax = "proto3";'),
+    /201 files; the limit is 200/,
+  ],
+];
+
+const INVALID: readonly Refused[] = [
+  [
+    'an import that is not there',
+    'syntax = "proto3"; import "secret/../../etc/passwd"; message M { string a = 1; }',
+    /it imports secret.*which did not come with it/,
+  ],
+  ['an unknown type', M('Nobody n = 1;'), /a\.M\.n: .*Nobody/],
+  [
+    'a group',
+    'syntax = "proto2"; message M { repeated group G = 1 { optional int32 a = 1; } }',
+    /group|illegal/i,
+  ],
+  [
+    'a range that ends before it begins',
+    M('reserved 9 to 2; string a = 1;'),
+    /a\.M: "reserved 9 to 2" is no range/,
+  ],
+  ['a number twice', M('string a = 1; string b = 1;'), /duplicate id 1/],
+  ['a reserved number used', M('reserved 1; string a = 1;'), /reserved/],
+];
+
 t.test('refused, with the place and the reason', async (t) => {
-  const M = (body: string): string => textOf(`message M { ${body} }`);
-  const cases: readonly (readonly [string, string | readonly string[], RegExp])[] = [
-    ['nothing', '', /a\.proto declares no message/],
-    ['no message', 'syntax = "proto3";', /a\.proto declares no message/],
-    ['garbage', 'these are no words of a schema', /a\.proto: illegal/],
-    ['binary', '\x0a\x05a.proto\0\x12', /NUL character/],
-    ['a JSON descriptor', '{"nested":{"M":{"fields":{}}}}', /a\.proto: illegal/],
-    [
-      '__proto__ as a field',
-      M('string __proto__ = 1;'),
-      /line 3: the name __proto__ is not accepted/,
-    ],
-    [
-      'constructor as a message',
-      textOf('message constructor { string a = 1; }'),
-      /the name constructor is not accepted/,
-    ],
-    [
-      'prototype in a package',
-      textOf('message M { string a = 1; }', 'proto3', 'a.prototype.b'),
-      /the name prototype is not accepted/,
-    ],
-    [
-      '__proto__ as an option',
-      M('option (__proto__).x = 1; string a = 1;'),
-      /the name __proto__ is not accepted/,
-    ],
-    [
-      '__proto__ as an enum value',
-      textOf('message M { E e = 1; } enum E { ZERO = 0; __proto__ = 1; }'),
-      /the name __proto__ is not accepted/,
-    ],
-    [
-      'deep nesting',
-      textOf('message A { '.repeat(5000) + '}'.repeat(5000)),
-      /nested deeper than 32/,
-    ],
-    [
-      'deep options',
-      textOf(
-        `option (x) = ${'{ a: '.repeat(20_000)}1${'}'.repeat(20_000)}; message M { string a = 1; }`,
-      ),
-      /nested deeper than 32/,
-    ],
-    [
-      'many fields',
-      textOf(
-        Array.from(
-          { length: 41 },
-          (_, m) =>
-            `message M${m} { ${Array.from({ length: 500 }, (_, i) => `string f${i} = ${i + 1};`).join('')} }`,
-        ).join(''),
-      ),
-      /more than 20000 fields/,
-    ],
-    [
-      'many reservations',
-      M(
-        `reserved ${Array.from({ length: 20_001 }, (_, i) => 2 * i + 1).join(', ')}; string a = 2;`,
-      ),
-      /more than 20000 fields, enum values and reservations/,
-    ],
-    [
-      'many messages',
-      textOf(Array.from({ length: 2_001 }, (_, i) => `message M${i} { string a = 1; }`).join('')),
-      /more than 2000 messages/,
-    ],
-    [
-      'a long name',
-      textOf(`message ${'M'.repeat(256)} { string a = 1; }`),
-      /a name of 256 characters/,
-    ],
-    [
-      'too much text',
-      textOf(`message M { string a = 1; } // ${'x'.repeat(SCHEMA_LIMITS.characters)}`),
-      /characters; the limit is 2097152/,
-    ],
-    [
-      'an import that is not there',
-      'syntax = "proto3"; import "secret/../../etc/passwd"; message M { string a = 1; }',
-      /it imports secret.*which did not come with it/,
-    ],
-    ['an unknown type', M('Nobody n = 1;'), /a\.M\.n: .*Nobody/],
-    [
-      'a group',
-      'syntax = "proto2"; message M { repeated group G = 1 { optional int32 a = 1; } }',
-      /group|illegal/i,
-    ],
-    [
-      'a range that ends before it begins',
-      M('reserved 9 to 2; string a = 1;'),
-      /a\.M: "reserved 9 to 2" is no range/,
-    ],
-    ['a number twice', M('string a = 1; string b = 1;'), /duplicate id 1/],
-    ['a reserved number used', M('reserved 1; string a = 1;'), /reserved/],
-    [
-      'too many files',
-      Array.from({ length: 201 }, () => 'syntax = "proto3";'),
-      /201 files; the limit is 200/,
-    ],
-  ];
-  for (const [name, text, message] of cases) {
+  for (const [name, text, message] of [
+    ...NO_SCHEMAS,
+    ...FORBIDDEN_NAMES,
+    ...TOO_MUCH,
+    ...INVALID,
+  ]) {
     const texts = typeof text === 'string' ? [text] : text;
     await t.rejects(
       parse(texts[0] as string, ...texts.slice(1)),
