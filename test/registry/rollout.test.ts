@@ -4,12 +4,12 @@
  * dead-lettered, retried, lost or out of order. Each consumer sees the data of its own schema.
  */
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { readLag } from '../../src/lag/lag.ts';
 import type { Millrace } from '../../src/millrace.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { orderVersions } from '../../scripts/demo/versions.ts';
-import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
+import { projectDir, startRedis, type TestRedis } from '../../scripts/lab/redis-server.ts';
 import { HANDLE, HANDLE_BATCH, Shop, type Seen } from './shop.ts';
 import { until, untilTold, writesToFile, moreThan } from '../../scripts/lab/until.ts';
 
@@ -54,6 +54,86 @@ function load(millrace: Millrace, tag: string, data: (n: number) => object): Loa
       await run;
     },
   };
+}
+
+/** Nothing is parked, dead or retried, and the counters add up. */
+async function nothingFailed(t: Test, fresh: Millrace, redis: TestRedis): Promise<void> {
+  const { functions } = await readLag(fresh.deployment);
+  t.match(
+    functions.map(({ name, parked, dead, conserved }) => ({ name, parked, dead, conserved })),
+    ['new-audit', 'old-audit', 'shipping'].map((name) => ({
+      name,
+      parked: 0,
+      dead: 0,
+      conserved: true,
+    })),
+  );
+  const letters: unknown[] = [];
+  for await (const letter of listDeadLetters(fresh.deployment)) letters.push(letter);
+  t.same(letters, [], 'nothing is dead');
+  let retried = 0;
+  for (let p = 0; p < 4; p++)
+    for (const fn of ['shipping', 'old-audit', 'new-audit'])
+      retried += Number((await redis.client().hget(`mr:{${p}}:counters`, `retried:${fn}`)) ?? 0);
+  t.equal(retried, 0, 'nothing was retried');
+}
+
+/** Each consumer sees the data of its own schema. `first`: id of version 1's schema. */
+function eachSeesItsSchema(t: Test, all: readonly Seen[], first: number | undefined): void {
+  const wrong = (fn: string, test: (one: Seen) => boolean): number =>
+    all.filter((one) => one.fn === fn && !test(one)).length;
+  t.equal(
+    wrong('old-audit', ({ data }) => !('channel' in data) && !('voucher' in data)),
+    0,
+    'the old consumer sees the old fields of every event',
+  );
+  t.equal(
+    wrong('new-audit', ({ schema, data }) =>
+      schema === first
+        ? data['channel'] === 0 && data['voucher'] === null
+        : data['channel'] === 2 && data['voucher'] === '',
+    ),
+    0,
+    'the new one the new fields: as written, else unset',
+  );
+  t.equal(
+    wrong(
+      'new-audit',
+      ({ data }) => !('description' in ((data['items'] as object[])[0] as object)),
+    ),
+    0,
+    'and none that is gone',
+  );
+  t.equal(
+    wrong(
+      'old-audit',
+      ({ schema, data }) =>
+        ((data['items'] as { description: string }[])[0]?.description !== '') ===
+        (schema === first),
+    ),
+    0,
+    'unset where nobody wrote it',
+  );
+}
+
+/**
+ * Returns how many events of a subject ran after a later one. An event may run again if a lane
+ * moved between its run and its commit. Then its first run counts.
+ */
+function disorderOf(all: readonly Seen[]): number {
+  let disorder = 0;
+  for (const fn of ['shipping', 'new-audit', 'old-audit']) {
+    const last = new Map<string, number>();
+    const met = new Set<string>();
+    for (const one of all) {
+      if (one.fn !== fn || met.has(one.id)) continue;
+      met.add(one.id);
+      const n = Number(one.data['userId']);
+      if (n <= (last.get(one.subject) ?? -1)) disorder++;
+      last.set(one.subject, n);
+    }
+  }
+  return disorder;
 }
 
 t.test('a second version rolls out under load', async (t) => {
@@ -118,78 +198,12 @@ t.test('a second version rolls out under load', async (t) => {
     30_000,
   );
 
-  const { functions } = await readLag(fresh.deployment);
-  t.match(
-    functions.map(({ name, parked, dead, conserved }) => ({ name, parked, dead, conserved })),
-    ['new-audit', 'old-audit', 'shipping'].map((name) => ({
-      name,
-      parked: 0,
-      dead: 0,
-      conserved: true,
-    })),
-  );
-  const letters: unknown[] = [];
-  for await (const letter of listDeadLetters(fresh.deployment)) letters.push(letter);
-  t.same(letters, [], 'nothing is dead');
-  let retried = 0;
-  for (let p = 0; p < 4; p++)
-    for (const fn of ['shipping', 'old-audit', 'new-audit'])
-      retried += Number((await redis.client().hget(`mr:{${p}}:counters`, `retried:${fn}`)) ?? 0);
-  t.equal(retried, 0, 'nothing was retried');
+  await nothingFailed(t, fresh, redis);
   t.ok(freshDispatcher.lanesOwned === 8, 'all lanes moved');
-
   const all = shop.seen();
   t.equal(new Set(all.filter((one) => one.fn === 'shipping').map((one) => one.id)).size, total);
-  const wrong = (fn: string, test: (one: Seen) => boolean): number =>
-    all.filter((one) => one.fn === fn && !test(one)).length;
-  t.equal(
-    wrong('old-audit', ({ data }) => !('channel' in data) && !('voucher' in data)),
-    0,
-    'the old consumer sees the old fields of every event',
-  );
-  t.equal(
-    wrong('new-audit', ({ schema, data }) =>
-      schema === first
-        ? data['channel'] === 0 && data['voucher'] === null
-        : data['channel'] === 2 && data['voucher'] === '',
-    ),
-    0,
-    'the new one the new fields: as written, else unset',
-  );
-  t.equal(
-    wrong(
-      'new-audit',
-      ({ data }) => !('description' in ((data['items'] as object[])[0] as object)),
-    ),
-    0,
-    'and none that is gone',
-  );
-  t.equal(
-    wrong(
-      'old-audit',
-      ({ schema, data }) =>
-        ((data['items'] as { description: string }[])[0]?.description !== '') ===
-        (schema === first),
-    ),
-    0,
-    'unset where nobody wrote it',
-  );
-
-  // The order per subject. An event may run again if a lane moved between its run and its commit.
-  // Then its first run counts.
-  let disorder = 0;
-  for (const fn of ['shipping', 'new-audit', 'old-audit']) {
-    const last = new Map<string, number>();
-    const met = new Set<string>();
-    for (const one of all) {
-      if (one.fn !== fn || met.has(one.id)) continue;
-      met.add(one.id);
-      const n = Number(one.data['userId']);
-      if (n <= (last.get(one.subject) ?? -1)) disorder++;
-      last.set(one.subject, n);
-    }
-  }
-  t.equal(disorder, 0, 'each subject in order');
+  eachSeesItsSchema(t, all, first);
+  t.equal(disorderOf(all), 0, 'each subject in order');
   t.comment(
     `${total} events, ${oldLoad.published} of version 1 and ${freshLoad.published} of version 2`,
   );
