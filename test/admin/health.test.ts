@@ -1,7 +1,7 @@
 /** Health as a lane knows it, as probes see it, and as `millrace start` reports it. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { healthRoutes } from '../../src/admin/health-routes.ts';
 import { startAdminServer } from '../../src/admin/server.ts';
 import { monotonicMs, sleep } from '../../src/core/clock.ts';
@@ -234,14 +234,8 @@ t.test(
   },
 );
 
-t.test(
-  'millrace start: open probes and metrics, /api with the token; not ready while it drains',
-  async (t) => {
-    const redis = await startRedis(t);
-    const look = redis.client();
-    const p = createProject(t, redis.url, {
-      'proto/notes.proto': NOTES_PROTO,
-      'workers/keeper.ts': `import { defineFunction } from 'millrace/define';
+/** Fails on the text `bad`. On the text `wait`, it runs until the file `go` is there. */
+const KEEPER = `import { defineFunction } from 'millrace/define';
 import { appendFileSync, existsSync } from 'node:fs';
 export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { attempts: 2, minDelayMs: 1, maxDelayMs: 1 },
   async handle(event) {
@@ -250,21 +244,42 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { att
     appendFileSync('running.txt', event.id + '\\n');
     while (!existsSync('go')) await new Promise((resolve) => setTimeout(resolve, 5));
   } });
-`,
-    });
-    const running = p.start(['start'], { MILLRACE_PORT: '0', MILLRACE_TOKEN: 's3cret' });
-    const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
-    const ask = async (
-      path: string,
-      headers: Record<string, string> = {},
-    ): Promise<{ status: number; text: string; type: string | null }> => {
-      const response = await fetch(`${url}${path}`, { headers });
-      return {
-        status: response.status,
-        text: await response.text(),
-        type: response.headers.get('content-type'),
-      };
+`;
+
+/** Starts the service as a process, with an admin server that asks for a token. */
+async function startKeeper(t: Test) {
+  const redis = await startRedis(t);
+  const look = redis.client();
+  const p = createProject(t, redis.url, {
+    'proto/notes.proto': NOTES_PROTO,
+    'workers/keeper.ts': KEEPER,
+  });
+  const running = p.start(['start'], { MILLRACE_PORT: '0', MILLRACE_TOKEN: 's3cret' });
+  const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
+  const ask = async (
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; text: string; type: string | null }> => {
+    const response = await fetch(`${url}${path}`, { headers });
+    return {
+      status: response.status,
+      text: await response.text(),
+      type: response.headers.get('content-type'),
     };
+  };
+  const publish = (...texts: string[]) =>
+    p.run(['publish', 'note.added', '--file', '-'], {
+      stdin: texts
+        .map((text, i) => JSON.stringify({ data: { book: `${text}${i}`, number: i, text } }))
+        .join('\n'),
+    });
+  return { look, p, running, ask, publish };
+}
+
+t.test(
+  'millrace start: open probes and metrics, /api with the token; not ready while it drains',
+  async (t) => {
+    const { look, p, running, ask, publish } = await startKeeper(t);
     const token = { authorization: 'Bearer s3cret' };
     await t.test('probes and metrics are open', async (t) => {
       t.match(await ask('/readyz'), { status: 200, text: /"ready"/ });
@@ -277,12 +292,6 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { att
       );
     });
 
-    const publish = (...texts: string[]) =>
-      p.run(['publish', 'note.added', '--file', '-'], {
-        stdin: texts
-          .map((text, i) => JSON.stringify({ data: { book: `${text}${i}`, number: i, text } }))
-          .join('\n'),
-      });
     await t.test('metrics count the outcomes, and tell the states', async (t) => {
       t.equal((await publish('a', 'a', 'a', 'bad')).status, 0);
       await untilTold(
