@@ -4,7 +4,7 @@
 import { partitionOf } from '../core/partition.ts';
 import { compareEntryIds } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { lettersOf } from '../pipeline/dead/dead-letters.ts';
+import { lettersOf, type DeadLetter } from '../pipeline/dead/dead-letters.ts';
 import {
   counterFields,
   countOf,
@@ -73,7 +73,7 @@ export async function findEvents(
     'subject' in query
       ? [await readPartition(source, partitionOf(query.subject, source.partitions))]
       : await readPartitions(source);
-  const streams = new StreamSearch(source, query);
+  const streams = new StreamSearch(source, query, bounds.unseen);
   const complete = await streams.run(states, bounds.scan, bounds.limit);
   const { places, events } = streams;
   // The event may have left the stream by retention, or lie beyond the scan.
@@ -117,9 +117,11 @@ class StreamSearch {
   readonly #by: 'id' | 'subject';
   readonly #wanted: string;
   readonly #needle: Buffer;
+  readonly #unseen: Unseen;
 
-  constructor(source: RedisSource, query: ExplainQuery) {
+  constructor(source: RedisSource, query: ExplainQuery, unseen: Unseen) {
     this.#source = source;
+    this.#unseen = unseen;
     this.#by = 'eventId' in query ? 'id' : 'subject';
     this.#wanted = 'eventId' in query ? query.eventId : query.subject;
     this.#needle = Buffer.from(this.#wanted);
@@ -172,8 +174,11 @@ class StreamSearch {
     const count = countEntry(fields);
     this.events += count;
     if (this.#needle.length === 0 || !bytes.includes(this.#needle)) return;
-    for (const { id, subject, index, position } of headersOf(bytes)) {
+    const { headers, corrupt } = headersOf(bytes);
+    let found = 0;
+    for (const { id, subject, index, position } of headers) {
       if ((this.#by === 'id' ? id : subject) !== this.#wanted) continue;
+      found++;
       this.places.push({
         id,
         subject,
@@ -187,20 +192,23 @@ class StreamSearch {
         inStream: true,
       });
     }
+    if (corrupt && !(this.#by === 'id' && found > 0))
+      this.#unseen.unreadable({ partition }, 'stream entry');
   }
 }
 
 /**
  * Reads the headers up to the place where the bytes are corrupt. Such an entry is dead as a whole.
  */
-function headersOf(bytes: Buffer): EventHeader[] {
+function headersOf(bytes: Buffer): { headers: EventHeader[]; corrupt: boolean } {
   const headers: EventHeader[] = [];
   try {
     walkBatch(bytes, (header) => headers.push(header));
   } catch {
     // The dead letter of the entry names the fault.
+    return { headers, corrupt: true };
   }
-  return headers;
+  return { headers, corrupt: false };
 }
 
 function typesOf(state: PartitionState): Set<string> {
@@ -278,7 +286,12 @@ class AsideSearch {
         unseen.leave({ fn: fn.name, partition }, LIMITS.letters, counted, 'dead letters');
         return;
       }
-      if (letter.kind !== 'event' || !this.#isWanted(letter.eventId, letter.subject)) continue;
+      if (letter.kind !== 'event') {
+        if (this.#mayHold(letter))
+          this.#bounds.unseen.unreadable({ fn: fn.name, partition }, 'dead letter');
+        continue;
+      }
+      if (!this.#isWanted(letter.eventId, letter.subject)) continue;
       this.places.push(placeOf(partition, letter));
       if (this.isFull) break;
     }
@@ -287,6 +300,14 @@ class AsideSearch {
   #isWanted(id: string, subject: string): boolean {
     const query = this.#query;
     return 'eventId' in query ? id === query.eventId : subject === query.subject;
+  }
+
+  /** Whether an unreadable letter may hold the event: its id or subject is the same, or unknown. */
+  #mayHold({ eventId, subject }: DeadLetter): boolean {
+    const query = this.#query;
+    const [named, wanted] =
+      'eventId' in query ? [eventId, query.eventId] : [subject, query.subject];
+    return named === '' || named === wanted;
   }
 
   /**

@@ -74,3 +74,39 @@ t.test('records of the schedule and of an outbox', async (t) => {
     });
   }
 });
+
+t.test('a parked record that cannot be read, and is set aside as a dead letter', async (t) => {
+  const bed = await makeBed(t, 1);
+  const look = bed.redis.client();
+  const { counters, dead, events } = bed.keys;
+  const lane = await startLane(bed, specOf('f', ['a.b'], later), 0);
+  await publish(bed, 0, { 'a.b': [{ id: 'one', subject: 's' }] });
+  await lane.work(() => 'done');
+  await look.xadd(dead(0, 'f'), '*', 'kind', 'record', 'type', 'a.b', 'subject', 's');
+  await look.xadd(dead(0, 'f'), '*', 'kind', 'entry', 'type', 'a.b', 'entry', '1-1');
+  await look.del(events(0, 'a.b'));
+  t.ok(await look.exists(counters(0)));
+
+  const unseen = (count: string): object => ({
+    events: [],
+    searched: { complete: false, unseen: [`f in partition 0: unreadable ${count}`] },
+  });
+  t.match(await explain(bed, { eventId: 'two' }), unseen('dead letters: 2'));
+  t.match(await explain(bed, { subject: 's' }), unseen('dead letters: 2'));
+  t.match(await explain(bed, { subject: 'other' }), unseen('dead letter: 1'), 'it names its own');
+});
+
+t.test('a stream entry that cannot be read, and holds the id', async (t) => {
+  const bed = await makeBed(t, 1);
+  const look = bed.redis.client();
+  await startLane(bed, specOf('f', ['a.b'], later), 0);
+  const corrupt = Buffer.from('\xff nonsense with the id two in it', 'latin1');
+  await look.xadd(bed.keys.events(0, 'a.b'), '*', 'b', corrupt);
+  for (const query of [{ eventId: 'two' }, { subject: 'two' }]) {
+    t.match(await explain(bed, query), {
+      events: [],
+      searched: { complete: false, unseen: ['partition 0: unreadable stream entry: 1'] },
+    });
+  }
+  t.match(await explain(bed, { eventId: 'three' }), { searched: { complete: true } });
+});
