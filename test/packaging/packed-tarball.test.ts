@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { projectDir, testServerBinary } from '../../scripts/lab/redis-server.ts';
@@ -196,6 +196,44 @@ interface Lag {
   }[];
 }
 
+/**
+ * Puts the binary of the other tests where the embedded server looks for it. This saves a second
+ * download.
+ */
+async function shareServerBinary(home: string): Promise<void> {
+  await testServerBinary();
+  const cache = join(projectDir, '.millrace/redis-server');
+  if (existsSync(cache)) cpSync(cache, join(home, '.millrace/redis-server'), { recursive: true });
+}
+
+/** Starts the service in a folder, without npx: the signal is for the process itself. */
+function startMillrace(t: Test, home: string) {
+  const started = spawn(join(home, 'node_modules/.bin/millrace'), ['start'], {
+    cwd: home,
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = new Promise<number | string | null>((resolve) => {
+    started.once('error', (error) => resolve(error.message));
+    started.once('exit', (code, signal) => resolve(code ?? signal));
+  });
+  let output = '';
+  for (const stream of [started.stdout, started.stderr])
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  t.teardown(async () => {
+    started.kill('SIGKILL');
+    await ended;
+  });
+  const whileRunning = <T>(what: string, check: () => T | Promise<T>): Promise<NonNullable<T>> =>
+    Promise.race([
+      until(what, check, COMMAND_MS),
+      ended.then((status) => {
+        throw new Error(`millrace start ended with ${status} before ${what}:\n${output}`);
+      }),
+    ]);
+  return { child: started, ended, whileRunning, output: () => output };
+}
+
 t.test('installed into an empty folder', async (t) => {
   const home = join(folder, 'parcels');
   mkdirSync(home);
@@ -271,11 +309,7 @@ t.test('installed into an empty folder', async (t) => {
   });
 
   await t.test('what is published is handled, accounted for, and stopped in order', async (t) => {
-    // The binary the other tests use, where the embedded server looks for it: no second download.
-    await testServerBinary();
-    const cache = join(projectDir, '.millrace/redis-server');
-    if (existsSync(cache)) cpSync(cache, join(home, '.millrace/redis-server'), { recursive: true });
-
+    await shareServerBinary(home);
     const published = await millrace(
       'publish',
       'parcel.sent',
@@ -286,31 +320,7 @@ t.test('installed into an empty folder', async (t) => {
     t.equal(published.status, 0, 'publish', { output: published.stderr });
     const { id } = JSON.parse(published.stdout) as { id: string };
 
-    // Not through npx: the signal is for the process itself.
-    const started = spawn(join(home, 'node_modules/.bin/millrace'), ['start'], {
-      cwd: home,
-      env: environment,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const ended = new Promise<number | string | null>((resolve) => {
-      started.once('error', (error) => resolve(error.message));
-      started.once('exit', (code, signal) => resolve(code ?? signal));
-    });
-    let output = '';
-    for (const stream of [started.stdout, started.stderr])
-      stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    t.teardown(async () => {
-      started.kill('SIGKILL');
-      await ended;
-    });
-    const whileRunning = <T>(what: string, check: () => T | Promise<T>): Promise<NonNullable<T>> =>
-      Promise.race([
-        until(what, check, COMMAND_MS),
-        ended.then((status) => {
-          throw new Error(`millrace start ended with ${status} before ${what}:\n${output}`);
-        }),
-      ]);
-
+    const { child, ended, whileRunning, output } = startMillrace(t, home);
     const record = join(home, 'recorded.ndjson');
     const recorded = await whileRunning('the function has written', () =>
       existsSync(record) ? readFileSync(record, 'utf8') : null,
@@ -331,8 +341,8 @@ t.test('installed into an empty folder', async (t) => {
     });
     t.match(row, { appended: 1, done: 1, dead: 0, pending: 0, lag: 0, conserved: true });
 
-    started.kill('SIGTERM');
-    t.equal(await ended, 0, 'SIGTERM: drained, status 0', { output });
+    child.kill('SIGTERM');
+    t.equal(await ended, 0, 'SIGTERM: drained, status 0', { output: output() });
     t.equal(readFileSync(record, 'utf8'), recorded, 'handled once');
   });
 });
