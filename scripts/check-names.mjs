@@ -1,6 +1,7 @@
 /**
  * `npm run names`: one name, one thing. No two files of src/ export a declaration of the same name,
- * and no two files have the same base name. Re-exports are no declarations.
+ * and no two files, Lua scripts among them, have the same base name. Errors name a script by its
+ * base name. Re-exports are no declarations.
  *
  * Prints each name with its files. The argument is the folder to look in, default `src`.
  */
@@ -58,9 +59,11 @@ function twice(things) {
 const root = process.argv[2] ?? 'src';
 const paths = readdirSync(root, { recursive: true })
   .map((path) => join(root, path).replaceAll('\\', '/'))
-  .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
+  .filter((path) => /\.(ts|lua)$/.test(path) && !path.endsWith('.d.ts'))
   .sort();
-const names = paths.flatMap((path) => [...exportsOf(path)].map((name) => ({ name, path })));
+const names = paths
+  .filter((path) => path.endsWith('.ts'))
+  .flatMap((path) => [...exportsOf(path)].map((name) => ({ name, path })));
 const files = paths
   .filter((path) => !CONVENTIONS.some(({ pattern }) => pattern.test(path)))
   .map((path) => ({ name: basename(path), path }));

@@ -35,7 +35,10 @@ import {
   type SubjectState,
 } from './stored-records.ts';
 
-const registerScript = defineScript({ url: new URL('./register.lua', import.meta.url), keys: 9 });
+const registerScript = defineScript({
+  url: new URL('./register-schema.lua', import.meta.url),
+  keys: 9,
+});
 const deleteScript = defineScript({ url: new URL('./delete.lua', import.meta.url), keys: 3 });
 const levelScript = defineScript({ url: new URL('./set-level.lua', import.meta.url), keys: 2 });
 

@@ -3,8 +3,8 @@
  * event type, or any name that a client of the Confluent API uses.
  *
  * A registration is optimistic. It reads the subject and judges the candidate against its versions.
- * register.lua takes the candidate only if the subject and its level have not changed since. So of
- * two incompatible schemas that are registered at the same time only one is taken.
+ * register-schema.lua takes the candidate only if the subject and its level have not changed since.
+ * So of two incompatible schemas that are registered at the same time only one is taken.
  */
 import {
   checkLevel,

@@ -10,12 +10,14 @@ t.test('exports and files that stand twice', async (t) => {
   const dir = t.testdir({
     a: {
       'index.ts': "export { Place } from './place.ts';\nexport type { When } from './when.ts';\n",
+      'take.lua': '',
       'place.ts': 'export interface Place {}\nconst own = 1;\n',
       'when.ts': 'export type When = 1;\nexport const { deep: [spread] } = x;\n',
       'errors.ts': 'export function load(a: 1): void;\nexport function load(a: number): void {}\n',
     },
     b: {
       'index.ts': "export * from './errors.ts';\n",
+      'take.lua': '',
       'errors.ts': 'export class Place {}\nconst load = 1, own = 2;\n',
       'late.ts': 'const when = 1;\nexport { when as When, own };\nexport const spread = 1;\n',
       'types.d.ts': 'export interface Place {}\n',
@@ -31,8 +33,9 @@ t.test('exports and files that stand twice', async (t) => {
     `When is declared in ${path('a/when.ts')} and ${path('b/late.ts')}`,
     `spread is declared in ${path('a/when.ts')} and ${path('b/late.ts')}`,
     `errors.ts is the name of ${path('a/errors.ts')} and ${path('b/errors.ts')}`,
+    `take.lua is the name of ${path('a/take.lua')} and ${path('b/take.lua')}`,
   ]);
-  t.equal(stdout, 'names: 4 stand twice\n');
+  t.equal(stdout, 'names: 5 stand twice\n');
   t.equal(status, 1);
 });
 
