@@ -1,10 +1,12 @@
 /**
  * The exceptions from the limits on functions (eslint-suppressions.json) may only become fewer.
  * ESLint itself refuses functions beyond the list, and exceptions that are not needed any more.
- * This script compares the list with its version before its last change.
+ * This script compares the list with its version before its last change. It also refuses comments
+ * that turn these limits off, because ESLint counts no such comment.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 const FILE = 'eslint-suppressions.json';
 const git = (...args) =>
@@ -45,6 +47,41 @@ function before(now) {
   return null;
 }
 
+/** Folders in which no comment may turn a limit off. */
+const FOLDERS = ['src', 'scripts', 'test'];
+const LIMITS = /\b(max-lines-per-function|max-params)\b/;
+/** Comments that disable or set rules. Groups: the directive, and the rules with their reason. */
+const DIRECTIVES = [
+  /\/\/\s*(eslint-disable-(?:next-)?line)(?![\w-])(.*)$/gm,
+  /\/\*\s*(eslint(?:-disable(?:-next-line|-line)?)?)(?![\w-])([\s\S]*?)\*\//g,
+];
+
+/** Comments of a text that turn a limit off, in the order of DIRECTIVES. */
+function disabledIn(text) {
+  return DIRECTIVES.flatMap((pattern) => [...text.matchAll(pattern)]).filter(
+    ([, directive, rest]) => {
+      const rules = rest.split('--')[0].trim();
+      // A comment without rules disables all of them.
+      return LIMITS.test(rules) || (directive !== 'eslint' && rules === '');
+    },
+  );
+}
+
+/** Places of comments that turn a limit off, as `path:line`. Generated code has no limits. */
+function placesOfDisabled() {
+  return FOLDERS.filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder, { recursive: true }).map((path) => join(folder, path)))
+    .map((path) => path.replaceAll('\\', '/'))
+    .filter((path) => /\.[cm]?[jt]s$/.test(path) && !path.includes('/generated/'))
+    .sort()
+    .flatMap((path) => {
+      const text = readFileSync(path, 'utf8');
+      return disabledIn(text).map(
+        ({ index }) => `${path}:${text.slice(0, index).split('\n').length}`,
+      );
+    });
+}
+
 const now = existsSync(FILE) ? readFileSync(FILE, 'utf8') : '{}';
 const old = before(now);
 const counts = countsOf(now);
@@ -63,4 +100,7 @@ const MOST = 3;
 const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
 console.log(`${FILE}: ${total} exceptions`);
 if (total > MOST) console.error(`${FILE}: at most ${MOST} exceptions are allowed`);
-process.exitCode = grown.length > 0 || total > MOST ? 1 : 0;
+const disabled = placesOfDisabled();
+for (const place of disabled)
+  console.error(`${place}: a comment turns a limit on functions off. Make the function shorter`);
+process.exitCode = grown.length > 0 || total > MOST || disabled.length > 0 ? 1 : 0;
