@@ -353,13 +353,8 @@ function skipped(asked: Case): Promise<Answer | null> {
 }
 
 function done(asked: Case): Answer {
-  const unseen = asked.unseen.parts;
-  if (unseen.length > 0) {
-    return {
-      state: 'unknown',
-      why: `it is done, or in records that were not read: ${unseen.join('; ')}`,
-    };
-  }
+  const { hidden } = asked.unseen;
+  if (hidden !== null) return { state: 'unknown', why: `it is done, or it is ${hidden}` };
   if (!asked.place.inStream) {
     return {
       state: 'done',

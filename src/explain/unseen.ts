@@ -4,18 +4,38 @@ interface Where {
   readonly partition: number;
 }
 
+/** Unreadable records of one kind in one place. `kind` is in the singular. */
+interface Unreadable {
+  readonly place: string;
+  readonly kind: string;
+  readonly count: number;
+}
+
 /** Lists not read to their ends, and unreadable records. Each of them may hold the event. */
 export class Unseen {
-  readonly #parts: string[] = [];
+  readonly #left: string[] = [];
   /** Unreadable records by place and kind. */
-  readonly #unreadable = new Map<string, number>();
+  readonly #unreadable = new Map<string, Unreadable>();
 
   /** One text for each list that was left, and for each kind of unreadable record in a place. */
   get parts(): readonly string[] {
-    const unreadable = [...this.#unreadable].map(
-      ([what, count]) => `${what}${count === 1 ? '' : 's'}: ${count}`,
+    const unreadable = [...this.#unreadable.values()].map(
+      ({ place, kind, count }) => `${place}: unreadable ${plural(kind, count)}: ${count}`,
     );
-    return [...this.#parts, ...unreadable];
+    return [...this.#left, ...unreadable];
+  }
+
+  /** Places that may hold the event, as the end of a sentence. Null: none. */
+  get hidden(): string | null {
+    const unreadable = [...this.#unreadable.values()].map(
+      ({ place, kind, count }) => `${count} ${plural(kind, count)} of ${place}`,
+    );
+    const places: string[] = [];
+    if (this.#left.length > 0)
+      places.push(`in a record that was not read: ${this.#left.join('; ')}`);
+    if (unreadable.length > 0)
+      places.push(`in a record that could not be read: ${unreadable.join('; ')}`);
+    return places.length > 0 ? places.join('; or ') : null;
   }
 
   /**
@@ -28,16 +48,22 @@ export class Unseen {
 
   /** Notes that `seen` of `all` items of a list were looked at, where there are more. */
   note(where: Where, seen: number, all: number, what: string): void {
-    if (all > seen) this.#parts.push(`${placeText(where)}: ${seen} of ${all} ${what}`);
+    if (all > seen) this.#left.push(`${placeText(where)}: ${seen} of ${all} ${what}`);
   }
 
   /** Notes a record that cannot be read. @param what its kind, in the singular */
   unreadable(where: Where, what: string): void {
-    const key = `${placeText(where)}: unreadable ${what}`;
-    this.#unreadable.set(key, (this.#unreadable.get(key) ?? 0) + 1);
+    const place = placeText(where);
+    const key = `${place}: ${what}`;
+    const count = (this.#unreadable.get(key)?.count ?? 0) + 1;
+    this.#unreadable.set(key, { place, kind: what, count });
   }
 }
 
 function placeText({ fn, partition }: Where): string {
   return `${fn === undefined ? '' : `${fn} in `}partition ${partition}`;
+}
+
+function plural(kind: string, count: number): string {
+  return count === 1 ? kind : `${kind}s`;
 }
