@@ -125,7 +125,7 @@ function judge(facts: HealthFacts): HealthReport {
 /** A dispatcher takes no work as long as it holds none of the lanes of its share. */
 function withoutLanes({ started, share }: HealthFacts): string | null {
   return started && share && share.lanes > 0 && share.missing === share.lanes
-    ? `none of the ${share.lanes} lanes that are its share is held yet, or any more`
+    ? `this dispatcher holds none of its ${share.lanes} lanes`
     : null;
 }
 

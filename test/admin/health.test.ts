@@ -140,7 +140,11 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
   t.teardown(() => admin.close());
   const ready = await fetch(`${admin.url}/readyz`);
   t.equal(ready.status, 503);
-  t.match(await ready.json(), { status: 'not ready', lanes: 0, reason: /none of the 1 lanes/ });
+  t.match(await ready.json(), {
+    status: 'not ready',
+    lanes: 0,
+    reason: /holds none of its 1 lanes/,
+  });
   t.ok(dispatcher.health().ok, 'somebody has it: a restart would not help');
   // A key of another type makes every claim fail: nobody has the lane then. The change is one step,
   // because between two steps the dispatcher could get the lease.

@@ -92,7 +92,7 @@ export class LeaseLostError extends MillraceError {
   readonly partition: number;
   constructor(functionName: string, partition: number) {
     super(
-      `this dispatcher has lost partition ${partition} of function "${functionName}" to another one, where the event runs again; stop what can be stopped`,
+      `this dispatcher has lost partition ${partition} of function "${functionName}" to another one, where the event runs again. Stop this handler's work if you can.`,
     );
     this.partition = partition;
   }

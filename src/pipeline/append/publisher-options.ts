@@ -83,7 +83,7 @@ export const PUBLISHER_OPTIONS: {
   deadlineMs: wholeNumberRule(
     [100, 3_600_000],
     30_000,
-    'time after which an event is given up that Redis has not answered, ms, with the time in which its flush waited behind others. Each flush is sent at least once, and waits a second for its answer',
+    "longest time from publish to Redis' answer, ms. Waiting behind other flushes counts. Each flush is sent at least once, and has a second for its answer",
   ),
   whenRefused: oneOfRule(
     ['wait', 'reject'],
