@@ -1,5 +1,4 @@
 /** Appends: expectations, atomic publication, repeats, refusals. One server for all. */
-import fc from 'fast-check';
 import t from 'tap';
 import {
   InvalidEventError,
@@ -8,39 +7,22 @@ import {
 } from '../../src/core/errors/input-errors.ts';
 import { RedisReplyError } from '../../src/core/errors/server-errors.ts';
 import { partitionOf } from '../../src/core/partition.ts';
-import { walkBatch } from '../../src/wire/batch-reader.ts';
-import type { EventHeader } from '../../src/wire/event-header.ts';
 import {
   ConflictError,
   EventIdReusedError,
   HistoryFullError,
   StoreInputError,
 } from '../../src/store/store-errors.ts';
-import type { EventStore } from '../../src/store/event-store.ts';
 import type { ExpectedRevision } from '../../src/store/expected-revision.ts';
 import { dump } from '../../scripts/lab/counters.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
-import { collect, failed, numberOf, openShop, reserved } from './open-store.ts';
+import { collect, failed, numberOf, openShop, published, reserved } from './open-store.ts';
 
 const P = 4;
 const redis = await startRedis(t);
 const look = redis.client();
 const millrace = await openShop(t, redis.url, P);
 const store = millrace.store({ maxEvents: 20 });
-
-/** Reads the events of a type from its streams, by position. */
-async function published(type: string): Promise<Map<string, EventHeader>> {
-  const found = new Map<string, EventHeader>();
-  for (let p = 0; p < P; p++) {
-    for (const [id, fields] of await look.xrangeBuffer(`mr:{${p}}:events:${type}`, '-', '+')) {
-      walkBatch(
-        fields[1] as Buffer,
-        (header) => void found.set(`${p}/${String(id)}/${header.position}`, header),
-      );
-    }
-  }
-  return found;
-}
 
 t.test('what an append leaves: the history, the streams, the counters', async (t) => {
   const first = await store.append(
@@ -71,8 +53,8 @@ t.test('what an append leaves: the history, the streams, the counters', async (t
     ['millrace', 'millrace', 'millrace'],
   );
   const streams = new Map([
-    ...(await published('stock.reserved')),
-    ...(await published('payment.failed')),
+    ...(await published(look, 'stock.reserved')),
+    ...(await published(look, 'payment.failed')),
   ]);
   for (const event of events)
     t.equal(
@@ -325,8 +307,8 @@ t.test('appends of one batch share the round trip, not the fate', async (t) => {
   );
   t.strictSame((await collect(store.read('order', a))).map(numberOf), [1, 2]);
   const streams = new Map([
-    ...(await published('stock.reserved')),
-    ...(await published('payment.failed')),
+    ...(await published(look, 'stock.reserved')),
+    ...(await published(look, 'payment.failed')),
   ]);
   for (const id of [a, e, f])
     for (const event of await collect(store.read('order', id)))
@@ -398,98 +380,3 @@ t.test('ids and data of any shape come back as they were', async (t) => {
   );
   t.ok((await collect(store.histories('order'))).includes(id));
 });
-
-t.test(
-  'property: any interleaving of appends leaves gap-free revisions with one winner each',
-  async (t) => {
-    const stores: EventStore[] = [store, millrace.store(), millrace.store()];
-    let run = 0;
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(
-          fc.record({
-            store: fc.nat(2),
-            history: fc.nat(2),
-            events: fc.integer({ min: 1, max: 3 }),
-            wait: fc.boolean(),
-            expected: fc.oneof(
-              fc.nat(6),
-              fc.constantFrom('any' as const, 'no-stream' as const, 'stream-exists' as const),
-            ),
-          }),
-          { minLength: 1, maxLength: 40 },
-        ),
-        async (plan) => {
-          run++;
-          const winners = new Map<
-            string,
-            { id: string; revision: number; expected: ExpectedRevision; position: string }[]
-          >();
-          let number = 0;
-          const attempts: Promise<void>[] = [];
-          for (const { store: s, history, events, wait, expected } of plan) {
-            const id = `run${run}-${history}`;
-            const attempt = (stores[s] as EventStore)
-              .append(
-                'prop',
-                id,
-                Array.from({ length: events }, () => reserved(id, ++number)),
-                { expectedRevision: expected },
-              )
-              .then(
-                (result) => {
-                  const list = winners.get(id) ?? [];
-                  winners.set(id, list);
-                  list.push(
-                    ...result.events.map((event) => ({
-                      ...event,
-                      expected:
-                        event.revision === result.events[0]?.revision ? expected : ('any' as const),
-                    })),
-                  );
-                },
-                (error: unknown) => {
-                  if (!(error instanceof ConflictError)) throw error;
-                },
-              );
-            attempts.push(attempt);
-            if (wait) await attempt;
-          }
-          await Promise.all(attempts);
-          for (const [id, list] of winners) {
-            list.sort((a, b) => a.revision - b.revision);
-            const events = await collect(store.read('prop', id));
-            if (events.length !== list.length)
-              throw new Error(`${events.length} events, ${list.length} were acknowledged`);
-            list.forEach((winner, i) => {
-              if (winner.revision !== i + 1)
-                throw new Error(
-                  `revision ${i + 1} has ${list.filter((one) => one.revision === i + 1).length} winners`,
-                );
-              if (events[i]?.id !== winner.id || events[i]?.position !== winner.position)
-                throw new Error(`revision ${i + 1} is another event than was acknowledged`);
-              if (typeof winner.expected === 'number' && winner.expected !== i)
-                throw new Error(`an append that expected ${winner.expected} was accepted at ${i}`);
-              if (winner.expected === 'no-stream' && i !== 0)
-                throw new Error('a second append expected no stream');
-              if (winner.expected === 'stream-exists' && i === 0)
-                throw new Error('a first append expected a stream');
-            });
-          }
-        },
-      ),
-      { numRuns: 60 },
-    );
-    const streams = await published('stock.reserved');
-    const positions = (
-      await Promise.all(
-        (await collect(store.histories('prop'))).map((id) => collect(store.read('prop', id))),
-      )
-    ).flat();
-    t.ok(positions.length > 100);
-    t.ok(
-      positions.every((event) => streams.get(event.position)?.id === event.id),
-      'all of it was published',
-    );
-  },
-);

@@ -1,9 +1,12 @@
 /** An event store for the example's events, and the events that its tests append. */
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { connect, type Millrace, type StoreOptions } from '../../src/millrace.ts';
 import type { NewEvent, RecordedEvent } from '../../src/define/define-aggregate.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
+import { walkBatch } from '../../src/wire/batch-reader.ts';
+import type { EventHeader } from '../../src/wire/event-header.ts';
 import { projectDir, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 export async function openShop(t: TestLike, url: string, partitions: number): Promise<Millrace> {
@@ -51,4 +54,18 @@ export async function collect<T>(from: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const one of from) all.push(one);
   return all;
+}
+
+/** Reads the events of a type from the streams of four partitions, by position. */
+export async function published(look: Redis, type: string): Promise<Map<string, EventHeader>> {
+  const found = new Map<string, EventHeader>();
+  for (let p = 0; p < 4; p++) {
+    for (const [id, fields] of await look.xrangeBuffer(`mr:{${p}}:events:${type}`, '-', '+')) {
+      walkBatch(
+        fields[1] as Buffer,
+        (header) => void found.set(`${p}/${String(id)}/${header.position}`, header),
+      );
+    }
+  }
+  return found;
 }
