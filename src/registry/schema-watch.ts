@@ -113,7 +113,7 @@ export class SchemaWatch implements Lifecycle {
       const version = own.at(-1)?.version;
       if (version !== undefined) {
         if (!own.some((use) => use.version === schema.version))
-          this.#renumbered(subject, schema, version);
+          await this.#renumbered(subject, schema, version);
         continue;
       }
       if (found && this.#sound.has(schema.id)) continue;
@@ -125,14 +125,26 @@ export class SchemaWatch implements Lifecycle {
     }
   }
 
+  /** Sets a schema that the registry had lost. */
   #change(subject: string, had: LocalSchema, now: LocalSchema): void {
-    const schema = { ...now, lost: (had.lost ?? 0) + 1 };
+    this.#set(subject, { ...now, lost: (had.lost ?? 0) + 1 });
+  }
+
+  #set(subject: string, schema: LocalSchema): void {
     this.#options.schemas.set(subject, schema);
     this.#changed.set(subject, schema);
   }
 
-  /** The registry was lost, and another process has registered the schema before this one. */
-  #renumbered(subject: string, had: LocalSchema, version: number): void {
+  /**
+   * The process's own version is gone, and the schema is another version. Either the version was
+   * deleted for good, or the registry was lost and another process registered the schema first.
+   */
+  async #renumbered(subject: string, had: LocalSchema, version: number): Promise<void> {
+    const { gone } = await this.#options.registry.store.state(subject);
+    if (gone.includes(had.version)) {
+      this.#set(subject, { ...had, version });
+      return;
+    }
     this.#change(subject, had, { ...had, version });
     this.#options.log(
       'warn',

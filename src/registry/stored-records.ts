@@ -47,6 +47,8 @@ export interface SubjectState {
   readonly versions: readonly SubjectVersion[];
   /** Numbers of versions whose record has no valid schema id. Usually empty. */
   readonly damaged: readonly number[];
+  /** Numbers of versions that were deleted for good. Never given again. */
+  readonly gone: readonly number[];
   /** The subject's own level, else the global one; '' if neither is set. */
   readonly level: string;
   readonly ownLevel: string | null;
@@ -73,7 +75,10 @@ export function readState(
   for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
   const versions: SubjectVersion[] = [];
   const damaged: number[] = [];
+  const gone: number[] = [];
   for (const [field, text] of fields) {
+    const goneVersion = /^gone:(\d+)$/.exec(field)?.[1];
+    if (goneVersion !== undefined) gone.push(Number(goneVersion));
     const version = /^id:(\d+)$/.exec(field)?.[1];
     if (version === undefined) continue;
     const id = idOrNull(text);
@@ -97,6 +102,7 @@ export function readState(
     revision: fields.get('revision') ?? '',
     versions,
     damaged,
+    gone,
     level: ownLevel ?? globalLevel ?? '',
     ownLevel,
   };

@@ -162,6 +162,22 @@ t.test('a version that was deleted on purpose does not come back', async (t) => 
   t.same(shop.logged, []);
 });
 
+t.test('a version that was deleted for good, behind a newer one of the same schema', async (t) => {
+  const redis = await startRedis(t);
+  const shop = new Shop(t, redis.url);
+  const { deployment } = await shop.connect(OLD);
+  const { registry, schemas } = deployment;
+  const before = schemas.get('order.created');
+  await registry.delete('order.created', 1);
+  t.match(await registry.register(order(...OLD), BY), { id: before?.id, version: 2 });
+  await deployment.checkSchemas();
+  t.same(schemas.get('order.created'), before);
+  await registry.delete('order.created', 1, true);
+  await deployment.checkSchemas();
+  t.same(schemas.get('order.created'), { ...before, version: 2 }, 'nothing was lost');
+  t.same(shop.logged, []);
+});
+
 t.test(
   'a schema that contradicts what is registered now: publishing says so, and no event is misread',
   async (t) => {
