@@ -217,6 +217,15 @@ export interface FileDescription {
  */
 export type SchemaKey = `id:${number}` | `text:${number}` | `text:${string}/${number}`;
 
+export interface SchemaQuestion {
+  readonly key: SchemaKey;
+  /**
+   * Losses of the registry that the asker knows of. Versions may have other numbers after a loss,
+   * so an earlier answer does not count.
+   */
+  readonly lost: number;
+}
+
 /** Null: the registry does not know the schema. */
 export type SchemaAnswer = WriterSchema | null;
 
@@ -248,9 +257,9 @@ export type ChannelMessage =
   | 'teardown'
   | 'torn-down'
   | { readonly kind: 'uncaught'; readonly uncaught: UncaughtError }
-  | { readonly kind: 'schema?'; readonly key: SchemaKey }
+  | ({ readonly kind: 'schema?' } & SchemaQuestion)
   /** Answer to all threads. The thread that asked takes it. */
-  | { readonly kind: 'schema'; readonly key: SchemaKey; readonly answer: SchemaAnswer };
+  | ({ readonly kind: 'schema'; readonly answer: SchemaAnswer } & SchemaQuestion);
 
 /** Data that each pool thread starts with. */
 export interface ThreadData {

@@ -42,7 +42,7 @@ channel.onmessage = (event: unknown) => {
   if (message === 'teardown')
     void functions.teardown().then(() => channel.postMessage('torn-down'));
   else if (typeof message === 'object' && message.kind === 'schema')
-    questions.answered(message.key, message.answer);
+    questions.answered(message, message.answer);
 };
 channel.unref();
 watchUncaught(

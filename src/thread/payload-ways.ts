@@ -28,6 +28,12 @@ export interface Reader {
   readonly upcasts: readonly Upcast[];
 }
 
+/**
+ * Asks for a writer's schema.
+ * @param lost losses of the type's schema up to the question
+ */
+type Ask = (key: SchemaKey, lost: number) => Promise<SchemaAnswer>;
+
 const READ: Way = { kind: 'read' };
 const UNKNOWN: Way = { kind: 'unknown' };
 /** Most schemas kept per thread, each with the way to read it. Beyond that, all are asked anew. */
@@ -36,15 +42,11 @@ const KEPT = 10_000;
 export class PayloadWays {
   readonly #catalog: Catalog;
   readonly #local: ReadonlyMap<string, LocalSchema>;
-  readonly #ask: (key: SchemaKey) => Promise<SchemaAnswer>;
+  readonly #ask: Ask;
   readonly #ways = new Map<string, Way>();
   readonly #types = new Map<string, Promise<EventType | null>>();
 
-  constructor(
-    catalog: Catalog,
-    local: ReadonlyMap<string, LocalSchema>,
-    ask: (key: SchemaKey) => Promise<SchemaAnswer>,
-  ) {
+  constructor(catalog: Catalog, local: ReadonlyMap<string, LocalSchema>, ask: Ask) {
     this.#catalog = catalog;
     this.#local = local;
     this.#ask = ask;
@@ -59,11 +61,14 @@ export class PayloadWays {
     if (local?.id === id) return READ;
     // An undeclared type fails in the same way as without a schema id.
     if (!this.#catalog.types.has(type)) return READ;
-    const key = `${definition.spec.name}/${type}/${id}/${local?.lost ?? 0}`;
+    const lost = local?.lost ?? 0;
+    const key = `${definition.spec.name}/${type}/${id}/${lost}`;
     return (
       this.#ways.get(key) ??
       this.#find(definition, type, id).then(
         (way) => {
+          // The registry was lost meanwhile: the answers may hold former numbers of versions.
+          if (this.#lossesOf(type) !== lost) return this.wayOf(definition, type, id);
           if (way.kind === 'unknown') return way;
           if (this.#ways.size >= KEPT) this.#ways.clear();
           this.#ways.set(key, way);
@@ -78,8 +83,12 @@ export class PayloadWays {
     );
   }
 
+  #lossesOf(type: string): number {
+    return this.#local.get(type)?.lost ?? 0;
+  }
+
   async #find(definition: Reader, type: string, id: number): Promise<Way> {
-    const known = await this.#ask(`id:${id}`);
+    const known = await this.#ask(`id:${id}`, this.#lossesOf(type));
     if (known === null) return UNKNOWN;
     const reader = this.#catalog.get(type);
     const versions = known.uses.filter((use) => use.subject === type).map((use) => use.version);
@@ -130,10 +139,11 @@ export class PayloadWays {
   }
 
   #typeOf(type: string, key: SchemaKey): Promise<EventType | null> {
-    const place = `${key} ${this.#local.get(type)?.lost ?? 0}`;
+    const lost = this.#lossesOf(type);
+    const place = `${key} ${lost}`;
     const kept = this.#types.get(place);
     if (kept) return kept;
-    const found = this.#ask(key).then((answer) =>
+    const found = this.#ask(key, lost).then((answer) =>
       answer === null ? null : messageType(createCatalog(answer.files), type, answer.message),
     );
     if (this.#types.size >= KEPT) this.#types.clear();

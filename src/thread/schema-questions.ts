@@ -3,7 +3,12 @@
  * answered with "not known".
  */
 import type { BroadcastChannel } from 'node:worker_threads';
-import type { ChannelMessage, SchemaAnswer, SchemaKey } from '../core/thread-protocol.ts';
+import type {
+  ChannelMessage,
+  SchemaAnswer,
+  SchemaKey,
+  SchemaQuestion,
+} from '../core/thread-protocol.ts';
 
 /**
  * Time to wait for an answer, ms. The dispatcher gives up on the registry earlier. An event without
@@ -13,8 +18,9 @@ const PATIENCE_MS = 20_000;
 
 export class SchemaQuestions {
   readonly #channel: Pick<BroadcastChannel, 'postMessage'>;
+  /** Open questions by key and loss. */
   readonly #open = new Map<
-    SchemaKey,
+    string,
     { readonly answer: Promise<SchemaAnswer>; readonly settle: (answer: SchemaAnswer) => void }
   >();
 
@@ -23,26 +29,32 @@ export class SchemaQuestions {
   }
 
   /** Asks a question. The same question is under way only once. */
-  readonly ask = (key: SchemaKey): Promise<SchemaAnswer> => {
-    const asked = this.#open.get(key);
+  readonly ask = (key: SchemaKey, lost: number): Promise<SchemaAnswer> => {
+    const question: SchemaQuestion = { key, lost };
+    const asked = this.#open.get(nameOf(question));
     if (asked) return asked.answer;
     let settle!: (answer: SchemaAnswer) => void;
     const answer = new Promise<SchemaAnswer>((resolve) => (settle = resolve));
-    const timer = setTimeout(() => this.answered(key, null), PATIENCE_MS);
-    this.#open.set(key, {
+    const timer = setTimeout(() => this.answered(question, null), PATIENCE_MS);
+    this.#open.set(nameOf(question), {
       answer,
       settle: (value) => {
         clearTimeout(timer);
         settle(value);
       },
     });
-    this.#channel.postMessage({ kind: 'schema?', key } satisfies ChannelMessage);
+    this.#channel.postMessage({ kind: 'schema?', ...question } satisfies ChannelMessage);
     return answer;
   };
 
-  answered(key: SchemaKey, answer: SchemaAnswer): void {
-    const open = this.#open.get(key);
-    this.#open.delete(key);
+  answered(question: SchemaQuestion, answer: SchemaAnswer): void {
+    const name = nameOf(question);
+    const open = this.#open.get(name);
+    this.#open.delete(name);
     open?.settle(answer);
   }
+}
+
+function nameOf({ key, lost }: SchemaQuestion): string {
+  return `${lost} ${key}`;
 }

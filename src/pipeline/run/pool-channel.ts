@@ -4,6 +4,7 @@ import type {
   ChannelMessage,
   SchemaAnswer,
   SchemaKey,
+  SchemaQuestion,
   UncaughtError,
 } from '../../core/thread-protocol.ts';
 
@@ -54,13 +55,13 @@ export class PoolChannel {
     if (message === 'torn-down') this.#tornDown();
     else if (typeof message !== 'object') return;
     else if (message.kind === 'uncaught') this.#parts.uncaught?.(message.uncaught);
-    else if (message.kind === 'schema?') void this.#reply(message.key);
+    else if (message.kind === 'schema?') void this.#reply(message);
   }
 
-  async #reply(key: SchemaKey): Promise<void> {
+  async #reply({ key, lost }: SchemaQuestion): Promise<void> {
     const answer = (await this.#parts.answer?.(key)) ?? null;
     // Once the channel is closed, nobody waits for the answer.
-    if (!this.#closed) this.#post({ kind: 'schema', key, answer });
+    if (!this.#closed) this.#post({ kind: 'schema', key, lost, answer });
   }
 
   #post(message: ChannelMessage): void {
