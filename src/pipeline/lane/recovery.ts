@@ -22,7 +22,8 @@ type Due = 'take over' | 'release' | 'go back' | 'reread' | 'nothing';
 export class Recovery {
   readonly #lane: LaneContext;
   #due: Due = 'take over';
-  #search: CrashSearch | null = null;
+  /** Null: no earlier owner has died here, or all has run since. */
+  #deaths: CrashSearch | null = null;
   #passed = false;
   #rows: 'current' | 'void' = 'current';
 
@@ -32,7 +33,7 @@ export class Recovery {
 
   /** The search for an event that kills dispatchers. Null: none is under way. */
   get search(): CrashSearch | null {
-    return this.#search;
+    return this.#deaths?.underWay ? this.#deaths : null;
   }
 
   /** Whether all that was pending or due at the lane's start has run. */
@@ -91,12 +92,12 @@ export class Recovery {
     return 'ready';
   }
 
-  /** All that was pending or due at the lane's start has run. Ends the search. */
+  /** All that was pending or due at the lane's start has run. Forgets earlier owners' deaths. */
   async pass(): Promise<void> {
     this.#passed = true;
-    const search = this.#search;
-    this.#search = null;
-    await search?.end();
+    const deaths = this.#deaths;
+    this.#deaths = null;
+    await deaths?.end();
   }
 
   #leave(from: Due, to: Due): void {
@@ -110,9 +111,10 @@ export class Recovery {
   }
 
   async #takeOver(): Promise<'done' | 'lease lost'> {
-    const search = await this.#lane.stages.beginSearch();
-    if (search === 'stale') return 'lease lost';
-    this.#search = search;
+    const deaths = await this.#lane.stages.beginSearch();
+    if (deaths === 'stale') return 'lease lost';
+    this.#deaths = deaths;
+    const { search } = this;
     if (search)
       this.#lane.log(
         'error',

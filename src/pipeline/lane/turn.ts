@@ -152,8 +152,14 @@ export class Turns {
   }
 
   async #noWork(): Promise<Over> {
-    if (!this.#lane.stages.reader.pendingLeft) await this.#recovery.pass();
+    if (this.#allRan()) await this.#recovery.pass();
     return { kind: 'no work' };
+  }
+
+  /** Whether nothing is left of the lane's pending list, nor runs beside its turns. */
+  #allRan(): boolean {
+    const { stages, inFlight } = this.#lane;
+    return !stages.reader.pendingLeft && inFlight.size === 0;
   }
 
   async #retire(): Promise<Over> {
@@ -233,11 +239,11 @@ export class Turns {
 
   /** Learns from the turn. Ends a search that has passed all pending events. */
   async #settle({ due }: Work, { result, touched }: Ran, commit: CommitEnd): Promise<TurnEnd> {
-    const { budget, stages } = this.#lane;
+    const { budget } = this.#lane;
     const { busyMs } = result;
     if (touched === null) return { kind: 'not committed', busyMs };
     const committed = commit === 'committed';
-    const passed = !stages.reader.pendingLeft && due.length < SEARCH_EVENTS;
+    const passed = this.#allRan() && due.length < SEARCH_EVENTS;
     if (committed && touched.whole && passed) await this.#recovery.pass();
     if (touched.started > 0) {
       const emitted = result.emitted.reduce((sum, { bytes }) => sum + bytes, 0);

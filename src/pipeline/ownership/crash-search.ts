@@ -51,16 +51,23 @@ export class CrashSearch {
   /** Address of the event that ran alone when the earlier owner died, and its deaths so far. */
   readonly suspect: { readonly address: string; readonly deaths: number } | null;
 
+  /** Whether the pending events run one by one. Else earlier owners have died, but too few. */
+  readonly underWay: boolean;
+
   #leaseLost = false;
   #marked = '';
+  /** Deaths of the marked event, without its run. */
+  #deathsBefore = 0;
 
-  private constructor(options: CrashSearchOptions, mark: string) {
+  private constructor(options: CrashSearchOptions, deaths: number, mark: string) {
     this.#options = options;
-    const [, deaths, address] = /^(\d+) (.+)$/.exec(mark) ?? [];
-    this.suspect = deaths && address ? { address, deaths: Number(deaths) } : null;
+    // A mark says that a search was under way. It may have passed the place where it began.
+    this.underWay = deaths >= CRASHES || mark !== '';
+    const [, count, address] = /^(\d+) (.+)$/.exec(mark) ?? [];
+    this.suspect = count && address ? { address, deaths: Number(count) } : null;
   }
 
-  /** @returns null: there is nothing to search for; 'stale': the lease is lost */
+  /** @returns null: no owner has died here; 'stale': the lease is lost */
   static async begin(options: CrashSearchOptions): Promise<CrashSearch | null | 'stale'> {
     const { connection, keys, fn, partition, types, consumer } = options;
     const { leaseValue, leaseTtlMs } = options;
@@ -75,9 +82,9 @@ export class CrashSearch {
       [leaseValue, leaseTtlMs, fn, lane, consumer],
     )) as [string, number, string];
     if (reply[0] === 'stale') return 'stale';
-    // A mark says that a search was under way. It may have passed the place where it began.
-    return Number(reply[1]) >= CRASHES || String(reply[2]) !== ''
-      ? new CrashSearch(options, String(reply[2]))
+    const [, deaths, mark] = reply;
+    return Number(deaths) > 0 || String(mark) !== ''
+      ? new CrashSearch(options, Number(deaths), String(mark))
       : null;
   }
 
@@ -108,8 +115,7 @@ export class CrashSearch {
       await before;
       // A run that failed, or whose end could not be written, has left its mark.
       if (!(await this.#unmark())) return false;
-      if ((await this.#write('begin', address)) < 0) return false;
-      this.#marked = address;
+      if (!(await this.#mark(address))) return false;
       const result = await run();
       return (await this.#unmark()) ? result : false;
     } finally {
@@ -117,15 +123,32 @@ export class CrashSearch {
     }
   }
 
-  /** @returns false: the lease is lost */
+  /**
+   * Marks an event. It counts as marked from here on, because the answer may be lost.
+   * @returns false: the lease is lost
+   */
+  async #mark(address: string): Promise<boolean> {
+    this.#deathsBefore = await this.#write('look', address);
+    if (this.#deathsBefore < 0) return false;
+    this.#marked = address;
+    return (await this.#write('begin', address)) >= 0;
+  }
+
+  /**
+   * Takes the mark back. Looks first, because an earlier call may have had no answer.
+   * @returns false: the lease is lost
+   */
   async #unmark(): Promise<boolean> {
     if (this.#marked === '') return true;
-    if ((await this.#write('survived', this.#marked)) < 0) return false;
+    const deaths = await this.#write('look', this.#marked);
+    if (deaths < 0) return false;
+    if (deaths > this.#deathsBefore && (await this.#write('survived', this.#marked)) < 0)
+      return false;
     this.#marked = '';
     return true;
   }
 
-  /** Ends the search: all pending events have run. */
+  /** Ends the search, and forgets the deaths: all pending events have run. */
   async end(): Promise<boolean> {
     return (await this.#write('end', '')) >= 0;
   }

@@ -46,6 +46,8 @@ interface StreamState {
   /** 'pending': the lane's own pending list is read, from `cursor` on. 'new': `>` is read. */
   mode: 'pending' | 'new';
   cursor: string;
+  /** Id of the last entry that was read from the pending list. */
+  pendingTo: string;
   /** Whether more entries may follow `lastId`. */
   cut: boolean;
   lastId: string;
@@ -87,6 +89,7 @@ export class LaneReader {
       key,
       mode: 'pending',
       cursor: '0-0',
+      pendingTo: '0-0',
       cut: true,
       lastId: '0-0',
       limit: '0-0',
@@ -100,6 +103,7 @@ export class LaneReader {
       Object.assign(stream, {
         mode: 'pending',
         cursor: '0-0',
+        pendingTo: '0-0',
         cut: true,
         lastId: '0-0',
         limit: '0-0',
@@ -186,9 +190,12 @@ export class LaneReader {
     };
   }
 
-  /** Whether entries may be left that were delivered before, and not taken again. */
+  /** Whether entries may be left that were delivered before, and not given out again. */
   get pendingLeft(): boolean {
-    return this.#streams.some((stream) => stream.mode === 'pending');
+    return this.#streams.some(
+      ({ mode, queue: [next], pendingTo }) =>
+        mode === 'pending' || (next !== undefined && compareEntryIds(next.id, pendingTo) <= 0),
+    );
   }
 
   /** Whether all pending entries were given out. Only with `pendingOnly`. */
@@ -236,7 +243,7 @@ export class LaneReader {
       this.#options.observed(stream.key, last.id);
     }
     if (stream.mode === 'pending') {
-      if (last) stream.cursor = last.id;
+      if (last) stream.cursor = stream.pendingTo = last.id;
       // New entries may have lower ids than those of other streams. So the stream counts as cut
       // until `>` was read.
       if (got < count) stream.mode = 'new';

@@ -65,7 +65,11 @@ const openRecovered = async (answers: Answers = {}): Promise<Bed> => {
 
 /** A search that is only ended. */
 const searchOf = (end: () => Promise<boolean>): CrashSearch => {
-  const search: Pick<CrashSearch, 'suspect' | 'end'> = { suspect: null, end };
+  const search: Pick<CrashSearch, 'suspect' | 'underWay' | 'end'> = {
+    suspect: null,
+    underWay: true,
+    end,
+  };
   return search as CrashSearch;
 };
 

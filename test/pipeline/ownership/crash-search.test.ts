@@ -178,7 +178,8 @@ t.test(
         },
         share,
         // The only methods that the lane calls here.
-        beginSearch: () => Promise.resolve({ suspect: null, leaseLost } as CrashSearch),
+        beginSearch: () =>
+          Promise.resolve({ suspect: null, underWay: true, leaseLost } as CrashSearch),
         releaseRunning: () => Promise.resolve(0),
         listParked: () => Promise.resolve(new Map()),
         run() {

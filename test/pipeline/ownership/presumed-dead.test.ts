@@ -7,7 +7,9 @@ import t, { type Test } from 'tap';
 import { OWNER } from '../../../src/core/function-spec.ts';
 import { CrashSearch } from '../../../src/pipeline/ownership/crash-search.ts';
 import { acquireLease, noteNotDead, releaseLease } from '../../../src/pipeline/ownership/leases.ts';
+import { UnknownOutcomeError } from '../../../src/core/errors/server-errors.ts';
 import { openConnection } from '../../../src/redis/connection.ts';
+import type { RedisConnection } from '../../../src/redis/contract.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
 import { defineScript } from '../../../src/redis/script.ts';
 import { HOLDS_LEASE } from '../../../src/redis/lua/shared.ts';
@@ -325,6 +327,83 @@ async function played(
 }
 
 for (const [title, steps, deaths, suspected] of cases) {
+  /** Sends scripts on, and loses the answers to those that it is told to. */
+  function losingAnswers(
+    connection: RedisConnection,
+    lost: (number: number) => boolean,
+  ): RedisConnection {
+    let number = 0;
+    return new Proxy(connection, {
+      get(target, name: keyof RedisConnection) {
+        if (name !== 'script') return Reflect.get(target, name) as unknown;
+        return async (...call: Parameters<RedisConnection['script']>) => {
+          const answer = await target.script(...call);
+          if (lost(++number)) throw new UnknownOutcomeError(call[0].name);
+          return answer;
+        };
+      },
+    });
+  }
+
+  t.test('an event is charged once per death, whichever answer is lost', async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const connection = openConnection({ url: redis.url });
+    t.teardown(() => connection.destroy());
+    const openSearch = async (dispatcher: string, through: RedisConnection) => {
+      const lease = await acquireLease(connection, keys, LANE, { dispatcher, ttlMs: 60_000 });
+      if (!('value' in lease)) throw new Error('the lease is taken');
+      const options = { keys, ...LANE, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000 };
+      return CrashSearch.begin({ ...options, connection: through });
+    };
+    // Two owners have died of the event: the next one has a search.
+    const deaths = 2;
+    for (const answer of [2, 3, 4, 5]) {
+      await look.flushall();
+      const opened = await openSearch('one', connection);
+      t.equal(opened, null);
+      await look.hset(keys.counters(0), `suspect:${FN}`, `${deaths} ${ADDRESS}`);
+      await look.del(keys.lease(0, FN));
+      const search = await openSearch(
+        'two',
+        // The first script is note-crash.lua. Then: look, begin, look, survived.
+        losingAnswers(connection, (number) => number === answer),
+      );
+      if (search === null || search === 'stale') throw new Error('there is no search');
+      await t.rejects(
+        search.alone(ADDRESS, () => Promise.resolve('ran')),
+        UnknownOutcomeError,
+      );
+      t.equal(await search.alone(ADDRESS, () => Promise.resolve('ran')), 'ran');
+      t.equal(await look.hget(keys.counters(0), `suspect:${FN}`), `${deaths} ${ADDRESS}`);
+    }
+  });
+
+  t.test('an owner that has run everything forgets the deaths of earlier ones', async (t) => {
+    const redis = await startRedis(t);
+    const look = redis.client();
+    const connection = openConnection({ url: redis.url });
+    t.teardown(() => connection.destroy());
+    let owner = 0;
+    const next = async () => {
+      const dispatcher = `owner-${++owner}`;
+      const lease = await acquireLease(connection, keys, LANE, { dispatcher, ttlMs: 60_000 });
+      if (!('value' in lease)) throw new Error('the lease is taken');
+      const options = { keys, ...LANE, types: ['a'], leaseValue: lease.value, leaseTtlMs: 60_000 };
+      const deaths = await CrashSearch.begin({ ...options, connection });
+      await look.del(keys.lease(0, FN));
+      return deaths;
+    };
+    t.equal(await next(), null);
+    const first = await next();
+    t.match(first, { underWay: false });
+    await look.set(keys.lease(0, FN), 'owner-2:2');
+    await (first as CrashSearch).end();
+    t.equal(await look.hexists(keys.counters(0), `crash:${FN}`), 0);
+    await look.del(keys.lease(0, FN));
+    t.match(await next(), { underWay: false }, 'the second one counts as the first death');
+  });
+
   t.test(`${title}: ${deaths} deaths`, async (t) => {
     t.strictSame(await played(t, steps), { deaths, suspected });
   });

@@ -76,6 +76,8 @@ class ReadLane {
   readonly #all: ModelEntry[] = [];
   /** Number of entries given out since the last reset. */
   #given = 0;
+  /** Number of entries given out at the last reset. */
+  #before = 0;
   #acknowledged = 0;
   #sequence = 0;
 
@@ -119,6 +121,7 @@ class ReadLane {
     else if (one.do === 'ack') await this.#acknowledge();
     else {
       this.#reader.reset();
+      this.#before = Math.max(this.#before, this.#given);
       this.#given = this.#acknowledged;
     }
   }
@@ -182,6 +185,8 @@ class ReadLane {
     if (entries.length === 0 && left > 0)
       throw new Error(`nothing given out, ${left} entries are there`);
     if (!more && left > 0) throw new Error('more is false, but there is more');
+    if (this.#given < this.#before && !this.#reader.pendingLeft)
+      throw new Error(`${this.#before - this.#given} entries that were given out before are left`);
     return more;
   }
 
