@@ -96,7 +96,7 @@ async function look<T>(
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const lookedMs = performance.now();
-    const value = await check();
+    const value = await inTime(check(), what, timeoutMs, deadline);
     if (value && !(value instanceof NotYet)) return value as Found<T>;
     const now = performance.now();
     if (now > deadline) {
@@ -104,6 +104,30 @@ async function look<T>(
       throw new Error(`waited ${timeoutMs} ms in vain until ${what}; the last value: ${last}`);
     }
     await rest(Math.min(MAX_PAUSE_MS, 3 * (now - lookedMs)), deadline - now);
+  }
+}
+
+/** Time that a look has at least, ms: the deadline may be over when the last one begins. */
+const LAST_LOOK_MS = 1000;
+
+/** Bounds a look that hangs, such as one at a paused server. @throws Error */
+async function inTime<T>(
+  looking: T | Promise<T>,
+  what: string,
+  timeoutMs: number,
+  deadline: number,
+): Promise<T> {
+  if (!(looking instanceof Promise)) return looking;
+  const over = new AbortController();
+  const leftMs = Math.max(LAST_LOOK_MS, deadline - performance.now());
+  const late = delay(leftMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`waited ${timeoutMs} ms in vain until ${what}; the last look has not ended`);
+  });
+  try {
+    return await Promise.race([looking, late]);
+  } finally {
+    over.abort();
+    late.catch(() => undefined);
   }
 }
 
