@@ -2,6 +2,8 @@
  * Options of the API, each declared once: its default, its check, and its line in a table of docs/.
  * `npm run docs` prints the tables.
  */
+import { isOptions, shownValue } from './shown.ts';
+
 export interface OptionRule<T> {
   /** Default. */
   readonly value: T;
@@ -33,7 +35,7 @@ export function wholeNumberRule(
     problem: (given) =>
       Number.isInteger(given) && (given as number) >= min && (given as number) <= max
         ? null
-        : `must be a whole number from ${min} to ${max}, got ${String(given)}`,
+        : `must be a whole number from ${min} to ${max}, got ${shownValue(given)}`,
   };
 }
 
@@ -49,7 +51,7 @@ export function oneOfRule<const T extends string>(
     problem: (given) =>
       names.includes(given as T)
         ? null
-        : `must be ${names.map((name) => `"${name}"`).join(' or ')}, got ${String(given)}`,
+        : `must be ${names.map((name) => `"${name}"`).join(' or ')}, got ${shownValue(given)}`,
   };
 }
 
@@ -71,11 +73,11 @@ export function defaultsOf<R extends OptionRules>(rules: R): Defaults<R> {
  * Checks options, and names those that do not exist.
  * @param of owner of the options, as the problems name it
  */
-export function optionProblems(of: string, rules: OptionRules, options: object): string[] {
+export function optionProblems(of: string, rules: OptionRules, options: unknown): string[] {
+  if (!isOptions(options)) return [`${of} options must be an object, got ${shownValue(options)}`];
   const problems: string[] = [];
-  const given = options as Readonly<Record<string, unknown>>;
   for (const [name, rule] of Object.entries(rules)) {
-    const problem = rule.problem(given[name]);
+    const problem = rule.problem(options[name]);
     if (problem !== null) problems.push(`${of} option ${name} ${problem}`);
   }
   for (const name of Object.keys(options))

@@ -1,4 +1,7 @@
-/** Appearance in logs of objects that users hold: name and state instead of internals. */
+/**
+ * Appearance in logs of objects that users hold: name and state instead of internals. Appearance in
+ * errors of values that users give.
+ */
 import type { InspectOptions } from 'node:util';
 
 /** util.inspect.custom, without loading node:util. */
@@ -33,4 +36,27 @@ export function showAs<T extends object>(target: T, name: string, fields: () => 
     toJSON: { value: fields, enumerable: false },
   });
   return target;
+}
+
+/** Whether a value is an object of options: not an array, a Map or a Promise. */
+export function isOptions(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return (
+    prototype === null ||
+    prototype === Object.prototype ||
+    Object.getPrototypeOf(prototype) === null
+  );
+}
+
+/** Returns the value as written in code; the name of its class, where it has no such form. */
+export function shownValue(value: unknown): string {
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'object' && value !== null && !isOptions(value) && !Array.isArray(value))
+    return `a ${value.constructor?.name ?? 'object'}`;
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
 }

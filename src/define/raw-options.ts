@@ -1,30 +1,10 @@
 /** Unchecked options of defineFunction, defineView, defineAggregate and defineDecider. */
+import { isOptions, shownValue } from '../core/shown.ts';
 import { didYouMean } from '../core/suggest.ts';
 
+export { isOptions, shownValue };
+
 export type RawOptions = Readonly<Record<string, unknown>>;
-
-/** Whether a value is an object of options: not an array, a Map or a Promise. */
-export function isOptions(value: unknown): value is RawOptions {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return (
-    prototype === null ||
-    prototype === Object.prototype ||
-    Object.getPrototypeOf(prototype) === null
-  );
-}
-
-/** Returns the value as written in code; the name of its class, where it has no such form. */
-export function shownValue(value: unknown): string {
-  if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value === 'object' && value !== null && !isOptions(value) && !Array.isArray(value))
-    return `a ${value.constructor?.name ?? 'object'}`;
-  try {
-    return JSON.stringify(value) ?? String(value);
-  } catch {
-    return Object.prototype.toString.call(value);
-  }
-}
 
 /**
  * Notes every unknown option, with the known name nearest to it.

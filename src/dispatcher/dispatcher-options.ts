@@ -1,5 +1,6 @@
 /** The options of a dispatcher. The table in docs/operations.md is printed from here. */
 import type { OptionRule } from '../core/option-rule.ts';
+import { shownValue } from '../core/shown.ts';
 import type { ViewFold } from '../core/view-fold.ts';
 import type { Deployment } from '../deployment.ts';
 import type { TurnDone } from '../pipeline/lane/lane-stages.ts';
@@ -42,7 +43,9 @@ export const DISPATCHER_OPTIONS: {
     range: 'a path',
     text: 'folder of the function files',
     problem: (given) =>
-      typeof given === 'string' ? null : `must be the path of a folder, got ${String(given)}`,
+      typeof given === 'string' && given !== ''
+        ? null
+        : `must be the path of a folder, got ${shownValue(given)}`,
   },
   skipFiles: {
     value: undefined,
@@ -53,7 +56,7 @@ export const DISPATCHER_OPTIONS: {
       given === undefined ||
       (Array.isArray(given) && given.every((name) => typeof name === 'string'))
         ? null
-        : `must be a list of file names, got ${String(given)}`,
+        : `must be a list of file names, got ${shownValue(given)}`,
   },
   choose: callback('all', 'chooses the functions to run among the found ones'),
   beforeLanes: callback(
@@ -77,6 +80,6 @@ function callback(unset: string, text: string): OptionRule<undefined> {
     problem: (given) =>
       given === undefined || typeof given === 'function'
         ? null
-        : `must be a function, got ${String(given)}`,
+        : `must be a function, got ${shownValue(given)}`,
   };
 }

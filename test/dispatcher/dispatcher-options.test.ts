@@ -12,9 +12,23 @@ t.test('options of the wrong kind, missing or unknown are named, all at once', a
     code: 'CONFIG',
     problems: [
       'dispatcher option functionsDir must be the path of a folder, got undefined',
-      'dispatcher option skipFiles must be a list of file names, got a.ts,7',
-      'dispatcher option choose must be a function, got all',
+      'dispatcher option skipFiles must be a list of file names, got ["a.ts",7]',
+      'dispatcher option choose must be a function, got "all"',
       'dispatcher option skip is unknown',
     ],
   } as unknown as Error);
+
+  const strange: [unknown, string][] = [
+    [undefined, 'dispatcher options must be an object, got undefined'],
+    [{ functionsDir: '' }, 'dispatcher option functionsDir must be the path of a folder, got ""'],
+    [
+      { functionsDir: 'f', skipFiles: Object.create(null) as unknown },
+      'dispatcher option skipFiles must be a list of file names, got {}',
+    ],
+  ];
+  for (const [given, problem] of strange)
+    t.throws(() => service.dispatcher(given as DispatcherOptions), {
+      code: 'CONFIG',
+      problems: [problem],
+    } as unknown as Error);
 });

@@ -214,11 +214,11 @@ t.test('options out of range, misspelt or unknown are named, all at once', async
     code: 'CONFIG',
     problems: [
       'publisher option lingerMs must be a whole number from 0 to 1000, got -1',
-      'publisher option whenFull must be "wait" or "reject", got drop',
+      'publisher option whenFull must be "wait" or "reject", got "drop"',
       'publisher option source must be a string, it is number',
       'publisher option linger is unknown',
       'publisher option toString is unknown',
-      'publisher option durability must be "memory" or "fsync" or "replicated", got fsink',
+      'publisher option durability must be "memory" or "fsync" or "replicated", got "fsink"',
       'publisher option replicas must be a whole number from 1 to 1000, got 0',
       'publisher option confirmMs must be a whole number from 1 to 9999, got 0',
     ],
