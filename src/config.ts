@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { ConfigError } from './core/errors/input-errors.ts';
 import { NAME_PATTERN } from './core/function-spec.ts';
 import { grouped } from './core/option-rule.ts';
+import { shownValue } from './core/shown.ts';
 
 /** A fault in the text of a variable. */
 class Problem {
@@ -18,6 +19,7 @@ class Problem {
 
 /** A variable: the value of its text, its default, and three texts. */
 interface Variable<T> {
+  readonly kind: 'number' | 'text';
   /** Reads the text, which is not empty. */
   readonly read: (text: string) => T | Problem;
   /** Default. */
@@ -47,7 +49,7 @@ function whole(
   unset = grouped(value),
 ): Variable<number> {
   const range = `${grouped(min)} … ${grouped(max)}`;
-  return { read: numberFrom(min, max), value, unset, range, text };
+  return { kind: 'number', read: numberFrom(min, max), value, unset, range, text };
 }
 
 /**
@@ -61,7 +63,7 @@ function wholeOrNone(
   text: string,
 ): Variable<number | undefined> {
   const range = `${grouped(min)} … ${grouped(max)}`;
-  return { read: numberFrom(min, max), value: undefined, unset, range, text };
+  return { kind: 'number', read: numberFrom(min, max), value: undefined, unset, range, text };
 }
 
 function oneOf<const T extends string>(
@@ -72,7 +74,7 @@ function oneOf<const T extends string>(
   const range = names.join(', ');
   const read = (given: string): T | Problem =>
     names.find((name) => name === given) ?? new Problem(`must be one of ${range}`);
-  return { read, value, unset: value, range, text };
+  return { kind: 'text', read, value, unset: value, range, text };
 }
 
 function textOr(
@@ -80,7 +82,7 @@ function textOr(
   text: string,
   read: (given: string) => string | Problem = (given) => given,
 ): Variable<string> {
-  return { read, value, unset: value, range: '', text };
+  return { kind: 'text', read, value, unset: value, range: '', text };
 }
 
 /**
@@ -88,7 +90,7 @@ function textOr(
  * @param unset the behaviour without it, as people read it
  */
 function textOrNone(unset: string, text: string): Variable<string | undefined> {
-  return { read: (given) => given, value: undefined, unset, range: '', text };
+  return { kind: 'text', read: (given) => given, value: undefined, unset, range: '', text };
 }
 
 /** Port of the admin server where MILLRACE_PORT is not set. */
@@ -213,11 +215,10 @@ export type Environment = {
 export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environment {
   const problems: string[] = [];
   const out: Record<string, unknown> = {};
-  for (const [name, { read, value }] of Object.entries(ENVIRONMENT)) {
-    const raw = from[name] ?? '';
-    const found = raw === '' ? value : read(raw);
-    if (found instanceof Problem)
-      problems.push(`${name}: ${found.text} (got ${JSON.stringify(raw)})`);
+  for (const [name, { kind, read, value }] of Object.entries(ENVIRONMENT)) {
+    const raw: unknown = from[name] === undefined ? '' : from[name];
+    const found = kindProblem(kind, raw) ?? (raw === '' ? value : read(String(raw)));
+    if (found instanceof Problem) problems.push(`${name}: ${found.text} (got ${shownValue(raw)})`);
     else out[name] = found;
   }
   for (const name of Object.keys(from)) {
@@ -226,6 +227,27 @@ export function readEnvironment(from: NodeJS.ProcessEnv = process.env): Environm
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return out as Environment;
+}
+
+/**
+ * Returns settings that a caller gives in code, where types may be unchecked.
+ * @throws ConfigError naming every setting of the wrong kind
+ */
+export function givenSettings(given: Partial<Environment> = {}): Partial<Environment> {
+  const problems: string[] = [];
+  for (const [name, { kind }] of Object.entries(ENVIRONMENT)) {
+    const value: unknown = given[name as keyof Environment];
+    const problem = value === undefined ? null : kindProblem(kind, value);
+    if (problem) problems.push(`${name}: ${problem.text} (got ${shownValue(value)})`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return given;
+}
+
+/** Numbers may come as text. */
+function kindProblem(kind: 'number' | 'text', given: unknown): Problem | null {
+  if (typeof given === 'string' || (kind === 'number' && typeof given === 'number')) return null;
+  return new Problem(`must be a ${kind}`);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The entry for services: connect, publish, run a dispatcher inside the service's own process. */
 import type { InspectOptions } from 'node:util';
 import { pino, type Logger } from 'pino';
-import { readEnvironment, type Environment } from './config.ts';
+import { givenSettings, readEnvironment, type Environment } from './config.ts';
 import { monotonicMs } from './core/clock.ts';
 import type { ProducerGapError } from './core/errors/append-errors.ts';
 import { ConfigError } from './core/errors/input-errors.ts';
@@ -244,7 +244,7 @@ export class Millrace {
  *   production mode
  */
 export async function connect(options: MillraceOptions = {}): Promise<Millrace> {
-  const environment: Environment = { ...readEnvironment(), ...options.environment };
+  const environment: Environment = { ...readEnvironment(), ...givenSettings(options.environment) };
   const logger = options.logger ?? pino({ level: environment.LOG_LEVEL });
   const deployment = await openDeployment({
     environment,

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ENVIRONMENT, readEnvironment } from '../src/config.ts';
+import { ENVIRONMENT, givenSettings, readEnvironment, type Environment } from '../src/config.ts';
 import { ConfigError } from '../src/core/errors/input-errors.ts';
 
 t.test('a variable that is missing or empty has its default', (t) => {
@@ -33,6 +33,21 @@ t.test('every variable that is wrong is named, with its value', (t) => {
     LOG_LEVEL: 'warn',
     MILLRACE_NAMESPACE: 'shop',
   });
+  t.end();
+});
+
+t.test('a value of the wrong kind is named, numbers may be numbers', (t) => {
+  const wrong = { REDIS_URL: 5, MILLRACE_NAMESPACE: null, WORKERS: null, MILLRACE_PARTITIONS: 1 };
+  const problems = [
+    'REDIS_URL: must be a text (got 5)',
+    'WORKERS: must be a number (got null)',
+    'MILLRACE_NAMESPACE: must be a text (got null)',
+  ];
+  t.same(problemsOf(wrong as unknown as NodeJS.ProcessEnv), problems);
+  t.throws(() => givenSettings(wrong as unknown as Partial<Environment>), {
+    problems,
+  } as unknown as Error);
+  t.same(givenSettings({ MILLRACE_PARTITIONS: 1 }), { MILLRACE_PARTITIONS: 1 });
   t.end();
 });
 
