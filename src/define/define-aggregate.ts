@@ -4,14 +4,9 @@
  */
 import { ConfigError } from '../core/errors/input-errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
+import { isOptions, shownValue } from '../core/shown.ts';
 import type { EventData, EventTypeName, FunctionEvent } from './function-event.ts';
-import {
-  isOptions,
-  noteUnknown,
-  optionsBelow,
-  shownValue,
-  type RawOptions,
-} from './raw-options.ts';
+import { noteUnknown, optionsBelow, type RawOptions } from './raw-options.ts';
 
 /** An event to be appended. */
 export type NewEvent<T extends string = EventTypeName> = T extends string

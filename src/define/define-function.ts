@@ -2,11 +2,12 @@ import type { Logger } from 'pino';
 import { ConfigError } from '../core/errors/input-errors.ts';
 import { NAME_PATTERN, type FunctionSpec } from '../core/function-spec.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../core/retry-policy.ts';
+import { isOptions, shownValue } from '../core/shown.ts';
 import { OptionCheck } from './option-check.ts';
 import { upcastProblems, type Upcast } from './upcast.ts';
 import type { EventData, EventTypeName, EventUnion, FunctionEvent } from './function-event.ts';
 import type { ViewCode } from './view-code.ts';
-import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
+import { noteUnknown, type RawOptions } from './raw-options.ts';
 
 export interface EmitOptions {
   /**

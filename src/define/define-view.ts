@@ -6,13 +6,14 @@
  */
 import { ConfigError } from '../core/errors/input-errors.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
+import { isOptions, shownValue } from '../core/shown.ts';
 import { ALL_ROWS, generationOf } from '../core/view-spec.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
 import { defineFunction, type DefinedFunction } from './define-function.ts';
 import type { EventTypeName, EventUnion } from './function-event.ts';
 import type { Upcast } from './upcast.ts';
 import type { ViewCode } from './view-code.ts';
-import { isOptions, noteUnknown, shownValue, type RawOptions } from './raw-options.ts';
+import { noteUnknown, type RawOptions } from './raw-options.ts';
 
 /** Place of a row in an index. Each option is a field's name, or a function of the row. */
 export interface ViewIndex<Row> {

@@ -2,7 +2,8 @@
  * Checks of a function's options. Each check notes its problem, so that all problems are reported
  * at once.
  */
-import { optionsBelow, shownValue, type RawOptions } from './raw-options.ts';
+import { shownValue } from '../core/shown.ts';
+import { optionsBelow, type RawOptions } from './raw-options.ts';
 
 export class OptionCheck {
   readonly raw: RawOptions;

@@ -2,8 +2,6 @@
 import { isOptions, shownValue } from '../core/shown.ts';
 import { didYouMean } from '../core/suggest.ts';
 
-export { isOptions, shownValue };
-
 export type RawOptions = Readonly<Record<string, unknown>>;
 
 /**

@@ -161,11 +161,11 @@ export class LaneReader {
         this.#receive(wanted[i] as StreamState, (reply[4 + i] ?? []) as Buffer[], count);
       }
       const entries = this.#ready(budget);
-      const pendingLeft = this.#streams.some(
+      const unread = this.#streams.some(
         (s) => s.mode === 'pending' || (s.cut && s.queue.length === 0),
       );
-      if (entries.length > 0 || units.length > 0 || !pendingLeft) {
-        const more = pendingLeft || this.#streams.some((s) => s.cut || s.queue.length > 0);
+      if (entries.length > 0 || units.length > 0 || !unread) {
+        const more = unread || this.#streams.some((s) => s.cut || s.queue.length > 0);
         return { kind: 'ok', units, entries, serverNowMs, nextDueMs, more };
       }
     }
