@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
 import { ClosedError } from './core/errors/append-errors.ts';
+import { FailureBursts } from './core/failure-bursts.ts';
 import { ConfigError } from './core/errors/input-errors.ts';
 import type { MillraceError } from './core/errors/millrace-error.ts';
 import { sharedAbort } from './core/shared-signal.ts';
@@ -34,6 +35,7 @@ export class Dispatcher {
   readonly #deployment: Deployment;
   readonly #stopping = sharedAbort();
   readonly #drain = new Drain(() => this.#lanes);
+  readonly #bursts: FailureBursts;
   readonly #failures: FailureLog;
   readonly #writes: WriteWait;
   #phase: 'starting' | 'running' | 'stopping' = 'starting';
@@ -57,7 +59,8 @@ export class Dispatcher {
     const { connection, log } = deployment;
     this.#options = options;
     this.#deployment = deployment;
-    this.#failures = new FailureLog({ log });
+    this.#bursts = new FailureBursts({ log });
+    this.#failures = new FailureLog(log, this.#bursts);
     this.#writes = new WriteWait({
       connection,
       signal: this.#stopping.signal,
@@ -138,6 +141,7 @@ export class Dispatcher {
       deployment: this.#deployment,
       files,
       dispatcher: this.id,
+      bursts: this.#bursts,
       uncaught: () => this.#uncaught++,
     });
     this.#pool = pool;
@@ -207,13 +211,13 @@ export class Dispatcher {
     this.#drain.cutOffIn(deadlineMs);
     await lanes;
     this.#drain.over();
-    this.#failures.close();
     await Promise.all(services);
     // The relay ends after the lanes, so that the events that their last turns emitted to other
     // partitions may still leave.
     await parts?.relay.stop();
     await parts?.doorbells.stop();
     await this.#pool?.close(this.#drain.signal.aborted ? 0 : Math.min(CLOSE_POOL_MS, deadlineMs));
+    this.#bursts.close();
   }
 
   /** @throws ClosedError */

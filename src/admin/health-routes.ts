@@ -22,6 +22,7 @@ export function healthRoutes(health: () => HealthReport | null): RouteGroup {
             lanes: report.lanes,
             connection: report.connection,
             problems: report.problems,
+            setups: report.setups,
           },
           report.ok ? 200 : 503,
         );

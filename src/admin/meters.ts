@@ -53,6 +53,7 @@ export function watch(registry: Registry, dispatcher: () => Watched | null): voi
     'lanes with work but without progress, and outboxes that do not move; above 0, /healthz is red',
     (of) => of.health().problems.length,
   );
+  setupGauge(registry, dispatcher);
   gauge('millrace_redis_up', '1 while the connection to Redis is up', (of) =>
     of.health().connection === 'up' ? 1 : 0,
   );
@@ -76,6 +77,25 @@ export function watch(registry: Registry, dispatcher: () => Watched | null): voi
     'events that were done here and run again, because their lane was lost or their commit failed',
     (of) => of.repeats,
   );
+}
+
+function setupGauge(registry: Registry, dispatcher: () => Watched | null): void {
+  new Gauge({
+    name: 'millrace_setup_failing_lanes',
+    help: 'lanes whose function has a setup that fails, with its place in the code; no event runs',
+    labelNames: ['function', 'at'] as const,
+    registers: [registry],
+    collect() {
+      // A place that is mended is left out.
+      this.reset();
+      const of = dispatcher();
+      const failing = new Map(of?.health().setups.map((setup) => [setup.function, setup]));
+      for (const { spec } of of?.functions ?? []) {
+        const { lanes = 0, at = '' } = failing.get(spec.name) ?? {};
+        this.set({ function: spec.name, at }, lanes);
+      }
+    },
+  });
 }
 
 function orZero(dispatcher: Watched | null, value: (of: Watched) => number): number {

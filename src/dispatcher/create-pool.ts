@@ -1,5 +1,6 @@
 /** Opens the thread pool of a dispatcher, which loads the function files. */
 import { threadEnvironment } from '../config.ts';
+import type { FailureBursts } from '../core/failure-bursts.ts';
 import type { FunctionFile } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { THREAD_ENTRY } from '../pipeline/run/describe-functions.ts';
@@ -12,11 +13,19 @@ export interface PoolParts {
   readonly files: readonly FunctionFile[];
   /** Id of the dispatcher. */
   readonly dispatcher: string;
+  /** Bounds the log lines of uncaught errors. */
+  readonly bursts: FailureBursts;
   /** Told of each thread that an uncaught error has ended. */
   readonly uncaught: () => void;
 }
 
-export function createPool({ deployment, files, dispatcher, uncaught }: PoolParts): WorkerPool {
+export function createPool({
+  deployment,
+  files,
+  dispatcher,
+  bursts,
+  uncaught,
+}: PoolParts): WorkerPool {
   const { environment, catalog, registry, schemas, changedSchemas, log } = deployment;
   const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
   const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, log });
@@ -29,7 +38,7 @@ export function createPool({ deployment, files, dispatcher, uncaught }: PoolPart
     changedSchemas,
     uncaught: (error) => {
       uncaught();
-      sayUncaught(log, error);
+      sayUncaught(log, bursts, error);
     },
     data: {
       files,

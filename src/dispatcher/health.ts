@@ -1,5 +1,7 @@
 /** Judges whether a dispatcher gets on: its lanes, its outboxes, its share, its connection. */
 import type { FunctionSpec } from '../core/function-spec.ts';
+import { ownFrame } from '../core/own-frame.ts';
+import type { SetupFailure } from '../core/setup-failure.ts';
 import type { Deployment } from '../deployment.ts';
 import { describeUnserved, type Unserved } from '../lag/unserved.ts';
 import type { LaneProgress } from '../pipeline/lane/lane-progress.ts';
@@ -14,6 +16,19 @@ export interface HealthProblem {
   readonly problem: string;
 }
 
+/** A function whose setup fails: none of its events is tried in these lanes. */
+export interface FailingSetup {
+  readonly function: string;
+  /** Number of its lanes here with the failure. */
+  readonly lanes: number;
+  /** Latest error. */
+  readonly error: string;
+  /** Place in the user's code, as `path:line:column`; '': not known. */
+  readonly at: string;
+  /** First failure, ms since 1970. */
+  readonly sinceMs: number;
+}
+
 export interface HealthReport {
   /** Whether every lane with work gets on, and emitted events leave the outboxes. */
   readonly ok: boolean;
@@ -22,6 +37,8 @@ export interface HealthReport {
   readonly connection: string;
   readonly lanes: number;
   readonly problems: readonly HealthProblem[];
+  /** Functions whose setup fails, from the first failure on. They are no problem at first. */
+  readonly setups: readonly FailingSetup[];
   /** Reason why start(), or a dispatcher without lanes, waits. Absent: it does not wait. */
   readonly waitingFor?: string;
 }
@@ -58,6 +75,7 @@ interface HealthFacts {
     readonly partition: number;
     readonly idle: boolean;
     readonly progress: Pick<LaneProgress, 'last' | 'stalled'>;
+    readonly setupFailure: SetupFailure | null;
   }[];
   readonly specs: readonly Pick<FunctionSpec, 'timeoutMs'>[];
   /** Null: no lane was asked for yet. */
@@ -118,8 +136,29 @@ function judge(facts: HealthFacts): HealthReport {
     connection: facts.connection,
     lanes: lanes.length,
     problems,
+    setups: failingSetups(facts),
     ...(waitingFor === null ? {} : { waitingFor }),
   };
+}
+
+function failingSetups({ lanes }: HealthFacts): FailingSetup[] {
+  const found = new Map<string, { lanes: number; latest: SetupFailure; sinceMs: number }>();
+  for (const { fn, setupFailure: failure } of lanes) {
+    if (failure === null) continue;
+    const known = found.get(fn);
+    if (!known) found.set(fn, { lanes: 1, latest: failure, sinceMs: failure.sinceMs });
+    else {
+      known.lanes++;
+      known.sinceMs = Math.min(known.sinceMs, failure.sinceMs);
+      if (failure.atMs > known.latest.atMs) known.latest = failure;
+    }
+  }
+  return Array.from(found, ([fn, { latest, ...counts }]) => ({
+    function: fn,
+    error: latest.error,
+    at: ownFrame(latest.stack),
+    ...counts,
+  }));
 }
 
 /** A dispatcher takes no work as long as it holds none of the lanes of its share. */

@@ -84,6 +84,7 @@ export function createLane(
       turnDone: parts.turnDone,
       repeats: parts.repeats,
       failed: (failed) => failures.failed(fn, partition, spec.retry.attempts, failed),
+      turnFailed: (turn) => failures.turnFailed(fn, partition, turn),
     },
   );
   const lane: Lane = new Lane(

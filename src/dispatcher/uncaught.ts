@@ -1,4 +1,5 @@
 /** Tells the log of an uncaught error, or a call of process.exit, that ended a pool thread. */
+import type { FailureBursts } from '../core/failure-bursts.ts';
 import type { Log } from '../core/log.ts';
 import type { UncaughtError } from '../core/thread-protocol.ts';
 
@@ -16,8 +17,16 @@ const CURES = {
   throw: AWAIT,
 } as const;
 
-export function sayUncaught(log: Log, uncaught: UncaughtError): void {
+/** @param bursts bounds the lines */
+export function sayUncaught(log: Log, bursts: FailureBursts, uncaught: UncaughtError): void {
   const { origin, error, events, functions } = uncaught;
+  const topic = {
+    key: `uncaught:${functions.join()}`,
+    level: 'error',
+    more: 'threads were ended by uncaught errors',
+    fields: { functions },
+  } as const;
+  if (!bursts.note(topic, error, () => ({ origin, lastEvents: events }))) return;
   const text = `a thread was ended by ${CAUSES[origin]}, ${ownerOf(uncaught)}. ${CURES[origin]}`;
   log('error', text, {
     functions,

@@ -117,12 +117,31 @@ t.test(
         {
           state: 'pending',
           setup: { error: /db down/, stack: /mailer\.ts:3/ },
-          why: /^setup of function "mailer" failed: Error: db down; caused by .*ECONNREFUSED\. It fails since \d{4}-.*Z, last at .*Z; the next try is due at .*Z; the event was not tried/,
+          why: /^setup of function "mailer" failed: Error: db down; caused by .*ECONNREFUSED .*\. It fails since \d{4}-.*Z, last at .*Z; the next try is due at .*Z; the event was not tried/,
         },
+      );
+      t.match(
+        states.find((state) => state.function === 'mailer')?.why,
+        /ECONNREFUSED \(at \/\S+mailer\.ts:3:\d+\)/,
+        'with the place in the code of the user',
       );
       t.match(
         states.find((state) => state.function === 'late'),
         { state: 'done' },
+      );
+    });
+
+    await t.test('health and metrics tell of the setup, with its place', async (t) => {
+      const { setups } = (await (await fetch(`${url}/healthz`)).json()) as { setups: unknown };
+      const place = /^\/\S+mailer\.ts:3:\d+$/;
+      t.match(setups, [{ function: 'mailer', lanes: 1, error: /db down/, at: place }]);
+      t.match(
+        await (await fetch(`${url}/metrics`)).text(),
+        /^millrace_setup_failing_lanes\{function="mailer",at="\/\S+mailer\.ts:3:\d+"\} 1$/m,
+      );
+      t.match(
+        await (await fetch(`${url}/metrics`)).text(),
+        /^millrace_setup_failing_lanes\{function="late",at=""\} 0$/m,
       );
     });
 

@@ -1,4 +1,5 @@
 /** Errors of functions: the handler's own, and those of the thread and the process that run it. */
+import { ownFrame } from '../own-frame.ts';
 import { MillraceError } from './millrace-error.ts';
 
 /**
@@ -46,6 +47,8 @@ export class SetupError extends MillraceError {
   readonly code = 'SETUP';
   override readonly retryable = true;
   readonly function: string;
+  /** Place in the user's code at which setup failed, as `path:line:column`; '': not known. */
+  readonly at: string;
   constructor(
     functionName: string,
     thrown: {
@@ -55,10 +58,12 @@ export class SetupError extends MillraceError {
       readonly cause?: string;
     },
   ) {
+    const at = ownFrame(thrown.stack);
     super(
-      `setup of function "${functionName}" failed: ${thrown.name}: ${thrown.message}${thrown.cause ? `; caused by ${thrown.cause}` : ''}`,
+      `setup of function "${functionName}" failed: ${thrown.name}: ${thrown.message}${thrown.cause ? `; caused by ${thrown.cause}` : ''}${at === '' ? '' : ` (at ${at})`}`,
     );
     this.function = functionName;
+    this.at = at;
     if (thrown.stack !== '')
       this.stack = `${this.name}: ${this.message}\n${framesOf(thrown.stack)}`;
   }

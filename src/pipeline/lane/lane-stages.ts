@@ -29,6 +29,7 @@ import { setKeyAside, type ParkedPlace } from '../retry/set-aside.ts';
 import { runIsolating, type RunCall } from '../run/run-isolating.ts';
 import type { BatchResult } from '../run/batch-result.ts';
 import type { WorkerPool } from '../run/worker-pool.ts';
+import type { FailedTurn } from './failure-log.ts';
 import { releaseRunning, type SettledBatch } from './in-flight.ts';
 
 /** Outcome of a committed turn, for metrics. */
@@ -86,6 +87,8 @@ export interface LaneNeighbours {
   readonly repeats: (events: number) => void;
   /** Told of failed attempts, once their failure is committed. */
   readonly failed: (failures: readonly FailedAttempt[]) => void;
+  /** Told of a turn that failed and is tried again. */
+  readonly turnFailed: (turn: FailedTurn) => void;
 }
 
 /** The stages and neighbours of one lane. */

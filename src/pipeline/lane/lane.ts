@@ -14,6 +14,7 @@ import { sleep } from '../../core/clock.ts';
 import { SetupError } from '../../core/errors/handler-errors.ts';
 import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { OWNER } from '../../core/function-spec.ts';
+import type { SetupFailure } from '../../core/setup-failure.ts';
 import type { KeptLane } from '../ownership/lane-keeper.ts';
 import type { Bell } from '../read/doorbell.ts';
 import { LaneCommits } from './lane-commit.ts';
@@ -91,6 +92,10 @@ export class Lane implements Bell, KeptLane {
   }
   get passed(): boolean {
     return this.#recovery.passed;
+  }
+  /** Failure of the function's setup here. Null: the setup works, as far as is known. */
+  get setupFailure(): SetupFailure | null {
+    return this.#setup.failure;
   }
   /** Handlers that run: those of its batch, and those beside its turns. */
   get handlers(): number {
@@ -200,11 +205,8 @@ export class Lane implements Bell, KeptLane {
     this.#recovery.rereadPending();
     const delayMs = Math.min(BACKOFF_MS.max, BACKOFF_MS.min * 2 ** progress.failures++);
     const passes = error instanceof MillraceError && error.retryable;
-    this.#lane.log(
-      passes && progress.failures < PASSING_FAILURES ? 'warn' : 'error',
-      'turn failed, trying again',
-      { delayMs, err: error },
-    );
+    const level = passes && progress.failures < PASSING_FAILURES ? 'warn' : 'error';
+    this.#lane.stages.turnFailed({ level, error, delayMs });
     if (error instanceof SetupError) this.#setup.failed(error, delayMs);
     await sleep(delayMs, stopping.signal);
     state.enter('idle');

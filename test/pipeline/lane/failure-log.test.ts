@@ -1,6 +1,11 @@
 import t from 'tap';
 import type { FailedAttempt } from '../../../src/pipeline/commit/commit-plan.ts';
+import { FailureBursts } from '../../../src/core/failure-bursts.ts';
+import { SetupError } from '../../../src/core/errors/handler-errors.ts';
+import { ownFrame } from '../../../src/core/own-frame.ts';
+import { sayUncaught } from '../../../src/dispatcher/uncaught.ts';
 import { FailureLog } from '../../../src/pipeline/lane/failure-log.ts';
+import type { Log } from '../../../src/core/log.ts';
 import { until } from '../../../scripts/lab/until.ts';
 
 const failure = (i: number, more: Partial<FailedAttempt> = {}): FailedAttempt => ({
@@ -23,18 +28,13 @@ const failure = (i: number, more: Partial<FailedAttempt> = {}): FailedAttempt =>
 
 function open(windowMs: number) {
   const lines: { message: string; fields: Record<string, unknown> }[] = [];
-  return {
-    lines,
-    log: new FailureLog({
-      log: (_, message, fields = {}) => void lines.push({ message, fields }),
-      lines: 3,
-      windowMs,
-    }),
-  };
+  const log: Log = (_, message, fields = {}) => void lines.push({ message, fields });
+  const bursts = new FailureBursts({ log, lines: 3, windowMs });
+  return { lines, bursts, say: log, log: new FailureLog(log, bursts) };
 }
 
 t.test('one line each says where, which attempt, when again, and why', (t) => {
-  const { lines, log } = open(60_000);
+  const { lines, bursts, log } = open(60_000);
   log.failed('f', 7, 5, [failure(0), failure(1, { nextMs: null, reason: 'non-retryable' })]);
   const where = {
     function: 'f',
@@ -61,13 +61,13 @@ t.test('one line each says where, which attempt, when again, and why', (t) => {
       fields: { ...where, eventId: 'e1', index: 1, reason: 'non-retryable', ...why },
     },
   ]);
-  log.close();
+  bursts.close();
   t.equal(lines.length, 2, 'nothing is summed up where every one had its line');
   t.end();
 });
 
 t.test('a burst: some lines per function and kind, then counts by error', async (t) => {
-  const { lines, log } = open(60_000);
+  const { lines, bursts, log } = open(60_000);
   for (let turn = 0; turn < 100; turn++) {
     log.failed(
       'f',
@@ -76,7 +76,9 @@ t.test('a burst: some lines per function and kind, then counts by error', async 
       Array.from({ length: 50 }, (_, i) =>
         failure(
           i,
-          i === 0 ? { error: { name: 'Error', message: `other ${turn}`, stack: '' } } : {},
+          i === 0
+            ? { error: { name: 'Error', message: `other ${'x'.repeat(turn)}`, stack: '' } }
+            : {},
         ),
       ),
     );
@@ -84,7 +86,7 @@ t.test('a burst: some lines per function and kind, then counts by error', async 
   log.failed('f', 0, 5, [failure(0, { nextMs: null })]);
   log.failed('g', 0, 5, [failure(0)]);
   t.equal(lines.length, 3 + 1 + 1, 'the dead and other functions have lines of their own');
-  log.close();
+  bursts.close();
   t.equal(lines.length, 6);
   const { message, fields } = lines[5] as (typeof lines)[number];
   t.match(message, /^4997 more attempts failed within \d+ s$/);
@@ -100,10 +102,85 @@ t.test('a burst: some lines per function and kind, then counts by error', async 
     4997,
     'and all are counted',
   );
+  const samples = fields['samples'] as { count: number }[];
+  t.equal(samples.length, 10, 'an error has a sample, up to a bound');
+  t.match(
+    samples.find(({ count }) => count === 4898),
+    { eventId: /^e/, type: 'test.event', attempt: 2, error: 'fetch failed', stack: /mine\.ts:3:1/ },
+    'the sample has its event and its place',
+  );
+});
+
+t.test('errors are one where only their ids differ, and two where their places do', async (t) => {
+  const { lines, bursts, log } = open(60_000);
+  const at = (place: string) => `Error: gone\n    at g (node:net:1:2)\n    at f (file://${place})`;
+  const failures = Array.from({ length: 43 }, (_, i) =>
+    failure(i, {
+      error: {
+        name: 'Error',
+        message: `order ${i} (5f8e7c0a-1111-4222-8333-${String(i).padStart(12, '0')}) is gone`,
+        stack: at(i % 2 === 0 ? '/app/workers/a.ts:3:1' : '/app/workers/b.ts:9:1'),
+      },
+    }),
+  );
+  log.failed('f', 0, 5, failures);
+  bursts.close();
+  t.match(lines.at(-1), {
+    fields: {
+      count: 40,
+      samples: [
+        { count: 20, stack: /b\.ts/ },
+        { count: 20, stack: /a\.ts/ },
+      ],
+    },
+  });
+});
+
+t.test('failing turns and threads that end are summed up as attempts are', async (t) => {
+  const { lines, bursts, log, say } = open(60_000);
+  const stack = 'Error: db down\n    at setup (file:///app/workers/mine.ts:3:1)';
+  const error = new SetupError('f', { name: 'Error', message: 'db down', stack });
+  for (let i = 0; i < 20; i++) log.turnFailed('f', i, { level: 'warn', error, delayMs: 50 });
+  for (let i = 0; i < 7; i++) {
+    sayUncaught(say, bursts, {
+      origin: 'rejection',
+      error: { name: 'Error', message: 'too late', stack },
+      functions: ['f'],
+      certain: true,
+      events: [{ function: 'f', eventId: `e${i}` }],
+    });
+  }
+  t.equal(lines.length, 3 + 3);
+  t.match(lines[0], { message: 'turn failed, trying again', fields: { partition: 0, err: error } });
+  bursts.close();
+  const place = /\/app\/workers\/mine\.ts:3:1/;
+  t.match(lines.slice(6), [
+    {
+      message: /^17 more turns failed within/,
+      fields: { function: 'f', samples: [{ count: 17, partition: 3, error: place }] },
+    },
+    {
+      message: /^4 more threads were ended by uncaught errors within/,
+      fields: { functions: ['f'], samples: [{ lastEvents: [{ eventId: 'e3' }], stack: place }] },
+    },
+  ]);
+});
+
+t.test('the place of an error is the first one in the code of the user', async (t) => {
+  const ours = new URL('../../../src/thread/main.js', import.meta.url).pathname;
+  const rows: [string, string][] = [
+    ['Error: x\n    at f (/app/node_modules/pg/a.js:1:2)\n    at /app/w.ts:3:4', '/app/w.ts:3:4'],
+    ['E\n    at async Object.setup (file:///my app/w.ts:3:4)', '/my app/w.ts:3:4'],
+    [`E\n    at run (${ours}:1:1)\n    at new A (C:\\app\\w.ts:7:8)`, 'C:\\app\\w.ts:7:8'],
+    ['E\n    at node:internal/x:1:1', 'node:internal/x:1:1'],
+    ['E: at nothing', ''],
+    ['', ''],
+  ];
+  for (const [stack, place] of rows) t.equal(ownFrame(stack), place);
 });
 
 t.test('the sum comes by itself when the window ends, and lines begin anew', async (t) => {
-  const { lines, log } = open(1000);
+  const { lines, bursts, log } = open(1000);
   log.failed(
     'f',
     0,
@@ -116,5 +193,5 @@ t.test('the sum comes by itself when the window ends, and lines begin anew', asy
   );
   log.failed('f', 0, 5, [failure(9)]);
   t.match(lines.at(-1), { fields: { eventId: 'e9' } });
-  log.close();
+  bursts.close();
 });

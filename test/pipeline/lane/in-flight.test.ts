@@ -10,6 +10,7 @@ import type { Batch, StreamEntry } from '../../../src/pipeline/batch/batch.ts';
 import { planCommit } from '../../../src/pipeline/commit/plan-commit.ts';
 import type { CommitPlan } from '../../../src/pipeline/commit/commit-plan.ts';
 import { IN_FLIGHT, readRunning, type SettledBatch } from '../../../src/pipeline/lane/in-flight.ts';
+import type { FailedTurn } from '../../../src/pipeline/lane/failure-log.ts';
 import { Lane } from '../../../src/pipeline/lane/lane.ts';
 import type { LaneStages } from '../../../src/pipeline/lane/lane-stages.ts';
 import type { Ended, Running } from '../../../src/pipeline/run/batch-result.ts';
@@ -182,6 +183,7 @@ function stagesOf(
     failed: () => undefined,
     lost: () => undefined,
     setupFailing: () => undefined,
+    turnFailed: ({ error }: FailedTurn) => void failures.push(`turn failed ${String(error)}`),
     log: (_level: string, message: string, fields: Record<string, unknown>) =>
       void failures.push(`${message} ${String(fields['err'])}`),
   } as unknown as LaneStages;
