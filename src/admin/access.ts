@@ -11,6 +11,8 @@ export interface AccessRules {
   readonly token: string | undefined;
   /** Address that the server is bound to. */
   readonly host: string;
+  /** Whether changes are refused, whoever asks for them. */
+  readonly readOnly: boolean;
 }
 
 export interface AccessRequest {
@@ -29,6 +31,17 @@ export type AccessAnswer =
 const YES: AccessAnswer = { ok: true };
 
 export function decideAccess(rules: AccessRules, request: AccessRequest): AccessAnswer {
+  const answer = decideWho(rules, request);
+  if (!answer.ok || !request.changes || !rules.readOnly) return answer;
+  return {
+    ok: false,
+    status: 403,
+    message: 'this admin server is read-only: start it with millrace admin --allow-changes',
+  };
+}
+
+/** Decides without regard to a read-only server. */
+function decideWho(rules: AccessRules, request: AccessRequest): AccessAnswer {
   if (rules.token !== undefined) {
     const given = tokenOf(request.authorization);
     if (given !== null && same(given, rules.token)) return YES;

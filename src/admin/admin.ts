@@ -16,6 +16,12 @@ export interface AdminSources {
   readonly lag: () => Promise<LagReport>;
 }
 
+export interface AdminListening {
+  readonly port: number;
+  /** Whether requests that change something are refused. */
+  readonly readOnly: boolean;
+}
+
 const LAG_FRESH_MS = 2000;
 
 /** Lag of the functions, read from Redis at most once in two seconds. */
@@ -29,28 +35,44 @@ export function recentOutboxes(deployment: Deployment): () => Promise<readonly O
 }
 
 /**
- * Starts the admin server.
+ * Starts the admin server of a process, with all groups of routes.
+ * @throws AdminAddressError where the server cannot listen at the address
+ */
+export function listenAdmin(
+  { environment, registry, log }: Deployment,
+  { dispatcher, metrics, lag }: AdminSources,
+  { port, readOnly }: AdminListening,
+): Promise<AdminServer> {
+  return startAdminServer({
+    host: environment.MILLRACE_HOST,
+    port,
+    token: environment.MILLRACE_TOKEN,
+    readOnly,
+    groups: [
+      healthRoutes(() => dispatcher.health()),
+      metricsRoutes(metrics),
+      stateRoutes(dispatcher, lag),
+      registryApi({ registry }),
+    ],
+    log,
+  });
+}
+
+/**
+ * Starts the admin server of a dispatcher.
  * @returns null if another process has the default port and MILLRACE_PORT is not set. Several
  *   dispatchers on a machine need no settings then: one of them has the admin server.
  * @throws AdminAddressError for a configured address that the server cannot listen at
  */
 export async function startAdmin(
   deployment: Deployment,
-  { dispatcher, metrics, lag }: AdminSources,
+  sources: AdminSources,
 ): Promise<AdminServer | null> {
-  const { environment, registry, log } = deployment;
+  const { environment, log } = deployment;
   try {
-    return await startAdminServer({
-      host: environment.MILLRACE_HOST,
+    return await listenAdmin(deployment, sources, {
       port: environment.MILLRACE_PORT ?? DEFAULT_PORT,
-      token: environment.MILLRACE_TOKEN,
-      groups: [
-        healthRoutes(() => dispatcher.health()),
-        metricsRoutes(metrics),
-        stateRoutes(dispatcher, lag),
-        registryApi({ registry }),
-      ],
-      log,
+      readOnly: false,
     });
   } catch (error) {
     if (

@@ -29,6 +29,8 @@ export interface AdminOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly token: string | undefined;
+  /** Whether requests that change something are refused. Default false. */
+  readonly readOnly?: boolean;
   readonly groups: readonly RouteGroup[];
   readonly log: Log;
 }
@@ -118,12 +120,16 @@ function guard(app: Hono, path: string, group: RouteGroup, options: AdminOptions
   app.use(path, async (c, next) => {
     if (group.access === 'open') return next();
     const { method } = c.req;
-    const answer = decideAccess(options, {
-      changes: group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
-      authorization: c.req.header('authorization'),
-      hostHeader: c.req.header('host'),
-      origin: c.req.header('origin'),
-    });
+    const answer = decideAccess(
+      { ...options, readOnly: options.readOnly ?? false },
+      {
+        changes:
+          group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
+        authorization: c.req.header('authorization'),
+        hostHeader: c.req.header('host'),
+        origin: c.req.header('origin'),
+      },
+    );
     if (answer.ok) return next();
     if (answer.status === 401)
       c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');

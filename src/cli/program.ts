@@ -12,6 +12,7 @@ type Register = (program: Command, context: LongRunningContext) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   init: async () => (await import('./commands/init.ts')).registerInit,
   start: async () => (await import('./commands/start.ts')).registerStart,
+  admin: async () => (await import('./commands/admin.ts')).registerAdmin,
   publish: async () => (await import('./commands/publish.ts')).registerPublish,
   tail: async () => (await import('./commands/tail.ts')).registerTail,
   lag: async () => (await import('./commands/lag.ts')).registerLag,

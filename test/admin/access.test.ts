@@ -9,7 +9,7 @@ const request = {
 };
 
 t.test('with a token everything guarded needs it', async (t) => {
-  const rules = { token: 's3cret', host: '127.0.0.1' };
+  const rules = { token: 's3cret', host: '127.0.0.1', readOnly: false };
   for (const changes of [true, false]) {
     t.match(decideAccess(rules, { ...request, changes }), { ok: false, status: 401 });
     t.match(decideAccess(rules, { ...request, changes, authorization: 'Bearer wrong' }), {
@@ -33,19 +33,24 @@ t.test('with a token everything guarded needs it', async (t) => {
 });
 
 t.test('without a token: on loopback all may be done, elsewhere only read', async (t) => {
-  t.ok(decideAccess({ token: undefined, host: '127.0.0.1' }, request).ok);
-  t.match(decideAccess({ token: undefined, host: '0.0.0.0' }, request), {
+  t.ok(decideAccess({ token: undefined, host: '127.0.0.1', readOnly: false }, request).ok);
+  t.match(decideAccess({ token: undefined, host: '0.0.0.0', readOnly: false }, request), {
     ok: false,
     status: 403,
     message: /MILLRACE_TOKEN/,
   });
-  t.ok(decideAccess({ token: undefined, host: '0.0.0.0' }, { ...request, changes: false }).ok);
+  t.ok(
+    decideAccess(
+      { token: undefined, host: '0.0.0.0', readOnly: false },
+      { ...request, changes: false },
+    ).ok,
+  );
 });
 
 t.test(
   'a web page cannot reach a loopback server through a name or from another origin',
   async (t) => {
-    const rules = { token: undefined, host: '127.0.0.1' };
+    const rules = { token: undefined, host: '127.0.0.1', readOnly: false };
     t.match(
       decideAccess(rules, { ...request, changes: false, hostHeader: 'evil.example:9464' }),
       { ok: false, status: 403 },
@@ -84,3 +89,20 @@ t.test(
       t.notOk(isLoopback(host), host);
   },
 );
+
+t.test('a read-only server refuses changes, whoever asks for them', async (t) => {
+  for (const token of [undefined, 's3cret']) {
+    const rules = { token, host: '127.0.0.1', readOnly: true };
+    const asked = {
+      ...request,
+      ...(token === undefined ? {} : { authorization: 'Bearer s3cret' }),
+    };
+    t.match(decideAccess(rules, asked), { ok: false, status: 403, message: /--allow-changes/ });
+    t.ok(decideAccess(rules, { ...asked, changes: false }).ok);
+  }
+  t.match(
+    decideAccess({ token: 's3cret', host: '127.0.0.1', readOnly: true }, request),
+    { ok: false, status: 401 },
+    'a stranger does not learn of that',
+  );
+});

@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { pino, type DestinationStream, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { recentLag, recentOutboxes, startAdmin } from '../../admin/admin.ts';
 import { Metrics } from '../../admin/metrics.ts';
 import { readEnvironment } from '../../config.ts';
@@ -13,6 +13,7 @@ import { readProtoFolder } from '../../deployment.ts';
 import { describeFunctions } from '../../pipeline/run/describe-functions.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
+import { createLogger } from '../create-logger.ts';
 import { plural } from '../options.ts';
 import { settingsHelp } from '../settings-help.ts';
 import { packageFolder } from '../../core/package-info.ts';
@@ -204,23 +205,4 @@ export function ownFiles(dir: string): string[] {
   } catch {
     return [];
   }
-}
-
-/** Creates a logger on process.stdout, so that a closed pipe is noticed in one place. */
-async function createLogger(level: string): Promise<Logger> {
-  let stream: DestinationStream = process.stdout;
-  if (process.stdout.isTTY) {
-    try {
-      const { default: pretty } = await import('pino-pretty');
-      stream = pretty({
-        colorize: true,
-        destination: process.stdout,
-        ignore: 'pid,hostname',
-        translateTime: 'SYS:HH:MM:ss.l',
-      });
-    } catch {
-      // pino-pretty is not a dependency. A project that installs it gets readable logs.
-    }
-  }
-  return pino({ level }, stream);
 }

@@ -1,0 +1,95 @@
+/**
+ * `millrace admin`: the admin server in a process of its own, without functions, lanes or threads.
+ * So dispatchers may scale to zero, and a laptop may look at another deployment.
+ */
+import type { Command } from 'commander';
+import { listenAdmin, recentLag, recentOutboxes } from '../../admin/admin.ts';
+import { Metrics } from '../../admin/metrics.ts';
+import { createOnlooker } from '../../admin/onlooker.ts';
+import type { AdminServer } from '../../admin/server.ts';
+import { DEFAULT_PORT } from '../../config.ts';
+import { sleep } from '../../core/clock.ts';
+import type { Deployment } from '../../deployment.ts';
+import { logWith } from '../../millrace.ts';
+import { readSettings } from '../../redis/settings.ts';
+import type { LongRunningContext } from '../context.ts';
+import { createLogger } from '../create-logger.ts';
+
+/** Pause between two looks at the deployment's settings, ms. */
+const LOOK_MS = 1000;
+
+interface AdminFlags {
+  readonly allowChanges?: boolean;
+}
+
+export function registerAdmin(program: Command, context: LongRunningContext): void {
+  program
+    .command('admin')
+    .description('serve metrics and the HTTP API of the deployment, without running functions')
+    .option('--allow-changes', 'accept requests that change something (default: refuse them)')
+    .addHelpText(
+      'after',
+      `
+The server has the paths of the admin server of millrace start: /metrics, /api/lag, the schema
+registry and others. It listens at MILLRACE_HOST and MILLRACE_PORT.
+/healthz is 200 as long as the process lives. /readyz is 200 while Redis answers.
+The process writes nothing into Redis. A deployment that nobody has started yet is shown as empty.
+Logs go to stdout as JSON lines. SIGTERM or SIGINT ends the process with exit status 0.
+
+Examples:
+  REDIS_URL=rediss://looker:secret@redis.example:6380 millrace admin
+  MILLRACE_HOST=0.0.0.0 MILLRACE_TOKEN=secret millrace admin --allow-changes`,
+    )
+    .action((flags: AdminFlags) => admin(flags, context));
+}
+
+async function admin(flags: AdminFlags, context: LongRunningContext): Promise<void> {
+  const stop = context.takeStop();
+  const environment = context.environment();
+  const log = logWith(await createLogger(environment.LOG_LEVEL));
+  const readOnly = flags.allowChanges !== true;
+  let port = environment.MILLRACE_PORT ?? DEFAULT_PORT;
+  let told = false;
+  while (!stop.first.aborted) {
+    const deployment = await context.open({ protoDir: null, anew: true, log, name: 'admin' });
+    const server = await listen(deployment, port, readOnly);
+    // Port 0 was any free port. Later rounds keep that port.
+    port = server.port;
+    if (!told)
+      context.err(
+        `millrace: ready: admin ${server.url}${readOnly ? ', read-only' : ''}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}`,
+      );
+    told = true;
+    await untilOtherPartitions(deployment, stop.first);
+    await server.close();
+    await deployment.close();
+  }
+}
+
+function listen(deployment: Deployment, port: number, readOnly: boolean): Promise<AdminServer> {
+  const lag = recentLag(deployment);
+  const dispatcher = createOnlooker(deployment);
+  const metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
+  return listenAdmin(deployment, { dispatcher, metrics, lag }, { port, readOnly });
+}
+
+/**
+ * Waits until Redis holds another number of partitions than the deployment was opened with, or for
+ * the signal. In a new deployment the first dispatcher or publisher fixes the number.
+ */
+async function untilOtherPartitions(
+  { connection, keys, partitions, log }: Deployment,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await sleep(LOOK_MS, signal);
+    // While Redis does not answer, /readyz says so, and the next look asks again.
+    const stored = await readSettings(connection, keys).catch(() => null);
+    if (stored === null || stored.partitions === partitions) continue;
+    log('info', 'the number of partitions has changed: opening the deployment anew', {
+      partitions: stored.partitions,
+      before: partitions,
+    });
+    return;
+  }
+}
