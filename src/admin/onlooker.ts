@@ -21,6 +21,7 @@ export function createOnlooker({ connection }: Pick<Deployment, 'connection'>): 
       connection: connection.status,
       lanes: 0,
       problems: [],
+      setups: [],
     }),
   };
 }
