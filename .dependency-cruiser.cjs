@@ -167,6 +167,12 @@ module.exports = {
       'reads wherever an event may be; writes nothing',
     ),
     only(
+      'doctor-is-a-feature',
+      '^src/doctor/',
+      '^src/((core|wire|redis|registry|lag|outbox|upkeep|doctor|pipeline/dead)/|deployment\\.ts$)',
+      'looks at what the others have written, and at the server; writes nothing',
+    ),
+    only(
       'config-is-a-leaf',
       '^src/config\\.ts$',
       '^src/core/',

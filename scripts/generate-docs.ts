@@ -8,6 +8,7 @@ import { format, resolveConfig } from 'prettier';
 import { ENVIRONMENT } from '../src/config.ts';
 import type { OptionRules } from '../src/core/option-rule.ts';
 import { DISPATCHER_OPTIONS } from '../src/dispatcher/dispatcher-options.ts';
+import { DIAGNOSES } from '../src/doctor/diagnosis.ts';
 import { DURABILITY_OPTIONS } from '../src/pipeline/append/durability-options.ts';
 import { PUBLISHER_OPTIONS } from '../src/pipeline/append/publisher-options.ts';
 import { STORE_OPTIONS } from '../src/store/store-options.ts';
@@ -18,6 +19,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
     settings: settingsTable,
     'dispatcher-options': () => optionsTable(DISPATCHER_OPTIONS),
   },
+  'docs/cli.md': { 'doctor-codes': codesTable },
   'docs/event-store.md': { 'store-options': () => optionsTable(STORE_OPTIONS) },
   'docs/publishing.md': {
     options: () => optionsTable({ ...DURABILITY_OPTIONS, ...PUBLISHER_OPTIONS }),
@@ -30,6 +32,11 @@ function settingsTable(): string {
 
 function optionsTable(rules: OptionRules): string {
   return table('option', rules);
+}
+
+function codesTable(): string {
+  const lines = Object.entries(DIAGNOSES).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
+  return ['| code | meaning |', '| --- | --- |', ...lines].join('\n');
 }
 
 interface Row {

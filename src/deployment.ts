@@ -59,6 +59,18 @@ export interface DeploymentOptions {
    * WritesRefusedError.
    */
   readonly whenRefused?: WaitForWrites;
+  /**
+   * Told of each problem that refuses a deployment. The deployment is then opened all the same, for
+   * a look at it. Default: reject with ConfigError.
+   */
+  readonly unfit?: (problem: UnfitProblem) => void;
+}
+
+/** Problem for which a deployment is refused. */
+export interface UnfitProblem {
+  /** `proto`: of the event types. `partitions`: another number than the deployment's. */
+  readonly kind: 'server' | 'proto' | 'partitions';
+  readonly problem: string;
 }
 
 export interface Deployment {
@@ -122,8 +134,12 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   try {
     const { connection, server } = await reachServer(connections, options.name, url);
     const settles = options.settleSchemas ?? false;
-    problems.push(...serverProblems(server, { minVersion: MIN_SERVER_VERSION, replica: !settles }));
-    if (problems.length > 0) throw new ConfigError(problems);
+    refuse(options, [
+      ...problems.map((problem) => ({ kind: 'proto', problem }) as const),
+      ...serverProblems(server, { minVersion: MIN_SERVER_VERSION, replica: !settles }).map(
+        (problem) => ({ kind: 'server', problem }) as const,
+      ),
+    ]);
     const write: Write = (what, attempt) =>
       untilWritten(what, connection, attempt, options.whenRefused);
     const keys = createKeys(environment.MILLRACE_NAMESPACE);
@@ -171,6 +187,12 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
  */
 type Write = <T>(what: string, attempt: () => Promise<T>) => Promise<T>;
 
+/** @throws ConfigError, unless the caller wants to be told of the problems */
+function refuse({ unfit }: DeploymentOptions, problems: readonly UnfitProblem[]): void {
+  if (unfit) problems.forEach(unfit);
+  else if (problems.length > 0) throw new ConfigError(problems.map(({ problem }) => problem));
+}
+
 /** Starts the embedded server, or joins it. Null: REDIS_URL names another server. */
 async function startEmbedded(
   environment: Environment,
@@ -206,9 +228,10 @@ async function reachServer(
 async function openSettings(
   connection: RedisConnection,
   keys: Keys,
-  { environment, settleSchemas = false }: DeploymentOptions,
+  options: DeploymentOptions,
   write: Write,
 ): Promise<Pick<Deployment, 'partitions' | 'settings' | 'settled'>> {
+  const { environment, settleSchemas = false } = options;
   const wanted = environment.MILLRACE_PARTITIONS;
   const stored = settleSchemas
     ? await write('to fix the number of partitions', () =>
@@ -216,7 +239,9 @@ async function openSettings(
       )
     : await readSettings(connection, keys);
   if (stored && wanted !== undefined && wanted !== stored.partitions)
-    throw new ConfigError([otherPartitions(keys, wanted, stored.partitions)]);
+    refuse(options, [
+      { kind: 'partitions', problem: otherPartitions(keys, wanted, stored.partitions) },
+    ]);
   const partitions = stored?.partitions ?? wanted ?? DEFAULT_PARTITIONS;
   const settings = new SettingsGuard(connection, keys, {
     partitions,

@@ -53,6 +53,7 @@ export async function inContext(
         log: options.log ?? (() => {}),
         name: 'cli',
         settleSchemas: options.settleSchemas ?? false,
+        ...(options.unfit ? { unfit: options.unfit } : {}),
       });
       opened.push(deployment);
       return deployment;

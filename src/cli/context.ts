@@ -3,7 +3,7 @@
  * command touches process.stdout itself.
  */
 import type { Environment } from '../config.ts';
-import type { Deployment } from '../deployment.ts';
+import type { Deployment, UnfitProblem } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
 import type { WaitForWrites } from '../redis/refused-writes.ts';
 
@@ -27,6 +27,8 @@ export interface CliContext {
     protoDir?: string | null;
     settleSchemas?: boolean;
     anew?: boolean;
+    /** Told of the problems that would refuse the deployment: see DeploymentOptions. */
+    unfit?: (problem: UnfitProblem) => void;
   }): Promise<Deployment>;
   /** Prints one line of data to stdout. The line break is added. */
   out(text: string): void;
@@ -54,6 +56,7 @@ export interface LongRunningContext extends CliContext {
     protoDir?: string | null;
     settleSchemas?: boolean;
     anew?: boolean;
+    unfit?: (problem: UnfitProblem) => void;
     /** Behaviour if Redis refuses writes that are needed. Default: reject. */
     whenRefused?: WaitForWrites;
     /** Default: warnings and errors as lines on stderr. */

@@ -88,6 +88,7 @@ class Shell implements LongRunningContext {
         name: options.name ?? 'cli',
         settleSchemas: options.settleSchemas ?? false,
         ...(options.whenRefused ? { whenRefused: options.whenRefused } : {}),
+        ...(options.unfit ? { unfit: options.unfit } : {}),
       }),
     );
     this.#opening.add(opening);

@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   lag: async () => (await import('./commands/lag.ts')).registerLag,
   functions: async () => (await import('./commands/functions.ts')).registerFunctions,
   limits: async () => (await import('./commands/limits.ts')).registerLimits,
+  doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
   losses: async () => (await import('./commands/losses.ts')).registerLosses,
   outbox: async () => (await import('./commands/outbox.ts')).registerOutbox,
   scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,

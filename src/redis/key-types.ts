@@ -25,6 +25,7 @@ const OF_PARTITION: Readonly<Record<string, string>> = {
   appends: 'hash',
   snapshot: 'hash',
   losses: 'stream',
+  trial: 'string',
   view: 'string',
   index: 'zset',
   pass: 'string',

@@ -54,6 +54,8 @@ export interface Keys {
   appends(partition: number, category: string, id: string): string;
   /** hash: revision, state, schema */
   snapshot(partition: number, category: string, id: string): string;
+  /** no key: name for a write that changes nothing (src/doctor/server-facts.ts) */
+  trial(partition: number): string;
   /** stream: losses found (src/lag/losses.ts) */
   losses(partition: number): string;
   /** string: a view's row (src/wire/view-row.ts). `generation` is `<view>@<version>` */
@@ -107,6 +109,7 @@ export function createKeys(namespace: string): Keys {
     appends: (partition, category, id) => `${p(partition)}:appends:${category}:${id}`,
     snapshot: (partition, category, id) => `${p(partition)}:snapshot:${category}:${id}`,
     losses: (partition) => `${p(partition)}:losses`,
+    trial: (partition) => `${p(partition)}:trial`,
     viewRow: (partition, generation, id) => `${p(partition)}:view:${generation}:${id}`,
     viewIndex: (partition, generation, index) => `${p(partition)}:index:${generation}:${index}`,
     viewPass: (partition, generation) => `${p(partition)}:pass:${generation}`,

@@ -1,0 +1,200 @@
+/**
+ * Finds out which of Millrace's commands the user of REDIS_URL may not call. Nothing is written.
+ *
+ * ACL DRYRUN tells where the user may call it. Elsewhere a script asks, which cannot write: see
+ * try-rights.lua. Where neither is granted, the rights are not known.
+ */
+import { RedisReplyError } from '../core/errors/server-errors.ts';
+import type { Keys } from '../redis/keys.ts';
+import { defineScript } from '../redis/script.ts';
+import type { RedisSpace } from '../redis/source.ts';
+
+const script = defineScript({
+  url: new URL('./try-rights.lua', import.meta.url),
+  keys: 'variable',
+  readOnly: true,
+});
+
+/** `look`: commands that only read. `work`: publishing, and running functions. */
+export type Role = 'look' | 'work' | 'optional';
+
+export interface MissingRight {
+  readonly role: Role;
+  /** Name as ACL SETUSER takes it: `xadd`, `xgroup|create`. */
+  readonly command: string;
+  /** Redis' refusal. */
+  readonly refusal: string;
+}
+
+export interface RightsFacts {
+  /** Null: the server does not tell. */
+  readonly user: string | null;
+  /** Means of asking. Null: the rights are not known. */
+  readonly means: 'ACL DRYRUN' | 'a script' | null;
+  /** Reason why the rights are not known. Null: they are. */
+  readonly hidden: string | null;
+  /** Number of commands that were asked for. */
+  readonly asked: number;
+  readonly missing: readonly MissingRight[];
+}
+
+/** Examples of commands. Words such as `due` stand for keys. */
+const EXAMPLES: Readonly<Record<Role, readonly string[]>> = {
+  look: [
+    'HGETALL counters',
+    'HMGET counters f',
+    'HGET counters f',
+    'XLEN events',
+    'XRANGE events - +',
+    'XREVRANGE events + -',
+    'XINFO GROUPS events',
+    'XPENDING events g',
+    'GET lease',
+    'LRANGE parked 0 0',
+    'LLEN parked',
+    'ZRANGE due 0 0',
+    'ZCARD due',
+    'ZSCORE due u',
+    'HSCAN held 0',
+    'EXISTS counters',
+    'SMEMBERS helpers',
+    'TIME',
+  ],
+  work: [
+    'XADD events * b v',
+    'XREADGROUP GROUP g c STREAMS events >',
+    'XREAD COUNT 1 STREAMS events 0',
+    'XACK events g 1-1',
+    'XDEL events 1-1',
+    'XTRIM events MINID 0',
+    'XGROUP CREATE events g 0',
+    'HSET counters f v',
+    'HINCRBY counters f 1',
+    'HDEL counters f',
+    'ZADD due 1 u',
+    'ZREM due u',
+    'ZREMRANGEBYSCORE members 0 0',
+    'ZRANGEBYSCORE due 0 0',
+    'RPUSH parked v',
+    'LPUSH parked v',
+    'LTRIM parked 0 0',
+    'LSET parked 0 v',
+    'LREM parked 1 v',
+    'SADD ids v',
+    'SMISMEMBER ids v',
+    'SET lease v',
+    'PEXPIRE lease 1',
+    'DEL lease',
+    'UNLINK lease',
+    'HSET settings f v',
+    'HSET registry f v',
+  ],
+  optional: ['INFO', 'CONFIG GET save', 'WAIT 0 1', 'CLIENT SETNAME n', 'SCAN 0'],
+};
+
+/** Commands that a script may not call, or that say nothing about a script's key. */
+const NOT_IN_SCRIPTS = new Set(['WAIT', 'CLIENT', 'CONFIG', 'XREADGROUP']);
+const CONTAINERS = new Set(['XINFO', 'XGROUP', 'CONFIG', 'CLIENT']);
+
+interface Example {
+  readonly role: Role;
+  readonly words: readonly string[];
+}
+
+/** @throws UnknownOutcomeError, RedisReplyError for a passing refusal */
+export async function readRights({ connection, keys }: RedisSpace): Promise<RightsFacts> {
+  const examples = examplesFor(keys);
+  const user = await whoAmI(connection);
+  const asked = examples.length;
+  if (user !== null) {
+    const told = await unlessRefused(() => byDryRun(connection, user, examples));
+    if (told !== null) return { user, means: 'ACL DRYRUN', hidden: null, asked, missing: told };
+  }
+  const inScripts = examples.filter(({ words }) => !NOT_IN_SCRIPTS.has(words[0] as string));
+  const tried = await unlessRefused(() => byScript(connection, keys, inScripts));
+  if (tried !== null)
+    return { user, means: 'a script', hidden: null, asked: inScripts.length, missing: tried };
+  const hidden = 'neither ACL DRYRUN nor EVAL_RO is granted';
+  return { user, means: null, hidden, asked: 0, missing: [] };
+}
+
+function examplesFor(keys: Keys): Example[] {
+  const named: Readonly<Record<string, string>> = {
+    counters: keys.counters(0),
+    due: keys.due(0, 'doctor'),
+    events: keys.events(0, 'doctor'),
+    held: keys.held(0, 'doctor'),
+    helpers: keys.helpers(0, 'doctor'),
+    ids: keys.publishedIds(0, 'doctor', 0),
+    lease: keys.lease(0, 'doctor'),
+    members: keys.members('doctor'),
+    parked: keys.parked(0, 'doctor', 'doctor'),
+    registry: keys.registry('ids'),
+    settings: keys.settings(),
+  };
+  return Object.entries(EXAMPLES).flatMap(([role, texts]) =>
+    texts.map((text) => ({
+      role: role as Role,
+      words: text.split(' ').map((word) => named[word] ?? word),
+    })),
+  );
+}
+
+async function whoAmI(connection: RedisSpace['connection']): Promise<string | null> {
+  return unlessRefused(async () => String(await connection.command('ACL', 'WHOAMI')));
+}
+
+/** Null: the server refuses the command for good. */
+async function unlessRefused<T>(ask: () => Promise<T>): Promise<T | null> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof RedisReplyError && !error.retryable) return null;
+    throw error;
+  }
+}
+
+async function byDryRun(
+  connection: RedisSpace['connection'],
+  user: string,
+  examples: readonly Example[],
+): Promise<MissingRight[]> {
+  const answers = await Promise.all(
+    examples.map(({ words }) => connection.command('ACL', 'DRYRUN', user, ...words)),
+  );
+  return examples.flatMap((example, i) =>
+    answers[i] === 'OK' ? [] : [missing(example, String(answers[i]))],
+  );
+}
+
+async function byScript(
+  connection: RedisSpace['connection'],
+  keys: Keys,
+  examples: readonly Example[],
+): Promise<MissingRight[]> {
+  // The server may be a Cluster. There a script's keys have one slot, and the others are left out.
+  const tag = keys.counters(0).replace(/:counters$/, ':');
+  const own = examples.filter(({ words }) =>
+    words.every((word) => !word.startsWith(`${keys.namespace}:`) || word.startsWith(tag)),
+  );
+  const named = [
+    ...new Set(own.flatMap(({ words }) => words.filter((word) => word.startsWith(tag)))),
+  ];
+  const answers = (await script.run(
+    connection,
+    named,
+    own.map(({ words }) => JSON.stringify(words)),
+  )) as string[];
+  return own.flatMap((example, i) =>
+    answers[i] === '' ? [] : [missing(example, String(answers[i]))],
+  );
+}
+
+function missing({ role, words }: Example, refusal: string): MissingRight {
+  const [command = '', sub = ''] = words.map((word) => word.toLowerCase());
+  return {
+    role,
+    command: CONTAINERS.has(words[0] as string) ? `${command}|${sub}` : command,
+    refusal,
+  };
+}

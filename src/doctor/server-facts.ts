@@ -1,0 +1,131 @@
+/** Reads facts about the servers. A server that does not tell a fact leaves it null. */
+import { statfs } from 'node:fs/promises';
+import { RedisReplyError } from '../core/errors/server-errors.ts';
+import type { RedisConnection } from '../redis/contract.ts';
+import type { RedisSource } from '../redis/source.ts';
+
+/** Fields of INFO, and settings, of one server. */
+export interface NodeFacts {
+  /** Address: host:port, or a path. */
+  readonly node: string;
+  /** Null: INFO is denied. */
+  readonly info: ReadonlyMap<string, string> | null;
+  /** Settings by name; empty where CONFIG is denied. */
+  readonly settings: ReadonlyMap<string, string>;
+  /** Disk of the server's files. Null: the server is elsewhere, or its folder is not known. */
+  readonly disk: Disk | null;
+}
+
+export interface Disk {
+  readonly dir: string;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+const SETTINGS = [
+  'appendfsync',
+  'dir',
+  'maxmemory-policy',
+  'save',
+  'stop-writes-on-bgsave-error',
+] as const;
+
+/**
+ * Reads INFO and CONFIG of every master.
+ * @param local whether the server runs on this machine, so that its disk can be looked at
+ * @throws UnknownOutcomeError, RedisReplyError for a passing refusal
+ */
+export async function readNodes(
+  connection: RedisConnection,
+  names: readonly string[],
+  local: boolean,
+): Promise<NodeFacts[]> {
+  const infos = await unlessDenied(connection, 'INFO');
+  const settings = new Map<string, Map<string, string>>();
+  for (const name of SETTINGS) {
+    for (const { node, reply } of await unlessDenied(connection, 'CONFIG', 'GET', name)) {
+      const flat = reply as readonly string[];
+      const of = settings.get(node) ?? new Map<string, string>();
+      for (let i = 0; i + 1 < flat.length; i += 2) of.set(flat[i] as string, flat[i + 1] as string);
+      settings.set(node, of);
+    }
+  }
+  return Promise.all(
+    names.map(async (node) => {
+      const info = infos.find((one) => one.node === node);
+      const of = settings.get(node) ?? new Map<string, string>();
+      const dir = of.get('dir');
+      return {
+        node,
+        info: info ? parseInfo(String(info.reply)) : null,
+        settings: of,
+        disk: local && dir !== undefined ? await diskOf(dir) : null,
+      };
+    }),
+  );
+}
+
+/** Returns no replies where the user may not call the command. */
+async function unlessDenied(
+  connection: RedisConnection,
+  ...command: [string, ...string[]]
+): Promise<readonly { node: string; reply: unknown }[]> {
+  try {
+    return await connection.commandOnMasters(...command);
+  } catch (error) {
+    // NOPERM, or "unknown command" where the command is renamed away.
+    if (error instanceof RedisReplyError && !error.retryable) return [];
+    throw error;
+  }
+}
+
+/** Parses the text of INFO. */
+export function parseInfo(text: string): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    const at = line.indexOf(':');
+    if (at > 0 && !line.startsWith('#')) fields.set(line.slice(0, at), line.slice(at + 1).trim());
+  }
+  return fields;
+}
+
+async function diskOf(dir: string): Promise<Disk | null> {
+  try {
+    const { bavail, blocks, bsize } = await statfs(dir);
+    return { dir, freeBytes: bavail * bsize, totalBytes: blocks * bsize };
+  } catch {
+    // The folder belongs to another machine, or to another user.
+    return null;
+  }
+}
+
+/** Refusal of the write that the trial makes. */
+export interface RefusedTrial {
+  readonly partition: number;
+  readonly reply: string;
+  readonly message: string;
+}
+
+/**
+ * Tries a write that changes nothing, in each partition: SETRANGE with an empty text on a key that
+ * does not exist. Redis refuses it as it refuses any write (READONLY, MISCONF, OOM, NOREPLICAS,
+ * NOPERM). It creates no key, and reaches neither replicas nor the append-only file.
+ * @throws UnknownOutcomeError
+ */
+export async function tryWrites({
+  connection,
+  keys,
+  partitions,
+}: RedisSource): Promise<RefusedTrial[]> {
+  const trials = Array.from({ length: partitions }, async (_, partition) => {
+    try {
+      await connection.command('SETRANGE', keys.trial(partition), 0, '');
+      return null;
+    } catch (error) {
+      if (!(error instanceof RedisReplyError)) throw error;
+      const { reply, message } = error;
+      return { partition, reply, message };
+    }
+  });
+  return (await Promise.all(trials)).filter((one) => one !== null);
+}
