@@ -6,8 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { Histogram } from '../scripts/bench/histogram.ts';
+import { RIVALS, SCENARIOS, USAGE } from '../scripts/bench/options.ts';
 import { expectedSeen, note, sameSeen } from '../scripts/bench/order.ts';
-import type { BenchResult } from '../scripts/bench/result.ts';
+import { othersIn, readStat, ticksBelow } from '../scripts/bench/others.ts';
+import { ratiosOf } from '../scripts/bench/ratios.ts';
+import { rateResult, tableOf, type BenchResult } from '../scripts/bench/result.ts';
+import { rssGrowth } from '../scripts/bench/rss-samples.ts';
+import { resultOfRuns } from '../scripts/bench/runs.ts';
 
 const run = promisify(execFile);
 const main = fileURLToPath(new URL('../scripts/bench/main.js', import.meta.url));
@@ -18,7 +23,17 @@ t.test('the benchmark runs, accounts for every event, and writes its JSON', asyn
   const file = join(dir, 'bench.json');
   const { stdout } = await run(
     process.execPath,
-    [main, '--quick', '--events', '3000', '--only', 'drain,lag', '--no-rivals', '--json', file],
+    [
+      main,
+      '--quick',
+      '--events',
+      '3000',
+      '--only',
+      'drain,foreign,lag',
+      '--no-rivals',
+      '--json',
+      file,
+    ],
     { timeout: 100_000 },
   );
   t.match(stdout, /events\/s.*M\/min/, 'prints a table');
@@ -26,14 +41,15 @@ t.test('the benchmark runs, accounts for every event, and writes its JSON', asyn
   t.equal(result.environment['node'], process.version);
   t.strictSame(
     result.scenarios.map((s) => s.name),
-    ['drain', 'lag'],
+    ['drain', 'foreign', 'lag'],
   );
   for (const scenario of result.scenarios) {
     t.equal(scenario.accounted, true, `${scenario.name}: every event is accounted for`);
     t.ok(scenario.eventsPerSecond > 0);
     t.ok((scenario.rssMb ?? 0) > 0);
   }
-  const [drain, latency] = result.scenarios;
+  const [drain, foreign, latency] = result.scenarios;
+  t.equal(foreign?.params['entries'], 3000, 'a foreign event is an entry of its own');
   t.equal(latency?.params['functions'], 2);
   t.equal(drain?.params['events'], 3000);
   t.equal(drain?.p50Ms, null, 'a drain says nothing of latency');
@@ -46,6 +62,7 @@ t.test('the benchmark runs, accounts for every event, and writes its JSON', asyn
 t.test('bad options exit 2, say what is wrong, and start nothing', async (t) => {
   for (const [argv, text] of [
     [['--only', 'nope'], /--only names "nope"; known are publish, drain/],
+    [['--runs', '0'], /--runs must be a whole number from 1/],
     [['--events', '0'], /--events must be a whole number from 1/],
     [['--fsync', 'sometimes'], /--fsync must be always, everysec or both/],
     [['--what'], /--what/],
@@ -88,5 +105,111 @@ t.test('quantiles are exact', (t) => {
   t.equal(histogram.quantile(0.99), 3);
   t.equal(histogram.quantile(0.999), 7);
   t.equal(histogram.quantile(1), 7);
+  t.end();
+});
+
+/** A result with a rate, and with what a test says about it. */
+const resultOf = (name: string, eventsPerSecond: number, more: object = {}) => ({
+  ...rateResult({ name, params: {}, eventsPerSecond, rssMb: 10, accounted: true }),
+  ...more,
+});
+
+t.test('several runs become medians, with their range', (t) => {
+  const others = (mean: number, disturbed: boolean) => ({ mean, worst: mean, steal: 0, disturbed });
+  const result = resultOfRuns([
+    resultOf('lag', 300, { p99Ms: 9, params: { functions: 4, turns: 10 } }),
+    resultOf('lag', 100, { p99Ms: 40, others: others(0.9, true), accounted: false }),
+    resultOf('lag', 200, { p99Ms: 8, others: others(0.1, false), params: { turns: 30 } }),
+  ]);
+  t.equal(result.eventsPerSecond, 200);
+  t.equal(result.p99Ms, 9);
+  t.equal(result.p50Ms, null, 'no latency stays none');
+  t.equal(result.params['turns'], 20);
+  t.equal(result.accounted, false, 'one run with a lost event spoils the result');
+  t.strictSame(result.runs, {
+    count: 3,
+    disturbed: 1,
+    eventsPerSecond: [100, 300],
+    p50Ms: null,
+    p99Ms: [8, 40],
+  });
+  t.equal(result.others?.mean, 0.9, 'the worst run');
+  const one = resultOf('drain', 5);
+  t.equal(resultOfRuns([one]), one, 'one run is the result');
+  const table = tableOf({ environment: {}, scenarios: [result, one], ratios: {} });
+  t.match(table, /1 of 3: 0.9 cores, worst 0.9/);
+  t.match(table, /100 to 300/);
+  t.end();
+});
+
+t.test('ratios compare like with like', (t) => {
+  const fsync = (appendfsync: string, more: object = {}) => ({ params: { appendfsync, ...more } });
+  const ratios = ratiosOf([
+    resultOf('drain', 800, fsync('everysec')),
+    resultOf('drain', 600, fsync('always')),
+    resultOf('bullmq-drain', 20, fsync('everysec')),
+    resultOf('bullmq-drain', 10, fsync('always')),
+    resultOf('bound-decode', 1600),
+    resultOf('publish', 5, { accounted: false }),
+    resultOf('ioredis-loop-publish', 5, fsync('everysec')),
+    resultOf('fan-out', 9, fsync('everysec', { functions: 1, deliveriesPerSecond: 9 })),
+    resultOf('fan-out', 4, fsync('everysec', { functions: 4, deliveriesPerSecond: 18 })),
+  ]);
+  t.match(ratios, {
+    'drain / bullmq': 40,
+    'drain / bullmq (always)': 60,
+    'drain / bound-decode': 0.5,
+    'drain / bound-decode (always)': 0.375,
+    'drain: appendfsync always / everysec': 0.75,
+    'bullmq-drain: appendfsync always / everysec': 0.5,
+    'fan-out: deliveries/s, 4 functions / 1': 2,
+  });
+  t.notOk('publish / ioredis-loop' in ratios, 'lost events make no ratio');
+  t.end();
+});
+
+t.test('the CPU time of others marks a run', (t) => {
+  const stat = (pid: number, parent: number, ticks: string, name = 'node') =>
+    readStat(`${pid} (${name}) S ${parent} 1 1 0 -1 4194560 1 1 1 1 ${ticks} 20 0 1 0 5`);
+  const processes = [
+    stat(10, 1, '1 2 3 4'),
+    stat(11, 10, '100 0 0 0', 'a) S 1 (b'),
+    stat(12, 11, '1000 0 0 0'),
+    stat(13, 1, '5000 0 0 0'),
+  ];
+  t.equal(ticksBelow(10, processes), 1110, 'own, dead children, child, grandchild; nobody else');
+  t.equal(ticksBelow(99, processes), 0);
+
+  const at = (seconds: number, busy: number, own: number, steal = 0) => ({
+    seconds,
+    times: { busy, own, steal },
+  });
+  t.strictSame(othersIn([at(0, 10, 0), at(1, 11.9, 1.9), at(2, 13.9, 3.85)]), {
+    mean: 0.03,
+    worst: 0.05,
+    steal: 0,
+    disturbed: false,
+  });
+  const burst = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((s) => at(s, s > 4 ? 0.8 : 0, 0));
+  t.match(othersIn(burst), { mean: 0.08, worst: 0.8, disturbed: true }, 'one bad second');
+  t.match(othersIn([at(0, 0, 0), at(10, 2, 0)]), { mean: 0.2, disturbed: true });
+  t.match(othersIn([at(0, 0, 0), at(10, 2, 2, 2)]), { mean: 0, steal: 0.2, disturbed: true });
+  t.equal(othersIn([at(0, 0, 0)]), null, 'one look tells nothing');
+  t.end();
+});
+
+t.test('growth of the memory leaves the warm-up out', (t) => {
+  const samples = (...mb: number[]) => mb.map((one, i) => [i * 250, one] as const);
+  t.equal(rssGrowth(samples(50, 90, 200, 200, 210, 190, 200, 200)), 1);
+  t.equal(rssGrowth(samples(50, 90, 100, 100, 200, 210, 300, 300)), 3);
+  t.equal(rssGrowth(samples(50, 90, 100)), null, 'too few samples');
+  t.end();
+});
+
+t.test('the documentation names each option, scenario and peer', (t) => {
+  const text = readFileSync(new URL('../../docs/benchmark.md', import.meta.url), 'utf8');
+  const flags = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag as string);
+  for (const name of [...flags, ...SCENARIOS, ...RIVALS])
+    t.ok(new RegExp(`\`${name}[\` ]`).test(text), `docs/benchmark.md names ${name}`);
   t.end();
 });

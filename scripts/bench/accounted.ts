@@ -1,4 +1,5 @@
 /** Accounts for every event of a run: each was processed exactly once, and counted so. */
+import { adoptForeign } from '../../src/lag/adopt.ts';
 import { counterFields } from '../../src/redis/counters.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -79,6 +80,8 @@ export async function countersOf(
     const partitions = Number(await connection.command('HGET', keys.settings(), 'partitions'));
     const totals = { appended: 0, done: 0, dead: 0, parked: 0, bytes: 0 };
     for (let partition = 0; partition < partitions; partition++) {
+      // Events of a foreign producer are counted only now and then.
+      await adoptForeign(connection, keys, partition, ORDER_TYPE);
       const flat = (await connection.command('HGETALL', keys.counters(partition))) as
         string[] | Record<string, string>;
       const fields = new Map<string, string>(

@@ -6,10 +6,9 @@ import { Redis } from 'ioredis';
 import { connect } from '../../src/millrace.ts';
 import { defineAggregate, type NewEvent } from '../../src/define/define-aggregate.ts';
 import type { EventStore } from '../../src/store/event-store.ts';
-import { createCatalog } from '../../src/wire/catalog.ts';
-import { loadProtoFolder } from '../../src/wire/proto-folder.ts';
 import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
 import { Histogram } from './histogram.ts';
+import { createOrderEncoder } from './order-encoder.ts';
 import { makeOrder, ORDER_TYPE } from './order.ts';
 import { benchEnvironment, PROTO_DIR } from './settings.ts';
 
@@ -92,18 +91,16 @@ const NAIVE = `
   return redis.call('LLEN', KEYS[1])`;
 
 async function appendNaively(redis: Redis, argument: AppenderArgument): Promise<void> {
-  const type = createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);
+  const encode = createOrderEncoder();
   const sha = (await redis.script('LOAD', NAIVE)) as string;
   await write(argument, async (id, revision, number) => {
-    const data = order(number, id);
-    type.check(data);
     const reply = await redis.evalsha(
       sha,
       2,
       `mr:{0}:history:${CATEGORY}:${id}`,
       'naive:stream',
       revision,
-      Buffer.from(type.encode(data)),
+      encode(order(number, id)),
     );
     if (reply !== revision + 1) throw new Error(`revision ${revision} was taken`);
   });
@@ -117,13 +114,11 @@ async function appendWatched(
   connections: readonly Redis[],
   argument: AppenderArgument,
 ): Promise<void> {
-  const type = createCatalog(loadProtoFolder(PROTO_DIR)).get(ORDER_TYPE);
+  const encode = createOrderEncoder();
   await write(argument, async (id, revision, number, writer) => {
     const redis = connections[writer] as Redis;
     const key = `mr:{0}:history:${CATEGORY}:${id}`;
-    const data = order(number, id);
-    type.check(data);
-    const bytes = Buffer.from(type.encode(data));
+    const bytes = encode(order(number, id));
     const [, length] = await Promise.all([redis.watch(key), redis.llen(key)]);
     const done =
       length === revision

@@ -57,6 +57,11 @@ export class Child<Result> {
     this.result.catch(() => {});
   }
 
+  /** Process id; null before the process runs. */
+  get pid(): number | null {
+    return this.#process.pid ?? null;
+  }
+
   go(): void {
     this.#process.send('go');
   }

@@ -1,5 +1,6 @@
 /** CPU time of the server, of the machine and of the processes under test. */
 import { machineCpuSeconds } from './bench-server.ts';
+import type { ConsumerResult } from './consumer.ts';
 import type { Bench } from './fresh-server.ts';
 import type { ScenarioResult } from './result.ts';
 import { round } from './round.ts';
@@ -43,4 +44,9 @@ export function usage(
   const rss = bench.server.peakRssMb();
   if (rss !== null) params['redisRssMb'] = round(rss);
   return params;
+}
+
+/** Returns the CPU time of the dispatcher process, all threads, per event and function, µs. */
+export function cpuPerDeliveryUs({ cpuSeconds, done }: ConsumerResult): number {
+  return round((cpuSeconds * 1e6) / Math.max(1, done), 2);
 }

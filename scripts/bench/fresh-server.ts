@@ -5,34 +5,46 @@ import type { Environment } from '../../src/config.ts';
 import { startBenchServer, type BenchServer } from './bench-server.ts';
 import { Child } from './child.ts';
 import type { ConsumerArgument, ConsumerResult } from './consumer.ts';
+import type { ForeignProducerArgument, ForeignProducerResult } from './foreign-producer.ts';
 import type { BenchOptions, Fsync } from './options.ts';
 import type { ProducerArgument, ProducerResult } from './producer.ts';
 
 const FUNCTIONS = fileURLToPath(new URL('./functions/', import.meta.url));
 const STALL_MS = 30_000;
 
+/** Events of a producer. */
+export interface Load {
+  readonly events: number;
+  /** Events per second. Default: flat out. */
+  readonly rate?: number;
+  /** Number of first events that do not count. Default 0. */
+  readonly warmUp?: number;
+  /** Default 1. */
+  readonly eventsPerOrder?: number;
+  /** Length of each order's note. Default 0. */
+  readonly noteBytes?: number;
+}
+
+/** Events of a dispatcher. */
+export interface Task {
+  /** Number to settle, of all functions together. */
+  readonly events: number;
+  /** Worker threads. Default: those of the options. */
+  readonly workers?: number;
+  /** Number of first events whose ages are left out. Default 0. */
+  readonly warmUp?: number;
+  readonly settings?: Partial<Environment>;
+}
+
 export interface Bench {
   readonly server: BenchServer;
   readonly options: BenchOptions;
   readonly fsync: Fsync;
-  producer(
-    events: number,
-    rate?: number,
-    warmUp?: number,
-    eventsPerOrder?: number,
-  ): Child<ProducerResult>;
-  /**
-   * @param functionsDir absolute path, or name of a folder under functions/
-   * @param events number to settle, of all functions together
-   * @param warmUp number of first events whose ages are left out
-   */
-  consumer(
-    functionsDir: string,
-    events: number,
-    workers: number,
-    warmUp?: number,
-    settings?: Partial<Environment>,
-  ): Child<ConsumerResult>;
+  producer(load: Load): Child<ProducerResult>;
+  /** Starts a producer that appends each event as an entry of its own, with plain XADD. */
+  foreignProducer(events: number): Child<ForeignProducerResult>;
+  /** @param functionsDir absolute path, or name of a folder under functions/ */
+  consumer(functionsDir: string, task: Task): Child<ConsumerResult>;
 }
 
 /** Runs `work` on a fresh server. Ends the processes and removes the server, also on an error. */
@@ -54,7 +66,7 @@ export async function onFreshServer<T>(
       server,
       options,
       fsync,
-      producer: (events, rate, warmUp = 0, eventsPerOrder = 1) =>
+      producer: ({ events, rate, warmUp = 0, eventsPerOrder = 1, noteBytes = 0 }) =>
         start<ProducerResult>('./producer.js', {
           url: server.url,
           events,
@@ -63,13 +75,20 @@ export async function onFreshServer<T>(
           callers: options.callers,
           warmUp,
           eventsPerOrder,
+          noteBytes,
           partitions: options.partitions,
         } satisfies ProducerArgument),
-      consumer: (functionsDir, events, workers, warmUp = 0, settings = {}) =>
+      foreignProducer: (events) =>
+        start<ForeignProducerResult>('./foreign-producer.js', {
+          url: server.url,
+          events,
+          partitions: options.partitions,
+        } satisfies ForeignProducerArgument),
+      consumer: (functionsDir, { events, workers, warmUp = 0, settings = {} }) =>
         start<ConsumerResult>('./consumer.js', {
           url: server.url,
           functionsDir: resolve(FUNCTIONS, functionsDir),
-          workers,
+          workers: workers ?? options.workers,
           settings,
           events,
           warmUp,

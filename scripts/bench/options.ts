@@ -4,6 +4,10 @@ import { availableParallelism } from 'node:os';
 export const SCENARIOS = [
   'publish',
   'drain',
+  'foreign',
+  'payload',
+  'failing',
+  'backlog',
   'through',
   'view',
   'view-drain',
@@ -12,14 +16,21 @@ export const SCENARIOS = [
   'latency-33k',
   'cpu',
   'io',
+  'io-500',
   'lag',
+  'fan-out',
+  'cold-start',
   'append',
   'load',
 ] as const;
 export const RIVALS = [
   'bound-decode',
+  'bound-redis',
   'ioredis-loop',
+  'node-redis-loop',
   'bullmq',
+  'bullmq-sandbox',
+  'jetstream',
   'naive-append',
   'watch-append',
 ] as const;
@@ -34,6 +45,8 @@ export interface BenchOptions {
   readonly quick: boolean;
   readonly events: number;
   readonly backlog: number;
+  /** Events of the scenario `backlog`. */
+  readonly deep: number;
   readonly seconds: number;
   readonly workers: number;
   /** appendfsync of the servers. All scenarios run with each value. */
@@ -43,6 +56,8 @@ export interface BenchOptions {
   readonly chunk: number;
   readonly callers: number;
   readonly partitions: number;
+  /** Number of runs of each scenario. */
+  readonly runs: number;
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -50,11 +65,13 @@ export const USAGE = `npm run bench -- [options]
   --only NAME,NAME   run these only: ${[...SCENARIOS, ...RIVALS].join(', ')}
   --quick            small counts: a smoke test, not a measurement
   --events N         events of publish, through, append and the rivals' runs (default 2,000,000)
-  --backlog N        events of drain (default: --events)
+  --backlog N        events of drain, view-drain and rebuild (default: --events)
+  --deep N           events of backlog, with the memory sampled (default 10,000,000)
+  --runs N           runs of each scenario, one after the other: medians, with min and max (default 1)
   --seconds N        length of a latency run (default 15)
   --workers N        worker threads (default: available cores)
   --fsync WHEN       appendfsync of the servers: everysec, always or both (default: both, with --only or --quick everysec)
-  --no-rivals        leave out BullMQ, the ioredis loop and the bound
+  --no-rivals        leave out the peers and the bounds
   --chunk N          events of one publishMany, flat out (default 250)
   --partitions N     partitions of the deployment (default 16, as any deployment has)
   --callers N        publishMany calls under way at once, flat out (default 8)
@@ -62,18 +79,30 @@ export const USAGE = `npm run bench -- [options]
 
 export class UsageError extends Error {}
 
-/** @throws UsageError */
-export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
+/** Options that take a whole number. */
+type WholeOption =
+  | 'events'
+  | 'backlog'
+  | 'deep'
+  | 'seconds'
+  | 'workers'
+  | 'chunk'
+  | 'callers'
+  | 'partitions'
+  | 'runs';
+
+function parse(argv: readonly string[]) {
   const option = { type: 'string' } as const;
-  let values;
   try {
-    values = parseArgs({
+    return parseArgs({
       args: [...argv],
       options: {
         json: option,
         only: option,
         events: option,
         backlog: option,
+        deep: option,
+        runs: option,
         seconds: option,
         workers: option,
         fsync: option,
@@ -89,12 +118,13 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+/** @throws UsageError */
+export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
+  const values = parse(argv);
   if (values.help) return 'help';
-  const whole = (
-    name: 'events' | 'backlog' | 'seconds' | 'workers' | 'chunk' | 'callers' | 'partitions',
-    fallback: number,
-    max: number,
-  ): number => {
+  const whole = (name: WholeOption, fallback: number, max: number): number => {
     const text = values[name];
     if (text === undefined) return fallback;
     const value = Number(text.replaceAll('_', ''));
@@ -121,6 +151,8 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     quick,
     events,
     backlog: whole('backlog', events, 100_000_000),
+    deep: whole('deep', quick ? 20_000 : 10_000_000, 100_000_000),
+    runs: whole('runs', 1, 100),
     seconds: whole('seconds', quick ? 1 : 15, 3600),
     workers: whole('workers', availableParallelism(), 256),
     fsync: fsync === 'both' ? ['everysec', 'always'] : [fsync],

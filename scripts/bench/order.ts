@@ -12,6 +12,8 @@ export interface Order {
   readonly total: number;
   readonly sentMs: number;
   readonly number: number;
+  /** Text that makes the payload larger; empty: the order of about 100 bytes. */
+  readonly note: string;
 }
 
 // Customers and articles are known before an order comes in. The order's id is new.
@@ -22,8 +24,20 @@ const SECOND_SKUS = Array.from({ length: 3000 }, (_, i) => `SKU-${20_000 + i}-XL
 /** Number of orders whose events are mixed: the orders open in a shop at a time. */
 const MIXED = 1000;
 
-/** @param eventsPerOrder events of one order; MIXED orders come at a time */
-export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): Order {
+/** Number of different texts of one length. */
+const NOTES = 64;
+const TEXT = Array.from({ length: 2000 }, (_, i) => `line ${i}, `).join('');
+
+/**
+ * @param eventsPerOrder events of one order; MIXED orders come at a time
+ * @param noteBytes length of the note
+ */
+export function makeOrder(
+  number: number,
+  sentMs: number,
+  eventsPerOrder = 1,
+  noteBytes = 0,
+): Order {
   const first = 100 + (number % 900);
   const second = 1000 + (number % 9000);
   const order =
@@ -45,6 +59,7 @@ export function makeOrder(number: number, sentMs: number, eventsPerOrder = 1): O
     total: first * (1 + (number % 5)) + second,
     sentMs: sentMs,
     number,
+    note: noteBytes === 0 ? '' : TEXT.slice(number % NOTES, (number % NOTES) + noteBytes),
   };
 }
 

@@ -17,6 +17,8 @@ export interface ProducerArgument {
   readonly callers: number;
   /** Flat out: number of events of each order. */
   readonly eventsPerOrder: number;
+  /** Length of each order's note. */
+  readonly noteBytes: number;
   /** At a fixed rate: number of first events that do not count for `latestMs`. */
   readonly warmUp: number;
 }
@@ -52,7 +54,7 @@ await childMain<ProducerArgument, ProducerResult>(async (argument, ready) => {
 
 async function flatOut(
   publisher: Publisher,
-  { events, chunk, callers, eventsPerOrder }: ProducerArgument,
+  { events, chunk, callers, eventsPerOrder, noteBytes }: ProducerArgument,
 ): Promise<number> {
   let next = 0;
   const caller = async (): Promise<void> => {
@@ -63,7 +65,7 @@ async function flatOut(
       const now = Date.now();
       const items: { type: string; data: unknown }[] = [];
       for (let number = from; number < to; number++)
-        items.push({ type: ORDER_TYPE, data: makeOrder(number, now, eventsPerOrder) });
+        items.push({ type: ORDER_TYPE, data: makeOrder(number, now, eventsPerOrder, noteBytes) });
       await publisher.publishMany(items);
     }
   };

@@ -3,6 +3,8 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import Table from 'cli-table3';
 import type { BenchOptions } from './options.ts';
 import type { ServerBinary } from '../../src/redis/server-program.ts';
+import type { Others } from './others.ts';
+import type { RssSamples } from './rss-samples.ts';
 
 export interface ScenarioResult {
   readonly name: string;
@@ -20,6 +22,24 @@ export interface ScenarioResult {
   readonly rssMb: number | null;
   /** Whether every published event was processed exactly once, and counted so. */
   readonly accounted: boolean;
+  /** Resident memory of the dispatcher over the run; only of `backlog`. */
+  readonly rssOverTime?: RssSamples;
+  /** Busy cores of other processes; null or absent: not known. With several runs the worst run. */
+  readonly others?: Others | null;
+  /** The runs behind the medians; absent with one run. */
+  readonly runs?: Runs;
+}
+
+/** Smallest and largest value of several runs. */
+type Range = readonly [min: number, max: number];
+
+export interface Runs {
+  readonly count: number;
+  /** Number of runs that other processes disturbed. */
+  readonly disturbed: number;
+  readonly eventsPerSecond: Range;
+  readonly p50Ms: Range | null;
+  readonly p99Ms: Range | null;
 }
 
 export interface BenchResult {
@@ -43,95 +63,74 @@ export function describeEnvironment(
     appendfsync: options.fsync.join(', '),
     workers: options.workers,
     partitions: options.partitions,
+    runs: options.runs,
     quick: options.quick ? 'yes: a smoke test, its figures mean nothing' : 'no',
   };
 }
 
-/** Returns ratios of one run's figures. On a shared machine only ratios can be trusted. */
-export function ratiosOf(scenarios: readonly ScenarioResult[]): Record<string, number> {
-  const rate = (name: string, workers?: number, fsync?: string): number | null =>
-    scenarios.find(
-      (s) =>
-        s.name === name &&
-        s.accounted &&
-        (workers === undefined || s.params['workers'] === workers) &&
-        (fsync === undefined || s.params['appendfsync'] === fsync),
-    )?.eventsPerSecond ?? null;
-  const ratios: Record<string, number> = {};
-  const put = (name: string, a: number | null, b: number | null): void => {
-    if (a !== null && b !== null && b > 0) ratios[name] = Math.round((a / b) * 1000) / 1000;
-  };
-  put('drain / bound-decode', rate('drain'), rate('bound-decode'));
-  put('drain / ioredis-loop', rate('drain'), rate('ioredis-loop-drain'));
-  put('drain / bullmq', rate('drain'), rate('bullmq-drain'));
-  put('publish / ioredis-loop', rate('publish'), rate('ioredis-loop-publish'));
-  put('publish / bullmq', rate('publish'), rate('bullmq-publish'));
-  put('append / naive-append', rate('append'), rate('naive-append'));
-  put('append / watch-append', rate('append'), rate('watch-append'));
-  put('through / drain', rate('through'), rate('drain'));
-  for (const name of ['cpu', 'io']) {
-    for (const workers of new Set(
-      scenarios.filter((s) => s.name === name).map((s) => s.params['workers'] as number),
-    )) {
-      if (workers > 1) put(`${name}: ${workers} workers / 1`, rate(name, workers), rate(name, 1));
-    }
-  }
-  for (const name of ['publish', 'drain', 'through']) {
-    put(
-      `${name}: appendfsync always / everysec`,
-      rate(name, undefined, 'always'),
-      rate(name, undefined, 'everysec'),
-    );
-  }
-  return ratios;
+const NO_LATENCY = { p50Ms: null, p99Ms: null, p999Ms: null, maxMs: null } as const;
+
+/** A result without latency. */
+export function rateResult(result: Omit<ScenarioResult, keyof typeof NO_LATENCY>): ScenarioResult {
+  return { ...NO_LATENCY, ...result };
+}
+
+/** Columns of the table: the head, and the text of a result. All but the first align right. */
+const COLUMNS: readonly (readonly [head: string, text: (result: ScenarioResult) => string])[] = [
+  ['scenario', labelOf],
+  ['fsync', ({ params }) => String(params['appendfsync'] ?? '')],
+  ['functions', ({ params }) => String(params['functions'] ?? '')],
+  ['events', ({ params }) => number(params['events'])],
+  ['workers', ({ params }) => String(params['workers'] ?? '')],
+  ['events/s', (result) => number(result.eventsPerSecond)],
+  ['M/min', (result) => number((result.eventsPerSecond * 60) / 1e6, 2)],
+  ['p50 ms', (result) => number(result.p50Ms)],
+  ['p99 ms', (result) => number(result.p99Ms)],
+  ['p99.9 ms', (result) => number(result.p999Ms)],
+  ['max ms', (result) => number(result.maxMs)],
+  ['RSS MB', (result) => number(result.rssMb)],
+  ['accounted', (result) => (result.accounted ? 'yes' : 'NO')],
+  ['disturbed', disturbanceOf],
+];
+const RANGES: typeof COLUMNS = [
+  ['events/s min to max', ({ runs }) => rangeOf(runs?.eventsPerSecond)],
+  ['p99 ms min to max', ({ runs }) => rangeOf(runs?.p99Ms)],
+];
+
+/** Returns the text of a number; empty where there is none. */
+function number(value: string | number | boolean | null | undefined, digits = 0): string {
+  if (typeof value !== 'number') return '';
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return value.toLocaleString('en-US', options);
+}
+
+function labelOf({ name, params }: ScenarioResult): string {
+  const bytes = params['payloadBytes'];
+  return typeof bytes === 'number' ? `${name} ${number(bytes)} B` : name;
+}
+
+function rangeOf(range: Range | null | undefined): string {
+  return range ? `${number(range[0])} to ${number(range[1])}` : '';
+}
+
+function disturbanceOf({ others, runs }: ScenarioResult): string {
+  if (!others?.disturbed) return others ? 'no' : '';
+  const cores = `${others.mean} cores, worst ${others.worst}`;
+  return runs === undefined ? cores : `${runs.disturbed} of ${runs.count}: ${cores}`;
 }
 
 export function tableOf(result: BenchResult): string {
+  const columns = result.scenarios.some(({ runs }) => runs !== undefined)
+    ? [...COLUMNS, ...RANGES]
+    : COLUMNS;
   const table = new Table({
-    head: [
-      'scenario',
-      'fsync',
-      'functions',
-      'events',
-      'workers',
-      'events/s',
-      'M/min',
-      'p50 ms',
-      'p99 ms',
-      'p99.9 ms',
-      'max ms',
-      'RSS MB',
-      'accounted',
-    ],
-    colAligns: ['left', 'left', ...new Array<'right'>(10).fill('right'), 'left'],
+    head: columns.map(([head]) => head),
+    colAligns: columns.map((_, i) => (i === 0 ? 'left' : 'right')),
     style: { head: [], border: [], compact: true },
   });
-  const number = (value: number | null, digits = 0): string =>
-    value === null
-      ? ''
-      : value.toLocaleString('en-US', {
-          minimumFractionDigits: digits,
-          maximumFractionDigits: digits,
-        });
-  for (const s of result.scenarios) {
-    table.push([
-      s.name,
-      String(s.params['appendfsync'] ?? ''),
-      String(s.params['functions'] ?? ''),
-      number(s.params['events'] as number),
-      String(s.params['workers'] ?? ''),
-      number(s.eventsPerSecond),
-      number((s.eventsPerSecond * 60) / 1e6, 2),
-      number(s.p50Ms),
-      number(s.p99Ms),
-      number(s.p999Ms),
-      number(s.maxMs),
-      number(s.rssMb),
-      s.accounted ? 'yes' : 'NO',
-    ]);
-  }
+  for (const scenario of result.scenarios) table.push(columns.map(([, text]) => text(scenario)));
   const ratios = Object.entries(result.ratios).map(
-    ([name, value]) => `  ${name.padEnd(36)} ${value.toFixed(2).padStart(8)}`,
+    ([name, value]) => `  ${name.padEnd(52)} ${value.toFixed(2).padStart(8)}`,
   );
   return [table.toString(), ...(ratios.length > 0 ? ['', 'Ratios', ...ratios] : [])].join('\n');
 }

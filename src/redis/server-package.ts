@@ -105,7 +105,7 @@ async function install(root: string, folder: string): Promise<void> {
  * Returns options with which apt writes nothing outside `work`. With `ownLists` it reads no package
  * lists of the system either, only /etc/apt.
  */
-function aptOptions(work: string, ownLists: boolean): string[] {
+export function aptOptions(work: string, ownLists: boolean): string[] {
   const options = [
     'Acquire::Retries=2',
     'Acquire::http::Timeout=30',
@@ -129,7 +129,7 @@ function aptOptions(work: string, ownLists: boolean): string[] {
   return options.flatMap((option) => ['-o', option]);
 }
 
-async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
+export async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
   for (const sub of ['state/lists/partial', 'log'])
     await mkdir(join(dir, sub), { recursive: true });
   await output('apt-get', [...apt, '-q', 'update'], { timeoutMs: APT_TIMEOUT_MS });
@@ -149,7 +149,7 @@ async function unpackServer(
   // The binary may be in a sister package. Debian: redis-tools holds it, and redis-server only a
   // link.
   const own = [name, ...needs.filter((p) => p.startsWith(name.replace(/server$/, '')))];
-  await download(own, join(work, `${name}-debs`), root, apt);
+  await unpackPackages(own, join(work, `${name}-debs`), root, apt);
   const server = findFile(root, name);
   if (!server) throw new Error(`the package ${name} holds no ${name}`);
 
@@ -165,7 +165,8 @@ async function unpackServer(
     const level = [...new Set(next)].filter((p) => !seen.has(p));
     for (const p of level) seen.add(p);
     const wanted = level.filter((p) => !have.has(p) && /^(lib|lua)/.test(p));
-    if (wanted.length > 0) await download(wanted, join(work, `${name}-debs-${depth}`), extra, apt);
+    if (wanted.length > 0)
+      await unpackPackages(wanted, join(work, `${name}-debs-${depth}`), extra, apt);
     // Look again after each copy: a copied library may need others.
     for (
       let before = Infinity;
@@ -219,7 +220,8 @@ async function installed(): Promise<ReadonlySet<string>> {
   );
 }
 
-async function download(
+/** Downloads packages into `debs`, and unpacks them under `root`. */
+export async function unpackPackages(
   packages: readonly string[],
   debs: string,
   root: string,

@@ -24,7 +24,8 @@ const define = defineFunction as unknown as (
 export function benchFunction(options: {
   readonly name: string;
   readonly concurrency?: number;
-  readonly work: (order: Order) => void | Promise<void>;
+  /** @param attempt number of this attempt, from 1 */
+  readonly work: (order: Order, attempt: number) => void | Promise<void>;
 }): DefinedFunction {
   const { work } = options;
   return define({
@@ -34,7 +35,7 @@ export function benchFunction(options: {
     setup: () => ({ count: 0, sum: 0, mixed: 0 }),
     handle(event, ctx) {
       const order = event.data as unknown as Order;
-      const waiting = work(order);
+      const waiting = work(order, ctx.attempt);
       if (waiting === undefined) return note(ctx.resources, order.number);
       return waiting.then(() => note(ctx.resources, order.number));
     },
