@@ -162,7 +162,7 @@ export function stateGauges(registry: Registry): StateGauge[] {
     ),
     state(
       'millrace_oldest_event_seconds',
-      'whole deployment: age of the oldest event that is not settled, 0 without one',
+      'whole deployment: age of the oldest event that waits and will run, 0 without one',
       (lag) => (lag.oldestMs ?? 0) / 1000,
     ),
     state(

@@ -8,10 +8,14 @@
  */
 import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { readPartitionLag, type LagCounts, type Row, type TypeLag } from './partition-lag.ts';
+import { entryIdTime } from '../core/position.ts';
+import { sumRows, stateOf, type LagCounts, type LagRow, type TypeLag } from './lag-counts.ts';
+import { ageOf } from './oldest.ts';
+import { readPartitionLag } from './partition-lag.ts';
 import { findUnserved, type Unserved } from './unserved.ts';
 
-export type { LagCounts, TypeLag } from './partition-lag.ts';
+export type { LagCounts, LagStates, StateLag, TypeLag } from './lag-counts.ts';
+export type { Bound } from './oldest.ts';
 
 export interface FunctionLag extends LagCounts {
   readonly name: string;
@@ -41,10 +45,11 @@ export async function readLag(source: RedisSource): Promise<LagReport> {
       withRetry(() => readPartitionLag(source, partition), { deadlineMs: DEADLINE_MS }),
     ),
   );
-  const functions = new Map<string, Row[]>();
-  const rows = partitions.flat();
+  const functions = new Map<string, LagRow[]>();
+  const rows = partitions.flatMap((partition) => partition.rows);
+  const nowMs = Math.max(0, ...partitions.map((partition) => partition.nowMs));
   const unserved = await findUnserved(source, new Set(rows.map((row) => row.type)));
-  for (const row of [...rows, ...unservedRows(rows, unserved)]) {
+  for (const row of [...rows, ...unservedRows(rows, unserved, nowMs)]) {
     const rows = functions.get(row.fn);
     if (rows) rows.push(row);
     else functions.set(row.fn, [row]);
@@ -62,23 +67,10 @@ export async function readLag(source: RedisSource): Promise<LagReport> {
         rows.sort((a, b) =>
           a.type === b.type ? a.partition - b.partition : a.type < b.type ? -1 : 1,
         );
-        const sum = (of: (row: Row) => number): number =>
-          rows.reduce((total, row) => total + of(row), 0);
         return {
           name,
           letters: letters.get(name) ?? 0,
-          appended: sum((r) => r.appended),
-          done: sum((r) => r.done),
-          skipped: sum((r) => r.skipped),
-          parked: sum((r) => r.parked),
-          dead: sum((r) => r.dead),
-          purged: sum((r) => r.purged),
-          pending: sum((r) => r.pending),
-          lag: sum((r) => r.lag),
-          oldestMs: rows.reduce<number | null>(
-            (oldest, row) => (row.oldestMs === null ? oldest : Math.max(oldest ?? 0, row.oldestMs)),
-            null,
-          ),
+          ...sumRows(rows),
           conserved: rows.every((row) => row.conserved),
           types: rows.map(({ fn: _fn, conserved: _conserved, ...row }) => row),
         };
@@ -102,9 +94,15 @@ async function countLetters(
 }
 
 /** Rows of the unserved events: they wait for each function of their type, for ever. */
-function unservedRows(rows: readonly Row[], unserved: readonly Unserved[]): Row[] {
-  return unserved.flatMap(({ partition, type, events }) =>
-    [...new Set(rows.filter((row) => row.type === type).map((row) => row.fn))].map((fn) => ({
+function unservedRows(
+  rows: readonly LagRow[],
+  unserved: readonly Unserved[],
+  nowMs: number,
+): LagRow[] {
+  const none = stateOf({ events: 0 }, null);
+  return unserved.flatMap(({ partition, type, events, firstEntryId }) => {
+    const age = firstEntryId === '' ? null : ageOf({ atMs: entryIdTime(firstEntryId) }, nowMs);
+    return [...new Set(rows.filter((row) => row.type === type).map((row) => row.fn))].map((fn) => ({
       fn,
       type,
       partition,
@@ -117,7 +115,8 @@ function unservedRows(rows: readonly Row[], unserved: readonly Unserved[]): Row[
       pending: 0,
       lag: events,
       oldestMs: null,
+      states: { lag: stateOf({ events }, age), pending: none, parked: none, held: none },
       conserved: false,
-    })),
-  );
+    }));
+  });
 }

@@ -1,9 +1,13 @@
 /** Measures the states of a partition's events independently, and balances them: see lag.ts. */
-import { entryIdTime, compareEntryIds } from '../core/position.ts';
+import { entryIdTime } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { readPartition, type PartitionState } from '../redis/counters.ts';
+import { readPartition, splitCounterField, type PartitionState } from '../redis/counters.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../redis/lua/shared.ts';
+import { balance } from './balance.ts';
+import { agedOf, oldestWaiting, stateOf, type LagRow, type LagStates } from './lag-counts.ts';
+import { ageOf, type Age, type Arrival, type BoundedCount } from './oldest.ts';
+import { readParkedStates, type ParkedState } from './parked-ages.ts';
 
 const script = defineScript({
   with: ENTRIES,
@@ -17,52 +21,10 @@ const foreignScript = defineScript({
   keys: 2,
   readOnly: true,
 });
-const origins = defineScript({
-  url: new URL('./parked-origins.lua', import.meta.url),
-  keys: 'variable',
-  readOnly: true,
-});
-
-export interface LagCounts {
-  readonly appended: number;
-  readonly done: number;
-  /**
-   * Events of `done` that did not run, because the function had settled their ids before
-   * (`dedupe`).
-   */
-  readonly skipped: number;
-  readonly parked: number;
-  /** Dead events, including the purged ones: those have ended as dead too. */
-  readonly dead: number;
-  /** Events of `dead` whose letters were purged. */
-  readonly purged: number;
-  /** Events that are delivered, and neither settled nor parked. */
-  readonly pending: number;
-  /** Events that are not delivered yet. */
-  readonly lag: number;
-  /**
-   * Age of the oldest event that is parked, pending or in lag, by the server's clock, ms. Null:
-   * there is none.
-   */
-  readonly oldestMs: number | null;
-}
-
-export interface TypeLag extends LagCounts {
-  readonly type: string;
-  readonly partition: number;
-}
-
-export interface Row extends TypeLag {
-  readonly fn: string;
-  readonly conserved: boolean;
-}
 
 const LIMITS = {
   pendingEntries: 4096,
   undeliveredEntries: 1024,
-  parkedUnits: 256,
-  /** Records looked at in a list, where a function has several types. */
-  parkedRecords: 8,
   /**
    * Attempts of counting and reading the stream at one state, while a foreign producer appends all
    * the time.
@@ -100,17 +62,53 @@ type Measured = [
   skipped: string,
 ];
 
+/** The rows of a partition. */
+export interface PartitionLag {
+  /** Time of the look by the server's clock, ms since 1970; 0: there was nothing to look at. */
+  readonly nowMs: number;
+  readonly rows: readonly LagRow[];
+}
+
 /** @throws UnknownOutcomeError, RedisReplyError */
-export async function readPartitionLag(source: RedisSource, partition: number): Promise<Row[]> {
+export async function readPartitionLag(
+  source: RedisSource,
+  partition: number,
+): Promise<PartitionLag> {
   const state = await readPartition(source, partition);
   const pairs = state.functions.flatMap((fn) => fn.types.map((type) => ({ fn: fn.name, type })));
-  if (pairs.length === 0) return [];
+  if (pairs.length === 0) return { nowMs: 0, rows: [] };
   const { nowMs, measured } = await measure(source, partition, pairs);
-  const parkedIds = await oldestParked(source, partition, state, measured, pairs);
-  return pairs.map((pair, i) => {
-    const parkedId = parkedIds.get(`${pair.fn} ${pair.type}`) ?? '';
-    return rowOf(pair, partition, measured[i] as Measured, parkedId, nowMs);
+  const parked = new Map(
+    await Promise.all(
+      state.functions.map(async ({ name }) => {
+        const counts = parkedCounts(state, name, measured, pairs);
+        const lane = { partition, fn: name, parked: counts };
+        return [name, await readParkedStates(source, lane)] as const;
+      }),
+    ),
+  );
+  const rows = pairs.map(({ fn, type }, i) => {
+    const of = parked.get(fn)?.get(type) ?? null;
+    return { fn, type, partition, ...rowOf(measured[i] as Measured, of, nowMs) };
   });
+  return { nowMs, rows };
+}
+
+/** Returns the parked events of a function by type, also those of types that it had before. */
+function parkedCounts(
+  { counters }: PartitionState,
+  name: string,
+  measured: readonly Measured[],
+  pairs: readonly Pair[],
+): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [field, count] of counters) {
+    const [kind, fn, type] = splitCounterField(field);
+    if (kind === 'parked' && fn === name && type !== undefined) counts.set(type, Number(count));
+  }
+  for (const [i, { fn, type }] of pairs.entries())
+    if (fn === name) counts.set(type, Number((measured[i] as Measured)[7]));
+  return counts;
 }
 
 /** Measures again where foreign entries have come meanwhile, up to LIMITS.tries times. */
@@ -150,14 +148,11 @@ async function measure(
   return { nowMs, measured };
 }
 
-/** @param parkedId entry id of the oldest parked event, '' without one */
 function rowOf(
-  { fn, type }: Pair,
-  partition: number,
   measured: Measured,
-  parkedId: string,
+  parkedState: ParkedState | null,
   nowMs: number,
-): Row {
+): Omit<LagRow, 'fn' | 'type' | 'partition'> {
   const [
     ,
     even,
@@ -175,7 +170,7 @@ function rowOf(
     firstUndelivered,
     skipped,
   ] = measured;
-  const counts = balance({
+  const { conserved, ...counts } = balance({
     appended: Number(appendedText) - Number(base),
     done: Number(done),
     dead: Number(dead),
@@ -187,31 +182,31 @@ function rowOf(
     pendingExact: pendingExact === 1,
     lagExact: lagExact === 1,
   });
-  const oldest = oldestOf([firstPending, firstUndelivered, parkedId]);
+  const age = (of: Arrival | null | undefined): Age | null => (of ? ageOf(of, nowMs) : null);
+  const held = parkedState?.held ?? { events: 0 };
+  const states: LagStates = {
+    lag: stateOf({ events: counts.lag }, age(arrivalIn(firstUndelivered))),
+    pending: stateOf({ events: counts.pending }, age(arrivalIn(firstPending))),
+    parked: stateOf(besides(counts.parked, held), age(parkedState?.oldestWaiting)),
+    held: stateOf(held, age(parkedState?.oldestHeld)),
+  };
   return {
-    fn,
-    type,
-    partition,
-    appended: counts.appended,
-    done: counts.done,
+    ...counts,
     skipped: Number(skipped),
-    parked: counts.parked,
-    dead: counts.dead,
-    purged: counts.purged,
-    pending: counts.pending,
-    lag: counts.lag,
-    oldestMs: oldest === null ? null : Math.max(0, nowMs - entryIdTime(oldest)),
-    conserved: counts.conserved,
+    ...agedOf(oldestWaiting(states)),
+    states,
+    conserved,
   };
 }
 
-/** Returns the smallest entry id, leaving '' out. */
-function oldestOf(ids: readonly string[]): string | null {
-  let oldest: string | null = null;
-  for (const id of ids) {
-    if (id !== '' && (oldest === null || compareEntryIds(id, oldest) < 0)) oldest = id;
-  }
-  return oldest;
+/** Returns the parked events that are not held. */
+function besides(parked: number, held: BoundedCount): BoundedCount {
+  const events = Math.max(0, parked - held.events);
+  return held.bound === undefined || events === 0 ? { events } : { events, bound: 'at-most' };
+}
+
+function arrivalIn(id: string): Arrival | null {
+  return id === '' ? null : { atMs: entryIdTime(id) };
 }
 
 /**
@@ -240,97 +235,4 @@ async function countForeign(
     if (goesOn === 0) break;
   }
   return [start, entries, events, cursor];
-}
-
-interface Balance {
-  appended: number;
-  done: number;
-  dead: number;
-  purged: number;
-  parked: number;
-  pending: number;
-  lag: number;
-  even: boolean;
-  pendingExact: boolean;
-  lagExact: boolean;
-}
-
-/**
- * Balances the measured states. Where one was too much to be added up, the rest stands in for it,
- * and only its sign is checked. Exported for its test.
- */
-export function balance(
-  m: Balance,
-): Omit<LagCounts, 'oldestMs' | 'skipped'> & { conserved: boolean } {
-  const settled = m.done + m.dead + m.purged + m.parked;
-  const rest = m.appended - settled - m.pending - m.lag;
-  let conserved = m.done >= 0 && m.dead >= 0 && m.purged >= 0 && m.parked >= 0 && m.appended >= 0;
-  let { pending, lag, appended } = m;
-  if (!m.even) {
-    // Foreign events that nobody has counted are in the other states already, but not in
-    // `appended`.
-    conserved &&= rest <= 0;
-    appended -= Math.min(0, rest);
-  } else if (!m.lagExact) {
-    conserved &&= rest >= 0;
-    lag += Math.max(0, rest);
-  } else if (!m.pendingExact) {
-    conserved &&= rest >= 0;
-    pending += Math.max(0, rest);
-  } else conserved &&= rest === 0;
-  return {
-    appended,
-    done: m.done,
-    dead: m.dead + m.purged,
-    purged: m.purged,
-    parked: m.parked,
-    pending,
-    lag,
-    conserved,
-  };
-}
-
-/**
- * Finds the oldest parked events, as `<function> <type>` -> entry id. Looks at a bounded number of
- * units, those due first.
- */
-async function oldestParked(
-  source: RedisSource,
-  partition: number,
-  state: PartitionState,
-  measured: readonly Measured[],
-  pairs: readonly Pair[],
-): Promise<Map<string, string>> {
-  const { connection, keys } = source;
-  const oldest = new Map<string, string>();
-  await Promise.all(
-    state.functions.map(async ({ name, types }) => {
-      if (!pairs.some((pair, i) => pair.fn === name && Number((measured[i] as Measured)[7]) > 0))
-        return;
-      const units = (await connection.command(
-        'ZRANGE',
-        keys.due(partition, name),
-        0,
-        LIMITS.parkedUnits - 1,
-      )) as string[];
-      const depth = types.length > 1 ? LIMITS.parkedRecords : 1;
-      // One call reads few lists, because a record may have hundreds of kilobytes.
-      for (let i = 0; i < units.length; i += 32) {
-        const reply = (await origins.run(
-          connection,
-          units.slice(i, i + 32).map((unit) => keys.parked(partition, name, unit)),
-          [depth],
-        )) as string[][];
-        for (const found of reply) {
-          for (let j = 0; j + 1 < found.length; j += 2) {
-            const at = `${name} ${found[j] as string}`;
-            const id = found[j + 1] as string;
-            const before = oldest.get(at);
-            if (before === undefined || compareEntryIds(id, before) < 0) oldest.set(at, id);
-          }
-        }
-      }
-    }),
-  );
-  return oldest;
 }

@@ -8,6 +8,7 @@ const OF_PARTITION: Readonly<Record<string, string>> = {
   parked: 'list',
   due: 'zset',
   held: 'hash',
+  arrived: 'zset',
   setup: 'string',
   dead: 'stream',
   lease: 'string',

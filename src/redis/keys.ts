@@ -12,6 +12,11 @@ export interface Keys {
   due(partition: number, fn: string): string;
   /** hash: unit -> dead letter that holds it (onDead: 'hold') */
   held(partition: number, fn: string): string;
+  /**
+   * zset: unit with a parked list -> arrival of its oldest event, ms since 1970; negative while the
+   * unit is held (src/redis/lua/arrivals.lua)
+   */
+  arrived(partition: number, fn: string): string;
   /** text, JSON: the function's setup fails */
   setupFailure(partition: number, fn: string): string;
   /** stream: dead letters */
@@ -90,6 +95,7 @@ export function createKeys(namespace: string): Keys {
     parked: (partition, fn, unit) => `${p(partition)}:parked:${fn}:${unit}`,
     due: (partition, fn) => `${p(partition)}:due:${fn}`,
     held: (partition, fn) => `${p(partition)}:held:${fn}`,
+    arrived: (partition, fn) => `${p(partition)}:arrived:${fn}`,
     setupFailure: (partition, fn) => `${p(partition)}:setup:${fn}`,
     dead: (partition, fn) => `${p(partition)}:dead:${fn}`,
     lease: (partition, lane) => `${p(partition)}:lease:${lane}`,

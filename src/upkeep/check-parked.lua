@@ -7,7 +7,8 @@
 -- 2. due
 -- 3. held
 -- 4. dead letters
--- 5. then the parked list of each unit
+-- 5. arrived
+-- 6. then the parked list of each unit
 --
 -- ARGV
 -- 1. function
@@ -15,6 +16,9 @@
 -- 3. T
 -- 4. then T types
 -- 5. then units
+--
+-- A list of up to 8 records gets its place in `arrived`, for 500 records a call. A longer one gets
+-- none, because the oldest event may stand anywhere in it.
 --
 -- Returns
 -- 1. 1 if these are all units there are, else 0
@@ -33,7 +37,7 @@
 -- A count below zero comes from a transaction of which Redis has applied a half
 -- (docs/operations.md). The count is set right where its value is certain.
 --
--- Cost: O(units x log(units)), and the walk over T counters.
+-- Cost: O(units x log(units)), the walk over T counters, and the bytes of up to 500 records.
 local fn, longest, T = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -44,9 +48,31 @@ for i = 1, T do
   counted = counted + count
   if count < 0 then below = true end
 end
+-- Gives a unit with a list its place in `arrived`, and takes away the place of one without.
+local unread = 500
+local function place(unit, list, length, held)
+  local known, sign = arrivalOf(KEYS[5], unit)
+  if length == 0 then
+    if known then noteGone(KEYS[5], unit) end
+  elseif known then
+    if (sign == '-') ~= held then noteHead(KEYS[5], unit, list, held) end
+  elseif length <= 8 and length <= unread then
+    unread = unread - length
+    local first, least
+    for _, record in ipairs(redis.call('LRANGE', list, 0, -1)) do
+      local _, id = originOf(record)
+      local ms = id and string.match(id, '^%d+')
+      if not ms then return end
+      first = first or ms
+      if not least or tonumber(ms) < tonumber(least) then least = ms end
+    end
+    noteFirst(KEYS[5], unit, first == least and least or least .. '.5', held)
+  end
+end
+
 local reply = {0, 0, 0, 0}
-for i = 5, #KEYS do
-  local unit, list = ARGV[3 + T + i - 4], KEYS[i]
+for i = 6, #KEYS do
+  local unit, list = ARGV[3 + T + i - 5], KEYS[i]
   local score = redis.call('ZSCORE', KEYS[2], unit)
   local length = redis.call('LLEN', list)
   local letter = redis.call('HGET', KEYS[3], unit)
@@ -77,6 +103,7 @@ for i = 5, #KEYS do
   else
     scheduled = scheduled + 1
   end
+  place(unit, list, length, holds and true or false)
   events = events + length
   if why then
     reply[#reply + 1] = unit

@@ -10,17 +10,19 @@ import { counterFields } from '../redis/counters.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import { defineScript } from '../redis/script.ts';
-import { COUNTS } from '../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS } from '../redis/lua/shared.ts';
 
 const check = defineScript({
   url: new URL('./check-parked.lua', import.meta.url),
-  with: COUNTS,
+  with: [COUNTS, ARRIVALS],
   keys: 'variable',
 });
 const find = defineScript({ url: new URL('./find-lists.lua', import.meta.url), keys: 1 });
 
 /** Units of a round. A lane with no more units than these is added up in one page. */
 const PAGE = 500;
+/** Units of a round that have arrived first, and as many held ones. */
+const OLDEST = 32;
 /** Keys of the server that one call of the search looks at, and calls of a round. */
 const SEARCH = { keys: 1000, calls: 100 } as const;
 /**
@@ -77,17 +79,19 @@ export class ParkedSweep {
    */
   async sweep(lane: SweptLane): Promise<Swept> {
     const { fn, partition, types } = lane;
-    const [due, held, counts] = (await Promise.all([
+    const [due, arrived, held, counts] = (await Promise.all([
       this.#connection.command('ZCARD', this.#keys.due(partition, fn)),
+      this.#connection.command('ZCARD', this.#keys.arrived(partition, fn)),
       this.#connection.command('HLEN', this.#keys.held(partition, fn)),
       this.#connection.command(
         'HMGET',
         this.#keys.counters(partition),
         ...types.map((type) => counterFields.parked(fn, type)),
       ),
-    ])) as [number, number, (string | null)[]];
+    ])) as [number, number, number, (string | null)[]];
     const at = `${partition}/${fn}`;
-    if (due === 0 && held === 0 && counts.every((count) => count === null || count === '0')) {
+    const nothing = due + arrived + held === 0;
+    if (nothing && counts.every((count) => count === null || count === '0')) {
       this.#places.delete(at);
       return { wedged: [], missing: 0, corrected: 0 };
     }
@@ -136,7 +140,30 @@ export class ParkedSweep {
     )) as [string, string[]];
     place.held = next;
     for (let i = 0; i < flat.length; i += 2) units.add(flat[i] as string);
+    for (const unit of await this.#oldest(fn, partition)) units.add(unit);
     return [...units];
+  }
+
+  /**
+   * Returns the units that have arrived first, waiting and held. An older version leaves units
+   * there whose lists are gone.
+   */
+  async #oldest(fn: string, partition: number): Promise<string[]> {
+    const range = (from: string, to: string, order: 'ZRANGEBYSCORE' | 'ZREVRANGEBYSCORE') =>
+      this.#connection.command(
+        order,
+        this.#keys.arrived(partition, fn),
+        from,
+        to,
+        'LIMIT',
+        0,
+        OLDEST,
+      ) as Promise<string[]>;
+    const [waiting, held] = await Promise.all([
+      range('0', '+inf', 'ZRANGEBYSCORE'),
+      range('(0', '-inf', 'ZREVRANGEBYSCORE'),
+    ]);
+    return [...waiting, ...held];
   }
 
   async #check(
@@ -151,6 +178,7 @@ export class ParkedSweep {
         keys.due(partition, fn),
         keys.held(partition, fn),
         keys.dead(partition, fn),
+        keys.arrived(partition, fn),
         ...units.map((unit) => keys.parked(partition, fn, unit)),
       ],
       [fn, maxDelayMs + TOLERANCE_MS, types.length, ...types, ...units],

@@ -165,6 +165,7 @@ class PartitionRemoval {
       keys.settledIds(partition, name, 0),
       keys.settledIds(partition, name, 1),
       keys.helpers(partition, name),
+      keys.arrived(partition, name),
     ];
     const reply = (await withRetry(
       () => script.run(connection, [...base, ...more], [name, ...args]),

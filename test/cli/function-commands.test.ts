@@ -140,6 +140,10 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
       await ok('lag', '--types', '--function', 'f'),
       new RegExp(`^f +note\\.added +${p} +3`, 'm'),
     );
+    t.match(
+      await ok('lag', '--states', '--types'),
+      new RegExp(`^f +note\\.added +${p} +held +0 +-$`, 'm'),
+    );
   });
 
   await t.test('dlq list and show: the letters, and their payload when asked', async (t) => {

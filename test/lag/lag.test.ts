@@ -1,7 +1,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { readLag, type LagReport } from '../../src/lag/lag.ts';
-import { balance } from '../../src/lag/partition-lag.ts';
+import { balance } from '../../src/lag/balance.ts';
 import { listDeadLetters } from '../../src/pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters } from '../../src/pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../src/pipeline/dead/replay.ts';

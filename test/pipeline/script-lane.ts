@@ -7,7 +7,12 @@ import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisArg, RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { defineScript } from '../../src/redis/script.ts';
-import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../src/redis/lua/shared.ts';
+import {
+  APPEND_ENTRIES,
+  ARRIVALS,
+  HOLDS_LEASE,
+  SCHEDULE_EVENT,
+} from '../../src/redis/lua/shared.ts';
 import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
 
 const take = defineScript({
@@ -20,6 +25,7 @@ const commit = defineScript({
     HOLDS_LEASE,
     APPEND_ENTRIES,
     SCHEDULE_EVENT,
+    ARRIVALS,
     new URL('../../src/pipeline/commit/emit-events.lua', import.meta.url),
   ],
   keys: 'variable',
@@ -133,6 +139,7 @@ export async function callCommit(
       keys.due(0, FN),
       keys.dead(0, FN),
       keys.held(0, FN),
+      keys.arrived(0, FN),
       ...TYPES.map((type) => keys.events(0, type)),
       ...units.map((unit) => keys.parked(0, FN, unit)),
     ],

@@ -1,6 +1,13 @@
 /** `millrace lag`: the appended events of each function, counted by state. Reads only. */
 import type { Command } from 'commander';
-import { readLag, type FunctionLag, type LagReport } from '../../lag/lag.ts';
+import {
+  readLag,
+  type Bound,
+  type FunctionLag,
+  type LagReport,
+  type StateLag,
+  type TypeLag,
+} from '../../lag/lag.ts';
 import { describeUnserved } from '../../lag/unserved.ts';
 import { UnknownFunctionError } from '../../redis/counters.ts';
 import type { CliContext } from '../context.ts';
@@ -11,6 +18,7 @@ import { table, type Column } from '../table.ts';
 interface LagFlags {
   readonly function?: string;
   readonly types?: boolean;
+  readonly states?: boolean;
   readonly json?: boolean;
 }
 
@@ -20,6 +28,7 @@ export function registerLag(program: Command, context: CliContext): void {
     .description('show for each function how many events are done, parked, dead, pending or unread')
     .option('--function <name>', 'show this function only')
     .option('--types', 'print a row for each type and partition')
+    .option('--states', 'print a row for each state with its oldest event; held ones apart')
     .option('--json', 'print one JSON object, with types and partitions')
     .addHelpText(
       'after',
@@ -30,14 +39,18 @@ export function registerLag(program: Command, context: CliContext): void {
   dead       in the dead letters, or purged from them
   pending    delivered to a dispatcher, not settled yet
   lag        not read yet
-  oldest     age of the oldest event that is parked, pending or unread
+  oldest     age of the oldest event that is parked, pending or unread, and not held
   conserved  whether done, parked, dead, pending and lag add up to appended
+
+Held events are parked behind a dead letter of their subject (onDead: 'hold'). They run once the
+letter is replayed or purged. --states shows them apart. A figure with ≥ or ≤ is a bound.
 
 Each state is counted independently. "NO" under conserved means that entries were deleted, or that
 Redis lost data: see millrace losses.
 
 Examples:
   millrace lag
+  millrace lag --states
   millrace lag --json | jq '.functions[] | {name, lag, oldestMs}'`,
     )
     .action((flags: LagFlags) => lag(flags, context));
@@ -67,8 +80,14 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
     );
     return;
   }
-  context.out(flags.types ? typesTable(functions) : functionsTable(functions));
+  if (flags.states) context.out(statesTable(functions, flags.types ?? false));
+  else context.out(flags.types ? typesTable(functions) : functionsTable(functions));
   for (const fn of functions) {
+    const { held } = fn.states;
+    if (held.events > 0)
+      context.err(
+        `millrace: ${countOf(held)} of the parked events of ${fn.name} are held behind dead letters, the oldest for ${ageOf(held)}. Replay or purge the letters: millrace dlq list --function ${fn.name}`,
+      );
     if (!fn.conserved)
       context.err(
         `millrace: the states of ${fn.name} do not add up to its appended events: entries were deleted, or Redis has lost data. See millrace losses`,
@@ -100,10 +119,24 @@ const COUNTS: readonly Column[] = [
   'oldest',
 ].map((title) => ({ title, right: true }));
 
-function cells(row: FunctionLag | FunctionLag['types'][number]): string[] {
+const SIGN: Readonly<Record<Bound, string>> = { 'at-least': '≥', 'at-most': '≤' };
+
+function signOf(bound: Bound | undefined): string {
+  return bound === undefined ? '' : SIGN[bound];
+}
+
+function ageOf({ oldestMs, oldestBound }: Pick<StateLag, 'oldestMs' | 'oldestBound'>): string {
+  return oldestMs === null ? '-' : signOf(oldestBound) + duration(oldestMs);
+}
+
+function countOf({ events, eventsBound }: StateLag): string {
+  return signOf(eventsBound) + formatCount(events);
+}
+
+function cells(row: FunctionLag | TypeLag): string[] {
   return [
     ...[row.appended, row.done, row.parked, row.dead, row.pending, row.lag].map(formatCount),
-    row.oldestMs === null ? '-' : duration(row.oldestMs),
+    ageOf(row),
   ];
 }
 
@@ -121,4 +154,28 @@ function typesTable(functions: readonly FunctionLag[]): string {
       fn.types.map((row) => [fn.name, row.type, String(row.partition), ...cells(row)]),
     ),
   );
+}
+
+function statesTable(functions: readonly FunctionLag[], byType: boolean): string {
+  const rowsOf = (row: FunctionLag | TypeLag, titles: readonly string[]): string[][] =>
+    (['lag', 'pending', 'parked', 'held'] as const).map((name) => {
+      const state = row.states[name];
+      return [...titles, name, countOf(state), ageOf(state)];
+    });
+  const states: readonly Column[] = [
+    { title: 'state' },
+    { title: 'events', right: true },
+    { title: 'oldest', right: true },
+  ];
+  return byType
+    ? table(
+        [{ title: 'function' }, { title: 'type' }, { title: 'partition', right: true }, ...states],
+        functions.flatMap((fn) =>
+          fn.types.flatMap((row) => rowsOf(row, [fn.name, row.type, String(row.partition)])),
+        ),
+      )
+    : table(
+        [{ title: 'function' }, ...states],
+        functions.flatMap((fn) => rowsOf(fn, [fn.name])),
+      );
 }

@@ -6,12 +6,13 @@
 -- 3. due
 -- 4. dead letters
 -- 5. held
--- 6. then the streams of the types
--- 7. then the parked lists of the units
--- 8. then the keys of the effects
--- 9. then, with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), streams
---    of the emitted types
--- 10. then, with an inbox, its two sets
+-- 6. arrived
+-- 7. then the streams of the types
+-- 8. then the parked lists of the units
+-- 9. then the keys of the effects
+-- 10. then, with emitted events: clock, outbox, scheduled (zset), scheduled events (hash), streams
+--     of the emitted types
+-- 11. then, with an inbox, its two sets
 --
 -- ARGV
 -- 1. lease value
@@ -106,7 +107,7 @@ local parkCount, letterCount, retryCount = tonumber(ARGV[8]), tonumber(ARGV[9]),
 local effectCount = tonumber(ARGV[11])
 local emittedTypeCount, emittedCount = tonumber(ARGV[12]), tonumber(ARGV[13])
 -- Number of keys before the parked lists, and before the keys of effects.
-local lists = 5 + typeCount
+local lists = 6 + typeCount
 local effectKeys = lists + unitCount
 
 -- Number of arguments read so far. Each step reads its own, in the order of the header.
@@ -147,7 +148,7 @@ if effectCount > 0 or emittedCount > 0 or (parkCount > 0 and typeCount > 1) then
   for i = 1, entryCount do
     local stream, id = ARGV[read + 3 * i - 2], ARGV[read + 3 * i - 1]
     several = several or stream ~= ARGV[read + 1]
-    if not pending(KEYS[5 + tonumber(stream)], id) then gone[#gone + 1] = id end
+    if not pending(KEYS[6 + tonumber(stream)], id) then gone[#gone + 1] = id end
   end
   if #gone > 0 and (effectCount > 0 or emittedCount > 0 or several) then
     return {'refused', gone}
@@ -208,8 +209,8 @@ local missing, acked, entryType, at = {}, {}, {}, {}
 for i = 1, entryCount do
   local t, id, done = tonumber(ARGV[read + 1]), ARGV[read + 2], tonumber(ARGV[read + 3])
   entryType[i] = types[t]
-  if (owner == '' or pending(KEYS[5 + t], id)) and redis.call('XACK', KEYS[5 + t], fn, id) == 1 then
-    acked[i] = true
+  if (owner == '' or pending(KEYS[6 + t], id)) and redis.call('XACK', KEYS[6 + t], fn, id) == 1 then
+    acked[i] = id
     -- A lost group is created anew at this id, and so before every event without an outcome.
     at[types[t]] = id
     if done > 0 then count('done', types[t], done) end
@@ -260,7 +261,7 @@ local function delayOf(text)
 end
 
 -- Step: park.
-local retried = 0
+local retried, noted = 0, {}
 for _ = 1, parkCount do
   local unit, entry, delay, bytes = take(4)
   local u, e = tonumber(unit), tonumber(entry)
@@ -271,9 +272,13 @@ for _ = 1, parkCount do
     if attempt then retried = retried + 1 end
     -- A list that was there already keeps its due time, which its head decides. A held unit without
     -- a list stays held.
+    local arrival = string.match(acked[e], '^%d+')
     if length == 1 then
-      redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + ms), units[u])
-    end
+      local new = redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', now + ms), units[u])
+      noteFirst(KEYS[6], units[u], arrival, new == 0)
+    elseif not noted[u] then noteBehind(KEYS[6], units[u], arrival) end
+    -- Later events of this turn are younger.
+    noted[u] = true
   end
 end
 
@@ -314,8 +319,10 @@ for _ = 1, retryCount do
     -- The unit waits for its dead letter.
   elseif redis.call('EXISTS', list) == 0 then
     redis.call('ZREM', KEYS[3], unit)
+    noteGone(KEYS[6], unit)
     emptied[#emptied + 1] = unit
   else
+    if tonumber(taken) > 0 then noteHead(KEYS[6], unit, list, false) end
     local ms, attempt = delayOf(delay)
     if head ~= '' then
       redis.call('LSET', list, 0, head)
@@ -324,6 +331,7 @@ for _ = 1, retryCount do
     redis.call('ZADD', KEYS[3], string.format('%.0f', now + ms), unit)
   end
 end
+for u in pairs(held) do noteHead(KEYS[6], units[u], KEYS[lists + u], true) end
 
 -- Step: note the handlers that run beside the lane's turns.
 if ARGV[read + 1] == 'running' then
@@ -371,7 +379,7 @@ for i = 1, typeCount do
   local t, field = types[i], 'at:' .. fn .. ':' .. types[i]
   local id = at[t]
   if id and owner ~= '' then
-    local lowest = redis.pcall('XPENDING', KEYS[5 + i], fn)
+    local lowest = redis.pcall('XPENDING', KEYS[6 + i], fn)
     local ms, seq = parts(id)
     if lowest.err then id = nil
     elseif lowest[1] > 0 then

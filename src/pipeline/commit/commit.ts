@@ -10,7 +10,7 @@ import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { MAX_SCHEDULED } from '../../core/delivery-time.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
-import { APPEND_ENTRIES, HOLDS_LEASE, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
+import { APPEND_ENTRIES, ARRIVALS, HOLDS_LEASE, SCHEDULE_EVENT } from '../../redis/lua/shared.ts';
 import type { CommitPlan } from './commit-plan.ts';
 
 const script = defineScript({
@@ -19,6 +19,7 @@ const script = defineScript({
     HOLDS_LEASE,
     APPEND_ENTRIES,
     SCHEDULE_EVENT,
+    ARRIVALS,
     new URL('./emit-events.lua', import.meta.url),
   ],
   keys: 'variable',

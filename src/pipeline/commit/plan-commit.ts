@@ -124,6 +124,7 @@ function keysOf(
     of.due(partition, fn),
     of.dead(partition, fn),
     of.held(partition, fn),
+    of.arrived(partition, fn),
   ];
   for (const type of batch.types) keys.push(of.events(partition, type));
   for (const unit of units) keys.push(of.parked(partition, fn, unit));

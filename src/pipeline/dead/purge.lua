@@ -1,6 +1,7 @@
 -- purge: deletes dead letters of one function and partition for good. Their events stay settled:
 -- their count moves from `dead` to `purged`.
--- KEYS  1 dead letters, 2 counters, 3 due, 4 held, then per letter the parked list of its unit
+-- KEYS  1 dead letters, 2 counters, 3 due, 4 held, 5 arrived,
+--       then per letter the parked list of its unit
 -- ARGV  1 function, then per letter: entry id, type, number of its events, unit ('' without one)
 -- reply number of letters deleted by this call
 -- A unit that a deleted letter held goes on with the records that wait in its list.
@@ -16,11 +17,13 @@ for a = 2, #ARGV, 4 do
     sums[t] = (sums[t] or 0) + tonumber(ARGV[a + 2])
     if redis.call('HGET', KEYS[4], unit) == ARGV[a] then
       redis.call('HDEL', KEYS[4], unit)
-      if redis.call('EXISTS', KEYS[5 + (a - 2) / 4]) == 1 then
+      local list = KEYS[6 + (a - 2) / 4]
+      if redis.call('EXISTS', list) == 1 then
         redis.call('ZADD', KEYS[3], now, unit)
       else
         redis.call('ZREM', KEYS[3], unit)
       end
+      noteHead(KEYS[5], unit, list, false)
     end
   end
 end

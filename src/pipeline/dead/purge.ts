@@ -1,12 +1,12 @@
 /** Deletes dead letters for good. */
 import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS } from '../../redis/lua/shared.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
 const script = defineScript({
   url: new URL('./purge.lua', import.meta.url),
-  with: COUNTS,
+  with: [COUNTS, ARRIVALS],
   keys: 'variable',
 });
 
@@ -46,6 +46,7 @@ export async function purgeDeadLetters(
             source.keys.counters(partition),
             source.keys.due(partition, fn),
             source.keys.held(partition, fn),
+            source.keys.arrived(partition, fn),
             ...group.map((letter) => source.keys.parked(partition, fn, letter.subject)),
           ],
           // The unit is the subject, because only subjects are held. With ordering 'none' no event

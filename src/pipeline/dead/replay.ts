@@ -7,15 +7,15 @@ import { counterFields } from '../../redis/counters.ts';
 import { DEADLINE_MS, withRetry } from '../../redis/retry.ts';
 import { MillraceError } from '../../core/errors/millrace-error.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS } from '../../redis/lua/shared.ts';
 import { identityOfEvent } from '../../wire/event-identity.ts';
 import { encodeParked } from '../../wire/parked.ts';
 import type { DeadLetter, DeadLetterSource } from './dead-letters.ts';
 
 const script = defineScript({
   url: new URL('./replay.lua', import.meta.url),
-  with: COUNTS,
-  keys: 7,
+  with: [COUNTS, ARRIVALS],
+  keys: 8,
 });
 
 /** The letter holds an entry or a record that could not be decoded: there is no event to run. */
@@ -86,6 +86,7 @@ export async function replayDeadLetter(
           keys.held(partition, fn),
           keys.settledIds(partition, fn, 0),
           keys.settledIds(partition, fn, 1),
+          keys.arrived(partition, fn),
         ],
         [letter.letterId, fn, type, unit, record, identity],
       )) as [string];

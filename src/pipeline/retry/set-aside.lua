@@ -1,6 +1,6 @@
 -- set-aside: moves an unreadable parked record to the dead letters, whole, so that the records
 -- behind it go on.
--- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, 6 parked list
+-- KEYS  1 lease, 2 counters, 3 due, 4 dead letters, 5 held, 6 parked list, 7 arrived
 -- ARGV  1 lease value, 2 function, 3 unit, 4 the record's bytes, 5 type,
 --       6 events that the record stands for, 7 '1' where the letter holds its unit,
 --       8.. fields of the letter (field, value, ...) without the bytes
@@ -25,10 +25,13 @@ if events > 0 then
   addTo(KEYS[2], 'parked:' .. fn .. ':' .. t, -events)
   addTo(KEYS[2], 'dead:' .. fn .. ':' .. t, events)
 end
+local held = redis.call('HEXISTS', KEYS[5], unit) == 1
 if ARGV[7] == '1' then
+  held = true
   redis.call('HSET', KEYS[5], unit, letter)
   redis.call('ZADD', KEYS[3], '+inf', unit)
-elseif redis.call('EXISTS', KEYS[6]) == 0 and redis.call('HEXISTS', KEYS[5], unit) == 0 then
+elseif redis.call('EXISTS', KEYS[6]) == 0 and not held then
   redis.call('ZREM', KEYS[3], unit)
 end
+noteHead(KEYS[7], unit, KEYS[6], held)
 return {'aside', letter}

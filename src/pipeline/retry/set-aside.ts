@@ -10,14 +10,14 @@ import { counterFields } from '../../redis/counters.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisArg, RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
-import { COUNTS } from '../../redis/lua/shared.ts';
+import { ARRIVALS, COUNTS } from '../../redis/lua/shared.ts';
 import { letterFields } from '../../wire/letter-fields.ts';
 import { decodeParked, salvageParked } from '../../wire/parked.ts';
 
 const script = defineScript({
   url: new URL('./set-aside.lua', import.meta.url),
-  with: COUNTS,
-  keys: 6,
+  with: [COUNTS, ARRIVALS],
+  keys: 7,
 });
 /** Records of a list in one read. */
 const PAGE = 64;
@@ -122,6 +122,7 @@ async function send(
       keys.dead(partition, fn),
       keys.held(partition, fn),
       keys.parked(partition, fn, unit),
+      keys.arrived(partition, fn),
     ],
     [place.leaseValue, fn, unit, record, type, events, holds, ...fields],
   )) as [string];

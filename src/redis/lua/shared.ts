@@ -14,3 +14,8 @@ export const SCHEDULE_EVENT: readonly URL[] = [
 ];
 /** For `with` of defineScript: whether a lane is still its owner's. */
 export const HOLDS_LEASE = new URL('./holds-lease.lua', import.meta.url);
+/** For `with` of defineScript: the arrival of the oldest event of each parked list. */
+export const ARRIVALS: readonly URL[] = [
+  new URL('./parked-record.lua', import.meta.url),
+  new URL('./arrivals.lua', import.meta.url),
+];

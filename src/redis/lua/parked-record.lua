@@ -1,16 +1,9 @@
--- parked-origins: returns the origins of the first records of parked lists, without their payloads.
---
--- KEYS
--- 1. then parked lists
---
--- ARGV
--- 1. most records of a list
---
--- Returns for each list {type, entry id, type, entry id, ...}. A record that is no ParkedEvent is
--- left out.
---
--- Cost: O(lists x records), each with its bytes.
-local function origin(b)
+-- parked-record: reads the origin of a parked record. defineScript's `with` puts this file in front
+-- of a script.
+
+-- Returns type and entry id of a ParkedEvent's bytes, without its payload; nil where the bytes are
+-- none.
+local function originOf(b)
   local at, kind, id = 1, nil, nil
   local function varint()
     local value, factor = 0, 1
@@ -46,17 +39,3 @@ local function origin(b)
   if kind and id and string.find(id, '^%d+%-%d+$') then return kind, id end
   return nil
 end
-local reply = {}
-for i = 1, #KEYS do
-  local out = {}
-  local records = redis.pcall('LRANGE', KEYS[i], 0, tonumber(ARGV[1]) - 1)
-  for _, record in ipairs(records.err and {} or records) do
-    local kind, id = origin(record)
-    if kind then
-      out[#out + 1] = kind
-      out[#out + 1] = id
-    end
-  end
-  reply[i] = out
-end
-return reply
