@@ -173,6 +173,12 @@ module.exports = {
       'looks at what the others have written, and at the server; writes nothing',
     ),
     only(
+      'alerts-are-a-feature',
+      '^src/alerts/',
+      '^src/(core|redis|lag|outbox|upkeep|explain|alerts)/',
+      'reads the figures that others measure, and tells receivers; knows no lane and no command',
+    ),
+    only(
       'config-is-a-leaf',
       '^src/config\\.ts$',
       '^src/core/',
@@ -241,7 +247,7 @@ module.exports = {
     only(
       'dispatcher-wires',
       '^src/dispatcher\\.ts$',
-      '^src/(?!cli/|admin/|torture/|store/|testing/|millrace\\.ts|index\\.ts)',
+      '^src/(?!cli/|admin/|alerts/|torture/|store/|testing/|millrace\\.ts|index\\.ts)',
       'builds the parts of a dispatcher; no feature for operators, no API',
     ),
     only(
@@ -297,6 +303,7 @@ module.exports = {
       '^src/admin/',
       'metrics are made where they are told; nothing counts into a global',
     ),
+    owner('yaml-owner', 'yaml', '^src/alerts/', 'the file of alert rules alone is YAML'),
     owner('diff-owner', 'diff', '^src/cli/', 'shows changes to people'),
     owner(
       'protobufjs-owner',

@@ -5,6 +5,8 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
+import { BUILT_IN_RULES } from '../src/alerts/built-in-rules.ts';
+import { FIGURES } from '../src/alerts/figures.ts';
 import { ENVIRONMENT } from '../src/config.ts';
 import type { OptionRules } from '../src/core/option-rule.ts';
 import { DISPATCHER_OPTIONS } from '../src/dispatcher/dispatcher-options.ts';
@@ -20,6 +22,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
     'dispatcher-options': () => optionsTable(DISPATCHER_OPTIONS),
   },
   'docs/cli.md': { 'doctor-codes': codesTable },
+  'docs/alerts.md': { figures: figuresTable, rules: rulesTable },
   'docs/event-store.md': { 'store-options': () => optionsTable(STORE_OPTIONS) },
   'docs/publishing.md': {
     options: () => optionsTable({ ...DURABILITY_OPTIONS, ...PUBLISHER_OPTIONS }),
@@ -37,6 +40,28 @@ function optionsTable(rules: OptionRules): string {
 function codesTable(): string {
   const lines = Object.entries(DIAGNOSES).map(([code, meaning]) => `| \`${code}\` | ${meaning} |`);
   return ['| code | meaning |', '| --- | --- |', ...lines].join('\n');
+}
+
+function figuresTable(): string {
+  return [
+    '| figure | labels | meaning |',
+    '| --- | --- | --- |',
+    ...Object.entries(FIGURES).map(
+      ([name, { labels, text }]) =>
+        `| \`${name}\` | ${labels.map((label) => `\`${label}\``).join(', ')} | ${text} |`,
+    ),
+  ].join('\n');
+}
+
+function rulesTable(): string {
+  return [
+    '| rule | severity | for | expression |',
+    '| --- | --- | --- | --- |',
+    ...BUILT_IN_RULES.map(
+      ({ name, severity, forMs, expression }) =>
+        `| [${name}](#${name}) | ${severity} | ${forMs === 0 ? '' : `${forMs / 60_000} min`} | \`${expression.text}\` |`,
+    ),
+  ].join('\n');
 }
 
 interface Row {

@@ -192,6 +192,10 @@ export const ENVIRONMENT = {
     60_000,
     '`/healthz` is red when a lane with work, or a filled outbox, makes no progress for this time, ms',
   ),
+  MILLRACE_ALERTS: textOr(
+    'millrace.alerts.yaml',
+    'file with the rules and receivers of alerts; without the file the built-in rules apply. `off`: this process evaluates no alerts. See [docs/alerts.md](alerts.md)',
+  ),
   MILLRACE_PORT: wholeOrNone(
     0,
     65_535,
@@ -248,6 +252,11 @@ export function givenSettings(given: Partial<Environment> = {}): Partial<Environ
 function kindProblem(kind: 'number' | 'text', given: unknown): Problem | null {
   if (typeof given === 'string' || (kind === 'number' && typeof given === 'number')) return null;
   return new Problem(`must be a ${kind}`);
+}
+
+/** Returns a variable whose name the file of alert rules gives: a secret. Undefined: not set. */
+export function secretFromEnvironment(name: string): string | undefined {
+  return process.env[name];
 }
 
 /**

@@ -3,6 +3,7 @@ import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
 import { readLag, type LagReport } from '../lag/lag.ts';
 import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
+import { alertRoutes } from './alert-routes.ts';
 import { healthRoutes } from './health-routes.ts';
 import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
@@ -39,10 +40,11 @@ export function recentOutboxes(deployment: Deployment): () => Promise<readonly O
  * @throws AdminAddressError where the server cannot listen at the address
  */
 export function listenAdmin(
-  { environment, registry, log }: Deployment,
+  deployment: Deployment,
   { dispatcher, metrics, lag }: AdminSources,
   { port, readOnly }: AdminListening,
 ): Promise<AdminServer> {
+  const { environment, registry, log } = deployment;
   return startAdminServer({
     host: environment.MILLRACE_HOST,
     port,
@@ -52,6 +54,7 @@ export function listenAdmin(
       healthRoutes(() => dispatcher.health()),
       metricsRoutes(metrics),
       stateRoutes(dispatcher, lag),
+      alertRoutes(deployment),
       registryApi({ registry }),
     ],
     log,

@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
   losses: async () => (await import('./commands/losses.ts')).registerLosses,
   outbox: async () => (await import('./commands/outbox.ts')).registerOutbox,
+  alerts: async () => (await import('./commands/alerts.ts')).registerAlerts,
   scheduled: async () => (await import('./commands/scheduled.ts')).registerScheduled,
   dlq: async () => (await import('./commands/dlq.ts')).registerDlq,
   history: async () => (await import('./commands/history.ts')).registerHistory,

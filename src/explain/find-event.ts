@@ -269,7 +269,7 @@ class AsideSearch {
           return;
         }
         if (!this.#isWanted(record.eventId, record.subject)) continue;
-        this.places.push(placeOf(partition, record));
+        this.places.push(placeOfRecord(partition, record));
         if (this.isFull) return;
       }
     }
@@ -292,7 +292,7 @@ class AsideSearch {
         continue;
       }
       if (!this.#isWanted(letter.eventId, letter.subject)) continue;
-      this.places.push(placeOf(partition, letter));
+      this.places.push(placeOfRecord(partition, letter));
       if (this.isFull) break;
     }
   }
@@ -329,7 +329,8 @@ function parkedCount(state: PartitionState, { name, types }: RegisteredFunction)
   return types.reduce((sum, type) => sum + countOf(state, counterFields.parked(name, type)), 0);
 }
 
-function placeOf(
+/** Returns the place of an event of which a parked record, or a letter, is all that is known. */
+export function placeOfRecord(
   partition: number,
   from: Pick<ParkedRecord, 'eventId' | 'subject' | 'type' | 'entryId' | 'index' | 'position'>,
 ): EventPlace {

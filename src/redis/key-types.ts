@@ -34,6 +34,8 @@ const OF_PARTITION: Readonly<Record<string, string>> = {
 
 /** Returns the type that a key of Millrace has; null for an unknown key. */
 export function expectedType(key: string): string | null {
+  if (key.endsWith(':{alerts}:lease')) return 'string';
+  if (/:\{alerts\}:(?:state|silences)$/.test(key)) return 'hash';
   const [, name, rest] = /:\{\d+\}:([a-z]+)(?::(.*))?$/s.exec(key) ?? [];
   if (name === undefined) return key.includes(':registry:') ? 'hash' : null;
   if (name === 'scheduled' && rest === 'events') return 'hash';

@@ -82,7 +82,12 @@ export interface Keys {
   registry(part: RegistryPart): string;
   /** hash: versions of one subject */
   registrySubject(subject: string): string;
+  /** Alerts; all their keys share the hash tag `{alerts}`. See src/alerts/alert-store.ts. */
+  alerts(part: AlertsPart): string;
 }
+
+/** `lease`: string with TTL, `<owner>:<epoch>`. `state`, `silences`: hashes. */
+export type AlertsPart = 'lease' | 'state' | 'silences';
 
 export type RegistryPart =
   'meta' | 'ids' | 'fingerprints' | 'texts' | 'subjects' | 'levels' | 'uses' | 'references';
@@ -124,5 +129,6 @@ export function createKeys(namespace: string): Keys {
     settings: () => `${namespace}:registry:settings`,
     registry: (part) => `${namespace}:registry:{schemas}:${part}`,
     registrySubject: (subject) => `${namespace}:registry:{schemas}:subject:${subject}`,
+    alerts: (part) => `${namespace}:{alerts}:${part}`,
   };
 }

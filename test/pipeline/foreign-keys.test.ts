@@ -228,6 +228,9 @@ t.test('the type of every key is known', (t) => {
     [keys.views(), 'hash'],
     [keys.limits(), 'hash'],
     [keys.settings(), 'hash'],
+    [keys.alerts('lease'), 'string'],
+    [keys.alerts('state'), 'hash'],
+    [keys.alerts('silences'), 'hash'],
     ['other', null],
   ];
   for (const [key, type] of made) t.equal(expectedType(key), type, key);

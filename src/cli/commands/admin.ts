@@ -3,13 +3,15 @@
  * So dispatchers may scale to zero, and a laptop may look at another deployment.
  */
 import type { Command } from 'commander';
-import { listenAdmin, recentLag, recentOutboxes } from '../../admin/admin.ts';
+import { listenAdmin, recentLag, recentOutboxes, type AdminListening } from '../../admin/admin.ts';
 import { Metrics } from '../../admin/metrics.ts';
 import { createOnlooker } from '../../admin/onlooker.ts';
 import type { AdminServer } from '../../admin/server.ts';
+import { startAlerts } from '../../admin/start-alerts.ts';
 import { DEFAULT_PORT } from '../../config.ts';
 import { sleep } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
+import type { LagReport } from '../../lag/lag.ts';
 import { logWith } from '../../millrace.ts';
 import { readSettings } from '../../redis/settings.ts';
 import type { LongRunningContext } from '../context.ts';
@@ -20,6 +22,7 @@ const LOOK_MS = 1000;
 
 interface AdminFlags {
   readonly allowChanges?: boolean;
+  readonly alerts?: boolean;
 }
 
 export function registerAdmin(program: Command, context: LongRunningContext): void {
@@ -27,13 +30,15 @@ export function registerAdmin(program: Command, context: LongRunningContext): vo
     .command('admin')
     .description('serve metrics and the HTTP API of the deployment, without running functions')
     .option('--allow-changes', 'accept requests that change something (default: refuse them)')
+    .option('--alerts', 'evaluate alerts too, when no dispatcher does (default: only show them)')
     .addHelpText(
       'after',
       `
 The server has the paths of the admin server of millrace start: /metrics, /api/lag, the schema
 registry and others. It listens at MILLRACE_HOST and MILLRACE_PORT.
 /healthz is 200 as long as the process lives. /readyz is 200 while Redis answers.
-The process writes nothing into Redis. A deployment that nobody has started yet is shown as empty.
+The process writes nothing into Redis. With --alerts it writes the state of the alerts.
+A deployment that nobody has started yet is shown as empty.
 Logs go to stdout as JSON lines. SIGTERM or SIGINT ends the process with exit status 0.
 
 Examples:
@@ -52,7 +57,9 @@ async function admin(flags: AdminFlags, context: LongRunningContext): Promise<vo
   let told = false;
   while (!stop.first.aborted) {
     const deployment = await context.open({ protoDir: null, anew: true, log, name: 'admin' });
-    const server = await listen(deployment, port, readOnly);
+    const lag = recentLag(deployment);
+    const alerts = flags.alerts === true ? await startAlerts(deployment, lag) : null;
+    const server = await listen(deployment, lag, { port, readOnly });
     // Port 0 was any free port. Later rounds keep that port.
     port = server.port;
     if (!told)
@@ -61,16 +68,19 @@ async function admin(flags: AdminFlags, context: LongRunningContext): Promise<vo
       );
     told = true;
     await untilOtherPartitions(deployment, stop.first);
-    await server.close();
+    await Promise.all([server.close(), alerts?.stop()]);
     await deployment.close();
   }
 }
 
-function listen(deployment: Deployment, port: number, readOnly: boolean): Promise<AdminServer> {
-  const lag = recentLag(deployment);
+function listen(
+  deployment: Deployment,
+  lag: () => Promise<LagReport>,
+  listening: AdminListening,
+): Promise<AdminServer> {
   const dispatcher = createOnlooker(deployment);
   const metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
-  return listenAdmin(deployment, { dispatcher, metrics, lag }, { port, readOnly });
+  return listenAdmin(deployment, { dispatcher, metrics, lag }, listening);
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { recentLag, recentOutboxes, startAdmin } from '../../admin/admin.ts';
 import { Metrics } from '../../admin/metrics.ts';
+import { startAlerts } from '../../admin/start-alerts.ts';
 import { readEnvironment } from '../../config.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors/input-errors.ts';
@@ -70,6 +71,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   if (deployment === null) return;
   if (stop.first.aborted) return;
   const lag = recentLag(deployment);
+  const alerts = await startAlerts(deployment, lag);
   const metrics: Metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
   const dispatcher = new Millrace(deployment).dispatcher({
     functionsDir: dir,
@@ -83,7 +85,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   if ((await Promise.race([starting.then(() => 'running' as const), stopped])) !== 'running') {
     // The signal came during the start: no event runs that has to be finished.
     starting.catch(() => {});
-    await Promise.all([dispatcher.stop(0), admin?.close()]);
+    await Promise.all([dispatcher.stop(0), admin?.close(), alerts?.stop()]);
     return;
   }
   const names = dispatcher.functions.map((f) => f.spec.name);
@@ -97,7 +99,8 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
     context.fail();
   }
   // /readyz answers 503 from here on. The admin server closes last.
-  await drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
+  const drained = drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
+  await Promise.all([drained, alerts?.stop()]);
   await admin?.close();
 }
 

@@ -1,0 +1,37 @@
+/** `/api/alerts`: the alerts of the deployment, as their last evaluation left them. */
+import { readAlerts } from '../alerts/alert-store.ts';
+import { shownAlert } from '../alerts/shown-alert.ts';
+import { readSilences, serverTime } from '../alerts/silences.ts';
+import { MillraceError } from '../core/errors/millrace-error.ts';
+import type { RedisSpace } from '../redis/source.ts';
+import type { RouteGroup } from './server.ts';
+
+export function alertRoutes(space: RedisSpace): RouteGroup {
+  return {
+    prefixes: ['/api/alerts'],
+    access: 'guarded',
+    mount(app) {
+      app.get('/api/alerts', async (c) => {
+        try {
+          const [{ alerts, receivers }, nowMs] = await Promise.all([
+            readAlerts(space),
+            serverTime(space),
+          ]);
+          const silences = await readSilences(space, nowMs);
+          return c.json({
+            alerts: [...alerts.values()].map((alert) => shownAlert(alert, silences)),
+            receivers: [...receivers].map(([name, { failures, error }]) => ({
+              name,
+              failures,
+              error,
+            })),
+          });
+        } catch (error) {
+          if (error instanceof MillraceError && error.retryable)
+            return c.json({ error: error.message }, 503);
+          throw error;
+        }
+      });
+    },
+  };
+}

@@ -1,0 +1,203 @@
+/**
+ * The state of the alerts in Redis, and the lease that makes one process its writer. Every write
+ * checks the lease in the same step.
+ *
+ * Fields of the hash: `alert:<fingerprint>`, `receiver:<name>`, `history`, `lanes`, `#epoch`. A
+ * field that cannot be read is dropped, and costs itself only.
+ */
+import { defineScript } from '../redis/script.ts';
+import type { RedisSpace } from '../redis/source.ts';
+import { readAlertRecord, type AlertRecord } from './alert-record.ts';
+import { NO_HISTORY, packHistory, unpackHistory, type History } from './history.ts';
+import type { Lanes } from './readings.ts';
+
+const holdScript = defineScript({ url: new URL('./hold-alerts.lua', import.meta.url), keys: 2 });
+const saveScript = defineScript({ url: new URL('./save-alerts.lua', import.meta.url), keys: 2 });
+
+/** Deliveries to a receiver that fail. A receiver without failures has no state. */
+export interface ReceiverState {
+  /** Attempts in a row that failed. */
+  readonly failures: number;
+  /** First failure, and time of the next attempt, by the server's clock, ms since 1970. */
+  readonly sinceMs: number;
+  readonly nextMs: number;
+  /** Last failure, without secrets. */
+  readonly error: string;
+}
+
+export interface AlertsState {
+  readonly alerts: ReadonlyMap<string, AlertRecord>;
+  readonly receivers: ReadonlyMap<string, ReceiverState>;
+  readonly history: History;
+  readonly lanes: Lanes;
+}
+
+/** Answer to the attempt to hold the lease. */
+export interface Hold {
+  /** Time by the server's clock, ms since 1970. */
+  readonly nowMs: number;
+  /**
+   * - `held`: this process has the lease, and nobody else has had one meanwhile.
+   * - `taken`: the lease is new, and the state is that of another process.
+   * - `other`: another process has the lease.
+   */
+  readonly kind: 'held' | 'taken' | 'other';
+}
+
+const ALERT = 'alert:';
+const RECEIVER = 'receiver:';
+
+export class AlertStore {
+  readonly #space: RedisSpace;
+  readonly #owner: string;
+  readonly #ttlMs: number;
+  #lease = '';
+  /** Epoch of our last lease. */
+  #epoch = Number.NaN;
+  /** Texts in Redis, by field: only changed fields are written. */
+  #written = new Map<string, string>();
+  /** Writes run one after the other, so that an older state never replaces a newer one. */
+  #saving: Promise<unknown> = Promise.resolve();
+
+  constructor(space: RedisSpace, owner: string, ttlMs: number) {
+    this.#space = space;
+    this.#owner = owner;
+    this.#ttlMs = ttlMs;
+  }
+
+  /** @throws RedisReplyError, UnknownOutcomeError */
+  async hold(): Promise<Hold> {
+    const [now, kind, lease] = (await holdScript.run(this.#space.connection, this.#keys, [
+      this.#owner,
+      this.#ttlMs,
+      this.#lease,
+    ])) as [string, Hold['kind'], string];
+    const nowMs = Number(now);
+    this.#lease = kind === 'other' ? '' : lease;
+    if (kind !== 'taken') return { nowMs, kind };
+    const epoch = Number(lease.slice(lease.lastIndexOf(':') + 1));
+    const isNext = epoch === this.#epoch + 1;
+    this.#epoch = epoch;
+    this.#written = await readFields(this.#space);
+    // Nobody has had a lease since ours ended, so nobody has changed the state.
+    return { nowMs, kind: isNext ? 'held' : 'taken' };
+  }
+
+  /** Returns the state that hold() has found. */
+  found(): AlertsState {
+    return stateOf(this.#written);
+  }
+
+  /**
+   * Writes the changed parts of the state.
+   * @param stateNow reads the state when it is this write's turn; null: there is none any more
+   * @returns false: the lease is lost, and nothing was written
+   * @throws RedisReplyError, UnknownOutcomeError
+   */
+  save(stateNow: () => AlertsState | null): Promise<boolean> {
+    const saved = this.#saving.then(() => {
+      const state = stateNow();
+      return state === null ? false : this.#write(fieldsOf(state), this.#ttlMs);
+    });
+    this.#saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  /** Gives the lease back, so that another process need not wait for its end. */
+  async release(): Promise<void> {
+    await this.#saving;
+    if (this.#lease !== '') await this.#write(this.#written, 0);
+    this.#lease = '';
+  }
+
+  async #write(fields: Map<string, string>, ttlMs: number): Promise<boolean> {
+    const gone = [...this.#written.keys()].filter((field) => !fields.has(field));
+    const changed = [...fields].filter(([field, text]) => this.#written.get(field) !== text);
+    const reply = await saveScript.run(this.#space.connection, this.#keys, [
+      this.#lease,
+      ttlMs,
+      gone.length,
+      ...gone,
+      ...changed.flat(),
+    ]);
+    if (reply !== 1) return false;
+    this.#written = fields;
+    return true;
+  }
+
+  get #keys(): string[] {
+    const { keys } = this.#space;
+    return [keys.alerts('lease'), keys.alerts('state')];
+  }
+}
+
+/**
+ * Reads the state of the alerts. Writes nothing, and needs no lease.
+ * @throws RedisReplyError, UnknownOutcomeError
+ */
+export async function readAlerts(space: RedisSpace): Promise<AlertsState> {
+  return stateOf(await readFields(space));
+}
+
+async function readFields({ connection, keys }: RedisSpace): Promise<Map<string, string>> {
+  const flat = (await connection.command('HGETALL', keys.alerts('state'))) as string[];
+  const fields = new Map<string, string>();
+  for (let i = 0; i + 1 < flat.length; i += 2)
+    if (flat[i] !== '#epoch') fields.set(flat[i] as string, flat[i + 1] as string);
+  return fields;
+}
+
+function stateOf(fields: ReadonlyMap<string, string>): AlertsState {
+  const alerts = new Map<string, AlertRecord>();
+  const receivers = new Map<string, ReceiverState>();
+  for (const [field, text] of fields) {
+    if (field.startsWith(ALERT)) {
+      const alert = readAlertRecord(text);
+      if (alert && field === ALERT + alert.fingerprint) alerts.set(alert.fingerprint, alert);
+    } else if (field.startsWith(RECEIVER)) {
+      const state = readReceiver(text);
+      if (state) receivers.set(field.slice(RECEIVER.length), state);
+    }
+  }
+  return {
+    alerts,
+    receivers,
+    history: unpackHistory(parsed(fields.get('history'))) ?? NO_HISTORY,
+    lanes: readLanes(parsed(fields.get('lanes'))),
+  };
+}
+
+function fieldsOf({ alerts, receivers, history, lanes }: AlertsState): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const [fingerprint, alert] of alerts) fields.set(ALERT + fingerprint, JSON.stringify(alert));
+  for (const [name, state] of receivers) fields.set(RECEIVER + name, JSON.stringify(state));
+  fields.set('history', JSON.stringify(packHistory(history)));
+  fields.set('lanes', JSON.stringify([...lanes]));
+  return fields;
+}
+
+function parsed(text: string | undefined): unknown {
+  try {
+    return text === undefined ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function readReceiver(text: string): ReceiverState | null {
+  const { failures, sinceMs, nextMs, error } = (parsed(text) ?? {}) as Partial<ReceiverState>;
+  if (![failures, sinceMs, nextMs].every(Number.isFinite) || typeof error !== 'string') return null;
+  return { failures, sinceMs, nextMs, error } as ReceiverState;
+}
+
+function readLanes(packed: unknown): Lanes {
+  const lanes = new Map<string, readonly [number, number]>();
+  if (!Array.isArray(packed)) return lanes;
+  for (const one of packed as unknown[]) {
+    if (!Array.isArray(one) || !Array.isArray(one[1])) continue;
+    const [key, [settled, sinceMs]] = one as [unknown, unknown[]];
+    if (typeof key === 'string' && typeof settled === 'number' && typeof sinceMs === 'number')
+      lanes.set(key, [settled, sinceMs]);
+  }
+  return lanes;
+}

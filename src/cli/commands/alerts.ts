@@ -1,0 +1,149 @@
+/** `millrace alerts`: the alerts of the deployment, their rules, receivers and silences. */
+import type { Command } from 'commander';
+import { readAlerts, type AlertsState } from '../../alerts/alert-store.ts';
+import type { AlertRecord } from '../../alerts/alert-record.ts';
+import { shownNumber } from '../../alerts/notification.ts';
+import { readAlertSettings } from '../../alerts/rules-file.ts';
+import { shownAlert, shownState } from '../../alerts/shown-alert.ts';
+import { readSilences, serverTime, type Silence } from '../../alerts/silences.ts';
+import type { LongRunningContext } from '../context.ts';
+import { plural } from '../options.ts';
+import { duration, printable, safeJson } from '../printable.ts';
+import { table } from '../table.ts';
+import { registerAlertsSilence } from './alerts-silence.ts';
+import { registerAlertsTest } from './alerts-test.ts';
+
+export function registerAlerts(program: Command, context: LongRunningContext): void {
+  const alerts = program
+    .command('alerts')
+    .description('show, test and silence the alerts of the deployment')
+    .addHelpText('after', '\nExample:\n  millrace alerts list');
+  alerts
+    .command('list')
+    .description('show the alerts that fire or are about to')
+    .option('--rules', 'show the rules of this folder instead')
+    .option('--json', 'print one JSON object a line')
+    .addHelpText(
+      'after',
+      `
+  state   pending: its rule holds, but not for long enough yet. firing. silenced: it fires, and the
+          receivers are not told. resolved: a receiver is still to be told of the end.
+  since   time since the rule holds
+
+One dispatcher of the deployment evaluates the rules. The command shows its last evaluation.
+Exit status 1 if an alert fires that is not silenced.
+
+Examples:
+  millrace alerts list
+  millrace alerts list --rules`,
+    )
+    .action((flags: ListFlags) => list(flags, context));
+  registerAlertsTest(alerts, context);
+  registerAlertsSilence(alerts, context);
+}
+
+interface ListFlags {
+  readonly rules?: boolean;
+  readonly json?: boolean;
+}
+
+async function list(flags: ListFlags, context: LongRunningContext): Promise<void> {
+  if (flags.rules) return listRules(flags, context);
+  const deployment = await context.open({ protoDir: null });
+  const nowMs = await serverTime(deployment);
+  const [state, silences] = await Promise.all([
+    readAlerts(deployment),
+    readSilences(deployment, nowMs),
+  ]);
+  const found = [...state.alerts.values()].sort(bySeverity);
+  if (flags.json) for (const alert of found) context.out(safeJson(shownAlert(alert, silences)));
+  else if (found.length === 0) context.err('millrace: no alert fires');
+  else context.out(alertTable(found, silences, nowMs));
+  if (!flags.json) tellWorst(found, context);
+  tellReceivers(state, nowMs, context);
+  if (found.some((alert) => shownState(alert, silences) === 'firing')) context.fail();
+}
+
+const ORDER = ['critical', 'warning', 'info'];
+
+function bySeverity(a: AlertRecord, b: AlertRecord): number {
+  return ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity) || (a.name < b.name ? -1 : 1);
+}
+
+function labelsText({ labels }: Pick<AlertRecord, 'labels'>): string {
+  return Object.entries(labels)
+    .filter(([name]) => !['alertname', 'severity', 'deployment'].includes(name))
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+}
+
+function alertTable(
+  alerts: readonly AlertRecord[],
+  silences: readonly Silence[],
+  nowMs: number,
+): string {
+  return table(
+    [
+      { title: 'alert' },
+      { title: 'severity' },
+      { title: 'state' },
+      { title: 'since', right: true },
+      { title: 'value', right: true },
+      { title: 'labels' },
+    ],
+    alerts.map((alert) => [
+      alert.name,
+      alert.severity,
+      shownState(alert, silences),
+      duration(Math.max(0, nowMs - alert.pendingMs)),
+      shownNumber(alert.value),
+      labelsText(alert),
+    ]),
+  );
+}
+
+/** Shows the worst event of each alert that fires. */
+function tellWorst(alerts: readonly AlertRecord[], context: LongRunningContext): void {
+  for (const { name, state, worst } of alerts)
+    if (state === 'firing' && worst !== null)
+      context.out(`\n${name}: worst event when it began to fire:\n  ${printable(worst, 2000)}`);
+}
+
+/** Tells of receivers that take no notifications. */
+function tellReceivers(
+  { receivers }: AlertsState,
+  nowMs: number,
+  context: LongRunningContext,
+): void {
+  for (const [name, { failures, sinceMs, error }] of receivers)
+    context.err(
+      `millrace: receiver ${printable(name)} has failed ${plural(failures, 'time')} in a row, for ${duration(Math.max(0, nowMs - sinceMs))}: ${printable(error, 400)}`,
+    );
+}
+
+async function listRules(flags: ListFlags, context: LongRunningContext): Promise<void> {
+  const { rules, off } = await readAlertSettings(context.environment().MILLRACE_ALERTS);
+  if (flags.json) {
+    for (const { expression, ...rule } of rules)
+      context.out(safeJson({ ...rule, expression: expression.text }));
+    return;
+  }
+  context.out(
+    table(
+      [
+        { title: 'rule' },
+        { title: 'severity' },
+        { title: 'for', right: true },
+        { title: 'expression' },
+      ],
+      rules.map(({ name, severity, forMs, expression }) => [
+        name,
+        severity,
+        forMs === 0 ? '-' : duration(forMs),
+        expression.text,
+      ]),
+      120,
+    ),
+  );
+  if (off.length > 0) context.err(`millrace: switched off: ${off.join(', ')}`);
+}

@@ -1,0 +1,451 @@
+/** Alerts on a real Redis: one evaluation for all processes, a state that outlives each of them. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { Alerts, type AlertsOptions } from '../../src/alerts/alerts.ts';
+import { AlertStore, readAlerts } from '../../src/alerts/alert-store.ts';
+import type { AlertRecord } from '../../src/alerts/alert-record.ts';
+import { ALERT_SEVERITIES } from '../../src/alerts/alert-rule.ts';
+import type { Receiver } from '../../src/alerts/receiver.ts';
+import { DEFAULT_ALERT_SETTINGS, parseAlertSettings } from '../../src/alerts/rules-file.ts';
+import { addSilence, readSilences, removeSilence, serverTime } from '../../src/alerts/silences.ts';
+import { alertRoutes } from '../../src/admin/alert-routes.ts';
+import { startAdminServer } from '../../src/admin/server.ts';
+import { registerAlerts } from '../../src/cli/commands/alerts.ts';
+import { UsageError } from '../../src/cli/exit-status.ts';
+import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
+import { readLag } from '../../src/lag/lag.ts';
+import { openConnection } from '../../src/redis/connection.ts';
+import { inProcess } from '../../scripts/lab/cli-in-process.ts';
+import { PROTO_DIR, testDir } from '../../scripts/lab/dispatcher-process.ts';
+import { atLeast, is, until } from '../../scripts/lab/until.ts';
+import { events, makeBed, publish, specOf, startLane, type Bed } from '../pipeline/bare-lane.ts';
+import { startReceiver } from './webhook-receiver.ts';
+
+interface Logged {
+  readonly level: string;
+  readonly message: string;
+  readonly fields: Record<string, unknown>;
+}
+
+interface Started {
+  readonly alerts: Alerts;
+  readonly log: Logged[];
+  /** Evaluations that have begun. */
+  readonly passes: () => number;
+}
+
+let owners = 0;
+
+/** Starts a process's alerts: rules on the dead events only, evaluated all the time. */
+function startAlerts(t: Tap, bed: Bed, more: Partial<AlertsOptions> = {}): Started {
+  const log: Logged[] = [];
+  let passes = 0;
+  const settings = parseAlertSettings(
+    'f.yaml',
+    `
+rules:
+  - { name: died, expression: dead_events > 0, severity: critical }
+  - { name: dead-letters-growing, enabled: false }
+`,
+  );
+  const alerts = new Alerts({
+    source: bed,
+    settings: { ...settings, everyMs: 20 },
+    receivers: [],
+    owner: `owner-${owners++}`,
+    created: () => Promise.resolve('1'),
+    version: '0',
+    log: (level, message, fields = {}) => void log.push({ level, message, fields }),
+    lag: () => {
+      passes++;
+      return readLag(bed);
+    },
+    retry: { ...DEFAULT_RETRY, attempts: Infinity, minDelayMs: 30, maxDelayMs: 30 },
+    leaseMs: 60_000,
+    ...more,
+  });
+  t.teardown(() => alerts.stop());
+  alerts.start();
+  return { alerts, log, passes: () => passes };
+}
+
+type Tap = Parameters<typeof startReceiver>[0];
+
+function receiverAt(url: string, more: Partial<Receiver> = {}): Receiver {
+  return {
+    name: 'hook',
+    type: 'webhook',
+    url,
+    routingKey: '',
+    headers: {},
+    severities: ALERT_SEVERITIES,
+    explain: true,
+    ...more,
+  };
+}
+
+const told = (log: readonly Logged[]) =>
+  log
+    .filter(({ message }) => message.startsWith('ALERT'))
+    .map(({ message }) => message.slice(0, 20));
+
+/** Waits until the alert is stored with this state for the receiver. */
+function untilTold(bed: Bed, receiver: string, status: string): Promise<AlertRecord> {
+  return until(`${receiver} was told: ${status}`, async () => {
+    const [alert] = [...(await readAlerts(bed)).alerts.values()];
+    return alert?.told[receiver]?.status === status ? alert : null;
+  });
+}
+
+/** Waits until the process has evaluated the rules twice more: once from the beginning. */
+async function untilEvaluated({ passes }: Started): Promise<void> {
+  const before = passes();
+  await until('two passes have gone by', () => atLeast(passes(), before + 3));
+}
+
+t.test('an alert fires once, explains the worst event, and ends', async (t) => {
+  const bed = await makeBed(t);
+  const lane = await startLane(bed, specOf('mail', ['a.b']), 1);
+  const server = await startReceiver(t);
+  const started = startAlerts(t, bed, { receivers: [receiverAt(server.url)] });
+  const { log, alerts } = started;
+  await publish(bed, 1, { 'a.b': [{ id: 'e-1', subject: 'A-1' }] });
+  await lane.drain(() => 'dead');
+  const alert = await untilTold(bed, 'hook', 'firing');
+  t.match(alert, { name: 'died', state: 'firing', value: 1, told: { log: { status: 'firing' } } });
+  t.match(
+    alert.worst,
+    /^event e-1 \(a\.b, subject A-1, partition 1, appended .*\): mail: dead after 1 attempts \(non-retryable: TestError: .*\); millrace dlq replay mail\/1\//,
+  );
+  await untilEvaluated(started);
+  t.match(server.taken, [
+    {
+      body: {
+        version: '4',
+        status: 'firing',
+        alerts: [{ fingerprint: alert.fingerprint, annotations: { worst_event: alert.worst } }],
+      },
+    },
+  ]);
+  t.match(log, [
+    { level: 'error', fields: { fingerprint: alert.fingerprint, worst: alert.worst } },
+  ]);
+  t.match(alerts.counts, [{ receiver: 'hook', delivered: 1, failed: 0 }]);
+  await bed.redis.client().hset(bed.keys.counters(1), 'dead:mail:a.b', '0');
+  await until('it is forgotten', async () => {
+    const { alerts: left } = await readAlerts(bed);
+    return [...left.values()].every(({ name }) => name !== 'died');
+  });
+  t.match(server.taken[1]?.body, {
+    status: 'resolved',
+    alerts: [{ fingerprint: alert.fingerprint }],
+  });
+  t.strictSame(told(log), ['ALERT FIRING: died (', 'ALERT RESOLVED: died']);
+  t.equal(server.taken.length, 2);
+});
+
+t.test('the oldest waiting event is explained, wherever it waits', async (t) => {
+  const bed = await makeBed(t, 1);
+  const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
+  await publish(bed, 0, { 'a.b': [{ id: 'e-1', subject: 'A-1' }] });
+  const explained = async (): Promise<string> => {
+    const settings = parseAlertSettings(
+      'f.yaml',
+      'rules: [{ name: oldest-event, expression: oldest_event_seconds >= 0 }]',
+    );
+    const rules = settings.rules.filter(({ name }) => name === 'oldest-event');
+    const { alerts } = startAlerts(t, bed, { settings: { ...settings, rules, everyMs: 20 } });
+    const { worst } = await until('it is explained', async () => {
+      const [alert] = [...(await readAlerts(bed)).alerts.values()];
+      return alert?.worst ? alert : null;
+    });
+    await alerts.stop();
+    await bed.connection.command('DEL', bed.keys.alerts('state'));
+    return worst ?? '';
+  };
+  t.match(await explained(), /^event e-1 .*: mail: lag: it was not read yet: it is the next one/);
+  const plan = await lane.turn(() => 'retry');
+  t.match(await explained(), /^event e-1 .*: mail: pending: it was delivered/);
+  await lane.send(plan);
+  t.match(await explained(), /^event e-1 .*: mail: parked: its attempt 1 failed \(TestError: /);
+});
+
+t.test('one process evaluates; another takes over, and neither repeats nor forgets', async (t) => {
+  const bed = await makeBed(t, 1);
+  const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
+  const server = await startReceiver(t);
+  const receivers = [receiverAt(server.url)];
+  const connection = openConnection({ url: bed.redis.url });
+  const first = startAlerts(t, { ...bed, connection }, { receivers, leaseMs: 400 });
+  await until('the first process has the lease', () => first.alerts.isOwner);
+  const others = [1, 2].map(() => startAlerts(t, bed, { receivers, leaseMs: 400 }));
+  await publish(bed, 0, { 'a.b': events(1) });
+  await lane.drain(() => 'dead');
+  await untilTold(bed, 'hook', 'firing');
+  t.strictSame(
+    others.map(({ alerts }) => alerts.isOwner),
+    [false, false],
+  );
+  // It dies: it gives nothing back.
+  connection.destroy();
+  const owner = await until('another process has it', () =>
+    others.find(({ alerts }) => alerts.isOwner),
+  );
+  await untilEvaluated(owner);
+  t.equal(server.taken.length, 1, 'the new owner knows that the receiver was told');
+  t.equal(others.flatMap(({ log }) => told(log)).length, 0);
+  await bed.redis.client().hset(bed.keys.counters(0), 'dead:mail:a.b', '0');
+  await until('the end is told', () => is(server.taken.length, 2));
+  t.match(server.taken[1]?.body, { status: 'resolved' });
+});
+
+t.test('a write without the lease changes nothing', async (t) => {
+  const bed = await makeBed(t, 1);
+  const stores = ['a', 'b'].map((owner) => new AlertStore(bed, owner, 60_000)) as [
+    AlertStore,
+    AlertStore,
+  ];
+  const [a, b] = stores;
+  t.match(await a.hold(), { kind: 'taken' });
+  t.match(await a.hold(), { kind: 'held' });
+  t.match(await b.hold(), { kind: 'other' });
+  const state = { ...a.found(), lanes: new Map([['f/0', [1, 2] as const]]) };
+  t.equal(await a.save(() => state), true);
+  await bed.connection.command('DEL', bed.keys.alerts('lease'));
+  t.match(await b.hold(), { kind: 'taken' });
+  t.strictSame(b.found().lanes, state.lanes);
+  t.equal(await a.save(() => ({ ...state, lanes: new Map() })), false);
+  t.strictSame((await readAlerts(bed)).lanes, state.lanes);
+  await b.release();
+  t.match(await a.hold(), { kind: 'taken' }, 'given back, it is free at once');
+  await bed.connection.command('DEL', bed.keys.alerts('lease'));
+  t.match(await a.hold(), { kind: 'held' }, 'its lease ended, but nobody has had one since');
+  const look = bed.redis.client();
+  await look.hset(
+    bed.keys.alerts('state'),
+    'alert:x',
+    'junk',
+    'history',
+    '{',
+    'lanes',
+    '[[1]]',
+    '#epoch',
+    'x',
+  );
+  await look.del(bed.keys.alerts('lease'));
+  t.match(await b.hold(), { kind: 'taken' }, 'an unreadable field costs itself only');
+  t.match(b.found(), { alerts: new Map(), lanes: new Map() });
+  t.equal(await b.save(() => state), true);
+  t.notOk(await look.hexists(bed.keys.alerts('state'), 'alert:x'));
+});
+
+t.test(
+  'a receiver that is down holds up no other, and learns the state when it is back',
+  async (t) => {
+    const bed = await makeBed(t, 1);
+    const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
+    const [up, down, silent] = [
+      await startReceiver(t),
+      await startReceiver(t),
+      await startReceiver(t),
+    ];
+    down.answer = { status: 503 };
+    silent.answer = 'never';
+    const receivers = [
+      receiverAt(silent.url, { name: 'silent' }),
+      receiverAt(down.url, { name: 'down' }),
+      receiverAt(up.url, { name: 'up', type: 'cloudevent' }),
+    ];
+    const first = startAlerts(t, bed, { receivers });
+    await publish(bed, 0, { 'a.b': events(1) });
+    await lane.drain(() => 'dead');
+    await untilTold(bed, 'up', 'firing');
+    await until('it is tried again', () => atLeast(down.taken.length, 3));
+    const failing = (await readAlerts(bed)).receivers.get('down');
+    t.match(failing, { error: /receiver "down" has not taken the notification: it answered 503/ });
+    t.match(first.log.filter(({ fields }) => fields['receiver'] === 'down')[0], { level: 'warn' });
+    await first.alerts.stop();
+    const second = startAlerts(t, bed, { receivers });
+    await until('the next process goes on', () => second.alerts.isOwner);
+    t.ok(
+      ((await readAlerts(bed)).receivers.get('down')?.failures ?? 0) >= 3,
+      'it knows the failures',
+    );
+    down.answer = { status: 200 };
+    silent.answer = { status: 200 };
+    await untilTold(bed, 'down', 'firing');
+    await untilTold(bed, 'silent', 'firing');
+    await until('its failures are over', async () => is((await readAlerts(bed)).receivers.size, 0));
+    t.match(second.log, [{ level: 'info', message: /takes notifications again/ }]);
+    t.equal(up.taken.length, 1);
+  },
+);
+
+t.test('where Redis refuses writes, the owner goes on from memory', async (t) => {
+  const bed = await makeBed(t, 1);
+  const server = await startReceiver(t);
+  const receivers = [receiverAt(server.url)];
+  const settings = { ...DEFAULT_ALERT_SETTINGS, everyMs: 20 };
+  const { alerts, log } = startAlerts(t, bed, { receivers, settings });
+  await until('it has the lease', () => alerts.isOwner);
+  const look = bed.redis.client();
+  await look.config('SET', 'min-replicas-to-write', '1');
+  await until('the refusal is told', () => atLeast(server.taken.length, 1));
+  t.match(server.taken[0]?.body, {
+    status: 'firing',
+    groupLabels: { alertname: 'redis-refuses-writes' },
+  });
+  await look.config('SET', 'min-replicas-to-write', '0');
+  await until('the end is told', () => atLeast(server.taken.length, 2));
+  t.match(server.taken[1]?.body, { status: 'resolved' });
+  await until('it is forgotten', async () => is((await readAlerts(bed)).alerts.size, 0));
+  t.equal(told(log).length, 2);
+  t.equal(server.taken.length, 2);
+});
+
+t.test('a silence holds notifications back, and still tells what fires at its end', async (t) => {
+  const bed = await makeBed(t, 1);
+  const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
+  const server = await startReceiver(t);
+  const made = await addSilence(
+    bed,
+    { alert: 'died', labels: { function: 'mail' }, comment: 'c' },
+    60_000,
+  );
+  const started = startAlerts(t, bed, { receivers: [receiverAt(server.url)] });
+  const { log } = started;
+  await publish(bed, 0, { 'a.b': events(1) });
+  await lane.drain(() => 'dead');
+  await until('it fires', async () => {
+    const [alert] = [...(await readAlerts(bed)).alerts.values()];
+    return alert?.state === 'firing';
+  });
+  await untilEvaluated(started);
+  t.strictSame([server.taken.length, told(log).length], [0, 0]);
+  t.equal(await removeSilence(bed, made.id), true);
+  t.equal(await removeSilence(bed, made.id), false);
+  await untilTold(bed, 'hook', 'firing');
+  t.equal(told(log).length, 1);
+  await bed.redis
+    .client()
+    .hset(bed.keys.alerts('silences'), 'junk', '{', 'old', JSON.stringify({ ...made, untilMs: 1 }));
+  t.strictSame(await readSilences(bed, await serverTime(bed)), []);
+  await addSilence(bed, { alert: null, labels: {}, comment: '' }, 1000);
+  t.equal(await bed.redis.client().hlen(bed.keys.alerts('silences')), 1, 'what is over is removed');
+});
+
+t.test('millrace alerts, and /api/alerts', async (t) => {
+  const bed = await makeBed(t, 16);
+  const lane = await startLane(bed, specOf('mail', ['a.b']), 0);
+  const server = await startReceiver(t);
+  const file = join(testDir(t), 'alerts.yaml');
+  writeFileSync(
+    file,
+    `
+rules:
+  - { name: died, expression: dead_events > 0, severity: critical }
+  - { name: loss, enabled: false }
+receivers:
+  - { name: team, type: slack, url: "${server.url}/x" }
+  - { name: pager, type: pagerduty, url: "${server.url}/p", routingKey: "\${ALERTS_TEST_KEY}" }
+`,
+  );
+  process.env['ALERTS_TEST_KEY'] = 'k3y-of-the-pager';
+  t.teardown(() => delete process.env['ALERTS_TEST_KEY']);
+  const environment = { REDIS_URL: bed.redis.url, MILLRACE_ALERTS: file };
+  const cli = inProcess(registerAlerts, environment, PROTO_DIR);
+  t.match(await cli('alerts', 'list'), {
+    out: '',
+    err: /no alert fires/,
+    failed: false,
+    error: null,
+  });
+  const started = startAlerts(t, bed);
+  await publish(bed, 0, { 'a.b': [{ id: 'e-1', subject: 'A-1' }] });
+  await lane.drain(() => 'dead');
+  await untilTold(bed, 'log', 'firing');
+
+  const listed = await cli('alerts', 'list');
+  t.match(
+    listed.out,
+    /died +critical +firing +\S+ \S+ +1 +function=mail\n\ndied: worst event .*\n {2}event e-1/,
+  );
+  t.ok(listed.failed, 'the exit status says that an alert fires');
+  t.match(JSON.parse((await cli('alerts', 'list', '--json')).out), {
+    name: 'died',
+    state: 'firing',
+  });
+  const admin = await startAdminServer({
+    host: '127.0.0.1',
+    port: 0,
+    token: undefined,
+    groups: [alertRoutes(bed)],
+    log: () => {},
+  });
+  t.teardown(() => admin.close());
+  const answer = await fetch(`${admin.url}/api/alerts`);
+  t.match(await answer.json(), { alerts: [{ name: 'died', state: 'firing' }], receivers: [] });
+
+  const rules = await cli('alerts', 'list', '--rules');
+  t.match(rules, {
+    out: /died +critical +- +dead_events > 0/,
+    err: /switched off: loss/,
+    failed: false,
+  });
+
+  const dry = await cli('alerts', 'test', '--dry-run');
+  t.match(dry.out, /13 rules checked, 1 series beyond a threshold now\n {2}died \(function mail\)/);
+  t.equal(server.taken.length, 0);
+  t.match(await cli('alerts', 'test'), {
+    out: /team \(slack\): took the test\npager \(pagerduty\): took/,
+    failed: false,
+  });
+  t.match(
+    server.taken
+      .map(({ path, body }) => [path, body['event_action']])
+      .filter(([path]) => path === '/p'),
+    [
+      ['/p', 'trigger'],
+      ['/p', 'resolve'],
+    ],
+  );
+  server.answer = { status: 403, body: 'no k3y-of-the-pager' };
+  const refused = await cli('alerts', 'test', 'pager');
+  t.match(refused, {
+    failed: true,
+    err: /receiver "pager" has not taken the notification: it answered 403: no …/,
+  });
+  t.match(
+    (await cli('alerts', 'test', 'pagr')).error,
+    new UsageError('there is no receiver "pagr" (did you mean "pager"?); there are: team, pager'),
+  );
+
+  t.match(await cli('alerts', 'silence', 'died'), {
+    error: new UsageError('give the length of the silence: --for 2h'),
+  });
+  t.match((await cli('alerts', 'silence')).error, /give the name of a rule, or one of --all/);
+  const silenced = await cli(
+    'alerts',
+    'silence',
+    'died',
+    '--for',
+    '2h',
+    '--label',
+    'function=mail',
+    '--json',
+  );
+  const { id } = JSON.parse(silenced.out) as { id: string };
+  t.match(await cli('alerts', 'list'), { out: /died +critical +silenced/, failed: false });
+  t.match((await cli('alerts', 'silence', '--list')).out, new RegExp(`${id} +died +function=mail`));
+  t.match((await cli('alerts', 'silence', '--remove', id)).err, /has ended/);
+  t.match((await cli('alerts', 'silence', '--list')).err, /there are no silences/);
+  t.match((await cli('alerts', 'silence', '--remove', id)).error, /there is no silence/);
+
+  writeFileSync(file, 'rules: [{ name: died }]');
+  t.match(
+    (await cli('alerts', 'test')).error,
+    /alerts\.yaml:1:9: the rule "died" needs the field "expression"/,
+  );
+  t.ok(started);
+});
