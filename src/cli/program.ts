@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   functions: async () => (await import('./commands/functions.ts')).registerFunctions,
   limits: async () => (await import('./commands/limits.ts')).registerLimits,
   doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
+  acl: async () => (await import('./commands/acl.ts')).registerAcl,
   losses: async () => (await import('./commands/losses.ts')).registerLosses,
   outbox: async () => (await import('./commands/outbox.ts')).registerOutbox,
   alerts: async () => (await import('./commands/alerts.ts')).registerAlerts,

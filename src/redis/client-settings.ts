@@ -61,6 +61,9 @@ function loginOf({ name }: ConnectionOptions, { username, password }: RedisTarge
     ...(name === undefined ? {} : { connectionName: name.replace(/[^!-~]+/g, '-') }),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
+    // setup.ts does not introduce these connections. ioredis does, and ignores a refusal.
+    disableClientInfo: false,
+    clientInfoTag: 'millrace',
     // ioredis waits for a node that is loading its data.
     enableReadyCheck: true,
     maxLoadingRetryTime: 1_000,

@@ -59,7 +59,7 @@ export interface ScriptCall {
   readonly source: string;
   readonly keys: readonly string[];
   readonly args: readonly RedisArg[];
-  /** Whether the script writes nothing. Where EVALSHA is not granted, EVALSHA_RO does as well. */
+  /** Whether it writes nothing: EVALSHA_RO is sent, or EVALSHA where only that is granted. */
   readonly readOnly: boolean;
 }
 

@@ -34,8 +34,8 @@ type Form = '' | '_RO';
 
 export class ScriptSender {
   readonly #wire: Wire;
-  /** Form in which scripts without writes are sent. */
-  #reading: Form = '';
+  /** Form in which scripts without writes are sent. `_RO` asks for no right to write their keys. */
+  #reading: Form = '_RO';
 
   constructor(wire: Wire) {
     this.#wire = wire;

@@ -4,7 +4,10 @@
  * step refuses the connection.
  */
 import { ConnectionSetupError, RedisReplyError } from '../core/errors/server-errors.ts';
+import { packageVersion } from '../core/package-info.ts';
 import type { RedisTarget } from './redis-url.ts';
+
+const NAMING = 'CLIENT SETNAME';
 
 export interface SetupOptions {
   readonly login: Pick<RedisTarget, 'username' | 'password'>;
@@ -71,13 +74,14 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
   }
   if (rest?.name !== undefined) {
     step(
-      'CLIENT SETNAME',
+      NAMING,
       'The ACL user of REDIS_URL needs the right +client|setname',
       'CLIENT',
       'SETNAME',
       rest.name.replace(/[^!-~]+/g, '-'),
     );
   }
+  if (rest) introduce(send);
   // Not every server grants INFO. PING also finds a server that loads its data, or wants a
   // password.
   if (rest) step('PING', 'Check the server', 'PING');
@@ -90,6 +94,7 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
     } catch (error) {
       if (!(error instanceof RedisReplyError)) throw error;
       if (label === 'PING' && servesAllTheSame(error)) continue;
+      if (label === NAMING && isUnknownCommand(error)) continue;
       throw new ConnectionSetupError(display, label, replyText(error), advice, { cause: error });
     }
   }
@@ -101,6 +106,23 @@ export async function setUp(send: SendSetup, options: SetupOptions): Promise<voi
       'Its address has to lead to the master',
     );
   }
+}
+
+/**
+ * Tells the library and its version, for CLIENT LIST. Redis knows that from 7.2 on, and not every
+ * user may tell it: nothing depends on the answer.
+ */
+function introduce(send: SendSetup): void {
+  for (const [attribute, value] of [
+    ['LIB-NAME', 'millrace'],
+    ['LIB-VER', packageVersion()],
+  ] as const)
+    send('CLIENT', ['SETINFO', attribute, value]).catch(() => undefined);
+}
+
+/** A proxy may have no CLIENT: its connections have no names. */
+function isUnknownCommand(error: RedisReplyError): boolean {
+  return /unknown (?:sub)?command/i.test(replyText(error));
 }
 
 /**

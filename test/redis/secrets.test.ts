@@ -76,6 +76,15 @@ function leaks(text: string): string[] {
   return PARTS.filter((part) => text.toLowerCase().includes(part));
 }
 
+function refusalOf(url: string): string {
+  try {
+    parseRedisUrls(url);
+  } catch (error) {
+    return told(error);
+  }
+  throw new Error(`${url} is not refused`);
+}
+
 /** Collects everything that a reader may see of an error. */
 function told(error: unknown): string {
   return `${inspect(error, { depth: 20, showHidden: false })} ${JSON.stringify(error)} ${String(error)}`;
@@ -105,6 +114,27 @@ t.test('what is said of a url, whatever it looks like', async (t) => {
   );
   t.pass('none of 5,000');
 });
+
+t.test(
+  'a percent-encoded password of any characters reaches the server, and no message',
+  async (t) => {
+    const alphabet = fc.oneof(fc.constantFrom(...joints), fc.string({ unit: 'grapheme' }));
+    fc.assert(
+      fc.property(fc.array(alphabet, { maxLength: 8 }), (pieces) => {
+        const password = `${A}${pieces.join(B)}${C}`;
+        const url = `rediss://user:${encodeURIComponent(password)}@redis.example:6380/2`;
+        const [target] = parseRedisUrls(url);
+        if (target?.password !== password) throw new Error(`${url}: another password is sent`);
+        const said = [target.display, `${url}/x`, `${url}?x=1`, `${url},unix:/run/redis.sock`].map(
+          (one, i) => (i === 0 ? one : refusalOf(one)),
+        );
+        if (leaks(said.join(' ')).length > 0) throw new Error(`${url}: ${said.join(' ')}`);
+      }),
+      { numRuns: 2_000 },
+    );
+    t.pass('none of 2,000');
+  },
+);
 
 t.test(
   'a url with an "@" behind its host is refused: host and port would be the user name and a part of the password',

@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import t from 'tap';
 import { connect } from '../../src/index.ts';
 import { ConnectionSetupError, UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
+import { packageVersion } from '../../src/core/package-info.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisConnection } from '../../src/redis/contract.ts';
 import { withRetry } from '../../src/redis/retry.ts';
@@ -110,6 +111,35 @@ t.test('what could not be connected says that nothing was executed', async (t) =
     outcomeUnknown: false,
     message: /connect was not sent to Redis: .*Nothing was executed/,
   });
+});
+
+t.test('a connection has a name and a library, where the server knows of that', async (t) => {
+  const told: string[] = [];
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (bytes) => {
+      // One command for each array.
+      for (const command of bytes
+        .toString('latin1')
+        .split(/^\*\d+\r\n/m)
+        .slice(1)) {
+        const words = command.split('\r\n').filter((_, i) => i % 2 === 1);
+        told.push(words.join(' '));
+        socket.write(
+          words[0]?.toUpperCase() === 'CLIENT' ? "-ERR unknown command 'CLIENT'\r\n" : '+PONG\r\n',
+        );
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as { port: number };
+  const connection = open(t, `redis://127.0.0.1:${port}`, 'a name');
+  t.equal(await connection.command('PING'), 'PONG', 'a proxy without CLIENT serves all the same');
+  const sent = told.map((line) => line.replace(/^client/i, 'CLIENT'));
+  t.ok(sent.includes('CLIENT SETNAME a-name'), sent.join(', '));
+  t.ok(sent.includes('CLIENT SETINFO LIB-NAME millrace'));
+  t.ok(sent.includes(`CLIENT SETINFO LIB-VER ${packageVersion()}`));
 });
 
 t.test('connect() cut off in the middle of looking at the server', async (t) => {
