@@ -155,6 +155,12 @@ module.exports = {
       'reads streams and counters; takes in what foreign producers wrote',
     ),
     only(
+      'audit-is-a-feature',
+      '^src/audit/',
+      '^src/(core|redis|audit)/',
+      'records changes of any kind: knows none of them',
+    ),
+    only(
       'rewind-is-a-feature',
       '^src/rewind/',
       '^src/(core|wire|redis|lag|rewind)/',

@@ -93,6 +93,16 @@ function textOrNone(unset: string, text: string): Variable<string | undefined> {
   return { kind: 'text', read: (given) => given, value: undefined, unset, range: '', text };
 }
 
+/** Declares a list of host names, comma separated. */
+function names(unset: string, text: string): Variable<readonly string[]> {
+  const read = (given: string): readonly string[] | Problem => {
+    const list = given.split(',').map((name) => name.trim().toLowerCase());
+    const wrong = list.some((name) => !/^[a-z0-9_]([a-z0-9_.-]{0,252})$/.test(name));
+    return wrong ? new Problem('must be host names, separated by commas, without ports') : list;
+  };
+  return { kind: 'text', read, value: [], unset, range: '', text };
+}
+
 /** Port of the admin server where MILLRACE_PORT is not set. */
 export const DEFAULT_PORT = 9464;
 
@@ -196,6 +206,10 @@ export const ENVIRONMENT = {
     'millrace.alerts.yaml',
     'file with the rules and receivers of alerts; without the file the built-in rules apply. `off`: this process evaluates no alerts. See [docs/alerts.md](alerts.md)',
   ),
+  MILLRACE_ACTOR: textOrNone(
+    'user@host',
+    'name of the person or program that makes changes by commands, for `millrace audit`',
+  ),
   MILLRACE_PORT: wholeOrNone(
     0,
     65_535,
@@ -205,7 +219,19 @@ export const ENVIRONMENT = {
   MILLRACE_HOST: textOr('127.0.0.1', 'address of the admin server'),
   MILLRACE_TOKEN: textOrNone(
     '',
-    'token of the admin server, sent as bearer token or as the password of basic authentication. Without a token, changes are possible on loopback only',
+    'token of the role admin on the admin server, sent as bearer token or as the password of basic authentication. Without any token, changes are possible on loopback only. See [docs/security.md](security.md#the-admin-server)',
+  ),
+  MILLRACE_TOKEN_FILE: textOrNone(
+    '',
+    'file with that token, in place of MILLRACE_TOKEN. The file is read at each request',
+  ),
+  MILLRACE_OPERATE_TOKEN: textOrNone('', 'token of the role operate'),
+  MILLRACE_OPERATE_TOKEN_FILE: textOrNone('', 'file with that token'),
+  MILLRACE_READ_TOKEN: textOrNone('', 'token of the role read'),
+  MILLRACE_READ_TOKEN_FILE: textOrNone('', 'file with that token'),
+  MILLRACE_ALLOWED_HOSTS: names(
+    'any',
+    'names that clients may use for the admin server, comma separated, as in the `Host` header without the port. Addresses and loopback names are always allowed',
   ),
 } as const;
 

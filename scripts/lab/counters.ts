@@ -92,7 +92,7 @@ export async function entriesIn(
 export async function dump(redis: Redis): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
   for (const key of (await redis.keys('*')).sort()) {
-    if (key.includes(':lease:') || key.includes(':members:')) continue;
+    if (/:lease:|:members:|:audit$/.test(key)) continue;
     out[key] = ((await redis.dumpBuffer(key)) ?? Buffer.alloc(0)).toString('hex');
   }
   return out;

@@ -6,6 +6,7 @@
  */
 import { existsSync } from 'node:fs';
 import { CommanderError } from 'commander';
+import { AuditRefusedError } from '../audit/audit-errors.ts';
 import { readEnvironment, type Environment } from '../config.ts';
 import { sharedAbort } from '../core/shared-signal.ts';
 import { ConfigError, SchemaNotRegisteredError } from '../core/errors/input-errors.ts';
@@ -54,10 +55,11 @@ class Shell implements LongRunningContext {
    * the cause.
    */
   async explained(error: unknown): Promise<unknown> {
-    if (!isWriteRefusal(error) || error.reply !== 'MISCONF') return error;
+    const refusal = error instanceof AuditRefusedError ? error.cause : error;
+    if (!isWriteRefusal(refusal) || refusal.reply !== 'MISCONF') return error;
     const connection = this.#opened.at(-1)?.connection;
     return connection
-      ? new Error(await describeRefusal(connection, error), { cause: error })
+      ? new Error(await describeRefusal(connection, refusal), { cause: error })
       : error;
   }
 

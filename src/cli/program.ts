@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   limits: async () => (await import('./commands/limits.ts')).registerLimits,
   doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
   acl: async () => (await import('./commands/acl.ts')).registerAcl,
+  audit: async () => (await import('./commands/audit.ts')).registerAudit,
   losses: async () => (await import('./commands/losses.ts')).registerLosses,
   outbox: async () => (await import('./commands/outbox.ts')).registerOutbox,
   alerts: async () => (await import('./commands/alerts.ts')).registerAlerts,

@@ -37,7 +37,10 @@ export function expectedType(key: string): string | null {
   if (key.endsWith(':{alerts}:lease')) return 'string';
   if (/:\{alerts\}:(?:state|silences)$/.test(key)) return 'hash';
   const [, name, rest] = /:\{\d+\}:([a-z]+)(?::(.*))?$/s.exec(key) ?? [];
-  if (name === undefined) return key.includes(':registry:') ? 'hash' : null;
+  if (name === undefined) {
+    if (/^[^:{}]+:audit$/.test(key)) return 'stream';
+    return key.includes(':registry:') ? 'hash' : null;
+  }
   if (name === 'scheduled' && rest === 'events') return 'hash';
   return OF_PARTITION[name] ?? null;
 }

@@ -78,6 +78,8 @@ export interface Keys {
   settings(): string;
   /** hash: event type -> JSON of its limits (src/upkeep/type-limits.ts) */
   limits(): string;
+  /** stream: changes of operators (src/audit/make-audited.ts) */
+  audit(): string;
   /** Schema registry; all its keys share the hash tag `{schemas}`. See registry-store.ts. */
   registry(part: RegistryPart): string;
   /** hash: versions of one subject */
@@ -126,6 +128,7 @@ export function createKeys(namespace: string): Keys {
     viewPass: (partition, generation) => `${p(partition)}:pass:${generation}`,
     views: () => `${namespace}:registry:views`,
     limits: () => `${namespace}:registry:limits`,
+    audit: () => `${namespace}:audit`,
     settings: () => `${namespace}:registry:settings`,
     registry: (part) => `${namespace}:registry:{schemas}:${part}`,
     registrySubject: (subject) => `${namespace}:registry:{schemas}:subject:${subject}`,

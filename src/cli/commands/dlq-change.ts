@@ -1,7 +1,9 @@
 /** `millrace dlq replay` and `purge`: changes of the dead letters that a command line chooses. */
+import type { Deployment } from '../../deployment.ts';
 import { listDeadLetters } from '../../pipeline/dead/dead-letters.ts';
 import { purgeDeadLetters, type LetterPlace } from '../../pipeline/dead/purge.ts';
 import { replayDeadLetter } from '../../pipeline/dead/replay.ts';
+import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural } from '../options.ts';
@@ -31,6 +33,25 @@ function checkScope(ids: readonly string[], flags: ChangeFlags): void {
   checkIds(ids, 1024);
 }
 
+interface Chosen {
+  readonly ids: readonly string[];
+  readonly flags: ChangeFlags;
+  readonly deployment: Deployment;
+}
+
+/** Makes the change, and records it. A dry run changes nothing, and is not recorded. */
+function changing(
+  action: string,
+  { ids, flags, deployment }: Chosen,
+  make: () => Promise<void>,
+  after: () => object,
+): Promise<void> {
+  if (flags.dryRun) return make();
+  const { yes: _yes, dryRun: _dryRun, json: _json, ...wanted } = flags;
+  const target = flags.function ?? flags.type ?? ids.join(' ');
+  return audited(deployment, { action, target, wanted: { ids, ...wanted }, make, after });
+}
+
 /** Replays the chosen letters, and prints the result. */
 export async function replay(
   ids: readonly string[],
@@ -42,20 +63,24 @@ export async function replay(
   checkIds(ids, deployment.partitions);
   const result = { replayed: 0, gone: 0, notReplayable: 0, dryRun: flags.dryRun === true };
   let seen = 0;
-  let progress = 0;
-  for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
-    seen++;
-    if (letter.kind !== 'event') {
-      result.notReplayable++;
-      context.err(
-        `millrace: dead letter ${letter.id} cannot be replayed: its content could not be read (${printable(letter.reason)})`,
-      );
-    } else if (flags.dryRun) result.replayed++;
-    else
-      result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
-    if (++progress % PROGRESS_LETTERS === 0)
-      context.err(`millrace: ${plural(progress, 'letter')} so far`);
-  }
+  const replayAll = async (): Promise<void> => {
+    for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
+      seen++;
+      if (letter.kind !== 'event') {
+        result.notReplayable++;
+        context.err(
+          `millrace: dead letter ${letter.id} cannot be replayed: its content could not be read (${printable(letter.reason)})`,
+        );
+      } else if (flags.dryRun) result.replayed++;
+      else
+        result[(await replayDeadLetter(deployment, letter)) === 'replayed' ? 'replayed' : 'gone']++;
+      if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
+    }
+  };
+  await changing('dlq replay', { ids, flags, deployment }, replayAll, () => {
+    const { replayed, gone, notReplayable } = result;
+    return { replayed, gone, notReplayable };
+  });
   result.gone += missing(ids, seen, flags, context);
   if (flags.json) context.out(safeJson(result));
   else
@@ -86,21 +111,24 @@ export async function purge(
     else if (places.length > 0) purged += await purgeDeadLetters(deployment, places);
     places = [];
   };
-  for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
-    seen++;
-    events += letter.events;
-    places.push({
-      function: letter.function,
-      partition: letter.partition,
-      letterId: letter.letterId,
-      type: letter.type,
-      events: letter.events,
-      subject: letter.subject,
-    });
-    if (places.length >= PURGE_AT_ONCE) await flush();
-    if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
-  }
-  await flush();
+  const purgeAll = async (): Promise<void> => {
+    for await (const letter of listDeadLetters(deployment, filterOf(flags, ids))) {
+      seen++;
+      events += letter.events;
+      places.push({
+        function: letter.function,
+        partition: letter.partition,
+        letterId: letter.letterId,
+        type: letter.type,
+        events: letter.events,
+        subject: letter.subject,
+      });
+      if (places.length >= PURGE_AT_ONCE) await flush();
+      if (seen % PROGRESS_LETTERS === 0) context.err(`millrace: ${plural(seen, 'letter')} so far`);
+    }
+    await flush();
+  };
+  await changing('dlq purge', { ids, flags, deployment }, purgeAll, () => ({ purged, events }));
   const gone = seen - purged + missing(ids, seen, flags, context);
   if (flags.json) context.out(safeJson({ purged, gone, events, dryRun: flags.dryRun === true }));
   else

@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 import { readLag } from '../../lag/lag.ts';
 import { removeFunction } from '../../upkeep/remove-function.ts';
+import { audited, functionState } from '../audited.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount, plural } from '../options.ts';
 import { safeJson } from '../printable.ts';
@@ -89,11 +90,16 @@ async function remove(
   flags: { readonly discard?: boolean; readonly json?: boolean },
   context: CliContext,
 ): Promise<void> {
-  const gone = await removeFunction(
-    await context.open({ protoDir: null }),
-    name,
-    flags.discard ?? false,
-  );
+  const deployment = await context.open({ protoDir: null });
+  const discard = flags.discard ?? false;
+  const gone = await audited(deployment, {
+    action: 'functions remove',
+    target: name,
+    wanted: { discard },
+    before: await functionState(deployment, name),
+    make: () => removeFunction(deployment, name, discard),
+    after: (result) => result,
+  });
   if (flags.json) context.out(safeJson({ function: name, ...gone }));
   else
     context.out(

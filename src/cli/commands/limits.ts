@@ -10,6 +10,7 @@ import {
   setTypeLimits,
   type TypeLimits,
 } from '../../upkeep/type-limits.ts';
+import { audited } from '../audited.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { requireKnownType } from '../known-types.ts';
@@ -100,7 +101,15 @@ async function limits(type: string | undefined, flags: Flags, context: CliContex
   if (type !== undefined && (changes || flags.unset)) {
     const before = known.get(type) ?? {};
     try {
-      await setTypeLimits(deployment, type, flags.unset ? null : { ...before, ...asked });
+      const after = flags.unset ? {} : { ...before, ...asked };
+      await audited(deployment, {
+        action: flags.unset ? 'limits unset' : 'limits set',
+        target: type,
+        wanted: asked,
+        before,
+        make: () => setTypeLimits(deployment, type, after),
+        after: () => after,
+      });
     } catch (error) {
       if (error instanceof InvalidLimitError) throw new UsageError(error.message);
       throw error;

@@ -6,6 +6,7 @@ import {
   RewindTargetError,
   type RewindTarget,
 } from '../../rewind/rewind.ts';
+import { audited, functionState } from '../audited.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural } from '../options.ts';
@@ -58,7 +59,14 @@ async function rewind(fn: string, flags: RewindFlags, context: CliContext): Prom
     throw error;
   }
   const deployment = await context.open({ protoDir: null });
-  const report = await rewindFunction(deployment, fn, target, flags.force);
+  const report = await audited(deployment, {
+    action: 'rewind',
+    target: fn,
+    wanted: { to: flags.to, force: flags.force ?? false },
+    before: await functionState(deployment, fn),
+    make: () => rewindFunction(deployment, fn, target, flags.force),
+    after: (result) => result && { partitions: result.partitions.length, events: result.events },
+  });
   if (flags.json) context.out(safeJson(report));
   else
     context.out(

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { cancelScheduled, listScheduled } from '../../upkeep/scheduled-events.ts';
 import { readEvent } from '../../wire/batch-reader.ts';
+import { audited } from '../audited.ts';
 import type { CliContext, LongRunningContext } from '../context.ts';
 import { plural, wholeNumber } from '../options.ts';
 import { isoTime, safeJson } from '../printable.ts';
@@ -77,11 +78,21 @@ async function cancel(
 ): Promise<void> {
   const deployment = await context.open({ protoDir: null });
   const missed: string[] = [];
-  for (const id of ids) {
-    const cancelled = await cancelScheduled(deployment, id);
-    if (!cancelled) missed.push(id);
-    if (flags.json) context.out(safeJson({ id, cancelled }));
-  }
+  let done = 0;
+  const cancelAll = async (): Promise<void> => {
+    for (const id of ids) {
+      const cancelled = await cancelScheduled(deployment, id);
+      if (cancelled) done++;
+      else missed.push(id);
+      if (flags.json) context.out(safeJson({ id, cancelled }));
+    }
+  };
+  await audited(deployment, {
+    action: 'scheduled cancel',
+    target: ids.join(' '),
+    make: cancelAll,
+    after: () => ({ cancelled: done, missed: missed.length }),
+  });
   if (!flags.json && missed.length < ids.length)
     context.out(`${plural(ids.length - missed.length, 'event')} cancelled`);
   if (missed.length > 0) {

@@ -10,6 +10,7 @@ import { DEFAULT_LEVEL } from '../../registry/subject.ts';
 import { checkOffline } from '../../registry/offline-check.ts';
 import { createCatalog, type Catalog } from '../../wire/catalog.ts';
 import { loadProtoFolder, type ProtoSource } from '../../wire/proto-folder.ts';
+import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { findingLines } from '../findings.ts';
@@ -133,7 +134,8 @@ async function register(
   context: LongRunningContext,
 ): Promise<void> {
   const drafts = draftsOf(readCatalog(flags.proto), types);
-  const { registry } = await context.open({ protoDir: null, anew: true });
+  const deployment = await context.open({ protoDir: null, anew: true });
+  const { registry } = deployment;
   const results: CheckResult[] = [];
   for (const draft of drafts)
     results.push({ type: draft.subject, ...(await registry.check(draft)) });
@@ -147,17 +149,28 @@ async function register(
   }
   const by = await registeredBy(resolve(flags.proto));
   const rows: string[][] = [];
-  for (const draft of drafts) {
-    const { id, version, isNew } = await registry.register(draft, by);
-    if (flags.json) context.out(safeJson({ type: draft.subject, version, id, new: isNew }));
-    else
-      rows.push([
-        draft.subject,
-        String(version),
-        String(id),
-        isNew ? 'registered' : 'was registered before',
-      ]);
-  }
+  const added: Record<string, number> = {};
+  const registerAll = async (): Promise<void> => {
+    for (const draft of drafts) {
+      const { id, version, isNew } = await registry.register(draft, by);
+      if (isNew) added[draft.subject] = version;
+      if (flags.json) context.out(safeJson({ type: draft.subject, version, id, new: isNew }));
+      else
+        rows.push([
+          draft.subject,
+          String(version),
+          String(id),
+          isNew ? 'registered' : 'was registered before',
+        ]);
+    }
+  };
+  await audited(deployment, {
+    action: 'schema register',
+    target: drafts.map((draft) => draft.subject).join(' '),
+    wanted: by,
+    make: registerAll,
+    after: () => ({ added }),
+  });
   if (rows.length > 0)
     context.out(
       table(

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { checkLevel, UnknownSubjectError } from '../../registry/schema-errors.ts';
 import { LEVELS, type Level } from '../../registry/schema-tools.ts';
+import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { requireKnownType } from '../known-types.ts';
@@ -46,8 +47,18 @@ async function setLevel(
     if (level === undefined && !flags.unset) throw new UnknownSubjectError(subject);
     await requireKnownType(deployment, subject);
   }
-  if (level !== undefined || flags.unset) await registry.setLevel(subject, level ?? null);
-  const now = await registry.level(subject ?? undefined);
+  const levelNow = () => registry.level(subject ?? undefined);
+  if (level !== undefined || flags.unset)
+    await audited(deployment, {
+      action: 'schema level',
+      target: subject ?? '',
+      wanted: level ?? null,
+      // A stored level that cannot be read is set right by this change.
+      before: await levelNow().catch(() => null),
+      make: () => registry.setLevel(subject, level ?? null),
+      after: levelNow,
+    });
+  const now = await levelNow();
   if (flags.json) context.out(safeJson({ subject, level: now.level, own: now.own }));
   else
     context.out(

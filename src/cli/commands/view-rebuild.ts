@@ -9,6 +9,7 @@ import { Millrace } from '../../millrace.ts';
 import { buildFromHistories, type ViewFold } from '../../views/history-pass.ts';
 import type { RebuildProgress } from '../../views/pace.ts';
 import { chooseVersion, completeRebuild, type Rebuilt } from '../../views/rebuild.ts';
+import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
 import { duration, safeJson } from '../printable.ts';
@@ -91,14 +92,23 @@ async function rebuild(
     if (stop.first.aborted) return;
     await dispatcher.start();
     const { spec } = chosen as unknown as FunctionInfo;
-    const rebuilt = await completeRebuild(deployment, {
-      view: name,
-      version: spec.view?.version as number,
-      incomplete: flags.incomplete ?? false,
-      makeLive: flags.switch,
-      fold: dispatcher.viewFolds[0] ?? null,
-      progress: line.show,
-      signal: stop.first,
+    const version = spec.view?.version as number;
+    const incomplete = flags.incomplete ?? false;
+    const rebuilt = await audited(deployment, {
+      action: 'view rebuild',
+      target: `${name}@${version}`,
+      wanted: { switch: flags.switch, incomplete },
+      make: () =>
+        completeRebuild(deployment, {
+          view: name,
+          version,
+          incomplete,
+          makeLive: flags.switch,
+          fold: dispatcher.viewFolds[0] ?? null,
+          progress: line.show,
+          signal: stop.first,
+        }),
+      after: (result) => result && stateAfter(result),
     });
     print(name, rebuilt, flags, context);
   } catch (error) {
@@ -111,6 +121,11 @@ async function rebuild(
     line.stop();
     await dispatcher.stop();
   }
+}
+
+function stateAfter({ verified, before, live }: Rebuilt): object {
+  const { rows, events, problems } = verified;
+  return { before, live, rows, events, problems: problems.length };
 }
 
 function print(

@@ -10,6 +10,7 @@ import {
   type Generation,
 } from '../../views/generations.ts';
 import { View, type ListOptions } from '../../views/view-query.ts';
+import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { formatCount, plural, wholeNumber } from '../options.ts';
@@ -97,7 +98,13 @@ function registerGenerations(view: Command, context: LongRunningContext): void {
     .description('make the previous version live again')
     .argument('<view>', 'name of the view')
     .action(async (name: string) => {
-      const { from, to } = await rollBackView(await context.open({ protoDir: null }), name);
+      const deployment = await context.open({ protoDir: null });
+      const { from, to } = await audited(deployment, {
+        action: 'view rollback',
+        target: name,
+        make: () => rollBackView(deployment, name),
+        after: (result) => result && { live: result.to, before: result.from },
+      });
       context.out(`${name}: version ${to} is live, no longer ${from}`);
     });
 
@@ -107,7 +114,13 @@ function registerGenerations(view: Command, context: LongRunningContext): void {
     .argument('<view>', 'name of the view')
     .argument('<version>', 'number of the version', wholeNumber(1, 999_999_999))
     .action(async (name: string, version: number) => {
-      const rows = await dropGeneration(await context.open({ protoDir: null }), name, version);
+      const deployment = await context.open({ protoDir: null });
+      const rows = await audited(deployment, {
+        action: 'view drop',
+        target: `${name}@${version}`,
+        make: () => dropGeneration(deployment, name, version),
+        after: (removed) => removed !== undefined && { rows: removed },
+      });
       context.out(`${name}: version ${version} is removed, with ${plural(rows, 'row')}`);
     });
 }
