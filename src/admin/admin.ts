@@ -4,11 +4,13 @@ import type { Deployment } from '../deployment.ts';
 import { readLag, type LagReport } from '../lag/lag.ts';
 import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
 import { alertRoutes } from './alert-routes.ts';
+import { auditRoutes } from './audit-routes.ts';
 import { healthRoutes } from './health-routes.ts';
 import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
 import { metricsRoutes, recent, stateRoutes } from './state-routes.ts';
+import { roleTokens } from './tokens.ts';
 
 export interface AdminSources {
   readonly dispatcher: Watched;
@@ -38,8 +40,9 @@ export function recentOutboxes(deployment: Deployment): () => Promise<readonly O
 /**
  * Starts the admin server of a process, with all groups of routes.
  * @throws AdminAddressError where the server cannot listen at the address
+ * @throws ConfigError for tokens that cannot be used
  */
-export function listenAdmin(
+export async function listenAdmin(
   deployment: Deployment,
   { dispatcher, metrics, lag }: AdminSources,
   { port, readOnly }: AdminListening,
@@ -48,13 +51,16 @@ export function listenAdmin(
   return startAdminServer({
     host: environment.MILLRACE_HOST,
     port,
-    token: environment.MILLRACE_TOKEN,
+    tokens: roleTokens(environment),
+    names: environment.MILLRACE_ALLOWED_HOSTS,
     readOnly,
+    audit: deployment,
     groups: [
       healthRoutes(() => dispatcher.health()),
       metricsRoutes(metrics),
       stateRoutes(dispatcher, lag),
       alertRoutes(deployment),
+      auditRoutes(deployment),
       registryApi({ registry }),
     ],
     log,

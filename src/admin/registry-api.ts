@@ -18,6 +18,7 @@ import {
 } from '../registry/schema-errors.ts';
 import type { SchemaRegistry, VersionWithSchema } from '../registry/registry.ts';
 import type { SchemaReference, StoredSchema } from '../registry/stored-records.ts';
+import type { AccessRole } from './access.ts';
 import { draftOf } from './registry-draft.ts';
 import {
   answering,
@@ -40,10 +41,8 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
   return {
     prefixes: ['/', ...PREFIXES],
     access: 'guarded',
-    // A POST that looks a schema up or checks it changes nothing.
-    changes: (method, path) =>
-      !['GET', 'HEAD', 'OPTIONS'].includes(method) &&
-      !(method === 'POST' && !/^\/subjects\/[^/]+\/versions\/?$/.test(path)),
+    needs,
+    stateBefore: (path) => stateOf(registry, path),
     errorBody: (status, message) => ({
       error_code: status === 413 ? 42209 : status * 100 + 1,
       message,
@@ -58,6 +57,27 @@ export function registryApi({ registry }: RegistryApiOptions): RouteGroup {
       server(app);
     },
   };
+}
+
+/**
+ * Returns the role that a request needs. A POST that looks a schema up, or checks it, changes
+ * nothing.
+ * A registration is judged, so that it breaks nobody. Levels and deletions are for admins.
+ */
+function needs(method: string, path: string): AccessRole {
+  if (['GET', 'HEAD', 'OPTIONS'].includes(method)) return 'read';
+  if (method !== 'POST') return 'admin';
+  return /^\/subjects\/[^/]+\/versions\/?$/.test(path) ? 'operate' : 'read';
+}
+
+/** Returns the level, and the versions of the subject in the path. */
+async function stateOf(registry: SchemaRegistry, path: string): Promise<object> {
+  const [, encoded] = /^\/(?:subjects|config)\/([^/]+)/.exec(path) ?? [];
+  if (encoded === undefined) return registry.level();
+  const subject = decodeURIComponent(encoded);
+  const { level } = await registry.level(subject);
+  const versions = await registry.versions(subject, true).catch(() => []);
+  return { level, versions: versions.map(({ version }) => version) };
 }
 
 function subjects(app: Hono, registry: SchemaRegistry): void {

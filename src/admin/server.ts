@@ -1,34 +1,33 @@
 /**
  * The admin HTTP server, to which groups of routes are added (metrics, health, the schema
- * registry's API). It owns the socket, access, the bound on bodies, and the answer to uncaught
+ * registry's API). It owns the socket, the guard before the routes, and the answer to uncaught
  * errors.
  */
 import { serve, type ServerType } from '@hono/node-server';
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
+import { secureHeaders } from 'hono/secure-headers';
 import type { AddressInfo } from 'node:net';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { Log } from '../core/log.ts';
-import { decideAccess } from './access.ts';
+import type { RedisSpace } from '../redis/source.ts';
+import { refusedName, type RoleToken } from './access.ts';
+import { addGuard } from './guard.ts';
+import type { RouteGroup } from './route-group.ts';
 
-/** A group of routes. */
-export interface RouteGroup {
-  /** First segments of the group's paths: `/subjects` stands for itself and all paths below it. */
-  readonly prefixes: readonly string[];
-  /** `open`: for everybody who reaches the port (health, metrics). `guarded`: see access.ts. */
-  readonly access: 'open' | 'guarded';
-  /** Whether a request changes something. Default: every method but GET, HEAD and OPTIONS does. */
-  readonly changes?: (method: string, path: string) => boolean;
-  mount(app: Hono): void;
-  /** Form of the group's errors. Default `{ "error": message }`. */
-  readonly errorBody?: (status: number, message: string) => unknown;
-}
+export type { RouteGroup } from './route-group.ts';
 
 export interface AdminOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  readonly token: string | undefined;
+  /** Token of the role admin. */
+  readonly token?: string | undefined;
+  /** Tokens of all roles, beside `token`. Default: none. */
+  readonly tokens?: readonly RoleToken[];
+  /** See AccessRules. Default: any name. */
+  readonly names?: readonly string[];
+  /** Place of the audit log. Default: changes are not recorded. */
+  readonly audit?: RedisSpace;
   /** Whether requests that change something are refused. Default false. */
   readonly readOnly?: boolean;
   readonly groups: readonly RouteGroup[];
@@ -41,9 +40,6 @@ export interface AdminServer {
   /** Stops listening, and ends open connections. Idempotent. */
   close(): Promise<void>;
 }
-
-/** Largest body of a request, in bytes: enough for a schema with its imports. */
-export const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
 /** The server cannot listen at the address: it is taken, or not of this machine. */
 export class AdminAddressError extends MillraceError {
@@ -86,10 +82,18 @@ export async function startAdminServer(options: AdminOptions): Promise<AdminServ
 function createApp(options: AdminOptions): Hono {
   // A path with a trailing slash is the same path.
   const app = new Hono({ strict: false });
+  const { host, token, tokens = [], names = [], readOnly = false, audit = null } = options;
+  const own: RoleToken[] = token === undefined ? [] : [{ role: 'admin', current: () => token }];
+  const rules = { host, names, readOnly, tokens: [...tokens, ...own] };
+  app.use(secureHeaders({ strictTransportSecurity: false, xFrameOptions: 'DENY' }));
+  app.use(async (c, next) => {
+    const refused = refusedName(rules, c.req.header('host'));
+    return refused === null ? next() : c.json({ error: refused.message }, refused.status);
+  });
   for (const group of options.groups) {
     for (const prefix of group.prefixes) {
       for (const path of prefix === '/' ? ['/'] : [prefix, `${prefix}/*`])
-        guard(app, path, group, options);
+        addGuard(app, path, group, { rules, audit });
     }
     group.mount(app);
   }
@@ -112,35 +116,4 @@ function createApp(options: AdminOptions): Hono {
     );
   });
   return app;
-}
-
-/** Adds the access check and the bound on bodies, before the group's routes under the path. */
-function guard(app: Hono, path: string, group: RouteGroup, options: AdminOptions): void {
-  const body = group.errorBody ?? ((_, message) => ({ error: message }));
-  app.use(path, async (c, next) => {
-    if (group.access === 'open') return next();
-    const { method } = c.req;
-    const answer = decideAccess(
-      { ...options, readOnly: options.readOnly ?? false },
-      {
-        changes:
-          group.changes?.(method, c.req.path) ?? !['GET', 'HEAD', 'OPTIONS'].includes(method),
-        authorization: c.req.header('authorization'),
-        hostHeader: c.req.header('host'),
-        origin: c.req.header('origin'),
-      },
-    );
-    if (answer.ok) return next();
-    if (answer.status === 401)
-      c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
-    return c.json(body(answer.status, answer.message) as object, answer.status);
-  });
-  app.use(
-    path,
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: (c) =>
-        c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413),
-    }),
-  );
 }

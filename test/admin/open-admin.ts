@@ -1,11 +1,15 @@
 /** Opens an admin server over a registry of its own. */
+import type { RoleToken } from '../../src/admin/access.ts';
 import { registryApi } from '../../src/admin/registry-api.ts';
 import { startAdminServer, type AdminServer } from '../../src/admin/server.ts';
+import type { RedisSpace } from '../../src/redis/source.ts';
 import { openRegistry, type OpenRegistry } from '../registry/open-registry.ts';
 import type { TestLike } from '../../scripts/lab/redis-server.ts';
 
 export interface OpenAdmin extends OpenRegistry {
   readonly admin: AdminServer;
+  /** Place of the audit log. */
+  readonly space: RedisSpace;
   /** Sends a request. Returns the status, the parsed body and the media type of the answer. */
   call(
     method: string,
@@ -15,13 +19,20 @@ export interface OpenAdmin extends OpenRegistry {
   ): Promise<{ status: number; body: unknown; type: string | null }>;
 }
 
-export async function openAdmin(t: TestLike, token?: string): Promise<OpenAdmin> {
+export async function openAdmin(
+  t: TestLike,
+  token?: string,
+  tokens: readonly RoleToken[] = [],
+): Promise<OpenAdmin> {
   const opened = await openRegistry(t);
+  const space = { connection: opened.connection, keys: opened.keys };
   const errors: unknown[] = [];
   const admin = await startAdminServer({
     host: '127.0.0.1',
     port: 0,
     token,
+    tokens,
+    audit: space,
     groups: [registryApi({ registry: opened.registry })],
     log: (level, message, fields) =>
       void (level === 'error' && errors.push({ message, ...fields })),
@@ -36,6 +47,7 @@ export async function openAdmin(t: TestLike, token?: string): Promise<OpenAdmin>
   return {
     ...opened,
     admin,
+    space,
     async call(method, path, body, headers = {}) {
       const response = await fetch(`${admin.url}${path}`, {
         method,

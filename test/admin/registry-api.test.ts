@@ -1,5 +1,6 @@
 import t from 'tap';
-import { MAX_BODY_BYTES, startAdminServer } from '../../src/admin/server.ts';
+import { MAX_BODY_BYTES } from '../../src/admin/guard.ts';
+import { startAdminServer } from '../../src/admin/server.ts';
 import { BY, idOf, order, orderProto } from '../registry/open-registry.ts';
 import { openAdmin, proto } from './open-admin.ts';
 

@@ -10,6 +10,7 @@ import {
   serverTime,
   type Silence,
 } from '../../alerts/silences.ts';
+import { audited } from '../audited.ts';
 import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { isoTime, printable, safeJson } from '../printable.ts';
@@ -76,14 +77,26 @@ async function silence(
     throw new UsageError('give the length of the silence: --for 2h');
   const deployment = await context.open({ protoDir: null });
   if (flags.remove !== undefined) {
-    if (!(await removeSilence(deployment, flags.remove)))
-      throw new Error(
-        `there is no silence ${printable(flags.remove)}: alerts silence --list shows them`,
-      );
+    const { remove: id } = flags;
+    const removed = await audited(deployment, {
+      action: 'alerts silence --remove',
+      target: id,
+      make: () => removeSilence(deployment, id),
+      problemOf: (found) => (found ? null : 'there is no such silence'),
+    });
+    if (!removed)
+      throw new Error(`there is no silence ${printable(id)}: alerts silence --list shows them`);
     context.err(`millrace: silence ${flags.remove} has ended`);
   } else if (adds) {
     const wanted = { alert: alert ?? null, labels: flags.label, comment: flags.comment };
-    show([await addSilence(deployment, wanted, flags.for as number)], flags, context);
+    const added = await audited(deployment, {
+      action: 'alerts silence',
+      target: alert ?? '',
+      wanted: { ...wanted, forMs: flags.for },
+      make: () => addSilence(deployment, wanted, flags.for as number),
+      after: (result) => result,
+    });
+    show([added], flags, context);
   } else {
     const silences = await readSilences(deployment, await serverTime(deployment));
     if (silences.length === 0 && !flags.json) context.err('millrace: there are no silences');

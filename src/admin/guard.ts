@@ -1,0 +1,130 @@
+/**
+ * The guard before the routes of a group: access, the bound on bodies, and the audit of changes, in
+ * this order.
+ */
+import { getConnInfo } from '@hono/node-server/conninfo';
+import type { Context, Hono, MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { AuditRefusedError, AuditUnfinishedError } from '../audit/audit-errors.ts';
+import { makeAudited, type Actor } from '../audit/make-audited.ts';
+import type { RedisSpace } from '../redis/source.ts';
+import { decideAccess, type AccessAnswer, type AccessRules, type AccessRole } from './access.ts';
+import type { RouteGroup } from './route-group.ts';
+
+/** Largest body of a request, in bytes: enough for a schema with its imports. */
+export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+/** Longest part of a body in the audit log, in UTF-16 units. */
+const AUDITED_BODY = 1000;
+
+type Granted = Extract<AccessAnswer, { ok: true }>;
+
+export interface GuardOptions {
+  readonly rules: AccessRules;
+  /** Place of the audit log. Null: changes are not recorded. */
+  readonly audit: RedisSpace | null;
+}
+
+/** Adds the guard under the path. */
+export function addGuard(app: Hono, path: string, group: RouteGroup, options: GuardOptions): void {
+  // Hono runs the guard of `/x/*` for `/x` as well: a change is recorded once all the same.
+  const recorded = new WeakSet<Request>();
+  const granted = new WeakMap<Request, Granted>();
+  const body = group.errorBody ?? ((_, message) => ({ error: message }));
+  app.use(path, accessOf(group, options, granted));
+  app.use(
+    path,
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: (c) =>
+        c.json(body(413, `the body is larger than ${MAX_BODY_BYTES} bytes`) as object, 413),
+    }),
+  );
+  const { audit } = options;
+  if (audit === null) return;
+  app.use(path, async (c, next) => {
+    const access = granted.get(c.req.raw);
+    if (access === undefined || neededFor(group, c) === 'read' || recorded.has(c.req.raw))
+      return next();
+    recorded.add(c.req.raw);
+    try {
+      await recordChange(c, next, { audit, group, access });
+    } catch (error) {
+      if (!(error instanceof AuditRefusedError || error instanceof AuditUnfinishedError))
+        throw error;
+      const status = error instanceof AuditRefusedError ? 503 : 500;
+      c.res = undefined;
+      c.res = c.json(body(status, error.message) as object, status);
+    }
+    return undefined;
+  });
+}
+
+function accessOf(
+  group: RouteGroup,
+  { rules }: GuardOptions,
+  granted: WeakMap<Request, Granted>,
+): MiddlewareHandler {
+  const body = group.errorBody ?? ((_, message) => ({ error: message }));
+  return async (c, next) => {
+    if (group.access === 'open') return next();
+    const answer = decideAccess(rules, {
+      needs: neededFor(group, c),
+      authorization: c.req.header('authorization'),
+      hostHeader: c.req.header('host'),
+      origin: c.req.header('origin'),
+      fetchSite: c.req.header('sec-fetch-site'),
+    });
+    if (answer.ok) {
+      granted.set(c.req.raw, answer);
+      return next();
+    }
+    if (answer.status === 401)
+      c.header('www-authenticate', 'Basic realm="millrace", charset="UTF-8"');
+    return c.json(body(answer.status, answer.message) as object, answer.status);
+  };
+}
+
+function neededFor(group: RouteGroup, c: Context): AccessRole {
+  const { method, path } = c.req;
+  if (group.needs) return group.needs(method, path);
+  return ['GET', 'HEAD', 'OPTIONS'].includes(method) ? 'read' : 'admin';
+}
+
+async function recordChange(
+  c: Context,
+  next: () => Promise<void>,
+  { audit, group, access }: { audit: RedisSpace; group: RouteGroup; access: Granted },
+): Promise<void> {
+  const wanted = (await c.req.text()).slice(0, AUDITED_BODY);
+  const before = await group.stateBefore?.(c.req.path)?.catch(() => undefined);
+  await makeAudited(audit, actorOf(c, access), {
+    action: c.req.method,
+    target: c.req.path,
+    ...(wanted === '' ? {} : { wanted: jsonOr(wanted) }),
+    before,
+    async make() {
+      await next();
+      const text = (await c.res.clone().text()).slice(0, AUDITED_BODY);
+      return { status: c.res.status, text };
+    },
+    after: (result) => result && { status: result.status, answer: jsonOr(result.text) },
+    problemOf: ({ status, text }) => (status < 400 ? null : `HTTP ${status}: ${text}`),
+  });
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function actorOf(c: Context, { role, user, byToken }: Granted): Actor {
+  const { address } = getConnInfo(c).remote;
+  const by = byToken ? `token of the role ${role}` : 'no token';
+  return {
+    who: `${user === null ? '' : `${user}, `}${by}, from ${address ?? 'an unknown address'}`,
+    via: 'http',
+  };
+}
