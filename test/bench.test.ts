@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { drawCharts } from '../scripts/bench/draw-charts.ts';
 import { Histogram } from '../scripts/bench/histogram.ts';
 import { RIVALS, SCENARIOS, USAGE } from '../scripts/bench/options.ts';
 import { expectedSeen, note, sameSeen } from '../scripts/bench/order.ts';
@@ -203,6 +204,31 @@ t.test('growth of the memory leaves the warm-up out', (t) => {
   t.equal(rssGrowth(samples(50, 90, 200, 200, 210, 190, 200, 200)), 1);
   t.equal(rssGrowth(samples(50, 90, 100, 100, 200, 210, 300, 300)), 3);
   t.equal(rssGrowth(samples(50, 90, 100)), null, 'too few samples');
+  t.end();
+});
+
+t.test('charts show the accounted results, and only what there is', (t) => {
+  const charts = drawCharts([
+    resultOf('drain', 812_000, { params: { appendfsync: 'everysec' } }),
+    resultOf('drain', 555_000, { params: { appendfsync: 'always' } }),
+    resultOf('bullmq-drain', 21_000),
+    resultOf('jetstream-drain', 99_000, { accounted: false }),
+    resultOf('lag', 5000, { params: { functions: 16 }, p50Ms: 7, p99Ms: 43 }),
+    resultOf('backlog', 9, {
+      rssOverTime: [
+        [0, 100],
+        [250, 200],
+      ],
+    }),
+  ]);
+  const throughput = charts.get('throughput') ?? '';
+  t.match(throughput, /^<svg [^>]*xmlns="http:\/\/www.w3.org\/2000\/svg"/);
+  t.match(throughput, /aria-label="Events a second/);
+  for (const text of ['Millrace', '812 k', 'BullMQ', '21 k']) t.match(throughput, `>${text}<`);
+  t.notMatch(throughput, /555 k|JetStream/, 'one appendfsync, nothing unaccounted');
+  t.match(charts.get('latency-by-functions') ?? '', />43</);
+  t.match(charts.get('memory-over-backlog') ?? '', /aria-label="line"/);
+  t.equal(charts.get('deliveries-by-functions'), null);
   t.end();
 });
 

@@ -73,12 +73,15 @@ async function timeOfStart(
   const spawnedMs = Date.now();
   const child = spawn(process.execPath, [CLI, 'start', FUNCTIONS, '--proto', PROTO_DIR], {
     env: { ...process.env, ...Object.fromEntries(settings.map(([k, v]) => [k, String(v)])) },
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'ignore', 'pipe'],
   });
+  let said = '';
+  child.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
   const ended = once(child, 'exit');
   try {
     while (!existsSync(file)) {
-      if (child.exitCode !== null) throw new Error(`millrace start ended with ${child.exitCode}`);
+      if (child.exitCode !== null)
+        throw new Error(`millrace start ended with ${child.exitCode}: ${said}`);
       if (Date.now() - spawnedMs > LONGEST_MS)
         throw new Error(`no event was handled within ${LONGEST_MS} ms of the start`);
       await wait(5);

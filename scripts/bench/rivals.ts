@@ -26,7 +26,7 @@ const MOST_EVENTS: Readonly<Record<QueueRival, number>> = {
 const QUICK_EVENTS = 2000;
 /** Concurrencies that are tried, with so many events; the fastest one is measured. */
 const CONCURRENCIES: Readonly<Partial<Record<QueueRival, readonly number[]>>> = {
-  bullmq: [20, 100, 400],
+  bullmq: [50, 200, 800],
   'bullmq-sandbox': [2, 4, 8],
 };
 const TRY_EVENTS = 5000;
