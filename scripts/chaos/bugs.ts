@@ -1,4 +1,5 @@
 /** Bugs put into a dispatcher on purpose. The checker must catch each of them. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { CELL } from '../../src/core/progress-cells.ts';
 import { turnIdOf, withoutLastTurn } from '../../src/core/turn-id.ts';
@@ -19,6 +20,7 @@ export const BUGS = [
   'skip the own-pending read',
   'lose what is emitted',
   'emit twice',
+  'return an entry for the wrong group',
 ] as const;
 export type Bug = (typeof BUGS)[number];
 
@@ -62,6 +64,9 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
       return (stages, lane) => ({
         ...stages,
         async commit(plan) {
+          // A process that is stopped is then stopped in front of a commit. Behind a handler, the
+          // keeper would notice the lost lease before the commit.
+          await delay(HESITATION_MS);
           const args = [...plan.args];
           args[COMMIT_ARGS.leaseValue] = (await look.currentLease(lane)) ?? lane.leaseValue;
           // The turn that the dispatcher takes for the last one is ignored, too.
@@ -86,6 +91,8 @@ export function plantBug(bug: Bug, look: Look): (stages: LaneStages, lane: LaneN
             context,
           ),
       });
+    case 'return an entry for the wrong group':
+      return mixGroups();
   }
 }
 
@@ -107,6 +114,25 @@ function around(
       return taken.kind === 'ok' ? { ...taken, entries: change(taken.entries) } : taken;
     },
   };
+}
+
+/**
+ * Gives a lane the entries that a neighbour has taken, behind its own: a joined take that confuses
+ * the groups. All functions name the type of these entries first.
+ */
+function mixGroups(): (stages: LaneStages, lane: LaneName) => LaneStages {
+  const last = new Map<number, { readonly fn: string; readonly entries: readonly StreamEntry[] }>();
+  return (stages, { fn, partition }) => ({
+    ...stages,
+    reader: around(stages, (own) => {
+      if (own.length === 0) return own;
+      const before = last.get(partition);
+      last.set(partition, { fn, entries: own });
+      if (!before || before.fn === fn) return own;
+      const ids = new Set(own.map(({ id }) => id));
+      return [...own, ...before.entries.filter(({ id, type }) => type === 0 && !ids.has(id))];
+    }),
+  });
 }
 
 function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
@@ -146,6 +172,8 @@ function acknowledgeFirst(stages: LaneStages, lane: LaneName): LaneStages {
   };
 }
 
+/** Time between the end of a run and its commit, ms. */
+const HESITATION_MS = 200;
 const DROP_AT = 4321;
 
 /**

@@ -15,7 +15,7 @@ export interface BatchTask {
   /** Parked records to run, in list order within a unit. */
   readonly retries: readonly RetryItem[];
   /** Stream entries in lane order (entry id; entries with the same id stand together). */
-  readonly entries: readonly EntryItem[];
+  readonly entries: EntryTable;
   /** Event types that the entries' `type` refers to. */
   readonly types: readonly string[];
   /**
@@ -43,13 +43,16 @@ export interface BatchTask {
 }
 
 /**
- * Batches of one function that run one after the other. The answer is a list of reports. A report
- * may name handlers that still run; CollectTasks ask for their outcomes.
+ * Batches that run one after the other, of one function or of several quick ones. The answer is a
+ * list of BatchAnswers. A report may name handlers that still run; CollectTasks ask for their
+ * outcomes.
  */
 export interface BatchesTask {
   readonly kind: 'batches';
   readonly group: number;
   readonly tasks: readonly BatchTask[];
+  /** Claims on the batches (src/core/claims.ts); null: there is one batch. */
+  readonly claims: Int32Array | null;
   /** Most events of a batch that run at the same time. */
   readonly concurrency: number;
   /** Whether a batch may be reported while some of its handlers still run. */
@@ -90,6 +93,16 @@ export interface RetryItem {
   readonly length: number;
 }
 
+/**
+ * Entries on their way to a thread. Messages are cloned, and an object per entry costs more there
+ * than a small event's handler.
+ */
+export interface EntryTable {
+  readonly ids: readonly string[];
+  /** Per entry: type, offset, length, count, first, whether it has a checksum (0, 1), checksum. */
+  readonly numbers: readonly number[];
+}
+
 export interface EntryItem {
   readonly id: string;
   readonly type: number;
@@ -98,9 +111,23 @@ export interface EntryItem {
   /** Number of the entry's events, and the index of the first one. */
   readonly count: number;
   readonly first: number;
-  /** Count and checksum as the entry gives them; null: the producer wrote none. */
-  readonly n: number | null;
+  /** Checksum as the entry gives it; null: the producer wrote none. */
   readonly crc: number | null;
+}
+
+const NUMBERS = 7;
+
+export function entryAt({ ids, numbers }: EntryTable, i: number): EntryItem {
+  const at = i * NUMBERS;
+  return {
+    id: ids[i] as string,
+    type: numbers[at] as number,
+    offset: numbers[at + 1] as number,
+    length: numbers[at + 2] as number,
+    count: numbers[at + 3] as number,
+    first: numbers[at + 4] as number,
+    crc: numbers[at + 5] === 1 ? (numbers[at + 6] as number) : null,
+  };
 }
 
 export interface ErrorInfo {
@@ -174,7 +201,7 @@ export interface BatchReport {
   /** Effects of its events, packed (src/core/effects.ts); null: none. */
   readonly effects: Uint8Array | null;
   /** Events that its events emitted (src/core/emitted.ts). Absent: none. */
-  readonly emitted?: Emitted;
+  readonly emitted?: Emitted | undefined;
   /**
    * Ages of completed events (wall clock at completion minus event time): pairs of age in ms,
    * count.
@@ -185,7 +212,7 @@ export interface BatchReport {
   /**
    * Events whose handlers still run. All other events of the batch have an outcome. Absent: none.
    */
-  readonly running?: readonly EventRef[];
+  readonly running?: readonly EventRef[] | undefined;
 }
 
 /**
@@ -196,6 +223,13 @@ export interface SetupFailed {
   readonly kind: 'setup-failed';
   readonly error: ErrorInfo;
 }
+
+/** The dispatcher has taken the batch back before the thread claimed it. */
+export interface Revoked {
+  readonly kind: 'revoked';
+}
+
+export type BatchAnswer = BatchReport | SetupFailed | Revoked;
 
 export interface DescribeTask {
   readonly kind: 'describe';

@@ -5,6 +5,8 @@ import type { FairShare } from '../pipeline/batch/fair-share.ts';
 import type { FailureLog } from '../pipeline/lane/failure-log.ts';
 import { Lane } from '../pipeline/lane/lane.ts';
 import { createStages, type LaneStages, type TurnDone } from '../pipeline/lane/lane-stages.ts';
+import type { PartitionCommits } from '../pipeline/commit/commit.ts';
+import type { PartitionTakes } from '../pipeline/read/partition-takes.ts';
 import type { AcquiredLane } from '../pipeline/ownership/lane-keeper.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
 import type { WorkerPool } from '../pipeline/run/worker-pool.ts';
@@ -34,6 +36,10 @@ export interface LaneFactoryParts {
   readonly dispatcher: string;
   readonly pool: WorkerPool;
   readonly share: FairShare;
+  /** By partition. */
+  readonly takes: readonly PartitionTakes[];
+  /** By partition. */
+  readonly commits: readonly PartitionCommits[];
   readonly doorbells: Doorbells;
   readonly registration: Registration;
   readonly relay: Relay;
@@ -63,6 +69,8 @@ export function createLane(
       keys,
       pool: parts.pool,
       share: parts.share,
+      takes: parts.takes[partition] as PartitionTakes,
+      commits: parts.commits[partition] as PartitionCommits,
       dispatcher: parts.dispatcher,
       leaseTtlMs: environment.MILLRACE_LEASE_MS,
       schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,

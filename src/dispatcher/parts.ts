@@ -6,6 +6,8 @@ import type { SettingsChangedError } from '../core/errors/server-errors.ts';
 import { OWNER, type FunctionSpec } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
 import { Relay } from '../outbox/relay.ts';
+import { PartitionCommits } from '../pipeline/commit/commit.ts';
+import { PartitionTakes } from '../pipeline/read/partition-takes.ts';
 import { FairShare } from '../pipeline/batch/fair-share.ts';
 import { parkedForMs } from '../pipeline/lane/in-flight.ts';
 import type { Lane } from '../pipeline/lane/lane.ts';
@@ -29,7 +31,7 @@ export interface Parts {
 
 export interface PartsOptions extends Omit<
   LaneFactoryParts,
-  'keys' | 'environment' | 'log' | 'share' | 'doorbells' | 'relay'
+  'keys' | 'environment' | 'log' | 'share' | 'takes' | 'commits' | 'doorbells' | 'relay'
 > {
   readonly deployment: Deployment;
   readonly functions: readonly FunctionInfo[];
@@ -83,7 +85,14 @@ function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay)
   const { connection, deployment, functions, dispatcher } = options;
   const { keys, partitions, environment, log } = deployment;
   const byName = new Map(functions.map((info) => [info.spec.name, info]));
-  const parts = { ...options, keys, environment, log, doorbells, relay, share: shareOf(options) };
+  const { MILLRACE_LEASE_MS: leaseTtlMs } = environment;
+  const takes = Array.from(
+    { length: partitions },
+    () => new PartitionTakes(connection, leaseTtlMs),
+  );
+  const commits = takes.map(() => new PartitionCommits(connection));
+  const share = shareOf(options);
+  const parts = { ...options, keys, environment, log, doorbells, relay, share, takes, commits };
   return new LaneKeeper({
     connection,
     keys,
@@ -91,7 +100,7 @@ function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay)
     dispatcher,
     log,
     functions: [...byName.keys()],
-    leaseTtlMs: environment.MILLRACE_LEASE_MS,
+    leaseTtlMs,
     competing: (fn) => byName.get(fn)?.spec.ordering === 'none',
     createLane: (acquired) => createLane(parts, byName.get(acquired.fn) as FunctionInfo, acquired),
     opened: (lane) => doorbells.of(lane.partition).add(lane),

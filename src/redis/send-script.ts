@@ -129,11 +129,25 @@ export class ScriptSender {
   }
 }
 
+/**
+ * Arguments without lists in them. A Command flattens its arguments; for those of a script that
+ * costs more than the encoding of the command.
+ */
+class FlatArgs extends Array<RedisArg> {
+  override flat(): never {
+    return this as never;
+  }
+}
+
 function commandOf(
   name: string,
   first: string,
   { keys, args }: ScriptCall,
   replyEncoding: ReplyEncoding,
 ): Command {
-  return new Command(name, [first, keys.length, ...keys, ...args], { replyEncoding });
+  const all = new FlatArgs();
+  all.push(first, keys.length);
+  for (const key of keys) all.push(key);
+  for (const arg of args) all.push(arg);
+  return new Command(name, all, { replyEncoding });
 }

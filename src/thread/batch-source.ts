@@ -6,13 +6,14 @@
  * They die young, and the collector has nothing to copy. Decoding a batch at once took twice the
  * time of running it.
  */
-import type { BatchTask, DeadEntry, EntryItem } from '../core/thread-protocol.ts';
+import { entryAt, type BatchTask, type DeadEntry } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { Catalog } from '../wire/catalog.ts';
-import { BatchCursor, checkBatch, readEvent, scanBatch } from '../wire/batch-reader.ts';
+import { BatchCursor, readEvent } from '../wire/batch-reader.ts';
 import { envelopeProblem } from '../wire/envelope-problem.ts';
 import { decodeParked } from '../wire/parked.ts';
+import type { EntryChecks } from './entry-checks.ts';
 import { noteEvent } from './late-failures.ts';
 import { EventView, RunningEvent, type EventOrigin } from './running-event.ts';
 
@@ -26,22 +27,29 @@ interface OpenEntry extends EventOrigin {
   head: RunningEvent | null;
 }
 
+export interface SourceParts {
+  readonly catalog: Catalog;
+  readonly checks: EntryChecks;
+}
+
 export class BatchSource {
   readonly deadEntries: DeadEntry[] = [];
   readonly #task: BatchTask;
   readonly #bytes: Buffer;
   readonly #states: Uint8Array;
   readonly #catalog: Catalog;
+  readonly #checks: EntryChecks;
   #retry = 0;
   #entry = 0;
   /** Entries of the flush that is being read: mostly one. */
   #open: OpenEntry[] = [];
 
-  constructor(task: BatchTask, bytes: Buffer, states: Uint8Array, catalog: Catalog) {
+  constructor(task: BatchTask, bytes: Buffer, states: Uint8Array, parts: SourceParts) {
     this.#task = task;
     this.#bytes = bytes;
     this.#states = states;
-    this.#catalog = catalog;
+    this.#catalog = parts.catalog;
+    this.#checks = parts.checks;
   }
 
   /** Returns the next event that is to be run; null: the end. */
@@ -105,7 +113,7 @@ export class BatchSource {
         best.head = this.#read(best);
         return event;
       }
-      if (this.#entry >= this.#task.entries.length) return null;
+      if (this.#entry >= this.#task.entries.ids.length) return null;
       this.#openFlush();
     }
   }
@@ -114,13 +122,13 @@ export class BatchSource {
   #openFlush(): void {
     this.#open = [];
     const { entries } = this.#task;
-    const { id } = entries[this.#entry] as EntryItem;
-    while (entries[this.#entry]?.id === id) {
+    const id = entries.ids[this.#entry];
+    while (this.#entry < entries.ids.length && entries.ids[this.#entry] === id) {
       const at = this.#entry++;
-      const item = entries[at] as EntryItem;
+      const item = entryAt(entries, at);
       try {
         const bytes = this.#bytes.subarray(item.offset, item.offset + item.length);
-        check(item, bytes);
+        this.#checks.check(item, bytes);
         const typeName = this.#task.types[item.type] as string;
         const open: OpenEntry = {
           typeName,
@@ -154,28 +162,5 @@ export class BatchSource {
     const event = new RunningEvent(view, header, open, open.first + inEntry, inEntry);
     event.envelope = problem;
     return event;
-  }
-}
-
-/**
- * Checks an entry as a whole, before any of its events runs.
- * @throws CorruptDataError
- */
-function check(item: EntryItem, bytes: Buffer): void {
-  if (item.length === 0) {
-    throw new CorruptDataError(
-      'missing',
-      'the entry has no bytes: deleted or trimmed while it was pending, or added without a field "b"',
-    );
-  }
-  checkBatch(bytes, item.crc);
-  const count = scanBatch(bytes);
-  if (count !== item.count) {
-    throw new CorruptDataError(
-      'count',
-      count === 0
-        ? 'it holds no event'
-        : `it holds ${count} events, its field "n" says ${item.count}`,
-    );
   }
 }

@@ -3,6 +3,7 @@ import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import type {
   BatchesTask,
+  BatchAnswer,
   BatchReport,
   BatchTask,
   ChannelMessage,
@@ -13,8 +14,10 @@ import type {
   SetupFailed,
   ThreadData,
 } from '../core/thread-protocol.ts';
+import { claim } from '../core/claims.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { createCatalog } from '../wire/catalog.ts';
+import { EntryChecks } from './entry-checks.ts';
 import { errorInfo } from './error-info.ts';
 import { FunctionLoader, type LoadedFunction } from './load-functions.ts';
 import { noteBatch, watchUncaught } from './late-failures.ts';
@@ -55,33 +58,41 @@ const lateOf = new Map<number, LateReports>();
 
 export default async function main(
   task: BatchesTask | CollectTask | DescribeTask,
-): Promise<
-  readonly (BatchReport | SetupFailed)[] | readonly LateReport[] | readonly FileDescription[]
-> {
+): Promise<readonly BatchAnswer[] | readonly LateReport[] | readonly FileDescription[]> {
   if (task.kind === 'describe') return functions.describe(task.only);
   if (task.kind === 'collect') return collect(task.group);
   for (const [type, schema] of task.schemas ?? []) schemas.set(type, schema);
   const late = new LateReports();
-  const reports: (BatchReport | SetupFailed)[] = [];
+  const answers: BatchAnswer[] = [];
+  const checks = new EntryChecks(task.tasks.length > 1);
+  const mixed = task.tasks.some(({ fn }) => fn !== task.tasks[0]?.fn);
   // The batches of a task share one turn. The first batch's handlers may delay the last batch's
   // report, and the last batch may delay the first one's.
   let endsMs: number | null = null;
   for (const [at, batch] of task.tasks.entries()) {
-    const report = await run(batch, {
+    if (task.claims && !claim(task.claims, at)) {
+      answers.push({ kind: 'revoked' });
+      continue;
+    }
+    const report = await run(batch, checks, {
       concurrency: task.concurrency,
-      // Later batches of the task need not wait so long again.
-      detachMs: task.detach ? (late.running > 0 ? DETACH_MS.next : DETACH_MS.first) : Infinity,
+      // Later batches of the task need not wait so long again, nor do other functions.
+      detachMs: task.detach
+        ? late.running > 0 || mixed
+          ? DETACH_MS.next
+          : DETACH_MS.first
+        : Infinity,
       turnMs: task.turnMs,
       // The turn begins when the function is loaded: setup() takes no time of it.
       endsMs: () => (endsMs ??= monotonicMs() + task.turnMs),
       late: (index, report) => late.add({ batch: at, index, report }),
     });
     if (report.kind === 'report' && report.running) late.expect(report.running.length);
-    reports.push(report);
+    answers.push(report);
   }
   // Reports are kept also where all late handlers ended while a later batch ran.
   if (late.open) lateOf.set(task.group, late);
-  return reports;
+  return answers;
 }
 
 async function collect(group: number): Promise<readonly LateReport[]> {
@@ -91,7 +102,11 @@ async function collect(group: number): Promise<readonly LateReport[]> {
   return reports;
 }
 
-async function run(task: BatchTask, options: RunOptions): Promise<BatchReport | SetupFailed> {
+async function run(
+  task: BatchTask,
+  checks: EntryChecks,
+  options: RunOptions,
+): Promise<BatchReport | SetupFailed> {
   let loaded: LoadedFunction;
   try {
     loaded = await functions.load(task.fn);
@@ -102,7 +117,7 @@ async function run(task: BatchTask, options: RunOptions): Promise<BatchReport | 
   return runBatch(
     task,
     loaded,
-    { catalog, schemas, payloadWays, logger, partitions: data.partitions },
+    { catalog, schemas, payloadWays, logger, partitions: data.partitions, checks },
     options,
   );
 }

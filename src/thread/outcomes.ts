@@ -60,7 +60,7 @@ export class Outcomes {
       effects: null,
       ages: this.ages.take(),
       busyMs: 0,
-      ...(emitted ? { emitted } : {}),
+      emitted: emitted ?? undefined,
     };
     this.#failures = [];
     this.#blocked = [];

@@ -27,6 +27,7 @@ import type { Catalog } from '../wire/catalog.ts';
 import { BatchCalls } from './batch-calls.ts';
 import { BatchSource } from './batch-source.ts';
 import { Emits } from './emits.ts';
+import type { EntryChecks } from './entry-checks.ts';
 import type { ContextShared } from './function-context.ts';
 import type { LoadedFunction } from './load-functions.ts';
 import { Outcomes } from './outcomes.ts';
@@ -48,6 +49,8 @@ export interface ThreadParts {
   readonly partitions: number;
   /** Schemas of the types, as the registry has them. */
   readonly schemas: ReadonlyMap<string, LocalSchema>;
+  /** Checks of the message with which the batch came. */
+  readonly checks: EntryChecks;
 }
 
 export interface RunOptions {
@@ -122,7 +125,7 @@ class BatchPass {
     this.#setup = setup;
     this.#cells = openCells(task.cells);
     this.#bytes = Buffer.from(task.buffer);
-    this.#source = new BatchSource(task, this.#bytes, this.#cells.states, catalog);
+    this.#source = new BatchSource(task, this.#bytes, this.#cells.states, parts);
     this.#emits = emitsOf(task, parts);
     this.#shared = {
       functionName: task.fn,
@@ -193,8 +196,7 @@ class BatchPass {
     };
     const calls = spec.batch
       ? new BatchCalls(call)
-      : new SubjectChains({
-          ...call,
+      : new SubjectChains(call, {
           view: this.#view,
           most: Math.min(spec.concurrency, options.concurrency, task.events),
           onRunnerEnd: this.#runnerEnded,
@@ -213,12 +215,17 @@ class BatchPass {
 
   report(busyMs: number): BatchReport {
     const running = this.#handlers.left?.map((event) => event.ref());
+    const { failures, blocked, ages, emitted } = this.#outcomes.take();
     return {
-      ...this.#outcomes.take(),
+      kind: 'report',
+      failures,
+      blocked,
       deadEntries: this.#source.deadEntries,
       effects: this.#view?.pack() ?? null,
+      ages,
       busyMs,
-      ...(running ? { running } : {}),
+      emitted,
+      running,
     };
   }
 }

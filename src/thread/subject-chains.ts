@@ -30,7 +30,7 @@ export interface CallParts {
   readonly handlers: RunningHandlers;
 }
 
-export interface ChainsParts extends CallParts {
+export interface ChainsParts {
   /** Fold of a view; null: the function has a handler. */
   readonly view: ViewRun | null;
   /** Most runners at the same time. */
@@ -84,22 +84,22 @@ export class SubjectChains {
    */
   readonly #lastInLine = new Map<string, RunningEvent>();
 
-  constructor(parts: ChainsParts) {
+  constructor(parts: CallParts, { view, most, onRunnerEnd }: ChainsParts) {
     const { definition } = parts;
     this.#states = parts.cells.states;
     this.#starts = parts.cells.starts;
     this.#shared = parts.shared;
     this.#handle = definition.handle as NonNullable<DefinedFunction['handle']>;
-    this.#view = parts.view;
-    this.#done = parts.view ? CELL.CAUSED : CELL.DONE;
+    this.#view = view;
+    this.#done = view ? CELL.CAUSED : CELL.DONE;
     this.#emits = parts.emits;
     this.#outcomes = parts.outcomes;
     this.#gate = parts.gate;
     this.#decoder = parts.decoder;
     this.#order = parts.order;
     this.#handlers = parts.handlers;
-    this.#most = parts.most;
-    this.#onRunnerEnd = parts.onRunnerEnd;
+    this.#most = most;
+    this.#onRunnerEnd = onRunnerEnd;
     this.#limit = limiterOf(parts.shared.functionName, definition.spec.concurrency);
   }
 

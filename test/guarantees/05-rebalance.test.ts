@@ -49,6 +49,27 @@ t.test('most lanes stay where they are when one of four leaves', async (t) => {
   t.ok(moved <= 12, `${moved} of the 48 lanes of those that stayed have moved`);
 });
 
+t.test('the lanes of a partition prefer one dispatcher', async (t) => {
+  const functions = Array.from({ length: 10 }, (_, i) => `function-${i}`);
+  for (const count of [2, 3, 4, 5]) {
+    const members = Array.from({ length: count }, (_, i) => `member-${i}`);
+    const owners = functions.map((fn) => assignLanes(fn, 16, members));
+    let together = 0;
+    let lanes = 0;
+    for (let p = 0; p < 16; p++) {
+      const byOwner = new Map<string, number>();
+      for (const of of owners)
+        byOwner.set(of[p] as string, (byOwner.get(of[p] as string) ?? 0) + 1);
+      together += Math.max(...byOwner.values());
+      lanes += functions.length;
+    }
+    t.ok(
+      together >= 0.75 * lanes,
+      `${together} of ${lanes} lanes are with the most frequent owner`,
+    );
+  }
+});
+
 /** Number of lanes per process id. A lease is `<host>-<pid>-<random>:<epoch>`. */
 async function ownersOf(look: Redis): Promise<Map<number, number>> {
   const out = new Map<number, number>();

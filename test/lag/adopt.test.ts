@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { adoptForeign } from '../../src/lag/adopt.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
+import { PartitionTakes } from '../../src/pipeline/read/partition-takes.ts';
 import { countEntry } from '../../src/wire/count-entry.ts';
 import {
   encodeEvents,
@@ -158,12 +159,11 @@ async function appendAll(bed: Bed, entries: readonly AnyEntry[]): Promise<number
 /** Takes all entries with the reader of a lane. Returns the number of their events. */
 async function readAll(bed: Bed): Promise<number> {
   const reader = new LaneReader({
-    connection: bed.connection,
+    takes: new PartitionTakes(bed.connection, 1e6),
     fn: 'f',
     leaseKey: 'mr:{0}:lease:f',
     dueKey: 'mr:{0}:due:f',
     streamKeys: ['mr:{0}:events:a.b'],
-    leaseTtlMs: 1e6,
     observed: () => {},
   });
   let read = 0;

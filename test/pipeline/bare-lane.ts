@@ -19,6 +19,7 @@ import { lookUp, withRepeats } from '../../src/pipeline/inbox/inbox.ts';
 import { acquireLease } from '../../src/pipeline/ownership/leases.ts';
 import { registerFunction } from '../../src/pipeline/ownership/register.ts';
 import { LaneReader } from '../../src/pipeline/read/lane-reader.ts';
+import { PartitionTakes } from '../../src/pipeline/read/partition-takes.ts';
 import { fetchParked, listParked } from '../../src/pipeline/retry/parked-lists.ts';
 import { setKeyAside, type ParkedPlace } from '../../src/pipeline/retry/set-aside.ts';
 import { openConnection } from '../../src/redis/connection.ts';
@@ -393,12 +394,11 @@ export class BareLane {
   #newReader(): LaneReader {
     const { connection, keys } = this.#bed;
     return new LaneReader({
-      connection,
+      takes: new PartitionTakes(connection, 60_000),
       fn: this.spec.name,
       leaseKey: keys.lease(this.partition, this.spec.name),
       dueKey: keys.due(this.partition, this.spec.name),
       streamKeys: this.spec.on.map((type) => keys.events(this.partition, type)),
-      leaseTtlMs: 60_000,
       observed: () => {},
     });
   }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { OWNER } from '../../src/core/function-spec.ts';
 import { acquireLease } from '../../src/pipeline/ownership/leases.ts';
 import { registerFunction } from '../../src/pipeline/ownership/register.ts';
+import { PartitionTakes, type TakeCall } from '../../src/pipeline/read/partition-takes.ts';
 import { openConnection } from '../../src/redis/connection.ts';
 import type { RedisArg, RedisConnection } from '../../src/redis/contract.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -15,10 +16,6 @@ import {
 } from '../../src/redis/lua/shared.ts';
 import { startRedis, type TestLike } from '../../scripts/lab/redis-server.ts';
 
-const take = defineScript({
-  url: new URL('../../src/pipeline/read/take.lua', import.meta.url),
-  keys: 'variable',
-});
 const commit = defineScript({
   url: new URL('../../src/pipeline/commit/commit.lua', import.meta.url),
   with: [
@@ -36,49 +33,82 @@ export const LANE = { fn: FN, partition: 0, consumer: OWNER };
 const TYPES = ['a', 'b'];
 
 export interface ScriptLane {
+  readonly fn: string;
   readonly connection: RedisConnection;
   readonly look: Redis;
   readonly lease: string;
 }
 
 export async function openScriptLane(t: TestLike): Promise<ScriptLane> {
+  const [lane] = await openScriptLanes(t, [FN]);
+  return lane as ScriptLane;
+}
+
+/** Lanes of one partition. */
+export async function openScriptLanes(
+  t: TestLike,
+  functions: readonly string[],
+): Promise<ScriptLane[]> {
   const redis = await startRedis(t);
   const connection = openConnection({ url: redis.url });
   t.teardown(() => connection.destroy());
-  await registerFunction(connection, keys, 0, {
-    name: FN,
-    on: TYPES,
-    startFrom: 'start',
-    ordering: 'key',
-  });
-  const answer = await acquireLease(connection, keys, LANE, { dispatcher: 'one', ttlMs: 60_000 });
-  if (!('value' in answer)) throw new Error('the lane is not free');
-  return { connection, look: redis.client(), lease: answer.value };
+  const look = redis.client();
+  const lanes: ScriptLane[] = [];
+  for (const fn of functions) {
+    await registerFunction(connection, keys, 0, {
+      name: fn,
+      on: TYPES,
+      startFrom: 'start',
+      ordering: 'key',
+    });
+    const options = { dispatcher: 'one', ttlMs: 60_000 };
+    const answer = await acquireLease(connection, keys, { ...LANE, fn }, options);
+    if (!('value' in answer)) throw new Error('the lane is not free');
+    lanes.push({ fn, connection, look, lease: answer.value });
+  }
+  return lanes;
 }
 
-interface TakeCall {
+interface TakeWanted {
   readonly lease?: string;
   readonly count?: number;
   readonly units?: number;
   readonly after?: readonly [string, string];
 }
+export function takeCall({ fn, lease }: ScriptLane, wanted: TakeWanted = {}): TakeCall {
+  const { after = ['>', '>'], units = 10, count = 100 } = wanted;
+  return {
+    leaseKey: keys.lease(0, fn),
+    dueKey: keys.due(0, fn),
+    leaseValue: wanted.lease ?? lease,
+    fn,
+    consumer: 'lane',
+    units,
+    count,
+    streams: TYPES.map((type, i) => ({ key: keys.events(0, type), after: after[i] as string })),
+  };
+}
+
+/** @returns kind, server time, next due, units, then per type id, b, n, c of each entry */
 export async function callTake(
-  { connection, lease }: ScriptLane,
-  call: TakeCall = {},
-): Promise<[string, string, string, string[], string[], string[]]> {
-  return (await take.run(
-    connection,
-    [keys.lease(0, FN), keys.due(0, FN), ...TYPES.map((type) => keys.events(0, type))],
-    [
-      call.lease ?? lease,
-      60_000,
-      FN,
-      call.units ?? 10,
-      call.count ?? 100,
-      'lane',
-      ...(call.after ?? ['>', '>']),
-    ],
-  )) as [string, string, string, string[], string[], string[]];
+  lane: ScriptLane,
+  wanted: TakeWanted = {},
+): Promise<readonly (string | readonly string[])[]> {
+  const takes = new PartitionTakes(lane.connection, 60_000);
+  const answer = await takes.take(takeCall(lane, wanted));
+  if (answer.kind === 'error') throw answer.error;
+  if (answer.kind === 'nogroup') return [answer.kind, answer.message];
+  if (answer.kind === 'stale') return [answer.kind];
+  const flat = answer.entries.map((entries) =>
+    entries.flatMap(({ id, bytes, n, crc, gone }) => [
+      id,
+      String(bytes),
+      gone ? 'gone' : String(n ?? ''),
+      String(crc ?? ''),
+    ]),
+  );
+  const { kind, serverNowMs, nextDueMs } = answer;
+  return [kind, String(serverNowMs), String(nextDueMs ?? ''), answer.units, ...flat];
 }
 
 export interface CommitCall {
@@ -100,15 +130,22 @@ export interface CommitCall {
     number | '',
   ])[];
 }
-export async function callCommit(
-  { connection, lease }: ScriptLane,
+export async function callCommit(lane: ScriptLane, call: CommitCall): Promise<unknown[]> {
+  const { keys, args } = commitPlan(lane, call);
+  const [reply] = (await commit.run(lane.connection, keys, [...args, 1])) as unknown[][];
+  return reply as unknown[];
+}
+
+/** The call's keys and arguments. */
+export function commitPlan(
+  { fn, lease }: ScriptLane,
   call: CommitCall,
-): Promise<unknown[]> {
+): { readonly partition: number; readonly keys: string[]; readonly args: RedisArg[] } {
   const { units = [], entries = [], parked = [], dead = [], retries = [] } = call;
   const args: RedisArg[] = [
     call.lease ?? lease,
     60_000,
-    FN,
+    fn,
     call.turn ?? '1.1',
     TYPES.length,
     units.length,
@@ -131,20 +168,17 @@ export async function callCommit(
     args.push(entry, type, events, holds, fields.length, ...fields);
   for (const [unit, taken, settled, head, delay] of retries)
     args.push(unit, taken, settled.length, ...settled.flat(), head, delay);
-  return (await commit.run(
-    connection,
-    [
-      keys.lease(0, FN),
-      keys.counters(0),
-      keys.due(0, FN),
-      keys.dead(0, FN),
-      keys.held(0, FN),
-      keys.arrived(0, FN),
-      ...TYPES.map((type) => keys.events(0, type)),
-      ...units.map((unit) => keys.parked(0, FN, unit)),
-    ],
-    args,
-  )) as unknown[];
+  const planKeys = [
+    keys.lease(0, fn),
+    keys.counters(0),
+    keys.due(0, fn),
+    keys.dead(0, fn),
+    keys.held(0, fn),
+    keys.arrived(0, fn),
+    ...TYPES.map((type) => keys.events(0, type)),
+    ...units.map((unit) => keys.parked(0, fn, unit)),
+  ];
+  return { partition: 0, keys: planKeys, args };
 }
 export const add = async (
   look: Redis,

@@ -1,5 +1,5 @@
 /** The batch of one turn of a lane, and its form as a task for a pool thread. */
-import type { BatchTask, EntryItem, RetryItem } from '../../core/thread-protocol.ts';
+import type { BatchTask, EntryTable, RetryItem } from '../../core/thread-protocol.ts';
 import { CELL, createCells, moveTo, type ProgressCells } from '../../core/progress-cells.ts';
 
 /** One stream entry a lane has taken. */
@@ -84,74 +84,115 @@ export function createBatch(
   };
 }
 
-export interface PackedTask {
-  readonly task: BatchTask;
+/** Circumstances of one run of a batch. */
+export interface RunOf {
+  /** States of an earlier run: an event that is SKIP there does not run. Null: all run. */
+  readonly skip: Uint8Array | null;
+  /** Subjects whose stream events must not run. */
+  readonly blocked: readonly string[];
+  readonly isolate: boolean;
+  /** Effects of earlier runs. */
+  readonly caused: readonly Uint8Array[];
+}
+
+/** A batch on its way to a thread. */
+export interface PreparedBatch {
+  readonly batch: Batch;
+  readonly run: RunOf;
   readonly cells: ProgressCells;
 }
 
-/**
- * Copies a batch's bytes into one buffer, which is transferred to the thread. The batch keeps the
- * originals: for parking, for dead letters, and for a second run after a thread's death.
- *
- * @param skip states of an earlier run: an event that is SKIP there does not run
- * @param blocked subjects whose stream events must not run
- * @param caused effects of earlier runs
- */
-export function packBatch(
-  batch: Batch,
-  skip: Uint8Array | null,
-  blocked: readonly string[],
-  isolate: boolean,
-  caused: readonly Uint8Array[] = [],
-): PackedTask {
-  const buffer = new ArrayBuffer(batch.bytes);
-  const target = Buffer.from(buffer);
-  let at = 0;
-  const retries: RetryItem[] = [];
-  for (let unit = 0; unit < batch.retries.length; unit++) {
-    for (const record of (batch.retries[unit] as RetryUnit).records) {
-      retries.push({ unit, offset: at, length: record.length });
-      at += record.copy(target, at);
-    }
-  }
-  const entries: EntryItem[] = [];
-  for (let i = 0; i < batch.entries.length; i++) {
-    const entry = batch.entries[i] as StreamEntry;
-    entries.push({
-      id: entry.id,
-      type: entry.type,
-      offset: at,
-      length: entry.bytes.length,
-      count: entry.count,
-      first: batch.firsts[i] as number,
-      n: entry.n,
-      crc: entry.crc,
-    });
-    at += entry.bytes.copy(target, at);
-  }
-  const rows = batch.rows && { offset: at, length: batch.rows.length, added: batch.newRows };
-  batch.rows?.copy(target, at);
+export function prepareBatch(batch: Batch, run: RunOf): PreparedBatch {
+  const { skip } = run;
   const cells = createCells(batch.events);
   if (skip) {
     for (let i = 0; i < batch.events; i++)
       if (skip[i] === CELL.SKIP) moveTo(cells.states, i, CELL.SKIP);
   }
-  return {
-    cells,
-    task: {
-      kind: 'batch',
-      fn: batch.fn,
-      partition: batch.partition,
-      buffer,
-      retries,
-      entries,
-      types: batch.types,
-      blocked,
-      events: batch.events,
-      cells: cells.shared,
-      isolate,
-      rows,
-      caused,
+  return { batch, run, cells };
+}
+
+/**
+ * Copies the bytes of batches that travel together into one buffer, to be transferred. An entry
+ * that several functions have taken together is copied once. The batches keep the originals, for
+ * parking, for dead letters, and for a second run after a thread's death.
+ */
+export function packBatches(prepared: readonly PreparedBatch[]): readonly BatchTask[] {
+  const space = new TaskSpace(prepared);
+  return prepared.map(({ batch, run, cells }) => ({
+    kind: 'batch',
+    fn: batch.fn,
+    partition: batch.partition,
+    buffer: space.buffer,
+    retries: batch.retries.flatMap(({ records }, unit) =>
+      records.map((record): RetryItem => ({
+        unit,
+        offset: space.put(record),
+        length: record.length,
+      })),
+    ),
+    entries: tableOf(batch, space),
+    types: batch.types,
+    blocked: run.blocked,
+    events: batch.events,
+    cells: cells.shared,
+    isolate: run.isolate,
+    rows: batch.rows && {
+      offset: space.put(batch.rows),
+      length: batch.rows.length,
+      added: batch.newRows,
     },
-  };
+    caused: run.caused,
+  }));
+}
+
+function tableOf({ entries, firsts }: Batch, space: TaskSpace): EntryTable {
+  const ids: string[] = [];
+  const numbers: number[] = [];
+  entries.forEach(({ id, type, bytes, count, crc }, i) => {
+    ids.push(id);
+    const offset = space.putShared(bytes);
+    numbers.push(type, offset, bytes.length, count, firsts[i] as number);
+    numbers.push(crc === null ? 0 : 1, crc ?? 0);
+  });
+  return { ids, numbers };
+}
+
+/** The buffer of batches that travel together. */
+class TaskSpace {
+  readonly buffer: ArrayBuffer;
+  readonly #target: Buffer;
+  /** Places of entries; null: there is one batch, and no entry twice. */
+  readonly #places: Map<Buffer, number> | null;
+  #at = 0;
+
+  constructor(prepared: readonly PreparedBatch[]) {
+    this.#places = prepared.length > 1 ? new Map() : null;
+    let bytes = 0;
+    for (const { batch } of prepared) {
+      bytes += batch.bytes;
+      if (!this.#places) continue;
+      for (const { bytes: shared } of batch.entries) {
+        if (this.#places.has(shared)) bytes -= shared.length;
+        else this.#places.set(shared, -1);
+      }
+    }
+    this.buffer = new ArrayBuffer(bytes);
+    this.#target = Buffer.from(this.buffer);
+  }
+
+  put(bytes: Buffer): number {
+    const at = this.#at;
+    this.#at += bytes.copy(this.#target, at);
+    return at;
+  }
+
+  putShared(bytes: Buffer): number {
+    if (!this.#places) return this.put(bytes);
+    const known = this.#places.get(bytes) as number;
+    if (known >= 0) return known;
+    const at = this.put(bytes);
+    this.#places.set(bytes, at);
+    return at;
+  }
 }

@@ -8,10 +8,23 @@
  * A function whose turns are long (a slow downstream) may hold at most `slowLimit` slots while
  * others are registered. A thread cannot be taken away in the middle of a handler, so one must stay
  * free for the other functions.
+ *
+ * Slots bound the memory and the queue of the threads. A turn that reads little costs little of
+ * both, and takes a part of a slot. So the turns of many functions on one type go together.
  */
+
+/** Number of small turns that have room in one slot. */
+const SMALL_PER_SLOT = 8;
+
 export interface Slot {
   /** Gives the slot back. @param busyMs time of the turn's batch in a pool thread, ms */
   release(busyMs: number): void;
+}
+
+interface Waiting {
+  /** Parts of a slot that the turn takes. */
+  readonly parts: number;
+  readonly resolve: (slot: Slot) => void;
 }
 
 interface Share {
@@ -21,11 +34,11 @@ interface Share {
   running: number;
   meanTurnMs: number;
   /** Turns that wait for a slot, in order. */
-  waiting: ((slot: Slot) => void)[];
+  waiting: Waiting[];
 }
 
 export interface FairShareOptions {
-  /** Most turns under way at once. */
+  /** Most turns under way at once; of small turns, eight times as many. */
   readonly slots: number;
   /** Most slots of a slow function. At least 1. */
   readonly slowLimit: number;
@@ -35,15 +48,15 @@ export interface FairShareOptions {
 
 export class FairShare {
   readonly #shares = new Map<string, Share>();
-  readonly #slots: number;
   readonly #slowLimit: number;
   readonly #slowTurnMs: number;
+  /** Parts of slots. */
   #free: number;
+  #underWay = 0;
   #virtualNow = 0;
 
   constructor(options: FairShareOptions) {
-    this.#slots = options.slots;
-    this.#free = options.slots;
+    this.#free = options.slots * SMALL_PER_SLOT;
     this.#slowLimit = Math.max(1, options.slowLimit);
     this.#slowTurnMs = options.slowTurnMs ?? 250;
   }
@@ -56,17 +69,20 @@ export class FairShare {
 
   /** Turns under way. */
   get underWay(): number {
-    return this.#slots - this.#free;
+    return this.#underWay;
   }
 
-  /** Resolves when the function may take a turn. Release the slot when the turn has ended. */
-  acquire(fn: string): Promise<Slot> {
+  /**
+   * Resolves when the function may take a turn. Release the slot when the turn has ended.
+   * @param small whether the turn will read little
+   */
+  acquire(fn: string, small = false): Promise<Slot> {
     return new Promise((resolve) => {
       const share = this.#shares.get(fn);
       if (!share) throw new Error(`function ${fn} has no share`);
       if (share.waiting.length === 0 && share.running === 0)
         share.virtualMs = Math.max(share.virtualMs, this.#virtualNow);
-      share.waiting.push(resolve);
+      share.waiting.push({ parts: small ? 1 : SMALL_PER_SLOT, resolve });
       this.#grant();
     });
   }
@@ -81,18 +97,22 @@ export class FairShare {
         if (next === null || share.virtualMs < next.virtualMs) next = share;
       }
       if (next === null) return;
-      this.#free--;
+      const { parts, resolve } = next.waiting[0] as Waiting;
+      // Nobody goes first, or a large turn would wait behind small ones for ever.
+      if (parts > this.#free) return;
+      next.waiting.shift();
+      this.#free -= parts;
+      this.#underWay++;
       next.running++;
       this.#virtualNow = Math.max(this.#virtualNow, next.virtualMs);
       // The function is charged at once with its mean turn, so that it does not win all free slots.
       const charged = next.meanTurnMs + 0.01;
       next.virtualMs += charged;
-      const resolve = next.waiting.shift() as (slot: Slot) => void;
-      resolve(this.#slot(next, charged));
+      resolve(this.#slot(next, charged, parts));
     }
   }
 
-  #slot(share: Share, charged: number): Slot {
+  #slot(share: Share, charged: number, parts: number): Slot {
     let released = false;
     return {
       release: (busyMs) => {
@@ -101,7 +121,8 @@ export class FairShare {
         share.running--;
         share.virtualMs += busyMs - charged + 0.01;
         share.meanTurnMs += (busyMs - share.meanTurnMs) * 0.2;
-        this.#free++;
+        this.#free += parts;
+        this.#underWay--;
         this.#grant();
       },
     };

@@ -30,13 +30,13 @@ export interface CommitContext {
   /** Number of events that are parked in a unit's list now. */
   readonly parkedOf: (unit: string) => number;
   /** Whether nothing has failed in a parked unit: its events were not started. Default: false. */
-  readonly isLeft?: (unit: string) => boolean;
+  readonly isLeft?: ((unit: string) => boolean) | undefined;
   /** Time that an event waits for its schema to be registered, ms. */
   readonly schemaWaitMs: number;
   /** New value of `running:<f>`; '-' removes the field. Default: as before. */
-  readonly running?: string;
+  readonly running?: string | undefined;
   /** Whether the unit's head runs beside this turn. Default: false. */
-  readonly inFlight?: (unit: string) => boolean;
+  readonly inFlight?: ((unit: string) => boolean) | undefined;
 }
 
 /**

@@ -1,6 +1,14 @@
--- commit: everything that one turn of a lane caused, in one step, or nothing.
+-- commit: everything that turns of lanes of one partition caused. Each lane's turn is written in
+-- one step, or not at all.
 --
--- KEYS
+-- KEYS and ARGV: those of each lane, lane by lane. Then ARGV has
+-- 1. with several lanes: the number of keys and of arguments of each
+-- 2. the number of lanes
+--
+-- reply: the replies of the lanes. That of a lane that has failed is {'error', message}. Where all
+-- lanes have failed, the call fails.
+--
+-- KEYS of a lane
 -- 1. lease
 -- 2. counters
 -- 3. due
@@ -14,7 +22,7 @@
 --     of the emitted types
 -- 11. then, with an inbox, its two sets
 --
--- ARGV
+-- ARGV of a lane
 -- 1. lease value
 -- 2. TTL, ms
 -- 3. function
@@ -55,7 +63,7 @@
 -- - 'wait:<ms>': no attempt was made
 -- - '': a parked event waits behind the head of its list, a retried head is due now
 --
--- reply, one of
+-- reply of a lane, one of
 -- - {'ok', server time in ms, next due or '', missing, emptied, outbox, unwritten}
 --   - missing: {ids of entries that were not pending}
 --   - emptied: {units whose list is empty now}
@@ -85,6 +93,7 @@
 -- cost  O(entries + parked + dead + settled + ids + emitted flushes and scheduled events)
 -- The steps are one body: as local functions they cost 10 to 15 us more a commit.
 
+local function commitLane(KEYS, ARGV)
 -- Step: judge the lease and the turn.
 local fn, owner = ARGV[3], ARGV[16]
 local lane = fn .. ((owner == '' or owner == 'lane') and '' or '#' .. owner)
@@ -399,3 +408,30 @@ for i = 1, typeCount do
 end
 
 return {'ok', string.format('%.0f', now), nextDue(), missing, emptied, outbox, unwritten}
+end
+
+local lanes = tonumber(table.remove(ARGV))
+-- Without a copy of its arguments.
+if lanes == 1 then
+  local reply = commitLane(KEYS, ARGV)
+  return reply.err and reply or {reply}
+end
+
+local sizes = #ARGV - 2 * lanes
+local replies, failed, key, arg = {}, 0, 0, 0
+for lane = 1, lanes do
+  local keys, args = {}, {}
+  for i = 1, tonumber(ARGV[sizes + 2 * lane - 1]) do keys[i] = KEYS[key + i] end
+  for i = 1, tonumber(ARGV[sizes + 2 * lane]) do args[i] = ARGV[arg + i] end
+  key, arg = key + #keys, arg + #args
+  local ok, reply = pcall(commitLane, keys, args)
+  local message = not ok and (type(reply) == 'table' and reply.err or tostring(reply)) or reply.err
+  if message then
+    failed = failed + 1
+    reply = {'error', message}
+  end
+  replies[lane] = reply
+end
+-- It is the server that fails, not a lane: the connection has to know.
+if failed == lanes then return redis.error_reply(replies[1][2]) end
+return replies

@@ -7,6 +7,7 @@
 import type { OutboxSize } from '../../core/emitted.ts';
 import { ScheduleFullError } from '../../core/errors/append-errors.ts';
 import { RedisReplyError } from '../../core/errors/server-errors.ts';
+import { JoinedCalls } from '../../core/joined-calls.ts';
 import { MAX_SCHEDULED } from '../../core/delivery-time.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import { defineScript } from '../../redis/script.ts';
@@ -49,6 +50,7 @@ export type CommitReply =
 type OkReply = Extract<CommitReply, { kind: 'ok' }>;
 /** The reply as commit.lua's header describes it. */
 type Reply =
+  | readonly ['error', string]
   | readonly ['stale' | 'back' | 'full']
   | readonly ['foreign' | 'exhausted' | 'repeat', string]
   | readonly ['refused', readonly string[]]
@@ -62,19 +64,73 @@ type Reply =
       readonly string[],
     ];
 
+/** The parts of a plan that are sent. */
+type CommitCall = Pick<CommitPlan, 'partition' | 'keys' | 'args'>;
+
+type SetKeyAside = (unit: string) => Promise<void>;
+
+/** Most arguments of one call: Redis does nothing else meanwhile. */
+const MOST_ARGS = 20_000;
+
+/** Commits for the lanes of one partition. Lanes share a call when they commit at one moment. */
+export class PartitionCommits {
+  readonly #calls: JoinedCalls<CommitCall, Reply>;
+
+  constructor(connection: RedisConnection) {
+    this.#calls = new JoinedCalls({
+      send: (plans) => sendPlans(connection, plans),
+      most: MOST_ARGS,
+      weigh: ({ args }) => args.length,
+    });
+  }
+
+  /** As sendCommit(). */
+  async send(plan: CommitCall, setKeyAside?: SetKeyAside): Promise<CommitReply> {
+    return settle(plan, (same) => this.#calls.call(same), setKeyAside);
+  }
+}
+
 /**
  * Commits a turn.
  * @param setKeyAside sets the key of a unit's parked list aside, because somebody else has written
  *   it. The commit is then sent again
  * @throws UnknownOutcomeError, RedisReplyError, ScheduleFullError: send the same plan again
  */
-export async function sendCommit(
+export function sendCommit(
   connection: RedisConnection,
-  plan: CommitPlan,
-  setKeyAside?: (unit: string) => Promise<void>,
+  plan: CommitCall,
+  setKeyAside?: SetKeyAside,
 ): Promise<CommitReply> {
-  const reply = (await script.run(connection, plan.keys, plan.args)) as Reply;
+  const send = async (same: CommitCall): Promise<Reply> =>
+    (await sendPlans(connection, [same]))[0] as Reply;
+  return settle(plan, send, setKeyAside);
+}
+
+async function sendPlans(
+  connection: RedisConnection,
+  plans: readonly CommitCall[],
+): Promise<readonly Reply[]> {
+  const keys: string[] = [];
+  const args: (string | number | Buffer)[] = [];
+  // Loops: flatMap and spreads define each element anew, at ten times the cost.
+  for (const plan of plans) {
+    for (const key of plan.keys) keys.push(key);
+    for (const arg of plan.args) args.push(arg);
+  }
+  if (plans.length > 1) for (const plan of plans) args.push(plan.keys.length, plan.args.length);
+  args.push(plans.length);
+  return (await script.run(connection, keys, args)) as readonly Reply[];
+}
+
+async function settle(
+  plan: CommitCall,
+  send: (plan: CommitCall) => Promise<Reply>,
+  setKeyAside: SetKeyAside | undefined,
+): Promise<CommitReply> {
+  const reply = await send(plan);
   switch (reply[0]) {
+    case 'error':
+      throw new RedisReplyError('commit.lua', reply[1]);
     case 'stale':
     case 'back':
       return { kind: reply[0] };
@@ -87,7 +143,7 @@ export async function sendCommit(
           `WRONGTYPE the key of the parked events of ${JSON.stringify(reply[1])} is no list. Delete or rename it`,
         );
       await setKeyAside(reply[1]);
-      return sendCommit(connection, plan, setKeyAside);
+      return settle(plan, send, setKeyAside);
     case 'full':
       throw new ScheduleFullError(plan.partition, MAX_SCHEDULED);
     case 'exhausted':

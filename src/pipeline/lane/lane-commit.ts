@@ -144,9 +144,10 @@ export class LaneCommits {
       parkedOf: (unit) => parked.of(unit),
       isLeft: (unit) => parked.isLeft(unit),
       inFlight: (unit) => inFlight.has(unit),
-      ...(leaving.length + landed.length > 0
-        ? { running: inFlight.describe(leaseValue, landed, leaving) }
-        : {}),
+      running:
+        leaving.length + landed.length > 0
+          ? inFlight.describe(leaseValue, landed, leaving)
+          : undefined,
     });
   }
 

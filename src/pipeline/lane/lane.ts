@@ -180,9 +180,9 @@ export class Lane implements Bell, KeptLane {
   }
 
   async #oneTurn(): Promise<void> {
-    const { stages, state, stopping, progress } = this.#lane;
+    const { stages, state, budget, stopping, progress } = this.#lane;
     progress.doing = 'waiting for a free slot';
-    const slot = await stages.share.acquire(this.fn);
+    const slot = await stages.share.acquire(this.fn, budget.small);
     progress.gotOn();
     let busyMs = 0;
     try {

@@ -11,6 +11,8 @@ const RETRY_UNITS = 64;
 export const SEARCH_EVENTS = 16;
 /** Most events of the first turn. */
 const FIRST_EVENTS = 256;
+/** Most events and bytes of a small turn. */
+const SMALL = { events: 512, bytes: 128 * 1024 } as const;
 /** Rows of a view that a turn should read and write, in bytes. */
 const ROW_BYTES = 4 * 1024 * 1024;
 /** Parked events that were only not started, from which on a lane reads nothing new. */
@@ -37,14 +39,29 @@ export class TurnBudget {
   #rowBytesPerEvent = 0;
   /** Bytes emitted per event. */
   #emittedPerEvent = 0;
+  #small = false;
 
   constructor(options: TurnBudgetOptions) {
     this.#options = options;
   }
 
+  /**
+   * Whether the next turn is a small one: the last one has read so little that a small budget holds
+   * several times as much.
+   */
+  get small(): boolean {
+    return this.#small;
+  }
+
+  /** Learns from a look. @param all whether the look has found everything there was */
+  looked(events: number, bytes: number, all: boolean): void {
+    this.#small = all && events <= SMALL.events / 4 && bytes <= SMALL.bytes / 4;
+  }
+
   /** Returns the budget of the next turn. @param searching whether a crash search is under way */
   next(parked: ParkedCount, inFlight: InFlights, searching: boolean): ReadBudget {
-    const { isOwner, batchEvents, batchBytes: bytes } = this.#options;
+    const { isOwner, batchEvents, batchBytes } = this.#options;
+    const bytes = this.#small ? Math.min(SMALL.bytes, batchBytes) : batchBytes;
     const retryUnits = isOwner ? RETRY_UNITS + inFlight.size : 0;
     const room = this.#roomBehindRunning(parked, inFlight);
     if (parked.full || room <= 0 || parked.leftEvents >= MOST_LEFT)
@@ -55,7 +72,9 @@ export class TurnBudget {
     const byRows = fitting(ROW_BYTES, this.#rowBytesPerEvent, Infinity);
     // The emits of a turn are bounded too. Events beyond the bound would be held, one by one.
     const byEmits = fitting(EMIT_LIMITS.turnBytes / 2, this.#emittedPerEvent, Infinity);
-    return { events: Math.min(batchEvents, byTime, byRows, byEmits, room), bytes, retryUnits };
+    const bySize = this.#small ? SMALL.events : Infinity;
+    const events = Math.min(batchEvents, byTime, byRows, byEmits, room, bySize);
+    return { events, bytes, retryUnits };
   }
 
   /** Learns from a turn that started events. */

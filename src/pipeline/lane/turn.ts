@@ -135,12 +135,17 @@ export class Turns {
 
   /** Separates events that may run now from those that may not. */
   #sort(taken: Extract<Taken, { kind: 'ok' }>): Work | Over | Promise<Over> {
-    const { stages, options, bell, inFlight, progress } = this.#lane;
+    const { stages, options, budget, bell, inFlight, progress } = this.#lane;
     const { entries, units, serverNowMs, nextDueMs } = taken;
     if (taken.more) bell.ring();
     let events = 0;
-    for (const entry of entries) events += entry.count;
+    let bytes = 0;
+    for (const entry of entries) {
+      events += entry.count;
+      bytes += entry.bytes.length;
+    }
     this.#hot = events >= HOT_EVENTS;
+    budget.looked(events, bytes, !taken.more);
     if (options.heir && stages.reader.drained && entries.length === 0) return this.#retire();
     // A unit that is overdue and still runs here must not run twice at a time.
     const due = units.filter((unit) => !inFlight.has(unit));

@@ -30,6 +30,10 @@ export async function removeMember(
  * Assigns the lanes of a function to its members. All who know the same members come to the same
  * answer. Each of n members gets floor(P / n) of P lanes, or one more.
  *
+ * The weights are those of the partition, for all functions alike. So the lanes of a partition
+ * prefer one dispatcher, where they share reads and commits. Only the members with one lane more
+ * differ by function, or the same members would have one more of each.
+ *
  * A lane goes to the member with the highest weight that still has room. So most lanes stay where
  * they are when members come and go. This is rendezvous hashing (Thaler, Ravishankar, "Using
  * name-based mappings to increase hit rates", 1998).
@@ -53,7 +57,7 @@ export function assignLanes(
     let bestWeight = -1;
     for (const member of all) {
       if (member.room === 0) continue;
-      const weight = weigh(`${fn}/${partition}/${member.id}`);
+      const weight = weigh(`${partition}/${member.id}`);
       if (weight > bestWeight) {
         best = member;
         bestWeight = weight;

@@ -11,12 +11,8 @@
  */
 import { OWNER } from '../../core/function-spec.ts';
 import { compareEntryIds } from '../../core/position.ts';
-import { countEvents } from '../../wire/batch-reader.ts';
-import type { RedisConnection } from '../../redis/contract.ts';
-import { defineScript } from '../../redis/script.ts';
 import type { StreamEntry } from '../batch/batch.ts';
-
-const take = defineScript({ url: new URL('./take.lua', import.meta.url), keys: 'variable' });
+import type { PartitionTakes, TakeAnswer, TakenEntry } from './partition-takes.ts';
 
 export interface ReadBudget {
   /** Most events to give out. The first entry is given out however many events it has. */
@@ -62,7 +58,8 @@ interface StreamState {
 const MAX_COUNT = 1024;
 
 export interface LaneReaderOptions {
-  readonly connection: RedisConnection;
+  /** Reads of the lane's partition. */
+  readonly takes: Pick<PartitionTakes, 'take'>;
   readonly fn: string;
   /** Default: OWNER. */
   readonly consumer?: string;
@@ -71,7 +68,6 @@ export interface LaneReaderOptions {
   readonly leaseKey: string;
   readonly dueKey: string;
   readonly streamKeys: readonly string[];
-  readonly leaseTtlMs: number;
   /** Told the last id read of a stream. */
   readonly observed: (streamKey: string, lastId: string) => void;
 }
@@ -122,7 +118,7 @@ export class LaneReader {
 
   /**
    * Takes entries and due retries, in one or a few round trips.
-   * @throws UnknownOutcomeError when Redis did not answer: call reset() before the next take
+   * @throws UnknownOutcomeError, RedisReplyError: call reset() before the next take
    */
   async take(leaseValue: string, budget: ReadBudget): Promise<Taken> {
     const units: string[] = [];
@@ -138,28 +134,13 @@ export class LaneReader {
         (s) => !this.#ended(s) && (s.queue.length === 0 || (several && s.queue.length < count)),
       );
       for (const stream of this.#streams) stream.limit = this.#ended(stream) ? null : stream.lastId;
-      const reply = (await take.runBuffer(
-        this.#options.connection,
-        [this.#options.leaseKey, this.#options.dueKey, ...wanted.map((s) => s.key)],
-        [
-          leaseValue,
-          this.#options.leaseTtlMs,
-          this.#options.fn,
-          Math.max(0, budget.retryUnits - units.length),
-          count,
-          this.#options.consumer ?? OWNER,
-          ...wanted.map((s) => (s.mode === 'new' ? '>' : s.cursor)),
-        ],
-      )) as (Buffer | Buffer[])[];
-      const kind = String(reply[0]);
-      if (kind === 'stale') return { kind: 'stale' };
-      if (kind === 'nogroup') return { kind: 'nogroup', message: String(reply[1]) };
-      serverNowMs = Number(reply[1]);
-      nextDueMs = reply[2] && reply[2].length > 0 ? Number(reply[2]) : null;
-      if (units.length === 0) for (const unit of reply[3] as Buffer[]) units.push(unit.toString());
-      for (let i = 0; i < wanted.length; i++) {
-        this.#receive(wanted[i] as StreamState, (reply[4 + i] ?? []) as Buffer[], count);
-      }
+      const answer = await this.#look(leaseValue, budget.retryUnits - units.length, count, wanted);
+      if (answer.kind !== 'ok') return answer;
+      ({ serverNowMs, nextDueMs } = answer);
+      if (units.length === 0) units.push(...answer.units);
+      wanted.forEach((stream, i) =>
+        this.#receive(stream, answer.entries[i] as readonly TakenEntry[], count),
+      );
       const entries = this.#ready(budget);
       const unread = this.#streams.some(
         (s) => s.mode === 'pending' || (s.cut && s.queue.length === 0),
@@ -173,21 +154,34 @@ export class LaneReader {
 
   /** Takes due retries only: the budget has no room for new events. */
   async #takeDue(leaseValue: string, budget: ReadBudget): Promise<Taken> {
-    const { connection, leaseKey, dueKey, leaseTtlMs, fn } = this.#options;
-    const reply = (await take.run(
-      connection,
-      [leaseKey, dueKey],
-      [leaseValue, leaseTtlMs, fn, budget.retryUnits, 0, OWNER],
-    )) as [string, string, string, string[]];
-    if (reply[0] === 'stale') return { kind: 'stale' };
-    return {
-      kind: 'ok',
-      units: reply[3],
-      entries: [],
-      serverNowMs: Number(reply[1]),
-      nextDueMs: reply[2] === '' ? null : Number(reply[2]),
-      more: false,
-    };
+    const answer = await this.#look(leaseValue, budget.retryUnits, 0, []);
+    if (answer.kind !== 'ok') return answer;
+    const { units, serverNowMs, nextDueMs } = answer;
+    return { kind: 'ok', units, entries: [], serverNowMs, nextDueMs, more: false };
+  }
+
+  async #look(
+    leaseValue: string,
+    units: number,
+    count: number,
+    streams: readonly StreamState[],
+  ): Promise<Exclude<TakeAnswer, { kind: 'error' }>> {
+    const { takes, leaseKey, dueKey, fn, consumer = OWNER } = this.#options;
+    const answer = await takes.take({
+      leaseKey,
+      dueKey,
+      leaseValue,
+      fn,
+      consumer,
+      units: Math.max(0, units),
+      count,
+      streams: streams.map(({ key, mode, cursor }) => ({
+        key,
+        after: mode === 'new' ? '>' : cursor,
+      })),
+    });
+    if (answer.kind === 'error') throw answer.error;
+    return answer;
   }
 
   /** Whether entries may be left that were delivered before, and not given out again. */
@@ -214,29 +208,14 @@ export class LaneReader {
     return Math.max(1, Math.min(MAX_COUNT, Math.floor(Math.min(byBytes, byEvents))));
   }
 
-  #receive(stream: StreamState, flat: Buffer[], count: number): void {
+  #receive(stream: StreamState, taken: readonly TakenEntry[], count: number): void {
     const type = this.#streams.indexOf(stream);
-    for (let i = 0; i + 3 < flat.length; i += 4) {
-      const id = (flat[i] as Buffer).toString('latin1');
-      const bytes = flat[i + 1] as Buffer;
-      const nText = (flat[i + 2] as Buffer).toString('latin1');
-      const cText = (flat[i + 3] as Buffer).toString('latin1');
-      const gone = nText === 'gone' && bytes.length === 0;
-      const n = gone ? null : parseCount(nText);
-      const entry: StreamEntry = {
-        id,
-        type,
-        bytes,
-        gone,
-        n,
-        crc: cText === '' ? null : Number(cText),
-        count: n ?? (gone ? 1 : countOrOne(bytes)),
-      };
-      stream.queue.push(entry);
+    for (const { id, bytes, gone, n, crc, count: events } of taken) {
+      stream.queue.push({ id, type, bytes, gone, n, crc, count: events });
       this.#meanBytes += (bytes.length - this.#meanBytes) * 0.05;
-      this.#meanEvents += (entry.count - this.#meanEvents) * 0.05;
+      this.#meanEvents += (events - this.#meanEvents) * 0.05;
     }
-    const got = flat.length / 4;
+    const got = taken.length;
     const last = stream.queue[stream.queue.length - 1];
     if (last) {
       stream.lastId = last.id;
@@ -307,18 +286,4 @@ function takeWithin(
     if ((heads[i] as number) > 0) stream.queue.splice(0, heads[i]);
   });
   return out;
-}
-
-function parseCount(text: string): number | null {
-  if (text === '') return null;
-  const n = Number(text);
-  return Number.isInteger(n) && n >= 1 && n <= 65_536 ? n : null;
-}
-
-function countOrOne(bytes: Buffer): number {
-  try {
-    return Math.max(1, countEvents(bytes));
-  } catch {
-    return 1; // the thread dead-letters the whole entry
-  }
 }

@@ -1,65 +1,156 @@
--- take: reads a lane's next entries and due retries. The lease fences the read: a dispatcher that
--- has lost it must not move entries into the pending list.
--- KEYS  1 lease, 2 due, 3.. streams to read
--- ARGV  1 lease value, 2 TTL in ms, 3 function, 4 most units with a due retry, 5 COUNT per stream,
---       6 consumer, 7.. per stream the id to read after: '>' for new entries,
---       else own pending entries after that id
--- reply {'stale'} | {'nogroup', message} |
---       {'ok', server time in ms, due time of the first unit that is not returned, or '',
---       {units due}, per stream {id, b, n, c, id, b, ...}}
---       n, c are '' where the producer wrote none;
---       b is '' and n 'gone' for a pending entry that was deleted
--- cost  O(entries) plus the copy of their bytes
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'stale'} end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-
+-- take: reads the next entries and due retries of lanes of one partition. Each entry's bytes are
+-- returned once, however many functions read it. Each lane's own lease fences its read: without
+-- the lease, a dispatcher must not move entries into the pending list.
+--
+-- KEYS
+-- 1. per lane: its lease, its due retries
+-- 2. then the streams that any of the lanes reads
+--
+-- ARGV
+-- 1. number of lanes
+-- 2. TTL of a lease, ms
+-- 3. then per lane {lease value, function, consumer, most units with a due retry, COUNT per stream
+--    (0: nothing new), number of its streams, streams}
+--
+-- A stream of a lane is {number of the stream, from 1; id to read after}. The id is '>' for new
+-- entries, else own pending entries after that id are read.
+--
+-- reply {server time in ms, {per stream {its packed entries, large bodies, ...}}, per lane one of
+-- - {'stale'}: the lease is not the lane's
+-- - {'nogroup', message}
+-- - {'error', message}
+-- - {'ok', due time of the first unit that is not returned, or ''; {units due}; runs per stream of
+--   the lane}
+-- }
+--
+-- Runs are {from, count, from, count, ...}: places, from 0, among the stream's packed entries.
+--
+-- A packed entry is flags u8, lengths of id u8, n u16, c u16 and b u32, then id, n, c, b. Numbers
+-- are little-endian. Flag 1: the entry was deleted while it was pending. Flag 2: b is large, and is
+-- next of the stream's large bodies: packing would copy it once more. A field that the producer did
+-- not write is empty.
+--
+-- A lane that fails costs only itself: entries are pending for the others already. Where all lanes
+-- fail, the call fails.
+--
+-- cost  O(entries of all lanes) plus the copy of their bytes
+local laneCount, ttl = tonumber(ARGV[1]), ARGV[2]
+local firstStream = 2 * laneCount
 local time = redis.call('TIME')
 local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-local limit = tonumber(ARGV[4])
-local units = {}
-if limit > 0 then units = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, limit) end
-local first = redis.call('ZRANGE', KEYS[2], #units, #units, 'WITHSCORES')
-local nextDue = first[2] or ''
-if nextDue == 'inf' then nextDue = '' end -- held: see commit.lua
-local reply = {'ok', now, nextDue, units}
 
-local command = {'XREADGROUP', 'GROUP', ARGV[3], ARGV[6], 'COUNT', ARGV[5], 'STREAMS'}
-local place = {}
-for i = 3, #KEYS do
-  command[#command + 1] = KEYS[i]
-  place[KEYS[i]] = i + 2
-  reply[i + 2] = {}
+-- Arguments read so far.
+local read = 2
+local function take(number)
+  read = read + number
+  return unpack(ARGV, read - number + 1, read)
 end
-if #KEYS < 3 or ARGV[5] == '0' then return reply end
-for i = 7, #ARGV do command[#command + 1] = ARGV[i] end
-local read = redis.pcall(unpack(command))
-if not read then return reply end
-if read.err then return {'nogroup', read.err} end
-for _, stream in ipairs(read) do
-  local out = {}
-  for _, entry in ipairs(stream[2]) do
-    local b, n, c = '', '', ''
-    local fields = entry[2]
-    if fields then
-      for f = 1, #fields, 2 do
-        local name = fields[f]
-        if name == 'b' then
-          b = fields[f + 1]
-        elseif name == 'n' then
-          n = fields[f + 1]
-        elseif name == 'c' then
-          c = fields[f + 1]
-        end
-      end
-    else
-      n = 'gone'
-    end
-    local at = #out
-    out[at + 1] = entry[1]
-    out[at + 2] = b
-    out[at + 3] = n
-    out[at + 4] = c
+
+-- Bytes of a body from which on it is large.
+local LARGE = 512
+
+-- Per stream: its packed entries, its large bodies (from 2 on), its number of entries, and their
+-- places by id.
+local packed, bodies, sizes, places, streamOf = {}, {}, {}, {}, {}
+for s = 1, #KEYS - firstStream do
+  packed[s], bodies[s], sizes[s], places[s] = {}, {''}, 0, {}
+  streamOf[KEYS[firstStream + s]] = s
+end
+
+local function pack(s, entry)
+  local pieces, id, fields = packed[s], entry[1], entry[2]
+  if not fields then
+    pieces[#pieces + 1] = struct.pack('<BBHHI4', 1, #id, 0, 0, 0) .. id
+    return
   end
-  reply[place[stream[1]]] = out
+  local b, n, c = '', '', ''
+  for f = 1, #fields, 2 do
+    local name = fields[f]
+    if name == 'b' then b = fields[f + 1]
+    elseif name == 'n' then n = fields[f + 1]
+    elseif name == 'c' then c = fields[f + 1] end
+  end
+  -- A foreign field may have any length. Neither a count nor a checksum is so long.
+  if #n > 65535 then n = string.sub(n, 1, 65535) end
+  if #c > 65535 then c = string.sub(c, 1, 65535) end
+  local flags = #b >= LARGE and 2 or 0
+  pieces[#pieces + 1] = struct.pack('<BBHHI4', flags, #id, #n, #c, #b) .. id .. n .. c
+  if flags == 2 then bodies[s][#bodies[s] + 1] = b
+  elseif b ~= '' then pieces[#pieces + 1] = b end
 end
-return reply
+
+-- Packs what is not packed yet. Returns the places of the entries: {from, count, from, count, ...}.
+local function placesOf(s, entries)
+  local known, size = places[s], sizes[s]
+  local runs, last = {}, nil
+  for _, entry in ipairs(entries) do
+    local at = known[entry[1]]
+    if not at then
+      at = size
+      size = size + 1
+      known[entry[1]] = at
+      pack(s, entry)
+    end
+    if last and at == last + 1 then
+      runs[#runs] = runs[#runs] + 1
+    else
+      runs[#runs + 1] = at
+      runs[#runs + 1] = 1
+    end
+    last = at
+  end
+  sizes[s] = size
+  return runs
+end
+
+local function takeFor(keys, who, limit, count, wanted)
+  local due = keys.due
+  if redis.call('GET', keys.lease) ~= who.value then return {'stale'} end
+  redis.call('PEXPIRE', keys.lease, ttl)
+  local units = {}
+  if limit > 0 then units = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, limit) end
+  local first = redis.call('ZRANGE', due, #units, #units, 'WITHSCORES')
+  local nextDue = first[2] or ''
+  if nextDue == 'inf' then nextDue = '' end -- held: see commit.lua
+  local reply = {'ok', nextDue, units}
+  local streamCount = #wanted / 2
+  for i = 1, streamCount do reply[3 + i] = {} end
+  if streamCount == 0 or count == '0' then return reply end
+  local command = {'XREADGROUP', 'GROUP', who.fn, who.consumer, 'COUNT', count, 'STREAMS'}
+  local mine = {}
+  for i = 1, streamCount do
+    local s = tonumber(wanted[2 * i - 1])
+    command[7 + i] = KEYS[firstStream + s]
+    command[7 + streamCount + i] = wanted[2 * i]
+    mine[s] = 3 + i
+  end
+  local found = redis.pcall(unpack(command))
+  if not found then return reply end
+  if found.err then return {'nogroup', found.err} end
+  for _, stream in ipairs(found) do
+    local s = streamOf[stream[1]]
+    reply[mine[s]] = placesOf(s, stream[2])
+  end
+  return reply
+end
+
+local replies, failed = {now, {}}, 0
+for lane = 1, laneCount do
+  local value, fn, consumer, limit, count, streamCount = take(6)
+  local wanted = {take(2 * tonumber(streamCount))}
+  local keys = {lease = KEYS[2 * lane - 1], due = KEYS[2 * lane]}
+  local who = {value = value, fn = fn, consumer = consumer}
+  local ok, reply = pcall(takeFor, keys, who, tonumber(limit), count, wanted)
+  if not ok then
+    failed = failed + 1
+    reply = {'error', type(reply) == 'table' and reply.err or tostring(reply)}
+  end
+  replies[2 + lane] = reply
+end
+-- It is the server that fails, not a lane: the connection has to know.
+if failed == laneCount then return redis.error_reply(replies[3][2]) end
+for s = 1, #packed do
+  bodies[s][1] = table.concat(packed[s])
+  replies[2][s] = bodies[s]
+end
+return replies

@@ -1,10 +1,13 @@
 /**
- * Batches of one function that go to a thread in one message, and the answer of each.
+ * Batches that go to a thread in one message, and the answer of each.
  *
  * Owned here: the batches' promises, and those of the handlers that a batch has left behind.
  */
-import type { BatchReport, LateReport, SetupFailed } from '../../core/thread-protocol.ts';
-import type { PackedTask } from '../batch/batch.ts';
+import { createClaims, lastClaimed, revoke } from '../../core/claims.ts';
+import { monotonicMs } from '../../core/clock.ts';
+import { CELL } from '../../core/progress-cells.ts';
+import type { BatchAnswer, BatchReport, LateReport, Revoked } from '../../core/thread-protocol.ts';
+import type { PreparedBatch } from '../batch/batch.ts';
 import { deathCause } from './death-cause.ts';
 import type { Occupant, PoolThread, WatchedBatch } from './pool-threads.ts';
 import {
@@ -17,7 +20,7 @@ import {
 
 /** A batch that has no thread yet. */
 export interface WaitingBatch {
-  readonly packed: PackedTask;
+  readonly prepared: PreparedBatch;
   readonly limits: RunLimits;
   readonly cancel: AbortSignal | undefined;
   readonly resolve: (result: RunResult) => void;
@@ -25,6 +28,7 @@ export interface WaitingBatch {
 
 export class BatchGroup implements Occupant {
   readonly id: number;
+  /** Function of the first batch: of all batches, unless all functions are quick ones. */
   readonly fn: string;
   readonly solo: boolean;
   readonly concurrency: number;
@@ -36,42 +40,82 @@ export class BatchGroup implements Occupant {
   readonly cancel: AbortSignal | undefined;
   readonly watched: Set<WatchedBatch>;
   readonly abort = new AbortController();
+  /** See src/core/claims.ts. Null: there is one batch. */
+  readonly claims: Int32Array | null;
+  /** Time at which the batches were sent, by monotonicMs(). */
+  readonly sentMs = monotonicMs();
   /** Null: the group waits for one. */
   thread: PoolThread | null = null;
   /** The watched cells of each batch. */
   readonly #byBatch: readonly WatchedBatch[];
+  /** Batches that were answered, or taken back, before the thread has reported. */
+  readonly #settled = new Set<number>();
   /** Handlers left behind, by `<batch>/<event>`. */
   readonly #stragglers = new Map<string, (ended: BatchReport | ThreadDeath) => void>();
 
-  /** @param batches of one function; at least one */
+  /** @param batches at least one */
   constructor(id: number, batches: readonly WaitingBatch[]) {
-    const { packed, limits, cancel } = batches[0] as WaitingBatch;
+    const { prepared, limits, cancel } = batches[0] as WaitingBatch;
     this.id = id;
     this.batches = batches;
     this.limits = limits;
     this.cancel = cancel;
-    this.fn = packed.task.fn;
+    this.fn = prepared.batch.fn;
     this.solo = limits.solo ?? false;
     this.concurrency = limits.concurrency ?? Infinity;
-    this.events = batches.reduce((sum, one) => sum + one.packed.task.events, 0);
+    this.events = batches.reduce((sum, one) => sum + one.prepared.batch.events, 0);
     this.#byBatch = batches.map((one) => ({
-      cells: one.packed.cells,
+      cells: one.prepared.cells,
       timeoutMs: one.limits.timeoutMs,
-      events: one.packed.task.events,
+      events: one.prepared.batch.events,
       stoodStillMs: 0,
     }));
     this.watched = new Set(this.#byBatch);
+    this.claims = batches.length > 1 ? createClaims(batches.length) : null;
   }
 
   get left(): number {
     return this.#stragglers.size;
   }
 
-  /** The thread has reported each batch. */
-  reported(reports: readonly (BatchReport | SetupFailed)[]): void {
-    this.batches.forEach(({ resolve }, i) =>
-      resolve(this.#resultOf(i, reports[i] as BatchReport | SetupFailed)),
-    );
+  /** See Occupant. */
+  leftOf(fn: string): number {
+    let left = 0;
+    for (const at of this.#stragglers.keys())
+      if (this.batches[batchIn(at)]?.prepared.batch.fn === fn) left++;
+    return left;
+  }
+
+  /** The thread has answered for each batch. */
+  reported(answers: readonly BatchAnswer[]): void {
+    answers.forEach((answer, i) => {
+      if (this.#settled.has(i)) return;
+      this.batches[i]?.resolve(this.#resultOf(i, answer as Exclude<BatchAnswer, Revoked>));
+    });
+  }
+
+  /**
+   * The thread is stuck in one of several batches. Answers for batches that are done, and takes
+   * back those that the thread has not claimed. A done batch with effects keeps waiting: the thread
+   * has its effects.
+   *
+   * @returns the batches taken back, and the function in which the thread is stuck
+   */
+  rescue(): { readonly batches: readonly WaitingBatch[]; readonly stuckIn: string } {
+    const claims = this.claims as Int32Array;
+    const at = Math.max(0, lastClaimed(claims));
+    const back: WaitingBatch[] = [];
+    this.batches.forEach((one, i) => {
+      if (i === at || this.#settled.has(i)) return;
+      if (i < at) {
+        if (!isDone(one.prepared)) return;
+        one.resolve(BARE_REPORT);
+      } else if (revoke(claims, i)) back.push(one);
+      else return;
+      this.#settled.add(i);
+      this.watched.delete(this.#byBatch[i] as WatchedBatch);
+    });
+    return { batches: back, stuckIn: this.batches[at]?.prepared.batch.fn ?? this.fn };
   }
 
   /** The thread has reported handlers that were left behind. */
@@ -87,12 +131,14 @@ export class BatchGroup implements Occupant {
   died(error: unknown): void {
     const late = new Map(this.#stragglers);
     this.#stragglers.clear();
-    for (const [at, resolve] of late)
-      resolve(this.#deathOf(Number(at.slice(0, at.indexOf('/'))), error));
-    if (late.size === 0) this.batches.forEach(({ resolve }, i) => resolve(this.#deathOf(i, error)));
+    for (const [at, resolve] of late) resolve(this.#deathOf(batchIn(at), error));
+    if (late.size > 0) return;
+    this.batches.forEach(({ resolve }, i) => {
+      if (!this.#settled.has(i)) resolve(this.#deathOf(i, error));
+    });
   }
 
-  #resultOf(batch: number, report: BatchReport | SetupFailed): RunResult {
+  #resultOf(batch: number, report: Exclude<BatchAnswer, Revoked>): RunResult {
     if (report.kind !== 'report' || !report.running) {
       this.watched.delete(this.#byBatch[batch] as WatchedBatch);
       return report;
@@ -134,4 +180,24 @@ export class BatchGroup implements Occupant {
         : deathCause(error),
     };
   }
+}
+
+/** Index of the batch in `<batch>/<event>`. */
+const batchIn = (at: string): number => Number(at.slice(0, at.indexOf('/')));
+
+/** Report of a batch whose events are all done, without effects. */
+const BARE_REPORT: BatchReport = {
+  kind: 'report',
+  failures: [],
+  blocked: [],
+  deadEntries: [],
+  effects: null,
+  ages: [],
+  busyMs: 0,
+};
+
+function isDone({ batch, cells }: PreparedBatch): boolean {
+  for (let i = 0; i < batch.events; i++)
+    if (cells.states[i] !== CELL.DONE && cells.states[i] !== CELL.SKIP) return false;
+  return true;
 }

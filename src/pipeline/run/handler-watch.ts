@@ -1,4 +1,7 @@
-/** Takes the thread from a handler that has not settled TIMEOUT_GRACE_MS after its time. */
+/**
+ * Takes the thread from a handler that has not settled TIMEOUT_GRACE_MS after its time. Also finds
+ * threads that are stuck in one of several batches, so that the others need not wait.
+ */
 import { monotonicMs } from '../../core/clock.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import type { BatchGroup } from './batch-group.ts';
@@ -6,6 +9,8 @@ import type { WatchedBatch } from './pool-threads.ts';
 import { TIMEOUT_GRACE_MS } from './thread-run.ts';
 
 const WATCH_MS = 100;
+/** Time of several batches in one thread from which on the thread counts as stuck. */
+const STUCK_MS = 200;
 /**
  * A look that is later than this stood still, with the handlers or without them (SIGSTOP, a
  * suspended machine). That time is charged to nobody.
@@ -14,12 +19,17 @@ const STOOD_STILL_MS = 1000;
 
 export class HandlerWatch {
   readonly #groups: Iterable<BatchGroup>;
+  readonly #stuck: (group: BatchGroup) => void;
   readonly #timer: NodeJS.Timeout;
   #lookedMs = monotonicMs();
 
-  /** @param groups groups that are in threads, looked at anew each time */
-  constructor(groups: Iterable<BatchGroup>) {
+  /**
+   * @param groups groups that are in threads, looked at anew each time
+   * @param stuck is told of a group whose thread is stuck, at each look
+   */
+  constructor(groups: Iterable<BatchGroup>, stuck: (group: BatchGroup) => void) {
     this.#groups = groups;
+    this.#stuck = stuck;
     this.#timer = setInterval(() => this.#look(), WATCH_MS);
     this.#timer.unref();
   }
@@ -33,6 +43,7 @@ export class HandlerWatch {
     const lateMs = now - this.#lookedMs - WATCH_MS;
     this.#lookedMs = now;
     for (const group of this.#groups) {
+      if (isStuck(group, now)) this.#stuck(group);
       for (const watched of group.watched) {
         if (lateMs > STOOD_STILL_MS) watched.stoodStillMs += lateMs;
         if (isOverTime(watched, now)) takeThread(group, watched, now);
@@ -40,6 +51,9 @@ export class HandlerWatch {
     }
   }
 }
+
+const isStuck = (group: BatchGroup, now: number): boolean =>
+  group.claims !== null && group.thread?.active === group && now - group.sentMs >= STUCK_MS;
 
 function isOverTime(
   { cells, events, timeoutMs, stoodStillMs }: WatchedBatch,

@@ -34,6 +34,8 @@ export interface Occupant {
   readonly watched: ReadonlySet<WatchedBatch>;
   /** Number of handlers that its batches have left behind. */
   readonly left: number;
+  /** Those of one function. */
+  leftOf(fn: string): number;
 }
 
 /** The handlers of a thread that has died. */
@@ -64,7 +66,7 @@ export class PoolThread {
 
   left(fn: string): number {
     let left = 0;
-    for (const one of this.occupants) if (one.fn === fn) left += one.left;
+    for (const one of this.occupants) left += one.leftOf(fn);
     return left;
   }
 
@@ -107,7 +109,7 @@ export class PoolThreads {
   }
 
   /** Whether a thread may take the group now. */
-  hasRoom(wanted: Omit<Occupant, 'watched' | 'left'>): boolean {
+  hasRoom(wanted: Pick<Occupant, 'fn' | 'solo' | 'concurrency'>): boolean {
     if (this.#known.size < this.#most) return true;
     for (const thread of this.#known.values()) if (this.#suits(thread, wanted)) return true;
     return false;
@@ -150,7 +152,7 @@ export class PoolThreads {
 
   #suits(
     thread: PoolThread,
-    { fn, solo, concurrency }: Omit<Occupant, 'watched' | 'left'>,
+    { fn, solo, concurrency }: Pick<Occupant, 'fn' | 'solo' | 'concurrency'>,
   ): boolean {
     if (thread.active) return false;
     if (solo) return thread.occupants.size === 0;

@@ -20,7 +20,7 @@ import type { SetupFailed } from '../../core/thread-protocol.ts';
 import { monotonicMs } from '../../core/clock.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, recycleCells, type ProgressCells } from '../../core/progress-cells.ts';
-import { packBatch, type Batch, type PackedTask } from '../batch/batch.ts';
+import { prepareBatch, type Batch, type PreparedBatch } from '../batch/batch.ts';
 import type { BatchResult } from './batch-result.ts';
 import { EventLocator } from './event-locator.ts';
 import { RunOutcomes } from './run-outcomes.ts';
@@ -130,7 +130,8 @@ class IsolatedRun {
   readonly #control: RunControl | null;
   readonly #locator: EventLocator;
   readonly #outcomes: RunOutcomes;
-  readonly #limits: Pick<RunLimits, 'timeoutMs' | 'concurrency' | 'most' | 'turnMs'>;
+  readonly #limits: Required<Pick<RunLimits, 'timeoutMs' | 'concurrency' | 'turnMs'>> &
+    Pick<RunLimits, 'most'>;
   /** Number of deaths without a running handler. */
   #blind = 0;
 
@@ -148,7 +149,7 @@ class IsolatedRun {
     this.#limits = {
       timeoutMs: spec.timeoutMs,
       concurrency: spec.concurrency,
-      ...(most ? { most } : {}),
+      most,
       turnMs: this.#control?.turnMs ?? Infinity,
     };
   }
@@ -282,20 +283,26 @@ class IsolatedRun {
     const skip = this.#skipped(only);
     if (skip.every((state) => state === CELL.SKIP)) return OK;
     const blocked = only ? [] : [...outcomes.stopped];
-    const packed = packBatch(this.#batch, skip, blocked, only !== null, [...outcomes.effects]);
+    const prepared = prepareBatch(this.#batch, {
+      skip,
+      blocked,
+      isolate: only !== null,
+      caused: [...outcomes.effects],
+    });
+    const { cells } = prepared;
     const sentMs = monotonicMs();
-    const result = await this.#send(packed, only);
+    const result = await this.#send(prepared, only);
     if (result.kind === 'setup-failed') return result;
     if (result.kind === 'report') {
-      outcomes.take(result, packed.cells, only);
-      this.#letGo(packed.cells, result.stragglers ?? null);
+      outcomes.take(result, cells, only);
+      this.#letGo(cells, result.stragglers ?? null);
       const left = (state: number, i: number): boolean =>
         state !== CELL.SKIP && outcomes.states[i] === CELL.TODO;
       return this.#control && skip.some(left) ? HALTED : OK;
     }
-    outcomes.takeDone(packed.cells);
+    outcomes.takeDone(cells);
     if (this.#call.cancel.aborted) return this.#control ? HALTED : STOPPED;
-    return this.#autopsy(result, packed.cells, sentMs);
+    return this.#autopsy(result, cells, sentMs);
   }
 
   /** Marks as SKIP settled events, retries of failed units, and events that are not in `only`. */
@@ -313,16 +320,20 @@ class IsolatedRun {
     return skip;
   }
 
-  async #send(packed: PackedTask, only: readonly number[] | null): Promise<RunResult> {
+  async #send(prepared: PreparedBatch, only: readonly number[] | null): Promise<RunResult> {
     const { pool, cancel, detach = false } = this.#call;
-    this.#control?.observe(packed.cells, this.#batch.events);
+    this.#control?.observe(prepared.cells, this.#batch.events);
+    const { timeoutMs, concurrency, most, turnMs } = this.#limits;
     const limits = {
-      ...this.#limits,
+      timeoutMs,
+      concurrency,
+      most,
+      turnMs,
       alone: only !== null || this.#outcomes.deaths > 0,
       solo: only !== null,
       detach: detach && only === null && !this.#search,
     };
-    const result = await pool.run(packed, limits, cancel);
+    const result = await pool.run(prepared, limits, cancel);
     this.#control?.observe(null, 0);
     return result;
   }
@@ -358,13 +369,13 @@ class IsolatedRun {
   }
 }
 
-/** A batch's share of `maxConcurrency`; null: the function has no such limit. */
+/** A batch's share of `maxConcurrency`; undefined: the function has no such limit. */
 function mostOf({
   maxConcurrency,
   concurrency,
   batch,
-}: FunctionSpec): { events: number; perBatch: number } | null {
-  if (maxConcurrency === null) return null;
+}: FunctionSpec): { events: number; perBatch: number } | undefined {
+  if (maxConcurrency === null) return undefined;
   // A call of handleBatch counts as one, and a thread makes one at a time.
   return { events: maxConcurrency, perBatch: batch ? 1 : Math.min(concurrency, maxConcurrency) };
 }

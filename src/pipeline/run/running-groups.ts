@@ -45,7 +45,7 @@ export class RunningGroups {
   grant(fn: string, { most }: RunLimits): number {
     if (!most) return Infinity;
     let left = 0;
-    for (const group of this.#groups) if (group.fn === fn) left += group.left;
+    for (const group of this.#groups) left += group.leftOf(fn);
     const rest = most.events - (this.#activeOf.get(fn) ?? 0) * most.perBatch - left;
     // Half a share is taken only where handlers left behind have the other half.
     return rest >= most.perBatch ? most.perBatch : left > 0 ? rest : 0;

@@ -19,7 +19,7 @@ export interface RunLimits {
    * The function's `maxConcurrency`, and a batch's share of it while the batch has its thread.
    * Default: no bound.
    */
-  readonly most?: { readonly events: number; readonly perBatch: number };
+  readonly most?: { readonly events: number; readonly perBatch: number } | undefined;
   /** Whether the batch may be answered while handlers of it still run. Default false. */
   readonly detach?: boolean;
   /** See BatchesTask. Default: no bound. */

@@ -12,18 +12,16 @@
 import { Piscina } from 'piscina';
 import type {
   BatchesTask,
-  BatchReport,
-  BatchTask,
+  BatchAnswer,
   CollectTask,
   DescribeTask,
   FileDescription,
   FunctionFileData,
   LateReport,
-  SetupFailed,
   ThreadData,
 } from '../../core/thread-protocol.ts';
 import type { LocalSchema } from '../../core/schema-id.ts';
-import type { PackedTask } from '../batch/batch.ts';
+import { packBatches, type PreparedBatch } from '../batch/batch.ts';
 import { BatchGroup, type WaitingBatch } from './batch-group.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { describeFiles } from './describe-files.ts';
@@ -55,7 +53,7 @@ export class WorkerPool {
   readonly #changedSchemas: ReadonlyMap<string, LocalSchema>;
   readonly #queue = new BatchQueue();
   readonly #groups = new RunningGroups();
-  readonly #watch = new HandlerWatch(this.#groups);
+  readonly #watch = new HandlerWatch(this.#groups, (group) => this.#rescue(group));
   #groupCount = 0;
   #pumping = false;
   #deaths = 0;
@@ -110,9 +108,9 @@ export class WorkerPool {
    * Runs a batch in a thread. Never rejects: a dead thread is an answer. Where several batches
    * travelled together (batch-queue.ts), each is answered by its own cells.
    */
-  run(packed: PackedTask, limits: RunLimits, cancel?: AbortSignal): Promise<RunResult> {
+  run(prepared: PreparedBatch, limits: RunLimits, cancel?: AbortSignal): Promise<RunResult> {
     return new Promise((resolve) => {
-      this.#queue.add({ packed, limits, cancel, resolve });
+      this.#queue.add({ prepared, limits, cancel, resolve });
       this.#pumpSoon();
     });
   }
@@ -145,8 +143,8 @@ export class WorkerPool {
     this.#threads.empty(this.#queue.wantsSolo);
   }
 
-  readonly #mayRun = ({ packed, limits }: WaitingBatch): boolean => {
-    const { fn } = packed.task;
+  readonly #mayRun = ({ prepared, limits }: WaitingBatch): boolean => {
+    const { fn } = prepared.batch;
     if (this.#groups.grant(fn, limits) < 1) return false;
     return this.#threads.hasRoom({
       fn,
@@ -180,16 +178,16 @@ export class WorkerPool {
     if (cancel?.aborted) cancelled();
     cancel?.addEventListener('abort', cancelled, { once: true });
     let failed: { readonly error: unknown } | null = null;
-    let reports: readonly (BatchReport | SetupFailed)[] = [];
+    let answers: readonly BatchAnswer[] = [];
     try {
-      reports = await this.#sendBatches(group, concurrency);
-      this.#queue.measure(group.fn, reports, group.events);
+      answers = await this.#sendBatches(group, concurrency);
+      this.#queue.measure(group, answers);
     } catch (error) {
       failed = { error };
     }
     this.#groups.giveBack(group);
     if (failed) this.#died(group, failed.error);
-    else group.reported(reports);
+    else group.reported(answers);
     this.#pump();
     // Nothing is awaited in between: while handlers of the group run, Piscina has a task of it.
     if (group.left > 0) await this.#collect(group);
@@ -197,23 +195,28 @@ export class WorkerPool {
     cancel?.removeEventListener('abort', cancelled);
   }
 
-  #sendBatches(
-    group: BatchGroup,
-    concurrency: number,
-  ): Promise<readonly (BatchReport | SetupFailed)[]> {
+  /** Other threads run the batches behind the one in which the group's thread is stuck. */
+  #rescue(group: BatchGroup): void {
+    const { batches, stuckIn } = group.rescue();
+    this.#queue.takeBack(batches, stuckIn);
+    this.#pumpSoon();
+  }
+
+  #sendBatches(group: BatchGroup, concurrency: number): Promise<readonly BatchAnswer[]> {
     const { batches, limits } = group;
-    const tasks: readonly BatchTask[] = batches.map(({ packed }) => packed.task);
+    const tasks = packBatches(batches.map(({ prepared }) => prepared));
     const task: BatchesTask = {
       kind: 'batches',
       group: group.id,
       tasks,
+      claims: group.claims,
       concurrency,
       detach: limits.detach ?? false,
       turnMs: limits.turnMs ?? Infinity,
       schemas: this.#changedSchemas.size > 0 ? this.#changedSchemas : null,
     };
-    const buffers = tasks.map(({ buffer }) => buffer);
-    return this.#send(group, task, buffers) as Promise<readonly (BatchReport | SetupFailed)[]>;
+    const buffers = [...new Set(tasks.map(({ buffer }) => buffer))];
+    return this.#send(group, task, buffers) as Promise<readonly BatchAnswer[]>;
   }
 
   /** Collects the reports of handlers that were left behind, until none of them runs any more. */
@@ -249,6 +252,7 @@ export class WorkerPool {
     const { thread } = group;
     if (!thread?.counted) this.#deaths++;
     if (thread) thread.counted = true;
+    this.#queue.died(group);
     group.died(error);
   }
 

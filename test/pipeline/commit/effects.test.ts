@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { STEP } from '../../../src/core/effects.ts';
 import type { BatchReport } from '../../../src/core/thread-protocol.ts';
 import { CELL } from '../../../src/core/progress-cells.ts';
-import { createBatch, type PackedTask } from '../../../src/pipeline/batch/batch.ts';
+import { createBatch, type PreparedBatch } from '../../../src/pipeline/batch/batch.ts';
 import { sendCommit } from '../../../src/pipeline/commit/commit.ts';
 import type { CommitPlan } from '../../../src/pipeline/commit/commit-plan.ts';
 import { runIsolating } from '../../../src/pipeline/run/run-isolating.ts';
@@ -171,8 +171,8 @@ void t.test(
     const given: number[] = [];
     const result = await runIsolating({
       pool: {
-        run: ({ task, cells }: PackedTask) => {
-          given.push(task.caused.length);
+        run: ({ run: { caused }, cells }: PreparedBatch) => {
+          given.push(caused.length);
           const mine = [0, 1, 2, 3].filter((i) => cells.states[i] === CELL.TODO);
           ran.push(mine);
           // The third event kills its thread each time it runs.

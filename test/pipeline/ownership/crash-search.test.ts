@@ -8,7 +8,7 @@ import { CELL } from '../../../src/core/progress-cells.ts';
 import { defineFunction } from '../../../src/define/index.ts';
 import {
   createBatch,
-  type PackedTask,
+  type PreparedBatch,
   type StreamEntry,
 } from '../../../src/pipeline/batch/batch.ts';
 import { FairShare } from '../../../src/pipeline/batch/fair-share.ts';
@@ -217,7 +217,7 @@ t.test(
     const batch = createBatch(FN, 0, ['a', 'b'], [], [entry(0, [1, 2]), entry(1, [0, 3])]);
     const ran: number[] = [];
     const pool = {
-      run({ cells }: PackedTask) {
+      run({ cells }: PreparedBatch) {
         for (let i = 0; i < batch.events; i++) {
           if (cells.states[i] !== CELL.TODO) continue;
           ran.push(i);
@@ -257,7 +257,7 @@ t.test(
     const batch = createBatch(FN, 0, ['a', 'b'], [], [entry(0, [0]), entry(1, [1])]);
     const marked: string[] = [];
     const pool = {
-      run({ cells }: PackedTask) {
+      run({ cells }: PreparedBatch) {
         for (let i = 0; i < batch.events; i++)
           if (cells.states[i] === CELL.TODO) cells.states[i] = CELL.DONE;
         return Promise.resolve({

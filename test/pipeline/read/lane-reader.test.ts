@@ -7,6 +7,7 @@ import type { StreamEntry } from '../../../src/pipeline/batch/batch.ts';
 import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
 import { registerFunction } from '../../../src/pipeline/ownership/register.ts';
 import { LaneReader } from '../../../src/pipeline/read/lane-reader.ts';
+import { PartitionTakes } from '../../../src/pipeline/read/partition-takes.ts';
 import { openConnection } from '../../../src/redis/connection.ts';
 import type { RedisConnection } from '../../../src/redis/contract.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
@@ -86,12 +87,11 @@ class ReadLane {
     this.#look = look;
     this.#types = types;
     this.#reader = new LaneReader({
-      connection,
+      takes: new PartitionTakes(connection, 600_000),
       fn: 'f',
       leaseKey: keys.lease(0, 'f'),
       dueKey: keys.due(0, 'f'),
       streamKeys: types.map((name) => keys.events(0, name)),
-      leaseTtlMs: 600_000,
       observed: () => {},
     });
   }

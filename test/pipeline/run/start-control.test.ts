@@ -7,10 +7,12 @@ import { createCells, CELL } from '../../../src/core/progress-cells.ts';
 import { LeaseLostError } from '../../../src/core/errors/handler-errors.ts';
 import { defineFunction } from '../../../src/define/index.ts';
 import { readProtoFolder } from '../../../src/deployment.ts';
-import { createBatch, packBatch } from '../../../src/pipeline/batch/batch.ts';
+import type { BatchTask } from '../../../src/core/thread-protocol.ts';
+import { createBatch, packBatches, prepareBatch } from '../../../src/pipeline/batch/batch.ts';
 import { StartControl } from '../../../src/pipeline/run/start-control.ts';
 import { withoutUntouched } from '../../../src/pipeline/run/untouched.ts';
 import type { LoadedFunction } from '../../../src/thread/load-functions.ts';
+import { EntryChecks } from '../../../src/thread/entry-checks.ts';
 import { runBatch } from '../../../src/thread/run-batch.ts';
 import { PayloadWays } from '../../../src/thread/payload-ways.ts';
 import { BatchBuilder } from '../../../src/wire/batch-writer.ts';
@@ -57,7 +59,9 @@ async function run(batch: ReturnType<typeof batchOf>, control: StartControl, han
     on: ['test.event'],
     handle,
   } as unknown as Parameters<typeof defineFunction>[0]);
-  const { task, cells } = packBatch(batch, null, [], false);
+  const prepared = prepareBatch(batch, { skip: null, blocked: [], isolate: false, caused: [] });
+  const { cells } = prepared;
+  const [task] = packBatches([prepared]) as [BatchTask];
   control.observe(cells, batch.events);
   const parts = {
     catalog,
@@ -65,6 +69,7 @@ async function run(batch: ReturnType<typeof batchOf>, control: StartControl, han
     logger: pino({ level: 'silent' }),
     partitions: 1,
     schemas: new Map(),
+    checks: new EntryChecks(false),
   };
   const options = {
     concurrency: 32,
