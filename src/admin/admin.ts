@@ -1,7 +1,10 @@
 /** The admin server of a deployment, with its groups of routes. */
 import { DEFAULT_PORT } from '../config.ts';
 import type { Deployment } from '../deployment.ts';
-import { readLag, type LagReport } from '../lag/lag.ts';
+import { Loop } from '../core/lifecycle.ts';
+import type { LagReport } from '../lag/lag.ts';
+import { LagWatch } from '../lag/lag-watch.ts';
+import type { RatedLag } from '../lag/rates.ts';
 import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
 import { alertRoutes } from './alert-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
@@ -9,6 +12,7 @@ import { healthRoutes } from './health-routes.ts';
 import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
+import { readBacklogLimits } from '../upkeep/type-limits.ts';
 import { metricsRoutes, recent, stateRoutes } from './state-routes.ts';
 import { roleTokens } from './tokens.ts';
 
@@ -26,10 +30,16 @@ export interface AdminListening {
 }
 
 const LAG_FRESH_MS = 2000;
+/** Time between two readings of the lag that nobody asked for, ms. */
+const SAMPLE_MS = 10_000;
 
-/** Lag of the functions, read from Redis at most once in two seconds. */
-export function recentLag(deployment: Deployment): () => Promise<LagReport> {
-  return recent(() => readLag(deployment), LAG_FRESH_MS);
+/**
+ * Lag of the functions with its rates, read from Redis at most once in two seconds. The rates look
+ * back a minute, as far as the lag was read.
+ */
+export function recentLag(deployment: Deployment): () => Promise<RatedLag> {
+  const watch = new LagWatch(deployment, () => readBacklogLimits(deployment));
+  return recent(() => watch.read(), LAG_FRESH_MS);
 }
 
 /** Fill of the outboxes, read from Redis at most once in two seconds. */
@@ -48,7 +58,7 @@ export async function listenAdmin(
   { port, readOnly }: AdminListening,
 ): Promise<AdminServer> {
   const { environment, registry, log } = deployment;
-  return startAdminServer({
+  const server = await startAdminServer({
     host: environment.MILLRACE_HOST,
     port,
     tokens: roleTokens(environment),
@@ -65,6 +75,25 @@ export async function listenAdmin(
     ],
     log,
   });
+  // So there are rates when somebody asks.
+  const sampling = new Loop({
+    pass: async () => {
+      await lag();
+    },
+    pauseMs: () => SAMPLE_MS,
+    // While Redis is away nothing is read. Health tells of that.
+    failed: () => undefined,
+  });
+  sampling.start();
+  return {
+    port: server.port,
+    url: server.url,
+    close: async () => {
+      // A reading under way may wait for Redis. Nobody needs that reading any more.
+      void sampling.stop();
+      await server.close();
+    },
+  };
 }
 
 /**

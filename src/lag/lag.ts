@@ -36,6 +36,8 @@ export interface LagReport {
    * functions of these events are not conserved.
    */
   readonly unserved?: readonly Unserved[];
+  /** Time of the reading by the server's clock, ms since 1970; missing without functions. */
+  readonly nowMs?: number;
 }
 
 /** @throws UnknownOutcomeError, RedisReplyError */
@@ -61,6 +63,7 @@ export async function readLag(source: RedisSource): Promise<LagReport> {
   );
   return {
     ...(unserved.length === 0 ? {} : { unserved }),
+    ...(nowMs === 0 ? {} : { nowMs }),
     functions: [...functions.entries()]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, rows]) => {

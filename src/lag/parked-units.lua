@@ -14,7 +14,7 @@
 -- 2. those of them with a place in `arrived`
 -- 3. held units, with a list or without
 -- 4. {unit, score, ...}: the units that wait, the oldest first, and one more than ARGV 1
--- 5. {unit, ...}: the units due first; empty where all units that wait have their place in `arrived`
+-- 5. {unit, ...}: the units due first; empty where all that wait have a place in `arrived`
 -- 6. {unit, ...}: held units
 -- 7. {unit, ...}: held units that arrived first; empty where the list before has all held units
 --

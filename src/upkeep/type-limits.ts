@@ -59,6 +59,18 @@ export async function readTypeLimits({
 }
 
 /**
+ * Reads the backlog limits, by type.
+ * @throws UnknownOutcomeError, RedisReplyError
+ */
+export async function readBacklogLimits(source: Source): Promise<ReadonlyMap<string, number>> {
+  return new Map(
+    [...(await readTypeLimits(source))].flatMap(([type, { maxBacklog }]) =>
+      maxBacklog === undefined ? [] : [[type, maxBacklog] as const],
+    ),
+  );
+}
+
+/**
  * @param limits replaces the present limits; null or empty: none
  * @throws InvalidLimitError
  */

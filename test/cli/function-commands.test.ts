@@ -140,6 +140,10 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
       await ok('lag', '--types', '--function', 'f'),
       new RegExp(`^f +note\\.added +${p} +3`, 'm'),
     );
+    t.match(await ok('lag', '--rates', '1'), /^f +0\.0 +0\.0 +0 +0 ms +-$/m);
+    t.match(JSON.parse(await ok('lag', '--rates', '1', '--json')), {
+      functions: [{ rate: { arrivalPerSecond: 0, drainMs: 0, types: [{ type: 'note.added' }] } }],
+    });
     t.match(
       await ok('lag', '--states', '--types'),
       new RegExp(`^f +note\\.added +${p} +held +0 +-$`, 'm'),

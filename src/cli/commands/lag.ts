@@ -1,5 +1,7 @@
 /** `millrace lag`: the appended events of each function, counted by state. Reads only. */
 import type { Command } from 'commander';
+import { sleep } from '../../core/clock.ts';
+import type { Deployment } from '../../deployment.ts';
 import {
   readLag,
   type Bound,
@@ -8,10 +10,13 @@ import {
   type StateLag,
   type TypeLag,
 } from '../../lag/lag.ts';
+import { LagWatch } from '../../lag/lag-watch.ts';
+import type { BacklogForecast, RatedFunction, RatedLag } from '../../lag/rates.ts';
 import { describeUnserved } from '../../lag/unserved.ts';
 import { UnknownFunctionError } from '../../redis/counters.ts';
+import { readBacklogLimits } from '../../upkeep/type-limits.ts';
 import type { CliContext } from '../context.ts';
-import { formatCount } from '../options.ts';
+import { formatCount, wholeNumber } from '../options.ts';
 import { duration, safeJson } from '../printable.ts';
 import { table, type Column } from '../table.ts';
 
@@ -19,8 +24,13 @@ interface LagFlags {
   readonly function?: string;
   readonly types?: boolean;
   readonly states?: boolean;
+  /** Seconds between two looks; true: as many as by default. */
+  readonly rates?: number | true;
   readonly json?: boolean;
 }
+
+/** Time between the two looks of --rates, s. */
+const RATE_SECONDS = 2;
 
 export function registerLag(program: Command, context: CliContext): void {
   program
@@ -29,6 +39,11 @@ export function registerLag(program: Command, context: CliContext): void {
     .option('--function <name>', 'show this function only')
     .option('--types', 'print a row for each type and partition')
     .option('--states', 'print a row for each state with its oldest event; held ones apart')
+    .option(
+      '--rates [seconds]',
+      `look twice, this many seconds apart (default ${RATE_SECONDS}), and print the rates`,
+      wholeNumber(1, 3600),
+    )
     .option('--json', 'print one JSON object, with types and partitions')
     .addHelpText(
       'after',
@@ -51,6 +66,7 @@ Redis lost data: see millrace losses.
 Examples:
   millrace lag
   millrace lag --states
+  millrace lag --rates 10
   millrace lag --json | jq '.functions[] | {name, lag, oldestMs}'`,
     )
     .action((flags: LagFlags) => lag(flags, context));
@@ -58,7 +74,7 @@ Examples:
 
 async function lag(flags: LagFlags, context: CliContext): Promise<void> {
   const deployment = await context.open({ protoDir: null });
-  const report = await readLag(deployment);
+  const report = await read(deployment, flags.rates);
   const functions =
     flags.function === undefined
       ? report.functions
@@ -80,7 +96,8 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
     );
     return;
   }
-  if (flags.states) context.out(statesTable(functions, flags.types ?? false));
+  if (flags.rates !== undefined) context.out(ratesTable(functions));
+  else if (flags.states) context.out(statesTable(functions, flags.types ?? false));
   else context.out(flags.types ? typesTable(functions) : functionsTable(functions));
   for (const fn of functions) {
     const { held } = fn.states;
@@ -107,6 +124,18 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
         `millrace: ${formatCount(fn.skipped)} of the done events of ${fn.name} were skipped, because it had settled events with the same ids before (dedupe)`,
       );
   }
+}
+
+/** @param rates seconds between two looks; true: as many as by default. Undefined: one look */
+async function read(
+  deployment: Deployment,
+  rates: number | true | undefined,
+): Promise<LagReport | RatedLag> {
+  if (rates === undefined) return readLag(deployment);
+  const watch = new LagWatch(deployment, () => readBacklogLimits(deployment));
+  await watch.read();
+  await sleep(1000 * (rates === true ? RATE_SECONDS : rates));
+  return watch.read();
 }
 
 const COUNTS: readonly Column[] = [
@@ -178,4 +207,41 @@ function statesTable(functions: readonly FunctionLag[], byType: boolean): string
         [{ title: 'function' }, ...states],
         functions.flatMap((fn) => rowsOf(fn, [fn.name])),
       );
+}
+
+function ratesTable(functions: readonly (FunctionLag | RatedFunction)[]): string {
+  return table(
+    [
+      { title: 'function' },
+      ...['arrivals/s', 'settled/s', 'waiting', 'drained in'].map((title) => ({
+        title,
+        right: true,
+      })),
+      { title: 'backlog limit' },
+    ],
+    functions.map((fn) => {
+      const { lag, pending, parked } = fn.states;
+      const waiting = formatCount(lag.events + pending.events + parked.events);
+      const rate = 'rate' in fn ? fn.rate : null;
+      if (rate === null) return [fn.name, '-', '-', waiting, '-', '-'];
+      const { arrivalPerSecond, servicePerSecond, drainMs, backlogLimit } = rate;
+      return [
+        fn.name,
+        perSecond(arrivalPerSecond),
+        perSecond(servicePerSecond),
+        waiting,
+        drainMs === null ? 'never' : duration(drainMs),
+        backlogLimit === undefined ? '-' : limitOf(backlogLimit),
+      ];
+    }),
+  );
+}
+
+function perSecond(rate: number): string {
+  return rate < 10 ? rate.toFixed(1) : formatCount(Math.round(rate));
+}
+
+function limitOf({ type, partition, events, limit, reachedInMs }: BacklogForecast): string {
+  const when = reachedInMs === 0 ? 'reached' : `reached in ${duration(reachedInMs ?? 0)}`;
+  return `${type}, partition ${partition}: ${formatCount(events)} of ${formatCount(limit)}, ${reachedInMs === null ? 'not growing' : when}`;
 }
