@@ -215,6 +215,13 @@ module.exports = {
       'reads what the lanes have written, and histories; the wiring alone joins both',
     ),
     only(
+      'metrics-tell',
+      '^src/metrics/',
+      '^src/((core|redis|lag|outbox|upkeep|metrics|pipeline/(append|lane))/|' +
+        '(dispatcher|deployment)\\.ts$)',
+      'tells what the parts have counted; nothing of the parts knows it',
+    ),
+    only(
       'admin-watches',
       '^src/admin/',
       '^src/(?!cli/)',
@@ -306,7 +313,7 @@ module.exports = {
     owner(
       'prom-client-owner',
       'prom-client',
-      '^src/admin/',
+      '^src/metrics/exposition\\.ts$',
       'metrics are made where they are told; nothing counts into a global',
     ),
     owner('yaml-owner', 'yaml', '^src/alerts/', 'the file of alert rules alone is YAML'),

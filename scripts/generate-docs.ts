@@ -1,9 +1,9 @@
 /**
- * The tables in docs/ that repeat what the code declares: `npm run docs` writes them, and
- * `npm run docs -- --check` fails where they differ. Each stands between two comments,
+ * The parts of docs/ that repeat the code: tables, and the dashboard. `npm run docs` writes them,
+ * and `npm run docs -- --check` fails where they differ. Each table stands between two comments,
  * `<!-- begin NAME -->` and `<!-- end NAME -->`.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
 import { BUILT_IN_RULES } from '../src/alerts/built-in-rules.ts';
 import { FIGURES } from '../src/alerts/figures.ts';
@@ -14,6 +14,13 @@ import { DIAGNOSES } from '../src/doctor/diagnosis.ts';
 import { DURABILITY_OPTIONS } from '../src/pipeline/append/durability-options.ts';
 import { PUBLISHER_OPTIONS } from '../src/pipeline/append/publisher-options.ts';
 import { STORE_OPTIONS } from '../src/store/store-options.ts';
+import {
+  DEPLOYMENT_METRICS,
+  PROCESS_METRICS,
+  STATE_METRICS,
+  type MetricRule,
+} from '../src/metrics/catalogue.ts';
+import { dashboard } from './dashboard/dashboard.ts';
 
 /** By file, then by name of the table: its lines. */
 const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
@@ -24,6 +31,11 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   'docs/cli.md': { 'doctor-codes': codesTable },
   'docs/alerts.md': { figures: figuresTable, rules: rulesTable },
   'docs/event-store.md': { 'store-options': () => optionsTable(STORE_OPTIONS) },
+  'docs/metrics.md': {
+    'process-metrics': () => metricsTable(PROCESS_METRICS),
+    'state-metrics': () => metricsTable(STATE_METRICS),
+    'deployment-metrics': () => metricsTable(DEPLOYMENT_METRICS),
+  },
   'docs/publishing.md': {
     options: () => optionsTable({ ...DURABILITY_OPTIONS, ...PUBLISHER_OPTIONS }),
   },
@@ -79,6 +91,18 @@ function table(of: string, rows: Readonly<Record<string, Row>>): string {
   );
 }
 
+function metricsTable(metrics: Readonly<Record<string, MetricRule>>): string {
+  const lines = Object.entries(metrics).map(([name, { type, labels, unit, text }]) => {
+    const shown = labels.map((label) => `\`${label}\``).join(', ');
+    return `| \`${name}\` | ${type} | ${shown} | ${unit} | ${text} |`;
+  });
+  return [
+    '| metric | type | labels | unit | meaning |',
+    '| --- | --- | --- | --- | --- |',
+    ...lines,
+  ].join('\n');
+}
+
 /** @throws Error where the file lacks the place of a table */
 function withTable(text: string, file: string, name: string, table: string): string {
   const [begin, end] = [`<!-- begin ${name} -->`, `<!-- end ${name} -->`];
@@ -89,12 +113,20 @@ function withTable(text: string, file: string, name: string, table: string): str
 }
 
 const check = process.argv.includes('--check');
+const DASHBOARD = 'docs/prometheus/millrace-dashboard.json';
 for (const [file, tables] of Object.entries(TABLES)) {
   const before = readFileSync(file, 'utf8');
   let text = before;
   for (const [name, table] of Object.entries(tables)) text = withTable(text, file, name, table());
   const after = await format(text, { ...(await resolveConfig(file)), parser: 'markdown' });
-  if (after === before) continue;
+  keep(file, before, after);
+}
+const now = existsSync(DASHBOARD) ? readFileSync(DASHBOARD, 'utf8') : '';
+const form = { ...(await resolveConfig(DASHBOARD)), parser: 'json' };
+keep(DASHBOARD, now, await format(JSON.stringify(dashboard()), form));
+
+function keep(file: string, before: string, after: string): void {
+  if (after === before) return;
   if (check) {
     console.error(`${file} differs from what the code declares: npm run docs`);
     process.exitCode = 1;

@@ -217,6 +217,16 @@ export const ENVIRONMENT = {
     'port of the admin HTTP server of `millrace start`; 0: any free port. If it is not set and the default is taken, there is no admin server',
   ),
   MILLRACE_HOST: textOr('127.0.0.1', 'address of the admin server'),
+  MILLRACE_METRICS_DEPLOYMENT: oneOf(
+    ['everywhere', 'apart'],
+    'everywhere',
+    "`apart` leaves the deployment's metrics out of `/metrics`, so that they are read and stored once. They stand in `/metrics/deployment` in any case. See [docs/metrics.md](metrics.md)",
+  ),
+  MILLRACE_METRICS_PARTITION: oneOf(
+    ['off', 'on'],
+    'off',
+    "`on` gives those of the deployment's metrics that have the label `type` the label `partition` too",
+  ),
   MILLRACE_TOKEN: textOrNone(
     '',
     'token of the role admin on the admin server, sent as bearer token or as the password of basic authentication. Without any token, changes are possible on loopback only. See [docs/security.md](security.md#the-admin-server)',

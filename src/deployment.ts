@@ -24,6 +24,7 @@ import { Connections } from './redis/connections.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
 import { describeUnwritten, untilWritten, type WaitForWrites } from './redis/refused-writes.ts';
+import { RoundTrips } from './redis/round-trips.ts';
 import { MIN_SERVER_VERSION } from './redis/server-binary.ts';
 import { settleLocalSchemas, type LocalSchemas } from './registry/local-schemas.ts';
 import { registeredBy } from './registry/registered-by.ts';
@@ -97,6 +98,8 @@ export interface Deployment {
   /** Registers again the schemas of this process that the registry has lost. Never rejects. */
   checkSchemas(): Promise<void>;
   readonly server: ServerInfo;
+  /** Times of the server's replies, on all connections but blocking ones. */
+  readonly roundTrips: RoundTrips;
   /** Whether this process runs the embedded server. */
   readonly ownsServer: boolean;
   readonly url: string;
@@ -119,7 +122,8 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const tls = tlsFiles(environment);
   const embedded = await startEmbedded(environment, log);
   const url = environment.REDIS_URL ?? (embedded as { url: string }).url;
-  const connections = new Connections({ url, log, tls });
+  const roundTrips = new RoundTrips();
+  const connections = new Connections({ url, log, tls, roundTrips });
   let watch: SchemaWatch | null = null;
   const close = async (): Promise<void> => {
     await watch?.stop();
@@ -167,6 +171,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       changedSchemas: watch.changed,
       checkSchemas: () => watch?.check() ?? Promise.resolve(),
       server,
+      roundTrips,
       url,
       log,
       connect: (name, more) => connections.open(name, more),

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { InspectOptions } from 'node:util';
+import { ANSWER_SECONDS, Distribution } from './core/distribution.ts';
 import { ClosedError } from './core/errors/append-errors.ts';
 import { FailureBursts } from './core/failure-bursts.ts';
 import { ConfigError } from './core/errors/input-errors.ts';
@@ -37,6 +38,8 @@ export class Dispatcher {
   readonly #drain = new Drain(() => this.#lanes);
   readonly #bursts: FailureBursts;
   readonly #failures: FailureLog;
+  /** Seconds that its threads have waited for schemas. */
+  readonly schemaWaits = new Distribution(ANSWER_SECONDS);
   readonly #writes: WriteWait;
   #phase: 'starting' | 'running' | 'stopping' = 'starting';
   #functions: readonly FunctionInfo[] = [];
@@ -104,6 +107,14 @@ export class Dispatcher {
   get cutOff(): number {
     return this.#drain.handlersCut;
   }
+  /** Threads of its pool. */
+  get threads(): number {
+    return this.#pool?.threads ?? 0;
+  }
+  /** Threads that have a batch. */
+  get busyThreads(): number {
+    return this.#pool?.busy ?? 0;
+  }
   /** Batches that wait for a thread. */
   get queuedBatches(): number {
     return this.#pool?.queued ?? 0;
@@ -143,6 +154,7 @@ export class Dispatcher {
       dispatcher: this.id,
       bursts: this.#bursts,
       uncaught: () => this.#uncaught++,
+      schemaWaits: this.schemaWaits,
     });
     this.#pool = pool;
     try {

@@ -13,6 +13,8 @@ import type { Log } from './core/log.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { DISPATCHER_OPTIONS, type DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { noteLoss } from './lag/losses.ts';
+import type { ProcessMetrics, ProcessSources } from './metrics/process-metrics.ts';
+import { TurnMeters } from './metrics/turn-meters.ts';
 import type { RedisConnection } from './redis/contract.ts';
 import { describeRefusal } from './redis/refused-writes.ts';
 import { readTypeLimits } from './upkeep/type-limits.ts';
@@ -22,6 +24,7 @@ import {
   DURABILITY_OPTIONS,
   type DurabilityOptions,
 } from './pipeline/append/durability-options.ts';
+import { PublishMeters } from './pipeline/append/publish-meters.ts';
 import { View } from './views/view-query.ts';
 import {
   DEFAULT_PUBLISHER,
@@ -52,9 +55,19 @@ export interface StoreOptions extends Partial<StoreSettings>, DurabilityOptions 
 export class Millrace {
   readonly deployment: Deployment;
   readonly #parts: { close(): Promise<void> }[] = [];
+  readonly #dispatchers: Dispatcher[] = [];
+  /** Counts of its dispatchers and publishers, from which metrics are told. */
+  readonly meters: ProcessSources;
+  #metrics: Promise<ProcessMetrics> | null = null;
 
   constructor(deployment: Deployment) {
     this.deployment = deployment;
+    this.meters = {
+      deployment,
+      turns: new TurnMeters(),
+      publishing: new PublishMeters(),
+      dispatchers: () => this.#dispatchers,
+    };
   }
 
   /**
@@ -90,6 +103,7 @@ export class Millrace {
       },
       gap: (error, lastEntryId) => void this.#gap(connection, error, lastEntryId),
       verify: () => this.deployment.settings.verify(),
+      meters: this.meters.publishing,
       refused: this.#tellRefused(connection),
     });
     this.#parts.push(publisher);
@@ -137,7 +151,17 @@ export class Millrace {
   dispatcher(options: Omit<DispatcherOptions, 'deployment'>): Dispatcher {
     const problems = optionProblems('dispatcher', DISPATCHER_OPTIONS, options);
     if (problems.length > 0) throw new ConfigError(problems);
-    const dispatcher = new Dispatcher({ ...options, deployment: this.deployment });
+    const { turns } = this.meters;
+    const { onTurn } = options;
+    const dispatcher = new Dispatcher({
+      ...options,
+      deployment: this.deployment,
+      onTurn(turn) {
+        turns.turn(turn);
+        onTurn?.(turn);
+      },
+    });
+    this.#dispatchers.push(dispatcher);
     this.#parts.push({ close: () => dispatcher.stop() });
     return dispatcher;
   }
@@ -147,6 +171,18 @@ export class Millrace {
    */
   view<Row = Record<string, unknown>>(name: string): View<Row> {
     return new View<Row>(this.deployment, name);
+  }
+
+  /**
+   * Returns the metrics of this process in Prometheus' text format: those of its dispatchers, its
+   * publishers and its connections, and Node's own. A service serves them, with its own metrics.
+   */
+  async metrics(): Promise<string> {
+    // Loaded here: a process that is not scraped needs no formatter.
+    this.#metrics ??= import('./metrics/process-metrics.ts').then(
+      (loaded) => new loaded.ProcessMetrics(this.meters),
+    );
+    return (await this.#metrics).text();
   }
 
   /**

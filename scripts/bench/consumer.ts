@@ -3,12 +3,16 @@ import { readFileSync } from 'node:fs';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Environment } from '../../src/config.ts';
 import type { TurnDone } from '../../src/index.ts';
+import { Dispatcher } from '../../src/dispatcher.ts';
 import { connect } from '../../src/millrace.ts';
 import { childMain, cpuSeconds, sharedNowMs } from './child.ts';
 import { SEEN_CHANNEL } from './functions/bench-function.ts';
 import { Histogram } from './histogram.ts';
 import type { Seen } from './order.ts';
 import { benchEnvironment, PROTO_DIR } from './settings.ts';
+
+/** Interval of the scrapes, ms. */
+const SCRAPE_MS = 1000;
 
 export interface ConsumerArgument {
   readonly url: string;
@@ -18,6 +22,8 @@ export interface ConsumerArgument {
   /** Settings that differ from the defaults. */
   readonly settings: Partial<Environment>;
   readonly partitions: number;
+  /** Whether the dispatcher counts metrics, and is scraped each second. */
+  readonly metrics: boolean;
   /** Number of events to settle, of all functions together. */
   readonly events: number;
   /** Number of first events whose ages are left out. */
@@ -117,17 +123,23 @@ await childMain<ConsumerArgument, ConsumerResult>(async (argument, ready) => {
     name: 'bench-dispatcher',
   });
   const tally = new Tally(argument);
-  const dispatcher = millrace.dispatcher({
-    functionsDir: argument.functionsDir,
-    onTurn: (turn) => tally.add(turn),
-  });
+  const { functionsDir } = argument;
+  const onTurn = (turn: TurnDone): void => tally.add(turn);
+  const dispatcher = argument.metrics
+    ? millrace.dispatcher({ functionsDir, onTurn })
+    : new Dispatcher({ deployment: millrace.deployment, functionsDir, onTurn });
   await dispatcher.start();
+  const scrapes = argument.metrics
+    ? setInterval(() => void millrace.metrics(), SCRAPE_MS)
+    : undefined;
   const readyMs = sharedNowMs();
   await ready();
   const cpuBefore = cpuSeconds();
   await tally.untilSettled();
   const used = cpuSeconds() - cpuBefore;
   const rssMb = peakRssMb();
+  clearInterval(scrapes);
+  await dispatcher.stop();
   await millrace.close();
   await new Promise((resolve) => setTimeout(resolve, 20)); // the threads' last words
   channel.close();

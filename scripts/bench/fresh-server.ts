@@ -93,6 +93,7 @@ export async function onFreshServer<T>(
           events,
           warmUp,
           partitions: options.partitions,
+          metrics: options.metrics,
           stallMs: STALL_MS,
         } satisfies ConsumerArgument),
     });

@@ -52,6 +52,8 @@ export interface BenchOptions {
   /** appendfsync of the servers. All scenarios run with each value. */
   readonly fsync: readonly [Fsync, ...Fsync[]];
   readonly rivals: boolean;
+  /** Whether dispatchers count metrics, and are scraped each second. */
+  readonly metrics: boolean;
   readonly cpuProf: string | null;
   readonly chunk: number;
   readonly callers: number;
@@ -72,6 +74,7 @@ export const USAGE = `npm run bench -- [options]
   --workers N        worker threads (default: available cores)
   --fsync WHEN       appendfsync of the servers: everysec, always or both (default: both, with --only or --quick everysec)
   --no-rivals        leave out the peers and the bounds
+  --no-metrics       dispatchers count no metrics and are not scraped: what metrics cost is the difference
   --chunk N          events of one publishMany, flat out (default 250)
   --partitions N     partitions of the deployment (default 16, as any deployment has)
   --callers N        publishMany calls under way at once, flat out (default 8)
@@ -112,6 +115,7 @@ function parse(argv: readonly string[]) {
         'cpu-prof': option,
         quick: { type: 'boolean' },
         'no-rivals': { type: 'boolean' },
+        'no-metrics': { type: 'boolean' },
         help: { type: 'boolean' },
       },
     }).values;
@@ -157,6 +161,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     workers: whole('workers', availableParallelism(), 256),
     fsync: fsync === 'both' ? ['everysec', 'always'] : [fsync],
     rivals: !(values['no-rivals'] ?? false),
+    metrics: !(values['no-metrics'] ?? false),
     cpuProf: values['cpu-prof'] ?? null,
     chunk: whole('chunk', 250, 65_536),
     callers: whole('callers', 8, 1000),

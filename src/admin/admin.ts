@@ -5,20 +5,21 @@ import { Loop } from '../core/lifecycle.ts';
 import type { LagReport } from '../lag/lag.ts';
 import { LagWatch } from '../lag/lag-watch.ts';
 import type { RatedLag } from '../lag/rates.ts';
-import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
+import { Metrics } from '../metrics/metrics.ts';
+import type { ProcessSources } from '../metrics/process-metrics.ts';
+import { readServerReading } from '../metrics/server-reading.ts';
+import { readOutboxes } from '../outbox/outbox-state.ts';
 import { alertRoutes } from './alert-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
 import { healthRoutes } from './health-routes.ts';
-import type { Metrics, Watched } from './metrics.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
 import { readBacklogLimits } from '../upkeep/type-limits.ts';
-import { metricsRoutes, recent, stateRoutes } from './state-routes.ts';
+import { metricsRoutes, recent, stateRoutes, type ShownDispatcher } from './state-routes.ts';
 import { roleTokens } from './tokens.ts';
 
 export interface AdminSources {
-  readonly dispatcher: Watched;
-  /** Metrics that count the dispatcher's turns. */
+  readonly dispatcher: ShownDispatcher;
   readonly metrics: Metrics;
   readonly lag: () => Promise<LagReport>;
 }
@@ -42,9 +43,24 @@ export function recentLag(deployment: Deployment): () => Promise<RatedLag> {
   return recent(() => watch.read(), LAG_FRESH_MS);
 }
 
-/** Fill of the outboxes, read from Redis at most once in two seconds. */
-export function recentOutboxes(deployment: Deployment): () => Promise<readonly OutboxState[]> {
-  return recent(() => readOutboxes(deployment), LAG_FRESH_MS);
+/** Creates the metrics of a process that serves them, as its settings want them. */
+export function createMetrics(
+  deployment: Deployment,
+  process: ProcessSources,
+  lag: () => Promise<LagReport>,
+): Metrics {
+  const { environment, partitions } = deployment;
+  return new Metrics({
+    process,
+    apart: environment.MILLRACE_METRICS_DEPLOYMENT === 'apart',
+    deployment: {
+      partitions,
+      lag,
+      outboxes: recent(() => readOutboxes(deployment), LAG_FRESH_MS),
+      server: recent(() => readServerReading(deployment), LAG_FRESH_MS),
+      byPartition: environment.MILLRACE_METRICS_PARTITION === 'on',
+    },
+  });
 }
 
 /**

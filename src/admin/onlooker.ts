@@ -1,19 +1,16 @@
 /** Stands in for the dispatcher in a process that runs no functions. */
 import type { Deployment } from '../deployment.ts';
-import type { Watched } from './meters.ts';
+import type { ShownDispatcher } from './state-routes.ts';
 
 /**
  * Creates the onlooker. It has no lanes, so it is well as long as the process lives, and ready
  * while Redis answers.
  */
-export function createOnlooker({ connection }: Pick<Deployment, 'connection'>): Watched {
+export function createOnlooker({ connection }: Pick<Deployment, 'connection'>): ShownDispatcher {
   return {
     functions: [],
-    lanesOwned: 0,
     threadDeaths: 0,
-    uncaughtErrors: 0,
     leaseLosses: 0,
-    repeats: 0,
     queuedBatches: 0,
     health: () => ({
       ok: true,

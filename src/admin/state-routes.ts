@@ -1,26 +1,39 @@
 /**
- * `/metrics` for Prometheus, open as probes are. `/api/lag` and `/api/health` as JSON, under the
- * rules of access.ts.
+ * `/metrics` and `/metrics/deployment` for Prometheus, open as probes are. `/api/lag` and
+ * `/api/health` as JSON, under the rules of access.ts.
  */
 import { monotonicMs } from '../core/clock.ts';
+import type { Dispatcher } from '../dispatcher.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { LagReport } from '../lag/lag.ts';
-import type { Metrics, Watched } from './metrics.ts';
+import { CONTENT_TYPE } from '../metrics/exposition.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { RouteGroup } from './server.ts';
+
+/** The part of a dispatcher that the API shows. */
+export type ShownDispatcher = Pick<
+  Dispatcher,
+  'functions' | 'threadDeaths' | 'leaseLosses' | 'queuedBatches' | 'health'
+>;
 
 export function metricsRoutes(metrics: Metrics): RouteGroup {
   return {
     prefixes: ['/metrics'],
     access: 'open',
     mount(app) {
-      app.get('/metrics', async (c) =>
-        c.text(await metrics.text(), 200, { 'content-type': metrics.contentType }),
+      const type = { 'content-type': CONTENT_TYPE };
+      app.get('/metrics', async (c) => c.text(await metrics.text(), 200, type));
+      app.get('/metrics/deployment', async (c) =>
+        c.text(await metrics.deploymentText(), 200, type),
       );
     },
   };
 }
 
-export function stateRoutes(dispatcher: Watched, lag: () => Promise<LagReport>): RouteGroup {
+export function stateRoutes(
+  dispatcher: ShownDispatcher,
+  lag: () => Promise<LagReport>,
+): RouteGroup {
   return {
     prefixes: ['/api/lag', '/api/health'],
     access: 'guarded',

@@ -21,6 +21,11 @@ export function wallClockMs(): number {
   return Date.now();
 }
 
+/** Returns the time for which the event loop of this thread has worked so far, ms. */
+export function eventLoopBusyMs(): number {
+  return performance.eventLoopUtilization().active;
+}
+
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();

@@ -1,5 +1,6 @@
 /** Opens the thread pool of a dispatcher, which loads the function files. */
 import { threadEnvironment } from '../config.ts';
+import type { Distribution } from '../core/distribution.ts';
 import type { FailureBursts } from '../core/failure-bursts.ts';
 import type { FunctionFile } from '../core/function-spec.ts';
 import type { Deployment } from '../deployment.ts';
@@ -17,18 +18,15 @@ export interface PoolParts {
   readonly bursts: FailureBursts;
   /** Told of each thread that an uncaught error has ended. */
   readonly uncaught: () => void;
+  /** Counts the seconds that threads wait for a schema. */
+  readonly schemaWaits: Distribution;
 }
 
-export function createPool({
-  deployment,
-  files,
-  dispatcher,
-  bursts,
-  uncaught,
-}: PoolParts): WorkerPool {
+export function createPool(parts: PoolParts): WorkerPool {
+  const { deployment, files, dispatcher, bursts, uncaught, schemaWaits: waits } = parts;
   const { environment, catalog, registry, schemas, changedSchemas, log } = deployment;
   const schemaWaitMs = environment.MILLRACE_SCHEMA_WAIT_MS;
-  const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, log });
+  const writers = new WriterSchemas({ registry, schemas, schemaWaitMs, waits, log });
   return new WorkerPool({
     entry: THREAD_ENTRY,
     threads: environment.WORKERS,

@@ -30,6 +30,7 @@ import { askMasters, scanMasters, type MasterReply } from './masters.ts';
 import { quitClient } from './quit-client.ts';
 import { parseRedisUrls, type RedisTarget } from './redis-url.ts';
 import { settleReply, strip } from './replies.ts';
+import type { RoundTrips } from './round-trips.ts';
 import { settledBy } from './retry.ts';
 import { ScriptSender, type NodeChoice, type ReplyEncoding } from './send-script.ts';
 import { setUpClient } from './set-up-client.ts';
@@ -74,12 +75,14 @@ class Connection implements RedisConnection {
   #wantsMaster = false;
   readonly #cork = new Cork();
   readonly #outage = new ClusterOutage();
+  readonly #trips: RoundTrips | undefined;
 
   constructor(options: ConnectionOptions) {
     const targets = parseRedisUrls(options.url);
     const first = targets[0] as RedisTarget;
     this.#options = options;
     this.#first = first;
+    this.#trips = options.blocking ? undefined : options.roundTrips;
     this.#offlineWaitMs = options.offlineWaitMs ?? 2_000;
     this.isCluster = targets.length > 1 || options.cluster === true;
     this.target = targets.map((t) => t.display).join(',');
@@ -282,9 +285,13 @@ class Connection implements RedisConnection {
   }
 
   #settle(label: string, command: Command): Promise<unknown> {
-    const reply = settleReply(label, command, (error) => this.#leave(error.reply)).catch(
-      (error: unknown) =>
-        throwNamingKey(error, label, command, (key) => this.#send('TYPE', 'TYPE', [key], 'utf8')),
+    const sentMs = monotonicMs();
+    const reply = settleReply(label, command, {
+      unfit: (error) => this.#leave(error.reply),
+      // The time of a blocking command is that of its wait.
+      answered: () => this.#trips?.answered(label, sentMs),
+    }).catch((error: unknown) =>
+      throwNamingKey(error, label, command, (key) => this.#send('TYPE', 'TYPE', [key], 'utf8')),
     );
     if (!this.isCluster) return reply;
     return reply.then((value) => {

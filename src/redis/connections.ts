@@ -1,13 +1,15 @@
 import { openConnection } from './connection.ts';
 import type { ConnectionOptions, RedisConnection } from './contract.ts';
 
+type Shared = Pick<ConnectionOptions, 'url' | 'log' | 'tls' | 'roundTrips'>;
+
 /** The connections of one process to one address. */
 export class Connections {
-  readonly #options: Pick<ConnectionOptions, 'url' | 'log' | 'tls'>;
+  readonly #options: Shared;
   readonly #open: RedisConnection[] = [];
   #cluster = false;
 
-  constructor(options: Pick<ConnectionOptions, 'url' | 'log' | 'tls'>) {
+  constructor(options: Shared) {
     this.#options = options;
   }
 

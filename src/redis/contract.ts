@@ -1,5 +1,6 @@
 /** The connection to Redis as its callers see it: connection.ts opens one. */
 import type { Log } from '../core/log.ts';
+import type { RoundTrips } from './round-trips.ts';
 
 export type RedisArg = string | number | Buffer;
 export type ConnectionStatus = 'connecting' | 'up' | 'down' | 'closed';
@@ -38,6 +39,8 @@ export interface ConnectionOptions {
    * RedisConnection.renew.
    */
   readonly onUnfit?: (reply: string) => void;
+  /** Counts the replies. Default: nobody does. */
+  readonly roundTrips?: RoundTrips;
   readonly log?: Log;
 }
 

@@ -6,13 +6,23 @@ import { RedisReplyError, UnknownOutcomeError } from '../core/errors/server-erro
 export function settleReply(
   label: string,
   command: Command,
-  unfit?: (error: RedisReplyError) => void,
+  told?: {
+    readonly unfit: (error: RedisReplyError) => void;
+    readonly answered: () => void;
+  },
 ): Promise<unknown> {
-  return (command.promise as Promise<unknown>).then(undefined, (error: unknown) => {
-    const told = toMillraceError(label, error);
-    if (told instanceof RedisReplyError && told.reconnect) unfit?.(told);
-    throw told;
-  });
+  return (command.promise as Promise<unknown>).then(
+    (reply) => {
+      told?.answered();
+      return reply;
+    },
+    (error: unknown) => {
+      const known = toMillraceError(label, error);
+      if (known instanceof RedisReplyError) told?.answered();
+      if (known instanceof RedisReplyError && known.reconnect) told?.unfit(known);
+      throw known;
+    },
+  );
 }
 
 function toMillraceError(command: string, error: unknown): MillraceError {

@@ -1,6 +1,6 @@
 /**
- * A cache with the redis-server of the distribution's own package, downloaded with apt and unpacked
- * into a folder. Nothing is installed, and no root is needed.
+ * A cache with a program of the distribution's own package, downloaded with apt and unpacked into a
+ * folder: the redis-server, and what tests need. Nothing is installed, and no root is needed.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -12,11 +12,22 @@ import {
   versionOf,
   withLibraries,
   type ServerBinary,
+  type ServerVersion,
 } from './server-program.ts';
 
 /** Names of the packages, and of the programs in them. */
 export const SERVER_NAMES = ['redis-server', 'valkey-server'];
 const APT_TIMEOUT_MS = 180_000;
+
+/** A program that a package holds. */
+export interface Packaged<Found extends object = object> {
+  /** Names of the packages, the best one first. Each has a program of its own name. */
+  readonly names: readonly string[];
+  /** Looks whether the program runs here. */
+  readonly check: (path: string, libraryPath: string) => Promise<Found>;
+}
+
+const SERVER: Packaged<ServerVersion> = { names: SERVER_NAMES, check: versionOf };
 
 /** Returns the name of this system's folder in the cache. */
 export async function systemName(): Promise<string> {
@@ -37,12 +48,20 @@ interface Manifest {
   readonly libraries: readonly string[];
 }
 
-export async function readCache(folder: string): Promise<ServerBinary | null> {
+export function readCache(folder: string): Promise<ServerBinary | null> {
+  return readPackaged(folder, SERVER);
+}
+
+/** Returns the program in the cache. Null: there is none that runs. */
+export async function readPackaged<Found extends object>(
+  folder: string,
+  { check }: Packaged<Found>,
+): Promise<({ readonly path: string; readonly libraryPath: string } & Found) | null> {
   try {
     const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as Manifest;
     const path = join(folder, manifest.server);
     const libraryPath = manifest.libraries.map((library) => join(folder, library)).join(':');
-    return { path, libraryPath, ...(await versionOf(path, libraryPath)) };
+    return { path, libraryPath, ...(await check(path, libraryPath)) };
   } catch {
     return null;
   }
@@ -52,7 +71,11 @@ export async function readCache(folder: string): Promise<ServerBinary | null> {
  * Fills the cache. Returns the problem, or null. Two processes may do this at once: each uses a
  * folder of its own, and the first rename counts.
  */
-export async function fillCache(folder: string, systemLists: boolean): Promise<string | null> {
+export async function fillCache(
+  folder: string,
+  systemLists: boolean,
+  wanted: Packaged = SERVER,
+): Promise<string | null> {
   const work = `${folder}.tmp-${process.pid}-${randomBytes(4).toString('hex')}`;
   let problem: string | null = null;
   try {
@@ -63,19 +86,19 @@ export async function fillCache(folder: string, systemLists: boolean): Promise<s
       // Empty or outdated lists are the normal state of a fresh machine. Private lists can be
       // updated without root.
       if (lists === 'private') await updateLists(state, apt);
-      for (const name of SERVER_NAMES) {
+      for (const name of wanted.names) {
         const attempt = join(work, `${lists}-${name}`);
         const root = join(attempt, 'root');
         try {
-          const manifest = await unpackServer(name, attempt, root, apt);
+          const manifest = await unpackProgram({ name, work: attempt, root, apt, wanted });
           await writeFile(join(root, 'manifest.json'), JSON.stringify(manifest));
-          await install(root, folder);
+          await install(root, folder, wanted);
           return null;
         } catch (error) {
           // The problem of the first name says most. An older system has no valkey-server, which is
           // no news.
           if (
-            name === SERVER_NAMES[0] ||
+            name === wanted.names[0] ||
             !/No packages found|Unable to locate/.test(firstLine(error))
           )
             problem = firstLine(error);
@@ -90,12 +113,12 @@ export async function fillCache(folder: string, systemLists: boolean): Promise<s
   return problem;
 }
 
-async function install(root: string, folder: string): Promise<void> {
+async function install(root: string, folder: string, wanted: Packaged): Promise<void> {
   try {
     await rename(root, folder);
   } catch {
     // Another process was faster, or the present folder is broken.
-    if (await readCache(folder)) return;
+    if (await readPackaged(folder, wanted)) return;
     await rename(folder, `${root}.broken`);
     await rename(root, folder);
   }
@@ -135,16 +158,20 @@ export async function updateLists(dir: string, apt: readonly string[]): Promise<
   await output('apt-get', [...apt, '-q', 'update'], { timeoutMs: APT_TIMEOUT_MS });
 }
 
+interface Unpacking {
+  readonly name: string;
+  /** Folder for what is needed on the way. */
+  readonly work: string;
+  readonly root: string;
+  readonly apt: readonly string[];
+  readonly wanted: Packaged;
+}
+
 /**
  * Downloads and unpacks the package under `root`, with those needed libraries that this system
  * lacks.
  */
-async function unpackServer(
-  name: string,
-  work: string,
-  root: string,
-  apt: readonly string[],
-): Promise<Manifest> {
+async function unpackProgram({ name, work, root, apt, wanted }: Unpacking): Promise<Manifest> {
   const needs = await directDependencies([name], apt);
   // The binary may be in a sister package. Debian: redis-tools holds it, and redis-server only a
   // link.
@@ -181,7 +208,7 @@ async function unpackServer(
   if (lost.length > 0)
     throw new Error(`libraries that ${name} needs are in none of its packages: ${lost.join(', ')}`);
   const hasOwn = existsSync(libraries);
-  await versionOf(server, hasOwn ? libraries : '');
+  await wanted.check(server, hasOwn ? libraries : '');
   return { server: relative(root, server), libraries: hasOwn ? ['libraries'] : [] };
 }
 

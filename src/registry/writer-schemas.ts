@@ -8,6 +8,7 @@
 import type { SchemaAnswer, SchemaKey, WriterSchema } from '../core/thread-protocol.ts';
 import { CorruptDataError } from '../core/errors/data-errors.ts';
 import { monotonicMs } from '../core/clock.ts';
+import type { Distribution } from '../core/distribution.ts';
 import type { Log } from '../core/log.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import { UnknownSchemaError, UnknownSubjectError, UnknownVersionError } from './schema-errors.ts';
@@ -24,6 +25,8 @@ export interface WriterSchemasOptions {
   readonly schemas: ReadonlyMap<string, LocalSchema>;
   /** Time that events wait for an unknown schema, ms. Named in the alarm. */
   readonly schemaWaitMs: number;
+  /** Counts the seconds that threads wait for a schema that is not kept here. */
+  readonly waits?: Distribution;
   readonly log: Log;
 }
 
@@ -52,8 +55,10 @@ export class WriterSchemas {
     if (unknown && monotonicMs() - unknown.askedMs < UNKNOWN_MS) return Promise.resolve(null);
     let asking = this.#asking.get(key);
     if (!asking) {
+      const askedMs = monotonicMs();
       const asked = this.#ask(key).finally(() => {
         if (this.#asking.get(key) === asked) this.#asking.delete(key);
+        this.#options.waits?.observe((monotonicMs() - askedMs) / 1000);
       });
       asking = asked;
       this.#asking.set(key, asking);

@@ -325,8 +325,14 @@ const anchorOf = (heading: string): string =>
     .replace(/[^\p{L}\p{N}\s_-]/gu, '')
     .replace(/\s/g, '-');
 
+/** Pages of docs/. Its folders hold files for other programs. */
+const pagesOfDocs = (): string[] =>
+  readdirSync(join(projectDir, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`);
+
 t.test('each link of the docs leads somewhere', async (t) => {
-  const docs = readdirSync(join(projectDir, 'docs')).map((name) => `docs/${name}`);
+  const docs = pagesOfDocs();
   const pages = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', ...docs];
   const proseOf = (page: string): string =>
     readFileSync(join(projectDir, page), 'utf8').replace(/^```[^]*?^```/gm, '');
@@ -353,7 +359,7 @@ const filesOf = (...patterns: string[]): string[] =>
     .filter((path) => path !== '');
 
 t.test('each path, script, variable and flag that the docs name is there', async (t) => {
-  const docs = readdirSync(join(projectDir, 'docs')).map((name) => `docs/${name}`);
+  const docs = pagesOfDocs();
   const code = filesOf('src', 'scripts', 'test', 'workers', '.ci', '*.json', '*.js')
     .map((path) => readFileSync(join(projectDir, path), 'utf8'))
     .join('\n');

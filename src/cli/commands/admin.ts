@@ -3,8 +3,7 @@
  * So dispatchers may scale to zero, and a laptop may look at another deployment.
  */
 import type { Command } from 'commander';
-import { listenAdmin, recentLag, recentOutboxes, type AdminListening } from '../../admin/admin.ts';
-import { Metrics } from '../../admin/metrics.ts';
+import { createMetrics, listenAdmin, recentLag, type AdminListening } from '../../admin/admin.ts';
 import { createOnlooker } from '../../admin/onlooker.ts';
 import type { AdminServer } from '../../admin/server.ts';
 import { startAlerts } from '../../admin/start-alerts.ts';
@@ -12,7 +11,7 @@ import { DEFAULT_PORT } from '../../config.ts';
 import { sleep } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
 import type { LagReport } from '../../lag/lag.ts';
-import { logWith } from '../../millrace.ts';
+import { logWith, Millrace } from '../../millrace.ts';
 import { readSettings } from '../../redis/settings.ts';
 import type { LongRunningContext } from '../context.ts';
 import { createLogger } from '../create-logger.ts';
@@ -79,7 +78,7 @@ function listen(
   listening: AdminListening,
 ): Promise<AdminServer> {
   const dispatcher = createOnlooker(deployment);
-  const metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
+  const metrics = createMetrics(deployment, new Millrace(deployment).meters, lag);
   return listenAdmin(deployment, { dispatcher, metrics, lag }, listening);
 }
 

@@ -4,8 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Logger } from 'pino';
-import { recentLag, recentOutboxes, startAdmin } from '../../admin/admin.ts';
-import { Metrics } from '../../admin/metrics.ts';
+import { createMetrics, recentLag, startAdmin } from '../../admin/admin.ts';
 import { startAlerts } from '../../admin/start-alerts.ts';
 import { readEnvironment } from '../../config.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
@@ -72,13 +71,9 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   if (stop.first.aborted) return;
   const lag = recentLag(deployment);
   const alerts = await startAlerts(deployment, lag);
-  const metrics: Metrics = new Metrics(() => dispatcher, lag, recentOutboxes(deployment));
-  const dispatcher = new Millrace(deployment).dispatcher({
-    functionsDir: dir,
-    skipFiles: ownFiles(dir),
-    onTurn: metrics.turn,
-    waiting,
-  });
+  const millrace = new Millrace(deployment);
+  const dispatcher = millrace.dispatcher({ functionsDir: dir, skipFiles: ownFiles(dir), waiting });
+  const metrics = createMetrics(deployment, millrace.meters, lag);
   const admin = await startAdmin(deployment, { dispatcher, metrics, lag });
   const stopped = aborted(stop.first);
   const starting = dispatcher.start();

@@ -1,5 +1,5 @@
 /** A publisher's events on their way: gathered per partition, sent as flushes. */
-import { leftOf } from '../../core/clock.ts';
+import { leftOf, monotonicMs } from '../../core/clock.ts';
 import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { positionPrefix } from '../../core/position.ts';
 import type { PayloadArena } from '../../wire/payload-arena.ts';
@@ -155,6 +155,7 @@ export class Flushes {
     const { gauge } = this.#parts;
     flush.address = positionPrefix(partition, entryId);
     this.#lastEntryIds[partition] = entryId;
+    this.#parts.publisher.meters?.appended(parts, monotonicMs() - flush.openedMs);
     if (backlogs.length > 0 || !gauge.calm) gauge.answered(partition, parts, backlogs);
   }
 }

@@ -7,6 +7,7 @@ import type { Keys } from '../../redis/keys.ts';
 import type { RefusedWrites } from '../../redis/retry.ts';
 import type { Catalog } from '../../wire/catalog.ts';
 import type { Confirm } from './confirm.ts';
+import type { PublishMeters } from './publish-meters.ts';
 import type { PublisherSettings } from './publisher-options.ts';
 import type { Verify } from './verify-deployment.ts';
 
@@ -24,6 +25,8 @@ export interface PublisherParts {
   /** Told that Redis has lost acknowledged flushes, the last under this id ('': not known). */
   readonly gap?: (error: ProducerGapError, lastEntryId: string) => void;
   readonly verify?: Verify;
+  /** Counts what is appended. */
+  readonly meters?: PublishMeters;
   /** Told that Redis takes no writes and has refused a flush, which is sent again. */
   readonly refused?: (error: RedisReplyError) => void;
 }

@@ -61,11 +61,17 @@ export class Publisher {
       gauge: this.#gauge,
       left: () => this.#line.wake(),
     });
+    parts.meters?.open.add(this);
   }
 
   /** Bytes accepted and not yet appended. */
   get bufferedBytes(): number {
     return this.#flushes.bytes;
+  }
+
+  /** Calls that wait for room in the buffer. */
+  get waitingCalls(): number {
+    return this.#line.length;
   }
 
   /** Reasons to hold events back or refuse them now, each with a time to try again. */
@@ -159,6 +165,7 @@ export class Publisher {
     await this.#scheduled.settled();
     await this.flush();
     this.#stop.abort();
+    this.#parts.meters?.open.delete(this);
   }
 
   /** For logs. */

@@ -10,6 +10,11 @@ export class RoomLine {
     return this.#line.size === 0;
   }
 
+  /** Calls in the line. */
+  get length(): number {
+    return this.#line.size;
+  }
+
   /** Resolves at the head of the line, with the function that leaves it. */
   async join(): Promise<() => void> {
     let place!: () => void;

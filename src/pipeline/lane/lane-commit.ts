@@ -12,6 +12,7 @@ import { EventLocator } from '../run/event-locator.ts';
 import type { BatchResult } from '../run/batch-result.ts';
 import type { InFlight, SettledBatch } from './in-flight.ts';
 import type { LaneContext } from './lane-context.ts';
+import { queueTimes } from './queue-times.ts';
 import type { Recovery } from './recovery.ts';
 import { batchOfEnded, chooseLeaving, settle, type Leaving } from './slow-handlers.ts';
 
@@ -79,6 +80,7 @@ export class LaneCommits {
     const { inFlight, progress, stages } = this.#lane;
     const ended = inFlight.ended();
     if (ended.length === 0) return 'nothing';
+    this.#lane.times = null;
     progress.doing = 'committing';
     const fetched = await stages.fetchParked(ended.map(({ unit }) => unit));
     // A unit that a dead letter holds meanwhile is not among the fetched ones.
@@ -234,7 +236,8 @@ export class LaneCommits {
   }
 
   #tellDone(batch: Batch, result: SettledBatch, plan: CommitPlan, commitMs: number): void {
-    const { stages, options } = this.#lane;
+    const { stages, options, times } = this.#lane;
+    this.#lane.times = null;
     const ages = [...result.ages];
     for (let i = 0; i < ages.length; i += 2) ages[i] = (ages[i] as number) + commitMs;
     stages.turnDone({
@@ -246,6 +249,11 @@ export class LaneCommits {
       entries: batch.entries.length,
       ages,
       busyMs: result.busyMs,
+      events: batch.events,
+      bytes: batch.bytes,
+      commitMs,
+      waitMs: times && Math.max(0, times.waitMs),
+      queued: times ? queueTimes(batch.entries, times.takenMs) : [],
     });
   }
 

@@ -71,6 +71,14 @@ export class TurnIds {
   }
 }
 
+/** Times of a turn, for metrics. */
+export interface TurnTimes {
+  /** Time at which its entries were taken, by the server's clock, ms since 1970. */
+  readonly takenMs: number;
+  /** Time that its batch has waited for a thread, ms. */
+  waitMs: number;
+}
+
 export class LaneContext {
   readonly options: LaneOptions;
   readonly stages: LaneStages;
@@ -90,6 +98,8 @@ export class LaneContext {
   readonly budget: TurnBudget;
   /** The server's clock minus this process's clock, ms. */
   serverAheadMs = 0;
+  /** Times of the turn under way, for its metrics. Turns write them, the commit takes them. */
+  times: TurnTimes | null = null;
 
   constructor(options: LaneOptions, stages: LaneStages) {
     const { spec, leaseValue, consumer = OWNER } = options;

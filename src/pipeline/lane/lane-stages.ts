@@ -44,6 +44,18 @@ export interface TurnDone {
   /** Completed events by age at the commit: pairs of ms, count. */
   readonly ages: readonly number[];
   readonly busyMs: number;
+  /** Events of the batch. */
+  readonly events: number;
+  readonly bytes: number;
+  /** Time of the commit, with its attempts, ms. */
+  readonly commitMs: number;
+  /** Time that the batch waited for a thread, ms. Null: its handlers ran beside the turns. */
+  readonly waitMs: number | null;
+  /**
+   * Events by the time that they were in their stream before the turn took them: pairs of ms,
+   * count. A batch with many entries is told by some of them.
+   */
+  readonly queued: readonly number[];
 }
 
 /** Entries that were missing. */

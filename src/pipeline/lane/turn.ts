@@ -150,7 +150,10 @@ export class Turns {
     // A unit that is overdue and still runs here must not run twice at a time.
     const due = units.filter((unit) => !inFlight.has(unit));
     if (entries.length + units.length > 0) this.#lane.serverAheadMs = serverNowMs - wallClockMs();
-    if (entries.length + due.length > 0) return { kind: 'work', entries, due };
+    if (entries.length + due.length > 0) {
+      this.#lane.times = { takenMs: serverNowMs, waitMs: 0 };
+      return { kind: 'work', entries, due };
+    }
     progress.made();
     this.#lane.dueAt(nextDueMs, serverNowMs);
     return this.#noWork();
@@ -211,6 +214,7 @@ export class Turns {
   async #run(batch: Batch, seen: Seen | null): Promise<Ran | Over> {
     const { stages, options, parked, runControl, progress, budget, bell } = this.#lane;
     const { search } = this.#recovery;
+    const handedMs = monotonicMs();
     const ran = await stages
       .run(batch, {
         blocked: options.spec.ordering === 'key' ? parked.units() : [],
@@ -227,6 +231,7 @@ export class Turns {
     }
     progress.gotOn();
     this.#setup.worked();
+    if (this.#lane.times) this.#lane.times.waitMs = monotonicMs() - handedMs - ran.busyMs;
     const result = seen ? withRepeats(ran, seen) : ran;
     if (batch.rows) budget.weigh(batch, result.effects);
     const touched = withoutUntouched(batch, result);

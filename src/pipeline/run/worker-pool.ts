@@ -87,6 +87,11 @@ export class WorkerPool {
     return this.#piscina.threads.length;
   }
 
+  /** Threads that have a batch. */
+  get busy(): number {
+    return this.#groups.busy;
+  }
+
   /** Threads lost since the start. */
   get deaths(): number {
     return this.#deaths;
