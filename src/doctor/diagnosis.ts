@@ -11,7 +11,7 @@ export const DIAGNOSES = {
   'server-replica': 'the server is a replica and takes no writes',
   'server-old': 'the version of the server is too low',
   'writes-refused': 'the server answers, but refuses writes',
-  persistence: 'what the server writes to disk',
+  persistence: 'forms in which the server keeps data on disk',
   'persistence-none': 'the server writes nothing to disk',
   'persistence-snapshots': 'the server writes snapshots only',
   'fsync-no': 'nobody asks the disk to keep the append-only file',

@@ -21,7 +21,7 @@ export interface Rate {
 }
 
 /**
- * How far a function is from the backlog limit of a type (`millrace limits --max-backlog`). Each
+ * Distance of a function from the backlog limit of a type (`millrace limits --max-backlog`). Each
  * partition has an even part of the limit. This is the partition that reaches its part first, or
  * that is the fullest.
  */
