@@ -185,6 +185,12 @@ module.exports = {
       'reads the figures that others measure, and tells receivers; knows no lane and no command',
     ),
     only(
+      'top-is-a-feature',
+      '^src/top/',
+      '^src/((core|redis|lag|alerts|top)/|pipeline/ownership/presence\\.ts$)',
+      'reads lag, alerts and who works, and lays out lines; knows no terminal',
+    ),
+    only(
       'config-is-a-leaf',
       '^src/config\\.ts$',
       '^src/core/',

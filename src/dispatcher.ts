@@ -182,6 +182,7 @@ export class Dispatcher {
       parts.scheduler.start();
       parts.relay.start();
       parts.watch.start();
+      parts.presence.start();
       this.#phase = 'running';
     } catch (error) {
       await this.stop(0);
@@ -217,7 +218,12 @@ export class Dispatcher {
     this.#stopping.abort();
     this.#phase = 'stopping';
     const parts = this.#parts;
-    const services = [parts?.upkeep.stop(), parts?.scheduler.stop(), parts?.watch.stop()];
+    const services = [
+      parts?.upkeep.stop(),
+      parts?.scheduler.stop(),
+      parts?.watch.stop(),
+      parts?.presence.stop(),
+    ];
     // Lanes halt before anything is waited for.
     const lanes = parts?.keeper.stop();
     this.#drain.cutOffIn(deadlineMs);

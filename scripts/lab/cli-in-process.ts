@@ -62,6 +62,7 @@ export async function inContext(
     out: (text) => void (ran.out += `${text}\n`),
     err: (text) => void (ran.err += `${text}\n`),
     takeStop: () => ({ first: signal, second: signal, reason: null }),
+    screen: () => null,
     fail: () => void (ran.failed = true),
   };
   const program = await build(context);

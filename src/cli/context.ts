@@ -6,6 +6,7 @@ import type { Environment } from '../config.ts';
 import type { Deployment, UnfitProblem } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
 import type { WaitForWrites } from '../redis/refused-writes.ts';
+import type { TerminalScreen } from './terminal-screen.ts';
 
 export interface CliContext {
   /**
@@ -71,6 +72,11 @@ export interface LongRunningContext extends CliContext {
    * stdout exits with 0.
    */
   takeStop(): Stop;
+  /**
+   * Opens the terminal as a screen. Null: stdin or stdout is no terminal. The screen closes with
+   * the process, however the process ends.
+   */
+  screen(): TerminalScreen | null;
   /**
    * Reads and checks the settings.
    * @throws ConfigError naming every problem

@@ -19,6 +19,7 @@ import type { LongRunningContext, Stop, StopReason } from './context.ts';
 import { EXIT, UsageError } from './exit-status.ts';
 import { printable } from './printable.ts';
 import { buildProgram } from './program.ts';
+import { openScreen, type TerminalScreen } from './terminal-screen.ts';
 
 /** Time that an interrupted command has to close its deployments, ms. */
 const CLOSE_MS = 5000;
@@ -122,6 +123,10 @@ class Shell implements LongRunningContext {
         return reason();
       },
     };
+  }
+
+  screen(): TerminalScreen | null {
+    return openScreen(process);
   }
 
   fail(): void {

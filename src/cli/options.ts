@@ -15,6 +15,28 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
+const SPANS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/**
+ * Returns a parser of times for commander: `90s`, `30m`, `12h`, `7d` -> ms.
+ * @param fitting the times that fit, after "It must be a time of"
+ */
+export function timeSpan(minMs: number, fitting: string): (text: string) => number {
+  return (text) => {
+    const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
+    const ms = Number(amount) * (SPANS[unit ?? ''] ?? Number.NaN);
+    if (!Number.isSafeInteger(ms) || ms < minMs)
+      throw new InvalidArgumentError(`It must be a time of ${fitting}.`);
+    return ms;
+  };
+}
+
 export function formatCount(value: number): string {
   return grouped(Math.round(value));
 }

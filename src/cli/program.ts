@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   publish: async () => (await import('./commands/publish.ts')).registerPublish,
   tail: async () => (await import('./commands/tail.ts')).registerTail,
   lag: async () => (await import('./commands/lag.ts')).registerLag,
+  top: async () => (await import('./commands/top.ts')).registerTop,
   functions: async () => (await import('./commands/functions.ts')).registerFunctions,
   limits: async () => (await import('./commands/limits.ts')).registerLimits,
   doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,

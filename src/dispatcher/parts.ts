@@ -3,7 +3,9 @@
  * services beside them. Each part is built here, and given the other parts that it needs.
  */
 import type { SettingsChangedError } from '../core/errors/server-errors.ts';
+import { monotonicMs } from '../core/clock.ts';
 import { OWNER, type FunctionSpec } from '../core/function-spec.ts';
+import { packageVersion } from '../core/package-info.ts';
 import type { Deployment } from '../deployment.ts';
 import { Relay } from '../outbox/relay.ts';
 import { PartitionCommits } from '../pipeline/commit/commit.ts';
@@ -11,6 +13,7 @@ import { PartitionTakes } from '../pipeline/read/partition-takes.ts';
 import { FairShare } from '../pipeline/batch/fair-share.ts';
 import { parkedForMs } from '../pipeline/lane/in-flight.ts';
 import type { Lane } from '../pipeline/lane/lane.ts';
+import type { Presence } from '../pipeline/ownership/presence.ts';
 import { LaneKeeper } from '../pipeline/ownership/lane-keeper.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
 import type { SweptLane } from '../upkeep/parked-sweep.ts';
@@ -19,6 +22,7 @@ import { Upkeep } from '../upkeep/upkeep.ts';
 import { DeploymentWatch } from './deployment-watch.ts';
 import { Doorbells } from './doorbells.ts';
 import { createLane, type LaneFactoryParts } from './lane-factory.ts';
+import { PresenceBeat } from './presence-beat.ts';
 
 export interface Parts {
   readonly keeper: LaneKeeper<Lane>;
@@ -27,6 +31,7 @@ export interface Parts {
   readonly upkeep: Upkeep;
   readonly scheduler: Scheduler;
   readonly watch: DeploymentWatch;
+  readonly presence: PresenceBeat;
 }
 
 export interface PartsOptions extends Omit<
@@ -78,7 +83,31 @@ export function createParts(options: PartsOptions): Parts {
       refused: () => keeper.refused,
       changed: options.settingsChanged,
     }),
+    presence: new PresenceBeat({
+      connection,
+      keys,
+      presence: presenceOf(options, monotonicMs(), () => lanes().length),
+    }),
   };
+}
+
+function presenceOf(
+  { pool, dispatcher }: PartsOptions,
+  startedMs: number,
+  lanes: () => number,
+): () => Presence {
+  const version = packageVersion();
+  return () => ({
+    dispatcher,
+    version,
+    upMs: Math.round(monotonicMs() - startedMs),
+    threads: pool.threads,
+    busy: pool.busy,
+    queued: pool.queued,
+    lanes: lanes(),
+    rssBytes: process.memoryUsage.rss(),
+    threadDeaths: pool.deaths,
+  });
 }
 
 function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay): LaneKeeper<Lane> {

@@ -44,6 +44,7 @@ export function aclRules({ namespace, part, registersSchemas }: AclOptions): str
     dispatcher: [
       partition('*'),
       `~${namespace}:members:*`,
+      `~${namespace}:presence:*`,
       `~${keys.settings()}`,
       `~${keys.views()}`,
     ],

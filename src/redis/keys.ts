@@ -30,6 +30,8 @@ export interface Keys {
   helpers(partition: number, fn: string): string;
   /** zset: dispatchers that serve a function -> server time in ms until which they count */
   members(fn: string): string;
+  /** string with TTL, JSON: threads and lanes of a dispatcher, for people (presence.ts) */
+  presence(dispatcher: string): string;
   /** string with TTL: `<sequence>:<entry id>` of the producer's last flush */
   producer(partition: number, producer: string): string;
   /** set: ids of the type appended in one of two windows that take turns */
@@ -108,6 +110,7 @@ export function createKeys(namespace: string): Keys {
     lease: (partition, lane) => `${p(partition)}:lease:${lane}`,
     helpers: (partition, fn) => `${p(partition)}:helpers:${fn}`,
     members: (fn) => `${namespace}:members:${fn}`,
+    presence: (dispatcher) => `${namespace}:presence:${dispatcher}`,
     producer: (partition, producer) => `${p(partition)}:producer:${producer}`,
     publishedIds: (partition, type, turn) => `${p(partition)}:ids:${type}:${turn}`,
     settledIds: (partition, fn, turn) => `${p(partition)}:inbox:${fn}:${turn}`,

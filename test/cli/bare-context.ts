@@ -16,6 +16,7 @@ export function bareContext(text: Text): LongRunningContext {
     err: (line) => void (text.stderr += `${line}\n`),
     takeStop: () => ({ first: signal, second: signal, reason: null }),
     environment: () => readEnvironment({}),
+    screen: () => null,
     fail: () => {},
   };
 }

@@ -41,6 +41,7 @@ t.test('bad use is refused before anything is opened', async (t) => {
     out: () => {},
     err: () => {},
     takeStop: unused,
+    screen: unused,
     environment: unused,
     fail: () => {},
   };

@@ -2,7 +2,6 @@
  * `millrace limits`: how long events of a type are kept, and how far its functions may fall behind.
  */
 import type { Command } from 'commander';
-import { InvalidArgumentError } from 'commander';
 import { TYPE_PATTERN } from '../../core/function-spec.ts';
 import {
   InvalidLimitError,
@@ -14,7 +13,7 @@ import { audited } from '../audited.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { requireKnownType } from '../known-types.ts';
-import { formatCount, wholeNumber } from '../options.ts';
+import { formatCount, timeSpan, wholeNumber } from '../options.ts';
 import { duration, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
 
@@ -26,13 +25,7 @@ interface Flags {
   readonly json?: boolean;
 }
 
-const UNITS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
+const age = timeSpan(1000, 'a second or more, such as 90s, 30m, 12h or 7d');
 
 export function registerLimits(program: Command, context: CliContext): void {
   program
@@ -68,16 +61,6 @@ Examples:
   millrace limits order.created --unset`,
     )
     .action((type: string | undefined, flags: Flags) => limits(type, flags, context));
-}
-
-function age(text: string): number {
-  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) ?? [];
-  const ms = Number(amount) * (UNITS[unit ?? ''] ?? Number.NaN);
-  if (!Number.isSafeInteger(ms) || ms < 1000)
-    throw new InvalidArgumentError(
-      'It must be a time of a second or more, such as 90s, 30m, 12h or 7d.',
-    );
-  return ms;
 }
 
 async function limits(type: string | undefined, flags: Flags, context: CliContext): Promise<void> {
