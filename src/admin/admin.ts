@@ -9,8 +9,8 @@ import { Metrics } from '../metrics/metrics.ts';
 import type { ProcessSources } from '../metrics/process-metrics.ts';
 import { readServerReading } from '../metrics/server-reading.ts';
 import { readOutboxes } from '../outbox/outbox-state.ts';
-import { alertRoutes } from './alert-routes.ts';
 import { auditRoutes } from './audit-routes.ts';
+import { alertMetricsRoutes, alertRoutes } from './alert-routes.ts';
 import { healthRoutes } from './health-routes.ts';
 import { registryApi } from './registry-api.ts';
 import { AdminAddressError, startAdminServer, type AdminServer } from './server.ts';
@@ -87,6 +87,7 @@ export async function listenAdmin(
       stateRoutes(dispatcher, lag),
       alertRoutes(deployment),
       auditRoutes(deployment),
+      alertMetricsRoutes(deployment),
       registryApi({ registry }),
     ],
     log,

@@ -1,4 +1,8 @@
-/** `/api/alerts`: the alerts of the deployment, as their last evaluation left them. */
+/**
+ * `/api/alerts` and `/metrics/alerts`: the alerts of the deployment, as their last evaluation left
+ * them. Every process answers the same.
+ */
+import { alertMetrics } from '../alerts/alert-metrics.ts';
 import { readAlerts } from '../alerts/alert-store.ts';
 import { shownAlert } from '../alerts/shown-alert.ts';
 import { readSilences, serverTime } from '../alerts/silences.ts';
@@ -29,6 +33,26 @@ export function alertRoutes(space: RedisSpace): RouteGroup {
         } catch (error) {
           if (error instanceof MillraceError && error.retryable)
             return c.json({ error: error.message }, 503);
+          throw error;
+        }
+      });
+    },
+  };
+}
+
+/** For Prometheus, open as `/metrics` is. */
+export function alertMetricsRoutes(space: RedisSpace): RouteGroup {
+  return {
+    prefixes: ['/metrics/alerts'],
+    access: 'open',
+    mount(app) {
+      app.get('/metrics/alerts', async (c) => {
+        try {
+          const [state, nowMs] = await Promise.all([readAlerts(space), serverTime(space)]);
+          const text = alertMetrics(state, await readSilences(space, nowMs));
+          return c.text(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+        } catch (error) {
+          if (error instanceof MillraceError && error.retryable) return c.text(error.message, 503);
           throw error;
         }
       });

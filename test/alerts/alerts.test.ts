@@ -9,7 +9,7 @@ import { ALERT_SEVERITIES } from '../../src/alerts/alert-rule.ts';
 import type { Receiver } from '../../src/alerts/receiver.ts';
 import { DEFAULT_ALERT_SETTINGS, parseAlertSettings } from '../../src/alerts/rules-file.ts';
 import { addSilence, readSilences, removeSilence, serverTime } from '../../src/alerts/silences.ts';
-import { alertRoutes } from '../../src/admin/alert-routes.ts';
+import { alertMetricsRoutes, alertRoutes } from '../../src/admin/alert-routes.ts';
 import { startAdminServer } from '../../src/admin/server.ts';
 import { registerAlerts } from '../../src/cli/commands/alerts.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
@@ -380,12 +380,15 @@ receivers:
     host: '127.0.0.1',
     port: 0,
     token: undefined,
-    groups: [alertRoutes(bed)],
+    groups: [alertRoutes(bed), alertMetricsRoutes(bed)],
     log: () => {},
   });
   t.teardown(() => admin.close());
   const answer = await fetch(`${admin.url}/api/alerts`);
   t.match(await answer.json(), { alerts: [{ name: 'died', state: 'firing' }], receivers: [] });
+
+  const metrics = async (): Promise<string> => (await fetch(`${admin.url}/metrics/alerts`)).text();
+  t.match(await metrics(), 'millrace_alerts{alert="died",severity="critical",state="firing"} 1\n');
 
   const rules = await cli('alerts', 'list', '--rules');
   t.match(rules, {
@@ -437,6 +440,7 @@ receivers:
   );
   const { id } = JSON.parse(silenced.out) as { id: string };
   t.match(await cli('alerts', 'list'), { out: /died +critical +silenced/, failed: false });
+  t.match(await metrics(), 'alert="died",severity="critical",state="silenced"} 1\n');
   t.match((await cli('alerts', 'silence', '--list')).out, new RegExp(`${id} +died +function=mail`));
   t.match((await cli('alerts', 'silence', '--remove', id)).err, /has ended/);
   t.match((await cli('alerts', 'silence', '--list')).err, /there are no silences/);
