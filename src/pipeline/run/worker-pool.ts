@@ -96,10 +96,6 @@ export class WorkerPool {
   get deaths(): number {
     return this.#deaths;
   }
-  /** Threads that run a batch. */
-  get busy(): number {
-    return this.#groups.busy;
-  }
 
   /** Batches that wait for a thread. */
   get queued(): number {
