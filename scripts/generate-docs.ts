@@ -8,6 +8,7 @@ import { format, resolveConfig } from 'prettier';
 import { BUILT_IN_RULES } from '../src/alerts/built-in-rules.ts';
 import { FIGURES } from '../src/alerts/figures.ts';
 import { ENVIRONMENT } from '../src/config.ts';
+import { HEALTH_REASONS } from '../src/core/health-reason.ts';
 import type { OptionRules } from '../src/core/option-rule.ts';
 import { DISPATCHER_OPTIONS } from '../src/dispatcher/dispatcher-options.ts';
 import { DIAGNOSES } from '../src/doctor/diagnosis.ts';
@@ -27,6 +28,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   'docs/operations.md': {
     settings: settingsTable,
     'dispatcher-options': () => optionsTable(DISPATCHER_OPTIONS),
+    'health-reasons': reasonsTable,
   },
   'docs/cli.md': { 'doctor-codes': codesTable },
   'docs/alerts.md': { figures: figuresTable, rules: rulesTable },
@@ -74,6 +76,17 @@ function rulesTable(): string {
         `| [${name}](#${name}) | ${severity} | ${forMs === 0 ? '' : `${forMs / 60_000} min`} | \`${expression.text}\` |`,
     ),
   ].join('\n');
+}
+
+function reasonsTable(): string {
+  const lines = Object.entries(HEALTH_REASONS).map(([code, { cause, meaning, cure }]) => {
+    const [healthz, livez] = [cause !== 'phase', cause === 'process'].map((red) =>
+      red ? 503 : 200,
+    );
+    return `| \`${code}\` | ${meaning} | ${healthz} | ${livez} | ${cure} |`;
+  });
+  const head = '| code | meaning | `/healthz` | `/livez` | cure |';
+  return [head, '| --- | --- | --- | --- | --- |', ...lines].join('\n');
 }
 
 interface Row {

@@ -3,6 +3,7 @@
  * event types. The dispatcher, the publisher and every command open it first.
  */
 import type { Log } from './core/log.ts';
+import { rootMessage } from './core/health-reason.ts';
 import { showAs } from './core/shown.ts';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -329,7 +330,7 @@ async function reach(connection: RedisConnection): Promise<ServerInfo> {
   } catch (error) {
     if (error instanceof ConnectionSetupError || !(error instanceof UnknownOutcomeError))
       throw error;
-    throw new ServerUnreachableError(target, rootCause(error), { cause: error });
+    throw new ServerUnreachableError(target, rootMessage(error), { cause: error });
   }
 }
 
@@ -360,12 +361,6 @@ function tlsFiles(environment: Environment): TlsFiles {
     );
   if (problems.length > 0) throw new ConfigError(problems);
   return { ca, cert, key, keyPassphrase: environment.MILLRACE_REDIS_KEY_PASSPHRASE };
-}
-
-function rootCause(error: unknown): string {
-  let last = error;
-  while (last instanceof Error && last.cause instanceof Error) last = last.cause;
-  return last instanceof Error ? last.message : String(last);
 }
 
 function otherPartitions(keys: Keys, wanted: number, stored: number): string {

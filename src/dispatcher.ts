@@ -16,7 +16,8 @@ import type { ViewFold } from './core/view-fold.ts';
 import { warnOfServer, type Deployment } from './deployment.ts';
 import type { DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { Drain } from './dispatcher/drain.ts';
-import { readHealth, type HealthReport } from './dispatcher/health.ts';
+import { HealthLog } from './dispatcher/health-log.ts';
+import { readHealth, type DispatcherPhase, type HealthReport } from './dispatcher/health.ts';
 import { createParts, type Parts, type PartsOptions } from './dispatcher/parts.ts';
 import { Registration } from './dispatcher/registration.ts';
 import { createViewFolds } from './dispatcher/view-folds.ts';
@@ -41,7 +42,8 @@ export class Dispatcher {
   /** Seconds that its threads have waited for schemas. */
   readonly schemaWaits = new Distribution(ANSWER_SECONDS);
   readonly #writes: WriteWait;
-  #phase: 'starting' | 'running' | 'stopping' = 'starting';
+  readonly #healthLog: HealthLog;
+  #phase: DispatcherPhase = 'starting';
   #functions: readonly FunctionInfo[] = [];
   #pool: WorkerPool | null = null;
   #viewFolds: readonly ViewFold[] = [];
@@ -64,6 +66,7 @@ export class Dispatcher {
     this.#deployment = deployment;
     this.#bursts = new FailureBursts({ log });
     this.#failures = new FailureLog(log, this.#bursts);
+    this.#healthLog = new HealthLog({ health: () => this.health(), log });
     this.#writes = new WriteWait({
       connection,
       signal: this.#stopping.signal,
@@ -184,6 +187,7 @@ export class Dispatcher {
       parts.watch.start();
       parts.presence.start();
       this.#phase = 'running';
+      this.#healthLog.start();
     } catch (error) {
       await this.stop(0);
       throw error;
@@ -219,6 +223,7 @@ export class Dispatcher {
     this.#phase = 'stopping';
     const parts = this.#parts;
     const services = [
+      this.#healthLog.stop(),
       parts?.upkeep.stop(),
       parts?.scheduler.stop(),
       parts?.watch.stop(),
@@ -249,9 +254,9 @@ export class Dispatcher {
       deployment: this.#deployment,
       functions: this.#functions,
       parts: this.#parts,
-      started: this.#phase === 'running',
+      phase: this.#phase,
       failure: this.#failure,
-      waitingFor: this.#writes.waitingFor,
+      waitsFor: this.#writes.reason,
     });
   }
 

@@ -33,6 +33,7 @@ export type {
 export { Dispatcher } from './dispatcher.ts';
 export type { FunctionInfo } from './pipeline/run/describe-functions.ts';
 export type { DispatcherOptions } from './dispatcher/dispatcher-options.ts';
+export type { HealthReason, ReasonCode } from './core/health-reason.ts';
 export type { FailingSetup, HealthProblem, HealthReport } from './dispatcher/health.ts';
 export type { Deployment } from './deployment.ts';
 export { decodeFrame, encodeFrame } from './registry/confluent-frame.ts';

@@ -1,4 +1,5 @@
 /** Stands in for the dispatcher in a process that runs no functions. */
+import { connectionReason } from '../core/health-reason.ts';
 import type { Deployment } from '../deployment.ts';
 import type { ShownDispatcher } from './state-routes.ts';
 
@@ -12,13 +13,19 @@ export function createOnlooker({ connection }: Pick<Deployment, 'connection'>): 
     threadDeaths: 0,
     leaseLosses: 0,
     queuedBatches: 0,
-    health: () => ({
-      ok: true,
-      started: true,
-      connection: connection.status,
-      lanes: 0,
-      problems: [],
-      setups: [],
-    }),
+    health() {
+      const reason = connectionReason(connection);
+      return {
+        ok: true,
+        ready: reason === null,
+        live: true,
+        started: true,
+        connection: connection.status,
+        lanes: 0,
+        problems: [],
+        setups: [],
+        reasons: reason === null ? [] : [reason],
+      };
+    },
   };
 }

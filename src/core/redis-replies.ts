@@ -97,6 +97,9 @@ export function meaningOf(code: string): ReplyMeaning {
 const WRAPPED = /^-?ERR Error (?:running|compiling) script \([^)]*\): */;
 const PLACE = /^(?:(?:@?\w*script|@enable_strict_lua):? *\d+: *)/;
 
+/** A script's call that the ACL user may not make: Redis 7.0 gives it the code ERR. */
+const DENIED_IN_SCRIPT = /^-?ERR (?:The user executing the script can't |ACL failure in script: )/;
+
 /**
  * Returns the code of an error reply: its first word if that is in capitals, else `ERR`. For a
  * script's error, returns the code of the inner error. Two forms: `OOM … script: <sha>, on
@@ -109,5 +112,6 @@ export function replyCode(message: string): string {
     text = text.replace(WRAPPED, '');
     while (PLACE.test(text)) text = text.replace(PLACE, '');
   }
+  if (DENIED_IN_SCRIPT.test(text)) return 'NOPERM';
   return /^-?([A-Z][A-Z0-9_]*)(?=\s|$)/.exec(text)?.[1] ?? 'ERR';
 }

@@ -1,11 +1,20 @@
-/** Judges whether a dispatcher gets on: its lanes, its outboxes, its share, its connection. */
-import type { FunctionSpec } from '../core/function-spec.ts';
+/** Judges whether a dispatcher gets on: its lanes, its outboxes, its share, its server. */
+import {
+  causeOf,
+  connectionReason,
+  reasonFor,
+  type HealthReason,
+  type ReasonCode,
+} from '../core/health-reason.ts';
 import { ownFrame } from '../core/own-frame.ts';
 import type { SetupFailure } from '../core/setup-failure.ts';
 import type { Deployment } from '../deployment.ts';
 import { describeUnserved, type Unserved } from '../lag/unserved.ts';
 import type { LaneProgress } from '../pipeline/lane/lane-progress.ts';
+import type { LeaseReport } from '../pipeline/ownership/lease-times.ts';
+import type { ShareReport } from '../pipeline/ownership/lane-share.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { Parts } from './parts.ts';
 
 export interface HealthProblem {
@@ -14,6 +23,8 @@ export interface HealthProblem {
   /** Null: all partitions. */
   readonly partition: number | null;
   readonly problem: string;
+  readonly code: ReasonCode;
+  readonly cure: string;
 }
 
 /** A function whose setup fails: none of its events is tried in these lanes. */
@@ -32,6 +43,10 @@ export interface FailingSetup {
 export interface HealthReport {
   /** Whether every lane with work gets on, and emitted events leave the outboxes. */
   readonly ok: boolean;
+  /** Whether it takes work. */
+  readonly ready: boolean;
+  /** Whether a restart would cure nothing: false where this process itself is at fault. */
+  readonly live: boolean;
   /** Whether start() has ended and stop() has not begun. */
   readonly started: boolean;
   readonly connection: string;
@@ -39,16 +54,16 @@ export interface HealthReport {
   readonly problems: readonly HealthProblem[];
   /** Functions whose setup fails, from the first failure on. They are no problem at first. */
   readonly setups: readonly FailingSetup[];
+  /**
+   * All reasons that hold now, one for each code, the problems' included. Reasons of the whole
+   * process come first.
+   */
+  readonly reasons: readonly HealthReason[];
   /** Reason why start(), or a dispatcher without lanes, waits. Absent: it does not wait. */
   readonly waitingFor?: string;
 }
 
-/** Lanes of a dispatcher's share. See LaneKeeper.reportShare(). */
-interface Share {
-  readonly lanes: number;
-  readonly missing: number;
-  readonly missingMs: number;
-}
+export type DispatcherPhase = 'starting' | 'running' | 'stopping';
 
 /** A dispatcher that is asked for its health. */
 export interface HealthSources {
@@ -56,20 +71,22 @@ export interface HealthSources {
   readonly functions: readonly FunctionInfo[];
   /** Null: start() has not come so far. */
   readonly parts: Parts | null;
-  readonly started: boolean;
+  readonly phase: DispatcherPhase;
   /** Failure for which the dispatcher has stopped itself. Null: none. */
   readonly failure: Error | null;
   /** Reason why start() waits. Null: it does not wait. */
-  readonly waitingFor: string | null;
+  readonly waitsFor: HealthReason | null;
 }
 
 /** State of a dispatcher's parts when it is asked for its health. */
 interface HealthFacts {
   /** MILLRACE_STALL_MS. */
   readonly stallMs: number;
+  /** MILLRACE_LEASE_MS. */
+  readonly leaseMs: number;
   readonly partitions: number;
-  readonly started: boolean;
-  readonly connection: string;
+  readonly phase: DispatcherPhase;
+  readonly connections: readonly Pick<RedisConnection, 'status' | 'trouble' | 'target'>[];
   readonly lanes: readonly {
     readonly fn: string;
     readonly partition: number;
@@ -77,19 +94,26 @@ interface HealthFacts {
     readonly progress: Pick<LaneProgress, 'last' | 'stalled'>;
     readonly setupFailure: SetupFailure | null;
   }[];
-  readonly specs: readonly Pick<FunctionSpec, 'timeoutMs'>[];
-  /** Null: no lane was asked for yet. */
-  readonly share: Share | null;
+  readonly specs: readonly { readonly timeoutMs: number }[];
+  /** Null: the dispatcher starts or stops. */
+  readonly share: ShareReport | null;
+  /** Null: the dispatcher starts or stops. */
+  readonly leases: LeaseReport | null;
+  /** Time for which Redis has not answered the look at it, ms. */
+  readonly unansweredMs: number;
   /** See Relay.stalled(). */
   readonly stalledOutboxes: readonly { readonly partition: number; readonly problem: string }[];
   /** Reason why Redis refuses writes. Null: it takes them. */
-  readonly refused: string | null;
-  /** Failure for which the dispatcher has stopped itself. Null: none. */
+  readonly refused: HealthReason | null;
   readonly failure: string | null;
   readonly unserved: readonly Unserved[];
-  /** Reason why start() waits. Null: it does not wait. */
-  readonly waitingFor: string | null;
+  readonly waitsFor: HealthReason | null;
 }
+
+/** Time without an answer from which on Redis counts as silent, ms. A busy one takes less. */
+const SILENT_MS = 250;
+/** Reasons that concern single lanes. The others take work all the same. */
+const PARTIAL: ReadonlySet<ReasonCode> = new Set(['lane-stalled', 'outbox-stalled']);
 
 /** Whether every lane with work gets on, and emitted events leave the outboxes. */
 export function readHealth(sources: HealthSources): HealthReport {
@@ -97,47 +121,70 @@ export function readHealth(sources: HealthSources): HealthReport {
 }
 
 function factsOf(sources: HealthSources): HealthFacts {
-  const { deployment, functions, parts, started, failure, waitingFor } = sources;
-  const stallMs = deployment.environment.MILLRACE_STALL_MS;
+  const { deployment, functions, parts, phase, failure, waitsFor } = sources;
+  const { MILLRACE_STALL_MS: stallMs, MILLRACE_LEASE_MS: leaseMs } = deployment.environment;
+  const running = phase === 'running';
   return {
     stallMs,
+    leaseMs,
     partitions: deployment.partitions,
-    started,
-    connection: deployment.connection.status,
+    phase,
+    connections: [deployment.connection, ...(parts ? [parts.connection] : [])],
     lanes: [...(parts?.keeper.lanes.values() ?? [])],
     specs: functions.map(({ spec }) => spec),
-    share: parts?.keeper.reportShare() ?? null,
+    share: (running ? parts?.keeper.reportShare() : null) ?? null,
+    leases: (running ? parts?.keeper.reportLeases() : null) ?? null,
+    unansweredMs: parts?.watch.unansweredMs ?? 0,
     stalledOutboxes: parts?.relay.stalled(stallMs) ?? [],
     refused: parts?.watch.refusal ?? null,
     failure: failure?.message ?? null,
     unserved: parts?.upkeep.unserved ?? [],
-    waitingFor,
+    waitsFor,
   };
 }
 
 function judge(facts: HealthFacts): HealthReport {
-  const { lanes, stallMs } = facts;
-  const problems: HealthProblem[] = [];
-  const others = {
-    progressMs: Math.max(...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last())),
-    timeoutMs: Math.max(...facts.specs.map(({ timeoutMs }) => timeoutMs)),
-  };
-  for (const { fn, partition, progress } of lanes) {
-    const problem = progress.stalled(stallMs, others);
-    if (problem !== null) problems.push({ function: fn, partition, problem });
-  }
-  for (const stalled of facts.stalledOutboxes) problems.push({ function: null, ...stalled });
-  for (const problem of wholeProblems(facts))
-    problems.push({ function: null, partition: null, problem });
-  const waitingFor = facts.waitingFor ?? withoutLanes(facts);
+  const { phase, share } = facts;
+  const server = facts.waitsFor ?? serverTrouble(facts);
+  const problems: HealthProblem[] = [
+    ...laneProblems(facts),
+    ...facts.stalledOutboxes.map((stalled) => ({
+      function: null,
+      ...stalled,
+      ...told('outbox-stalled'),
+    })),
+    ...wholeProblems(facts, server).map(({ code, text, cure }) => ({
+      function: null,
+      partition: null,
+      problem: text,
+      code,
+      cure,
+    })),
+  ];
+  const waits = phaseReason(facts);
+  const reasons = distinct([...(server ? [server] : []), ...waits, ...problems.map(reasonOf)]).sort(
+    (a, b) => Number(PARTIAL.has(a.code)) - Number(PARTIAL.has(b.code)),
+  );
+  // A restart does not cure Redis. A lane that hangs may hang for it.
+  const live =
+    server !== null ||
+    !reasons.some(
+      ({ code }) =>
+        causeOf(code) === 'process' &&
+        (code !== 'share-not-held' || (share?.missingMs ?? 0) >= facts.stallMs),
+    );
+  const waitingFor = facts.waitsFor?.text ?? waits.find(isWait)?.text;
   return {
     ok: problems.length === 0,
-    started: facts.started,
-    connection: facts.connection,
-    lanes: lanes.length,
+    ready: reasons.every(({ code }) => PARTIAL.has(code)),
+    live,
+    started: phase === 'running',
+    connection: facts.connections.find(({ status }) => status !== 'up')?.status ?? 'up',
+    lanes: facts.lanes.length,
     problems,
     setups: failingSetups(facts),
-    ...(waitingFor === null ? {} : { waitingFor }),
+    reasons,
+    ...(waitingFor === undefined ? {} : { waitingFor }),
   };
 }
 
@@ -161,24 +208,85 @@ function failingSetups({ lanes }: HealthFacts): FailingSetup[] {
   }));
 }
 
-/** A dispatcher takes no work as long as it holds none of the lanes of its share. */
-function withoutLanes({ started, share }: HealthFacts): string | null {
-  return started && share && share.lanes > 0 && share.missing === share.lanes
-    ? `this dispatcher holds none of its ${share.lanes} lanes`
-    : null;
+const isWait = ({ code }: HealthReason): boolean => code === 'lanes-elsewhere';
+
+const reasonOf = ({ code, problem, cure }: HealthProblem): HealthReason => ({
+  code,
+  text: problem,
+  cure,
+});
+
+function told(code: ReasonCode): Pick<HealthProblem, 'code' | 'cure'> {
+  return { code, cure: reasonFor(code, '').cure };
+}
+
+/** The first one of each code. */
+function distinct(reasons: readonly HealthReason[]): HealthReason[] {
+  return reasons.filter(({ code }, i) => reasons.findIndex((one) => one.code === code) === i);
+}
+
+function laneProblems({ lanes, specs, stallMs }: HealthFacts): HealthProblem[] {
+  const others = {
+    progressMs: Math.max(...lanes.filter((lane) => !lane.idle).map((lane) => lane.progress.last())),
+    timeoutMs: Math.max(...specs.map(({ timeoutMs }) => timeoutMs)),
+  };
+  return lanes.flatMap(({ fn, partition, progress }) => {
+    const problem = progress.stalled(stallMs, others);
+    return problem === null ? [] : [{ function: fn, partition, problem, ...told('lane-stalled') }];
+  });
+}
+
+/** Says what is wrong with Redis, or with the way to it. Null: nothing, as far as is known. */
+function serverTrouble(facts: HealthFacts): HealthReason | null {
+  const { refused, connections, unansweredMs, leases } = facts;
+  if (refused !== null) return refused;
+  for (const connection of connections) {
+    const reason = connectionReason(connection);
+    if (reason !== null) return reason;
+  }
+  if ((leases?.overdueMs ?? 0) === 0 || unansweredMs < SILENT_MS) return null;
+  const target = connections[0]?.target ?? 'Redis';
+  return reasonFor('unreachable', `${target} has not answered for ${seconds(unansweredMs)}`);
+}
+
+/** A dispatcher that starts, stops, or holds none of the lanes of its share takes no work. */
+function phaseReason({ phase, share }: HealthFacts): HealthReason[] {
+  if (phase === 'starting') return [reasonFor('starting', 'the dispatcher has not started yet')];
+  if (phase === 'stopping') return [reasonFor('stopping', 'the dispatcher drains or has stopped')];
+  return share && share.lanes > 0 && share.missing === share.lanes && share.unheld === 0
+    ? [reasonFor('lanes-elsewhere', `this dispatcher holds none of its ${share.lanes} lanes`)]
+    : [];
 }
 
 /** Problems of the whole process. */
-function wholeProblems(facts: HealthFacts): string[] {
-  const { refused, failure, share, unserved } = facts;
-  const problems: string[] = [];
-  if (refused !== null) problems.push(refused);
-  if (failure !== null) problems.push(failure);
-  if (share && share.missingMs >= facts.stallMs) {
-    problems.push(
-      `${share.missing} of the ${share.lanes} lanes that are its share are not held, for ${Math.round(share.missingMs / 1000)} s`,
-    );
+function wholeProblems(facts: HealthFacts, server: HealthReason | null): HealthReason[] {
+  const { failure, share, leases, unserved, leaseMs, stallMs } = facts;
+  const overdue = leases !== null && leases.overdueMs > 0;
+  const problems: HealthReason[] = [];
+  // A short interruption is no problem: the leases outlast it.
+  if (server && (overdue || (server.code !== 'unreachable' && server.code !== 'not-serving')))
+    problems.push(server);
+  if (!server && overdue) problems.push(overdueReason(leases));
+  if (failure !== null) problems.push(reasonFor('settings-changed', failure));
+  if (share && share.missingMs >= Math.min(stallMs, leaseMs)) {
+    const text = `nobody holds ${share.unheld} of the ${share.lanes} lanes of this dispatcher's share, for ${seconds(share.missingMs)}`;
+    problems.push(reasonFor('share-not-held', text));
+  } else if (leases && leases.unownedMs > 2 * leaseMs) {
+    const text = `this dispatcher has no lanes, although nobody owns ${leases.unowned} of them, for ${seconds(leases.unownedMs)}`;
+    problems.push(reasonFor('lanes-unowned', text));
   }
-  if (unserved.length > 0) problems.push(describeUnserved(facts.partitions, unserved));
+  if (unserved.length > 0)
+    problems.push(reasonFor('events-unserved', describeUnserved(facts.partitions, unserved)));
   return problems;
 }
+
+function overdueReason({ overdue, overdueMs }: LeaseReport): HealthReason {
+  const ago = `${seconds(overdueMs)} ago`;
+  const text =
+    overdue === 0
+      ? `the last look at the leases was ${ago}`
+      : `the leases of ${overdue} lanes have run out: the last renewal or commit was ${ago}`;
+  return reasonFor('lease-overdue', text);
+}
+
+const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;

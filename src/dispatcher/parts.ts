@@ -15,8 +15,10 @@ import { parkedForMs } from '../pipeline/lane/in-flight.ts';
 import type { Lane } from '../pipeline/lane/lane.ts';
 import type { Presence } from '../pipeline/ownership/presence.ts';
 import { LaneKeeper } from '../pipeline/ownership/lane-keeper.ts';
+import type { RedisConnection } from '../redis/contract.ts';
 import type { FunctionInfo } from '../pipeline/run/describe-functions.ts';
 import type { SweptLane } from '../upkeep/parked-sweep.ts';
+import { probeWrites } from '../redis/refused-writes.ts';
 import { Scheduler } from '../upkeep/scheduler.ts';
 import { Upkeep } from '../upkeep/upkeep.ts';
 import { DeploymentWatch } from './deployment-watch.ts';
@@ -25,6 +27,8 @@ import { createLane, type LaneFactoryParts } from './lane-factory.ts';
 import { PresenceBeat } from './presence-beat.ts';
 
 export interface Parts {
+  /** The connection of the lanes. */
+  readonly connection: RedisConnection;
   readonly keeper: LaneKeeper<Lane>;
   readonly doorbells: Doorbells;
   readonly relay: Relay;
@@ -72,6 +76,7 @@ export function createParts(options: PartsOptions): Parts {
   });
   const keeper = createKeeper(options, doorbells, relay);
   return {
+    connection,
     keeper,
     doorbells,
     relay,
@@ -81,6 +86,7 @@ export function createParts(options: PartsOptions): Parts {
       settings: deployment.settings,
       connection: deployment.connection,
       refused: () => keeper.refused,
+      probe: () => probeWrites(deployment.connection, keys),
       changed: options.settingsChanged,
     }),
     presence: new PresenceBeat({

@@ -1,4 +1,5 @@
 /** Steps of a start that wait, and say so, while Redis takes no writes. */
+import { reasonCodeOf, reasonFor, type HealthReason } from '../core/health-reason.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import { untilWritten } from '../redis/refused-writes.ts';
 
@@ -12,15 +13,15 @@ export interface WriteWaitOptions {
 
 export class WriteWait {
   readonly #options: WriteWaitOptions;
-  #waitingFor: string | null = null;
+  #reason: HealthReason | null = null;
 
   constructor(options: WriteWaitOptions) {
     this.#options = options;
   }
 
   /** Reason why the step under way waits. Null: it does not wait. */
-  get waitingFor(): string | null {
-    return this.#waitingFor;
+  get reason(): HealthReason | null {
+    return this.#reason;
   }
 
   /** Repeats the attempt until Redis takes its writes. @param what see untilWritten() */
@@ -29,13 +30,13 @@ export class WriteWait {
     try {
       return await untilWritten(what, connection, attempt, {
         signal,
-        waiting: (message) => {
-          this.#waitingFor = message;
+        waiting: (message, reply) => {
+          this.#reason = reasonFor(reasonCodeOf(reply) ?? 'not-serving', message);
           waiting(message);
         },
       });
     } finally {
-      this.#waitingFor = null;
+      this.#reason = null;
     }
   }
 }

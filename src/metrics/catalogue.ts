@@ -76,6 +76,11 @@ export const PROCESS_METRICS = {
     ['function', 'at'],
     'lanes whose function has a `setup` that fails, so that no event runs; `at` is its place in your code',
   ),
+  millrace_health: gauge(
+    'reasons',
+    ['reason'],
+    '1 while this reason holds, else 0: the dispatcher is not ready, or not well',
+  ),
   millrace_threads: gauge('threads', [], 'threads of the pool'),
   millrace_threads_busy: gauge('threads', [], 'threads of the pool that have a batch now'),
   millrace_queued_batches: gauge('batches', [], 'batches that wait for a pool thread'),

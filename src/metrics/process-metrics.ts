@@ -1,6 +1,7 @@
 /** The metrics of this process: its dispatchers, its publishers, its connections. */
 import { eventLoopBusyMs } from '../core/clock.ts';
 import { ANSWER_SECONDS, Distribution } from '../core/distribution.ts';
+import { REASON_CODES } from '../core/health-reason.ts';
 import { packageVersion } from '../core/package-info.ts';
 import type { Deployment } from '../deployment.ts';
 import type { Dispatcher } from '../dispatcher.ts';
@@ -93,6 +94,14 @@ function ofDispatchers(dispatchers: () => readonly Watched[]) {
           return { labels: { function: name, at }, value: lanes };
         });
       }),
+    millrace_health: (): Sample<number>[] => {
+      const reasons = dispatchers().flatMap((dispatcher) => dispatcher.health().reasons);
+      const held = new Set(reasons.map(({ code }) => code));
+      return REASON_CODES.map((reason) => ({
+        labels: { reason },
+        value: held.has(reason) ? 1 : 0,
+      }));
+    },
     millrace_threads: sum((of) => of.threads),
     millrace_threads_busy: sum((of) => of.busyThreads),
     millrace_queued_batches: sum((of) => of.queuedBatches),

@@ -158,6 +158,10 @@ class Connection implements RedisConnection {
     return this.#status;
   }
 
+  get trouble(): Error | null {
+    return this.#status === 'up' ? null : (this.#lastError ?? null);
+  }
+
   command(name: string, ...args: readonly RedisArg[]): Promise<unknown> {
     return this.#whenUp(name, () => this.#send(name, name, args, 'utf8'));
   }
@@ -357,6 +361,7 @@ class Connection implements RedisConnection {
       name: this.#options.name,
     });
     this.#status = 'up';
+    this.#lastError = undefined;
     this.#wasUp = true;
     this.#attempts = 0;
     this.#upSinceMs = monotonicMs();

@@ -88,6 +88,8 @@ export interface RedisConnection extends RedisSender {
   /** Its address, without passwords. */
   readonly target: string;
   readonly status: ConnectionStatus;
+  /** Failure of the last attempt to connect. Null: it is up, or no attempt has failed. */
+  readonly trouble: Error | null;
   /**
    * Returns a sender whose calls settle by then (monotonicMs; Infinity: no bound of their own). A
    * command that is unsent by then is not sent any more. A command without a reply by then rejects

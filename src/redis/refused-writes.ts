@@ -6,14 +6,40 @@
 import { monotonicMs, sleep } from '../core/clock.ts';
 import { RedisReplyError, WritesRefusedError } from '../core/errors/server-errors.ts';
 import type { RedisConnection } from './contract.ts';
+import type { Keys } from './keys.ts';
+import { defineScript } from './script.ts';
 
 const AGAIN_MS = 250;
 const REPEAT_MS = 30_000;
 
 export interface WaitForWrites {
   readonly signal: AbortSignal;
-  /** Is told at once, and every 30 s while the refusal lasts. */
-  waiting(message: string): void;
+  /**
+   * Is told at once, and every 30 s while the refusal lasts.
+   * @param reply code of the refusal
+   */
+  waiting(message: string, reply: string): void;
+}
+
+const writeProbe = defineScript({ url: new URL('./write-probe.lua', import.meta.url), keys: 1 });
+
+/**
+ * Asks the server whether it takes writes. Changes nothing. In a Cluster, asks the node of the
+ * settings.
+ * @returns the refusal; null: writes are taken
+ * @throws UnknownOutcomeError, RedisReplyError where the server does not say
+ */
+export async function probeWrites(
+  connection: RedisConnection,
+  keys: Keys,
+): Promise<RedisReplyError | null> {
+  try {
+    await writeProbe.run(connection, [keys.settings()], []);
+    return null;
+  } catch (error) {
+    if (isWriteRefusal(error)) return error;
+    throw error;
+  }
 }
 
 /** A call was refused because the server takes no writes now, or none from this user. */
@@ -69,7 +95,8 @@ export async function untilWritten<T>(
       wait.signal.throwIfAborted();
       if (monotonicMs() - toldMs > REPEAT_MS) {
         toldMs = monotonicMs();
-        wait.waiting(`waiting until Redis takes writes again (needed ${what}): ${why}`);
+        const text = `waiting until Redis takes writes again (needed ${what}): ${why}`;
+        wait.waiting(text, error.reply);
       }
       await sleep(AGAIN_MS, wait.signal);
       wait.signal.throwIfAborted();

@@ -157,7 +157,7 @@ t.test('a dispatcher that holds none of its lanes takes no work, and says so', a
     {
       function: null,
       partition: null,
-      problem: /1 of the 1 lanes that are its share are not held, for \d+ s/,
+      problem: /nobody holds 1 of the 1 lanes of this dispatcher's share, for \d+ s/,
     },
   ]);
   await look.del(key);

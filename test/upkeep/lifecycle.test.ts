@@ -44,6 +44,7 @@ const PARTS: Record<string, (connection: RedisConnection) => Lifecycle> = {
       settings: new SettingsGuard(connection, keys, { partitions: 1, created: '' }),
       connection,
       refused: () => null,
+      probe: () => connection.command('PING').then(() => null),
       changed: log,
     }),
   'watch of the registry': (connection) =>

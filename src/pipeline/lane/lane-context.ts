@@ -2,7 +2,7 @@
  * The state that the parts of one lane share: its options, its stages, and its memory between
  * turns. Everything that must survive is in Redis.
  */
-import { wallClockMs } from '../../core/clock.ts';
+import { monotonicMs, wallClockMs } from '../../core/clock.ts';
 import { OWNER, type FunctionSpec } from '../../core/function-spec.ts';
 import { sharedAbort } from '../../core/shared-signal.ts';
 import { turnIdOf, withLastTurn } from '../../core/turn-id.ts';
@@ -48,6 +48,7 @@ export class TurnIds {
   readonly #leaseValue: string;
   #turn = 0;
   #committed = '';
+  #committedMs = -Infinity;
 
   constructor(leaseValue: string) {
     this.#leaseValue = leaseValue;
@@ -59,6 +60,12 @@ export class TurnIds {
   }
   set committed(id: string) {
     this.#committed = id;
+    if (id !== '') this.#committedMs = monotonicMs();
+  }
+
+  /** Time of the last known commit, by monotonicMs(); -Infinity before the first. */
+  get committedMs(): number {
+    return this.#committedMs;
   }
 
   next(): string {

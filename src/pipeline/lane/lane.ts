@@ -78,6 +78,9 @@ export class Lane implements Bell, KeptLane {
   get committed(): string {
     return this.#lane.turnIds.committed;
   }
+  get committedMs(): number {
+    return this.#lane.turnIds.committedMs;
+  }
   /** Whether the lease is lost: another dispatcher may have the lane. */
   get lost(): boolean {
     return this.#lane.state.lost;

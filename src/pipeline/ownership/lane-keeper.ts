@@ -20,7 +20,7 @@
  * Owned here: the lanes.
  */
 import { monotonicMs, wallClockMs } from '../../core/clock.ts';
-import { RedisReplyError } from '../../core/errors/server-errors.ts';
+import type { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { OWNER } from '../../core/function-spec.ts';
 import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
 import { failureLevel, type Log } from '../../core/log.ts';
@@ -28,15 +28,20 @@ import { sharedAbort } from '../../core/shared-signal.ts';
 import { hasGoneBack } from '../../core/turn-id.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
+import { isWriteRefusal } from '../../redis/refused-writes.ts';
 import { withRetry } from '../../redis/retry.ts';
 import { placeOf, type HeldLane, type LaneAddress } from './lane-address.ts';
 import { LaneShare, type ShareReport } from './lane-share.ts';
+import { countUnowned, LeaseTimes, type LeaseReport, type TimedLane } from './lease-times.ts';
 import { claimLease, releaseLease, renewLeases, type RanUnderLease } from './leases.ts';
 import { LostLeases } from './lost-leases.ts';
 import { announceMember, removeMember } from './members.ts';
 
+/** Time after which the log is told again of the same failure, ms. */
+const REPEAT_MS = 60_000;
+
 /** A lane, as far as its keeper uses it. */
-export interface KeptLane extends HeldLane, Lifecycle, RanUnderLease {
+export interface KeptLane extends HeldLane, Lifecycle, RanUnderLease, TimedLane {
   /** Whether it runs in place of a helper that is gone. */
   readonly heir: boolean;
   /** Id of the last committed turn; '' before the first. */
@@ -86,6 +91,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   readonly #options: LaneKeeperOptions<Lane>;
   readonly #share: LaneShare;
   readonly #losses: LostLeases;
+  readonly #times: LeaseTimes;
   /** By place. */
   readonly #lanes = new Map<string, Lane>();
   /** Lanes that are to end, and whose last batch may still run. Each with its end. */
@@ -96,6 +102,8 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
   #freeInMs = Infinity;
   /** Refusal of a Redis that answers and takes no writes. Null: leases can be kept. */
   #refused: RedisReplyError | null = null;
+  /** The failure that the log was told of last, and when. */
+  #told = { text: '', ms: -Infinity };
   readonly #stopping = sharedAbort();
   #firstLook: Promise<void> | null = null;
   readonly #loop: Loop;
@@ -105,6 +113,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     this.#options = options;
     this.#share = new LaneShare(options.dispatcher, options.partitions);
     this.#losses = new LostLeases(options);
+    this.#times = new LeaseTimes(options.leaseTtlMs);
     const checkMs = Math.min(1000, options.leaseTtlMs / 4);
     this.#loop = new Loop({
       pass: () => this.#keep(),
@@ -135,6 +144,11 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       const lane = this.#lanes.get(place);
       return lane !== undefined && !lane.lost;
     });
+  }
+
+  /** See LeaseTimes.report(). */
+  reportLeases(): LeaseReport {
+    return this.#times.report(this.#toRenew());
   }
 
   /** Resolves when every lane of the share was asked for once. May be called again if it failed. */
@@ -177,6 +191,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   /** A round of keeping. */
   async #keep(): Promise<void> {
+    const startedMs = monotonicMs();
     // The report notes since when lanes are missing.
     this.reportShare();
     await this.#renew();
@@ -185,12 +200,28 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
       if (lane.lost || lane.retired) void this.#close(lane);
     }
     if (!this.#stopping.signal.aborted) await this.#look();
+    await this.#findUnowned();
     this.#refused = null;
+    this.#told = { text: '', ms: -Infinity };
+    this.#times.kept(startedMs);
+  }
+
+  /** A dispatcher with lanes leaves the search to those without. */
+  async #findUnowned(): Promise<void> {
+    const { connection, keys, functions, partitions } = this.#options;
+    const search = this.#lanes.size === 0 && !this.#stopping.signal.aborted;
+    this.#times.foundUnowned(
+      search ? await countUnowned(connection, keys, functions, partitions) : 0,
+    );
   }
 
   #notKept(error: unknown): void {
     if (this.#stopping.signal.aborted) return;
-    this.#refused = error instanceof RedisReplyError && error.refuses === 'writes' ? error : null;
+    this.#refused = isWriteRefusal(error) ? error : null;
+    const text = (error as Error).message;
+    const now = monotonicMs();
+    if (text === this.#told.text && now - this.#told.ms < REPEAT_MS) return;
+    this.#told = { text, ms: now };
     this.#options.log(failureLevel(error), 'leases could not be kept, trying again', {
       err: error,
       at: wallClockMs(),
@@ -199,8 +230,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   async #renew(): Promise<void> {
     const byPartition = new Map<number, Lane[]>();
-    for (const lane of this.#lanes.values()) {
-      if (lane.lost || lane.retired || this.#givenBack.has(lane)) continue;
+    for (const lane of this.#toRenew()) {
       const lanes = byPartition.get(lane.partition);
       if (lanes) lanes.push(lane);
       else byPartition.set(lane.partition, [lane]);
@@ -208,6 +238,17 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     await Promise.all(
       [...byPartition].map(([partition, lanes]) => this.#renewIn(partition, lanes)),
     );
+  }
+
+  #toRenew(): Lane[] {
+    return [...this.#lanes.values()].filter(
+      (lane) => !lane.lost && !lane.retired && !this.#givenBack.has(lane),
+    );
+  }
+
+  #held(lane: Lane, untilMs: number): void {
+    lane.leaseHeld(untilMs);
+    this.#times.held(lane, untilMs);
   }
 
   /**
@@ -225,7 +266,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
         if (!this.#givenBack.has(lane)) lane.loseLease();
         return;
       }
-      lane.leaseHeld(untilMs);
+      this.#held(lane, untilMs);
       if (hasGoneBack(turn, committed[i] as string)) lane.startOver();
       if (nextDueMs !== null) lane.dueAt(nextDueMs, renewed.serverNowMs);
     });
@@ -347,7 +388,7 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     // The stop may have overtaken the claim. The lane does not run then.
     if (signal.aborted) return this.#release(lane);
     this.#lanes.set(placeOf(address), lane);
-    lane.leaseHeld(untilMs);
+    this.#held(lane, untilMs);
     this.#options.opened(lane);
     lane.start();
   }

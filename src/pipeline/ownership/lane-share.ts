@@ -15,6 +15,8 @@ export interface ShareReport {
   readonly lanes: number;
   /** Lanes of the share that this dispatcher does not hold. */
   readonly missing: number;
+  /** Missing lanes that no other holder had at the last look. */
+  readonly unheld: number;
   /**
    * Time for which some lanes have been missing, ms. A lane does not count here while Redis says
    * that another holder has it: another dispatcher, or a pass over the histories.
@@ -80,7 +82,7 @@ export class LaneShare {
   report(holds: (place: string) => boolean): ShareReport {
     let lanes = 0;
     let missing = 0;
-    let nobodys = 0;
+    let unheld = 0;
     for (const [fn, { owners }] of this.#byFunction) {
       owners.forEach((owner, partition) => {
         if (owner !== this.#dispatcher) return;
@@ -88,12 +90,12 @@ export class LaneShare {
         const place = placeOf({ fn, partition, consumer: OWNER });
         if (holds(place)) return;
         missing++;
-        if (!this.#elsewhere.has(place)) nobodys++;
+        if (!this.#elsewhere.has(place)) unheld++;
       });
     }
-    if (nobodys === 0) this.#missingSinceMs = null;
+    if (unheld === 0) this.#missingSinceMs = null;
     else this.#missingSinceMs ??= monotonicMs();
     const missingMs = this.#missingSinceMs === null ? 0 : monotonicMs() - this.#missingSinceMs;
-    return { lanes, missing, missingMs };
+    return { lanes, missing, unheld, missingMs };
   }
 }

@@ -29,6 +29,7 @@ function idleLane(acquired: AcquiredLane, changes: Partial<KeptLane> = {}): Kept
     consumer,
     heir,
     committed: '',
+    committedMs: -Infinity,
     marked: '',
     passed: false,
     lost: false,
