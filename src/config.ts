@@ -311,6 +311,23 @@ export function rebuildSettings(given: NodeJS.ProcessEnv = process.env): Partial
   );
 }
 
+/** The service manager (systemd) that waits for messages of this process. */
+export interface NotifyAddress {
+  /** Environment of a program that sends a message. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Time without a sign of life after which it restarts the process, ms. Null: no such time. */
+  readonly watchdogMs: number | null;
+}
+
+/** Reads where messages to the service manager go. Null: nobody waits for messages. */
+export function notifyAddress(from: NodeJS.ProcessEnv = process.env): NotifyAddress | null {
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, PATH } = from;
+  if (!NOTIFY_SOCKET) return null;
+  const watchdogMs = Number(WATCHDOG_USEC) / 1000;
+  const ours = WATCHDOG_PID === undefined || WATCHDOG_PID === String(process.pid);
+  return { env: { PATH, NOTIFY_SOCKET }, watchdogMs: ours && watchdogMs > 0 ? watchdogMs : null };
+}
+
 /**
  * Environment of the pool's threads: that of this process, with REDIS_URL always set to the
  * deployment's server. So a function's setup() can open a connection to an embedded server too.

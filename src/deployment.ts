@@ -20,7 +20,7 @@ import {
   serverWarnings,
   type ServerInfo,
 } from './redis/capability.ts';
-import type { RedisConnection, TlsFiles } from './redis/contract.ts';
+import type { FailFast, RedisConnection, TlsFiles } from './redis/contract.ts';
 import { Connections } from './redis/connections.ts';
 import { connectOrStart } from './redis/embedded-server.ts';
 import { createKeys, type Keys } from './redis/keys.ts';
@@ -66,6 +66,8 @@ export interface DeploymentOptions {
    * a look at it. Default: reject with ConfigError.
    */
   readonly unfit?: (problem: UnfitProblem) => void;
+  /** Default `none`: the server has some seconds to come. */
+  readonly failFast?: FailFast;
 }
 
 /** Problem for which a deployment is refused. */
@@ -124,7 +126,8 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
   const embedded = await startEmbedded(environment, log);
   const url = environment.REDIS_URL ?? (embedded as { url: string }).url;
   const roundTrips = new RoundTrips();
-  const connections = new Connections({ url, log, tls, roundTrips });
+  const { failFast = 'none' } = options;
+  const connections = new Connections({ url, log, tls, roundTrips, failFast });
   let watch: SchemaWatch | null = null;
   const close = async (): Promise<void> => {
     await watch?.stop();

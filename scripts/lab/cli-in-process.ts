@@ -54,6 +54,7 @@ export async function inContext(
         name: 'cli',
         settleSchemas: options.settleSchemas ?? false,
         ...(options.unfit ? { unfit: options.unfit } : {}),
+        failFast: options.failFast ?? 'refused',
       });
       opened.push(deployment);
       return deployment;

@@ -5,6 +5,7 @@
 import type { Environment } from '../config.ts';
 import type { Deployment, UnfitProblem } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
+import type { FailFast } from '../redis/contract.ts';
 import type { WaitForWrites } from '../redis/refused-writes.ts';
 import type { TerminalScreen } from './terminal-screen.ts';
 
@@ -22,6 +23,9 @@ export interface CliContext {
    * `anew`: whether the command makes sense in an empty deployment. Default false: stderr says that
    * the deployment is empty.
    *
+   * `failFast`: what fails at once where the server cannot serve it. Default `refused`: people wait
+   * for the answer. Commands that work for long outlast a failover with `first`.
+   *
    * @throws ConfigError naming every problem
    */
   open(options?: {
@@ -30,6 +34,7 @@ export interface CliContext {
     anew?: boolean;
     /** Told of the problems that would refuse the deployment: see DeploymentOptions. */
     unfit?: (problem: UnfitProblem) => void;
+    failFast?: FailFast;
   }): Promise<Deployment>;
   /** Prints one line of data to stdout. The line break is added. */
   out(text: string): void;
@@ -58,6 +63,7 @@ export interface LongRunningContext extends CliContext {
     settleSchemas?: boolean;
     anew?: boolean;
     unfit?: (problem: UnfitProblem) => void;
+    failFast?: FailFast;
     /** Behaviour if Redis refuses writes that are needed. Default: reject. */
     whenRefused?: WaitForWrites;
     /** Default: warnings and errors as lines on stderr. */

@@ -13,6 +13,7 @@ import { ConfigError, SchemaNotRegisteredError } from '../core/errors/input-erro
 import type { Deployment } from '../deployment.ts';
 import type { Log } from '../core/log.ts';
 import { sleep } from '../core/clock.ts';
+import type { HealthReason } from '../core/health-reason.ts';
 import { describeRefusal, isWriteRefusal } from '../redis/refused-writes.ts';
 import { IncompatibleSchemaError } from '../registry/schema-errors.ts';
 import type { LongRunningContext, Stop, StopReason } from './context.ts';
@@ -35,6 +36,7 @@ class Shell implements LongRunningContext {
   #failed = false;
   #environment: Environment | null = null;
   #emptiness: string | null = null;
+  #refusals: readonly HealthReason[] = [];
   #finishing: Promise<never> | null = null;
 
   /** Whether the process is ending already. Any failure from now on is a consequence. */
@@ -46,9 +48,13 @@ class Shell implements LongRunningContext {
     return this.#failed ? EXIT.failed : EXIT.ok;
   }
 
-  /** Says that the deployment is empty, after the command's own output. Not said after an error. */
-  tellEmptiness(): void {
+  /**
+   * Says that the deployment is empty, or that its server takes no writes, after the command's own
+   * output. Not said after an error.
+   */
+  tellState(): void {
     if (this.#emptiness !== null) this.err(this.#emptiness);
+    for (const { text, cure } of this.#refusals) this.err(`millrace: ${text}. ${cure}`);
   }
 
   /**
@@ -90,6 +96,7 @@ class Shell implements LongRunningContext {
         log: options.log ?? this.#lineLog(environment.LOG_LEVEL),
         name: options.name ?? 'cli',
         settleSchemas: options.settleSchemas ?? false,
+        failFast: options.failFast ?? 'refused',
         ...(options.whenRefused ? { whenRefused: options.whenRefused } : {}),
         ...(options.unfit ? { unfit: options.unfit } : {}),
       }),
@@ -99,6 +106,9 @@ class Shell implements LongRunningContext {
     let closing: Promise<void> | null = null;
     const once: Deployment = { ...deployment, close: () => (closing ??= deployment.close()) };
     this.#opened.push(once);
+    // The module is loaded by now: the deployment needs it.
+    const { serverRefusals } = await import('../redis/capability.ts');
+    this.#refusals = serverRefusals(deployment.server);
     if (!deployment.settled && options.anew !== true) {
       this.#emptiness = `millrace: there is nothing yet: no function was started and no event published in the namespace "${environment.MILLRACE_NAMESPACE}" of ${deployment.connection.target}`;
     }
@@ -236,7 +246,7 @@ shell.listen();
 let status: number;
 try {
   await (await buildProgram(shell, process.argv[2])).parseAsync(process.argv);
-  shell.tellEmptiness();
+  shell.tellState();
   status = shell.status;
 } catch (error) {
   status = statusOf(await shell.explained(error), shell);

@@ -207,5 +207,8 @@ export function connectionReason(connection: DoubtfulConnection): HealthReason |
 export function rootMessage(error: unknown): string {
   let last = error;
   while (last instanceof Error && last.cause instanceof Error) last = last.cause;
+  // Node's error for a name with several addresses has no text of its own.
+  if (last instanceof AggregateError && last.message === '')
+    return last.errors.map((one) => rootMessage(one)).join(', ');
   return last instanceof Error ? last.message : String(last);
 }

@@ -161,7 +161,8 @@ function judge(facts: HealthFacts): HealthReport {
       cure,
     })),
   ];
-  const waits = phaseReason(facts);
+  const unheld = problems.some(({ code }) => code === 'share-not-held');
+  const waits = unheld ? [] : phaseReason(facts);
   const reasons = distinct([...(server ? [server] : []), ...waits, ...problems.map(reasonOf)]).sort(
     (a, b) => Number(PARTIAL.has(a.code)) - Number(PARTIAL.has(b.code)),
   );
@@ -253,7 +254,7 @@ function serverTrouble(facts: HealthFacts): HealthReason | null {
 function phaseReason({ phase, share }: HealthFacts): HealthReason[] {
   if (phase === 'starting') return [reasonFor('starting', 'the dispatcher has not started yet')];
   if (phase === 'stopping') return [reasonFor('stopping', 'the dispatcher drains or has stopped')];
-  return share && share.lanes > 0 && share.missing === share.lanes && share.unheld === 0
+  return share && share.lanes > 0 && share.missing === share.lanes
     ? [reasonFor('lanes-elsewhere', `this dispatcher holds none of its ${share.lanes} lanes`)]
     : [];
 }

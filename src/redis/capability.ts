@@ -1,5 +1,6 @@
 /** Finds out the kind of the server, and whether it can keep Millrace's guarantees. */
 import { RedisReplyError } from '../core/errors/server-errors.ts';
+import { reasonCodeOf, reasonFor, type HealthReason } from '../core/health-reason.ts';
 import type { RedisConnection } from './contract.ts';
 import { atLeast } from './server-binary.ts';
 
@@ -14,6 +15,8 @@ export interface ServerNode {
   /** Whether it has save points, that is, writes snapshots by itself. */
   readonly snapshots: boolean | null;
   readonly replicas: number | null;
+  /** Code of the reply with which it refuses writes now. Null: none is known of. */
+  readonly refuses: 'READONLY' | 'MISCONF' | 'OOM' | null;
 }
 
 /**
@@ -36,10 +39,18 @@ export interface ServerInfo {
   readonly nodes: readonly ServerNode[];
 }
 
+const SETTINGS = [
+  'maxmemory-policy',
+  'appendonly',
+  'appendfsync',
+  'save',
+  'stop-writes-on-bgsave-error',
+];
+
 export async function inspectServer(connection: RedisConnection): Promise<ServerInfo> {
   const infos = await infoOrHello(connection);
   const settings = new Map<string, Map<string, string>>();
-  for (const pattern of ['maxmemory-policy', 'appendonly', 'appendfsync', 'save']) {
+  for (const pattern of SETTINGS) {
     for (const { node, reply } of await configGet(connection, pattern)) {
       const flat = reply as readonly string[];
       const ofNode = settings.get(node) ?? new Map<string, string>();
@@ -134,7 +145,32 @@ function describe(node: string, info: string, settings: ReadonlyMap<string, stri
         : null,
     snapshots: settings.has('save') ? settings.get('save') !== '' : null,
     replicas: field('connected_slaves') === undefined ? null : Number(field('connected_slaves')),
+    refuses: refusalOf(field, settings),
   };
+}
+
+/** Returns the reason for which the server refuses writes now, as far as INFO tells. */
+function refusalOf(
+  field: (name: string) => string | undefined,
+  settings: ReadonlyMap<string, string>,
+): ServerNode['refuses'] {
+  if (field('role') === 'slave') return 'READONLY';
+  const snapshots = (settings.get('save') ?? '') !== '';
+  const stops = snapshots && settings.get('stop-writes-on-bgsave-error') !== 'no';
+  if (field('aof_enabled') === '1' && field('aof_last_write_status') === 'err') return 'MISCONF';
+  if (stops && field('rdb_last_bgsave_status') === 'err') return 'MISCONF';
+  const memory = (name: string): number => Number(field(name) ?? 0);
+  const limit = memory('maxmemory');
+  const used = memory('used_memory') - memory('mem_not_counted_for_evict');
+  return limit > 0 && used > limit ? 'OOM' : null;
+}
+
+/** Describes for each node why it refuses writes now, and the cure. */
+export function serverRefusals(info: ServerInfo): HealthReason[] {
+  return info.nodes.flatMap(({ refuses, node }) => {
+    const code = refuses === null ? null : reasonCodeOf(refuses);
+    return code === null ? [] : [reasonFor(code, `${node} takes no writes now: ${refuses}`)];
+  });
 }
 
 /** Lists the faults that make the server unfit, each with its remedy. */

@@ -46,6 +46,8 @@ export function openConnection(options: ConnectionOptions): RedisConnection {
  * Time after which a connection that is up counts as steady, ms: the next attempt then comes soon.
  */
 const STEADY_MS = 5_000;
+/** Time for the first commands on a connection that fails fast, ms. */
+const FAST_SETUP_MS = 4_000;
 
 class Connection implements RedisConnection {
   readonly isCluster: boolean;
@@ -128,7 +130,8 @@ class Connection implements RedisConnection {
   }
 
   get #setupMs(): number {
-    return Math.min(5_000, this.#options.replyTimeoutMs ?? 10_000);
+    const { failFast = 'none', replyTimeoutMs = 10_000 } = this.#options;
+    return Math.min(failFast === 'none' ? 5_000 : FAST_SETUP_MS, replyTimeoutMs);
   }
 
   get #setup(): SetupOptions {
@@ -143,8 +146,7 @@ class Connection implements RedisConnection {
   #failed(error: Error): void {
     this.#lastError = error;
     if (this.#status === 'closed') return;
-    if (error instanceof ConnectionSetupError && !error.retryable && !this.#wasUp)
-      this.#waiters.failFirst(error);
+    this.#failWaiting(error);
     if (this.#loggedError === error.message) return;
     this.#loggedError = error.message;
     this.#options.log?.('warn', 'redis connection', {
@@ -152,6 +154,20 @@ class Connection implements RedisConnection {
       name: this.#options.name,
       error: error.message,
     });
+  }
+
+  /** Fails the calls that are not to wait for another attempt. See FailFast. */
+  #failWaiting(error: Error): void {
+    const { failFast = 'none' } = this.#options;
+    const refused = error instanceof ConnectionSetupError;
+    if (this.#wasUp) {
+      if (refused && failFast === 'refused') this.#waiters.failAll(() => error);
+    } else if (refused && (!error.retryable || failFast !== 'none')) this.#waiters.failFirst(error);
+    else if (failFast !== 'none') {
+      const notSent = `no connection to ${this.target}`;
+      const cause = new Error(`not sent: ${notSent}`, { cause: error });
+      this.#waiters.failFirst(new UnknownOutcomeError('connect', { cause, notSent }));
+    }
   }
 
   get status(): ConnectionStatus {

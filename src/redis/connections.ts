@@ -1,7 +1,7 @@
 import { openConnection } from './connection.ts';
 import type { ConnectionOptions, RedisConnection } from './contract.ts';
 
-type Shared = Pick<ConnectionOptions, 'url' | 'log' | 'tls' | 'roundTrips'>;
+type Shared = Pick<ConnectionOptions, 'url' | 'log' | 'tls' | 'roundTrips' | 'failFast'>;
 
 /** The connections of one process to one address. */
 export class Connections {

@@ -5,6 +5,14 @@ import type { RoundTrips } from './round-trips.ts';
 export type RedisArg = string | number | Buffer;
 export type ConnectionStatus = 'connecting' | 'up' | 'down' | 'closed';
 
+/**
+ * Calls that fail at once, with the reason, instead of waiting for a server that cannot serve them.
+ * - `none`: a server may soon be there, or be replaced.
+ * - `first`: those that wait for the first connection.
+ * - `refused`: in addition, those that wait for a new connection, once the server refuses it.
+ */
+export type FailFast = 'none' | 'first' | 'refused';
+
 export interface ConnectionOptions {
   /** One url, several, or several separated by commas. More than one means a Redis Cluster. */
   readonly url: string | readonly string[];
@@ -34,6 +42,8 @@ export interface ConnectionOptions {
    * connection, so that certificates may be exchanged.
    */
   readonly tls?: TlsFiles;
+  /** Default `none`. */
+  readonly failFast?: FailFast;
   /**
    * Told when the server says that it cannot serve us now, and the connection is opened anew. See
    * RedisConnection.renew.

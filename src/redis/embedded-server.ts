@@ -45,6 +45,8 @@ export interface EmbeddedServer {
 
 /** Longest time for loading the data by default, ms. */
 const START_TIMEOUT_MS = 60_000;
+/** Unanswered pings in a row after which a server counts as stopped. A ping waits for 2 s. */
+const SILENT_PINGS = 2;
 /** First and longest pause before a dead server is started again, ms. */
 const RESTART_MS = { first: 100, most: 5_000 } as const;
 
@@ -148,6 +150,30 @@ class WatchedServer implements EmbeddedServer {
 }
 
 /**
+ * Waits until the folder's server answers, as long as it says that it loads its data: another
+ * process has just started it.
+ * @returns false where no server runs
+ * @throws ConfigError where the server does not answer
+ */
+async function joined(socket: string, dir: string, deadline: number): Promise<boolean> {
+  let silent = 0;
+  for (;;) {
+    const state = await ping(socket);
+    if (state === 'ready' || state === 'nobody') return state === 'ready';
+    silent = state === 'silent' ? silent + 1 : 0;
+    if (silent === SILENT_PINGS || monotonicMs() > deadline) {
+      const file = join(dir, 'redis.log');
+      const why =
+        silent > 0 ? 'does not answer: it is stopped, or blocked' : 'still loads its data';
+      throw new ConfigError([
+        `the embedded redis-server of ${dir} runs, but ${why}. Look at ${file}. Its process id is in ${join(dir, 'redis.lock')}: continue it with kill -CONT, or end it`,
+      ]);
+    }
+    await delay(50);
+  }
+}
+
+/**
  * Returns the running server of the folder. Without one it starts an own server, which runs until
  * `stop`, or until this process ends.
  */
@@ -158,16 +184,8 @@ export async function connectOrStart(
   const socket = socketPath(dir);
   const deadline = monotonicMs() + (options.startTimeoutMs ?? START_TIMEOUT_MS);
   for (;;) {
-    // The server is loading: another process has just started it.
-    for (let state = await ping(socket); state !== 'nobody'; state = await ping(socket)) {
-      if (state === 'ready')
-        return { url: urlOf(socket), owned: false, stop: () => Promise.resolve() };
-      if (monotonicMs() > deadline)
-        throw new ConfigError([
-          `the embedded redis-server of ${dir} is running but does not answer`,
-        ]);
-      await delay(50);
-    }
+    if (await joined(socket, dir, deadline))
+      return { url: urlOf(socket), owned: false, stop: () => Promise.resolve() };
     try {
       const server = await startEmbeddedServer(options);
       return { url: server.url, owned: true, stop: () => server.stop() };

@@ -1,19 +1,24 @@
 /** Talks to the embedded server's socket without a client: no reconnecting, no log lines. */
 import { createConnection } from 'node:net';
 
+/**
+ * - `ready`: it answers.
+ * - `busy`: it answers that it loads its data, or runs a long script.
+ * - `silent`: it takes connections and does not answer. It is stopped, or blocked.
+ */
+export type SocketState = 'ready' | 'busy' | 'silent' | 'nobody';
+
 /** Sends one PING. */
-export function ping(socket: string, timeoutMs = 2_000): Promise<'ready' | 'busy' | 'nobody'> {
+export function ping(socket: string, timeoutMs = 2_000): Promise<SocketState> {
   return new Promise((resolve) => {
     const connection = createConnection(socket);
     let connected = false;
-    const done = (state: 'ready' | 'busy' | 'nobody'): void => {
+    const done = (state: SocketState): void => {
       clearTimeout(timer);
       connection.destroy();
       resolve(state);
     };
-    // The connection was accepted without an answer: the server is there, blocked by a long script,
-    // or stopped.
-    const timer = setTimeout(() => done(connected ? 'busy' : 'nobody'), timeoutMs);
+    const timer = setTimeout(() => done(connected ? 'silent' : 'nobody'), timeoutMs);
     connection.once('connect', () => {
       connected = true;
       connection.write('PING\r\n');

@@ -2,7 +2,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../core/clock.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
-import { RedisReplyError, UnknownOutcomeError } from '../core/errors/server-errors.ts';
+import {
+  ConnectionSetupError,
+  RedisReplyError,
+  UnknownOutcomeError,
+} from '../core/errors/server-errors.ts';
 
 /** Time that an operator's command, or a look, waits for Redis, ms. */
 export const DEADLINE_MS = 15_000;
@@ -84,6 +88,8 @@ export async function withRetry<T>(
       return await fn(attempt, untilMs);
     } catch (error) {
       if (!(error instanceof MillraceError) || !error.retryable) throw error;
+      // Only a connection that fails fast tells a call of this: see FailFast.
+      if (error instanceof ConnectionSetupError) throw unknown ?? error;
       if (error.outcomeUnknown) unknown = error;
       if (
         isRefusedWrite(error) &&

@@ -11,6 +11,7 @@ import { Lane } from '../../src/pipeline/lane/lane.ts';
 import type { LaneStages } from '../../src/pipeline/lane/lane-stages.ts';
 import { createProject, counter, NOTES_PROTO } from '../cli/run-cli.ts';
 import { functionsDirOf, PROTO_DIR } from '../../scripts/lab/dispatcher-process.ts';
+import { openNotifySocket } from '../../scripts/lab/notify-socket.ts';
 import { startRedis } from '../../scripts/lab/redis-server.ts';
 import { until, untilTold, countersOf, is } from '../../scripts/lab/until.ts';
 
@@ -253,12 +254,18 @@ export default defineFunction({ name: 'keeper', on: ['note.added'], retry: { att
 /** Starts the service as a process, with an admin server that asks for a token. */
 async function startKeeper(t: Test) {
   const redis = await startRedis(t);
+  const socket = await openNotifySocket(t);
+  const manager = socket ? { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '900000' } : {};
   const look = redis.client();
   const p = createProject(t, redis.url, {
     'proto/notes.proto': NOTES_PROTO,
     'workers/keeper.ts': KEEPER,
   });
-  const running = p.start(['start'], { MILLRACE_PORT: '0', MILLRACE_TOKEN: 's3cret' });
+  const running = p.start(['start'], {
+    MILLRACE_PORT: '0',
+    MILLRACE_TOKEN: 's3cret',
+    ...manager,
+  });
   const [, url = ''] = await running.seen('stderr', /, admin (http:\S+)$/m);
   const ask = async (
     path: string,
@@ -277,17 +284,18 @@ async function startKeeper(t: Test) {
         .map((text, i) => JSON.stringify({ data: { book: `${text}${i}`, number: i, text } }))
         .join('\n'),
     });
-  return { look, p, running, ask, publish };
+  return { look, p, running, ask, publish, socket };
 }
 
 t.test(
   'millrace start: open probes and metrics, /api with the token; not ready while it drains',
   async (t) => {
-    const { look, p, running, ask, publish } = await startKeeper(t);
+    const { look, p, running, ask, publish, socket } = await startKeeper(t);
     const token = { authorization: 'Bearer s3cret' };
     await t.test('probes and metrics are open', async (t) => {
       t.match(await ask('/readyz'), { status: 200, text: /"ready"/ });
       const first = await ask('/metrics');
+      t.match(await ask('/livez'), { status: 200, text: /"ok"/ });
       t.match(first, { status: 200, type: /^text\/plain; version=0\.0\.4/ });
       t.match(
         first.text,
@@ -332,6 +340,12 @@ t.test(
       t.match(told, /^process_cpu_seconds_total /m);
     });
 
+    await t.test('systemd hears that it is ready and alive', async (t) => {
+      if (socket === null) return void t.comment('no python3 or systemd-notify here');
+      await socket.until('fed', (all) => all.some((one) => /^WATCHDOG=1\nSTATUS=ready/.test(one)));
+      t.equal(socket.messages[0], 'READY=1');
+    });
+
     await t.test('/api needs the token', async (t) => {
       for (const path of ['/api/lag', '/api/health'])
         t.match(await ask(path), { status: 401 }, `${path} without the token`);
@@ -357,6 +371,7 @@ t.test(
       t.match(await ask('/healthz'), { status: 200 }, 'and is well');
       p.write('go', '');
       t.match(await running.ended, { status: 0 });
+      if (socket) t.ok(socket.messages.some((one) => one.startsWith('STOPPING=1\n')));
       t.equal(await counter(look, 'done:keeper:note.added'), 4);
     });
   },

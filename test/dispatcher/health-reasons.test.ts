@@ -1,7 +1,7 @@
 /**
- * Every reason for red health, made on real servers behind a port that moves: red with its code and
- * cure in probes, metric and log, and green within a lease after its end. One dispatcher meets them
- * one after the other.
+ * Each reason for red health, made on real servers behind a port that moves. Probes, metric and log
+ * tell its code and cure. Health is green within a lease after the end of the reason. One
+ * dispatcher meets the reasons one after the other.
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';

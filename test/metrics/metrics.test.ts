@@ -125,7 +125,11 @@ function sources(more: Partial<MetricsSources['deployment']> = {}): MetricsSourc
     repeats: 3,
     queuedBatches: 0,
     schemaWaits: new Distribution([1]),
-    health: () => ({ problems: [{}], reasons: [], setups: [{ function: 'f', lanes: 2, at: 'f.ts:3' }] }),
+    health: () => ({
+      problems: [{}],
+      reasons: [],
+      setups: [{ function: 'f', lanes: 2, at: 'f.ts:3' }],
+    }),
   } as unknown as Watched;
   turns.turn({
     fn: 'f',

@@ -55,7 +55,13 @@ async function admin(flags: AdminFlags, context: LongRunningContext): Promise<vo
   let port = environment.MILLRACE_PORT ?? DEFAULT_PORT;
   let told = false;
   while (!stop.first.aborted) {
-    const deployment = await context.open({ protoDir: null, anew: true, log, name: 'admin' });
+    const deployment = await context.open({
+      protoDir: null,
+      anew: true,
+      log,
+      name: 'admin',
+      failFast: 'none',
+    });
     const lag = recentLag(deployment);
     const alerts = flags.alerts === true ? await startAlerts(deployment, lag) : null;
     const server = await listen(deployment, lag, { port, readOnly });

@@ -61,6 +61,7 @@ async function bench(events: number, json: boolean, context: LongRunningContext)
     protoDir: null,
     name: 'bench',
     settleSchemas: true,
+    failFast: 'first',
     environment: { MILLRACE_NAMESPACE: `bench-${randomBytes(6).toString('hex')}` },
   });
   const deployment: Deployment = {

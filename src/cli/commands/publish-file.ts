@@ -47,7 +47,7 @@ export async function publishFile(
 ): Promise<void> {
   const input = await openInput(file);
   const stop = context.takeStop();
-  const deployment = await context.open({ settleSchemas: true });
+  const deployment = await context.open({ settleSchemas: true, failFast: 'first' });
   const publisher = new Millrace(deployment).publisher({
     deadlineMs: flags.deadline,
     whenRefused: 'reject',

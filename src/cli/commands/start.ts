@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { createMetrics, recentLag, startAdmin } from '../../admin/admin.ts';
 import { startAlerts } from '../../admin/start-alerts.ts';
-import { readEnvironment } from '../../config.ts';
+import { notifyAddress, readEnvironment } from '../../config.ts';
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors/input-errors.ts';
 import { readProtoFolder } from '../../deployment.ts';
@@ -15,6 +15,7 @@ import { logWith, Millrace } from '../../millrace.ts';
 import type { LongRunningContext, Stop } from '../context.ts';
 import { createLogger } from '../create-logger.ts';
 import { plural } from '../options.ts';
+import { ServiceManager } from '../service-manager.ts';
 import { settingsHelp } from '../settings-help.ts';
 import { packageFolder } from '../../core/package-info.ts';
 
@@ -54,7 +55,13 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   const waiting = (message: string): void => {
     logger.warn(message);
     context.err(`millrace: ${message}`);
+    manager.waits(message);
   };
+  const manager = new ServiceManager({
+    address: notifyAddress(),
+    health: () => dispatcher.health(),
+    log: logWith(logger),
+  });
   const deployment = await untilStopped(
     stop.first,
     all(() =>
@@ -63,6 +70,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
         log: logWith(logger),
         name: 'start',
         settleSchemas: true,
+        failFast: 'none',
         whenRefused: { signal: stop.first, waiting },
       }),
     ),
@@ -88,7 +96,9 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
     `millrace: ready: ${plural(names.length, 'function')} (${names.join(', ')}), ${plural(dispatcher.lanesOwned, 'lane')}${toCome(dispatcher.lanesToCome)}, ` +
       `${plural(environment.WORKERS, 'worker thread')}, ${deployment.ownsServer ? 'embedded server' : deployment.connection.target}${admin ? `, admin ${admin.url}` : ''}`,
   );
+  manager.start();
   const failure = await Promise.race([stopped, dispatcher.failed]);
+  manager.stopping(environment.MILLRACE_DRAIN_MS);
   if (failure !== 'stop') {
     context.err(`millrace: ${failure.message}`);
     context.fail();
@@ -96,7 +106,7 @@ async function start(dir: string, protoDir: string, context: LongRunningContext)
   // /readyz answers 503 from here on. The admin server closes last.
   const drained = drain(dispatcher, environment.MILLRACE_DRAIN_MS, stop, context, logger);
   await Promise.all([drained, alerts?.stop()]);
-  await admin?.close();
+  await Promise.all([manager.stop(), admin?.close()]);
 }
 
 function toCome(lanes: number): string {

@@ -86,7 +86,7 @@ async function tail(type: string, flags: TailFlags, context: LongRunningContext)
       '--from end prints new events only: without --follow there is nothing to print. Add --follow',
     );
   const stop = context.takeStop();
-  const deployment = await context.open();
+  const deployment = await context.open({ failFast: 'first' });
   deployment.catalog.get(type);
   const { partitions, keys } = deployment;
   if (flags.partition !== undefined && flags.partition >= partitions) {

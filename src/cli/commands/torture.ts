@@ -81,7 +81,12 @@ function parseFaults(text: string): readonly Torture[] {
 
 async function run(dir: string, flags: Flags, context: LongRunningContext): Promise<void> {
   const stop = context.takeStop();
-  const deployment = await context.open({ protoDir: flags.proto, name: 'torture', anew: true });
+  const deployment = await context.open({
+    protoDir: flags.proto,
+    name: 'torture',
+    anew: true,
+    failFast: 'first',
+  });
   context.err(`millrace: the handlers of ${dir} run with made-up events for ${flags.seconds} s`);
   const report = await torture({
     deployment,

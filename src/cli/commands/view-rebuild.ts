@@ -64,6 +64,7 @@ async function rebuild(
     protoDir: flags.proto,
     name: 'rebuild',
     settleSchemas: true,
+    failFast: 'first',
     environment: rebuildSettings(),
   });
   const line = createProgressLine(name, flags, context);

@@ -191,7 +191,6 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
 
   /** A round of keeping. */
   async #keep(): Promise<void> {
-    const startedMs = monotonicMs();
     // The report notes since when lanes are missing.
     this.reportShare();
     await this.#renew();
@@ -203,7 +202,6 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     await this.#findUnowned();
     this.#refused = null;
     this.#told = { text: '', ms: -Infinity };
-    this.#times.kept(startedMs);
   }
 
   /** A dispatcher with lanes leaves the search to those without. */
@@ -316,7 +314,9 @@ export class LaneKeeper<Lane extends KeptLane> implements Lifecycle {
     this.#freeInMs = Infinity;
     this.#share.lookAnew();
     const { functions, partitions, competing } = this.#options;
+    const startedMs = monotonicMs();
     await allEnded(functions.map((fn) => this.#announce(fn)));
+    this.#times.kept(startedMs);
     if (this.#stopping.signal.aborted) return;
     const wanted: Promise<void>[] = [];
     for (const fn of functions) {

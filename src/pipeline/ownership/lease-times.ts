@@ -46,7 +46,10 @@ export class LeaseTimes {
     this.#renewedMs.set(lane, untilMs - this.#ttlMs);
   }
 
-  /** Notes a round of keeping that succeeded. @param startedMs by monotonicMs() */
+  /**
+   * Notes a round in which Redis took this dispatcher's announcements.
+   * @param startedMs its start, by monotonicMs()
+   */
   kept(startedMs: number): void {
     this.#roundMs = startedMs;
   }
