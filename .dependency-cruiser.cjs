@@ -45,8 +45,14 @@ module.exports = {
     only(
       'thread-has-no-redis',
       '^(src/thread/|workers/thread)',
-      '^src/(core|wire|define|thread)/',
+      '^src/(core|wire|define|thread|tracing)/',
       'a pool thread never holds the dispatcher or a writing connection',
+    ),
+    only(
+      'tracing-is-an-edge',
+      '^src/tracing/',
+      '^src/(core|tracing)/',
+      'spans know neither server nor bytes; stages know the port in core/tracing.ts only',
     ),
     only(
       'append-stage',
@@ -199,7 +205,7 @@ module.exports = {
     only(
       'deployment-opens',
       '^src/deployment\\.ts$',
-      '^src/((core|wire|redis|registry)/|config\\.ts$)',
+      '^src/((core|wire|redis|registry|tracing)/|config\\.ts$)',
       'the server, its settings and the declared types: what everything starts from',
     ),
     only(
@@ -323,6 +329,12 @@ module.exports = {
       'metrics are made where they are told; nothing counts into a global',
     ),
     owner('yaml-owner', 'yaml', '^src/alerts/', 'the file of alert rules alone is YAML'),
+    owner(
+      'opentelemetry-owner',
+      '@opentelemetry',
+      '^src/tracing/',
+      'an optional package: it is loaded in one place, where it may be absent',
+    ),
     owner('diff-owner', 'diff', '^src/cli/', 'shows changes to people'),
     owner(
       'protobufjs-owner',

@@ -38,6 +38,8 @@ import {
   SettingsGuard,
   settleSettings,
 } from './redis/settings.ts';
+import type { Tracing } from './core/tracing.ts';
+import { loadTracing } from './tracing/open-telemetry.ts';
 import { createCatalog, type Catalog } from './wire/catalog.ts';
 import { loadProtoFolder } from './wire/proto-folder.ts';
 
@@ -106,6 +108,8 @@ export interface Deployment {
   /** Whether this process runs the embedded server. */
   readonly ownsServer: boolean;
   readonly url: string;
+  /** Null: OpenTelemetry's API is not installed. */
+  readonly tracing: Tracing | null;
   readonly log: Log;
   /** A further connection to the same server. */
   connect(name: string, options?: { readonly blocking?: boolean }): RedisConnection;
@@ -164,6 +168,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       log,
     });
     watch.start();
+    const tracing = await openTracing(log);
     const deployment: Deployment = {
       environment,
       connection,
@@ -177,6 +182,7 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
       server,
       roundTrips,
       url,
+      tracing,
       log,
       connect: (name, more) => connections.open(name, more),
       close,
@@ -188,6 +194,12 @@ export async function openDeployment(options: DeploymentOptions): Promise<Deploy
     await close();
     throw error;
   }
+}
+
+function openTracing(log: Log): Promise<Tracing | null> {
+  return loadTracing((err) =>
+    log('warn', 'OpenTelemetry failed: spans of this process may be missing', { err }),
+  );
 }
 
 /**

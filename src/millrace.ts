@@ -83,7 +83,7 @@ export class Millrace {
     ];
     const confirm = this.#confirm(durability, problems);
     if (problems.length > 0) throw new ConfigError(problems);
-    const { keys, catalog, schemas, partitions } = this.deployment;
+    const { keys, catalog, schemas, partitions, tracing } = this.deployment;
     const connection = this.deployment.connect('publisher');
     const publisher = new Publisher({
       connection,
@@ -92,6 +92,7 @@ export class Millrace {
       schemas,
       partitions,
       confirm,
+      tracing,
       settings: merged,
       maxBacklogs: async () => {
         const limits = await readTypeLimits(this.deployment);
@@ -125,7 +126,8 @@ export class Millrace {
     const confirm = this.#confirm(durability, problems);
     if (problems.length > 0) throw new ConfigError(problems);
     const connection = this.deployment.connect('store');
-    const { keys, partitions, catalog, schemas, registry, environment, log } = this.deployment;
+    const { keys, partitions, catalog, schemas, registry, environment, log, tracing } =
+      this.deployment;
     const store = new EventStore({
       connection,
       keys,
@@ -135,6 +137,7 @@ export class Millrace {
       registry,
       schemaWaitMs: environment.MILLRACE_SCHEMA_WAIT_MS,
       log,
+      tracing,
       confirm,
       settings: merged,
       gap: (error) => void this.#gap(connection, error),

@@ -5,6 +5,7 @@
  */
 import type { Emitted } from './emitted.ts';
 import type { LocalSchema } from './schema-id.ts';
+import type { TraceContext } from './trace-context.ts';
 
 export interface BatchTask {
   readonly kind: 'batch';
@@ -213,6 +214,16 @@ export interface BatchReport {
    * Events whose handlers still run. All other events of the batch have an outcome. Absent: none.
    */
   readonly running?: readonly EventRef[] | undefined;
+  /** Absent: no SDK for traces is registered in the thread. */
+  readonly traces?: BatchTraces | undefined;
+}
+
+/** Contexts of a batch's spans, for the span of its commit. */
+export interface BatchTraces {
+  /** Span of the batch. Null: it could not be started. */
+  readonly batch: TraceContext | null;
+  /** Sampled spans of events, up to a bound. */
+  readonly events: readonly TraceContext[];
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Puts a lane together: its stages, its settings, and its neighbours in the dispatcher. */
 import type { Environment } from '../config.ts';
 import type { Log } from '../core/log.ts';
+import type { Tracing } from '../core/tracing.ts';
 import type { FairShare } from '../pipeline/batch/fair-share.ts';
 import type { FailureLog } from '../pipeline/lane/failure-log.ts';
 import { Lane } from '../pipeline/lane/lane.ts';
@@ -14,6 +15,7 @@ import type { Relay } from '../outbox/relay.ts';
 import type { RedisConnection } from '../redis/contract.ts';
 import type { Keys } from '../redis/keys.ts';
 import type { Doorbells } from './doorbells.ts';
+import { traceCommits } from './trace-commits.ts';
 import type { Registration } from './registration.ts';
 
 /** Longest time between two looks of a lane for work, ms. */
@@ -51,6 +53,8 @@ export interface LaneFactoryParts {
   readonly repeats: (events: number) => void;
   /** For fault injection. */
   readonly aroundStages: AroundStages;
+  /** Null: OpenTelemetry's API is not installed. */
+  readonly tracing: Tracing | null;
   readonly log: Log;
 }
 
@@ -95,6 +99,10 @@ export function createLane(
       turnFailed: (turn) => failures.turnFailed(fn, partition, turn),
     },
   );
+  const { tracing, dispatcher } = parts;
+  const traced = tracing
+    ? traceCommits(stages, tracing, { fn, partition, types: spec.on, dispatcher })
+    : stages;
   const lane: Lane = new Lane(
     {
       ...acquired,
@@ -106,7 +114,7 @@ export function createLane(
       batchMs: BATCH_MS,
       pollMs: POLL_MS,
     },
-    parts.aroundStages(stages, { fn, partition, leaseValue }),
+    parts.aroundStages(traced, { fn, partition, leaseValue }),
   );
   return lane;
 }

@@ -40,7 +40,7 @@ export interface Parts {
 
 export interface PartsOptions extends Omit<
   LaneFactoryParts,
-  'keys' | 'environment' | 'log' | 'share' | 'takes' | 'commits' | 'doorbells' | 'relay'
+  'keys' | 'environment' | 'log' | 'tracing' | 'share' | 'takes' | 'commits' | 'doorbells' | 'relay'
 > {
   readonly deployment: Deployment;
   readonly functions: readonly FunctionInfo[];
@@ -118,7 +118,7 @@ function presenceOf(
 
 function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay): LaneKeeper<Lane> {
   const { connection, deployment, functions, dispatcher } = options;
-  const { keys, partitions, environment, log } = deployment;
+  const { keys, partitions, environment, log, tracing } = deployment;
   const byName = new Map(functions.map((info) => [info.spec.name, info]));
   const { MILLRACE_LEASE_MS: leaseTtlMs } = environment;
   const takes = Array.from(
@@ -127,7 +127,8 @@ function createKeeper(options: PartsOptions, doorbells: Doorbells, relay: Relay)
   );
   const commits = takes.map(() => new PartitionCommits(connection));
   const share = shareOf(options);
-  const parts = { ...options, keys, environment, log, doorbells, relay, share, takes, commits };
+  const own = { keys, environment, log, tracing, doorbells, relay, share, takes, commits };
+  const parts = { ...options, ...own };
   return new LaneKeeper({
     connection,
     keys,

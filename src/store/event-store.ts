@@ -11,10 +11,12 @@ import { APPEND_EVENT } from '../core/known-options.ts';
 import { NAME_PATTERN } from '../core/function-spec.ts';
 import { partitionOf } from '../core/partition.ts';
 import { INSPECT, shown } from '../core/shown.ts';
+import type { Tracing } from '../core/tracing.ts';
 import { textProblem } from '../core/well-formed.ts';
 import type { Aggregate, NewEvent, RecordedEvent } from '../define/define-aggregate.ts';
 import type { Upcast } from '../define/upcast.ts';
 import type { Confirm } from '../pipeline/append/confirm.ts';
+import { tracePublish } from '../pipeline/append/publish-trace.ts';
 import type { Verify } from '../pipeline/append/verify-deployment.ts';
 import { checkBytes, LIMITS } from '../wire/event-attributes.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
@@ -79,6 +81,8 @@ export interface StoreParts extends RedisSource, DataReaderParts {
   readonly confirm: Confirm;
   readonly settings: StoreSettings;
   readonly gap: (error: ProducerGapError) => void;
+  /** Null: OpenTelemetry's API is not installed. */
+  readonly tracing: Tracing | null;
   readonly verify: Verify;
 }
 
@@ -148,6 +152,23 @@ export class EventStore {
     if (!Array.isArray(given) || given.length === 0)
       throw new StoreInputError('an append', 'must have at least one event');
     if (given.length > MAX_APPEND.events) throw tooLarge(at, 'events', given.length);
+    const tracer = this.#parts.tracing?.tracer() ?? null;
+    if (tracer === null) return this.#append(at, expectedRevision, expected, given);
+    return tracePublish(tracer, {
+      operation: 'append',
+      items: given,
+      work: (carrying) => this.#append(at, expectedRevision, expected, carrying),
+      placesOf: (result) => result.events,
+    });
+  }
+
+  async #append(
+    at: HistoryAddress,
+    expectedRevision: ExpectedRevision,
+    expected: number,
+    given: readonly NewEvent<string>[],
+  ): Promise<AppendResult> {
+    const { category, id } = at;
     const ids = given.map(
       (event) => event.id ?? `${this.#idPrefix}-${(this.#nextId++).toString(36)}`,
     );

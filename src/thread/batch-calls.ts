@@ -6,6 +6,7 @@
 import { monotonicMs } from '../core/clock.ts';
 import { CELL } from '../core/progress-cells.ts';
 import type { BatchFailure, DefinedFunction } from '../define/define-function.ts';
+import { errorOf } from './error-info.ts';
 import { EventsContext } from './function-context.ts';
 import type { RunningEvent } from './running-event.ts';
 import type { CallParts } from './subject-chains.ts';
@@ -70,7 +71,7 @@ export class BatchCalls {
   async #call(part: readonly RunningEvent[], purpose: Purpose): Promise<void> {
     const now = monotonicMs();
     if (part.length === 0 || !this.#mayStart(purpose, now)) return;
-    const { cells, emits, order, handlers, shared } = this.#parts;
+    const { cells, emits, order, handlers, shared, trace } = this.#parts;
     if (emits.full) {
       for (const event of part) if (cells.states[event.index] === CELL.TODO) order.defer(event);
       return;
@@ -85,10 +86,10 @@ export class BatchCalls {
     };
     let named: readonly BatchFailure[];
     try {
-      const answer = await this.#handleBatch?.(
-        part.map((e) => e.view),
-        context,
-      );
+      const views = part.map((e) => e.view);
+      const answer = await (trace === null
+        ? this.#handleBatch?.(views, context)
+        : trace.callAll(part, () => this.#handleBatch?.(views, context)));
       context.close();
       named = checkAnswer(answer, part);
     } catch (error) {
@@ -103,7 +104,9 @@ export class BatchCalls {
 
   #begin(part: readonly RunningEvent[], now: number): void {
     const { states, starts } = this.#parts.cells;
+    const { trace } = this.#parts;
     for (const event of part) {
+      if (trace !== null) trace.begin(event);
       event.startedMs = now;
       event.timedOut = false;
       starts[event.index] = now;
@@ -112,9 +115,10 @@ export class BatchCalls {
   }
 
   async #threw(part: readonly RunningEvent[], error: unknown): Promise<void> {
-    const { cells, emits, outcomes, order } = this.#parts;
+    const { cells, emits, outcomes, order, trace } = this.#parts;
     const { states } = cells;
     for (const event of part) emits.drop(event);
+    if (trace !== null) for (const event of part) trace.end(event, errorOf(error));
     if (part.length === 1) {
       const event = part[0] as RunningEvent;
       this.#gotOn = true;
@@ -131,11 +135,13 @@ export class BatchCalls {
   }
 
   #settle(part: readonly RunningEvent[], named: readonly BatchFailure[]): void {
-    const { cells, emits, outcomes, order } = this.#parts;
+    const { cells, emits, outcomes, order, trace } = this.#parts;
     const { states } = cells;
     const endedMs = monotonicMs();
     const errors = new Map(named.map((f) => [f.id, f.error]));
     for (const event of part) {
+      const { id } = event.view;
+      if (trace !== null) trace.end(event, errors.has(id) ? errorOf(errors.get(id)) : undefined);
       // This event stands behind a failed event of its subject. It runs again after that event.
       if (states[event.index] === CELL.BLOCKED) {
         event.settled = true;

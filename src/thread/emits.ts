@@ -10,6 +10,7 @@ import { EmitClosedError, EmitLoopError } from '../core/errors/handler-errors.ts
 import { OversizeError } from '../core/errors/input-errors.ts';
 import { checkOptions, EMIT_OPTIONS } from '../core/known-options.ts';
 import { partitionOf } from '../core/partition.ts';
+import { inheritedTrace, traceExtensions } from '../core/trace-context.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
 import type { DeliveryTime } from '../core/delivery-time.ts';
 import type { EmitOptions } from '../define/define-function.ts';
@@ -18,10 +19,13 @@ import { BatchBuilder } from '../wire/batch-writer.ts';
 import { EventEncoder } from '../wire/event-encoder.ts';
 import { PackWriter } from '../wire/message-pack.ts';
 import { PayloadArena } from '../wire/payload-arena.ts';
+import type { BatchTrace } from './batch-trace.ts';
 import type { EmittedBy, Emission } from './emission.ts';
 import type { RunningEvent } from './running-event.ts';
 
 export interface EmitsParts {
+  /** Spans of the batch. Null: no SDK is registered in the thread. */
+  readonly trace: BatchTrace | null;
   readonly fn: string;
   readonly partition: number;
   readonly partitions: number;
@@ -81,7 +85,9 @@ export class Emits {
     const by = (cause.emitted ??= emittedBy(fn, cause));
     this.#checkCount(by, cause);
     const id = options.id ?? `${by.idPrefix}-${by.emissions.length.toString(36)}`;
-    const { extensions } = by;
+    const { trace } = this.#parts;
+    const context = trace && trace.emit(cause, type, id);
+    const extensions = context ? { ...by.extensions, ...traceExtensions(context) } : by.extensions;
     const { subject, deliverAt, delayMs } = options;
     const draft = { type, data, id: options.id, subject, deliverAt, delayMs, extensions };
     const encoder = this.#encoder;
@@ -259,7 +265,9 @@ function emittedBy(fn: string, { view }: RunningEvent): EmittedBy {
       .digest('hex')
       .slice(0, 32),
     depth,
+    // Where no span is made, the emitted event is in the trace of its cause all the same.
     extensions: {
+      ...inheritedTrace(extensions),
       [CAUSATION.cause]: view.id,
       [CAUSATION.correlation]: extensions[CAUSATION.correlation] || view.id,
       [CAUSATION.depth]: String(depth),

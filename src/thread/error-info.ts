@@ -31,6 +31,12 @@ export function errorInfo(error: unknown): ErrorInfo {
   };
 }
 
+/** Returns any thrown value as an Error with its bounded texts, for a span. Never throws. */
+export function errorOf(thrown: unknown): Error {
+  const { name, message, stack } = errorInfo(thrown);
+  return Object.assign(new Error(message), { name, stack });
+}
+
 /** Returns the chain of `error.cause` as text. */
 function withCause(error: unknown): { cause?: string } {
   const chain: string[] = [];

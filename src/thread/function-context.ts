@@ -2,6 +2,7 @@ import type { InspectOptions } from 'node:util';
 import type { Logger } from 'pino';
 import { monotonicMs, wallClockMs } from '../core/clock.ts';
 import { INSPECT, shown } from '../core/shown.ts';
+import { readTraceContext, traceFields, type TraceContext } from '../core/trace-context.ts';
 import { EmitClosedError, HandlerTimeoutError } from '../core/errors/handler-errors.ts';
 import type {
   BatchContext,
@@ -9,6 +10,7 @@ import type {
   EmitOptions,
   FunctionContext,
 } from '../define/define-function.ts';
+import type { BatchTrace } from './batch-trace.ts';
 import type { Emits } from './emits.ts';
 import type { RunningEvent } from './running-event.ts';
 
@@ -19,6 +21,8 @@ export interface ContextShared {
   readonly logger: Logger;
   readonly resources: unknown;
   readonly emits: Emits;
+  /** Spans of the batch. Null: no SDK is registered in the thread. */
+  readonly trace: BatchTrace | null;
   /** Reason for which the running handlers' outcomes are discarded. */
   ended?: Error;
 }
@@ -42,8 +46,13 @@ export class EventContext implements FunctionContext {
       function: this.#shared.functionName,
       eventId: this.#event.view.id,
       attempt: this.#event.attempt,
+      ...traceFields(this.#trace),
     });
     return this.#logger;
+  }
+  get #trace(): TraceContext | null {
+    const { trace } = this.#shared;
+    return trace?.contextOf(this.#event) ?? readTraceContext(this.#event.view.extensions);
   }
   get attempt(): number {
     return this.#event.attempt;

@@ -16,6 +16,7 @@ import type {
 } from '../core/thread-protocol.ts';
 import { claim } from '../core/claims.ts';
 import { monotonicMs } from '../core/clock.ts';
+import { loadTracing } from '../tracing/open-telemetry.ts';
 import { createCatalog } from '../wire/catalog.ts';
 import { EntryChecks } from './entry-checks.ts';
 import { errorInfo } from './error-info.ts';
@@ -30,6 +31,9 @@ import { SchemaQuestions } from './schema-questions.ts';
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as ThreadData;
 const catalog = createCatalog(data.protoSources);
 const logger = pino({ level: data.logLevel, base: { pid: process.pid } });
+const tracing = await loadTracing((err) =>
+  logger.warn({ err }, 'OpenTelemetry failed: spans of this thread may be missing'),
+);
 const functions = new FunctionLoader(data.files);
 process.setSourceMapsEnabled(true);
 
@@ -43,7 +47,10 @@ const payloadWays = new PayloadWays(catalog, schemas, questions.ask);
 channel.onmessage = (event: unknown) => {
   const message = (event as { data: ChannelMessage }).data;
   if (message === 'teardown')
-    void functions.teardown().then(() => channel.postMessage('torn-down'));
+    void functions
+      .teardown()
+      .then(() => tracing?.flush())
+      .then(() => channel.postMessage('torn-down'));
   else if (typeof message === 'object' && message.kind === 'schema')
     questions.answered(message, message.answer);
 };
@@ -117,7 +124,7 @@ async function run(
   return runBatch(
     task,
     loaded,
-    { catalog, schemas, payloadWays, logger, partitions: data.partitions, checks },
+    { catalog, schemas, payloadWays, logger, tracing, partitions: data.partitions, checks },
     options,
   );
 }

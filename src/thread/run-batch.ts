@@ -23,8 +23,10 @@ import type { BatchReport, BatchTask } from '../core/thread-protocol.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { openCells, type ProgressCells } from '../core/progress-cells.ts';
 import type { LocalSchema } from '../core/schema-id.ts';
+import type { Tracing } from '../core/tracing.ts';
 import type { Catalog } from '../wire/catalog.ts';
 import { BatchCalls } from './batch-calls.ts';
+import { BatchTrace } from './batch-trace.ts';
 import { BatchSource } from './batch-source.ts';
 import { Emits } from './emits.ts';
 import type { EntryChecks } from './entry-checks.ts';
@@ -45,6 +47,8 @@ export interface ThreadParts {
   readonly catalog: Catalog;
   readonly payloadWays: PayloadWays;
   readonly logger: Logger;
+  /** Null: OpenTelemetry's API is not installed. */
+  readonly tracing: Tracing | null;
   /** Number of partitions of the deployment. */
   readonly partitions: number;
   /** Schemas of the types, as the registry has them. */
@@ -109,6 +113,8 @@ class BatchPass {
   readonly #bytes: Buffer;
   readonly #source: BatchSource;
   readonly #emits: Emits;
+  /** Spans of the pass. Null: no SDK is registered in the thread. */
+  readonly #trace: BatchTrace | null;
   readonly #shared: ContextShared;
   readonly #outcomes: Outcomes;
   /** Fold of a view; null: the function is no view. */
@@ -126,13 +132,16 @@ class BatchPass {
     this.#cells = openCells(task.cells);
     this.#bytes = Buffer.from(task.buffer);
     this.#source = new BatchSource(task, this.#bytes, this.#cells.states, parts);
-    this.#emits = emitsOf(task, parts);
+    const tracer = parts.tracing && parts.tracing.tracer();
+    this.#trace = tracer && new BatchTrace(tracer, task);
+    this.#emits = emitsOf(task, parts, this.#trace);
     this.#shared = {
       functionName: task.fn,
       timeoutMs: definition.spec.timeoutMs,
       logger: parts.logger,
       resources: loaded.resources,
       emits: this.#emits,
+      trace: this.#trace,
     };
     this.#outcomes = new Outcomes(this.#cells.states, this.#emits);
     this.#view = viewRunOf(setup, this.#bytes);
@@ -188,6 +197,7 @@ class BatchPass {
       cells: this.#cells,
       shared: this.#shared,
       emits: this.#emits,
+      trace: this.#trace,
       outcomes: this.#outcomes,
       gate: this.#gate,
       decoder: this.#decoder,
@@ -216,6 +226,7 @@ class BatchPass {
   report(busyMs: number): BatchReport {
     const running = this.#handlers.left?.map((event) => event.ref());
     const { failures, blocked, ages, emitted } = this.#outcomes.take();
+    const traces = this.#trace?.report() ?? undefined;
     return {
       kind: 'report',
       failures,
@@ -226,13 +237,17 @@ class BatchPass {
       busyMs,
       emitted,
       running,
+      traces,
     };
   }
 }
 
-function emitsOf({ fn, partition }: BatchTask, parts: ThreadParts): Emits {
-  const { catalog, partitions, schemas } = parts;
-  return new Emits({ fn, partition, partitions, catalog, schemas });
+function emitsOf(
+  { fn, partition }: BatchTask,
+  { catalog, partitions, schemas }: ThreadParts,
+  trace: BatchTrace | null,
+): Emits {
+  return new Emits({ fn, partition, partitions, catalog, schemas, trace });
 }
 
 function viewRunOf({ task, loaded, foldWay }: PassSetup, bytes: Buffer): ViewRun | null {

@@ -7,7 +7,9 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import { monotonicMs } from '../core/clock.ts';
 import { CELL, type CellState, type ProgressCells } from '../core/progress-cells.ts';
 import type { DefinedFunction } from '../define/define-function.ts';
+import type { BatchTrace } from './batch-trace.ts';
 import type { Emits } from './emits.ts';
+import { errorOf } from './error-info.ts';
 import { EventContext, type ContextShared } from './function-context.ts';
 import type { Outcomes } from './outcomes.ts';
 import type { PayloadDecoder } from './payload-decoder.ts';
@@ -23,6 +25,8 @@ export interface CallParts {
   readonly cells: ProgressCells;
   readonly shared: ContextShared;
   readonly emits: Emits;
+  /** Spans of the batch. Null: no SDK is registered in the thread. */
+  readonly trace: BatchTrace | null;
   readonly outcomes: Outcomes;
   readonly gate: StartGate;
   readonly decoder: PayloadDecoder;
@@ -67,6 +71,7 @@ export class SubjectChains {
    */
   readonly #done: CellState;
   readonly #emits: Emits;
+  readonly #trace: BatchTrace | null;
   readonly #outcomes: Outcomes;
   readonly #gate: StartGate;
   readonly #decoder: PayloadDecoder;
@@ -93,6 +98,7 @@ export class SubjectChains {
     this.#view = view;
     this.#done = view ? CELL.CAUSED : CELL.DONE;
     this.#emits = parts.emits;
+    this.#trace = parts.trace;
     this.#outcomes = parts.outcomes;
     this.#gate = parts.gate;
     this.#decoder = parts.decoder;
@@ -146,6 +152,7 @@ export class SubjectChains {
   readonly #runner = async (slot: number): Promise<void> => {
     const { slots } = this.#handlers;
     const handle = this.#handle;
+    const trace = this.#trace;
     let ended: RunningEvent | null = null;
     let last: RunningEvent | null = null;
     this.#handlers.runners++;
@@ -174,11 +181,13 @@ export class SubjectChains {
           this.#order.stop(event);
           break;
         }
+        if (trace !== null) trace.begin(event);
         try {
           if (this.#view) this.#view.fold(event);
           else {
             const context = new EventContext(this.#shared, event);
-            const result = handle(event.view, context);
+            const result =
+              trace === null ? handle(event.view, context) : trace.call(event, handle, context);
             if (isThenable(result)) {
               slots[slot] = context;
               inLine ||= this.#wait(event);
@@ -187,7 +196,9 @@ export class SubjectChains {
           }
           this.#states[event.index] = this.#emits.settle(event) ? CELL.CAUSED : this.#done;
           ended = event;
+          if (trace !== null) trace.end(event);
         } catch (error) {
+          if (trace !== null) trace.end(event, errorOf(error));
           this.#outcomes.threw(event, error);
           this.#order.stop(event);
           break;

@@ -41,6 +41,7 @@ export async function turnOf(
     partitions: bed.partitions,
     catalog,
     schemas: new Map(),
+    trace: null,
   });
   const emitted: { id: string; type: string; subject: string; later: boolean }[] = [];
   const origin: EventOrigin = {

@@ -370,7 +370,14 @@ t.test(
   'nothing can be emitted for an event whose outcome is settled, nor by a call of handleBatch that is over',
   (t) => {
     const catalog = createCatalog(loadProtoFolder(PROTO_DIR));
-    const emits = new Emits({ fn: 'f', partition: 0, partitions: 1, catalog, schemas: new Map() });
+    const emits = new Emits({
+      fn: 'f',
+      partition: 0,
+      partitions: 1,
+      catalog,
+      schemas: new Map(),
+      trace: null,
+    });
     const origin: EventOrigin = {
       typeName: 'test.event',
       type: null,
@@ -391,6 +398,7 @@ t.test(
       logger: pino({ level: 'silent' }),
       resources: null,
       emits,
+      trace: null,
     };
     const one = running(0);
     const context = new EventContext(shared, one);

@@ -2,6 +2,7 @@
 import type { ProducerGapError } from '../../core/errors/append-errors.ts';
 import type { RedisReplyError } from '../../core/errors/server-errors.ts';
 import type { LocalSchema } from '../../core/schema-id.ts';
+import type { Tracing } from '../../core/tracing.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 import type { Keys } from '../../redis/keys.ts';
 import type { RefusedWrites } from '../../redis/retry.ts';
@@ -27,6 +28,8 @@ export interface PublisherParts {
   readonly verify?: Verify;
   /** Counts what is appended. */
   readonly meters?: PublishMeters;
+  /** Null or absent: OpenTelemetry's API is not installed. */
+  readonly tracing?: Tracing | null;
   /** Told that Redis takes no writes and has refused a flush, which is sent again. */
   readonly refused?: (error: RedisReplyError) => void;
 }

@@ -24,6 +24,7 @@ import type { OpenFlush } from './open-flush.ts';
 import { PressureGauge } from './pressure.ts';
 import { ScheduledPublishing } from './publish-scheduled.ts';
 import type { AnyType, Published, PublishItem, PublishOptions } from './publish-item.ts';
+import { tracePublish } from './publish-trace.ts';
 import type { PublisherParts } from './publisher-parts.ts';
 import { Relief } from './relief.ts';
 import { RoomLine } from './room-line.ts';
@@ -116,11 +117,22 @@ export class Publisher {
    *
    * @throws as publish(); `InvalidEventError.path` and the like speak of the first bad event
    */
-  async publishMany(items: readonly PublishItem<EventTypeName>[]): Promise<Published[]>;
-  async publishMany<T extends string>(
+  publishMany(items: readonly PublishItem<EventTypeName>[]): Promise<Published[]>;
+  publishMany<T extends string>(
     items: readonly (PublishOptions & { readonly type: AnyType<T>; readonly data: unknown })[],
   ): Promise<Published[]>;
-  async publishMany(items: readonly PublishItem[]): Promise<Published[]> {
+  publishMany(items: readonly PublishItem[]): Promise<Published[]> {
+    const tracer = this.#parts.tracing?.tracer() ?? null;
+    if (tracer === null) return this.#publishAll(items);
+    return tracePublish(tracer, {
+      operation: 'publish',
+      items,
+      work: (carrying) => this.#publishAll(carrying),
+      placesOf: (published) => published,
+    });
+  }
+
+  async #publishAll(items: readonly PublishItem[]): Promise<Published[]> {
     if (this.#closed) throw new ClosedError('the publisher');
     const flushes = new Set<OpenFlush>();
     const encoder = this.#takeEncoder();
@@ -282,7 +294,7 @@ export class Publisher {
     const now = encoded.flatMap((event, i) =>
       event.when === null ? [{ ...(items[i] as PublishItem), id: event.id }] : [],
     );
-    const published = now.length > 0 ? await this.publishMany(now) : [];
+    const published = now.length > 0 ? await this.#publishAll(now) : [];
     let next = 0;
     return encoded.map((event) =>
       event.when === null ? (published[next++] as Published) : publishedOf(event),

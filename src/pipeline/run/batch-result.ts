@@ -1,5 +1,5 @@
 /** The result of running a batch. */
-import type { DeadEntry, EventRef, Failure } from '../../core/thread-protocol.ts';
+import type { BatchTraces, DeadEntry, EventRef, Failure } from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 
 /**
@@ -45,4 +45,6 @@ export interface BatchResult {
   readonly deaths: number;
   /** Handlers of the events that are RUNNING. Absent: none. */
   readonly running?: readonly Running[];
+  /** Spans of each round. Absent: no SDK for traces is registered in the threads. */
+  readonly traces?: readonly BatchTraces[];
 }

@@ -1,5 +1,11 @@
 /** The outcomes of a batch's events, over all rounds of its run. */
-import type { BatchReport, DeadEntry, EventRef, Failure } from '../../core/thread-protocol.ts';
+import type {
+  BatchReport,
+  BatchTraces,
+  DeadEntry,
+  EventRef,
+  Failure,
+} from '../../core/thread-protocol.ts';
 import type { Emitted } from '../../core/emitted.ts';
 import type { FunctionSpec } from '../../core/function-spec.ts';
 import { CELL, moveTo, type CellState, type ProgressCells } from '../../core/progress-cells.ts';
@@ -17,6 +23,7 @@ export class RunOutcomes {
   readonly emitted: Emitted[] = [];
   readonly ages: number[] = [];
   readonly running: Running[] = [];
+  readonly traces: BatchTraces[] = [];
   /** Subjects whose stream events wait behind an event that failed or is parked. */
   readonly stopped: Set<string>;
   busyMs = 0;
@@ -51,6 +58,7 @@ export class RunOutcomes {
     if (!only) this.deadEntries.push(...report.deadEntries);
     if (report.effects) this.effects.push(report.effects);
     if (report.emitted) this.emitted.push(report.emitted);
+    if (report.traces) this.traces.push(report.traces);
     for (const n of report.ages) this.ages.push(n);
     this.busyMs += report.busyMs;
   }
@@ -107,6 +115,7 @@ export class RunOutcomes {
       busyMs: this.busyMs,
       deaths: this.deaths,
       ...(this.running.length > 0 ? { running: this.running } : {}),
+      ...(this.traces.length > 0 ? { traces: this.traces } : {}),
     };
   }
 

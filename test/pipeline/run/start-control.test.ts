@@ -68,6 +68,7 @@ async function run(batch: ReturnType<typeof batchOf>, control: StartControl, han
     payloadWays: new PayloadWays(catalog, new Map(), () => Promise.resolve(null)),
     logger: pino({ level: 'silent' }),
     partitions: 1,
+    tracing: null,
     schemas: new Map(),
     checks: new EntryChecks(false),
   };
