@@ -5,9 +5,10 @@
 import { alertMetrics } from '../alerts/alert-metrics.ts';
 import { readAlerts } from '../alerts/alert-store.ts';
 import { shownAlert } from '../alerts/shown-alert.ts';
-import { readSilences, serverTime } from '../alerts/silences.ts';
+import { readSilences } from '../alerts/silences.ts';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { RedisSpace } from '../redis/source.ts';
+import { serverTime } from '../redis/server-time.ts';
 import type { RouteGroup } from './server.ts';
 
 export function alertRoutes(space: RedisSpace): RouteGroup {

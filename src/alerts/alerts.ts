@@ -13,6 +13,7 @@ import { failureLevel, type Log } from '../core/log.ts';
 import type { RetryPolicy } from '../core/retry-policy.ts';
 import type { LagReport } from '../lag/lag.ts';
 import type { RedisSource } from '../redis/source.ts';
+import { serverTime } from '../redis/server-time.ts';
 import type { AlertRecord } from './alert-record.ts';
 import { AlertStore, type AlertsState, type ReceiverState } from './alert-store.ts';
 import { asTold, dueAlerts, RECEIVER_RETRY } from './due-notifications.ts';
@@ -24,7 +25,7 @@ import { readingsOf } from './readings.ts';
 import { LOG_RECEIVER, type Receiver } from './receiver.ts';
 import { ALERT_SEVERITIES } from './alert-rule.ts';
 import type { AlertSettings } from './rules-file.ts';
-import { readSilences, serverTime, type Silence } from './silences.ts';
+import { readSilences, type Silence } from './silences.ts';
 import { worstEventOf } from './worst-event.ts';
 
 export interface AlertsOptions {

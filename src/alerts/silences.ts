@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { RedisSpace } from '../redis/source.ts';
+import { serverTime } from '../redis/server-time.ts';
 import type { AlertRecord } from './alert-record.ts';
 import type { Labels } from './figures.ts';
 
@@ -97,12 +98,6 @@ export function isSilenced(
       (silence.alert === null || silence.alert === name) &&
       Object.entries(silence.labels).every(([label, value]) => labels[label] === value),
   );
-}
-
-/** Time by the server's clock, ms since 1970. */
-export async function serverTime({ connection }: Pick<RedisSpace, 'connection'>): Promise<number> {
-  const [seconds, micros] = (await connection.command('TIME')) as [string, string];
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }
 
 function readSilence(text: string): Silence | null {

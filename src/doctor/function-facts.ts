@@ -13,6 +13,7 @@ import {
 } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { readTypeLimits, type TypeLimits } from '../upkeep/type-limits.ts';
+import { serverTime } from '../redis/server-time.ts';
 
 /** A lane of a function, as far as something is wrong with it. */
 export interface LaneTrouble {
@@ -65,7 +66,7 @@ export async function readWork(source: RedisSource): Promise<WorkFacts> {
     readPartitions(source),
     readLag(source),
     readTypeLimits(source),
-    serverNow(source),
+    serverTime(source),
   ]);
   const types = typesOf(states);
   const groups = await readGroups(source, types);
@@ -82,11 +83,6 @@ export async function readWork(source: RedisSource): Promise<WorkFacts> {
     })),
     unserved: lag.unserved ?? [],
   };
-}
-
-export async function serverNow({ connection }: RedisSource): Promise<number> {
-  const [seconds, micros] = (await connection.command('TIME')) as [string, string];
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }
 
 function typesOf(states: readonly PartitionState[]): string[] {

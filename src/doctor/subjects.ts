@@ -5,8 +5,8 @@
 import { formatLetterId } from '../pipeline/dead/dead-letters.ts';
 import { counterFields, countOf, readPartitions, type PartitionState } from '../redis/counters.ts';
 import type { RedisSource } from '../redis/source.ts';
+import { serverTime } from '../redis/server-time.ts';
 import { counted, grouping, someOf, type Diagnosis } from './diagnosis.ts';
-import { serverNow } from './function-facts.ts';
 import { shellWord } from './shell-word.ts';
 
 const SAMPLE = 100;
@@ -33,7 +33,7 @@ export interface ParkedFacts {
 
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function readParked(source: RedisSource): Promise<ParkedFacts[]> {
-  const [states, nowMs] = await Promise.all([readPartitions(source), serverNow(source)]);
+  const [states, nowMs] = await Promise.all([readPartitions(source), serverTime(source)]);
   const lanes = states.flatMap((state) =>
     state.functions.map((fn) => readLane(source, state, fn, nowMs)),
   );

@@ -7,6 +7,7 @@ import { checkText } from '../core/well-formed.ts';
 import type { PartitionState } from '../redis/counters.ts';
 import { explainState } from './explain-state.ts';
 import type { RedisSource } from '../redis/source.ts';
+import { serverTime } from '../redis/server-time.ts';
 import { findEvents, type EventPlace } from './find-event.ts';
 import type { ExplainedEvent, ExplainOptions, ExplainQuery, ExplainReport } from './report.ts';
 import { Unseen } from './unseen.ts';
@@ -25,7 +26,7 @@ export async function explain(
   const limit = options.limit ?? 100;
   const unseen = new Unseen();
   const found = await findEvents(source, query, { scan: options.scan ?? 100_000, limit, unseen });
-  const nowMs = await serverNow(source);
+  const nowMs = await serverTime(source);
   const events: ExplainedEvent[] = [];
   for (const place of found.places.slice(-limit)) {
     const state = found.states.find((s) => s.partition === place.partition) as PartitionState;
@@ -70,9 +71,4 @@ async function explainPlace(
     inStream: place.inStream,
     functions,
   };
-}
-
-async function serverNow(source: RedisSource): Promise<number> {
-  const [s, us] = (await source.connection.command('TIME')) as [string, string];
-  return Number(s) * 1000 + Math.floor(Number(us) / 1000);
 }

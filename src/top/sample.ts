@@ -6,10 +6,11 @@ import { dispatcherOf } from '../core/lease-value.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { readAlerts } from '../alerts/alert-store.ts';
 import { shownState } from '../alerts/shown-alert.ts';
-import { readSilences, serverTime } from '../alerts/silences.ts';
+import { readSilences } from '../alerts/silences.ts';
 import { readLag, type FunctionLag, type TypeLag } from '../lag/lag.ts';
 import { readPresences, type Presence } from '../pipeline/ownership/presence.ts';
 import type { RedisSource } from '../redis/source.ts';
+import { serverTime } from '../redis/server-time.ts';
 
 /** A function at one moment. */
 export interface FunctionSample extends Pick<

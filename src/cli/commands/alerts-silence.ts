@@ -7,7 +7,6 @@ import {
   MOST_SILENCE_MS,
   readSilences,
   removeSilence,
-  serverTime,
   type Silence,
 } from '../../alerts/silences.ts';
 import { audited } from '../audited.ts';
@@ -15,6 +14,7 @@ import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { isoTime, printable, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
+import { serverTime } from '../../redis/server-time.ts';
 
 interface SilenceFlags {
   readonly for?: number;

@@ -18,7 +18,6 @@ import {
   receiversWithSecrets,
   type AlertSettings,
 } from '../../alerts/rules-file.ts';
-import { serverTime } from '../../alerts/silences.ts';
 import { secretFromEnvironment } from '../../config.ts';
 import { packageVersion } from '../../core/package-info.ts';
 import { didYouMean } from '../../core/suggest.ts';
@@ -28,6 +27,7 @@ import type { LongRunningContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural } from '../options.ts';
 import { printable } from '../printable.ts';
+import { serverTime } from '../../redis/server-time.ts';
 
 interface TestFlags {
   readonly dryRun?: boolean;

@@ -5,11 +5,12 @@ import type { AlertRecord } from '../../alerts/alert-record.ts';
 import { shownNumber } from '../../alerts/notification.ts';
 import { readAlertSettings } from '../../alerts/rules-file.ts';
 import { shownAlert, shownState } from '../../alerts/shown-alert.ts';
-import { readSilences, serverTime, type Silence } from '../../alerts/silences.ts';
+import { readSilences, type Silence } from '../../alerts/silences.ts';
 import type { LongRunningContext } from '../context.ts';
 import { plural } from '../options.ts';
 import { duration, printable, safeJson } from '../printable.ts';
 import { table } from '../table.ts';
+import { serverTime } from '../../redis/server-time.ts';
 import { registerAlertsSilence } from './alerts-silence.ts';
 import { registerAlertsTest } from './alerts-test.ts';
 
