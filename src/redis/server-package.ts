@@ -52,11 +52,17 @@ export function readCache(folder: string): Promise<ServerBinary | null> {
   return readPackaged(folder, SERVER);
 }
 
+/** A program in the cache, the folders of its libraries, and the findings of its check. */
+export type PackagedProgram<Found extends object> = Found & {
+  readonly path: string;
+  readonly libraryPath: string;
+};
+
 /** Returns the program in the cache. Null: there is none that runs. */
 export async function readPackaged<Found extends object>(
   folder: string,
   { check }: Packaged<Found>,
-): Promise<({ readonly path: string; readonly libraryPath: string } & Found) | null> {
+): Promise<PackagedProgram<Found> | null> {
   try {
     const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as Manifest;
     const path = join(folder, manifest.server);
@@ -65,6 +71,20 @@ export async function readPackaged<Found extends object>(
   } catch {
     return null;
   }
+}
+
+/**
+ * Returns the program in the cache. Fills the cache first where no program runs there. Returns the
+ * problem where the program cannot be had.
+ */
+export async function findPackaged<Found extends object>(
+  folder: string,
+  wanted: Packaged<Found>,
+): Promise<PackagedProgram<Found> | string> {
+  const cached = await readPackaged(folder, wanted);
+  if (cached) return cached;
+  const problem = await fillCache(folder, true, wanted);
+  return (await readPackaged(folder, wanted)) ?? problem ?? 'it does not run here';
 }
 
 /**
@@ -128,7 +148,7 @@ async function install(root: string, folder: string, wanted: Packaged): Promise<
  * Returns options with which apt writes nothing outside `work`. With `ownLists` it reads no package
  * lists of the system either, only /etc/apt.
  */
-export function aptOptions(work: string, ownLists: boolean): string[] {
+function aptOptions(work: string, ownLists: boolean): string[] {
   const options = [
     'Acquire::Retries=2',
     'Acquire::http::Timeout=30',
@@ -152,7 +172,7 @@ export function aptOptions(work: string, ownLists: boolean): string[] {
   return options.flatMap((option) => ['-o', option]);
 }
 
-export async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
+async function updateLists(dir: string, apt: readonly string[]): Promise<void> {
   for (const sub of ['state/lists/partial', 'log'])
     await mkdir(join(dir, sub), { recursive: true });
   await output('apt-get', [...apt, '-q', 'update'], { timeoutMs: APT_TIMEOUT_MS });
@@ -248,7 +268,7 @@ async function installed(): Promise<ReadonlySet<string>> {
 }
 
 /** Downloads packages into `debs`, and unpacks them under `root`. */
-export async function unpackPackages(
+async function unpackPackages(
   packages: readonly string[],
   debs: string,
   root: string,
