@@ -12,7 +12,7 @@ export function orderType(): EventType {
 
 /**
  * Returns an encoder that checks and encodes in one walk, in one arena, as the publisher does. The
- * bytes are a copy of their own size: `EventType.encode` would hold an arena for each of them.
+ * bytes are a copy of their own size, from Node's pool.
  */
 export function createOrderEncoder(type = orderType()): (order: Order) => Buffer {
   const arena = new PayloadArena();

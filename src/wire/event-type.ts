@@ -48,6 +48,8 @@ export const DEFAULT_MAX_BYTES = 262_144;
 
 /** Decoding is synchronous and never nested: one reader serves all types. */
 const reader = new PayloadReader();
+/** Arena of `encode` for all types; null: none yet, or an encoding is under way. */
+let scratch: PayloadArena | null = null;
 
 export function createType(
   name: string,
@@ -90,9 +92,19 @@ export function createType(
       (data as Record<string, string | undefined> | null | undefined)?.[subjectField],
     encodeTo,
     encode(data) {
-      const arena = new PayloadArena();
-      encodeTo(data, arena);
-      return arena.buffer.subarray(0, arena.end);
+      // A getter of the data may encode, too: that call finds no arena and makes one.
+      const arena = scratch ?? new PayloadArena();
+      scratch = null;
+      try {
+        encodeTo(data, arena);
+        // Not Buffer.from: its memory is a pool, shared with other buffers.
+        const own = Buffer.allocUnsafeSlow(arena.end);
+        arena.buffer.copy(own, 0, 0, arena.end);
+        return own;
+      } finally {
+        arena.clear();
+        scratch = arena;
+      }
     },
     decode: (bytes) =>
       decodeAt(

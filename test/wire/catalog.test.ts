@@ -270,6 +270,26 @@ t.test(
   },
 );
 
+t.test('encoded bytes belong to the caller', async (t) => {
+  const first = order.encode(good);
+  const kept = Buffer.from(first);
+  t.equal(first.buffer.byteLength, first.length, 'no memory beyond the bytes');
+  // A getter may encode, too, in the midst of the outer encoding.
+  let inner: Uint8Array | null = null;
+  const outer = order.encode({
+    ...good,
+    get userId() {
+      inner = order.encode({ ...good, orderId: 'o-2' });
+      return 'u-1';
+    },
+  });
+  t.equal((order.decode(outer) as { orderId: string }).orderId, 'o-1');
+  t.equal((order.decode(inner ?? new Uint8Array()) as { orderId: string }).orderId, 'o-2');
+  t.throws(() => order.encode({ ...good, total: 'much' }), InvalidEventError);
+  t.same(Buffer.from(order.encode(good)), kept, 'the same after an error half-way');
+  t.same(Buffer.from(first), kept, 'later encodings change nothing');
+});
+
 t.test('any order comes back as it was, by both encoders', async () => {
   const text = fc.string({ unit: 'grapheme', maxLength: 30 });
   const whole = fc.maxSafeInteger();
