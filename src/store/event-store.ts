@@ -205,7 +205,17 @@ export class EventStore {
       const bytes = arena.end;
       if (bytes > MAX_APPEND.bytes) throw tooLarge(at, 'bytes', bytes);
       const remember = given[0]?.id ?? null;
-      return this.#queue.add({ ...at, expected, remember, buffer: arena.buffer, events, bytes });
+      // Each field by name: a spread here takes a sixth of an append's time.
+      return this.#queue.add({
+        partition: at.partition,
+        category: at.category,
+        id: at.id,
+        expected,
+        remember,
+        buffer: arena.buffer,
+        events,
+        bytes,
+      });
     } finally {
       // The queue has its own copy.
       arena.clear();
