@@ -42,43 +42,6 @@ for h = 1, H do categories[h], at = unpackPlan('<I4', plan, at) end
 local A
 A, at = unpackPlan('<I4', plan, at)
 
--- Decide each append.
-local revisions, begun, mine = {}, {}, {}
-local appends, answers, accepted = {}, {}, 0
-for a = 1, A do
-  local h, r, expected, E, P
-  h, r, expected, E, P, at = unpackPlan('<I4I4I4I4I4', plan, at)
-  local append = {h = h, r = r, events = E, parts = at, P = P, lengths = at + 12 * P}
-  appends[a] = append
-  at = append.lengths + 8 * E
-  local actual = revisions[h]
-  if actual == nil then
-    local length = redis.pcall('LLEN', KEYS[histories + h])
-    actual = type(length) == 'number' and length or false
-    revisions[h] = actual
-    begun[h] = actual
-  end
-  local known, damaged = false, false
-  if r > 0 and actual then
-    known = mine[h .. ' ' .. ARGV[firsts + r]]
-      or redis.pcall('HGET', KEYS[memories + r], ARGV[firsts + r])
-    if type(known) == 'table' then actual = false
-    elseif known and not string.match(known, '^%d+:%d+$') then known, damaged = false, true end
-  end
-  if not actual then answers[a] = 'x'
-  elseif damaged then answers[a] = 'm'
-  elseif known then answers[a] = 'r' .. known
-  elseif expected == EXISTS and actual == 0 or expected < EXISTS and expected ~= actual then
-    answers[a] = 'c' .. actual
-  elseif actual + E > most then answers[a] = 'f' .. actual
-  else
-    append.before = actual
-    revisions[h] = actual + E
-    accepted = accepted + 1
-    if r > 0 then mine[h .. ' ' .. ARGV[firsts + r]] = actual .. ':' .. E end
-  end
-end
-
 local function framed(length)
   -- Bytes of an event with its tag and the varint of its length.
   if length < 128 then
@@ -95,96 +58,147 @@ local function text(tag, value)
   return tag .. string.char(#value % 128 + 128, math.floor(#value / 128)) .. value
 end
 
--- Find each append's events in the batches, and cut out those of the accepted ones.
-local now = serverNow()
+-- Decide each append, and find its events in the batches. Lists of numbers, by append or by event,
+-- hold the findings: a table for each append costs more than the append's commands.
 local cursors, before = {}, {}
 for t = 1, T do
   cursors[t] = head + 1
   before[t] = text('\10', ARGV[8 + 4 * t - 3]) .. string.sub(ARGV[8 + 4 * t], 1, head)
 end
+local revisions, mine = {}, {}
+local answers, accepted = {}, 0
+-- By append: history, remembered, revision before it or false, its parts in the plan, their number,
+-- and the number of its last event.
+local historyOf, rememberedOf, beforeOf = {}, {}, {}
+local partsOf, countOfParts, lastOf = {}, {}, {[0] = 0}
+-- By event: type, first byte and last byte in the type's EventBatch.
+local typeOf, fromOf, toOf = {}, {}, {}
+local n = 0
 for a = 1, A do
-  local append = appends[a]
-  local plans, starts, events = append.lengths, {}, {}
-  for e = 1, append.events do
+  local h, r, expected, E, P
+  h, r, expected, E, P, at = unpackPlan('<I4I4I4I4I4', plan, at)
+  historyOf[a], rememberedOf[a], partsOf[a], countOfParts[a] = h, r, at, P
+  at = at + 12 * P
+  for _ = 1, E do
     local t, length
-    t, length, plans = unpackPlan('<I4I4', plan, plans)
+    t, length, at = unpackPlan('<I4I4', plan, at)
     local from = cursors[t]
-    if not starts[t] then starts[t] = from end
-    cursors[t] = from + framed(length)
-    if append.before then
-      events[e] = before[t] .. string.sub(ARGV[8 + 4 * t], from, cursors[t] - 1)
-    end
+    local to = from + framed(length)
+    cursors[t] = to
+    n = n + 1
+    typeOf[n], fromOf[n], toOf[n] = t, from, to - 1
   end
-  if append.before then
-    append.elements = events
-    append.starts = starts
-    append.ends = {}
-    for t in pairs(starts) do append.ends[t] = cursors[t] - 1 end
+  lastOf[a] = n
+  local actual = revisions[h]
+  if actual == nil then
+    local length = redis.pcall('LLEN', KEYS[histories + h])
+    actual = type(length) == 'number' and length or false
+    revisions[h] = actual
+  end
+  local known, damaged = false, false
+  if r > 0 and actual then
+    known = mine[h .. ' ' .. ARGV[firsts + r]]
+      or redis.pcall('HGET', KEYS[memories + r], ARGV[firsts + r])
+    if type(known) == 'table' then actual = false
+    elseif known and not string.match(known, '^%d+:%d+$') then known, damaged = false, true end
+  end
+  beforeOf[a] = false
+  if not actual then answers[a] = 'x'
+  elseif damaged then answers[a] = 'm'
+  elseif known then answers[a] = 'r' .. known
+  elseif expected == EXISTS and actual == 0 or expected < EXISTS and expected ~= actual then
+    answers[a] = 'c' .. actual
+  elseif actual + E > most then answers[a] = 'f' .. actual
+  else
+    beforeOf[a] = actual
+    revisions[h] = actual + E
+    accepted = accepted + 1
+    if r > 0 then mine[h .. ' ' .. ARGV[firsts + r]] = actual .. ':' .. E end
   end
 end
 
-local out, errors = {}, {}
-local function settle(group, parts)
+local now = serverNow()
+local errors = {}
+-- Appends the accepted appends first..last with one entry per part.
+local function settle(first, last, parts)
   local id, refused = appendEntries(KEYS[2], KEYS[3], now, parts)
   if not id then return refused end
   for _, part in ipairs(parts) do addTo(KEYS[3], 'stored:' .. part.type, part.count) end
   local tail = text('\34', id)
-  for i, a in ipairs(group) do
-    local append = appends[a]
-    local key, elements = KEYS[histories + append.h], append.elements
-    for e = 1, #elements do elements[e] = elements[e] .. tail end
-    for from = 1, #elements, 1000 do
-      redis.call('RPUSH', key, unpack(elements, from, math.min(from + 999, #elements)))
-    end
-    if append.before == 0 then
-      redis.pcall('ZADD', KEYS[sets + categories[append.h]], 0, ARGV[ids + append.h])
-    end
-    if append.r > 0 then
-      redis.call(
-        'HSET', KEYS[memories + append.r], ARGV[firsts + append.r],
-        append.before .. ':' .. append.events
-      )
-    end
-    answers[a] = (i == 1 and '@' .. id .. ' ' or '') .. 'w' .. append.before + append.events
+  local function element(e)
+    local t = typeOf[e]
+    return before[t] .. string.sub(ARGV[8 + 4 * t], fromOf[e], toOf[e]) .. tail
   end
+  for a = first, last do
+    local h, r, revision = historyOf[a], rememberedOf[a], beforeOf[a]
+    local from, to = lastOf[a - 1] + 1, lastOf[a]
+    local key, count = KEYS[histories + h], to - from + 1
+    if count == 1 then redis.call('RPUSH', key, element(from))
+    else
+      for start = from, to, 1000 do
+        local elements = {}
+        for e = start, math.min(start + 999, to) do elements[#elements + 1] = element(e) end
+        redis.call('RPUSH', key, unpack(elements))
+      end
+    end
+    if revision == 0 then
+      redis.pcall('ZADD', KEYS[sets + categories[h]], 0, ARGV[ids + h])
+    end
+    if r > 0 then
+      redis.call('HSET', KEYS[memories + r], ARGV[firsts + r], revision .. ':' .. count)
+    end
+    answers[a] = 'w' .. revision + count
+  end
+  answers[first] = '@' .. id .. ' ' .. answers[first]
   return nil
+end
+
+-- Returns the part of type t with the append's events alone.
+local function partOf(a, t, count, crc)
+  local from, to
+  for e = lastOf[a - 1] + 1, lastOf[a] do
+    if typeOf[e] == t then
+      from = from or fromOf[e]
+      to = toOf[e]
+    end
+  end
+  local bytes = ARGV[8 + 4 * t]
+  return {
+    key = KEYS[3 + t], type = ARGV[8 + 4 * t - 3], count = string.format('%.0f', count),
+    crc = string.format('%.0f', crc),
+    bytes = string.sub(bytes, 1, head) .. string.sub(bytes, from, to),
+  }
 end
 
 local common = accepted == A and A > 0
 if common then
-  local group, parts = {}, {}
-  for a = 1, A do group[a] = a end
+  local parts = {}
   for t = 1, T do
     local i = 8 + 4 * t
     parts[t] = {
       key = KEYS[3 + t], type = ARGV[i - 3], count = ARGV[i - 2], crc = ARGV[i - 1], bytes = ARGV[i]
     }
   end
-  common = settle(group, parts) == nil
+  common = settle(1, A, parts) == nil
 end
 if not common then
   -- A later append to a history builds on the one before it, and fails if that one fails.
   local failed = {}
   for a = 1, A do
-    local append = appends[a]
-    if failed[append.h] then answers[a] = failed[append.h]
-    elseif append.before then
-      local parts, plans = {}, append.parts
-      for p = 1, append.P do
+    local h = historyOf[a]
+    if failed[h] then answers[a] = failed[h]
+    elseif beforeOf[a] then
+      local parts, plans = {}, partsOf[a]
+      for p = 1, countOfParts[a] do
         local t, count, crc
         t, count, crc, plans = unpackPlan('<I4I4I4', plan, plans)
-        local bytes = ARGV[8 + 4 * t]
-        parts[p] = {
-          key = KEYS[3 + t], type = ARGV[8 + 4 * t - 3], count = string.format('%.0f', count),
-          crc = string.format('%.0f', crc),
-          bytes = string.sub(bytes, 1, head) .. string.sub(bytes, append.starts[t], append.ends[t]),
-        }
+        parts[p] = partOf(a, t, count, crc)
       end
-      local refused = settle({a}, parts)
+      local refused = settle(a, a, parts)
       if refused then
         errors[#errors + 1] = refused.err or ('ERR the ids of ' .. refused[2] .. ' are used up')
         answers[a] = 'e' .. #errors
-        failed[append.h] = answers[a]
+        failed[h] = answers[a]
       end
     end
   end

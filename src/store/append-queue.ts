@@ -206,6 +206,11 @@ export class AppendQueue {
     }
     const place = batch.events;
     const { events } = append;
+    batch.bytes += append.bytes;
+    if (events.length === 1) {
+      this.#putOne(append, batch, history.index);
+      return place;
+    }
     // The append's share of each type's part, and the written length of each event.
     const shares: {
       readonly part: number;
@@ -224,7 +229,6 @@ export class AppendQueue {
       share.count++;
       lengths.push(index, builder.addWritten(append.buffer, start, end, batch.events++));
     }
-    batch.bytes += append.bytes;
     const { plan } = batch;
     plan.append(history.index, append.remember, append.expected, events.length, shares.length);
     for (const { part, builder, from, count } of shares)
@@ -232,6 +236,22 @@ export class AppendQueue {
     for (let i = 0; i < lengths.length; i += 2)
       plan.event(lengths[i] as number, lengths[i + 1] as number);
     return place;
+  }
+
+  /** Puts an append of one event, as most are: without lists of its parts. */
+  #putOne(
+    { remember, expected, buffer, events }: EncodedAppend,
+    batch: OpenBatch,
+    at: number,
+  ): void {
+    const { type, start, end } = events[0] as EncodedAppend['events'][number];
+    const { index, builder } = this.#builderOf(type, batch);
+    const from = builder.bytes;
+    const length = builder.addWritten(buffer, start, end, batch.events++);
+    const { plan } = batch;
+    plan.append(at, remember, expected, 1, 1);
+    plan.part(index, 1, crc32(builder.buffer.subarray(from, builder.bytes), this.#headCrc));
+    plan.event(index, length);
   }
 
   #builderOf(
