@@ -60,7 +60,8 @@ export async function postNotification(
   }
   const text = await beginningOf(answer);
   if (answer.ok) return;
-  const shown = text === '' ? '' : `: ${clean(text)}`;
+  // A cut before this step could leave the first part of a secret.
+  const shown = text === '' ? '' : `: ${cut(clean(text), SHOWN)}`;
   throw new NotificationError(
     receiver.name,
     `it answered ${answer.status}${shown}`,
@@ -92,7 +93,7 @@ async function beginningOf(answer: Response): Promise<string> {
   } catch {
     // The status has come, and says enough.
   }
-  return cut(Buffer.concat(chunks).toString('utf8').replace(/\s+/g, ' ').trim(), SHOWN);
+  return Buffer.concat(chunks).toString('utf8').replace(/\s+/g, ' ').trim();
 }
 
 /** Removes the parts of the receiver that may be secret: address, key, and values of headers. */

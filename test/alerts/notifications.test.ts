@@ -322,6 +322,8 @@ t.test('over HTTP: taken, refused, redirected, gone; no secret in any error', as
     server.answer = { status, headers, body };
     t.match(await post(), { status, refusesThis, message: new RegExp(`answered ${status}: no: `) });
   }
+  server.answer = { status: 500, body: `${'x'.repeat(193)}R0UT1NG-KEY` };
+  t.match(await post(), { status: 500 }, 'no part of a secret at the cut either');
   t.notOk(
     server.taken.some(({ path }) => path === '/elsewhere'),
     'no redirect is followed',
