@@ -56,6 +56,8 @@ export class AlertStore {
   #epoch = Number.NaN;
   /** Texts in Redis, by field: only changed fields are written. */
   #written = new Map<string, string>();
+  /** Whether our lease is new, and the state in Redis was not read since. */
+  #unread: 'held' | 'taken' | null = null;
   /** Writes run one after the other, so that an older state never replaces a newer one. */
   #saving: Promise<unknown> = Promise.resolve();
 
@@ -74,13 +76,21 @@ export class AlertStore {
     ])) as [string, Hold['kind'], string];
     const nowMs = Number(now);
     this.#lease = kind === 'other' ? '' : lease;
-    if (kind !== 'taken') return { nowMs, kind };
-    const epoch = Number(lease.slice(lease.lastIndexOf(':') + 1));
-    const isNext = epoch === this.#epoch + 1;
-    this.#epoch = epoch;
+    if (kind === 'other') return { nowMs, kind };
+    if (kind === 'taken') this.#begin(Number(lease.slice(lease.lastIndexOf(':') + 1)));
+    const found = this.#unread;
+    if (found === null) return { nowMs, kind };
+    // A read that fails leaves the mark: the next call reads, although the lease is held then.
     this.#written = await readFields(this.#space);
+    this.#unread = null;
+    return { nowMs, kind: found };
+  }
+
+  #begin(epoch: number): void {
     // Nobody has had a lease since ours ended, so nobody has changed the state.
-    return { nowMs, kind: isNext ? 'held' : 'taken' };
+    const isNext = epoch === this.#epoch + 1 && this.#unread !== 'taken';
+    this.#unread = isNext ? 'held' : 'taken';
+    this.#epoch = epoch;
   }
 
   /** Returns the state that hold() has found. */
@@ -97,7 +107,8 @@ export class AlertStore {
   save(stateNow: () => AlertsState | null): Promise<boolean> {
     const saved = this.#saving.then(() => {
       const state = stateNow();
-      return state === null ? false : this.#write(fieldsOf(state), this.#ttlMs);
+      if (state === null || this.#unread === 'taken') return false;
+      return this.#write(fieldsOf(state), this.#ttlMs);
     });
     this.#saving = saved.catch(() => undefined);
     return saved;

@@ -201,6 +201,32 @@ t.test('one process evaluates; another takes over, and neither repeats nor forge
   t.match(server.taken[1]?.body, { status: 'resolved' });
 });
 
+t.test('a new lease whose state could not be read: the next look reads it', async (t) => {
+  const bed = await makeBed(t, 1);
+  const a = new AlertStore(bed, 'a', 60_000);
+  await a.hold();
+  const state = { ...a.found(), lanes: new Map([['f/0', [1, 2] as const]]) };
+  await a.save(() => state);
+  await a.release();
+  let isDown = true;
+  const connection = new Proxy(bed.connection, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      if (name !== 'command') return value.bind(target) as unknown;
+      return (...args: Parameters<typeof target.command>) =>
+        isDown ? Promise.reject(new Error('the connection is gone')) : target.command(...args);
+    },
+  });
+  const b = new AlertStore({ ...bed, connection }, 'b', 60_000);
+  await t.rejects(b.hold(), { message: 'the connection is gone' });
+  t.equal(await b.save(() => ({ ...state, lanes: new Map() })), false, 'nothing is written over');
+  isDown = false;
+  t.match(await b.hold(), { kind: 'taken' });
+  t.strictSame(b.found().lanes, state.lanes);
+  t.match(await b.hold(), { kind: 'held' });
+});
+
 t.test('a write without the lease changes nothing', async (t) => {
   const bed = await makeBed(t, 1);
   const stores = ['a', 'b'].map((owner) => new AlertStore(bed, owner, 60_000)) as [
