@@ -168,6 +168,8 @@ export function commitPlan(
     args.push(entry, type, events, holds, fields.length, ...fields);
   for (const [unit, taken, settled, head, delay] of retries)
     args.push(unit, taken, settled.length, ...settled.flat(), head, delay);
+  // The records in hand are not named, and so not checked.
+  args.push(...retries.map(() => ''));
   const planKeys = [
     keys.lease(0, fn),
     keys.counters(0),

@@ -34,6 +34,8 @@ export class CommitDraft {
   letters = 0;
   readonly letterArgs: Arg[] = [];
   readonly retryArgs: Arg[] = [];
+  /** Records in hand of each unit retried. */
+  readonly inHand: string[] = [];
 
   /** Events done. */
   done = 0;

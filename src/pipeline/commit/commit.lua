@@ -56,6 +56,8 @@
 -- - with an inbox: 'inbox', window in ms, most ids of a set, number of groups, groups. A group:
 --   {entry, from 1, or 0 (retries); events skipped; number of settled; their identities
 --   (src/wire/event-identity.ts)}
+-- - for each unit retried, the records in hand: '<unit, from 1> <number of records> <SHA-1 of the
+--   first> <SHA-1 of the last>'; '': there are none
 -- - blocks of effects, done in order: see src/core/effects.ts
 --
 -- A delay is one of
@@ -71,7 +73,8 @@
 --   - unwritten: {keys of indexes that are of another type, and so were not written}
 -- - {'stale'}: the lane is no longer the owner's
 -- - {'repeat', next due or ''}: the turn was committed before
--- - {'back'}: Redis no longer knows the turn before
+-- - {'back'}: Redis no longer knows the turn before, or a parked list no longer begins with the
+--   records in hand
 -- - {'refused', {ids of entries that are not pending}}: nothing is written. A turn with effects, or
 --   one that parks events of several types, is written as a whole or not at all
 -- - {'foreign', unit}: the key of the unit's parked list is of another type
@@ -192,6 +195,24 @@ if parkCount + letterCount + retryCount > 0 then
   for u = 1, unitCount do
     local kind = redis.call('TYPE', KEYS[lists + u]).ok
     if kind ~= 'list' and kind ~= 'none' then return {'foreign', units[u]} end
+  end
+end
+
+-- Step: check the records in hand. Other owners write parked lists, too: consumers with ordering
+-- 'none', and replays. A Redis that has gone back in time may have forgotten their records, and
+-- still know the turn before. Such an event is pending again, or dead: it must not be settled here.
+local function holdsRecord(list, at, digest)
+  local record = redis.call('LINDEX', list, at)
+  return record and redis.sha1hex(record) == digest
+end
+for i = 1, retryCount do
+  local u, size, first, last = string.match(
+    ARGV[#ARGV - effectCount - retryCount + i], '^(%d+) (%d+) (%x+) (%x+)$'
+  )
+  if u then
+    local list = KEYS[lists + tonumber(u)]
+    if not holdsRecord(list, 0, first) then return {'back'} end
+    if size ~= '1' and not holdsRecord(list, tonumber(size) - 1, last) then return {'back'} end
   end
 end
 

@@ -33,7 +33,7 @@ export type CommitReply =
    * events of several types.
    */
   | { readonly kind: 'refused'; readonly missing: readonly string[] }
-  /** Nothing was written: Redis has forgotten the lane's last commit. */
+  /** Nothing was written: Redis has forgotten the lane's last commit, or the records in hand. */
   | { readonly kind: 'back' }
   | {
       readonly kind: 'ok';

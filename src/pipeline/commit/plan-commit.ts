@@ -95,6 +95,7 @@ function layOut(draft: CommitDraft, inbox: readonly Arg[]): CommitPlan {
   append(args, draft.retryArgs);
   if (context.running !== undefined) args.push('running', context.running);
   append(args, inbox);
+  append(args, draft.inHand);
   for (const block of result.effects) args.push(asBuffer(block));
   return {
     partition: context.partition,

@@ -1,4 +1,5 @@
 /** Plans the retried events: settled ones come off the heads of their parked lists. */
+import { createHash } from 'node:crypto';
 import type { Failure } from '../../core/thread-protocol.ts';
 import { CELL } from '../../core/progress-cells.ts';
 import { decodeParked, encodeParked, type ParkedRecord } from '../../wire/parked.ts';
@@ -40,7 +41,18 @@ function planUnit(draft: CommitDraft, { unit, records }: RetryUnit, first: numbe
   const { taken, settled, head, delay } = change;
   draft.grow(unit, -taken);
   draft.retryArgs.push(draft.numberOf(unit), taken, settled.length / 2, ...settled, head, delay);
+  draft.inHand.push(describe(draft.numberOf(unit), records));
 }
+
+/** Describes the records in hand, as commit.lua checks them. */
+function describe(number: number, records: readonly Buffer[]): string {
+  const [first, last] = [records[0], records.at(-1)];
+  if (!first || !last) return '';
+  const digest = digestOf(first);
+  return `${number} ${records.length} ${digest} ${last === first ? digest : digestOf(last)}`;
+}
+
+const digestOf = (record: Buffer): string => createHash('sha1').update(record).digest('hex');
 
 function settle(
   draft: CommitDraft,
