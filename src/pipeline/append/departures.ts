@@ -4,14 +4,17 @@
  * Under load the flushes of all partitions leave together, a few ms apart: five events cost Redis
  * and the dispatcher as much as fifty. Spacing pays only while events come by themselves. A caller
  * who waits for one call before the next publishes less for each ms of waiting. So a departure
- * leaves early with enough events, and spacing pauses where it has cost throughput.
+ * leaves early with enough events, and spacing pauses where it has cost throughput. The spacing
+ * follows the load of the publisher's thread: an idle thread spaces nothing.
  *
  * Owned here: the rate of events, over windows of at least 20 ms, and whether departures are
  * spaced.
  */
+import { LoopLoad } from '../../core/loop-load.ts';
 
 /** Rate from which departures are spaced, in events per ms. */
 const FROM = 12;
+/** Time between two departures of a thread under full load, ms. */
 const APART_MS = 5;
 const WINDOW_MS = 20;
 /** Events per partition from which waiting for more gains nothing. */
@@ -25,7 +28,7 @@ const SLOW_WINDOWS = 3;
 const OFF_MS = 500;
 
 export class Departures {
-  #apartMs = 0;
+  #spaced = false;
   #departedMs = 0;
   #windowMs = 0;
   #windowEvents = 0;
@@ -36,9 +39,11 @@ export class Departures {
   #slowWindows = 0;
   #offUntilMs = -Infinity;
   readonly #enough: number;
+  readonly #load: LoopLoad;
 
-  constructor(partitions: number) {
+  constructor(partitions: number, load = new LoopLoad()) {
     this.#enough = ENOUGH * partitions;
+    this.#load = load;
   }
 
   /** An event was accepted. */
@@ -49,8 +54,9 @@ export class Departures {
 
   /** Time that the next departure should wait, ms; 0: not at all. */
   waitMs(nowMs: number): number {
-    if (this.#apartMs === 0 || this.#gathered >= this.#enough) return 0;
-    return Math.max(0, this.#departedMs + this.#apartMs - nowMs);
+    if (!this.#spaced || this.#gathered >= this.#enough) return 0;
+    const apartMs = Math.round(APART_MS * this.#load.spacing(nowMs));
+    return Math.max(0, this.#departedMs + apartMs - nowMs);
   }
 
   departed(nowMs: number): void {
@@ -65,16 +71,16 @@ export class Departures {
   }
 
   #judge(rate: number, nowMs: number): void {
-    if (this.#apartMs === 0) {
+    if (!this.#spaced) {
       if (rate < FROM || nowMs < this.#offUntilMs) return;
-      this.#apartMs = APART_MS;
+      this.#spaced = true;
       this.#unspacedRate = rate;
       this.#slowWindows = 0;
       return;
     }
     this.#slowWindows = rate < this.#unspacedRate / 2 ? this.#slowWindows + 1 : 0;
     if (rate >= FROM && this.#slowWindows < SLOW_WINDOWS) return;
-    this.#apartMs = 0;
+    this.#spaced = false;
     if (this.#slowWindows > 0) this.#offUntilMs = nowMs + OFF_MS;
   }
 }

@@ -2,7 +2,9 @@
  * Wakes idle lanes: one blocking XREAD (without a group, COUNT 1) over all streams, on a connection
  * of its own. It rings for any append, ours or a foreign producer's.
  *
- * Redis is not asked while no lane is idle. Lanes that find much (hot) are rung without asking.
+ * Redis is not asked while no lane is idle. Lanes that find much (hot) are rung without asking,
+ * while the dispatcher's thread is busy. The pauses follow that load: an idle thread rests not at
+ * all.
  *
  * `seen` only grows. Each reader of a stream says how far it has read (observe). A greater id wakes
  * the other idle lanes of that stream. So only a lane that reads again anyway can miss an entry.
@@ -10,6 +12,7 @@
 import { monotonicMs, sleep } from '../../core/clock.ts';
 import { RedisReplyError } from '../../core/errors/server-errors.ts';
 import { Loop, type Lifecycle } from '../../core/lifecycle.ts';
+import { LoopLoad } from '../../core/loop-load.ts';
 import { compareEntryIds } from '../../core/position.ts';
 import type { RedisConnection } from '../../redis/contract.ts';
 
@@ -30,9 +33,11 @@ export interface DoorbellOptions {
   readonly failed: (error: unknown) => void;
 }
 
-/** Pause between two answers, ms, so that a busy stream does not ring for every entry. */
+/**
+ * Pause between two answers under load, ms, so that a busy stream does not ring for every entry.
+ */
 const REST_MS = 1;
-/** Pause between two rings of lanes that are hot, ms. */
+/** Pause between two rings of lanes that are hot, under full load, ms. */
 const HOT_REST_MS = 4;
 /** Pause after a failure, ms. */
 const RETRY_MS = 200;
@@ -46,6 +51,7 @@ export class Doorbell implements Lifecycle {
   #wake: (() => void) | null = null;
   /** Time of the last ring, by monotonicMs(). */
   #rangMs = -Infinity;
+  readonly #load = new LoopLoad();
   readonly #loop: Loop;
 
   constructor(options: DoorbellOptions) {
@@ -105,11 +111,12 @@ export class Doorbell implements Lifecycle {
     const keys = this.#streamsOfIdle();
     if (keys.length === 0) return this.#untilNudged();
     await this.#findEnds(keys);
-    if (this.#someHot()) {
+    const hotRestMs = Math.round(HOT_REST_MS * this.#load.spacing(monotonicMs()));
+    if (hotRestMs > 0 && this.#someHot()) {
       // Under load a blocking read would answer at once, with an entry's bytes for every stream,
       // and wake the lanes one by one. Waking processes and threads is the cost then. So the hot
       // lanes look for themselves, together.
-      await sleep(Math.max(0, this.#rangMs + HOT_REST_MS - monotonicMs()), signal);
+      await sleep(Math.max(0, this.#rangMs + hotRestMs - monotonicMs()), signal);
       this.#rangMs = monotonicMs();
       const cold = this.#ringHot();
       if (cold.length > 0)
@@ -119,7 +126,7 @@ export class Doorbell implements Lifecycle {
     for (const [key, id] of await this.#listen(keys, ['BLOCK', this.#options.blockMs]))
       this.observe(key, id);
     this.#rangMs = monotonicMs();
-    await sleep(REST_MS, signal);
+    if (hotRestMs > 0) await sleep(REST_MS, signal);
   }
 
   async #untilNudged(): Promise<void> {

@@ -1,13 +1,19 @@
 import t from 'tap';
+import { LoopLoad } from '../../../src/core/loop-load.ts';
 import { Departures } from '../../../src/pipeline/append/departures.ts';
 
 const PARTITIONS = 16;
 
-/** Publishers and their clock. */
+/** Publishers and their clock. Their thread works for the share `busy` of its time. */
 class Run {
-  readonly departures = new Departures(PARTITIONS);
   nowMs = 1000;
   departed = 0;
+  readonly departures: Departures;
+
+  constructor(busy = 1) {
+    const load = new LoopLoad(() => this.nowMs * busy, this.nowMs);
+    this.departures = new Departures(PARTITIONS, load);
+  }
 
   add(events: number): void {
     for (let i = 0; i < events; i++) this.departures.added();
@@ -60,6 +66,18 @@ t.test('departures are spaced when much comes by itself, and at once again after
   t.ok(spaced <= 210, `${spaced} departures a second`);
   open(run, 2, 100);
   t.ok(open(run, 2, 1000) >= 990, 'not spaced');
+  t.end();
+});
+
+t.test('an idle thread spaces no departures, a busier one spaces them more', (t) => {
+  const departures = [0, 0.25, 0.4, 0.5, 1].map((busy) => {
+    const run = new Run(busy);
+    open(run, 33, 200);
+    return open(run, 33, 1000);
+  });
+  t.same(departures.slice(0, 2), [1000, 1000], 'not spaced');
+  for (let i = 2; i < departures.length; i++)
+    t.ok((departures[i] as number) < (departures[i - 1] as number), departures.join(' '));
   t.end();
 });
 
