@@ -48,8 +48,14 @@ export class RunOutcomes {
     this.stopped = new Set(blockedSubjects);
   }
 
-  /** Takes over a thread's report. @param only the events that ran; null: all that were left */
+  /**
+   * Takes over a thread's report. An event that still ran at the report stays RUNNING. Its handler
+   * may have ended since, because the thread goes on writing the shared cells. The thread tells
+   * that outcome in a report of its own.
+   * @param only the events that ran; null: all that were left
+   */
   take(report: BatchReport, cells: ProgressCells, only: readonly number[] | null): void {
+    for (const { index } of report.running ?? []) moveTo(this.states, index, CELL.RUNNING);
     if (only) for (const index of only) this.#observe(cells, index);
     else for (let index = 0; index < this.#batch.events; index++) this.#observe(cells, index);
     for (const failure of report.failures) this.#fail(failure);
@@ -121,7 +127,7 @@ export class RunOutcomes {
 
   #observe(cells: ProgressCells, index: number): void {
     const state = cells.states[index] as CellState;
-    if (state === CELL.SKIP) return;
+    if (state === CELL.SKIP || this.states[index] === CELL.RUNNING) return;
     // CAUSED: the event's effects are in the report.
     moveTo(this.states, index, state === CELL.CAUSED ? CELL.DONE : state);
   }
