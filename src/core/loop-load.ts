@@ -31,9 +31,9 @@ export class LoopLoad {
   }
 
   /**
-   * How far spacing pays: 0 is not at all, 1 is full. Between EASY and BUSY the value grows with
-   * the share, which is the mean of the last window and of those before, each at half the weight of
-   * the one after.
+   * Returns the part of the full spacing that pays now, 0 to 1. Between EASY and BUSY that part
+   * grows with the share. The share is a mean over windows: each window weighs half as much as the
+   * next one.
    */
   spacing(nowMs: number): number {
     const elapsedMs = nowMs - this.#sinceMs;
