@@ -67,12 +67,15 @@ function disabledIn(text) {
   );
 }
 
-/** Places of comments that turn a limit off, as `path:line`. Generated code has no limits. */
+/**
+ * Places of comments that turn a limit off, as `path:line`. Generated code and installed packages
+ * have no limits.
+ */
 function placesOfDisabled() {
   return FOLDERS.filter((folder) => existsSync(folder))
     .flatMap((folder) => readdirSync(folder, { recursive: true }).map((path) => join(folder, path)))
     .map((path) => path.replaceAll('\\', '/'))
-    .filter((path) => /\.[cm]?[jt]s$/.test(path) && !path.includes('/generated/'))
+    .filter((path) => /\.[cm]?[jt]s$/.test(path) && !/\/(generated|node_modules)\//.test(path))
     .sort()
     .flatMap((path) => {
       const text = readFileSync(path, 'utf8');
