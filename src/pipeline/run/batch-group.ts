@@ -186,7 +186,7 @@ export class BatchGroup implements Occupant {
 const batchIn = (at: string): number => Number(at.slice(0, at.indexOf('/')));
 
 /** Report of a batch whose events are all done, without effects. */
-const BARE_REPORT: BatchReport = {
+export const BARE_REPORT: BatchReport = {
   kind: 'report',
   failures: [],
   blocked: [],

@@ -16,6 +16,7 @@ import { CrashSearch } from '../../../src/pipeline/ownership/crash-search.ts';
 import { Lane } from '../../../src/pipeline/lane/lane.ts';
 import type { LaneStages } from '../../../src/pipeline/lane/lane-stages.ts';
 import { acquireLease } from '../../../src/pipeline/ownership/leases.ts';
+import { BARE_REPORT } from '../../../src/pipeline/run/batch-group.ts';
 import { runIsolating } from '../../../src/pipeline/run/run-isolating.ts';
 import { openConnection } from '../../../src/redis/connection.ts';
 import { createKeys } from '../../../src/redis/keys.ts';
@@ -223,15 +224,7 @@ t.test(
           ran.push(i);
           cells.states[i] = CELL.DONE;
         }
-        return Promise.resolve({
-          kind: 'report' as const,
-          effects: null,
-          failures: [],
-          blocked: [],
-          deadEntries: [],
-          ages: [],
-          busyMs: 0,
-        });
+        return Promise.resolve(BARE_REPORT);
       },
     };
     const search = {
@@ -260,15 +253,7 @@ t.test(
       run({ cells }: PreparedBatch) {
         for (let i = 0; i < batch.events; i++)
           if (cells.states[i] === CELL.TODO) cells.states[i] = CELL.DONE;
-        return Promise.resolve({
-          kind: 'report' as const,
-          effects: null,
-          failures: [],
-          blocked: [],
-          deadEntries: [],
-          ages: [],
-          busyMs: 0,
-        });
+        return Promise.resolve(BARE_REPORT);
       },
     };
     const alone = <T>(address: string, run: () => Promise<T>): Promise<T> => {

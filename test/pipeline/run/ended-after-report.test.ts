@@ -8,6 +8,7 @@ import type { BatchReport, EventRef, Failure } from '../../../src/core/thread-pr
 import { defineFunction } from '../../../src/define/index.ts';
 import { createBatch } from '../../../src/pipeline/batch/batch.ts';
 import { OpenBatch } from '../../../src/pipeline/lane/in-flight.ts';
+import { BARE_REPORT } from '../../../src/pipeline/run/batch-group.ts';
 import { runIsolating } from '../../../src/pipeline/run/run-isolating.ts';
 import type { RunResult } from '../../../src/pipeline/run/thread-run.ts';
 
@@ -34,16 +35,7 @@ const failureOf = (ref: EventRef): Failure => ({
   retryable: true,
   reason: 'attempts',
 });
-const report = (rest: Partial<BatchReport>): BatchReport => ({
-  kind: 'report',
-  failures: [],
-  blocked: [],
-  deadEntries: [],
-  effects: null,
-  ages: [],
-  busyMs: 1,
-  ...rest,
-});
+const report = (rest: Partial<BatchReport>): BatchReport => ({ ...BARE_REPORT, ...rest });
 
 /** @returns the states after the report, and those after the end of the handler left behind */
 async function run(late: CellState, end: BatchReport): Promise<readonly number[][]> {
