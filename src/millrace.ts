@@ -13,6 +13,7 @@ import type { Log } from './core/log.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { DISPATCHER_OPTIONS, type DispatcherOptions } from './dispatcher/dispatcher-options.ts';
 import { noteLoss } from './lag/losses.ts';
+import { partOf } from './lag/rates.ts';
 import type { ProcessMetrics, ProcessSources } from './metrics/process-metrics.ts';
 import { TurnMeters } from './metrics/turn-meters.ts';
 import type { RedisConnection } from './redis/contract.ts';
@@ -98,7 +99,9 @@ export class Millrace {
         const limits = await readTypeLimits(this.deployment);
         return new Map(
           [...limits].flatMap(([type, { maxBacklog }]) =>
-            maxBacklog === undefined ? [] : [[type, Math.ceil(maxBacklog / partitions)] as const],
+            maxBacklog === undefined
+              ? []
+              : [[type, partOf({ max: maxBacklog, partitions })] as const],
           ),
         );
       },

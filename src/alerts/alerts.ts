@@ -159,8 +159,10 @@ export class Alerts implements Lifecycle {
     const { settings, source, log } = this.#options;
     const { history, lanes, receivers } = state;
     const nowMs = this.#nowMs;
-    const now = readingsOf({ measured, nowMs, history, lanes, writesRefused: this.#writesRefused });
-    const { namespace } = source.keys;
+    const { partitions, keys } = source;
+    const { namespace } = keys;
+    const writesRefused = this.#writesRefused;
+    const now = readingsOf({ measured, partitions, nowMs, history, lanes, writesRefused });
     const evaluated = evaluateRules({
       rules: settings.rules,
       readings: now.readings,

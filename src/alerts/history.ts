@@ -2,11 +2,9 @@
  * The recent values of the figures whose change a rule asks for. A series has at most POINTS + 2
  * values, whatever the length of its window, and there are at most MOST_SERIES series. All is pure.
  */
+import { changeOf, type Point } from '../lag/rates.ts';
 import { labelsKey, type FigureName, type Readings, type FigureSample } from './figures.ts';
 import type { Operand } from './expression.ts';
-
-/** Time in ms, and value. */
-export type Point = readonly [atMs: number, value: number];
 
 /** By figure, then by labels. */
 export type History = ReadonlyMap<FigureName, ReadonlyMap<string, readonly Point[]>>;
@@ -88,25 +86,6 @@ export function changesOf(
     const [, value] = changeOf(points, change.kind, change.windowMs);
     return [{ labels, value }];
   });
-}
-
-/** Returns the time that lies between the first and last value used, ms, and the change. */
-export function changeOf(
-  points: readonly Point[],
-  kind: 'increase' | 'delta',
-  windowMs: number,
-): readonly [overMs: number, change: number] {
-  const last = points.at(-1);
-  if (!last) return [0, 0];
-  const inside = points.findIndex(([atMs]) => atMs > last[0] - windowMs);
-  const used = points.slice(Math.max(0, inside - 1));
-  const first = used[0] as Point;
-  const overMs = last[0] - first[0];
-  if (kind === 'delta') return [overMs, last[1] - first[1]];
-  let sum = 0;
-  for (let i = 1; i < used.length; i++)
-    sum += Math.max(0, (used[i] as Point)[1] - (used[i - 1] as Point)[1]);
-  return [overMs, sum];
 }
 
 /** Returns a form for JSON. */

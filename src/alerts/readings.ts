@@ -3,9 +3,10 @@
  * earlier looks, which comes in and goes out as values.
  */
 import type { FunctionLag, TypeLag } from '../lag/lag.ts';
+import { backlogRatio, changeOf, partOf, timeUntil, type Point } from '../lag/rates.ts';
 import type { TypeLimits } from '../upkeep/type-limits.ts';
 import { labelsKey, type FigureName, type Readings, type FigureSample } from './figures.ts';
-import { changeOf, type History, type Point } from './history.ts';
+import type { History } from './history.ts';
 import type { Measured } from './measured.ts';
 
 /** By `<function>/<partition>`: number of settled events, and the time since it is this number. */
@@ -20,6 +21,8 @@ const MOST_LANES = 4096;
 
 export interface ReadingsOptions {
   readonly measured: Measured;
+  /** Partitions of the deployment. */
+  readonly partitions: number;
   readonly nowMs: number;
   /** State of the earlier look. */
   readonly history: History;
@@ -137,7 +140,10 @@ function byPartition(rows: readonly TypeLag[]): Map<number, TypeLag[]> {
 }
 
 /** Figures of the types that have limits. */
-function limitFigures(found: Found, { measured, history, nowMs }: ReadingsOptions): void {
+function limitFigures(
+  found: Found,
+  { measured, partitions, history, nowMs }: ReadingsOptions,
+): void {
   const { lag, limits } = measured;
   if (lag === null || limits === null) {
     for (const figure of [
@@ -155,9 +161,10 @@ function limitFigures(found: Found, { measured, history, nowMs }: ReadingsOption
       const limit = limits.get(type);
       if (limit === undefined) continue;
       const labels = { function: name, type };
-      if (limit.maxBacklog !== undefined)
-        ratios.push({ labels, value: fullest(rows, partOf(limit.maxBacklog, rows)) });
-      const heldMs = retentionHeldMs(rows, limit);
+      const { maxBacklog: max } = limit;
+      const ratio = max === undefined ? null : backlogRatio(rows, { max, partitions });
+      if (ratio !== null) ratios.push({ labels, value: ratio });
+      const heldMs = retentionHeldMs(rows, limit, partitions);
       if (heldMs > 0) held.push({ labels, value: heldMs / 1000 });
     }
   }
@@ -176,15 +183,6 @@ function byType(rows: readonly TypeLag[]): Map<string, TypeLag[]> {
   return types;
 }
 
-/** Each partition has an even part of a limit. */
-function partOf(limit: number, rows: readonly TypeLag[]): number {
-  return Math.max(1, Math.ceil(limit / rows.length));
-}
-
-function fullest(rows: readonly TypeLag[], part: number): number {
-  return Math.max(...rows.map((row) => (row.lag + row.pending) / part));
-}
-
 function timesToLimit(
   ratios: readonly FigureSample[],
   history: History,
@@ -195,8 +193,8 @@ function timesToLimit(
     if (value >= 1) return [{ labels, value: 0 }];
     const points: readonly Point[] = series?.get(labelsKey(labels)) ?? [];
     const [overMs, grown] = changeOf([...points, [nowMs, value]], 'delta', BACKLOG_WINDOW_MS);
-    if (overMs < LEAST_RATE_MS || grown <= 0) return [];
-    return [{ labels, value: ((1 - value) * overMs) / grown / 1000 }];
+    const untilMs = overMs < LEAST_RATE_MS ? null : timeUntil(1 - value, grown, overMs);
+    return untilMs === null ? [] : [{ labels, value: untilMs / 1000 }];
   });
 }
 
@@ -204,13 +202,17 @@ function timesToLimit(
  * Returns the age of the oldest event that stays above a limit because the function has not settled
  * it, ms. 0: there is none. Parked events hold no entry.
  */
-function retentionHeldMs(rows: readonly TypeLag[], { maxAgeMs, maxEvents }: TypeLimits): number {
+function retentionHeldMs(
+  rows: readonly TypeLag[],
+  { maxAgeMs, maxEvents: max }: TypeLimits,
+  partitions: number,
+): number {
   let heldMs = 0;
   for (const row of rows) {
     const { lag, pending } = row.states;
     const oldestMs = Math.max(lag.oldestMs ?? 0, pending.oldestMs ?? 0);
     const isOld = maxAgeMs !== undefined && oldestMs > maxAgeMs;
-    const isMuch = maxEvents !== undefined && row.lag + row.pending > partOf(maxEvents, rows);
+    const isMuch = max !== undefined && row.lag + row.pending > partOf({ max, partitions });
     if (isOld || isMuch) heldMs = Math.max(heldMs, oldestMs);
   }
   return heldMs;

@@ -1,9 +1,10 @@
 /**
- * Rates of the functions, from readings of their lag: arrival, service, time to drain, and time
- * until a backlog limit is reached. Pure. The readings come from readLag, one after the other.
+ * The arithmetic of rates: arrival, service, time to drain, time until a limit is reached, change
+ * within a window. Pure. `millrace lag --rates`, `millrace top`, metrics and alerts take their
+ * rates from here, each over its own looks.
  */
 import type { FunctionLag, LagReport } from './lag.ts';
-import type { TypeLag } from './lag-counts.ts';
+import type { LagCounts, TypeLag } from './lag-counts.ts';
 
 /** Rates over the time between two readings. */
 export interface Rate {
@@ -85,7 +86,8 @@ function rateOf(
   let [later, from] = [fn, last];
   for (const reading of readings.slice(0, -1).reverse()) {
     const earlier = reading.functions.find(({ name }) => name === fn.name);
-    if (!earlier || !goesOn(earlier, later)) break;
+    // After a failover the clock may be another server's.
+    if (!earlier || (reading.nowMs ?? 0) > (from.nowMs ?? 0) || !goesOn(earlier, later)) break;
     [later, from] = [earlier, reading];
   }
   const windowMs = (last.nowMs ?? 0) - (from.nowMs ?? 0);
@@ -97,7 +99,7 @@ function rateOf(
     const backlogLimit =
       max === undefined
         ? undefined
-        : forecast(rows.before, rows.after, { max, partitions: limits.partitions, windowMs });
+        : forecast(rows.before, rows.after, { max, partitions: limits.partitions }, windowMs);
     return {
       type,
       ...between(rows.before, rows.after, windowMs),
@@ -112,9 +114,21 @@ function rateOf(
   };
 }
 
-/** Whether a function's counts go on from those of an earlier reading. A rewind sets them anew. */
-function goesOn(earlier: FunctionLag, later: FunctionLag): boolean {
+/** The counters that rates are made of. */
+type Counters = Pick<LagCounts, 'appended' | 'done' | 'dead'>;
+
+/** Counters of a function, and of its types and partitions. */
+export interface CountedFunction extends Counters {
+  readonly types: readonly (Counters & Pick<TypeLag, 'type' | 'partition'>)[];
+}
+
+/**
+ * Whether a function's counts go on from those of an earlier look. A rewind, a removal and a flush
+ * of the server set counts anew, and a new type begins with its own.
+ */
+export function goesOn(earlier: CountedFunction, later: CountedFunction): boolean {
   return (
+    isLater(earlier, later) &&
     earlier.types.length === later.types.length &&
     later.types.every((row, i) => {
       const before = earlier.types[i];
@@ -122,59 +136,129 @@ function goesOn(earlier: FunctionLag, later: FunctionLag): boolean {
         before !== undefined &&
         before.type === row.type &&
         before.partition === row.partition &&
-        before.appended <= row.appended &&
-        before.done <= row.done
+        isLater(before, row)
       );
     })
   );
 }
 
-function between(before: readonly TypeLag[], after: readonly TypeLag[], windowMs: number): Rate {
-  const sum = (rows: readonly TypeLag[], of: (row: TypeLag) => number): number =>
-    rows.reduce((total, row) => total + of(row), 0);
-  const perSecond = (of: (row: TypeLag) => number): number =>
-    (1000 * (sum(after, of) - sum(before, of))) / windowMs;
-  const arrivalPerSecond = perSecond((row) => row.appended);
-  // A replay takes its event off the dead ones, and so the difference may be below zero.
-  const settled = perSecond((row) => row.done + row.dead);
-  const waiting = sum(after, ({ lag, pending, states }) => lag + pending + states.parked.events);
+/** A replay takes its event off the dead ones: they may become fewer. */
+function isLater(before: Counters, after: Counters): boolean {
+  return before.appended <= after.appended && before.done <= after.done;
+}
+
+/** Events that have come and gone between two looks. */
+export interface Flow {
+  /** Events. */
+  readonly arrived: number;
+  /** Events; below zero where more dead letters were replayed than events have ended. */
+  readonly settled: number;
+  readonly arrivalPerSecond: number;
+  readonly servicePerSecond: number;
+}
+
+/**
+ * @param before counters that `after` goes on from: see goesOn()
+ * @param overMs time between the two looks, above 0, ms
+ */
+export function flowBetween(
+  before: readonly Counters[],
+  after: readonly Counters[],
+  overMs: number,
+): Flow {
+  const grown = (of: (row: Counters) => number): number => sumOver(after, of) - sumOver(before, of);
+  const arrived = grown((row) => row.appended);
+  const settled = grown((row) => row.done + row.dead);
   return {
-    windowMs,
-    arrivalPerSecond,
-    servicePerSecond: Math.max(0, settled),
-    drainMs: drainMsOf(waiting, settled - arrivalPerSecond),
+    arrived,
+    settled,
+    arrivalPerSecond: (1000 * arrived) / overMs,
+    servicePerSecond: (1000 * Math.max(0, settled)) / overMs,
   };
 }
 
-function drainMsOf(events: number, perSecond: number): number | null {
-  if (events === 0) return 0;
-  return perSecond > 0 ? Math.round((1000 * events) / perSecond) : null;
+function sumOver<T>(rows: readonly T[], of: (row: T) => number): number {
+  return rows.reduce((total, row) => total + of(row), 0);
 }
 
-interface Limit {
-  /** Events of the whole limit. */
+function between(before: readonly TypeLag[], after: readonly TypeLag[], windowMs: number): Rate {
+  const { arrived, settled, arrivalPerSecond, servicePerSecond } = flowBetween(
+    before,
+    after,
+    windowMs,
+  );
+  const waiting = sumOver(
+    after,
+    ({ lag, pending, states }) => lag + pending + states.parked.events,
+  );
+  const drainMs = timeUntil(waiting, settled - arrived, windowMs);
+  return { windowMs, arrivalPerSecond, servicePerSecond, drainMs: rounded(drainMs) };
+}
+
+/**
+ * Returns the time until something is used up or full, ms; 0: it is.
+ * @param left rest, in any unit
+ * @param used part of it that was used within `overMs`
+ * @returns null: never at this rate
+ */
+export function timeUntil(left: number, used: number, overMs: number): number | null {
+  if (left <= 0) return 0;
+  return used > 0 ? (left * overMs) / used : null;
+}
+
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms);
+}
+
+/** A limit that a type has over all partitions, events. */
+export interface SharedLimit {
   readonly max: number;
   readonly partitions: number;
-  readonly windowMs: number;
+}
+
+/** Returns the part of a limit that each partition has, events. */
+export function partOf({ max, partitions }: SharedLimit): number {
+  return Math.ceil(max / partitions);
+}
+
+/**
+ * Returns the used part of a backlog limit, in the partition with the largest one.
+ * @param rows those of a function and type
+ * @returns null: there is no partition that the deployment has
+ */
+export function backlogRatio(rows: readonly TypeLag[], limit: SharedLimit): number | null {
+  const ratios = servedOf(rows, limit).map((row) => behind(row) / partOf(limit));
+  return ratios.length === 0 ? null : Math.max(...ratios);
+}
+
+/** Nobody publishes to partitions that the deployment does not have. */
+function servedOf<T extends Pick<TypeLag, 'partition'>>(
+  rows: readonly T[],
+  { partitions }: SharedLimit,
+): readonly T[] {
+  return rows.filter(({ partition }) => partition < partitions);
+}
+
+/** Events that count for a backlog limit. */
+function behind({ lag, pending }: TypeLag): number {
+  return lag + pending;
 }
 
 function forecast(
   before: readonly TypeLag[],
   after: readonly TypeLag[],
-  { max, partitions, windowMs }: Limit,
+  shared: SharedLimit,
+  windowMs: number,
 ): BacklogForecast | undefined {
-  const limit = Math.ceil(max / partitions);
-  const behind = ({ lag, pending }: TypeLag): number => lag + pending;
+  const limit = partOf(shared);
   const forecasts = after.map((row, i) => {
     const events = behind(row);
     const grown = events - behind(before[i] as TypeLag);
-    const left = limit - events;
-    const growsInMs = grown > 0 ? Math.round((left * windowMs) / grown) : null;
     const { type, partition } = row;
-    return { type, partition, events, limit, reachedInMs: left <= 0 ? 0 : growsInMs };
+    const reachedInMs = rounded(timeUntil(limit - events, grown, windowMs));
+    return { type, partition, events, limit, reachedInMs };
   });
-  // Nobody publishes to partitions that the deployment does not have.
-  const served = forecasts.filter(({ partition }) => partition < partitions);
+  const served = servedOf(forecasts, shared);
   return served.length === 0 ? undefined : served.reduce(soonest);
 }
 
@@ -183,4 +267,30 @@ function soonest(a: BacklogForecast, b: BacklogForecast): BacklogForecast {
   const [ofA, ofB] = [a.reachedInMs ?? Infinity, b.reachedInMs ?? Infinity];
   if (ofA !== ofB) return ofA < ofB ? a : b;
   return a.events / a.limit >= b.events / b.limit ? a : b;
+}
+
+/** Time in ms, and value. */
+export type Point = readonly [atMs: number, value: number];
+
+/**
+ * Returns the time that lies between the first and last value used, ms, and the change.
+ * @param points oldest first
+ * @param kind `delta`: end less start. `increase`: all rises, so that a counter may be set back
+ */
+export function changeOf(
+  points: readonly Point[],
+  kind: 'increase' | 'delta',
+  windowMs: number,
+): readonly [overMs: number, change: number] {
+  const last = points.at(-1);
+  if (!last) return [0, 0];
+  const inside = points.findIndex(([atMs]) => atMs > last[0] - windowMs);
+  const used = points.slice(Math.max(0, inside - 1));
+  const first = used[0] as Point;
+  const overMs = last[0] - first[0];
+  if (kind === 'delta') return [overMs, last[1] - first[1]];
+  let sum = 0;
+  for (let i = 1; i < used.length; i++)
+    sum += Math.max(0, (used[i] as Point)[1] - (used[i - 1] as Point)[1]);
+  return [overMs, sum];
 }

@@ -1,4 +1,5 @@
 /** The looks of `millrace top` so far, and the rates between them. No server, no terminal. */
+import { flowBetween, goesOn } from '../lag/rates.ts';
 import type { FunctionSample, TopSample } from './sample.ts';
 
 /** Looks that the trends keep. */
@@ -6,7 +7,10 @@ const KEPT = 240;
 
 /** Values of one function over time, the newest last. */
 export interface Series {
-  /** Events appended for the function, and settled by it, a second. */
+  /**
+   * Events appended for the function, and settled by it, a second. They begin anew where its counts
+   * were set back.
+   */
   readonly inRate: readonly number[];
   readonly outRate: readonly number[];
   readonly lag: readonly number[];
@@ -28,10 +32,10 @@ const NO_SERIES: Series = { inRate: [], outRate: [], lag: [], ageMs: [] };
 /** Adds a look. Functions that are gone lose their series. */
 export function withSample(model: TopModel, sample: TopSample): TopModel {
   const before = new Map(model.sample?.functions.map((fn) => [fn.name, fn]));
-  const seconds = model.sample === null ? 0 : (sample.atMs - model.sample.atMs) / 1000;
+  const overMs = model.sample === null ? 0 : sample.atMs - model.sample.atMs;
   const series = new Map<string, Series>();
   for (const fn of sample.functions)
-    series.set(fn.name, extended(model.series.get(fn.name) ?? NO_SERIES, fn, before, seconds));
+    series.set(fn.name, extended(model.series.get(fn.name) ?? NO_SERIES, fn, before, overMs));
   return { sample, series, problem: null };
 }
 
@@ -53,24 +57,32 @@ function extended(
   { inRate, outRate, lag, ageMs }: Series,
   fn: FunctionSample,
   before: ReadonlyMap<string, FunctionSample>,
-  seconds: number,
+  overMs: number,
 ): Series {
   const last = before.get(fn.name);
-  const push = (values: readonly number[], value: number): readonly number[] =>
-    [...values, value].slice(-KEPT);
-  const rate = (values: readonly number[], now: number, then: number | undefined) =>
-    // A rewind sets counts back: that is no rate.
-    then === undefined || seconds <= 0 ? values : push(values, Math.max(0, now - then) / seconds);
   return {
-    inRate: rate(inRate, fn.appended, last?.appended),
-    outRate: rate(outRate, settled(fn), last && settled(last)),
-    lag: push(lag, waiting(fn)),
-    ageMs: push(ageMs, fn.oldestMs ?? 0),
+    ...(last && overMs > 0 ? rates({ inRate, outRate }, last, fn, overMs) : { inRate, outRate }),
+    lag: pushed(lag, waiting(fn)),
+    ageMs: pushed(ageMs, fn.oldestMs ?? 0),
   };
 }
 
-function settled({ done, dead }: FunctionSample): number {
-  return done + dead;
+function rates(
+  { inRate, outRate }: Pick<Series, 'inRate' | 'outRate'>,
+  last: FunctionSample,
+  fn: FunctionSample,
+  overMs: number,
+): Pick<Series, 'inRate' | 'outRate'> {
+  if (!goesOn(last, fn)) return { inRate: [], outRate: [] };
+  const { arrivalPerSecond, servicePerSecond } = flowBetween([last], [fn], overMs);
+  return {
+    inRate: pushed(inRate, arrivalPerSecond),
+    outRate: pushed(outRate, servicePerSecond),
+  };
+}
+
+function pushed(values: readonly number[], value: number): readonly number[] {
+  return [...values, value].slice(-KEPT);
 }
 
 /** Events that are not settled. */

@@ -19,7 +19,7 @@ export interface FunctionSample extends Pick<
 > {
   readonly types: readonly Pick<
     TypeLag,
-    'type' | 'partition' | 'lag' | 'pending' | 'parked' | 'dead' | 'oldestMs'
+    'type' | 'partition' | 'appended' | 'done' | 'lag' | 'pending' | 'parked' | 'dead' | 'oldestMs'
   >[];
   /** Owner of each partition's lane; null: nobody. */
   readonly owners: readonly (string | null)[];

@@ -6,6 +6,7 @@ import { DEADLINE_MS, withRetry } from '../redis/retry.ts';
 import { entryIdTime } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { adoptForeign } from '../lag/adopt.ts';
+import { partOf } from '../lag/rates.ts';
 import { defineScript } from '../redis/script.ts';
 import { ENTRIES } from '../redis/lua/shared.ts';
 import type { TypeLimits } from './type-limits.ts';
@@ -48,7 +49,7 @@ export async function retain(
   const args = [
     type,
     limits.maxAgeMs ?? '',
-    limits.maxEvents === undefined ? '' : Math.ceil(limits.maxEvents / partitions),
+    limits.maxEvents === undefined ? '' : partOf({ max: limits.maxEvents, partitions }),
     PAGE,
   ];
   for (;;) {

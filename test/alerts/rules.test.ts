@@ -503,6 +503,7 @@ const MEASURED: Measured = {
 function figures(measured: Partial<Measured>, more: Partial<ReadingsOptions> = {}) {
   return readingsOf({
     measured: { ...MEASURED, ...measured },
+    partitions: 2,
     nowMs: START_MS,
     history: NO_HISTORY,
     lanes: new Map(),
@@ -536,7 +537,8 @@ t.test('a lane is stalled since it has had work and has settled nothing', async 
 });
 
 t.test('limits: the time until they are reached, and the age that is held', async (t) => {
-  const limits = new Map([['t', { maxBacklog: 200, maxAgeMs: 60_000, maxEvents: 100 }]]);
+  const LIMITS = { maxBacklog: 200, maxAgeMs: 60_000, maxEvents: 100 };
+  const limits = new Map([['t', LIMITS]]);
   const at = (lag: number, minutesAgo: number) => {
     const key = JSON.stringify(Object.entries({ function: 'f', type: 't' }));
     const points = [[START_MS - minutesAgo * 60_000, 0.25]] as const;
@@ -549,11 +551,21 @@ t.test('limits: the time until they are reached, and the age that is held', asyn
   t.strictSame(valuesOf(at(100, 2), 'backlog_limit_seconds'), [0]);
   t.strictSame(valuesOf(at(25, 2), 'backlog_limit_seconds'), [], 'it does not grow');
   t.strictSame(valuesOf(at(20, 2), 'backlog_limit_seconds'), []);
+  const beyond = lagReport({ lag: 50 }, { partition: 1 }, { lag: 500, partition: 2 });
+  t.strictSame(
+    valuesOf(figures({ lag: beyond, limits }).readings, 'backlog_ratio'),
+    [0.5],
+    'a partition that the deployment does not have shares no limit',
+  );
   const heldAt = (row: Partial<TypeLag>) =>
     valuesOf(figures({ lag: lagReport(row), limits }).readings, 'retention_held_seconds');
   t.strictSame(heldAt({ lag: 1, oldestMs: 60_001 }), [60.001]);
   t.strictSame(heldAt({ lag: 1, oldestMs: 59_000 }), []);
-  t.strictSame(heldAt({ pending: 101, oldestMs: 5000 }), [5], 'by number');
+  t.strictSame(heldAt({ pending: 51, oldestMs: 5000 }), [5], 'above the part of a partition');
+  t.strictSame(heldAt({ pending: 50, oldestMs: 5000 }), []);
+  limits.set('t', { ...LIMITS, maxEvents: 0 });
+  t.strictSame(heldAt({ lag: 1, oldestMs: 5000 }), [5], 'no event is to be kept');
+  limits.set('t', LIMITS);
   t.strictSame(heldAt({ parked: 5, oldestMs: 60_001 }), [], 'parked events hold no entry');
   t.strictSame(heldAt({ parked: 5, lag: 1, oldestMs: 60_001 }), [60.001]);
 });

@@ -121,6 +121,25 @@ t.test('arrival, service and time to drain', (t) => {
       { windowMs: 1000, arrivalPerSecond: 0, servicePerSecond: 50, drainMs: 1000 },
     ],
     [
+      'a look taken twice',
+      [0, 1000, 1000].map((ms) => reading(ms, { appended: 9 + ms, done: 0 })),
+      { windowMs: 1000, arrivalPerSecond: 1000 },
+    ],
+    [
+      'a flush of the server, and the function is registered again',
+      [reading(0, { appended: 100, done: 90 }), reading(1000, { appended: 5, done: 2 })],
+      null,
+    ],
+    [
+      'a failover to a server whose clock is behind',
+      [
+        reading(60_000, { appended: 1, done: 1 }),
+        reading(1000, { appended: 5, done: 1 }),
+        reading(2000, { appended: 9, done: 1 }),
+      ],
+      { windowMs: 1000, arrivalPerSecond: 4 },
+    ],
+    [
       'a type has come',
       [
         reading(0, { appended: 1, done: 1 }),

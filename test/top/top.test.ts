@@ -113,7 +113,19 @@ t.test('rates come from two looks, and a rewind is none', async (t) => {
     ageMs: [0, 0],
   });
   const rewound = withSample(twice, look(1000, [fn('f', { appended: 110, done: 0 })]));
-  t.strictSame(seriesOf(rewound, 'f').outRate, [10, 0]);
+  t.match(seriesOf(rewound, 'f'), { inRate: [], outRate: [], lag: [0, 0, 0] }, 'they begin anew');
+  const again = withSample(rewound, look(2000, [fn('f', { appended: 110, done: 20 })]));
+  t.match(seriesOf(again, 'f'), { inRate: [0], outRate: [20] });
+  const same = withSample(again, look(2000, [fn('f', { appended: 150, done: 20 })]));
+  t.match(seriesOf(same, 'f'), { inRate: [0], outRate: [20] }, 'no time has passed');
+  const row = { type: 't', partition: 0, lag: 0, pending: 0, parked: 0, dead: 0, oldestMs: null };
+  const of = (done: number, ...each: number[]): FunctionSample =>
+    fn('f', {
+      done,
+      types: each.map((one, i) => ({ ...row, partition: i, appended: 9, done: one })),
+    });
+  const parts = modelOf(look(0, [of(9, 4, 5)]), look(1000, [of(12, 0, 12)]));
+  t.strictSame(seriesOf(parts, 'f').outRate, [], 'one partition was set back');
   const gone = withSample(rewound, look(1500, []));
   t.equal(gone.series.size, 0);
   let long = NO_LOOK;
@@ -209,6 +221,8 @@ t.test('one function', async (t) => {
   const rows = [0, 1].map((partition) => ({
     type: 'order.created',
     partition,
+    appended: 7,
+    done: 0,
     dead: 0,
     parked: 0,
     pending: 1,

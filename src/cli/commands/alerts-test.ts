@@ -98,8 +98,14 @@ async function tellRules(
 ): Promise<void> {
   const nowMs = await serverTime(deployment);
   const measured = await measure({ source: deployment, lag: () => readLag(deployment) });
-  const before = { history: NO_HISTORY, lanes: new Map<string, never>() };
-  const { readings } = readingsOf({ measured, nowMs, ...before, writesRefused: false });
+  const { readings } = readingsOf({
+    measured,
+    partitions: deployment.partitions,
+    nowMs,
+    history: NO_HISTORY,
+    lanes: new Map(),
+    writesRefused: false,
+  });
   const { state } = evaluateRules({
     rules,
     readings,
