@@ -1,6 +1,8 @@
 /** Sends one notification over HTTP, and judges the answer. No secret gets into an error. */
 import { MillraceError } from '../core/errors/millrace-error.ts';
+import { wallClockMs } from '../core/clock.ts';
 import { cut } from '../core/well-formed.ts';
+import { hideSecrets } from './hide-secrets.ts';
 import type { Notification } from './notification.ts';
 import type { Receiver } from './receiver.ts';
 
@@ -8,6 +10,10 @@ import type { Receiver } from './receiver.ts';
 const TIMEOUT_MS = 10_000;
 /** Part of an answer that an error shows, in characters. */
 const SHOWN = 200;
+/** Part of an answer that is read, in bytes. */
+const READ_BYTES = 4 * SHOWN;
+/** Longest time for which a receiver may ask to be left alone, ms. */
+const MOST_ALONE_MS = 3_600_000;
 
 /** A receiver has not taken a notification. */
 export class NotificationError extends MillraceError {
@@ -44,7 +50,6 @@ export async function postNotification(
   { url, headers, body }: Notification,
   signal: AbortSignal,
 ): Promise<void> {
-  const clean = (text: string): string => withoutSecrets(receiver, text);
   let answer: Response;
   try {
     answer = await fetch(url, {
@@ -56,17 +61,17 @@ export async function postNotification(
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
     });
   } catch (error) {
-    throw new NotificationError(receiver.name, clean(failureText(error)));
+    throw new NotificationError(receiver.name, hideSecrets(receiver, failureText(error), false));
   }
-  const text = await beginningOf(answer);
+  const { text, isCut } = await beginningOf(answer);
   if (answer.ok) return;
   // A cut before this step could leave the first part of a secret.
-  const shown = text === '' ? '' : `: ${cut(clean(text), SHOWN)}`;
+  const shown = text === '' ? '' : `: ${cut(hideSecrets(receiver, text, isCut), SHOWN)}`;
   throw new NotificationError(
     receiver.name,
     `it answered ${answer.status}${shown}`,
     answer.status,
-    retryAfterMs(answer.headers.get('retry-after')),
+    retryAfterMs(answer.headers),
   );
 }
 
@@ -78,14 +83,18 @@ function failureText(error: unknown): string {
 }
 
 /** Reads the beginning of the body, and leaves the rest: a body may be endless. */
-async function beginningOf(answer: Response): Promise<string> {
+async function beginningOf(answer: Response): Promise<{ text: string; isCut: boolean }> {
   const reader = answer.body?.getReader();
-  if (reader === undefined) return '';
+  if (reader === undefined) return { text: '', isCut: false };
   const chunks: Uint8Array[] = [];
+  let isCut = true;
   try {
-    for (let bytes = 0; bytes < 4 * SHOWN;) {
+    for (let bytes = 0; bytes < READ_BYTES;) {
       const { done, value } = (await reader.read()) as { done: boolean; value?: Uint8Array };
-      if (done || value === undefined) break;
+      if (done || value === undefined) {
+        isCut = false;
+        break;
+      }
       chunks.push(value);
       bytes += value.length;
     }
@@ -93,24 +102,26 @@ async function beginningOf(answer: Response): Promise<string> {
   } catch {
     // The status has come, and says enough.
   }
-  return Buffer.concat(chunks).toString('utf8').replace(/\s+/g, ' ').trim();
+  const bytes = Buffer.concat(chunks);
+  const text = bytes.toString('utf8', 0, READ_BYTES).replace(/\s+/g, ' ').trim();
+  return { text, isCut: isCut || bytes.length > READ_BYTES };
 }
 
-/** Removes the parts of the receiver that may be secret: address, key, and values of headers. */
-function withoutSecrets({ url, routingKey, headers }: Receiver, text: string): string {
-  const secrets = [url, routingKey, ...Object.values(headers)];
-  try {
-    const { pathname, search, username, password } = new URL(url);
-    secrets.push(pathname, search, username, password);
-  } catch {
-    // The address as a whole is among the secrets.
-  }
-  let clean = text;
-  for (const secret of secrets) if (secret.length > 3) clean = clean.replaceAll(secret, '…');
-  return clean;
+/**
+ * Returns the time that the receiver asks to be left alone, ms. The header gives seconds or a date,
+ * which counts from the receiver's own clock, where the answer tells it.
+ */
+function retryAfterMs(headers: Headers): number | null {
+  const after = headers.get('retry-after')?.trim() ?? '';
+  const ms = /^[a-z]/i.test(after)
+    ? httpDateMs(after) - (httpDateMs(headers.get('date') ?? '') || wallClockMs())
+    : Number(after) * 1000;
+  return ms > 0 ? Math.min(ms, MOST_ALONE_MS) : null;
 }
 
-function retryAfterMs(header: string | null): number | null {
-  const seconds = Number(header ?? Number.NaN);
-  return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, 3600) * 1000 : null;
+/** Reads a date of HTTP in one of its three forms. NaN: it is none. */
+function httpDateMs(text: string): number {
+  if (!/^[a-z]{3,9},? .*\d\d:\d\d:\d\d/i.test(text)) return Number.NaN;
+  // The form of asctime() has no zone, and means GMT.
+  return Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);
 }

@@ -328,8 +328,12 @@ t.test('over HTTP: taken, refused, redirected, gone; no secret in any error', as
     server.taken.some(({ path }) => path === '/elsewhere'),
     'no redirect is followed',
   );
-  server.answer = { status: 429, headers: { 'retry-after': '7' } };
-  t.match(await post(), { retryAfterMs: 7000 });
+  // The part that is read ends within a secret. The secrets before it take no room.
+  server.answer = { status: 500, body: `${`${receiver.url} `.repeat(99)}` };
+  t.match(await post(), { message: /answered 500: [… ]+$/ });
+  server.answer = { status: 401, body: 'no such token: t0k3n, q5ery, \\u00730\\u0063r3t-path' };
+  server.answer.body += ' %73%33cr3t-path';
+  t.match(await post(), { status: 401 }, 'no part of a header or address either');
   server.answer = 'never';
   t.match(await post(AbortSignal.timeout(50)), { status: null, refusesThis: false });
   const gone = { ...notification, url: 'http://127.0.0.1:1/s3cr3t-path' };
@@ -338,3 +342,42 @@ t.test('over HTTP: taken, refused, redirected, gone; no secret in any error', as
     /receiver "hook" has not taken the notification: .*(ECONNREFUSED|bad port)/,
   );
 });
+
+t.test(
+  'Retry-After: seconds, or a date by the clock of the receiver; an hour at most',
+  async (t) => {
+    const server = await startReceiver(t);
+    const receiver: Receiver = { ...RECEIVER, url: server.url };
+    const [notification] = notificationsFor(receiver, [ALERT], SENDER);
+    if (!notification) throw new Error('no notification');
+    const date = 'Sun, 06 Nov 1994 08:49:37 GMT';
+    const rows: [string, number | null][] = [
+      ['7', 7000],
+      ['0.5', 500],
+      ['86400', 3_600_000],
+      ['0', null],
+      ['-7', null],
+      ['soon', null],
+      ['', null],
+      ['Sun, 06 Nov 1994 08:50:07 GMT', 30_000],
+      ['Sunday, 06-Nov-94 08:50:07 GMT', 30_000],
+      ['Sun Nov  6 08:50:07 1994', 30_000],
+      ['Sun, 06 Nov 1994 08:49:07 GMT', null],
+      ['Mon, 07 Nov 1994 08:49:37 GMT', 3_600_000],
+      ['Sun, 99 Nov 1994 08:49:37 GMT', null],
+      ['Nov 7', null],
+    ];
+    for (const [after, wanted] of rows) {
+      server.answer = { status: 429, headers: { 'retry-after': after, date } };
+      const error = await postNotification(
+        receiver,
+        notification,
+        new AbortController().signal,
+      ).then(
+        () => null,
+        (one: unknown) => one,
+      );
+      t.match(error, { retryAfterMs: wanted }, `"${after}"`);
+    }
+  },
+);
