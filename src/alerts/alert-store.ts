@@ -54,8 +54,13 @@ export class AlertStore {
   #lease = '';
   /** Epoch of our last lease. */
   #epoch = Number.NaN;
-  /** Texts in Redis, by field: only changed fields are written. */
-  #written = new Map<string, string>();
+  /**
+   * Texts in Redis, by field: only changed fields are written. Null: the outcome of a write is not
+   * known, so the next one writes or deletes the field in any case.
+   */
+  #written = new Map<string, string | null>();
+  /** Texts of the last write, whatever its outcome. */
+  #last: ReadonlyMap<string, string> = new Map();
   /** Whether our lease is new, and the state in Redis was not read since. */
   #unread: 'held' | 'taken' | null = null;
   /** Writes run one after the other, so that an older state never replaces a newer one. */
@@ -81,7 +86,9 @@ export class AlertStore {
     const found = this.#unread;
     if (found === null) return { nowMs, kind };
     // A read that fails leaves the mark: the next call reads, although the lease is held then.
-    this.#written = await readFields(this.#space);
+    const fields = await readFields(this.#space);
+    this.#written = new Map(fields);
+    this.#last = fields;
     this.#unread = null;
     return { nowMs, kind: found };
   }
@@ -95,7 +102,7 @@ export class AlertStore {
 
   /** Returns the state that hold() has found. */
   found(): AlertsState {
-    return stateOf(this.#written);
+    return stateOf(this.#last);
   }
 
   /**
@@ -117,22 +124,25 @@ export class AlertStore {
   /** Gives the lease back, so that another process need not wait for its end. */
   async release(): Promise<void> {
     await this.#saving;
-    if (this.#lease !== '') await this.#write(this.#written, 0);
+    if (this.#lease !== '') await this.#write(this.#last, 0);
     this.#lease = '';
   }
 
-  async #write(fields: Map<string, string>, ttlMs: number): Promise<boolean> {
+  async #write(fields: ReadonlyMap<string, string>, ttlMs: number): Promise<boolean> {
     const gone = [...this.#written.keys()].filter((field) => !fields.has(field));
     const changed = [...fields].filter(([field, text]) => this.#written.get(field) !== text);
-    const reply = await saveScript.run(this.#space.connection, this.#keys, [
-      this.#lease,
-      ttlMs,
-      gone.length,
-      ...gone,
-      ...changed.flat(),
-    ]);
+    this.#last = fields;
+    const args = [this.#lease, ttlMs, gone.length, ...gone, ...changed.flat()];
+    let reply: unknown;
+    try {
+      reply = await saveScript.run(this.#space.connection, this.#keys, args);
+    } catch (error) {
+      for (const field of [...gone, ...changed.map(([field]) => field)])
+        this.#written.set(field, null);
+      throw error;
+    }
     if (reply !== 1) return false;
-    this.#written = fields;
+    this.#written = new Map(fields);
     return true;
   }
 

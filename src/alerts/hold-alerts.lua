@@ -3,7 +3,8 @@
 -- ARGV  1 owner, 2 TTL in ms, 3 lease value of this owner, or ''
 -- reply {server time in ms, 'held' | 'taken' | 'other', lease value, or the other's}
 -- 'taken': the lease is new, and the state may have changed since. The epoch in the value makes
--- each lease another one.
+-- each lease another one. The owner's own lease is 'taken' too where the owner does not know its
+-- value: the reply that told the value was lost.
 -- DEL and PEXPIRE come first: both work under OOM and make the rest of the script work there, too.
 -- cost  O(1)
 local time = redis.call('TIME')
@@ -12,6 +13,13 @@ local current = redis.call('GET', KEYS[1])
 if current and current == ARGV[3] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return {now, 'held', current}
+end
+local named = ARGV[1] .. ':'
+local isOwn = current and string.sub(current, 1, #named) == named
+  and string.find(current, '^%d+$', #named + 1)
+if isOwn then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return {now, 'taken', current}
 end
 if current then return {now, 'other', current} end
 redis.call('DEL', KEYS[1])

@@ -5,9 +5,12 @@
 import { randomBytes } from 'node:crypto';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { RedisSpace } from '../redis/source.ts';
+import { defineScript } from '../redis/script.ts';
 import { serverTime } from '../redis/server-time.ts';
 import type { AlertRecord } from './alert-record.ts';
 import type { Labels } from './figures.ts';
+
+const addScript = defineScript({ url: new URL('./add-silence.lua', import.meta.url), keys: 1 });
 
 export interface Silence {
   readonly id: string;
@@ -39,17 +42,25 @@ export class SilenceLimitError extends MillraceError {
  * Lists the silences that are not over, the next to end first. An unreadable one is left out.
  * @throws RedisReplyError, UnknownOutcomeError
  */
-export async function readSilences(
+export async function readSilences(space: RedisSpace, nowMs: number): Promise<Silence[]> {
+  const { living } = await lookAt(space, nowMs);
+  return living.sort((a, b) => a.untilMs - b.untilMs);
+}
+
+/** Reads all silences at once. `over`: ids of those that are over or unreadable. */
+async function lookAt(
   { connection, keys }: RedisSpace,
   nowMs: number,
-): Promise<Silence[]> {
+): Promise<{ living: Silence[]; over: string[] }> {
   const flat = (await connection.command('HGETALL', keys.alerts('silences'))) as string[];
-  const silences: Silence[] = [];
+  const living: Silence[] = [];
+  const over: string[] = [];
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const silence = readSilence(flat[i + 1] as string);
-    if (silence && silence.untilMs > nowMs) silences.push(silence);
+    if (silence && silence.untilMs > nowMs) living.push(silence);
+    else over.push(flat[i] as string);
   }
-  return silences.sort((a, b) => a.untilMs - b.untilMs);
+  return { living, over };
 }
 
 /**
@@ -63,17 +74,16 @@ export async function addSilence(
   forMs: number,
 ): Promise<Silence> {
   const { connection, keys } = space;
-  const key = keys.alerts('silences');
   const nowMs = await serverTime(space);
-  const living = await readSilences(space, nowMs);
-  if (living.length >= MOST_SILENCES) throw new SilenceLimitError();
-  const kept = new Set(living.map(({ id }) => id));
-  const fields = (await connection.command('HKEYS', key)) as string[];
-  const over = fields.filter((id) => !kept.has(id));
+  const { over } = await lookAt(space, nowMs);
   const id = randomBytes(4).toString('hex');
   const silence = { id, ...wanted, fromMs: nowMs, untilMs: nowMs + forMs };
-  await connection.command('HSET', key, id, JSON.stringify(silence));
-  if (over.length > 0) await connection.command('HDEL', key, ...over);
+  const added = await addScript.run(
+    connection,
+    [keys.alerts('silences')],
+    [MOST_SILENCES, id, JSON.stringify(silence), ...over],
+  );
+  if (added !== 1) throw new SilenceLimitError();
   return silence;
 }
 

@@ -14,6 +14,7 @@ import { alertMetricsRoutes, alertRoutes } from '../../src/admin/alert-routes.ts
 import { startAdminServer } from '../../src/admin/server.ts';
 import { registerAlerts } from '../../src/cli/commands/alerts.ts';
 import { UsageError } from '../../src/cli/exit-status.ts';
+import { UnknownOutcomeError } from '../../src/core/errors/server-errors.ts';
 import { DEFAULT_RETRY } from '../../src/core/retry-policy.ts';
 import { readLag } from '../../src/lag/lag.ts';
 import { openConnection } from '../../src/redis/connection.ts';
@@ -226,6 +227,119 @@ t.test('a new lease whose state could not be read: the next look reads it', asyn
   t.strictSame(b.found().lanes, state.lanes);
   t.match(await b.hold(), { kind: 'held' });
 });
+
+/** A bed whose next script is executed, and its reply lost. */
+function losingReplies(bed: Bed): { readonly bed: Bed; lose: boolean } {
+  const losing = { bed, lose: false };
+  const connection = new Proxy(bed.connection, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      if (name !== 'script') return value.bind(target) as unknown;
+      return async (...args: Parameters<typeof target.script>) => {
+        const reply = await target.script(...args);
+        if (!losing.lose) return reply;
+        losing.lose = false;
+        throw new UnknownOutcomeError('EVALSHA');
+      };
+    },
+  });
+  losing.bed = { ...bed, connection };
+  return losing;
+}
+
+t.test('a write whose reply is lost: the next one leaves nothing behind', async (t) => {
+  const bed = await makeBed(t, 1);
+  const losing = losingReplies(bed);
+  const store = new AlertStore(losing.bed, 'a', 60_000);
+  await store.hold();
+  const receiver = { failures: 1, sinceMs: 1, nextMs: 2, error: 'e' };
+  const before = { ...store.found(), receivers: new Map([['kept', receiver]]) };
+  await store.save(() => before);
+  losing.lose = true;
+  const lost = new Map([
+    ['kept', { ...receiver, failures: 2 }],
+    ['added', receiver],
+  ]);
+  await t.rejects(
+    store.save(() => ({ ...before, receivers: lost })),
+    { code: 'UNKNOWN_OUTCOME' },
+  );
+  t.strictSame((await readAlerts(bed)).receivers, lost, 'it was written');
+  t.equal(await store.save(() => before), true);
+  t.strictSame((await readAlerts(bed)).receivers, before.receivers);
+
+  losing.lose = true;
+  const none = { ...before, receivers: new Map<string, typeof receiver>() };
+  await t.rejects(
+    store.save(() => none),
+    { code: 'UNKNOWN_OUTCOME' },
+  );
+  t.equal(await store.save(() => before), true);
+  t.strictSame((await readAlerts(bed)).receivers, before.receivers, 'what was deleted is back');
+  await store.release();
+  t.strictSame((await readAlerts(bed)).receivers, before.receivers);
+});
+
+t.test('a lease whose reply is lost: its owner knows it at the next look', async (t) => {
+  const bed = await makeBed(t, 1);
+  const losing = losingReplies(bed);
+  const [a, b] = ['a', 'b'].map((owner) => new AlertStore(losing.bed, owner, 60_000)) as [
+    AlertStore,
+    AlertStore,
+  ];
+  losing.lose = true;
+  await t.rejects(a.hold(), { code: 'UNKNOWN_OUTCOME' });
+  t.match(await b.hold(), { kind: 'other' });
+  t.match(await new AlertStore(bed, 'a:1', 60_000).hold(), { kind: 'other' });
+  t.match(await new AlertStore(bed, '', 60_000).hold(), { kind: 'other' });
+  t.match(await a.hold(), { kind: 'taken' });
+  const state = { ...a.found(), lanes: new Map([['f/0', [1, 2] as const]]) };
+  t.equal(await a.save(() => state), true);
+  await bed.connection.command('DEL', bed.keys.alerts('lease'));
+  losing.lose = true;
+  await t.rejects(a.hold(), { code: 'UNKNOWN_OUTCOME' });
+  t.match(await a.hold(), { kind: 'held' }, 'nobody has had a lease since its last one');
+  await bed.connection.command('DEL', bed.keys.alerts('lease'));
+  t.match(await b.hold(), { kind: 'taken' });
+  await b.release();
+  losing.lose = true;
+  await t.rejects(a.hold(), { code: 'UNKNOWN_OUTCOME' });
+  t.match(await a.hold(), { kind: 'taken' }, 'another process has had a lease since');
+});
+
+t.test(
+  'silences that are added at the same time: none is lost, and none is too many',
+  async (t) => {
+    const bed = await makeBed(t, 1);
+    const wanted = { alert: null, labels: {}, comment: '' };
+    const ids = await Promise.all(
+      Array.from({ length: 20 }, async () => (await addSilence(bed, wanted, 60_000)).id),
+    );
+    const nowMs = await serverTime(bed);
+    t.strictSame((await readSilences(bed, nowMs)).map(({ id }) => id).sort(), ids.sort());
+    const more = Array.from({ length: 977 }, (_, i) => [
+      `x${i}`,
+      JSON.stringify({ ...wanted, id: `x${i}`, fromMs: 0, untilMs: nowMs + 60_000 }),
+    ]);
+    const key = bed.keys.alerts('silences');
+    await bed.connection.command('HSET', key, ...more.flat());
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 9 }, () => addSilence(bed, wanted, 60_000)),
+    );
+    t.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 3);
+    t.match(
+      outcomes.filter(({ status }) => status === 'rejected'),
+      Array.from({ length: 6 }, () => ({ reason: { code: 'SILENCE_LIMIT' } })),
+    );
+    t.equal((await readSilences(bed, nowMs)).length, 1000);
+    // One that is over makes room.
+    const over = JSON.stringify({ ...wanted, id: 'x0', fromMs: 0, untilMs: 1 });
+    await bed.connection.command('HSET', key, 'x0', over, 'x1', 'junk');
+    await addSilence(bed, wanted, 60_000);
+    t.equal(await bed.connection.command('HLEN', key), 999);
+  },
+);
 
 t.test('a write without the lease changes nothing', async (t) => {
   const bed = await makeBed(t, 1);
