@@ -75,6 +75,32 @@ const FUNCTIONS: Row = {
       ],
     },
     {
+      title: 'Rates of the last minute',
+      text: 'As millrace lag --rates tells them: arrivals, and events that ended as done or dead.',
+      unit: 'ops',
+      queries: ['arrival', 'settled'].map((name) => ({
+        expr: `sum by (function) (${once(`millrace_${name}_events_per_second${OF_FUNCTION}`)})`,
+        legend: `{{function}} ${name}`,
+      })),
+    },
+    {
+      title: 'Time to drain',
+      text: 'At the rates of the last minute. Missing where more events arrive than are settled.',
+      unit: 's',
+      queries: byFunction(state('millrace_drain_seconds')),
+    },
+    {
+      title: 'Time to the backlog limit',
+      text: 'At the rates of the last minute. Missing without growth, or without a limit.',
+      unit: 's',
+      queries: [
+        {
+          expr: `min by (function, type) (millrace_backlog_limit_seconds${OF_FUNCTION})`,
+          legend: '{{function}} {{type}}',
+        },
+      ],
+    },
+    {
       title: 'Latency',
       text: 'Age of events when they were committed as done.',
       unit: 's',

@@ -47,7 +47,7 @@ export function recentLag(deployment: Deployment): () => Promise<RatedLag> {
 export function createMetrics(
   deployment: Deployment,
   process: ProcessSources,
-  lag: () => Promise<LagReport>,
+  lag: () => Promise<RatedLag>,
 ): Metrics {
   const { environment, partitions } = deployment;
   return new Metrics({

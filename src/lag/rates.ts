@@ -37,8 +37,15 @@ export interface BacklogForecast {
   readonly reachedInMs: number | null;
 }
 
+export interface PartitionRate extends Rate {
+  readonly partition: number;
+  /** Absent: the type has no limit, or the deployment does not have the partition. */
+  readonly backlogLimit?: BacklogForecast;
+}
+
 export interface TypeRate extends Rate {
   readonly type: string;
+  readonly partitions: readonly PartitionRate[];
   /** Absent: the type has no limit. */
   readonly backlogLimit?: BacklogForecast;
 }
@@ -95,23 +102,34 @@ function rateOf(
   const types = [...new Set(fn.types.map((row) => row.type))].map((type) => {
     const of = ({ types }: FunctionLag): TypeLag[] => types.filter((row) => row.type === type);
     const max = limits.maxBacklogs.get(type);
-    const rows = { before: of(later), after: of(fn) };
-    const backlogLimit =
-      max === undefined
-        ? undefined
-        : forecast(rows.before, rows.after, { max, partitions: limits.partitions }, windowMs);
+    const limit = max === undefined ? null : { max, partitions: limits.partitions };
+    return typeRate(type, { before: of(later), after: of(fn), windowMs }, limit);
+  });
+  return { ...between(later.types, fn.types, windowMs), types, ...soonestOf(types) };
+}
+
+/** The rows of a type at two looks, and the time between them. */
+interface TypeLooks {
+  readonly before: readonly TypeLag[];
+  readonly after: readonly TypeLag[];
+  readonly windowMs: number;
+}
+
+function typeRate(
+  type: string,
+  { before, after, windowMs }: TypeLooks,
+  limit: SharedLimit | null,
+): TypeRate {
+  const partitions = after.map((row, i): PartitionRate => {
+    const earlier = before[i] as TypeLag;
+    const backlogLimit = limit && forecast(earlier, row, limit, windowMs);
     return {
-      type,
-      ...between(rows.before, rows.after, windowMs),
+      partition: row.partition,
+      ...between([earlier], [row], windowMs),
       ...(backlogLimit && { backlogLimit }),
     };
   });
-  const limited = types.flatMap(({ backlogLimit }) => backlogLimit ?? []);
-  return {
-    ...between(later.types, fn.types, windowMs),
-    types,
-    ...(limited.length > 0 && { backlogLimit: limited.reduce(soonest) }),
-  };
+  return { type, ...between(before, after, windowMs), partitions, ...soonestOf(partitions) };
 }
 
 /** The counters that rates are made of. */
@@ -227,16 +245,15 @@ export function partOf({ max, partitions }: SharedLimit): number {
  * @returns null: there is no partition that the deployment has
  */
 export function backlogRatio(rows: readonly TypeLag[], limit: SharedLimit): number | null {
-  const ratios = servedOf(rows, limit).map((row) => behind(row) / partOf(limit));
+  const ratios = rows
+    .filter((row) => isServed(row, limit))
+    .map((row) => behind(row) / partOf(limit));
   return ratios.length === 0 ? null : Math.max(...ratios);
 }
 
 /** Nobody publishes to partitions that the deployment does not have. */
-function servedOf<T extends Pick<TypeLag, 'partition'>>(
-  rows: readonly T[],
-  { partitions }: SharedLimit,
-): readonly T[] {
-  return rows.filter(({ partition }) => partition < partitions);
+function isServed({ partition }: TypeLag, { partitions }: SharedLimit): boolean {
+  return partition < partitions;
 }
 
 /** Events that count for a backlog limit. */
@@ -244,22 +261,27 @@ function behind({ lag, pending }: TypeLag): number {
   return lag + pending;
 }
 
+/** @returns null: the deployment does not have the partition */
 function forecast(
-  before: readonly TypeLag[],
-  after: readonly TypeLag[],
+  before: TypeLag,
+  after: TypeLag,
   shared: SharedLimit,
   windowMs: number,
-): BacklogForecast | undefined {
+): BacklogForecast | null {
+  if (!isServed(after, shared)) return null;
   const limit = partOf(shared);
-  const forecasts = after.map((row, i) => {
-    const events = behind(row);
-    const grown = events - behind(before[i] as TypeLag);
-    const { type, partition } = row;
-    const reachedInMs = rounded(timeUntil(limit - events, grown, windowMs));
-    return { type, partition, events, limit, reachedInMs };
-  });
-  const served = servedOf(forecasts, shared);
-  return served.length === 0 ? undefined : served.reduce(soonest);
+  const { type, partition } = after;
+  const events = behind(after);
+  const grown = events - behind(before);
+  const reachedInMs = rounded(timeUntil(limit - events, grown, windowMs));
+  return { type, partition, events, limit, reachedInMs };
+}
+
+function soonestOf(
+  rates: readonly { readonly backlogLimit?: BacklogForecast }[],
+): Pick<TypeRate, 'backlogLimit'> {
+  const limited = rates.flatMap(({ backlogLimit }) => backlogLimit ?? []);
+  return limited.length === 0 ? {} : { backlogLimit: limited.reduce(soonest) };
 }
 
 /** Returns the limit that is reached first; where none is, the fuller one. */

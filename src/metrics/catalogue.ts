@@ -196,6 +196,26 @@ export const DEPLOYMENT_METRICS = {
     ['function', 'type', 'state'],
     'age of the oldest event of the state, by the clock of Redis; 0 without one. `millrace lag --json` says where an age is a bound',
   ),
+  millrace_arrival_events_per_second: gauge(
+    'events',
+    ['function', 'type'],
+    'events appended for the function per second, over the last minute at most; missing until there are two looks',
+  ),
+  millrace_settled_events_per_second: gauge(
+    'events',
+    ['function', 'type'],
+    'events that have ended, as done or dead, per second, over the same time; missing until there are two looks',
+  ),
+  millrace_drain_seconds: gauge(
+    'seconds',
+    ['function', 'type'],
+    'time until no event waits any more at these rates, 0 where none does; held events do not count. Missing where more events arrive than are settled',
+  ),
+  millrace_backlog_limit_seconds: gauge(
+    'seconds',
+    ['function', 'type'],
+    'time until a partition reaches its part of `millrace_backlog_limit_events`, 0 where it has. Missing where the backlog does not grow, or the type has no limit',
+  ),
   millrace_backlog_limit_events: gauge(
     'events',
     ['type'],

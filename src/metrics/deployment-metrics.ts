@@ -3,7 +3,8 @@
  * are the same from every process, and are read at each scrape.
  */
 import { sleep } from '../core/clock.ts';
-import type { LagReport, FunctionLag } from '../lag/lag.ts';
+import type { FunctionLag } from '../lag/lag.ts';
+import type { Rate, RatedFunction, RatedLag, TypeRate } from '../lag/rates.ts';
 import type { OutboxState } from '../outbox/outbox-state.ts';
 import { DEPLOYMENT_METRICS, STATE_METRICS, type MetricRule } from './catalogue.ts';
 import { Exposition, type ReadersOf, type Sample } from './exposition.ts';
@@ -14,7 +15,7 @@ const REDIS_WAIT_MS = 3000;
 
 export interface DeploymentSources {
   readonly partitions: number;
-  readonly lag: () => Promise<LagReport>;
+  readonly lag: () => Promise<RatedLag>;
   readonly outboxes: () => Promise<readonly OutboxState[]>;
   readonly server: () => Promise<ServerReading>;
   /** Whether metrics with the label `type` have the label `partition` too. */
@@ -23,7 +24,7 @@ export interface DeploymentSources {
 
 /** Facts that Redis has told for a scrape. Null: not known. */
 interface Facts {
-  readonly functions: readonly FunctionLag[];
+  readonly functions: readonly RatedFunction[];
   readonly outboxes: readonly OutboxState[] | null;
   readonly server: ServerReading | null;
 }
@@ -46,6 +47,7 @@ export class DeploymentMetrics {
       {
         millrace_partitions: () => [{ value: sources.partitions }],
         ...ofTypes(facts, byPartition),
+        ...ofRates(facts, byPartition),
         ...ofServer(facts),
       } satisfies ReadersOf<typeof DEPLOYMENT_METRICS>,
     );
@@ -143,6 +145,37 @@ function ofTypes(facts: () => Facts, byPartition: boolean) {
       Math.max,
     ),
   };
+}
+
+/** A figure of the rates of a type, or of one of its partitions. Null: not known, or none. */
+type RateFigure = (rate: Rate & Pick<TypeRate, 'backlogLimit'>) => number | null;
+
+function ofRates(facts: () => Facts, byPartition: boolean) {
+  const each = (of: RateFigure) => (): Sample<number>[] =>
+    facts().functions.flatMap(({ name, rate }) =>
+      (rate?.types ?? []).flatMap((whole) => {
+        const { type, partitions } = whole;
+        const parts = byPartition
+          ? partitions.map((one) => [one, { partition: String(one.partition) }] as const)
+          : [[whole, {}] as const];
+        return parts.flatMap(([part, more]) => {
+          const value = of(part);
+          return value === null ? [] : [{ labels: { function: name, type, ...more }, value }];
+        });
+      }),
+    );
+  return {
+    millrace_arrival_events_per_second: each((rate) => rate.arrivalPerSecond),
+    millrace_settled_events_per_second: each((rate) => rate.servicePerSecond),
+    millrace_drain_seconds: each(({ drainMs }) => inSeconds(drainMs)),
+    millrace_backlog_limit_seconds: each((rate) =>
+      inSeconds(rate.backlogLimit?.reachedInMs ?? null),
+    ),
+  };
+}
+
+function inSeconds(ms: number | null): number | null {
+  return ms === null ? null : ms / 1000;
 }
 
 function ofServer(facts: () => Facts) {

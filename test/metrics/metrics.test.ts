@@ -6,6 +6,8 @@ import fc from 'fast-check';
 import { Distribution } from '../../src/core/distribution.ts';
 import type { Deployment } from '../../src/deployment.ts';
 import type { FunctionLag, LagReport } from '../../src/lag/lag.ts';
+import { sumRows } from '../../src/lag/lag-counts.ts';
+import { rateLag, type RatedLag } from '../../src/lag/rates.ts';
 import {
   DEPLOYMENT_METRICS,
   PROCESS_METRICS,
@@ -90,25 +92,25 @@ const row = (type: string, partition: number, more: object): FunctionLag['types'
   ...more,
 });
 
-const REPORT = {
-  functions: [
-    {
-      name: 'f',
-      letters: 1,
-      appended: 30,
-      done: 18,
-      skipped: 0,
-      parked: 2,
-      dead: 3,
-      purged: 1,
-      pending: 4,
-      lag: 9,
-      oldestMs: 1500,
-      conserved: true,
-      types: [row('a', 0, {}), row('a', 1, { appended: 11 }), row('b', 0, { dead: 0 })],
-    },
-  ],
-} as unknown as LagReport;
+const ROWS_NOW = [row('a', 0, {}), row('a', 1, { appended: 11 }), row('b', 0, { dead: 0 })];
+
+function report(nowMs: number, types: FunctionLag['types']): LagReport {
+  const f = { name: 'f', letters: 1, conserved: true, types, ...sumRows(types) };
+  return { nowMs, functions: [f] };
+}
+
+const NOW = report(3000, ROWS_NOW);
+/** Two seconds before. */
+const BEFORE = report(1000, [
+  row('a', 0, { appended: 5, done: 2, lag: 2 }),
+  row('a', 1, { appended: 11, done: 4, dead: 0 }),
+  row('b', 0, { dead: 0 }),
+]);
+
+const rated = (...readings: LagReport[]): (() => Promise<RatedLag>) => {
+  const limits = { partitions: 2, maxBacklogs: new Map([['a', 50]]) };
+  return () => Promise.resolve(rateLag(readings, limits));
+};
 
 function sources(more: Partial<MetricsSources['deployment']> = {}): MetricsSources {
   const turns = new TurnMeters();
@@ -169,7 +171,7 @@ function sources(more: Partial<MetricsSources['deployment']> = {}): MetricsSourc
     },
     deployment: {
       partitions: 2,
-      lag: () => Promise.resolve(REPORT),
+      lag: rated(BEFORE, NOW),
       outboxes: () => Promise.resolve([]),
       server: () =>
         Promise.resolve({
@@ -215,11 +217,29 @@ t.test('each metric of the catalogue is told, and no other', async (t) => {
     'millrace_settled_events_total{function="f",type="a",outcome="dead"} 2',
     'millrace_state_events{function="f",type="a",state="lag"} 6',
     'millrace_state_oldest_seconds{function="f",type="a",state="lag"} 1.5',
+    'millrace_arrival_events_per_second{function="f",type="a"} 2.5',
+    'millrace_settled_events_per_second{function="f",type="a"} 3.5',
+    'millrace_settled_events_per_second{function="f",type="b"} 0',
+    'millrace_drain_seconds{function="f",type="a"} 6',
+    'millrace_backlog_limit_seconds{function="f",type="a"} 44',
     'millrace_backlog_limit_events{type="a"} 50',
     'millrace_last_loss_timestamp_seconds 5',
     'millrace_redis_memory_limit_bytes 100',
   ])
     t.ok(whole.split('\n').includes(line), line);
+  t.notMatch(whole, /^millrace_drain_seconds\{.*type="b"/m, 'it does not drain');
+  t.notMatch(whole, /^millrace_backlog_limit_seconds\{.*type="b"/m, 'there is no limit');
+});
+
+t.test('rates need two looks, and a rewind begins anew', async (t) => {
+  const rates = /^millrace_(\w+_per_second|drain_seconds|backlog_limit_seconds)\{/m;
+  for (const [name, lag] of [
+    ['the first look', rated(NOW)],
+    ['a look taken twice', rated(NOW, NOW)],
+    ['after a rewind', rated({ ...NOW, nowMs: 1000 }, { ...BEFORE, nowMs: 3000 })],
+  ] as const)
+    t.notMatch(await new Metrics(sources({ lag })).deploymentText(), rates, name);
+  t.match(await new Metrics(sources()).deploymentText(), rates);
 });
 
 t.test('the settings: the deployment apart, and by partition', async (t) => {
@@ -228,10 +248,16 @@ t.test('the settings: the deployment apart, and by partition', async (t) => {
   const split = await new Metrics(sources({ byPartition: true })).deploymentText();
   for (const line of [
     'millrace_appended_events_total{function="f",type="a",partition="1"} 11',
+    'millrace_arrival_events_per_second{function="f",type="a",partition="0"} 2.5',
+    'millrace_settled_events_per_second{function="f",type="a",partition="1"} 1.5',
+    'millrace_drain_seconds{function="f",type="a",partition="1"} 2',
+    'millrace_backlog_limit_seconds{function="f",type="a",partition="0"} 44',
     'millrace_lag_events{function="f"} 9',
     'millrace_backlog_limit_events{type="a"} 50',
   ])
     t.ok(split.split('\n').includes(line), line);
+  t.notMatch(split, /^millrace_drain_seconds\{.*partition="0"/m, 'it does not drain');
+  t.notMatch(split, /^millrace_backlog_limit_seconds\{.*partition="1"/m, 'it does not grow');
 });
 
 t.test('what Redis does not tell is left out', async (t) => {

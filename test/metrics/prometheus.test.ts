@@ -19,6 +19,9 @@ import {
 } from '../../scripts/lab/prometheus.ts';
 import { projectDir, startRedis } from '../../scripts/lab/redis-server.ts';
 import { NotYet, until } from '../../scripts/lab/until.ts';
+import { registerFunction } from '../../src/pipeline/ownership/register.ts';
+import { setTypeLimits } from '../../src/upkeep/type-limits.ts';
+import { specOf } from '../pipeline/bare-lane.ts';
 
 const SHIPPED = join(projectDir, 'docs/prometheus');
 
@@ -146,6 +149,7 @@ async function startScraped(t: Test) {
     logger: pino({ level: 'silent' }),
   });
   t.teardown(() => millrace.close());
+  await registerIdle(millrace);
   const publisher = millrace.publisher();
   const service = await serveMetrics(t, millrace);
   const rules = p.write('rules.yaml', shortRules());
@@ -159,6 +163,15 @@ async function startScraped(t: Test) {
       })),
     );
   return { p, url, service, prometheus, publish };
+}
+
+/** Registers a function that nobody runs, so that its backlog grows. The type has a limit. */
+async function registerIdle({ deployment }: Millrace): Promise<void> {
+  const { connection, keys, partitions } = deployment;
+  const spec = specOf('idle', ['note.added']);
+  for (let partition = 0; partition < partitions; partition++)
+    await registerFunction(connection, keys, partition, spec);
+  await setTypeLimits(deployment, 'note.added', { maxBacklog: 1e6 });
 }
 
 async function alertsOf(prometheus: PrometheusServer): Promise<string[]> {

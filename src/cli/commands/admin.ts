@@ -10,7 +10,7 @@ import { startAlerts } from '../../admin/start-alerts.ts';
 import { DEFAULT_PORT } from '../../config.ts';
 import { sleep } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
-import type { LagReport } from '../../lag/lag.ts';
+import type { RatedLag } from '../../lag/rates.ts';
 import { logWith, Millrace } from '../../millrace.ts';
 import { readSettings } from '../../redis/settings.ts';
 import type { LongRunningContext } from '../context.ts';
@@ -80,7 +80,7 @@ async function admin(flags: AdminFlags, context: LongRunningContext): Promise<vo
 
 function listen(
   deployment: Deployment,
-  lag: () => Promise<LagReport>,
+  lag: () => Promise<RatedLag>,
   listening: AdminListening,
 ): Promise<AdminServer> {
   const dispatcher = createOnlooker(deployment);
