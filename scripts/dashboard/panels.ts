@@ -101,6 +101,17 @@ const FUNCTIONS: Row = {
       ],
     },
     {
+      title: 'Retention held',
+      text: 'Age of events above a limit of their type that a function has not settled.',
+      unit: 's',
+      queries: [
+        {
+          expr: `max by (function, type) (millrace_retention_held_seconds${OF_FUNCTION})`,
+          legend: '{{function}} {{type}}',
+        },
+      ],
+    },
+    {
       title: 'Latency',
       text: 'Age of events when they were committed as done.',
       unit: 's',

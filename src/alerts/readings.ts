@@ -3,8 +3,8 @@
  * earlier looks, which comes in and goes out as values.
  */
 import type { FunctionLag, TypeLag } from '../lag/lag.ts';
-import { backlogRatio, changeOf, partOf, timeUntil, type Point } from '../lag/rates.ts';
-import type { TypeLimits } from '../upkeep/type-limits.ts';
+import { backlogRatio, changeOf, timeUntil, type Point } from '../lag/rates.ts';
+import { retentionHeldMs } from '../upkeep/retention-held.ts';
 import { labelsKey, type FigureName, type Readings, type FigureSample } from './figures.ts';
 import type { History } from './history.ts';
 import type { Measured } from './measured.ts';
@@ -164,7 +164,7 @@ function limitFigures(
       const { maxBacklog: max } = limit;
       const ratio = max === undefined ? null : backlogRatio(rows, { max, partitions });
       if (ratio !== null) ratios.push({ labels, value: ratio });
-      const heldMs = retentionHeldMs(rows, limit, partitions);
+      const heldMs = Math.max(...rows.map((row) => retentionHeldMs(row, limit, partitions)));
       if (heldMs > 0) held.push({ labels, value: heldMs / 1000 });
     }
   }
@@ -196,24 +196,4 @@ function timesToLimit(
     const untilMs = overMs < LEAST_RATE_MS ? null : timeUntil(1 - value, grown, overMs);
     return untilMs === null ? [] : [{ labels, value: untilMs / 1000 }];
   });
-}
-
-/**
- * Returns the age of the oldest event that stays above a limit because the function has not settled
- * it, ms. 0: there is none. Parked events hold no entry.
- */
-function retentionHeldMs(
-  rows: readonly TypeLag[],
-  { maxAgeMs, maxEvents: max }: TypeLimits,
-  partitions: number,
-): number {
-  let heldMs = 0;
-  for (const row of rows) {
-    const { lag, pending } = row.states;
-    const oldestMs = Math.max(lag.oldestMs ?? 0, pending.oldestMs ?? 0);
-    const isOld = maxAgeMs !== undefined && oldestMs > maxAgeMs;
-    const isMuch = max !== undefined && row.lag + row.pending > partOf({ max, partitions });
-    if (isOld || isMuch) heldMs = Math.max(heldMs, oldestMs);
-  }
-  return heldMs;
 }

@@ -221,6 +221,11 @@ export const DEPLOYMENT_METRICS = {
     ['type'],
     'events that the slowest function may be behind before publishers are slowed or refused (`millrace limits --max-backlog`); types without that limit are missing',
   ),
+  millrace_retention_held_seconds: gauge(
+    'seconds',
+    ['function', 'type'],
+    'age of the oldest event that a stream keeps above a limit (`millrace limits --max-age`, `--max-events`), because the function has not settled that event; 0 without one. Types without such a limit are missing',
+  ),
   millrace_last_loss_timestamp_seconds: gauge(
     'seconds',
     [],

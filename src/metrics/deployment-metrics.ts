@@ -9,6 +9,7 @@ import type { OutboxState } from '../outbox/outbox-state.ts';
 import { DEPLOYMENT_METRICS, STATE_METRICS, type MetricRule } from './catalogue.ts';
 import { Exposition, type ReadersOf, type Sample } from './exposition.ts';
 import type { ServerReading } from './server-reading.ts';
+import { retentionHeldMs } from '../upkeep/retention-held.ts';
 
 /** Longest wait of a scrape for Redis, ms. Then the values that only Redis knows are left out. */
 const REDIS_WAIT_MS = 3000;
@@ -46,7 +47,7 @@ export class DeploymentMetrics {
       byPartition ? withPartition(DEPLOYMENT_METRICS) : DEPLOYMENT_METRICS,
       {
         millrace_partitions: () => [{ value: sources.partitions }],
-        ...ofTypes(facts, byPartition),
+        ...ofTypes(facts, sources),
         ...ofRates(facts, byPartition),
         ...ofServer(facts),
       } satisfies ReadersOf<typeof DEPLOYMENT_METRICS>,
@@ -115,7 +116,7 @@ const STATES = ['lag', 'pending', 'parked', 'held'] as const;
 /** Values of a row, each with its labels beside function, type and partition. */
 type ValuesOf = (row: TypeRow) => readonly (readonly [Sample['labels'], number])[];
 
-function ofTypes(facts: () => Facts, byPartition: boolean) {
+function ofTypes(facts: () => Facts, { byPartition, partitions }: DeploymentSources) {
   const each =
     (of: ValuesOf, both = (a: number, b: number): number => a + b) =>
     (): Sample<number>[] => {
@@ -144,6 +145,11 @@ function ofTypes(facts: () => Facts, byPartition: boolean) {
       ({ states }) => STATES.map((state) => [{ state }, (states[state].oldestMs ?? 0) / 1000]),
       Math.max,
     ),
+    millrace_retention_held_seconds: each((row) => {
+      const limits = facts().server?.limits.get(row.type);
+      if (limits?.maxAgeMs === undefined && limits?.maxEvents === undefined) return [];
+      return [[{}, retentionHeldMs(row, limits, partitions) / 1000]];
+    }, Math.max),
   };
 }
 
@@ -186,10 +192,9 @@ function ofServer(facts: () => Facts) {
   };
   return {
     millrace_backlog_limit_events: (): Sample<number>[] =>
-      [...(facts().server?.backlogLimits ?? [])].map(([type, value]) => ({
-        labels: { type },
-        value,
-      })),
+      [...(facts().server?.limits ?? [])].flatMap(([type, { maxBacklog: value }]) =>
+        value === undefined ? [] : [{ labels: { type }, value }],
+      ),
     millrace_last_loss_timestamp_seconds: known((of) => of.lastLossMs / 1000),
     millrace_redis_memory_bytes: known((of) => of.memory && of.memory.usedBytes),
     millrace_redis_memory_limit_bytes: known((of) => of.memory && of.memory.limitBytes),

@@ -1,15 +1,15 @@
 /** Reads what a scrape tells of the server beside lag and outboxes: memory, losses, limits. */
 import { entryIdTime } from '../core/position.ts';
 import type { RedisSource } from '../redis/source.ts';
-import { readTypeLimits } from '../upkeep/type-limits.ts';
+import { readTypeLimits, type TypeLimits } from '../upkeep/type-limits.ts';
 
 export interface ServerReading {
   /** Memory over all masters. Null: INFO is denied. */
   readonly memory: { readonly usedBytes: number; readonly limitBytes: number } | null;
   /** Time of the last recorded loss by the server's clock, ms since 1970. 0: there is none. */
   readonly lastLossMs: number;
-  /** Most events that the slowest function may be behind, by type. */
-  readonly backlogLimits: ReadonlyMap<string, number>;
+  /** Limits of the types that have some. */
+  readonly limits: ReadonlyMap<string, TypeLimits>;
 }
 
 /** @throws UnknownOutcomeError, RedisReplyError */
@@ -19,10 +19,7 @@ export async function readServerReading(source: RedisSource): Promise<ServerRead
     readLastLoss(source),
     readTypeLimits(source),
   ]);
-  const backlogLimits = new Map<string, number>();
-  for (const [type, { maxBacklog }] of limits)
-    if (maxBacklog !== undefined) backlogLimits.set(type, maxBacklog);
-  return { memory, lastLossMs, backlogLimits };
+  return { memory, lastLossMs, limits };
 }
 
 async function readMemory({ connection }: RedisSource): Promise<ServerReading['memory']> {

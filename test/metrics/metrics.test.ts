@@ -177,7 +177,10 @@ function sources(more: Partial<MetricsSources['deployment']> = {}): MetricsSourc
         Promise.resolve({
           memory: { usedBytes: 10, limitBytes: 100 },
           lastLossMs: 5000,
-          backlogLimits: new Map([['a', 50]]),
+          limits: new Map([
+            ['a', { maxBacklog: 50, maxEvents: 4 }],
+            ['b', { maxAgeMs: 10_000 }],
+          ]),
         }),
       byPartition: false,
       ...more,
@@ -223,12 +226,14 @@ t.test('each metric of the catalogue is told, and no other', async (t) => {
     'millrace_drain_seconds{function="f",type="a"} 6',
     'millrace_backlog_limit_seconds{function="f",type="a"} 44',
     'millrace_backlog_limit_events{type="a"} 50',
+    'millrace_retention_held_seconds{function="f",type="a"} 1.5',
+    'millrace_retention_held_seconds{function="f",type="b"} 0',
     'millrace_last_loss_timestamp_seconds 5',
     'millrace_redis_memory_limit_bytes 100',
   ])
     t.ok(whole.split('\n').includes(line), line);
   t.notMatch(whole, /^millrace_drain_seconds\{.*type="b"/m, 'it does not drain');
-  t.notMatch(whole, /^millrace_backlog_limit_seconds\{.*type="b"/m, 'there is no limit');
+  t.notMatch(whole, /^millrace_backlog_limit_\w+\{.*type="b"/m, 'there is no limit');
 });
 
 t.test('rates need two looks, and a rewind begins anew', async (t) => {
@@ -252,6 +257,7 @@ t.test('the settings: the deployment apart, and by partition', async (t) => {
     'millrace_settled_events_per_second{function="f",type="a",partition="1"} 1.5',
     'millrace_drain_seconds{function="f",type="a",partition="1"} 2',
     'millrace_backlog_limit_seconds{function="f",type="a",partition="0"} 44',
+    'millrace_retention_held_seconds{function="f",type="a",partition="1"} 0.9',
     'millrace_lag_events{function="f"} 9',
     'millrace_backlog_limit_events{type="a"} 50',
   ])

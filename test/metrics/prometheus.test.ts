@@ -165,13 +165,13 @@ async function startScraped(t: Test) {
   return { p, url, service, prometheus, publish };
 }
 
-/** Registers a function that nobody runs, so that its backlog grows. The type has a limit. */
+/** Registers a function that nobody runs, so that its backlog grows. The type has limits. */
 async function registerIdle({ deployment }: Millrace): Promise<void> {
   const { connection, keys, partitions } = deployment;
   const spec = specOf('idle', ['note.added']);
   for (let partition = 0; partition < partitions; partition++)
     await registerFunction(connection, keys, partition, spec);
-  await setTypeLimits(deployment, 'note.added', { maxBacklog: 1e6 });
+  await setTypeLimits(deployment, 'note.added', { maxBacklog: 1e6, maxAgeMs: 1000 });
 }
 
 async function alertsOf(prometheus: PrometheusServer): Promise<string[]> {
@@ -194,6 +194,14 @@ t.test('a real Prometheus', { skip }, async (t) => {
         return numbers.length > 0 || new NotYet(samples);
       });
     t.pass();
+  });
+
+  await t.test('a function that nobody runs holds retention', async (t) => {
+    await until('the alert fires', async () => {
+      const firing = await alertsOf(prometheus);
+      return firing.includes('MillraceRetentionHeld idle') || new NotYet(firing);
+    });
+    t.notOk((await alertsOf(prometheus)).includes('MillraceRetentionHeld keeper'));
   });
 
   await t.test('promtool finds nothing wrong with the text', async (t) => {
