@@ -141,11 +141,14 @@ function latencyByFunctions(scenarios: readonly ScenarioResult[]): Plot.PlotOpti
     width: 640,
     height: 320,
     marginTop: 60,
+    marginLeft: 60,
     x: { label: null, domain: ['p50', 'p99'] },
     fx: {
       label: 'functions on the type',
       labelAnchor: 'center',
       domain: [...new Set(bars.map((bar) => bar.functions))],
+      tickFormat: (functions: number) =>
+        functions === 1 ? '1 function' : `${functions} functions`,
     },
     y: { label: 'age at the commit, ms', grid: true },
     marks: [

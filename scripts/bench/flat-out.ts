@@ -121,7 +121,7 @@ async function publishBacklog(
     await producer.end();
     return ms;
   }
-  const eventsPerOrder = eventsPerOrderOf(functionsDir);
+  const eventsPerOrder = bench.options.perSubject ?? eventsPerOrderOf(functionsDir);
   const producer = bench.producer({ events, eventsPerOrder, noteBytes });
   await producer.ready;
   producer.go();
@@ -138,7 +138,8 @@ export async function through(
   events: number,
 ): Promise<ScenarioResult> {
   const consumer = bench.consumer(functions, { events });
-  const producer = bench.producer({ events, eventsPerOrder: eventsPerOrderOf(functions) });
+  const eventsPerOrder = bench.options.perSubject ?? eventsPerOrderOf(functions);
+  const producer = bench.producer({ events, eventsPerOrder });
   await Promise.all([consumer.ready, producer.ready]);
   const before = cpuNow(bench);
   consumer.go();

@@ -58,6 +58,8 @@ export interface BenchOptions {
   readonly chunk: number;
   readonly callers: number;
   readonly partitions: number;
+  /** Events of one subject; null: as the scenario has. */
+  readonly perSubject: number | null;
   /** Number of runs of each scenario. */
   readonly runs: number;
 }
@@ -77,6 +79,7 @@ export const USAGE = `npm run bench -- [options]
   --no-metrics       dispatchers count no metrics and are not scraped: what metrics cost is the difference
   --chunk N          events of one publishMany, flat out (default 250)
   --partitions N     partitions of the deployment (default 16, as any deployment has)
+  --per-subject N    events of one subject (default: 1, view 5); 1,000 subjects take turns
   --callers N        publishMany calls under way at once, flat out (default 8)
   --cpu-prof DIR     write CPU profiles of the producer and dispatcher processes`;
 
@@ -92,6 +95,7 @@ type WholeOption =
   | 'chunk'
   | 'callers'
   | 'partitions'
+  | 'per-subject'
   | 'runs';
 
 function parse(argv: readonly string[]) {
@@ -112,6 +116,7 @@ function parse(argv: readonly string[]) {
         chunk: option,
         callers: option,
         partitions: option,
+        'per-subject': option,
         'cpu-prof': option,
         quick: { type: 'boolean' },
         'no-rivals': { type: 'boolean' },
@@ -166,5 +171,6 @@ export function readOptions(argv: readonly string[]): BenchOptions | 'help' {
     chunk: whole('chunk', 250, 65_536),
     callers: whole('callers', 8, 1000),
     partitions: whole('partitions', 16, 1024),
+    perSubject: values['per-subject'] === undefined ? null : whole('per-subject', 1, 1_000_000),
   };
 }
