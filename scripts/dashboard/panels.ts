@@ -298,6 +298,15 @@ const REDIS: Row = {
       ],
     },
     {
+      title: 'Disk of Redis',
+      text: "Used bytes of the disk with the server's data. Only of a server on the same machine.",
+      unit: 'bytes',
+      queries: [
+        { expr: 'max(millrace_redis_disk_bytes)', legend: 'used' },
+        { expr: 'max(millrace_redis_disk_limit_bytes)', legend: 'limit' },
+      ],
+    },
+    {
       title: 'Outboxes',
       text: 'Flushes of emitted events that have not reached their partition.',
       unit: 'short',

@@ -2,10 +2,10 @@
  * Reads the deployment's state for the rules of alerts: counts, outboxes, losses, limits, and the
  * server's memory and disk. Reads only.
  */
-import { statfs } from 'node:fs/promises';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { LagReport } from '../lag/lag.ts';
 import { readOutboxes, type OutboxState } from '../outbox/outbox-state.ts';
+import { readServerDisk } from '../redis/server-disk.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { readTypeLimits, type TypeLimits } from '../upkeep/type-limits.ts';
 
@@ -44,7 +44,7 @@ export async function measure({ source, lag }: MeasuredSources): Promise<Measure
     orNull(readTypeLimits(source)),
     orNull(readLastLosses(source)),
     orNull(readNodes(source)),
-    orNull(readDisk(source)),
+    orNull(readDiskRatio(source)),
   ]);
   return { lag: lagNow, outboxes, limits, losses, nodes, diskRatio };
 }
@@ -118,19 +118,7 @@ function persistenceOk(info: string): boolean {
   );
 }
 
-/**
- * Reads the used part of the disk of a server on this machine. Redis does not tell the disk of
- * another machine.
- */
-async function readDisk({ connection }: RedisSource): Promise<number | undefined> {
-  if (!connection.target.startsWith('unix:')) return undefined;
-  const [, dir] = (await connection.command('CONFIG', 'GET', 'dir')) as string[];
-  if (dir === undefined) return undefined;
-  try {
-    const { blocks, bavail } = await statfs(dir);
-    return blocks > 0 ? 1 - bavail / blocks : undefined;
-  } catch {
-    // The server's folder is not ours to see: it runs in a container.
-    return undefined;
-  }
+async function readDiskRatio({ connection }: RedisSource): Promise<number | undefined> {
+  const disk = await readServerDisk(connection);
+  return disk && disk.usedBytes / disk.limitBytes;
 }

@@ -241,6 +241,16 @@ export const DEPLOYMENT_METRICS = {
     [],
     "`maxmemory` of Redis, or the machine's memory where there is none, over all masters; missing where INFO is denied",
   ),
+  millrace_redis_disk_bytes: gauge(
+    'bytes',
+    [],
+    "used bytes of the disk with the server's data, all files counted. Only for a server on this machine (unix socket), and missing where CONFIG is denied",
+  ),
+  millrace_redis_disk_limit_bytes: gauge(
+    'bytes',
+    [],
+    'bytes of that disk; missing where `millrace_redis_disk_bytes` is',
+  ),
 } as const satisfies Readonly<Record<string, MetricRule>>;
 
 export type ProcessMetricName = keyof typeof PROCESS_METRICS;

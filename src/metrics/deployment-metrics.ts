@@ -198,6 +198,8 @@ function ofServer(facts: () => Facts) {
     millrace_last_loss_timestamp_seconds: known((of) => of.lastLossMs / 1000),
     millrace_redis_memory_bytes: known((of) => of.memory && of.memory.usedBytes),
     millrace_redis_memory_limit_bytes: known((of) => of.memory && of.memory.limitBytes),
+    millrace_redis_disk_bytes: known((of) => of.disk && of.disk.usedBytes),
+    millrace_redis_disk_limit_bytes: known((of) => of.disk && of.disk.limitBytes),
   };
 }
 

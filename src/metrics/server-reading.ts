@@ -1,11 +1,14 @@
-/** Reads what a scrape tells of the server beside lag and outboxes: memory, losses, limits. */
+/** Reads what a scrape tells beside lag and outboxes: memory, disk, losses, limits. */
 import { entryIdTime } from '../core/position.ts';
+import { readServerDisk, type DiskSpace } from '../redis/server-disk.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { readTypeLimits, type TypeLimits } from '../upkeep/type-limits.ts';
 
 export interface ServerReading {
   /** Memory over all masters. Null: INFO is denied. */
   readonly memory: { readonly usedBytes: number; readonly limitBytes: number } | null;
+  /** Disk of the server's data. Null: it is another machine's, or CONFIG is denied. */
+  readonly disk: DiskSpace | null;
   /** Time of the last recorded loss by the server's clock, ms since 1970. 0: there is none. */
   readonly lastLossMs: number;
   /** Limits of the types that have some. */
@@ -14,12 +17,13 @@ export interface ServerReading {
 
 /** @throws UnknownOutcomeError, RedisReplyError */
 export async function readServerReading(source: RedisSource): Promise<ServerReading> {
-  const [memory, lastLossMs, limits] = await Promise.all([
+  const [memory, disk, lastLossMs, limits] = await Promise.all([
     readMemory(source),
+    readDisk(source),
     readLastLoss(source),
     readTypeLimits(source),
   ]);
-  return { memory, lastLossMs, limits };
+  return { memory, disk, lastLossMs, limits };
 }
 
 async function readMemory({ connection }: RedisSource): Promise<ServerReading['memory']> {
@@ -42,6 +46,15 @@ async function readMemory({ connection }: RedisSource): Promise<ServerReading['m
       0,
     ),
   };
+}
+
+async function readDisk({ connection }: RedisSource): Promise<DiskSpace | null> {
+  try {
+    return (await readServerDisk(connection)) ?? null;
+  } catch {
+    // The user may not call CONFIG, or the server does not answer.
+    return null;
+  }
 }
 
 async function readLastLoss({ connection, keys, partitions }: RedisSource): Promise<number> {

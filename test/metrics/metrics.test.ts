@@ -176,6 +176,7 @@ function sources(more: Partial<MetricsSources['deployment']> = {}): MetricsSourc
       server: () =>
         Promise.resolve({
           memory: { usedBytes: 10, limitBytes: 100 },
+          disk: { usedBytes: 7, limitBytes: 70 },
           lastLossMs: 5000,
           limits: new Map([
             ['a', { maxBacklog: 50, maxEvents: 4 }],
@@ -230,6 +231,8 @@ t.test('each metric of the catalogue is told, and no other', async (t) => {
     'millrace_retention_held_seconds{function="f",type="b"} 0',
     'millrace_last_loss_timestamp_seconds 5',
     'millrace_redis_memory_limit_bytes 100',
+    'millrace_redis_disk_bytes 7',
+    'millrace_redis_disk_limit_bytes 70',
   ])
     t.ok(whole.split('\n').includes(line), line);
   t.notMatch(whole, /^millrace_drain_seconds\{.*type="b"/m, 'it does not drain');
