@@ -4,6 +4,7 @@ import type { Log } from '../core/log.ts';
 import type { Tracing } from '../core/tracing.ts';
 import type { FairShare } from '../pipeline/batch/fair-share.ts';
 import type { FailureLog } from '../pipeline/lane/failure-log.ts';
+import { FailureTraces } from '../pipeline/lane/failure-traces.ts';
 import { Lane } from '../pipeline/lane/lane.ts';
 import { createStages, type LaneStages, type TurnDone } from '../pipeline/lane/lane-stages.ts';
 import type { PartitionCommits } from '../pipeline/commit/commit.ts';
@@ -67,7 +68,8 @@ export function createLane(
   const { fn, partition, leaseValue } = acquired;
   const { spec, version } = info;
   const doorbell = parts.doorbells.of(partition);
-  const stages = createStages(
+  const traces = new FailureTraces();
+  const created = createStages(
     {
       connection,
       keys,
@@ -95,10 +97,15 @@ export function createLane(
       idle: () => doorbell.nudge(),
       turnDone: parts.turnDone,
       repeats: parts.repeats,
-      failed: (failed) => failures.failed(fn, partition, spec.retry.attempts, failed),
+      failed: (failed) =>
+        failures.failed(
+          { fn, partition, attempts: spec.retry.attempts, traceOf: traces.of },
+          failed,
+        ),
       turnFailed: (turn) => failures.turnFailed(fn, partition, turn),
     },
   );
+  const stages = traces.around(created);
   const { tracing, dispatcher } = parts;
   const traced = tracing
     ? traceCommits(stages, tracing, { fn, partition, types: spec.on, dispatcher })

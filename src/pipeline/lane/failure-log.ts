@@ -5,6 +5,7 @@
 import type { FailureBursts } from '../../core/failure-bursts.ts';
 import type { Log } from '../../core/log.ts';
 import type { ErrorInfo } from '../../core/thread-protocol.ts';
+import { traceFields, type TraceContext } from '../../core/trace-context.ts';
 import type { FailedAttempt } from '../commit/commit-plan.ts';
 
 /** A turn of a lane that failed, and is tried again. */
@@ -13,6 +14,16 @@ export interface FailedTurn {
   readonly error: Error;
   /** Time until the next turn, ms. */
   readonly delayMs: number;
+}
+
+/** The lane whose attempts failed. */
+export interface FailingLane {
+  readonly fn: string;
+  readonly partition: number;
+  /** Most attempts, by the function's retry policy. */
+  readonly attempts: number;
+  /** Reads the trace context of the failure's event. Null: the event has none. */
+  readonly traceOf: (failure: FailedAttempt) => TraceContext | null;
 }
 
 export class FailureLog {
@@ -24,13 +35,8 @@ export class FailureLog {
     this.#bursts = bursts;
   }
 
-  /** @param attempts most attempts, by the function's retry policy */
-  failed(
-    fn: string,
-    partition: number,
-    attempts: number,
-    failures: readonly FailedAttempt[],
-  ): void {
+  failed(lane: FailingLane, failures: readonly FailedAttempt[]): void {
+    const { fn } = lane;
     for (const failure of failures) {
       const kind = failure.nextMs === null ? 'dead' : 'retry';
       const topic = {
@@ -39,8 +45,8 @@ export class FailureLog {
         more: kind === 'dead' ? 'events dead-lettered' : 'attempts failed',
         fields: { function: fn },
       } as const;
-      if (this.#bursts.note(topic, failure.error, () => whereOf(partition, attempts, failure)))
-        this.#line(fn, partition, attempts, failure);
+      if (this.#bursts.note(topic, failure.error, () => whereOf(lane, failure)))
+        this.#line(lane, failure);
     }
   }
 
@@ -57,28 +63,29 @@ export class FailureLog {
       this.#log(level, 'turn failed, trying again', { function: fn, ...where, err: error });
   }
 
-  #line(fn: string, partition: number, attempts: number, failure: FailedAttempt): void {
+  #line(lane: FailingLane, failure: FailedAttempt): void {
     const { attempt, nextMs, error } = failure;
     const fields = {
-      function: fn,
-      ...whereOf(partition, attempts, failure),
+      function: lane.fn,
+      ...whereOf(lane, failure),
       ...(nextMs === null ? {} : { nextMs }),
       ...errorFields(error),
     };
     const text =
       nextMs === null
         ? 'event dead-lettered'
-        : `attempt ${attempt} of ${attempts} failed, the next one is due in ${nextMs} ms`;
+        : `attempt ${attempt} of ${lane.attempts} failed, the next one is due in ${nextMs} ms`;
     this.#log('warn', text, fields);
   }
 }
 
 function whereOf(
-  partition: number,
-  attempts: number,
-  { eventId, type, subject, entry, index, attempt, reason }: FailedAttempt,
+  { partition, attempts, traceOf }: FailingLane,
+  failure: FailedAttempt,
 ): Record<string, unknown> {
-  return { partition, eventId, type, subject, entry, index, attempt, attempts, reason };
+  const { eventId, type, subject, entry, index, attempt, reason } = failure;
+  const event = { partition, eventId, type, subject, entry, index };
+  return { ...event, attempt, attempts, reason, ...traceFields(traceOf(failure)) };
 }
 
 function errorFields({ name, message, cause, stack }: ErrorInfo): Record<string, unknown> {

@@ -4,7 +4,7 @@ import { FailureBursts } from '../../../src/core/failure-bursts.ts';
 import { SetupError } from '../../../src/core/errors/handler-errors.ts';
 import { ownFrame } from '../../../src/core/own-frame.ts';
 import { sayUncaught } from '../../../src/dispatcher/uncaught.ts';
-import { FailureLog } from '../../../src/pipeline/lane/failure-log.ts';
+import { FailureLog, type FailingLane } from '../../../src/pipeline/lane/failure-log.ts';
 import type { Log } from '../../../src/core/log.ts';
 import { until } from '../../../scripts/lab/until.ts';
 
@@ -26,6 +26,16 @@ const failure = (i: number, more: Partial<FailedAttempt> = {}): FailedAttempt =>
   ...more,
 });
 
+const laneOf = (fn: string, partition: number, attempts: number): FailingLane => ({
+  fn,
+  partition,
+  attempts,
+  traceOf: ({ eventId }) =>
+    eventId === 'e1'
+      ? { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: '' }
+      : null,
+});
+
 function open(windowMs: number) {
   const lines: { message: string; fields: Record<string, unknown> }[] = [];
   const log: Log = (_, message, fields = {}) => void lines.push({ message, fields });
@@ -35,7 +45,10 @@ function open(windowMs: number) {
 
 t.test('one line each says where, which attempt, when again, and why', (t) => {
   const { lines, bursts, log } = open(60_000);
-  log.failed('f', 7, 5, [failure(0), failure(1, { nextMs: null, reason: 'non-retryable' })]);
+  log.failed(laneOf('f', 7, 5), [
+    failure(0),
+    failure(1, { nextMs: null, reason: 'non-retryable' }),
+  ]);
   const where = {
     function: 'f',
     partition: 7,
@@ -61,6 +74,8 @@ t.test('one line each says where, which attempt, when again, and why', (t) => {
       fields: { ...where, eventId: 'e1', index: 1, reason: 'non-retryable', ...why },
     },
   ]);
+  t.notOk('trace_id' in (lines[0]?.fields ?? {}));
+  t.match(lines[1]?.fields, { trace_id: 'a'.repeat(32), span_id: 'b'.repeat(16) });
   bursts.close();
   t.equal(lines.length, 2, 'nothing is summed up where every one had its line');
   t.end();
@@ -70,9 +85,7 @@ t.test('a burst: some lines per function and kind, then counts by error', async 
   const { lines, bursts, log } = open(60_000);
   for (let turn = 0; turn < 100; turn++) {
     log.failed(
-      'f',
-      turn % 16,
-      5,
+      laneOf('f', turn % 16, 5),
       Array.from({ length: 50 }, (_, i) =>
         failure(
           i,
@@ -83,8 +96,8 @@ t.test('a burst: some lines per function and kind, then counts by error', async 
       ),
     );
   }
-  log.failed('f', 0, 5, [failure(0, { nextMs: null })]);
-  log.failed('g', 0, 5, [failure(0)]);
+  log.failed(laneOf('f', 0, 5), [failure(0, { nextMs: null })]);
+  log.failed(laneOf('g', 0, 5), [failure(0)]);
   t.equal(lines.length, 3 + 1 + 1, 'the dead and other functions have lines of their own');
   bursts.close();
   t.equal(lines.length, 6);
@@ -123,7 +136,7 @@ t.test('errors are one where only their ids differ, and two where their places d
       },
     }),
   );
-  log.failed('f', 0, 5, failures);
+  log.failed(laneOf('f', 0, 5), failures);
   bursts.close();
   t.match(lines.at(-1), {
     fields: {
@@ -182,16 +195,14 @@ t.test('the place of an error is the first one in the code of the user', async (
 t.test('the sum comes by itself when the window ends, and lines begin anew', async (t) => {
   const { lines, bursts, log } = open(1000);
   log.failed(
-    'f',
-    0,
-    5,
+    laneOf('f', 0, 5),
     Array.from({ length: 5 }, (_, i) => failure(i)),
   );
   // The timer does not keep the process alive, so the test waits for the line.
   await until('it is summed up', () =>
     lines.some(({ message }) => /^2 more attempts failed/.test(message)),
   );
-  log.failed('f', 0, 5, [failure(9)]);
+  log.failed(laneOf('f', 0, 5), [failure(9)]);
   t.match(lines.at(-1), { fields: { eventId: 'e9' } });
   bursts.close();
 });
