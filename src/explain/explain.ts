@@ -4,12 +4,20 @@
  */
 import { entryIdTime } from '../core/position.ts';
 import { checkText } from '../core/well-formed.ts';
+import type { LagRow } from '../lag/lag-counts.ts';
+import { readPartitionLag } from '../lag/partition-lag.ts';
 import type { PartitionState } from '../redis/counters.ts';
 import { explainState } from './explain-state.ts';
 import type { RedisSource } from '../redis/source.ts';
 import { serverTime } from '../redis/server-time.ts';
 import { findEvents, type EventPlace } from './find-event.ts';
-import type { ExplainedEvent, ExplainOptions, ExplainQuery, ExplainReport } from './report.ts';
+import type {
+  ExplainedEvent,
+  ExplainOptions,
+  ExplainQuery,
+  ExplainReport,
+  FunctionState,
+} from './report.ts';
 import { Unseen } from './unseen.ts';
 import { waitingEvents } from './waiting.ts';
 
@@ -32,12 +40,13 @@ export async function explain(
     const state = found.states.find((s) => s.partition === place.partition) as PartitionState;
     events.push(await explainPlace(source, state, place, nowMs));
   }
+  const explained = await withUnsettled(source, events);
   const waiting =
     found.places.length > 0 && 'eventId' in query
       ? []
       : await waitingEvents(source, query, limit, unseen);
   return {
-    events,
+    events: explained,
     waiting,
     searched: {
       events: found.events,
@@ -71,4 +80,29 @@ async function explainPlace(
     inStream: place.inStream,
     functions,
   };
+}
+
+/** Adds the other unsettled events of a function where the event itself is not settled. */
+async function withUnsettled(
+  source: RedisSource,
+  events: readonly ExplainedEvent[],
+): Promise<ExplainedEvent[]> {
+  const rows: LagRow[] = [];
+  const open = events.filter(({ functions }) => functions.some(isUnsettled));
+  for (const partition of new Set(open.map((event) => event.partition)))
+    rows.push(...(await readPartitionLag(source, partition)).rows);
+  return events.map((event) => ({
+    ...event,
+    functions: event.functions.map((of) => {
+      const row = rows.find(
+        ({ fn, type, partition }) =>
+          fn === of.function && type === event.type && partition === event.partition,
+      );
+      return row && isUnsettled(of) ? { ...of, unsettled: row.states } : of;
+    }),
+  }));
+}
+
+function isUnsettled({ state }: FunctionState): boolean {
+  return state === 'lag' || state === 'pending' || state === 'parked';
 }

@@ -1,5 +1,6 @@
 /** The report of explain. */
 import type { SetupFailure } from '../core/setup-failure.ts';
+import type { LagStates } from '../lag/lag-counts.ts';
 
 export type ExplainQuery = { readonly eventId: string } | { readonly subject: string };
 
@@ -64,7 +65,15 @@ export type EventState =
       readonly error: { readonly name: string; readonly message: string; readonly cause?: string };
     };
 
-export type FunctionState = EventState & { readonly function: string; readonly why: string };
+export type FunctionState = EventState & {
+  readonly function: string;
+  readonly why: string;
+  /**
+   * The function's events of this type and partition that are not settled: for each state their
+   * number and the age of the oldest. Missing: the event itself is settled.
+   */
+  readonly unsettled?: LagStates;
+};
 
 export interface ExplainedEvent {
   readonly id: string;

@@ -215,5 +215,9 @@ t.test('lag, dlq, explain, rewind', { timeout: 115_000 }, async (t) => {
     t.match(JSON.parse(await ok('lag', '--json')), {
       functions: [{ lag: 3, parked: 1, dead: 1, done: 0, conserved: true }],
     });
+    t.match(
+      await ok('explain', 'two'),
+      new RegExp(`^ +all of note\\.added in partition ${p}: lag 3, the oldest .+ old; parked`, 'm'),
+    );
   });
 });

@@ -193,3 +193,37 @@ t.test(
     t.match((await explain(bed, { subject: 's' }, { limit: 2 })).events.length, 2);
   },
 );
+
+t.test('the unsettled events of the function, by state, with the age of the oldest', async (t) => {
+  const bed = await makeBed(t, 2);
+  const p = partitionOf('x', 2);
+  const lane = await startLane(bed, specOf('f', ['a.b'], { ...later, onDead: 'hold' }), p);
+  await publish(bed, p, {
+    'a.b': [
+      { id: 'one', subject: 'x' },
+      { id: 'two', subject: 'x' },
+      { id: 'three', subject: 'y' },
+      { id: 'five', subject: 'z' },
+    ],
+  });
+  const stateOf = async (eventId: string) =>
+    (await explain(bed, { eventId })).events[0]?.functions[0];
+  t.match(await stateOf('one'), {
+    state: 'lag',
+    unsettled: { lag: { events: 4, oldestMs: Number }, parked: { events: 0, oldestMs: null } },
+  });
+  await lane.work(({ id }) => (id === 'one' ? 'retry' : id === 'three' ? 'dead' : 'done'), 1);
+  await publish(bed, p, { 'a.b': [{ id: 'four', subject: 'y' }] });
+  await lane.work(() => 'done', 1);
+  await publish(bed, p, { 'a.b': [{ id: 'six', subject: 'z' }] });
+  const states = {
+    lag: { events: 1, oldestMs: Number },
+    pending: { events: 0, oldestMs: null },
+    parked: { events: 2, oldestMs: Number },
+    held: { events: 1, oldestMs: Number },
+  };
+  for (const id of ['one', 'four', 'six']) t.match(await stateOf(id), { unsettled: states }, id);
+  const [parked, lag] = await Promise.all([stateOf('one'), stateOf('six')]);
+  t.ok((parked?.unsettled?.parked.oldestMs ?? 0) >= (lag?.unsettled?.lag.oldestMs ?? Infinity));
+  for (const id of ['three', 'five']) t.notOk('unsettled' in ((await stateOf(id)) ?? {}), id);
+});

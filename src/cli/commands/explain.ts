@@ -11,6 +11,8 @@ import {
   type FunctionState,
   type WaitingEvent,
 } from '../../explain/explain.ts';
+import type { LagStates } from '../../lag/lag.ts';
+import { shownAge, shownCount } from '../state-lag.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../exit-status.ts';
 import { plural, wholeNumber } from '../options.ts';
@@ -126,6 +128,7 @@ function describe(event: ExplainedEvent): string {
   if (event.functions.length === 0) lines.push(`  no function consumes ${printable(event.type)}`);
   for (const fn of event.functions) {
     lines.push(`  ${fn.function}: ${fn.state}${detail(fn)}`, `    ${printable(fn.why, 600)}`);
+    if (fn.unsettled) lines.push(`    ${unsettledLine(event, fn.unsettled)}`);
     if ('setup' in fn && fn.setup.stack !== '')
       lines.push(
         ...printableLines(fn.setup.stack)
@@ -137,6 +140,16 @@ function describe(event: ExplainedEvent): string {
       for (const attempt of fn.history) lines.push(`    ${attemptLine(attempt)}`);
   }
   return lines.join('\n');
+}
+
+/** Tells the unsettled events of the function, the oldest of each state. */
+function unsettledLine({ type, partition }: ExplainedEvent, states: LagStates): string {
+  const parts = (['lag', 'pending', 'parked', 'held'] as const)
+    .filter((state) => states[state].events > 0)
+    .map(
+      (state) => `${state} ${shownCount(states[state])}, the oldest ${shownAge(states[state])} old`,
+    );
+  return `all of ${printable(type)} in partition ${partition}: ${parts.join('; ') || 'settled since'}`;
 }
 
 function describeWaiting({ id, type, subject, partition, where, why }: WaitingEvent): string {

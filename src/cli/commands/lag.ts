@@ -2,14 +2,7 @@
 import type { Command } from 'commander';
 import { sleep } from '../../core/clock.ts';
 import type { Deployment } from '../../deployment.ts';
-import {
-  readLag,
-  type Bound,
-  type FunctionLag,
-  type LagReport,
-  type StateLag,
-  type TypeLag,
-} from '../../lag/lag.ts';
+import { readLag, type FunctionLag, type LagReport, type TypeLag } from '../../lag/lag.ts';
 import { LagWatch } from '../../lag/lag-watch.ts';
 import type { BacklogForecast, RatedFunction, RatedLag } from '../../lag/rates.ts';
 import { describeUnserved } from '../../lag/unserved.ts';
@@ -18,6 +11,7 @@ import { readBacklogLimits } from '../../upkeep/type-limits.ts';
 import type { CliContext } from '../context.ts';
 import { formatCount, wholeNumber } from '../options.ts';
 import { duration, safeJson } from '../printable.ts';
+import { shownAge, shownCount } from '../state-lag.ts';
 import { table, type Column } from '../table.ts';
 
 interface LagFlags {
@@ -103,7 +97,7 @@ async function lag(flags: LagFlags, context: CliContext): Promise<void> {
     const { held } = fn.states;
     if (held.events > 0)
       context.err(
-        `millrace: ${countOf(held)} of the parked events of ${fn.name} are held behind dead letters, the oldest for ${ageOf(held)}. Replay or purge the letters: millrace dlq list --function ${fn.name}`,
+        `millrace: ${shownCount(held)} of the parked events of ${fn.name} are held behind dead letters, the oldest for ${shownAge(held)}. Replay or purge the letters: millrace dlq list --function ${fn.name}`,
       );
     if (!fn.conserved)
       context.err(
@@ -148,24 +142,10 @@ const COUNTS: readonly Column[] = [
   'oldest',
 ].map((title) => ({ title, right: true }));
 
-const SIGN: Readonly<Record<Bound, string>> = { 'at-least': '≥', 'at-most': '≤' };
-
-function signOf(bound: Bound | undefined): string {
-  return bound === undefined ? '' : SIGN[bound];
-}
-
-function ageOf({ oldestMs, oldestBound }: Pick<StateLag, 'oldestMs' | 'oldestBound'>): string {
-  return oldestMs === null ? '-' : signOf(oldestBound) + duration(oldestMs);
-}
-
-function countOf({ events, eventsBound }: StateLag): string {
-  return signOf(eventsBound) + formatCount(events);
-}
-
 function cells(row: FunctionLag | TypeLag): string[] {
   return [
     ...[row.appended, row.done, row.parked, row.dead, row.pending, row.lag].map(formatCount),
-    ageOf(row),
+    shownAge(row),
   ];
 }
 
@@ -189,7 +169,7 @@ function statesTable(functions: readonly FunctionLag[], byType: boolean): string
   const rowsOf = (row: FunctionLag | TypeLag, titles: readonly string[]): string[][] =>
     (['lag', 'pending', 'parked', 'held'] as const).map((name) => {
       const state = row.states[name];
-      return [...titles, name, countOf(state), ageOf(state)];
+      return [...titles, name, shownCount(state), shownAge(state)];
     });
   const states: readonly Column[] = [
     { title: 'state' },
