@@ -5,7 +5,8 @@
  *   all changes. Each role includes those before it.
  * - With a token of any role, every guarded route needs a token.
  * - Without tokens, guarded routes may be read. Changes are allowed only where the server is bound
- *   to loopback.
+ *   to loopback. Beyond loopback pages may read through any name, unless `names` restricts it: see
+ *   openToPages().
  *
  * A web page that the operator visits must not act in the operator's name. Such a page reaches the
  * server through a name that resolves to its address (DNS rebinding): so names are checked. Or the
@@ -14,6 +15,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
+import { isLoopback } from '../core/loopback.ts';
 
 export const ROLES = ['read', 'operate', 'admin'] as const;
 export type AccessRole = (typeof ROLES)[number];
@@ -73,6 +75,14 @@ export function decideAccess(rules: AccessRules, request: AccessRequest): Access
     403,
     'this admin server is read-only: start it with millrace admin --allow-changes',
   );
+}
+
+/**
+ * Whether a web page in the browser of somebody who reaches the server may read the guarded routes.
+ * A name of the page's own resolves to the server's address then (DNS rebinding).
+ */
+export function openToPages({ tokens, names, host }: Omit<AccessRules, 'readOnly'>): boolean {
+  return tokens.length === 0 && names.length === 0 && !isLoopback(host);
 }
 
 /** Refuses a name that is not allowed. An address is no name: nobody can rebind an address. */
@@ -172,17 +182,6 @@ function roleOf(given: string, tokens: readonly RoleToken[]): AccessRole | null 
 function same(a: string, b: string): boolean {
   const hash = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(hash(a), hash(b));
-}
-
-export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
-  return (
-    name === 'localhost' ||
-    name.endsWith('.localhost') ||
-    name === '::1' ||
-    /^127(\.\d{1,3}){3}$/.test(name) ||
-    /^::ffff:127(\.\d{1,3}){3}$/.test(name)
-  );
 }
 
 function isAddress(name: string): boolean {

@@ -10,11 +10,14 @@ import type { AddressInfo } from 'node:net';
 import { MillraceError } from '../core/errors/millrace-error.ts';
 import type { Log } from '../core/log.ts';
 import type { RedisSpace } from '../redis/source.ts';
-import { refusedName, type RoleToken } from './access.ts';
+import { openToPages, refusedName, type AccessRules, type RoleToken } from './access.ts';
 import { addGuard } from './guard.ts';
 import type { RouteGroup } from './route-group.ts';
 
 export type { RouteGroup } from './route-group.ts';
+
+const OPEN_TO_PAGES =
+  'OPEN: the admin server has no token, and is not bound to loopback. Everybody who reaches it may read counts, schemas, alerts and the audit log. So may a web page in the browser of such a person (DNS rebinding). Set MILLRACE_READ_TOKEN or MILLRACE_TOKEN; or list the names of the server in MILLRACE_ALLOWED_HOSTS, which keeps such pages out';
 
 export interface AdminOptions {
   readonly host: string;
@@ -56,7 +59,8 @@ export class AdminAddressError extends MillraceError {
 
 /** @throws AdminAddressError */
 export async function startAdminServer(options: AdminOptions): Promise<AdminServer> {
-  const app = createApp(options);
+  const rules = rulesOf(options);
+  const app = createApp(options, rules);
   const { host, port } = options;
   let server: ServerType;
   const bound = await new Promise<AddressInfo>((resolve, reject) => {
@@ -67,6 +71,7 @@ export async function startAdminServer(options: AdminOptions): Promise<AdminServ
   });
   const url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
   options.log('info', 'admin server listens', { url });
+  if (openToPages(rules)) options.log('warn', OPEN_TO_PAGES, { host, port: bound.port });
   let closed: Promise<void> | null = null;
   return {
     port: bound.port,
@@ -79,12 +84,15 @@ export async function startAdminServer(options: AdminOptions): Promise<AdminServ
   };
 }
 
-function createApp(options: AdminOptions): Hono {
+function rulesOf({ host, token, tokens = [], names = [], readOnly = false }: AdminOptions) {
+  const own: RoleToken[] = token === undefined ? [] : [{ role: 'admin', current: () => token }];
+  return { host, names, readOnly, tokens: [...tokens, ...own] } satisfies AccessRules;
+}
+
+function createApp(options: AdminOptions, rules: AccessRules): Hono {
   // A path with a trailing slash is the same path.
   const app = new Hono({ strict: false });
-  const { host, token, tokens = [], names = [], readOnly = false, audit = null } = options;
-  const own: RoleToken[] = token === undefined ? [] : [{ role: 'admin', current: () => token }];
-  const rules = { host, names, readOnly, tokens: [...tokens, ...own] };
+  const { audit = null } = options;
   app.use(secureHeaders({ strictTransportSecurity: false, xFrameOptions: 'DENY' }));
   app.use(async (c, next) => {
     const refused = refusedName(rules, c.req.header('host'));

@@ -4,6 +4,7 @@ import { grouped } from '../core/option-rule.ts';
 /** Codes of the findings, with their meanings. Programs rely on the codes. */
 export const DIAGNOSES = {
   'settings-invalid': 'a setting of the environment is wrong',
+  'admin-open': 'the admin server asks for no token, and is not bound to loopback',
   'proto-invalid': 'the event types under proto/ cannot be read',
   'server-unreachable': 'no server answers at the address, or it refuses the connection',
   'server-unfit': 'Millrace refuses to start on this server',

@@ -12,6 +12,7 @@ import { readOutboxes } from '../outbox/outbox-state.ts';
 import { bySeverity, unknown, type Diagnosis } from './diagnosis.ts';
 import { readWork } from './function-facts.ts';
 import { judgeHistories, readHistories } from './histories.ts';
+import { judgeAdmin } from './judge-admin.ts';
 import { judgeFunctions } from './judge-functions.ts';
 import { judgeRights } from './judge-rights.ts';
 import { judgeServer, judgeWrites, type RedisCli } from './judge-server.ts';
@@ -38,7 +39,10 @@ export async function examine(
   refusals: readonly UnfitProblem[],
 ): Promise<Diagnosis[]> {
   const cli = redisCliOf(deployment);
-  const found: Diagnosis[] = refusals.flatMap((refusal) => judgeRefusal(refusal, deployment));
+  const found: Diagnosis[] = [
+    ...judgeAdmin(deployment),
+    ...refusals.flatMap((refusal) => judgeRefusal(refusal, deployment)),
+  ];
   const checks: Check[] = [
     ...serverChecks(deployment, refusals, cli),
     ...(deployment.settled ? workChecks(deployment, cli) : []),

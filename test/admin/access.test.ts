@@ -2,10 +2,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { decideAccess, isLoopback, ROLES, type AccessRules } from '../../src/admin/access.ts';
+import { decideAccess, openToPages, ROLES, type AccessRules } from '../../src/admin/access.ts';
+import { startAdminServer } from '../../src/admin/server.ts';
 import { roleTokens } from '../../src/admin/tokens.ts';
 import { readAudit } from '../../src/audit/read-audit.ts';
 import { readEnvironment } from '../../src/config.ts';
+import { isLoopback } from '../../src/core/loopback.ts';
 import { ConfigError } from '../../src/core/errors/input-errors.ts';
 import { testDir } from '../../scripts/lab/dispatcher-process.ts';
 import { openAdmin, proto } from './open-admin.ts';
@@ -125,6 +127,35 @@ t.test('names that are allowed', async (t) => {
     t.ok(isLoopback(host), host);
   for (const host of ['', '0.0.0.0', '::', '127.0.0.1.evil.example', '10.0.0.1'])
     t.notOk(isLoopback(host), host);
+});
+
+t.test('a server that web pages may read says so at its start', async (t) => {
+  const outside = { ...open, host: '0.0.0.0' };
+  const rebound = { ...request, needs: 'read', hostHeader: 'evil.example:9464' } as const;
+  const rows: [AccessRules, boolean][] = [
+    [open, false],
+    [{ ...open, host: 'localhost' }, false],
+    [outside, true],
+    [{ ...open, host: '::' }, true],
+    [{ ...outside, tokens }, false],
+    [{ ...outside, names: ['admin.example'] }, false],
+  ];
+  for (const [rules, isOpen] of rows) {
+    t.equal(openToPages(rules), isOpen, `${rules.host}, ${rules.names.join()}`);
+    t.equal(decideAccess(rules, rebound).ok, isOpen, 'the warning tells the truth');
+  }
+  for (const [rules, isOpen] of rows.filter(([{ host }]) => host !== '::')) {
+    const warned: string[] = [];
+    const server = await startAdminServer({
+      ...rules,
+      port: 0,
+      groups: [],
+      log: (level, message) => void (level === 'warn' && warned.push(message)),
+    });
+    await server.close();
+    t.equal(warned.length, isOpen ? 1 : 0);
+    if (isOpen) t.match(warned[0], /^OPEN: .*MILLRACE_READ_TOKEN.*MILLRACE_ALLOWED_HOSTS/);
+  }
 });
 
 t.test('a read-only server refuses changes, whoever asks for them', async (t) => {

@@ -320,6 +320,14 @@ const CASES: readonly Broken[] = [
     command: /PING/,
   },
   {
+    name: 'an admin server that is open to everybody',
+    breaks: () => Promise.resolve({ MILLRACE_HOST: '0.0.0.0' }),
+    code: 'admin-open',
+    severity: 'warning',
+    evidence: /MILLRACE_HOST is 0\.0\.0\.0, no token is set/,
+    command: /MILLRACE_READ_TOKEN/,
+  },
+  {
     name: 'a setting that does not exist',
     breaks: () => Promise.resolve({ MILLRACE_PARTITONS: '2' }),
     code: 'settings-invalid',
